@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True, slots=True)
 class Tempo:
-    """All times in milliseconds, as shipped."""
+    """The times of the node agent, all in milliseconds, as shipped."""
 
     heartbeat_ms: int = 5_000
     poll_ms: int = 1_000
-    """The time that the node waits for a hint before it looks by itself."""
+    """How long the node waits for a hint before it looks by itself."""
     look_ms: int = 1_000
     """The interval of looks at a running attempt."""
     turn_look_ms: int = 100
@@ -25,28 +25,28 @@ class Tempo:
     follow_ms: int = 1_000
     """The interval of sending a running attempt's output to the depot."""
     sitting_follow_ms: int = 50
-    """The same, of a sitting: its people read along."""
+    """The interval of sending a sitting's output: people read it as it comes."""
     retry_ms: int = 2_000
-    """After a link that is down, a full disk, a fault of ours."""
+    """The pause after the link is down, the disk is full, or a fault of ours."""
     publish_first_ms: int = 5_000
     publish_most_ms: int = 60_000
     """A receipt is sent again after the first, then after twice that, at most after the second.
     An output that the depot refused: first after `retry_ms`, then in the same way."""
     resend_ms: int = 10_000
-    """An event that the coordinator's cursor does not cover is sent again after this."""
+    """How long after an event was sent it is sent again, if the coordinator's cursor does not cover it."""
     facts_ms: int = 30_000
     """The interval of looks at the machine."""
     tighten_ms: int = 60_000
-    """A machine that is strained for so long takes one attempt less at once, and again after as long."""
+    """A machine that is strained for this long takes one attempt less, and again one less after as long."""
     loosen_ms: int = 180_000
-    """One that is calm for so long takes one more."""
+    """A machine that is calm for this long takes one attempt more."""
     inventory_ms: int = 600_000
     prune_ms: int = 3_600_000
     grace_int_ms: int = 15_000
     grace_term_ms: int = 15_000
 
     def scaled(self, factor: float) -> Tempo:
-        """Every interval times `factor`, at least one millisecond."""
+        """Return the times with every interval multiplied by `factor`, at least one millisecond."""
         if factor == 1.0:
             return self
         return Tempo(

@@ -76,11 +76,11 @@ class Parts:
     runner: Runner
     follower: Follower
     log: str
-    """Levels of the log, as the settings say them."""
+    """The levels of the log, as in the settings."""
 
 
 def version() -> str:
-    """Of this node agent: a bundle says it beside its `lib/`, an installation in its metadata."""
+    """This node agent's version: a bundle has it beside its `lib/`, an installation in its metadata."""
     bundle = Path(shim.__file__).parents[3] / "bundle.json"
     try:
         return str(json.loads(bundle.read_bytes())["version"])
@@ -95,7 +95,7 @@ def version() -> str:
 
 
 def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> Parts:
-    """Everything from disk; nothing is connected yet. `uplink`: another than the real one. SettingsError."""
+    """Build all parts from the disk; nothing is connected yet. `uplink`: not the real one. SettingsError."""
     take_over(home)
     settings, key, coordinators = home.read_settings(), home.read_key(), home.read_coordinators()
     if key.public.tag != settings.tag:
@@ -205,7 +205,7 @@ def _other_facts(
 
 
 def _endpoints(home: NodeHome, settings: NodeSettings, vault: Vault, clock: Clock) -> EndpointTable:
-    """SettingsError for a machine of node.json that is none."""
+    """Return the table of endpoints. SettingsError for a machine in node.json that is none."""
     try:
         machines = tuple(place for text in settings.machines for place in machine_places(text))
     except ValueError as exc:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:  # the real one takes milliseconds, in which Ctrl-C would be a
 def main() -> NoReturn:
     """Entry point; never returns.
 
-    While modules are read and while Python ends there is nothing to detach from and nobody to catch an
-    exception: a signal then just ends the process. What a shell has put into the background hears none.
+    While modules are imported and while Python ends, there is nothing to detach from and nobody to catch an
+    exception: a signal then just ends the process. A background job of a shell ignores Ctrl-C.
     """
     _on_ctrl_c(signal.SIG_DFL)
     import sys
@@ -33,8 +33,9 @@ def main() -> NoReturn:
 
 
 def _loaded(args: list[str], by_a_person: bool) -> Callable[[list[str]], int]:
-    """What runs these. Another program that starts `pancode mcp` waits for it, so the libraries that read a
-    command line, half of the time until then, are left out where there is nothing else to read."""
+    """Return what runs these arguments. A program that starts `pancode mcp` waits for it: the libraries for a
+    command line, half of the time until then, are only imported where something else may be given.
+    """
     import os
 
     ours = {name for name in os.environ if name.lstrip("_").startswith("PANCODE_")}
@@ -58,7 +59,7 @@ def _loaded(args: list[str], by_a_person: bool) -> Callable[[list[str]], int]:
 
 
 def _prepare_streams() -> None:
-    """A stream that the caller closed (`>&-`) leads nowhere; else the next socket would take its number."""
+    """Open a stream that the caller closed (`>&-`) on nothing; else the next socket would get its number."""
     import io
     import os
     import sys
@@ -75,7 +76,7 @@ def _prepare_streams() -> None:
 
 
 def _on_ctrl_c(handler: Handler) -> None:
-    """Unless whoever started us wants it ignored, as shells do for `pancode ... &`."""
+    """Set the handler of Ctrl-C, unless the caller wants it ignored, as shells do for `pancode ... &`."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, handler)
 

@@ -13,18 +13,18 @@ from pancode.plain import safe
 
 Json = dict[str, Any]
 Note = Callable[[str], object]
-"""Says a line to the person who asks."""
+"""Shows one line to the person who asks."""
 MODEL_UNTESTED, NEEDS_YES, WHICH_AGENT = "model_untested", "needs_yes", "which_agent"
-"""The coordinator's codes for refusals that a passport, a person's yes or the name of an agent ends."""
+"""The coordinator's codes for refusals that end with a model's test, a person's yes, or an agent's name."""
 _ANSWER = {NEEDS_YES: "yes", WHICH_AGENT: "agent"}
-"""The field of a request with a person's answer to such a refusal."""
+"""Code of such a refusal to the field of the request that holds the person's answer."""
 AGAIN_S = 1.0
 TRIES = 60
-"""The number of attempts to reach a coordinator that went away, before waiting ends."""
+"""How many times a coordinator that went away is looked for before the wait ends."""
 
 
 def tested(note: Note, client: Client, asked: Json) -> list[Json]:
-    """Have it tested, with each step as it happens. UnavailableError, NotFoundError."""
+    """Have a model tested, and show each step as it happens. UnavailableError, NotFoundError."""
     try:
         for event in client.events("POST", "/v1/models/test", asked):
             if event.kind == "progress":
@@ -45,9 +45,9 @@ def admitted(
     post: Callable[[Json], Any],
     answered: Callable[[ApiError], Any] = lambda refused: None,
 ) -> Any:
-    """What `post` answers to this work, once a person has said yes and each model has its passport. ApiError.
+    """Return what `post` answers to this work, once a person has said yes and each model is tested. ApiError.
 
-    `answered`: a person's yes, or the name of an agent, where the refusal asks for it; else nothing.
+    `answered`: a person's yes, or an agent's name, where the refusal asks for it; else nothing.
 
     A model that fails takes its node out; where there is another one, that one's turn comes.
     """
@@ -69,7 +69,7 @@ def admitted(
 
 
 def _place_of_untested(refused: ApiError) -> str | None:
-    """Of the model that wants a test, as `models test` takes it."""
+    """Return the model that the refusal wants tested, as `models test` takes it; None where there is none."""
     if refused.code != MODEL_UNTESTED or os.environ.get("PANCODE_RUN"):
         return None
     parts = [refused.details.get(name, "") for name in ("node", "endpoint", "model")]
@@ -77,7 +77,7 @@ def _place_of_untested(refused: ApiError) -> str | None:
 
 
 def unless_tested(one: Json) -> None:
-    """UnavailableError for a test that found nothing out."""
+    """UnavailableError for a test without a result."""
     if one["passed"] is None:
         raise UnavailableError(
             f"{one['model']} on {one['node']} could not be tested: {one['words']}",
@@ -92,7 +92,7 @@ def resumed(
     begin: Callable[[], Iterable[ServerEvent]],
     wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[ServerEvent]:
-    """Events of a run's stream that is begun again where it was cut; a person is told of the gap.
+    """Yield the events of a run's stream, which begins again where it was cut; a person is told of the gap.
 
     FleetDownError, with what becomes of the run, where the fleet was taken down meanwhile.
     """

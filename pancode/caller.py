@@ -16,7 +16,7 @@ _HANDED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "PATH", "XDG_RUNTIME_D
 
 
 def who() -> str:
-    """The person at the keyboard, for the record; on another machine the login there."""
+    """Return the person at the keyboard, for the record; for a coordinator elsewhere, the login there."""
     there = remote_of(os.environ)
     if there is not None:
         return there.facts().user
@@ -32,7 +32,7 @@ def login_name() -> str:
 
 
 def terminal_is_gone() -> bool:
-    """Whether standard input was a terminal, and its window is closed: to read it says the end for ever."""
+    """Whether standard input is a terminal whose window was closed: all that can be read is its end."""
     try:
         termios.tcgetattr(0)
     except termios.error as exc:
@@ -41,18 +41,18 @@ def terminal_is_gone() -> bool:
 
 
 def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of the caller that bring-up may use, for that call only."""
+    """Return the caller's variables that bring-up may use, for that call only."""
     return {name: environ[name] for name in _HANDED_ON if name in environ}
 
 
 def environment() -> dict[str, str]:
-    """What bring-up may use of the caller's environment: of the machine where it happens."""
+    """Return what bring-up may use of the environment of the machine where it happens."""
     there = remote_of(os.environ)
     return handed_on(os.environ if there is None else there.facts().environ)
 
 
 def folder() -> str | None:
-    """The caller's folder on the coordinator's machine; None: it is on another one, and none was named."""
+    """Return the caller's folder on the coordinator's machine; None: it is elsewhere, and none was named."""
     there = remote_of(os.environ)
     if there is None:
         return folder_here()
@@ -62,7 +62,7 @@ def folder() -> str | None:
 def work_folder(files: bool = True) -> str:
     """As `folder`, for work on the files there. UsageError where none was named.
 
-    `files`: those of a checkout here are brought there; else the folder is only named.
+    `files`: bring the files of a checkout here to the other machine; else the folder is only named.
     """
     found = folder()
     there = remote_of(os.environ)
@@ -82,8 +82,9 @@ _travels: list[Travel] = []
 
 
 def let_files_travel(travel: Travel) -> None:
-    """How the checkout where the person stands comes to another machine, with its files where these are
-    asked for; it gives the folder there, None where there is no checkout."""
+    """Set how the checkout where the person stands comes to another machine, with its files if these are
+    wanted; it returns the folder there, None where there is no checkout.
+    """
     _travels[:] = [travel]
 
 
@@ -92,7 +93,7 @@ def _travel(there: RemoteCoordinator, files: bool) -> str | None:
 
 
 def stands_in() -> str:
-    """As `folder`, with links followed; empty where it is not known."""
+    """Return `folder` with links followed; "" where it is not known."""
     try:
         found = folder()
     except PancodeError:
@@ -111,7 +112,7 @@ def folder_here() -> str:
 
 
 def stand_in(place: str) -> None:
-    """As if the command was begun in that folder, of the machine where the coordinator is. WorkspaceError."""
+    """Act as if the command was begun in that folder of the coordinator's machine. WorkspaceError."""
     there = remote_of(os.environ)
     if there is not None:
         there.folder = place
@@ -125,9 +126,9 @@ def stand_in(place: str) -> None:
 
 
 def above() -> dict[str, object]:
-    """`parent` and `depth` for a request from inside of a run, which is that run's child; else nothing.
+    """Return `parent` and `depth` for a request from inside of a run, whose child it is; else nothing.
 
-    The coordinator looks at the process that asks, too, and believes that more.
+    The coordinator also looks at the process that asks, and believes that more.
     """
     if not os.environ.get("PANCODE_RUN"):
         return {}

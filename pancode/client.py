@@ -33,11 +33,11 @@ Place = Path | RemoteCoordinator
 Json = dict[str, Any]
 SOCKET = "api.sock"
 KEY_LOST = "key/LOST"
-"""A file that says: the key of this fleet will not come back, begin with another one."""
+"""A file in the home that says: the key of this fleet will not come back, so begin with another one."""
 LOOK_S = 1.5
-"""So often one who waits asks whether the coordinator is still at work, and so long for that answer."""
+"""How often a waiting client asks whether the coordinator is at work, and how long that may take."""
 NOTE_S, SILENT_S = 3.0, 30.0
-"""After so long a person is told that nobody is answered, and after so long waiting is given up."""
+"""After how long a person is told that the coordinator answers nobody, and after how long the wait ends."""
 _LONGEST = 100
 _LONGEST_NAME, _LONGEST_HOME = 255, 3_500
 
@@ -47,11 +47,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def unheard(text: str) -> None:
-    """A note where there is nobody to be told."""
+    """Takes a note where nobody is to be told."""
 
 
 def unusable(home: Path, exc: OSError) -> ConfigError:
-    """A home that cannot be made or written, with what helps."""
+    """Return the error for a home that cannot be made or written, with what helps."""
     fix = (
         f"make room on its disk: df -h {home}"
         if exc.errno in FULL
@@ -83,19 +83,19 @@ class FleetDownError(NotRunningError):
 
 
 DOWN_MARK = "run/down"
-"""In a home whose fleet was taken down: a command that only looks does not start it then."""
+"""A file in a home whose fleet was taken down: commands that only look do not start it then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """The person who took it down, and the time, as text."""
+    """Who took the fleet down, and when, as text."""
 
     by: str
     at: str
 
 
 def mark_down(root: Path, by: str) -> None:
-    """Taken down by this person. A home that is gone needs no mark."""
+    """Mark the fleet as taken down by this person. A home that is gone needs no mark."""
     with suppress(OSError):
         (root / DOWN_MARK).write_text(by)
 
@@ -110,18 +110,18 @@ def read_down(root: Path) -> Down | None:
 
 
 def clear_down(root: Path) -> None:
-    """It is up, or to be up, again."""
+    """Remove the mark, as the fleet is up again, or is to be."""
     with suppress(OSError):
         (root / DOWN_MARK).unlink()
 
 
 def place_of(environ: Mapping[str, str]) -> Place:
-    """The coordinator that a command speaks with. ConfigError as `home_of` and for a bad address."""
+    """Return where the command's coordinator is. ConfigError as `home_of`, and for a bad address."""
     return remote_of(environ) or home_here(environ)
 
 
 def home_of(environ: Mapping[str, str]) -> Path:
-    """The coordinator's home, for what reads or writes its files. UsageError: it is on another machine."""
+    """Return the coordinator's home, to read or write its files. UsageError: it is on another machine."""
     there = remote_of(environ)
     if there is not None:
         raise there.refuse(
@@ -158,7 +158,7 @@ def home_here(environ: Mapping[str, str]) -> Path:
 
 @contextmanager
 def reachable(folder: Path, name: str) -> Iterator[str]:
-    """The socket's path, through an open folder where it would be too long for a socket's address."""
+    """Yield a path of the socket; one that is too long for a socket's address goes through an open folder."""
     path = str(folder / name)
     if len(os.fsencode(path)) <= _LONGEST:
         yield path
@@ -171,9 +171,9 @@ def reachable(folder: Path, name: str) -> Iterator[str]:
 
 
 class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket, or through the login on the machine where the coordinator is.
+    """HTTP over a unix socket, or over the login to the coordinator's machine.
 
-    `starts`, `works`: what another machine may do there that this one does itself, as for `Client`.
+    `starts`, `works`: as for `Client`; what the other machine may do there in place of this one.
     """
 
     def __init__(self, place: Place, timeout_s: float, *, starts: bool = False, works: bool = True) -> None:
@@ -219,7 +219,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def _not_running(refused: ApiError) -> PancodeError:
-    """Callers tell by the class that none runs there."""
+    """Return the refusal as NotRunningError or FleetDownError where it is one: callers go by the class."""
     kinds = {NotRunningError.code: NotRunningError, FleetDownError.code: FleetDownError}
     kind = kinds.get(refused.code)
     return refused if kind is None else kind(str(refused), why=refused.why, fix=refused.fix)
@@ -228,9 +228,9 @@ def _not_running(refused: ApiError) -> PancodeError:
 def until_answered(
     connection: UnixConnection, wait_s: float, told: Callable[[Json], None] | None, note: Note = unheard
 ) -> None:
-    """Until the answer to what was asked on it begins, or it ends; TimeoutError after `wait_s`.
+    """Wait until the answer on this connection begins, or the connection ends; TimeoutError after `wait_s`.
 
-    With `told`, which gets what snapshots are under way, for as long as others are answered. In any case no
+    With `told`, which gets the snapshots under way, wait for as long as others are answered. In any case no
     longer than SILENT_S while nobody is answered; `note` hears of that.
     """
     step, waited, silent, noted = min(LOOK_S, wait_s / 4), 0.0, 0.0, False
@@ -271,7 +271,7 @@ def silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str]:
 
 
 def ask(place: Place, path: str, timeout_s: float) -> Json | None:
-    """The coordinator's answer to that question; None where there is none, or it only says what is wrong."""
+    """Return the coordinator's answer to a GET; None where there is none, or only a problem."""
     connection = UnixConnection(place, timeout_s)
     try:
         connection.request("GET", path)
@@ -284,21 +284,21 @@ def ask(place: Place, path: str, timeout_s: float) -> Json | None:
 
 
 def answer_in(status: int, body: bytes) -> Json | None:
-    """The answer in a response. A problem has none of the keys that were asked for. ValueError."""
+    """Return the answer in a response; None for a problem, which lacks all keys asked for. ValueError."""
     answer = json.loads(body)
     return answer if status < http.HTTPStatus.BAD_REQUEST and isinstance(answer, dict) else None
 
 
 START_S = 60.0
 STARTS_LOOK_S, NOTED = 0.05, 30
-"""Between two looks, and after how many of them a person is told what is waited for."""
+"""Seconds between two looks, and after how many looks a person is told what is waited for."""
 END_S = 60.0
-"""The time for a coordinator to end that is stopped during its start."""
+"""Seconds for a coordinator to end that is stopped during its start."""
 ANSWER_S = 120.0
 LAND_S = 4 * 3600.0
-"""A landing runs the gates again, each of which may take an hour."""
+"""Seconds for a landing: it runs the gates again, each of which may take an hour."""
 STREAM_S = 45.0
-"""A stream that is silent this long is cut: the coordinator speaks at least every 10 s."""
+"""Seconds after which a silent stream counts as cut: the coordinator speaks at least every 10 s."""
 _LOG_CAP = 4 * 2**20
 
 
@@ -333,10 +333,10 @@ class LogPart:
 
 
 class Client:
-    """One per command. `starts`: begin a coordinator when none runs; else NotRunningError.
+    """The client of one command. `starts`: it begins a coordinator when none runs; else NotRunningError.
 
-    `works`: also where the fleet was taken down, because this command means work; else FleetDownError.
-    `folder`: where the person stands; `last` is the last run of the repository there.
+    `works`: also where the fleet was taken down, as this command begins work; else FleetDownError. `folder`:
+    where the person stands; `last` is the last run of the repository there.
     """
 
     def __init__(
@@ -357,9 +357,9 @@ class Client:
         self._child: subprocess.Popen[bytes] | None = None
 
     def get(self, path: str, **query: object) -> Any:
-        """The answer as plain JSON; ApiError for a refusal of any kind.
+        """Return the answer as plain JSON; ApiError for a refusal of any kind.
 
-        Asked once more when it is cut off: the socket of a coordinator that dies still takes a question.
+        The request is sent once more when it is cut off: a dying coordinator's socket still takes requests.
         """
         return self._json("GET", _with(path, query), None)
 
@@ -372,7 +372,7 @@ class Client:
     ) -> Any:
         """As `post`, for a request without a time limit: it waits while the coordinator answers others.
 
-        Each time `told` gets the snapshots under way. SilentError after `wait_s` without a word from the
+        `told` gets the snapshots under way each time. SilentError after `wait_s` without a word from the
         coordinator.
         """
         return self._json("POST", path, body, wait_s, told, key)
@@ -410,9 +410,9 @@ class Client:
         query: Mapping[str, object] | None = None,
         wanted: Callable[[], bool] = lambda: True,
     ) -> Iterator[ServerEvent]:
-        """Server-sent events to the end. ApiError for `problem`, StreamCutError when it is cut.
+        """Yield server-sent events until the end. ApiError for a `problem` event, StreamCutError after a cut.
 
-        `wanted` is asked before each line, and so every 10 s where nothing happens: False ends it.
+        `wanted` is asked before each line, and so at least every 10 s: False ends the stream.
         """
         connection, response = self._send(method, _with(path, query or {}), body, STREAM_S)
         try:
@@ -431,7 +431,7 @@ class Client:
         progress: Callable[[Json], None] | None = None,
         key: str = "",
     ) -> Any:
-        """The answer. A request that is cut off is sent once more where nothing can begin twice by that."""
+        """Return the answer. A request that is cut off is sent again where that can begin nothing twice."""
         asked = (method, path, body, wait_s, progress, key)
         try:
             return self._answer(*asked)
@@ -479,7 +479,7 @@ class Client:
         return connection, response
 
     def connected(self, timeout_s: float) -> UnixConnection:
-        """A connection on which nothing was asked yet; its coordinator is started where that is wanted."""
+        """Return a connection on which nothing was asked yet; start its coordinator where that is allowed."""
         connection = UnixConnection(self.place, timeout_s, starts=self.starts, works=self.works)
         try:
             connection.connect()
@@ -517,16 +517,18 @@ class Client:
 
 
 class RepeatedPost:
-    """Posts words that a person may send again: until the coordinator has answered them, the same ones go
-    the same way under the same idempotency key. `key`: a new one."""
+    """Posts words that may be sent again: until the coordinator has answered them, the same words go the same
+    way under the same idempotency key. `key`: makes a new key.
+    """
 
     def __init__(self, key: Callable[[], str]) -> None:
         self._new_key = key
         self._last: tuple[Json, str, str] | None = None
 
     def post(self, client: Client, path: str, body: Json, told: Callable[[Json], None] | None = None) -> Any:
-        """As `Client.post`; with `told` as `Client.post_work`. Words without an answer are begun once, by the
-        path of the first time."""
+        """As `Client.post`; with `told` as `Client.post_work`. Words without an answer go to the path of the
+        first time, so that they begin one thing.
+        """
         last = self._last
         if last is None or last[0] != body:
             last = self._last = body, path, self._new_key()
@@ -543,7 +545,7 @@ class RepeatedPost:
         return answer
 
     def forget(self) -> None:
-        """They arrived, as one has seen elsewhere: the same words are new ones from now on."""
+        """Forget the last words, as they arrived after all: the same words count as new from now on."""
         self._last = None
 
 
@@ -559,17 +561,17 @@ def _unless_down(home: Path, none: NotRunningError) -> None:
 
 
 def path_of(*parts: str) -> str:
-    """A path of the API; what a person typed is one part of it, whatever is in it. UsageError for nothing."""
+    """Return a path of the API; a part stays one part, whatever is in it. UsageError for an empty part."""
     return "/v1/" + "/".join(quote(named(part), safe="") for part in parts)
 
 
 def start_coordinator(
     home: Path, note: Note = unheard, began: Callable[[subprocess.Popen[bytes]], None] = lambda child: None
 ) -> None:
-    """Begin a coordinator in its own session and wait until it answers; another one that begins is as good.
+    """Start a coordinator in its own session and wait until one answers; another process's one is as good.
 
-    `note` is told when that takes longer. `began`: told of each process that is started.
-    UnavailableError, or the error that the coordinator itself told.
+    `note` is told when that takes longer. `began` is told of each process that is started. UnavailableError,
+    or the error that the coordinator itself told.
     """
     log = _log_in(home)
     begin = log.stat().st_size if log.exists() else 0
@@ -634,7 +636,7 @@ def _answering(home: Path) -> int | None:
 
 
 def _start_failed(log: Path, begin: int, code: int) -> PancodeError:
-    """The child's last line is its error as JSON; anything else is shown as it stands."""
+    """Return the error that the child printed as JSON on its last line; else one with its output as it is."""
     with open(log, "rb") as file:
         file.seek(begin)
         lines = file.read()[-8000:].decode("utf-8", "replace").strip().splitlines()
@@ -673,7 +675,7 @@ def _events(response: http.client.HTTPResponse, wanted: Callable[[], bool]) -> I
 
 
 def _reading(read: Any) -> Any:
-    """Reads; a coordinator that dies while it answers is StreamCutError."""
+    """Read the answer; StreamCutError where the coordinator dies meanwhile."""
     try:
         return read()
     except (OSError, http.client.HTTPException) as exc:
@@ -681,7 +683,7 @@ def _reading(read: Any) -> Any:
 
 
 def _cut(error: BaseException, pid: int | None = None) -> StreamCutError:
-    """Silence is told apart from an end: who is silent may still do what it was asked."""
+    """Return the error: SilentError after a time-out, as the coordinator may still do what it was asked."""
     if not isinstance(error, TimeoutError):
         return _went_away(error)
     message, why, fix = silence(error, pid)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 UNKNOWN = "unknown"
 WRITTEN = "commit.txt"
-"""In the package, in whatever was built: the sdist and the wheel."""
+"""The file with the commit, in the package of every sdist and wheel."""
 CHARS = 12
 GIT_S = 10
 
 
 def commit() -> str:
-    """The commit of this code, with `+dirty` where files differ from it; `unknown` where nothing says."""
+    """Return the commit of this code, with `+dirty` where files differ; `unknown` where nothing says it."""
     package = Path(__file__).resolve().parent
     return commit_of(package.parent, package / WRITTEN)
 

@@ -50,7 +50,7 @@ RULES = frozenset(
         *("host_key_changed", "host_key_unknown", "fingerprint_not_accepted"),
     }
 )
-"""Codes of errors that are no RefusedError, and with which a gate, a policy or a safety rule says no."""
+"""Codes of errors that are no RefusedError, although a gate, a policy or a safety rule says no with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Problem:
     exit_code: int
     retryable: bool
     details: Mapping[str, str] = field(default_factory=dict)
-    """For programs: what the code is about."""
+    """What the code is about, for programs."""
 
 
 class PancodeError(Exception):
@@ -92,7 +92,7 @@ class PancodeError(Exception):
             self.code = code
 
     def because(self, *more: str) -> Self:
-        """The same error, with what else one should know to understand it."""
+        """Add reasons to this error, and return it."""
         self.why = "; ".join(filter(None, (self.why, *more)))
         return self
 
@@ -103,7 +103,7 @@ class PancodeError(Exception):
 
     @property
     def is_rule(self) -> bool:
-        """Whether a rule said no. Its fix is then a person's decision, and no program is told it."""
+        """Whether a rule said no. The fix is then a person's decision, and is told to no program."""
         return self.exit_code is ExitCode.REFUSED or self.code in RULES
 
     def problem(self) -> Problem:
@@ -165,12 +165,12 @@ _FIX = " (fix: "
 
 
 def with_fix(words: str, fix: str) -> str:
-    """A warning or a reason as one text for a person."""
+    """Return a warning or a reason with its fix, as one text for a person."""
     return f"{words}{_FIX}{fix})" if fix else words
 
 
 def without_fix(text: str) -> str:
-    """The words of `with_fix` alone."""
+    """Return only the words of a text made by `with_fix`."""
     return text.partition(_FIX)[0]
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 STATUS = 70
-"""Of sysexits.h: a fault of the program itself."""
+"""The exit status of sysexits.h for a fault of the program itself."""
 _ends = threading.Event()
 log = logging.getLogger("pancode.threads")
 
@@ -31,7 +31,7 @@ SOON_S = 2.0
 
 
 class PeriodicThread(ABC):
-    """Looks at something every `every_s`. A look that fails is logged, and the next one comes."""
+    """Looks at something every `every_s`. A look that fails is logged, and does not stop the later ones."""
 
     def __init__(self, name: str, every_s: float) -> None:
         self._name, self._every_s = name, every_s
@@ -42,17 +42,17 @@ class PeriodicThread(ABC):
         self._thread.start()
 
     def stop(self) -> None:
-        """Does not wait: what a look has not finished, the next one does."""
+        """Stop without waiting for a look under way: the next look makes up for what it has not finished."""
         self._stopping.set()
         self._asked.set()
 
     def hurry(self) -> None:
-        """Look in `SOON_S`; what else asks for it until then is the same look."""
+        """Look within `SOON_S`; calls until then lead to that same look."""
         self._asked.set()
 
     @abstractmethod
     def look(self) -> object:
-        """Once."""
+        """Look once."""
 
     def _go(self) -> None:
         while True:
@@ -70,7 +70,7 @@ class PeriodicThread(ABC):
 
 
 def end_with_them() -> None:
-    """From now on in this process, which serves as a coordinator."""
+    """From now on, let this process end when an essential thread dies: it serves as a coordinator."""
     _ends.set()
     told, start = threading.excepthook, threading.Thread.start
 
@@ -96,7 +96,7 @@ def end_with_them() -> None:
 
 
 def watch(loop: Any) -> None:
-    """A callback that failed ends no event loop: the loop itself tells of memory that has run out."""
+    """Let memory that runs out in a callback end the process; an event loop survives failed callbacks."""
     loop.set_exception_handler(_failed)
 
 
@@ -108,13 +108,13 @@ def _failed(loop: Any, context: dict[str, Any]) -> None:
 
 
 def ran_out() -> None:
-    """Memory has: what goes on without it hangs."""
+    """End the process, as memory has run out: whatever goes on without it hangs."""
     if _ends.is_set():
         _end(threading.current_thread().name, MemoryError)
 
 
 def _end(thread: str, kind: type[BaseException]) -> None:
-    """At once: to stop in order takes memory and the threads that there are no more."""
+    """End the process at once: an orderly stop would take memory, and threads that are gone."""
     words = (
         f"the coordinator ends, and the next command starts it: its thread {thread} died of {kind.__name__}"
     )

@@ -16,21 +16,21 @@ PARSE, REQUEST, METHOD, PARAMS, INTERNAL = -32700, -32600, -32601, -32602, -3260
 
 
 def standard_input() -> IO[str]:
-    """As UTF-8, whatever the locale says."""
+    """Return standard input, read as UTF-8 whatever the locale says."""
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")
     return sys.stdin
 
 
 class JsonRpcLines:
-    """The two streams of one peer."""
+    """Messages of JSON-RPC on the two streams of one peer, one a line."""
 
     def __init__(self, source: IO[str], sink: IO[str]) -> None:
         self._source, self._sink = source, sink
         self._writing = threading.Lock()
 
     def messages(self) -> Iterator[Json]:
-        """Each request, notification and answer until the input ends; what is none of them is refused."""
+        """Yield each request, notification and answer until the input ends; anything else is refused."""
         while line := self._source.readline(MOST_LINE):
             if not line.endswith("\n") and len(line) >= MOST_LINE:
                 while (rest := self._source.readline(MOST_LINE)) and not rest.endswith("\n"):
@@ -56,17 +56,17 @@ class JsonRpcLines:
         return None
 
     def send(self, message: Json) -> None:
-        """One line; the text is ASCII, so no peer's decoding can break it."""
+        """Send a message as one line; the text is ASCII, so that no peer's decoding can break it."""
         line = json.dumps({"jsonrpc": "2.0", **message}, separators=(",", ":")) + "\n"
         with self._writing:
             self._sink.write(line)
             self._sink.flush()
 
     def refuse(self, number: str | int | None, code: int, words: str, data: Json | None = None) -> None:
-        """Answer with an error; `data` says more of it to a program."""
+        """Answer with an error; `data` tells a program more about it."""
         error: Json = {"code": code, "message": words, **({"data": data} if data else {})}
         self.send({"id": number, "error": error})
 
     def close(self) -> None:
-        """Nothing more is written: Python aborts if it ends while a thread writes."""
+        """Let nothing more be written: Python aborts if it ends while a thread writes."""
         self._writing.acquire()

@@ -22,7 +22,7 @@ BLANK = frozenset(
 """Letters and marks that show nothing although their category is that of visible ones."""
 
 HIDING = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
-"""Categories of characters that are not seen, or turn the reading round; also of the console's `words.js`."""
+"""Categories of characters that are invisible or reverse the text; `words.js` of the console has the same."""
 
 _TONES = ((_GOOD, "green"), (_BAD, "red"), (_WARN, "yellow"))
 _OF_DIFF = {"+++": "bold", "---": "bold", "diff ": "bold", "@@": "cyan", "+": "green", "-": "red"}
@@ -34,7 +34,7 @@ def safe(text: str) -> str:
 
 
 def unhidden(text: str) -> str:
-    """The text in its own lines, where each character that a reader does not see is named as <U+XXXX>."""
+    """Return the text in its own lines, with each invisible character named as <U+XXXX>."""
     return text if text.isascii() and text.isprintable() else "".join(map(_seen, text))
 
 
@@ -43,7 +43,7 @@ def _seen(char: str) -> str:
 
 
 def whole(text: str, indent: str = "") -> str:
-    """Every character for a person who says yes to it: a line end begins a line, other controls are shown."""
+    """Return the whole text for a person who says yes to it: only line ends act, other controls are shown."""
     return "\n".join(indent + "".join(map(_named, one)) for one in text.split("\n"))
 
 
@@ -60,12 +60,12 @@ def _hides(char: str) -> bool:
 
 
 def width(text: str) -> int:
-    """Columns that the text takes; wide characters take two."""
+    """Return how many columns the text takes; wide characters take two."""
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
 
 
 def clip(text: str, columns: int) -> str:
-    """At most this many columns, with `...` where something was cut."""
+    """Return at most this many columns of the text, with `...` where it was cut."""
     if width(text) <= columns:
         return text
     kept, room = "", columns - 3
@@ -78,7 +78,7 @@ def clip(text: str, columns: int) -> str:
 
 
 def usd(text: str | None) -> str:
-    """Money as a person reads it; what is not known is said so."""
+    """Return an amount as a person reads it; `unknown` for None."""
     if text is None:
         return "unknown"
     whole, _, part = text.partition(".")
@@ -87,7 +87,7 @@ def usd(text: str | None) -> str:
 
 
 def count(number: float) -> str:
-    """3100 is 3.1 k."""
+    """Return the number in short: 3100 is 3.1 k."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.1f} {unit}"
@@ -95,7 +95,7 @@ def count(number: float) -> str:
 
 
 def size(number: int | None) -> str:
-    """Bytes: 82 G."""
+    """Return a number of bytes in short, such as 82 G; - for None."""
     if number is None:
         return "-"
     for power, unit in ((2**40, "T"), (2**30, "G"), (2**20, "M"), (2**10, "k")):
@@ -105,14 +105,14 @@ def size(number: int | None) -> str:
 
 
 def tokens(number: int | None) -> str:
-    """The tokens of a context: 32k, 4k, 900; empty when it is not known."""
+    """Return the tokens of a context: 32k, 4k, 900; "" where it is not known."""
     if number is None:
         return ""
     return f"{number // 1024}k" if number >= 1024 else str(number)
 
 
 def took(seconds: float) -> str:
-    """0.4 s, 40 s, 12 min, 3 h, 2 d: one number and its unit."""
+    """Return a duration as one number and its unit: 0.4 s, 40 s, 12 min, 3 h, 2 d."""
     if 0 < seconds < 10 and seconds != int(seconds):
         return f"{seconds:.1f} s"
     whole = int(seconds)
@@ -123,7 +123,7 @@ def took(seconds: float) -> str:
 
 
 def cost_of(run: Mapping[str, Any]) -> str:
-    """What a run has cost; `unknown` is said of one that has ended, and of no other."""
+    """Return what a run has cost; an unknown cost is `unknown` once the run has ended, and `-` before."""
     amount = run["usage"]["cost_usd"]
     if amount is None:
         return "unknown" if run["outcome"] is not None else "-"
@@ -131,14 +131,14 @@ def cost_of(run: Mapping[str, Any]) -> str:
 
 
 def slots_of(node: Mapping[str, Any]) -> str:
-    """The used ones of all that a machine has: 1/4; of one that takes fewer now: 1/2 of 4."""
+    """Return the used slots of a machine's slots: 1/4; of a machine that takes fewer now: 1/2 of 4."""
     slots = node["slots"]
     now, total = slots.get("now", slots["total"]), slots["total"]
     return f"{slots['used']}/{total}" if now >= total else f"{slots['used']}/{now} of {total}"
 
 
 def gate_state(gate: Mapping[str, Any]) -> str:
-    """How a gate of a run ended: passed, or failed with its exit status."""
+    """Return how a gate of a run ended: passed, not judged, or failed with its exit status."""
     if gate["passed"]:
         return "passed"
     if not gate.get("judged", True):
@@ -157,13 +157,13 @@ def diff_style(line: str) -> str:
 
 
 def ordinal(number: int) -> str:
-    """`1st`, `2nd`, `11th`."""
+    """Return the number as `1st`, `2nd`, `11th`."""
     ends = {1: "st", 2: "nd", 3: "rd"}
     return f"{number}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
 
 
 def counted(number: int, noun: str) -> str:
-    """The number and the noun; `noun` is one whose plural takes an s."""
+    """Return the number and the noun, whose plural takes an s."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """One process; where it is written down, it is found again, or known to be gone."""
+    """One process, noted so that it can be found again, or be known to be gone."""
 
     boot: str
     pid: int
@@ -25,7 +25,7 @@ class ProcessId:
 
 
 def boot_id() -> str:
-    """Differs after every boot."""
+    """Return an id that differs after every boot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:  # macOS
@@ -35,7 +35,7 @@ def boot_id() -> str:
 
 
 def start_of(pid: int) -> str:
-    """The start time of the process from its system; empty when it is gone or a zombie.
+    """Return the start time of the process from its system; "" where it is gone or a zombie.
 
     On Linux in the kernel's ticks: psutil makes a time of day of them, which moves with the clock.
     """

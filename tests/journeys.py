@@ -54,7 +54,7 @@ JOURNEYS = {
 NOT_SET_UP = re.compile(r"postgres|/test_ansible_|/packaging/|/systemd/")
 """Tests of what the set-up of `make test` does not bring: each has a slice that does."""
 
-_SCHEDULES = re.compile(r"tests/simulation/test_schedules\.py::.*?(sessions)?\[(\d+)\]")
+_SCHEDULES = re.compile(r"tests/simulation/test_schedules\.py::.*?(sessions|machines)?\[(\d+)\]")
 
 
 @cache

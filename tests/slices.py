@@ -78,7 +78,7 @@ SLICES = {
         programs=True,
     ),
     "installs": Slice(
-        ("tests/e2e/test_pythons.py", "tests/integration/packaging/"),
+        ("tests/e2e/test_pythons.py", "tests/e2e/test_from_wheel.py", "tests/integration/packaging/"),
         "pancode/fleet/bundle/* pancode/start.py pancode/commit.py pancode/store/* pyproject.toml "
         "deploy/* docker-compose.yml requirements/* tests/stack/*",
         "",

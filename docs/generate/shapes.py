@@ -9,12 +9,15 @@ from typing_extensions import is_typeddict
 
 from docs.generate.markdown import bases, code, page, table, told, words
 from pancode.api.app import VERBS
-from pancode.control import shapes as query_shapes
+from pancode.control import inbox_shapes, run_shapes
+from pancode.dispatch import report
+from pancode.fleet import exams
 from pancode.notices import shapes as outgoing_shapes
+from pancode.reports import story
 from pancode.sessions import shapes as session_shapes
 
-MODULES = (query_shapes, outgoing_shapes, session_shapes)
-"""Where objects are declared; others stand beside the routes that answer with them."""
+MODULES = (run_shapes, report, inbox_shapes, exams, story, outgoing_shapes, session_shapes)
+"""These come first, and hold what no route answers with; the others are found by the routes."""
 
 PRINTED = (
     ("dispatch", "RunDetail", "with `--detach`: [Queued](#queued)"),
@@ -45,7 +48,7 @@ def json_page() -> str:
     ]
     return page(
         "JSON",
-        "`pancode/control/shapes.py`",
+        "the types that the routes of `pancode/api` return",
         words(INTRO),
         table(("Command", "Object", ""), rows),
         "## Objects",

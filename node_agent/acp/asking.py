@@ -25,7 +25,7 @@ MOST_WHY = 400
 
 
 def asked(argv: tuple[str, ...], clock: Clock, limit_s: int = ANSWERS_S) -> dict[str, object]:
-    """`version`, and whether it `resumes` a session; or `why` not, and `missing`: it is not there."""
+    """`version`, and whether the program `resumes` a session; or `why` not, and `missing`: not there."""
     if not argv:
         return {"why": "its entry in ceiling.json names no program: give it an `argv`"}
     name = os.path.basename(argv[0])
@@ -69,7 +69,7 @@ def _judged(name: str, message: Message) -> dict[str, object]:
 
 
 def main(argv: list[str]) -> int:
-    """The exit status is always 0: there is an answer in any case."""
+    """Print the answer; the exit status is always 0, as there is an answer in any case."""
     CHILDREN.end_with_us()
     sys.stdout.write(json.dumps(asked(tuple(argv[3:]), SystemClock())) + "\n")
     return 0

@@ -19,8 +19,8 @@ from node_agent.runtimes.lines import dict_of, list_of, text_of
 
 MOST_OPEN, MOST_DETAIL, MOST_WHY = 200, 200, 500
 MOST_KEPT = 1 << 20
-"""The characters of one fact about a call, as JSON. A longer one counts as not told, and so nothing is let
-through for it."""
+"""The most characters of one fact about a call, as JSON. A longer fact counts as not reported, so nothing is
+let through because of it."""
 _TOOLS = {
     "read": "read",
     "edit": "edit",
@@ -33,7 +33,7 @@ _TOOLS = {
 """Our names for the protocol's kinds of calls."""
 _USES = {"read": Use.READ, "edit": Use.WRITE, "delete": Use.DELETE, "move": Use.WRITE, "search": Use.READ}
 _WHERE = ("cwd", "workdir")
-"""Where a program says that a command runs."""
+"""The fields in which a program says where a command runs."""
 _OVER = ("completed", "failed")
 _MERGED = ("title", "kind", "locations", "rawInput", "content")
 
@@ -46,21 +46,21 @@ class AcpCalls:
         self._open: dict[str, dict[str, Any]] = {}
         self._told: set[str] = set()
         self.refused = False
-        """A call was refused, and none has been let through since."""
+        """Whether a call was refused, and none has been let through since."""
 
     @property
     def at_work(self) -> bool:
-        """Whether a call has begun and is not over. A model may fall silent before all of one is told."""
+        """Whether a call has begun and has not ended. A model may fall silent before one is fully told."""
         return not self._told.isdisjoint(self._open)
 
     def over(self) -> None:
-        """The turn is over, and whatever it had begun."""
+        """End the turn, with all calls that it had begun."""
         self._open.clear()
         self._told.clear()
         self.refused = False
 
     def take(self, update: Mapping[str, Any]) -> None:
-        """A `tool_call` or `tool_call_update`."""
+        """Take a `tool_call` or a `tool_call_update`."""
         name, status = text_of(update.get("toolCallId")), text_of(update.get("status"))
         call = self._merged(name, update)
         if call is None or status not in (*_OVER, "in_progress"):
@@ -101,7 +101,7 @@ class AcpCalls:
         return ""
 
     def _judge_path(self, path: str, use: Use) -> None:
-        """By its given name and by its real one, or that of the file that it would be."""
+        """Judge the path by its given name and by its real one, or that of the file that it would make."""
         box = self._deeds.box
         try:
             with box.look(path, use):
@@ -120,7 +120,7 @@ class AcpCalls:
         return text_of(call.get("title")) if _said(call).startswith(self._way.titled) else ""
 
     def _leads_away(self, path: object) -> bool:
-        """Whether it names another folder than the run's own: there a command could mean something else."""
+        """Whether the path is another folder than the run's: there a command could mean something else."""
         tree = self._deeds.box.tree
         try:
             return bool(path) and tree.name_of(text_of(path)) != (tree.folder.strip("/") or ".")
@@ -129,7 +129,7 @@ class AcpCalls:
 
     # ---- the stream
     def _merged(self, name: str, update: Mapping[str, Any]) -> dict[str, Any] | None:
-        """All that is known of a call. None for one that is over, or one too many."""
+        """Return all that is known of a call; None for one that has ended, or one too many."""
         if name not in self._open and (len(self._open) >= MOST_OPEN or name in self._told):
             return None
         call = self._open.setdefault(name, {})
@@ -185,13 +185,13 @@ def rejected(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _option(params: Mapping[str, Any], kind: str) -> str:
-    """Options have other names in each program, and one kind may be there twice."""
+    """Return the id of an option of this kind: names differ among programs, and a kind may occur twice."""
     options = map(dict_of, list_of(params.get("options")))
     return next((text_of(one.get("optionId")) for one in options if one.get("kind") == kind), "")
 
 
 def _paths(call: Mapping[str, Any]) -> list[str]:
-    """As it names them; of one that names none, those of its diffs."""
+    """Return the paths that the call names, or else those of its diffs."""
     diffs = (one for one in map(dict_of, list_of(call.get("content"))) if one.get("type") == "diff")
     told = map(dict_of, list_of(call.get("locations"))), diffs
     return next(
@@ -200,8 +200,9 @@ def _paths(call: Mapping[str, Any]) -> list[str]:
 
 
 def _changed(call: Mapping[str, Any], top: str) -> dict[str, str]:
-    """What its diffs take away and put in; of several files, each behind its path. A program may tell whole
-    files: what both sides begin and end with is no change."""
+    """Return the removed and added lines of the call's diffs; of several files, each after its path. A
+    program may report whole files: the lines that both sides begin and end with are no change.
+    """
     made = []
     for one in map(dict_of, list_of(call.get("content"))):
         if one.get("type") == "diff":
@@ -222,7 +223,7 @@ def _changed(call: Mapping[str, Any], top: str) -> dict[str, str]:
 
 
 def _kept(fact: Any) -> Any:
-    """The fact, or nothing of its kind."""
+    """Return the fact, or an empty one of its type if it is too long."""
     try:
         fits = len(json.dumps(fact)) <= MOST_KEPT
     except RecursionError:
@@ -231,7 +232,7 @@ def _kept(fact: Any) -> Any:
 
 
 def _said(update: Mapping[str, Any]) -> str:
-    """What the call gave back, as text."""
+    """Return the call's result as text."""
     raw = dict_of(update.get("rawOutput"))
     return "\n".join(_texts(update) or [f"{raw.get('code')}: {text_of(raw.get('message'))}"])
 

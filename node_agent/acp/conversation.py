@@ -34,24 +34,24 @@ from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.policy import asks_nobody
 
 VERSION = 1
-"""Of the protocol."""
+"""The version of the protocol."""
 STARTS_MS, CANCELS_MS, KEEPS_MS, KEPT_S = 120_000, 800, 20_000, 0.05
-"""A busy machine needs half a minute for a start. A turn that is not over so soon after its cancel is ended
-with the program. A busy disk may take long to write down an answer."""
+"""A start takes half a minute on a busy machine. A turn that is not over this soon after its cancel is ended
+with the program. A busy disk may take long to write an answer down."""
 AUTH_REQUIRED, NO_METHOD = -32000, -32601
 MOST_WHY, MOST_OFFERS = 400, 1_000
 _STATUS = re.compile(r"(?:^|\bHTTP |\berror: |\bstatus:? )([45]\d\d)\b")
-"""The status of the model server, where a program has it only in its words for people."""
+"""Finds the model server's status where a program has it only in its words for people."""
 _NEVER = "session-1970-01-01T00-00-{}.jsonl"
-"""A name with a minute that no start of Gemini CLI gives to a file."""
+"""A file name with a minute in which no start of Gemini CLI can be."""
 _UNSEEN = "CMZ"
-"""Kinds of characters that nobody sees, and that a program may leave out before it reads words."""
+"""The classes of invisible characters, which a program may leave out before it reads words."""
 ABLE = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
-"""We serve no files and no terminals: what the program does, it does by itself, inside its sandbox."""
+"""We serve no files and no terminals: the program does its work by itself, inside its sandbox."""
 
 
 class AcpRefused(Exception):
-    """The program answers a request with an error."""
+    """The program answered a request with an error."""
 
     def __init__(self, error: Mapping[str, Any]) -> None:
         data = error.get("data")
@@ -63,7 +63,8 @@ class AcpRefused(Exception):
 
 @dataclass
 class AcpConversation:
-    """As `TakesTurns`. `session`: the one to go on with, then its own; `folder`: where it works."""
+    """An ACP conversation, as `TakesTurns`. `session`: to go on with, then its own; `folder`: where it
+    works."""
 
     way: AcpWay
     env: Mapping[str, str]
@@ -76,9 +77,9 @@ class AcpConversation:
     deeds: Deeds
     beat: WorkerBeat
     fleet: FleetServer | None = None
-    """The fleet's tools, for an orchestrator."""
+    """The fleet's tools, for an orchestrator; None: there are none."""
     home: str = ""
-    """Of the run, and of nobody else; empty: it is left as it is when the program is started again."""
+    """The home, if it is the run's alone; empty: it is not changed when the program is started again."""
     turns: int = 0
     used: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("input", "cached", "output"), 0))
     remembers: bool = False
@@ -96,7 +97,7 @@ class AcpConversation:
 
     # ---- the program
     def begin(self) -> None:
-        """Start it, and go on with its session where there is one. Raises Over."""
+        """Start the program, and go on with its session where there is one. Raises Over."""
         self._sum = {}
         if self._own is not None:
             self._own.begin_anew()
@@ -126,14 +127,15 @@ class AcpConversation:
             raise
 
     def programs(self) -> dict[str, str]:
-        """An adapter starts the user's own program, and would else take the one that it brings."""
+        """The user's own program for each variable: else an adapter starts the one that its package
+        brings."""
         path = self.env.get("PATH")
         return {
             name: shutil.which(program, path=path) or program for name, program in self.way.programs.items()
         }
 
     def end(self, gently: bool = False) -> None:
-        """End its process. `gently`: it keeps its conversation."""
+        """End the program's process. `gently`: it may keep its conversation first."""
         if self._pipe is not None:
             if gently:
                 self._await_kept()
@@ -141,7 +143,7 @@ class AcpConversation:
         self._pipe = None
 
     def _await_kept(self) -> None:
-        """Until its file of the session has the last answer, where it would end without that."""
+        """Wait until the session's file has the last answer, if the program would end without it."""
         last = json.dumps(self._answered.strip().rpartition("\n")[2], ensure_ascii=False)[1:-1].encode()
         until = self.clock.mono_ms() + KEEPS_MS
         while self.way.keeps and last and self.clock.mono_ms() < until:
@@ -154,7 +156,7 @@ class AcpConversation:
                 return
 
     def _kept(self) -> bytes:
-        """What its file of the session has."""
+        """Return the content of the program's file of the session."""
         pattern = self.way.keeps[0] if self.way.keeps else ""
         found = Path(self.env["HOME"]).glob(pattern.format(self.session)) if pattern else ()
         return b"".join(path.read_bytes() for path in found)
@@ -187,14 +189,14 @@ class AcpConversation:
             self.voice.tell("noted", text=f"[{self.way.name} does not remember what was said before]")
 
     def _check_version(self, version: str) -> None:
-        """Settings hold a program through its adapter as far as that one hands them on, and each does so in
-        its own way."""
+        """Over for an unknown version: only a known adapter is sure to pass our settings on to its
+        program."""
         if not version.startswith(self.way.known):
             words = f"{self.way.name} is of version {version or '(none told)'}, and PanCode knows"
             raise Over(FailureKind.CANNOT_START, f"{words} {self.way.known}x; fix: {self.way.install}")
 
     def _resumed(self, able: Mapping[str, Any], where: Mapping[str, Any]) -> Message | None:
-        """The session goes on; None: it could not."""
+        """Go on with the session; None: the program could not."""
         has = resumes(able)
         how = next((one for one in self.way.resumes if one in has), None)
         if how is None:
@@ -207,7 +209,7 @@ class AcpConversation:
             return None
 
     def _put_aside(self) -> None:
-        """Gemini CLI goes on in the file that it has loaded, whatever its name, and forgets the rest."""
+        """Rename the session's file: Gemini CLI goes on in the file that it loaded, and forgets the rest."""
         if not self.way.chats:
             return
         with suppress(OSError):
@@ -217,7 +219,7 @@ class AcpConversation:
                 first.rename(first.with_name(_NEVER.format(self.session[:8])))
 
     def _set_mode(self, begun: Mapping[str, Any]) -> None:
-        """A mode that it does not list is no mode of it: its limits would be unknown."""
+        """Set the mode. Over for a mode that the program does not list, as its limits would be unknown."""
         if not self.way.mode or self.way.chooses:
             return
         modes = map(dict_of, list_of(dict_of(begun.get("modes")).get("availableModes")))
@@ -228,7 +230,7 @@ class AcpConversation:
         self._asked("session/set_mode", sessionId=self.session, modeId=self.way.mode)
 
     def _set_options(self, begun: Mapping[str, Any]) -> None:
-        """As with a mode: what it does not list is not there."""
+        """Set the options. Over for a value that the program does not list."""
         lists = map(dict_of, list_of(begun.get("configOptions")))
         listed = {text_of(one.get("id")): list_of(one.get("options")) for one in lists}
         for name, value in self.way.options.items():
@@ -282,7 +284,7 @@ class AcpConversation:
         return f"fix: install a version that speaks ACP: {self.way.install}"
 
     def _asked(self, method: str, **params: Any) -> Message:
-        """The answer, before the first turn. What it says meanwhile is of before, or of no interest."""
+        """Return the answer to a request before the first turn. Other messages are of no interest yet."""
         number = self._send(method, **params)
         until = self.clock.mono_ms() + STARTS_MS
         while (left := until - self.clock.mono_ms()) > 0:
@@ -297,7 +299,7 @@ class AcpConversation:
 
     # ---- a turn
     def run(self, task: str) -> str:
-        """Its last words."""
+        """Return the program's last words."""
         self._await_ready()
         number = self._number + 1
         try:
@@ -324,7 +326,7 @@ class AcpConversation:
             raise Over(FailureKind.AGENT_FAILED, str(exc)) from exc
 
     def _await_ready(self) -> None:
-        """It was ended, or ended itself, in the turn before or since."""
+        """Start the program again if it was ended, or ended itself, in the turn before or since."""
         try:
             while self._pipe is not None and (message := self._receive(0)) is not None:
                 self._take(message)
@@ -338,7 +340,7 @@ class AcpConversation:
         """Words that come during a turn begin the next one."""
 
     def close(self, why: str) -> None:
-        """It keeps its conversation by itself."""
+        """End the turn's calls. The program keeps its conversation by itself."""
         self._calls.over()
         if self.fleet is not None:
             self.fleet.over()
@@ -386,14 +388,15 @@ class AcpConversation:
         self._heard_ms = self.clock.mono_ms()
 
     def _tell_news(self, kind: str, news: str) -> None:
-        """Only what is new: a program repeats its whole plan, and the mode that we have set."""
+        """Report only news: a program repeats its whole plan, and the mode that we have set."""
         if news and self._news.get(kind) != news:
             self._news[kind] = news
             self.voice.tell("noted", text=f"[{self.way.name} {news}]"[:MOST_OFFERS])
 
     def _informed(self, told: Mapping[str, Any]) -> None:
-        """Codex's adapter tells here that the model failed. Then it says so among the model's words, and ends
-        the turn as one that went well."""
+        """Note that the model failed, as Codex's adapter reports it: it then writes so among the model's
+        words, and ends the turn as a success.
+        """
         error = dict_of(told.get("error"))
         self._trouble = (
             text_of(error.get("additionalDetails")) or text_of(error.get("message")) or self._trouble
@@ -413,7 +416,7 @@ class AcpConversation:
         self._fault = text if text.startswith(notices[-1]) else ""
 
     def _answer(self, request: Message, permits: bool = True) -> None:
-        """What the program asks of us."""
+        """Answer a request of the program."""
         params = dict_of(request.get("params"))
         if request["method"] != "session/request_permission":
             error = {"code": NO_METHOD, "message": "method not found"}
@@ -464,8 +467,9 @@ class AcpConversation:
         self.voice.tell("usage", **self.used, turns=self.turns, told=True, model=self.model)
 
     def _cancel(self, number: int) -> None:
-        """The turn is over, or the process is: the next words begin a new one with the same session. No
-        command works on, even one that takes no mild signal."""
+        """Cancel the turn, or else end the process: the next words begin a new one with the same session. All
+        commands are ended, even those that take no mild signal.
+        """
         assert self._pipe is not None
         if self.fleet is not None:
             self.fleet.over()
@@ -522,7 +526,7 @@ class AcpConversation:
 
 
 def resumes(able: Mapping[str, Any]) -> set[str]:
-    """The methods of `session/` that go on with a session, as its capabilities tell them."""
+    """Return the methods of `session/` that go on with a session, by the program's capabilities."""
     has = {
         "resume": "resume" in dict_of(able.get("sessionCapabilities")),
         "load": able.get("loadSession") is True,
@@ -535,21 +539,21 @@ def _is_answer(message: Message, number: int) -> bool:
 
 
 def _result(message: Message) -> Message:
-    """Raises AcpRefused."""
+    """Return the result. Raises AcpRefused."""
     if "error" in message:
         raise AcpRefused(dict_of(message["error"]))
     return dict_of(message.get("result"))
 
 
 def _usage_in(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a turn used, in the protocol's place, or in Gemini CLI's own."""
+    """Return the usage of a turn, from the protocol's place or from Gemini CLI's own."""
     told = dict_of(dict_of(dict_of(result.get("_meta")).get("quota")).get("token_count"))
     own = {"inputTokens": told.get("input_tokens"), "outputTokens": told.get("output_tokens")}
     return dict_of(result.get("usage")) or own
 
 
 def _status_of(error: Mapping[str, Any]) -> int:
-    """The HTTP status of the model server, where the error has one; else 0."""
+    """Return the model server's HTTP status, where the error has one; else 0."""
     data = dict_of(error.get("data"))
     for value in (error.get("code"), *(data.get(name) for name in ("statusCode", "status", "code"))):
         if isinstance(value, int) and 400 <= value < 600:

@@ -24,9 +24,9 @@ from node_agent.wire.clock import Clock
 from node_agent.wire.fleet import MOST_ARGUMENTS, MOST_OPEN_FLEET_CALLS, FleetTerms, is_fleet_tool_name
 
 SERVER = "fleet"
-"""Our server's name. A program puts it before the names of the tools."""
+"""The name of our server; a program puts it before the names of the tools."""
 VERSION = "2025-06-18"
-"""Of MCP, for a client that names none."""
+"""The version of MCP for a client that names none."""
 NO_METHOD = -32601
 MOST_PEERS, MOST_LINE, PIECE = 4, 8 * MOST_ARGUMENTS, 1 << 16
 MOST_UNSENT = 1 << 22
@@ -37,7 +37,7 @@ RELAY = Path(__file__).with_name("relay.py")
 
 @dataclass(slots=True)
 class _Peer:
-    """One relay."""
+    """The connection of one relay."""
 
     line: socket.socket
     heard: bytearray = field(default_factory=bytearray)
@@ -46,7 +46,7 @@ class _Peer:
 
 @dataclass(slots=True)
 class _OpenCall:
-    """One call that waits for the fleet's answer. `told_ms`: when its client heard of it last."""
+    """One call that waits for the fleet's answer. `told_ms`: when its client was last notified."""
 
     peer: _Peer
     id: object
@@ -56,7 +56,8 @@ class _OpenCall:
 
 
 class FleetServer:
-    """Polled, and never waits. `turn`: whether a turn is at work; outside of one nothing is asked."""
+    """Offers the fleet's tools. Polled; never waits. `turn`: whether a turn is at work; else no call is
+    made."""
 
     def __init__(self, terms: FleetTerms, desk: FleetDesk, home: str, clock: Clock) -> None:
         self._terms, self._desk, self._home, self._clock = terms, desk, home, clock
@@ -76,7 +77,7 @@ class FleetServer:
         self._listener.setblocking(False)
 
     def declared(self) -> dict[str, Any]:
-        """As `session/new` names it."""
+        """Return the server as `session/new` names it."""
         args = ["-I", "-S", str(RELAY), self._home]
         return {"name": SERVER, "command": sys.executable, "args": args, "env": []}
 
@@ -86,7 +87,7 @@ class FleetServer:
         return bool(self._open)
 
     def poll(self) -> None:
-        """Hear the relays, and answer what can be answered now."""
+        """Read from the relays, and answer what can be answered now."""
         with suppress(OSError):
             while len(self._peers) < MOST_PEERS:
                 line, _ = self._listener.accept()
@@ -98,13 +99,13 @@ class FleetServer:
             self._look(number)
 
     def over(self) -> None:
-        """The turn is over: calls that were begun go on, and nobody waits for their answers."""
+        """End the turn: calls that have begun go on, but nobody waits for their answers."""
         self.turn = False
         for number in list(self._open):
             self._end(number, "the turn is over", ok=False)
 
     def close(self) -> None:
-        """The sitting is over."""
+        """End the sitting."""
         self.over()
         for peer in list(self._peers):
             self._drop(peer)
@@ -182,7 +183,7 @@ class FleetServer:
 
     # ---- a call
     def _call(self, peer: _Peer, number: object, params: Mapping[str, Any]) -> None:
-        """One that is not offered is asked for, too: the coordinator refuses it, and has it in the audit."""
+        """Begin a call, even of a tool not offered: the coordinator refuses and audits that."""
         name, why = text_of(params.get("name")), ""
         if not is_fleet_tool_name(name):
             why = f"{name[:100]} is no tool of this run"

@@ -11,18 +11,19 @@ from pathlib import Path
 
 
 class ProgramHome:
-    """`memory`: names below `home` that are what the program remembers; `folders`: where it has its settings.
-    Made before its first start."""
+    """The home of the program, as it is before the first start. `memory`: names below `home` with the
+    program's memory; `folders`: where its settings are.
+    """
 
     def __init__(self, home: str, memory: Sequence[str], folders: Sequence[str]) -> None:
         self._home, self._memory, self._folders = Path(home), tuple(memory), frozenset(folders)
         self._laid = frozenset(self._names(self._home))
 
     def begin_anew(self) -> None:
-        """Take away what is neither laid nor remembered, where programs look for settings. Follows no link.
+        """Remove files that are neither laid nor memory, where programs look for settings. Follows no link.
 
-        The other folders of the home are ours: words of people, answers to calls. What cannot be taken away
-        is read-only, so it was laid.
+        The home's other folders are ours: people's words, answers to calls. A file that cannot be removed is
+        read-only, so it was laid.
         """
         with suppress(OSError):
             for name in os.listdir(self._home):
@@ -46,7 +47,7 @@ class ProgramHome:
                 path.unlink()
 
     def _names(self, folder: Path, above: str = "") -> Iterator[str]:
-        """Of everything below, files and folders."""
+        """Yield the names of all files and folders below."""
         with suppress(OSError):
             for entry in os.scandir(folder):
                 name = f"{above}{entry.name}"

@@ -14,7 +14,7 @@ _LISTS = {
     "mode": ("modes", "availableModes", "id", "currentModeId"),
     "model": ("models", "availableModels", "modelId", "currentModelId"),
 }
-"""Kind: where its list is, and what a value is called in it."""
+"""For each kind: where its list is, and the field with a value's name."""
 _CATEGORIES = {"mode": "mode", "model": "model", "thought_level": "effort"}
 _METHODS = {"mode": ("session/set_mode", "modeId"), "model": ("session/set_model", "modelId")}
 
@@ -29,7 +29,7 @@ class ProgramOffer:
     option: str = ""
 
     def choice(self, value: str) -> tuple[str, dict[str, str]]:
-        """The method that chooses it, and its parameters."""
+        """Return the method that sets this value, and its parameters."""
         if self.option:
             return "session/set_config_option", {"configId": self.option, "value": value}
         method, name = _METHODS[self.kind]
@@ -37,7 +37,7 @@ class ProgramOffer:
 
 
 def offers_of(begun: Mapping[str, Any]) -> dict[str, ProgramOffer]:
-    """By kind: `mode`, `model`, `effort`. A mode that asks nobody is not among them."""
+    """Return the offers by kind: `mode`, `model`, `effort`. A mode that asks nobody is not among them."""
     found = dict[str, ProgramOffer]()
     for kind, (field, listed, name, now) in _LISTS.items():
         told = dict_of(begun.get(field))
@@ -80,7 +80,7 @@ _MARKS, _WAITS = {"completed": "\u2713", "in_progress": "\u25cf"}, "\u25cb"
 
 
 def news_of(update: Mapping[str, Any]) -> str:
-    """Its plan, or the mode that it is in now, as it tells them in a turn; empty: neither."""
+    """Return the program's plan, or its present mode, as reported in a turn; empty: neither."""
     if mode := text_of(update.get("currentModeId")):
         return f"is in mode {mode}"
     entries = map(dict_of, list_of(update.get("entries")))

@@ -19,15 +19,15 @@ from node_agent.wire.clock import Clock
 
 Message = dict[str, Any]
 PIECE, MOST_LINE = 1 << 16, 16 << 20
-"""A diff of a whole file is one line."""
+"""The bytes read at once, and the most of one line: a diff of a whole file is one line."""
 LISTENS_MS, ENDS_MS, GONE_S = 10_000, 1_000, 10
-"""It must take a message, and end when nobody speaks any more, within so long. A process that has closed its
-output is gone after a moment, and on a busy machine after several."""
+"""How long the program may take to accept a message, and to end after its input was closed; and how long a
+process that closed its output may take to be gone."""
 MOST_WORDS, SHOWN = 4_000, 300
 
 
 class Broken(Exception):
-    """No further message will come. `speaks`: it had spoken the protocol; the text has its own words."""
+    """No further message will come. `speaks`: the program had spoken ACP; the text has its own words."""
 
     def __init__(self, why: str, speaks: bool) -> None:
         super().__init__(why)
@@ -51,7 +51,7 @@ class AcpPipe:
         self._speaks = False
 
     def send(self, message: Mapping[str, object]) -> None:
-        """Raises Broken for a program that is gone, or does not listen."""
+        """Send a message. Raises Broken for a program that is gone, or does not read."""
         left = memoryview(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
         until = self._clock.mono_ms() + LISTENS_MS
         while left:
@@ -77,8 +77,9 @@ class AcpPipe:
         return None
 
     def commands(self) -> set[int]:
-        """The process groups below it that are not its own: it starts commands so. One that ended may have
-        left others behind that still work, and nothing but the group tells of them then."""
+        """Return the process groups below the program that are not its own: it starts commands in groups. A
+        command that ended may leave processes behind, which only their group shows.
+        """
         found = set[int]()
         for pid, _ in members("", self._process.pid, sys.maxsize):
             with suppress(OSError):  # it is gone
@@ -86,7 +87,7 @@ class AcpPipe:
         return found - {0, 1, os.getpgid(0), self._process.pid}  # a signal to 0 or 1 would go to many others
 
     def end(self, gently: bool = False) -> None:
-        """Nothing of it works on. `gently`: it may save what it keeps first."""
+        """End the program with all that it has started. `gently`: it may first save what it keeps."""
         process = self._process
         if process not in CHILDREN.alive:
             return
@@ -134,7 +135,7 @@ class AcpPipe:
 
     # ---- its end
     def _ended(self) -> Broken:
-        """It has closed its output, and so is at its end."""
+        """Return the error for a program that has closed its output, and so is ending."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(GONE_S)
         while self._err in self._listened and select.select([self._err], [], [], 0)[0]:
@@ -150,7 +151,7 @@ class AcpPipe:
 
 
 def kill_commands(groups: Iterable[int]) -> None:
-    """End them at once: they may take no milder signal."""
+    """End these groups at once: they may take no milder signal."""
     for group in groups:
         with suppress(OSError):  # it is over
             os.killpg(group, signal.SIGKILL)

@@ -34,7 +34,7 @@ from node_agent.wire.clock import Clock, SystemClock
 
 
 def main(argv: list[str]) -> int:
-    """Its exit status."""
+    """Run the program; return its exit status."""
     CHILDREN.end_with_us()
     spec = WorkerSpec.model_validate_json(Path(argv[3]).read_bytes())
     way = AcpWay.model_validate_json(Path(argv[4]).read_bytes())
@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
 
 
 def _fleet(spec: WorkerSpec, equipped: Equipment, clock: Clock, beat: WorkerBeat) -> FleetServer | None:
-    """None for all but an orchestrator."""
+    """Return the server of the fleet's tools; None for all but an orchestrator."""
     if spec.fleet is None:
         return None
     desk = FleetDesk(spec.fleet, equipped.voice, equipped.words, beat.wait)

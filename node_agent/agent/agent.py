@@ -11,7 +11,7 @@ from functools import partial
 from node_agent.agent.control import Acts, Controls
 from node_agent.agent.fleettime import FleetClock, read_beat
 from node_agent.agent.intake import HOLDS, Intake, Moment
-from node_agent.agent.pace import Pace, paced, pressure_of
+from node_agent.agent.pace import Pace, paced, reading_of
 from node_agent.agent.publish import EventSigner, Outbox
 from node_agent.agent.world import Drive, InlineDrive, World
 from node_agent.attempt.claims import Self
@@ -38,12 +38,12 @@ from node_agent.wire.signing import WireRefusal
 
 
 def holding(entries: Sequence[JournalRecord]) -> list[JournalRecord]:
-    """Those that occupy a slot."""
+    """Return the entries that hold a slot."""
     return [entry for entry in entries if entry.holds_slot]
 
 
 class Pulse:
-    """The heartbeats of one start of the node agent."""
+    """Makes the heartbeats of one session of the node agent."""
 
     def __init__(
         self, node: Self, session: str, boot_id: str, fleet: FleetClock, obeys: tuple[str, ...]
@@ -62,7 +62,7 @@ class Pulse:
         signs: Sequence[Signs] = (),
         fewer: str = "",
     ) -> Heartbeat:
-        """The next one. `fewer`: why these are not all of its slots."""
+        """Return the next heartbeat. `fewer`: why `slots` are not all of the node's slots."""
         self._seq += 1
         newest = self._fleet.newest
         return Heartbeat(
@@ -92,7 +92,7 @@ class Pulse:
 
 
 MOST_FINAL = 5_000
-"""How many finished attempts are named, the newest first; an envelope has a size limit."""
+"""The most finished attempts that an inventory names, the newest first: an envelope has a size limit."""
 
 
 class InventoryDuty:
@@ -104,18 +104,18 @@ class InventoryDuty:
         self._when = 0
 
     def is_due(self, fleet: FleetClock, now: FleetTime | None, mono_ms: int) -> bool:
-        """Never without fleet time: its moment is what makes the inventory mean something."""
+        """Whether an inventory is due; never without fleet time, from which the inventory has its meaning."""
         if now is None or not fleet.is_answered:
             return False
         return self._last_sent != (fleet.nonce, now.epoch) or mono_ms - self._when >= self._every_ms
 
     def done(self, nonce: str, epoch: int, mono_ms: int) -> None:
-        """It was sent."""
+        """Note that an inventory was sent."""
         self._last_sent, self._when = (nonce, epoch), mono_ms
 
 
 def prune(world: World) -> None:
-    """Idempotent. An entry whose files cannot be removed stays for the next time. DiskFull passes through."""
+    """Forget old entries. Idempotent. One whose files cannot be removed stays for the next time. DiskFull."""
     journal, wall = world.journal, world.clock.wall_ms()
     epoch = journal.node().epoch
     for entry in journal.entries():
@@ -128,7 +128,7 @@ def prune(world: World) -> None:
 
 
 def _emptied(world: World, entry: JournalRecord) -> bool:
-    """A rejected attempt kept its checkout until now, one that could not deliver what was put aside of it."""
+    """Remove a rejected attempt's checkout, and salvaged files; return whether that succeeded."""
     try:
         order = world.journal.order(entry.identity)
         world.workspaces.remove(entry.identity, order.workspace)
@@ -139,7 +139,7 @@ def _emptied(world: World, entry: JournalRecord) -> bool:
 
 
 class NodeAgent:
-    """One start of the node agent: its session, its fleet time, its outbox. `tick` is one turn."""
+    """One session of the node agent, with its fleet time and its outbox. `tick` is one turn."""
 
     def __init__(self, world: World, drive: Callable[[Job], Drive] | None = None) -> None:
         self.world, self._fleet = world, world.fleet
@@ -148,7 +148,7 @@ class NodeAgent:
         signer = EventSigner(world.node, world.key, world.clock, world.fleet)
         self.outbox = Outbox(world.journal, world.uplink, world.clock, world.tempo, signer.seal)
         self.say: Callable[[], None] = self.outbox.flush
-        """Called in each turn; may raise LinkDown."""
+        """Called in each turn to send events; may raise LinkDown."""
         self.job = Job(self._context())
         self.drive: Drive = drive(self.job) if drive else self._inline()
         acts = Acts(self.job.resend, self._examine, self.job.tell, self.job.answer, self._forgo)
@@ -161,7 +161,7 @@ class NodeAgent:
         self._facts: NodeFacts | None = None
         self._last_beat: bytes | None = None
         self.counts: Counter[NodeProblem] = Counter()
-        """Refused orders by reason, and what was sent in the coordinator's name."""
+        """How often orders were refused, by reason, and messages in the coordinator's name forged."""
         moment = Moment(self.now, self.free_slots, self._ready)
         self._intake = Intake(world, self.session, moment, self.outbox, self.drive, self._note)
         for name in world.journal.lost():
@@ -172,7 +172,7 @@ class NodeAgent:
         return self._fleet.now(self.world.clock.boot_ms())
 
     def tick(self) -> int:
-        """One turn; milliseconds until the next is due at the latest. Everything may be repeated."""
+        """Take one turn; return the milliseconds after which the next is due. All of it may be repeated."""
         self._take_up()
         self.linked = self._try(self.converse)
         ms = self.drive.run()
@@ -188,7 +188,7 @@ class NodeAgent:
             self._note("the disk is full")
 
     def converse(self) -> None:
-        """All that is said over the link. LinkDown when it is not there."""
+        """Send and receive all that goes over the link. LinkDown when the link is down."""
         if not self.linked:
             self._link_up()
         wanted = self._intake.wants_one()
@@ -202,16 +202,15 @@ class NodeAgent:
                 self._note("the disk is full")
 
     def slots(self) -> int:
-        """The number of attempts that may run at once."""
+        """Return how many attempts may run at once."""
         state = self.world.journal.node()
         most = self.world.slots if state.slots is None else state.slots
         if state.least is None:
             self._pace = None
             return most
         now, tempo = self.world.clock.mono_ms(), self.world.tempo
-        facts = self._seen(now)
-        pressure = pressure_of(facts, self.job.uses(), now)
-        self._pace = paced(self._pace, min(state.least, most), most, facts, now, tempo, pressure)
+        seen = reading_of(self._seen(now), self.job.uses(), now)
+        self._pace = paced(self._pace, min(state.least, most), most, seen, now, tempo)
         return self._pace.slots
 
     def free_slots(self) -> int:
@@ -248,7 +247,7 @@ class NodeAgent:
         return drive
 
     def moved(self, identity: AttemptId, turn: Turn) -> None:
-        """A job made a step: what it said must go out."""
+        """Note that a job took a step: its events must be sent."""
         self.outbox.note(identity)
         if isinstance(turn, Finished):
             self.outbox.forget(identity)
@@ -305,7 +304,7 @@ class NodeAgent:
         self._intake.forgo(body.identity, body.reason)
 
     def _examine(self, ask: Examine) -> None:
-        """The caller has gone when a request is too late: no model is loaded then."""
+        """Test a model, unless the request is too late: then its caller has gone, and no model is loaded."""
         now = self.now()
         if now is not None and not ask.start_by.is_past(now) and not self.world.journal.node().revoked:
             self.world.exams.examine(ask)
@@ -366,7 +365,7 @@ class NodeAgent:
         return self._facts.model_copy(update={"problems": problems, "wall_ms": wall_ms, **asked})
 
     def _note(self, words: str, code: ProblemCode = ProblemCode.OTHER) -> None:
-        """Told with the facts, with how often it has happened."""
+        """Count a problem; the node's facts report it, with its number."""
         self.counts[NodeProblem(what=words[:480], code=code)] += 1
 
     def _own_problems(self) -> list[NodeProblem]:

@@ -46,28 +46,28 @@ from node_agent.wire.signing import (
 
 @dataclass(frozen=True, slots=True)
 class ControlResult:
-    """The effects of a batch of messages. `touched`: attempts with something to do.
+    """The effects of a batch of messages. `touched`: the attempts that now have something to do.
 
-    For people: `forged`, what the coordinator did not sign; `unfit`, what could not be applied.
+    For people: `forged`: messages not signed by the coordinator; `unfit`: those that could not be applied.
     """
 
     touched: tuple[AttemptId, ...]
     forged: tuple[str, ...]
     unfit: tuple[str, ...]
     last: str | None
-    """The stream entry up to which all is applied."""
+    """The stream entry up to which all messages are applied."""
 
 
 Laid = PersonSays | TurnControl | FleetAnswers
-"""What is laid where a program of ours looks."""
+"""The messages whose content is laid where our program looks."""
 Acted = Resend | Examine | PersonAnswers | Laid
 
 
 @dataclass(frozen=True, slots=True)
 class Acts:
-    """Effects outside of the journal: `resend` a receipt, `examine` a model, `tell` a person's words, what a
-    person wants of a turn, or the fleet's answer, `answer` a call that waits, `forgo` an order whose snapshot
-    is on its way.
+    """Effects outside of the journal. `resend`: a receipt; `examine`: a model; `tell`: a person's words, a
+    person's wish for a turn, or the fleet's answer; `answer`: a call that waits; `forgo`: an order whose
+    snapshot is on its way.
     """
 
     resend: Callable[[AttemptId], None]
@@ -87,10 +87,10 @@ class Controls:
         self._clock, self._acts = clock, acts
         self._touched: list[AttemptId] = []
         self._ahead: set[int] = set()
-        """Applied, but something below is missing. A restart forgets them and reads them again."""
+        """Numbers applied while a smaller one is missing. A restart forgets them, and reads them again."""
 
     def settle(self, floor: int) -> None:
-        """The coordinator says that nothing up to this number is still to come."""
+        """Take the coordinator's word that no message up to this number is still to come."""
         state = self._journal.node()
         if floor > state.control_seq:
             self._journal.set_node(_counted(replace(state, control_seq=floor), self._ahead))
@@ -125,7 +125,9 @@ class Controls:
         return control
 
     def _apply(self, control: Control, state: records.JournalState, news: bool) -> records.JournalState:
-        """Facts about one attempt hold in any order; of settings only the newest of its kind counts."""
+        """Apply a message. Facts about an attempt hold in any order; of settings the newest of its kind
+        counts.
+        """
         body = control.body
         match body:
             case StopControl():
@@ -172,7 +174,7 @@ class Controls:
         return replace(state, stops={**state.stops, str(body.identity): pending})
 
     def _take_back(self, body: TakeBack) -> None:
-        """Its place in the journal decides: what has begun goes on, and its marks say so."""
+        """Take a held order back. If the order has begun, it goes on, and its marks say so."""
         entry = self._journal.get(body.identity)
         if entry is None:
             self._acts.forgo(body)
@@ -240,7 +242,7 @@ class Controls:
 
 
 def _counted(state: records.JournalState, ahead: set[int]) -> records.JournalState:
-    """The count goes on over what is there without a gap: not to pass a lost number is to ask for it."""
+    """Count on over the applied numbers up to the first gap: a number not passed is asked for again."""
     seq = state.control_seq
     while seq + 1 in ahead:
         seq += 1

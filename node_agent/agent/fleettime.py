@@ -23,7 +23,7 @@ class BeatResult:
 
 
 def read_beat(data: bytes, keys: Mapping[str, PublicKey], fleet: str, node: str) -> Beat:
-    """A beat for this node; WireRefusal otherwise."""
+    """Return a beat for this node; WireRefusal for anything else."""
     beat = open_as(Beat, parse_envelope(data), keys)
     if (beat.fleet, beat.node) != (fleet, node):
         raise WireRefusal(RefusalCode.INVALID_FIELD, f"a beat for {beat.fleet}/{beat.node}")
@@ -31,15 +31,15 @@ def read_beat(data: bytes, keys: Mapping[str, PublicKey], fleet: str, node: str)
 
 
 class FleetClock:
-    """Fleet time as one node believes it. Never runs backwards, never ahead of the coordinator's clock.
+    """Fleet time as one node knows it. Never runs backwards, never ahead of the coordinator's clock.
 
-    A beat that was made before our nonce says nothing about now, so time is only taken from one that
-    answers it. The estimate is the largest that any such beat allows, which a delayed one cannot lower.
+    A beat made before our nonce says nothing about the present, so time is taken only from a beat that
+    answers the nonce. The estimate is the largest that any such beat allows; a delayed beat cannot lower it.
     """
 
     def __init__(self, epoch_seen: int, nonce: str) -> None:
         self.epoch_seen = epoch_seen
-        """The highest epoch that a signed beat has named, also before this start."""
+        """The highest epoch that a signed beat has named, also in earlier sessions."""
         self.nonce = nonce
         self.newest: Beat | None = None
         self._epoch = 0
@@ -48,25 +48,26 @@ class FleetClock:
 
     @property
     def is_answered(self) -> bool:
-        """Check whether the nonce in force was answered in the epoch in force."""
+        """Whether the present nonce was answered in the present epoch."""
         return self._answered == (self.nonce, self._epoch) and self._epoch == self.epoch_seen
 
     def believe(self, epoch: int) -> None:
-        """An epoch that was believed before this start."""
+        """Take an epoch that was known before this start."""
         self.epoch_seen = max(self.epoch_seen, epoch)
 
     def renew(self, nonce: str) -> None:
-        """A new nonce, at each link-up. The time goes on; the next answer is told as one."""
+        """Take a new nonce, at each link-up. The time goes on; the next answer counts as a first one."""
         self.nonce = nonce
 
     def now(self, boot_ms: int) -> FleetTime | None:
-        """None before the first answer, and in a new epoch until that epoch answered."""
+        """Return fleet time; None before the first answer, and in a new epoch until that epoch has
+        answered."""
         if self._epoch == 0 or self._epoch < self.epoch_seen:
             return None
         return FleetTime(epoch=self._epoch, ms=max(0, boot_ms + self._ahead))
 
     def hear(self, beat: Beat, boot_ms: int) -> BeatResult:
-        """Take a verified beat; an older epoch or number changes nothing."""
+        """Take a verified beat; one with an older epoch or number has no effect."""
         epoch = beat.time.epoch
         last = self.newest
         is_newer = last is None or (beat.time.epoch, beat.seq) > (last.time.epoch, last.seq)

@@ -38,7 +38,7 @@ MOST_CLAIMS = 16
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Facts that change from turn to turn, read when they are needed. `ready`: runtimes in these states."""
+    """Facts that change from turn to turn, read when needed. `ready`: the runtimes in these states."""
 
     now: Callable[[], FleetTime | None]
     free_slots: Callable[[], int]
@@ -46,7 +46,7 @@ class Moment:
 
 
 class Intake:
-    """The way in. What was claimed and not journalled when the node dies, the coordinator pushes again."""
+    """Takes orders in. An order that was claimed and not journalled when the node dies is pushed again."""
 
     def __init__(
         self,
@@ -62,19 +62,21 @@ class Intake:
         self._note = note
         self._snapshots = SnapshotQueue(world.workspaces, world.aside)
         self._unwritten: set[str] = set()
-        """Digests of orders that were refused while not even that fitted on the disk."""
+        """The digests of orders whose refusal did not fit on the disk."""
         self._signer = EventSigner(world.node, world.key, world.clock, world.fleet)
 
     def wants_one(self) -> bool:
-        """Check whether an order should be claimed: there is a slot, or room to hold it; while draining, also
-        to refuse it."""
+        """Whether an order should be claimed: a slot is free, or the node has room to hold it; while
+        draining, also to refuse it.
+        """
         state = self._world.journal.node()
         has_room = self._free_slots() > 0 or self._may_hold()
         return self._now() is not None and (has_room or state.draining or state.revoked)
 
     def take_up(self) -> None:
-        """Begin the orders that are held while there are free slots, the first one first: also without a
-        link, and without fleet time. DiskFull."""
+        """Begin held orders, the first one first, while slots are free; even without link or fleet time.
+        DiskFull.
+        """
         for opened in self._snapshots.done():  # its time to be taken may be over meanwhile
             self._answer(opened, judge(opened, self._view(opened.order.identity)))
         for entry in self._held():
@@ -110,7 +112,7 @@ class Intake:
         return len(self._held()) + len(self._snapshots) < HOLDS
 
     def take(self, claimed: Claimed | None, asked: bool) -> None:
-        """Receives the claimed orders, and claims more while there are free slots. LinkDown."""
+        """Take the claimed orders in, and claim more while slots are free. LinkDown."""
         received = 0
         if claimed is None and not asked and self.wants_one():  # since the news there is time, or a slot
             claimed = self._world.uplink.claim()
@@ -181,14 +183,14 @@ class Intake:
             self._refuse_unwritten(identity, _refused(refused))
 
     def _refuse_unwritten(self, identity: AttemptId, word: Refused) -> None:
-        """Even the refusal does not fit on the disk. It is said once; if it is lost, the next inventory says
+        """Send a refusal that does not fit on the disk, once; if it is lost, the next inventory tells of
         it."""
         w = self._world
         w.uplink.send(self._signer.seal([self._signer(identity, 1, word)]))
         w.uplink.settle_job(names.job_id(w.node.tag, identity), False, f"{word.why}: {word.detail}")
 
     def _answer_known(self, identity: AttemptId, mark: Mark) -> None:
-        """Reports a finished attempt again, with its receipt: the coordinator has perhaps lost it."""
+        """Report a finished attempt again, with its receipt, since the coordinator may have lost it."""
         w = self._world
         if mark not in FINAL:
             return

@@ -20,27 +20,27 @@ from node_agent.wire.receipt import Blob
 
 CHUNK = 1 << 18
 MOST_STREAMS = 512
-"""Kept in memory; one that is needed again after that is read from its beginning."""
+"""The most streams kept in memory; one that is needed again later is read from its beginning."""
 
 Hidden = Callable[[AttemptId], Mapping[str, str]]
 
 
 SAID = b'{"type": "said", "text": '
 MOST_SAID = 1 << 20
-"""A longer line is not waited for: it is shown as it comes."""
+"""The most bytes of a line that is waited for; a longer line is shown as it comes."""
 
 
 class SaidRedactor:
-    """Takes values of secrets out of an agent's text, which comes in pieces: each is a line of JSON.
+    """Takes secrets' values out of an agent's text that comes in pieces; each piece is a line of JSON.
 
-    A value may be cut by the end of a piece: the start of a possible value is told with the next piece.
+    The end of a piece may cut a value, so what may be the start of one is shown with the next piece.
     """
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self._text, self._line, self._begins = Redactor(secrets), b"", True
 
     def feed(self, data: bytes) -> bytes:
-        """What may be shown now. The start of a line that may be a piece of text waits for its end."""
+        """Return what may be shown now. The start of a line that may be a piece waits for the line's end."""
         *whole, last = (self._line + data).split(b"\n")
         shown, self._line = [self._shown(line + b"\n") for line in whole], b""
         if self._begins and len(last) <= MOST_SAID and (last.startswith(SAID) or SAID.startswith(last)):
@@ -85,9 +85,9 @@ def _piece(text: bytes) -> bytes:
 
 
 class RedactedStream:
-    """One output of one attempt. Each start of the node agent makes the copy again, from the first byte on.
+    """One output of one attempt. Each session of the node agent makes the copy anew, from the first byte on.
 
-    The depot keeps what it got, so the bytes must be the same: the copy's name says how they are made.
+    The depot keeps the bytes that it got, so they must be the same: the copy's name says how it is made.
     """
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
@@ -97,7 +97,7 @@ class RedactedStream:
         self._offset, self._begun, self._ended = 0, False, False
 
     def shown(self, raw: Path, ended: bool) -> Path:
-        """The copy, as far as the raw file goes now; the raw file itself when there is nothing to hide."""
+        """Extend the copy to the raw file's size and return it; the raw file if nothing is to be hidden."""
         if self._redactor.is_idle:
             return raw
         by_lines = raw.with_name(raw.name + SHOWN_BY_LINES)
@@ -154,7 +154,7 @@ class RedactingDepot:
 
 
 def _copied(stream: RedactedStream, path: Path, ended: bool) -> Path:
-    """StepFailed, as the port has it."""
+    """Return the copy. StepFailed, as the port has it."""
     try:
         return stream.shown(path, ended)
     except OSError as exc:
@@ -166,23 +166,24 @@ _WRITING = (Mark.SPAWNED, Mark.COMMITTED)
 
 
 class Follower:
-    """Bytes that it misses come with the upload at the end."""
+    """Sends outputs while they grow. Bytes that it misses are sent with the upload at the end."""
 
     def __init__(self, journal: JournalPort, depot: DepotLink, clock: Clock, tempo: Tempo) -> None:
         self._journal, self._depot, self._clock, self._tempo = journal, depot, clock, tempo
         self._sizes: dict[tuple[AttemptId, str], int] = {}
         self._rests: dict[tuple[AttemptId, str], tuple[int, int]] = {}
-        """Of an output that could not be sent: when it is tried again, and the pause before that."""
+        """For an output that could not be sent: when to try again, and the pause before that."""
         self._sittings: list[AttemptId] = []
 
     @property
     def has_sitting(self) -> bool:
-        """Check whether somebody may wait for the words of one."""
+        """Whether there is a sitting, for whose words somebody may wait."""
         return bool(self._sittings)
 
     def turn(self, sittings: bool = False) -> None:
-        """One look at every running attempt, or, as it is done often, at the text of the sittings that
-        the last such look has found. A link that is down ends the turn, and the next is a whole one."""
+        """Look at every running attempt once or, with `sittings` and more often, only at the text of the
+        sittings that the last full look found. A link that is down ends the turn; the next is a full one.
+        """
         live, names = self._sittings, [OUT]
         if not sittings:
             live = [entry.identity for entry in self._journal.live() if entry.mark in _WRITING]

@@ -16,17 +16,17 @@ from node_agent.tempo import Tempo
 from node_agent.wire.node import NodeFacts
 
 STRAINED_LOAD, CALM_LOAD = 1.5, 0.9
-"""Of the last minute, for each core."""
+"""The load of the last minute, for each core."""
 STRAINED_MEMORY, CALM_MEMORY = 0.08, 0.2
-"""The share of the memory that a program may still have."""
+"""The share of the memory that a program can still get."""
 STRAINED_HEAT, CALM_HEAT = 90.0, 80.0
 """Degrees Celsius of the hottest sensor."""
 STRAINED_QUEUE, CALM_QUEUE = 2, 0
 """Calls that wait in a model server's own queue."""
 FRESH_QUEUE_MS = 120_000
-"""A queue that was told longer ago is not known."""
+"""Milliseconds; a queue that was reported longer ago counts as unknown."""
 STRAINED_LEFT, CALM_LEFT = 10, 30
-"""Percent of a provider's rate limit that are left."""
+"""The percentage left of a provider's rate limit."""
 
 
 class Strain(Enum):
@@ -39,9 +39,10 @@ class Strain(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """`slots` now; `since_ms`: for so long the machine is as `strain` says, or the last slot went or came.
+    """The present pace. `slots`: as of now; `since_ms`: when the machine's `strain` or the slots last
+    changed.
 
-    `why`: in words, why it takes fewer than it could; empty: it does not.
+    `why`: why the node takes fewer than it could, in words; empty: it does not.
     """
 
     slots: int
@@ -51,32 +52,32 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelPressure:
-    """Of the models of all agents at work: `waiting` calls in the queue of `server`, and `left` percent of
-    the rate limit of a provider that `runtime` asks. As it is by default: nobody tells of either."""
+class PaceReading:
+    """What strains a machine at one look: its own `facts`, and the models of all agents at work there:
+    `waiting` calls in the queue of `server`, and `left` percent of the rate limit of a provider that
+    `runtime` asks. As these are by default: nobody tells of them."""
 
+    facts: NodeFacts
     waiting: int = 0
     server: str = ""
     left: int = 100
     runtime: str = ""
 
 
-NO_PRESSURE = ModelPressure()
-
-
-def pressure_of(facts: NodeFacts, uses: Iterable[ModelUse], now_ms: int) -> ModelPressure:
-    """The longest queue, and the limit nearest to its end; what was told too long ago is not known."""
+def reading_of(facts: NodeFacts, uses: Iterable[ModelUse], now_ms: int) -> PaceReading:
+    """With the longest queue, and the limit nearest to its end; what was told too long ago is not known."""
     uses = tuple(uses)
     used = {one.endpoint for one in uses}
     fresh = (one for one in facts.endpoints if one.name in used and one.age_ms < FRESH_QUEUE_MS)
     queues = [(one.waiting, one.name) for one in fresh if one.waiting is not None]
     limits = [(one.count.left, one.runtime) for one in uses if one.count is not None
               and one.count.left is not None and now_ms < one.count.left_until_ms]  # fmt: skip
-    return ModelPressure(*max(queues, default=(0, "")), *min(limits, default=(100, "")))
+    return PaceReading(facts, *max(queues, default=(0, "")), *min(limits, default=(100, "")))
 
 
-def strain_of(facts: NodeFacts, models: ModelPressure = NO_PRESSURE) -> tuple[Strain, str]:
-    """With the words for what strains it."""
+def strain_of(seen: PaceReading) -> tuple[Strain, str]:
+    """Return the strain, and in words what causes it."""
+    facts = seen.facts
     load = facts.load_1m / facts.cpus
     free = facts.memory_free / facts.memory if facts.memory_free is not None and facts.memory else 1.0
     heat = facts.heat if facts.heat is not None else 0.0
@@ -84,35 +85,25 @@ def strain_of(facts: NodeFacts, models: ModelPressure = NO_PRESSURE) -> tuple[St
         f"load {facts.load_1m:.1f} on {facts.cpus} cores" if load >= STRAINED_LOAD else "",
         f"{free:.0%} of its memory left" if free <= STRAINED_MEMORY else "",
         f"{heat:.0f} degrees" if heat >= STRAINED_HEAT else "",
-        f"{models.waiting} calls wait in the queue of {models.server}"
-        if models.waiting >= STRAINED_QUEUE
-        else "",
-        f"{models.left}% left of the rate limit of {models.runtime}'s provider"
-        if models.left <= STRAINED_LEFT
+        f"{seen.waiting} calls wait in the queue of {seen.server}" if seen.waiting >= STRAINED_QUEUE else "",
+        f"{seen.left}% left of the rate limit of {seen.runtime}'s provider"
+        if seen.left <= STRAINED_LEFT
         else "",
     ]
     if any(words):
         return Strain.STRAINED, ", ".join(filter(None, words))
     calm = load <= CALM_LOAD and free >= CALM_MEMORY and heat <= CALM_HEAT
-    calm = calm and models.waiting <= CALM_QUEUE and models.left >= CALM_LEFT
+    calm = calm and seen.waiting <= CALM_QUEUE and seen.left >= CALM_LEFT
     return (Strain.CALM if calm else Strain.FAIR), ""
 
 
-def paced(
-    pace: Pace | None,
-    least: int,
-    most: int,
-    facts: NodeFacts,
-    now_ms: int,
-    tempo: Tempo,
-    models: ModelPressure = NO_PRESSURE,
-) -> Pace:
+def paced(pace: Pace | None, least: int, most: int, seen: PaceReading, now_ms: int, tempo: Tempo) -> Pace:
     """The pace after another look. `pace` None: the first look, with all slots."""
-    strain, words = strain_of(facts, models)
+    strain, words = strain_of(seen)
     if pace is None:
         return Pace(most, strain, now_ms)
     slots = min(max(pace.slots, least), most)
-    since = pace.since_ms if strain is pace.strain else now_ms
+    since = pace.since_ms if (strain, slots) == (pace.strain, pace.slots) else now_ms
     lasted = now_ms - since
     why = pace.why
     if strain is Strain.STRAINED and slots > least and lasted >= tempo.tighten_ms:

@@ -17,15 +17,15 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
 
 AT_ONCE = 100
-"""Envelopes in one call."""
+"""The most envelopes in one call."""
 Seal = Callable[[Sequence[str]], str]
 """Makes one signed envelope of the texts of events."""
 
 
 class EventSigner:
-    """Makes the text of an event for the journal, and the signed envelope of some that are to be sent.
+    """Makes the text of an event for the journal, and the signed envelope of events to be sent.
 
-    What is sent twice is signed twice: the coordinator goes by an event's number, never by its envelope.
+    An event that is sent twice is signed twice: the coordinator goes by its number, never by its envelope.
     """
 
     def __init__(self, node: Self, key: SigningKey, clock: Clock, fleet: FleetClock) -> None:
@@ -48,15 +48,15 @@ class EventSigner:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Posted:
-    """A receipt that waits to be sent, and is itself alone."""
+    """A receipt that waits to be sent; equal only to itself."""
 
     receipt: str
 
 
 class Outbox:
-    """The journal's events that are still to be sent. Holds nothing that a restart would miss:
+    """The journal's events that are still to be sent. It keeps no state that a restart would lose.
 
-    the coordinator's beat names the attempts that are open there and how far it has heard of each.
+    The coordinator's beat names its open attempts, and the newest event of each that it has.
     """
 
     def __init__(self, journal: JournalPort, uplink: Uplink, clock: Clock, tempo: Tempo, seal: Seal) -> None:
@@ -68,19 +68,19 @@ class Outbox:
         self._posted: list[Posted] = []
 
     def note(self, identity: AttemptId) -> None:
-        """There may be new events of this attempt."""
+        """Note that this attempt may have new events."""
         entry = self._journal.get(identity)
         if entry is None or entry.last_event > self._sent.get(identity, (0, 0))[0]:
             self._due[identity] = None
 
     def again(self, identity: AttemptId, above: int = 0) -> None:
-        """Send everything above that number once more."""
+        """Send every event above that number once more."""
         with self._lock:
             self._sent[identity] = (above, self._clock.mono_ms())
             self._due[identity] = None
 
     def hear(self, cursors: Mapping[str, int]) -> None:
-        """Take the coordinator's cursors: what is above one and was sent long enough ago was lost."""
+        """Take the coordinator's cursors: an event above its cursor that was sent long enough ago is lost."""
         now = self._clock.mono_ms()
         for name, cursor in cursors.items():
             entry = self._known(name)
@@ -98,21 +98,21 @@ class Outbox:
 
     @property
     def posted(self) -> tuple[str, ...]:
-        """Receipts that are being sent, or wait for it."""
+        """The receipts that are being sent, or wait to be sent."""
         return tuple(one.receipt for one in self._posted)
 
     @property
     def is_due(self) -> bool:
-        """Check whether there may be something to send."""
+        """Whether there may be events to send."""
         return bool(self._due)
 
     def flush(self) -> None:
-        """Send all that is due, at once. LinkDown leaves it for later, when some of it may come twice."""
+        """Send all due events at once. After LinkDown they stay due, so some may be sent twice."""
         with self._lock:
             self._flush()
 
     def deliver(self, receipt: str) -> None:
-        """Send a receipt behind the events that are due; those of several threads go together. LinkDown."""
+        """Send a receipt after the due events; receipts of several threads go together. LinkDown."""
         mine = Posted(receipt)
         self._posted.append(mine)
         with self._lock:
@@ -154,7 +154,7 @@ class Outbox:
         self._sent.update({identity: (events[-1].seq, now) for identity, events in unsent if events})
 
     def forget(self, identity: AttemptId) -> None:
-        """The attempt is closed."""
+        """Forget an attempt that is closed."""
         with self._lock:
             if identity not in self._due:
                 self._sent.pop(identity, None)

@@ -15,7 +15,7 @@ from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.order import Order
 
 Aside = Callable[[Callable[[], None]], None]
-"""Does work that may take long, which raises nothing: in another thread, or, where there is none, at once."""
+"""Does a work that may take long and raises nothing: in another thread or, without one, at once."""
 _log = logging.getLogger("pancode.node")
 
 
@@ -30,13 +30,13 @@ def unbegun(journal: JournalPort) -> list[Order]:
 
 
 class SnapshotQueue:
-    """In memory only: what was not fetched when the node agent dies, the coordinator pushes again."""
+    """Fetches snapshots. In memory only: an order not fetched when the node agent dies is pushed again."""
 
     def __init__(self, workspaces: WorkspacesPort, aside: Aside) -> None:
         self._workspaces, self._aside = workspaces, aside
         self._due: deque[Opened] = deque()
         self._known: dict[str, Opened] = {}
-        """The orders that are asked for, by digest."""
+        """The orders whose snapshots are asked for, by digest."""
         self._over: SimpleQueue[tuple[Opened, bool]] = SimpleQueue()
         self._busy = False
 
@@ -44,20 +44,21 @@ class SnapshotQueue:
         return len(self._known)
 
     def begin(self, opened: Opened) -> None:
-        """Fetch what the order needs, behind all that was asked for before. The same again: no effect."""
+        """Fetch the order's snapshot, after all that were asked for before. The same again: no effect."""
         if opened.digest not in self._known:
             self._known[opened.digest] = opened
             self._due.append(opened)
             self._next()
 
     def drop(self, identity: AttemptId) -> Opened | None:
-        """The order of this attempt, which is not wanted any more; None: none is asked for."""
+        """Return this attempt's order, and drop it as no longer wanted; None: it was not asked for."""
         opened = next((one for one in self._known.values() if one.order.identity == identity), None)
         return None if opened is None else self._known.pop(opened.digest)
 
     def done(self) -> list[Opened]:
-        """The orders whose snapshot is here since this was asked last, in their order. Those whose snapshot
-        could not be reached are dropped: they come again."""
+        """Return the orders whose snapshot has come since the last call, in their order. Those whose snapshot
+        could not be reached are dropped: the coordinator pushes them again.
+        """
         found: list[Opened] = []
         while not self._over.empty():
             opened, is_here = self._over.get()

@@ -21,16 +21,16 @@ Work = Callable[[], None]
 
 
 class Crew:
-    """A pool with as many threads as tasks. Starting one costs more than most of the tasks."""
+    """A pool with as many threads as tasks. Starting a thread costs more than most of the tasks."""
 
     def __init__(self, idle_s: float = IDLE_S) -> None:
         self._idle_s = idle_s
         self._lock = threading.Lock()
         self._idle: list[SimpleQueue[Work]] = []
-        """The queues of waiting threads; the one that began to wait last comes first."""
+        """The queues of waiting threads; the thread that began to wait last comes first."""
 
     def do(self, work: Work) -> None:
-        """Begin it now, in another thread; it must raise nothing."""
+        """Begin the work now, in another thread; the work must raise nothing."""
         with self._lock:
             waiting = self._idle.pop() if self._idle else None
         if waiting is None:
@@ -52,7 +52,7 @@ class Crew:
                 work = queue.get()  # it was asked in the moment in which it would have ended
 
     def _left(self, queue: SimpleQueue[Work]) -> bool:
-        """Check whether it may end: nobody has asked it, and nobody will."""
+        """Whether a waiting thread may end: no work was given to it, and none will be."""
         with self._lock:
             if queue not in self._idle:
                 return False
@@ -61,12 +61,12 @@ class Crew:
 
 
 PUBLISHERS = 4
-"""How many attempts are delivered at once; those that hold slots have a thread each."""
+"""The most attempts that are delivered at once; those that hold slots have a thread each."""
 LEAVE_S = 3.0
 CROWDED_MS = 20
-"""The wait before attempts that found all publishers busy are looked at again."""
+"""The milliseconds before attempts that found all publishers busy are looked at again."""
 GATHER_S, PATIENCE_S = 0.004, 0.05
-"""Events that are said within the first go out together; within the second, when no slot depends on them."""
+"""The seconds for which events are gathered, to go out together: the second where no slot depends on them."""
 _log = logging.getLogger("pancode.node")
 
 
@@ -80,7 +80,7 @@ class ThreadDrive:
         self._idle_ms = idle_ms
         self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None
         self.murmured: Callable[[bool], None] = lambda soon: None
-        """Called when events have to go out; `soon`: somebody waits for the word, for a slot or in a talk."""
+        """Called when events are to be sent; `soon`: somebody waits for them, for a slot or in a sitting."""
         self._lock = threading.Lock()
         self._due: dict[AttemptId, int] = {}
         self._busy: set[AttemptId] = set()
@@ -99,7 +99,7 @@ class ThreadDrive:
                 self._begin(identity)  # work is not kept waiting for the rest of the turn
 
     def run(self) -> int:
-        """A thread for each attempt that is due and has none; of those that only publish, not too many."""
+        """Start a thread for each due attempt without one, with a limit for those that only publish."""
         now = self._clock.mono_ms()
         nearest = now + self._idle_ms
         with self._lock:
@@ -118,7 +118,7 @@ class ThreadDrive:
         return nearest - now
 
     def leave(self) -> None:
-        """Let every thread come to a point between two steps, but wait for none longer than a moment."""
+        """Let every thread reach a point between two steps, but wait only a moment for them."""
         self._leaving.set()
         with self._rest:
             self._rest.wait_for(lambda: not self._busy, LEAVE_S)
@@ -144,7 +144,7 @@ class ThreadDrive:
                 self._woken.discard(identity)
 
     def _go_on(self, identity: AttemptId) -> int | None:
-        """Go on until the job waits for others. The answer is the time of the next look; None: never."""
+        """Advance the attempt until its job waits for others; return when to look next; None: never."""
         while not self._leaving.is_set():
             turn = self._job.advance(identity)
             self.moved(identity, turn)
@@ -174,7 +174,8 @@ class ThreadDrive:
 
 
 class Worker:
-    """Runs a node agent until it is told to leave. Attempts go on without it: they belong to their shims."""
+    """Runs a node agent until it is told to leave. Attempts go on without the worker: their shims hold
+    them."""
 
     def __init__(
         self,
@@ -191,11 +192,11 @@ class Worker:
         agent.say = lambda: self._mutter(False)
 
     def leave(self) -> None:
-        """End soon; a signal handler or another thread calls this."""
+        """End soon; called by a signal handler or another thread."""
         self._leaving.set()
 
     def run(self) -> None:
-        """Turn after turn; only `leave` ends it."""
+        """Take turn after turn; only `leave` ends this."""
         following = threading.Thread(target=self._follow, name="follow", daemon=True)
         for thread in (following, threading.Thread(target=self._speak, name="speak", daemon=True)):
             thread.start()
@@ -226,7 +227,7 @@ class Worker:
             self._murmur.set()
 
     def _speak(self) -> None:
-        """Events of steps that follow each other at once go out together, while the steps go on."""
+        """Send events: those of steps in quick succession go out together, while the steps go on."""
         while self._murmur.wait():
             self._soon.wait(PATIENCE_S)
             if self._leaving.wait(GATHER_S):

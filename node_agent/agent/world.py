@@ -24,21 +24,20 @@ class Exams(Protocol):
     """Tests models beside the node's work. No call waits for a model, or raises."""
 
     def examine(self, ask: Examine) -> None:
-        """Test it, as soon as the endpoint is free. The same ask again: no effect. A restart forgets it."""
+        """Test the model as soon as its endpoint is free. The same again: no effect. A restart forgets it."""
 
     def asks(self) -> tuple[AskFact, ...]:
-        """Those under way, and those that have ended a short while ago."""
+        """Return the tests that are under way, and those that ended a short while ago."""
 
     def stamped(self, endpoints: tuple[EndpointFact, ...]) -> tuple[EndpointFact, ...]:
-        """Each model with its passport, if it has one as it is now."""
+        """Return the endpoints, each model with its passport if it has one for its present state."""
 
     def news(self) -> bool:
-        """Check whether an ask has begun or ended since this was asked last."""
+        """Whether a test has begun or ended since the last call."""
 
 
 class NoExams:
-    """No exams, for a node agent that reaches no model server (simulations). It says so to everybody who
-    asks."""
+    """No exams, for a node agent that reaches no model server (simulations); every ask is answered so."""
 
     def __init__(self) -> None:
         self._asks: tuple[AskFact, ...] = ()
@@ -60,13 +59,13 @@ class NoExams:
 
 
 class Drive(Protocol):
-    """Advances the attempts: in this thread's turn, or in threads of their own."""
+    """Advances the attempts: in its caller's thread, or in threads of their own."""
 
     def wake(self, identity: AttemptId) -> None:
-        """This attempt has something to do now."""
+        """Note that this attempt has something to do now."""
 
     def run(self) -> int:
-        """Move what is due; milliseconds until something is due again."""
+        """Advance the due attempts; return the milliseconds until the next is due."""
 
 
 class InlineDrive:
@@ -106,12 +105,12 @@ def _at_once(work: Callable[[], None]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All that a node agent is made of. `fleet` is the journal's signer's too; `slots`: as configured."""
+    """All parts of a node agent. `fleet`: also the journal's signer's; `slots`: as configured."""
 
     node: Self
     key: SigningKey
     keys: Mapping[str, PublicKey]
-    """The coordinator's, by key id."""
+    """The coordinator's keys, by key id."""
     journal: ports.JournalPort
     runner: ports.RunnerPort
     workspaces: ports.WorkspacesPort
@@ -129,4 +128,4 @@ class World:
     calls: ports.CallsPort
     exams: Exams = field(default_factory=NoExams)
     aside: Aside = _at_once
-    """Fetches snapshots beside the turn of the node agent."""
+    """Fetches snapshots beside the node agent's turns."""

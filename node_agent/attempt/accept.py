@@ -16,7 +16,7 @@ from node_agent.wire.signing import PublicKey, WireRefusal, open_as, parse_envel
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An order whose signature holds."""
+    """An order whose signature is good."""
 
     order: Order
     digest: str
@@ -25,24 +25,24 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Start it."""
+    """The order is started."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Keep it, with its snapshot, until a slot is free."""
+    """The order is kept, with its snapshot, until a slot is free."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlreadyAccepted:
-    """These very bytes are in the journal: answer with the mark, start nothing."""
+    """The journal has an order of these very bytes: the answer is its mark, and nothing is started."""
 
     mark: Mark
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Never start it. `identity` None: it cannot be believed who it is for, so nothing is said of it."""
+    """The order is never started. `identity` None: nobody can tell whose it is, so nothing is reported."""
 
     why: OrderRefusal
     detail: str
@@ -54,14 +54,14 @@ Judgement = Accept | Hold | AlreadyAccepted | Refuse
 
 @dataclass(frozen=True, slots=True)
 class AcceptView:
-    """The node's facts at the moment of judging an order."""
+    """The node's facts at the moment when an order is judged."""
 
     fleet: str
     node: str
     now: FleetTime | None
     epoch_seen: int
     known: JournalRecord | None
-    """The journal's entry of this very identity."""
+    """The journal's entry of the order's identity; None: there is none."""
     top_fence: int
     """The highest fence of this run in the journal; 0 for none."""
     stop: PendingStop | None
@@ -70,17 +70,17 @@ class AcceptView:
     revoked: bool
     free_slots: int
     runtimes: frozenset[str]
-    """Those that are ready on this node, or not looked at yet."""
+    """The runtimes that are ready on this node, or that nobody has looked at yet."""
     unlogged: frozenset[str]
-    """Those that only want a login, which a run at an endpoint of this node does not."""
+    """The runtimes that lack only a login; a run at an endpoint of this node needs no login."""
     ceiling: Ceiling
     disk_ok: bool = True
     may_hold: bool = True
-    """Whether it holds fewer orders than it would at most."""
+    """Whether the node holds fewer orders than it may hold."""
 
 
 def open_order(data: bytes, keys: Mapping[str, PublicKey]) -> Opened | Refuse:
-    """Signature first, then every field."""
+    """Check the order's signature, then every field of it."""
     try:
         envelope = parse_envelope(data)
         order = open_as(Order, envelope, keys)
@@ -90,7 +90,7 @@ def open_order(data: bytes, keys: Mapping[str, PublicKey]) -> Opened | Refuse:
 
 
 def judge(opened: Opened, view: AcceptView) -> Judgement:
-    """The first rule that speaks decides."""
+    """Judge the order by the first rule that applies to it."""
     order = opened.order
     if order.fleet != view.fleet:
         return Refuse(OrderRefusal.WRONG_FLEET, f"for fleet {order.fleet}", None)
@@ -108,7 +108,7 @@ def judge(opened: Opened, view: AcceptView) -> Judgement:
 
 
 def begins(order: Order, view: AcceptView) -> Accept | Hold | Refuse:
-    """Whether an order that is held begins now. Its time to be taken is over, and asked for no more."""
+    """Whether a held order begins now. Its start-by, judged when the node took it, no longer counts."""
     if view.revoked or view.draining:
         state = "no longer of the fleet" if view.revoked else "draining"
         return Refuse(OrderRefusal.TAKEN_BACK, f"this node is {state}", order.identity)
@@ -122,7 +122,7 @@ Why = tuple[OrderRefusal, str] | None
 
 
 def _never(order: Order, view: AcceptView) -> Why:
-    """Problems that no later moment would mend."""
+    """Return the reason to refuse the order that no later moment could change; None without one."""
     fence = order.identity.fence
     if view.revoked:
         return OrderRefusal.REVOKED, "this node is no longer of the fleet"
@@ -153,7 +153,7 @@ def _not_now(order: Order, view: AcceptView) -> Why:
 
 
 def _waits(order: Order, view: AcceptView) -> bool:
-    """Whether it has to wait for a slot. One that goes ahead stands in the line of those that are held."""
+    """Whether the order has to wait for a slot. An order with `ahead` takes its turn among the held ones."""
     return order.ahead or view.free_slots < 1
 
 

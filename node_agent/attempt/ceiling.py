@@ -15,7 +15,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import NO_RULES, Rules, Safety
 
 LEAST_MEMORY, LEAST_PROCESSES, LEAST_DISK = 64 << 20, 32, 64 << 20
-"""Below these not even a shell and its gateway get along."""
+"""The least limits of bytes, processes and bytes with which a shell and its gateway can still work."""
 
 
 class CeilingFile(WireModel):
@@ -25,27 +25,27 @@ class CeilingFile(WireModel):
     repositories: tuple[RepoId, ...] | None = None
     runtimes: tuple[str, ...] | None = None
     memory: int | None = Field(default=None, ge=LEAST_MEMORY)
-    """Bytes of one run, all its processes together."""
+    """Bytes of memory for one run, all its processes together."""
     processes: int | None = Field(default=None, ge=LEAST_PROCESSES)
-    """The limit of one run; threads count, too."""
+    """The most processes of one run, threads included."""
     disk: int | None = Field(default=None, ge=LEAST_DISK)
-    """Bytes of one run's checkout and home."""
+    """Bytes of disk for one run's checkout and home."""
     acp: dict[Annotated[str, Field(pattern=OTHERS)], OtherAgent] = {}
     """Programs that speak ACP, by the owner's names for them: each is a runtime, `acp:NAME`."""
 
 
 class Ceiling(CeilingFile):
-    """All that the owner says. `closed`: nothing is allowed, and why. `rules`: pansafety.yaml beside it."""
+    """All limits of the owner. `closed`: why nothing is allowed. `rules`: from pansafety.yaml beside it."""
 
     closed: str = ""
     rules: Rules = NO_RULES
 
     def forbids(self, order: Order) -> str | None:
-        """The reason why the order goes beyond it; None when it does not."""
+        """Return the reason why the order goes beyond the ceiling; None when it does not."""
         return self.told().beyond(order.safety, order.runtime, order.workspace.repo) or None
 
     def told(self) -> Allowed:
-        """The form for the coordinator, so that it offers nothing that would be refused."""
+        """Return the ceiling as the coordinator gets it, so that it offers nothing that is refused here."""
         return Allowed(
             safety=self.safety, repositories=self.repositories, runtimes=self.runtimes, closed=self.closed
         )
@@ -55,7 +55,7 @@ NO_CEILING = Ceiling()
 
 
 def read_ceiling(path: Path) -> Ceiling:
-    """The owner's file. No file: no ceiling. One that cannot be read closes the node: it meant something."""
+    """Read the owner's file. No file: no ceiling. A file that cannot be read closes the node to all runs."""
     try:
         parsed = CeilingFile.model_validate_json(path.read_bytes())
         return Ceiling(**dict(parsed))
@@ -67,7 +67,7 @@ def read_ceiling(path: Path) -> Ceiling:
 
 
 def limits_text(allowed: Allowed) -> str:
-    """A ceiling that leaves something out, in words for people."""
+    """Return the limits of a ceiling in words for people."""
     parts = [f"safety {allowed.safety}"] if allowed.safety is not Safety.FULL_AUTO else []
     for what, names in (("runtimes", allowed.runtimes), ("repositories", allowed.repositories)):
         parts += [f"{what} {', '.join(names) or 'none'}"] if names is not None else []

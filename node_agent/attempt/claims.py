@@ -32,7 +32,7 @@ from node_agent.wire.skill import TOOLS, ProposedTool, SkillMark
 
 MAX_NAMES, MAX_NAMES_BYTES = 500, 24_000
 FEW = 3
-"""How many names are listed before the rest is only counted."""
+"""The most names that are listed; the rest are only counted."""
 NOTHING_SPENT = Usage(cost_usd=Decimal(0), cost_source="local")
 
 
@@ -52,7 +52,7 @@ class Self:
 
 @dataclass(frozen=True, slots=True)
 class ClaimTime:
-    """The moment of sealing."""
+    """The moment when a receipt is sealed."""
 
     wall_ms: int
     at: FleetTime | None
@@ -124,7 +124,7 @@ def _exposed(found: Sequence[Sequence[str]]) -> tuple[Exposed, ...]:
 
 
 def _skills(order: Order, walled: bool) -> tuple[SkillMark, ...]:
-    """Those that were laid: kept tools only behind a sandbox."""
+    """Return the skills that were laid for the agent; kept tools are among them only behind a sandbox."""
     laid = (one for one in order.skills if walled or one.place != TOOLS)
     return tuple(SkillMark(name=one.name, digest=one.digest) for one in laid)
 
@@ -151,7 +151,7 @@ def _enforced(prepared: PreparedData) -> tuple[Enforced, ...]:
 
 
 def clipped(names: Iterable[str]) -> tuple[list[str], int]:
-    """The first names, as many as a record may hold, and how many were left out."""
+    """Return as many of the first names as a record may hold, and the number of names left out."""
     every = list(names)
     kept, size = [], 0
     for name in every[:MAX_NAMES]:
@@ -163,7 +163,7 @@ def clipped(names: Iterable[str]) -> tuple[list[str], int]:
 
 
 def such_as(names: list[str], more: int = 0) -> str:
-    """Files in a few words, however many there are; `more`: beside these."""
+    """Return names of files in a few words. `more`: the number of further files not in `names`."""
     count = len(names) + more
     if count <= FEW:
         return ", ".join(names)
@@ -171,24 +171,24 @@ def such_as(names: list[str], more: int = 0) -> str:
 
 
 def usage_to_json(usage: Usage) -> dict[str, Any]:
-    """Plain JSON; money as a decimal string."""
+    """Return the usage as plain JSON, with money as a decimal string."""
     return usage.model_dump(mode="json")
 
 
 NEVER_RAN: ExitedData = {"usage": usage_to_json(NOTHING_SPENT)}
-"""The usage of an agent that was never started, for a mark."""
+"""The data of a mark for an agent that was never started: it used nothing."""
 
 
 def usage_from_json(raw: Data | None, spawned: bool) -> Usage:
-    """The usage in JSON. Without a report, an attempt that never ran cost nothing, and one that ran an
-    unknown sum."""
+    """Read the usage from JSON. Without it, an attempt that never ran cost nothing, any other an unknown
+    sum."""
     if raw is None:
         return Usage() if spawned else NOTHING_SPENT
     return Usage.model_validate(dict(raw), strict=False)
 
 
 def _session(name: str | None) -> str | None:
-    """None for what is no session's name: commands of the run may write to the stream that told it."""
+    """The name, or None if it is no session's: commands of the run may write to the stream with it."""
     return name if name is not None and is_session(name) else None
 
 

@@ -29,7 +29,7 @@ from node_agent.wire.signing import SigningKey
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """A step was taken: there may be more to do at once."""
+    """A step was taken; the next one may be possible at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """This attempt needs nothing more of this node."""
+    """This attempt needs nothing more from this node."""
 
 
 Turn = Progressed | Wait | Finished
@@ -64,26 +64,26 @@ class Context:
     gateways: Gateways
     uplink: ports.Uplink
     deliver: Callable[[str], None]
-    """Sends a receipt, behind all events that are due. LinkDown."""
+    """Send a receipt, after all events that are due. Raises LinkDown."""
     clock: Clock
     tempo: Tempo
     now: Callable[[], FleetTime | None]
     session: str
     calls: ports.CallsPort
     ceiling: Callable[[], Ceiling] = Ceiling
-    """The limits of the node's owner, as the files say now."""
+    """The limits of the node's owner, as the files have them now."""
     boot: str = ""
-    """The id of this start of the machine."""
+    """The id of the machine's present boot."""
 
     def lay(self, identity: AttemptId, name: str, number: int, text: str) -> None:
-        """Lay words where the program of that attempt looks, sealed: nothing else there counts. StepFailed,
+        """Lay words, sealed, where the attempt's program looks; it believes no others. StepFailed,
         DiskFull."""
         secret = self.key.secret(words_in(str(identity)))
         self.workspaces.tell(identity, name, sealed(secret, number, text))
 
 
 class Case:
-    """One attempt of this node: its order, read once, and what is known of it in memory only."""
+    """One attempt of this node: its order, read once, and what is known of the attempt in memory only."""
 
     def __init__(self, context: Context, identity: AttemptId) -> None:
         self.context, self.identity = context, identity
@@ -92,12 +92,12 @@ class Case:
         self.setup, self.gates = self.folder / SETUP, self.folder / GATES
         self.watch: OutputWatch | None = None
         self.sent_ms: int | None = None
-        """The time when the receipt was sent last, and the wait for its answer."""
+        """When the receipt was last sent, on the monotonic clock; None: not yet."""
         self.backoff_ms = context.tempo.publish_first_ms
         self.resend = False
-        """The coordinator misses bytes that the receipt names."""
+        """Whether the coordinator lacks bytes that the receipt names."""
         self.stumbles = 0
-        """Faults of ours in a row."""
+        """The number of the node agent's own faults in a row."""
 
     @property
     def entry(self) -> JournalRecord:
@@ -107,7 +107,7 @@ class Case:
         return found
 
     def laid(self, number: int) -> TurnWords | None:
-        """A person's words as they were laid for its program; None: none of that number were."""
+        """Return a person's words as they were laid for the program; None: no such number was laid."""
         terms = self.order.turns
         if number:
             return self.entry.laid.get(number)
@@ -115,13 +115,13 @@ class Case:
 
     @property
     def before_gates(self) -> tuple[Path, ...]:
-        """The phases before the gates, in order; set-up is none when there is none, or none is needed."""
+        """The phases before the gates, in order; set-up only where there is one and it was not restored."""
         restored = self.entry.prepared.get("restored", False)
         return (self.setup, self.work) if self.order.setup and not restored else (self.work,)
 
     @property
     def has_gateway(self) -> bool:
-        """Check whether its model calls go through one of ours."""
+        """Whether the attempt's model calls go through a gateway of this node."""
         return self.entry.prepared.get("gateway", False)
 
     @property
@@ -131,29 +131,29 @@ class Case:
         return (*before, self.work, self.gates) if self.is_judged else (*before, self.work)
 
     def record(self, phase: Path) -> ExitRecord | None:
-        """The end of a phase; None while it has not ended."""
+        """Return the record of a phase's end; None while the phase has not ended."""
         seen = self.context.runner.look(phase)
         return seen.record if isinstance(seen, Ended) else None
 
     @property
     def was_accepted_before(self) -> bool:
-        """Check whether another start of the node agent took it, and may have left anything half laid out."""
+        """Whether an earlier session of the node agent took the order; it may have left half of a layout."""
         return self.entry.accepted.get("session") != self.context.session
 
     @property
     def was_prepared_before(self) -> bool:
-        """Check whether it was laid out in a boot of before: its files were not synced."""
+        """Whether the attempt was laid out in an earlier boot: its files were not synced."""
         return self.entry.prepared.get("boot", self.context.boot) != self.context.boot
 
     @property
     def was_cut_off(self) -> bool:
-        """Check whether its work ended in a boot of before: what nobody synced since may be lost."""
+        """Whether the attempt's work ended in an earlier boot: files not synced since may be lost."""
         seen = self.context.runner.look(self.work)
         return isinstance(seen, Ended | Vanished) and seen.rebooted
 
     @property
     def limits(self) -> PhaseLimits:
-        """The limits that the attempt was given; the time is for all its phases together."""
+        """The limits of the attempt. The time is for all its phases together."""
         return limits_of(self.order, self.context.ceiling())
 
     def time_left(self) -> int:
@@ -163,7 +163,7 @@ class Case:
 
     @property
     def stamp(self) -> ports.CommitStamp:
-        """The same for every try, so that a repeated commit has the same id."""
+        """Message and date of the result commit; the same for every try, so that the id is the same, too."""
         order = self.order
         subject = order.task.strip().splitlines()[0][:72] if order.task.strip() else order.agent.name
         trailer = f"Pancode-Run: {order.identity}\nPancode-Agent: {order.agent.name}"
@@ -182,9 +182,9 @@ class Case:
         *say: EventBody,
         baseline: str | None = None,
     ) -> Progressed:
-        """The next mark, with the fault that is carried on, and the event that tells it.
+        """Write the next mark, with the failure so far, and the event that reports the mark.
 
-        Marks behind it before which there is nothing to do are written in the same record.
+        Marks after it before which there is nothing to do are written in the same record.
         """
         left = [(mark, data or {}), *self._onward(mark, fault)]
         *passed, (last, its_data) = [(m, {**d, "fault": fault_to_json(fault)}) for m, d in left]
@@ -196,7 +196,7 @@ class Case:
         return Progressed()
 
     def _onward(self, mark: Mark, fault: Fault | None) -> Iterator[tuple[Mark, Data]]:
-        """The marks that `closing` would write without looking: no workspace to commit, no gates to run."""
+        """The marks that `finishing` would write without a look: no workspace to commit, no gates to run."""
         if mark is Mark.EXITED and self.order.workspace.kind == "none":
             mark = Mark.COMMITTED
             yield mark, {"kind": "none"}
@@ -204,37 +204,37 @@ class Case:
             yield Mark.GATED, {}
 
     def is_gated(self, fault: Fault | None) -> bool:
-        """Check whether gates are to judge it: only what looks like success, and when the order has any."""
+        """Whether gates are to judge the attempt: it looks like a success, and the order has any."""
         return fault is None and self.is_judged
 
     @property
     def is_judged(self) -> bool:
-        """The order has gates, or a score command."""
+        """Whether the order has gates or a score command."""
         return bool(self.order.gates) or self.order.score is not None
 
     def put_inside(self, plan: PhasePlan, door: GatewayAccess | None = None) -> PhasePlan:
-        """The phase inside the sandbox; `door`: of the model gateway. StepFailed when it is gone."""
+        """The phase inside the sandbox. `door`: of the model gateway. StepFailed without the sandbox."""
         shown = self.context.workspaces.repository(self.identity, self.order.workspace)
         return self.context.runtimes.enclosed(self.order, plan, shown, door, self.context.ceiling().rules)
 
     def enclosed(self, plan: PhasePlan, work: PhasePlan, door: GatewayAccess | None = None) -> PhasePlan:
-        """Another phase of an attempt is inside exactly when its work is. StepFailed as above."""
+        """Put a phase inside the sandbox exactly when the attempt's `work` is inside. StepFailed as above."""
         return self.put_inside(plan, door) if is_walled(work) else plan
 
     def cleaner(self) -> Callable[[str], str]:
-        """Takes the values of secrets out of a text: a file's name may hold one, too."""
+        """Return a function that takes the values of secrets out of a text, such as a file's name."""
         hidden = self.context.runtimes.hidden(self.order)
         return lambda text: redacted(text, hidden)
 
     def prompt_digest(self) -> str:
-        """The digest of all instructions for the agent; of the order's, if there were none."""
+        """The digest of all instructions for the agent; if none are recorded, of the prompt in the order."""
         given = self.entry.prepared.get("prompt")
         return digest_of(self.order.agent.prompt) if given is None else given
 
 
 _REPLAYABLE = (Mark.SPAWNED, Mark.GATED, Mark.PUSHED)
-"""A power cut may take these back, while they are told to nobody: the shim's own records are durable, and the
-same follows from them. What acts on the world outside makes them durable first."""
+"""Marks that a power cut may take back as long as nobody was told: the shim's own records are durable, and
+the same marks follow from them. A step that acts on the outside world makes them durable first."""
 
 
 def digest_of(text: str) -> str:

@@ -33,7 +33,7 @@ from node_agent.wire.receipt import GateResult, receipt_of
 def judged_by_rules(
     case: Case, result: AttemptResult, fault: verdict.Fault | None
 ) -> tuple[verdict.Fault | None, tuple[str, ...]]:
-    """The result against the policy and the node owner's rules, and what broke them in words."""
+    """Judge the result by the policy and the owner's rules: the failure, and the breaches in words."""
     policy, owner = case.order.policy, case.context.ceiling()
     broken = breaches(result.changes, (*policy.paths, *owner.rules.paths))
     if owner.closed and result.changes:
@@ -47,7 +47,7 @@ AS_FOUND = "the saved files may be empty or partly old"
 
 
 def commit(case: Case) -> Turn:
-    """exited → committed: whatever the end was, what the agent left is kept."""
+    """exited → committed. The agent's files are kept, whatever the end was."""
     fault = case.fault
     if Mark.PREPARED not in case.entry.data and not case.entry.damaged:
         return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none"))
@@ -89,9 +89,9 @@ PASSING = "passing"
 
 @dataclass(frozen=True, slots=True)
 class _Exposed:
-    """The secrets in the files of the result by name, and as a sentence; never a value.
+    """The secrets that the result's files contain, by name and as sentences; never their values.
 
-    A third word marks those that only a commit on the way has.
+    A third word in a pair marks a secret that only a commit on the way has.
     """
 
     pairs: list[list[str]] = field(default_factory=list)
@@ -119,7 +119,7 @@ def _exposed(case: Case, result: AttemptResult) -> _Exposed:
 
 
 def _not_committed(case: Case, fault: verdict.Fault, failed: StepFailed) -> Turn:
-    """Puts its files aside, unless they filled the disk: then they go with the checkout."""
+    """Salvage the attempt's files, unless they filled the disk: then they are removed with the checkout."""
     full = failed.kind is FailureKind.DISK_FULL
     kept = ("its files are not kept: the disk is full",) if full else salvaged(case)
     findings = [f"no result commit could be made: {failed}"[:1000], *kept]
@@ -128,14 +128,14 @@ def _not_committed(case: Case, fault: verdict.Fault, failed: StepFailed) -> Turn
 
 
 def _cut_off_commit(case: Case, fault: verdict.Fault) -> Turn:
-    """A commit of files that a power cut has emptied would empty them for everybody: it is put aside."""
+    """Salvage the files: a power cut may have emptied some, and a commit would spread the empty files."""
     findings = [f"no result commit was made: {CUT_OFF}; {AS_FOUND}", *salvaged(case)]
     words = [Finding(level="error", text=text) for text in findings]
     return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none", findings=findings), *words)
 
 
 def salvaged(case: Case) -> tuple[str, ...]:
-    """Keep what can be kept; where, or why not, in words for a person."""
+    """Save the files that can be saved; says where they are, or why not, in words for a person."""
     try:
         return case.context.workspaces.salvage(
             case.identity, case.order.workspace, case.stamp, case.entry.baseline
@@ -145,19 +145,19 @@ def salvaged(case: Case) -> tuple[str, ...]:
 
 
 MOST_DIGITS = 18
-"""The most digits before the point, and after it."""
+"""The most digits of a score before the point, and the most after it."""
 LAST_OF_OUTPUT = 4_096
-"""Bytes of the output that are looked at."""
+"""The bytes at the end of an output that are looked at."""
 MOST_SAID = 200
-"""Characters of a gate's last line in the reason."""
+"""The most characters of a gate's last line in the reason of a failure."""
 
 
 class NoScoreError(Exception):
-    """Why there is no number."""
+    """The reason why there is no score."""
 
 
 def score_of(record: spool.ExitRecord, gates: int, output: bytes) -> str:
-    """The number, written out. `gates`: so many steps come before the command. NoScoreError."""
+    """Return the score, written out. `gates`: the number of steps before the command. Raises NoScoreError."""
     step = next((one for one in record.steps if one.index == gates), None)
     if step is None:
         raise NoScoreError("the command was not run")
@@ -178,7 +178,7 @@ def _number(line: str) -> Any:
 
 
 def written_out(number: Any, line: str) -> str:
-    """NoScoreError for what is no number, or too large or too exact to be written out."""
+    """The number as text; NoScoreError for what is no number, or is too large or too exact."""
     if not isinstance(number, Decimal):
         raise NoScoreError(f"the last line of the output is no JSON number: {line.strip()[:100]!r}")
     _, digits, exponent = number.as_tuple()
@@ -285,7 +285,7 @@ def _gated(case: Case, record: spool.ExitRecord) -> Turn:
 
 
 def _last_said(case: Case, steps: Sequence[spool.StepRecord]) -> str:
-    """The last line that the first failed gate printed. All gates write into one log, one after the other."""
+    """Return the last line that the first failed gate printed. All gates write into one log, in order."""
     number, failed = next((number, step) for number, step in enumerate(steps) if not step.ok)
     end = sum(step.out_bytes for step in steps[: number + 1])
     size = min(failed.out_bytes, LAST_OF_OUTPUT)
@@ -297,12 +297,12 @@ def _last_said(case: Case, steps: Sequence[spool.StepRecord]) -> str:
 
 
 def gate_results(gates: tuple[Gate, ...], record: spool.ExitRecord) -> list[GateResult]:
-    """One result per gate; those that never ran are not named."""
+    """Return one result for each gate that ran."""
     return [_gate_result(gates[step.index], step) for step in record.steps if step.index < len(gates)]
 
 
 def _scored(case: Case, record: spool.ExitRecord, findings: list[str]) -> GatedData:
-    """A result without a number is none that failed: it can win no race by it."""
+    """The score of the result, or a finding why there is none: no failure, but the result wins no race."""
     output = case.context.runner.tail(case.folder / SCORE, -LAST_OF_OUTPUT, LAST_OF_OUTPUT)
     try:
         return GatedData(score=score_of(record, len(case.order.gates), output))
@@ -326,7 +326,7 @@ MAYBE_SHORT = "the log may be cut short: the node was restarted before it was se
 
 
 def push(case: Case) -> Turn:
-    """gated → pushed. LinkDown leaves it there; a depot that says no costs the result, not the receipt."""
+    """gated → pushed. LinkDown changes nothing; a depot's refusal costs the result, not the receipt."""
     fault, commit = case.fault, case.entry.committed.get("commit")
     findings: list[str] = []
     delivered = False
@@ -348,7 +348,7 @@ def push(case: Case) -> Turn:
 
 
 def upload(case: Case) -> tuple[list[dict[str, Any]], list[str]]:
-    """Every output that there is, and words for those that the depot refused."""
+    """Send every output that exists; return the sent ones, and sentences for those that the depot refused."""
     blobs, lost = [], []
     for name in STREAMS:
         path = case.folder / name
@@ -363,7 +363,7 @@ def upload(case: Case) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def seal(case: Case) -> Turn:
-    """pushed → receipted: signed and on disk before anybody sees it."""
+    """pushed → receipted. The receipt is signed and on disk before anybody sees it."""
     context = case.context
     now = ClaimTime(context.clock.wall_ms(), context.now(), context.journal.last_receipt())
     claims = claims_of(context.node, case.order, case.entry, case.prompt_digest(), now)
@@ -373,7 +373,7 @@ def seal(case: Case) -> Turn:
 
 
 def publish(case: Case) -> Turn:
-    """receipted → the coordinator's answer, which `control` marks. Sent again, ever more rarely."""
+    """receipted → the coordinator's answer, which `control` marks. Until then it is sent, ever less often."""
     context, now = case.context, case.context.clock.mono_ms()
     if case.resend:
         _send_again(case)
@@ -390,7 +390,7 @@ def publish(case: Case) -> Turn:
 
 
 def _send_again(case: Case) -> None:
-    """Everything that the receipt names, the commit too: the coordinator did not find it whole."""
+    """Send again all that the receipt names, also the commit: the coordinator lacks some of it."""
     commit = case.entry.committed.get("commit")
     if commit is not None and case.entry.pushed.get("delivered"):
         with contextlib.suppress(StepFailed):  # the receipt stands; the coordinator judges what it has
@@ -399,7 +399,7 @@ def _send_again(case: Case) -> None:
 
 
 def clean_up(case: Case) -> Turn:
-    """A final mark → nothing left to do. Only now may anything of the attempt be taken away."""
+    """A final mark → nothing left to do. Only now may files and records of the attempt be removed."""
     entry, context = case.entry, case.context
     context.journal.settle(case.identity)
     why = entry.newest.get("why", "")

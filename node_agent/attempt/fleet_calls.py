@@ -14,8 +14,9 @@ from node_agent.wire.fleet import LaidFleetAnswer, fleet_answer_file
 
 
 def tell_fleet_calls(case: Case, watch: OutputWatch) -> None:
-    """Report each call that waits, without the secrets in it. After a restart those that still wait are
-    reported again; the coordinator carries out each once. DiskFull."""
+    """Report each waiting call, without the secrets in it. After a restart the calls that still wait are
+    reported again; the coordinator carries out each once. DiskFull.
+    """
     clean = case.cleaner()
     for call in watch.spent.fleet:
         if call.number in watch.told_fleet or case.order.fleet_tools is None:
@@ -26,7 +27,7 @@ def tell_fleet_calls(case: Case, watch: OutputWatch) -> None:
 
 
 def lay_fleet_answer(context: Context, said: FleetAnswers) -> None:
-    """Put the answer where the program waits for it, sealed. DiskFull: the message comes again."""
+    """Lay the sealed answer where the program waits for it. DiskFull: the message comes again."""
     text = LaidFleetAnswer(ok=said.ok, text=said.text).model_dump_json()
     with contextlib.suppress(StepFailed):
         context.lay(said.identity, fleet_answer_file(said.number), -said.number, text)

@@ -11,7 +11,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import ModelCalls, Usage
 
 WAITED_MS = 1_000
-"""A shorter wait for a slot is not told."""
+"""Milliseconds; a shorter wait for a slot is not reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class GatewayAccess:
     is_tunnel: bool = False
     """Whether calls go to the hosts of a vendor by subscription: then only bytes are counted."""
     is_priced: bool = True
-    """The gateway knows what the order's model costs: it can hold a limit of money by itself."""
+    """Whether the gateway knows the prices of the order's model, and so can hold a limit of money itself."""
 
     @property
     def base(self) -> str:
@@ -32,9 +32,9 @@ class GatewayAccess:
 
 @dataclass(frozen=True, slots=True)
 class ModelCount:
-    """The traffic of the gateway so far. `limit`: `tokens`, `usd` or `requests` when a call was past it.
+    """What the gateway has counted so far. `limit`: `tokens`, `usd` or `requests`, once a call was over it.
 
-    `words`: its first refusal. `unpriced`: a model that answered and has no price here.
+    `words`: the gateway's first refusal. `unpriced`: a model that answered and whose price is not known here.
     """
 
     usage: Usage
@@ -43,35 +43,35 @@ class ModelCount:
     words: str = ""
     unpriced: str = ""
     ended: bool = False
-    """It came to its regular end: nothing is missing."""
+    """Whether the gateway ended regularly, so that nothing is missing."""
     failing: int = 0
-    """Calls in a row that the server failed until now, each asked when the one before had failed."""
+    """The calls that the server has failed in a row, each made after the one before had failed."""
     failing_s: int = 0
     """The seconds for which the server has been failing."""
     status: int = 0
-    """The HTTP status of the last of them; 0: no answer."""
+    """The HTTP status of the last failed call; 0: no answer."""
     trouble: str = ""
-    """The problem, in words."""
+    """The server's problem, in words."""
     waiting: int = 0
     """The model calls whose answer has not begun."""
     unsure: str = ""
-    """Terms of answers whose price is not known, such as a tier."""
+    """Attributes of answers, such as a tier, whose price is not known."""
     beyond: Decimal = Decimal(0)
-    """So many dollars of the usage's are for the dearest price that these may have."""
+    """The dollars in the usage that only the dearest possible price of those answers accounts for."""
     left: int | None = None
-    """Percent of the provider's rate limit that are left, as its last answer told; None: it does not tell."""
+    """The percentage left of the provider's rate limit, as its last answer said; None: it does not say."""
     left_until_ms: int = 0
-    """That counts until then, on the monotonic clock."""
+    """Until when `left` is valid, on the monotonic clock."""
 
     @property
     def wrapped(self) -> str:
-        """That the last turn was let through, in words; empty where it was not."""
+        """Words that say that the last call was let through after a limit; empty where none was."""
         return f"{self.words}; one last, short call was let through to wrap up" if self.calls.wrap_up else ""
 
     def over(self, claim: Usage) -> Usage:
-        """The booked usage: our tokens; our price, or the runtime's where we have none.
+        """Return the booked usage: our count of tokens, and our price, or the runtime's where we have none.
 
-        By subscription it is the claim: we have counted nothing.
+        By subscription it is the runtime's claim, because the gateway has counted no tokens.
         """
         if self.calls.subscription:
             return claim
@@ -133,7 +133,7 @@ def _words(usage: Usage) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ModelUse:
-    """An agent at work. `endpoint`: of this node, where its model is on one; `count`: of its gateway."""
+    """An agent at work. `endpoint`: the node's own, if the model is on one; `count`: its gateway's."""
 
     runtime: str
     endpoint: str | None
@@ -141,26 +141,26 @@ class ModelUse:
 
 
 class Gateways(Protocol):
-    """One gateway per attempt, kept by its folder alone: any node agent here gives the same answers."""
+    """The model gateways: one per attempt, found by its folder alone, also after a restart."""
 
     def open(self, order: Order, folder: Path) -> GatewayAccess | None:
-        """The door of the gateway that now waits for this attempt; the same door however often it is asked.
+        """Open the attempt's gateway and return the access to it; the same access however often it is opened.
 
-        None: this order's runtime has none of a vendor's keys or servers here. Raises StepFailed.
+        None: this node has none of the keys or servers that the order's runtime uses. Raises StepFailed.
         """
 
     def is_alive(self, folder: Path) -> bool:
-        """Check whether it still serves."""
+        """Whether the gateway still serves."""
 
     def count(self, folder: Path) -> ModelCount | None:
-        """The last written count, also of a gateway that is gone; None when there is none."""
+        """Return the newest count, also of a gateway that has ended; None when there is none."""
 
     def close(self, folder: Path) -> None:
-        """End it; its count is complete then. Idempotent; no effect where there is none. Raises nothing."""
+        """End the gateway; then its count is complete. Idempotent; no effect without one. Raises nothing."""
 
 
 class NoGateways:
-    """Every run goes directly."""
+    """No gateways: every run calls its model directly."""
 
     def open(self, order: Order, folder: Path) -> GatewayAccess | None:
         return None

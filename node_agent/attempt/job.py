@@ -38,7 +38,7 @@ PROCEDURE: dict[Mark, Callable[[Case], Turn]] = {
     Mark.REJECTED: clean_up,
     Mark.REFUSED: clean_up,
 }
-"""The mark that an attempt has, and the one thing to do next; each step writes the next mark."""
+"""The one step to take for each mark of an attempt. Each step writes the next mark."""
 
 GIVE_UP: dict[Mark, Mark] = {
     Mark.HELD: Mark.EXITED,
@@ -49,20 +49,20 @@ GIVE_UP: dict[Mark, Mark] = {
     Mark.COMMITTED: Mark.GATED,
     Mark.GATED: Mark.PUSHED,
 }
-"""The next mark after repeated failures of ours in a step: the receipt must go out."""
+"""The next mark after repeated failures of our own in a step: the receipt must be sent all the same."""
 STUMBLES = 5
 _UNSTARTED = (Mark.HELD, Mark.ACCEPTED, Mark.PREPARED)
 
 
 def _step(entry: JournalRecord) -> Callable[[Case], Turn]:
-    """An entry that lost records may have come further than it says: it is never started again."""
+    """The step for the entry. One that lost records may be past its mark, so it is never started again."""
     return follow if entry.damaged and entry.mark in _UNSTARTED else PROCEDURE[entry.mark]
 
 
 class Job:
-    """Advances attempts. Holds nothing that a restart would miss: a new Job on the same journal goes on.
+    """Advances attempts. It keeps no state that a restart would lose: a new Job on the same journal goes on.
 
-    One attempt is advanced by one thread at a time; different ones by as many as wanted.
+    One attempt is advanced by one thread at a time; different attempts by any number of threads.
     """
 
     def __init__(self, context: Context) -> None:
@@ -70,7 +70,7 @@ class Job:
         self._cases: dict[AttemptId, Case] = {}
 
     def advance(self, identity: AttemptId) -> Turn:
-        """The next step of this attempt. Raises nothing: trouble becomes a Wait, then an outcome."""
+        """Take the attempt's next step. Raises nothing: trouble becomes a Wait, and in the end an outcome."""
         entry = self._context.journal.get(identity)
         if entry is None or entry.cleaned:
             self._cases.pop(identity, None)
@@ -98,7 +98,7 @@ class Job:
         return [signs for case, watch in self._at_work() for signs in watch.signs.ages(case.identity, now)]
 
     def uses(self) -> list[ModelUse]:
-        """The models of the same agents, without sittings that wait for words. From any thread."""
+        """Return the models in use, without those of sittings that wait for words. From any thread."""
         each = [(case.order, watch.count) for case, watch in self._at_work() if not watch.waits_for_words]
         return [ModelUse(order.runtime, order.endpoint, count) for order, count in each]
 
@@ -109,12 +109,13 @@ class Job:
                 yield case, watch
 
     def resend(self, identity: AttemptId) -> None:
-        """The coordinator misses bytes: send them and the receipt again with the next step."""
+        """Send the missing bytes and the receipt again with the attempt's next step."""
         self._case(identity).resend = True
 
     def tell(self, message: PersonSays | TurnControl | FleetAnswers) -> None:
-        """Give a running attempt words of a person, what a person wants of a turn, or the fleet's answer;
-        what it never reads, the coordinator hears nothing of. DiskFull: the message comes again."""
+        """Give a running attempt a person's words, a person's wish for a turn, or the fleet's answer. If the
+        program never reads it, the coordinator is not told. DiskFull: the message comes again.
+        """
         entry, number = self._context.journal.get(message.identity), message.number
         if entry is None or entry.mark is not Mark.SPAWNED:
             return
@@ -132,7 +133,7 @@ class Job:
             self._context.lay(message.identity, name, number, text)
 
     def answer(self, said: PersonAnswers) -> None:
-        """Lay a person's answer where the call waits for it, signed. DiskFull: the message comes again."""
+        """Lay a person's answer, signed, where the call waits for it. DiskFull: the message comes again."""
         entry = self._context.journal.get(said.identity)
         if entry is not None and entry.mark is Mark.SPAWNED:
             with contextlib.suppress(StepFailed):
@@ -145,7 +146,7 @@ class Job:
         return self._cases[identity]
 
     def _stumble(self, case: Case, mark: Mark, exc: Exception) -> Turn:
-        """A fault of ours: try again a few times, then go on without this step rather than never."""
+        """Handle a fault of ours: try the step again a few times, then go on without it."""
         case.stumbles += 1
         why = f"{type(exc).__name__}: {exc}"[:500]
         if case.stumbles < STUMBLES or mark not in GIVE_UP:

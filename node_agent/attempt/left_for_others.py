@@ -17,22 +17,22 @@ from node_agent.wire.receipt import PersonQuestion
 from node_agent.wire.skill import MOST_TOOL, MOST_TOOLS, TOOLS, ProposedTool, digest_of, packed, runnable
 
 BOARD = ".pancode/board"
-"""Below the checkout's top: `NAMESPACE/KEY`, a text for each."""
+"""The board's folder below the checkout's top: one text file `NAMESPACE/KEY` for each value."""
 MOST_VALUE, MOST_WRITTEN, MOST_TOGETHER = 16 << 10, 64, 32 << 10
-"""The limits of one value, of the values of one attempt, and of the bytes of all of them."""
+"""The most bytes of one value, values of one attempt, and bytes of all its values together."""
 
 
 def board_path(entry: BoardEntry) -> str:
-    """Its file, below the checkout's top."""
+    """The path of the entry's file, below the checkout's top."""
     return f"{BOARD}/{entry.namespace}/{entry.key}"
 
 
 def written_values(
     found: Mapping[str, bytes], laid: Iterable[BoardEntry], clean: Callable[[str], str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """The values that are new or others, by `NAMESPACE/KEY`, and in words which files are none.
+    """Return the values that are new or changed, and sentences about files that are no values.
 
-    `clean`: takes secrets out of a text.
+    `found`: the files by `NAMESPACE/KEY`. `clean`: takes secrets out of a text.
     """
     before = {f"{one.namespace}/{one.key}": one.value for one in laid}
     accepted: list[dict[str, Any]] = []
@@ -64,14 +64,14 @@ def _board_entry(name: str, data: bytes, clean: Callable[[str], str]) -> tuple[B
 
 
 QUESTION = ".pancode/question.json"
-"""Below the folder in which the agent begins, or the checkout's top."""
+"""The question's file, below the folder in which the agent begins, or below the checkout's top."""
 MOST_QUESTION = 64 << 10
 _MAY_ASK = (None, FailureKind.NO_ANSWER, FailureKind.AGENT_FAILED, FailureKind.NEEDS_PERSON)
-"""The failures that a question explains. A limit, a stop or a broken rule stands, whatever the agent asks."""
+"""The failures that a question explains. A limit, a stop or a broken rule stays the failure."""
 
 
 def asked(fault: Fault | None, left: bytes, clean: Callable[[str], str]) -> tuple[Fault | None, ExitedData]:
-    """The end with the question, and what the record keeps of it. `clean`: takes secrets out of a text."""
+    """The failure with the question, and the data for the record. `clean`: takes secrets out of a text."""
     if (fault.kind if fault is not None else None) not in _MAY_ASK:
         return fault, {}
     try:
@@ -88,7 +88,7 @@ def asked(fault: Fault | None, left: bytes, clean: Callable[[str], str]) -> tupl
 
 
 def read_question(left: bytes) -> PersonQuestion:
-    """ValueError in words where it is not `{"question": TEXT, "choices": [TEXT, ...]}`, within its bounds."""
+    """Read a question `{"question": TEXT, "choices": [TEXT, ...]}`; ValueError in words for other data."""
     if len(left) > MOST_QUESTION:
         raise ValueError(f"it is larger than {MOST_QUESTION >> 10} KB")
     try:
@@ -100,7 +100,7 @@ def read_question(left: bytes) -> PersonQuestion:
 
 
 def taken(case: Case, fault: Fault | None, *, has_worked: bool = True) -> tuple[Fault | None, ExitedData]:
-    """The agent's question, its board and its tools, which are in no result, however it has ended."""
+    """Take up the agent's question, board values and proposed tools, however it ended; no result has them."""
     fault, question = _with_question(case, fault) if has_worked else (fault, ExitedData())
     board = _board(case) if case.order.board is not None else ExitedData()
     tools = _tools(case) if case.order.workspace.kind == "git" and has_worked else ExitedData()
@@ -110,7 +110,7 @@ def taken(case: Case, fault: Fault | None, *, has_worked: bool = True) -> tuple[
 
 
 def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, ExitedData]:
-    """The agent's question to a person; a question file that cannot be read is a finding."""
+    """Take up the agent's question to a person; a question file that cannot be read is a finding."""
     try:
         left = case.context.workspaces.question(case.identity, case.order.workspace)
     except StepFailed as failed:
@@ -119,7 +119,7 @@ def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, Exite
 
 
 def _board(case: Case) -> ExitedData:
-    """The values that the agent has written for the other workers of its workflow."""
+    """Take up the values that the agent has written for the other workers of its workflow."""
     try:
         found = case.context.workspaces.take_board(case.identity, case.order.workspace)
     except StepFailed as failed:
@@ -129,7 +129,7 @@ def _board(case: Case) -> ExitedData:
 
 
 def _tools(case: Case) -> ExitedData:
-    """The tools that the agent proposes for the project."""
+    """Take up the tools that the agent proposes for the project."""
     try:
         found = case.context.workspaces.take_tools(case.identity, case.order.workspace)
     except StepFailed as failed:
@@ -142,7 +142,7 @@ def _tools(case: Case) -> ExitedData:
 def proposed_tools(
     found: Mapping[str, Mapping[str, bytes] | str], clean: Callable[[str], str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Those that fit a receipt, and in words why others are not among them. `clean`: finds secrets."""
+    """Return the tools that fit a receipt, and sentences why the others do not. `clean`: finds secrets."""
     accepted: list[dict[str, Any]] = []
     findings = list[str]()
     for name, files in sorted(found.items()):
@@ -159,7 +159,7 @@ def proposed_tools(
 
 
 def _tool(name: str, files: Mapping[str, bytes] | str, clean: Callable[[str], str]) -> ProposedTool:
-    """ValueError in words."""
+    """Return the tool in these files; ValueError in words where it cannot be proposed."""
     if isinstance(files, str):
         raise ValueError(files)
     for path, data in files.items():

@@ -18,22 +18,22 @@ OUT, ERR, SETUP_LOG, GATES_LOG, ANSWER, SCORE = "out", "err", "setup", "gates.lo
 STREAMS = (OUT, ERR, SETUP_LOG, GATES_LOG, ANSWER, SCORE)
 """Outputs in an attempt's folder, by the names under which the depot gets them."""
 SHOWN, SHOWN_BY_LINES = ".shown2", ".shown"
-"""Behind an output's name: its copy without the values of secrets, which is what the depot gets. A node agent
-that did not join an agent's text over its lines has begun the second; such a copy goes on as it began."""
+"""The endings of an output's copy without the values of secrets, which the depot gets. An earlier node agent,
+which did not join an agent's text across lines, wrote the second; such a copy is continued as it began."""
 STDIN = "task"
-"""The agent's input, a file in the attempt's folder, where set-up cannot replace its words."""
+"""The agent's input: a file in the attempt's folder, where set-up cannot replace it."""
 KEPT = (*STREAMS, *(name + end for name in STREAMS for end in (SHOWN, SHOWN_BY_LINES)), STDIN)
 """Files that are deleted once the receipt is acknowledged."""
 RUN, DEPTH = "PANCODE_RUN", "PANCODE_DEPTH"
-"""Variables of every phase; a value from elsewhere never takes their place."""
+"""Variables of every phase; values from elsewhere never replace ours."""
 LEAST_WALL_MS = 1_000
-"""A phase that begins while there is any time left gets at least this."""
+"""The least time of a phase that begins while any time is left."""
 
 
 def work_plan(
     order: Order, launch: Launch, work: Path, folder: Path, tempo: Tempo, ceiling: Ceiling = NO_CEILING
 ) -> PhasePlan:
-    """The agent, alone. Every phase is held to what the ceiling leaves a run of the machine."""
+    """Return the plan of the agent's phase. Every phase is held to the limits of the ceiling."""
     marker = str(order.identity)
     stdin = str(folder / STDIN) if launch.stdin else None
     agent = Step("agent", StepKind.AGENT, launch.argv, str(folder / OUT), str(folder / ERR), stdin)
@@ -52,13 +52,14 @@ def work_plan(
 
 
 def is_walled(plan: PhasePlan) -> bool:
-    """Check whether the phase runs behind a wall: either every step does, or none."""
+    """Whether the phase runs behind a wall: either every step of it does, or none."""
     return any(step.walled or step.wall for step in plan.steps)
 
 
 def setup_plan(order: Order, work: PhasePlan, folder: Path) -> PhasePlan:
-    """The set-up commands of the repository, in the agent's checkout and environment. The idle limit is for
-    stuck agents: a build may be silent, so this phase and that of the gates have the wall limit alone."""
+    """Return the plan of the repository's set-up commands, in the agent's checkout and environment. A build
+    may be silent, so set-up and gates have no idle limit, only the wall limit.
+    """
     log = str(folder / SETUP_LOG)
     steps = tuple(Step(f"setup {n}", StepKind.SETUP, argv, log, log) for n, argv in enumerate(order.setup, 1))
     limits = replace(work.limits, idle_ms=None)
@@ -72,7 +73,9 @@ def time_left(order: Order, before: Iterable[ExitRecord]) -> int:
 
 
 def gates_plan(order: Order, work: PhasePlan, folder: Path, tempo: Tempo, wall_ms: int) -> PhasePlan:
-    """The gates one after the other, and the score command, in the checkout and environment of the agent."""
+    """Return the plan of the gates, in order, and of the score command, in checkout and environment of the
+    agent.
+    """
     log, score = str(folder / GATES_LOG), str(folder / SCORE)
     # A gate's own name may be longer than a step's may be.
     steps = [Step(f"gate {n + 1}", StepKind.GATE, g.argv, log, log) for n, g in enumerate(order.gates)]
@@ -92,13 +95,13 @@ def gates_plan(order: Order, work: PhasePlan, folder: Path, tempo: Tempo, wall_m
 
 
 def _without_logins(env: Mapping[str, str]) -> dict[str, str]:
-    """The agent's login is for no other program: not in its environment, not in its plan on disk."""
+    """The environment without the agent's login, which is for no other program and in no plan on disk."""
     own = {AGENT_ONLY, *env.get(AGENT_ONLY, "").split()}
     return {name: value for name, value in env.items() if name not in own}
 
 
 def limits_of(order: Order, ceiling: Ceiling) -> PhaseLimits:
-    """Those of the order, and no more than the ceiling leaves."""
+    """Return the limits of the order, lowered to those of the ceiling."""
     own = order.limits
     memory, processes = _least(own.memory_bytes, ceiling.memory), _least(own.processes, ceiling.processes)
     disk = _least(own.disk_bytes, ceiling.disk)

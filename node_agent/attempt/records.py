@@ -28,36 +28,36 @@ class MarkData(TypedDict, total=False):
 
 class AcceptedData(MarkData, total=False):
     session: str
-    """The start of the node agent that accepted the order."""
+    """The session of the node agent that accepted the order."""
     at: list[int] | None
-    """Fleet time: epoch, milliseconds."""
+    """The fleet time of the acceptance: epoch, milliseconds."""
     wall: int
 
 
 class PreparedData(MarkData, total=False):
     enforced: list[list[str]]
-    """Each rule of the policy with its holder."""
+    """Each rule of the policy, and the part that enforces it."""
     isolation: str
     version: str | None
     """The version of the agent program."""
     served: dict[str, Any] | None
     """Wire form of node_agent.wire.receipt.Served."""
     prompt: str
-    """Digest of all instructions."""
+    """The digest of all instructions for the agent."""
     gateway: bool
-    """Its model calls go through one of ours."""
+    """Whether the attempt's model calls go through a gateway of this node."""
     boot: str
-    """The start of the machine in which its files were laid out."""
+    """The machine's boot in which the attempt's files were laid out."""
     cache: str | None
     """The key under which the result of set-up is kept."""
     restored: bool
-    """The result of an earlier set-up was put in place."""
+    """Whether the result of an earlier set-up was put in place."""
 
 
 class ExitedData(MarkData, total=False):
     began: int
     ended: int
-    """Wall clock, of the phases up to the agent's end."""
+    """Wall clock: `began` of the attempt's first phase, `ended` of the agent's."""
     code: int | None
     signal: int | None
     answer: str
@@ -78,7 +78,7 @@ class ExitedData(MarkData, total=False):
     rests: str | None
     """The reason why a sitting ended by itself."""
     resets_ms: int
-    """From the agent's end until the limit ends that its login has met; 0: nobody knows."""
+    """From the agent's end until the usage limit of its login ends; 0: not known."""
 
 
 class CommittedData(MarkData, total=False):
@@ -86,14 +86,14 @@ class CommittedData(MarkData, total=False):
     commit: str | None
     files: list[str]
     exposed: list[list[str]]
-    """Each secret by name with the file that holds its value."""
+    """The name of each secret, with the file that contains its value."""
 
 
 class GatedData(MarkData, total=False):
     gates: list[dict[str, Any]]
     """Wire form of node_agent.wire.receipt.GateResult."""
     score: str
-    """The number of the score command."""
+    """The number that the score command gave."""
     reports: list[dict[str, Any]]
     """Wire form of node_agent.wire.receipt.GateReport."""
 
@@ -102,17 +102,17 @@ class PushedData(MarkData, total=False):
     blobs: list[dict[str, Any]]
     """Wire form of node_agent.wire.receipt.Blob."""
     delivered: bool
-    """The depot has the commit."""
+    """Whether the depot has the commit."""
 
 
 Data = Mapping[str, Any]
-"""Plain JSON: what a step leaves behind for those after it."""
+"""Plain JSON that a step leaves for the steps after it."""
 
 KEEP_MS = 30 * 24 * 3_600_000
-"""Finished entries, stops and tombstones are kept this long, and until their epoch is over."""
+"""How long finished entries, stops and tombstones are kept at least; also until their epoch is over."""
 
 SKIP = 10_000
-"""The jump of event numbers when records are lost: no number may stand for two things."""
+"""The jump of event numbers after records were lost, so that no number is used for two events."""
 
 
 class JournalError(Exception):
@@ -138,9 +138,10 @@ class StopKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """`key`: what set-up's folders are kept under; None when they are not. `restored`: they lie there now.
+    """The state of set-up's kept folders. `key`: they are kept under it; None when they are not. `restored`:
+    they lie in the checkout now.
 
-    `told`: in words for a person, whether set-up has to run, and why.
+    `told`: whether set-up has to run, and why, in words for a person.
     """
 
     key: str | None
@@ -151,7 +152,7 @@ class PutBack:
 
 @dataclass(frozen=True, slots=True)
 class StopNote:
-    """The first wish to end an attempt stands; later ones change nothing."""
+    """The first request to end an attempt; later requests change nothing."""
 
     kind: StopKind
     reason: str
@@ -164,23 +165,23 @@ class Note:
     mark: Mark | None = None
     data: Data = field(default_factory=dict)
     passed: tuple[tuple[Mark, Data], ...] = ()
-    """Marks before this one that are written with it, since there was nothing to do between them."""
+    """Earlier marks that are written in the same record, since nothing was to be done between them."""
     say: tuple[EventBody, ...] = ()
-    """Events that belong to it; the journal numbers and signs them."""
+    """Events of the record; the journal numbers and signs them."""
     stop: StopNote | None = None
     baseline: str | None = None
     """The workspace's name of the files after set-up; once it is written, set-up is over and well."""
     findings: tuple[str, ...] = ()
-    """Findings for the receipt when no mark can hold them."""
+    """Findings for the receipt that belong to no mark."""
     turns: tuple[TurnRecord, ...] = ()
     """Turns of a sitting that have ended."""
     laid: tuple[TurnWords, ...] = ()
-    """People's words that are about to be laid for its program."""
+    """People's words that are about to be laid for the program."""
     cleaned: bool = False
     lossy: bool = False
-    """Only events, and they may be dropped when the disk is full."""
+    """The note has only events, and they may be dropped when the disk is full."""
     lazy: bool = False
-    """A power cut may take it as long as nobody was told: who takes the step again comes to the same end."""
+    """A power cut may lose the note while nobody was told of it: the repeated step has the same result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,18 +201,18 @@ class JournalRecord:
     receipt: str | None = None
     """Digest of the receipt's envelope."""
     chain: int = 0
-    """The receipt's number among all of this node."""
+    """The receipt's number in this node's chain of receipts."""
     baseline: str | None = None
-    """The workspace's name of the files after set-up; None while there is none, or no set-up."""
+    """The workspace's name for the files after set-up; None: set-up has not ended, or there is none."""
     findings: tuple[str, ...] = ()
-    """Findings between two marks."""
+    """Findings that belong to no mark."""
     turns: tuple[TurnRecord, ...] = ()
     """The turns of a sitting that have ended, in order."""
     laid: Mapping[int, TurnWords] = field(default_factory=dict)
-    """People's words that were laid for its program, by number."""
+    """People's words that were laid for the program, by number."""
     cleaned: bool = False
     damaged: bool = False
-    """Part of its records was lost: what they said of processes cannot be relied on."""
+    """Some records of the attempt were lost, so nothing that is left about its processes is reliable."""
 
     @property
     def final(self) -> bool:
@@ -219,17 +220,17 @@ class JournalRecord:
 
     @property
     def is_held(self) -> bool:
-        """Whether nothing of it has begun, for certain."""
+        """Whether it is certain that nothing of the attempt has begun."""
         return self.mark is Mark.HELD and not self.damaged
 
     @property
     def holds_slot(self) -> bool:
-        """Whether it may occupy a slot: what lost the record of its begin may be at work."""
+        """Whether the attempt may hold a slot; one that lost the record of its start may be at work."""
         return self.mark in HOLDS_SLOT or (self.mark is Mark.HELD and self.damaged)
 
     @property
     def accepted(self) -> AcceptedData:
-        """Empty, as the next ones, where the attempt has not come so far."""
+        """The data of the mark; empty, as in the next properties, where the attempt has not come so far."""
         return cast("AcceptedData", self.data.get(Mark.ACCEPTED, {}))
 
     @property
@@ -264,7 +265,7 @@ class JournalRecord:
 
 @dataclass(frozen=True, slots=True)
 class PendingStop:
-    """A stop or tombstone that waits for a fence. `fence`: up to which, for tombstones."""
+    """A stop or tombstone that waits for a fence. `fence`: for a tombstone, the highest one it ends."""
 
     reason: str
     epoch: int
@@ -274,7 +275,7 @@ class PendingStop:
 
 @dataclass(frozen=True, slots=True)
 class JournalState:
-    """The node's state beyond single attempts. `slots` None: as in its settings."""
+    """The node's own state, beyond single attempts. `slots` None: as many as its settings say."""
 
     epoch: int = 0
     control_seq: int = 0
@@ -283,20 +284,22 @@ class JournalState:
     """The number of the newest applied message, by kind of setting."""
     slots: int | None = None
     least: int | None = None
-    """Of these slots, when the machine is strained; None: all of them."""
+    """The least slots when the machine is strained; None: always all of them."""
     draining: bool = False
     revoked: bool = False
     stops: Mapping[str, PendingStop] = field(default_factory=dict)
-    """Fences that are refused when they arrive, by identity."""
+    """The stops of fences that are refused when they arrive, by identity."""
     tombstones: Mapping[str, PendingStop] = field(default_factory=dict)
     """The tombstones by run."""
     chain: int = 0
     last_receipt: str | None = None
-    """The newest receipt among the attempts that were forgotten."""
+    """The digest of the newest receipt among the attempts that were forgotten."""
 
 
 def may_follow(entry: JournalRecord, mark: Mark) -> bool:
-    """Marks only go forward; a final one is never left. What was not started may be prepared anew."""
+    """Whether the mark may follow: only forward, never after a final one; what was not started may be
+    prepared anew.
+    """
     if entry.final:
         return False
     if mark in (Mark.REFUSED, Mark.REJECTED) or mark is entry.mark is Mark.PREPARED:
@@ -334,7 +337,7 @@ def first_record(note: Note, head: Data, events: Sequence[tuple[int, str]], wall
 
 
 def opened(record: Data) -> JournalRecord:
-    """The entry that a first record opens. KeyError or ValueError when it is none."""
+    """Return the entry that a first record opens. KeyError or ValueError when the record is not one."""
     head = record["head"]
     entry = JournalRecord(
         identity=AttemptId.parse(head["identity"]),
@@ -348,7 +351,7 @@ def opened(record: Data) -> JournalRecord:
 
 
 def folded(entry: JournalRecord, record: Data) -> JournalRecord:
-    """The entry after one more record."""
+    """Return the entry with one more record applied."""
     new: dict[str, Any] = _marked(entry, record) if "m" in record else {}
     if "r" in record:
         new |= {"receipt": record["r"], "chain": int(record["n"])}
@@ -374,14 +377,14 @@ def folded(entry: JournalRecord, record: Data) -> JournalRecord:
 
 
 def _marked(entry: JournalRecord, record: Data) -> dict[str, Any]:
-    """The changes by its marks."""
+    """Return the changes that the record's marks make to the entry."""
     marks = {Mark(name): data for name, data in (*record.get("p", ()), (record["m"], record["d"]))}
     new = {"mark": Mark(record["m"]), "data": {**entry.data, **marks}, "wall_ms": int(record["w"])}
     return new | {"baseline": None} if Mark.PREPARED in marks else new  # that of files which are gone
 
 
 def prunable(entry: JournalRecord, epoch: int, wall_ms: int) -> bool:
-    """Check whether a finished entry has done its duty: old, cleaned up, and of an epoch that is over."""
+    """Whether a finished entry can be deleted: it is old, cleaned up, and of an epoch that is over."""
     return entry.cleaned and entry.final and is_over(entry.epoch, entry.wall_ms, epoch, wall_ms)
 
 
@@ -390,7 +393,7 @@ def is_over(its_epoch: int, its_wall_ms: int, epoch: int, wall_ms: int) -> bool:
 
 
 def without_the_old(state: JournalState, wall_ms: int) -> JournalState:
-    """The node's state without stops and tombstones that have done their duty."""
+    """Return the node's state without the stops and tombstones that are no longer needed."""
     return replace(
         state,
         stops=_kept(state.stops, state.epoch, wall_ms),
@@ -406,7 +409,7 @@ def _kept(pending: Mapping[K, PendingStop], epoch: int, wall_ms: int) -> dict[K,
 
 
 def state_to_json(state: JournalState) -> dict[str, Any]:
-    """Plain JSON."""
+    """Return the state as plain JSON."""
     return {
         "epoch": state.epoch,
         "control_seq": state.control_seq,
@@ -423,7 +426,7 @@ def state_to_json(state: JournalState) -> dict[str, Any]:
 
 
 def state_from_json(raw: Data) -> JournalState:
-    """The state in the JSON of `state_to_json`; KeyError, TypeError or ValueError for anything else."""
+    """Return the state from the JSON of `state_to_json`; KeyError, TypeError or ValueError for other data."""
     pending = {
         kind: {key: PendingStop(*one) for key, one in raw[kind].items()} for kind in ("stops", "tombstones")
     }
@@ -447,5 +450,5 @@ def _pending_json(one: PendingStop) -> list[Any]:
 
 
 def at_json(at: FleetTime | None) -> list[int] | None:
-    """A fleet time inside a record."""
+    """Return a fleet time as a record has it: epoch and milliseconds."""
     return None if at is None else [at.epoch, at.ms]

@@ -20,7 +20,7 @@ class UnreadableReportError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReadResult:
-    """One result as the file has it. Empty texts are unknown."""
+    """One result as the file has it. An empty text: not known."""
 
     level: ReportLevel
     rule: str
@@ -31,14 +31,14 @@ class ReadResult:
 
 @dataclass(frozen=True, slots=True)
 class ReadReport:
-    """The whole file."""
+    """The content of one report file."""
 
     tool: str
     results: list[ReadResult]
 
 
 def line_number(value: object) -> int | None:
-    """A line from 1 on; None for anything else."""
+    """Return the line number if it is at least 1; None for any other value."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
         value = int(value)
     whole = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST
@@ -51,7 +51,8 @@ _MOST_TEXT = 2_000
 
 
 def read_junit(data: bytes) -> ReadReport:
-    """UnreadableReportError where it is no XML, has a document type, is too deep, or of another form."""
+    """Read a JUnit file. UnreadableReportError: no XML, with a document type, too deep, or of another
+    form."""
     reader = _Reader()
     parser = expat.ParserCreate()
     parser.StartElementHandler = reader.begin
@@ -66,12 +67,12 @@ def read_junit(data: bytes) -> ReadReport:
 
 
 def _no_type(*_declared: object) -> None:
-    """A document type declares entities, which may grow without an end."""
+    """Refuse a document type: it could declare entities that expand without end."""
     raise UnreadableReportError("it declares a document type, which may hold entities")
 
 
 class _Reader:
-    """The tests so far, and the current one."""
+    """Builds up the tests read so far, and the current test."""
 
     def __init__(self) -> None:
         self.tool = ""
@@ -114,13 +115,13 @@ class _Reader:
 
 _SARIF_LEVELS = ("error", "warning", "note", "none")
 MOST_TOOLS = 8
-"""How many tools are named at most, where a report has merged more."""
+"""The most names of tools that are given where a report merges several."""
 _DEFAULT: ReportLevel = "warning"
-"""The standard's level for a result without one."""
+"""The level that the SARIF standard gives to a result without one."""
 
 
 def read_sarif(data: bytes) -> ReadReport:
-    """UnreadableReportError where it is no JSON, too deep, or of another form."""
+    """Read a SARIF file. UnreadableReportError where it is no JSON, too deep, or of another form."""
     try:
         whole = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as wrong:
@@ -144,7 +145,7 @@ def _tool(run: dict[str, Any]) -> str:
 
 
 def _results(run: dict[str, Any]) -> Iterator[ReadResult]:
-    """A suppressed result does not count."""
+    """Yield the results of a run; suppressed results are left out."""
     levels = dict(_levels(run))
     for one in map(_object, _list(run.get("results"))):
         if _list(one.get("suppressions")):
@@ -190,7 +191,7 @@ def _text(value: object) -> str:
 
 
 MOST_REPORT = 2 << 20
-"""The largest file: a reader takes some twenty times as much memory."""
+"""The most bytes of a report file; reading takes some twenty times as much memory."""
 MOST_CHARS = 48_000
 """The most characters of the results of all files of one attempt."""
 _WORST: tuple[ReportLevel, ...] = ("error", "failed", "warning", "note", "none")
@@ -200,9 +201,9 @@ _WORST: tuple[ReportLevel, ...] = ("error", "failed", "warning", "note", "none")
 def gate_reports(
     files: Iterable[str], found: Mapping[str, bytes], top: str, clean: Callable[[str], str], trouble: str = ""
 ) -> list[GateReport]:
-    """One for each file. `top`: the checkout, as programs name it. `clean`: takes secrets out of a text.
+    """Return one report for each file. `top`: the checkout's path. `clean`: takes secrets out of a text.
 
-    `trouble`: why none was found.
+    `trouble`: why no file was found.
     """
     left, reports = MOST_CHARS, list[GateReport]()
     for name in files:

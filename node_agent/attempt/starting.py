@@ -29,17 +29,17 @@ LAID_OUT_BEFORE = "the node was restarted before it was started: its files may b
 
 
 def hold(case: Case) -> Turn:
-    """held: the node agent's own turn takes it up (`intake`), so that one thread counts the slots."""
+    """held: the node agent's own turn (`intake`) takes the order up, so that one thread counts the slots."""
     return Wait("held until a slot is free", case.context.tempo.poll_ms)
 
 
 def prepare(case: Case) -> Turn:
-    """accepted → prepared: all that the start needs lies there, and the space of its records is reserved."""
+    """accepted → prepared. All that the start needs is in place, and the space of its records is reserved."""
     return unstarted(case) or _prepare(case, anew=case.was_accepted_before)
 
 
 def _prepare(case: Case, anew: bool) -> Turn:
-    """`anew`: nothing that lies there can be relied on. Again and again while the depot is away."""
+    """Lay the attempt out; again while the depot is away. `anew`: earlier leftovers are not reliable."""
     try:
         if anew:
             _clear(case)
@@ -84,7 +84,7 @@ def _prepare(case: Case, anew: bool) -> Turn:
 
 
 def _put_back_or_plan(case: Case, work: PhasePlan) -> tuple[PutBack, str | None]:
-    """Restores the kept result of set-up and records it like a set-up that just ended; or prepares it."""
+    """Restore the kept result of set-up, and record it like a set-up that just ended; or plan the set-up."""
     context, order = case.context, case.order
     if not order.setup:
         return _uncached(order), None
@@ -98,7 +98,7 @@ def _put_back_or_plan(case: Case, work: PhasePlan) -> tuple[PutBack, str | None]
 
 
 def must_have_gates(case: Case, plan: PhasePlan) -> None:
-    """Checks the gates' programs after set-up, before anything was paid for. StepFailed(GATE_MISSING)."""
+    """Check that the gates' programs exist, before the agent costs anything. StepFailed(GATE_MISSING)."""
     path = plan.env.get("PATH", "")
     absent = case.context.workspaces.absent(case.order, path)
     if absent:
@@ -116,7 +116,7 @@ def _uncached(order: Order) -> PutBack:
 
 
 def spawn(case: Case) -> Turn:
-    """prepared → spawned. The shim's own exclusive record is what keeps a phase from starting twice."""
+    """prepared → spawned. The shim's own exclusive record keeps a phase from starting twice."""
     runner, first = case.context.runner, case.before_gates[0]
     if isinstance(runner.look(first), NotStarted):
         turn = unstarted(case)
@@ -142,15 +142,15 @@ def spawn(case: Case) -> Turn:
 
 
 def reopen(case: Case) -> GatewayAccess | None:
-    """Its gateway, should it have died before the agent's start. StepFailed."""
+    """Open the attempt's gateway again if it died before the agent's start; return its access. StepFailed."""
     return case.context.gateways.open(case.order, case.folder) if case.has_gateway else None
 
 
 def unstarted(case: Case, after_wait: bool = False) -> Turn | None:
-    """Check whether what was accepted must not be started any more; None when it may.
+    """End the attempt if it must not be started any more; None when it may be started.
 
-    Within the session that accepted it, start-by was judged then; later, or after waiting, it counts again.
-    What was held may begin at any time: for it, start-by said by when the node had to have it.
+    The session that accepted the order judged its start-by; a later session, or after a wait, it is judged
+    again. A held order may begin at any time: its start-by said when the node had to have the order.
     """
     entry, now = case.entry, case.context.now()
     if entry.stop is not None:
@@ -166,7 +166,7 @@ def unstarted(case: Case, after_wait: bool = False) -> Turn | None:
 
 
 def _withdraw(case: Case, word: EventBody, why: str) -> Turn:
-    """The stop lies there before we look again: a shim that wakes only now finds it and executes nothing."""
+    """Stop the first phase, then look: a shim that wakes only now finds the stop and executes nothing."""
     if case.entry.mark is Mark.PREPARED:
         first = case.before_gates[0]
         case.context.runner.stop(first, why)
@@ -208,7 +208,7 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
 
 
 def _without_gateway(order: Order, door: GatewayAccess | None) -> tuple[str, ...]:
-    """A limit that nobody here could hold is a reason not to begin; a turn that cannot be given is told."""
+    """StepFailed for a limit that only a gateway can hold; a finding for a last call that is impossible."""
     if door is not None and not door.is_tunnel:
         return ()
     if order.limits.requests is not None:
@@ -257,7 +257,7 @@ def _setting_up(case: Case) -> Turn:
 
 
 def _set_up_ended(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
-    """Files of an earlier boot may be lost in part: no agent starts on them, and no copy is kept."""
+    """Record set-up's end. After a reboot its files may be partly lost: no agent starts, no copy is kept."""
     fault = setup_fault(record, case.entry.stop, case.limits)
     if fault is None and rebooted:
         fault = Fault(FailureKind.NODE_REBOOTED, CUT_OFF)
@@ -277,7 +277,7 @@ def _set_up_ended(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
 
 
 def _with_last_lines(case: Case, fault: Fault) -> Fault:
-    """Its own words say why a set-up step failed. The first line may be cut, a secret in it too: left out."""
+    """Add the failed step's last lines to the reason, but no cut first line: half a secret may be in it."""
     if fault.kind is not FailureKind.SETUP_FAILED:
         return fault
     left = case.context.runner.tail(case.folder / SETUP_LOG, -LAST_BYTES, LAST_BYTES)
@@ -293,7 +293,7 @@ def _took(case: Case, record: ExitRecord, why_not: tuple[str, ...]) -> str:
 
 
 def _start_agent(case: Case) -> Turn:
-    """Its own exclusive record keeps it from starting twice, as every phase's does."""
+    """Start the agent. Its exclusive record keeps it from starting twice, as with every phase."""
     stop, left = case.entry.stop, case.time_left()
     if stop is not None:
         return _withhold(case, stop_fault(stop))
@@ -317,7 +317,7 @@ def _start_agent(case: Case) -> Turn:
 
 
 def _renewed(case: Case, planned: PhasePlan, left: int) -> PhasePlan:
-    """Restores the files that set-up could write, and builds the sandbox by today's rules. StepFailed."""
+    """Restore the files that set-up could change, and build the sandbox by the present rules. StepFailed."""
     door = reopen(case)
     case.context.workspaces.renew(case.identity)
     case.context.sessions.put_back(case.order)
@@ -326,7 +326,7 @@ def _renewed(case: Case, planned: PhasePlan, left: int) -> PhasePlan:
 
 
 def _withhold(case: Case, fault: Fault) -> Turn:
-    """The stop lies there before we look again: a shim that wakes only now finds it and executes nothing."""
+    """Stop the agent's phase, then look: a shim that wakes only now finds the stop and executes nothing."""
     case.context.runner.stop(case.work, fault.reason)
     if not isinstance(case.context.runner.look(case.work), NotStarted):
         return Progressed()  # it had been started
@@ -339,7 +339,7 @@ def _gone(case: Case, fault: Fault) -> Turn:
 
 
 def _never_ran(case: Case, fault: Fault, findings: list[str] | None = None) -> Turn:
-    """The agent never ran, so its cost is known."""
+    """Mark the end of an agent that never ran: it cost nothing."""
     data = ExitedData(usage=NEVER_RAN["usage"], findings=findings or [])
     record = case.record(case.setup)
     if record is not None:

@@ -18,18 +18,19 @@ from node_agent.wire.order import Limits
 from node_agent.wire.receipt import TurnRecord, TurnStop, Usage
 
 NEAR = Decimal("0.8")
-"""A sitting that has used so much of its money or tokens rests behind its turn."""
+"""A sitting that has used this share of its money or tokens rests after its turn."""
 CAP = "cap"
 
 
 def is_waiting(spent: ReportedUsage) -> bool:
-    """Check whether a sitting waits for words: it writes nothing, and its idle limit waits with it."""
+    """Whether a sitting waits for words; then it writes nothing, and its idle limit is paused."""
     return bool(spent.turns) and spent.turns[-1].end is not None
 
 
 def tell_turns(case: Case, watch: OutputWatch, cut: TurnEnded | None = None) -> None:
-    """Tell of the turns that have ended since. `cut`: the program is gone, and this is the end of a turn
-    without one. DiskFull."""
+    """Report the turns that ended since the last report. `cut`: the end for a turn without one, whose program
+    is gone. DiskFull.
+    """
     spent = watch.spent
     for turn in spent.turns[len(case.entry.turns) :]:
         end = turn.end or cut
@@ -43,7 +44,7 @@ def tell_turns(case: Case, watch: OutputWatch, cut: TurnEnded | None = None) -> 
 
 
 def cut_by(fault: Fault | None, size: int, used: Usage) -> TurnEnded:
-    """The end of a turn whose program is gone. `size`: bytes of its stream; `used`: as of a turn's end."""
+    """The end of a turn whose program is gone. `size`: bytes of its stream; `used`: the usage till then."""
     kind, why = (None, "its program ended") if fault is None else (fault.kind, fault.reason)
     return TurnEnded(TurnStop.LIMIT if kind in LIMITS else TurnStop.LOST, why, 0, size, used)
 
@@ -63,7 +64,7 @@ def record_of(turn: ReportedTurn, end: TurnEnded, usage: Usage) -> TurnRecord:
 
 
 def used_since(total: Usage, turns: Sequence[TurnRecord]) -> Usage:
-    """The attempt's usage without that of these turns of it."""
+    """Return the attempt's usage without that of these turns."""
     cost = total.cost_usd
     if cost is not None:
         cost = max(Decimal(0), cost - sum((one.usage.cost_usd or Decimal(0) for one in turns), Decimal(0)))
@@ -79,9 +80,9 @@ def used_since(total: Usage, turns: Sequence[TurnRecord]) -> Usage:
 
 
 def rest_in_time(case: Case, watch: OutputWatch) -> None:
-    """Ask the program, once in the life of this node agent, to rest where its money or tokens run out.
+    """Ask the program to rest when money or tokens run low, once per session of the node agent.
 
-    The gateway, which counts both, would end it in the middle of its next turn.
+    Otherwise the gateway, which counts both, would end the sitting in the middle of its next turn.
     """
     spent = watch.spent
     if watch.rest_asked or not spent.turns or over_limit(near(case.order.limits), spent.usage) is None:
@@ -93,6 +94,6 @@ def rest_in_time(case: Case, watch: OutputWatch) -> None:
 
 
 def near(limits: Limits) -> Limits:
-    """Four fifths of the limits of money and tokens."""
+    """Return the limits with four fifths of the money and tokens."""
     tokens = None if limits.tokens is None else int(limits.tokens * NEAR)
     return limits.model_copy(update={"tokens": tokens, "usd": limits.usd and limits.usd * NEAR})

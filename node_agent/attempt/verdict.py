@@ -17,7 +17,7 @@ from node_agent.wire.receipt import GateResult, Usage
 
 NOT_RUNNABLE = frozenset({126, 127})
 _EXECVP = "bwrap: execvp "
-"""The words of the sandbox's builder for a missing program."""
+"""The beginning of bwrap's message about a missing program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class AttemptVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that went wrong."""
+    """One failure: its kind and its reason."""
 
     kind: FailureKind
     reason: str
@@ -52,7 +52,8 @@ _STOPPED = {
     StopKind.MODEL_REFUSES: FailureKind.AGENT_FAILED,
 }
 MOST_TRIES, MOST_FAILING_S = 10, 90
-"""Both: a server that loads its model says so for a minute, and a program may ask many times a second."""
+"""Failed calls in a row, and seconds of failing: both must be reached. A server that loads its model fails
+for a minute, and a program may ask many times a second."""
 _OURS = (Outcome.INFRA, Outcome.INTERRUPTED)
 _REFUSED = {
     "tokens": FailureKind.TOKEN_LIMIT,
@@ -69,7 +70,7 @@ _LIMITS = {
     StepEndedBy.DISK: FailureKind.DISK_LIMIT,
 }
 LIMITED = frozenset(_LIMITS)
-"""The ends of a step by a limit."""
+"""The ends of a step that are due to a limit."""
 LIMIT_KEYS = {
     StepEndedBy.WALL: "(limits.wall, --timeout)",
     StepEndedBy.IDLE: "(limits.idle, --idle-timeout)",
@@ -78,14 +79,14 @@ LIMIT_KEYS = {
     StepEndedBy.PROCESSES: "(limits.processes)",
     StepEndedBy.DISK: "(limits.disk)",
 }
-"""The setting of each limit, for a person whose set-up or gate it has ended."""
+"""The setting of each limit, told to a person whose set-up or gate the limit has ended."""
 LIMITS = frozenset({*_LIMITS.values(), *_REFUSED.values()})
-"""Failures by a limit of the order."""
+"""The failures that are due to a limit of the order."""
 NO_LIMITS = Held()
 
 
 def limit_fault(by: StepEndedBy, limits: Held, where: str = "") -> Fault:
-    """The limit that ended it, and its value where that is known."""
+    """Return the failure by the limit that ended the step, with the limit's value where it is known."""
     words = {
         StepEndedBy.WALL: ("it ran for longer than its time limit", _time(limits.wall_ms)),
         StepEndedBy.IDLE: ("it wrote nothing for longer than its idle limit", _time(limits.idle_ms)),
@@ -121,7 +122,7 @@ def _size(count: int | None) -> str:
 
 
 def over_limit(limits: Limits, usage: Usage) -> StopNote | None:
-    """The limit that the runtime's own figures exceed; None while they do not."""
+    """Return the stop for the limit that the runtime's own figures exceed; None while they exceed none."""
     spent = usage.input_tokens + usage.output_tokens
     if limits.tokens is not None and spent > limits.tokens:
         return StopNote(StopKind.TOKENS, f"{spent} tokens, the limit is {limits.tokens}")
@@ -143,9 +144,9 @@ def failing_model(count: ModelCount | None) -> StopNote | None:
 
 
 def too_many_turns(limit: int | None, told: int, count: ModelCount | None) -> StopNote | None:
-    """Check whether the model has answered more often than the run may have it.
+    """Return a stop if the model has answered more often than the run allows.
 
-    `told`: by the runtime. One that tells none while it works is counted by its gateway.
+    `told`: the runtime's own count; 0 while it works without telling: then the gateway's count is used.
     """
     calls = None if count is None or count.calls.subscription else count.calls
     counted = 0 if calls is None else calls.requests - calls.failed - calls.refused
@@ -158,7 +159,7 @@ def too_many_turns(limit: int | None, told: int, count: ModelCount | None) -> St
 def gateway_fault(
     fault: Fault | None, reported: ReportedEnd | None, count: ModelCount | None
 ) -> Fault | None:
-    """The cause when an agent failed without its model: a limit of ours, or our gateway."""
+    """Return the real cause if an agent failed for lack of its model: a limit of ours, or our gateway."""
     if fault is None and count is not None and count.wrapped:
         return Fault(_REFUSED[count.limit], count.wrapped)  # it ended well, and before its work was done
     if reported is None or reported.failure is None or fault != Fault(reported.failure, reported.reason):
@@ -173,7 +174,9 @@ def stop_fault(stop: StopNote) -> Fault:
 
 
 def vanished_fault(seen: Vanished, stop: StopNote | None) -> Fault:
-    """The shim is gone without a word. Who asked for the end has it; else it is ours."""
+    """The failure of a shim that is gone without a record: that of the stop, if one was asked for, else the
+    node's.
+    """
     if stop is not None:
         return Fault(_STOPPED[stop.kind], f"{stop.reason} (and {seen.reason})")
     kind = FailureKind.NODE_REBOOTED if seen.rebooted else FailureKind.PROCESS_VANISHED
@@ -183,7 +186,7 @@ def vanished_fault(seen: Vanished, stop: StopNote | None) -> Fault:
 def work_fault(
     record: ExitRecord, reported: ReportedEnd | None, stop: StopNote | None, limits: Held = NO_LIMITS
 ) -> Fault | None:
-    """The failure of the work phase: limits, stop, the agent. None: the agent did its work."""
+    """Return the failure of the work phase: a limit, a stop, or the agent. None: the agent did its work."""
     last = record.steps[-1] if record.steps else None
     if record.ended is PhaseEnd.ERROR:
         return Fault(FailureKind.NODE_INTERNAL, record.reason)
@@ -218,8 +221,8 @@ def _with_key(by: StepEndedBy, limits: Held) -> str:
 
 
 def cannot_run(fault: Fault | None, step: StepRecord | None, argv: Sequence[str] | None) -> int | None:
-    """The status with which a shell would say that a person's own program is not there (127), or cannot be
-    executed (126); None for all other ends.
+    """Return a shell's status for a person's own program that is missing (127) or cannot be executed (126);
+    None for all other ends.
     """
     error = step.exec_error if step is not None else None
     if argv is None or error is None or fault is None or fault.kind is not FailureKind.RUNTIME_MISSING:
@@ -228,7 +231,7 @@ def cannot_run(fault: Fault | None, step: StepRecord | None, argv: Sequence[str]
 
 
 def own_fault(argv: Sequence[str], status: int, node: str, path: str) -> Fault:
-    """It is the task's failure and nobody else's; said with where it was looked for."""
+    """The failure of a program that cannot run, the task's own; it says where the program was looked for."""
     what = "no such program" if status == 127 else "it cannot be executed"
     where = f"its path {argv[0]!r}" if "/" in argv[0] else f"PATH there: {path}"
     return Fault(FailureKind.CANNOT_START, f"{argv[0][:200]!r} on {node}: {what} ({where[:1000]})")
@@ -253,14 +256,15 @@ def _exec_fault(last: StepRecord) -> Fault:
 
 
 def _ranks_first(fault: Fault | None) -> bool:
-    """Whether a failure of ours explains what was broken. A provider's limit does not: the agent has worked,
-    and goes on with what it has changed."""
+    """Whether the failure is the node's own and so explains the broken rule. A provider's limit does not: the
+    agent has worked, and will go on with its changes.
+    """
     busy = fault is not None and fault.kind is FailureKind.MODEL_BUSY
     return fault is not None and not busy and FAILURES[fault.kind].outcome in _OURS
 
 
 def change_fault(read_only: bool, kind: str, files: Sequence[str], fault: Fault | None) -> Fault | None:
-    """A read-only agent that changed files broke the policy; what we did ourselves stands before that."""
+    """The failure of a read-only agent that changed files; the node's own failures rank before it."""
     if not read_only or kind in ("none", "empty"):
         return fault
     if _ranks_first(fault):
@@ -270,7 +274,7 @@ def change_fault(read_only: bool, kind: str, files: Sequence[str], fault: Fault 
 
 
 def rules_fault(broken: Sequence[str], fault: Fault | None) -> Fault | None:
-    """The failure when the result breaks a rule of the owner's; a failure of ours ranks before it."""
+    """Return the failure when the result breaks a rule; a failure of the node's own ranks before it."""
     if not broken or _ranks_first(fault):
         return fault
     more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
@@ -280,7 +284,8 @@ def rules_fault(broken: Sequence[str], fault: Fault | None) -> Fault | None:
 def gate_fault(
     record: ExitRecord, gates: Sequence[GateResult], stop: StopNote | None, limits: Held = NO_LIMITS
 ) -> Fault | None:
-    """The failure of the gates: not runnable is ours, a stop is a person's; else the first that failed."""
+    """The failure of the gates: the node's where they cannot run, else the stop, else the first failed
+    gate."""
     if record.ended is PhaseEnd.STOPPED:
         return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason)
     if record.ended is PhaseEnd.ERROR:
@@ -302,7 +307,7 @@ def gate_fault(
 
 
 def verdict(fault: Fault | None, change: str) -> AttemptVerdict:
-    """The end, as the failure table says it."""
+    """Return the end of the attempt, as the failure table has it."""
     if fault is not None:
         return AttemptVerdict(FAILURES[fault.kind].outcome, fault.kind, fault.reason)
     return AttemptVerdict(Outcome.DONE, None, "done" if change == "change" else "done, nothing changed")

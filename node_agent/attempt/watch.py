@@ -15,27 +15,27 @@ from node_agent.wire.event import PersonAsked
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Signs
 from node_agent.wire.policy import CallAsked, Policy, rule_words
-from node_agent.wire.signing import PublicKey, SigningKey, WireRefusal, open_as, parse_envelope
+from node_agent.wire.signing import PublicKey, SigningKey
 
 BUSY = 10
-"""So many percent of one core, on average between two looks, are work; less is a program that waits."""
+"""Percent of one core, on average between two looks, from which a program counts as at work, not waiting."""
 
 
 class SignsOfLife:
-    """Of one attempt, on the monotonic clock, which stands still while the machine sleeps."""
+    """The signs of life of one attempt, on the monotonic clock, which stands still in a sleep."""
 
     def __init__(self) -> None:
         self._looked_ms: int | None = None
         self._last = Activity()
         self._bytes = self._until_ms = 0
         self._seen_ms: dict[str, int] = {}
-        """By sign: when it was seen last."""
+        """When each sign was last seen, by the sign's name."""
 
     def is_due(self, mono_ms: int, every_ms: int) -> bool:
         return self._looked_ms is None or mono_ms - self._looked_ms >= every_ms
 
     def look(self, seen: Activity, count: ModelCount | None, mono_ms: int, wall_ms: int) -> None:
-        """The first look knows only how old the newest output is."""
+        """Take up what is seen now. The first look can tell only how old the newest output is."""
         last, moved = self._last, 0
         if count is not None:
             moved = count.calls.sent_bytes + count.calls.received_bytes
@@ -53,7 +53,7 @@ class SignsOfLife:
         self._looked_ms, self._last, self._bytes = mono_ms, seen, moved
 
     def ages(self, identity: AttemptId, mono_ms: int) -> Iterator[Signs]:
-        """Nothing before the first look. From any thread."""
+        """Yield the age of each sign; nothing before the first look. May be called from any thread."""
         seen = dict(self._seen_ms)
         if "output_ms" in seen:
             pause = max(0, self._until_ms - mono_ms)
@@ -62,7 +62,7 @@ class SignsOfLife:
 
 
 MOST_CALLS = 200
-"""The most questions of one attempt; a further one gets a no at once."""
+"""The most questions of one attempt; any further question is denied at once."""
 SECRET = "the command holds a secret of this run, so nobody is shown it: name a variable or a file instead"
 TOO_MANY = f"this run has asked {MOST_CALLS} times: no more questions are taken"
 
@@ -77,8 +77,9 @@ class SortedCalls:
 
 
 def sort_calls(found: Sequence[CallAsked], known: frozenset[str], policy: Policy) -> SortedCalls:
-    """Only questions count that name a rule which asks about their own command: any program of the run may
-    lay another one. `known`: the ids that the coordinator knows already."""
+    """Sort the open calls. A question counts only if it names a rule that asks about its own command, since
+    any program of the run may write one. `known`: the ids that the coordinator knows already.
+    """
     fit = [
         (one, rule) for one in found for rule in asking(policy, one.command) if rule.pattern == one.pattern
     ]
@@ -89,7 +90,7 @@ def sort_calls(found: Sequence[CallAsked], known: frozenset[str], policy: Policy
 
 
 def signed_answer(said: PersonAnswers, key: SigningKey) -> bytes:
-    """The file that the program of the run believes."""
+    """Return the signed answer file that the program of the run accepts."""
     answer = CallAnswer(
         identity=said.identity, asked=said.asked, allow=said.allow, whole=said.whole, words=said.words
     )
@@ -97,14 +98,11 @@ def signed_answer(said: PersonAnswers, key: SigningKey) -> bytes:
 
 
 def has_yes(found: Sequence[bytes], identity: AttemptId, key: PublicKey, command: str, pattern: str) -> bool:
-    """Whether signed answers of this node say yes to all of the rule, or yes and never no to the command."""
+    """Whether the node's signed answers say yes to the whole rule, or yes and never no to the command."""
     to_it = set[bool]()
     for data in found:
-        try:
-            said = open_as(CallAnswer, parse_envelope(data), {key.keyid: key})
-        except WireRefusal:
-            continue
-        if said.identity != identity or said.asked.pattern != pattern:
+        said = CallAnswer.signed_for(data, identity, key)
+        if said is None or said.asked.pattern != pattern:
             continue
         if said.allow and said.whole:
             return True
@@ -116,38 +114,38 @@ def has_yes(found: Sequence[bytes], identity: AttemptId, key: PublicKey, command
 CHUNK = 1 << 20
 COMPLAINTS = 1 << 16
 TURN = 16
-"""How many chunks are read at once: a flood must not delay a stop."""
+"""The most chunks that are read in one turn, so that a flood of output cannot delay a stop."""
 
 
 class OutputWatch:
-    """One attempt's output, from its first byte; after a restart it begins again there."""
+    """Reads one attempt's output from its first byte; after a restart it begins there again."""
 
     def __init__(self, reader: OutputReader, path: Path, errors: Path) -> None:
         self._reader, self._path, self._errors = reader, path, errors
         self.offset = 0
         self.count: ModelCount | None = None
-        """Of the model gateway: its count goes before the count of the runtime."""
+        """The model gateway's count, which goes before the runtime's."""
         self.asked_to_stop = False
         self.wrap_up_sent = False
         self.told_heard: tuple[int, ...] = ()
         self.policy: Policy | None = None
-        """With the rules that ask a person; None: there are none."""
+        """The policy with the rules that ask a person; None: there are none."""
         self.known_calls: tuple[str, ...] = ()
         self.waits: bool | None = None
-        """Whether one of its calls waits for a person, or a sitting for words; None: not looked yet."""
+        """Whether one of the calls waits for a person, or a sitting for words; None: not looked yet."""
         self.waits_for_words = False
-        """Whether it is a sitting between two turns, as last looked at."""
+        """Whether the attempt was a sitting between two turns at the last look."""
         self.signs = SignsOfLife()
         self.rest_asked = False
         self.told_fleet: tuple[int, ...] = ()
         """The newest calls of tools of the fleet that were reported."""
         self.seen_wall_ms = 0
-        """The time when it was last seen running in the life of this node agent."""
+        """When the attempt was last seen running by this session of the node agent."""
         self.told_ms: int | None = None
         self._last_reported: tuple[ReportedUsage, int] | None = None
 
     def pull(self, runner: RunnerPort, chunks: int = TURN) -> bool:
-        """Read on; False when there may be more."""
+        """Read on; False when there may be more output."""
         for _ in range(chunks):
             chunk = runner.tail(self._path, self.offset, CHUNK)
             self.offset += len(chunk)
@@ -172,7 +170,7 @@ class OutputWatch:
         return True
 
     def finish(self, runner: RunnerPort, end: ExitInfo) -> ReportedEnd:
-        """The rest of the output, and what it says of the end."""
+        """Read the rest of the output; return the end that it reports."""
         while not self.pull(runner):
             pass
         complaints = runner.tail(self._errors, -COMPLAINTS, COMPLAINTS)

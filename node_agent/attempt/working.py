@@ -40,7 +40,7 @@ from node_agent.wire.policy import CallAsked
 
 
 def watch_of(case: Case) -> OutputWatch:
-    """The reader of this attempt's output; made anew after a restart."""
+    """Return the reader of this attempt's output; after a restart a new one is made."""
     if case.watch is None:
         calls, key = case.context.calls, case.context.key.public
         bounds = Bounds(
@@ -107,7 +107,7 @@ def _deny(case: Case, asked: CallAsked, words: str) -> None:
 
 
 ANSWER_CHARS = 4_000
-"""The characters of an answer in a receipt."""
+"""The most characters of an answer in a receipt."""
 CUT_OFF = "the node was restarted before its output was safe on the disk"
 
 
@@ -136,7 +136,7 @@ def follow(case: Case) -> Turn:
 
 
 def end_process(case: Case, folder: Path, reason: str) -> None:
-    """Ask once per life of this node agent: the request itself lies on disk."""
+    """Ask the phase to end, once per session of the node agent: the request itself lies on disk."""
     watch = watch_of(case)
     if not watch.asked_to_stop:
         case.context.runner.stop(folder, reason)
@@ -189,7 +189,7 @@ def _running(case: Case) -> Turn:
 
 
 def _gateway_gone(case: Case, watch: OutputWatch) -> StopNote | None:
-    """Take its count; a run whose gateway is gone cannot go on, and nobody starts another for it."""
+    """Take the gateway's count; a run without its gateway must stop, as no other is started for it."""
     if not case.has_gateway:
         return None
     alive = case.context.gateways.is_alive(
@@ -202,8 +202,9 @@ def _gateway_gone(case: Case, watch: OutputWatch) -> StopNote | None:
 
 
 def _over(case: Case, watch: OutputWatch) -> StopNote | None:
-    """Whether the run is over a limit by the runtime's own figures; a sitting, and a run that may have a last
-    turn, are ended by the gateway alone, where there is one."""
+    """Return a stop if the run is over a limit by the runtime's own figures. A sitting, and a run that may
+    have a last call, are ended by their gateway alone, if they have one.
+    """
     limits = case.order.limits
     late = verdict.too_many_turns(limits.turns, watch.spent.usage.turns, watch.count)
     if late is not None:
@@ -221,7 +222,7 @@ def _is_metered(case: Case, watch: OutputWatch) -> bool:
 
 
 def _last_count(case: Case) -> ModelCount | None:
-    """The agent is gone: what its gateway has counted is all there is."""
+    """End the gateway and return its last count: the agent is gone, so no call will follow."""
     if not case.has_gateway:
         return None
     case.context.gateways.close(case.folder)
@@ -234,7 +235,7 @@ def _broken(watch: OutputWatch) -> StopNote | None:
 
 
 def _tell_wrap_up(case: Case, watch: OutputWatch) -> None:
-    """Reports the last turn once in the life of this node agent; the receipt has it with the last count."""
+    """Report the last call once per session of the node agent; the receipt has it in the last count."""
     if watch.count is None or not watch.count.wrapped or watch.wrap_up_sent:
         return
     word = Finding(level="warning", text=watch.count.wrapped)
@@ -244,7 +245,7 @@ def _tell_wrap_up(case: Case, watch: OutputWatch) -> None:
 
 
 def _note_delivered(case: Case, watch: OutputWatch) -> None:
-    """Return the words of a person that the agent was given. After a restart it gets all of them again."""
+    """Report the person's words that the agent was given; after a restart all of them are reported again."""
     new = tuple(number for number in watch.spent.heard if number not in watch.told_heard)
     if new:
         with contextlib.suppress(DiskFull):
@@ -262,7 +263,7 @@ def _tell_offences(case: Case, watch: OutputWatch) -> None:
 
 
 def _look_for_signs(case: Case, watch: OutputWatch) -> None:
-    """The heartbeat tells them. A sitting that waits for words shows none."""
+    """Look for signs of life, which the heartbeat reports. A sitting that waits for words shows none."""
     context, now = case.context, case.context.clock.mono_ms()
     watch.waits_for_words = case.order.turns is not None and is_waiting(watch.spent)
     if watch.waits_for_words:
@@ -277,8 +278,9 @@ def _agent_in(record: spool.ExitRecord) -> spool.StepRecord | None:
 
 
 def _lived_ms(case: Case) -> int:
-    """How long the agent lived, if its end was not recorded. A wall clock that was set counts at most up to
-    the limit."""
+    """Return how long the agent lived when its end was not recorded; at most the wall limit, should the wall
+    clock have been set.
+    """
     outputs = (case.folder / OUT, case.folder / ERR)
     lived = case.context.runner.lived(case.work, outputs, watch_of(case).seen_wall_ms)
     return min(lived, case.order.limits.wall_ms)
@@ -302,16 +304,17 @@ def _ended(case: Case, record: spool.ExitRecord) -> Turn:
 
 
 def _end_turns(case: Case, fault: verdict.Fault | None, count: ModelCount | None) -> None:
-    """A turn without an end has one now."""
+    """End a turn that has no end yet."""
     watch = watch_of(case)
     watch.count = count or watch.count
     tell_turns(case, watch, cut_by(fault, watch.offset, watch.spent.usage))
 
 
 def _cut_off(case: Case, record: spool.ExitRecord) -> Turn:
-    """It ended in a boot of before, and nobody had looked: its record is durable, what it wrote may be not.
+    """Record an end that happened in an earlier boot: the exit record is durable, but the agent's files may
+    be lost.
 
-    What it is said to have done is no result then. A limit, or who asked for its end, stands.
+    So its reported work is no result. A limit, or a request to end it, stays the reason.
     """
     agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
@@ -389,7 +392,7 @@ def _with_reported(
 
 
 def _with_answer(case: Case, data: ExitedData, reported: ReportedEnd | None) -> ExitedData:
-    """An answer that a receipt cannot hold becomes an output of its own."""
+    """Return the data with the answer; an answer too long for a receipt becomes an output of its own."""
     if reported is None or len(reported.answer) <= ANSWER_CHARS:
         return data
     try:
@@ -401,12 +404,12 @@ def _with_answer(case: Case, data: ExitedData, reported: ReportedEnd | None) -> 
 
 
 def clipped_answer(answer: str) -> str:
-    """The part of an answer for a receipt: its end, which says what matters."""
+    """Return the part of an answer for a receipt: its end, which matters most."""
     return answer if len(answer) <= ANSWER_CHARS else f"…{answer[1 - ANSWER_CHARS :]}"
 
 
 def _gone(case: Case, fault: verdict.Fault) -> Turn:
-    """No exit record will come. The tree is swept until it is empty before anybody reads its files."""
+    """Handle a phase without an exit record: sweep its processes until none is left, then read its files."""
     swept = case.context.runner.sweep(str(case.identity))
     reported = watch_of(case).finish(case.context.runner, ExitInfo())
     if fault.kind is not FailureKind.NODE_REBOOTED or case.order.turns is not None:

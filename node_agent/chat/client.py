@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     import httpx2
 
 CONNECT_S, FIRST_S, BETWEEN_S = 10.0, 600.0, 120.0
-"""The time to connect; to the first piece, which takes minutes if a weak machine reads a long prompt; and
-between two pieces. A socket's own time-out would not do, because servers keep a dead stream open with
-comments."""
+"""The seconds to connect; to the first piece, as a weak machine reads a long prompt for minutes; and between
+two pieces. A socket's own time-out would not do: servers keep a dead stream open with comments."""
 BEAT_S = 0.04
 MOST_BYTES, MOST_ERROR = 64 << 20, 64 << 10
 PATH, DONE = "/chat/completions", b"[DONE]"
@@ -30,9 +29,9 @@ PATH, DONE = "/chat/completions", b"[DONE]"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """`url`: with its `/v1`. `tls`: whom we believe there; None: this machine's authorities.
+    """A model server. `url`: with its `/v1`. `tls`: the authorities believed there; None: this machine's.
 
-    `proxies`: whether those of the environment count.
+    `proxies`: whether the environment's proxies are used.
     """
 
     url: str
@@ -51,14 +50,14 @@ class Model:
     def __init__(self, name: str, server: Server, said: Callable[[str], None], ids: Ids) -> None:
         self._name, self._server, self._on_text, self._ids = name, server, said, ids
         self.sampling: Sampling | None = None
-        """Its sampling settings; None: the server's own."""
+        """The model's sampling settings; None: the server's own."""
         self.newest = False
-        """The vendor OpenAI itself, whose newest models have another name for the limit."""
+        """Whether the server is OpenAI's own, whose newest models have another name for the limit."""
         self.beat: Callable[[], None] | None = None
-        """Called each `BEAT_S` while an answer comes. What it raises ends the question."""
+        """Called each `BEAT_S` while an answer comes. An exception from it ends the question."""
 
     def ask(self, question: Question) -> Answer:
-        """Raises Trouble and nothing else that a server can cause."""
+        """Return the model's answer. Raises Trouble, and nothing else that a server can cause."""
         answer = asyncio.run(self._ask(question) if self.beat is None else self._beaten(question, self.beat))
         calls = tuple(one if one.id else replace(one, id=self._ids.token(8)) for one in answer.calls)
         return replace(answer, calls=calls)
@@ -96,9 +95,9 @@ class Model:
 
 
 async def events(server: Server, body: Mapping[str, Any], most: int = MOST_BYTES) -> AsyncGenerator[str]:
-    """The data of each event; of an answer that is not streamed, the whole. Raises Trouble.
+    """Yield the data of each event; of an answer that is not streamed, the whole. Raises Trouble.
 
-    Whoever closes it hangs up, which frees the server's slot.
+    Closing the generator hangs up, which frees the server's slot.
     """
     async with _asked(server, body) as response:
         line, plain, read = b"", bytearray(), 0
@@ -156,7 +155,7 @@ def _wait_of(response: httpx2.Response) -> float | None:
 
 
 def first_of(exc: BaseException) -> BaseException:
-    """The error of the system or the handshake, behind httpx's own."""
+    """Return the system's or the handshake's error behind httpx's own."""
     while (before := exc.__cause__ or exc.__context__) is not None:
         exc = before
     return exc

@@ -19,11 +19,11 @@ Fields = dict[str, Any]
 
 
 class Trouble(Exception):
-    """There is no answer. `status`: HTTP, if there was one; `passing`: it may be asked again.
+    """There is no answer. `status`: HTTP, if there was one; `passing`: the question may be asked again.
 
-    `reached`: a server took the connection. `too_long`: the prompt did not fit, and `room` is what the server
-    says that it has. `retry_after`: in seconds, as it asked for. `limit`: that of the run (tokens, usd,
-    requests) past which its model gateway lets no call through; empty: none.
+    `reached`: a server took the connection. `too_long`: the prompt did not fit; `room` is the size that the
+    server names. `retry_after`: the seconds that it asks us to wait. `limit`: the run's limit (tokens, usd,
+    requests) at which its model gateway refuses calls; empty: none.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Trouble(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One call of the model. `until_s`: the most that it may take in all. `thinks`: how hard, if said."""
+    """One call of the model. `until_s`: the most seconds it may take. `thinks`: the effort, if set."""
 
     system: str
     turns: Sequence[Turn]
@@ -50,7 +50,7 @@ class Question:
 
 
 def request_of(question: Question, model: str, sampling: Sampling | None, newest: bool) -> Fields:
-    """The body. `newest`: the vendor OpenAI itself, whose newest models have another name for the limit."""
+    """The body. `newest`: the server is OpenAI's own, whose newest models have another name for the limit."""
     body: Fields = {
         "model": model,
         "messages": [{"role": "system", "content": question.system}, *_messages(question.turns)],
@@ -98,7 +98,7 @@ def _call(call: Call) -> Fields:
 
 
 def refusal(status: int, body: bytes, retry_after: float | None = None) -> Trouble:
-    """An answer with another status than 200."""
+    """Return the Trouble for an answer with another status than 200."""
     told = json_of(body)
     made = Trouble(words_of(told) or f"status {status}", status, passing=status == 429 or status >= 500)
     made.retry_after = retry_after
@@ -116,7 +116,7 @@ def _limit_in(told: Any) -> str:
 
 
 def broken_off(words: str) -> Trouble:
-    """A stream in which the server says that something is wrong."""
+    """Return the Trouble for a stream in which the server reports an error."""
     made = Trouble(words, passing=True)
     _measure(made, words)
     return made
@@ -140,7 +140,7 @@ def words_of(value: Any) -> str:
 
 
 def json_of(data: bytes | str) -> Any:
-    """None for what is none."""
+    """Parse JSON; None for other data."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
@@ -150,15 +150,16 @@ def json_of(data: bytes | str) -> Any:
 MOST_CALLS = 256
 _FINISHES = {"tool_calls": "tool_call", "function_call": "tool_call"}
 _THINKS, _THOUGHT = "<think>", "</think>"
-"""Tokens by which a server that knows nothing of thoughts shows where they begin and end."""
+"""The tokens that mark the begin and the end of thoughts, from a server that does not separate them."""
 
 
 @dataclass(slots=True)
 class Stream:
-    """`error`: the server's words in the middle of its answer; `garbled`: a part of it was no JSON object.
+    """An answer as it comes. `error`: the server's words in the middle of it; `garbled`: a part was no JSON
+    object.
 
-    `thought`: it thinks, of which nothing is kept. `stated_speed`: tokens a second, as the server says.
-    `has_grown`: there was a token in the last event.
+    `thought`: the model thinks; its thoughts are not kept. `stated_speed`: tokens per second, as the server
+    says. `has_grown`: there was a token in the last event.
     """
 
     error: str = ""
@@ -181,11 +182,11 @@ class Stream:
 
     @property
     def calls(self) -> tuple[Call, ...]:
-        """The calls in the order of their start; one without a name is none."""
+        """Return the calls in the order of their start; one without a name does not count."""
         return tuple(Call(*parts) for parts in self._calls.values() if parts[1])
 
     def take(self, data: str) -> str:
-        """One event, or an answer that came in one piece; the text in it. Raises nothing."""
+        """Take one event, or an answer in one piece; return the text in it. Raises nothing."""
         self.has_grown = False
         value = json_of(data)
         if not isinstance(value, dict):
@@ -244,7 +245,7 @@ class Stream:
         return content
 
     def _call(self, call: Mapping[str, Any], number: int) -> None:
-        """Servers that name no index send each call whole."""
+        """Take a part of a call. Servers that name no index send each call whole."""
         at, id_ = call.get("index"), call.get("id")
         given = id_ if isinstance(id_, str) else ""
         key = at if isinstance(at, int) else given or number

@@ -16,10 +16,10 @@ from typing import assert_never
 from node_agent.chat.messages import Answered, Asked, Call, ToolForm, ToolResults, Turn
 
 CAREFUL = 8_192
-"""Tokens, where nobody knows what a server of one's own can use: the least that works is better than a task
-that was silently cut off."""
+"""The tokens assumed where a server of one's own does not say its context: a small context is better than a
+task that was silently cut off."""
 VENDORS = 100_000
-"""The context of a vendor's hosted model if nobody has said more."""
+"""The context of a vendor's hosted model, in tokens, if nobody has set it."""
 KEPT, RECENT, SHORT, SHORTEST = 4, 2_000, 400, 120
 BYTES_PER_TOKEN, FEWEST, MOST = 3.0, 1.0, 5.0
 MOST_ANSWER = 8_192
@@ -28,8 +28,9 @@ _SPARE, _PER_TURN, _PER_CALL = 64, 24, 30
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """`turns` as they may be sent; `words`: what was done to them, empty for nothing. `fits`: whether it was
-    enough; `tokens`: what it is believed to come to, with the answer."""
+    """A conversation that was made to fit. `turns`: as they may be sent; `words`: what was shortened, empty
+    for nothing. `fits`: whether that was enough; `tokens`: its estimated size, with the answer.
+    """
 
     turns: tuple[Turn, ...]
     tokens: int
@@ -38,7 +39,7 @@ class Fitted:
 
 
 class Guard:
-    """The guard of one run's context. `context`: the tokens that the model can use."""
+    """Keeps one run's conversation within the context. `context`: the tokens that the model can use."""
 
     def __init__(self, context: int, system: str, tools: Sequence[ToolForm]) -> None:
         self.context = context
@@ -57,11 +58,11 @@ class Guard:
         return max(int(self.context / 4 * min(self._rate, BYTES_PER_TOKEN)), 500)
 
     def tokens(self, turns: Sequence[Turn]) -> int:
-        """The tokens of a prompt with these parts; rather too many than too few."""
+        """Return the estimated tokens of a prompt with these turns; rather too many than too few."""
         return int((self._always + sum(map(_size, turns))) / self._rate) + _SPARE
 
     def learn(self, turns: Sequence[Turn], counted: int) -> None:
-        """The server's count for a prompt that was just sent."""
+        """Learn from the server's count for a prompt that was just sent."""
         size = self._always + sum(map(_size, turns))
         if counted > 0:
             self._rate = min(max(size / counted * 0.95, FEWEST), MOST)
@@ -72,7 +73,7 @@ class Guard:
         return 0 < counted < size / (MOST * 2) and counted > self.context // 3
 
     def fit(self, turns: Sequence[Turn], answer: int | None = None) -> Fitted:
-        """Shortened as far as needed for a prompt and an answer of so many tokens."""
+        """Return the turns, shortened as far as needed for a prompt and an answer of so many tokens."""
         now, done = list(turns), list[str]()
         room = self.context - (self.answer_tokens if answer is None else answer)
         old = max(len(now) - KEPT, 0)
@@ -110,7 +111,7 @@ def _size(turn: Turn) -> int:
 def _shorten(
     guard: Guard, turns: list[Turn], room: int, before: int, size: int, kind: type[Turn] | None = None
 ) -> int:
-    """The oldest first, as many as it takes; how many."""
+    """Shorten results, the oldest first, as many as needed; return how many."""
     changed = 0
     for at in range(before):
         if guard.tokens(turns) <= room:
@@ -132,7 +133,7 @@ def _short(turn: Turn, size: int) -> Turn:
 
 
 def _short_call(call: Call, size: int) -> Call:
-    """Still JSON, for servers look at it."""
+    """Return the call shortened; it is still JSON, as servers check that."""
     if len(call.arguments) <= size:
         return call
     try:
@@ -152,8 +153,9 @@ def _cut(text: str, size: int) -> str:
 
 
 def _leave_out(guard: Guard, turns: list[Turn], room: int) -> int:
-    """Leave out whole turns of the model with their results, the oldest first, but not the last one. One note
-    stands where the last of them was, so that the model knows. A person's words stay."""
+    """Leave out whole turns of the model with their results, the oldest first, but not the last one. A note
+    takes the place of the last one left out, so that the model knows. A person's words stay.
+    """
     out, noted = 0, -1
     names: dict[str, None] = {}
     while guard.tokens(turns) > room:

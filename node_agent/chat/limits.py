@@ -11,7 +11,7 @@ MOST_TURNS, MOST_CALLS = 200, 1_000
 
 
 class Over(Exception):
-    """The run is over, without having done its work. `answer`: the model's last words, where it had any."""
+    """The run is over, and has not done its work. `answer`: the model's last words, where it had any."""
 
     answer = ""
 
@@ -22,9 +22,10 @@ class Over(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ChatLimits:
-    """`until_ms` on the monotonic clock; None: no such limit. `turns`: calls of the model.
+    """The limits of a conversation; None: no such limit. `until_ms`: on the monotonic clock. `turns`: model
+    calls.
 
-    `answers`: what its owner calls turns; with `wrap_up` one more is asked for then, in words only.
+    `answers`: what the owner calls turns; with `wrap_up` one more is then asked for, in words only.
     """
 
     until_ms: int
@@ -44,7 +45,7 @@ class ChatLimits:
         written: int,
         is_last: bool = False,
     ) -> None:
-        """Raises Over. `used`: tokens by kind; `written`: bytes of its stream; `is_last`: its last words."""
+        """Raises Over. `used`: tokens by kind; `written`: bytes of the stream; `is_last`: the last words."""
         spent = used["input"] + used["output"]
         if now_ms >= self.until_ms:
             raise Over(FailureKind.WALL_LIMIT, "the time limit was reached")

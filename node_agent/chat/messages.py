@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool call as the model wrote it; `arguments` is JSON text, or what should have been."""
+    """A tool call as the model wrote it. `arguments`: JSON text, or what should have been that."""
 
     id: str
     name: str
@@ -18,7 +18,7 @@ class Call:
 
     @property
     def fields(self) -> dict[str, Any] | None:
-        """None: no JSON object."""
+        """The arguments as an object; None: they are no JSON object."""
         try:
             given = json.loads(self.arguments or "{}")
         except (ValueError, RecursionError):
@@ -83,7 +83,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ToolForm:
-    """A tool as the model is offered it: a JSON schema of its arguments."""
+    """A tool as it is offered to the model: with a JSON schema of its arguments."""
 
     name: str
     words: str
@@ -95,13 +95,13 @@ _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
 def to_json(session: str, turns: Sequence[Turn]) -> bytes:
-    """A session, to be gone on with."""
+    """Return a session as JSON, to go on with later."""
     plain = [{"kind": _NAMES[type(turn)], **asdict(turn)} for turn in turns]
     return json.dumps({"session": session, "turns": plain}).encode()
 
 
 def from_json(data: bytes) -> tuple[str, list[Turn]]:
-    """ValueError for what is no session."""
+    """Return the session in JSON; ValueError for other data."""
     try:
         raw = json.loads(data)
         return str(raw["session"]), [_turn(one) for one in raw["turns"]]

@@ -26,14 +26,14 @@ from node_agent.wire import logs
 from node_agent.wire.clock import Clock, SystemClock, SystemIds
 
 _OFTEN = 4
-"""How many notifications are sent within the manager's patience."""
+"""How many notifications are sent within the time that the service manager waits for one."""
 
 
 class AgentWatchdog:
-    """`beat` comes from the thread that takes the turns: where it hangs, the manager hears nothing more."""
+    """Tells the service manager of each `beat`: if the thread that takes the turns hangs, there are none."""
 
     def __init__(self, environ: MutableMapping[str, str], clock: Clock) -> None:
-        """Takes the manager's variables out of `environ`: no attempt speaks for us."""
+        """Takes the manager's variables out of `environ`, so that no attempt reports in our name."""
         names = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
         self._address, usec, pid = (environ.pop(name, "") for name in names)
         asked = self._address and usec.isdecimal() and pid in ("", str(os.getpid()))
@@ -50,7 +50,7 @@ class AgentWatchdog:
         self._tell("STOPPING=1")
 
     def beat(self) -> None:
-        """One more turn has been taken."""
+        """Note that one more turn was taken."""
         if self._every_ms is not None and self._clock.mono_ms() >= self._next_ms:
             self._next_ms = self._clock.mono_ms() + self._every_ms
             self._tell("WATCHDOG=1")
@@ -66,18 +66,18 @@ HOLD_TRIES, HOLD_PAUSE_S = 20, 0.05
 SWITCH_S = 0.002
 """The longest time that a thread keeps the interpreter while another thread wants it.
 
-Not less without need: each of those who wait wakes up that often.
+It is not shorter without need: each waiting thread wakes up that often.
 """
 LOOK_S = 2.0
 """The interval at which the node agent checks that its home is still there."""
 
 
 class HeldError(Exception):
-    """Another node agent has this home."""
+    """Another node agent runs with this home."""
 
 
 def stay(home: NodeHome) -> None:
-    """Stay until SIGTERM, or until the home is gone. HeldError, SettingsError.
+    """Run until SIGTERM, or until the home is gone. HeldError, SettingsError.
 
     The lock ends with the process: until then a thread may still write.
     """
@@ -124,7 +124,7 @@ def _work(home: NodeHome, lock: int) -> None:
 
 
 def _watch(home: NodeHome, lock: int, leave: Callable[[], None]) -> None:
-    """End with the home: one that was removed, or made anew for another agent, is no longer written to."""
+    """End when the home was removed, or made anew for another agent: nothing may be written to it then."""
     while _is_ours(home, lock):
         time.sleep(LOOK_S)
     logging.getLogger("pancode.node").error("%s was removed or replaced: the node agent ends", home.root)
@@ -140,9 +140,9 @@ def _is_ours(home: NodeHome, lock: int) -> bool:
 
 
 def hold(home: NodeHome) -> int:
-    """The lock of this home, held as long as this process lives. HeldError.
+    """Take the lock of this home and hold it as long as this process lives. HeldError.
 
-    Whoever looks whether it is held takes it for a moment: that must not keep an agent from starting.
+    A check whether the lock is held takes it for a moment; that must not keep an agent from starting.
     """
     fd = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     for _ in range(HOLD_TRIES):

@@ -23,7 +23,7 @@ from node_agent.vault.vault import MOST_BYTES, NoValue, read_secrets
 
 @dataclass(frozen=True, slots=True)
 class HomeReport:
-    """The state of a node's home. `unreadable`: journal folders that make no sense."""
+    """The state of a node's home. `unreadable`: journal folders that cannot be read as entries."""
 
     running: bool
     pid: int | None
@@ -32,7 +32,7 @@ class HomeReport:
     unreadable: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """Return the report as plain JSON."""
         return {
             "running": self.running,
             "pid": self.pid,
@@ -52,7 +52,7 @@ class HomeReport:
 
 
 def look(home: NodeHome) -> HomeReport:
-    """Reads only; the journal may be in use."""
+    """Return the state of the home. Reads only; the journal may be in use."""
     entries, unreadable = [], []
     if home.journal.is_dir():
         storage = JournalFiles(home.journal)
@@ -99,19 +99,19 @@ def _pid(path: Path) -> int | None:
 
 
 SLOW_S = 40.0
-"""Both graces of a stop, and some time to sweep."""
+"""Seconds for both graces of a stop, and a sweep."""
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """`ended`: attempts that ran. `left`: processes that survive, as (attempt, pid)."""
+    """The ended attempts. `ended`: those that ran. `left`: surviving processes, as (attempt, pid)."""
 
     ended: tuple[str, ...]
     left: tuple[tuple[str, int], ...]
 
 
 def end_all(home: NodeHome, runner: Runner, wait_s: float = SLOW_S) -> Removed:
-    """Stop, wait, sweep, look. Repeatable; only while no node agent holds the home."""
+    """Stop all attempts, wait, sweep, and look. Repeatable; only while no node agent holds the home."""
     names = JournalFiles(home.journal).names() if home.journal.is_dir() else []
     phases = [(name, home.journal / name / phase) for name in names for phase in (SETUP, "", GATES)]
     running = [(name, phase) for name, phase in phases if _runs(runner, phase)]
@@ -137,9 +137,10 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
 def set_secret(path: Path, name: str, given: bytes) -> str:
-    """The change, in words. NoValue for a name or value that cannot be one, or a file that is broken.
+    """Set a secret; return the change in words. NoValue for a name or value that cannot be one, or a broken
+    file.
 
-    The line end that `echo` and editors put behind a value is dropped; the other values stay as they are.
+    The line end that `echo` and editors put after a value is dropped; the other values stay as they are.
     """
     value, path = _value_of(name, given), Path(os.path.realpath(path))
     stored = read_secrets(path) if path.exists() else {}

@@ -17,21 +17,19 @@ from node_agent.cli.logging_in import handed_on
 from node_agent.files.durable import write_atomic
 from node_agent.machine.discovery import search_path
 from node_agent.machine.home import NodeHome
-from node_agent.machine.programs import written_version
+from node_agent.machine.programs import RECORD, written_version
 from node_agent.runtimes import adapters
 from node_agent.runtimes.base import Program
 from node_agent.runtimes.registry import RUNTIMES
 
-RECORD = "installed.json"
-"""In the node's home: what was installed, so that it can be taken away."""
 INSTALL_S = 900
 LAST_WORDS = 2_000
-"""Characters of what a package manager says that are told."""
+"""The most characters of a package manager's output that are shown."""
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
 
 
 class NoProgram(Exception):
-    """It could not be brought or taken away; the message says why, and `fix` what helps."""
+    """The program could not be installed or removed; the message says why, and `fix` what helps."""
 
     def __init__(self, words: str, fix: str) -> None:
         super().__init__(words)
@@ -40,16 +38,18 @@ class NoProgram(Exception):
 
 @dataclass(frozen=True, slots=True)
 class InstalledProgram:
-    """What was brought. `sha256`: of the file that the program's name leads to."""
+    """What was brought. `sha256`: of the file that the program's name leads to. `chosen`: its owner named the
+    version."""
 
     runtime: str
     package: str
     version: str
     sha256: str
+    chosen: bool = False
 
 
 def installed(home: NodeHome) -> dict[str, InstalledProgram]:
-    """What was brought and not taken away, by runtime."""
+    """Return the programs that were installed and not removed, by runtime."""
     try:
         known = json.loads((home.root / RECORD).read_bytes())
         return {one["runtime"]: InstalledProgram(**one) for one in known}
@@ -60,7 +60,7 @@ def installed(home: NodeHome) -> dict[str, InstalledProgram]:
 def install(
     home: NodeHome, runtime: str, version: str, environ: Mapping[str, str], values: Mapping[str, str]
 ) -> InstalledProgram:
-    """Bring it in that version, or in the newest where `version` is empty. NoProgram."""
+    """Install the program in this version, or the newest where `version` is empty. NoProgram."""
     program, user = _program(runtime), environ["HOME"]
     if version and not _VERSION.fullmatch(version):
         raise NoProgram(f"{version!r} is no version", "name one such as 1.2.3")
@@ -78,13 +78,13 @@ def install(
             f"{runtime} was installed, and no {program.name} is found", f"look along its PATH: {path[:500]}"
         )
     digest = hashlib.sha256(Path(there).read_bytes()).hexdigest()
-    done = InstalledProgram(runtime, program.package, found, digest)
+    done = InstalledProgram(runtime, program.package, found, digest, bool(version))
     _keep(home, {**installed(home), runtime: done})
     return done
 
 
 def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
-    """Take away what `install` has brought. NoProgram for anything else."""
+    """Remove what `install` has installed. NoProgram for anything else."""
     program, user, known = _program(runtime), environ["HOME"], installed(home)
     if runtime not in known:
         brought = ", ".join(known) or "nothing"
@@ -117,7 +117,7 @@ def _program(runtime: str) -> Program:
 
 
 def _adapters(program: Program) -> list[Program]:
-    """What it needs to take turns, in the version that was measured."""
+    """Return what the program needs to take turns, in the measured version."""
     return [one for one in (adapters.CLAUDE, adapters.CODEX) if one.adapts == program.name]
 
 
@@ -131,7 +131,7 @@ def _nodejs_in(user: str) -> Path:
 
 
 def _have_node(program: Program, user: str, path: str, env: Mapping[str, str]) -> None:
-    """Bring Node.js where there is none. NoProgram for one that is too old: its owner chose it."""
+    """Install Node.js where there is none. NoProgram for one that is too old: the owner chose it."""
     least = f"Node.js {program.node or 18} or newer, with npm"
     if shutil.which("node", path=path) is None or shutil.which("npm", path=path) is None:
         _bring_node(program, user, env, least)
@@ -144,7 +144,7 @@ def _have_node(program: Program, user: str, path: str, env: Mapping[str, str]) -
 
 
 def _bring_node(program: Program, user: str, env: Mapping[str, str], least: str) -> None:
-    """NoProgram where that cannot be done, with the way by hand."""
+    """Install Node.js. NoProgram where that cannot be done, with the way by hand."""
     at = _nodejs_in(user)
     own = [name for name in _LINKS if os.path.lexists(f"{user}/.local/bin/{name}") and not at.is_dir()]
     if own:
@@ -167,7 +167,7 @@ def _bring_node(program: Program, user: str, env: Mapping[str, str], least: str)
 
 
 def _take_node_away(user: str) -> None:
-    """Only what `_bring_node` has brought."""
+    """Remove only what `_bring_node` has installed."""
     at = _nodejs_in(user)
     for name in _LINKS if at.is_dir() else ():
         link = Path(user, ".local/bin", name)
@@ -177,7 +177,7 @@ def _take_node_away(user: str) -> None:
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str], runtime: str) -> None:
-    """NoProgram with the last words of a command that fails."""
+    """Run a command. NoProgram, with the last words of a command that fails."""
     try:
         done = subprocess.run(
             argv, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

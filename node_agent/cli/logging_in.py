@@ -25,7 +25,7 @@ ASKS = "The token that it has printed (hidden; press Enter for none): "
 
 
 class NoLogin(Exception):
-    """There is nothing to open; the message says what and what helps."""
+    """There is no login to open; the message says why, and what helps."""
 
     def __init__(self, words: str, fix: str, status: int = FAILED) -> None:
         super().__init__(words)
@@ -39,7 +39,7 @@ def log_in(
     values: Mapping[str, str],
     ask: Callable[[str], str] = getpass.getpass,
 ) -> int:
-    """The exit status of the vendor's login; 0 when its runs have it now. Raises NoLogin, SettingsError."""
+    """The exit status of the vendor's login; 0: the node's runs have it now. NoLogin, SettingsError."""
     login = _login_of(runtime, home)
     path = search_path(home.read_settings().path, environ)
     program = shutil.which(login.argv[0], path=path)
@@ -94,7 +94,7 @@ def _kept(login: Login, folder: Path, ask: Callable[[str], str]) -> int:
 
 
 def _asked(ask: Callable[[str], str]) -> str:
-    """Empty where the person has gone or does not want to."""
+    """Return the person's text; empty where the person has gone or enters none."""
     try:
         return ask(ASKS).strip()
     except (KeyboardInterrupt, EOFError):
@@ -116,13 +116,13 @@ def _run(argv: tuple[str, ...], env: Mapping[str, str]) -> int:
 def handed_on(
     home: NodeHome, path: str, environ: Mapping[str, str], values: Mapping[str, str]
 ) -> dict[str, str]:
-    """The whole environment of a program of others that is started for the user of this machine."""
+    """Return the whole environment of a vendor's program that is started for the user of this machine."""
     env = {name: environ[name] for name in _HANDED_ON if name in environ}
     return {**env, "PATH": path, **_way_out(home, values)}
 
 
 def _way_out(home: NodeHome, values: Mapping[str, str]) -> dict[str, str]:
-    """The owner's way out, for this program, too."""
+    """Return the variables for the owner's proxy, so that this program uses it, too."""
     wish = read_wish(home.root)
     if wish.https_proxy is None:
         return {}

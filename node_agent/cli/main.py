@@ -100,7 +100,8 @@ def install(args: argparse.Namespace) -> int:
 
     home, status = _home(args), OK
     values = _values(home)
-    for name in args.runtimes or installed(home):
+    all_of_it = (name for name, one in installed(home).items() if args.away or not one.chosen)
+    for name in args.runtimes or list(all_of_it):
         try:
             if args.away:
                 uninstall(home, name, os.environ)
@@ -158,7 +159,7 @@ def remove(args: argparse.Namespace) -> int:
 
 
 def _values(home: NodeHome) -> Mapping[str, str]:
-    """What the owner of this node has given it."""
+    """Return the values of the owner's secrets and variables, by name."""
     from node_agent.runtimes.logins import tokens
     from node_agent.vault.vault import Vault
 

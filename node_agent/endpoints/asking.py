@@ -21,7 +21,7 @@ _SIZES = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
 
 class Silent(Exception):
-    """No answer in time. `refused`: nothing listens there; `fix`: what mends it, where that is known."""
+    """No answer in time. `refused`: nothing listens there; `fix`: what repairs it, where that is known."""
 
     def __init__(self, words: str, refused: bool = False, fix: str = "") -> None:
         super().__init__(words)
@@ -29,12 +29,12 @@ class Silent(Exception):
 
 
 class Mismatch(Exception):
-    """It answers in another shape than the server that was known there."""
+    """The server answers in another form than the kind of server that was known there."""
 
 
 @dataclass(frozen=True)
 class ServerReply:
-    """`server`: the header of that name. A status says little: some servers give 200 to all that is asked."""
+    """A server's answer. `server`: the header of that name. The status says little: some always give 200."""
 
     status: int
     body: bytes
@@ -42,7 +42,7 @@ class ServerReply:
 
     @cached_property
     def value(self) -> Any:
-        """Its JSON; None when it is none."""
+        """The answer's JSON; None when it is none."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -55,15 +55,15 @@ class ServerReply:
 
     @property
     def error(self) -> Any:
-        """The error in its body."""
+        """The error in the answer's body."""
         return self.value.get("error") if isinstance(self.value, dict) else None
 
 
 class ServerClient(Protocol):
-    """Asks one server. Raises Silent."""
+    """Asks one server; changes nothing there. Raises Silent."""
 
     def get(self, path: str) -> ServerReply:
-        """Changes nothing there."""
+        """Send a GET."""
 
     def post(self, path: str, body: Mapping[str, object]) -> ServerReply:
         """Send one of the few questions that need POST; they change nothing either."""
@@ -85,13 +85,13 @@ def inner(value: object, *names: str) -> Mapping[str, Any]:
 
 
 def word(value: Mapping[str, Any], name: str) -> str | None:
-    """A text, as much of it as a heartbeat carries; None for none, or an empty one."""
+    """Return a text, as much as a heartbeat carries; None for no text or an empty one."""
     found = value.get(name)
     return (found.strip()[:WORD_CHARS] or None) if isinstance(found, str) else None
 
 
 def number(value: Mapping[str, Any], name: str) -> int | None:
-    """A count; None for anything else."""
+    """Return a count; None for any other value."""
     found = value.get(name)
     whole = isinstance(found, int) and not isinstance(found, bool)
     return found if whole and found is not None and 0 <= found <= MOST else None
@@ -103,7 +103,7 @@ def flag(value: Mapping[str, Any], name: str) -> bool | None:
 
 
 def size_of(text: str | None) -> int | None:
-    """`8.0B`, `135M` or `8x7B` as a number of parameters; None for what does not say one."""
+    """Return `8.0B`, `135M` or `8x7B` as a number of parameters; None for other texts."""
     found = re.fullmatch(r"(?:(\d+)x)?(\d+(?:\.\d+)?)([KMBT])", (text or "").strip().upper())
     if found is None:
         return None
@@ -111,12 +111,12 @@ def size_of(text: str | None) -> int | None:
 
 
 def makes_vectors(model: str) -> bool:
-    """Whether the model makes vectors, by its name, if the server does not say what it is for."""
+    """Whether the model makes vectors, judged by its name, for servers that do not say its purpose."""
     return re.search(r"embed|rerank|(?:^|[-/_])bge[-_]", model.lower()) is not None
 
 
 NOT_NOW, OTHER_NAME = (9, 10), (62, 64)
-"""OpenSSL's numbers: a certificate that is not yet or no longer good, and one of another name or address."""
+"""OpenSSL's numbers for a certificate not yet or no longer valid, and for one of another name or address."""
 
 
 def context_of(place: EndpointAddress) -> ssl.SSLContext:
@@ -134,7 +134,7 @@ def context_of(place: EndpointAddress) -> ssl.SSLContext:
 
 
 def unbelieved(place: EndpointAddress, exc: ssl.SSLError) -> Silent:
-    """A handshake that failed, in words."""
+    """Return a failed handshake as Silent, in words."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return Silent(f"is not believed: {exc.verify_message}", fix=_fix(place, exc.verify_code))
     if exc.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
@@ -158,7 +158,7 @@ MOST_BYTES = 4 << 20
 
 
 class Http:
-    """A connection for each question: a server that is restarted is never asked over an old one."""
+    """Makes a new connection for each question: a restarted server is never asked over an old one."""
 
     def __init__(self, place: EndpointAddress, key: str, clock: Clock) -> None:
         self._place, self._key, self._clock = place, key, clock

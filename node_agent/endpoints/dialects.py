@@ -31,7 +31,7 @@ from node_agent.wire.model import MOST
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One that works: `task` of the server's counting, tokens of its prompt and of its answer so far."""
+    """A slot at work: `task` in the server's counting, tokens of its prompt and of its answer so far."""
 
     task: int
     processed: int
@@ -40,7 +40,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class SlotCount:
-    """`busy` of them work. `silent`: the thread that decodes did not answer."""
+    """The slots of a server; `busy` of them work. `silent`: the server's decoding thread did not answer."""
 
     total: int
     busy: tuple[Slot, ...] = ()
@@ -49,7 +49,7 @@ class SlotCount:
 
 @dataclass(frozen=True, slots=True)
 class ServerReading:
-    """`locked`: it wants a key. `slots`: calls at once, None where it does not say."""
+    """What a look at a server found. `locked`: it wants a key. `slots`: calls at once; None: not told."""
 
     version: str | None = None
     models: tuple[ModelFact, ...] = ()
@@ -58,38 +58,38 @@ class ServerReading:
     slots_free: int | None = None
     locked: bool = False
     seen: SlotCount | None = None
-    """The slots as seen, to judge its progress; None: they cannot be seen."""
+    """The slots as seen, to judge the server's progress; None: they cannot be seen."""
     waiting: int | None = None
-    """Calls in its own queue; None: it does not tell."""
+    """The calls in the server's own queue; None: it does not tell."""
 
 
 FIRST_GAP_MS, LONGEST_GAP_MS = 600_000, 6 * 3_600_000
 SILENT_LOOKS = 4
-"""So many silent looks in a row, which are two minutes, keep the queue that a server told last."""
+"""For so many silent looks in a row (two minutes) the queue that a server reported last stays valid."""
 
 
 @dataclass(slots=True)
 class Memory:
-    """Facts that need not be asked again: wires, once; Ollama's facts of a model, by its digest.
+    """What need not be asked again of a server: its wires, once; Ollama's facts of a model, by digest.
 
-    A question for slots or figures keeps a llama.cpp that sleeps when it is idle from sleeping. So one that
-    nobody of ours uses is asked at ever longer gaps, and sleeps in one of them.
+    Asking for slots or figures keeps an idle llama.cpp from going to sleep. So a server that none of our
+    calls uses is asked at ever longer gaps, and can sleep in one of them.
     """
 
     wires: tuple[ModelWire, ...] | None = None
     shown: dict[str, object] = field(default_factory=dict)
     asks_slots: bool = True
     tells_queue: bool = True
-    """Whether it may have figures: one that has none is asked once."""
+    """Whether the server may report figures; one that has none is asked only once."""
     queue: int | None = None
-    """As it told last."""
+    """The queue as the server reported it last."""
     silences: int = 0
-    """Looks since then."""
+    """The silent looks since then."""
     slots_due_ms: int = 0
     gap_ms: int = FIRST_GAP_MS
 
     def asked(self, seen: SlotCount | None, in_use: bool, now_ms: int) -> None:
-        """The time after a look when slots are asked for again."""
+        """Set when the slots are asked for again after this look."""
         if seen is None:
             return
         if in_use or seen.silent or seen.busy:
@@ -98,8 +98,9 @@ class Memory:
         self.slots_due_ms, self.gap_ms = now_ms + self.gap_ms, min(self.gap_ms * 2, LONGEST_GAP_MS)
 
     def unheard(self) -> int | None:
-        """The queue after a look at which it was silent, as one that is overloaded is: our own question waits
-        there, at least. None: it has never told one, or has been silent for too long."""
+        """Return the queue after a look at which an overloaded server was silent: our own question waits
+        there, at least. None: no queue was ever reported, or the silence is too long.
+        """
         self.silences += 1
         return None if self.queue is None or self.silences > SILENT_LOOKS else max(self.queue, 1)
 
@@ -107,21 +108,23 @@ class Memory:
 VERSION, PROPS, LM1, LM0, LIST = "/api/version", "/props", "/api/v1/models", "/api/v0/models", "/v1/models"
 ORDER = (VERSION, PROPS, LM1, LM0, LIST)
 LMSTUDIO_PORT = 1234
-"""The usual port of each program: its own question comes first there, as it logs the others."""
+"""The usual port of each program: there its own question comes first, as such programs log the others."""
 _UNEXPECTED = "Unexpected endpoint or method"
 _OWNERS = {"vllm": Dialect.VLLM, "sglang": Dialect.SGLANG, "llamacpp": Dialect.LLAMACPP}
 
 
 @dataclass(frozen=True, slots=True)
 class ServerKind:
-    """The program that answers. `locked`: it wants a key that it was not shown."""
+    """The kind of server that answers. `locked`: it wants a key that was not sent."""
 
     dialect: Dialect
     locked: bool = False
 
 
 def identify(ask: ServerClient, port: int, known: bool = False) -> ServerKind | None:
-    """None: no model server. `known`: its owner says that it is one. Raises Silent."""
+    """Return the kind of server; None: no model server. `known`: its owner says that it is one. Raises
+    Silent.
+    """
     order = (LM1, *(path for path in ORDER if path != LM1)) if port == LMSTUDIO_PORT else ORDER
     last = None
     for path in order:
@@ -182,15 +185,15 @@ def _version(ask: ServerClient) -> str | None:
 
 
 ASSUMED_CONTEXT = 4096
-"""Its default on most machines. A longer prompt is cut from its front, without a word."""
+"""The server's default on most machines. A longer prompt is silently cut at its front."""
 ASSUMED_SLOTS = 1
 MOST_SHOWN = 40
-"""Models that are asked about one by one; each once."""
+"""The most models that are asked about one by one, each once."""
 _RESPONSES, _MESSAGES = (0, 13, 3), (0, 14, 0)
 
 
 def read_ollama(ask: ServerClient, memory: Memory) -> ServerReading:
-    """Nothing of this loads a model. Raises Silent, Mismatch."""
+    """Read an Ollama; loads no model. Raises Silent, Mismatch."""
     version = word(ask.get("/api/version").fields, "version")
     if version is None:
         raise Mismatch("no version")
@@ -206,14 +209,14 @@ def read_ollama(ask: ServerClient, memory: Memory) -> ServerReading:
 
 
 def wires_of(version: str) -> tuple[ModelWire, ...]:
-    """The APIs by the server's version, because a trial would be a call."""
+    """Return the APIs by the server's version, because trying one would be a model call."""
     parts = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
     more = [(_RESPONSES, ModelWire.RESPONSES), (_MESSAGES, ModelWire.MESSAGES)]
     return (ModelWire.CHAT, ModelWire.OLLAMA, *(wire for since, wire in more if parts >= since))
 
 
 def _shown(ask: ServerClient, tag: Mapping[str, Any], memory: Memory, number: int) -> Mapping[str, Any]:
-    """The facts of one model, which it reads from its files: asked for once per digest."""
+    """Return the facts of one model, which Ollama reads from the model's files: asked for once per digest."""
     name, key = str(tag["name"]), f"{tag.get('name')} {tag.get('digest')}"
     if key not in memory.shown and number < MOST_SHOWN:
         memory.shown[key] = _kept(ask.post("/api/show", {"model": name}))
@@ -264,7 +267,7 @@ def _ollama_model(
 
 
 def read_lmstudio(ask: ServerClient) -> ServerReading:
-    """One question with a new server. Raises Silent, Mismatch."""
+    """Read an LM Studio, a new one with one question. Raises Silent, Mismatch."""
     answer = ask.get(LM1)
     if answer.status == 401:
         return ServerReading(locked=True)
@@ -285,7 +288,7 @@ def _older(answer: ServerReply, ask: ServerClient) -> tuple[ModelFact, ...]:
 
 
 def _lmstudio_model(one: Mapping[str, Any]) -> ModelFact:
-    """A model that is not loaded: the server does not say its context, so it is unknown."""
+    """Return a model that is not loaded; its context is unknown, as the server does not say it."""
     loaded = [instance for instance in one.get("loaded_instances") or [] if isinstance(instance, dict)]
     config, can = inner(loaded[0], "config") if loaded else {}, inner(one, "capabilities")
     return ModelFact(
@@ -326,7 +329,7 @@ _RESIDENCES = {"loaded": Residence.LOADED, "sleeping": Residence.ASLEEP}
 
 
 def read_llamacpp(ask: ServerClient, memory: Memory) -> ServerReading:
-    """Raises Silent, Mismatch."""
+    """Read a llama.cpp. Raises Silent, Mismatch."""
     listed = ask.get(ROUTED)
     if listed.status == 401:
         return ServerReading(locked=True)
@@ -366,7 +369,7 @@ def read_llamacpp(ask: ServerClient, memory: Memory) -> ServerReading:
 
 
 def _router(ask: ServerClient, models: list[Mapping[str, Any]]) -> ServerReading:
-    """Each loaded one is asked for itself; `autoload=false`, or the question would load it."""
+    """Each loaded model is asked by itself; with `autoload=false`, or the question would load it."""
     found = []
     for one in models:
         name, status = word(one, "id"), inner(one, "status").get("value")
@@ -380,7 +383,7 @@ def _router(ask: ServerClient, models: list[Mapping[str, Any]]) -> ServerReading
 
 
 def _slots(ask: ServerClient, path: str, total: int) -> SlotCount | None:
-    """None where it does not show them."""
+    """Return the slots; None where the server does not show them."""
     try:
         answer = ask.get(path)
     except Silent:
@@ -396,11 +399,12 @@ _QUEUES = {
     Dialect.VLLM: "vllm:num_requests_waiting",
     Dialect.SGLANG: "sglang:num_queue_reqs",
 }
-"""The figure of each kind of server, in Prometheus' text, which llama.cpp and SGLang tell if so started."""
+"""The name of the queue's figure by kind of server, in Prometheus' text; llama.cpp and SGLang need an option
+for it."""
 
 
 def _queue(ask: ServerClient, dialect: Dialect, memory: Memory) -> int | None:
-    """Calls that wait there, of all its models; None where it does not tell, or has been silent for long."""
+    """Return the waiting calls of all models; None where the server does not tell, or is silent for long."""
     if not memory.tells_queue:
         return None
     try:
@@ -448,7 +452,7 @@ def _llamacpp_model(one: Mapping[str, Any], props: Mapping[str, Any], residence:
 
 
 def read(dialect: Dialect, ask: ServerClient, memory: Memory) -> ServerReading:
-    """By the dialect; nothing of it loads or wakes a model. Raises Silent, Mismatch."""
+    """Read a server by its dialect; no model is loaded or woken. Raises Silent, Mismatch."""
     match dialect:
         case Dialect.OLLAMA:
             return read_ollama(ask, memory)

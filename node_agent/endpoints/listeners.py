@@ -22,14 +22,14 @@ SHIM = os.fsencode(f"{os.path.dirname(os.path.abspath(process.__file__))}/shim.p
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A socket that takes connections: its owner, and its number, by which its process is found."""
+    """A listening socket: its owner, and its number, by which its process is found."""
 
     uid: int
     inode: int
 
 
 def listeners(table: str, port: int) -> list[Listener]:
-    """Those of this machine's own addresses at that port, from a table of the kernel's."""
+    """Return the sockets that listen on this machine at that port, from a table of the kernel's."""
     found = []
     for line in table.splitlines()[1:]:
         words = line.split()
@@ -44,10 +44,10 @@ def listeners(table: str, port: int) -> list[Listener]:
 def refusal(
     found: Iterable[Listener], own: int, users: Iterable[int], of_a_run: Callable[[int], bool | None]
 ) -> str:
-    """The reason why it is not used unasked; empty when it may be.
+    """Return the reason why the server is not used unasked; empty when it may be.
 
-    `own`: whoever the node agent is; `users`: whom the node's owner trusts; `of_a_run`: whether the process
-    behind a socket is part of a run, None when none is found.
+    `own`: the node agent's user; `users`: those whom the node's owner trusts; `of_a_run`: whether the process
+    behind a socket belongs to a run, None when none is found.
     """
     every, trusted = list(found), {0, *users}
     if not every:
@@ -72,7 +72,7 @@ def name_of(uid: int) -> str:
 
 
 def uids_of(users: Iterable[str | int]) -> list[int]:
-    """The user ids of these names and numbers; an unknown name has none."""
+    """Return the user ids of these names and numbers; an unknown name is left out."""
     found = []
     for user in users:
         try:
@@ -83,7 +83,7 @@ def uids_of(users: Iterable[str | int]) -> list[int]:
 
 
 def listening(port: int, tables: Iterable[str] = TABLES) -> list[Listener]:
-    """The process that would get a connection to that port of this machine now."""
+    """Return the sockets that would get a connection to that port of this machine now."""
     return [one for path in tables for one in listeners(_text(path), port)]
 
 
@@ -93,7 +93,7 @@ def stranger(port: int, users: Iterable[str | int], tables: Iterable[str] = TABL
 
 
 def is_of_a_run(inode: int) -> bool | None:
-    """Check whether one of the processes that hold this socket is part of a run; None when none is found."""
+    """Whether a process that holds this socket belongs to a run; None when no process is found."""
     holders = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _holds(pid, inode)]
     return any(map(_in_a_run, holders)) if holders else None
 
@@ -107,7 +107,7 @@ def _holds(pid: int, inode: int) -> bool:
 
 
 def _in_a_run(pid: int) -> bool:
-    """Marked, or below one of our shims: what a run starts stays below it, also behind a wall."""
+    """Whether the process is marked, or below one of our shims, where a run's processes stay."""
     seen: set[int] = set()
     while pid > 1 and pid not in seen:
         seen.add(pid)

@@ -15,7 +15,7 @@ from node_agent.wire.endpoint import OTHER_NAMES, VENDOR_VARIABLES, ModelWire, i
 from node_agent.wire.model import SecretName, WireModel
 
 PORTS = (11434, 1234, 8080, 9931, 8000, 30000)
-"""Ollama, LM Studio, llama.cpp twice, vLLM, SGLang: where to look, never what it is."""
+"""The ports of Ollama, LM Studio, llama.cpp (two), vLLM, SGLang: where to look, not which server it is."""
 LOOPBACK = "127.0.0.1"
 _AT_HOME = (".local", ".lan", ".home", ".home.arpa", ".internal", ".localdomain")
 
@@ -25,8 +25,8 @@ class EndpointAddress:
     """An address where a server may be. `listed`: by the owner, who is told when nothing is there.
 
     `name`: the owner's word for it; `prefix`: the machine's, before the dialect; `base`: the path that all of
-    its paths come after; `key`: the name of a secret; `ca`: a file; `slots`, `wires`, `free`: what the owner
-    says in the place of what is found.
+    its paths come after; `key`: the name of a secret; `ca`: a file; `slots`, `wires`, `free`: the owner's
+    values, which replace those that are found.
     """
 
     host: str
@@ -58,7 +58,7 @@ class EndpointAddress:
 
     @property
     def costs_nothing(self) -> bool:
-        """The owner's choice; else yes for private addresses and local names."""
+        """Whether calls are free: by the owner's choice; else for private addresses and local names."""
         if self.free is not None:
             return self.free
         return is_at_home(self.host)
@@ -103,7 +103,7 @@ def place_of(url: str) -> EndpointAddress:
 
 
 def machine_places(text: str) -> tuple[EndpointAddress, ...]:
-    """The places that a machine's name stands for. ValueError says the form."""
+    """Return the places that a machine's name stands for. ValueError names the right form."""
     machine = machine_of(text)
     ports = PORTS if machine.port is None else (machine.port,)
     listed = machine.port is not None
@@ -112,14 +112,14 @@ def machine_places(text: str) -> tuple[EndpointAddress, ...]:
 
 FILE = "endpoints.json"
 TAKEN = frozenset({*VENDOR_VARIABLES, *OTHER_NAMES})
-"""Vendors on the internet: a model of `openai/...` must stay theirs."""
+"""Vendors on the internet: their names stay theirs, as in `openai/...`."""
 USERS = ("ollama",)
 """The user whose servers are used unasked beside root's and the node's own: Ollama's installer makes it."""
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 
 class Listed(WireModel):
-    """One server. `key`: the name of a secret; `free`: its calls cost none.
+    """A listed server. `key`: the name of a secret; `free`: its calls cost nothing.
 
     `ca`: a file of certificates; `~` is the home of the node's user, and a name alone is beside this file.
     """
@@ -164,9 +164,10 @@ class Listed(WireModel):
 
 
 class Owners(WireModel):
-    """`ports`: those of this machine that are looked at; none: no look by itself.
+    """The owner's settings of endpoints. `ports`: those of this machine that are looked at; none: no look
+    without a list.
 
-    `users`: whose servers there are used, by name or number.
+    `users`: whose servers on them are used, by name or number.
     """
 
     ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = PORTS

@@ -18,13 +18,13 @@ from node_agent.wire.endpoint import Dialect, EndpointFact, Health, Residence, t
 from node_agent.wire.node import NodeProblem
 
 SILENCE_MS = 10_000
-"""Silent at two looks so far apart."""
+"""A server that is silent at two looks this far apart counts as stuck."""
 DECODING_MS, PROMPT_MS = 60_000, 300_000
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeProgress:
-    """`moved`: each busy slot as last seen, and since when it stands like that."""
+    """Whether a server makes progress. `moved`: each busy slot as last seen, and since when it is so."""
 
     silent_since: int | None = None
     moved: tuple[tuple[Slot, int], ...] = field(default=())
@@ -60,7 +60,7 @@ requests."""
 
 @dataclass(slots=True)
 class KnownServer:
-    """The memory of an address between looks. `stranger_until`: no model server is there until then."""
+    """What is known of an address between looks. `stranger_until`: no model server is there until then."""
 
     identity: ServerKind | None = None
     memory: Memory = field(default_factory=Memory)
@@ -70,16 +70,16 @@ class KnownServer:
     trouble: str = ""
     """The reason why there is no reading, in words."""
     fix: str = ""
-    """The fix, where it is more than a start."""
+    """How to repair it, where a start is not enough."""
     stranger_until: int = 0
     unused: str = ""
-    """The reason why a server that is there is not used unasked."""
+    """The reason why an existing server is not used unasked."""
     key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeContext:
-    """`listed`: its owner says that a server is there; `in_use`: calls of ours are under way there."""
+    """The circumstances of a look. `listed`: by its owner; `in_use`: our calls are under way there."""
 
     now_ms: int
     port: int
@@ -88,7 +88,7 @@ class ProbeContext:
 
 
 def look(known: KnownServer, ask: ServerClient, moment: ProbeContext) -> KnownServer:
-    """The memory after a look. Raises nothing."""
+    """Return what is known after a look. Raises nothing."""
     now_ms = moment.now_ms
     if known.identity is None and now_ms < known.stranger_until:
         return known
@@ -141,7 +141,7 @@ _FIRST = (Residence.LOADED, Residence.ASLEEP, Residence.NOT_LOADED, None)
 
 
 def fact(name: str, place: EndpointAddress, known: KnownServer, now_ms: int) -> EndpointFact | None:
-    """None when nothing is there."""
+    """Return the facts of an endpoint; None when nothing is there."""
     identity, reading = known.identity, known.reading
     if identity is None or reading is None or known.unused:
         return None
@@ -180,7 +180,7 @@ def _health(name: str, place: EndpointAddress, known: KnownServer) -> tuple[Heal
 def named(
     places: Sequence[tuple[EndpointAddress, Dialect | None]], given: dict[EndpointAddress, str]
 ) -> dict[EndpointAddress, str]:
-    """A name for each place with a server; one that was given stays."""
+    """Return a name for each place with a server; a name once given stays."""
     used = {*given.values(), *(place.name for place, _ in places if place.name)}
     names = dict(given)
     for place, dialect in places:
@@ -232,14 +232,14 @@ def problems(
 
 
 FIRST_S, BRIEF_S = 2.5, 0.25
-"""The wait for the first looks, and for later ones, which go on without it."""
+"""Seconds to wait for the first looks, and for later ones, which go on without the waiter."""
 ROUND_S = 10.0
 _log = logging.getLogger("pancode.node")
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointServer:
-    """The facts that a model gateway needs of an endpoint. Its key never leaves the node."""
+    """What a model gateway needs to know of an endpoint. Its key never leaves the node."""
 
     fact: EndpointFact
     url: str
@@ -273,7 +273,7 @@ class EndpointTable:
         self._trouble = ""
         self._users: tuple[str | int, ...] = USERS
         self._over = threading.Event()
-        """Set while no round is under way."""
+        """Set while no round of looks is under way."""
         self._over.set()
         self._looked: int | None = None
 
@@ -298,7 +298,7 @@ class EndpointTable:
         return None
 
     def look(self) -> None:
-        """One round over all places, at once."""
+        """Look at all places at once."""
         places, values = self._places(), self._values()
         with self._lock:
             before = {place: self._known.get(place, KnownServer()) for place in places}
@@ -351,7 +351,8 @@ class EndpointTable:
             self._over.set()
 
     def _places(self) -> tuple[EndpointAddress, ...]:
-        """The addresses to ask. When the file cannot be read, only `machines`: the file meant something."""
+        """Return the addresses to ask; only `machines` when the file cannot be read, as it meant
+        something."""
         try:
             owners, self._trouble = read_owners(self._home), ""
         except SettingsError as exc:
@@ -360,7 +361,7 @@ class EndpointTable:
         return EndpointAddresses.of((*owners.places(), *self._machines), owners.ports_left()).every
 
     def _stranger(self, place: EndpointAddress) -> str:
-        """The reason why its owner has to allow it first. Empty: it may be used."""
+        """Return the reason why the owner has to allow the server first; empty: it may be used."""
         return "" if place.listed or not place.is_here else stranger(place.port, self._users)
 
     def _rows(self) -> list[tuple[str, EndpointAddress, KnownServer, EndpointFact | None]]:

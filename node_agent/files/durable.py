@@ -61,12 +61,12 @@ _dump, _load = _codec()
 
 
 def to_json(value: object) -> bytes:
-    """Compact ASCII JSON. Raises TypeError for what JSON does not have."""
+    """Return compact ASCII JSON. Raises TypeError for values that JSON does not have."""
     return _dump(value).encode("ascii")
 
 
 def from_json(data: bytes) -> Any:
-    """The value of one JSON text. Raises ValueError for anything else."""
+    """Return the value of one JSON text. Raises ValueError for any other text."""
     try:
         return _load(data.decode("utf-8").strip())
     except TypeError as exc:  # NaN and its kin
@@ -95,7 +95,7 @@ def make_folder(folder: StrPath) -> bool:
 def write_atomic(path: StrPath, data: bytes, sync: bool = True) -> None:
     """Replace `path` (0600) by `data`, durably. A reader sees the old bytes or the new, never a part.
 
-    Not `sync`: as long as the machine runs.
+    Without `sync`, the file survives a crash of this process, but not of the machine.
     """
     path = os.fspath(path)
     temporary = _temporary(path)
@@ -110,9 +110,9 @@ def write_atomic(path: StrPath, data: bytes, sync: bool = True) -> None:
 
 
 def overwrite(path: StrPath, data: bytes, sync: bool = True) -> None:
-    """Put `data` in the place of what the file holds, with no new file; durably if `sync`. OSError.
+    """Replace the file's content by `data` in the same file; durably if `sync`. OSError.
 
-    A crash leaves the beginning of it, or nothing: never anything of what was there.
+    A crash leaves the beginning of `data`, or nothing: never a part of the old content.
     """
     fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
@@ -143,7 +143,7 @@ def create_exclusive(path: StrPath, data: bytes) -> bool:
 
 
 def preallocate(path: StrPath, size: int) -> None:
-    """Reserve `size` bytes of disk for `path` (0600), keeping what is in it.
+    """Reserve `size` bytes of disk for `path` (0600), keeping its content.
 
     OSError ENOSPC when there is no room. Not synced: call `sync_folder` once after a batch.
     """
@@ -156,7 +156,7 @@ def preallocate(path: StrPath, size: int) -> None:
 
 
 def replace_reserved(path: StrPath, data: bytes, size: int) -> None:
-    """Replace `path` (0600) by `data` and reserved space up to `size`, durably. OSError: it is as it was."""
+    """Replace `path` (0600) by `data` and reserved space up to `size`, durably. OSError: no change."""
     path = os.fspath(path)
     temporary = _temporary(path)
     try:
@@ -175,7 +175,7 @@ def replace_reserved(path: StrPath, data: bytes, size: int) -> None:
 
 
 def blank(path: StrPath, offset: int) -> None:
-    """Put zeros in the place of all from `offset` on, durably, in the space that is there. OSError."""
+    """Overwrite the file with zeros from `offset` on, durably, in its reserved space. OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         _write_all(fd, bytes(max(0, os.fstat(fd).st_size - offset)), offset)
@@ -185,20 +185,20 @@ def blank(path: StrPath, offset: int) -> None:
 
 
 def write_framed(path: StrPath, payload: bytes, offset: int = 0, sync: bool = True) -> None:
-    """Write one framed record in place, in space reserved before, so that a full disk cannot refuse it.
+    """Write one framed record into space reserved before, so that a full disk cannot refuse it.
 
-    Raises ValueError when the reserved space is too small, OSError when the file is not there.
+    Raises ValueError when the reserved space is too small, OSError when the file does not exist.
     """
     write_frames(path, framed(payload), offset, sync)
 
 
 def framed(payload: bytes) -> bytes:
-    """A record as it stands in its file."""
+    """Return a record as it is written in its file."""
     return b"%08x %08x\n" % (len(payload), crc32(payload)) + payload
 
 
 def write_frames(path: StrPath, frames: bytes, offset: int, sync: bool) -> None:
-    """As `write_framed`, for what `framed` made, perhaps of several records."""
+    """Write bytes made by `framed`, perhaps several records, as `write_framed` does."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         if os.fstat(fd).st_size < offset + len(frames):
@@ -224,14 +224,14 @@ def read_framed(path: StrPath, offset: int = 0) -> bytes | None:
 
 
 def frame_in(data: bytes, offset: int) -> bytes | None:
-    """`read_framed` over bytes that were read at once."""
+    """Return the payload as `read_framed`, from bytes that were read at once."""
     begin = offset + HEADER
     header = _parse_header(data[offset:begin])
     return None if header is None else _whole(data[begin : begin + header[0]], header)
 
 
 def _parse_header(head: bytes) -> tuple[int, int] | None:
-    """The length and the checksum that stand before a payload; None for what is no head of a frame."""
+    """Return the length and the checksum before a payload; None for bytes that are no head of a frame."""
     if len(head) != HEADER or head[8:9] + head[17:] != b" \n":
         return None
     try:

@@ -32,7 +32,7 @@ class WalkedName:
 
 
 def walk(top: Path, opening: bool = False, most: int | None = None) -> Iterator[WalkedName]:
-    """Everything below `top`, a folder after all that is in it. What cannot be entered is passed over.
+    """Yield everything below `top`, a folder after all that is in it. Unenterable folders are passed over.
 
     `opening`: folders that their owner may not read, write and enter are opened first. OSError when a folder
     is moved away meanwhile, and for one with more than `most` names: they need no disk, and no quota counts
@@ -57,7 +57,7 @@ def walk(top: Path, opening: bool = False, most: int | None = None) -> Iterator[
 
 
 class _Place:
-    """The folder that is open, and the way to it. The way back is `..`, which must lead where we were."""
+    """The open folder, and the way to it. The way back is `..`, which must lead where we came from."""
 
     def __init__(self, here: int, opening: bool, most: int | None) -> None:
         self.here, self.opening, self.most = here, opening, most
@@ -79,7 +79,7 @@ class _Place:
         return True
 
     def leave(self) -> str | None:
-        """Go up; the name of what was left there, None at the top."""
+        """Go up; return the name of the folder that was left, None at the top."""
         if not self.way:
             return None
         above = os.open("..", _FOLDER, dir_fd=self.here)
@@ -112,7 +112,7 @@ def _opened(at: int | None, name: str, opening: bool) -> int | None:
 
 
 def _forced(at: int | None, name: str) -> int:
-    """Open a folder that its owner closed; -1 when it is another's. No link can come in between."""
+    """Open a folder that its owner closed; -1 when it is another user's. No link can come in between."""
     try:
         closed = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
     except OSError:
@@ -133,7 +133,7 @@ def _inode(folder: int) -> _Inode:
 
 
 def _listed(folder: int, most: int | None) -> _Listed:
-    """Names, and which are folders: the listing itself says so, a look at each would cost seconds."""
+    """Return the names, and which are folders: the listing says so, a look at each would take seconds."""
     with os.scandir(folder) as found:
         until = None if most is None else most + 1
         names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in islice(found, until)]

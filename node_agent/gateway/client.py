@@ -30,9 +30,9 @@ from node_agent.gateway.requests import HOP, RequestTarget
 from node_agent.gateway.upstream import UpstreamResponse
 
 MOST_WAITING, KEPT_WAITING = 128, 96
-"""Callers without the key; when there are more, only so many are kept."""
+"""The most callers that have not shown the key; when there are more, all but the second number are closed."""
 FIRST_S = 15.0
-"""The time from the connection to the first request that shows the key."""
+"""The seconds from the connection to the first request that shows the key."""
 _TABLE = "/proc/net/tcp"
 _UCRED = struct.Struct("3i")
 _UID_COLUMN = 7
@@ -43,7 +43,7 @@ Ports = tuple[int, int]
 
 @dataclass(slots=True, eq=False)
 class OpenConnection:
-    """One connection. `ports`: its own end's and ours, on TCP; `uid`: whose it is, if looked at."""
+    """One connection. `ports`: the caller's end and ours, on TCP; `uid`: the caller's user, if looked up."""
 
     task: asyncio.Task[object]
     ports: Ports
@@ -51,9 +51,9 @@ class OpenConnection:
 
 
 def surplus(waiting: Sequence[OpenConnection], room: int) -> list[OpenConnection]:
-    """The connections to close, so that no more than `room` are left. `waiting`: the oldest first.
+    """Return the connections to close, so that no more than `room` are left. `waiting`: the oldest first.
 
-    Of the user who has most, the one that has waited longest: whoever means it shows the key at once.
+    Each is the oldest connection of the user who has most: a genuine caller shows the key at once.
     """
     by_user: defaultdict[int | None, deque[OpenConnection]] = defaultdict(deque)
     for caller in waiting:
@@ -62,7 +62,7 @@ def surplus(waiting: Sequence[OpenConnection], room: int) -> list[OpenConnection
 
 
 class Lobby:
-    """All connections of one gateway. `most`: of those that have shown the key."""
+    """All connections of one gateway. `most`: the most that may stay open with the key shown."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -71,7 +71,7 @@ class Lobby:
 
     @contextlib.contextmanager
     def visit(self, writer: asyncio.StreamWriter) -> Iterator[OpenConnection]:
-        """While the connection is served by this task, which is cancelled when it has to go."""
+        """List the caller while this task serves the connection; the task is cancelled when it has to go."""
         task = asyncio.current_task()
         assert task is not None
         caller = _caller(task, writer)
@@ -91,7 +91,7 @@ class Lobby:
             self._known.discard(caller)
 
     def knows(self, caller: OpenConnection) -> bool:
-        """It has shown the key. False: too many have, and this one cannot stay."""
+        """Note that the caller has shown the key. False: too many have, so this connection cannot stay."""
         if caller not in self._known and len(self._known) >= self._most:
             return False
         self._waiting.pop(caller, None)
@@ -99,7 +99,7 @@ class Lobby:
         return True
 
     async def close(self) -> None:
-        """End all."""
+        """End all connections."""
         tasks = [caller.task for caller in (*self._waiting, *self._known)]
         for task in tasks:
             task.cancel()
@@ -107,7 +107,7 @@ class Lobby:
 
 
 def users_by_ports() -> dict[Ports, int]:
-    """The user id that owns the near end of each TCP connection of this machine; empty where unknown."""
+    """Return the user id at the near end of each TCP connection of this machine; empty where unknown."""
     try:
         with open(_TABLE) as file:
             rows = [line.split() for line in file][1:]
@@ -121,7 +121,7 @@ def _port(address: str) -> int:
 
 
 def _caller(task: asyncio.Task[object], writer: asyncio.StreamWriter) -> OpenConnection:
-    """A unix socket tells whose it is; of TCP the kernel's table does, which is looked at when it matters."""
+    """Return the caller. A unix socket tells the user; for TCP the kernel's table is read when it matters."""
     line = writer.get_extra_info("socket")
     if line.family == socket.AF_UNIX:
         credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
@@ -138,25 +138,25 @@ LARGEST: dict[Wire, int] = {
     Wire.GEMINI: 20 * MB,
     Wire.OLLAMA: 32 * MB,
 }
-"""The vendors' own limits, as far as they are known; the longest request that was seen has 2 MB."""
+"""The most bytes of a request by API: the vendors' own limits, where known. The longest seen has 2 MB."""
 SMALL = MB
-"""The bound of a request that only reads, and needs no body."""
+"""The most bytes of a request that only reads, and needs no body."""
 IN_MEMORY = 64 * MB
-"""The bytes of all requests under way together; others wait unread."""
+"""The most bytes of all requests under way together; others wait unread."""
 MOST_VALUES = 250_000
-"""Each takes up to 250 bytes when it is read, however short it is written."""
+"""The most JSON values in a request: each takes up to 250 bytes in memory, however short it is written."""
 _BEGINNINGS = (b",", b"[", b"{")
 _QUOTES_EACH = 4
-"""A value with its name may be two strings."""
+"""The most quotes for each value: a value with its name may be two strings."""
 
 
 def largest(target: RequestTarget) -> int:
-    """The largest request, in bytes."""
+    """Return the most bytes that the request may have."""
     return LARGEST[target.route.wire] if target.method == "POST" else SMALL
 
 
 def check_values(body: bytes) -> None:
-    """TooLarge for more values than can be read at a bearable price. Never counts too few of JSON."""
+    """TooLarge for more JSON values than can be read cheaply. The count is never too low for JSON."""
     if _marks(body) <= MOST_VALUES:
         return
     bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # what is left of quotes begins or ends a string
@@ -165,12 +165,12 @@ def check_values(body: bytes) -> None:
 
 
 def _marks(text: bytes) -> int:
-    """Each value, but for the outermost, comes behind one of these."""
+    """Count the marks for values: each value but the outermost comes after one of these."""
     return sum(text.count(mark) for mark in _BEGINNINGS)
 
 
 class Room:
-    """Lets requests in while all of them together fit."""
+    """Admits requests as long as all of them together fit into memory."""
 
     def __init__(self, size: int = IN_MEMORY) -> None:
         self._free = size
@@ -193,7 +193,7 @@ class Room:
 
 T = TypeVar("T")
 READ_S = 60.0
-"""The time for a whole body."""
+"""The seconds in which a whole body must come."""
 DROPPED_BYTES, DROP_S = 1 << 20, 5.0
 """How much of a refused body is read and thrown away: a sender does not hear an answer on a closed
 connection."""
@@ -221,7 +221,7 @@ class ResponseBody:
 
 
 class AgentConnection(asyncio.StreamReaderProtocol):
-    """One connection, which notices at once that the agent has hung up, also while it waits for an answer."""
+    """One connection; it notices at once that the agent has hung up, even while an answer is awaited."""
 
     def __init__(self, serve: Callable[[AgentClient], Awaitable[None]]) -> None:
         self._client: AgentClient | None = None
@@ -247,7 +247,7 @@ class AgentConnection(asyncio.StreamReaderProtocol):
 
 
 class AgentClient:
-    """The agent's end of a connection. `is_known`: it has shown the key, and may keep silent."""
+    """The agent's end of a connection. `is_known`: the agent has shown the key, and may stay silent."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self.writer = reader, writer
@@ -256,7 +256,7 @@ class AgentClient:
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
-        """While it waits for us: should it hang up, our own task is cancelled."""
+        """While the agent waits for an answer: if it hangs up, our own task is cancelled."""
         self._working = asyncio.current_task()
         try:
             yield
@@ -268,7 +268,7 @@ class AgentClient:
             self._working.cancel()
 
     async def next(self) -> Head | None:
-        """The next request's head; None where there is none to come. BadMessage."""
+        """Return the next request's head; None when no more comes. BadMessage."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if self.is_known else FIRST_S):
                 head = await read_head(self._reader)
@@ -283,7 +283,7 @@ class AgentClient:
         return await within(READ_S, read_whole(self._reader, framing_of(head, 0), most))
 
     async def drop(self, head: Head) -> None:
-        """A body that nobody wants, within bounds; the connection is of no more use then."""
+        """Throw a refused body away, within bounds; after that the connection is of no more use."""
         if "100-continue" not in head.joined("expect"):
             with contextlib.suppress(BadMessage):
                 await within(DROP_S, self._drop(framing_of(head, 0)))
@@ -296,7 +296,7 @@ class AgentClient:
                 return
 
     async def begin(self, answer: UpstreamResponse) -> ResponseBody:
-        """The head of the server's answer, its body to follow."""
+        """Send the head of the server's answer; its body follows."""
         kept = [(name, value) for name, value in answer.head.headers if name not in HOP]
         endless = isinstance(answer.framing, Framing)
         chunked = endless and not self._is_old
@@ -308,7 +308,7 @@ class AgentClient:
         return ResponseBody(self.writer, chunked)
 
     async def say(self, status: int, body: bytes, kind: str = "", closes: bool = False) -> None:
-        """Words of our own."""
+        """Send an answer of our own."""
         headers = [("content-type", kind or "application/json"), ("content-length", str(len(body)))]
         if closes:
             headers.append(("connection", "close"))
@@ -318,7 +318,7 @@ class AgentClient:
 
 
 async def within(seconds: float, reading: Awaitable[T]) -> T:
-    """BadMessage when it takes longer."""
+    """Return the result; BadMessage when it takes longer."""
     try:
         async with asyncio.timeout(seconds):
             return await reading

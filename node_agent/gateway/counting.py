@@ -14,10 +14,10 @@ from node_agent.gateway.meter import MOST, MeterReading, TokenCount, Wire
 from node_agent.gateway.prices import Charge, Price
 
 PATIENT = 3
-"""How many failures in a row are passed on as they come; then each next try waits, ever longer."""
+"""The failures in a row that are passed on at once; after them each next call waits, ever longer."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 15.0
 MOST_FAILURES = 20
-"""From this many failures on, the server is asked once in COOL_S; between, its last error is repeated."""
+"""From this many failures on, the server is called once in COOL_S; its last error answers the other calls."""
 COOL_S = 60.0
 
 
@@ -36,15 +36,14 @@ class UsageBound:
 class Count:
     """All model calls of one run so far.
 
-    `unread`: answers that did not tell their tokens to the end, so that the sums are too low. `usd` None:
-    some answer had no price. `assumed`: `usd` has what an answer without an end must be assumed to have
-    cost. `bound` is what limits go by: it has the tokens of such answers, too. `limit`: which limit
-    refused a call, in `words`. `ended`: regularly. `wrap_up`: 1 from when the last call was let through
-    after a limit. `tunnelled`: by subscription, where connections and bytes are all that is counted.
-    `local`: nothing costs, told to its end or not. `waited_ms`: for a free slot of the server. `failing`:
-    tries in a row that have failed until now, for `failing_s`, the last of them with `status` (0: no
-    answer) and in the words of `trouble`; the server has asked to wait `retry_s`. `waiting`: calls whose
-    answer has not begun.
+    `unread`: answers that did not report their tokens to the end, so the sums are too low. `usd` None: some
+    answer had no price. `assumed`: `usd` includes what an answer without an end must be assumed to have cost.
+    `bound`: the usage that limits are compared with; it includes the tokens of such answers. `limit`: which
+    limit refused a call; `words` says so. `ended`: regularly. `wrap_up`: 1 once the last call was let through
+    after a limit. `tunnelled`: by subscription, where only connections and bytes are counted. `local`: no
+    answer costs anything. `waited_ms`: for a free slot of the server. `failing`: calls that failed in a row
+    until now, for `failing_s`, the last of them with `status` (0: no answer) and `trouble` in words; the
+    server has asked to wait `retry_s`. `waiting`: calls whose answer has not begun.
     """
 
     requests: int = 0
@@ -74,15 +73,15 @@ class Count:
     unsure: str = ""
     """Terms of answers whose price is not known, in words: `usd` has the dearest that may apply."""
     beyond: str = "0"
-    """So many dollars of `usd` are for that: the rest is the least."""
+    """The dollars of `usd` that only this dearest price accounts for; the rest is the least possible cost."""
     left: int | None = None
-    """Percent of the provider's rate limit that its last answer has left; None: it does not tell."""
+    """The percentage left of the provider's rate limit, by its last answer; None: the answer does not say."""
     left_until_s: int = 0
-    """That counts until then, in seconds of CLOCK_MONOTONIC."""
+    """Until when `left` is valid, in seconds of CLOCK_MONOTONIC."""
 
     @property
     def source(self) -> Literal["unknown", "local", "metered", "assumed"]:
-        """How its cost is known."""
+        """How the cost is known."""
         if self.usd is None:
             return "unknown"
         return "local" if self.local else "assumed" if self.assumed else "metered"
@@ -128,7 +127,7 @@ class Count:
 
     @classmethod
     def from_json(cls, data: bytes) -> Count:
-        """The count in JSON, also as an older gateway writes it, without some of today's names.
+        """Read the count from JSON, also an older gateway's, which lacks some of today's names.
         ValueError."""
         raw: Any = json.loads(data)
         known = {field.name for field in fields(cls)}
@@ -152,7 +151,7 @@ class Caps:
     requests: int | None = None
 
     def reached(self, count: Count) -> tuple[str, str]:
-        """(which limit, in words), or two empty texts. Judged before a call: one that runs is let end."""
+        """Return (which limit, in words), or two empty texts. Judged before a call; a running one may end."""
         spent, assumed = count.bound, " (or assumed to be)" if count.unread else ""
         if self.tokens is not None and spent.tokens >= self.tokens:
             return (
@@ -166,16 +165,16 @@ class Caps:
         return "", ""
 
     def have_room(self, bound: UsageBound) -> bool:
-        """Check whether so much can be used without passing one of them."""
+        """Whether this much can be used without passing a limit."""
         full = self.tokens is not None and bound.tokens > self.tokens
         return not full and (self.usd is None or bound.usd <= self.usd)
 
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """Calls that failed in a row, and when the server failed last. Times are seconds of any one clock.
+    """The calls that failed in a row, and when the server last failed. Times are seconds of any one clock.
 
-    `tries`: of those, how many were asked after the failure before them was known; `first`: when it began.
+    `tries`: those made after the failure before them was known; `first`: when the first one failed.
     """
 
     failures: int = 0
@@ -185,7 +184,7 @@ class Storm:
 
     @property
     def lasted(self) -> int:
-        """The whole seconds from its first failure to its last."""
+        """The whole seconds from the first failure to the last."""
         return int(self.failed - self.first)
 
     def after(self, ok: bool, asked: float, now: float) -> Storm:
@@ -209,7 +208,7 @@ class Storm:
 
 BYTES_PER_TOKEN = 4
 ASSUMED_OUTPUT = 8192
-"""The assumed output of a request that sets no limit to its answer."""
+"""The tokens of output that are assumed where a request sets no limit to its answer."""
 _LIMITS: dict[Wire, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Wire.ANTHROPIC: ((), ("max_tokens",)),
     Wire.CHAT: ((), ("max_completion_tokens", "max_tokens")),
@@ -217,7 +216,7 @@ _LIMITS: dict[Wire, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Wire.GEMINI: (("generationConfig", "generation_config"), ("maxOutputTokens", "max_output_tokens")),
     Wire.OLLAMA: (("options",), ("num_predict",)),
 }
-"""By API: the objects of a request in which its limit may stand, and the possible names of the limit."""
+"""By API: the objects of a request in which its output limit may stand, and the limit's possible names."""
 _ANSWERS = ("n", "candidateCount", "candidate_count")
 
 
@@ -232,7 +231,7 @@ def estimate(wire: Wire, size: int, asked: dict[str, Any]) -> TokenCount:
 
 
 def believed(reading: MeterReading, expected: TokenCount, passed: int) -> TokenCount:
-    """The usage of an answer of `passed` bytes: as it reported, else as must be assumed."""
+    """Return the usage of an answer of `passed` bytes: as reported, or else as must be assumed."""
     tokens = reading.tokens
     if reading.whole:
         return tokens
@@ -259,7 +258,7 @@ class Expected:
 
 
 class LimitReached(Exception):
-    """A limit of the run allows no more calls: which one, and in words."""
+    """A limit of the run allows no more calls. `limit`: which one; `words`: in words."""
 
     def __init__(self, limit: str, words: str) -> None:
         super().__init__(words)
@@ -269,7 +268,7 @@ class LimitReached(Exception):
 class Allowance:
     """Lets calls go out while the run's limits have room for all that are under way.
 
-    Where they have not, one goes at a time: so no more than one can pass a limit. `count`: as it is now.
+    Without room one call goes at a time, so no more than one can pass a limit. `count`: as it is now.
     """
 
     def __init__(self, caps: Caps, count: Callable[[], Count]) -> None:

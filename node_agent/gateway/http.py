@@ -11,33 +11,34 @@ from enum import Enum
 HEAD_BYTES = 64 << 10
 PIECE = 64 << 10
 DIGITS = 15
-"""A length of more is nobody's, and from some thousands on Python makes no number of them."""
+"""The most digits of a length: nobody sends so much, and Python makes no number of some thousands of digits.
+"""
 DROPPED = 8
-"""Times its bound: so much is read of a body that is too large."""
+"""The part of a body too large that is read and thrown away, as a multiple of the bound."""
 
 TRAILERS = 100
-"""Lines behind a body in chunks: whoever sent them without end would keep us busy for nothing."""
+"""The most lines after a body in chunks: a sender of endless lines would keep us busy for nothing."""
 
 Headers = list[tuple[str, str]]
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-"""A lone line feed ends a line for many a server: what is behind it would be a header that nobody judged."""
+"""A lone line feed ends a line for many servers: the rest would be a header that nobody judged."""
 
 
 class BadMessage(Exception):
-    """The input is not HTTP, or leaves doubt about where a body ends."""
+    """The input is not HTTP, or it is not certain where a body ends."""
 
 
 class TooLarge(BadMessage):
-    """A body that nobody should have to keep."""
+    """A body too large to be kept."""
 
 
 class Gone(Exception):
-    """The other side hung up."""
+    """The other side has hung up."""
 
 
 class BrokenAnswer(Gone):
-    """The server hung up within its answer."""
+    """The server hung up in the middle of its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +61,20 @@ class Head:
 
     @property
     def closes(self) -> bool:
-        """Check whether the connection is over after this message."""
+        """Whether the connection ends after this message."""
         options = self.joined("connection")
         return "close" in options or (self.is_old and "keep-alive" not in options)
 
 
 class Framing(Enum):
-    """The rule that ends a body, where it is not a number of bytes."""
+    """The rule that ends a body, where its end is not a number of bytes."""
 
     CHUNKED = "chunked"
     TO_THE_END = "to the end"
 
 
 async def read_head(reader: asyncio.StreamReader) -> Head | None:
-    """The next message's; None when the other side has nothing more to say. BadMessage."""
+    """Read the next message's head; None when the other side has ended. BadMessage."""
     try:
         data = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as exc:
@@ -88,7 +89,7 @@ async def read_head(reader: asyncio.StreamReader) -> Head | None:
 
 
 def parse_head(data: bytes) -> Head:
-    """BadMessage."""
+    """Parse the bytes of a head. BadMessage."""
     start, *lines = data.lstrip(b"\r\n").decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     headers: Headers = []
     for line in lines:
@@ -102,7 +103,7 @@ def parse_head(data: bytes) -> Head:
 
 
 def framing_of(head: Head, default: int | Framing) -> int | Framing:
-    """Both ways at once, or two lengths, are how requests are smuggled: BadMessage."""
+    """Return what ends the body. BadMessage for both ways at once, or two lengths: request smuggling."""
     lengths = {value for key, value in head.headers if key == "content-length"}
     coding = head.joined("transfer-encoding")
     if coding:
@@ -168,9 +169,9 @@ def _size(line: bytes) -> int:
 
 
 async def read_whole(reader: asyncio.StreamReader, framing: int | Framing, most: int) -> bytes:
-    """A request's body. BadMessage; TooLarge when it has more than `most` bytes.
+    """Return a request's body. BadMessage; TooLarge when it has more than `most` bytes.
 
-    The rest of such a one is read and thrown away, within bounds: whoever hangs up on a sender is not heard.
+    The rest of a body too large is read and thrown away, within bounds, else the sender hears no answer.
     """
     parts, size = [], 0
     async for piece in body_of(reader, framing):
@@ -187,7 +188,7 @@ async def read_whole(reader: asyncio.StreamReader, framing: int | Framing, most:
 
 
 def head_bytes(start: str, headers: Iterable[tuple[str, str]]) -> bytes:
-    """The bytes on the line."""
+    """Return a head's bytes as they are sent."""
     lines = [start, *(f"{name}: {value}" for name, value in headers)]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 

@@ -12,13 +12,13 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 LINE_BYTES = 8 << 20
-"""A longer line of a stream is not looked at; the longest that was seen has 300 KB."""
+"""The most bytes of a stream's line that is read; a longer line is skipped. The longest seen has 300 KB."""
 PLAIN_BYTES = 16 << 20
 MOST = 2**53 - 1
 
 
 class Wire(StrEnum):
-    """The dialect of a path."""
+    """The API that a path belongs to."""
 
     ANTHROPIC = "anthropic"
     CHAT = "chat"
@@ -29,8 +29,9 @@ class Wire(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """`input` is what no cache had; `cached` was read from one, `written` into one; `hour` of `written` is
-    kept there for an hour."""
+    """`input`: tokens that no cache had; `cached`: read from a cache; `written`: written into one; `hour`:
+    the part of `written` that is kept there for an hour.
+    """
 
     input: int = 0
     cached: int = 0
@@ -49,15 +50,15 @@ class TokenCount:
 
     @property
     def total(self) -> int:
-        """The tokens that count for limits: without those from a cache."""
+        """The tokens that count for limits: all but those read from a cache."""
         return self.input + self.written + self.output
 
 
 @dataclass(frozen=True, slots=True)
 class MeterReading:
-    """The usage that an answer has reported so far. `whole`: to its end; `model`: which one answered.
+    """The usage that an answer has reported so far. `whole`: to its end; `model`: the model that answered.
 
-    `terms`: name and value of each field beside the numbers, such as its tier, as each may change the price.
+    `terms`: name and value of each field beside the numbers, such as the tier, as each may change the price.
     """
 
     tokens: TokenCount = TokenCount()
@@ -67,16 +68,16 @@ class MeterReading:
 
 
 class Meter(Protocol):
-    """Takes an answer's bytes, cut anywhere. Never raises. `heard`: there was something to be read in it."""
+    """Takes an answer's bytes, cut anywhere. Never raises. `heard`: the answer had something to read."""
 
     reading: MeterReading
     heard: bool
 
     def feed(self, chunk: bytes) -> None:
-        """The next bytes."""
+        """Take the next bytes."""
 
     def close(self) -> None:
-        """There are no more."""
+        """Take the end of the answer."""
 
 
 Reader = Callable[[MeterReading, dict[str, Any]], MeterReading]
@@ -138,14 +139,14 @@ class PlainMeter:
 
 
 def meter_of(wire: Wire, content_type: str) -> Meter:
-    """The reader of an answer of that type."""
+    """Return the meter for an answer of that type."""
     read, mark = _READERS[wire]
     streamed = any(kind in content_type.lower() for kind in ("event-stream", "ndjson", "jsonl"))
     return LineMeter(read, mark) if streamed else PlainMeter(read)
 
 
 def _value(data: bytes) -> Any:
-    """An object or a list; None for all else."""
+    """Parse an object or a list; None for any other data."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError, MemoryError):
@@ -166,7 +167,7 @@ _ASKED = ("service_tier", "serviceTier", "speed", "inference_geo")
 
 
 def terms_of(values: dict[str, Any]) -> dict[str, str]:
-    """The fields of a request or an answer that may change its price: its tier, all words in its usage."""
+    """Return the fields of a request or an answer that may change its price: tier, texts in its usage."""
     found = dict[str, str]()
     for place in (values, _dict(values.get("response")), _dict(values.get("message"))):
         words = {name: place.get(name) for name in _ASKED}
@@ -177,7 +178,7 @@ def terms_of(values: dict[str, Any]) -> dict[str, str]:
 
 
 def _anthropic(before: MeterReading, event: dict[str, Any]) -> MeterReading:
-    """The start of a stream has the input, its last delta the output; both are totals of this answer."""
+    """The stream's first event has the input, its last delta the output; both are totals of this answer."""
     message = _dict(event.get("message")) if event.get("type") == "message_start" else event
     usage = _dict(message.get("usage"))
     if not usage:
@@ -219,7 +220,7 @@ def _responses(before: MeterReading, event: dict[str, Any]) -> MeterReading:
 
 
 def _gemini(before: MeterReading, event: dict[str, Any]) -> MeterReading:
-    """Every piece has the totals so far; the one that gives a reason to finish is the last that counts."""
+    """Every piece has the totals so far; the last that counts is the one with a reason to finish."""
     usage = _dict(event.get("usageMetadata"))
     if not usage:
         return before

@@ -46,10 +46,11 @@ _NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
 
 
 class GatewaySettings(WireModel):
-    """`https_proxy`: on the way to servers behind TLS; `proxy_login`: the name of a secret, `user:password`.
+    """The owner's gateway.json. `https_proxy`: for servers behind TLS; `proxy_login`: the name of a secret
+    with `user:password`.
 
     `no_proxy`: hosts, domains with all below them, and networks that are reached directly. `hosted_tools`:
-    what becomes of tools that the vendor would run; `fetched_urls`: of addresses that it would fetch.
+    how tools are treated that the vendor would run; `fetched_urls`: addresses that it would fetch.
     """
 
     https_proxy: str | None = None
@@ -82,12 +83,12 @@ class GatewaySettings(WireModel):
 
 
 def read_wish(home: Path) -> GatewaySettings:
-    """The file's settings; without a file the defaults. SettingsError names file, key and problem."""
+    """Return the file's settings; the defaults without a file. SettingsError names file, key and problem."""
     return read_owned(GatewaySettings, home / WISH_FILE)
 
 
 def problems_of(home: Path) -> tuple[NodeProblem, ...]:
-    """The problems for `fleet status`: a settings file that cannot be read lets no gateway open."""
+    """Return the problems for `fleet status`: with an unreadable settings file no gateway opens."""
     try:
         read_wish(home)
     except SettingsError as wrong:
@@ -112,7 +113,7 @@ def _is_network(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """`free`: the model costs nothing there; `slots`: calls at once, 0: as many as come."""
+    """The way to an endpoint. `free`: the model costs nothing; `slots`: calls at once, 0: any number."""
 
     way: Way
     free: bool
@@ -121,19 +122,19 @@ class Lead:
     ca: str
 
     def told(self) -> dict[str, Any]:
-        """Its entry in the gateway's spec."""
+        """Return the fields for the gateway's spec."""
         at = str(self.slots_folder.absolute())
         return {"slots": self.slots, "slots_folder": at, "ca": self.ca}
 
 
 class Near:
-    """The endpoints of this node by name. `folder`: where calls at one of them share its slots."""
+    """The endpoints of this node by name. `folder`: where the locks of their slots lie."""
 
     def __init__(self, find: Callable[[str], EndpointServer | None], folder: Path) -> None:
         self._find, self._folder = find, folder
 
     def lead(self, order: Order) -> Lead:
-        """Raises StepFailed, and OSError of the disk."""
+        """Return the way to the order's endpoint. Raises StepFailed, and OSError of the disk."""
         name = order.endpoint or ""
         server = self._find(name)
         if server is None:
@@ -160,20 +161,20 @@ PROGRAM = str(Path(__file__).with_name("program.py"))
 """The path of the gateway's program; as modules it would stay in the node agent's memory."""
 END_MS = 5_000
 SPARE_S = 600.0
-"""Beyond the wall limit: the graces of a stop, a slow machine."""
+"""Seconds of a gateway's life beyond the wall limit, for the graces of a stop or a slow machine."""
 TOKEN_BYTES = 16
 BACKLOG = 128
 FIRST_FD = 3
 _TLS = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""The node's own variables that a gateway needs, to know its certificates by."""
+"""The variables of the node with which a gateway finds its certificates."""
 _DEFAULTS = tuple(n for n in signal.valid_signals() if n not in (signal.SIGKILL, signal.SIGSTOP))
 
 
 @dataclass(frozen=True, slots=True)
 class _Led:
-    """The target of a run's calls: by `way`, or to `hosts` by subscription. Looked up once per opening.
+    """Where a run's calls go: by `way`, or to `hosts` by subscription. Determined once for each opening.
 
-    `prices`: the owner's, in words; `wrong`: why they cannot be read. `lead`: to an endpoint of the node.
+    `prices`: the owner's, in words; `wrong`: why they cannot be read. `lead`: the way to the node's endpoint.
     """
 
     way: Way | None
@@ -183,7 +184,7 @@ class _Led:
     lead: Lead | None = None
 
     def is_priced(self, model: str | None) -> bool:
-        """A vendor's own model, and a name without a number, stand for one of its newest."""
+        """Whether the price is known; a vendor's own model without a number is one of its newest."""
         if self.way is None:
             return False
         if self.is_free:
@@ -198,9 +199,9 @@ class _Led:
 
     @property
     def is_free(self) -> bool:
-        """At a server of the owner's own, unless the owner has priced the model.
+        """Whether the server is the owner's own, and the owner has set no price for the model.
 
-        A vendor's own model at a private address is behind a proxy, which pays for it.
+        A vendor's own model at a private address is behind a proxy, which has to pay for it.
         """
         if self.lead is not None or self.way is None:
             return self.lead is not None and self.lead.free
@@ -216,7 +217,7 @@ class _Led:
 
 
 class GatewayProcesses:
-    """Real ones. Thread-safe.
+    """Gateways as real processes. Thread-safe.
 
     `values`: the node's variables and secrets by name, as now. `prices`: the owner's, by model, in words.
     `wish`: the owner's gateway.json. Either raises SettingsError. `near`: the node's own model servers.
@@ -258,7 +259,7 @@ class GatewayProcesses:
             raise StepFailed(kind, f"the model gateway cannot be opened: {exc}") from exc
 
     def _led(self, order: Order, values: Mapping[str, str]) -> _Led | None:
-        """None: the run goes directly."""
+        """Return where the run's calls go; None: the run calls its model directly."""
         named = (*order.env, *order.secrets)
         lead = self._lead(order)
         way = way_of(order.runtime, values, named, order.model) if lead is None else lead.way
@@ -375,7 +376,7 @@ class GatewayProcesses:
         return door
 
     def _owners(self, spec: GatewaySpec, values: Mapping[str, str]) -> GatewaySpec:
-        """The settings of gateway.json. StepFailed when they cannot be carried out."""
+        """Return the spec with the settings of gateway.json. StepFailed when they cannot be carried out."""
         try:
             wish = self._wish()
         except SettingsError as exc:
@@ -394,7 +395,7 @@ class GatewayProcesses:
         )
 
     def _spawn(self, env: dict[str, str], files: tuple[int, int, int, int]) -> int:
-        """The sockets listen already: whoever calls before it is up waits, and we need not."""
+        """Start the gateway. Its sockets listen already: a caller waits until it is up, and we need not."""
         self._reap()
         stdin, log, *sockets = files
         at = range(FIRST_FD, FIRST_FD + len(sockets))
@@ -410,7 +411,7 @@ class GatewayProcesses:
 
 
 def _spec(order: Order, folder: Path, door: GatewayAccess, led: _Led) -> GatewaySpec:
-    """StepFailed where the owner's prices cannot be read."""
+    """Return the gateway's spec. StepFailed where the owner's prices cannot be read."""
     way, limits = led.way, order.limits
     life, at = limits.wall_ms / 1000 + SPARE_S, str(folder.absolute())
     if way is None:
@@ -439,7 +440,7 @@ def _spec(order: Order, folder: Path, door: GatewayAccess, led: _Led) -> Gateway
 
 
 def _moves(pairs: list[tuple[int, int]]) -> list[tuple[int, ...]]:
-    """The moves by way of higher numbers, so that no file is lost under another's name."""
+    """Return moves through higher numbers, so that no move overwrites a file that is still to be moved."""
     above = max(max(pair) for pair in pairs) + 1
     there = [(os.POSIX_SPAWN_DUP2, fd, above + to) for fd, to in pairs]
     back = [(os.POSIX_SPAWN_DUP2, above + to, to) for _, to in pairs]
@@ -454,10 +455,10 @@ def _reaped(pid: int) -> bool:
 
 
 def _unix(path: Path) -> socket.socket:
-    """A socket by way of its folder's descriptor: a socket's own path may have only 107 bytes.
+    """Make a socket through its folder's descriptor: a socket's own path may have only 107 bytes.
 
-    In a sandbox the agent may be another user. Nobody else gets here: the attempt's folder is ours alone, and
-    every caller must show the placeholder.
+    In a sandbox the agent may be another user. Nobody else reaches the socket: the attempt's folder is ours
+    alone, and every caller must show the placeholder.
     """
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

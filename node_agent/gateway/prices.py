@@ -73,7 +73,7 @@ zai-org/GLM-5.3-Flash                    0.15  0.03   0.15  0.5
 
 MILLION = Decimal(1_000_000)
 HOUR = 2
-"""A token that a cache keeps for an hour costs so many of input (platform.claude.com, prompt caching)."""
+"""A token cached for an hour costs so many times an input token (platform.claude.com, prompt caching)."""
 _USUAL = (
     *("", "auto", "default", "standard", "on_demand", "traffic_type_unspecified", "global", "not_available"),
     *("standard_only", "flex", "batch", "on_demand_flex", "scale", "provisioned_throughput"),
@@ -85,10 +85,10 @@ _DEARER = {
     "fast": Decimal(6),
     "us": Decimal("1.1"),
 }
-"""The most by which a term multiplies the price of any model of its vendor, of November 2026: the priority
+"""The factor of each attribute, at its highest for any model of its vendor, of November 2026: the priority
 tiers of OpenAI and Google, the fast mode of Anthropic and its inference in one country."""
 UNHEARD = max(_DEARER.values())
-"""For a term that nobody here has heard of."""
+"""The factor of an attribute that is not in this list."""
 _DATED = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2}|latest)$")
 
 # US dollars for a million tokens, as of November 2026: input, read from a cache, written into one, output.
@@ -187,9 +187,9 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What an answer costs. `price`: the dearest that may apply; `least`: what is known; None: no price.
+    """The price of an answer. `price`: the dearest that may apply; `least`: the certain part; None: no price.
 
-    `unsure`: the terms whose price is not known, in words; where it is empty both are the same.
+    `unsure`: the attributes whose price is not known, in words; where it is empty, both prices are the same.
     """
 
     price: Price | None
@@ -198,10 +198,10 @@ class Charge:
 
 
 class Prices:
-    """`public`: whether the vendors' list counts, as it does at a vendor's own server only; `host`: the
-    vendor of many makers' models whose server it is, and whose own list counts.
+    """Prices of models. `public`: the vendors' list is valid, as only at a vendor's own server; `host`: the
+    vendor of many makers' models that runs the server, whose own list is valid.
 
-    `free`: at a server of the owner's own, where every model costs nothing, whatever it is called.
+    `free`: a server of the owner's own, where every model costs nothing, whatever its name.
     """
 
     def __init__(self, owner: Mapping[str, Price], public: bool, free: bool = False, host: str = "") -> None:
@@ -209,7 +209,8 @@ class Prices:
         self._known = {**(PUBLIC if public else {}), **_read(_HOSTS.get(host, "")), **owner}
 
     def charge(self, terms: Mapping[str, str], *models: str) -> Charge:
-        """Under these terms. The owner's list may have a price for `MODEL TERM`, as `gpt-6-sol priority`."""
+        """Return the price with these attributes. The owner may price `MODEL TERM`, as `gpt-6-sol
+        priority`."""
         odd = {name: value for name, value in terms.items() if value.lower() not in _USUAL}
         price = self.of(*models)
         for value in odd.values() if price != NOTHING else ():

@@ -29,11 +29,11 @@ PATIENCE_S = 300.0
 SETUP, SPAWNED = "set-up", "spawned"
 PR_SET_DUMPABLE = 4
 MEMORY = 512 << 20
-"""The program's own memory: the largest request, in letters of four bytes each, with room to spare."""
+"""The program's own memory in bytes: the largest request at four bytes a letter, with room to spare."""
 
 
 class Life:
-    """Decides when there is nothing more to serve."""
+    """Decides when the gateway has nothing more to serve."""
 
     def __init__(self, attempt: Path, began: float, life_s: float) -> None:
         self._attempt, self._idle_since, self._until = attempt, began, began + life_s
@@ -50,7 +50,7 @@ class Life:
 
 
 async def run(spec: GatewaySpec, sockets: list[socket.socket]) -> None:
-    """Run until its life is over."""
+    """Run until the gateway's life is over."""
     attempt = Path(spec.folder)
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
@@ -74,13 +74,13 @@ async def run(spec: GatewaySpec, sockets: list[socket.socket]) -> None:
 
 
 def save(path: str, count: Count) -> None:
-    """A full disk costs the news of it, not the run; the next count is as whole as this one."""
+    """Save the count. On a full disk only this news is lost; the next count is complete again."""
     with contextlib.suppress(OSError):
         replace_file(path, count.to_json())
 
 
 def hide() -> None:
-    """No other process of this user may read our memory: the key is in it. Root may."""
+    """Let no other process of this user read our memory, which holds the key; only root can."""
     import ctypes
 
     with contextlib.suppress(OSError, AttributeError):
@@ -88,7 +88,7 @@ def hide() -> None:
 
 
 def bound() -> None:
-    """A run's requests must not fill the machine's memory: one that does not fit is refused."""
+    """Limit our memory: a run's requests must not fill the machine's; one that does not fit is refused."""
     import resource
 
     with contextlib.suppress(OSError, ValueError):
@@ -98,7 +98,7 @@ def bound() -> None:
 
 
 def detach() -> None:
-    """A session of our own, and no files but those that were meant for us."""
+    """Leave the parent's session and folder; files that we make are for this user alone."""
     os.umask(0o077)
     os.chdir("/")
     if os.getpgid(0) != os.getpid():
@@ -106,7 +106,7 @@ def detach() -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Its exit status: 65 for a spec that is none."""
+    """Run the program; return its exit status: 65 for an invalid spec."""
     hide()
     bound()
     detach()

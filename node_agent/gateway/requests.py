@@ -14,7 +14,7 @@ from node_agent.gateway.meter import Wire
 from node_agent.gateway.spec import GatewaySpec
 
 AUTH = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key", "proxy-authorization", "cookie"})
-"""Headers that may carry a key: none of the agent's goes on."""
+"""Headers that may carry a key; none of the agent's is passed on."""
 HOP = frozenset(
     "connection keep-alive proxy-connection transfer-encoding content-length te trailer upgrade host expect "
     "accept-encoding".split()
@@ -24,7 +24,7 @@ HOP = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`counted`: its answer costs tokens."""
+    """What a path asks for. `counted`: its answer costs tokens."""
 
     wire: Wire
     counted: bool
@@ -33,13 +33,14 @@ class Route:
 
 
 class NotAllowed(Exception):
-    """A request that goes nowhere; the message is for the agent. `limit`: the run's own that it is past."""
+    """A request that is not passed on; the message is for the agent. `limit`: the run's, if it is past
+    one."""
 
     limit: str | None = None
 
 
 class Stranger(NotAllowed):
-    """One that does not show the run's key: it is not the run's, and nothing of it is on record."""
+    """A request without the run's key: it is not the run's, and it is not recorded."""
 
 
 _POST: tuple[tuple[str, Wire, bool], ...] = (
@@ -69,7 +70,7 @@ def route_of(method: str, path: str) -> Route:
 
 
 def wire_of(start: str) -> Wire:
-    """The dialect in which to word a refusal, by the first line of the request."""
+    """Return the API in whose form a refusal is written, by the first line of the request."""
     if "/messages" in start:
         return Wire.ANTHROPIC
     if "/v1beta" in start or "enerateContent" in start:
@@ -78,7 +79,7 @@ def wire_of(start: str) -> Wire:
 
 
 def split_target(target: str) -> tuple[str, str, str]:
-    """(path, query without a key, the key that was in it). NotAllowed for anything but a path."""
+    """Return (path, query without a key, the key in it). NotAllowed for anything but a path."""
     if not target.startswith("/") or target.startswith("//"):
         raise NotAllowed("the model gateway is no proxy for other servers")
     parts = urlsplit(target)
@@ -96,7 +97,7 @@ def presented(headers: Mapping[str, str], in_query: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RequestTarget:
-    """The purpose of a request, by its head."""
+    """What a request is for, by its head."""
 
     method: str
     path: str
@@ -115,7 +116,7 @@ def target_of(start: str, headers: Mapping[str, str], token: str) -> RequestTarg
 
 
 def asked_of(route: Route, body: bytes) -> tuple[str, dict[str, Any]]:
-    """(the model, the body as an object). NotAllowed when a request that needs one has none to be read."""
+    """Return (the model, the body as an object). NotAllowed where a body is needed and cannot be read."""
     try:
         value = json.loads(body, object_pairs_hook=_named_once)
     except (ValueError, RecursionError):
@@ -143,7 +144,7 @@ _JUDGED = frozenset(
     "model type tools url image_url file_url video_url audio_url fileuri file_uri functiondeclarations "
     "function_declarations maxoutputtokens max_output_tokens num_predict".split()
 )
-"""Names below the top of a request, in small letters, by which we judge it."""
+"""The names below the top of a request, in small letters, by which it is judged."""
 
 
 def _has_duplicates(named: dict[str, Any], of: frozenset[str] | None = None) -> bool:
@@ -152,13 +153,13 @@ def _has_duplicates(named: dict[str, Any], of: frozenset[str] | None = None) -> 
 
 
 def check_model(model: str, allowed: Sequence[str]) -> None:
-    """NotAllowed unless there is no list, or one of its patterns fits."""
+    """NotAllowed if there is a list of models, and none of its patterns fits."""
     if allowed and not any(fnmatch.fnmatchcase(model, pattern) for pattern in allowed):
         raise NotAllowed(f"this run may not use the model {model[:100]!r}, only {', '.join(allowed)}")
 
 
 def with_usage(wire: Wire, body: bytes, asked: dict[str, Any]) -> bytes:
-    """The chat wire tells the tokens of a stream only to who asks for them; so we ask."""
+    """Return the body with the request for a stream's tokens, which the chat API reports only if asked."""
     if wire is not Wire.CHAT or asked.get("stream") is not True:
         return body
     options = asked.get("stream_options")
@@ -169,7 +170,7 @@ def with_usage(wire: Wire, body: bytes, asked: dict[str, Any]) -> bytes:
 
 
 def error_body(wire: Wire, status: int, words: str, limit: str | None = None) -> bytes:
-    """A refusal as a client of that wire reads it. `limit`: as `NotAllowed` has it."""
+    """Return a refusal in the API's form. `limit`: as in `NotAllowed`."""
     message = f"PanCode: {words}"
     kind, gemini = _KINDS.get(status, ("api_error", "UNAVAILABLE"))
     shape: dict[str, Any] = {"message": message, "type": GATEWAY, "param": limit, "code": status}
@@ -181,7 +182,7 @@ def error_body(wire: Wire, status: int, words: str, limit: str | None = None) ->
 
 
 GATEWAY = "pancode_gateway"
-"""The type of each refusal of ours, where the wire has one."""
+"""The type of our own refusals, where the API has one."""
 _KINDS = {403: ("permission_error", "PERMISSION_DENIED"), 413: ("request_too_large", "INVALID_ARGUMENT")}
 """The names of Anthropic and Google for a status."""
 
@@ -196,12 +197,12 @@ _SPOKEN: dict[Wire, tuple[str, ...]] = {
 """The parts of a conversation in a request, by API."""
 _ADDRESSES = frozenset({"image_url", "file_url", "video_url", "audio_url", "fileUri", "file_uri"})
 _FREE = frozenset({"args", "response", "arguments"})
-"""A tool's input and output as objects: their keys are the tool's own, and nothing fetches them."""
+"""A tool's input and output as objects: their keys are the tool's own, and no vendor fetches from them."""
 _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
 def check_fetched(wire: Wire, asked: dict[str, Any]) -> None:
-    """NotAllowed where the conversation holds an address that is no data of its own."""
+    """NotAllowed where the conversation holds an address that is no `data:` address."""
     todo: list[Any] = [asked[name] for name in _SPOKEN[wire] if name in asked]
     while todo:
         value = todo.pop()
@@ -240,9 +241,9 @@ _OURS: dict[Wire, tuple[str, ...]] = {
     ),
     Wire.OLLAMA: ("function",),
 }
-"""The prefixes of the types of tools that the agent's program runs itself. All others are the vendor's."""
+"""The prefixes of types of tools that the agent's program runs itself; all other tools are the vendor's."""
 _DROPPED = ("web_search", "image_generation")
-"""Codex offers these by itself, on the Responses wire: taken out, so that its runs go on without them."""
+"""Tools that Codex offers unasked on the Responses API; taken out, so that its runs go on without them."""
 _GEMINI = frozenset({"functionDeclarations", "function_declarations"})
 _FIELDS = ("mcp_servers", "web_search_options", "plugins", "search_parameters", "enable_search")
 _NESTED = frozenset({"generateContentRequest", "generate_content_request"})
@@ -250,7 +251,7 @@ _NESTED = frozenset({"generateContentRequest", "generate_content_request"})
 
 
 def filtered_by(spec: GatewaySpec, wire: Wire, asked: dict[str, Any]) -> dict[str, Any]:
-    """The request without tools that the vendor would run, as far as the node's owner wants."""
+    """Return the request without tools that the vendor would run, as the node's owner has set it."""
     for name in _NESTED & asked.keys():
         inner = asked[name] if isinstance(asked[name], dict) else {}
         if "model" in inner:
@@ -265,9 +266,10 @@ def filtered_by(spec: GatewaySpec, wire: Wire, asked: dict[str, Any]) -> dict[st
 
 
 def without_hosted(wire: Wire, asked: dict[str, Any], strips: bool = False) -> dict[str, Any]:
-    """The request, without what it can do without; the same object where that is nothing. NotAllowed.
+    """Return the request without the tools that it can do without; the same object if it has none.
+    NotAllowed.
 
-    `strips`: what would be refused is taken out instead, and the call goes on as if it had not been offered.
+    `strips`: tools that would be refused are taken out instead, and the call goes on without them.
     """
     if strips and any(asked.get(name) for name in _FIELDS):
         asked = {name: value for name, value in asked.items() if name not in _FIELDS}
@@ -302,7 +304,9 @@ def _with_tools(wire: Wire, asked: dict[str, Any], strips: bool) -> dict[str, An
 
 
 def _with(wire: Wire, asked: dict[str, Any], kept: list[Any]) -> dict[str, Any]:
-    """An empty list, or the choice of a tool that is not offered any more, would be refused by the vendor."""
+    """The request with these tools; no empty list and no choice of a missing tool, as the vendor refuses
+    those.
+    """
     made = {**asked, "tools": kept}
     if not kept and wire is not Wire.RESPONSES:
         del made["tools"]
@@ -345,7 +349,7 @@ def _refused(what: str) -> NotAllowed:
 
 
 LAST_OUTPUT = 4096
-"""Tokens that the last answer may have, thoughts included."""
+"""The most tokens of the last answer, thoughts included."""
 LAST_WORDS = (
     "PanCode: this run has reached its limit, and this is the last answer that it gets. Call no tools. "
     "Say in a few sentences what is done, what is left to do, and what you would do next."
@@ -376,7 +380,7 @@ def as_last(wire: Wire, asked: dict[str, Any], public: bool) -> dict[str, Any]:
 
 
 def _last_chat(asked: dict[str, Any], public: bool) -> dict[str, Any]:
-    """Local servers know the older name of the bound only, the vendor's newer models only the newer."""
+    """Local servers know only the older name of the limit, the vendor's newer models only the newer one."""
     usual = "max_completion_tokens" if public else "max_tokens"
     names = [name for name in ("max_completion_tokens", "max_tokens") if asked.get(name) is not None]
     bound = {name: _least(asked.get(name)) for name in names or [usual]}
@@ -401,7 +405,7 @@ def _item(text: str) -> dict[str, Any]:
 
 
 def _last_gemini(asked: dict[str, Any]) -> dict[str, Any]:
-    """Both spellings are known there; which counts where both are given is not, so each has the bound."""
+    """The API knows both spellings, but not which of two given ones counts, so each gets the limit."""
     made = dict(asked)
     for at in _spelled(asked, "generationConfig", "generation_config"):
         config = _dict(asked.get(at))
@@ -415,12 +419,12 @@ def _last_gemini(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _spelled(place: dict[str, Any], usual: str, other: str) -> list[str]:
-    """Those of both names that are there, or the usual one."""
+    """Return those of both names that are there, or the usual name."""
     return [name for name in (usual, other) if name in place] or [usual]
 
 
 def _last_ollama(asked: dict[str, Any]) -> dict[str, Any]:
-    """It has no way to say that no tool is to be called but to offer none."""
+    """Without tools: this API has no other way to say that no tool is to be called."""
     options = _dict(asked.get("options"))
     made = {**asked, "options": {**options, "num_predict": _least(options.get("num_predict"))}}
     made.pop("tools", None)

@@ -51,12 +51,12 @@ from node_agent.gateway.upstream import (
 
 KEPT_ERROR = 16 << 10
 MOST_OPEN = 256
-"""Connections that have shown the run's key."""
+"""The most connections that have shown the run's key."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """A request that may go on. `body` as it is sent; `expected`: what it may use; `terms`: as it asks."""
+    """A request that may be passed on. `body`: as sent; `expected`: its usage; `terms`: those it asks for."""
 
     target: RequestTarget
     head: Head
@@ -95,23 +95,23 @@ class Gateway:
         self._strangers = 0
 
     def connection(self) -> AgentConnection:
-        """Makes the protocol of each connection, as an event loop's server wants it."""
+        """Make the protocol of a connection, as an event loop's server wants it."""
         return AgentConnection(self._serve)
 
     async def _serve(self, client: AgentClient) -> None:
-        """One connection, request after request."""
+        """Serve one connection, request after request."""
         hung_up = contextlib.suppress(Gone, OSError, asyncio.CancelledError)
         with hung_up, contextlib.closing(client.writer), self._lobby.visit(client.writer) as caller:
             while await self._one(client, caller):
                 pass
 
     async def close(self) -> None:
-        """End what is under way; its count is saved."""
+        """End all requests under way; their count is saved."""
         await self._lobby.close()
         self._upstream.close()
 
     async def _one(self, client: AgentClient, caller: OpenConnection) -> bool:
-        """Check whether the connection may have another request."""
+        """Serve one request; return whether the connection may have another one."""
         wire, head = Wire.CHAT, None
         try:
             head = await client.next()
@@ -138,8 +138,7 @@ class Gateway:
         return head is not None and not (head.closes or head.is_old)
 
     async def _judged(self, client: AgentClient, caller: OpenConnection, head: Head) -> RequestTarget | None:
-        """Judges by the head alone. A refused request is answered and the connection ends: its body is not
-        kept."""
+        """Judge a request by its head. A refused one is answered, its body not kept, its connection ended."""
         wire = wire_of(head.start)
         try:
             target = target_of(head.start, dict(head.headers), self._spec.token)
@@ -158,7 +157,7 @@ class Gateway:
     async def _refuse(
         self, client: AgentClient, wire: Wire, refusal: NotAllowed, closes: bool = False
     ) -> None:
-        """A client that does not read must not keep us busy; strangers do not count against the run."""
+        """Refuse a request, after many refusals with a pause; strangers do not count against the run."""
         if isinstance(refusal, Stranger):
             self._strangers = so_far = self._strangers + 1
         else:
@@ -202,7 +201,7 @@ class Gateway:
             await self._past(client, ask, end)
 
     async def _past(self, client: AgentClient, ask: ModelRequest, end: counting.LimitReached) -> None:
-        """Past a limit: one call may wrap up, if the run is so set; taken down before anything is sent."""
+        """At a limit, let one call wrap up, if the run is so set; it is noted before anything is sent."""
         is_last = self._spec.wrap_up and not self.count.wrap_up
         if not self.count.limit:
             self._note(limit=end.limit, words=end.words)
@@ -238,7 +237,7 @@ class Gateway:
         self._note(waited_ms=self.count.waited_ms + int(seconds * 1000))
 
     async def _counted(self, client: AgentClient, ask: ModelRequest) -> None:
-        """A call that costs: whatever becomes of it, it is counted. An agent that hangs up is no failure."""
+        """Make a call that costs; whatever happens, it is counted. An agent that hangs up is no failure."""
         with self._waiting() as heard:
             await self._asked(client, ask, heard)
 
@@ -278,7 +277,7 @@ class Gateway:
             self._note(failing=0, failing_s=0, status=0, trouble="", retry_s=0)
 
     def _failed_to(self, asked: float, status: int, words: str, retry_s: int = 0) -> None:
-        """A call that the server made nothing of."""
+        """Note a call to which the server gave no usable answer."""
         self._storm = self._storm.after(False, asked, _now())
         state = {
             "failing": self._storm.tries,
@@ -308,7 +307,7 @@ class Gateway:
     async def _metered(
         self, client: AgentClient, ask: ModelRequest, answer: UpstreamResponse, heard: Callable[[], None]
     ) -> bool:
-        """Check whether there was anything to be read in it."""
+        """Pass the answer on and count it; return whether it could be read."""
         meter = _Tally(meter_of(ask.route.wire, answer.head.get("content-type")), heard)
         due = [meter]
         try:
@@ -319,13 +318,13 @@ class Gateway:
         return meter.meter.heard or packed
 
     async def _failed(self, client: AgentClient, answer: UpstreamResponse) -> None:
-        """Passes a server's error on, and keeps it for further failing calls."""
+        """Pass a server's error on, and keep it for further failing calls."""
         kept = bytearray()
         await self._pass_on(client, answer, _Keep(kept))
         self._last = UpstreamError(answer.status, answer.head.get("content-type"), bytes(kept))
 
     def _book(self, ask: ModelRequest, due: list[_Tally]) -> None:
-        """Once for each answer."""
+        """Book the answer's usage, once for each answer."""
         while due:
             tally = due.pop()
             tally.meter.close()
@@ -357,7 +356,7 @@ class Gateway:
         meter: Any,
         last: Callable[[], None] = lambda: None,
     ) -> None:
-        """Piece by piece as it comes. `last` is called when all is there, before its end is passed on."""
+        """Pass pieces on as they come. `last` is called when all have come, before the end is passed on."""
         try:
             out = await client.begin(answer)
             async for piece in _pieces(answer):
@@ -371,7 +370,7 @@ class Gateway:
 
 
 async def _pieces(answer: UpstreamResponse) -> AsyncIterator[bytes]:
-    """Broken where the server breaks off: the agent's connection breaks off as well."""
+    """Yield the pieces. BrokenAnswer where the server breaks off; then the agent's connection breaks, too."""
     try:
         async for piece in answer.pieces():
             yield piece
@@ -392,7 +391,7 @@ class _Tally:
 
 
 class _Keep:
-    """The beginning of an error's body."""
+    """Keeps the beginning of an error's body."""
 
     def __init__(self, kept: bytearray) -> None:
         self._kept = kept

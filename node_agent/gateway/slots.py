@@ -23,7 +23,7 @@ def folder_of(parent: Path, name: str) -> Path:
 
 
 def is_taken(folder: Path) -> bool:
-    """Check whether a call has one of them now."""
+    """Whether a call holds one of the slots now."""
     return any(_is_locked(file) for file in sorted(folder.glob("slot-*")))
 
 
@@ -37,11 +37,11 @@ def _is_locked(file: Path) -> bool:
 
 
 class Full(Exception):
-    """No slot came free in time; the message is for the agent."""
+    """No slot became free in time; the message is for the agent."""
 
 
 class SlotLocks:
-    """A file for each slot, locked while a call has it: the kernel gives it back, whoever dies."""
+    """One file for each slot, locked while a call holds it: the kernel frees it when its process dies."""
 
     def __init__(self, folder: str, number: int, patience_s: float = PATIENCE_S) -> None:
         self._files = [os.path.join(folder, f"slot-{i}") for i in range(number)]
@@ -70,7 +70,7 @@ class SlotLocks:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[bool]:
-        """Hold one that is free now until the end; False where none is."""
+        """Hold a slot that is free now until the end of the block; False if none is free."""
         file = self._take()
         try:
             yield file is not None

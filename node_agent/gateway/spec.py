@@ -19,11 +19,11 @@ from node_agent.shim import process
 
 FOLDER, RECORD, DOOR, COUNT, LOG = "gateway", "record", "door", "count", "log"
 GATE, SOCKET = "gate", "model.sock"
-"""The folder that a sandbox may see, with nothing in it but the socket."""
+"""The folder that a sandbox may show, with nothing in it but the socket, and the socket's name."""
 
 
 def read_door(attempt: Path) -> tuple[int, str] | None:
-    """Port and token, as they were given out."""
+    """Return the gateway's port and token, as they were given out."""
     raw = _read(attempt / FOLDER / DOOR)
     try:
         return None if raw is None else (int(raw["port"]), str(raw["token"]))
@@ -36,7 +36,7 @@ def write_door(attempt: Path, port: int, token: str) -> None:
 
 
 def read_count(attempt: Path) -> Count | None:
-    """The last written content; None when there is none, or a crash of the machine has torn it."""
+    """Return the last saved count; None when there is none, or a crash of the machine has damaged it."""
     try:
         return Count.from_json((attempt / FOLDER / COUNT).read_bytes())
     except (OSError, ValueError):
@@ -44,7 +44,7 @@ def read_count(attempt: Path) -> Count | None:
 
 
 def write_record(attempt: Path) -> None:
-    """Writes this process's identity over that of an earlier one."""
+    """Write this process's identity over that of an earlier gateway."""
     replace_file(attempt / FOLDER / RECORD, json.dumps(_own()).encode())
 
 
@@ -54,7 +54,7 @@ def is_own(attempt: Path) -> bool:
 
 
 def running(attempt: Path) -> process.Proc | None:
-    """The gateway of this attempt, if it lives."""
+    """Return the process of this attempt's gateway, if it lives."""
     return alive(attempt / FOLDER / RECORD)
 
 
@@ -70,7 +70,7 @@ def alive(record: Path) -> process.Proc | None:
 
 
 def replace_file(path: str | Path, data: bytes) -> None:
-    """Whole or not at all for whoever reads it. Not synced: only a crash of the machine can lose it."""
+    """Write a file that readers see whole or not at all. Not synced: a crash of the machine can lose it."""
     fresh = f"{path}.{os.getpid()}.new"
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -97,14 +97,14 @@ def _read(path: Path) -> dict[str, Any] | None:
 class GatewaySpec:
     """One run's gateway.
 
-    `mount`: the part of a path that `upstream` stands for; `header`: which one carries the key there;
-    `token`: what the agent must show in the place of a key; `models`: patterns, none: any; `public`: whether
-    the vendors' price list counts; `prices`: the owner's, in words; `folder`: the attempt's; `hosted`,
-    `fetched`, `proxy`, `direct`: what the owner's gateway.json says; `tunnel`: the hosts of a
-    vendor that is reached by subscription, and then there is no upstream. `local`: a server that costs
-    nothing; `slots`: how many calls it takes at once from all runs of this node together, which share
-    `slots_folder`, 0: as many as come; `ca`: the file of certificates that it is known by;
-    `host`: who serves many makers' models there.
+    `mount`: the beginning of a path that `upstream` takes the place of; `header`: the one that carries the
+    key there; `token`: what the agent must show instead of a key; `models`: patterns, none: any model;
+    `public`: whether the vendors' price list is valid; `prices`: the owner's, in words; `folder`: the
+    attempt's; `hosted`, `fetched`, `proxy`, `direct`: the owner's gateway.json; `tunnel`: the hosts of a
+    vendor that is reached by subscription, without an upstream. `local`: a server that costs nothing;
+    `slots`: how many calls it takes at once from all runs of this node together, which share `slots_folder`,
+    0: any number; `ca`: the file of certificates for it; `host`: the vendor who serves many makers' models
+    there.
     """
 
     upstream: str
@@ -153,7 +153,7 @@ class GatewaySpec:
 
     @classmethod
     def from_json(cls, data: bytes) -> GatewaySpec:
-        """Raises ValueError, without what it read."""
+        """Read the spec. Raises ValueError, whose text has nothing of the data."""
         try:
             raw: Any = json.loads(data)
             pairs = tuple((str(name), str(words)) for name, words in raw.pop("prices"))

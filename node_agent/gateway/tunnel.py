@@ -25,17 +25,17 @@ from node_agent.gateway.upstream import DialError, Streams, dial
 HELLO_BYTES = 64 << 10
 _HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME, _HOST = 22, 1, 0, 0
 _HIDDEN_NAME = 0xFE0D
-"""Encrypted Client Hello: the name that is readable may then be that of another server."""
+"""Encrypted Client Hello: with it the readable name may not be that of the server."""
 _RECORD, _FRONT = 5, 4
 """Bytes of the head of a record, and of a handshake message."""
 
 
 class NotTls(Exception):
-    """These bytes begin no TLS connection, or one that does not say for whom."""
+    """The bytes begin no TLS connection, or one that does not name its server."""
 
 
 class _Bytes:
-    """Takes fields off the front. NotTls when there are fewer bytes than a field has."""
+    """Takes fields off the front of the data. NotTls when fewer bytes are left than a field has."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
@@ -51,7 +51,7 @@ class _Bytes:
         return int.from_bytes(self.take(size), "big")
 
     def field(self, size: int) -> bytes:
-        """Reads a field that begins with its length, in so many bytes."""
+        """Read a field that begins with its length; the length has `size` bytes."""
         return self.take(self.number(size))
 
     @property
@@ -60,7 +60,7 @@ class _Bytes:
 
 
 def server_name(data: bytes) -> str | None:
-    """The name; None while more bytes are needed to know it. NotTls."""
+    """Return the server's name; None while more bytes are needed. NotTls."""
     # The ClientHello may come in several records.
     hello, at = b"", 0
     while len(data) - at >= _RECORD:
@@ -105,14 +105,14 @@ def _name_in(message: bytes) -> str:
 PIECE = 64 << 10
 HEAD_S = 60.0
 IDLE_S = 900.0
-"""A tunnel through which nothing went for so long is over; a model thinks for minutes."""
+"""Seconds without a byte after which a tunnel is ended; a model may think for minutes."""
 PORT = 443
 REFUSED, BAD, NO_WAY, STRANGE = "403 Forbidden", "400 Bad Request", "502 Bad Gateway", "407 Proxy Login"
 MOST_OPEN = 128
 
 
 def _shown(headers: Mapping[str, str]) -> str:
-    """The password of `Proxy-Authorization: Basic`, where programs put what stands in their proxy's URL."""
+    """The password of `Proxy-Authorization: Basic`, where programs put the login of their proxy's URL."""
     kind, _, word = headers.get("proxy-authorization", "").partition(" ")
     if kind.lower() != "basic":
         return ""
@@ -130,11 +130,11 @@ class ProxyTunnels:
         self._lobby = Lobby(MOST_OPEN)
 
     def connection(self) -> asyncio.StreamReaderProtocol:
-        """Makes the protocol of each connection, as an event loop's server wants it."""
+        """Make the protocol of a connection, as an event loop's server wants it."""
         return asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=HEAD_BYTES), self._begun)
 
     async def close(self) -> None:
-        """End what is under way; its bytes are counted."""
+        """End all connections under way; their bytes are counted."""
         await self._lobby.close()
 
     async def _begun(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -144,7 +144,7 @@ class ProxyTunnels:
         self._saved(self.count)
 
     async def _serve(self, near: Streams, caller: OpenConnection) -> None:
-        """One connection, to its end."""
+        """Serve one connection, to its end."""
         reader, writer = near
         try:
             async with asyncio.timeout(FIRST_S):
@@ -196,7 +196,7 @@ class ProxyTunnels:
             far[1].close()
 
     async def _carry(self, near: Streams, far: Streams) -> None:
-        """Both ways, until one end breaks off, both have said all, or nobody has said anything for long."""
+        """Copy both ways until an end breaks off, both have ended, or no byte came for long."""
         alive = asyncio.Event()
         out = asyncio.create_task(_pour(near[0], far[1], alive, lambda n: self._went(n, 0)))
         back = asyncio.create_task(_pour(far[0], near[1], alive, lambda n: self._went(0, n)))
@@ -211,7 +211,7 @@ class ProxyTunnels:
 
 
 async def _first_of(reader: asyncio.StreamReader, host: str) -> bytes:
-    """The beginning of TLS for this very host; empty for anything else: its address serves others, too."""
+    """Return the beginning of TLS for this very host; empty for others, as its address serves more hosts."""
     data, named = b"", None
     with contextlib.suppress(NotTls, TimeoutError):
         async with asyncio.timeout(HEAD_S):
@@ -244,7 +244,7 @@ async def _pour(
 
 
 async def _silence(alive: asyncio.Event) -> None:
-    """Comes to its end after IDLE_S without a byte."""
+    """Return after IDLE_S without a byte."""
     with contextlib.suppress(TimeoutError):
         while True:
             alive.clear()

@@ -32,7 +32,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class DialError(Exception):
-    """No connection, or it broke before there was an answer. `sent`: the server may have the request."""
+    """No connection, or it broke before an answer. `sent`: the server may have got the request."""
 
     def __init__(self, words: str, sent: bool = True) -> None:
         super().__init__(words)
@@ -51,7 +51,7 @@ class Proxy:
         return f"Proxy({self.url})"
 
     def is_for(self, host: str) -> bool:
-        """This machine's own servers are never asked for through a proxy."""
+        """Whether calls to the host go through the proxy; those to this machine's own servers never do."""
         return bool(self.url) and not any(
             _fits(host.lower(), one) for one in ("localhost", *_HERE, *self.direct)
         )
@@ -67,7 +67,7 @@ _HERE = ("127.0.0.0/8", "::1/128")
 
 
 async def dial(host: str, port: int, proxy: Proxy, tls: ssl.SSLContext | None) -> Streams:
-    """A connection, behind TLS where there is a context. Unreachable: nothing of ours was sent."""
+    """Connect, with TLS where there is a context. DialError: nothing of the request was sent."""
     name = f"{host}:{port}"
     through = proxy.is_for(host) and (tls is not None or port == 443)
     try:
@@ -81,7 +81,7 @@ async def dial(host: str, port: int, proxy: Proxy, tls: ssl.SSLContext | None) -
 
 
 async def _through(proxy: Proxy, host: str, port: int, tls: ssl.SSLContext | None) -> Streams:
-    """The proxy finds the host's address itself; what it sees is its name, and TLS."""
+    """Connect through the proxy, which looks the host up itself, and sees only its name, and TLS."""
     at = ":".join(map(str, proxy.place))
     try:
         reader, writer = await asyncio.open_connection(*proxy.place, limit=HEAD_BYTES)
@@ -139,7 +139,7 @@ KEPT = 4
 
 @dataclass(frozen=True, slots=True)
 class UpstreamServer:
-    """The address of the server. `base`: comes before each path there; `mount`: stands for it here."""
+    """The server's address. `base`: begins each path there; `mount`: begins the path here instead."""
 
     host: str
     port: int
@@ -149,7 +149,7 @@ class UpstreamServer:
 
     @classmethod
     def parse(cls, url: str, mount: str) -> UpstreamServer:
-        """ValueError for what is not the address of a server."""
+        """Return the server of an address; ValueError for any other text."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             raise ValueError(f"{url!r} is not the http(s) address of a model server")
@@ -163,13 +163,13 @@ class UpstreamServer:
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
     def path(self, path: str, query: str) -> str:
-        """The agent's `path` as a path of the server."""
+        """Return the server's path for the agent's `path`."""
         target = self.base + path.removeprefix(self.mount)
         return f"{target}?{query}" if query else target
 
 
 class UpstreamLine:
-    """One connection."""
+    """One connection to the server."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
@@ -197,19 +197,19 @@ class UpstreamResponse:
         self._whole = False
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """BadMessage or OSError when it breaks off."""
+        """Yield the body's pieces. BadMessage or OSError when it breaks off."""
         async for piece in body_of(self._line.reader, self.framing):
             yield piece
         self._whole = True
 
     def close(self) -> None:
-        """Keep the connection if the last piece has come; otherwise it is useless."""
+        """Keep the connection if the last piece has come; otherwise close it."""
         reusable = self._whole and self.framing is not Framing.TO_THE_END and not self.head.closes
         self._pool.take_back(self._line, reusable)
 
 
 class Upstream:
-    """`ask` may be called many times at once."""
+    """The server, with its kept connections. `ask` may be called many times at once."""
 
     def __init__(self, server: UpstreamServer, proxy: Proxy = NO_PROXY, ca: str = "") -> None:
         self.server, self._proxy = server, proxy
@@ -233,7 +233,7 @@ class Upstream:
             raise DialError(f"{self.server.authority}: {words_of(exc)}") from exc
 
     async def _exchange(self, line: UpstreamLine, data: bytes) -> UpstreamResponse:
-        """EOFError when the server hangs up without a word."""
+        """Send the request over this connection. EOFError when the server hangs up without a byte."""
         try:
             line.writer.write(data)
             await line.writer.drain()
@@ -273,35 +273,35 @@ class Upstream:
 
 
 def wait_asked(head: Head) -> int:
-    """The whole seconds that the server asks its caller to wait; 0 when it does not, or names a date."""
+    """Return the whole seconds that the server asks to wait; 0 when it asks for none, or names a date."""
     text = head.get("retry-after").strip().partition(".")[0]
     return min(int(text), LONGEST_WAIT_S) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 FRESH_S = 60
-"""A rate limit as an answer told it is forgotten after that, or once it is whole again."""
+"""Seconds for which a reported rate limit is remembered, unless it is full again before."""
 LONGEST_FRESH_S = 300
-"""So long counts a refusal that asks for a longer wait: whoever still calls hears it again."""
+"""The most seconds for which a refusal counts; a caller after that hears it again."""
 BRIEF_S = 5
-"""A limit that is whole again sooner is no shortage."""
+"""Seconds; a limit that is full again sooner is no shortage."""
 _OF = ("requests", "tokens", "input-tokens", "output-tokens")
 _RATES = tuple(
     (of, *(name.format(of, what) for what in ("remaining", "limit", "reset")))
     for of in _OF
     for name in ("anthropic-ratelimit-{0}-{1}", "x-ratelimit-{1}-{0}")
 )
-"""Of what, and the names of headers: what is left, of how much, and when it is whole again."""
+"""What is limited, and the names of headers: the rest, the whole limit, and when it is full again."""
 _OF_LIMIT = re.compile(r"[0-9]{1,15}/[0-9]{1,15}")
 _DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})(?:\.[0-9]+)?s)?")
 _BELOW_A_SECOND = re.compile(r"[0-9.]{1,20}(?:m|u|n|\xb5|\xc2\xb5)s")
 
 
 def rate_left(status: int, head: Head) -> tuple[int | None, int]:
-    """Percent of the provider's rate limit that are left, of the limit that is nearest to its end; 0 where it
-    refuses by one; None: it tells of no shortage. And the seconds for which that counts.
+    """Return the percentage left of the provider's rate limit nearest to its end (0 where it refuses by one;
+    None: no shortage is reported), and the seconds for which that is valid.
 
-    Tokens that are whole again within a minute do not count: one long prompt takes most of them, and they
-    come back steadily. A server that refuses a call for them says so.
+    Tokens that are full again within a minute do not count: one long prompt takes most of them, and they come
+    back steadily. A server that refuses a call for them says so.
     """
     if status == TOO_MANY:
         return 0, min(wait_asked(head) or FRESH_S, LONGEST_FRESH_S)
@@ -316,8 +316,9 @@ def rate_left(status: int, head: Head) -> tuple[int | None, int]:
 
 
 def whole_in(text: str, date: str) -> int | None:
-    """Whole seconds until then: a duration of Go's, or an instant (RFC 3339) by the server's own clock,
-    `date` of its answer; None where it names none, or none that can be read."""
+    """Return the whole seconds until a limit is full again: `text` is a duration as Go writes it, or an
+    instant (RFC 3339) by the server's clock, `date` of its answer. None where it is neither.
+    """
     if _BELOW_A_SECOND.fullmatch(text):
         return 0
     if text and (found := _DURATION.fullmatch(text)):

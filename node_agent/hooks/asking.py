@@ -14,12 +14,12 @@ from node_agent.wire import policy
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.control import CallAnswer
 from node_agent.wire.identity import CallDesk, calls_in
-from node_agent.wire.signing import PublicKey, WireRefusal, open_as, parse_envelope
+from node_agent.wire.signing import PublicKey
 
 FIRST_S, LAST_S = 0.1, 1.0
-"""Between two looks: the wait doubles up to the second."""
+"""The seconds between two looks: from the first, doubled up to the second."""
 MOST_ANSWERS = 500
-"""Files that are looked through for a yes to the whole rule."""
+"""The most files that are searched for a yes to the whole rule."""
 TOO_LONG = (
     f"a person is asked about commands of at most {policy.MOST_COMMAND} characters: make the command shorter"
 )
@@ -27,16 +27,15 @@ NOBODY = "nobody answered in time"
 
 
 class Asker:
-    """Asks people for one attempt. `wait`: sleeps for so many seconds."""
+    """Asks people for one attempt. `wait`: sleeps for a number of seconds."""
 
     def __init__(self, desk: CallDesk, clock: Clock, ids: Ids, wait: Callable[[float], None]) -> None:
         self._desk, self._clock, self._ids, self._wait = desk, clock, ids, wait
         self._folder = os.path.join(desk.home, calls_in(str(desk.identity)))
-        key = PublicKey.parse(desk.key)
-        self._keys = {key.keyid: key}
+        self._key = PublicKey.parse(desk.key)
 
     def is_allowed(self, rules: Sequence[policy.CommandRule]) -> bool:
-        """Whether a person has said yes to all that these rules ask about, for the whole run."""
+        """Whether a person has said yes, for the whole run, to all that these rules ask about."""
         return all(self._has_whole_yes(rule.pattern) for rule in rules)
 
     def refusal(self, command: str, rules: Sequence[policy.CommandRule]) -> str:
@@ -90,11 +89,11 @@ class Asker:
         )
 
     def _read(self, name: str) -> CallAnswer | None:
-        """The answer that the node has signed for this attempt; None for anything else."""
+        """Return the answer that the node has signed for this attempt; None for any other file."""
         try:
             handle = os.open(os.path.join(self._folder, name), os.O_RDONLY | os.O_NONBLOCK)
             with os.fdopen(handle, "rb") as file:
-                answer = open_as(CallAnswer, parse_envelope(file.read(policy.MOST_FILE)), self._keys)
-        except (OSError, WireRefusal):
+                data = file.read(policy.MOST_FILE)
+        except OSError:
             return None
-        return answer if answer.identity == self._desk.identity else None
+        return CallAnswer.signed_for(data, self._desk.identity, self._key)

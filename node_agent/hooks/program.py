@@ -36,9 +36,9 @@ from node_agent.wire.clock import SystemClock, SystemIds
 
 DENIED = 2
 CPU_S, WAIT_S = 5, 45
-"""Far more than a call takes, and less than the agent programs wait: most let a call through then."""
+"""Seconds: more than a call takes, and less than agent programs wait: most let a call through after that."""
 ASKING_CPU_S = 120
-"""The processor time for one look in each second, as long as a person may take."""
+"""The CPU seconds for one look per second, as long as a person may take."""
 MOST_BYTES = 4 << 20
 _CALLS: Mapping[str, Callable[[str, dict[str, Any]], ToolCall]] = {
     "claude": claude_call,
@@ -49,7 +49,7 @@ _CALLS: Mapping[str, Callable[[str, dict[str, Any]], ToolCall]] = {
     "qwen": qwen_call,
 }
 SPEAKING = frozenset(_CALLS)
-"""The runtimes whose calls this program reads."""
+"""The runtimes whose calls this program can read."""
 
 
 def answer(rules: HookRules, event: Mapping[str, Any], home: str, asker: Asker | None = None) -> str:
@@ -72,7 +72,7 @@ def _words(rules: HookRules, said: Judgement, call: ToolCall, asker: Asker | Non
 
 
 def _call(event: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Its tool and what the tool is given; one program writes that as text in the text."""
+    """Return the call's tool and its arguments; one program sends these as JSON inside a text."""
     tool = event.get("tool_name", event.get("toolName"))
     given = event.get("tool_input", event.get("toolArgs"))
     given = json.loads(given) if isinstance(given, str) else given
@@ -82,7 +82,7 @@ def _call(event: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def main(argv: list[str]) -> int:
-    """Its exit status."""
+    """Run the hook; return its exit status."""
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, ASKING_CPU_S))
     rules = HookRules.model_validate_json(Path(argv[3]).read_bytes())
     event = json.loads(sys.stdin.buffer.read(MOST_BYTES))
@@ -91,7 +91,7 @@ def main(argv: list[str]) -> int:
 
 
 def _asker(rules: HookRules) -> Asker | None:
-    """It has its own end of time, and takes the one of a call that nobody has to be asked about away."""
+    """What asks people. It has a time limit of its own, and lifts the one for calls that ask nobody."""
     return None if rules.desk is None else Asker(rules.desk, SystemClock(), SystemIds(), _pause)
 
 
@@ -102,7 +102,7 @@ def _pause(seconds: float) -> None:
 
 
 def _tell(runtime: str, words: str) -> int:
-    """One program shows its model nothing of standard error."""
+    """Write the refusal; return the exit status. One program shows its model nothing of standard error."""
     message = f"{REFUSED}: {words}"
     if runtime == "copilot":
         sys.stdout.write(json.dumps({"permissionDecision": "deny", "permissionDecisionReason": message}))

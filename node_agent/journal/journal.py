@@ -33,9 +33,9 @@ from node_agent.wire.order import Order
 from node_agent.wire.signing import parse_envelope, parse_message
 
 MOST_SAID = 64
-"""Events of one attempt that are kept in memory."""
+"""The most events of one attempt that are kept in memory."""
 Say = Callable[[AttemptId, int, EventBody], str]
-"""Makes the text of an event with that number, as it is kept."""
+"""Makes the text of an event with that number, as the journal keeps it."""
 
 
 class JournalStorage(Protocol):
@@ -45,55 +45,57 @@ class JournalStorage(Protocol):
     """
 
     def names(self) -> list[str]:
-        """All entries, oldest first."""
+        """Return the names of all entries, oldest first."""
 
     def create(self, name: str, record: bytes) -> None:
-        """A new entry: its first record, and space for all that follow. Nothing is left on DiskFull."""
+        """Make a new entry: its first record, and space for all others. On DiskFull nothing is left of it."""
 
     def append(self, name: str, record: bytes, sync: bool = True) -> None:
-        """The next record. Not `sync`: durable with the next that is, or by `sync`; never before another."""
+        """Write the next record. Without `sync`, a later synced record, or `sync`, makes it durable, in
+        order.
+        """
 
     def sync(self, name: str) -> None:
         """Make all records durable."""
 
     def seal(self, name: str, receipt: bytes, record: bytes) -> None:
-        """The receipt and the record that says so, at once."""
+        """Write the receipt, and the record that reports it, at once."""
 
     def append_lossy(self, name: str, record: bytes) -> None:
-        """A record in space that is not reserved."""
+        """Write a record into space that is not reserved."""
 
     def read(self, name: str) -> list[bytes]:
         """The records that can be read, from the first on."""
 
     def is_damaged(self, name: str) -> bool:
-        """Check whether records are lost that were once complete. A last one that was cut short never was."""
+        """Whether records are lost that were once complete. A last record that was cut short never was."""
 
     def read_lossy(self, name: str) -> list[bytes]:
-        """The records that were not reserved for."""
+        """Return the records in space that was not reserved."""
 
     def receipt(self, name: str) -> bytes | None:
         """The sealed receipt, whatever happened to the records; None when absent or torn."""
 
     def close(self, name: str) -> None:
-        """No more records will come: give back what was reserved and not used."""
+        """Free the space that was reserved and not used: no more records will come."""
 
     def set_aside(self, name: str) -> str:
-        """Move a damaged entry out of the way; where it is now."""
+        """Move a damaged entry out of the way; return where it is now."""
 
     def mend(self, name: str) -> str:
-        """Cut an entry down to the records that can be read; where its damaged form is kept, if it fits.
+        """Cut an entry down to its readable records; return where the damaged form is kept, if there is room.
 
-        What was reserved stays so.
+        Reserved space stays reserved.
         """
 
     def remove(self, name: str) -> None:
-        """Remove the entry with all its files. An unknown one has no effect."""
+        """Remove the entry with all its files. An unknown entry has no effect."""
 
     def drop(self, name: str, files: tuple[str, ...]) -> None:
-        """Remove these files of others from its folder. Absent: no effect."""
+        """Remove these files of other writers from the entry's folder. Absent: no effect."""
 
     def folder(self, name: str) -> Path:
-        """The entry's own folder, until it is closed."""
+        """Return the entry's own folder, which exists until the entry is closed."""
 
     def put_node(self, state: bytes) -> None:
         """Replace the node's own state."""
@@ -103,7 +105,7 @@ class JournalStorage(Protocol):
 
 
 class Journal:
-    """The Journal port over a shelf. One process at a time; its threads may share it."""
+    """The Journal port over a storage. One process at a time; its threads may share it."""
 
     def __init__(self, storage: JournalStorage, say: Say, clock: Clock) -> None:
         self._storage, self._say, self._clock = storage, say, clock
@@ -324,7 +326,7 @@ class Journal:
         return [(seq, self._say(identity, seq, body)) for seq, body in enumerate(bodies, last + 1)]
 
     def _load(self, name: str) -> JournalRecord | None:
-        """The entry again when part of it is damaged."""
+        """Load an entry; return it if a part of it is damaged."""
         try:
             AttemptId.parse(name)
             records, damaged = self._storage.read(name), self._storage.is_damaged(name)
@@ -389,7 +391,7 @@ def _spoken(events: list[tuple[int, str]]) -> list[Spoken]:
 
 
 class LoggedJournal(Journal):
-    """As `Journal`; a stage is logged once it is in the journal, so never twice."""
+    """As `Journal`, and logs a stage once it is in the journal, so never twice."""
 
     def __init__(self, node: str, storage: JournalStorage, say: Say, clock: Clock) -> None:
         super().__init__(storage, say, clock)

@@ -16,17 +16,17 @@ from node_agent.files import durable
 
 MARKS, LOSSY, NODE, ASIDE = "marks", "events", "node-state.json", ".damaged"
 MARK_BYTES = 192 << 10
-"""Reserved for all records after the first; a record is clipped by its writer to a few kB."""
+"""The bytes reserved for all records after the first; a record's writer clips it to a few kB."""
 RECEIPT_BYTES = 256 << 10
-"""Reserved for the receipt, which stands between the marks."""
+"""The bytes reserved for the receipt, which is written between the marks."""
 _RECEIPT = b"="
-"""The first byte of a record that holds the receipt, not a mark."""
+"""The first byte of a record that contains the receipt instead of a mark."""
 _HEAD = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8}\n")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class JournalFiles:
-    """The Shelf of a real node, under `<home>/journal`: a folder for each attempt. Follows no links."""
+    """The storage of a real node, under `<home>/journal`: a folder for each attempt. Follows no links."""
 
     def __init__(self, root: Path) -> None:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ class JournalFiles:
         return [record for record in records if not record.startswith(_RECEIPT)]
 
     def _records(self, name: str) -> tuple[list[bytes], int]:
-        """All, receipts too, and where they end."""
+        """Return all records, receipts included, and the offset of their end."""
         return _frames(self._at(name, MARKS), self._ends.get((name, MARKS)))
 
     def is_damaged(self, name: str) -> bool:
@@ -208,7 +208,7 @@ class JournalFiles:
 
 
 def _frames(path: str, known_end: int | None = None) -> tuple[list[bytes], int]:
-    """The good records from the start, and where they end. Behind a known end is only reserved space."""
+    """The good records from the start, and their end. After a known end is only reserved space."""
     try:
         with open(path, "rb") as file:
             data = file.read(-1 if known_end is None else known_end)
@@ -227,7 +227,7 @@ def _is_damaged(path: str, end: int) -> bool:
 
 
 def _behind(path: str, end: int) -> Iterator[bytes]:
-    """Whole records that stand after the good ones."""
+    """Yield the whole records after the good ones."""
     try:
         with open(path, "rb") as file:
             data = file.read()

@@ -23,14 +23,14 @@ from node_agent.wire.clock import Clock
 ANSWER_S = 10.0
 CONNECT_S = 5.0
 HINT_S = 2.0
-"""The longest time to open the subscription: a waiter for a hint is not delayed longer."""
+"""The longest time to open the subscription; it delays a waiter for a hint by no more than that."""
 UP_CAP = 20_000
 CONTROLS = 500
 
 
 @dataclass(frozen=True, slots=True)
 class UplinkTempo:
-    """Seconds; the defaults are what is shipped."""
+    """The times of the uplink in seconds; the defaults are those that are shipped."""
 
     answer_s: float = ANSWER_S
     ping_s: float = 5.0
@@ -114,7 +114,7 @@ class RedisUplink:
         return self._hints.heard(None if place is None else self._access(place, HINT_S), wait_ms)
 
     def close(self) -> None:
-        """Closes what is open; everything opens again when used."""
+        """Close all connections; each opens again when used."""
         self._hints.close()
         with self._lock:
             line, self._line = self._line, None

@@ -28,21 +28,21 @@ Place = str | tuple[str, int] | Secure
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The login, and the time-outs."""
+    """The login at Redis, and the time-outs."""
 
     place: Place
     user: str
     password: Callable[[], str]
-    """Asked at each new connection: a new password counts from the next one on."""
+    """Asked at each new connection, so a new password is used from the next one on."""
     connect_s: float
     answer_s: float
 
 
 def connect(access: Access) -> Any:
-    """A client with its own pool; opens no connection yet, safe for many threads.
+    """Return a client with its own pool; opens no connection yet, safe for many threads.
 
-    It never sends a command twice: whoever asks knows what may be repeated. RESP2, because RQ reads replies
-    in that shape, and a node's user may not say HELLO after its login.
+    It never sends a command twice: the caller knows which may be repeated. RESP2, because RQ reads replies in
+    that form, and a node's user may not say HELLO after its login.
     """
     pool = redis.ConnectionPool(
         **_reach(access.place),
@@ -81,7 +81,7 @@ class _Password(CredentialProvider):
 
 
 class _Direct(redis.Connection):
-    """A connection whose far end is the coordinator's entrance by TLS."""
+    """A connection through the coordinator's entrance by TLS."""
 
     def __init__(self, place: Secure, **more: Any) -> None:
         super().__init__(host=place.host, port=place.port, **more)  # type: ignore[no-untyped-call]
@@ -97,7 +97,7 @@ AGAIN_MS = 2_000
 
 
 class Hints:
-    """One subscription; never raises. For one thread."""
+    """One subscription to hints; never raises. For one thread."""
 
     def __init__(self, channel: str, clock: Clock, ping_ms: int) -> None:
         self._channel = channel
@@ -110,7 +110,7 @@ class Hints:
         self._asked_ms = 0
 
     def heard(self, access: Access | None, wait_ms: int) -> bool:
-        """Waits for a hint or the time. True also when it just began to listen: it may have missed one."""
+        """Wait for a hint, or for the time. True also if listening just began: a hint may be missed."""
         end = self._clock.mono_ms() + wait_ms
         if access != self._access:
             self.close()
@@ -128,7 +128,7 @@ class Hints:
                 return False
 
     def close(self) -> None:
-        """Ends the subscription."""
+        """End the subscription."""
         pubsub, self._pubsub = self._pubsub, None
         if pubsub is not None:
             with contextlib.suppress(RedisError, OSError):
@@ -150,7 +150,7 @@ class Hints:
         return True
 
     def _listen(self, wait_ms: int) -> bool:
-        """One look at the connection, which may find nothing before the time is over."""
+        """Look at the connection once; it may give nothing before the time is over."""
         try:
             found = self._pubsub.get_message(timeout=min(wait_ms, self._ping_ms) / 1000)
             if found is None:

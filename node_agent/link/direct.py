@@ -42,7 +42,7 @@ class Secure:
 
 
 def dial(place: Secure, patience_s: float) -> socket.socket:
-    """A connection that was let in. OSError, with words that tell certificate from network."""
+    """A connection that was let in. OSError, whose words tell certificate from network problems."""
     tls = _let_in(place, patience_s)
     opened: list[socket.socket] = [tls]
     try:
@@ -80,7 +80,7 @@ def _let_in(place: Secure, patience_s: float) -> ssl.SSLSocket:
 
 
 def _out_of_date(place: Secure) -> str:
-    """The problem of our own certificate when it is not valid now: the server just ends the connection."""
+    """What is wrong with our own certificate if it is not valid now: the server just hangs up."""
     from cryptography.x509 import load_pem_x509_certificate
 
     try:
@@ -95,7 +95,7 @@ def _out_of_date(place: Secure) -> str:
 
 @lru_cache(maxsize=4)
 def _context(place: Secure) -> ssl.SSLContext:
-    """Believes the fleet's own authority and nobody else; shows a certificate for the node's own key."""
+    """A context that believes only the fleet's authority, and shows a certificate for the node's key."""
     import ssl
 
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which checks name and chain
@@ -107,7 +107,7 @@ def _context(place: Secure) -> ssl.SSLContext:
 
 
 def _shown(place: Secure) -> Path:
-    """The file that the library wants: our key beside the certificate for it."""
+    """Return the file that the library wants: our certificate, with its key."""
     path = place.keys / "direct.pem"
     try:
         key = SigningKey.parse((place.keys / "node.key").read_text())
@@ -121,7 +121,7 @@ def _shown(place: Secure) -> Path:
 
 
 def _check_let_in(tls: ssl.SSLSocket) -> None:
-    """Our certificate is judged after the handshake: one line says how."""
+    """Read the one line that says whether our certificate was accepted: it is judged after the handshake."""
     line = b""
     while not line.endswith(b"\n") and len(line) < _LINE_MAX:
         byte = tls.recv(1)
@@ -140,7 +140,7 @@ def _check_let_in(tls: ssl.SSLSocket) -> None:
 class _Pump:
     """Carries bytes both ways until either side has closed. For the one thread that runs it.
 
-    A half-closed near end is not told on, since TLS here cannot close one direction alone: git does so
+    A half-closed near end is not passed on, since TLS here cannot close one direction alone: git half-closes
     when it has sent a pack, and then waits for the answer.
     """
 
@@ -179,7 +179,7 @@ class _Pump:
         return self._left and self._near_ended and not self._out
 
     def _wait(self) -> None:
-        """A side that has hung up is always ready: it is looked at only for what can be done with it then."""
+        """Wait until a side is ready. One that hung up always is: it is watched only for what it can do."""
         poll = select.poll()
         near = (0 if self._out or self._near_ended else select.POLLIN) | (select.POLLOUT if self._in else 0)
         tls = (0 if self._in else select.POLLIN) | (select.POLLOUT if self._out else 0)

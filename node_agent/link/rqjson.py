@@ -13,7 +13,7 @@ from rq.queue import Queue
 from rq.serializers import JSONSerializer
 
 OLDEST_SERVER = (6, 2, 0)
-"""The oldest server version that we accept; given to RQ, so that it does not ask each time."""
+"""The oldest accepted version of the server; given to RQ, so that RQ does not ask each time."""
 
 
 class JsonJob(Job):
@@ -24,7 +24,7 @@ class JsonJob(Job):
 
 
 class JsonQueue(Queue):
-    """A queue of such jobs; so are its registries."""
+    """A queue of JSON jobs; its registries are of JSON jobs, too."""
 
     job_class = JsonJob
 

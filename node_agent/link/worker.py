@@ -28,16 +28,16 @@ ENVELOPE_CAP = 8 * 2**20
 WORKER_TTL_S = 60
 KEEP_CLOSED_S = 7 * 24 * 3600
 NEVER_S = 100 * 365 * 24 * 3600
-"""RQ's lease of a running job: only the coordinator says that one is lost."""
+"""RQ's lease of a running job, in seconds: only the coordinator decides that a job is lost."""
 
 
 class PoisonError(Exception):
-    """A job that is not what the coordinator puts into queues; the text says why."""
+    """A job that the coordinator would not put into a queue; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """A job that we have asked to be ours, and do not know yet whether it is."""
+    """A job that we have claimed, without knowing yet whether we got it."""
 
     job: str
     execution: str
@@ -66,11 +66,11 @@ class NodeWorker(BaseWorker):
     # -- what RQ's own would do otherwise -------------------------------------------------------------------
 
     def _set_connection(self, connection: Any) -> Any:
-        """Our own times hold: nothing blocks in Redis."""
+        """Return the connection unchanged: our own times hold, and nothing blocks in Redis."""
         return connection
 
     def _set_ip_address(self, connection: Any) -> None:
-        """We may not ask the server for it."""
+        """Ask for no address: this user may not ask the server for it."""
         self.ip_address = "unknown"
 
     def perform_job(self, job: Any, queue: Any) -> bool:
@@ -80,11 +80,11 @@ class NodeWorker(BaseWorker):
 
     @property
     def unsure(self) -> bool:
-        """The answer to the last claim was lost: `claim` has something to say, whatever is in the queue."""
+        """Whether the last claim's answer was lost: then `claim` returns it, whatever is in the queue."""
         return self._unanswered is not None
 
     def claim(self) -> tuple[str, bytes] | None:
-        """(id, order) of the next job, which is started from then on; what is no order ends as failed."""
+        """(id, order) of the next job, which is started from then on; one without an order ends as failed."""
         while True:
             if (lost := self._unanswered) is not None:
                 registry = ExecutionRegistry(lost.job, self.connection)
@@ -104,7 +104,7 @@ class NodeWorker(BaseWorker):
                 return claimed.job, claimed.envelope
 
     def _take(self, job_id: str) -> _Claim | None:
-        """That job out of the queue in one step; None when it is none of ours, or no order."""
+        """Take that job out of the queue in one step; None when it is not ours, or has no order."""
         job = self._job(job_id)
         own = job_id.startswith(keys.job_prefix(self.name)) and ":" not in job_id
         with self._pipeline() as pipe:
@@ -129,7 +129,7 @@ class NodeWorker(BaseWorker):
             return self._unanswered
 
     def settle(self, job_id: str, ok: bool, reason: str) -> None:
-        """Finished or failed in RQ's registries. A job that is not there, or closed: no effect."""
+        """Mark the job finished or failed in RQ's registries. A missing or closed job: no effect."""
         job = self._job(job_id)
         while True:
             with self._pipeline() as pipe:
@@ -167,7 +167,7 @@ class NodeWorker(BaseWorker):
         return self.connection.pipeline()
 
     def _job(self, job_id: str) -> JsonJob:
-        """The job by its name alone: nothing of it is read."""
+        """Return the job by its name alone, without reading it."""
         job = JsonJob(connection=self.connection)
         job._id = job_id  # RQ would refuse some of what may stand in a queue
         job.origin = self.queue.name
@@ -176,7 +176,7 @@ class NodeWorker(BaseWorker):
     # -- the worker -----------------------------------------------------------------------------------------
 
     def show(self, pipe: Any) -> None:
-        """The worker's hash, written whole: Redis may have lost it. RQ's sets of workers are not ours."""
+        """Write the worker's whole hash, as Redis may have lost it. RQ's sets of workers are not ours."""
         running = self.queue.started_job_registry.get_job_count(cleanup=False)
         self.heartbeat(pipeline=pipe)
         pipe.hset(self.key, mapping=self.serialize())
@@ -184,7 +184,7 @@ class NodeWorker(BaseWorker):
 
 
 def _fields(watching: Any, job: JsonJob) -> list[bytes | None]:
-    """The fields of a job that are read."""
+    """Return the fields of a job that are needed."""
     try:
         found: list[bytes | None] = watching.hmget(job.key, ["status", "data", "timeout"])
     except ResponseError as exc:
@@ -211,7 +211,7 @@ def envelope_of(data: bytes | None, timeout: bytes | None) -> bytes:
 
 
 def _inflated(data: bytes) -> bytes:
-    """Bounded, since a few bytes can blow up to gigabytes."""
+    """Return the data inflated, with a bound, since a few bytes can grow to gigabytes."""
     stream = zlib.decompressobj()
     try:
         text = stream.decompress(data, ENVELOPE_CAP)

@@ -11,10 +11,10 @@ from node_agent.runtimes.others import runtime_of
 from node_agent.runtimes.workers import OPTIMISED
 
 ASKER = (sys.executable, "-I", "-S", *OPTIMISED, f"{PACKAGE}/acp/asking.py", PACKAGE, LIBRARIES)
-"""Our program that asks another one whether it speaks ACP, up to that one's argument list."""
+"""The command of our program that asks another one whether it speaks ACP, up to that one's own command."""
 
 
 def others_of(ceiling: Ceiling) -> dict[str, Runtime]:
-    """By their names."""
+    """Return the runtimes of the owner's choice by their names."""
     made = (runtime_of(name, agent, ASKER) for name, agent in ceiling.acp.items())
     return {runtime.name: runtime for runtime in made}

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from node_agent.attempt.ceiling import Ceiling, limits_text
 from node_agent.machine.owner import OwnersFiles
-from node_agent.machine.programs import written_version
-from node_agent.machine.room import DiskUse, copies
+from node_agent.machine.programs import brought, file_of, written_version
+from node_agent.machine.room import DiskUse, copies, set_ups
 from node_agent.runtimes.base import Program, Runtime
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.vendors import how_logged_in
@@ -30,19 +30,19 @@ from node_agent.wire.node import TOOL_FOLDERS, Allowed, NodeFacts, NodeProblem, 
 from node_agent.wire.policy import Isolation
 
 PROBE_S = 10
-"""A program that says nothing for so long is taken for one that does not answer."""
+"""The seconds after which a silent program counts as one that does not answer."""
 FIRST_S = 0.5
-"""The first look waits so long: most answers are there by then, and nobody waits for a heartbeat."""
+"""The wait of the first look: most answers come within it, and nobody waits for a heartbeat."""
 PROBE_EVERY_MS = 600_000
 MOST_FIX = 300
 _MEMORY, _ZONES = Path("/proc/meminfo"), Path("/sys/class/thermal")
 _KIB = 1024
 _HOTTEST = 150.0
-"""What claims to be hotter is no sensor."""
+"""A sensor that reports more degrees is no sensor."""
 
 
 class Finder:
-    """The known facts of each runtime. Asked again now and then, and when a program or its login changes."""
+    """The known facts of each runtime. Asked again at times, and when a program or its login changes."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Finder:
         probe_s: float = PROBE_S,
         others: Callable[[], Mapping[str, Runtime]] = dict,
     ) -> None:
-        """`others`: programs of the owner's choice, as now."""
+        """`others`: the present programs of the owner's choice."""
         self._path, self._clock, self._values = path, clock, values
         self._first_s, self._probe_s, self._others = first_s, probe_s, others
         self._lock = threading.Lock()
@@ -78,7 +78,7 @@ class Finder:
         return {**RUNTIMES, **self._others()}
 
     def news(self) -> bool:
-        """Check whether another look would say something else."""
+        """Whether another look would have another result."""
         return self._news
 
     def version(self, name: str) -> str | None:
@@ -94,14 +94,14 @@ class Finder:
             logins = {name: values[name] for name in runtime.credentials if name in values}
             names = [argv[0] for argv in runtime.probe.argvs]
             names += [runtime.adapter.name] if runtime.adapter else []
-            programs = {name: shutil.which(name, path=self._path) for name in names}
+            programs = {name: file_of(name, self._path) for name in names}
             around = (programs, logins, runtime.probe.argvs)
             if self._is_due(runtime.name, now, around):
                 ask = threading.Thread(target=self._ask, args=(runtime, logins), name="probe", daemon=True)
                 ask.start()
 
     def _is_due(self, name: str, now: int, around: object) -> bool:
-        """If so it counts as asked. One that is being asked is not asked beside that."""
+        """Whether to ask the runtime now; if so, it counts as asked. It is not asked twice at once."""
         with self._lock:
             then, before = self._asked.get(name, (now - PROBE_EVERY_MS, None))
             due = name not in self._asking and (now - then >= PROBE_EVERY_MS or around != before)
@@ -143,7 +143,7 @@ class Finder:
             )
 
     def _no_turns(self, runtime: Runtime, fact: RuntimeFact, env: Mapping[str, str]) -> str:
-        """Of a program that is not there, nobody wants to know."""
+        """Return what the runtime lacks to take turns; nothing for a program that is missing itself."""
         if runtime.adapter is None or fact.state == "missing":
             return ""
         return runtime.adapter.lack(self._output(runtime.adapter, runtime.adapter.asks_version, env))
@@ -151,7 +151,7 @@ class Finder:
     def _output(
         self, program: Program | None, argv: tuple[str, ...], env: Mapping[str, str], patience_s: float = 0
     ) -> tuple[int | None, str]:
-        """Its version is read where it is written, if that can be; else it is asked."""
+        """Return the program's version as written on the disk, if it can be read; else run the program."""
         if program is not None and argv == program.asks_version:
             version = written_version(program, self._path)
             if version is not None:
@@ -201,7 +201,7 @@ def search_path(configured: str | None, environ: Mapping[str, str]) -> str:
 
 
 def tool_folders(home: str) -> tuple[list[str], list[str]]:
-    """Folders of a user's programs: of one name, there or not; and those of versions, the newest first."""
+    """Return folders of programs: of a fixed name, existing or not; and of versions, newest first."""
     if not home:
         return [], []
     managed = [
@@ -218,7 +218,7 @@ def _versions(folder: str) -> list[int]:
 
 
 def elsewhere(names: Iterable[str], path: str, home: str) -> str:
-    """What to do about a program in one of the usual folders that is not on `path`; else empty."""
+    """Return what to do about a program in a usual folder that is not on `path`; else empty."""
     plain, managed = tool_folders(home)
     for folder in (one for one in (*plain, *managed) if one not in path.split(":")):
         for name in names:
@@ -231,7 +231,7 @@ def elsewhere(names: Iterable[str], path: str, home: str) -> str:
 
 
 def _absolute(parts: Iterable[str]) -> list[str]:
-    """Each once."""
+    """Return the absolute parts, each once."""
     return list(dict.fromkeys(part for part in parts if part.startswith("/")))
 
 
@@ -255,7 +255,7 @@ class OtherFacts:
 
 
 class MachineProbe:
-    """The Facts port. `finder` knows the runtimes; `others`: the facts of other parts."""
+    """The facts port of a real node. `finder` knows the runtimes; `others`: the facts of other parts."""
 
     def __init__(
         self,
@@ -278,7 +278,8 @@ class MachineProbe:
         return process.boot_id()
 
     def look(self) -> NodeFacts:
-        others = self._others()
+        others, how = self._others(), brought(self._home)
+        found = map(self._local_fix, self._finder.look())
         return NodeFacts(
             hostname=platform.node(),
             os=f"{platform.system()} {platform.release()}",
@@ -291,12 +292,13 @@ class MachineProbe:
             disk_free=self._free() or 0,
             load_1m=round(os.getloadavg()[0], 2),
             isolation=others.isolation,
-            runtimes=tuple(map(self._local_fix, self._finder.look())),
+            runtimes=tuple(one.model_copy(update={"brought": how.get(one.name, "")}) for one in found),
             endpoints=others.endpoints,
             problems=(*others.problems, *self._problems()),
             shut=self._shut(),
             allows=self.ceiling().told(),
             repositories=copies(self._home),
+            set_ups=set_ups(self._home),
             room=self._disk_use.look(),
             variables=others.variables,
             wall_ms=self._clock.wall_ms(),
@@ -345,7 +347,7 @@ class MachineProbe:
 
 
 def memory_free(path: Path = _MEMORY) -> int | None:
-    """Bytes that a program may still have without another one being moved out; None: not told here."""
+    """Return the bytes that a program may get without another one being moved out; None: not known."""
     with suppress(OSError, ValueError, IndexError):
         for line in path.read_text().splitlines():
             if line.startswith("MemAvailable:"):

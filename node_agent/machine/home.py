@@ -45,11 +45,11 @@ class NodeSettings(WireModel):
     path: str | None = None
     """PATH of agents and probes; None: the node agent's own with the usual folders of a user."""
     gateway: bool = True
-    """Model calls made with a vendor's key go through a gateway of ours that holds the key and counts."""
+    """Whether calls with a vendor's key go through a gateway of ours, which holds the key and counts."""
     machines: tuple[str, ...] = Field(default=(), strict=False)
-    """Addresses of model servers that are looked at beside this machine's own: HOST:PORT or NAME=HOST."""
+    """Addresses of model servers to look at in addition to this machine's own: HOST:PORT or NAME=HOST."""
     log: str = ""
-    """Levels of the log, as PANCODE_LOG of the coordinator says them; the node agent's own variable wins."""
+    """Levels of the log, as the coordinator's PANCODE_LOG has them; the node agent's own variable wins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,12 @@ class NodeHome:
 
     @property
     def prices(self) -> Path:
-        """The owner's file: what tokens of a model cost, where no public list counts."""
+        """The owner's file of prices of models' tokens, where no public list is valid."""
         return self.root / "prices.json"
 
     @property
     def layout(self) -> Path:
-        """The number of this home's layout."""
+        """The file with the number of this home's layout."""
         return self.root / "layout"
 
     @property
@@ -103,7 +103,7 @@ class NodeHome:
 
     @property
     def slots(self) -> Path:
-        """The taken slots of each endpoint, by locks on files."""
+        """The folder of locks on the slots of each endpoint."""
         return self.root / "run" / "endpoints"
 
     @property
@@ -111,7 +111,7 @@ class NodeHome:
         return self.root / "s"
 
     def read_settings(self) -> NodeSettings:
-        """SettingsError names the file and the key."""
+        """Return the settings; SettingsError names the file and the key."""
         try:
             return NodeSettings.model_validate_json(self.settings.read_bytes())
         except OSError as exc:
@@ -133,7 +133,7 @@ class NodeHome:
             raise SettingsError(f"{self.key} is not a key of ours: {exc}") from exc
 
     def read_coordinators(self) -> dict[str, PublicKey]:
-        """The keys whose word counts here, by id: two while one is replaced. SettingsError."""
+        """Return the coordinator's keys by id: two while one is being replaced. SettingsError."""
         try:
             keys = [PublicKey.parse(line) for line in self.coordinator.read_text().splitlines()]
         except (OSError, ValueError) as exc:
@@ -143,14 +143,14 @@ class NodeHome:
         return {key.keyid: key for key in keys}
 
     def redis_password(self, settings: NodeSettings) -> str:
-        """The current password; empty where it cannot be read: it will be refused, and read again."""
+        """Return the present password; empty where it cannot be read: it is refused, then read again."""
         try:
             return (self.root / settings.redis.password_file).read_text().strip()
         except OSError:
             return ""
 
     def make_key(self, ids: Ids) -> PublicKey:
-        """The public half of this node's key; makes one when there is none. Never replaces one."""
+        """Return the public half of this node's key; makes a key when there is none, never replaces one."""
         self.key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.path.lexists(self.key):
             fresh = SigningKey(bytes.fromhex(ids.token(32)))
@@ -170,7 +170,7 @@ class NodeHome:
         return raw
 
     def make_folders(self) -> None:
-        """Everything that the node agent writes to."""
+        """Make all folders to which the node agent writes."""
         for name in ("run", "journal", "work", "mirrors", "cache", "log", "s"):
             (self.root / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             make_folder(self.root / name)
@@ -182,7 +182,7 @@ End = str | tuple[str, int] | Secure
 
 @dataclass(frozen=True, slots=True)
 class LinkEnds:
-    """The near ends of the tunnel now, or the far ones where there is none."""
+    """The tunnel's near ends now, or the far ones where there is no tunnel."""
 
     redis: End
     depot: End
@@ -206,7 +206,7 @@ def current_link(links: Path) -> LinkEnds | None:
 
 
 def ends_of(text: str, keys: Path) -> LinkEnds:
-    """The ends in the one line of JSON that points to them. ValueError."""
+    """Return the ends in the line of JSON that names them. ValueError."""
     try:
         shape = json.loads(text)
         return LinkEnds(_end(shape, "redis", keys), _end(shape, "depot", keys))
@@ -215,7 +215,7 @@ def ends_of(text: str, keys: Path) -> LinkEnds:
 
 
 class LinkFile:
-    """`current_link`, read again only when the file was replaced: it is asked for at every word to Redis."""
+    """`current_link`, reading the file only when it was replaced, as each Redis call asks for it."""
 
     def __init__(self, links: Path) -> None:
         self._links, self._file = links, f"{links}/current"
@@ -246,9 +246,9 @@ def _end(shape: dict[str, str], name: str, keys: Path) -> End:
 
 
 def read_owned(model: type[M], path: Path) -> M:
-    """A file of the node's owner as it is now; without one the defaults.
+    """Return a file of the node's owner as it is now; without one the defaults.
 
-    SettingsError names file, key and what is wrong.
+    SettingsError names file, key and problem.
     """
     try:
         return model.model_validate_json(path.read_bytes())

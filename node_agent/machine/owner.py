@@ -21,7 +21,7 @@ MOST_DEPTH = 10
 MOST_MEMORY = (3, 4)
 MOST_DISK = 20 << 30
 MOST_PROCESSES = 1_000
-"""Threads too: the agents' programs have a few dozen, and builds one for each core and file at most."""
+"""The most processes of a run, threads too: agents have a few dozen, builds one per core and file at most."""
 
 
 class OwnersFiles:
@@ -34,7 +34,7 @@ class OwnersFiles:
         self._known: tuple[object, Ceiling] | None = None
 
     def ceiling(self) -> Ceiling:
-        """The limits in the files now."""
+        """Return the limits that the files have now."""
         known, at = self._known, self._clock.mono_ms()
         if known is not None and at - self._looked < LOOK_MS:
             return known[1]

@@ -13,10 +13,10 @@ import pydantic
 
 
 def environment_of(program: str) -> str | None:
-    """The folder of the environment in whose `bin` this program, or what it links to, lies; None for none.
+    """Return the environment in whose `bin` this program, or the target of its link, is; None for none.
 
-    One link and no further: that one's Python is itself a link, to the one that it was made from, and a
-    sandbox shows no links that lie between.
+    Only one link is followed: that environment's Python is itself a link, to the one it was made from, and a
+    sandbox shows no links in between.
     """
     places = [program]
     with suppress(OSError):
@@ -41,16 +41,38 @@ def version_in(environment: str, package: str) -> str | None:
     return None
 
 
+def file_of(name: str, path: str) -> tuple[str, int, int] | None:
+    """Where the program is, and which file that is: an update may put another one into its place."""
+    found = shutil.which(name, path=path)
+    with suppress(OSError):
+        if found is not None:
+            seen = os.stat(found)
+            return found, seen.st_ino, seen.st_ctime_ns
+    return None
+
+
+RECORD = "installed.json"
+"""In the node's home: what `node install` has brought, so that it can be taken away."""
+
+
+def brought(home: Path) -> dict[str, str]:
+    """By runtime: `newest`, or `chosen` where its owner has named the version."""
+    with suppress(OSError, ValueError):
+        known = json.loads((home / RECORD).read_bytes())
+        return {one["runtime"]: "chosen" if one.get("chosen") else "newest" for one in known}
+    return {}
+
+
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIBRARIES = os.path.dirname(os.path.dirname(os.path.abspath(pydantic.__file__)))
-"""Folders of the node agent's own code, and of what it was installed with: a worker of ours runs on both."""
+"""The folders of the node agent's own code, and of its libraries: our workers run on both."""
 HEAD, MOST = 256, 1 << 20
 FOLDERS = 6
-"""A program lies at most so deep in its package."""
+"""The most folders between a program and the top of its package."""
 
 
 class Named(Protocol):
-    """An agent program: the name on PATH, the package that it is of, and whether that one is Python's."""
+    """An agent program: its name on PATH, its package, and whether that is a Python package."""
 
     @property
     def name(self) -> str: ...
@@ -61,7 +83,7 @@ class Named(Protocol):
 
 
 def written_version(program: Named, path: str) -> str | None:
-    """The version that its installation has on disk; None where that cannot be read."""
+    """Return the version that the installation has on disk; None where it cannot be read."""
     if not program.environment:
         return installed_version(program.name, program.package, path)
     found = found_environment(program.name, path)
@@ -69,7 +91,7 @@ def written_version(program: Named, path: str) -> str | None:
 
 
 def installed_version(program: str, package: str, path: str) -> str | None:
-    """The version of that package, if the program is of it and what it is started by is there; else None."""
+    """Return the package's version, if the program belongs to it and its interpreter exists; else None."""
     found = shutil.which(program, path=path)
     if found is None:
         return None
@@ -94,7 +116,7 @@ def _version(real: Path, package: str) -> str | None:
 
 
 def _starter_is_there(real: Path, path: str) -> bool:
-    """A script names the program that runs it; without that one the script is there, and does not start."""
+    """Whether a script's interpreter exists; without it the script exists, but does not start."""
     with real.open("rb") as f:
         head = f.read(HEAD)
     if not head.startswith(b"#!"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import threading
 from contextlib import suppress
@@ -14,11 +16,13 @@ from node_agent.wire.node import RoomFact
 FOLDERS = ("work", "mirrors", "cache", "sessions", "salvage", "journal", "bundles")
 EVERY_MS, MOST_S = 900_000, 600.0
 MOST_COPIES = 64
+MOST_TOLD = 16
+_ATTEMPT = re.compile(r"work/r-[a-z0-9.-]{1,80}")
 _KIB = 1024
 
 
 def copies(home: Path) -> tuple[str, ...]:
-    """The repositories of which this home has a mirror, the one used last first."""
+    """Return the repositories of which this home has a mirror, the last used first."""
     used = list[tuple[int, str]]()
     with suppress(OSError), os.scandir(home / "mirrors") as entries:
         for entry in entries:
@@ -27,8 +31,17 @@ def copies(home: Path) -> tuple[str, ...]:
     return tuple(name for _, name in sorted(used)[:MOST_COPIES])
 
 
+def set_ups(home: Path) -> tuple[str, ...]:
+    """The repositories of which this home keeps what set-up has made, at some commit."""
+    found = set[str]()
+    for about in (home / "cache").glob("*/about.json"):
+        with suppress(OSError, ValueError, AttributeError):
+            found.add(str(json.loads(about.read_bytes()).get("repository") or ""))
+    return tuple(sorted(found - {""})[:MOST_COPIES])
+
+
 class DiskUse:
-    """As it was measured last: a walk over all files may take long, so `du` does it in a thread."""
+    """The disk use as last measured: a walk over all files may take long, so `du` does it in a thread."""
 
     def __init__(self, home: Path, clock: Clock) -> None:
         self._home, self._clock = home, clock
@@ -37,7 +50,7 @@ class DiskUse:
         self._known: tuple[RoomFact, ...] = ()
 
     def look(self) -> tuple[RoomFact, ...]:
-        """The largest first; empty until the first measure is done. Never waits."""
+        """The folders, the largest first, then those of attempts; empty until it is measured. Never waits."""
         if not self._measures.is_alive() and self._clock.mono_ms() >= self._due_ms:
             self._due_ms = self._clock.mono_ms() + EVERY_MS
             self._measures = threading.Thread(target=self._measure, daemon=True)
@@ -48,7 +61,7 @@ class DiskUse:
         there = [name for name in FOLDERS if (self._home / name).is_dir()]
         with suppress(OSError, subprocess.TimeoutExpired):  # no `du` here: nothing is told
             done = subprocess.run(
-                ("du", "-sk", "--", *there),
+                ("du", "-kd1", "--", *there),
                 cwd=self._home,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -60,5 +73,10 @@ class DiskUse:
 
 def _read(text: str) -> tuple[RoomFact, ...]:
     rows = (line.partition("\t") for line in text.splitlines())
-    found = [RoomFact(what=name, bytes=int(kib) * _KIB) for kib, _, name in rows if kib.isdigit()]
-    return tuple(sorted(found, key=lambda one: -one.bytes))
+    known = ((int(kib), name) for kib, _, name in rows if kib.isdigit())
+    found = [
+        RoomFact(what=name, bytes=kib * _KIB)
+        for kib, name in known
+        if name in FOLDERS or _ATTEMPT.fullmatch(name)
+    ]
+    return tuple(sorted(found, key=lambda one: ("/" in one.what, -one.bytes))[:MOST_TOLD])

@@ -36,7 +36,7 @@ def pause(seconds: float) -> None:
 
 
 def first_words() -> str:
-    """The task of the run, or the first words of its sitting: they come by standard input."""
+    """Return the run's task, or the first words of its sitting, from standard input."""
     return sys.stdin.buffer.read().decode("utf-8", "replace")
 
 
@@ -52,7 +52,7 @@ class WorkerBeat:
             self.on()
 
     def wait(self, seconds: float) -> None:
-        """Sleep so long, and beat meanwhile."""
+        """Sleep this long, with beats meanwhile."""
         while seconds > 0:
             part = seconds if self.on is None else min(seconds, BEAT_S)
             self._sleep(part)
@@ -68,7 +68,7 @@ def judge_of(
 
 
 def _asker_of(spec: WorkerSpec, voice: Voice, clock: Clock, wait: Callable[[float], None]) -> Ask | None:
-    """None where nobody is asked in this run."""
+    """Return how a person is asked; None where nobody is asked in this run."""
     if spec.desk is None:
         return None
     desk = spec.desk
@@ -89,7 +89,7 @@ def _asker_of(spec: WorkerSpec, voice: Voice, clock: Clock, wait: Callable[[floa
 
 
 RESULT_CHARS = 2_000_000
-"""The characters of the last words; a longer line of the stream would not be read."""
+"""The most characters of the last words; a longer line of the stream would not be read."""
 _HEAD = """\
 You are a coding agent at work in {where}. Use the tools; paths are inside it. {may} \
 Work until the task is done, then answer in plain words, without a tool call: what you did, what is left. \
@@ -100,7 +100,7 @@ _IN_TALK = "A person reads along: where you need a decision, end with a question
 
 
 def system_of(spec: WorkerSpec, tools: Sequence[str]) -> str:
-    """The system prompt: ours, and behind it the agent's own."""
+    """Return the system prompt: ours, and after it the agent's own."""
     may = "You may change files." if spec.writes else "You change nothing: this run only looks."
     asks = _ALONE if spec.sitting is None else _IN_TALK
     head = _HEAD.format(where=os.path.join(spec.top, spec.folder).rstrip("/"), may=may, asks=asks)
@@ -115,7 +115,7 @@ def system_of(spec: WorkerSpec, tools: Sequence[str]) -> str:
 
 
 def tell_end(voice: Voice, spec: WorkerSpec, deeds: Deeds, turns: int, result: str, over: Over | None) -> int:
-    """The `final` event; the exit status of the program."""
+    """Write the `final` event; return the exit status of the program."""
     report = {
         "scope": f"{spec.folder or 'the whole checkout'}, {'writing' if spec.writes else 'reading only'}",
         "files": list(deeds.box.changed),
@@ -137,7 +137,7 @@ def tell_end(voice: Voice, spec: WorkerSpec, deeds: Deeds, turns: int, result: s
 
 @dataclass(frozen=True, slots=True)
 class Equipment:
-    """The equipment of one run. `env`: for its commands, without forbidden variables."""
+    """What one run works with. `env`: for its commands, without forbidden variables."""
 
     voice: Voice
     words: PersonWords
@@ -150,9 +150,10 @@ class Equipment:
 
 
 def equipment_of(spec: WorkerSpec, clock: Clock, wait: Callable[[float], None] = pause) -> Equipment:
-    """Takes a person's secret out of the home: it comes before anything of the run can read there.
+    """Return the run's equipment; takes a person's secret out of the home before the run's programs can read
+    it.
 
-    `wait`: for a person's yes.
+    `wait`: waits for a person's yes.
     """
     grammar = Grammar(sys.executable)
     take_elsewhere(grammar.take_apart, grammar.ready)

@@ -14,13 +14,13 @@ from node_agent.wire.fleet import MOST_ARGUMENTS, FleetTerms, LaidFleetAnswer, i
 
 
 def fleet_forms(terms: FleetTerms | None) -> list[ToolForm]:
-    """The tools as the model is shown them; none where the order offers none."""
+    """Return the fleet tools as the model is told of them; none where the order offers none."""
     tools = () if terms is None else terms.tools
     return [ToolForm(one.name, one.description, json.loads(one.parameters)) for one in tools]
 
 
 class FleetDesk:
-    """The calls of one attempt, numbered from 1. `wait`: sleeps, and may end the turn meanwhile."""
+    """The fleet calls of one attempt, numbered from 1. `wait`: sleeps, and may end the turn meanwhile."""
 
     def __init__(
         self, terms: FleetTerms | None, voice: Voice, words: PersonWords, wait: Callable[[float], None]
@@ -30,15 +30,17 @@ class FleetDesk:
         self._number = 0
 
     def may_ask(self, tool: str, others: Collection[str]) -> bool:
-        """Whether the coordinator decides on the call: of what it offers, and of what is no tool at all. It
-        refuses the latter, and has it in the audit. `others`: the tools that are not the fleet's."""
+        """Whether the coordinator decides on the call: of a tool that it offers, or of none at all, which it
+        refuses and records in the audit. `others`: the tools that are not the fleet's.
+        """
         stray = bool(self.names) and tool not in others and is_fleet_tool_name(tool)
         return stray or tool in self.names
 
     def ask(self, tool: str, given: Mapping[str, Any]) -> LaidFleetAnswer:
-        """The answer, however long it takes. Denied for arguments that no tool could need.
+        """Make the call and return its answer, however long it takes. Denied for arguments that no tool could
+        need.
 
-        A turn that ends meanwhile gives the call up: what it has begun goes on.
+        If the turn ends meanwhile, the call is given up; work that it has begun goes on.
         """
         number = self.begin(tool, given)
         try:
@@ -49,7 +51,7 @@ class FleetDesk:
         return answer
 
     def begin(self, tool: str, given: Mapping[str, Any]) -> int:
-        """The number of the call, which waits from now on. Denied."""
+        """Begin a call; return its number. Denied."""
         size = len(json.dumps(given))
         if size > MOST_ARGUMENTS:
             raise Denied(f"the arguments have {size} characters; a tool of the fleet takes {MOST_ARGUMENTS}")
@@ -59,7 +61,7 @@ class FleetDesk:
         return self._number
 
     def answer(self, number: int) -> LaidFleetAnswer | None:
-        """None: it has not come."""
+        """Return the answer to a call; None: it has not come."""
         return self._words.fleet_answer(number)
 
     def over(self, number: int) -> None:

@@ -26,13 +26,13 @@ class Judge:
     """Judges the calls of one run."""
 
     def __init__(self, spec: WorkerSpec, home: str, ask: Ask | None = None) -> None:
-        """`home`: what `~` stands for in rules. `ask` None: a rule that asks denies."""
+        """`home`: the meaning of `~` in rules. `ask` None: a rule that asks denies."""
         self._spec, self._ask = spec, ask
         self._where = Where(spec.top, home)
         self._begins = Where(spec.top, home, spec.folder)
 
     def get_ready(self) -> None:
-        """A person waits, and may be asked: the first question is not to wait for what judges commands."""
+        """Start what reads commands while a person waits, so that the first question is not delayed."""
         if self._ask is not None:
             get_ready()
 
@@ -43,7 +43,7 @@ class Judge:
             raise Denied(f"{name} is no tool of this run; its tools are {have}")
 
     def path(self, name: str, use: Use) -> None:
-        """A real path from the checkout's top. Raises Denied."""
+        """Judge a use of a real path, given from the checkout's top. Raises Denied."""
         if use is not Use.READ and not self._spec.writes:
             raise Denied(f"{use} {name}: this run changes no files")
         judgement = judge_path(self._spec.policy, name, use, self._where)
@@ -51,11 +51,11 @@ class Judge:
             raise Denied(judgement.offences[0].words)
 
     def hides(self, name: str) -> bool:
-        """Check whether a search leaves it out."""
+        """Whether a search leaves the path out."""
         return bool(judge_path(self._spec.policy, name, Use.READ, self._where).offences)
 
     def command(self, text: str) -> Judgement:
-        """A shell script. Raises Denied."""
+        """Return the judgement of a shell script. Raises Denied."""
         spec = self._spec
         if spec.safety is not Safety.FULL_AUTO and not spec.walled:
             raise Denied(_BARE)

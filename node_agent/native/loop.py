@@ -18,12 +18,11 @@ from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind, by_status
 
 WAITS_S = (1.0, 4.0)
-"""The pauses before the model server is asked again after a temporary failure; after them the run has
-failed."""
+"""Seconds before the model server is called again after temporary failures; after them the run has failed."""
 LONGEST_WAIT_S = 30.0
 LARGER, CUT_TURNS = 2, 2
-"""How often an answer that was cut off is requested again with twice the room, and how often after the model
-was told."""
+"""How often a cut-off answer is requested again with twice the room, and how often after telling the model.
+"""
 CUT_OFF = (
     "Your last answer was cut off at {} tokens, so none of its tool calls was done. "
     "Make one smaller call: write a large file in several edits."
@@ -31,7 +30,7 @@ CUT_OFF = (
 
 
 LAST_TOKENS = 4_096
-"""That the last answer may have."""
+"""The most tokens of the last answer."""
 LAST = (
     "You have answered as often as this run may, and this is its last answer. Call no tools. "
     "Say in a few sentences what is done, what is left to do, and what you would do next."
@@ -42,7 +41,7 @@ CANCELLED = "Not done: a person cancelled this turn."
 
 
 class ModelDeclined(Over):
-    """The model does not want to answer."""
+    """The model refuses to answer."""
 
 
 class CapReached(Over):
@@ -54,19 +53,19 @@ _CAPS = {
     "usd": FailureKind.USD_LIMIT,
     "requests": FailureKind.REQUEST_LIMIT,
 }
-"""By the gateway's name of the limit."""
+"""The failures by the gateway's name of the limit."""
 
 
 class Asks(Protocol):
     """A model: `chat.client.Model`, or a double of it."""
 
     def ask(self, question: Question) -> Answer:
-        """Raises Trouble."""
+        """Return the model's answer. Raises Trouble."""
 
 
 @dataclass
 class Loop:
-    """One run. `talk` holds the conversation whole; what is sent of it is what fits."""
+    """One run. `talk` has the whole conversation; the part of it that fits is sent."""
 
     model: Asks
     box: Box
@@ -98,11 +97,11 @@ class Loop:
         return bool(self.talk)
 
     def hear(self, words: Callable[[], str]) -> None:
-        """Look there for words with each call of the model."""
+        """Get a person's words from there with each call of the model."""
         self.words = words
 
     def close(self, why: str) -> None:
-        """Every turn ends with words of the model: many servers want them between a person's."""
+        """End the turn with words of the model: many servers want them between a person's words."""
         if not self.talk or not isinstance(self.talk[-1], Answered):
             said = "".join(self.voice.answer).strip()
             self.talk.append(Answered(f"{said}\n[this turn ended early: {why}]".lstrip()))
@@ -132,7 +131,7 @@ class Loop:
                 return answer.text
 
     def _do(self, calls: tuple[Call, ...]) -> None:
-        """Each call gets a result, also in a turn that is cancelled here."""
+        """Do the calls. Each gets a result, also in a turn that is cancelled meanwhile."""
         results: list[Result] = []
         try:
             for number, call in enumerate(calls):
@@ -155,7 +154,7 @@ class Loop:
 
     # ---- the model
     def _answer(self) -> Answer:
-        """One that is whole. What was cut off is never acted upon: the library would do its calls. Over."""
+        """A whole answer. One that was cut off is never acted upon: the library would do its calls. Over."""
         room = 0
         for _ in range(CUT_TURNS):
             answer, room = self._with_room(self.guard.answer_tokens)
@@ -169,7 +168,7 @@ class Loop:
         )
 
     def _with_room(self, room: int, more: int = LARGER) -> tuple[Answer, int]:
-        """Asked again with twice the room as long as it is cut off and there is room."""
+        """Ask again with twice the room as long as the answer is cut off and there is room."""
         answer = self._asked(room)
         if answer.finish == "content_filter":
             raise ModelDeclined(FailureKind.AGENT_FAILED, "the model declined to answer (content filter)")
@@ -180,7 +179,7 @@ class Loop:
         return self._with_room(larger, more - 1)
 
     def _asked(self, room: int) -> Answer:
-        """Whatever comes; what may pass is asked again, and what was too long is made shorter."""
+        """Ask for any answer. Temporary failures are asked again; a conversation too long is shortened."""
         shorter = 0
         waits = list(WAITS_S)
         while True:
@@ -222,7 +221,7 @@ class Loop:
         return self.guard.answer_tokens
 
     def _again(self, trouble: Trouble, waits: list[float]) -> None:
-        """Waits, or ends the run."""
+        """Wait before the next call, or end the run."""
         self._check_limits()
         if trouble.limit in _CAPS:
             raise CapReached(_CAPS[trouble.limit], str(trouble))

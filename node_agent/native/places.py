@@ -25,7 +25,7 @@ class Outside(Exception):
 
 
 class NotFound(Exception):
-    """There is nothing; the text names the path."""
+    """There is no such file; the text names the path."""
 
 
 class _How(ctypes.Structure):
@@ -34,7 +34,7 @@ class _How(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """The target of a path. `fd` holds it, unopened; `name`: its real one, from the checkout's top."""
+    """The target of a path. `fd` holds it, unopened; `name`: its real name, from the checkout's top."""
 
     fd: int
     name: str
@@ -54,7 +54,7 @@ class Spot:
 
 
 class Tree:
-    """A checkout. `folder`: below its top, where relative paths begin."""
+    """A checkout. `folder`: the place below its top where relative paths begin."""
 
     def __init__(self, top: str, folder: str = "") -> None:
         self.top, self.folder = os.path.realpath(top), folder
@@ -77,7 +77,7 @@ class Tree:
 
     @contextmanager
     def at(self, path: str) -> Iterator[Spot]:
-        """Opens the path, through links of the checkout too. NotFound, Outside, OSError."""
+        """Open the path, also through links of the checkout. NotFound, Outside, OSError."""
         fd = self._beneath(self.name_of(path), path)
         try:
             yield self._spot(fd)
@@ -86,7 +86,7 @@ class Tree:
 
     @contextmanager
     def folder_for(self, path: str) -> Iterator[tuple[Spot, tuple[str, ...]]]:
-        """The deepest folder on the way that is there, and the names below it that are not."""
+        """Return the deepest existing folder on the way, and the names below it that are missing."""
         parts = self.name_of(path).split("/")
         for size in range(len(parts) - 1, -1, -1):
             try:
@@ -97,7 +97,7 @@ class Tree:
                 continue
 
     def create(self, spot: Spot, names: tuple[str, ...]) -> int:
-        """A new file below a folder, and the folders to it; open for writing. OSError where there is one."""
+        """Make a file below a folder, with the folders to it; open for writing. OSError where one exists."""
         at = os.dup(spot.fd)
         try:
             for name in names[:-1]:
@@ -130,7 +130,7 @@ class Tree:
         raise _missing(code, path)
 
     def _stepwise(self, name: str, path: str) -> int:
-        """Opens it on a kernel without openat2: folder by folder, and through no link at all."""
+        """Open the path on a kernel without openat2: folder by folder, and through no link at all."""
         at = os.dup(self._fd)
         for part in name.split("/"):
             try:

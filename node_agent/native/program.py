@@ -44,7 +44,7 @@ from node_agent.wire.clock import SystemClock, SystemIds  # noqa: E402
 
 
 def main(argv: list[str]) -> int:
-    """Its exit status."""
+    """Run the worker; return its exit status."""
     gc.freeze()
     gc.enable()
     CHILDREN.end_with_us()
@@ -92,7 +92,7 @@ def _loop(
 
 
 def _model(spec: WorkerSpec, voice: Voice) -> Model:
-    """The key goes to the client, and out of the environment that this process shows."""
+    """The model's client. It gets the key, which leaves the environment that this process shows."""
     url = os.environ.get(spec.url_name, "") or spec.url
     key = os.environ.get(spec.key_name, "")
     for name in spec.hidden:
@@ -104,7 +104,7 @@ def _model(spec: WorkerSpec, voice: Voice) -> Model:
 
 
 def _before(spec: WorkerSpec) -> tuple[str, list[Turn]]:
-    """The session to go on with, or a new one. What cannot be read is none: the run then begins anew."""
+    """Return the session to go on with, or a new one; an unreadable session counts as none."""
     if spec.resume:
         try:
             session, turns = from_json(Path(spec.home, SESSION).read_bytes())
@@ -116,7 +116,7 @@ def _before(spec: WorkerSpec) -> tuple[str, list[Turn]]:
 
 
 def _save(spec: WorkerSpec, session: str, turns: list[Turn]) -> None:
-    """A full disk costs the session, not the run. That of a sitting outlives a power cut."""
+    """Save the session. A full disk costs it, not the run. A sitting's session survives a power cut."""
     file = Path(spec.home, SESSION)
     with contextlib.suppress(OSError):
         with file.with_suffix(".new").open("wb") as new:

@@ -13,7 +13,7 @@ PR_SET_DUMPABLE = 4
 
 
 def hide() -> None:
-    """No other process of this user may read our memory or environment from now on. Root may."""
+    """Let no other process of this user read our memory or environment from now on; only root can."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 

@@ -38,7 +38,7 @@ _FOR_GOOD = frozenset(
         FailureKind.RUNTIME_UNREADABLE,
     }
 )
-"""Failures that further words would meet, too: the next sitting has the node's new key, say."""
+"""Failures that further words would meet, too; a next sitting may have, for example, a new key."""
 _RESTS = (("rest", RestReason.ASKED), ("cap", RestReason.CAP), ("give_way", RestReason.SLOT))
 FORGOT = (
     "the memory of the sitting before is not on this machine: its files are kept, and the agent is told how "
@@ -68,16 +68,16 @@ class TakesTurns(Protocol):
 
     @property
     def remembers(self) -> bool:
-        """Whether it knows what was said before this sitting."""
+        """Whether the conversation before this sitting is known."""
 
     def hear(self, words: Callable[[], str]) -> None:
-        """Look there for words that come during a turn; who takes none leaves them to the next turn."""
+        """Get words during a turn from there; a program that takes none leaves them to the next turn."""
 
     def run(self, task: str) -> str:
         """The answer to these words. Raises Over, and TurnOver from the sitting's beat."""
 
     def close(self, why: str) -> None:
-        """The turn is over; `why`: early, and for this reason."""
+        """End the turn. `why`: the reason, if it ended early."""
 
 
 class Sitting:
@@ -94,7 +94,7 @@ class Sitting:
         loop.voice.latest_ms = int(BEAT_S * 1000)
 
     def run(self, task: str) -> Over | None:
-        """Turn after turn until it rests. Over: no turn has ended with an answer, and why."""
+        """Take turns until the sitting rests. Return why no turn ended with an answer; None if one did."""
         if self._terms.story and not self._loop.remembers:
             self._loop.voice.tell("noted", text=FORGOT)
         begun: tuple[int, LaidWords] | RestReason = (0, LaidWords(text=task, by=self._terms.by))
@@ -142,14 +142,14 @@ class Sitting:
         return stop, why
 
     def _with_memory(self, text: str) -> str:
-        """The first words of a sitting, behind what its model has to know of before."""
+        """Return the words; before the first words of a sitting, the model is told of the sitting before."""
         if self._number > 1:
             return text
         before = GOES_ON if self._loop.remembers else self._terms.story
         return f"{before}\n\n{text}" if before else text
 
     def _look(self) -> None:
-        """While the worker waits for its model, a command or a person's yes."""
+        """Look while the worker waits for model, command or a person's yes. TurnOver to end the turn."""
         self._loop.voice.flush()
         if self._words.wants("cancel", range(self._number, self._number + 1)):
             raise TurnOver(TurnStop.CANCELLED)
@@ -157,7 +157,7 @@ class Sitting:
             raise TurnOver(TurnStop.LIMIT, "the turn took longer than it may, or the sitting did")
 
     def _more(self) -> str:
-        """Words that came during the turn go to the model with its next call, and never to another one."""
+        """Words that came during the turn: they go to the model with its next call, and no other."""
         words = self._words.new(MOST_TURN_WORDS - 1 - (self._words.taken - self._taken))
         if words:
             self._loop.voice.sync()
@@ -165,7 +165,7 @@ class Sitting:
 
     # ---- between turns
     def _awaited(self) -> tuple[int, LaidWords] | RestReason:
-        """The next words, or why it rests."""
+        """Return the next words, or why the sitting rests."""
         clock = self._loop.clock
         until = clock.mono_ms() + self._terms.idle_ms
         while True:
@@ -183,7 +183,7 @@ class Sitting:
         return asked or self._near()
 
     def _near(self) -> RestReason | None:
-        """Whether a limit of the sitting is near, or reached."""
+        """Return why the sitting must rest because a limit is near or reached; None otherwise."""
         whole, loop = self._whole, self._loop
         if isinstance(self._failure, CapReached):
             return RestReason.CAP

@@ -21,14 +21,14 @@ from node_agent.wire.identity import (
 )
 
 PIECE, LATEST_MS = 400, 1000
-"""A piece of text is told when it is so long, or when the last one was told so long ago."""
+"""A piece of text is written at this many characters, or this many milliseconds after the last one."""
 MOST_WORDS = 200_000
-"""Bytes of one person's words that are read: 20,000 characters, as JSON."""
+"""The most bytes that are read of a person's words in one message: 20,000 characters, as JSON."""
 SAYS = "{} adds, while you work: {}"
 
 
 class Voice:
-    """`fd`: where to. Counts what was written."""
+    """Writes the worker's stream to `fd`, and counts the bytes."""
 
     def __init__(self, clock: Clock, fd: int = 1) -> None:
         self._clock, self._fd = clock, fd
@@ -37,10 +37,10 @@ class Voice:
         self.latest_ms = LATEST_MS
         self.written = 0
         self.answer: list[str] = []
-        """The pieces of the answer that comes: all text since the last event."""
+        """The pieces of the present answer: all text since the last event."""
 
     def say(self, text: str) -> None:
-        """A piece of what the model says."""
+        """Take a piece of the model's text."""
         self._text.append(text)
         self.answer.append(text)
         self._size += len(text)
@@ -49,20 +49,20 @@ class Voice:
             self.flush()
 
     def flush(self) -> None:
-        """Tell what is held back."""
+        """Write the text that is held back."""
         text, self._text, self._size = "".join(self._text), [], 0
         self._last = self._clock.mono_ms()
         if text:
             self._write({"type": "said", "text": text})
 
     def tell(self, kind: str, **fields: object) -> None:
-        """An event, after what was said before it."""
+        """Write an event, after the text before it."""
         self.flush()
         self.answer.clear()
         self._write({"type": kind, **fields})
 
     def sync(self) -> None:
-        """What was told is on the disk, where the stream is a file."""
+        """Sync the stream to the disk, if it is a file."""
         with contextlib.suppress(OSError):
             os.fsync(self._fd)
 
@@ -74,7 +74,7 @@ class Voice:
 
 
 class PersonWords:
-    """`home`: of the run; `attempt`: whose words count there; a session's home may have others.
+    """A person's words. `home`: the run's; `attempt`: whose words count; a session's home may have others.
 
     Every program of the run may write there: only what the node has sealed with `secret` is a person's.
     """
@@ -85,7 +85,7 @@ class PersonWords:
 
     @classmethod
     def of(cls, home: str, voice: Voice) -> PersonWords:
-        """Those for the attempt of this process. Takes the secret away: call it before anything runs."""
+        """The words for this process's attempt. Takes the secret away: call it before anything runs."""
         secret = b""
         with contextlib.suppress(OSError):
             at = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
@@ -102,8 +102,9 @@ class PersonWords:
         return len(self._seen)
 
     def new(self, most: int | None = None) -> str:
-        """What was said since the last look, oldest first, up to `most` messages; empty: nothing. It counts
-        as heard."""
+        """Return the words since the last look, oldest first, of up to `most` messages; empty: none. They are
+        heard.
+        """
         messages = []
         for number, said in self._found()[:most]:
             self._seen.add(number)
@@ -119,7 +120,7 @@ class PersonWords:
         return found
 
     def wants(self, what: str, turns: range) -> bool:
-        """Check whether somebody wants this of one of these turns of a sitting."""
+        """Whether a person wants `what` of one of these turns of a sitting."""
         with self._opened() as folder:
             if folder is None:
                 return False
@@ -128,7 +129,7 @@ class PersonWords:
             return any(unsealed(self._secret, files[name], _read(name, folder)) == what for name in names)
 
     def fleet_answer(self, number: int) -> LaidFleetAnswer | None:
-        """The answer to this call of a tool of the fleet; None: it has not come."""
+        """Return the answer to this fleet call; None: it has not come."""
         with self._opened() as folder:
             if folder is None:
                 return None
@@ -136,7 +137,9 @@ class PersonWords:
         return LaidFleetAnswer.model_validate_json(text) if text else None
 
     def _found(self) -> list[tuple[int, LaidWords]]:
-        """What cannot be read, or is not sealed, is looked at again: the node may lay words of that name."""
+        """Unheard messages. A file not readable or not sealed is read again: the node may lay words by its
+        name.
+        """
         with self._opened() as folder:
             if folder is None:
                 return []
@@ -147,7 +150,7 @@ class PersonWords:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[int | None]:
-        """The folder; None where there is none."""
+        """Open the folder; None where there is none."""
         try:
             folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:

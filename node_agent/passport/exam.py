@@ -53,13 +53,13 @@ class ExamServer(Protocol):
 
 
 class Servers(Protocol):
-    """The node's own table. Safe from any thread; raises nothing."""
+    """The node's own table of endpoints. Safe from any thread; raises nothing."""
 
     def server(self, name: str) -> ExamServer | None:
         """The endpoint at the last look; None when there is none of that name now."""
 
     def look(self) -> None:
-        """Look again, now; returns when that is done. Wakes and loads no model."""
+        """Look at the endpoints again, now; returns when that is done. Wakes and loads no model."""
 
 
 class ServerUnreachable(Exception):
@@ -67,14 +67,14 @@ class ServerUnreachable(Exception):
 
 
 class Chat(Protocol):
-    """Asks one server, streamed, and leaves when its time is over. Raises Unreachable."""
+    """Asks one server, streamed, and hangs up when its time is over. Raises ServerUnreachable."""
 
     def ask(self, body: Mapping[str, Any], ms: int) -> Reply:
-        """The reply within that time; `late` when there would have been more."""
+        """Return the reply within that time; `late` when it had not ended."""
 
 
 class HttpChat:
-    """A connection for each question; leaving one frees the server's slot."""
+    """Makes a connection for each question; closing one frees the server's slot."""
 
     def __init__(self, server: ExamServer, clock: Clock) -> None:
         self._server, self._clock = server, clock
@@ -118,7 +118,7 @@ def free_slot(folder: Path, server: ExamServer, model: ModelFact) -> Iterator[bo
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Milliseconds. `load`: for the first token of a model to be loaded; `whole`: for all that follows."""
+    """The waits in milliseconds. `load`: for the first token of a model to load; `whole`: for the rest."""
 
     answer: int = 15_000
     load: int = 300_000
@@ -130,7 +130,7 @@ class Patience:
 
 
 class NotNow(Exception):
-    """It cannot be tested now, which says nothing of the model. `fix`: what helps."""
+    """The model cannot be tested now, which says nothing of the model. `fix`: what helps."""
 
     def __init__(self, words: str, fix: str = "") -> None:
         super().__init__(words)
@@ -139,7 +139,7 @@ class NotNow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ExamTools:
-    """The tools of a test. `turn`: a slot of the endpoint, if there is one; `pause`: in milliseconds."""
+    """What a test needs. `turn`: a slot of the endpoint, if one is free; `pause`: in milliseconds."""
 
     servers: Servers
     chat: Callable[[ExamServer], Chat]
@@ -199,7 +199,7 @@ class Exam:
 
     @contextlib.contextmanager
     def _slot(self) -> Iterator[tuple[ExamServer, ModelFact]]:
-        """Once a slot is free, as far as it is told: a full server would keep us waiting without a word."""
+        """Wait for a free slot, if the server reports them: a full one would keep us waiting in silence."""
         clock, patience = self.tools.clock, self.tools.patience
         until = clock.mono_ms() + patience.free
         while True:
@@ -237,7 +237,7 @@ class Exam:
         return questions.answers(server.fact, reply, ms // 1000)
 
     def _context(self, server: ExamServer, model: ModelFact) -> CheckFact:
-        """Numbers first: a server that says too little is believed."""
+        """Check the context. Numbers come first: a server that names too small a context is believed."""
         self.tell(AskState.TESTING, "how long a prompt does it read?")
         self.ctx = model.ctx_usable
         stated = questions.stated_context(server.fact, model, self.ctx)
@@ -264,7 +264,7 @@ class Exam:
         return read
 
     def _calls(self, server: ExamServer, model: ModelFact, question: CallQuestion) -> CheckFact:
-        """Until a call is good, as many tries as there may be, and there is time for."""
+        """Ask until a call is good, as often as is allowed and there is time for."""
         self.tell(AskState.TESTING, question.asks)
         if model.tools is False and server.fact.dialect in (Dialect.LLAMACPP, Dialect.OLLAMA):
             return question.untold(question.fix(server.fact, model))

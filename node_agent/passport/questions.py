@@ -15,20 +15,20 @@ from node_agent.wire.endpoint import CheckFact, Dialect, EndpointFact, ExamCheck
 
 ANSWER, CONTEXT, TOOL, EDIT = "passport-answer", "passport-context", "passport-tool", "passport-edit"
 ENOUGH = 500
-"""Tokens of an answer: some models think before they act."""
+"""The most tokens of an answer: some models think before they act."""
 TRIES = 3
 NEEDLE_WORDS = 6_000
-"""Beyond the 4,096 tokens at which some servers cut a prompt without a word; a minute's work at worst."""
+"""More words than the 4,096 tokens at which some servers silently cut a prompt; a minute's work at worst."""
 LEAST_CONTEXT = 16_384
-"""Tokens that a coding agent needs: its own words and tools take the half of it, a few files the rest."""
+"""The tokens that a coding agent needs: its own words and tools take half of them, a few files the rest."""
 WANTED_CONTEXT = 32_768
 CUT_BELOW = 0.8
-"""A prompt of which the server counts fewer tokens than this share of its words was cut."""
+"""A prompt was cut if the server counts fewer tokens than this share of its words."""
 NO_TIME, LATE = "there was no time left", "no answer in the time that was left"
 _FILLER = "the quick brown fox jumps over the lazy dog near the old stone bridge today and then rests".split()
 _PART = 500
 _SPEED_TOKENS = 5
-"""Fewer say nothing of a speed."""
+"""The fewest tokens from which a speed is computed."""
 _CALL_MARKS = ("<tool_call", "<function", '"name"', "[TOOL_CALLS]", "<|tool")
 
 PING, PING_VALUE = "ping", "ok"
@@ -52,9 +52,10 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`status` 200 and `error`: it broke off with those words. `late`: we left before its end.
+    """A server's reply. `status` 200 and `error`: it broke off with those words. `late`: we left before its
+    end.
 
-    `prompt_tokens`, `tokens`: as the server counted them. `first_ms`: until its first token.
+    `prompt_tokens`, `tokens`: as the server counted them. `first_ms`: the time to the first token.
     """
 
     status: int = 200
@@ -76,14 +77,14 @@ class Reply:
         return self.status == 200 and not self.error and not self.late
 
     def call(self, name: str) -> Call | None:
-        """The first call of that tool. An answer that was cut off at the limit may be half a call: None."""
+        """The first call of that tool; None for an answer cut off at the limit: it may be half a call."""
         if not self.well or self.finish == "length":
             return None
         return next((one for one in self.calls if one.name == name), None)
 
 
 class Timed:
-    """A stream, and when its tokens came."""
+    """A stream, and the times at which its tokens came."""
 
     def __init__(self) -> None:
         self._stream = Stream()
@@ -91,7 +92,7 @@ class Timed:
         self._last_ms = 0
 
     def take(self, event: str, at_ms: int) -> None:
-        """`at_ms`: since the question was asked."""
+        """Take an event. `at_ms`: since the question was asked."""
         self._stream.take(event)
         if self._stream.has_grown:
             self._first_ms = at_ms if self._first_ms is None else self._first_ms
@@ -116,7 +117,7 @@ class Timed:
         )
 
     def _speed(self) -> float | None:
-        """The server's own figure; else from the first token to the last."""
+        """Return the server's own speed; else computed from the first token to the last."""
         tokens, stated = self._stream.tokens, self._stream.stated_speed
         if tokens is None or tokens < _SPEED_TOKENS:
             return None
@@ -142,12 +143,12 @@ def unknown(check: ExamCheck, words: str) -> CheckFact:
 
 
 def answer(model: str) -> Body:
-    """One token."""
+    """Return the request for one token."""
     return _body(model, [_user(f"[[{ANSWER}]] Say hello.")], 1)
 
 
 def answers(endpoint: EndpointFact, reply: Reply, waited_s: int) -> CheckFact:
-    """A token of any kind."""
+    """Return whether the server answers: with a token of any kind."""
     fix = f"look at the server's log, restart it at {endpoint.at}, then: pancode models test --again"
     if reply.late:
         return failed(ExamCheck.ANSWERS, f"not one token within {waited_s} s", fix)
@@ -163,12 +164,12 @@ def answers(endpoint: EndpointFact, reply: Reply, waited_s: int) -> CheckFact:
 
 
 def too_long(model: str, tokens: int) -> Body:
-    """More than that many tokens, whatever the tokenizer: a word is one at least."""
+    """Return a request of more than that many tokens, whatever the tokenizer: a word is at least one."""
     return _body(model, [_user(f"[[{CONTEXT}]] {_words(tokens + 64)}")], 1)
 
 
 def needle(model: str, secret: str, words: int = NEEDLE_WORDS) -> Body:
-    """A number at the front of a prompt of many parts; asked for at its end. Never the same prompt twice."""
+    """Return a request for a number at the front of a prompt of many parts. Never the same prompt twice."""
     parts = [_user(f"[[{CONTEXT}]] Remember this number: {secret}.")]
     for number in range(words // _PART):
         parts.append(_user(f"Note {number}: {_words(_PART)}."))
@@ -178,12 +179,12 @@ def needle(model: str, secret: str, words: int = NEEDLE_WORDS) -> Body:
 
 
 def context_fix(endpoint: EndpointFact, model: ModelFact) -> str:
-    """The setting of that server for more context; for a model that has no more, another model."""
+    """Return the server's setting for more context; another model, if the model has no more."""
     return widen(endpoint, model, LEAST_CONTEXT, WANTED_CONTEXT)
 
 
 def stated_context(endpoint: EndpointFact, model: ModelFact, ctx: int | None) -> CheckFact | None:
-    """By a number of the server's, where that is too small already."""
+    """Return the check as failed if the context that the server states is too small; else None."""
     if ctx is None or ctx >= LEAST_CONTEXT:
         return None
     words = f"a call gets {ctx} tokens, and a coding agent needs {LEAST_CONTEXT}"
@@ -191,7 +192,7 @@ def stated_context(endpoint: EndpointFact, model: ModelFact, ctx: int | None) ->
 
 
 def refused_context(endpoint: EndpointFact, model: ModelFact, reply: Reply) -> CheckFact | None:
-    """The limit in the refusal of a too long prompt; None: it named none."""
+    """Return the check by the limit in the refusal of a too long prompt; None: it named none."""
     if reply.ctx is None:
         return None
     good = passed(ExamCheck.CONTEXT, f"{reply.ctx} tokens, and it refuses longer prompts")
@@ -201,8 +202,9 @@ def refused_context(endpoint: EndpointFact, model: ModelFact, reply: Reply) -> C
 def read_context(
     endpoint: EndpointFact, model: ModelFact, reply: Reply, words: int, secret: str | None
 ) -> CheckFact:
-    """The context that was really read of a long prompt: the counted tokens, or the number that the model was
-    to find."""
+    """Return the check by the part of a long prompt that was really read: the counted tokens, or the number
+    that the model had to find.
+    """
     check, counted, stated = ExamCheck.CONTEXT, reply.prompt_tokens, model.ctx_usable
     if reply.late:
         return unknown(check, f"a prompt of over {words} tokens took longer than there was time")
@@ -226,9 +228,9 @@ def read_context(
 
 @dataclass(frozen=True, slots=True)
 class CallQuestion:
-    """A question whose answer is a call of a tool: of a few tries one good call is enough.
+    """A question to be answered with a call of a tool: one good call in a few tries is enough.
 
-    `why_not`: the fault of an answer's call; empty: none, None: there is no such call. `untold`: the answer
+    `why_not`: the fault of an answer's call; empty: none, None: there is no such call. `untold`: the words
     where the server says that the model's template takes no tools; `fix`: by the server and the model.
     """
 
@@ -242,7 +244,7 @@ class CallQuestion:
     untold: Callable[[str], CheckFact]
 
     def body(self, model: str, attempt: int) -> Body:
-        """The first try is the model's best word; the next ones differ."""
+        """Return the request. The first try asks for the model's likeliest answer; the next ones vary."""
         made = _body(model, [_user(self.text)], ENOUGH, 0 if attempt == 0 else 0.4)
         return {**made, "tools": [self.tool], "tool_choice": "auto"}
 
@@ -258,7 +260,7 @@ class CallQuestion:
 
 
 def tools_fix(endpoint: EndpointFact, model: ModelFact) -> str:
-    """Most models that make no calls cannot; on some servers it must be switched on."""
+    """Return the fix: most models that make no calls cannot; on some servers calls must be switched on."""
     another = "use a model that calls tools"
     match endpoint.dialect:
         case Dialect.OLLAMA:
@@ -285,7 +287,7 @@ def _why_no_ping(reply: Reply) -> str | None:
 
 
 def _why_no_edit(reply: Reply) -> str | None:
-    """An edit that could be made: its old text is in the file, once."""
+    """Return the fault of an edit, unless it can be made: its old text is in the file, once."""
     call = reply.call("edit")
     if call is None:
         return None
@@ -303,7 +305,7 @@ def _why_no_edit(reply: Reply) -> str | None:
 
 
 def _why_no_call(last: Reply, name: str) -> str:
-    """In words, of the last try."""
+    """Return the fault of the last try, in words."""
     if last.late:
         return LATE
     if not last.well:

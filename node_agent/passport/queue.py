@@ -31,17 +31,17 @@ from node_agent.wire.model import WireModel
 FILE = "passports.json"
 MOST = 200
 SICK_MS = 600_000
-"""How long "the model did not answer" counts: a restart of its server changes none of its numbers."""
+"""How long "the model did not answer" is valid: a restart of its server changes none of its numbers."""
 DAY_MS = 86_400_000
 NUMBERED_MS, NAMED_MS = 7 * DAY_MS, DAY_MS
 """How long a passport counts if no digest identifies the model: by its numbers, and by its name alone."""
 TELLING = ("digest", "size", "quantisation", "family", "parameters", "ctx_max", "tools")
-"""What tells one model from another of the same name."""
+"""The facts that tell one model from another of the same name."""
 _log = logging.getLogger("pancode.node")
 
 
 class StoredPassport(WireModel):
-    """A passport, and the model and version of the server as they were then."""
+    """A passport, with the model and the server's version as they were then."""
 
     endpoint: str
     version: str | None
@@ -54,7 +54,7 @@ class StoredPassport(WireModel):
         return cls(endpoint=endpoint.name, version=endpoint.version, model=bare, fact=fact)
 
     def fits(self, endpoint: EndpointFact, model: ModelFact, now_ms: int) -> bool:
-        """Check whether the model is as it was. Its server tells less while the model is not loaded.
+        """Whether the model is as it was. The server tells less while the model is not loaded.
 
         The time in lists of models (`created`) is of no use: servers put the time of the question there.
         """
@@ -82,15 +82,14 @@ class _File(WireModel):
 
 
 class PassportCache:
-    """Passports in memory and in the file. A file that cannot be read is begun anew: it only saves a minute
-    each."""
+    """Passports in memory and in a file. An unreadable file is begun anew: a passport only saves a minute."""
 
     def __init__(self, home: Path) -> None:
         self._path = home / FILE
         self._kept = _read(self._path)
 
     def find(self, endpoint: EndpointFact, model: ModelFact, now_ms: int) -> PassportFact | None:
-        """The newest one of the model as it is now."""
+        """Return the newest passport of the model as it is now."""
         fitting = (one.fact for one in self._kept if one.fits(endpoint, model, now_ms))
         return max(fitting, key=lambda one: one.taken_ms, default=None)
 
@@ -105,7 +104,7 @@ class PassportCache:
             _log.warning("a model's passport could not be kept: %s", exc)
 
     def stamped(self, endpoints: Sequence[EndpointFact], now_ms: int) -> tuple[EndpointFact, ...]:
-        """Each model with its passport, if it has one as it is now."""
+        """Return the endpoints, each model with its passport if it has one for its present state."""
         return tuple(self._stamped(one, now_ms) for one in endpoints)
 
     def _stamped(self, endpoint: EndpointFact, now_ms: int) -> EndpointFact:
@@ -133,7 +132,7 @@ _OVER = (AskState.DONE, AskState.GIVEN_UP)
 
 
 class ExamQueue:
-    """Thread-safe."""
+    """The queue of tests. Thread-safe."""
 
     def __init__(self, tools: ExamTools, cache: PassportCache) -> None:
         self._tools, self._cache = tools, cache
@@ -141,11 +140,11 @@ class ExamQueue:
         self._asks: dict[str, AskFact] = {}
         self._over: dict[str, int] = {}
         self._waiting: dict[str, deque[Examine]] = {}
-        """By endpoint; one that is named here has a thread."""
+        """The waiting tests by endpoint; each endpoint here has a thread."""
         self._news = False
 
     def examine(self, ask: Examine) -> None:
-        """Begin it, or put it behind those that wait for the same endpoint."""
+        """Begin the test, or queue it after those for the same endpoint."""
         with self._lock:
             self._forget()
             if ask.ask in self._asks:

@@ -105,8 +105,8 @@ _REASONS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 ALWAYS: Mapping[str, str] = {name: why for why, names in reversed(list(_REASONS.items())) for name in names}
-"""The name of a file or folder, in any folder and with letters of any case, and the reason. `*` stands for
-any text."""
+"""The names of files and folders that decide, in any folder and in any case of letters, and the reason. `*`
+stands for any text."""
 _NAMED = {pattern.rstrip("/").casefold(): why for pattern, why in ALWAYS.items() if "*" not in pattern}
 _OTHERS = {
     pattern.casefold(): why for pattern, why in ALWAYS.items() if "*" in pattern or "/" in pattern[:-1]
@@ -142,16 +142,16 @@ WHEN_USED = {
     "honcho": ("Procfile*",),
     "overmind": ("Procfile*",),
 }
-"""For a program that set-up or a gate names, the files by which it decides what it runs."""
+"""For each program that set-up or a gate names, the files by which it decides what it runs."""
 RUNS_OTHERS = re.compile(
     r"(ba|da|z|k|fi)?sh|python[0-9.]*|node|deno|bun|ruby|perl|php|lua|Rscript|env|timeout|nice|xargs|uv|poetry|tclsh"
 )
-"""Programs that run a file in their arguments; others, such as `grep`, only read it."""
+"""The programs that run a file named in their arguments; other programs, such as `grep`, only read it."""
 _BETWEEN = re.compile(r"[\s;&|()<>'\"]+")
 
 
 def why_it_decides(path: str, commands: Iterable[Sequence[str]]) -> str:
-    """The reason why a change of this path decides later commands; empty when it does not.
+    """Return the reason why a change of this path decides what later commands do; empty when it does not.
 
     `path`: from the repository's top. `commands`: set-up and gates, as argument lists.
     """
@@ -167,13 +167,14 @@ def why_it_decides(path: str, commands: Iterable[Sequence[str]]) -> str:
 
 
 def _always(path: str) -> str:
-    """The reason for a path that always decides. `path` is folded, because a file system may take `.ENVRC`
-    for `.envrc`."""
+    """Return the reason if the path always decides. The path is folded, because a file system may take
+    `.ENVRC` for `.envrc`.
+    """
     named = next((_NAMED[part] for part in path.split("/") if part in _NAMED), "")
     return named or next((why for pattern, why in _OTHERS.items() if covers(pattern, path)), "")
 
 
 def _run_by(words: Sequence[str]) -> Sequence[str]:
-    """The programs that one command may run: its own, and for an interpreter any file that it names."""
+    """Return the programs that one command may run: its own, and any file that an interpreter gets."""
     named = words[:1] and RUNS_OTHERS.fullmatch(posixpath.basename(words[0]))
     return words if named else words[:1]

@@ -35,9 +35,9 @@ _ALLOWED = {
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """The base of paths: the workspace's top, and the home of its user. Empty: not known.
+    """What paths are relative to: the workspace's top, and the home of its user. Empty: not known.
 
-    `below`: the folder below the top in which the run began; its relative paths begin there.
+    `below`: the folder below the top in which the run began; relative paths begin there.
     """
 
     top: str = ""
@@ -58,8 +58,8 @@ class Where:
 class Offence:
     """One action that the policy does not allow. `ends`: a person's rule forbids it without doubt.
 
-    The others break only the level, or have words that only could be a path: they are reported. `asks`: the
-    rule that lets a person say yes.
+    Other offences break only the level, or have words that only could be a path; they are reported. `asks`:
+    the rule by which a person can say yes.
     """
 
     words: str
@@ -70,12 +70,12 @@ class Offence:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The class of an action, and its offences; none: it is allowed."""
+    """The class of an action, and its offences; without offences it is allowed."""
 
     action: ActionClass
     offences: tuple[Offence, ...] = ()
     only_looks: bool = False
-    """The command is completely known, and changes nothing."""
+    """Whether the command is completely known, and changes nothing."""
 
 
 NOWHERE = Where()
@@ -100,7 +100,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Offences:
-    """The offences that went through, in words, each once; and the first that ends the run."""
+    """The offences that were not stopped, in words, each once; and the first one that ends the run."""
 
     words: tuple[str, ...] = ()
     ending: str | None = None
@@ -133,10 +133,10 @@ def judge_action(policy: Policy, action: ActionClass, words: str) -> Judgement:
 
 
 def refused(policy: Policy, judgement: Judgement) -> list[str]:
-    """The reason why a call is forbidden, in words; empty: it is allowed.
+    """Return the reasons why a call is forbidden, in words; empty: it is allowed.
 
-    Two calls that only the level forbids are let through: one that only reads, and an unreadable one at a
-    level that allows destructive commands.
+    Two kinds of call are let through although the level forbids them: one that only reads, and an unreadable
+    one at a level that allows destructive commands.
     """
     return [one.words for one in _held(policy, judgement)]
 
@@ -215,7 +215,7 @@ class Touch(StrEnum):
     CHANGED = "changed"
     DELETED = "deleted"
     REPLACED = "replaced"
-    """A file was replaced by a link, or the other way round."""
+    """A link took the place of a file, or a file that of a link."""
     MODE = "given another mode"
 
 
@@ -256,7 +256,7 @@ def _is_gone(change: FileChange) -> bool:
 
 
 def _planted(change: FileChange, rules: Sequence[PathRule]) -> str | None:
-    """A link to a hidden path, or one that replaces a folder with a guarded path."""
+    """The rule that a new link breaks: it leads to a hidden path, or replaces a guarded path's folder."""
     hidden = [rule for rule in rules if rule.access is PathAccess.NONE]
     rule = strictest(hidden, change.leads_to or "")
     if rule is not None:

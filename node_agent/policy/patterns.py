@@ -37,7 +37,7 @@ def regex_fault(pattern: str) -> str | None:
 
 
 def found(pattern: str, text: str) -> bool:
-    """Check whether it matches somewhere in the text. Half a surrogate pair in the text counts as `?`."""
+    """Whether the expression matches anywhere in the text. Half a surrogate pair in the text is `?`."""
     clean = text.encode("utf-8", "replace").decode()
     return _compiled(pattern).search(clean) is not None
 
@@ -73,7 +73,7 @@ def pattern_fault(pattern: str) -> str | None:
 
 
 def is_plain(pattern: str) -> bool:
-    """Check whether it names exactly one path, over which a mount can be laid."""
+    """Whether the pattern names exactly one path, over which a mount can be laid."""
     return _is_placed(pattern) and "*" not in pattern and "?" not in pattern
 
 
@@ -87,7 +87,7 @@ def covers(pattern: str, path: str, home: str = "~") -> bool:
 
 
 def could_hold(pattern: str, folder: str, home: str = "~") -> bool:
-    """Check whether the pattern may cover something below this folder, by the pattern alone."""
+    """Whether the pattern may cover a path below this folder, by the pattern alone."""
     steps, here = _steps(pattern, home), _placed(folder, home)
     if _is_absolute(pattern) != here.startswith("/") or steps[0] == ANY_DEPTH:
         return False  # below `**` everything could lie: that says nothing
@@ -138,7 +138,7 @@ def _placed(path: str, home: str) -> str:
 
 
 def _at_home(path: str, home: str) -> str:
-    """The path with `~` resolved; if it is unknown, both sides keep it as the name of a separate folder."""
+    """Return the path with `~` resolved; if that is unknown, both sides keep it as a folder of its own."""
     root = home if home.startswith("/") else "/~"
     return root + path[1:] if path == "~" or path.startswith("~/") else path
 
@@ -148,7 +148,7 @@ def _parts(path: str) -> list[str]:
 
 
 def _walk(steps: list[str], parts: list[str]) -> tuple[bool, bool]:
-    """(Whether the path or a folder above it fits, whether something below the path may fit.)"""
+    """Return (whether the path or a folder above it fits, whether a path below it may fit)."""
     there = _opened(steps, {0})
     for part in parts:
         there = _opened(steps, {after for at in there for after in _advanced(steps, at, part)})
@@ -166,7 +166,7 @@ def _advanced(steps: list[str], at: int, part: str) -> tuple[int, ...]:
 
 
 def _opened(steps: list[str], there: set[int]) -> set[int]:
-    """The steps with `**` also left out, because it may stand for no folder at all."""
+    """Return the steps at hand, also without each `**`, because it may stand for no folder at all."""
     for at in sorted(there):
         while at < len(steps) and steps[at] == ANY_DEPTH:
             at += 1

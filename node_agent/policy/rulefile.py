@@ -24,7 +24,7 @@ from node_agent.wire.policy import (
 )
 
 FILES = ("pansafety.yaml", "safety-rules.yaml")
-"""The names of the file; if both exist, the first one counts."""
+"""The names of the rule file; if both files exist, the first one counts."""
 LISTS = {
     "zeroAccessPaths": PathAccess.NONE,
     "readOnlyPaths": PathAccess.READ,
@@ -32,8 +32,8 @@ LISTS = {
 }
 COMMANDS, RULES, NETWORK = "bashToolPatterns", "rules", "network"
 ASK = "ask"
-"""The key with classes of commands that wait for a person; and the word of a rule of type `bash` that does so
-for its commands."""
+"""The key with the classes of commands that wait for a person; and the word by which a rule of type `bash`
+lets its commands wait."""
 KEYS = (COMMANDS, *LISTS, RULES, NETWORK, ASK)
 CLASSES = {
     "destructive": (ActionClass.FILE_DELETE, ActionClass.SHELL_DESTRUCTIVE, ActionClass.GIT_DESTRUCTIVE),
@@ -41,7 +41,7 @@ CLASSES = {
 }
 """The words of `ask`, and the classes of commands that each one means."""
 ACTIONS = {"deny": PathAccess.READ, "no-access": PathAccess.NONE, "no-delete": PathAccess.NO_DELETE}
-"""The words of a unified rule of type `path`, and the access that each one leaves: `deny` forbids changes."""
+"""The words of a unified rule of type `path`, and the access that each leaves: `deny` forbids changes."""
 TYPES = ("path", "bash")
 _RULE_KEYS, _COMMAND_KEYS = ("pattern", "reason", "type", "action"), ("pattern", "reason")
 
@@ -50,8 +50,7 @@ Origin = Callable[[str], str]
 
 
 class RuleError(ValueError):
-    """A rule that does not fit. `path`: its dotted place in the file, with the items of lists counted from
-    0."""
+    """A rule that is not valid. `path`: its dotted place in the file; list items are counted from 0."""
 
     def __init__(self, path: str, what: str, why: str = "", fix: str = "") -> None:
         super().__init__(what)
@@ -59,7 +58,7 @@ class RuleError(ValueError):
 
 
 def read_rules(data: object, origin: Origin) -> Rules:
-    """The rules of one file. RuleError about the first one that does not fit."""
+    """Return the rules of one file. RuleError about the first invalid one."""
     top = _keyed(data, "", KEYS)
     commands = [_command(item, path, origin) for path, item in _items(top.get(COMMANDS), COMMANDS)]
     paths = [

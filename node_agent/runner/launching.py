@@ -71,7 +71,7 @@ def brought_in(tree: Path, folder: str, kinds: tuple[base.Brought, ...]) -> str 
 
 
 def _names(path: Path, word: str) -> bool:
-    """Check whether it may hold that word. A file that cannot be read whole may hold anything."""
+    """Whether the file may contain that word; a file that cannot be read whole may contain anything."""
     if not path.is_file():  # a pipe or a device would let us wait for ever
         return True
     try:
@@ -83,16 +83,16 @@ def _names(path: Path, word: str) -> bool:
 
 
 MOST_FALSE = 20
-"""So many false lines of an output are told."""
+"""The most false lines of an output that are reported."""
 NAME_CHARS = 200
-"""The greatest length of a program's name of a session or model."""
+"""The most characters of a program's name for a session or model."""
 
 
 class StreamReader:
-    """A runtime's parser as the job's Reader. `hidden`: values that no text of an agent may carry on.
+    """A runtime's parser as the job's reader. `hidden`: values to be taken out of every text of the agent.
 
     `laid`: people's words as the node has laid them. A process of the run may write any line into the stream,
-    so number, name and text come from there, and the stream says only when they were heard.
+    so number, name and text are taken from there, and the stream only says when they were heard.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class StreamReader:
                 self._held.take(activity.call, ran=True)
 
     def _take_turn(self, activity: base.OfTurns) -> None:
-        """Turns are numbered from 1 without a gap, and one at a time: what says else is left out."""
+        """Take a turn's event. Turns count from 1 without a gap, one at a time; others are left out."""
         now = self._turns[-1] if self._turns and self._turns[-1].end is None else None
         match activity:
             case base.TurnBegan(number, message, said, wall_ms):
@@ -148,7 +148,7 @@ class StreamReader:
                 self._rests = why
 
     def _heard_as(self, message: int, said: LaidWords) -> receipt.TurnWords | None:
-        """The words of that number; None: there are none that could be heard now."""
+        """Return the words of that number; None if none of that number could be heard now."""
         words = None if message in self._taken else self._laid(message)
         if words is None:
             self._doubt(f"its output tells of words {message} of a person, which were not laid for it then")
@@ -200,7 +200,7 @@ class StreamReader:
 
 
 def _name(text: str | None) -> str | None:
-    """A name that a program gave: as much of it as a receipt may carry, which has a bound."""
+    """Return a name that a program gave, cut to the most that a receipt may carry."""
     return None if text is None else base.clip(text, NAME_CHARS)
 
 
@@ -225,7 +225,7 @@ OWN_WALL = frozenset({"codex"})
 
 @dataclass(frozen=True, slots=True)
 class LaunchSurroundings:
-    """The inputs of a command line. `values`: the node's variables and secrets by name, as now."""
+    """What a launch depends on. `values`: the node's variables and secrets by name, as now."""
 
     path: str
     python: str
@@ -242,13 +242,13 @@ class LaunchSurroundings:
     before: Callable[[Order], receipt.Usage] = lambda order: receipt.Usage()
     """The earlier usage of the session that the order resumes."""
     words_key: Callable[[Order], Mapping[str, bytes]] = lambda order: {}
-    """The key with which its program checks a person's words, as a file that the program removes at once."""
+    """Returns the key for checking a person's words, as a file that the program removes at once."""
     desk: orders.DeskOf = lambda order, home: None
     """The place in the run's home where its program asks people."""
     rules: Callable[[], Rules] = Rules
-    """Those of the node's owner, as now."""
+    """Returns the present rules of the node's owner."""
     others: Callable[[], Mapping[str, base.Runtime]] = dict
-    """Programs of the node owner's choice, as now."""
+    """Returns the present programs of the node owner's choice."""
 
 
 def _room(server: EndpointFact | None, order: Order) -> int | None:
@@ -364,7 +364,9 @@ class NodeRuntimes:
             raise StepFailed(FailureKind.SANDBOX, f"no user id for this attempt: {exc}") from exc
 
     def _isolation(self, order: Order, runtime: base.Runtime) -> Isolation:
-        """Inside the sandbox where there is one. StepFailed where there is none and nothing else holds."""
+        """The isolation: the sandbox where there is one. StepFailed where it is missing and nothing else
+        holds.
+        """
         sandbox = self._around.sandbox
         asked = (order.mode, order.safety, order.agent.read_only)
         runs = (order.runtime, order.workspace.kind, order.safety, base.may_write(*asked), order.depth)
@@ -386,7 +388,7 @@ class NodeRuntimes:
     def _loose(
         self, order: Order, runtime: base.Runtime, isolation: Isolation, work: Path
     ) -> tuple[receipt.Enforced, ...]:
-        """Programs of the repository that start past its flags. StepFailed unless a user accepts it."""
+        """Programs of the repository that start despite the flags. StepFailed unless a user accepts it."""
         if isolation is Isolation.SANDBOX:
             return ()
         if runtime.loose_turns and order.turns is not None:
@@ -436,7 +438,7 @@ class NodeRuntimes:
         return {**{name: values[name] for name in names if name in values}, **inner_secrets(values)}
 
     def _allowed(self, order: Order) -> dict[str, str]:
-        """The variables that the order allows, as far as there are; a secret that it names must be there."""
+        """The variables that the order allows and that exist. StepFailed for a secret without a value."""
         values, why_of = self._around.values(), self._around.why_missing
         missing = [name for name in order.secrets if name not in values]
         if missing:
@@ -464,7 +466,7 @@ class NodeRuntimes:
 
 
 def _way(order: Order, values: Mapping[str, str]) -> Way | None:
-    """The route of the gateway; an endpoint's address and key are for the gateway alone."""
+    """Return the gateway's way to the model; an endpoint's address and key are for the gateway alone."""
     if order.endpoint is not None:
         return local_way(order.runtime, order.model)
     return way_of(order.runtime, values, (*order.env, *order.secrets), order.model)
@@ -473,10 +475,10 @@ def _way(order: Order, values: Mapping[str, str]) -> Way | None:
 def network_of(
     policy: Policy, runtime: base.Runtime, agent: bool, door: GatewayAccess | None = None
 ) -> Network:
-    """The network of a phase inside the sandbox: its model, or the policy's answer.
+    """Return the network of a phase inside the sandbox: the way to its model, or what the policy says.
 
-    An agent program without a gateway, such as one with a vendor's login, goes to its model by itself, where
-    the policy leaves it the machine's network.
+    An agent program without a gateway, such as one with a vendor's login, reaches its model by itself, if the
+    policy leaves it the machine's network.
     """
     wide = policy.network is NetworkAccess.MACHINE
     if agent and not runtime.capabilities.own and policy.network is not NetworkAccess.NONE:
@@ -487,7 +489,7 @@ def network_of(
 def _check_network(
     policy: Policy, runtime: base.Runtime, isolation: Isolation, door: GatewayAccess | None
 ) -> None:
-    """A network that nobody here could hold, or without the model, is a reason not to begin."""
+    """StepFailed for a network limit that cannot be enforced here, or that leaves no way to the model."""
     access, agent = policy.network, not runtime.capabilities.own
     if access is NetworkAccess.MACHINE:
         return
@@ -501,7 +503,7 @@ def _check_network(
 
 
 def _check_turns(order: Order, runtime: base.Runtime, door: GatewayAccess | None) -> None:
-    """A limit that nobody here could hold is a reason not to begin."""
+    """StepFailed for a limit of turns that nothing here can enforce."""
     able = runtime.capabilities
     counted = door is not None and not door.is_tunnel
     # Over ACP a program tells what it used when the words are answered, however often its model was asked.
@@ -520,7 +522,7 @@ def _check_turns(order: Order, runtime: base.Runtime, door: GatewayAccess | None
 def _network_enforced(
     policy: Policy, runtime: base.Runtime, isolation: Isolation, door: GatewayAccess | None
 ) -> tuple[receipt.Enforced, ...]:
-    """The network in a receipt: nothing holds a network that is the node's own."""
+    """Return the network for the receipt: nothing enforces a network that is the node's own."""
     if isolation is not Isolation.SANDBOX:
         return ()
     network = network_of(policy, runtime, agent=True, door=door)
@@ -534,9 +536,9 @@ def _network_enforced(
 
 
 def _is_accepted(order: Order, runtime: base.Runtime, how: Enforcement) -> bool:
-    """Check whether being told is enough: the user says so, or it is their own program below full-auto.
+    """Whether being told is enough: the user says so, or it is the user's own program below full-auto.
 
-    What a run has started counts as nobody's own: where it may go unheld, its order says so.
+    A program that a run has started is nobody's own: if it may go unenforced, its order says so.
     """
     own = runtime.capabilities.own and how is Enforcement.TOLD_ONLY and order.depth == 0
     return order.policy.told_only or (own and order.safety is not Safety.FULL_AUTO)
@@ -556,7 +558,7 @@ def _check_chosen(order: Order, runtime: base.Runtime, door: GatewayAccess | Non
 
 
 def _skills(order: Order, work: Path, isolation: Isolation) -> tuple[OrderedSkill, ...]:
-    """Those of the order; what the repository leaves out of its commits is in no checkout. StepFailed.
+    """Return the order's skills; one whose files the commits leave out is not in the checkout. StepFailed.
 
     A kept tool is for a sandbox alone: without one the run has none.
     """
@@ -576,8 +578,7 @@ def _skills(order: Order, work: Path, isolation: Isolation) -> tuple[OrderedSkil
 
 
 def _check_able(order: Order, runtime: base.Runtime) -> None:
-    """StepFailed rather than a run that thinks less or more than was asked, or that takes no turns; a
-    coordinator knows before."""
+    """StepFailed for an effort or for turns that the runtime does not have; a coordinator knows before."""
     if order.turns is not None and not runtime.capabilities.takes_turns:
         raise StepFailed(
             FailureKind.CANNOT_START, f"runtime {order.runtime} takes no turns: its run is no sitting"

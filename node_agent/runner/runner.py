@@ -48,14 +48,14 @@ from node_agent.shim.spool import (
 )
 
 MOST_FILES = 10_000
-"""Of one folder; a change of a file beyond these is not seen."""
+"""The most files of one folder that are looked at; a change of any further file is not seen."""
 _SKIPPED = (".git", "node_modules", ".venv")
 _CPU = slice(11, 15)  # of /proc/PID/stat, counted from the state: its own time and that of ended children
 _TICK_MS = 1_000 // os.sysconf("SC_CLK_TCK")
 
 
 def cpu_ms(pids: Iterable[int]) -> int:
-    """CPU time of these processes and of their children that have ended."""
+    """Return the CPU time of these processes and of their ended children."""
     total = 0
     for pid in pids:
         try:
@@ -90,7 +90,7 @@ POLL_MS = 50
 
 
 def heard(pipe: int, ms: int) -> str:
-    """`spawned`, or what the shim could not do, or nothing when it died or took too long."""
+    """Return `spawned`, the shim's failure in words, or nothing when it died or took too long."""
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
     return os.read(pipe, 1024).decode("utf-8", "replace") if poll.poll(ms) else ""
@@ -191,21 +191,21 @@ _DEFAULTS = tuple(
 
 
 class Runner:
-    """Effects on shims. Thread-safe; every method may be called again with the same arguments."""
+    """Starts, stops and looks at shims. Thread-safe; every method may be called again as it was."""
 
     def __init__(self, python: str, shim: Path, clock: Clock, scopes: Scopes | None = None) -> None:
-        """`scopes`: each shim gets one."""
+        """`scopes`: makes a scope for each shim."""
         self._scopes = scopes
         self._python, self._shim, self._clock = python, shim, clock
         self._plans: dict[str, PhasePlan] = {}
         """The plans as written or read by this process, until they are forgotten."""
         self._ended: dict[str, Ended] = {}
-        """Ends that were read, likewise: nothing comes after an end."""
+        """The ends that were read, until they are forgotten: nothing comes after an end."""
         self._mine: set[int] = set()  # our children, not yet reaped
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Shims go on."""
+        """Close this end; the shims go on."""
         self.reap()
 
     def prepare(self, folder: Path, plan: PhasePlan, stdin: bytes = b"") -> None:
@@ -241,7 +241,7 @@ class Runner:
         self._plans[path] = plan
 
     def discard(self, folder: Path) -> None:
-        """Discard a phase that nobody took: a power cut may have left any part of it. RunnerError."""
+        """Discard a phase that no shim took: a power cut may have left any part of it. RunnerError."""
         if _is_claimed(folder):
             raise RunnerError(f"{folder} was started")
         self._plans.pop(f"{folder}/{PLAN}", None)
@@ -252,7 +252,7 @@ class Runner:
             raise _translated(f"cannot clear {folder}", exc) from exc
 
     def forget(self, folder: Path) -> None:
-        """Take the values of the environment, maybe secrets, off the disk. Nothing starts from it again."""
+        """Remove the environment's values, maybe secrets, from the disk. Nothing starts from it again."""
         plan = self.planned(folder)
         self._plans.pop(f"{folder}/{PLAN}", None)
         self._ended.pop(str(folder), None)
@@ -266,7 +266,7 @@ class Runner:
             (folder / PLAN).unlink(missing_ok=True)
 
     def amend(self, folder: Path, plan: PhasePlan) -> None:
-        """Another plan in the place of a prepared one, before its start. Raises RunnerError."""
+        """Replace a prepared plan before its start. Raises RunnerError."""
         try:
             if self.planned(folder) != plan:
                 self._put(folder, plan)
@@ -274,7 +274,7 @@ class Runner:
             raise _translated(f"cannot prepare {folder}", exc) from exc
 
     def start(self, folder: Path, plan: PhasePlan) -> None:
-        """Returns once a shim has taken the folder, now or earlier. Raises RunnerError when none could."""
+        """Start a shim; return once one has taken the folder, now or before. RunnerError when none could."""
         self.reap()
         if _is_claimed(folder):
             return
@@ -331,7 +331,8 @@ class Runner:
             process.signal_exact((spawned.pid, spawned.start), hint)
 
     def sweep(self, marker: str) -> int:
-        """SIGKILL to every process of that marker until there is none; how many. For what a dead shim left.
+        """Send SIGKILL to every process of that marker until none is left; return how many. For a dead shim's
+        processes.
 
         Raises RunnerError when some survive it.
         """
@@ -352,7 +353,7 @@ class Runner:
         return process.members(marker, groups=self._scopes.folders(marker) if self._scopes else ())
 
     def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
-        """Milliseconds from the start to the last sign of life, as far as it is known; 0 without a start."""
+        """Return the milliseconds from the start to the last known sign of life; 0 without a start."""
         began = _written(folder / SPAWNED) if _is_claimed(folder) else None
         if began is None:
             return 0
@@ -382,7 +383,7 @@ class Runner:
             raise RunnerError(f"{path.name} cannot be written: {exc}") from exc
 
     def _in_scope(self, folder: Path, plan: PhasePlan) -> bool:
-        """Check whether a shim took the folder in a scope. False: none was made, and nothing was started."""
+        """Whether a shim took the folder in a scope. False: no scope was made, and nothing was started."""
         scope = self._scopes.scope(plan.marker, plan.phase, plan.limits) if self._scopes else None
         if self._scopes is None or scope is None:
             return False
@@ -437,7 +438,7 @@ class Runner:
         self.reap()
 
     def reap(self) -> None:
-        """Let go of children that have ended."""
+        """Collect the children that have ended."""
         with self._lock:
             self._mine = {pid for pid in self._mine if not _reaped(pid)}
 
@@ -445,7 +446,7 @@ class Runner:
 def _with_pipe(
     folder: Path, begin: Callable[[str, tuple[int, int, int]], process.Proc]
 ) -> tuple[process.Proc, int]:
-    """(the shim, the pipe on which it reports). With a log for what an interpreter may have to say."""
+    """Return (the shim, the pipe on which it reports). The log is for errors of its interpreter."""
     how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     ready, *files = os.pipe()
     try:
@@ -466,7 +467,7 @@ def _failed(folder: Path, report: str) -> RunnerError:
 
 
 def _log(folder: Path) -> str:
-    """An interpreter's own words, or systemd's, if any."""
+    """Return the interpreter's own error, or systemd's, if any."""
     return (read_part(folder / LOG) or b"").decode("utf-8", "replace")[-500:].strip()
 
 
@@ -483,7 +484,7 @@ def _is_claimed(folder: Path) -> bool:
 
 
 def _written(path: Path) -> int | None:
-    """The time of a file by the wall clock; None where it is not there."""
+    """Return the wall-clock time at which a file was written; None where there is no such file."""
     try:
         return os.stat(path, follow_symlinks=False).st_mtime_ns // 1_000_000
     except OSError:

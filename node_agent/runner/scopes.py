@@ -24,22 +24,23 @@ if TYPE_CHECKING:
 
 TRIAL_S = 10
 RETRY_MS = 60_000
-"""The pause after a failure before a scope is requested again: a manager that hangs must not slow every
-start."""
+"""The pause after a failure before a scope is requested again: a hanging manager must not slow every start.
+"""
 FLAGS = (
     *("--user", "--scope", "--quiet", "--collect", "--no-ask-password", "--slice-inherit"),
     # Else a shutdown would look as if somebody had asked agent and shim to stop: it is ours, and tried again.
     "--property=KillSignal=SIGKILL",
 )
 PROPERTIES = (("--property=OOMPolicy=continue",), ())
-"""Out of memory an attempt loses what the kernel killed, not its shim. Some systemds know it for no scope."""
+"""Tried in turn: out of memory an attempt should lose what the kernel killed, not its shim. Some versions of
+systemd do not know the first for scopes."""
 NO_LIMITS = PhaseLimits()
 FIX = "systemctl --user status; attempts run meanwhile in the node agent's own control group"
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The beginning of the shim's argument list, and the environment for it."""
+    """A scope to be made: the beginning of the shim's argument list, and the environment for it."""
 
     words: tuple[str, ...]
     env: Mapping[str, str]
@@ -49,7 +50,7 @@ class Scopes:
     """The scopes of one fleet's attempts, beside the node agent's own unit. Thread-safe; never raises."""
 
     def __init__(self, fleet: str, siblings: Path, environ: Mapping[str, str], clock: Clock) -> None:
-        """`siblings`: the folder of the slice that our own control group is in."""
+        """`siblings`: the folder of the slice in which our own control group is."""
         self._prefix, self._siblings, self._clock = f"pancode-{fleet}", siblings, clock
         path = f"{environ.get('PATH', '')}:/usr/bin:/bin"
         self._program = shutil.which("systemd-run", path=path)
@@ -60,7 +61,7 @@ class Scopes:
 
     @property
     def trouble(self) -> str:
-        """The error of the newest attempt to make a scope; empty when it did not fail."""
+        """Return the error of the last try to make a scope; empty when it did not fail."""
         return self._trouble
 
     def scope(self, marker: str, phase: str, limits: PhaseLimits = NO_LIMITS) -> Scope | None:
@@ -79,16 +80,16 @@ class Scopes:
         return Scope(words, {**self._env, process.SCOPE: name})
 
     def made(self) -> None:
-        """The last one was."""
+        """Note that the last scope was made."""
         self._trouble = ""
 
     def failed(self, why: str) -> None:
-        """The last one was not: none is asked for during some time."""
+        """Note that the last scope was not made; for some time none is requested."""
         self._trouble = f"no scope of its own for an attempt: {' '.join(why.split())[-300:]}"
         self._not_before = self._clock.mono_ms() + RETRY_MS
 
     def folders(self, marker: str) -> list[str]:
-        """The control groups of an attempt that are there."""
+        """Return the existing control groups of an attempt."""
         stem = self._stem(marker)
         try:
             names = os.listdir(self._siblings)
@@ -101,7 +102,8 @@ class Scopes:
     # -- inside ----------------------------------------------------------------------------------
 
     def _stem(self, marker: str) -> str:
-        """A colon ends the fleet's and the attempt's part, and stands in neither."""
+        """The beginning of a unit's name. A colon ends the fleet's and the attempt's part; neither has
+        one."""
         return f"{self._prefix}:{_plain(marker)}:"
 
     def _words(self, name: str, properties: Sequence[str]) -> tuple[str, ...]:
@@ -141,7 +143,7 @@ def _plain(text: str) -> str:
 
 
 def _output_of(argv: tuple[str, ...], env: Mapping[str, str]) -> tuple[bytes, str]:
-    """(what it said, what it complained about)."""
+    """Return (standard output, error output)."""
     try:
         done = subprocess.run(
             argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_S, check=False

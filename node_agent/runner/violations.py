@@ -29,9 +29,9 @@ _USES = {
 class Violations:
     """Calls that were denied, or let through though forbidden, in words; and the first that ends the run.
 
-    Of what only the level forbids, the first of each kind is told and the others are counted. `asks`: its
-    program asks people before such a call, so one that went through is told and ends nothing. `allowed`: as
-    in the bounds of an attempt; what a person has said yes to is no violation.
+    Of calls that only the level forbids, the first of each kind is reported and the others are counted.
+    `asks`: the program asks people before such a call, so one that went through is reported and ends nothing.
+    `allowed`: as in the bounds of an attempt; a call to which a person has said yes is no violation.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Violations:
         self.violation: str | None = None
 
     def take(self, call: ToolCall, ran: bool) -> None:
-        """A call that went through; `ran` False: nobody said so, it was asked for and not denied."""
+        """Take a call that went through. `ran` False: nobody said so; it was requested and not denied."""
         for judgement in judged(self._policy, self._where, call):
             for offence in judgement.offences:
                 if offence.asks is not None and self._allowed(call.command, offence.asks.pattern):
@@ -58,7 +58,7 @@ class Violations:
                     self.violation = self.violation or offence.words
 
     def deny(self, words: str) -> None:
-        """A call that its program did not let through: it is told, and ends nothing."""
+        """Take a call that its program denied: it is reported, and ends nothing."""
         if len(self._words) < SHOWN:
             self._words[words] = None
 
@@ -89,7 +89,7 @@ class Violations:
 
 
 def judged(policy: Policy, where: Where, call: ToolCall) -> Iterator[Judgement]:
-    """A call against the policy: its command, or each path that it uses, or what is known of it."""
+    """Judge a call by the policy: its command, each path that it uses, or else its class."""
     use = _USES.get(call.action)
     if call.command:
         yield judge_command(policy, call.command, where)

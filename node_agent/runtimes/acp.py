@@ -14,11 +14,11 @@ PROGRAM, FILE = "acp/program.py", "acp.json"
 
 
 class AcpWay(WireModel):
-    """How one program is talked with, as it was measured.
+    """How PanCode talks ACP with one program, as measured.
 
-    `argv` starts it. `install`: the command that installs it. `mode`: the mode that it is put into first;
-    empty: it stays in its own. `options`: what it is configured with then. `denials`: words in the outcome of
-    a call that was not let through.
+    `argv` starts the program. `install`: the command that installs it. `mode`: the mode that it is put into
+    first; empty: it stays in its own. `options`: the settings that it is then given. `denials`: words in the
+    outcome of a call that was denied.
     """
 
     name: str
@@ -28,54 +28,54 @@ class AcpWay(WireModel):
     options: dict[str, str] = {}
     denials: tuple[str, ...] = ()
     titled: str = ""
-    """A call's title is the whole command, and the text beside it begins so where it runs in the run's
-    folder. Empty: the command is `rawInput.command`."""
+    """The beginning of the text beside a call that runs in the run's folder, where a call's title is the
+    whole command. Empty: the command is `rawInput.command`."""
     resumes: tuple[str, ...] = ("resume", "load")
-    """The methods of `session/` that go on with a session; the first one that it has is used."""
+    """The methods of `session/` that go on with a session; the first of them that the program has is used."""
     signs: str = "/"
-    """Words that begin with one of these are a command of its own, so they are sent behind a head."""
+    """The signs with which the program's own commands begin; words that begin so are sent after a head."""
     chats: str = ""
-    """Where a load begins a file of the session's name and of this minute, and with it would reset a file of
-    that name: the pattern of the files in the home, with `{}` for how the session begins."""
+    """The pattern of chat files in the home, with `{}` for the beginning of the session's name, where loading
+    a session begins a file of that name and of this minute, and would reset an older file of that name."""
     keeps: tuple[str, str] | None = None
-    """Where it writes down an answer only after it has given it, and ends without that when its input ends:
-    the pattern of the file in the home, with `{}` for the session, and what marks a line with an answer."""
+    """For a program that writes an answer down only after giving it, and not at all if its input ends before:
+    the pattern of the file in the home, with `{}` for the session, and the mark of a line with an answer."""
     notices: tuple[str, ...] = ()
-    """It says words of its own among those of its model, and they begin so; after the last of these, the turn
-    has failed, although it ends it as one that went well."""
+    """How the program's own messages begin, where it mixes them with the words of its model. A turn whose
+    last words are such a message has failed, although the program ends it as a success."""
     sums: bool = False
-    """What it says that a turn used is the sum since its start."""
+    """Whether the usage that the program reports for a turn is the sum since its start."""
     begins: str = ""
-    """The agent's instructions, where they are taken in no other way: before a person's first words."""
+    """The agent's instructions, put before a person's first words where nothing else takes them."""
     model: str = ""
-    """The model that it is to ask, where no setting says so: one of those that it offers."""
+    """The model to use, one of those that the program offers, where no setting names one."""
     effort: str = ""
-    """How hard its model is to think, by its own name for that."""
+    """The reasoning effort of the model, by the program's own name for it."""
     chooses: bool = False
-    """A program of an owner's choice: `mode`, `model` and `effort` are set where it offers them."""
+    """A program of an owner's choice: `mode`, `model` and `effort` are set where the program offers them."""
     known: str = ""
-    """How its version must begin; empty: any does."""
+    """The beginning of the program's known versions; empty: any version."""
     behind: str = ""
-    """What stands behind the path of the folder where it works. Codex's adapter calls that very path
-    trusted, so that programs of a repository would start; of the folder by another name it says nothing."""
+    """The suffix of the working folder's path. Codex's adapter marks the exact path that it gets as trusted,
+    so that the repository's programs would start; the folder under another spelling is not trusted."""
     settings: dict[str, Any] = {}
-    """What it is told as `_meta` each time a session begins or goes on."""
+    """The `_meta` that the program gets each time a session begins or goes on."""
     programs: dict[str, str] = {}
-    """Of an adapter: variables, and of which program each has the path."""
+    """Of an adapter: each variable, and the program whose path it has."""
     memory: tuple[str, ...] = ()
-    """Files and folders of its home that are what it remembers, and neither settings nor a login."""
+    """The files and folders of the program's home with its memory, and neither settings nor a login."""
     folders: tuple[str, ...] = ()
-    """Where in its home a launch has laid something."""
+    """The folders of the program's home that hold files of the launch or its memory."""
     silent_ms: int = 0
-    """Without a message for so long, and with no call at work, its model gives no answer."""
+    """After so long without a message, and with no call at work, the model is taken to give no answer."""
 
 
 SILENT_MS = 600_000
-"""The patience with a silent program where no limit of silence is set."""
+"""How long a silent program is waited for where no limit of silence is set."""
 
 
 def talked(way: AcpWay, request: LaunchRequest, place: Place, launch: ProcessSpec) -> ProcessSpec:
-    """The launch of our program in the place of `launch`, whose environment and files stay as they are."""
+    """Return the launch of our ACP program in the place of `launch`, with its environment and files."""
     spec = spec_of(request, place, (ANY, request.model or ""), launch.env, True)
     limits = request.limits  # a limit of silence is one that comes before the end of all time
     patience_ms = limits.idle_ms if limits.idle_ms < limits.wall_ms else SILENT_MS
@@ -89,7 +89,7 @@ def talked(way: AcpWay, request: LaunchRequest, place: Place, launch: ProcessSpe
 
 
 def headless_or_talked(headless: ParserFactory) -> ParserFactory:
-    """The reader of a program's own stream, or in a sitting that of ours."""
+    """Return a parser of the program's own stream, or, in a sitting, of our ACP program's."""
 
     def parser(request: LaunchRequest) -> Parser:
         return headless(request) if request.sitting is None else WorkerParser(request)

@@ -23,7 +23,7 @@ CLAUDE = Program(
     login="",
     adapts="claude",
 )
-"""It works with Node.js 20, too (measured)."""
+"""The adapter works with Node.js 20, too (measured)."""
 CODEX = Program(
     "codex-acp",
     "@agentclientprotocol/codex-acp",
@@ -35,7 +35,7 @@ CODEX = Program(
 
 
 def _way(adapter: Program, variable: str, memory: str, denials: tuple[str, ...], behind: str = "") -> AcpWay:
-    """The adapter finds the path of the program in `variable`; `memory`: a folder of its home."""
+    """How an adapter is used: `variable` has the path of its program; `memory` is a folder of its home."""
     return AcpWay(
         name=adapter.name,
         argv=(adapter.name,),
@@ -50,14 +50,15 @@ def _way(adapter: Program, variable: str, memory: str, denials: tuple[str, ...],
 
 CLAUDE_WAY = _way(CLAUDE, "CLAUDE_CODE_EXECUTABLE", "claude/projects", (REFUSED, "No such tool available"))
 CODEX_WAY = _way(CODEX, "CODEX_PATH", "codex/sessions", (), "/.")
-"""Its hook tells nobody but the model of a no."""
+"""When the hook denies a call, only the model is told, so there are no `denials`."""
 
 
 def codex_talked(
     settings: Mapping[str, object], request: LaunchRequest, place: Place, headless: ProcessSpec
 ) -> ProcessSpec:
-    """The adapter sends with each turn how much its mode allows, so no setting of ours would: and in a mode
-    that asks, its own sandbox stands, which cannot be built inside ours."""
+    """Start the adapter with its level as its mode: it sends the rights of its mode with each turn, over any
+    setting. In a mode that asks, its own sandbox would be built, which cannot be built inside ours.
+    """
     own = "workspace-write" if request.may_write else "read-only"
     mode = "agent-full-access" if place.isolation is Isolation.SANDBOX else own
     model = {"model": request.model} if request.model else {}
@@ -73,7 +74,7 @@ def codex_talked(
 
 
 def _nested(settings: Mapping[str, object]) -> dict[str, Any]:
-    """Of `a.b = c`, as on a command line, an `a` that has a `b`."""
+    """Return the settings `a.b = c`, as on a command line, as nested objects: `a` has a `b`."""
     made: dict[str, Any] = {}
     for name, value in settings.items():
         *folders, last = name.split(".")

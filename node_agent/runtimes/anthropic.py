@@ -21,12 +21,12 @@ LEVELS: Mapping[Reasoning, tuple[str, int]] = {
     Reasoning.HIGH: ("high", 20_000),
     Reasoning.XHIGH: ("xhigh", 31_999),
 }
-"""The levels by the flag of newer models, and by a budget of tokens for older ones; the model uses the one it
-knows."""
+"""Each level by the flag of newer models, and by the tokens of older ones; the model uses the one it knows.
+"""
 
 
 def quiet_env(request: LaunchRequest, env: Mapping[str, str]) -> dict[str, str]:
-    """The environment with a folder of settings of the run's own, and without traffic beside its work."""
+    """Return the environment with settings of the run's own, and without traffic that is not its work."""
     quiet = {
         **env,
         "CLAUDE_CONFIG_DIR": f"{request.home}/claude",

@@ -25,21 +25,22 @@ from node_agent.wire.receipt import RestReason, TurnStop, Usage
 from node_agent.wire.skill import OrderedSkill
 
 Said = tuple[int | None, str]
-"""Exit status (None: it could not be run) and standard output of one probe."""
+"""The result of one probe: exit status (None: it could not be run) and standard output."""
 
 
 def _typed(argv: tuple[str, ...]) -> str:
-    """As a person types it: a shell reads `*`, and shall read `~`."""
+    """The command as a person types it: quoted where a shell would read `*`; `~` is for the shell."""
     return " ".join(f"'{word}'" if "*" in word else word for word in argv)
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """An agent program as an npm package, or what is in a Python environment that a link on PATH leads into.
+    """An agent program: an npm package, or a package in a Python environment to which a link on PATH leads.
 
-    `version`: what `--version` prints, its number as group 1; the number alone fits, too. `known`: how the
-    numbers begin that the parser was measured with. `login`: what to do where nothing logs it in. `lowest`:
-    the first that knows all our flags (measured). `node`: the Node.js that its package asks for.
+    `version`: the pattern of the output of `--version`, with the number as group 1; it also fits the number
+    alone. `known`: how the version numbers begin with which the parser was measured. `login`: what to do
+    without a login. `lowest`: the first version that knows all our flags (measured). `node`: the Node.js that
+    the package asks for.
     """
 
     name: str
@@ -50,14 +51,14 @@ class Program:
     lowest: str = ""
     node: int = 0
     adapts: str = ""
-    """It starts the program of that name, which is there; so its package need not bring one. Only what was
-    measured is started, since it hands settings on by itself."""
+    """The installed program that this adapter starts, so that its package need not bring one. It starts only
+    measured versions, since it passes settings on in its own way."""
     environment: bool = False
-    """A package of pip in an environment of its own; the link to that one's Python has the runtime's name."""
+    """Whether it is a pip package in its own environment; the link to that Python has the runtime's name."""
 
     @property
     def install(self) -> str:
-        """The command that brings it, for a person."""
+        """The command that installs the program, for a person."""
         return self._by_hand("")
 
     def _by_hand(self, version: str) -> str:
@@ -80,12 +81,12 @@ class Program:
         )
 
     def environment_in(self, home: str) -> str:
-        """Where its Python environment lies, if it has one."""
+        """Return the folder of the program's Python environment, if it has one."""
         return f"{home}/.local/share/pancode/{self.name}"
 
     @property
     def asks_version(self) -> tuple[str, ...]:
-        """The argument list to which it answers with its version."""
+        """The argument list that makes the program print its version."""
         return self.name, "--version"
 
     def fact(self, output: Said, logged_in: bool) -> RuntimeFact:
@@ -104,7 +105,7 @@ class Program:
         return RuntimeFact(name=self.name, version=found[1], state="ok", fix=self._warning(found[1]))
 
     def lack(self, output: Said) -> str:
-        """What an adapter is not, with the command that brings it; empty: it is there."""
+        """Say what is wrong with an adapter, with the command that repairs it; empty: nothing is."""
         fact = self.fact(output, True)
         if fact.state == "ok" and not fact.fix:
             return ""
@@ -123,7 +124,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def any_given(names: Sequence[str]) -> tuple[str, ...]:
-    """The argument list that ends with 0 when one of these variables is set, and prints none of them."""
+    """Return a command that exits with 0 when one of these variables is set, and prints none of them."""
     return ("sh", "-c", f'test -n "{"".join(f"${{{name}}}" for name in names)}"')
 
 
@@ -140,7 +141,7 @@ NOTHING = Usage(cost_usd=Decimal(0), cost_source="local")
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """A session to go on with, and what all its runs before this attempt had used."""
+    """A session to go on with, and the usage of all its runs before this attempt."""
 
     session: str
     before: Usage
@@ -148,11 +149,12 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class LaunchRequest:
-    """An order's demands on a runtime. Paths are absolute paths on the node.
+    """What an order asks of a runtime. Paths are absolute paths on the node.
 
     `home` is an empty folder of this attempt outside the workspace; `argv` is for the runtime `shell` only.
-    `folder`: where below the workspace it begins; all of the workspace is its own. `tools`: of its agent, by
-    our names. `policy`, `sampling`: for our workers. `context`: known tokens. `desk`: where people are asked.
+    `folder`: where below the workspace the run begins; the whole workspace is the run's own. `tools`: the
+    agent's, by our names. `policy`, `sampling`: for our workers. `context`: the model's tokens, if known.
+    `desk`: where people are asked.
     """
 
     task: str
@@ -174,24 +176,26 @@ class LaunchRequest:
     context: int | None = None
     desk: CallDesk | None = None
     answer: str | None = None
-    """A person's, for a program of the user's own."""
+    """A person's answer, for a program of the user's own."""
     sitting: TurnTerms | None = None
     fleet: FleetTerms | None = None
-    """The tools of the fleet that its agent may ask for."""
+    """The fleet tools that the agent may call."""
     skills: tuple[OrderedSkill, ...] = ()
-    """For a program that reads skills."""
+    """The run's skills, for a program that reads skills."""
 
     @property
     def besides(self) -> tuple[str, ...]:
-        """The workspace, for a program that would take only the folder in which it begins for its own."""
+        """The workspace, for a program that would otherwise use only the folder in which it begins."""
         return (self.workspace,) if self.folder else ()
 
     def has(self, *tools: str) -> bool:
-        """Check whether its agent may use one of these; whether its level allows that is another question."""
+        """Whether the agent may use one of these tools; whether its level allows that is another question."""
         return any(tool in self.tools for tool in tools)
 
     def without(self, stands_for: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-        """The program's tools that its agent is not to have: none of ours that they stand for is its own."""
+        """The program's tools that the agent must not have, because it has none of our tools that they stand
+        for.
+        """
         return tuple(tool for tool, ours in stands_for.items() if not self.has(*ours))
 
     @property
@@ -202,10 +206,10 @@ class LaunchRequest:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The facts of the node that a command line depends on.
+    """The facts of the node on which a command line depends.
 
     `env`: values of the allow-listed variables and secrets, and nothing else of the node's environment.
-    `package`, `libraries`: the node agent's own code and what it stands on, for a worker of ours.
+    `package`, `libraries`: the node agent's code and its libraries, for our workers.
     """
 
     path: str
@@ -219,9 +223,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """A process as a value. `files`: path relative to the run's home -> bytes, written before the start.
+    """A process to start. `files`: path relative to the run's home -> bytes, written before the start.
 
-    `login`: such files, too, but there while the agent runs, and neither for set-up nor for gates.
+    `login`: further files, which are there only while the agent runs, not during set-up or gates.
     """
 
     argv: tuple[str, ...]
@@ -232,7 +236,7 @@ class ProcessSpec:
 
 
 class EndedBy(StrEnum):
-    """The cause of the end of the agent's process: itself, or a limit or stop of ours."""
+    """Why the agent's process ended: by itself, or by a limit or stop of ours."""
 
     NONE = "none"
     WALL = "wall"
@@ -248,8 +252,8 @@ class EndedBy(StrEnum):
 class ExitInfo:
     """The end of the process: an exit status or a signal, or neither when that is not known.
 
-    `not_started`: the error's name (`ENOENT`, `EACCES`, ...) when there never was a process.
-    `complaints`: the end of its stderr; some programs tell people alone why they were not let in.
+    `not_started`: the error's name (`ENOENT`, `EACCES`, ...) when no process ever started. `complaints`: the
+    end of its stderr, where some programs say why their login was refused.
     """
 
     status: int | None = None
@@ -261,7 +265,7 @@ class ExitInfo:
 
 @dataclass(frozen=True, slots=True)
 class SessionStarted:
-    """The agent is up; what it says of itself."""
+    """The agent has started; the fields are what its program says of itself."""
 
     session: str | None
     model: str | None
@@ -278,7 +282,7 @@ class TextPiece:
 class ToolCall:
     """The agent called a tool; `detail` is the path or command, clipped, for people.
 
-    `command`, `paths`: what it runs and touches, whole, to be held against the policy.
+    `command`, `paths`: the whole command and the paths of the call, to be judged by the policy.
     """
 
     tool: str
@@ -290,9 +294,10 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A call that the runtime let through is over. `ok`: the tool did it; a command that ran has run.
+    """A call that the runtime let through has ended. `ok`: the tool succeeded; a command that ran counts as
+    that.
 
-    `answer`: how what it gave back begins, for people; empty where the program does not tell it.
+    `answer`: the beginning of the tool's output, for people; empty where the program does not report it.
     """
 
     call: ToolCall
@@ -302,7 +307,7 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """A tool call that the runtime did not let through; `detail` as that of the call."""
+    """A tool call that the runtime denied; `detail` as that of the call."""
 
     tool: str
     action: ActionClass
@@ -312,7 +317,7 @@ class Denial:
 
 @dataclass(frozen=True, slots=True)
 class WordsTaken:
-    """The agent was given words that a person has said meanwhile."""
+    """The agent was given words that a person said while it worked."""
 
     number: int
     said: LaidWords = NO_WORDS
@@ -330,8 +335,9 @@ class TurnBegan:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
-    """It is over. `end_at`: the byte of the stream behind its end; `used`: the totals of the attempt so far,
-    as its program counts them."""
+    """A turn has ended. `end_at`: the length of the stream up to its end; `used`: the totals of the attempt
+    so far, as its program counts them.
+    """
 
     stop: TurnStop
     why: str
@@ -349,7 +355,7 @@ class Rested:
 
 @dataclass(frozen=True, slots=True)
 class FleetCalled:
-    """An orchestrator asks for a tool of the fleet, and waits. `arguments`: JSON."""
+    """An orchestrator calls a fleet tool, and waits for the answer. `arguments`: JSON."""
 
     number: int
     tool: str
@@ -358,21 +364,21 @@ class FleetCalled:
 
 @dataclass(frozen=True, slots=True)
 class FleetOver:
-    """It waits no more: the answer was read, or the call was given up."""
+    """An orchestrator's call no longer waits: the answer was read, or the call was given up."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class UsageGrew:
-    """Totals of this attempt so far."""
+    """The usage totals of this attempt so far."""
 
     usage: Usage
 
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """The runtime asks its model again; `status` is the HTTP status of the failure if there was one."""
+    """The runtime repeats a model call; `status` is the HTTP status of the failure if there was one."""
 
     status: int | None
     why: str
@@ -385,7 +391,7 @@ Activity = SessionStarted | TextPiece | ToolCall | Ran | Denial | UsageGrew | Re
 
 @dataclass(frozen=True, slots=True)
 class RuntimeVerdict:
-    """The verdict on output and exit. `failure` None means done, as far as the runtime can tell."""
+    """The runtime's judgement of output and exit. `failure` None: done, as far as the runtime can tell."""
 
     failure: FailureKind | None
     reason: str
@@ -397,7 +403,7 @@ class RuntimeVerdict:
     tool_calls: Mapping[ActionClass, int] = field(default_factory=dict)
     denials: tuple[Denial, ...] = ()
     resets: LimitReset | None = None
-    """When the limit ends that its login has met; None: it did not say."""
+    """When the usage limit ends that the login has met; None: the program did not say."""
 
     @property
     def outcome(self) -> Outcome:
@@ -412,16 +418,17 @@ class Parser(Protocol):
         """The usage so far; exact only after `finish`. The caller sets `agent_ms`."""
 
     def feed(self, chunk: bytes) -> list[Activity]:
-        """Take the next bytes, cut anywhere. Never raises, whatever they are."""
+        """Take the next bytes; they may be cut anywhere. Never raises, whatever the bytes are."""
 
     def finish(self, end: ExitInfo) -> RuntimeVerdict:
-        """The process is gone and all its output was fed. Call once."""
+        """Return the verdict after the process has ended and all its output was fed. Call once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """The abilities of a runtime. `hears`: a person's words while it works; `asks_people`: for a yes to a
-    call."""
+    """The abilities of a runtime. `hears`: takes a person's words while it works; `asks_people`: lets a call
+    wait for a person's yes.
+    """
 
     stream: bool = False
     usage: bool = False
@@ -429,31 +436,32 @@ class Capabilities:
     resume: bool = False
     read_only_enforced: bool = False
     tool_list: bool = False
-    """Its tools are named one by one: what is not named is not there."""
+    """Its tools are named one by one; a tool that is not named is not available."""
     narrows: bool = False
-    """An agent's own, shorter list of tools is held by its flags."""
+    """Its flags enforce an agent's own, shorter list of tools."""
     turn_limit: bool = False
     tells_turns: bool = False
-    """Its stream tells each answer of the model as it comes."""
+    """Its stream reports each answer of the model as it comes."""
     budget_limit: bool = False
     own: bool = False
-    """Runs the user's own words as a program: no model that anybody has to reach."""
+    """It runs the user's own words as a program, and needs no model."""
     tells_ran: bool = False
-    """Its parser tells by `Ran` which calls were let through; of others every call counts as asked for."""
+    """Its parser reports by `Ran` which calls were let through; of others all requested calls count."""
     asks_first: bool = False
-    """The policy is asked before a command is run, by a hook of the program's or by itself."""
+    """The policy is asked before each command, by a hook of the program or by the program itself."""
     hears: bool = False
     asks_people: bool = False
     takes_turns: bool = False
     """It waits for words after an answer, where the order says so."""
     prompted: bool = False
-    """Takes instructions beside its task, and so what the repository says to agents."""
+    """It takes instructions in addition to the task, and so the repository's instructions to agents."""
     reasoning: frozenset[Reasoning] = frozenset()
-    """The reasoning efforts that its model takes."""
+    """The reasoning efforts that the runtime accepts."""
 
     def asks(self, sitting: bool) -> bool:
-        """Check whether a call waits for a person: in a sitting also where the hook is not patient enough,
-        because the program itself waits for an answer to its question."""
+        """Whether a call waits for a person. In a sitting it does so even if the hook cannot wait long,
+        because the program itself waits for an answer to its question.
+        """
         return self.asks_people or (sitting and self.takes_turns)
 
     @property
@@ -487,12 +495,12 @@ AGENT_PROGRAM = Capabilities(
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The discovery of a runtime: run each argument list, give (exit status or None, stdout) of each."""
+    """How a runtime is found: run each argument list, and `read` the (exit status or None, stdout) of all."""
 
     argvs: tuple[tuple[str, ...], ...]
     read: Callable[[Sequence[tuple[int | None, str]]], RuntimeFact]
     patience_s: float = 0
-    """How long each may take, where that is longer than for others."""
+    """The longest time in seconds for each argument list, where it is longer than the usual."""
 
 
 def may_write(mode: Mode, safety: Safety, read_only: bool) -> bool:
@@ -501,7 +509,7 @@ def may_write(mode: Mode, safety: Safety, read_only: bool) -> bool:
 
 
 def base_env(request: LaunchRequest, place: Place) -> dict[str, str]:
-    """The whole environment of an agent: a few fixed variables and what the order allows, no others.
+    """Return the agent's whole environment: a few fixed variables and those that the order allows.
 
     An allowed variable never replaces the run's own HOME, TMPDIR or PATH.
     """
@@ -539,12 +547,12 @@ ANSWER, ANSWER_FILE = "PANCODE_ANSWER", "answer.txt"
 
 
 def whole(text: str) -> str:
-    """The whole answer, within the memory that it may take; the end is kept."""
+    """Return the whole answer; of one beyond the memory limit the end is kept."""
     return clip(text, MOST_ANSWER_CHARS)
 
 
 def clip(text: str, size: int = ANSWER_CHARS) -> str:
-    """At most `size` characters, with the end kept: a final text says what matters last."""
+    """Return the last `size` characters at most: a final text says last what matters."""
     return text if len(text) <= size else "…" + text[1 - size :]
 
 
@@ -560,7 +568,7 @@ _ENDED = {
 
 
 def ended_for_us(end: ExitInfo) -> tuple[FailureKind, str] | None:
-    """The part of the outcome that outranks all output: it never started, or we ended it."""
+    """Return the outcome that outranks all output: the agent never started, or we ended it; None: neither."""
     if end.not_started:
         return FailureKind.RUNTIME_MISSING, f"the program could not be started: {end.not_started}"
     return _ENDED.get(end.ended_by)
@@ -590,8 +598,8 @@ class Brought:
 class Runtime:
     """One runtime. `credentials`: variables of the node that log it in, for the agent's process alone.
 
-    `program`: of a vendor, where it starts one. `brought`: what no flag leaves out: only a wall bounds it.
-    `sessions`: files and folders of its home that are what it remembers, and neither settings nor a login.
+    `program`: the vendor's, where it starts one. `brought`: files that no flag keeps out: only a wall does.
+    `sessions`: files and folders of its home with its memory, and neither settings nor a login.
     """
 
     name: str
@@ -605,9 +613,9 @@ class Runtime:
     brought: tuple[Brought, ...] = ()
     sessions: tuple[str, ...] = ()
     adapter: Program | None = None
-    """What it needs besides to take turns."""
+    """The adapter that the program needs to take turns; None: it needs none."""
     chosen: bool = False
     """A program of the node owner's choice: it takes part in chats only, behind the sandbox only, and
     reaches its model through the gateway only."""
     loose_turns: str = ""
-    """What its flags do not hold in a sitting, so that only a wall does: the end of a sentence."""
+    """What the program's flags do not hold in a sitting, so that only a wall does: the end of a sentence."""

@@ -10,20 +10,20 @@ from typing import Any
 from node_agent.wire.model import MOST
 
 MOST_AT_ONCE, MOST_USD = 10**12, 10**9
-"""A larger count or sum in one message of a program is a lie."""
+"""The largest plausible count, and sum, in one message of a program; larger ones are lies."""
 BLANKS = " \t\n\r\x0b\x0c"
 """The bytes that `bytes.strip` removes."""
 MOST_ANSWERED = 1000
-"""Characters of what a tool gave back that are shown to people."""
+"""The most characters of a tool's answer that are shown to people."""
 LINE_CAP = 16 << 20
-"""A longer line is dropped as a whole; real programs were seen to write lines of 270 KB."""
+"""The most bytes of a line; a longer line is dropped. Real programs were seen to write lines of 270 KB."""
 
 
 class JsonLines:
-    """Feed it bytes cut anywhere; it gives each whole line that is a JSON object, numbers as Decimal.
+    """Takes bytes cut anywhere, and gives each whole line that is a JSON object, with numbers as Decimal.
 
-    `lines` counts all lines that were not blank, `unreadable` those that gave no object. `end_at`: the byte
-    behind the line of the object that it gave last.
+    `lines` counts all lines that were not blank, `unreadable` those that gave no object. `end_at`: the length
+    of the stream up to the end of the line of the newest object.
     """
 
     def __init__(self, cap: int = LINE_CAP) -> None:
@@ -76,11 +76,11 @@ class JsonLines:
 
 
 _SCAN: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder(parse_float=Decimal))["scan_once"]
-"""Made once: `json.loads` with an option makes one for every line, which takes longer than a short line."""
+"""Made once: `json.loads` with an option makes one per line, which takes longer than a short line."""
 
 
 def _loads(data: bytes) -> dict[str, Any] | None:
-    """Most lines are one value from first byte to last, so blanks are looked for only where one is not."""
+    """Most lines are one value from first byte to last; blanks are looked for only in the others."""
     try:
         text = data.decode("utf-8", "surrogatepass")
         try:
@@ -106,13 +106,13 @@ def text_of(value: Any, default: str = "") -> str:
 
 
 def count_of(value: Any) -> int:
-    """The value if it is a whole number that a count can be, else 0: what an agent says may be any number."""
+    """Return the value if it is a plausible count, else 0: a program may report any number."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     return value if whole and 0 <= value <= MOST_AT_ONCE else 0
 
 
 def total_of(*counts: int) -> int:
-    """Their sum, as far as the wire can carry it."""
+    """Return the sum, at most the largest number on the wire."""
     return min(sum(counts), MOST)
 
 
@@ -133,7 +133,7 @@ def answer_of(value: Any) -> str:
 
 
 def usd_of(value: Any) -> Decimal | None:
-    """Dollars to a billionth, or None for what is no amount.
+    """Return the dollars to a billionth; None for a value that is no amount.
 
     Programs add up binary floats (0.018930000000000002); a billionth of a dollar is below every price.
     """

@@ -14,20 +14,20 @@ from typing import Any
 from node_agent.runtimes.lines import dict_of, text_of
 
 VARIABLE, OPENCODE = "CODEX_LOGIN", "OPENCODE_LOGIN"
-"""The node's variables for the text of each program's file; no environment ever holds it."""
+"""The node's variables for the text of each program's login file; no process environment ever has it."""
 FILE = "auth.json"
 _REFRESH = "refresh_token"
 _GIVEN = ("id_token", "access_token", "account_id")
-"""The fields that its program needs; others of a later version stay on the node."""
+"""The fields that the program needs; further fields of a later version stay on the node."""
 _PLAIN = frozenset({"auth_mode", "last_refresh", "type"})
 _FAR_MS = 4_102_444_800_000
 
 
 def for_run(text: str) -> bytes | None:
-    """The fields that a run needs, and none that makes new tokens: a run that uses one up locks the owner
-    out. None: it is no login.
+    """Return the login with the fields that a run needs, without the token that makes new ones: a run that
+    used it up would lock the owner out. None: the text is no login.
 
-    The access token is good for days; when it is over, the login is opened again.
+    The access token is good for days; when it expires, the owner logs in again.
     """
     whole = _read(text)
     tokens = dict_of(whole.get("tokens"))
@@ -39,7 +39,7 @@ def for_run(text: str) -> bytes | None:
 
 
 def for_opencode(text: str) -> bytes | None:
-    """The same of OpenCode's file, which may hold logins at other vendors: those stay with the node."""
+    """As `for_run`, for OpenCode's file; logins at other vendors in the file stay on the node."""
     login = dict_of(_read(text).get("openai"))
     if login.get("type") != "oauth" or not text_of(login.get("access")):
         return None
@@ -50,8 +50,9 @@ def for_opencode(text: str) -> bytes | None:
 
 
 def secrets_in(text: str, name: str = VARIABLE) -> dict[str, str]:
-    """The secrets by names for people; each may turn up alone. All words of the file, but for those that
-    reveal nothing."""
+    """Return the secrets in the file by names for people; each may turn up alone. They are all texts of the
+    file except those that reveal nothing.
+    """
     found: dict[str, str] = {}
     todo: list[tuple[str, Any]] = [(name, _read(text))]
     while todo:
@@ -73,15 +74,16 @@ def _read(text: str) -> dict[str, Any]:
 
 
 FOLDER = "logins"
-"""The folder in the node's home with a folder for each runtime, for the node's user alone."""
+"""The folder in the node's home with a folder for each runtime; only the node's user can read it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """`argv`: the vendor's own login, with its configuration in the folder that the variable `home` names.
+    """How a program is logged in. `argv`: the vendor's own login command; its configuration is in the folder
+    that the variable `home` names.
 
-    `file`: what it leaves there, or what we keep there of a token that it only `prints`. `variable`: as which
-    the node knows it.
+    `file`: the file that the command leaves there, or in which we keep a token that it only `prints`.
+    `variable`: the node's name for the login.
     """
 
     argv: tuple[str, ...]
@@ -106,12 +108,12 @@ LOGINS: Mapping[str, Login] = {
 
 
 def tokens(home: Path) -> dict[str, Path]:
-    """The path of a login's files in a node's home, by the node's variable for it."""
+    """Return the path of each login's file in a node's home, by the node's variable for it."""
     return {login.variable: home / FOLDER / name / login.file for name, login in LOGINS.items()}
 
 
 def inner_secrets(values: Mapping[str, str]) -> dict[str, str]:
-    """Secrets within the files of logins, by names for people: each of them may turn up alone."""
+    """Return the secrets inside the login files, by names for people; each of them may turn up alone."""
     found: dict[str, str] = {}
     for name in (VARIABLE, OPENCODE):
         found |= secrets_in(values.get(name, ""), name)

@@ -38,8 +38,9 @@ it does not count.
 def request_of(
     order: Order, workspace: str, home: str, resume: base.Resume | None = None
 ) -> base.LaunchRequest:
-    """The order's demands on its runtime, in these two folders. In a sitting the task is a person's words,
-    and no others."""
+    """Return what the order asks of its runtime, in these two folders. In a sitting the task is a person's
+    words, with nothing added.
+    """
     return base.LaunchRequest(
         task=order.task if resume is None or order.turns else f"{GOES_ON}\n\n{order.task}",
         prompt=order.agent.prompt,
@@ -66,15 +67,15 @@ def request_of(
 
 SHARE, CHARS_PER_TOKEN = 2, 4
 LEAST_GUIDE, MARK = 400, 16
-"""Characters of a guide that are still of use, and of the mark around it."""
+"""The fewest characters of a guide that are of use, and the characters of the mark around it."""
 _CUT = "\n[AGENTS.md is cut here: {} more characters did not fit this model; read the file where you need it]"
 _LEFT_OUT = "[AGENTS.md of the repository does not fit this model: read the file where you need it]"
 
 
 def fitted_guide(guide: str, said: int, context: int | None) -> str:
-    """The beginning of the repository's words that fits its model. `said`: characters of all else.
+    """Return the beginning of the repository's guide that fits the model. `said`: characters of all else.
 
-    The first call takes at most one part of SHARE of the window. `context`: its tokens; None: nobody knows.
+    The first call takes at most one part of SHARE of the window. `context`: its tokens; None: not known.
     """
     if context is None or not guide.strip():
         return guide
@@ -88,7 +89,7 @@ def fitted_guide(guide: str, said: int, context: int | None) -> str:
 
 
 def with_guide(prompt: str, guide: str) -> str:
-    """The agent's instructions, and under them, as material, what the repository says to agents."""
+    """Return the agent's instructions, and below them, as material, the repository's guide to agents."""
     if not guide.strip():
         return prompt
     # A text cannot hold its own digest, so it cannot end itself early and go on in our name.
@@ -99,7 +100,7 @@ def with_guide(prompt: str, guide: str) -> str:
 def enforced(
     order: Order, runtime: base.Runtime, isolation: Isolation, owners: Rules = NO_RULES
 ) -> tuple[Enforced, ...]:
-    """Read-only or its safety level, and who holds the run to it; then what is held against rules.
+    """Return the parts that enforce the level (or read-only), the agent's tools, and the rules.
 
     `owners`: the rules of the machine's owner, as they are when the run begins.
     """
@@ -124,7 +125,7 @@ def asks_people(policy: Policy, runtime: base.Runtime, sitting: bool) -> bool:
 
 
 def _of_tools(order: Order, runtime: base.Runtime) -> Iterator[Enforced]:
-    """Said where an agent has fewer than its level would give it."""
+    """Yield a line about the agent's tools where it has fewer than its level would give it."""
     whole = base.TOOLS if base.may_write(order.mode, order.safety, order.agent.read_only) else base.READ_TOOLS
     if not runtime.capabilities.own and not set(whole) <= set(order.agent.tools):
         how = Enforcement.RUNTIME if runtime.capabilities.narrows else Enforcement.TOLD_ONLY
@@ -133,9 +134,10 @@ def _of_tools(order: Order, runtime: base.Runtime) -> Iterator[Enforced]:
 
 @dataclass(frozen=True, slots=True)
 class _Where:
-    """The places where rules are checked: a result commit, the program's own stream; and the wall.
+    """Where rules can be checked: `git`: in a result commit; `stream`: in the program's own stream;
+    `isolation`: the wall.
 
-    `asks`: the program asks before each command; `people`: also a person, and waits.
+    `asks`: the program asks before each command; `people`: it can also wait for a person.
     """
 
     git: bool
@@ -148,9 +150,10 @@ class _Where:
 def _of_rules(
     paths: Sequence[PathRule], commands: Sequence[CommandRule], where: _Where, whose: str = ""
 ) -> Iterator[Enforced]:
-    """Paths in the result commit; commands before they run, or in the program's own stream, or only told.
+    """Yield who enforces the rules: paths in the result commit; commands before they run, in the stream, or
+    by word only.
 
-    The sandbox is laid over those paths that are there when a phase begins.
+    The sandbox is laid over those paths that exist when a phase begins.
     """
     mounted = any(rule.access is not PathAccess.NO_DELETE for rule in paths)
     if mounted and where.isolation is Isolation.SANDBOX:
@@ -167,13 +170,13 @@ def _of_rules(
 
 
 def words_of(denial: base.Denial) -> str:
-    """A call that was not let through: its tool, its command or path, and the reason that was given."""
+    """Return a denied call in words: its tool, its command or path, and the reason that was given."""
     call = f"denied: {denial.tool} ({denial.action}) {denial.detail}".strip()
     return f"{call}: {denial.why}" if denial.why else call
 
 
 def findings(verdict: base.RuntimeVerdict) -> tuple[str, ...]:
-    """Warnings beside the outcome: the calls that were denied."""
+    """Return the denied calls as warnings beside the outcome."""
     denials = [words_of(denial) for denial in verdict.denials[:SHOWN]]
     more = len(verdict.denials) - SHOWN
     return tuple([*denials, f"and {more} more denied calls"] if more > 0 else denials)

@@ -19,16 +19,16 @@ from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
 _EFFORTS = {Reasoning.OFF: "none"}
 ANSWERS_S, PATIENCE_S = 45, 60
-"""A program may need half a minute to start on a busy machine."""
+"""Seconds for the answers, and for the whole probe: a start may take half a minute on a busy machine."""
 INSTALL = "put it on the PATH of the node, or mend its entry in ceiling.json there"
 
 
 class OtherAgent(WireModel):
-    """What the owner says of one. `env`, `files` (of the run's home): its settings, where `{url}`, `{key}`
-    and `{model}` stand for the gateway's address, what it takes for a key, and the model of the run.
+    """The owner's entry for one program. `env`, `files` (of the run's home): its settings, in which `{url}`,
+    `{key}` and `{model}` stand for the gateway's address, its stand-in for a key, and the run's model.
 
-    `sessions`: the files and folders of its home that are what it remembers. What is left out of an entry is
-    taken from `SHIPPED`, by the entry's name.
+    `sessions`: the files and folders of the home with its memory. Fields left out of an entry are taken from
+    `SHIPPED`, by the entry's name.
     """
 
     argv: Argv = ()
@@ -39,7 +39,7 @@ class OtherAgent(WireModel):
 
     @property
     def sets_model(self) -> bool:
-        """Whether its settings say which model it asks."""
+        """Whether the program's settings name its model."""
         return any("{model}" in text for text in (*self.env.values(), *self.files.values()))
 
 
@@ -86,11 +86,11 @@ SHIPPED: Mapping[str, OtherAgent] = {
         install="pipx install 'hermes-agent[acp]==0.19.0'",
     ),
 }
-"""Measured with the versions that are named there. An owner still has to name one to have it."""
+"""Entries measured with the versions named in them. An owner still has to name a program to have it."""
 
 
 def runtime_of(name: str, entry: OtherAgent, ours: tuple[str, ...]) -> base.Runtime:
-    """`ours`: how our program is started that asks what it is, up to its arguments."""
+    """Return the runtime of an entry. `ours`: the command of our probing program, without arguments."""
     given = {field: getattr(entry, field) for field in entry.model_fields_set}
     agent = SHIPPED.get(name, entry).model_copy(update=given)
     return base.Runtime(
@@ -144,12 +144,12 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
 
 
 def _enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """The program chooses the acts about which it asks, so only the sandbox holds it."""
+    """The program itself chooses when it asks, so only the sandbox enforces the level."""
     return Enforcement.SANDBOX if isolation is Isolation.SANDBOX else Enforcement.IMPOSSIBLE
 
 
 def _read(name: str, agent: OtherAgent, results: Sequence[base.Said]) -> RuntimeFact:
-    """The fact from what our program has found out."""
+    """Return the fact from the output of our probing program."""
     status, output = results[0]
     told = _told(output) if status == 0 else {}
     full = f"{OTHER}{name}"

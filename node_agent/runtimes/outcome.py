@@ -22,7 +22,7 @@ from node_agent.runtimes.base import (
     how_it_ended,
     whole,
 )
-from node_agent.runtimes.limits import LimitReset
+from node_agent.runtimes.limits import LimitReset, delay_in
 from node_agent.runtimes.lines import JsonLines, text_of
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import ActionClass
@@ -38,7 +38,7 @@ def shell_action(command: str) -> ActionClass:
 
 
 def shell_call(tool: str, command: str) -> ToolCall:
-    """Longer than can be read is kept as one character more, so that it is not read by half."""
+    """Return a shell call. A command too long to judge keeps one character more, not to be judged by half."""
     if len(command) <= MOST_BYTES:
         return _call(tool, command)
     whole = command[: MOST_BYTES + 1]
@@ -47,17 +47,18 @@ def shell_call(tool: str, command: str) -> ToolCall:
 
 @lru_cache(maxsize=64)
 def _call(tool: str, command: str) -> ToolCall:
-    """A program tells of the same call twice or more: begun, under way, over."""
+    """Return the call; cached, as a program reports the same call twice or more: begun, under way, ended."""
     return ToolCall(tool, shell_action(command), clip(command, DETAIL_CHARS), command=command)
 
 
 def tool_table(
     shell: str, actions: Mapping[ActionClass, str], details: str, paths: str
 ) -> Callable[[str, dict[str, Any]], ToolCall]:
-    """How a program's call of a tool is read, by the tool's name and what it was given.
+    """Return how a program's calls are read, from the tool's name and its arguments.
 
-    `shell`: the tool that runs its `command`. `actions`: the names of the others, by what they do. `details`:
-    the fields that say most of a call, the best one first; `paths`: those that name a file. All by blanks.
+    `shell`: the tool that runs its `command`. `actions`: the names of the other tools, by what they do.
+    `details`: the arguments that say most about a call, the best first; `paths`: those that name a file. All
+    separated by blanks.
     """
     known = {tool: action for action, tools in actions.items() for tool in tools.split()}
     shown, files = details.split(), paths.split()
@@ -80,7 +81,7 @@ _REFUSED = frozenset({FailureKind.MODEL_AUTH, FailureKind.MODEL_BUSY})
 
 
 def since(before: Usage, fresh: int, cached: int, output: int, turns: int) -> Usage:
-    """What was used after `before`, where a program's numbers are of the whole session."""
+    """Return the usage after `before`, where a program's numbers are those of the whole session."""
     return Usage(
         input_tokens=max(fresh - before.input_tokens, 0),
         cached_tokens=max(cached - before.cached_tokens, 0),
@@ -90,9 +91,9 @@ def since(before: Usage, fresh: int, cached: int, output: int, turns: int) -> Us
 
 
 def without_end(end: ExitInfo, lines: JsonLines, known: bool, what: str) -> tuple[FailureKind, str]:
-    """The program is gone and never said how it ended; that is a failure whatever its exit status.
+    """Return the failure of a program that is gone without a final event, whatever its exit status.
 
-    `known`: at least one event was of a kind that its parser knows. `what`: the event that is missing.
+    `known`: at least one event was of a kind that the parser knows. `what`: the event that is missing.
     """
     if end.status in (126, 127) and not lines.lines:
         return FailureKind.RUNTIME_MISSING, f"{how_it_ended(end)} without any output"
@@ -104,13 +105,13 @@ def without_end(end: ExitInfo, lines: JsonLines, known: bool, what: str) -> tupl
 
 
 def first_complaint(end: ExitInfo) -> str:
-    """The first line that the program wrote for people about its end; empty where it wrote none."""
+    """Return the first line of stderr, where the program complains to people; empty where it wrote none."""
     lines = (line.strip() for line in end.complaints.decode("utf-8", "replace").splitlines())
     return clip(next((line for line in lines if line), ""), COMPLAINT_CHARS)
 
 
 class EventParser(ABC):
-    """A `Parser`: feeding, denials, the verdict put together. What an event means is each program's own."""
+    """A `Parser`: feeding, denials, the verdict. The meaning of an event is each program's own."""
 
     def __init__(self, model: str | None = None) -> None:
         self._lines = JsonLines()
@@ -118,14 +119,14 @@ class EventParser(ABC):
         self._model = model
         self._version: str | None = None
         self._known = self._answered = False
-        """Whether it has told an event that is known; and whether its model has answered."""
+        """Whether the program has written a known event; and whether its model has answered."""
         self._answer = ""
         self._calls: Counter[ActionClass] = Counter()
         self._open: dict[str, ToolCall] = {}
         self._denials: list[Denial] = []
         self._resets: LimitReset | None = None
         self._denied_last: Denial | None = None
-        """Set back to None where the agent found another way."""
+        """The denied call, if it was the newest one; None where the agent found another way."""
 
     @property
     @abstractmethod
@@ -134,18 +135,18 @@ class EventParser(ABC):
 
     @abstractmethod
     def _event(self, event: dict[str, Any]) -> Iterable[Activity]:
-        """The meaning of one event; the event is used up."""
+        """Return the activities of one event; the event is used up."""
 
     @abstractmethod
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
-        """The outcome and why, after the last event."""
+        """Return the failure and the reason, after the last event."""
 
     def _said(self) -> str:
         """The answer, after the last event."""
         return self._answer
 
     def _spent(self, failure: FailureKind | None) -> Usage:
-        """Nothing, where the model server took no request and had answered none before; else what it told."""
+        """Return the reported usage; nothing where the model server refused the run before any answer."""
         return NOTHING if failure in _REFUSED and not self._answered else self.usage
 
     def feed(self, chunk: bytes) -> list[Activity]:
@@ -166,7 +167,7 @@ class EventParser(ABC):
             self._version,
             dict(self._calls),
             tuple(self._denials),
-            self._resets if failure is FailureKind.MODEL_BUSY else None,
+            self._resets or delay_in(reason) if failure is FailureKind.MODEL_BUSY else None,
         )
 
     def _begun(self, number: Any, call: ToolCall) -> ToolCall:
@@ -177,12 +178,12 @@ class EventParser(ABC):
         return call
 
     def _ended(self, number: Any, unknown: ToolCall = _UNTOLD) -> ToolCall:
-        """The call whose outcome is told now: the last one so far."""
+        """Return the call whose outcome is reported now; it was not denied."""
         self._denied_last = None
         return self._open.pop(text_of(number), unknown)
 
     def _denied(self, call: ToolCall, why: Any) -> Denial:
-        """Keep the first so many, and that this was the last call so far."""
+        """Keep the denial, up to the limit of their number, and note that the newest call was denied."""
         denial = Denial(call.tool, call.action, clip(text_of(why), DETAIL_CHARS), call.detail)
         self._denied_last = denial
         if len(self._denials) < MAX_DENIALS:

@@ -8,12 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from node_agent.runtimes.base import LaunchRequest
 
 FOLDER = "skills"
-"""The sandbox shows every folder of this name that a launch has filled read-only, as a whole."""
+"""The sandbox shows each folder of this name that a launch has filled, as a whole and read-only."""
 
 
 def laid(request: LaunchRequest, folder: str, reads: Collection[str] = ()) -> dict[str, bytes]:
-    """The files below this folder. `reads`: folders of the repository in which its program looks by itself,
-    whatever its flags say: what lies there is not laid a second time."""
+    """Return the skills' files below this folder. `reads`: folders of the repository in which the program
+    looks whatever its flags say; the skills of those folders are not laid a second time.
+    """
     return {
         f"{folder}/{skill.name}/{path}": data
         for skill in request.skills
@@ -27,8 +28,9 @@ _ABOUT = {"name": "pancode", "version": "1.0.0", "description": "The skills of t
 
 
 def plugin(request: LaunchRequest) -> dict[str, bytes]:
-    """The same as a plugin of Claude Code: without settings it reads the skills of plugins that its command
-    line names, and no others (measured). Empty without skills."""
+    """Return the skills as a plugin of Claude Code, which without settings reads only skills of plugins that
+    its command line names (measured). Empty without skills.
+    """
     if not request.skills:
         return {}
     about = {f"{PLUGIN}/.claude-plugin/plugin.json": json.dumps(_ABOUT).encode()}
@@ -36,13 +38,13 @@ def plugin(request: LaunchRequest) -> dict[str, bytes]:
 
 
 def plugins(request: LaunchRequest) -> list[dict[str, str]]:
-    """That plugin as a setting names it; its path is the value of a flag, too. Empty without skills."""
+    """Return the plugin as a setting names it; the path is also the value of a flag. Empty without skills."""
     return [{"type": "local", "path": f"{request.home}/{PLUGIN}"}] if request.skills else []
 
 
 def named(
     request: LaunchRequest, allowed: Sequence[str], stands_for: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """Of the tools of its level those of its agent, and the one by which Claude Code reads a skill."""
+    """Return those of the level's tools that the agent has, and Claude Code's tool for reading skills."""
     own = [tool for tool in allowed if request.has(*stands_for[tool])]
     return [*own, "Skill"] if request.skills else own

@@ -33,9 +33,10 @@ delete process.env.NODE_OPTIONS;
 
 
 def guard(settings: Sequence[str], words: Sequence[str], skills: Sequence[str] = ()) -> Mapping[str, bytes]:
-    """The guard as a file of the home. `settings`: what is looked for at once; `words`: what is awaited.
+    """The guard as a file of the home: it hides files of the repository from the program. `settings`: those
+    looked for at once; `words`: those looked for and awaited.
 
-    `skills`: folders of skills, of which it reads those of the run's home alone.
+    `skills`: folders of skills, of which only those of the run's home are read.
     """
     lists = {"SETTINGS": settings, "WORDS": words, "SKILLS": skills}
     source = _SOURCE
@@ -45,43 +46,44 @@ def guard(settings: Sequence[str], words: Sequence[str], skills: Sequence[str] =
 
 
 def guarded(home: str) -> dict[str, str]:
-    """The variable by which the program takes the guard in; the guard takes it away from what it starts."""
+    """The variable that loads the guard into the program; the guard removes it for child processes."""
     return {"NODE_OPTIONS": f"--require={json.dumps(f'{home}/{GUARD}')}"}
 
 
 HEAD = "Task:\n"
-"""A first line of our own: some programs take a task that starts with a slash for a command of theirs."""
+"""A first line of our own: some programs take a task that begins with a slash for one of their commands."""
 
 
 def task_of(request: LaunchRequest) -> bytes:
-    """The task as standard input: no text of a user is ever on a command line. In a sitting it is as a person
-    said it: who speaks with the program puts the head before each turn's words that need it."""
+    """Return the task as standard input: no command line ever has a user's text. In a sitting it is exactly
+    as a person said it: our program adds the head to the words of each turn that need it.
+    """
     if request.sitting is not None:
         return request.task.encode("utf-8", "surrogateescape")
     return f"{HEAD}{request.task}\n".encode("utf-8", "surrogateescape")
 
 
 def prompt_in(name: str, request: LaunchRequest, front: str = "") -> dict[str, bytes]:
-    """The agent's instructions as a file of that name behind a front of ours, if it has any."""
+    """Return the agent's instructions as a file of that name, after `front`; no file without instructions."""
     return {name: f"{front}{request.prompt}".encode("utf-8", "surrogateescape")} if request.prompt else {}
 
 
 NEVER = ("git push", "git rebase", "git reset --hard", "git filter-branch", "rm -rf", "rm -fr")
-"""Prefixes of commands that no level below full-auto allows, for programs with their own rules for that.
+"""Prefixes of commands that no level below full-auto allows, for programs that have such rules of their own.
 
-The hook and the sandbox hold these and many more; this is one more lock, by what the program reads.
+Hook and sandbox stop these and many more; this is one more lock, inside the program.
 """
 
 
 def has_shell(request: LaunchRequest, place: Place) -> bool:
-    """Check whether its level gives the agent a shell here. Auto-edit does so inside of a sandbox."""
+    """Whether the agent's level gives it a shell on this node; auto-edit does so only inside a sandbox."""
     if not request.may_write or not request.has("bash"):
         return False
     return request.safety is Safety.FULL_AUTO or place.isolation is Isolation.SANDBOX
 
 
 def is_fenced(request: LaunchRequest, place: Place) -> bool:
-    """Check whether it has a shell and is to be kept from destructive commands in it."""
+    """Whether the agent has a shell and is to be kept from destructive commands in it."""
     return has_shell(request, place) and request.safety is not Safety.FULL_AUTO
 
 

@@ -16,8 +16,8 @@ from node_agent.wire.node import LoggedIn
 
 @dataclass(frozen=True, slots=True)
 class RuntimeProvider:
-    """`key`, `url`: variables of the node. `home`: the vendor's own server. `suffix` comes behind either for
-    the chat wire: the same variable tells another program of the same server.
+    """One provider of models. `key`, `url`: variables of the node. `home`: the vendor's own server. `suffix`
+    is added to either for the chat API: other programs get the same server by the same variable, without it.
     """
 
     name: str
@@ -26,7 +26,7 @@ class RuntimeProvider:
     home: str
     suffix: str = ""
     priced: bool = False
-    """The public price list counts for it."""
+    """Whether the public price list is valid for it."""
 
 
 _SERVERS = {
@@ -43,17 +43,17 @@ _ALL = tuple(
 )
 PROVIDERS: Mapping[str, RuntimeProvider] = {one.name: one for one in _ALL}
 ANY = PROVIDERS["openai"]
-"""The vendor for a model without a provider's name: OPENAI_BASE_URL may be any server with this API."""
+"""The provider of a model without a provider's name: OPENAI_BASE_URL may be any server with this API."""
 KEY, URL, NAME, HOSTED = (f"PANCODE_MODEL_{word}" for word in ("KEY", "URL", "NAME", "HOSTED"))
-"""The gateway's name for all of them: the name is the model's as its server knows it, where
-that is not the order's; the last is there where the vendor's own server is behind it."""
+"""The gateway's own names for all providers: key, address, the model's name at its server where that is not
+the order's, and a mark that the vendor's own server is behind the gateway."""
 CONTEXT = "PANCODE_MODEL_CONTEXT"
-"""The tokens that the model can use, if the node's owner says so."""
+"""The variable with the tokens that the model can use, if the node's owner says so."""
 LOGINS = tuple(dict.fromkeys(name for one in _ALL for name in (one.key, one.url)))
 
 
 def split_model(model: str | None) -> tuple[RuntimeProvider, str]:
-    """The provider that a model's name begins with, and the name as that provider knows it."""
+    """Return the provider with which a model's name begins, and the name as that provider knows it."""
     name, slash, rest = (model or "").partition("/")
     provider = PROVIDERS.get(name) if slash and rest else None
     return (ANY, model or "default") if provider is None else (provider, rest)
@@ -61,10 +61,11 @@ def split_model(model: str | None) -> tuple[RuntimeProvider, str]:
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """The model server of one runtime. `keys`: variable and the header that carries its value; `url`: the
-    variable of another server; `home`: the vendor's own, none if there is none; `mount`: the path at the end
-    of a base URL; `logins`: variables that log it in without a key; `models`: patterns beside the model of
-    the order; `hosts`: the hosts that a run by subscription needs."""
+    """The model server of one runtime. `keys`: variable, and the header with its value; `url`: the variable
+    for another server; `home`: the vendor's own server, or empty; `mount`: the path at the end of a base URL;
+    `logins`: variables that log in without a key; `models`: patterns of models allowed beside the order's;
+    `hosts`: the hosts that a run by subscription needs.
+    """
 
     keys: tuple[tuple[str, str], ...]
     url: str
@@ -82,11 +83,11 @@ class Vendor:
 OTHER_KEY, OTHER_URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 """The variables that point a program of the node owner's choice at its model."""
 OURS = frozenset({"native", "openai-agents"})
-"""Programs of ours ask any provider that the model names."""
+"""Our own programs, which can use any provider that the model names."""
 _OF_COPILOT = tuple(
     f"api.{plan}githubcopilot.com" for plan in ("", "individual.", "business.", "enterprise.")
 )
-"""The hosts of Copilot by the account's plan; GitHub tells its program which one it is."""
+"""The hosts of Copilot by the account's plan; GitHub tells the program which one to use."""
 OPENAI = "https://api.openai.com/v1"
 _OPENAI = Vendor((("OPENAI_API_KEY", "authorization"),), "OPENAI_BASE_URL", OPENAI, "/v1")
 _ANTHROPIC = Vendor(
@@ -127,8 +128,9 @@ VENDORS: Mapping[str, Vendor] = {
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The way through the gateway. `public`: it leads to the vendor's own server, where its price list
-    counts; `host`: the provider of the server, if the program names one."""
+    """A run's way through the gateway. `public`: it leads to the vendor's own server, where the vendor's
+    price list is valid; `host`: the provider of the server, if the program names one.
+    """
 
     upstream: str
     mount: str
@@ -138,26 +140,26 @@ class Way:
     models: tuple[str, ...]
     variables: frozenset[str]
     placeholder: str
-    """The variable by which the program shows its key, and the one that points it at its server: `url`."""
+    """The variable in which the program gets its key; `url`: the one with its server's address."""
     url: str
     more: tuple[tuple[str, str], ...] = ()
-    """Other variables that the program is to have there."""
+    """Further variables for the program on this way."""
     host: str = ""
 
     def inside(self, base: str, token: str) -> dict[str, str]:
-        """The agent's replacement: the gateway's address, and a key that is worth nothing elsewhere."""
+        """Return the agent's variables: the gateway's address, and a key that is worthless elsewhere."""
         return {self.placeholder: token, self.url: base + self.mount, **dict(self.more)}
 
 
 def _vendor(runtime: str) -> Vendor | None:
-    """A program of the owner's choice is pointed at a server as most are."""
+    """A program of the owner's choice is pointed at a server by OpenAI's variables, as most are."""
     return _OPENAI if is_other(runtime) else VENDORS.get(runtime)
 
 
 def way_of(
     runtime: str, values: Mapping[str, str], named: Collection[str], model: str | None = None
 ) -> Way | None:
-    """None: there is no such vendor, no key or server here, or the run is to go directly."""
+    """The run's way; None: no such vendor, no key or server here, or the run is to go directly."""
     if runtime in OURS:
         return _native_way(values, named, model)
     vendor = _vendor(runtime)
@@ -183,9 +185,9 @@ def way_of(
 
 
 def local_way(runtime: str, model: str | None, url: str = "", key: str = "") -> Way | None:
-    """The way to an endpoint of the node; None: no runtime of that name can use one.
+    """Return the way to an endpoint of the node; None: no runtime of that name can use an endpoint.
 
-    It has every path of every API from its top on, so no part of a path is removed there.
+    An endpoint has every path of every API at its top, so no part of a path is removed.
     """
     vendor = _vendor(runtime) or _OPENAI
     if wire_of(runtime) is None:
@@ -243,14 +245,14 @@ def tunnel_of(runtime: str, values: Mapping[str, str], named: Collection[str]) -
 
 
 def how_logged_in(runtime: str, values: Mapping[str, str]) -> LoggedIn:
-    """The words for people: whose permission a run's calls use, and so whether they are metered."""
+    """Return how a run's calls are paid for, and so whether they are metered."""
     if way_of(runtime, values, ()) is not None:
         return LoggedIn.KEY
     return LoggedIn.SUBSCRIPTION if tunnel_of(runtime, values, ()) else LoggedIn.OTHER
 
 
 def through(base: str, token: str) -> dict[str, str]:
-    """The proxy variables for CONNECT to a vendor; in both spellings, for each program reads another one."""
+    """Return the proxy variables for CONNECT to a vendor, in both spellings, since programs differ."""
     proxy = base.replace("://", f"://pancode:{token}@", 1)
     return {
         name: proxy for upper in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY") for name in (upper, upper.lower())

@@ -28,7 +28,7 @@ from node_agent.wire.skill import ABOUT, OrderedSkill
 from node_agent.wire.skill import TOOLS as KEPT
 
 CREDENTIALS = (*LOGINS, CONTEXT)
-"""Variables of model servers; one of its own without a key needs only its URL."""
+"""The variables of model servers; a server of one's own without a key needs only its URL."""
 LOGIN = (
     "pancode node secret set NODE GROQ_API_KEY, or the key of another model server, or the OPENAI_BASE_URL "
     "of one with OpenAI's chat wire, as http://127.0.0.1:11434/v1 (kept in "
@@ -48,15 +48,16 @@ CAPABILITIES = replace(
 SDK_HOST = "sdk/program.py"
 """The program of runs on SDKs, in the node agent's own code."""
 MOST_SPARE_MS = 2_000
-"""Its own end of time comes before ours, so that it can say so."""
+"""The worker's own time limit is earlier than ours by at most this, so that it can report its end."""
 OPTIMISED = tuple(f"-{'O' * sys.flags.optimize}" for _ in range(1) if sys.flags.optimize)
 """The optimisation flags of the node agent's own Python: its libraries are compiled for them."""
 
 
 def started(program: str, request: LaunchRequest, place: Place, *more: str) -> ProcessSpec:
-    """Nothing of the machine's own Python packages, nothing of the repository's; the one key it needs.
+    """Return the launch without Python packages of the machine or the repository, and with the one key it
+    needs.
 
-    `program`: in the node agent's own code; `more`: its arguments behind the spec's.
+    `program`: in the node agent's own code; `more`: its arguments after the spec's.
     """
     provider, model = split_model(request.model)
     own = base_env(request, place)
@@ -71,7 +72,7 @@ def started(program: str, request: LaunchRequest, place: Place, *more: str) -> P
 def launch_of(
     program: str, request: LaunchRequest, place: Place, env: Mapping[str, str], spec: WorkerSpec, *more: str
 ) -> ProcessSpec:
-    """Its argument list and files."""
+    """Return the launch with the program's argument list and files."""
     given = (place.package, place.libraries, f"{request.home}/{FILE}", *more)
     argv = (place.python, "-I", "-S", *OPTIMISED, f"{place.package}/{program}", *given)
     files = {**BASE_FILES, **prompt_in(PROMPT, request), FILE: spec.model_dump_json().encode()}
@@ -86,7 +87,7 @@ def spec_of(
     env: Mapping[str, str],
     through: bool,
 ) -> WorkerSpec:
-    """`through`: its calls go by the gateway, under the gateway's names."""
+    """Return the worker's spec. `through`: its calls go through the gateway, under the gateway's names."""
     provider, name = model
     limits = request.limits
     own = None if limits.wrap_up else limits  # else its own stop would come before the last turn
@@ -135,8 +136,9 @@ _MOST_ABOUT = 500
 
 
 def _about(skill: OrderedSkill) -> str:
-    """Its description as written, on one line: the check of a skill has read its front matter as YAML; for a
-    model that only chooses, the words are enough."""
+    """Return the skill's description as written, on one line. The check of a skill has read its front matter
+    as YAML; here the words are enough for a model that only chooses.
+    """
     found = _DESCRIPTION.search(skill.files().get("SKILL.md", b"").decode("utf-8", "replace"))
     words = " ".join(found[1].split()) if found else ""
     return re.sub(r"^[>|][+-]? ", "", words).strip("\"'")[:_MOST_ABOUT]

@@ -11,19 +11,19 @@ from node_agent.wire.model import WireModel
 from node_agent.wire.policy import Policy, Safety
 
 VERSION = "1"
-"""The version of the worker's stream and of this file."""
+"""The version of the worker's stream and of its spec file."""
 FILE, PROMPT, SESSION = "native.json", "prompt.md", "session.json"
 GOES_ON = (
     "We go on with our conversation. The files are a new checkout at the same place. Look which of your "
     "changes are there before you rely on them."
 )
-"""Before the words of a run that goes on with a session."""
+"""Put before the words of a run that goes on with a session."""
 TOOLS = ("read", "write", "edit", "bash", "grep", "find", "ls")
 CHANGES = "changes"
-"""Reads the history: a tool of each run that reads and has no shell, where git itself is there."""
+"""The tool that reads the history; each run without a shell that may read has it, where git is there."""
 
 SKILL, SKILLS = "skill", "pancode/skills"
-"""Reads the skills of a run that has some; the folder of its home in which they lie."""
+"""The tool that reads the run's skills, and the folder of the home in which the skills lie."""
 
 
 class MadeTool(WireModel):
@@ -37,11 +37,11 @@ class MadeTool(WireModel):
 
 
 class WorkerSpec(WireModel):
-    """One run. `key_name`, `url_name`: variables; `url` counts where the second is not set;
-    `suffix` is put behind either.
+    """The spec of one run. `key_name`, `url_name`: variables; `url` is used where the second is not set;
+    `suffix` is added to either.
 
-    `top` is the checkout, `folder` where below it the run begins. `walled`: a sandbox stands around the run.
-    `context`: tokens that the model can use, None where nobody knows.
+    `top` is the checkout, `folder` the place below it where the run begins. `walled`: the run is in a
+    sandbox. `context`: tokens that the model can use; None: not known.
     """
 
     model: str
@@ -53,7 +53,7 @@ class WorkerSpec(WireModel):
     """Whether a vendor hosts the model, because no other server is given: then an unknown context counts as
     large."""
     newest: bool = False
-    """OpenAI's own servers, which want the limit of an answer under its new name."""
+    """Whether the server is OpenAI's own, which wants an answer's token limit under its new name."""
     hidden: tuple[str, ...] = ()
     """Variables that no command of the run may see."""
     top: str
@@ -68,13 +68,13 @@ class WorkerSpec(WireModel):
     wall_ms: int
     tokens: int | None = None
     turns: int | None = None
-    """Calls of the model; `answers`: what its owner calls turns, with a last one in words where `wrap_up`."""
+    """The most model calls. `answers`: what the owner calls turns; `wrap_up`: then a last one in words."""
     answers: int | None = None
     wrap_up: bool = False
     sampling: Sampling | None = None
     output_bytes: int
     thinks: str = ""
-    """The reasoning effort, in the words of OpenAI's chat wire."""
+    """The reasoning effort, as OpenAI's chat API names it."""
     resume: str = ""
     desk: CallDesk | None = None
     """The place where a person is asked about a command."""
@@ -83,6 +83,6 @@ class WorkerSpec(WireModel):
     skills: Mapping[str, str] = {}
     """What each skill of the run is about, by name."""
     fleet: FleetTerms | None = None
-    """The tools of the fleet that it may ask for."""
+    """The fleet tools that the agent may call."""
     made: tuple[MadeTool, ...] = ()
     """Tools that agents have made and a person has kept: only in a sandbox."""

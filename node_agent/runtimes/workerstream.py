@@ -29,7 +29,7 @@ _KINDS = {kind.value: kind for kind in FailureKind}
 
 
 class WorkerParser(EventParser):
-    """One attempt. The `final` event is the terminal one; nothing comes after it."""
+    """Reads one attempt's stream. The `final` event is the terminal one; nothing comes after it."""
 
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
@@ -39,7 +39,7 @@ class WorkerParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """The newest totals of this attempt."""
+        """The newest usage totals of this attempt."""
         return self._usage
 
     def _said(self) -> str:
@@ -113,7 +113,7 @@ class WorkerParser(EventParser):
 
 
 def _of_fleet(event: dict[str, Any]) -> Iterator[base.Activity]:
-    """What no program of ours would write is left out."""
+    """Yield the fleet calls of an event; one that our programs would not write is left out."""
     number, tool = count_of(event["number"]), text_of(event.get("tool"))
     if event["type"] == "fleet_over":
         yield base.FleetOver(number)
@@ -128,7 +128,7 @@ def _said(event: dict[str, Any]) -> LaidWords:
 
 
 def _wall_ms(event: dict[str, Any]) -> int:
-    """Zero where it is no time: what the stream says may be any number."""
+    """Return the event's time; zero where it is none, since the stream may have any number."""
     at = event.get("at")
     return at if isinstance(at, int) and 0 <= at <= YEAR_3000_MS else 0
 

@@ -20,12 +20,12 @@ from node_agent.sandbox.policy import Covers, is_within
 from node_agent.wire.policy import PathAccess, PathRule
 
 COVERED = "covered.json"
-"""The file with the covered paths, in an attempt's folder, where nothing of the attempt writes."""
+"""The file with the covered paths, in an attempt's folder, which nothing of the attempt can write."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Something in the checkout that was covered. `at`: device and inode."""
+    """A file or folder of the checkout that was covered. `at`: device and inode."""
 
     path: str
     access: PathAccess
@@ -42,7 +42,7 @@ def read_covered(folder: Path) -> tuple[Known, ...]:
 
 
 def write_covered(folder: Path, tree: str, covers: Covers, before: Iterable[Known]) -> None:
-    """Records for the next phase the paths of the checkout that this one has covered, and `before`."""
+    """Record for the next phase the paths of the checkout that this phase has covered, and `before`."""
     entries = {one.at: (one.path, one.access) for one in before}
     every = [*((path, PathAccess.NONE) for path in (*covers.folders, *covers.files))]
     every += [(path, PathAccess.READ) for path in covers.kept]
@@ -56,7 +56,7 @@ def write_covered(folder: Path, tree: str, covers: Covers, before: Iterable[Know
 
 
 def found_again(tree: str, before: Iterable[Known], most: int) -> tuple[list[Known], bool]:
-    """The current place, and whether that is all of it: a checkout may have too many entries for a search."""
+    """Return the files' present places, and whether that is all: a checkout may be too large to search."""
     here = list(before)
     stay = [one for one in here if _at(one.path) == one.at and _is_plain(tree, one.path)]
     lost = {one.at: one for one in here if one not in stay}
@@ -93,22 +93,22 @@ def _at(path: str) -> tuple[int, int] | None:
 
 
 def _is_plain(tree: str, path: str) -> bool:
-    """No link on the way."""
+    """Whether no link is on the way to the path."""
     return os.path.realpath(path) == f"{os.path.realpath(tree)}{path.removeprefix(tree)}"
 
 
 MOST_SEEN = 250_000
-"""Entries of a checkout that are looked at, so that a start takes no more than some seconds for it."""
+"""The most entries of a checkout that are looked at, so that a start takes no more than some seconds."""
 MOST_COVERED = 300
-"""Mounts: each is two words of an argument list, and takes the kernel's time at every start."""
+"""The most mounts: each is two words of an argument list, and takes the kernel's time at every start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
     """The folders of a phase: its checkout, and the shown parts of the machine.
 
-    `home`: what `~` means, the home of whoever the node agent is. `needed`: what no rule can take away
-    without taking the phase itself.
+    `home`: the meaning of `~`, the home of the node agent's user. `needed`: the paths without which the phase
+    cannot run, so that no rule can take them away.
     """
 
     tree: str
@@ -158,7 +158,7 @@ def _plain(found: _Found, ground: Ground, rules: Iterable[PathRule]) -> None:
 
 
 def _walked(found: _Found, ground: Ground, rules: list[PathRule]) -> None:
-    """Every entry of the checkout but git's own; what is hidden is not gone into."""
+    """Look at every entry of the checkout except git's own; a hidden folder is not entered."""
     matching = _Matching(rules)
     folders: list[tuple[str, str, bool]] = [(ground.tree, "", False)] if rules else []
     while folders and not found.is_full:
@@ -213,7 +213,7 @@ def _cover(found: _Found, ground: Ground, path: str, access: PathAccess) -> None
 
 
 def _outside(found: _Found, ground: Ground, rules: Iterable[PathRule]) -> None:
-    """Elsewhere on the machine all is read-only as it is: only what must not be read is covered."""
+    """Cover hidden paths outside the checkout; all else there is read-only in any case."""
     for rule in rules:
         pattern = rule.pattern.rstrip("/")
         path = os.path.realpath(f"{ground.home}{pattern[1:]}" if pattern.startswith("~") else pattern)

@@ -44,7 +44,7 @@ ATTACH = (16, 0x4206)
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A kernel's name of its architecture, the calls' numbers, and the first number of another one."""
+    """A kernel's name of its architecture, the calls' numbers, and the first number of a foreign call."""
 
     audit: int
     numbers: dict[str, int]
@@ -83,13 +83,13 @@ _LOAD, _IF_EQUAL, _IF_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _NUMBER, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24
 ALLOW, KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _Line = tuple[int, int, int, int]
-"""(code, lines to skip if so, lines to skip if not, operand)."""
+"""One line of the filter: (code, lines to skip if true, lines to skip if false, operand)."""
 
 
 def filter_program(machine: str) -> bytes:
-    """The filter that the kernel runs at each call; empty for a machine whose numbers are not known here.
+    """Return the filter that the kernel runs at each call; empty for a machine whose numbers are not known.
 
-    A call of another architecture, such as that of a 32-bit program, ends the program.
+    A call of another architecture, such as a 32-bit program's, ends the program.
     """
     known = MACHINES.get(machine)
     if known is None:
@@ -121,19 +121,19 @@ def _failing(number: int) -> _Line:
 
 
 def _any(values: list[int], then: _Line) -> list[_Line]:
-    """`then` for any of them; the others go on behind it."""
+    """Return lines that do `then` for any of these values; for all others the filter goes on after them."""
     last = len(values) - 1
     return [*((_IF_EQUAL, last - n, 0 if n < last else 1, value) for n, value in enumerate(values)), then]
 
 
 def _unless(values: tuple[int, ...], then: _Line) -> list[_Line]:
-    """`then` for none of them; they go on behind it."""
+    """Return lines that do `then` for none of these values; for these the filter goes on after them."""
     return [*((_IF_EQUAL, len(values) - n, 0, value) for n, value in enumerate(values)), then]
 
 
 TRIAL_S = 10
 UID = 60_706
-"""The first of those that no distribution's accounts and no systemd gives away; a trial steps down to it."""
+"""The first of the user ids that no distribution's accounts and no systemd uses; a trial runs as this one."""
 UIDS = 478
 PROCESSES = 100
 COUNTS_BY_NAMESPACE = (5, 14)
@@ -178,7 +178,7 @@ _KNOWN = (
     ),
     ("Unknown option", "bubblewrap is older than 0.8", INSTALL),
 )
-"""(part of bubblewrap's words, why, what mends it)."""
+"""Parts of bubblewrap's messages, each with the reason and the repair."""
 
 
 UNKNOWN = (
@@ -189,9 +189,10 @@ UNKNOWN = (
 
 @dataclass(frozen=True, slots=True)
 class WallTools:
-    """`tools`: None when there is no wall; then `problem` says why. `passing`: it may be otherwise soon.
+    """The result of the search for a wall. `tools`: None when there is no wall; `problem` says why.
+    `passing`: a new trial may soon succeed.
 
-    `landlock`: there is the lesser one in its place.
+    `landlock`: the weaker protection is available instead.
     """
 
     tools: Tools | None
@@ -201,9 +202,9 @@ class WallTools:
 
 
 def detect(path: str, folder: Path, system: System, is_root: bool, shown: Sequence[str] = ()) -> WallTools:
-    """A real trial: the wall as a run has it, around `true`. Never raises.
+    """Find the wall by a real trial: as a run has it, around `true`. Never raises.
 
-    `folder`: for files of ours; `shown`: what every run is shown.
+    `folder`: for our files; `shown`: the paths that every run is shown.
     """
     bwrap = shutil.which("bwrap", path=path)
     if bwrap is None:
@@ -233,14 +234,14 @@ def detect(path: str, folder: Path, system: System, is_root: bool, shown: Sequen
 
 
 def explained(message: str) -> WallTools:
-    """Explains an error message of bubblewrap."""
+    """Explain an error message of bubblewrap."""
     last = message.strip().splitlines()[-1]
     why, fix = next(((why, fix) for part, why, fix in _KNOWN if part in last), UNKNOWN)
     return _none(f"{why}: {last}"[:500], fix)
 
 
 def write_etc(folder: Path) -> None:
-    """The few files of /etc that are ours, for everybody to read, and the filter of calls. Idempotent."""
+    """Write our few files of /etc, readable for everybody, and the filter of calls. Idempotent."""
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     files = {name: text.encode() for name, text in FILES.items()}
     for name, data in {**files, FILTER: filter_program(os.uname().machine)}.items():
@@ -255,7 +256,7 @@ def write_etc(folder: Path) -> None:
 
 
 def _tried(tools: Tools, folder: Path, system: System, shown: tuple[str, ...]) -> str:
-    """Nothing when it worked, else what was said."""
+    """Return an empty text if the trial worked, else the error message."""
     with tempfile.TemporaryDirectory(prefix="trial-", dir=folder) as place:
         tree, home = os.path.join(place, "tree"), os.path.join(place, "home")
         for own in (tree, home):
@@ -280,11 +281,11 @@ def _none(why: str, fix: str) -> WallTools:
 
 
 _FENCE_TRIAL = 'echo x > "$1/tree/in" && cat "$1/tree/in" && ! cat "$1/key" && ! echo x > "$1/out"'
-"""It really opens: what Landlock forbids still looks as if it were allowed."""
+"""The trial opens the files: what Landlock forbids still looks as if it were allowed."""
 
 
 def fence_holds(folder: Path, system: System) -> bool:
-    """A real trial, in a folder of ours. Never raises."""
+    """Whether Landlock works, by a real trial in a folder of ours. Never raises."""
     try:
         if landlock.abi() < landlock.LEAST_ABI:
             return False

@@ -28,9 +28,9 @@ from node_agent.policy.commands.tree import UNREADABLE, ParsedScript, Redirect, 
 
 CPU_S, IDLE_S = 1.0, 60.0
 WAIT_MS = 20_000
-"""Beyond that it hangs; far more than its time on the processor, for machines that are busy."""
+"""Milliseconds after which the process counts as hung; far more than its CPU time, for busy machines."""
 MEMORY_BYTES = 512 << 20
-"""The limit of address space: this program reserves none that it does not use, as the agents' programs do."""
+"""The limit of address space; unlike the agents' programs, this one reserves no more than it uses."""
 LENGTH_BYTES = 4
 MOST_REPLY = 16 << 20
 MOST_REMEMBERED = 1_000
@@ -38,7 +38,7 @@ ENV: Mapping[str, str] = {"LANG": "C.UTF-8"}
 
 
 class Grammar:
-    """Thread-safe. The process is started by the first script, and anew after each end of it."""
+    """The process that parses scripts, started by the first one, and anew after each end. Thread-safe."""
 
     def __init__(self, python: str, cpu_s: float = CPU_S, wait_ms: int = WAIT_MS, idle_s: float = IDLE_S):
         self._argv = [python, "-I", "-S", os.path.abspath(__file__), str(cpu_s), str(idle_s)]
@@ -49,13 +49,13 @@ class Grammar:
 
     @property
     def pid(self) -> int | None:
-        """The process id of the process that waits for scripts, if there is one."""
+        """The process id of the parser's process, if there is one."""
         return None if self._child is None or self._child.poll() is not None else self._child.pid
 
     def take_apart(self, raw: bytes) -> ParsedScript:
-        """Never raises: a script at which the process ended is one that nobody can read.
+        """Return the parsed script. Never raises: a script at which the process ended counts as unreadable.
 
-        Such a one is not given to another process: whoever writes it may write it a thousand times.
+        Such a script is not given to another process: whoever writes it may write it a thousand times.
         """
         mark = hashlib.sha256(raw).digest()
         with self._lock:
@@ -72,7 +72,7 @@ class Grammar:
             return parsed or UNREADABLE
 
     def ready(self) -> None:
-        """Start the process where there is none: it loads its parser, and nobody waits for that."""
+        """Start the process if there is none: it loads its parser while nobody waits."""
         with self._lock, contextlib.suppress(OSError):
             self._living()
 
@@ -81,14 +81,15 @@ class Grammar:
             self._end()
 
     def _living(self) -> subprocess.Popen[bytes]:
-        """The process; a new one, where the one before has left."""
+        """Return the process; a new one if the last one has ended."""
         if self._child is not None and self._child.poll() is not None:
             self._end()
         self._child = self._child or self._started()
         return self._child
 
     def _asked(self, raw: bytes) -> ParsedScript | None:
-        """None: the process did not survive it. One that has just left by itself is no sign of that."""
+        """The answer; None: the process did not survive it. One that has just ended by itself is asked
+        anew."""
         self._living()
         parsed = self._exchanged(raw)
         return self._exchanged(raw) if parsed is None and self._end() == 0 else parsed
@@ -113,7 +114,7 @@ class Grammar:
         )  # fmt: skip
 
     def _end(self) -> int:
-        """The end of the process, by itself or by us; without delay."""
+        """End the process, if it does not end by itself, and return its status; without delay."""
         child, self._child = self._child, None
         if child is None:
             return 0
@@ -133,7 +134,7 @@ def _has_ended(fd: int) -> bool:
 
 
 def _read(fd: int, size: int, wait_ms: int | None = None) -> bytes:
-    """Exactly so many bytes. EOFError, and TimeoutError when it says nothing for `wait_ms`."""
+    """Read exactly `size` bytes. EOFError, and TimeoutError when nothing comes for `wait_ms`."""
     parts, left = [], size
     poll = select.poll()
     poll.register(fd, select.POLLIN)
@@ -157,7 +158,7 @@ def to_plain(script: ParsedScript) -> list[Any]:
 
 
 def from_plain(raw: Any) -> ParsedScript:
-    """ValueError for what is none."""
+    """Return the parsed script from plain JSON data. ValueError for other data."""
     try:
         calls = tuple(_call_from_plain(call) for call in raw[1])
         return ParsedScript(calls, raw[0] is True, tuple(map(str, raw[2])), raw[3] is True)

@@ -15,7 +15,7 @@ import sys
 
 CREATE, ADD, RESTRICT = 444, 445, 446
 LEAST_ABI = 3
-"""Before, what may not be written could be truncated."""
+"""The least Landlock version in use: before it, a file that may not be written could be truncated."""
 NET_ABI, IOCTL_ABI, SCOPE_ABI = 4, 5, 6
 PATH_BENEATH, NET_PORT, CONNECT = 1, 2, 2
 READ = 0b1101
@@ -27,7 +27,7 @@ BAD_USAGE, CANNOT_HOLD, NOT_FOUND, NOT_RUNNABLE = 64, 71, 127, 126
 
 
 def abi() -> int:
-    """The Landlock version of this kernel; 0 when it has none, or it is switched off."""
+    """Return the kernel's Landlock version; 0 when it has none, or it is switched off."""
     version: int = _libc().syscall(CREATE, None, 0, 1)
     return max(version, 0)
 
@@ -53,8 +53,9 @@ def restrict(read: list[str], write: list[str], ports: list[int] | None) -> None
 
 
 def hold_calls(program: bytes) -> None:
-    """Refuse these calls from now on, after `restrict`. OSError when the kernel takes no filter. An empty
-    list refuses nothing."""
+    """Refuse these calls from now on, after `restrict`; an empty list refuses nothing. OSError when the
+    kernel takes no filter.
+    """
     if not program:
         return
     text = ctypes.create_string_buffer(program, len(program))
@@ -87,7 +88,7 @@ def _libc() -> ctypes.CDLL:
 
 
 def main(argv: list[str]) -> int:
-    """Returns only when nothing was started."""
+    """Restrict this process and start the command. Returns only when nothing was started."""
     options: dict[str, list[str]] = {"--read": [], "--write": [], "--tcp": [], "--calls": []}
     words = argv[1:]
     while len(words) > 1 and words[0] in options:
@@ -116,7 +117,7 @@ def _places(name: str) -> list[str]:
 
 
 def _become(places: list[str], argv: list[str]) -> int:
-    """The shell's rule: go on along PATH, and remember what was found but refused."""
+    """Execute the command by the shell's rule: try along PATH, and remember what was found but refused."""
     failed: OSError = FileNotFoundError(2, "not found")
     for place in places:
         try:

@@ -20,7 +20,7 @@ TMP_BYTES = 512 << 20
 STATUS_FD = 3
 """The descriptor on which bubblewrap reports whether the program ran: its own failure is not the agent's."""
 FILTER_FD = 4
-"""The descriptor from which it reads the filter of system calls."""
+"""The descriptor from which bubblewrap reads the filter of system calls."""
 STAGE = "/mnt"
 ETC = (
     *("/etc/ssl", "/etc/ca-certificates", "/etc/pki", "/etc/alternatives", "/etc/ld.so.cache"),
@@ -34,7 +34,7 @@ _DEVICES = tuple(f"/dev/{name}" for name in "null zero full random urandom tty p
 FILTER = "syscalls.bpf"
 """The file of the filter of system calls."""
 BLANK = "blank"
-"""An empty file of ours that nobody may open: it lies over what a rule hides."""
+"""An empty file of ours that nobody may open; it is mounted over a file that a rule hides."""
 
 
 class Network(StrEnum):
@@ -47,9 +47,9 @@ class Network(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """The layout of this machine's programs: `links` are top folders that lead into one of `folders`.
+    """Where this machine's programs lie: `folders`, and top folders that are `links` into one of them.
 
-    `etc`: what programs in them need of /etc and anybody may read.
+    `etc`: files of /etc that the programs need and that anybody may read.
     """
 
     folders: tuple[str, ...] = ("/usr",)
@@ -59,10 +59,10 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Covers:
-    """Paths that rules take away from a phase: hidden folders and files, and read-only ones.
+    """The paths that rules take away from a phase: hidden folders and files, and read-only ones.
 
-    `left`: not all that the rules name in the checkout could be looked for, or it is too much. `lost`: what
-    an earlier phase had covered may lie anywhere.
+    `left`: too many paths of the checkout match, or could not be looked for. `lost`: a file that an earlier
+    phase had covered may be anywhere.
     """
 
     folders: tuple[str, ...] = ()
@@ -74,10 +74,10 @@ class Covers:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The view of one phase. All paths are absolute and clean; `below` is its start below `tree`.
+    """What one phase can see. All paths are absolute and clean; `below` is its start below `tree`.
 
     `etc`: a folder of ours with passwd, group and hosts. `shown`: read-only, the repository among them.
-    `hidden`: covered again where something shown holds it. `gate`: the folder of the model gateway's socket.
+    `hidden`: covered again where a shown path contains it. `gate`: the folder of the model gateway's socket.
     """
 
     tree: str
@@ -108,7 +108,7 @@ class View:
 class Tools:
     """The programs that build the wall. `setpriv` and `uid`: for a node agent that is root.
 
-    `prlimit`: where it can hold what is inside, and that alone, to a number of processes.
+    `prlimit`: where it can limit the processes inside, and only those.
     """
 
     bwrap: str
@@ -118,7 +118,7 @@ class Tools:
 
 
 Mount = tuple[str, str]
-"""(flag, path)."""
+"""A mount of bubblewrap: (flag, path)."""
 
 
 def prefix(
@@ -129,11 +129,12 @@ def prefix(
     calls: int | None = None,
     as_first: bool = False,
 ) -> tuple[str, ...]:
-    """The words before a command. The environment is not here: anybody can read an argument list.
+    """Return the words before a command. The environment is not among them: anybody can read an argument
+    list.
 
-    `processes`: and threads, that there may be inside; held where `tools` can do that. `calls`: where the
-    filter of system calls is open. `as_first`: the command is the first process inside, in the place of
-    bubblewrap, which would keep our descriptors and environment open to all others.
+    `processes`: the most inside, threads included; only where `tools` can limit them. `calls`: the descriptor
+    of the filter of system calls. `as_first`: the command is the first process inside, instead of bubblewrap,
+    which would leave our descriptors and environment open to all others.
     """
     mounts = _mounts(view)
     most = (tools.prlimit, f"--nproc={processes}:{processes}", "--") if tools.prlimit and processes else ()
@@ -181,7 +182,7 @@ def _covered(view: View, staged: Mapping[str, str]) -> list[str]:
 
 
 def _apart(network: Network) -> list[str]:
-    """Namespaces of its own, no capability in them, and no way to make more."""
+    """Return the words for namespaces of its own, without capabilities or a way to make more."""
     uid = str(INSIDE_UID)
     words = ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
     words += ["--unshare-cgroup-try", "--disable-userns", "--die-with-parent"]
@@ -218,7 +219,7 @@ def _mounts(view: View) -> list[Mount]:
 
 
 def fence(view: View, port: int = 0) -> tuple[str, ...]:
-    """The words before a command. `port`: of the model gateway, which listens outside here."""
+    """Return the words before a command for Landlock. `port`: the model gateway's, which is outside here."""
     read = [*view.system.folders, *ETC, *NET_ETC, *_ACCOUNTS, *view.system.etc, "/proc", *view.shown]
     # Rules of Landlock only add: what holds something hidden is not shown at all.
     read = [path for path in read if not any(is_within(one, path) for one in view.hidden)]
@@ -233,5 +234,5 @@ def fence(view: View, port: int = 0) -> tuple[str, ...]:
 
 
 def is_within(path: str, above: str) -> bool:
-    """Check whether it is that path, or lies below it, by name alone."""
+    """Whether the path is `above` itself, or lies below it, by name alone."""
     return path == above or path.startswith(f"{above.rstrip('/')}/")

@@ -25,7 +25,7 @@ _BY_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def serve(listener: socket.socket, path: str) -> None:
-    """Serve until the end of the namespace ends it."""
+    """Serve connections until the namespace ends."""
     threading.stack_size(STACK_BYTES)
     while True:
         try:
@@ -36,7 +36,7 @@ def serve(listener: socket.socket, path: str) -> None:
 
 
 def _carry(near: socket.socket, path: str) -> None:
-    """One connection, both ways; each end hears when the other has no more to say."""
+    """Carry one connection both ways; each end is told when the other has ended."""
     with near, socket.socket(socket.AF_UNIX) as far:
         try:
             far.connect(path)
@@ -62,7 +62,7 @@ def _pour(source: socket.socket, sink: socket.socket) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Returns when nothing was started, and as the first process when the command has ended."""
+    """Run the command. Returns when nothing was started, and, as the first process, after its end."""
     if len(argv) < 5 or argv[3] != "--" or not argv[1].isdigit():
         return _fail(BAD_USAGE, "usage: relay.py PORT SOCKET -- COMMAND [ARG...]")
     is_first = os.getpid() == 1
@@ -92,7 +92,7 @@ def main(argv: list[str]) -> int:
 
 
 def _hides() -> bool:
-    """No other process of this user may read our memory, environment or descriptors from now on."""
+    """Hide our memory, environment and descriptors from all other processes of this user; False: failed."""
     import ctypes  # the relay itself needs none of it
 
     return int(ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)) == 0
@@ -112,14 +112,13 @@ def _relay(listener: socket.socket | None, path: str, anew: bool) -> None:
 
 
 def _on_a_stop(do: signal.Handlers) -> None:
-    """A stop is for the command: with the first process all others would be killed at once."""
+    """Set how a stop is taken. It is for the command: the first process's end would kill all others."""
     for number in _BY_STOPS:
         signal.signal(number, do)
 
 
 def _first(command: int) -> int:
-    """Wait for the command as the first process; whatever else ends is ours to collect. Its status, as a
-    shell tells it."""
+    """Wait for the command as the first process, and collect whatever else ends. The status as a shell's."""
     _let_go()
     while True:
         pid, status = os.wait()

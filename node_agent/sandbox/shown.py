@@ -31,9 +31,9 @@ _ETC = (
 _MODULES = "node_modules"
 _HEAD_BYTES = 256
 _SHIMS, _SHIMMED = "shims", ("libexec", "bin", "plugins", "version", "versions", "installs")
-"""Shims that version managers such as pyenv put on PATH, and the folders that these lead to."""
+"""The folder of shims that managers such as pyenv put on PATH, and the folders to which shims lead."""
 MOST_LINKS = 500
-"""How many links in one folder of PATH are looked at."""
+"""The most links in one folder of PATH that are looked at."""
 
 
 def this_system(top: Iterable[str] = _TOP, etc: Iterable[str] = _ETC) -> System:
@@ -69,7 +69,7 @@ class Programs:
         self._path, self._home, self._system = ":".join(folders), os.path.realpath(home), system
 
     def shown(self, *programs: str) -> tuple[str, ...]:
-        """Folders and files, read as they are now. What is not there is not named."""
+        """Return the folders and files to show, as they are now; missing ones are left out."""
         found = dict.fromkeys(self._of_path())
         for program in programs:
             where = self._which(program)
@@ -105,7 +105,7 @@ class Programs:
                 yield environment
 
     def _which(self, program: str) -> str | None:
-        """Cleaned; None for what is not there, and for a path that depends on where somebody stands."""
+        """The program's clean path; None if it is missing, or depends on the folder where somebody stands."""
         if "/" in program and not os.path.isabs(program):
             return None
         where = shutil.which(program, path=self._path) if self._path or "/" in program else None
@@ -120,7 +120,7 @@ class Programs:
             yield from (interpreter, *self._installed(os.path.realpath(interpreter)))
 
     def _installed(self, real: str) -> Iterator[str]:
-        """The folder of a package, or of everything beside a `bin`; else the file alone."""
+        """Yield the package's folder, or the folder around a `bin`; else the file alone."""
         parts = Path(real).parts
         if _MODULES in parts:
             yield str(Path(*parts[: parts.index(_MODULES) + 1]))
@@ -145,7 +145,7 @@ class Programs:
         return self._which(words[1] if by_name else words[0])
 
     def _too_much(self, real: str) -> bool:
-        """A home, what holds one, or a folder right below it, such as ~/.cargo with its tokens."""
+        """Whether it is a home, contains one, or is right below one, such as ~/.cargo with its tokens."""
         return self._holds_home(real) or os.path.dirname(real) == self._home
 
     def _holds_home(self, real: str) -> bool:
@@ -164,14 +164,14 @@ GATE = "gate"
 """The folder of the model gateway's socket, in an attempt's folder."""
 SOCKET = "model.sock"
 RELAY = relay.__file__
-"""The program of ours that leads to the model gateway."""
+"""Our program that connects to the model gateway from inside."""
 
 
 def is_begun_by_us(plan: PhasePlan, network: Network) -> bool:
-    """Whether the first process inside is ours: its model is behind the gateway, or it is our worker.
+    """Whether the first process inside is ours: the model is behind the gateway, or the agent is our worker.
 
-    Others keep bubblewrap's, which says what of theirs is not there; and what they have, their own processes
-    see in any case.
+    Other phases keep bubblewrap as the first process, which reports missing programs; their own processes can
+    see its environment in any case.
     """
     python = os.path.realpath(sys.executable)
     own = (step.kind is StepKind.AGENT and os.path.realpath(step.argv[0]) == python for step in plan.steps)
@@ -185,16 +185,17 @@ def first_words(view: View, port: int) -> tuple[str, ...]:
 
 
 def open_own(plan: PhasePlan) -> None:
-    """Our own code that is run inside may be as root unpacked it: for root alone."""
+    """Make our own code that runs inside readable: root may have unpacked it for root alone."""
     for folder in (os.path.dirname(RELAY), *own_folders(plan)):
         open_to_readers(Path(folder))
 
 
 def named_programs(plan: PhasePlan) -> Iterator[str]:
-    """The programs that are shown with all that they were installed with: the agent's, and names along PATH.
+    """Yield the programs that are shown with all that was installed with them: the agent's, and names on
+    PATH.
 
-    A path is believed only of an agent that a person started: a repository that names one as its gate, or a
-    run that dispatches another, would choose what of the machine is seen.
+    A path counts only for an agent that a person started: else a repository, by its gate, or a run that
+    dispatches another would choose what of the machine is seen.
     """
     own = plan.env.get(DEPTH, "0") == "0"
     for step in plan.steps:
@@ -212,15 +213,15 @@ def own_folders(plan: PhasePlan) -> set[str]:
 
 
 def _has_hook(home: str) -> bool:
-    """Check whether its agent asks the run's policy before a tool call, by a program of ours."""
+    """Whether the run's policy is asked before a tool call, by our hook's program."""
     return os.path.isfile(os.path.join(home, RULES))
 
 
 def guarded(home: str, of_agent: bool = True) -> Iterator[str]:
-    """What the launch has laid in the home, and the folders of hooks: read-only, as the phase found them.
+    """Yield the launch's files in the home, and the folders of hooks: read-only, as the phase found them.
 
-    A program's settings are among it, and the rules by which it asks; a sitting may start it from them again.
-    Not `of_agent`: the folders alone; after set-up everything is laid anew.
+    Among them are a program's settings, and the rules by which it asks; a sitting may start the program from
+    them again. Not `of_agent`: only the folders; after set-up all files are laid anew.
     """
     laid = laid_in(home) if of_agent else ()
     skills = {name.partition(f"/{SKILLS}/")[0] + f"/{SKILLS}" for name in laid if f"/{SKILLS}/" in name}
@@ -237,5 +238,5 @@ def is_clean(path: str) -> bool:
 
 
 def _is_ours(word: str) -> bool:
-    """A file of the node agent's own that a step is started with, such as the double's program."""
+    """Whether it is a file of the node agent's that starts a step, such as the double's program."""
     return word.startswith(f"{PACKAGE}/") and is_clean(word) and os.path.isfile(word)

@@ -51,9 +51,9 @@ def living() -> set[int]:
 
 
 class UserIdPool:
-    """Thread-safe, and kept over a restart: a file for each id, with the attempt that has it.
+    """The user ids for attempts. Thread-safe, and kept over a restart: a file for each id names its attempt.
 
-    Two attempts with one id could end each other's processes and would share one limit of them.
+    Two attempts with one id could end each other's processes, and would share one limit of processes.
     """
 
     def __init__(self, folder: Path, count: int = UIDS, living: Callable[[], set[int]] = living) -> None:
@@ -61,7 +61,7 @@ class UserIdPool:
         self._lock = threading.Lock()
 
     def owner_of(self, attempt: str) -> int:
-        """The same one whenever it is asked for. OSError when none is free or none can be kept."""
+        """The attempt's user id, the same each time. OSError when none is free or none can be kept."""
         with self._lock:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             assigned = {int(one.name): one for one in self._folder.iterdir() if one.name.isdigit()}
@@ -88,7 +88,7 @@ class UserIdPool:
 
 AGAIN_MS = 600_000
 SOON_MS = 30_000
-"""The pause after an unfinished trial, as on a machine that is too busy."""
+"""The milliseconds before the next trial after an unfinished one, as on a machine that is too busy."""
 OWN_FILE = "sandbox.json"
 TOO_MANY = (
     "the sandbox cannot cover all that path rules name: "
@@ -99,9 +99,9 @@ TOO_MANY = (
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """The rights of a phase. `port`: of the model gateway, which the relay has inside, too.
+    """What a phase may do. `port`: the model gateway's, which the relay has inside, too.
 
-    `paths`: rules of people; what they name is covered.
+    `paths`: people's rules; the paths that they name are covered.
     """
 
     writable: bool
@@ -112,7 +112,7 @@ class Permissions:
 
 @dataclass(frozen=True, slots=True)
 class OwnersWish:
-    """The node owner's `sandbox.json`: `off` is the reason why there is none; `read` is shown besides."""
+    """The node owner's `sandbox.json`. `off`: why there is no sandbox; `read`: further paths to show."""
 
     off: str = ""
     read: tuple[str, ...] = ()
@@ -120,10 +120,12 @@ class OwnersWish:
 
 
 class Sandbox:
-    """Thread-safe. The first question makes the trial, later ones use its answer for some minutes."""
+    """The node's sandbox. Thread-safe. The first question makes a trial, later ones use its result for
+    minutes.
+    """
 
     def __init__(self, home: Path, path: str, clock: Clock, user_home: str) -> None:
-        """`home`: the node's; `user_home`: of whoever the node agent is; `path`: where programs are."""
+        """`home`: the node's; `user_home`: the home of the node agent's user; `path`: PATH for programs."""
         self._home, self._path, self._clock = home, path, clock
         self._system, self._user_home = this_system(), user_home
         self._programs = Programs(path, user_home, self._system)
@@ -134,7 +136,7 @@ class Sandbox:
         self._seen: tuple[tuple[int, int], tuple[str, ...]] = ((0, 0), ())
 
     def find(self) -> WallTools:
-        """Check whether there is a wall. Tried again when bubblewrap came or went, and after some minutes."""
+        """The wall's tools, or why there is none. Tried again after minutes, or when bubblewrap changed."""
         wish = self._wish()
         if wish.off or wish.trouble:
             return WallTools(None, no_sandbox(wish.off or wish.trouble, self._mend()))
@@ -150,19 +152,20 @@ class Sandbox:
             return self._found
 
     def owner_of(self, attempt: str) -> int | None:
-        """The user id that must own the files of this attempt; None: our own."""
+        """Return the user id that must own this attempt's files; None: the node agent's own."""
         tools = self.find().tools
         if tools is None or tools.uid is None:
             return None
         return self._owners.owner_of(attempt)
 
     def around(self, plan: PhasePlan, allowed: Permissions, shown: Sequence[Path]) -> PhasePlan | None:
-        """The plan with each step inside the wall, another one if it was; None when there is none any more.
+        """Return the plan with each step inside a wall, a new one if it had one; None when there is no wall
+        any more.
 
-        Where there is only the lesser wall, it is that one, unless the plan was inside a whole one.
+        Where only Landlock is available, it is used, unless the plan was inside a full wall.
 
-        `shown`: read-only besides the programs, such as the repository. The steps' outputs are in the folder
-        of the attempt, and so is the gateway's socket.
+        `shown`: read-only paths besides the programs, such as the repository. The steps' outputs are in the
+        attempt's folder, and so is the gateway's socket.
         """
         found = self.find()
         tools = found.tools
@@ -189,7 +192,7 @@ class Sandbox:
         return replace(plan, steps=tuple(replace(one, wall=words) for one in plan.steps))
 
     def _covers(self, plan: PhasePlan, view: View, allowed: Permissions, tools: Tools) -> Covers:
-        """The existing paths that rules name. Parts of the wall itself cannot be named. StepFailed."""
+        """Return the existing paths that rules name, without parts of the wall itself. StepFailed."""
         system = (*view.system.folders, *view.system.links)
         needed = (view.tree, view.home, view.etc, RELAY, os.path.realpath(sys.executable), *system)
         ground = Ground(view.tree, (*view.shown, *system), self._user_home, (*needed, tools.bwrap))
@@ -240,7 +243,7 @@ class Sandbox:
         return 0, 0
 
     def _wish(self) -> OwnersWish:
-        """The owner's file; one that cannot be read means no wall, and then says so."""
+        """Return the owner's file; an unreadable one means no wall, and the reason for that."""
         file = self._home / OWN_FILE
         try:
             raw = json.loads(file.read_bytes())

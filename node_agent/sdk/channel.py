@@ -19,9 +19,10 @@ from node_agent.native.secrecy import hide
 
 
 class Channel:
-    """Takes standard output for itself: what an SDK prints goes where errors go.
+    """The line to the driver's host. Takes standard output for itself: what an SDK prints goes to standard
+    error.
 
-    The model's key comes by this line: before it does, this process is closed to those who look into it.
+    The model's key comes by this line, so before that this process is closed to other processes.
     """
 
     def __init__(self) -> None:
@@ -32,21 +33,21 @@ class Channel:
         self._waiting: dict[int, asyncio.Future[str]] = {}
         self._words: asyncio.Queue[str | None] = asyncio.Queue()
         self.cancel: Callable[[], object] | None = None
-        """What ends the turn at work; None: there is none."""
+        """Ends the turn at work; None: there is none."""
 
     def first(self) -> dict[str, Any]:
-        """All but the words of people: the first line that comes."""
+        """Return the first line that comes: all that is needed, except people's words."""
         spec: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
         return spec
 
     def tell(self, kind: str, **fields: object) -> None:
-        """Say it, and wait for nothing."""
+        """Send a message, and wait for nothing."""
         data = json.dumps({"kind": kind, **fields}).encode() + b"\n"
         while data:
             data = data[os.write(self._out, data) :]
 
     async def ask(self, kind: str, **fields: object) -> str:
-        """Say it, and wait for the answer."""
+        """Send a message, and wait for the answer."""
         loop = asyncio.get_running_loop()
         number, answer = next(self._numbers), loop.create_future()
         self._waiting[number] = answer
@@ -54,12 +55,12 @@ class Channel:
         return str(await answer)
 
     async def turns(self) -> AsyncIterator[str]:
-        """The words of each turn, until no more of them will come."""
+        """Yield the words of each turn, until no more will come."""
         while (words := await self._words.get()) is not None:
             yield words
 
     def listen(self) -> None:
-        """Answers and words come from now on. When nobody is there any more this process ends."""
+        """Listen for answers and words from now on. When the other end is gone, this process ends."""
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._hear, args=(loop,), name="line", daemon=True).start()
 

@@ -50,7 +50,7 @@ _BY_SUBTYPE = {"error_max_turns": "turn_limit", "error_max_budget_usd": "usd_lim
 
 
 def tool(line: Channel, form: dict[str, Any], numbers: count[int]) -> SdkMcpTool:
-    """One of ours: it is judged and done on the other end of the line."""
+    """Return one of our tools: its calls are judged and run on the other end of the line."""
 
     async def done(given: dict[str, Any]) -> dict[str, Any]:
         if line.cancel is None:  # its program was slow to hear of a cancel
@@ -63,7 +63,7 @@ def tool(line: Channel, form: dict[str, Any], numbers: count[int]) -> SdkMcpTool
 
 
 def guard(names: set[str]) -> Callable[..., Awaitable[dict[str, Any]]]:
-    """Lets through our tools alone, whatever the program would offer or allow by itself."""
+    """Return a hook that allows only our tools, whatever the program would offer or allow by itself."""
 
     async def decide(asked: Any, tool_use_id: Any, context: Any) -> dict[str, Any]:
         if asked.get("tool_name") in {f"{PREFIX}{name}" for name in names}:
@@ -80,7 +80,7 @@ def guard(names: set[str]) -> Callable[..., Awaitable[dict[str, Any]]]:
 
 
 def options(line: Channel, spec: dict[str, Any]) -> ClaudeAgentOptions:
-    """None of its own tools, nothing of the repository's or the user's, nobody who is asked."""
+    """None of the program's own tools, no settings of repository or user, no questions to people."""
     names, numbers = {form["name"] for form in spec["tools"]}, count(1)
     server = create_sdk_mcp_server(SERVER, tools=[tool(line, form, numbers) for form in spec["tools"]])
     prompt = f"{spec['file']}.prompt"
@@ -107,7 +107,7 @@ def options(line: Channel, spec: dict[str, Any]) -> ClaudeAgentOptions:
 
 
 class ClaudeTalk:
-    """One program of the SDK, and what it was heard to say. `names`: of our tools."""
+    """One program of the SDK, and what it has said. `names`: of our tools."""
 
     def __init__(self, line: Channel, client: ClaudeSDKClient, names: set[str]) -> None:
         self._line, self._client, self._names = line, client, {f"{PREFIX}{name}" for name in names}
@@ -115,7 +115,8 @@ class ClaudeTalk:
         self._session, self._in_pieces = "", False
 
     async def follow(self) -> None:
-        """Hear it until it is gone. Between two turns this process goes with it, and is started again."""
+        """Listen until the program is gone. Between two turns this process ends with it, to be started
+        again."""
         gone: Any = None
         try:
             async for message in self._client.receive_messages():
@@ -127,7 +128,7 @@ class ClaudeTalk:
         self._heard.put_nowait(gone)
 
     async def turn(self, words: str) -> ResultMessage | None:
-        """Its last word; None, or what the SDK raises: its program is gone."""
+        """Run a turn; return its result. None, or an exception of the SDK: the program is gone."""
         self._line.cancel = lambda: asyncio.ensure_future(self._interrupt())
         try:
             await self._client.query(words)
@@ -172,13 +173,13 @@ class ClaudeTalk:
 
 
 def remembers(spec: dict[str, Any]) -> bool:
-    """Whether its program can go on with the session."""
+    """Whether the program can go on with the session."""
     kept = Path(os.environ["CLAUDE_CONFIG_DIR"]).glob(f"projects/*/{spec['resume']}.jsonl")
     return bool(spec["resume"]) and any(kept)
 
 
 async def run(line: Channel, spec: dict[str, Any]) -> None:
-    """Turn after turn; the end of a run without turns is told when its program has kept its session."""
+    """Run turn after turn; a run without turns reports its end when the program has kept its session."""
     if not hasattr(ClaudeAgentOptions, "verbatim_prompts"):
         return line.tell("failed", failure="cannot_start", why=TOO_OLD, leaves=True)
     line.listen()
@@ -201,7 +202,7 @@ async def run(line: Channel, spec: dict[str, Any]) -> None:
 
 
 def finish(line: Channel, last: ResultMessage | None) -> None:
-    """Tells what was used, and what came of it."""
+    """Report the usage and the result."""
     if last is None:
         why = "the SDK's program ended without a result"
         return line.tell("failed", failure="no_answer", why=why, leaves=True)
@@ -227,7 +228,7 @@ def _kind(last: ResultMessage, words: str) -> str:
 
 
 def main() -> None:
-    """Ends with what came of it told; our program ends this process."""
+    """Run until the result is reported; our program ends this process."""
     line = Channel()
     try:
         asyncio.run(run(line, line.first()))

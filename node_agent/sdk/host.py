@@ -30,15 +30,16 @@ from node_agent.wire.identity import CallDesk
 
 PIECE = 1 << 16
 MOST_LINE = 64 << 20
-"""The longest line from the driver; a tool call is no larger."""
+"""The most bytes of a line from the driver; a tool call is no larger."""
 STARTS_MS, CANCELS_MS, KEEPS_MS = 120_000, 800, 10_000
-"""A busy machine needs half a minute for a start. A turn that is not over so soon after its cancel is ended
-with its driver. At the end an SDK's program may still write its session down."""
+"""A start takes half a minute on a busy machine. A turn that is not over this soon after its cancel is ended
+with its driver. At the end an SDK's program may still write its session."""
 
 
 class Pipe:
-    """The pipe to one driver. `look`: called before each wait, gives its longest time in seconds, and ends
-    the wait with what it raises."""
+    """The pipe to one driver. `look`: called before each wait; returns the longest time for it in seconds,
+    and an exception from it ends the wait.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], look: Callable[[], float]) -> None:
         assert process.stdin is not None and process.stdout is not None
@@ -50,7 +51,7 @@ class Pipe:
         self._is_cut = False
 
     def send(self, line: bytes) -> None:
-        """Raises BrokenPipeError for a driver that is gone, or that was sent a line in part before."""
+        """Send a line. BrokenPipeError for a driver that is gone, or got an earlier line only in part."""
         if self._is_cut:
             raise BrokenPipeError
         left, self._is_cut = memoryview(line + b"\n"), True
@@ -60,7 +61,7 @@ class Pipe:
         self._is_cut = False
 
     def line(self) -> bytes | None:
-        """The next one without its end; None: the driver is gone. An unfinished line does not count."""
+        """Return the next line without its end; None: the driver is gone. An unfinished line is none."""
         while not self._whole:
             self._wait([self._out], [])
             if not (data := os.read(self._out, PIECE)):
@@ -84,7 +85,7 @@ class Pipe:
 LAST_WAIT_S = 5
 SPARE_S = 200
 MOST_PATIENCE_MS = 2_147_483_000
-"""A timer of JavaScript that is longer than 2**31 - 1 ms ends at once."""
+"""A longer timer of JavaScript (over 2**31 - 1 ms) ends at once."""
 
 
 def patience_ms(desk: CallDesk | None) -> int:
@@ -95,8 +96,9 @@ def patience_ms(desk: CallDesk | None) -> int:
 
 @dataclass
 class Host:
-    """As `TakesTurns`. `start`: a driver, with pipes; `first`: all that it is told; `model`: the name that
-    the run is told of."""
+    """A driver, as `TakesTurns`. `start`: starts one, with pipes; `first`: all that it is told; `model`: the
+    name for the run's record.
+    """
 
     start: Callable[[], subprocess.Popen[bytes]]
     first: dict[str, Any]
@@ -108,7 +110,7 @@ class Host:
     beat: WorkerBeat
     turns: int = 0
     words: Callable[[], str] = str
-    """Return the words of a person since the last look. They come with the answer of a tool."""
+    """Returns a person's words since the last look. They are sent with the answer of a tool."""
     used: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("input", "cached", "output"), 0))
     remembers: bool = False
 
@@ -121,7 +123,7 @@ class Host:
 
     # ---- the driver
     def begin(self) -> None:
-        """Start it, and go on with its session where there is one. Raises Over."""
+        """Start the driver, and go on with its session where there is one. Raises Over."""
         self._process = self.start()
         self._pipe = Pipe(self._process, self._look)
         self._until_ms = min(self.clock.mono_ms() + STARTS_MS, self.limits.until_ms)
@@ -139,7 +141,7 @@ class Host:
             self._until_ms = None
 
     def end(self, gently: bool = False) -> None:
-        """End its process, and the program that this one has started. `gently`: its session is kept."""
+        """End the driver, and the program that it has started. `gently`: its session is kept."""
         if self._process is None or self._pipe is None:
             return
         if gently:
@@ -152,7 +154,7 @@ class Host:
 
     @contextmanager
     def _within(self, most_ms: int) -> Iterator[None]:
-        """Over behind so long, and the beat ends nothing meanwhile."""
+        """Raise Over after this time; the beat ends nothing meanwhile."""
         self._until_ms, self._ends = self.clock.mono_ms() + most_ms, True
         try:
             yield
@@ -172,11 +174,11 @@ class Host:
 
     # ---- a turn
     def hear(self, words: Callable[[], str]) -> None:
-        """Look there for words with the answer of each tool."""
+        """Get a person's words from there with the answer of each tool."""
         self.words = words
 
     def close(self, why: str) -> None:
-        """The SDK keeps its conversation by itself."""
+        """Nothing to do: the SDK keeps its conversation by itself."""
 
     def run(self, task: str) -> str:
         """The final answer. Raises Over."""
@@ -199,7 +201,7 @@ class Host:
         return text_of(event.get("result"))
 
     def _cancel(self) -> None:
-        """The turn is over, or the driver is: the next words begin a new one with the same session."""
+        """Cancel the turn, or else end the driver: the next words begin a new one with the same session."""
         with suppress(Over), self._within(CANCELS_MS):
             self._send({"cancel": CANCELLED})
             while self._at_work:
@@ -209,7 +211,7 @@ class Host:
             self.end()
 
     def _take_late(self, event: dict[str, Any]) -> None:
-        """In a turn that is cancelled nothing is done any more."""
+        """Answer the events of a cancelled turn: no more calls are run."""
         match event.get("kind"):
             case "done" | "failed":
                 self._is_over(event)
@@ -219,7 +221,7 @@ class Host:
                 self._take(event)
 
     def _is_over(self, event: dict[str, Any]) -> None:
-        """The turn. `leaves`: the driver with it."""
+        """Note the end of the turn; with `leaves`, also the driver's."""
         self._at_work = False
         if event.get("leaves") is True:
             self.end()
@@ -267,7 +269,7 @@ class Host:
         self._send({"number": count_of(event.get("number")), "text": text})
 
     def _send(self, what: dict[str, Any]) -> None:
-        """A driver that is gone is found so when it is listened to."""
+        """Send a message; a driver that is gone is noticed at the next read."""
         assert self._pipe is not None
         try:
             self._pipe.send(json.dumps(what).encode())

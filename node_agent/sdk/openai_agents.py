@@ -36,11 +36,11 @@ from openai.types.shared import Reasoning
 
 EARLY = "[this turn ended early]"
 RETRIES, MOST_WAIT_S = 2, 600.0
-"""The client asks again where a failure may pass; a server of one's own reads a long prompt for minutes."""
+"""The client repeats calls that may succeed later; a user's own server may read a long prompt for minutes."""
 
 
 class NotWhole(Exception):
-    """The model's answer came to no good end; the text says how. `kind`: of the failure."""
+    """The model's answer did not end well; the text says how. `kind`: of the failure."""
 
     def __init__(self, kind: str, why: str) -> None:
         super().__init__(why)
@@ -54,7 +54,7 @@ def tell_used(line: Channel, read: int, details: Any, wrote: int) -> None:
 
 
 class Whole:
-    """A stream of the chat wire that must come to a good end: the SDK does the calls of one that did not."""
+    """A stream of the chat API that must end well: else the SDK would run the calls of a broken answer."""
 
     def __init__(self, stream: Any, line: Channel) -> None:
         self._stream, self._line = stream, line
@@ -94,11 +94,11 @@ class Talk:
         return bool(self._items)
 
     def begin(self) -> None:
-        """A turn begins."""
+        """Begin a turn."""
         self._before = len(self._items)
 
     def close(self, words: str, said: str) -> None:
-        """A turn ended early. It has a person's words and ends with the model's; each call has its result."""
+        """Close a turn that ended early: it ends with the model's words, and each call has a result."""
         items = self._items
         if len(items) == self._before:
             items.append({"role": "user", "content": words})
@@ -140,7 +140,7 @@ class Talk:
 
 
 def _before(file: Path, resume: str, fresh: str) -> tuple[str, list[Any]]:
-    """The session to go on with; what cannot be read is none, and the run begins anew."""
+    """Return the session to go on with; an unreadable one counts as none, and the run begins anew."""
     if not resume:
         return fresh, []
     try:
@@ -152,13 +152,13 @@ def _before(file: Path, resume: str, fresh: str) -> tuple[str, list[Any]]:
 
 
 class ModelHooks(RunHooks):
-    """Our program's events between the calls of the model. `names`: of the existing tools."""
+    """Reports the events between model calls to our program. `names`: of the existing tools."""
 
     def __init__(self, line: Channel, names: set[str]) -> None:
         self._line, self._names = line, names
 
     async def on_llm_start(self, *given: Any, **more: Any) -> None:
-        """Our limits are held before each call: whoever is past one gets no answer."""
+        """Check our limits before each call: a run past one gets no answer."""
         await self._line.ask("asks")
 
     async def on_llm_end(self, context: Any, agent: Any, response: Any) -> None:
@@ -171,7 +171,7 @@ class ModelHooks(RunHooks):
 
 
 def tool(line: Channel, form: dict[str, Any]) -> FunctionTool:
-    """One of ours: it is judged and done on the other end of the line."""
+    """Return one of our tools: its calls are judged and run on the other end of the line."""
 
     async def done(context: Any, arguments: str) -> str:
         return await line.ask("call", id=context.tool_call_id, name=form["name"], arguments=arguments)
@@ -180,7 +180,7 @@ def tool(line: Channel, form: dict[str, Any]) -> FunctionTool:
 
 
 def model(line: Channel, spec: dict[str, Any]) -> Model:
-    """OpenAI's own servers on the Responses wire, all others on the chat wire."""
+    """Return the model: OpenAI's own servers by the Responses API, all others by the chat API."""
     client = AsyncOpenAI(
         base_url=spec["url"], api_key=spec["key"] or "none", max_retries=RETRIES, timeout=MOST_WAIT_S
     )
@@ -196,7 +196,7 @@ def model(line: Channel, spec: dict[str, Any]) -> Model:
 
 
 def settings(spec: dict[str, Any]) -> ModelSettings:
-    """Nothing is stored with the vendor, and what a model thought is sent back to it by us."""
+    """Return the settings: the vendor stores nothing, and we send the model's thoughts back to it."""
     thinks = Reasoning(effort=spec["thinks"]) if spec["thinks"] else None
     if spec["newest"]:
         kept = ["reasoning.encrypted_content"]
@@ -207,7 +207,7 @@ def settings(spec: dict[str, Any]) -> ModelSettings:
 
 
 async def run(line: Channel, spec: dict[str, Any]) -> None:
-    """Turn after turn."""
+    """Run turn after turn."""
     line.listen()
     set_tracing_disabled(True)
     talk = Talk(spec["file"], spec["resume"], spec["fresh"])
@@ -226,7 +226,7 @@ async def run(line: Channel, spec: dict[str, Any]) -> None:
 
 
 async def turn(line: Channel, talk: Talk, agent: Agent, hooks: RunHooks, words: str) -> dict[str, Any]:
-    """What came of it: our program may have ended it early."""
+    """Return the result of a turn; our program may have ended it early."""
     config = RunConfig(
         tracing_disabled=True,
         tool_not_found_behavior="return_error_to_model",
@@ -258,7 +258,7 @@ async def turn(line: Channel, talk: Talk, agent: Agent, hooks: RunHooks, words: 
 
 
 def main() -> None:
-    """Ends when our program does, or says so."""
+    """Run until our program ends, or tells us to."""
     line = Channel()
     asyncio.run(run(line, line.first()))
     os._exit(0)

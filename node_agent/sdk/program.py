@@ -37,7 +37,7 @@ from node_agent.wire.identity import TurnTerms
 
 
 def main(argv: list[str]) -> int:
-    """Its exit status."""
+    """Run the program; return its exit status."""
     CHILDREN.end_with_us()
     spec = WorkerSpec.model_validate_json(Path(argv[3]).read_bytes())
     clock, beat = SystemClock(), WorkerBeat(pause)
@@ -105,7 +105,7 @@ def _first(spec: WorkerSpec, tools: list[ToolForm], system: str, answer_tokens: 
 
 
 def _driver(name: str, driver: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Over where there is no such environment."""
+    """Start the driver. Over where its environment does not exist."""
     environment = found_environment(name, env.get("PATH", os.defpath))
     if environment is None:
         words = (

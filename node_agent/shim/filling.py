@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 DISK = "disk"
 LOOK_MS, CALM_MS = 1_000, 30_000
 SHARE = 50
-"""A count may take one part in so many of the time."""
+"""A count may take one part in this many of the time."""
 _BLOCK = 512
 
 
 class Filling:
-    """`folders`: what the phase writes; `members`: its processes; `now`: milliseconds of a clock."""
+    """The disk use of a phase. `folders`: those it writes; `members`: its processes; `now`: milliseconds."""
 
     def __init__(
         self,
@@ -37,12 +37,12 @@ class Filling:
         self._used = self._free = self._began = self._next = self._calm = 0
 
     def start(self) -> None:
-        """Files of earlier phases count with the first count."""
+        """Begin to watch. Files of earlier phases are in the first count, too."""
         self._free, self._began = self._left(), self._now()
         self._next, self._calm = self._began + LOOK_MS, self._began + CALM_MS
 
     def over(self) -> bool:
-        """Check whether it has to end, looked at when that is due."""
+        """Whether the phase must end for its disk use; counted only when a count is due."""
         now = self._now()
         if self._limit is None or now < self._next:
             return False
@@ -50,14 +50,14 @@ class Filling:
         return (now >= self._calm or self._fallen()) and self._counted(now)
 
     def ended(self) -> bool:
-        """Check whether it was over its limit when it ended by itself; count a brief one if the disk fell."""
+        """Whether a phase that ended by itself was over its limit. A brief one counts if the disk fell."""
         if self._limit is None:
             return False
         now = self._now()
         return (now - self._began >= LOOK_MS or self._fallen()) and self._counted(now)
 
     def _fallen(self) -> bool:
-        """Check whether the disk lost so much since the last count that this phase may be over its limit."""
+        """Whether the disk lost so much since the last count that the phase may be over its limit."""
         return self._free - self._left() >= max(0, (self._limit or 0) - self._used) // 2
 
     def _counted(self, began: int) -> bool:
@@ -78,9 +78,10 @@ class Filling:
 
 
 def used(folders: Iterable[str], pids: Iterable[int], opening: bool = False) -> int:
-    """Bytes on the disk: each file once, and those without a name that these processes hold open.
+    """Return the bytes on the disk: of each file once, and of files without a name that these processes hold
+    open.
 
-    `opening`: folders that their owner has closed are opened first.
+    `opening`: first open the folders that their owner has closed.
     """
     from pathlib import Path
 

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 LOOK_MS, NEAR_MS, NAMELESS_MS = 1_000, 100, 4_000
-"""Between two looks at the processes; the second when half of a limit is taken, the third at the files that
-they hold open, which are many."""
+"""The milliseconds between two looks at the processes; the same once half of a limit is used; and between
+looks at the files that they hold open, which are many."""
 MEMORY, PROCESSES = "memory", "processes"
 FAIR_GAME = 500
-"""The kernel's preference to end an attempt's processes first when the machine has no memory left."""
+"""Makes the kernel end an attempt's processes first when the machine has no memory left."""
 _SCORE = "/proc/self/oom_score_adj"
 _OWN_OOM = (b"oom", b"oom_kill")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -31,7 +31,7 @@ class StepLimits:
     """Decides when a step has to end, and why. None = no such limit."""
 
     def __init__(self, plan: dict[str, Any], wall_deadline: int | None, patience: str = "") -> None:
-        """`patience`: while this file is there, a person is asked, and silence breaks no limit."""
+        """`patience`: while this file exists, a person is being asked, and silence breaks no limit."""
         self.wall_deadline, self._patience = wall_deadline, patience
         self.idle_ms: int | None = plan["idle_ms"]
         self.output_bytes: int | None = plan["output_bytes"]
@@ -41,7 +41,7 @@ class StepLimits:
         self._size, self._grown = 0, now
 
     def broken(self, now: int, size: int) -> str:
-        """`wall`, `idle`, `output`, or the empty string."""
+        """Return the broken limit: `wall`, `idle`, `output`, or an empty text."""
         if size != self._size:
             self._size, self._grown = size, now
         if self.wall_deadline is not None and now >= self.wall_deadline:
@@ -56,12 +56,13 @@ class StepLimits:
         return ""
 
     def at_the_end(self, size: int) -> str:
-        """`output` for what was written between two looks, else `none`: how fast it wrote is no excuse."""
+        """Return `output` if that limit was passed between two looks, else `none`: speed is no excuse."""
         return "output" if self.output_bytes is not None and size > self.output_bytes else "none"
 
 
 class Consumption:
-    """The limits of one step; made before it starts, since earlier refusals belong to another step.
+    """The use of memory and processes by one step. Made before the start, as earlier refusals are another
+    step's.
 
     `members`: its processes; `scope`: the folder of its control group, or empty.
     """
@@ -78,11 +79,11 @@ class Consumption:
         self._before = {what: self._counters(what) for what in self._by_kernel}
 
     def start(self, now: int) -> None:
-        """The step runs: what the kernel has refused it since this was made counts, its first moment too."""
+        """Begin. The kernel's refusals count since the object was made, so the first moment's count, too."""
         self._next = now + NEAR_MS
 
     def over(self, now: int) -> str:
-        """`memory`, `processes`, or the empty string."""
+        """Return the limit that is passed: `memory`, `processes`, or an empty text."""
         refusal = self.refused()
         if refusal or now < self._next:
             return refusal
@@ -111,13 +112,13 @@ class Consumption:
         return ""
 
     def _files(self, pids: list[int], now: int) -> int:
-        """Bytes in files that lie in memory alone."""
+        """Return the bytes in files that lie only in memory."""
         if now >= self._next_nameless:
             self._nameless, self._next_nameless = memory_files.nameless(pids), now + NAMELESS_MS
         return memory_files.in_folders(pids) + self._nameless
 
     def refused(self) -> str:
-        """The kernel's refusals since it began, where the kernel enforces the limit."""
+        """Return the limit that the kernel has refused to pass since the begin, if the kernel enforces it."""
         for what, enforced in self._by_kernel.items():
             counts = zip(self._counters(what), self._before[what], strict=True)
             if enforced and all(now > before for now, before in counts) and (what == MEMORY or self._full()):
@@ -125,7 +126,7 @@ class Consumption:
         return ""
 
     def _counters(self, what: str) -> tuple[int, ...]:
-        """The counters that rise when this group's own limit is met.
+        """Return the counters that rise when the group's own limit is reached.
 
         The kernel also counts as `oom_kill` a process that ended because the machine, or a group above, had
         no memory.
@@ -136,16 +137,16 @@ class Consumption:
         return tuple(int(counts.get(key, 0)) for key in keys)
 
     def _full(self) -> bool:
-        """Check whether it had all that it may: older kernels count refusals of a group above here, too."""
+        """Whether the group had all that it may: older kernels count the refusals of a group above, too."""
         most, had = _read(f"{self._scope}/pids.max"), _read(f"{self._scope}/pids.peak")
         had = had or _read(f"{self._scope}/pids.current")  # before Linux 6.1 there is no peak
         return most.strip().isdigit() and had.strip().isdigit() and int(had) >= int(most)
 
 
 class FairGame:
-    """Processes started within it are ended first when the machine has no memory left.
+    """Processes started within it are the first that the kernel ends when the machine has no memory left.
 
-    Anybody may raise this for a process, and take it back to where it was.
+    Anybody may raise this value for a process, and lower it to what it was.
     """
 
     def __enter__(self) -> None:
@@ -171,14 +172,14 @@ class FairGame:
 
 
 def _is_set(path: str) -> bool:
-    """Check whether the kernel holds a limit here: the controller is there, and somebody has set one."""
+    """Whether the kernel enforces a limit here: the controller exists, and somebody has set a limit."""
     return path[:1] == "/" and _read(path).strip() not in (b"", b"max")
 
 
 def _apportioned(pids: Iterable[int], files: int) -> int:
-    """Bytes in memory, each shared page in parts among those that share it.
+    """Return the bytes in memory, with a shared page divided among the processes that share it.
 
-    What they have mapped of files in memory may be of those `files`: of both, only the larger counts.
+    Files in memory that they have mapped may be among `files`: of both numbers, only the larger counts.
     """
     total = mapped = 0
     for pid in pids:
@@ -191,7 +192,7 @@ def _apportioned(pids: Iterable[int], files: int) -> int:
 
 
 def _own(pid: int) -> int:
-    """All that it has in memory, where no more is told: a process may see to that, and then share."""
+    """Return all memory of a process that hides the shares: it may do that on purpose, and then share."""
     fields = _read(f"/proc/{pid}/statm").split()
     return int(fields[1]) * _PAGE if len(fields) > 2 else 0
 

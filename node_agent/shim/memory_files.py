@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
-"""A sandbox's own folders in memory; everything else there is read-only."""
+"""The folders that a sandbox has in memory; all other folders there are read-only."""
 _IN_MEMORY = "tmpfs"
 _NAMELESS = "/memfd:"
 _BLOCK = 512
 
 
 def in_folders(pids: Iterable[int]) -> int:
-    """Bytes in the folders in memory of the sandboxes in which these processes are; each sandbox once.
+    """Return the bytes in the memory folders of these processes' sandboxes; each sandbox counts once.
 
-    A program with a sandbox of its own, such as Codex, shows the machine's /tmp there: that is not the run's.
+    A program with a sandbox of its own, such as Codex, sees the machine's /tmp in it: that is not the run's.
     """
     walled: dict[str, int] = {}
     for pid in pids:
@@ -61,7 +61,7 @@ def nameless(pids: Iterable[int]) -> int:
 
 
 def _space(pid: int | str) -> str:
-    """The process's world of processes: another one than ours only behind a wall. Empty: not told."""
+    """Return the process's pid namespace; it differs from ours only behind a wall. Empty: not known."""
     try:
         return os.readlink(f"/proc/{pid}/ns/pid")
     except OSError:
@@ -69,7 +69,7 @@ def _space(pid: int | str) -> str:
 
 
 def _mounts(pid: int | str) -> list[tuple[str, str]]:
-    """(device, where) of each file system in memory that the process sees."""
+    """Return (device, mount point) of each file system in memory that the process sees."""
     try:
         with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="replace") as file:
             lines = [line.split() for line in file]

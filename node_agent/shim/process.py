@@ -24,14 +24,14 @@ SCOPE = "PANCODE_SCOPE"
 """The key in a shim's own environment with the name of its systemd scope. No program sees it."""
 
 Proc = tuple[int, int]
-"""(pid, start time in clock ticks since boot): what the kernel never gives to two processes of one boot."""
+"""(pid, start time in clock ticks since boot): the kernel never gives both to two processes of one boot."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 _KEYCTL, _JOIN_SESSION_KEYRING = {"x86_64": 250, "aarch64": 219}, 1
 
 
 class Stat:
-    """One line of /proc/PID/stat, as far as we need it."""
+    """The fields of one line of /proc/PID/stat that we need."""
 
     __slots__ = ("pid", "ppid", "start", "state")
 
@@ -44,7 +44,7 @@ class Stat:
 
     @property
     def gone(self) -> bool:
-        """Ended, though perhaps not yet reaped by its parent."""
+        """Whether the process has ended, though its parent may not have reaped it yet."""
         return self.state in (b"Z", b"X", b"x")
 
 
@@ -80,9 +80,9 @@ def become_reaper() -> bool:
 
 
 def leave_keyring() -> bool:
-    """Have an empty session keyring, of this process and what it starts from now on. False if refused.
+    """Give this process, and those that it starts from now on, an empty session keyring. False if refused.
 
-    The login's may hold its owner's tickets, and a run could leave keys there for the next one.
+    The login's keyring may hold its owner's tickets, and a run could leave keys there for the next run.
     """
     number = _KEYCTL.get(os.uname().machine)
     return number is not None and _called("syscall", (number, _JOIN_SESSION_KEYRING, None)) > 0
@@ -103,7 +103,7 @@ def _called(name: str, words: tuple[int | None, ...]) -> int:
 
 
 def folder_of(lines: bytes) -> str:
-    """The folder of a control group, from what /proc/PID/cgroup says; empty where there is no version 2."""
+    """The folder of a control group, as /proc/PID/cgroup has it; empty where there is no version 2."""
     for line in lines.splitlines():
         if line.startswith(b"0::/"):
             return "/sys/fs/cgroup" + os.fsdecode(line[3:])
@@ -111,7 +111,7 @@ def folder_of(lines: bytes) -> str:
 
 
 def control_group() -> str:
-    """The folder of our own; empty where there is none, or none that can be looked into."""
+    """Return our own control group's folder; empty where there is none, or it cannot be read."""
     try:
         folder = folder_of(_read("/proc/self/cgroup"))
     except OSError:
@@ -120,23 +120,23 @@ def control_group() -> str:
 
 
 def own_scope() -> str:
-    """The control group that was made for this process and what it starts; empty when there is none."""
+    """Return the control group made for this process and those it starts; empty when there is none."""
     name = os.environ.get(SCOPE)
     folder = control_group() if name else ""
     return folder if name and folder.endswith(f"/{name}") else ""
 
 
 class Birth:
-    """The start time of this process, by its pid: a machine has hundreds of processes that are older."""
+    """The start of this process, as its pid: hundreds of a machine's processes are older."""
 
     def __init__(self) -> None:
         self._pid, self._forks = os.getpid(), _forks()
 
     def since(self) -> tuple[int, int]:
-        """The first and the last pid that were handed out since; from 0 on when that is not certain.
+        """Return the first and the last pid given out since the start; from 0 on when that is not certain.
 
-        The kernel hands pids out in a circle: it is certain while less than half a circle was handed out, and
-        the last one was a greater one.
+        The kernel gives pids out in a circle: the range is certain while less than half a circle was given
+        out, and the last pid is the greater one.
         """
         count = _forks() - self._forks
         last, most = _number("/proc/loadavg", -1), _number("/proc/sys/kernel/pid_max", 0)
@@ -146,7 +146,7 @@ class Birth:
 
 
 def _forks() -> int:
-    """Processes and threads that were started since boot; 0 when it cannot be told."""
+    """Return the processes and threads started since boot; 0 when that is not known."""
     try:
         return int(_read("/proc/stat").partition(b"\nprocesses ")[2].split(None, 1)[0])
     except (OSError, ValueError, IndexError):
@@ -163,10 +163,11 @@ def _number(path: str, word: int) -> int:
 def members(
     marker: str, root: int = 0, since: int = 0, groups: Sequence[str] = (), birth: Birth | None = None
 ) -> list[Proc]:
-    """Live processes that carry the marker, descend from `root` or are in one of the control groups.
+    """Return the live processes that carry the marker, descend from `root` or are in one of the control
+    groups.
 
-    With all descendants of these. `since`: processes started before this tick cannot carry it and are not
-    looked at closely; `birth`: nor are any that are older. This process itself is never named.
+    All descendants of these are included. `since`: processes started before this tick cannot carry the marker
+    and are not looked at closely; `birth`: nor are any older ones. This process itself is never included.
     """
     found = {entry.pid: entry for entry in _processes(birth)}
     needle = f"{MARKER}={marker}".encode()
@@ -181,7 +182,7 @@ def members(
 
 
 def is_inside(pid: int) -> bool:
-    """Check whether it lives in a process namespace below ours, as what runs behind a wall does."""
+    """Whether the process is in a pid namespace below ours, as one behind a wall is."""
     try:
         lines = _read(f"/proc/{pid}/status").splitlines()
     except OSError:
@@ -210,7 +211,9 @@ def signal_exact(proc: Proc, number: int) -> bool:
 
 
 def pidfd(pid: int) -> int | None:
-    """None before Linux 5.3, behind a filter that forbids it, or in an interpreter built without it."""
+    """Return a pidfd; None before Linux 5.3, behind a filter that forbids it, or in a Python built without
+    it.
+    """
     try:
         return os.pidfd_open(pid)
     except (OSError, AttributeError):
@@ -218,7 +221,7 @@ def pidfd(pid: int) -> int | None:
 
 
 def _inside(folder: str) -> set[int]:
-    """The pids in a control group and in those below it."""
+    """Return the pids in a control group and in the groups below it."""
     pids: set[int] = set()
     for at, _, _ in os.walk(folder):
         try:

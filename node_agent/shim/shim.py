@@ -32,7 +32,7 @@ else:
 ENDED, BAD_PLAN, TAKEN, NO_SPACE = 0, 65, 73, 74
 PLAN, SPAWNED, RECORDS, STOP = "plan.json", "spawned", "records", step.STOP_FILE
 PATIENCE = "patience"
-"""While this file is there, the idle limit waits for a person."""
+"""While this file exists, the idle limit waits for a person."""
 LOG = "shim.log"  # what a shim has to say of itself: empty unless it failed
 STEP_BYTES, START_BYTES = 4096, 1024  # of each step in `records`: both of its records, and the first of them
 EXIT_BYTES = 4096  # behind them, the record of the end; and as much again for each step
@@ -51,17 +51,17 @@ class KernelClock:
 
 
 def reserve(folder: str, steps: int) -> None:
-    """Reserve the disk space of every record of a phase; keeps what is there. OSError if there is no room."""
+    """Reserve the disk space of every record of a phase; existing ones stay. OSError if there is no room."""
     preallocate(f"{folder}/{RECORDS}", EXIT_BYTES + 2 * steps * STEP_BYTES)
 
 
 def exit_offset(size: int) -> int:
-    """The place of the end's record in a file of records of this length."""
+    """Return the place of the exit record in a file of records of this size."""
     return max(0, size - EXIT_BYTES) // 2
 
 
 class Phase:
-    """The step list of one plan, in order, and its records."""
+    """The steps of one plan, in order, and their records."""
 
     def __init__(self, folder: str, plan: dict[str, Any], clock: KernelClock, reaper: bool) -> None:
         self.folder, self.plan, self.clock, self.reaper = folder, plan, clock, reaper
@@ -71,7 +71,7 @@ class Phase:
         self.began = (clock.wall_ms(), clock.mono_ms())
 
     def run(self) -> dict[str, Any]:
-        """All steps, then a last sweep. Returns the exit record; a fault of our own becomes one too."""
+        """Run all steps, then a last sweep; return the exit record, also for a fault of our own."""
         try:
             ended, reason = self._steps()
         except Exception as exc:  # whatever it is, the tree must be swept and the end recorded
@@ -156,7 +156,7 @@ class Phase:
 
 
 def main(argv: list[str]) -> int:
-    """The whole life of a shim; returns its exit status."""
+    """Run a shim from begin to end; return its exit status."""
     folder = os.path.abspath(argv[1])
     # belong to nobody: own session, three files and no others
     os.umask(0o077)
@@ -201,7 +201,7 @@ def _work(folder: str, identity: bytes, plan: dict[str, Any], reaper: bool) -> i
 
 
 def _checked(plan: Any) -> dict[str, Any]:
-    """The runner wrote this plan and has checked its content; here only that both speak the same version."""
+    """Return the plan if it has our version; the runner, which wrote it, has checked its content."""
     if not isinstance(plan, dict) or {"below", *plan} != PLAN_FIELDS:
         raise ValueError("not the fields of a plan")
     if any({"walled", "wall", "calls", *spec} != STEP_FIELDS for spec in plan["steps"]):
@@ -241,7 +241,7 @@ def _close(fd: int) -> None:
 
 
 def _to_null(*fds: int) -> None:
-    """Put /dev/null in the place of the open file, if there is one."""
+    """Put /dev/null in the place of these files."""
     for fd in fds:
         null = os.open(os.devnull, os.O_RDWR)
         if null != fd:
@@ -257,7 +257,7 @@ def _tell(fd: int, text: str) -> None:
 
 
 def _fail(folder: str, status: int, why: str) -> int:
-    """The starter listens on stdout; the file is for later."""
+    """Report the failure on stdout, where the starter reads it, and in a file for later."""
     _tell(1, f"shim: {why}\n")
     try:
         fd = os.open(f"{folder}/{LOG}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -16,15 +16,15 @@ from typing import Any, Self, cast
 MAX_STEPS = 64
 MAX_NAME = 64
 AGENT_ONLY = "PANCODE_AGENT_ONLY"
-"""The key in a plan's environment, as `process.AGENT_ONLY` for the shim: names that no other phase gets."""
+"""The key in a plan's environment, as `process.AGENT_ONLY` is in the shim: names that only the agent gets."""
 
 
 class SpoolError(ValueError):
-    """A plan or record that is not what its version says."""
+    """A plan or record that does not have the form of its version."""
 
 
 class RunnerError(Exception):
-    """A phase could not be started, looked at, stopped or swept. `disk_full`: for want of space alone."""
+    """A phase could not be started, looked at, stopped or swept. `disk_full`: only for lack of disk space."""
 
     def __init__(self, message: str, disk_full: bool = False) -> None:
         super().__init__(message)
@@ -38,7 +38,7 @@ class StepKind(StrEnum):
 
 
 class StepEndedBy(StrEnum):
-    """The cause of a step's end: itself (`none`), a request to stop, or a limit."""
+    """Why a step ended: by itself (`none`), by a request to stop, or by a limit."""
 
     NONE = "none"
     STOP = "stop"
@@ -51,7 +51,7 @@ class StepEndedBy(StrEnum):
 
 
 class PhaseEnd(StrEnum):
-    """The end of a phase: every step exited 0, one did not, a stop, or a fault of the shim's own."""
+    """How a phase ended: every step exited with 0, one did not, a stop, or a fault of the shim's own."""
 
     DONE = "done"
     FAILED = "failed"
@@ -115,7 +115,7 @@ _LATER: dict[str, dict[str, object]] = {
     "Step": {"walled": False, "wall": (), "calls": ""},
     "PhaseLimits": {"memory_bytes": None, "processes": None, "disk_bytes": None},
 }
-"""Defaults for fields that earlier versions did not write: a run outlives an upgrade."""
+"""The defaults for fields that earlier versions did not write, since a run may outlive an upgrade."""
 
 
 class _Record:
@@ -152,10 +152,10 @@ class _Record:
 
 @dataclass(frozen=True, slots=True)
 class Step(_Record):
-    """One program to run. `stdin` None = /dev/null. Paths are absolute; output is appended.
+    """One program to run. `stdin` None: /dev/null. Paths are absolute; output is appended.
 
-    `walled`: what is run builds a sandbox around the program and says on descriptor 3 whether that ran.
-    `wall`: the words that do so, before `argv`. `calls`: a file that is open for it on descriptor 4.
+    `walled`: the command builds a sandbox around the program, and reports on descriptor 3 whether that ran.
+    `wall`: the words before `argv` that build it. `calls`: a file that is open for it on descriptor 4.
     """
 
     name: str
@@ -181,10 +181,11 @@ class Step(_Record):
 
 @dataclass(frozen=True, slots=True)
 class PhaseLimits(_Record):
-    """None = no limit. `wall_ms` counts for the whole phase; the others for each step by itself.
+    """The limits of a phase; None: no limit. `wall_ms` counts for the whole phase; the others for each step
+    by itself.
 
-    `memory_bytes` and `processes`, threads among them, are of all that runs at once. `disk_bytes`: in the
-    plan's folder and its HOME, also what phases before have left there.
+    `memory_bytes` and `processes` (threads included) are for all processes that run at once. `disk_bytes`: in
+    the plan's folder and its HOME, also the files that earlier phases left there.
     """
 
     wall_ms: int | None = None
@@ -202,7 +203,7 @@ class PhaseLimits(_Record):
 
 @dataclass(frozen=True, slots=True)
 class Grace(_Record):
-    """The time that a stopped tree has after SIGINT, and then after SIGTERM."""
+    """The milliseconds that a stopped tree has after SIGINT, and then after SIGTERM."""
 
     int_ms: int = 15_000
     term_ms: int = 15_000
@@ -215,9 +216,9 @@ class Grace(_Record):
 class PhasePlan(_Record):
     """One phase of one attempt. The environment is exactly `env` and the marker (PANCODE_ATTEMPT).
 
-    `below`: the folder below `cwd` in which its steps begin; no link may be on the way there.
+    `below`: the folder below `cwd` in which the steps begin; no link may be on the way to it.
 
-    `env` may hold secrets: `Runner.forget` takes them from the disk once no phase will start with them again.
+    `env` may hold secrets: `Runner.forget` takes them off the disk once no phase will start with them again.
     """
 
     id: str
@@ -240,7 +241,7 @@ class PhasePlan(_Record):
             _require(bool(name) and "=" not in name and "\0" not in name + value, f"environment: {name!r}")
 
     def without_secrets(self) -> dict[str, Any]:
-        """The form on disk: the names of `env` in its place. It cannot be read as a plan again."""
+        """Return the form on disk, with only the names of `env`. It cannot be read as a plan again."""
         return {**self.to_dict(), "env": sorted(self.env)}
 
 
@@ -265,9 +266,9 @@ class StepStart(_Record):
 
 @dataclass(frozen=True, slots=True)
 class ExecError(_Record):
-    """The reason why a step did not start. `what`: exec, cwd, stdin, stdout, stderr, wall; `errno`: ENOENT...
+    """Why a step did not start. `what`: exec, cwd, stdin, stdout, stderr, wall; `errno`: ENOENT...
 
-    With `wall`, the sandbox's own failure, `path` is what it said, and the process had been started.
+    With `wall`, a failure of the sandbox itself, `path` is its message, and the process had been started.
     """
 
     what: str
@@ -279,8 +280,8 @@ class ExecError(_Record):
 class StepRecord(_Record):
     """The end of one step: `exit_code`, `signal`, or `exec_error` (then it never ran, and pid is 0).
 
-    `cpu_ms` and `max_rss_kb` cover every process that was reaped below the step; `swept` counts what had to
-    be killed after its end.
+    `cpu_ms` and `max_rss_kb` cover every process that was reaped below the step; `swept` counts the processes
+    that had to be killed after its end.
     """
 
     index: int
@@ -309,7 +310,7 @@ class StepRecord(_Record):
 
 @dataclass(frozen=True, slots=True)
 class ExitRecord(_Record):
-    """The end of a phase. Steps that are not named never ran. `left` > 0: processes that nothing could kill.
+    """The end of a phase. Steps that are not listed never ran. `left`: the processes that nothing could kill.
 
     `reaper` False: the kernel refused to make the shim a subreaper, so a process that left the tree and
     dropped the marker may have escaped.
@@ -346,7 +347,8 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The phase is over; `rebooted`: in a boot of before. The record was synced, what it wrote was not."""
+    """The phase is over. `rebooted`: in an earlier boot; the record was synced, the files it wrote were
+    not."""
 
     record: ExitRecord
     rebooted: bool = False
@@ -354,9 +356,9 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Vanished:
-    """A shim had the folder, lives no more, and left no exit record. Its processes may live: sweep.
+    """A shim had the folder, has ended, and left no exit record. Its processes may live: sweep.
 
-    `rebooted`: its whole boot is over. `steps`: those that had ended before.
+    `rebooted`: the whole boot is over. `steps`: those that had ended before.
     """
 
     reason: str
@@ -395,4 +397,4 @@ _PARSE: dict[str, Callable[[Any], Any]] = {
     "tuple[Step, ...]": lambda value: tuple(map(Step.from_dict, _items(value))),
     "tuple[StepRecord, ...]": lambda value: tuple(map(StepRecord.from_dict, _items(value))),
 }
-"""The reader of a field, by its annotation as written."""
+"""The reader of a field, by the field's annotation as written."""

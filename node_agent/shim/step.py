@@ -61,7 +61,7 @@ class Keeper:
         self._since = own.start if own else 0
 
     def stop_asked(self) -> bool:
-        """Check for the stop file, or for SIGTERM (a shutdown, or no disk space for the file)."""
+        """Whether the stop file or SIGTERM is there (a shutdown, or no disk space for the file)."""
         if not self._terminated and signal.sigtimedwait((signal.SIGTERM,), 0) is not None:
             self._terminated = True
         return self._terminated or os.access(self._stop_file, os.F_OK)
@@ -94,9 +94,9 @@ class Keeper:
         return process.members(self.marker, os.getpid(), self._since, self._groups, self._birth)
 
     def strike(self, number: int, leader: int, walled: bool) -> None:
-        """Signal the leader's whole group at once, then each that left it; wake those that stand still.
+        """Signal the leader's whole group at once, then each process that left it; wake stopped processes.
 
-        Behind a wall only what is inside: a signal to those who hold it up would kill the rest at once.
+        Behind a wall only processes inside get the signal: those that hold the wall up would end all others.
         """
         if walled:
             for proc in self.members():
@@ -116,7 +116,7 @@ class Keeper:
                 process.signal_exact(proc, signal.SIGCONT)
 
     def end(self, leader: int, grace: dict[str, int], walled: bool = False) -> None:
-        """SIGINT, then SIGTERM, each with its grace, to the whole tree. SIGKILL is the sweep's."""
+        """Send SIGINT, then SIGTERM, to the whole tree, each with its grace. The sweep sends SIGKILL."""
         for number, ms in ((signal.SIGINT, grace["int_ms"]), (signal.SIGTERM, grace["term_ms"])):
             if self.empty():
                 return
@@ -124,7 +124,7 @@ class Keeper:
             self._await_empty(self.clock.mono_ms() + ms)
 
     def fell(self, leader: int) -> None:
-        """End it without grace, because it would take even more. The processes that hold a sandbox up end
+        """End the step without grace, because it would take even more. A sandbox's own processes end
         first."""
         if leader not in self.ended:
             try:
@@ -133,7 +133,7 @@ class Keeper:
                 return
 
     def sweep(self, thorough: bool) -> tuple[int, int]:
-        """SIGKILL until the tree is empty: (how many were killed, how many could not be)."""
+        """Send SIGKILL until the tree is empty; return how many were killed, and how many could not be."""
         struck: set[process.Proc] = set()
         deadline = self.clock.mono_ms() + SWEEP_MS
         while not self.empty(thorough):
@@ -149,8 +149,9 @@ class Keeper:
         return len(struck), 0
 
     def _fell_groups(self, crowd: list[process.Proc]) -> None:
-        """End whole groups at once: one by one they start faster than they end. No stranger is in such a
-        group."""
+        """End whole groups at once: their processes start faster than they end one by one. A group has no
+        strangers.
+        """
         for group in {_group(pid) for pid, _ in crowd} - {0, os.getpgid(0)}:
             try:
                 os.killpg(group, signal.SIGKILL)
@@ -158,7 +159,7 @@ class Keeper:
                 continue
 
     def fade(self) -> None:
-        """Processes that a sandbox ends after its program were not left behind; their end takes a moment."""
+        """Wait a moment for processes that a sandbox ends after its program; they were not left behind."""
         self._await_empty(self.clock.mono_ms() + FADE_MS)
 
     def _await_empty(self, deadline: int) -> None:
@@ -170,7 +171,7 @@ class Keeper:
 
 
 class StepRun:
-    """One step: its process, its files, and the record of both."""
+    """One step: its process, its files, and the records of its start and end."""
 
     def __init__(self, index: int, spec: dict[str, Any], plan: dict[str, Any], keeper: Keeper) -> None:
         self.index, self.spec, self.plan, self.keeper = index, spec, plan, keeper
@@ -182,7 +183,7 @@ class StepRun:
         self.filling = filling.Filling(plan["limits"], written, keeper.members, keeper.clock.mono_ms)
 
     def start(self) -> dict[str, Any]:
-        """Start the process; the record of its start. Raises CannotStart."""
+        """Start the process; return the record of its start. Raises CannotStart."""
         self.keeper.cpu_ms, self.keeper.max_rss_kb = 0.0, 0
         self._files = self._open_files()
         self._before = self._sizes()
@@ -197,8 +198,9 @@ class StepRun:
         return {"index": self.index, "name": self.spec["name"], "pid": self.pid, "start": self.start_ticks}
 
     def _enter(self) -> None:
-        """Enter the plan's folder, and folders below it only if no link leads there: an earlier phase may
-        have put one."""
+        """Enter the plan's folder, and `below` only if no link is on the way: an earlier phase may have put
+        one.
+        """
         cwd, below = self.plan["cwd"], self.plan["below"]
         try:
             os.chdir(cwd)
@@ -215,7 +217,7 @@ class StepRun:
             raise CannotStart("below", below, exc) from exc
 
     def watch(self, limits: limits.StepLimits) -> str:
-        """Wait for the end, or bring it about; why it ended: none, stop, a limit's name."""
+        """Wait for the step's end, or end it; return why it ended: none, stop, or a limit's name."""
         keeper, clock = self.keeper, self.keeper.clock
         limits.start(clock.mono_ms())
         self.taking.start(clock.mono_ms())
@@ -241,7 +243,7 @@ class StepRun:
         return [now - before for now, before in zip(self._sizes(), self._before, strict=True)]
 
     def result(self) -> tuple[int | None, int | None]:
-        """(exit code, signal): one of them, or neither when it could not be reaped."""
+        """Return (exit code, signal): one of them, or neither when the process could not be reaped."""
         status = self.keeper.ended.get(self.pid)
         if status is None:
             return None, None
@@ -250,7 +252,7 @@ class StepRun:
         return os.WEXITSTATUS(status), None
 
     def wall_error(self) -> dict[str, str] | None:
-        """The sandbox's own failure: it ended by itself and never said how the program did."""
+        """The sandbox's own failure, if it ended without reporting how the program did; else None."""
         if not self.spec["walled"] or self.result()[0] in (0, None):
             return None
         if b'"exit-code"' in os.pread(self._files[3], STATUS_BYTES, 0):
@@ -297,7 +299,7 @@ class StepRun:
         return env if self.spec["kind"] == "agent" else {k: v for k, v in env.items() if k not in own}
 
     def _execute(self) -> int:
-        """A failed exec is an error of its own here, so that 127 stays the agent's own exit code."""
+        """Execute the program. A failed exec is an error of its own, so that 127 stays the agent's code."""
         argv = [_bytes(arg) for arg in (*self.spec["wall"], *self.spec["argv"])]
         env = {_bytes(name): _bytes(value) for name, value in self._environment().items()}
         env[process.MARKER.encode()] = _bytes(self.plan["marker"])
@@ -330,7 +332,7 @@ def _candidates(name: bytes, env: dict[bytes, bytes]) -> list[bytes]:
 
 
 def _spawn(path: bytes, argv: list[bytes], env: dict[bytes, bytes], files: list[int]) -> int:
-    """A process in its own session with `files` as 0, 1, 2. Raises OSError when it cannot be executed."""
+    """Start a process in its own session with `files` as 0, 1, 2. OSError when it cannot be executed."""
     actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(files)]
     try:
         return os.posix_spawn(

@@ -15,7 +15,7 @@ from functools import lru_cache
 from urllib.parse import quote
 
 SHORTEST = 8
-"""A shorter value could not be told from ordinary words, such as the `ollama` of a server without keys."""
+"""A shorter value is not hidden: it looks like ordinary words, as the `ollama` of a server without keys."""
 SHORTEST_LINE = 16
 """The shortest line of a value of several lines, such as a private key, that is also looked for by itself."""
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
@@ -27,7 +27,7 @@ _HALF_BREAK = re.compile(rb"(?:\r|\\{1,4}(?:r\\{0,4})?)\Z")
 _SHORTEST_LINE_OF_CODE, _LONGEST_BREAK = 48, 10
 _LOOK = 40
 _HEAD = 8
-"""How many letters of a spelling are looked for first; no spelling in code is shorter."""
+"""How many letters of a spelling are searched for first; no coded spelling is shorter."""
 
 
 def is_secret_name(name: str) -> bool:
@@ -36,21 +36,21 @@ def is_secret_name(name: str) -> bool:
 
 
 def secret_values(given: Mapping[str, str]) -> dict[str, str]:
-    """Those that can and should be hidden: not what is too short, nor an address without a password in it."""
+    """Return the values that can and should be hidden: not too short, no address without a password."""
     return {n: v for n, v in given.items() if len(v) >= SHORTEST and not _ADDRESS.match(v)}
 
 
 class Redactor:
-    """One stream. Memory is bounded by one piece and the longest value."""
+    """Hides values in one stream. Memory is bounded by one piece and the longest value."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
-        """`secrets`: name to value; the name stands in the place of the value."""
+        """`secrets`: name to value; the name is shown instead of the value."""
         self._all = _compiled(tuple(sorted(secret_values(secrets).items())))
         self._held = b""
 
     @property
     def is_idle(self) -> bool:
-        """Check whether there is nothing to look for."""
+        """Whether there is nothing to hide."""
         return not self._all.plain
 
     def feed(self, chunk: bytes) -> bytes:
@@ -84,7 +84,7 @@ class Redactor:
 
 
 def redacted(text: str, secrets: Mapping[str, str]) -> str:
-    """A whole text without them."""
+    """Return a whole text without the secrets."""
     redactor = Redactor(secrets)
     if redactor.is_idle:
         return text
@@ -93,7 +93,7 @@ def redacted(text: str, secrets: Mapping[str, str]) -> str:
 
 
 def found_in(data: bytes, secrets: Mapping[str, str]) -> tuple[str, ...]:
-    """The names of the secrets whose values are there, in any spelling."""
+    """Return the names of the secrets whose values are in the data, in any spelling."""
 
     def has(some: Mapping[str, str]) -> bool:
         redactor = Redactor(some)
@@ -109,7 +109,7 @@ def _unbroken(rest: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """A value in a piece of a stream, and what stands in its place."""
+    """A value found in a piece of a stream, and the text shown instead."""
 
     start: int
     end: int
@@ -118,7 +118,8 @@ class _Match:
 
 @dataclass(frozen=True, slots=True)
 class _Spelled:
-    """Every spelling and what is shown instead. `coded`: those that may be broken into lines, by their heads.
+    """Every spelling, and the text shown instead. `coded`: the spellings that may be broken into lines, by
+    their heads.
 
     A pattern that allows a break at every place would take seconds to compile for a private key.
     """
@@ -133,7 +134,7 @@ class _Spelled:
     longest: int
 
     def may_begin(self, rest: bytes) -> bool:
-        """Check whether more of a stream could make a value of its end."""
+        """Whether more of the stream could complete a value that begins at its end."""
         likely = [v for v in self.coded if v.startswith(_unbroken(rest[:_LOOK]))]
         whole = _unbroken(rest) if likely else b""
         return any(len(rest) < len(v) and v.startswith(rest) for v in self.plain) or any(
@@ -141,7 +142,7 @@ class _Spelled:
         )
 
     def find(self, data: bytes, at: int) -> _Match | None:
-        """The next of `plain`."""
+        """Return the next match of `plain`."""
         found = self.pattern.search(data, at)
         return found and _Match(found.start(), found.end(), self.plain[found[0]])
 
@@ -158,7 +159,7 @@ class _Spelled:
 
 
 class _Next:
-    """The next value of either kind in one piece; each is looked for once, however many of the other come."""
+    """The next value of either kind in one piece; each kind is searched once, however many the other has."""
 
     def __init__(self, spelled: _Spelled, data: bytes) -> None:
         self._ways, self._data = (spelled.find, spelled.find_coded), data

@@ -21,7 +21,7 @@ from node_agent.wire.node import MOST_VARIABLE_CHARS, MOST_VARIABLES, NodeProble
 FRESH_MS = 60_000
 """How long a value from elsewhere is not asked for again: a command may be slow, or ask its own server."""
 LOOK_MS = 20
-"""The owner's files are looked at no more often: a run asks some ten times while it is laid out."""
+"""The shortest time between two looks at the owner's files: a run's layout asks some ten times."""
 COMMAND_S = 10
 MOST_BYTES = 1 << 20
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
@@ -32,7 +32,7 @@ NO_TOKENS: Mapping[str, Path] = {}
 
 
 class NoValue(Exception):
-    """There is none; the message names the source and never a value."""
+    """There is no value; the message names the source and never a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,14 @@ class VaultValues:
 
 
 class Vault:
-    """Thread-safe. Reads the file when it has changed, and sources elsewhere once a minute at most."""
+    """The node's values by name. Thread-safe. Reads its file when changed, other sources once a minute at
+    most.
+    """
 
     def __init__(
         self, path: Path, environ: Mapping[str, str], clock: Clock, tokens: Mapping[str, Path] = NO_TOKENS
     ) -> None:
-        """`tokens`: what logins have left, by name; the owner's file goes before them."""
+        """`tokens`: the files that logins have left, by name; the owner's file outranks them."""
         self._path, self._environ, self._clock, self._tokens = path, environ, clock, tokens
         self._lock = threading.Lock()
         self._seen: object = ()
@@ -59,11 +61,11 @@ class Vault:
         self._told = _state(path)
 
     def values(self) -> Mapping[str, str]:
-        """Every name that has a value now."""
+        """Return the value of every name that has one now."""
         return {**self._environ, **self._look().values}
 
     def names(self) -> tuple[str, ...] | None:
-        """The names that have a value now, for a heartbeat; None: they are more than one carries."""
+        """Return the names that have a value now, for a heartbeat; None: more than a heartbeat carries."""
         names = tuple(sorted(self.values()))
         fit = len(names) <= MOST_VARIABLES and sum(map(len, names)) <= MOST_VARIABLE_CHARS
         return names if fit else None
@@ -82,7 +84,7 @@ class Vault:
         return self._look().trouble
 
     def news(self) -> bool:
-        """Whether the owner's file is another one than at the last call."""
+        """Whether the owner's file has changed since the last call."""
         told, self._told = self._told, _state(self._path)
         return told != self._told
 
@@ -116,7 +118,7 @@ class Vault:
         return VaultValues(values, missing, found.trouble), elsewhere
 
     def _read(self, there: bool) -> tuple[VaultValues, bool]:
-        """(what it gives, whether some of it comes from elsewhere)."""
+        """Return (the values, whether some of them come from elsewhere)."""
         if not there:
             return VaultValues(), False
         try:
@@ -160,7 +162,7 @@ class Vault:
         return _file(f"{folder}/{name}")
 
     def _command(self, argv: object) -> str:
-        """Its first words on stderr are not told: they might quote what it was to print."""
+        """Return the command's output. Its error output is not shown: it might quote the value."""
         if not isinstance(argv, list) or not argv or not all(isinstance(word, str) and word for word in argv):
             raise NoValue("its command is not a list of words")
         try:

@@ -11,7 +11,7 @@ ALPHABET = "23456789bcdfghjkmnpqrstvwxz"
 
 
 class Clock(Protocol):
-    """Three clocks, all in whole milliseconds; each answers at once and never raises."""
+    """The three clocks of a machine, all in whole milliseconds. Each answers at once and never raises."""
 
     def wall_ms(self) -> int:
         """Unix time. It may jump, so it is for people and records only."""
@@ -27,10 +27,10 @@ class Ids(Protocol):
     """The source of randomness."""
 
     def token(self, nbytes: int) -> str:
-        """A hexadecimal text of 2 x nbytes characters."""
+        """Return a random hexadecimal text of 2 x `nbytes` characters."""
 
     def short(self, length: int) -> str:
-        """A text of `length` characters of ALPHABET."""
+        """Return a random text of `length` characters of ALPHABET."""
 
 
 class SystemClock:

@@ -22,11 +22,11 @@ from node_agent.wire.model import (
     WireModel,
 )
 from node_agent.wire.policy import MOST_NO, CallAsked
-from node_agent.wire.signing import Message, Signature
+from node_agent.wire.signing import Message, PublicKey, Signature, WireRefusal, open_as, parse_envelope
 
 
 class StopControl(WireModel):
-    """End this run's fences on the node, and refuse a fence of it that arrives later."""
+    """Stop the run of this fence on the node, and refuse its fences that arrive later."""
 
     kind: Literal["stop"] = "stop"
     identity: AttemptId
@@ -34,7 +34,7 @@ class StopControl(WireModel):
 
 
 class TakeBack(WireModel):
-    """Refuse an order that is still held (TAKEN_BACK): it is wanted elsewhere. One that has begun goes on."""
+    """Refuse an order that is still held (TAKEN_BACK), to run it elsewhere. One that has begun goes on."""
 
     kind: Literal["take_back"] = "take_back"
     identity: AttemptId
@@ -42,7 +42,7 @@ class TakeBack(WireModel):
 
 
 class Tombstone(WireModel):
-    """Every fence of the run up to this one has lost: end it, but keep its evidence."""
+    """Every fence of the run up to `up_to_fence` has lost: end each of them, but keep its evidence."""
 
     kind: Literal["tombstone"] = "tombstone"
     run: RunId
@@ -51,9 +51,10 @@ class Tombstone(WireModel):
 
 
 class SetSlots(WireModel):
-    """The number of attempts that may run at once from now on; no running one is ended.
+    """The number of attempts that may run at once from now on. A running attempt is not ended for it.
 
-    `least`: where the node is strained it takes fewer by itself, down to this; None: it takes `slots` always.
+    `least`: a strained node takes fewer attempts by itself, down to this number; None: it always takes
+    `slots`.
     """
 
     kind: Literal["slots"] = "slots"
@@ -62,7 +63,7 @@ class SetSlots(WireModel):
 
 
 class Drain(WireModel):
-    """Start nothing new (`on`), or start again."""
+    """Start no new orders (`on`), or start them again."""
 
     kind: Literal["drain"] = "drain"
     on: bool
@@ -70,7 +71,7 @@ class Drain(WireModel):
 
 
 class Revoke(WireModel):
-    """The node no longer belongs to the fleet: start nothing, end nothing, and clean up when told."""
+    """The node no longer belongs to the fleet: start nothing, end nothing, and clean up when told to."""
 
     kind: Literal["revoke"] = "revoke"
     reason: str
@@ -86,9 +87,9 @@ class Acknowledge(WireModel):
 
 
 class Orphaned(WireModel):
-    """No order of this ledger fits the receipt: it is kept, not accepted, and the node may forget it.
+    """No order of the coordinator fits the receipt: it is kept, not accepted, and the node may forget it.
 
-    The message carries no signature over the receipt, so nobody can show it as an acceptance.
+    The message carries no signature over the receipt, so nobody can pass it off as an acceptance.
     """
 
     kind: Literal["orphaned"] = "orphaned"
@@ -97,7 +98,7 @@ class Orphaned(WireModel):
 
 
 class Reject(WireModel):
-    """The receipt is rightly signed and false: it will never be accepted."""
+    """The receipt's signature is right and its content is false: the receipt will never be accepted."""
 
     kind: Literal["reject"] = "reject"
     identity: AttemptId
@@ -106,7 +107,7 @@ class Reject(WireModel):
 
 
 class Resend(WireModel):
-    """Bytes that the receipt names are missing here: send them again, then the receipt."""
+    """The coordinator lacks bytes that the receipt names: send them again, then the receipt."""
 
     kind: Literal["resend"] = "resend"
     identity: AttemptId
@@ -115,10 +116,10 @@ class Resend(WireModel):
 
 
 class Examine(WireModel):
-    """Test a model of an endpoint of the node. The answer: `ask` among the node's asks, and the model's
-    passport.
+    """Test a model of an endpoint of the node. The node answers with `ask` among its asks, and with the
+    model's passport.
 
-    `again`: even if there is a passport already. After `start_by` nothing is tested.
+    `again`: test the model even if it has a passport already. After `start_by` no test begins.
     """
 
     kind: Literal["examine"] = "examine"
@@ -130,10 +131,10 @@ class Examine(WireModel):
 
 
 class PersonSays(WireModel):
-    """A person's words for a run at work: its program gets them with the next call of its model, if it asks
-    for any. A sitting that waits for words begins a turn with them.
+    """A person's words for a run at work. The run's program gets them with its next model call, if it asks
+    for words at all; a sitting that waits for words begins a turn with them.
 
-    Each number counts once in an attempt. A run that works no more hears nothing.
+    Each number counts once in an attempt. A run that no longer works gets none of the words.
     """
 
     kind: Literal["person_says"] = "person_says"
@@ -144,12 +145,12 @@ class PersonSays(WireModel):
 
 
 class TurnControl(WireModel):
-    """`cancel`: end turn `number` of a sitting, and wait for words again. `rest`: end the sitting behind it.
-    `give_way`: as `rest`, and no person wants it: a run needs the slot.
+    """`cancel`: end turn `number` of a sitting, and wait for words again. `rest`: end the sitting after that
+    turn. `give_way`: as `rest`, where a run needs the slot and no person asked for the end.
 
-    A sitting's turns count from 1. A turn that has not begun is cancelled when it begins, and one that has
-    ended is not changed. `rest` ends a sitting at once if it waits for words behind turn `number`, else at
-    the end of the turn at work.
+    A sitting's turns count from 1. A turn that has not begun is cancelled when it begins, and a turn that has
+    ended is not changed. `rest` ends a sitting at once if it waits for words after turn `number`, else at the
+    end of the turn at work.
     """
 
     kind: Literal["turn_control"] = "turn_control"
@@ -159,7 +160,9 @@ class TurnControl(WireModel):
 
 
 class PersonAnswers(WireModel):
-    """A person's yes or no to a call that waits. `whole`: to every call that the same rule asks about."""
+    """A person's yes or no to a call that waits. `whole`: it counts for every call that the same rule asks
+    about.
+    """
 
     kind: Literal["person_answers"] = "person_answers"
     identity: AttemptId
@@ -171,7 +174,7 @@ class PersonAnswers(WireModel):
 
 
 class FleetAnswers(WireModel):
-    """The answer to an orchestrator's call of a tool of the fleet. `ok` False: it was refused, or failed."""
+    """The answer to an orchestrator's call of a fleet tool. `ok` False: the call was refused, or failed."""
 
     kind: Literal["fleet_answers"] = "fleet_answers"
     identity: AttemptId
@@ -181,13 +184,22 @@ class FleetAnswers(WireModel):
 
 
 class CallAnswer(Message):
-    """The same answer, as the node signs it for the program that waits."""
+    """A person's answer to a call, signed by the node for the program that waits."""
 
     identity: AttemptId
     asked: CallAsked
     allow: bool
     whole: bool = False
     words: str = Field(default="", max_length=MOST_NO)
+
+    @classmethod
+    def signed_for(cls, data: bytes, identity: AttemptId, key: PublicKey) -> CallAnswer | None:
+        """Return the answer that the node has signed for this attempt; None for any other data."""
+        try:
+            answer = open_as(cls, parse_envelope(data), {key.keyid: key})
+        except WireRefusal:
+            return None
+        return answer if answer.identity == identity else None
 
 
 ControlBody = Annotated[
@@ -211,7 +223,8 @@ ControlBody = Annotated[
 
 
 class Control(Message):
-    """One numbered control message for one node. Numbers only grow; an old one changes nothing."""
+    """One numbered control message for one node. Numbers only grow; a message with an old one has no
+    effect."""
 
     fleet: FleetId
     node: NodeTag
@@ -232,4 +245,4 @@ class Beat(Message):
     cursors: dict[str, Count]
     """The highest applied event number by attempt identity, for the open fences."""
     control_floor: Count
-    """Every control message up to this number is dealt with: none of them will come later."""
+    """Every control message up to this number is dealt with: none of them will be sent later."""

@@ -36,7 +36,7 @@ VENDOR_VARIABLES: Mapping[str, tuple[str, str]] = {
         "openrouter": "OPENROUTER",
     }.items()
 } | {"google": ("GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL")}
-"""The variables of each vendor, in the order of choice when nobody names one."""
+"""The variables of each vendor: key, then address; in the order of choice when nobody names a vendor."""
 OTHER_NAMES: Mapping[str, str] = {"openai-codex": "openai"}
 
 
@@ -46,7 +46,7 @@ AskId = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
 
 
 class ExamCheck(StrEnum):
-    """The checks of a test in their order; each one needs the checks before it."""
+    """The checks of a model's test, in their order; each check needs the ones before it."""
 
     ANSWERS = "answers"
     CONTEXT = "context"
@@ -55,7 +55,7 @@ class ExamCheck(StrEnum):
 
 
 class Grade(StrEnum):
-    """The result of a check. `unknown`: the test could not find out, and `words` say why."""
+    """The result of a check. `unknown`: the test could not find out; `words` give the reason."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -63,7 +63,7 @@ class Grade(StrEnum):
 
 
 class CheckFact(WireModel):
-    """One check. `fix`: how to repair a failed one, on the machine of the model server."""
+    """The result of one check. `fix`: how to repair a failed check, on the machine of the model server."""
 
     check: ExamCheck
     grade: Grade
@@ -74,7 +74,7 @@ class CheckFact(WireModel):
 class PassportFact(WireModel):
     """The facts about a model on its server at `taken_ms` of the node's wall clock.
 
-    `ctx`: the tokens that a call really gets; `tok_s`: tokens of an answer in a second.
+    `ctx`: the tokens of context that a call really gets; `tok_s`: tokens of an answer per second.
     """
 
     taken_ms: WallMillis
@@ -84,12 +84,12 @@ class PassportFact(WireModel):
     tok_s: Real | None = None
 
     def of(self, check: ExamCheck) -> CheckFact | None:
-        """The grade of this check; None: it was not made."""
+        """Return the result of this check; None if the check was not made."""
         return next((one for one in self.checks if one.check is check), None)
 
 
 class AskState(StrEnum):
-    """The progress of a test; `given up`: it found nothing new, and `words` say why."""
+    """The progress of a test. `given up`: the test found nothing new; `words` give the reason."""
 
     WAITING = "waiting"
     TESTING = "testing"
@@ -98,7 +98,7 @@ class AskState(StrEnum):
 
 
 class AskFact(WireModel):
-    """A requested test, until a while after its end. Its result is the model's passport."""
+    """A requested test of a model, listed until a while after its end. Its result is the model's passport."""
 
     ask: AskId
     endpoint: Name
@@ -109,11 +109,11 @@ class AskFact(WireModel):
 
 
 Word = Annotated[str, Text(200, least=1)]
-"""A word from a server; the reader clips it."""
+"""A short text that a server sent; the reader clips it."""
 
 
 class Dialect(StrEnum):
-    """The kind of server, by the shape of its answers; the last one: any server with OpenAI's API."""
+    """The kind of a server, told by the shape of its answers; OPENAI: any server with OpenAI's API."""
 
     OLLAMA = "ollama"
     LMSTUDIO = "lmstudio"
@@ -132,7 +132,7 @@ class Residence(StrEnum):
 
 
 class Health(StrEnum):
-    """The health of a server. `wedged`: it says that it is well and makes no progress."""
+    """The health of a server. `wedged`: the server says that it is well, but it makes no progress."""
 
     OK = "ok"
     NEEDS_KEY = "needs a key"
@@ -140,7 +140,7 @@ class Health(StrEnum):
 
 
 class ModelWire(StrEnum):
-    """A way of asking for a model's words."""
+    """The API by which a model is called."""
 
     CHAT = "chat"
     RESPONSES = "responses"
@@ -160,15 +160,15 @@ RUNTIME_WIRES: Mapping[str, ModelWire] = {
 }
 """The API that each runtime uses at an endpoint; a runtime that is not listed can use none."""
 OTHER = "acp:"
-"""So begin the names of runtimes that are programs of a node owner's choice, which speak ACP."""
+"""The prefix of the runtimes that are programs of a node owner's own choice; such programs speak ACP."""
 OTHER_HELD = "command rules hold it only where it asks before it acts; the rest is held by the sandbox alone"
-"""For people: a program may ask about each command, or only about what it thinks is dangerous."""
+"""For people: such a program may ask about each command, or only about those that it thinks are dangerous."""
 OTHERS = r"^[a-z0-9][a-z0-9._-]{0,60}$"
-"""What stands behind that."""
+"""The pattern of the part of such a runtime's name after the prefix."""
 
 
 def is_other(runtime: str) -> bool:
-    """Check whether it is the name of a program of some node owner's choice."""
+    """Whether the runtime is a program of a node owner's own choice."""
     return runtime.startswith(OTHER) and re.fullmatch(OTHERS, runtime.removeprefix(OTHER)) is not None
 
 
@@ -178,10 +178,10 @@ def wire_of(runtime: str) -> ModelWire | None:
 
 
 class ModelFact(WireModel):
-    """A model of an endpoint; None is unknown.
+    """A model of an endpoint. None: not known.
 
-    `ctx_usable`: tokens that a call gets now; `ctx_max`: tokens that it was trained for. `size` and `vram`
-    are bytes. `remote`: the server gets it from another server on the internet, which costs money.
+    `ctx_usable`: tokens that a call gets now; `ctx_max`: tokens that the model was trained for. `size` and
+    `vram` are bytes. `remote`: the server gets the model from a server on the internet, which costs money.
     """
 
     id: Word
@@ -197,21 +197,21 @@ class ModelFact(WireModel):
     tools: bool | None = None
     vision: bool | None = None
     embedding: bool = False
-    """Whether it makes vectors and no words; then it is not offered as a worker."""
+    """Whether the model makes vectors instead of words; then it is not offered as a worker."""
     remote: bool = False
     digest: Word | None = None
     passport: PassportFact | None = None
-    """None: the model was not tested in its present state."""
+    """The model's passport; None: it was not tested in its present state."""
 
 
 _ENDINGS = {Dialect.OLLAMA: ":latest", Dialect.LLAMACPP: ".gguf"}
 
 
 class EndpointFact(WireModel):
-    """A model server. `name`: as in `NAME/MODEL`; `at`: host:port; `slots`: calls at once.
+    """A model server. `name`: as in `NAME/MODEL`; `at`: host:port; `slots`: the calls that it serves at once.
 
-    `fix`: how to repair a bad health. `age_ms`: since the last look. `free`: calls cost nothing. `waiting`:
-    calls in its own queue, of whomever; None: it does not tell.
+    `fix`: how to repair a bad health. `age_ms`: time since the last look. `free`: calls cost nothing.
+    `waiting`: the calls in the server's own queue, whoever made them; None: the server does not tell.
     """
 
     name: Word
@@ -229,10 +229,11 @@ class EndpointFact(WireModel):
     age_ms: Lasted = 0
     models: Annotated[tuple[ModelFact, ...], Few(500)] = ()
     more: Count = 0
-    """The number of models that are not listed here, because a heartbeat stays small."""
+    """The number of models that are not listed here, so that a heartbeat stays small."""
 
     def model(self, name: str) -> ModelFact | None:
-        """The model with this id; Ollama's may leave out the tag `latest`, llama.cpp's the ending `.gguf`."""
+        """Return the model with this id. Ollama's may lack the tag `latest`, llama.cpp's the ending
+        `.gguf`."""
         names = (name, name + _ENDINGS.get(self.dialect, ""))
         return next((one for one in self.models if one.id in names), None)
 
@@ -241,12 +242,12 @@ _TROUBLED = re.compile(r"endpoint (\S+) \(")
 
 
 def troubled(name: str, at: str, words: str) -> str:
-    """A node's problem with a server that its owner lists and that it cannot use."""
+    """The words for a node's problem with a server that its owner lists and that it cannot use."""
     return f"endpoint {name} ({at}) {words}"
 
 
 def troubled_name(what: str) -> str | None:
-    """The server of such a problem; None for any other problem."""
+    """Return the name of the server in the words of `troubled`; None for any other problem."""
     found = _TROUBLED.match(what)
     return found[1] if found else None
 
@@ -269,14 +270,15 @@ _SERVERS = {
 
 
 def widen_any(tokens: int) -> str:
-    """The same if nobody knows the kind of server: the setting of each kind."""
+    """Return the settings for a context of `tokens` where the kind of server is not known: one per kind."""
     settings = (name + SETTINGS[dialect].format(tokens=tokens) for dialect, name in _SERVERS.items())
     return "; ".join(settings)
 
 
 def widen(endpoint: EndpointFact, model: ModelFact, least: int, wanted: int) -> str:
-    """The setting that gives a call `wanted` tokens if possible; another model if even `least` is too
-    much."""
+    """Return the setting that gives a call `wanted` tokens, or as many as the model can; advises another
+    model if even `least` is too much for it.
+    """
     if model.ctx_max is not None and model.ctx_max < least:
         return f"use another model: {model.id} was made for {model.ctx_max} tokens at most"
     tokens, name = min(wanted, model.ctx_max or wanted), shlex.quote(model.id)
@@ -304,8 +306,9 @@ def widen(endpoint: EndpointFact, model: ModelFact, least: int, wanted: int) -> 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One machine to look at. `port` None: the usual ports. `name` None: its endpoints have the names of
-    their kinds."""
+    """One machine on which to look for model servers. `port` None: the usual ports. `name` None: its
+    endpoints are named after their kinds.
+    """
 
     name: str | None
     host: str
@@ -313,7 +316,7 @@ class Machine:
 
 
 def machine_of(text: str) -> Machine:
-    """The machine in this text; ValueError names the right form."""
+    """Return the machine that this text names. ValueError, with the right form, if it names none."""
     name, equals, address = text.strip().rpartition("=")
     host, port = _split(address.strip())
     if not _is_host(host) or (equals and not _is_name(name)):
@@ -333,7 +336,7 @@ def is_address(host: str) -> bool:
 
 
 def _split(address: str) -> tuple[str, int | None]:
-    """Host and port of the text; an empty host when it has none."""
+    """Return the host and port in the text; the host is empty when the text has none."""
     if address.startswith("["):
         host, _, rest = address[1:].partition("]")
         port = rest.removeprefix(":")

@@ -18,7 +18,7 @@ from node_agent.wire.signing import Message
 
 
 class Refused(model.WireModel):
-    """The order was not started and never will be."""
+    """The node did not start the order and never will."""
 
     kind: Literal["refused"] = "refused"
     why: OrderRefusal
@@ -33,7 +33,7 @@ class Revoked(model.WireModel):
 
 
 class Marked(model.WireModel):
-    """The journal now has this mark."""
+    """The attempt has reached this mark in the node's journal."""
 
     kind: Literal["marked"] = "marked"
     mark: Mark
@@ -48,7 +48,7 @@ class Interrupting(model.WireModel):
 
 
 class Progress(model.WireModel):
-    """Live usage as the runtime reports it; totals of this attempt so far."""
+    """Live usage as the runtime reports it: the totals of this attempt so far."""
 
     kind: Literal["progress"] = "progress"
     input_tokens: model.Tokens
@@ -69,14 +69,14 @@ class Finding(model.WireModel):
 
 
 class PersonHeard(model.WireModel):
-    """The agent got these words of a person, by their numbers."""
+    """The agent has got a person's words; `numbers` are the numbers of those messages."""
 
     kind: Literal["person_heard"] = "person_heard"
     numbers: tuple[model.Number, ...] = Field(min_length=1, max_length=100)
 
 
 class PersonAsked(model.WireModel):
-    """A call of the agent waits for a person's yes. `why`: the rule in words for a person."""
+    """A call of the agent waits for a person's yes. `why`: the rule, in words for a person."""
 
     kind: Literal["person_asked"] = "person_asked"
     asked: CallAsked
@@ -84,7 +84,8 @@ class PersonAsked(model.WireModel):
 
 
 class Turned(model.WireModel):
-    """A turn of a sitting has ended, or is lost. `bytes`: the length of the stream `out` up to its end."""
+    """A turn of a sitting has ended, or is lost. `bytes`: the length of the stream `out` at the turn's
+    end."""
 
     kind: Literal["turned"] = "turned"
     turn: TurnRecord
@@ -92,8 +93,9 @@ class Turned(model.WireModel):
 
 
 class FleetAsked(model.WireModel):
-    """The agent, an orchestrator, asks for a tool of the fleet, and waits. `number`: of its calls in this
-    attempt, from 1; the same number is the same call. `arguments`: JSON."""
+    """An orchestrator calls a tool of the fleet, and waits for the answer. `number`: counts its calls in this
+    attempt, from 1; the same number is the same call. `arguments`: JSON.
+    """
 
     kind: Literal["fleet_asked"] = "fleet_asked"
     number: model.Number
@@ -109,7 +111,7 @@ EventBody = Annotated[
 
 
 class Event(model.WireModel):
-    """One event of an attempt. Its identity is (identity, seq); events are applied in order, once."""
+    """One event of an attempt. Its identity is (identity, seq). Events are applied in order, each once."""
 
     identity: AttemptId
     seq: model.Number
@@ -123,7 +125,7 @@ MOST_EVENTS = 100
 
 
 class Events(Message):
-    """A node's events at one moment, of all its attempts; those of one attempt are in order."""
+    """A node's events at one moment, of all its attempts; the events of one attempt are in order."""
 
     fleet: model.FleetId
     node: model.NodeTag
@@ -131,6 +133,6 @@ class Events(Message):
 
 
 def events_of(fleet: str, node: str, texts: Sequence[str]) -> bytes:
-    """The canonical bytes of `Events` with these canonical texts of events."""
+    """Return the canonical bytes of `Events`; `texts` are the canonical texts of the events."""
     rest = model.canonical_json({"fleet": fleet, "node": node, "v": WIRE_VERSION})
     return b'{"events":[%s],%s' % (",".join(texts).encode(), rest[1:])

@@ -7,8 +7,9 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """The end of an attempt or a run. It never changes again, except for `lost`
-    (docs/explanation/states.md)."""
+    """The end of an attempt or a run. An outcome never changes again, except for `lost`
+    (docs/explanation/states.md).
+    """
 
     DONE = "done"
     ERROR = "error"
@@ -72,8 +73,8 @@ class FailureKind(StrEnum):
 class FailureRule:
     """The meaning of one failure kind.
 
-    `agent`: it counts against the agent's record. `node`: it counts for the node's breaker. `elsewhere`:
-    another node may succeed, but never this one.
+    `agent`: the failure counts against the agent's record. `node`: it counts for the node's breaker.
+    `elsewhere`: another node may succeed where this node never will.
     """
 
     outcome: Outcome
@@ -127,7 +128,7 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.NODE_INTERNAL: _rule(Outcome.INFRA, "n"),
     FailureKind.SANDBOX: _rule(Outcome.INFRA, "n"),
 }
-"""The failure table: the only place that gives the outcome of a failure, and whom it counts against."""
+"""The failure table: the only place that says which outcome a failure has and whom it counts against."""
 
 
 _BY_STATUS = {
@@ -142,7 +143,7 @@ _BY_STATUS = {
 
 
 def by_status(status: int) -> FailureKind:
-    """The failure kind for the HTTP status of a model server that ended the run."""
+    """Return the failure kind for a model server's HTTP status that ended the run."""
     return _BY_STATUS.get(status, FailureKind.MODEL_FAILED)
 
 
@@ -181,10 +182,9 @@ REBINDABLE: frozenset[OrderRefusal] = frozenset(
         OrderRefusal.TAKEN_BACK,
     }
 )
-"""Refusals after which the same attempt may simply be bound again; a person should look at the others."""
+"""Refusals after which the same attempt may be bound again; the others are for a person to look at."""
 
 ELSEWHERE: frozenset[OrderRefusal] = frozenset({OrderRefusal.CEILING, OrderRefusal.RUNTIME_MISSING})
-"""Refusals by this node that another node may not give: the attempt is bound again, there."""
+"""Refusals that another node may not give: the attempt is bound again, to another node."""
 NODE_STATES: frozenset[OrderRefusal] = frozenset({OrderRefusal.DISK_FULL, OrderRefusal.DRAINING})
-"""Refusals because the node can take no order now: the run waits, and the refusal counts as nobody's
-failure."""
+"""Refusals because of the node's present state: the run waits, and the refusal counts as nobody's failure."""

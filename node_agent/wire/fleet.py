@@ -11,11 +11,11 @@ from node_agent.wire.model import Text, WireModel
 
 MOST_FLEET_TOOLS = 40
 MOST_ARGUMENTS, MOST_FLEET_ANSWER = 20_000, 30_000
-"""Characters of what is asked, as JSON, and of what is answered."""
+"""The most characters of a call's arguments, as JSON, and of its answer."""
 MOST_FLEET_CALLS = 2_000
-"""Of one attempt. What is asked beyond that is refused."""
+"""The most calls of fleet tools in one attempt; later calls are refused."""
 MOST_OPEN_FLEET_CALLS = 16
-"""That wait for an answer at one time."""
+"""The most calls of fleet tools that wait for an answer at one time."""
 _NAME = r"^[a-z][a-z0-9_]{0,63}$"
 FleetToolName = Annotated[str, Field(pattern=_NAME)]
 
@@ -26,28 +26,31 @@ def is_fleet_tool_name(text: str) -> bool:
 
 
 class FleetTool(WireModel):
-    """One tool as a model is shown it."""
+    """One fleet tool, as the model is told of it."""
 
     name: FleetToolName
     description: Annotated[str, Text(2_000)]
     parameters: Annotated[str, Text(8_000)]
-    """The JSON schema of its arguments."""
+    """The JSON schema of the tool's arguments."""
 
 
 class FleetTerms(WireModel):
-    """The tools of the fleet in one sitting. What is not named here is not offered, and is refused."""
+    """The fleet tools of one sitting. Any other tool is not offered, and calls of it are refused."""
 
     tools: tuple[FleetTool, ...] = Field(min_length=1, max_length=MOST_FLEET_TOOLS)
 
 
 class LaidFleetAnswer(WireModel):
-    """The answer to a call as it lies, sealed, in the run's home. `ok` False: it was refused, or failed."""
+    """The answer to a call as it lies, sealed, in the run's home. `ok` False: the call was refused, or
+    failed.
+    """
 
     ok: bool
     text: str
 
 
 def fleet_answer_file(number: int) -> str:
-    """The name of the file beside people's words with the answer to that call. It is sealed with the negative
-    number: no words of a person are ever taken for an answer, and no answer for words."""
+    """Return the name of the answer's file; it lies beside people's words. It is sealed with the negative
+    number, so that a person's words are never taken for an answer, or an answer for words.
+    """
     return f"fleet-{number}"

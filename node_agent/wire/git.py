@@ -15,7 +15,7 @@ _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _STREAM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,119}")
 
 AT_ONCE = 1 << 16
-"""Bytes of a log that a node may send behind its request, without waiting for the depot's yes."""
+"""The bytes of a log that a node may send right behind its request, before the depot has agreed."""
 
 
 def snap_ref(run: str) -> str:
@@ -29,12 +29,12 @@ def base_ref(run: str) -> str:
 
 
 def store_ref(commit: str) -> str:
-    """A ref in a node's mirror for a commit at which runs began; later fetches need not bring it again."""
+    """The ref in a node's mirror for a commit at which runs began; later fetches need not bring it again."""
     return f"refs/pancode/stores/{checked_object(commit)}"
 
 
 def result_prefix(run: str) -> str:
-    """The prefix of all results of a run, one ref per attempt and fence."""
+    """Return the prefix of all result refs of a run; each attempt and fence has one ref."""
     return f"refs/pancode/{checked_run(run)}/"
 
 
@@ -70,7 +70,7 @@ def _checked(pattern: re.Pattern[str], text: str, what: str) -> str:
 
 
 INHERITED = ("PATH", "LANG", "TMPDIR")
-"""The variables that a git process gets from our environment: never GIT_*, HOME, XDG_*, EDITOR, SSH_*."""
+"""The variables of our own environment that a git process gets: never GIT_*, HOME, XDG_*, EDITOR, SSH_*."""
 
 # A value given by the environment beats the repository's own for every single-valued key.
 SAFE_CONFIG: dict[str, str] = {
@@ -108,14 +108,15 @@ SAFE_CONFIG: dict[str, str] = {
 
 _PROGRAMS = ("clean", "smudge", "process", "textconv", "command", "driver")
 DRIVER_KEYS = r"^(filter|diff|merge)\..*\.(clean|smudge|process|required|textconv|command|driver)$"
-"""For `git config --null --name-only --get-regexp`: the keys by which a repository names programs."""
+"""For `git config --null --name-only --get-regexp`: the keys in which a repository names programs to run."""
 
 
 @dataclass(frozen=True, slots=True)
 class GitCall:
-    """One git process. `stdin` is bytes or a file to read; `stdout` a file to write instead of memory.
+    """One call of git. `stdin`: bytes, or a file to read; `stdout`: a file to write, instead of memory.
 
-    `keep_fds` are file descriptors that the process inherits. `timeout_s` ends its whole process group.
+    `keep_fds` are file descriptors that the process inherits. After `timeout_s` its whole process group is
+    ended.
     """
 
     args: tuple[str, ...]
@@ -129,7 +130,7 @@ class GitCall:
 
 @dataclass(frozen=True, slots=True)
 class GitDone:
-    """The result of a git process: exit status (negative: signal), output, the end of its errors."""
+    """The result of a git process: exit status (negative: a signal), output, the end of its error output."""
 
     status: int
     out: bytes
@@ -166,7 +167,7 @@ def git_env(
 
 
 def with_config(env: Mapping[str, str], pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """`env` with `pairs` added behind the configuration that it already carries."""
+    """Return `env` with `pairs` added after the git configuration that it already carries."""
     count = int(env.get("GIT_CONFIG_COUNT", "0"))
     grown = dict(env)
     for number, (key, value) in enumerate(pairs, start=count):
@@ -177,7 +178,7 @@ def with_config(env: Mapping[str, str], pairs: Sequence[tuple[str, str]]) -> dic
 
 
 def stamp_env(name: str, email: str, date_ms: int) -> dict[str, str]:
-    """Author and committer of a commit; the same arguments give the same commit id."""
+    """Return the variables for author and committer; the same arguments give the same commit id."""
     # Without the @ git takes a small number for a day or a year.
     date = f"@{date_ms // 1000} +0000"
     roles = ("AUTHOR", "COMMITTER")
@@ -197,14 +198,14 @@ def neutral_drivers(names: bytes) -> dict[str, str]:
 
 
 def filter_names(names: bytes) -> frozenset[str]:
-    """The names of the filters that have a program, from the same list of keys."""
+    """Return the names of the filters that have a program; `names` is the same list of keys."""
     keys = (key.decode("utf-8", "surrogateescape") for key in split_nul(names))
     parts = (key.split(".") for key in keys)
     return frozenset(".".join(p[1:-1]) for p in parts if p[0] == "filter" and p[-1] in _PROGRAMS)
 
 
 def repository_config(object_format: str, *, bare: bool = True) -> str:
-    """The whole text of the `config` file of one of our repositories; written again before each use."""
+    """Return the whole `config` file of one of our repositories; it is written again before each use."""
     version = "1" if object_format == "sha256" else "0"
     lines = [
         "[core]",
@@ -259,7 +260,7 @@ class Change:
 
 
 def parse_raw_diff(raw: bytes) -> Iterator[Change]:
-    """The changes in the output of `git diff-tree -r -z --raw --no-renames --no-abbrev`."""
+    """Yield the changes in the output of `git diff-tree -r -z --raw --no-renames --no-abbrev`."""
     fields = raw.split(b"\0")
     for head, path in zip(fields[0::2], fields[1::2], strict=False):
         old_mode, new_mode, old, new, _ = head.decode("ascii").lstrip(":").split()

@@ -19,15 +19,16 @@ ATTEMPT = "PANCODE_ATTEMPT"
 WORDS_KEY = "words.key"
 """The file in the run's home with the attempt's secret. Our worker removes it before anything else runs.
 
-It is no variable, because a sandbox's first process shows its environment to all processes inside.
+The secret is in no variable, because a sandbox's first process shows its environment to all inside it.
 """
 SEAL = 64 + 1
-"""The length of the seal before the words: hexadecimal digits and a line end."""
+"""The length of the seal in front of the words: hexadecimal digits and a line end."""
 
 
 def words_in(attempt: str) -> str:
-    """The folder below a run's home for people's words to this attempt: one file for each message, by
-    number."""
+    """Return the name of the folder below a run's home with people's words to this attempt: one file per
+    message, named by number.
+    """
     return f"words-{attempt}"
 
 
@@ -37,7 +38,7 @@ def sealed(secret: str, number: int, text: str) -> str:
 
 
 def unsealed(secret: str, number: int, data: bytes) -> str | None:
-    """The words; None if somebody else wrote them, or they have another number, or there is no secret."""
+    """The words; None if somebody else wrote them, if they have another number, or if there is no secret."""
     seal, text = data[: SEAL - 1], data[SEAL:]
     good = hmac.compare_digest(seal, _seal(secret, number, text).encode())
     return text.decode("utf-8", "replace") if secret and good else None
@@ -54,15 +55,15 @@ class TurnTerms(WireModel):
     """
 
     idle_ms: int = Field(gt=0)
-    """The wait for words after which the program ends: the sitting rests."""
+    """The wait for words after which the program ends and the sitting rests."""
     turn_ms: int = Field(gt=0)
-    """The longest turn; the program ends a longer one and waits for words again."""
+    """The longest turn; the program ends a longer turn and waits for words again."""
     by: Name = ""
     story: str = ""
-    """The words that the sitting before began with, and its last answer; for the model alone. Used only where
-    the program resumes no memory: the order names none, or the node has not kept it."""
+    """The first words and the last answer of the sitting before, for the model only. Used only where the
+    program resumes no memory: the order names none, or the node has not kept it."""
     mode: Name = ""
-    """The mode of a program of the node owner's choice, by its own name; empty: the one it begins in."""
+    """The mode of a program of the owner's own choice, by its own name; empty: the mode it begins in."""
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -80,14 +81,16 @@ class LaidWords(WireModel):
 
 
 def turn_control_file(what: str, number: int) -> str:
-    """The name of the file beside people's words that cancels turn `number` of a sitting, or ends the sitting
-    behind it. Its sealed content is `what`."""
+    """Return the name of the file, beside people's words, that cancels turn `number` of a sitting, or ends
+    the sitting after it. The file's sealed content is `what`.
+    """
     return f"{what}-{number}"
 
 
 class AttemptId(WireModel):
-    """(run, attempt, fence). The fence only grows within a run: by one, or to the first number of a later
-    epoch."""
+    """(run, attempt, fence). Within a run the fence only grows: by one, or to the first number of a later
+    epoch.
+    """
 
     run: RunId
     attempt: int = Field(ge=1, le=LAST_ATTEMPT)
@@ -98,7 +101,7 @@ class AttemptId(WireModel):
 
     @classmethod
     def parse(cls, text: str) -> AttemptId:
-        """The identity in the text `RUN.ATTEMPT.FENCE`; ValueError for anything else."""
+        """Return the identity in a text `RUN.ATTEMPT.FENCE`; ValueError for any other text."""
         match = _SPELLED.fullmatch(text)
         if match is None:
             raise ValueError(f"not an attempt's identity: {text!r}")
@@ -106,13 +109,12 @@ class AttemptId(WireModel):
 
     @property
     def ref(self) -> str:
-        """The only git ref that this fence may push to."""
+        """The only git ref to which this fence may push."""
         return f"refs/pancode/{self.run}/{self.attempt}.{self.fence}"
 
 
 class CallDesk(WireModel):
-    """The folder for the questions of one attempt. `key`: the node's public key; the node signs the
-    answers."""
+    """The folder for one attempt's questions. `key`: the node's public key; the node signs the answers."""
 
     home: str
     identity: AttemptId
@@ -121,7 +123,7 @@ class CallDesk(WireModel):
 
 
 def calls_in(attempt: str) -> str:
-    """The folder below a run's home with the questions of this attempt, and the answers."""
+    """Return the name of the folder below a run's home with the attempt's questions and their answers."""
     return f"calls-{attempt}"
 
 
@@ -158,5 +160,5 @@ FINAL: frozenset[Mark] = frozenset({Mark.ACKNOWLEDGED, Mark.REJECTED, Mark.REFUS
 HOLDS_SLOT: frozenset[Mark] = frozenset(
     {Mark.ACCEPTED, Mark.PREPARED, Mark.SPAWNED, Mark.EXITED, Mark.COMMITTED}
 )
-"""Marks at which the attempt still occupies a slot: until all steps have ended. Publishing needs none, nor
-does an order that is held: it waits for one."""
+"""The marks at which the attempt still holds a slot: until all its steps have ended. Publishing needs no
+slot, and an order that is held has none yet: it waits for one."""

@@ -6,21 +6,21 @@ from node_agent.wire.identity import AttemptId
 
 WIRE_VERSION = 1
 ENTRY = "node_agent.agent.worker.entry"
-"""The one function that an RQ job names. Nobody imports it by that name; it is a label for tools."""
+"""The one function that an RQ job names. Nothing imports it by this name; it is a label for RQ's tools."""
 
 
 def node_queue(tag: str) -> str:
-    """The RQ queue that one node reads."""
+    """Return the name of the RQ queue that one node reads."""
     return f"node.{tag}"
 
 
 def pool_queue(requirement: str) -> str:
-    """The RQ queue that shows admitted work waiting for a binding (tickets)."""
+    """Return the name of the RQ queue that shows admitted work waiting for a binding (tickets)."""
     return f"pool.{requirement}"
 
 
 def job_id(tag: str, identity: AttemptId) -> str:
-    """The RQ job id of an order; an id may have only letters, digits, `-` and `_`."""
+    """Return the RQ job id of an order; such an id may have only letters, digits, `-` and `_`."""
     return f"{tag}_{identity.run}_{identity.attempt}_{identity.fence}"
 
 
@@ -39,32 +39,32 @@ def ticket_id(run: str, attempt: int) -> str:
 
 
 def job_prefix(tag: str) -> str:
-    """The ACL patterns for a node."""
+    """Return the prefix of a node's job ids, for the node's ACL patterns."""
     return f"{tag}_"
 
 
 def up_stream(tag: str) -> str:
-    """The stream with a node's events, receipts and inventories, oldest first."""
+    """Return the name of the stream with a node's events, receipts and inventories, oldest first."""
     return f"pancode:up:{tag}"
 
 
 def down_stream(tag: str) -> str:
-    """The stream with the control messages for a node, oldest first."""
+    """Return the name of the stream with the control messages for a node, oldest first."""
     return f"pancode:down:{tag}"
 
 
 def heartbeat_key(tag: str) -> str:
-    """The node's newest heartbeat."""
+    """Return the key of the node's newest heartbeat."""
     return f"pancode:heartbeat:{tag}"
 
 
 def beat_key(tag: str) -> str:
-    """The coordinator's newest beat for a node."""
+    """Return the key of the coordinator's newest beat for a node."""
     return f"pancode:beat:{tag}"
 
 
 def hint_channel(tag: str) -> str:
-    """The pub/sub channel with the hint "look now"; it is never more than a hint."""
+    """Return the name of the pub/sub channel with the hint "look now"; it carries no more than this hint."""
     return f"pancode:hint:{tag}"
 
 
@@ -73,6 +73,6 @@ UP_HINT = "pancode:hint:up"
 
 
 PROTOCOL = "pancode-"
-"""The prefix of the protocol names that TLS negotiates, so that one port leads to both ends."""
+"""The prefix of the protocol names that TLS negotiates, so that one port leads to both destinations."""
 WATCHED = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 40_000))
-"""Socket options, if the system has them: a lost peer is noticed within 40 s, as behind a tunnel."""
+"""Socket options, set where the system has them: a lost peer is noticed within 40 s, as behind a tunnel."""

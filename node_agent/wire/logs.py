@@ -46,7 +46,8 @@ STAGES: dict[str, OrderStage] = {
 
 @dataclass(frozen=True, slots=True)
 class OrderLine:
-    """One line about one order. `duration_ms`: since it was placed (coordinator) or accepted (node agent)."""
+    """A log line about one order. `duration_ms`: since it was placed (coordinator) or accepted (node
+    agent)."""
 
     stage: OrderStage
     run: str
@@ -72,7 +73,7 @@ def _utc(record: logging.LogRecord) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """Each entry is one JSON object on one line."""
+    """Formats each log entry as one JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {
@@ -88,7 +89,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class PlainFormatter(logging.Formatter):
-    """Each entry is one plain line for a terminal."""
+    """Formats each log entry as one plain line for a terminal."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -98,8 +99,9 @@ class PlainFormatter(logging.Formatter):
 
 
 def levels_of(text: str) -> tuple[dict[str, int], list[str]]:
-    """The level by logger (`*`: all others) from `info` or `warning,pancode.orders=info`; and the wrong
-    words."""
+    """Return the level of each logger (`*`: all others), and the words that are wrong. The text is like
+    `info` or `warning,pancode.orders=info`.
+    """
     found, wrong = {_EVERY: logging.INFO}, []
     for word in filter(None, (part.strip() for part in text.split(","))):
         name, _, level = word.rpartition("=")
@@ -111,7 +113,7 @@ def levels_of(text: str) -> tuple[dict[str, int], list[str]]:
 
 
 def set_up(levels: str, stream: TextIO) -> None:
-    """Write the log of this process to `stream`; `levels`: the text of PANCODE_LOG."""
+    """Write the log of this process to `stream`. `levels`: the text of PANCODE_LOG."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(PlainFormatter() if stream.isatty() else JsonFormatter())
     found, wrong = levels_of(levels)

@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError, core_schema
 Schema = core_schema.CoreSchema
 YEAR_3000_MS = 32_503_680_000_000
 MOST_TOKENS = 10**12
-"""The limit for one attempt: a thousand times the tokens of a model's busiest day."""
+"""The limit of tokens for one attempt: a thousand times the tokens of a model's busiest day."""
 MOST_LASTED_MS = 10 * 366 * 86_400_000
 """Ten years."""
 MOST_REAL = 1e12
@@ -28,13 +28,14 @@ MOST_USD = Decimal("9" * _USD_DIGITS + "." + "9" * _USD_PLACES)
 
 
 def _written(read: Schema, fit: Callable[[Any], Any]) -> Schema:
-    """The value as it may be written: JSON stays as it is, and a value from our own code is made to fit
-    first."""
+    """Return the schema for writing: JSON must fit as it is, and a value from our own code is first made to
+    fit.
+    """
     return core_schema.json_or_python_schema(read, core_schema.no_info_before_validator_function(fit, read))
 
 
 def plain_text(text: str) -> str:
-    """Replaces half a surrogate pair, which is not UTF-8, and NUL, which some databases refuse, by `?`."""
+    """Replace half a surrogate pair, which is not UTF-8, and NUL, which some databases refuse, by `?`."""
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
     return text.replace("\0", "?")
@@ -42,7 +43,7 @@ def plain_text(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text of at most this many characters, without NUL. A longer text is cut."""
+    """A text of at most `most` characters, without NUL. A longer text is cut."""
 
     most: int
     least: int = 0
@@ -62,8 +63,9 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Few:
-    """A tuple of at most this many items; `chars`: the limit for all its texts together. The excess is left
-    out."""
+    """A tuple of at most this many items; the rest is left out. `chars`: the limit for all its texts
+    together.
+    """
 
     most: int
     chars: int | None = None
@@ -91,7 +93,7 @@ class Few:
 
 @dataclass(frozen=True, slots=True)
 class WholeNumber:
-    """A whole number in this range. A larger number counts as the largest."""
+    """A whole number in this range. A larger number is cut to the largest."""
 
     most: int
     least: int = 0
@@ -131,7 +133,7 @@ Usd = Annotated[Decimal, _Money()]
 """Money in US dollars, a decimal string on the wire; `books` adds it exactly."""
 Tokens = Annotated[int, WholeNumber(MOST_TOKENS)]
 WallMillis = Annotated[int, WholeNumber(YEAR_3000_MS)]
-"""Unix time; every value is a valid date."""
+"""Unix time in milliseconds; every value is a valid date."""
 Lasted = Annotated[int, WholeNumber(MOST_LASTED_MS)]
 """A duration, in milliseconds."""
 Real = Annotated[float, Field(ge=0, le=MOST_REAL, allow_inf_nan=False)]
@@ -153,10 +155,10 @@ class WireModel(BaseModel):
 
 
 def canonical_json(value: Any) -> bytes:
-    """The canonical bytes of plain JSON data; ValueError for NaN and infinities.
+    """Return the canonical bytes of plain JSON data; ValueError for NaN and infinities.
 
-    Half a surrogate pair (a torn emoji of a model) is signed as `?`: it is not UTF-8, and nobody could ever
-    verify the message that quotes it.
+    Half a surrogate pair (a model's torn emoji) is signed as `?`: it is not UTF-8, and nobody could ever
+    verify a message that quotes it.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "replace")
@@ -182,7 +184,7 @@ CommitId = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
 RepoId = Annotated[str, Field(pattern=r"^[a-z0-9-]{4,80}$")]
 SecretName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 MOST = 2**53 - 1
-"""The largest number on the wire: every reader of JSON, and every database column, can hold it."""
+"""The largest number on the wire: every JSON reader and every database column can hold it."""
 Count = Annotated[int, WholeNumber(MOST)]
 Millis = Annotated[int, Field(ge=0, le=MOST)]
 Number = Annotated[int, Field(ge=1, le=MOST)]
@@ -204,5 +206,5 @@ class FleetTime(WireModel):
         return FleetTime(epoch=self.epoch, ms=self.ms + ms)
 
     def is_past(self, now: FleetTime) -> bool:
-        """Check whether `now` is later than this time; an older epoch is always past."""
+        """Whether `now` is later than this time; a time of an older epoch is always past."""
         return (self.epoch, self.ms) < (now.epoch, now.ms)

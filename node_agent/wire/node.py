@@ -16,7 +16,7 @@ from node_agent.wire.signing import Message
 
 
 class Flag(StrEnum):
-    """The abilities of a runtime. The node does the rest, or nobody does."""
+    """The abilities of a runtime. The node does what a runtime cannot, or nobody does."""
 
     STREAM = "stream"
     USAGE = "usage"
@@ -29,7 +29,7 @@ class Flag(StrEnum):
 
 
 class LoggedIn(StrEnum):
-    """The way in which a runtime's model calls are paid for on a node."""
+    """How a runtime's model calls are paid for on a node."""
 
     KEY = "key"
     SUBSCRIPTION = "subscription"
@@ -51,11 +51,11 @@ TOOL_FOLDERS = (
         ".asdf/shims",
     ),
 )
-"""Below a user's home: where installers and version managers put programs, off the PATH of a service."""
+"""Folders below a user's home where installers put programs, off the PATH of a service."""
 
 
 class RuntimeFact(model.WireModel):
-    """A runtime that was found on the node. `can`: its flags. `looking`: not known yet.
+    """A runtime that was found on the node. `can`: its abilities. `looking`: not known yet.
 
     `login`: a key or server that the model gateway holds and meters, a vendor's subscription, which nobody
     meters, or anything else.
@@ -66,13 +66,15 @@ class RuntimeFact(model.WireModel):
     state: Literal["ok", "missing", "not_logged_in", "unknown_version", "too_old", "looking"]
     fix: model.Line = ""
     no_turns: model.Line = ""
-    """What it lacks there to take turns, with the command that brings it."""
+    """What the runtime lacks on the node to take turns, with the command that brings it."""
     can: Annotated[tuple[Flag, ...], model.Few(16)] = ()
     login: LoggedIn = LoggedIn.OTHER
+    brought: Literal["", "newest", "chosen"] = ""
+    """By `node install`: the newest of then, or the version that its owner chose; empty: another way."""
 
 
 class ProblemCode(StrEnum):
-    """The subject of a problem that code acts on."""
+    """The subject of a problem, where code acts on the problem."""
 
     OTHER = "other"
     NO_SANDBOX = "no_sandbox"
@@ -82,7 +84,7 @@ class ProblemCode(StrEnum):
 
 
 FORGED = frozenset({ProblemCode.FORGED_ORDER, ProblemCode.FORGED_CONTROL, ProblemCode.FORGED_BEAT})
-"""Somebody sent the node a message in the coordinator's name that the coordinator did not sign."""
+"""The problems where somebody sent a message in the coordinator's name that the coordinator did not sign."""
 
 
 class NodeProblem(model.WireModel):
@@ -94,12 +96,12 @@ class NodeProblem(model.WireModel):
 
 
 def no_sandbox(why: str, fix: str = "") -> NodeProblem:
-    """The reason why a node has no sandbox."""
+    """Return the problem of a node that has no sandbox; `why` is the reason."""
     return NodeProblem(what=f"no sandbox: {why}", fix=fix, code=ProblemCode.NO_SANDBOX)
 
 
 class Allowed(model.WireModel):
-    """The limits of the node's owner. None: no such limit. `closed`: nothing is allowed, and why."""
+    """The limits of the node's owner. None: no such limit. `closed`: why the node allows nothing at all."""
 
     safety: Safety = Safety.FULL_AUTO
     repositories: Annotated[tuple[model.RepoId, ...], model.Few(1_000)] | None = None
@@ -139,11 +141,11 @@ class NodeFacts(model.WireModel):
     cpus: model.Count
     memory: model.Count
     memory_free: model.Count | None = None
-    """What a program may still have of it, without another one being moved out; None: not known."""
+    """The memory that a program may still get without another one being moved out; None: not known."""
     disk_free: model.Count
     load_1m: model.Real
     heat: model.Real | None = None
-    """Degrees Celsius of its hottest sensor; None: it tells none."""
+    """The temperature of the machine's hottest sensor in degrees Celsius; None: the machine shows none."""
     isolation: Isolation
     runtimes: Annotated[tuple[RuntimeFact, ...], model.Few(64)]
     endpoints: Annotated[tuple[EndpointFact, ...], model.Few(32)] = ()
@@ -151,21 +153,24 @@ class NodeFacts(model.WireModel):
     """The requested tests of models."""
     problems: Annotated[tuple[NodeProblem, ...], model.Few(MOST_PROBLEMS)] = ()
     shut: NodeProblem | None = None
-    """The reason why the node can take no work now, such as a full disk; it then asks for no slot."""
+    """The reason why the node can take no work now, such as a full disk; the node then asks for no slot."""
     allows: Allowed = Allowed()
     repositories: Annotated[tuple[model.Name, ...], model.Few(64)] = ()
-    """Of which it has a copy, the one used last first."""
+    """The repositories of which the node has a copy, the last used first."""
+    set_ups: Annotated[tuple[model.Name, ...], model.Few(64)] = ()
+    """Repositories of which it keeps what set-up has made, at some commit."""
     room: Annotated[tuple[RoomFact, ...], model.Few(16)] = ()
-    """What fills its disk, the largest first; empty: not measured yet."""
+    """What fills its disk, the largest first, and behind that `work/ID` of attempts; empty: not measured
+    yet."""
     variables: Annotated[tuple[model.Name, ...], model.Few(MOST_VARIABLES)] | None = None
-    """The names, never the values, of its variables and secrets that have a value now; None: it does not tell
-    them, as an older node agent, or one that has more."""
+    """The names, never the values, of the node's variables and secrets that have a value now. None: the node
+    does not tell: an older node agent, or a node with more names."""
     wall_ms: model.WallMillis
 
 
 MOST_SLOTS = 256
 MOST_HELD = 256
-"""The most orders that a node holds beside those at work."""
+"""The most orders that a node holds in addition to those at work."""
 
 
 class Ask(model.WireModel):
@@ -174,11 +179,11 @@ class Ask(model.WireModel):
     seq: model.Number
     slots: Annotated[int, model.WholeNumber(MOST_SLOTS)]
     why: model.Line = ""
-    """Why these are fewer than its owner allows."""
+    """Why these are fewer slots than the node's owner allows."""
     open: Annotated[tuple[AttemptId, ...], model.Few(1_000)]
     """The fences that hold a slot on the node."""
     ahead: Annotated[int, model.WholeNumber(MOST_HELD)] = 0
-    """The most orders that it holds until a slot is free; 0: it holds none, as an older node agent."""
+    """The most orders that the node holds until a slot is free; 0: it holds none, as an older node agent."""
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -188,24 +193,26 @@ class Ask(model.WireModel):
 
 
 class Signs(model.WireModel):
-    """Signs of life of an agent at work. Each is its age in milliseconds of waking time; None: none yet."""
+    """Signs of life of an agent at work: the age of each in milliseconds, without sleep; None: no sign
+    yet."""
 
     identity: AttemptId
     output_ms: model.Lasted
-    """Since its program wrote last."""
+    """The time since the agent's program last wrote output."""
     cpu_ms: model.Lasted | None = None
-    """Since its processes last used a tenth of a core between two looks."""
+    """The time since its processes last used a tenth of a core between two looks."""
     files_ms: model.Lasted | None = None
-    """Since a file where it works was last changed."""
+    """The time since a file of the agent's workspace last changed."""
     model_ms: model.Lasted | None = None
-    """Since a model was last seen at its answer: a call was open, or bytes went to and fro."""
+    """The time since a model was last seen to answer: a call was open, or bytes were moving."""
     pause_ms: model.Lasted = 0
-    """For so long yet its model server has asked to be left alone."""
+    """For how much longer the model server has asked not to be called."""
 
 
 class Heartbeat(Message):
-    """Sent every 5 s. `echo` is the newest coordinator beat that the node has seen; its age is the node's
-    liveness."""
+    """The node's heartbeat, every 5 s. `echo`: the newest coordinator beat that the node has seen; its age
+    tells whether the node is alive.
+    """
 
     fleet: model.FleetId
     node: model.NodeTag
@@ -215,19 +222,19 @@ class Heartbeat(Message):
     seq: model.Number
     boot_ms: model.Millis
     nonce: model.Name
-    """The coordinator's beat answers it; it is new at each start and each link-up."""
+    """New at each start and each link-up; the coordinator's beat answers it."""
     echo: model.FleetTime | None = None
     epoch_seen: model.Count
-    """The highest epoch that this node has ever believed."""
+    """The highest epoch of which the node has ever accepted a message."""
     control_seen: model.Count
     ask: Ask
     draining: bool = False
     version: model.Name
     obeys: Annotated[tuple[model.Digest, ...], model.Few(4)]
-    """The ids of the coordinator's keys that the node believes."""
+    """The ids of the coordinator's keys that the node accepts."""
     facts: NodeFacts
     signs: Annotated[tuple[Signs, ...], model.Few(MOST_SLOTS)] = ()
-    """Of the agents that were looked at; not of sittings that wait for words."""
+    """The signs of the agents that were looked at; not of sittings that wait for words."""
 
 
 MOST_ENTRIES = 8_000
@@ -245,7 +252,7 @@ class JournalEntry(model.WireModel):
 class Inventory(Message):
     """All attempts in the journal that are not final, and the final ones of this epoch.
 
-    It answers for every fence whose order had to begin before `at`: if such a fence is not in the list, the
+    It accounts for every fence whose order had to begin before `at`: if such a fence is not in the list, the
     node has not accepted it, and will not accept it later.
     """
 
@@ -262,7 +269,7 @@ Verb = Literal["fetch", "push", "log"]
 
 
 class Hello(Message):
-    """The node signs it with the server's nonce: it is valid for one stream, one fence, one verb."""
+    """The opening of a stream, signed with the server's nonce: valid for one stream, one fence, one verb."""
 
     fleet: model.FleetId
     node: model.NodeTag

@@ -35,7 +35,7 @@ from node_agent.wire.skill import MOST_SKILLS, OrderedSkill
 MAX_FOLDERS, MAX_LENGTH = 16, 200
 MAX_REPORTS = 8
 MAX_PLACE = 4000
-"""The longest place: a path of the user's own, with any characters that a path may have."""
+"""The most characters of a place: a path of the user's own, with any characters that a path may have."""
 
 
 def checked_folder(text: str) -> str:
@@ -90,20 +90,19 @@ def _apart(folders: tuple[str, ...]) -> tuple[str, ...]:
 Folder = Annotated[str, AfterValidator(checked_folder)]
 Place = Annotated[str, AfterValidator(checked_place)]
 Folders = Annotated[tuple[Folder, ...], Field(max_length=MAX_FOLDERS), AfterValidator(_apart)]
-"""Folders of which none lies in another one."""
+"""Folders of which none lies in another."""
 ReportFiles = Annotated[tuple[str, ...], AfterValidator(checked_reports)]
 """The files of results that the gates write."""
 
 
 MAX_TASK_BYTES = 1_000_000
 MAX_ANSWER = 10_000
-"""The most characters of a person's answer to a user's own program: a variable of its environment holds
-it."""
+"""The most characters of a person's answer to a user's own program, which gets it in a variable."""
 Argv = tuple[str, ...]
 
 
 class Reasoning(StrEnum):
-    """The reasoning effort of a model. The meaning of a level is the model's own."""
+    """The reasoning effort of a model. Each model has its own meaning of a level."""
 
     OFF = "off"
     MINIMAL = "minimal"
@@ -121,7 +120,7 @@ class AgentSpec(WireModel):
     tools: tuple[str, ...]
     read_only: bool
     sampling: Sampling | None = None
-    """Only for a runtime that can set it; no other runtime gets it."""
+    """Only for a runtime that can set sampling; no other runtime gets these values."""
 
 
 class Workspace(WireModel):
@@ -135,7 +134,7 @@ class Workspace(WireModel):
     """The commit with the working tree at the dispatch."""
     object_format: Literal["sha1", "sha256"] = "sha1"
     folder: Place = ""
-    """The agent's folder below the checkout's top; set-up and gates begin at the top itself."""
+    """The agent's folder below the checkout's top. Set-up and gates begin at the top itself."""
 
 
 class Gate(WireModel):
@@ -146,7 +145,7 @@ class Gate(WireModel):
 
 
 class Limits(WireModel):
-    """The limits of the run; None means no such limit."""
+    """The limits of the run. None: no such limit."""
 
     wall_ms: int = Field(gt=0)
     idle_ms: int = Field(gt=0)
@@ -154,18 +153,18 @@ class Limits(WireModel):
     tokens: int | None = Field(default=None, gt=0)
     usd: Usd | None = None
     requests: int | None = Field(default=None, gt=0)
-    """The most model calls; the node's model gateway enforces it."""
+    """The most model calls; the node's model gateway enforces this limit."""
     wrap_up: bool = False
     """The gateway lets one last, short call through when a limit of tokens, dollars or calls is reached."""
     memory_bytes: int | None = Field(default=None, gt=0)
-    """For all processes together. The node allows no more of this, and of the next two, than its owner
-    says."""
+    """The memory of all processes together. Of memory, processes and disk the node allows at most what its
+    owner says."""
     processes: int | None = Field(default=None, gt=0)
-    """The limit counts threads, too."""
+    """The most processes, threads included."""
     disk_bytes: int | None = Field(default=None, gt=0)
-    """For checkout and home together. The node allows no more than its owner says."""
+    """The bytes of checkout and home together. The node allows at most what its owner says."""
     turns: int | None = Field(default=None, gt=0)
-    """The most answers of the model, by the runtime's count, or else by the gateway's."""
+    """The most answers of the model, counted by the runtime, or else by the gateway."""
 
 
 _SESSION = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$"
@@ -173,13 +172,13 @@ SessionName = Annotated[str, Field(pattern=_SESSION)]
 
 
 def is_session(name: str) -> bool:
-    """Whether the text can be the name of a session. A name with `-` at its beginning would be an option of
-    the program."""
+    """Whether the text can be a session's name. A program would take one that begins with `-` for an
+    option."""
     return re.fullmatch(_SESSION[1:-1], name) is not None
 
 
 class Resumed(WireModel):
-    """The session of an earlier run, by its program's own name for it, on the node that keeps it."""
+    """The session of an earlier run to go on with, as its program names it, on the node that keeps it."""
 
     run: RunId
     session: SessionName
@@ -189,7 +188,7 @@ BoardName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 class BoardEntry(WireModel):
-    """A value on the board that the workers of one workflow share."""
+    """One value on the board that the workers of one workflow share."""
 
     namespace: BoardName
     key: BoardName
@@ -209,15 +208,15 @@ class Order(Message):
     agent: AgentSpec
     task: str
     argv: Argv | None = None
-    """Only for the runtime `shell`: run exactly this instead of the task as a script."""
+    """Only for the runtime `shell`: run exactly this command, instead of the task as a script."""
     runtime: str
     model: str | None = None
     endpoint: str | None = Field(default=None, max_length=200)
     """The name that this node gives to a model server; only the node knows its address and its key."""
     untested: bool = False
-    """The dispatch asked for no test of the model; the receipt says so."""
+    """The dispatch asked that the model not be tested; the receipt says so."""
     reasoning: Reasoning | None = None
-    """None: the runtime's own default."""
+    """The reasoning effort; None: the runtime's own default."""
     mode: Mode
     safety: Safety
     policy: Policy
@@ -226,11 +225,11 @@ class Order(Message):
     cache: Folders = ()
     """Folders below the checkout's top that `setup` makes and the node may keep for later attempts."""
     cache_key: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=MAX_FOLDERS)] = ()
-    """Patterns of the only files that decide whether what was kept is put back; empty: every file does."""
+    """Patterns of the only files that decide whether kept folders are put back; empty: every file decides."""
     gates: tuple[Gate, ...] = ()
     score: Argv | None = Field(default=None, min_length=1)
-    """A command to run after the gates; the last line of its output is a number, and a higher number is
-    better."""
+    """A command to run after the gates. The last line of its output is a number; a higher number is better.
+    """
     reports: ReportFiles = ()
     """JUnit or SARIF files that the gates write; their results go into the receipt."""
     limits: Limits
@@ -238,21 +237,21 @@ class Order(Message):
     """The names of the node's variables that the agent may see."""
     secrets: tuple[SecretName, ...] = ()
     skills: Annotated[tuple[OrderedSkill, ...], Field(max_length=MOST_SKILLS)] = ()
-    """Laid where its program looks for skills. Only for a runtime that reads them."""
+    """The skills that are laid where the program looks for them. Only for a runtime that reads skills."""
     depth: Count = 0
     resume: Resumed | None = None
     """The session to continue; None: a new one."""
     board: Annotated[tuple[BoardEntry, ...] | None, Field(max_length=200)] = None
     """The board of the workflow, as files in the workspace; None: there is none."""
     answer: Annotated[str, Text(MAX_ANSWER)] | None = None
-    """A person's answer to the question with which the run before this one ended; for own programs only."""
+    """A person's answer to the question with which the run before ended; only for a user's own program."""
     turns: TurnTerms | None = None
     """The run is a sitting; None: a headless run. Only for a runtime that takes turns."""
     fleet_tools: FleetTerms | None = None
-    """The tools of the fleet that its agent may ask for, an orchestrator in a sitting; None: it may not."""
+    """The fleet tools that the agent, an orchestrator in a sitting, may call; None: it may call none."""
     ahead: bool = False
-    """The node may hold it until one of its slots is free, also while it does not hear the coordinator. Then
-    `start_by` is the time by which the node has to have it."""
+    """The node may hold the order until one of its slots is free, even while it does not hear the
+    coordinator. Then `start_by` is the time by which the node has to have the order."""
     trace: str = Field(max_length=64)
 
     @model_serializer(mode="wrap")

@@ -12,13 +12,13 @@ from node_agent.wire.model import WireModel
 MOST_RULES = 200
 """The most path rules, and the most command rules, of one policy."""
 BUILT_IN = "built-in"
-"""The origin of rules that no file has."""
+"""The origin of a rule that no file contains."""
 MOST_PATTERN = 300
 MOST_REASON = 300
 
 
 class Mode(StrEnum):
-    """The user's mode of work: the outer gate."""
+    """The user's mode of work: the outer of the two permission gates."""
 
     ADMIN = "admin"
     PLAN = "plan"
@@ -27,7 +27,7 @@ class Mode(StrEnum):
 
 
 class Safety(StrEnum):
-    """The freedom of a run: the inner gate."""
+    """The freedom of a run: the inner of the two permission gates."""
 
     SUGGEST = "suggest"
     AUTO_EDIT = "auto-edit"
@@ -38,7 +38,7 @@ SAFETY_RANK = {Safety.SUGGEST: 0, Safety.AUTO_EDIT: 1, Safety.FULL_AUTO: 2}
 
 
 class ActionClass(StrEnum):
-    """The kind of act of a tool call."""
+    """The kind of action of a tool call."""
 
     FILE_READ = "file_read"
     NETWORK = "network"
@@ -61,7 +61,7 @@ class Enforcement(StrEnum):
     ASKED = "asked before"
     """The agent's program asks the policy before each command, by a hook or by itself."""
     CHECKED = "checked after"
-    """Nothing enforces it while the agent works; the node checks the result against it."""
+    """Nothing enforces the rule while the agent works; the node checks the result against it."""
     TOLD_ONLY = "told only"
     IMPOSSIBLE = "impossible"
 
@@ -72,7 +72,7 @@ class Isolation(StrEnum):
     NONE = "none"
     SANDBOX = "sandbox"
     LANDLOCK = "landlock"
-    """The weaker protection: it keeps a run off other files, and satisfies no level's rule."""
+    """A weaker protection: it keeps a run off other files, but no rule that asks for isolation accepts it."""
     OWN_UID = "own uid"
 
 
@@ -89,27 +89,27 @@ ALLOWED: dict[Safety, frozenset[ActionClass]] = {
 
 MODE_DISPATCHES: frozenset[Mode] = frozenset({Mode.ADMIN, Mode.BUILD, Mode.REVIEW})
 MODE_WRITES: frozenset[Mode] = frozenset({Mode.BUILD})
-"""Modes in which an agent that changes files may be dispatched."""
+"""The modes in which an agent that changes files may be dispatched."""
 MODE_HANDS_ON: dict[Mode, frozenset[Mode]] = {
     Mode.ADMIN: frozenset({Mode.ADMIN, Mode.REVIEW}),
     Mode.PLAN: frozenset(),
     Mode.BUILD: frozenset({Mode.BUILD, Mode.REVIEW}),
     Mode.REVIEW: frozenset({Mode.REVIEW}),
 }
-"""The modes that a run of each mode may give to the runs that it dispatches: never a wider one."""
+"""The modes that a run of each mode may give to the runs that it dispatches; never a wider one."""
 
 
 def is_on_the_machine(runtime: str, workspace: str, safety: Safety, writes: bool, depth: int) -> bool:
-    """Check whether a run is a person's own command about the node itself; a sandbox would hide the node.
+    """Whether a run is a person's own command about the node itself, which a sandbox would hide from it.
 
-    `writes`: whether mode, level and agent let it write. `depth`: 0 for a person's own run.
+    `writes`: whether mode, level and agent let the run write. `depth`: 0 for a person's own run.
     """
     own = runtime == "shell" and workspace == "none" and depth == 0
     return own and writes and safety is Safety.AUTO_EDIT
 
 
 class PathAccess(StrEnum):
-    """The access that a rule leaves to a path."""
+    """What a rule still allows with a path."""
 
     NONE = "none"
     READ = "read"
@@ -121,7 +121,7 @@ Reason = Annotated[str, Field(max_length=MOST_REASON)]
 
 
 class PathRule(WireModel):
-    """The access to the paths that a pattern covers; `policy/patterns.py` does the matching."""
+    """The access to the paths that a pattern covers. `policy/patterns.py` does the matching."""
 
     pattern: Pattern
     access: PathAccess
@@ -133,8 +133,8 @@ class PathRule(WireModel):
 class CommandRule(WireModel):
     """A run may not run a shell command that fits this regular expression (RE2).
 
-    `ask`: a person is asked while the run waits; if the program cannot wait, the rule denies. `classes`: it
-    is about every command of these classes instead, and its pattern only names it.
+    `ask`: the run waits while a person is asked; if the program cannot wait, the rule denies. `classes`: the
+    rule is about every command of these classes instead, and its pattern is only its name.
     """
 
     pattern: Pattern
@@ -152,7 +152,7 @@ class CommandRule(WireModel):
 
 
 def rule_words(rule: PathRule | CommandRule) -> str:
-    """The rule for a person: its pattern, its place in a file, its reason."""
+    """Return the rule in words for a person: its pattern, its place in a file, its reason."""
     kind = f"{rule.access}: " if isinstance(rule, PathRule) else "ask: " if rule.ask else "command: "
     where = f" ({rule.origin})" if rule.origin else ""
     return f"rule {kind}{rule.pattern}{where}" + (f": {rule.reason}" if rule.reason else "")
@@ -161,8 +161,8 @@ def rule_words(rule: PathRule | CommandRule) -> str:
 class NetworkAccess(StrEnum):
     """The network that the phases of a run may reach; the sandbox enforces it.
 
-    `none`: nothing. `gateway`: an agent program reaches its model, through the node's gateway; set-up, gates
-    and a person's own program reach nothing. `machine`: these three reach everything that the machine
+    `none`: nothing. `gateway`: an agent program reaches its model through the node's gateway; set-up, gates
+    and a person's own program reach nothing. `machine`: those three reach everything that the machine
     reaches.
     """
 
@@ -175,7 +175,7 @@ _WIDTH = {access: width for width, access in enumerate(NetworkAccess)}
 
 
 def narrowest(*networks: NetworkAccess | None) -> NetworkAccess:
-    """The strictest of these networks; if there is none, the machine's."""
+    """Return the strictest of these networks; the machine's if there is none."""
     return min(
         (one for one in networks if one is not None), key=_WIDTH.__getitem__, default=NetworkAccess.MACHINE
     )
@@ -191,13 +191,13 @@ class Rules(WireModel):
 
 
 class Policy(WireModel):
-    """The rights of this run: mode, level, agent and rules in one value."""
+    """What this run may do: mode, level, agent and rules in one value."""
 
     allowed: tuple[ActionClass, ...]
     paths: tuple[PathRule, ...] = Field(default=(), max_length=MOST_RULES)
     commands: tuple[CommandRule, ...] = Field(default=(), max_length=MOST_RULES)
     told_only: bool = False
-    """The user accepted that the agent is only told rules that nothing can enforce."""
+    """Whether the user accepted that the agent is only told of rules that nothing can enforce."""
     walled: bool = False
     """Whether the run needs the node's sandbox."""
     network: NetworkAccess = NetworkAccess.MACHINE
@@ -221,8 +221,9 @@ def compile_policy(
     rules: Rules = NO_RULES,
     walled: bool = False,
 ) -> Policy:
-    """The allowed action classes, sorted, and the rules; if nothing may be written, only classes that read
-    are left."""
+    """Return the policy with the level's allowed action classes, sorted, and the rules. A run that may write
+    nothing keeps only the classes that read.
+    """
     writes = mode in MODE_WRITES and not read_only
     return Policy(
         allowed=tuple(sorted(ALLOWED[safety] if writes else _ALWAYS)),
@@ -236,18 +237,19 @@ def compile_policy(
 
 CallId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 MOST_COMMAND = 2_000
-"""The longest command about which a person is asked: a person reads all of it before the yes."""
+"""The most characters of a command about which a person is asked: the person reads all of it first."""
 MOST_NO = 2_000
-"""The most characters of a person's words with a no."""
+"""The most characters of the words that a person adds to a no."""
 MOST_FILE = 64 << 10
 ASKED, ANSWERED = ".json", ".answer"
 Command = Annotated[str, Field(min_length=1, max_length=MOST_COMMAND)]
 
 
 class CallAsked(WireModel):
-    """The question: a command, and the pattern of the rule that asks. Every program of the run may write one.
+    """The question about a call: a command, and the pattern of the rule that asks. Any program of the run may
+    write it.
 
-    So it is material: an answer names the command and the pattern that the person has seen.
+    So the question is only material: the answer names the command and the pattern that the person saw.
     """
 
     call: CallId
@@ -272,9 +274,9 @@ _UNASKED = frozenset(
         "yolo",
     }
 )
-"""Names of modes in which programs ask nobody, or let a model decide, without the marks between words."""
+"""The modes in which a program asks nobody, or lets a model decide. The names are without separators."""
 
 
 def asks_nobody(mode: str) -> bool:
-    """Check whether a program's own mode of this name would go past our policy."""
+    """Whether a program's own mode of this name would bypass our policy."""
     return "".join(filter(str.isalnum, mode.rpartition("#")[2])).lower() in _UNASKED

@@ -42,15 +42,14 @@ STATEMENT_TYPE: StatementType = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: PredicateType = "urn:pancode:run-receipt:1"
 
 MOST_STEPS = 64
-"""The most gates of an order, and the most commands of its set-up: as many as one phase on a node may
-have."""
+"""The most gates of an order, and the most commands of its set-up: as many as a node runs in one phase."""
 MOST_ARGUMENTS = 100_000
 Ordered = Annotated[str, Field(max_length=MAX_TASK_BYTES)]
 """The words of the order."""
 Names = Annotated[tuple[Annotated[str, Text(4_096)], ...], Few(500, chars=64_000)]
 """The names of files."""
 CostSource = Literal["reported", "metered", "assumed", "priced", "local", "unknown"]
-"""`assumed`: metered, with what calls without an end must be assumed to have cost."""
+"""`assumed`: metered, plus what calls without a recorded end must be assumed to have cost."""
 
 
 class Usage(WireModel):
@@ -63,14 +62,14 @@ class Usage(WireModel):
     cost_source: CostSource = "unknown"
     turns: Count = 0
     agent_ms: Lasted = 0
-    """The time for which the agent's process ran, without sleep of the machine."""
+    """The time for which the agent's process ran, without the machine's sleep."""
 
 
 class ModelCalls(WireModel):
     """The calls through the node's model gateway.
 
     `unread`: answers that did not report their tokens to the end, so the count is too low. `wrap_up`: the
-    last call, let through after a limit; it is one of `requests`.
+    last call, let through after a limit; it counts in `requests`.
     """
 
     requests: Count = 0
@@ -79,14 +78,14 @@ class ModelCalls(WireModel):
     unread: Count = 0
     wrap_up: Count = Field(default=0, le=1)
     subscription: bool = False
-    """The vendor's own login was used, not metered: `requests` counts connections, and only bytes are
+    """The vendor's own login was used, without metering: `requests` counts connections, and only bytes are
     known."""
     sent_bytes: Count = 0
     received_bytes: Count = 0
     waited_ms: Lasted = 0
-    """The wait for a free slot of the order's endpoint, for all calls together."""
+    """The time that all calls together waited for a free slot of the order's endpoint."""
     retry_ms: Lasted = 0
-    """The pause that the server asked for when it refused the last calls; 0: it did not say."""
+    """The pause that the server asked for when it refused the last calls; 0: it asked for none."""
 
 
 Score = Annotated[str, Field(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$")]
@@ -94,7 +93,7 @@ Score = Annotated[str, Field(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$")]
 
 
 class GateResult(WireModel):
-    """One verification gate. `exit_code` is None when it could not be run."""
+    """The result of one verification gate. `exit_code` is None when the gate could not be run."""
 
     name: Ordered
     argv: Annotated[tuple[Ordered, ...], Field(max_length=MOST_ARGUMENTS)]
@@ -103,9 +102,9 @@ class GateResult(WireModel):
     signal: Count | None = None
     duration_ms: Lasted
     judged: bool = True
-    """False: a limit of the run ended it, so it says nothing of the result."""
+    """False: a limit of the run ended the gate, so it says nothing about the result."""
     changed: Names = ()
-    """Files that the gate itself changed; they are reported, never committed."""
+    """Files that the gate itself changed. They are reported, never committed."""
 
 
 MOST_RESULTS = 50
@@ -116,7 +115,7 @@ ReportLevel = Literal["error", "failed", "warning", "note", "none", "passed", "s
 
 
 class ReportResult(WireModel):
-    """One result that deserves a look: a failed test, or a finding. An empty text is unknown."""
+    """One result that needs attention: a failed test, or a finding. An empty text: not known."""
 
     level: ReportLevel
     rule: Name = ""
@@ -127,7 +126,7 @@ class ReportResult(WireModel):
 
 
 class GateReport(WireModel):
-    """A file of results that the gates write. `unread`: why it cannot be read; empty: it was read."""
+    """A report file that the gates write. `unread`: why it cannot be read; empty: it was read."""
 
     file: Name
     form: ReportForm
@@ -140,7 +139,7 @@ class GateReport(WireModel):
 
 
 class Served(WireModel):
-    """The model server that answered, as its node last saw it before the agent began. None is unknown."""
+    """The model server that answered, as the node last saw it before the agent began. None: not known."""
 
     endpoint: Name
     engine: Dialect
@@ -158,16 +157,16 @@ class Blob(WireModel):
 
 
 class Enforced(WireModel):
-    """The part that enforces one rule of the policy."""
+    """Which part enforces one rule of the policy."""
 
     rule: Line
     how: Enforcement
 
 
 class Exposed(WireModel):
-    """A file of the result with the value of a secret; the name of the secret is here, never its value.
+    """A file of the result that contains the value of a secret. The secret's name is here, never its value.
 
-    `passing`: only a commit on the way has the value.
+    `passing`: only a commit on the way to the result has the value.
     """
 
     secret: Words
@@ -176,15 +175,18 @@ class Exposed(WireModel):
 
 
 class PersonQuestion(WireModel):
-    """The agent's question to a person, without whose answer it cannot go on. `choices`: possible answers."""
+    """The agent's question to a person; without the answer the agent cannot go on. `choices`: possible
+    answers.
+    """
 
     question: Annotated[str, Text(2_000, least=1)]
     choices: Annotated[tuple[Annotated[str, Text(200, least=1)], ...], Few(10)] = ()
 
 
 class TurnStop(StrEnum):
-    """The reason why a turn of a sitting ended. `failed`: no answer, and the turn's words say why. `lost`:
-    its program ended in the middle."""
+    """The reason why a turn of a sitting ended. `failed`: no answer; the turn's `why` gives the reason.
+    `lost`: the program ended in the middle of the turn.
+    """
 
     END_TURN = "end_turn"
     CANCELLED = "cancelled"
@@ -195,8 +197,9 @@ class TurnStop(StrEnum):
 
 
 class RestReason(StrEnum):
-    """The reason why a sitting ended by itself: no words came, a limit is near, a person asked it to, its
-    stream is as long as it may be, or a run needed its slot."""
+    """The reason why a sitting ended by itself: no words came, a limit is near, a person asked for it, its
+    stream is as long as it may be, or a run needed its slot.
+    """
 
     IDLE = "idle"
     CAP = "cap"
@@ -206,11 +209,11 @@ class RestReason(StrEnum):
 
 
 MOST_TURN_WORDS, MOST_TURNS = 100, 10_000
-"""The most words of people in one turn, and the most turns of one sitting."""
+"""The most messages of people in one turn, and the most turns of one sitting."""
 
 
 class TurnWords(WireModel):
-    """A person's words in a turn, by the number of their message; 0: the order's task."""
+    """A person's words in a turn, as a digest. `number`: that of their message; 0: the order's task."""
 
     number: Count
     by: Name = ""
@@ -218,11 +221,11 @@ class TurnWords(WireModel):
 
     @classmethod
     def of(cls, number: int, by: str, text: str) -> Self:
-        """These words, as they are sworn to."""
+        """Return the record of these words for the receipt: their number, who said them, and their digest."""
         return cls(number=number, by=by, sha256=_digest(text))
 
     def are(self, by: str, text: str) -> bool:
-        """Whether they are these."""
+        """Whether the record is of these words by this person."""
         return (self.by, self.sha256) == (by, _digest(text))
 
 
@@ -231,7 +234,7 @@ def _digest(text: str) -> str:
 
 
 class TurnRecord(WireModel):
-    """One turn of a sitting. `words`: what began it comes first, then what was said while it lasted."""
+    """One turn of a sitting. `words`: first the words that began it, then those said while it lasted."""
 
     number: Number
     words: Annotated[tuple[TurnWords, ...], Field(min_length=1, max_length=MOST_TURN_WORDS)]
@@ -242,11 +245,11 @@ class TurnRecord(WireModel):
     had grown when the node saw the turn's end."""
     began_wall_ms: WallMillis | None = None
     ended_wall_ms: WallMillis | None = None
-    """None: not known."""
+    """When the turn ended; None: not known."""
 
 
 class Claims(WireModel):
-    """The predicate: what the node swears to."""
+    """The predicate of the receipt: what the node swears to."""
 
     fleet: FleetId
     epoch: Number
@@ -259,7 +262,7 @@ class Claims(WireModel):
     runtime_version: Name | None = None
     model: Name | None = None
     served: Served | None = None
-    """None: no model server of the fleet's own was used."""
+    """The model server that answered; None: none of the fleet's own was used."""
     agent: Name
     prompt_digest: Digest
     mode: Mode
@@ -272,20 +275,20 @@ class Claims(WireModel):
     exit_code: Status | None = None
     signal: Count | None = None
     usage: Usage
-    """The gateway's count if there was a gateway, else the runtime's."""
+    """The usage as the gateway counted it if there was a gateway, else as the runtime did."""
     claimed: Usage | None = None
-    """The runtime's own figures, if the gateway counted."""
+    """The runtime's own figures, if the gateway counted the usage."""
     calls: ModelCalls | None = None
     resets_ms: Lasted = 0
-    """From the agent's end until the limit of its login ends, as its program told; 0: it did not say."""
+    """From the agent's end until its login's usage limit ends, as its program said; 0: it did not say."""
     session: Name | None = None
     tool_calls: Annotated[dict[Name, Count], Field(max_length=200)]
     gates: Annotated[tuple[GateResult, ...], Field(max_length=MOST_STEPS)]
     score: Score | None = None
-    """The result of the order's score command; None: there is no command or no result (a finding says
-    why)."""
+    """The result of the order's score command. None: there is no command, or no result (a finding says why).
+    """
     reports: Annotated[tuple[GateReport, ...], Field(max_length=MAX_REPORTS)] = ()
-    """The content of the files that the gates were to write; () when no gate ran."""
+    """The content of the report files that the gates were to write; () when no gate ran."""
     started_wall_ms: WallMillis | None = None
     finished_wall_ms: WallMillis
     at: FleetTime | None = None
@@ -302,18 +305,18 @@ class Claims(WireModel):
     turns: Annotated[tuple[TurnRecord, ...], Field(max_length=MOST_TURNS)] = ()
     """The turns of a sitting, in order."""
     rests: RestReason | None = None
-    """The reason why a sitting ended by itself; None: it did not."""
+    """The reason why a sitting ended by itself; None: it did not end by itself."""
     board: Annotated[tuple[BoardEntry, ...], Few(64)] = ()
-    """The values that it has written on the board of its workflow."""
+    """The values that the run has written on the board of its workflow."""
     skills: Annotated[tuple[SkillMark, ...], Field(max_length=MOST_SKILLS)] = ()
-    """The skills that its program was shown."""
+    """The skills that the agent's program was given."""
     proposed: Annotated[tuple[ProposedTool, ...], Field(max_length=MOST_TOOLS)] = ()
-    """The tools that it proposes for the project: they are in no result."""
+    """The tools that the run proposes for the project; they are in no result."""
     findings: Annotated[tuple[Words, ...], Few(500, chars=64_000)] = ()
     exposed: Annotated[tuple[Exposed, ...], Few(64)] = ()
     blobs: tuple[Blob, ...] = Field(max_length=64)
     last_event: Count
-    """The number of this attempt's last event; when it was applied, the events before it are complete."""
+    """The number of this attempt's last event. Once it is applied, all events before it are complete, too."""
     previous: Digest | None = None
     """The digest of this node's previous receipt."""
 
@@ -326,7 +329,7 @@ class Subject(WireModel):
 
 
 class Receipt(Signed):
-    """in-toto Statement v1 with our predicate and nothing else; `predicateType` carries the version."""
+    """An in-toto Statement v1 with only our predicate. `predicateType` carries the version."""
 
     VERSION = ("predicateType", PREDICATE_TYPE)
     statement_type: StatementType = Field(default=STATEMENT_TYPE, alias="_type")

@@ -21,11 +21,11 @@ from node_agent.wire.keys import WIRE_VERSION
 from node_agent.wire.model import MOST, Digest, WireModel
 
 MAX_ENVELOPE_BYTES = 4 * 1024 * 1024
-"""A larger envelope is refused unread."""
+"""The most bytes of an envelope; a larger one is refused unread."""
 
 
 class RefusalCode(StrEnum):
-    """The reason why an envelope was not believed."""
+    """The reason why an envelope was refused."""
 
     MALFORMED = "malformed"
     UNSIGNED = "unsigned"
@@ -68,7 +68,7 @@ class Envelope(WireModel):
             raise WireRefusal(RefusalCode.MALFORMED, "payload is not base64") from exc
 
     def digest(self) -> str:
-        """The SHA-256 of type and payload: one statement has one digest, whoever signed it."""
+        """The SHA-256 of type and payload: a statement has the same digest, whoever signed it."""
         return hashlib.sha256(pae(self.payloadType, self.body())).hexdigest()
 
 
@@ -99,17 +99,17 @@ class PublicKey:
         return self.keyid[:10]
 
     def pem(self) -> str:
-        """The public key in the form of other tools."""
+        """Return the public key in the PEM form of other tools."""
         kind = PublicFormat.SubjectPublicKeyInfo
         return self._key.public_bytes(Encoding.PEM, kind).decode()
 
     def text(self) -> str:
-        """The key as one line for files and for enrolment."""
+        """Return the key as one line, for files and for enrolment."""
         return "ed25519 " + base64.b64encode(self.raw).decode()
 
     @classmethod
     def parse(cls, text: str) -> PublicKey:
-        """The key from `text()`; ValueError for any other text."""
+        """Return the key from a line of `text()`; ValueError for any other text."""
         kind, _, data = text.strip().partition(" ")
         if kind != "ed25519":
             raise ValueError("not an ed25519 public key line")
@@ -138,17 +138,17 @@ class SigningKey:
         self._keyid = self.public.keyid
 
     def text(self) -> str:
-        """The key as one line for a file of mode 0600."""
+        """Return the key as one line, for a file of mode 0600."""
         return "ed25519-seed " + base64.b64encode(self._seed).decode()
 
     def pem(self) -> str:
-        """The private key in the form of TLS libraries."""
+        """Return the private key in the PEM form of TLS libraries."""
         plain = NoEncryption()
         return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, plain).decode()
 
     @classmethod
     def parse(cls, text: str) -> SigningKey:
-        """The key from `text()`; ValueError for any other text."""
+        """Return the key from a line of `text()`; ValueError for any other text."""
         kind, _, data = text.strip().partition(" ")
         if kind != "ed25519-seed":
             raise ValueError("not an ed25519 private key line")
@@ -162,7 +162,7 @@ class SigningKey:
         )
 
     def countersign(self, envelope: Envelope) -> Envelope:
-        """The same statement with this key's signature added (once)."""
+        """Return the envelope with this key's signature added, once."""
         if any(s.keyid == self._keyid for s in envelope.signatures):
             return envelope
         added = self._mark(envelope.payloadType, envelope.body())
@@ -173,8 +173,9 @@ class SigningKey:
         )
 
     def secret(self, subject: str) -> str:
-        """A secret for this subject alone, the same each time; it reveals nothing about the key or other
-        secrets."""
+        """Return a secret for this subject alone, always the same; it reveals nothing about the key or
+        others.
+        """
         return hmac.new(self._seed, b"pancode secret\n" + subject.encode(), hashlib.sha256).hexdigest()
 
     def _mark(self, payload_type: str, payload: bytes) -> Signature:
@@ -183,7 +184,7 @@ class SigningKey:
 
 
 class Signed(WireModel):
-    """A value that is signed as a whole. `VERSION`: the field with the version, and our version."""
+    """A value that is signed as a whole. `VERSION`: the name of the version's field, and our version."""
 
     VERSION: ClassVar[tuple[str, object]]
 
@@ -206,7 +207,7 @@ M = TypeVar("M", bound=Signed)
 
 
 def parse_envelope(data: bytes | str) -> Envelope:
-    """The envelope in bytes from anywhere; WireRefusal(MALFORMED) when there is none."""
+    """Return the envelope in these untrusted bytes; WireRefusal(MALFORMED) when there is none."""
     if len(data) > MAX_ENVELOPE_BYTES:
         raise WireRefusal(RefusalCode.MALFORMED, f"larger than {MAX_ENVELOPE_BYTES} bytes")
     try:
@@ -218,13 +219,13 @@ def parse_envelope(data: bytes | str) -> Envelope:
 
 
 def verify(envelope: Envelope, keys: Mapping[str, PublicKey]) -> PublicKey:
-    """The key of `keys` (by key id) that signed the envelope; WireRefusal UNSIGNED, UNKNOWN_KEY or
+    """Return which of `keys` (by key id) signed the envelope; WireRefusal UNSIGNED, UNKNOWN_KEY or
     TAMPERED."""
     return _verified(envelope, keys)[0]
 
 
 def _verified(envelope: Envelope, keys: Mapping[str, PublicKey]) -> tuple[PublicKey, bytes]:
-    """The signer, and the payload."""
+    """Return the signer and the payload; WireRefusal as `verify`."""
     if not envelope.signatures:
         raise WireRefusal(RefusalCode.UNSIGNED, "no signature")
     known = [(s, keys[s.keyid]) for s in envelope.signatures if s.keyid in keys]
@@ -241,7 +242,7 @@ def _verified(envelope: Envelope, keys: Mapping[str, PublicKey]) -> tuple[Public
 
 
 def open_as(kind: type[M], envelope: Envelope, keys: Mapping[str, PublicKey]) -> M:
-    """Verifies first, then parses; a typed WireRefusal for everything that does not fit."""
+    """Verify the envelope, then parse its message; a typed WireRefusal for whatever does not fit."""
     if envelope.payloadType != kind.payload_type():
         raise WireRefusal(
             RefusalCode.WRONG_TYPE, f"{envelope.payloadType} where {kind.payload_type()} is due"
@@ -250,8 +251,9 @@ def open_as(kind: type[M], envelope: Envelope, keys: Mapping[str, PublicKey]) ->
 
 
 def parse_message(kind: type[M], body: bytes) -> M:
-    """The message in unverified bytes. For bytes that do not fit, the error names a wrong version first, then
-    a wrong field."""
+    """Return the message in unverified bytes. If the bytes do not fit, the WireRefusal is about a wrong
+    version first, then about a wrong field.
+    """
     try:
         message = kind.model_validate_json(body)
     except (ValidationError, RecursionError):
@@ -263,7 +265,7 @@ def parse_message(kind: type[M], body: bytes) -> M:
 
 
 def _refuse_twice(data: bytes | str) -> None:
-    """WireRefusal for valid JSON with a key that occurs twice: other readers may read the other value."""
+    """Raise WireRefusal for valid JSON with a key twice: another reader may read the other value."""
     try:
         json.loads(data, object_pairs_hook=_once)
     except (ValueError, RecursionError) as exc:
@@ -276,7 +278,7 @@ def _once(pairs: list[tuple[str, object]]) -> None:
 
 
 def _judged(kind: type[M], body: bytes) -> M:
-    """The error of `parse_message` for bytes that are no message of this version, or none at all."""
+    """Raise the WireRefusal that fits bytes which are no message of this version, or no message at all."""
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError) as exc:

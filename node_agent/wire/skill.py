@@ -15,32 +15,32 @@ from pydantic import Field
 from node_agent.wire.model import Digest, WireModel
 
 MOST_PACKED, MOST_UNPACKED = 131_072, 32 << 20
-"""Characters of all packed skills of one order; bytes of one that is unpacked, in JSON."""
+"""The most characters of all packed skills of one order; the most bytes of one unpacked skill, in JSON."""
 MOST_SKILLS = 100
 SkillName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 TOOLS: Final = ".pancode/tools"
-"""Where a run proposes tools. As the place of a skill: a person has kept it as a tool of the project."""
+"""Where a run proposes tools. As a skill's place: the skill is a tool that a person kept for the project."""
 SkillPlace = Literal["", ".pancode/skills", ".agents/skills", ".claude/skills", ".pancode/tools"]
-"""The folder of the repository where its files lie, too; empty: it comes from elsewhere."""
+"""The folder of the repository in which the skill's files lie, too; empty: the skill comes from elsewhere."""
 ABOUT = "tool.json"
-"""The file of a tool that says what it does (`about`), the schema of its `input`, and its `seconds`."""
+"""The file of a tool with what the tool does (`about`), the schema of its `input`, and its `seconds`."""
 TOOL = "tool-"
-"""How the names of kept tools begin in orders, receipts and programs: none takes another tool's place."""
+"""The prefix of kept tools' names in orders, receipts and programs: none takes another tool's place."""
 MOST_TOOLS, MOST_TOOL, MOST_TOOL_FILES = 2, 16_384, 20
-"""Tools that an attempt proposes; characters of one, packed, and its files."""
+"""The most tools that an attempt proposes; the most characters of one, packed; the most files of one."""
 Files = Mapping[str, tuple[bytes, bool]]
-"""Path below the skill to content, and whether the file may be executed."""
+"""A skill's files: from the path below the skill to the content and whether the file may be executed."""
 
 
 class SkillMark(WireModel):
-    """Which skill it is, and which bytes."""
+    """The name of a skill and the digest of its bytes."""
 
     name: SkillName
     digest: Digest
 
 
 class ProposedTool(SkillMark):
-    """A tool that a run proposes: its files, packed as those of a skill. Nobody has agreed to it."""
+    """A tool that a run proposes; nobody has agreed to it yet. Its files are packed as those of a skill."""
 
     packed: Annotated[str, Field(max_length=MOST_TOOL)]
 
@@ -52,7 +52,7 @@ class OrderedSkill(SkillMark):
     packed: Annotated[str, Field(max_length=MOST_PACKED)]
 
     def files(self) -> dict[str, bytes]:
-        """Path below its folder to content. ValueError where these are not the bytes of its digest."""
+        """The content of each file by its path below the skill; ValueError when the digest does not fit."""
         try:
             unpacker = zlib.decompressobj()
             text = unpacker.decompress(base64.b64decode(self.packed, validate=True), MOST_UNPACKED)
@@ -68,17 +68,17 @@ class OrderedSkill(SkillMark):
 
 
 def runnable(files: Mapping[str, bytes]) -> dict[str, tuple[bytes, bool]]:
-    """The files of a tool: what begins with `#!` may be executed."""
+    """Return the files of a tool; a file that begins with `#!` may be executed."""
     return {path: (data, data.startswith(b"#!")) for path, data in files.items()}
 
 
 def digest_of(files: Files) -> str:
-    """One digest for a whole skill; the same that copies of skills are compared by."""
+    """Return one digest for a whole skill; copies of skills are compared by it, too."""
     lines = [[path, hashlib.sha256(files[path][0]).hexdigest(), files[path][1]] for path in sorted(files)]
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
 
 def packed(files: Files) -> str:
-    """The files in one text. The same files give the same text."""
+    """Return the files packed into one text. The same files give the same text."""
     plain = {path: [files[path][0].decode("latin-1"), files[path][1]] for path in sorted(files)}
     return base64.b64encode(zlib.compress(json.dumps(plain).encode(), 9)).decode("ascii")

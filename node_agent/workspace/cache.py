@@ -31,8 +31,9 @@ _FINDER = b"__editable__"
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """`digest`: of names, modes, sizes, times and targets of links. `bound`: files and links that name the
-    place `home`, which have to be told of another one where a copy of them is to work."""
+    """The contents of a folder. `digest`: of names, modes, sizes, times and link targets. `bound`: the files
+    and links that name the place `home`; in a copy, they must name the copy's place instead.
+    """
 
     digest: str
     size: int
@@ -40,7 +41,7 @@ class Contents:
 
 
 def contents_of(folder: Path, home: bytes | None = None) -> Contents:
-    """Follows no link. OSError for what cannot be read, ValueError for what is no file, folder or link."""
+    """Read a folder's contents; follows no link. OSError: unreadable; ValueError: no file, folder or link."""
     seen, size, bound = hashlib.sha256(), 0, list[str]()
     for path, state in _below(os.fsencode(folder)):
         name = path[len(os.fsencode(folder)) + 1 :]
@@ -53,9 +54,9 @@ def contents_of(folder: Path, home: bytes | None = None) -> Contents:
 
 
 def move_place(folder: Path, bound: tuple[str, ...], old: bytes, new: bytes) -> None:
-    """Tell the files and links of a copy, which is nobody's yet, of the place where it is going to lie.
+    """Make the bound files and links of a copy that nobody uses yet name the place where the copy will lie.
 
-    OSError, ValueError: the copy is not as it was looked over.
+    OSError, ValueError: the copy differs from the folder that was looked over.
     """
     for name in bound:
         path = os.path.join(os.fsencode(folder), os.fsencode(name))
@@ -73,7 +74,7 @@ def move_place(folder: Path, bound: tuple[str, ...], old: bytes, new: bytes) -> 
 
 
 def _below(folder: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Everything in it, in an order that depends on the names alone; deeper than a path is long: OSError."""
+    """Yield everything in the folder, in an order by names alone. OSError: deeper than a path can be long."""
     left = _listed(folder)
     while left:
         entry = left.pop()
@@ -84,13 +85,13 @@ def _below(folder: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
 
 
 def _listed(folder: bytes) -> list[os.DirEntry[bytes]]:
-    """The last first."""
+    """Return the folder's entries, the last name first."""
     with os.scandir(folder) as found:
         return sorted(found, key=lambda entry: entry.name, reverse=True)
 
 
 def _traits(name: bytes, state: os.stat_result) -> bytes:
-    """The facts that a faithful copy has in common with it."""
+    """Return the facts of a file that a faithful copy shares with it."""
     mode = state.st_mode
     if stat.S_ISLNK(mode):
         return b"link;"
@@ -102,7 +103,7 @@ def _traits(name: bytes, state: os.stat_result) -> bytes:
 
 
 def _names_place(path: bytes, state: os.stat_result, target: bytes, home: bytes) -> bool:
-    """The ways that tools have of writing down where they were installed: links, `#!`, path files."""
+    """Whether a file or link names the place, in one of the ways of installers: links, `#!`, path files."""
     if target or not stat.S_ISREG(state.st_mode):
         return home in target
     name = os.path.basename(path)
@@ -128,13 +129,13 @@ def _first_bytes(path: bytes, most: int) -> bytes:
 
 MOST_ENTRIES = 8
 IDLE_MS = 14 * 24 * 3_600_000
-_NEW, _ABOUT = "new-", "about.json"
+_NEW, ABOUT = "new-", "about.json"
 _COPY_S = 900.0
 
 
 @dataclass(frozen=True, slots=True)
 class CachedFolder:
-    """An entry: which attempt made it, how large it is, and its folders with the digest of their contents."""
+    """An entry: the attempt that made it, its size, and its folders with the digests of their contents."""
 
     maker: str
     size: int
@@ -142,10 +143,10 @@ class CachedFolder:
 
 
 class Cache:
-    """Entries below `root`, one folder per key; a folder `new-*` is rubbish unless a call is using it.
+    """Entries below `root`, one folder per key. A folder `new-*` is rubbish unless a call is using it.
 
-    One node agent uses it, with several threads. An agent of the same uid can write it, as it can the rest
-    of the node's home: what is copied out is compared with what went in, which shows damage, not an enemy.
+    One node agent uses the cache, with several threads. An agent of the same uid can write it, as all of the
+    node's home: a copy is compared with what was kept, which shows damage, but no attack.
     """
 
     def __init__(self, root: Path, reserve: int = 0) -> None:
@@ -158,7 +159,7 @@ class Cache:
     def fetch(
         self, key: str, folders: Iterable[str], move: Callable[[str, Mapping[str, Path]], None]
     ) -> CachedFolder | None:
-        """Hand its maker and copies of it to `move`. None: no whole one of these folders, or no room."""
+        """Call `move` with the maker and copies of its folders. None: no whole entry of them, or no room."""
         with self._using(key):
             kept = self._about(key)
             if kept is not None and set(kept.folders) != set(folders):
@@ -184,8 +185,10 @@ class Cache:
             move(kept.maker, copies)
             return True
 
-    def put(self, key: str, maker: str, folders: Mapping[str, tuple[Path, Contents]]) -> None:
-        """Keep copies of these folders, unless it has that key. StepFailed or OSError: nothing was kept."""
+    def put(
+        self, key: str, maker: str, folders: Mapping[str, tuple[Path, Contents]], repository: str = ""
+    ) -> None:
+        """Keep copies of these folders, unless the key exists. StepFailed or OSError: nothing was kept."""
         size = sum(seen.size for _, seen in folders.values())
         with self._fresh() as fresh:
             for number, (path, seen) in enumerate(folders.values()):
@@ -193,8 +196,8 @@ class Cache:
                 if contents_of(fresh / str(number)).digest != seen.digest:
                     raise WorkspaceFailure(f"{path.name} changed while it was copied")
             digests = {name: seen.digest for name, (_, seen) in folders.items()}
-            about = {"maker": maker, "size": size, "folders": digests}
-            write_atomic(fresh / _ABOUT, json.dumps(about).encode())
+            about = {"maker": maker, "size": size, "folders": digests, "repository": repository}
+            write_atomic(fresh / ABOUT, json.dumps(about).encode())
             _run("sync", "-f", str(fresh))
             if not self.has_room(0):
                 raise WorkspaceFailure("the disk's reserve would be touched")
@@ -212,13 +215,13 @@ class Cache:
         sync_folder(self._root)
 
     def has_room(self, size: int) -> bool:
-        """Check whether so much more leaves the disk's reserve alone."""
+        """Whether the disk's reserve stays free after `size` more bytes."""
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         seen = os.statvfs(self._root)
         return seen.f_bavail * seen.f_frsize - size >= self._reserve
 
     def trim(self, now_ms: int) -> None:
-        """Drop what was not used for long, what is too many, what crashes left; all, when the disk is low."""
+        """Delete entries not used for long or too many, and crashes' leftovers; all, when the disk is low."""
         if not self._root.is_dir():
             return
         entries, room = self._entries(), self.has_room(0)
@@ -231,7 +234,7 @@ class Cache:
     # -- inside
 
     def _entries(self) -> list[str]:
-        """Keys, the one used last first."""
+        """Return the keys, the last used first."""
         names = [path.name for path in self._root.iterdir() if not path.name.startswith(_NEW)]
         return sorted(names, key=self._used_ms, reverse=True)
 
@@ -243,7 +246,7 @@ class Cache:
 
     def _about(self, key: str) -> CachedFolder | None:
         try:
-            raw = json.loads((self._root / key / _ABOUT).read_bytes())
+            raw = json.loads((self._root / key / ABOUT).read_bytes())
             return CachedFolder(str(raw["maker"]), int(raw["size"]), dict(raw["folders"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -260,7 +263,7 @@ class Cache:
 
     @contextmanager
     def _fresh(self) -> Iterator[Path]:
-        """A folder for one call alone: a `cp` that outlives its node agent meets nothing of the next one."""
+        """A folder for one call alone: a `cp` that outlives its node agent meets no files of a later call."""
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._lock:
             path = Path(tempfile.mkdtemp(prefix=_NEW, dir=self._root))
@@ -273,7 +276,7 @@ class Cache:
             self._sweep(path)
 
     def _drop(self, name: str) -> None:
-        """Out of the way in one step, unless somebody copies from it; then erased."""
+        """Move the entry away in one step, unless somebody copies from it; then erase it."""
         if not os.path.lexists(self._root / name):
             return
         with self._fresh() as fresh, self._lock, suppress(FileNotFoundError):
@@ -289,7 +292,7 @@ class Cache:
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """A true copy, that shares blocks where the file system can and never an inode. StepFailed."""
+    """Copy a folder faithfully; shares blocks where the file system can, but never an inode. StepFailed."""
     if not real_folder(source):
         raise WorkspaceFailure(f"{source} is gone, or no longer a folder")
     _run("cp", "-a", "--reflink=auto", "-T", "--", str(source), str(target))

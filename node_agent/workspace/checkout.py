@@ -43,10 +43,10 @@ _SUBMODULE = 0o160000
 
 
 class Index:
-    """The bytes of one index, version 2. WorkspaceFailure for any other.
+    """The bytes of one git index, version 2. WorkspaceFailure for any other.
 
-    An entry is named by its offset in them: a large repository has 100,000, and an object for each costs
-    more memory than the index itself.
+    An entry is named by its offset in the bytes: a large repository has 100,000 entries, and an object for
+    each would cost more memory than the index itself.
     """
 
     def __init__(self, data: bytes, object_format: ObjectFormat) -> None:
@@ -90,7 +90,7 @@ class Index:
         return self._data[entry : entry + _STAT.size] == _stamp(self._mode(entry), seen)
 
     def note(self, entry: int, seen: os.stat_result | None) -> None:
-        """Write down how the file is now; None: it is not there, or not as git wrote it."""
+        """Record the file's state as it is now; None: it is missing, or not as git wrote it."""
         mode = self._mode(entry)
         stamp = _NEVER[:_MODE_AT] + mode.to_bytes(4, "big") + _NEVER[_MODE_AT + 4 :]
         self._data[entry : entry + _STAT.size] = stamp if seen is None else _stamp(mode, seen)
@@ -102,7 +102,7 @@ class Index:
         return {path: bytes(self._data[oid : oid + _OID_BYTES[self._format]]) for path, oid in found}
 
     def data(self) -> bytes:
-        """The data with its checksum."""
+        """Return the index's bytes with their checksum."""
         size = _OID_BYTES[self._format]
         self._data[-size:] = hashlib.new(self._format, memoryview(self._data)[:-size]).digest()
         return bytes(self._data)
@@ -125,15 +125,15 @@ def _stamp(mode: int, seen: os.stat_result) -> bytes:
 
 
 MOST_KEPT = 4
-"""Checkouts that wait on a node."""
+"""The most checkouts that wait on a node for a next attempt."""
 IDLE_MS = 7 * 24 * 3_600_000
 TICK_S, TICKS = 0.002, 25
-"""The wait for the file system's clock, which on older kernels moves every 1 to 10 ms."""
+"""How long, and how often, to wait for the file system's clock; older kernels move it every 1 to 10 ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptCheckout:
-    """This process's record of a checkout, where no agent can change it."""
+    """What this process remembers of a checkout, where no agent can change it."""
 
     repo: str
     object_format: ObjectFormat
@@ -142,24 +142,24 @@ class KeptCheckout:
     folder_mode: int
     owner: int
     folders: str = ""
-    """While it waits: how its folders were left."""
+    """The state of the checkout's folders, as a digest, while the checkout waits."""
 
 
 class WarmCheckouts:
-    """Washed checkouts under `root`. Thread-safe. What a node agent before left there is erased by `trim`."""
+    """Washed checkouts under `root`. Thread-safe. Leftovers of an earlier node agent are erased by `trim`."""
 
     def __init__(self, root: Path, has_room: Callable[[], bool], most: int = MOST_KEPT) -> None:
         self._root, self._has_room, self._most = root, has_room, most
         self._lock = threading.Lock()
         self._known: dict[Path, KeptCheckout] = {}
-        """By the attempt's folder, while the attempt lives."""
+        """The checkouts of living attempts, by the attempt's folder."""
         self._waiting: dict[Path, KeptCheckout] = {}
-        """By the folder below `root`, the oldest first."""
+        """The waiting checkouts, by the folder below `root`, the oldest first."""
         self._busy: set[Path] = set()
         """Folders below `root` that a call is using."""
 
     def remember(self, places: AttemptFolders, repo: str, object_format: ObjectFormat) -> None:
-        """Nothing of the attempt has run yet: how git left its checkout."""
+        """Remember how git left the attempt's checkout. Called before any process of the attempt."""
         data = (places.git / "index").read_bytes()
         places.index.write_bytes(data)
         mode = os.stat(places.git / "refs").st_mode
@@ -170,7 +170,8 @@ class WarmCheckouts:
                 )
 
     def give(self, places: AttemptFolders, owner: int) -> None:
-        """Make that user the owner of the checkout; what nobody touched is remembered as it is then.
+        """Make that user the owner of the checkout; files that nobody touched are remembered in their new
+        state.
 
         Only while no process of the attempt lives.
         """
@@ -200,7 +201,7 @@ class WarmCheckouts:
         return True
 
     def keep(self, places: AttemptFolders) -> bool:
-        """Wash the checkout and move it away; False: it cannot be kept, and what is left of it is yours.
+        """Wash the checkout and keep it. False: it cannot be kept; the caller removes what is left of it.
 
         Only while no process of the attempt lives.
         """
@@ -232,7 +233,8 @@ class WarmCheckouts:
         return False
 
     def take(self, places: AttemptFolders, repo: str, object_format: ObjectFormat) -> Index | None:
-        """Move the newest one of this repository to the attempt's tree; its index, or None without one.
+        """Move the repository's newest waiting checkout to the attempt's tree; return its index, or None
+        without one.
 
         `read-tree --reset -u` with that index writes what is missing or differs.
         """
@@ -253,9 +255,9 @@ class WarmCheckouts:
                     erase(there)
 
     def date_as_new(self, places: AttemptFolders, repo: str, object_format: ObjectFormat) -> None:
-        """Give each file the time of now, as in a new checkout: `make` compares it with what set-up made.
+        """Set each file's time to now, as in a new checkout: `make` compares it with the files of set-up.
 
-        Nothing of the attempt has run yet.
+        Called before any process of the attempt.
         """
         index = Index((places.git / "index").read_bytes(), object_format)
         for path, entry in index:
@@ -267,7 +269,7 @@ class WarmCheckouts:
         self.remember(places, repo, object_format)
 
     def trim(self, now_ms: int) -> None:
-        """Erase those that waited for long, all of them when the disk is short, and what crashes left."""
+        """Erase checkouts that waited for long, all when the disk is short, and leftovers of crashes."""
         has_room = self._has_room()
         with self._lock:
             for one in [*self._waiting]:
@@ -291,7 +293,7 @@ class WarmCheckouts:
 
 
 def _moved_back(there: Path, places: AttemptFolders, kept: KeptCheckout) -> Index:
-    """Move it back with its folders unchanged: nothing was added. Git itself sees which file was changed."""
+    """Move a checkout back if its folders are unchanged: nothing was added. Git itself sees changed files."""
     index = _trusted(there / "index", kept)
     if _seen(there / "tree", index) != kept.folders:
         raise WorkspaceFailure("something was written into a checkout that waited")
@@ -311,7 +313,7 @@ def _trusted(path: Path, kept: KeptCheckout) -> Index:
 
 
 def _clock_moved(path: Path) -> bool:
-    """Wait until a change would get a later time than all that was written so far; False: it takes long."""
+    """Wait until a change would get a later time than all writes so far. False: it takes too long."""
     before = os.stat(path).st_ctime_ns
     for _ in range(TICKS):
         os.utime(path)
@@ -329,7 +331,7 @@ def _note_all(tree: Path, index: Index, entries: Mapping[bytes, int]) -> None:
 def _wash(tree: Path, index: Index, kept: KeptCheckout) -> None:
     """Remove all that git did not write, or that was changed since, and note in the index what is missing.
 
-    What stays is our own again. OSError or WorkspaceFailure when the tree cannot be made as good as new.
+    The remaining files become ours again. OSError or WorkspaceFailure when the tree cannot be made as new.
     """
     folders, missing, there = _folders(index), dict(index), dict[bytes, int]()
     _must_be_plain(str(tree), stat.S_IFDIR | 0o700, kept.owner)
@@ -358,13 +360,13 @@ def _is_untouched(one: WalkedName, entry: int | None, index: Index) -> bool:
 
 
 def _folders(index: Index) -> set[bytes]:
-    """Those of the checkout; of a submodule only its own, which is empty."""
+    """Return the folders of the checkout; of a submodule only its own folder, which is empty."""
     found = {folder for path, _ in index for folder in parents(path)}
     return found | {path for path, entry in index if index.is_submodule(entry)}
 
 
 def _seen(tree: Path, index: Index) -> str:
-    """A digest that changes when a name is added to a folder or removed, or its mode is changed."""
+    """Return a digest that changes when a folder gets or loses a name, or changes its mode."""
     top, digest = os.fsencode(tree), hashlib.sha256()
     for folder in (b"", *sorted(_folders(index))):
         with suppress(FileNotFoundError):  # all in it was removed, and then it itself
@@ -374,7 +376,7 @@ def _seen(tree: Path, index: Index) -> str:
 
 
 def _must_be_plain(folder: str, mode: int, owner: int) -> None:
-    """A folder as git makes it: that mode and owner, without access lists or attributes."""
+    """WorkspaceFailure unless the folder is as git makes it: mode, owner, no access lists or attributes."""
     seen = os.lstat(folder)
     if (seen.st_mode, seen.st_uid) != (mode, owner):
         raise WorkspaceFailure("a folder of the checkout has another mode or owner")
@@ -397,7 +399,7 @@ _AGENT_CONFIG = (
 _NO_SYNC = ("-c", "core.fsync=none")
 """Git need not sync here: after a power loss the attempt's folder is made anew."""
 _READ_TREE = (*_NO_SYNC, "read-tree", "--reset", "-u")
-"""Writes what differs from the index, and, unlike `checkout`, fails when an object is missing."""
+"""Writes the files that differ from the index; unlike `checkout`, it fails when an object is missing."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -410,7 +412,7 @@ class Checkouts:
         self._warm = warm
 
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
-        """The folder that the agent works in. What a crash left half done is made anew."""
+        """Return the folder in which the agent works. A folder that a crash left half made is made anew."""
         places = self._home.places(identity)
         if workspace.kind == "none":  # an empty folder is made anew as quickly as it is looked at
             self._make(identity, workspace, places)
@@ -460,13 +462,13 @@ class Checkouts:
         (places.tree / ".git").write_text(f"gitdir: {places.git.resolve()}\n")
 
     def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
-        """The attempt's snapshot into the mirror, if it has one."""
+        """Bring the attempt's snapshot into the mirror, if the attempt has one."""
         if workspace.kind == "git":
             repo_id, commit = _pair(workspace)
             self._mirrors.bring(identity, repo_id, commit, workspace.object_format)
 
     def _warmly(self, places: AttemptFolders, workspace: Workspace) -> bool:
-        """Check whether an earlier checkout was brought to the snapshot; False: the tree is empty."""
+        """Whether a waiting checkout was brought to the snapshot; False: the tree is empty."""
         repo_id, commit = _pair(workspace)
         before = self._warm.take(places, repo_id, workspace.object_format)
         if before is None:
@@ -488,7 +490,7 @@ class Checkouts:
         return False
 
     def date_as_new(self, identity: AttemptId, workspace: Workspace) -> None:
-        """The files of the checkout are as new as in one that was just made. Nothing of it has run."""
+        """Set the checkout's files to now, as in a new checkout. Called before any process of the attempt."""
         self._warm.date_as_new(self._home.places(identity), _pair(workspace)[0], workspace.object_format)
 
 

@@ -32,7 +32,7 @@ from node_agent.workspace.git import (
 
 LINE_MAX = 16 * 1024
 Address = Path | tuple[str, int] | Secure
-"""A unix socket, or host and port where sshd forbids forwarding those; or the coordinator by TLS."""
+"""A unix socket; host and port, where sshd forbids forwarding sockets; or the coordinator by TLS."""
 SignHello = Callable[[str, Verb, AttemptId], bytes]
 """(nonce, verb, identity) -> the signed hello, one line without its end."""
 
@@ -46,7 +46,7 @@ class DepotAccess:
     patience_s: float = 30.0
 
     def open(self, verb: Verb, identity: AttemptId) -> socket.socket:
-        """A granted stream. DepotUnavailable: try again later; DepotRefused: it never will be."""
+        """Open a stream that the depot granted. DepotUnavailable: try again later; DepotRefused: never."""
         peer, nonce = self.greeted()
         try:
             send(peer, self.sign(nonce, verb, identity) + b"\n")
@@ -57,7 +57,7 @@ class DepotAccess:
         return peer
 
     def greeted(self) -> tuple[socket.socket, str]:
-        """Connected, and the nonce by which a depot is known. DepotUnavailable."""
+        """Connect; return the connection and the nonce by which a depot shows itself. DepotUnavailable."""
         address = self.address()
         if address is None:
             raise DepotUnavailable("no link to the coordinator is up")
@@ -89,7 +89,7 @@ class DepotAccess:
 
 
 def read_line(peer: socket.socket) -> Mapping[str, Any]:
-    """One JSON object, and not a byte more: what follows belongs to git. DepotUnavailable at its end."""
+    """Read one JSON object, and no byte more: the next belong to git. DepotUnavailable if the stream ends."""
     seen = b""
     try:
         while not seen.endswith(b"\n") and len(seen) < LINE_MAX:
@@ -106,7 +106,7 @@ def read_line(peer: socket.socket) -> Mapping[str, Any]:
 
 
 def must_agree(answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The answer itself when it is yes."""
+    """Return the answer if it is yes. DepotUnavailable or DepotRefused if it is no."""
     if answer.get("ok") is True:
         return answer
     why = str(answer.get("why"))
@@ -123,7 +123,7 @@ def send(peer: socket.socket, data: bytes | memoryview) -> None:
 
 
 def ask(peer: socket.socket, **request: object) -> Mapping[str, Any]:
-    """One request and its answer."""
+    """Send one request; return its answer, which is yes as by `must_agree`."""
     send(peer, _request(**request))
     return must_agree(read_line(peer))
 
@@ -140,7 +140,7 @@ def hang_up(peer: socket.socket) -> None:
 
 CHUNK = 1 << 18
 MOST_LOGS = 64
-"""So many streams for logs stay open; the depot closes one that was quiet for two minutes."""
+"""The most streams for logs that stay open; the depot closes one that was quiet for two minutes."""
 GIT_S = 4 * 3600.0
 _BROKEN_STREAM = (
     "hung up",
@@ -156,7 +156,7 @@ _BROKEN_STREAM = (
 
 @dataclass(frozen=True, slots=True)
 class _OpenLog:
-    """A stream that stays open: where it leads, and the sizes of the logs that were sent over it."""
+    """A stream that stays open: the address it leads to, and the sizes of the logs that were sent over it."""
 
     address: Address | None
     peer: socket.socket
@@ -190,7 +190,7 @@ class DepotClient:
             raise _push_failed(done.err + "\n" + done.text())
 
     def _git(self, repository: Path, peer: socket.socket, args: tuple[str, ...]) -> GitDone:
-        """Git on the open stream itself: no program of ours in between, no secret in its environment."""
+        """Run git on the open stream itself: no program of ours in between, no secret in its environment."""
         peer.setblocking(True)
         config = {"protocol.fd.allow": "always", "fetch.fsckObjects": "false"}
         env = git_env(os.environ, config) | {"GIT_DIR": str(repository)}
@@ -200,7 +200,7 @@ class DepotClient:
             raise DepotUnavailable(str(exc)) from exc
 
     def upload(self, identity: AttemptId, name: str, path: Path) -> Blob:
-        """Send what of a finished file is not there yet; its size and digest when the depot has all of it."""
+        """Send the missing bytes of a finished file; its size and digest when the depot has all of it."""
         with self._lock:
             log = self._logs.pop(identity, None)
         if log is not None:
@@ -214,7 +214,7 @@ class DepotClient:
         return Blob(name=name, size=size, sha256=sha256)
 
     def follow(self, identity: AttemptId, name: str, path: Path, stays: bool = False) -> None:
-        """Send what is new in a file that still grows."""
+        """Send the new bytes of a growing file."""
         with _opened(path) as file:
             if not stays:
                 with self._stream("log", identity) as peer:
@@ -224,7 +224,7 @@ class DepotClient:
                 self._sent_on(identity, name, file)
 
     def _sent_on(self, identity: AttemptId, name: str, file: IO[bytes]) -> bool:
-        """Sent over the stream that is open; False: there is none any more, as after a quiet time."""
+        """Whether the log was sent over the open stream; False: none is open, as after a quiet time."""
         with self._lock:
             log = self._logs.pop(identity, None)
         if log is None:
@@ -249,7 +249,7 @@ class DepotClient:
             hang_up(one.peer)
 
     def close_others(self, live: Collection[AttemptId]) -> None:
-        """Close the streams that stayed open for attempts that are not among these."""
+        """Close the streams that stayed open for attempts other than these."""
         with self._lock:
             old = [self._logs.pop(identity) for identity in self._logs.keys() - set(live)]
         for one in old:
@@ -265,9 +265,9 @@ class DepotClient:
 
 
 def _send_new(peer: socket.socket, name: str, file: IO[bytes], stored: int | None = None) -> int:
-    """Send the part of the file between the depot's size and its present size, which it has then.
+    """Send the file from the depot's size to its present size, and return the latter.
 
-    `stored`: that size, where this stream has told it; a little more is sent without waiting for a yes.
+    `stored`: the depot's size, if this stream knows it; then a small rest is sent without waiting for a yes.
     """
     known = stored is not None
     if stored is None:
@@ -307,7 +307,7 @@ def _digest(file: IO[bytes]) -> tuple[int, str]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """A file of ours, never through a link."""
+    """Open a file of ours, never through a link."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as exc:

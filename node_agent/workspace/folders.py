@@ -41,12 +41,12 @@ class AttemptFolders:
 
     @property
     def out(self) -> Path:
-        """The repository of ours that the result is built in and pushed from."""
+        """Our own repository, in which the result is built and from which it is pushed."""
         return self.folder / "out.git"
 
     @property
     def baseline(self) -> Path:
-        """The state of the tree after set-up."""
+        """The record of the tree's state after set-up."""
         return self.folder / "baseline.json"
 
     @property
@@ -61,12 +61,12 @@ class AttemptFolders:
 
     @property
     def store(self) -> Path:
-        """A file that names the folder of objects that `git` borrows from."""
+        """A file with the name of the folder of objects that `git` borrows from."""
         return self.folder / "store"
 
     @property
     def index(self) -> Path:
-        """The index that git wrote with the checkout: by it we know later what nobody touched."""
+        """The index that git wrote with the checkout; it shows later which files nobody touched."""
         return self.folder / "index"
 
     @property
@@ -75,17 +75,17 @@ class AttemptFolders:
 
 
 class WorkspaceFolders:
-    """The part of the node's home folder that holds code."""
+    """The part of the node's home folder that has the workspaces."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def places(self, identity: AttemptId) -> AttemptFolders:
-        """An attempt that goes on with a session has the place of the one before it."""
+        """The attempt's folders; one that goes on with a session has the place of the one before."""
         return AttemptFolders(self.root / "work" / self._claims().get(str(identity), str(identity)))
 
     def take_place(self, identity: AttemptId, name: str) -> bool:
-        """Have the files where an earlier attempt had them. False while files lie there. Idempotent."""
+        """Give the attempt the place of an earlier attempt. False while files lie there. Idempotent."""
         mine, place = str(identity), self.root / "work" / name
         with locked(self._given / ".lock"):
             claims = self._claims()
@@ -100,12 +100,12 @@ class WorkspaceFolders:
             return True
 
     def leave_place(self, identity: AttemptId) -> None:
-        """Its files are gone. Idempotent."""
+        """Give up the attempt's place, whose files are gone. Idempotent."""
         (self._given / str(identity)).unlink(missing_ok=True)
 
     @property
     def _given(self) -> Path:
-        """A link for each attempt that has the place of another: its text is that one's name."""
+        """The folder of links, one for each attempt that has the place of another, whose name it has."""
         return self.root / "work" / ".given"
 
     def _claims(self) -> dict[str, str]:
@@ -120,19 +120,19 @@ class WorkspaceFolders:
 
     @property
     def cache(self) -> Path:
-        """Results of set-ups, kept for later attempts."""
+        """The folder with results of set-ups, kept for later attempts."""
         return self.root / "cache"
 
     @property
     def warm(self) -> Path:
-        """Checkouts that wait for the next attempt; on the same file system as theirs."""
+        """The folder with checkouts that wait for a next attempt, on the file system of the attempts."""
         return self.root / "work" / ".warm"
 
     def salvage(self, identity: AttemptId) -> Path:
         return self.root / "salvage" / str(identity)
 
     def attempts(self) -> tuple[AttemptId, ...]:
-        """Every attempt that has a folder, in the order of its name."""
+        """Return every attempt that has a folder, by name."""
         found, has = [], {place: name for name, place in self._claims().items()}
         with suppress(FileNotFoundError):
             for name in sorted(os.listdir(self.root / "work")):
@@ -167,7 +167,7 @@ def must_be_folder(path: Path) -> None:
 
 
 def must_hold(tree: Path, below: str) -> None:
-    """No such folder in what was checked out, or a link on the way, which might lead out of it: refused."""
+    """StepFailed if the tree has no such folder, or a link is on the way, which might lead out of it."""
     path = tree
     for part in below.split("/") if below else ():
         path /= part
@@ -200,7 +200,7 @@ def erase(path: Path) -> None:
 def write_below(folder: Path, name: str, data: bytes) -> None:
     """Write a file at a relative name below `folder`, for its owner only; ValueError if it leads out.
 
-    A name that ends with a slash is a folder's. What begins with `#!` may be executed.
+    A name that ends with a slash is a folder's. A file that begins with `#!` may be executed.
     """
     parts = Path(name).parts
     if not parts or Path(name).is_absolute() or ".." in parts:
@@ -220,7 +220,7 @@ def write_below(folder: Path, name: str, data: bytes) -> None:
 
 
 def give(path: Path, owner: int) -> None:
-    """Make `owner` the owner of a folder, if it is there, with all in it; follows no link."""
+    """Make `owner` the owner of a folder and all in it, if the folder exists; follows no link."""
     if not real_folder(path):
         return
     os.chown(path, owner, owner, follow_symlinks=False)
@@ -229,14 +229,14 @@ def give(path: Path, owner: int) -> None:
 
 
 def open_to_readers(path: Path) -> None:
-    """Let everybody read a folder of ours who can get there: those above it stay closed."""
+    """Let everybody read this folder of ours who can reach it; the folders above it stay closed."""
     _add_mode(str(path), 0o055)
     for one in walk(path):
         _add_mode(one.name, 0o055 if one.is_folder else 0o044, one.at)
 
 
 def make_readable(tree: Path) -> None:
-    """Give the owner back the right to read what an agent closed; changes no executable bit of a file."""
+    """Make files readable again that an agent closed to their owner; changes no file's executable bit."""
     for one in walk(tree, opening=True):
         if not one.is_folder:
             _add_mode(one.name, 0o400, one.at)
@@ -252,11 +252,11 @@ def _add_mode(path: str, bits: int, at: int | None = None) -> None:
 GUIDE = "AGENTS.md"
 MOST_GUIDE = 32 << 10
 MOST_LISTED = 300
-"""Files of a board that are looked at."""
+"""The most files of a board that are looked at."""
 
 
 def read_guide(tree: Path) -> Guide | None:
-    """None when there is none. Follows no link and waits for no pipe."""
+    """Return AGENTS.md; None when there is none. Follows no link and waits for no pipe."""
     path = tree / GUIDE
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -278,7 +278,7 @@ def read_guide(tree: Path) -> Guide | None:
 def take_question(places: AttemptFolders, folder: str, is_tracked: Callable[[str], bool]) -> bytes | None:
     """Move the agent's question out of the tree, from where it began or from the top, and read it.
 
-    None where there is none. A file that the repository has is none of the agent's.
+    None where there is none. A question file of the repository is not the agent's.
     """
     names = dict.fromkeys((f"{folder}/{QUESTION}" if folder else QUESTION, QUESTION))
     for name in () if places.question.is_file() else names:
@@ -294,7 +294,7 @@ def take_question(places: AttemptFolders, folder: str, is_tracked: Callable[[str
 
 
 def lay_board(tree: Path, files: Mapping[str, bytes]) -> None:
-    """Files below the board's folder. OSError where the repository has something else in its place."""
+    """Write the board's files. OSError where the repository has something else in the board's place."""
     for name, data in files.items():
         path = tree
         for part in Path(name).parts[:-1]:
@@ -306,9 +306,10 @@ def lay_board(tree: Path, files: Mapping[str, bytes]) -> None:
 
 
 def take_board(places: AttemptFolders, is_tracked: Callable[[str], bool]) -> dict[str, bytes]:
-    """Move the board out of the tree, and read its files: `NAMESPACE/KEY`. One of the repository's stays.
+    """Move the agent's board out of the tree; return its files by `NAMESPACE/KEY`. The repository's own
+    stays.
 
-    From then on no result has what lies in its place, also where it could not be moved.
+    From then on no result has files of the board's place, even if they could not be moved.
     """
     kept = places.folder / "board"
     kept.mkdir(mode=0o700, exist_ok=True)
@@ -341,9 +342,9 @@ def _moved(tree: Path, name: str, kept: Path, is_tracked: Callable[[str], bool])
 def take_tools(
     places: AttemptFolders, is_tracked: Callable[[str], bool]
 ) -> dict[str, dict[str, bytes] | str]:
-    """Move the tools that a run proposes out of the tree: by name their files, or why they cannot be had.
+    """Move the tools that a run proposes out of the tree; by name their files, or why they cannot be read.
 
-    Those of the repository stay. No link is followed.
+    The repository's own tools stay. No link is followed.
     """
     kept = places.folder / "tools"
     if not kept.is_dir() and not _moved(places.tree, TOOLS, kept, is_tracked):
@@ -372,7 +373,7 @@ def _tool_in(folder: Path) -> dict[str, bytes] | str:
 
 
 def is_left_out(places: AttemptFolders, name: bytes) -> bool:
-    """Whether this file is one of a board or of proposed tools that were taken: it is in no result."""
+    """Whether this file belongs to a board or proposed tools that were taken; no result has such files."""
     taken = {BOARD: "board", TOOLS: "tools"}
     return any(
         name.startswith(os.fsencode(f"{place}/")) and (places.folder / kept).is_dir()
@@ -381,7 +382,7 @@ def is_left_out(places: AttemptFolders, name: bytes) -> bool:
 
 
 def clear_reports(tree: Path, names: Iterable[str]) -> None:
-    """Remove a file or link of such a name. One behind a link stays, and is not read later, either."""
+    """Remove files and links of these names. A name behind a link stays; it is not read later, either."""
     for name in names:
         path = tree / name
         if all(real_folder(tree.joinpath(*Path(name).parts[:n])) for n in range(len(Path(name).parts))):
@@ -400,7 +401,7 @@ def _remove_any(path: Path) -> None:
 
 
 def read_reports(tree: Path, names: Iterable[str]) -> dict[str, bytes]:
-    """Those that are plain files: a little more than may be read of each."""
+    """Return the content of those that are plain files, up to a little over the limit for each."""
     found: dict[str, bytes] = {}
     for name in names:
         if _is_plain(tree, name):
@@ -410,7 +411,7 @@ def read_reports(tree: Path, names: Iterable[str]) -> dict[str, bytes]:
 
 
 def _is_plain(tree: Path, name: str) -> bool:
-    """Check whether it is a plain file, and no link leads to it."""
+    """Whether this is a plain file with no link on the way to it."""
     path, parts = tree, Path(name).parts
     for part in parts[:-1]:
         path = path / part

@@ -25,7 +25,7 @@ class WorkspaceFailure(StepFailed):
 
 
 class GitTimeout(WorkspaceFailure):
-    """A git did not end in time; its whole process group was ended."""
+    """A git command did not end in time; its whole process group was ended."""
 
 
 class DepotUnavailable(LinkDown):
@@ -40,19 +40,19 @@ class DepotRefused(StepFailed):
 
 
 def is_full(err: str) -> bool:
-    """Check whether git speaks of a disk without room."""
+    """Whether git's words are about a disk without room."""
     return any(words in err for words in _FULL)
 
 
 def from_words(what: str, err: str) -> WorkspaceFailure:
-    """A failure from what git said on standard error."""
+    """Return the failure for git's words on standard error."""
     return WorkspaceFailure(
         f"{what}: {err}", FailureKind.DISK_FULL if is_full(err) else FailureKind.WORKSPACE
     )
 
 
 def from_os(what: str, exc: OSError) -> WorkspaceFailure:
-    """A failure from what the operating system said."""
+    """Return the failure for an error of the operating system."""
     return from_words(what, exc.strerror or str(exc))
 
 
@@ -69,7 +69,7 @@ ERR_KEPT = 2000
 
 
 def run_git(call: GitCall) -> GitDone:
-    """Run one git; a bad exit status is an answer. WorkspaceFailure for a timeout or without git."""
+    """Run one git command; a bad exit status is no error. WorkspaceFailure for a timeout or without git."""
     with ExitStack() as stack:
         source = stack.enter_context(call.stdin.open("rb")) if isinstance(call.stdin, Path) else None
         target = stack.enter_context(call.stdout.open("wb")) if call.stdout else subprocess.PIPE
@@ -107,7 +107,7 @@ def _finish(process: subprocess.Popen[bytes], call: GitCall, feed: bytes | None)
 
 
 class NodeGit:
-    """One repository, and perhaps a tree, seen through one hardened environment."""
+    """One repository, and perhaps a working tree, used with one hardened environment."""
 
     def __init__(
         self,
@@ -126,11 +126,11 @@ class NodeGit:
         return GitCall(args, self.env, self.cwd, timeout_s=self.patience_s)
 
     def ask(self, *args: str, stdin: bytes | Path | None = None, stdout: Path | None = None) -> GitDone:
-        """Run; the exit status is an answer."""
+        """Run git; a bad exit status is no error."""
         return run_git(replace(self.call(*args), stdin=stdin, stdout=stdout))
 
     def must(self, *args: str, stdin: bytes | Path | None = None, stdout: Path | None = None) -> GitDone:
-        """Run; WorkspaceFailure for a bad exit status."""
+        """Run git; WorkspaceFailure for a bad exit status."""
         done = self.ask(*args, stdin=stdin, stdout=stdout)
         if not done.ok:
             raise from_words(f"git {args[0]} failed with {done.status}", done.err)

@@ -29,17 +29,17 @@ from node_agent.workspace import folders
 from node_agent.workspace.git import WorkspaceFailure, translated
 
 KEPT = "home.json"
-"""The folder beside the home, where nothing of the attempt writes."""
+"""The file beside the home with the launch's files; nothing of the attempt can write it."""
 PLACEHOLDER = ".keep"
-"""A file that is there for its folder."""
+"""An empty file that exists for its folder's sake."""
 LENT = "login.json"
-"""Likewise: what is the agent's alone. No wall shows it."""
+"""The file beside the home with the agent's own files, its login; no wall shows it."""
 MOST_NAMES = 2_000
-"""Names of the folder that are looked at: every program of the run may write there."""
+"""The most names of a folder that are looked at: every program of the run may write there."""
 
 
 def keep(places: folders.AttemptFolders, files: Mapping[str, bytes], name: str = KEPT) -> None:
-    """Idempotent."""
+    """Write the files into the record `name` beside the home. Idempotent."""
     encoded = {name: base64.b64encode(data).decode("ascii") for name, data in files.items()}
     folders.write_below(places.folder, name, json.dumps(encoded).encode("ascii"))
 
@@ -54,7 +54,7 @@ def laid_in(home: str) -> tuple[str, ...]:
 
 
 def lend(places: folders.AttemptFolders, files: Mapping[str, bytes], later: bool) -> None:
-    """Nothing of the attempt has run. What an earlier try wrote too soon is taken away. Idempotent."""
+    """Lay the login now, or remove what an earlier try laid too soon. Before any process. Idempotent."""
     if not files:
         return
     keep(places, files, LENT)
@@ -66,7 +66,7 @@ def lend(places: folders.AttemptFolders, files: Mapping[str, bytes], later: bool
 
 
 def take_back(places: folders.AttemptFolders) -> None:
-    """Take the login back, with the folders around it, where its program may have put copies. Idempotent."""
+    """Remove the login and its topmost folders, where the program may have put copies. Idempotent."""
     for top in {Path(name).parts[0] for name in _stored(places, LENT)}:
         folders.must_be_folder(places.home)
         folders.erase(places.home / top)
@@ -74,10 +74,10 @@ def take_back(places: folders.AttemptFolders) -> None:
 
 
 def renew(places: folders.AttemptFolders) -> None:
-    """Everything below the topmost folder of each file goes: a setting beside it counts for the program, too.
+    """Restore the kept and lent files, and remove all else below their topmost folders: the program might
+    read another setting there.
 
-    Links that were left are taken away, never followed. Nothing was kept by a node agent of before: then all
-    stays as it is.
+    Leftover links are removed, never followed. If an earlier node agent kept no record, nothing changes.
     """
     stored = {**_stored(places, KEPT), **_stored(places, LENT)}
     if not stored:
@@ -102,7 +102,7 @@ def _stored(places: folders.AttemptFolders, name: str) -> dict[str, str]:
 
 
 def lay(home: Path, folder: str, name: str, data: bytes) -> None:
-    """A file below the agent's home, for its owner. The same once more has no effect. OSError."""
+    """Write a file below the agent's home, for the home's owner. The same again has no effect. OSError."""
     at = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         owner = os.fstat(at).st_uid
@@ -143,52 +143,43 @@ class HomeCalls:
 
     def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
         """The open questions, in no order. An unreadable file is no question."""
-        try:
-            at = os.open(self._folder(identity), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError:
-            return ()
-        try:
-            with os.scandir(at) as entries:
-                names = {entry.name for entry in islice(entries, MOST_NAMES)}
+        with self._folder(identity) as (at, names):
             stems = sorted(name.removesuffix(ASKED) for name in names if name.endswith(ASKED))
             read = (_read(at, stem) for stem in stems if f"{stem}{ANSWERED}" not in names)
             return tuple(one for one in read if one is not None)
-        except OSError:
-            return ()
-        finally:
-            os.close(at)
 
     def answers(self, identity: AttemptId) -> tuple[bytes, ...]:
         """The files of answers, in no order; any program of the run may have written one."""
-        try:
-            at = os.open(self._folder(identity), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError:
-            return ()
-        try:
-            with os.scandir(at) as entries:
-                names = [entry.name for entry in islice(entries, MOST_NAMES)]
+        with self._folder(identity) as (at, names):
             return tuple(_bytes(at, name) for name in names if name.endswith(ANSWERED))
-        except OSError:
-            return ()
-        finally:
-            os.close(at)
 
     @translated("answer to a call")
     def answer(self, identity: AttemptId, call: str, data: bytes) -> None:
-        """Seen whole or not at all."""
+        """Write the answer; a reader sees it whole or not at all."""
         home = self._home.places(identity).home
         lay(home, calls_in(str(identity)), f"{call}{ANSWERED}", data)
 
     def patience(self, phase: Path, waits: bool) -> None:
-        """A file beside the phase's plan, out of the agent's reach."""
+        """Set or remove the mark for waiting: a file beside the phase's plan, out of the agent's reach."""
         with contextlib.suppress(OSError):
             if waits:
                 (phase / PATIENCE).touch(mode=0o600)
             else:
                 (phase / PATIENCE).unlink(missing_ok=True)
 
-    def _folder(self, identity: AttemptId) -> Path:
-        return self._home.places(identity).home / calls_in(str(identity))
+    @contextlib.contextmanager
+    def _folder(self, identity: AttemptId) -> Iterator[tuple[int, frozenset[str]]]:
+        """The folder of calls, open, and the names in it; no names where it cannot be read."""
+        with contextlib.ExitStack() as opened:
+            try:
+                folder = self._home.places(identity).home / calls_in(str(identity))
+                at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                opened.callback(os.close, at)
+                with os.scandir(at) as entries:
+                    names = frozenset(entry.name for entry in islice(entries, MOST_NAMES))
+            except OSError:
+                at, names = -1, frozenset()
+            yield at, names
 
 
 def _read(at: int, stem: str) -> CallAsked | None:
@@ -215,22 +206,22 @@ def _bytes(at: int, name: str) -> bytes:
 
 
 MOST_BYTES, MOST_FILES = 64 << 20, 2000
-"""The limits of one session; a larger one is not kept."""
+"""The most bytes, and the most files, of one session; a larger one is not kept."""
 MOST_SESSIONS, LONGEST_DAYS = 32, 30
-"""The number of the runs whose sessions a node keeps, and the age of all that it keeps."""
+"""The most runs whose sessions a node keeps, and the most days that it keeps any session."""
 MOST_TALKED = MOST_SESSIONS * MOST_BYTES
-"""The bytes of the sessions that people talk with. Of others, who was used longest ago gives way first."""
+"""The most bytes of all sessions of sittings together; beyond that the one used longest ago is deleted."""
 _FACTS, _BEFORE = "session.json", "resumed.json"
 
 
 class KeptSessions:
-    """The Sessions port: one for each run that told one, its newest attempt's, in `<home>/sessions`.
+    """The Sessions port: one session per run that reported one, its newest attempt's, in `<home>/sessions`.
 
-    Of a chain of sittings the newest two are kept. People come back to them: they give way to each other
-    alone, and only where all together are too large.
+    Of a chain of sittings the newest two are kept. People come back to sittings, so their sessions are
+    deleted only for one another, and only where all together are too large.
 
-    Paths are part of a conversation, and some programs file it under one. So whoever goes on with it has its
-    files where those of before lay. `names`: of a runtime, what of a home is its session.
+    Paths are part of a conversation, and some programs file it under a path. So an attempt that goes on with
+    a session works at the earlier one's place. `names`: the parts of a home that are a runtime's session.
     """
 
     def __init__(self, home: Path, names: Callable[[str], Sequence[str]]) -> None:
@@ -283,7 +274,9 @@ class KeptSessions:
         return "" if order.turns is None else self._made_room(size, run, before)
 
     def _made_room(self, size: int, run: str, before: str) -> str:
-        """Let go of what others used longest ago, as far as this one needs it. What that was, in words."""
+        """Delete other sittings' sessions, the one used longest ago first, until this one fits; say in words
+        which.
+        """
         kept = self._kept()
         sizes = {name: one["talked"] for name, one in kept.items() if "talked" in one}
         others = [name for name in sizes if name not in (run, before)]
@@ -337,20 +330,20 @@ class KeptSessions:
         return Usage.model_validate(stored, strict=False) if stored else Usage()
 
     def trim(self, now_ms: int) -> None:
-        """Let go of what nobody has asked for in a long time, and of what crashes left. Idempotent."""
+        """Delete sessions that nobody asked for in a long time, and leftovers of crashes. Idempotent."""
         for path in self._root.iterdir() if self._root.is_dir() else ():
             days = (now_ms / 1000 - path.lstat().st_mtime) / 86_400
             if days > LONGEST_DAYS or (path.name.startswith(".") and days > 1):
                 folders.erase(path)
 
     def _kept(self) -> dict[str, dict[str, Any]]:
-        """The facts of all that is kept, by run, that was used longest ago first."""
+        """Return the facts of all kept sessions by run, the one used longest ago first."""
         kept = [path for path in self._root.iterdir() if path.name[0] != "."] if self._root.is_dir() else []
         kept.sort(key=lambda path: path.lstat().st_mtime_ns)
         return {path.name: self._facts(path / _FACTS) for path in kept}
 
     def _facts_for(self, order: Order) -> dict[str, Any]:
-        """Those of the session that the order goes on with; empty where it is not kept."""
+        """Return the facts of the session that the order goes on with; empty where it is not kept."""
         assert order.resume is not None
         facts = self._facts(self._root / order.resume.run / _FACTS)
         wanted = (order.resume.session, order.runtime)
@@ -376,8 +369,9 @@ def _sum(one: Usage, other: Usage) -> Usage:
 
 
 def files_below(top: Path, names: Sequence[str], most: int | None = None) -> Iterator[str]:
-    """Plain files at or below these names; what is a link, or lies behind one, is left out. OSError for a
-    folder with more than `most` names."""
+    """Yield the plain files at or below these names; links, and files behind links, are left out. OSError for
+    a folder with more than `most` names.
+    """
     for name in names:
         path, parts = top, Path(name).parts
         if not all(folders.real_folder(path := path / part) for part in parts[:-1]):

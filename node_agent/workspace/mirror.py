@@ -20,7 +20,7 @@ from node_agent.workspace.folders import WorkspaceFolders, erase, locked
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
 
 STORES = "stores"
-"""The folder in a mirror with the stores; each has the name of its commit."""
+"""The folder of a mirror with its stores of objects; each store is named after its commit."""
 MOST_STORES, MOST_PACKS = 4, 24
 DAY_MS = 86_400_000
 IDLE_MS, PACK_MS = 14 * DAY_MS, 7 * DAY_MS
@@ -53,7 +53,7 @@ def _store(git: NodeGit, base: str) -> Path:
 
 
 def _earlier(git: NodeGit, every: Path, base: str) -> Path | None:
-    """The newest store of a commit below `base`: all that it holds is reached from there, too."""
+    """Return the newest store of a commit below `base`: all its objects are reachable from `base`, too."""
     for one in _newest(every)[:MOST_STORES]:
         few = len(list((one / "pack").glob("*.pack"))) < MOST_PACKS
         if few and git.ask("merge-base", "--is-ancestor", one.name, base).ok:
@@ -62,7 +62,7 @@ def _earlier(git: NodeGit, every: Path, base: str) -> Path | None:
 
 
 def trim_stores(mirror: Path, keep: int = MOST_STORES) -> None:
-    """Let go of all but the newest. Only while no attempt borrows from them."""
+    """Delete all stores but the newest. Only while no attempt borrows from them."""
     for one in _newest(mirror / STORES)[keep:]:
         NodeGit(mirror).ask("update-ref", "-d", store_ref(one.name))
         erase(one)
@@ -78,7 +78,7 @@ def _has_salvage(mirror: Path) -> bool:
 
 
 def _is_due(mirror: Path, now_ms: int) -> bool:
-    """Whether packing would be worth its time: many packs, or none was done for a week."""
+    """Whether packing is worth its time: there are many packs, or the last packing is a week ago."""
     packed = mirror / "packed-refs"
     age_ms = now_ms - packed.stat().st_mtime_ns // 1_000_000 if packed.exists() else PACK_MS + 1
     return age_ms > PACK_MS or len(list((mirror / "objects/pack").glob("*.pack"))) > MOST_PACKS
@@ -98,7 +98,7 @@ class Transport(Protocol):
 
 
 def make_bare(path: Path, object_format: str) -> None:
-    """A bare repository of ours at `path`: no template, our configuration only. Idempotent."""
+    """Make a bare repository of ours at `path`: no template, only our configuration. Idempotent."""
     if not (path / "HEAD").exists():
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         NodeGit(path).must("init", "-q", "--bare", "--template=", f"--object-format={object_format}")
@@ -106,7 +106,7 @@ def make_bare(path: Path, object_format: str) -> None:
 
 
 def reset_config(path: Path, object_format: str) -> None:
-    """Write a repository's configuration anew and drop its hooks: an agent may have had its hands on both."""
+    """Write a repository's configuration anew and remove its hooks: an agent may have changed both."""
     target, fresh = path / "config", path / "config.new"
     for leftover in (fresh, path / "hooks", path / "commondir"):
         erase(leftover)
@@ -115,7 +115,7 @@ def reset_config(path: Path, object_format: str) -> None:
 
 
 def borrow(path: Path, mirror: Path) -> None:
-    """Let the repository at `path` read the mirror's objects, cut off where the mirror is."""
+    """Let the repository at `path` read the mirror's objects; its history ends where the mirror's ends."""
     (path / "objects" / "info").mkdir(exist_ok=True)
     (path / "objects" / "info" / "alternates").write_text(f"{mirror.resolve() / 'objects'}\n")
     with suppress(FileNotFoundError):
@@ -123,7 +123,7 @@ def borrow(path: Path, mirror: Path) -> None:
 
 
 def _drop_locks(path: Path) -> None:
-    """Lock files of a git that was killed would refuse every later one. Only under our own lock."""
+    """Remove the lock files of a killed git: they would stop every later git. Only under our own lock."""
     for lock in (*path.glob("*.lock"), *path.glob("refs/**/*.lock")):
         lock.unlink(missing_ok=True)
 
@@ -151,7 +151,7 @@ class Mirrors:
         return path
 
     def lend(self, repo_id: str, git_dir: Path, snapshot: str) -> Path | None:
-        """Fill an attempt's new repository with what its snapshot reaches; the folder that it borrows."""
+        """Give an attempt's new repository its snapshot's objects; return the store that it borrows from."""
         with self._locked(repo_id):
             # A snapshot without a commit below it is whole in the repository, which then borrows nothing.
             mirror = self._home.mirror(repo_id)
@@ -170,7 +170,7 @@ class Mirrors:
             return store
 
     def drop_stores(self, repo_id: str) -> None:
-        """They are made anew. Only while no attempt borrows from them."""
+        """Delete the stores, to be made anew. Only while no attempt borrows from them."""
         with self._locked(repo_id):
             trim_stores(self._home.mirror(repo_id), keep=0)
 
@@ -185,9 +185,9 @@ class Mirrors:
             erase(self._home.mirror(repo_id))
 
     def release(self, repo_id: str, run: str, is_wanted: Callable[[], bool]) -> None:
-        """Forget a run's snapshot, but where an attempt of it still needs it.
+        """Forget a run's snapshot, unless an attempt of the run still needs it.
 
-        A mirror that is no repository any more has none: `bring` sees to it, and the clean-up goes on.
+        A mirror that is no repository any more has no snapshot: `bring` repairs it, and the clean-up goes on.
         """
         path = self._home.mirror(repo_id)
         if path.is_dir():
@@ -200,10 +200,9 @@ class Mirrors:
                     git.must("update-ref", "-d", snap_ref(run))
 
     def trim(self, now_ms: int, borrowed: Iterable[Path], is_idle: bool) -> None:
-        """Let go of mirrors that nobody has used for long. `is_idle`: pack the others that are due.
+        """Delete mirrors that nobody used for long. `is_idle`: pack the others that are due.
 
-        `borrowed`: the stores of the checkouts that live or are still to be made. What was put aside of a
-        result stays.
+        `borrowed`: the stores of the checkouts that live or are still to be made. Salvaged results stay.
         """
         every, lent = self._home.root / "mirrors", [path.resolve() for path in borrowed]
         found = sorted(path for path in every.iterdir() if path.is_dir()) if every.is_dir() else []

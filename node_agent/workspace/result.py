@@ -27,7 +27,7 @@ from node_agent.workspace.folders import AttemptFolders, erase, is_left_out, mak
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
 
 NO_WORKSPACE = "none"
-"""The name of a baseline where there is nothing to compare."""
+"""The name of the baseline of an attempt without a workspace."""
 _ABSENT_ = "000000"
 
 Entry = tuple[str, str]
@@ -36,9 +36,9 @@ Entry = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The checkout after set-up: by path, its content in the snapshot and now (None: absent).
+    """The checkout after set-up: for each changed path, its entry in the snapshot and now (None: absent).
 
-    `head` is the commit that the agent's repository stood on; `nested` are repositories inside the tree.
+    `head`: the commit at which the agent's repository stood; `nested`: the repositories inside the tree.
     """
 
     head: str | None = None
@@ -48,14 +48,14 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class WithoutSetUp:
-    """The parts of the result that come from the snapshot, and paths that the agent's files block."""
+    """The entries that the result takes from the snapshot, and the paths that the agent's files block."""
 
     entries: Mapping[bytes, Entry | None]
     blocked: tuple[bytes, ...]
 
 
 def changes_of(raw: list[Change]) -> dict[bytes, tuple[Entry | None, Entry | None]]:
-    """A raw diff from the snapshot to what set-up left."""
+    """Return the changes in a raw diff from the snapshot to the files after set-up."""
     return {one.path: (_entry(one.old_mode, one.old), _entry(one.new_mode, one.new)) for one in raw}
 
 
@@ -64,7 +64,7 @@ def _entry(mode: str, oid: str) -> Entry | None:
 
 
 def as_set_up(baseline: Baseline, files: Mapping[bytes, Entry]) -> frozenset[bytes]:
-    """The paths that set-up changed and nobody after it. `files`: every file that there is now."""
+    """Return the paths that only set-up changed. `files`: every file that exists now."""
     return frozenset(path for path, (_, left) in baseline.changes.items() if files.get(path) == left)
 
 
@@ -85,7 +85,7 @@ def without_set_up(baseline: Baseline, files: Mapping[bytes, Entry]) -> WithoutS
 
 
 def keep_baseline(baseline: Baseline, path: Path) -> str:
-    """Write it down; its name is the digest of what was written."""
+    """Write the baseline to a file; return its name, the digest of the written bytes."""
     data = json.dumps(
         {
             "head": baseline.head,
@@ -104,7 +104,7 @@ def keep_baseline(baseline: Baseline, path: Path) -> str:
 
 
 def read_baseline(path: Path, name: str) -> Baseline:
-    """The baseline of that name. WorkspaceFailure when other bytes lie there: an agent may share our uid."""
+    """Read the baseline of that name. WorkspaceFailure for other bytes: an agent may share our uid."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -132,7 +132,7 @@ _POINTER, _MOST = b"gitdir:", 4096
 
 
 def without_pipes(tree: Path) -> tuple[str, ...]:
-    """Words on what was taken out. Closed folders are opened: git, too, will look into them later."""
+    """Remove pipes that git would read; say which. Opens closed folders: git, too, will look into them."""
     removed: list[str] = []
     for one in walk(tree, opening=True):
         if one.name in _READ and _waits(one.name, one.at):
@@ -143,12 +143,12 @@ def without_pipes(tree: Path) -> tuple[str, ...]:
 
 
 def has_pipe(repository: Path) -> bool:
-    """Check whether git may wait for something in this repository. Its own folder holds only files."""
+    """Whether git may wait for something in this repository; its own folder should hold only files."""
     return any(not one.is_folder and _waits(one.name, one.at) for one in walk(repository))
 
 
 def _repository(one: WalkedName) -> list[str]:
-    """Of a folder that is a repository itself only what is in the way; what leads to one elsewhere goes."""
+    """Remove what git would wait for, in a repository here; of one elsewhere, the way that leads to it."""
     there = ".git" if one.is_folder else _leads_to(one)
     waiting = [name for name in _OF_A_REPOSITORY if _waits(os.path.join(there, name), one.at)]
     if one.is_folder:
@@ -168,7 +168,7 @@ def _leads_to(one: WalkedName) -> str:
 
 
 def _waits(path: str, at: int) -> bool:
-    """Check whether opening it may block, or never end: a pipe, a device, a link to one."""
+    """Whether opening the path may block, or never end: a pipe, a device, a link to one."""
     try:
         mode = os.stat(path, dir_fd=at).st_mode
     except (OSError, ValueError):  # nothing that can be opened
@@ -185,9 +185,9 @@ def _removed(one: WalkedName, path: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """`tip` is the commit to build on: the snapshot when the agent made none.
+    """The agent's history. `tip`: the commit to build on; the snapshot when the agent made none.
 
-    `based` says whether the snapshot is among its ancestors.
+    `based`: whether the snapshot is among the tip's ancestors.
     """
 
     tip: str
@@ -232,11 +232,12 @@ def head_of(git_dir: Path) -> tuple[str | None, str | None]:
 _ABSENT, _LINK, _MODULE = "000000", "120000", "160000"
 _RAW_DIFF = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-commit-id")
 MOST_TARGET = 4096
-"""Bytes of a link's target; the kernel takes no longer one."""
+"""The most bytes of a link's target; the kernel accepts none that is longer."""
 
 
 def all_changes(git: NodeGit, tree: Path, ends: tuple[str, str], tip: str) -> tuple[FileChange, ...]:
-    """Between both ends; and, marked so, what a commit of the agent's did that the end no longer shows.
+    """Return the changes between both ends and, marked `passing`, those of the agent's commits that the end
+    no longer shows.
 
     `tip`: the newest commit of the agent's own, or the snapshot when it made none.
     """
@@ -291,7 +292,7 @@ def _file_kind(mode: str) -> str:
 
 
 def _targets(git: NodeGit, oids: set[str]) -> dict[str, bytes]:
-    """The targets of links, by object; without those of an impossible length: an agent made them."""
+    """The targets of links, by object; without those of an impossible length, which an agent can make."""
     asked = "".join(f"{oid}\n" for oid in sorted(oids)).encode()
     if not asked:
         return {}
@@ -317,17 +318,17 @@ def _place(tree: Path, path: str, target: bytes) -> str:
 
 
 MOST_BYTES = 256 << 20
-"""The most bytes of all files that are looked through."""
+"""The most bytes of all files that are searched for secrets."""
 MOST_FOUND = 20
 
 
 def exposed(
     out: NodeGit, folder: Path, commits: tuple[str, str], hidden: Mapping[str, str], on_the_way: bool = False
 ) -> list[tuple[str, str]]:
-    """(name of the secret, file), of values that the file before the change does not have already.
+    """Return (name of the secret, file) for each value in a changed file that the file did not have before.
 
-    `commits`: the snapshot, the result. `on_the_way`: of each commit between them, which a landing may keep.
-    WorkspaceFailure for more than can be looked through.
+    `commits`: the snapshot, the result. `on_the_way`: the changes of each commit between them, which a
+    landing may keep. WorkspaceFailure when there are more bytes than are searched.
     """
     if not secret_values(hidden):
         return []
@@ -345,7 +346,7 @@ def exposed(
 def _known(
     out: NodeGit, folder: Path, oids: list[str], hidden: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
-    """The names of the secrets in each of these files, one of which is in memory at a time."""
+    """Return the names of the secrets in each of these files; one file at a time is in memory."""
     asked = "".join(f"{oid}\n" for oid in dict.fromkeys(oids)).encode()
     sizes = out.must("cat-file", "--batch-check=%(objectsize)", stdin=asked).text().split()
     if sum(int(size) for size in sizes) > MOST_BYTES:
@@ -368,17 +369,17 @@ def _batch(place: Path) -> Iterator[tuple[str, bytes]]:
 
 
 _LIKE_GIT = re.compile(rb"(^|/)(\.[^/]*g[^/]*i[^/]*t|git~)", re.IGNORECASE)
-"""Names that git may refuse: only for these it is asked."""
+"""Names that git may refuse; git is asked only about these."""
 MAX_FILE = 100 << 20
-"""Bytes; a larger new or changed file stays out of the result and is named."""
+"""The most bytes of a new or changed file; a larger one is left out of the result and named."""
 AUTHOR = ("PanCode", "result@pancode.invalid")
-"""Author of the commit that holds what an agent left uncommitted."""
+"""The author of the commit with the files that an agent left uncommitted."""
 PATIENCE_S = 300.0
-"""The time for one git command over an agent's tree, in case it can be delayed in an unknown way."""
+"""Seconds for one git command over an agent's tree, in case it can be delayed in an unknown way."""
 MAX_LISTED = 200
-"""How many ignored files are named."""
+"""The most ignored files that are named."""
 _SUBMODULES = re.compile(rb"(?<![^\0])160000 [^\t\0]*\t([^\0]+)")
-"""Finds submodules in the list of all files, which for a large repository is not split."""
+"""Finds submodules in the raw list of all files, which is too long to split in a large repository."""
 _UPDATE = ("update-index", "-z", "--add", "--remove", "--replace")
 _IGNORE_PROGRAM_ATTRIBUTES = "* !filter !working-tree-encoding !ident -text\n"
 
@@ -396,7 +397,7 @@ class ResultCommit(AttemptResult):
 
 @dataclass(frozen=True, slots=True)
 class _Leftovers:
-    """The agent's files: those to be hashed, and those that stay out."""
+    """The agent's uncommitted files: those to be hashed, and those that are left out."""
 
     names: tuple[bytes, ...]
     gone: tuple[bytes, ...]
@@ -413,9 +414,9 @@ def build(
     stamp: CommitStamp,
     before: Baseline | None = None,
 ) -> ResultCommit:
-    """The commit that holds the files: the agent's own HEAD when that is all, else one more on top of it.
+    """Return the commit with the files: the agent's own HEAD if it has them all, else one more on top of it.
 
-    `before`: what set-up left, which is none of the agent's.
+    `before`: the state after set-up, which is not the agent's work.
     """
     index, piped = fresh_index(places, history.tip, places.out / "result.index")
     left = _leftovers(places, index)
@@ -447,7 +448,7 @@ def build(
 
 
 def survey(places: AttemptFolders, snapshot: str) -> Baseline:
-    """The difference of the files to the snapshot now, large ones too. Stores no content of them."""
+    """Return how the files differ from the snapshot now, large ones too. Stores no content of them."""
     index, _ = fresh_index(places, snapshot, places.out / "baseline.index")
     left = _leftovers(places, index)
     every = replace(left, names=(*left.names, *left.large), large=())
@@ -469,7 +470,7 @@ def changed_after(index: NodeGit, before: Baseline | None) -> tuple[bytes, ...]:
 
 
 def _without_set_up(index: NodeGit, before: Baseline) -> str | None:
-    """Put back what only set-up has changed; words on what could not be."""
+    """Put back the files that only set-up has changed; return words on those that could not be."""
     back = without_set_up(before, _entries(index))
     gone = [path for path, entry in back.entries.items() if entry is None]
     lines = [f"{entry[0]} {entry[1]}\t".encode() + path for path, entry in back.entries.items() if entry]
@@ -489,9 +490,9 @@ def _entries(index: NodeGit) -> dict[bytes, Entry]:
 
 
 def fresh_index(places: AttemptFolders, commit: str, index: Path) -> tuple[NodeGit, tuple[str, ...]]:
-    """Git over the agent's tree with a new index of `commit`, every file compared by its content.
+    """Return git for the agent's tree with a new index of `commit`, every file compared by its content.
 
-    And words on what was taken out of the tree, as git would have waited for it.
+    The second part says in words what was removed from the tree because git would have waited for it.
     """
     removed = without_pipes(places.tree)
     for leftover in (index, index.with_name(f"{index.name}.lock")):
@@ -539,7 +540,7 @@ def _leftovers(places: AttemptFolders, index: NodeGit) -> _Leftovers:
 
 
 def _omitted_by_git(tree: Path, index: NodeGit, left: _Leftovers) -> str | None:
-    """Names that git leaves out silently: another system takes them for git's own folder."""
+    """Return words on names that git leaves out silently: other systems take them for its own folder."""
     root = os.fsencode(tree)
     like = [
         name for name in left.names if _LIKE_GIT.search(name) and os.path.lexists(os.path.join(root, name))
@@ -553,7 +554,7 @@ def _omitted_by_git(tree: Path, index: NodeGit, left: _Leftovers) -> str | None:
 
 
 def _is_filled(tree: Path, name: bytes) -> bool:
-    """Check for files in a submodule's folder, which is empty in a checkout. Git does not look there."""
+    """Whether a submodule's folder has files; in a checkout it is empty. Git does not look there."""
     folder = os.path.join(os.fsencode(tree), name)
     if os.path.islink(folder) or not os.path.isdir(folder):
         return False
@@ -564,7 +565,7 @@ def _is_filled(tree: Path, name: bytes) -> bool:
 
 
 def _beyond_links(tree: Path, names: list[bytes]) -> tuple[bytes, ...]:
-    """Names below what is a symbolic link now: git would look through the link, for us they are gone."""
+    """Names below a path that is now a symbolic link: git would look through it, for us they are gone."""
     root, folders = os.fsencode(tree), {folder for name in names for folder in parents(name)}
     links = {folder for folder in folders if os.path.islink(os.path.join(root, folder))}
     return tuple(name for name in names if links.intersection(parents(name)))
@@ -579,7 +580,7 @@ def _size(tree: Path, name: bytes) -> int:
 
 
 def _stage(places: AttemptFolders, index: NodeGit, left: _Leftovers, *flags: str) -> str | None:
-    """Hash the leftovers; files or attributes that an agent made unreadable do not stop it."""
+    """Hash the leftovers, even unreadable files or attributes of an agent; return words on the latter."""
     options, names = (*_UPDATE, *flags, "--stdin"), join_nul(left.names)
     warning = None
     index.must("update-index", "-z", "--force-remove", "--stdin", stdin=join_nul(left.gone))
@@ -622,7 +623,7 @@ def _leftover_warnings(left: _Leftovers) -> tuple[str | None, ...]:
 
 
 def _only_ignored(names: list[bytes]) -> tuple[str, ...]:
-    """Said of an empty result only: elsewhere it would be the noise of every build folder."""
+    """Words on ignored files, of an empty result only: elsewhere every build folder would be named."""
     return (f"{such_as(list(map(shown, names)))}: ignored by git, not in the result",) if names else ()
 
 

@@ -21,21 +21,21 @@ from node_agent.workspace.git import NodeGit, WorkspaceFailure
 
 
 class NotCached(Exception):
-    """Set-up runs as if there were no cache; the words say why, for a person."""
+    """Nothing of set-up is cached, so it runs; the words say why, for a person."""
 
 
 def machine_facts() -> str:
-    """Facts of this machine that compiled files depend on."""
+    """Return the facts of this machine on which compiled files depend."""
     libc = "-".join(part for part in platform.libc_ver() if part)
     return f"{platform.system()} {platform.machine()} {libc} python {platform.python_version()}"
 
 
 def key_of(order: Order, git: NodeGit, env: Mapping[str, str], on: str) -> str:
-    """SHA-256 over repository, set-up, folders, files, programs, variables and machine.
+    """Return the SHA-256 over repository, set-up, folders, files, programs, variables and machine.
 
-    The files are the snapshot's whole tree, or those that `cache.key` of the repository names. `git`: the
-    checkout's repository, before anything ran in it. `env`: set-up's environment. NotCached for a key that
-    names no file.
+    The files are the snapshot's whole tree, or those that the repository's `cache.key` names. `git`: the
+    checkout's repository, before any command ran in it. `env`: set-up's environment. NotCached for a pattern
+    in the key that fits no file.
     """
     recipe = {
         "repository": order.workspace.repo,
@@ -50,7 +50,7 @@ def key_of(order: Order, git: NodeGit, env: Mapping[str, str], on: str) -> str:
 
 
 def _files(order: Order, git: NodeGit) -> str:
-    """Ids of contents, by git's own names of them."""
+    """Return the ids of the files' contents, as git has them."""
     snapshot = str(order.workspace.snapshot)
     if not order.cache_key:
         return git.text("rev-parse", f"{snapshot}^{{tree}}")
@@ -74,10 +74,11 @@ _ABSOLUTE = re.compile(r"/[^\s'\"$;&|<>()=]+")
 
 
 def _programs(order: Order, path: str) -> list[tuple[str, int, int, int]]:
-    """Name, size and times of every program that set-up could start by name, and of those it names by path.
+    """Return name, size and times of all programs that set-up could start by name, and of those it names by
+    path.
 
-    What a package manager starts in its turn is in no command, so all of PATH counts. The time of change
-    tells a program apart whose archive gave it an old date.
+    A package manager starts programs that no command names, so all of PATH counts. The time of change (ctime)
+    reveals a new program whose archive gave it an old date.
     """
     named = {word for argv in order.setup for text in argv for word in _ABSOLUTE.findall(text)}
     folders = [folder for folder in path.split(":") if os.path.isdir(folder)]
@@ -106,13 +107,13 @@ WHOLE = (
 
 
 class SetUps:
-    """Repeatable at any point: what a crash left half put back is taken away and done again."""
+    """Keeps and restores results of set-ups. Repeatable at any point, also after a crash half-way."""
 
     def __init__(self, home: WorkspaceFolders, cache: Cache, machine: str) -> None:
         self._home, self._cache, self._machine = home, cache, machine
 
     def put_back(self, order: Order, log: Path, env: Mapping[str, str]) -> PutBack:
-        """Put set-up's files back before anything of the attempt ran. The log says so if files were put
+        """Put set-up's files back before any process of the attempt. The log says so if files were put
         back."""
         places = self._home.places(order.identity)
         log.unlink(missing_ok=True)
@@ -163,7 +164,7 @@ class SetUps:
         if not self._cache.has_room(sum(seen.size for _, seen in found.values())):
             raise NotCached("the disk's reserve would be touched")
         # The maker is the place in the files: an attempt that goes on with a session has an earlier one's.
-        self._cache.put(key, places.folder.name, found)
+        self._cache.put(key, places.folder.name, found, order.workspace.repo or "")
 
 
 def _clear(tree: Path, names: tuple[str, ...]) -> None:
@@ -204,7 +205,7 @@ def _is_by_reference(path: Path) -> bool:
 
 
 def _must_lie_inside(tree: Path, name: str) -> None:
-    """No link on the way leads out of the checkout."""
+    """NotCached if a folder above the name is a link or no folder, which could lead out of the checkout."""
     for above in (tree / name).parents:
         if above == tree:
             return

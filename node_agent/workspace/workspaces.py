@@ -24,11 +24,11 @@ from node_agent.workspace.set_up import SetUps
 
 
 def absent(order: Order, tree: Path, path: str) -> tuple[str, ...]:
-    """Programs of gates and of the score command that are nowhere, in words.
+    """Return the programs of gates and of the score command that are nowhere, in words.
 
     `path`: PATH of the run; `tree`: its checkout after set-up.
 
-    A program in the checkout may be what the agent is to write: it is looked for only in the folders that
+    The agent may be about to write a program in the checkout, so one is missed only in the folders that
     set-up makes.
     """
     asked = (*(gate.argv for gate in order.gates), *((order.score,) if order.score else ()))
@@ -52,7 +52,7 @@ class Workspaces:
     """All workspaces under a node's home (`<home>/{mirrors,work,salvage,cache}`).
 
     Every method may be called again after a crash at any point. Calls for different attempts may run at once;
-    for one attempt its job calls them one after the other, and only while no process of the agent is alive.
+    an attempt's job calls them one after the other, and only while no process of the agent is alive.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Workspaces:
         self._checkouts = Checkouts(self._home, self._mirrors, self._warm)
         self._trims = threading.Thread()
         self._fetched = {order.identity: order.workspace.repo for order in waiting}
-        """By attempt, until it is removed, the repository whose mirror has to keep its snapshot."""
+        """The repository whose mirror has to keep the attempt's snapshot, by attempt, until `remove`."""
 
     @translated("fetch of the snapshot")
     def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
@@ -87,14 +87,14 @@ class Workspaces:
 
     @translated("prepare of the workspace")
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
-        """The folder for the agent: the snapshot checked out, or an empty one."""
+        """Return the agent's folder: the snapshot checked out, or an empty folder."""
         tree = self._checkouts.prepare(identity, workspace)
         folders.must_hold(tree, workspace.folder)
         return tree
 
     @translated("home of the workspace")
     def home(self, identity: AttemptId, files: Mapping[str, bytes], keep: bool = False) -> Path:
-        """A home folder for the agent, beside the checkout, with these files (relative names). Idempotent."""
+        """Make the agent's home beside the checkout, with these files (relative names). Idempotent."""
         places = self._home.places(identity)
         if not places.home.is_dir():
             places.home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -106,12 +106,12 @@ class Workspaces:
 
     @translated("home of the workspace")
     def renew(self, identity: AttemptId) -> None:
-        """After set-up, which writes there, too, restore the runtime's own files."""
+        """Restore the runtime's own files after set-up, which can write in the home, too."""
         homes.renew(self._home.places(identity))
 
     @translated("login of the workspace")
     def lend(self, identity: AttemptId, files: Mapping[str, bytes], later: bool) -> None:
-        """The agent's login, for its own phase alone."""
+        """Lay the agent's login, for the agent's phase alone."""
         homes.lend(self._home.places(identity), files, later)
 
     @translated("login of the workspace")
@@ -121,7 +121,7 @@ class Workspaces:
 
     @translated("guide of the workspace")
     def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
-        """AGENTS.md of the checkout, as it was dispatched: nothing of the run has run yet."""
+        """Return AGENTS.md of the checkout, as it was dispatched: no process of the run has run yet."""
         return None if workspace.kind == "none" else folders.read_guide(self.tree(identity))
 
     def tree(self, identity: AttemptId) -> Path:
@@ -142,7 +142,7 @@ class Workspaces:
 
     @translated("handing over of the workspace")
     def hand_over(self, identity: AttemptId, workspace: Workspace, owner: int) -> None:
-        """Make that user the owner of tree, home and repository; what is borrowed is opened to readers."""
+        """Make that user the owner of tree, home and repository; borrowed objects are opened to readers."""
         places = self._home.places(identity)
         self._warm.give(places, owner)
         for own in (places.home, places.git):
@@ -152,24 +152,24 @@ class Workspaces:
 
     @translated("restoring the result of set-up")
     def put_back(self, order: Order, log: Path, env: Mapping[str, str]) -> PutBack:
-        """Copy what an earlier set-up of the same making left, and say so in the log."""
+        """Restore the folders of an earlier set-up with the same key, and say so in the log."""
         put_back = self._set_ups.put_back(order, log, env)
         if put_back.restored:
             self._checkouts.date_as_new(order.identity, order.workspace)
         return put_back
 
     def absent(self, order: Order, path: str) -> tuple[str, ...]:
-        """Programs of gates that are nowhere."""
+        """Return the gates' programs that are nowhere."""
         return absent(order, self.tree(order.identity), path)
 
     def keep(self, order: Order, key: str) -> tuple[str, ...]:
-        """Keep copies of set-up's folders; why not, in words. Raises nothing."""
+        """Keep copies of set-up's folders; return why not, in words. Raises nothing."""
         return self._set_ups.keep(order, key)
 
     def trim(self, now_ms: int) -> None:
-        """Let go of kept folders that were not used for long, and of what crashes left. Idempotent.
+        """Delete kept folders that were not used for long, and leftovers of crashes. Idempotent.
 
-        The mirrors have a thread: to pack one may take minutes, in which the node is to be heard.
+        Mirrors are trimmed in a thread: packing one may take minutes, in which the node must stay responsive.
         """
         self._cache.trim(now_ms)
         self._warm.trim(now_ms)
@@ -191,12 +191,12 @@ class Workspaces:
 
     @translated("words for the agent")
     def tell(self, identity: AttemptId, name: str, text: str) -> None:
-        """Lay what people say where a program of ours looks, whatever the agent has put there."""
+        """Lay a file with people's words where our program looks, whatever the agent has put there."""
         homes.lay(self._home.places(identity).home, words_in(str(identity)), name, text.encode())
 
     @translated("question of the workspace")
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
-        """The agent's question to a person: moved out of the tree, so that it is in no result."""
+        """Return the agent's question to a person, moved out of the tree, so that no result has it."""
 
         return folders.take_question(self._home.places(identity), workspace.folder, self._tracked(workspace))
 
@@ -207,27 +207,27 @@ class Workspaces:
 
     @translated("board of the workspace")
     def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
-        """The files of the board, moved out of the tree, so that they are in no result."""
+        """Return the files of the board, moved out of the tree, so that no result has them."""
         return folders.take_board(self._home.places(identity), self._tracked(workspace))
 
     @translated("proposed tools of the workspace")
     def take_tools(self, identity: AttemptId, workspace: Workspace) -> dict[str, dict[str, bytes] | str]:
-        """The tools that it proposes, moved out of the tree, so that they are in no result."""
+        """Return the tools that the agent proposes, moved out of the tree, so that no result has them."""
         return folders.take_tools(self._home.places(identity), self._tracked(workspace))
 
     @translated("reports in the workspace")
     def clear_reports(self, identity: AttemptId, files: tuple[str, ...]) -> None:
-        """Remove what lies where gates are to write reports: the agent may have laid one there."""
+        """Remove the files where gates are to write reports: the agent may have laid one there."""
         folders.clear_reports(self.tree(identity), files)
 
     @translated("reports in the workspace")
     def read_reports(self, identity: AttemptId, files: tuple[str, ...]) -> tuple[str, dict[str, bytes]]:
-        """The top of the files, and by name a little more than may be read of each plain file."""
+        """The tree's path, and each plain file's content by name, a little more than may be read."""
         tree = self.tree(identity)
         return str(tree), folders.read_reports(tree, files)
 
     def _tracked(self, workspace: Workspace) -> Callable[[str], bool]:
-        """Whether the snapshot has a file or folder of this name."""
+        """Return a function that says whether the snapshot has a file or folder of a name."""
 
         def is_tracked(name: str) -> bool:
             mirror = NodeGit(self._home.mirror(str(workspace.repo)))
@@ -237,7 +237,7 @@ class Workspaces:
 
     @translated("baseline of the workspace")
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
-        """Take down how set-up left the files; a name that only the same files and repository have."""
+        """Record the files as set-up left them; return a name that only these files and repository have."""
         if workspace.kind == "none":
             return result.NO_WORKSPACE
         places, snapshot = self._home.places(identity), _snapshot(workspace)
@@ -268,7 +268,7 @@ class Workspaces:
         return made
 
     def _fresh_out(self, places: folders.AttemptFolders, workspace: Workspace) -> NodeGit:
-        """A repository that the agent never saw: whatever lies in its place is erased first."""
+        """Make a repository that the agent never saw: anything in its place is erased first."""
         folders.erase(places.out)
         make_bare(places.out, workspace.object_format)
         borrow(places.out, self._home.mirror(str(workspace.repo)))
@@ -283,13 +283,13 @@ class Workspaces:
         hidden: Mapping[str, str],
         on_the_way: bool = False,
     ) -> tuple[tuple[str, str], ...]:
-        """(name, file) of values by name that the result has and the snapshot's own file has not."""
+        """Return (name, file) for each value in a file of the result but not in the snapshot's own file."""
         places, ends = self._home.places(identity), (_snapshot(workspace), commit)
         return tuple(result.exposed(NodeGit(places.out), places.out, ends, hidden, on_the_way))
 
     @translated("changed_since of the workspace")
     def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:
-        """Files that differ from the result commit: what the gates changed. Compared by content."""
+        """Return the files that differ from the result commit, by content: the gates changed them."""
         places = self._home.places(identity)
         folders.must_be_folder(places.tree)
         index, _ = result.fresh_index(places, commit, places.out / "gates.index")
@@ -309,9 +309,10 @@ class Workspaces:
     def salvage(
         self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> tuple[str, ...]:
-        """Keep what an attempt that will not deliver has left: a commit in the mirror, else a folder aside.
+        """Keep the files of an attempt that will not deliver: as a commit in the mirror, else in a folder
+        aside.
 
-        Says where, for a person; nothing when there is nothing to keep. `forget` lets go of it.
+        Says where, for a person; nothing when there is nothing to keep. `forget` deletes it.
         """
         places = self._home.places(identity)
         if not os.path.lexists(places.folder):
@@ -344,7 +345,7 @@ class Workspaces:
 
     @translated("remove of the workspace")
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
-        """Take the attempt's folder away, and with the run's last one its snapshot. Idempotent."""
+        """Remove the attempt's folder, and with the run's last folder the run's snapshot. Idempotent."""
         places = self._home.places(identity)
         self._warm.keep(places)
         folders.erase(places.folder)
@@ -354,12 +355,12 @@ class Workspaces:
             self._mirrors.release(workspace.repo, identity.run, lambda: self._is_wanted(identity.run))
 
     def _is_wanted(self, run: str) -> bool:
-        """Whether another attempt of the run has a folder, or waits for its turn to have one."""
+        """Whether another attempt of the run has a folder, or waits to get one."""
         return any(other.run == run for other in (*self.list(), *list(self._fetched)))
 
     @translated("forget of the workspace")
     def forget(self, identity: AttemptId, workspace: Workspace) -> None:
-        """Let go of what `salvage` kept. Idempotent."""
+        """Delete what `salvage` kept. Idempotent."""
         folders.erase(self._home.salvage(identity))
         mirror = self._home.mirror(workspace.repo) if workspace.repo else None
         if mirror is not None and mirror.is_dir():

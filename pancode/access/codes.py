@@ -9,11 +9,11 @@ from pancode.core import visitors
 from pancode.core.records import ApiToken
 
 CODE_BYTES, MOST_USED = 16, 100
-"""How many used codes are remembered, to recognise a second use."""
+"""Bytes of a code; and how many used codes are remembered, to notice a second use."""
 
 
 def make_code(core: Core, scopes: tuple[visitors.AccessScope, ...], lasts_ms: int, by: str) -> str:
-    """A code that is good for one token of a browser, once, for a minute."""
+    """Return a code that gets one token for a browser, once, within a minute."""
     boot, codes = core.ports.clock.boot_ms(), core.live.visits.codes
     for key in [key for key, code in codes.items() if code.until_ms <= boot]:
         del codes[key]
@@ -37,7 +37,7 @@ def has_browsers(core: Core) -> bool:
 
 
 def trade(core: Core, text: str) -> MadeTokenShape:
-    """The token for a code. AccessError for one that is not known, was used or is too old."""
+    """Return the token for a code. AccessError for a code that is unknown, used or too old."""
     key = visitors.digest(text)
     with core.lock:
         code, used = core.live.visits.codes.pop(key, None), core.live.visits.used
@@ -51,7 +51,7 @@ def trade(core: Core, text: str) -> MadeTokenShape:
 
 
 def _refused(core: Core, session: str | None) -> visitors.AccessError:
-    """What to raise. `session`: what the code has opened before; then two have had the same link."""
+    """Return what to raise. `session`: the one that the code has opened before, so two had the same link."""
     error = visitors.invalid_code() if session is None else visitors.used_code(session)
     failed(core, error)
     if session is not None:

@@ -10,7 +10,7 @@ from pancode.core.visitors import PREFIX, AccessError
 from pancode.nodes.place import ListenAddress
 
 HOOKS = "/v1/hooks/"
-"""Programs of others ask below this path; a signature of the whole request proves who they are."""
+"""Below this path foreign programs ask; a signature over the whole request proves who they are."""
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _SECRETS = (
     "token",
@@ -27,7 +27,7 @@ _SECRETS = (
 
 @dataclass(frozen=True, slots=True)
 class DoorPlace:
-    """Where the API listens over TCP. `cert`, `key`: of TLS; None: plain, on this machine alone."""
+    """Where the API listens over TCP. `cert`, `key`: of TLS; None: without TLS, only for this machine."""
 
     place: ListenAddress
     cert: Path | None = None
@@ -38,13 +38,13 @@ class DoorPlace:
         return "http" if self.cert is None else "https"
 
     def url(self, port: int) -> str:
-        """The address with which a person on this machine opens it."""
+        """Return the address with which a person on this machine opens the API."""
         return f"{self.scheme}://{ListenAddress(self.place.host, port, '')}"
 
 
 @dataclass(frozen=True, slots=True)
 class KnockedBy:
-    """What is judged of a request before anything else is read; names of headers in lower case."""
+    """The part of a request that is judged before anything else is read; header names in lower case."""
 
     method: str
     path: str
@@ -54,14 +54,14 @@ class KnockedBy:
 
 @dataclass(frozen=True, slots=True)
 class DoorRules:
-    """Which requests are for us. `names`: by which they may call us, beside those of this machine."""
+    """Which requests are for us. `names`: hosts by which they may call us, beside those of this machine."""
 
     scheme: str
     host: str
     names: tuple[str, ...] = ()
 
     def check(self, asked: KnockedBy) -> None:
-        """AccessError for a request that no program of ours and no page of ours has made."""
+        """AccessError for a request that comes neither from our programs nor from our pages."""
         host = asked.headers.get("host", "")
         self._check_host(host)
         # a browser says which page asks. One of another port of this machine is a stranger's, too.
@@ -99,7 +99,9 @@ class DoorRules:
                 )
 
     def _check_host(self, host: str) -> None:
-        """A page can lead its own name to this machine (DNS rebinding). The port may be a tunnel's."""
+        """AccessError for a host name that is not ours: a page can lead its own name to this machine (DNS
+        rebinding). The port is not judged, as it may be a tunnel's.
+        """
         name = _name_of(host)
         if name in (*_LOCAL, self.host.lower(), *self._named()) or name.endswith(".localhost"):
             return
@@ -114,7 +116,7 @@ class DoorRules:
 
 
 def bearer(header: str) -> str | None:
-    """The secret that the header Authorization carries; None: there is no header. AccessError for another."""
+    """Return the secret of the header Authorization; None for no header. AccessError for anything else."""
     if not header:
         return None
     kind, _, secret = header.partition(" ")

@@ -14,13 +14,13 @@ from pancode.errors import RefusedError, UsageError
 MOST_CHARS = 200
 KEPT_MS = 24 * 3_600_000
 MOST_KEPT = 10_000
-"""The most requests that are kept; the oldest is forgotten first."""
+"""How many requests are kept; beyond that the oldest is forgotten."""
 ANOTHER = "send each new request with a new Idempotency-Key"
 
 
 @dataclass(frozen=True, slots=True)
 class RequestMark:
-    """What tells one request from another: its caller, key, route with its names, and digest of its body."""
+    """What identifies a request: its caller, key, route with its names, and digest of its body."""
 
     who: str
     key: str
@@ -33,7 +33,7 @@ class RequestMark:
 
 
 def key_of(values: Iterable[str]) -> str:
-    """The key of a request by its headers; empty: it has none. UsageError for one that is no key."""
+    """Return the request's key; "" where it has none. UsageError for an invalid key, or several."""
     keys = list(values)
     if not keys:
         return ""
@@ -49,7 +49,7 @@ def key_of(values: Iterable[str]) -> str:
 
 
 def kept(row: KeyedRequest | None, mark: RequestMark, at_work: bool, now_ms: int) -> KeyedRequest | None:
-    """The request whose answer is given again; None: it may begin. RefusedError for all else."""
+    """Return the request whose answer is given again; None: the new one may begin. Else RefusedError."""
     if row is None or (now_ms - row.created_ms >= KEPT_MS and not at_work):
         return None
     if (row.route, row.digest) != (mark.route, mark.digest):
@@ -78,15 +78,14 @@ def kept(row: KeyedRequest | None, mark: RequestMark, at_work: bool, now_ms: int
 
 
 def to_forget(oldest: Iterable[KeyedRequest], count: int, now_ms: int) -> list[KeyedRequest]:
-    """The oldest rows to forget: those that are too old, and those beyond the limit when another one
-    comes."""
+    """Return the oldest rows to forget when another one comes: those too old, and those beyond the limit."""
     rows = list(oldest)
     too_many = max(0, count + 1 - MOST_KEPT)
     return [row for place, row in enumerate(rows) if place < too_many or now_ms - row.created_ms >= KEPT_MS]
 
 
 def begin(core: Core, mark: RequestMark) -> KeyedRequest | None:
-    """The request that was answered already; None: it begins now. RefusedError."""
+    """Begin the request and return None; return an earlier one that has its answer already. RefusedError."""
     now, at_work = core.wall_ms(), core.live.visits.at_work
     with core.lock:
         with unit_of_work(core) as work:
@@ -101,7 +100,7 @@ def begin(core: Core, mark: RequestMark) -> KeyedRequest | None:
 
 
 def answered(core: Core, mark: RequestMark, status: int, answer: str) -> None:
-    """It has this answer from now on."""
+    """Keep the answer of the request."""
     made = KeyedRequest(mark.who, mark.key, mark.route, mark.digest, core.wall_ms(), status, answer)
     with core.lock:
         try:
@@ -112,7 +111,9 @@ def answered(core: Core, mark: RequestMark, status: int, answer: str) -> None:
 
 
 def failed(core: Core, mark: RequestMark, refused: bool) -> None:
-    """`refused`: it has begun nothing, so the same key may try again. Else its effect is unknown."""
+    """End a failed request. `refused`: it began nothing, so its key is free again; else its effect is
+    unknown.
+    """
     with core.lock:
         try:
             if refused:

@@ -8,7 +8,7 @@ from pancode.core.visitors import AccessScope, Risk
 
 
 class Right(NamedTuple):
-    """The scope that a route needs, and the risk of its effect."""
+    """The scope that a route needs, and the risk of what the route does."""
 
     scope: AccessScope
     risk: Risk

@@ -30,7 +30,7 @@ def forget(work: Work, name: str) -> None:
 
 
 def note_use(work: Work, token: ApiToken, now_ms: int) -> None:
-    """Write down when the token was used, unless somebody has revoked it meanwhile."""
+    """Note when the token was used, unless it was revoked in the meantime."""
     if work.tx.get(ApiToken, token.name) == token:
         work.tx.put(replace(token, used_ms=now_ms))
 

@@ -20,7 +20,7 @@ class InsideRunError(RefusedError):
 
 
 def run_of(ledger: Ledger, attempts: Sequence[AttemptId]) -> Run | None:
-    """The run of this fleet in which somebody is who was found in these attempts, the outermost last.
+    """Return the run of the outermost of these attempts that this fleet knows; the outermost stand last.
 
     What a run says of its own children counts less than what stands above it, where it cannot write.
     """
@@ -32,7 +32,7 @@ def run_of(ledger: Ledger, attempts: Sequence[AttemptId]) -> Run | None:
 
 
 def refuse(core: Core, run: Run, what: str) -> NoReturn:
-    """It goes on record, and the caller is told whose it is to do."""
+    """Put the refusal on record, and raise it, with whose act this would be."""
     with unit_of_work(core) as work:
         work.audit("trust", "warning", "refused from inside a run", run.id, asked=what)
     raise refused(run, what)

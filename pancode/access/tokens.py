@@ -54,7 +54,7 @@ MOST_FAILURES, WITHIN_MS = 20, 60_000
 
 
 def create(core: Core, wanted: NewToken, by: str, asker: ApiToken | None = None) -> MadeTokenShape:
-    """The token with its secret, told once. AccessError, ConflictError, UsageError."""
+    """Make a token; return it with its secret, told only now. AccessError, ConflictError, UsageError."""
     now = core.wall_ms()
     wanted = narrowed(asker, wanted, now)
     item, run = _item(core, wanted.item)
@@ -72,7 +72,7 @@ def create(core: Core, wanted: NewToken, by: str, asker: ApiToken | None = None)
 
 
 def _item(core: Core, named: str | None) -> tuple[str | None, str | None]:
-    """(item, run) of what waits for a person. UsageError where that is nothing."""
+    """Return (item, run) of the inbox item that is named, or whose run is. UsageError where nothing waits."""
     if named is None:
         return None, None
     for item in items(core):
@@ -82,13 +82,13 @@ def _item(core: Core, named: str | None) -> tuple[str | None, str | None]:
 
 
 def listed(core: Core) -> list[TokenShape]:
-    """All tokens, those of browsers too, by name."""
+    """Return all tokens by name, those of browsers, too."""
     with core.ports.ledger.transaction() as tx:
         return [shape(token) for token in tx.find(ApiToken, order="name")]
 
 
 def revoke(core: Core, name: str, by: str) -> list[str]:
-    """It opens nothing from now on, and what it follows is cut; the schedules that it made, paused.
+    """Revoke the token and cut what it follows; return the schedules that it made, which are then paused.
 
     NotFoundError.
     """
@@ -104,7 +104,7 @@ def revoke(core: Core, name: str, by: str) -> list[str]:
 
 
 def check(core: Core, secret: str) -> ApiToken:
-    """The token with this secret, which is in force. AccessError; after too many failures at once."""
+    """Return the token with this secret, if it is in force. AccessError; after too many failures at once."""
     now = core.wall_ms()
     with core.ports.ledger.transaction() as tx:
         found = tx.find(ApiToken, {"digest": digest(secret)}, limit=1)
@@ -120,7 +120,7 @@ def check(core: Core, secret: str) -> ApiToken:
 
 
 def still_in_force(core: Core, token: ApiToken) -> bool:
-    """Whether it was neither revoked nor has expired since it was checked."""
+    """Whether the token was neither revoked nor has expired since it was checked."""
     with core.ports.ledger.transaction() as tx:
         found = tx.get(ApiToken, token.name)
     in_time = token.expires_ms is None or core.wall_ms() < token.expires_ms
@@ -128,7 +128,7 @@ def still_in_force(core: Core, token: ApiToken) -> bool:
 
 
 def failed(core: Core, error: AccessError) -> None:
-    """Count a failure, the first of a minute into the audit; AccessError from the bound on."""
+    """Count a failure; the first of a minute goes into the audit. AccessError beyond the limit."""
     failures, boot = core.live.visits.failed_ms, core.ports.clock.boot_ms()
     while failures and boot - failures[0] >= WITHIN_MS:
         failures.popleft()
@@ -146,8 +146,9 @@ def failed(core: Core, error: AccessError) -> None:
 
 
 def asked(core: Core, name: str, verb: str, run: str | None) -> None:
-    """Put a request over TCP that changes something on record. `run`: as the request names it; on
-    record is the run that this is, or the beginning of the text."""
+    """Put a request over TCP that changes something on record, by the token's name. `run`: as the request
+    names it; on record is that run's id, or the beginning of an unknown name.
+    """
     with unit_of_work(core) as work:
         found, detail = None, {}
         if run is not None:

@@ -16,10 +16,10 @@ SCOPE_OF: Mapping[str, str] = {"day": "day:", "node": "node:", "workflow": "work
 
 @dataclass(frozen=True, slots=True)
 class CostLine:
-    """The common cost of a group of runs. `key` None: they have no such property.
+    """The cost of a group of runs together. `key` None: the runs that lack the property.
 
-    `unknown`: of so many of them nobody could tell yet what they cost; they are not in `usd`. Nor is what is
-    `disputed`: what their nodes claim beyond the limits of their orders.
+    `unknown`: how many runs have an unknown cost, which is not in `usd`. Nor is `disputed`: what nodes claim
+    beyond the limits of their orders.
     """
 
     key: str | None
@@ -42,7 +42,7 @@ class CostLine:
         )
 
     def less(self, other: CostLine) -> CostLine:
-        """The difference of two lines."""
+        """Return this line minus the other."""
         return CostLine(
             self.key,
             self.runs - other.runs,
@@ -60,7 +60,7 @@ class CostLine:
 
 
 def grouped(lines: Iterable[CostLine], key_of: Callable[[str | None], str | None]) -> list[CostLine]:
-    """The lines whose keys become the same, added up."""
+    """Return the lines, with those added up whose keys become the same."""
     same: dict[str | None, list[CostLine]] = {}
     for line in lines:
         same.setdefault(key_of(line.key), []).append(line)
@@ -84,9 +84,9 @@ def _added(key: str | None, lines: Sequence[CostLine]) -> CostLine:
 
 
 def with_rest(lines: list[CostLine], everything: CostLine) -> list[CostLine]:
-    """And one line for all that has no such property, where there is something: the sums stay whole.
+    """Return the lines, and one more for runs that lack the property, if any: the sums then stay whole.
 
-    A run that had two of them, as one that was tried again on another node, is in both lines.
+    A run that had two values, as one that was tried again on another node, is in both lines.
     """
     left = everything.less(total(lines))
     runs, tokens, ms, unknown = (max(0, n) for n in (left.runs, left.tokens, left.agent_ms, left.unknown))
@@ -95,7 +95,7 @@ def with_rest(lines: list[CostLine], everything: CostLine) -> list[CostLine]:
 
 
 def in_order(lines: Iterable[CostLine], by: str, most: int) -> list[CostLine]:
-    """The newest day first, or the dearest first; equal ones by name. At most so many."""
+    """Return at most so many lines: the newest day first, or the dearest first and equal ones by name."""
     if by == "day":
         return nlargest(most, lines, key=lambda line: line.key or "")
     return nsmallest(most, lines, key=lambda line: (-line.usd, -line.tokens, line.key or ""))

@@ -44,9 +44,9 @@ class WorkKey:
 
 @dataclass(frozen=True, slots=True)
 class TrackRecord:
-    """`good` of the `runs` went well; `landed` changes stand, `reverted` ones were taken back.
+    """The record of runs. `good` ones went well; `landed` changes stand, `reverted` ones were taken back.
 
-    `unknown` costs are not in `usd`. `paid`: the number of runs that cost money, all of it known.
+    `unknown`: costs that are not in `usd`. `paid`: the number of runs that cost money, all of it known.
     """
 
     runs: int = 0
@@ -80,12 +80,12 @@ class TrackRecord:
 
     @property
     def rate(self) -> float:
-        """Smoothed: one good and one bad run are added, so that little evidence says little."""
+        """The share of good runs, smoothed by one good and one bad run more: little evidence says little."""
         return (self.good + 1) / (self.runs + 2)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's interval of the true rate; everything is possible where nothing was tried."""
+        """Wilson's interval of the true rate; 0 to 1 where there are no runs."""
         if not self.runs:
             return 0.0, 1.0
         n, share, square = self.runs, self.good / self.runs, _Z * _Z
@@ -101,7 +101,7 @@ class TrackRecord:
 
 
 def kind_of(task: str) -> str:
-    """The kind of a task, by how it begins."""
+    """Return the kind of a task, by how its text begins."""
     name = agents.beginning_of(task)
     return CHANGE if name is None else KIND_OF_AGENT[name]
 
@@ -118,7 +118,7 @@ def size_of(task: str) -> str:
 
 
 def record_of(row: EndedRun) -> TrackRecord | None:
-    """What an ended run says of its agent; None: nothing. A change that was reverted is no good one."""
+    """Return what an ended run says of its agent; None: it does not count. A reverted change is not good."""
     if not row.counts:
         return None
     good = int(row.outcome is Outcome.DONE and not row.reverted)
@@ -144,9 +144,9 @@ def summed(records: Iterable[tuple[WorkKey, TrackRecord]]) -> dict[WorkKey, Trac
 def choose(
     names: Sequence[str], records: Mapping[str, TrackRecord], draw: float, explore: float = EXPLORE
 ) -> tuple[str, str]:
-    """One of these, and why. `draw`: a number from 0 to 1, below `explore` it is who was tried least.
+    """Choose a name; return it and why. `draw`: from 0 to 1, below `explore` the name tried least is chosen.
 
-    Otherwise it is who has the best smoothed rate; between equals the one with fewer runs, then by name.
+    Otherwise the best smoothed rate wins; between equals the one with fewer runs, then by name.
     """
     known = {name: records.get(name, TrackRecord()) for name in names}
     least = min(names, key=lambda name: (known[name].runs, name))
@@ -158,7 +158,7 @@ def choose(
 
 Sums = Mapping[WorkKey, TrackRecord]
 ENOUGH = 3
-"""The number of runs that is enough evidence, so that wider evidence is not used."""
+"""How many runs are enough evidence, so that wider evidence is not used."""
 
 
 WorkerKind = tuple[str, str, str]
@@ -170,7 +170,7 @@ def worker_kind(run: Run) -> WorkerKind:
 
 
 def grouped(records: Sums, by: str, **equal: str | None) -> dict[str | None, TrackRecord]:
-    """Records of the keys whose fields have these values, added up by another field."""
+    """Return the records whose keys have these values, added up by another field."""
     sums: dict[str | None, TrackRecord] = {}
     for key, record in records.items():
         if all(getattr(key, name) == value for name, value in equal.items()):
@@ -190,8 +190,9 @@ def of_agents(records: Sums, task: str, repository: str | None) -> dict[str, Tra
 
 
 def of_models(records: Sums, agent: str, task: str, names: Mapping[str, str]) -> dict[str, TrackRecord]:
-    """The records by requested name for this kind of task: with this agent at its size, at all sizes, or with
-    all agents, whichever has evidence first. `names`: requested to bare name."""
+    """Return the records by requested model for this kind of task: with this agent at its size, at all sizes,
+    or with all agents, whichever has enough runs first. `names`: requested to bare name.
+    """
     kind = kind_of(task)
     own = {"kind": kind, "agent": agent}
     ways = ({**own, "size": size_of(task)}, own, {"kind": kind})
@@ -206,7 +207,7 @@ def _narrowest(groups: Sequence[Mapping[str | None, TrackRecord]], name: str | N
 
 
 def figure(records: Sums, agent: str, runtime: str, model: str | None, task: str) -> str:
-    """How well this worker does such tasks, in words, with the number of runs; unknown if that is small."""
+    """Return how well this worker does such tasks, in words; unknown where the number of runs is small."""
     kind, size = kind_of(task), size_of(task)
     worker = {"agent": agent, "runtime": runtime, "model": model, "kind": kind}
     sized = grouped(records, "agent", **worker, size=size).get(agent)
@@ -230,9 +231,9 @@ def of_nodes(records: Sums, agent: str, runtime: str, kind: str) -> dict[str, Tr
 
 
 def poor_nodes(records: Mapping[str, TrackRecord], names: list[str]) -> dict[str, str]:
-    """Nodes that do this work definitely worse than another one of these, each with the numbers.
+    """Return the nodes that do this work definitely worse than the best of them, each with the numbers.
 
-    Definitely: all that is likely of it lies below all that is likely of the other. A newcomer never is.
+    Definitely: the likely rates of the node all lie below those of the best. A newcomer's never do.
     """
     known = {name: records.get(name, TrackRecord()) for name in names}
     best = max(known, key=lambda name: (known[name].interval[0], name), default=None)
@@ -250,13 +251,13 @@ def poor_nodes(records: Mapping[str, TrackRecord], names: list[str]) -> dict[str
 def poor_of(
     run: Run, names: list[str], records: Mapping[WorkerKind, Mapping[str, TrackRecord]]
 ) -> dict[str, str]:
-    """`poor_nodes` for the work of this run; none for the share of runs that explores."""
+    """Return `poor_nodes` for the work of this run; none for a run that explores."""
     known = records.get(worker_kind(run)) if run.judges is None else None
     return {} if not known or explores(run) else poor_nodes(known, names)
 
 
 def explores(run: Run) -> bool:
-    """Whether this run goes wherever there is room, whatever the records say; the same at each look."""
+    """Whether this run goes wherever there is room, whatever the records say; always the same for a run."""
     share = run.terms.get(EXPLORES, EXPLORE)
     draw = int(hashlib.sha256(f"{run.id} {run.trace}".encode()).hexdigest()[:8], 16) / 2**32
     return draw < float(str(share))

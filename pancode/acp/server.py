@@ -31,7 +31,7 @@ _ABOUT = {
 
 
 def offered(client: Client, folder: str, chosen: Json) -> list[Json]:
-    """The options of a session that has not begun; a coordinator that cannot be asked leaves them short."""
+    """Return the options of a session that has not begun; fewer where the coordinator does not answer."""
     agents = _rows(lambda: client.get("/v1/agents", cwd=folder)["agents"])
     nodes = _rows(lambda: client.get("/v1/fleet")["nodes"])
     models = _rows(lambda: client.get("/v1/models", cwd=folder)["models"])
@@ -44,7 +44,7 @@ def offered(client: Client, folder: str, chosen: Json) -> list[Json]:
 
 
 def fixed(shape: Json) -> list[Json]:
-    """Those of a session that has begun: one value each."""
+    """Return the options of a session that has begun: one value each."""
     return [_option(key, shape[key], ()) for key in _ABOUT]
 
 
@@ -74,7 +74,7 @@ Json = dict[str, Any]
 VERSION = 1
 NOT_FOUND = -32002
 MOST_AT_WORK, MOST_SESSIONS = 64, 100
-"""Requests that are answered at once, and conversations that are open."""
+"""How many requests are answered at the same time, and how many conversations may be open."""
 MOST_LISTED = 100
 _INFO = {"name": "pancode", "title": "PanCode", "version": __version__}
 _CAPABILITIES: Json = {
@@ -86,7 +86,7 @@ _CAPABILITIES: Json = {
 
 
 class AcpServer:
-    """One editor, until its input ends; nothing on the fleet ends with it.
+    """The server for one editor, until its input ends; nothing in the fleet ends with it.
 
     `begins`: the options of each new session; `names`: as in `EditorFleet`.
     """

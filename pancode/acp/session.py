@@ -21,9 +21,9 @@ from pancode.talk.conversation import Turn
 
 Json = dict[str, Any]
 LOOK_S = 0.5
-"""Between two looks at a cancel."""
+"""Seconds between two checks whether a cancel has come."""
 CANCEL_MS = 15_000
-"""So long after a cancel the editor is answered, whether the machine has heard of it or not."""
+"""How long after a cancel the editor is answered at the latest, even if the machine has not heard of it."""
 _STOPS = {
     "end_turn": "end_turn",
     "cancelled": "cancelled",
@@ -40,20 +40,20 @@ class EditorLink(Protocol):
     """The editor at the other end."""
 
     def update(self, session: str, update: Json) -> None:
-        """Show something of this session."""
+        """Show an update of this session."""
 
     def ask(self, session: str, params: Json, then: Callable[[str | None], None]) -> int:
-        """A card with options; `then` gets the one that a person chose, None: none. Returns its number."""
+        """Show a card with options; return its number. `then` gets the option that was chosen, or None."""
 
     def withdraw(self, number: int) -> None:
-        """The card needs no answer any more; `then` is not called."""
+        """Take the card away, as it needs no answer any more; `then` is not called."""
 
 
 @dataclass(frozen=True, slots=True)
 class EditorFleet:
     """What all conversations of an editor share. `client`: of the API; True: a fleet that is down comes up.
 
-    `begins`: the options of new sessions. `names`: a folder that has the run of each session by our name.
+    `begins`: the options of new sessions. `names`: a folder with the run of each session, by its name here.
     """
 
     link: EditorLink
@@ -66,13 +66,14 @@ class EditorFleet:
 
 
 class EditorSession:
-    """`name`: as the editor calls it; `folder`: where the editor works; `cwd`: that, as the coordinator sees
-    it; `run`: any run of the session, empty where nobody has said anything yet."""
+    """An editor's session. `name`: as the editor calls it; `folder`: where the editor works; `cwd`: the same,
+    as the coordinator sees it; `run`: any run of the session, empty before the first words.
+    """
 
     def __init__(self, fleet: EditorFleet, name: str, folder: str, by: str, run: str = "") -> None:
         self._fleet, self.name, self.folder, self._by = fleet, name, folder, by
         self.wants: Json = {}
-        """What was chosen in the editor for a session that has not begun."""
+        """The options chosen in the editor for a session that has not begun."""
         self.shape: Json = {}
         self.cwd: str | None = folder
         self._state = threading.Condition()
@@ -85,21 +86,21 @@ class EditorSession:
         self._over = False
         self._cancelled = threading.Event()
         self._waits = False
-        """A prompt of this editor waits for the end of its turn, and sees a cancel by itself."""
+        """Whether a prompt of this editor waits for the end of its turn; it then sees a cancel by itself."""
         self._card: tuple[int, str] | None = None
-        """The card that is shown: its number, and the id of its tool call where that is of its own."""
+        """The card that is shown: its number, and the id of the tool call that was made for it, if any."""
         self._asked: Json = {}
         self._question: Json = {}
         """The question with which the last answer ended: the next words answer it."""
 
     @property
     def run(self) -> str:
-        """The newest run of the session that is known; empty: nobody has said anything yet."""
+        """The newest known run of the session; empty: nobody has said anything yet."""
         return self._acts.run
 
     # ---- what the editor asks
     def prompt(self, text: str) -> Json:
-        """Say words, and wait for the end of their turn; the result of `session/prompt`. PancodeError."""
+        """Say words and wait until their turn ends; return the result of `session/prompt`. PancodeError."""
         command = text.strip().removeprefix("/") if text.startswith("/") else ""
         with self._state:
             if command in COMMANDS:
@@ -110,29 +111,29 @@ class EditorSession:
             return self._ended(message)
 
     def prompted(self) -> None:
-        """A prompt has come, and is about to be answered: only a cancel behind it is meant for it."""
+        """Note that a prompt begins: only a cancel after this point is meant for it."""
         self._cancelled.clear()
         self._waits = True
 
     def answered(self) -> None:
-        """The prompt has its answer."""
+        """Note that the prompt has its answer."""
         self._waits = False
 
     def cancel(self) -> None:
-        """The turn that is shown is to end, whoever has begun it: this prompt, a terminal, another window."""
+        """End the turn that is shown, whoever began it: this prompt, a terminal, another window."""
         self._cancelled.set()
         if not self._waits and self.run and self.shape.get("state") in ("works", "asks"):
             threading.Thread(target=self._cancel_shown, args=(self._reader.talk.turn,), daemon=True).start()
 
     def _cancel_shown(self, turn: Turn | None) -> None:
-        """By its number: the next turn is not meant."""
+        """Cancel this very turn, by its number, so that the next one is not hit."""
         try:
             in_turn(partial(self._acts.cancel, turn))
         except PancodeError as refused:
             self._think(f"the turn goes on: {refused.words}")
 
     def replay(self) -> None:
-        """Show all that was said, and go on from there. PancodeError."""
+        """Show all that was said, and follow from there. PancodeError."""
         with self._state:
             self._follow()
             while not self.shape and self._broken is None and not self._over:
@@ -140,7 +141,7 @@ class EditorSession:
             self._unless_broken()
 
     def leave(self) -> None:
-        """The editor has opened this session anew, in another object: nothing more is shown or asked here."""
+        """Show and ask nothing more here: the editor has opened this session again, as another object."""
         with self._state:
             self._ask({})
             self._over = True
@@ -148,7 +149,7 @@ class EditorSession:
 
     # ---- words
     def _said(self, text: str) -> tuple[str, int]:
-        """Where the words are: their run, and their number there."""
+        """Send the words; return their run, and their number there."""
         if not self.run:
             self._acts.run = str(self._begun(text)["run"])
             keep(self._fleet.names, self.name, self.run)
@@ -160,7 +161,7 @@ class EditorSession:
         return str(done["run"]), int(done["number"])
 
     def _begun(self, text: str) -> Json:
-        """The first sitting. What a person or a model has to say first is asked."""
+        """Begin the first sitting; ask for the yes and the tests that it needs first."""
         where = {} if self.cwd is None else {"cwd": self.cwd}
         chosen = {
             name: value for name, value in {**self._fleet.begins, **self.wants}.items() if value is not None
@@ -222,7 +223,7 @@ class EditorSession:
         return {"stopReason": _STOPS[turn.stop]}
 
     def _missed(self) -> Json:
-        """No turn has taken the words, and none will without more of them."""
+        """Return or raise what becomes of words that no turn has taken, and none will without more words."""
         if self._cancelled.is_set():
             return {"stopReason": "cancelled"}
         state, run = self.shape["state"], self.shape["run"]
@@ -232,7 +233,7 @@ class EditorSession:
         raise PancodeError(what, why=self.shape["reason"], fix=f"pancode why {run}", code="no_answer")
 
     def _asks_for_words(self) -> Json:
-        """The question ends the turn: what is said next answers it, and nothing else."""
+        """End the turn with the question; only the next words answer it."""
         self._question = self._asked
         listed = "".join(f"\n{number}. {one}" for number, one in enumerate(self._asked["choices"], start=1))
         self._show(chunk("agent_message_chunk", unhidden(f"\n\n{self._asked['words']}{listed}\n")))
@@ -276,7 +277,7 @@ class EditorSession:
             self._state.notify_all()
 
     def _ask(self, asks: Json) -> None:
-        """Show a card for what waits now; the one before is over, whoever has answered it."""
+        """Show a card for what waits now, and take away the one before, whoever has answered it."""
         if self._card is not None:
             number, own = self._card
             self._fleet.link.withdraw(number)
@@ -291,7 +292,7 @@ class EditorSession:
             self._card = number, "" if asks["kind"] == "call" and call else card_of(asks, call)
 
     def _answered(self, asks: Json, option: str | None) -> None:
-        """A person has chosen: the question that was shown is answered, and no other one."""
+        """Answer the question that was on the card with the person's choice, and no other question."""
         if option is None:
             if not self._cancelled.is_set():  # else the editor has closed the card: the turn ends
                 self._think(f"nobody has answered; it still waits: {asks['command']}")
@@ -311,7 +312,7 @@ class EditorSession:
             self._fleet.link.update(self.name, update)
 
     def _think(self, text: str) -> None:
-        """A line of PanCode itself, beside the agent's answer."""
+        """Show a line of PanCode itself, beside the agent's answer."""
         self._show(chunk("agent_thought_chunk", f"{unhidden(text)}\n"))
 
     def _unless_broken(self) -> None:
@@ -328,7 +329,7 @@ MOST_NAMES = 1_000
 
 
 def keep(names: Path, name: str, run: str) -> None:
-    """An editor names a session before it has a run, and loads it by that name after a restart."""
+    """Store the session's run under the editor's name for it, which an editor still uses after a restart."""
     names.mkdir(mode=0o700, parents=True, exist_ok=True)
     (names / name).write_text(run)
     for old in sorted(names.iterdir(), key=lambda one: one.stat().st_mtime)[:-MOST_NAMES]:
@@ -336,7 +337,7 @@ def keep(names: Path, name: str, run: str) -> None:
 
 
 def run_of(names: Path, name: str) -> str:
-    """The run of a session that some editor has begun by this name; else the name itself is a run's."""
+    """Return the run of the session that an editor began by this name; else the name is itself a run's."""
     try:
         return (names / name).read_text() if name.isalnum() else name
     except OSError:
@@ -344,7 +345,7 @@ def run_of(names: Path, name: str) -> str:
 
 
 def names_of(names: Path) -> dict[str, str]:
-    """Runs to names."""
+    """Return run to name, for all stored sessions."""
     try:
         return {one.read_text(): one.name for one in names.iterdir()}
     except OSError:

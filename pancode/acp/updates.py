@@ -20,10 +20,10 @@ _KINDS = {
 
 
 class UpdateReader:
-    """The output of a session's runs, one after the other, cut anywhere.
+    """Turns the output of a session's runs, one after the other and cut anywhere, into updates.
 
-    `folder`: where the editor has the files of the checkout, absolute. `mine` has the words that this editor
-    has sent, as (run, number): it shows those itself.
+    `folder`: where the editor has the files of the checkout, absolute. `mine`: the words that this editor has
+    sent and shows itself, as (run, number).
     """
 
     def __init__(self, folder: str, by: str) -> None:
@@ -33,7 +33,7 @@ class UpdateReader:
 
     @property
     def call(self) -> Json | None:
-        """The call of a tool that is at work, as it was told."""
+        """The tool call at work, as it was told to the editor."""
         return self._begun(self.talk.open[-1]) if self.talk.open else None
 
     def feed(self, run: str, attempt: str, data: bytes, runtime: str) -> Iterator[Json]:
@@ -54,7 +54,7 @@ class UpdateReader:
                     yield _over(part)
 
     def _is_mine(self, words: HeardWords) -> bool:
-        """Whether this editor has sent them: it is not told."""
+        """Whether this editor has sent the words, which it then is not told."""
         begun_here = words.begins and any(words.turn and words.turn.has(*one) for one in self.mine)
         return begun_here or (words.run, words.number) in self.mine
 
@@ -69,7 +69,7 @@ class UpdateReader:
         return {**told, "locations": [{"path": here}]} if here else told
 
     def _here(self, call: TalkCall) -> str:
-        """The editor's own file with that name in the run's checkout; empty: it lies outside of that."""
+        """Return the editor's own file for this file of the run's checkout; "" where it lies outside."""
         found = re.search(rf"/{re.escape(call.run)}\b[^/]*/tree/(.+)", call.path)
         if found is None or ".." in found[1].split("/"):
             return ""
@@ -90,7 +90,7 @@ def _over(call: TalkCall) -> Json:
 
 
 def chunk(kind: str, text: str) -> Json:
-    """A piece of anybody's text as an update: what cannot be seen is named."""
+    """Return a piece of text as an update; invisible characters are named."""
     return {"sessionUpdate": kind, "content": text_block(unhidden(text))}
 
 
@@ -99,9 +99,9 @@ def text_block(text: str) -> Json:
 
 
 def words_of(blocks: Iterable[Any], folder: str) -> str:
-    """The blocks of a prompt as words. Files of the editor's folder are named as they are in the checkout.
+    """Return the blocks of a prompt as words. Files of the editor's folder are named as in the checkout.
 
-    ValueError for a block that is no text and no file.
+    ValueError for a block that is neither text nor file.
     """
     words = []
     for block in blocks:
@@ -125,7 +125,7 @@ def _name(uri: str, folder: str) -> str:
 
 
 def ending(turn: Turn, shape: Json) -> str:
-    """What a person reads below an answer that has changed files: where they are, and how to get them."""
+    """Return the text below an answer that has changed files: where they are, and how to get them."""
     if not turn.files and not turn.commands:
         return ""
     some = counted(len(turn.files), "file")
@@ -150,19 +150,19 @@ def permission(asks: Json, call: Json | None) -> Json:
 
 
 def card_of(asks: Json, call: Json | None) -> str:
-    """The id of the tool call to which a question belongs; one of its own where none is at work."""
+    """Return the id of the tool call that the question is about; its own id where no call is at work."""
     if asks["kind"] == "call" and call is not None:
         return str(call["toolCallId"])
     return f"{asks['run']}-{asks['kind']}"
 
 
 def _title(text: str) -> str:
-    """One line of it."""
+    """Return the text on one line, clipped."""
     return clip(" ".join(unhidden(text).split()), MOST_TITLE)
 
 
 def _fenced(text: str) -> str:
-    """As Markdown that shows each character: nothing in it ends the block, and nothing is markup."""
+    """Return the text in a Markdown block that shows each character: nothing ends the block or is markup."""
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
     return f"{fence}\n{text}\n{fence}"
 

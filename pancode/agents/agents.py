@@ -22,29 +22,29 @@ LOOKS = (
     *("runs", "run_show", "why", "logs", "diff", "wait", "verify", "history", "config_show"),
     "workflow_show",
 )
-"""What changes nothing."""
+"""The tools that change nothing."""
 BEGINS = ("dispatch", "dispatch_batch", "dispatch_chain", "dispatch_race", "run_workflow")
 STEERS = ("tell", "stop", "workflow_stop")
 WORKS = (*BEGINS, *STEERS, "continue_run", "answer", "land")
-"""What begins or steers runs, all of them its own; `land` only asks a person."""
+"""The tools that begin or steer runs, all of them the agent's own; `land` only asks a person."""
 SCOUTS = "explore"
-"""Sends read-only runs out with questions, which every mode allows."""
+"""The tool that sends read-only runs out with questions, which every mode allows."""
 CHANGE = "propose_change"
-"""Asks a person about a change of the settings; its route judges the kinds by the mode."""
+"""The tool that asks a person about a change of the settings; its route judges the kinds by the mode."""
 FLEET_TOOLS: Mapping[Mode, tuple[str, ...]] = {
     Mode.BUILD: (*LOOKS, SCOUTS, *WORKS, CHANGE),
     Mode.REVIEW: (*LOOKS, SCOUTS, *BEGINS, *STEERS),
     Mode.PLAN: (*LOOKS, SCOUTS),
     Mode.ADMIN: (*LOOKS, SCOUTS, CHANGE),
 }
-"""By mode, names of tools of `pancode/mcp`. In review each run is begun in that mode, so it only reads."""
+"""The tools of `pancode/mcp` that each mode allows. In review each run is begun in review: it only reads."""
 ABLE = frozenset({"native", "claude-sdk", "openai-agents", "opencode", "claude"})
 """The runtimes whose program was seen to ask for these tools. Codex hides a server's tools from its model,
 and Copilot starts no such server. Gemini CLI and Qwen Code were not tried."""
 
 
 def fleet_tools_of(agent: Agent, mode: Mode, runtime: str, talks: bool) -> tuple[str, ...]:
-    """Their names for one run; none for an agent that does not lead, and where nobody talks with it."""
+    """Return the fleet's tools of one run, by name; none where its agent does not lead, or nobody talks."""
     return FLEET_TOOLS[mode] if agent.leads and talks and runtime in ABLE else ()
 
 
@@ -53,7 +53,7 @@ POLITE = (
     r"i want you to|i need you to|i'd like you to|we need to|help me(?: to)?)"
 )
 _HEAD = 4_000
-"""So much of a task is read for a name: what comes later is material."""
+"""How many characters of a task are searched for a name: what comes later is material."""
 _CLAUSE = rf"(?:[.;:,\n]\s*|\b(?:and|then)\s+)(?:{POLITE}[\s,:]+)*"
 _BEGIN = rf"\A\s*(?:{POLITE}[\s,:]+)*"
 _GIVES = r"(?:use|dispatch|send|(?:delegate|assign|give|hand)(?:\s+(?:this|it))?(?:\s+over)?\s+to)"
@@ -63,11 +63,11 @@ _NO_THING = (
     r"(?!\s+(?:class|module|file|function|method|pattern|package|page|test|component|service|table|folder|"
     r"interface|object|type|code|api|endpoint|library|script|command)(?:e?s)?\b)"
 )
-"""After the name of an agent such a noun says that the words are about a thing in the project."""
+"""Such a noun after an agent's name shows that the words are about a thing in the project."""
 
 
 def named(calls: Mapping[str, str], task: str) -> dict[str, str]:
-    """The agents to whom the words give the task, each with these words, in the order of the text.
+    """Return the agents to whom the words give the task, each with these words, in the order of the text.
 
     `calls`: the agent behind each name. Spaces, hyphens and the case of a name do not count.
     """
@@ -99,7 +99,7 @@ def _spelled(call: str) -> str:
 
 
 def _texts(names: str) -> Iterator[str]:
-    """The last one counts only after another."""
+    """Yield the patterns that give a task to a name; the last counts only after another has been found."""
     name = rf"[\"'`“]?(?P<name>{names})(?![-\w/]|\.\w)[\"'`”]?"
     agent = rf"{name}(?:\s+agent\b)?{_NO_THING}"
     the = r"(?:the|our|my)\s+"
@@ -120,7 +120,7 @@ TOOLS = (*READ_TOOLS, *WRITE_TOOLS)
 
 
 class Tier(StrEnum):
-    """The least ability of a model that the agent's work asks for."""
+    """The least ability of a model that an agent's work asks for."""
 
     ANY = "any"
     SMALL = "small"
@@ -129,7 +129,7 @@ class Tier(StrEnum):
 
 
 class Speed(StrEnum):
-    """The agent's balance of time and care."""
+    """An agent's balance of time and care."""
 
     FAST = "fast"
     BALANCED = "balanced"
@@ -137,17 +137,17 @@ class Speed(StrEnum):
 
 
 class Autonomy(StrEnum):
-    """The part of a run that goes without a person."""
+    """How much of its work an agent does without a person."""
 
     AUTONOMOUS = "autonomous"
     SUPERVISED = "supervised"
-    """Its change is never landed by itself."""
+    """A person lands its changes; they never land by themselves."""
     CONFIRMATORY = "confirmatory"
-    """A person says yes before each dispatch, and lands it, too."""
+    """A person says yes before each dispatch, and lands the changes, too."""
 
 
 class Walls(StrEnum):
-    """`isolation` of a definition: what must stand around a run of it, beside what every run has."""
+    """`isolation` of a definition: what has to stand around each run, beside what every run has."""
 
     NONE = "none"
     WORKTREE = "worktree"
@@ -155,19 +155,19 @@ class Walls(StrEnum):
 
 
 class Role(StrEnum):
-    """The expected kind of answer: it decides the form of the final report."""
+    """The kind of answer that is expected, which decides the form of the final report."""
 
     WORKER = "worker"
     REVIEWER = "reviewer"
     SCOUT = "scout"
     PLANNER = "planner"
     LEAD = "lead"
-    """It talks with a person and has others do the work."""
+    """The agent talks with a person and has others do the work."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentLimits:
-    """Limits of this agent's runs; None: the fleet's own. Milliseconds, bytes, tokens, USD, calls, turns."""
+    """Limits of the agent's runs; None: the fleet's own. Milliseconds, bytes, tokens, USD, calls, turns."""
 
     wall_ms: int | None = None
     idle_ms: int | None = None
@@ -181,7 +181,7 @@ class AgentLimits:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A definition: who does the work. `runtime` or `model` None: what the fleet's settings say.
+    """An agent's definition: who does the work. `runtime` or `model` None: what the fleet's settings say.
 
     `own`: a person wrote it, or a part of it. `origin`: file and line of its name.
     """
@@ -195,7 +195,7 @@ class Agent:
     speed: Speed = Speed.BALANCED
     runtime: str | None = None
     node: str | None = None
-    """The machine on which all its runs are; None: any."""
+    """The machine on which all runs of the agent are; None: any."""
     model: str | None = None
     reasoning: Reasoning | None = None
     limits: AgentLimits = AgentLimits()
@@ -203,7 +203,7 @@ class Agent:
     env: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     skills: tuple[str, ...] = ()
-    """By name; those of the project come beside them."""
+    """The agent's skills, by name; those of the project come beside them."""
     tags: tuple[str, ...] = ()
     enabled: bool = True
     autonomy: Autonomy = Autonomy.AUTONOMOUS
@@ -216,7 +216,7 @@ class Agent:
 
     @property
     def role(self) -> Role:
-        """The default: an agent that writes works, one that only reads explores or judges."""
+        """The agent's role; by default an agent that writes works, one that only reads explores or judges."""
         if self.said_role is not None:
             return self.said_role
         quick = Role.SCOUT if self.speed is Speed.FAST else Role.REVIEWER
@@ -224,7 +224,7 @@ class Agent:
 
     @property
     def leads(self) -> bool:
-        """Nobody but a person gives it work, by talking with it."""
+        """Whether only a person gives the agent work, by talking with it."""
         return self.role is Role.LEAD
 
 
@@ -232,7 +232,7 @@ Agents = Mapping[str, Agent]
 
 
 def find_agent(agents: Agents, name: str) -> Agent:
-    """The agent of this name or alias; NotFoundError with the nearest name."""
+    """Return the agent of this name or alias; NotFoundError with the nearest name."""
     found = agents.get(name) or agents.get(ALIASES.get(name, name))
     if found is None:
         raise not_found("agent", name, [*agents, *ALIASES], "pancode agents")
@@ -240,12 +240,12 @@ def find_agent(agents: Agents, name: str) -> Agent:
 
 
 SAMPLES = "native"
-"""The one runtime whose model calls we make ourselves: only there can we say how words are chosen."""
+"""The one runtime whose model calls are our own: only there can PanCode say how words are chosen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """The problem of one field. `beside`: the other fields that make it wrong."""
+    """What is wrong with one field. `beside`: the other fields that make it wrong."""
 
     field: str
     what: str
@@ -255,7 +255,7 @@ class Flaw:
 
 
 def flaws(agent: Agent) -> Iterator[Flaw]:
-    """Everything that is wrong with a definition."""
+    """Yield everything that is wrong with a definition."""
     yield from _tools(agent)
     if agent.runtime is not None and agent.runtime not in RUNTIMES:
         missing = not_found("runtime", agent.runtime, RUNTIMES, "pancode runtimes")
@@ -265,7 +265,7 @@ def flaws(agent: Agent) -> Iterator[Flaw]:
 
 
 def no_sampling(agent: Agent, runtime: str) -> tuple[str, str, str]:
-    """(what, why, fix) for an agent that says how words are chosen, and a runtime that lets nobody say it."""
+    """Return (what, why, fix): the agent says how words are chosen, but the runtime does not let it."""
     return (
         f"agent {agent.name} sets sampling, and the runtime {runtime} takes none",
         f"{runtime} makes its model calls itself and has no flag for it; only the runtime {SAMPLES} takes it",
@@ -291,19 +291,19 @@ def _tools(agent: Agent) -> Iterator[Flaw]:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """An agent, and why it; `why` is empty where it was asked for by name."""
+    """A chosen agent. `why`: the reason; empty where the agent was asked for by name."""
 
     agent: Agent
     why: str = ""
 
 
 Pick = Callable[[Sequence[str], str], tuple[str, str]]
-"""One of these agents for a task, and the numbers that decided."""
+"""Chooses one of these agents for a task; returns it with the numbers that decided."""
 BY_MODE: dict[Mode, str] = {Mode.REVIEW: "reviewer", Mode.PLAN: "planner", Mode.ADMIN: "scout"}
-"""Phrases that forbid changes when the task says no more."""
+"""The agent by mode, for a task that says no more; these modes forbid changes."""
 _POLITE = re.compile(rf"(?:{POLITE}[\s,:]+)+", re.IGNORECASE)
 _CHECKS = r"check(?![-\w]| (?:in|out|off)\b)"
-"""To check something, and not to check it in."""
+"""Matches to check something, but not to check it in or out."""
 BEGINNINGS: tuple[tuple[str, str], ...] = (
     ("plan-reviewer", r"(?:review|check|critique|judge|assess) (?:the|this|my|our) (?:\w+ )?plan"),
     ("red-team", r"(?:attack|red-?team|pen-?test|threat-?model|break into|security (?:review|audit|check))"),
@@ -331,20 +331,20 @@ BEGINNINGS: tuple[tuple[str, str], ...] = (
         r"is there|are there)",
     ),
 )
-"""The first words of a task for each agent, the narrower first. The rest is for the default."""
+"""The first words of a task by agent, the narrower first. Tasks that fit none are for the default agent."""
 _BEGINNINGS = tuple((name, re.compile(rf"{text}\b", re.IGNORECASE)) for name, text in BEGINNINGS)
 CHANGES = (
     r"(?:fix|add|implement|change|refactor|rename|remove|delete|update|create|write|build|make|replace|"
     r"migrate|upgrade|convert|apply|repair|correct|resolve|improve)"
 )
 _ALSO_CHANGES = re.compile(rf"(?:\b(?:and|then|or)|[,;.])\s+(?:\w+\s+)?{CHANGES}\b", re.IGNORECASE)
-"""A task that begins by looking and goes on with a change is a change."""
+"""A task that begins by looking but goes on with a change counts as a change."""
 _ALSO_RUNS = re.compile(
     r"(?:\b(?:and|then)|[,;.])\s+(?:then\s+)?(?:run|execute|benchmark|measure)\b|"
     r"\A(?:check|see) (?:that|whether|if) .{0,80}?\b(?:pass|build|compile|run|work|succeed)(?:e?s)?\b",
     re.IGNORECASE,
 )
-"""Looking that needs a command: who only looks has no shell, and who has one may write."""
+"""Looking that needs a command: an agent that only looks has no shell, and one that has a shell may write."""
 WHICH_AGENT = "which_agent"
 """The code of a refusal that ends when a person names one of the agents in its details."""
 CHAINS: Mapping[tuple[str, ...], str] = {
@@ -361,10 +361,10 @@ SHOWN = 40
 
 
 def choose(agents: Agents, task: str, mode: Mode, pick: Pick | None = None) -> Choice:
-    """The agent for a task of which nobody has said whose it is.
+    """Choose the agent for a task for which nobody named one.
 
-    The same words, the same agent; but for `pick`, which decides between agents that fit as well. UsageError
-    where the task names several, or where one fits that may write and one that may not.
+    The same words give the same agent, except where `pick` decides between agents that fit equally.
+    UsageError where the task names several, or where an agent that may write and one that may not both fit.
     """
     calls = {name: name for name, agent in agents.items() if not agent.leads}
     calls = {alias: name for alias, name in ALIASES.items() if name in calls} | calls
@@ -378,7 +378,7 @@ def choose(agents: Agents, task: str, mode: Mode, pick: Pick | None = None) -> C
 
 
 def _several(names: tuple[str, ...]) -> UsageError:
-    """A task for several agents is a chain, or a conversation with the one who leads them."""
+    """Return the error for a task that names several agents: it needs a chain, or the orchestrator."""
     steps = ", ".join(f"{{agent: {name}, task: ...}}" for name in names)
     shipped = CHAINS.get(names)
     chain = f"pancode chain {shipped} TASK" if shipped else f"pancode chain FILE, with steps: [{steps}]"
@@ -391,7 +391,7 @@ def _several(names: tuple[str, ...]) -> UsageError:
 
 
 def _either(one: Choice, other: Choice) -> UsageError:
-    """Two agents that fit, of which one may write: the wrong one is worse than a question."""
+    """Return the error for two agents that fit, one of which may write: a person has to say which."""
     names = (one.agent.name, other.agent.name)
     return UsageError(
         f"two agents fit this task: {names[0]} ({one.why}) and {names[1]} ({other.why})",
@@ -403,7 +403,7 @@ def _either(one: Choice, other: Choice) -> UsageError:
 
 
 def _may(agent: Agent, read_only: bool) -> bool:
-    """One that leads is talked with; no task is its own."""
+    """Whether the agent may get a task: not one that leads, with which a person talks instead."""
     return not agent.leads and (agent.read_only or not read_only)
 
 
@@ -413,7 +413,7 @@ def _there(agents: Agents, mode: Mode) -> dict[str, Agent]:
 
 
 def _tagged(agents: Iterable[Agent], task: str) -> dict[str, tuple[Agent, list[str]]]:
-    """The agents of a person's own with most of their tags in the task, with these."""
+    """Return the user's own agents with most of their tags in the task, each with these tags."""
     words = {word.lower().strip(".") for word in _WORD.findall(task)}
     found = {a.name: (a, [tag for tag in a.tags if tag.lower() in words]) for a in agents if a.own}
     most = max((len(tags) for _, tags in found.values()), default=0)
@@ -421,9 +421,9 @@ def _tagged(agents: Iterable[Agent], task: str) -> dict[str, tuple[Agent, list[s
 
 
 def _by_tag(agents: Agents, task: str, pick: Pick | None) -> Choice | None:
-    """Tags are words that a person has put on an agent: the one with most of them in the task.
+    """Choose by tags, words that a person has put on an agent: the one with most of them in the task.
 
-    Where several have as many, words that only look take those that only read, and then records decide.
+    Where several have as many, a task that only looks goes to those that only read, and then records decide.
     """
     found = _tagged(agents.values(), task)
     looks = {name: one for name, one in found.items() if one[0].read_only}
@@ -452,7 +452,7 @@ def _others(names: Sequence[str], chosen: str) -> str:
 
 
 def beginning_of(task: str) -> str | None:
-    """The shipped agent for which a task begins like this; None: it asks for a change, or for anything."""
+    """Return the shipped agent whose tasks begin like this; None: it asks for a change, or anything."""
     rest = _after_politeness(task)
     name = next((name for name, pattern in _BEGINNINGS if pattern.match(rest)), None)
     return None if name not in (None, "documenter") and _ALSO_CHANGES.search(rest) else name
@@ -482,7 +482,7 @@ def _by_beginning(agents: Agents, task: str) -> Choice | None:
 
 
 def _default(agents: Agents, there: Agents, mode: Mode) -> Choice:
-    """The default; in a mode without changes the agent of that mode, or any other that changes nothing."""
+    """Return the default agent; in a mode without changes that of the mode, or any that only reads."""
     if mode in MODE_WRITES:
         return Choice(find_agent(agents, DEFAULT_AGENT), "nothing in the task asks for another")
     name = next((n for n in (BY_MODE[mode], *sorted(there)) if n in there), None)

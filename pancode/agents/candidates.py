@@ -21,7 +21,8 @@ LOOKING = "is still finding out whether it has runtime"
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A node seen by one request. `fits`: it may take it, now or later; `ready`: it asks for work now."""
+    """A node as a request sees it. `fits`: it may take the run, now or later; `ready`: it asks for work
+    now."""
 
     name: str
     fits: bool
@@ -30,13 +31,13 @@ class Candidate:
     fix: str = ""
     isolation: Isolation | None = None
     no_sandbox: NodeProblem | None = None
-    """The node's own reason why there is none."""
+    """The node's own reason why it has no sandbox."""
     other: bool = False
-    """The request names another node."""
+    """Whether the request names another node."""
     near: int = 0
-    """How far it came among the demands: the fix of the machine that came farthest is the one to name."""
+    """How many demands the node met before one failed: the fix of the node with most is the one to name."""
     unset: tuple[str, ...] = ()
-    """The variables of the run that have no value there; none of a node that does not tell them."""
+    """The run's variables that have no value on the node; empty for a node that does not report them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +50,17 @@ class NodeRequirements:
     safety: Safety
     repo: str | None = None
     wanted: EndpointNeed | None = None
-    """The demands on an endpoint, if the model is on one."""
+    """What the run needs of an endpoint; None: its model is not on one."""
     walled: bool = False
-    """Only where there is a sandbox."""
+    """Whether the run works only where there is a sandbox."""
     turns: bool = False
-    """Its program is to wait for words after an answer."""
+    """Whether the run's program has to wait for words after an answer."""
     env: tuple[str, ...] = ()
-    """The names of the node's variables that it is to see, if they have a value there."""
+    """The names of the node's variables that the run is to see, where they have a value."""
 
 
 def candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[Candidate, ...]:
-    """Every node of the fleet, by name, each with its reason."""
+    """Return every node of the fleet, by name, each with the reason why it fits or does not."""
     there = (view for view in nodes if view.node.removed is None)
     found = list[Candidate]()
     for view in sorted(there, key=lambda v: v.node.name):
@@ -70,9 +71,9 @@ def candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[Candi
 
 
 def _unlabelled(node: Node, key: str, value: str) -> Candidate:
-    """The reason why a label does not fit, and the nearest label that the machine has.
+    """Return why a label does not fit, with the nearest label that the machine has.
 
-    Where there is one, what was asked for may be a typo: nobody is told to give it to a machine.
+    Where there is a near one, the asked one may be a typo: nobody is told to give it to a machine.
     """
     why, there = f"has no label {key}={value}", [f"{k}={v}" for k, v in sorted(node.labels.items())]
     own = node.labels.get(key)
@@ -106,12 +107,12 @@ def _judge(view: NodeView, wish: NodeRequirements) -> Candidate:
 
 
 def is_looking(facts: NodeFacts, runtime: str) -> bool:
-    """Whether the node does not know yet if it has that runtime: its program has not answered."""
+    """Whether the node does not know yet if it has that runtime: the program has not answered."""
     return any(one.name == runtime and one.state == "looking" for one in facts.runtimes)
 
 
 def _without(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
-    """What the node lacks for the runtime; None: nothing. At an endpoint nobody has to log in."""
+    """Return what the node lacks for the runtime; None: nothing. A model on an endpoint needs no login."""
     fact = next((one for one in facts.runtimes if one.name == wish.runtime), None)
     if fact is None or fact.state == "missing":
         says = "" if fact is None else fact.fix
@@ -154,7 +155,7 @@ def _no_sandbox(facts: NodeFacts) -> NodeProblem | None:
 
 
 def _not_now(view: NodeView) -> tuple[str, str]:
-    """The reason why a fitting node takes nothing at the moment, and the fix; empty when it does."""
+    """Return why a fitting node takes nothing at the moment, and the fix; both empty when it takes work."""
     name = view.node.name
     if view.node.quarantined is not None:
         return f"is quarantined: {view.node.quarantined}", f"pancode fleet resume {name}"

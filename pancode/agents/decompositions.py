@@ -9,7 +9,7 @@ from node_agent.wire.endpoint import Grade
 from pancode.core.names import not_found
 
 READS, WRITES = "reads", "writes"
-"""A run that can change nothing, and one that changes files."""
+"""The kinds of run in a shape: one that can change nothing, and one that changes files."""
 BESIDE, THEN, NOTHING = " + ", ", then ", "nothing"
 
 
@@ -72,11 +72,12 @@ REQUESTS: tuple[RehearsedRequest, ...] = (
     RehearsedRequest("unclear", "Make it better.", (NOTHING,)),
     RehearsedRequest("thanks", "Thank you, that is all for today.", (NOTHING,)),
 )
-"""Said to a fresh session over the files of `RehearsalGround`. An alternative is as good as the first one."""
+"""Each is said to a fresh session over the files of `RehearsalGround`; each expected shape is equally good.
+"""
 
 
 def request_named(name: str) -> RehearsedRequest:
-    """NotFoundError."""
+    """Return the request of this name. NotFoundError."""
     found = next((one for one in REQUESTS if one.name == name), None)
     if found is None:
         raise not_found("request", name, [one.name for one in REQUESTS], "pancode models decompose --help")
@@ -85,7 +86,7 @@ def request_named(name: str) -> RehearsedRequest:
 
 @dataclass(frozen=True, slots=True)
 class RehearsedStep:
-    """A run that it would have begun: `level` steps behind the first ones of the same call."""
+    """A run that the model would have begun. `level`: how many steps it comes after the first of its call."""
 
     agent: str
     reads: bool
@@ -94,7 +95,7 @@ class RehearsedStep:
 
 @dataclass(frozen=True, slots=True)
 class RehearsedCall:
-    """One call. `waits`: it looked at how something ended that it had begun."""
+    """One call of a tool. `waits`: it looked at how something ended that the model had begun."""
 
     tool: str
     steps: tuple[RehearsedStep, ...] = ()
@@ -102,7 +103,7 @@ class RehearsedCall:
 
 
 def levels(needs: Sequence[tuple[str, Sequence[str]]]) -> list[int]:
-    """How far each step is behind the first ones, by name and the steps that it needs; those come before."""
+    """Return how far each step is behind the first ones. `needs`: name and needed steps, earlier ones."""
     found: dict[str, int] = {}
     for name, before in needs:
         found[name] = max((found.get(one, -1) + 1 for one in before), default=0)
@@ -110,7 +111,7 @@ def levels(needs: Sequence[tuple[str, Sequence[str]]]) -> list[int]:
 
 
 def _stages(calls: Sequence[RehearsedCall]) -> list[list[RehearsedStep]]:
-    """Which runs would have been at work side by side: what is begun before a wait goes together."""
+    """Group the runs that would have been at work side by side: what is begun before a wait goes together."""
     stages: list[list[RehearsedStep]] = []
     first = 0
     for call in calls:
@@ -124,19 +125,19 @@ def _stages(calls: Sequence[RehearsedCall]) -> list[list[RehearsedStep]]:
 
 
 def shape_of(calls: Sequence[RehearsedCall]) -> str:
-    """`reads + writes` side by side, `reads, then writes` after each other, or `nothing`."""
+    """Return `reads + writes` side by side, `reads, then writes` after each other, or `nothing`."""
     kinds = (sorted(READS if one.reads else WRITES for one in stage) for stage in _stages(calls))
     return THEN.join(BESIDE.join(stage) for stage in kinds) or NOTHING
 
 
 def agents_of(calls: Sequence[RehearsedCall]) -> str:
-    """The same with the names of the agents, for people."""
+    """Return the same with the names of the agents, for people."""
     names = (sorted(one.agent for one in stage) for stage in _stages(calls))
     return THEN.join(BESIDE.join(stage) for stage in names) or NOTHING
 
 
 def graded(request: RehearsedRequest, calls: Sequence[RehearsedCall], cut: str = "") -> Grade:
-    """`cut`: why its turn did not end by itself; then nobody knows what it would have asked for."""
+    """Grade the calls. `cut`: why the turn was cut; then nobody knows what it would have asked for."""
     if cut:
         return Grade.UNKNOWN
     return Grade.PASSED if shape_of(calls) in request.expected else Grade.FAILED

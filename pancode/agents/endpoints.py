@@ -24,7 +24,7 @@ from pancode.errors import NotFoundError
 from pancode.nodes.node import NodeView, with_words
 
 CHARS_OF_TOKEN = 4
-"""The usual characters of a token, in English and in code: an estimate, never a count."""
+"""How many characters a token usually has, in English and in code: an estimate, never a count."""
 OWN_TOKENS = {
     "claude": 13_500,
     "claude-sdk": 1_200,
@@ -35,7 +35,7 @@ OWN_TOKENS = {
     "opencode": 5_400,
     "qwen": 17_600,
 }
-"""The size of each program's first call at full-auto before the task, as it was measured."""
+"""The tokens of each program's first call at full-auto before the task, as they were measured."""
 _PULL = {
     Dialect.OLLAMA: "ollama pull {model}",
     Dialect.LMSTUDIO: "lms get {model}",
@@ -48,7 +48,7 @@ _FROM_DISK = {
     Dialect.VLLM: "vllm serve FOLDER --served-model-name {model}",
     Dialect.SGLANG: "python -m sglang.launch_server --model-path FOLDER --served-model-name {model}",
 }
-"""The command for a name under which the server can fetch nothing: its owner knows where the weights are."""
+"""The command for a model's name that the server cannot fetch: its owner knows where the weights are."""
 _HUB = "hf.co/"
 _REPOSITORY = re.compile(r"[a-z0-9][a-z0-9_.-]*/[a-z0-9][a-z0-9_.-]*", re.ASCII | re.IGNORECASE)
 _NAMES = {
@@ -61,7 +61,7 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class EndpointNeed:
-    """A run's demands on an endpoint. `context`: tokens of its first call, about."""
+    """What a run needs of an endpoint. `context`: about how many tokens its first call has."""
 
     endpoint: str
     model: str
@@ -71,32 +71,32 @@ class EndpointNeed:
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """The reason why a node's endpoint does not fit, and the fix."""
+    """Why a node's endpoint does not fit, and the fix."""
 
     why: str
     fix: str = ""
 
 
 def endpoint_names(nodes: Sequence[NodeView]) -> frozenset[str]:
-    """The endpoints of every node that was heard, with the listed ones that it cannot use."""
+    """Return the endpoints of every heard node, with the listed ones that the node cannot use."""
     there = {one.name for view in nodes for one in _facts(view)}
     return frozenset(there.union(name for _, name, _ in _troubles(nodes)))
 
 
 def fleets_model(text: str, nodes: Sequence[NodeView]) -> ModelRef:
-    """The model that a text names among the machines and endpoints of this fleet."""
+    """Return the model that a text names among the machines and endpoints of this fleet."""
     return model_ref(text, [view.node.name for view in nodes], endpoint_names(nodes))
 
 
 def endpoint_of(ref: ModelRef | None, nodes: Sequence[NodeView]) -> str | None:
-    """The endpoint that a model names; None for a model of a vendor's, or of the runtime's own."""
+    """Return the endpoint that a model names; None for a model of a vendor's, or of the runtime's own."""
     if ref is None or ref.provider is None:
         return None
     return ref.provider if ref.provider in {*LOCAL, *endpoint_names(nodes)} else None
 
 
 def asks(facts: NodeFacts, runtime: str) -> tuple[str, ...]:
-    """The names of a machine's own endpoints that the runtime can ask for a model's words now."""
+    """Return the names of a machine's own endpoints that the runtime can ask now."""
     wire = wire_of(runtime)
     return tuple(
         one.name
@@ -108,7 +108,7 @@ def asks(facts: NodeFacts, runtime: str) -> tuple[str, ...]:
 
 
 def serving(nodes: Sequence[NodeView], model: str, node: str | None = None) -> list[str]:
-    """The names of the endpoints that have a model of that name; `node`: only there."""
+    """Return the names of the endpoints that have a model of that name; `node`: only there."""
     asked = [view for view in nodes if node in (None, view.node.name)]
     return sorted({one.name for view in asked for one in _facts(view) if _serves(one, model)})
 
@@ -119,12 +119,12 @@ def _serves(endpoint: EndpointFact, model: str) -> bool:
 
 
 def context_of(runtime: str, prompt: str, task: str) -> int:
-    """About how many tokens the first call has: the program's own words, the prompt, the task."""
+    """Estimate the tokens of the first call: the program's own words, the prompt, the task."""
     return OWN_TOKENS.get(runtime, 0) + (len(prompt) + len(task)) // CHARS_OF_TOKEN
 
 
 def lack_of(facts: NodeFacts, wanted: EndpointNeed, node: str) -> Lack | None:
-    """None: this node's endpoint does. What is not known is no reason."""
+    """Return what the node's endpoint lacks; None: nothing. What is not known counts as no lack."""
     found = next((one for one in facts.endpoints if one.name == wanted.endpoint), None)
     if found is None:
         return Lack(f"has no endpoint {wanted.endpoint} now", f"start it on {node}, then: pancode endpoints")
@@ -161,7 +161,7 @@ def _unable(found: EndpointFact, model: ModelFact, wanted: EndpointNeed, node: s
 
 
 def _setting(found: EndpointFact, model: ModelFact, needed: int) -> str:
-    """The setting of that server that gives a model a longer context: twice what the run begins with."""
+    """Return the server's setting that gives a model a longer context: twice what the run begins with."""
     tokens = 16_384
     while tokens < needed * 2:
         tokens *= 2
@@ -169,7 +169,7 @@ def _setting(found: EndpointFact, model: ModelFact, needed: int) -> str:
 
 
 def rank(facts: NodeFacts, wanted: EndpointNeed) -> int:
-    """Lower is better: loaded, then unknown, then what has to be loaded first."""
+    """Return the node's rank, lower is better: loaded, then unknown, then what has to be loaded first."""
     found = next((one for one in facts.endpoints if one.name == wanted.endpoint), None)
     model = None if found is None else found.model(wanted.model)
     match None if model is None else model.residence:
@@ -188,7 +188,7 @@ RANKED = ("has it loaded", "may have it loaded", "will wake it", "will load it, 
 
 
 def costs_nothing(nodes: Sequence[NodeView], endpoint: str, model: str) -> bool:
-    """Whether every endpoint of that name is free, and the model is its own. Of one unheard nobody knows."""
+    """Whether every endpoint of that name is free, and the model its own. An unheard one may not be."""
     named = [one for view in nodes for one in _facts(view) if one.name == endpoint]
     models = [one.model(model) for one in named]
     free = bool(named) and all(one.free for one in named)
@@ -196,16 +196,16 @@ def costs_nothing(nodes: Sequence[NodeView], endpoint: str, model: str) -> bool:
 
 
 def costs_there(facts: NodeFacts, wanted: EndpointNeed) -> bool:
-    """Whether that node's endpoint takes money for it; one that does not tell of itself takes nothing yet."""
+    """Whether that node's endpoint costs money for the model; one that was not heard yet counts as free."""
     found = next((one for one in facts.endpoints if one.name == wanted.endpoint), None)
     model = None if found is None else found.model(wanted.model)
     return found is not None and (not found.free or (model is not None and model.remote))
 
 
 def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None:
-    """NotFoundError for an endpoint or model that is on no node, if every node was heard: else who knows.
+    """Raise NotFoundError for an endpoint or model on no node, where every node was heard and could say.
 
-    Nor does anybody know what is at an endpoint that wants a key, or is wedged: placement says which it is.
+    What is at an endpoint that wants a key, or is wedged, nobody knows either: placement says which it is.
     """
     asked = [view for view in nodes if view.node.removed is None and ref.node in (None, view.node.name)]
     if not asked or any(view.last is None for view in asked):
@@ -251,7 +251,7 @@ def _no_endpoint(asked: Sequence[NodeView], ref: ModelRef, endpoint: str) -> Not
 
 
 def _troubles(nodes: Sequence[NodeView]) -> Iterator[tuple[str, str, NodeProblem]]:
-    """(node, name, what is wrong) of each server that an owner lists and the node cannot use."""
+    """Yield (node, name, what is wrong) of each server that an owner lists and the node cannot use."""
     for view in nodes:
         problems = view.last.heartbeat.facts.problems if view.last is not None else ()
         for problem in problems if view.node.removed is None else ():
@@ -260,13 +260,13 @@ def _troubles(nodes: Sequence[NodeView]) -> Iterator[tuple[str, str, NodeProblem
 
 
 def _elsewhere(nodes: Sequence[NodeView], model: str) -> str:
-    """The places of a model of that name, in words."""
+    """Return the places of a model of that name, in words."""
     there = [f"{v.node.name}/{one.name}" for v in nodes for one in _facts(v) if one.model(model) is not None]
     return f"it is at {', '.join(there[:4])}" if there else ""
 
 
 def pull_command(dialect: Dialect, model: str) -> str:
-    """The command that brings a model to such a server; empty where none is known."""
+    """Return the command that brings a model to such a server; empty where none is known."""
     if dialect not in _FROM_DISK:
         return _PULL.get(dialect, "").format(model=shlex.quote(model))
     name = model.removeprefix(_HUB)

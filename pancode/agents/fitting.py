@@ -14,27 +14,27 @@ from pancode.nodes.node import NodeView
 from pancode.plain import counted
 
 SHARE = 2
-"""The first call takes at most one part of so many of the window: the work has to fit, too."""
+"""The first call takes at most one part in so many of the window: the work has to fit, too."""
 SHORTENED = {
     Category.IDENTITY: "who the agent is: its name and description stand in place of its own prompt",
     Category.REPORT: "the form of its report: only the names of the parts are told",
 }
-"""What is left out after the notes of earlier runs, in this order, in words."""
+"""What is left out, in this order, after the notes of earlier runs; by category, in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class FittedPrompt:
-    """The prompt, and in words what it leaves out, in the order in which that was left out."""
+    """The prompt, and what it leaves out, in words, in the order in which that was left out."""
 
     prompt: Prompt
     left_out: tuple[str, ...] = ()
     notes: int = 0
-    """How many of the notes it has: the first ones."""
+    """How many of the notes the prompt has: the first ones."""
 
 
 def fitted(agent: Agent, situation: Situation, task: str, context: int | None) -> FittedPrompt:
-    """The first prompt that leaves the model enough room, else the shortest. `context`: tokens of the model's
-    window; None: not known, so nothing is left out.
+    """Return the first prompt that leaves the model enough room, else the shortest. `context`: tokens of the
+    model's window; None: not known, so nothing is left out.
 
     Mode, safety, rules, tools and the constitution are always told.
     """
@@ -51,7 +51,7 @@ def fits(prompt: Prompt, task: str, runtime: str, context: int | None) -> bool:
 
 
 def _shorter(agent: Agent, situation: Situation) -> Iterator[FittedPrompt]:
-    """Prompts that leave out ever more: the last notes first, then the parts that can be said in short."""
+    """Yield prompts that leave out ever more: the last notes first, then parts that can be said in short."""
     many, left_out = len(situation.notes), tuple[str, ...]()
     for kept in reversed(range(many)):
         left_out = (f"{counted(many - kept, 'note')} of earlier runs",)
@@ -68,7 +68,7 @@ def _shorter(agent: Agent, situation: Situation) -> Iterator[FittedPrompt]:
 
 
 def window_of(ref: ModelRef | None, endpoint: str | None, nodes: Sequence[NodeView]) -> int | None:
-    """The largest window that a server of the fleet gives the model, in tokens; None: nobody knows one."""
+    """Return the largest window that a fleet's server gives the model, in tokens; None: none is known."""
     if ref is None or endpoint is None:
         return None
     places = (view for view in nodes if ref.node in (None, view.node.name))

@@ -14,7 +14,7 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
 def served(run: Run, view: NodeView, wall_ms: int) -> dict[str, Any]:
-    """Plain JSON, kept with the run; empty where its model is on no endpoint of that node, or not told of."""
+    """Return plain JSON, kept with the run; empty where its model is on no endpoint, or not reported."""
     if run.endpoint is None or run.model is None:
         return {}
     about = _served(ModelPlace(view.node.name, run.endpoint, run.model), run, view, wall_ms)
@@ -44,7 +44,7 @@ def _served(place: ModelPlace, run: Run, view: NodeView, wall_ms: int) -> dict[s
 
 
 def _in_words(about: Mapping[str, Any]) -> str:
-    """One line for people; what a node did not tell is told as unknown."""
+    """Say it on one line for people; what a node did not report is named as unknown."""
     if "at" not in about:
         return "its machine reported nothing about this model when the run was placed"
     usable, most = (about[key] or "?" for key in ("ctx_usable", "ctx_max"))

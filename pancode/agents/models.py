@@ -25,7 +25,7 @@ CLOUD: dict[str, Provider] = {name: Provider(name, *both) for name, both in VEND
 LOCAL: dict[str, Provider] = {
     name: Provider(name, cloud=False) for name in ("ollama", "lmstudio", "llamacpp", "vllm")
 }
-"""Kinds of model server on a node; its owner may name others, which an endpoint's own name stands for."""
+"""Kinds of model server on a node; an endpoint's own name stands for a kind that its owner names."""
 PROVIDERS: dict[str, Provider] = {**CLOUD, **LOCAL}
 
 
@@ -51,7 +51,7 @@ class ModelRef:
 
 
 def provider_name(word: str, providers: Collection[str] = ()) -> str | None:
-    """The provider's own name for any of its names; None for a word that is no provider."""
+    """Return the provider's own name for any of its names; None for a word that is no provider."""
     if word in providers:
         return word
     name = OTHER_NAMES.get(word, word)
@@ -59,10 +59,10 @@ def provider_name(word: str, providers: Collection[str] = ()) -> str | None:
 
 
 def model_ref(text: str, nodes: Collection[str] = (), providers: Collection[str] = ()) -> ModelRef:
-    """The parts of `model`, `provider/model` or `node/provider/model`; UsageError where one is empty.
+    """Return the parts of `model`, `provider/model` or `node/provider/model`; UsageError where one is empty.
 
     `providers`: names of endpoints, beside the providers that everybody knows. A first word that is none is
-    still given as the provider: whoever uses it decides what that means (see `known`).
+    still returned as the provider: the caller decides what that means (see `known`).
     """
     first, slash, rest = text.partition("/")
     if not text.strip() or text != text.strip() or (slash and not (first and rest)):
@@ -82,8 +82,8 @@ def model_ref(text: str, nodes: Collection[str] = (), providers: Collection[str]
 
 
 def known(ref: ModelRef, nodes: Collection[str] = (), providers: Collection[str] = ()) -> ModelRef:
-    """The reference with a provider that exists; UsageError where the word was probably meant to be one,
-    NotFoundError where it was meant to be a node.
+    """Return the reference with a provider that exists; UsageError where the word was probably meant to be
+    one, NotFoundError where it was meant to be a node.
 
     Model ids hold slashes of their own (`Qwen/Qwen3-8B`): a word that is near no provider is part of the id.
     """

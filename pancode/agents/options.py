@@ -45,36 +45,36 @@ class Option:
     """One option of a dispatch."""
 
     name: str
-    """Its key in the API, and in a request."""
+    """The option's key in the API, and in a request."""
     kind: str
-    """The name of its type."""
+    """The name of the option's type."""
     default: Any
     help: str
     value: str
-    """The word for its value in the help."""
+    """The word for the option's value in the help."""
     under: str
-    """Its heading in the help."""
+    """The option's heading in the help."""
     example: str = ""
-    """A value, as it is typed."""
+    """An example of a value, as it is typed."""
     flags: tuple[str, ...] = ()
-    """Its names on the command line; none: made of `key`."""
+    """The option's names on the command line; empty: made of `key`."""
     key: str = ""
-    """Its key in workflow files, where that is not its name."""
+    """The option's key in workflow files, where that is not its name."""
     least: int | None = None
     most: int | None = None
     words: tuple[str, ...] = ()
-    """The only values that it may have."""
+    """The only values that the option may have; empty: any."""
     complete: str = ""
     """The list of `cli/completions.py` that Tab offers."""
     commands: tuple[str, ...] = EVERY
     kept: str | None = None
     """The path of its value in a run, for `runs retry`; None: its name; empty: it is computed there."""
     tool: str = ""
-    """What it is, said to a model; empty: no tool of the MCP server has it."""
+    """What the option is, as a model is told; empty: no tool of the MCP server has it."""
 
     @property
     def word(self) -> str:
-        """Its key in workflow files, and its parameter on the command line."""
+        """The option's key in workflow files, and its parameter on the command line."""
         return self.key or self.name
 
     @property
@@ -83,7 +83,7 @@ class Option:
 
     @property
     def bounds(self) -> tuple[int, int] | None:
-        """The least and the most that a number may be; None: it is no number."""
+        """The least and the most that a number may be; None: the option is no number."""
         if self.kind not in _BOUNDS:
             return None
         least, most = _BOUNDS[self.kind]
@@ -91,13 +91,13 @@ class Option:
 
     @property
     def most_spoken(self) -> str:
-        """The most, as a person would write it."""
+        """The most that a number may be, as a person would write it."""
         most = self.bounds[1] if self.bounds is not None else 0
         return _SPOKEN.get(most, f"{most}")
 
 
 def option(help: str, value: str = "", *, under: str = LIMITS, default: object = None, **more: Any) -> Any:
-    """A field of `WorkOptions`, as `Option` has it."""
+    """Return a field of `WorkOptions`, with metadata as `Option` has it."""
     about = {"default": default, "help": help, "value": value, "under": under, **more}
     return field(metadata=about, **({"default_factory": dict} if default == {} else {"default": default}))
 
@@ -141,11 +141,11 @@ class WorkOptions:
         tool="program: claude, codex, gemini, opencode, copilot, native, shell ...",
     )
     workspace: Name | None = _where(
-        "A snapshot of this repository (default), an empty folder, or (dispatch, chat, lane) a workspace.",
+        "A snapshot of this repository (default), an empty folder, or a workspace by its name.",
         "git|none|NAME",
-        words=("git", "none"),
         kept="workspace.kind",
-        tool="git: the repository with its uncommitted changes; none: an empty folder",
+        tool="git: the repository with its uncommitted changes; none: an empty folder; or, not in a batch or "
+        "race, a workspace of the user by its name (see workspaces)",
     )
     budget: Money | None = option(
         "The most that it may cost: a run with all its attempts, a session with all its sittings.",
@@ -271,4 +271,4 @@ class WorkOptions:
 OPTIONS: Mapping[str, Option] = {
     one.name: Option(one.name, str(one.type).partition(" ")[0], **one.metadata) for one in fields(WorkOptions)
 }
-"""All of them by name, in the order of the help."""
+"""All options by name, in the order of the help."""

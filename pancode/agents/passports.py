@@ -15,15 +15,15 @@ from pancode.errors import NotFoundError, RefusedError
 from pancode.nodes.node import NodeView, with_words
 
 READERS_NEED = (ExamCheck.ANSWERS, ExamCheck.CONTEXT, ExamCheck.TOOLS)
-"""The checks for agents that change nothing: they do not need a model that edits well."""
+"""The checks that count for agents that change nothing: they do not need a model that edits well."""
 NOT_TESTED = "was not tested yet"
 COSTS = "its test costs money, which no budget counts"
 MODEL_UNTESTED, COSTLY_TEST = "model_untested", "costly_test"
-"""A refusal that a test takes away: one that costs nothing, and one that a person has to want."""
+"""Codes of refusals that a test takes away: a free test, and one that a person has to want."""
 
 
 class Trust(StrEnum):
-    """The meaning of a passport for an agent's work."""
+    """What a passport means for an agent's work."""
 
     GOOD = "good"
     FAILED = "failed"
@@ -32,7 +32,7 @@ class Trust(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """`words`, `fix`: of the first check that failed; of a good one, what could not be found out."""
+    """A verdict. `words`, `fix`: of the first failed check; of a good one, what could not be found out."""
 
     trust: Trust
     words: str = ""
@@ -40,7 +40,7 @@ class Trusted:
 
 
 def judged(passport: PassportFact | None, read_only: bool) -> Trusted:
-    """The verdict for an agent of that kind. An unknown check is reported, and stops nobody."""
+    """Return the verdict for such an agent. An unknown check is reported, and stops nobody."""
     if passport is None:
         return Trusted(Trust.UNTESTED, NOT_TESTED)
     needed = [one for one in passport.checks if not read_only or one.check in READERS_NEED]
@@ -61,13 +61,13 @@ class ModelPlace:
 
     @property
     def text(self) -> str:
-        """The model in the form of `--model`."""
+        """The model as `--model` takes it."""
         return f"{self.node}/{self.endpoint}/{self.model}"
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """A run's model, and for what kind of agent."""
+    """A run's model, and the kind of agent that needs it."""
 
     endpoint: str
     model: str
@@ -78,8 +78,9 @@ class Needs:
 
 
 def trust_of(view: NodeView, needs: Needs) -> Trusted | None:
-    """The trust in the model on that node; None when the node does not report it: others decide whether it is
-    there."""
+    """Return the trust in the model on that node; None when the node does not report it: whether it is there
+    is decided elsewhere.
+    """
     found = fact_of(needs.at(view.node.name), (view,))
     return None if found is None else judged(found[1].passport, needs.read_only)
 
@@ -91,7 +92,7 @@ def tier_at(
     needs: Needs,
     overrides: Mapping[str, ModelTier],
 ) -> Tiered:
-    """The model's tier by its servers' facts: the lowest among those that could take the run."""
+    """Return the model's tier by its servers' facts: the lowest among the nodes that could take the run."""
     fitting = {one.name for one in found if one.fits}
     facts = [fact_of(needs.at(view.node.name), (view,)) for view in views if view.node.name in fitting]
     models = [fact[1] for fact in facts if fact is not None]
@@ -101,14 +102,14 @@ def tier_at(
 
 
 def _size_of(model: ModelFact) -> tuple[float | None, int | None]:
-    """Parameters in billions; the context that its test found, or that its server tells."""
+    """Return the parameters in billions, and the context that the test found, or that the server tells."""
     measured = model.passport.ctx if model.passport is not None else None
     parameters = model.parameters / 1e9 if model.parameters else None
     return parameters, measured or model.ctx_usable
 
 
 def trusted_at(views: Sequence[NodeView], needs: Needs | None) -> tuple[str, ...]:
-    """The nodes on which the model has passed."""
+    """Return the nodes on which the model has passed its test."""
     if needs is None:
         return ()
     trust = ((view.node.name, trust_of(view, needs)) for view in views)
@@ -118,7 +119,8 @@ def trusted_at(views: Sequence[NodeView], needs: Needs | None) -> tuple[str, ...
 def sifted(
     found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs
 ) -> tuple[tuple[Candidate, ...], tuple[ModelPlace, ...]]:
-    """The candidates by their models' passports; and where a test has to come first, the readiest node first.
+    """Return the candidates judged by the model's passports, and the places to test first, the readiest
+    first.
 
     A model that has failed takes its node out. While one has passed, those that were not tested get nothing.
     """
@@ -133,7 +135,7 @@ def sifted(
 
 
 def unknowns(found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs) -> tuple[str, ...]:
-    """The facts that no test could find out, on the nodes that could take the run."""
+    """Return the facts that no test could find out, on the nodes that could take the run, in words."""
     fitting = {one.name for one in found if one.fits}
     trust = ((view.node.name, trust_of(view, needs)) for view in views if view.node.name in fitting)
     return tuple(
@@ -167,9 +169,9 @@ def failure(model: str, trusted: Trusted) -> str:
 
 
 def untested(place: ModelPlace, costs: bool) -> RefusedError:
-    """The refusal of a dispatch that needs a test first; the command line runs the test and tries again.
+    """Return the refusal of a dispatch that needs a test first; the command line tests, and tries again.
 
-    Not so where that costs: nobody was asked, and no budget has it.
+    It does not where the test costs: nobody was asked, and no budget has it.
     """
     words = f"Dispatch blocked: the model {place.model} {NOT_TESTED} on {place.node}"
     why = f"the limits of local models show only when they are tested ({place.endpoint})"
@@ -183,7 +185,7 @@ def untested(place: ModelPlace, costs: bool) -> RefusedError:
 
 
 def every_place(views: Sequence[NodeView]) -> list[ModelPlace]:
-    """Each model that somebody could talk with, of each node that is heard."""
+    """Return each model that could be talked with, of each node that is heard."""
     return [
         ModelPlace(view.node.name, endpoint.name, model.id)
         for view in sorted(views, key=lambda one: one.node.name)
@@ -194,7 +196,7 @@ def every_place(views: Sequence[NodeView]) -> list[ModelPlace]:
 
 
 def places_of(text: str, views: Sequence[NodeView], node: str | None = None) -> list[ModelPlace]:
-    """The places of a model named MODEL, ENDPOINT/MODEL or NODE/ENDPOINT/MODEL. NotFoundError."""
+    """Return the places of a model named MODEL, ENDPOINT/MODEL or NODE/ENDPOINT/MODEL. NotFoundError."""
     there = [one for one in every_place(views) if node in (None, one.node)]
     found = [one for one in there if text in _names(one, views)]
     if not found:
@@ -205,7 +207,7 @@ def places_of(text: str, views: Sequence[NodeView], node: str | None = None) -> 
 
 
 def _not_there(error: NotFoundError, views: Sequence[NodeView], node: str | None) -> NotFoundError:
-    """The error, and in its fix the servers that do not list their models."""
+    """Return the error, with the servers that do not list their models in its fix."""
     silent = [
         f"{view.node.name}/{one.name}"
         for view in views
@@ -219,7 +221,7 @@ def _not_there(error: NotFoundError, views: Sequence[NodeView], node: str | None
 
 
 def fact_of(place: ModelPlace, views: Sequence[NodeView]) -> tuple[EndpointFact, ModelFact] | None:
-    """The model as its node reports it now."""
+    """Return the model as its node reports it now; None: the node does not."""
     view = next((one for one in views if one.node.name == place.node), None)
     for endpoint in endpoints_of(view) if view is not None else ():
         model = endpoint.model(place.model) if endpoint.name == place.endpoint else None
@@ -229,13 +231,14 @@ def fact_of(place: ModelPlace, views: Sequence[NodeView]) -> tuple[EndpointFact,
 
 
 def endpoints_of(view: NodeView) -> tuple[EndpointFact, ...]:
-    """None of a node that is not heard."""
+    """Return the node's endpoints; none of a node that is not heard."""
     return view.last.heartbeat.facts.endpoints if view.last is not None else ()
 
 
 def _names(place: ModelPlace, views: Sequence[NodeView]) -> set[str]:
-    """The names of a model, also without an ending that its server does not need: `:latest` of Ollama,
-    `.gguf` of llama.cpp."""
+    """Return the names of a model, also without an ending that its server does not need: `:latest` of Ollama,
+    `.gguf` of llama.cpp.
+    """
     found = fact_of(place, views)
     short = place.model.removesuffix(":latest").removesuffix(".gguf")
     same = found is not None and found[0].model(short) == found[1]

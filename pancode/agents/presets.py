@@ -13,7 +13,7 @@ from pancode.core.names import not_found
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Some settings under one name. None: left as it is."""
+    """Some settings under one name. None: the setting is left as it is."""
 
     name: str
     description: str = ""
@@ -23,10 +23,10 @@ class Preset:
     reasoning: Reasoning | None = None
     safety: Safety | None = None
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """The places of its models, by dotted key: `file:line`."""
+    """Where the preset names its models, by dotted key: `file:line`."""
 
     def settings(self) -> dict[str, str]:
-        """The settings by dotted key, as a file would have them."""
+        """Return the settings by dotted key, as a file would have them."""
         values = {
             "models.orchestrator": self.model,
             "models.worker": self.worker_model,
@@ -41,7 +41,7 @@ Presets = Mapping[str, Preset]
 
 
 def find_preset(presets: Presets, name: str) -> Preset:
-    """The preset of this name; NotFoundError with the nearest one, or the list."""
+    """Return the preset of this name; NotFoundError with the nearest one, or the list."""
     found = presets.get(name)
     if found is None:
         raise not_found("preset", name, presets, "pancode presets")
@@ -49,7 +49,7 @@ def find_preset(presets: Presets, name: str) -> Preset:
 
 
 def outranked_for(request: DispatchRequest, defaults: Defaults) -> tuple[str, ...]:
-    """The variables that a preset outranks, in words; without those that a flag sets anyway."""
+    """Return the variables that a preset outranks, in words; without those that a flag sets anyway."""
     flags = {
         "models.worker": request.model,
         "models.scout": request.model,
@@ -60,7 +60,7 @@ def outranked_for(request: DispatchRequest, defaults: Defaults) -> tuple[str, ..
 
 
 def raises(preset: Preset | None, without: Safety) -> str:
-    """The warning that runs may do more with it than the settings below allow; empty when they may not."""
+    """Return the warning that runs may do more with the preset than without it; empty: they may not."""
     if preset is None or preset.safety is None or SAFETY_RANK[preset.safety] <= SAFETY_RANK[without]:
         return ""
     return f"preset {preset.name} raises safety from {without} to {preset.safety}"

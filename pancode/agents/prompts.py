@@ -105,7 +105,7 @@ CALLED: dict[str, dict[str, str]] = {
         "bash": "run_shell_command",
     },
 }
-"""Each program's names of our tools; a missing one has our name."""
+"""Each program's names of our tools; a tool that is missing has our name there."""
 
 REPORTS: dict[Role, str] = {
     Role.WORKER: """\
@@ -177,7 +177,7 @@ class Category(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """The surroundings of a run that its prompt depends on."""
+    """What a run's prompt depends on, beside its agent."""
 
     mode: Mode
     safety: Safety
@@ -185,16 +185,16 @@ class Situation:
     rules: Rules = NO_RULES
     sitting: bool = False
     notes: tuple[str, ...] = ()
-    """Of earlier runs in its repository, the most useful one first; as material."""
+    """Notes of earlier runs in the repository, the most useful one first; given as material."""
     prd: str = ""
-    """The file of its repository that tells what this is to become; empty: it has none that travels."""
+    """The PRD file, which tells what the repository is to become; empty: none travels."""
     short: frozenset[Category] = frozenset()
-    """The parts of which only the least is said, since its model has too little room."""
+    """The categories of which only the least is said, since the model has too little room."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One part."""
+    """One part of a prompt."""
 
     category: Category
     text: str
@@ -202,7 +202,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """All parts; the same agent in the same situation has the same ones to the byte."""
+    """All parts of a prompt; the same agent in the same situation has the same ones to the byte."""
 
     pieces: tuple[Piece, ...]
 
@@ -231,17 +231,17 @@ _PRD = re.compile("\n\n" + re.escape(PRD_LINE).replace(re.escape("{path}"), r'"[
 
 
 def without_notes(text: str) -> str:
-    """A prompt as it would be if there were no earlier runs, and its repository had no PRD."""
+    """Return a prompt as it would be without earlier runs, and without a PRD in the repository."""
     return _PRD.sub("", _NOTED.sub("", text, count=1), count=1)
 
 
 def digest_of(text: str) -> str:
-    """SHA-256 of a prompt, in hexadecimal; what a receipt has of the whole prompt that an agent was given."""
+    """Return a prompt's SHA-256, in hexadecimal, as a receipt has it of the prompt that an agent got."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def compile_prompt(agent: Agent, situation: Situation) -> Prompt:
-    """The role of the agent, then the fixed rules, then the form of its answer."""
+    """Return the role of the agent, then the fixed rules, then the form of its answer."""
     rule = rule_of(situation.mode, situation.safety, agent.read_only)
     made = {
         Category.IDENTITY: _named(agent) if Category.IDENTITY in situation.short else _identity(agent),
@@ -257,7 +257,7 @@ def compile_prompt(agent: Agent, situation: Situation) -> Prompt:
 
 
 def _constitution(agent: Agent, rule: str) -> str:
-    """An agent that may write no file cannot ask a person."""
+    """Return the fixed rules; an agent that may write no file is not told how to ask a person."""
     asks = rule != READ_ONLY and any(tool in WRITE_TOOLS for tool in agent.tools)
     asking = (ASKING,) if asks else ()
     return " ".join((TALKING if agent.leads else CONSTITUTION, *asking, SCOPE[agent.role]))
@@ -272,7 +272,7 @@ def _named(agent: Agent) -> str:
 
 
 def report_names(role: Role) -> tuple[str, ...]:
-    """The names in the form of its answer, in order."""
+    """Return the names in the form of the answer, in order."""
     return tuple(line.partition(":")[0] for line in REPORTS[role].splitlines()[1:])
 
 
@@ -282,7 +282,7 @@ def _report(role: Role, short: bool) -> str:
 
 
 def _context(prd: str, notes: Sequence[str]) -> str:
-    """The path is quoted: a repository has chosen it."""
+    """Return what the repository tells; the PRD's path is quoted, as the repository has chosen it."""
     told = [PRD_LINE.format(path=json.dumps(prd))] if prd else []
     if notes:
         text = "\n\n".join(notes)
@@ -292,7 +292,7 @@ def _context(prd: str, notes: Sequence[str]) -> str:
 
 
 def _mode(agent: Agent, mode: Mode) -> str:
-    """The run's own permissions, which are not its mode's permissions for others."""
+    """Return what the run itself may do, which is not what its mode permits to others."""
     if mode is Mode.BUILD and agent.read_only:
         return BUILD_READ_ONLY
     return MODES[mode]
@@ -308,7 +308,7 @@ def _tools(agent: Agent, rule: str, runtime: str) -> str:
 
 
 def _called(tools: Sequence[str], runtime: str) -> str:
-    """The tools by the names that the program gives them; empty when those are ours."""
+    """Return the tools by the names that the program gives them; empty when those are ours."""
     if runtime == "codex":
         return SHELL_ONLY
     names = CALLED.get(runtime, {})
@@ -322,7 +322,7 @@ def _can_ask(situation: Situation) -> bool:
 
 
 def _rules(rules: Rules, can_ask: bool) -> Iterator[str]:
-    """Patterns only, and in quotes: a repository may have written them, and they speak to nobody."""
+    """Yield the rules: patterns only, in quotes: a repository may have written them, to instruct agents."""
     written = [rule for rule in rules.paths if rule.origin != BUILT_IN]
     by_kind = {
         OF_PATHS[access]: [r.pattern for r in written if r.access is access] for access in PathAccess
@@ -350,11 +350,11 @@ _OPENINGS: dict[Category, tuple[str, ...]] = {
         *(text.partition("\n")[0] for text in REPORTS.values()),
     ),
 }
-"""How each part begins. The identity is the text before the first of them, and may begin with any words."""
+"""How each part begins. The identity is the text before the first of these, and may begin with any words."""
 
 
 def sizes_of(text: str) -> dict[Category, int]:
-    """The characters of each part of a compiled prompt, read from its text."""
+    """Return the characters of each part of a compiled prompt, read from its text."""
     begins, at = {Category.IDENTITY: 0}, 0
     for category, openings in _OPENINGS.items():
         look = text.rfind if category is Category.REPORT else text.find  # notes may quote other reports
@@ -369,15 +369,15 @@ CHARS_PER_TOKEN = 4
 
 
 def estimated(chars: int) -> int:
-    """Tokens of so many characters, rounded up. An estimate: each model cuts words in its own way."""
+    """Estimate the tokens of so many characters, rounded up: each model cuts words in its own way."""
     return -(-chars // CHARS_PER_TOKEN)
 
 
 def tokens_of(prompt: Prompt, task: str, context: int = 0) -> dict[str, int]:
-    """The tokens by category. `context`: the characters of the repository's words to agents; the notes of
-    earlier runs are counted there, too.
+    """Estimate the tokens by category. `context`: characters of the repository's words to agents; the notes
+    of earlier runs count there, too.
 
-    Nobody here can know what the runtime itself adds, such as the descriptions of its tools.
+    What the runtime itself adds, such as the descriptions of its tools, is unknown.
     """
     tools = prompt.chars(Category.TOOLS)
     notes = prompt.chars(Category.CONTEXT)

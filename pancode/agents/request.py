@@ -25,9 +25,18 @@ from pancode.nodes.node import NodeView
 
 M = TypeVar("M", bound=BaseModel)
 EXPLORE = 0.1
-"""The share of choices that go to whoever was tried least: so a newcomer gets its chances."""
+"""The share of choices that go to the candidate that was tried least, so that a newcomer gets its chances."""
 EXPECTED, EXPLORES = "expected", "explore"
-"""Terms of a run: the evidence of its estimate in words; its share of exploration, if an unusual one."""
+"""Terms of a run: the evidence of its estimate in words, and its share of exploration if that is unusual."""
+
+
+FILES = ("git", "none")
+"""What `--workspace` may say besides the name of a workspace."""
+
+
+def workspace_in(asked: object) -> str | None:
+    """The name of the workspace that is asked for; None: none by its name."""
+    return str(asked) if asked and asked not in FILES else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,7 @@ class ExpectedWork:
 
 @dataclass(frozen=True, slots=True)
 class PathFact:
-    """A path that the task names: where it is, links followed, and whether something is there."""
+    """A path that the task names: where it is, links followed, and whether it exists."""
 
     word: str
     path: str
@@ -56,18 +65,18 @@ class ScopeView:
     balance: Balance
     ceilings: Ceilings = NO_CEILING
     unsettled: tuple[str, ...] = ()
-    """Of a session: the runs in it whose cost is unknown or disputed."""
+    """In a session: the runs whose cost is unknown or disputed."""
 
     @property
     def left(self) -> Decimal | None:
-        """What its ceiling leaves in USD; None: it has none."""
+        """What the scope's ceiling leaves in USD; None: it has no ceiling."""
         usd = self.ceilings.usd
         return None if usd is None else max(minus(usd, counted_usd(self.balance)), ZERO)
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The run that asks for this one: what it may hand on. A run may only narrow."""
+    """The run that asks for this one, and what it may hand on. A run may only narrow."""
 
     run: str
     mode: Mode
@@ -75,17 +84,17 @@ class Parent:
     read_only: bool
     depth: int = 0
     unheld: bool = False
-    """Nothing holds it to its rule, as its owner allowed: a program of one's own, or told only."""
+    """Whether nothing holds the run to its rule, as its owner allowed: a user's own program, or only told."""
     usd_left: Decimal | None = None
-    """The rest of its own limit, less the shares of its children; None: it has no limit."""
+    """The rest of the run's own limit, less the shares of its children; None: it has no limit."""
     walled: bool = False
-    """It runs behind a sandbox or not at all."""
+    """Whether the run works only in a sandbox."""
     session: str = ""
-    """The session in whose books its children are, too; empty: none."""
+    """The session in whose books the run's children are, too; empty: none."""
     rules: Rules = NO_RULES
-    """Those it is under: a child is under them too, whatever the files beside it say now."""
+    """The rules of the run: they hold for its children, too, whatever the files beside it say now."""
     leads: bool = False
-    """It is an orchestrator's sitting: its session's ceiling is that of its children."""
+    """Whether the run is an orchestrator's sitting: its session's ceiling counts for its children."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,32 +104,32 @@ class AdmissionView:
     scopes: tuple[ScopeView, ...]
     """The scopes in the order of their holds: the day first."""
     session: ScopeView | None = None
-    """That of the session which pays for it."""
+    """The scope of the session that pays for the run; None: no session pays."""
     max_depth: int = 2
     draining: str | None = None
-    """The reason why the whole fleet takes no work; None when it does."""
+    """The reason why the whole fleet takes no work; None: it takes work."""
     paths: tuple[PathFact, ...] = ()
     unknown: tuple[str, ...] = ()
-    """Runs of today whose cost nobody could tell yet."""
+    """Today's runs whose cost is not known yet."""
     parent: Parent | None = None
     ended: EndedTries = EndedTries()
-    """The newest attempts that ended: of them the loop breaker judges."""
+    """The newest attempts that ended, on which the loop breaker decides."""
 
 
 PickModel = Callable[[str, Sequence[str], str], tuple[str, str]]
-"""One of these models for an agent's task, and the numbers that decided."""
+"""Chooses one of these models for an agent's task; returns it with the numbers that decided."""
 Expect = Callable[[str, str, str | None, str], ExpectedWork | None]
-"""The expected usage by agent, runtime, model and task, as far as it is known."""
+"""Returns the expected usage by agent, runtime, model and task, as far as it is known."""
 Figure = Callable[[str, str, str | None, str], str]
-"""In words, how well they do such tasks by their records."""
+"""Returns, in words, how well the worker does such tasks by its records."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
     """A commit of the depot as the beginning of a run's workspace.
 
-    `run`: whose result it is. `base`: the commit on which the user stood at the first dispatch. `carries`:
-    that result has a change that nobody has landed, and the new run goes on with it.
+    `run`: the run whose result it is. `base`: the commit on which the user stood at the first dispatch.
+    `carries`: that result has a change that nobody has landed, and the new run goes on with it.
     """
 
     run: str
@@ -143,69 +152,69 @@ class DispatchRequest(WorkOptions):
     created_by: str
     argv: tuple[str, ...] | None = None
     score: str | None = None
-    """A command that gives its result a number."""
+    """A command that gives the run's result a number."""
     depth: int = 0
     project: str | None = None
-    """Absolute path of the top of the user's repository; None outside of one."""
+    """The absolute path of the top of the user's repository; None outside of one."""
     repo: str | None = None
     """The project's name in orders; known once its snapshot was taken."""
     cwd: str | None = None
     of_project: str = ""
-    """A project's name, or an issue of it: the work is in its repository, wherever `cwd` is."""
+    """A project's name, or an issue of it: the run works in its repository, wherever `cwd` is."""
     in_workspace: str = ""
-    """The workspace whose next run it is; empty: none."""
+    """The workspace whose next run this is; empty: none."""
     lane: str = ""
-    """The workflow of the lane whose item it is; empty: none."""
+    """The workflow of the lane whose item this is; empty: none."""
     folder: str = ""
     """The folder relative to the project's top, where the run begins."""
     retry_of: str | None = None
     recovers: bool = False
-    """A recovery has begun it: nothing else may go on from that run, or do its work once more."""
+    """Whether a recovery has begun it: nothing else may go on from the old run, or do its work once more."""
     in_step: bool = False
-    """It takes the step of the run that it retries."""
+    """Whether it takes the workflow step of the run that it retries."""
     parent: str | None = None
-    """The run from inside which it was asked for."""
+    """The run that asks for it from inside; None: no run does."""
     charged_to: str = ""
-    """The session in whose books it is, too, without being a sitting; empty: none."""
+    """The session in whose books it counts, too, without being a sitting; empty: none."""
     preset: str = ""
-    """The preset of its caller, which counts for what it dispatches, too; empty: the applied one."""
+    """The preset of its caller, which counts for what the run dispatches, too; empty: the applied one."""
     resume: Mapping[str, str] = field(default_factory=dict)
-    """`run` and `session` that it goes on with, on the node that is asked for; empty: a new session."""
+    """The `run` and `session` that it goes on with, on the node that is asked for; empty: a new session."""
     begins: Beginning | None = None
     """The commit at which its workspace begins; None: a snapshot of the working tree."""
     continues: str | None = None
     """The run that it goes on from."""
     turns: Mapping[str, Any] = field(default_factory=dict)
-    """It is a sitting: `idle_ms`, `turn_ms` and `mode`, as TurnTerms has them; empty: a headless run."""
+    """The terms of a sitting: `idle_ms`, `turn_ms`, `mode`, as TurnTerms has them; empty: a headless run."""
     on_cap: str = ""
-    """rest or ask, where its cap cuts a turn; empty: as the settings say."""
+    """`rest` or `ask`: what happens when the sitting's cap cuts a turn; empty: as the settings say."""
     rounds: int = 0
-    """It is left alone: so many sittings, itself the first, take one turn each until the gates pass."""
+    """Left alone: how many sittings, itself the first, take one turn each until the gates pass."""
     session: str = ""
-    """The first run of its session; empty: a sitting begins a new one."""
+    """The first run of the sitting's session; empty: the sitting begins a new one."""
     story: str = ""
     """The session so far, for a program that does not remember it."""
     resolves: Mapping[str, object] = field(default_factory=dict)
-    """The conflict that it settles: `run`, `origin` (a commit without its change), `marked` (one with
-    both sides), `files`, `way`, `trailers`."""
+    """The conflict that it settles: `run`, `origin` (a commit without the change), `marked` (one with both
+    sides), `files`, `way`, `trailers`."""
     answers: str | None = None
-    """A person's answer to the question of that run; nobody else can answer it then."""
+    """A person's answer to the old run's question, which nobody else can answer then."""
     program: str = ""
-    """The program that has answered instead of a person."""
+    """The program that has answered instead of a person; empty: a person has."""
     by_itself: bool = False
-    """Nobody has asked for this sitting: it begins because words are left, unless its session is ended."""
+    """Whether nobody has asked for this sitting: it begins as words are left, unless its session is ended."""
     past_cap: bool = False
-    """A person has said yes to the question of the cap: the ceiling of its session makes room for that."""
+    """Whether a person has said yes to the question of the cap: the session's ceiling makes room for it."""
     walled: bool = False
-    """The run from inside which it was asked for is one that runs behind a sandbox or not at all."""
+    """Whether the run that asks for it works only in a sandbox, so that this one does, too."""
     confirmed: bool = False
-    """A person has said yes to this very dispatch."""
+    """Whether a person has said yes to this very dispatch."""
     scouts: Mapping[str, str] = field(default_factory=dict)
     """The question that it answers as a scout: `question`, `depth`, and the `tree` that it looks at."""
     rehearses: str = ""
-    """The request of the table that its model takes apart, while nothing it asks for is carried out."""
+    """The request of the table that its model takes apart, while nothing that it asks for is carried out."""
     most_usd: Decimal | None = None
-    """The rest of that run's own limit, or of its session's ceiling; None: it has none."""
+    """What is left of the asking run's own limit, or of its session's ceiling; None: there is no limit."""
 
     @property
     def is_answer(self) -> bool:
@@ -214,7 +223,7 @@ class DispatchRequest(WorkOptions):
 
     @property
     def is_again(self) -> bool:
-        """Whether it was made of an earlier run's request, with whose yes it comes."""
+        """Whether it was made of an earlier run's request, and comes with that run's yes."""
         earlier = (self.retry_of, self.continues)
         return (
             self.is_answer or self.recovers or bool(self.resolves) or any(one is not None for one in earlier)
@@ -232,13 +241,13 @@ _TYPED: Mapping[str, Callable[[Any], object]] = {
     "NetworkAccess": NetworkAccess,
     "Money": lambda usd: Decimal(str(usd)),
 }
-"""By the type of an option: its value from plain JSON."""
+"""By the type of an option: what makes its value of plain JSON."""
 _FORMER = {"max_attempts": "attempts"}
-"""Names in rows that were written before options were declared at one place."""
+"""Former names of options, in rows from before options were declared in one place; each with its new name."""
 
 
 def plain(request: DispatchRequest) -> dict[str, object]:
-    """What it says, as plain JSON; `created_by` is left out."""
+    """Return what the request says, as plain JSON; `created_by` is left out."""
     values = {name: getattr(request, name) for name in _DEFAULTS if name != "created_by"}
     return {name: _plain(value) for name, value in values.items() if value != _DEFAULTS[name]}
 
@@ -252,7 +261,7 @@ def _plain(value: object) -> object:
 
 
 def request_from(data: Mapping[str, object], by: str) -> DispatchRequest:
-    """The request that says this, as `plain` has written it down or with values that are typed already."""
+    """Return the request of this data, as `plain` has written it or with values that are typed already."""
     named = {_FORMER.get(name, name): value for name, value in data.items()}
     values: dict[str, Any] = {name: _typed(name, value) for name, value in named.items()}
     return DispatchRequest(**{"task": "", **values, "created_by": by})
@@ -268,8 +277,8 @@ def _typed(name: str, value: object) -> object:
 def with_options(types: Mapping[str, Any], *, in_file: bool = False) -> Callable[[type[M]], type[M]]:
     """Add the options to a model that reads requests. `types`: a reader for each type of an option.
 
-    In a file an option has the key that is its flag, and its bounds count as it is read. Those of a request
-    are judged later (`check_options`), in words that name the flag: here they are only told.
+    In a file an option's key is its flag, and its bounds are checked as it is read. In a request they are
+    only declared here and judged later (`check_options`), in words that name the flag.
     """
 
     def made(model: type[M]) -> type[M]:
@@ -303,14 +312,14 @@ class Defaults:
     """The fleet's settings that a request may leave out. Milliseconds, bytes, USD."""
 
     agent: str | None = None
-    """None: chosen by the task."""
+    """The default agent; None: chosen by the task."""
     runtime: str = "claude"
     model: str | None = None
-    """The workers'."""
+    """The workers' model."""
     scout_model: str | None = None
-    """The model of agents that only look, and fast; None: the workers' model."""
+    """The model of agents that only read, and are fast; None: the workers' model."""
     reasoning: Reasoning | None = None
-    """None: as hard as the runtime has it by itself."""
+    """The level of reasoning; None: the runtime's own."""
     mode: Mode = Mode.BUILD
     safety: Safety = Safety.AUTO_EDIT
     wall_ms: int = 3_600_000
@@ -339,13 +348,13 @@ class Defaults:
     land: LandRule = LandRule.ASK
     """Which results are landed without a person's `pancode land`."""
     network: Mapping[Mode, NetworkAccess] = field(default_factory=dict)
-    """The widest network of its runs, by mode."""
+    """The widest network of runs, by mode."""
     raised: str = ""
-    """The words for a preset that raised `safety` above the settings without it."""
+    """Says that a preset raised `safety` above the settings without it."""
     outranked: Mapping[str, str] = field(default_factory=dict)
     """The variables of this one command that a preset outranks, in words, by key."""
     origins: Mapping[str, str] = field(default_factory=dict)
-    """The place where each model's setting is written, by key."""
+    """Where each model's setting is written, by key."""
     tiers: Mapping[str, ModelTier] = field(default_factory=dict)
     """The owner's corrections of models' tiers, by pattern."""
     allowed_files: tuple[str, ...] = ()
@@ -353,15 +362,15 @@ class Defaults:
     models: tuple[str, ...] = ()
     """Models between which the records choose for agents that name none."""
     explore: float = EXPLORE
-    """The share of dispatches that try what was tried least."""
+    """The share of dispatches that try the candidate that was tried least."""
     strict_tiers: bool = False
-    """A model below its agent's tier is refused, not only told."""
+    """Whether a model below its agent's tier is refused, not only warned of."""
     history_tokens: int = 800
-    """So many tokens of notes of earlier runs are in a prompt at most."""
+    """How many tokens of notes of earlier runs a prompt has at most."""
     require: Mapping[str, str] = field(default_factory=dict)
-    """Labels of the machines that take what is dispatched."""
+    """Labels that the machines have to have which take a dispatch."""
     project_says: str = ""
-    """The project that sets some of these, and which, in words; empty: none does."""
+    """The project that sets some of these settings, and which, in words; empty: none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,14 +381,14 @@ class Project:
     cache: tuple[str, ...] = ()
     """Folders that `setup` makes, for the node to keep."""
     cache_key: tuple[str, ...] = ()
-    """Patterns of the files that decide whether it may; empty: all."""
+    """Patterns of the files that decide whether the cache may be used; empty: all files."""
     verify: tuple[tuple[str, ...], ...] = ()
     reports: tuple[str, ...] = ()
-    """Files that its gates write about themselves."""
+    """The files in which the gates report."""
     env: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     guide_chars: int = 0
-    """The length of its instructions to agents (AGENTS.md), as far as an agent is given them."""
+    """The number of characters of AGENTS.md that an agent is given."""
 
 
 class VendorList(Protocol):
@@ -403,28 +412,28 @@ class GivenNote:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The choices of now."""
+    """What a dispatch can choose from now."""
 
     agents: Agents
     nodes: tuple[NodeView, ...]
     defaults: Defaults = Defaults()
     project: Project = Project()
     expect: Expect | None = None
-    """Tells what such runs have needed; None: nobody knows."""
+    """Returns what such runs have needed; None: nobody knows."""
     figure: Figure | None = None
-    """Tells how well its worker does such tasks; None: no records are kept."""
+    """Returns how well a worker does such tasks; None: no records are kept."""
     pick: Pick | None = None
-    """Decides by their records between agents that fit a task as well; read when it is asked."""
+    """Decides by records between agents that fit a task equally; called only where it is needed."""
     pick_model: PickModel | None = None
     vendors: Mapping[str, VendorList] = field(default_factory=dict)
-    """The lists by provider; each is read when it is asked for."""
+    """The vendors' lists by provider; each is read at its first use."""
     rules: Rules = NO_RULES
     notes: Callable[[], Sequence[GivenNote]] = tuple
-    """The notes of earlier runs that its runtime's prompt may have; read when it is asked."""
+    """Returns the notes of earlier runs that the prompt may have; read when it is called."""
     prd: Callable[[], str] = str
-    """The file of its repository that tells what this is to become; likewise. Empty: none is there for it."""
+    """Returns the PRD file of the repository; also read when called. Empty: there is none for the run."""
     skills: Callable[[bool, tuple[str, ...]], GivenSkills] = lambda of_project, names: NO_SKILLS
-    """The skills of these names, and of the project where it counts; read when it is asked."""
+    """Returns the skills of these names and, if the flag is set, of the project; read when called."""
 
     @property
     def node_names(self) -> list[str]:

@@ -13,7 +13,7 @@ from pancode.core.names import nearest
 
 READ_ONLY = "read-only"
 RULES = (READ_ONLY, Safety.AUTO_EDIT.value, Safety.FULL_AUTO.value)
-"""A rule that a run can be held to; the level `suggest` is read-only."""
+"""The rules to which a run can be held; the level `suggest` is read-only."""
 _ALL_BUT_OPEN = frozenset({READ_ONLY, Safety.SUGGEST.value, Safety.AUTO_EDIT.value})
 _EVERY = frozenset(Reasoning)
 
@@ -23,9 +23,9 @@ class RuntimeKind:
     """One runtime.
 
     `own`: it runs the user's own words as a program: no model, no cost. `plays`: that program plays an agent
-    and says what it would have cost. `holds`: rules that its own flags
-    enforce without a wall around it (measured). `provider`: the only model provider that it can use, None for
-    any. `needs_model`: it has no default model. `reaches`: it asks each vendor in the cloud by itself.
+    and says what it would have cost. `holds`: rules that its own flags enforce without a sandbox (measured).
+    `provider`: the only model provider that it can use, None for any. `needs_model`: it has no default model.
+    `reaches`: it asks each vendor in the cloud by itself.
     """
 
     name: str
@@ -36,32 +36,32 @@ class RuntimeKind:
     needs_model: bool = False
     reaches: bool = False
     reasons: frozenset[Reasoning] = frozenset()
-    """The reasoning efforts that its model takes (measured)."""
+    """The reasoning efforts that the runtime's model takes (measured)."""
     hears: bool = False
-    """While it works, its agent is given the words of a person, with its next turn."""
+    """Whether an agent at work is given the words of a person, with its next turn."""
     asks_people: bool = False
-    """While it works, a command waits for a person's yes."""
+    """Whether a command of an agent at work waits for a person's yes."""
     takes_turns: bool = False
-    """It can wait for words after an answer: its run can be a sitting."""
+    """Whether it can wait for words after an answer, so that its run can be a sitting."""
     chosen: bool = False
-    """A program of a node owner's choice: its runs are chats, in a sandbox."""
+    """Whether it is a program of a node owner's choice, whose runs are chats, in a sandbox."""
     skills: bool = False
-    """It reads skills (SKILL.md) that are laid for it."""
+    """Whether it reads skills (SKILL.md) that are laid for it."""
 
     def asks(self, sitting: bool) -> bool:
-        """Whether a command waits for a person's yes: in a sitting it does with every runtime."""
+        """Whether a command waits for a person's yes; in a sitting it does with every runtime."""
         return self.asks_people or (sitting and self.takes_turns)
 
     @property
     def resumes(self) -> bool:
-        """Whether it can go on with a session: agent programs can, a program of the user's own has none."""
+        """Whether it can go on with a session: agent programs can, a user's own program has none."""
         return not self.own
 
 
 OUR_OWN = "native"
-"""Comes with PanCode, on every node; what runs a model of an endpoint when nobody says."""
+"""Our own worker, which every node has; runs the model of an endpoint where no runtime is named."""
 _PROGRAM = RuntimeKind("", holds=_ALL_BUT_OPEN, reasons=_EVERY, takes_turns=True, skills=True)
-"""What most agent programs have in common: of vendors, and of ours."""
+"""What most agent programs have in common, the vendors' and ours."""
 _WORKER = replace(_PROGRAM, needs_model=True, reaches=True, hears=True, asks_people=True)
 _CLAUDES = _EVERY - {Reasoning.MINIMAL}
 _TABLE: dict[str, RuntimeKind] = {
@@ -93,7 +93,7 @@ _TABLE: dict[str, RuntimeKind] = {
 
 
 class _Kinds(Mapping[str, RuntimeKind]):
-    """The table. Beside it, each name that begins with `acp:` is a program of some node owner's choice."""
+    """The table of runtimes. Any name that begins with `acp:` is a program of some node owner's choice."""
 
     def __getitem__(self, name: str) -> RuntimeKind:
         if name not in _TABLE and is_other(name):
@@ -120,14 +120,14 @@ ALIASES: dict[str, str] = {
     "cli:copilot-cli": "copilot",
     "pi": "native",
 }
-"""Names that the original's files use."""
+"""The names that the original's files use, with ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnforcementRequest:
-    """The facts that decide the holder of a run. `workspace`: git or none.
+    """The facts that decide who holds a run to its rule. `workspace`: git or none.
 
-    `may_allow`: whoever asks may accept that nothing holds it; a run that is itself held may not.
+    `may_allow`: whether the caller may accept that nothing holds it; a run that is itself held may not.
     """
 
     mode: Mode
@@ -140,12 +140,12 @@ class EnforcementRequest:
 
 
 def canonical(name: str) -> str:
-    """The runtime's own name for any of its names."""
+    """Return the runtime's own name for any of its names."""
     return ALIASES.get(name, name)
 
 
 def known_runtime(name: str) -> str:
-    """The name as it is; ValueError with the nearest one for a runtime that nobody knows."""
+    """Return the name unchanged; ValueError with the nearest one for an unknown runtime."""
     if canonical(name) not in RUNTIMES:
         near = nearest(name, (*RUNTIMES, *ALIASES))
         words = f"did you mean {near}?" if near else f"there are {', '.join(sorted(RUNTIMES))}"
@@ -154,7 +154,7 @@ def known_runtime(name: str) -> str:
 
 
 def runtime_for(ref: ModelRef | None) -> str | None:
-    """The vendor's own runtime for a model of that provider, or ours; None where none is named."""
+    """Return the vendor's own runtime for a model of that provider, or ours; None where none is named."""
     if ref is None or ref.provider is None:
         return None
     own = next((kind.name for kind in RUNTIMES.values() if kind.provider == ref.provider), None)
@@ -162,13 +162,13 @@ def runtime_for(ref: ModelRef | None) -> str | None:
 
 
 def model_for(ref: ModelRef, kind: RuntimeKind) -> str:
-    """The model as the runtime has to name it to whom it asks."""
+    """Return the model's name as the runtime takes it."""
     theirs = ref.is_cloud and kind.provider is None
     return ref.without_node().text if theirs else ref.model
 
 
 def foreign_provider(ref: ModelRef | None, kind: RuntimeKind) -> str | None:
-    """The provider that the model names and the runtime cannot use; None when there is no such conflict."""
+    """Return the provider that the model names and the runtime cannot use; None: there is no conflict."""
     if ref is None or kind.provider in (None, ref.provider):
         return None
     return ref.provider
@@ -176,7 +176,7 @@ def foreign_provider(ref: ModelRef | None, kind: RuntimeKind) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class EnforcedRule:
-    """The rules of a run, and whether a mere instruction is enough. `outside`: about the node itself."""
+    """The rule of a run, and whether telling the agent is enough. `outside`: it works on the node itself."""
 
     kind: RuntimeKind
     rule: str
@@ -185,7 +185,7 @@ class EnforcedRule:
     may_allow: bool = True
 
     def by(self, isolation: Isolation | None) -> Enforcement:
-        """The holder of a rule on a node with these walls: the sandbox, the runtime, or instructions."""
+        """Return who holds the rule on a node so isolated: the sandbox, the runtime, or instructions."""
         if isolation is Isolation.SANDBOX and not self.outside:
             return Enforcement.SANDBOX
         if self.rule in self.kind.holds:
@@ -199,7 +199,7 @@ class EnforcedRule:
         return bounded or self.kind.own or self.rule != Safety.AUTO_EDIT.value
 
     def enough(self, isolation: Isolation | None) -> bool:
-        """Whether it may run there: held, or the user says so, or it is their own and not at full-auto."""
+        """Whether the run may work there: held, or the user allows it, or their own and not full-auto."""
         how = self.by(isolation)
         if how in (Enforcement.SANDBOX, Enforcement.RUNTIME) or not self.may_allow:
             return how in (Enforcement.SANDBOX, Enforcement.RUNTIME)
@@ -209,7 +209,7 @@ class EnforcedRule:
 
 
 def enforced(kind: RuntimeKind, asked: EnforcementRequest) -> EnforcedRule:
-    """The rule of a run, and what is enough for it."""
+    """Return the rule of a run, and what is enough for it."""
     rule = rule_of(asked.mode, asked.safety, asked.read_only)
     writes = rule == asked.safety.value
     outside = is_on_the_machine(kind.name, asked.workspace, asked.safety, writes, asked.depth)
@@ -217,7 +217,7 @@ def enforced(kind: RuntimeKind, asked: EnforcementRequest) -> EnforcedRule:
 
 
 def matrix() -> list[tuple[str, str, Enforcement, Enforcement]]:
-    """Each runtime and rule: who holds it on a node with a sandbox, and on one without."""
+    """Return, for each runtime and rule, who holds it on a node with a sandbox, and on one without."""
     rows = []
     for kind in RUNTIMES.values():
         for rule in RULES:
@@ -227,6 +227,6 @@ def matrix() -> list[tuple[str, str, Enforcement, Enforcement]]:
 
 
 def rule_of(mode: Mode, safety: Safety, read_only: bool) -> str:
-    """The one rule that a run must be held to: read-only, or its safety level."""
+    """Return the one rule that a run must be held to: read-only, or its safety level."""
     may_write = mode in MODE_WRITES and safety is not Safety.SUGGEST and not read_only
     return safety.value if may_write else READ_ONLY

@@ -33,8 +33,9 @@ class Depth(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ScoutCaps:
-    """`calls`: of its model, before one last, short answer. `tokens`: the most of its answer that is handed
-    on."""
+    """`calls`: how many model calls it has before one last, short answer. `tokens`: how much of its answer is
+    handed on.
+    """
 
     calls: int
     tokens: int
@@ -51,13 +52,13 @@ CAPS: dict[Depth, ScoutCaps] = {
 }
 """The calls are a limit of the order, held by the node's gateway. An answer with more tokens is cut."""
 QUESTION, DEPTH, NAMED, TREE, FOLDER = "question", "depth", "named", "tree", "folder"
-"""The keys of the term `scouts` of a run."""
+"""The keys in the term `scouts` of a run."""
 CUT = "\n[cut here: {} tokens are the most at this depth, and it wrote about {}]"
 _RANK = list(Depth)
 
 
 def asked(question: str) -> str:
-    """A question as it is compared: blanks, line ends and case make no difference."""
+    """Return the question in the form for comparison: blanks, line ends and case make no difference."""
     return " ".join(question.split()).casefold()
 
 
@@ -70,14 +71,15 @@ def task_for(question: str, depth: Depth) -> str:
 
 
 def named(request: DispatchRequest) -> str:
-    """Model, program and machine that a request names; empty if it names none of them."""
+    """Return the model, program and machine that a request names; empty if it names none of them."""
     said = (request.model, request.runtime, request.node)
     return "|".join(word or "" for word in said) if any(said) else ""
 
 
 def as_scout(request: DispatchRequest, question: str, depth: Depth) -> DispatchRequest:
-    """The request for a scout: its read-only agent and mode, and the limits of its order, hold it to its
-    question."""
+    """Return the request for a scout: a read-only agent and mode, and the limits of its order, hold it to its
+    question.
+    """
     return replace(
         request,
         task=task_for(question, depth),
@@ -111,7 +113,7 @@ def answers(scouts: Mapping[str, str], ground: ScoutGround, question: str, depth
 
 
 def handed_on(answer: str, depth: Depth) -> tuple[str, bool]:
-    """The answer within its cap, and whether it was cut."""
+    """Return the answer within its cap, and whether it was cut."""
     caps = CAPS[depth]
     if len(answer) <= caps.chars:
         return answer, False
@@ -119,10 +121,10 @@ def handed_on(answer: str, depth: Depth) -> tuple[str, bool]:
 
 
 def cheapest(views: Sequence[NodeView], request: DispatchRequest) -> tuple[str, str] | None:
-    """The model that costs nothing and has passed its test for agents that only read, with the reason.
+    """Return a free model that has passed its test for agents that only read, with the reason.
 
     A loaded model comes before one that is not loaded, then the faster one. None: there is no such model.
-    The cost of a question to any other model is not known before, so no other model is the cheapest.
+    What a question to any other model costs is not known before, so none of them is the cheapest.
     """
     found = sorted(_free(views, request))
     if not found:
@@ -133,7 +135,7 @@ def cheapest(views: Sequence[NodeView], request: DispatchRequest) -> tuple[str, 
 
 
 def _free(views: Sequence[NodeView], request: DispatchRequest) -> Iterator[tuple[bool, float, str, str]]:
-    """Each such model: whether it is not loaded, its speed with a minus, its name, its node."""
+    """Yield each free model: whether it is not loaded, its speed with a minus, its name, its node."""
     online = tuple(view for view in views if view.state is NodeState.ONLINE)
     for place in every_place(online):
         found = fact_of(place, online)

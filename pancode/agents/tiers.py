@@ -34,7 +34,7 @@ RANK: dict[ModelTier, int] = {tier: rank for rank, tier in enumerate(ModelTier)}
 
 @dataclass(frozen=True, slots=True)
 class Tiered:
-    """A tier and how it is known; None: nobody knows."""
+    """A tier and how it is known; `tier` None: nobody knows it."""
 
     tier: ModelTier | None
     why: str
@@ -84,7 +84,8 @@ _SIZE = re.compile(r"(?<![a-z0-9.])e?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])")
 
 
 def billions(model: str) -> float | None:
-    """Parameters as the name tells them: `qwen3:8b`, `mixtral-8x7b`, `gemma-3-270m`; None: it does not.
+    """Read the parameters, in billions, from a name: `qwen3:8b`, `mixtral-8x7b`, `gemma-3-270m`; None: it has
+    none.
 
     Of `35b-a3b` it is the whole, 35: what is active at a time is written with a letter before it.
     """
@@ -103,13 +104,14 @@ def tier_of(
     overrides: dict[str, ModelTier] | None = None,
     served: bool = False,
 ) -> Tiered:
-    """The tier. `parameters`: in billions; `context`: what it can really use, in tokens; None: not known.
+    """Return the tier. `parameters`: in billions; `context`: what it can really use, in tokens; None: not
+    known.
 
     `served`: by a model server of the fleet, which gives it any name: a name there can only say that it is
     small, and its family counts for nothing.
 
-    `overrides`: patterns (`*` and `?`) over `model`, `provider/model` or `node/provider/model`, the last that
-    fits, as a later file counts more. A long context makes no small model able: it only ever lowers a tier.
+    `overrides`: patterns (`*` and `?`) over `model`, `provider/model` or `node/provider/model`; the last that
+    fits counts, as a later file does. A long context makes no small model able: it only lowers a tier.
     """
     for pattern, tier in reversed((overrides or {}).items()):
         if any(fnmatchcase(name, pattern) for name in (ref.model, ref.without_node().text, ref.text)):
@@ -140,12 +142,12 @@ _NO_WORKER = re.compile(
 )
 """Parts of the names of models that hear, draw, judge or look up, or are sold in another way."""
 _OWN_FAMILIES = {"anthropic": ("claude-",), "google": ("gemini-",)}
-"""Models that these vendors resell for others; their own programs cannot use them."""
+"""Prefixes of these vendors' own models; they also resell others, which their own programs cannot use."""
 
 
 @dataclass(frozen=True, slots=True)
 class CloudModel:
-    """One model of a vendor. USD for a million tokens at the lowest step; None: not known."""
+    """One model of a vendor. USD for a million tokens at the lowest price step; None: not known."""
 
     provider: str
     id: str
@@ -156,14 +158,14 @@ class CloudModel:
 
     @property
     def could_work(self) -> bool:
-        """Whether it reads and writes text, for a price, and is the vendor's own where that matters."""
+        """Whether it reads and writes text, has a price, and is the vendor's own where that matters."""
         families = _OWN_FAMILIES.get(self.provider, ("",))
         sold = self.input_usd is not None and self.output_usd is not None
         return sold and self.id.startswith(families) and not _NO_WORKER.search(self.id.lower())
 
 
 def providers_of(name: str) -> tuple[str, ...]:
-    """The vendors whose models a runtime can use; UsageError where nobody can say, NotFoundError."""
+    """Return the vendors whose models a runtime can use; UsageError where nobody can say, NotFoundError."""
     kind = RUNTIMES.get(canonical(name))
     if kind is None:
         raise not_found("runtime", name, RUNTIMES, "pancode runtimes")
@@ -176,7 +178,7 @@ _BY_LOGIN = {
     "copilot": "GitHub, whose plan says which models it has",
     "opencode": "OpenAI, whose ChatGPT plan says which models it has",
 }
-"""The vendor of a model for a vendor's own login, which has no kept list."""
+"""The vendor that knows the models of a login, for runtimes whose login has no kept list."""
 _FIX = "pancode models --runtime claude, codex or gemini"
 
 
@@ -191,15 +193,15 @@ def _why(kind: RuntimeKind) -> str:
 
 
 def offered(models: Iterable[CloudModel], providers: Sequence[str]) -> list[CloudModel]:
-    """Those of these vendors that could do a run's work, by vendor and name."""
+    """Return the models of these vendors that could do a run's work, by vendor and name."""
     found = [model for model in models if model.provider in providers and model.could_work]
     return sorted(found, key=lambda model: (providers.index(model.provider), model.id))
 
 
 def check_login(node: Mapping[str, Any], runtime: str) -> None:
-    """NotFoundError for a runtime that there is not, or that the machine says it has not.
+    """Raise NotFoundError for an unknown runtime, or one that the machine says it lacks.
 
-    What a machine that was not heard yet has, it says itself when it is asked.
+    A machine that was not heard yet says itself what it has, when it is asked.
     """
     if runtime not in RUNTIMES:
         raise not_found("runtime", runtime, RUNTIMES, "pancode runtimes")

@@ -9,18 +9,18 @@ from pancode.agents.agents import find_agent
 from pancode.api.context import ApiContext
 from pancode.api.request.bodies import ActBody, CeilingBody, ScopeBody, SettleBody
 from pancode.api.routing import ApiCall, Verb
-from pancode.control import shapes
+from pancode.control.inbox_shapes import BriefLine, InboxShape
 from pancode.control.money import set_ceilings, settle_by_hand, unset_ceiling
 from pancode.control.paging import MOST_ROWS
 from pancode.control.run import find
 from pancode.core.books import PERIODS, repo_scope, session_scope
 from pancode.errors import UsageError
 from pancode.fleet.fleet import must_exist
-from pancode.reports.brief import also_waits, brief, looked, report
-from pancode.reports.cost import cost
-from pancode.reports.money import Configured, budget
-from pancode.reports.track_records import track_records
-from pancode.reports.workers import workers
+from pancode.reports.brief import BriefShape, ReportShape, also_waits, brief, looked, report
+from pancode.reports.cost import CostTable, cost
+from pancode.reports.money import BudgetShape, Configured, budget
+from pancode.reports.track_records import TrackRecordRow, track_records
+from pancode.reports.workers import WorkerShape, workers
 from pancode.runs.runs import since_ms
 from pancode.sessions.session import show
 from pancode.work.people.answering import items
@@ -29,8 +29,8 @@ from pancode.work.people.answering import items
 class InboxAnswer(TypedDict):
     """`also`: what waits for a person beside the questions; `by` says whose last look counts there."""
 
-    items: list[shapes.InboxShape]
-    also: list[shapes.BriefLine]
+    items: list[InboxShape]
+    also: list[BriefLine]
 
 
 class SettledAnswer(TypedDict):
@@ -40,11 +40,11 @@ class SettledAnswer(TypedDict):
 
 
 class WorkersAnswer(TypedDict):
-    workers: list[shapes.WorkerShape]
+    workers: list[WorkerShape]
 
 
 class TrackRecordsAnswer(TypedDict):
-    records: list[shapes.TrackRecordRow]
+    records: list[TrackRecordRow]
 
 
 class LookedAnswer(TypedDict):
@@ -52,13 +52,13 @@ class LookedAnswer(TypedDict):
 
 
 @Verb("GET /v1/budget", command="budget show", query=("all",))
-def _budget(context: ApiContext, call: ApiCall) -> shapes.BudgetShape:
+def _budget(context: ApiContext, call: ApiCall) -> BudgetShape:
     """Spent, held, free."""
     return budget(context.core, Configured.of(context.coordinator.around({})), call.flag("all"))
 
 
 @Verb("POST /v1/budget/ceiling", CeilingBody, "budget set", pokes=True, right=BUDGETS)
-def _ceiling(context: ApiContext, call: ApiCall) -> shapes.BudgetShape:
+def _ceiling(context: ApiContext, call: ApiCall) -> BudgetShape:
     """Set a ceiling."""
     body: CeilingBody = call.body
     set_ceilings(context.core, budget_scope(context, body.scope), body.ceilings(), body.by)
@@ -66,7 +66,7 @@ def _ceiling(context: ApiContext, call: ApiCall) -> shapes.BudgetShape:
 
 
 def budget_scope(context: ApiContext, text: str) -> str:
-    """The scope as the books name it. UsageError, NotFoundError for one that is not there."""
+    """Return the scope as the books name it. UsageError; NotFoundError for an unknown scope."""
     kind, name = _budget_scope(text)
     if kind == "node":
         must_exist(context.core, (name,))
@@ -79,7 +79,7 @@ def budget_scope(context: ApiContext, text: str) -> str:
 
 
 _ALONE, _NAMED = ("day", *PERIODS, "session"), ("node", "agent", "repo", "session")
-"""The kinds of a scope without a name, and with one."""
+"""The kinds of scope that stand without a name, and those that need one."""
 
 
 def _budget_scope(scope: str) -> tuple[str, str]:
@@ -94,9 +94,9 @@ def _budget_scope(scope: str) -> tuple[str, str]:
 
 
 def _whole(context: ApiContext, kind: str, name: str) -> str:
-    """The scope as the books name it: a session by any of its runs, a repository by a folder in it.
+    """Return the scope as the books name it: a session by any of its runs, a repository by a folder in it.
 
-    NotFoundError for a session that is none.
+    NotFoundError for a run that is no session.
     """
     if kind == "session" and name:
         return session_scope(show(context.core, name)["session"])
@@ -106,7 +106,7 @@ def _whole(context: ApiContext, kind: str, name: str) -> str:
 
 
 @Verb("POST /v1/budget/ceiling/unset", ScopeBody, "budget unset", pokes=True, right=BUDGETS)
-def _unset(context: ApiContext, call: ApiCall) -> shapes.BudgetShape:
+def _unset(context: ApiContext, call: ApiCall) -> BudgetShape:
     """The configured one again.
 
     A machine, an agent or a repository that is gone may have left a ceiling: it is not looked for.
@@ -129,7 +129,7 @@ _COST = ("by", "since", "limit", "agent", "node", "repository")
 
 
 @Verb("GET /v1/cost", command="cost", query=_COST)
-def _cost(context: ApiContext, call: ApiCall) -> shapes.CostTable:
+def _cost(context: ApiContext, call: ApiCall) -> CostTable:
     """What runs have cost, by one of their properties."""
     by, limit = call.query.get("by", "run"), call.number("limit", 50, MOST_ROWS)
     wanted = dict(call.query)
@@ -165,7 +165,7 @@ def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
 
 
 @Verb("GET /v1/brief", command="brief", query=("by", "since"))
-def _brief(context: ApiContext, call: ApiCall) -> shapes.BriefShape:
+def _brief(context: ApiContext, call: ApiCall) -> BriefShape:
     """What happened since the last look."""
     context.coordinator.code.look_for_reverts()
     return brief(context.core, items(context.core), call.query.get("by", "api"), call.query.get("since"))
@@ -179,7 +179,7 @@ def _looked(context: ApiContext, call: ApiCall) -> LookedAnswer:
 
 
 @Verb("GET /v1/report", command="brief", query=("by", "since"))
-def _report(context: ApiContext, call: ApiCall) -> shapes.ReportShape:
+def _report(context: ApiContext, call: ApiCall) -> ReportShape:
     """A brief of a longer time, with costs."""
     context.coordinator.code.look_for_reverts()
     by, since = call.query.get("by", "api"), call.query.get("since", "7d")

@@ -23,7 +23,7 @@ E = TypeVar("E", bound=StrEnum)
 
 
 class AgentsAnswer(TypedDict):
-    """`talks`: whom a person talks with who names nobody; null: a person has switched that agent off."""
+    """`talks`: the agent for a person who names none; null: a person has switched that agent off."""
 
     agents: list[Object]
     talks: str | None
@@ -36,7 +36,7 @@ class PromptAnswer(TypedDict):
     runtime: str
     digest: str
     window: int | None
-    """Tokens of the window of the model that was named; null: not known, so nothing is left out."""
+    """Tokens in the window of the named model; null: not known, so nothing is left out."""
     tokens: Any
     left_out: list[str]
     pieces: list[Object]
@@ -57,7 +57,7 @@ def _agents(context: ApiContext, call: ApiCall) -> AgentsAnswer:
 
 
 def _plain(agent: Agent) -> dict[str, Any]:
-    """By the names of panagents.yaml, where those are not ours."""
+    """Return the agent by the names of panagents.yaml, where those are not ours."""
     fields = asdict(agent)
     usd, sampling = agent.limits.usd, agent.sampling
     del fields["said_role"], fields["walls"]
@@ -89,7 +89,7 @@ def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
     mode = _one_of(Mode, call.query.get("mode"), defaults.mode)
     safety = _one_of(Safety, call.query.get("safety"), defaults.safety)
     task = call.query.get("task") or ""
-    prd = "" if project is None else around.told_prd(project)
+    prd = "" if project is None else around.prd_for_agents(project)
     told = fitted(agent, Situation(mode, safety, runtime, around.rules(project), prd=prd), task, window)
     return {
         "agent": agent.name,

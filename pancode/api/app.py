@@ -11,6 +11,7 @@ from pancode.api import (
     account_routes,
     agent_routes,
     checkout_routes,
+    choice_routes,
     config_routes,
     figure_routes,
     fleet_routes,
@@ -18,10 +19,12 @@ from pancode.api import (
     issue_routes,
     land_routes,
     lane_routes,
+    model_routes,
     outgoing_routes,
     people_routes,
     project_routes,
-    record_routes,
+    queue_routes,
+    receipt_routes,
     recover_routes,
     run_routes,
     schedule_routes,
@@ -43,7 +46,8 @@ def _openapi(context: ApiContext, call: ApiCall) -> Object:
 
 _MODULES = (
     *(run_routes, recover_routes, land_routes, people_routes, session_routes, workflow_routes, lane_routes),
-    *(schedule_routes, outgoing_routes, fleet_routes, figure_routes, record_routes),
+    *(schedule_routes, outgoing_routes, fleet_routes, figure_routes, queue_routes),
+    *(receipt_routes, model_routes, choice_routes),
     *(history_routes, account_routes, config_routes, workspace_routes, project_routes),
     *(issue_routes, agent_routes, token_routes, checkout_routes),
 )
@@ -54,12 +58,12 @@ VERBS: tuple[Verb, ...] = tuple(
 
 @cache
 def openapi() -> Object:
-    """The OpenAPI document of all routes; made when it is first asked for."""
+    """Return the OpenAPI document of all routes; made when it is first asked for."""
     from pancode.api.openapi import document
 
     return document(VERBS)
 
 
 def build_app(context: ApiContext) -> Starlette:
-    """The application; whoever may connect to its socket may do everything."""
+    """Return the application; whoever may connect to its socket may do everything."""
     return Starlette(routes=[verb.route(context) for verb in VERBS], exception_handlers=HANDLERS)

@@ -16,8 +16,9 @@ Commit = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
 
 
 class CheckoutAnswer(TypedDict):
-    """The copy of a checkout. `top`: its folder here; `commit`: its files as they are now, above the commit
-    `head` of `branch`; `filled`: as they came; null: nothing was ever sent."""
+    """The coordinator's copy of a checkout. `top`: the copy's folder here; `commit`: the files as they are
+    now, above the commit `head` of `branch`; `filled`: as they came; null: nothing was ever sent.
+    """
 
     top: str
     commit: str | None
@@ -31,14 +32,15 @@ class FilledAnswer(TypedDict):
 
 
 class CheckoutBody(ActBody):
-    """`object_format`: of the repository there."""
+    """`object_format`: that of the checkout's repository."""
 
     object_format: Literal["sha1", "sha256"] = "sha1"
 
 
 class FilesBody(ActBody):
-    """`commit`: the files of the checkout, which git has brought here; `head` and `branch`: as there.
-    `before`: the files of the copy as the caller has them; others are not overwritten."""
+    """`commit`: the files of the checkout, which git has brought here; `head` and `branch`: the checkout's.
+    `before`: the files of the copy as the caller has them; other files are not overwritten.
+    """
 
     commit: Commit
     before: Commit | None = None

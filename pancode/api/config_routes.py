@@ -53,7 +53,7 @@ class ProposedAnswer(ChangeAnswer):
 
 
 def change_makers(context: ApiContext) -> ChangeMakers:
-    """One for each kind of change, over the files and books of this coordinator."""
+    """Return a maker for each kind of change, over the files and books of this coordinator."""
     place = context.coordinator
     scope = partial(budget_scope, context)
     around, own = place.around({}), place.own_agents
@@ -61,7 +61,8 @@ def change_makers(context: ApiContext) -> ChangeMakers:
 
 
 class ProposeBody(ActBody):
-    """A change for a person to confirm. `target`: a key, a budget scope (`day`), `preset`, an agent's name.
+    """A change for a person to confirm. `target`: a key, a budget scope (`day`), `preset`, or an agent's
+    name.
 
     `value`: as a file has it, dollars, a preset's name, or fields (`{from: builder, runtime: codex}`); null
     takes out what was set. `why`: a line for the person.

@@ -16,11 +16,10 @@ from pancode.code.git.checkouts import CheckoutCopies
 from pancode.code.git.depot_code import DepotCode
 from pancode.code.git.streams import LogStreams
 from pancode.code.landing.forge import ForgeKind
-from pancode.code.landing.pull_request import PullAsked
+from pancode.code.landing.pull_request import PullAsked, PullRequestShape
 from pancode.code.retention import FilesOfRuns
 from pancode.code.tracker.issues import Trackers
 from pancode.control.core import Core
-from pancode.control.shapes import PullRequestShape
 from pancode.control.surroundings import ChosenSettings, OwnAgentsFile, Surroundings
 from pancode.core.records import Run
 from pancode.errors import ConfigError, PancodeError, UnavailableError
@@ -33,126 +32,127 @@ from pancode.work.workflow.rows import filters
 log = logging.getLogger("pancode.api")
 
 LET_IN = "pancode.let_in"
-"""In the scope of a request over TCP: called once its token is known to be valid."""
+"""The key in the scope of a request over TCP: what is called once its token is known to be valid."""
 
 
 class CoordinatorApi(Protocol):
-    """One per PANCODE_HOME; made by wiring, run by `serve`."""
+    """The coordinator as the routes see it. One per PANCODE_HOME; made by wiring, run by `serve`."""
 
     fleet: Machines
     code: DepotCode
     streams: LogStreams
     figures_at: ListenAddress | None
-    """The address of its figures; None: nowhere."""
+    """The address at which its figures are served; None: nowhere."""
     door: DoorPlace | None
-    """The address of its API over TCP; None: nowhere."""
+    """The place of its API over TCP; None: it is closed."""
 
     @property
     def core(self) -> Core:
-        """What the use cases share."""
+        """The state that the use cases share."""
 
     @property
     def kept_files(self) -> FilesOfRuns:
-        """What its disk keeps of runs."""
+        """The files that its disk keeps of runs."""
 
     @property
     def checkouts(self) -> CheckoutCopies:
-        """Copies of checkouts on other machines."""
+        """The copies of checkouts on other machines."""
 
     @property
     def chosen(self) -> ChosenSettings:
-        """What `config set` has said."""
+        """The settings that `config set` has written."""
 
     @property
     def own_agents(self) -> OwnAgentsFile:
         """The agents that the user has written."""
 
     def around(self, callers: Mapping[str, object], preset: str | None = None) -> Surroundings:
-        """Configuration and folders of the user; `callers`: settings of this call alone, by dotted path.
+        """Return the user's configuration and folders; `callers`: settings of this call alone, by dotted
+        path.
 
-        `preset`: the one of this call; None: the applied one.
+        `preset`: that of this call; None: the applied one.
         """
 
     def applied_preset(self, name: str | None) -> str | None:
-        """Make it the one of all calls that name none; None: there is none. Returns the one before."""
+        """Apply this preset to all calls that name none; None: no preset. Return the one before."""
 
     def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
-        """Those that this process of this machine is part of, the outermost last. None: it is gone."""
+        """Return the attempts to which this local process belongs, the outermost last. None: it is gone."""
 
     def notify_rules(self) -> NotifyRules:
-        """The settings of notices as the files are now. ConfigError."""
+        """Return the settings of notices as the files are now. ConfigError."""
 
     def judge_webhook(self, url: str) -> None:
-        """RefusedError where nothing would be posted to it; a name that is not found may be there later."""
+        """Raise RefusedError where nothing would be posted to the URL; an unknown host may exist later."""
 
     def keep_secret(self, name: str, value: str | None) -> None:
-        """Keep a value for the coordinator alone; None: forget it."""
+        """Keep a secret for the coordinator alone; None: forget it."""
 
     def kept_secret(self, name: str) -> str:
-        """What is kept by this name. NotFoundError."""
+        """Return the secret that is kept by this name. NotFoundError."""
 
     @property
     def trackers(self) -> Trackers:
-        """Where issues are asked for. Each call may take some seconds."""
+        """The trackers that are asked for issues. Each call may take some seconds."""
 
     def ask_trackers(self) -> None:
-        """Have the issues of all projects looked at in a moment, instead of at the next look."""
+        """Have the issues of all projects looked at in a moment, not only at the next look."""
 
     def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
-        """The errors of a pull request that are known before anything is landed."""
+        """Raise the errors of a pull request that are known before anything is landed."""
 
     def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
-        """Open it, or find the one that is open: of a run that has landed. The errors of its forge."""
+        """Open a pull request for a landed run, or find the open one. The errors of its forge."""
 
     def head_of(self, repo: str, branch: str) -> str:
-        """The commit at which a branch of a repository is now. NotFoundError."""
+        """Return the commit at the head of a repository's branch. NotFoundError."""
 
     def closed(self) -> Sequence[Mapping[str, str]]:
-        """The port for nodes that should be open and is not: what, why, fix."""
+        """Return the ports for nodes that should be open and are not: what, why, fix."""
 
     def process_figures(self) -> Mapping[str, float]:
-        """Figures of this process and its disk, by name; unknown ones are left out."""
+        """Return figures of this process and its disk, by name; unknown ones are left out."""
 
     def rotate_key(self, by: str) -> None:
-        """A new key for the coordinator; nodes learn it at their next bring-up."""
+        """Give the coordinator a new key; nodes learn it at their next bring-up."""
 
     def after_reboot(self) -> str:
-        """How it starts after a reboot, in words."""
+        """Say how the coordinator starts after a reboot."""
 
     def stay_down(self) -> None:
-        """Nothing starts it again by itself; for one that was told to end, or whose home is gone."""
+        """Let nothing start it again by itself: it was told to end, or its home is gone."""
 
     def start(self) -> None:
-        """Redis, depot server, links, a new epoch. UnavailableError, ConfigError with the fix."""
+        """Start Redis, depot server and links in a new epoch. UnavailableError, ConfigError with the fix."""
 
     def mend(self, failed: bool) -> str:
         """Start our own Redis again if it died; `failed`: it cannot be used, so let the nodes in anew too.
 
-        Says what was done, or nothing. UnavailableError when it cannot be mended now.
+        Returns what was done, or empty. UnavailableError when it cannot be mended now.
         """
 
     def stop(self, stop_valkey: bool) -> None:
-        """The coordinator's last word, then links, then (if asked) our own Valkey. Idempotent."""
+        """Say the last word, then stop links and (if asked) our own Valkey. Idempotent."""
 
 
 class Ear:
-    """Hears the bell on one event loop. `run`: it hears that output of this run has grown, too."""
+    """Hears the bell on one event loop. `run`: it also hears that this run's output has grown."""
 
     def __init__(self) -> None:
         self.run = ""
         self._loop, self._rung = asyncio.get_running_loop(), asyncio.Event()
 
     def hear(self) -> None:
-        """From any thread."""
+        """Note that the bell has rung, from any thread."""
         with suppress(RuntimeError):  # that loop has ended, and its waiter with it
             self._loop.call_soon_threadsafe(self._rung.set)
 
     def forget(self) -> None:
-        """What rang before this is looked at now."""
+        """Forget earlier rings: what they told of is looked at now."""
         self._rung.clear()
 
     async def wait(self, timeout_s: float) -> None:
-        """Until it has rung since `forget`, or the time is over."""
+        """Wait until the bell has rung since `forget`, or the time is over."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._rung.wait(), timeout_s)
 
@@ -164,7 +164,8 @@ class Bell:
         self._lock = threading.Lock()
         self._ears: set[Ear] = set()
         self.count = 0
-        """Read it before looking, hand it to `wait`: nothing is missed in between. Output does not count."""
+        """How often it has rung. Read it before looking, hand it to `wait`: nothing is missed. Output does
+        not count."""
 
     def ring(self) -> None:
         with self._lock:
@@ -174,7 +175,7 @@ class Bell:
             ear.hear()
 
     def grown(self, run: str) -> None:
-        """Output of this run has come: only those hear it who read it."""
+        """Ring for this run's new output; only those who read that output hear it."""
         with self._lock:
             ears = [ear for ear in self._ears if ear.run == run]
         for ear in ears:
@@ -192,7 +193,7 @@ class Bell:
                 self._ears.discard(ear)
 
     async def wait(self, seen: int, timeout_s: float) -> bool:
-        """Until the bell has rung since `seen`, or the time is over; whether it has rung."""
+        """Wait until the bell has rung since `seen`, or the time is over; return whether it has rung."""
         with self.listening() as ear:
             if self.count == seen:
                 await ear.wait(timeout_s)
@@ -200,46 +201,46 @@ class Bell:
 
 
 class Nudges:
-    """Turns that are asked for while one has not begun yet are that one: it will see every change."""
+    """Merges requests for a turn: those before the turn has begun share it, as it will see every change."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting = False
 
     def take(self) -> bool:
-        """Whether the caller has to make the turn; then it calls `begun` under the core's lock."""
+        """Whether the caller has to make the turn; it then calls `begun` under the core's lock."""
         with self._lock:
             first, self._waiting = not self._waiting, True
             return first
 
     def begun(self) -> None:
-        """A change from now on needs another round."""
+        """Note that the turn has begun: a later change needs another one."""
         with self._lock:
             self._waiting = False
 
 
 @dataclass(slots=True)
 class RoundTrouble:
-    """The error of Redis or the ledger that stops the rounds now; written by their thread alone."""
+    """The error of Redis or the ledger that stops rounds now; only their thread writes it."""
 
     now: PancodeError | None = None
 
     def shape(self) -> dict[str, str] | None:
-        """For faces; None while all is well."""
+        """Return the trouble in the shape that faces show; None while all is well."""
         found = self.now
         return None if found is None else {"what": str(found), "why": found.why, "fix": found.fix}
 
 
 @dataclass(frozen=True, slots=True)
 class ApiContext:
-    """Handed to every route. `facts`: pid, version, home, since ... of this process."""
+    """What every route is handed. `facts`: pid, version, home, since ... of this process."""
 
     coordinator: CoordinatorApi
     facts: dict[str, Any]
     shutdown: Callable[[str], None]
-    """Told by whom; by nobody where it ends because its home is gone."""
+    """Ends the process; told by whom, empty where it ends because its home is gone."""
     loopback: Callable[[], str] | None = None
-    """Opens the API on loopback for a browser, and says where; OSError where it cannot."""
+    """Opens the API on loopback for a browser, and returns its address; OSError where it cannot."""
     bell: Bell = field(default_factory=Bell)
     closing: threading.Event = field(default_factory=threading.Event)
     nudges: Nudges = field(default_factory=Nudges)
@@ -256,11 +257,11 @@ class ApiContext:
         return self.coordinator.core
 
     def project_of(self, cwd: str | None) -> str | None:
-        """Top of the repository in which somebody stands who asks; None outside of one."""
+        """Return the top of the repository around the caller's folder; None outside of one."""
         return None if cwd is None else self.coordinator.around({}).project_of(cwd)
 
     def known(self, query: Mapping[str, str]) -> dict[str, str]:
-        """The filters of a request. NotFoundError where one names what nothing is called."""
+        """Return the filters of a request. NotFoundError where one names what does not exist."""
         agents = self.coordinator.around({}).agents(None) if "agent" in query else {}
         return filters(self.core, query, agents)
 

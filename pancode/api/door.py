@@ -27,7 +27,7 @@ from pancode.work.people.answering import items
 
 VISITOR = "pancode.visitor"
 LOOK_S = 5.0
-"""A stream ends so soon after its token was revoked or has expired, and its next word."""
+"""Seconds after which a stream whose token was revoked or has expired ends, with its next piece."""
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -39,14 +39,14 @@ HEADERS = (
 def door_app(
     context: ApiContext, verbs: Sequence[Verb], rules: DoorRules, more: Sequence[BaseRoute] = ()
 ) -> ASGIApp:
-    """All routes for visitors; `more`: what anybody may read, such as the console's files."""
+    """Return all routes for visitors; `more`: what anybody may read, such as the console's files."""
     routes: list[BaseRoute] = [_route(verb, context) for verb in verbs]
     app = Starlette(routes=[*routes, *more], exception_handlers=HANDLERS)
     return Doorkeeper(app, context, rules, frozenset(v.path for v in verbs if v.at_door is AtDoor.OPEN))
 
 
 class Doorkeeper:
-    """Judges each request before any route sees it, and says to the routes who asks."""
+    """Judges each request before any route sees it, and tells the routes who asks."""
 
     def __init__(
         self, app: ASGIApp, context: ApiContext, rules: DoorRules, open_paths: frozenset[str]
@@ -69,7 +69,7 @@ class Doorkeeper:
         await self._app(scope, receive, _guarded(send))
 
     def _visitor(self, request: Request) -> Visitor:
-        """AccessError for a request that is not for us, or whose caller is nobody we know."""
+        """Return the visitor. AccessError for a request that is not for us, or whose caller is unknown."""
         path, headers = request.url.path, {name.lower(): value for name, value in request.headers.items()}
         self._rules.check(KnockedBy(request.method, path, dict(request.query_params), headers))
         if not path.startswith("/v1/") or path.startswith(HOOKS):
@@ -120,7 +120,7 @@ def _answered(verb: Verb, context: ApiContext, call: ApiCall) -> Any:
 
 
 def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Visitor) -> None:
-    """AccessError for who may not ask this, before its body is read."""
+    """Raise AccessError where the visitor may not ask this, before the body is read."""
     if verb.at_door is AtDoor.CLOSED:
         raise AccessError(
             f"{verb.name} is not answered over TCP",
@@ -148,7 +148,7 @@ def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Vi
 
 
 def _signed(body: Any, visitor: Visitor) -> Any:
-    """Who asks is whose token it is, whatever the request says; its environment is the coordinator's own."""
+    """Return the body as the token's owner asks it; its environment is the coordinator's own."""
     changes: dict[str, Any] = {
         name: _signed(value, visitor) for name, value in iter(body) if isinstance(value, Body)
     }
@@ -160,7 +160,7 @@ def _signed(body: Any, visitor: Visitor) -> Any:
 
 
 async def _while_in_force(context: ApiContext, visitor: Visitor, pieces: Any) -> AsyncIterator[Any]:
-    """What is followed ends when its token is revoked or expires."""
+    """Pass a stream on until its token is revoked or expires."""
     clock = asyncio.get_running_loop()
     looked = clock.time()
     async for piece in pieces:

@@ -29,7 +29,7 @@ from pancode.runs.fleet_settings import reset_breaker
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A filter of events; empty or None: all of them."""
+    """A filter of events; a field that is empty or None lets all pass."""
 
     kinds: tuple[str, ...] = ()
     run: str | None = None
@@ -38,7 +38,7 @@ class Wanted:
 
     @classmethod
     def of(cls, context: ApiContext, call: ApiCall) -> Wanted:
-        """`kind` is one, several with commas, or the part before the dot. NotFoundError."""
+        """Read the filter. `kind` is one, several with commas, or the part before the dot. NotFoundError."""
         kinds = tuple(filter(None, call.query.get("kind", "").split(",")))
         every = sorted({*(kind.value for kind in EventKind), *(k.value.partition(".")[0] for k in EventKind)})
         for kind in kinds:
@@ -72,7 +72,7 @@ def events(context: ApiContext, call: ApiCall) -> EventStream:
 async def _stream(
     context: ApiContext, wanted: Wanted, begin: tuple[int | None, int], ends: bool
 ) -> AsyncIterator[str]:
-    """`begin`: after which event, else how many of the newest first. `reset` where some may be missing."""
+    """Yield events. `begin`: after which one, else how many of the newest. `reset`: some may be missing."""
     feed, (since, tail) = context.core.feed, begin
     place, found = _begun(context, wanted, tail) if since is None else (since, [])
     while True:
@@ -93,7 +93,7 @@ async def _stream(
 
 
 def _begun(context: ApiContext, wanted: Wanted, tail: int) -> tuple[int, list[FeedEvent]]:
-    """The newest event, and so many that fit before it."""
+    """Return the newest event's number, and up to `tail` events that fit."""
     known = context.core.feed.newest(context.core.feed.most)
     fitting = [one for one in known if wanted.fits(one)]
     return (known[-1].number if known else 0), fitting[max(0, len(fitting) - tail) :]
@@ -145,7 +145,7 @@ def _figures(context: ApiContext, call: ApiCall) -> FiguresAnswer:
 
 
 def figures_app(context: ApiContext) -> Starlette:
-    """An application of one page, which changes nothing; whatever fails has no words of ours in it."""
+    """Return an application of one page, which changes nothing; its failures show none of our words."""
 
     place = context.coordinator.figures_at
 

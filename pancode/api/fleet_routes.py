@@ -11,13 +11,12 @@ from pancode.access.rights import OPERATES, REMOVES, SETS_UP
 from pancode.agents.tiers import check_login
 from pancode.api.context import ApiContext
 from pancode.api.request import bodies
-from pancode.api.routing import ApiCall, EventStream, Object, Verb
+from pancode.api.routing import ApiCall, AtDoor, EventStream, Object, Verb
 from pancode.api.streaming import sse, steps
 from pancode.code.retention import carry_out, planned
-from pancode.control.shapes import FleetShape, NodeShape
 from pancode.errors import RefusedError, UsageError
 from pancode.fleet.acts import Caller, NodeChange, NodeSpec, Progress
-from pancode.fleet.fleet import fleet, must_exist, node, rooms, walls
+from pancode.fleet.fleet import FleetShape, NodeShape, fleet, must_exist, node, rooms, walls
 from pancode.fleet.inventory import adjust, busy_runs, note_act
 from pancode.fleet.quota import release
 from pancode.life.kept import RunFiles
@@ -37,7 +36,7 @@ class ChecksAnswer(TypedDict):
 
 
 class RoomRow(TypedDict):
-    """Bytes on the disk of a machine; `node` null: of the coordinator's home."""
+    """Bytes on a machine's disk; `node` null: on the disk of the coordinator's home."""
 
     node: str | None
     what: str
@@ -45,14 +44,14 @@ class RoomRow(TypedDict):
 
 
 class KeptFilesRow(TypedDict):
-    """So many old runs keep their files, and why."""
+    """How many old runs keep their files, and why."""
 
     runs: int
     why: str
 
 
 class CollectAnswer(TypedDict):
-    """`changes`, `logs`: of so many runs they go. `young`: so many runs are not old enough yet.
+    """`changes`, `logs`: of how many runs they are deleted. `young`: how many runs are not old enough yet.
 
     `freed`: bytes; commits give their room back two weeks later.
     """
@@ -88,7 +87,7 @@ class CleanedAnswer(TypedDict):
 
 
 class NodeResultShape(TypedDict):
-    """The result of a long call for one node."""
+    """The result for one node of a call that takes long."""
 
     node: str
     ok: bool
@@ -312,3 +311,20 @@ def _caller(body: bodies.CallerBody) -> Caller:
 
 def _spec(body: bodies.SpecBody) -> NodeSpec:
     return NodeSpec(**body.model_dump(exclude={"by", "environ"}))
+
+
+class PingAnswer(TypedDict):
+    """Whoever may know it also gets pid, home and begin."""
+
+    version: str
+
+
+@Verb("GET /v1/ping", at_door=AtDoor.OPEN)
+def _ping(context: ApiContext, call: ApiCall) -> PingAnswer:
+    """Which coordinator this is.
+
+    To who has no token only that we are here, and of which version.
+    """
+    if call.visitor is not None and call.visitor.token is None:
+        return {"version": context.facts["version"]}
+    return cast("PingAnswer", context.facts)

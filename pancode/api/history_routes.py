@@ -11,23 +11,22 @@ from pancode.api.request.bodies import ExploreBody, ForgetBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import asked_by
 from pancode.control.paging import MOST_ROWS
-from pancode.control.shapes import NoteShape, ScoutShape
 from pancode.dispatch.remembering import WorkPlace, recalled
 from pancode.errors import UsageError
-from pancode.runs.exploring import Expedition, explore, scouted
-from pancode.runs.history import Forgotten, forget, search, show
+from pancode.runs.exploring import Expedition, ScoutShape, explore, scouted
+from pancode.runs.history import Forgotten, NoteShape, forget, search, show
 from pancode.work.workflow.lanes import place_of
 
 
 class HistoryAnswer(TypedDict):
-    """`repository` null: of all, or that of a lane that has none."""
+    """`repository` null: the notes are of all, or of a lane that has none."""
 
     repository: str | None
     notes: list[NoteShape]
 
 
 class ForgottenAnswer(TypedDict):
-    """The runs that had the notes."""
+    """The runs whose notes were forgotten."""
 
     forgotten: list[str]
 
@@ -41,7 +40,7 @@ class RememberedShape(TypedDict):
 
 
 class RememberedAnswer(TypedDict):
-    """What a run there would be told of those before it. `budget`, `used`: tokens."""
+    """What a new run in that place would be told of earlier ones. `budget`, `used`: tokens."""
 
     repository: str | None
     workspace: str | None
@@ -83,7 +82,7 @@ def _remembered(context: ApiContext, call: ApiCall) -> RememberedAnswer:
 
 
 def _place(context: ApiContext, call: ApiCall) -> WorkPlace:
-    """Where the caller asks about. NotFoundError."""
+    """Return the place that the caller asks about. NotFoundError."""
     lane, workspace = call.query.get("lane") or "", call.query.get("workspace") or ""
     return place_of(context.core, context.project_of, lane, workspace, call.query.get("cwd"))
 
@@ -109,7 +108,7 @@ def _forget(context: ApiContext, call: ApiCall) -> ForgottenAnswer:
 
 
 class ExploreAnswer(TypedDict):
-    """A row for each question, in their order."""
+    """One row for each question, in order."""
 
     scouts: list[ScoutShape]
 

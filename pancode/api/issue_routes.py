@@ -17,13 +17,13 @@ from pancode.api.request.bodies import ActBody, CallerSettings, Name, Usd
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import rehearsed
 from pancode.api.workspace_routes import top_of
-from pancode.code.tracker.issues import Issue, place_of
+from pancode.code.tracker.issues import Issue, place_of, shortened
 from pancode.code.tracker.planning import MOST_QUESTIONS, keeping, place
 from pancode.code.tracker.working import IssueWorkShape, asked, look, newest, start, status
 from pancode.config.projects import project_among
 from pancode.control.projects import NamedProject, meant
 from pancode.control.run import brief
-from pancode.control.shapes import RunShape
+from pancode.control.run_shapes import RunShape
 from pancode.dispatch.dispatch import dispatch
 from pancode.dispatch.report import DryRunAnswer, QueuedAnswer, queued
 from pancode.errors import UsageError
@@ -31,7 +31,7 @@ from pancode.runs.workspaces import in_workspace
 
 MOST = 200
 MOST_WORK = 20_000
-"""Characters of a task that is to be planned."""
+"""How many characters a task that is to be planned has at most."""
 
 
 class IssueShape(TypedDict):
@@ -61,8 +61,9 @@ class IssueWorksAnswer(TypedDict):
 
 
 class PlanAnswer(TypedDict):
-    """Where a plan is made. `task`: what its planner is asked; `run`: its talk, empty before that begins;
-    `file`: where it is kept."""
+    """Where a plan is made. `task`: what its planner is asked; `run`: the talk with it, empty before it
+    begins; `file`: where the plan is kept.
+    """
 
     workspace: str
     file: str
@@ -71,7 +72,7 @@ class PlanAnswer(TypedDict):
 
 
 class IssueWorkAnswer(TypedDict):
-    """The run that was queued; with `dry_run` what it would be asked, and the report of its gates."""
+    """The run that was queued; with `dry_run` what the run would be asked, and the report of its gates."""
 
     issue: str
     title: str
@@ -88,7 +89,7 @@ class IssueWorkAnswer(TypedDict):
 
 
 class WorkOnIssueBody(ActBody, CallerSettings):
-    """An issue to be worked on, in a workspace of its own. What is left out is as the project says."""
+    """An issue to work on, in a workspace of its own. What is left out is as the project says."""
 
     issue: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,31}-[0-9]{1,12}$")]
     agent: Name | None = None
@@ -102,8 +103,9 @@ class WorkOnIssueBody(ActBody, CallerSettings):
 
 
 class PlanBody(ActBody):
-    """Work to be planned. `what`: an issue, a plan's name, or the task in words. `goes_on`: with the plan
-    that is in the repository around `cwd`."""
+    """Work to be planned. `what`: an issue, a plan's name, or the task in words. `goes_on`: continue the plan
+    that is in the repository around `cwd`.
+    """
 
     what: Annotated[str, Field(min_length=1, max_length=MOST_WORK)]
     cwd: Annotated[str, Field(max_length=4_096)] | None = None
@@ -126,7 +128,7 @@ def _issues(context: ApiContext, call: ApiCall) -> IssuesAnswer:
 
 
 def _project(context: ApiContext, call: ApiCall) -> NamedProject:
-    """The named one, or that of the repository where the person stands. UsageError where there is none."""
+    """Return the named project, or that of the repository where the person stands; else UsageError."""
     around = context.coordinator.around({})
     if named := call.query.get("project"):
         return meant(around.projects(), named)
@@ -143,7 +145,7 @@ def _issue(context: ApiContext, call: ApiCall) -> IssueAnswer:
     """One issue, asked of its tracker."""
     around = context.coordinator.around({})
     project, issue = look(around, context.coordinator.trackers, call.path["issue"])
-    return {**_shape(issue), "project": project.name, "text": issue.text}
+    return {**_shape(issue), "project": project.name, "text": shortened(issue.text)}
 
 
 def _shape(one: Issue) -> IssueShape:
@@ -184,11 +186,11 @@ def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
     request = request_from({**said, "confirmed": body.yes, "preset": body.preset or ""}, body.by)
     about = {"issue": issue.ref, "title": issue.title, "url": issue.url}
     if body.dry_run:
-        request = asked(issue, request, around, project)
+        request, labels = asked(issue, request, around, project)
         report = rehearsed(context, around, request, None)
-        shown = {"workspace": issue.ref.lower(), "task": request.task, "report": report}
+        shown = {"workspace": issue.ref.lower(), "task": request.task, "report": report, "warnings": labels}
         return cast("IssueWorkAnswer", {**about, **shown})
-    name, begun = start(context.core, around, project, issue, request, body.node)
+    name, begun = start(context.core, around, project, issue, request)
     return cast("IssueWorkAnswer", {**about, "workspace": name, **queued(begun)})
 
 

@@ -15,11 +15,11 @@ from pancode.api.context import ApiContext
 from pancode.api.request.bodies import ActBody, LandBody, Line, ReasonBody, VerifyBody
 from pancode.api.routing import ApiCall, Object, Octets, Verb
 from pancode.code.landing.forge import ForgeKind
-from pancode.code.landing.pull_request import PullAsked
+from pancode.code.landing.pull_request import PullAsked, PullRequestShape
 from pancode.code.landing.queue import drop, green, to_review
 from pancode.code.landing.verifying import ask
 from pancode.control.run import brief
-from pancode.control.shapes import PullRequestShape, RunShape
+from pancode.control.run_shapes import RunShape
 from pancode.core.names import LAST
 from pancode.core.records import Run
 from pancode.core.visitors import AccessScope, must_allow
@@ -43,7 +43,7 @@ class GreenAnswer(TypedDict):
 
 
 class PullRequestBody(ActBody):
-    """`remote`: its name in the repository. `forge` None: as the settings say."""
+    """`remote`: the remote's name in the repository. `forge` None: as the settings say."""
 
     remote: Annotated[Line, Field(min_length=1, max_length=200)]
     branch: Annotated[Line, Field(min_length=1, max_length=200)]
@@ -67,9 +67,10 @@ def _diff(context: ApiContext, call: ApiCall) -> Octets:
 
 
 def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
-    """WorkspaceError where it would be written into another repository than the one where the person stands.
+    """Raise WorkspaceError where the landing writes into another repository than the one where the person
+    stands.
 
-    Who stands in none has to name the run: `last` may be anybody's.
+    A person outside of any repository has to name the run: `last` may be anybody's.
     """
     here = context.coordinator.around({}).project_of(call.folder) if call.folder else None
     named = not call.path["run"].startswith(LAST)

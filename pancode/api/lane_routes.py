@@ -13,10 +13,10 @@ from pancode.api.context import ApiContext
 from pancode.api.request.bodies import ActBody, By, CallerSettings, ReasonBody, Usd, WorkBody, says
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import around_workflow
-from pancode.control.shapes import LaneItemShape, LaneShape
 from pancode.core.values import replace
 from pancode.work.workflow import lanes
 from pancode.work.workflow.asked import lands
+from pancode.work.workflow.lanes import LaneItemShape, LaneShape
 
 LaneName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Item = Annotated[str, Field(min_length=1, max_length=200)]
@@ -28,7 +28,7 @@ class LanesAnswer(TypedDict):
 
 
 class LaneAddedAnswer(TypedDict):
-    """`added` false: an item with this key is there already, and nothing was added."""
+    """`added` false: the lane has an item with this key already, and nothing was added."""
 
     lane: str
     added: bool
@@ -38,9 +38,9 @@ class LaneAddedAnswer(TypedDict):
 
 
 class LaneBody(ActBody):
-    """A lane to create. `defaults`: what counts for each item that does not say it itself.
+    """A lane to create. `defaults`: what counts for an item where the item says nothing.
 
-    `cwd`: its items work in the repository around it. `budget`: the most that all its runs may cost.
+    `cwd`: its items work in the repository around this folder. `budget`: the most that all its runs may cost.
     """
 
     name: LaneName
@@ -48,28 +48,28 @@ class LaneBody(ActBody):
     defaults: WorkBody = Field(default_factory=WorkBody)
     budget: Usd | None = None
     goes_on: bool = False
-    """Also after an item that did not end well."""
+    """Whether the lane goes on after an item that did not end well."""
 
 
 class LaneItemBody(WorkBody, CallerSettings):
-    """An item: a dispatch. `key`: another item with the same key is not added."""
+    """An item: a dispatch. `key`: no second item with the same key is added."""
 
     by: By = "api"
     key: Item | None = None
     expires_ms: int | None = Field(default=None, ge=1)
-    """After so long it does not begin any more."""
+    """After so many milliseconds the item does not begin any more."""
     yes: bool = False
     """A person has said yes to this very item."""
 
 
 class ResumeLaneBody(ActBody):
-    """`budget`: another ceiling for all its runs."""
+    """`budget`: a new ceiling for all the lane's runs."""
 
     budget: Usd | None = None
 
 
 class MoveItemBody(ActBody):
-    """`before`: the number or key of another item. Neither: behind all."""
+    """`before`: the number or key of another item; without it and `first`, the item goes behind all."""
 
     item: Item
     before: Item | None = None
@@ -83,14 +83,14 @@ class ItemBody(ActBody):
 
 
 class RetryItemBody(ActBody):
-    """`item`: as for a skip. `yes`: a person agrees to what begins now."""
+    """`item`: its number or key, as for a skip. `yes`: a person agrees to what begins now."""
 
     item: Item | None = None
     yes: bool = False
 
 
 class RemoveLaneBody(ActBody):
-    """`item`: only this one, which has not begun. `force`: the lane, although items are left."""
+    """`item`: only this item, which has not begun. `force`: the lane, although items are left."""
 
     item: Item | None = None
     force: bool = False
@@ -120,12 +120,12 @@ def _show(context: ApiContext, call: ApiCall) -> LaneShape:
 
 
 def _said(body: WorkBody) -> dict[str, Any]:
-    """What was said of a work, as JSON."""
+    """Return what the body says of the work, as JSON."""
     return body.model_dump(mode="json", include=body.model_fields_set & set(_OF_WORK))
 
 
 def _whole(context: ApiContext, call: ApiCall) -> WorkBody:
-    """The work of an item, with what its lane says for all."""
+    """Return the work of an item, with what its lane says for all items."""
     found = lanes.defaults(context.core, call.path["lane"])
     return WorkBody.model_validate({**found, **_said(call.body)})
 

@@ -26,7 +26,7 @@ PARAMETERS: Json = {
     "cursor": {"type": "string", "maxLength": 600},
     **dict.fromkeys(("limit", "tail", "offset"), _COUNT),
 }
-"""By the name of a parameter: what it may be; others are text."""
+"""What each parameter may be, by its name; all others are text."""
 _EVENT: Json = {"type": "object", "properties": dict.fromkeys(("event", "data", "id"), _TEXT)}
 _PROBLEM: Json = {
     "type": "object",
@@ -53,7 +53,7 @@ _PROBLEM: Json = {
 
 
 def document(verbs: Sequence[Verb]) -> Json:
-    """The whole document, as plain JSON."""
+    """Return the whole document, as plain JSON."""
     bodies = sorted(
         {verb.body for verb in verbs if verb.body not in (Empty, SignedBody)}, key=lambda body: body.__name__
     )
@@ -124,7 +124,7 @@ def _in_query(name: str) -> Json:
 
 
 def _keyed(verb: Verb) -> list[Json]:
-    """The header that keeps it from being begun twice."""
+    """Return the header that keeps a request from being carried out twice."""
     what = "begun once: the same request with the same key gets the same answer for 24 hours"
     schema: Json = {"type": "string", "minLength": 1, "maxLength": MOST_CHARS, "pattern": "^[ -~]+$"}
     made: Json = {"name": "Idempotency-Key", "in": "header", "description": what, "schema": schema}
@@ -132,7 +132,7 @@ def _keyed(verb: Verb) -> list[Json]:
 
 
 def _signing(verb: Verb) -> list[Json]:
-    """The headers by which a signed request is proved: the first three, or those of forges."""
+    """Return the headers that prove a signed request: the first three, or those of forges."""
     names = HEADERS if verb.body is SignedBody else ()
     return [{"name": name, "in": "header", "schema": _TEXT} for name in names]
 

@@ -25,7 +25,7 @@ class ChannelsAnswer(TypedDict):
     channels: list[ChannelShape]
     troubles: list[str]
     unknown_channels: list[str]
-    """Channels that a rule names and the settings do not have."""
+    """Channels that a rule names, but that the settings do not have."""
 
 
 class WebhooksAnswer(TypedDict):
@@ -41,7 +41,7 @@ class ChannelBody(ActBody):
 
 
 class WebhookBody(ActBody):
-    """`events` empty: every occasion."""
+    """`events` empty: for every occasion."""
 
     name: Word
     url: Word

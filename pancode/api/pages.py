@@ -18,8 +18,9 @@ _MOST_CHARS, _MOST_NUMBER = 600, 2**53
 
 
 class Cursors:
-    """The cursors of one list with one set of filters. `key`: the type of the rows' key beside the order
-    number."""
+    """The cursors of one list with one set of filters. `key`: the type of the rows' key, which stands beside
+    the order number.
+    """
 
     def __init__(self, query: Mapping[str, str], name: str, key: type[int] | type[str] = str) -> None:
         filters = {word: value for word, value in query.items() if word not in PAGED}
@@ -29,7 +30,7 @@ class Cursors:
         self._text = query.get("cursor")
 
     def after(self) -> ListPlace | None:
-        """The place where the page begins; None: at the newest row. UsageError for a bad cursor."""
+        """Return the place where the page begins; None: at the newest row. UsageError for a bad cursor."""
         if self._text is None:
             return None
         cursor = _read(self._text)
@@ -40,7 +41,7 @@ class Cursors:
         return cursor[1], cursor[2]
 
     def next(self, last: ListPlace | None) -> str | None:
-        """The cursor of the next page for the answer; None: the list has ended."""
+        """Return the cursor of the next page, for the answer; None: the list has ended."""
         if last is None:
             return None
         cursor = json.dumps([self._of, *last], separators=(",", ":")).encode()
@@ -48,7 +49,7 @@ class Cursors:
 
 
 def _read(text: str) -> Any:
-    """None for what cannot be read."""
+    """Return what the cursor's text holds; None: it cannot be read."""
     if len(text) > _MOST_CHARS:
         return None
     try:
@@ -59,8 +60,7 @@ def _read(text: str) -> Any:
 
 
 def _is_place(values: list[Any], kinds: tuple[type, ...]) -> bool:
-    """Whether the values have exactly the types of a place: no bool for a number, and nothing that no row
-    has."""
+    """Whether the values have exactly the types of a place (a bool is no number), and could be a row's."""
     return all(type(value) is kind and _is_plain(value) for value, kind in zip(values, kinds, strict=True))
 
 

@@ -17,7 +17,7 @@ from pancode.api.request.bodies import ActBody, AnswerBody, ContinueBody, TellBo
 from pancode.api.routing import ApiCall, Object, Verb
 from pancode.api.run_routes import lands_again
 from pancode.control.run import brief, find
-from pancode.control.shapes import RunShape
+from pancode.control.run_shapes import RunShape
 from pancode.core.records import Run
 from pancode.core.visitors import must_allow
 from pancode.dispatch.dispatch import Dispatched
@@ -61,7 +61,8 @@ class ApproveBody(ActBody):
     """`with_commands`, `with_secret`, `anyway`: the flags that the inbox has shown (`yes`), and no others.
 
     `call`: the number of the call that the inbox has shown; where one waits, an answer without it is refused.
-    `plan`: the digest of the plan that the inbox has shown; a yes is refused where that has changed since.
+    `plan`: the digest of the plan that the inbox has shown; a yes is refused where the plan has changed
+    since.
     """
 
     call: CallNumber = None
@@ -70,7 +71,7 @@ class ApproveBody(ActBody):
     with_secret: bool = False
     anyway: bool = False
     scope: Literal["once", "run"] = "once"
-    """`run`: also to the same kind for the rest of the run."""
+    """`once`, or `run`: the yes also counts for the same kind for the rest of the run."""
 
     def yes(self) -> tuple[str, ...]:
         flags = {
@@ -82,14 +83,14 @@ class ApproveBody(ActBody):
 
 
 class DenyBody(ActBody):
-    """`text`: words for the agent of a call; `call`: as for an approval."""
+    """`text`: words for the agent whose call is denied; `call`: as for an approval."""
 
     text: Annotated[str, Field(max_length=MOST_NO)] = ""
     call: CallNumber = None
 
 
 def _goes_on_landing(context: ApiContext, call: ApiCall) -> bool:
-    """Whether these words may begin a run that lands: of a session, its newest run says so."""
+    """Whether these words may begin a run that lands; in a session its newest run decides."""
     run = find(context.core, call.path["run"])
     return lands(context.core, run.id) if run.takes_turns else lands_again(context, call)
 
@@ -120,7 +121,7 @@ def _continue(context: ApiContext, call: ApiCall) -> QueuedAnswer:
 
 
 def _tells_landing(context: ApiContext, call: ApiCall) -> bool:
-    """The same for words that begin a run of a session only."""
+    """Whether these words may begin a run that lands: only words for a session can begin one here."""
     run = find(context.core, call.path["run"])
     return run.takes_turns and lands(context.core, run.id)
 
@@ -172,14 +173,14 @@ def _approve(context: ApiContext, call: ApiCall) -> Object:
 
 
 def _must_set_up(call: ApiCall) -> None:
-    """A change of the configuration needs the right to make it by hand. AccessError."""
+    """Raise AccessError where the caller lacks the right to make this change of the configuration by hand."""
     token = None if call.visitor is None else call.visitor.token
     if token is not None:
         must_allow(token, SETS_UP.scope, "a change of the configuration")
 
 
 def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Object:
-    """Land it, if the person says yes to exactly what it is held for, and nobody denies it meanwhile."""
+    """Land the run, if the person says yes to exactly what holds it, and nobody denies it meanwhile."""
     must_be_approvable(context.core, run, body.yes())
     way = LandWay(
         body.by,

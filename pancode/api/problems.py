@@ -19,7 +19,7 @@ log = logging.getLogger("pancode.api")
 
 
 class AsciiJson(JSONResponse):
-    """JSON in ASCII: whatever text a stranger made reaches the reader."""
+    """A JSON answer in ASCII, so that whatever text a stranger made reaches the reader."""
 
     def render(self, content: Any) -> bytes:
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
@@ -46,7 +46,7 @@ STATUS_OF_CODE: dict[str, int] = {
     "wrong_host": 421,
     **dict.fromkeys(("too_many_failures", "too_many_webhooks"), 429),
 }
-"""Of requests that are not let in over TCP or not signed, and of a key of another request."""
+"""By code: the HTTP status of requests not let in over TCP, not signed, or with another request's key."""
 
 
 def body_of(problem: Problem, status: int) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def body_of(problem: Problem, status: int) -> dict[str, Any]:
 
 
 def problem_of(error: BaseException) -> Problem:
-    """The body of any failure; an unforeseen one names its type and the log that has the rest."""
+    """Return the body for any failure; of an unforeseen one it names the type and the log with the rest."""
     if isinstance(error, PancodeError):
         return error.problem()
     if isinstance(error, MemoryError):
@@ -88,7 +88,7 @@ async def on_error(request: Request, error: Exception) -> Response:
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """A path or method that is not there."""
+    """Answer a path or method that does not exist."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     failure = _slashed(request.scope.get("raw_path", b"")) or NotFoundError(
         f"{request.method} {request.url.path} is not there",
@@ -100,7 +100,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 
 def _slashed(raw_path: bytes) -> NotFoundError | None:
-    """A name that a person typed with a slash in it matches no path; it is the name that is not there."""
+    """Return the error for a typed name with a slash in it, which matches no route: there is no such name."""
     for part in map(unquote, raw_path.decode("latin-1").split("/")):
         if "/" in part:
             return NotFoundError(

@@ -22,6 +22,7 @@ from pancode.api.routing import ApiCall, AtDoor, RemovedAnswer, Verb
 from pancode.api.schedule_routes import public_base
 from pancode.api.workspace_routes import top_of
 from pancode.code.tracker.issues import TrackerKind, place_of, tracker_of
+from pancode.config.projects import LabelSettings
 from pancode.control.projects import (
     NamedProject,
     meant,
@@ -58,8 +59,11 @@ class ProjectShape(TypedDict):
     tracker: str
     work_label: str
     work_people: list[str]
-    prd: str
-    """The file below its top that tells what it is to become, as it is now; empty: none is there."""
+    labels: dict[str, dict[str, str]]
+    """By a label of an issue the agent, node and budget that it chooses."""
+    prd: str | None
+    """The file below its top that tells what it is to become, as it is now; empty: none is there; null: the
+    list was asked for without `prd`, for which folders are read."""
     there: bool
     notes: NotRequired[list[str]]
 
@@ -69,8 +73,9 @@ class ProjectsAnswer(TypedDict):
 
 
 class PrdAnswer(TypedDict):
-    """`prd`: as of a project. `task`: that of a run that drafts one. `text`: what the named run has drafted;
-    null: none was named."""
+    """`prd`: as of a project. `task`: that of a run that drafts one. `text`: the draft of the named run;
+    null: none was named.
+    """
 
     project: str
     path: str
@@ -81,8 +86,9 @@ class PrdAnswer(TypedDict):
 
 
 class TrackerHookAnswer(TypedDict):
-    """`url`: null while the API is not open over TCP. `secret`: in this answer alone; null: it was given, or
-    Linear makes it."""
+    """`url`: null while the API is not open over TCP. `secret`: shown in this answer alone; null: it was
+    given, or Linear makes it.
+    """
 
     project: str
     tracker: str
@@ -95,8 +101,9 @@ class TrackerCalledAnswer(TypedDict):
 
 
 class TrackerHookBody(ActBody):
-    """`secret`: that of the tracker, where it has made one; else a new one is made, and the old one is
-    forgotten."""
+    """`secret`: the tracker's own, where the tracker has made one; else a new one is made, and the old one is
+    forgotten.
+    """
 
     secret: Annotated[str, Field(pattern=r"^[!-~]{16,200}$")] | None = None
 
@@ -108,6 +115,7 @@ class ProjectBody(ActBody):
     `budget`: the most of a run in USD. `verify`: its gates. `prefix`: MIN of the issue MIN-123;
     with a tracker that of Linear's team, or the letters of its name, where none is said.
     `work_label`: an open issue with it begins by itself if one of `work_people` has it or wrote it.
+    `labels`: by a label of an issue what it chooses; they take the place of those of before.
     `prd`: the file that tells what it is to become, below its top or by its whole path; empty: look for it.
     """
 
@@ -123,14 +131,15 @@ class ProjectBody(ActBody):
     tracker: Fact | None = None
     work_label: Fact | None = None
     work_people: Annotated[tuple[Name, ...], Field(max_length=50)] | None = None
+    labels: Annotated[dict[Fact, LabelSettings], Field(max_length=50)] | None = None
     prd: Fact | None = None
 
 
-@Verb("GET /v1/projects", command="project ls")
+@Verb("GET /v1/projects", command="project ls", query=("prd",))
 def _list(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
     """Repositories with a name and defaults."""
-    around = context.coordinator.around({})
-    return {"projects": [_shape(around, one) for one in around.projects().values()]}
+    around, looks = context.coordinator.around({}), "prd" in call.query
+    return {"projects": [_shape(around, one, looks) for one in around.projects().values()]}
 
 
 @Verb("GET /v1/projects/{project}", command="project show")
@@ -188,7 +197,7 @@ def _top(context: ApiContext, path: str) -> str:
 
 
 def _changed(old: NamedProject, body: ProjectBody) -> NamedProject:
-    """The project with what the body says of it."""
+    """Return the project, changed by what the body says."""
     said: dict[str, Any] = {
         key: value
         for key, value in dict(body).items()
@@ -198,13 +207,15 @@ def _changed(old: NamedProject, body: ProjectBody) -> NamedProject:
         place = tracker_of(body.tracker)
         team = place.repository.name if place.kind is TrackerKind.LINEAR else old.name
         said.setdefault("prefix", old.prefix or re.sub(r"[^A-Za-z0-9]|^[0-9]+", "", team)[:32].upper())
+    if body.labels is not None:
+        said["labels"] = {label: rule.rule() for label, rule in body.labels.items()}
     if body.verify is not None:
         said["verify"] = tuple(split_words(one, "the gate") for one in body.verify)
     return replace(old, **said)
 
 
 def _kept(one: NamedProject) -> dict[str, Any]:
-    """As settings.json has it, without what it does not say."""
+    """Return the project as settings.json has it, without fields that it does not set."""
     said = {key: value for key, value in _plain(one).items() if value not in (None, "", {}, [])}
     return {key: value for key, value in said.items() if key != "name"}
 
@@ -224,18 +235,20 @@ def _plain(one: NamedProject) -> dict[str, Any]:
         "tracker": one.tracker,
         "work_label": one.work_label,
         "work_people": list(one.work_people),
+        "labels": {label: rule.said() for label, rule in one.labels.items()},
         "prd": one.prd,
     }
 
 
-def _shape(around: Surroundings, one: NamedProject) -> ProjectShape:
-    """For faces. `there`: a repository lies at its path."""
+def _shape(around: Surroundings, one: NamedProject, looks: bool = True) -> ProjectShape:
+    """Return the project in the shape that faces show. `there`: a repository lies at its path."""
     there = os.path.exists(os.path.join(one.path, ".git"))
-    return cast("ProjectShape", {**_plain(one), "prd": around.prd(one.path, one.prd), "there": there})
+    prd = around.prd(one.path, one.prd) if looks else None
+    return cast("ProjectShape", {**_plain(one), "prd": prd, "there": there})
 
 
 def _secret_of(project: str) -> str:
-    """The name by which the secret of its tracker's webhook is kept."""
+    """Return the name by which the secret of the project's tracker webhook is kept."""
     return f"tracker-{project}"
 
 
@@ -290,14 +303,15 @@ class ToolsAnswer(TypedDict):
 
 
 class KeepToolBody(ActBody):
-    """`digest`: of the tool as the person has looked at it. The yes is for these bytes."""
+    """`digest`: of the tool as the person has looked at it. The yes counts for these bytes alone."""
 
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class RemoveToolBody(ActBody):
-    """`project`: a project's name; else the repository around `cwd` counts. `run`: what this run proposes is
-    put aside, and no kept tool is removed."""
+    """`project`: a project's name; without it, the repository around `cwd`. `run`: put aside what this run
+    proposes, and remove no kept tool.
+    """
 
     project: Name | None = None
     cwd: Annotated[str, Field(max_length=4_096)] | None = None
@@ -305,7 +319,7 @@ class RemoveToolBody(ActBody):
 
 
 def _place(context: ApiContext, project: str | None, cwd: str | None) -> str:
-    """The top of the repository of this project; else of the one around the folder. UsageError."""
+    """Return the top of the project's repository; else that of the one around the folder. UsageError."""
     if project is not None:
         return meant(context.coordinator.around({}).projects(), project).path
     return top_of(context, cwd)

@@ -27,9 +27,9 @@ class RecoveredAnswer(TypedDict):
 
 
 class RecoverBody(ActBody):
-    """`run`: a run, or an agent, whose newest run that ended badly is meant; null: all of the last day.
+    """`run`: a run, or an agent, for its newest run that ended badly; null: all of the last day.
 
-    `dry_run`: only say which, and how they would go on.
+    `dry_run`: only say which runs, and how they would go on.
     """
 
     run: Name | None = None
@@ -43,7 +43,7 @@ def _health(context: ApiContext, call: ApiCall) -> HealthShape:
 
 
 def _lands(context: ApiContext, call: ApiCall) -> bool:
-    """Whether one of them was to land its change, and has not."""
+    """Whether one of the runs was to land its change, and has not."""
     found = planned(context.core, call.body.run)
     return any(one.run.land and one.run.landed is None for one in found)
 

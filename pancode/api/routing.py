@@ -36,14 +36,15 @@ log = logging.getLogger("pancode.api")
 
 
 def mark_of(who: str, key: str, route: str, body: Body) -> RequestMark:
-    """By what the caller said, without what was left out: a later version knows more keys."""
+    """Return the mark of what the caller said; absent keys do not count: a later version knows more keys."""
     sent = body.model_dump(mode="json", exclude_unset=True)
     digest = hashlib.sha256(json.dumps(sent, sort_keys=True).encode()).hexdigest()
     return RequestMark(who, key, route, digest)
 
 
 def once(context: ApiContext, mark: RequestMark, status: int, act: Callable[[], Any]) -> Any:
-    """The answer of `act`, or a Response with that of the first request with this key. RefusedError."""
+    """Return the answer of `act`, or a Response with that to the first request with this key.
+    RefusedError."""
     kept = begin(context.core, mark)
     if kept is not None:
         headers = {REPLAYED: "true"}
@@ -61,12 +62,12 @@ def once(context: ApiContext, mark: RequestMark, status: int, act: Callable[[], 
 
 
 def _kept(answer: Any) -> Any:
-    """Without a secret, which is told once and not written down with requests."""
+    """Return the answer without a secret, which is told once and not kept with requests."""
     return {**answer, "secret": None} if isinstance(answer, dict) and "secret" in answer else answer
 
 
 def _after(note: Callable[[], None]) -> None:
-    """What has happened stands, and is told, even where the ledger cannot note it just now."""
+    """Note what has happened; where the ledger cannot, the answer is given all the same."""
     try:
         note()
     except PancodeError:
@@ -74,10 +75,10 @@ def _after(note: Callable[[], None]) -> None:
 
 
 MAX_BODY = 8 * 1024 * 1024
-"""Bytes of a request; the largest task fits several times."""
+"""How many bytes a request has at most; the largest task fits several times."""
 MAX_DEPTH = 20
 FOLDER = "pancode-folder"
-"""The header with the folder, percent-encoded, where the person stands."""
+"""The header with the folder where the person stands, percent-encoded."""
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
 
 
@@ -89,25 +90,25 @@ class ApiCall:
     query: Mapping[str, str]
     body: Any
     last_event: str = ""
-    """The newest event that the caller has, as a browser says it when it comes back."""
+    """The newest event that the caller has, as a browser says when it comes back."""
     inside: Run | None = None
-    """The run from inside which this is asked; None: it is a person, or not known for a `GET`."""
+    """The run from inside which this is asked; None: a person asks, or it is not known for a `GET`."""
     visitor: Visitor | None = None
-    """Who asks over TCP; None: it is asked over the unix socket."""
+    """The visitor who asks over TCP; None: the request came over the unix socket."""
     key: str = ""
-    """The idempotency key; empty: none."""
+    """The request's idempotency key; empty: none."""
     folder: str = ""
-    """Where the person stands who asks; empty: not said."""
+    """The folder where the person who asks stands; empty: not said."""
 
     @property
     def who(self) -> str:
-        """Whose keys its key is one of: the owner's, a token's or a run's."""
+        """Whose idempotency keys these are: the owner's, a token's or a run's."""
         if self.visitor is not None and self.visitor.token is not None:
             return f"token:{self.visitor.token.digest}"
         return "socket" if self.inside is None else f"run:{self.inside.id}"
 
     def number(self, name: str, default: int, most: int) -> int:
-        """A whole number from 0 to `most` of the query; UsageError for anything else."""
+        """Return a whole number from 0 to `most` of the query; UsageError for anything else."""
         text = self.query.get(name)
         if text is None:
             return default
@@ -129,7 +130,7 @@ class ApiCall:
 
 
 class AtDoor(Enum):
-    """Whether a route is answered over TCP: to a token, to a signature, to anybody, or not at all."""
+    """Whether a route is answered over TCP: to a token, to a signature, to anybody, or to nobody."""
 
     TOKEN = "token"
     SIGNED = "signed"
@@ -140,7 +141,7 @@ class AtDoor(Enum):
 Answer = Callable[[ApiContext, ApiCall], Any]
 Answers = TypeVar("Answers", bound=Answer)
 Object = dict[str, Any]
-"""An object whose keys are not promised."""
+"""A JSON object whose keys are not promised."""
 
 
 class RemovedAnswer(TypedDict):
@@ -148,22 +149,22 @@ class RemovedAnswer(TypedDict):
 
 
 class Octets(Response):
-    """A route that answers with bytes."""
+    """The answer of a route that sends bytes."""
 
     media_type = "application/octet-stream"
 
 
 class EventStream(StreamingResponse):
-    """A route that answers with server-sent events."""
+    """The answer of a route that sends server-sent events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One route, such as `GET /v1/runs`, and the command that asks it; empty: none by itself.
+    """One route, such as `GET /v1/runs`, and the command that asks it; empty: no command does.
 
-    It decorates the function that answers: the docstring of that begins with what the route is for, and the
-    type that it returns is the shape of the answer. `pokes`: it changed something that the coordinator should
-    act on at once. `for_runs`: may also be asked from inside a run, as every `GET` may. `for_item`: also by a
+    It decorates the function that answers: that function's docstring begins with what the route is for, and
+    its return type is the shape of the answer. `pokes`: it changed something that the coordinator should act
+    on at once. `for_runs`: may also be asked from inside a run, as every `GET` may. `for_item`: also by a
     token of one inbox item. `at_door`: whether it is asked over TCP. `right` None: a `GET` reads, and all
     else needs the highest.
     """
@@ -179,11 +180,11 @@ class Verb:
     for_item: bool = False
     at_door: AtDoor = AtDoor.TOKEN
     starts: bool = False
-    """It begins work although it dispatches nothing."""
+    """Whether it begins work although it dispatches nothing."""
     lands: Callable[[ApiContext, ApiCall], bool] | None = None
-    """Whether what it begins once more was asked to land its change; None: its body says so."""
+    """Whether the work that it begins once more was asked to land its change; None: its body says so."""
     asks_who: bool = False
-    """A `GET` that tells a run less than a person."""
+    """Whether it is a `GET` that tells a run less than a person."""
     answer: Answer = field(default=lambda context, call: None, repr=False)
 
     def __call__(self, answer: Answers) -> Answers:
@@ -200,28 +201,28 @@ class Verb:
 
     @property
     def what(self) -> str:
-        """What it is for, as part of a sentence."""
+        """What the route is for, as part of a sentence."""
         words = " ".join((self.answer.__doc__ or "").split("\n\n")[0].split())
         return words[0].lower() + words[1:].removesuffix(".")
 
     @property
     def answers(self) -> Any:
-        """The type of its answer; `Octets` and `EventStream` for what is no JSON."""
+        """The type of the answer; `Octets` and `EventStream` for what is no JSON."""
         return get_type_hints(self.answer)["return"]
 
     @property
     def needs(self) -> AccessScope:
-        """The scope that a token needs for it."""
+        """The scope that a token needs for this route."""
         return self._right.scope
 
     @property
     def risk(self) -> Risk:
-        """What it may bring about."""
+        """The risk of what this route may bring about."""
         return self._right.risk
 
     @property
     def takes_key(self) -> bool:
-        """Whether an idempotency key keeps it from being begun twice."""
+        """Whether an idempotency key keeps the request from being carried out twice."""
         return self.starts or (self.at_door is AtDoor.TOKEN and self.right in (DISPATCHES, ANSWERS))
 
     @property
@@ -229,7 +230,7 @@ class Verb:
         return self.right or (READS if self.method == "GET" else REMOVES)
 
     def route(self, context: ApiContext) -> Route:
-        """On the unix socket, where the system tells who asks."""
+        """Return the route for the unix socket, where the system tells who asks."""
 
         async def endpoint(request: Request) -> Response:
             try:
@@ -242,7 +243,7 @@ class Verb:
         return Route(self.path, endpoint, methods=[self.method])
 
     def answered(self, context: ApiContext, call: ApiCall) -> Any:
-        """For a caller who has the right to ask."""
+        """Answer a caller who has the right to ask."""
         if call.key and self.takes_key:
             mark = mark_of(call.who, call.key, f"{self.method} {self.path.format(**call.path)}", call.body)
             answer = once(context, mark, self.status, lambda: self.answer(context, call))
@@ -253,7 +254,7 @@ class Verb:
         return answer
 
     def _done(self, context: ApiContext, call: ApiCall, caller: Address | None) -> Any:
-        """Answered, and acted upon by the same thread: another would have to be waited for.
+        """Answer, and act on the change in the same thread: another thread would have to be waited for.
 
         InsideRunError for a run that asks for more than it may.
         """
@@ -267,13 +268,13 @@ class Verb:
 
 
 def verbs_of(module: ModuleType) -> list[Verb]:
-    """The routes that a module declares, in its order."""
+    """Return the routes that a module declares, in its order."""
     found = [one for one in vars(module).values() if getattr(one, "__module__", "") == module.__name__]
     return [one.verb for one in found if hasattr(one, "verb")]
 
 
 def _inside(context: ApiContext, caller: Address | None) -> Run | None:
-    """By the process at the other end: `serve` gives its start and pid in the place of an address."""
+    """Return the run in which the asking process is; `serve` gives start and pid in place of an address."""
     if caller is None:
         return None
     attempts = context.coordinator.attempts_of(caller.port, caller.host)
@@ -287,7 +288,7 @@ def _inside(context: ApiContext, caller: Address | None) -> Run | None:
 
 
 async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> ApiCall:
-    """The request as a Call; UsageError for what it may not hold."""
+    """Return the request as an ApiCall; UsageError for what it may not hold."""
     if request.scope["http_version"] == "1.1" and not request.headers.get("host"):
         raise UsageError("the request names no host", fix="send the header Host: pancode", code="no_host")
     check_texts([dict(request.path_params), dict(request.query_params)])
@@ -307,7 +308,7 @@ async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> Ap
 
 
 def _seen_from(folder: str, names: Mapping[str, str]) -> dict[str, str]:
-    """`last` is the last run of the repository where the person stands."""
+    """Replace `last` by the last run of the repository where the person stands."""
     return {
         name: f"{LAST}@{folder}" if folder and value == LAST and name in ("run", "before") else value
         for name, value in names.items()
@@ -333,7 +334,7 @@ def _nested() -> UsageError:
 
 
 def check_texts(data: Any) -> None:
-    """UsageError for a text that no file name, command line or database holds, and for endless nesting."""
+    """Raise UsageError for a text that no file name, command line or database holds, and endless nesting."""
     level, depth = [data], 0
     while level:
         depth += 1

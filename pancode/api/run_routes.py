@@ -17,16 +17,16 @@ from pancode.api.routing import ApiCall, EventStream, Octets, Verb
 from pancode.api.streaming import log_events, run_events, sse
 from pancode.control.paging import MOST_ROWS, RUN_FILTERS
 from pancode.control.run import brief, find, show
+from pancode.control.run_shapes import RunDetail, RunShape
 from pancode.control.sessions import parent_of
-from pancode.control.shapes import RunDetail, RunShape, VerdictShape, WhyShape
 from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run, RunState
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import dispatch, dry_run, under_way
 from pancode.dispatch.report import DryRunAnswer, QueuedAnswer, queued, report
-from pancode.reports.story import why
+from pancode.reports.story import WhyShape, why
 from pancode.runs.log import MOST_TAIL, LogPlace, read_log, stream_names, tails
-from pancode.runs.receipts import verify
+from pancode.runs.receipts import VerdictShape, verify
 from pancode.runs.retry import dispatch_again
 from pancode.runs.runs import Filter, runs
 from pancode.runs.stop import stop
@@ -41,7 +41,7 @@ class RunsAnswer(TypedDict):
 
 
 class SnapshotShape(TypedDict):
-    """A snapshot that is being taken. `of` is 0 until the files are counted."""
+    """A snapshot that is being taken. `of`: the number of files; 0 until they are counted."""
 
     run: str
     project: str
@@ -54,13 +54,13 @@ class SnapshotsAnswer(TypedDict):
 
 
 class StreamsAnswer(TypedDict):
-    """By attempt: the names of its outputs."""
+    """The names of a run's outputs, by attempt."""
 
     streams: dict[str, list[str]]
 
 
 class TailsAnswer(TypedDict):
-    """By run that is under way: the end of its output."""
+    """The end of the output of each run that is under way."""
 
     tails: dict[str, str]
 
@@ -77,7 +77,7 @@ def _runs(context: ApiContext, call: ApiCall) -> RunsAnswer:
 def rehearsed(
     context: ApiContext, around: Surroundings, request: DispatchRequest, parent: str | None
 ) -> Mapping[str, Any]:
-    """The report of a dry run: the gates, the plan, and what of the repository would travel."""
+    """Return the report of a dry run: the gates, the plan, and what of the repository would travel."""
     judged = dry_run(context.core, around, request, parent)
     project = judged.resolution.project
     args = (judged.resolution.request.folder, judged.resolution.allowed_files)
@@ -87,8 +87,9 @@ def rehearsed(
 
 
 def asked_by(context: ApiContext, call: ApiCall) -> tuple[DispatchRequest, str | None, Surroundings]:
-    """The request of a call, its parent, and the settings that count. From inside a run it is that run's
-    child."""
+    """Return the request of a call, its parent, and the settings that count. From inside a run it is that
+    run's child.
+    """
     body: DispatchBody | ExploreBody = call.body
     request, parent, preset = body.request(), body.parent, body.preset
     if call.inside is not None:
@@ -99,10 +100,11 @@ def asked_by(context: ApiContext, call: ApiCall) -> tuple[DispatchRequest, str |
 
 
 def childs(context: ApiContext, parent: Run, request: DispatchRequest) -> DispatchRequest:
-    """From inside a run: its child, whatever the request claims, and no more urgent than it.
+    """Return the request as a child of the run that asks, whatever it claims, and no more urgent than that
+    run.
 
-    A mode that is not said is its parent's, and so is the level of what an orchestrator begins. Nothing in
-    it counts as a person's yes.
+    A mode that is not said is its parent's, and so is the level of what an orchestrator begins. Nothing in it
+    counts as a person's yes.
     """
     if request.land:
         refuse(context.core, parent, "to land a change")
@@ -204,7 +206,7 @@ def _stop(context: ApiContext, call: ApiCall) -> RunShape:
 
 
 def lands_again(context: ApiContext, call: ApiCall) -> bool:
-    """Whether the run that is gone on from was to land, and has not; or what a retry lets go on lands."""
+    """Whether the run that is continued was to land, and has not; or what a retry lets go on lands."""
     run = _meant(context, call)
     if run.land and run.landed is None:
         return True
@@ -213,7 +215,7 @@ def lands_again(context: ApiContext, call: ApiCall) -> bool:
 
 
 def around_workflow(context: ApiContext, text: str) -> Surroundings:
-    """The workflow's own settings and preset."""
+    """Return the surroundings with the workflow's own settings and preset."""
     caller = caller_of(context.core, text)
     return context.coordinator.around(caller.get("settings") or {}, caller.get("preset"))
 

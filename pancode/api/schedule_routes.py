@@ -13,13 +13,12 @@ from pancode.api.context import ApiContext
 from pancode.api.request.bodies import ActBody, Body, By, DispatchBody, ReasonBody, SignedBody
 from pancode.api.request.workflow_bodies import WorkflowBody
 from pancode.api.routing import ApiCall, AtDoor, RemovedAnswer, Verb
-from pancode.control.shapes import HookShape, ScheduleShape
 from pancode.errors import ConfigError, UsageError
 from pancode.notices.asked import fresh_secret
-from pancode.notices.webhook import called
+from pancode.notices.webhook import HookShape, called
 from pancode.work.schedule.edit import add, fire, lands, pause, planned, remove, resume
 from pancode.work.schedule.request import AskedSchedule
-from pancode.work.schedule.schedules import preview, schedules, show
+from pancode.work.schedule.schedules import ScheduleShape, preview, schedules, show
 from pancode.work.schedule.triggers import WEBHOOK, secret_name
 from pancode.work.schedule.work import PlannedWork
 
@@ -31,11 +30,12 @@ class SchedulesAnswer(TypedDict):
 
 
 class ScheduleBody(Body):
-    """When, and what: of `cron`, `at`, `on` and `on_push` one, and of `dispatch` and `workflow` one.
+    """When, and what: one of `cron`, `at`, `on` and `on_push`, and one of `dispatch` and `workflow`.
 
     `cron`: five fields, or @daily. `at`: once, such as 2026-12-24 08:00. `on`: an event, or `webhook`.
-    `on_push`: repository and branch. `where`: which events of `on` count. `zone`: of cron and at.
-    `missed`: what becomes of times that passed while no coordinator ran. `overlap`: also beside its last run.
+    `on_push`: repository and branch. `where`: which events of `on` count. `zone`: of cron and at. `missed`:
+    what becomes of times that passed while no coordinator ran. `overlap`: also begin while its last run has
+    not ended.
     """
 
     name: Words
@@ -53,7 +53,7 @@ class ScheduleBody(Body):
     dry_run: bool = False
 
     def asked(self) -> AskedSchedule:
-        """UsageError where it is not one of each."""
+        """Return the schedule as asked. UsageError where not exactly one of each is given."""
         push = None if self.on_push is None else (self.on_push[0], self.on_push[1])
         return AskedSchedule(
             name=self.name,
@@ -70,7 +70,7 @@ class ScheduleBody(Body):
         )
 
     def without_yes(self) -> ScheduleBody:
-        """As a token asks for it: a yes is for one time, and the person behind it is not there later."""
+        """Return it without a yes, as a token asks for it: a yes is for one time, with a person there."""
         parts = {"dispatch": self.dispatch, "workflow": self.workflow}
         kept = {
             name: part.model_copy(update={"yes": False}) for name, part in parts.items() if part is not None
@@ -161,7 +161,7 @@ CLOSED = (
 
 
 def placed(context: ApiContext, shown: ScheduleShape) -> ScheduleShape:
-    """The schedule with its address, if it begins on a webhook and the API is open."""
+    """Return the schedule with its address, if it begins on a webhook and the API is open."""
     if shown["trigger"]["kind"] != WEBHOOK:
         return shown
     base = public_base(context)
@@ -171,7 +171,7 @@ def placed(context: ApiContext, shown: ScheduleShape) -> ScheduleShape:
 
 
 def with_secret(context: ApiContext, made: ScheduleShape) -> ScheduleShape:
-    """A schedule that was just made; its secret is kept, and is in this answer alone."""
+    """Keep the secret of a schedule that was just made; the returned schedule alone shows it."""
     if made["trigger"]["kind"] != WEBHOOK:
         return made
     secret = fresh_secret(context.core)
@@ -180,7 +180,7 @@ def with_secret(context: ApiContext, made: ScheduleShape) -> ScheduleShape:
 
 
 def public_base(context: ApiContext) -> str | None:
-    """The public address, else that of this machine; None: the API is closed."""
+    """Return the public address, else that of this machine; None: the API is closed."""
     opened = context.facts.get("api")
     if opened is None:
         return None

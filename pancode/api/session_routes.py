@@ -38,7 +38,7 @@ from pancode.sessions.terms import set_terms
 from pancode.sessions.words import begin, end, judge, lands, say, turn
 
 AT_ONCE_MS, MOST_ROUNDS = 1, 20
-"""Left alone, a sitting rests behind its turn, and there are so many of them."""
+"""A session that is left alone: each sitting rests this many ms after its turn; so many follow at most."""
 MOST_TOLD = 16_000
 Duration = Annotated[int | None, Field(ge=1, le=MOST_MS)]
 
@@ -48,7 +48,7 @@ class SessionsAnswer(TypedDict):
 
 
 class DecompositionsAnswer(TypedDict):
-    """Of the named model, else of each that was asked."""
+    """The requests as the named model took them apart, or each model that was asked."""
 
     models: list[shapes.DecompositionShape]
 
@@ -56,7 +56,7 @@ class DecompositionsAnswer(TypedDict):
 class SaidAnswer(TypedDict):
     """`how` the words reach an agent: `begins` (the next run, with them), `sent`, `with its task`, `kept`.
 
-    `number`: that of the message in this run, as its output has it; 0: it is in the task.
+    `number`: the message's number in this run, as the run's output has it; 0: the words are in the task.
     """
 
     run: str
@@ -69,7 +69,7 @@ class SaidAnswer(TypedDict):
 class SessionBody(WorkBody, CallerSettings):
     """The first sitting, as a dispatch; `task` has the words of turn 1. Times in milliseconds.
 
-    `idle_ms`: it rests after so long without words; `turn_ms`: a turn of it may be so long.
+    `idle_ms`: the sitting rests after so long without words; `turn_ms`: how long one turn may be.
     """
 
     by: By = "api"
@@ -77,7 +77,7 @@ class SessionBody(WorkBody, CallerSettings):
     idle_ms: Duration = None
     turn_ms: Duration = None
     on_cap: Literal["rest", "ask"] | None = None
-    """Where its cap cuts a turn: it rests, or a person is asked. None: as the settings say."""
+    """Where a sitting's cap cuts a turn: it rests, or a person is asked. None: as the settings say."""
     until_verified: bool = False
     """It rests after each turn, and goes on by itself until its gates pass or its ceiling is reached."""
     yes: bool = False
@@ -85,8 +85,8 @@ class SessionBody(WorkBody, CallerSettings):
     dry_run: bool = False
     """Only judge what would begin, also without words."""
     rehearses: Annotated[str, Field(max_length=100)] = ""
-    """A request of `GET /v1/models/decompositions`, which is its task: `model` takes it apart as Panos, over
-    files of its own, and nothing that it asks of the fleet is carried out."""
+    """A request of `GET /v1/models/decompositions`, which is its task: `model` takes the request apart as
+    Panos, over files of its own, and nothing that it asks of the fleet is carried out."""
 
     def request(self) -> DispatchRequest:
         turns = {"idle_ms": AT_ONCE_MS if self.until_verified else self.idle_ms, "turn_ms": self.turn_ms}
@@ -103,7 +103,7 @@ class SessionBody(WorkBody, CallerSettings):
 
 
 class TurnBody(ActBody):
-    """`cancel`: the turn at work ends. `rest`: the sitting ends behind it.
+    """`cancel`: the turn at work ends. `rest`: the sitting ends after it.
 
     `turn`: only the turn with this number is cancelled; without it, the one at work.
     """
@@ -113,9 +113,10 @@ class TurnBody(ActBody):
 
 
 class TermsBody(ActBody):
-    """The terms of its next sitting; what is left out stays. `yes`: a person agrees to more freedom.
+    """The terms of the session's next sitting; what is left out stays. `yes`: a person agrees to more
+    freedom.
 
-    `program_mode`: of a program of a node owner's choice, by its own name; empty: the one it begins in.
+    `program_mode`: a mode of the agent program itself, by its own name; empty: the one in which it begins.
     """
 
     mode: Mode | None = None
@@ -275,11 +276,13 @@ def _stream(context: ApiContext, call: ApiCall) -> EventStream:
 
 
 async def _events(context: ApiContext, place: SessionPlace) -> AsyncIterator[str]:
-    """`log` with bytes, their run and the number of the next one; `session` whenever that has changed; `end`.
+    """Yield `log` with bytes, their run and the next byte's number; `session` whenever that has changed;
+    `end`.
 
-    Whoever comes back with the last number misses and repeats nothing. `end` comes when a session has ended
-    and all of it was told. Bytes of a state stand before it: it is looked at first, and told last. The ledger
-    is asked when the bell has rung, and each `QUIET_S`; output that has grown is read without it.
+    A reader that comes back with the last number misses and repeats nothing. `end` comes when a session has
+    ended and all of it was told. The bytes of a state come before it: the state is looked at first, and told
+    last. The ledger is read when the bell has rung, and each `QUIET_S`; output that has grown is read without
+    it.
     """
     core, streams = context.core, context.coordinator.streams
     last: shapes.SessionShape | None = None

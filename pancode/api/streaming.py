@@ -21,7 +21,7 @@ from pancode.runs.log import LogPlace, read_log
 
 LOOK_S = 0.5
 QUIET_S = 10.0
-"""A comment is sent this often, so that a reader can tell a quiet run from a dead coordinator."""
+"""After so many seconds a comment is sent, which tells a quiet run from a dead coordinator."""
 
 
 def sse(events: AsyncIterator[str]) -> EventStream:
@@ -29,15 +29,15 @@ def sse(events: AsyncIterator[str]) -> EventStream:
 
 
 def event(kind: str, data: Any, mark: str = "") -> str:
-    """One event; JSON holds no line break, so it is one data line."""
+    """Return one event as text; JSON holds no line break, so it is one data line."""
     head = f"id: {mark}\n" if mark else ""
     return f"{head}event: {kind}\ndata: {json.dumps(data)}\n\n"
 
 
 async def run_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
-    """`run` whenever its shape has changed, the last one with state `ended`; `problem` on failure.
+    """Yield `run` whenever its shape has changed, the last one with state `ended`; `problem` on failure.
 
-    It is read when the feed tells of it or of the fleet, and each `QUIET_S`.
+    The run is read when the feed tells of it or of the fleet, and each `QUIET_S`.
     """
     last: Any = None
     place = -1
@@ -65,9 +65,10 @@ def _tells_of(news: list[FeedEvent] | None, run: str) -> bool:
 
 
 async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
-    """`log` with bytes from an offset, `attempt` where another attempt begins, `end` when nothing can follow.
+    """Yield `log` with bytes from an offset, `attempt` where another attempt begins, `end` when nothing can
+    follow.
 
-    Each `log` carries where the next one begins: whoever comes back with that misses and repeats nothing.
+    Each `log` says where the next one begins: a reader that comes back with that misses and repeats nothing.
     """
     place = LogPlace.of(call.query)
     quiet = 0.0
@@ -102,9 +103,10 @@ async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
 async def steps(
     context: ApiContext, work: Callable[[Progress], Any], quiet_s: float = QUIET_S
 ) -> AsyncIterator[str]:
-    """`progress` for each step while `work` runs in its own thread, then `result` or `problem`.
+    """Yield `progress` for each step while `work` runs in its own thread, then `result` or `problem`.
 
-    A step may be long (a bundle on its way over a slow line): a comment says that we are still here.
+    A step may be long (a bundle on its way over a slow line): comments say that the coordinator is still
+    there.
     """
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[ProgressLine | None] = asyncio.Queue()

@@ -43,7 +43,7 @@ class EndedAnswer(TypedDict):
 
 
 class TokenBody(ActBody):
-    """A token that is to be made. `lasts_ms` null: it never expires. `item`: an inbox item, or its run."""
+    """A token to make. `lasts_ms` null: it never expires. `item`: an inbox item, or its run."""
 
     name: TokenName
     scopes: Scopes = (AccessScope.READ,)
@@ -56,14 +56,14 @@ class TokenBody(ActBody):
 
 
 class WebCodeBody(ActBody):
-    """What the browser may do that trades the code, and how long."""
+    """What the browser that trades the code may do, and for how long."""
 
     scopes: Scopes = (AccessScope.ADMIN,)
     lasts_ms: Lasts = 12 * 3_600_000
 
 
 class WebSessionBody(Body):
-    """The code of a browser."""
+    """The code that a browser trades for a session."""
 
     code: Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -98,7 +98,7 @@ def _code(context: ApiContext, call: ApiCall) -> WebCodeAnswer:
 
 
 def _loopback(context: ApiContext) -> str:
-    """Where no setting opens the API: on loopback, for this browser. UnavailableError."""
+    """Return the address on loopback, for this browser, where no setting opens the API. UnavailableError."""
     trouble = "; ".join(f"{one['what']}: {one['why']}" for one in context.closed)
     fix = next((one["fix"] for one in context.closed), "pancode fleet status")
     if context.loopback is not None and context.coordinator.door is None:

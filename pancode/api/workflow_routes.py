@@ -15,13 +15,13 @@ from pancode.api.request.workflow_bodies import AgainBody, ResumeBody, WorkflowB
 from pancode.api.routing import ApiCall, Object, Verb
 from pancode.api.run_routes import around_workflow, childs
 from pancode.control.paging import MOST_WORKFLOWS
-from pancode.control.shapes import VerdictShape, WorkflowShape
 from pancode.core.records import Run
 from pancode.core.values import replace
+from pancode.runs.receipts import VerdictShape
 from pancode.work.workflow.asked import lands, resume, retry, stop
 from pancode.work.workflow.begin import BegunWorkflow, begin, reports
 from pancode.work.workflow.workflow_receipts import receipt, verify
-from pancode.work.workflow.workflows import board, show, workflows
+from pancode.work.workflow.workflows import WorkflowShape, board, show, workflows
 from pancode.workflow.plan import WorkflowPlan
 
 
@@ -46,7 +46,7 @@ def _list(context: ApiContext, call: ApiCall) -> WorkflowsAnswer:
 
 
 def _childs(context: ApiContext, parent: Run, plan: WorkflowPlan) -> WorkflowPlan:
-    """From inside a run: each of its steps is that run's child, whenever it begins."""
+    """Return the plan of a workflow from inside a run: each step is that run's child, whenever it begins."""
     if plan.caller["land"]:
         refuse(context.core, parent, "to land a change")
     preset = plan.caller["preset"] or parent.terms.get("preset")

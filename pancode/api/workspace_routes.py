@@ -59,20 +59,23 @@ class OpenBody(ActBody):
 
 
 class RepairBody(ActBody):
-    """`repository`: where it is now. `node`: the machine from now on; `any`: whichever is free."""
+    """`repository`: where it is now. `node`: the machine from now on; `any`: whichever is free.
+
+    Without both it does what the workspace's problems say under `does`.
+    """
 
     repository: Folder | None = None
     node: Name | None = None
 
 
 class RemoveWorkspaceBody(ActBody):
-    """`force`: although it has work that has not landed."""
+    """`force`: also a workspace with work that has not landed."""
 
     force: bool = False
 
 
 _MEASURED = "measured"
-"""The question that has git count the commits; what is asked each second leaves it out."""
+"""The query's word that has git count the commits; faces that ask each second leave it out."""
 
 
 @Verb("GET /v1/workspaces", command="workspace ls", query=(_MEASURED,))
@@ -100,7 +103,7 @@ def _show(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
 
 
 def _project(context: ApiContext, body: WorkspaceBody) -> str:
-    """The top of its repository: that of the named project, of the issue's, or the one around the folder."""
+    """Return the top of its repository: the named project's, the issue's, or the one around the folder."""
     projects = context.coordinator.around({}).projects()
     try:
         named = meant(projects, body.project or body.name)
@@ -114,7 +117,7 @@ def _project(context: ApiContext, body: WorkspaceBody) -> str:
 
 
 def top_of(context: ApiContext, folder: str | None) -> str:
-    """The repository around the folder. UsageError where there is none."""
+    """Return the top of the repository around the folder. UsageError where there is none."""
     top = context.project_of(folder)
     if top is None:
         fix = "go into the repository, or name a project: --project (see pancode project ls)"
@@ -132,10 +135,11 @@ def _open(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
 
 @Verb("POST /v1/workspaces/{workspace}/repair", RepairBody, "workspace repair", right=OPERATES)
 def _repair(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
-    """Give it its repository or another machine."""
+    """Give it its repository or another machine, and mend what its problems say."""
     body: RepairBody = call.body
     top = None if body.repository is None else top_of(context, body.repository)
-    repair(context.core, call.path["workspace"], body.by, top, body.node)
+    around = context.coordinator.around({})
+    repair(context.core, around, call.path["workspace"], body.by, top, body.node)
     return _show(context, call)
 
 

@@ -32,8 +32,7 @@ from pancode.nodes.node import node_user
 
 
 def take_fairly(streams: Sequence[Sequence[UpMessage]], limit: int) -> list[UpMessage]:
-    """At most `limit` messages, each stream in its own order, one of each in turn, so that no node crowds out
-    others.
+    """At most `limit` messages, one of each node in turn and in its order, so that none crowds out others.
 
     A node gets no more than its share of a round.
     """
@@ -56,20 +55,20 @@ def _share(stream: Sequence[UpMessage]) -> Sequence[UpMessage]:
 
 
 TICKET_FUNCTION = "pancode.ticket"
-"""Names nothing that could be run: a worker of somebody else that takes a ticket fails, and does no harm."""
+"""The function that a ticket names; it does not exist, so that a foreign worker fails and does no harm."""
 TICKET_FAILED_S = 24 * 3600
 TEXT_CAP = 200
 EVER = -1
-"""RQ's clocks are off: limits are in the order, and only the coordinator says that something is lost."""
+"""Turns RQ's timeouts off: limits are in the order, and only the coordinator says that something is lost."""
 
 
 def iso(wall_ms: int) -> str:
-    """RQ's spelling of a time."""
+    """A time as RQ writes it."""
     return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def enqueue_order(client: Any, pipe: Any, tag: str, identity: AttemptId, envelope: str) -> None:
-    """The job of an order: one function name, and the envelope as its only argument."""
+    """Enqueue an order's job, whose only argument is the envelope."""
     JsonQueue(keys.node_queue(tag), client).enqueue_call(
         keys.ENTRY,
         [envelope],
@@ -83,11 +82,11 @@ def enqueue_order(client: Any, pipe: Any, tag: str, identity: AttemptId, envelop
 
 
 CLOSED_CALL = zlib.compress(json.dumps([keys.ENTRY, None, ["closed"], {}]).encode())
-"""Replaces a large order in a closed job, which RQ's tools show for a week: it is not read again."""
+"""Replaces a large order in a closed job, which RQ's tools show for a week and nobody reads."""
 
 
 def result_entry(ok: bool, reason: str) -> dict[str, str]:
-    """An entry of RQ's result stream: 1 is success, 2 is failure with a text."""
+    """An entry of RQ's result stream: 1 is success, 2 is a failure with a text."""
     if ok:
         encoded = b64encode(json.dumps(reason or "done").encode()).decode()
         return {"type": "1", "worker_name": "", "return_value": encoded}
@@ -100,9 +99,9 @@ NODE_PREFIX = keys.node_queue("")
 HEARTBEAT_CAP = 256 * 1024
 BLOCK_MS = 5_000
 FEW = 4
-"""Messages of each node that are read at first."""
+"""How many messages of each node are read at first."""
 CHUNK = 100
-"""Jobs that are closed in one round trip: no node's may keep those of others waiting for long."""
+"""How many jobs are closed in one round trip, so that no node's jobs hold up others for long."""
 PAGE = 200
 ODD = {
     2: "in Redis, its counter of jobs was no number",
@@ -115,15 +114,15 @@ class BusTempo:
     """Times and sizes; the defaults are what is shipped."""
 
     claim_lease_ms: int = 30_000
-    """The time after its claim during which an order is not pushed again."""
+    """Milliseconds after its claim in which an order is not pushed again."""
     keep_closed_s: int = 7 * 24 * 3600
     keep_closed: int = 200
-    """Closed jobs that RQ's tools still see, per node and registry."""
+    """How many closed jobs RQ's tools still see, per node and registry."""
     down_cap: int = 1_000
 
 
 class RedisBus:
-    """Implements `pancode.core.ports.Bus`. Safe for many threads; opens each connection when it is needed."""
+    """Implements `pancode.core.ports.Bus`. Safe for many threads; connects when needed."""
 
     def __init__(
         self,
@@ -157,19 +156,18 @@ class RedisBus:
 
     @contextmanager
     def _together(self, operation: str) -> Iterator[Any]:
-        """Commands that travel together, each carried out by itself; `execute` has their answers."""
+        """Commands that are sent together and carried out one by one; `execute` returns their answers."""
         with self._doing(operation) as client, client.pipeline(transaction=False) as pipe:
             yield pipe
 
     def close(self) -> None:
-        """Closes all connections; they come back when used again."""
+        """Close all connections; later use opens them again."""
         self._redis.close()
 
     # -- orders and tickets ---------------------------------------------------------------------------------
 
     def push_orders(self, orders: Sequence[Offer]) -> None:
-        """Two steps; a crash may leave only the first one, so an order that is in no queue is offered
-        again."""
+        """Push orders in two steps. After a crash an order may be in no queue, and is offered again."""
         if not orders:
             return
         with self._pushing:
@@ -182,7 +180,7 @@ class RedisBus:
                 pipe.execute()
 
     def _freed(self, orders: Sequence[Offer]) -> list[Offer]:
-        """Those that were not claimed or closed a moment ago; nothing says any more that they run or wait."""
+        """The offers that were not claimed or closed just now, with older traces of running removed."""
         now, lease = self._clock.wall_ms(), self._tempo.claim_lease_ms
         between = iso(now - lease), iso(now + lease)
         with self._together("push_orders") as pipe:
@@ -203,7 +201,7 @@ class RedisBus:
         return odd
 
     def _closing(self, over: JobToClose) -> list[Any]:
-        """A node may have written anything into its jobs: no class of RQ reads one here."""
+        """The script's arguments to close a job; RQ's classes read none, as a node may have written it."""
         tag, tempo = over.tag, self._tempo
         head = [keys.node_queue(tag), keys.job_id(tag, over.identity), "finished" if over.ok else "failed"]
         kept = [
@@ -233,7 +231,7 @@ class RedisBus:
                 client.zrem(JsonQueue(keys.node_queue(tag), client).started_job_registry.key, *entries)
 
     def show_tickets(self, tickets: Iterable[Ticket]) -> None:
-        """Pool queues are the coordinator's alone: it looks first, and writes only what has changed."""
+        """Make the pool queues show these tickets; they are the coordinator's alone: it writes changes."""
         wanted: dict[str, dict[str, Ticket]] = {}
         for ticket in tickets:
             wanted.setdefault(ticket.queue, {})[keys.ticket_id(ticket.run, ticket.attempt)] = ticket
@@ -307,7 +305,7 @@ class RedisBus:
         return take_fairly([found[tag] for tag in tags], limit)
 
     def _read(self, after: dict[str, str], count: int, block: int | None) -> dict[str, list[UpMessage]]:
-        """Up to `count` of each node behind an entry."""
+        """Up to `count` messages of each node, after an entry."""
         tags = {keys.up_stream(tag).encode(): tag for tag in after}
         with self._doing("read_up") as client:
             found = client.xread(dict(zip(tags, after.values(), strict=True)), count, block)
@@ -370,12 +368,12 @@ def _has_room(messages: list[UpMessage]) -> bool:
 
 
 def _block(wait_ms: int) -> int | None:
-    """0 would mean for ever."""
+    """The wait for Redis' BLOCK, which is never 0: that would mean for ever."""
     return min(wait_ms, BLOCK_MS) if wait_ms > 0 else None
 
 
 def _looked(client: Any, prefixes: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
-    """(name, ids that wait, entries that run) of each queue, by name; a node may have written the entries."""
+    """Each queue by name, with the ids that wait and the entries that run, which a node may have written."""
     queues = sorted((q for q in JsonQueue.all(client) if q.name.startswith(prefixes)), key=lambda q: q.name)
     with client.pipeline(transaction=False) as pipe:
         for queue in queues:
@@ -387,7 +385,7 @@ def _looked(client: Any, prefixes: tuple[str, ...]) -> list[tuple[str, tuple[str
 
 
 def _show(client: Any, pipe: Any, queue: JsonQueue, shown: Sequence[str], wanted: dict[str, Ticket]) -> None:
-    """Exactly these tickets are in that queue, in this order; the jobs of those `shown` are there."""
+    """Make the queue show exactly these tickets in this order; those in `shown` have their jobs already."""
     pipe.delete(queue.key)
     for job, ticket in wanted.items():
         if job in shown:

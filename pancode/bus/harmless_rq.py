@@ -19,11 +19,11 @@ from rq.serializers import DefaultSerializer, JSONSerializer
 
 
 class NotImportedError(ValueError):
-    """A job names a function or a callback; nobody here imports it."""
+    """A job names a function or a callback, which is never imported here."""
 
 
 def make_harmless() -> None:
-    """Let every part of RQ read JSON alone, also parts that are imported later. May be called again."""
+    """Make every part of RQ, also those imported later, read JSON alone. May be called again."""
     DefaultSerializer.loads = staticmethod(JSONSerializer.loads)
     DefaultSerializer.dumps = staticmethod(JSONSerializer.dumps)
     rq.serializers.SERIALIZER_ALIASES["pickle"] = JSONSerializer
@@ -37,7 +37,7 @@ def make_harmless() -> None:
 
 
 def _replace(name: str, ours: Any) -> None:
-    """Replace the name in each of RQ's modules that has its own copy of it."""
+    """Replace the name in each of RQ's modules that has a copy of it."""
     for module in [m for n, m in sys.modules.items() if n == "rq" or n.startswith("rq.")]:
         if hasattr(module, name):
             setattr(module, name, ours)
@@ -56,4 +56,4 @@ def _not_imported(name: str) -> Any:
 
 
 def _nothing(*_args: Any, **_options: Any) -> None:
-    """Looking changes nothing."""
+    """Does nothing, in place of RQ's functions that change something at a look."""

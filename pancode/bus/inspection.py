@@ -19,16 +19,15 @@ QUEUE, WORKER = "rq:queue:", "rq:worker:"
 READER = "pancode-look-"
 _RIGHTS = "on resetkeys ~rq:* resetchannels -@all +@read +@connection -@dangerous +multi +exec"
 WORD_CAP = 100
-"""Characters that are shown of what a node has written about itself."""
+"""How many characters are shown of what a node has written about itself."""
 OPTIONS = frozenset({"url", "config", "path", "serializer", "interval"})
-"""The options of RQ's `info` that are allowed: we decide where Redis is and what reads it, and polling has no
-end."""
+"""The options of RQ's `info` that are refused: we decide where Redis is and what reads it; no polling."""
 REGISTRIES = (("started", "wip"), ("finished", "finished"), ("failed", "failed"))
 
 
 @contextmanager
 def reading(access: RedisAccess, ids: Ids) -> Iterator[RedisAccess]:
-    """A login that may only read what begins with `rq:`; it is gone afterwards. UnavailableError."""
+    """A login that may only read keys beginning with `rq:`, and is removed afterwards. UnavailableError."""
     name, password = READER + ids.short(8), ids.token(24)
     with translated(access, "look"), closing(connect(access)) as client:
         ours: Any = client
@@ -41,7 +40,7 @@ def reading(access: RedisAccess, ids: Ids) -> Iterator[RedisAccess]:
 
 
 def counts(access: RedisAccess) -> dict[str, list[dict[str, Any]]]:
-    """The queues and workers that RQ's tools would show, by single numbers: no job is read."""
+    """The queues and workers that RQ's tools would show, in numbers alone: no job is read."""
     with closing(connect(access)) as reader:
         client: Any = reader
         queues = sorted(key.decode() for key in client.smembers("rq:queues"))
@@ -65,7 +64,7 @@ def _worker(client: Any, key: str) -> dict[str, Any]:
 
 
 def rq_info(access: RedisAccess, words: Sequence[str], out: TextIO) -> None:
-    """RQ's own `info` with these arguments, on this login. UsageError for what is none of a look."""
+    """Run RQ's own `info` with these arguments on this login. UsageError for arguments that are refused."""
     from rq.cli import cli, helpers
 
     from pancode.bus.harmless_rq import make_harmless
@@ -86,7 +85,7 @@ def rq_info(access: RedisAccess, words: Sequence[str], out: TextIO) -> None:
 
 
 def _configured(access: RedisAccess) -> Any:
-    """Stands in for RQ's own reading of where Redis is, and of which classes read it."""
+    """A replacement for RQ's choice of the Redis and of the classes that read it."""
     from rq.cli.helpers import CliConfig
 
     class Configured(CliConfig):

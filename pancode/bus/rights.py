@@ -12,12 +12,12 @@ JOB_KEYS = ("job", "execution", "executions", "results")
 
 
 def worker_key(tag: str) -> str:
-    """The hash by which RQ's tools know a node."""
+    """The key of the hash by which RQ's tools know a node."""
     return f"rq:worker:{tag}"
 
 
 def node_rules(tag: str, password: str) -> list[str]:
-    """The words of ACL SETUSER. They replace whatever the user had; the server keeps only the digest."""
+    """The words of ACL SETUSER. They replace all rights that the user had; the server keeps only a digest."""
     jobs = [f"~rq:{kind}:{keys.job_prefix(tag)}*" for kind in JOB_KEYS]
     return [
         "reset",
@@ -32,7 +32,7 @@ def node_rules(tag: str, password: str) -> list[str]:
 
 
 def _selectors(tag: str) -> list[str]:
-    """Each is a small right of its own: these commands on these keys."""
+    """The selectors, each a small right of its own: these commands on these keys."""
     queue = keys.node_queue(tag)
     registries = " ".join(f"~rq:{kind}:{queue}" for kind in ("wip", "finished", "failed"))
     return [
@@ -55,7 +55,7 @@ def _allow(commands: str) -> list[str]:
 
 
 def node_keys(tag: str) -> list[str]:
-    """The remaining keys of a node, except for its jobs, whose names it chose."""
+    """The keys of a node, except for its jobs, whose names it chose."""
     queue = keys.node_queue(tag)
     return [
         f"rq:queue:{queue}",

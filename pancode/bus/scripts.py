@@ -99,7 +99,7 @@ end
 return said
 """
 )
-"""ARGV: queue, job id, finished|failed, time, seconds to keep, number to keep, worker, what stands
-for the call from now on when it is large, the entry that names it as started, fields of result.
-Returns 0 for a job that is not there, 1; 2 when the worker's counter was no number; 3 when the registry named
+"""Closes a job. ARGV: queue, job id, finished|failed, time, seconds to keep, number to keep, worker, what
+replaces the call from now on when it is large, the entry that names it as started, fields of result. Returns
+1, or 0 for a job that is not there; 2 when the worker's counter was no number; 3 when the registry named
 another node's job."""

@@ -9,7 +9,7 @@ from pancode.core.quota import RedisUsage
 from pancode.nodes.node import USER_PREFIX
 
 STEP = 1_000
-"""Keys that one step looks at: others are served between two steps."""
+"""How many keys one step looks at: others are served between two steps."""
 
 # Exact sizes: by samples, a node could put small things where the samples are taken.
 WEIGH = """
@@ -56,7 +56,7 @@ return found[1]
 
 
 def sweep(client: Any, tag: str) -> None:
-    """Removes all jobs of a node and what belongs to them: it chose how many there are, and their names."""
+    """Remove all jobs of a node and what belongs to them; the node has chosen their number and names."""
     step, cursor = client.register_script(SWEEP), b"0"
     while True:
         cursor = step(args=[cursor, STEP, tag, *JOB_KEYS])
@@ -65,8 +65,7 @@ def sweep(client: Any, tag: str) -> None:
 
 
 def weighed(client: Any) -> dict[str, RedisUsage]:
-    """The sizes by tag, for every tag there. A key may be counted twice while the server makes room for more
-    of them."""
+    """The usage of each tag in Redis. A key may count twice while the server enlarges its table."""
     step = client.register_script(WEIGH)
     found: dict[str, RedisUsage] = {}
     cursor = b"0"

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _NO_SUCH = "pancode.no_such_command"
-"""Tab was pressed behind a name that is none: no answer, and no error."""
+"""Key in `meta`: the word before the cursor names no command, so Tab offers nothing, without an error."""
 BARE = "pancode.bare"
-"""In `meta`: no command was named, and the one that is meant without a name begins."""
+"""Key in `meta`: no command was named, so the group's default command begins."""
 ELSEWHERE = {
     "logs": "pancode runs logs RUN",
     "log": "pancode runs logs RUN",
@@ -47,20 +47,20 @@ ELSEWHERE = {
     "cv": "pancode workers",
     "presets use": "pancode presets apply NAME",
 }
-"""Names of commands that people know from other tools, with ours."""
+"""Commands that people know from other tools, each with the PanCode command for the same thing."""
 
 
 class Commands(typer.Typer):
-    """The commands of a module, in its `app`; or those of a group."""
+    """The commands of one module, which are its `app`; or those of a group."""
 
     def verb(
         self, name: str, *examples: str, cls: type[TyperCommand] | None = None, **more: Any
     ) -> Callable[[F], F]:
-        """The function is the command: its parameters are options and arguments, its docstring the help."""
+        """Make the function a command: its parameters are options and arguments, its docstring the help."""
         return self.command(name, cls=cls or RichHelpCommand, epilog=example(*examples), **more)
 
     def group(self, name: str, *examples: str, **below: Any) -> Callable[[Callable[[], None]], Commands]:
-        """A group with the function's docstring as help; `below` is what `Group` declares."""
+        """Make a group with the function's docstring as help; `below` are class attributes of its `Group`."""
 
         def made(described: Callable[[], None]) -> Commands:
             group = Commands(
@@ -82,10 +82,10 @@ def example(*lines: str) -> str:
 
 
 class RichHelpCommand(TyperCommand):
-    """Its help is drawn by Rich on a terminal, and plain text in a pipe."""
+    """A command whose help Rich draws on a terminal; in a pipe the help is plain text."""
 
     headings: ClassVar[Mapping[str, Collection[str]]] = {}
-    """Heading to names of parameters, where there are many options; the others stand below `Options`."""
+    """Heading of the help to the parameters below it; all other parameters stand below `Options`."""
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if _is_drawn(ctx):
@@ -113,23 +113,23 @@ class RichHelpCommand(TyperCommand):
 class Group(TyperGroup):
     """A group whose commands may be in modules that are not loaded yet.
 
-    With a `default` it is a command, too: `pancode runs`, `pancode runs 5` (`numbered`) and
-    `pancode runs --json` list; `pancode runs show RUN` shows.
+    With a `default`, the group is a command, too: `pancode runs`, `pancode runs 5` (`numbered`) and `pancode
+    runs --json` list; `pancode runs show RUN` shows.
     """
 
     table: ClassVar[Mapping[str, tuple[str, str]]] = {}
-    """Name to the module below pancode.cli whose `app` has that command, and one line."""
+    """Name to the module below pancode.cli whose `app` has that command, and one line about it."""
     aliases: ClassVar[Mapping[str, str]] = {}
     """Other names of commands, with their modules (MODULE:NAME where the command itself has another name):
     they work, and no list has them."""
     headings: ClassVar[Mapping[str, Collection[str]]] = {}
-    """Heading of the help to names of commands; without any all stand below `Commands`."""
+    """Heading of the help to names of commands; without headings all stand below `Commands`."""
     later: ClassVar[Mapping[str, str]] = {}
-    """Names that are promised and not there yet, and what does it today."""
+    """Names of commands that are planned and not there yet, each with what does the same today."""
     default: ClassVar[str | None] = None
     numbered: ClassVar[bool] = False
     free: ClassVar[bool] = False
-    """A word that is no command of it is an argument of the default one."""
+    """Whether a word that is no command of the group is an argument of the default command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*self.table, *sorted(self.commands)]
@@ -171,7 +171,7 @@ class Group(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Its commands, its options, and the options of the one that is meant without a name."""
+        """Complete the group's commands and options, and the options of its default command."""
         from click.shell_completion import CompletionItem
 
         if _NO_SUCH in ctx.meta:
@@ -202,7 +202,7 @@ class Group(TyperGroup):
                 formatter.write_dl([line for line in lines if line[0] in names], col_max=12)
 
     def lines(self) -> list[tuple[str, str]]:
-        """Every command and what it is for, without loading what is behind those of the table."""
+        """Return each command with what it is for, without loading the modules of the table."""
         own = sorted((name, c.get_short_help_str(400)) for name, c in self.commands.items() if not c.hidden)
         return [*((name, line) for name, (_, line) in self.table.items()), *own]
 
@@ -213,12 +213,12 @@ def _commands_of(module: str) -> Mapping[str, click.Command]:
 
 
 def _is_drawn(ctx: click.Context) -> bool:
-    """On a terminal, but for `pancode help --json`."""
+    """Whether Rich draws the help: on a terminal, but not for `pancode help --json`."""
     return draws(sys.stdout) and not ctx.find_root().obj
 
 
 def _draw_help(command: TyperCommand | TyperGroup, ctx: click.Context) -> None:
-    """Rich runs lines together, but for those that stand apart."""
+    """Draw the help with Rich, which joins lines unless a blank line stands between them."""
     from typer.rich_utils import rich_format_help
 
     shown = copy.copy(command)

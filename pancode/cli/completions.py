@@ -14,13 +14,13 @@ from pancode.remote.place import remote_of
 MOST_RUNS = 50
 _FILES = (".yaml", ".yml", ".json", ".jsonl", ".txt")
 PATIENCE_S = 2.0
-"""So long a shell waits at most for a coordinator to say what there is."""
+"""How long a completing shell waits at most for a coordinator's answer."""
 
 
 def _names(
     what: str, key: str = "name", path: str = "", here: bool = False, **query: object
 ) -> Callable[[str], list[str]]:
-    """Nothing where nobody can tell: a shell that completes shows no errors. `here`: as in this folder."""
+    """Return a completer; it offers nothing where nobody can tell. `here`: names as in this folder."""
 
     def names(incomplete: str) -> list[str]:
         try:

@@ -58,7 +58,7 @@ def _settings(face: Face) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _unheeded_here() -> list[str]:
-    """Variables that a coordinator which runs now does not have; none where none answers."""
+    """Return the variables of this shell that the running coordinator lacks; none where none answers."""
     try:
         return unheeded(Client(home_of(os.environ), starts=False), folder_here(), os.environ)
     except UnavailableError:

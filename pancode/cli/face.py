@@ -21,19 +21,19 @@ from pancode.errors import ExitCode, PancodeError, Problem, UsageError
 from pancode.remote.place import forget_remote, remote_of
 
 PROGRAM = (sys.executable, "-P", "-m", "pancode")
-"""Another command of ours, begun by this one. `-P`: a `pancode.py` of the folder is not it."""
+"""How a command starts another `pancode` command. `-P`: a `pancode.py` in this folder is not imported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """One command's way out. Progress and notes go to standard error, the result to standard output."""
+    """What a command says with. Progress and notes go to standard error, the result to standard output."""
 
     as_json: bool
 
     def client(self, *, starts: bool = True, works: bool = False) -> Client:
-        """`works`: this command means work, so a fleet that was taken down comes up for it.
+        """Return a client. `works`: the command begins work, so a fleet that was taken down comes up for it.
 
-        Then the person is told of variables that the coordinator, which runs already, does not have.
+        Then the person is also warned of variables that a running coordinator does not have.
         """
         client = Client(place_of(os.environ), starts=starts, works=works, note=self.note, folder=stands_in())
         if works:
@@ -44,19 +44,19 @@ class Face:
         return client
 
     def acts_here(self, what: str) -> None:
-        """This command is about this machine, wherever the coordinator is."""
+        """Let the command act on this machine, and say so where the coordinator is on another one."""
         there = remote_of(os.environ)
         if there is not None:
             self.note(f"{what} acts on this machine, not on {there}")
             forget_remote()
 
     def show(self, data: Any, words: Callable[[], str]) -> None:
-        """The result: as JSON, or in words."""
+        """Print the result: as JSON, or in words."""
         sys.stdout.write(json.dumps(data) + "\n" if self.as_json else words())
         sys.stdout.flush()
 
     def end(self, status: int, data: Any, words: Callable[[], str]) -> int:
-        """As `show`, for what was waited for: the status is its own, also when its reader has gone."""
+        """As `show`, for a command that waited; return its exit status even where the reader has gone."""
         try:
             self.show(data, words)
         except BrokenPipeError:
@@ -64,19 +64,19 @@ class Face:
         return status
 
     def note(self, text: str) -> None:
-        """Something beside the result; scripts that asked for JSON are spared.
+        """Print a note beside the result; not with --json.
 
-        Where nobody can hear it (its reader has gone, its disk is full) what is waited for goes on.
+        Where it cannot be printed (the reader has gone, the disk is full), the command goes on.
         """
         if not self.as_json:
             aside(text + "\n")
 
     def can_ask(self) -> bool:
-        """Whether somebody sits there."""
+        """Whether a person is there to answer: standard input is a terminal, and --json is not given."""
         return not self.as_json and sys.stdin.isatty()
 
     def agreed(self, question: str, otherwise: str) -> bool:
-        """Ask a person; where there is none, UsageError with the option that says it."""
+        """Ask the person for a yes. UsageError where nobody can answer; its fix is the option `otherwise`."""
         if not self.can_ask():
             raise UsageError(
                 f"{question} Nobody can answer: this is not a terminal.", fix=otherwise, code="cannot_ask"
@@ -86,7 +86,7 @@ class Face:
         return typer.confirm(question, default=False, err=True)
 
     def which(self, question: str, names: list[str]) -> str:
-        """Ask a person for one of these names."""
+        """Ask the person to choose one of these names."""
         import click
         import typer
 
@@ -162,12 +162,12 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.PARTIAL: "some of a batch, or some nodes, failed",
     ExitCode.DETACHED: "Ctrl-C: detached, still running",
 }
-"""The one table of exit statuses."""
+"""The meaning of each exit status."""
 
 OUTCOMES: dict[str, ExitCode] = {
     code.name.lower(): code for code in ExitCode if code is ExitCode.DONE or 10 <= code < 20
 }
-"""A run's outcome to the status of the command that waited for it."""
+"""Outcome of a run to the exit status of a command that waited for the run."""
 
 
 def exit_of(outcome: str | None) -> int:
@@ -186,7 +186,7 @@ def tell_error(error: PancodeError, *, as_json: bool) -> int:
 
 
 COMMAND_LOG = "run/command.log"
-"""Below the home: the tracebacks of commands that failed by a defect of PanCode's own."""
+"""Where, below the home, the tracebacks of commands are that failed by a defect of PanCode's own."""
 _LOG_CAP = 1 << 20
 
 

@@ -58,14 +58,14 @@ def follow_new(face: Face, path: str, body: dict[str, Any], detach: bool) -> int
 
 
 FINE = ("landed", "nothing to land")
-"""The good ends of a landing."""
+"""The states of a landing that ended well."""
 LAND_LOOK_S = 0.3
 
 
 NOT_AT_REST = "not_at_rest"
-"""The coordinator's code for a refusal that a rest of the session lifts."""
+"""The coordinator's code for a refusal that ends once the session rests."""
 _REST_S, _REST_LOOK_S = 2 * 3600.0, 0.5
-"""As long as a turn, its commit and its gates may take."""
+"""Seconds that a rest is waited for, as a turn, its commit and its gates may last; and between two looks."""
 
 
 def at_rest(face: Face, client: Client, run: str, act: Callable[[str], Any]) -> Any:
@@ -105,7 +105,7 @@ def rest(face: Face, client: Client, run: str) -> dict[str, Any]:
 
 
 class Snapshots:
-    """`show` is for what `/v1/snapshots` answers; the same words are said once."""
+    """Prints the progress of snapshots from answers of `/v1/snapshots`; the same words only once."""
 
     def __init__(self, face: Face, cwd: str) -> None:
         self._face = face
@@ -183,7 +183,7 @@ KEPT = 100_000
 
 
 class LiveTranscript(threading.Thread):
-    """Follows a run's output while somebody waits for its end, and shows whole lines of its story."""
+    """A thread that follows a run's output until the run ends, and shows whole lines of its story."""
 
     def __init__(self, client: Client, run: str, runtime: str, show: Callable[[str], None]) -> None:
         super().__init__(name="transcript", daemon=True)
@@ -195,7 +195,7 @@ class LiveTranscript(threading.Thread):
         self._over = threading.Event()
 
     def run(self) -> None:
-        """Cut off, it goes on where it was; what it cannot show is in the log."""
+        """Show the output; after a cut it goes on where it was. What cannot be shown here is in the log."""
         with suppress(PancodeError, OSError):
             told = followed_log(
                 lambda gap: None, self._client, self._run_id, "out", wanted=lambda: not self._over.is_set()
@@ -204,7 +204,7 @@ class LiveTranscript(threading.Thread):
                 self._story.write(part.attempt, part.data)
 
     def finish(self) -> None:
-        """The run has ended: what is on its way is waited for, for a moment."""
+        """Called when the run has ended: wait a moment for output on its way, then end the story."""
         self.join(JOIN_S)
         self._over.set()
         self._story.end()
@@ -218,7 +218,7 @@ class LiveTranscript(threading.Thread):
 
 
 def _beginning(face: Face, line: ProgressRow, shape: dict[str, Any]) -> LiveTranscript:
-    """The story of its agent, shown above the line of its progress."""
+    """Start to show the story of the run's agent, above the line of its progress."""
     from pancode.talk.lines import MARK
 
     def show(text: str) -> None:
@@ -267,7 +267,7 @@ _LOGS = {
     "gate_not_runnable": "--stream gates.log ",
     "gate_not_judged": "--stream gates.log ",
 }
-"""Where the output of a failure is that is not the agent's."""
+"""Options of `runs logs` for failures whose output is not in the agent's stream."""
 
 
 def summary(shape: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from pancode.plain import counted, size
 
 app = Commands()
 MOST_S = 3_600.0
-"""Git may have a lot to pack."""
+"""How long the call may take: git may have much to pack."""
 
 
 @app.verb("gc", "pancode gc --dry-run", "pancode gc")

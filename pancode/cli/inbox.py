@@ -65,7 +65,7 @@ def _refused(run: str, what: str, why: str, fix: str) -> RefusedError:
 
 
 _SHORT = 80
-"""Words of so many characters stand in the line of their item, longer ones below."""
+"""Words of at most so many characters stand on the line of their item, longer ones below it."""
 _CALL = "The number of the call in the inbox; the answer is refused if another call waits now."
 _PLAN = "What the inbox shows of a run that has not begun; the yes is refused if that has changed since."
 
@@ -102,7 +102,7 @@ def _item(item: dict[str, Any]) -> str:
 
 
 def _words(item: dict[str, Any]) -> str:
-    """A command as it is, deeper than all other lines, so that it cannot look like one of them."""
+    """Return the item's words; a command is indented more than any other line, so that none looks like it."""
     if item["call"]:
         return f"\n{whole(item['words'], '    ')}"
     words = safe(item["words"])
@@ -110,7 +110,7 @@ def _words(item: dict[str, Any]) -> str:
 
 
 def _plan(plan: dict[str, Any]) -> str:
-    """What a run that has not begun is to do, and what it may take."""
+    """Return what a run that has not begun will do, and what it may use."""
     task = safe(" ".join(plan["task"].split()))
     what = f"mode {plan['mode']}, safety {plan['safety']}, node {safe(plan['node'] or 'any')}"
     gates = f", gates: {safe('; '.join(plan['verify']))}" if plan["verify"] else ", no gate"
@@ -177,7 +177,7 @@ def approve(
 
 
 def _approved(done: dict[str, Any]) -> str:
-    """The run that starts now, or the new one that goes on with the permission; or the change made."""
+    """Return the line about the run that starts now, or goes on with the permission; or the change made."""
     if "change" in done:
         return f"{change_line(done['change'])}to take it back: pancode config undo\n"
     reason = safe(done["reason"])

@@ -15,7 +15,7 @@ from pancode.cli.runs import options
 from pancode.cli.runs.dispatch import of_caller, plan, post_agreed
 from pancode.cli.terminal import Columns, listing, safe, safe_block, short_time
 from pancode.client import path_of
-from pancode.errors import ExitCode
+from pancode.errors import ExitCode, UsageError
 
 app = Commands()
 Issue = Annotated[str, Argument(help="An issue of a project: MIN-123.")]
@@ -70,6 +70,7 @@ def _shown(one: dict[str, Any]) -> str:
     "work",
     "pancode work SHOP-12 --agent builder",
     "pancode work SHOP-12 --dry-run",
+    "pancode work SHOP-12 --plan",
     "pancode work status",
     default="on",
     free=True,
@@ -94,9 +95,23 @@ def on(
     node: Annotated[str | None, option("The machine.", "N", complete=completions.nodes)] = None,
     budget: Annotated[str | None, option("The most that the run may cost.", "USD", parser=money)] = None,
     yes: options.Yes = False,
+    plans: Annotated[bool, option("First a talk with a planner in its workspace.", "--plan")] = False,
     face: Json,
 ) -> int:
-    """Begin, or go on with the files that the run before has left."""
+    """Begin, or go on with the files that the run before has left.
+
+    With --plan nothing is built yet: a planner reads and asks, as `pancode plan ISSUE` has it. When the plan
+    is kept, the same command without --plan carries it out.
+    """
+    if plans:
+        if agent is not None or budget is not None or dry_run:
+            fix = f"pancode work {issue} --plan; the rest comes with the work behind it"
+            raise UsageError("a plan has its own agent, and is no dispatch to be judged", fix=fix)
+        from pancode.cli.plan import on as talk
+
+        status = talk(issue, model=model, runtime=runtime, node=node, face=face)
+        face.note(f"next: pancode plan keep {issue.lower()}; then: pancode work {issue}")
+        return status
     said = {"agent": agent, "model": model, "runtime": runtime, "node": node, "budget": budget}
     body: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
     body |= {"issue": issue, "dry_run": dry_run, "yes": yes, "by": who()}
@@ -104,6 +119,8 @@ def on(
     client = face.client(works=True)
     if dry_run:
         answer = client.post("/v1/work", body)
+        for warning in answer["warnings"]:
+            face.note(f"warning: {safe(warning)}")
         face.show(answer, lambda: f"{safe_block(answer['task'])}\n{plan(answer['report'])}")
         return ExitCode.DONE if answer["report"]["admitted"] else ExitCode.REFUSED
     answer = post_agreed(face, client, "/v1/work", body)

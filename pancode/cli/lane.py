@@ -25,7 +25,7 @@ app = Commands()
 Lane = Annotated[str, Argument(autocompletion=completions.lanes)]
 Item = Annotated[str | None, Argument(metavar="[ITEM]", help="Its number or key (default: where it stands).")]
 TASK_COLUMNS, SHOWN = 60, 10
-"""So many characters of a task, and so many items that have come to their end, are shown."""
+"""How many characters of a task, and how many ended items, are shown."""
 
 
 @app.group("lane", "pancode lane create night", 'pancode lane add night "update the dependencies"')

@@ -123,7 +123,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "api-stdio": ("fleet.serve", "for PANCODE_COORDINATOR on another machine: the coordinator's API"),
     },
 }
-"""Heading of the help, to name, to (module of this package, one line)."""
+"""Heading of the help to its commands: name to (module of this package, one line)."""
 COMMANDS = {name: found for group in GROUPS.values() for name, found in group.items()}
 ALIASES = {
     "batches": "workflows.group",
@@ -136,7 +136,7 @@ ALIASES = {
 
 
 class Root(Group):
-    """`pancode` alone, or with options of a chat only, is `pancode chat`."""
+    """The root group: `pancode` alone, or with options of a chat only, is `pancode chat`."""
 
     table, aliases, headings = COMMANDS, ALIASES, GROUPS
     default = "chat"
@@ -207,9 +207,9 @@ def before(
 
 cli = get_group(root)
 _SHOWS_VARIABLES = ("config", "doctor", "help", "completion")
-"""They say themselves that a variable is unknown, or do nothing to which it could matter."""
+"""Commands that report unknown variables themselves, or to which no variable could matter."""
 ASKED_BY = "_PANCODE_COMPLETE"
-"""The variable by which a shell asks what may come next."""
+"""The variable with which a shell asks for completions."""
 
 
 def _heed_variables(*, as_json: bool) -> None:
@@ -267,7 +267,7 @@ def status_of(exc: BaseException, args: list[str], *, as_json: bool) -> int:
 
 
 def _with_choice(error: PancodeError, args: list[str]) -> PancodeError:
-    """Of an agent with several runs: the fix is this very command for each of them."""
+    """Where the error names several runs of an agent, let its fix be this very command for each run."""
     runs, agent = error.details.get("runs", "").split(), error.details.get("agent")
     if agent in args and runs:
         at = args.index(agent)
@@ -277,7 +277,7 @@ def _with_choice(error: PancodeError, args: list[str]) -> PancodeError:
 
 
 def _unwritten(exc: OSError, as_json: bool) -> int:
-    """The status where standard output takes nothing more; any other error goes on its way."""
+    """Return the status where standard output takes nothing more; other errors count as unforeseen."""
     from pancode.cli.face import say_no_more
     from pancode.client import FULL
 
@@ -298,14 +298,14 @@ def _unwritten(exc: OSError, as_json: bool) -> int:
 
 
 def _unforeseen(exc: Exception, as_json: bool) -> int:
-    """A defect of PanCode's own: its place goes into a log, one error to the person."""
+    """Log where a defect of PanCode's own arose, tell the person one error, and return its status."""
     from pancode.cli.face import internal
 
     return tell_error(internal(exc), as_json=as_json)
 
 
 def _near(wrong: click.NoSuchOption) -> str | None:
-    """The option that was probably meant: click compares the dashes too, which are alike in all."""
+    """Return the option that was probably meant; the dashes are not compared, as all options have them."""
     from pancode.core.names import nearest
 
     params = wrong.ctx.command.params if wrong.ctx is not None else []
@@ -315,7 +315,7 @@ def _near(wrong: click.NoSuchOption) -> str | None:
 
 
 def _usage(wrong: click.ClickException) -> PancodeError:
-    """click's words in our form, with the nearest right name where click knows one."""
+    """Return click's error as one of ours, with the nearest right name where click knows one."""
     fix = ""
     near = _near(wrong) if isinstance(wrong, click.NoSuchOption) else None
     if near is not None:

@@ -18,7 +18,7 @@ _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KB|MB|GB|KiB|MiB|GiB)")
 _UNITS_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _LONGEST = 40
-"""The bound of a number that a person types; a longer one fits in no machine."""
+"""How many characters a typed number may have; a longer one fits in no machine."""
 _MONEY = re.compile(r"\$?(\d{1,9}(?:\.\d{1,9})?)")
 
 
@@ -48,7 +48,7 @@ def size_of(value: str) -> int:
 
 
 class Label(NamedTuple):
-    """KEY=VALUE."""
+    """A label, KEY=VALUE."""
 
     key: str
     value: str
@@ -62,7 +62,7 @@ def label(value: str) -> Label:
 
 
 class SlotBounds(NamedTuple):
-    """How many runs at once: always `most`, or fewer where the machine is strained, down to `least`."""
+    """How many runs a node takes at once: `most`, or fewer while the machine is strained, down to `least`."""
 
     least: int | None
     most: int
@@ -109,7 +109,7 @@ Json = Annotated[
         help="Print the answer as JSON, and errors as JSON on standard error.",
     ),
 ]
-"""The form of a command's answer: words, or JSON on request."""
+"""The option --json: the command answers in JSON instead of words."""
 Run = Annotated[str, Argument(autocompletion=completions.runs)]
 Node = Annotated[str, Argument(autocompletion=completions.nodes)]
 Nodes = Annotated[
@@ -129,7 +129,7 @@ WithCommands = Annotated[
 WithSecret = Annotated[bool, option("Say yes to a file with a run's secret.", "--with-secret")]
 Anyway = Annotated[bool, option("Say yes to a change of which a run did not end as done.", "--anyway")]
 PAGE = 1_000
-"""Rows of each page that `--all` asks for."""
+"""How many rows each page has that `--all` asks for."""
 
 
 def page(

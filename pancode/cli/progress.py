@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class _Picture:
-    """`draws`: whether there is one. Where its terminal is gone, what is waited for goes on.
+    """Progress on a terminal. `draws`: whether it is drawn. If the terminal goes, the command goes on.
 
-    `stays`: its last state is left on the terminal.
+    `stays`: the last state is left on the terminal.
     """
 
     def __init__(self, face: Face, *, stays: bool = True) -> None:
@@ -47,7 +47,7 @@ class _Picture:
                 self._live.stop()
 
     def _say(self, text: str, style: str = "") -> None:
-        """A line for good, above the picture."""
+        """Print a line that stays, above the progress."""
         if self._live is None:
             self._face.note(text)
             return
@@ -70,7 +70,7 @@ class ProgressRow(_Picture):
         self._lock = threading.Lock()
 
     def above(self, text: str, dim: bool = False) -> None:
-        """A stranger's words; the progress goes on below them."""
+        """Print a stranger's words above the progress, which goes on below them."""
         self._say(safe(text), "dim" if dim else "")
 
     def show(self, stage: str, text: str) -> None:
@@ -83,7 +83,7 @@ class ProgressRow(_Picture):
             self._redraw()
 
     def grow(self, more: str) -> None:
-        """Another thread's words behind the line, until its end."""
+        """Show more words behind the stage until it ends; another thread may call this."""
         with self._lock:
             self._grown = more
             self._redraw()
@@ -96,7 +96,7 @@ class ProgressRow(_Picture):
 
 
 class Steps(_Picture):
-    """The steps of a bring-up: a line for each that is over, and what each machine is at."""
+    """The steps of a bring-up: a line for each step that is over, and what each machine does now."""
 
     def __init__(self, face: Face) -> None:
         super().__init__(face)
@@ -132,14 +132,14 @@ SETUP, OTHERS = "setup", {"out", "err", "gates.log"}
 
 
 class SetUpLine:
-    """Reads what has come since the last look."""
+    """The last line of a run's set-up, read from its log."""
 
     def __init__(self, client: Client, run: str) -> None:
         self._client, self._run = client, run
         self._attempt, self._offset, self._last = "", 0, ""
 
     def look(self) -> str:
-        """The last line that set-up wrote; empty before it, and from when anything else of the run writes."""
+        """Return the last line that set-up wrote; "" before it writes, and once other streams have output."""
         by_attempt = self._client.get(path_of("runs", self._run, "streams"))["streams"]
         attempt, names = next(reversed(by_attempt.items()), ("", []))
         if SETUP not in names or OTHERS.intersection(names):
@@ -154,7 +154,7 @@ class SetUpLine:
 
 
 class SetUpTimer:
-    """Tells `show` once a second how long that goes on, and what set-up says, until it is closed."""
+    """Until it is closed, tells `show` once a second how long set-up has taken and what it says."""
 
     def __init__(self, line: SetUpLine, show: Callable[[str], None]) -> None:
         self._line, self._show = line, show

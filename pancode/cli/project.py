@@ -26,8 +26,16 @@ from pancode.remote.place import remote_of
 
 app = Commands()
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
+OfIssues = Annotated[
+    list[Label],
+    many(
+        "What a label of an issue chooses; may be repeated, and takes the place of all before.",
+        "'LABEL=agent=A node=N budget=USD'",
+        parser=label,
+    ),
+]
 _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "prefix": "linearPrefix"}
-"""Of a project, to the keys of a file of mappings."""
+"""Field of a project to its key in a file of mappings."""
 
 
 @app.group("project", "pancode project add ~/src/shop --agent builder --prefix SHOP", "pancode project ls")
@@ -47,6 +55,7 @@ def project() -> None:
     "pancode project add --name shop --verify 'pytest -q' --prefix SHOP",
     "pancode project add . --tracker github:example/shop --prefix SHOP",
     "pancode project add --name shop --work-label agent --work-person ana",
+    "pancode project add --name shop --label agent:reviewer=agent=reviewer --label big=budget=5",
     "pancode project add --mapping project-mappings.json",
 )
 def add(
@@ -74,6 +83,7 @@ def add(
     work_person: Annotated[
         list[str], many("Who may start work by that label, by name in the tracker; may be repeated.", "WHO")
     ],
+    label: OfIssues,
     prd: Annotated[
         str | None, option("The file that tells what it is to become (default: docs/PRD.md, PRD.md).", "PATH")
     ] = None,
@@ -90,6 +100,7 @@ def add(
     said |= {"path": None if path is None else whole(path), "linear_id": linear_id}
     said |= {"linear_name": linear_name, "tracker": tracker, "work_label": work_label, "prd": prd}
     said |= {"work_people": work_person or None, "require": dict(require) or None, "verify": verify or None}
+    said |= {"labels": dict(label) or None}
     body = {key: value for key, value in said.items() if value is not None}
     if mapping is not None and body:
         raise UsageError("--mapping adds what its file says", fix="leave everything else out")
@@ -138,7 +149,7 @@ def _of_row(row: dict[str, Any]) -> dict[str, Any]:
 @project.verb("ls", "pancode project ls")
 def ls(face: Json) -> None:
     """All projects."""
-    answer = face.client().get("/v1/projects")
+    answer = face.client().get("/v1/projects", prd=1)
     none = "no project yet; try: pancode project add ."
     face.show(answer, lambda: listing(answer["projects"], _COLUMNS, none, cut="PATH"))
 
@@ -160,13 +171,18 @@ def show(project: Project, face: Json) -> None:
     face.show(one, lambda: _shown(one))
 
 
+def _pairs(said: dict[str, str]) -> str:
+    return " ".join(f"{key}={value}" for key, value in said.items())
+
+
 def _shown(one: dict[str, Any]) -> str:
-    labels = " ".join(f"{key}={value}" for key, value in one["require"].items())
+    labels = _pairs(one["require"])
     gates = None if one["verify"] is None else "; ".join(shlex.join(argv) for argv in one["verify"]) or "none"
     budget = None if one["budget"] is None else f"${one['budget']} a run"
     facts = {"path": _path(one), "remote": one["remote"], "agent": one["agent"], "machines": labels}
     facts |= {"budget": budget, "gates": gates, "issues": one["prefix"] and f"{one['prefix']}-..."}
     facts |= {"tracker": one["tracker"], "prd": one["prd"] or f"none; pancode project prd {one['name']}"}
+    facts |= {"labels": "; ".join(f"{name} {_pairs(rule)}" for name, rule in one["labels"].items())}
     facts |= {"linear": " ".join(filter(None, (one["linear_name"], one["linear_id"])))}
     lines = [f"  {key:<9} {safe(str(value))}\n" for key, value in facts.items() if value]
     return f"{safe(one['name'])}\n{''.join(lines)}"
@@ -213,7 +229,7 @@ def prd(
 
 
 def _draft(face: Face, project: str, agent: str) -> int:
-    """Dispatch it as a person would, in mode review, which changes nothing, and say how its text is kept."""
+    """Dispatch the draft of a PRD, in mode review, which changes nothing, and say how its text is kept."""
     from pancode.cli.main import run
 
     made = face.client().get(path_of("projects", project, "prd"))

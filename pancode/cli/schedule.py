@@ -137,12 +137,12 @@ _FIRINGS: Columns = {
 
 
 def _at(one: dict[str, Any]) -> list[str]:
-    """The address at which it is called, or the reason why it cannot be."""
+    """Return the address that fires the schedule, or the warnings that say why it has none."""
     return [f"POST {safe(one['url'])}"] if one.get("url") else [safe(text) for text in one["warnings"]]
 
 
 def _troubles(one: dict[str, Any]) -> list[str]:
-    """What a person has to mend."""
+    """Return the problems of the schedule that a person has to mend."""
     found = [f"cannot look: {safe(one['trouble'])}"] if one["trouble"] else []
     for firing in one["firings"][:1]:
         if firing["state"] in ("refused", "failed"):
@@ -247,7 +247,7 @@ def _zone() -> str:
 
 
 def _repo(word: str) -> str:
-    """A folder is one of the coordinator's machine."""
+    """Return the repository as an address, or as an absolute folder of the coordinator's machine."""
     if word.startswith(_HTTPS):
         return word
     place = Path(word).expanduser()
@@ -257,7 +257,7 @@ def _repo(word: str) -> str:
 def _work(
     ctx: typer.Context, task: str | None, chain: str | None, batch: str | None
 ) -> dict[str, dict[str, Any]]:
-    """What begins: the body that `dispatch`, `chain` or `batch` would send."""
+    """Return what the schedule begins: the body that `dispatch`, `chain` or `batch` would send."""
     given, argv = ctx.params, ctx.meta.get("argv")
     if chain is not None and batch is not None or (batch is not None and task is not None):
         raise UsageError(

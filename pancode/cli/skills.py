@@ -99,7 +99,7 @@ _POWERS = {"gives_tools": "permits tools", "runs": "runs commands"}
 
 
 def _agree(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str, yes: bool) -> None:
-    """Ask once about skills that permit or run something. UsageError for a no, and where nobody is there."""
+    """Ask once about skills that permit or run something. UsageError for a no, or where nobody can answer."""
     asked = kept.not_agreed(found)
     for one in asked:
         for power in one.powers:
@@ -312,7 +312,7 @@ def _problems(machines: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _drifts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """A line for each machine, folder and state, with the skills that are so."""
+    """Yield a line for each machine, folder and state, with the skills in that state."""
     drift: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         if row["state"] != "same":
@@ -400,7 +400,7 @@ def rm(
 
 
 def _now() -> str:
-    """The name of this act's backups: 20261123T101500123Z sorts by time."""
+    """Return the name of this act's backups, such as 20261123T101500123Z: such names sort by time."""
     from datetime import UTC, datetime
 
     now = datetime.fromtimestamp(SystemClock().wall_ms() / 1000, UTC)
@@ -408,7 +408,7 @@ def _now() -> str:
 
 
 def _acted(face: Face, asked: SkillsAsked, nodes: Sequence[str], fleet: bool) -> list[dict[str, Any]]:
-    """The answer of each machine, this one first; a `problem` where it cannot be reached."""
+    """Return the answer of each machine, this one first; with `problem` where a machine cannot be reached."""
     if not nodes and not fleet:
         face.acts_here("skills")
     here = [] if nodes and not fleet else [{"node": HERE, **act_here(asked, Path.home())}]
@@ -427,7 +427,7 @@ def _acted(face: Face, asked: SkillsAsked, nodes: Sequence[str], fleet: bool) ->
 
 
 def _changed(face: Face, asked: SkillsAsked, nodes: Sequence[str], fleet: bool) -> int:
-    """Do it; each copy that was changed or left is told."""
+    """Carry the act out, print each copy that was changed or left alone, and return the exit status."""
     machines = _acted(face, asked, nodes, fleet)
     if asked.act == "restore" and not _rows(machines) and not any("problem" in one for one in machines):
         raise NotFoundError(f"there is no backup of {asked.which}", fix="pancode skills restore")

@@ -86,7 +86,7 @@ _STEERS = re.compile(
     rb"\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8b\x8e\x8f\xaa-\xae]|\xe2\x81[\xa0-\xaf]|\xf3\xa0[\x80\x81][\x80-\xbf]"
     rb"|^[\x80-\x9f]|[\x00-\x08\x0b-\x1f\x7f]"
 )
-"""Control characters, and what turns a line around or is not seen: code that reads otherwise than it runs."""
+"""Control characters, and those that reverse a line or are invisible: code reads otherwise than it runs."""
 
 
 def harmless(data: bytes, stream: TextIO) -> bytes:
@@ -108,7 +108,7 @@ def safe_block(text: str) -> str:
 
 
 class Sink:
-    """A stranger's output in pieces that may be cut anywhere: half a character waits for its other half."""
+    """Writes a stranger's output in pieces cut anywhere: half a character waits for its other half."""
 
     def __init__(self, stream: TextIO, dim: str = "") -> None:
         """`dim`: how lines begin that are shown less brightly."""
@@ -124,14 +124,14 @@ class Sink:
         self._stream.buffer.flush()
 
     def _dimmed(self, data: bytes) -> bytes:
-        """By pieces of whole lines alone: what is cut within one stays as it is."""
+        """Dim lines that begin so, where they are whole: a line that is cut between pieces stays as it is."""
         if self._dim is None:
             return data
         return self._dim.sub(lambda found: paint(found[0].decode(), "dim", self._stream).encode(), data)
 
 
 def _end_of_whole(data: bytes) -> int:
-    """The start of the last character when some of its bytes are missing; else the end."""
+    """Return the index at which an unfinished last character begins; the length if there is none."""
     for back in range(1, min(4, len(data)) + 1):
         first = data[-back]
         if first >= 0xC0:
@@ -162,17 +162,17 @@ def short_time(iso: str | None) -> str:
 
 
 _LONG = 12
-"""A text of more columns may be broken where there is too little room, down to this."""
+"""The least width of a column that may be folded or cut; texts up to this width never are."""
 _CUT = 24
-"""So much of a text that is cut is left, as long as there are columns that can be missed."""
+"""The width that a cut column keeps as long as there are spare columns to leave out instead."""
 _END_OF_ROW = "\x1f"
-"""Drawn between rows, to find them again; `safe` lets none of it through."""
+"""Drawn between rows, so that they can be told apart again; `safe` lets none of it through."""
 
 
 _TONED = {"", "STATE", "OUTCOME", "VERDICT", "GRADE", "LEVEL"}
 """Heads of columns whose words have a colour."""
 Columns = Mapping[str, str | Callable[[Any], object]]
-"""Head to the field of a row, or a function of it. A field that ends with at, since or usd is written so."""
+"""Head to a field of the row, or a function of it. Fields ending in at, since or usd are written as such."""
 
 
 def listing(
@@ -228,7 +228,7 @@ def table(
 
 
 def _plain(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The last column ends where its text ends."""
+    """Return the rows as padded lines; the last column is not padded."""
     widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
     widths[-1] = 0
     padded = [[cell + " " * (w - width(cell)) for cell, w in zip(row, widths, strict=True)] for row in rows]
@@ -236,7 +236,7 @@ def _plain(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 class _Column(NamedTuple):
-    """The head first. `folds`: a long text goes on in the next line."""
+    """One column; the first cell is the head. `folds`: a long text goes on in the next line."""
 
     cells: Sequence[str]
     is_toned: bool
@@ -260,7 +260,7 @@ def _columns(rows: Sequence[Sequence[str]], cut: str) -> list[_Column]:
 
 
 def _fitted(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str], str]:
-    """Each row, the head first, and a last line that names the columns left out."""
+    """Return each row as text, the head first, and a last line that names the columns left out."""
     whole, missed = columns, list[str]()
     for title in spare:
         if _room(columns) >= sum(min(_CUT, one.width) - one.least for one in columns if one.is_cut):
@@ -290,7 +290,7 @@ def _fitted(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str], st
 
 
 def _room(columns: Sequence[_Column]) -> int:
-    """The width of the terminal beyond the least width of the columns; negative where they do not fit."""
+    """Return how many columns of the terminal are left at the least widths; negative where none are."""
     needed = sum(one.least for one in columns) + 2 * (len(columns) - 1)
     return console(sys.stdout).width - needed
 
@@ -306,7 +306,7 @@ def _record(head: Sequence[str], row: Sequence[str], toned: Sequence[bool]) -> s
 
 
 def _cell(text: str, toned: bool = False) -> Text:
-    """Never markup."""
+    """Return the cell's text, which is never read as markup."""
     from rich.text import Text
 
     return Text(text, style_of(text) if toned else "")

@@ -44,7 +44,7 @@ def top(
 
 
 def _check_terminal() -> None:
-    """UsageError where no picture can be drawn. Textual draws on standard error."""
+    """UsageError where no screen can be drawn: Textual reads standard input, and draws on standard error."""
     for stream, name in ((sys.stdin, "standard input"), (sys.stderr, "standard error")):
         if not stream.isatty():
             raise UsageError(
@@ -65,17 +65,20 @@ def _shown(begin: str) -> int:
     from node_agent.wire.clock import SystemClock
     from pancode.tui.app import Console
     from pancode.tui.steady import on_screen
+    from pancode.tui.themes import chosen
 
     readers = _Readers()
     try:
-        return on_screen(Console(readers, who(), SystemClock(), begin))
+        first = Console(readers, who(), SystemClock(), begin)
+        return on_screen(first, lambda: chosen(_client(starts=False)))
     finally:
         for page in readers.chats:
             page.tell_unsent(aside)
 
 
 class _Readers:
-    """Only the first question may start a coordinator; the screen tells when it is away later."""
+    """Makes readers. Only the first question may start a coordinator; the screen tells when it is away
+    later."""
 
     def __init__(self) -> None:
         self._client = _client(starts=False)
@@ -101,7 +104,7 @@ class _Readers:
 
 
 def _client(*, starts: bool) -> Client:
-    """One that says nothing beside the screen."""
+    """Return a client that prints no notes, as the screen has the terminal."""
     client = Face(as_json=False).client(starts=starts)
     client.note = lambda text: None
     return client

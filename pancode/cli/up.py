@@ -29,10 +29,10 @@ HANDED_ON = (
     *("TMPDIR", "TMUX_TMPDIR", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "VIRTUAL_ENV"),
     *("PANCODE_HOME", "PANCODE_COORDINATOR", "PANCODE_TIME_FACTOR"),
 )
-"""The only variables that tmux is given: its server shows what it has to whoever asks."""
+"""The only variables that tmux is given: its server shows its environment to whoever asks."""
 WINDOWS: tuple[tuple[str, tuple[str, ...]], ...] = (("chat", ()), ("top", ("top",)), ("shell", ()))
 THEN_A_SHELL = '"$@"; exec "${SHELL:-sh}"'
-"""A window stays when its command ends, so that its last words are read. It has no text of a person."""
+"""The shell command of a window: it stays when its command has ended. It holds no text of a person."""
 FOLDER = "@pancode_folder"
 NO_TMUX = "no_tmux"
 app = Commands()
@@ -52,9 +52,9 @@ class Terminal:
 
 
 class Tmux:
-    """The server of this fleet: a socket of its own, and an environment without secrets.
+    """The tmux server of this fleet: a socket of its own, and an environment without secrets.
 
-    UnavailableError where tmux is not installed, and with its own words where it refuses.
+    UnavailableError where tmux is not installed, and with tmux's own words where it refuses.
     """
 
     def __init__(self, environ: Mapping[str, str], folder: str) -> None:
@@ -81,14 +81,14 @@ class Tmux:
         )
 
     def terminals(self) -> list[Terminal]:
-        """Those that run; none where there is no server."""
+        """Return the sessions that run; none where there is no server."""
         shown = f"#{{session_attached}}\t#{{session_name}}\t#{{{FOLDER}}}"
         rows = self._run("list-sessions", "-F", shown).stdout.decode("utf-8", "replace")
         parts = [line.split("\t", 2) for line in rows.splitlines()]
         return [Terminal(one[1], one[2], one[0] != "0") for one in parts if len(one) == 3]
 
     def open(self, name: str) -> None:
-        """The session with its windows; what is there already stays."""
+        """Open the session with its windows; those that are open already stay."""
         begun = self._run("has-session", "-t", f"={name}").returncode != 0
         shown = (
             [] if begun else self.ask("list-windows", "-t", f"={name}", "-F", "#{window_name}").split("\n")
@@ -104,7 +104,7 @@ class Tmux:
         self.ask("select-window", "-t", f"={name}:chat")
 
     def enter(self, name: str, inside: str) -> int:
-        """Go there, until the person leaves. `inside`: the tmux in which the person sits already."""
+        """Show the session until the person leaves it. `inside`: the tmux in which the person is already."""
         if Path(inside.partition(",")[0]).name == self.socket:
             subprocess.run(
                 [*self._base, "switch-client", "-t", f"={name}"],
@@ -182,7 +182,7 @@ def up(*, name: Name = None, face: Json) -> int:
 
 
 def _unless_another(tmux: Tmux, meant: str, top: str, name: str | None, fix: str) -> None:
-    """UsageError where another project's folder has the same name, and nobody has named one."""
+    """UsageError where the terminal is that of another project of the same name, and no name was given."""
     other = next((one for one in tmux.terminals() if one.name == meant), None)
     if name is None and other is not None and project_here(other.folder) != top:
         raise UsageError(

@@ -51,7 +51,7 @@ def web(
 
 
 def _opened(face: Face, url: str) -> bool:
-    """Whether a browser took it; a machine without a screen has none.
+    """Whether a browser took the link; a machine without a screen has none.
 
     The browser is given a file, not the link: every user of this machine may read its command line.
     """
@@ -69,7 +69,7 @@ def _opened(face: Face, url: str) -> bool:
 
 
 FOLDER, PREFIX, KEPT_S = "web", "open-", 60
-"""Below the home; as long as the code in the link is good."""
+"""Folder below the home and prefix of the page's file; seconds for which the code in the link is valid."""
 _FORGET = "import os, sys, time; time.sleep(float(sys.argv[2])); os.unlink(sys.argv[1])"
 _PAGE = """<!doctype html>
 <meta charset="utf-8"><meta name="referrer" content="no-referrer">

@@ -18,7 +18,7 @@ from pancode.cli.project import whole
 from pancode.cli.terminal import Columns, clip, listing, safe, short_time
 from pancode.client import home_of, path_of
 from pancode.errors import ExitCode, UnavailableError, UsageError
-from pancode.plain import counted, first_few
+from pancode.plain import counted, first_few, size
 
 app = Commands()
 Workspace = Annotated[str, Argument(autocompletion=completions.workspaces)]
@@ -63,8 +63,10 @@ def create(
 def ls(face: Json) -> None:
     """All workspaces, the one that was used last first.
 
-    AHEAD: commits of its runs since it has landed last. BEHIND: commits on what is checked out in its
-    repository since it began. Both are counted for the 20 that were used last.
+    DIRTY: files that its runs have changed and nobody has landed; ? while somebody works there. SIZE: of its
+    files on the machine that works there, as that has measured last. AHEAD: commits of its runs since it has
+    landed last. BEHIND: commits on what is checked out in its repository since it began. Both are counted
+    for the 20 that were used last.
     """
     answer = face.client().get("/v1/workspaces", measured=1)
     none = "no workspace yet; try: pancode workspace create NAME"
@@ -83,8 +85,9 @@ def _used(one: dict[str, Any]) -> str:
 
 _COLUMNS: Columns = {
     **{"WORKSPACE": "workspace", "BRANCH": "branch", "NODE": "node", "STATE": _state, "RUNS": "count"},
-    **{"UNLANDED": lambda one: counted(len(one["files"]), "file"), "AHEAD": "ahead", "BEHIND": "behind"},
-    **{"LAST": "last", "USED": _used},
+    "DIRTY": lambda one: "?" if one["dirty"] is None else counted(one["dirty"], "file"),
+    "SIZE": lambda one: None if one["size"] is None else size(one["size"]),
+    **{"AHEAD": "ahead", "BEHIND": "behind", "LAST": "last", "USED": _used},
 }
 
 
@@ -98,6 +101,8 @@ def show(workspace: Workspace, face: Json) -> None:
 def _shown(one: dict[str, Any]) -> str:
     facts = {"branch": one["branch"], "project": one["project"], "node": one["node"] or "any"}
     facts |= {"state": _state(one), "unlanded": first_few(one["files"], 8) if one["files"] else "nothing"}
+    facts |= {} if one["dirty"] is not None else {"dirty": "not known until its run has ended"}
+    facts |= {} if one["size"] is None else {"size": size(one["size"])}
     if one["ahead"] is not None:
         behind = "" if one["behind"] is None else f", {one['behind']} behind what is checked out"
         facts["commits"] = f"{one['ahead']} ahead{behind}"
@@ -107,13 +112,14 @@ def _shown(one: dict[str, Any]) -> str:
         lines.append(f"  {run['run']}  {run['outcome']:<12} {clip(safe(run['task']), 60)}{landed}")
     for problem in one["problems"]:
         lines += [f"  problem: {safe(problem['what'])}", f"    fix: {safe(problem['fix'])}"]
+        lines += [f"    a repair: {safe(problem['does'])}"] if problem["does"] else []
     if one["files"] and one["agent"] is None:
         lines.append(f"  land it: pancode land {one['last']} --branch {safe(one['branch'])}")
     return f"{safe(one['workspace'])}\n" + "".join(f"{line}\n" for line in lines)
 
 
 _OPENS, _LOOK_S = 1_200, 0.5
-"""So often it is looked whether the files are there: set-up may take minutes."""
+"""How many times, and how far apart, the workspace's files are looked for: set-up may take minutes."""
 
 
 @workspace.verb("open", "pancode workspace open min-123", "pancode workspace open min-123 --print")
@@ -160,7 +166,7 @@ def open_(
 
 
 def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
-    """Its place, once its files are there. UnavailableError where they do not come."""
+    """Open the workspace; return its place once its files are there. UnavailableError if they do not come."""
     client = face.client(works=True)
     one = client.post(path_of("workspaces", workspace, "open"), {"by": who(), "node": node})
     run = one["opened"]["run"] if one["opened"] else one["last"]
@@ -177,7 +183,9 @@ def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
     return dict(one["opened"])
 
 
-@workspace.verb("repair", "pancode workspace repair min-123 --repository ~/src/myn --node any")
+@workspace.verb(
+    "repair", "pancode workspace repair min-123", "pancode workspace repair min-123 --repository ~/src/myn"
+)
 def repair(
     workspace: Workspace,
     *,
@@ -185,15 +193,32 @@ def repair(
     node: Annotated[
         str | None, option("Its machine from now on, or any.", "N", complete=completions.nodes)
     ] = None,
+    dry_run: Annotated[bool, option("Only say what it would do.", "--dry-run")] = False,
     face: Json,
 ) -> None:
-    """Give a workspace its repository or another machine, where `show` says that it has lost them."""
-    if repository is None and node is None:
-        fix = f"pancode workspace show {workspace}"
-        raise UsageError("nothing is said to be repaired: --repository or --node", fix=fix)
+    """Mend a workspace: its repository was moved, its machine is gone or full, its files are gone.
+
+    It says first what it does, and at a terminal asks. Where the files of its newest run are gone it begins
+    with those of the newest run that has some, else of its repository. No run and no result is deleted.
+    """
+    client = face.client()
+    one = client.get(path_of("workspaces", workspace))
+    does = [problem["does"] for problem in one["problems"] if problem["does"]]
+    does += [f"its repository is {repository}"] if repository is not None else []
+    does += [f"its machine is {node}"] if node is not None else []
+    if dry_run:
+        return face.show({**one, "does": does}, lambda: _shown(one) + _plan(does))
+    if face.can_ask() and does:
+        face.note(_plan(does).rstrip())
+        if not face.agreed("Repair it so?", ""):
+            return face.note("nothing is changed")
     body = {"repository": None if repository is None else whole(repository), "node": node, "by": who()}
-    one = face.client().post(path_of("workspaces", workspace, "repair"), body)
-    face.show(one, lambda: _shown(one))
+    mended = client.post(path_of("workspaces", workspace, "repair"), body)
+    face.show(mended, lambda: _shown(mended))
+
+
+def _plan(does: list[str]) -> str:
+    return "".join(f"  then: {safe(one)}\n" for one in does) or "  nothing to repair\n"
 
 
 @workspace.verb("rm", "pancode workspace rm min-123", "pancode workspace rm min-123 --force")

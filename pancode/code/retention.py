@@ -30,49 +30,52 @@ from pancode.life.retention import (
 from pancode.work.workflow.results import is_the_result
 
 DONE = "retention"
-"""The setting that says when this was done by itself last."""
+"""The name of the setting that says when retention last ran by itself."""
 LOOK_S = 600.0
 BY = "the coordinator"
 
 
 class FilesOfRuns(Protocol):
-    """What this disk keeps of runs."""
+    """The files of runs on this disk."""
 
     def commits(self) -> Mapping[str, frozenset[str]]:
-        """By repository of the depot: the runs whose commits it names."""
+        """The runs that have refs, by repository of the depot."""
 
     def logged(self) -> Mapping[str, int]:
-        """The runs that have logs, and their bytes."""
+        """The runs that have logs, with the bytes of their logs."""
 
     def forget_commits(self, repository: str, runs: Iterable[str]) -> None:
-        """Their commits have no names any more. Idempotent."""
+        """Delete the refs to these runs' commits. Idempotent."""
 
     def forget_logs(self, run: str) -> None:
-        """Its logs are gone. Idempotent."""
+        """Remove the run's logs. Idempotent."""
 
     def pack(self, repository: str, now: bool) -> None:
-        """Give room back: objects without a name go two weeks after they came. Not `now`: where it is due."""
+        """Free space: unnamed objects go when they are two weeks old. `now` False: only where it is due."""
 
     def sizes(self) -> dict[str, int]:
-        """Bytes on this disk by what they are for."""
+        """Bytes on this disk, by what they are for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What may go, by run, and how many runs stay for which need. `young`: too few days have passed."""
+    """What may go, by run, and how many runs stay for which need. `young`: how many are not old enough."""
 
     going: Mapping[str, frozenset[RunFiles]]
     kept: Mapping[FilesNeed, int]
     young: int
     commits: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """By repository: all runs whose commits it names."""
+    """All runs that have refs, by repository."""
 
     def count(self, what: RunFiles) -> int:
         return sum(what in found for found in self.going.values())
 
 
 def planned(core: Core, files: FilesOfRuns) -> Retention:
-    """Changes nothing. Files of runs that the ledger does not know stay: it may be an older copy."""
+    """Plan what may go, and change nothing. Files of runs that the ledger does not know stay.
+
+    The ledger may be an older copy.
+    """
     commits, logged, rules, now_ms = files.commits(), files.logged(), core.rules.keep, core.wall_ms()
     lands = {action.run for action in waiting(core)}
     going, needs, logs = dict[str, frozenset[RunFiles]](), dict[str, FilesNeed | None](), list[LogsOfRun]()
@@ -107,7 +110,7 @@ def _beside(tx: Transaction, run: Run, lands: set[str], now_ms: int) -> RunBesid
 
 
 def _used_ms(tx: Transaction, run: Run, now_ms: int) -> int | None:
-    """When its session was at work last; None: it has none, or somebody has ended it."""
+    """When the run's session was last at work; None: it has none, or somebody has ended it."""
     session = session_of(tx, run)
     if session is None or session.closed_by is not None:
         return None
@@ -116,7 +119,7 @@ def _used_ms(tx: Transaction, run: Run, now_ms: int) -> int | None:
 
 
 def _without(tx: Transaction, plan: Retention, now_ms: int) -> list[Run]:
-    """The runs as they are now, with what goes of them written down."""
+    """The plan's runs as rows that say what was let go, and when."""
     found = []
     for name, kinds in plan.going.items():
         run = tx.get(Run, name)
@@ -127,7 +130,7 @@ def _without(tx: Transaction, plan: Retention, now_ms: int) -> list[Run]:
 
 
 def carry_out(core: Core, files: FilesOfRuns, plan: Retention, by: str) -> None:
-    """First it is written down, then it is done: what a crash left over goes the next time."""
+    """Record what is let go, and then remove it: what a crash leaves over goes the next time."""
     with unit_of_work(core) as work:
         for run in _without(work.tx, plan, core.wall_ms()):
             work.tx.put(run)
@@ -151,14 +154,14 @@ def _is_due(core: Core) -> bool:
 
 
 class DailyRetention(PeriodicThread):
-    """A thread that does so once a day, also if the coordinator runs for less than a day at a time."""
+    """A thread that applies retention once a day, even if no coordinator runs for a whole day."""
 
     def __init__(self, core: Core, files: FilesOfRuns, look_s: float = LOOK_S) -> None:
         super().__init__("retention", look_s)
         self._core, self._files = core, files
 
     def look(self) -> bool:
-        """Whether it was due, and is done."""
+        """Apply retention if it is due; whether it was."""
         core = self._core
         if not _is_due(core):
             return False

@@ -12,11 +12,11 @@ from pancode.errors import ConfigError
 
 Path = Sequence[str]
 STEP = 2
-"""Blanks of an indentation where the file shows none."""
+"""How many blanks an indentation has where the file shows none."""
 
 
 def set_value(text: str, path: Path, value: object, place: str) -> str:
-    """The text with the value at the path, in the place of what stood there or behind what is beside it.
+    """Return the text with the value at the path, in place of the old one or after its neighbours.
 
     ConfigError for a text that is no YAML, or is written in a way that this cannot change.
     """
@@ -34,7 +34,7 @@ def set_value(text: str, path: Path, value: object, place: str) -> str:
 
 
 def _data_of(text: str) -> object:
-    """None for what is no YAML any more."""
+    """Return the text's data; None for what is no YAML any more."""
     try:
         return parse_document(text, "").data
     except ConfigError:
@@ -42,7 +42,7 @@ def _data_of(text: str) -> object:
 
 
 def with_value(data: dict[str, object], path: Path, value: object) -> dict[str, object]:
-    """The same of plain data: what the edited text must say, and nothing else."""
+    """Return plain data with the value at the path: what the edited text must say, and nothing else."""
     first, *rest = path
     if not rest:
         return {**data, first: value}
@@ -51,7 +51,7 @@ def with_value(data: dict[str, object], path: Path, value: object) -> dict[str, 
 
 
 def flow(value: object) -> str:
-    """A value on one line."""
+    """Return a value on one line."""
     if isinstance(value, str) and ("\n" in value or not value.isprintable()):
         return json.dumps(value, ensure_ascii=False)
     text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True)
@@ -62,7 +62,7 @@ def flow(value: object) -> str:
 
 
 def block(tree: object, indent: int) -> str:
-    """Keys and values below each other; a text of several lines as it reads."""
+    """Return keys and values below each other; a text of several lines stays readable."""
     if not isinstance(tree, dict):
         return f"{flow(tree)}\n"
     lines = []
@@ -78,7 +78,7 @@ def block(tree: object, indent: int) -> str:
 
 
 def _literal(text: str, indent: int) -> str:
-    """A YAML block where that gives the same text, else a quoted string."""
+    """Return a YAML block where that gives the same text, else a quoted string."""
     lines = text.removesuffix("\n").split("\n")
     plain = all(line == line.rstrip() and line.isprintable() for line in lines)
     if not plain or not lines[0] or lines[0].startswith(" "):
@@ -110,14 +110,14 @@ def _edited(text: str, path: Path, value: object) -> str:
 
 
 def _tree(path: Path, value: object) -> object:
-    """The value with the keys that are to be above it."""
+    """Return the value below the keys of the path."""
     for step in reversed(path):
         value = {step: value}
     return value
 
 
 def _replaced(text: str, node: yaml.Node | None, key: yaml.Node | None, value: object) -> str:
-    """In the place of a value: the new one."""
+    """Return the text with the new value in place of the old one."""
     if node is None or key is None:
         return f"{_ended(text)}{block(value, 0)}"
     start, end = node.start_mark.index, _end_of(text, node)
@@ -133,7 +133,7 @@ def _replaced(text: str, node: yaml.Node | None, key: yaml.Node | None, value: o
 
 
 def _end_of(text: str, node: yaml.Node) -> int:
-    """Behind the last character of a value. The parser's own mark of a block is before what follows it."""
+    """Return the end of a value. The parser's own mark of a block stands before whatever follows it."""
     if isinstance(node, yaml.MappingNode | yaml.SequenceNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return _end_of(text, last[1] if isinstance(last, tuple) else last)

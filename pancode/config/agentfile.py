@@ -17,17 +17,17 @@ from pancode.core.names import nearest
 
 DEFAULT_PROMPT = "default"
 LITTLE = 20_000
-"""Tokens that the first call of an agent program alone may have: its own prompt and its tools."""
+"""How many tokens an agent program's first call alone may need: its own prompt and its tools."""
 PRESETS: dict[str, dict[str, object]] = {
     "coding": {"temperature": "0.2", "top_p": "0.95"},
     "general": {"temperature": "0.7", "top_p": "0.95"},
     "reasoning": {"temperature": "0.6", "top_p": "0.95", "top_k": 20},
 }
-"""Named ways of choosing words."""
+"""The named presets for choosing words."""
 
 
 def _sampling(value: object) -> object:
-    """A preset's name, or a mapping, perhaps over a preset."""
+    """Return the settings of a preset's name, or of a mapping, perhaps over a preset."""
     given = {"preset": value} if isinstance(value, str) else value
     if not isinstance(given, Mapping) or "preset" not in given:
         return given
@@ -40,7 +40,7 @@ def _sampling(value: object) -> object:
 
 
 def _decimal(value: object) -> object:
-    """A number as it is written; of a float its shortest text, which is that."""
+    """Return a number as it is written: a float as its shortest text, which means the same number."""
     try:
         return Decimal(str(value)) if not isinstance(value, bool) and value is not None else value
     except InvalidOperation:
@@ -51,7 +51,7 @@ _Share = Annotated[Decimal, BeforeValidator(_decimal), Field(max_digits=9, decim
 
 
 class SamplingEntry(Part):
-    """The sampling settings of a model."""
+    """How a model chooses words."""
 
     temperature: Annotated[_Share, Field(ge=0, le=2)] | None = None
     top_p: Annotated[_Share, Field(gt=0, le=1)] | None = None
@@ -59,7 +59,7 @@ class SamplingEntry(Part):
     presence_penalty: Annotated[_Share, Field(ge=-2, le=2)] | None = None
 
     def wire(self) -> Sampling | None:
-        """None where nothing is said."""
+        """Return the settings in wire form; None where nothing is said."""
         values = self.model_dump(exclude_none=True)
         return Sampling(**values) if values else None
 
@@ -78,7 +78,7 @@ class LimitsEntry(Part):
 
 
 class AgentEntry(Part):
-    """One agent as it is written."""
+    """One agent as it is written in a file."""
 
     description: str = ""
     system_prompt: str = ""
@@ -109,7 +109,7 @@ class AgentEntry(Part):
     enabled: bool = True
 
     def run_limits(self) -> AgentLimits:
-        """`token_budget` and `max_turns` are other names of two of them."""
+        """Return the limits; `token_budget` and `max_turns` are other names of two of them."""
         limits = self.limits
         return AgentLimits(
             limits.wall,
@@ -130,7 +130,7 @@ class AgentEntry(Part):
 
 
 def entry_flaws(name: str, entry: AgentEntry, is_own: Callable[[str], bool]) -> Iterator[Flaw]:
-    """The problems of a definition. `is_own`: whether a person wrote that key, and not we."""
+    """Yield the problems of a definition. `is_own`: whether a person wrote that key, and not PanCode."""
     if entry.runtime_args:
         yield Flaw(
             "runtime_args",
@@ -151,7 +151,7 @@ def entry_flaws(name: str, entry: AgentEntry, is_own: Callable[[str], bool]) -> 
 
 
 def _twice(name: str, entry: AgentEntry) -> Iterator[Flaw]:
-    """Two keys for one thing that do not say the same."""
+    """Yield pairs of keys for one thing that do not say the same."""
     retried = None if entry.retry_on_failure is None else entry.retry_on_failure
     pairs = (
         ("token_budget", entry.token_budget, "limits.tokens", entry.limits.tokens),
@@ -165,7 +165,7 @@ def _twice(name: str, entry: AgentEntry) -> Iterator[Flaw]:
 
 
 def remarks(name: str, entry: AgentEntry) -> Iterator[Flaw]:
-    """The warnings: allowed, and probably not meant."""
+    """Yield the warnings: what is allowed, but probably not meant."""
     tokens = entry.run_limits().tokens
     if tokens is not None and tokens < LITTLE:
         field = "token_budget" if entry.token_budget is not None else "limits.tokens"

@@ -24,7 +24,7 @@ MOST_BYTES = 64_000
 
 
 def prompt_files(home: Path) -> list[Path]:
-    """All there are, and their folder: when one of these changes, agents are read again."""
+    """Return all prompt files, and their folder: when one of these changes, agents are read again."""
     folder = home / FOLDER
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(SUFFIX))
@@ -34,7 +34,7 @@ def prompt_files(home: Path) -> list[Path]:
 
 
 def prompt_text(home: Path, name: str, where: str) -> str:
-    """The role text of an agent from its file. ConfigError with the place that named it."""
+    """Return an agent's role text from its file. ConfigError names the place that named the file."""
     path = home / FOLDER / f"{name}{SUFFIX}"
     try:
         raw = bytes_of(path, MOST_BYTES)
@@ -72,7 +72,7 @@ class LoadedAgents:
     folded: Folded
 
     def origin(self, name: str) -> str:
-        """The source of the last change: `built-in` or `file:line`."""
+        """Return where the agent was last changed: `built-in` or `file:line`."""
         return self.folded.origin(f"agents.{name}")
 
 
@@ -86,7 +86,7 @@ class Checked:
 
 
 def load_agents(home: Path, settings: Settings, environ: Mapping[str, str]) -> LoadedAgents:
-    """The shipped agents with the user's laid over them; ConfigError with file:line."""
+    """Return the shipped agents with the user's laid over them; ConfigError with file:line."""
     found = check_agents(home, settings, environ, read_document(home / FILE))
     if not found.problems:
         return found.loaded
@@ -99,7 +99,7 @@ def load_agents(home: Path, settings: Settings, environ: Mapping[str, str]) -> L
 def check_agents(
     home: Path, settings: Settings, environ: Mapping[str, str], user: Document | None
 ) -> Checked:
-    """The same of any file, with all problems at once. `home`: where its prompts lie."""
+    """Load the shipped agents with this file over them, and collect all problems. `home`: of its prompts."""
     layers = [file_layer(parse_document(shipped_text(FILE), _BUILT_IN))] + (
         [file_layer(user)] if user is not None else []
     )
@@ -117,12 +117,12 @@ def check_agents(
 
 
 def shipped_text(name: str) -> str:
-    """A file that is part of PanCode: panagents.yaml or reference.yaml, with its comments."""
+    """Return a file that is part of PanCode: panagents.yaml or reference.yaml, with its comments."""
     return resources.files("pancode.config").joinpath(name).read_text(encoding="utf-8")
 
 
 class _Reading:
-    """Takes entry after entry; what is wrong with one hides nothing of the others."""
+    """Takes one entry after the other; a fault in one hides no fault of the others."""
 
     def __init__(self, home: Path, folded: Folded, models: Mapping[str, str]) -> None:
         self._home, self._folded, self._models = home, folded, models
@@ -148,7 +148,7 @@ class _Reading:
             self.agents[name] = agent
 
     def _entry(self, name: str, written: object) -> tuple[AgentEntry | None, list[str]]:
-        """The readable fields, and the fields that do not fit; keys of other programs are not judged."""
+        """Return the readable fields, and those that do not fit; keys of other programs are not judged."""
         file, wrong = problems(AgentFile, {"agents": {name: written}}, self._folded.origin)
         self.wrong += wrong
         if file is not None or not isinstance(written, Mapping):
@@ -175,7 +175,7 @@ class _Reading:
         ]
 
     def _try_read(self, read: Callable[[], str | None], unread: list[str], field: str) -> str | None:
-        """None, and one problem more, for what the field names and is not there."""
+        """Read what the field names; where it does not exist, note the problem and return None."""
         try:
             return read()
         except ConfigError as problem:
@@ -184,7 +184,7 @@ class _Reading:
             return None
 
     def _agent(self, name: str, entry: AgentEntry) -> tuple[Agent, list[str]]:
-        """And the fields whose values lead nowhere."""
+        """Return the agent, and the fields whose values lead nowhere."""
         own = any(self._is_own(name, field) for field in AgentEntry.model_fields)
         origin, unread = self._folded.origin, list[str]()
         where = origin(f"agents.{name}.model")
@@ -227,7 +227,7 @@ class _Reading:
 
 
 def _models(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
-    """The values of ${VARIABLES} in a model: the settings come first, so that a file can set them, too."""
+    """Return the values of ${VARIABLES} in a model; settings come first, so that a file can set them, too."""
     models = settings.models
     known = {
         "PANCODE_MODEL": models.orchestrator,
@@ -238,7 +238,7 @@ def _models(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _expanded(model: str | None, variables: Mapping[str, str], where: str) -> str | None:
-    """The model with its variables filled in. Nothing but an unset variable is no model at all."""
+    """Return the model with its variables filled in; None where it is only a variable that is not set."""
     if model is None or (whole := _VARIABLE.fullmatch(model)) and not variables.get(whole[1]):
         return None
 

@@ -31,13 +31,13 @@ _GROUPS: dict[str, type[BaseModel]] = {"limits": LimitsEntry, "sampling": Sampli
 _LISTS = {"tools", "runtime_args", "env", "secrets", "skills", "tags"}
 BASE, DEFAULT_BASE = "from", "builder"
 MOST_TEXT = 64_000
-"""Characters of a file that a change by an agent's wish may touch: its text is kept, to be put back."""
+"""How many characters a file may have that an agent's wish changes: its text is kept, to be put back."""
 Edit = tuple[tuple[str, ...], object]
 
 
 @dataclass(frozen=True, slots=True)
 class AgentsFile:
-    """The owner of an agent file, and the scope of its settings."""
+    """An agent file, with its owner and the scope of its settings."""
 
     home: Path
     cwd: Path
@@ -65,7 +65,7 @@ class AgentsText:
         self.before = place.check(self.document)
 
     def edited(self, edits: Sequence[Edit]) -> tuple[str, Document]:
-        """The text with these values, and what it says. ConfigError where something new is wrong with it."""
+        """Return the text with these values, and its content. ConfigError where that has a new fault."""
         place, text = str(self._place.file), self.text
         for path, value in edits:
             text = set_value(text, path, value, place)
@@ -77,13 +77,13 @@ class AgentsText:
         return text, document
 
     def change(self, path: tuple[str, ...], value: object) -> int:
-        """The line in which the changed value stands now. ConfigError, and the file as it was."""
+        """Write the value; return the line in which it stands now. ConfigError leaves the file as it was."""
         text, document = self.edited([(path, value)])
         self.write(text)
         return document.lines[".".join(path)]
 
     def write(self, text: str) -> None:
-        """Write through a link to its target file; the file's mode stays."""
+        """Write the text, through a link to its target file; the file's mode stays."""
         real = Path(os.path.realpath(self._place.file))
         mode = real.stat().st_mode & 0o777 if self._stamp is not None else 0o600
         if _stamp(self._place.file) != self._stamp:
@@ -99,29 +99,29 @@ class AgentsText:
 
 
 class OwnAgents:
-    """Changes of the file that somebody asks for by one line; safe from any thread."""
+    """Changes of the file that somebody asks for on one line; safe from any thread."""
 
     def __init__(self, home: Path, environ: Mapping[str, str]) -> None:
         self._place, self._lock = AgentsFile(home, home, environ), Lock()
 
     def look(self, name: str, text: str) -> AgentsChange:
-        """What the fields in this text would change of an agent, or the new agent that they would make."""
+        """Return what the fields in this text would change of an agent, or the new agent they would make."""
         return self._decided(name, text)[0]
 
     def change(self, name: str, text: str) -> AgentsChange:
-        """The same, made durable."""
+        """Make the change durable and return it."""
         with self._lock:
             change, file = self._decided(name, text)
             file.write(change.after)
             return change
 
     def text(self) -> str | None:
-        """The whole file; None: there is none."""
+        """Return the whole file; None: there is none."""
         file = AgentsText(self._place)
         return None if file.document is None else file.text
 
     def put_back(self, text: str | None) -> None:
-        """The whole file as it was before a change; None: there was none."""
+        """Put the whole file back as it was before a change; None: there was none."""
         with self._lock:
             if text is None:
                 self._place.file.unlink(missing_ok=True)
@@ -154,7 +154,7 @@ class OwnAgents:
 
 
 def _said(checked: Checked, name: str, field: str) -> object:
-    """The written value of the field; None: there is none."""
+    """Return the field's written value; None: there is none."""
     value: object = checked.loaded.folded.data.get("agents")
     for step in (name, *field.split(".")):
         value = value.get(step) if isinstance(value, Mapping) else None
@@ -162,7 +162,7 @@ def _said(checked: Checked, name: str, field: str) -> object:
 
 
 def _laid_over(entry: Json, fields: Json) -> Json:
-    """The whole of a new agent, as a person sees it before the yes."""
+    """Return the whole of a new agent, as a person sees it before saying yes."""
     whole = dict(entry)
     for field, value in fields.items():
         group, _, key = field.partition(".")
@@ -172,7 +172,7 @@ def _laid_over(entry: Json, fields: Json) -> Json:
 
 
 def entry_from(like: Agent, checked: Checked) -> Json:
-    """A copy of an agent, to be changed: with all its written fields, so with all its bounds."""
+    """Return a copy of an agent to be changed, with all its written fields, and so with all its limits."""
     entries = checked.loaded.folded.data.get("agents")
     written = entries.get(like.name, {}) if isinstance(entries, Mapping) else {}
     return {
@@ -188,7 +188,7 @@ def entry_from(like: Agent, checked: Checked) -> Json:
 
 
 def steps_of(field: str) -> tuple[str, ...]:
-    """The field as keys; UsageError with the nearest for one that is none."""
+    """Return the keys of a field's name; UsageError with the nearest name for an unknown one."""
     names = [name for name in AgentEntry.model_fields if name != "limits"]
     names += [f"{group}.{name}" for group, kind in _GROUPS.items() for name in kind.model_fields]
     if field not in names:
@@ -199,7 +199,7 @@ def steps_of(field: str) -> tuple[str, ...]:
 
 
 def value_of(steps: tuple[str, ...], text: str) -> object:
-    """The YAML value; where words are wanted, the text itself."""
+    """Return the YAML value; where words are wanted, the text itself."""
     if steps[0] in _TEXTS:
         return text
     try:
@@ -226,5 +226,5 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def _words(problem: PancodeError) -> str:
-    """The words of the problem without its place, which an edit may move."""
+    """Return the problem's words without its place, which an edit may move."""
     return str(problem).partition(": ")[2]

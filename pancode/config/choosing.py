@@ -19,7 +19,7 @@ from pancode.errors import ConfigError, NotFoundError, RefusedError, UsageError
 from pancode.host.files import write_durable
 
 BY_VERB = {"budget.ceiling": "pancode budget set"}
-"""Keys with a command of their own, which counts more than any file."""
+"""Keys that have a command of their own, which ranks above any file."""
 AT_START = (
     *("sessions.max_usd", "timing", "health", "keep", "nodes"),
     *("redis", "direct", "metrics", "api", "ledger", "telemetry"),
@@ -29,18 +29,18 @@ UNREADABLE = "(the settings cannot be read)"
 
 
 class KeptSettings:
-    """The settings.json of one home; safe from any thread. `environ`: that of the coordinator."""
+    """The settings.json of one home; safe from any thread. `environ`: the coordinator's environment."""
 
     def __init__(self, home: Path, environ: Mapping[str, str], machine: Path = MACHINE_FILE) -> None:
         self._places, self._environ = ConfigPlaces(home, None, machine), environ
         self._lock = Lock()
 
     def look(self, key: str, text: str | None) -> SettingChange:
-        """What a change would do; nothing is written. `text` None: the key is taken out."""
+        """Return what a change would do; nothing is written. `text` None: the key is taken out."""
         return self._decided(key, text)[0]
 
     def change(self, key: str, text: str | None) -> SettingChange:
-        """The file has it when this returns. UsageError, ConfigError, NotFoundError: it is as it was."""
+        """Write the change to the file. UsageError, ConfigError, NotFoundError leave the file as it was."""
         with self._lock:
             change, file = self._decided(key, text)
             try:
@@ -53,7 +53,7 @@ class KeptSettings:
             return change
 
     def _decided(self, key: str, text: str | None) -> tuple[SettingChange, str]:
-        """The change, and the text of the file after it."""
+        """Return the change, and the text of the file after it."""
         home = self._places.home
         document = read_kept(home)
         if text is None:
@@ -69,7 +69,7 @@ class KeptSettings:
         return SettingChange(key, text_at(document, key), text_at(after, key), was, now, wins, start), file
 
     def _fitting(self, after: Document, key: str, text: str, readable: bool) -> SettingSaid:
-        """UsageError for a value that does not fit; ConfigError where another one did not fit before."""
+        """Return the new value. UsageError if it does not fit; ConfigError if the file had a fault before."""
         try:
             return _said(self._load(after), key)
         except ConfigError as wrong:
@@ -83,7 +83,7 @@ class KeptSettings:
         return load(self._places, self._environ, kept=kept)
 
     def _readable(self, kept: Document, key: str) -> SettingSaid:
-        """Also of a file with another fault: a key is taken out one after the other."""
+        """Return the value, also of a file with another fault, as faulty keys are taken out one by one."""
         try:
             return _said(self._load(kept), key)
         except ConfigError as wrong:
@@ -91,13 +91,13 @@ class KeptSettings:
 
 
 def _said(loaded: Loaded, key: str) -> SettingSaid:
-    """Its value and origin; of a key that is none, nothing."""
+    """Return the key's value and origin; both empty for an unknown key."""
     found = next(((value, origin) for path, value, origin in loaded.rows() if path == key), ("", ""))
     return SettingSaid(*found)
 
 
 def _must_be_ours(key: str) -> None:
-    """UsageError or NotFoundError for what this file cannot set, with the command that can."""
+    """Raise RefusedError, UsageError or NotFoundError for what this file cannot set, with what helps."""
     keys, shown = setting_keys(), key[:80]
     if key in BY_VERB:
         fix = f"{BY_VERB[key]} ..."

@@ -16,28 +16,28 @@ from pancode.errors import ConfigError
 MOST_BYTES = 1_000_000
 MOST_VALUES = 20_000
 _NO_VALUE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""The errors that PyYAML raises for text that looks like a date or a number and is none, as 2026-13-45."""
+"""The errors that PyYAML raises for text that looks like a date or a number but is none, as 2026-13-45."""
 _QUOTES = "put it in quotes if it is text"
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One file. `lines`: line number by dotted path, counted from 1."""
+    """One file's content. `lines`: line number by dotted path, counted from 1."""
 
     place: str
     data: dict[str, object] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
 
     def at(self, path: str) -> str:
-        """`file:line` of the path, or of the nearest key above it."""
+        """Return `file:line` of the path, or of the nearest key above it."""
         while path and path not in self.lines:
             path = path.rpartition(".")[0]
         return f"{self.place}:{self.lines[path]}" if path else self.place
 
 
 def read_document(path: Path) -> Document | None:
-    """None when there is no such file; ConfigError with file:line for one that cannot be read or parsed,
-    and for a link that leads nowhere.
+    """Read the file; None when there is none. ConfigError with file:line for one that cannot be read or
+    parsed, and for a link that leads nowhere.
     """
     try:
         raw = bytes_of(path, MOST_BYTES)
@@ -62,7 +62,7 @@ def read_document(path: Path) -> Document | None:
 
 
 def bytes_of(path: Path, most: int) -> bytes:
-    """At most one byte more than `most`. A file may be a link to a device or pipe without end."""
+    """Read at most `most` + 1 bytes: a file may be a link to a device or pipe without end."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -71,7 +71,7 @@ def bytes_of(path: Path, most: int) -> bytes:
 
 
 def parse_document(text: str, place: str, list_key: str = "") -> Document:
-    """The top is a mapping, or nothing at all. ConfigError with `place`:line otherwise.
+    """Read a text whose top is a mapping, or empty. ConfigError with `place`:line otherwise.
 
     `list_key`: a list at the top is read as the value of this key.
     """

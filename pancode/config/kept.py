@@ -13,12 +13,12 @@ from pancode.config.schema import OWN_OF_PROJECT
 from pancode.errors import ConfigError, NotFoundError, UsageError
 
 MOST_TEXT = 4_000
-"""Characters of one value."""
+"""How many characters one value has at most."""
 _EXAMPLE = "write it as pancode.yaml has it: 15m, true, [a, b], or in quotes"
 
 
 def read_kept(home: Path) -> Document:
-    """What was chosen, with the line of each key. ConfigError for a file that cannot be read."""
+    """Return what was chosen, with the line of each key. ConfigError for a file that cannot be read."""
     path = home / CHOSEN
     try:
         return read_document(path) or Document(str(path))
@@ -28,7 +28,7 @@ def read_kept(home: Path) -> Document:
 
 
 def kept_layer(document: Document) -> Layer:
-    """ConfigError for what only a repository says of itself: here it would count more than its own words."""
+    """Return the layer. ConfigError for a repository's own key: here it would outrank the repository."""
     for key in OWN_OF_PROJECT:
         if key in document.data:
             raise ConfigError(
@@ -40,7 +40,7 @@ def kept_layer(document: Document) -> Layer:
 
 
 def value_of(key: str, text: str) -> object:
-    """The value that a file would read; UsageError for a text that is not exactly one value."""
+    """Return the value that a file would read; UsageError for a text that is not exactly one value."""
     if len(text) > MOST_TEXT:
         why = f"it has {len(text)} characters, and {MOST_TEXT} are the most"
         raise UsageError(f"the value of {key} is too long", why=why, fix=_EXAMPLE, code="bad_value")
@@ -55,7 +55,7 @@ def value_of(key: str, text: str) -> object:
 
 
 def text_at(document: Document, key: str) -> str | None:
-    """What the file says of a key, as `value_of` reads it; None: nothing."""
+    """Return what the file says of a key, in the form that `value_of` reads; None: nothing."""
     value: object = document.data
     for step in key.split("."):
         if not isinstance(value, Mapping) or step not in value:
@@ -65,7 +65,7 @@ def text_at(document: Document, key: str) -> str | None:
 
 
 def without(document: Document, key: str) -> dict[str, object]:
-    """The data without the key, which may be an unknown one. NotFoundError where it is not there."""
+    """Return the data without the key, which may be an unknown one. NotFoundError where it is not set."""
     if not any(known == key for known in document.lines):
         there = ", ".join(leaves(document.data)) or "nothing"
         fix = "pancode config show --origin"
@@ -74,7 +74,7 @@ def without(document: Document, key: str) -> dict[str, object]:
 
 
 def _without(data: Mapping[str, object], key: str) -> dict[str, object]:
-    """A group that is empty then goes, too."""
+    """Return the data without the key, and without a group that is empty then."""
     first, _, rest = (key, "", "") if key in data else key.partition(".")
     below = data.get(first)
     kept = _without(below, rest) if rest and isinstance(below, Mapping) else {}
@@ -82,7 +82,7 @@ def _without(data: Mapping[str, object], key: str) -> dict[str, object]:
 
 
 def leaves(data: Mapping[str, object], path: str = "") -> Iterator[str]:
-    """The keys that have a value."""
+    """Yield the keys that have a value."""
     for key, value in data.items():
         below = f"{path}.{key}" if path else key
         if isinstance(value, Mapping) and value:
@@ -92,7 +92,7 @@ def leaves(data: Mapping[str, object], path: str = "") -> Iterator[str]:
 
 
 def document_of(data: dict[str, object], home: Path) -> tuple[Document, str]:
-    """The file with these data, and its text. UsageError for a value that it cannot hold."""
+    """Return the file with these data, and its text. UsageError for a value that it cannot hold."""
     place = str(home / CHOSEN)
     try:
         text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"

@@ -17,7 +17,7 @@ from pancode.core.names import nearest
 from pancode.errors import ConfigError
 
 Words = tuple[str, str]
-"""(why, fix)."""
+"""Why something is wrong, and the fix."""
 _FORMS = {
     r"^[a-z0-9][a-z0-9_-]{0,63}$": "a name of at most 64 small letters, digits, - and _ is expected",
     r"^[A-Za-z_][A-Za-z0-9_]{0,127}$": "the name of a variable is expected: letters, digits and _",
@@ -35,11 +35,11 @@ _KINDS = {
     "dict": "keys with values are expected below it",
     "mapping": "keys with values are expected below it",
 }
-"""By how the type of an error begins."""
+"""By the beginning of an error's type: what is expected."""
 
 
 def words_of(error: ErrorDetails, path: str, known: list[str]) -> Words:
-    """`known`: the keys of the group, where a value stands in the place of one."""
+    """Return why the value is wrong, and the fix. `known`: the group's keys, where a value replaces it."""
     key, value = path.rpartition(".")[2], error["input"]
     match error["type"]:
         case "tuple_type" | "list_type":
@@ -65,7 +65,7 @@ def _choice(value: object, path: str, about: Mapping[str, Any]) -> Words:
 
 
 def _bounds(kind: str, about: Mapping[str, Any]) -> str:
-    """In words, what the number or text would have to be; empty for what has no words yet."""
+    """Return the bounds of the number or text, in words; empty for a kind that has no words yet."""
     match kind:
         case "greater_than":
             return f"it must be more than {about['gt']}"
@@ -89,12 +89,12 @@ CHOSEN = "settings.json"
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Nested values, and a word for where each of them is written."""
+    """Nested values, and where each of them is written."""
 
     data: Mapping[str, object]
     document: Document | None = None
     named: Mapping[str, str] = field(default_factory=dict)
-    """Origin by path, for layers that are no file."""
+    """The origin by path, for layers that are no file."""
 
     def origin(self, path: str) -> str:
         if self.document is not None:
@@ -102,7 +102,7 @@ class Layer:
         return self.named.get(path, "")
 
     def items(self, path: str) -> dict[str, str]:
-        """Origins of what lies below a value that is no mapping: the items of a list."""
+        """Return the origins below a value that is no mapping: of the items of a list."""
         lines = self.document.lines if self.document is not None else {}
         return {below: self.origin(below) for below in lines if below.startswith(path + ".")}
 
@@ -115,14 +115,14 @@ class Folded:
     origins: dict[str, str] = field(default_factory=dict)
 
     def origin(self, path: str) -> str:
-        """The origin of `path`, or else of the group that it would be in, for errors."""
+        """Return the origin of `path`, or else of the group that it would be in, for errors."""
         while path and path not in self.origins:
             path = path.rpartition(".")[0]
         return self.origins.get(path, BUILT_IN)
 
 
 def fold(layers: list[Layer]) -> Folded:
-    """Mappings are merged key by key; anything else replaces what was there."""
+    """Lay each layer over those before: mappings key by key; any other value replaces the earlier one."""
     folded = Folded()
     for layer in layers:
         _fold_into(folded.data, layer.data, "", folded.origins, layer)
@@ -148,12 +148,12 @@ def _fold_into(
 
 
 def file_layer(document: Document) -> Layer:
-    """A file of the machine or the user; ConfigError when it says what only a repository can say."""
+    """Return the layer of the machine's or user's file; ConfigError for a key that only repositories set."""
     return Layer(document.data, document)
 
 
 def project_layer(document: Document) -> Layer:
-    """The repository's pancode.yaml; ConfigError for a key that is the owner's alone."""
+    """Return the layer of the repository's pancode.yaml; ConfigError for a key that is the owner's alone."""
     for path in _leaves(document.data):
         if not any(path == key or path.startswith(key + ".") for key in PROJECT_KEYS):
             raise ConfigError(
@@ -181,7 +181,7 @@ def _leaves(data: Mapping[str, object], path: str = "") -> list[str]:
 
 
 def environment_layer(environ: Mapping[str, str]) -> Layer:
-    """Variables that are set and not empty; ConfigError for a text that is no value of its kind."""
+    """Return the layer of variables that are set and not empty; ConfigError for a text that is no value."""
     data: dict[str, object] = {}
     named: dict[str, str] = {}
     for name, (path, make) in VARIABLES.items():
@@ -199,7 +199,7 @@ def environment_layer(environ: Mapping[str, str]) -> Layer:
 
 
 def layer_of(values: Mapping[str, object], origin: str) -> Layer:
-    """Values by dotted path, all of one origin."""
+    """Return a layer of values by dotted path, all of one origin."""
     data: dict[str, object] = {}
     for path, value in values.items():
         _put(data, path, value)
@@ -219,7 +219,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def checked(kind: type[M], data: Mapping[str, object], origin: Callable[[str], str]) -> M:
-    """The model; ConfigError about the first thing that does not fit, the number of others in its `why`."""
+    """Return the model; ConfigError about the first misfit, with the number of others in its `why`."""
     try:
         return kind.model_validate(data)
     except ValidationError as exc:
@@ -231,7 +231,7 @@ def checked(kind: type[M], data: Mapping[str, object], origin: Callable[[str], s
 def problems(
     kind: type[M], data: Mapping[str, object], origin: Callable[[str], str]
 ) -> tuple[M | None, list[ConfigError]]:
-    """The model, or None with everything that does not fit."""
+    """Return the model, or None with everything that does not fit."""
     try:
         return kind.model_validate(data), []
     except ValidationError as exc:
@@ -263,7 +263,8 @@ def _config_error(
 
 
 def _below(kind: type[BaseModel], key: str) -> str:
-    """The group of a top-level key, as when `#` was removed from its line but not from its group's."""
+    """Say to which group a top-level key belongs, as when `#` was removed from its line but not its
+    group's."""
     groups = [name for name in _keys(kind, ()) if key in _keys(kind, (name,)) and key not in _keys(kind, ())]
     if not groups:
         return ""
@@ -279,12 +280,12 @@ def _plain(value: object) -> object:
 
 
 def _is_branch(part: object) -> bool:
-    """Pydantic names the branch of a union in the path; a person did not write it."""
+    """Whether the part is the branch of a union, which Pydantic puts into the path, but no person wrote."""
     return isinstance(part, str) and ("[" in part or part in ("constrained-str", "none"))
 
 
 def _keys(kind: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
-    """The keys of the group at `loc`."""
+    """Return the keys of the group at `loc`."""
     for part in loc:
         field = kind.model_fields.get(part) if isinstance(part, str) else None
         inner = [] if field is None else [field.annotation, *get_args(field.annotation)]

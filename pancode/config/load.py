@@ -43,12 +43,12 @@ _SIZES = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("GB", 10**9), ("MB", 
 
 
 def written(value: object, field: FieldInfo) -> str:
-    """`1h30m`, `64MiB`, `null`, `[a, b]`: a file takes it as it stands. Passwords in it are not shown."""
+    """Return the value as a file takes it: `1h30m`, `64MiB`, `null`, `[a, b]`. Passwords are not shown."""
     return shown(whole(value, field))
 
 
 def whole(value: object, field: FieldInfo) -> str:
-    """The same with its passwords: for a comparison, never for an output."""
+    """Return the same with its passwords: for a comparison, never for an output."""
     reads = {mark.func for mark in _marks(field) if isinstance(mark, BeforeValidator)}
     if isinstance(value, int) and duration_ms in reads:
         return duration(value)
@@ -59,7 +59,7 @@ def whole(value: object, field: FieldInfo) -> str:
 
 
 def duration(ms: int) -> str:
-    """A duration in as few units as give it exactly."""
+    """Return a duration in as few units as give it exactly."""
     text = ""
     for unit, length in _DURATIONS:
         count, ms = divmod(ms, length)
@@ -68,7 +68,7 @@ def duration(ms: int) -> str:
 
 
 def size(count: int) -> str:
-    """In the first unit that says it exactly."""
+    """Return a size in the largest unit that gives it exactly."""
     for unit, length in _SIZES:
         if count and count % length == 0:
             return f"{count // length}{unit}"
@@ -81,7 +81,7 @@ def _marks(field: FieldInfo) -> Iterator[object]:
 
 
 def _marks_in(hint: Any) -> Iterator[object]:
-    """Those of `X | None`, too."""
+    """Yield the annotations of a type, also those inside of `X | None`."""
     if get_origin(hint) is Annotated:
         yield from get_args(hint)[1:]
     for part in get_args(hint):
@@ -116,28 +116,28 @@ _URLS = {
     "redis.url": "redis://:${REDIS_PASSWORD}@host:6379",
     "ledger.url": "postgresql://me:${DATABASE_PASSWORD}@host/pancode",
 }
-"""Keys whose value is an address, and how one with a password is written."""
+"""Keys whose value is an address, each with an example of one with a password."""
 _VARIABLE_OF = {key: name for name, (key, _) in VARIABLES.items()}
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The settings, where each comes from, and what looks odd but is no error."""
+    """The settings, where each comes from, and warnings about what looks odd."""
 
     settings: Settings
     folded: Folded
     warnings: tuple[str, ...] = ()
     preset: Preset | None = None
     raised: str = ""
-    """In words, that the preset lets runs do more than the settings below it."""
+    """Says that the preset lets runs do more than the settings below it; empty: it does not."""
     outranked: Mapping[str, str] = field(default_factory=dict)
     """By key, in words: what the variables of this one command say and the preset outranks."""
     project: NamedProject | None = None
-    """The one that the repository is; None: it has no name."""
+    """The named project to which the repository belongs; None: it has no name."""
 
     def defaults(self) -> Defaults:
-        """The form that resolution takes."""
+        """Return the settings in the form that resolution takes."""
         origins = {key: self._written(key) for key in ("models.worker", "models.scout")}
         return replace(
             self.settings.defaults(),
@@ -148,11 +148,11 @@ class Loaded:
         )
 
     def origin(self, path: str) -> str:
-        """`built-in`, `file:line`, a variable's name, `command line`, or `preset NAME`."""
+        """Return `built-in`, `file:line`, a variable's name, `command line`, or `preset NAME`."""
         return self.folded.origins.get(path, BUILT_IN)
 
     def _project_says(self) -> str:
-        """What its project sets and nothing outranks, in words."""
+        """Return what the project sets and nothing outranks, in words."""
         if self.project is None:
             return ""
         name = f"project {self.project.name}"
@@ -161,18 +161,19 @@ class Loaded:
         return f"{name} sets {', '.join(f'{key} {values[key]}' for key in keys)}" if keys else ""
 
     def _written(self, path: str) -> str:
-        """Its origin, and for what a preset says also the place where the preset says it."""
+        """Return the setting's origin; of a preset's setting also the place where the preset sets it."""
         origin = self.origin(path)
         if self.preset is None or origin != f"preset {self.preset.name}":
             return origin
         return f"{origin}, {self.preset.places[path]}" if path in self.preset.places else origin
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """(path, value as a file takes it, origin) of every setting; a password in a URL is not shown."""
+        """Return (path, value as a file takes it, origin) of every setting; passwords in URLs are not
+        shown."""
         return [(path, written(v, field), self.origin(path)) for path, v, field in _fields(self.settings)]
 
     def whole_rows(self) -> list[tuple[str, str, str]]:
-        """The same with the passwords: to find out whether a value has changed, never to show it."""
+        """Return the same with passwords: to find out whether a value has changed, never to show it."""
         return [(path, whole(v, field), self.origin(path)) for path, v, field in _fields(self.settings)]
 
 
@@ -192,11 +193,11 @@ def load(
     preset: str | None = None,
     kept: Document | None = None,
 ) -> Loaded:
-    """All layers as one; ConfigError names the file and line, variable or preset that is wrong.
+    """Return all layers as one; ConfigError names the file and line, variable or preset that is wrong.
 
-    `callers`: what the variables of one command say, by dotted path. `preset`: the one of this call; None:
-    the applied one, or that of the environment. NotFoundError for one that is not there. `kept`: in the place
-    of settings.json, to try what is not written yet.
+    `callers`: what the variables of one command say, by dotted path. `preset`: that of this call; None: the
+    applied one, or that of the environment. NotFoundError for an unknown preset. `kept`: used in place of
+    settings.json, to try what is not written yet.
     """
     layers = [
         file_layer(d) for d in map(read_document, (places.machine, places.home / FILE)) if d is not None
@@ -246,7 +247,7 @@ def _settings(layers: list[Layer], environ: Mapping[str, str]) -> tuple[Folded, 
 
 
 def _idle_files(settings: Settings, folded: Folded) -> list[str]:
-    """A sentence for each file that goes with the address of a server, where no address is set."""
+    """Return a sentence for each file that belongs to a server's address, where no address is set."""
     sentences = []
     for key in _URLS:
         group = getattr(settings, key.partition(".")[0])
@@ -259,7 +260,7 @@ def _idle_files(settings: Settings, folded: Folded) -> list[str]:
 
 
 def _outranked(values: Mapping[str, object], preset: Preset | None) -> dict[str, str]:
-    """A sentence for each key that a variable sets and a preset sets otherwise."""
+    """Return a sentence for each key that a variable sets and a preset sets otherwise."""
     sets = preset.settings() if preset is not None else {}
     return {
         key: f"{_VARIABLE_OF[key]} is set, and preset {preset.name} counts more: it says {sets[key]}"
@@ -269,7 +270,7 @@ def _outranked(values: Mapping[str, object], preset: Preset | None) -> dict[str,
 
 
 def _resolve_url(key: str, folded: Folded, environ: Mapping[str, str]) -> None:
-    """A URL in a file names its secrets as ${VARIABLE}; a password in the file itself is refused."""
+    """Fill in a URL's secrets, which it names as ${VARIABLE}; a password in the file itself is refused."""
     group = folded.data.get(key.partition(".")[0])
     url = group.get("url") if isinstance(group, dict) else None
     if not isinstance(group, dict) or not isinstance(url, str):
@@ -291,7 +292,7 @@ def _variable(name: str, environ: Mapping[str, str], place: str) -> str:
 
 
 def setting_keys() -> list[str]:
-    """The key of every setting."""
+    """Return the key of every setting."""
     return [path for path, _ in _leaves(Settings())]
 
 

@@ -12,7 +12,7 @@ from pancode.nodes.place import Doorway, ListenAddress, api_place_of, doorway_of
 
 
 def direct_in(loaded: Loaded) -> Doorway | None:
-    """The address for direct nodes; None: nowhere. ConfigError for an address that is none."""
+    """Return the address for direct nodes; None: nowhere. ConfigError for an address that is none."""
     direct = loaded.settings.direct
     named = ("direct.listen", direct.listen), ("direct.advertise", direct.advertise)
     listen, shown = (place_of(text, loaded.origin(key)) if text is not None else None for key, text in named)
@@ -20,7 +20,7 @@ def direct_in(loaded: Loaded) -> Doorway | None:
 
 
 def figures_in(loaded: Loaded) -> ListenAddress | None:
-    """The address of the figures; None: nowhere. ConfigError for an address that is none."""
+    """Return the address of the figures; None: nowhere. ConfigError for an address that is none."""
     metrics = loaded.settings.metrics
     if metrics.listen is None:
         return None
@@ -28,7 +28,7 @@ def figures_in(loaded: Loaded) -> ListenAddress | None:
 
 
 def door_in(loaded: Loaded) -> DoorPlace | None:
-    """Where the API is open over TCP; None: nowhere. ConfigError where others could read along."""
+    """Return where the API is open over TCP; None: nowhere. ConfigError where others could read along."""
     door = loaded.settings.api
     if door.listen is None:
         return None

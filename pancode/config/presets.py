@@ -23,17 +23,17 @@ from pancode.host.files import write_durable
 
 FILE = "panpresets.yaml"
 APPLIED = "applied-preset.json"
-"""In the home, written by the coordinator alone."""
+"""The file in the home with the applied preset's name; only the coordinator writes it."""
 VARIABLE = "PANCODE_PRESET"
 NO_PRESET = "none"
-"""In the place of a preset's name: this once without any."""
+"""The word in place of a preset's name for no preset, this once."""
 _MODELS = {"models.worker": "workerModel", "models.scout": "scoutModel"}
-"""The settings that choose agents' models, by key."""
+"""The settings that choose agents' models, each with its key in a preset."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class PresetEntry(Part):
-    """One preset as it is written: its keys are spelt as in the files of PanCode's documents."""
+    """One preset as it is written; its keys are spelt as in PanCode's documents."""
 
     description: str = ""
     model: ModelName | None = None
@@ -51,12 +51,12 @@ class LoadedPresets:
     folded: Folded
 
     def origin(self, name: str) -> str:
-        """The source of the last change: `built-in` or `file:line`."""
+        """Return where the preset was last changed: `built-in` or `file:line`."""
         return self.folded.origin(name)
 
 
 def load_presets(home: Path) -> LoadedPresets:
-    """The shipped presets with the user's laid over them; ConfigError with file:line."""
+    """Return the shipped presets with the user's laid over them; ConfigError with file:line."""
     user = read_document(home / FILE)
     shipped = parse_document(shipped_text(FILE), f"built-in {FILE}")
     folded = fold([file_layer(document) for document in (shipped, user) if document is not None])
@@ -87,7 +87,7 @@ def _preset(name: str, data: object, folded: Folded) -> Preset:
 
 
 def applied(home: Path) -> str | None:
-    """The name of the applied preset; ConfigError when what the coordinator wrote cannot be read."""
+    """Return the applied preset's name; ConfigError when what the coordinator wrote cannot be read."""
     path = home / APPLIED
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["preset"])
@@ -98,9 +98,9 @@ def applied(home: Path) -> str | None:
 
 
 def apply_preset(home: Path, name: str | None) -> str | None:
-    """Keep the preset that dispatches have by themselves, or none; the one before, readable or not.
+    """Write which preset dispatches have by themselves, or none; return the one before, readable or not.
 
-    Kept in a file of its own, beside those that the user writes.
+    It is written to a file of its own, beside those that the user writes.
     """
     try:
         before = applied(home)
@@ -114,7 +114,7 @@ def apply_preset(home: Path, name: str | None) -> str | None:
 
 
 def in_force(home: Path, environ: Mapping[str, str], asked: str | None) -> Preset | None:
-    """The preset of this call, else the applied one, else that of the environment; None: there is none.
+    """Return the preset of this call, else the applied one, else the environment's; None: there is none.
 
     NotFoundError for an unknown one that this call names, ConfigError for one that was applied or set before.
     """
@@ -135,5 +135,5 @@ def in_force(home: Path, environ: Mapping[str, str], asked: str | None) -> Prese
 
 
 def preset_layer(preset: Preset) -> Layer:
-    """The settings of a preset, each with the preset's name as its origin."""
+    """Return the settings of a preset, each with the preset's name as its origin."""
     return layer_of(preset.settings(), f"preset {preset.name}")

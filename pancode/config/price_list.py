@@ -15,7 +15,8 @@ from pancode.agents.tiers import CloudModel
 
 
 class KeptLists(Mapping[str, VendorList]):
-    """Safe from any thread: at worst two read the same list at once."""
+    """The vendors' lists, read at first use. Safe from any thread: at worst two read the same list at
+    once."""
 
     def __init__(self) -> None:
         self._read: dict[str, VendorList] = {}
@@ -38,11 +39,11 @@ class KeptLists(Mapping[str, VendorList]):
 
 
 _SOLD = Decimal(0)
-"""At a price that does not matter here."""
+"""A stand-in price where prices do not matter."""
 
 
 def cloud_models(now_ms: int) -> tuple[CloudModel, ...]:
-    """Every model of the vendors that PanCode knows, but those that are given up, at that day's price."""
+    """Return every current model of the vendors that PanCode knows, at that day's price."""
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
     return tuple(
         _model(provider.id, model, now)
@@ -54,7 +55,7 @@ def cloud_models(now_ms: int) -> tuple[CloudModel, ...]:
 
 
 class KeptList:
-    """pancode.agents.request.VendorList of one vendor."""
+    """A pancode.agents.request.VendorList of one vendor."""
 
     def __init__(self, provider: str) -> None:
         self._models = tuple(model for one in providers if one.id == provider for model in one.models)
@@ -80,5 +81,5 @@ def _model(provider: str, model: ModelInfo, now: datetime) -> CloudModel:
 
 
 def _base(price: Decimal | TieredPrices | None) -> Decimal | None:
-    """Of a price in steps, the first one."""
+    """Return the price; of a price in steps, the first one."""
     return price.base if isinstance(price, TieredPrices) else price

@@ -5,19 +5,41 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pancode.code.git.safe import Git, GitFailure, GitRefusal, safe_env
 from pancode.code.landing.forge import repository_of
 from pancode.config.values import Commands, FilePath, Labels, Money, Texts
-from pancode.control.projects import SETTING_OF, NamedProject
+from pancode.control.projects import SETTING_OF, LabelRule, NamedProject
 from pancode.core.names import PRDS
 from pancode.errors import UsageError
 
+_Word = Annotated[str, Field(min_length=1)]
+
+
+class LabelSettings(BaseModel):
+    """What a label of an issue chooses; also as one text: `agent=fixer budget=3`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    agent: _Word | None = None
+    node: _Word | None = None
+    budget: Money | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, said: object) -> object:
+        words = said.split() if isinstance(said, str) else ()
+        return {word.partition("=")[0]: word.partition("=")[2] for word in words} if words else said
+
+    def rule(self) -> LabelRule:
+        """The form that decisions take."""
+        return LabelRule(**dict(self))
+
 
 class ProjectSettings(BaseModel):
-    """A repository with a name. The other settings decide the fields that are left out."""
+    """A repository with a name. Fields that are left out follow the other settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     path: FilePath
@@ -32,21 +54,23 @@ class ProjectSettings(BaseModel):
     tracker: str = ""
     work_label: str = ""
     work_people: Texts = ()
+    labels: dict[str, LabelSettings] = {}
     prd: str = ""
 
     def named(self, name: str) -> NamedProject:
-        """The form that decisions take."""
+        """Return the project in the form that decisions take."""
         said = {
             **dict(self),
             "path": os.path.expanduser(self.path),
             "require": dict(self.require or {}),
             "work_people": self.work_people,
+            "labels": {label: one.rule() for label, one in self.labels.items()},
         }
         return NamedProject(name, **said)
 
 
 def address_of(project: str) -> str:
-    """The address of the repository's `origin`, without login and scheme; empty: it has none."""
+    """Return the address of the repository's `origin`, without login and scheme; empty: it has none."""
     try:
         done = Git(Path(project), safe_env()).ask("remote", "get-url", "--", "origin")
     except (GitFailure, GitRefusal, OSError):
@@ -60,8 +84,9 @@ def address_of(project: str) -> str:
 
 
 def prd_of(top: str, named: str) -> str:
-    """The file that tells what the repository is to become, below its top; empty: there is none. `named`
-    counts first."""
+    """Return the PRD, the file below the top that tells what the repository is to become; empty: there is
+    none. `named` counts first.
+    """
     for path in (named, *PRDS):
         folder, name = os.path.split(path)
         try:
@@ -75,7 +100,7 @@ def prd_of(top: str, named: str) -> str:
 
 
 def travels(top: str, path: str) -> bool:
-    """Whether a snapshot of the files would have it: git does not ignore it, and no link leads to it."""
+    """Whether a snapshot would have the file: git does not ignore it, and no link leads to it."""
     try:
         git = Git(Path(top), safe_env())
         return bool(git.ask("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", path).out)
@@ -84,16 +109,16 @@ def travels(top: str, path: str) -> bool:
 
 
 def project_at(raw: object, top: Path) -> NamedProject | None:
-    """The project that a repository is: by its folder, else by the address of its remote.
+    """Return the project to which a repository belongs: by its folder, else by its remote's address.
 
-    `raw`: the settings as they are written; another place reports an entry that does not fit.
+    `raw`: the settings as they are written; an entry that does not fit is reported elsewhere.
     """
     rows = raw.items() if isinstance(raw, Mapping) else ()
     return project_among([one for name, said in rows if (one := _read(name, said)) is not None], top)
 
 
 def project_among(found: Sequence[NamedProject], top: Path) -> NamedProject | None:
-    """The one of these that the repository is: by its folder, else by the address of its remote."""
+    """Return that one of these projects to which the repository belongs: by folder, else by remote."""
     here = os.path.realpath(top)
     for one in found:
         if os.path.realpath(one.path) == here:
@@ -112,7 +137,7 @@ def _read(name: str, said: object) -> NamedProject | None:
 
 
 def project_values(project: NamedProject) -> dict[str, object]:
-    """The values that the project sets in place of other settings, by their keys."""
+    """Return the values that the project sets in place of other settings, by their keys."""
     said: dict[str, object] = {"agent": project.agent, "require": dict(project.require) or None}
     said["budget"] = None if project.budget is None else f"{project.budget:f}"
     said["verify"] = None if project.verify is None else [list(argv) for argv in project.verify]

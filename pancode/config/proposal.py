@@ -14,7 +14,7 @@ LOOKED_AT = (
     *("package.json", "package-lock.json", "pnpm-lock.yaml", "yarn.lock", "bun.lock", "bun.lockb"),
     *("Cargo.toml", "go.mod", "Makefile"),
 )
-"""Files at the top of a repository; of lock files only that they are there."""
+"""Files at the top of a repository that are looked at; of lock files only whether they exist."""
 READ = ("pyproject.toml", "requirements.txt", "requirements-dev.txt", "tox.ini", "package.json", "Makefile")
 _TARGET = re.compile(r"^(check|test):", re.MULTILINE)
 _NO_TEST = "no test specified"
@@ -31,7 +31,7 @@ _NODE = (
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Commands as a shell's words, folders by name; `seen`: the files that it is made from."""
+    """Proposed settings: commands as a shell's words, folders by name; `seen`: the files behind them."""
 
     setup: tuple[str, ...] = ()
     cache: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class Proposal:
         )
 
     def text(self) -> str:
-        """The value as the file would hold it."""
+        """Return the value as the file would hold it."""
         lines = [f"# Proposed by `pancode init` from {', '.join(self.seen)}; read it before you commit it."]
         for key, about in _ABOUT.items():
             values: tuple[str, ...] = getattr(self, key)
@@ -66,7 +66,7 @@ _ABOUT = {
 
 
 def propose(files: Mapping[str, str]) -> Proposal:
-    """From name to content of those of LOOKED_AT that are there; empty where none of them tells anything."""
+    """Propose settings from those of LOOKED_AT that exist, name to content; empty: none tells anything."""
     found = Proposal()
     for kind in (_python, _node, _rust, _go):
         found = found.together(kind(files))

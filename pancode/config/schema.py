@@ -31,14 +31,14 @@ _SECRET = re.compile(r"secret:([A-Za-z0-9][A-Za-z0-9_-]{0,62})")
 
 
 def _named(text: str) -> str:
-    """ValueError for a token itself."""
+    """Return `secret:NAME` unchanged; ValueError for a token itself."""
     if not _SECRET.fullmatch(text):
         raise SecretShownError("a token is only named: token: secret:forge. Fix: pancode notify secret forge")
     return text
 
 
 def _api(text: str) -> str:
-    """ValueError for an address where a token would travel in the clear, and for one with a login."""
+    """Return the address; ValueError where a token would travel in the clear, and for one with a login."""
     parts = urlsplit(text)
     if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment or not text.isprintable():
         raise SecretShownError("the address of an API is written as https://git.example.org/api/v1")
@@ -64,14 +64,14 @@ class ForgeSettings(BaseModel):
     url: Annotated[str, AfterValidator(_api)] | None = None
 
     def access(self) -> ForgeAccess:
-        """The form that decisions take."""
+        """Return the form that decisions take."""
         return ForgeAccess(self.token.removeprefix("secret:"), self.kind, self.url)
 
 
 class Telemetry(BaseModel):
-    """Traces of runs, sent to an OpenTelemetry collector. Nothing is sent where no endpoint is set.
+    """Traces of runs, sent to an OpenTelemetry collector. Without an endpoint nothing is sent.
 
-    `tasks`: the words of tasks, too.
+    `tasks`: send the words of tasks, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -85,7 +85,7 @@ _QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)(?: (\S
 
 
 def _secret(text: str) -> str:
-    """ValueError for an address itself, which holds a password."""
+    """Return `secret:NAME` unchanged; ValueError for the address itself, which holds a password."""
     name = text.removeprefix(SECRET)
     if name == text or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
         raise SecretShownError(
@@ -111,13 +111,13 @@ class _Part(BaseModel):
 
 
 class NotifyChannel(_Part):
-    """One way to reach a person. `url`: `secret:NAME`, the address in Apprise's words, kept by its name."""
+    """One way to reach a person. `url`: `secret:NAME`, the address in Apprise's form, kept by that name."""
 
     url: Annotated[str, AfterValidator(_secret)]
 
 
 class NotifyRule(_Part):
-    """What goes to which channels; what is left out counts for all."""
+    """Which notices go to which channels; what is left out stands for all."""
 
     to: values.Texts
     kinds: Annotated[tuple[NoticeKind, ...], Field(strict=False)] = USUAL
@@ -129,7 +129,7 @@ class NotifyRule(_Part):
 class Notify(_Part):
     """Notices to people. Without rules every channel gets all but `ended_well`.
 
-    `quiet`: hours in which nothing is sent but what `urgent` names; it is sent afterwards. `console`: the
+    `quiet`: hours in which only what `urgent` names is sent; the rest follows afterwards. `console`: the
     address of the web console, for links. `answers`: the notice of a question has a link that answers it, if
     `console` is an HTTPS address or on this machine, and `api.listen` is set.
     """
@@ -142,7 +142,7 @@ class Notify(_Part):
     answers: bool = True
 
     def routes(self, is_open: bool = False) -> NotifyRules:
-        """The form that decisions take. `is_open`: a browser reaches the API."""
+        """Return the form that decisions take. `is_open`: whether a browser reaches the API."""
         rules = tuple(
             NoticeRoute(rule.to, rule.kinds, rule.agents, rule.nodes, rule.repositories)
             for rule in self.rules
@@ -158,7 +158,7 @@ class Notify(_Part):
 
 
 def _is_private(console: str | None) -> bool:
-    """Whether nobody on the way there can read along."""
+    """Whether nobody on the way to the console can read along."""
     parts = urlsplit(console or "")
     return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
@@ -203,7 +203,7 @@ class Budget(Part):
 
 
 class SessionSettings(Part):
-    """What a sitting may cost, and all sittings of one session together; None: it has no ceiling.
+    """What a sitting may cost, and all sittings of one session together; None: there is no ceiling.
 
     `tell`: the session of an orchestrator hears by itself what became of the runs that it began.
     """
@@ -260,7 +260,7 @@ class HealthSettings(Part):
     words: bool = HEALTH.words
 
     def rules(self) -> HealthRules:
-        """The form that the watch takes."""
+        """Return the form that the watch takes."""
         times = (self.look, self.warn, self.stuck, self.between, self.stable)
         return HealthRules(*times, self.failures, self.words)
 
@@ -269,11 +269,11 @@ KEEP = KeepRules()
 
 
 class KeepSettings(Part):
-    """For so long after the end of a run its commits and logs stay, once nothing needs them; receipts stay.
+    """How long commits and logs stay after the end of a run that nothing needs any more; receipts stay.
 
     `undecided`: commits about which nobody has decided; None: until somebody has. `sessions`: a session that
-    nobody has used for so long counts as ended. `logs_size`: of all logs; beyond it the oldest go. Once a
-    day, and with `pancode gc`.
+    nobody has used for so long counts as ended. `logs_size`: of all logs; beyond it the oldest go. Cleared
+    once a day, and with `pancode gc`.
     """
 
     changes: values.Duration = KEEP.changes_ms
@@ -283,12 +283,12 @@ class KeepSettings(Part):
     logs_size: values.Size = KEEP.logs_bytes
 
     def rules(self) -> KeepRules:
-        """The form that decisions take."""
+        """Return the form that decisions take."""
         return KeepRules(self.changes, self.logs, self.undecided, self.sessions, self.logs_size)
 
 
 class Models(Part):
-    """Models by role; None: the runtime's own default. `tiers`: what the owner knows better, by pattern.
+    """Models by role; None: the runtime's own default. `tiers`: the owner's corrections, by pattern.
 
     `machines`: addresses of model servers, which the node on this machine looks at.
     """
@@ -303,7 +303,7 @@ class Models(Part):
 
 
 class Records(Part):
-    """How records decide."""
+    """How track records decide."""
 
     explore: float = Field(default=EXPLORE, ge=0, le=1)
 
@@ -311,8 +311,8 @@ class Records(Part):
 class Nodes(Part):
     """The defaults of a new node, and the bounds of each node's data on the coordinator.
 
-    `least`: of the slots, where a machine is strained; None: all of them, always. `ahead`: how many orders
-    may wait on a node for each of its slots; `ahead_usd`: the most that one without a limit may cost then.
+    `least`: how many of its slots a strained machine uses; None: always all of them. `ahead`: how many orders
+    may wait on a node for each of its slots; `ahead_usd`: the most that such a run without a limit may cost.
     """
 
     slots: int = Field(default=4, ge=1, le=256)
@@ -332,7 +332,7 @@ class ApiTls(Part):
 
 
 class ApiDoor(Part):
-    """Where the API is open over TCP, for whoever has a token. Nothing listens where it is not set.
+    """Where the API is open over TCP, for whoever has a token. Without it nothing listens.
 
     `hosts`: names by which a request may call it, beside its address and those of this machine.
     """
@@ -343,7 +343,7 @@ class ApiDoor(Part):
 
 
 class LedgerPlace(Part):
-    """The record. Without a URL it is a file in the home. The password is read at each connection."""
+    """The ledger's place; without a URL, a file in the home. The password is read at each connection."""
 
     url: str | None = Field(default=None, pattern=r"^(postgresql|postgres)://")
     password_file: values.FilePath | None = None
@@ -360,9 +360,9 @@ class Redis(Part):
 
 
 class DirectLinks(Part):
-    """The address where nodes reach Redis and the depot by TLS without a tunnel. Not set: nothing listens.
+    """The address where nodes reach Redis and the depot by TLS without a tunnel. Without it nothing listens.
 
-    `advertise`: where they go to instead, when a port is forwarded from there.
+    `advertise`: the address that nodes use instead, when a port is forwarded from there.
     """
 
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
@@ -370,7 +370,7 @@ class DirectLinks(Part):
 
 
 class Metrics(Part):
-    """The address that shows figures to anybody who connects. Nothing listens unless it is set.
+    """The address that shows figures to anybody who connects. Without it nothing listens.
 
     `hosts`: names by which a request may call that place; an address and `localhost` always may.
     """
@@ -386,7 +386,7 @@ class Land(Part):
 
 
 class SetUpCache(Part):
-    """What a node keeps of set-up.
+    """What a node keeps of what set-up makes.
 
     `key`: patterns of the files that set-up reads; empty: every file counts.
     """
@@ -403,13 +403,13 @@ Cached = Annotated[
     Annotated[values.FolderNames, Tag("[folders]")] | Annotated[SetUpCache, Tag("[keyed]")],
     Discriminator(_form),
 ]
-"""Folders alone, or with the key."""
+"""The folders alone, or the folders with a key."""
 
 
 class Allow(Part):
-    """The bounds of a repository's requests to the nodes, beyond its own files. Only the owner sets them.
+    """What a repository may ask of the nodes, beyond its own files. Only the owner sets this.
 
-    `files`: untracked ones that travel although such names usually hold secrets.
+    `files`: untracked files that travel although such names usually mean secrets.
     """
 
     env: values.Names = ()
@@ -434,7 +434,7 @@ class Timing(Part):
 
 
 class HistorySettings(Part):
-    """What a new run is given of what earlier runs in its repository left. `tokens` 0: nothing."""
+    """How much a new run is given of what earlier runs in its repository left. `tokens` 0: nothing."""
 
     tokens: int = Field(default=800, ge=0, le=20_000)
 
@@ -442,7 +442,7 @@ class HistorySettings(Part):
 class SkillSettings(Part):
     """Which skills runs are given, and where others are looked for.
 
-    `project` false: those that their agents name, and none of the project. `index`: a git address.
+    `project` false: only the skills that their agents name, none of the project. `index`: a git address.
     """
 
     project: bool = True
@@ -472,6 +472,7 @@ class Settings(Part):
     forge: dict[str, ForgeSettings] = {}
     notify: Notify = Notify()
     telemetry: Telemetry = Telemetry()
+    theme: Literal["terminal", "dark", "light"] = "terminal"
     allow: Allow = Allow()
     timing: Timing = Timing()
     projects: dict[str, ProjectSettings] = {}
@@ -483,7 +484,7 @@ class Settings(Part):
     secrets: values.Names = ()
 
     def defaults(self) -> Defaults:
-        """The form that resolution takes."""
+        """Return the form that resolution takes."""
         return Defaults(
             agent=self.dispatch.agent,
             runtime=self.dispatch.runtime,
@@ -524,7 +525,7 @@ class Settings(Part):
         )
 
     def project(self) -> Project:
-        """The repository's own part, as resolution takes it. ConfigError for a name that was not allowed."""
+        """Return the repository's own part, as resolution takes it. ConfigError for a forbidden name."""
         self._check_allowed("env", self.env, self.allow.env)
         self._check_allowed("secrets", self.secrets, self.allow.secrets)
         cache = self.cache if isinstance(self.cache, SetUpCache) else SetUpCache(folders=self.cache)
@@ -539,7 +540,7 @@ class Settings(Part):
         )
 
     def _check_allowed(self, key: str, asked: values.Names, allowed: values.Names) -> None:
-        """A repository is a stranger: its set-up and gates run with what it asks for."""
+        """Raise ConfigError for what the owner has not allowed: a stranger's set-up and gates get it."""
         refused = [name for name in asked if name not in allowed]
         if refused:
             raise ConfigError(
@@ -563,5 +564,5 @@ PROJECT_KEYS = (
     "models.worker",
     "models.scout",
 )
-"""The keys that a repository may set. The owner has the rest: raising a ceiling would be an attack, and
-so would one that could choose the runtime `shell`, which runs the words of a task as a script."""
+"""The keys that a repository may set. All others are the owner's: a repository that raised a ceiling would
+attack, and so would one that chose the runtime `shell`, which runs the words of a task as a script."""

@@ -42,12 +42,12 @@ OWN_RULES = Rules(
         for name in FILES
     )
 )
-"""A run that could edit them would loosen the next one."""
+"""Rules that keep runs from the files of rules: a run that could edit them would loosen the next one."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedRules:
-    """All rules in force, strictest reading of all files; `files`: those that were read."""
+    """All rules in force, each file in its strictest reading; `files`: the files that were read."""
 
     rules: Rules
     files: tuple[str, ...] = ()
@@ -55,12 +55,12 @@ class LoadedRules:
 
 
 def rule_files(folder: Path) -> tuple[Path, ...]:
-    """Those that are there, the one that counts first. A link that leads nowhere is there."""
+    """Return the rule files that exist, the first one counts. A link that leads nowhere counts as one."""
     return tuple(folder / name for name in FILES if os.path.lexists(os.path.join(folder, name)))
 
 
 def load_rules(home: Path, project: Path | None) -> LoadedRules:
-    """All of them. ConfigError names file, line and rule: none is ever skipped."""
+    """Return all rules. ConfigError names file, line and rule: none is ever skipped."""
     several, files, warnings = [OWN_RULES], list[str](), list[str]()
     for whose, folder in (("your", home), ("project", project)):
         there = rule_files(folder) if folder is not None else ()
@@ -92,12 +92,12 @@ def _rules_of(path: Path, whose: str) -> Rules:
 
 
 def _origin(document: Document, at: str, whose: str) -> str:
-    """Without the folder: a node need not know where its owner's files lie on the coordinator."""
+    """Return a rule's origin without the folder: a node need not know where files lie on the coordinator."""
     return f"{whose} {os.path.basename(document.place)}{document.at(at).removeprefix(document.place)}"
 
 
 GUIDE, MOST_GUIDE = "AGENTS.md", 32 << 10
-"""The instruction file of a repository, and the number of its bytes that nodes hand on."""
+"""The instruction file of a repository, and how many of its bytes nodes hand on."""
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
@@ -126,7 +126,7 @@ class FileSurroundings:
         self._rules: dict[str | None, tuple[object, LoadedRules]] = {}
 
     def loaded(self, project: str | None = None) -> Loaded:
-        """All settings for a project, or for the fleet itself."""
+        """Return all settings for a project, or for the fleet itself."""
         places, files = self._where(project)
         now = _stamp(files)
         known = self._settings.get(project)
@@ -136,7 +136,8 @@ class FileSurroundings:
         return known[1]
 
     def _where(self, project: str | None) -> tuple[ConfigPlaces, list[str]]:
-        """The files that settings are read from; put together once, as each dispatch looks at all of them."""
+        """Return the files that settings are read from, collected once: each dispatch looks at all of
+        them."""
         known = self._watched.get(project)
         if known is None:
             places = replace(self._places, project=Path(project) if project is not None else None)
@@ -147,19 +148,19 @@ class FileSurroundings:
         return known
 
     def projects(self) -> dict[str, NamedProject]:
-        """All projects by name."""
+        """Return all projects by name."""
         found = self.loaded().settings.projects
         return {name: found[name].named(name) for name in sorted(found)}
 
     def address_of(self, project: str) -> str:
-        """The address of the repository's remote, without login and scheme; empty: it has none."""
+        """Return the address of the repository's remote, without login and scheme; empty: it has none."""
         return address_of(project)
 
     def prd(self, project: str, named: str) -> str:
-        """The file that tells what the repository is to become; empty: none is there."""
+        """Return the PRD, the file that tells what the repository is to become; empty: there is none."""
         return prd_of(project, named)
 
-    def told_prd(self, project: str) -> str:
+    def prd_for_agents(self, project: str) -> str:
         """The same, as far as agents are told of it."""
         known = self.loaded(project).project
         found = "" if known is None else prd_of(project, known.prd)
@@ -167,7 +168,7 @@ class FileSurroundings:
         return found if found and not only_readme and travels(project, found) else ""
 
     def agents(self, project: str | None) -> Agents:
-        """The shipped agents and the user's. A repository defines none: it is not the owner."""
+        """Return the shipped agents and the user's. A repository defines none: it is not the owner."""
         loaded = self.loaded(project)
         home = self._places.home
         files = [os.path.join(home, AGENTS_FILE), *map(str, prompt_files(home))]
@@ -199,7 +200,7 @@ class FileSurroundings:
         return loaded if project is None else replace(loaded, guide_chars=_guide_chars(Path(project)))
 
     def loaded_rules(self, project: str | None) -> LoadedRules:
-        """The safety rules in force for a project, or outside of one, and where they were read."""
+        """Return the safety rules in force for a project, or outside of one, and where they were read."""
         home, top = self._places.home, Path(project) if project is not None else None
         files = list(map(str, (*rule_files(home), *(rule_files(top) if top is not None else ()))))
         now = (files, _stamp(files))
@@ -210,11 +211,11 @@ class FileSurroundings:
         return known[1]
 
     def rules(self, project: str | None) -> Rules:
-        """The safety rules in force for a project, or outside of one."""
+        """Return the safety rules in force for a project, or outside of one."""
         return self.loaded_rules(project).rules
 
     def skills(self, project: str | None, names: tuple[str, ...]) -> GivenSkills:
-        """The skills that a run is given. A folder of the project that is a link is not looked at."""
+        """Return the skills that a run is given. A folder of the project that is a link is not looked at."""
         counts = project is not None and self.loaded(project).settings.skills.project
         top = Path(project) if counts and project is not None else None
         places = [one for one in sources(self._places.home, top) if _is_read(one, top, bool(names))]
@@ -233,11 +234,11 @@ class FileSurroundings:
         return self.loaded().settings.dispatch.max_depth
 
     def origins(self, project: str | None) -> list[dict[str, Any]]:
-        """Every setting: `{"key", "value", "origin"}`, passwords not shown."""
+        """Return every setting: `{"key", "value", "origin"}`, passwords not shown."""
         return [{"key": k, "value": v, "origin": o} for k, v, o in self.loaded(project).rows()]
 
     def project_of(self, folder: str) -> str | None:
-        """Top of the git repository around the folder, links followed; None outside of one."""
+        """Return the top of the git repository around the folder, links followed; None outside of one."""
         try:
             here = Path(folder).expanduser().resolve()
             found = next((top for top in (here, *here.parents) if (top / ".git").exists()), None)
@@ -247,12 +248,12 @@ class FileSurroundings:
         return None if found is None else str(found)
 
     def below(self, folder: str, project: str) -> str:
-        """The folder relative to the project's top, links followed; empty at the top and outside of it."""
+        """Return the folder relative to the project's top, links followed; empty at the top and outside."""
         here, top = os.path.realpath(os.path.expanduser(folder)), os.path.realpath(project)
         return os.path.relpath(here, top) if here != top and is_inside(here, top) else ""
 
     def paths(self, task: str, cwd: str | None, project: str | None) -> tuple[PathFact, ...]:
-        """Each path that the task names; nothing without a project."""
+        """Return each path that the task names; none without a project."""
         if project is None:
             return ()
         home = self._environ.get("HOME") or str(Path.home())
@@ -272,7 +273,7 @@ def _is_read(source: SkillSource, top: Path | None, every: bool) -> bool:
 
 
 def _fact(word: str, cwd: str, project: str, home: str) -> PathFact | None:
-    """None for what turns out to be a web route: an absolute word of no known folder that is not there."""
+    """Return the path; None for a web route: an absolute word of no known folder that does not exist."""
     path = located(word, cwd, home)
     if not os.path.lexists(path) and os.path.lexists(located(word, project, home)):
         path = located(word, project, home)  # meant from the top of the project
@@ -284,7 +285,7 @@ def _fact(word: str, cwd: str, project: str, home: str) -> PathFact | None:
 
 
 def _guide_chars(project: Path) -> int:
-    """The number of instruction bytes that a run is given."""
+    """Return how many instruction bytes a run is given."""
     try:
         return min((project / GUIDE).stat().st_size, MOST_GUIDE)
     except OSError:
@@ -292,7 +293,7 @@ def _guide_chars(project: Path) -> int:
 
 
 def _stamp(files: list[str]) -> Stamp:
-    """Changes whenever a file was made, replaced, written or removed."""
+    """Return a stamp that changes whenever a file was made, replaced, written or removed."""
     return tuple(_stat(path) for path in files)
 
 

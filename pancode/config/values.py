@@ -21,16 +21,16 @@ _QUERY = re.compile(r"([?&](?:ssl)?password=)([^&#]+)")
 
 
 class SecretShownError(ValueError):
-    """A secret stands where only its name may: no error repeats that value."""
+    """A secret stands where only its name may; the error does not repeat that value."""
 
 
 def passwords(url: str) -> list[str]:
-    """The passwords of an address: in its user part and in its parameters."""
+    """Return the passwords of an address: in its user part and in its parameters."""
     return [found[2] for pattern in (_USER, _QUERY) for found in pattern.finditer(url)]
 
 
 def shown(text: str) -> str:
-    """The text with three stars for each password."""
+    """Return the text with three stars for each password."""
     return _QUERY.sub(r"\1***", _USER.sub(r"\1***", text))
 
 
@@ -41,7 +41,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KB|MB|GB|KiB|MiB|GiB)")
 
 
 def duration_ms(value: object) -> int:
-    """`90s`, `1h30m`, `500ms` to milliseconds; ValueError otherwise, for a bare number too."""
+    """Convert `90s`, `1h30m`, `500ms` to milliseconds; ValueError otherwise, for a bare number too."""
     if isinstance(value, str):
         text = value.replace(" ", "")
         parts = _DURATION.findall(text)
@@ -56,7 +56,7 @@ def duration_ms(value: object) -> int:
 
 
 def size_bytes(value: object) -> int:
-    """`64MiB`, `500KB` or a number of bytes; ValueError otherwise."""
+    """Convert `64MiB`, `500KB` or a number to bytes; ValueError otherwise."""
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     plain = isinstance(value, int) and not isinstance(value, bool)
     if match is None and not plain:
@@ -71,7 +71,7 @@ MOST_USD = 10**9
 
 
 def amount_usd(value: object) -> Decimal:
-    """`0.75`, `$10` or a number to USD, at least 0, to a billionth; ValueError otherwise."""
+    """Convert `0.75`, `$10` or a number to USD, at least 0, to a billionth; ValueError otherwise."""
     try:
         if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
             raise ValueError
@@ -86,7 +86,7 @@ def amount_usd(value: object) -> Decimal:
 
 
 def reasoning_word(value: object) -> object:
-    """A level; ValueError with the nearest. YAML reads a bare `off` as false."""
+    """Return a level of reasoning; ValueError with the nearest one. YAML reads a bare `off` as false."""
     word = "off" if value is False else value
     levels = [level.value for level in Reasoning]
     if word in levels:
@@ -108,12 +108,12 @@ def _file_path(text: str) -> str:
 
 
 def as_tuple(value: object) -> object:
-    """A list as the tuple that it stands for; anything else as it is."""
+    """Return a list as the tuple that it stands for; anything else as it is."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def _command(value: object) -> object:
-    """Text is split like a shell's words; a list is an argument list already."""
+    """Split a text as a shell does; a list is an argument list already."""
     if not isinstance(value, str):
         return as_tuple(value)
     try:
@@ -123,13 +123,13 @@ def _command(value: object) -> object:
 
 
 FilePath = Annotated[str, AfterValidator(_file_path)]
-"""Of a file on the coordinator's machine; `~` is the home of its user."""
+"""The path of a file on the coordinator's machine; `~` is the home of its user."""
 Duration = Annotated[int, BeforeValidator(duration_ms), Field(gt=0)]
-"""Milliseconds."""
+"""A duration in milliseconds."""
 Size = Annotated[int, BeforeValidator(size_bytes), Field(gt=0)]
-"""Bytes."""
+"""A size in bytes."""
 Money = Annotated[Decimal, BeforeValidator(amount_usd)]
-"""USD."""
+"""An amount in USD."""
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 Level = Annotated[Reasoning, BeforeValidator(reasoning_word)]
 Names = Annotated[tuple[VariableName, ...], BeforeValidator(as_tuple)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 def _words(text: str) -> list[str]:
-    """The items of a comma-separated value."""
+    """Return the items of a comma-separated value."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
@@ -51,13 +51,13 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PANCODE_DATABASE_PASSWORD_FILE": ("ledger.password_file", str),
     "PANCODE_TIME_FACTOR": ("timing.factor", float),
 }
-"""Variable to (key, what makes a value of its text: ValueError when it cannot)."""
+"""By variable: the key that it sets, and what makes a value of its text (ValueError when it cannot)."""
 
 PER_DISPATCH = (
     *("PANCODE_SAFETY", "PANCODE_DEFAULT_AGENT", "PANCODE_REASONING", "PANCODE_PER_RUN_BUDGET"),
     *("PANCODE_MODEL", "PANCODE_WORKER_MODEL", "PANCODE_SCOUT_MODEL"),
 )
-"""Those that also count when they are set for one command: the command line hands them on as flags."""
+"""Variables that also count when they are set for one command: the command line hands them on as flags."""
 
 PLACES = (
     "PANCODE_HOME",
@@ -67,7 +67,7 @@ PLACES = (
     "PANCODE_PUSH_REF",
     "PANCODE_LOG",
 )
-"""Read elsewhere; they set no key."""
+"""Variables that are read elsewhere and set no key."""
 _PREFIX = "PANCODE_"
 _GIVEN_TO_RUNS = ("PANCODE_RUN", "PANCODE_ATTEMPT", "PANCODE_DEPTH")
 _GIVEN_TO_WORKERS = ("PANCODE_MODEL_KEY", "PANCODE_MODEL_CONTEXT")
@@ -78,7 +78,7 @@ LIMITING = (
     *("PANCODE_SAFETY", "PANCODE_BUDGET_CEILING", "PANCODE_PER_RUN_BUDGET", "PANCODE_DISPATCH_MAX_DEPTH"),
     *("PANCODE_STRICT_TIERS", "PANCODE_PRESET"),
 )
-"""Those that limit what a run may do or cost: a command must not go on without one that was meant."""
+"""Variables that limit what a run may do or cost: a misspelt one of these must stop a command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class UnknownVariable:
 
     @property
     def limits(self) -> bool:
-        """Whether the one that was probably meant limits a run."""
+        """Whether the variable that was probably meant limits a run."""
         return self.near in LIMITING
 
     @property
@@ -100,7 +100,7 @@ class UnknownVariable:
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[UnknownVariable]:
-    """In the order of their names; an empty variable counts as not set."""
+    """Return the unknown variables, sorted by name; an empty variable counts as not set."""
     return [
         UnknownVariable(name, _nearest(name))
         for name, value in sorted(environ.items())

@@ -29,17 +29,18 @@ from pancode.nodes.breakers import (
 from pancode.nodes.node import NodeView
 
 RESET = "breaker-reset:"
-"""Before a breaker's name: the setting that has when a person reset it."""
+"""The prefix of a setting that holds when a person reset the breaker of that name."""
 RECENT_MS, RUNS = 3_600_000, 200
-"""At the start the newest runs are looked at, as far as they are of the last hour."""
+"""At the start at most RUNS of the newest runs are read, and only those that ended in the last RECENT_MS."""
 FIX = "pancode breakers reset {}"
 
 
 def provider_of(core: Core, run: Run, node: str) -> str:
-    """The vendor, or the endpoint of a node, that its model calls go to; empty for a program of its own.
+    """Return the vendor, or node and endpoint, that the run's model calls go to; empty for a user's own
+    program.
 
-    Where nobody has named one, the name of the runtime stands for the vendor that it asks. A subscription is
-    the login of one node: what limits it holds up no other node.
+    A runtime's name stands for a vendor that nobody named. A subscription is one node's login: its limits
+    hold up no other node.
     """
     kind = RUNTIMES.get(run.runtime)
     if kind is None or kind.own:
@@ -53,7 +54,7 @@ def provider_of(core: Core, run: Run, node: str) -> str:
 
 
 def note(core: Core, run: Run, ended: Iterable[tuple[Attempt, Fence]]) -> None:
-    """These attempts of the run have ended."""
+    """Remember that these attempts of the run have ended."""
     kept = core.live.ended_tries
     for attempt, fence in ended:
         kept.append(_ended(core, run, attempt, fence))
@@ -76,7 +77,7 @@ def recall(core: Core, tx: Transaction) -> None:
 
 
 def now(core: Core) -> list[Breaker]:
-    """All breakers, those that hold something up first."""
+    """Return all breakers; those that hold something up come first."""
     order = (BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.CLOSED)
     return sorted(
         breakers(core.live.ended(core.wall_ms(), core.rules.retry_pause_ms)).values(),
@@ -94,7 +95,7 @@ class BreakerShape(TypedDict):
 
 @locked
 def listed(core: Core) -> list[BreakerShape]:
-    """The same for faces."""
+    """Return all breakers in the shape that faces show."""
     return [
         {
             "name": one.name,
@@ -108,14 +109,14 @@ def listed(core: Core) -> list[BreakerShape]:
 
 
 def names(core: Core) -> set[str]:
-    """Names of all breakers that can be reset."""
+    """Return the names of all breakers that can be reset."""
     return {LOOP, *breakers(core.live.ended(core.wall_ms(), core.rules.retry_pause_ms))}
 
 
 def blocked_nodes(
     core: Core, tx: Transaction, waiting: Sequence[Run], views: Iterable[NodeView]
 ) -> dict[str, dict[str, Shun]]:
-    """By run, the nodes that it may not go to now, as a breaker is open or its probe is under way."""
+    """Return, by run, the nodes it may not go to now: a breaker is open, or its probe is under way."""
     bad = _not_closed(core)
     if not bad:
         return {}
@@ -153,14 +154,14 @@ def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
 
 
 def _not_closed(core: Core) -> dict[str, Breaker]:
-    """By name; nothing is gone through while nothing has failed of late."""
+    """Return the breakers that hold something up, by name; it is quick where nothing has failed of late."""
     if all(one.failure is None for one in core.live.ended_tries):
         return {}
     return {one.name: one for one in not_closed(now(core))}
 
 
 def _at_work(core: Core, tx: Transaction, bad: dict[str, Breaker]) -> dict[str, str]:
-    """By half-open breaker, the run that is its probe already."""
+    """Return, by half-open breaker, the run that is already its probe."""
     probes: dict[str, str] = {}
     for fence in open_fences(tx):
         run = tx.get(Run, fence.run)
@@ -172,8 +173,9 @@ def _at_work(core: Core, tx: Transaction, bad: dict[str, Breaker]) -> dict[str, 
 
 
 def _has_begun_well(run: Run, fence: Fence, name: str) -> bool:
-    """Whether the probe has shown already what was to be seen: that the machine starts work, or that a
-    sitting, which may not end for days, has answered."""
+    """Whether the probe has shown enough: the machine starts work, or a sitting (it may last days) has
+    answered.
+    """
     if fence.mark in ("", Mark.HELD, Mark.ACCEPTED, Mark.PREPARED):
         return False
     return name.startswith("node:") or (run.takes_turns and ended_turns(run) > 0)
@@ -207,7 +209,7 @@ def _ended(core: Core, run: Run, attempt: Attempt | None, fence: Fence | str) ->
 
 
 def _asked_wait_ms(run: Run, attempt: Attempt | None) -> int:
-    """The wait that the provider's rate limit asks for, in milliseconds; 0: no limit."""
+    """Return the milliseconds that the provider's rate limit asks to wait; 0: no limit."""
     if attempt is None or attempt.failure is not FailureKind.MODEL_BUSY or run.retry_at_ms is None:
         return 0
     return max(0, run.retry_at_ms - (attempt.finished_ms or 0))

@@ -22,6 +22,7 @@ from pancode.core import books, records
 from pancode.core.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, Transaction
 from pancode.core.quota import ForeignReceipts
 from pancode.core.values import replace
+from pancode.life.budget_speed import looked
 from pancode.life.continuing import leads, payer_of
 from pancode.life.health import HealthRules
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH
@@ -33,7 +34,7 @@ T = TypeVar("T")
 
 
 class Unread(Exception):
-    """A decision needs the list of this vendor, which was not read yet: the lock is to be let go."""
+    """A decision needs this vendor's list, which is not read yet: the caller has to let go of the lock."""
 
     def __init__(self, vendor: str) -> None:
         super().__init__(vendor)
@@ -41,7 +42,7 @@ class Unread(Exception):
 
 
 class Lists(Mapping[str, VendorList]):
-    """The lists as decisions see them: what was read before, `Unread` for the others."""
+    """The vendors' lists for decisions: a list that was not read yet raises `Unread`."""
 
     def __init__(self, kept: Mapping[str, VendorList]) -> None:
         self._kept = kept
@@ -62,14 +63,14 @@ class Lists(Mapping[str, VendorList]):
         return len(self._names)
 
     def read(self, vendor: str) -> None:
-        """From now on it is there. May take a moment."""
+        """Read the vendor's list, so that it is there from now on. May take a moment."""
         self._read[vendor] = self._kept[vendor]
 
 
 def decided(lists: Lists, lock: AbstractContextManager[object], decide: Callable[[], T]) -> T:
-    """The decision under the lock; begun anew, with the lock released between, for each list that it needs.
+    """Return the decision, made under the lock, which is let go to read a list that it lacks.
 
-    `decide` asks for lists before it changes anything.
+    `decide` asks for lists before it changes anything, and is called anew for each of them.
     """
     while True:
         try:
@@ -83,15 +84,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 FIRST_START_MS = 1_767_225_600_000
-"""2026-01-01: no coordinator was started before."""
+"""2026-01-01, in Unix milliseconds: no coordinator was started before."""
 
 CEILING, WORK_CEILING = "ceiling:", "ceiling-work:"
-"""Prefixes of a scope's name: its ceilings in USD, and in tokens and time."""
+"""Prefixes of the settings that hold a scope's ceilings: in USD, and in tokens and time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The world, as handed in by wiring."""
+    """The effects on the world that wiring hands in."""
 
     ledger: Ledger
     bus: Bus
@@ -101,16 +102,16 @@ class Ports:
     clock: Clock
     ids: Ids
     vendors: Mapping[str, VendorList] = field(default_factory=dict)
-    """The known facts of vendors' models; reading one may take a moment the first time."""
+    """What is known of each vendor's models; the first read of a vendor may take a moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControlSettings:
-    """Settings of the control plane; times in milliseconds."""
+    """Settings of the control plane; times are in milliseconds."""
 
     ceiling_usd: Decimal = Decimal(10)
     session_usd: Decimal | None = None
-    """The ceiling of each session that has no other; None: it has none."""
+    """The ceiling of a session that has none of its own; None: no ceiling."""
     deadlines: Deadlines = Deadlines()
     beat_ms: int = 5_000
     start_by_ms: int = 120_000
@@ -122,35 +123,36 @@ class ControlSettings:
     look_ms: int = 1_000
     """How often heartbeats and states are looked at, at most, where messages wake us more often."""
     rest_ms: int = 45_000
-    """So long a node gets nothing that has refused for a state of its own: until its heartbeat tells it."""
+    """How long a node that refused for its own state is offered nothing; then its heartbeat tells the state.
+    """
     shun_ms: int = 600_000
-    """So long a node is not offered a run again that it, but perhaps no other, could not take."""
+    """How long a node is not offered again a run that it, but perhaps no other node, could not take."""
     gives_way_ms: int = 30_000
-    """A session that has waited so long for words rests when a run waits for its slot. A run that was given
-    way asks no other session for so long."""
+    """How long a session has waited for words before it rests for a run that needs its slot; that run asks no
+    other session for so long."""
     ahead: int = 8
-    """How many orders may wait on a node for each of its slots; 0: none, each waits here."""
+    """How many orders may wait on a node for each of its slots; 0: none, all wait at the coordinator."""
     ahead_usd: Decimal = Decimal(2)
-    """The most that a run without a limit may cost once it was handed over."""
+    """The most USD that a run without a limit may cost once it was handed over."""
     node_quota: int = 64 * 2**20
-    """Bytes that one node may keep in Redis."""
+    """How many bytes one node may keep in Redis."""
     health: HealthRules = HealthRules()
     keep: KeepRules = KeepRules()
     evidence: ForeignReceipts = ForeignReceipts()
-    """Receipts that settle nothing, and their bytes, that are kept of one node in a day."""
+    """How many receipts that settle nothing, and how many bytes of them, are kept of one node in a day."""
 
     def scaled(self, factor: float) -> ControlSettings:
-        """All times times one factor (tests)."""
+        """Return the settings with all times multiplied by one factor (tests)."""
         times = [name for name in self.__slots__ if name.endswith("_ms")]
         ms: dict[str, Any] = {name: max(1, int(getattr(self, name) * factor)) for name in times}
         return replace(self, deadlines=self.deadlines.scaled(factor), **ms)
 
 
 class Core:
-    """Shared state of the use cases: one per coordinator. Any thread may call them; `lock` lets one write."""
+    """The shared state of the use cases, one per coordinator. Any thread may call; `lock` lets one write."""
 
     tz: tzinfo | None = None
-    """Zone of the budget's day; None: the machine's own."""
+    """The time zone of the budget's day; None: the machine's own."""
 
     def __init__(self, ports: Ports, key: SigningKey, fleet: str, rules: ControlSettings) -> None:
         self.kept = KeptRows(ports.ledger)
@@ -158,7 +160,7 @@ class Core:
         self.lists = Lists(ports.vendors)
         self.key = key
         self.former: dict[str, SigningKey] = {}
-        """Keys that were replaced, by id, as long as some node knows no newer one."""
+        """Replaced keys by id, each kept as long as some node knows no newer one."""
         self.fleet = fleet
         self.rules = rules
         self.lock = threading.RLock()
@@ -168,7 +170,7 @@ class Core:
         self.feed = Feed()
         self.live = Live(Beats(Listening(started_ms=start, last_ms=start)))
         self.fleet_tools: Mapping[str, FleetTool] = {}
-        """What may be offered to orchestrators, by name; empty where nobody carries it out."""
+        """The tools that may be offered to orchestrators, by name; empty where nothing carries them out."""
 
     def now(self) -> FleetTime:
         """Fleet time."""
@@ -178,10 +180,10 @@ class Core:
         return self.ports.clock.wall_ms()
 
     def raise_epoch(self, above: int, tx: Transaction) -> int:
-        """Write down a new epoch; `enter` it when that is durable: nothing is signed in it before.
+        """Write down and return a new epoch; `enter` it once it is durable: nothing is signed in it before.
 
-        Where nobody remembers the last one but the ledger, which may be an old copy, the clock says how many
-        there can have been.
+        Where only the ledger, perhaps an old copy, remembers the last epoch, the clock says how many there
+        can have been.
         """
         stored, kept = tx.get(records.Setting, "epoch"), self.ports.epochs.last()
         last = stored.value if stored is not None and isinstance(stored.value, int) else 0
@@ -192,17 +194,18 @@ class Core:
         return epoch
 
     def most_epochs(self) -> int:
-        """So many seconds PanCode is old: no coordinator starts more often for long."""
+        """Return how many epochs there can be: PanCode's age in seconds; none starts more often for long."""
         return max(0, self.wall_ms() - FIRST_START_MS) // 1_000
 
     def enter(self, epoch: int) -> None:
-        """From now on everything is signed in this epoch, which no ledger of the past makes us repeat."""
+        """Sign everything in this epoch from now on; no ledger of the past makes us repeat it."""
         self.ports.epochs.keep(epoch)
         self.epoch = epoch
         self.live.new_epoch(epoch)
 
     def highest_fence(self, run: records.Run) -> int:
-        """Up to it every number may have been signed, also by a life that this ledger has forgotten."""
+        """Return the highest fence number that may be signed, also by a life that the ledger has
+        forgotten."""
         forgotten = 0 if run.epoch == self.epoch else self.epoch * NUMBERS_IN_AN_EPOCH
         return max(run.fence, forgotten)
 
@@ -210,13 +213,13 @@ class Core:
         return books.Stamp(self.wall_ms(), self.new_entry)
 
     def new_entry(self) -> str:
-        """The id of an entry in the books."""
+        """Return a new id for an entry in the books."""
         return self.ports.ids.token(12)
 
     # -- nodes ---------------------------------------------------------------------------------
 
     def view_of(self, node: records.Node, now: FleetTime | None = None) -> NodeView:
-        """The node as decisions see it now."""
+        """Return the node as decisions see it now."""
         last = self.live.contacts.last_heartbeats.get(node.tag) if node.tag else None
         if last is not None and node.tag is not None:
             inventory = self.live.journals.inventories.get(node.tag)
@@ -226,17 +229,17 @@ class Core:
         return view(node, last, now or self.now(), watch, limits, self.reaching(node.name))
 
     def reaching(self, name: str) -> Reaching:
-        """Whether we try to reach that node."""
+        """Return whether the coordinator tries to reach that node, and when it did not."""
         return self.live.links.reaching.get(name, REACHED)
 
     def note_reaching(self, name: str, edit: Callable[[Reaching], Reaching]) -> None:
-        """Something about it changed; never waits for a round, as the links' own thread says it."""
+        """Change what is known of reaching a node; it waits for no round: the links' own thread calls it."""
         with self._reaching_lock:
             known = self.reaching(name)
             self.live.links.reaching[name] = known.became(edit(known), self.ports.clock.boot_ms())
 
     def enrolled(self) -> dict[str, records.Node]:
-        """The nodes whose messages count, by tag."""
+        """Return the nodes whose messages count, by tag."""
         with self.ports.ledger.transaction() as tx:
             return {n.tag: n for n in tx.find(records.Node) if n.tag is not None and n.removed != "removed"}
 
@@ -247,20 +250,31 @@ class Core:
     # -- books ---------------------------------------------------------------------------------
 
     def ceiling(self, tx: Transaction, scope: str) -> Decimal | None:
-        """The ceiling of a scope: set by the owner, else the default for days and sessions, else none."""
+        """Return a scope's ceiling: set by the owner, else the default for days and sessions, else None."""
         setting = self.ceiling_set(tx, scope)
         if setting is not None:
             return Decimal(str(setting.value))
         kind = scope.partition(":")[0]
         return {"day": self.rules.ceiling_usd, "session": self.rules.session_usd}.get(kind)
 
+    def budget_hurry(self, tx: Transaction) -> str:
+        """Why no more slots are opened, by the speed at which the day's budget is spent; empty: they may."""
+        day, now_ms = books.day_scope(self.wall_ms(), self.tz), self.ports.clock.boot_ms()
+        spent, ceiling = (
+            (tx.get(records.Balance, day) or records.Balance(day)).spent_usd,
+            self.ceiling(tx, day),
+        )
+        left = None if ceiling is None else ceiling - spent
+        self.live.binding.speed = looked(self.live.binding.speed, now_ms, day, spent, left)
+        return self.live.binding.speed.why
+
     def ceiling_set(self, tx: Transaction, scope: str, prefix: str = CEILING) -> records.Setting | None:
-        """The owner's setting by hand, which ranks above any file."""
+        """Return the setting with which the owner set the ceiling by hand, which ranks above any file."""
         names = (f"{prefix}{scope}", f"{prefix}{scope.partition(':')[0]}")
         return next((found for name in names if (found := tx.get(records.Setting, name)) is not None), None)
 
     def ceilings(self, tx: Transaction, scope: str) -> books.Ceilings:
-        """The same in every currency; tokens and time have the ceilings that their owner has set."""
+        """Return a scope's ceilings in every currency; in tokens and time those that the owner has set."""
         workflow = tx.get(records.Workflow, scope.partition(":")[2]) if books.is_workflow(scope) else None
         if workflow is not None:
             return books.Ceilings(workflow.budget)
@@ -284,22 +298,23 @@ class Core:
         return max(books.minus(Decimal(str(usd)), spent), books.ZERO)
 
     def ceilings_set(self, tx: Transaction) -> set[str]:
-        """Scopes, or kinds of scopes, that have a ceiling which was set by hand."""
+        """Return the scopes, or kinds of scopes, whose ceiling was set by hand."""
         names = [str(name) for (name,) in tx.starting(records.Setting, "ceiling", 10_000)]
         return {name.removeprefix(CEILING).removeprefix(WORK_CEILING) for name in names}
 
     def period_scopes(self) -> list[str]:
-        """This week's and this month's."""
+        """Return the scopes of this week and this month."""
         return [books.scope_of(period, self.wall_ms(), self.tz) for period in books.PERIODS]
 
     def period_balance(self, tx: Transaction, period: str) -> records.Balance:
-        """The sum of the days of this week or month."""
+        """Return the sum of the days of this week or month."""
         scope = books.scope_of(period, self.wall_ms(), self.tz)
         known = (tx.get(records.Balance, day) for day in books.days_of(scope))
         return books.together(scope, (balance for balance in known if balance is not None))
 
     def purses(self, tx: Transaction, run: records.Run) -> list[Purse]:
-        """The scopes in which an attempt of this run is held from its admission on; then week and month.
+        """Return the scopes in which an attempt of this run is held from its admission on; then week and
+        month.
 
         What a sitting dispatches is paid from the sitting's hold: it is booked in the session, and the
         session's ceiling does not refuse it. An orchestrator's hold is for its own model alone: the session's
@@ -319,13 +334,13 @@ class Core:
         return [Purse(tx.get(records.Balance, s) or records.Balance(s), self.ceilings(tx, s)) for s in scopes]
 
     def period_purses(self, tx: Transaction) -> list[Purse]:
-        """This week's and this month's, where they have a ceiling."""
+        """Return the purses of this week and this month that have a ceiling."""
         kinds = self.ceilings_set(tx)
         sums = [self.period_balance(tx, period) for period in books.PERIODS if period in kinds]
         return [Purse(balance, self.ceilings(tx, balance.scope), held=False) for balance in sums]
 
     def limited(self, tx: Transaction, changed: Iterable[records.Balance]) -> list[Purse]:
-        """Of these balances those that may have a ceiling; with today's come the week and the month."""
+        """Return the changed balances that may have a ceiling; with today's come the week's and month's."""
         kinds, today = self.ceilings_set(tx), books.day_scope(self.wall_ms(), self.tz)
         always = {*kinds, "day", "session"}
         found = [b for b in changed if {b.scope, b.scope.partition(":")[0]} & always]
@@ -334,22 +349,22 @@ class Core:
         return [Purse(balance, self.ceilings(tx, balance.scope)) for balance in found]
 
     def silent_since(self, since_ms: int) -> int:
-        """Waking milliseconds since that moment of our boot clock."""
+        """Return the waking milliseconds since that time of the coordinator's boot clock."""
         return awake_since(since_ms, self.ports.clock.boot_ms(), self.live.beats.watch.gaps)
 
     def key_for(self, node: records.Node) -> SigningKey:
-        """Signs what is said to this node: a former key until the node knows the current one."""
+        """Return the key that signs for this node: a former key until the node knows the current one."""
         return self.former.get(node.obeys or "", self.key)
 
 
 def open_fences(tx: Transaction, **where: object) -> list[records.Fence]:
-    """Fences that may be running or are not known to have ended."""
+    """Return the fences that may be running, or are not known to have ended."""
     states = (records.FenceState.OFFERED, records.FenceState.ACCEPTED, records.FenceState.RUNNING)
     return [f for state in states for f in tx.find(records.Fence, {"state": state, **where})]
 
 
 def locked(act: Callable[Concatenate[Core, P], R]) -> Callable[Concatenate[Core, P], R]:
-    """For a use case of several steps: nothing else of the coordinator writes between them."""
+    """Hold the lock during a use case of several steps, so that nothing else writes between them."""
 
     @wraps(act)
     def alone(core: Core, /, *args: P.args, **kwargs: P.kwargs) -> R:

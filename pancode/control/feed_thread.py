@@ -14,10 +14,10 @@ JOIN_S = 30
 
 
 class FeedThread(ABC):
-    """Started once, stopped once. An error in a turn is logged, and never ends the thread."""
+    """A thread that acts on the feed. Started once, stopped once. An error in a turn is logged, no more."""
 
     def __init__(self, core: Core, name: str, again_s: float) -> None:
-        """`again_s`: the time from a turn that broke until the next one."""
+        """`again_s`: seconds from a turn that failed until the next one."""
         self._core, self._again_s = core, again_s
         self._stopping, self._woken = threading.Event(), threading.Event()
         self._thread = EssentialThread(self._go, name)
@@ -27,7 +27,7 @@ class FeedThread(ABC):
         self._thread.start()
 
     def stop(self) -> None:
-        """Returns when nothing is being written any more. Idempotent."""
+        """Stop the thread; returns when nothing is being written any more. Idempotent."""
         self._end()
         self._join()
 
@@ -37,15 +37,15 @@ class FeedThread(ABC):
 
     @abstractmethod
     def _turn(self) -> float | None:
-        """Seconds until the next turn, where no event comes before; None: the next event brings it."""
+        """Act, and return the seconds until the next turn; None: only an event of the feed brings it."""
 
     def _rest(self) -> float:
-        """Take no turn for `again_s`, whatever happens, but for a stop; then one at once."""
+        """Wait `again_s` before the next turn, whatever happens; only a stop ends the wait."""
         self._stopping.wait(self._again_s)
         return 0.0
 
     def _end(self) -> None:
-        """Begin no other turn."""
+        """Begin no further turn."""
         self._stopping.set()
         self._woken.set()
 

@@ -21,17 +21,17 @@ R = TypeVar("R", bound=Record)
 
 
 class KeptRows:
-    """A pancode.core.ports.Ledger on another one, of which only one transaction is open at a time."""
+    """A pancode.core.ports.Ledger over another one: one open transaction at a time, nodes in memory."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger, self._lock = ledger, threading.RLock()
         self._nodes: dict[str, Node] | None = None
-        """By name, in its order; None: not read yet."""
+        """The nodes by name, in the ledger's order; None: not read yet."""
         self._waiting: WaitingRuns | None = None
         self._written: dict[type[Record], set[str]] = {Node: set(), Run: set()}
         """Keys of the rows that may have changed in the ledger since they were read."""
         self._mine: dict[type[Record], set[str]] = {}
-        """Those that the open transaction has written, and may still take back."""
+        """Keys of the rows that the open transaction has written, which it may still roll back."""
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         return self._transaction()
@@ -51,13 +51,13 @@ class KeptRows:
         self._ledger.close()
 
     def wrote(self, kind: type[Record], key: str) -> None:
-        """It is read anew, in each later transaction until one leaves it alone."""
+        """Note that the row has changed: later transactions read it anew, until one leaves it alone."""
         if kind in self._written:
             self._mine[kind].add(key)
             self._written[kind].add(key)
 
     def nodes(self, tx: Transaction) -> dict[str, Node]:
-        """As this transaction sees them."""
+        """Return the nodes as this transaction sees them, by name."""
         if self._nodes is None:
             self._nodes = {node.name: node for node in tx.find(Node)}
         else:
@@ -74,7 +74,7 @@ class KeptRows:
         return self._nodes
 
     def waiting(self, tx: Transaction) -> WaitingRuns:
-        """As this transaction sees them; a view that the next call may change."""
+        """Return the waiting runs as this transaction sees them; the next call may change them."""
         if self._waiting is None:
             waiting = WaitingRuns()
             for run in tx.find(Run, {"state": RunState.PENDING}):

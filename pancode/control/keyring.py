@@ -19,11 +19,11 @@ CURRENT = "coordinator_key"
 """The setting with the public key that this ledger's fleet obeys."""
 
 _parsed = lru_cache(maxsize=1_000)(PublicKey.parse)
-"""The same few keys are asked for with every message."""
+"""Cached, since the same few keys are asked for with every message."""
 
 
 def keys_of(node: Node) -> dict[str, PublicKey]:
-    """The enrolled key by key id; empty when there is none."""
+    """Return the node's enrolled key by key id; empty when there is none."""
     if node.public_key is None:
         return {}
     key = _parsed(node.public_key)
@@ -31,30 +31,30 @@ def keys_of(node: Node) -> dict[str, PublicKey]:
 
 
 def begin(tx: Transaction, role: str, name: str, key: PublicKey, now_ms: int) -> None:
-    """From now on this key signs for that name. A key that signed for it before signs again."""
+    """Record that this key signs for that name from now on; a key that did so before does again."""
     known = tx.get(KnownKey, key.keyid, name)
     from_ms = known.from_ms if known is not None else now_ms
     tx.put(KnownKey(key.keyid, name, role, key.text(), from_ms))
 
 
 def end(tx: Transaction, name: str, public: str | None, now_ms: int) -> None:
-    """It signs for that name no longer; its older signatures stay verifiable."""
+    """Record that the key no longer signs for that name; its older signatures stay verifiable."""
     if public is not None:
         edit(tx, KnownKey, PublicKey.parse(public).keyid, name, change=lambda known: _ended(known, now_ms))
 
 
 def _ended(known: KnownKey, now_ms: int) -> KnownKey:
-    """A key that has ended before keeps that time."""
+    """Return the key with its end; a key that has ended before keeps that time."""
     return known if known.until_ms is not None else replace(known, until_ms=now_ms)
 
 
 def trusted(tx: Transaction) -> TrustedKeys:
-    """All keys, former ones too."""
+    """Return all keys of nodes and coordinator, former ones too."""
     return TrustedKeys(_of(tx, NODE), _of(tx, COORDINATOR))
 
 
 def node_tags(tx: Transaction) -> set[str]:
-    """Of all node keys, former ones too."""
+    """Return the tags of all node keys, former ones too."""
     return {_parsed(row.public).tag for row in tx.find(KnownKey, {"role": NODE})}
 
 
@@ -67,14 +67,14 @@ def _of(tx: Transaction, role: str) -> dict[str, TrustedKey]:
 
 
 def said_with(tx: Transaction, node: Node) -> set[str]:
-    """Ids of the former keys that a node must still believe: an order that it may yet take is signed so."""
+    """Ids of the former keys a node must still believe: those of the orders that it may still take."""
     offered = tx.find(Fence, {"tag": node.tag, "state": FenceState.OFFERED}) if node.tag else []
     signed = {one.keyid for fence in offered for one in parse_envelope(fence.order).signatures}
     return signed if node.obeys is None else {node.obeys, *signed}
 
 
 def believed_by(core: Core, node: Node) -> list[PublicKey]:
-    """The coordinator's key, and the former ones that the node must still believe."""
+    """Return the coordinator's key, and the former ones that the node must still believe."""
     with core.ports.ledger.transaction() as tx:
         needed = said_with(tx, node)
     former = (key.public for keyid, key in core.former.items() if keyid in needed)
@@ -82,7 +82,7 @@ def believed_by(core: Core, node: Node) -> list[PublicKey]:
 
 
 def keep_obeyed(tx: Transaction, old: PublicKey) -> None:
-    """Each enrolled node obeys this key until it says that a bring-up has brought it another one."""
+    """Note for each enrolled node that it obeys this key, until a bring-up has brought it another one."""
     for node in tx.find(Node):
         if node.public_key is not None and node.obeys is None:
             tx.put(replace(node, obeys=old.keyid))
@@ -90,7 +90,7 @@ def keep_obeyed(tx: Transaction, old: PublicKey) -> None:
 
 @locked
 def rotate(core: Core, fresh: SigningKey, by: str) -> None:
-    """The fresh key signs from now on; to a node that does not know it the former one does."""
+    """Sign with the fresh key from now on; for a node that does not know it the former key signs."""
     old = core.key
     with unit_of_work(core) as work:
         keep_obeyed(work.tx, old.public)
@@ -104,7 +104,7 @@ def rotate(core: Core, fresh: SigningKey, by: str) -> None:
 
 @locked
 def retire(core: Core) -> tuple[str, ...]:
-    """Ids of the former keys that no node needs any more: nothing is signed with them again."""
+    """End the former keys that no node needs any more, and return their ids; they never sign again."""
     with unit_of_work(core) as work:
         there = [node for node in work.tx.find(Node) if node.removed != NodeState.REMOVED]
         needed = {keyid for node in there for keyid in said_with(work.tx, node)}

@@ -15,7 +15,7 @@ from pancode.life.continuing import leads
 
 
 def session_view(core: Core, tx: Transaction, session: str) -> ScopeView:
-    """The ceiling of this session, and its books with the limits of its open runs held; empty: a new one.
+    """Return the session's ceiling and books, its open runs' limits held; an empty `session` is a new one.
 
     Without a ceiling its open runs are not looked at.
     """
@@ -29,15 +29,14 @@ def session_view(core: Core, tx: Transaction, session: str) -> ScopeView:
 
 
 def paid_by(tx: Transaction, run: Run) -> Run | None:
-    """The parent whose money it takes; None: it has no parent, or is a program of the user's own that costs
-    nothing."""
+    """Return the parent that pays for the run; None: it has none, or is a user's own program that is free."""
     costs = not RUNTIMES[run.runtime].own or run.estimate_usd > 0
     return tx.get(Run, run.parent) if run.parent is not None and costs else None
 
 
 def left_for_children(tx: Transaction, run: Run) -> Decimal | None:
-    """The limit less the run's own cost and the actual or possible cost of its children; None: it has no
-    limit.
+    """Return what the run's limit leaves for children, less its own cost and theirs, actual or possible;
+    None: no limit.
 
     The result is never more than the rest of the parent above, with the share that this run got there. The
     limit of an orchestrator is for its own model: its children have limits of their own, and its session has
@@ -56,7 +55,7 @@ def left_for_children(tx: Transaction, run: Run) -> Decimal | None:
 
 
 def _committed(tx: Transaction, run: Run) -> Decimal:
-    """Its cost so far, with the budgets of its children.
+    """Return the run's cost so far, with the budgets of its children.
 
     The hold of a running attempt is not spent: the children are paid from it.
     """
@@ -70,7 +69,7 @@ def _committed(tx: Transaction, run: Run) -> Decimal:
 
 
 def _claim(run: Run, committed: Decimal) -> Decimal:
-    """The amount to keep for a child: its whole limit until it has ended, whatever its estimate.
+    """Return the amount to keep for a child: its whole limit until it has ended, whatever its estimate.
 
     The user's own programs cost nothing unless the user says what they may cost.
     """
@@ -81,7 +80,7 @@ def _claim(run: Run, committed: Decimal) -> Decimal:
 
 
 def _with_limits_held(tx: Transaction, balance: Balance) -> Balance:
-    """The books of a session as if each open run that its orchestrator has begun held its whole limit.
+    """Return a session's books as if each open run that its orchestrator has begun held its whole limit.
 
     Such a run holds its estimate, and may cost more. Its own children are paid from its limit.
     """
@@ -94,25 +93,25 @@ def _with_limits_held(tx: Transaction, balance: Balance) -> Balance:
 
 
 def _is_led(tx: Transaction, run: Run) -> bool:
-    """Whether nobody's limit but its own bounds it: an orchestrator has begun it, or its parent has ended."""
+    """Whether only the run's own limit bounds it: an orchestrator has begun it, or its parent has ended."""
     above = tx.get(Run, run.parent) if run.parent is not None else None
     return above is None or leads(above) or above.state is RunState.ENDED
 
 
 def _booked(tx: Transaction, run: Run, scope: str) -> Decimal:
-    """What the books of this scope count of it and of its children."""
+    """Return what the books of this scope count of the run and its children."""
     mine = [entry for entry in tx.find(BookEntry, {"run": run.id}) if entry.scope == scope]
     counted = (_booked(tx, child, scope) for child in tx.find(Run, {"parent": run.id}))
     return sum(counted, books.counted_usd(books.total(scope, mine)))
 
 
 def _reported(tx: Transaction, run: Run) -> Decimal:
-    """The node's latest figures of the running attempt."""
+    """Return the latest cost of the running attempt that its node has reported."""
     attempt = tx.get(Attempt, run.id, run.attempt)
     return (books.known_cost(attempt.usage) if attempt is not None else None) or books.ZERO
 
 
 def limit_usd(run: Run) -> Decimal | None:
-    """The most that it may cost; None: it has no limit."""
+    """Return the most USD that the run may cost; None: it has no limit."""
     usd = run.limits.get("usd")
     return None if usd is None else Decimal(str(usd))

@@ -20,16 +20,17 @@ from pancode.core.ports import Transaction
 from pancode.core.quota import Flood
 from pancode.core.records import EndedRun, FeedEvent, Fence
 from pancode.core.visitors import WebCode
+from pancode.life.budget_speed import BudgetSpeed
 from pancode.life.placement import Shun
 from pancode.nodes.breakers import EndedTries, EndedTry
 from pancode.nodes.node import LastHeartbeat, Linked, Listening, NodeState, Reaching
 
 MOST = 5_000
-"""So many of the newest are kept, in the ledger and here."""
+"""How many of the newest events are kept, in the ledger and in memory."""
 
 
 class Feed:
-    """Filled when a coordinator starts, then after each commit. Safe to ask from any thread."""
+    """The newest events; loaded at the start, then grows after each commit. Safe to ask from any thread."""
 
     most = MOST
 
@@ -39,16 +40,16 @@ class Feed:
         self._listeners: list[Callable[[], None]] = []
 
     def load(self, tx: Transaction) -> None:
-        """Loads the events that the ledger has kept."""
+        """Load the events that the ledger has kept."""
         with self._lock:
             self._events = tx.find(FeedEvent, order="number")
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call this whenever something new is there; it may not wait."""
+        """Call the listener whenever something new is there; the listener may not wait."""
         self._listeners.append(listener)
 
     def publish(self, events: Iterable[FeedEvent]) -> None:
-        """These are durable now, and newer than all others."""
+        """Add these events, which are durable now and newer than all others."""
         with self._lock:
             self._events.extend(events)
             del self._events[: max(0, len(self._events) - MOST)]
@@ -57,31 +58,32 @@ class Feed:
 
     @property
     def last(self) -> int:
-        """Number of the newest; 0: there is none."""
+        """The number of the newest event; 0: there is none."""
         with self._lock:
             return self._events[-1].number if self._events else 0
 
     def oldest(self, count: int) -> list[FeedEvent]:
-        """The next that have to go."""
+        """Return the events that have to go next."""
         with self._lock:
             return self._events[:count]
 
     def beyond(self, more: int) -> int:
-        """So many too many are kept when `more` are added."""
+        """Return how many events are too many once `more` are added."""
         return len(self) + more - MOST
 
     def __len__(self) -> int:
         return len(self._events)
 
     def newest(self, count: int) -> list[FeedEvent]:
-        """In the order in which they happened."""
+        """Return the newest events in the order in which they happened."""
         with self._lock:
             return self._events[max(0, len(self._events) - count) :]
 
     def since(self, number: int) -> list[FeedEvent] | None:
-        """All that came after this one; None: it is not known any more, so something may be missing.
+        """Return all events after this number; None: the number is unknown by now, and something may be
+        missing.
 
-        In each epoch they begin higher: one that only a ledger of before a restore knew is not known.
+        Each epoch begins with higher numbers: one that only a ledger of before a restore knew is not known.
         """
         with self._lock:
             if number == 0 and not self._events:
@@ -97,7 +99,7 @@ LOOKED_AT = 5_000
 
 
 class RecentRuns:
-    """One owner writes; `sums` is a value of its own, that nobody changes."""
+    """The newest ended runs, and the sums of their records. One owner writes; `sums` returns a copy."""
 
     def __init__(self, rows: Iterable[EndedRun], most: int = LOOKED_AT) -> None:
         """`rows`: oldest first."""
@@ -111,7 +113,7 @@ class RecentRuns:
         return dict(self._sums)
 
     def note(self, row: EndedRun) -> None:
-        """It has ended, or something of it is known better now."""
+        """Add a run that has ended, or replace it where more is known of it now."""
         self._add(self._rows.get(row.run), sign=-1)
         self._rows[row.run] = row
         self._add(row, sign=1)
@@ -140,61 +142,62 @@ class Contacts:
     raw: dict[str, bytes] = field(default_factory=dict)
     """The heartbeat envelope as last seen, so that the same bytes are not verified again."""
     first_epoch: int = 0
-    """The epoch in which this life began; echoes of all its epochs are of our own boot clock."""
+    """The epoch in which this life of the coordinator began; echoes of its epochs are of its boot clock."""
     echoed_ms: dict[str, int] = field(default_factory=dict)
-    """Our boot clock at the newest of our beats that the node has echoed."""
+    """By tag: the boot clock of the newest of the coordinator's beats that the node has echoed."""
     met: set[str] = field(default_factory=set)
-    """Nodes that have echoed a beat of ours in the epoch in force."""
+    """Nodes that have echoed a beat of the coordinator in the epoch in force."""
     raised: dict[str, int] = field(default_factory=dict)
-    """The number of times that node had the epoch raised."""
+    """By node: how often it had the epoch raised."""
     sessions: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By session: our boot clock when it first echoed a beat that was sent after the others were heard."""
+    """By tag and session: the boot clock when the session first echoed a beat that was sent after the others
+    were heard."""
     freed: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By node: attempts that it has ended since its last heartbeat, by its signed word; when we heard."""
+    """By node: attempts whose end it has signed since its last heartbeat, and when we heard that."""
 
     def forget(self, tag: str) -> None:
-        """The node has no place in Redis any more: its last heartbeat counts no longer."""
+        """Forget the node's last heartbeat: it has no place in Redis any more."""
         self.last_heartbeats.pop(tag, None)
         self.raw.pop(tag, None)
 
 
 @dataclass
 class Beats:
-    """Our own beats. Owner: `liveness`."""
+    """The coordinator's own beats. Owner: `liveness`."""
 
     watch: Listening
     sent: deque[int] = field(default_factory=lambda: deque(maxlen=1_000))
-    """Our boot clock at each of the latest beats of the epoch in force."""
+    """The boot clock at each of the latest beats of the epoch in force."""
     seq: int = 0
     last_ms: int = -1
 
     def due_now(self) -> None:
-        """The next beat goes out in this round."""
+        """Send the next beat in this round."""
         self.last_ms = -1
 
 
 @dataclass
 class Outages:
-    """States of nodes as they were told last. Owner: `liveness`."""
+    """States of nodes as they were last told. Owner: `liveness`."""
 
     states: dict[str, NodeState] = field(default_factory=dict)
-    """By node: the state that the feed was told last."""
+    """By node: the state that was last told to the feed."""
     away: dict[str, Fence] = field(default_factory=dict)
-    """By attempt that is at work: its fence, while the node is not heard."""
+    """By attempt at work whose node is not heard: its fence."""
     shown: dict[str, tuple[NodeState, int]] = field(default_factory=dict)
-    """By node: the state that faces saw last, and since when. `fleet.fleet`."""
+    """By node: the state that faces saw last, and since when. Owner: `fleet.fleet`."""
 
 
 @dataclass
 class ControlsSent:
-    """Control messages on their way. Owner: `work` for those that are new, `liveness` for sending."""
+    """Control messages on their way. Owner: `work` for new messages, `liveness` for sending them."""
 
     issued: list[tuple[str, int]] = field(default_factory=list)
-    """Tag and number of the messages that were made since the last ones were sent."""
+    """Tag and number of each message that was made since the last sending."""
     sent_ms: dict[str, int] = field(default_factory=dict)
-    """By message or answer: our boot clock when it was sent last."""
+    """By message or answer: the boot clock when it was sent last."""
     seen: dict[str, int] = field(default_factory=dict)
-    """By tag: the number up to which the node had seen them when all were gone through last."""
+    """By tag: the number up to which the node had seen the messages when all were last gone through."""
     due_ms: int = 0
     """The time by which all waiting runs are judged again."""
 
@@ -204,16 +207,16 @@ class Journals:
     """The differences between nodes' journals and the ledger. Owner: `journals`."""
 
     inventories: dict[str, tuple[FleetTime, str]] = field(default_factory=dict)
-    """Moment and nonce of the newest inventory by tag; it may come before the heartbeat."""
+    """By tag: time and nonce of the newest inventory, which may come before the heartbeat."""
     doubted: dict[str, int] = field(default_factory=dict)
-    """By identity: our boot clock when the node's journal first did not know an attempt it had accepted."""
+    """By identity: the boot clock when the node's journal first lacked an attempt it had accepted."""
     strays: dict[str, dict[str, int]] = field(default_factory=dict)
     """By run and tag: the highest fence on that node that this ledger does not know (it was restored)."""
     floors: dict[str, int] = field(default_factory=dict)
     """By run: the highest fence that some node's journal names and this ledger does not know."""
 
     def forget_stray(self, run: str, tag: str) -> None:
-        """That attempt has ended."""
+        """Forget that attempt: it has ended."""
         self.strays.get(run, {}).pop(tag, None)
 
 
@@ -222,28 +225,30 @@ class Binding:
     """Runs that wait, and orders that are pushed. Owner: `bind`."""
 
     pushed_ms: dict[str, int] = field(default_factory=dict)
-    """By identity: our boot clock when its order was pushed last."""
+    """By identity: the boot clock when the order was last pushed."""
     waiting: int = 0
     """The number of waiting runs at the last count."""
     explained_ms: int = -1_000_000
-    """The time when the waiting runs' reasons were refreshed last."""
+    """The boot clock when the waiting runs' reasons were last refreshed."""
+    speed: BudgetSpeed = BudgetSpeed()
+    """How fast the day's budget is spent."""
     given_way: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """By waiting run: the session that rests for it, and our boot clock when it was asked."""
+    """By waiting run: the session that rests for it, and the boot clock when it was asked."""
     handed_ms: int = 0
-    """The time that the newest order which went ahead bears."""
+    """The issue time of the newest order that was handed over ahead."""
     recalled: dict[str, str] = field(default_factory=dict)
-    """By attempt that waits on a node and was asked back, with its mark then: the node that has a free slot
-    for it, or empty."""
+    """By attempt that waits on a node and was asked back, with its mark then: the node with a free slot for
+    it, or empty."""
     recalled_ms: int = -1_000_000
-    """The time when what waits on nodes was looked through last."""
+    """The boot clock when the orders that wait on nodes were last looked through."""
     givers_ms: int = -1_000_000
-    """The time when a session that could rest was looked for last."""
+    """The boot clock when a session that could rest was last looked for."""
     tickets: object = None
-    """Which state of the queue is shown."""
+    """The state of the queue that is shown."""
     shown: int = 0
     """The number of tickets that are shown."""
     shown_ms: int = 0
-    """The time when the tickets were refreshed last."""
+    """The boot clock when the tickets were last shown."""
 
 
 @dataclass
@@ -252,9 +257,9 @@ class RedisUse:
 
     looked_ms: int = -1
     weighed: int = 0
-    """Bytes in Redis when all keys were weighed last, or fewer when there were fewer since."""
+    """Bytes in Redis when all keys were last weighed, or fewer when there were fewer since."""
     shut_out: set[str] = field(default_factory=set)
-    """Tags of quarantined nodes that were expelled from Redis in this life."""
+    """Tags of quarantined nodes that were expelled from Redis in this life of the coordinator."""
 
 
 @dataclass
@@ -264,11 +269,11 @@ class Sweep:
     closed: list[AttemptId] = field(default_factory=list)
     """Fences that were closed since the last sweep."""
     left: list[str] = field(default_factory=list)
-    """Tags whose names in Redis are still to be looked through, one in a round."""
+    """Tags whose names in Redis are still to be looked through, one tag in each round."""
     due_ms: int = 0
-    """Our boot clock when the next look through all of them begins."""
+    """The boot clock when the next look through all tags begins."""
     pages: dict[str, int] = field(default_factory=dict)
-    """By tag: where the next page of its started jobs begins."""
+    """By tag: where the next page of the node's started jobs begins."""
 
 
 @dataclass
@@ -283,32 +288,32 @@ class PassedOver:
 
 @dataclass
 class Answers:
-    """Receipts and orders of which a node is told again. The owner stands behind each field."""
+    """Receipts and orders that a node is told of again. Each field names its owner."""
 
     asked: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """By receipt: our boot clock when missing bytes were first asked for, and how often since. `settle`."""
+    """By receipt: the boot clock when missing bytes were first asked for; how often since. `settle`."""
     over: dict[str, deque[tuple[Fence, int]]] = field(default_factory=dict)
-    """By tag: orders that are over and could still be started; how often the node was told. `reminding`."""
+    """By tag: orders that are over and could still start, and how often the node was told. `reminding`."""
     given_up_ms: dict[str, int] = field(default_factory=dict)
-    """By identity: our boot clock when it was given up as lost in this life. `work`."""
+    """By identity: the boot clock when it was given up as lost in this life. Owner: `work`."""
 
 
 @dataclass
 class Tally:
-    """Counts for the figures, since the start. Owner: `work`, and `heartbeats` for messages of nodes."""
+    """Counts since the start, for the figures. Owner: `work`, and `heartbeats` for messages of nodes."""
 
     refusals: dict[str, int] = field(default_factory=dict)
-    """Envelopes that were not believed, by reason."""
+    """The number of envelopes that were not believed, by reason."""
     ended: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """The number of ended runs by outcome, runtime and node (empty: none had it)."""
+    """The number of ended runs by outcome, runtime and node (empty: no node had the run)."""
 
 
 @dataclass
 class LinkStates:
-    """News of the SSH links, by node. Owner: the links' own thread, through `fleet.inventory`."""
+    """What is known of the SSH links, by node. Owner: the links' own thread, through `fleet.inventory`."""
 
     reaching: dict[str, Reaching] = field(default_factory=dict)
-    """Whether we try to reach it; a node that is not named is tried."""
+    """Whether the coordinator tries to reach the node; it does where the node is not named here."""
     counts: dict[str, Linked] = field(default_factory=dict)
 
 
@@ -317,13 +322,13 @@ class Visits:
     """Visitors over TCP. Owner: `access`."""
 
     codes: dict[str, WebCode] = field(default_factory=dict)
-    """By the digest of the code: those that were not traded yet."""
+    """By the code's digest: codes that were not traded for a token yet."""
     used: dict[str, str] = field(default_factory=dict)
-    """By the digest of the code: the token that it was traded for. The newest ones."""
+    """By the code's digest: the token that it was traded for; only the newest."""
     failed_ms: deque[int] = field(default_factory=lambda: deque(maxlen=1_000))
-    """Our boot clock at each failure of late."""
+    """The boot clock at each of the latest failed tries."""
     at_work: set[tuple[str, str]] = field(default_factory=set)
-    """Callers and keys of requests that have begun and have no answer yet."""
+    """Caller and key of each request that has begun and has no answer yet."""
 
 
 @dataclass
@@ -331,14 +336,14 @@ class HealthWatch:
     """The watch over agents. Owner: `runs.health`."""
 
     due_ms: int = 0
-    """Our boot clock at its next look."""
+    """The boot clock when the watch looks next."""
     paused_ms: int = 0
-    """When it has paused the fleet: failures until then count no more."""
+    """When the watch last paused the fleet: failures before that count no more."""
 
 
 @dataclass
 class Live:
-    """All records of the coordinator's memory."""
+    """All that the coordinator keeps in memory."""
 
     beats: Beats
     contacts: Contacts = field(default_factory=Contacts)
@@ -355,36 +360,36 @@ class Live:
     health: HealthWatch = field(default_factory=HealthWatch)
     links: LinkStates = field(default_factory=LinkStates)
     floods: dict[str, Flood] = field(default_factory=dict)
-    """By tag of a node that sends more than rounds take. `inbound`."""
+    """By tag: a node that sends more than rounds take. Owner: `inbound`."""
     to_record: SimpleQueue[tuple[str, str, dict[str, object]]] = field(default_factory=SimpleQueue)
-    """Level, words and details of entries about trust that other threads want on record. `rounds` writes."""
+    """Level, words and details of entries about trust, from other threads. `rounds` writes them down."""
     taking: dict[str, tuple[str, int, int]] = field(default_factory=dict)
-    """By run: the project whose snapshot is being taken, files done, of how many. `snapshots`."""
+    """By run whose snapshot is being taken: project, files done, number of files. Owner: `snapshots`."""
     ended_tries: list[EndedTry] = field(default_factory=list)
-    """The newest attempts that ended, oldest first. `breakers`."""
+    """The newest attempts that ended, oldest first. Owner: `breakers`."""
     breaker_resets: dict[str, int] = field(default_factory=dict)
-    """By breaker: when a person reset it. `breakers`."""
+    """By breaker: when a person reset it. Owner: `breakers`."""
     recent: RecentRuns | None = None
     """The newest ended runs with their records; None: not read yet. `account.track_records`, `work`."""
     unknown_runs: tuple[str, int, tuple[str, ...]] | None = None
-    """A scope, the count of its runs of unknown cost, and these. `dispatch`; `work` forgets them."""
+    """A scope, the count of its runs of unknown cost, and these runs. `dispatch`; `work` forgets them."""
     day: str = ""
-    """The day for which holds of earlier days were gone through. `expiry`."""
+    """The day on which holds of earlier days were last gone through. Owner: `expiry`."""
 
     def ended(self, now_ms: int, retry_pause_ms: int) -> EndedTries:
-        """The newest attempts that ended, of which breakers are decided; their pauses follow that one."""
+        """Return the newest ended attempts, of which breakers are decided; `retry_pause_ms` scales pauses."""
         return EndedTries(tuple(self.ended_tries), dict(self.breaker_resets), now_ms, retry_pause_ms / 10_000)
 
     def record_trust(self, level: str, what: str, **detail: object) -> None:
-        """Put something about trust on record, from any thread: the next round writes it."""
+        """Record something about trust, from any thread: the next round writes it."""
         self.to_record.put((level, what, detail))
 
     def forget_unknown(self) -> None:
-        """The set of runs of unknown cost is another now."""
+        """Forget the runs of unknown cost: there are others now."""
         self.unknown_runs = None
 
     def new_epoch(self, epoch: int) -> None:
-        """Echoes of the epoch before count no longer, and the first beat of this one is due."""
+        """Begin an epoch: echoes of the one before count no longer, and a first beat is due."""
         self.contacts.first_epoch = self.contacts.first_epoch or epoch
         self.contacts.met.clear()
         self.beats.sent.clear()

@@ -15,10 +15,10 @@ from pancode.life.signals import Priced
 
 
 def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> None:
-    """The ceilings of a scope in each currency that is given; the others stay.
+    """Set a scope's ceiling in each currency that is given; the others stay.
 
-    The scope is `day`, `week`, `month`, `node:NAME`, `agent:NAME`, `repo:PATH`, `session` (each one
-    without another) or `session:RUN`, with its first run. What is spent already stays spent.
+    The scope is `day`, `week`, `month`, `node:NAME`, `agent:NAME`, `repo:PATH`, `session` (each one without
+    another) or `session:RUN`, with its first run. What is spent already stays spent.
     """
     if any(amount is not None and amount < 0 for amount in (ceilings.usd, ceilings.tokens, ceilings.ms)):
         raise UsageError("a ceiling cannot be negative", fix="pancode budget set 10")
@@ -40,14 +40,14 @@ def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> N
 
 
 def _session(work: Work, scope: str) -> SessionRow | None:
-    """The session with this scope, which has a ceiling of its own."""
+    """Return the session whose scope this is; None: it is no scope of one session."""
     return work.tx.get(SessionRow, scope.partition(":")[2]) if books.is_session(scope) else None
 
 
 def unset_ceiling(
     core: Core, scope: str, by: str, prefixes: tuple[str, ...] = (CEILING, WORK_CEILING)
 ) -> None:
-    """Removes the ceiling set by hand: the configured one counts again, or none. NotFoundError.
+    """Remove the ceiling set by hand: the configured one counts again, or none. NotFoundError.
 
     `prefixes`: of dollars, of tokens and time, or both.
     """
@@ -84,7 +84,7 @@ def settle_by_hand(core: Core, run_id: str, usd: Decimal, by: str) -> int:
 
 
 def _text(ceilings: books.Ceilings, given: books.Ceilings) -> str | None:
-    """In the currencies of `given`; None where there was none in any of them."""
+    """Return the ceilings in the currencies of `given`, in words; None where none of them has one."""
     words = [f"{ceilings.usd:f}"] if given.usd is not None and ceilings.usd is not None else []
     words += [f"{ceilings.tokens} tokens"] if given.tokens is not None and ceilings.tokens is not None else []
     if given.ms is not None and ceilings.ms is not None:

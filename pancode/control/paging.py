@@ -13,12 +13,12 @@ R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 CHUNK = 500
 ListPlace = tuple[str | int, ...]
-"""Where a row stands in a list: the value of its order, and its key."""
+"""The place of a row in a list: the value by which it is ordered, and its key."""
 
 MOST_ROWS = 10_000
-"""So many rows one list has at most."""
+"""How many rows a list has at most."""
 MOST_WORKFLOWS = 1_000
-"""So many workflows one list has at most."""
+"""How many workflows a list has at most."""
 RUN_FILTERS = ("node", "agent", "outcome", "since", "text", "workflow")
 """The words by which a list of runs is filtered."""
 
@@ -33,9 +33,9 @@ class ListPage(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class ListSearch(Generic[R]):
-    """`order`: a number that every row has; older rows than `since` end the list. `fits` None: all rows.
+    """What to look for. `order`: a field with a number in every row; rows older than `since` end the list.
 
-    `most`: so many rows are looked through for one page, which then may be short; None: all.
+    `fits` None: all rows fit. `most`: how many rows one page looks through, and may then be short; None: all.
     """
 
     kind: type[R]
@@ -47,7 +47,7 @@ class ListSearch(Generic[R]):
 
 
 def page(tx: Transaction, search: ListSearch[R], limit: int, after: ListPlace | None) -> ListPage[R]:
-    """At most `limit` rows that fit, those after this place."""
+    """Return at most `limit` rows that fit, from after this place on."""
     found, last = list[R](), after
     for looked, row in enumerate(_rows(tx, search, limit, after), 1):
         if search.since is not None and getattr(row, search.order) < search.since:
@@ -64,7 +64,7 @@ def page(tx: Transaction, search: ListSearch[R], limit: int, after: ListPlace | 
 
 
 def _rows(tx: Transaction, search: ListSearch[R], limit: int, after: ListPlace | None) -> Iterator[R]:
-    """No more than are needed where all fit."""
+    """Yield the rows, reading no more than needed where all fit."""
     size = limit + 1 if search.fits is None else CHUNK
     while True:
         rows = tx.find(

@@ -36,7 +36,7 @@ def note_changes(core: Core, changes: Changes) -> None:
 
 
 def note(core: Core, passed: PassOver) -> None:
-    """A node could not take an order: it is not asked at once again, for this run or for any."""
+    """Note that a node could not take an order, so that it is not offered at once again this run, or any."""
     of_task = passed.cause is FailureKind.GATE_MISSING
     shun = Shun(passed.why, _FIXES.get(passed.cause, ""), core.ports.clock.boot_ms(), of_task)
     if passed.run is None:
@@ -63,26 +63,26 @@ def recall(core: Core, tx: Transaction) -> None:
 
 
 def resting(core: Core) -> Mapping[str, Shun]:
-    """Nodes that said a moment ago that they take nothing."""
+    """Return the nodes that said a moment ago that they take nothing, with the reasons."""
     _forget(core)
     return core.live.passed_over.resting
 
 
 def shunned(core: Core) -> Mapping[str, Mapping[str, Shun]]:
-    """By run, the nodes that could not take it."""
+    """Return, by run, the nodes that could not take it, with the reasons."""
     return core.live.passed_over.shunned
 
 
 def kept_from(
     core: Core, tx: Transaction, waiting: Sequence[Run], views: Iterable[NodeView]
 ) -> Mapping[str, Mapping[str, Shun]]:
-    """By run, the nodes that it may not go to now: they could not take it, or a breaker is open."""
+    """Return, by run, the nodes that it may not go to now: they could not take it, or a breaker is open."""
     by_breaker, by_refusal = breakers.blocked_nodes(core, tx, waiting, views), shunned(core)
     return {run: {**by_breaker.get(run, {}), **by_refusal.get(run, {})} for run in {*by_breaker, *by_refusal}}
 
 
 def decides_of_each(core: Core) -> bool:
-    """Whether a breaker is open: two runs that ask for the same may wait for different reasons then."""
+    """Whether a breaker is open: then two runs that ask for the same may wait for different reasons."""
     return breakers.any_open(core)
 
 
@@ -92,7 +92,7 @@ def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
 
 
 def of_node(core: Core, name: str) -> list[Shun]:
-    """The reasons against a node now, each once."""
+    """Return the reasons why the node is offered nothing, or not some run, now; each once."""
     _forget(core)
     shuns = [core.live.passed_over.resting[name]] if name in core.live.passed_over.resting else []
     shuns += [
@@ -108,7 +108,7 @@ def _until(shun: Shun, ms: int) -> Shun:
 
 
 def _forget(core: Core) -> None:
-    """Removes reasons that are over."""
+    """Remove the reasons whose time is over."""
     now, live = core.ports.clock.boot_ms(), core.live
     live.passed_over.resting = {
         node: shun for node, shun in live.passed_over.resting.items() if shun.until_ms > now

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 
 from pancode.core.names import not_found
@@ -23,6 +23,20 @@ SETTING_OF = {
 
 
 @dataclass(frozen=True, slots=True)
+class LabelRule:
+    """What a label of an issue chooses for the work on it; None: it does not choose that."""
+
+    agent: str | None = None
+    node: str | None = None
+    budget: Decimal | None = None
+    """The most of a run in USD; more than a run there may cost anyway does not count."""
+
+    def said(self) -> dict[str, str]:
+        """What it chooses, as settings and faces have it."""
+        return {name: f"{one}" for name, one in asdict(self).items() if one is not None}
+
+
+@dataclass(frozen=True, slots=True)
 class NamedProject:
     """One project. `path`: its repository on the coordinator's machine; `remote`: the address of that
     repository, by which a clone of it is the same project. None: the project does not set the field.
@@ -30,6 +44,7 @@ class NamedProject:
     `prefix`: MIN of the issue MIN-123. `linear_id`, `linear_name`: the project in Linear.
     `tracker`: where its issues are, as `github:OWNER/REPO`. An open issue with the label `work_label` begins
     by itself if one of `work_people`, by their names there, has it or wrote it; without both none does.
+    `labels`: by a label of an issue what it chooses; any other label chooses nothing.
     `prd`: the file below its top that tells what it is to become; empty: it is looked for.
     """
 
@@ -47,11 +62,12 @@ class NamedProject:
     tracker: str = ""
     work_label: str = ""
     work_people: tuple[str, ...] = ()
+    labels: Mapping[str, LabelRule] = field(default_factory=dict)
     prd: str = ""
 
 
 def project_name(text: str) -> str:
-    """The name as it is; UsageError for one that no key of the settings can be."""
+    """Return the name; UsageError where no key of the settings can have it."""
     if _NAME.fullmatch(text) is None:
         why = "it has 1 to 63 small letters, digits, _ and -, and begins with a letter or a digit"
         what = f"{text[:80]!r} is no name of a project"
@@ -60,12 +76,12 @@ def project_name(text: str) -> str:
 
 
 def name_for(folder: str) -> str:
-    """The name that a folder suggests; UsageError where it suggests none."""
+    """Return the project name that a folder's name suggests; UsageError where it suggests none."""
     return project_name(re.sub(r"[^a-z0-9_-]+", "-", folder.lower()).strip("-_")[:63])
 
 
 def meant(projects: Mapping[str, NamedProject], text: str) -> NamedProject:
-    """The project with this name, of this issue, or with this name or id in Linear. NotFoundError."""
+    """Return the project that has this name, this issue, or this name or id in Linear. NotFoundError."""
     if text in projects:
         return projects[text]
     issue = _ISSUE.fullmatch(text)
@@ -81,15 +97,16 @@ def meant(projects: Mapping[str, NamedProject], text: str) -> NamedProject:
 
 
 def moved(text: str, path: str) -> NotFoundError:
-    """The error for a project whose folder is no repository any more."""
+    """Return the error for a project whose folder is no repository any more."""
     what = f"the repository of project {text} is not where it was"
     fix = "pancode project add NEW-PATH --name NAME"
     return NotFoundError(what, why=f"{path} is no git repository", fix=fix, code="project_moved")
 
 
 def must_be_the_same(old: NamedProject | None, path: str) -> None:
-    """UsageError if a folder only has the name of a known project, and the person has not named the project:
-    the project would lose its own folder."""
+    """Raise UsageError if a folder only has a known project's name, which the person did not give: that
+    project would lose its own folder.
+    """
     if old is not None and old.path != path:
         raise UsageError(
             f"project {old.name} is {old.path}",
@@ -99,7 +116,7 @@ def must_be_the_same(old: NamedProject | None, path: str) -> None:
 
 
 def must_be_alone(projects: Mapping[str, NamedProject], new: NamedProject) -> None:
-    """UsageError where another project has its repository, prefix or id already."""
+    """Raise UsageError where another project already has its repository, prefix or id."""
     for one in projects.values():
         if one.name == new.name:
             continue

@@ -21,7 +21,7 @@ def edit(tx: Transaction, kind: type[R], *key: str | int, change: Callable[[R], 
 def take_controls(
     tx: Transaction, tag: str | None, fits: Callable[[ControlMessage], bool] = lambda _: True
 ) -> list[ControlMessage]:
-    """Remove the control messages that fit, of one node or (None) of all; returns them."""
+    """Remove and return the control messages that fit, of one node or (None) of all."""
     where = None if tag is None else {"tag": tag}
     removed = [message for message in tx.find(ControlMessage, where) if fits(message)]
     for message in removed:

@@ -10,7 +10,7 @@ from typing import Any, cast
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Mode, Safety
 from pancode.control.core import Core
-from pancode.control.shapes import Json, LandingShape, RunDetail, RunShape, UsageShape, VerificationShape
+from pancode.control.run_shapes import Json, LandingShape, RunDetail, RunShape, UsageShape, VerificationShape
 from pancode.core import books, records
 from pancode.core.names import LAST, OF_AGENT, RUNNING, not_found, pick_run
 from pancode.core.ports import Grouping, Transaction
@@ -30,21 +30,22 @@ from pancode.plain import ordinal
 
 _NEAR, _SHOWN, _TASK = 200, 8, 40
 _PAGES = (20, 2_000)
-"""So many of the newest runs are looked at, one after the other."""
+"""How many of the newest runs are looked at: the first number, and the second where that finds none."""
 
 
 def find(core: Core, text: str, *, to_land: bool = False) -> records.Run:
-    """As `find_run`, for a caller without a transaction."""
+    """Find a run as `find_run` does, for a caller without a transaction."""
     with core.ports.ledger.transaction() as tx:
         return find_run(tx, text, to_land=to_land)
 
 
 def find_run(tx: Transaction, text: str, *, to_land: bool = False) -> records.Run:
-    """The run that an id, an unambiguous prefix, `last` or `running` names; `last@FOLDER`: from there.
+    """Return the run that an id, an unambiguous prefix, `last` or `running` names; `last@FOLDER`: last from
+    there.
 
     An agent's name stands for the only run of it that has not ended, and `agent:NAME` for nothing else.
-    `to_land`: a run without a repository is not the last one.
-    NotFoundError with the nearest id, UsageError that lists the candidates.
+    `to_land`: a run without a repository is not the last one. NotFoundError with the nearest id, UsageError
+    that lists the candidates.
     """
     exact = tx.get(records.Run, text)
     if exact is not None:
@@ -78,7 +79,7 @@ def not_ended(tx: Transaction) -> Iterator[records.Run]:
 
 
 def _of_agent(tx: Transaction, agent: str, newest: list[records.Run]) -> records.Run | None:
-    """The only run of this agent that has not ended; None: no run that we know is of such an agent.
+    """Return the only run of this agent that has not ended; None: no known run is of such an agent.
 
     UsageError that lists several, NotFoundError that lists those that have ended.
     """
@@ -99,15 +100,15 @@ def _of_agent(tx: Transaction, agent: str, newest: list[records.Run]) -> records
 
 
 def _in_short(run: records.Run) -> str:
-    """Its state or end, and the beginning of its task."""
+    """Return the run's state or outcome, and the beginning of its task."""
     task = " ".join((run.task or " ".join(run.argv or ())).split())
     return f"({run.outcome or run.state}: {task[:_TASK]}{'...' if len(task) > _TASK else ''})"
 
 
 def _last(tx: Transaction, folder: str, to_land: bool) -> records.Run | None:
-    """The newest that is of no other repository, where the one around the folder has runs; else of the fleet.
+    """Return the newest run of the folder's repository or of none; if no run is of it, the fleet's newest.
 
-    A run without a repository counts everywhere. Left out: the runs of gates, which nobody has asked for.
+    A run without a repository does not count to land. Verifying runs, which nobody asked for, come last.
     """
     asked: list[records.Run] = []
     for most in _PAGES if folder else _PAGES[:1]:
@@ -127,7 +128,7 @@ def is_in(folder: str, project: str) -> bool:
 
 
 def _running(tx: Transaction) -> records.Run:
-    """The one that was started last; NotFoundError that names the other runs."""
+    """Return the run that was started last; NotFoundError that names runs that do not run."""
     found = tx.find(records.Run, {"state": records.RunState.RUNNING})
     if found:
         return max(found, key=lambda run: (run.started_ms or 0, run.created_ms))
@@ -145,22 +146,22 @@ def _picked(tx: Transaction, text: str, ids: list[str]) -> records.Run:
 
 
 def attempts_of(tx: Transaction, run: records.Run) -> list[records.Attempt]:
-    """Oldest first, by key: a list of runs asks this for each of them."""
+    """Return the attempts, oldest first; read by key, as a list of runs asks this for each of them."""
     found = (tx.get(records.Attempt, run.id, number) for number in range(1, run.attempt + 1))
     return [attempt for attempt in found if attempt is not None]
 
 
 def usage_of_run(tx: Transaction, run: records.Run) -> dict[str, Any]:
-    """Usage of all attempts of a run together; empty: nothing is known yet."""
+    """Return the usage of all attempts of a run together; empty: nothing is known yet."""
     return usage_of_all(attempts_of(tx, run))
 
 
 LONGEST = 100
-"""The greatest number of runs of one chain that are followed."""
+"""How many runs of one chain are followed at most."""
 
 
 def before(tx: Transaction, run: records.Run) -> Iterator[records.Run]:
-    """The runs that it goes on from, newest first."""
+    """Yield the runs that this run goes on from, newest first."""
     for _ in range(LONGEST):
         old = run.terms.get("continues")
         found = tx.get(records.Run, old) if old is not None else None
@@ -171,23 +172,24 @@ def before(tx: Transaction, run: records.Run) -> Iterator[records.Run]:
 
 
 def session_of(tx: Transaction, run: records.Run) -> records.SessionRow | None:
-    """The session that has this sitting; None: the run takes no turns."""
+    """Return the session that has this sitting; None: the run takes no turns."""
     return tx.get(records.SessionRow, run.session) if run.takes_turns else None
 
 
 def words_of(tx: Transaction, run: records.Run) -> list[records.Word]:
-    """What people have said to this run, by number."""
+    """Return what people have said to this run, by number."""
     return tx.find(records.Word, {"run": run.id}) if "told" in run.terms else []
 
 
 def chain_of(tx: Transaction, run: records.Run) -> list[records.Run]:
-    """The runs that go on from each other, oldest first, of which this is one."""
+    """Return the whole chain of runs that go on from each other, of which this is one, oldest first."""
     return tx.find(records.Run, {"session": run.session}, order="place") if run.session else [run]
 
 
 def hands_now(tx: Transaction, run: records.Run) -> tuple[Mode, Safety]:
-    """The mode and level that bound the runs which it dispatches: no wider than those of its session's newest
-    sitting. What a person has chosen for the next one narrows them at once, and widens nothing."""
+    """Return the mode and level that bound the runs it dispatches: no wider than those of its session's
+    newest sitting. What a person chose for the next one narrows them at once, and widens nothing.
+    """
     hands, session = (run.mode, run.safety), session_of(tx, run)
     if session is None:
         return hands
@@ -196,7 +198,7 @@ def hands_now(tx: Transaction, run: records.Run) -> tuple[Mode, Safety]:
 
 
 def is_taken(tx: Transaction, old: records.Run) -> bool:
-    """Whether its question is open, or the run that goes on from it works: it has one at a time."""
+    """Whether the run's question is open, or the run that answers it works: one at a time goes on from it."""
     if not is_blocked(old):
         return False
     newest = tx.get(records.Run, nexts(old)[-1]) if nexts(old) else None
@@ -208,7 +210,7 @@ def is_taken(tx: Transaction, old: records.Run) -> bool:
 
 
 def must_have_no_next(tx: Transaction, run: records.Run) -> None:
-    """RefusedError where another run goes on from it, or does its work once more."""
+    """Raise RefusedError where another run goes on from this one, or does its work once more."""
     given_up = run.result.get(GIVEN_UP)
     found = [*nexts(run), *([str(given_up)] if given_up else _retries(tx, run))]
     if found:
@@ -223,13 +225,13 @@ def _retries(tx: Transaction, run: records.Run) -> list[str]:
 
 
 def was_stopped(tx: Transaction, run: records.Run) -> bool:
-    """Whether a stop was asked for: of a lost run only its fence tells that."""
+    """Whether a stop was asked for; of a lost run only its fence tells that."""
     fence = newest_fence(tx, run)
     return run.stop_asked is not None or (fence is not None and fence.stop_sent)
 
 
 def runs_of(tx: Transaction, steps: Iterable[records.WorkflowStep]) -> dict[str, records.Run]:
-    """The newest run of each step, and those of the same step from whose question it goes on."""
+    """Return, by id, each step's newest run and the earlier runs of that step from which it goes on."""
     found = dict[str, records.Run]()
     for step in steps:
         newest = tx.get(records.Run, step.run) if step.run is not None else None
@@ -243,11 +245,11 @@ def runs_of(tx: Transaction, steps: Iterable[records.WorkflowStep]) -> dict[str,
 
 
 HEARD = (NodeState.ONLINE, NodeState.DRAINING, NodeState.DRAINED)
-"""States of a machine that was heard a moment ago."""
+"""States of a node that was heard a moment ago."""
 
 
 def iso(ms: int | None) -> str | None:
-    """ISO 8601 in UTC, to the millisecond; None for None, and for what is no date of any calendar."""
+    """Return the time in ISO 8601, UTC, to the millisecond; None for None, and for no date of a calendar."""
     if ms is None:
         return None
     try:
@@ -258,18 +260,18 @@ def iso(ms: int | None) -> str | None:
 
 
 def at(ms: int) -> str:
-    """As `iso`, for a time that is always known."""
+    """Return the time as `iso` does, where it is always known."""
     return iso(ms) or ""
 
 
 def brief(core: Core, text: str) -> RunShape:
-    """One run, as in the list."""
+    """Return one run, as in the list."""
     with core.ports.ledger.transaction() as tx:
         return run_shape(core, tx, find_run(tx, text))
 
 
 def show(core: Core, text: str) -> RunDetail:
-    """Everything about one run."""
+    """Return everything about one run."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         attempts = tx.find(records.Attempt, {"run": run.id})
@@ -283,7 +285,7 @@ def show(core: Core, text: str) -> RunDetail:
 
 
 def usage_of(usage: dict[str, Any]) -> UsageShape:
-    """Usage as kept in the ledger; before a node reports, it is 0 tokens at an unknown cost.
+    """Return usage as kept in the ledger; before a node reports, it is 0 tokens at an unknown cost.
 
     Without a receipt there is no source: an amount reported on the way is shown, a zero says nothing.
     """
@@ -303,7 +305,7 @@ def newest_fence(tx: Transaction, run: records.Run) -> records.Fence | None:
 
 
 def node_of(tx: Transaction, run: records.Run) -> str | None:
-    """The node of the run; before placement the pinned one."""
+    """Return the run's node; before placement the pinned one."""
     node = run.result.get("node")
     if node:
         return str(node)
@@ -312,7 +314,7 @@ def node_of(tx: Transaction, run: records.Run) -> str | None:
 
 
 def in_line(tx: Transaction, run: records.Run, fence: records.Fence) -> str:
-    """Why the run waits; of one that waits on a node, with its place there."""
+    """Return why the run waits; of a run that waits on a node, also its place in that line."""
     if run.waits is not records.WaitReason.HANDED:
         return run.reason
     open_ = (records.FenceState.OFFERED, records.FenceState.ACCEPTED)
@@ -362,7 +364,7 @@ def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
 
 
 def _notes(core: Core, tx: Transaction, run: records.Run, fence: records.Fence | None) -> list[str]:
-    """Details that a state or outcome alone would hide."""
+    """Return details that a state or outcome alone would hide."""
     lost = _still_running(core, tx, run) if run.outcome is Outcome.LOST or run.attempt > 1 else []
     return lost + _of_newest(core, tx, run, fence)
 
@@ -386,7 +388,7 @@ def _trust(run: records.Run) -> list[str]:
 
 
 def _not_landed(run: records.Run) -> list[str]:
-    """A landing that was asked for and did not come about must not be overlooked."""
+    """Say that a landing which was asked for waits or failed: it must not be overlooked."""
     landing = landing_of(run)
     if landing is None or landing["status"] in (LANDED, NOTHING):
         return []
@@ -394,7 +396,7 @@ def _not_landed(run: records.Run) -> list[str]:
 
 
 def unknown_since(core: Core, tx: Transaction, fence: records.Fence) -> list[str]:
-    """`unknown since T` is a note on a running run whose node is not heard, not a state."""
+    """Return `unknown since T`, a note (not a state) on a running run whose node is not heard."""
     node = tx.get(records.Node, fence.node)
     view = core.view_of(node) if node is not None else None
     if view is None or view.state in HEARD:
@@ -405,7 +407,7 @@ def unknown_since(core: Core, tx: Transaction, fence: records.Fence) -> list[str
 
 
 def _still_running(core: Core, tx: Transaction, run: records.Run) -> list[str]:
-    """Lost fences that their node names as open again, or that were asked to end and did not confirm it."""
+    """Name lost fences that may still run: their node lists them again, or has not confirmed their end."""
     notes = []
     for fence in tx.find(records.Fence, {"run": run.id}):
         if not _is_lost(fence):

@@ -25,22 +25,24 @@ MOST_TITLE = 200
 
 
 def joined_chain(run: Run, old: Run | None) -> Run:
-    """The run at its place behind the old one. It begins a chain where another run went on from that, and as
-    the first sitting of a session that was begun in the files of a run."""
+    """Return the run with its session and place behind the old one. It begins a session where another run
+    went on from the old one, and as the first sitting that was begun in a run's files.
+    """
     if old is None or nexts(old) or run.session not in ("", old.session):
         return replace(run, session=run.id, place=1)
     return replace(run, session=old.session, place=old.place + 1)
 
 
 def add_sitting(work: Work, run: Run, budget: Decimal | None) -> None:
-    """Its session has this newest sitting. `budget`: what a new session may cost. RefusedError."""
+    """Record the run as its session's newest sitting. `budget`: what a new session may cost. RefusedError."""
     work.tx.put(_with_sitting(session_of(work.tx, run), run, chain_of(work.tx, run), budget))
 
 
 def _with_sitting(
     known: SessionRow | None, run: Run, before: list[Run], budget: Decimal | None
 ) -> SessionRow:
-    """RefusedError where nobody has asked for the sitting, and a person has ended the session."""
+    """Return the session with this sitting. RefusedError: it comes by itself, and a person ended the
+    session."""
     on_cap = "ask" if run.terms.get("more_usd") else "rest"
     now = {"run": run.id, "newest_ms": run.created_ms, "on_cap": on_cap, **terms_of(run).as_json()}
     if known is None:
@@ -53,12 +55,13 @@ def _with_sitting(
 
 
 def line_of(text: str) -> str:
-    """The beginning of a text, on one line."""
+    """Return the beginning of a text, on one line."""
     return " ".join(text.split())[:MOST_TITLE]
 
 
 def payer(core: Core, request: DispatchRequest, above: Parent | None) -> ScopeView | None:
-    """The books of the session that pays for it: a sitting, or an orchestrator's child; None: none does.
+    """Return the books of the session that pays: a sitting's, or that of an orchestrator's child; None: none
+    pays.
 
     A new session has its ceiling in the request.
     """
@@ -76,7 +79,7 @@ def payer(core: Core, request: DispatchRequest, above: Parent | None) -> ScopeVi
 
 
 def make_room(work: Work, run: Run) -> None:
-    """The ceiling of its session has room for what the question of the run before named, from now on."""
+    """Raise the session's ceiling so far that it has room for what the question of the run before named."""
     view, session = session_view(work.core, work.tx, run.session), session_of(work.tx, run)
     usd = books.with_room(view.ceilings.usd, view.balance, _asked_for(work.tx, run.terms.get("continues")))
     if session is not None and usd != view.ceilings.usd:
@@ -84,13 +87,13 @@ def make_room(work: Work, run: Run) -> None:
 
 
 def _asked_for(tx: Transaction, before: str | None) -> Decimal:
-    """What the question of this run's cap named."""
+    """Return the USD that the earlier run's question asked for when its cap was reached."""
     old = tx.get(Run, before) if before is not None else None
     return Decimal("0" if old is None else old.terms.get("more_usd", "0"))
 
 
 def cap(work: Work, session: SessionRow, usd: Decimal | None, by: str) -> None:
-    """The session may cost so much from now on; None: as the settings say. Idempotent."""
+    """Set what the session may cost from now on; None: as the settings say. Idempotent."""
     if session.ceiling != usd:
         work.tx.put(replace(session, ceiling=usd))
         now, old = ("unset" if one is None else f"{one:f}" for one in (usd, session.ceiling))
@@ -98,7 +101,7 @@ def cap(work: Work, session: SessionRow, usd: Decimal | None, by: str) -> None:
 
 
 def parent_of(core: Core, run_id: str) -> Parent:
-    """What the run from inside which something is dispatched may, and has left. NotFoundError."""
+    """Return what a run that dispatches may do, and what it has left. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         run = tx.get(Run, run_id)
         if run is None:

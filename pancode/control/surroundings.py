@@ -13,7 +13,7 @@ from pancode.agents.presets import Presets
 from pancode.agents.request import Defaults, PathFact, Project
 from pancode.agents.tiers import ModelTier
 from pancode.control.projects import NamedProject
-from pancode.control.shapes import Json
+from pancode.control.run_shapes import Json
 from pancode.core.terms import GivenSkills
 
 
@@ -21,7 +21,7 @@ class Streams(Protocol):
     """Delivered logs."""
 
     def arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
-        """Whether it is here in full, to its digest."""
+        """Whether the log is here in full, and has its digest."""
 
     def read(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
         """Up to `limit` bytes from `offset`; empty when there is nothing (yet)."""
@@ -35,7 +35,7 @@ class Streams(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SettingSaid:
-    """A value as a file takes it, passwords not shown, and where it was said."""
+    """A setting's value as a file takes it, passwords not shown, and where it was said."""
 
     value: str
     origin: str
@@ -45,8 +45,8 @@ class SettingSaid:
 class SettingChange:
     """A change of one key of settings.json.
 
-    `before`, `after`: what that file said and says of it; None: nothing. `was`, `now`: what counted and
-    counts. `wins`: the origin that counts more; empty: none does.
+    `before`, `after`: what that file said and says of it; None: nothing. `was`, `now`: the value that counted
+    and that counts. `wins`: the origin that ranks above the file; empty: none does.
     """
 
     key: str
@@ -56,24 +56,25 @@ class SettingChange:
     now: SettingSaid
     wins: str
     at_start: bool
-    """It counts from the coordinator's next start on."""
+    """Whether the change counts only from the coordinator's next start on."""
 
 
 class ChosenSettings(Protocol):
     """The settings that were chosen by a command, in a file of their own; safe from any thread."""
 
     def look(self, key: str, text: str | None) -> SettingChange:
-        """What a change would do; None takes the key out. The errors of a key or value that does not fit."""
+        """Return what a change would do; None takes the key out. Errors of a key or value that does not
+        fit."""
 
     def change(self, key: str, text: str | None) -> SettingChange:
-        """The same, made durable. What raises has changed nothing."""
+        """Make the change durable and return it. An error changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentsChange:
     """A change of the user's own agents. `before`, `after`: the whole file; None: there was none.
 
-    `was`, `now`: what is said of the agent, on one line.
+    `was`, `now`: what the file says of the agent, on one line.
     """
 
     file: str
@@ -87,16 +88,16 @@ class OwnAgentsFile(Protocol):
     """The agents that the user has written; safe from any thread."""
 
     def look(self, name: str, text: str) -> AgentsChange:
-        """What these fields would change. The errors of a field or value that does not fit."""
+        """Return what these fields would change. Errors of a field or value that does not fit."""
 
     def change(self, name: str, text: str) -> AgentsChange:
-        """The same, made durable. What raises has changed nothing."""
+        """Make the change durable and return it. An error changes nothing."""
 
     def text(self) -> str | None:
-        """The whole file; None: there is none."""
+        """Return the whole file; None: there is none."""
 
     def put_back(self, text: str | None) -> None:
-        """Make it the whole file; None: there is none then."""
+        """Make this the whole file; None removes the file."""
 
 
 class NamedPresets(Protocol):
@@ -104,7 +105,7 @@ class NamedPresets(Protocol):
 
     @property
     def presets(self) -> Presets:
-        """All there are."""
+        """Return all presets."""
 
     def origin(self, name: str) -> str:
         """The file and line of an agent's definition."""
@@ -117,19 +118,20 @@ class Surroundings(Protocol):
         """Absolute path of the top of the git repository around the folder; None outside of one."""
 
     def below(self, folder: str, project: str) -> str:
-        """The folder relative to the project's top, links followed; empty at the top and outside of it."""
+        """Return the folder relative to the project's top, links followed; empty at the top and outside."""
 
     def projects(self) -> Mapping[str, NamedProject]:
         """All projects by name. ConfigError names file and key."""
 
     def address_of(self, project: str) -> str:
-        """The address of the repository's remote, without login and scheme; empty: it has none."""
+        """Return the address of the repository's remote, without login and scheme; empty: it has none."""
 
     def prd(self, project: str, named: str) -> str:
-        """The file below the repository's top that tells what it is to become: `named`, else the first of
-        PRDS that is there; empty: none is."""
+        """Return the PRD, the file that tells what the repository is to become: `named`, else the first of
+        PRDS that is there; empty: none is.
+        """
 
-    def told_prd(self, project: str) -> str:
+    def prd_for_agents(self, project: str) -> str:
         """The same, as far as agents are told of it: the repository is one of the user's projects, a snapshot
         has the file, and it is no README that nobody has named."""
 
@@ -146,7 +148,7 @@ class Surroundings(Protocol):
         """Safety rules: built-in, the user's, the project's. ConfigError names file, line and rule."""
 
     def skills(self, project: str | None, names: tuple[str, ...]) -> GivenSkills:
-        """The skills that a run is given: these, and those of its project. As `given` of `pancode.skills`."""
+        """Return the skills that a run is given: these, and its project's. As `given` of `pancode.skills`."""
 
     def tiers(self, project: str | None) -> dict[str, ModelTier]:
         """The owner's corrections of models' tiers, by pattern."""
@@ -155,7 +157,7 @@ class Surroundings(Protocol):
         """The greatest depth of runs inside runs."""
 
     def paths(self, task: str, cwd: str | None, project: str | None) -> tuple[PathFact, ...]:
-        """Each path that the task names: where it is, links followed, and whether something is there."""
+        """Return each path that the task names: where it is, links followed, and whether it exists."""
 
     def presets(self) -> NamedPresets:
         """The shipped presets and the user's. ConfigError names file, line and key."""
@@ -164,4 +166,4 @@ class Surroundings(Protocol):
         """The name of the applied preset."""
 
     def origins(self, project: str | None) -> list[Json]:
-        """Every setting with its value and where that was said: `{"key", "value", "origin"}`."""
+        """Return every setting with its value and where it was said: `{"key", "value", "origin"}`."""

@@ -12,7 +12,7 @@ from pancode.life.continuing import leads, payer_of
 from pancode.life.inbox import ItemKind, kind_of
 
 PAUSE_MS = 3_000
-"""What happens so soon after the first of them is told in the same words."""
+"""Runs that end within this time, in milliseconds, after the first untold one are told of together."""
 
 
 def pending(tx: Transaction, session: str) -> Action | None:
@@ -20,20 +20,20 @@ def pending(tx: Transaction, session: str) -> Action | None:
 
 
 def runs_of(action: Action) -> list[str]:
-    """The runs, of which the one that happened first comes first."""
+    """Return the runs of a telling, in the order in which they happened."""
     found = action.detail["runs"]
     return [str(one) for one in found] if isinstance(found, list | tuple) else []
 
 
 def owe(tx: Transaction, made: Changes) -> None:
-    """Note the run, if it has ended or waits for a person now; in the transaction in which it does."""
+    """Note, in its transaction, that an agent is to hear of a run that has just ended or asks a person."""
     owed = owed_in(tx, made)
     if owed is not None:
         tx.put(owed)
 
 
 def owed_in(tx: Transaction, made: Changes) -> Action | None:
-    """The session's action with this run; None: nobody is to hear of it."""
+    """Return the session's telling with this run added; None: nobody is to hear of it."""
     run, asked = made.run, made.case.action(ActionKind.PERSON)
     asks = asked is not None and asked != made.before.action(ActionKind.PERSON)
     if asks and kind_of(run) is ItemKind.LANDING:  # that a change waits is told with the run's end
@@ -52,7 +52,7 @@ def owed_in(tx: Transaction, made: Changes) -> Action | None:
 
 
 def seen(tx: Transaction, session: str, runs: Collection[str]) -> None:
-    """The agent has seen how these ended: it is not told again. Idempotent."""
+    """Note that the agent has seen how these runs ended: it is not told of them again. Idempotent."""
     known = pending(tx, session) if runs else None
     left = [] if known is None else [one for one in runs_of(known) if one not in runs]
     if known is not None and left:

@@ -17,24 +17,24 @@ from pancode.core.records import Run, RunState, WaitReason
 from pancode.life.placement import pool_of, wish_of
 
 Place = tuple[int, int, str]
-"""Priority, higher first, then age, then id: as `in_order`."""
+"""The order of waiting runs, as in `in_order`: higher priority first, then older, then by id."""
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingRun:
-    """Of a pending run that which decides when its turn is."""
+    """What decides when a pending run's turn is."""
 
     place: Place
     wish: object
     reason: str
     held: bool
-    """Another than a node has to act first: a person, or a step of its workflow."""
+    """Whether somebody else than a node has to act first: a person, or a step of the run's workflow."""
     retry_at_ms: int | None
     ticket: Ticket
 
 
 class WaitingRuns:
-    """All pending runs. `changes` grows with each change of what is shown of them."""
+    """All pending runs. `changes` counts changes of what is shown of them."""
 
     def __init__(self) -> None:
         self.all: dict[str, WaitingRun] = {}
@@ -42,7 +42,7 @@ class WaitingRuns:
         self._wishes: dict[object, list[Place]] = {}
 
     def note(self, run: str, row: Run | None) -> None:
-        """The row as it is now; None: there is none."""
+        """Take over the run's row as it is now; None: there is none."""
         known = self.all.get(run)
         fresh = _entry(row) if row is not None and row.state is RunState.PENDING else None
         if known == fresh:
@@ -63,7 +63,7 @@ class WaitingRuns:
         return sorted((one for id, one in self.all.items() if id not in without), key=lambda one: one.place)
 
     def groups(self, fits: Callable[[WaitingRun], bool], alone: Set[str]) -> list[Iterator[WaitingRun]]:
-        """Those that fit, in order, by what they ask for; each of `alone` is a group by itself."""
+        """Return the runs that fit, in order, by what they ask for; each of `alone` is its own group."""
         groups = [self._group(places, fits, alone) for places in self._wishes.values()]
         one_by_one = [one for run in alone if (one := self.all.get(run)) is not None and fits(one)]
         return [*groups, *(iter([one]) for one in one_by_one)]
@@ -77,7 +77,7 @@ class WaitingRuns:
                 yield one
 
     def unexplained(self, wish: object, why: str, alone: Container[str], most: int) -> list[str]:
-        """Of those that ask for this, some for which another reason is written down."""
+        """Return up to `most` runs with this wish for which a reason other than `why` is written down."""
         found: list[str] = []
         for *_, run in self._wishes.get(wish, ()):
             if len(found) >= most:
@@ -89,7 +89,7 @@ class WaitingRuns:
 
 
 def in_turn(groups: list[Iterator[WaitingRun]], in_vain: Container[object]) -> Iterator[WaitingRun]:
-    """Over all groups in order; a group ends when what it asks for has come to be `in_vain`."""
+    """Yield the runs of all groups in order; a group ends once its wish is among those `in_vain`."""
     heads = [(one.place, number, one) for number, group in enumerate(groups) if (one := next(group, None))]
     heapify(heads)
     while heads:
@@ -101,7 +101,7 @@ def in_turn(groups: list[Iterator[WaitingRun]], in_vain: Container[object]) -> I
 
 
 def _entry(run: Run) -> WaitingRun:
-    """A later attempt has its own hold and pause: it is in a group by itself."""
+    """A later attempt has its own hold and pause, and so a group of its own."""
     own = run.id if run.attempt > 1 or run.retry_at_ms is not None else ""
     ticket = Ticket(f"pool.{pool_of(run)}", run.id, run.attempt, run.task[:200], run.agent, run.priority)
     return WaitingRun(

@@ -39,11 +39,12 @@ OVER = "it was answered before"
 _REFUSED = (Closed.REFUSED, Closed.NOT_NOW)
 _ANSWERED = (*_REFUSED, Closed.REVOKED, Closed.RECEIPT)
 MOST_TIMES = 3
-"""A node may begin as many sessions as it likes, and each word is kept until it says that it has seen it."""
+"""How often a node is told of one order at most: it may begin any number of sessions, and each message is
+kept until the node has seen it."""
 
 
 def note(core: Core, fence: Fence) -> None:
-    """An order is over. After a start of ours the epoch is another, in which no older order is started."""
+    """Remember an order that is over but could still start. After our next start no older order can start."""
     if fence.closed in _ANSWERED:
         over = core.live.answers.over.setdefault(fence.tag, deque())
         over.append((fence, 0))
@@ -52,7 +53,7 @@ def note(core: Core, fence: Fence) -> None:
 
 
 def reminders(core: Core, beat: Heartbeat, last: Heartbeat) -> list[Tombstone]:
-    """For a new session: of each order that is over and could still be started, in time."""
+    """Return a tombstone, for a node's new session, of each order that is over and could still start."""
     over = core.live.answers.over.get(beat.node)
     if not over or last.session == beat.session:
         return []
@@ -65,12 +66,12 @@ def reminders(core: Core, beat: Heartbeat, last: Heartbeat) -> list[Tombstone]:
 
 ALERT_AT = Decimal("0.8")
 ALERT = "alert:"
-"""Before a scope's name: the setting that says for which ceiling the alert was given."""
+"""The prefix of a setting, before a scope's name: the ceiling for which the alert was given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A warning: this share of a scope's ceiling is spent or held."""
+    """A warning that this share of a scope's ceiling is spent or held."""
 
     scope: str
     percent: int
@@ -79,7 +80,9 @@ class Alert:
 
 
 def alert_of(balance: records.Balance, ceilings: Ceilings) -> Alert | None:
-    """The currency with the least room, once 80 % of it is spent or held; a ceiling of 0 has no alert."""
+    """Return the alert for the currency with the least room, once 80 % is spent or held; never for a ceiling
+    of 0.
+    """
     found = [(share, used, most) for share, used, most in _shares(balance, ceilings) if share >= ALERT_AT]
     if not found:
         return None
@@ -108,7 +111,8 @@ def _shares(balance: records.Balance, ceilings: Ceilings) -> list[tuple[Decimal,
 
 @dataclass(frozen=True, slots=True)
 class AuditVerdict:
-    """`misfit`: number of the first entry that does not fit, and `why`. `head`: digest of the newest entry.
+    """The verdict. `misfit`: number of the first entry that does not fit, and `why`. `head`: digest of the
+    newest.
 
     Who has noted a head can tell later whether the newest entries were cut off.
     """
@@ -118,27 +122,27 @@ class AuditVerdict:
     misfit: int | None = None
     why: str = ""
     anchored: int = 0
-    """Up to this entry a signature of the fleet's key holds the chain in place; 0: nowhere."""
+    """The newest entry up to which a signature of the fleet's key holds the chain in place; 0: none."""
 
 
 def digest_of(entry: records.Audit) -> str:
-    """The digest of all fields of an entry, which include the digest of the entry before."""
+    """Return the digest of all fields of an entry, which include the digest of the entry before."""
     fields = [entry.number, entry.at_ms, entry.domain, entry.level, entry.what, entry.detail, entry.run]
     text = json.dumps([*fields, entry.previous], sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 ANCHOR_EVERY, ANCHOR_TYPE = 20, "application/vnd.pancode.audit-anchor+json"
-"""So often a digest is signed with the fleet's key."""
+"""Every how many entries a digest is signed with the fleet's key, and the type of what is signed."""
 
 
 def is_anchored(number: int) -> bool:
-    """Whether the digest of this entry is signed: that of the first, and then every twentieth."""
+    """Whether the digest of this entry is signed: of the first, then of every twentieth."""
     return number == 1 or number % ANCHOR_EVERY == 0
 
 
 def anchor_payload(fleet: str, entry: records.Audit) -> bytes:
-    """What is signed of an entry."""
+    """Return what is signed of an entry."""
     anchor = {"fleet": fleet, "entry": entry.number, "head": digest_of(entry), "at_ms": entry.at_ms}
     return canonical_json(anchor)
 
@@ -146,7 +150,8 @@ def anchor_payload(fleet: str, entry: records.Audit) -> bytes:
 def judge_audit(
     entries: Iterable[records.Audit], anchors: Mapping[int, str | None] | None = None
 ) -> AuditVerdict:
-    """All entries, in order, from the first on. `anchors`: signed digest by entry; None: no true signature.
+    """Judge all entries, in order, from the first on. `anchors`: signed digest by entry; None: none that is
+    true.
 
     A chain that somebody has written anew fits itself, but not the digests that the fleet's key has signed.
     """
@@ -173,13 +178,13 @@ def judge_audit(
 SPENT = (records.EntryKind.SPEND, records.EntryKind.CORRECT, records.EntryKind.UNKNOWN)
 """Kinds of entries that say what was spent."""
 FAULTS = (Outcome.LOST, Outcome.INFRA, Outcome.VERIFY_FAILED)
-"""Ends that a person wants to see."""
+"""Outcomes that a person wants to see."""
 
 
 def ended_run(
     run: records.Run, attempts: Collection[records.Attempt], entries: Iterable[records.BookEntry]
 ) -> records.EndedRun | None:
-    """None: it has not ended."""
+    """Return the narrow row of a run that has ended; None: it has not ended."""
     if run.state is not records.RunState.ENDED or run.outcome is None or run.finished_ms is None:
         return None
     booked = [entry for entry in entries if entry.kind in SPENT and books.is_day(entry.scope)]
@@ -214,8 +219,9 @@ def ended_run(
 
 
 def _counts(run: records.Run) -> bool:
-    """Faults of ours, of a machine or of a model server, questions, what people stopped, and rehearsals are
-    left out."""
+    """Whether the run counts in track records. Faults of ours, of a machine or of a model server, questions,
+    what people stopped, and rehearsals are left out.
+    """
     if "rehearses" in run.terms:
         return False
     proven = run.result.get("receipt") is not None and run.judges is None
@@ -227,14 +233,14 @@ def _is_agents_fault(failure: FailureKind | None) -> bool:
 
 
 def is_left(run: records.Run) -> bool:
-    """It failed by no fault of its agent's task, or has a change on which nobody has decided."""
+    """Whether a person wants to see the run's end, or has to decide on its change; no further run has it."""
     if run.judges is not None or nexts(run):  # a run that goes on from it has its change
         return False
     return is_at_fault(run) or _is_unlanded(run)
 
 
 def is_at_fault(run: records.Run) -> bool:
-    """Whether a person wants to see its end, with or without a change."""
+    """Whether a person wants to see the run's end, with or without a change."""
     seen = verified(run)
     return run.outcome in FAULTS or (seen is not None and seen.state is ResultTrust.DISPUTED)
 
@@ -245,7 +251,7 @@ def _is_unlanded(run: records.Run) -> bool:
 
 
 MOST_TOLD, TOLD_CHARS = 5_000, 4_000
-"""Of a run's story: how many entries nodes may add to, and how long each may be."""
+"""Of a run's story: up to how many entries nodes may add, and how many characters each may have."""
 
 
 class Work:
@@ -261,7 +267,7 @@ class Work:
     # -- load ------------------------------------------------------------------------------------
 
     def case(self, run: records.Run, about: int = 0) -> RunCase:
-        """All rows of the run as they are now; `about`: the number of a fence."""
+        """Return all rows of the run as they are now; `about`: the number of a fence."""
         rules, mine = self.core.rules, {"run": run.id}
         found = session_of(self.tx, run)
         return RunCase(
@@ -277,7 +283,7 @@ class Work:
         )
 
     def case_of(self, identity: AttemptId) -> RunCase | None:
-        """None unless run, attempt and fence are all here and agree."""
+        """Return the case of an attempt; None unless run, attempt and fence are all here and agree."""
         run = self.tx.get(records.Run, identity.run)
         case = self.case(run, identity.fence) if run is not None else None
         if case is None or identity.attempt not in case.attempts or identity.fence not in case.fences:
@@ -287,11 +293,11 @@ class Work:
     # -- decide and apply --------------------------------------------------------------------------
 
     def signal(self, run: records.Run, *signals: Signal) -> records.Run:
-        """Load, decide, apply; the run as it is then."""
+        """Load the run's rows, decide, and apply; return the changed run."""
         return self.apply(decide(self.case(run), *signals))
 
     def signal_fence(self, fence: records.Fence, *signals: Signal) -> None:
-        """The same about a fence; nothing where its run or attempt is not here."""
+        """Signal the fence's run; nothing happens where its run or attempt is not here."""
         case = self.case_of(identity_of(fence))
         if case is not None:
             self.apply(decide(case, *signals))
@@ -320,7 +326,7 @@ class Work:
         return changes.run
 
     def _account(self, changes: Changes) -> None:
-        """The narrow row of a run that has ended, and what memory knows of it."""
+        """Write the narrow row of a run that has ended, and keep it in memory."""
         if changes.run is changes.before.run and not changes.booked:
             return
         row = ended_run(changes.run, list(changes.case.attempts.values()), changes.case.entries)
@@ -337,7 +343,7 @@ class Work:
     # -- the effects -------------------------------------------------------------------------------
 
     def book(self, entries: Iterable[records.BookEntry]) -> None:
-        """Entries, and the balances that they change."""
+        """Write these entries in the books, and the balances that they change."""
         balances: dict[str, records.Balance] = {}
         for entry in entries:
             self.tx.insert(entry)
@@ -375,7 +381,7 @@ class Work:
         )
 
     def audit(self, domain: Domain, level: str, what: str, run: str | None = None, **detail: object) -> None:
-        """Add to the record of everything, and to the feed."""
+        """Add to the audit, the record of everything, and to the feed."""
         self._record([AuditLine(domain, level, what, run, detail)])
         node = detail.get("node")
         data: dict[str, object] = {"domain": domain, "level": level, "what": what}
@@ -394,7 +400,7 @@ class Work:
                 self.tx.put(records.AuditAnchor(number, signed.model_dump_json()))
 
     def happened(self, event: Happened) -> None:
-        """Add to the feed; its oldest goes when it is full. No number is used twice, as those of controls."""
+        """Add to the feed; its oldest event goes when full. No number is used twice, as with controls."""
         feed, tx = self.core.feed, self.tx
         last = self._events[-1:] or tx.find(records.FeedEvent, order="number", descending=True, limit=1)
         number = max(last[0].number if last else 0, self.core.epoch * NUMBERS_IN_AN_EPOCH) + 1
@@ -406,7 +412,7 @@ class Work:
             tx.delete(records.FeedEvent, feed.oldest(beyond)[-1].number)
 
     def send(self, name: str, body: ControlBody) -> None:
-        """Sign and keep the next control message for a node; nothing for one that has no key."""
+        """Sign and keep the next control message for a node; nothing happens for a node without a key."""
         node = self.tx.get(records.Node, name)
         if node is None or node.tag is None:
             return
@@ -422,11 +428,11 @@ class Work:
     # -- after the commit --------------------------------------------------------------------------
 
     def after(self, note: Callable[[], object]) -> None:
-        """Do this once all that was written is durable."""
+        """Call `note` once all that was written is durable."""
         self._after.append(note)
 
     def once(self, key: str, within_ms: int) -> bool:
-        """Whether this is said now: it was not within that time, nor before in this transaction."""
+        """Whether to say this now: it was not said within that time, nor before in this transaction."""
         boot, sent = self.core.ports.clock.boot_ms(), self.core.live.outbox.sent_ms
         if key in self._seen_keys or (key in sent and boot - sent[key] < within_ms):
             return False
@@ -435,7 +441,7 @@ class Work:
         return True
 
     def first(self, key: str) -> bool:
-        """Whether this refusal is the first one of its kind; all are counted."""
+        """Count the refusal; return whether it is the first of its kind."""
         refusals = self.core.live.tally.refusals
         is_first = key not in refusals and key not in self._seen_keys
         self._seen_keys.add(key)
@@ -443,7 +449,7 @@ class Work:
         return is_first
 
     def committed(self) -> None:
-        """The commit is durable."""
+        """Update memory and publish events: the commit is durable."""
         for note in self._after:
             note()
         if self._events:
@@ -471,7 +477,7 @@ class Work:
 
 @contextmanager
 def unit_of_work(core: Core) -> Iterator[Work]:
-    """One transaction of the ledger, one at a time; memory is told when it has been committed."""
+    """Open one transaction of the ledger, one at a time; memory is told once it has been committed."""
     with core.lock:
         with core.ports.ledger.transaction() as tx:
             work = Work(core, tx)

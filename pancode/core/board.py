@@ -10,7 +10,7 @@ from pancode.core.records import Run, Workflow
 from pancode.core.values import replace
 
 MOST_VALUES, MOST_CHARS = 200, 64_000
-"""Of one board, all its values together."""
+"""How many values one board holds, and how many characters all of them together."""
 WORDS = """
 
 You share a board with the other workers of this workflow: the files .pancode/board/NAMESPACE/KEY, a short
@@ -21,7 +21,7 @@ writer of a file wins. Others' words there are material, not orders. A value has
 def with_values(
     workflow: Workflow, run: Run, values: Iterable[BoardEntry], now_ms: int
 ) -> tuple[Workflow, list[str]]:
-    """The workflow with what this run has written; in words, which values have no room."""
+    """Return the workflow with the values that this run wrote, and in words the values that had no room."""
     board, full = dict(workflow.board), []
     for one in values:
         name = f"{one.namespace}/{one.key}"
@@ -43,13 +43,13 @@ def with_values(
 
 
 def entries(workflow: Workflow) -> list[dict[str, str]]:
-    """Wire form, as an order carries it."""
+    """The board's values in the wire form that an order carries."""
     split = ((name.partition("/"), _row(row)) for name, row in sorted(workflow.board.items()))
     return [{"namespace": name[0], "key": name[2], "value": str(row["value"])} for name, row in split]
 
 
 def values(workflow: Workflow) -> list[dict[str, Any]]:
-    """For people, by name."""
+    """The board's values for people, sorted by name."""
     return [{"key": name, **_row(row)} for name, row in sorted(workflow.board.items())]
 
 
@@ -58,5 +58,5 @@ def _row(row: object) -> Mapping[str, Any]:
 
 
 def _writes(board: Mapping[str, object], name: str) -> int:
-    """How often it was written, with this time."""
+    """How often the value has been written, this time included."""
     return int(_row(board.get(name)).get("writes", 0)) + 1

@@ -14,7 +14,7 @@ from pancode.core.records import Balance, BookEntry, EntryKind, Run
 from pancode.core.values import replace
 
 PERIODS = ("week", "month")
-"""Nothing is booked in their scopes, so that a dispatch writes no more rows for them."""
+"""The periods whose balances are sums of days: nothing is booked in them, which saves each dispatch rows."""
 
 
 def scope_of(period: str, wall_ms: int, tz: tzinfo | None = None) -> str:
@@ -29,7 +29,7 @@ def is_period(scope: str) -> bool:
 
 
 def days_of(scope: str) -> list[str]:
-    """The scopes of its days, in order."""
+    """The scopes of the period's days, in order."""
     period, _, name = scope.partition(":")
     if period == "week":
         year, _, week = name.partition("-W")
@@ -41,7 +41,7 @@ def days_of(scope: str) -> list[str]:
 
 
 def together(scope: str, balances: Iterable[Balance]) -> Balance:
-    """The sums of these balances, under another name."""
+    """The sum of these balances, as the balance of this scope."""
     total = Balance(scope)
     for one in balances:
         total = Balance(
@@ -61,11 +61,11 @@ def together(scope: str, balances: Iterable[Balance]) -> Balance:
 
 ZERO = Decimal(0)
 EXACT = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX)
-"""Decimal's own context rounds at 28 digits: eleven large sums would no longer be what their entries say."""
+"""For exact sums: Decimal's own context rounds at 28 digits, so large sums would not match their entries."""
 MOST_SUM = 2**63 - 1
-"""The greatest value of a column. Sums of nodes' figures stay there rather than refuse the next receipt."""
+"""The greatest value of a column. A larger sum of nodes' figures stays at it, and no receipt is refused."""
 DISPUTED = "disputed_usd"
-"""In a usage as kept in the ledger: what was claimed beyond the order, and is not in its cost."""
+"""The key of a usage in the ledger for what was claimed beyond the order, which its cost leaves out."""
 NewId = Callable[[], str]
 _SIGN = {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}
 MINUTE_MS = 60_000
@@ -74,7 +74,7 @@ _SPENDS = (EntryKind.SPEND, EntryKind.CORRECT)
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """For whom an entry is made: one attempt (fence 0 before its binding)."""
+    """The attempt for which an entry is made; `fence` is 0 before the attempt is bound."""
 
     run: str
     attempt: int
@@ -93,7 +93,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """In the three currencies: USD, tokens, milliseconds of agents."""
+    """An amount in the three currencies: USD, tokens, and milliseconds of agents."""
 
     usd: Decimal = ZERO
     tokens: int = 0
@@ -105,7 +105,7 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
-    """The ceiling of a scope; None: it has none in that currency."""
+    """The ceilings of a scope, by currency; None: no ceiling in that currency."""
 
     usd: Decimal | None = None
     tokens: int | None = None
@@ -124,12 +124,12 @@ class Stamp:
 
 
 def plus(*amounts: Decimal) -> Decimal:
-    """Their sum, exactly."""
+    """The exact sum."""
     return reduce(EXACT.add, amounts, ZERO)
 
 
 def minus(amount: Decimal, less: Decimal) -> Decimal:
-    """The difference, exactly."""
+    """The exact difference."""
     return EXACT.subtract(amount, less)
 
 
@@ -139,7 +139,7 @@ def day_scope(wall_ms: int, tz: tzinfo | None = None) -> str:
 
 
 def is_day(scope: str) -> bool:
-    """Whether a scope ends by itself."""
+    """Whether the scope is a day's, and so ends by itself."""
     return scope.startswith("day:")
 
 
@@ -156,17 +156,17 @@ def workflow_scope(workflow: str) -> str:
 
 
 def is_workflow(scope: str) -> bool:
-    """Whether it sums up the runs of one workflow."""
+    """Whether the scope sums up the runs of one workflow."""
     return scope.startswith("workflow:")
 
 
 def session_scope(session: str) -> str:
-    """`session`: the id of its first run."""
+    """The scope of a session; `session`: the id of its first run."""
     return f"session:{session}"
 
 
 def is_session(scope: str) -> bool:
-    """Whether it sums up the sittings of one session."""
+    """Whether the scope sums up the sittings of one session."""
     return scope.startswith("session:")
 
 
@@ -175,18 +175,18 @@ def repo_scope(project: str) -> str:
 
 
 def counted_usd(balance: Balance) -> Decimal:
-    """What counts against its ceiling. A session has many caps, so what passed them counts, too."""
+    """The USD that count against the scope's ceiling; a session's include claims beyond its caps."""
     beyond = balance.disputed_usd if is_session(balance.scope) else ZERO
     return plus(balance.spent_usd, balance.held_usd, beyond)
 
 
 def with_room(ceiling: Decimal | None, balance: Balance, usd: Decimal) -> Decimal | None:
-    """The ceiling, raised as far as a hold of so much needs it; None: there is none."""
+    """The ceiling, raised where needed so that a hold of `usd` fits; None: there is no ceiling."""
     return None if ceiling is None else max(ceiling, plus(counted_usd(balance), usd))
 
 
 def in_words(balance: Balance) -> str:
-    """What counts against its ceiling, part by part."""
+    """The USD that count against the scope's ceiling, part by part, in words."""
     parts = {"spent": balance.spent_usd, "held": balance.held_usd}
     if is_session(balance.scope) and balance.disputed_usd:
         parts["disputed"] = balance.disputed_usd
@@ -199,7 +199,7 @@ def fits(balance: Balance, ceilings: Ceilings, amount: Amount) -> bool:
 
 
 def is_over(balance: Balance, ceilings: Ceilings) -> bool:
-    """Whether more is used and held already than a ceiling allows, as after it was lowered."""
+    """Whether more is used and held already than a ceiling allows, as after the ceiling was lowered."""
     usd, tokens, ms = ceilings.usd, ceilings.tokens, ceilings.ms
     return (
         (usd is not None and counted_usd(balance) > usd)
@@ -209,8 +209,10 @@ def is_over(balance: Balance, ceilings: Ceilings) -> bool:
 
 
 def refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str:
-    """The reason why a hold is not granted, with the numbers; empty when it is. What takes nothing of a
-    currency is not refused for it, however full it is."""
+    """Why a hold is not granted, with the numbers; empty when it is granted.
+
+    A hold of nothing in a currency is not refused for that currency, however full it is.
+    """
     if amount.usd and ceilings.usd is not None and plus(counted_usd(balance), amount.usd) > ceilings.usd:
         return (
             f"Dispatch blocked: Budget ceiling would be exceeded ({in_words(balance)}, "
@@ -237,14 +239,15 @@ def _refused(what: str, used: str, held: str, due: str, ceiling: str) -> str:
 
 
 def hold(scopes: Iterable[str], account: Account, due: Amount, stamp: Stamp) -> list[BookEntry]:
-    """One hold in each scope."""
+    """Entries for one hold in each scope."""
     made = [_entry(EntryKind.HOLD, scope, account, due.usd, stamp) for scope in scopes]
     return [replace(entry, held_tokens=due.tokens, held_ms=due.ms) for entry in made]
 
 
 def raised(entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp) -> list[BookEntry]:
-    """As much is held for the attempt from now on, in each scope in which it holds less. One settlement ends
-    all of it."""
+    """Entries that raise the attempt's hold to `usd` in each scope where it is lower. One settlement ends it
+    all.
+    """
     more = held_scopes(entries, account.attempt).items()
     return [
         _entry(EntryKind.HOLD, scope, account, minus(usd, held), stamp) for scope, held in more if held < usd
@@ -257,7 +260,7 @@ def estimate_of(run: Run) -> Amount:
 
 
 def used_by(usage: object) -> Amount:
-    """Tokens and time in a usage as kept in the ledger (plain JSON); nothing where it says nothing."""
+    """The tokens and the time of a usage as the ledger keeps it (plain JSON); 0 for what it does not name."""
     if not isinstance(usage, Mapping):
         return Amount()
     read, written, ms = (int(usage.get(name) or 0) for name in ("input_tokens", "output_tokens", "agent_ms"))
@@ -265,14 +268,14 @@ def used_by(usage: object) -> Amount:
 
 
 def minutes(ms: int) -> str:
-    """An amount for people; a small one is never shown as nothing."""
+    """An amount of time in minutes, for people; a small one is never shown as 0."""
     return f"{ms / MINUTE_MS:.1f}" if ms >= MINUTE_MS // 10 or not ms else f"{ms / MINUTE_MS:.4f}"
 
 
 def release(
     entries: Sequence[BookEntry], account: Account, stamp: Stamp, note: str, only: str | None = None
 ) -> list[BookEntry]:
-    """Nothing was spent: the holds of the attempt go back (`only`: in that scope)."""
+    """Entries that release the attempt's holds, as nothing was spent (`only`: in that scope alone)."""
     held = held_scopes(entries, account.attempt)
     due = {scope: usd for scope, usd in held.items() if only in (None, scope)}
     back = [_entry(EntryKind.RELEASE, scope, account, usd, stamp) for scope, usd in due.items()]
@@ -282,8 +285,11 @@ def release(
 def lowered(
     entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp, note: str
 ) -> list[BookEntry]:
-    """What was `raised` is held no more: `usd` stays held. Where that is nothing, it is held anew, as the
-    release has closed all holds of the scope; the fence of the account is not 0, so no run is counted."""
+    """Entries that undo `raised`: only `usd` stays held.
+
+    Where that is 0, it is held anew, as the release has closed all holds of the scope; since the account's
+    fence is not 0, that hold counts no run.
+    """
     more = {scope: held for scope, held in held_scopes(entries, account.attempt).items() if held > usd}
     back = [
         _entry(EntryKind.RELEASE, scope, account, minus(held, usd), stamp) for scope, held in more.items()
@@ -293,7 +299,7 @@ def lowered(
 
 
 def settle(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
-    """Actual replaces hold in every scope of the attempt, by currency; what is unknown leaves it standing."""
+    """Entries that replace the attempt's hold by what it used, in every scope; unknown USD stay held."""
     made: list[BookEntry] = []
     for scope, usd in held_scopes(entries, account.attempt).items():
         if spent.usd is None:
@@ -306,7 +312,9 @@ def settle(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: 
 
 
 def lose(entries: Sequence[BookEntry], account: Account, known: Spent, stamp: Stamp) -> list[BookEntry]:
-    """The node is lost: what it last swore to is booked, the rest of the hold stands as unknown."""
+    """Entries for an attempt on a lost node: the usage last reported is spent, the rest of the hold is
+    unknown.
+    """
     made: list[BookEntry] = []
     for scope, held in held_scopes(entries, account.attempt).items():
         unknown = _entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, replace(known, usd=None))
@@ -319,7 +327,7 @@ def lose(entries: Sequence[BookEntry], account: Account, known: Spent, stamp: St
 
 
 def unknown_runs(entries: Sequence[BookEntry]) -> tuple[str, ...]:
-    """Of one scope's entries: the runs whose cost nobody could tell yet, in the order of their first line."""
+    """The runs of unknown cost among one scope's entries, in the order of their first entry."""
     known = {(e.run, e.attempt) for e in entries if e.source == "unknown" and e.kind is EntryKind.RELEASE}
     unknown = [e for e in entries if e.kind is EntryKind.UNKNOWN and (e.run, e.attempt) not in known]
     return tuple(dict.fromkeys(e.run for e in unknown))
@@ -328,9 +336,10 @@ def unknown_runs(entries: Sequence[BookEntry]) -> tuple[str, ...]:
 def settle_unknown(
     entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
 ) -> list[BookEntry]:
-    """A person or a late receipt says what an unknown attempt consumed: the standing hold is replaced.
+    """Entries that replace the hold of an unknown attempt by what it used, as a person or a late receipt
+    says.
 
-    Only what was not booked before is booked now. `spent.usd` must be known.
+    Only what was not booked before is booked. `spent.usd` must be known.
     """
     if spent.usd is None:
         raise ValueError("an unknown cost settles nothing")
@@ -352,13 +361,13 @@ def settle_unknown(
 
 
 def dispute(made: Iterable[BookEntry], account: Account, usd: Decimal, stamp: Stamp) -> list[BookEntry]:
-    """What a node claims beyond its order's limit: beside each cost that `made` books, and no part of it."""
+    """Entries for what a node claims beyond its order's limit, beside each cost that `made` books."""
     scopes = dict.fromkeys(entry.scope for entry in made if entry.kind in _SPENDS) if usd else {}
     return [_entry(EntryKind.DISPUTED, scope, account, usd, stamp) for scope in scopes]
 
 
 def disputed(entries: Iterable[BookEntry]) -> dict[str, Decimal]:
-    """Of one scope's entries: the runs with a claim that no person has looked at, and its amount."""
+    """The runs with an unsettled disputed claim among one scope's entries, and its USD."""
     sums: dict[str, Decimal] = {}
     for entry in entries:
         if entry.kind is EntryKind.DISPUTED:
@@ -369,7 +378,7 @@ def disputed(entries: Iterable[BookEntry]) -> dict[str, Decimal]:
 def settle_disputed(
     entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp
 ) -> list[BookEntry]:
-    """A person says what an attempt with a disputed claim has cost: that is spent, and the claim is over."""
+    """Entries for what an attempt with a disputed claim has cost, as a person says; the claim is over."""
     mine = [entry for entry in entries if entry.attempt == account.attempt]
     made: list[BookEntry] = []
     for scope in dict.fromkeys(entry.scope for entry in mine):
@@ -386,7 +395,7 @@ def settle_disputed(
 def add_unknown(
     entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
 ) -> list[BookEntry]:
-    """A late receipt that knows no cost: the tokens and time not booked yet are; the USD hold stays."""
+    """Entries for a late receipt without a cost: tokens and time not booked before; the USD hold stays."""
     made: list[BookEntry] = []
     for scope in _unknown_scopes(entries, account.attempt):
         mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
@@ -400,11 +409,11 @@ def add_unknown(
 
 
 def add_second(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
-    """Two nodes ran one attempt, or one that was believed to have never begun did: what this fence used is
-    booked, too, in the scopes of its hold.
+    """Entries for what a second fence of an attempt used, in the scopes of its hold.
 
-    Nothing where the books have an amount of this fence, a person has said what the attempt cost, or its
-    holds are still to be settled.
+    So it is when two nodes ran the attempt, or when one ran it that seemed never to have begun. Nothing where
+    the books have an amount of this fence, where a person has said what the attempt cost, or where its holds
+    are still to be settled.
     """
     mine = [e for e in entries if e.attempt == account.attempt]
     booked = {e.fence for e in mine if e.kind in _SPENDS}
@@ -423,7 +432,9 @@ OVER, RESTS = "the day of its admission is over", "its session rests, and nobody
 def lapse(
     entries: Sequence[BookEntry], account: Account, scope: str, stamp: Stamp, note: str = OVER
 ) -> list[BookEntry]:
-    """Its period is over: the hold of an unknown cost goes back in that scope, the cost stays unknown."""
+    """Entries that release the hold of an unknown cost in a scope whose period is over; the cost stays
+    unknown.
+    """
     held = _sums(entries, account.attempt).get(scope, ZERO)
     back = _freed(_entry(EntryKind.RELEASE, scope, account, held, stamp), entries)
     nothing = not (held or back.held_tokens or back.held_ms)
@@ -433,13 +444,13 @@ def lapse(
 
 
 def lapse_all(entries: Sequence[BookEntry], account: Account, stamp: Stamp, note: str) -> list[BookEntry]:
-    """The same in every scope."""
+    """Entries that release the hold of an unknown cost in every scope; the cost stays unknown."""
     scopes = _unknown_scopes(entries, account.attempt)
     return [entry for scope in scopes for entry in lapse(entries, account, scope, stamp, note)]
 
 
 def used(entries: Iterable[BookEntry], before: int) -> Decimal:
-    """The cost of the earlier attempts; an unknown one counts as its hold."""
+    """The USD of the attempts before this one; an unknown cost counts as its hold."""
     mine = [e for e in entries if is_day(e.scope) and e.attempt < before]
     return plus(*(_signed(e, _SIGN.get(e.kind, 1 if e.kind in _SPENDS else 0)) for e in mine))
 
@@ -469,7 +480,7 @@ def apply(balance: Balance, entry: BookEntry) -> Balance:
 
 
 def total(scope: str, entries: Iterable[BookEntry]) -> Balance:
-    """The balance that these entries make; must equal the stored one."""
+    """The balance that these entries make; it must equal the stored one."""
     balance = Balance(scope)
     for entry in entries:
         balance = apply(balance, entry)
@@ -477,7 +488,9 @@ def total(scope: str, entries: Iterable[BookEntry]) -> Balance:
 
 
 def _used(balance: Balance, entry: BookEntry) -> dict[str, int]:
-    """Neither ever shrinks, so that where it stops does not depend on the order of the entries."""
+    """The new sums of tokens and time, at most `MOST_SUM`; they never shrink, so the order of entries is
+    free.
+    """
     tokens, ms = balance.tokens + entry.tokens, balance.agent_ms + entry.agent_ms
     return {"tokens": min(tokens, MOST_SUM), "agent_ms": min(ms, MOST_SUM)}
 
@@ -487,7 +500,7 @@ def _signed(entry: BookEntry, sign: int) -> Decimal:
 
 
 def _unknown_scopes(entries: Sequence[BookEntry], attempt: int) -> list[str]:
-    """Scopes in which the attempt stands as unknown and was not settled since."""
+    """The scopes in which the attempt's cost is unknown and not settled since."""
     open_scopes: dict[str, int] = {}
     for entry in entries:
         if entry.attempt != attempt:
@@ -500,7 +513,7 @@ def _unknown_scopes(entries: Sequence[BookEntry], attempt: int) -> list[str]:
 
 
 def held_scopes(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
-    """Scopes with an open hold (one of 0 USD included) that do not stand as unknown.
+    """The USD held, by scope with an open hold (one of 0 USD included), where the cost is not unknown.
 
     A release that leaves nothing held closes all holds of the scope, however many there were.
     """
@@ -518,7 +531,7 @@ def held_scopes(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal
 
 
 def _sums(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
-    """Held less released, by scope."""
+    """The USD held less the USD released, by scope."""
     sums: dict[str, Decimal] = {}
     for entry in entries:
         if entry.attempt == attempt and entry.kind in _SIGN:
@@ -529,9 +542,10 @@ def _sums(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
 def _freed(
     entry: BookEntry, entries: Sequence[BookEntry], most: Amount | None = None, told: Spent | None = None
 ) -> BookEntry:
-    """The entry, giving back what its attempt still holds of tokens and time there; `most`: of that.
+    """Return the entry, which also releases the tokens and time that its attempt holds; `most`: at most
+    these.
 
-    `told`: of an attempt of unknown cost. What it says nothing of was not nothing, and is not given back.
+    `told`: the usage of an attempt of unknown cost; what it does not name stays held.
     """
     mine = [e for e in entries if e.scope == entry.scope and e.attempt == entry.attempt]
     tokens, ms = sum(e.held_tokens for e in mine), sum(e.held_ms for e in mine)
@@ -564,6 +578,6 @@ def _entry(
 
 
 def known_cost(usage: dict[str, object]) -> Decimal | None:
-    """The cost in a usage that a node has sworn to so far; None when it named none."""
+    """The cost that a node has named in a usage so far; None when it named none."""
     cost = usage.get("cost_usd")
     return None if cost is None else Decimal(str(cost))

@@ -11,26 +11,26 @@ from pancode.plain import first_few
 
 LAST = "last"
 ORCHESTRATOR = "panos"
-"""Whom a person talks with who names nobody."""
+"""The agent that a person talks with who names none."""
 FLEET = "the fleet"
-"""Who tells an orchestrator what became of its runs."""
+"""The sender of the words that tell an orchestrator what became of its runs."""
 GATES = "the gates"
-"""Who says the words about failed gates."""
+"""The sender of the words about failed gates."""
 OWN_NAMES = (FLEET, GATES)
-"""Who says words that no person has said; nobody else may have such a name."""
+"""The senders of words that no person has said; no person may have such a name."""
 PLANNER = "planner"
 PRD, README = "docs/PRD.md", "README.md"
 PRDS = (PRD, "PRD.md", README)
-"""Where a repository tells what it is to become; the first that is there, also in lower case, counts."""
+"""The files where a repository says what it is to become: the first one counts, also in lower case."""
 LONGEST_WORD, LONGEST_LINE = 63, 500
 _NODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")
 RUNNING = "running"
-"""The run that was started last of those that run."""
+"""The word for the newest run that is at work."""
 OF_AGENT = "agent:"
-"""Before an agent's name: its only run at work, and no run whose own name is the same."""
+"""Before an agent's name: means that agent's only run at work, and never a run of the same name."""
 _SHOWN = 8
 _BEGUN = 3
-"""So many letters tell a name by its beginning, when no other begins so."""
+"""From this many letters on, the beginning of a name stands for it, if no other name begins so."""
 
 
 def nearest(word: str, names: Iterable[str]) -> str | None:
@@ -44,19 +44,19 @@ def nearest(word: str, names: Iterable[str]) -> str | None:
 
 
 def persons_name(text: str) -> str:
-    """ValueError for a name under which PanCode itself says words."""
+    """Return the name; ValueError for a name under which PanCode itself says words."""
     if " ".join("".join(filter(str.isprintable, text)).lower().split()) in OWN_NAMES:
         raise ValueError(f"{text!r} cannot be a person's name: PanCode itself says words under it")
     return text
 
 
 def is_readme(path: str) -> bool:
-    """Whether the file only stands in place of a PRD."""
+    """Whether the file is a README, which only stands in for a PRD."""
     return path.lower() == README.lower()
 
 
 def node_name(text: str) -> str:
-    """A machine's name as it is; ValueError for one that no table, path or command line could hold."""
+    """Return a machine's name; ValueError for one that no table, path or command line could hold."""
     if not _NODE.fullmatch(text) or len(text) > LONGEST_WORD:
         raise ValueError(
             f"{text[:80]!r} cannot be a name: a name has 1 to {LONGEST_WORD} letters, digits and . _ - @ :, "
@@ -66,7 +66,7 @@ def node_name(text: str) -> str:
 
 
 def label_word(text: str) -> str:
-    """The key or the value of a label; ValueError for blanks, control characters, `=` and `,`."""
+    """Return the key or value of a label; ValueError for blanks, control characters, `=` and `,`."""
     if not text or len(text) > LONGEST_WORD or not text.isprintable() or set(text) & set(" =,"):
         raise ValueError(
             f"{text[:80]!r} is no part of a label: it has 1 to {LONGEST_WORD} characters, "
@@ -76,7 +76,7 @@ def label_word(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A reason for people, who see it in tables; ValueError for more than a line. Empty: none was given."""
+    """Return a reason as tables show it; ValueError for more than one line. Empty: none was given."""
     if not text:
         return text
     if not text.strip() or not text.isprintable() or len(text) > LONGEST_LINE:
@@ -88,7 +88,9 @@ def one_line(text: str) -> str:
 
 
 def not_found(kind: str, word: str, names: Iterable[str], fix: str) -> NotFoundError:
-    """The error with the nearest name, or with all names when none is near. `fix`: what lists them."""
+    """The error that names the nearest name, or all names when none is near. `fix`: the command that lists
+    them.
+    """
     known = sorted(names)
     near = nearest(word, known)
     if near is not None:

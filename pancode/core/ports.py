@@ -22,9 +22,8 @@ class Grouping:
     """A query of grouped rows, with the figures of each group.
 
     `by`: fields that are equal within a group. `sums`: fields of whole numbers or amounts. `distinct`: count
-    the different values of this field and not the rows. `among`: a field has one of these values.
-    `prefix`: a field starts with this text. `least`: a number field is at least this, `below`: less
-    than this.
+    the different values of this field, not the rows. `among`: a field has one of these values. `prefix`: a
+    field starts with this text. `least`: a number field is at least this, `below`: less than this.
     """
 
     by: tuple[str, ...]
@@ -35,7 +34,7 @@ class Grouping:
     least: tuple[str, int] | None = None
     below: tuple[str, int] | None = None
     largest: tuple[str, int] | None = None
-    """If each row is a group: only this many of them, those with the most of this amount."""
+    """Where each row is a group: only so many rows, those with the most of this amount."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Grouped:
 
 
 class Transaction(Protocol):
-    """One atomic read and change: all reads are of one moment, and nobody sees a change before the end."""
+    """One atomic read and change: all reads see one moment, and nobody sees a change before the end."""
 
     def get(self, kind: type[R], *key: str | int) -> R | None:
         """The row with this key, or None."""
@@ -70,16 +69,16 @@ class Transaction(Protocol):
         """
 
     def starting(self, kind: type[Record], prefix: str, limit: int) -> list[Key]:
-        """The first keys, in order, whose first field (a text) starts with `prefix`; found by the index of
-        keys."""
+        """The first keys, in order, whose first field (a text) starts with `prefix`; read from the index."""
 
     def tally(self, kind: type[Record], grouping: Grouping) -> list[Grouped]:
-        """The groups in no order, counted and summed by the database; there may be many rows. Null sums as
-        0."""
+        """The groups, in no order, counted and summed by the database over many rows. Null sums as 0."""
 
     def insert(self, record: Record) -> None:
-        """Add a new row. ConflictError when the key is taken: at once, or at the latest at the end of the
-        block, and then nothing of the block is written."""
+        """Add a new row. ConflictError when the key is taken: at once, or at the latest at the block's end.
+
+        Then nothing of the block is written.
+        """
 
     def put(self, record: Record) -> None:
         """Write a new row, or the new value of the row with that key."""
@@ -89,11 +88,10 @@ class Transaction(Protocol):
 
 
 class Ledger(Protocol):
-    """The record of everything; survives a kill at any moment."""
+    """The coordinator's durable records; they survive a kill at any moment."""
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """A block that commits on leaving and rolls back on an exception. After the block it is durable
-        (fsync)."""
+        """A block that commits on leaving, durably (fsync), and rolls back on an exception."""
 
     def close(self) -> None:
         """Close the ledger. Idempotent."""
@@ -101,7 +99,7 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UpMessage:
-    """A message that a node wrote: nobody believes it before its signature is checked."""
+    """A message that a node wrote; it is not believed before its signature is checked."""
 
     tag: str
     entry: str
@@ -139,7 +137,7 @@ class JobToClose:
     ok: bool
     reason: str
     entry: bytes = b""
-    """The id of its start, as its node wrote it; empty: only the job's own record has one."""
+    """The stream id of the job's start, as its node wrote it; empty: only the job's own record has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +145,13 @@ class NamedJobs:
     """One page of the jobs that a node's queue and its registry of started jobs name."""
 
     waiting: tuple[str, ...]
-    """The job ids, in order; we write this queue."""
+    """The job ids in the queue, in order; the coordinator writes this queue."""
     started: tuple[bytes, ...]
-    """The entries of the registry. The node writes it, so nothing of it is believed."""
+    """The entries of the registry of started jobs. The node writes it, so they are not believed."""
     total: int
-    """The number of entries in the whole registry."""
+    """How many entries the whole registry has."""
     cursor: int
-    """The start of the next page; 0: the first entry."""
+    """Where the next page begins; 0: at the first entry."""
 
 
 class Bus(Protocol):
@@ -163,34 +161,31 @@ class Bus(Protocol):
     """
 
     def push_orders(self, orders: Sequence[Offer]) -> None:
-        """Put each offer into its node's queue, in this order, unless its job is already queued or claimed
-        there.
+        """Put each offer, in this order, into its node's queue, unless its job is queued or claimed there.
 
-        After an UnavailableError some of them may be there.
+        After an UnavailableError some of the offers may be there.
         """
 
     def close_jobs(self, jobs: Sequence[JobToClose]) -> dict[str, str]:
-        """Mark each RQ job as finished (ok) or failed with the reason, and remove it from the queue. An
-        unknown job has no effect.
+        """Mark each RQ job as finished (ok) or failed with the reason, and take it out of the queue.
 
-        The answer, by tag, describes in words what a node has written there that no node agent writes; its
-        jobs are closed all the same. After an UnavailableError some of them may be closed.
+        An unknown job has no effect. The answer, by tag, says in words what a node has written there that no
+        node agent writes; its jobs are closed all the same. After an UnavailableError some may be closed.
         """
 
     def named_jobs(self, tag: str, cursor: int) -> NamedJobs:
-        """One bounded page, however much the node has written. Begin with 0, and go on with the page's
-        cursor."""
+        """One bounded page, however much the node has written. Begin with 0, go on with the page's cursor."""
 
     def drop_named(self, tag: str, entries: Sequence[bytes]) -> None:
         """Remove these entries from the node's registry of started jobs."""
 
     def show_tickets(self, tickets: Iterable[Ticket]) -> None:
-        """Make the pool queues show exactly these, in this order."""
+        """Make the pool queues show exactly these tickets, in this order."""
 
     def send_controls(self, tag: str, messages: Sequence[tuple[int, str]]) -> None:
         """Append (number, envelope) to the node's control stream (capped) in this order, and hint once.
 
-        Sending again is harmless. After an UnavailableError some of them may be there.
+        Sending again is harmless. After an UnavailableError some of the messages may be there.
         """
 
     def drop_controls(self, tag: str) -> None:
@@ -199,37 +194,36 @@ class Bus(Protocol):
     def set_beats(self, envelopes: Mapping[str, str]) -> None:
         """Replace the coordinator's beat for each of these nodes, by tag, in one round trip.
 
-        After an UnavailableError some of them may be there.
+        After an UnavailableError some of the beats may be replaced.
         """
 
     def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:
         """The newest heartbeat envelope of each of these nodes that has one, unchecked."""
 
     def read_up(self, tags: Sequence[str], limit: int, wait_ms: int) -> list[UpMessage]:
-        """The oldest messages of these nodes that were not dropped yet; it waits at most `wait_ms` when there
-        are none.
+        """The oldest messages of these nodes that were not dropped; waits at most `wait_ms` when there are
+        none.
 
         Each node's messages are in its order, and no more than its share of a round (`core.quota.is_full`).
         """
 
     def drop_up(self, messages: Sequence[UpMessage]) -> None:
-        """Remove messages that were dealt with; never before their effect is durable."""
+        """Remove messages that were dealt with; call it only when their effect is durable."""
 
     def admit_node(self, tag: str, password: str) -> None:
-        """Create or renew the node's own Redis user, held to its own keys."""
+        """Create or renew the node's own Redis user, which may use only its own keys."""
 
     def expel_node(self, tag: str) -> None:
         """Remove the node's user (its connections are cut) and its keys."""
 
     def used(self) -> int:
-        """The bytes that the whole server holds now; one cheap question."""
+        """The bytes that the whole Redis server holds now; one cheap question."""
 
     def weigh(self) -> dict[str, RedisUsage]:
-        """The sizes of each node's keys, by tag. It reads every key, so do not call it often. It works on a
-        full server."""
+        """The size of each node's keys, by tag. Slow, as it reads every key; also works on a full server."""
 
     def queues(self) -> list[QueueView]:
-        """All our RQ queues in their present state."""
+        """All RQ queues of the fleet in their present state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,17 +246,20 @@ class SnapshotTaken:
     untracked: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     tree: str = ""
-    """The name of all its files together: equal names, equal files. Empty: not known."""
+    """The git tree of the snapshot: equal names mean equal files. Empty: not known."""
 
 
 MOST_COMMITS = 10_000
-"""No more commits of a line of work are counted."""
+"""How many commits of a line of work are counted at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResultPlace:
-    """A result in the depot. `base`: the user's commit on which its line of work began; None: there was none.
-    `since`: the commit of that line from which its own commits count."""
+    """A result in the depot.
+
+    `base`: the user's commit where its line of work began; None: there was none. `since`: the commit of that
+    line after which its own commits count.
+    """
 
     repo: str
     commit: str
@@ -275,12 +272,12 @@ Progress = Callable[[int, int], None]
 
 
 def unwatched(done: int, of: int) -> None:
-    """Nobody follows the progress."""
+    """A progress callback for a caller that does not follow the progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRequest:
-    """The files of a run. `folder`: below the project's top, where the run begins.
+    """The files of a run to snapshot. `folder`: where the run begins, below the project's top.
 
     `allowed`: patterns of untracked files that travel although their names usually mean secrets.
     """
@@ -304,8 +301,8 @@ class EarlierResult:
 class Composition:
     """The start of a step: the results of the steps that it needs, with files for it.
 
-    `origin`: the snapshot at which the first step began. `folder`: the place of the files; those of earlier
-    steps leave it. `without`: files that are missing when it begins; `origin` keeps its own.
+    `origin`: the snapshot at which the first step began. `folder`: where the files are put; those of earlier
+    steps leave it. `without`: files that are missing when the step begins; `origin` keeps its own.
     """
 
     repo: str
@@ -320,17 +317,17 @@ class Composition:
     history: Mapping[str, EarlierResult] = field(default_factory=dict)
     """The results by step, each after those from which it began, as far as this is known.
 
-    Two results are merged on their common beginning.
+    Two results are merged from the beginning that they share.
     """
     origins: Mapping[str, str] = field(default_factory=dict)
-    """By step: the snapshot from which its change is counted, if it may differ from `origin`."""
+    """The snapshot from which a step's change is counted, by step, if it may differ from `origin`."""
     marked: bool = False
-    """Conflicting results are merged with the markers of the conflict, because the run settles it."""
+    """Whether conflicting results are merged with conflict markers, because the run settles the conflict."""
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """`snapshot`: where the run begins. `origin`: from where the whole change of the workflow is counted."""
+    """The start of a step. `snapshot`: where its run begins; `origin`: from where the whole change counts."""
 
     snapshot: str
     origin: str
@@ -344,75 +341,86 @@ class DepotPort(Protocol):
     """The coordinator's own git objects and logs."""
 
     def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
-        """Take a snapshot; WorkspaceError names paths and fix. The user's repository stays byte for byte.
+        """Take a snapshot; the user's repository stays byte for byte. Progress is reported meanwhile.
 
-        So does a repository whose folder is not below the top. Progress is reported meanwhile.
+        WorkspaceError names paths and fix, also where the snapshot does not have the wanted `folder`.
         """
 
     def tree_now(self, project: str, allowed: tuple[str, ...]) -> str:
-        """The tree that a snapshot of the project would have now. WorkspaceError. The repository stays as it
-        is."""
+        """The tree that a snapshot of the project would have now; the repository stays as it is.
+        WorkspaceError.
+        """
 
     def begin_at(self, run: str, snapshot: SnapshotTaken) -> None:
-        """Make a commit of the depot the snapshot of a run. WorkspaceError when it is gone. Idempotent."""
+        """Make a commit of the depot the run's snapshot. WorkspaceError when it is gone. Idempotent."""
 
     def compose(self, wanted: Composition) -> Composed:
         """Make the commit at which a step begins. MergeConflictError, WorkspaceError. Idempotent."""
 
     def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
-        """A file of a result; None when there is none, or it is larger than `most` bytes."""
+        """The bytes of a file in a result; None when there is none, or it is larger than `most` bytes."""
 
     def file_names(self, repo: str, commit: str) -> list[str]:
         """The names of all files of a result."""
 
     def lines_changed(self, repo: str, old: str, new: str) -> int:
-        """The number of added and removed lines."""
+        """How many lines were added and removed, together."""
 
     def ahead_and_behind(self, project: str, result: ResultPlace) -> tuple[int | None, int | None]:
-        """The commits of a line of work since `result.since`, and those on what is checked out in the project
-        since its base; each at most `MOST_COMMITS`, None where it cannot be told. Nothing is changed."""
+        """How many commits the line of work has since `result.since`, and the checkout since the line's base.
+
+        Each is at most `MOST_COMMITS`; None where it cannot be told. Nothing is changed.
+        """
 
     def shown_change(self, repo: str, old: str, new: str, most: int, hides: Callable[[str], bool]) -> bytes:
-        """The change between two commits as a patch, empty where there is none. `hides`: files that its
-        reader may not read. Of one longer than `most` bytes the begin, and a last line that says so."""
+        """The change between two commits as a patch; empty where there is none.
+
+        `hides`: whether its reader may not read a file. Beyond `most` bytes it is cut, and its last line says
+        so.
+        """
 
     def shown_history(
         self, project: str, taken: SnapshotTaken, commits: str, most: int, hides: Callable[[str], bool]
     ) -> bytes:
-        """The commits of a range, and their change as `shown_change` has it. `commits`: A..B, or A for all
-        since then, with what nobody has committed. WorkspaceError for others than those of `taken`."""
+        """The commits of a range, and their change as `shown_change` gives it.
+
+        `commits`: A..B, or A for all since A with uncommitted work. WorkspaceError for commits that are not
+        in `taken`.
+        """
 
     def whole_answer(self, identity: AttemptId, printed: bool) -> bytes | None:
-        """The whole text of a long answer; None: it did not arrive. `printed`: for a script, its output is
-        the answer."""
+        """The whole text of a long answer; None: it did not arrive. `printed`: a script's answer is its
+        output.
+        """
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str, snapshot: str | None) -> bool:
-        """Whether the fence's ref exists, is this commit, is whole and stands on the attempt's snapshot."""
+        """Whether the fence's ref exists, is this commit, is whole, and stands on the attempt's snapshot."""
 
     def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
-        """Whether that log is on disk, complete to its digest."""
+        """Whether this log is on disk, complete by its size and digest."""
 
     def blob_part(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
-        """Up to `limit` bytes of that log; empty when there are none."""
+        """Up to `limit` bytes of that log; empty when there are none. An `offset` below 0 counts from the end
+        of what has arrived."""
 
 
 class Epochs(Protocol):
-    """The newest epoch that was begun, kept where no backup of the ledger brings an older one back."""
+    """The store of the newest epoch that was begun, where no backup of the ledger can bring back an older
+    one.
+    """
 
     def last(self) -> int | None:
-        """The newest epoch; None when it is unknown: nothing was kept yet, it was lost, or it is the copy of
-        another disk."""
+        """The newest epoch; None when it is unknown: never kept, lost, or the copy of another disk."""
 
     def keep(self, epoch: int) -> None:
-        """Keep the epoch; durable on return. UnavailableError on a full disk: the epoch is not begun then."""
+        """Keep the epoch; durable on return. UnavailableError on a full disk: then the epoch is not begun."""
 
 
 class ReceiptArchive(Protocol):
-    """The folder of countersigned receipts as files, besides the ledger."""
+    """The folder of countersigned receipts as files, beside the ledger."""
 
     def store(self, receipts: Sequence[tuple[AttemptId, str]]) -> None:
-        """Store all these receipts; durable on return. The same bytes again are no error, and may be kept
-        twice."""
+        """Store all these receipts; durable on return. Storing the same bytes again is no error."""
 
     def has_room(self) -> bool:
         """Whether its disk has more space left than must stay free."""

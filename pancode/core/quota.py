@@ -14,29 +14,31 @@ class RedisUsage:
     size: int = 0
     keys: int = 0
     connected: int = 0
-    """Bytes of `size` that are buffers and names of its connections."""
+    """The bytes, of `size`, that are buffers and names of the node's connections."""
 
 
 NOTHING = RedisUsage()
 
 
 def worth_weighing(used: int, seen: int, quota: int) -> bool:
-    """Weighing looks at every key, so only where the whole server holds as much as one node may keep, and
-    has grown since the last weighing (`seen`) by a part of that.
+    """Whether Redis is worth weighing, which reads every key.
+
+    It is when the server holds at least one node's quota, and has grown by a quarter of it since the last
+    weighing (`seen`).
     """
     return used >= quota and used - seen >= quota // 4
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignReceipts:
-    """Receipts of one node that settle nothing, and their bytes; of one day."""
+    """How many receipts of one node settled nothing in one day, and their bytes."""
 
     receipts: int = 1_000
     size: int = 64 * 2**20
 
 
 def too_much_evidence(sent: ForeignReceipts, share: ForeignReceipts) -> str:
-    """In words what is too much; empty when it is not."""
+    """What the node has sent too much of, in words; empty: nothing."""
     if sent.receipts <= share.receipts and sent.size <= share.size:
         return ""
     excess = f"it sent {counted(sent.receipts, 'receipt')} of {_mib(sent.size)} in a day that settle nothing"
@@ -45,7 +47,8 @@ def too_much_evidence(sent: ForeignReceipts, share: ForeignReceipts) -> str:
 
 
 ROUND_MESSAGES, ROUND_SIZE = 64, 128 * 2**10
-"""One round takes so much of one node, and at least one message; the rest waits in the node's stream."""
+"""The messages and bytes that one round takes from one node at most; the rest waits in the node's stream. One
+message is always taken."""
 FLOOD_MS, CALM_MS = 10_000, 3_000
 
 
@@ -56,17 +59,17 @@ def is_full(messages: int, size: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """A node of which rounds took all that they take of one; on our boot clock."""
+    """How long a node has filled its share of each round, by the coordinator's boot clock."""
 
     since_ms: int
     last_ms: int
 
     def goes_on(self, boot_ms: int) -> Flood:
-        """It was so again; a longer pause begins it anew."""
+        """Count one more full round; after a longer pause the flood begins anew."""
         return Flood(self.since_ms if boot_ms - self.last_ms <= CALM_MS else boot_ms, boot_ms)
 
     def problem(self, name: str, boot_ms: int) -> list[dict[str, str]]:
-        """Nothing before it has lasted for some time, and when it is over."""
+        """The problem to show; none before the flood has lasted for some time, and none when it is over."""
         if self.last_ms - self.since_ms < FLOOD_MS or boot_ms - self.last_ms > CALM_MS:
             return []
         lasted = counted((self.last_ms - self.since_ms) // 1_000, "second")
@@ -75,18 +78,18 @@ class Flood:
 
 
 MOST_NAMED = 1_000
-"""Started jobs that a node may name beside those that it was given: some are over, and not taken out yet."""
+"""How many started jobs a node may name beyond its own: some are over, and not yet taken out."""
 
 
 def too_many(named: int, given: int) -> str:
-    """In words how many started jobs too many a node names; empty when it does not."""
+    """In words, that the node names too many started jobs; empty: it does not."""
     if named <= given + MOST_NAMED:
         return ""
     return f"it named {named} jobs as started in Redis, and was given {given}"
 
 
 def too_much(kept: RedisUsage, quota: int, owed: int) -> str:
-    """In words what is too much; empty when it is not. `owed`: bytes of orders that we put there."""
+    """In words, that the node keeps too much in Redis; empty: it does not. `owed`: bytes of orders for it."""
     if kept.size <= quota + owed:
         return ""
     keys = counted(kept.keys, "key")

@@ -57,25 +57,25 @@ class Node(Record):
     name: str
     added_ms: int
     target: dict[str, object]
-    """Its SSH address: host, port, user, identities, pinned host key ..."""
+    """The machine's SSH address: host, port, user, identities, pinned host key ..."""
     labels: dict[str, str]
     slots: int
     tag: str | None = None
     public_key: str | None = None
     draining: str | None = None
-    """The reason of a drain, None when it takes work."""
+    """The reason of a drain; None: the node is not drained."""
     paused: str | None = None
     quarantined: str | None = None
-    """The reason why it is shut out of Redis, None when it is not."""
+    """The reason why the node is shut out of Redis; None: it is not."""
     removed: str | None = None
-    """None; `removed` or `removed, not cleaned`."""
+    """`removed` or `removed, not cleaned`; None: the node is in the fleet."""
     control_seq: int = 0
     epoch_seen: int = 0
     obeys: str | None = None
-    """Id of the coordinator's key that what is said to it is signed with; None: the current one."""
+    """Id of the coordinator's key that signs messages to the node; None: the current key."""
     facts: dict[str, object] = field(default_factory=dict)
     least: int | None = None
-    """Where it is strained it takes fewer at once than its slots, down to this; None: it never does."""
+    """The fewest runs at once that the node takes when it is strained; None: always as many as its slots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +96,12 @@ class Run(Record):
     read_only: bool
     runtime: str
     model: str | None
-    """The model's name for the runtime."""
+    """The model's name as the runtime knows it."""
     mode: Mode
     safety: Safety
     told_only: bool
     node: str | None
-    """Pinned node's name."""
+    """The name of the node that the run is pinned to."""
     require: dict[str, str]
     priority: int
     project: str | None
@@ -119,138 +119,142 @@ class Run(Record):
     on_lost: str
     """`ask` (default) or `retry`."""
     max_attempts: int | None
-    """None: one, and one more for what went wrong on our side."""
+    """The most attempts; None: one, and one more after a failure of PanCode's own."""
     trace: str
     asked_model: str | None = None
     """The model's name as it was asked for, with node and provider."""
     reasoning: Reasoning | None = None
     estimate_tokens: int = 0
     estimate_ms: int = 0
-    """Of its agent's time."""
+    """Estimated milliseconds of the agent's time."""
     epoch: int = 0
-    """In which it was admitted: what a later epoch signs for it is numbered apart."""
+    """The epoch in which the run was admitted; a later epoch numbers what it signs for the run apart."""
     state: RunState = RunState.PENDING
     reason: str = "queued"
     waits: WaitReason | None = WaitReason.QUEUED
-    """None: nothing holds it up."""
+    """Why the run waits; None: it waits for nothing."""
     attempt: int = 1
     fence: int = 0
-    """Highest fence so far; grows over all attempts."""
+    """The run's highest fence so far; it grows over all attempts."""
     stop_asked: str | None = None
     outcome: Outcome | None = None
     failure: FailureKind | None = None
     exit_code: int | None = None
     result: dict[str, object] = field(default_factory=dict)
-    """Of the winning attempt: commit, files_changed, change, answer, usage, receipt digest, node ..."""
+    """The winning attempt's result: commit, files_changed, change, answer, usage, receipt digest, node ..."""
     started_ms: int | None = None
     finished_ms: int | None = None
     retry_at_ms: int | None = None
     retry_of: str | None = None
     parent: str | None = None
-    """The run from inside which it was dispatched; None: a person did."""
+    """The run from which this one was dispatched; None: a person dispatched it."""
     land: bool = False
-    """Whether its change is to be landed by itself when it is done."""
+    """Whether the run's change lands by itself when the run is done."""
     landing: dict[str, object] = field(default_factory=dict)
-    """The result of that landing: status, why, files, tree, branch; empty before."""
+    """How the landing ended: status, why, files, tree, branch; empty before."""
     landed: str | None = None
     rules: dict[str, object] = field(default_factory=dict)
-    """Wire form of node_agent.wire.policy.Rules: those of people's files at dispatch."""
+    """Wire form of node_agent.wire.policy.Rules: the rules of people's files at dispatch."""
     endpoint: str | None = None
-    """The model server that its model is on, as nodes call it; None: the runtime's own vendor."""
+    """The model server of the run's model, as nodes call it; None: the runtime's own vendor."""
     context: int | None = None
-    """Tokens that its first call needs at least, as far as that can be told before; None: no endpoint."""
+    """The tokens that the run's first call needs at least, as far as is known before; None: no endpoint."""
     terms: RunTerms = field(default_factory=RunTerms)
     """Further facts that only some runs have."""
     untested: bool = False
-    """Its model needs no passport, as whoever dispatched it says."""
+    """Whether the run's model needs no passport, as its dispatcher says."""
     workflow: str | None = None
-    """The workflow that it belongs to; None: it was dispatched by itself."""
+    """The workflow that the run belongs to; None: it was dispatched by itself."""
     step: str | None = None
-    """The name of its step there."""
+    """The name of the run's step in its workflow."""
     session: str = ""
-    """The first run of its chain, in which each one goes on from the one before: of sittings it is a
-    session. Empty: it was not admitted as a run of its own."""
+    """The first run of the chain in which each run goes on from the one before; a chain of sittings is a
+    session. Empty: the run was not admitted as a run of its own."""
     place: int = 1
-    """Its place in that chain."""
+    """The run's place in that chain, from 1 on."""
 
     @property
     def judges(self) -> str | None:
-        """The run whose landing's gates this one runs; None: it does work of its own."""
+        """The run whose landing's gates this run runs; None: this run does work of its own."""
         return self.terms.get("judges")
 
     @property
     def takes_turns(self) -> bool:
-        """Whether its program waits for words after an answer."""
+        """Whether the run is a sitting, whose program waits for words after an answer."""
         return "turns" in self.terms
 
     @property
     def resumes(self) -> dict[str, str]:
-        """The session with which its next attempt goes on: run, session. Its own one before the one with
-        which it was begun; empty: none."""
+        """The session that the next attempt resumes: run, session; empty: none.
+
+        The run's own session comes before the one with which the run was begun.
+        """
         own = self.terms.get("own_session")
         return {"run": self.id, "session": own["session"]} if own else self.terms.get("resume", {})
 
     @property
     def resumes_on(self) -> str | None:
-        """The node that keeps a session of its own."""
+        """The node that keeps the run's own session; None: it has none."""
         return self.terms.get("own_session", {}).get("node")
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRow(Record):
-    """A chain of sittings that people talk with; what its newest one has is in that run."""
+    """A chain of sittings that people talk with; the newest sitting's own facts are in its run."""
 
     TABLE: ClassVar = Table("sessions", ("id",), ("newest_ms",))
     id: str
-    """Its first run."""
+    """The id of the session's first run."""
     run: str
-    """Its newest sitting."""
+    """The id of the session's newest sitting."""
     newest_ms: int
-    """When that was admitted."""
+    """When the newest sitting was admitted."""
     title: str
     mode: Mode
-    """It begins its next sitting with this mode, level, model, effort, and mode of the program itself."""
+    """Mode, level, model, effort and program's mode with which the next sitting begins."""
     safety: Safety
     model: str | None
-    """As it is asked for; None: what its agent has."""
+    """The model as it is asked for; None: the agent's own."""
     reasoning: Reasoning | None
     program_mode: str
-    """By its program's own name; empty: its own."""
+    """The program's mode by the program's own name for it; empty: its default."""
     on_cap: str
-    """rest or ask, where its cap cuts a turn."""
+    """What follows when a cap cuts a turn: rest or ask."""
     ceiling: Decimal | None = None
-    """The most that it may cost, as a person has said; None: what the settings say."""
+    """The most USD that the session may cost, as a person has said; None: the settings' ceiling."""
     chosen_by: str | None = None
-    """The person who has chosen other terms than its newest sitting has; None: nobody has."""
+    """The person who has chosen other terms than the newest sitting has; None: nobody has."""
     closed_by: str | None = None
-    """The person who has ended it; the next words begin another sitting all the same."""
+    """The person who has ended the session; the next words nevertheless begin another sitting."""
     news: tuple[str, ...] = ()
-    """What has happened since the last words for it, such as a person's no, in words for its agent."""
+    """News since the session's last words, such as a person's no, in words for its agent."""
     points: tuple[dict[str, object], ...] = ()
-    """Its checkpoints, oldest first: name, run, by, at_ms."""
+    """The session's checkpoints, oldest first: name, run, by, at_ms."""
     restored: dict[str, object] = field(default_factory=dict)
-    """Where a person went back to, until the next sitting begins: name, run, and the conversation `told`."""
+    """The point to which a person went back, until the next sitting begins: name, run, and the conversation
+    `told`."""
     backs: dict[str, str] = field(default_factory=dict)
-    """By the sitting behind which a person went back: the one at whose end the next begins."""
+    """Where people went back: by the sitting behind which one did, the one at whose end the next begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word(Record):
-    """What one person has said at once to a run, in a session to its sitting of then."""
+    """Words that one person has said at once to a run; in a session, to its sitting of that time."""
 
     TABLE: ClassVar = Table("words", ("run", "number"))
     run: str
     number: int
-    """In its run, from 1 on; its node gives its agent each number once."""
+    """The number of the words in their run, from 1 on; the node gives its agent each number once."""
     at_ms: int
     by: str
     text: str
     laid: str = ""
-    """With which task, at a turn of which attempt, or in which later run an agent got it; empty: none has."""
+    """How an agent got the words: with which task, at a turn of which attempt, in which later run; empty:
+    none has."""
     turn: int | None = None
-    """The turn that ended with it."""
+    """The number of the turn that answered the words."""
     for_next: bool = False
-    """It was said behind a change of mode or level: it begins the next sitting, and no turn of this one."""
+    """Whether the words begin the next sitting, as they were said after a change of mode or level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +271,7 @@ class Attempt(Record):
     reason: str = ""
     finished_ms: int | None = None
     usage: dict[str, object] = field(default_factory=dict)
-    """Last signed usage: input_tokens, output_tokens, cost_usd, cost_source ..."""
+    """The last signed usage: input_tokens, output_tokens, cost_usd, cost_source ..."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,16 +293,17 @@ class Fence(Record):
     state: FenceState = FenceState.OFFERED
     mark: str = ""
     cursor: int = 0
-    """Highest applied event number."""
+    """The number of the highest applied event."""
     stop_sent: bool = False
-    """Whether its node was told to stop it."""
+    """Whether the node was told to stop the run."""
     closed: Closed | None = None
     closed_ms: int | None = None
     receipt: str | None = None
     ahead: bool = False
-    """Whether it was handed over to wait there until a slot is free."""
+    """Whether the order was handed over to wait on the node until a slot is free."""
     provider: str = ""
-    """Whose model it asks, as the breakers name it: the limits of which its end tells are of that login."""
+    """The provider of the run's model, by its breaker's name; rate limits in the fence's end count for its
+    login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +314,7 @@ class BookEntry(Record):
     id: str
     at_ms: int
     scope: str
-    """`day:2026-11-20`, `node:gpubox`, ..."""
+    """The scope, such as `day:2026-11-20` or `node:gpubox`."""
     kind: EntryKind
     run: str
     attempt: int
@@ -320,13 +325,13 @@ class BookEntry(Record):
     source: str = ""
     note: str = ""
     held_tokens: int = 0
-    """By how many more, or fewer, are held; in USD the kind says which."""
+    """How many more tokens (if negative: fewer) are held; of USD, the kind of the entry says that."""
     held_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Balance(Record):
-    """Running sums of one scope; always equal to the sum of its entries."""
+    """The running sums of one scope; they always equal the sum of its entries."""
 
     TABLE: ClassVar = Table("balances", ("scope",))
     scope: str
@@ -339,7 +344,7 @@ class Balance(Record):
     held_tokens: int = 0
     held_ms: int = 0
     disputed_usd: Decimal = Decimal(0)
-    """What nodes have claimed beyond the limits of their orders; no ceiling counts it."""
+    """The USD that nodes have claimed beyond the limits of their orders; no ceiling counts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +356,7 @@ class Decision(Record):
     number: int
     at_ms: int
     kind: str
-    """gate, placement, wait, retry, stop, land, settle."""
+    """One of: gate, placement, wait, retry, stop, land, settle."""
     what: str
     verdict: str
     detail: str
@@ -359,7 +364,7 @@ class Decision(Record):
 
 @dataclass(frozen=True, slots=True)
 class Audit(Record):
-    """Something that happened, for the record. `number` grows."""
+    """An entry of the audit: something that happened. `number` grows."""
 
     TABLE: ClassVar = Table("audit", ("number",), ("domain", "level", "run"))
     number: int
@@ -370,12 +375,12 @@ class Audit(Record):
     detail: dict[str, object]
     run: str | None = None
     previous: str = ""
-    """Digest of the entry before; empty: it is the first."""
+    """Digest of the entry before; empty: this is the first entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeedEvent(Record):
-    """Something that happened, for whoever watches. `number` grows; only the newest are kept."""
+    """An event of the feed, for whoever watches. `number` grows; only the newest are kept."""
 
     TABLE: ClassVar = Table("feed", ("number",))
     number: int
@@ -388,17 +393,17 @@ class FeedEvent(Record):
 
 @dataclass(frozen=True, slots=True)
 class Action(Record):
-    """A follow-on action of an ended run; kept until it is done. Not before `at_ms`."""
+    """An action that follows from a run; kept until it is done, and not begun before `at_ms`."""
 
     TABLE: ClassVar = Table("actions", ("id",), ("run",))
     id: str
     kind: ActionKind
     run: str
-    """The run, or the workflow, that it is about."""
+    """The id of the run or the workflow that the action is about."""
     at_ms: int
     by: str
     detail: dict[str, object] = field(default_factory=dict, hash=False)
-    """Of a landing: its repository, and the way as a person asked for it by hand."""
+    """Facts for the action; of a landing: its repository, and the way that a person asked for by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,18 +424,18 @@ class StoredReceipt(Record):
 
 @dataclass(frozen=True, slots=True)
 class KnownKey(Record):
-    """A public key that signs for this fleet, or did. Never deleted: old receipts need it."""
+    """A public key that signs or has signed for this fleet. Never deleted: old receipts need it."""
 
     TABLE: ClassVar = Table("keys", ("keyid", "name"), ("role",))
     keyid: str
     name: str
-    """Of the node; of a coordinator's key, the fleet's."""
+    """The node's name; of a coordinator's key, the fleet's."""
     role: str
     """`node` or `coordinator`."""
     public: str
     from_ms: int
     until_ms: int | None = None
-    """The time when it was replaced or its node removed; None while it signs."""
+    """When the key was replaced or its node removed; None while it signs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,14 +18,16 @@ class AuditAnchor(Record):
 
     TABLE: ClassVar = Table("anchors", ("number",))
     number: int
-    """Of the entry."""
+    """The number of the audit's entry."""
     envelope: str
     """Signed JSON: fleet, entry, head, time."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndedRun(Record):
-    """A run that has ended, as costs, records, workers and briefs count it. Written with the run itself."""
+    """A run that has ended, as costs, track records, workers and briefs count it. Written with the run
+    itself.
+    """
 
     TABLE: ClassVar = Table("ended_runs", ("run",), ("ended_ms", "last_ms"))
     run: str
@@ -34,58 +36,58 @@ class EndedRun(Record):
     model: str | None
     runtime: str
     kind: str
-    """Of its task."""
+    """The kind of the run's task."""
     repository: str | None
     node: str | None
     outcome: Outcome
     started: bool
     counts: bool
-    """Whether it says something of its agent: its receipt was accepted, and no other is at fault."""
+    """Whether the run tells about its agent: its receipt was accepted, and nothing else is at fault."""
     judges: bool
-    """It has run the gates on the result of another run, and did no work of its own."""
+    """Whether the run only ran the gates on another run's result, and did no work of its own."""
     landed: bool
     reverted: bool
     left: bool
-    """It needs a look of a person, as far as itself tells."""
+    """Whether the run needs a look of a person, as far as its own row tells."""
     retry_of: str | None
     ms: int
-    """From its first start to its end."""
+    """Milliseconds from the run's first start to its end."""
     usd: Decimal
-    """Booked, of all its attempts; and so are `tokens` and `agent_ms`."""
+    """USD booked for all attempts of the run; `tokens` and `agent_ms` are also of all attempts."""
     tokens: int
     agent_ms: int
     unknown: bool
-    """The cost of an attempt is not known."""
+    """Whether the cost of an attempt is not known."""
     first_ms: int | None
-    """When something was booked for it first, and `last_ms` last; None: it never cost anything."""
+    """When something was first booked for the run, and `last_ms` last; None: it never cost anything."""
     last_ms: int | None
     size: str = ""
-    """Of its task; empty: not known."""
+    """The size of the run's task; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunNote(Record):
-    """What a run in a repository or a lane decided, did and left open, out of its accepted receipt."""
+    """What a run in a repository or a lane decided, did and left open, by its accepted receipt."""
 
     TABLE: ClassVar = Table("notes", ("run",), ("project,at_ms", "at_ms"))
     run: str
     at_ms: int
     project: str
-    """Absolute path of the user's repository; empty: it has none."""
+    """Absolute path of the user's repository; empty: there is none."""
     agent: str
     commit: str | None
-    """Of its result; None: it changed nothing."""
+    """The commit of the run's result; None: it changed nothing."""
     receipt: str
     """The receipt's digest; empty: not known."""
     task: str
-    """In short."""
+    """The run's task, shortened."""
     parts: dict[str, str] = field(default_factory=dict, hash=False)
-    """By their names in the form of its report."""
+    """The report's parts, by their names in its form."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workflow(Record):
-    """Several steps that need each other, as they were asked for, and how far they are."""
+    """Several steps that depend on each other, as they were asked for, and how far they are."""
 
     TABLE: ClassVar = Table("workflows", ("id",), ("created_ms", "state"))
     id: str
@@ -97,16 +99,16 @@ class Workflow(Record):
     """The text that `$INPUT` stands for."""
     cwd: str | None
     concurrency: int | None = None
-    """So many of its runs at once; None: as many as the fleet has room for."""
+    """How many of the workflow's runs may work at once; None: as many as the fleet has room for."""
     stagger_ms: int = 0
-    """So long after the one before it a run may begin."""
+    """How long a run begins after the one before it at the earliest, in milliseconds."""
     fail_fast: bool = False
     budget: Decimal | None = None
-    """The most that all of its runs may cost together."""
+    """The most USD that all runs of the workflow may cost together."""
     race: dict[str, object] = field(default_factory=dict)
-    """`by`: first, score or smallest; `score`: the command. Empty: it is no race."""
+    """`by`: first, score or smallest; `score`: the command. Empty: the workflow is no race."""
     caller: dict[str, object] = field(default_factory=dict)
-    """The caller's own settings and preset, which later steps are dispatched with, and whether it lands."""
+    """The caller's own settings and preset, with which later steps are dispatched, and whether it lands."""
     state: WorkflowState = WorkflowState.RUNNING
     reason: str = ""
     winner: str | None = None
@@ -115,16 +117,18 @@ class Workflow(Record):
     finished_ms: int | None = None
     retry_of: str | None = None
     receipt: str | None = None
-    """Its signed summary: an envelope, JSON."""
+    """The workflow's signed summary: an envelope, JSON."""
     board: dict[str, object] = field(default_factory=dict)
-    """By `NAMESPACE/KEY`: the value that its workers share, which run and step wrote it, and when."""
+    """The values that the workers share, by `NAMESPACE/KEY`: each with the run and step that wrote it, and
+    when."""
     lane: dict[str, object] = field(default_factory=dict)
-    """Of a lane: `defaults` of its items, `goes_on` after one that failed, `paused` and by whom."""
+    """Of a lane: `defaults` of its items, `goes_on` after one that failed, `paused` and by whom,
+    `stands`: the `run` of the item at which it waits for a person, and `what` that is in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkflowStep(Record):
-    """One step of a workflow: as it was asked for, its runs, and what came of it."""
+    """One step of a workflow: its request, its runs, and its results."""
 
     TABLE: ClassVar = Table("workflow_steps", ("workflow", "number"), ("workflow",))
     workflow: str
@@ -132,48 +136,48 @@ class WorkflowStep(Record):
     name: str
     needs: tuple[str, ...]
     request: dict[str, object]
-    """The request of its runs: the fields of a DispatchRequest that are not left out."""
+    """The request for the step's runs: the fields of a DispatchRequest that are not left out."""
     files: tuple[str, ...] = ()
-    """Names and patterns of files of its result that later steps may use."""
+    """Names and patterns of files of the step's result that later steps may use."""
     until: dict[str, object] = field(default_factory=dict)
-    """`field` and `equals`: what its verdict must say, or a round begins again. Empty: one round."""
+    """`field` and `equals`: what the verdict must say, or another round begins. Empty: one round."""
     most: int = 1
-    """Rounds."""
+    """The most rounds of the step."""
     verdict: dict[str, object] = field(default_factory=dict)
-    """`file` and `schema`: which JSON file its run must write, and what may stand there."""
+    """`file` and `schema`: the JSON file that the step's run must write, and what the file may hold."""
     back_to: str | None = None
-    """The step where a round begins again; None: itself."""
+    """The step at which another round begins; None: this one."""
     state: WorkflowStepState = WorkflowStepState.WAITING
     round: int = 1
     run: str | None = None
     runs: tuple[str, ...] = ()
-    """All its runs, the oldest first."""
+    """The ids of all runs of the step, oldest first."""
     reason: str = ""
     outputs: dict[str, object] = field(default_factory=dict)
-    """`of` (the run), `files`, `verdict`, `score`, `conflict`; as far as there are."""
+    """The step's outputs as far as they exist: `of` (the run), `files`, `verdict`, `score`, `conflict`."""
     started_ms: int | None = None
     finished_ms: int | None = None
     lost: str | None = None
-    """Its run that was lost and may still be at work: it is taken when it is heard of, or replaced."""
+    """The step's lost run, maybe still at work: its result is taken if it is heard of, unless replaced."""
     begins_ms: int | None = None
-    """It does not begin before this time: a circuit breaker is open, or a ceiling has no room."""
+    """When the step may begin at the earliest, as a circuit breaker is open or a ceiling has no room."""
     item: dict[str, object] = field(default_factory=dict)
-    """Of a lane: `place` in its order, `by` and `at_ms` of who added it, `caller`, `priority`; `key`,
-    `expires_ms` and `skip` as far as there are."""
+    """An item of a lane: `place` in its order, `by` and `at_ms` of who added it, `caller`, `priority`; `key`,
+    `expires_ms` and `skip` where it has them."""
 
 
 class FiringState(StrEnum):
-    """Life of one firing; the last four are ends."""
+    """The states of one firing; the last four are ends."""
 
     WAITING = "waiting"
-    """For the end of the one before it."""
+    """The firing waits for the end of the one before it."""
     STARTING = "starting"
-    """It has the id of its run or workflow, which may not be there yet."""
+    """The firing has the id of its run or workflow, which may not exist yet."""
     BEGUN = "begun"
     REFUSED = "refused"
-    """The work did not pass its gates, or could not be resolved."""
+    """The work did not pass admission's gates, or could not be resolved."""
     FAILED = "failed"
-    """A fault of our own."""
+    """PanCode itself failed."""
     SKIPPED = "skipped"
 
 
@@ -186,51 +190,51 @@ class Schedule(Record):
     created_ms: int
     created_by: str
     trigger: dict[str, object]
-    """`kind`: cron, at, event or push; and its own words."""
+    """`kind`: cron, at, event or push; and the terms of that kind."""
     work: dict[str, object]
     """What begins: a dispatch or a workflow, with the caller's settings and preset."""
     missed: str = "once"
-    """once, none, all: the missed times that fire later, when no coordinator was there."""
+    """once, none, all: how many of the times missed without a coordinator fire later."""
     overlap: bool = False
-    """It may begin while its last one still runs."""
+    """Whether a firing may begin while the last one still runs."""
     paused: str | None = None
-    """Why it does not fire now; None: it does."""
+    """Why the schedule does not fire now; None: it is not paused."""
     seen_ms: int = 0
-    """Its times up to this one have been dealt with."""
+    """The wall time, in milliseconds, up to which the schedule's times have been dealt with."""
     next_ms: int | None = None
-    """None: no time follows."""
+    """When the schedule fires next; None: never by time."""
     mark: str = ""
-    """Of an event or a push: the newest one that has been dealt with."""
+    """The newest event or push that has been dealt with."""
     trouble: str = ""
-    """Why its repository could not be looked at; empty: it could."""
+    """Why the schedule's repository could not be read; empty: it could."""
 
 
 @dataclass(frozen=True, slots=True)
 class Firing(Record):
-    """One beginning of a schedule. No two have the same key: a time, event, commit or call."""
+    """One firing of a schedule. No two have the same key: a time, event, commit or call."""
 
     TABLE: ClassVar = Table("firings", ("schedule", "key"), ("schedule,at_ms", "state", "run", "workflow"))
     schedule: str
     key: str
     """The minute in UTC, the number of an event, a commit, or the moment at which a person asked."""
     at_ms: int
-    """When it was due."""
+    """When the firing was due."""
     state: FiringState = FiringState.WAITING
     run: str | None = None
     workflow: str | None = None
     reason: str = ""
     fix: str = ""
     cause: dict[str, object] = field(default_factory=dict)
-    """The event, the commit or the person behind it; empty: its time had come."""
+    """The event, the commit or the person that caused the firing; empty: its time had come."""
     depth: int = 0
     """How many firings on events led to this one."""
     late: bool = False
-    """It makes up for a time at which nobody was there."""
+    """Whether the firing makes up for a time at which no coordinator ran."""
     done_ms: int | None = None
 
 
 class DeliveryState(StrEnum):
-    """Life of a delivery; the last two are ends."""
+    """The states of a delivery; the last two are ends."""
 
     WAITING = "waiting"
     SENT = "sent"
@@ -239,7 +243,7 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Webhook(Record):
-    """An address that is sent signed events."""
+    """An address to which signed events are sent."""
 
     TABLE: ClassVar = Table("webhooks", ("name",))
     name: str
@@ -247,16 +251,18 @@ class Webhook(Record):
     created_ms: int
     created_by: str
     events: tuple[str, ...]
-    """Occasions and kinds of events; a kind may end with `.*`."""
+    """The occasions and kinds of events that are sent; a kind may end with `.*`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery(Record):
-    """One message to one target: kept from the transaction after its event until long after its end."""
+    """One message to one target; written in the transaction after its event, and kept until long after its
+    end.
+    """
 
     TABLE: ClassVar = Table("deliveries", ("id",), ("target,created_ms", "state"))
     id: str
-    """Target and number of the event, so that none is made twice."""
+    """The target and the event's number, so that no delivery is made twice."""
     target: str
     """`notify:CHANNEL` or `webhook:NAME`."""
     created_ms: int
@@ -266,7 +272,7 @@ class Delivery(Record):
     state: DeliveryState = DeliveryState.WAITING
     tries: int = 0
     status: str = ""
-    """What the other side said last."""
+    """What the target last answered."""
     done_ms: int | None = None
     tried_ms: int | None = None
 
@@ -284,14 +290,14 @@ class KeyedRequest(Record):
     """SHA-256 of the body, hexadecimal."""
     created_ms: int
     status: int | None = None
-    """Of the answer; None: there is none yet, or it was never written."""
+    """The HTTP status of the answer; None: no answer yet, or it was never written."""
     answer: str = ""
-    """JSON, as it was sent."""
+    """The answer's JSON as it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiToken(Record):
-    """A token. Its secret is told once and kept nowhere."""
+    """An API token. Its secret is shown once and stored nowhere."""
 
     TABLE: ClassVar = Table("tokens", ("name",), ("digest",))
     name: str
@@ -301,9 +307,9 @@ class ApiToken(Record):
     created_ms: int
     created_by: str
     expires_ms: int | None = None
-    """None: never."""
+    """When the token expires; None: never."""
     item: str | None = None
-    """The one thing of the inbox that it may answer, and `run` the run of that; None: it is bound to none."""
+    """The one inbox item that the token may answer, and `run` that item's run; None: any item."""
     run: str | None = None
     used_ms: int | None = None
-    """Its last use, to the minute; None: it was never used."""
+    """When the token was last used, to the minute; None: never."""

@@ -9,14 +9,14 @@ class LandRule(StrEnum):
     """Which results are landed without a person's `pancode land`."""
 
     ASK = "ask"
-    """Those of a dispatch, workflow or schedule that has asked for it: --land."""
+    """Only results of a dispatch, workflow or schedule with --land."""
     NEVER = "never"
     WHEN_VERIFIED = "when-verified"
-    """Those, and each result whose gates have passed; where `dispatch.verify_on` says so, on two nodes."""
+    """Also each result whose gates have passed; on two nodes, where `dispatch.verify_on` says so."""
 
 
 class RunState(StrEnum):
-    """Life of a run; `ended` has an outcome and is left by `lost` only."""
+    """The states of a run; `ended` has an outcome, and only a run with the outcome `lost` can leave it."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -26,7 +26,7 @@ class RunState(StrEnum):
 
 
 class FenceState(StrEnum):
-    """Life of one binding."""
+    """The states of one fence."""
 
     OFFERED = "offered"
     ACCEPTED = "accepted"
@@ -41,13 +41,13 @@ class Closed(StrEnum):
     REFUSED = "refused"
     REVOKED = "revoked"
     NOT_NOW = "not_now"
-    """Refused for a state that its node is in: a wait, not a failure."""
+    """The node refused the order for a state that it is in: a wait, not a failure."""
     NEVER_ACCEPTED = "never_accepted"
     LOST = "lost"
 
 
 class WaitReason(StrEnum):
-    """The reason why a run does not go on now; `reason` has the words for people."""
+    """Why a run does not go on now; the run's `reason` has the words for people."""
 
     QUEUED = "queued"
     NO_NODE = "no_node"
@@ -59,19 +59,20 @@ class WaitReason(StrEnum):
     RETRY = "retry"
     RETURNED = "returned"
     HANDED = "handed"
-    """Its order waits on a node, which begins it when a slot is free."""
+    """The run's order waits on a node, which begins it when a slot is free."""
     OLDER_ATTEMPT = "older_attempt"
     DEPOT = "depot"
     FORGOTTEN = "forgotten"
     WORKFLOW = "workflow"
     PERSON = "person"
-    """It begins when a person has approved it."""
+    """The run begins when a person has approved it."""
 
 
 class EntryKind(StrEnum):
-    """A line in the books. hold +held; release -held; spend +spent; correct ±spent; unknown: hold stands.
+    """The kind of an entry in the books. hold +held; release -held; spend +spent; correct ±spent; unknown:
+    the hold stands.
 
-    disputed ±claimed: beyond its order's limit, and outside of every ceiling until a person has looked.
+    disputed ±claimed: beyond its order's limit, and outside of every ceiling until a person decides.
     """
 
     HOLD = "hold"
@@ -83,65 +84,65 @@ class EntryKind(StrEnum):
 
 
 class ActionKind(StrEnum):
-    """A kind of follow-on action of an ended run."""
+    """The kind of an action that follows from a run."""
 
     LAND = "land"
     PERSON = "person"
-    """Nothing follows by itself: a person answers, approves or denies."""
+    """A person must answer, approve or deny; nothing follows by itself."""
     ADVANCE = "advance"
-    """Of a workflow."""
+    """The run's workflow is looked at."""
     GO_ON = "go_on"
-    """The next sitting of a session begins, with words that the one before did not get to."""
+    """The next sitting of a session begins, with words that the last one did not get to."""
     VERIFY = "verify"
     """Another node runs the gates on the result."""
     FLEET = "fleet"
-    """An orchestrator that works has asked for a tool of the fleet."""
+    """A tool of the fleet is called, as an orchestrator at work has asked."""
     TELL = "tell"
-    """The session of an orchestrator is to hear what became of runs that it began; one for each session."""
+    """An orchestrator's session is told what became of runs that it began; one action for each session."""
 
 
 class WorkflowKind(StrEnum):
-    """The verb that has written a workflow; all are advanced by the same rules."""
+    """The verb that made a workflow; all kinds are advanced by the same rules."""
 
     BATCH = "batch"
     CHAIN = "chain"
     RACE = "race"
     GRAPH = "graph"
     LANE = "lane"
-    """It stays open: its items begin one at a time, and more may be added."""
+    """The workflow stays open: its items begin one at a time, and more may be added."""
 
 
 class WorkflowState(StrEnum):
-    """Life of a workflow; the last four are ends."""
+    """The states of a workflow; the last four are ends."""
 
     RUNNING = "running"
     STOPPING = "stopping"
     DONE = "done"
     PARTIAL = "partial"
-    """Of a batch: some tasks are done, others are not."""
+    """Some tasks of a batch are done, others are not."""
     FAILED = "failed"
     STOPPED = "stopped"
 
 
 class WorkflowStepState(StrEnum):
-    """Life of a step of a workflow; the last five are ends."""
+    """The states of a workflow's step; the last five are ends."""
 
     WAITING = "waiting"
-    """For the steps that it needs, or for its turn."""
+    """The step waits for steps that it needs, or for its turn."""
     STARTING = "starting"
-    """It has the id of its run; the run itself may not be there yet."""
+    """The step has the id of its run, which may not exist yet."""
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
     REFUSED = "refused"
-    """Its dispatch did not pass admission."""
+    """The step's dispatch did not pass admission."""
     SKIPPED = "skipped"
-    """It never began: a step that it needs did not end well, or nothing more was to begin."""
+    """The step never began: one that it needs did not end well, or nothing more was to begin."""
     STOPPED = "stopped"
 
     @property
     def is_over(self) -> bool:
-        """Whether a step in this state has come to its end."""
+        """Whether this state is an end."""
         return self not in (self.WAITING, self.STARTING, self.RUNNING)
 
 
@@ -173,18 +174,18 @@ class EventKind(StrEnum):
 
 
 class SessionState(StrEnum):
-    """What a session does now, in the words of its faces."""
+    """What a session does now, in the words that the interfaces show."""
 
     WAITS_FOR_SLOT = "waits for a slot"
     STARTS = "starts"
     WORKS = "works"
     ASKS = "asks"
-    """A question waits for a person's answer."""
+    """The session asks a question, which waits for a person's answer."""
     WAITS_FOR_YOU = "waits for you"
-    """Its program is there, and has answered everything."""
+    """The session's program is running, and has answered everything."""
     RESTS = "rests"
-    """No program, no slot: the next words begin the next sitting."""
+    """No program runs and no slot is held: the next words begin the next sitting."""
     TURN_LOST = "turn lost"
-    """Its program ended in the middle of a turn: a person decides whether to say it again."""
+    """The session's program ended within a turn: a person decides whether the words are said again."""
     ENDED = "ended"
-    """A person has ended it, or it is a run without turns."""
+    """A person has ended the session, or it is a run without turns."""

@@ -10,9 +10,9 @@ from node_agent.wire.skill import OrderedSkill
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The table of a record: its name, the fields of its key, the fields it is looked up by.
+    """The table of a record: its name, the fields of its key, and the indexed fields.
 
-    An index `state,created_ms` serves a look-up by `state` that comes in the order of `created_ms`.
+    An index `state,created_ms` serves a look-up by `state`, ordered by `created_ms`.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Record:
 
 
 class Approval(TypedDict):
-    """A person's yes before a run starts. `whole`: for all of its later attempts, too."""
+    """A person's yes before a run starts. `whole`: also for all of its later attempts."""
 
     by: str
     at_ms: int
@@ -37,7 +37,7 @@ class Approval(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class GivenSkills:
-    """The skills of a run as its order has them, and why others of its project are not among them."""
+    """The skills of a run as its order has them, and why other skills of its project are left out."""
 
     ordered: tuple[OrderedSkill, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -47,137 +47,140 @@ NO_SKILLS = GivenSkills()
 
 
 class RunTerms(TypedDict, total=False):
-    """An absent key: the run has no such fact. Plain JSON in the ledger."""
+    """Facts that only some runs have; an absent key: the run has no such fact. Plain JSON in the ledger."""
 
     walled: bool
-    """Its agent's definition asks for a sandbox."""
+    """Whether the run's agent asks for a sandbox in its definition."""
     sampling: dict[str, Any]
-    """Wire form of node_agent.wire.endpoint.Sampling, of its agent's definition."""
+    """Wire form of node_agent.wire.endpoint.Sampling, from the definition of the run's agent."""
     autonomy: str
-    """`supervised` or `confirmatory`: a person is asked before its change lands."""
+    """`supervised` or `confirmatory`: a person is asked before the run's change lands."""
     free: bool
-    """Its model costs nothing on any node that could take it at its dispatch."""
+    """Whether the run's model, at its dispatch, cost nothing on any node that could take the run."""
     trusted: list[str]
-    """The nodes where its model had passed its test at its dispatch."""
+    """The nodes where the run's model had passed its test when the run was dispatched."""
     model_from: str
-    """The source of the choice of its model, in words."""
+    """Where the choice of the run's model came from, in words."""
     project_says: str
-    """The project that its repository is, and what that set of its settings, in words."""
+    """The project of the run's repository, and which of the run's settings it made, in words."""
     record: str
-    """How well its worker did such tasks before its dispatch, in words."""
+    """How well the run's worker did such tasks before the dispatch, in words."""
     left_out: list[str]
-    """What its prompt leaves out since its model's window is small, in words."""
+    """What the prompt leaves out because the model's window is small, in words."""
     notes: list[str]
-    """The earlier runs whose notes are in its prompt."""
+    """The earlier runs whose notes are in the prompt."""
     skills: list[dict[str, Any]]
-    """Wire form of node_agent.wire.skill.OrderedSkill: the skills that it is given, by name."""
+    """Wire form of node_agent.wire.skill.OrderedSkill: the skills that the run is given, by name."""
     skills_left_out: list[str]
-    """Why others of its project or agent are not among them, in words."""
+    """Why other skills of the project or the agent are left out, in words."""
     served: dict[str, Any]
-    """Its model server at its placement, as the node reported it."""
+    """The model server when the run was placed, as the node reported it."""
     cache_key: list[str]
-    """Patterns of the files that decide whether what its set-up makes is put back; absent: all files."""
+    """Patterns of the files whose change makes the set-up's cached results void; absent: all files."""
     allowed_files: list[str]
-    """Patterns of untracked files that its snapshot took although their names usually mean secrets."""
+    """Patterns of untracked files that the snapshot took although their names usually mean secrets."""
     let_go: dict[str, int]
-    """When its commits (`changes`) and its `logs` went, which had become old; in milliseconds."""
+    """When the run's commits (`changes`) and `logs` were let go for their age; in milliseconds."""
     verify_retries: int
-    """The number of new attempts after a failed gate."""
+    """How many new attempts follow a failed gate at most."""
     verify_on: str
-    """The node that verifies its result, or `other`."""
+    """The node that verifies the run's result, or `other`."""
     lands: bool
-    """The settings at its dispatch land its result: by itself, or as the result of its workflow."""
+    """Whether the settings at dispatch land the run's result, by itself or as its workflow's result."""
     land_verified: bool
-    """Its change is landed only once another node has verified the result."""
+    """Whether the change lands only once another node has verified the result."""
     verifies: bool
-    """It verifies the result of the run that it judges."""
+    """Whether the run verifies the result of the run that it judges."""
     not_on: list[str]
-    """Nodes that do not take it: their own result is judged."""
+    """Nodes that may not take the run, as it judges their own result."""
     expected: str
-    """The evidence of its estimate, in words."""
+    """The evidence for the run's estimate, in words."""
     explore: float
     """The share of runs that explore, where it is not the usual one."""
     preface: str
-    """The text before the task of its next attempts."""
+    """The text before the task in the run's next attempts."""
     went_on: list[dict[str, Any]]
-    """What its attempts left when their provider turned them away, oldest first: `after` which attempt, its
-    `commit`, the `files` that it had changed, and its `findings`. The attempts that follow begin there."""
+    """What attempts left when their provider turned them away, oldest first: `after` which attempt, its
+    `commit`, the `files` that it had changed, and its `findings`. Later attempts begin there."""
     own_session: dict[str, str]
-    """The `session` of an own attempt, with which the next one goes on, and the `node` that keeps it."""
+    """The `session` of an earlier attempt, which the next one resumes, and the `node` that keeps it."""
     told: int
-    """So many words of people there are for it, each a row."""
+    """How many words of people there are for the run, each a row."""
     reports: list[str]
-    """Files that its gates write about themselves."""
+    """Files in which the run's gates report about themselves."""
     calls: list[dict[str, Any]]
-    """Calls of its agents that a person was asked about, oldest first; a number is a place, from 1 on."""
+    """Calls of the agent that a person was asked about, oldest first; a call's number is its place, from 1
+    on."""
     permits: list[str]
-    """The patterns of rules to which a person has said yes for the rest of the run."""
+    """The patterns of the rules that a person has allowed for the rest of the run."""
     score: list[str]
-    """The command that gives its result a number."""
+    """The command that gives the run's result a number."""
     other: dict[str, Any]
-    """Its fields with another provider, as admission has judged them."""
+    """The run's fields for another provider, as admission has judged them."""
     judges: str
-    """The run whose merged tree its gates judge."""
+    """The run whose merged tree this run's gates judge."""
     recovers: bool
-    """It is a recovery of the run that it goes on from, or whose work it does once more."""
+    """Whether the run is a recovery of the run that it goes on from, or whose work it repeats."""
     in_step: bool
-    """It retries the run of a workflow's step, and takes that step."""
+    """Whether the run retries the run of a workflow's step and takes over that step."""
     in_workspace: str
-    """The workspace by whose name it was dispatched."""
+    """The workspace by whose name the run was dispatched."""
     continues: str
-    """The run that it goes on from."""
+    """The run that this one goes on from."""
     begins: str
-    """The run from whose result it begins."""
+    """The run from whose result this one begins."""
     takes: list[str]
-    """All runs from whose results it begins, where those are several."""
+    """All runs from whose results this one begins, where there are several."""
     carries: bool
-    """It goes on from a change that was not landed when it was dispatched: that is its change, too."""
+    """Whether the run goes on from a change that had not landed, which is then part of its own change."""
     resume: dict[str, str]
-    """The session with which it was begun: run, session."""
+    """The session with which the run was begun: run, session."""
     answers: str
-    """A person's answer to the question of the run that it continues."""
+    """A person's answer to the question of the run that this one continues."""
     program: str
-    """The program that has given that answer instead of a person."""
+    """The program that gave that answer instead of a person."""
     by_itself: bool
-    """Nobody has asked for this sitting: words were left, and its session was not ended."""
+    """Whether nobody asked for this sitting: words were left, and its session was not ended."""
     past_cap: bool
-    """With the yes to it, the ceiling of its session got room for what the question of the cap named."""
+    """Whether a person's yes to the cap's question has raised the session's ceiling by what it named."""
     asks: str
-    """The reason why a person decides before it starts."""
+    """Why a person decides before the run starts."""
     approved: Approval
     objections: list[str]
-    """The words of the gates that a person has to pass over."""
+    """The objections of admission's gates that a person must overrule."""
     board: list[dict[str, str]]
-    """Only while its order is built: the board of its workflow, in wire form."""
+    """The workflow's board in wire form, only while the run's order is built."""
     charged_to: str
-    """The session in whose books it is, too: a sitting of it, or a run of theirs, has dispatched this run."""
+    """The session that also pays for the run, as one of its sittings, or a run of theirs, dispatched it."""
     named_usd: str
-    """The budget that was named for it, where an orchestrator's session may pay it."""
+    """The budget that was named for the run, where an orchestrator's session may pay it."""
     preset: str
-    """The preset that its caller named: it counts for what it dispatches, too."""
+    """The preset that the run's caller named; it also counts for what the run dispatches."""
     fleet: list[str]
-    """The tools of the fleet that its agent, an orchestrator, is offered, by name."""
+    """The names of the fleet's tools that the run's agent, an orchestrator, is offered."""
     refused_calls: int
-    """How many of its calls of such tools were refused, as far as the audit tells them."""
+    """How many of the run's calls of such tools were refused, as far as the audit tells them."""
     turns: dict[str, Any]
-    """It is a sitting, whose program waits for words after an answer: `idle_ms`, `turn_ms` and `mode`, as
-    TurnTerms."""
+    """The terms of a sitting, whose program waits for words after an answer: `idle_ms`, `turn_ms` and `mode`,
+    as TurnTerms."""
     more_usd: str
-    """Where its cap cuts a turn, a person is asked whether it goes on with so much more; absent: it rests."""
+    """The USD more that a person is asked for when the cap cuts a turn of the run; absent: it rests."""
     rounds: int
-    """It is left alone: so many sittings, itself the first, take one turn each while the gates fail."""
+    """Where the sitting is left alone: how many sittings, itself the first, take one turn each while gates
+    fail."""
     story: str
     """The session so far, for a sitting whose program does not remember it."""
     turn: dict[str, Any]
     """The newest turn that has ended: number, stop, why, at_ms."""
     gives_way: str
-    """The run that needs its slot: it was asked to rest for it."""
+    """The run that needs this sitting's slot: the sitting was asked to rest for it."""
     scouts: dict[str, str]
-    """The question that it answers as a scout: `question`, `depth`, and the `tree` that it looks at."""
+    """The question that the run answers as a scout: `question`, `depth`, and the `tree` that it looks at."""
     rehearses: str
-    """The request of `agents/decompositions.py` that its model takes apart; nothing that it asks of the fleet
-    is carried out."""
+    """The request of `agents/decompositions.py` that the run's model takes apart; its calls of the fleet's
+    tools are not carried out."""
     origin: str
-    """The snapshot at which the first step of its workflow began, or one's own side of a conflict."""
+    """The snapshot at which the first step of the workflow began, or the user's own side of a conflict."""
     resolves: dict[str, Any]
-    """The conflict that it settles: run, origin, marked, files, way, trailers; as DispatchRequest has it."""
+    """The conflict that the run settles: run, origin, marked, files, way, trailers; as DispatchRequest has
+    it."""

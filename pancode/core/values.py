@@ -31,7 +31,7 @@ else:
 
 
 def made(kind: type[T], values: tuple[Any, ...] | list[Any]) -> T:
-    """A value whose fields, in their order, are these: all of them."""
+    """Make a value of this class from all its fields, in their order."""
     fresh: Any = kind
     out: T = fresh.__new__(kind)
     for put, content in zip(_parts(fresh)[1], values, strict=True):
@@ -41,7 +41,7 @@ def made(kind: type[T], values: tuple[Any, ...] | list[Any]) -> T:
 
 @cache
 def _parts(kind: Any) -> tuple[Callable[[Any], tuple[Any, ...]], tuple[_Put, ...], Mapping[str, _Put]]:
-    """A reader of all fields, and a setter of each: of the slot itself, since the frozen class refuses it."""
+    """A reader of all fields, and a setter for each field's slot, as the frozen class itself refuses it."""
     if hasattr(kind, "__post_init__"):
         raise TypeError(f"{kind.__name__} checks itself when it is made: use dataclasses.replace")
     names = tuple(field.name for field in fields(kind))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class AccessScope(StrEnum):
-    """What a token allows. Each of them allows to read; `admin` allows all."""
+    """What a token allows. Each scope allows to read; `admin` allows all."""
 
     READ = "read"
     ANSWER = "answer"
@@ -38,7 +38,7 @@ class Risk(StrEnum):
 
 
 def allows(scopes: Iterable[str], needed: AccessScope) -> bool:
-    """Whether a token with these scopes may ask for what needs that one."""
+    """Whether a token with these scopes may ask for what needs the scope `needed`."""
     granted = set(scopes)
     if needed is AccessScope.READ:
         return bool(granted)
@@ -46,29 +46,29 @@ def allows(scopes: Iterable[str], needed: AccessScope) -> bool:
 
 
 PREFIX = "pct_"
-"""Of each secret, so that a scanner of files and logs finds it."""
+"""How each secret begins, so that a scanner of files and logs finds it."""
 SECRET_BYTES = 32
 USED_MS = 60_000
-"""The last use is written down this often at most."""
+"""How often a token's last use is written down at most, in milliseconds."""
 CODE_MS = 60_000
-"""The life of a one-time code."""
+"""How long a one-time code is valid, in milliseconds."""
 BY = "token "
-"""Before a token's name: who has asked for what it asks for."""
+"""Stands before a token's name where its requests say who asked."""
 WEB = "web-"
-"""Of the names of tokens that a browser got for a code."""
+"""How the name of a token begins that a browser got for a code."""
 NOTICE = "notice-"
-"""Of the names of tokens that stand in the link of a notice."""
+"""How the name of a token begins that stands in the link of a notice."""
 
 
 class AccessError(RefusedError):
-    """A caller over TCP is not let in, or may not ask for this."""
+    """A caller over TCP is not let in, or may not make this request."""
 
     code = "no_token"
 
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """A token that is to be made. `lasts_ms` None: no end. `item`: an item of the inbox, or its run."""
+    """A token to be made. `lasts_ms` None: it never expires. `item`: the inbox item it is for, or its run."""
 
     name: str
     scopes: tuple[AccessScope, ...]
@@ -78,7 +78,7 @@ class NewToken:
 
 @dataclass(frozen=True, slots=True)
 class WebCode:
-    """What a one-time code is traded for, and until when by our boot clock."""
+    """The token that a one-time code is traded for, and until when, by the coordinator's boot clock."""
 
     until_ms: int
     wanted: NewToken
@@ -101,7 +101,7 @@ def digest(secret: str) -> str:
 
 
 def judge(secret: str, found: ApiToken | None, now_ms: int) -> ApiToken:
-    """The token that this secret is of, if it is in force. AccessError."""
+    """The token that this secret belongs to, if it is in force. AccessError."""
     make = "pancode token create NAME --scope read"
     if found is None or not hmac.compare_digest(found.digest, digest(secret)):
         why = "there is none with this secret; it may have been revoked"
@@ -112,13 +112,13 @@ def judge(secret: str, found: ApiToken | None, now_ms: int) -> ApiToken:
 
 
 def invalid_code() -> AccessError:
-    """A code that nobody was given, or that is too old."""
+    """The error for a code that nobody was given, or that is too old."""
     why = f"it is good once, for {CODE_MS // 1_000} s"
     return AccessError("this code is not valid", why=why, fix="pancode web", code="unknown_code")
 
 
 def used_code(session: str) -> AccessError:
-    """A code that has opened this session before. Perhaps its link was read by somebody else."""
+    """The error for a code that was used before to open this session, perhaps by a stranger with its link."""
     return AccessError(
         "this code was used already",
         why=f"it opened the session {session}; if that was not you, somebody else may do there what you may",
@@ -129,7 +129,7 @@ def used_code(session: str) -> AccessError:
 
 
 def must_allow(token: ApiToken, needed: AccessScope, asked: str, without: str = "") -> None:
-    """AccessError where the token lacks the scope. `without`: what else the caller can do."""
+    """AccessError where the token lacks the scope. `without`: what the caller can do instead."""
     if not allows(token.scopes, needed):
         raise AccessError(
             f"the token {token.name} may not ask for {asked}",
@@ -141,7 +141,7 @@ def must_allow(token: ApiToken, needed: AccessScope, asked: str, without: str = 
 
 
 _ASKER: ContextVar[ApiToken | None] = ContextVar("asker", default=None)
-"""The token that asks for what is done in this thread now; None: the owner does, or nobody."""
+"""The token that asks for what this thread does now; None: the owner asks, or nobody."""
 
 
 @contextmanager
@@ -155,13 +155,13 @@ def asked_by(token: ApiToken | None) -> Iterator[None]:
 
 
 def may(scope: AccessScope) -> bool:
-    """Whether whoever asks now has this scope."""
+    """Whether the present asker has this scope."""
     token = _ASKER.get()
     return token is None or allows(token.scopes, scope)
 
 
 def must_ask(asked: str, lands: bool = False, says_yes: bool = False) -> None:
-    """AccessError where whoever asks now may not land, or may not say a person's yes."""
+    """AccessError where the present asker may not land (`lands`) or say a person's yes (`says_yes`)."""
     token = _ASKER.get()
     if token is not None and lands:
         must_allow(token, AccessScope.OPERATE, f"{asked} of what lands its change", "without land; or: ")
@@ -170,17 +170,17 @@ def must_ask(asked: str, lands: bool = False, says_yes: bool = False) -> None:
 
 
 def token_behind(created_by: str) -> str | None:
-    """The name of the token that has made it; None: somebody else has."""
+    """The name of the token that made it; None: no token did."""
     return created_by.removeprefix(BY) if created_by.startswith(BY) else None
 
 
 def speaks_for(token: ApiToken | None, made_ms: int, now_ms: int) -> bool:
-    """Whether this token, found by its name, is the one that made something then, and is still in force."""
+    """Whether this token, found by its name, existed when something was made, and is still in force."""
     return token is not None and not is_over(token, now_ms) and token.created_ms <= made_ms
 
 
 def must_be_its_item(token: ApiToken, run: str, asked: str) -> None:
-    """AccessError for a token of one inbox item that asks about another run. `run` empty: about none."""
+    """AccessError where a token of one inbox item asks about another run. `run` empty: about none."""
     if token.item is not None and run != token.run:
         raise AccessError(
             f"the token {token.name} may not ask for {asked}",
@@ -191,7 +191,7 @@ def must_be_its_item(token: ApiToken, run: str, asked: str) -> None:
 
 
 def narrowed(asker: ApiToken | None, wanted: NewToken, now_ms: int) -> NewToken:
-    """What a token makes has no more rights than it and ends no later. AccessError for more scopes."""
+    """Return the wanted token, ending no later than the asker. AccessError for scopes that it lacks."""
     if asker is None:
         return wanted
     for scope in wanted.scopes:
@@ -204,14 +204,14 @@ def narrowed(asker: ApiToken | None, wanted: NewToken, now_ms: int) -> NewToken:
 
 
 def must_be_free(known: Iterable[ApiToken], name: str, now_ms: int) -> None:
-    """ConflictError where a token in force has that name."""
+    """ConflictError where a token in force has this name."""
     if any(token.name == name and not is_over(token, now_ms) for token in known):
         fix = f"choose another name, or: pancode token revoke {name}"
         raise ConflictError(f"there is a token {name} already", fix=fix, code="token_exists")
 
 
 def stale(known: Iterable[ApiToken], now_ms: int) -> list[ApiToken]:
-    """Tokens of browsers and notices that have expired: nobody asks for them any more."""
+    """Tokens of browsers and notices that have expired, and so are of no more use."""
     return [token for token in known if token.name.startswith((WEB, NOTICE)) and is_over(token, now_ms)]
 
 

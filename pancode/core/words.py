@@ -17,9 +17,9 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
 def split_words(text: str, where: str) -> tuple[str, ...]:
-    """The words; at least one. UsageError for an operator, an expansion, an open quote, or nothing.
+    """Split the text into words; at least one. UsageError for an operator, expansion, open quote, or nothing.
 
-    `where` names the flag or key in the message. What a shell would do silently is not done silently here.
+    `where` names the flag or key in the message. What a shell would do silently is an error here.
     """
     words = _split(text.strip(" \t\n"), where)
     if not words or not words[0]:
@@ -57,7 +57,7 @@ def _split(text: str, where: str) -> tuple[str, ...]:
 
 
 def _acting(token: str, at_start: bool) -> str:
-    """The effect that a shell would have on the token; empty when none."""
+    """What a shell would do with the token instead of passing it on; empty: nothing."""
     if len(token) > 1 and token[0] == '"':
         # Between double quotes a shell still expands; operators are plain there.
         found = next((char for char in re.sub(r"\\.", "", token, flags=re.DOTALL) if char in _IN_QUOTES), "")

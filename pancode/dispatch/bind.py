@@ -3,105 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from decimal import Decimal
 from functools import partial
 from itertools import chain
 
-from node_agent.wire.identity import Mark
 from node_agent.wire.order import Order
 from pancode.account.track_records import TrackRecord, WorkerKind, of_nodes, worker_kind
 from pancode.agents.model_server import served
 from pancode.control import passed_over
 from pancode.control.breakers import provider_of
 from pancode.control.core import CEILING, WORK_CEILING, Core, open_fences
-from pancode.control.run import session_of, words_of
 from pancode.control.waiting_runs import WaitingRun, WaitingRuns, in_turn
 from pancode.control.work import Work, unit_of_work
 from pancode.core import books
 from pancode.core.ports import Offer, SnapshotTaken, Transaction
 from pancode.core.records import Attempt, Balance, Fence, FenceState, Run, Setting, WaitReason, Workflow
 from pancode.core.values import replace
+from pancode.dispatch.giving_way import GivingWay
 from pancode.dispatch.handover import Lines, TakingBack, most_usd, staying
 from pancode.errors import UnavailableError, WorkspaceError
 from pancode.life.case import RunCase, holds_slot
-from pancode.life.continuing import may_give_way
 from pancode.life.decide import decide
 from pancode.life.handover import place_in_line
 from pancode.life.orders import fence_of, identity_of, may_push, order_for, with_board, workspace_of
-from pancode.life.placement import Placed, Standing, Unplaced, decisions, in_order, lacks_slot_at
+from pancode.life.placement import Placed, Standing, Unplaced, decisions, in_order
 from pancode.life.retries import without_session
-from pancode.life.signals import Bound, Due, GivesWay, Unbindable, Waits
+from pancode.life.signals import Bound, Due, Unbindable, Waits
 from pancode.nodes.node import NodeView
-
-
-def who_rests(sittings: Iterable[Run], now_ms: int, idle_ms: int) -> Run | None:
-    """Of sittings between turns the one that has waited for words the longest, and so long at least."""
-    idle = (one for one in sittings if now_ms - _since_ms(one) >= idle_ms)
-    return min(idle, key=lambda one: (_since_ms(one), one.id), default=None)
-
-
-def _since_ms(run: Run) -> int:
-    return int(run.terms["turn"]["at_ms"])
-
-
-class GivingWay:
-    """Asks sittings to rest, in one round of binding: one for each run that waits for nothing but a slot.
-
-    What was asked is kept in memory, and in the terms of the sitting, for a coordinator that starts anew.
-    """
-
-    def __init__(self, work: Work, fences: Collection[Fence], standing: Standing) -> None:
-        self._work, self._fences, self._standing = work, fences, standing
-        self._known, self._boot = work.core.live.binding, work.core.ports.clock.boot_ms()
-        self._looks = self._boot - self._known.givers_ms >= work.core.rules.look_ms
-        self._sittings: dict[str, list[Run]] | None = None
-
-    def why(self, waiting: Unplaced) -> str:
-        """Why the run waits, with the session that rests for it; one that may is asked to."""
-        if waiting.kind is not WaitReason.NO_SLOT:
-            return waiting.why
-        session, asked_ms = self._known.given_way.get(waiting.run.id, ("", 0))
-        is_new = bool(session) and self._boot - asked_ms < self._work.core.rules.gives_way_ms
-        if self._looks and not is_new:
-            session = self._asked(waiting.run)
-        return f"{waiting.why}; session {session} rests for it" if session else waiting.why
-
-    def _asked(self, waiting: Run) -> str:
-        """The session that rests for the run from now on, or that does already; empty: none may."""
-        work, core = self._work, self._work.core
-        there = [run for node in lacks_slot_at(waiting, self._standing) for run in self._at(node)]
-        rests = next((run for run in there if run.terms.get("gives_way") == waiting.id), None)
-        free = (run for run in there if may_give_way(run, session_of(work.tx, run), words_of(work.tx, run)))
-        chosen = rests or who_rests(free, core.wall_ms(), core.rules.gives_way_ms)
-        if chosen is None:
-            work.after(partial(self._known.given_way.pop, waiting.id, None))
-            return ""
-        if rests is None:
-            changed = work.signal(chosen, GivesWay(waiting.id))
-            for runs in (self._sittings or {}).values():
-                runs[:] = [changed if run.id == changed.id else run for run in runs]
-        work.after(partial(self._note, waiting.id, chosen.session))
-        return chosen.session
-
-    def _at(self, node: str) -> list[Run]:
-        """The runs whose program is at work there."""
-        if self._sittings is None:
-            self._sittings = {}
-            for fence in self._fences:
-                at_work = fence.state is FenceState.RUNNING and fence.mark == Mark.SPAWNED
-                run = self._work.tx.get(Run, fence.run) if at_work else None
-                if run is not None and run.fence == fence.fence:
-                    self._sittings.setdefault(fence.node, []).append(run)
-            self._work.after(partial(setattr, self._known, "givers_ms", self._boot))
-        return self._sittings.get(node, [])
-
-    def _note(self, waiting: str, session: str) -> None:
-        """Keep which session rests for the run, for the rounds that follow; older ones are dropped."""
-        new = self._boot - self._work.core.rules.gives_way_ms
-        known = {run: one for run, one in self._known.given_way.items() if one[1] > new}
-        self._known.given_way = {**known, waiting: (session, self._boot)}
-
 
 _OF_NODES = (f"{CEILING}node", f"{WORK_CEILING}node")
 
@@ -109,8 +38,9 @@ _OF_NODES = (f"{CEILING}node", f"{WORK_CEILING}node")
 def standing_of(
     work: Work, waiting: list[Run], at: tuple[list[NodeView], dict[str, int]], lines: Lines
 ) -> Standing:
-    """The state of the fleet for placement. `at`: the nodes, and the free slots of each; `lines`: what waits
-    on nodes."""
+    """Return the state for placement. `at`: nodes, and each one's free slots; `lines`: orders that wait
+    there.
+    """
     core, tx = work.core, work.tx
     views, free = at
     paused = tx.get(Setting, "paused")
@@ -119,6 +49,7 @@ def standing_of(
     return Standing(
         nodes=tuple(views),
         free=free,
+        hurry=core.live.binding.speed.why,
         paused=str(paused.value) if paused else None,
         paused_queues=queues,
         resting=passed_over.resting(core),
@@ -134,19 +65,19 @@ def standing_of(
 
 
 def has_rooms(tx: Transaction) -> bool:
-    """Whether a node has its own ceiling, so that a run's hold decides where it may go."""
+    """Whether any node has a ceiling of its own, so that a run's hold decides where the run may go."""
     return any(tx.starting(Setting, name, 1) for name in _OF_NODES)
 
 
 def _records(core: Core, waiting: list[Run]) -> dict[WorkerKind, Mapping[str, TrackRecord]]:
-    """The records that were read already: binding reads nothing for them."""
+    """Return the records that are in memory already: binding reads none from the ledger."""
     known = core.live.recent
     sums = known.sums if known is not None else {}
     return {kind: of_nodes(sums, *kind) for kind in {worker_kind(run) for run in waiting}} if sums else {}
 
 
 def _room(core: Core, tx: Transaction, views: list[NodeView]) -> dict[str, tuple[Balance, books.Ceilings]]:
-    """The books of each node with ceilings of its own, and these ceilings."""
+    """Return the balance and ceilings of each node that has ceilings of its own."""
     room = {}
     for name in (view.node.name for view in views):
         scope = books.node_scope(name)
@@ -157,45 +88,50 @@ def _room(core: Core, tx: Transaction, views: list[NodeView]) -> dict[str, tuple
 
 
 def _due(tx: Transaction, waiting: list[Run], all_of_them: bool) -> dict[str, Decimal]:
-    """The hold of later attempts, which may be less than the estimate, and of what was handed over before."""
+    """Return the holds, in USD, of later attempts, which may be less than the estimate; `all_of_them`: also
+    of first attempts that were handed over before.
+    """
     later = [
         (run.id, tx.get(Attempt, run.id, run.attempt)) for run in waiting if all_of_them or run.attempt > 1
     ]
     return {run: attempt.held_usd for run, attempt in later if attempt is not None}
 
 
-def free_slots(view: NodeView, fences: list[Fence], freed: Collection[str]) -> int:
+def free_slots(view: NodeView, fences: list[Fence], freed: Collection[str], hurry: str = "") -> int:
     """The slots of the node less the fences that may occupy one, by our count and by the node's own.
 
-    A heartbeat is seconds old: the ends that the node has signed since then (`freed`) stay counted.
+    A heartbeat is seconds old: the ends that the node has signed since then (`freed`) stay counted. In a
+    `hurry` a node whose owner has set bounds takes the fewest.
     """
     if view.last is None:
         return 0
     ask = view.last.heartbeat.ask
     ours = {str(identity_of(f)) for f in fences if f.node == view.node.name and holds_slot(f)}
     theirs = {str(i) for i in ask.open}.difference(freed)
-    return min(ask.slots, view.node.slots) - len(ours | theirs)
+    most = min(ask.slots, view.node.slots)
+    return (most if not hurry or view.node.least is None else min(most, view.node.least)) - len(ours | theirs)
 
 
 MANY, MANY_TICKETS = 16, 4
 SHOW_MS = 500
-"""With more waiting runs than this, their reasons and tickets are refreshed at most this often."""
+"""With more than MANY waiting runs, reasons and tickets are refreshed at most once in so many ms."""
 LONG, MOST_EXPLAINED = 64, 8
-"""In a longer queue, this many runs that wait for the same reason as another one are told so in one
-refreshment."""
+"""In a queue longer than LONG, one refreshment records the reason of at most so many further runs that wait
+for the same thing."""
 
 
 def bind(core: Core, everything: bool = False) -> int:
-    """Bind what can be bound now; returns how many orders were signed. Pushing them is a separate step.
+    """Bind the runs that can be bound now; return how many orders were signed. Pushing them is a separate
+    step.
 
-    `everything`: hand over all that nodes would hold, and not only a few for each slot.
+    `everything`: hand over as many orders as the nodes hold, not only a few for each slot.
     """
     with unit_of_work(core) as work:
         return bind_in(work, everything)
 
 
 def bind_in(work: Work, everything: bool = False) -> int:
-    """The same inside a transaction, whose commit makes the orders durable."""
+    """Do the same as `bind` inside a transaction, whose commit makes the orders durable."""
     core, tx = work.core, work.tx
     queue = core.kept.waiting(tx)
     many = len(queue.all)
@@ -204,7 +140,8 @@ def bind_in(work: Work, everything: bool = False) -> int:
         return 0
     views, fences = core.views(tx), open_fences(tx)
     freed, lines = core.live.contacts.freed, Lines(core, views, fences, everything)
-    slots = {v.node.name: free_slots(v, fences, freed.get(v.node.tag or "", ())) for v in views}
+    hurry = core.budget_hurry(tx)
+    slots = {v.node.name: free_slots(v, fences, freed.get(v.node.tag or "", ()), hurry) for v in views}
     free = lines.less(slots)
     if (
         not everything
@@ -239,7 +176,7 @@ def bind_in(work: Work, everything: bool = False) -> int:
 
 
 def _place(work: Work, turn: _Turn, standing: Standing, giving: GivingWay, whole: bool) -> int:
-    """Binds the runs whose turn it is, and records why others wait; how many were bound."""
+    """Bind the runs whose turn it is, and record why others wait; return how many were bound."""
     core, placed, probes = work.core, 0, set[str]()
     for decision in decisions(turn.served(), standing, whole):
         if isinstance(decision, Placed):
@@ -258,20 +195,20 @@ def _place(work: Work, turn: _Turn, standing: Standing, giving: GivingWay, whole
 
 
 class _Turn:
-    """The waiting runs whose turn may have come, read from the ledger one by one as they are served."""
+    """The waiting runs whose turn may have come; each is read from the ledger when it is served."""
 
     def __init__(self, work: Work, queue: WaitingRuns, bound: set[str]) -> None:
         self._work, self._queue, self._bound = work, queue, bound
         core = work.core
         self.alone: Set[str] = {*core.live.journals.strays, *passed_over.shunned(core)}
-        """Whose turn is another than that of all who ask for the same."""
+        """Runs that are decided one by one, not with the others that ask for the same."""
         if passed_over.decides_of_each(core) or has_rooms(work.tx):
             self.alone = queue.all.keys()
         self._ready: dict[str, Run | None] = {}
         self.taken = Counter[str]()
         """How many slots of each node were taken in this round."""
         self.in_vain: dict[object, Unplaced] = {}
-        """By what runs ask for: the decision of the first of them that could not be placed."""
+        """By wish (what runs ask for): the decision on the first run that found no place."""
         self._groups: list[Iterator[WaitingRun]] = []
         for group in queue.groups(self._fits, self.alone):
             first = next((one for one in group if self._run(one) is not None), None)
@@ -279,7 +216,7 @@ class _Turn:
                 self._groups.append(chain([first], group))
 
     def left(self, free: Mapping[str, int]) -> dict[str, int]:
-        """Of these free slots those that were not taken."""
+        """The free slots that this round has not taken, by node."""
         return {name: slots - self.taken[name] for name, slots in free.items()}
 
     def wish_of(self, run: Run) -> object:
@@ -290,15 +227,14 @@ class _Turn:
         return in_order(run for run in self._ready.values() if run is not None)
 
     def served(self) -> Iterator[Run]:
-        """The runs in order, as long as no other run with the same wishes has found no place."""
+        """Yield the runs in order; a run is left out once another with the same wishes found no place."""
         for one in in_turn(self._groups, self.in_vain):
             run = self._run(one)
             if run is not None:
                 yield run
 
     def explain_more(self) -> None:
-        """Records why runs with the same wishes wait; in a long queue only some of them in each
-        refreshment."""
+        """Record why the other runs with the same wishes wait; of a long queue only some per refreshment."""
         left = MOST_EXPLAINED if len(self._queue.all) > LONG else LONG
         for wish, decision in self.in_vain.items():
             for name in self._queue.unexplained(wish, decision.why, self.alone, left):
@@ -309,14 +245,14 @@ class _Turn:
                     left -= 1
 
     def _fits(self, one: WaitingRun) -> bool:
-        """Whether the run may begin, as far as memory tells; a run with a long pause is read."""
+        """Whether the run may begin, as far as memory tells; a run with a long pause passes."""
         rules = self._work.core.rules
         left = (one.retry_at_ms or 0) - self._work.core.wall_ms()
         is_pausing = 0 < left <= max(rules.refused_pause_ms, rules.retry_pause_ms)
         return not one.held and not is_pausing and one.ticket.run not in self._bound
 
     def _run(self, one: WaitingRun) -> Run | None:
-        """The run, if its time has come and it has its hold."""
+        """Return the run from the ledger if its pause is over and it has its hold; else None."""
         name = one.ticket.run
         if name not in self._ready:
             run = self._work.tx.get(Run, name)
@@ -326,7 +262,7 @@ class _Turn:
 
 
 def _is_whole(work: Work, many: int) -> bool:
-    """Whether this round decides about all waiting runs, and not only about those with room now."""
+    """Whether this round decides about all waiting runs, not only about those that have room now."""
     core = work.core
     if _is_explained(core, many):
         return False
@@ -335,12 +271,13 @@ def _is_whole(work: Work, many: int) -> bool:
 
 
 def _is_explained(core: Core, many: int) -> bool:
-    """Whether so many runs wait that their reasons were recorded often enough."""
+    """Whether many runs wait and their reasons were recorded less than SHOW_MS ago."""
     return many > MANY and 0 <= core.ports.clock.boot_ms() - core.live.binding.explained_ms < SHOW_MS
 
 
 def push_offers(core: Core) -> None:
-    """Put every offered order that may still be pushed into its queue; a repeated push has the same bytes."""
+    """Push each offered order that may still start to its node's queue; pushed again it has the same
+    bytes."""
     now, boot = core.now(), core.ports.clock.boot_ms()
     with core.ports.ledger.transaction() as tx:
         offered = tx.find(Fence, {"state": FenceState.OFFERED})
@@ -356,7 +293,7 @@ def push_offers(core: Core) -> None:
 
 
 def show_tickets(core: Core) -> None:
-    """Show the waiting runs in the pool queues when they have changed; a longer queue is shown less often."""
+    """Show the waiting runs in the pool queues if they have changed; a long queue is shown less often."""
     boot, known = core.ports.clock.boot_ms(), core.live.binding
     pause = max(SHOW_MS, known.shown) if known.shown > MANY_TICKETS else 0
     if boot - known.shown_ms < pause:
@@ -373,8 +310,9 @@ def show_tickets(core: Core) -> None:
 
 
 def _is_due(work: Work, run: Run) -> bool:
-    """Whether the pause is over. A long pause is one that a provider asked for. If the wall clock was set
-    back, it shows an earlier time than the end of the attempt before."""
+    """Whether the run's pause is over. A long pause is a provider's wish; it is over, too, if the wall clock
+    was set back before the end of the attempt before.
+    """
     if run.waits in (WaitReason.WORKFLOW, WaitReason.PERSON):
         return False
     rules, now = work.core.rules, work.core.wall_ms()
@@ -396,8 +334,7 @@ def _may_still_run(work: Work, run: Run) -> bool:
 
 
 def _granted(work: Work, run: Run) -> bool:
-    """Whether the attempt has its hold: admission took the first one; a later attempt takes its own, or
-    waits."""
+    """Whether the attempt has its hold: admission took the first one; a later attempt takes it here."""
     if run.attempt == 1:
         return True
     due = work.signal(run, Due(work.core.purses(work.tx, run)))
@@ -405,7 +342,7 @@ def _granted(work: Work, run: Run) -> bool:
 
 
 def _bound(work: Work, placed: Placed) -> bool:
-    """Whether the run could be bound: a run for which no order can be made ends, and delays no other run."""
+    """Bind the run; False if that failed. A run of which no order can be made ends, and delays no other."""
     core, case, view = work.core, work.case(placed.run), placed.node
     try:
         _offer_what_is_left(core, case.run)
@@ -425,7 +362,7 @@ def _bound(work: Work, placed: Placed) -> bool:
 
 
 def _offer_what_is_left(core: Core, run: Run) -> None:
-    """An attempt that goes on from an earlier one fetches its commit as the snapshot. WorkspaceError."""
+    """Let a continued run's attempt fetch the earlier attempt's commit as its snapshot. WorkspaceError."""
     if run.terms.get("went_on"):
         place = workspace_of(run)
         taken = SnapshotTaken(place["repo"], place["base"], place["snapshot"], place["object_format"])
@@ -433,7 +370,7 @@ def _offer_what_is_left(core: Core, run: Run) -> None:
 
 
 def _order(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Order:
-    """One order with its fence, whose number was never used before."""
+    """Make the order with a fence number that was never used before."""
     node = placed.node.node
     if node.tag is None:
         raise UnavailableError(f"node {node.name} is not enrolled")
@@ -450,11 +387,11 @@ def _order(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Order:
 
 
 TIMES_AHEAD = 5
-"""So many times as long a node has to take an order that it is to hold: its snapshot comes first."""
+"""A node may take this many times as long to start an order that it holds: its snapshot comes first."""
 
 
 def _issued(core: Core, placed: Placed) -> int:
-    """The wall clock; of two orders that go ahead the later one has a later time: its place on the node."""
+    """Return the order's time. Of orders handed over ahead each has a later time: its place on the node."""
     wall, last = core.wall_ms(), core.live.binding.handed_ms
     if placed.busy:
         wall = last + 1 if 0 <= last - wall < 1_000 else wall

@@ -24,16 +24,16 @@ from pancode.plain import first_few
 
 _SHOWN = 6
 _EASIEST = (Dialect.OLLAMA, Dialect.LMSTUDIO, Dialect.LLAMACPP, Dialect.VLLM, Dialect.SGLANG)
-"""The server kinds in the order of the work that one more model takes."""
+"""The dialects of model servers, those to which a model is added most easily first."""
 
 
 def check_somewhere(
     ref: ModelRef, kind: RuntimeKind, nodes: Sequence[NodeView], vendors: Mapping[str, VendorList]
 ) -> None:
-    """NotFoundError for a bare name that no endpoint has and that the usual runtime does not know either.
+    """Raise NotFoundError where no endpoint has the bare name, and the usual runtime does not know it either.
 
-    `nodes`: the possible nodes. A node that is not heard may have it. A word that the runtime might know, as
-    `opus`, passes on a node with that runtime.
+    `nodes`: the possible nodes. A node that is not heard may have the model. A word that the runtime might
+    know, as `opus`, passes on a node with that runtime.
     """
     if not nodes or any(view.last is None for view in nodes) or _is_theirs(ref.model, kind, vendors):
         return
@@ -50,8 +50,7 @@ def check_somewhere(
 
 
 def _is_theirs(model: str, kind: RuntimeKind, vendors: Mapping[str, VendorList]) -> bool:
-    """Whether the runtime's vendor has a model of that name, or a near one, or uses the name as a short
-    form."""
+    """Whether the runtime's vendor lists the model, or a similar name, or one that contains this word."""
     listed = vendors.get(kind.provider) if kind.provider is not None else None
     if listed is None:
         return False
@@ -64,7 +63,7 @@ def _near(model: str, listed: VendorList) -> bool:
 
 
 def _is_there(kind: RuntimeKind, nodes: Sequence[NodeView]) -> bool:
-    """Whether some node has the runtime ready; a vendor's own program need only be installed."""
+    """Whether some node has the runtime ready; a vendor's own program only has to be installed."""
     facts = (view.last.heartbeat.facts for view in nodes if view.last is not None)
     found = [one.state for fact in facts for one in fact.runtimes if one.name == kind.name]
     return any(state == "ok" or (kind.provider is not None and state != "missing") for state in found)
@@ -75,7 +74,7 @@ def _servers(nodes: Sequence[NodeView]) -> Iterator[tuple[NodeView, EndpointFact
 
 
 def _names(nodes: Sequence[NodeView]) -> dict[str, str]:
-    """The names to write for every model that could do a run's work, as they are and without the tag."""
+    """Return the name to write for every model that can do a run's work, by its name with and without tag."""
     found: dict[str, str] = {}
     for _, one in _servers(nodes):
         for model in one.models:
@@ -100,7 +99,7 @@ def _why(model: str, near: str | None, kind: RuntimeKind, nodes: Sequence[NodeVi
 
 
 def _unseen(nodes: Sequence[NodeView]) -> list[str]:
-    """The servers whose models nobody knows completely."""
+    """Return the servers whose list of models is not completely known, in words."""
     hidden = [
         f"{view.node.name}/{one.name}"
         for view, one in _servers(nodes)
@@ -123,7 +122,7 @@ def _fix(model: str, nodes: Sequence[NodeView], vendors: Mapping[str, VendorList
 
 
 def _pulled(model: str, nodes: Sequence[NodeView]) -> str:
-    """The command that gets the model, on the machine whose server takes one most easily."""
+    """Return the command that gets the model, on the machine whose server takes a new model most easily."""
     able = [
         (view, one) for view, one in _servers(nodes) if one.dialect in _EASIEST and one.health is Health.OK
     ]
@@ -141,7 +140,7 @@ def _memory(view: NodeView) -> int:
 def runtime_and_model(
     request: DispatchRequest, agent: Agent, catalogue: Catalogue
 ) -> tuple[RuntimeKind, ModelRef | None]:
-    """The runtime and the model, which depend on each other: a vendor's model asks for the vendor's program.
+    """Choose runtime and model together: a vendor's model asks for the vendor's program.
 
     UsageError for a word that is no model or nearly a provider, NotFoundError for an unknown runtime or node.
     """
@@ -171,7 +170,7 @@ def runtime_and_model(
 def _read(
     text: str | None, request: DispatchRequest, agent: Agent, catalogue: Catalogue
 ) -> tuple[ModelRef | None, ModelRef | None]:
-    """The parts of the name as written, and the same with a known provider; None: no model is named."""
+    """Return the model's name as written, and with a known provider; (None, None): no model is named."""
     if text is None:
         return None, None
     nodes = [view.node.name for view in catalogue.nodes if view.node.removed is None]
@@ -185,7 +184,7 @@ def _read(
 
 @contextmanager
 def _named_by(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> Iterator[None]:
-    """An error about a model says who named it, if the request itself did not."""
+    """Add to an error about a model who named that model, where the request itself did not."""
     try:
         yield
     except PancodeError as wrong:
@@ -197,10 +196,8 @@ def _named_by(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> I
 def _where_it_is(
     bare: ModelRef | None, request: DispatchRequest, agent: Agent, catalogue: Catalogue
 ) -> ModelRef | None:
-    """The model at the only endpoint that has it, if no provider and no runtime is named; None: no endpoint
-    has it.
-
-    UsageError when several endpoints have it.
+    """Return the model at the only endpoint that has it, where no provider and no runtime is named; else
+    None. UsageError when several endpoints have it.
     """
     if bare is None or bare.provider is not None or request.runtime or agent.runtime:
         return None
@@ -218,8 +215,8 @@ def _where_it_is(
 
 
 def _model(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> tuple[str | None, str]:
-    """The model for a request that names none, and the reason: the records decide if several will do, and
-    for a scout the cost."""
+    """Return the model and, if records chose it, why, in words. A scout without a model takes the
+    cheapest."""
     fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
     own = agent.model is not None and (agent.own or agent.model not in fleets)
     models = catalogue.defaults.models
@@ -233,14 +230,13 @@ def _model(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> tupl
 
 
 def model_of(agent: Agent, catalogue: Catalogue) -> str | None:
-    """The agent's own model; else the scouts' model for an agent that only looks, and fast; else the
-    workers'."""
+    """Return the agent's own model; else for a scout the scouts' model; else the workers' model."""
     defaults = catalogue.defaults
     return agent.model or (defaults.scout_model if is_scout(agent) else None) or defaults.model or None
 
 
 def model_from(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> str:
-    """The source of the choice, in words: the setting, and where it is written."""
+    """Say who chose the model: the setting, and where it is written."""
     if request.model is not None:
         return "--model" if request.retry_of is None else f"as run {request.retry_of} had it"
     fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
@@ -254,26 +250,25 @@ def model_from(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> 
 
 
 def is_scout(agent: Agent) -> bool:
-    """Whether the agent only looks, and fast: such agents have a model of their own in the settings."""
+    """Whether the agent only reads, and is fast: the settings have a model of their own for such agents."""
     return agent.read_only and agent.speed is Speed.FAST and agent.tier is Tier.ANY
 
 
 BY_SPEED: dict[Speed, Reasoning] = {Speed.FAST: Reasoning.LOW, Speed.THOROUGH: Reasoning.HIGH}
-"""The default reasoning effort of an agent's model, in a vendor's own program that takes this level."""
+"""The default reasoning effort by an agent's speed, in a vendor's own program that takes this level."""
 BY_MODE: dict[Mode, Reasoning] = {
     Mode.ADMIN: Reasoning.XHIGH,
     Mode.PLAN: Reasoning.HIGH,
     Mode.BUILD: Reasoning.MEDIUM,
     Mode.REVIEW: Reasoning.XHIGH,
 }
-"""The default effort of an agent that leads, in a vendor's own program; the program gets the closest level
-that it takes."""
+"""The default effort of a leading agent by mode; a vendor's own program gets the closest level it takes."""
 
 
 def reasoning_for(
     request: DispatchRequest, agent: Agent, kind: RuntimeKind, catalogue: Catalogue
 ) -> tuple[Reasoning | None, Reasoning | None]:
-    """The requested level, and the level in the settings that the runtime does not know.
+    """Return the level to ask for, and the level in the settings that the runtime does not know.
 
     UsageError when the request or its agent names a level that the runtime does not know.
     """
@@ -299,8 +294,9 @@ def reasoning_for(
 
 
 def _usual(mode: Mode, agent: Agent, kind: RuntimeKind) -> Reasoning | None:
-    """The level if nobody has named one. None in a program for models of everybody: nobody can know whether
-    the model takes a level, and many servers refuse a question with one that their model does not take."""
+    """Return the level where nobody has named one. None in a program for models of any vendor: whether the
+    model takes a level is unknown, and many servers refuse a question with a level that they do not take.
+    """
     if agent.leads:
         return level_of_mode(mode, kind)
     usual = BY_SPEED.get(agent.speed)
@@ -308,7 +304,7 @@ def _usual(mode: Mode, agent: Agent, kind: RuntimeKind) -> Reasoning | None:
 
 
 def level_of_mode(mode: Mode, kind: RuntimeKind) -> Reasoning | None:
-    """The level of an agent that leads, if nobody has named one."""
+    """Return the level of an agent that leads, where nobody has named one; None: the runtime takes none."""
     return _closest(BY_MODE[mode], kind) if kind.provider is not None and kind.reasons else None
 
 
@@ -318,7 +314,7 @@ def _closest(asked: Reasoning, kind: RuntimeKind) -> Reasoning:
 
 
 def unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str, VendorList]) -> str:
-    """The warning that a vendor's list does not have this model; empty when it has, or nobody can say.
+    """Return the warning that the vendor's list lacks this model; empty when it has it, or there is no list.
 
     A name without a digit, as `opus`, is the program's own word for a model.
     """
@@ -335,7 +331,7 @@ def unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str, Vend
 
 
 def pinned(request: DispatchRequest, ref: ModelRef | None, named_by: str) -> DispatchRequest:
-    """The request, pinned to the node in its model's name; UsageError when it asks for another node.
+    """Return the request, pinned to the node in the model's name; UsageError when it asks for another node.
 
     `named_by`: who chose the model, in words.
     """

@@ -60,7 +60,7 @@ from pancode.workflow import rejoining
 
 
 class UnderWay(TypedDict):
-    """A snapshot that is being taken. `of` is 0 until the files are counted."""
+    """A snapshot that is being taken. `of`: the number of files; 0 until they are counted."""
 
     run: str
     project: str
@@ -69,7 +69,7 @@ class UnderWay(TypedDict):
 
 
 def take(core: Core, resolution: Resolution, run: str) -> SnapshotTaken | None:
-    """The snapshot; None when the run has no project. WorkspaceError."""
+    """Take the run's snapshot and return it; None when the run has no project. WorkspaceError."""
     project, progress = resolution.project, core.live.taking
     if project is None:
         return None
@@ -93,13 +93,13 @@ def take(core: Core, resolution: Resolution, run: str) -> SnapshotTaken | None:
 
 
 def under_way(core: Core) -> list[UnderWay]:
-    """The snapshots under way, oldest first."""
+    """Return the snapshots that are being taken now, oldest first."""
     now = list(core.live.taking.items())
     return [UnderWay(run=run, project=at, done=done, of=of) for run, (at, done, of) in now]
 
 
 def admission_of(work: Work, run: Run) -> Admitted | AskedFirst:
-    """How the run begins: with its hold, or with a person's yes."""
+    """Return the signal that begins the run: admitted with its hold, or asked of a person first."""
     return AskedFirst() if "asks" in run.terms else Admitted(work.core.purses(work.tx, run))
 
 
@@ -107,7 +107,7 @@ def admit(work: Work, run: Run, budget: Decimal | None = None) -> Run:
     """Queue the run in this transaction; RefusedError with the numbers when a ceiling has no room for it.
     `budget`: what a new session may cost.
 
-    A refusal rolls the transaction back, so nothing was given up.
+    A refusal rolls the transaction back, so no earlier run is given up.
 
     A run that goes on from the question of a workflow's step is that step's next run, and so is its retry.
     """
@@ -137,7 +137,9 @@ def admit(work: Work, run: Run, budget: Decimal | None = None) -> Run:
 
 
 def _goes_on(work: Work, old: Run, run: Run) -> None:
-    """The old run is continued. Lost in a workspace, it is given up: a late result would be a second one."""
+    """Record that the run goes on from the old one. In a workspace a lost old run is given up: its late
+    result would be a second one.
+    """
     stays = "in_workspace" in run.terms
     if stays:
         old = work.signal(old, GivenUp(run.id))
@@ -147,8 +149,9 @@ def _goes_on(work: Work, old: Run, run: Run) -> None:
 
 
 def _within_parent(work: Work, run: Run) -> Run:
-    """The run with no more money than is left now above it. Runs that are queued before it in the same
-    transaction have taken their part. RefusedError if nothing is left."""
+    """Return the run, its limit cut to what its parent has left. Runs queued before it in this transaction
+    have taken their part. RefusedError if nothing is left.
+    """
     tx = work.tx
     parent = paid_by(tx, run)
     if parent is None:
@@ -162,9 +165,10 @@ def _within_parent(work: Work, run: Run) -> Run:
 
 
 def _within_session(work: Work, run: Run) -> Run:
-    """The same for a run that an orchestrator begins. Where nobody has named its budget, or less is left than
-    that, one that may take all that its session has left gets half of it, or its estimate, so that the next
-    one can begin beside it."""
+    """Cut the limit of a run that an orchestrator begins to what its session has left. A run without a budget
+    that fits, which could take all of that, gets half of it or its estimate, so that the next one can begin
+    beside it.
+    """
     view = session_view(work.core, work.tx, payer_of(run))
     limit, left, named = limit_usd(run), view.left, run.terms.get("named_usd")
     if left is None:
@@ -178,7 +182,7 @@ def _within_session(work: Work, run: Run) -> Run:
 
 
 def _capped(run: Run, usd: Decimal) -> Run:
-    """The run with a limit of so much at most."""
+    """Return the run with a limit of at most this amount."""
     limit = limit_usd(run)
     usd = usd if limit is None else min(limit, usd)
     limits = {**run.limits, "usd": f"{usd:f}"}
@@ -186,12 +190,12 @@ def _capped(run: Run, usd: Decimal) -> Run:
 
 
 HISTORY = 200
-"""How many runs the estimate uses."""
+"""How many earlier runs the estimate reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedDispatch:
-    """The plan of a dispatch, with the answer of each of the ten gates."""
+    """The plan of a dispatch, with the verdict of each of the ten gates."""
 
     resolution: Resolution
     verdicts: tuple[GateVerdict, ...]
@@ -200,19 +204,19 @@ class JudgedDispatch:
     costly: bool = False
     """Whether the test costs money."""
     notes: tuple[str, ...] = ()
-    """The facts about its model that nobody knows."""
+    """What nobody knows about the run's model, in words."""
     outranked: tuple[str, ...] = ()
-    """The variables of this one command that a preset outranks."""
+    """The variables of this one command over which a preset wins, in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """The queued run with what the person should know."""
+    """The queued run, with what the person should know about it."""
 
     run: Run
     warnings: tuple[str, ...]
     chosen: str = ""
-    """The reason for this agent, if nobody named one."""
+    """Why this agent was chosen, where nobody named one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,19 +227,19 @@ class AskedDispatch:
     parent: str | None
     paths: tuple[PathFact, ...]
     picker: RecordsPicker
-    """Chooses by the records, with one random draw for the whole dispatch."""
+    """Chooses agent and model by the records, with one random draw for the whole dispatch."""
     notes: Callable[[], tuple[GivenNote, ...]] = tuple
-    """The notes of earlier runs for it, as they were when they were asked for first."""
+    """Returns the notes of earlier runs that fit the request; read at the first call and then kept."""
     skills: Callable[[bool, tuple[str, ...]], GivenSkills] = lambda of_project, names: NO_SKILLS
-    """Likewise the skills of these names, and of its project where it counts."""
+    """Returns the skills of these names and, where the flag is set, of the project; also read once."""
     prd: Callable[[], str] = str
-    """Likewise the file that tells what its project is to become."""
+    """Returns the file that tells what the project is to become (PRD); also read once."""
 
 
 def dry_run(
     core: Core, around: Surroundings, request: DispatchRequest, parent: str | None = None
 ) -> JudgedDispatch:
-    """All ten verdicts; it changes nothing. PancodeError when the request cannot even be resolved."""
+    """Return all ten verdicts and change nothing. PancodeError when the request cannot be resolved."""
     asked = ask(core, around, request, parent)
     return decided(core.lists, nullcontext(), lambda: _judge(core, around, asked))
 
@@ -273,7 +277,7 @@ def dispatch(
 def _begun(
     core: Core, around: Surroundings, asked: AskedDispatch, wanted: str | None
 ) -> Dispatched | tuple[JudgedDispatch, str]:
-    """The queued run, if it needs no project; else the judged request and the run's id."""
+    """Return the queued run if it needs no project; else the judged request and the run's id."""
     judged = passed(core, around, asked)
     run_id = wanted or new_id(core)
     return _queued(core, judged, run_id, None) if judged.resolution.project is None else (judged, run_id)
@@ -286,7 +290,8 @@ def _queued(
     snapshot: SnapshotTaken | None,
     terms: RunTerms = NOTHING_SHOWN,
 ) -> Dispatched:
-    """Queue the run under the lock under which the gates were asked. `terms`: of what it is shown."""
+    """Queue the run under the lock under which the gates were asked. `terms`: about the change it is
+    shown."""
     run = told_of(run_of(core, judged.resolution, run_id, snapshot), terms)
     # Writes the gates' words, the hold, the run, the end of the run that it replaces, and an order if a slot
     # is free: all or nothing.
@@ -300,7 +305,7 @@ def _queued(
 
 
 def warnings_of(judged: JudgedDispatch, snapshot: SnapshotTaken | None) -> tuple[str, ...]:
-    """The warnings for the person who dispatched it."""
+    """Return the warnings for the person who dispatched the run."""
     own = judged.resolution.runtime.own  # its owner knows that nothing holds a program of one's own
     seen = [v for v in judged.verdicts if v.warning and not (own and v.gate == "safety")]
     warned = [with_fix(v.words, v.fix) for v in seen]
@@ -310,7 +315,7 @@ def warnings_of(judged: JudgedDispatch, snapshot: SnapshotTaken | None) -> tuple
 
 
 def _catalogue(core: Core, around: Surroundings, asked: AskedDispatch) -> Catalogue:
-    """The agents, models and nodes to choose from now."""
+    """Return the agents, models and nodes to choose from now."""
     project = asked.request.project
     with core.ports.ledger.transaction() as tx:
         nodes = tuple(core.views(tx))
@@ -332,7 +337,7 @@ def _catalogue(core: Core, around: Surroundings, asked: AskedDispatch) -> Catalo
 
 
 def ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str | None) -> AskedDispatch:
-    """The request with its project, and with everything that is read from the world once.
+    """Return the request with its project and all that is read from the world only once.
 
     `parent` None: the request names the parent itself, as a step of a run's own workflow does.
     """
@@ -350,7 +355,7 @@ def ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str 
 
 
 def passed(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDispatch:
-    """The request after all gates have judged it now; the first refusal is recorded and raised."""
+    """Judge the request by all gates now; raise and record the first refusal."""
     judged = _judge(core, around, asked)
     verdict = first_refused(judged.verdicts, asked.request.ask)
     if verdict is not None:
@@ -391,7 +396,7 @@ def _judge(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDisp
 
 
 def _outranked(resolved: Resolution, catalogue: Catalogue) -> tuple[str, ...]:
-    """The outranked variables, without those of a user's own program or of the agent itself."""
+    """Return the outranked variables; none for a user's own program, or where the agent sets them."""
     agent, request = resolved.agent, resolved.request
     request = replace(
         request, model=request.model or agent.model, reasoning=request.reasoning or agent.reasoning
@@ -402,8 +407,7 @@ def _outranked(resolved: Resolution, catalogue: Catalogue) -> tuple[str, ...]:
 def _trusted(
     resolved: Resolution, catalogue: Catalogue
 ) -> tuple[Resolution, tuple[ModelPlace, ...], tuple[str, ...]]:
-    """The resolution with the nodes where the model passed its test, the servers to test, and the unknown
-    facts."""
+    """Return the resolution with the nodes that passed the model's test, servers to test, unknown facts."""
     if resolved.wanted is None:
         return resolved, (), ()
     wanted = resolved.wanted
@@ -415,8 +419,9 @@ def _trusted(
 
 
 def _under(catalogue: Catalogue, above: Parent | None) -> Catalogue:
-    """The rules for a child. A run may edit the rules in its own checkout, so its own rules hold for its
-    children."""
+    """Return the catalogue with the parent's rules added: a run may edit the rules in its own checkout, so
+    the rules that it has hold for its children.
+    """
     if above is None:
         return catalogue
     try:
@@ -426,7 +431,7 @@ def _under(catalogue: Catalogue, above: Parent | None) -> Catalogue:
 
 
 def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest:
-    """The request of a caller inside a run. The caller's own depth may only add to the recorded depth."""
+    """Return the request as a child of the run that asks; a caller's own depth may only add to it."""
     if above is None:
         return request
     depth = max(request.depth, above.depth + 1)
@@ -452,7 +457,7 @@ def _view(core: Core, around: Surroundings, resolution: Resolution, asked: Asked
 
 
 def _unknown_today(core: Core, tx: Transaction, scope: str) -> tuple[str, ...]:
-    """The day's entries with an unknown cost; all entries are read only when the set has changed."""
+    """The runs of the day with an unknown cost; the entries are read again only when the set has changed."""
     balance = tx.get(Balance, scope)
     if balance is None or not balance.unknown_runs:
         return ()
@@ -477,7 +482,7 @@ def new_id_in(core: Core, tx: Transaction) -> str:
 
 
 def run_of(core: Core, resolution: Resolution, run_id: str, snapshot: SnapshotTaken | None) -> Run:
-    """The run that will be queued."""
+    """Return the run to be queued."""
     workspace: dict[str, object] = {"kind": "none"}
     if snapshot is not None:
         workspace = {
@@ -492,7 +497,7 @@ def run_of(core: Core, resolution: Resolution, run_id: str, snapshot: SnapshotTa
 
 
 def put_in_queue(work: Work, run: Run, verdicts: Sequence[GateVerdict], budget: Decimal | None = None) -> Run:
-    """The same inside a transaction, but without the order."""
+    """Record the gates' verdicts and admit the run, inside a transaction; no order is made."""
     for verdict in verdicts:
         word = "warning" if verdict.warning else "passed" if verdict.passed else "asks a person"
         work.tell(run.id, "gate", verdict.gate, word, verdict.words)

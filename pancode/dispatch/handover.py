@@ -38,7 +38,7 @@ class Lines:
         self._core, self._everything = core, everything
         self._views = {view.node.name: view for view in views}
         self.waiting: dict[str, list[Fence]] = {}
-        """By node, the next one first."""
+        """The orders that wait, by node, the next one to start first."""
         for fence in sorted(filter(waits_there, fences), key=place_in_line):
             self.waiting.setdefault(fence.node, []).append(fence)
 
@@ -46,12 +46,13 @@ class Lines:
         return len(self.waiting.get(name, ()))
 
     def less(self, free: Mapping[str, int]) -> dict[str, int]:
-        """The free slots less those that an order which waits there takes up next."""
+        """Return the free slots less those that the orders waiting on the node will take."""
         return {name: slots - self.many(name) for name, slots in free.items()}
 
     def room(self) -> dict[str, int]:
-        """How many more may wait, by node; only where some may. What waits lies in Redis, too, and is not to
-        fill it."""
+        """How many more orders may wait, by node; only nodes with room. Waiting orders lie in Redis, which
+        they must not fill.
+        """
         small = {name for name in self._views if 4 * self._bytes(name) < self._core.rules.node_quota}
         room = {name: self._most(self._views[name]) - self.many(name) for name in small}
         return {name: more for name, more in sorted(room.items()) if more > 0}
@@ -60,11 +61,11 @@ class Lines:
         return sum(len(fence.order) for fence in self.waiting.get(name, ()))
 
     def lengths(self) -> dict[str, tuple[int, int]]:
-        """How many wait, and the slots, by node."""
+        """How many orders wait on each node, and its slots."""
         return {name: (self.many(name), max(1, _slots(view))) for name, view in self._views.items()}
 
     def is_not_to_wait(self, fence: Fence) -> bool:
-        """Whether nothing waits on nodes any more, as a setting says, or its node has no slot any more."""
+        """Whether the order should wait there no more: the setting allows none, or the node has no slot."""
         view = self._views.get(fence.node)
         return not self._core.rules.ahead or (view is not None and view.node.slots == 0)
 
@@ -78,15 +79,16 @@ def _slots(view: NodeView) -> int:
 
 
 def staying(tx: Transaction, waiting: Iterable[Run]) -> dict[str, str]:
-    """Why no run of a workflow may be handed over, by workflow."""
+    """Return, by workflow, why none of its runs may be handed over."""
     firsts = {run.workflow: run for run in waiting if run.workflow is not None}
     found = {name: why_it_stays(run, tx.get(Workflow, name)) for name, run in firsts.items()}
     return {name: why for name, why in found.items() if why}
 
 
 def most_usd(core: Core, tx: Transaction, case: RunCase) -> tuple[Decimal | None, str]:
-    """What the attempt holds once it is handed over, None where no model is paid for; and why a ceiling has
-    no room for it, in words."""
+    """Return what the attempt holds once it is handed over (None: no model is paid for), and why a ceiling
+    has no room for that, in words.
+    """
     run = case.run
     held = books.held_scopes(case.entries, run.attempt)
     before = max(held.values(), default=books.ZERO)
@@ -103,9 +105,9 @@ def most_usd(core: Core, tx: Transaction, case: RunCase) -> tuple[Decimal | None
 
 
 class TakingBack:
-    """Asks for orders that should not wait where they do; the node's own word says what comes back.
+    """Asks nodes for orders that should not wait there; the node's answer says which ones come back.
 
-    What was asked for is kept in memory: a coordinator that starts anew asks again, which changes nothing.
+    What was asked is kept in memory: a coordinator that starts anew asks again, which changes nothing.
     """
 
     def __init__(self, work: Work, lines: Lines, standing: Standing) -> None:
@@ -115,7 +117,7 @@ class TakingBack:
         self._runs = {identity_of(fence): run for fence, run in runs if run is not None}
 
     def ask(self, left: Mapping[str, int], in_vain: Sequence[Run]) -> None:
-        """`left`: the slots that are free after this round; `in_vain`: runs that found none."""
+        """Ask orders back. `left`: slots that are free after this round; `in_vain`: runs that found none."""
         known, asked, free = self._work.core.live.binding.recalled, dict[str, str](), dict(left)
         # They come as they would begin if all waited here.
         found = {fence.run: fence for line in self._lines.waiting.values() for fence in line}
@@ -135,8 +137,8 @@ class TakingBack:
         self._work.after(partial(setattr, self._work.core.live.binding, "recalled", asked))
 
     def firsts(self, slots: Mapping[str, int]) -> list[Unplaced]:
-        """The run that begins next on each node without a free slot, as one that waits for a slot: a session
-        may rest for it."""
+        """For each node without a free slot its next run, as one lacking a slot; a session may rest for
+        it."""
         busy = [line[0] for name, line in self._lines.waiting.items() if slots.get(name, 0) < 1]
         runs = [(self._runs.get(identity_of(fence)), handed_to(fence.node)) for fence in busy]
         return [Unplaced(run, why, WaitReason.NO_SLOT) for run, why in runs if run is not None]
@@ -144,7 +146,7 @@ class TakingBack:
     def _why(
         self, run: Run, fence: Fence, free: Mapping[str, int], in_vain: Sequence[Run]
     ) -> tuple[str, str | None]:
-        """Why the order is wanted back, and the node that has a free slot for it, if that is why."""
+        """Return why the order is asked back (empty: it stays), and which node has a free slot for it."""
         standing, line = self._standing, self._lines.waiting[fence.node]
         if why := kept_back(run, fence.node, standing):
             return why, ""

@@ -37,8 +37,9 @@ class RunLimits:
 
 
 def run_limits(request: DispatchRequest, agent: Agent, defaults: Defaults, runtime: RuntimeKind) -> RunLimits:
-    """A limit of a flag counts most, then the agent's, then the fleet's. Nobody counts the model calls of a
-    user's own program."""
+    """Resolve each limit: a flag's counts most, then the agent's, then the fleet's. The model calls of a
+    user's own program are not counted.
+    """
     own, (paced_ms, idle_ms) = agent.limits, paced(defaults, agent.speed)
     wall_ms = request.timeout_ms or own.wall_ms or paced_ms
     output = own.output_bytes or defaults.output_bytes
@@ -66,15 +67,16 @@ def run_limits(request: DispatchRequest, agent: Agent, defaults: Defaults, runti
 
 
 def _of_the_machine(request: DispatchRequest, asked: int | None, fleets: int | None) -> int | None:
-    """The limits that protect a machine: a run may lower them for its child, but never raise them."""
+    """Resolve a limit that protects a machine: a run may lower it for its child, but never raise it."""
     if asked is None or fleets is None:
         return asked or fleets
     return min(asked, fleets) if request.depth else asked
 
 
 def paced(defaults: Defaults, speed: Speed) -> tuple[int, int | None]:
-    """The wall and idle times of an agent that sets neither. A fast agent gets less of both. A thorough one
-    may think twice as long without a word, within the same time. None: silence ends nothing."""
+    """Return the wall and idle times of an agent that sets neither. A fast agent gets less of both; a
+    thorough one may be silent twice as long, within the same wall time. Idle None: silence ends nothing.
+    """
     wall_ms, idle_ms = defaults.wall_ms, defaults.idle_ms
     match speed:
         case Speed.FAST:

@@ -24,12 +24,12 @@ from pancode.life.notes import Nearness, in_use, material
 def given_skills(
     core: Core, around: Surroundings, project: str | None, names: tuple[str, ...]
 ) -> GivenSkills:
-    """The skills of these names, and of the project its own and the tools that a person has kept with it."""
+    """Return the named skills, and the project's own skills and tools that a person has kept."""
     return with_tools(core, project, around.skills(project, names))
 
 
 def lately(core: Core) -> Mapping[WorkKey, TrackRecord]:
-    """The present records; read once, then kept up to date by each commit."""
+    """Return the present track records; read once, then kept up to date by each commit."""
     with core.lock:
         return recent(core).sums
 
@@ -45,7 +45,7 @@ def recent(core: Core) -> RecentRuns:
 
 
 class RecordsPicker:
-    """Makes all choices of one dispatch, with the records of one moment and one random draw."""
+    """Makes all choices of one dispatch: the records of one moment, and one random draw."""
 
     def __init__(self, core: Core, repository: str | None, explore: float = EXPLORE) -> None:
         self._core, self._repository, self._explore = core, repository, explore
@@ -69,12 +69,12 @@ class RecordsPicker:
 
 
 NOTES_LOOKED_AT, MOST_NOTES = 200, 12
-"""So many of the newest notes are looked at, and so many are given at most."""
+"""How many of the newest notes are looked at, and how many are given at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkPlace:
-    """Where a run works, for what it is told of others. `project`: a repository; `lane`: a workflow's id."""
+    """Where a run works, which decides whose notes it gets. `project`: repository; `lane`: workflow's id."""
 
     project: str | None
     workspace: str = ""
@@ -82,7 +82,7 @@ class WorkPlace:
 
 
 def near_of(tx: Transaction, notes: Sequence[RunNote], place: WorkPlace) -> dict[str, Nearness]:
-    """By run, the line of work that it has in common with this place."""
+    """Return, by run, the line of work that the run has in common with this place."""
     if not place.workspace and not place.lane:
         return {}
     found: dict[str, Nearness] = {}
@@ -95,7 +95,7 @@ def near_of(tx: Transaction, notes: Sequence[RunNote], place: WorkPlace) -> dict
 
 
 def notes_at(tx: Transaction, place: WorkPlace, limit: int) -> list[RunNote]:
-    """The notes of its repository, and of its lane those that have none; the newest first."""
+    """Return the repository's notes, and the lane's notes that have no repository; the newest first."""
     newest: dict[str, Any] = {"order": "at_ms", "descending": True, "limit": limit}
     found = [] if place.project is None else tx.find(RunNote, {"project": place.project}, **newest)
     if not place.lane:
@@ -106,10 +106,10 @@ def notes_at(tx: Transaction, place: WorkPlace, limit: int) -> list[RunNote]:
 
 
 def recalled(core: Core, place: WorkPlace, task: str, tokens: int) -> tuple[GivenNote, ...]:
-    """Those of its lane and workspace first, then what fits the task, then the newest.
+    """Return notes in this order: of the same lane and workspace, then what fits the task, then the newest.
 
-    The one before in its line is given whole; of the others there, and where the rest is too long, what was
-    decided and left open alone. What is still too long is passed over.
+    The note of the run before in its line is given whole; of the line's others, and where the rest is too
+    long, only what was decided and left open. What is still too long is left out.
     """
     if not tokens:
         return ()

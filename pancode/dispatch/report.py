@@ -7,15 +7,25 @@ from typing import NotRequired, cast
 from typing_extensions import TypedDict
 
 from node_agent.wire.policy import Isolation, NetworkAccess, narrowest
-from pancode.control.shapes import Json, Queued
+from pancode.control.run_shapes import Json
 from pancode.dispatch.dispatch import Dispatched, JudgedDispatch
 from pancode.dispatch.resolve import Resolution
+
+
+class Queued(TypedDict):
+    """The answer to an asynchronous dispatch; `chosen`: the reason for this agent, empty for a named one."""
+
+    run: str
+    state: str
+    reason: str
+    agent: str
+    chosen: str
 
 
 class QueuedAnswer(Queued):
     warnings: list[str]
     workflow: NotRequired[str]
-    """The workflow that goes on with it: the run takes the place of one of its runs."""
+    """The workflow that goes on with the run: the run takes the place of one of its runs."""
     answer: NotRequired[str]
     """The words with which a question was answered."""
 
@@ -31,7 +41,7 @@ class GateShape(TypedDict):
 
 
 class DryRunAnswer(TypedDict):
-    """The gates, and the run that would be queued."""
+    """The answer of `--dry-run`: the verdicts of the gates, and the run that would be queued."""
 
     dry_run: bool
     admitted: bool
@@ -42,7 +52,7 @@ _MACHINE, _NOTHING = "what the machine reaches", "nothing"
 
 
 def networks(resolution: Resolution) -> dict[str, str]:
-    """The networks by phase, only for the phases that the run has."""
+    """Return what each phase of the run may reach over the network; only phases that the run has."""
     access = narrowest(resolution.rules.network)
     rest = _MACHINE if access is NetworkAccess.MACHINE else _NOTHING
     by_phase = {"the agent": rest if resolution.runtime.own else _agent(resolution, access)}
@@ -54,8 +64,9 @@ def networks(resolution: Resolution) -> dict[str, str]:
 
 
 def _agent(resolution: Resolution, access: NetworkAccess) -> str:
-    """The agent reaches only its model, if it is in a sandbox and a gateway holds its key; else nothing
-    limits it."""
+    """Say what the agent may reach: its model alone, if it is in a sandbox and a gateway holds its key; else
+    all that the machine reaches.
+    """
     if access is NetworkAccess.GATEWAY:
         return "its model alone, through the gateway"
     fitting = [one for one in resolution.candidates if one.fits]
@@ -67,7 +78,7 @@ def _agent(resolution: Resolution, access: NetworkAccess) -> str:
 
 
 def queued(done: Dispatched) -> QueuedAnswer:
-    """The new run, its workflow, and warnings."""
+    """Return the answer about the queued run: its state, its workflow, and warnings."""
     run = done.run
     within = {} if run.workflow is None else {"workflow": run.workflow}
     told = {"run": run.id, "state": run.state.value, "reason": run.reason, "agent": run.agent}

@@ -22,17 +22,17 @@ from pancode.errors import UsageError
 from pancode.life.verified import OTHER
 
 NOWHERE = "none"
-"""No other node verifies, whatever the settings say."""
+"""The value of `verify_on` with which no other node verifies, whatever the settings say."""
 
 
 WAITS_TO_LAND = "its change will wait for a person's pancode land: the token that answered may not land"
 
 
 def as_allowed(request: DispatchRequest) -> DispatchRequest:
-    """The request, by whichever route it was made, as far as the token may ask that asks for it now.
+    """Return the request as far as the asking token allows it, by whichever route it came.
 
-    AccessError for a landing, or for a yes that is said with it. The yes of an earlier run counts only for
-    who may say it, and an answer lands nothing: that run goes on, and its change waits.
+    AccessError for a landing, or for a yes that is said with it. The yes of an earlier run is dropped unless
+    the caller may say it. An answer lands nothing: that run goes on, and its change waits.
     """
     if request.land and request.is_answer and not may(AccessScope.OPERATE):
         request = replace(request, land=False)
@@ -43,12 +43,12 @@ def as_allowed(request: DispatchRequest) -> DispatchRequest:
 
 
 def _is_amount(usd: Decimal) -> bool:
-    """An amount that an order can carry: a billion at most, to a billionth."""
+    """Whether an order can carry the amount: a billion at most, with up to nine decimals."""
     return usd.is_finite() and 0 <= usd <= 10**9 and int(usd.as_tuple().exponent) >= -9
 
 
 def check_options(request: DispatchRequest) -> None:
-    """UsageError for a number outside of its bounds, and for a word that is not one of a few."""
+    """Raise UsageError for a number outside of its bounds, or a word that is none of the allowed few."""
     for one in OPTIONS.values():
         value, flag = getattr(request, one.name), one.flag
         if one.words and value not in (None, *one.words):
@@ -68,7 +68,7 @@ def check_options(request: DispatchRequest) -> None:
 
 
 def verify_retries(request: DispatchRequest, agent: Agent, runtime: RuntimeKind, attempts: int | None) -> int:
-    """The given number; else one for an agent that writes, or the number of attempts if that is given."""
+    """Return the given number; else `attempts` less one, and at least 1 for an agent that writes."""
     if request.verify_retries is not None:
         return request.verify_retries
     writes = not agent.read_only and not runtime.own
@@ -114,7 +114,7 @@ def check_worktree(agent: Agent, workspace: str) -> None:
 def check_network(
     request: DispatchRequest, agent: Agent | None, catalogue: Catalogue, runtime: RuntimeKind
 ) -> None:
-    """UsageError for an agent program without a way to its model: it could do nothing."""
+    """Raise UsageError where the network leaves an agent program no way to its model."""
     if narrowest(*requested_networks(request, agent, catalogue)) is NetworkAccess.NONE and not runtime.own:
         raise UsageError(
             f"network none leaves {runtime.name} no way to its model",
@@ -126,7 +126,7 @@ def check_network(
 def requested_networks(
     request: DispatchRequest, agent: Agent | None, catalogue: Catalogue
 ) -> tuple[NetworkAccess | None, ...]:
-    """The networks of rules, mode, agent and dispatch; the narrowest counts."""
+    """Return the networks that rules, mode, agent and dispatch ask for; the narrowest of them counts."""
     mode = catalogue.defaults.network.get(request.mode or catalogue.defaults.mode)
     return catalogue.rules.network, mode, agent.network if agent is not None else None, request.network
 
@@ -142,7 +142,7 @@ def gates(
 def reports(
     request: DispatchRequest, catalogue: Catalogue, gates: tuple[tuple[str, ...], ...] | None
 ) -> tuple[str, ...]:
-    """The files that the gates write; the project's files only with the project's gates. UsageError."""
+    """Return the files that the gates write; the project's own only with the project's gates. UsageError."""
     named = request.reports
     if named is None:
         return catalogue.project.reports if gates and request.verify is None else ()
@@ -184,7 +184,7 @@ def verify_on(
 
 
 def check_verifier(on: str, names: Sequence[str], own: str | None) -> None:
-    """NotFoundError for an unknown node; UsageError when only `own`, the run's node, could be meant."""
+    """Raise NotFoundError for an unknown node; UsageError when only `own`, the run's node, could be meant."""
     if on != OTHER and on not in names:
         raise not_found("node", on, names, "pancode node ls")
     if len(names) < 2 or on == own:
@@ -197,7 +197,7 @@ def check_verifier(on: str, names: Sequence[str], own: str | None) -> None:
 
 
 def as_task(request: DispatchRequest) -> DispatchRequest:
-    """For an agent, one word after `--` is the task, which may begin with a dash."""
+    """Return the request with a single word after `--` as the agent's task: a task may begin with a dash."""
     if request.argv is None or len(request.argv) != 1 or request.task.strip():
         return request
     return replace(request, task=request.argv[0], argv=None)
@@ -221,7 +221,7 @@ def check_calls(request: DispatchRequest, runtime: RuntimeKind) -> None:
 
 
 def check_turns(request: DispatchRequest, runtime: RuntimeKind) -> None:
-    """UsageError for a sitting whose program would end after its first answer."""
+    """Raise UsageError for a sitting whose program would end after its first answer."""
     if runtime.chosen and not request.turns:
         raise UsageError(
             f"the runtime {runtime.name} takes part in chats only",
@@ -241,7 +241,7 @@ def check_turns(request: DispatchRequest, runtime: RuntimeKind) -> None:
 
 
 def check_lead(request: DispatchRequest, agent: Agent) -> None:
-    """UsageError for a task for an agent that one talks with: nobody would hear its questions."""
+    """Raise UsageError for a task for an agent that one talks with: nobody would hear its questions."""
     if agent.leads and not request.turns:
         raise UsageError(
             f"{agent.name} is talked with, and takes no task by itself",
@@ -252,7 +252,7 @@ def check_lead(request: DispatchRequest, agent: Agent) -> None:
 
 
 def check_rounds(request: DispatchRequest, gates: tuple[tuple[str, ...], ...]) -> None:
-    """UsageError for a session that is left alone, where nothing would ever say that it is done."""
+    """Raise UsageError for a session that is left alone, where nothing would ever say that it is done."""
     if request.rounds and not gates:
         raise UsageError(
             "nothing verifies this work, so it cannot be left alone until it is verified",
@@ -279,7 +279,7 @@ def check_argv(request: DispatchRequest, runtime: RuntimeKind) -> None:
 
 
 def check_node(request: DispatchRequest, catalogue: Catalogue) -> None:
-    """NotFoundError for a pinned node that the fleet does not have."""
+    """Raise NotFoundError for a pinned node that the fleet does not have."""
     names = catalogue.node_names
     if request.node is not None and request.node not in names:
         raise not_found("node", request.node, names, "pancode node ls")
@@ -298,7 +298,7 @@ _MOST = 200
 
 
 def mentioned(task: str, there: Callable[[str], bool] = lambda word: False) -> tuple[str, ...]:
-    """Words of the task that read as paths, each once, in order; at most 200.
+    """Return words of the task that read as paths, each once, in order; at most 200.
 
     `there`: whether the project has something of this name. A word with a slash is a path then: `src/auth/`.
     """
@@ -327,7 +327,7 @@ def _is_path(word: str) -> bool:
 
 
 def is_rooted(word: str) -> bool:
-    """Whether an absolute path starts at a well-known folder of a file system, and so is no web route."""
+    """Whether the word is an absolute path at a well-known folder of a file system, and so no web route."""
     parts = word.split("/")
     return len(parts) > 1 and parts[1] in _ROOTS
 
@@ -340,6 +340,6 @@ def located(word: str, cwd: str, home: str) -> str:
 
 
 def is_inside(path: str, project: str) -> bool:
-    """Whether the path is the project's folder or lies below it; a longer sibling name does not."""
+    """Whether the path is the project's folder or below it; a sibling with a longer name is neither."""
     root = posixpath.normpath(project)
     return path == root or path.startswith(root.rstrip("/") + "/")

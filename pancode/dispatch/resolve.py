@@ -42,8 +42,9 @@ def estimate(
     worker: tuple[str, RuntimeKind, str | None],
     limits: RunLimits,
 ) -> Amount:
-    """The estimate in each currency, never above the run's own limit, which a sitting holds whole; own
-    programs ask no model."""
+    """Estimate the cost in each currency, at most the run's own limit; a sitting holds that limit whole. A
+    user's own program asks no model.
+    """
     (agent, runtime, model), defaults = worker, catalogue.defaults
     if runtime.own:
         return Amount(_own_cost(request, limits.usd), 0, min(defaults.estimate_ms, limits.wall_ms))
@@ -60,7 +61,7 @@ def estimate(
 def evidence(
     request: DispatchRequest, catalogue: Catalogue, worker: tuple[str, RuntimeKind, str | None]
 ) -> str:
-    """The runs behind the estimate, in words; empty: the estimate is a setting."""
+    """Return the earlier runs behind the estimate, in words; empty: the estimate is a setting."""
     agent, runtime, model = worker
     if runtime.own or request.turns or catalogue.expect is None:
         return ""
@@ -71,7 +72,7 @@ def evidence(
 def _known(
     request: DispatchRequest, catalogue: Catalogue, worker: tuple[str, RuntimeKind, str | None]
 ) -> dict[str, Any]:
-    """What earlier runs say of its cost and of its worker, in words."""
+    """Return what earlier runs say of the run's cost and of its worker, in words."""
     agent, runtime, model = worker
     figure = None if runtime.own or request.turns else catalogue.figure
     record = "" if figure is None else figure(agent, runtime.name, model, request.task)
@@ -79,13 +80,12 @@ def _known(
 
 
 def is_free(wanted: EndpointNeed | None, catalogue: Catalogue) -> bool:
-    """Whether the run costs nothing, because it uses the fleet's own endpoint; placement checks its node
-    again."""
+    """Whether the run uses the fleet's own endpoint and costs nothing; placement checks its node again."""
     return wanted is not None and costs_nothing(catalogue.nodes, wanted.endpoint, wanted.model)
 
 
 def _own_cost(request: DispatchRequest, cap: Decimal | None) -> Decimal:
-    """The user's own programs cost nothing unless the user says what they may cost."""
+    """Return what a user's own program costs: nothing unless the user says what it may cost."""
     return min(request.budget, cap or request.budget) if request.budget is not None else Decimal(0)
 
 
@@ -112,14 +112,14 @@ class Resolution:
     agent: agents.Agent
     runtime: RuntimeKind
     ref: ModelRef | None
-    """The model, with its provider and node if the request names them."""
+    """The model, with its provider and node if the request names them; None: the runtime's own."""
     reasoning: Reasoning | None
     wanted: EndpointNeed | None
-    """The demands on an endpoint, if the model is on one."""
+    """What the run needs of an endpoint; None: its model is not on one."""
     unasked: Reasoning | None
-    """The level in the settings that the runtime does not know."""
+    """The level of reasoning in the settings that the runtime does not know."""
     unlisted: str
-    """The warning that nobody has heard of the model."""
+    """The warning that the vendor's list lacks the model; empty: none."""
     mode: Mode
     safety: Safety
     prompt: str
@@ -128,11 +128,11 @@ class Resolution:
     cache: tuple[str, ...]
     gates: tuple[tuple[str, ...], ...]
     reports: tuple[str, ...]
-    """Files that the gates write about themselves."""
+    """The files in which the gates report."""
     workspace: str
     candidates: tuple[Candidate, ...]
     due: Amount
-    """The hold of the first attempt."""
+    """What the first attempt holds."""
     env: tuple[str, ...]
     secrets: tuple[str, ...]
     on_lost: str
@@ -144,54 +144,54 @@ class Resolution:
     """Patterns of the files that decide whether what set-up makes is put back; empty: all files."""
     land: LandRule = LandRule.ASK
     lands: bool = False
-    """Whether the settings land its result, without a request."""
+    """Whether the settings land the run's result, without a request."""
     rules: Rules = NO_RULES
     raised: str = ""
-    """The words for a preset that alone has raised its safety."""
+    """Says that a preset alone has raised the run's safety; empty: none has."""
     chosen: str = ""
-    """The reason for this agent, if nobody named one."""
+    """Why this agent was chosen, where nobody named one."""
     tiered: Tiered | None = None
-    """The tier of its model; None: the runtime's own model, about which nothing is known."""
+    """The tier of the run's model; None: the runtime's own model, about which nothing is known."""
     strict_tiers: bool = False
     allowed_files: tuple[str, ...] = ()
     """Patterns of untracked files that travel although their names usually mean secrets."""
     expected: str = ""
-    """The evidence of the estimate, in words."""
+    """The earlier runs behind the estimate, in words; empty: the estimate is a setting."""
     explore: float = EXPLORE
     more_usd: str = ""
-    """What a person is asked for where its cap cuts a turn; empty: nobody is asked."""
+    """The USD that a person is asked for where a sitting's cap cuts a turn; empty: nobody is asked."""
     free: bool = False
-    """Whether its endpoint costs nothing, as far as is known: no money is held."""
+    """Whether the run's endpoint costs nothing, as far as is known: no money is held."""
     trusted: tuple[str, ...] = ()
-    """The nodes on which its model has passed its test."""
+    """The nodes on which the run's model has passed its test."""
     model_from: str = ""
-    """The words for who chose its model; empty for the runtime's own."""
+    """Says who chose the run's model; empty for the runtime's own."""
     other: Mapping[str, object] = field(default_factory=dict)
-    """The fields of its run with another provider, to which a rate limit may move it; empty: it stays."""
+    """The fields of the run at another provider, to which a rate limit may move it; empty: it stays."""
     asks: str = ""
-    """The kind of inbox item under which it waits for a person before it begins; empty: it does not wait."""
+    """The kind of inbox item under which the run waits for a person before it begins; empty: it begins."""
     objections: tuple[str, ...] = ()
     """The gates' objections that a person may lift."""
     record: str = ""
-    """How well its worker did such tasks before, in words; empty for a program of one's own and a sitting."""
+    """How well the worker did such tasks before, in words; empty for a user's own program and a sitting."""
     tokens: Mapping[str, int] = field(default_factory=dict)
-    """The estimated tokens of the known parts of its first call: system, tools, task, context."""
+    """The estimated tokens of the known parts of the first call: system, tools, task, context."""
     notes: tuple[str, ...] = ()
-    """The earlier runs whose notes are in its prompt."""
+    """The earlier runs whose notes are in the prompt."""
     left_out: tuple[str, ...] = ()
-    """The parts of its prompt that were left out since its model's window is small, in words."""
+    """The parts that the prompt leaves out because the model's window is small, in words."""
     project_says: str = ""
-    """The project that its repository is, and what that sets, in words."""
+    """The project to which the repository belongs, and what that project sets, in words."""
     skills: GivenSkills = NO_SKILLS
 
     @property
     def walled(self) -> bool:
-        """Whether it runs only in a sandbox."""
+        """Whether the run works only in a sandbox."""
         return is_walled_by(self.request, self.agent, self.rules, self.runtime)
 
     @property
     def talks(self) -> bool:
-        """Whether it is a person's own conversation: mode and level only narrow what its agent may do.
+        """Whether the run is a person's own conversation: mode and level only narrow what its agent may do.
 
         So it begins in every mode and at every level; whatever it dispatches is judged as a run's child.
         """
@@ -199,7 +199,7 @@ class Resolution:
 
     @property
     def model(self) -> str | None:
-        """The model's name for the runtime."""
+        """The model's name as the runtime takes it."""
         return None if self.ref is None else model_for(self.ref, self.runtime)
 
     @property
@@ -207,7 +207,7 @@ class Resolution:
         return self.request.project if self.workspace == "git" else None
 
     def run(self, run: str, created_ms: int, trace: str, workspace: dict[str, object]) -> Run:
-        """The run to queue. `workspace`: in wire form, after the snapshot was taken."""
+        """Return the run to queue. `workspace`: in wire form, after the snapshot was taken."""
         asked = self.request
         return Run(
             id=run,
@@ -256,7 +256,7 @@ class Resolution:
         )
 
     def _terms(self) -> RunTerms:
-        """Facts that no other field of a run holds: about its agent, and about its endpoint at that time."""
+        """Return what no other field of a run holds: facts about its agent, and its endpoint at that time."""
         asked, sampling = self.request, None if self.runtime.own else self.agent.sampling
         charged_to = "" if asked.turns else asked.charged_to
         all_terms = RunTerms(
@@ -317,7 +317,7 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """All problems of the request, the first one first: usage (exit 2) and unknown names (exit 4)."""
+    """All problems of the request, the first one first: usage errors (exit 2) and unknown names (exit 4)."""
 
     problems: tuple[PancodeError, ...]
 
@@ -328,7 +328,7 @@ class Unresolved:
 
 
 def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unresolved:
-    """Decide everything that needs no judgement; flag > agent > project > fleet."""
+    """Decide everything that needs no judgement; flags rank above agent, project and fleet, in order."""
     problems: list[PancodeError] = []
     choice = _try(problems, lambda: _agent(request, catalogue))
     agent = None if choice is None else choice.agent
@@ -373,7 +373,7 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
 def _skills(
     agent: agents.Agent, runtime: RuntimeKind, workspace: str | None, catalogue: Catalogue
 ) -> GivenSkills:
-    """What it is given. A run may move to another provider, and whoever reads them there has them."""
+    """Return the run's skills, also where its runtime reads none: it may move to one that does."""
     if runtime.own:
         return NO_SKILLS
     found = catalogue.skills(workspace == "git", agent.skills)
@@ -384,8 +384,8 @@ def _skills(
 
 
 def _agent(request: DispatchRequest, catalogue: Catalogue) -> agents.Choice:
-    """The agent: named by the request or the settings, else chosen by the task's words, but not for a
-    script."""
+    """Return the agent: named by request or settings, else chosen by the task's words; a script gets none
+    so."""
     name = request.agent or catalogue.defaults.agent
     kind = RUNTIMES.get(canonical(request.runtime or catalogue.defaults.runtime))
     script = kind is not None and kind.own and (request.runtime is not None or request.model is None)
@@ -459,7 +459,7 @@ def _put_together(
 
 @dataclass(frozen=True, slots=True)
 class ToldPrompt:
-    """The prompt of a run; empty for a program of the user's own. The rest is as `Resolution` has it."""
+    """The prompt of a run; all empty for a user's own program. The other fields are as in `Resolution`."""
 
     text: str = ""
     tokens: Mapping[str, int] = field(default_factory=dict)
@@ -474,7 +474,7 @@ def _told(
     how: tuple[Mode, Safety, str],
     what: tuple[RuntimeKind, ModelRef | None],
 ) -> ToldPrompt:
-    """What its agent is told. A session that goes on knows of the PRD and of earlier runs."""
+    """Return what the agent is told. A resumed session is not told again of the PRD and of earlier runs."""
     (mode, safety, workspace), (runtime, ref) = how, what
     if runtime.own:
         return ToldPrompt()
@@ -495,8 +495,9 @@ def _settled(
     gates: tuple[tuple[str, ...], ...],
     workspace: str,
 ) -> dict[str, Any]:
-    """The consequences of the settings: the share that explores, who verifies, what is landed, and the names
-    of variables and secrets."""
+    """Return what follows from the settings: the share that explores, who verifies, what is landed, and the
+    names of variables and secrets.
+    """
     defaults, project = catalogue.defaults, catalogue.project
     on = requested.verify_on(request, catalogue, gates, workspace)
     asks = request.turns and (request.on_cap or defaults.on_cap) == "ask"
@@ -521,7 +522,7 @@ def _lands(
     workspace: str,
     gates: tuple[object, ...],
 ) -> bool:
-    """Whether the settings land its result. A run's own child, and a token, have to ask for it."""
+    """Whether the settings land the run's result. A run's child, and a run of a token, have to ask for it."""
     if defaults.land is not LandRule.WHEN_VERIFIED or workspace != "git" or not gates or agent.read_only:
         return False
     own = request.depth == 0 and request.parent is None and token_behind(request.created_by) is None
@@ -529,7 +530,7 @@ def _lands(
 
 
 def _autonomy(agent: agents.Agent) -> str:
-    """The autonomy of an agent that lands nothing without a person's yes; empty: it may land."""
+    """Return the autonomy of an agent that lands nothing without a person's yes; empty: it may land."""
     free = agent.autonomy is agents.Autonomy.AUTONOMOUS
     return "" if free else agent.autonomy.value
 
@@ -537,7 +538,7 @@ def _autonomy(agent: agents.Agent) -> str:
 def _tiered(
     ref: ModelRef | None, able: tuple[Candidate, ...], catalogue: Catalogue, needs: Needs | None
 ) -> Tiered | None:
-    """The tier: of the fleet's own model by the words of its server, of a vendor's model by its name."""
+    """Return the model's tier: of a model of the fleet by what its server says, of a vendor's by its name."""
     if ref is None:
         return None
     if needs is None:
@@ -546,8 +547,7 @@ def _tiered(
 
 
 def _try(problems: list[PancodeError], part: Callable[[], T]) -> T | None:
-    """The part's answer; if it has none, None and one more problem, so that all problems are shown at
-    once."""
+    """Return the part's answer; None if it fails, with its problem noted, so that all show at once."""
     try:
         return part()
     except PancodeError as problem:
@@ -558,7 +558,7 @@ def _try(problems: list[PancodeError], part: Callable[[], T]) -> T | None:
 def _wanted(
     request: DispatchRequest, ref: ModelRef | None, runtime: RuntimeKind, prompt: str, catalogue: Catalogue
 ) -> EndpointNeed | None:
-    """The demands on an endpoint; None: the model is not on one."""
+    """Return what the run needs of an endpoint; None: the model is not on one."""
     endpoint = endpoint_of(ref, catalogue.nodes)
     if endpoint is None or ref is None:
         return None
@@ -568,7 +568,7 @@ def _wanted(
 def with_other(
     resolved: Resolution, catalogue: Catalogue, passes: Callable[[Resolution], bool]
 ) -> Resolution:
-    """The resolution with the first other vendor's runtime that fits a node and passes all gates."""
+    """Add the first other vendor's runtime that fits a node and passes all gates, if there is one."""
     # Whether somebody has named its model, runtime or agent, or it calls no vendor, or goes on with a
     # session.
     asked, agent = resolved.request, resolved.agent

@@ -23,7 +23,7 @@ from pancode.errors import PancodeError, UsageError
 from pancode.workflow.step_work import FOLDER, diff_of
 
 MOST = 4 << 20
-"""Bytes of a change that are shown."""
+"""How many bytes of a change are shown at most."""
 NAME = "show"
 NOTHING_SHOWN = RunTerms()
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -35,15 +35,16 @@ _UNCOMMITTED = re.compile(r"\buncommitted\b|\bworking (?:tree|copy)\b|\bgit diff
 
 
 def hidden_by(rules: Rules) -> Callable[[str], bool]:
-    """Whether a run under these rules may not read a file. What shows a change of it would show the file."""
+    """Return whether a run under these rules may not read a file: its change would show the file."""
     policy = Policy(allowed=tuple(ActionClass), paths=rules.paths)
     return lambda name: bool(judge_path(policy, name, Use.READ).offences)
 
 
 def prd_for(depot: DepotPort, around: Surroundings, project: str, begins: Beginning | None) -> str:
-    """The file that tells what the project is to become, if the run has it in its checkout and may read it;
-    else empty. `begins`: the earlier result at which it begins."""
-    found = around.told_prd(project)
+    """Return the PRD file's name if the run has it in its checkout and may read it; else empty. `begins`: the
+    earlier result at which the run begins.
+    """
+    found = around.prd_for_agents(project)
     if not found or hidden_by(around.rules(project))(found):
         return ""
     there = begins is None or depot.read_file(begins.repo, begins.commit, found, MOST) is not None
@@ -51,13 +52,14 @@ def prd_for(depot: DepotPort, around: Surroundings, project: str, begins: Beginn
 
 
 def origin_of(run: Run) -> str:
-    """The snapshot from which the change of its result is counted."""
+    """Return the snapshot against which the run's change is counted."""
     return str(run.terms.get("origin") or run.workspace["snapshot"])
 
 
 def change_shown(depot: DepotPort, run: Run, name: str, rules: Rules) -> dict[str, bytes]:
-    """The change of an ended run as a file of this name, in a workflow with what earlier steps had changed;
-    nothing where it has changed nothing."""
+    """Return the change of an ended run as one file, in a workflow with the changes of earlier steps; empty:
+    no change.
+    """
     commit = run.result.get("commit")
     if not isinstance(commit, str):
         return {}
@@ -73,7 +75,7 @@ def furnished(
     files: Mapping[str, bytes],
     without: tuple[str, ...] = (),
 ) -> tuple[SnapshotTaken, RunTerms]:
-    """The snapshot with files that are in no result, and the run's terms about it."""
+    """Return the snapshot with these files added, which are in no result, and the run's terms about that."""
     wanted = Composition(
         repo=snapshot.repo,
         run=run,
@@ -93,28 +95,29 @@ def furnished(
 def with_shown(
     core: Core, resolved: Resolution, run: str, snapshot: SnapshotTaken
 ) -> tuple[SnapshotTaken, RunTerms]:
-    """The snapshot with the change that the request names. UsageError, WorkspaceError where there is none.
+    """Return the snapshot with the change that the request names. UsageError, WorkspaceError where there is
+    none.
 
-    An agent that only looks has no git of its own: it is shown what its task names, where that is there.
+    An agent that only reads has no git: it is shown the change that its task names, where that exists.
     """
-    wanted, depot = resolved.request.show, core.ports.depot
-    if not wanted:
+    wanted, depot = resolved.request.show or "", core.ports.depot
+    if wanted.startswith("r-") or wanted == LAST:
+        files = _of_run(core, resolved, wanted, snapshot)
+    elif wanted:
+        files = {diff_of(NAME): _history(depot, resolved, snapshot, wanted)}
+    else:
         looks = resolved.agent.read_only and not resolved.runtime.own
         since = named_in(resolved.request.task) if looks else ""
         try:
             change = _history(depot, resolved, snapshot, since) if since else b""
         except PancodeError:
             change = b""
-        return furnished(depot, run, snapshot, {diff_of(NAME): change}) if change.strip() else (snapshot, {})
-    if wanted.startswith("r-") or wanted == LAST:
-        files = _of_run(core, resolved, wanted, snapshot)
-    else:
-        files = {diff_of(NAME): _history(depot, resolved, snapshot, wanted)}
-    return furnished(depot, run, snapshot, files)
+        files = {diff_of(NAME): change} if change.strip() else {}
+    return furnished(depot, run, snapshot, files) if files else (snapshot, {})
 
 
 def named_in(task: str) -> str:
-    """The commit since which a task wants to see the changes; empty: it names none."""
+    """Return the commit since which the task wants to see changes; empty: it names none."""
     if found := _LAST.search(task):
         number = (found[1] or "1").lower()
         return f"HEAD~{_NUMBERS.index(number) + 1 if number in _NUMBERS else int(number)}"
@@ -141,7 +144,7 @@ def _of_run(core: Core, resolved: Resolution, wanted: str, snapshot: SnapshotTak
 
 
 def told_of(run: Run, terms: RunTerms) -> Run:
-    """The run that is shown something; its task says where that is, unless it is a script."""
+    """Return the run with these terms; its task says where the change is, but a script's stays as it is."""
     if not terms:
         return run
     where = f"\n\n(The change that you are to look at is in {diff_of(NAME)}.)"

@@ -14,13 +14,15 @@ from pancode.control.core import Core
 from pancode.core.ports import Transaction
 from pancode.core.records import Setting
 from pancode.core.terms import GivenSkills
+from pancode.core.values import replace
 from pancode.skills.tool import SoundTool
 
-PROPOSED, KEPT = "proposed-tool:", "kept-tool:"
-"""How the durable settings begin that hold them."""
+PROPOSED, FILES, KEPT = "proposed-tool:", "proposed-files:", "kept-tool:"
+"""How the durable settings begin that hold them. The files of a proposal stand apart: each look at the inbox
+reads the other one."""
 MOST = 200
 SPARE_S = 60
-"""Of a trial, beside the time of each test."""
+"""Seconds that a trial gets beside the time of each test."""
 PAYLOAD = "application/vnd.pancode.kept-tool+json"
 
 
@@ -29,7 +31,7 @@ class ToolRow:
     """A tool of a project. `run`: that has proposed it; `trial`: the newest run that has tried it, or empty.
 
     `by`: who has kept it; empty: nobody. `packed`: the files as proposed, or as they are laid; `digest`: of
-    these. `signed`: the coordinator's word that it was kept.
+    these. `signed`: the coordinator's word that it was kept. `problem`: why nobody can try it.
     """
 
     project: str
@@ -41,17 +43,29 @@ class ToolRow:
     trial: str = ""
     by: str = ""
     signed: str = ""
+    problem: str = ""
 
     def said(self) -> bytes:
-        """What the signature is of: the digest is that of the bytes."""
+        """Return the bytes that are signed; the digest in them stands for the files."""
         return json.dumps([self.project, self.name, self.digest, self.run, self.by, self.at_ms]).encode()
 
     def ordered(self) -> OrderedSkill:
         return OrderedSkill(name=f"{TOOL}{self.name}", digest=self.digest, place=TOOLS, packed=self.packed)
 
-    def setting(self) -> Setting:
-        place = _of(self.project) if self.by else f"{PROPOSED}{self.run}/"
-        return Setting(f"{place}{self.name}", asdict(self), self.at_ms, self.by or self.run)
+    def put(self, tx: Transaction) -> None:
+        """Write it; the files of a proposal only where it has them: they do not change."""
+        if self.by:
+            return tx.put(Setting(f"{_of(self.project)}{self.name}", asdict(self), self.at_ms, self.by))
+        name = f"{self.run}/{self.name}"
+        tx.put(Setting(f"{PROPOSED}{name}", {**asdict(self), "packed": ""}, self.at_ms, self.run))
+        if self.packed:
+            tx.put(Setting(f"{FILES}{name}", self.packed, self.at_ms, self.run))
+
+    def forget(self, tx: Transaction) -> None:
+        """Idempotent."""
+        places = (_of(self.project),) if self.by else (f"{PROPOSED}{self.run}/", f"{FILES}{self.run}/")
+        for place in places:
+            tx.delete(Setting, f"{place}{self.name}")
 
 
 def _of(project: str) -> str:
@@ -59,19 +73,25 @@ def _of(project: str) -> str:
 
 
 def rows(tx: Transaction, begin: str) -> list[ToolRow]:
-    """Those whose settings begin so, the oldest first."""
+    """Return the tools whose settings begin with this prefix, oldest first."""
     found = (tx.get(Setting, *key) for key in tx.starting(Setting, begin, MOST))
     every = [ToolRow(**one.value) for one in found if one is not None and isinstance(one.value, dict)]
     return sorted(every, key=lambda one: one.at_ms)
 
 
+def whole(tx: Transaction, row: ToolRow) -> ToolRow:
+    """It with its files."""
+    files = None if row.packed else tx.get(Setting, f"{FILES}{row.run}/{row.name}")
+    return row if files is None else replace(row, packed=str(files.value))
+
+
 def kept_rows(tx: Transaction, project: str | None) -> list[ToolRow]:
-    """Of this project; None: of all."""
+    """Return the kept tools of this project; None: of all projects."""
     return rows(tx, KEPT if project is None else _of(project))
 
 
 def is_as_kept(core: Core, row: ToolRow) -> bool:
-    """Whether the coordinator has signed this row, and its bytes are those of its digest."""
+    """Whether the coordinator has signed this row, and its files have the row's digest."""
     keys = {key.public.keyid: key.public for key in (core.key, *core.former.values())}
     try:
         envelope = Envelope.model_validate_json(row.signed)
@@ -83,8 +103,9 @@ def is_as_kept(core: Core, row: ToolRow) -> bool:
 
 
 def trial_request(row: ToolRow, tool: SoundTool, by: str) -> DispatchRequest:
-    """A run that tries its tests: bounded, without a network, behind a sandbox or not at all. It has a
-    checkout, since a person's script without one stands outside of any sandbox."""
+    """Return the request for a run of the tool's tests: bounded, without a network, only in a sandbox. It has
+    a checkout, since a person's script without one runs outside of any sandbox.
+    """
     return DispatchRequest(
         task=tool.trial(),
         created_by=by,
@@ -105,8 +126,9 @@ def trial_request(row: ToolRow, tool: SoundTool, by: str) -> DispatchRequest:
 
 
 def with_tools(core: Core, project: str | None, given: GivenSkills) -> GivenSkills:
-    """These skills, and the kept tools of the project for which there is room. One that is not as a person
-    has kept it is left out, and that is said."""
+    """Add the project's kept tools for which there is room. A tool that has changed since a person kept it is
+    left out, with a warning.
+    """
     if project is None:
         return given
     with core.ports.ledger.transaction() as tx:

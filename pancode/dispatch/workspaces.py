@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import cast
 
-from pancode.agents.request import DispatchRequest
+from pancode.agents.request import FILES, DispatchRequest, workspace_in
 from pancode.control.projects import meant, moved
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work
@@ -19,14 +19,14 @@ from pancode.errors import RefusedError, UsageError
 from pancode.life.continuing import beginning, is_blocked, nexts
 
 PREFIX = "workspace:"
-"""Of the durable settings that hold workspaces."""
+"""The prefix of the durable settings that hold workspaces."""
 MOST = 1_000
-KINDS = ("git", "none")
-"""What `--workspace` may say besides a name."""
+TAKEN = "workspace_taken"
+"""The code of the refusal while somebody works there."""
 STAY = "# A person has this workspace open."
-"""How the script of a run begins that only keeps the files of a workspace for a person."""
+"""The first line of a script that only keeps a workspace's files on a node for a person."""
 LEFT = ".pancode/left"
-"""The file in the folder of an opened workspace by which its person has left."""
+"""The file that a person makes in an opened workspace to leave it."""
 STAY_MS = 8 * 3_600_000
 STAYS = f"""\
 {STAY}
@@ -41,7 +41,7 @@ done
 rm -f {LEFT}
 rmdir {LEFT.partition("/")[0]} 2>/dev/null || true
 """
-"""It says a word each five minutes, so that the watch does not call it stuck."""
+"""The script of such a run. It prints a line every five minutes, so that the watch does not call it stuck."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -50,6 +50,7 @@ class KeptWorkspace:
     """The facts of a workspace that its runs do not tell.
 
     `first`: its first run, from which the others go on; empty: it has none yet. `node` None: any machine.
+    `saved`: after a repair the run at whose files that first one begins; empty: a snapshot.
     """
 
     name: str
@@ -59,15 +60,16 @@ class KeptWorkspace:
     created_ms: int
     created_by: str
     first: str = ""
+    saved: str = ""
 
     def setting(self, changed_ms: int) -> Setting:
-        """Its row."""
+        """Return the workspace's row."""
         return Setting(f"{PREFIX}{self.name}", asdict(self), changed_ms, self.created_by)
 
 
 def workspace_name(text: str) -> str:
-    """The name of a workspace as it is; UsageError for one that it cannot have."""
-    if _NAME.fullmatch(text) is None or text in KINDS or text.endswith((".", ".lock")) or ".." in text:
+    """Return the name if a workspace can have it; else UsageError."""
+    if _NAME.fullmatch(text) is None or text in FILES or text.endswith((".", ".lock")) or ".." in text:
         why = "it has up to 63 small letters, digits and . _ -, and is a part of the name of a branch"
         what = f"{text[:80]!r} cannot be the name of a workspace"
         raise UsageError(what, why=why, fix="take another name", code="bad_name")
@@ -87,15 +89,17 @@ def named(tx: Transaction, name: str) -> KeptWorkspace | None:
 
 
 def load(tx: Transaction, name: str) -> KeptWorkspace:
-    """NotFoundError with the nearest name."""
+    """Return the workspace. NotFoundError with the nearest name."""
     found = named(tx, name)
     if found is None:
-        raise not_found("workspace", name, (*known(tx), *KINDS), "pancode workspace ls")
+        raise not_found("workspace", name, (*known(tx), *FILES), "pancode workspace ls")
     return found
 
 
 def runs_in(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
-    """Its runs, oldest first. Each goes on from the one before, also if a person has continued that one."""
+    """Return the workspace's runs, oldest first. Each goes on from the one before, even where a person
+    continued that one.
+    """
     found: list[Run] = []
     run = tx.get(Run, workspace.first) if workspace.first else None
     while run is not None and len(found) < MOST:
@@ -104,8 +108,14 @@ def runs_in(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
     return found
 
 
+def line_of(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
+    """Its runs, behind the one that a repair has saved."""
+    saved = tx.get(Run, workspace.saved) if workspace.saved else None
+    return [*([] if saved is None else [saved]), *runs_in(tx, workspace)]
+
+
 def at_its_place(around: Surroundings, request: DispatchRequest) -> DispatchRequest:
-    """The request with its repository and the folder there. NotFoundError for an unknown project."""
+    """Return the request with its repository and its folder therein. NotFoundError for an unknown project."""
     wants_files = request.workspace != "none"
     if request.of_project and request.project is None:
         request = replace(request, cwd=meant(around.projects(), request.of_project).path)
@@ -118,16 +128,17 @@ def at_its_place(around: Surroundings, request: DispatchRequest) -> DispatchRequ
     return request
 
 
-def at_workspace(tx: Transaction, request: DispatchRequest) -> DispatchRequest:
+def at_workspace(tx: Transaction, request: DispatchRequest, later: bool = False) -> DispatchRequest:
     """The request, if it names a workspace, at the files of its newest run and on its machine.
 
-    NotFoundError; RefusedError while somebody works there.
+    NotFoundError; RefusedError while somebody works there, unless it is only judged for `later`.
     """
-    if request.workspace in (None, *KINDS):
+    if (name := workspace_in(request.workspace)) is None:
         return request
-    workspace = load(tx, str(request.workspace))
-    runs = runs_in(tx, workspace)
-    must_be_free(workspace.name, runs)
+    workspace = load(tx, name)
+    runs = line_of(tx, workspace)
+    if not later:
+        must_be_free(workspace.name, runs)
     placed = replace(
         request,
         workspace="git",
@@ -138,17 +149,20 @@ def at_workspace(tx: Transaction, request: DispatchRequest) -> DispatchRequest:
     )
     if not runs:
         return placed
-    return replace(placed, begins=beginning(runs[-1]), continues=runs[-1].id)
+    return replace(
+        placed, begins=beginning(runs[-1]), continues=runs[-1].id if workspace.first else placed.continues
+    )
 
 
 def is_stay(run: Run) -> bool:
-    """Whether it is no agent's work: it keeps the files there for a person, until that person leaves."""
+    """Whether the run is no agent's work, but keeps the files on the node until a person leaves."""
     return run.runtime == "shell" and run.task.startswith(STAY)
 
 
 def stay_request(name: str, node: str | None, by: str) -> DispatchRequest:
-    """A run that keeps the files of this workspace for a person. A second try would wait for one who has
-    gone."""
+    """Return the request for a run that keeps the workspace's files for a person. It has one attempt: a
+    second would wait for a person who has gone.
+    """
     return DispatchRequest(
         task=STAYS,
         created_by=by,
@@ -162,7 +176,7 @@ def stay_request(name: str, node: str | None, by: str) -> DispatchRequest:
 
 
 def must_be_free(name: str, runs: list[Run]) -> None:
-    """RefusedError while a run works there, or waits for a person's answer: there is one writer at a time."""
+    """Raise RefusedError while a run works there or waits for an answer: there is one writer at a time."""
     if not runs or (runs[-1].state is RunState.ENDED and not is_blocked(runs[-1])):
         return
     last = runs[-1]
@@ -177,12 +191,13 @@ def must_be_free(name: str, runs: list[Run]) -> None:
             f"agent {last.agent} works there",
             f"pancode runs follow {last.id}; or end it: pancode runs stop {last.id}",
         )
-    raise RefusedError(f"workspace {name} is taken by {last.id}", why=why, fix=fix, code="workspace_taken")
+    raise RefusedError(f"workspace {name} is taken by {last.id}", why=why, fix=fix, code=TAKEN)
 
 
 def must_be_newest(tx: Transaction, name: str, old: str) -> bool:
-    """Whether `old` is the workspace's newest run. RefusedError for an older run: the workspace would get a
-    second line, and lists show only one."""
+    """Whether `old` is the workspace's newest run. RefusedError for an older one: the workspace would get a
+    second line, and lists show only one.
+    """
     kept = named(tx, name)
     runs = [run.id for run in runs_in(tx, kept)] if kept is not None else []
     if old in runs[:-1]:
@@ -193,9 +208,9 @@ def must_be_newest(tx: Transaction, name: str, old: str) -> bool:
 
 
 def joined(work: Work, run: Run) -> Run:
-    """The run as it joins its workspace, in the transaction that queues it. A first run is noted there.
+    """Return the run as it joins its workspace; a workspace's first run is noted there.
 
-    A run that goes on from one outside of the workspace loses the name. RefusedError if another was faster.
+    A run that continues one outside of the workspace loses the name. RefusedError if another was faster.
     """
     name, old = run.terms.get("in_workspace"), run.terms.get("continues")
     if name is None or (old is not None and must_be_newest(work.tx, name, old)):

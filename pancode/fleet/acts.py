@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The person who asks: bring-up uses this person's SSH agent and configuration, for that call only.
+    """The person who asks: bring-up uses this person's SSH agent and configuration, for this call only.
 
     `environ`: HOME, SSH_AUTH_SOCK and the like. `by`: the user's name, for the record.
     """
@@ -24,12 +24,12 @@ class Caller:
 
 
 LinkWay = Literal["ssh", "direct"]
-"""The link of a node to Redis and the depot: a tunnel, or TLS without one."""
+"""How a node is linked to Redis and the depot: by a tunnel through SSH, or directly by TLS."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """A machine as `node add` names it. None: what the SSH configuration says of the alias `name`."""
+    """A machine as `node add` names it. None: what the SSH configuration says for the alias `name`."""
 
     name: str
     host: str | None = None
@@ -39,23 +39,23 @@ class NodeSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     slots: int | None = None
     least: int | None = None
-    """Of these slots, where the machine is strained; None: all of them, always."""
+    """How few of the slots the node fills when the machine is strained; None: always all of them."""
     fingerprint: str | None = None
-    """The host key that the person has seen and accepted; None: not asked yet."""
+    """The host key that the person has seen and accepted; None: the person was not asked yet."""
     fleet_key: bool = False
-    """Put the fleet's own key there, so that the link comes back while nobody is there."""
+    """Put the fleet's own key on the machine, so that the link comes back while no person is there."""
     link: LinkWay = "ssh"
-    """Its link to Redis and the depot."""
+    """The machine's link to Redis and the depot."""
     local: bool = False
-    """This machine, without a system sshd. `local_home`: another HOME for it (demo)."""
+    """Add this machine, without a system sshd. `local_home`: another HOME for it (demo)."""
     local_home: str | None = None
     node_home: str | None = None
-    """The folder of the node agent there, an absolute path; None: ~/.pancode-node of its login."""
+    """The node agent's folder on the machine, an absolute path; None: ~/.pancode-node of its login."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeChange:
-    """A change of what `node add` has said. `slots` None: as they are, and so is `least`."""
+    """A change of what `node add` said. `slots` None: `slots` and `least` stay as they are."""
 
     slots: int | None = None
     least: int | None = None
@@ -68,7 +68,7 @@ ProgressState = Literal["started", "done", "failed", "skipped", "note"]
 
 @dataclass(frozen=True, slots=True)
 class ProgressLine:
-    """One step of one node of a long call."""
+    """The progress of one step on one node, in a long call."""
 
     node: str
     step: str
@@ -81,7 +81,7 @@ Progress = Callable[[ProgressLine], None]
 
 
 def unwatched(line: ProgressLine) -> None:
-    """Nobody follows the progress."""
+    """A progress callback for a caller that does not follow the progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,9 @@ class NodeResult:
     changed: tuple[str, ...] = ()
     seconds: float = 0.0
     again: bool = False
-    """A node agent of ours was there before."""
+    """Whether a node agent of this fleet was there before."""
 
     def news(self) -> NodeResult:
-        """A note that nobody can act on is told with the first bring-up and not again."""
+        """Leave out a note that nobody can act on, unless this is the node's first bring-up."""
         problems = tuple(p for p in self.problems if not self.again or p.get("weight") != "note" or p["fix"])
         return replace(self, problems=problems)

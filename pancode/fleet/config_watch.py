@@ -15,15 +15,15 @@ ROW = "configuration_digests"
 UNSET = "built-in"
 MOST_NAMED = 100
 Rows = Callable[[], Sequence[tuple[str, str, str]]]
-"""(key, value with its passwords, source) of each setting; the source is `FILE:LINE`, or a name."""
+"""Reads (key, value with its passwords, source) of each setting; the source is `FILE:LINE`, or a name."""
 _Seen = dict[str, list[str]]
-"""Of each key that is set: a keyed digest of its value, and its source."""
+"""A keyed digest of the value, and the source, of each key that is set."""
 
 
 class ConfigWatch:
-    """Compares the settings with those of the last look, also of another start. No value is written down.
+    """Compares the settings with those of the last look, also of an earlier start. No value is stored.
 
-    `secret`: known to this coordinator alone, so that nobody finds a password by its digest in the ledger.
+    `secret`: known only to this coordinator, so that nobody finds a password by its digest in the ledger.
     """
 
     def __init__(self, core: Core, rows: Rows, secret: str) -> None:
@@ -32,7 +32,7 @@ class ConfigWatch:
         self._lock = Lock()
 
     def look(self) -> None:
-        """ConfigError while they cannot be read; the change is recorded once they can."""
+        """Record what has changed since the last look. ConfigError while the settings cannot be read."""
         with self._lock:
             now = {key: [self._digest(value), _source(origin)] for key, value, origin in self._rows()}
             now = {key: found for key, found in now.items() if found[1] != UNSET}
@@ -51,19 +51,19 @@ class ConfigWatch:
         return hmac.new(self._secret, value.encode("utf-8", "replace"), sha256).hexdigest()[:32]
 
     def _kept(self) -> _Seen | None:
-        """As the start before this one has left it; None: never."""
+        """The settings' digests as the ledger has them; None: no look was recorded yet."""
         with self._core.ports.ledger.transaction() as tx:
             row = tx.get(Setting, ROW)
         return dict(row.value) if row is not None and isinstance(row.value, dict) else None
 
 
 def changed(before: Mapping[str, list[str]], now: Mapping[str, list[str]]) -> tuple[list[str], list[str]]:
-    """The keys that differ, and where each is written now, or was."""
+    """The keys that differ, and the sources where they are set now, or were before."""
     keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
     return keys, sorted({(now.get(key) or before[key])[1] for key in keys})
 
 
 def _source(origin: str) -> str:
-    """Without the line: a comment above moves it."""
+    """The source without its line, which moves with each line added above."""
     name, _, line = origin.rpartition(":")
     return name if name and line.isdigit() else origin

@@ -13,7 +13,7 @@ from pancode.life.signals import Quarantined
 
 
 def shut_out(work: Work, node: Node, why: str) -> None:
-    """On record first; what it has in flight goes on there, and is told why nothing is heard of it."""
+    """Quarantine the node. Its runs in flight go on there, and their stories say why nothing is heard."""
     work.tx.put(replace(node, quarantined=why))
     work.audit("trust", "error", "node quarantined", node=node.name, why=why)
     for fence in open_fences(work.tx, tag=node.tag):
@@ -25,10 +25,10 @@ DAY_MS = 86_400_000
 
 
 def keep(work: Work, name: str, receipt: StoredReceipt) -> bool:
-    """Whether it is in the ledger now, and may be answered.
+    """Keep a foreign receipt; whether it is in the ledger now, and may be answered.
 
-    Not of a node that has had its share of the day, which is quarantined; and not while the disk is nearly
-    full: without an answer the node keeps it, and sends it again.
+    Not kept if the node has had its share of the day, for which it is quarantined, or while the disk is
+    nearly full: without an answer the node keeps the receipt, and sends it again.
     """
     node = work.tx.get(Node, name)
     if work.tx.get(StoredReceipt, receipt.digest) is None and not _fits(work, node, receipt):
@@ -54,7 +54,7 @@ def _fits(work: Work, node: Node | None, receipt: StoredReceipt) -> bool:
 
 
 def _count(work: Work, node: Node, size: int) -> bool:
-    """One more receipt, kept or asked for again; False: it is one too many, and the node is quarantined."""
+    """Count one more receipt of the node; False: it is one too many, and the node is quarantined."""
     day, before = work.core.wall_ms() // DAY_MS, _kept_today(work, node)
     now = ForeignReceipts(before.receipts + 1, before.size + size)
     why = too_much_evidence(now, work.core.rules.evidence)
@@ -67,7 +67,7 @@ def _count(work: Work, node: Node, size: int) -> bool:
 
 
 def _kept_today(work: Work, node: Node) -> ForeignReceipts:
-    """The number of this node's receipts that were counted today, and their bytes."""
+    """How many of the node's receipts were counted today, and their bytes."""
     stored = work.tx.get(Setting, KEPT + (node.tag or ""))
     known = stored.value if stored is not None and isinstance(stored.value, dict) else {}
     if known.get("day") != work.core.wall_ms() // DAY_MS:
@@ -76,5 +76,5 @@ def _kept_today(work: Work, node: Node) -> ForeignReceipts:
 
 
 def forget(tx: Transaction, node: Node) -> None:
-    """A person has looked at it: its share of this day begins anew."""
+    """Let the node's share of the day begin anew, as a person has looked at it."""
     tx.delete(Setting, KEPT + (node.tag or ""))

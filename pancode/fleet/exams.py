@@ -11,43 +11,56 @@ from node_agent.wire.endpoint import AskFact, AskState, PassportFact, Residence
 from pancode.agents.endpoints import costs_nothing
 from pancode.agents.passports import COSTS, ModelPlace, fact_of, places_of
 from pancode.control.core import Core, locked
-from pancode.control.shapes import ExamShape
 from pancode.control.work import unit_of_work
 from pancode.core.records import Node
 from pancode.errors import UnavailableError
 from pancode.fleet.acts import Progress, ProgressLine
 from pancode.fleet.fleet import must_exist
-from pancode.fleet.models import passport_shape
+from pancode.fleet.models import PassportShape, passport_shape
 from pancode.nodes.node import NodeState, NodeView, with_words
 
+
+class ExamShape(PassportShape):
+    """A test of a model on a node. `state`: done, or given up, with the `words` why."""
+
+    node: str
+    endpoint: str
+    model: str
+    state: str
+    words: str
+    fix: str
+    earlier: bool
+    """Whether the model had been tested before, at `taken_at`, and was not tested again."""
+
+
 START_MS = 30_000
-"""So long a node may take to say that it has heard of it."""
+"""How many ms a node may take to say that it knows of the test."""
 LAST_MS = 900_000
-"""For the slot, the loading and the questions; a node that says nothing for longer has forgotten the test."""
+"""How many ms slot, loading and questions may take; then the node has forgotten the test."""
 LOOK_S = 0.2
 _OVER = (AskState.DONE, AskState.GIVEN_UP)
 
 
 class NotTested(UnavailableError):
-    """The node was not there for it, or has not told how it went."""
+    """The node was not online for the test, or has not told how it went."""
 
     code = "not_tested"
 
 
 @dataclass(frozen=True, slots=True)
 class ExamRequest:
-    """A test that a node was asked for, at that time of our boot clock."""
+    """A test that a node was asked for. `at_ms`: when, by the coordinator's boot clock."""
 
     place: ModelPlace
     ask: str
     at_ms: int
     before_ms: int | None = None
-    """The time of the passport that already exists."""
+    """When the model's present passport was taken; None: it has none."""
 
 
 @locked
 def where(core: Core, model: str, node: str | None) -> list[ModelPlace]:
-    """The endpoints of a model; `node`: only there. NotFoundError."""
+    """The endpoints of a model; with `node`, only the node's. NotFoundError."""
     if node is not None:
         must_exist(core, (node,))
     return places_of(model, _views(core), node)
@@ -61,7 +74,7 @@ def examine(
     act: Callable[[], None],
     pause: Callable[[float], bool],
 ) -> ExamShape:
-    """Have a node test a model and wait for the end. `act`: says it to the node at once.
+    """Have a node test a model and wait for the end. `act`: sends the request to the node at once.
 
     `pause` sleeps; it returns True when the coordinator ends, then UnavailableError.
     """
@@ -75,7 +88,7 @@ def examine(
 
 
 def ask(core: Core, place: ModelPlace, again: bool) -> ExamRequest:
-    """Tell the node. NotTested for one that is not there now: it would test it for nobody, later."""
+    """Ask the node for the test. NotTested for one that is not online: it would test later, for nobody."""
     with unit_of_work(core) as work:
         node = work.tx.get(Node, place.node)
         view = core.view_of(node) if node is not None else None
@@ -95,10 +108,10 @@ def ask(core: Core, place: ModelPlace, again: bool) -> ExamRequest:
 
 
 def follow(core: Core, asked: ExamRequest, progress: Progress, pause: Callable[[float], bool]) -> ExamShape:
-    """Until the node says that it is over. `pause`: sleeps, True when the coordinator ends.
+    """Wait until the node says that the test is over. `pause`: sleeps, True when the coordinator ends.
 
-    NotTested where the node does not take it up, was started anew in the midst of it, or is not heard of
-    again; UnavailableError at our own end.
+    NotTested where the node does not begin it, restarts during it, or is not heard again; UnavailableError
+    when the coordinator ends.
     """
     place, reported, begun_in = asked.place, "", ""
     while True:
@@ -124,12 +137,12 @@ def _lost(place: ModelPlace, words: str) -> NotTested:
 
 
 def given_up(place: ModelPlace, why: NotTested) -> ExamShape:
-    """The result for a node that reports that it could not test the model."""
+    """The result where the node did not test the model."""
     return _exam_shape(place, AskState.GIVEN_UP, (str(why), why.fix), None)
 
 
 def begun(core: Core, place: ModelPlace) -> str:
-    """The warning for a person before the wait."""
+    """The words for a person before the wait: how long it takes, and whether it costs."""
     with core.lock:
         views = _views(core)
     found = fact_of(place, views)
@@ -145,7 +158,7 @@ def _views(core: Core) -> Sequence[NodeView]:
 
 
 def _seen(core: Core, asked: ExamRequest) -> tuple[AskFact | None, str]:
-    """With the node agent's session that tells it; a new one knows nothing of the tests of the last."""
+    """What the node says of the test, and its agent's session: a new session knows nothing of older tests."""
     with core.lock, core.ports.ledger.transaction() as tx:
         node = tx.get(Node, asked.place.node)
         last = core.view_of(node).last if node is not None else None
@@ -156,7 +169,7 @@ def _seen(core: Core, asked: ExamRequest) -> tuple[AskFact | None, str]:
 
 
 def _shape(core: Core, asked: ExamRequest, fact: AskFact) -> ExamShape:
-    """With the passport that came in the same heartbeat."""
+    """The test's shape, with the passport that came in the same heartbeat."""
     place = asked.place
     with core.lock:
         found = fact_of(place, _views(core))

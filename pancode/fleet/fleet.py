@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median_low
 
+from typing_extensions import TypedDict
+
 from node_agent.wire.node import Heartbeat, NodeFacts, NodeProblem, ProblemCode, RuntimeFact
 from pancode import __version__
 from pancode.agents.endpoints import asks
@@ -14,17 +16,49 @@ from pancode.agents.runtimes import OUR_OWN, RUNTIMES
 from pancode.control import passed_over
 from pancode.control.core import Core, open_fences
 from pancode.control.run import at
-from pancode.control.shapes import FleetShape, Json, NodeShape, SlotsShape
+from pancode.control.run_shapes import Json
 from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Node, Run, Setting
-from pancode.fleet.models import endpoint_shape
+from pancode.fleet.models import EndpointShape, endpoint_shape
 from pancode.life.case import holds_slot
 from pancode.nodes.node import NodeState, NodeView, Reaching, apart, holds, skew_within
 from pancode.plain import counted, size
 
+
+class SlotsShape(TypedDict):
+    """A node's slots. `now`: how many it fills at this time, and `why` that is fewer than all."""
+
+    used: int
+    total: int
+    now: int
+    why: str
+
+
+class NodeShape(TypedDict):
+    """A machine as `fleet status` shows it."""
+
+    name: str
+    state: str
+    since: str | None
+    slots: SlotsShape
+    runtimes: list[Json]
+    endpoints: list[EndpointShape]
+    labels: dict[str, str]
+    version: str | None
+    clock_skew_s: float | None
+    disk_free: int | None
+    isolation: str | None
+    problems: list[Json]
+
+
+class FleetShape(TypedDict):
+    coordinator: Json
+    nodes: list[NodeShape]
+
+
 SKEW_S = 30.0
-"""A smaller difference is nobody's problem."""
+"""A clock difference of fewer seconds than this is no problem."""
 _SET = "timedatectl set-ntp true"
 
 
@@ -37,10 +71,10 @@ class ClockVerdict:
 
 
 def judge_clocks(skews: Mapping[str, float], here: Collection[str], ahead_s: float) -> ClockVerdict:
-    """`skews`: by node, its clock less ours, in seconds. `here`: nodes on our machine, which share our clock.
+    """Judge the clocks. `skews`: each node's clock less ours, in seconds; `here`: nodes on our machine.
 
-    `ahead_s`: how far our newest run was queued in the future. A node is not blamed by our clock alone: when
-    all others differ from it in one direction it is ours that is wrong; of two clocks either may be.
+    `ahead_s`: how far in the future our newest run was queued. A node is not blamed by our clock alone: when
+    all others differ from ours in one direction, ours is wrong; of two clocks either may be.
     """
     others = {name: skew for name, skew in skews.items() if name not in here}
     wrong = [skew for skew in others.values() if abs(skew) > SKEW_S]
@@ -80,7 +114,7 @@ SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
 
 def wall_lines(name: str, facts: NodeFacts) -> list[Json]:
-    """What its sandbox holds, why there is no better one, and what the machine itself has reported since."""
+    """What the node's sandbox enforces, why there is no better one, the node's other problems, its disk."""
     wall = NodeProblem(what=f"isolation {facts.isolation}: holds {holds(facts.isolation)}")
     problems = [one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX]
     lines = apart([one.model_dump() for one in (wall, *problems)])
@@ -93,7 +127,7 @@ def wall_lines(name: str, facts: NodeFacts) -> list[Json]:
 
 
 def problems_of(view: NodeView, reaching: Reaching, clock: Json | None) -> list[Json]:
-    """Everything that a person should mend; `clock`: the problem of its clock."""
+    """Everything on the node that a person should mend; `clock`: the problem of its clock."""
     beat = view.last.heartbeat if view.last is not None else None
     found = _state_problem(view, reaching)
     if beat is not None:
@@ -109,7 +143,7 @@ def problems_of(view: NodeView, reaching: Reaching, clock: Json | None) -> list[
 
 
 def _other_version(name: str, version: str) -> list[Json]:
-    """It may be the newer one: then our own process may be older than what is installed."""
+    """The problem of a node agent of another version; if that is newer, our own process may be outdated."""
     if version == __version__:
         return []
     what = f"its node agent is of PanCode {version}, the coordinator of {__version__}"
@@ -125,7 +159,7 @@ def _release(version: str) -> list[int]:
 
 
 def is_served(facts: NodeFacts, fact: RuntimeFact) -> bool:
-    """A program that is no vendor's own is logged in nowhere, and asks the model servers that there are."""
+    """Whether a runtime of no vendor, which has no login, can ask one of the node's model servers."""
     kind = RUNTIMES.get(fact.name)
     if fact.state != "not_logged_in" or kind is None or kind.provider is not None:
         return False
@@ -152,7 +186,8 @@ def fleet(core: Core, coordinator: Json) -> FleetShape:
     with core.ports.ledger.transaction() as tx:
         views = [view for view in core.views(tx) if view.state is not NodeState.REMOVED]
         clocks = _clocks(core, tx, views)
-        nodes = [_node(core, tx, view, clocks) for view in views]
+        newest = newest_of(views)
+        nodes = [_node(core, tx, view, clocks, newest) for view in views]
         settings = {name: tx.get(Setting, name) for name in ("paused", "draining")}
     own = {name: str(setting.value) if setting is not None else None for name, setting in settings.items()}
     known: Json = {
@@ -166,15 +201,16 @@ def fleet(core: Core, coordinator: Json) -> FleetShape:
 
 
 def node(core: Core, name: str) -> Json:
-    """One machine, how it is reached and what it said about itself (`facts`: None before it was heard).
+    """One machine, how it is reached, and what it told of itself (`facts`: None before it was heard).
 
-    Which variables and secrets have a value there is for `dispatch` alone: names tell much, and whoever may
-    read asks here.
+    The names of its variables and secrets with a value are only for `dispatch`: names tell much, and anybody
+    who may read can ask here.
     """
     with core.ports.ledger.transaction() as tx:
         found = known_node(tx, name)
         view = core.view_of(found)
-        shape = _node(core, tx, view, _clocks(core, tx, core.views(tx)))
+        views = core.views(tx)
+        shape = _node(core, tx, view, _clocks(core, tx, views), newest_of(views))
     facts = None
     if view.last is not None:
         facts = apart(view.last.heartbeat.facts.model_dump(mode="json", exclude={"variables"}))
@@ -192,9 +228,9 @@ def node(core: Core, name: str) -> Json:
 
 
 def walls(core: Core, names: Sequence[str]) -> list[Json]:
-    """Lines of `fleet doctor` for each node (none named: all): what its wall holds, why there is no better.
+    """Lines of `fleet doctor` for these nodes (none named: all): what the sandbox enforces, and why not more.
 
-    Of a node that was not heard nothing is known, and another line says so.
+    A node that was not heard is left out, as another line says that.
     """
     with core.ports.ledger.transaction() as tx:
         nodes = [n for n in tx.find(Node) if n.removed is None and (not names or n.name in names)]
@@ -205,7 +241,7 @@ def walls(core: Core, names: Sequence[str]) -> list[Json]:
 
 
 def rooms(core: Core) -> list[Json]:
-    """What fills the disk of each node, as it has told last: `node`, `what`, `bytes`."""
+    """What fills the disk of each node, as last reported: `node`, `what`, `bytes`."""
     with core.ports.ledger.transaction() as tx:
         nodes = [node for node in tx.find(Node) if node.removed is None]
     beats = [(node.name, core.view_of(node).last) for node in nodes]
@@ -214,14 +250,14 @@ def rooms(core: Core) -> list[Json]:
 
 
 def must_exist(core: Core, names: Sequence[str]) -> None:
-    """NotFoundError for the first name that the fleet has not."""
+    """NotFoundError for the first name that is no node of the fleet."""
     with core.ports.ledger.transaction() as tx:
         for name in names:
             known_node(tx, name)
 
 
 def known_node(tx: Transaction, name: str) -> Node:
-    """The machine of that name; NotFoundError with the nearest one."""
+    """The node of that name; NotFoundError with the nearest name."""
     found = tx.get(Node, name)
     if found is None or found.removed == NodeState.REMOVED:
         names = [n.name for n in tx.find(Node) if n.removed is None]
@@ -229,7 +265,31 @@ def known_node(tx: Transaction, name: str) -> Node:
     return found
 
 
-def _node(core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict) -> NodeShape:
+NewestPrograms = Mapping[str, tuple[list[int], str]]
+
+
+def newest_of(views: Sequence[NodeView]) -> NewestPrograms:
+    """By agent program: the newest version on a machine of the fleet, as numbers, and `NODE has VERSION`.
+
+    No index is asked. What is no plain number is not compared, nor is our own worker, which comes with us.
+    """
+    found = dict[str, tuple[list[int], str]]()
+    for view in views:
+        there = view.last.heartbeat.facts.runtimes if view.last is not None and not view.node.removed else ()
+        for fact in there:
+            if (rank := _plain(fact)) > found.get(fact.name, ([], ""))[0] and fact.name != OUR_OWN:
+                found[fact.name] = rank, f"{view.node.name} has {fact.version}"
+    return found
+
+
+def _plain(fact: RuntimeFact) -> list[int]:
+    version = fact.version or ""
+    return _release(version) if re.fullmatch(r"\d+(\.\d+)+", version) else []
+
+
+def _node(
+    core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict, newest: NewestPrograms
+) -> NodeShape:
     beat = view.last.heartbeat if view.last is not None else None
     facts = beat.facts if beat is not None else None
     used = sum(1 for fence in open_fences(tx, node=view.node.name) if holds_slot(fence))
@@ -238,8 +298,10 @@ def _node(core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict) -> 
         "name": view.node.name,
         "state": _shown(view.state, used).value,
         "since": _since(core, view),
-        "slots": _slots(view, used),
-        "runtimes": [_runtime(facts, r) for r in facts.runtimes] if facts is not None else [],
+        "slots": _slots(view, used, core.live.binding.speed.why),
+        "runtimes": [_runtime(view.node.name, facts, r, newest) for r in facts.runtimes]
+        if facts is not None
+        else [],
         "endpoints": [endpoint_shape(one) for one in facts.endpoints] if facts is not None else [],
         "labels": dict(view.node.labels),
         "version": beat.version if beat is not None else None,
@@ -252,27 +314,34 @@ def _node(core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict) -> 
     }
 
 
-def _slots(view: NodeView, used: int) -> SlotsShape:
-    """Its heartbeat says how many it takes now, if its owner lets it take fewer where it is strained."""
+def _slots(view: NodeView, used: int, hurry: str) -> SlotsShape:
+    """Its heartbeat says how many it takes now, if its owner lets it take fewer where it is strained; in a
+    `hurry` it opens no more than the fewest."""
     total, ask = view.node.slots, view.last.heartbeat.ask if view.last is not None else None
     if ask is None or view.node.least is None:
         return {"used": used, "total": total, "now": total, "why": ""}
-    return {"used": used, "total": total, "now": min(ask.slots, total), "why": ask.why}
+    now = min(ask.slots, total, max(view.node.least, used) if hurry else total)
+    return {"used": used, "total": total, "now": now, "why": ", ".join(filter(None, (ask.why, hurry)))}
 
 
-def _runtime(facts: NodeFacts, fact: RuntimeFact) -> Json:
-    """With the machine's own model servers that it can ask, for which nobody has to log in."""
+def _runtime(name: str, facts: NodeFacts, fact: RuntimeFact, newest: NewestPrograms) -> Json:
+    """With the machine's own model servers that it can ask, for which nobody has to log in; and `old`: which
+    machine has a newer version, and the command that brings it. A chosen version is never old."""
     served = {"endpoints": list(asks(facts, fact.name)), "served": is_served(facts, fact)}
-    return {**apart(fact.model_dump(mode="json")), **served}
+    mine, (rank, where) = _plain(fact), newest.get(fact.name, ([], ""))
+    verb, hint = ("update", "") if fact.brought else ("install", " (or as it was brought)")
+    is_old = bool(mine) and mine < rank and fact.brought != "chosen"
+    old = f"{where}: pancode node {verb} {name} {fact.name}{hint}" if is_old else ""
+    return {**apart(fact.model_dump(mode="json")), **served, "old": old}
 
 
 def _shown(state: NodeState, used: int) -> NodeState:
-    """A heartbeat may be from before a run that has begun since: by our own books it is not drained yet."""
+    """The node's state as shown: while our own books have a run on it, it is not drained yet."""
     return NodeState.DRAINING if state is NodeState.DRAINED and used else state
 
 
 def _since(core: Core, view: NodeView) -> str:
-    """As far as this coordinator saw it: a change of state is dated now."""
+    """Since when the node has its state, as far as this coordinator saw; a new state begins now."""
     seen = core.live.outages.shown
     state, noted = seen.get(view.node.name, (None, 0))
     if state is not view.state:
@@ -286,7 +355,7 @@ def _since(core: Core, view: NodeView) -> str:
 
 
 def _clocks(core: Core, tx: Transaction, views: Sequence[NodeView]) -> ClockVerdict:
-    """Of nodes whose clock is known, or was heard to be as ours is."""
+    """Judge the clocks of nodes whose skew is known, or which this coordinator has heard."""
     skews = dict[str, float]()
     for view in views:
         beat = view.last.heartbeat if view.last is not None else None
@@ -300,10 +369,10 @@ def _clocks(core: Core, tx: Transaction, views: Sequence[NodeView]) -> ClockVerd
 
 
 def _skew(core: Core, view: NodeView, beat: Heartbeat | None) -> float | None:
-    """Node's wall clock less ours, in seconds; None while it is not known.
+    """The node's wall clock less ours, in seconds; None while it is not known.
 
-    Known from bring-up. A heartbeat tells it only to within the age of the beat that it echoes, and corrects
-    what cannot be so any more.
+    It is measured at the bring-up. A heartbeat tells it only to within the age of the beat that it echoes,
+    and corrects a measure that cannot be true any more.
     """
     probed = view.node.facts.get("clock_skew_ms")
     measured = round(probed / 1000, 1) if isinstance(probed, int) else None
@@ -315,7 +384,7 @@ def _skew(core: Core, view: NodeView, beat: Heartbeat | None) -> float | None:
 
 
 def _passed_over(core: Core, name: str) -> list[Json]:
-    """Problems from recent refusals, which the node's own report may not show yet."""
+    """The node's recent refusals as problems, which its own report may not show yet."""
     return [{"what": shun.why, "fix": shun.fix} for shun in passed_over.of_node(core, name)]
 
 

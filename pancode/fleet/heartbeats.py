@@ -19,15 +19,15 @@ from pancode.nodes.node import LastHeartbeat, NodeState, quoted
 
 TWINS = "two machines answer with its key at once: one is a copy of the other, or was set back in time"
 MOST_SESSIONS = 16
-"""So many of the latest are kept of a node, which may begin as many as it likes."""
+"""How many of a node's latest sessions are remembered: a node may begin any number."""
 
 
 def look(core: Core, node: Node, beat: Heartbeat) -> bool:
-    """Whether this heartbeat proves it; then the node is quarantined, as either takes the other's work.
+    """Whether this heartbeat proves that two machines use one key; then the node is quarantined.
 
-    Each start of a node agent is a session of its own, and two of one home never live at once. Proof is that
-    each of two has echoed a beat that we sent after the other was heard: no old word that comes again, late
-    or from somebody else's hand, can do that.
+    Each start of a node agent is a session of its own, and two of one home never live at once. The proof:
+    each of two sessions has echoed a beat that we sent after the other was heard. No old message that comes
+    late or again can do that.
     """
     if not _is_proof(core, beat):
         return False
@@ -54,13 +54,13 @@ def _is_proof(core: Core, beat: Heartbeat) -> bool:
 
 
 EPOCHS_AHEAD = 10_000
-"""A node cannot have seen more coordinator starts beyond our own, or beyond those that time has allowed."""
+"""How far the epoch that a node claims may be beyond ours, or beyond those that time has allowed."""
 MOST_RAISES = 5
-"""So often one node may have us raise the epoch, each of which makes void what is offered to every other."""
+"""How often one node may raise the epoch, as each time voids what is offered to all other nodes."""
 
 
 def hear(core: Core) -> None:
-    """Look at every node's newest heartbeat."""
+    """Take in every node's newest heartbeat."""
     nodes = core.enrolled()
     for tag, data in core.ports.bus.heartbeats(list(nodes)).items():
         node = nodes[tag]
@@ -78,7 +78,7 @@ def hear(core: Core) -> None:
 
 
 def raise_alarm(core: Core, node: Node, what: str, code: str, why: str) -> None:
-    """Dropped, counted, and put on record once for each node and reason until the next start."""
+    """Count a message that was dropped, and record it once for each node and reason until the next start."""
     key = f"{node.name}:{what}:{code}"
     count = core.live.tally.refusals.get(key, 0) + 1
     core.live.tally.refusals[key] = count
@@ -88,7 +88,7 @@ def raise_alarm(core: Core, node: Node, what: str, code: str, why: str) -> None:
 
 
 def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
-    """A believed heartbeat: newer than the last one of the same node, of this fleet."""
+    """Take in a heartbeat that is of this fleet, possible, and newer than the node's last one."""
     if beat.fleet != core.fleet or beat.node != node.tag:
         return
     # whether a coordinator of this fleet can have sent the epoch and the message that the node names
@@ -134,10 +134,10 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
 
 
 def _note_key(core: Core, node: Node, beat: Heartbeat) -> None:
-    """Our current key, as soon as the node knows it; else a former one that it knows.
+    """Sign for the node with our current key as soon as it knows that key; else with a former one.
 
-    What it was told with another key leaves the stream: later, with the new key alone, it would call that
-    forged.
+    Messages signed with another key leave the stream: later, knowing only the new key, the node would call
+    them forged.
     """
     ours = (core.key.public.keyid, *core.former)
     known = next((keyid for keyid in ours if keyid in beat.obeys), None)
@@ -152,7 +152,7 @@ def _note_key(core: Core, node: Node, beat: Heartbeat) -> None:
 
 
 def _newer(beat: Heartbeat, last: Heartbeat) -> bool:
-    """By the echo of our own beats first: a node's session that is over cannot echo what we said after it."""
+    """Whether the heartbeat is newer: across sessions by its echo, as an ended one cannot echo new beats."""
     if beat.session == last.session:
         return beat.seq > last.seq
     if beat.echo is None:
@@ -161,7 +161,7 @@ def _newer(beat: Heartbeat, last: Heartbeat) -> bool:
 
 
 def _note_echo(core: Core, beat: Heartbeat) -> None:
-    """Notes when the node was last heard, on our boot clock: only beats of this life count."""
+    """Note when the node was last heard, by our boot clock; only echoes of this coordinator's beats count."""
     echo, live, boot = beat.echo, core.live, core.ports.clock.boot_ms()
     if echo is None or not live.contacts.first_epoch <= echo.epoch <= core.epoch or echo.ms > boot:
         return
@@ -173,7 +173,7 @@ def _note_echo(core: Core, beat: Heartbeat) -> None:
 
 
 def _catch_up(core: Core, node: Node, beat: Heartbeat) -> None:
-    """A node that has seen more than this ledger knows (it was restored): never reuse epochs or numbers."""
+    """Never reuse an epoch or number that the node has seen, though the restored ledger does not know it."""
     reused = beat.epoch_seen == core.epoch and beat.node not in core.live.contacts.met
     behind = beat.epoch_seen > core.epoch or reused
     if not behind and beat.control_seen <= node.control_seq and beat.epoch_seen <= node.epoch_seen:
@@ -193,13 +193,13 @@ def _catch_up(core: Core, node: Node, beat: Heartbeat) -> None:
 
 
 def _caught_up(node: Node, beat: Heartbeat) -> Node:
-    """The node with the numbers that it has seen."""
+    """The node with the epoch and the number that it has seen."""
     seen, number = max(node.epoch_seen, beat.epoch_seen), max(node.control_seq, beat.control_seen)
     return replace(node, epoch_seen=seen, control_seq=number)
 
 
 def _renumber(work: Work, node: Node) -> None:
-    """The numbers of what waits were used before: it is numbered anew, after the node's standing settings."""
+    """Give waiting messages new numbers, as the old ones were used before; the node's settings come first."""
     if node.tag is None or node.removed == NodeState.REMOVED:
         return
     waiting = take_controls(work.tx, node.tag)
@@ -211,9 +211,9 @@ def _renumber(work: Work, node: Node) -> None:
 
 
 def say_settings(work: Work, node: Node) -> None:
-    """The node's standing settings under new numbers, in the place of what waits of them.
+    """Send the node's standing settings under new numbers, instead of waiting messages about them.
 
-    Said at each start: a restored ledger does not know what the node was told since.
+    It is done at each start, as a restored ledger does not know what the node was told since.
     """
     if node.tag is None or node.removed == NodeState.REMOVED:
         return

@@ -24,7 +24,7 @@ from pancode.nodes.place import Reach
 
 @locked
 def add(core: Core, node: Node) -> None:
-    """A new machine; ConflictError when the name is taken by one that was not removed."""
+    """Add a machine; ConflictError when the name is taken by one that was not removed."""
     with unit_of_work(core) as work:
         known = work.tx.get(Node, node.name)
         if known is not None and known.removed is None:
@@ -39,7 +39,7 @@ def add(core: Core, node: Node) -> None:
 
 
 def enrol(core: Core, name: str, public_key: str) -> Node:
-    """The public key that the node's own key file has now, read over SSH. A changed key is put on record."""
+    """Enrol the public key that the node's own key file has now, read over SSH. A changed key is recorded."""
     key = PublicKey.parse(public_key)
     with unit_of_work(core) as work:
         node = _known(work.tx, name)
@@ -59,7 +59,7 @@ def enrol(core: Core, name: str, public_key: str) -> Node:
 
 
 def _refuse_duplicate(tx: Transaction, node: Node, key: PublicKey) -> None:
-    """One machine has one name: under two, removing the one would end the other."""
+    """ConflictError if another node has this key: removing a machine under one name would end the other."""
     for other in tx.find(Node, {"tag": key.tag}):
         if other.name != node.name and other.removed != NodeState.REMOVED:
             why = f"the node home there holds the key of {other.name} ({key.tag})"
@@ -76,8 +76,10 @@ def _same_machine(name: str, other: str, why: str) -> ConflictError:
 
 
 def refuse_home_of(core: Core, name: str, other: str, home: str) -> None:
-    """ConflictError where the node home that was found on `name` is that of `other`: one machine under two
-    names, by its host key, else a home that both share or that was copied."""
+    """ConflictError where the node home found on `name` is that of `other`.
+
+    They are one machine under two names, by the host key; or both share the home, or it was copied.
+    """
     with core.ports.ledger.transaction() as tx:
         node, twin = _known(tx, name), tx.get(Node, other)
     if twin is None or twin.removed is not None:
@@ -96,16 +98,16 @@ def refuse_home_of(core: Core, name: str, other: str, home: str) -> None:
 
 
 def change(core: Core, name: str, edit: Callable[[Node], Node]) -> Node:
-    """Change a machine's own settings; a new number of slots is told to it."""
+    """Change a machine's own settings; the node is told a new number of slots."""
     with unit_of_work(core) as work:
         node = _known(work.tx, name)
         return _changed(work, node, edit(node))
 
 
 def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
-    """Sets the owner's new slots; a bound run stays where it is.
+    """Set the owner's slots and labels for a node; a bound run stays where it is.
 
-    NotFoundError for a label that it has not, UsageError for one that is to come and go at once.
+    NotFoundError for a label that it does not have, UsageError for one that is both set and taken away.
     """
     both = sorted(set(wanted.labels) & set(wanted.unlabel))
     if both:
@@ -122,7 +124,7 @@ def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
 
 
 def note_act(core: Core, name: str, what: str, by: str, outcome: str | None, **about: object) -> None:
-    """Put on record what a person does on a machine and, with `outcome`, what became of it."""
+    """Record what a person does on a machine and, with `outcome`, how it ended."""
     ended = {} if outcome is None else {"outcome": outcome}
     with unit_of_work(core) as work:
         node = _known(work.tx, name)
@@ -137,7 +139,7 @@ def _changed(work: Work, node: Node, changed: Node) -> Node:
 
 
 def drain(core: Core, name: str, reason: str | None, by: str) -> Node:
-    """Start nothing new on it (`reason`), or take it back into service (None)."""
+    """Start nothing new on the node (`reason`), or take it back into service (None)."""
     with unit_of_work(core) as work:
         node = _known(work.tx, name)
         changed = replace(node, draining=reason)
@@ -150,7 +152,7 @@ def drain(core: Core, name: str, reason: str | None, by: str) -> Node:
 
 
 def pause(core: Core, name: str, reason: str | None, by: str) -> Node:
-    """Give it no new work, while it keeps its place in the fleet (`reason`), or give it work again (None)."""
+    """Give the node no new work while it stays in the fleet (`reason`), or give it work again (None)."""
     with unit_of_work(core) as work:
         node = _known(work.tx, name)
         what = "node paused" if reason is not None else "node resumed"
@@ -159,7 +161,7 @@ def pause(core: Core, name: str, reason: str | None, by: str) -> Node:
 
 
 def revoke(core: Core, name: str) -> Node:
-    """No longer of this fleet: nothing more is bound to it, its words still count until it is cleaned."""
+    """Take the node out of the fleet: no more is bound to it, its messages count until it is cleaned."""
     with unit_of_work(core) as work:
         node = _known(work.tx, name)
         changed = replace(node, removed=NodeState.NOT_CLEANED.value)
@@ -171,7 +173,9 @@ def revoke(core: Core, name: str) -> Node:
 
 @locked
 def forget(core: Core, name: str) -> None:
-    """It was cleaned and that was proven: its open fences are given up, its key is no longer believed."""
+    """Forget a node that was provably cleaned: its open fences are given up, its key is not believed any
+    more.
+    """
     with unit_of_work(core) as work:
         node = _known(work.tx, name)
         _part_with(work, node, f"{name} was removed from the fleet")
@@ -185,13 +189,13 @@ def forget(core: Core, name: str) -> None:
 
 
 def _begin_anew(core: Core, node: Node) -> None:
-    """A quarantine ends with the machine's place in the fleet: the next one of that name or key is tried."""
+    """End the quarantine of a node that left the fleet: the next node of its name or key is let in."""
     core.live.redis.shut_out.discard(node.tag or "")
     core.note_reaching(node.name, lambda r: replace(r, shut_out=False))
 
 
 def _part_with(work: Work, node: Node, why: str) -> None:
-    """This key's word is no longer taken: what only it could have ended is given up."""
+    """Give up the fences that only messages signed with the node's old key could have ended."""
     for fence in open_fences(work.tx, node=node.name):
         work.signal_fence(fence, Lost(why))
     take_controls(work.tx, node.tag or "")
@@ -201,18 +205,18 @@ def _part_with(work: Work, node: Node, why: str) -> None:
 
 
 def put_link(core: Core, name: str, trying: bool, why: str = "", fix: str = "") -> None:
-    """Whether we try to reach a machine: while we do not, nothing that it has is given up as lost."""
+    """Note whether we try to reach a machine: while we do not, none of its runs is given up as lost."""
     core.note_reaching(name, lambda r: replace(r, trying=trying, why=why, fix=fix))
 
 
 def put_link_state(core: Core, name: str, up: bool, broken: bool) -> None:
-    """Count for the figures: the link is up now, or (`broken`) broke by itself. By one thread only."""
+    """Count for the metrics: the link is up now, or (`broken`) broke by itself. Called by one thread only."""
     links = core.live.links.counts
     links[name] = links.get(name, Linked()).became(up, broken)
 
 
 def put_halted(core: Core, name: str, halted: bool) -> None:
-    """Whether a person took its node agent down. As `put_link`; not kept over a restart."""
+    """Note whether a person has halted the node agent; like `put_link`, not kept over a restart."""
     core.note_reaching(name, lambda r: replace(r, halted=halted))
 
 
@@ -221,7 +225,7 @@ def put_halted(core: Core, name: str, halted: bool) -> None:
 
 @locked
 def view(core: Core, name: str) -> NodeView:
-    """A machine as decisions see it now, one that was removed, too. NotFoundError."""
+    """The view of a node as decisions see it now, even if it was removed. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         node = tx.get(Node, name)
         if node is None:

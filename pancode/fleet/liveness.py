@@ -20,13 +20,13 @@ _SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
 
 def look(core: Core, reached: bool) -> None:
-    """Note that we looked, or could not look. The deadlines are measured with this."""
+    """Note that we looked at Redis, or could not; the nodes' deadlines are measured with that."""
     tolerance = 3 * core.rules.beat_ms
     core.live.beats.watch = core.live.beats.watch.looked(core.ports.clock.boot_ms(), tolerance, reached)
 
 
 def beat(core: Core) -> None:
-    """A signed beat for every enrolled node, when due."""
+    """Send a signed beat to every enrolled node, when due."""
     boot = core.ports.clock.boot_ms()
     if core.live.beats.last_ms >= 0 and boot - core.live.beats.last_ms < core.rules.beat_ms:
         return
@@ -50,7 +50,7 @@ def beat(core: Core) -> None:
 
 
 def _signed_beat(core: Core, node: Node, cursors: dict[str, int], now: tuple[FleetTime, int]) -> str:
-    """`now`: the time, and the number up to which every control message is dealt with."""
+    """A signed beat for the node. `now`: the time, and the number up to which control messages are done."""
     last = core.live.contacts.last_heartbeats.get(node.tag or "")
     message = Beat(
         fleet=core.fleet,
@@ -65,10 +65,10 @@ def _signed_beat(core: Core, node: Node, cursors: dict[str, int], now: tuple[Fle
 
 
 def flush_controls(core: Core) -> None:
-    """Send what a node has not yet said that it saw; forget what it has.
+    """Send the control messages that nodes have not yet seen; forget those that they have.
 
-    All that waits is gone through when a node has seen more, or when something is due again; else only what
-    is new: in a busy fleet hundreds wait for the next heartbeat.
+    All waiting messages are gone through when a node has seen more, or when one is due again; else only new
+    ones: in a busy fleet hundreds wait for the next heartbeat.
     """
     boot, outbox = core.ports.clock.boot_ms(), core.live.outbox
     seen = {tag: last.heartbeat.control_seen for tag, last in core.live.contacts.last_heartbeats.items()}
@@ -95,7 +95,7 @@ def _new_controls(core: Core) -> list[ControlMessage]:
 
 
 def _send_controls(core: Core, waiting: list[ControlMessage], boot: int) -> None:
-    """Those that were never sent, or so long ago that they may have been lost."""
+    """Send the messages that were never sent, or so long ago that they may have been lost."""
     due: dict[str, list[ControlMessage]] = {}
     for message in waiting:
         last, again_ms = core.live.outbox.sent_ms.get(_sent_key(message)), core.rules.control_again_ms
@@ -113,7 +113,7 @@ def _sent_key(message: ControlMessage) -> str:
 
 
 def judge(core: Core) -> None:
-    """Tell the states of all nodes as they are now, and give up what those had that are lost."""
+    """Tell the feed the state of each node, and give up the fences of lost nodes."""
     with core.ports.ledger.transaction() as tx:
         views = core.views(tx)
     _tell_states(core, views)
@@ -141,7 +141,7 @@ def judge(core: Core) -> None:
 
 
 def _tell_states(core: Core, views: Sequence[NodeView]) -> None:
-    """Into the feed: each node whose state is another than it was."""
+    """Write each node's changed state into the feed."""
     known = core.live.outages.states
     new = {view.node.name: view.state for view in views if known.get(view.node.name) is not view.state}
     if not new:

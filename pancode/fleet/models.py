@@ -6,19 +6,94 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from typing_extensions import TypedDict
+
 from node_agent.wire.endpoint import EndpointFact, Grade, ModelFact, PassportFact
 from pancode.agents.models import ModelRef
 from pancode.agents.tiers import ModelTier, tier_of
 from pancode.control.core import Core
 from pancode.control.run import iso
-from pancode.control.shapes import EndpointShape, GradeShape, Json, ModelShape, PassportShape
+from pancode.control.run_shapes import Json
 from pancode.core.names import nearest, not_found
 from pancode.errors import UsageError
 from pancode.nodes.node import apart
 
 
+class GradeShape(TypedDict):
+    """One check of a model's test: passed, failed or unknown."""
+
+    check: str
+    grade: str
+    words: str
+    fix: str
+    says: str
+    """The node's own advice, in the form `NODE says: ...`."""
+
+
+class PassportShape(TypedDict):
+    """The result of a model's test; `passed` None: the model was not tested as it is now.
+
+    `ctx`: how many tokens a call gets; `tok_s`: how many tokens of an answer come in a second.
+    """
+
+    passed: bool | None
+    checks: list[GradeShape]
+    ctx: int | None
+    tok_s: float | None
+    taken_at: str | None
+
+
+class ModelShape(TypedDict):
+    """A model of an endpoint. `tier`, `tier_why`: how able it is, and how that is known; null is unknown.
+
+    `decomposes`: how many of the requests it took apart well, such as `7 of 12`; null: it was not asked.
+    """
+
+    node: str
+    endpoint: str
+    id: str
+    ref: str
+    tier: str | None
+    tier_why: str
+    family: str | None
+    parameters: int | None
+    quantisation: str | None
+    ctx_usable: int | None
+    ctx_max: int | None
+    residence: str | None
+    size: int | None
+    vram: int | None
+    slots: int | None
+    tools: bool | None
+    vision: bool | None
+    embedding: bool
+    remote: bool
+    digest: str | None
+    passport: PassportShape
+    decomposes: str | None
+
+
+class EndpointShape(TypedDict):
+    """A model server that a node reaches. `more`: how many models its heartbeat leaves out."""
+
+    name: str
+    dialect: str
+    at: str
+    version: str | None
+    health: str
+    words: str
+    fix: str
+    slots: int | None
+    slots_free: int | None
+    wires: list[str]
+    free: bool
+    age_ms: int
+    models: list[Json]
+    more: int
+
+
 def passport_shape(passport: PassportFact | None) -> PassportShape:
-    """The results of the test; nothing for a model that was not tested."""
+    """The results of a test; empty ones for a model that was not tested."""
     if passport is None:
         return PassportShape(passed=None, checks=[], ctx=None, tok_s=None, taken_at=None)
     checks = [
@@ -36,7 +111,7 @@ def passport_shape(passport: PassportFact | None) -> PassportShape:
 
 @dataclass(frozen=True, slots=True)
 class ModelFilter:
-    """None: of every node, of every tier."""
+    """Which models are asked for. None: of every node, of every tier."""
 
     node: str | None
     tier: str | None
@@ -47,12 +122,12 @@ def endpoint_shape(fact: EndpointFact) -> EndpointShape:
 
 
 def endpoints(core: Core, node: str | None) -> list[Json]:
-    """By node, then by name. NotFoundError for a node that is not."""
+    """The endpoints by node, then by name. NotFoundError for an unknown node."""
     return [{"node": name, **endpoint_shape(fact)} for name, fact in _every(core, node)]
 
 
 def models(core: Core, asked: ModelFilter, tiers: Mapping[str, ModelTier]) -> dict[str, list[ModelShape]]:
-    """Those of a node or tier, or all. UsageError for a tier that is none."""
+    """The models of a node or tier, or all. UsageError for an unknown tier."""
     wanted = _tier(asked.tier)
     every = [
         _shape(node, endpoint, model, dict(tiers))

@@ -15,9 +15,10 @@ from pancode.fleet.evidence import shut_out
 
 
 def enforce(core: Core) -> None:
-    """One cheap question each second; all keys are weighed only when the server has filled up.
+    """Quarantine nodes that keep too much in Redis.
 
-    It writes nothing that a full Redis would refuse.
+    Each look is one cheap question; all keys are weighed only when the server has filled up. Nothing is
+    written that a full Redis would refuse.
     """
     boot, redis = core.ports.clock.boot_ms(), core.live.redis
     if redis.looked_ms >= 0 and boot - redis.looked_ms < core.rules.quota_look_ms:
@@ -42,7 +43,7 @@ def enforce(core: Core) -> None:
 
 
 def _keep_out(core: Core) -> None:
-    """Whoever is quarantined has no user in Redis and no keys, also after a restart of either side."""
+    """See that quarantined nodes have no user and no keys in Redis, also after a restart of either side."""
     for tag, node in core.enrolled().items():
         if node.quarantined is not None and tag not in core.live.redis.shut_out:
             core.ports.bus.expel_node(tag)
@@ -54,7 +55,7 @@ def _keep_out(core: Core) -> None:
 
 @locked
 def let_in(core: Core, tag: str, password: str) -> None:
-    """The node's own Redis user, made or renewed; RefusedError while it is quarantined."""
+    """Make or renew the node's own Redis user; RefusedError while the node is quarantined."""
     node = core.enrolled().get(tag)
     if node is None:
         raise NotFoundError(f"no node with the key {tag} in the fleet", fix="pancode node ls")
@@ -70,7 +71,7 @@ def let_in(core: Core, tag: str, password: str) -> None:
 
 @locked
 def release(core: Core, name: str, by: str) -> bool:
-    """A person lets it in again, who has looked at it; whether it was quarantined. `let_in` comes after."""
+    """End the node's quarantine for a person; whether it was quarantined. The caller then calls `let_in`."""
     with unit_of_work(core) as work:
         node = work.tx.get(Node, name)
         if node is None or node.quarantined is None:

@@ -14,19 +14,19 @@ from node_agent.wire.identity import AttemptId
 
 MARKER = b"PANCODE_ATTEMPT="
 TRIES = 5
-"""Somebody on the way up may end while we look: then once more from below."""
+"""How often the walk up is tried, as a process on the way may end meanwhile."""
 _SHIM = re.compile(r"/([^/]+)(?:/(?:set-up|gates))?/(?:records|shim\.log)$")
-"""Of a shim that was forked, and of one that was started cold."""
+"""The file of standard error of a shim that was forked, and of one that was started cold."""
 _SCOPE = re.compile(r"/pancode-f-[^:/]+:([^:/]+):[^/]*\.scope")
 
 
 def start_of(pid: int) -> str:
-    """In the kernel's ticks: with the pid, a name that no other process gets. Empty when it has ended."""
+    """When the process started, in kernel ticks: with the pid, unique to it. Empty when it has ended."""
     return _stat(pid)[1]
 
 
 def attempts_of(pid: int, start: str) -> tuple[AttemptId, ...] | None:
-    """The nearest mark first, the outermost last. None: that process is gone, so nobody can tell."""
+    """The attempts around a process, the innermost first. None: that process is gone, so nobody can tell."""
     for _ in range(TRIES):
         if not start or start_of(pid) != start:
             return None
@@ -37,7 +37,7 @@ def attempts_of(pid: int, start: str) -> tuple[AttemptId, ...] | None:
 
 
 def _walk(pid: int) -> list[str] | None:
-    """None: one of those above has just ended."""
+    """The marks on the way up from the process; None: a process above it has just ended."""
     found, scopes = list[str](), _scopes(pid)
     while pid > 0:
         above, start = _stat(pid)
@@ -49,7 +49,7 @@ def _walk(pid: int) -> list[str] | None:
 
 
 def _marks(pid: int) -> list[str]:
-    """Its environment and standard error. Nothing of another user's process can be read."""
+    """The marks in a process's environment and standard error; another user's process shows none."""
     marks: list[str] = []
     with suppress(OSError):
         whole = _read(f"/proc/{pid}/environ")
@@ -77,7 +77,7 @@ def _stat(pid: int) -> tuple[int, str]:
 
 
 def _read(path: str) -> bytes:
-    """Bare calls: this happens on the way of each dispatch."""
+    """The whole file, by bare system calls, as each dispatch waits for it."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         parts = [os.read(handle, 65_536)]

@@ -11,7 +11,7 @@ _BLOCK = 512
 
 
 def bytes_in(path: Path) -> int:
-    """On the disk, of a file or all below a folder; what is gone by now, or cannot be read, counts nothing.
+    """The bytes on disk of a file, or of all below a folder; what is gone or unreadable counts as 0.
 
     A file with several names counts once.
     """
@@ -33,6 +33,6 @@ def _count(seen: dict[tuple[int, int], int], state: os.stat_result) -> None:
 
 
 def sizes_of(folder: Path, names: Iterable[str]) -> dict[str, int]:
-    """By name below the folder, the largest first; what is not there is left out."""
+    """The bytes on disk by name below the folder, the largest first; missing names are left out."""
     found = {name: bytes_in(folder / name) for name in names if os.path.lexists(folder / name)}
     return dict(sorted(found.items(), key=lambda one: -one[1]))

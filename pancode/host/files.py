@@ -13,25 +13,25 @@ from node_agent.wire.identity import AttemptId
 from pancode.errors import UnavailableError
 
 KEEP_FREE = 256 * 2**20
-"""Receipts that settle nothing leave this much room for those that do."""
+"""Receipts that settle nothing leave so many bytes free for those that do."""
 COPIED_S = 10
-"""Our own write of a file and its renaming are not further apart, on a slow disk either."""
+"""Seconds that our write of a file and its renaming are apart at most, even on a slow disk."""
 
 
 class FileArchive:
     """Countersigned receipts, a line of JSON each, in a file for each day: readable without the ledger.
 
     `{"attempt": "RUN.ATTEMPT.FENCE", "receipt": ENVELOPE}`. A line that a crash has cut short stays, and the
-    next begins behind it. A folder and a file for each would cost a tenth of all of the settling.
+    next one begins after it. A folder and a file for each receipt would cost a tenth of settling.
     """
 
     def __init__(self, root: Path, clock: Clock) -> None:
         self.root, self._clock = root, clock
         self._whole: Path | None = None
-        """The file that is known to end with a whole line."""
+        """The file whose last line is known to be whole."""
 
     def store(self, receipts: Sequence[tuple[AttemptId, str]]) -> None:
-        """Durable when it returns, by one wait for the disk; the same again is another line.
+        """Store receipts, durable on return, by one wait for the disk; equal ones get another line.
 
         UnavailableError on a full disk: some of them may be there.
         """
@@ -55,10 +55,10 @@ class FileArchive:
 
 
 class FileEpochs:
-    """A small file beside the ledger, which a backup leaves out.
+    """The newest epoch in a small file beside the ledger, which a backup leaves out.
 
-    One that a backup put back after all is told by its times: what restores a file sets back when it was
-    written, never when it was last touched.
+    A file that a backup put back nevertheless is known by its times: restoring a file sets back its time of
+    writing, never its time of change.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,7 +74,7 @@ class FileEpochs:
         return None if copied or epoch < 1 else epoch
 
     def keep(self, epoch: int) -> None:
-        """The file, whole and durable."""
+        """Write the file, whole and durable."""
         try:
             write_durable(self.path, f"{epoch}\n".encode())
         except OSError as exc:
@@ -84,7 +84,7 @@ class FileEpochs:
 
 
 def make_private(folder: Path) -> None:
-    """The folder is there, and it and those above it that were missing are for their owner alone. OSError."""
+    """Make the folder; it and missing ones above it are for their owner alone. OSError."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     for one in reversed(missing):  # `parents` of mkdir leaves those above to the umask
         one.mkdir(mode=0o700, exist_ok=True)
@@ -93,9 +93,9 @@ def make_private(folder: Path) -> None:
 
 
 def append_durable(path: Path, lines: bytes, whole: bool) -> None:
-    """These lines are at the end of the file, also after a power cut. Mode 0600.
+    """Append these lines to the file, so that they outlive a power cut. Mode 0600.
 
-    `whole`: this process has put whole lines there, and nothing else since.
+    `whole`: this process has put whole lines there, and nothing else has written since.
     """
     if not whole:
         make_private(path.parent)
@@ -113,7 +113,7 @@ def append_durable(path: Path, lines: bytes, whole: bool) -> None:
 
 
 def write_durable(path: Path, data: bytes) -> None:
-    """The file has these bytes or is as it was before, also after a power cut. Mode 0600."""
+    """Replace the file's bytes, or leave it as it was, also at a power cut. Mode 0600."""
     make_private(path.parent)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -133,7 +133,7 @@ def _write(handle: int, data: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """The names in it outlive a power cut."""
+    """Make the names in the folder outlive a power cut."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)

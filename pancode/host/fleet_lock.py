@@ -22,10 +22,10 @@ from pancode.errors import UnavailableError
 from pancode.host.callers import attempts_of, start_of
 
 PATIENCE_MS = 5_000
-"""A coordinator that ends may still have the name while the next one starts."""
+"""How many ms to wait for the name, which a coordinator that ends may still have."""
 _STEP_S = 0.05
 _BACKLOG = 4_096
-"""The length of the listening queue, where callers wait without an answer; the kernel may allow less."""
+"""The length of the listening queue, in which callers wait without an answer; the kernel may allow less."""
 
 
 class CopyAtWorkError(UnavailableError):
@@ -36,17 +36,17 @@ class CopyAtWorkError(UnavailableError):
 
 
 class Alone:
-    """The right to work with a key on this machine."""
+    """The right to work with a key on this machine, by a socket's abstract name."""
 
     def __init__(self, keyid: str, home: str, clock: Clock, patience_ms: int = PATIENCE_MS) -> None:
         self._address, self._home = f"\0pancode-coordinator-{keyid}", home
         self._clock, self._patience_ms = clock, patience_ms
         self._socket: socket.socket | None = None
         self.squatter: int | None = None
-        """Pid of a process that has the name and is no coordinator; 0: one that cannot be seen from here."""
+        """Pid of a process that has the name and is no coordinator; 0: it cannot be seen from here."""
 
     def take(self) -> None:
-        """CopyAtWorkError, naming the pid, while another process of ours has it."""
+        """Take the name. CopyAtWorkError, with the pid, while another process of ours has it."""
         if not sys.platform.startswith("linux"):
             return
         end = self._clock.mono_ms() + self._patience_ms
@@ -56,13 +56,13 @@ class Alone:
             time.sleep(_STEP_S)
 
     def leave(self) -> None:
-        """Idempotent."""
+        """Give the name up. Idempotent."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     def _try(self) -> int | None:
-        """Pid of the process of ours that has it; None: it is ours now, or nobody's whom we believe."""
+        """Pid of another process of ours that has the name; None: it is ours now, or a stranger has it."""
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             made.bind(self._address)
@@ -74,7 +74,10 @@ class Alone:
         return None
 
     def _holder(self) -> int | None:
-        """Another user cannot keep us from starting, and in our own process there is no copy to fear."""
+        """Pid of another coordinator of our user that has the name.
+
+        Another user cannot keep us from starting, and in our own process there is no copy to fear.
+        """
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
             asking.setblocking(False)
             try:
@@ -99,7 +102,7 @@ class Alone:
 
 
 def _can_be_coordinator(pid: int) -> bool:
-    """Not one behind the wall, which has a process namespace of its own; and none inside an attempt."""
+    """Whether the process may be a coordinator: it is in no sandbox (process namespace) and in no attempt."""
     try:
         beside_us = os.readlink(f"/proc/{pid}/ns/pid") == os.readlink("/proc/self/ns/pid")
     except OSError:

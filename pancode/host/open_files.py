@@ -5,14 +5,14 @@ from __future__ import annotations
 import resource
 
 ENOUGH = 1 << 16
-"""Not all that the system would give: what is started from here inherits it, and some programs go through
-every number there is."""
+"""How many open files are enough; not all that the system would give, as child processes inherit the limit,
+and some go through every number."""
 _SPARE = 128
-"""For the API, the ledger, git: at the limit a person can still ask what is wrong."""
+"""How many are kept for API, ledger and git, so that at the limit a person can still ask what is wrong."""
 
 
 def raise_limit() -> int:
-    """The soft limit up to the hard one, or to what is enough; how many there may be now. Lowers nothing."""
+    """Raise the soft limit to the hard one, or to what is enough, and return it. Never lowers it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -28,6 +28,6 @@ def most() -> int:
 
 
 def is_spare(number: int) -> bool:
-    """Whether a file that was just opened takes from the rest: the system gives the lowest free number."""
+    """Whether a file just opened takes one of the spare numbers; the system gives the lowest free one."""
     limit = most()
     return number >= limit - min(_SPARE, limit // 4)

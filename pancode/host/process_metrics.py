@@ -14,7 +14,7 @@ from node_agent.wire.clock import Clock
 
 
 class Itself:
-    """`home`: whose disk is looked at. Made as the process starts."""
+    """Metrics of this process, made as it starts. `home`: the folder whose disk is looked at."""
 
     def __init__(self, home: Path, clock: Clock) -> None:
         self._home = home
@@ -22,7 +22,7 @@ class Itself:
         self._process = psutil.Process()
 
     def figures(self) -> Mapping[str, float]:
-        """By name; what this system does not tell is left out."""
+        """The metrics by name, without those that this system does not tell."""
         spent = self._process.cpu_times()
         found: dict[str, float] = {
             "process_start_time_seconds": self._started_s,

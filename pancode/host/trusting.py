@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def believing(ca: str | Path | None) -> ssl.SSLContext:
-    """By that file alone; None: by the machine's authorities. OSError, ssl.SSLError.
+    """A TLS context that trusts that file alone; None: the machine's authorities. OSError, ssl.SSLError.
 
-    Not by the letter of RFC 5280, as Python does from 3.13 on: a certificate that its owner has made with
-    `openssl req -x509` lacks what that asks for, and curl, libpq and Python 3.12 believe it.
+    It is less strict than RFC 5280, which Python follows from 3.13 on: an owner's certificate from `openssl
+    req -x509` lacks what that asks for, though curl, libpq and Python 3.12 trust it.
     """
     made = ssl.create_default_context(cafile=ca)
     made.verify_flags &= ~ssl.VERIFY_X509_STRICT

@@ -20,14 +20,14 @@ from pancode.life.signals import Approved, CallDecided, Declined, Unasked
 
 
 def asked_first(made: Changes) -> Changes:
-    """The run is new and holds nothing yet. Its workflow may hold it back even longer."""
+    """Let a new run that holds no budget yet wait for a person's yes, or first for its workflow."""
     made = replace(made, fresh=True)
     return made if made.run.waits is WaitReason.WORKFLOW else people.ask_first(made)
 
 
 def approved(made: Changes, signal: Approved) -> Changes:
-    """A person approves: the run takes its hold, even above a ceiling when the person was asked about the
-    budget.
+    """Let a run that a person approves hold its budget and wait for a place. A yes to the question about the
+    budget holds it even above a ceiling.
 
     UsageError when nothing of this kind waits; RefusedError when a ceiling has no room any more.
     """
@@ -50,8 +50,7 @@ def approved(made: Changes, signal: Approved) -> Changes:
 
 
 def denied(made: Changes, signal: Declined) -> Changes:
-    """A person says no: a run that has not begun ends; an ended run stays as it is. UsageError: nothing
-    waits."""
+    """End a run that a person denies before it begins; an ended one stays so. UsageError: nothing waits."""
     must_wait(made.run, made.case.action(ActionKind.PERSON), *ItemKind)
     kind = kind_of(made.run)
     if kind is ItemKind.LANDING:
@@ -66,7 +65,7 @@ def denied(made: Changes, signal: Declined) -> Changes:
 
 
 def unasked(made: Changes, signal: Unasked) -> Changes:
-    """The workflow needs no answer any more: the question leaves the inbox. Idempotent."""
+    """Take the run's question out of the inbox, as its workflow needs no answer any more. Idempotent."""
     asked = made.case.action(ActionKind.PERSON)
     if asked is None or not is_blocked(made.run):
         return made
@@ -74,7 +73,7 @@ def unasked(made: Changes, signal: Unasked) -> Changes:
 
 
 def asked_again(made: Changes) -> Changes:
-    """The workflow goes on, and waits for the same answer as before. Idempotent."""
+    """Put the run's question into the inbox again, as its workflow goes on. Idempotent."""
     if made.case.action(ActionKind.PERSON) is not None or not is_blocked(made.run):
         return made
     return people.ask(made).tell("person", kind_of(made.run), "asked again", "its workflow goes on")
@@ -82,12 +81,12 @@ def asked_again(made: Changes) -> Changes:
 
 _SHORT = 200
 MOST_KEPT = 400
-"""The limit for one run: no node may fill the ledger with calls."""
+"""How many calls one run may ask about: no node may fill the ledger with calls."""
 TOO_MANY = f"a run may ask about {MOST_KEPT} commands"
 
 
 def asked(made: Changes, body: PersonAsked) -> Changes:
-    """The call goes to the inbox; a rule that is permitted for the run gets its yes at once. Idempotent."""
+    """Put the agent's call into the inbox; a call of a permitted rule gets its yes at once. Idempotent."""
     run, question = made.run, body.asked
     works = made.case.newest and run.state is RunState.RUNNING and run.stop_asked is None
     if not works or not RUNTIMES[run.runtime].asks(run.takes_turns) or inbox.is_known(run, question.call):
@@ -104,7 +103,7 @@ def asked(made: Changes, body: PersonAsked) -> Changes:
 
 
 def decided(made: Changes, signal: CallDecided) -> Changes:
-    """A person answers a call. UsageError when no call waits; RefusedError when another call waits."""
+    """Record a person's answer to a call. UsageError when no call waits; RefusedError when another waits."""
     must_wait(made.run, made.case.action(ActionKind.PERSON), ItemKind.CALL)
     number, _ = inbox.chosen_call(made.run, signal.number)
     made = people.over(_answer(made, number, signal))

@@ -16,7 +16,7 @@ from pancode.life.signals import Admitted, Bound, Due, Purse, Waits
 
 
 def admitted(made: Changes, signal: Admitted) -> Changes:
-    """The first attempt's hold; RefusedError with the numbers when a ceiling has no room for it."""
+    """Take the hold of the first attempt; RefusedError with the numbers when a ceiling has no room for it."""
     made, refused = hold(made, signal.purses)
     if refused:
         raise RefusedError(
@@ -27,7 +27,7 @@ def admitted(made: Changes, signal: Admitted) -> Changes:
 
 
 def due(made: Changes, signal: Due) -> Changes:
-    """A later attempt takes its own hold, or waits for the budget, or ends when nothing is left for it."""
+    """Take the hold of a later attempt; if it has no room, the run waits for budget or ends."""
     if made.run.attempt == 1:
         return made
     if made.case.spent_up(made.run.attempt):
@@ -70,7 +70,7 @@ def _amount(made: Changes) -> books.Amount:
 
 
 def _never_fits(made: Changes, purses: Sequence[Purse]) -> str:
-    """Why no waiting helps: a day's spending begins anew, but the spending of a workflow only grows."""
+    """Why no waiting makes room, in words: only a workflow's spending never begins anew. Empty: it may."""
     amount = _amount(made)
     for purse in purses:
         free = replace(purse.balance, held_usd=books.ZERO, held_tokens=0, held_ms=0)
@@ -80,7 +80,7 @@ def _never_fits(made: Changes, purses: Sequence[Purse]) -> str:
 
 
 def waits(made: Changes, signal: Waits) -> Changes:
-    """The run waits; a reason that it has already is not recorded again."""
+    """Record that the run waits and why; the reason that it has already is not recorded again."""
     if made.run.reason == signal.why:
         return made
     return made.put(replace(made.run, reason=signal.why, waits=signal.kind)).tell(
@@ -89,7 +89,7 @@ def waits(made: Changes, signal: Waits) -> Changes:
 
 
 def released(made: Changes) -> Changes:
-    """The workflow lets the run begin; nothing changes when it did not hold the run back."""
+    """Let the run begin, as its workflow allows it; nothing changes when the workflow did not hold it."""
     run = made.run
     if run.state is not RunState.PENDING or run.waits is not WaitReason.WORKFLOW:
         return made
@@ -97,12 +97,12 @@ def released(made: Changes) -> Changes:
 
 
 def begin(made: Changes) -> Changes:
-    """From now on the run waits only for a free place."""
+    """Let the run wait only for a free place from now on."""
     return made.put(replace(made.run, reason="queued", waits=WaitReason.QUEUED))
 
 
 def held_as_before(made: Changes, note: str) -> Changes:
-    """The order was handed over and came back: from now on the estimate is held again, and no whole limit."""
+    """Lower the hold to the run's estimate, as its order was handed over to a node and came back."""
     usd, account = _amount(made).usd, made.case.account
     if made.attempt.held_usd <= usd:
         return made
@@ -111,13 +111,12 @@ def held_as_before(made: Changes, note: str) -> Changes:
 
 
 def handed_to(node: str) -> str:
-    """Why a run waits whose order its node begins when a slot is free there."""
+    """The reason of a run whose order waits on this node until a slot is free there."""
     return f"handed to {node}"
 
 
 def bound(made: Changes, signal: Bound) -> Changes:
-    """The run gets its fence and the hold in its node's own scope; fences that were given up as lost must
-    end."""
+    """Give the run its fence and the hold in its node's own scope; its lost fences are told to end."""
     fence, run = signal.fence, made.run
     attempt = made.case.attempts.get(run.attempt)
     if attempt is not None:

@@ -26,7 +26,7 @@ from pancode.core.records import (
 from pancode.core.values import replace
 
 MAX_BINDINGS = 12
-"""Fences of one attempt that may come back in one epoch before the run is given up; waits are not counted."""
+"""How many fences of one attempt may come back in an epoch before the run is given up. Waits do not count."""
 
 RUN_MOVES: dict[RunState, frozenset[RunState]] = {
     RunState.PENDING: frozenset({RunState.RUNNING, RunState.INTERRUPTING, RunState.ENDED}),
@@ -38,7 +38,7 @@ RUN_MOVES: dict[RunState, frozenset[RunState]] = {
     RunState.COLLECTING: frozenset({RunState.PENDING, RunState.INTERRUPTING, RunState.ENDED}),
     RunState.ENDED: frozenset({RunState.ENDED}),
 }
-"""The run's state table. `ended` to `ended` is the one exception: `lost` replaced by a verified receipt."""
+"""The moves that a run's state may make. From `ended` to `ended`: a verified receipt replaces `lost`."""
 
 FENCE_MOVES: dict[FenceState, frozenset[FenceState]] = {
     FenceState.OFFERED: frozenset({FenceState.ACCEPTED, FenceState.RUNNING, FenceState.CLOSED}),
@@ -46,16 +46,17 @@ FENCE_MOVES: dict[FenceState, frozenset[FenceState]] = {
     FenceState.RUNNING: frozenset({FenceState.CLOSED}),
     FenceState.CLOSED: frozenset({FenceState.CLOSED}),
 }
-"""The fence's state table. `closed` to `closed`: a lost fence whose receipt came after all."""
+"""The moves that a fence's state may make. From `closed` to `closed`: the receipt of a lost fence came after
+all."""
 
 NOT_STARTED: dict[str, object] = {"cost_usd": "0", "cost_source": "not started"}
-"""The usage of an attempt that never ran, by the word of its node or by our own books."""
+"""The usage of an attempt that never ran, as its node or our own books say."""
 PUBLISHING = frozenset({Mark.GATED, Mark.PUSHED, Mark.RECEIPTED, Mark.ACKNOWLEDGED, Mark.REJECTED})
-"""At these marks the agent has ended its work, and its slot is free."""
+"""The marks at which the agent has ended its work, so that its slot is free."""
 
 
 def move_run(run: Run, state: RunState) -> Run:
-    """The run in its new state; ValueError when the table has no such move."""
+    """Return the run in its new state; ValueError when the table has no such move."""
     if state is run.state:
         return run
     if state not in RUN_MOVES[run.state]:
@@ -68,14 +69,14 @@ def close_fence(fence: Fence, how: Closed, wall_ms: int) -> Fence:
 
 
 def holds_slot(fence: Fence) -> bool:
-    """Whether an open fence still occupies a slot of its node. What was handed over ahead waits for one."""
+    """Whether an open fence occupies a slot of its node; one handed over ahead still waits for a slot."""
     waits = fence.ahead and fence.mark in ("", Mark.HELD)
     return fence.state is not FenceState.CLOSED and fence.mark not in PUBLISHING and not waits
 
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """What a decision needs of the world: the time, where new ids come from, and how long a pause is."""
+    """What a decision needs from outside: the time, a source of new ids, and the lengths of pauses."""
 
     ms: int
     new_id: books.NewId
@@ -88,14 +89,14 @@ class Now:
 
 
 def may_follow(run: Run) -> bool:
-    """Whether the event may need a follow-up action, or a person's answer; only then these are looked up."""
+    """Whether the run may have follow-up actions or a question to a person; else nobody looks them up."""
     asked = run.waits is WaitReason.PERSON or "calls" in run.terms or "fleet" in run.terms
     return run.state is RunState.ENDED or asked
 
 
 @dataclass(frozen=True, slots=True)
 class RunCase:
-    """All rows of one run, by number, and the fence of the signal."""
+    """All rows of one run, by number, and the fence that the signal is about."""
 
     run: Run
     attempts: Mapping[int, Attempt]
@@ -103,11 +104,11 @@ class RunCase:
     entries: tuple[BookEntry, ...]
     now: Now
     actions: tuple[Action, ...] = ()
-    """The actions that still have to follow from the run."""
+    """The run's follow-up actions that are not done yet."""
     words: tuple[Word, ...] = ()
-    """What people have said to it, by number."""
+    """What people have said to the run, by number."""
     session: SessionRow | None = None
-    """The session whose newest sitting it is."""
+    """The session of which the run is the newest sitting."""
     about: int = 0
     """The number of the signal's fence; 0: the signal is about the run's current attempt."""
 
@@ -118,7 +119,7 @@ class RunCase:
 
     @property
     def attempt(self) -> Attempt:
-        """The attempt of the fence, or the current attempt; a new row when there is none yet."""
+        """The attempt of the signal's fence, else the current one; a new row when there is none yet."""
         number = self.fence.attempt if self.about else self.run.attempt
         return self.attempts.get(number) or Attempt(self.run.id, number, self.now.ms, books.ZERO)
 
@@ -128,13 +129,15 @@ class RunCase:
 
     @property
     def newest(self) -> bool:
-        """Whether this fence is the run's newest: only its word moves the run."""
+        """Whether the signal's fence is the run's newest: only the newest one changes the run's state."""
         return self.about == self.run.fence
 
     @property
     def came_back(self) -> int:
-        """How many other fences of this attempt came back in this epoch; waits are not counted, nor is what
-        went ahead: a slot that is free comes for it in any case."""
+        """How many other fences of the attempt came back in this epoch. Waits do not count.
+
+        Orders sent ahead do not count either: a free slot comes for them in any case.
+        """
         kinds, mine = (Closed.REFUSED, Closed.NEVER_ACCEPTED), self.fence
         others = [
             f
@@ -158,15 +161,14 @@ class RunCase:
         return [f for f in self.fences.values() if f.closed is Closed.LOST and f.receipt is None]
 
     def left(self, attempt: int) -> Decimal | None:
-        """The money that earlier attempts have left for this one; None: the run has no budget."""
+        """The USD that earlier attempts have left of the run's limit for this one; None: it has no limit."""
         usd = self.run.limits.get("usd")
         if usd is None or attempt == 1:
             return None if usd is None else Decimal(str(usd))
         return max(Decimal(str(usd)) - books.used(self.entries, attempt), books.ZERO)
 
     def ordered(self) -> Decimal | None:
-        """The most that this fence's order allows; None: no limit. One that went ahead has what is held
-        for it."""
+        """The most USD that this fence's order allows: what is left, or what it holds; None: no limit."""
         left, held = self.left(self.attempt.attempt), self.attempt.held_usd
         return held if left is None and held and self.about and self.fence.ahead else left
 

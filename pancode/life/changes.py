@@ -54,7 +54,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class PassOver:
-    """For a while the node is not offered this run (None: any run)."""
+    """For a while the node is not offered this run (None: it is offered no run at all)."""
 
     node: str
     run: str | None
@@ -64,7 +64,7 @@ class PassOver:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """An order has reached this stage."""
+    """The order of this fence has reached this stage."""
 
     stage: OrderStage
     fence: records.Fence
@@ -79,9 +79,9 @@ class Changes:
     case: RunCase
     """The run as it is now, for the next step."""
     fresh: bool = False
-    """Whether the run itself is new."""
+    """Whether the run itself is new in these changes."""
     rows: tuple[records.Record, ...] = ()
-    """New rows of other kinds."""
+    """New rows that are no rows of the run."""
     story: tuple[Line, ...] = ()
     audit: tuple[AuditLine, ...] = ()
     controls: tuple[Send, ...] = ()
@@ -90,7 +90,7 @@ class Changes:
 
     @classmethod
     def of(cls, case: RunCase) -> Changes:
-        """The beginning: no change yet."""
+        """The beginning: a case with no changes yet."""
         return cls(case, case)
 
     # -- what the next step looks at --------------------------------------------------------------
@@ -116,7 +116,7 @@ class Changes:
     def put(
         self, *rows: records.Run | records.Attempt | records.Fence | records.SessionRow | records.Word
     ) -> Changes:
-        """Put these new or changed rows of the run."""
+        """Put these rows of the run, new or changed, into the changes."""
         case = self.case
         for row in rows:
             case = case.with_row(row)
@@ -130,7 +130,7 @@ class Changes:
         return replace(self, case=replace(self.case, actions=(*self.case.actions, action)))
 
     def advance(self) -> Changes:
-        """Look at the run's workflow next, if it has one."""
+        """Let the run's workflow be looked at next, if it has one."""
         run = self.run
         if run.workflow is None:
             return self
@@ -146,7 +146,7 @@ class Changes:
         return replace(self, case=replace(self.case, actions=left))
 
     def add(self, *rows: records.Record) -> Changes:
-        """Add these new rows of another kind."""
+        """Add these new rows that are no rows of the run."""
         return replace(self, rows=(*self.rows, *rows))
 
     def book(self, entries: Iterable[records.BookEntry]) -> Changes:
@@ -170,7 +170,7 @@ class Changes:
         return replace(self, controls=(*self.controls, Send(node, body)))
 
     def pass_over(self, run: str | None, cause: OrderRefusal | FailureKind, why: str) -> Changes:
-        """The fence's node could not take the run, and is not offered it again for a while."""
+        """Record that the node could not take the run (None: any run), and is not offered it for a while."""
         return replace(self, passed_over=(*self.passed_over, PassOver(self.fence.node, run, cause, why)))
 
     # -- what `apply` writes ----------------------------------------------------------------------
@@ -218,7 +218,7 @@ class Changes:
 
     @property
     def ended(self) -> bool:
-        """Whether the run has ended now, or has got another end."""
+        """Whether the run ends in these changes, or gets another end."""
         return self.case.run.outcome is not None and self.case.run.outcome != self.before.run.outcome
 
 
@@ -236,11 +236,11 @@ OCCASIONS = (
 )
 _AWAY = ("unreachable", "lost")
 _NEITHER = ("stopped", "interrupted", "superseded", "blocked")
-"""Outcomes that are neither success nor failure: a person stopped the run, or it asks a question."""
+"""Outcomes that are neither success nor failure: the run was stopped, or asks a question."""
 
 
 def occasion_of(event: records.FeedEvent) -> str | None:
-    """The occasion of this event; None: nobody waits for such an event."""
+    """The occasion that this event is for people who wait; None: it is none."""
     data = event.data
     match event.kind:
         case records.EventKind.RUN_ENDED:
@@ -309,7 +309,7 @@ def events_of(made: Changes) -> Iterator[Happened]:
 
 
 def _inbox(made: Changes) -> Iterator[Happened]:
-    """An item of the inbox begins, ends, or is replaced by another one."""
+    """The event that an item of the inbox begins, or ends, or both when another replaces it."""
     asks, was = made.case.action(records.ActionKind.PERSON), made.before.action(records.ActionKind.PERSON)
     if was is not None and asks != was:
         yield Happened(records.EventKind.INBOX_ANSWERED, made.run.id, _node(made.run))
@@ -349,7 +349,7 @@ def _node(run: records.Run) -> str | None:
 
 
 def _of(run: records.Run, kind: records.EventKind, node: str | None = None, **data: object) -> Happened:
-    """The run's events; each says in which state the run is, and to which workflow it belongs."""
+    """Make an event of the run, with its state, its attempt, and its workflow and step if it has any."""
     place: dict[str, object] = {"state": run.state.value, "attempt": run.attempt}
     if run.workflow is not None:
         place |= {"workflow": run.workflow, "step": run.step}
@@ -357,17 +357,16 @@ def _of(run: records.Run, kind: records.EventKind, node: str | None = None, **da
 
 
 MOST_CHARS = 300
-"""The longest text in an entry: the audit is kept for good, and nodes and runs write such texts."""
+"""The most characters of a text in an entry: the audit is kept for good, and nodes and runs fill it."""
 _LEVELS = {Outcome.DONE: "info", Outcome.INTERRUPTED: "warning", Outcome.BLOCKED: "warning"}
-"""The level of an end; each end that is not listed is an error."""
+"""The audit level of each outcome; an outcome that is not listed is an error."""
 _FOUND = ("warning", "error")
 MOST_HEARD = 5_000
-"""How many events of one order become entries."""
+"""Up to this number of a fence's events, the node's warnings become audit entries."""
 
 
 def entries_of(made: Changes) -> Iterator[AuditLine]:
-    """The entries in the order of their events. The modules of landings and answers write their own
-    entries."""
+    """The audit's entries, in the order of events; landings and answers write theirs in their own modules."""
     run, was = made.run, made.before.run
     if made.fresh:
         yield _queued(run)
@@ -385,8 +384,7 @@ def entries_of(made: Changes) -> Iterator[AuditLine]:
 
 
 def _on_nodes(made: Changes) -> Iterator[AuditLine]:
-    """Starts, refusals and losses on nodes. A node that cannot take any order now is only a wait, and no
-    entry."""
+    """Entries of starts, refusals and losses on nodes. That a node takes no order just now makes no entry."""
     run = made.run
     for staged in made.stages:
         if staged.stage is OrderStage.STARTED:
@@ -401,7 +399,7 @@ def _on_nodes(made: Changes) -> Iterator[AuditLine]:
 
 
 def _found(made: Changes) -> Iterator[AuditLine]:
-    """The node's warnings: a denied call, a broken rule. A node cannot fill the audit with them."""
+    """Entries of the node's warnings, such as a denied call, up to a number: no node can fill the audit."""
     found = [one for one in made.story if one.kind == "node" and one.verdict in _FOUND]
     if found and made.fence.cursor <= MOST_HEARD:
         for one in found:
@@ -410,8 +408,7 @@ def _found(made: Changes) -> Iterator[AuditLine]:
 
 
 def _queued(run: records.Run) -> AuditLine:
-    """The run was queued. `held`: whether a sandbox or a program enforces its rules, or the run was only told
-    them."""
+    """The entry of a queued run. `held` is "told only" where nothing enforces the run's rules."""
     level, held = ("warning", "told only") if run.told_only else ("info", None)
     rules = {"mode": run.mode.value, "safety": run.safety.value, "held": held}
     of = {"workflow": run.workflow, "step": run.step, "parent": run.parent, "judges": run.judges}
@@ -420,7 +417,7 @@ def _queued(run: records.Run) -> AuditLine:
 
 
 def _questions(made: Changes) -> Iterator[AuditLine]:
-    """A person is asked about the run, or about one more call of its agent."""
+    """Entries of questions to a person: about the run, or about a call of its agent."""
     run, asks, kind = made.run, made.case.action(records.ActionKind.PERSON), ItemKind.CALL
     for row in inbox.calls_of(run)[len(inbox.calls_of(made.before.run)) :]:
         yield _asked(run, kind, row["command"], rule=row["pattern"])
@@ -436,7 +433,7 @@ def _asked(run: records.Run, kind: ItemKind, words: str, **detail: object) -> Au
 
 
 def _ended(run: records.Run) -> AuditLine:
-    """The run's end, with the receipt's digest, so that the chain holds the receipt too."""
+    """The entry of the run's end, with the receipt's digest, so that the audit's chain covers the receipt."""
     result, found = run.result, run.result.get("findings")
     findings = first_few([str(one) for one in found], 3) if isinstance(found, list | tuple) else None
     detail = {"node": result.get("node"), "failure": run.failure, "why": run.reason}

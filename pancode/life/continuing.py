@@ -22,21 +22,21 @@ MOST_CHARS = 10_000
 WITH_TASK = "with its task"
 AT_A_TURN = "at a turn of attempt "
 MOST_NEWS = 5
-"""Older news of a session is dropped."""
+"""How many pieces of news a session keeps; older ones are dropped."""
 
 
 def more_news(news: Sequence[str], what: str) -> tuple[str, ...]:
-    """What the next words of a session tell its agent first, with this."""
+    """Return the news with this one added: the session's agent is told them before the next words."""
     return (*news, f"({what})")[-MOST_NEWS:]
 
 
 def after_news(news: Sequence[str], text: str) -> str:
-    """The words, behind what has happened to the session since the words before."""
+    """Return the words with the session's news before them."""
     return "\n\n".join(filter(None, (*news, text)))
 
 
 def must_hear(run: Run, words: Sequence[Word], text: str, news: Sequence[str]) -> None:
-    """UsageError for a run that takes no words, and when it keeps too many already."""
+    """UsageError when the run takes no words, when these do not fit, or when it keeps too many already."""
     if RUNTIMES[run.runtime].own:
         raise UsageError(
             f"{run.id} runs a command, so it cannot be given words",
@@ -55,30 +55,30 @@ def must_hear(run: Run, words: Sequence[Word], text: str, news: Sequence[str]) -
 
 
 def kept(words: Iterable[Word]) -> list[Word]:
-    """The words that no agent got."""
+    """The words that no agent got yet."""
     return [one for one in words if not one.laid]
 
 
 def unheard(words: Iterable[Word], attempt: int) -> list[Word]:
-    """The words that this attempt's agent did not get; those of earlier attempts come again."""
+    """The words that this attempt's agent did not get, those that an earlier attempt got among them."""
     here = (WITH_TASK, f"{AT_A_TURN}{attempt}")
     return [one for one in words if _is_open(one) and not one.for_next and one.laid not in here]
 
 
 def heard(words: Iterable[Word], numbers: Collection[int], attempt: int) -> list[Word]:
-    """These words, after this attempt's agent got them."""
+    """Return the words of these numbers, marked as delivered to this attempt's agent."""
     got = (one for one in words if one.number in numbers and _is_open(one))
     return [replace(one, laid=f"{AT_A_TURN}{attempt}") for one in got]
 
 
 def in_turn(words: Iterable[Word], turn: TurnRecord, attempt: int) -> list[Word]:
-    """The words of a turn that has ended: they are delivered, and belong to no other turn."""
+    """Return the words that a turn was given, marked as delivered and as this turn's."""
     numbers, here = {one.number for one in turn.words}, f"{AT_A_TURN}{attempt}"
     return [replace(one, laid=one.laid or here, turn=turn.number) for one in words if one.number in numbers]
 
 
 def spoken(run: Run, turn: TurnRecord, at_ms: int) -> Run:
-    """The sitting after this turn of it has ended."""
+    """Return the sitting with this ended turn as its newest."""
     used = turn.usage
     newest = {
         "number": turn.number,
@@ -93,22 +93,22 @@ def spoken(run: Run, turn: TurnRecord, at_ms: int) -> Run:
 
 
 def is_turn_lost(run: Run) -> bool:
-    """Whether the newest turn of the sitting was cut by the end of its program, or with its node."""
+    """Whether the sitting's newest turn was cut because its program ended or its node was lost."""
     return run.terms.get("turn", {}).get("stop") == TurnStop.LOST or run.outcome is Outcome.LOST
 
 
 def hears(run: Run) -> bool:
-    """Whether its agent is given words of a person while it works."""
+    """Whether the run's agent is given words of a person while it works."""
     return RUNTIMES[run.runtime].hears or run.takes_turns
 
 
 def payer_of(run: Run) -> str:
-    """The session in whose books the run is: its own, or that of the sitting it comes from; empty: none."""
+    """The session that pays for the run: the run's own, or that of the sitting that began it; empty: none."""
     return run.session if run.takes_turns else run.terms.get("charged_to", "")
 
 
 def leads(run: Run) -> bool:
-    """Whether it is a sitting of an orchestrator, which has the fleet's own tools."""
+    """Whether the run is a sitting of an orchestrator, which has the fleet's own tools."""
     return "fleet" in run.terms
 
 
@@ -116,7 +116,7 @@ def leads(run: Run) -> bool:
 class SittingTerms:
     """The terms that a person chooses for a session: mode and level, model, effort and the program's mode.
 
-    `model`: as it is asked for; `program_mode`: by its program's own name. None and empty: its own.
+    `model`: as it is asked for; `program_mode`: by the program's own name. None or empty: the default.
     """
 
     mode: Mode
@@ -130,29 +130,29 @@ class SittingTerms:
 
 
 def terms_of(run: Run) -> SittingTerms:
-    """What the sitting itself has."""
+    """The terms that this sitting has."""
     mode = str(run.terms.get("turns", {}).get("mode", ""))
     return SittingTerms(run.mode, run.safety, run.asked_model, run.reasoning, mode)
 
 
 def wanted(session: SessionRow) -> SittingTerms:
-    """What the session's next sitting begins with."""
+    """The terms that the session's next sitting begins with."""
     return SittingTerms(*(getattr(session, one.name) for one in fields(SittingTerms)))
 
 
 def narrower(one: tuple[Mode, Safety], other: tuple[Mode, Safety]) -> tuple[Mode, Safety]:
-    """The mode and level that both of them allow."""
+    """The widest mode and level that both of these allow."""
     shared = MODE_HANDS_ON[one[0]] & MODE_HANDS_ON[other[0]]
     mode = next((mode for mode, _ in (one, other) if MODE_HANDS_ON[mode] == shared), Mode.REVIEW)
     return mode, min(one[1], other[1], key=SAFETY_RANK.__getitem__)
 
 
 IDLE_MS, TURN_MS = 600_000, 1_800_000
-"""A sitting waits so long for words before it rests, and a turn of it may be so long."""
+"""How long a sitting waits for words before it rests, and the longest time of one turn; in milliseconds."""
 
 
 def as_sitting(request: DispatchRequest, session: str = "") -> DispatchRequest:
-    """The request for a sitting. A second attempt would say its words again, so it has one."""
+    """Return the request as one for a sitting, with one attempt: a second would say its words again."""
     turns = {"idle_ms": IDLE_MS, "turn_ms": TURN_MS, **request.turns}
     return replace(request, turns=turns, session=session or request.session, attempts=1, verify_retries=0)
 
@@ -163,28 +163,30 @@ def ended_turns(run: Run) -> int:
 
 
 def is_between_turns(run: Run, words: Iterable[Word]) -> bool:
-    """Whether the sitting's program has answered everything that it was told."""
+    """Whether the sitting's program has had a turn and has answered all words that it was given."""
     said = [one for one in words if not one.for_next]
     return ended_turns(run) > 0 and all(one.turn is not None or one.laid == WITH_TASK for one in said)
 
 
 def may_give_way(run: Run, session: SessionRow | None, words: Iterable[Word]) -> bool:
-    """Whether the sitting waits for words, and was not asked to rest or to end."""
+    """Whether the sitting only waits for words, and was not asked to rest, to end or to give way."""
     if session is None or session.chosen_by or session.closed_by or run.stop_asked is not None:
         return False
     return run.takes_turns and "gives_way" not in run.terms and is_between_turns(run, words)
 
 
 def is_cut_by_cap(run: Run) -> bool:
-    """Whether the sitting's cap has cut its turn, and a person is to be asked whether it goes on."""
+    """Whether the sitting's cap has cut its turn, so that a person is asked whether it goes on."""
     cut = run.terms.get("turn", {}).get("stop") == TurnStop.LIMIT
     capped = run.result.get("rests") == RestReason.CAP or run.outcome is Outcome.BUDGET_EXCEEDED
     return bool(run.terms.get("more_usd")) and cut and capped
 
 
 def hears_of_gates(run: Run, rests: RestReason | None) -> bool:
-    """Whether the sitting is left alone and its next one begins with the words of the gates that failed; not
-    where a person has cancelled its turn or let it rest."""
+    """Whether the sitting is left alone, so that its next one begins with the words about failed gates.
+
+    Not where a person has cancelled its turn or let it rest.
+    """
     halted = rests is RestReason.ASKED or run.terms.get("turn", {}).get("stop") == TurnStop.CANCELLED
     return not halted and run.terms.get("rounds", 0) >= 2
 
@@ -199,7 +201,7 @@ _A_PERSONS = (
 def goes_on_by_itself(
     run: Run, session: SessionRow | None, words: Iterable[Word], outcome: Outcome | None
 ) -> bool:
-    """Whether the next sitting begins without a person: this one ends so, and has words that no turn got."""
+    """Whether the session's next sitting begins without a person: words are left, and the end allows it."""
     wanted = session is not None and session.closed_by is None and run.stop_asked is None
     asked_or_cap = run.result.get("rests") in (RestReason.ASKED, RestReason.CAP)
     if asked_or_cap and all(one.by == FLEET for one in kept(words)):
@@ -209,7 +211,7 @@ def goes_on_by_itself(
 
 
 def _is_open(word: Word) -> bool:
-    """Whether an attempt may still get it."""
+    """Whether an attempt may still get this word."""
     return not word.laid or word.laid.startswith(AT_A_TURN)
 
 
@@ -231,8 +233,10 @@ _NEW_SESSION = (
 
 @dataclass(frozen=True, slots=True)
 class WayBack:
-    """The point of a session at which its next sitting begins: the sitting `at`, by the name that a person
-    gave it. `told`: the conversation until then."""
+    """The point of a session to which a person went back: its next sitting begins where `at` ended.
+
+    `name`: the point's name for a person; `told`: the conversation until then.
+    """
 
     at: Run
     name: str
@@ -241,8 +245,7 @@ class WayBack:
 
 @dataclass(frozen=True, slots=True)
 class LeftOver:
-    """What the next run has to hear of: the words for the old one, the news of its session, and the point to
-    which a person went back."""
+    """What the next run is told: words that the old one kept, its session's news, and a way back."""
 
     words: Sequence[Word] = ()
     news: Sequence[str] = ()
@@ -250,7 +253,7 @@ class LeftOver:
 
 
 def must_have_ended(old: Run) -> None:
-    """UsageError while the run is at work, and when nothing is known to be left of it."""
+    """UsageError while the run is at work, and when it is lost, as then no result is known."""
     if old.state is not RunState.ENDED:
         fix = f"wait for its end: pancode runs logs -f {old.id}; or: pancode runs stop {old.id}"
         raise UsageError(f"{old.id} has not ended, it is {old.state}", fix=fix, code="not_ended")
@@ -262,7 +265,7 @@ def must_have_ended(old: Run) -> None:
 
 
 def must_be_free(old: Run) -> None:
-    """RefusedError when the run was continued already: only one of two people who answer at once succeeds."""
+    """RefusedError when the run was continued already, as by the faster one of two people who answer."""
     if nexts(old):
         newest = nexts(old)[-1]
         raise RefusedError(
@@ -274,7 +277,7 @@ def must_be_free(old: Run) -> None:
 
 
 def must_be_open(session: SessionRow) -> None:
-    """RefusedError when a person has ended it."""
+    """RefusedError when a person has ended the session."""
     if session.closed_by is not None:
         raise RefusedError(
             f"{session.closed_by} has ended the session of {session.run}",
@@ -295,13 +298,12 @@ def nexts(run: Run) -> tuple[str, ...]:
 
 
 def has_change(run: Run) -> bool:
-    """Whether the result has a change: the run's own, or that of the runs from which it goes on."""
+    """Whether the result has a change: the run's own, or one of the runs that it goes on from."""
     return run.result.get("commit") is not None or bool(run.terms.get("carries"))
 
 
 def beginning(old: Run) -> Beginning | None:
-    """The commit at which the new run begins: the old result, or the old base if it changed nothing; None: no
-    repository."""
+    """The commit where the new run begins: the old result, else the old snapshot; None: no repository."""
     place, commit = old.workspace, old.result.get("commit") or old.workspace.get("snapshot")
     if place.get("kind") != "git" or commit is None:
         return None
@@ -314,8 +316,7 @@ def beginning(old: Run) -> Beginning | None:
 
 
 def session_of(old: Run, reachable: bool) -> Mapping[str, str]:
-    """The session in the form of an order; empty when the program has none or its node is not available
-    now."""
+    """The session to resume, in the form of an order; empty: the program has none, or its node is away."""
     session = old.result.get("session")
     if not reachable or not RUNTIMES[old.runtime].resumes:
         return {}
@@ -334,8 +335,8 @@ def continued(
     program: str = "",
     left: LeftOver = LeftOver(),
 ) -> DispatchRequest:
-    """The request for the new run. `again` is the old run's request; `reachable` says whether its node is
-    available. `left`: what people have said since.
+    """Return the request for the new run. `again`: the old run's request; `reachable`: its node is available;
+    `left`: what the new run is told besides the remark.
 
     UsageError for words to a program that takes none, and for an answer that its environment cannot hold.
     """
@@ -367,7 +368,7 @@ def continued(
 
 
 def _must_take(old: Run, remark: str, answers: str | None) -> None:
-    """A program of the user's own takes the answer to its question, and no other words."""
+    """UsageError for words to a user's own program that are no answer, and if the answer does not fit."""
     if answers is None and remark:
         fix = f"run its command again in the files that it left: pancode runs continue {old.id}"
         why = "nothing would read them: only an answer to its own question reaches a command"
@@ -389,9 +390,9 @@ def _task(old: Run, words: str, same_session: bool) -> str:
 
 
 def words_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
-    """What people have to say to the run that goes on from the old one, which kept some of it.
+    """The words that the next run begins with: the remark, and the words and news that the old run left.
 
-    They count as the words of `by`, who says the remark: those of several people name who said them.
+    They count as words of `by`, who gives the remark; words of several people each name who said them.
     """
     if not old.takes_turns:
         added = (f"A person adds: {one.text}" for one in kept(left.words))
@@ -414,20 +415,19 @@ def opener_of(run: Run) -> str:
 
 
 def _is_by_fleet(old: Run, remark: str, left: LeftOver) -> bool:
-    """Whether the next sitting begins with words of the fleet, and none of a person; news are nobody's."""
+    """Whether the next sitting begins with the fleet's words and with no person's; news do not count."""
     said = {one.by for one in kept(left.words)} | ({opener_of(old)} if _is_said_again(old) else set())
     return FLEET in said and said <= {FLEET, GATES} and not remark.strip()
 
 
 def _is_said_again(old: Run) -> bool:
-    """Whether nobody has heard the words that the sitting began with, or it is lost with what was made of
-    them."""
+    """Whether the sitting's first words are said again: no turn took them, or the sitting is lost."""
     unbegun = "turn" not in old.terms and old.failure is not FailureKind.RECEIPT_REJECTED
     return old.takes_turns and (unbegun or old.outcome is Outcome.LOST)
 
 
 def _story_for(old: Run) -> str:
-    """The story for the next sitting: that of the old one, where its own words are said again."""
+    """The story for the next sitting: the old sitting's own story where its first words are said again."""
     return old.terms.get("story", "") if _is_said_again(old) else story_of(old)
 
 

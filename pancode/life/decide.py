@@ -63,7 +63,7 @@ from pancode.life.signals import (
 
 
 def decide(case: RunCase, *signals: Signal) -> Changes:
-    """All changes of these signals, one signal after the other. Pure: it reads only the case.
+    """All changes that these signals make, one after the other. Pure: it reads only the case.
 
     RefusedError when a ceiling has no room for an admission, and for a second answer.
     """

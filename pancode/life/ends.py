@@ -24,8 +24,8 @@ from pancode.life.verifying import judge_next
 
 NOTHING_LEFT = "nothing is left of the run's budget"
 GIVEN_UP = "given_up_for"
-"""The key in a lost run's result that names the run that replaced it. Later words count only as evidence and
-cost."""
+"""The key in a lost run's result that names the run that replaced it. After that, the lost run's receipt
+counts only as evidence and cost."""
 
 
 def end_attempt(made: Changes, outcome: Outcome, failure: FailureKind | None, why: str) -> Changes:
@@ -39,7 +39,7 @@ def fail_attempt(made: Changes, failure: FailureKind, why: str) -> Changes:
 
 
 def end_run(made: Changes, **result: object) -> Changes:
-    """Give the run the end of its attempt, and `result`. Every run that ends, ends here."""
+    """End the run with the end of its attempt, and add `result`. Every run ends through this function."""
     made = calls_over(made)
     run, attempt = made.run, made.attempt
     made = made.done(made.case.action(ActionKind.PERSON))  # nobody is asked about what has ended
@@ -68,7 +68,7 @@ def give_back(made: Changes, note: str, node: str | None = None) -> Changes:
 
 
 def end_unstarted(made: Changes, failure: FailureKind, why: str, note: str | None = None) -> Changes:
-    """End a run that never started: it has cost nothing."""
+    """End a run that never started, at no cost."""
     made = fail_attempt(give_back(made, why if note is None else note), failure, why)
     return end_run(made.put(replace(made.attempt, usage=NOT_STARTED)))
 
@@ -76,7 +76,7 @@ def end_unstarted(made: Changes, failure: FailureKind, why: str, note: str | Non
 def next_attempt(made: Changes, retry: Retry, why: str, asked_ms: int = 0) -> Changes | None:
     """Let the run wait for another attempt, after a pause; None: its budget is used up.
 
-    The binder takes the hold of that attempt. `asked_ms`: the pause that its provider has asked for.
+    The attempt's hold is taken when it is bound. `asked_ms`: the pause that its provider has asked for.
     """
     made = calls_over(made)
     run, number = made.run, made.run.attempt + 1
@@ -128,8 +128,8 @@ def lost(made: Changes, signal: Lost) -> Changes:
 def stop(made: Changes, signal: Stop) -> Changes:
     """Stop a waiting run at once; for a started run, tell its node, which must confirm.
 
-    A lost fence that may still run is told, too, even beside a later attempt. The landing of an ended run is
-    called off.
+    A lost fence that may still run is told too, even beside a later attempt. For a run that has ended, its
+    landing is called off.
     """
     for fence in made.case.lost_fences:
         if not fence.stop_sent:
@@ -163,13 +163,14 @@ def unbindable(made: Changes, signal: Unbindable) -> Changes:
 
 
 def broke(made: Changes, why: str = NOTHING_LEFT) -> Changes:
-    """The attempt's share of the budget is used up, by an earlier attempt or by other runs of its
-    workflow."""
+    """End the run, as nothing is left of its budget or of its workflow's."""
     return not_tried_again(end_unstarted(made, FailureKind.USD_LIMIT, why), why=why)
 
 
 def given_up(made: Changes, signal: GivenUp) -> Changes:
-    """Tell the fences that may still run to end; their later words count only as evidence and cost."""
+    """Tell the lost run's fences to end, as another run replaces it; their receipts count as evidence and
+    cost.
+    """
     if made.run.outcome is not Outcome.LOST:
         return made
     made = made.put(replace(made.run, result={**made.run.result, GIVEN_UP: signal.by}))
@@ -178,15 +179,14 @@ def given_up(made: Changes, signal: GivenUp) -> Changes:
 
 
 def bury(made: Changes, reason: str) -> Changes:
-    """Tell a lost fence to end, where it may still run."""
+    """Tell the lost fences, which may still run, to end."""
     for fence in made.case.lost_fences:
         made = made.send(fence.node, Tombstone(run=fence.run, up_to_fence=fence.fence, reason=reason))
     return made
 
 
 def priced(made: Changes, signal: Priced) -> Changes:
-    """Set the cost of the first attempt whose cost is unknown or disputed; the other attempts cost
-    nothing."""
+    """Set the cost of the first attempt with an unknown or disputed cost; others such have cost nothing."""
     usd = signal.usd
     for number, attempt in sorted(made.case.attempts.items()):
         spent = books.Spent(usd, source="settled")

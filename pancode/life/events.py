@@ -23,7 +23,7 @@ from pancode.life.signals import Doubted, NodeReported, NodeSilent, Quarantined,
 
 _RANK = {mark.value: number for number, mark in enumerate(MARKS)}
 _REBIND = frozenset({*REBINDABLE, *ELSEWHERE, OrderRefusal.REVOKED})
-"""Refusals of a node that is being removed from the fleet; another node may take the run."""
+"""Refusals after which another node may take the run; REVOKED: by a node that is being removed."""
 _COLLECTING = frozenset({Mark.EXITED, Mark.COMMITTED, *PUBLISHING})
 _UNSTARTED = (Mark.HELD, Mark.ACCEPTED, Mark.PREPARED)
 _MOVING = (RunState.PENDING, RunState.RUNNING, RunState.COLLECTING)
@@ -31,7 +31,7 @@ _NOTHING = books.Spent(books.ZERO, source="settled")
 
 
 def reported(made: Changes, signal: NodeReported) -> Changes:
-    """One event, in order and once: an event with any other number changes nothing."""
+    """Take a fence's event, in order and once: an event with any other number changes nothing."""
     body = signal.body
     if signal.seq != made.fence.cursor + 1:
         return made
@@ -42,7 +42,7 @@ def reported(made: Changes, signal: NodeReported) -> Changes:
 
 
 def _passed_over(made: Changes, body: event.EventBody) -> Changes:
-    """The node asks not to be offered this run, or any run, for now."""
+    """Where the node's refusal says so, do not offer it this run, or any run, for a while."""
     if not isinstance(body, event.Refused) or body.why not in {*NODE_STATES, *ELSEWHERE}:
         return made
     return made.pass_over(None if body.why in NODE_STATES else made.run.id, body.why, body.detail)
@@ -81,8 +81,7 @@ def _noted(made: Changes, verdict: str, story: str) -> Changes:
 
 
 def _late(made: Changes, body: event.EventBody) -> Changes:
-    """An event of a lost order: a call is denied; an order that never ran has cost nothing, and its hold is
-    released."""
+    """Take an event of a closed fence. A lost order's call is denied; one that never ran has cost nothing."""
     fence, attempt, case = made.fence, made.attempt, made.case
     if fence.closed is Closed.LOST and isinstance(body, event.PersonAsked):
         return people.deny(made, body.asked, people.LOST)
@@ -157,7 +156,7 @@ def _revoked(made: Changes, body: event.Revoked) -> Changes:
 
 
 def not_taken(made: Changes) -> Changes:
-    """The node's journal, told after start-by, does not name this fence: it will never run there."""
+    """Close a fence that the node's journal does not name after start-by: it will never run there."""
     story = f"{made.fence.node} never took the order; it may be bound again"
     made = _closed(made, Closed.NEVER_ACCEPTED, "never accepted", story)
     if _is_moot(made):
@@ -175,19 +174,19 @@ def _closed(made: Changes, how: Closed, verdict: str, story: str) -> Changes:
 
 
 def _is_moot(made: Changes) -> bool:
-    """Whether the order is over, and the run does not depend on it any more."""
+    """Whether the run no longer depends on this order: it has ended, or a newer fence took over."""
     return not made.case.newest or made.run.state is RunState.ENDED
 
 
 def _back_to_queue(made: Changes, reason: str) -> Changes:
-    """The same attempt waits for its next binding."""
+    """Put the attempt back into the queue, to be bound again."""
     made = made.put(replace(move_run(made.run, RunState.PENDING), reason=reason, waits=WaitReason.RETURNED))
     made = give_back(made, reason, made.fence.node)
     return held_as_before(made, reason) if made.fence.ahead else made
 
 
 def doubted(made: Changes, signal: Doubted) -> Changes:
-    """Nobody can say whether it still runs."""
+    """Record that nobody can say whether the run still works on its node."""
     if made.run.reason == signal.why or made.run.state is RunState.ENDED:
         return made
     made = made.put(replace(made.run, reason=signal.why, waits=WaitReason.FORGOTTEN))
@@ -195,14 +194,14 @@ def doubted(made: Changes, signal: Doubted) -> Changes:
 
 
 def silent(made: Changes, signal: NodeSilent) -> Changes:
-    """The story of each run at work on the node says that the node is silent."""
+    """Write into the run's story that its node is silent, or is heard again."""
     if signal.back:
         return made.tell("node", made.fence.node, "heard again", "what was said meanwhile comes now")
     return made.tell("node", made.fence.node, "not heard", "the run goes on there, as far as is known")
 
 
 def quarantined(made: Changes, signal: Quarantined) -> Changes:
-    """Runs in flight on the node go on; an offer waits, and says why."""
+    """Tell the run that its node is quarantined: a run at work goes on, an offered one waits and says why."""
     node = made.fence.node
     made = made.tell("node", node, "quarantined", f"{node} is quarantined: {signal.why}")
     if made.run.state is not RunState.PENDING:
@@ -212,7 +211,7 @@ def quarantined(made: Changes, signal: Quarantined) -> Changes:
 
 
 def unknown(made: Changes, signal: UnknownFence) -> Changes:
-    """The ledger was restored: a fence that it does not know must end."""
+    """Tell a node to end a fence that this ledger, which was restored, does not know."""
     body = Tombstone(run=made.run.id, up_to_fence=signal.number, reason="the ledger was restored")
     story = f"fence {signal.number} runs there, unknown to the ledger"
     return made.send(signal.node, body).tell("node", signal.node, "unknown", story)

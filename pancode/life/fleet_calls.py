@@ -17,7 +17,9 @@ MOST_REFUSALS_TOLD = 50
 
 
 def asked(made: Changes, body: FleetAsked) -> Changes:
-    """It is carried out next, by whoever does these actions. A call that waits already changes nothing."""
+    """Take an orchestrator's call of a tool: an action to carry out, or a refusal. A repeated call is
+    dropped.
+    """
     run = made.run
     if not made.case.newest or run.state is not RunState.RUNNING:
         return made
@@ -33,7 +35,7 @@ def asked(made: Changes, body: FleetAsked) -> Changes:
 
 
 def _told(made: Changes, detail: dict[str, object], why: str) -> Changes:
-    """The audit has a run's first refusals: a program that asks on and on does not fill it."""
+    """Write a refused call into the audit; only a run's first refusals, so that no program can fill it."""
     count = made.run.terms.get("refused_calls", 0) + 1
     if count > MOST_REFUSALS_TOLD:
         return made
@@ -48,7 +50,7 @@ def is_call(action: Action, fence: Fence, number: int) -> bool:
 
 
 def _refusal(made: Changes, body: FleetAsked, waiting: int) -> str:
-    """Why it is not carried out; empty: it is."""
+    """Why the call is not carried out, in words; empty: it is."""
     offered = made.run.terms.get("fleet", [])
     if body.tool not in offered:
         return f"{body.tool} is no tool of this sitting; it has {', '.join(offered) or 'none'}"
@@ -60,7 +62,7 @@ def _refusal(made: Changes, body: FleetAsked, waiting: int) -> str:
 
 
 def answered(made: Changes, signal: FleetAnswered) -> Changes:
-    """The call is done; its program is told, where it still works. Idempotent."""
+    """Finish the call, and tell the program its answer where it still works. Idempotent."""
     action = next((one for one in made.case.actions if one.id == signal.action), None)
     if action is None:
         return made

@@ -12,14 +12,14 @@ Line = tuple[int, int, str]
 
 
 def waits_there(fence: Fence) -> bool:
-    """Whether its order waits on the node for a slot, as far as its node has said: it holds none."""
+    """Whether the order waits on its node for a slot, and so holds none, as far as the node has said."""
     return fence.state is not FenceState.CLOSED and (
         fence.mark == Mark.HELD or (fence.ahead and not fence.mark)
     )
 
 
 def place_in_line(fence: Fence) -> Line:
-    """The order in which a node begins what it holds."""
+    """The key by which a node sorts the orders that it holds: the smallest begins first."""
     return fence.bound_ms, fence.fence, fence.run
 
 
@@ -39,15 +39,16 @@ def why_it_stays(run: Run, workflow: Workflow | None) -> str:
 
 
 def asks_a_model(run: Run) -> bool:
-    """Whether it may cost money."""
+    """Whether the run may cost money for a model."""
     is_own = RUNTIMES[run.runtime].own and not run.estimate_usd
     return not is_own and not run.terms.get("free")
 
 
 def cap_of(run: Run, left: Decimal | None, usual: Decimal, held: Decimal) -> Decimal | None:
-    """The most that the attempt may cost where nobody looks; None: no model is paid for.
+    """The most USD that an attempt may cost once it is handed over; None: it pays for no model.
 
-    `left`: of its own limit; None: it has none, and gets the `usual` one, or what is held for it already.
+    `left`: of the run's own limit; None: it has none, and gets `usual`, or what it holds already if that is
+    more.
     """
     if not asks_a_model(run):
         return None

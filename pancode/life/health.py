@@ -12,13 +12,13 @@ from pancode.life.case import RunStage
 from pancode.plain import took
 
 HEALTH = "health"
-"""The kind of the lines of a run's story that tell of it."""
+"""The kind of the lines about health in a run's story."""
 SOON_MS = 60_000
-"""A sign that is no older is of now: a machine looks each half minute."""
+"""A sign of life up to this age, in milliseconds, counts as of now: a machine looks each half minute."""
 
 
 class HealthState(StrEnum):
-    """The one state of an agent that has work."""
+    """The health of an agent that has work: one state at a time."""
 
     WORKING = "working"
     THINKING = "thinking"
@@ -32,7 +32,7 @@ class HealthState(StrEnum):
 
 
 class Gravity(StrEnum):
-    """Whether somebody should look."""
+    """How grave a state is: nothing to do, a warning, or a person should look."""
 
     WELL = "well"
     WARNING = "warning"
@@ -43,9 +43,9 @@ class Gravity(StrEnum):
 class HealthRules:
     """The owner's figures; times in milliseconds.
 
-    `failures`: how often one work is recovered, which begins anew once a recovery has worked for `stable_ms`;
-    and how many agents fail within a minute before the fleet is paused. `between_ms`: the shortest time
-    between two warnings about one run. `words`: a quiet agent is told once that it is quiet.
+    `failures`: how often one work is recovered (counted anew once a recovery has held for `stable_ms`), and
+    how many agents may fail within a minute before the fleet is paused. `between_ms`: the shortest time
+    between two warnings about one run. `words`: whether a quiet agent is told, once, that it is quiet.
     """
 
     look_ms: int = 30_000
@@ -61,8 +61,9 @@ class HealthRules:
 class AgentSeen:
     """What is known of one agent at one moment.
 
-    `heard`: whether its machine is; `signs`: as its machine told them `told_ms` ago; None: not looked at yet.
-    `question`: of a person; `limited_until_ms`: when its provider takes calls again.
+    `heard`: whether its machine is heard; `signs`: of life, as the machine told them `told_ms` ago (None: it
+    has not looked yet); `question`: that a person must answer; `limited_until_ms`: when its provider takes
+    calls again.
     """
 
     now_ms: int
@@ -78,7 +79,9 @@ class AgentSeen:
 
 @dataclass(frozen=True, slots=True)
 class AgentHealth:
-    """One state, since when, and the evidence in words. `until_ms`: the end of a rate limit."""
+    """The health of an agent: its state, since when, and the evidence in words. `until_ms`: the end of a rate
+    limit.
+    """
 
     state: HealthState
     why: str
@@ -88,7 +91,7 @@ class AgentHealth:
 
 
 def health_of(seen: AgentSeen, rules: HealthRules) -> AgentHealth:
-    """The state of an agent that has work. Pure."""
+    """Judge the health of an agent that has work. Pure."""
     if seen.question:
         return AgentHealth(HealthState.QUESTION, seen.question, gravity=Gravity.PERSON)
     if not seen.heard:
@@ -133,9 +136,10 @@ def _by_signs(seen: AgentSeen, signs: Signs, rules: HealthRules) -> AgentHealth:
 
 
 def report_of(health: AgentHealth, told: Iterable[Decision], now_ms: int, rules: HealthRules) -> bool | None:
-    """None: this is no news. Each state is told once in one time of quiet, and not again too soon.
+    """Whether this health is to be reported: None: no; else whether its agent is told too (only with the
+    first).
 
-    Else whether its agent is told, too: with the first report alone. `told`: the story of its attempt.
+    Each state is reported once in one time of quiet, and not again too soon. `told`: the attempt's story.
     """
     if health.state not in (HealthState.QUIET, HealthState.STUCK) or health.gravity is Gravity.WELL:
         return None

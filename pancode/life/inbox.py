@@ -21,8 +21,9 @@ from pancode.plain import counted
 
 
 class ItemKind(StrEnum):
-    """`dispatch`, `budget`, `policy`: before a run begins; `call`: while it works; `change`: of the
-    configuration; the others: at its end."""
+    """What an item asks about. `dispatch`, `budget`, `policy`: before a run begins; `call`: while it works;
+    `change`: of the configuration; the others: after its end.
+    """
 
     QUESTION = "question"
     PERMISSION = "permission"
@@ -35,13 +36,13 @@ class ItemKind(StrEnum):
 
 
 BEFORE_START = (ItemKind.DISPATCH, ItemKind.BUDGET, ItemKind.POLICY)
-"""What a person approves before the run begins."""
+"""The kinds of items that a person answers before the run begins."""
 
 
 FIRST = "waits for a person's yes: pancode inbox"
 MOST_TASK = 1_000
 DIGEST = 12
-"""So many characters of its digest name a plan."""
+"""How many characters of a plan's digest name it."""
 _HIDDEN = "{shown} ... ({hidden} more characters are not shown here; all of it: pancode runs show {run})"
 
 
@@ -81,14 +82,16 @@ def plan_of(run: Run) -> dict[str, Any]:
 
 
 def digest_of_plan(run: Run) -> str:
-    """Short digest of what a yes to the plan is for, with the whole task: words that came since change it."""
+    """Short digest of the plan that a yes approves, and of the whole task, so that later words change it."""
     whole = {**plan_of(run), "task": run.task, "argv": None if run.argv is None else list(run.argv)}
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:DIGEST]
 
 
 def must_be_seen(run: Run, action: Action | None, plan: str) -> None:
-    """RefusedError where the plan is another one than the person has seen, or the run asks about something
-    else by now. `plan`: its digest; empty: not said. UsageError where nothing waits."""
+    """RefusedError where the plan changed since the person saw it, or the run asks about something else now.
+
+    `plan`: its digest; empty: not said. UsageError where nothing waits.
+    """
     if not plan:
         return
     if kind_of(run) not in BEFORE_START:
@@ -109,7 +112,7 @@ def must_be_seen(run: Run, action: Action | None, plan: str) -> None:
 
 
 def _start_of(run: Run) -> str:
-    """The command that says yes to the plan as it is now."""
+    """The command that approves the plan as it is now."""
     return f"pancode approve --plan {digest_of_plan(run)} {run.id}"
 
 
@@ -131,9 +134,9 @@ def words_of(run: Run) -> str:
 
 
 KEPT_CHARS = 200
-"""How many characters of an answered command are kept: a run may have asked about many."""
+"""How many characters of an answered command are kept, as a run may have asked about many commands."""
 YES, NO, OVER = "yes", "no", "over"
-"""The answers. OVER: the agent did not wait until somebody answered."""
+"""The answers to a call. OVER: the agent no longer waits for one."""
 
 
 def calls_of(run: Run) -> list[dict[str, Any]]:
@@ -151,7 +154,7 @@ def is_known(run: Run, call: str) -> bool:
 
 
 def with_call(run: Run, body: PersonAsked, now_ms: int) -> Run:
-    """The run after its agent has asked about a call."""
+    """Return the run with the call that its agent asks about."""
     fresh = {
         **body.asked.model_dump(mode="json"),
         "why": body.why,
@@ -164,30 +167,30 @@ def with_call(run: Run, body: PersonAsked, now_ms: int) -> Run:
 
 
 def with_answer(run: Run, number: int, answer: str, by: str) -> Run:
-    """The run after this call got its answer."""
+    """Return the run with this answer to the call."""
     rows = enumerate(calls_of(run), start=1)
     updated = [_closed(row, answer, by) if n == number else row for n, row in rows]
     return replace(run, terms={**run.terms, "calls": updated})
 
 
 def permitted(run: Run, pattern: str) -> Run:
-    """The run after a person has allowed every call of this rule."""
+    """Return the run in which every call of this rule is allowed from now on."""
     return replace(run, terms={**run.terms, "permits": sorted({*permits(run), pattern})})
 
 
 def permits(run: Run) -> list[str]:
-    """The patterns of the rules that no longer ask anybody in this run."""
+    """The patterns of the rules whose calls are allowed in this run without a question."""
     return run.terms.get("permits", [])
 
 
 def all_closed(run: Run) -> Run:
-    """The run when none of its calls can wait any more."""
+    """Return the run with all its open calls closed, as none can wait any more."""
     updated = [row if row["answer"] else _closed(row, OVER, "") for row in calls_of(run)]
     return replace(run, terms={**run.terms, "calls": updated})
 
 
 def chosen_call(run: Run, number: int | None) -> tuple[int, dict[str, Any]]:
-    """The call that the answer is for. RefusedError when the answer does not name a call that waits."""
+    """The call that the answer names. RefusedError when it names none that waits; UsageError: none waits."""
     waiting = open_calls(run)
     if not waiting:
         fix = f"look: pancode inbox, and pancode why {run.id}"
@@ -212,12 +215,12 @@ def chosen_call(run: Run, number: int | None) -> tuple[int, dict[str, Any]]:
 
 
 def asked_of(row: Mapping[str, Any]) -> CallAsked:
-    """The question in the form that the node knows."""
+    """The call's question in the form that the node knows."""
     return CallAsked(call=row["call"], command=row["command"], pattern=row["pattern"])
 
 
 def words_of_call(row: Mapping[str, Any]) -> str:
-    """The whole command and the rule, for the person who decides."""
+    """The whole command and the reason for the question, for the person who decides."""
     return f"{row['command']}   ({row['why']})"
 
 
@@ -236,7 +239,7 @@ Go on with it."""
 
 @dataclass(frozen=True, slots=True)
 class InboxItem:
-    """One thing that waits for a person. `command` answers it. `yes`: the flags that its approval needs."""
+    """One item that waits for a person. `command` answers it; `yes`: the flags that its approval needs."""
 
     id: str
     run: str
@@ -251,7 +254,7 @@ class InboxItem:
     call: int | None = None
     """The number of the waiting call; an answer names it."""
     whole: str = ""
-    """What a yes for the rest of the run allows: the rule of the call, and not its command."""
+    """The rule of the call, which a yes for the rest of the run allows beyond this one command."""
 
 
 def item_of(run: Run, action: Action) -> InboxItem:
@@ -274,7 +277,7 @@ def item_of(run: Run, action: Action) -> InboxItem:
 
 
 def _call_of(run: Run, action: Action) -> InboxItem:
-    """The oldest call that waits. Its words are whole, because a yes is for exactly this command."""
+    """The item of the oldest call that waits. Its words are whole, as a yes is for exactly this command."""
     number, row = next(iter(open_calls(run).items()))
     command, words = f"pancode approve --call {number} {run.id}", words_of_call(row)
     at, whole = row["at_ms"], f"every command of {row['why']}"
@@ -289,13 +292,13 @@ def _cut(run: Run, words: str) -> str:
 
 
 def yes_of(run: Run) -> tuple[str, ...]:
-    """The flags that land the held change; empty when no file holds it."""
+    """The flags that approve landing the held change; empty when no file is held."""
     flags = run.landing.get("yes")
     return tuple(map(str, flags)) if isinstance(flags, list | tuple) else ()
 
 
 def approval_of(run: Run) -> str:
-    """The command that approves the item, with each flag to which the person says yes."""
+    """The command that approves the item, with each flag that the person says yes to."""
     return " ".join(("pancode approve", *yes_of(run), run.id))
 
 
@@ -343,7 +346,7 @@ def _landing(run: Run) -> str:
 
 
 def _capped(run: Run) -> str:
-    """What was used, what for, and what a yes allows."""
+    """The words for a sitting that its cap has cut: what it used, and what a yes allows."""
     found = run.result.get("usage")
     usage = found if isinstance(found, dict) else {}
     used, cap = (Decimal(str(usd or 0)) for usd in (usage.get("cost_usd"), run.limits.get("usd")))
@@ -354,8 +357,7 @@ def _capped(run: Run) -> str:
 
 
 def _held(run: Run) -> str:
-    """The words for held files: the count and the flags come before the paths, which the agent chose and
-    which may be long."""
+    """The words for held files: the count and the flags stand before the paths, which the agent chose."""
     flags, held = yes_of(run), run.landing.get("held")
     if not flags:
         return ""
@@ -364,7 +366,7 @@ def _held(run: Run) -> str:
 
 
 def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
-    """The item of the run. UsageError when the run is none of these kinds, or nothing waits.
+    """The run's item in the inbox. UsageError when the run is none of these kinds, or nothing waits.
 
     RefusedError when somebody has answered: it names the run that goes on.
     """
@@ -384,7 +386,9 @@ def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
 
 
 def answer_of(run: Run, reply: str) -> str:
-    """The answer in full: a choice may be named by its number or in its own words. UsageError."""
+    """The full answer; a choice may be named by its number or its words. UsageError: no words, no such
+    number.
+    """
     text, choices = reply.strip(), [str(one) for one in question_of(run).get("choices") or ()]
     if not text:
         raise UsageError("an answer has words", fix=f'pancode answer {run.id} "..."', code="no_answer")
@@ -402,17 +406,17 @@ def answer_of(run: Run, reply: str) -> str:
 
 
 def answered(run: Run, answer: str, program: str = "") -> str:
-    """What the agent is told."""
+    """The words that tell the agent the answer to its question."""
     by = "The answer, which a program gave and no person," if program else "The answer"
     return _ANSWERED.format(asked=question_of(run).get("question") or run.reason, by=by, answer=answer)
 
 
 def answerer_of(run: Run) -> str:
-    """The party that has answered the question from which this run goes on; empty: nobody was asked."""
+    """Who answered the question that this run goes on from; empty: nobody was asked."""
     program = run.terms.get("program")
     return f"a program answered: {program}" if program else run.created_by if "answers" in run.terms else ""
 
 
 def open_item(actions: tuple[Action, ...]) -> Action | None:
-    """The one of these that waits for a person."""
+    """The action, of these, that waits for a person."""
     return next((action for action in actions if action.kind is ActionKind.PERSON), None)

@@ -10,20 +10,20 @@ from pancode.errors import WorkspaceError
 
 
 class RunFiles(StrEnum):
-    """What is kept of a run beside its rows and its receipt, which stay."""
+    """The files that are kept of a run, beside its rows and its receipt, which always stay."""
 
     CHANGES = "changes"
-    """The commits in the depot: where it began, and its result."""
+    """The run's commits in the depot: the one where it began, and its result."""
     LOGS = "logs"
 
 
 def gone_at(run: Run, what: RunFiles) -> int | None:
-    """When these files of it went, in milliseconds; None: they did not."""
+    """When these files of the run were let go, as wall time in milliseconds; None: they were not."""
     return run.terms.get("let_go", {}).get(what.value)
 
 
 def must_have_changes(run: Run) -> None:
-    """WorkspaceError `files_gone` where its commits were let go."""
+    """WorkspaceError `files_gone` where the run's commits were let go."""
     gone = gone_at(run, RunFiles.CHANGES)
     if gone is not None:
         day = datetime.fromtimestamp(gone / 1000, UTC).date()

@@ -21,10 +21,10 @@ class How(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LandWay:
-    """How to land a change. `branch`: as commits there, with `message`; empty: into the files.
+    """How to land a change. `branch`: as commits on this branch, with `message`; empty: into the files.
 
-    `with_commands`, `with_secret`: a person says yes to files that decide what runs next, and to a secret.
-    `anyway`: and to a change of which a run did not end well.
+    A person's yes: `with_commands` to files that decide what runs next, `with_secret` to a secret, and
+    `anyway` to a change of which a run did not end well.
     """
 
     by: str
@@ -34,30 +34,30 @@ class LandWay:
     with_commands: bool = False
     with_secret: bool = False
     how: How = How.SQUASH
-    """It counts only with `branch`."""
+    """How the change becomes commits; only with `branch`."""
     approves: bool = False
-    """Whether it answers an item of the inbox; it is not landed if that item does not wait any more."""
+    """Whether this answers an item of the inbox; if that item no longer waits, nothing is landed."""
     anyway: bool = False
 
     @property
     def says_yes(self) -> bool:
-        """Whether it says a person's yes to what a landing is held for."""
+        """Whether a person says yes here to anything that a landing is held for."""
         return self.with_commands or self.with_secret or self.anyway or not self.gates
 
     def to_row(self) -> dict[str, object]:
-        """The value in the form of the ledger."""
+        """The value as the ledger keeps it."""
         return {one.name: getattr(self, one.name) for one in fields(self)} | {"how": self.how.value}
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> LandWay:
-        """The value from the ledger's form."""
+        """The value, read from the form in which the ledger keeps it."""
         known = {one.name: row[one.name] for one in fields(cls) if one.name in row}
         return cls(**{**known, "how": How(known.get("how", How.SQUASH))})
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A file that prevents a landing, and why. `yes`: the option that allows it."""
+    """A file that prevents a landing, and why. `yes`: the option that lands it nevertheless."""
 
     path: str
     why: str
@@ -91,9 +91,9 @@ class LandingGates:
 
 @dataclass(frozen=True, slots=True)
 class LandRequest:
-    """The result to land, its snapshot, and the depot's repository of both.
+    """A result to land, its snapshot, and the depot's repository that holds both.
 
-    `environ`: the environment with the user's own git settings (None: ours).
+    `environ`: the environment with the user's own git settings (None: the coordinator's).
     """
 
     repo_id: str
@@ -103,14 +103,16 @@ class LandRequest:
     allowed: tuple[str, ...] = ()
     """Patterns of untracked files that travelled although their names usually mean secrets."""
     base: str | None = None
-    """The user's commit at the time of the dispatch."""
+    """The user's commit at the time of the dispatch; None: there was none."""
     run: str = ""
     """The run with the change."""
 
 
 @dataclass(frozen=True, slots=True)
 class OnBranch:
-    """The branch, the commit's message, the wall time of its date, and the trailers of every commit."""
+    """How to commit on a branch: its name, the message, the wall time of the date, and each commit's
+    trailers.
+    """
 
     name: str
     message: str
@@ -121,8 +123,7 @@ class OnBranch:
 
 @dataclass(frozen=True, slots=True)
 class LandReport:
-    """The end of a landing. `files` were written or deleted; `conflicts` name the files that prevented it,
-    and why.
+    """How a landing ended. `files`: written or deleted; `conflicts`: the files that prevented it, and why.
 
     `recovered`: an earlier landing had been cut off, and was completed first.
     """
@@ -133,20 +134,20 @@ class LandReport:
     gate: LandingGates | None = None
     recovered: str | None = None
     tree: str = field(default="", compare=False)
-    """The checkout, and its branch at that time (None: detached)."""
+    """The checkout, and the branch that it was on (None: detached)."""
     branch: str | None = field(default=None, compare=False)
     commit: str = field(default="", compare=False)
-    """The new commit, if the landing was to be on a branch; else nothing is committed."""
+    """The new commit of a landing on a branch; else empty, as nothing is committed."""
     already: str = field(default="", compare=False)
-    """Where the change was found, in words, if it had landed before."""
+    """Where the change was found, in words, if it had been landed before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The merged files as a tree of the depot. `files`: what the landing would change, with names as on the
+    """The merged files as a tree of the depot. `files`: those that the landing would change, named as on
     disk.
 
-    `tested`: it is the very tree of the run's result.
+    `tested`: whether the tree is that of the run's result.
     """
 
     tree: str
@@ -156,7 +157,7 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class ConflictState:
-    """Both sides of a conflict as a commit of the depot, with marked places; `ours` is the user's side."""
+    """Both sides of a conflict as a commit of the depot with marked places; `ours` is the user's side."""
 
     commit: str
     ours: str
@@ -165,12 +166,12 @@ class ConflictState:
 
 
 Gates = Callable[[Merged], LandingGates]
-"""Judges the merged files."""
+"""Judges the merged files of a landing."""
 
 CalledOff = Callable[[], bool]
-"""Whether the person has changed their mind; asked again and again until the files are written."""
+"""Whether a person has called the landing off; asked again and again until the files are written."""
 
 
 def never() -> bool:
-    """A landing that nobody calls off."""
+    """For a landing that nobody can call off: always False."""
     return False

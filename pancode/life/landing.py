@@ -19,11 +19,11 @@ from pancode.plain import counted
 LANDED, NOTHING, CALLED_OFF, FAILED = "landed", "nothing to land", "called off", "failed"
 HELD, WAITING, DROPPED = "held", "waiting", "dropped"
 NOT_DONE = "not landed"
-"""Its run did not end well, so nothing is landed."""
+"""The status where nothing is landed because the run did not end well."""
 REVERTED = "reverted"
-"""In a run's result: the commit that took its landed change back."""
+"""The key in a run's result for the commit that reverted its landed change."""
 LANDED_MS = "landed_ms"
-"""In a run's result: when its change was landed, the last time."""
+"""The key in a run's result for the wall time, in milliseconds, when its change was last landed."""
 _KEPT = (
     *("status", "files", "tree", "branch", "commit", "gate", "yes", "held", "error", "recovered", "made"),
     *("conflicts", "already", "how"),
@@ -31,7 +31,7 @@ _KEPT = (
 
 
 def follow(made: Changes) -> Changes:
-    """At settlement: it is landed by itself, or waits for a person, or neither."""
+    """At settlement, queue the run's landing, ask a person, or first let another node verify it."""
     if waits_for_person(made.run) and made.case.action(ActionKind.PERSON) is None:
         made = made.follow(ActionKind.PERSON, made.run.created_by)
     if wants_verification(made.run):
@@ -40,7 +40,7 @@ def follow(made: Changes) -> Changes:
 
 
 def after_verification(made: Changes) -> Changes:
-    """What was to be landed comes next, unless another node has seen its gates fail."""
+    """Queue the landing that waited for a verification, unless the other node has seen a gate fail."""
     run, seen = made.run, verified(made.run)
     if not run.land or run.landed is not None or run.landing or seen is None:
         return made
@@ -51,16 +51,16 @@ def after_verification(made: Changes) -> Changes:
 
 
 def waits_for_person(run: Run) -> bool:
-    """Whether a run that has just ended needs a person: it asks, or its agent lands nothing by itself."""
+    """Whether a run that has just ended needs a person: it asks, or its agent may land nothing by itself."""
     if run.outcome is Outcome.BLOCKED or is_cut_by_cap(run):
         return True
     return run.outcome is Outcome.DONE and has_change(run) and "autonomy" in run.terms and run.landed is None
 
 
 def _asked(made: Changes) -> Changes:
-    """At settlement: what is done and has changed something waits to be landed from now on.
+    """At settlement, queue the landing of a run that is done, has changed something and was to be landed.
 
-    Not where somebody has said stop, which came too late for the work: of a lost run only its fence tells.
+    A run whose stop was asked for too late is not landed; of a lost run only the fence knows of the stop.
     """
     run = made.run
     changed = run.result.get("commit") is not None or "begins" in run.terms
@@ -72,13 +72,12 @@ def _asked(made: Changes) -> Changes:
 
 
 def _place(run: Run) -> dict[str, object]:
-    """The queue in which it waits: one for each repository."""
+    """The queue in which the landing waits: one for each repository."""
     return {"repo": str(run.workspace.get("repo", ""))}
 
 
 def asked(made: Changes, signal: signals.LandingAsked) -> Changes:
-    """A person asks for a landing by hand, which replaces a waiting one. WorkspaceError before the run's
-    end."""
+    """Queue a landing for a person, in place of a waiting one. WorkspaceError before the run's end."""
     run, waits = made.run, made.case.action(ActionKind.LAND)
     if run.state is not RunState.ENDED:
         raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs show {run.id}")
@@ -93,8 +92,10 @@ def asked(made: Changes, signal: signals.LandingAsked) -> Changes:
 
 
 def proposed(made: Changes, signal: signals.LandingProposed) -> Changes:
-    """An orchestrator asks for it, so a person is asked, as for an agent that lands nothing by itself.
-    Idempotent. WorkspaceError where there is nothing to land."""
+    """Ask a person whether the change is landed, as an orchestrator proposes. Idempotent.
+
+    WorkspaceError where there is nothing to land.
+    """
     run = made.run
     if run.state is not RunState.ENDED or run.outcome is not Outcome.DONE or not has_change(run):
         why = "it works on" if run.state is not RunState.ENDED else f"it is {run.outcome}, or has no change"
@@ -110,10 +111,10 @@ def proposed(made: Changes, signal: signals.LandingProposed) -> Changes:
 
 
 def due(made: Changes) -> Changes:
-    """The workflow lands the run, as `--land` of a dispatch does. Idempotent.
+    """Land the run for its workflow, as `--land` of a dispatch does. Idempotent.
 
-    If another node verifies it first, it lands after that; if its agent needs a person's yes, it still needs
-    one.
+    Where another node verifies it first, it lands after that; where its agent needs a person's yes, it waits
+    for that.
     """
     run = made.run
     if run.land or run.landed is not None:
@@ -126,10 +127,10 @@ def due(made: Changes) -> Changes:
 
 
 def spoiled_by(made_by: Sequence[Run]) -> tuple[Run, ...]:
-    """The runs of a change, newest first, for whose ends a person has to say yes before it is landed.
+    """The runs of a change, newest first, whose bad ends need a person's yes before the change is landed.
 
-    An older one that has only not finished is finished by the newer ones. What it broke stays in the change,
-    and gates that failed count until gates have passed on all of it.
+    What an older run left unfinished counts as finished by the newer ones. A broken policy stays in the
+    change, and failed gates count until a newer run has passed gates.
     """
     newest, tested = made_by[0], False
     found = [] if newest.outcome in (None, Outcome.DONE) else [newest]
@@ -142,12 +143,12 @@ def spoiled_by(made_by: Sequence[Run]) -> tuple[Run, ...]:
 
 
 def by_hand(action: Action) -> bool:
-    """Whether a person has asked for this landing, and not a dispatch."""
+    """Whether a person, and not the dispatch, has asked for this landing."""
     return "by" in action.detail
 
 
 def dropped(made: Changes, signal: signals.Dropped) -> Changes:
-    """A person has looked at the change and does not want it: no list offers it any more. Idempotent.
+    """Drop a change that a person does not want: no list offers it any more. Idempotent.
 
     Its commit stays in the depot, and `land` can still land it. WorkspaceError before the run's end.
     """
@@ -164,7 +165,7 @@ def dropped(made: Changes, signal: signals.Dropped) -> Changes:
 
 
 def called_off(made: Changes, signal: signals.CalledOff) -> Changes:
-    """Call off the waiting landing, if there is one. A landing under way records its end itself."""
+    """Call off the waiting landing, if there is one. A landing that has begun records its end itself."""
     waits, run = made.case.action(ActionKind.LAND), made.run
     if waits is None and run.land and not run.landing and verifying.is_waiting(run):
         return _written(made, _off(made, signal.why))
@@ -174,7 +175,7 @@ def called_off(made: Changes, signal: signals.CalledOff) -> Changes:
 
 
 def over(made: Changes, signal: signals.LandingOver) -> Changes:
-    """The end of the landing; a landing that was called off before has its end already."""
+    """Record the end of the landing; one that was called off before has its end already."""
     waits, report = made.case.action(ActionKind.LAND), signal.report
     if signal.action and waits is not None and waits.id != signal.action:
         return _recorded(made, report, signal.by)  # another way was asked for meanwhile, and waits
@@ -186,7 +187,7 @@ def over(made: Changes, signal: signals.LandingOver) -> Changes:
 
 
 def landed(made: Changes, signal: signals.Landed) -> Changes:
-    """The change is in its owner's files, whoever asked for it, and even if it was reverted before."""
+    """Record that the change is in its owner's files, whoever asked for it, reverted before or not."""
     commit, files = signal.commit, signal.files
     made = people.over(made)
     change = f"{counted(files, 'file')}{f' on branch {signal.branch}' if signal.branch else ''}"
@@ -198,7 +199,7 @@ def landed(made: Changes, signal: signals.Landed) -> Changes:
 
 
 def reverted(made: Changes, signal: signals.Reverted) -> Changes:
-    """The change was reverted, and counts against its agent from now on."""
+    """Record that the landed change was reverted; from now on that counts against its agent."""
     run = made.run
     if run.landed is None or REVERTED in run.result:
         return made
@@ -234,7 +235,7 @@ def _why(report: Mapping[str, Any]) -> str:
 
 
 def landing_of(run: Run) -> Mapping[str, Any] | None:
-    """The result of the landing; None when nobody asked for one."""
+    """How the run's landing stands or ended; None when nobody asked for one."""
     if run.landing:
         return run.landing
     if not run.land:

@@ -15,11 +15,11 @@ from pancode.plain import took, unhidden
 
 _WORD = re.compile(r"\w{2,}")
 _STEM = 4
-"""A word that begins with a searched word of so many letters counts for half of it."""
+"""From this many letters on, a searched word counts half for a word that begins with it."""
 
 
 def ranked(notes: Sequence[RunNote], query: str) -> list[RunNote]:
-    """The notes that share a word with the query: who shares rare ones first, then the newer one."""
+    """The notes that share a word with the query; those that share rare words first, then the newer ones."""
     texts = [_words(_text(note)) for note in notes]
     common = Counter(word for words in texts for word in words)
     wanted = _words(query)
@@ -31,7 +31,7 @@ def ranked(notes: Sequence[RunNote], query: str) -> list[RunNote]:
 
 
 class Nearness(StrEnum):
-    """The line of work that a note and a new run have in common; the nearer one counts first."""
+    """The line of work that a note shares with a new run; notes of the nearer line come first."""
 
     LANE = "in this lane"
     WORKSPACE = "in this workspace"
@@ -41,8 +41,10 @@ NOWHERE: Mapping[str, Nearness] = {}
 
 
 def in_use(notes: Sequence[RunNote], task: str, near: Mapping[str, Nearness] = NOWHERE) -> list[RunNote]:
-    """The order in which notes are given to a new run: those of its lane, then of its workspace, each the
-    newest first; then those that fit its task, then the newest. `near`: by run."""
+    """Sort the notes for a new run: of its lane, of its workspace, fitting its task, and the rest.
+
+    Those of a lane or a workspace come newest first. `near`: their line of work, by run.
+    """
     newest = sorted(notes, key=lambda note: (-note.at_ms, note.run))
     lines = [note for line in Nearness for note in newest if near.get(note.run) is line]
     others = [note for note in newest if note.run not in near]
@@ -70,11 +72,11 @@ def _text(note: RunNote) -> str:
 
 
 PARTS = frozenset(name for role in Role for name in report_names(role))
-"""The names in the forms of all reports."""
+"""The names of the parts of all forms of reports."""
 FIRST = ("SCOPE", "REPORT")
-"""With these a report begins."""
+"""The parts with which a report begins."""
 MOST_PART, MOST_TASK, MOST_LEFT = 700, 200, 2_000
-"""Characters: of a part, of a task, and of an answer without a report that is handed on in a line of work."""
+"""The most characters of a part, of a task, and of an answer without a report that is handed on."""
 BRIEFLY = ("DECIDED", "OPEN")
 _NAMED = re.compile(
     rf"^[ \t>#*_-]*({'|'.join(sorted(PARTS, key=len, reverse=True))})[ \t]*[*_]*:[ \t]*[*_]*(.*)$"
@@ -83,9 +85,9 @@ _NOTHING = {"", "-", "none", "nothing", "n/a"}
 
 
 def parts_of(answer: str) -> dict[str, str]:
-    """The parts of the report at the end of an answer, by name; empty: it has none, so nothing is kept.
+    """The parts of the report at the end of an answer, by name; empty: it has no report, so nothing is kept.
 
-    Each is clipped, and what a reader would not see is shown.
+    Each part is clipped, and characters that a reader would not see are made visible.
     """
     found: list[tuple[str, list[str]]] = []
     for line in answer.splitlines():
@@ -109,7 +111,7 @@ def clipped(text: str, most: int) -> str:
 
 
 def left_by(answer: str, most: int) -> dict[str, str]:
-    """The one part of an answer that has no report: its end, as a final text says what matters last."""
+    """Keep the end of an answer without a report as its one part, as a final text says last what matters."""
     text = unhidden(answer.strip())
     return {"REPORT": text if len(text) <= most else f"...{text[3 - most :].lstrip()}"} if text else {}
 
@@ -126,7 +128,7 @@ def source_of(note: RunNote, landed: bool, now_ms: int, near: Nearness | None = 
 def material(
     note: RunNote, landed: bool, now_ms: int, near: Nearness | None = None, brief: bool = False
 ) -> str:
-    """The note as a later run is given it. `brief`: what was decided and left open alone, where it says."""
+    """The note as a later run is given it. `brief`: only its decisions and open points, if it has any."""
     parts = {name: text for name, text in note.parts.items() if name in BRIEFLY} if brief else {}
     lines = (f"{name}: {text}" for name, text in (parts or note.parts).items())
     return "\n".join((source_of(note, landed, now_ms, near), *lines))

@@ -22,17 +22,17 @@ from pancode.core.records import Fence, Run, Workflow
 from pancode.life.continuing import opener_of
 
 NUMBERS_IN_AN_EPOCH = 1_000_000
-"""Control messages, and fences of runs from an older epoch, get numbers above those of all earlier epochs. So
-a restored ledger uses no number again that it has forgotten."""
+"""How many numbers each epoch has: control messages, and fences of runs from an older epoch, get numbers
+above those of all earlier epochs. So a restored ledger never uses a forgotten number again."""
 
 NO_TOOLS: Mapping[str, FleetTool] = {}
 _FRAME, _WIDEST, _TOOLS = 16_384, 8, 131_072
-"""The bytes of an order beside its texts; the most bytes of one character: six as JSON, a third more as
-base64; and those of the tools that an orchestrator is offered."""
+"""The most bytes of an order beside its texts; of one character (six as JSON, a third more as base64); and of
+the tools that an orchestrator is offered."""
 
 
 def limits_of(data: dict[str, Any]) -> Limits:
-    """The limits of the ledger (plain JSON) in their wire form."""
+    """The limits in their wire form, from the ledger's plain JSON."""
     usd = data.get("usd")
     return Limits(
         wall_ms=data["wall_ms"],
@@ -60,8 +60,8 @@ def order_for(
 ) -> Order:
     """The order of the run's current attempt for one node; `times` = (wall clock now, start-by).
 
-    `tools`: of the fleet, by name; those that its terms name are offered to it. `ahead`: the node may hold it
-    until a slot is free.
+    `tools`: the fleet's tools by name; those named in the run's terms are offered to it. `ahead`: the node
+    may hold the order until a slot is free.
     """
     issued_wall_ms, start_by = times
     return Order(
@@ -112,14 +112,14 @@ def order_for(
 
 
 def snapshot_of(run: Run, attempt: int) -> str | None:
-    """The commit at which this attempt begins: the run's own, or what an earlier attempt left."""
+    """The commit at which this attempt begins: the run's own snapshot, or what an earlier attempt left."""
     left = [one["commit"] for one in run.terms.get("went_on", ()) if one["after"] < attempt]
     found = left[-1] if left else run.workspace.get("snapshot")
     return found if isinstance(found, str) else None
 
 
 def workspace_of(run: Run) -> dict[str, Any]:
-    """The place of the run's current attempt."""
+    """The workspace of the run's current attempt."""
     return (
         {**run.workspace, "snapshot": snapshot_of(run, run.attempt)}
         if run.terms.get("went_on")
@@ -140,18 +140,18 @@ def _turns(run: Run) -> TurnTerms | None:
 
 
 def _skills(run: Run) -> tuple[OrderedSkill, ...]:
-    """For a program that reads them: a run may have moved to another one."""
+    """The skills for the order; none where the run's program reads no skills, as after a move to another."""
     reads = RUNTIMES[run.runtime].skills
     return tuple(OrderedSkill.model_validate(one) for one in run.terms.get("skills", ())) if reads else ()
 
 
 def skill_marks(run: Run) -> tuple[SkillMark, ...]:
-    """What a receipt says of them."""
+    """The run's skills as a receipt names them."""
     return tuple(SkillMark(name=one.name, digest=one.digest) for one in _skills(run))
 
 
 def unwalled_marks(run: Run) -> tuple[SkillMark, ...]:
-    """What a receipt says of them where no sandbox stood around the run: it has no tools then."""
+    """The run's skills as a receipt without a sandbox names them: without those that are tools."""
     bare = (one for one in _skills(run) if one.place != TOOLS)
     return tuple(SkillMark(name=one.name, digest=one.digest) for one in bare)
 
@@ -160,7 +160,7 @@ MOST_OF_A_NAME = 200
 
 
 def name_of(person: str) -> str:
-    """The name of a person as a node is told it."""
+    """A person's name as a node is told it: its beginning."""
     return person[:MOST_OF_A_NAME]
 
 
@@ -170,8 +170,7 @@ def _score(run: Run) -> tuple[str, ...] | None:
 
 
 def with_board(run: Run, workflow: Workflow) -> Run:
-    """The run in the form for its order: with its workflow's board of this moment, and words about the
-    board."""
+    """Return the run with its workflow's board as it is now, and with words about the board in its prompt."""
     prompt = run.prompt if RUNTIMES[run.runtime].own else f"{run.prompt}{WORDS}"
     return replace(run, prompt=prompt, terms={**run.terms, "board": entries(workflow)})
 
@@ -202,7 +201,9 @@ def _spec(run: Run) -> AgentSpec:
 
 
 def may_exceed(run: Run, size: int) -> bool:
-    """Whether the order could have more bytes than that; a rough check that spares most runs an exact one."""
+    """Whether the run's order could have more bytes than `size`: a rough check that often spares an exact
+    one.
+    """
     parts = (run.prompt, run.task, run.argv, run.setup, run.gates, run.cache, run.tools, run.workspace)
     texts = str(
         (parts, run.env, run.secrets, run.limits, run.agent, run.model, run.trace, run.rules, run.terms)
@@ -211,7 +212,7 @@ def may_exceed(run: Run, size: int) -> bool:
 
 
 def rules_of(data: dict[str, object]) -> Rules:
-    """The rules of the ledger (plain JSON) in their wire form."""
+    """The rules in their wire form, from the ledger's plain JSON."""
     return Rules.model_validate(data, strict=False)
 
 
@@ -240,12 +241,12 @@ def start_by_of(fence: Fence) -> FleetTime:
 
 
 def may_push(fence: Fence, now: FleetTime) -> bool:
-    """Whether the stored envelope may still be put into the queue, byte for byte."""
+    """Whether the fence's stored envelope may still be put into the queue, byte for byte."""
     return fence.start_by_epoch == now.epoch and not start_by_of(fence).is_past(now)
 
 
 def fence_of(order: Order, envelope: Envelope, node: str, provider: str) -> Fence:
-    """The new binding that this signed order makes."""
+    """The new fence that this signed order makes."""
     identity, start_by = order.identity, order.start_by
     return Fence(
         run=identity.run,

@@ -41,48 +41,48 @@ LOST = "the coordinator gave this run up as lost on its node, so nobody can appr
 
 
 def ask(made: Changes) -> Changes:
-    """From now on the run waits for a person. Idempotent."""
+    """Put the run into the inbox, where it waits for a person. Idempotent."""
     if made.case.action(ActionKind.PERSON) is not None:
         return made
     return made.follow(ActionKind.PERSON, made.run.created_by)
 
 
 def ask_first(made: Changes) -> Changes:
-    """The run begins only when a person has approved it."""
+    """Let the run begin only when a person has approved it."""
     run = made.run
     return ask(made.put(replace(run, reason=FIRST, waits=WaitReason.PERSON)))
 
 
 def over(made: Changes) -> Changes:
-    """The question needs no answer any more, and a workflow that waits for one is looked at. Idempotent."""
+    """Take the run's question out of the inbox, and look at a workflow that waited for it. Idempotent."""
     asked = made.case.action(ActionKind.PERSON)
     over = made.done(asked)
     return over if asked is None or not is_blocked(made.run) else over.advance()
 
 
 def calls_over(made: Changes) -> Changes:
-    """The agent works no more, so nobody is asked about its calls. Idempotent."""
+    """Close the calls of an agent that works no more, so that nobody is asked about them. Idempotent."""
     if not inbox.open_calls(made.run):
         return made
     return over(made.put(inbox.all_closed(made.run)))
 
 
 def calls_lost(made: Changes) -> Changes:
-    """The attempt is given up, and its agent may still wait: each open call is denied. Idempotent."""
+    """Deny each open call of an attempt that is given up, as its agent may still wait. Idempotent."""
     for row in inbox.open_calls(made.run).values():
         made = deny(made, inbox.asked_of(row), LOST)
     return calls_over(made)
 
 
 def deny(made: Changes, question: CallAsked, words: str) -> Changes:
-    """Tell the agent of this fence no. No person was asked."""
+    """Deny the call of this fence's agent, though no person was asked."""
     body = PersonAnswers(identity=identity_of(made.fence), asked=question, allow=False, words=words)
     return made.send(made.fence.node, body)
 
 
 def told(made: Changes, signal: ToldByPerson) -> Changes:
-    """The words go with the task, if no order is signed yet; else to the agent, if it listens; else the run
-    keeps them.
+    """Give a person's words to the run: with its task before an order is signed; else to its agent if it
+    listens; else the run keeps them.
 
     UsageError when the run takes no words.
     """
@@ -103,7 +103,7 @@ def told(made: Changes, signal: ToldByPerson) -> Changes:
 
 
 def told_by_fleet(made: Changes, signal: ToldByFleet) -> Changes:
-    """The words begin a turn, or the next sitting of a session that rests."""
+    """Tell an orchestrator's session what became of its runs, in a turn or in its next sitting."""
     made = add_words(made, FLEET, signal.text)
     if made.run.state is RunState.ENDED:
         made = made.follow(ActionKind.GO_ON, made.run.created_by)
@@ -112,7 +112,7 @@ def told_by_fleet(made: Changes, signal: ToldByFleet) -> Changes:
 
 
 def add_words(made: Changes, by: str, text: str, laid: str = "", for_next: bool = False) -> Changes:
-    """These words are for the run; where its task can still have them, it has."""
+    """Add words to the run; `laid`: they go with its task, which no agent has got yet."""
     run, number = made.run, len(made.case.words) + 1
     who = by if run.takes_turns else "A person"
     task = f"{run.task}\n\n{who} adds: {text}" if laid else run.task
@@ -121,7 +121,7 @@ def add_words(made: Changes, by: str, text: str, laid: str = "", for_next: bool 
 
 
 def listens(made: Changes) -> Fence | None:
-    """The fence whose agent works and takes words at its next turn; None: there is no such agent."""
+    """The fence whose agent is at work and takes words at its next turn; None: no agent does."""
     fence = made.case.fences.get(made.run.fence)
     works = fence is not None and fence.state is FenceState.RUNNING and fence.mark == Mark.SPAWNED
     return fence if works and hears(made.run) else None
@@ -139,7 +139,7 @@ def say(made: Changes) -> Changes:
 
 
 def turn_asked(made: Changes, signal: TurnAsked) -> Changes:
-    """Cancel the turn at work, or let the sitting rest behind it. UsageError when no program takes turns."""
+    """Cancel the turn at work, or let the sitting rest after it. UsageError when no program takes turns."""
     fence = listens(made)
     if fence is None or not made.run.takes_turns:
         raise UsageError(
@@ -160,7 +160,7 @@ def turn_asked(made: Changes, signal: TurnAsked) -> Changes:
 
 
 def gives_way(made: Changes, signal: GivesWay) -> Changes:
-    """Let the sitting rest for a run that needs its slot; one that may not stays as it is."""
+    """Let the sitting rest for a run that needs its slot; one that may not give way stays as it is."""
     fence = listens(made)
     if fence is None or not continuing.may_give_way(made.run, made.case.session, made.case.words):
         return made
@@ -173,8 +173,10 @@ def gives_way(made: Changes, signal: GivesWay) -> Changes:
 
 
 def turned(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
-    """A turn of the sitting has ended. Idempotent: the receipt tells of it again. Turns come one after the
-    other: any other number is none, as it would hide those that come."""
+    """Record that a turn of the sitting has ended. Idempotent: the receipt tells of it again.
+
+    A turn out of order is dropped, as it would hide those that follow.
+    """
     if not made.run.takes_turns or turn.number != continuing.ended_turns(made.run) + 1:
         return made
     words = continuing.in_turn(made.case.words, turn, made.run.attempt)
@@ -189,9 +191,9 @@ def turned(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
 
 
 def terms_asked(made: Changes, signal: TermsAsked) -> Changes:
-    """The next sitting has these terms; the one at work rests behind its turn. Idempotent.
+    """Give the session's next sitting these terms; the one at work rests after its turn. Idempotent.
 
-    Admission has judged what works or waits by its own mode and level, and they stand in the signed order.
+    The sitting that works or waits keeps its own mode and level: they are in its signed order.
     """
     session, wanted = made.case.session, signal.terms.as_json()
     if session is None:
@@ -208,7 +210,7 @@ def terms_asked(made: Changes, signal: TermsAsked) -> Changes:
 
 
 def closed(made: Changes, signal: SessionClosed) -> Changes:
-    """A person ends the session: what works now rests at once, and what waits never begins. Idempotent."""
+    """End a session for a person: a sitting at work rests, and a waiting one never begins. Idempotent."""
     session, terms = made.case.session, made.run.terms.copy()
     if session is None or session.closed_by is not None:
         return made
@@ -225,7 +227,7 @@ def closed(made: Changes, signal: SessionClosed) -> Changes:
 
 
 def heard(made: Changes, numbers: tuple[int, ...]) -> Changes:
-    """The node says that the agent got these words."""
+    """Mark these words as delivered, as the node says that the agent got them."""
     waited = {one.number for one in unheard(made.case.words, made.run.attempt)}
     new = [number for number in numbers if number in waited]
     made = made.put(*continuing.heard(made.case.words, numbers, made.fence.attempt))
@@ -234,7 +236,7 @@ def heard(made: Changes, numbers: tuple[int, ...]) -> Changes:
 
 
 def undelivered(made: Changes) -> Changes:
-    """The run ends, and its story says which words its agent did not get."""
+    """Write into the story of a run that ends how many messages its agent did not get."""
     left = len(continuing.kept(made.case.words))
     if not left:
         return made
@@ -243,13 +245,15 @@ def undelivered(made: Changes) -> Changes:
 
 
 def given(made: Changes, run: str) -> Changes:
-    """This run, which goes on from the old one, got all words that the old one kept."""
+    """Give all words that the old run kept to this run, which goes on from it."""
     return made.put(*(replace(one, laid=run) for one in continuing.kept(made.case.words)))
 
 
 def continued(made: Changes, signal: Continued) -> Changes:
-    """Record the run that continues it. RefusedError or UsageError when only one may, and somebody has
-    answered or denied."""
+    """Record the run that goes on from this one.
+
+    RefusedError or UsageError when only one may, and somebody has answered or denied.
+    """
     if signal.sole:
         must_be_free(made.run)
         asked = made.case.action(

@@ -11,7 +11,7 @@ from node_agent.wire.policy import Isolation
 from pancode.account.track_records import TrackRecord, WorkerKind, poor_of
 from pancode.agents.candidates import LOOKING, NOT_WALLED, is_looking
 from pancode.agents.endpoints import RANKED, EndpointNeed, costs_there, lack_of, rank
-from pancode.agents.passports import Needs, Trust, Trusted, failure, trust_of
+from pancode.agents.passports import Needs, Trust, Trusted, fact_of, failure, trust_of
 from pancode.agents.runtimes import RUNTIMES, EnforcedRule, EnforcementRequest, enforced
 from pancode.core import books
 from pancode.core.books import Amount, Ceilings
@@ -29,9 +29,9 @@ class Placed:
     node: NodeView
     why: str
     busy: str = ""
-    """Why no slot is free for it, in words: it is handed over, to wait on the node; empty: one is free."""
+    """Why no slot is free for a run that is handed over to wait on the node, in words; empty: one is free."""
     most_usd: Decimal | None = None
-    """The most that it may cost where it was handed over; None: as without that."""
+    """The most USD that a run handed over may cost; None: as much as if it were not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ class Unplaced:
 
 @dataclass(frozen=True, slots=True)
 class Shun:
-    """The reason why a node is passed over, the fix, and the end, on the coordinator's boot clock."""
+    """Why a node is passed over, the fix, and until when, by the coordinator's boot clock."""
 
     why: str
     fix: str
     until_ms: int
     of_task: bool = False
-    """The run asks for something that does not exist, such as a gate's program; the machine is not to
-    blame."""
+    """Whether the run is to blame and not the node: it asks for what does not exist, such as a gate's
+    program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,27 +62,29 @@ class Standing:
     nodes: tuple[NodeView, ...]
     free: Mapping[str, int]
     """Free slots by node name, counted by the coordinator."""
+    hurry: str = ""
+    """Why machines that decide by themselves how many they take open no more slots; empty: they may."""
     paused: str | None = None
     """Reason of a pause of the whole fleet."""
     paused_queues: Mapping[str, str] | None = None
     resting: Mapping[str, Shun] = field(default_factory=dict)
-    """The nodes that take nothing now."""
+    """The nodes that take no run now, and why, by node."""
     shunned: Mapping[str, Mapping[str, Shun]] = field(default_factory=dict)
     """The nodes that do not take a run, by run and node."""
     room: Mapping[str, tuple[Balance, Ceilings]] = field(default_factory=dict)
-    """The books of each node with ceilings of its own, and these ceilings."""
+    """The balance and the ceilings of each node that has ceilings of its own."""
     records: Mapping[WorkerKind, Mapping[str, TrackRecord]] = field(default_factory=dict)
-    """How well a node does a kind of work, by agent, runtime and kind of task."""
+    """The track record of a node for a kind of work (agent, runtime and kind of task), by kind and node."""
     due: Mapping[str, Decimal] = field(default_factory=dict)
-    """The USD that a run will hold on its node, if this is not its estimate; by run."""
+    """The USD that a run will hold on its node, by run, where that is not its estimate."""
     ahead: Mapping[str, int] = field(default_factory=dict)
-    """How many more orders a node would hold until a slot is free, by node."""
+    """How many more orders a node may hold until a slot is free, by node."""
     lines: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """How many wait there already, and its slots, by node."""
+    """How many orders wait on a node already, and how many slots it has, by node."""
     staying: Mapping[str, str] = field(default_factory=dict)
-    """Why no run of a workflow may be handed over, by workflow."""
+    """Why the runs of a workflow may not be handed over, by workflow."""
     most_usd: Callable[[Run], tuple[Decimal | None, str]] = lambda run: (None, "")
-    """What a run holds once it is handed over, None: as much as now; and why no ceiling has room for that."""
+    """The USD that a run holds once it is handed over (None: as now), and why no ceiling has room for it."""
 
     @property
     def has_room(self) -> bool:
@@ -90,7 +92,9 @@ class Standing:
         return _any(self.free) or _any(self.ahead)
 
     def holds(self, run: Run, handed_usd: Decimal | None = None) -> Amount:
-        """`handed_usd`: what it holds as it is handed over; None: as much as it does now."""
+        """The amount that the run will hold. `handed_usd`: as it is handed over; None: as much as it does
+        now.
+        """
         due = books.estimate_of(run)
         usd = self.due.get(run.id, due.usd) if handed_usd is None else handed_usd
         return replace(due, usd=usd)
@@ -106,22 +110,22 @@ def pool_of(run: Run) -> str:
 
 
 def in_order(runs: Iterable[Run]) -> list[Run]:
-    """The runs in one order: higher priority first, then age, then id."""
+    """The runs in the order of placement: higher priority first, then age, then id."""
     return sorted(runs, key=lambda r: (-r.priority, r.created_ms, r.id))
 
 
 def decisions(runs: Iterable[Run], standing: Standing, whole: bool = True) -> Iterator[Placed | Unplaced]:
-    """Decides about runs that come in order, one by one; it asks for the next run after it has decided about
-    the last.
+    """Decide about the runs in their order, one by one; the next run is fetched after the decision on the
+    last.
 
-    Not `whole`: only for the runs before the last free slot is gone; their decisions are the same.
+    `whole` False: stop when no slot is free any more; the decisions until then are the same.
     """
     free, room, claimed = dict(standing.free), dict(standing.ahead), dict[str, Amount]()
     in_vain: dict[object, tuple[str, WaitReason]] = {}
-    """By what a run asks for: why it waits, which holds for all that ask for the same, as slots only go."""
+    """Why a run waits, by what it asks for: slots only become fewer, so this holds for all that ask for the
+    same."""
     first: dict[str, tuple[int, str]] = {}
-    """The run that needs the next slot of a node and cannot wait there, and the priority that it gives way
-    to."""
+    """By node: the priority and the id of a run that needs the next slot and cannot wait on the node."""
     for run in runs:
         if not whole and not _any(free) and not _any(room):
             break
@@ -146,7 +150,7 @@ def _any(free: Mapping[str, int]) -> bool:
 
 
 def wish_of(run: Run) -> object:
-    """The facts about its place that the run itself has."""
+    """All facts of the run itself that decide where it may go."""
     where = (run.node, run.runtime, run.workspace.get("kind"), run.workspace.get("repo"))
     how = (run.mode, run.safety, run.read_only, run.told_only, run.depth, run.parent is None, is_walled(run))
     tests = (run.untested, bool(run.terms.get("free")), str(run.terms.get("trusted")))
@@ -156,12 +160,12 @@ def wish_of(run: Run) -> object:
 
 
 def can_be_had(view: NodeView) -> bool:
-    """Whether the node is in service, though it may be busy; a node that is away may stay away."""
+    """Whether the node is in service, though it may be busy; one that is away may never come back."""
     return view.last is not None and view.state is NodeState.ONLINE and view.node.paused is None
 
 
 def misfit(run: Run, view: NodeView) -> str:
-    """The reason why the node can never take this run as things are; empty when it fits."""
+    """Why the node can never take this run as things are; empty when it fits."""
     node = view.node
     if run.node is not None and run.node != node.name:
         return "not the pinned node"
@@ -185,13 +189,13 @@ def misfit(run: Run, view: NodeView) -> str:
 
 
 def _kept_off(run: Run, view: NodeView) -> str:
-    """A node does not verify its own result, nor a result that it has judged before."""
+    """Why the node may not verify the result, which it has made or judged before; empty: it may."""
     kept = view.node.name in run.terms.get("not_on", ())
     return "has made or judged the result that is to be verified" if kept else ""
 
 
 def _beyond(run: Run, view: NodeView) -> str:
-    """The owner's rule that forbids the run; a run has its repository only in a git workspace."""
+    """The owner's rule on the node that forbids the run; empty: none. A repository needs a git workspace."""
     if view.last is None:
         return ""
     repo = run.workspace.get("repo")
@@ -201,7 +205,7 @@ def _beyond(run: Run, view: NodeView) -> str:
 
 
 def _unserved(run: Run, view: NodeView) -> str:
-    """The reason why the node's endpoint does not fit the run, and the fix."""
+    """Why the node's endpoint does not fit the run, and the fix; empty: it fits."""
     wanted = wanted_of(run)
     if wanted is None or view.last is None:
         return ""
@@ -210,8 +214,7 @@ def _unserved(run: Run, view: NodeView) -> str:
 
 
 def _unpaid(run: Run, view: NodeView) -> str:
-    """The run was admitted as free, and this endpoint said only later that it is not: nothing is held for the
-    run."""
+    """Why the run cannot pay for the endpoint: it was admitted as free, so nothing is held; empty: it can."""
     wanted = wanted_of(run)
     if wanted is None or view.last is None or not run.terms.get("free"):
         return ""
@@ -224,10 +227,9 @@ def _unpaid(run: Run, view: NodeView) -> str:
 
 
 def _untrusted(run: Run, view: NodeView) -> str:
-    """The reason why the model cannot be trusted there: it failed its test, or had no test when the run was
-    admitted.
+    """Why the model cannot be trusted on the node: its test failed, or it had none at the admission.
 
-    A passport that was lost since then delays nobody: this happens when a server loads the model anew.
+    A test result that was lost since then delays nobody, as happens when a server loads the model anew.
     """
     result, trusted = _tested(run, view), run.terms.get("trusted")
     if result is None or result.trust is Trust.GOOD:
@@ -248,27 +250,27 @@ def _tested(run: Run, view: NodeView) -> Trusted | None:
 
 
 def wanted_of(run: Run) -> EndpointNeed | None:
-    """The run's demands on an endpoint; None: its model is not on an endpoint of the fleet."""
+    """What the run needs of an endpoint; None: its model is not on an endpoint of the fleet."""
     if run.endpoint is None or run.model is None:
         return None
     return EndpointNeed(run.endpoint, run.model, run.runtime, run.context or 0)
 
 
 def _unfit(run: Run, view: NodeView, standing: Standing) -> str:
-    """As `misfit`, and with the refusals of the node itself for this run."""
+    """As `misfit`, also with the node's own refusals of this run."""
     shun = standing.shunned.get(run.id, {}).get(view.node.name)
     return misfit(run, view) or (f"could not take it: {shun.why}" if shun is not None else "")
 
 
 def _refused(run: Run, standing: Standing) -> list[str]:
-    """The nodes that would fit, but have refused the run."""
+    """The nodes that would fit the run but have refused it, with the reasons."""
     by = standing.shunned.get(run.id, {})
     away = [v for v in standing.nodes if v.node.name in by and not misfit(run, v)]
     return [f"{v.node.name} {_unfit(run, v, standing)}" for v in away]
 
 
 def _unheld(run: Run, view: NodeView) -> str:
-    """A run whose rules must be enforced goes to no node where nothing would enforce them."""
+    """Why the node cannot enforce the rules of a run that needs them enforced; empty: it can."""
     if view.last is None or run.runtime not in RUNTIMES:
         return ""
     if is_walled(run) and view.last.heartbeat.facts.isolation is not Isolation.SANDBOX:
@@ -280,20 +282,19 @@ def _unheld(run: Run, view: NodeView) -> str:
 
 
 def is_walled(run: Run) -> bool:
-    """Whether the run goes only to a node with a sandbox: its agent says so, or the run from which it
-    comes."""
+    """Whether the run goes only to a node with a sandbox, as its agent or the run that began it asks."""
     return bool(run.terms.get("walled"))
 
 
 def needs_of(run: Run) -> EnforcedRule:
-    """The rules of a queued run. A child's record says whether they may go unenforced at all."""
+    """The rules that must be enforced for a queued run; a child's own record says if they need not be."""
     kind, may_allow = str(run.workspace.get("kind", "none")), run.parent is None or run.told_only
     asked = EnforcementRequest(run.mode, run.safety, run.read_only, run.told_only, kind, run.depth, may_allow)
     return enforced(RUNTIMES[run.runtime], asked)
 
 
 def _turnless(run: Run, view: NodeView) -> str:
-    """What its program lacks there to take turns, where it is to take some."""
+    """Why the program on the node cannot take turns, if the run needs them; empty: it can, or need not."""
     if view.last is None or not run.terms.get("turns"):
         return ""
     facts = view.last.heartbeat.facts.runtimes
@@ -302,8 +303,7 @@ def _turnless(run: Run, view: NodeView) -> str:
 
 
 def is_unheld(run: Run) -> bool:
-    """Whether the owner accepts unenforced rules: by an option, or with a program of their own below
-    full-auto."""
+    """Whether the run may have unenforced rules: by an option, or as a user's program below full-auto."""
     kind = RUNTIMES[run.runtime]
     return run.told_only or (kind.own and needs_of(run).enough(Isolation.NONE))
 
@@ -325,7 +325,7 @@ def _place(
         return Unplaced(run, _nowhere(run, standing), WaitReason.NO_NODE)
     ready = [v for v in fitting if _takes(v, standing, free)]
     if not ready:
-        reasons = [_resting(v, standing) or _not_now(v, free) for v in fitting[:3]]
+        reasons = [_resting(v, standing) or _not_now(v, free, standing.hurry) for v in fitting[:3]]
         return Unplaced(run, "; ".join([*reasons, *_refused(run, standing)[:3]]), _kept_by(fitting, standing))
     short = {v.node.name: _short(run, v.node.name, standing, claimed) for v in ready}
     ready = [v for v in ready if not short[v.node.name]]
@@ -335,9 +335,11 @@ def _place(
     places = {v.node.name: _rank(run, v, v.node.name in poor, free[v.node.name]) for v in ready}
     best = min(ready, key=lambda v: (places[v.node.name], v.node.name))
     words = [numbers for name, numbers in poor.items() if name != best.node.name]
-    copy = ["it has the repository already"] if len(ready) > 1 and _has_copy(run, best) else []
-    copy += ["it has its session"] if run.resumes_on == best.node.name else []
-    return Placed(run, best, "; ".join([_because(run, len(ready)) + _with_model(run, best), *copy, *words]))
+    has = [f"{what}, worth a slot" for what in _kept(run, best)] if len(ready) > 1 else []
+    has += ["it has its session"] if run.resumes_on == best.node.name else []
+    slots = f" ({free[best.node.name]})" if len(ready) > 1 and run.node is None else ""
+    because = _because(run, len(ready)) + slots + _with_model(run, best)
+    return Placed(run, best, "; ".join([because, *has, *words]))
 
 
 def _handed_over(
@@ -347,8 +349,10 @@ def _handed_over(
     claimed: Mapping[str, Amount],
     first: dict[str, tuple[int, str]],
 ) -> Placed | Unplaced:
-    """To the node where the fewest wait for each slot already; what may not go ahead says why, and nothing is
-    handed over before it."""
+    """Hand the run over to the node where the fewest orders wait for each slot.
+
+    A run that may not be handed over says why, and no run of lower priority is handed over before it.
+    """
     run = waits.run
     if not _any(room):
         return waits
@@ -387,7 +391,7 @@ def _is_behind(run: Run, view: NodeView, first: Mapping[str, tuple[int, str]]) -
 
 
 def stays_here(run: Run, standing: Standing) -> str:
-    """Why the run never waits on a node, in words; empty: it may, if there is money for it."""
+    """Why the run may never wait on a node, in words; empty: it may, if there is money for it."""
     return why_it_stays(run, None) or standing.staying.get(run.workflow or "", "")
 
 
@@ -400,7 +404,7 @@ def _fitting(run: Run, standing: Standing) -> list[NodeView]:
 
 
 def lacks_slot_at(run: Run, standing: Standing) -> list[str]:
-    """The nodes that would take the run now if one of the slots at work were free."""
+    """The nodes that would take the run now if they had one more free slot."""
     if _paused(run, standing):
         return []
     fitting, full = _fitting(run, standing), {name: slots + 1 for name, slots in standing.free.items()}
@@ -409,13 +413,13 @@ def lacks_slot_at(run: Run, standing: Standing) -> list[str]:
 
 
 def needs_slot_at(run: Run, standing: Standing) -> list[str]:
-    """The same, if nothing waited on these nodes."""
+    """The nodes that would take the run now if they had one more free slot and no order waited on them."""
     free = {name: slots + standing.lines.get(name, (0, 1))[0] for name, slots in standing.free.items()}
     return lacks_slot_at(run, replace(standing, free=free))
 
 
 def takes_now(run: Run, standing: Standing, free: Mapping[str, int]) -> list[str]:
-    """The nodes that would take the run now with these free slots, most of them first."""
+    """The nodes that would take the run now with these free slots, those with most slots first."""
     if not _any(free) or _paused(run, standing):
         return []
     able = [view for view in _fitting(run, standing) if _takes(view, standing, free)]
@@ -424,7 +428,7 @@ def takes_now(run: Run, standing: Standing, free: Mapping[str, int]) -> list[str
 
 
 def kept_back(run: Run, name: str, standing: Standing) -> str:
-    """Why the run may not begin on this node now, where a person or the node itself has said so."""
+    """Why the run may not begin on this node now, by the word of a person or of the node; empty: it may."""
     view = next((view for view in standing.nodes if view.node.name == name), None)
     if view is None or view.node.removed is not None:
         return f"{name} is no longer of the fleet"
@@ -437,7 +441,7 @@ def kept_back(run: Run, name: str, standing: Standing) -> str:
 
 
 def _paused(run: Run, standing: Standing) -> str:
-    """The pause of the whole fleet, or of the run's queue, in words."""
+    """The pause of the whole fleet or of the run's queue, in words; empty: none."""
     if standing.paused is not None:
         return f"the fleet is paused: {standing.paused}"
     paused = (standing.paused_queues or {}).get(pool_of(run))
@@ -445,38 +449,51 @@ def _paused(run: Run, standing: Standing) -> str:
 
 
 def _kept_by(fitting: Sequence[NodeView], standing: Standing) -> WaitReason:
-    """Whether the run waits only for a slot, or for a machine that has to come back to work first."""
+    """Whether the run waits only for a slot, or first for a node that must come back to work."""
     at_work = any(view.asks and not _resting(view, standing) for view in fitting)
     return WaitReason.NO_SLOT if at_work else WaitReason.NODE_AWAY
 
 
-def _rank(run: Run, view: NodeView, is_poor: bool, free: int) -> tuple[bool, int, bool, int]:
+def _rank(run: Run, view: NodeView, is_poor: bool, free: int) -> tuple[bool, int, bool, int, float]:
     """The lowest is best: it has the run's session, its model is loaded, it does such work well, it has most
-    room. A copy of the repository is worth one free slot, so that work still spreads over the machines."""
+    room, its model answers faster. A copy of the repository, and what its set-up has made, are worth one free
+    slot each, so that work still spreads over the machines."""
     elsewhere = run.resumes_on not in (None, view.node.name)
-    return elsewhere, _model_rank(run, view), is_poor, -(free + _has_copy(run, view))
+    return elsewhere, _model_rank(run, view), is_poor, -(free + len(_kept(run, view))), -_speed(run, view)
 
 
-def _has_copy(run: Run, view: NodeView) -> bool:
-    repo = run.workspace.get("repo")
-    return view.last is not None and repo in view.last.heartbeat.facts.repositories
+def _kept(run: Run, view: NodeView) -> list[str]:
+    """What the node keeps of the run's repository, in words."""
+    repo, facts = run.workspace.get("repo"), view.last.heartbeat.facts if view.last is not None else None
+    if repo is None or facts is None:
+        return []
+    made = ["it keeps what set-up made"] if repo in facts.set_ups else []
+    return (["it has the repository already"] if repo in facts.repositories else []) + made
+
+
+def _speed(run: Run, view: NodeView) -> float:
+    """Tokens of an answer in a second, as the test of its model there has measured; 0: not known."""
+    place = Needs(run.endpoint or "", run.model or "", run.read_only).at(view.node.name)
+    found = fact_of(place, (view,)) if run.endpoint is not None else None
+    return found[1].passport.tok_s or 0.0 if found is not None and found[1].passport is not None else 0.0
 
 
 def _model_rank(run: Run, view: NodeView) -> int:
-    """The rank of a node: nodes that have loaded the model come first."""
+    """The node's rank by model: nodes that have loaded it come first."""
     wanted = wanted_of(run)
     return 0 if wanted is None or view.last is None else rank(view.last.heartbeat.facts, wanted)
 
 
 def _with_model(run: Run, view: NodeView) -> str:
-    return f", {RANKED[_model_rank(run, view)]}" if run.endpoint is not None else ""
+    speed = _speed(run, view)
+    told = f", {speed:.0f} tokens a second" if speed else ""
+    return f", {RANKED[_model_rank(run, view)]}{told}" if run.endpoint is not None else ""
 
 
 def _short(
     run: Run, name: str, standing: Standing, claimed: Mapping[str, Amount], usd: Decimal | None = None
 ) -> str:
-    """The reason why the node's own ceiling has no room, with the runs of this round; empty when it has
-    room."""
+    """Why the node's own ceiling has no room, the runs of this round counted in; empty when it has room."""
     if name not in standing.room:
         return ""
     balance, ceilings = standing.room[name]
@@ -497,7 +514,7 @@ def _takes(view: NodeView, standing: Standing, free: Mapping[str, int]) -> bool:
 
 
 def _resting(view: NodeView, standing: Standing) -> str:
-    """The node's own problems, from its report or from a recent refusal."""
+    """Why the node takes no work, by its own report or after a recent refusal; empty: it does."""
     if not view.asks:
         return ""
     shut = view.last.heartbeat.facts.shut if view.last is not None else None
@@ -529,7 +546,7 @@ def _nowhere(run: Run, standing: Standing) -> str:
     return "; ".join(f"{v.node.name} {_unfit(run, v, standing)}" for v in meant[:5])
 
 
-def _not_now(view: NodeView, free: Mapping[str, int]) -> str:
+def _not_now(view: NodeView, free: Mapping[str, int], hurry: str = "") -> str:
     name = view.node.name
     if view.node.quarantined is not None:
         return f"{name} is quarantined: {view.node.quarantined}"
@@ -546,6 +563,8 @@ def _not_now(view: NodeView, free: Mapping[str, int]) -> str:
     if free.get(name, 0) > 0:
         return f"{name} is free"
     ask = view.last.heartbeat.ask if view.last is not None else None
+    if hurry and view.node.least is not None:
+        return f"{name} is busy, no free slot: it opens no more than {view.node.least} now, {hurry}"
     fewer = (
         f": it takes {ask.slots} of {view.node.slots} now, {ask.why}" if ask is not None and ask.why else ""
     )

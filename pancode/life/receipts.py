@@ -42,18 +42,17 @@ from pancode.life.retries import (
 from pancode.life.signals import Believed, Rejected
 
 MIXED, ASSUMED = "mixed", "assumed"
-"""The source of a sum whose parts have several sources; that of a cost with calls that told no tokens."""
+"""The cost source of a sum of several sources, and that of a cost with calls whose tokens nobody told."""
 
 
 def cost_of(attempts: Iterable[Attempt]) -> tuple[Decimal, bool]:
-    """The known cost, and whether any of it is unknown. A run that never began cost nothing."""
+    """The known cost of the attempts, and whether any is unknown. One that never began cost nothing."""
     costs = [_cost(attempt) for attempt in attempts if _began(attempt)]
     return books.plus(*(usd for usd in costs if usd is not None)), None in costs
 
 
 def usage_of_all(attempts: Iterable[Attempt]) -> dict[str, Any]:
-    """The usage of all attempts together, in the same form as for one attempt; empty: nothing is known
-    yet."""
+    """The usage of all attempts together, in the form of one attempt's; empty: nothing is known yet."""
     known = list(attempts)
     rows = [attempt for attempt in known if _began(attempt)]
     if not rows:
@@ -75,8 +74,7 @@ def usage_of_all(attempts: Iterable[Attempt]) -> dict[str, Any]:
 
 
 def _began(attempt: Attempt) -> bool:
-    """Whether an agent may have worked in the attempt: its node reported usage, or was lost, or was not
-    believed."""
+    """Whether an agent may have worked in the attempt: it has usage, was lost, or its receipt rejected."""
     if attempt.usage.get("cost_source") == NOT_STARTED["cost_source"]:
         return False
     unheard = attempt.outcome is Outcome.LOST or attempt.failure is FailureKind.RECEIPT_REJECTED
@@ -84,7 +82,7 @@ def _began(attempt: Attempt) -> bool:
 
 
 def _cost(attempt: Attempt) -> Decimal | None:
-    """The cost of an attempt. Progress reports do not count once it has ended without a receipt."""
+    """The known cost of the attempt; None: unknown. Progress reports count only until its end."""
     if attempt.outcome is not None and attempt.usage.get("cost_source") is None:
         return None
     return books.known_cost(attempt.usage)
@@ -95,22 +93,21 @@ def _count(attempt: Attempt, name: str) -> int:
 
 
 TIMES_HELD = 10
-"""Without a limit in the order, a claim is believed up to this multiple of the hold."""
+"""How many times the hold a claim may be and still be believed, where the order has no limit."""
 _LEAST_USD, _LEAST_TOKENS = Decimal(1), 10_000_000
-"""Without a limit, at least this much is believed for a model's work, however little was held."""
+"""The USD and tokens that are always believed of a model's work where the order has no limit."""
 _MORE_TOKENS, _MORE_MS = 1_000_000, 600_000
-"""The last call of an attempt exceeds its limit of tokens, and the stop itself takes time: these are the
-margins."""
+"""Margins beyond a limit: tokens of an attempt's last call, and milliseconds that the stop itself takes."""
 
 
 class Ruling(StrEnum):
-    """The coordinator's answer."""
+    """What the coordinator answers to a receipt."""
 
     ACCEPT = "accept"
     AGAIN = "again"
     """The same receipt is archived already: the stored answer is sent once more."""
     ORPHAN = "orphan"
-    """No order here fits (the ledger was restored): the receipt is kept, not accepted, and settles
+    """No order here fits (the ledger was restored): the receipt is kept but not accepted, and settles
     nothing."""
     FOREIGN = "foreign"
     """The receipt is for another node's order: it is rejected, and not even kept."""
@@ -120,7 +117,7 @@ class Ruling(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The files on our own disk for the claims."""
+    """Which files of the claims the coordinator has on its own disk."""
 
     commit_whole: bool
     missing_blobs: tuple[str, ...]
@@ -136,7 +133,7 @@ class Judged:
 
 
 def excess(usage: Usage | Progress, run: Run, left: Decimal | None) -> dict[str, Any]:
-    """The claims beyond their order, by field, with the amount that counts.
+    """The claims of usage beyond what the order allows, by field, each with the amount that counts.
 
     `left`: the rest of the run's own limit for this attempt; None: it has no limit.
     """
@@ -154,8 +151,7 @@ def excess(usage: Usage | Progress, run: Run, left: Decimal | None) -> dict[str,
 
 
 def _most_usd(run: Run, left: Decimal | None) -> Decimal:
-    """The most money that counts. A user's own program costs nothing, unless it plays an agent with a
-    limit."""
+    """The most USD that counts. A user's own program costs nothing, unless it plays an agent with a limit."""
     kind = RUNTIMES[run.runtime]
     if kind.own:
         return left if left is not None and kind.plays else ZERO
@@ -165,7 +161,7 @@ def _most_usd(run: Run, left: Decimal | None) -> Decimal:
 def judge_identity(
     claims: Claims, digest: str, node: Node, run: Run | None, fence: Fence | None
 ) -> Judged | None:
-    """All checks that need no look at the disk; None: go on to the evidence. `node` is the signer."""
+    """Make all checks that need no look at the disk; None: go on to the evidence. `node`: the signer."""
     if fence is not None and _is_anothers(fence, node):
         return Judged(Ruling.FOREIGN, f"{fence.run} fence {fence.fence} was ordered from {fence.node}")
     if run is None or fence is None:
@@ -181,7 +177,7 @@ def judge_identity(
 
 
 def judge_evidence(evidence: Evidence, claims: Claims) -> Judged:
-    """Whether all files that the receipt names are here and complete."""
+    """Judge whether all files that the receipt names are here and complete."""
     missing = list(evidence.missing_blobs)
     if claims.commit is not None and not evidence.commit_whole:
         missing.insert(0, "commit")
@@ -195,7 +191,7 @@ def _is_anothers(fence: Fence, node: Node) -> bool:
 
 
 def _wrong_name(claims: Claims, node: Node, fence: Fence) -> str:
-    """A node was renamed when fence and enrolment differ: both names are its own."""
+    """Why the receipt's node name is wrong; empty: it is the node's name now, or that before a renaming."""
     if claims.node_name in (node.name, fence.node):
         return ""
     return f"node_name is {claims.node_name[:80]!r}, the key that signed it is enrolled for {node.name!r}"
@@ -235,7 +231,7 @@ def _words(argv: object) -> Sequence[object]:
 
 
 def _inconsistent(claims: Claims, run: Run) -> str:
-    """Claims that cannot all be true at once."""
+    """Claims that cannot all be true at once, in words; empty: there are none."""
     if claims.failure is not None and FAILURES[claims.failure].outcome is not claims.outcome:
         return f"outcome {claims.outcome} does not go with failure {claims.failure}"
     if (claims.failure is None) != (claims.outcome is Outcome.DONE):
@@ -261,12 +257,12 @@ _KEPT |= {"reports", "rests"}
 
 
 def result_of(claims: Claims) -> dict[str, Any]:
-    """The part of the claims that `runs show` needs at hand, as plain JSON."""
+    """The part of the claims that is kept in the run's result, as plain JSON."""
     return claims.model_dump(mode="json", include=_KEPT)
 
 
 def believed(made: Changes, signal: Believed) -> Changes:
-    """The actual cost replaces the hold, the fence closes, and the node is told that we have the receipt."""
+    """Settle a believed receipt: book its cost, close the fence, and answer the node."""
     if made.fence.receipt is not None:
         return made
     made, claims, disputed = _cut(made.add(signal.stored), signal.claims)
@@ -290,7 +286,7 @@ def believed(made: Changes, signal: Believed) -> Changes:
 
 
 def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
-    """Only the usage that the order allows counts. The excess is on record, and excess money is disputed."""
+    """Cut the usage to what the order allows. The excess is on record, and excess money is disputed."""
     usage, node = claims.usage, made.fence.node
     beyond = excess(usage, made.run, made.case.ordered())
     if not beyond:
@@ -311,8 +307,9 @@ def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
 
 
 def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
-    """The attempt takes the receipt's outcome, unless another fence has ended it; so does the run, for its
-    newest fence."""
+    """End the attempt with the receipt's outcome unless another fence has ended it; for the newest, the run
+    too.
+    """
     run, claims = made.run, signal.claims
     lost = run.outcome is Outcome.LOST and GIVEN_UP not in run.result
     wins = made.case.newest and (run.outcome is None or lost)
@@ -349,13 +346,13 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
 
 
 def _goes_on(made: Changes) -> bool:
-    """Whether a newer fence of this attempt is open, which then says how the attempt ends."""
+    """Whether a newer fence of this attempt is open, which then decides how the attempt ends."""
     same = (fence for fence in made.case.fences.values() if fence.attempt == made.attempt.attempt)
     return any(one.fence > made.fence.fence and one.state is not FenceState.CLOSED for one in same)
 
 
 def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
-    """Whether another attempt follows, or waits already because this one was given up as lost."""
+    """Let another attempt follow if the rules say so. True: one follows, or waits already since the loss."""
     claims, failure = signal.claims, signal.claims.failure
     this = replace(made.run, attempt=made.attempt.attempt)
     elsewhere = _other_can(made, this, signal) if may_move(failure) else False
@@ -387,12 +384,12 @@ def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
 
 
 def needs_nodes(failure: FailureKind | None) -> bool:
-    """Whether the decision needs to know which nodes there are."""
+    """Whether the decision about a retry needs to know the fleet's nodes."""
     return may_move(failure) or failure is FailureKind.MODEL_BUSY
 
 
 def may_move(failure: FailureKind | None) -> bool:
-    """Whether the decision needs to know if another node could take the run."""
+    """Whether the decision about a retry needs to know if another node could take the run."""
     return failure is not None and CAUSES.get(failure) in MOVES
 
 
@@ -402,7 +399,7 @@ def _other_can(made: Changes, this: Run, signal: Believed) -> bool:
 
 
 def failed_on(made: Changes) -> set[str]:
-    """The nodes where an attempt has failed for a reason that another node may not have, however long ago."""
+    """The nodes where an attempt ever failed for a reason that another node may not have."""
     failed = {number for number, attempt in made.case.attempts.items() if _is_elsewhere(attempt)}
     return {fence.node for fence in made.case.fences.values() if fence.attempt in failed}
 
@@ -412,7 +409,7 @@ def _is_elsewhere(attempt: Attempt) -> bool:
 
 
 def _withdraw_next(made: Changes) -> Changes:
-    """A lost attempt has ended before the next one was bound, so the next one is withdrawn."""
+    """Withdraw the waiting next attempt, as the lost one before it has ended after all."""
     run, attempt, stamp = made.run, made.attempt.attempt, made.now.stamp
     if run.attempt == attempt or run.outcome is not None:
         return made
@@ -426,12 +423,12 @@ def _withdraw_next(made: Changes) -> Changes:
 
 
 def _may_be_ended_by(tag: str | None, fence: Fence) -> bool:
-    """A false receipt ends an open fence of the node that signed it, and nothing else."""
+    """Whether a false receipt may end this fence: it is open, and of the node that signed the receipt."""
     return fence.tag == tag and fence.closed is None
 
 
 def rejected(made: Changes, signal: Rejected) -> Changes:
-    """A rejected receipt ends an open fence as `infra`, with an unknown cost."""
+    """End an open fence as `infra`, with an unknown cost, as its receipt was rejected."""
     if not _may_be_ended_by(signal.tag, made.fence):
         return made
     case, over = made.case, made.run.outcome is not None or not made.case.newest

@@ -16,10 +16,10 @@ _GOES_ON = (WorkflowState.RUNNING, WorkflowState.STOPPING)
 
 @dataclass(frozen=True, slots=True)
 class KeepRules:
-    """For so long after the end of a run its files stay, in milliseconds.
+    """How long the files of a run stay after its end, in milliseconds.
 
     `undecided_ms`: commits that nobody has landed, denied or dropped; None: until somebody has.
-    `sessions_ms`: a session that nobody has used for so long counts as ended. `logs_bytes`: of all logs;
+    `sessions_ms`: a session unused for so long counts as ended. `logs_bytes`: the most bytes of all logs;
     beyond it the oldest go, of those that may go at all.
     """
 
@@ -43,9 +43,9 @@ class FilesNeed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunBeside:
-    """What stands on the files of a run. `is_result`: its workflow's, or it has none.
+    """What else may need the files of a run. `is_result`: it is its workflow's result, or has no workflow.
 
-    `session_used_ms`: when its session, which nobody has ended, was at work last; None: there is none.
+    `session_used_ms`: when its session, if nobody has ended it, was last at work; None: no such session.
     """
 
     session_used_ms: int | None = None
@@ -56,7 +56,7 @@ class RunBeside:
 
 
 def need_of(run: Run, beside: RunBeside, rules: KeepRules, now_ms: int) -> FilesNeed | None:
-    """None: nothing needs its files."""
+    """Why the files of the run must stay; None: nothing needs them."""
     if run.state is not RunState.ENDED:
         return FilesNeed.AT_WORK
     if beside.session_used_ms is not None and now_ms - beside.session_used_ms < rules.sessions_ms:
@@ -74,7 +74,7 @@ def need_of(run: Run, beside: RunBeside, rules: KeepRules, now_ms: int) -> Files
 
 
 def let_go(run: Run, need: FilesNeed | None, rules: KeepRules, now_ms: int) -> frozenset[RunFiles]:
-    """Which of its files may go now."""
+    """Which files of the run may go now."""
     ended_ms = may_go_at_ms(run, need)
     if ended_ms is None:
         return frozenset()
@@ -87,13 +87,13 @@ def let_go(run: Run, need: FilesNeed | None, rules: KeepRules, now_ms: int) -> f
 
 
 def may_go_at_ms(run: Run, need: FilesNeed | None) -> int | None:
-    """When the run ended whose files may go once they are old; None: they stay, whatever their age."""
+    """When the run ended, if its files may go once they are old; None: they stay, whatever their age."""
     return run.finished_ms if need in (None, FilesNeed.DECISION) else None
 
 
 @dataclass(frozen=True, slots=True)
 class LogsOfRun:
-    """Logs that stay by their age. `ended_ms`: None where they stay whatever happens."""
+    """The logs of a run that are still young enough to stay. `ended_ms` None: they stay whatever happens."""
 
     run: str
     size: int
@@ -101,7 +101,7 @@ class LogsOfRun:
 
 
 def beyond(logs: Iterable[LogsOfRun], most: int) -> list[str]:
-    """The runs whose logs go all the same, the oldest first, until at most so many bytes are left."""
+    """The runs whose logs must go, oldest first, so that at most `most` bytes of logs are left."""
     known = list(logs)
     over, going = sum(one.size for one in known) - most, list[str]()
     for one in sorted(known, key=lambda one: one.ended_ms or 0):

@@ -29,8 +29,7 @@ _AGAIN = (
 
 
 def with_preface(run: Run, cause: RetryCause, claims: Claims, output: str) -> Run:
-    """The run with the preface of its next attempt; unchanged when no model reads it, or when it would be too
-    long."""
+    """Return the run with a preface for its next attempt; unchanged if no model reads it, or if too long."""
     kind = RUNTIMES.get(run.runtime)
     if cause not in (RetryCause.VERIFICATION, RetryCause.TASK) or kind is None or kind.own:
         return run
@@ -47,9 +46,9 @@ _FILES = " What you had changed is in the files."
 
 
 def from_what_it_left(run: Run, claims: Claims, node: str) -> Run:
-    """The run whose next attempt goes on with what this one left: its change, and its session on that node.
+    """Return the run whose next attempt goes on with this one's change, and with its session on that node.
 
-    Unchanged, so that it begins anew, where nothing is left, or where a secret is in its files.
+    Unchanged, to begin anew, where this attempt left nothing, or where a secret is in its files.
     """
     kind = RUNTIMES.get(run.runtime)
     was_not_to_write = run.read_only and claims.commit is not None
@@ -69,8 +68,10 @@ def from_what_it_left(run: Run, claims: Claims, node: str) -> Run:
 
 
 def without_session(run: Run, *, first: bool = True) -> Run:
-    """The run whose next attempt does not go on with the session of one before. `first`: it goes on with the
-    one with which a person has let it begin, if any."""
+    """Return the run whose next attempt does not go on with an earlier attempt's session.
+
+    `first`: it goes on with the session that a person let the run begin with, if any.
+    """
     if run.resumes_on is None:
         return run
     terms: RunTerms = {**run.terms}
@@ -81,7 +82,7 @@ def without_session(run: Run, *, first: bool = True) -> Run:
 
 
 def with_what_was_left(run: Run, attempt: Attempt, result: dict[str, Any]) -> dict[str, Any]:
-    """The result with what earlier attempts have left to this one, which may have added nothing."""
+    """Return the result with what earlier attempts left to this one, which may have added nothing."""
     left = [one for one in run.terms.get("went_on", ()) if one["after"] < attempt.attempt]
     if not left or attempt.outcome is Outcome.SUPERSEDED:
         return result
@@ -95,7 +96,7 @@ def with_what_was_left(run: Run, attempt: Attempt, result: dict[str, Any]) -> di
 
 
 def failed_gates(claims: Claims, output: str) -> str:
-    """The words about them for the next sitting, which goes on with the work."""
+    """The words about failed gates for the next sitting, which goes on with the work."""
     return "Your work is finished, and then these checks failed:\n\n" + _checks(claims, output) + "\nMend it."
 
 
@@ -130,14 +131,14 @@ def _ended(code: int | None, signal: int | None) -> str:
 
 
 def _is_carried(run: Run) -> bool:
-    """Whether a node would carry the order: a node refuses a larger order unread."""
+    """Whether a node would take the order: it refuses a larger one unread."""
     if len(task_of(run).encode(errors="replace")) > MAX_TASK_BYTES:
         return False
     return not may_exceed(run, MAX_ENVELOPE_BYTES) or size_of(run) <= MAX_ENVELOPE_BYTES
 
 
 def moved(run: Run, nodes: Iterable[NodeView]) -> Run | None:
-    """The run with its other provider; None when it has none, or no node could take it now."""
+    """Return the run with its other provider; None when it has none, or no node could take it now."""
     fields = run.terms.get("other")
     if not fields:
         return None
@@ -155,13 +156,13 @@ def fitting(run: Run, nodes: Iterable[NodeView]) -> Iterator[NodeView]:
 
 
 LONGEST_WAIT_MS = 8 * 24 * 3_600_000
-"""The longest pause that is waited for a provider; after it the provider is asked again. A subscription's
-longest window is a week."""
+"""The longest pause for a provider, in milliseconds; then it is asked again. A subscription's longest window
+is a week."""
 _MOST_DOUBLINGS = 5
 
 
 class RetryCause(StrEnum):
-    """Kinds of failure that differ in what follows."""
+    """Kinds of failure, by what follows from them."""
 
     RATE_LIMIT = "rate limit"
     MODEL_SERVER = "model server"
@@ -176,8 +177,9 @@ class RetryCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RetryRule:
-    """One row. `most`: how often PanCode retries by itself. `pauses`: in retry pauses; `grows`: they
-    double."""
+    """What follows one cause. `most`: how often PanCode retries by itself; `pauses`: in retry pauses;
+    `grows`: each pause is double the last.
+    """
 
     step: str
     most: int
@@ -196,7 +198,7 @@ RULES: dict[RetryCause, RetryRule] = {
     RetryCause.SESSION: RetryRule("with the files that were left, in a session of its own", 1),
     RetryCause.LOST: RetryRule("on another node; one that writes only with `--on-lost retry`", 1, 1),
 }
-"""The table. The number for VERIFICATION is the run's own (`--verify-retries`)."""
+"""What follows each cause. The number for VERIFICATION is the run's own (`--verify-retries`)."""
 
 CAUSES: dict[FailureKind, RetryCause] = {
     FailureKind.MODEL_BUSY: RetryCause.RATE_LIMIT,
@@ -219,15 +221,14 @@ CAUSES: dict[FailureKind, RetryCause] = {
     FailureKind.NODE_LOST: RetryCause.LOST,
     FailureKind.CANNOT_START: RetryCause.SESSION,
 }
-"""The cause of each failure. A failure that is not listed is never tried again: it would end in the same
-way."""
+"""The cause of each failure. A failure that is not listed is never retried: it would end in the same way."""
 MOVES = (RetryCause.INFRASTRUCTURE, RetryCause.UNFIT_NODE)
 """The causes after which the node is passed over if another one can take the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Another attempt follows, after so many units of the retry pause."""
+    """Another attempt follows, after `pauses` units of the retry pause."""
 
     cause: RetryCause
     number: int
@@ -250,7 +251,7 @@ class NoRetry:
 def after_failure(
     run: Run, failure: FailureKind | None, attempts: Iterable[Attempt], elsewhere: bool
 ) -> Retry | NoRetry:
-    """The decision after the end of an attempt. `elsewhere`: another node could take the run.
+    """Decide what follows the end of an attempt. `elsewhere`: another node could take the run.
 
     `attempts`: all attempts of the run, with the one that just ended.
     """

@@ -22,7 +22,7 @@ from pancode.nodes.node import NodeView
 class Purse:
     """One scope of the books with its balance and its ceilings.
 
-    `held` False: nothing is booked there, because its balance is the sum of other scopes.
+    `held` False: nothing is booked in it, because its balance is the sum of other scopes.
     """
 
     balance: Balance
@@ -56,9 +56,9 @@ class Bound:
     fence: Fence
     why: str
     served: dict[str, object] = field(default_factory=dict)
-    """The model server on that node; empty: not known."""
+    """The model server on that node, as it was reported; empty: not known."""
     most_usd: Decimal | None = None
-    """The amount that it holds from now on, as it was handed over ahead; None: what it holds already."""
+    """The most USD that a run handed over ahead holds from now on; None: what it holds already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Waits:
     """The run cannot go on now."""
 
     on: str
-    """The subject of the wait: placement, budget, depot."""
+    """What the run waits on: placement, budget, depot."""
     why: str
     kind: WaitReason
 
@@ -90,7 +90,7 @@ class NodeReported:
     seq: int
     body: EventBody
     at_ms: int
-    """By the node's wall clock."""
+    """When the event happened, by the node's wall clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +100,14 @@ class NotTaken:
 
 @dataclass(frozen=True, slots=True)
 class Doubted:
-    """The node's journal does not know any more what the node had accepted."""
+    """The node's journal no longer knows an order that the node had accepted."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """No more words are expected about the fence."""
+    """The fence is given up: nothing more is expected from its node."""
 
     why: str
 
@@ -139,12 +139,12 @@ class Believed:
     """A receipt is true and complete; `stored` is on disk already."""
 
     node: str
-    """The node whose key signed it."""
+    """The name of the node whose key signed the receipt."""
     claims: Claims
     stored: StoredReceipt
     answer: Acknowledge
     nodes: Sequence[NodeView] = ()
-    """The nodes of the fleet, if another one might do better."""
+    """The nodes of the fleet, if the decision about a retry needs them; else empty."""
     passed_over: Collection[str] = ()
     """The nodes that are not offered this run for a while."""
     output: str = ""
@@ -153,7 +153,7 @@ class Believed:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A receipt is rightly signed and false."""
+    """A receipt has a valid signature and false claims."""
 
     node: str
     tag: str | None
@@ -177,10 +177,10 @@ class GivenUp:
 
 @dataclass(frozen=True, slots=True)
 class Continued:
-    """A new run goes on from the result. `sole`: it must be the only one, as with an answer.
+    """A new run goes on from this run's result. `sole`: only one may, as with an answer.
 
-    `program`: the program that has answered; empty: a person has. `past_cap`: a person has said yes to the
-    question of the cap.
+    `program`: the program that answered; empty: a person did. `past_cap`: a person has said yes to going on
+    beyond the cap.
     """
 
     run: str
@@ -206,15 +206,12 @@ class Unasked:
 
 @dataclass(frozen=True, slots=True)
 class AskedAgain:
-    """The workflow goes on, and needs the answer that nobody has given."""
+    """The workflow goes on, and still needs the answer that nobody has given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """A person approves a run before it begins.
-
-    `whole`: also the same for its later attempts.
-    """
+    """A person approves a run before it begins. `whole`: its later attempts too."""
 
     by: str
     whole: bool
@@ -223,8 +220,7 @@ class Approved:
 
 @dataclass(frozen=True, slots=True)
 class CallDecided:
-    """A person answers a call that waits. `whole`: for every call of its rule; `number`: as the inbox showed
-    it."""
+    """A person answers a waiting call. `whole`: also every call of its rule; `number`: as in the inbox."""
 
     by: str
     allow: bool
@@ -243,14 +239,16 @@ class ToldByPerson:
 
 @dataclass(frozen=True, slots=True)
 class ToldByFleet:
-    """What became of the runs that the orchestrator's session has begun. It waits for words, or rests."""
+    """The orchestrator's session, which waits for words or rests, is told what became of the runs that it
+    began.
+    """
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class TurnAsked:
-    """A person wants the turn at work cancelled, or the sitting to rest behind it.
+    """A person wants the turn at work cancelled, or the sitting to rest after it.
 
     `turn`: the number of the turn that the person saw; None: the one at work.
     """
@@ -262,14 +260,14 @@ class TurnAsked:
 
 @dataclass(frozen=True, slots=True)
 class GivesWay:
-    """The sitting waits for words, and this run for its slot."""
+    """The sitting, which waits for words, gives its slot to this run."""
 
     run: str
 
 
 @dataclass(frozen=True, slots=True)
 class TermsAsked:
-    """A person gives the session other terms: they hold from its next sitting on."""
+    """A person gives the session other terms, which hold from its next sitting on."""
 
     terms: SittingTerms
     by: str
@@ -284,7 +282,7 @@ class SessionClosed:
 
 @dataclass(frozen=True, slots=True)
 class FleetAnswered:
-    """What an orchestrator has asked of the fleet was carried out, or refused. `action`: that call."""
+    """A call of an orchestrator was carried out, or refused. `action`: the action of that call."""
 
     action: str
     ok: bool
@@ -293,7 +291,7 @@ class FleetAnswered:
 
 @dataclass(frozen=True, slots=True)
 class LandingProposed:
-    """An orchestrator wants the change landed: a person is asked."""
+    """An orchestrator proposes to land the change, so a person is asked."""
 
     by: str
 
@@ -315,7 +313,7 @@ class CalledOff:
 
 @dataclass(frozen=True, slots=True)
 class LandingAsked:
-    """A person wants the change landed, in this way."""
+    """A person wants the change landed in this way."""
 
     way: LandWay
 
@@ -337,11 +335,11 @@ class LandingOver:
     """The landing in the queue has ended."""
 
     report: Mapping[str, Any]
-    """Status, why, fix, files, tree, branch, commit and gate, as far as they are known."""
+    """The landing's status, why, fix, files, tree, branch, commit and gate, as far as they are known."""
     action: str = ""
-    """The action that asked for the landing; empty: the one that waits."""
+    """The action that asked for the landing; empty: the landing that waits."""
     by: str = ""
-    """The person who asked for the landing by hand; empty: the dispatch did."""
+    """The person who asked for the landing by hand; empty: the dispatch asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,8 +356,7 @@ class Landed:
 
 @dataclass(frozen=True, slots=True)
 class VerificationAsked:
-    """A person wants the result verified. `on`: a node's name, or `other`. `again`: even if it is
-    disputed."""
+    """A person wants the result verified. `on`: a node's name, or `other`. `again`: even if disputed."""
 
     on: str
     by: str

@@ -18,7 +18,7 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class ChainLink:
-    """One receipt; `attempt` is its name for people."""
+    """One receipt of a chain; `attempt` names it for people."""
 
     digest: str
     attempt: str
@@ -28,8 +28,8 @@ class ChainLink:
 def judge_chain(key: str, links: Sequence[ChainLink], unanswered: Sequence[str]) -> list[VerificationCheck]:
     """The checks of one key's chain. `unanswered`: attempts that were ordered from it and have no receipt.
 
-    A receipt that is named and is not here may be that of an unanswered attempt. Where every attempt has its
-    receipt there is none that could be missing: the digest was made up.
+    A receipt that the chain names and that is missing here may be an unanswered attempt's. Where every
+    attempt has its receipt, none can be missing, so the digest was made up.
     """
     every = {link.digest for link in links}
     lost = [link for link in links if link.previous is not None and link.previous not in every]
@@ -41,7 +41,7 @@ def judge_chain(key: str, links: Sequence[ChainLink], unanswered: Sequence[str])
 
 
 def verdict_of(checks: Iterable[VerificationCheck]) -> Verified:
-    """PASS, BROKEN, or NOT_FOUND when there is nothing to look at."""
+    """The verdict of these checks: PASS or BROKEN; NOT_FOUND where there are none."""
     found = tuple(checks)
     if not found:
         return Verified(
@@ -88,7 +88,7 @@ def _forks(links: Sequence[ChainLink]) -> list[VerificationCheck]:
 
 
 class ReceiptVerdict(StrEnum):
-    """Five different answers about a receipt; a chain of receipts may be BROKEN."""
+    """The verdict about one receipt; BROKEN is only for a chain of receipts."""
 
     PASS = "PASS"
     TAMPERED = "TAMPERED"
@@ -100,7 +100,7 @@ class ReceiptVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VerificationCheck:
-    """One check of the receipt."""
+    """One check of a receipt."""
 
     what: str
     ok: bool
@@ -109,7 +109,7 @@ class VerificationCheck:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The verdict with its checks. `claims` None: they could not be read, or must not be believed."""
+    """A verdict and its checks. `claims` None: they could not be read, or must not be believed."""
 
     verdict: ReceiptVerdict
     checks: tuple[VerificationCheck, ...]
@@ -118,7 +118,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class TrustedKey:
-    """A key that signs or has signed, and its names (none: not known).
+    """A key that signs or has signed, and the names of its node (none: not known).
 
     `from_ms`, `until_ms`: by the coordinator's clock, for people; they decide nothing.
     """
@@ -169,7 +169,7 @@ _VERDICTS = {
 
 
 def verify_text(text: str | bytes, keys: TrustedKeys, run: str | None = None) -> Verified:
-    """Checks the node's signature, the countersignature, and whether the content is consistent.
+    """Check the node's signature, the countersignature, and whether the content is consistent.
 
     Bytes without an envelope are TAMPERED.
     """
@@ -205,7 +205,7 @@ _STEP = ("signed by the node", "countersigned by the coordinator", "content")
 
 
 def not_found(what: str) -> Verified:
-    """There is no receipt to look at."""
+    """The verdict where there is no receipt to look at."""
     return Verified(ReceiptVerdict.NOT_FOUND, (VerificationCheck("receipt", False, what),))
 
 
@@ -227,12 +227,12 @@ def _consistency(
 
 
 def signer_of(envelope: signing.Envelope, keys: TrustedKeys) -> TrustedKey:
-    """The node's key among the signatures of a verified receipt."""
+    """The node's key among those that signed a verified receipt."""
     return next(keys.nodes[s.keyid] for s in envelope.signatures if s.keyid in keys.nodes)
 
 
 def _named(claims: Claims, signer: TrustedKey) -> VerificationCheck:
-    """Whether the name belongs to the key's enrolment: until then it is only the node's claim."""
+    """Check that the name is one that the key was enrolled with; else the name is only the node's claim."""
     what = "signed by the node that it names"
     if signer.key.tag != claims.node:
         return VerificationCheck(what, False, f"it names {claims.node}, its key is {signer.key.tag}")

@@ -13,17 +13,17 @@ from pancode.core.values import replace
 from pancode.life.continuing import has_change, nexts
 
 VERIFY_ON = "verify_on"
-"""The term of a run that names the node for a second verification."""
+"""The term of a run that names the node on which the result is verified."""
 VERIFIES = "verifies"
 """The term of a verifying run that names the run whose result it `judges`."""
 OTHER = "other"
-"""Stands for any node but the run's own."""
+"""The value of `verify_on` for any node but the run's own."""
 KEPT = "verification"
-"""The key in a run's result with its verification on another node."""
+"""The key in a run's result for the result's verification on another node."""
 
 
 class ResultTrust(StrEnum):
-    """How far a result is verified. `disputed`: another node saw a gate fail that passed on the run's own."""
+    """How far a result is verified. `disputed`: a gate that passed on the run's node failed on another."""
 
     VERIFIED = "verified"
     PARTLY = "partly"
@@ -41,8 +41,7 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class VerifiedResult:
-    """The trust in a result. `run`, `node`, `receipt`: of the verification. `waits`: it was asked for and is
-    not over.
+    """How far a result is trusted. `run`, `node`, `receipt`: of the verification; `waits`: that is not over.
 
     `earlier`: the verdicts of other nodes before this one, oldest first.
     """
@@ -67,7 +66,7 @@ class VerifiedResult:
 
     @property
     def disputed_before(self) -> bool:
-        """Whether a node before this one has disputed it."""
+        """Whether a node disputed the result before this verification."""
         return any(one.state is ResultTrust.DISPUTED for one in self.earlier)
 
     @property
@@ -85,7 +84,7 @@ class VerifiedResult:
 
 
 def passed_on(run: Run) -> str:
-    """The node that has signed that every gate of the run passed on its result; empty: none has."""
+    """The node that signed that every gate of the run passed on its result; empty: none has."""
     gates = run.result.get("gates")
     results = [one for one in gates if isinstance(one, dict)] if isinstance(gates, list | tuple) else []
     argvs = [list(one.get("argv") or ()) for one in results if one.get("passed")]
@@ -95,14 +94,13 @@ def passed_on(run: Run) -> str:
 
 
 def trusted_on(run: Run) -> str:
-    """The node whose signed word makes a second run of the gates needless; empty: there is none, or another
-    disputes it."""
+    """The node whose signed gates make a second run of them needless; empty: none, or another disputes it."""
     seen = verified(run)
     return "" if seen is None or seen.in_doubt else passed_on(run)
 
 
 def verified(run: Run) -> VerifiedResult | None:
-    """The trust in the run's result; None: it has no result that a node could verify."""
+    """How far the run's result is trusted; None: it has no result that a node could verify."""
     if run.outcome is not Outcome.DONE or run.judges is not None:
         return None
     node = passed_on(run)
@@ -132,7 +130,7 @@ def verdicts(run: Run) -> tuple[VerifiedResult, ...]:
 
 
 def after(known: tuple[VerifiedResult, ...], new: VerifiedResult) -> VerifiedResult:
-    """The trust after `new`: if that is no verdict, the last one stays."""
+    """The trust after the verification `new`: if it gave no verdict, the last one stays."""
     if new.is_verdict or not known:
         return replace(new, earlier=known)
     last = known[-1]
@@ -149,17 +147,17 @@ def result_at(run: Run) -> str | None:
 
 
 def wants_verification(run: Run) -> bool:
-    """Whether a run that has just ended goes to another node now."""
+    """Whether the result of a run that has just ended goes to another node to be verified now."""
     return bool(run.terms.get(VERIFY_ON)) and result_at(run) is not None and bool(passed_on(run))
 
 
 def waiting(run: Run, why: str, other: str | None = None) -> VerifiedResult:
-    """The verification was asked for; `other`: the run that verifies, once there is one."""
+    """The trust while the verification is not over; `other`: the run that verifies, once there is one."""
     return VerifiedResult(ResultTrust.PARTLY, why, other, waits=True, earlier=verdicts(run))
 
 
 def judged(run: Run, other: Run) -> VerifiedResult:
-    """The verdict, from the end of the verifying run."""
+    """The verdict that the end of the verifying run `other` gives."""
     node, receipt = (
         str(value) if (value := other.result.get(name)) else None for name in ("node", "receipt")
     )
@@ -202,7 +200,7 @@ def is_open(run: Run, project: str) -> bool:
 
 
 def gates_passed(run: Run) -> bool:
-    """Whether its accepted receipt says that each of its gates has passed."""
+    """Whether the run's accepted receipt says that each of its gates has passed."""
     gates = run.result.get("gates")
     results = [one for one in gates if isinstance(one, dict)] if isinstance(gates, list | tuple) else []
     return len(results) >= len(run.gates) and all(one.get("passed") for one in results)

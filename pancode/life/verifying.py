@@ -20,13 +20,13 @@ from pancode.life.verified import (
 
 
 def follow(made: Changes) -> Changes:
-    """At the settlement, the result goes to another node."""
+    """At settlement, let another node verify the result."""
     made = _put(made, waiting(made.run, "another node is to run its gates"))
     return made.follow(ActionKind.VERIFY, made.run.created_by)
 
 
 def judge_next(made: Changes) -> Changes:
-    """A verifying run has ended, so the run that it judges is looked at next."""
+    """Look at the run that this verifying run judges, as the verifying run has ended."""
     run = made.run
     if not run.terms.get(VERIFIES) or run.judges is None:
         return made
@@ -34,8 +34,10 @@ def judge_next(made: Changes) -> Changes:
 
 
 def asked(made: Changes, signal: VerificationAsked) -> Changes:
-    """A person asks for it, for an existing result. RefusedError when it is not possible, or the result is
-    disputed."""
+    """Let a node verify an existing result, as a person asks.
+
+    RefusedError when it is not possible, or the result is disputed.
+    """
     seen = verified(made.run)
     if seen is None or seen.state is ResultTrust.UNVERIFIED or seen.waits:
         why = "it is not done" if seen is None else seen.why
@@ -62,7 +64,7 @@ def asked(made: Changes, signal: VerificationAsked) -> Changes:
 
 
 def begun(made: Changes, signal: VerificationBegun) -> Changes:
-    """The run that verifies is queued."""
+    """Record the queued run that verifies the result."""
     made = made.done(made.case.action(ActionKind.VERIFY))
     known = verified(made.run)
     if known is not None and known.run == signal.run:

@@ -42,7 +42,7 @@ from pancode.work.workflow import rows
 
 log = logging.getLogger("pancode.fleet_calls")
 AGAIN_S = 5.0
-"""The pause before a call is looked at again that could not be carried out now."""
+"""Seconds until a call that cannot be carried out now is tried again."""
 MOST_AT_ONCE, MOST_OF_ONE = 32, 8
 """The most calls at work: of all sittings, and of one, which could otherwise make all others wait."""
 LAND, ANSWER = "POST /v1/runs/{run}/land", "POST /v1/runs/{run}/answer"
@@ -53,17 +53,18 @@ DISPATCH = "dispatch"
 SELDOM = ("node", "runtime", "workspace", "ask", "concurrency")
 """Arguments that a run sees only at `dispatch`."""
 UNSAID = ("minimum", "maximum", "minItems", "maxItems")
-"""Bounds that are left out of an offer: a refusal names them."""
+"""Bounds that are left out of an offer; a refusal names them."""
 FORCED = ("cwd", "project")
 """Arguments that a run does not choose: it works for its own project."""
 NOWHERE = "/"
-"""The place of a run without a project: the folder of the coordinator is not its own."""
+"""The folder of a run without a project: the coordinator's own folder is not the run's."""
 CUT = "\n[the rest is cut: {} characters in all]"
 
 
 def offered() -> dict[str, FleetTool]:
-    """Every tool of the table as an order offers it, in the fewest words: all tools stand in a window that
-    may hold only 8,000 tokens. If one tool has described an argument, no other describes it again."""
+    """Return every tool as an order offers it, in the fewest words: all tools stand in a window that may hold
+    only 8,000 tokens. An argument that one tool has described is not described again.
+    """
     said: set[str] = set()
     return {name: _offered(tool, said) for name, tool in BY_NAME.items()}
 
@@ -77,7 +78,7 @@ def _offered(tool: McpTool, said: set[str]) -> FleetTool:
 
 
 def _briefly(fields: Mapping[str, Any], hidden: Sequence[str], said: set[str]) -> dict[str, Any]:
-    """The fields, and those of a list's items, without what was said before."""
+    """Return the fields, and those of a list's items, without descriptions that were given before."""
     made = {}
     for name, field in fields.items():
         if name in hidden:
@@ -94,9 +95,9 @@ def _briefly(fields: Mapping[str, Any], hidden: Sequence[str], said: set[str]) -
 
 
 class FleetCalls(FeedThread):
-    """A thread for each call that waits: one may take a minute, and holds up no other.
+    """Carries out the fleet calls of runs, each in a thread: one may take a minute, and holds up no other.
 
-    A call is an action of the ledger, so it outlives us; its idempotency key keeps it from being begun twice.
+    A call is an action of the ledger and outlives the process; its idempotency key has it begun once.
     """
 
     def __init__(self, context: ApiContext) -> None:
@@ -139,7 +140,7 @@ class FleetCalls(FeedThread):
         return len(self._at_work) >= MOST_AT_ONCE or of_one >= MOST_OF_ONE
 
     def _do(self, action: Action, progress: CallProgress) -> None:
-        """Whatever becomes of it is answered, but for what is tried again: its program waits."""
+        """Carry the call out and answer it, whatever happens, unless it is tried again: its program waits."""
         try:
             ok, text = self._answer(action, progress)
             with unit_of_work(self._core) as work:
@@ -196,7 +197,7 @@ SHOWS_ENDS = ("wait", "run_show", "explore")
 
 
 def ended_in(tool: str, text: str) -> set[str]:
-    """The runs of which this answer of a tool shows that they have ended."""
+    """Return the runs that have ended according to this answer of a tool."""
     try:
         found = json.loads(text) if tool in SHOWS_ENDS else {}
     except ValueError:  # it is cut, and may not have come to that
@@ -207,7 +208,7 @@ def ended_in(tool: str, text: str) -> set[str]:
 
 
 def _given(tool: McpTool, run: Run, arguments: str) -> dict[str, Any]:
-    """The arguments, with those that the run does not choose. ParamsError."""
+    """Return the call's arguments, and add those that the run does not choose. ParamsError."""
     try:
         given = json.loads(arguments)
     except ValueError:
@@ -228,9 +229,9 @@ def _given(tool: McpTool, run: Run, arguments: str) -> dict[str, Any]:
 
 
 class RunClient(Client):
-    """The API's client inside of the coordinator, with the rights of one run: what it is offered, no more.
+    """The API's client inside the coordinator, with the rights of one run: only what the run is offered.
 
-    `key`: of its one request that changes something. `rehearsal`: answers in the place of what there is.
+    `key`: of the one request that changes something. `rehearsal`: gives answers in place of the API.
     """
 
     def __init__(self, context: ApiContext, run: Run, key: str, rehearsal: Rehearsal | None = None) -> None:
@@ -270,8 +271,9 @@ class RunClient(Client):
         return self._once(verb, asked)
 
     def _once(self, verb: Verb, asked: ApiCall) -> Any:
-        """Every call has the key, also on a route that takes no key from others: after the kill of a node
-        agent or a coordinator, the call is carried out again."""
+        """Do it once for this key, on every route: after the kill of a node agent or a coordinator, the same
+        call is carried out again.
+        """
         if verb.takes_key and verb.name != LAND:
             return verb.answered(self._context, asked)
         route = f"{verb.method} {verb.path.format(**asked.path)}"
@@ -284,7 +286,7 @@ class RunClient(Client):
         return verb.answered(self._context, asked)
 
     def _its_own_workflow(self, verb: Verb, text: str) -> str:
-        """The id of a workflow that a sitting of its session has begun. NotFoundError, InsideRunError."""
+        """Return the id of a workflow that the run's session has begun. NotFoundError, InsideRunError."""
         with self._context.core.ports.ledger.transaction() as tx:
             workflow = rows.find(tx, text)
             begun_by = tx.get(Run, workflow.created_by)
@@ -293,7 +295,7 @@ class RunClient(Client):
         return workflow.id
 
     def _must_be_its_own(self, verb: Verb, other: Run) -> None:
-        """A run of its session, and of its questions only one about the task. InsideRunError."""
+        """InsideRunError for a run of another session, and for a question that is not about the task."""
         if other.terms.get("charged_to") != payer_of(self._run):
             refuse(self._context.core, self._run, f"{verb.name} for {other.id}, which it has not begun")
         waits = kind_of(other) if still_waits(self._context.core, other) else None
@@ -323,7 +325,7 @@ def _routes() -> list[tuple[Verb, re.Pattern[str]]]:
 
 
 def _verb_of(method: str, path: str) -> tuple[Verb, dict[str, str]]:
-    """The route, and the names in its path."""
+    """Return the route for this path, and the names in the path."""
     for verb, pattern in _routes():
         found = pattern.fullmatch(path) if verb.method == method else None
         if found is not None:
@@ -332,14 +334,14 @@ def _verb_of(method: str, path: str) -> tuple[Verb, dict[str, str]]:
 
 
 class _Closed:
-    """A connection that there is none of."""
+    """A connection that has nothing to close."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, as nothing is open."""
 
 
 class _Answered:
-    """The answer as the client reads one of HTTP."""
+    """The answer in the form in which the client reads one of HTTP."""
 
     def __init__(self, response: Response) -> None:
         self.status, self.headers = response.status_code, response.headers

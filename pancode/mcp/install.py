@@ -22,7 +22,7 @@ from pancode.errors import ConfigError, UsageError
 Json = dict[str, Any]
 NAME = "pancode"
 HANDED_ON = ("PANCODE_HOME",)
-"""Variables that the server needs, too; some programs hand none of their own on."""
+"""Variables that the entry hands to the server; some programs hand on none of their own."""
 _OURS = re.compile(r"[ \t]*\[[ \t]*mcp_servers[ \t]*\.[ \t]*(pancode|\"pancode\"|'pancode')[ \t]*[.\]]")
 _HEADER = re.compile(r"[ \t]*\[")
 """Matches the start of a table of TOML, ours and any."""
@@ -30,15 +30,15 @@ _HEADER = re.compile(r"[ \t]*\[")
 
 @dataclass(frozen=True, slots=True)
 class ClientProgram:
-    """The place of a program's MCP servers. `variable`: moves the folder that holds the file."""
+    """Where a program keeps its MCP servers. `variable`: a variable that moves the folder of the file."""
 
     name: str
     file: str
-    """Below the home folder."""
+    """The file's path below the home folder."""
     key: str = "mcpServers"
     variable: str = ""
     moved: str = ""
-    """Below the folder that the variable names."""
+    """The file's path below the folder that the variable names."""
 
     def place(self, home: Path, environ: Mapping[str, str]) -> Path:
         folder = environ.get(self.variable) if self.variable else None
@@ -91,16 +91,16 @@ class ConfigChange:
         return self.before != self.after
 
     def diff(self) -> str:
-        """As `diff -u` shows it."""
+        """The change as `diff -u` shows it."""
         name = str(self.file)
         old, new = ((one or "").splitlines(keepends=True) for one in (self.before, self.after))
         lines = difflib.unified_diff(old, new, name, name)
         return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
     def write(self) -> None:
-        """The whole file at once, with the rights that it had; a link's target is what is written.
+        """Write the whole file at once, with the rights that it had; of a link, the target is written.
 
-        ConfigError where the program has written it meanwhile.
+        ConfigError where the program has written the file meanwhile.
         """
         if _read(self.file) != self.before:
             raise ConfigError(
@@ -120,7 +120,7 @@ class ConfigChange:
 
 
 def change_of(program: str, argv: Sequence[str], home: Path, environ: Mapping[str, str]) -> ConfigChange:
-    """Enter the server with this command line; an empty one takes it out. UsageError, ConfigError."""
+    """Return the change that enters the server, or removes it if `argv` is empty. UsageError, ConfigError."""
     known = PROGRAMS.get(program)
     if known is None:
         raise UsageError(
@@ -144,7 +144,7 @@ def _read(file: Path) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """The file, and what our entry is to say; no `argv`: there is to be none."""
+    """The file, and what our entry is to say; an empty `argv`: there is to be no entry."""
 
     file: Path
     argv: Sequence[str]
@@ -166,13 +166,14 @@ def _json(program: ClientProgram, before: str | None, wanted: _Wanted) -> str | 
 
 
 def _whole(key: str, entry: Any) -> str:
-    """A file that holds nothing but our entry."""
+    """Return the text of a file that holds only our entry."""
     return json.dumps({key: {NAME: entry}}, indent=2, ensure_ascii=False)
 
 
 def _entered(text: str, key: str, entry: Json, fresh: bool) -> str:
-    """With our entry, written as the others are. `fresh`: there was no file; only then the end is a line
-    break."""
+    """Return the text with our entry, written as the others are. `fresh`: there was no file; only then the
+    text ends with a line break.
+    """
     if not text.strip():
         return text + _whole(key, entry) + ("\n" if fresh else "")
     top = JsonObject.of(text, text.index("{"))
@@ -189,7 +190,7 @@ def _entered(text: str, key: str, entry: Json, fresh: bool) -> str:
 
 
 def _taken_out(text: str, key: str) -> str | None:
-    """Without our entry. An object that came with it goes with it: a blank is then behind its bracket."""
+    """Return the text without our entry, and without an object that came with it: its bracket has a blank."""
     top = JsonObject.of(text, text.index("{"))
     servers = top.member(key)
     assert servers is not None
@@ -207,7 +208,7 @@ def _taken_out(text: str, key: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class JsonMember:
-    """`gap`: the blanks before its name; the others are places in the text."""
+    """A member of a JSON object. `gap`: the blanks before its name; the numbers are places in the text."""
 
     name: str
     gap: str
@@ -218,7 +219,7 @@ class JsonMember:
 
 @dataclass(frozen=True, slots=True)
 class JsonObject:
-    """An object as it stands in a text of JSON that was read already."""
+    """A JSON object as it stands in a text that was read already."""
 
     text: str
     begin: int
@@ -247,7 +248,8 @@ class JsonObject:
         return next((one for one in self.members if one.name == name), None)
 
     def with_member(self, name: str, value: Any, inner: str) -> str:
-        """Behind the last one and written like it; `inner`: the blank that begins an object of one line."""
+        """Add the member last, as others are written; `inner`: the blank that begins an object of one
+        line."""
         if not self.members:
             entry = f"{json.dumps(name)}: {_marked(json.dumps(value, ensure_ascii=False), inner)}"
             return self.text[: self.begin + 1] + entry + self.text[self.begin + 1 :]
@@ -257,7 +259,7 @@ class JsonObject:
         return self.text[: last.end] + entry + self.text[last.end :]
 
     def without(self, member: JsonMember) -> str:
-        """The comma before it goes, too; that behind it where it is the first of several."""
+        """Return the text without this member and its comma: the one before it, or behind a first one."""
         number = self.members.index(member)
         if number:
             return self.text[: self.members[number - 1].end] + self.text[member.end :]
@@ -275,7 +277,7 @@ def _marked(written: str, inner: str) -> str:
 
 
 def _written(value: Any, gap: str) -> str:
-    """In lines, indented, where the others stand in lines of their own."""
+    """Return the value as JSON: indented, on lines of its own, where the other members stand so."""
     if "\n" not in gap:
         return json.dumps(value, ensure_ascii=False)
     end = "\r\n" if "\r" in gap else "\n"
@@ -285,7 +287,7 @@ def _written(value: Any, gap: str) -> str:
 
 
 def _toml(program: ClientProgram, before: str | None, wanted: _Wanted) -> str | None:
-    """Our own table is replaced as text: comments stay. ConfigError unless all other settings stay, too."""
+    """Return the text with our table replaced; comments stay. ConfigError unless all other settings stay."""
     text, argv = before or "", wanted.argv
     try:
         after = before if not text else _without_ours(text)
@@ -300,7 +302,7 @@ def _toml(program: ClientProgram, before: str | None, wanted: _Wanted) -> str | 
 
 
 def _with_ours(rest: str | None, argv: Sequence[str], variables: Mapping[str, str]) -> str:
-    """Behind the rest and a blank line; the last line ends as the last one did, so that it can be undone."""
+    """Return the rest, a blank line and our table. It ends as the rest did, so that it can be undone."""
     command, args = json.dumps(argv[0]), json.dumps(list(argv[1:]))
     pairs = ", ".join(f"{name} = {json.dumps(value)}" for name, value in variables.items())
     ours = [f"[mcp_servers.{NAME}]", f"command = {command}", f"args = {args}"]
@@ -311,8 +313,9 @@ def _with_ours(rest: str | None, argv: Sequence[str], variables: Mapping[str, st
 
 
 def _without_ours(text: str) -> str | None:
-    """Without our tables, and the blank line that came with them. Blank lines and comments before the next
-    table belong to that. None: the file came with them, too."""
+    """Return the text without our tables and the blank line that came with them; what stands before the next
+    table belongs to that. None: the file came with our tables.
+    """
     kept: list[str] = []
     dropped: list[str] = []
     ours = False
@@ -333,7 +336,7 @@ def _without_ours(text: str) -> str | None:
 
 
 def _trailing(lines: list[str]) -> list[str]:
-    """The comments at the end."""
+    """Return the blank lines and comments at the end, without the first blank lines."""
     first = len(lines)
     while first and (not lines[first - 1].strip() or lines[first - 1].lstrip().startswith("#")):
         first -= 1
@@ -343,7 +346,7 @@ def _trailing(lines: list[str]) -> list[str]:
 
 
 def _others(text: str) -> Json:
-    """All that a file says but our entry."""
+    """Return everything that a file says, without our entry."""
     document = tomllib.loads(text)
     servers = {name: one for name, one in document.pop("mcp_servers", {}).items() if name != NAME}
     return {**document, "mcp_servers": servers}

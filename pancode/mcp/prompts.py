@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class McpPrompt:
-    """`words` holds `{argument}` where the person's own words stand."""
+    """A prompt. `words` holds `{argument}` where the person's own words are put in."""
 
     name: str
     title: str
@@ -22,7 +22,7 @@ class McpPrompt:
     about: str = ""
 
     def listed(self) -> Json:
-        """As `prompts/list` shows it."""
+        """Return the prompt as `prompts/list` shows it."""
         wanted = [{"name": self.argument, "description": self.about, "required": False}]
         return {
             "name": self.name,
@@ -72,7 +72,7 @@ def listed() -> list[Json]:
 
 
 def prompt_of(name: str, given: Json) -> Json:
-    """Result of `prompts/get`. ParamsError for one that is not there."""
+    """Return the result of `prompts/get`. ParamsError where there is no such prompt."""
     found = next((one for one in PROMPTS if one.name == name), None)
     if found is None:
         names = ", ".join(one.name for one in PROMPTS)

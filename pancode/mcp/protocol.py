@@ -17,13 +17,13 @@ from pancode.jsonrpc import INTERNAL, METHOD, PARAMS, REQUEST, JsonRpcLines
 
 Json = dict[str, Any]
 HANDSHAKES = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
-"""Versions with a handshake, newest first."""
+"""The protocol versions with a handshake, newest first."""
 DISCOVERED = "2026-07-28"
-"""The version without a handshake."""
+"""The protocol version without a handshake."""
 ENDS_S = 5.0
-"""The time that a call may go on when its client has gone."""
+"""Seconds that a call may still take once its client has gone."""
 LISTS_MS = 60_000
-"""The time that a client may keep a list."""
+"""Milliseconds for which a client may keep a list."""
 
 
 class ParamsError(Exception):
@@ -51,16 +51,16 @@ class CallProgress:
             self.send({"method": "notifications/progress", "params": params})
 
     def wait(self, seconds: float) -> None:
-        """Sleep; CancelledCall as soon as nobody waits."""
+        """Sleep; raises CancelledCall as soon as the client waits no more."""
         if self.cancelled.wait(seconds):
             raise CancelledCall
 
 
 @dataclass(frozen=True, slots=True)
 class ServerOffer:
-    """The server's content, as functions that answer with plain JSON.
+    """What a server offers, as functions that answer with plain JSON.
 
-    `call` and `read` raise ParamsError for a name or argument that is not there.
+    `call` and `read` raise ParamsError for a name or argument that does not exist.
     """
 
     info: Json
@@ -77,7 +77,7 @@ class ServerOffer:
 
 
 class McpServer:
-    """One client on two streams, until the input ends."""
+    """A server for one client on two streams, until the input ends."""
 
     def __init__(self, offer: ServerOffer, source: IO[str], sink: IO[str]) -> None:
         self._offer, self._lines = offer, JsonRpcLines(source, sink)
@@ -103,7 +103,7 @@ class McpServer:
             }
 
     def serve(self) -> None:
-        """Answer until the input ends. Calls that wait then are cancelled; others have a moment to end."""
+        """Answer until the input ends; then calls that wait are cancelled, and others get a moment to end."""
         for message in self._lines.messages():
             if "method" in message:
                 self._request(message["method"], message.get("id"), message["params"])
@@ -130,7 +130,7 @@ class McpServer:
             self._lines.refuse(number, METHOD, f"this server has no method {method[:100]}")
 
     def _begin_call(self, number: str | int, params: Json) -> None:
-        """In a thread of its own, so that a call that waits holds up nothing."""
+        """Run the call in a thread of its own, so that one that waits holds up no other."""
         meta = params.get("_meta")
         token = meta.get("progressToken") if isinstance(meta, dict) else None
         progress = CallProgress(self._lines.send, token if isinstance(token, str | int) else None)

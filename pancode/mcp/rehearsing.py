@@ -19,17 +19,17 @@ from pancode.sessions.rehearsals import REHEARSED
 
 REHEARSAL = "this is a rehearsal: what you ask for is noted and counts as done, and nothing is carried out"
 REAL = ("r-", "w-")
-"""How ids begin that there are; those that a rehearsal makes up begin otherwise."""
+"""Prefixes of the ids of real runs and workflows; ids that a rehearsal makes up have another one."""
 
 
 class Rehearsal:
-    """The answers to one call of such a sitting."""
+    """Answers one call of a sitting that is rehearsed: nothing is carried out."""
 
     def __init__(self, context: ApiContext, run: Run, number: int) -> None:
         self._context, self._run, self._number = context, run, number
 
     def told(self, verb: Verb, asked: ApiCall) -> Mapping[str, Any] | None:
-        """The answer; None: it only looks at what there is, and sees it. UsageError, NotFoundError."""
+        """Return the answer; None where the call only looks at what there is. UsageError, NotFoundError."""
         if verb.method == "GET":
             return self._seen(verb, asked)
         name = f"rehearsed-{self._number}"
@@ -52,7 +52,7 @@ class Rehearsal:
         return answer
 
     def _seen(self, verb: Verb, asked: ApiCall) -> Mapping[str, Any] | None:
-        """Of what it has begun it sees that it is done; `last` and an agent's name are such a run, too."""
+        """Return that a made-up run is done; `last` and agents' names count as such. None for a real one."""
         named = asked.path.get("run") or asked.path.get("workflow")
         if named is None or named.startswith(REAL):
             return None
@@ -63,7 +63,7 @@ class Rehearsal:
         return {"run": named, "workflow": named, **state}
 
     def _step(self, asked: DispatchRequest, level: int = 0) -> RehearsedStep:
-        """By the agent that it names, or that a dispatch would choose for the task."""
+        """Return the step for the agent that is named, or that a dispatch would choose for the task."""
         around = self._context.coordinator.around({})
         agents, mode = around.agents(self._run.project), asked.mode or self._run.mode
         name = asked.agent or around.defaults(self._run.project).agent

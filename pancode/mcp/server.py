@@ -24,7 +24,7 @@ from pancode.plain import unhidden
 
 Json = dict[str, Any]
 MOST = 200_000
-"""Characters of one resource."""
+"""The most characters that one resource has."""
 _ADDRESS = re.compile(r"pancode://runs/([A-Za-z0-9-]{1,40})/(receipt|log|diff)")
 _KINDS = {
     "receipt": ("application/json", "signed proof of what the run did"),
@@ -34,7 +34,7 @@ _KINDS = {
 
 
 def templates() -> list[Json]:
-    """As `resources/templates/list` shows them."""
+    """Return the templates as `resources/templates/list` shows them."""
     return [
         {
             "uriTemplate": f"pancode://runs/{{run}}/{name}",
@@ -47,7 +47,7 @@ def templates() -> list[Json]:
 
 
 def read(client: Client, address: str) -> Json:
-    """Result of `resources/read`. ParamsError for an address that is none of ours."""
+    """Return the result of `resources/read`. ParamsError for an address that is not one of ours."""
     found = _ADDRESS.fullmatch(address)
     if found is None:
         raise ParamsError(
@@ -83,7 +83,7 @@ INSTRUCTIONS = (
 def serve(groups: Collection[str] = ()) -> None:
     """Answer on standard input and output until the input ends. Everything else goes to standard error.
 
-    `groups`: of tools that are listed beside the core. UsageError for one that is not there.
+    `groups`: of tools that are listed beside the core. UsageError for an unknown one.
     """
     known = (*tools.GROUPS, tools.ALL)
     if wrong := [name for name in groups if name not in known]:
@@ -94,12 +94,12 @@ def serve(groups: Collection[str] = ()) -> None:
 
 
 def _client(works: bool) -> Client:
-    """`works`: a fleet that a person has taken down comes up for it, as for a dispatch by hand."""
+    """Return a client. `works`: for it a fleet that was taken down comes up, as for a dispatch by hand."""
     return Client(place_of(os.environ), works=works, note=_note)
 
 
 def offer(client: Callable[[bool], Client], ids: Ids, groups: Collection[str] = ()) -> ServerOffer:
-    """The server's content; the coordinator is asked at the first call, and not before."""
+    """Return what the server offers; the coordinator is first asked at the first call."""
     words = defaultdict[str, RepeatedPost](lambda: RepeatedPost(lambda: ids.token(16)))
     return ServerOffer(
         info=INFO,
@@ -114,7 +114,7 @@ def offer(client: Callable[[bool], Client], ids: Ids, groups: Collection[str] = 
 
 
 def _who(client: str) -> str:
-    """The person whose program asks, and which program."""
+    """Return the person whose program asks, with the program's name."""
     return f"{who()} ({client})"
 
 

@@ -15,9 +15,9 @@ from pancode.talk.attached import WAITING
 from pancode.talk.conversation import HeardWords, Output, Part, Said, SessionTalk, TalkCall, TalkNote, Turn
 
 READ_BYTES, SAID_CHARS = 20_000, 40_000
-"""Bounds of one answer: of a session's output, and of the words of one turn."""
+"""The most bytes of a session's output, and the most characters of one turn's words, in one answer."""
 MOST_LINE = 1 << 20
-"""Bytes. A longer line of the output is left out."""
+"""The most bytes of a line of the output; a longer one is left out."""
 _SHOWN = ("session", "state", "reason", "run", "node", "agent", "model", "title", "asks", "changed_at")
 
 
@@ -31,7 +31,7 @@ def _about(shape: Json) -> Json:
 
 
 def _say(call: McpToolCall) -> Any:
-    """Words, and with `seconds` the turn that has them, as far as it came in that time."""
+    """Send words; with `seconds`, also return the turn that has them, as far as it has come in that time."""
     path, body = path_of("sessions", call.text("run"), "words"), {"by": call.by, "text": call.text("text")}
     if call.given.get("key"):
         said = call.client.post(path, body, key=call.text("key"))
@@ -60,7 +60,7 @@ def _say(call: McpToolCall) -> Any:
 
 
 def _read(call: McpToolCall) -> Any:
-    """What was said since a number, and the number to go on at."""
+    """Return what was said since `since`, and the value of `since` to go on with."""
     since = mark = str(call.given.get("since", ""))
     told: list[Json] = []
     path = path_of("sessions", call.text("run"))
@@ -75,8 +75,9 @@ def _read(call: McpToolCall) -> Any:
 
 
 def _lines(call: McpToolCall, run: str, since: str, runtime: str) -> Iterator[tuple[str, int, list[Part]]]:
-    """What each line adds of the output that is there now, with the number of the byte behind it, and how
-    many bytes were read up to there."""
+    """Yield for each line of the present output: the place behind it (`RUN:BYTE`), how many bytes were read
+    up to there, and the parts that the line adds.
+    """
     talk, read = SessionTalk(MOST_LINE), 0
     path = path_of("sessions", run, "stream")
     for happened in call.client.events("GET", path, query={"since": since or None}):
@@ -91,7 +92,7 @@ def _lines(call: McpToolCall, run: str, since: str, runtime: str) -> Iterator[tu
 
 
 def _tell(told: list[Json], part: Part) -> None:
-    """One entry for what a reader of the session would see; pieces of one text are one entry."""
+    """Add an entry for what a reader of the session would see; pieces of one text go into one entry."""
     match part:
         case HeardWords(text=text) if text:
             told.append({"fleet" if part.is_fleets else "person": part.by, "said": text})

@@ -20,7 +20,7 @@ _MARK = f"name: {NAME}\n"
 
 @dataclass(frozen=True, slots=True)
 class SkillChange:
-    """A file as it is and as it is to be; None: it is not there."""
+    """A file as it is, and as it is to be; None: there is no file."""
 
     file: Path
     before: str | None
@@ -31,7 +31,7 @@ class SkillChange:
         return self.before != self.after
 
     def diff(self) -> str:
-        """As `diff -u` shows it."""
+        """The change as `diff -u` shows it."""
         old, new = (self.before or "").splitlines(True), (self.after or "").splitlines(True)
         return "".join(difflib.unified_diff(old, new, str(self.file), str(self.file)))
 
@@ -57,7 +57,7 @@ def skill_text() -> str:
 
 
 def changes(top: Path, *, install: bool) -> list[SkillChange]:
-    """Below a home folder or a repository. ConflictError for a skill of that name which is not ours."""
+    """Return the changes below a home or a repository. ConflictError for such a skill that is not ours."""
     return [_change(top / folder / NAME / FILE, install) for folder in FOLDERS]
 
 

@@ -20,11 +20,11 @@ from pancode.remote.place import remote_of
 
 Json = dict[str, Any]
 WAIT_MOST_S, LOOK_S = 50, 1.0
-"""Some clients give up on a call after 60 s."""
+"""The most seconds that a call waits, as some clients give up after 60; and seconds between two looks."""
 ROWS = 50
 """The most rows of one answer."""
 CORE = "core"
-"""The group of tools that each client gets; the others are listed where the user names their group."""
+"""The group of tools that each client gets; other groups are listed where the user names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class McpToolCall:
 
     client: Client
     words: Mapping[str, RepeatedPost]
-    """By the name of a session: words whose answer was lost go under their key when they are said again."""
+    """Name of a session to its posts: words whose answer was lost are sent again under the same key."""
     given: Json
     by: str
     """The caller, as runs and audit show it."""
@@ -56,20 +56,20 @@ class McpToolCall:
         return str(named)
 
     def where(self) -> Json:
-        """The folder of work, for a request. UsageError where none was named of another machine."""
+        """Return a request's folder of work. UsageError where none was named of another machine."""
         cwd = self.cwd if self.given.get("workspace") == "none" else self.cwd or work_folder()
         return {} if cwd is None else {"cwd": cwd}
 
     def run(self, *rest: str) -> str:
-        """The route of the run that the call names."""
+        """Return the path of the API for the run that the call names."""
         return path_of("runs", self.text("run"), *rest)
 
 
 @dataclass(frozen=True, slots=True)
 class McpTool:
-    """`route` is the one of the API that it is about; `right` is what that route needs and may bring about.
+    """A tool. `route`: the API's route that it is about; `right`: what that needs and may bring about.
 
-    A test holds both against the table of routes, which is not loaded here: it takes too long.
+    A test compares both with the table of routes, which is not loaded here, as that takes too long.
     """
 
     name: str
@@ -80,18 +80,18 @@ class McpTool:
     required: tuple[str, ...] = ()
     right: Right = READS
     untrusted: bool = True
-    """Words of runs, repositories or machines are in its answer."""
+    """Whether the answer holds words of runs, repositories or machines."""
     group: str = CORE
     output: Json | None = None
-    """Fields of its answer; there may be more."""
+    """Schema of the answer's fields; there may be more. None: it is not told."""
 
     @property
     def begins(self) -> bool:
-        """It begins work, for which a fleet comes up that a person has taken down."""
+        """Whether the tool begins work, for which a fleet comes up that a person has taken down."""
         return self.right in (DISPATCHES, ANSWERS)
 
     def listed(self) -> Json:
-        """As `tools/list` shows it."""
+        """Return the tool as `tools/list` shows it."""
         schema = {"type": "object", "properties": self.fields, "required": list(self.required)}
         listed: Json = {
             "name": self.name,
@@ -133,7 +133,7 @@ def _meant(value: Any) -> Any:
 
 
 def hints_of(risk: Risk) -> Json:
-    """What a client is told of a tool with that risk. A fleet is a closed world: its own machines."""
+    """Return a client's hints about a tool of this risk. A fleet is a closed world: its own machines."""
     return {
         "readOnlyHint": risk is Risk.LOOKS,
         "destructiveHint": risk is Risk.FINAL,
@@ -160,7 +160,7 @@ _KINDS: dict[str, Json] = {
     "Count": {"type": "integer"},
     "Commands": {"type": "array", "items": {"type": "string"}},
 }
-"""By the type of an option, where that is no text."""
+"""Type of an option to its schema; other types are text."""
 WORK: Json = {
     one.name: {
         **_KINDS.get(one.kind, {"type": "string"}),
@@ -170,7 +170,7 @@ WORK: Json = {
     for one in OPTIONS.values()
     if one.tool
 }
-"""How one run is to be done."""
+"""The fields of a call that say how one run is to be done."""
 
 
 ASK = "ask the user"
@@ -183,12 +183,12 @@ _FOR_PEOPLE = ("command", "yes")
 
 
 def shown(answer: Any, untrusted: bool) -> Json:
-    """The answer of a tool. Its mark comes first, as a model reads from the beginning."""
+    """Return a tool's answer. The mark comes first, as a model reads from the beginning."""
     return {**_mark(untrusted), **_shown(answer)}
 
 
 def refusal(error: PancodeError, untrusted: bool) -> Json:
-    """An error as a tool's answer. Where a rule said no, the fix is the user's decision."""
+    """Return an error as a tool's answer. Where a rule said no, the fix is left to the user."""
     fix = ASK if error.is_rule else error.fix
     problem = {"code": error.code, "message": str(error), "why": error.why, "fix": fix}
     return {**_mark(untrusted), **{name: unhidden(text) for name, text in problem.items()}}
@@ -199,7 +199,7 @@ def _mark(untrusted: bool) -> Json:
 
 
 def _shown(value: Any) -> Any:
-    """Without the fixes that stand inside of it: they are commands for the user's own terminal."""
+    """Return the value without the commands that it holds: they are for the user's own terminal."""
     match value:
         case str():
             return unhidden(value)

@@ -33,7 +33,7 @@ from pancode.plain import unhidden
 
 
 def _show(call: McpToolCall) -> Any:
-    """With `key`: that setting, or those of that group."""
+    """Return the settings; with `key` only that setting, or those of that group."""
     rows = call.client.get("/v1/config", cwd=call.cwd)["settings"]
     key = str(call.given.get("key", ""))
     return {
@@ -55,7 +55,7 @@ def _propose(call: McpToolCall) -> Any:
 
 
 _TARGETS = {"budget": "day", "preset": "preset"}
-"""What is meant where no target is given."""
+"""The target of each kind where none is named."""
 CONFIG_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "config_show",
@@ -68,7 +68,7 @@ CONFIG_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "projects",
         "The user's projects: repositories with a name, where they lie, and the defaults of work there.",
-        lambda call: call.client.get("/v1/projects"),
+        lambda call: call.client.get("/v1/projects", prd=1),
         "GET /v1/projects",
         group="settings",
     ),
@@ -211,7 +211,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
 
 MOST_QUESTIONS = 4
 LOG_BYTES, DIFF_CHARS = 20_000, 60_000
-"""Bounds of one answer; a client cuts answers of more than about 25,000 tokens."""
+"""Most bytes of a log, characters of a diff, in one answer; clients cut answers of about 25,000 tokens."""
 
 
 _DISPATCH: Json = {
@@ -219,15 +219,12 @@ _DISPATCH: Json = {
     "cwd": CWD,
     "project": string("instead of cwd: a project's name, or an issue of it (see projects)"),
     **WORK,
-    "workspace": string(
-        f"{WORK['workspace']['description']}; or a workspace of the user by its name (see workspaces)"
-    ),
     "dry_run": {"type": "boolean", "description": "judge by the ten gates, and start nothing"},
 }
 
 
 def _fleet(call: McpToolCall) -> Any:
-    """What a dispatch can use: no program that is missing, and no field that says nothing."""
+    """Return what a dispatch can use: without programs that are missing and fields that say nothing."""
     nodes = call.client.get("/v1/fleet")["nodes"]
     kept = ("name", "state", "why", "slots", "labels", "isolation", "draining", "paused")
     shapes = [{key: node[key] for key in kept if node.get(key)} for node in nodes]
@@ -239,7 +236,7 @@ def _fleet(call: McpToolCall) -> Any:
 
 
 def _state_of(runtime: Json) -> str:
-    """The version of one that is ready; else the reason why it is not."""
+    """Return the version of a runtime that is ready, else the reason why it is not."""
     ready = runtime["state"] == "ok" or runtime.get("served")
     return str(runtime["version"] or "ok") if ready else str(runtime["state"]).replace("_", " ")
 
@@ -269,7 +266,7 @@ RECORDS, MOST_RECORDS = 500, 6
 
 
 def _records(rows: list[Json], **equal: str) -> list[Json]:
-    """The records with these values, sorted by their number of runs; a rate of too few runs is unknown."""
+    """Return the records with these values, those of most runs first; a rate of too few runs is unknown."""
     mine = [row for row in rows if all(row[name] == value for name, value in equal.items())]
     kept = ("agent", "model", "kind", "size", "runs", "good")
     return [
@@ -292,7 +289,7 @@ def _dispatch(call: McpToolCall) -> Any:
 
 
 def _explore(call: McpToolCall) -> Any:
-    """Until all have answered, or the time is over: the same call again finds those that are under way."""
+    """Wait until all scouts have answered, or the time is over: the same call again finds those under way."""
     told = ("questions", "again", "node", "model", "runtime")
     body = {name: call.given[name] for name in told if name in call.given}
     body |= {"look": call.given["depth"]} if "depth" in call.given else {}
@@ -320,7 +317,7 @@ def _scouted(call: McpToolCall, row: Json) -> Json:
 
 
 def _wait(call: McpToolCall) -> Any:
-    """Until the run ends, or the time is over: then the caller calls again."""
+    """Wait until the run ends, or the time is over: the caller then calls again."""
     seconds = min(int(call.given.get("seconds", WAIT_MOST_S)), WAIT_MOST_S)
     run = call.client.get(call.run("brief"))
     for waited in range(seconds):
@@ -347,7 +344,7 @@ def _history(call: McpToolCall) -> Any:
 
 
 def _logs(call: McpToolCall) -> Any:
-    """From an offset on, or the last bytes; `left_out` of them stand before those."""
+    """Return the log from an offset on, or its last bytes; `left_out`: how many bytes stand before those."""
     stream, tail = call.given.get("stream", "out"), call.given.get("tail")
     offset, attempt = call.given.get("offset", 0), ""
     if tail is not None:
@@ -365,7 +362,7 @@ def _logs(call: McpToolCall) -> Any:
 
 
 def _end_of(call: McpToolCall, stream: str) -> tuple[int, str]:
-    """The number of bytes of a log that are here, and its attempt, by few questions: each skips further."""
+    """Return how many bytes of the log are stored, and its attempt; few calls do, as each skips further."""
     first = call.client.log(call.text("run"), stream, "", 0)
 
     def at(offset: int) -> int:
@@ -380,7 +377,7 @@ def _end_of(call: McpToolCall, stream: str) -> tuple[int, str]:
 
 
 def _receipt(call: McpToolCall) -> Any:
-    """What the machine has signed, as it can be read, and its digest; `verify` judges it."""
+    """Return what the machine has signed, in readable form, and its digest; `verify` judges it."""
     row = call.client.get(path_of("receipts", call.text("run")))
     kept = ("run", "attempt", "node", "outcome", "digest", "stored_at", "statement")
     return {name: row[name] for name in kept if name in row}
@@ -612,12 +609,12 @@ GROUPS = tuple(dict.fromkeys(tool.group for tool in TOOLS))
 
 
 def listed(groups: Collection[str]) -> list[Json]:
-    """As `tools/list` shows those of the core and of the groups that the user has named."""
+    """Return the tools of the core and of these groups, as `tools/list` shows them."""
     return [tool.listed() for tool in TOOLS if tool.group == CORE or ALL in groups or tool.group in groups]
 
 
 ALL = "all"
-"""Names every group."""
+"""The word that names every group."""
 
 
 def call(
@@ -628,8 +625,9 @@ def call(
     by: str,
     progress: CallProgress,
 ) -> Json:
-    """Result of `tools/call`. A refusal is a result, too, as is a wrong argument: the model reads its reason.
-    ParamsError for a tool that is not there."""
+    """Return the result of `tools/call`. A refusal or wrong argument is a result, too: the model reads its
+    reason. ParamsError for an unknown tool.
+    """
     tool = BY_NAME.get(name)
     if tool is None:
         raise ParamsError(f"there is no tool {name[:100]}; there are {', '.join(BY_NAME)}")

@@ -24,20 +24,20 @@ _OF_A_STEP: Json = {
 
 
 def _batch(call: McpToolCall) -> Any:
-    """All tasks are admitted before the first one starts."""
+    """Begin a batch; all tasks are admitted before the first one starts."""
     rows = [{"task": str(task)} for task in call.given["tasks"]]
     body = {"kind": "batch", "steps": _steps(call, rows), "concurrency": call.given.get("concurrency")}
     return _begun(call, body)
 
 
 def _steps(call: McpToolCall, rows: Sequence[Mapping[str, str]]) -> list[Json]:
-    """What counts for all of them, and over it what each row says."""
+    """Return the steps: what the call says for all of them, and what each row says instead."""
     work = {name: call.given[name] for name in WORK if name in call.given}
     return [{"name": f"{n}", "dispatch": {**work, **row}} for n, row in enumerate(rows, 1)]
 
 
 def _chain(call: McpToolCall) -> Any:
-    """Each step needs the one before it."""
+    """Begin a chain, in which each step needs the one before it."""
     rows = call.given["steps"]
     for row in rows:
         if not isinstance(row, dict) or not all(isinstance(value, str) for value in row.values()):
@@ -51,7 +51,7 @@ def _chain(call: McpToolCall) -> Any:
 
 
 def _race(call: McpToolCall) -> Any:
-    """One task for several; by agent, by model, or the same one several times."""
+    """Begin a race: one task for several agents or models, or for the same one several times."""
     task, given = call.text("task"), call.given
     lists = [name for name in ("agents", "models", "best_of") if given.get(name)]
     if len(lists) != 1:
@@ -65,7 +65,7 @@ def _race(call: McpToolCall) -> Any:
 
 
 def _run_workflow(call: McpToolCall) -> Any:
-    """By name or path; read and checked as `pancode chain` does."""
+    """Run a workflow by name or path; read and checked as `pancode chain` does."""
     from pancode.config.workflows.finding import WorkflowPlaces
     from pancode.config.workflows.reading import check_workflow
 
@@ -89,7 +89,7 @@ def _begun(call: McpToolCall, body: Json) -> Any:
 
 
 def _lane_add(call: McpToolCall) -> Any:
-    """The options of its work that were given, and the item's own."""
+    """Add an item to a lane, with the options of its work that were given."""
     body = {name: call.given[name] for name in ("task", "key", *WORK) if name in call.given}
     return call.client.post(path_of("lanes", call.text("lane"), "add"), {**body, "by": call.by})
 

@@ -12,15 +12,15 @@ from pancode.plain import counted
 LOOP = "loop"
 """The name under which the loop breaker is reset."""
 WARN_AT, TRIP_AT, LOOP_MS = 3, 5, 600_000
-"""Failures of the same task, or of one agent: a warning, a refusal, and for how long."""
+"""Failures of the same task, or of one agent: so many warn, so many refuse, for so many ms."""
 CASCADE_AGENTS, CASCADE_MS = 3, 60_000
-"""When this many agents fail within this time, every dispatch is refused for the same time."""
+"""When so many agents fail within so many ms, every dispatch is refused for the same time."""
 MOST_KEPT = 500
-"""Ended attempts that are looked at."""
+"""How many ended attempts are looked at."""
 
 
 class BreakerState(StrEnum):
-    """Half-open: one run is let through, and its end decides."""
+    """The state of a breaker. Half-open: one run is let through, and its end decides."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -29,8 +29,10 @@ class BreakerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EndedTry:
-    """An attempt that ended, as far as breakers look at it. `own`: a program of the user's own, no agent.
-    `session`: that of a sitting, of which all rounds are one piece of work; else empty."""
+    """An attempt that ended, as breakers see it. `own`: a program of the user's own, no agent.
+
+    `session`: of a sitting, whose rounds all count as one piece of work; else empty.
+    """
 
     at_ms: int
     began_ms: int
@@ -42,12 +44,12 @@ class EndedTry:
     failure: FailureKind | None
     own: bool
     retry_ms: int = 0
-    """How long the provider has asked to wait."""
+    """How many milliseconds the provider has asked to wait."""
     session: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The breakers that this end is about."""
+        """The names of the breakers that this end counts for."""
         agent = "" if self.own else f"agent:{self.agent}"
         provider = f"provider:{self.provider}" if self.provider else ""
         return tuple(name for name in (f"node:{self.node}" if self.node else "", provider, agent) if name)
@@ -62,14 +64,14 @@ class BreakerRule:
     longest_ms: int
     fails: Callable[[EndedTry], bool]
     halves: bool = False
-    """A success halves the count, where it ends it otherwise."""
+    """Whether a success halves the count of failures instead of ending it."""
     at_once: bool = False
-    """What was at work at an earlier failure failed with it, as by a reboot: that is one failure."""
+    """Whether attempts that were at work at an earlier failure (as at a reboot) count as one with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """One breaker now. `until_ms`: when it lets one run through; None while it is closed."""
+    """One breaker as it is now. `until_ms`: when it lets one run through; None while it is closed."""
 
     name: str
     state: BreakerState
@@ -80,17 +82,17 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True)
 class EndedTries:
-    """All that breakers are decided from, oldest first. `resets`: by name, when a person reset it."""
+    """Everything that breakers are decided by, oldest first. `resets`: when a person reset one, by name."""
 
     tries: tuple[EndedTry, ...] = ()
     resets: Mapping[str, int] = field(default_factory=dict)
     now_ms: int = 0
     factor: float = 1.0
-    """All pauses times this (tests)."""
+    """A factor for all pauses (tests)."""
 
 
 def _agent_failed(one: EndedTry) -> bool:
-    """An error of the agent's own; a limit of time or money is none."""
+    """Whether the agent itself failed; reaching a limit of time or money does not count."""
     rule = None if one.failure is None else FAILURES[one.failure]
     return rule is not None and rule.agent and rule.outcome in (Outcome.ERROR, Outcome.VERIFY_FAILED)
 
@@ -108,25 +110,25 @@ RULES: dict[str, BreakerRule] = {
     "node": BreakerRule(3, 60_000, 600_000, _node_failed, at_once=True),
     "agent": BreakerRule(TRIP_AT, LOOP_MS, LOOP_MS, _agent_failed, halves=True),
 }
-"""By kind. A provider that limits the rate opens its breaker at once, see RATE_LIMIT_MS."""
+"""The rules by kind of breaker. A provider that limits the rate opens its breaker at once: RATE_LIMIT_MS."""
 RATE_LIMIT_MS = 30_000
-"""How long a provider is left alone that limits the rate without saying for how long."""
+"""How many ms a provider is left alone that limits the rate without saying for how long."""
 
 LOGIN_OF = "@"
-"""Between a vendor and the node whose own login with it this breaker is about."""
+"""Separates a vendor and a node in the name of a breaker for that node's own login with the vendor."""
 LONGEST_TOLD_MS = 15 * 60_000
-"""The run itself waits as long as its provider says. All others ask again after so long: what one node
-says, which may be wrong, holds up no vendor for the whole fleet. The login of that node alone waits, too."""
+"""The longest wait, in ms, that a provider may ask for of all nodes: one node's claim, maybe wrong, must not
+keep the whole fleet from a vendor. The run itself, and that node's login, wait as long as asked."""
 
 
 def breakers(seen: EndedTries) -> dict[str, Breaker]:
-    """By name, each breaker that any of these attempts is about."""
+    """Each breaker that any of these attempts counts for, by name."""
     names = dict.fromkeys(name for one in seen.tries for name in one.names)
     return {name: breaker(name, seen) for name in names}
 
 
 def breaker(name: str, seen: EndedTries) -> Breaker:
-    """One breaker, by going through the ends of its attempts in order."""
+    """One breaker, found by replaying the ends of its attempts in order."""
     rule, after = RULES[name.partition(":")[0]], seen.resets.get(name, -1)
     made = _Replay(name, rule, seen.factor)
     for one in seen.tries:
@@ -136,12 +138,12 @@ def breaker(name: str, seen: EndedTries) -> Breaker:
 
 
 class _Replay:
-    """A breaker while its history is gone through."""
+    """A breaker while its history is replayed."""
 
     def __init__(self, name: str, rule: BreakerRule, factor: float) -> None:
         self._name, self._rule, self._factor = name, rule, factor
         self._failed: list[tuple[int, str]] = []
-        """When it failed, and in which session."""
+        """When attempts failed, and in which session."""
         self._opened, self._until, self._why = 0, None, ""  # type: int, int | None, str
 
     def see(self, one: EndedTry) -> None:
@@ -180,7 +182,7 @@ class _Replay:
 
 
 _INCONCLUSIVE = (Outcome.INFRA, Outcome.LOST, Outcome.INTERRUPTED, Outcome.SUPERSEDED, Outcome.BLOCKED)
-"""Ends that are no success of anything."""
+"""Ends that count neither as a failure nor as a success."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +193,11 @@ class LoopVerdict:
     words: str
     name: str
     until_ms: int = 0
-    """When it refuses no more, where nothing else fails meanwhile."""
+    """When it stops refusing if nothing else fails until then."""
 
 
 def loop(seen: EndedTries, agent: str, task: str) -> LoopVerdict | None:
-    """The same task again and again, an agent whose breaker is open, several agents that fail at once."""
+    """Judge a dispatch: by failures of its task, its agent's breaker, and agents that fail at once."""
     since = max(seen.now_ms - int(LOOP_MS * seen.factor), seen.resets.get(LOOP, -1))
     recent = [one for one in seen.tries if since < one.at_ms <= seen.now_ms and not one.own]
     alike = [one for one in recent if (one.agent, one.task) == (agent, task) and _agent_failed(one)]
@@ -220,8 +222,7 @@ def loop(seen: EndedTries, agent: str, task: str) -> LoopVerdict | None:
 
 
 def failed_together(seen: EndedTries, since_ms: int) -> list[str]:
-    """The agents and machines that have failed within a minute, and after that time. A machine that fails
-    under several runs counts once, and so does an agent."""
+    """The agents and nodes that have failed within the last minute, and after `since_ms`; each once."""
     since = max(since_ms, int(seen.now_ms - CASCADE_MS * seen.factor))
     recent = [one for one in seen.tries if since < one.at_ms <= seen.now_ms and not one.own]
     agents = {one.agent for one in recent if _agent_failed(one)}
@@ -229,7 +230,7 @@ def failed_together(seen: EndedTries, since_ms: int) -> list[str]:
 
 
 def _over(failed: Sequence[int], most: int, window_ms: int, seen: EndedTries) -> int:
-    """When fewer than `most` of these failures, oldest first, are within the window."""
+    """When fewer than `most` of these failures, oldest first, will be within the window."""
     return failed[len(failed) - most] + int(window_ms * seen.factor) if len(failed) >= most else 0
 
 

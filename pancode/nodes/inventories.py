@@ -10,7 +10,7 @@ from typing import Any
 from pancode.core.names import label_word, node_name
 
 GROUP = "pancode_nodes"
-"""The hosts that are meant, where the inventory has this group; all hosts elsewhere."""
+"""The group of an inventory whose hosts are meant; without that group, all hosts are."""
 _SSH = ("ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh", "ansible.builtin.paramiko_ssh")
 _PASSWORDS = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
 _JUMPS = ("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args")
@@ -19,7 +19,7 @@ _MOST_SLOTS, _MOST_PORT = 256, 65535
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """One variable of one host that cannot work, and what mends it."""
+    """One variable of a host that cannot work, and its fix."""
 
     host: str
     variable: str
@@ -29,7 +29,7 @@ class Misfit:
 
 @dataclass(frozen=True, slots=True)
 class InventoryHost:
-    """A host as `node add` would name it."""
+    """A host in the form that `node add` takes."""
 
     name: str
     host: str | None
@@ -42,7 +42,7 @@ class InventoryHost:
 
 
 def hosts_of(listed: Mapping[str, Any], group: str | None) -> tuple[str, ...]:
-    """Names in order, from what `ansible-inventory --list` says. KeyError when there is no such group."""
+    """The hosts' names in order, from the output of `ansible-inventory --list`. KeyError: no such group."""
     name = group or (GROUP if GROUP in listed else "all")
     found: dict[str, None] = {}
     _gather(listed, name, found)
@@ -60,7 +60,7 @@ def _gather(listed: Mapping[str, Any], name: str, found: dict[str, None]) -> Non
 def entry(
     host: str, hostvars: Mapping[str, Any], exists: Callable[[str], bool]
 ) -> InventoryHost | tuple[Misfit, ...]:
-    """`exists`: whether a file is there, for the private key."""
+    """The host, or what is wrong with it. `exists`: whether a file is there, for the private key."""
     wrong = [*_connection(host, hostvars), *_values(host, hostvars, exists), *_own(host, hostvars)]
     if wrong:
         return tuple(wrong)
@@ -82,7 +82,7 @@ def _text(hostvars: Mapping[str, Any], name: str) -> str | None:
 
 
 def _connection(host: str, hostvars: Mapping[str, Any]) -> list[Misfit]:
-    """The ways that a link of ours could not go."""
+    """The host's variables for connections that PanCode's links cannot make."""
     out = []
     way = str(hostvars.get("ansible_connection", "ssh"))
     if way not in _SSH:
@@ -117,7 +117,7 @@ def _values(host: str, hostvars: Mapping[str, Any], exists: Callable[[str], bool
 
 
 def _own(host: str, hostvars: Mapping[str, Any]) -> list[Misfit]:
-    """Our own variables."""
+    """What is wrong with the host's variables for PanCode."""
     out, name = [], hostvars.get("node_name", host)
     try:
         node_name(str(name))

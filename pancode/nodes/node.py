@@ -18,11 +18,11 @@ from pancode.core.values import replace
 
 M = TypeVar("M", bound=WireModel)
 MOST_CHARS = 300
-"""Of a node's words inside a sentence of ours."""
+"""The most characters of a node's words inside a sentence of the coordinator."""
 
 
 def quoted(facts: M, node: str) -> M:
-    """A node's facts, with each advice in them as `NODE says: ...`, at any depth."""
+    """A node's facts, with each advice in them, at any depth, in the form `NODE says: ...`."""
     changed: dict[str, Any] = {}
     for name in type(facts).model_fields:
         value = getattr(facts, name)
@@ -41,18 +41,18 @@ def _quoted(value: Any, node: str) -> Any:
 
 
 def in_a_sentence(words: str) -> str:
-    """A node's words inside a sentence of ours: short, on one line, with nothing that a terminal obeys."""
+    """A node's words for use inside our sentence: short, on one line, without terminal control characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
     return line if len(line) <= MOST_CHARS else f"{line[:MOST_CHARS]} ..."
 
 
 def with_words(why: str, says: str) -> str:
-    """A reason of ours with what the node says of it."""
+    """Our reason, followed by what the node says about it."""
     return f"{why} ({says})" if says else why
 
 
 def apart(data: Any) -> Any:
-    """Plain JSON of what a node has told: its advice is `says`, and `fix` is empty."""
+    """What a node has told, as plain JSON: its advice is in `says`, and `fix` is empty."""
     if isinstance(data, list):
         return [apart(one) for one in data]
     if not isinstance(data, dict):
@@ -71,19 +71,19 @@ NOT_KNOWN = "not known: the machine has not reported"
 
 
 def holds(isolation: str | None) -> str:
-    """The kind of sandbox for the word in a machine's facts; None: no facts yet."""
+    """What the isolation in a node's facts enforces, in words; None: no facts yet."""
     return NOT_KNOWN if isolation is None else HOLDS[Isolation(isolation)]
 
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """Whether it is up, and how often it broke since the coordinator started."""
+    """Whether a link is up, and how often it broke since the coordinator started."""
 
     up: bool = False
     breaks: int = 0
 
     def became(self, up: bool, broken: bool) -> Linked:
-        """`broken`: it went by itself, and not because we closed it. One that was not up cannot break."""
+        """The link's next state. `broken`: it ended by itself; a link that was not up cannot break."""
         return Linked(up, self.breaks + (self.up and broken))
 
 
@@ -116,25 +116,25 @@ class Gap:
 
 
 KEPT_MS = 86_400_000
-"""Gaps that ended longer ago than this are forgotten."""
+"""How many ms after their end gaps are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reaching:
-    """Whether we try to reach a node, and when we did not: such silence gives no run up."""
+    """Whether we try to reach a node, and when we did not: silence in that time loses no run."""
 
     trying: bool = True
     """False: its link is stopped, which only a person can mend (a changed host key, a refused login)."""
     halted: bool = False
-    """A person took its node agent down; only a person starts it again."""
+    """Whether a person has halted its node agent; only a person starts it again."""
     shut_out: bool = False
-    """It was shut out of Redis for filling it; only a person lets it in again."""
+    """Whether the node is shut out of Redis for filling it; only a person lets it in again."""
     heard_ms: int = 0
-    """Our boot clock at its last echo before that: what it said is forgotten, that it spoke is not."""
+    """Our boot clock at its last echo before it was shut out, whose other words are forgotten."""
     why: str = ""
     fix: str = ""
     since_ms: int = 0
-    """Of the gap that is still open."""
+    """When the gap that is still open began."""
     past: tuple[Gap, ...] = ()
 
     @property
@@ -142,7 +142,7 @@ class Reaching:
         return self.halted or self.shut_out or not self.trying
 
     def became(self, after: Reaching, now_ms: int) -> Reaching:
-        """`after` says what is so from now on."""
+        """The state from now on, which is `after` with the gaps kept."""
         if after.idle == self.idle:
             return after
         if after.idle:
@@ -150,7 +150,7 @@ class Reaching:
         return replace(after, past=tuple(g for g in self.gaps(now_ms) if now_ms - g.end_ms < KEPT_MS))
 
     def gaps(self, now_ms: int) -> tuple[Gap, ...]:
-        """All of them, the one that is still open included."""
+        """All gaps, the one that is still open included."""
         return (*self.past, Gap(self.since_ms, now_ms - self.since_ms)) if self.idle else self.past
 
 
@@ -164,7 +164,7 @@ class Deadlines:
     lost_ms: int = 900_000
 
     def scaled(self, factor: float) -> Deadlines:
-        """All deadlines times one factor (tests)."""
+        """All deadlines, multiplied by a factor (tests)."""
         fields = (self.ask_ms, self.suspect_ms, self.unreachable_ms, self.lost_ms)
         return Deadlines(*(max(1, int(ms * factor)) for ms in fields))
 
@@ -175,18 +175,18 @@ class LastHeartbeat:
 
     heartbeat: Heartbeat
     inventoried: str = ""
-    """Nonce of the link-up for which an inventory has come."""
+    """The nonce of the link-up for which the node's inventory has come."""
     echo_ms: int | None = None
-    """Our boot clock at the newest of our beats that the node has echoed in this life of the coordinator.
+    """Our boot clock at the newest of our beats that the node has echoed, in this life of the coordinator.
 
-    It outlives a heartbeat without an echo (a node agent that starts anew) and a change of the epoch:
-    who was heard a moment ago is not silent because of either.
+    It outlives a heartbeat without an echo (a node agent that starts anew) and a change of the epoch: neither
+    makes a node silent that was just heard.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """A node as the decisions see it."""
+    """A node as decisions see it."""
 
     node: Node
     state: NodeState
@@ -194,9 +194,9 @@ class NodeView:
     """Waking time since the newest echoed beat was sent; None when nothing was heard in this epoch."""
     last: LastHeartbeat | None
     asks: bool
-    """Whether its ask is still valid: work may be bound to it."""
+    """Whether its ask for work is still valid, so that work may be bound to it."""
     given_up: bool = False
-    """Silent for the whole deadline, whatever state its owner has put it in: what it had is lost."""
+    """Whether it was silent for the whole deadline, whatever state its owner put it in: its runs are lost."""
 
 
 USER_PREFIX = "node-"
@@ -221,7 +221,7 @@ def awake_since(since_ms: int, now_ms: int, gaps: Sequence[Gap]) -> int:
 def silence(
     newest: LastHeartbeat | None, epoch: int, now_ms: int, started_ms: int, gaps: Sequence[Gap]
 ) -> tuple[int, bool]:
-    """(waking milliseconds without a word, whether anything was heard since the coordinator started)."""
+    """How many waking ms nothing was heard, and whether anything was since the coordinator started."""
     echo = newest.heartbeat.echo if newest else None
     last = newest.echo_ms if newest else None
     if last is None and echo is not None and echo.epoch == epoch:
@@ -232,7 +232,7 @@ def silence(
 
 
 def state_of(node: Node, silent_ms: int, ever: bool, busy: bool, limits: Deadlines) -> NodeState:
-    """The one state that is shown, but for `halted` and `lost`; a drain shows only while it is heard."""
+    """The node's state as shown, except `halted` and `lost`; a drain shows only while the node is heard."""
     if node.removed is not None:
         return NodeState.REMOVED if node.removed == NodeState.REMOVED else NodeState.NOT_CLEANED
     if node.tag is None:
@@ -252,18 +252,18 @@ _SETTLED = (NodeState.NEW, NodeState.REMOVED, NodeState.NOT_CLEANED)
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """The periods in which the coordinator has listened since its start."""
+    """When the coordinator has listened since its start."""
 
     started_ms: int
     gaps: tuple[Gap, ...] = ()
     last_ms: int = 0
 
     def known_until(self, now_ms: int) -> int:
-        """Up to when silence is known: the last look, for we may have been frozen since; else `now_ms`."""
+        """Until when silence is known: the last look, as we may have been frozen since; else `now_ms`."""
         return min(now_ms, self.last_ms or now_ms)
 
     def looked(self, now_ms: int, tolerance_ms: int, reached: bool) -> Listening:
-        """After one look at Redis: a pause longer than the tolerance, or a failed look, is a gap."""
+        """The value after a look at Redis: a pause longer than the tolerance, or a failed look, is a gap."""
         pause = now_ms - self.last_ms
         if reached and pause <= tolerance_ms:
             return replace(self, last_ms=now_ms)
@@ -283,7 +283,7 @@ def view(
     limits: Deadlines,
     reaching: Reaching = REACHED,
 ) -> NodeView:
-    """Everything that is decided about one node from one moment's facts."""
+    """One node as decisions see it, from the facts of one moment."""
     began_ms = max(watch.started_ms, reaching.heard_ms)
     silent_ms, ever = silence(newest, now.epoch, now.ms, began_ms, watch.gaps)
     # What is bound next asks how long nothing was heard; what is given up, how long nothing could be heard.
@@ -304,9 +304,9 @@ def view(
 
 
 def skew_ms(theirs: int, before: int, after: int) -> int:
-    """The certain error of a clock that was read between two readings of ours.
+    """The smallest certain error of a clock that was read between two readings of ours.
 
-    The way there and back is nobody's skew.
+    The time that the question and its answer took is no error.
     """
     return min(max(0, theirs - after), theirs - before)
 

@@ -21,21 +21,21 @@ class ListenAddress:
     port: int
     origin: str
     names: tuple[str, ...] = ()
-    """By which a request over HTTP may call it, beside its own address."""
+    """Names, beside its own address, by which an HTTP request may call it."""
 
     @property
     def is_local(self) -> bool:
-        """Whether only programs of this machine reach it."""
+        """Whether only programs on this machine can reach the address."""
         try:
             return ip_address(self.host).is_loopback
         except ValueError:  # a name
             return self.host.lower() == "localhost"
 
     def is_called(self, host: str) -> bool:
-        """Whether a request with this header Host means us.
+        """Whether a request with this Host header means us.
 
-        A page of a stranger's can lead its own name to this machine and read the answer (DNS rebinding). It
-        can do that with a name alone: every address is fine.
+        A stranger's web page can lead its own name to this machine and read the answer (DNS rebinding). That
+        works with a name alone, so every address is accepted.
         """
         name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
         name = name.removeprefix("[").removesuffix("]").removesuffix(".").lower()
@@ -48,14 +48,14 @@ class ListenAddress:
 
 @dataclass(frozen=True, slots=True)
 class Doorway:
-    """`place`: where we listen; `shown`: where nodes go to, which a router may forward to the other."""
+    """`place`: where we listen; `shown`: where nodes connect, which a router may forward to `place`."""
 
     place: ListenAddress
     shown: ListenAddress
 
 
 def doorway_of(place: ListenAddress | None, shown: ListenAddress | None) -> Doorway | None:
-    """None: nowhere. ConfigError where nodes would go to what leads to nothing."""
+    """The doorway; None: nodes cannot come in. ConfigError where nodes would be sent where nobody listens."""
     if place is not None:
         return Doorway(place, shown or place)
     if shown is None:
@@ -68,8 +68,10 @@ def doorway_of(place: ListenAddress | None, shown: ListenAddress | None) -> Door
 
 
 def place_of(text: str, origin: str) -> ListenAddress:
-    """Where nodes come in: `HOST:PORT`, `[ADDRESS]:PORT`. ConfigError; also for all addresses at once, as
-    nodes need one to go to."""
+    """Where nodes come in: `HOST:PORT`, `[ADDRESS]:PORT`.
+
+    ConfigError, also for "all addresses", as nodes need one to connect to.
+    """
     place = _read(text, origin)
     if place is None:
         raise _bad(text, origin, "it is no HOST:PORT")
@@ -81,7 +83,7 @@ def place_of(text: str, origin: str) -> ListenAddress:
 
 
 def figures_place_of(text: str, origin: str) -> ListenAddress:
-    """The address of the figures; every address of the machine is allowed, too. ConfigError."""
+    """The address of the metrics, which may be every address of the machine. ConfigError."""
     place = _read(text, origin)
     if place is None:
         raise ConfigError(
@@ -137,13 +139,13 @@ def _bad(text: str, origin: str, why: str) -> ConfigError:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The value of `Node.target`, plain JSON. `target` and `pins` are SSH's: only its adapter reads them."""
+    """The value of `Node.target`, plain JSON. `target` and `pins` are only read by the SSH adapter."""
 
     target: Mapping[str, Any]
     pins: Mapping[str, str] = field(default_factory=dict)
-    """By host and port: the host key as known_hosts has it."""
+    """The accepted host keys in the form of known_hosts, by host and port."""
     local: bool = False
-    """This machine, through our own SSH server."""
+    """Whether the node is this machine, reached through our own SSH server."""
     local_home: str | None = None
     """HOME of that server's commands; None: the user's own."""
     node_home: str | None = None
@@ -151,30 +153,30 @@ class Reach:
     installed_home: str | None = None
     """The node home as the probe found it; None before the first bring-up."""
     is_twin: bool = False
-    """It turned out to be in the fleet under another name: nothing there belongs to this one."""
+    """Whether the machine turned out to be in the fleet under another name: its files belong to that node."""
     fleet_key: bool = False
-    """The owner wants our own key there, so that the link comes back while nobody is there."""
+    """Whether the owner wants our own key there, so that the link comes back while nobody is there."""
     halted: bool = False
-    """A person took its node agent down: only a person starts it again."""
+    """Whether a person has halted its node agent: only a person starts it again."""
     direct: bool = False
-    """It comes to Redis and the depot by TLS; the SSH connection carries commands and files alone."""
+    """Whether it reaches Redis and the depot by TLS; SSH then carries only commands and files."""
 
     def data(self) -> dict[str, object]:
-        """The form of the ledger's row."""
+        """The way to the node in the form of the ledger's row."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return {**plain, "target": dict(self.target), "pins": dict(self.pins)}
 
     @classmethod
     def of(cls, node: Node) -> Reach:
-        """From the ledger's row."""
+        """The way to the node, from the ledger's row."""
         return cls.made_of(node.target)
 
     @classmethod
     def made_of(cls, data: Mapping[str, Any]) -> Reach:
-        """From plain JSON; a field that an older version did not write has its default."""
+        """The value from plain JSON; a field that an older version did not write has its default."""
         return cls(**{f.name: data[f.name] for f in fields(cls) if f.name in data})
 
 
 def changed(node: Node, **changes: Any) -> Node:
-    """The same machine, with these fields of the way to it."""
+    """The node with these fields of `Reach` changed."""
     return replace(node, target=replace(Reach.of(node), **changes).data())

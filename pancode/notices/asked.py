@@ -22,7 +22,7 @@ KEY_BYTES = 32
 
 
 def send_test(core: Core, rules: NotifyRules, channel: str, by: str) -> DeliveryShape:
-    """Send a notice now, also in quiet hours. NotFoundError."""
+    """Send a test notice now, also in quiet hours. NotFoundError."""
     if channel not in rules.channels:
         raise not_found("channel", channel, rules.channels, "pancode notify ls")
     now, target = core.wall_ms(), f"{NOTIFY}{channel}"
@@ -35,7 +35,7 @@ def send_test(core: Core, rules: NotifyRules, channel: str, by: str) -> Delivery
 
 
 def check_webhook(name: str, url: str, events: tuple[str, ...]) -> None:
-    """UsageError for what cannot be one. Each post judges where the address leads."""
+    """UsageError for what cannot be a webhook. Where its address leads is judged at each post."""
     if not _NAME.fullmatch(name):
         fix = "pancode webhook add ci https://ci.example.org/hook"
         raise UsageError(f"{name[:80]!r} cannot be the name of a webhook", fix=fix, code="bad_name")
@@ -50,12 +50,12 @@ def check_webhook(name: str, url: str, events: tuple[str, ...]) -> None:
 
 
 def fresh_secret(core: Core) -> str:
-    """For who posts and who checks the signature."""
+    """Return a fresh secret, for who posts and who checks the signature."""
     return secret_of(bytes.fromhex(core.ports.ids.token(KEY_BYTES)))
 
 
 def tracker_secret(core: Core, project: str, by: str, given: str | None) -> str:
-    """What a project's tracker signs with: its own secret, or a fresh one. That it changed is on record."""
+    """Return the secret with which a project's tracker signs: its own, or a new one. The audit notes it."""
     with unit_of_work(core) as work:
         work.audit("trust", "info", "secret of a tracker's webhook", None, by=by, project=project)
     return given or fresh_secret(core)
@@ -64,7 +64,7 @@ def tracker_secret(core: Core, project: str, by: str, given: str | None) -> str:
 def add_webhook(
     core: Core, name: str, url: str, events: tuple[str, ...], by: str, secret: str
 ) -> WebhookShape:
-    """ConflictError where the name is taken. The answer is the only one that has its secret."""
+    """Add a webhook; only this answer has its secret. ConflictError where the name is taken."""
     hook = Webhook(name, url, core.wall_ms(), by, events or OCCASIONS)
     with unit_of_work(core) as work:
         rows.add_webhook(work, hook)
@@ -74,7 +74,7 @@ def add_webhook(
 
 
 def remove_webhook(core: Core, name: str, by: str) -> None:
-    """With its deliveries. NotFoundError."""
+    """Remove a webhook with its deliveries. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         rows.webhook(tx, name)
     with unit_of_work(core) as work:
@@ -83,7 +83,7 @@ def remove_webhook(core: Core, name: str, by: str) -> None:
 
 
 def deliver_again(core: Core, delivery: str, by: str) -> DeliveryShape:
-    """Send it once more under its id. NotFoundError."""
+    """Send a delivery once more, under its id. NotFoundError."""
     with unit_of_work(core) as work:
         found = rows.again(work, delivery, core)
         work.audit("fleet", "info", "delivered again", None, delivery=delivery, by=by)

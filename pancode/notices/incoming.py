@@ -12,22 +12,22 @@ from pancode.core.visitors import AccessError
 from pancode.notices.signing import secret_of, signature
 
 WITHIN_MS = 5 * 60_000
-"""The greatest difference between its time and ours."""
+"""The greatest difference between a call's time and ours, in milliseconds."""
 MOST_BYTES = 1024 * 1024
 MOST_A_MINUTE = 30
-"""The limit of calls of one schedule: fewer within twice `WITHIN_MS` than the firings that are kept."""
+"""Most calls of a schedule in a minute: fewer within twice `WITHIN_MS` than the firings that are kept."""
 FORGES, DELIVERY = "x-hub-signature-256", "x-github-delivery"
 STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
 GITLAB, LINEAR = "x-gitlab-token", "linear-signature"
 HEADERS = (*STANDARD, FORGES, DELIVERY, "x-github-event", GITLAB, LINEAR)
-"""All that is read of a call's headers."""
+"""The headers of a call that are read; no others are."""
 _NOBODY = secret_of(bytes(32))
 _MOST_ID, _MOST_SIGNATURES = 200, 10
 
 
 @dataclass(frozen=True, slots=True)
 class HookCall:
-    """A request as it came; names of headers in lower case."""
+    """A request as it came; header names in lower case."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -35,7 +35,7 @@ class HookCall:
 
 @dataclass(frozen=True, slots=True)
 class ProvenCall:
-    """One that the holder of the secret has made. `key`: the same when it comes again. `id`: for people."""
+    """A call by the holder of the secret. `key`: the same when the call comes again. `id`: for people."""
 
     key: str
     id: str
@@ -43,7 +43,7 @@ class ProvenCall:
 
 
 def proven(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
-    """AccessError. `secret` None: no schedule has this name, and the error does not tell."""
+    """Return a call that is signed. AccessError. `secret` None: no such schedule, which no error tells."""
     if STANDARD[2] in call.headers:
         message, at, signatures = (call.headers.get(name, "") for name in STANDARD)
         plain = message.isascii() and message.isprintable() and 0 < len(message) <= _MOST_ID
@@ -72,7 +72,7 @@ def proven(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
 
 
 def _forges(call: HookCall, secret: str | None) -> ProvenCall:
-    """It has no time, and its id is not signed: the same body is the same call."""
+    """Return a forge's call: it has no time, and its id is not signed, so the same body is the same call."""
     signed = hmac.new((secret or _NOBODY).encode(), call.body, sha256).hexdigest()
     if not _same(call.headers[FORGES], f"sha256={signed}") or secret is None:
         raise _wrong()
@@ -82,13 +82,13 @@ def _forges(call: HookCall, secret: str | None) -> ProvenCall:
 
 
 TRACKERS_WITHIN_MS = 60_000
-"""As Linear advises."""
+"""The greatest difference in time, in milliseconds, as Linear advises."""
 
 
 def must_be_of(tracker: str, call: HookCall, secret: str | None, now_ms: int) -> None:
-    """AccessError unless that tracker has sent it, by its own way: github, gitlab or linear.
+    """AccessError unless that tracker has sent the call, by its own proof: github, gitlab or linear.
 
-    `secret` None: there is no such project or no secret, and the error does not tell. GitLab sends the
+    `secret` None: there is no such project or no secret, and the error does not tell that. GitLab sends the
     secret itself and signs nothing.
     """
     if not {FORGES, GITLAB, LINEAR} & call.headers.keys():
@@ -119,7 +119,7 @@ def must_be_of(tracker: str, call: HookCall, secret: str | None, now_ms: int) ->
 
 
 def _time_of(body: bytes) -> int:
-    """Of a call of Linear, in milliseconds; 0 where it says none."""
+    """Return the time of a call of Linear, in Unix milliseconds; 0 where it has none."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):

@@ -18,20 +18,20 @@ _LOOKED = 50
 
 
 def channels(core: Core, rules: NotifyRules) -> list[ChannelShape]:
-    """All of the settings, by name."""
+    """Return all channels of the settings, by name."""
     with core.ports.ledger.transaction() as tx:
         return [_channel(tx, name, rules) for name in sorted(rules.channels)]
 
 
 def webhooks(core: Core, whole: bool = False) -> list[WebhookShape]:
-    """`whole`: with all of each address, which may hold a secret; else only where it leads."""
+    """Return all webhooks. `whole`: with each whole address, which may hold a secret; else only its place."""
     with core.ports.ledger.transaction() as tx:
         found = [webhook(tx, one) for one in tx.find(Webhook)]
     return found if whole else [{**one, "url": _place(one["url"])} for one in found]
 
 
 def deliveries(core: Core, target: str, limit: int, rules: NotifyRules) -> list[DeliveryShape]:
-    """The newest of a target (`notify:phone`, `webhook:ci`), newest first."""
+    """Return the newest deliveries of a target (`notify:phone`, `webhook:ci`), newest first."""
     kind, _, name = target.partition(":")
     with core.ports.ledger.transaction() as tx:
         found = rows.newest(tx, target, limit)
@@ -97,7 +97,7 @@ def _place(url: str) -> str:
 
 
 def _about(tx: Transaction, target: str) -> tuple[int, str | None, str]:
-    """How many wait, when one was sent last, and why the last one that was tried was not."""
+    """Return how many deliveries wait, when one was sent last, and why the last one that was tried failed."""
     known = rows.newest(tx, target, _LOOKED)
     sent = max((one.done_ms or 0 for one in known if one.state is DeliveryState.SENT), default=None)
     tried = sorted((one for one in known if one.tried_ms is not None), key=lambda one: one.tried_ms or 0)

@@ -8,26 +8,26 @@ from dataclasses import dataclass
 from pancode.core.records import Delivery
 
 A_MINUTE, MOST = 60_000, 5
-"""So many notices in a minute are sent one by one."""
+"""The length of a minute in milliseconds, and how many notices in a minute are sent one by one."""
 NOTICE_AGAIN_MS = (15_000, 60_000, 300_000)
 WEBHOOK_AGAIN_MS = (5_000, 30_000, 120_000, 600_000, 1_800_000, 3_600_000, 14_400_000)
-"""Until the next try; after the last of them a delivery has failed."""
+"""Milliseconds until each next try; after the last of them a delivery has failed."""
 MOST_WAITING = 200
-"""Deliveries of one target; the oldest are given up for newer ones."""
+"""How many deliveries of one target may wait; the oldest are given up for newer ones."""
 NOTIFY, WEBHOOK = "notify:", "webhook:"
-"""How targets of deliveries begin."""
+"""The prefixes of the targets of deliveries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """What goes out now, as one message where there are several; when to look again."""
+    """What goes out now, several in one tuple as one message; and when to look again."""
 
     now: tuple[tuple[Delivery, ...], ...] = ()
     again_ms: int | None = None
 
 
 def to_send(waiting: Sequence[Delivery], sent_ms: Sequence[int], now_ms: int) -> Sending:
-    """`waiting`: of one channel, the oldest first. `sent_ms`: when its last messages went out."""
+    """Return what to send. `waiting`: of one channel, the oldest first. `sent_ms`: of its last messages."""
     due = [one for one in waiting if one.due_ms <= now_ms]
     later = min((one.due_ms for one in waiting if one.due_ms > now_ms), default=None)
     recent = sorted(ms for ms in sent_ms if now_ms - ms < A_MINUTE and ms <= now_ms)
@@ -40,25 +40,25 @@ def to_send(waiting: Sequence[Delivery], sent_ms: Sequence[int], now_ms: int) ->
 
 
 def again_ms(target: str, tries: int) -> int | None:
-    """How long to wait after so many tries; None: it has failed."""
+    """Return how many milliseconds to wait after so many tries; None: the delivery has failed."""
     pauses = _pauses(target)
     return pauses[tries - 1] if tries <= len(pauses) else None
 
 
 def rested(planned: Sending, until_ms: int, now_ms: int) -> Sending:
-    """A target that could not be reached is left alone until then, with all that waits for it."""
+    """Return the plan; a target that was not reached is left alone until then, with all that waits for it."""
     if until_ms <= now_ms or not planned.now:
         return planned
     return Sending((), until_ms if planned.again_ms is None else min(until_ms, planned.again_ms))
 
 
 def rest_ms(target: str) -> int:
-    """How long a target is left alone after a try that failed, whatever else waits for it."""
+    """Return how many milliseconds a target is left alone after a failed try, whatever else waits for it."""
     return _pauses(target)[0]
 
 
 def too_old(waiting: Sequence[Delivery]) -> Sequence[Delivery]:
-    """Those to drop, so that newer ones have their turn. `waiting`: of one target, the oldest first."""
+    """Return the deliveries to drop for newer ones. `waiting`: of one target, the oldest first."""
     return waiting[:-MOST_WAITING]
 
 

@@ -15,7 +15,7 @@ USUAL: tuple[NoticeKind, ...] = ("waits", "ended_badly", "budget", "node_lost", 
 
 @dataclass(frozen=True, slots=True)
 class NoticeRoute:
-    """`to`: names of channels; an empty tuple of the others: all."""
+    """A rule of who gets which notices. `to`: names of channels; the other tuples: empty means all."""
 
     to: tuple[str, ...]
     kinds: tuple[str, ...] = USUAL
@@ -24,7 +24,7 @@ class NoticeRoute:
     repositories: tuple[str, ...] = ()
 
     def takes(self, kind: str, facts: Mapping[str, str]) -> bool:
-        """Whether such a notice about these facts goes its way."""
+        """Whether a notice of this kind about these facts takes this route."""
         repo = facts.get("repo", "")
         return (
             kind in self.kinds
@@ -36,14 +36,14 @@ class NoticeRoute:
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:
-    """Minutes of the day in a zone; they may go over midnight."""
+    """Quiet minutes of the day in a time zone; they may go over midnight."""
 
     begin: int
     end: int
     zone: str
 
     def until_ms(self, now_ms: int) -> int | None:
-        """When they end; None: it is not quiet now."""
+        """Return when the quiet hours end; None where it is not quiet now."""
         now = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(zone_of(self.zone))
         minute = now.hour * 60 + now.minute
         over_midnight = self.begin > self.end
@@ -61,7 +61,7 @@ class QuietHours:
 
 @dataclass(frozen=True, slots=True)
 class NotifyRules:
-    """`channels`: by name, the name of the secret with the address."""
+    """The settings of notices. `channels`: name to the name of the secret that holds the address."""
 
     channels: Mapping[str, str] = field(default_factory=dict)
     routes: tuple[NoticeRoute, ...] = ()
@@ -72,12 +72,12 @@ class NotifyRules:
     """Whether a notice of a question has a link that answers it."""
 
     def channels_for(self, kind: str, facts: Mapping[str, str]) -> tuple[str, ...]:
-        """Each once, and only those that there are."""
+        """Return the channels for the notice, each once, without unknown ones."""
         wanted = (name for route in self.routes if route.takes(kind, facts) for name in route.to)
         return tuple(dict.fromkeys(name for name in wanted if name in self.channels))
 
     def due_ms(self, kind: str, now_ms: int) -> int:
-        """When it may be sent: now, or after the quiet hours."""
+        """Return when the notice may be sent: now, or after the quiet hours."""
         until = None if self.quiet is None or kind in self.urgent else self.quiet.until_ms(now_ms)
         return now_ms if until is None else until
 

@@ -18,24 +18,25 @@ from pancode.notices.routing import NotifyRules
 
 
 class OutgoingPort(Protocol):
-    """Settings, secrets, and what sends. Each send takes half a minute at most."""
+    """The settings and secrets of notices, and what sends. Each send takes half a minute at most."""
 
     def rules(self) -> NotifyRules:
         """The settings of notices as the files are now. ConfigError names file and key."""
 
     def secret(self, name: str) -> str:
-        """A value that is kept by its name. NotFoundError with the command that keeps it."""
+        """Return a kept secret by its name. NotFoundError with the command that keeps it."""
 
     def notify(self, address: str, notice: Mapping[str, Any]) -> None:
-        """One notice, to an address in Apprise's words. UnavailableError without the address in its words."""
+        """Send one notice to an address of Apprise. UnavailableError, whose words do not have the address."""
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> str:
-        """The answer's status in words. UnavailableError if it is not 2xx, RefusedError for the address."""
+        """Post; return the answer's status in words. UnavailableError if not 2xx; RefusedError: the
+        address."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTry:
-    """How a try has ended. `final`: another one would end the same."""
+    """How a try has ended. `final`: another try would end the same way."""
 
     ok: bool
     status: str
@@ -45,9 +46,9 @@ class DeliveryTry:
 MARK = "outgoing"
 """The setting with the number of the newest event that was looked at."""
 CHANNELS = "outgoing.channels"
-"""The setting with the channels, and the newest event when each was first seen."""
+"""The setting with channel to the newest event when the channel was first seen."""
 KEPT = 300
-"""So many ended deliveries of each target are kept, the newest ones."""
+"""How many ended deliveries of each target are kept, the newest ones."""
 
 
 def mark(tx: Transaction) -> int | None:
@@ -56,7 +57,7 @@ def mark(tx: Transaction) -> int | None:
 
 
 def channels_since(tx: Transaction) -> dict[str, int]:
-    """By channel of the settings: the newest event when it was first seen."""
+    """Return channel to the newest event when the channel was first seen in the settings."""
     known = tx.get(Setting, CHANNELS)
     return dict(known.value) if known is not None and isinstance(known.value, dict) else {}
 
@@ -67,7 +68,7 @@ def put_channels(work: Work, since: dict[str, int]) -> None:
 
 
 def put(work: Work, number: int, new: Sequence[Delivery]) -> None:
-    """New deliveries and the place in the feed: in one transaction, so that none is lost or made twice."""
+    """Add new deliveries and the place in the feed in one transaction, so that none is lost or made twice."""
     work.tx.put(Setting(MARK, number, work.core.wall_ms(), "coordinator"))
     for one in new:
         if work.tx.get(Delivery, one.id) is None:
@@ -78,19 +79,19 @@ def put(work: Work, number: int, new: Sequence[Delivery]) -> None:
 
 
 def waiting(tx: Transaction) -> list[Delivery]:
-    """The oldest first."""
+    """Return the waiting deliveries, the oldest first."""
     return sorted(
         tx.find(Delivery, {"state": DeliveryState.WAITING}), key=lambda one: (one.created_ms, one.id)
     )
 
 
 def newest(tx: Transaction, target: str, count: int) -> list[Delivery]:
-    """The newest first."""
+    """Return the newest deliveries of a target, the newest first."""
     return tx.find(Delivery, {"target": target}, order="created_ms", descending=True, limit=count)
 
 
 def ended(work: Work, batch: Sequence[Delivery], sent: DeliveryTry) -> None:
-    """One try of these is over; a final failure is on record."""
+    """Note how a try of these deliveries ended; a final failure is put on record."""
     now = work.core.wall_ms()
     for one in batch:
         known = work.tx.get(Delivery, one.id)
@@ -115,7 +116,7 @@ def _record(work: Work, one: Delivery) -> None:
 
 
 def add_webhook(work: Work, hook: Webhook) -> None:
-    """ConflictError where the name is taken."""
+    """Add the webhook. ConflictError where the name is taken."""
     if work.tx.get(Webhook, hook.name) is not None:
         fix = f"take another name, or: pancode webhook rm {hook.name}"
         raise ConflictError(f"there is a webhook {hook.name} already", fix=fix, code="name_taken")
@@ -123,7 +124,7 @@ def add_webhook(work: Work, hook: Webhook) -> None:
 
 
 def webhook(tx: Transaction, name: str) -> Webhook:
-    """NotFoundError with the nearest name."""
+    """Return the webhook of this name. NotFoundError with the nearest name."""
     found = tx.get(Webhook, name)
     if found is None:
         raise not_found("webhook", name, [one.name for one in tx.find(Webhook)], "pancode webhook ls")
@@ -131,14 +132,14 @@ def webhook(tx: Transaction, name: str) -> Webhook:
 
 
 def remove(work: Work, name: str, target: str) -> None:
-    """The webhook with its deliveries."""
+    """Remove the webhook with its deliveries."""
     for one in work.tx.find(Delivery, {"target": target}):
         work.tx.delete(Delivery, one.id)
     work.tx.delete(Webhook, name)
 
 
 def again(work: Work, delivery: str, core: Core) -> Delivery:
-    """Send it once more, under its id. NotFoundError."""
+    """Let the delivery be sent once more, under its id. NotFoundError."""
     found = work.tx.get(Delivery, delivery)
     if found is None:
         raise not_found("delivery", delivery, (), "pancode webhook deliveries")
@@ -149,7 +150,7 @@ def again(work: Work, delivery: str, core: Core) -> Delivery:
 
 
 def _drop_waiting(work: Work, target: str) -> None:
-    """Old ones of a target that takes too little: the log has them as failed, the audit the last of them."""
+    """Drop the oldest of a target that takes too few: the log has them as failed, the audit the last one."""
     mine = work.tx.find(Delivery, {"target": target, "state": DeliveryState.WAITING}, order="created_ms")
     dropped = [
         replace(

@@ -37,9 +37,9 @@ BY = "the end of its question"
 
 
 def with_link(core: Core, rules: NotifyRules, notice: Mapping[str, Any], channel: str) -> Mapping[str, Any]:
-    """The notice with its link; unchanged where it asks nothing, links are off, or nothing waits any more.
+    """Return the notice with its link; unchanged where it asks nothing, links are off, or nothing waits now.
 
-    Made when it is sent: its secret is in no row.
+    The link is made when the notice is sent: its secret is in no row.
     """
     run = notice.get(ASKS)
     if not run or not rules.answers or rules.console is None:
@@ -53,7 +53,7 @@ def with_link(core: Core, rules: NotifyRules, notice: Mapping[str, Any], channel
 
 
 def forget_answered(core: Core, events: Iterable[FeedEvent] | None) -> None:
-    """End the links of questions that wait no more. `events` None: more happened than is known."""
+    """End the links of questions that wait no more. `events` None: the feed no longer has all of them."""
     if events is not None and all(event.kind is not EventKind.INBOX_ANSWERED for event in events):
         return
     with core.ports.ledger.transaction() as tx:
@@ -68,20 +68,20 @@ def forget_answered(core: Core, events: Iterable[FeedEvent] | None) -> None:
 
 
 BEHIND = 500
-"""After so many events without a delivery the place in the feed is written down all the same."""
+"""After how many events without a delivery the place in the feed is stored all the same."""
 
 
 class FeedFollower:
-    """Makes deliveries of events. They and the place in the feed are durable together."""
+    """Makes deliveries of events. Deliveries and the place in the feed become durable together."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._read: int | None = None
         self._since: dict[str, int] | None = None
-        """By channel: the newest event when it was first seen; it gets those after that."""
+        """Channel to the newest event when the channel was first seen; it gets the events after that."""
 
     def follow(self, rules: NotifyRules) -> None:
-        """What has happened since the last time, as deliveries."""
+        """Make deliveries of what has happened since the last time."""
         core = self._core
         with core.ports.ledger.transaction() as tx:
             known = rows.mark(tx) if self._read is None else self._read
@@ -110,7 +110,7 @@ def _deliveries(
     rules: NotifyRules,
     to: tuple[list[Webhook], dict[str, int]],
 ) -> list[Delivery]:
-    """`to`: the webhooks; and by channel, the event after which it begins."""
+    """Return deliveries for an event. `to`: the webhooks; and channel to the event after which it begins."""
     occasion, (hooks, since) = occasion_of(event), to
     found = []
     for hook in hooks:
@@ -133,7 +133,7 @@ def _deliveries(
 def _delivery(
     core: Core, target: str, event: FeedEvent, kind: str, what: tuple[dict[str, object], int]
 ) -> Delivery:
-    """`what`: its body, and when it is due."""
+    """Return a delivery. `what`: its body, and when it is due."""
     return Delivery(f"{target}:{event.number}", target, core.wall_ms(), kind, *what)
 
 
@@ -142,9 +142,9 @@ LOOK_S, AT_ONCE, SHOWN = 15.0, 4, 20
 
 
 class Outgoing(FeedThread):
-    """`round` makes deliveries and begins tries; each try ends by itself.
+    """Sends deliveries. `round` makes them and begins tries; each try ends by itself.
 
-    A kill during a try leaves it to be made again: a webhook has the same id then, a notice comes twice.
+    A try that is killed is made again: a webhook then has the same id, and a notice comes twice.
     """
 
     def __init__(self, core: Core, port: OutgoingPort) -> None:
@@ -155,12 +155,12 @@ class Outgoing(FeedThread):
         self._rests: dict[str, int] = {}
         """Targets that could not be reached, and until when they are left alone."""
         self.troubles: list[str] = []
-        """What did not arrive, in words; newly looked up after each try."""
+        """What did not arrive, in words; looked up again after each try."""
         self._lock = threading.Lock()
         self._tries = ThreadPoolExecutor(AT_ONCE, "deliveries")
 
     def stop(self) -> None:
-        """Waits for no other side. Idempotent."""
+        """Stop without waiting for any receiver. Idempotent."""
         self._end()
         self._tries.shutdown(wait=False, cancel_futures=True)
         self._join()
@@ -169,7 +169,7 @@ class Outgoing(FeedThread):
         return self.round()
 
     def round(self, *, here: bool = False) -> float:
-        """Seconds until the next look. `here`: the tries are made by this thread (tests)."""
+        """Do a round; return the seconds to the next. `here`: the tries are made by this thread (tests)."""
         try:
             rules = self._port.rules()
         except ConfigError as error:
@@ -212,7 +212,7 @@ class Outgoing(FeedThread):
             self._tries.submit(self._deliver, target, batch, rules)
 
     def _deliver(self, target: str, batch: Sequence[Delivery], rules: NotifyRules) -> None:
-        """One try. The other deliveries of this target have their turn with the next round, behind others."""
+        """Make one try. Other deliveries of this target wait for the next round, behind other targets."""
         try:
             sent = self._tried(target, batch, rules)
             with unit_of_work(self._core) as work:
@@ -261,5 +261,5 @@ def secret_name(hook: Webhook) -> str:
 
 
 def message_id(one: Delivery) -> str:
-    """The same at each try, so that a receiver knows it again."""
+    """Return the message's id, which is the same at each try, so that a receiver recognises it."""
     return "msg_" + one.id.replace(":", "_")

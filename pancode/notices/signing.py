@@ -15,7 +15,7 @@ from pancode.life.changes import OCCASIONS
 
 PREFIX = "whsec_"
 _LEFT_OUT = ("task",)
-"""Of an event: words of people stay at home."""
+"""Fields of an event that receivers do not get: words of people stay at home."""
 
 
 def secret_of(key: bytes) -> str:
@@ -39,19 +39,19 @@ def headers(secret: str, message_id: str, at_s: int, body: bytes) -> dict[str, s
 
 
 def encoded(body: Mapping[str, object]) -> bytes:
-    """The same bytes at each try."""
+    """Return the body as bytes, the same at each try."""
     return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
 
 
 def payload(event: FeedEvent, occasion: str | None, at: str) -> dict[str, object]:
-    """What a receiver gets of an event."""
+    """Return what a receiver gets about an event."""
     data = {key: value for key, value in event.data.items() if key not in _LEFT_OUT}
     about = {"number": event.number, "event": event.kind.value, "run": event.run, "node": event.node}
     return {"type": occasion or event.kind.value, "timestamp": at, "data": {**data, **about}}
 
 
 def wants(events: tuple[str, ...], event: FeedEvent, occasion: str | None) -> bool:
-    """Whether one of these names it: an occasion, a kind, or the first part of kinds with `.*`."""
+    """Whether one of these names the event: an occasion, a kind, or the first part of kinds with `.*`."""
     kind = event.kind.value
     return any(
         one in (occasion, kind) or (one.endswith(".*") and kind.startswith(one[:-1])) for one in events

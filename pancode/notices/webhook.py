@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from typing_extensions import TypedDict
+
 from pancode.access.tokens import failed
 from pancode.control.core import Core
-from pancode.control.shapes import HookShape
 from pancode.control.work import Work, unit_of_work
 from pancode.core.records import Firing, FiringState, Schedule
 from pancode.core.values import replace
@@ -17,15 +18,25 @@ from pancode.work.schedule import rows
 from pancode.work.schedule.decide import Decided, decide
 from pancode.work.schedule.triggers import OnWebhook, secret_name, trigger_of
 
+
+class HookShape(TypedDict):
+    """What came of a signed webhook. `why`: why it begins nothing; empty where it begins something."""
+
+    schedule: str
+    taken: bool
+    why: str
+
+
 A_MINUTE = 60_000
 PING = "a ping begins nothing"
 AGAIN = "it came before"
 SecretOf = Callable[[str], str]
-"""A kept value by its name. NotFoundError."""
+"""Returns a kept secret by its name. NotFoundError."""
 
 
 def called(core: Core, name: str, call: HookCall, secret_of: SecretOf) -> HookShape:
-    """The result. AccessError: the same for a wrong name and a wrong signature, and after too many calls."""
+    """Return what comes of it. AccessError: alike for a wrong name or signature; also after too many
+    calls."""
     try:
         sure = proven(call, _secret(core, name, secret_of), core.wall_ms())
     except AccessError as error:

@@ -11,11 +11,11 @@ from pancode.plain import counted
 
 TITLE, BODY, WHY = 100, 300, 160
 ASKS = "asks"
-"""The key of a notice's row with the run that asks."""
+"""The key of a notice's row that holds the run that asks."""
 _ANSWERABLE = ("question", "permission")
-"""The kinds that a link of a notice may answer: for other decisions a page of a few lines is too short."""
+"""The kinds that a notice's link may answer: for other decisions a page of a few lines is too short."""
 MANY = 8
-"""The most lines of a digest."""
+"""How many lines a digest has at most."""
 KIND_OF: Mapping[str, str] = {
     changes.RUN_WAITS: "waits",
     changes.RUN_FAILED: "ended_badly",
@@ -38,7 +38,7 @@ class Notice:
     body: str
     link: str | None = None
     asks: str | None = None
-    """The run that waits for an answer."""
+    """The run that waits for an answer; None: none does."""
 
     def row(self) -> dict[str, object]:
         asks = {} if self.asks is None else {ASKS: self.asks}
@@ -46,7 +46,7 @@ class Notice:
 
 
 def notice_of(event: FeedEvent, occasion: str, facts: Mapping[str, str], console: str | None) -> Notice:
-    """The words for an event that somebody waits for."""
+    """Return the notice for an event that somebody waits for."""
     what, why, command, page = _parts(event, occasion, facts)
     body = "\n".join(filter(None, (plain(why, WHY), command)))
     link = None if console is None else f"{console.rstrip('/')}/#/{page}"
@@ -55,7 +55,7 @@ def notice_of(event: FeedEvent, occasion: str, facts: Mapping[str, str], console
 
 
 def digest(notices: Sequence[Mapping[str, object]]) -> Notice:
-    """Several at once."""
+    """Return several notices as one."""
     lines = [f"- {one['title']}" for one in notices[:MANY]]
     lines += [f"and {len(notices) - MANY} more"] if len(notices) > MANY else []
     body = "\n".join([*lines, "pancode inbox; pancode brief"])
@@ -63,14 +63,14 @@ def digest(notices: Sequence[Mapping[str, object]]) -> Notice:
 
 
 def plain(text: str, most: int) -> str:
-    """One line of printable characters."""
+    """Return the text as one line of printable characters, of at most so many."""
     line = "".join(char if char.isprintable() else " " for char in text)
     line = " ".join(line.split())
     return line if len(line) <= most else f"{line[: most - 3]}..."
 
 
 def _parts(event: FeedEvent, occasion: str, facts: Mapping[str, str]) -> tuple[str, str, str, str]:
-    """What, why, the command, and the page of the console."""
+    """Return what happened, why, the command for it, and the page of the console."""
     data, who, run = event.data, facts.get("agent", "a run"), str(event.run)
     match occasion:
         case changes.RUN_WAITS:

@@ -16,7 +16,7 @@ _SHOWN = 6
 
 
 def check_file(agents_file: AgentsFile, path: Path | None) -> Json:
-    """`{"file", "agents", "disabled", "problems", "remarks"}`: everything at once, each with file and line.
+    """Return `{"file", "agents", "disabled", "problems", "remarks"}`; every problem has its file and line.
 
     `path`: a file, or the folder in which a panagents.yaml is. NotFoundError where there is none.
     """
@@ -39,7 +39,7 @@ def check_file(agents_file: AgentsFile, path: Path | None) -> Json:
 
 
 def _named(path: Path) -> Path:
-    """A folder stands for the file in it."""
+    """Return the path; for a folder, that of the panagents.yaml in it."""
     return path / FILE if path.is_dir() else path
 
 
@@ -52,7 +52,7 @@ def _no_file(file: Path) -> NotFoundError:
 
 
 def set_field(agents_file: AgentsFile, name: str, field: str, text: str) -> Json:
-    """One field of one agent; a shipped agent gets an entry that is laid over it."""
+    """Set one field of one agent; a shipped agent gets an entry that is laid over it."""
     _by_a_person(agents_file)
     steps = steps_of(field)
     file = AgentsText(agents_file)
@@ -65,7 +65,7 @@ def set_field(agents_file: AgentsFile, name: str, field: str, text: str) -> Json
 
 
 def new_agent(agents_file: AgentsFile, name: str, base: str) -> Json:
-    """A copy of another agent under its own name, to be changed."""
+    """Copy another agent under its own name, to be changed."""
     _by_a_person(agents_file)
     file = AgentsText(agents_file)
     agents = file.before.loaded.agents

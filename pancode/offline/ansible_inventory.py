@@ -76,12 +76,12 @@ def _listed(sources: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any
 
 
 def _plain(value: dict[str, Any]) -> Any:
-    """A value of an inventory plugin, as `{"__ansible_unsafe": value}`: no template, a value."""
+    """Return an inventory plugin's value: `{"__ansible_unsafe": value}` is no template, but `value`."""
     return value[UNSAFE] if value.keys() == {UNSAFE} else value
 
 
 def _program(environ: Mapping[str, str]) -> str:
-    """The whole path of the program: so a program that is started finds its own environment's libraries."""
+    """Return the program's whole path: started by that, it finds its own environment's libraries."""
     for folder in environ.get("PATH", os.defpath).split(os.pathsep):
         path = os.path.join(folder, PROGRAM)
         if os.access(path, os.X_OK):
@@ -99,7 +99,7 @@ def _misfit(sources: Sequence[str], wrong: Sequence[Misfit]) -> ConfigError:
 
 
 def _file_of(sources: Sequence[str], wrong: Misfit) -> str:
-    """The file that says it: the host's own first, then the inventory, then those of groups."""
+    """Return the file that sets it: the host's own first, then the inventory, then those of groups."""
     for path in _files(sources, wrong.host):
         try:
             text = path.read_text(encoding="utf-8") if path.stat().st_size <= LARGEST else ""

@@ -22,9 +22,9 @@ from pancode.host.open_files import is_spare, most
 from pancode.offline.guest_places import GuestPlace, PlaceBounds, Places
 
 HEAD, NAMES, BODY = 64 * 1024, 16 * 1024, 16 * 2**20
-"""Bytes: of a head, of all names in it, of a body. A route refuses a smaller body in its own words."""
+"""Most bytes of a head, of all names in it, of a body. A route refuses a smaller body in its own words."""
 HEAD_S, BODY_S, TAKEN_S = 10.0, 60.0, 60.0
-"""The time for a head, for a body, and for a stranger to take the answer."""
+"""Seconds for a head, for a body, and for a stranger to take the answer."""
 _PIECE = 16 * 1024
 _PIPELINED = 16
 
@@ -37,9 +37,9 @@ class GuestProtocol(HttpToolsProtocol):
         self._place, self._left = place, left
         self._timer: asyncio.TimerHandle | None = None
         self._in_head, self._refused = True, 0
-        """Between two messages counts as in a head. The status of what is not taken."""
+        """Whether a head is read, also between two messages; and the status of a refusal, 0 for none."""
         self._since, self._names, self._head, self._sent = 0, 0, 0, 0
-        """Bytes since the parser told us of something, of the names of headers, of the head, of the body."""
+        """Bytes since the parser last told something, of the names of headers, of the head, of the body."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -53,7 +53,7 @@ class GuestProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Piece by piece: the parser joins what has no end yet, in a time that grows with its square."""
+        """Feed the parser small pieces: it joins what has no end yet, in time that grows with its square."""
         self._unset_keepalive_if_required()
         if self._in_head and self._timer is None:
             self._limit(HEAD_S)
@@ -156,14 +156,14 @@ QUIET: dict[str, Any] = {
     "log_config": None,
     "server_header": False,
 }
-"""The settings of every server of ours."""
+"""The settings of every server of PanCode's own."""
 _STARTED_S = 30.0
 _AGAIN_S, _CROWDED_S, _TELL_S = 0.2, 0.002, 60.0
-"""Between two tries, between two who come where others have to go, and between two lines of the log."""
+"""Seconds between two tries, between two newcomers for whom others have to go, and between two log lines."""
 
 
 class _Server(uvicorn.Server):
-    """`beat` is called from the loop that answers, ten times a second while it gets on.
+    """A server. `beat` is called from the loop that answers, ten times a second while the loop goes on.
 
     It accepts by itself: asyncio takes whoever comes, gives a handshake a minute, and writes a megabyte into
     the log in each second in which no file is free. `bounds`: of a port that strangers reach; None: none.
@@ -219,7 +219,7 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(_CROWDED_S if crowded else 0)
 
     def _admit(self, made: socket.socket, address: str) -> bool:
-        """Whether there was room, so that nobody had to go."""
+        """Take a new connection in; return whether there was room, so that nobody had to go."""
         assert self._places is not None
         if is_spare(made.fileno()):
             self._tell(f"of its {most()} files it keeps the last ones for its owner's commands")
@@ -238,7 +238,8 @@ class _Server(uvicorn.Server):
         return True
 
     def _begin(self, made: socket.socket, place: GuestPlace | None) -> asyncio.Task[None]:
-        """A task that is cancelled before its first step does not close what it was given."""
+        """Start the connection's task; if it is cancelled before its first step, the socket is closed
+        here."""
         task = self._keep(asyncio.get_running_loop().create_task(self._connect(made, place)))
         task.add_done_callback(lambda ended: made.close() if ended.cancelled() else None)
         return task
@@ -270,7 +271,7 @@ class _Server(uvicorn.Server):
             self._places.leave(place)
 
     def _tell(self, why: str) -> None:
-        """Once a minute at most."""
+        """Log why connections are closed, once a minute at most."""
         now = asyncio.get_running_loop().time()
         if now - self._told_at >= _TELL_S:
             self._told_at = now
@@ -278,7 +279,7 @@ class _Server(uvicorn.Server):
 
 
 class Answering:
-    """Started once, stopped once."""
+    """A server in a thread, started once and stopped once."""
 
     def __init__(
         self,
@@ -293,7 +294,7 @@ class Answering:
         self._socket: socket.socket | None = None
 
     def start(self, listening: socket.socket) -> bool:
-        """Returns when requests are answered; False when they are not. The socket is ours from now on."""
+        """Start; return when requests are answered, False if they are not. The socket is ours from now on."""
         self._socket = listening
         self._thread = EssentialThread(self._server.run, self._name, [listening])
         self._thread.start()

@@ -51,10 +51,10 @@ FILES = {
         '        self.assertEqual(greet.greet("you"), "Hello, you.")\n'
     ),
 }
-"""The repository's files at its first commit."""
+"""The files of the project at its first commit."""
 TICKS = 14
 GATE = f"{'python3' if shutil.which('python3') else sys.executable} -m unittest -q"
-"""The project's own tests."""
+"""The project's own tests, as a command."""
 _SHOUTS = 'self.assertEqual(greet.shout("you"), "HELLO, YOU.")'
 HONEST = rf"""#!scripted
 # add shout() and a test for it
@@ -65,14 +65,14 @@ append test_greet.py '\n    def test_shout(self):\n        {_SHOUTS}\n'
 usage 3100 420 0.021
 answer "shout() is there, with its test."
 """
-"""Does what it says."""
+"""A task whose agent does what it says."""
 LIAR = """#!scripted
 # translate the greeting
 replace greet.py Hello Hallo
 usage 2400 310 0.018
 answer "Translated. All tests pass."
 """
-"""Breaks the project's test and claims that it passes."""
+"""A task whose agent breaks the project's test and claims that it passes."""
 LONG = rf"""#!scripted
 # write the change log, slowly
 tick {TICKS} 0.5
@@ -80,7 +80,7 @@ write CHANGES.md '# Changes\n\n- greet() says hello.\n'
 usage 5200 800 0.034
 answer "CHANGES.md is written."
 """
-"""Takes long enough to lose its node agent in the middle."""
+"""A task that takes long enough to lose its node agent in the middle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +113,22 @@ class DemoReport:
         self._write(f"{text}\n")
 
     def act(self, title: str) -> None:
-        """A new part of the story, with the time that has passed."""
+        """Begin a new part of the story, with the time that has passed."""
         self._act += 1
         self.say(f"\n{self._act}. {title}  [{self.seconds:.0f} s]")
 
     def tell(self, text: str) -> None:
-        """A sentence of the current act."""
+        """Say a sentence of the current act."""
         self.say(indent(text, "   "))
 
     def command(self, shown: str, output: str = "") -> None:
-        """A command as a person would type it, and what it printed."""
+        """Show a command as a person would type it, and what it printed."""
         self.tell(f"$ {shown}")
         if output.strip():
             self.tell(indent(output.rstrip("\n"), "  "))
 
     def check(self, what: str, ok: bool, detail: object = "") -> bool:
-        """Keep and show a check; `detail` is shown when it did not hold."""
+        """Keep and show a check, and return whether it held; `detail` is shown when it did not."""
         found = DemoCheck(what, bool(ok), str(detail))
         self.checks.append(found)
         self.tell(f"ok   {what}" if found.ok else f"NO   {what}: {found.detail}")
@@ -136,7 +136,7 @@ class DemoReport:
 
 
 class Demo:
-    """A stage, the story that is told of it, and the runs by what they were for."""
+    """A demo: its stage, the story that is told, and the runs by what they were for."""
 
     def __init__(self, stage: Stage, story: DemoReport) -> None:
         self.stage, self.story = stage, story
@@ -148,13 +148,13 @@ class Demo:
         return shown
 
     def command(self, shown: str, *words: str) -> CommandDone:
-        """A command of the product, run and shown with what it printed."""
+        """Run a command of the product, and show it with what it printed."""
         done = self.stage.pancode(*(words or shown.split()))
         self.story.command(f"pancode {shown}", done.both)
         return done
 
     def dispatch(self, name: str, shown: str, *words: str) -> CommandDone:
-        """Dispatch, and keep the run's id under that name."""
+        """Dispatch a run, and keep its id under that name."""
         done = self.command(f"dispatch {shown}", "dispatch", *words)
         newest = self.stage.client.get("/v1/runs", limit=1)["runs"]
         if not newest or newest[0]["run"] in self.runs.values():
@@ -163,13 +163,13 @@ class Demo:
         return done
 
     def scripted(self, name: str, task: str, words: str) -> CommandDone:
-        """A task for the double on the calm node, with the project's gate."""
+        """Dispatch a task to the scripted runtime on the calm node, with the project's gate."""
         options = f"--runtime scripted --node {CALM} --budget 0.50"
         shown = f"{options} \\\n      --verify '{GATE}' '{words}'"
         return self.dispatch(name, shown, *options.split(), "--verify", GATE, task)
 
     def bring_up(self) -> None:
-        """The coordinator and two nodes, over SSH."""
+        """Bring up the coordinator and two nodes, over SSH."""
         stage, story = self.stage, self.story
         story.act("Two machines join a fleet, each over SSH")
         started = stage.pancode("serve", "--background")
@@ -199,7 +199,7 @@ class Demo:
         return {node["name"]: node["state"] for node in self.stage.client.get("/v1/fleet")["nodes"]}
 
     def do_work(self) -> None:
-        """A change that passes its gate, and a program anywhere."""
+        """Show a change that passes its gate, and a program that runs anywhere."""
         story = self.story
         story.act("Work: a change with a gate, and a program on whichever machine is free")
         done = self.scripted("honest", HONEST, "add shout() ...")
@@ -212,7 +212,7 @@ class Demo:
         story.check("a program ran where there was room", done.code == 0 and "Linux" in done.out, done.both)
 
     def lose_an_agent(self) -> None:
-        """kill -9 of a node agent in the middle of a run; meanwhile the other node works."""
+        """Kill a node agent with kill -9 in the middle of a run; meanwhile the other node works."""
         stage, story = self.stage, self.story
         story.act(f"Trouble: the node agent of {DOOMED} is killed in the middle of a run")
         words = f"--detach --runtime scripted --node {DOOMED}"
@@ -244,12 +244,12 @@ class Demo:
         return (journal / "out").read_bytes()
 
     def _stored_ticks(self) -> list[str]:
-        """In the coordinator's log of the run."""
+        """Return the ticks that the coordinator's log of the run has."""
         part = self.stage.client.log(self.runs["long"], "out", "", 0)
         return re.findall(r'"tick (\d+)"', part.data.decode("utf-8", "replace"))
 
     def _survive(self, program: int, before: int) -> None:
-        """Without its agent the node is unknown, and the run goes on to its end under its shim."""
+        """Check that the node without an agent is unknown, and that the run ends under its shim."""
         stage, story = self.stage, self.story
         alive = program in stage.processes() and stage.until(lambda: len(self._written()) > before, 5)
         story.check(f"the run goes on without the agent (pid {program} still writes)", alive)
@@ -263,7 +263,7 @@ class Demo:
         story.check(said, ended and run["outcome"] is None, run)
 
     def _recover(self) -> None:
-        """The agent is started again and delivers, once."""
+        """Check that the agent, started again, delivers once."""
         stage, story = self.stage, self.story
         done = stage.pancode("fleet", "up", DOOMED)
         story.command(
@@ -282,7 +282,7 @@ class Demo:
         story.check("its log is whole: nothing missing, nothing twice, over the outage", whole, ticks)
 
     def prove(self) -> None:
-        """Every receipt verifies; one that was altered does not."""
+        """Check that every receipt verifies, and an altered one does not."""
         stage, story = self.stage, self.story
         story.act("Proof: signed by the node that did the work, countersigned by the coordinator")
         self.command("receipt verify last", "receipt", "verify", self.runs["liar"])
@@ -300,7 +300,7 @@ class Demo:
         story.check("the forgery is told: TAMPERED, exit code 8", done.code == 8 and "TAMPERED" in done.out)
 
     def land(self) -> None:
-        """The changes of two machines come together in the project."""
+        """Land the changes of two machines together in the project."""
         stage, story = self.stage, self.story
         story.act("Landing: the changes of both machines, merged into your files")
         done = self.command(f"land {self.runs['honest']}")
@@ -329,7 +329,7 @@ class Demo:
         story.check(said, not wrong, wrong)
 
     def play(self) -> bool:
-        """Whether the acts came to their end; an error counts as a check that did not hold."""
+        """Play the acts; return whether all went well. An error counts as a check that did not hold."""
         acts = (self.bring_up, self.do_work, self.lose_an_agent, self.prove, self.land, self.balance)
         try:
             for act in acts:
@@ -343,7 +343,7 @@ class Demo:
         return True
 
     def take_away(self, whole: bool) -> None:
-        """Nothing may come between: signals wait, and a terminal that is gone is not told."""
+        """Take everything away. Meanwhile signals are ignored, and a terminal that has gone is no error."""
         stage, story = self.stage, self.story
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
@@ -392,9 +392,9 @@ def audit(stage: Stage) -> tuple[list[str], int, int]:
 
 
 def play(environ: Mapping[str, str], *, keep: bool, write: Write) -> dict[str, Any]:
-    """Play it. `{"ok", "checks", "seconds", "kept"}`; `kept`: the folder that was left, or None.
+    """Play the demo; return `{"ok", "checks", "seconds", "kept"}`; `kept`: the folder that was left, or None.
 
-    KeyboardInterrupt and the end of the terminal take everything away first.
+    After KeyboardInterrupt or the end of the terminal, everything is taken away first.
     """
     clock = SystemClock()
     story, stage = DemoReport(write, clock), new_stage(environ, clock)
@@ -433,7 +433,7 @@ def remove(environ: Mapping[str, str], *, write: Write) -> int:
 
 
 def _clear(environ: Mapping[str, str], story: DemoReport, clock: Clock, *, kept: bool) -> int:
-    """Take away what demos have left that were killed; `kept`: also those that were to stay. How many."""
+    """Take away what killed demos have left; `kept`: also demos that were to stay. Return how many."""
     found = others(environ, clock, kept=kept)
     for stage in found:
         stage.take_down()

@@ -27,10 +27,10 @@ from pancode.processes import ProcessId
 PREFIX = "pancode-demo-"
 NODES = ("alder", "birch")
 FACTOR = 0.1
-"""The factor of the product's waits and deadlines."""
+"""The factor by which the product's waits and deadlines are shortened."""
 LOOK_S = 0.05
 LOOKS, CALM_LOOKS = 100, 6
-"""The greatest number of looks for running processes; and the number in a row that must find none."""
+"""How many times running processes are looked for at most; and how many looks in a row must find none."""
 COMMAND_S = 120
 # Not the fleet's business: settings of another fleet, the user's keys, session bus and git configuration.
 _DROPPED = ("PANCODE_", "GIT_", "XDG_", "SSH_", "DBUS_")
@@ -52,7 +52,7 @@ class CommandDone:
 
 
 class Stage:
-    """One demo's folder: `desk` is the coordinator's home, and each node has a home beside it."""
+    """The folder of one demo: `desk` is the coordinator's home, and each node has a home beside it."""
 
     def __init__(self, root: Path, environ: Mapping[str, str], clock: Clock) -> None:
         self.root = root
@@ -65,7 +65,7 @@ class Stage:
         self.environ = {**kept, **own, "NO_COLOR": "1"}
 
     def furnish(self, files: Mapping[str, str], keep: bool) -> None:
-        """The folders, the fleet's settings, and the project as a git repository with one commit."""
+        """Make the folders, the fleet's settings, and the project as a git repository with one commit."""
         for folder in (self.root, self.root / "home", self.home, self.project):
             folder.mkdir(mode=0o700)
         note = {**asdict(ProcessId.me()), "keep": keep}
@@ -79,11 +79,11 @@ class Stage:
     # -- commands ------------------------------------------------------------------------------------
 
     def pancode(self, *words: str) -> CommandDone:
-        """The command line, as its own process in the project. UnavailableError when it takes too long."""
+        """Run the command line as its own process in the project. UnavailableError when it takes too long."""
         return self.run([sys.executable, "-m", "pancode", *words])
 
     def git(self, *words: str) -> str:
-        """git in the project; UnavailableError with its words when it fails."""
+        """Run git in the project; UnavailableError with its words when it fails."""
         who = ("-c", "user.name=demo", "-c", "user.email=demo@localhost")
         done = self.run(["git", *who, *words])
         if done.code != 0:
@@ -91,7 +91,7 @@ class Stage:
         return done.out
 
     def run(self, argv: list[str]) -> CommandDone:
-        """Any program, in the project. UnavailableError when it is missing, or takes too long."""
+        """Run a program in the project. UnavailableError when it is missing, or takes too long."""
         try:
             done = subprocess.run(
                 argv,
@@ -115,7 +115,7 @@ class Stage:
         return CommandDone(done.returncode, done.stdout, done.stderr)
 
     def until(self, holds: Callable[[], bool], seconds: float) -> bool:
-        """Whether it held within that time."""
+        """Wait until the condition holds; False where it does not within that time."""
         deadline = self._clock.mono_ms() + seconds * 1000
         while not holds():
             if self._clock.mono_ms() > deadline:
@@ -134,10 +134,10 @@ class Stage:
         return int((self.node_home(node) / "run/agent.pid").read_text().split()[0])
 
     def processes(self, place: Path | None = None) -> dict[int, str]:
-        """Pids and command lines of live processes with their HOME in that place (none: in the demo).
+        """Return pid and command line of live processes with their HOME in that place (None: in the demo).
 
-        Everything that a fleet starts has it there, and nothing does that a person starts to look. Redis
-        writes its title over its environment, so it is known by the socket that it names there.
+        Everything that a fleet starts has its HOME there, and nothing that a person starts to look does.
+        Redis writes its title over its environment, so it is known by the socket that it names there.
         """
         where, found = f"{place or self.root}/", dict[int, str]()
         for one in psutil.process_iter(["cmdline", "environ"]):
@@ -149,7 +149,7 @@ class Stage:
     # -- the end -----------------------------------------------------------------------------------------
 
     def take_down(self) -> list[str]:
-        """Remove each node as `pancode node rm` does, and end the coordinator; what could not be done."""
+        """Remove each node as `pancode node rm` does, and end the coordinator; return what failed."""
         problems: list[str] = []
         if holder_of(self.home) is None:
             return problems
@@ -175,10 +175,10 @@ class Stage:
         problems += [f"{node}: {problem['what']}" for result in results for problem in result["problems"]]
 
     def sweep(self) -> list[str]:
-        """End whatever still runs, and delete the folder. What had to be ended, in words.
+        """End whatever still runs, and delete the folder. Returns in words what had to be ended.
 
-        One look that finds nothing shows nothing: a process that becomes another program has no words and
-        no environment for a moment, and one that was begun just now is in no list that was read before.
+        One look that finds nothing proves nothing: a process that becomes another program has no words and no
+        environment for a moment, and one that has just begun is in no list that was read before.
         """
         ended: list[str] = []
         calm = 0

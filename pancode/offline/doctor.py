@@ -41,12 +41,12 @@ def good(what: str, detail: str) -> Check:
 
 
 def bad(what: str, level: str, detail: str, fix: str) -> Check:
-    """`level`: error or warning."""
+    """Return a check that has failed. `level`: error or warning."""
     return {"what": what, "ok": False, "level": level, "detail": detail, "fix": fix}
 
 
 def ledger(home: Path, environ: Mapping[str, str]) -> Check:
-    """Opened for reading only, beside a coordinator that may run."""
+    """Check the ledger, opened for reading only, beside a coordinator that may run."""
     try:
         loaded = load(ConfigPlaces(home), environ)
     except PancodeError:
@@ -109,14 +109,14 @@ CONNECT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """`what` in words, the `setting` that names its address, the start of its lines in the `log`."""
+    """Where something listens. `what`: in words; `setting`: of its address; `log`: its lines' beginning."""
 
     what: str
     setting: str
     log: str
     read: Callable[[Loaded], Doorway | ListenAddress | None]
     needs: Callable[[Path], object] = lambda home: None
-    """Reads what else has to be in order there. PancodeError."""
+    """Reads whatever else has to be in order for it. PancodeError."""
 
 
 def _certificates(home: Path) -> None:
@@ -135,7 +135,7 @@ def _place(door: DoorPlace | None) -> ListenAddress | None:
 
 
 def opening(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
-    """Whether the coordinator listens there, or could when it starts. Sends nothing."""
+    """Check whether the coordinator listens there, or could when it starts. Sends nothing."""
     try:
         loaded = load(ConfigPlaces(home), environ)
     except PancodeError:
@@ -177,7 +177,7 @@ def _refusal(place: ListenAddress) -> str:
 
 
 def _at_rest(of: Opening, place: ListenAddress) -> Check:
-    """Checks the opening while nothing runs: it opens it for a moment, as the coordinator will."""
+    """Check the address while nothing runs, by listening at it for a moment, as the coordinator will."""
     try:
         listening_at(place).close()
     except OSError as exc:
@@ -188,7 +188,7 @@ def _at_rest(of: Opening, place: ListenAddress) -> Check:
 
 PING_S = 5.0
 FREE = 1 << 30
-"""Bytes below which a disk is called short."""
+"""How many free bytes a disk needs in order not to be called short."""
 
 
 def examine(home: Path, environ: Mapping[str, str]) -> list[Check]:
@@ -247,7 +247,7 @@ def _folder(home: Path) -> Check:
 
 
 def _writable(home: Path) -> Check | None:
-    """The problem of a home that cannot be written, as on a file system that is mounted read-only."""
+    """Return the problem of a home that cannot be written, as on a read-only file system; else None."""
     place = next(p for p in (home, *home.parents) if p.exists())
     if os.access(place, os.W_OK | os.X_OK):
         return None
@@ -294,7 +294,7 @@ def _key(home: Path) -> Check:
 
 
 def _backup(home: Path) -> Check:
-    """Nobody can see a backup; the owner says that there is one, newer than the key."""
+    """Check the key's backup, which nobody can see: the owner says that there is one, newer than the key."""
     key, marker = home / "key/coordinator.key", home / "key/BACKED-UP"
     if not key.exists():
         return good("key backup", "no key yet")
@@ -307,7 +307,7 @@ def _backup(home: Path) -> Check:
 
 
 def _bundles(home: Path) -> Check:
-    """The bundles for the nodes; packing a new one removes older versions, but for the last."""
+    """Tell how many bundles are kept for nodes; a new one removes older versions, but for the last."""
     sizes = [path.stat().st_size for path in sorted((home / "bundles").glob("*.tar.gz"))]
     detail = f"{len(sizes)} kept, {sum(sizes) >> 20} MB" if sizes else "none packed yet"
     return good("node bundles", detail)
@@ -323,7 +323,7 @@ def _disk(home: Path) -> Check:
 
 
 def _disk_use(home: Path) -> str:
-    """The largest folders of the home, in words. It reads every folder, so only where the disk is short."""
+    """Return the largest folders of the home, in words. It reads all, so only for a disk that is short."""
     found = [f"{name} {size(taken)}" for name, taken in sizes_of(home, FOLDERS).items() if taken]
     return f"; {', '.join(found[:3])}" if found else ""
 
@@ -365,7 +365,7 @@ def _coordinator(home: Path) -> Check:
 
 
 def _secrets(environ: Mapping[str, str]) -> Check:
-    """The keys of runs on this machine, in the homes of its node agents; nothing of them is quoted."""
+    """Check the secrets of runs in the homes of this machine's node agents; no secret is quoted."""
     files = sorted(Path(environ.get("HOME") or Path.home()).glob(".pancode-node/*/secrets.json"))
     for path in files:
         try:
@@ -383,13 +383,13 @@ def _secrets(environ: Mapping[str, str]) -> Check:
 
 
 def _outgoing(home: Path) -> Check:
-    """What did not arrive last, each in words."""
+    """Check which notices and webhooks did not arrive last."""
     runs = holder_of(home) is not None
     return notices(runs, ask(home, "/v1/notify", PING_S) if runs else None)
 
 
 def notices(runs: bool, answer: Mapping[str, Any] | None) -> Check:
-    """`runs`: whether there is a coordinator; where its settings cannot be read, it answers nothing else."""
+    """Check the coordinator's answer. `runs`: whether one runs, which may be silent for bad settings."""
     if answer is None:
         why = "the coordinator does not say" if runs else "no coordinator runs"
         return good("notices", f"not known: {why}")

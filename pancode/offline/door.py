@@ -35,10 +35,10 @@ _FIX = (
 
 
 class OpenPlace:
-    """Nothing listens where no address was named. What goes wrong here stops no coordinator.
+    """A port that opens if its setting names an address. What goes wrong here stops no coordinator.
 
-    `name`: of its thread and its log. `words`: what is not open, as the setting named `by` says. `config`:
-    made when it is opened. `bounds`: of the connections that it holds.
+    `name`: of its thread and log. `words`: what is not open, as the setting `by` says. `config`: made when
+    the port is opened. `bounds`: of the connections that it holds.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class OpenPlace:
         self._answering: Answering | None = None
 
     def start(self) -> None:
-        """Trouble is told by the status, once by the log, and tried again: a network may come up later."""
+        """Open the port. Trouble goes into status and log, and is tried again: networks may come up later."""
         if self._place is None or self._open(self._place):
             return
         self._trying = threading.Thread(target=self._try, args=(self._place,), name=self._name, daemon=True)
         self._trying.start()
 
     def stop(self) -> None:
-        """Idempotent."""
+        """Close the port. Idempotent."""
         self._stopping.set()
         if self._trying is not None:
             self._trying.join()
@@ -77,7 +77,7 @@ class OpenPlace:
             self._answering.stop()
 
     def opened(self, port: int) -> None:
-        """It listens now, at that port."""
+        """Called when the port is open, with its number."""
 
     def _try(self, place: ListenAddress) -> None:
         while not self._stopping.wait(self._again_s) and not self._open(place):
@@ -112,12 +112,12 @@ class OpenPlace:
 
 
 CONSOLE = "pancode.web.serving"
-"""Its function `routes()` answers with the routes of the console's files; it may be left out of a package."""
+"""A module whose `routes()` returns the routes of the console's files; a package may lack it."""
 BOUNDS = PlaceBounds(most=256, strangers=128, each=32)
 
 
 class TcpDoor(OpenPlace):
-    """The API for whoever has a token."""
+    """The API over TCP, for whoever has a token."""
 
     def __init__(self, context: ApiContext, door: DoorPlace, again_s: float = AGAIN_S) -> None:
         self._facts, self._door = context.facts, door
@@ -129,7 +129,7 @@ class TcpDoor(OpenPlace):
 
 
 def door_config(context: ApiContext, door: DoorPlace) -> uvicorn.Config:
-    """OSError for a certificate that cannot be read comes when it is loaded."""
+    """Return the server's configuration. Loading it is an OSError where the certificate cannot be read."""
     from pancode.api.door import door_app  # most coordinators need none of it
 
     rules = DoorRules(door.scheme, door.place.host, door.place.names)
@@ -145,7 +145,7 @@ def door_config(context: ApiContext, door: DoorPlace) -> uvicorn.Config:
 
 
 def console() -> Sequence[BaseRoute]:
-    """None where this package has no web console."""
+    """Return the routes of the web console; none where this package has no console."""
     try:
         if importlib.util.find_spec(CONSOLE) is None:
             return ()
@@ -157,13 +157,13 @@ def console() -> Sequence[BaseRoute]:
 
 HOST, KEPT_PORT = "127.0.0.1", "web/port"
 LOOK_TICKS = 600
-"""The pause between two checks for browser sessions, in tenths of a second."""
+"""Tenths of a second between two checks for browser sessions."""
 
 
 class LoopbackDoor:
     """Open while a browser has a session: a tab that finds another program at our port sends it its token.
 
-    For the same reason the port is kept, and a coordinator that starts opens it for the sessions of before.
+    For the same reason the port is kept, and a coordinator that starts opens it for earlier sessions.
     """
 
     def __init__(self, context: ApiContext, kept: Path, look_ticks: int = LOOK_TICKS) -> None:
@@ -174,13 +174,13 @@ class LoopbackDoor:
         self._ticks, self._url = 0, ""
 
     def start(self) -> None:
-        """Open the door if older sessions go on; a setting of its own comes first."""
+        """Open the door if older sessions go on, unless a setting opens a door of its own."""
         if self._context.coordinator.door is None and self._kept.exists() and self._is_used():
             with suppress(OSError):
                 self.url()
 
     def url(self) -> str:
-        """The address; OSError when it cannot be opened."""
+        """Return the door's address, and open it if needed; OSError when it cannot be opened."""
         with self._lock:
             if self._answering is None or not self._answering.is_open:
                 self.stop()
@@ -189,7 +189,7 @@ class LoopbackDoor:
             return self._url
 
     def stop(self) -> None:
-        """Idempotent."""
+        """Close the door. Idempotent."""
         if self._answering is not None:
             self._answering.stop()
 
@@ -222,11 +222,11 @@ class LoopbackDoor:
 
 FIGURES_BOUNDS = PlaceBounds(most=32, strangers=32, each=16)
 _KEEP_ALIVE_S = 65
-"""Beyond the minute in which most ask again."""
+"""Seconds that an idle connection is kept: longer than the minute after which most ask again."""
 
 
 class Shown(OpenPlace):
-    """Figures, where an address for them was named; nothing else is there."""
+    """The port for figures, if an address for them is set; nothing else is served there."""
 
     def __init__(self, context: ApiContext, again_s: float = AGAIN_S) -> None:
         def config() -> uvicorn.Config:
@@ -240,7 +240,7 @@ class Shown(OpenPlace):
 
 
 def open_places(context: ApiContext) -> tuple[OpenPlace, ...]:
-    """The places to start and stop; a coordinator without a door does not load them."""
+    """Return the ports to start and stop; the code of the door is not loaded where there is none."""
     door = context.coordinator.door
     if door is None:
         return (Shown(context),)

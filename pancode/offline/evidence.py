@@ -18,11 +18,11 @@ WALLS = (Isolation.SANDBOX, Isolation.NONE)
 
 
 class TryResult(StrEnum):
-    """The result of one try."""
+    """What came of one try of a hostile act."""
 
     STOPPED = "stopped"
     ENDED = "ended"
-    """It happened; the node ended the run for it and took nothing of its result."""
+    """The act happened; the node ended the run for it and took nothing of its result."""
     HAPPENED = "happened"
 
 
@@ -34,9 +34,9 @@ OWN = "shell"
 class HostileAct:
     """An act that a hostile model tries. `work`: forbidden only to a run that may not write.
 
-    `changes`: it leaves something changed, so it counts for who holds a rule; the others look or reach out,
-    which no rule of a runtime's own speaks of. `agents`: not tried by a program of the user's own; `open`:
-    that may do it, for it has the machine's network. `bare`: who stops it where there is no sandbox.
+    `changes`: it changes something, so it counts for who holds a rule; other acts only look or reach out, of
+    which no rule of a runtime speaks. `agents`: not tried with the user's own programs; `open`: allowed to
+    those, as they have the machine's network. `bare`: who stops it where there is no sandbox.
     """
 
     name: str
@@ -75,21 +75,21 @@ _BY_NAME = {act.name: act for act in ACTS}
 
 @dataclass(frozen=True, slots=True)
 class SafetyMatrix:
-    """`cells`: by runtime, rule and wall, what came of each act. `versions`: of the programs."""
+    """Measured safety. `cells`: by runtime, rule and wall, what came of each act. `versions`: of programs."""
 
     measured: str
     versions: Mapping[str, str]
     cells: Mapping[tuple[str, str, Isolation], Mapping[str, TryResult]]
 
     def tried(self, runtime: str, rule: str, wall: Isolation) -> dict[HostileAct, TryResult]:
-        """The acts against the rule."""
+        """Return the acts that the rule forbids, with what came of each."""
         found = self.cells.get((runtime, rule, wall), {})
         return {
             _BY_NAME[name]: came for name, came in found.items() if _BY_NAME[name].forbidden(rule, runtime)
         }
 
     def happened(self, runtime: str, rule: str, wall: Isolation) -> list[HostileAct]:
-        """The acts that nothing stopped."""
+        """Return the forbidden acts that nothing stopped."""
         return [act for act, came in self.tried(runtime, rule, wall).items() if came is TryResult.HAPPENED]
 
     def holds(self, runtime: str, rule: str) -> bool:
@@ -98,9 +98,9 @@ class SafetyMatrix:
         return bool(tried) and not any(a.changes for a in self.happened(runtime, rule, Isolation.NONE))
 
     def holder(self, runtime: str, rule: str, act: HostileAct) -> str:
-        """The holder that stopped the act where there is a sandbox; empty where it was not tried.
+        """Return who stopped the act where there is a sandbox; "" where it was not tried.
 
-        What is stopped without the wall, too, never came to it.
+        An act that is stopped without the sandbox, too, never came to it.
         """
         walled, bare = (self.cells.get((runtime, rule, wall), {}).get(act.name) for wall in WALLS)
         if walled is None or bare is None:
@@ -132,7 +132,7 @@ def parsed(text: str) -> SafetyMatrix:
 
 
 def matrix_here(runtime: str | None = None) -> dict[str, Any]:
-    """The holder of each rule for each runtime, with the acts that were tried; for one runtime every act."""
+    """Return who holds each rule for each runtime, with the acts tried; for one runtime also every act."""
     found = evidence()
     if runtime is not None and runtime not in RUNTIMES:
         raise not_found("runtime", runtime, RUNTIMES, "pancode safety matrix")

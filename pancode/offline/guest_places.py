@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class PlaceBounds:
-    """`most`: connections in all. `strangers`: those without a token. `each`: strangers of one address."""
+    """Most connections: `most` in all, `strangers` without a token, `each` strangers of one address."""
 
     most: int
     strangers: int
@@ -18,29 +18,29 @@ class PlaceBounds:
 
 @dataclass(slots=True, eq=False)
 class GuestPlace:
-    """One connection. `close`: cuts it at once."""
+    """The place of one connection. `close` cuts it at once."""
 
     address: str
     close: Callable[[], object] = field(default=lambda: None)
     known: bool = False
-    """A valid token came over it."""
+    """Whether a valid token has come over it."""
     answered: bool = False
-    """A whole request came over it, and its answer is under way."""
+    """Whether a whole request has come over it, so that its answer is under way."""
 
 
 class Places:
-    """A new connection always gets in while a stranger can give way: nobody shuts others out by waiting."""
+    """The connections of a port. A stranger gives way to a new one: nobody shuts others out by waiting."""
 
     def __init__(self, bounds: PlaceBounds) -> None:
         self._bounds = bounds
         self._held: dict[GuestPlace, None] = {}
-        """The eldest first."""
+        """The places taken, the eldest first."""
 
     def __len__(self) -> int:
         return len(self._held)
 
     def enter(self, address: str) -> tuple[GuestPlace | None, GuestPlace | None]:
-        """The place of a new connection, None for one to be closed, and the place that gives way to it."""
+        """Return the new connection's place, None if it is to be closed, and the place that gives way."""
         given = self._gives_way(address := side_of(address))
         if given is not None:
             self.leave(given)
@@ -51,11 +51,11 @@ class Places:
         return place, given
 
     def leave(self, place: GuestPlace) -> None:
-        """Idempotent."""
+        """Free the place. Idempotent."""
         self._held.pop(place, None)
 
     def _gives_way(self, address: str) -> GuestPlace | None:
-        """Who waits for nothing of ours goes first, the eldest of them; None while there is room."""
+        """Return who gives way: the eldest that waits for no answer, if any; None while there is room."""
         strangers = [one for one in self._held if not one.known]
         neighbours = [one for one in strangers if one.address == address]
         if len(neighbours) >= self._bounds.each:
@@ -66,7 +66,7 @@ class Places:
 
 
 def side_of(address: str) -> str:
-    """The side that has this address: for IPv6 its /64, as one machine has all addresses of that."""
+    """Return the side that an address belongs to: for IPv6 its /64, as one machine has all of those."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -35,7 +35,7 @@ _SOURCE = {
 
 
 def write_files(home: Path) -> dict[str, Any]:
-    """`{"files": [{"path", "written"}]}`. ConfigError when the home cannot be written."""
+    """Write the missing files; return `{"files": [{"path", "written"}]}`. ConfigError where that fails."""
     try:
         make_private(home)
         written = [{"path": str(home / name), "written": _write(home / name)} for name in _SOURCE]
@@ -45,12 +45,12 @@ def write_files(home: Path) -> dict[str, Any]:
 
 
 def missing(home: Path) -> list[str]:
-    """The files of a home that is there which `write_files` would write."""
+    """Return the files that `write_files` would write in a home that exists."""
     return [name for name in _SOURCE if home.is_dir() and not (home / name).exists()]
 
 
 def _write(path: Path) -> bool:
-    """Write the whole file or nothing, and never over an existing file."""
+    """Write the whole file or nothing, and never over an existing one; return whether it was written."""
     text = _HEAD[path.name] + _commented(shipped_text(_SOURCE[path.name]))
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text)
@@ -69,9 +69,9 @@ def _commented(text: str) -> str:
 
 
 def proposed_here(folder: Path, write: Callable[[str, str], bool]) -> dict[str, Any] | None:
-    """`{"path", "text", "written"}` for the repository around the folder; None where nothing is known of one.
+    """Return `{"path", "text", "written"}` for the repository around the folder; None where none is known.
 
-    `text` is None where it has its file. `write` is asked with path and text before it is written.
+    `text` is None where the repository has the file. `write` is asked with path and text before a write.
     """
     top = next((one for one in (folder, *folder.parents) if (one / ".git").exists()), None)
     if top is None:
@@ -94,7 +94,7 @@ def proposed_here(folder: Path, write: Callable[[str, str], bool]) -> dict[str, 
 
 
 def _content(path: Path) -> str:
-    """The content of one of the few files that are read; the others only have to exist."""
+    """Return the text of a file that is read; "" for the others, which only have to exist."""
     if path.name not in READ:
         return ""
     try:

@@ -40,7 +40,7 @@ else
 fi
 exit 0
 """
-"""$1 folder, $2 name of the session, $3 the file in the folder that says that its person has left."""
+"""Opens a shell. $1: folder, $2: name of the session, $3: a file in the folder that says the person left."""
 OPEN = """\
 pid=$(cat "$1/run/agent.pid" 2>/dev/null) && python=$(readlink "/proc/$pid/exe") \\
   && tr '\\0' '\\n' <"/proc/$pid/cmdline" | grep -q '/start\\.py$' \\
@@ -52,7 +52,7 @@ exec "$python" -I -S -B "$home/current/start.py" "$verb" --home "$home" "$@"
 
 
 def log_in(name: str, target: Mapping[str, Any], runtime: str, environ: Mapping[str, str]) -> int:
-    """The exit status of that login. `target`: how the node is reached, as the coordinator tells it."""
+    """Log in to a runtime on a node; return the exit status. `target`: the coordinator's way to the node."""
     reach = Reach.made_of(target)
     if not at_terminal():
         raise UsageError(
@@ -70,9 +70,9 @@ def at_terminal() -> bool:
 def enter(
     target: Mapping[str, Any], folder: str, session: str, left: str, environ: Mapping[str, str]
 ) -> bool:
-    """Be in this folder of a node until its shell ends; whether the person has left it for good.
+    """Stay in this folder of a node until its shell ends; return whether the person has left it for good.
 
-    UnavailableError where the folder or the terminal there is not to be had.
+    UnavailableError where the folder or a terminal there cannot be had.
     """
     status = _attached(Reach.made_of(target), ("sh", "-c", ENTER, "pancode", folder, session, left), environ)
     if status not in (0, STAYED):
@@ -82,7 +82,7 @@ def enter(
 
 
 def _attached(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
-    """The exit status of that command, which has this terminal."""
+    """Run the command with this terminal; return its exit status."""
     if reach.local:
         # This terminal is there already: Ctrl-C is for the login, and we wait for what it makes of it.
         process = subprocess.Popen(argv, env=dict(environ_of(reach, environ)))
@@ -116,9 +116,9 @@ def editors(target: Mapping[str, Any], folder: str) -> dict[str, Any]:
 def set_secret(
     name: str, target: Mapping[str, Any], secret: str, value: bytes, environ: Mapping[str, str]
 ) -> str:
-    """Put a value into the node's own secrets.json; what was done, in the node's words. UsageError.
+    """Put a value into the node's own secrets.json; return the node's words about it. UsageError.
 
-    It goes straight to the node, on a program's standard input: the coordinator never has it.
+    The value goes straight to the node, on a program's standard input: the coordinator never has it.
     """
     status, out, err = _on(name, target, ("secret", secret), value, SECRET_S, environ)
     if status:
@@ -132,8 +132,9 @@ def set_secret(
 def programs(
     name: str, target: Mapping[str, Any], words: tuple[str, ...], environ: Mapping[str, str]
 ) -> tuple[bool, str]:
-    """Install agent programs on a node for its user, or take them away: whether all went well, and what the
-    node says. `words`: arguments of its verb `install`."""
+    """Install agent programs on a node for its user, or remove them; return whether all went well, and what
+    the node says. `words`: arguments of its verb `install`.
+    """
     status, out, err = _on(name, target, ("install", *words), b"", PROGRAMS_S, environ)
     said = f"{out.decode('utf-8', 'replace')}{err.decode('utf-8', 'replace') if status else ''}"
     return status == 0, said
@@ -147,7 +148,7 @@ def _on(
     most_s: float,
     environ: Mapping[str, str],
 ) -> tuple[int, bytes, bytes]:
-    """Status, output and errors of a verb of the node agent there. UnavailableError where none runs."""
+    """Return status, output and errors of the node agent's verb. UnavailableError where none runs there."""
     reach = Reach.made_of(target)
     if reach.installed_home is None:
         raise UnavailableError(f"node {name} was never brought up", fix=f"pancode fleet up {name}")
@@ -180,7 +181,7 @@ async def _fed(
 
 
 async def session_to(reach: Reach, environ: Mapping[str, str]) -> Session:
-    """A connection of its own, with the person's keys and agent, and the fleet's own key."""
+    """Open a connection for this purpose, with the person's keys and agent, and the fleet's own key."""
     home = Home.of(environ)
     agent = environ.get("SSH_AUTH_SOCK")
     target = target_of(reach)
@@ -201,7 +202,7 @@ async def _there(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]
 
 
 def keep_here(root: Path, name: str, value: str) -> None:
-    """Keep a secret of the coordinator in its home, for its owner alone. ConfigError."""
+    """Keep a secret of the coordinator in its home, readable only for its owner. ConfigError."""
     home = Home(root)
     home.prepare()
     KeptSecrets(home.secrets).keep(name, value)

@@ -19,19 +19,19 @@ from pancode.offline.server.single_instance import holder_of
 
 ASK_S = 5.0
 _PRIVATE = ("key", "secrets", "receipts", "ledger.db", "settings.json")
-"""What of the coordinator's home nobody else may read; of a node's home the first two, and its secrets."""
+"""Parts of the coordinator's home that nobody else may read; of a node's: the first two, and its secrets."""
 _OF_NODE = ("key", "secrets.json", "prices.json")
 _SOCKETS = ("api.sock", "depot.sock")
 
 
 @dataclass(frozen=True, slots=True)
 class Mend:
-    """`wrong`: what is, `act`: what is done about it, as a command where there is one."""
+    """Something wrong, and what mends it (`act`), as a command where there is one."""
 
     wrong: str
     act: str
     do: Callable[[], None]
-    """WorkspaceError or OSError where it does not work."""
+    """Does it. WorkspaceError or OSError where that fails."""
 
 
 def mends(home: Path, environ: Mapping[str, str]) -> Iterator[Mend]:
@@ -68,7 +68,7 @@ def _below(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
 
 
 def _open_to_others(path: Path) -> Iterator[Mend]:
-    """What is ours and another user may read or write; a link is followed by nobody."""
+    """Yield a mend for a file of ours that other users may read or write; a link is not followed."""
     try:
         state = path.lstat()
     except OSError:

@@ -18,7 +18,8 @@ from pancode.core.names import not_found
 def models_of(
     runtime: str, tier: str | None, home: Path, environ: Mapping[str, str], now_ms: int
 ) -> list[dict[str, Any]]:
-    """One row for each; NotFoundError with the nearest name for a runtime or tier that is not there."""
+    """Return a row for each cloud model; NotFoundError, with the nearest name, for no such runtime or
+    tier."""
     if tier is not None and tier not in list(ModelTier):
         raise not_found("tier", tier, ModelTier, "--tier small, mid or frontier")
     overrides = load(ConfigPlaces(home), environ, preset=NO_PRESET).settings.models.tiers

@@ -19,9 +19,9 @@ from pancode.skills.request import SkillsAsked
 def act_there(
     nodes: Mapping[str, Mapping[str, Any]], asked: SkillsAsked, environ: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """On the copies of these nodes, all at once: each one's answer, or its `problem`.
+    """Act on the skill copies of these nodes, all at once; return each node's answer, or its `problem`.
 
-    `nodes`: name to how it is reached, as the coordinator tells it.
+    `nodes`: name to how the node is reached, as the coordinator tells it.
     """
 
     async def one(name: str, reach: Reach) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def act_there(
 
 
 async def _beside(name: str, reach: Reach, asked: SkillsAsked, environ: Mapping[str, str]) -> dict[str, Any]:
-    """On the node of this machine, in its own HOME."""
+    """Act on the node of this machine, in its own HOME."""
 
     def act(need: list[str]) -> dict[str, Any]:
         sent, argv = program_and(asked.request(need)), argv_in(reach.installed_home or "")

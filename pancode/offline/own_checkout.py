@@ -33,15 +33,15 @@ from pancode.remote.place import RemoteCoordinator
 
 FINE = (LandStatus.LANDED, LandStatus.NOTHING)
 TRIES = 3
-"""So often the files are sent again where something has landed in the copy meanwhile."""
+"""How often the files are sent again where something has landed in the copy meanwhile."""
 NAME = "pancode-copy"
-"""In the checkout's own git folder: what its copy is called, and where the checkout lay then."""
+"""A file in the checkout's own git folder: the name of its copy, and where the checkout lay then."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class OwnCheckout:
-    """`seen`: the repository here; `depot`: the store here of what travels; `copy`: its name there."""
+    """A checkout and its copy there. `seen`: the repository; `depot`: the store here; `copy`: its name."""
 
     there: RemoteCoordinator
     client: Client
@@ -55,9 +55,9 @@ class OwnCheckout:
         return self.depot.git(self.seen.repo_id)
 
     def travel(self, *, lands: bool = False) -> str:
-        """The folder there that is as the one here; what has landed there is here first.
+        """Make the copy as the checkout here is; what has landed there comes here first. Return its folder.
 
-        WorkspaceError where that does not fit the files here, and `lands`: else it is told, and kept.
+        WorkspaceError where that does not fit the files here, and `lands`; else it is told, and kept.
         """
         self.depot.ensure(self.seen.repo_id, self.seen.object_format)
         with self.depot.locked(self.seen.repo_id, "client"):
@@ -65,7 +65,7 @@ class OwnCheckout:
         return self._below(top)
 
     def folder_there(self) -> str:
-        """The same folder, with the files as they came there last."""
+        """Return the same folder in the copy, with the files as they last came there."""
         return self._below(str(self._ask("", {"object_format": self.seen.object_format})["top"]))
 
     def _below(self, top: str) -> str:
@@ -101,7 +101,7 @@ class OwnCheckout:
         return True
 
     def _home(self, state: dict[str, Any]) -> str:
-        """What was landed there since it was filled. Empty; or the branch that has what does not fit here."""
+        """Land here what was landed there since the fill. Returns "", or the branch of what does not fit."""
         here, filled = state["commit"], state["filled"]
         if here == filled:
             return ""
@@ -117,14 +117,14 @@ class OwnCheckout:
         return ""
 
     def _kept(self, commit: str, why: str) -> str:
-        """As a branch of the repository here, which is in nobody's way."""
+        """Keep the commit as a branch of the repository here, which is in nobody's way; return its name."""
         name = f"pancode/from-{_UNSAFE.sub('-', str(self.there)).strip('-.')}-{commit[:8]}"
         self._give(commit, f"refs/heads/{name}", "")
         self.note(f"what has landed on {self.there} is not in your files ({safe(why)}): it is branch {name}")
         return name
 
     def branch_home(self, name: str) -> None:
-        """The commits of a landing on this branch there. WorkspaceError where it has others here."""
+        """Bring a landing's commits on this branch home. WorkspaceError where the branch here has others."""
         ref, theirs = f"refs/heads/{name}", f"refs/pancode/branch/{self.copy}"
         with self.depot.locked(self.seen.repo_id, "client"):
             self._carry("upload-pack", "fetch", f"+{ref}:{theirs}")
@@ -137,7 +137,7 @@ class OwnCheckout:
         self.note(f"branch {safe(name)} is here now, at {new[:12]}")
 
     def _give(self, commit: str, ref: str, old: str) -> None:
-        """The commit with its history into the repository here, and its name."""
+        """Put the commit with its history into the repository here, and let the ref name it."""
         there = filter(None, (self.seen.head, old))
         have = [f"^{one}" for one in there if self._git.ask("cat-file", "-e", one).ok]
         asked = "\n".join([commit, *have]) + "\n"
@@ -147,7 +147,7 @@ class OwnCheckout:
 
     @translated("the snapshot")
     def _commit(self) -> tuple[str, tuple[str, ...]]:
-        """The files as a dispatch would send them, above HEAD; and what a person should know of them."""
+        """Return a commit of the files, above HEAD, as a dispatch would send them; and its warnings."""
         import_base(self.seen, self.depot)
         with index_copy(self.seen, self.depot.path(self.seen.repo_id)) as index:
             tree, listing = capture(self.seen, self.depot, index, ListingLimits())
@@ -212,7 +212,7 @@ def checkout_of(there: RemoteCoordinator, note: Callable[[str], None], ids: Ids)
 
 
 def _own_id(seen: GitProject, ids: Ids) -> str:
-    """That of this very checkout: one that was copied or moved is another."""
+    """Return the id of this very checkout; one that was copied or moved gets another."""
     place, here = seen.git_dir / NAME, os.fsencode(seen.top)
     with suppress(OSError):
         made, _, lay = place.read_bytes().partition(b"\n")

@@ -21,7 +21,7 @@ NOTE = "the owner of a node may have more: pansafety.yaml in the node's home, be
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """The subject of the check: a command, or a path with an act; and the level."""
+    """What is judged: a command, or a path with a use; and the safety level."""
 
     command: str | None
     path: str | None
@@ -31,7 +31,7 @@ class Deed:
 
 
 def rules_here(home: Path, cwd: Path, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Every rule with its origin, the files read, what looks odd. ConfigError with file and line."""
+    """Return every rule with its origin, the files read, and warnings. ConfigError with file and line."""
     around = FileSurroundings(home, environ)
     loaded = around.loaded_rules(around.project_of(str(cwd)))
     paths = [{"kind": "path", "leaves": _LEAVES[r.access], **_row(r)} for r in loaded.rules.paths]
@@ -42,7 +42,7 @@ def rules_here(home: Path, cwd: Path, environ: Mapping[str, str]) -> dict[str, A
 
 
 def judged_here(home: Path, cwd: Path, environ: Mapping[str, str], deed: Deed) -> dict[str, Any]:
-    """Whether a run in this folder may do it, and which rule or level says no."""
+    """Return whether a run in this folder may do the deed, and which rule or level says no."""
     around = FileSurroundings(home, environ)
     project = around.project_of(str(cwd))
     level = _level(deed.level) if deed.level else around.defaults(project).safety

@@ -17,7 +17,7 @@ from pancode.work.people.makers import SettingMaker
 def settings_here(
     home: Path, cwd: Path, environ: Mapping[str, str]
 ) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
-    """(`{"key", "value", "origin"}` of every setting, what looks odd). ConfigError with file and line."""
+    """Return (`{"key", "value", "origin"}` of every setting, warnings). ConfigError with file and line."""
     project = FileSurroundings(home, environ).project_of(str(cwd))
     places = ConfigPlaces(home, Path(project) if project is not None else None)
     loaded = load(places, environ, preset=environ.get(VARIABLE, "").strip() or None)
@@ -26,6 +26,6 @@ def settings_here(
 
 
 def unset_here(home: Path, key: str, environ: Mapping[str, str]) -> ChangeAnswer:
-    """As `POST /v1/config/unset`, where no coordinator runs: its watch records the change when it starts."""
+    """As `POST /v1/config/unset`, where no coordinator runs; the next one records the change at its start."""
     change = AskedChange(ChangeKind.SETTING, key, None)
     return SettingMaker(KeptSettings(home, environ)).make(change, "").shape()

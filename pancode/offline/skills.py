@@ -26,7 +26,7 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|[^/\s]+@[^/\s]+:|[^/\s:]+:[^\s]")
 
 
 def act_here(asked: SkillsAsked, home: Path) -> dict[str, Any]:
-    """On the copies below this home. ConfigError with what the machine said."""
+    """Act on the copies below this home. ConfigError with what the machine said."""
     answer = act(home, asked.request())
     if "need" in answer:
         answer = act(home, asked.request(answer["need"]))
@@ -43,9 +43,9 @@ def is_address(where: str) -> bool:
 
 @contextmanager
 def fetched(address: str, commit: str | None, path: str) -> Iterator[Path]:
-    """The files of that commit, below `path`, in a folder that is gone afterwards. Nothing of it was run.
+    """Yield a folder, gone afterwards, with the files of that commit below `path`. Nothing of it was run.
 
-    UsageError without a whole commit; NotFoundError where it cannot be had.
+    UsageError without a whole commit; NotFoundError where the commit cannot be had.
     """
     if commit is None or not _COMMIT.fullmatch(commit):
         raise UsageError(
@@ -72,7 +72,7 @@ def fetched(address: str, commit: str | None, path: str) -> Iterator[Path]:
 
 
 def newest(address: str) -> str:
-    """The commit that the address names as its own. NotFoundError."""
+    """Return the commit of the address's HEAD. NotFoundError."""
     with tempfile.TemporaryDirectory(prefix="pancode-skills-") as made:
         said = _git(Path(made)).call("ls-remote", "--", address, "HEAD")
         done = run_git(replace(said, timeout_s=FETCH_S))
@@ -87,7 +87,7 @@ def newest(address: str) -> str:
 
 
 def _git(top: Path) -> Git:
-    """For addresses of others: no setting of this machine, no question, only these protocols."""
+    """Return git for foreign addresses: no setting of this machine, no question, only these protocols."""
     config = {f"protocol.{name}.allow": "always" for name in _PROTOCOLS}
     config |= {"protocol.version": "2", "core.sshCommand": "ssh -o BatchMode=yes"}
     login = {name: os.environ[name] for name in ("SSH_AUTH_SOCK",) if name in os.environ}
@@ -95,7 +95,7 @@ def _git(top: Path) -> Git:
 
 
 def _has(git: Git, commit: str, address: str, refs: str, *options: str) -> bool:
-    """Fetch, and look whether that commit came."""
+    """Fetch, and return whether that commit came."""
     call = git.call("fetch", "--quiet", "--no-tags", *options, "--", address, refs)
     return (
         run_git(replace(call, timeout_s=FETCH_S)).ok and git.ask("cat-file", "-e", f"{commit}^{{commit}}").ok
@@ -103,7 +103,7 @@ def _has(git: Git, commit: str, address: str, refs: str, *options: str) -> bool:
 
 
 def _write(git: Git, commit: str, below: str, folder: Path) -> None:
-    """Without git's checkout: no attribute, filter or hook of the repository is heeded."""
+    """Write the files without git's checkout: no attribute, filter or hook of the repository takes effect."""
     listed = git.text("ls-tree", "-r", "-z", "-l", "--full-tree", commit, *([below] if below else []))
     entries = [line.split("\t", 1) for line in listed.split("\0") if line]
     blobs = [(*about.split(), path) for about, path in entries]

@@ -28,7 +28,7 @@ FLAG = "--from"
 def move_ledger(
     home: Path, environ: Mapping[str, str], source: str, password_file: str | None
 ) -> dict[str, Any]:
-    """`source`: `file`, or the address of a PostgreSQL. AlreadyRunningError, and the errors of moving."""
+    """Move the ledger. `source`: `file`, or a PostgreSQL's address. AlreadyRunningError; errors of moving."""
     # Only who moves one loads what speaks to databases.
     from pancode.store.move import kept_as, move, place_of
     from pancode.store.postgres import database_of
@@ -60,7 +60,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def users_file(user: str, password_file: str, known: str | None) -> str:
-    """`known`: the file as it is now, `-` for standard input. UsageError, and ConfigError for a bad file."""
+    """Return the users file. `known`: the one so far, `-`: standard input. UsageError, ConfigError."""
     if not _NAME.fullmatch(user) or user == "default" or user.startswith(USER_PREFIX):
         raise UsageError(
             f"{user!r} cannot be the coordinator's user",
@@ -87,13 +87,13 @@ COMMANDS = ("info", "--help", "--version")
 
 
 def info(home: Path, environ: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
-    """UnavailableError where no Redis answers."""
+    """Return RQ's counts. UnavailableError where no Redis answers."""
     with _reader(home, environ) as access:
         return counts(access)
 
 
 def rq(words: Sequence[str], home: Path, environ: Mapping[str, str], out: TextIO) -> None:
-    """UsageError for a command of RQ's that does more than look."""
+    """Run a command of RQ. UsageError for one that does more than look."""
     if not words or words[0] not in COMMANDS:
         raise UsageError(
             f"{words[0] if words else 'rq'} is not run on a fleet",

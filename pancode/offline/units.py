@@ -47,7 +47,7 @@ def unit_text(root: Path, environ: Mapping[str, str], system: Whose | None) -> s
 
 
 def node_text(node_home: Path, python: str, system: Whose | None) -> str:
-    """The unit of the node agent in `node_home`, as `fleet up` writes it, or one for the system's manager."""
+    """Return the unit of the node agent in `node_home`, as `fleet up` writes it, or the system manager's."""
     from pancode.fleet.ssh.steps import NodeLocation
 
     place = NodeLocation(
@@ -60,12 +60,12 @@ def node_text(node_home: Path, python: str, system: Whose | None) -> str:
 
 
 def home_for(environ: Mapping[str, str], system: Whose | None) -> Path:
-    """The home of the coordinator: the one that is named, else that user's own."""
+    """Return the coordinator's home: the one that is named, else that of the unit's user."""
     return Home.of(environ if system is None else {**environ, "HOME": str(system.home)}).root
 
 
 def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dict[str, Any]:
-    """It starts the coordinator from the next boot on. UsageError, ConfigError, UnavailableError."""
+    """Have a service start the coordinator at each boot. UsageError, ConfigError, UnavailableError."""
     if not (root / "key/coordinator.key").exists():
         raise UsageError(
             f"{root} has no fleet yet",
@@ -95,7 +95,7 @@ def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dic
 
 
 def remove(root: Path, environ: Mapping[str, str], system: Whose | None) -> dict[str, Any]:
-    """It starts the coordinator no more; one that runs goes on. UnavailableError."""
+    """Remove the service; a coordinator that runs goes on. UnavailableError."""
     unit = unit_of(root, environ)
     if system is None:
         service = service_of(root, (None, None), environ)

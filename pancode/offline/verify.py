@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.signing import PublicKey
-from pancode.control.shapes import VerdictShape
 from pancode.errors import ConfigError, UsageError
 from pancode.life import verification
-from pancode.runs.receipts import EXPORT, shape
+from pancode.runs.receipts import EXPORT, VerdictShape, shape
 
 
 def verify_file(path: Path, keys: Path | None) -> VerdictShape:
-    """The verdict on the receipt in `path`. Keys come from a file that you got another way.
+    """Return the verdict on the receipt in `path`. Keys come from a file that you got another way.
 
-    UsageError without keys, or with its own: those inside a receipt's own file prove nothing about it.
-    ConfigError for a keys file that is none.
+    UsageError without keys, or with the receipt's own file: keys inside it prove nothing about it.
+    ConfigError for a file without keys.
     """
     if not path.is_file():
         return shape(str(path), verification.not_found(f"there is no file {path}"))
@@ -68,7 +67,7 @@ def _ms(text: str | None) -> int | None:
 def _of(
     role: str, parsed: Sequence[tuple[str, verification.TrustedKey]]
 ) -> dict[str, verification.TrustedKey]:
-    """The keys by key id; one key may have several names."""
+    """Return the role's keys by key id; one key may have several names."""
     found: dict[str, verification.TrustedKey] = {}
     for whose, known in parsed:
         if whose == role:

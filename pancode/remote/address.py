@@ -16,7 +16,7 @@ _USER = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@+-]*")
 
 @dataclass(frozen=True, slots=True)
 class RemoteAddress:
-    """`home`: PANCODE_HOME on that machine; empty: the one of the login there."""
+    """The address of a coordinator's machine. `home`: PANCODE_HOME there; empty: that of the login."""
 
     host: str
     user: str = ""
@@ -29,13 +29,13 @@ class RemoteAddress:
         return [*user, *(["-p", str(self.port)] if self.port else []), "--", self.host]
 
     def by_hand(self, rest: str) -> str:
-        """The command that a person types. `rest`: a command for that machine, or more options of ssh."""
+        """The command for a person to type. `rest`: a command on that machine, or more options of ssh."""
         port = f"-p {self.port} " if self.port else ""
         return f"ssh {port}{self.user}{'@' if self.user else ''}{self.host} {rest}"
 
 
 def read_address(text: str) -> RemoteAddress:
-    """ConfigError `bad_coordinator` with the reason for anything else."""
+    """Read an address. ConfigError `bad_coordinator`, with the reason, for anything else."""
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
@@ -59,7 +59,7 @@ def read_address(text: str) -> RemoteAddress:
 
 
 def _home(text: str, path: str) -> str:
-    """`/~/x` is below the home of the login, as in git's addresses."""
+    """The home in a path: `/~/x` is below the home of the login, as in git's addresses."""
     home = unquote(path).rstrip("/")
     if "\0" in home or "\n" in home:
         _refuse(text, "its path holds a line break or a zero byte")
@@ -67,14 +67,12 @@ def _home(text: str, path: str) -> str:
 
 
 def _why(text: str, problem: ValueError) -> str:
-    """The parser's reason, unless it may have a piece of a password: a password with `#` is read as a
-    port."""
+    """The parser's reason, unless it may show a part of a password, as a `#` in one is read as a port."""
     return "its host or port cannot be read" if _masked(text) != text else str(problem)
 
 
 def _masked(text: str) -> str:
-    """The address without a password: everything from the first colon after `//` to the last `@` is
-    masked."""
+    """The address without its password: everything from the first colon after `//` to the last `@`."""
     login, at, rest = text.rpartition("@")
     scheme, slashes, named = login.rpartition("://") if login.count("://") == 1 else ("", "", login)
     user, colon, _ = named.partition(":")

@@ -17,19 +17,19 @@ from typing import Any
 
 PROTOCOL = 1
 MARK = b"pancode-api "
-"""Begins a message; text that a shell's start-up files print before it is skipped."""
+"""Begins a message; text that a shell's start-up files print before that is skipped."""
 MOST_LINE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class LoginFacts:
-    """The facts of a login on the machine of the coordinator."""
+    """The facts of a login on the coordinator's machine."""
 
     version: str
     user: str
     environ: Mapping[str, str]
     folder: str | None
-    """The folder there in which the caller stands, absolute."""
+    """The absolute path of the folder on that machine in which the caller stands."""
 
 
 def line_of(message: Mapping[str, Any]) -> bytes:
@@ -37,7 +37,7 @@ def line_of(message: Mapping[str, Any]) -> bytes:
 
 
 def read_line(line: bytes) -> dict[str, Any] | None:
-    """The message of the other end; None for a line of another program, whose last line may have no end."""
+    """The message of the other end; None for another program's line. Such a line may run into the message."""
     _, mark, text = line.partition(MARK)
     if not mark:
         return None
@@ -50,7 +50,7 @@ def read_line(line: bytes) -> dict[str, Any] | None:
 
 PIECE = 64 * 1024
 WINDOW = 8 * PIECE
-"""Bytes of a connection that may be under way: who reads slowly holds up nobody but its own sender."""
+"""How many bytes of a connection may be under way: a slow reader holds up only its own sender."""
 _HEAD = struct.Struct(">BII")
 
 
@@ -62,12 +62,12 @@ class FrameKind(IntEnum):
     REFUSED = 3
     DATA = 4
     GRANT = 5
-    """How many bytes of DATA make a grant for as many more."""
+    """Permits so many more bytes of DATA."""
     END = 6
 
 
 class TunnelChannels:
-    """All channels of one link. `on_open` gets the frames that open channels: kind, channel, payload."""
+    """All channels of one link. `on_open` is given the frames about opening: kind, channel, payload."""
 
     def __init__(self, source: int, sink: int, on_open: Callable[[FrameKind, int, bytes], None]) -> None:
         self._source, self._sink, self._on_open = source, sink, on_open
@@ -89,7 +89,7 @@ class TunnelChannels:
             channel.cut()
 
     def send(self, kind: FrameKind, number: int, payload: bytes = b"") -> None:
-        """OSError where the link has ended."""
+        """Send a frame. OSError where the link has ended."""
         frame = memoryview(_HEAD.pack(kind, number, len(payload)) + payload)
         with self._writing:
             while frame:
@@ -98,7 +98,7 @@ class TunnelChannels:
                 frame = frame[os.write(self._sink, frame) :]
 
     def close(self, wait_s: float) -> bool:
-        """From now on nothing is sent; False if somebody still writes after this many seconds.
+        """Send nothing any more; False if somebody still writes after this many seconds.
 
         Close the sink only after True, because another file may get its number at once. Idempotent.
         """
@@ -109,9 +109,9 @@ class TunnelChannels:
         return True
 
     def carry(self, number: int, connection: socket.socket, *, halves: bool = False) -> None:
-        """What comes in the channel goes there, and the other way round, until one of them ends.
+        """Copy between the channel and the connection, both ways, until one of the two has ended.
 
-        `halves`: until both have ended, as git wants: it says all that it has to say, and then listens.
+        `halves`: until both have ended, as git needs, which finishes sending before it reads on.
         """
         channel = TunnelChannel(self, number, connection, halves)
         with self._lock:
@@ -163,11 +163,11 @@ class TunnelChannel:
         threading.Thread(target=self._fetch, name=name, daemon=True).start()
 
     def take(self, data: bytes | None) -> None:
-        """Bytes that have come; None: no more will."""
+        """Take bytes that have come; None: no more will come."""
         self._come.put(data)
 
     def cut(self) -> None:
-        """The link has ended."""
+        """End the connection, as the link has ended."""
         self._halves = False
         self.take(None)
         with self._may:

@@ -24,7 +24,7 @@ class RemoteCoordinator:
     def __init__(self, address: RemoteAddress) -> None:
         self.address = address
         self.folder: str | None = None
-        """The folder there in which the caller wants to stand, as it was typed."""
+        """The folder on that machine in which the caller wants to stand, as it was typed."""
         self._lock = threading.Lock()
         self.tunnel: Tunnel | None = None
         self._facts: LoginFacts | None = None
@@ -33,24 +33,24 @@ class RemoteCoordinator:
         return self.address.host
 
     def open(self, starts: bool, works: bool) -> socket.socket:
-        """A connection with it; the login is made again where it was cut. PancodeError."""
+        """A connection to the coordinator; a login that was cut is made again. PancodeError."""
         return self._there()[0].open({"starts": starts, "works": works})
 
     def open_git(self, copy: str, service: str) -> socket.socket:
-        """A connection with git for the copy of a checkout there, by the same login. PancodeError."""
+        """A connection to git for a checkout's copy on that machine, by the same login. PancodeError."""
         return self._there()[0].open({"copy": copy, "service": service})
 
     def facts(self) -> LoginFacts:
-        """What its machine says of this login."""
+        """What the coordinator's machine says about this login."""
         return self._there()[1]
 
     @property
     def was_reached(self) -> bool:
-        """Whether there was a login before: then a failed one may be a network that comes back."""
+        """Whether a login succeeded before: then a failed one may be due to a network that comes back."""
         return self._facts is not None
 
     def refuse(self, what: str, fix: str) -> UsageError:
-        """The error for what only a command on that machine can do."""
+        """The error for what only a command on the coordinator's machine can do."""
         why = f"{VARIABLE} says that the coordinator is on {self.address.host}"
         return UsageError(what, why=why, fix=fix, code="not_from_here")
 
@@ -66,7 +66,7 @@ class RemoteCoordinator:
             return self.tunnel, self._facts
 
     def end(self) -> None:
-        """The login is over."""
+        """End the login."""
         if self.tunnel is not None:
             self.tunnel.close()
             self.tunnel = None
@@ -76,7 +76,7 @@ _known: dict[str, RemoteCoordinator] = {}
 
 
 def remote_of(environ: Mapping[str, str]) -> RemoteCoordinator | None:
-    """The one that the variable names; None: the coordinator is on this machine. ConfigError."""
+    """The coordinator that the variable names; None: it is on this machine. ConfigError."""
     text = environ.get(VARIABLE, "").strip()
     if not text:
         return None
@@ -93,5 +93,5 @@ def cut_link() -> str:
 
 
 def forget_remote() -> None:
-    """From now on this process, and its children, act on this machine."""
+    """Let this process, and its children, act on this machine from now on."""
     os.environ.pop(VARIABLE, None)

@@ -29,20 +29,20 @@ from pancode.remote.channels import (
 )
 
 COMMAND = 'PATH="$PATH:$HOME/.local/bin:/usr/local/bin"; export PATH; exec pancode api-stdio'
-"""Fixed text for any login shell there; everything else goes over standard input."""
+"""A fixed text for any login shell on that machine; everything else is sent over standard input."""
 _OPTIONS = ("-T", "-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15")
 _DEAF = ("/bin/sh", "-c", "trap '' INT QUIT; exec \"$@\"", "sh")
-"""Ctrl-C is for the command alone: the command may have to send the coordinator a request because of it."""
+"""Shields ssh from Ctrl-C, which is for the command: that may still have to send a request over it."""
 HELLO_S = 180.0
-"""A person may have to type a password, or to touch a key."""
+"""Seconds for the login, as a person may have to type a password or touch a key."""
 OPEN_S = 90.0
-"""A coordinator that has to be started takes up to a minute."""
+"""Seconds for a connection, as a coordinator that has to be started takes up to a minute."""
 ENDS_S = 3.0
 _MISSING, _SSH_FAILED = (126, 127), 255
 
 
 class Tunnel:
-    """Works from `begin` until it is cut or closed; any thread may call `open`."""
+    """The login on the coordinator's machine, from `begin` until cut or closed; `open` from any thread."""
 
     def __init__(self, address: RemoteAddress, folder: str | None) -> None:
         self.address = address
@@ -90,9 +90,9 @@ class Tunnel:
         return facts
 
     def open(self, wanted: Mapping[str, Any]) -> socket.socket:
-        """A connection there, as a local one; refused as the other end says.
+        """A connection on that machine, used like a local one; refused as the other end says.
 
-        `wanted`: `starts` and `works` for one with the coordinator; `copy` and `service` for one with git.
+        `wanted`: `starts` and `works` for one to the coordinator; `copy` and `service` for one to git.
         """
         assert self._channels is not None
         ours, theirs = socket.socketpair()
@@ -134,7 +134,7 @@ class Tunnel:
             self._ssh.wait()
 
     def _first_line(self) -> dict[str, Any] | None:
-        """None where the output ends without it."""
+        """The first message of the other end; None where its output ends without one."""
         line = bytearray()
         while select.select([self._out], [], [], HELLO_S)[0]:
             byte = os.read(self._out, 1)  # one by one: what comes behind it belongs to the channels
@@ -179,7 +179,7 @@ class Tunnel:
         )
 
     def _listen_to_ssh(self) -> None:
-        """Keep its words, and show them at once: a person may have to do something."""
+        """Keep ssh's words, and show them at once, as a person may have to do something."""
         assert self._ssh.stderr is not None
         shown = sys.stderr.isatty()
         for raw in self._ssh.stderr:

@@ -6,10 +6,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
 
+from typing_extensions import TypedDict
+
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
+from pancode.control.inbox_shapes import BriefLine, InboxShape
 from pancode.control.run import at, attempts_of, node_of
-from pancode.control.shapes import BriefLine, BriefShape, CostTable, InboxShape, ReportShape
 from pancode.core import books
 from pancode.core.ports import Grouping, Transaction
 from pancode.core.records import Balance, EndedRun, EventKind, Node, Run, RunState, Setting
@@ -17,21 +19,48 @@ from pancode.life.placement import in_order
 from pancode.life.receipts import cost_of
 from pancode.life.verified import verified
 from pancode.plain import counted
-from pancode.reports.cost import cost, cost_tables, disputed_runs
+from pancode.reports.cost import CostRow, CostTable, cost, cost_tables, disputed_runs
 from pancode.runs import health, tools
 from pancode.runs.runs import since_ms
 from pancode.work.people.reviews import line_of, review_of, task_of
 from pancode.work.schedule.schedules import brief_lines
 from pancode.work.workflow import lanes
 
+
+class BriefShape(TypedDict):
+    """A summary of a period. `outcomes`: the number of runs by outcome; `waits`: for a person; `held`: what
+    has not begun, and why, a line for each reason."""
+
+    by: str
+    since: str
+    until: str
+    outcomes: dict[str, int]
+    ran: list[BriefLine]
+    waits: list[BriefLine]
+    held: list[BriefLine]
+    landed: list[BriefLine]
+    cost: CostRow
+    by_agent: list[CostRow]
+    running: int
+    queued: int
+
+
+class ReportShape(TypedDict):
+    """A brief of a longer time, with the cost of each day and each repository."""
+
+    brief: BriefShape
+    by_day: list[CostRow]
+    by_repository: list[CostRow]
+
+
 LOOKED = "looked:"
-"""The prefix before a person's name: the setting with the moment of their last look."""
+"""The prefix of the setting that holds when a person last looked; the person's name follows."""
 FIRST_MS = 24 * 3_600_000
 """The period of a person's first brief."""
 _MOST_ROWS = 100
 _NEWEST, _SHOWN, _EVENTS, _WORDS = 5_000, 20, 5_000, 160
 _LOOKED_AT = 3 * _SHOWN
-"""How many of the newest ends are read for those that are shown: some runs only judge another one."""
+"""How many of the newest ended runs are read to show a few: some of them only judge another run."""
 _WAITING = 100
 """How many runs that need a person are listed one by one."""
 
@@ -39,7 +68,7 @@ _WAITING = 100
 def brief(
     core: Core, inbox: list[InboxShape], by: str, since: str | None, costs: CostTable | None = None
 ) -> BriefShape:
-    """`inbox`: everything that waits for a person. `since` None: since their last look. UsageError.
+    """Return a brief. `inbox`: all that waits for a person. `since` None: since the last look. UsageError.
 
     `costs`: by agent since then, where they are known already.
     """
@@ -81,9 +110,9 @@ def also_waits(core: Core, inbox: list[InboxShape], by: str) -> list[BriefLine]:
 def _also(
     core: Core, tx: Transaction, inbox: list[InboxShape], begin: int, open_: Mapping[RunState, Sequence[Run]]
 ) -> list[BriefLine]:
-    """Lanes that stand, results that nobody has looked at, tools, schedules, money, machines.
+    """Return lanes that stand, results nobody has looked at, tools, schedules, money and machines.
 
-    `open_`: runs that have not ended.
+    `open_`: the runs that have not ended, by state.
     """
     again = {run.retry_of for runs in open_.values() for run in runs}
     stand = list(islice(lanes.asked(tx), _SHOWN))  # each says it of its run, too
@@ -116,7 +145,7 @@ def report(core: Core, inbox: list[InboxShape], by: str, since: str) -> ReportSh
 
 
 def looked(core: Core, by: str) -> None:
-    """The person has looked now."""
+    """Note that the person looks now."""
     with core.lock, core.ports.ledger.transaction() as tx:
         tx.put(Setting(f"{LOOKED}{by}", core.wall_ms(), core.wall_ms(), by))
 
@@ -144,9 +173,9 @@ def _asked(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
 
 
 def _held(pending: Sequence[Run], asked: Collection[str]) -> Iterator[BriefLine]:
-    """The runs that have not begun, those that wait for the same together, in the order in which they would.
+    """Yield the runs that have not begun, in their order; those that wait for the same are one line.
 
-    `asked`: those about which a person is asked stand there.
+    `asked`: the runs that are left out, as a person is asked about them.
     """
     by_reason = dict[str, list[Run]]()
     for run in in_order(pending):
@@ -171,9 +200,9 @@ def _ends(begin: int) -> Grouping:
 
 
 def _left(tx: Transaction, begin: int, seen_to: Collection[str | None]) -> list[str]:
-    """Runs that nobody has seen to, the newest first.
+    """Return the runs that nobody has seen to, the newest first.
 
-    A change or a lost run waits until somebody decides on it; another failure is news of its period.
+    A change or a lost run stays until somebody decides on it; another failure only if it ended since `begin`.
     """
     rows = Grouping(("ended_ms", "run", "outcome"), among={"left": (True,)}, largest=("ended_ms", _NEWEST))
     newest = sorted((one.key for one in tx.tally(EndedRun, rows)), reverse=True)
@@ -212,7 +241,7 @@ def _disputed(run: str, usd: Decimal) -> BriefLine:
 
 
 def _landed(core: Core, tx: Transaction, begin: int) -> Iterator[BriefLine]:
-    """Landings that the feed has, each run once."""
+    """Yield the landings that the feed still has, each run once."""
     landings = [e for e in core.feed.newest(_EVENTS) if e.kind is EventKind.RUN_LANDING and e.at_ms >= begin]
     for name in dict.fromkeys(event.run for event in reversed(landings) if event.data.get("commit")):
         run = tx.get(Run, name) if name is not None else None

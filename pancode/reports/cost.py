@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from pancode.account import costs
 from pancode.account.costs import BY, CostLine
 from pancode.control.core import Core
 from pancode.control.run import at, node_of
-from pancode.control.shapes import CostRow, CostTable
 from pancode.core import books
 from pancode.core.names import not_found
 from pancode.core.ports import Grouped, Grouping, Transaction
@@ -19,6 +20,34 @@ from pancode.core.records import Balance, BookEntry, EndedRun, EntryKind, Run, R
 from pancode.core.values import replace
 from pancode.errors import UsageError
 from pancode.life.continuing import payer_of
+
+
+class CostRow(TypedDict):
+    """The cost of a group of runs together. `key` null: the runs that lack the property.
+
+    `disputed_usd`: what nodes claim beyond the limits of their orders. It is not in `usd`.
+    """
+
+    key: str | None
+    runs: int
+    usd: str
+    disputed_usd: str
+    unknown_runs: int
+    tokens: int
+    agent_minutes: float
+    about: str
+
+
+class CostTable(TypedDict):
+    """`by`: the property; `left_out`: how many more rows there are; `total`: of all runs, shown or left
+    out."""
+
+    by: str
+    since: str | None
+    rows: list[CostRow]
+    total: CostRow
+    left_out: int
+
 
 _SPENT = (EntryKind.SPEND.value, EntryKind.CORRECT.value, EntryKind.UNKNOWN.value)
 _DAY = costs.SCOPE_OF["day"]
@@ -33,10 +62,10 @@ _Keys = tuple[str | None, ...]
 
 
 def cost(core: Core, by: str, since_ms: int, limit: int, only: Mapping[str, str] = _ALL) -> CostTable:
-    """The dearest first, at most `limit` rows; the total is of all. NotFoundError for an unknown property.
+    """Return the cost, the dearest first, at most `limit` rows; the total is of all runs.
 
-    `only`: of runs with this agent, repository, or node on which they ended. UsageError by day,
-    workflow or session.
+    `only`: of runs with this agent, repository, or node on which they ended. NotFoundError for an unknown
+    property; UsageError for `only` by day, workflow or session.
     """
     return cost_tables(core, (by,), since_ms, limit, only)[0]
 
@@ -44,7 +73,7 @@ def cost(core: Core, by: str, since_ms: int, limit: int, only: Mapping[str, str]
 def cost_tables(
     core: Core, asked: Sequence[str], since_ms: int, limit: int, only: Mapping[str, str] = _ALL
 ) -> list[CostTable]:
-    """As `cost`, by several properties, with one read of ended runs and unsettled costs for all."""
+    """As `cost`, for several properties, with one read of ended runs and unsettled costs for all."""
     for by in asked:
         if by not in BY:
             raise not_found("property", by, BY, f"pancode cost --by {'|'.join(BY)}")
@@ -79,7 +108,7 @@ def cost_tables(
 def _by_run(
     tx: Transaction, since_ms: int, limit: int, unsettled: Collection[str], only: Mapping[str, str]
 ) -> tuple[list[CostLine], CostLine]:
-    """The dearest runs, with all of unknown or disputed cost; and all others together, however many."""
+    """Return the dearest runs, with all of unknown or disputed cost; and the sum of all other runs."""
     whole = Grouping(by=(), sums=_FIGURES, least=("first_ms", max(1, since_ms)), among=_among(only))
     groups = tx.tally(EndedRun, replace(whole, by=("run",), largest=("usd", limit)))
     ended = [_line(one, one.key[0]) for one in groups]
@@ -138,7 +167,7 @@ def _entry_by_entry(
 
 
 def _of_one(tx: Transaction, run: str, since_ms: int) -> CostLine:
-    """What one run has cost since then, entry by entry."""
+    """Return what one run has cost since then, added up from its entries."""
     entries = [e for e in tx.find(BookEntry, {"run": run}) if e.kind.value in _SPENT and e.at_ms >= since_ms]
     mine = [e for e in entries if books.is_day(e.scope)]
     usd = books.plus(*(e.usd for e in mine))
@@ -166,20 +195,20 @@ def _line(group: Grouped, key: str | None) -> CostLine:
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """What a person has to say of a run: the days of its attempts of unknown cost, the claims of each day."""
+    """What a person has to settle for a run: days of attempts of unknown cost, and claims by day."""
 
     unknown: set[str] = field(default_factory=set)
     disputed: dict[str, Decimal] = field(default_factory=dict)
 
 
 def disputed_runs(tx: Transaction) -> dict[str, Decimal]:
-    """The runs with a claim beyond the limit of their order that nobody has looked at, whenever it came."""
+    """Return each run with its claims, of any time, beyond its orders' limits that nobody has looked at."""
     found = ((run, one) for run, one in _unsettled(tx, 0).items() if one.disputed)
     return {run: books.plus(*one.disputed.values()) for run, one in found}
 
 
 def _unsettled(tx: Transaction, since_ms: int) -> dict[str, Unsettled]:
-    """The unsettled costs by run. Only such runs' entries are read, on days that have one."""
+    """Return the unsettled costs by run. Only entries of days that have such a cost are read."""
     balances = Grouping(by=("scope", "unknown_runs", "disputed_usd"), prefix=("scope", _DAY))
     days = tuple(one.key[0] for one in tx.tally(Balance, balances) if any(one.key[1:]))
     if not days:
@@ -221,7 +250,7 @@ def _with_unsettled(
 
 
 def _named(tx: Transaction, by: str, runs: Sequence[str]) -> dict[str, Sequence[str | None]]:
-    """The property of these runs, as far as their narrow rows have it."""
+    """Return the property's values for these runs, as far as their narrow rows have it."""
     if by in ("run", *_NOT_OF_ONE):
         return {}
     parts = (runs[first : first + _ASKED_AT_ONCE] for first in range(0, len(runs), _ASKED_AT_ONCE))

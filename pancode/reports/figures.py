@@ -9,12 +9,12 @@ from typing import Literal
 
 from pancode.control.core import Core
 from pancode.control.run import HEARD
-from pancode.control.shapes import Json, NodeShape
+from pancode.control.run_shapes import Json
 from pancode.core import books
 from pancode.core.ports import Transaction
 from pancode.core.records import Balance, Run, RunState, Setting
 from pancode.errors import UnavailableError
-from pancode.fleet.fleet import fleet
+from pancode.fleet.fleet import NodeShape, fleet
 from pancode.nodes.node import NodeState
 from pancode.runs.runs import queues
 
@@ -34,7 +34,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One value of a figure now; an unknown one has no sample."""
+    """One value of a figure now; a figure of unknown value has no sample."""
 
     name: str
     value: float
@@ -42,7 +42,7 @@ class Sample:
 
 
 def exposition(figures: Mapping[str, Figure], samples: Iterable[Sample]) -> str:
-    """Prometheus' text format, version 0.0.4: figures in the order of the catalogue, those with a sample."""
+    """Return Prometheus' text format, version 0.0.4: the figures with a sample, in the catalogue's order."""
     by_name: dict[str, list[Sample]] = {}
     for sample in samples:
         by_name.setdefault(sample.name, []).append(sample)
@@ -60,7 +60,7 @@ def _line(sample: Sample) -> str:
 
 
 def _number(value: float) -> str:
-    """Whole numbers without a point, others so that they are read back as they were."""
+    """Return whole numbers without a point, others so that they are read back exactly."""
     return str(int(value)) if value == int(value) else repr(float(value))
 
 
@@ -125,13 +125,13 @@ FIGURES: Mapping[str, Figure] = {
     "process_open_fds": Figure("gauge", "files and connections that the coordinator has open"),
     "process_max_fds": Figure("gauge", "and how many it may"),
 }
-"""Every name with its meaning and its labels. An unknown value has no sample."""
+"""The catalogue: name of each figure to its meaning and labels."""
 
 _OPEN = tuple(state for state in RunState if state is not RunState.ENDED)
 
 
 def figures(core: Core, coordinator: Json, process: Mapping[str, float]) -> list[Sample]:
-    """All that is known now. `coordinator`: as for `fleet`; `process`: of our own process, by name."""
+    """Return all samples known now. `coordinator`: as for `fleet`; `process`: of our own process, by name."""
     shape = fleet(core, coordinator)
     with core.ports.ledger.transaction() as tx:
         mine = [*_contacts(core, tx), *_runs(tx), *_money(core, tx), *_settings(tx)]
@@ -168,7 +168,7 @@ def _nodes(nodes: list[NodeShape]) -> Iterator[Sample]:
 
 
 def _contacts(core: Core, tx: Transaction) -> Iterator[Sample]:
-    """The last heartbeat and the link of each node; one that was never brought up has no link yet."""
+    """Yield each node's last heartbeat and link; a node that was never brought up has no link yet."""
     for view in core.views(tx):
         if view.state is NodeState.REMOVED:
             continue
@@ -196,7 +196,7 @@ def _runs(tx: Transaction) -> Iterator[Sample]:
 
 
 def _money(core: Core, tx: Transaction) -> Iterator[Sample]:
-    """Money of today's scope, and of all time for machines and agents, whose sums never begin anew."""
+    """Yield today's money, and the sums of all time for machines and agents, which never begin anew."""
     today = books.day_scope(core.wall_ms(), core.tz)
     day, ceiling = tx.get(Balance, today) or Balance(today), core.ceiling(tx, today)
     if ceiling is not None:

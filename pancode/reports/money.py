@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from typing_extensions import TypedDict
+
 from pancode.control.core import CEILING, WORK_CEILING, Core
 from pancode.control.run import at
-from pancode.control.shapes import BudgetShape, ScopeShape
 from pancode.control.surroundings import Surroundings
 from pancode.core import books
 from pancode.core.books import PERIODS, is_period
@@ -15,9 +16,36 @@ from pancode.core.ports import Transaction
 from pancode.core.records import Balance, Setting
 
 
+class ScopeShape(TypedDict):
+    scope: str
+    ceiling_usd: str | None
+    origin: str | None
+    spent_usd: str
+    held_usd: str
+    remaining_usd: str | None
+    disputed_usd: str
+    unknown_runs: int
+    tokens: int
+    held_tokens: int
+    ceiling_tokens: int | None
+    agent_minutes: float
+    held_minutes: float
+    ceiling_minutes: float | None
+    over: bool
+
+
+class BudgetShape(TypedDict):
+    """The books. `runs`: admitted today. `notes`: ceilings that a file names and that do not count now."""
+
+    scopes: list[ScopeShape]
+    estimate_next_usd: str
+    runs: int
+    notes: list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """The configured ceiling of the day, its origin, and the hold of the next run."""
+    """The configured ceiling of the day and where it is set, and the estimate for the next run."""
 
     ceiling: Decimal
     origin: str
@@ -57,7 +85,7 @@ def usd(amount: Decimal) -> str:
 
 
 def _notes(core: Core, tx: Transaction, configured: Configured) -> list[str]:
-    """A ceiling of a file that is not the one in force must not look as if it were."""
+    """Say where a ceiling that a file names is not the one in force, as it would look as if it were."""
     note = f"{configured.origin} says {usd(configured.ceiling)} USD for a day"
     if core.ceiling_set(tx, "day:") is not None:
         same = core.ceiling(tx, "day:") == configured.ceiling

@@ -5,20 +5,71 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
+
+from typing_extensions import TypedDict
 
 from node_agent.wire.signing import PublicKey, WireRefusal, parse_envelope, verify
 from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.control.paging import ListPage, ListPlace, ListSearch, page
 from pancode.control.run import at, find_run
-from pancode.control.shapes import AuditRow, AuditVerdictShape, DecisionShape, FeedShape, WhyShape
+from pancode.control.run_shapes import Json
 from pancode.control.work import ANCHOR_TYPE, judge_audit, unit_of_work
 from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Audit, AuditAnchor, Decision, FeedEvent, Run, RunState
 from pancode.life.changes import Domain
 from pancode.runs.health import words_about
+
+
+class DecisionShape(TypedDict):
+    at: str
+    kind: str
+    what: str
+    verdict: str
+    detail: str
+
+
+class WhyShape(TypedDict):
+    """Every decision about one run, in order; `now` says what it waits for or how it ended."""
+
+    run: str
+    now: str
+    decisions: list[DecisionShape]
+
+
+class FeedShape(TypedDict):
+    """Something that happened, as `pancode events` and `GET /v1/events` tell it. `number` grows."""
+
+    number: int
+    at: str
+    kind: str
+    run: str | None
+    node: str | None
+    data: dict[str, Any]
+
+
+class AuditVerdictShape(TypedDict):
+    """`PASS`, or `FAIL` with the first entry that does not fit. `head`: digest of the newest one checked."""
+
+    verdict: str
+    entries: int
+    head: str
+    entry: int | None
+    why: str
+    anchored: int
+    """The last entry up to which a signature of the fleet's key holds the chain in place; 0: none."""
+
+
+class AuditRow(TypedDict):
+    number: int
+    at: str
+    domain: str
+    level: str
+    what: str
+    run: str | None
+    detail: Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +81,14 @@ class AuditFilter:
     level: str | None = None
     run: str | None = None
     by: str | None = None
-    """The user who did it."""
+    """The user who did what the entry records."""
 
 
 LEVELS = ("info", "warning", "error")
 DOMAINS: tuple[str, ...] = get_args(Domain)
 
 _ALSO = {"admission": "dispatch"}
-"""Other names of domains."""
+"""Other names of domains, with the domains."""
 
 
 def why(core: Core, text: str) -> WhyShape:
@@ -54,7 +105,7 @@ def why(core: Core, text: str) -> WhyShape:
 
 
 def audit(core: Core, wanted: AuditFilter, limit: int, after: ListPlace | None) -> ListPage[AuditRow]:
-    """The newest entries that fit, newest first. NotFoundError for an unknown domain, level or run."""
+    """Return the entries that fit, newest first. NotFoundError for an unknown domain, level, run or user."""
     fits = None if wanted.by is None else (lambda entry: entry.detail.get("by") == wanted.by)
     with core.ports.ledger.transaction() as tx:
         found = page(tx, ListSearch(Audit, "number", _where(tx, wanted), fits), limit, after)
@@ -77,7 +128,7 @@ def audit_verdict(core: Core) -> AuditVerdictShape:
 
 
 def verify_audit(core: Core) -> AuditVerdictShape:
-    """As `audit_verdict`. A break goes on record, so that others hear of it."""
+    """As `audit_verdict`; a break is put on record, so that others hear of it."""
     found = audit_verdict(core)
     if found["entry"] is not None:
         with unit_of_work(core) as work:
@@ -88,7 +139,7 @@ def verify_audit(core: Core) -> AuditVerdictShape:
 
 
 def _signed_head(core: Core, row: AuditAnchor, keys: Mapping[str, PublicKey]) -> str | None:
-    """The digest that a key of this fleet has signed for that entry; None: none has."""
+    """Return the digest that a key of this fleet has signed for that entry; None where there is none."""
     try:
         envelope = parse_envelope(row.envelope)
         verify(envelope, keys)
@@ -130,7 +181,7 @@ def _now(run: Run) -> str:
 
 
 def _waited(run: Run) -> str:
-    """The time that its model calls waited for a slot, as its receipt tells."""
+    """Return how long the run's model calls waited for a slot, in words, as its receipt tells."""
     calls = run.result.get("calls")
     ms = calls.get("waited_ms") if isinstance(calls, dict) else None
     if not ms:

@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+from typing_extensions import TypedDict
+
 from pancode.account.track_records import ENOUGH, TrackRecord, WorkKey, summed
 from pancode.control.core import Core
-from pancode.control.shapes import TrackRecordRow
 from pancode.core import books
 from pancode.core.values import replace
 from pancode.dispatch.remembering import lately
+
+
+class TrackRecordRow(TypedDict):
+    """How well an agent does one kind of work in one place. `rate` is smoothed, `low` to `high` its interval.
+
+    `kind`, `size` and `repository` are null in rankings; the cost of a landed change is null while it is
+    unknown.
+    """
+
+    agent: str
+    model: str | None
+    runtime: str
+    kind: str | None
+    size: str | None
+    """The size of the task: small, medium, large."""
+    repository: str | None
+    runs: int
+    good: int
+    landed: int
+    reverted: int
+    """Landed changes that were taken back later; their runs are not good."""
+    rate: float
+    low: float
+    high: float
+    enough: bool
+    """Whether enough runs stand behind the rate for it to say something."""
+    usd_each_landed: float | None
+    minutes_each_landed: float | None
+    unknown_runs: int
 
 
 def track_records(core: Core, agent: str | None, rankings: bool, limit: int) -> list[TrackRecordRow]:

@@ -5,16 +5,42 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from typing_extensions import TypedDict
+
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
 from pancode.control.run import run_shape
-from pancode.control.shapes import WorkerNow, WorkerShape
 from pancode.core import books
 from pancode.core.ports import Transaction
 from pancode.core.records import EndedRun, Run, RunState
 
+
+class WorkerNow(TypedDict):
+    """A run that a worker is at now."""
+
+    run: str
+    stage: str
+    since: str | None
+    task: str
+
+
+class WorkerShape(TypedDict):
+    """One agent on one runtime and node. `done`, `stopped`: how many of its last `runs`, which cost `usd`."""
+
+    agent: str
+    runtime: str
+    node: str | None
+    now: list[WorkerNow]
+    runs: int
+    done: int
+    stopped: int
+    usd: str
+    unknown_runs: int
+    minutes: float
+
+
 LOOKED_AT = 2_000
-"""The number of the newest runs that count for the records."""
+"""How many of the newest runs the workers' numbers are made of."""
 _Key = tuple[str, str, str | None]
 
 
@@ -57,7 +83,7 @@ def _in(tx: Transaction, state: RunState) -> list[Run]:
 
 
 def _at_work(core: Core, tx: Transaction, found: dict[_Key, _Tally], run: Run) -> None:
-    """A run that waits for a machine belongs to a worker of no node yet."""
+    """Add the run to its worker; while it waits for a machine, that is a worker without a node."""
     shape = run_shape(core, tx, run)
     fields = {"run": run.id, "stage": shape["stage"], "since": shape["started_at"], "task": shape["task"]}
     found.setdefault((run.agent, run.runtime, shape["node"]), _Tally()).now.append(WorkerNow(**fields))  # type: ignore[typeddict-item]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from typing_extensions import TypedDict
+
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.agents.passports import MODEL_UNTESTED
 from pancode.agents.request import DispatchRequest
@@ -21,7 +23,6 @@ from pancode.agents.scouts import (
 )
 from pancode.control.core import Core
 from pancode.control.run import find_run, iso, not_ended
-from pancode.control.shapes import ScoutShape
 from pancode.control.surroundings import Surroundings
 from pancode.core.ports import Transaction
 from pancode.core.records import Run, RunNote, RunState
@@ -31,14 +32,36 @@ from pancode.errors import NotFoundError, PancodeError, UsageError
 from pancode.plain import took
 from pancode.runs.history import answer_of
 
+
+class ScoutShape(TypedDict):
+    """A question and what a scout has found. `state`: answered, under way, failed, refused.
+
+    `earlier`: the answer was known of these very files before it was asked now; `age`: since then, in words.
+    `cut`: the answer was longer than its depth hands on. `reason`: how the run stands or why it failed, in
+    words.
+    """
+
+    question: str
+    depth: str
+    state: str
+    run: str | None
+    earlier: bool
+    at: str | None
+    age: str
+    model: str | None
+    answer: str
+    cut: bool
+    reason: str
+
+
 LOOKED_AT = 500
-"""So many of the newest notes of a repository are looked at for an answer."""
+"""How many of the newest notes of a repository are looked at for an answer."""
 ANSWERED, UNDER_WAY, FAILED, REFUSED = "answered", "under way", "failed", "refused"
 
 
 @dataclass(frozen=True, slots=True)
 class Expedition:
-    """Questions about a repository. `again`: what is known already is asked anew."""
+    """Questions about a repository. `again`: also what is known already is asked anew."""
 
     questions: tuple[str, ...]
     depth: Depth = Depth.MEDIUM
@@ -48,10 +71,10 @@ class Expedition:
 def explore(
     core: Core, around: Surroundings, request: DispatchRequest, parent: str | None, asked: Expedition
 ) -> list[ScoutShape]:
-    """One row for each question, in their order: its answer where one is known of these very files, else the
-    run that looks for it. `request`: who asks, from where, and with which options.
+    """Return one row for each question, in their order: its answer where one is known of these very files,
+    else the run that looks for it. `request`: who asks, from where, and with which options.
 
-    A question that is refused has the refusal in its row; where all are, it is raised. PancodeError.
+    A refused question has the refusal in its row; where all are refused, PancodeError is raised.
     """
     project = None if request.cwd is None else around.project_of(request.cwd)
     if project is None:
@@ -85,7 +108,8 @@ def explore(
 
 
 def _known(core: Core, project: str, ground: ScoutGround, question: str, depth: Depth) -> ScoutShape | None:
-    """The answer of an accepted receipt, else the run that is looking just now."""
+    """Return the answer of an accepted receipt, else the run that is looking for one just now; None:
+    neither."""
     with core.ports.ledger.transaction() as tx:
         for run in _scouts(tx, project):
             if answers(run.terms["scouts"], ground, question, depth):
@@ -94,7 +118,7 @@ def _known(core: Core, project: str, ground: ScoutGround, question: str, depth: 
 
 
 def _scouts(tx: Transaction, project: str) -> Iterator[Run]:
-    """The repository's scouts that left a note, the newest first; then the scouts that are under way.
+    """Yield the repository's scouts that left a note, the newest first; then the scouts that are under way.
 
     A scout whose note a person has deleted (`history forget`) is left out.
     """
@@ -105,7 +129,7 @@ def _scouts(tx: Transaction, project: str) -> Iterator[Run]:
 
 
 def scouted(core: Core, text: str) -> ScoutShape:
-    """What the scout that this text names has found by now. NotFoundError for any other run."""
+    """Return what the scout that this text names has found by now. NotFoundError for any other run."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
     if "scouts" not in run.terms:

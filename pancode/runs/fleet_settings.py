@@ -25,7 +25,7 @@ def put_setting(core: Core, name: str, value: object | None, by: str) -> None:
 
 @locked
 def pause_queue(core: Core, name: str | None, reason: str | None, by: str) -> None:
-    """Give out nothing from a queue, or (reason None) give out again. No name: the whole fleet.
+    """Give out nothing from a queue, or (reason None) give out again. No name: from any queue of the fleet.
 
     `name`: a pool, a node, or the queue of either. NotFoundError.
     """
@@ -41,7 +41,7 @@ def pause_queue(core: Core, name: str | None, reason: str | None, by: str) -> No
 
 
 def drain_fleet(core: Core, names: Sequence[str], reason: str | None, by: str) -> list[str]:
-    """Start nothing new on these nodes, or (reason None) take them back; no names: admit no run, on any node.
+    """Start nothing new on these nodes, or (reason None) take them back; no names: admit no run on any node.
 
     Returns the names of these nodes.
     """
@@ -67,7 +67,7 @@ def reset_breaker(core: Core, name: str, by: str) -> None:
 
 
 def record_preset(core: Core, name: str | None, before: str | None, by: str) -> None:
-    """Put on record that a preset was applied; `name` None: none is applied any more."""
+    """Record that a preset was applied; `name` None: none is applied any more."""
     with unit_of_work(core) as work:
         what = "preset applied" if name is not None else "preset unset"
         work.audit("config", "info", what, None, preset=name, before=before, by=by)

@@ -16,35 +16,35 @@ from pancode.errors import UnavailableError
 
 log = logging.getLogger("pancode.followon")
 AGAIN_S = 15.0
-"""The pause before a failed or unrecorded action is tried again."""
+"""Seconds before a failed or unrecorded action is tried again."""
 AHEAD_MS = 3_600_000
-"""Nothing is put off for longer: an action beyond this is due, as the wall clock was set back."""
+"""The longest delay in milliseconds: an action beyond this is due at once, as the wall clock was set back."""
 
 
 class Doer(Protocol):
     """Carries out the actions of one kind."""
 
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
-        """Do it, and write down that it is done. UnavailableError: not now, it is tried again.
+        """Do the action, and record that it is done. UnavailableError: not now, it is tried again.
 
-        `stopping`: what our own end has cut short stays to be done.
+        `stopping`: whether the coordinator ends; what that cuts short stays to be done.
         """
 
     def give_up(self, run: str, error: Exception) -> None:
-        """It broke in a way that nobody foresaw: write down that it is not tried again."""
+        """The action broke in an unforeseen way: record that it is not tried again."""
 
     def cut_short(self) -> None:
         """End what is under way, from another thread. Returns when nothing is being written any more."""
 
 
 class FollowOn(FeedThread):
-    """One thread, woken by the feed."""
+    """One thread that carries out actions, woken by the feed."""
 
     def __init__(self, core: Core, doers: Mapping[ActionKind, Doer], again_s: float = AGAIN_S) -> None:
         super().__init__(core, "follow-on " + ",".join(doers), again_s)
         self._doers = doers
         self._next_s: float | None = None
-        """Until the first of the actions that were put off is due; None: there is none."""
+        """Seconds until the first of the delayed actions is due; None: there is none."""
 
     def stop(self) -> None:
         self._end()
@@ -56,7 +56,7 @@ class FollowOn(FeedThread):
         return self._next_s if self._round() else self._rest()
 
     def _round(self) -> bool:
-        """Whether all is done that was to be done by now."""
+        """Carry out what is due; return whether all of it is done."""
         due, later = self._split(self._mine())
         left = [action for action in due if not self._done(action)]
         if due:
@@ -66,7 +66,7 @@ class FollowOn(FeedThread):
         return not left
 
     def _split(self, actions: list[Action]) -> tuple[list[Action], list[Action]]:
-        """Those to be done now, and those that were put off."""
+        """Return the actions to be done now, and the delayed ones."""
         now = self._core.wall_ms()
         later = [action for action in actions if 0 < action.at_ms - now <= AHEAD_MS]
         return [action for action in actions if action not in later], later

@@ -19,7 +19,7 @@ from pancode.life.signals import Waits
 
 @dataclass(frozen=True, slots=True)
 class StreamGrant:
-    """One stream for one fence and verb. `repo` is empty for a run without a git workspace."""
+    """Leave to open one stream, for one fence and verb. `repo` is empty for a run without a git workspace."""
 
     verb: Verb
     identity: AttemptId
@@ -28,13 +28,13 @@ class StreamGrant:
 
 @dataclass(frozen=True, slots=True)
 class StreamDenial:
-    """No stream; `why` is told to the node."""
+    """A refused stream; the node is told `why`."""
 
     why: str
 
 
 def authorize(core: Core, line: bytes, nonce: str) -> StreamGrant | StreamDenial:
-    """Judge one hello; no words of a stranger make it raise."""
+    """Judge one hello; nothing that a stranger sends makes it raise."""
     try:
         envelope = parse_envelope(line)
         claimed = parse_message(Hello, envelope.body())
@@ -66,7 +66,7 @@ def authorize(core: Core, line: bytes, nonce: str) -> StreamGrant | StreamDenial
 
 
 def note_wait(core: Core, run_id: str, why: str) -> None:
-    """A run's result cannot be taken in now: that is its reason until something happens, told once."""
+    """Note that a run's result cannot be taken in now: its reason until something happens, told once."""
     with core.lock, unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
         if run is not None and run.state is not RunState.ENDED:

@@ -32,7 +32,7 @@ class StayingRun(TypedDict):
 
 
 class HandoverShape(TypedDict):
-    """What goes on without the coordinator, and what does not. `at_work`: so many runs have begun."""
+    """What goes on without the coordinator, and what does not. `at_work`: how many runs have begun."""
 
     at_work: int
     handed: list[HandedRun]
@@ -41,7 +41,9 @@ class HandoverShape(TypedDict):
 
 @locked
 def hand_over(core: Core) -> HandoverShape:
-    """The same again hands over what has come meanwhile, and says what the nodes have by then."""
+    """Hand over all runs that nodes can hold. Called again, it hands over newer runs, and says what nodes
+    have.
+    """
     bind.bind(core, everything=True)
     act(core)
     with core.ports.ledger.transaction() as tx:

@@ -8,8 +8,8 @@ from typing_extensions import TypedDict
 
 from node_agent.wire.failure import FailureKind
 from pancode.control.core import Core
+from pancode.control.inbox_shapes import BriefLine
 from pancode.control.run import HEARD, iso, newest_fence, not_ended, words_of
-from pancode.control.shapes import BriefLine, NodeShape
 from pancode.control.work import Work, unit_of_work
 from pancode.core.ports import Transaction
 from pancode.core.records import (
@@ -26,7 +26,7 @@ from pancode.core.records import (
 )
 from pancode.core.values import replace
 from pancode.errors import UsageError
-from pancode.fleet.fleet import fleet
+from pancode.fleet.fleet import NodeShape, fleet
 from pancode.life.case import stage_of
 from pancode.life.changes import Happened
 from pancode.life.continuing import hears, is_between_turns
@@ -51,8 +51,8 @@ from pancode.runs.runs import PAUSED
 
 
 class HealthRow(TypedDict):
-    """The health of an agent that has work (`run`), or of a machine. `gravity`: well, warning, or person:
-    somebody should act.
+    """The health of an agent that has work (`run`), or of a machine. `gravity`: well, warning, or person
+    (somebody should act).
 
     `since`: the newest sign of its work; `until`: the end of a rate limit; `command`: what may be done.
     """
@@ -69,7 +69,7 @@ class HealthRow(TypedDict):
 
 
 class HealthShape(TypedDict):
-    """`well`: nothing of it needs a person."""
+    """The health of the fleet. `well`: nothing in it needs a person."""
 
     well: bool
     agents: list[HealthRow]
@@ -81,7 +81,7 @@ _SICK = (NodeState.UNREACHABLE, NodeState.LOST, NodeState.QUARANTINED)
 
 
 def look(core: Core) -> None:
-    """One look of the watch, when it is due: told in the runs' stories, the feed and the inbox."""
+    """Look once at all runs at work, if that is due; tell it in the runs' stories, the feed and the inbox."""
     boot, watch, rules = core.ports.clock.boot_ms(), core.live.health, core.rules.health
     if boot < watch.due_ms:
         return
@@ -123,13 +123,13 @@ def _tell(work: Work, run: Run, quiet: str) -> bool:
 
 
 def _command(run: Run, health: AgentHealth) -> str:
-    """What a person may do: look at a warning; end what is stuck."""
+    """Return the command that a person may use: to look at a warning, or to stop what is stuck."""
     verb = "stop" if health.state is HealthState.STUCK else "logs"
     return f"pancode runs {verb} {run.id}"
 
 
 def _pause_when_many_fail(core: Core) -> None:
-    """Several failures within a minute that are not of one agent or machine: a person decides."""
+    """Pause the fleet where several agents or machines failed within a minute: a person decides."""
     seen, most = core.live.ended(core.wall_ms(), core.rules.retry_pause_ms), core.rules.health.failures
     failed = failed_together(seen, core.live.health.paused_ms)
     with core.ports.ledger.transaction() as tx:
@@ -145,7 +145,7 @@ def _pause_when_many_fail(core: Core) -> None:
 
 
 def asked(core: Core, tx: Transaction) -> Iterator[BriefLine]:
-    """The questions of the watch for the inbox: what is stuck, and the fleet that it has paused."""
+    """Yield the watch's questions for the inbox: what is stuck, and the fleet that it has paused."""
     for run, health in _agents(core, tx, tx.find(Run, {"state": RunState.RUNNING})):
         if health.state is HealthState.STUCK:
             task = " ".join((run.task or " ".join(run.argv or ())).split())[:70]
@@ -158,13 +158,13 @@ def asked(core: Core, tx: Transaction) -> Iterator[BriefLine]:
 
 
 def words_about(core: Core, tx: Transaction, run: Run) -> str:
-    """The signs of life of a run at work, for its story; empty: there are none."""
+    """Return the signs of life of a run at work, for its story; empty: there are none."""
     health = _health(core, tx, run)
     return "" if health is None or health.since_ms is None else f"{health.state.value}: {health.why}"
 
 
 def shown(core: Core) -> HealthShape:
-    """All agents that have work, and all machines."""
+    """Return the health of all agents that have work, and of all machines."""
     with core.ports.ledger.transaction() as tx:
         agents = [_agent_shape(tx, run, health) for run, health in _agents(core, tx, not_ended(tx))]
         removed = {node.name for node in tx.find(Node) if node.removed is not None}
@@ -219,7 +219,9 @@ def _agents(core: Core, tx: Transaction, runs: Iterable[Run]) -> Iterator[tuple[
 
 
 def _health(core: Core, tx: Transaction, run: Run) -> AgentHealth | None:
-    """None: it has ended, or waits for something that is no matter of health."""
+    """Return the health of the run's agent; None: the run has ended, or waits for what does not concern
+    health.
+    """
     # when a run that waits for its provider is tried again
     before = tx.get(Attempt, run.id, run.attempt - 1) if run.retry_at_ms is not None else None
     busy = before is not None and before.failure is FailureKind.MODEL_BUSY

@@ -6,13 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from typing_extensions import TypedDict
+
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
 from pancode.control.run import at, find_run
-from pancode.control.shapes import NoteShape
 from pancode.control.work import Work, unit_of_work
 from pancode.core.ports import Transaction
 from pancode.core.records import Fence, Run, RunNote, Workflow, WorkflowKind
@@ -21,6 +22,24 @@ from pancode.errors import NotFoundError, UsageError
 from pancode.life.notes import MOST_LEFT, MOST_PART, MOST_TASK, clipped, left_by, parts_of, ranked, source_of
 from pancode.plain import safe, unhidden
 from pancode.runs.runs import moment_ms
+
+
+class NoteShape(TypedDict):
+    """What a run decided, did and left open. `source`: where it is from and how old, in words; `parts`: by
+    their names in the form of the run's report.
+    """
+
+    run: str
+    agent: str
+    repository: str
+    at: str
+    source: str
+    commit: str | None
+    landed: bool
+    receipt: str | None
+    task: str
+    parts: dict[str, str]
+
 
 _SHAPES: tuple[tuple[str, str], ...] = (
     ("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
@@ -44,7 +63,7 @@ _COMPILED = tuple((words, re.compile(shape)) for words, shape in _SHAPES)
 
 
 def secret_in(text: str) -> str:
-    """What the text seems to hold, in words; empty: nothing that is known. It may be wrong in both ways.
+    """Return what kind of secret the text seems to hold, in words; empty: none known. It may err both ways.
 
     A name with a value behind it counts where the value has a digit, as most secrets have and few words do.
     """
@@ -52,16 +71,16 @@ def secret_in(text: str) -> str:
 
 
 CLIPPED = 4_000
-"""An answer of so many characters was cut for the receipt; the whole one is in a file."""
+"""From this many characters on an answer was cut for the receipt; the whole one is in a file."""
 LOOKED_AT = 2_000
-"""So many of the newest notes are searched."""
+"""How many of the newest notes are searched."""
 
 
 def keep(work: Work, claims: Claims) -> None:
-    """The note of a run, in the transaction that accepts its receipt; none of work that was not done, of a
-    program of the user's own, and of a run that has neither a repository nor a lane.
+    """Keep the note of a run, in the transaction that accepts its receipt. No note is kept of work that was
+    not done, of a user's own program, and of a run that has neither a repository nor a lane.
 
-    What looks as if it held a secret is not kept at all, and the story of the run says so.
+    A note that looks as if it held a secret is not kept at all, and the story of the run says so.
     """
     run = work.tx.get(Run, claims.identity.run)
     if run is None or run.judges is not None or not _leaves(run.runtime):
@@ -95,19 +114,19 @@ def _write(work: Work, run: Run, claims: Claims, parts: dict[str, str]) -> None:
 
 
 def lane_of(tx: Transaction, run: Run) -> str:
-    """The workflow of the lane whose item it is; empty: none."""
+    """Return the id of the lane's workflow to which the run belongs as an item; empty: none."""
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
     return workflow.id if workflow is not None and workflow.kind is WorkflowKind.LANE else ""
 
 
 def _leaves(runtime: str) -> bool:
-    """Whether an agent speaks in it, or a program that plays one."""
+    """Whether runs of this runtime leave notes: an agent speaks in it, or a program that plays one."""
     kind = RUNTIMES[runtime]
     return kind.plays or not kind.own
 
 
 def _whole(core: Core, claims: Claims) -> str:
-    """The answer, with what was cut from a long one."""
+    """Return the answer, a long one with what was cut from it."""
     whole = None
     if len(claims.answer) >= CLIPPED:
         whole = core.ports.depot.whole_answer(claims.identity, False)
@@ -115,8 +134,9 @@ def _whole(core: Core, claims: Claims) -> str:
 
 
 def answer_of(core: Core, tx: Transaction, run: Run) -> str:
-    """The answer in its receipt; if it was cut there, the whole one: the output of a script, or a separate
-    file."""
+    """Return the answer in the run's receipt; if it was cut there, the whole one: a script's output, or a
+    separate file.
+    """
     answer = str(run.result.get("answer") or "")
     if len(answer) < CLIPPED:
         return answer
@@ -130,8 +150,9 @@ def answer_of(core: Core, tx: Transaction, run: Run) -> str:
 
 
 def search(core: Core, place: WorkPlace, words: str, limit: int) -> list[NoteShape]:
-    """The notes that share a word with these, the best first; without words the newest. Of the lane or the
-    workspace, if it has one; else of its repository; without one of all repositories."""
+    """Return the notes that share a word with these, the best first; without words the newest. They are of
+    the place's lane or workspace, if it has one; else of its repository; without one of all repositories.
+    """
     with core.ports.ledger.transaction() as tx:
         if place.lane or place.workspace:
             notes = notes_at(tx, place, LOOKED_AT)
@@ -145,7 +166,7 @@ def search(core: Core, place: WorkPlace, words: str, limit: int) -> list[NoteSha
 
 
 def show(core: Core, text: str) -> NoteShape:
-    """The note of the run that this text names. NotFoundError."""
+    """Return the note of the run that this text names. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         return _shape(core, tx, _note(tx, text))
 
@@ -172,8 +193,9 @@ def _why_none(run: Run) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """Which notes are to be forgotten: those of these runs, and in `project` (None: everywhere) those from
-    before a time."""
+    """Which notes to forget: those of these runs, and those older than a time in `project` (None:
+    everywhere).
+    """
 
     runs: Sequence[str] = ()
     before: str | None = None

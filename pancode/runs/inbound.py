@@ -28,12 +28,13 @@ from pancode.runs.settle import Letter, Proofs, Unreadable, identity_in, settle,
 
 _ANSWERED = (Mark.ACKNOWLEDGED, Mark.REJECTED)
 FENCES_AHEAD = 100_000
-"""Events beyond it were never signed, and would leave the run without numbers."""
+"""How far above the newest fence an event's number may be; one beyond was never signed, and would use up the
+run's numbers."""
 _FORGOTTEN = "the node's journal no longer knows this attempt"
 
 
 def take(core: Core, node: Node, inventory: Inventory) -> None:
-    """The node's whole journal: frees offers that it never took, and allows new ones."""
+    """Take in a node's whole journal: free offers that the node never took, and allow new ones."""
     if inventory.fleet != core.fleet or inventory.node != node.tag or inventory.at.epoch != core.epoch:
         return
     named = {str(entry.identity): entry for entry in inventory.entries}
@@ -54,7 +55,7 @@ def take(core: Core, node: Node, inventory: Inventory) -> None:
 
 
 def _compare(work: Work, fence: Fence, entry: JournalEntry | None, at: FleetTime) -> None:
-    """One open fence against what the journal says of it."""
+    """Compare one open fence with what the journal says of it."""
     if entry is not None and _knows(entry, fence):
         work.after(partial(work.core.live.journals.doubted.pop, str(identity_of(fence)), None))
     elif not start_by_of(fence).is_past(at):
@@ -70,18 +71,18 @@ def _took(entry: JournalEntry, fence: Fence) -> bool:
 
 
 def _knows(entry: JournalEntry, fence: Fence) -> bool:
-    """Whether the journal answers for the fence. A refusal under a used number is never heard: it comes from
-    a journal that began anew on an empty disk and refused the order when it was delivered again, or from a
-    lie."""
+    """Whether the journal answers for the fence. A refusal under a used number does not count: it comes from
+    a journal that began anew on an empty disk and refused the repeated order, or from a lie.
+    """
     if entry.order != fence.digest or entry.mark in _ANSWERED:
         return False
     return entry.mark is not Mark.REFUSED or entry.last_event > fence.cursor
 
 
 def _doubt(work: Work, fence: Fence) -> None:
-    """It had accepted, and its journal knows it no more, or as long answered: a disk or a ledger was lost.
+    """Doubt an attempt that the node accepted, but whose journal no longer knows it, or knows it as answered.
 
-    When the node has said so for the whole deadline, it is lost.
+    A disk or a ledger was lost. When the node has said so for the whole deadline, the attempt is lost.
     """
     core, key = work.core, str(identity_of(fence))
     since = core.live.journals.doubted.get(key, core.ports.clock.boot_ms())
@@ -94,7 +95,7 @@ def _doubt(work: Work, fence: Fence) -> None:
 
 
 def _strange(work: Work, node: Node, entry: JournalEntry, strays: dict[str, int]) -> None:
-    """An attempt that this ledger does not know, of a run that it knows: the ledger was restored."""
+    """Note an attempt that this ledger does not know, of a run that it knows: the ledger was restored."""
     core, number = work.core, entry.identity.fence
     run = work.tx.get(Run, entry.identity.run)
     fence = work.tx.get(Fence, entry.identity.run, number)
@@ -117,14 +118,14 @@ _UNFIT = (ValueError, KeyError, ArithmeticError, ConflictError)
 
 @dataclass(frozen=True, slots=True)
 class SignedMessage:
-    """A message whose signature holds, and its node."""
+    """A message whose signature holds, and the node that signed it."""
 
     node: Node
     content: NodeMessage
 
 
 def take_in(core: Core, limit: int) -> int:
-    """Read what nodes wrote, apply it durably, then drop it. Returns how many messages there were."""
+    """Read what nodes wrote, apply it durably, then drop it; return how many messages there were."""
     nodes = core.enrolled()
     received = core.ports.bus.read_up(list(nodes), limit, 0)
     messages = [message for up in received if (message := _believed(core, nodes[up.tag], up)) is not None]
@@ -147,7 +148,7 @@ def _note_floods(core: Core, received: Sequence[UpMessage]) -> None:
 
 
 def _believed(core: Core, node: Node, message: UpMessage) -> SignedMessage | None:
-    """None for what is not: it is dropped and put on record."""
+    """Return the message if it is believed; else None: it is dropped and put on record."""
     try:
         return SignedMessage(node, _opened(core, parse_envelope(message.data), node))
     except WireRefusal as refusal:
@@ -175,7 +176,7 @@ def _opened(core: Core, envelope: Envelope, node: Node) -> NodeMessage:
 
 
 def _together(core: Core, messages: Sequence[SignedMessage]) -> None:
-    """Events and receipts in one commit; when one of them cannot be applied, each by itself."""
+    """Apply events and receipts in one commit; when one of them cannot be applied, each by itself."""
     try:
         proofs = Proofs.of(
             core, [message.content for message in messages if isinstance(message.content, Letter)]
@@ -198,7 +199,9 @@ def _together(core: Core, messages: Sequence[SignedMessage]) -> None:
 
 
 def _each(core: Core, messages: Sequence[SignedMessage]) -> None:
-    """A message that cannot be applied is recorded and dropped: it must not hold up all others."""
+    """Apply each message by itself. One that cannot be applied is recorded and dropped: it must hold up no
+    others.
+    """
     for message in messages:
         try:
             if isinstance(message.content, Inventory):
@@ -210,9 +213,9 @@ def _each(core: Core, messages: Sequence[SignedMessage]) -> None:
 
 
 def only_signature_of(envelope: Envelope, keys: Mapping[str, PublicKey]) -> Envelope:
-    """The envelope with the node's own signature, once: what we archive carries no stranger's mark.
+    """Return the envelope with only the node's own signature: what is archived carries no stranger's mark.
 
-    It is one whose signature by one of `keys` holds.
+    The signature is one that one of `keys` has made and that holds.
     """
     own = next(s for s in envelope.signatures if s.keyid in keys)
     return envelope if envelope.signatures == (own,) else envelope.model_copy(update={"signatures": (own,)})
@@ -237,5 +240,5 @@ def _events(work: Work, node: Node, batch: Events) -> None:
 
 
 def _is_its_own(node: Node, fence: Fence) -> bool:
-    """A node is believed about the fences that are bound to it, and about no other's."""
+    """Whether the fence is bound to this node; about another's fences it is not believed."""
     return fence.tag == node.tag

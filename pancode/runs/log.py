@@ -22,7 +22,7 @@ STREAMS = (OUT, "err", "setup", "gates.log", "answer", "score")
 
 @dataclass(frozen=True, slots=True)
 class LogPlace:
-    """The position of a reader. `attempt` is `ATTEMPT.FENCE`; empty: the newest one that there is."""
+    """The position of a reader. `attempt` is `ATTEMPT.FENCE`; empty: the one that won, else the newest."""
 
     stream: str = OUT
     attempt: str = ""
@@ -43,7 +43,8 @@ class LogPlace:
 
 @dataclass(frozen=True, slots=True)
 class LogPiece:
-    """The bytes read. `more`: ask again at once; `end`: nothing follows; `complete`: all was here."""
+    """The bytes read. `more`: ask again at once; `end`: nothing follows; `complete`: nothing of it was
+    lost."""
 
     data: bytes
     place: LogPlace
@@ -53,7 +54,7 @@ class LogPiece:
 
 
 def read_on(streams: Streams, run: str, place: LogPlace) -> LogPiece:
-    """The next bytes of the attempt that the place names, without a look into the ledger."""
+    """Return the next bytes of the attempt that the place names, without reading the ledger."""
     try:
         identity = AttemptId.parse(f"{run}.{place.attempt}")
     except ValueError:
@@ -63,7 +64,7 @@ def read_on(streams: Streams, run: str, place: LogPlace) -> LogPiece:
 
 
 def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPiece:
-    """The next bytes from this place, or the step to the next attempt, or the end."""
+    """Return the next bytes from this place, or the step to the next attempt, or the end."""
     if (known := read_on(streams, text, place)).data:
         return known
     with core.ports.ledger.transaction() as tx:
@@ -92,7 +93,7 @@ MOST_TAIL = 4_000
 
 
 def tails(core: Core, streams: Streams, most: int) -> dict[str, str]:
-    """The last bytes of the output of each run that is under way and has written something."""
+    """Return the last bytes of the output of each run that is under way and has written something."""
     with core.ports.ledger.transaction() as tx:
         fences = open_fences(tx)
     found = {}
@@ -104,7 +105,7 @@ def tails(core: Core, streams: Streams, most: int) -> dict[str, str]:
 
 
 def stream_names(core: Core, streams: Streams, text: str) -> dict[str, list[str]]:
-    """The streams that have at least begun to arrive, by attempt."""
+    """Return the streams that have at least begun to arrive, by attempt."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         fences = tx.find(Fence, {"run": run.id})
@@ -113,7 +114,7 @@ def stream_names(core: Core, streams: Streams, text: str) -> dict[str, list[str]
 
 
 def _meant(run: Run, fences: list[Fence], attempt: str) -> Fence:
-    """The attempt that is named; without a name the one that won, else the newest."""
+    """Return the attempt that is named; without a name the one that won, else the newest."""
     by_name = {f"{f.attempt}.{f.fence}": f for f in fences}
     if attempt in by_name:
         return by_name[attempt]
@@ -136,7 +137,9 @@ def _read(streams: Streams, identity: AttemptId, place: LogPlace) -> bytes:
 
 
 def _after(run: Run, fence: Fence, fences: list[Fence], here: LogPlace) -> LogPiece:
-    """This attempt is closed and read to its end: on to a later one, wait for it, or the end."""
+    """After the end of this closed attempt's log, return the step to a later attempt, a wait for one, or the
+    end.
+    """
     later = [f for f in fences if f.fence > fence.fence]
     if later:
         step = LogPlace(here.stream, f"{later[0].attempt}.{later[0].fence}", 0)

@@ -12,7 +12,7 @@ from pancode.errors import UsageError
 from pancode.runs.history import answer_of
 
 MOST_DRAFT = 60_000
-"""Characters of a draft."""
+"""How many characters a draft has at most."""
 _FROM, _TO = f"--- {PRD}", f"--- end of {PRD}"
 _DRAFT = re.compile(rf"^{re.escape(_FROM)}[ \t]*$\n(.*?)^{re.escape(_TO)}[ \t]*$", re.DOTALL | re.MULTILINE)
 _ORDER = f"""\
@@ -29,13 +29,13 @@ Put a line `{_FROM}` before the document and a line `{_TO}` behind it. Your repo
 
 
 def draft_task() -> str:
-    """What the drafting run is told; the same to the byte for each project."""
+    """Return what the drafting run is told; the same to the byte for each project."""
     return _ORDER
 
 
 def drafted(core: Core, project: NamedProject, text: str) -> str:
-    """The document in the answer of this run, with one line end at its end. UsageError for a run that is no
-    draft of this project, has no answer yet, or whose answer has no whole document.
+    """Return the document in the answer of this run, with one line end at its end. UsageError for a run that
+    is no draft of this project, has no answer yet, or whose answer has no whole document.
 
     `text`: as a person names a run; `last`: the last one of this project.
     """

@@ -14,7 +14,7 @@ from pancode.core.records import Run
 from pancode.errors import NotFoundError
 
 LOOKED_AT = 2_000
-"""So many of the newest runs are looked at for the versions of an agent's prompt."""
+"""How many of the newest runs are looked at for the versions of an agent's prompt."""
 
 
 class PromptVersion(TypedDict):
@@ -28,7 +28,8 @@ class PromptVersion(TypedDict):
 
 
 class RunPromptAnswer(TypedDict):
-    """As the run was dispatched; what its node adds (AGENTS.md) is in the digest of its receipt."""
+    """The prompt as the run was dispatched; what its node adds (AGENTS.md) is in the digest of the
+    receipt."""
 
     run: str
     agent: str
@@ -37,7 +38,7 @@ class RunPromptAnswer(TypedDict):
 
 
 def told_prompt(core: Core, text: str) -> RunPromptAnswer:
-    """The prompt of a run, as it was dispatched. NotFoundError for a program of the user's own."""
+    """Return the prompt of a run, as it was dispatched. NotFoundError for a user's own program."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
     if RUNTIMES[run.runtime].own:
@@ -46,7 +47,7 @@ def told_prompt(core: Core, text: str) -> RunPromptAnswer:
 
 
 def versions(core: Core, agent: str, limit: int) -> list[PromptVersion]:
-    """Each prompt that runs of the agent were given, without notes of earlier runs; the newest first."""
+    """Return each prompt that runs of the agent were given, without notes of earlier runs; newest first."""
     with core.ports.ledger.transaction() as tx:
         rows = tx.find(Run, order="created_ms", descending=True, limit=LOOKED_AT)
     by_text: dict[str, list[Run]] = {}
@@ -57,7 +58,7 @@ def versions(core: Core, agent: str, limit: int) -> list[PromptVersion]:
 
 
 def program_for(core: Core, model: str | None, named: str | None, usual: str) -> tuple[str, int | None]:
-    """The runtime that a model asks for, if none is named, and the model's window, as far as it is known."""
+    """Return the runtime that a model asks for, if none is named, and the model's window, if known."""
     if model is None:
         return canonical(named or usual), None
     with core.ports.ledger.transaction() as tx:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from node_agent.wire.receipt import Claims, Receipt
 from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, open_as, parse_envelope, parse_message
 from node_agent.wire.signing import verify as open_signed
@@ -14,7 +16,7 @@ from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.control.paging import ListPage, ListPlace, ListSearch, page
 from pancode.control.run import at, find_run, iso
-from pancode.control.shapes import CheckShape, Json, ReceiptRow, VerdictShape
+from pancode.control.run_shapes import Json
 from pancode.control.surroundings import Streams
 from pancode.core import names
 from pancode.core.ports import Transaction
@@ -38,11 +40,41 @@ from pancode.life.verified import ResultTrust, VerifiedResult, result_at
 from pancode.life.verified import verified as trust_in
 from pancode.nodes.node import NodeState
 
+
+class CheckShape(TypedDict):
+    what: str
+    ok: bool
+    detail: str
+
+
+class VerdictShape(TypedDict):
+    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check that led there.
+
+    For the chain of a node, whose name is then `run`: PASS, BROKEN or NOT_FOUND.
+    """
+
+    run: str
+    verdict: str
+    checks: list[CheckShape]
+
+
+class ReceiptRow(TypedDict):
+    run: str
+    attempt: int
+    fence: int
+    digest: str
+    node: str | None
+    outcome: str | None
+    stored_at: str
+    rejected: str | None
+    orphan: bool
+
+
 EXPORT = "pancode/receipt-export/1"
 
 
 def receipts(core: Core, limit: int, after: ListPlace | None) -> ListPage[ReceiptRow]:
-    """Receipts of the newest `limit` runs from that place on, newest run first."""
+    """Return the receipts of the newest `limit` runs from that place on, newest run first."""
     with core.ports.ledger.transaction() as tx:
         nodes = _names(tx)
         newest = page(tx, ListSearch(Run, "created_ms"), limit, after)
@@ -51,7 +83,8 @@ def receipts(core: Core, limit: int, after: ListPlace | None) -> ListPage[Receip
 
 
 def receipt(core: Core, text: str) -> Json:
-    """One run's receipt: its envelope, and its statement in the clear. NotFoundError when it has none."""
+    """Return one run's receipt: its envelope, and its statement in the clear. NotFoundError when it has
+    none."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         stored = _decisive(tx, run)
@@ -69,7 +102,7 @@ def receipt(core: Core, text: str) -> Json:
 
 
 def export(core: Core, text: str | None) -> Json:
-    """The proof of a receipt for use elsewhere: all keys, old ones too, and the envelope of a named run."""
+    """Return the proof of a receipt for use elsewhere: all keys, old ones too, and a named run's envelope."""
     with core.ports.ledger.transaction() as tx:
         keys = [_key(row) for row in tx.find(KnownKey, order="from_ms")]
     envelope = receipt(core, text)["envelope"] if text is not None else None
@@ -77,7 +110,7 @@ def export(core: Core, text: str | None) -> Json:
 
 
 def keys(core: Core) -> list[Json]:
-    """Every key with its dates; of the coordinator's the nodes that it speaks to with it."""
+    """Return every key with its dates; a coordinator's key with the nodes that it is used for."""
     with core.ports.ledger.transaction() as tx:
         rows = tx.find(KnownKey, order="from_ms")
         nodes = [n for n in tx.find(Node) if n.public_key is not None and n.removed != NodeState.REMOVED]
@@ -88,7 +121,7 @@ def keys(core: Core) -> list[Json]:
 
 
 def verify(core: Core, text: str, streams: Streams) -> VerdictShape:
-    """The verdict with everything that only this coordinator can look at: ledger, commit and logs."""
+    """Return the verdict with all that only this coordinator can check: ledger, commit and logs."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         stored = _decisive(tx, run)
@@ -132,7 +165,9 @@ def shape(run: str, verified: Verified) -> VerdictShape:
 
 
 def _ordered(claims: Claims, signer: TrustedKey, fence: Fence | None, keys: TrustedKeys) -> VerificationCheck:
-    """The coordinator signed its order for this very key. Times prove nothing: clocks are set, also back."""
+    """Check that the coordinator signed the order for this very key. Times prove nothing: clocks can be set
+    back.
+    """
     what = "the order that it answers was signed for its key"
     if fence is None:
         return VerificationCheck(what, False, f"this ledger has no order {claims.identity}")
@@ -163,13 +198,13 @@ def _verdict(tx: Transaction, run: Run, seen: VerifiedResult, keys: TrustedKeys)
 
 
 def _let_go(what: str, at_ms: int) -> VerificationCheck:
-    """This ledger says so itself: nothing was taken away behind its back."""
+    """Return a passed check: the ledger itself says so, and nothing was taken away behind its back."""
     words = f"let go at {iso(at_ms)}, by the settings keep"
     return VerificationCheck(f"{what} was kept until it was old", True, words)
 
 
 def _decisive(tx: Transaction, run: Run) -> StoredReceipt | None:
-    """The receipt that gave the run its outcome, else its newest one. An orphan is nobody's proof."""
+    """Return the receipt that gave the run its outcome, else its newest one. An orphan proves nothing."""
     won: Any = run.result.get("receipt")
     if isinstance(won, str):
         return tx.get(StoredReceipt, won)
@@ -178,7 +213,7 @@ def _decisive(tx: Transaction, run: Run) -> StoredReceipt | None:
 
 
 def _key(row: KnownKey) -> Json:
-    """`from` and `until` (null: in use still) are the coordinator's times."""
+    """Return a key as JSON; `from` and `until` (null: still in use) are the coordinator's times."""
     times = {"from": iso(row.from_ms), "until": iso(row.until_ms)}
     pem = PublicKey.parse(row.public).pem()
     return {"role": row.role, "name": row.name, "keyid": row.keyid, "public": row.public, "pem": pem, **times}
@@ -210,7 +245,7 @@ def _outcome(stored: StoredReceipt) -> str | None:
 
 
 def _statement(envelope: Envelope) -> Json | None:
-    """The claims of the receipt when they can be read; `verify` checks them."""
+    """Return the receipt's claims when they can be read; `verify` checks them."""
     try:
         return parse_message(Receipt, envelope.body()).model_dump(mode="json", by_alias=True)
     except WireRefusal:
@@ -218,11 +253,11 @@ def _statement(envelope: Envelope) -> Json | None:
 
 
 NEVER_RAN = (Closed.REFUSED, Closed.REVOKED, Closed.NOT_NOW, Closed.NEVER_ACCEPTED)
-"""Ends of an attempt for which no receipt is due."""
+"""Ways in which an attempt closed that owe no receipt."""
 
 
 def chain(core: Core, node: str) -> VerdictShape:
-    """The chains of each key that the node has had. NotFoundError for a name that no key ever had."""
+    """Judge the chain of each key that the node has had. NotFoundError for a name that no key ever had."""
     with core.ports.ledger.transaction() as tx:
         keys = tx.find(KnownKey, {"role": "node"})
         named = [PublicKey.parse(row.public) for row in keys if row.name == node]

@@ -41,12 +41,13 @@ def dispatch_again(
     recovers: bool = False,
     task: str = "",
 ) -> Dispatched:
-    """A new run; a lost one is given up for good. UsageError while the old one has not ended.
+    """Dispatch the run's work again; a lost run is given up for good. UsageError while the old one has not
+    ended.
 
     The retry of a step's run takes the step, and its workflow goes on; UsageError where it cannot. `alone`:
-    it stays outside. `resume`: it goes on with the session, on its node; UsageError where there is none.
-    `recovers`: it is the only one, RefusedError where there is one already; and what went on from another
-    run goes on from there again, as its task says. `task`: instead of its own.
+    it stays outside of the workflow. `resume`: it goes on with the session, on its node; UsageError where
+    there is none. `recovers`: it is the only recovery, RefusedError where there is one already; if the old
+    run went on from another one, so does it, as its task says. `task`: replaces the run's own.
     """
     if old.state is not RunState.ENDED:
         raise UsageError(
@@ -74,9 +75,9 @@ def dispatch_again(
 
 
 def _must_be_no_sitting(old: Run) -> None:
-    """UsageError for a sitting, unless its node is lost: words go on with a session, and repeat nothing.
+    """Raise UsageError for a sitting that is not lost: words go on with a session, and repeat nothing.
 
-    The retry of a lost one is the next sitting: it has what the session had, and says the words again.
+    The retry of a lost sitting is the next one: it has what the session had, and says the words again.
     """
     if old.takes_turns and old.outcome is not Outcome.LOST:
         raise UsageError(
@@ -87,10 +88,10 @@ def _must_be_no_sitting(old: Run) -> None:
 
 
 def reachable(core: Core, old: Run) -> bool:
-    """Whether the node that had it takes work now, and has the model that a person has chosen since.
+    """Whether the run's node takes work now, and has the model that a person has chosen since.
 
     The next sitting waits for a node that is away or busy: its program's memory is there, and only the node's
-    own word says that it is gone. That of a lost sitting, which a person asks for, begins elsewhere.
+    own word says that it is gone. After a lost sitting, a person's next one begins elsewhere.
     """
     name = old.result.get("node") or old.node
     with core.ports.ledger.transaction() as tx:
@@ -101,8 +102,9 @@ def reachable(core: Core, old: Run) -> bool:
 
 
 def keeps_node(old: Run, session: SessionRow | None, nodes: Sequence[NodeView]) -> bool:
-    """Whether the model of the next sitting can be had on the node of this one. Elsewhere it begins with the
-    story, as its program's memory is here."""
+    """Whether the next sitting's model can be had on this sitting's node, where the program's memory is.
+    Elsewhere it begins with the story.
+    """
     model, name = None if session is None else session.model, old.result.get("node") or old.node
     if model is None or model == old.asked_model:
         return True
@@ -115,8 +117,9 @@ def keeps_node(old: Run, session: SessionRow | None, nodes: Sequence[NodeView]) 
 
 
 def unpinned(core: Core, request: DispatchRequest) -> DispatchRequest:
-    """The next sitting without a pin to a machine that has left the fleet, or that is another one than its
-    model names: elsewhere, with the story."""
+    """Return the next sitting's request, unpinned from a machine that has left the fleet or that its model
+    does not name: it begins elsewhere, with the story.
+    """
     with core.ports.ledger.transaction() as tx:
         node = tx.get(Node, request.node) if request.node is not None else None
         nodes = core.views(tx)
@@ -127,7 +130,8 @@ def unpinned(core: Core, request: DispatchRequest) -> DispatchRequest:
 
 
 def _must_be_no_settling(old: Run) -> None:
-    """UsageError for a run that was to settle a conflict: its place was that conflict, as it was then."""
+    """Raise UsageError for a run that was to settle a conflict: its place was that conflict, as it was
+    then."""
     resolves = old.terms.get("resolves")
     if resolves:
         branch = resolves["way"].get("branch")
@@ -141,7 +145,8 @@ def _must_be_no_settling(old: Run) -> None:
 
 
 def resuming(old: Run, request: DispatchRequest) -> DispatchRequest:
-    """The request with the session of the old run, on the node that has it. UsageError when there is none."""
+    """Return the request with the old run's session, on the node that has it. UsageError when there is
+    none."""
     session, node = old.result.get("session"), old.result.get("node")
     kept = RUNTIMES[old.runtime].resumes
     if session is None or node is None or not kept:
@@ -152,12 +157,13 @@ def resuming(old: Run, request: DispatchRequest) -> DispatchRequest:
 
 
 def _folder_of(run: Run) -> str:
-    """The folder relative to the project's top; empty for the top."""
+    """Return the folder relative to the project's top; empty for the top."""
     return str(run.workspace.get("folder") or "")
 
 
 def _must_be_below(around: Surroundings, old: Run, request: DispatchRequest) -> None:
-    """WorkspaceError where the place of before leads elsewhere: the run would begin at the top instead."""
+    """Raise WorkspaceError where the old folder leads elsewhere now: the run would begin at the top
+    instead."""
     folder, cwd, top = _folder_of(old), request.cwd, request.project
     if folder and cwd is not None and top is not None and not around.below(cwd, top):
         raise WorkspaceError(
@@ -168,21 +174,23 @@ def _must_be_below(around: Surroundings, old: Run, request: DispatchRequest) -> 
 
 
 def _place_of(run: Run) -> str | None:
-    """The folder of the old request."""
+    """Return the absolute folder of the old request."""
     folder = _folder_of(run)
     return run.project if run.project is None or not folder else posixpath.join(run.project, folder)
 
 
 def asked_again(core: Core, run: Run, by: str) -> DispatchRequest:
-    """As `request_of`; of a sitting with what a person has chosen for its session since."""
+    """Return the request as `request_of` does; a sitting's with what a person has chosen since for its
+    session.
+    """
     with core.ports.ledger.transaction() as tx:
         return request_of(run, by, session_of(tx, run))
 
 
 def request_of(run: Run, by: str, session: SessionRow | None = None) -> DispatchRequest:
-    """The parts of the old request that decide the work; the user's configuration may have changed.
+    """Return the parts of the old request that decide the work; the user's configuration may have changed.
 
-    `session`: of the sitting, which the next one goes on with, as a person has chosen.
+    `session`: the session of a sitting, with what a person has chosen for its next one.
     """
     own, terms = RUNTIMES[run.runtime].own, run.terms
     limits: dict[str, Any] = run.limits
@@ -224,7 +232,7 @@ def _next_terms(run: Run, session: SessionRow | None) -> dict[str, Any]:
 
 
 def in_request(run: Run, terms: SittingTerms, turns: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a request for the sitting behind this one, with these terms."""
+    """Return the fields of a request for the sitting after this one, with these terms."""
     asked = terms.as_json()
     by_mode = run.agent == ORCHESTRATOR and run.reasoning is level_of_mode(run.mode, RUNTIMES[run.runtime])
     if by_mode and terms.reasoning is run.reasoning:
@@ -233,18 +241,18 @@ def in_request(run: Run, terms: SittingTerms, turns: Mapping[str, Any]) -> dict[
 
 
 def _rounds(run: Run) -> int:
-    """How many sittings are still left alone: none, once its gates have passed."""
+    """How many sittings are still to come without a person: none, once the gates have passed."""
     return 0 if run.outcome is Outcome.DONE else max(0, run.terms.get("rounds", 0) - 1)
 
 
 def _turns(run: Run) -> Mapping[str, Any]:
-    """Who speaks from now on gets the usual wait for words, where the run had none as it was left alone."""
+    """Return the run's turns; after the last sitting without a person they get the usual wait for words."""
     turns = run.terms.get("turns", {})
     return {**turns, "idle_ms": IDLE_MS} if run.terms.get("rounds") and not _rounds(run) else turns
 
 
 def _kept(run: Run, one: Option) -> object:
-    """The value of an option in a run: a column, or a key of one that is JSON."""
+    """Return the value of an option in a run: a column, or a key of a column that is JSON."""
     column, _, key = (one.kept or one.name).partition(".")
     value = getattr(run, column)
     value = value.get(key) if key else value

@@ -21,13 +21,13 @@ from pancode.fleet.evidence import shut_out
 from pancode.runs import health, inbound
 
 LAPSED = "lapsed"
-"""The setting that says for which day it was done."""
+"""The setting that holds the last day for which `lapse` was done."""
 
 
 def lapse(core: Core) -> None:
-    """Once a day: unknown holds of earlier days leave the scopes that have no day.
+    """Once a day, take unknown holds of earlier days out of the scopes that have no day.
 
-    A day's own balance ends with it. The cost stays unknown until somebody tells it, and is booked then.
+    A day's own balance ends with the day. The cost stays unknown until somebody tells it, and is booked then.
     """
     today = books.day_scope(core.wall_ms(), core.tz)
     if core.live.day == today:
@@ -68,7 +68,7 @@ NOT_ITS_OWN = "in Redis, it named as started what is no job of its own"
 
 
 def tidy(core: Core) -> None:
-    """Close the jobs of fences that are closed: those of the last round now, whatever is left each minute.
+    """Close the jobs of closed fences: those of the last round now, and all that are left once a minute.
 
     A node writes into its own registry as it likes, so the ledger says which jobs are over.
     """
@@ -91,7 +91,9 @@ def tidy(core: Core) -> None:
 
 
 def _due(core: Core) -> str | None:
-    """The next one of those whose names are looked through in this sweep; a sweep begins each minute."""
+    """Return the next tag whose names this sweep looks through; a sweep begins each minute. None: none is
+    left.
+    """
     boot, sweep = core.ports.clock.boot_ms(), core.live.sweep
     if not sweep.left and boot >= sweep.due_ms:
         # The tags of all node keys, also of former ones: a node with a new key leaves the jobs of its old key
@@ -109,7 +111,7 @@ def _close(core: Core, over: list[JobToClose]) -> None:
 
 
 def _blame(core: Core, odd: dict[str, str]) -> None:
-    """Only the node's own user can have written it."""
+    """Shut out the nodes of these tags: only a node's own user can have written such names."""
     if not odd:
         return
     nodes = core.enrolled()
@@ -127,13 +129,14 @@ def _job_of(tag: str, identity: AttemptId, fence: Fence | None) -> JobToClose:
 
 
 def _closed(core: Core, tx: Transaction) -> list[JobToClose]:
-    """The jobs of fences that really are closed: the commit that closed one may have failed."""
+    """Return the jobs of fences that are closed in the ledger: the commit that closed one may have failed."""
     found = [(identity, tx.get(Fence, identity.run, identity.fence)) for identity in core.live.sweep.closed]
     return [_job_of(f.tag, i, f) for i, f in found if f is not None and f.state is FenceState.CLOSED]
 
 
 def _over(tx: Transaction, tag: str, page: NamedJobs) -> tuple[list[JobToClose], list[bytes]]:
-    """Jobs of the page whose fence is closed or unknown here; and entries that are no names of its jobs."""
+    """Return the page's jobs whose fence is closed or unknown here, and entries that name no job of this
+    tag."""
     over, strange = [], []
     for entry in (*(job.encode() for job in page.waiting), *page.started):
         owner = keys.job_owner(entry.partition(b":")[0].decode("ascii", "replace"))
@@ -145,7 +148,7 @@ def _over(tx: Transaction, tag: str, page: NamedJobs) -> tuple[list[JobToClose],
 
 
 def _job_over(tx: Transaction, tag: str, identity: AttemptId) -> JobToClose | None:
-    """None while the ledger has an open fence of it for this node."""
+    """Return the job if it is over; None while the ledger has an open fence of it for this node."""
     fence = tx.get(Fence, identity.run, identity.fence)
     mine = fence if fence is not None and fence.tag == tag else None
     return None if mine is not None and mine.state is not FenceState.CLOSED else _job_of(tag, identity, mine)
@@ -168,14 +171,16 @@ def start(core: Core) -> None:
 
 
 def listen(core: Core, wait_ms: int) -> bool:
-    """Wait, without holding anything up, until a node has written or the time is over."""
+    """Wait until a node has written or the time is over, without holding anything up; whether one has
+    written.
+    """
     with core.ports.ledger.transaction() as tx:
         tags = [n.tag for n in tx.find(Node) if n.tag is not None]
     return bool(core.ports.bus.read_up(tags, 1, wait_ms))
 
 
 def turn(core: Core, woken: bool = False) -> int:
-    """One round; how many messages came in. UnavailableError while Redis cannot be used.
+    """Take one round; return how many messages came in. UnavailableError while Redis cannot be used.
 
     `woken`: a message is the reason of this round, so all nodes are looked at only where that is due.
     """
@@ -207,7 +212,7 @@ def turn(core: Core, woken: bool = False) -> int:
 
 
 def act(core: Core) -> None:
-    """Decide and speak: the part of a round that acts on a change of ours."""
+    """Decide and speak to nodes: the part of a round that acts on a change made here."""
     with core.lock:
         bind.bind(core)
         # before any offer: a node that is back in service must know it before it gets work

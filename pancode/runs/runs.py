@@ -8,18 +8,48 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from typing_extensions import TypedDict
+
 from node_agent.wire.failure import Outcome
 from node_agent.wire.keys import node_queue, pool_queue
 from pancode.control.core import Core, open_fences
 from pancode.control.paging import MOST_ROWS, ListPage, ListPlace, ListSearch, page
 from pancode.control.run import node_of, run_shape
-from pancode.control.shapes import OrderShape, QueueShape, QueuesShape, RunShape
+from pancode.control.run_shapes import RunShape
 from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Fence, FenceState, Node, Run, RunState, Setting
 from pancode.errors import UsageError
 from pancode.life.handover import waits_there
 from pancode.life.placement import in_order, pool_of
+
+
+class OrderShape(TypedDict):
+    run: str
+    attempt: int
+    agent: str
+    priority: int
+    waiting_s: float
+    reason: str
+
+
+class QueueShape(TypedDict):
+    name: str
+    kind: str
+    node: str | None
+    paused: str | None
+    waiting: int
+    running: int
+    oldest_s: float | None
+    orders: list[OrderShape]
+
+
+class QueuesShape(TypedDict):
+    """The queues and their orders. `paused`: the reason why the whole fleet takes nothing from a queue."""
+
+    paused: str | None
+    queues: list[QueueShape]
+
 
 _SPAN = re.compile(r"(\d{1,9})(s|m|h|d|w)")
 _MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
@@ -29,7 +59,7 @@ _WORDS = sorted({*_ENDS, *(state.value for state in RunState if state is not Run
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter of runs; None: anything. `outcome` may be a state of one that has not ended."""
+    """A filter of runs; None: anything. `outcome` may also be a state of a run that has not ended."""
 
     node: str | None = None
     agent: str | None = None
@@ -60,19 +90,21 @@ class Filter:
 
 
 def runs(core: Core, limit: int, wanted: Filter, after: ListPlace | None) -> ListPage[RunShape]:
-    """The newest that fit, newest first, of MOST_ROWS from that place on."""
+    """Return the newest runs that fit, newest first, looking at MOST_ROWS from that place on."""
     with core.ports.ledger.transaction() as tx:
         found = page(tx, _search(tx, wanted), min(limit, MOST_ROWS), after)
         return ListPage([run_shape(core, tx, run) for run in found.rows], found.last)
 
 
 def since_ms(core: Core, text: str | None) -> int:
-    """The time that a person names, as `moment_ms`; None: of all time."""
+    """Return the time that a person names, as `moment_ms` does; None: 0, all of time."""
     return 0 if text is None else max(0, moment_ms(text, core.wall_ms()))
 
 
 def moment_ms(text: str, wall_ms: int) -> int:
-    """`90m`, `2h`, `3d`: so long ago; `2026-11-22`, `2026-11-22T08:30`: local time unless it says where."""
+    """Read `90m`, `2h`, `3d` (so long ago), `2026-11-22` or `2026-11-22T08:30` (local time unless it says
+    where).
+    """
     span = _SPAN.fullmatch(text.strip())
     if span is not None:
         return wall_ms - int(span[1]) * _MS[span[2]]
@@ -99,7 +131,8 @@ PAUSE = "pause:"
 
 
 def queues(core: Core, name: str | None = None) -> QueuesShape:
-    """All queues, pools first; `name`: only that one (its full name, a pool's requirement, or a node)."""
+    """Return all queues, pools first; `name`: only that one (its full name, a pool's requirement, or a
+    node)."""
     with core.ports.ledger.transaction() as tx:
         fences = open_fences(tx)
         fleet = tx.get(Setting, PAUSED)
@@ -116,7 +149,7 @@ def queues(core: Core, name: str | None = None) -> QueuesShape:
 
 
 def pause_key(tx: Transaction, name: str) -> str:
-    """The setting that pauses a pool; NotFoundError for a name that no pool can have."""
+    """Return the setting that pauses a pool; NotFoundError for a name that no pool can have."""
     pool = name.removeprefix("pool.")
     known = {pool_of(run) for run in tx.find(Run, {"state": RunState.PENDING})} | {"any"}
     known |= {s.name.removeprefix(PAUSE) for s in tx.find(Setting) if s.name.startswith(PAUSE)}

@@ -28,7 +28,9 @@ from pancode.runs import history, tools
 
 
 def keep(work: Work, claims: Claims) -> None:
-    """The values of an accepted receipt, in the transaction that accepts it; none of a run alone."""
+    """Keep the values of an accepted receipt, in the transaction that accepts it; none of a run outside of
+    workflows.
+    """
     run = work.tx.get(Run, claims.identity.run)
     workflow = work.tx.get(Workflow, run.workflow) if run is not None and run.workflow is not None else None
     if run is None or workflow is None:
@@ -46,7 +48,7 @@ GATES_LOG = "gates.log"
 
 
 def with_facts(work: Work, signal: Believed) -> Believed:
-    """The signal of a failed attempt with what a retry needs."""
+    """Return the signal; that of a failed attempt with what a retry needs."""
     claims, core = signal.claims, work.core
     return replace(
         signal,
@@ -57,7 +59,7 @@ def with_facts(work: Work, signal: Believed) -> Believed:
 
 
 def _gates_output(work: Work, claims: Claims) -> str:
-    """The end of the output of all gates; empty where they wrote none."""
+    """Return the end of the output of all gates; empty where they wrote none."""
     size = next((blob.size for blob in claims.blobs if blob.name == GATES_LOG), 0)
     at = max(0, size - MOST_OUTPUT)
     part = work.core.ports.depot.blob_part(claims.identity, GATES_LOG, at, MOST_OUTPUT)
@@ -67,12 +69,13 @@ def _gates_output(work: Work, claims: Claims) -> str:
 ANSWER_AGAIN_MS = 5_000
 REASON_CHARS = 1_000
 MOST_ASKS = 5
-"""Bytes are asked for again so often at least, and for the lost deadline, before the receipt is rejected."""
+"""How often missing bytes are asked for at least, and for the lost deadline, before the receipt is rejected.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A rightly signed receipt: from whom, as it was signed, its digest, and what it claims."""
+    """A rightly signed receipt: its node, the signed envelope, its digest, and what it claims."""
 
     node: Node
     envelope: Envelope
@@ -82,7 +85,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A rightly signed receipt with a value that no receipt may have; of it no more is known than this."""
+    """A rightly signed receipt with a value that no receipt may have; only this much is known of it."""
 
     node: Node
     digest: str
@@ -92,15 +95,15 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Proofs:
-    """The files on our own disk that receipts name, by digest; looked for before their commit."""
+    """The files on the coordinator's disk that receipts name, by digest; looked for before their commit."""
 
     found: dict[str, Evidence]
     kept: list[tuple[AttemptId, str]] = field(default_factory=list)
-    """The countersigned ones, for the archive: all are stored there at once, before that commit."""
+    """Countersigned receipts for the archive: all are stored there at once, before that commit."""
 
     @classmethod
     def of(cls, core: Core, letters: Iterable[Letter]) -> Proofs:
-        """The facts for runs whose fence waits for a receipt; other runs need none."""
+        """Return the facts for runs whose fence waits for a receipt; other runs need none."""
         due: list[tuple[Letter, str]] = []
         with core.ports.ledger.transaction() as tx:
             for letter in letters:
@@ -112,7 +115,7 @@ class Proofs:
 
 
 def settle(work: Work, letter: Letter, proofs: Proofs) -> None:
-    """Deal with a rightly signed receipt of this node. Repeating it changes nothing."""
+    """Settle a rightly signed receipt of this node. Repeating it changes nothing."""
     claims, node = letter.claims, letter.node
     if claims.fleet != work.core.fleet or claims.node != node.tag:
         _alarm(work, node, f"signed by {node.name} for {claims.fleet} {claims.node}")
@@ -134,7 +137,7 @@ def settle(work: Work, letter: Letter, proofs: Proofs) -> None:
 
 
 def identity_in(envelope: Envelope) -> AttemptId | None:
-    """The attempt that an unreadable receipt names; None when it names none."""
+    """Return the attempt that an unreadable receipt names; None when it names none."""
     try:
         return AttemptId.model_validate(json.loads(envelope.body())["predicate"]["identity"])
     except (ValueError, KeyError, TypeError):
@@ -142,7 +145,9 @@ def identity_in(envelope: Envelope) -> AttemptId | None:
 
 
 def turn_down(work: Work, unread: Unreadable) -> None:
-    """Never accepted, and not kept, as nobody could show it. Its node's open fence ends as if rejected."""
+    """Reject an unreadable receipt, which is not kept, as nobody could show it. The node's open fence ends as
+    rejected.
+    """
     node, identity = unread.node, unread.identity
     case = work.case_of(identity)
     if case is None or case.fence.tag != node.tag:
@@ -199,14 +204,14 @@ def _stored(core: Core, letter: Letter, text: str) -> StoredReceipt:
 
 
 def _acknowledge(core: Core, letter: Letter, countersigned: Envelope) -> Acknowledge:
-    """Signed with the key that the node obeys now, whichever it was countersigned with first."""
+    """Acknowledge with the key that the node obeys now, whichever key countersigned first."""
     key = core.key_for(letter.node)
     mark = next(s for s in key.countersign(countersigned).signatures if s.keyid == key.public.keyid)
     return Acknowledge(identity=letter.claims.identity, receipt=letter.digest, countersignature=mark)
 
 
 def _orphan(work: Work, letter: Letter) -> None:
-    """Kept as the node signed it and never countersigned; the node may forget it. No money moves."""
+    """Keep the receipt as the node signed it, never countersigned; the node may forget it. No money moves."""
     core, node, identity = work.core, letter.node, letter.claims.identity
     text = letter.envelope.model_dump_json()
     if not evidence.keep(work, node.name, replace(_stored(core, letter, text), orphan=True)):
@@ -217,7 +222,7 @@ def _orphan(work: Work, letter: Letter) -> None:
 
 
 def _refuse_foreign(work: Work, letter: Letter, reason: str) -> None:
-    """Another node's fence: on record, and not among that run's receipts."""
+    """Refuse a receipt for another node's fence: recorded, but not among that run's receipts."""
     node, identity = letter.node, letter.claims.identity
     if work.once(f"reject:{letter.digest}", ANSWER_AGAIN_MS):
         _alarm(work, node, reason)
@@ -226,7 +231,7 @@ def _refuse_foreign(work: Work, letter: Letter, reason: str) -> None:
 
 
 def _answer_again(work: Work, letter: Letter) -> None:
-    """The stored answer once more, at most every few seconds."""
+    """Send the stored answer once more, at most every few seconds."""
     stored = work.tx.get(StoredReceipt, letter.digest)
     if stored is None or not work.once(f"ack:{letter.digest}", ANSWER_AGAIN_MS):
         return
@@ -238,7 +243,7 @@ def _answer_again(work: Work, letter: Letter) -> None:
 
 
 def _ask_again(work: Work, letter: Letter, judged: Judged) -> None:
-    """Bytes are missing: ask, and give the receipt up when they do not come although the node does."""
+    """Ask for missing bytes; reject the receipt when they do not come although the node is heard."""
     core, node, digest, identity = work.core, letter.node, letter.digest, letter.claims.identity
     asked = core.live.answers.asked
     if not work.once(f"resend:{digest}", ANSWER_AGAIN_MS):
@@ -256,7 +261,7 @@ def _ask_again(work: Work, letter: Letter, judged: Judged) -> None:
 
 
 def _reject(work: Work, letter: Letter, reason: str) -> None:
-    """Rightly signed and false: never accepted. An open fence ends as `infra`, its cost unknown."""
+    """Reject a receipt that is rightly signed, but false. An open fence ends as `infra`, its cost unknown."""
     reason = reason[:REASON_CHARS]  # it quotes the node
     core, node, digest, identity = work.core, letter.node, letter.digest, letter.claims.identity
     if not work.once(f"reject:{digest}", ANSWER_AGAIN_MS):

@@ -11,7 +11,7 @@ from pancode.life.signals import Stop
 
 
 def stop(core: Core, run_id: str, reason: str) -> Run:
-    """Ask for the end of a run; returns it as it is then. Of an ended one, its landing is called off."""
+    """Ask for the end of a run; return the run as it is then. An ended run's landing is called off."""
     with unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
         if run is None:
@@ -21,7 +21,7 @@ def stop(core: Core, run_id: str, reason: str) -> Run:
 
 @locked
 def stop_waiting(core: Core, text: str, reason: str) -> Run:
-    """Take the run of this name out of the queue. UsageError for one that a node has."""
+    """Take the run of this name out of the queue. UsageError for a run that a node has."""
     run = find(core, text)
     if run.state is not RunState.PENDING:
         raise UsageError(

@@ -9,13 +9,13 @@ from typing_extensions import TypedDict
 from node_agent.wire.failure import Outcome
 from node_agent.wire.receipt import Claims
 from pancode.control.core import Core
+from pancode.control.inbox_shapes import BriefLine
 from pancode.control.run import at, find_run
-from pancode.control.shapes import BriefLine
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core.names import not_found
 from pancode.core.ports import Transaction
-from pancode.core.records import EventKind, Run, Setting
+from pancode.core.records import EventKind, Run
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.dispatch.tools import (
@@ -27,6 +27,7 @@ from pancode.dispatch.tools import (
     kept_rows,
     rows,
     trial_request,
+    whole,
 )
 from pancode.errors import ConflictError, RefusedError, UsageError
 from pancode.life.changes import Happened
@@ -39,7 +40,7 @@ _ASKED = {
     "cut short": ("was proposed by {run}, and its trial ended before its tests did", "try"),
     "not sound": ("was proposed by {run}, and nobody can try it", "show"),
 }
-"""By the state of a tool about which a person is asked: the words, and the verb that goes on with it."""
+"""By a tool's state, where a person is asked about the tool: the words, and the verb that goes on with it."""
 _MOST_ASKED = 20
 _NOT_JUDGED = (Outcome.INTERRUPTED, Outcome.LOST, Outcome.INFRA, Outcome.SUPERSEDED)
 
@@ -48,7 +49,8 @@ class ToolShape(TypedDict):
     """A tool of a project. `state`: proposed, not sound, on trial, cut short, failed, tried, kept, or changed
     since it was kept.
 
-    `digest`: of the files as they are laid for a run. `by`: who has kept it. `problem`: why nobody can.
+    `digest`: of the files as they are laid for a run. `by`: who has kept it. `problem`: why it cannot be
+    tried or kept.
     """
 
     name: str
@@ -64,34 +66,39 @@ class ToolShape(TypedDict):
 
 
 class ToolDetail(ToolShape):
-    """`files`: path to text."""
+    """A tool with its `files`: path to text."""
 
     files: dict[str, str]
 
 
 def keep_proposed(work: Work, claims: Claims) -> None:
-    """The tools of an accepted receipt, in the transaction that accepts it; of a run in a project."""
+    """Keep the proposed tools of an accepted receipt, in the transaction that accepts it; only of a run in a
+    project.
+    """
     run = find_run(work.tx, claims.identity.run)
     if run.project is None:
         return
     for one in claims.proposed:
         now = work.core.wall_ms()
-        work.tx.put(ToolRow(run.project, one.name, run.id, one.digest, one.packed, now).setting())
+        row = ToolRow(run.project, one.name, run.id, one.digest, one.packed, now)
+        replace(row, problem=_problem(row) or "").put(work.tx)
         work.tell(run.id, "tools", one.name, "proposed", f"pancode tools show {run.id} {one.name}")
     for old in rows(work.tx, PROPOSED)[: -MOST // 2]:
-        work.tx.delete(Setting, old.setting().name)
+        old.forget(work.tx)
 
 
 def tools(core: Core, project: str | None) -> list[ToolShape]:
-    """Of this project, or of all: the kept ones first, then the proposed ones, the newest first."""
+    """Return the tools of this project, or of all: the kept ones first, then the proposed ones, newest
+    first."""
     with core.ports.ledger.transaction() as tx:
         asked = [row for row in reversed(rows(tx, PROPOSED)) if project in (None, row.project)]
-        return [_shape(core, tx, row) for row in (*kept_rows(tx, project), *asked)]
+        return [_shape(core, tx, whole(tx, row)) for row in (*kept_rows(tx, project), *asked)]
 
 
 def asked(core: Core, tx: Transaction) -> Iterator[BriefLine]:
-    """The proposed tools that wait for a person, first those that want only a yes, then the newest; one on
-    trial does not wait."""
+    """Yield the proposed tools that wait for a person: first those that want only a yes, then the newest. A
+    tool on trial does not wait.
+    """
     states = [(row, _state(core, tx, row)) for row in reversed(rows(tx, PROPOSED))]
     waiting = sorted((one for one in states if one[1] in _ASKED), key=lambda one: one[1] != "tried")
     for row, state in waiting[:_MOST_ASKED]:
@@ -103,7 +110,7 @@ def asked(core: Core, tx: Transaction) -> Iterator[BriefLine]:
 
 
 def show(core: Core, run: str, name: str) -> ToolDetail:
-    """A proposed tool whole. NotFoundError."""
+    """Return a proposed tool with its files. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         row = _row(tx, run, name)
         shape = _shape(core, tx, row)
@@ -137,7 +144,7 @@ def _state(core: Core, tx: Transaction, row: ToolRow) -> str:
         return "kept" if is_as_kept(core, row) else "changed"
     trial = tx.get(Run, row.trial) if row.trial else None
     if trial is None:
-        return "proposed" if _problem(row) is None else "not sound"
+        return "not sound" if row.problem else "proposed"
     if trial.outcome is None:
         return "on trial"
     if trial.outcome is Outcome.DONE:
@@ -146,7 +153,7 @@ def _state(core: Core, tx: Transaction, row: ToolRow) -> str:
 
 
 def _problem(row: ToolRow) -> str | None:
-    """Why nobody can try or keep it."""
+    """Return why nobody can try or keep the tool; None: nothing is wrong."""
     try:
         _tool(row)
     except UsageError as wrong:
@@ -159,25 +166,26 @@ def _row(tx: Transaction, run: str, name: str) -> ToolRow:
     found = next((one for one in asked if one.name == name), None)
     if found is None:
         raise not_found("tool", name, [one.name for one in asked], "pancode tools ls")
-    return found
+    return whole(tx, found)
 
 
 def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Dispatched:
-    """Run its tests on a node, behind a sandbox or not at all, without a network. UsageError for one that is
-    not sound; and what admission says."""
+    """Run the tool's tests on a node, without a network, only in a sandbox. UsageError for a tool that is not
+    sound; and the refusals of admission.
+    """
     with core.ports.ledger.transaction() as tx:
         row = _row(tx, run, name)
     tool = _tool(row)
     done = dispatch(core, around, trial_request(row, tool, by), None)
     with unit_of_work(core) as work:
-        work.tx.put(replace(_row(work.tx, row.run, name), trial=done.run.id).setting())
+        replace(_row(work.tx, row.run, name), trial=done.run.id).put(work.tx)
     return done
 
 
 def keep(core: Core, run: str, name: str, digest: str, by: str) -> ToolShape:
-    """A person's yes to these bytes: from now on the runs of the project have it.
+    """Keep the tool: a person's yes to these bytes; from now on the runs of the project have it.
 
-    UsageError for one that is not sound; RefusedError for one whose tests have not passed in a sandbox;
+    UsageError for a tool that is not sound; RefusedError where its tests have not passed in a sandbox;
     ConflictError for other bytes than those that the person has seen.
     """
     with unit_of_work(core) as work:
@@ -194,8 +202,8 @@ def keep(core: Core, run: str, name: str, digest: str, by: str) -> ToolShape:
         laid = tool.ordered()
         kept = replace(row, digest=laid.digest, packed=laid.packed, at_ms=core.wall_ms(), by=by)
         kept = replace(kept, signed=core.key.sign(PAYLOAD, kept.said()).model_dump_json())
-        work.tx.put(kept.setting())
-        work.tx.delete(Setting, row.setting().name)
+        kept.put(work.tx)
+        row.forget(work.tx)
         detail = {"tool": name, "digest": kept.digest, "project": row.project}
         work.audit("trust", "info", "tool kept", row.run, by=by, **detail)
         work.happened(Happened(EventKind.INBOX_ANSWERED, row.run))
@@ -203,12 +211,12 @@ def keep(core: Core, run: str, name: str, digest: str, by: str) -> ToolShape:
 
 
 def remove(core: Core, name: str, project: str, by: str) -> None:
-    """No later run has it. NotFoundError. What runs now keeps its copy until it ends."""
+    """Give the tool to no later run; a run at work keeps its copy until it ends. NotFoundError."""
     with unit_of_work(core) as work:
         kept = {row.name: row for row in kept_rows(work.tx, project)}
         if name not in kept:
             raise not_found("tool", name, list(kept), "pancode tools ls")
-        work.tx.delete(Setting, kept[name].setting().name)
+        kept[name].forget(work.tx)
         work.audit("trust", "info", "tool removed", None, by=by, tool=name, project=project)
 
 
@@ -216,6 +224,6 @@ def put_aside(core: Core, run: str, name: str, by: str) -> None:
     """Ask nobody any more about the tool that this run proposes. NotFoundError."""
     with unit_of_work(core) as work:
         row = _row(work.tx, run, name)
-        work.tx.delete(Setting, row.setting().name)
+        row.forget(work.tx)
         work.audit("trust", "info", "tool put aside", row.run, by=by, tool=name, project=row.project)
         work.happened(Happened(EventKind.INBOX_ANSWERED, row.run))

@@ -8,11 +8,12 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
+from node_agent.wire.failure import Outcome
 from pancode.agents.request import DispatchRequest
 from pancode.agents.runtimes import RUNTIMES, canonical
 from pancode.control.core import Core
 from pancode.control.run import at, iso, newest_fence, node_of, words_of
-from pancode.control.shapes import Json
+from pancode.control.run_shapes import Json
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import unit_of_work
 from pancode.core.names import not_found
@@ -28,30 +29,32 @@ from pancode.dispatch.workspaces import (
     at_workspace,
     is_stay,
     known,
+    line_of,
     load,
     must_be_free,
     named,
-    runs_in,
     stay_request,
     workspace_name,
 )
-from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError
+from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError, WorkspaceError
 from pancode.life.case import RunStage, stage_of
 from pancode.life.continuing import has_change, kept
 from pancode.life.orders import identity_of
 from pancode.workflow.step_work import result_commit
 
 ANY = "any"
-"""Stands for any free machine, in place of a name."""
+"""The word for any free machine, in place of a name."""
 MEASURED = 20
-"""Of so many workspaces, those that were used last, a list counts the commits: git is asked for each."""
+"""A list counts the commits of this many workspaces, those used last: git is asked for each."""
 
 
-def in_workspace(core: Core, around: Surroundings, request: DispatchRequest) -> DispatchRequest:
+def in_workspace(
+    core: Core, around: Surroundings, request: DispatchRequest, later: bool = False
+) -> DispatchRequest:
     """The request at the files of the workspace that it names. NotFoundError where its repository is gone:
-    the gates that stand there would be missing, too."""
+    the gates that stand there would be missing, too. `later`: it is judged now and begins later."""
     with core.ports.ledger.transaction() as tx:
-        placed = at_workspace(tx, request)
+        placed = at_workspace(tx, request, later)
         last = tx.get(Run, placed.continues) if placed.in_workspace and placed.continues else None
         left = [] if last is None else kept(words_of(tx, last))
     if placed.in_workspace and around.project_of(str(placed.project)) != placed.project:
@@ -70,13 +73,13 @@ def gone(name: str, path: str) -> NotFoundError:
 
 
 def branch_for(name: str, title: str) -> str:
-    """`feature/min-123-add-login`."""
+    """Return a branch's name, as `feature/min-123-add-login`."""
     words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40].strip("-")
     return f"feature/{name}{f'-{words}' if words else ''}"
 
 
 def create(core: Core, asked: KeptWorkspace) -> None:
-    """ConflictError where the name is taken, NotFoundError for a machine that is not there."""
+    """Create the workspace. ConflictError where its name is taken, NotFoundError for an unknown machine."""
     workspace_name(asked.name)
     with unit_of_work(core) as work:
         there = known(work.tx)
@@ -95,7 +98,7 @@ def create(core: Core, asked: KeptWorkspace) -> None:
 
 
 def ensure(core: Core, wanted: KeptWorkspace) -> None:
-    """Make it where there is none. ConflictError where its name is that of another repository's workspace."""
+    """Create the workspace if there is none. ConflictError where its name is that of another repository's."""
     with core.ports.ledger.transaction() as tx:
         there = named(tx, wanted.name)
     if there is None:
@@ -123,24 +126,31 @@ class WorkspaceShape(TypedDict):
     created_by: str
     used_at: str | None
     count: int
-    """Its runs."""
+    """The number of its runs."""
     last: str | None
     outcome: str | None
     agent: str | None
-    """Who works there now."""
+    """The agent that works there now; null: none."""
     at_node: str | None
     files: list[str]
-    """What its runs have changed and nobody has landed."""
+    """The files that its runs have changed and nobody has landed."""
+    dirty: int | None
+    """How many files that are; null while somebody works there, or its newest run was lost: not known."""
+    size: int | None
+    """Bytes of its checkout, set-up and home on the node that works there, as that has measured last; null:
+    it has not, or no node keeps files of it now."""
     commit: str | None
     ahead: int | None
-    """Commits of its runs since the last landing. As `behind` null: nobody asked, or git cannot tell."""
+    """Commits of its runs since the last landing. This and `behind` are null: nobody asked, or git cannot
+    tell."""
     behind: int | None
-    """Commits on what is checked out in its repository since it began."""
+    """Commits on what its repository has checked out since the workspace began."""
 
 
 class OpenedShape(TypedDict):
-    """The run that keeps a workspace's files for a person. `node` and `folder`: null until they are there.
-    `left`: the file that the person makes to leave."""
+    """The run that keeps a workspace's files for a person. `node` and `folder`: null until the files are
+    there. `left`: the file that the person makes to leave.
+    """
 
     run: str
     by: str
@@ -149,17 +159,25 @@ class OpenedShape(TypedDict):
     left: str
 
 
+class WorkspaceProblem(TypedDict):
+    """What is wrong with a workspace. `does`: what a repair does about it by itself; empty: nothing."""
+
+    what: str
+    fix: str
+    does: str
+
+
 class WorkspaceAnswer(WorkspaceShape):
     runs: list[Json]
-    problems: list[Json]
+    problems: list[WorkspaceProblem]
     opened: OpenedShape | None
 
 
 def workspaces(core: Core, measured: bool = False) -> list[WorkspaceShape]:
-    """All workspaces; the one that was used last comes first. `measured`: count the commits of the first."""
+    """Return all workspaces, the one used last first. `measured`: count the commits of the first MEASURED."""
     with core.ports.ledger.transaction() as tx:
-        lines = {one.name: runs_in(tx, one) for one in known(tx).values()}
-        found = [_shape(tx, one, lines[one.name]) for one in known(tx).values()]
+        lines = {one.name: line_of(tx, one) for one in known(tx).values()}
+        found = [_shape(core, tx, one, lines[one.name]) for one in known(tx).values()]
     found.sort(key=lambda one: str(one["used_at"] or one["created_at"]), reverse=True)
     for one in found[: MEASURED if measured else 0]:
         _measure(core, one, lines[one["workspace"]])
@@ -167,7 +185,7 @@ def workspaces(core: Core, measured: bool = False) -> list[WorkspaceShape]:
 
 
 def _measure(core: Core, shape: WorkspaceShape, runs: list[Run]) -> None:
-    """Fill in how far it is ahead and behind, outside of any transaction: git is slower than the ledger."""
+    """Fill in how many commits it is ahead and behind, outside of any transaction: git is slow."""
     commit = shape["commit"]
     if commit is None:
         return
@@ -179,19 +197,20 @@ def _measure(core: Core, shape: WorkspaceShape, runs: list[Run]) -> None:
 
 
 def show(core: Core, around: Surroundings, name: str, measured: bool = False) -> WorkspaceAnswer:
-    """One workspace with its runs and its problems. `measured`: with the number of its commits."""
+    """Return one workspace with its runs and problems. `measured`: also with its numbers of commits."""
     with core.ports.ledger.transaction() as tx:
         workspace = load(tx, name)
-        runs = runs_in(tx, workspace)
-        shape = _shape(tx, workspace, runs)
-        gone = workspace.node is not None and _is_gone(tx, workspace.node)
+        runs = line_of(tx, workspace)
+        shape = _shape(core, tx, workspace, runs)
+        node = None if workspace.node is None else tx.get(Node, workspace.node)
         opened = _opened(tx, runs[-1]) if runs else None
     if measured:
         _measure(core, shape, runs)
     rows: list[Json] = [
         {"run": run.id, "task": run.task, "outcome": _end(run), "landed": run.landed} for run in runs
     ]
-    return {**shape, "runs": rows, "problems": _problems(around, workspace, gone), "opened": opened}
+    problems = _problems(core, around, workspace, node, runs)
+    return {**shape, "runs": rows, "problems": problems, "opened": opened}
 
 
 def _opened(tx: Transaction, run: Run) -> OpenedShape | None:
@@ -207,38 +226,74 @@ def _opened(tx: Transaction, run: Run) -> OpenedShape | None:
 
 
 def open_for(core: Core, around: Surroundings, name: str, by: str, node: str | None) -> None:
-    """Have a run keep its files on a machine for this person, unless one does. RefusedError while an agent
-    works there: there is one writer at a time."""
+    """Have a run keep the workspace's files on a machine for this person, unless one does. RefusedError while
+    an agent works there: there is one writer at a time.
+    """
     with core.ports.ledger.transaction() as tx:
-        runs = runs_in(tx, load(tx, name))
+        runs = line_of(tx, load(tx, name))
     if runs and is_stay(runs[-1]) and runs[-1].state is not RunState.ENDED:
         return
     dispatch(core, around, in_workspace(core, around, stay_request(name, node, by)), None)
 
 
-def _is_gone(tx: Transaction, name: str) -> bool:
-    node = tx.get(Node, name)
-    return node is None or node.removed is not None
-
-
-def _problems(around: Surroundings, workspace: KeptWorkspace, gone: bool) -> list[Json]:
-    found: list[Json] = []
+def _problems(
+    core: Core, around: Surroundings, workspace: KeptWorkspace, node: Node | None, runs: list[Run]
+) -> list[WorkspaceProblem]:
+    """`node`: the machine that it is bound to; None: it is bound to none, or that one is unknown."""
+    command, found = f"pancode workspace repair {workspace.name}", list[WorkspaceProblem]()
     if around.project_of(workspace.project) != workspace.project:
-        fix = f"pancode workspace repair {workspace.name} --repository PATH"
-        found.append({"what": f"its repository is not at {workspace.project} any more", "fix": fix})
-    if gone:
-        fix = f"pancode workspace repair {workspace.name} --node NODE"
-        found.append({"what": f"its machine {workspace.node} has left the fleet", "fix": fix})
+        what = f"its repository is not at {workspace.project} any more: it was moved, or its .git is gone"
+        found.append({"what": what, "fix": f"{command} --repository PATH", "does": ""})
+    if workspace.node is not None:
+        beat = None if node is None else core.view_of(node).last
+        shut = None if beat is None else beat.heartbeat.facts.shut
+        what = "" if shut is None else f"its machine {workspace.node} takes no work: {shut.what}"
+        if node is None or node.removed is not None:
+            what = f"its machine {workspace.node} has left the fleet"
+        if what:
+            does = "its next run begins on any free machine"
+            found.append({"what": what, "fix": f"{command} --node NODE", "does": does})
+    if _lost_files(core, runs):
+        saved = _saved(core, runs)
+        what = f"the files of its newest run {runs[-1].id} are not in the coordinator's depot any more"
+        begin = "with the files of its repository" if saved is None else f"with those of {saved.id}"
+        does = f"its next run begins {begin}; the runs behind that stay in the lists, without their files"
+        found.append({"what": what, "fix": command, "does": does})
     return found
+
+
+def _is_there(core: Core, run: Run) -> bool:
+    """Whether the depot has the files with which the run has ended, or begun."""
+    repo, commit = run.workspace.get("repo"), result_commit(run) or run.workspace.get("snapshot")
+    if repo is None or commit is None:
+        return True
+    try:
+        core.ports.depot.lines_changed(str(repo), str(commit), str(commit))
+    except WorkspaceError:
+        return False
+    return True
+
+
+def _lost_files(core: Core, runs: list[Run]) -> bool:
+    """Whether the next run would find nothing to begin with. While one is at work nobody asks."""
+    return bool(runs) and runs[-1].state is RunState.ENDED and not _is_there(core, runs[-1])
+
+
+def _saved(core: Core, runs: list[Run]) -> Run | None:
+    """The newest run whose result the depot still has."""
+    there = (run for run in reversed(runs) if result_commit(run) is not None and _is_there(core, run))
+    return next(there, None)
 
 
 def _end(run: Run) -> str:
     return str(run.outcome or run.state)
 
 
-def _shape(tx: Transaction, workspace: KeptWorkspace, runs: list[Run]) -> WorkspaceShape:
+def _shape(core: Core, tx: Transaction, workspace: KeptWorkspace, runs: list[Run]) -> WorkspaceShape:
     last = runs[-1] if runs else None
     works = last is not None and last.state is not RunState.ENDED
+    lost = last is not None and last.outcome is Outcome.LOST
+    files = sorted({name for run in _unlanded(runs) for name in _files(run)})
     return {
         "workspace": workspace.name,
         "project": workspace.project,
@@ -252,11 +307,23 @@ def _shape(tx: Transaction, workspace: KeptWorkspace, runs: list[Run]) -> Worksp
         "outcome": None if last is None else _end(last),
         "agent": last.agent if last is not None and works else None,
         "at_node": None if last is None else node_of(tx, last),
-        "files": sorted({name for run in _unlanded(runs) for name in _files(run)}),
+        "files": files,
+        "dirty": None if works or lost else len(files),
+        "size": _size(core, tx, last) if last is not None and works else None,
         "commit": None if last is None else result_commit(last),
         "ahead": None,
         "behind": None,
     }
+
+
+def _size(core: Core, tx: Transaction, run: Run) -> int | None:
+    fence = newest_fence(tx, run)
+    node = None if fence is None else tx.get(Node, fence.node)
+    beat = None if node is None else core.view_of(node).last
+    if fence is None or beat is None:
+        return None
+    folder, room = f"work/{identity_of(fence)}", beat.heartbeat.facts.room
+    return next((one.bytes for one in room if one.what == folder), None)
 
 
 def _files(run: Run) -> list[str]:
@@ -265,7 +332,7 @@ def _files(run: Run) -> list[str]:
 
 
 def _unlanded(runs: list[Run]) -> list[Run]:
-    """The newest runs of which nothing has landed; a landing includes the changes of the runs before it."""
+    """Return the newest runs of which nothing has landed; a landing includes the changes of earlier runs."""
     found: list[Run] = []
     for run in reversed(runs):
         if run.landed is not None:
@@ -275,16 +342,16 @@ def _unlanded(runs: list[Run]) -> list[Run]:
 
 
 def remove(core: Core, name: str, by: str, force: bool) -> Mapping[str, Any]:
-    """Forget it. RefusedError while somebody works there, and for work that has not landed unless `force`.
+    """Forget the workspace. RefusedError while somebody works there, and for unlanded work unless `force`.
 
     Nothing of its runs is deleted: their results stay in the coordinator's depot.
     """
     with unit_of_work(core) as work:
         workspace = load(work.tx, name)
-        runs = runs_in(work.tx, workspace)
+        runs = line_of(work.tx, workspace)
         if runs and runs[-1].state is not RunState.ENDED:
             must_be_free(name, runs)
-        left = _shape(work.tx, workspace, runs)["files"]
+        left = _shape(core, work.tx, workspace, runs)["files"]
         if left and not force:
             raise _unlanded_error(name, runs[-1].id, workspace.branch, left)
         work.tx.delete(Setting, f"{PREFIX}{name}")
@@ -302,14 +369,33 @@ def _unlanded_error(name: str, run: str, branch: str, files: list[str]) -> Refus
     )
 
 
-def repair(core: Core, name: str, by: str, project: str | None, node: str | None) -> None:
-    """Note another place of its repository, or another machine (`any`: any). Its files are in the depot."""
+def repair(
+    core: Core, around: Surroundings, name: str, by: str, project: str | None, node: str | None
+) -> None:
+    """Note another place of its repository, or another machine (`any`: any), and mend what can be mended
+    without a word. UsageError where nothing is to be done.
+
+    Nothing is deleted: the runs whose files are gone stay in the lists.
+    """
+    with core.ports.ledger.transaction() as tx:
+        runs = line_of(tx, load(tx, name))
+    found = show(core, around, name)["problems"]
+    if project is None and node is None and not any(one["does"] for one in found):
+        what, why = f"there is nothing to repair in {name} by itself", "".join(one["what"] for one in found)
+        fix = found[0]["fix"] if found else f"pancode workspace show {name}"
+        raise UsageError(what, why=why, fix=fix, code="nothing_to_repair")
+    lost = _lost_files(core, runs)
+    saved = _saved(core, runs) if lost else None
     with unit_of_work(core) as work:
         workspace = load(work.tx, name)
-        if project is not None:
-            workspace = replace(workspace, project=project)
-        if node is not None:
+        if lost and line_of(work.tx, workspace)[-1].state is not RunState.ENDED:
+            must_be_free(name, line_of(work.tx, workspace))
+        if node is not None or any("machine" in one["does"] for one in found):
             _must_be_a_node(work.tx, None if node == ANY else node)
             workspace = replace(workspace, node=None if node == ANY else node)
+        if lost:
+            workspace = replace(workspace, first="", saved="" if saved is None else saved.id)
+        workspace = replace(workspace, project=project or workspace.project)
         work.tx.put(workspace.setting(core.wall_ms()))
-        work.audit("people", "info", "workspace changed", None, by=by, name=name)
+        more = {"lost": runs[-1].id, "saved": workspace.saved} if lost else {}
+        work.audit("people", "info", "workspace changed", None, by=by, name=name, **more)

@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
 
 
 def make(core: Core, text: str, name: str, by: str) -> CheckpointsShape:
-    """Give the newest sitting, which rests, a name. `name` empty: the next number. UsageError."""
+    """Name the point at which the newest sitting rests. `name` empty: the next number. UsageError."""
     with unit_of_work(core) as work:
         session = load(work.tx, text)
         row = must_rest(session)
@@ -50,7 +50,7 @@ def make(core: Core, text: str, name: str, by: str) -> CheckpointsShape:
 
 
 def restore(core: Core, text: str, name: str, told: str, by: str) -> CheckpointsShape:
-    """The next words go on at this point. Nothing is lost: the sittings behind it stay, with their names.
+    """Let the next words go on at this point. Nothing is lost: later sittings stay, with their names.
 
     `told`: the conversation until then, for an agent that does not remember it. UsageError, NotFoundError.
     """
@@ -71,7 +71,7 @@ def restore(core: Core, text: str, name: str, told: str, by: str) -> Checkpoints
 
 
 def _must_wait_for_words(session: SessionChain, name: str) -> None:
-    """UsageError while the next sitting begins by itself: its words are for where it stands."""
+    """Raise UsageError while the next sitting begins by itself: its words are meant for the present point."""
     if session.goes_on:
         raise UsageError(
             f"the session {session.id} goes on by itself just now",
@@ -82,14 +82,16 @@ def _must_wait_for_words(session: SessionChain, name: str) -> None:
 
 
 def show(core: Core, text: str) -> CheckpointsShape:
-    """The points of a session, the oldest first."""
+    """Return the points of a session, the oldest first."""
     with core.ports.ledger.transaction() as tx:
         session = load(tx, text)
         return _shape(tx, session.id, session.row)
 
 
 def must_rest(session: SessionChain) -> SessionRow:
-    """UsageError where the newest run is no sitting, or has not ended: it has no files of its own yet."""
+    """Return the session's row. UsageError where the newest run is no sitting, or has not ended: no files
+    yet.
+    """
     run = session.newest
     if session.row is None:
         fix = f"pancode runs continue {run.id}"

@@ -21,7 +21,7 @@ from pancode.sessions.session import load
 from pancode.sessions.shapes import ContextShape, WindowPart
 
 HEAD, TAIL = 64 << 10, 1 << 20
-"""Bytes of its output that are looked at: its beginning names the window, its end the newest calls."""
+"""How many bytes of the output are read: its beginning names the window, its end the newest calls."""
 CATEGORIES: Mapping[str, tuple[Category, ...]] = {
     "identity": (Category.IDENTITY, Category.CONSTITUTION),
     "mode": (Category.MODE,),
@@ -30,12 +30,13 @@ CATEGORIES: Mapping[str, tuple[Category, ...]] = {
     "history": (Category.CONTEXT,),
     "report": (Category.REPORT,),
 }
-"""The parts of the prompt as a person is told them."""
+"""The categories of a prompt's parts, by the names that a person is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToldWindow:
-    """Facts from the output of our own worker. None: it does not tell them, or another program wrote it."""
+    """Facts from the output of our own worker. None: the output does not tell, or another program wrote
+    it."""
 
     window: int | None = None
     used: int | None = None
@@ -43,7 +44,7 @@ class ToldWindow:
 
 
 def context(core: Core, around: Surroundings, streams: Streams, text: str) -> ContextShape:
-    """The window of the newest run of a session. UsageError for a program without a model."""
+    """Return the window of the newest run of a session. UsageError for a program without a model."""
     with core.ports.ledger.transaction() as tx:
         session = load(tx, text)
         nodes = core.views(tx)
@@ -70,7 +71,9 @@ def context(core: Core, around: Surroundings, streams: Streams, text: str) -> Co
 
 
 def window_parts(run: Run, guide: int | None, used: int | None) -> list[WindowPart]:
-    """The categories in the order of the window. `guide`: characters of AGENTS.md; `used`: tokens in all."""
+    """Return the categories in the order of the window. `guide`: characters of AGENTS.md; `used`: tokens in
+    all.
+    """
     sizes = sizes_of(run.prompt)
     parts: dict[str, int | None] = {"program": OWN_TOKENS.get(run.runtime)}
     for name, categories in CATEGORIES.items():
@@ -82,7 +85,7 @@ def window_parts(run: Run, guide: int | None, used: int | None) -> list[WindowPa
 
 
 def _guide(run: Run, around: Surroundings) -> int | None:
-    """Characters of the project's AGENTS.md as it is now; None: it cannot be read."""
+    """Return the characters of the project's AGENTS.md as it is now; None: it cannot be read."""
     if run.project is None or run.workspace.get("kind") != "git":
         return 0
     try:
@@ -105,9 +108,9 @@ def _told(run: Run, fence: Fence | None, streams: Streams) -> ToldWindow:
 
 
 def told_window(begun: Mapping[str, Any], newest: list[dict[str, Any]], whole: bool) -> ToldWindow:
-    """The window, read from a worker's first event and its newest ones. `whole`: no call was before these.
+    """Read the window from a worker's first event and its newest ones. `whole`: no call came before these.
 
-    Its counts are sums over all calls, so the difference of the last two is the last call.
+    Counts are sums over all calls, so the difference of the last two is the last call.
     """
     window = _count(begun.get("context")) if begun.get("context_known") is True else None
     counts = [one for one in newest if one.get("type") == "usage"]
@@ -127,7 +130,7 @@ def _count(value: object) -> int:
 
 
 def _events(data: bytes) -> Iterator[dict[str, Any]]:
-    """The whole lines that are events; the first one and the last one may be cut."""
+    """Yield the events on whole lines; the first line and the last one may be cut."""
     for line in data.split(b"\n"):
         try:
             found = json.loads(line)

@@ -9,13 +9,14 @@ from node_agent.wire.receipt import TurnWords
 from node_agent.wire.signing import WireRefusal, parse_envelope
 from pancode.control.core import Core
 from pancode.control.run import find_run, words_of
-from pancode.control.shapes import CheckShape, Json
+from pancode.control.run_shapes import Json
 from pancode.control.surroundings import Streams
 from pancode.core.records import Fence, Run, RunState
 from pancode.errors import NotFoundError
 from pancode.life.orders import name_of
 from pancode.life.verification import ReceiptVerdict
 from pancode.runs import receipts
+from pancode.runs.receipts import CheckShape
 from pancode.sessions.session import of_run
 from pancode.sessions.shapes import SessionVerdictShape, SittingVerdict
 
@@ -23,7 +24,8 @@ _BAD = (ReceiptVerdict.TAMPERED, ReceiptVerdict.UNSIGNED, ReceiptVerdict.UNKNOWN
 
 
 def verify(core: Core, text: str, streams: Streams) -> SessionVerdictShape:
-    """One verdict over all sittings of a session, by any of its runs; of another run that of its receipt.
+    """Return one verdict over all sittings of a session, named by any of its runs; of another run its
+    receipt's.
 
     BROKEN: a sitting has worked and has no receipt, does not go on from the one before, or swears to words of
     people that nobody has said. A sitting at work has no receipt yet, and is listed so. NotFoundError.
@@ -74,7 +76,7 @@ def _receipt(core: Core, run: str) -> Json | None:
 
 
 def _held(core: Core, run: Run, row: SittingVerdict) -> CheckShape:
-    """What has not ended, or was never begun, owes no receipt."""
+    """Check one sitting's receipt; a sitting that has not ended, or was never begun, owes none."""
     what = f"the receipt of {run.id} holds"
     if row["verdict"] != ReceiptVerdict.NOT_FOUND:
         wrong = [f"{one['what']}: {one['detail']}" for one in row["checks"] if not one["ok"]]
@@ -89,7 +91,9 @@ def _held(core: Core, run: Run, row: SittingVerdict) -> CheckShape:
 
 
 def _links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
-    """By what is signed: a sitting's files are those of the one before, its memory is of this session."""
+    """Check, by what is signed, that each sitting has the files of the one before and a memory of this
+    session.
+    """
     left: str | None = None
     lefts: dict[str, str | None] = {}
     for number, run in enumerate(runs):
@@ -110,7 +114,7 @@ def _links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
 
 
 def _said(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
-    """Whether the words of people in the signed turns are those of the ledger: number, name and text."""
+    """Check that people's words in the signed turns are those of the ledger: number, name and text."""
     for name in runs:
         found = _receipt(core, name)
         with core.ports.ledger.transaction() as tx:
@@ -131,7 +135,7 @@ def _said(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
 
 
 def _begins(core: Core, run: str) -> str:
-    """The sitting at whose files this one began: the one before, or that of an earlier point."""
+    """Return the sitting at whose files this one began: the one before, or that of an earlier point."""
     with core.ports.ledger.transaction() as tx:
         found = tx.get(Run, run)
     return "" if found is None else found.terms.get("begins", "")

@@ -30,19 +30,20 @@ from pancode.errors import UsageError
 from pancode.sessions.shapes import DecompositionShape, RehearsedShape
 
 REHEARSED = "a rehearsal has asked for this"
-"""The audit's word; its detail has `call`, `asked`, `steps` and `waits`."""
+"""What the audit says of a rehearsed request; the detail has `call`, `asked`, `steps` and `waits`."""
 KEPT = "decomposes:"
-"""Before a model's name: the setting with the newest session of each request."""
+"""The prefix before a model's name: the setting that holds the newest rehearsal of each request."""
 NOT_ASKED, UNDER_WAY = "not asked", "under way"
 AT_ONCE_MS, TURN_MS = 1, 600_000
-"""It rests behind its one turn, which may be so long."""
+"""A rehearsal's turns in milliseconds: it rests at once after its one turn, which may take this long."""
 
 
 def as_rehearsal(asked: DispatchRequest, ground: Callable[[], Path]) -> DispatchRequest:
-    """The session whose model takes that request apart, while nothing that it asks for is carried out.
+    """Return the request as a session whose model takes it apart, while nothing that the model asks for is
+    carried out.
 
-    `ground`: makes the repository over which it does so. NotFoundError for a request that is not in the
-    table; UsageError without a model.
+    `ground`: makes the repository for this. NotFoundError for a request that is not in the table; UsageError
+    without a model.
     """
     request = request_named(asked.rehearses)
     if not asked.model:
@@ -54,7 +55,7 @@ def as_rehearsal(asked: DispatchRequest, ground: Callable[[], Path]) -> Dispatch
 
 
 def keep(core: Core, asked: DispatchRequest, run: str) -> None:
-    """It is the newest rehearsal of that request by that model."""
+    """Record the run as the newest rehearsal of that request by that model."""
     name = f"{KEPT}{asked.model}"
     with unit_of_work(core) as work:
         runs = {**_runs(work.tx.get(Setting, name)), asked.rehearses: run}
@@ -62,7 +63,8 @@ def keep(core: Core, asked: DispatchRequest, run: str) -> None:
 
 
 def decompositions(core: Core, model: str | None = None) -> list[DecompositionShape]:
-    """How each model that has rehearsed took the requests apart; `model`: that one, also if it never has."""
+    """Return how each model that has rehearsed took requests apart; `model`: that one, even if it never
+    has."""
     with core.ports.ledger.transaction() as tx:
         names = [one.name.removeprefix(KEPT) for one in tx.find(Setting) if one.name.startswith(KEPT)]
         wanted = sorted(names) if model is None else [model]
@@ -70,7 +72,7 @@ def decompositions(core: Core, model: str | None = None) -> list[DecompositionSh
 
 
 def summaries(core: Core) -> dict[str, str]:
-    """`7 of 12` by model, for those that have rehearsed."""
+    """Return, by model that has rehearsed, how many it took apart well, as `7 of 12`."""
     return {one["model"]: f"{one['passed']} of {one['of']}" for one in decompositions(core)}
 
 
@@ -114,7 +116,7 @@ def _row(core: Core, tx: Transaction, request: RehearsedRequest, run_id: str | N
 
 
 def _cut(run: Run) -> str:
-    """Why its turn did not end by itself; empty: it did."""
+    """Return why the rehearsal's turn did not end by itself; empty: it did."""
     turn: dict[str, Any] = run.terms.get("turn", {})
     if turn.get("stop") == TurnStop.END_TURN:
         return ""
@@ -122,7 +124,7 @@ def _cut(run: Run) -> str:
 
 
 def _calls(tx: Transaction, run: str) -> list[RehearsedCall]:
-    """In their order, each once: one that was carried out again after a restart has the same number."""
+    """Return the calls in order, each once: one that was repeated after a restart has the same number."""
     found: dict[int, RehearsedCall] = {}
     for row in tx.find(Audit, {"run": run}, order="number"):
         if row.what == REHEARSED:

@@ -41,23 +41,25 @@ MOST_TASKS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class SessionChain:
-    """The runs of a session, oldest first, with the newest one's fence and what of it waits for a person."""
+    """The runs of a session, oldest first, with the newest run's fence and what of that run waits for a
+    person.
+    """
 
     runs: tuple[records.Run, ...]
     row: records.SessionRow | None
-    """None: its newest run takes no turns."""
+    """The session's row; None: its newest run takes no turns."""
     words: tuple[records.Word, ...]
-    """What people have said to its newest run."""
+    """What people have said to the newest run."""
     fence: records.Fence | None
     asked: records.Action | None
     goes_on: bool
-    """The next sitting begins by itself, with words that came too late for the newest one."""
+    """Whether the next sitting begins by itself, with words that came too late for the newest one."""
     proposed: InboxItem | None = None
-    """The change of the configuration that one of its runs asks for."""
+    """The change of the configuration that one of the session's runs asks for."""
 
     @property
     def id(self) -> str:
-        """The first run of the chain."""
+        """The id of the chain's first run."""
         return self.runs[0].id
 
     @property
@@ -66,7 +68,7 @@ class SessionChain:
 
     @property
     def item(self) -> InboxItem | None:
-        """The question that waits; a change that waits to be landed is none."""
+        """The question that waits for a person; a change that waits to be landed is no question."""
         item = None if self.asked is None else item_of(self.newest, self.asked)
         return self.proposed if item is None or item.kind is ItemKind.LANDING else item
 
@@ -93,15 +95,16 @@ class SessionChain:
 
 
 def load(tx: Transaction, text: str) -> SessionChain:
-    """The session that a run's id, a prefix of it or `last` names. NotFoundError; UsageError lists several.
+    """Return the session that a run's id, a prefix of it or `last` names. NotFoundError; UsageError lists
+    several.
 
-    A run that takes no turns is one, too: with the runs that it goes on from, and that go on from it.
+    A run that takes no turns counts as a session, too: with the runs before and after it in its chain.
     """
     return of_run(tx, _named(tx, text))
 
 
 def of_run(tx: Transaction, run: records.Run) -> SessionChain:
-    """The session that has this run."""
+    """Return the session that has this run."""
     runs = tuple(chain_of(tx, run))
     actions = tuple(tx.find(records.Action, {"run": runs[-1].id}))
     goes_on = any(action.kind is records.ActionKind.GO_ON for action in actions)
@@ -111,8 +114,9 @@ def of_run(tx: Transaction, run: records.Run) -> SessionChain:
 
 
 def meant(core: Core, text: str, *, to_land: bool = False) -> records.Run:
-    """The run that this names, as `find_run` finds it; of a session the newest sitting, which has the whole
-    change."""
+    """Return the run that the text names, as `find_run` does; of a session the newest sitting, which has the
+    whole change.
+    """
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text, to_land=to_land)
         newest = chain_of(tx, run)[-1]
@@ -120,11 +124,13 @@ def meant(core: Core, text: str, *, to_land: bool = False) -> records.Run:
 
 
 NOT_AT_REST = "not_at_rest"
-"""The code of the refusal that a rest of the session lifts; `run` of its details is the session."""
+"""The code of a refusal that a rest of the session lifts; `run` in its details is the session."""
 
 
 def at_rest(core: Core, text: str, *, to_land: bool = False) -> records.Run:
-    """As `meant`. WorkspaceError for a sitting in a repository that has not ended: it has no change yet."""
+    """Return the run as `meant` does. WorkspaceError for a sitting with a repository that has not ended: it
+    has no change yet.
+    """
     run = meant(core, text, to_land=to_land)
     if not run.takes_turns or run.project is None or run.state is records.RunState.ENDED:
         return run
@@ -147,7 +153,7 @@ def _named(tx: Transaction, text: str) -> records.Run:
 
 
 def _newest(tx: Transaction, limit: int) -> list[records.Run]:
-    """The newest sittings of the sessions, of the one that was at work last first."""
+    """Return the newest sitting of each session, the session that was at work last first."""
     rows = tx.find(records.SessionRow, order="newest_ms", descending=True, limit=limit)
     return [run for row in rows if (run := tx.get(records.Run, row.run)) is not None]
 
@@ -212,8 +218,9 @@ _OF_A_TURN = ("number", "stop", "why", "tokens", "cost_usd", "cost_source")
 def _money(
     core: Core, tx: Transaction, session: SessionChain, attempts: list[records.Attempt]
 ) -> shapes.SessionMoney:
-    """What may be spent, and what is left as a dispatch sees it; but of the sitting at work counts what its
-    node told, not all that it may spend."""
+    """Return what may be spent, and what is left, as a dispatch sees it; but the sitting at work counts with
+    what its node told, not with all that it may spend.
+    """
     run, now = session.newest, attempts[-1] if attempts else None
     view = session_view(core, tx, session.id)
     used = books.counted_usd(view.balance)
@@ -231,7 +238,7 @@ def _money(
 
 
 def _of_its_runs(tx: Transaction, session: SessionChain) -> Decimal:
-    """The cost, by the books, of the runs that an orchestrator has begun; its own model is not in it."""
+    """Return the cost, by the books, of the runs that an orchestrator has begun, without its own model's."""
     of_it: dict[str, tuple[str | int | None, ...]] = {
         "scope": (books.session_scope(session.id),),
         "kind": (records.EntryKind.SPEND, records.EntryKind.CORRECT, records.EntryKind.UNKNOWN),
@@ -275,7 +282,7 @@ def _sitting(run: records.Run, begins: str | None) -> shapes.SittingShape:
 
 
 def tasks(core: Core, text: str) -> shapes.TasksShape:
-    """What the runs of a session have dispatched, the newest first."""
+    """Return what the runs of a session have dispatched, the newest first."""
     with core.ports.ledger.transaction() as tx:
         session = load(tx, text)
         found = [child for run in session.runs for child in tx.find(records.Run, {"parent": run.id})]
@@ -284,12 +291,12 @@ def tasks(core: Core, text: str) -> shapes.TasksShape:
 
 
 def show(core: Core, text: str) -> shapes.SessionShape:
-    """One session, by any of its runs."""
+    """Return one session, named by any of its runs."""
     with core.ports.ledger.transaction() as tx:
         return shape(core, tx, load(tx, text))
 
 
 def sessions(core: Core, limit: int) -> list[shapes.SessionShape]:
-    """The newest sessions."""
+    """Return the newest sessions."""
     with core.ports.ledger.transaction() as tx:
         return [shape(core, tx, one) for one in map(partial(of_run, tx), _newest(tx, limit))]

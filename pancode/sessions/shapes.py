@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing_extensions import TypedDict
 
-from pancode.control.shapes import CheckShape, Json, RunShape, UsageShape, VerdictShape
+from pancode.control.run_shapes import Json, RunShape, UsageShape
+from pancode.runs.receipts import CheckShape, VerdictShape
 
 
 class SittingShape(TypedDict):
-    """One run of a session. `turns`: how many have ended. `begins`: the sitting at whose end it began, which
-    is the one before it, or an earlier one to which a person went back; null: the first one."""
+    """One run of a session. `turns`: how many have ended. `begins`: the sitting at whose end it began: the
+    one before it, or an earlier one to which a person went back; null: it is the first.
+    """
 
     run: str
     begins: str | None
@@ -24,8 +26,9 @@ class SittingShape(TypedDict):
 
 class AskedShape(TypedDict):
     """The question that waits. `call`: the number that an answer names; null: it is about the whole run.
-    `plan`: the digest that a yes names to a run that has not begun; null: it has begun. `whole`: what a yes
-    for the rest of the run allows, where that is a rule."""
+    `plan`: the digest that a yes names to a run that has not begun; null: the run has begun. `whole`: what a
+    yes for the rest of the run allows, where that is a rule.
+    """
 
     run: str
     kind: str
@@ -38,9 +41,10 @@ class AskedShape(TypedDict):
 
 
 class SessionMoney(TypedDict):
-    """Dollars. `ceiling`: of all its sittings; `left` of it, beside what is held for costs that nobody knows;
-    `sitting`: the most that its newest sitting may cost. None: there is no such limit. `runs`: what the runs
-    have cost that an orchestrator has begun, which is not in `usage`; None: it is none."""
+    """Money in dollars. `ceiling`: for all sittings; `left` of it, beside what is held for unknown costs;
+    `sitting`: the most that the newest sitting may cost. None: there is no such limit. `runs`: the cost of
+    the runs that an orchestrator has begun, which is not in `usage`; None: this is no orchestrator.
+    """
 
     ceiling_usd: str | None
     left_usd: str | None
@@ -62,10 +66,10 @@ class NextTerms(TypedDict):
 
 
 class SessionShape(TypedDict):
-    """A session. `run`: its newest run; `waiting`: words that no turn got; `takes_turns`: it is a sitting.
-    `heard`: false while a program of it is at work on a machine that is not heard.
+    """A session. `run`: its newest run; `waiting`: words that no turn got; `takes_turns`: that run is a
+    sitting. `heard`: false while a program of it is at work on a machine that is not heard.
 
-    `mode`, `safety`, `model`, `reasoning`, `program_mode` (by its program's own name): of that run; `next`:
+    `mode`, `safety`, `model`, `reasoning`, `program_mode` (by the program's own name): of that run; `next`:
     those of the next sitting, where a person has chosen others.
 
     `last_words`: how the newest words of a person begin.
@@ -106,7 +110,9 @@ class SessionShape(TypedDict):
 
 
 class SittingVerdict(TypedDict):
-    """Of one sitting. `receipt`: the digest; None: there is none, as while it is at work."""
+    """The verdict on one sitting. `receipt`: its digest; None: there is none, as while the sitting is at
+    work.
+    """
 
     run: str
     state: str
@@ -134,8 +140,9 @@ class CheckpointShape(TypedDict):
 
 
 class CheckpointsShape(TypedDict):
-    """The points of a session, oldest first. `next`: where its next words go on; null: behind its newest
-    sitting."""
+    """The points of a session, oldest first. `next`: where its next words go on; null: after its newest
+    sitting.
+    """
 
     session: str
     next: str | None
@@ -159,9 +166,9 @@ class WindowPart(TypedDict):
 class ContextShape(TypedDict):
     """The window of the model that a session's newest run talks with. Tokens; null: nobody knows it.
 
-    `used`: of the last call of its model and its answer, as its server has counted them; `left`: of `window`.
-    `parts`: estimates from the prompt as it was dispatched; `turns` is what `used` has beyond them.
-    `compacted`: how the talk was shortened last; empty: it was not, as far as the end of its output tells.
+    `used`: the tokens of the last call and its answer, as the model's server counted them; `left`: of
+    `window`. `parts`: estimates from the prompt as it was dispatched; `turns` is what `used` has beyond them.
+    `compacted`: how the talk was last shortened; empty: it was not, as far as the end of the output tells.
     """
 
     session: str
@@ -179,7 +186,7 @@ class RehearsedShape(TypedDict):
     """How a model took a request apart. `state`: not asked, under way, passed, failed, unknown with a `why`.
 
     `expected`: runs that read or write, side by side (+) or after each other (then); `asked`: their agents.
-    `spent_usd`: by the books, with what is held for costs that nobody knows.
+    `spent_usd`: by the books, with what is held for unknown costs.
     """
 
     name: str

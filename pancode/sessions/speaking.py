@@ -21,19 +21,20 @@ from pancode.nodes.node import NodeView
 from pancode.plain import first_few
 
 MOST_MODELS = 8
-"""So many models of the fleet's own are tried."""
+"""How many of the fleet's own models are tried at most."""
 EASY = "qwen3:8b"
 """A model that calls tools, and that a usual machine can hold."""
 NO_TURNS = "takes_no_turns"
-"""The code of the refusal that another program lifts."""
+"""The code of the refusal that another program would lift."""
 Way = dict[str, Any]
-"""Options of a request: a model, or a runtime with a model of its own."""
+"""Options of a request that let it talk: a model, or a runtime with a model of its own."""
 
 
 def spoken(
     core: Core, around: Surroundings, request: DispatchRequest, project: str | None
 ) -> tuple[DispatchRequest, str]:
-    """The request by what is ready, and the words for it; as it is where a model or program is named.
+    """Return the request with what is ready to talk, and words for that; unchanged where a model or program
+    is named.
 
     RefusedError with what could be had, where nothing on any machine could talk.
     """
@@ -63,7 +64,7 @@ def spoken(
 
 
 def ways(nodes: Sequence[NodeView]) -> Iterator[Way]:
-    """What could be tried: own models that cost nothing, then programs with models of their own."""
+    """Yield what to try: own models that cost nothing, then programs with models of their own."""
     free = [place for place in every_place(nodes) if _rank(place, nodes) is not None]
     names = [f"{one.endpoint}/{one.model}" for one in sorted(free, key=lambda one: _rank(one, nodes) or ())]
     yield from ({"model": name} for name in list(dict.fromkeys(names))[:MOST_MODELS])
@@ -72,7 +73,9 @@ def ways(nodes: Sequence[NodeView]) -> Iterator[Way]:
 
 
 def _rank(place: ModelPlace, nodes: Sequence[NodeView]) -> tuple[object, ...] | None:
-    """Lower is tried first: tested, then larger. None: it costs, calls no tools, or failed its test."""
+    """Return the order of trying, lowest first: tested, then larger. None: costs, calls no tools, or failed
+    its test.
+    """
     found = fact_of(place, nodes)
     if found is None or not found[0].free or found[1].remote or found[1].tools is False:
         return None
@@ -83,7 +86,8 @@ def _rank(place: ModelPlace, nodes: Sequence[NodeView]) -> tuple[object, ...] | 
 
 
 def _able(core: Core, around: Surroundings, request: DispatchRequest) -> str:
-    """`ready`; `later` where it would wait, or another gate than routing refuses it; else empty."""
+    """Return `ready`; `later` where the request would wait, or a gate other than routing refuses; else
+    empty."""
     done = dry_run(core, around, request)
     refused = first_refused(done.verdicts, request.ask)
     if refused is not None:
@@ -98,7 +102,7 @@ def _chosen(way: Way) -> str:
 
 
 def nothing_talks(nodes: Sequence[NodeView]) -> RefusedError:
-    """Why nobody could answer, and the easiest thing that helps."""
+    """Return the refusal that says why nobody could answer, and the easiest thing that helps."""
     where = first_few([view.node.name for view in nodes], 3)
     why = f"no model server with a model that may be used was found on {where}" if nodes else ""
     what = "no machine has a model to talk with" if nodes else "no machine is in the fleet"
@@ -106,7 +110,7 @@ def nothing_talks(nodes: Sequence[NodeView]) -> RefusedError:
 
 
 def _ready_on(nodes: Sequence[NodeView], runtime: str) -> list[str]:
-    """The machines on which that program is ready."""
+    """Return the machines on which that program is ready."""
     facts = ((view.node.name, view.last.heartbeat.facts) for view in nodes if view.last is not None)
     return [
         name

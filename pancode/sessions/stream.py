@@ -34,7 +34,7 @@ class SessionPlace:
 
 @dataclass(frozen=True, slots=True)
 class SessionPiece:
-    """The bytes read, and the place behind them. `more`: ask again at once; `end`: nothing else is there."""
+    """The bytes read, and the place after them. `more`: ask again at once; `end`: nothing else comes."""
 
     data: bytes
     place: SessionPlace
@@ -43,7 +43,7 @@ class SessionPiece:
 
 
 def place_in(core: Core, text: str, query: Mapping[str, str], last_event: str = "") -> SessionPlace:
-    """Where a face goes on: at its last number, or at the beginning of the session. UsageError."""
+    """Return where a face goes on: at its last number, or at the beginning of the session. UsageError."""
     with core.ports.ledger.transaction() as tx:
         session = load(tx, text)
     since = last_event or query.get("since", "")
@@ -60,13 +60,14 @@ def place_in(core: Core, text: str, query: Mapping[str, str], last_event: str = 
 
 
 def read_on(streams: Streams, place: SessionPlace) -> SessionPiece:
-    """The next bytes of the attempt at work, without a look into the ledger."""
+    """Return the next bytes of the attempt at work, without reading the ledger."""
     piece = log.read_on(streams, place.run, LogPlace(OUT, place.attempt, place.offset))
     return SessionPiece(piece.data, SessionPlace(place.run, place.attempt, piece.place.offset), piece.more)
 
 
 def read(core: Core, streams: Streams, place: SessionPlace) -> SessionPiece:
-    """The next bytes from this place, the step to the next attempt or sitting, or the end of it all."""
+    """Return the next bytes from this place, the step to the next attempt or sitting, or the end of it
+    all."""
     piece = read_log(core, streams, place.run, LogPlace(OUT, place.attempt, place.offset))
     here = SessionPlace(place.run, piece.place.attempt, piece.place.offset)
     if not piece.end:

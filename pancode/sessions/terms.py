@@ -22,19 +22,19 @@ from pancode.runs.retry import in_request, request_of, unpinned
 from pancode.sessions.session import SessionChain, load
 
 TRIES = 3
-"""So often somebody else may change them at the same moment."""
+"""How often the change is tried, as somebody else may change the terms at the same moment."""
 _OF_TERMS = ("mode", "mutation", "safety", "agent", "routing")
-"""The gates that look at the terms; money, paths and words are judged when the next sitting begins."""
+"""The gates that judge terms now; money, paths and words are judged when the next sitting begins."""
 
 
 def set_terms(
     core: Core, around: Surroundings, text: str, change: Mapping[str, Any], by: str, yes: bool = False
 ) -> Run:
-    """Its next sitting has these terms. What works now rests behind its turn.
+    """Give the session's next sitting these terms. A sitting at work rests after its turn.
 
     `change`: some of the fields of SittingTerms; the others stay. RefusedError `needs_yes` for a higher level
-    without a person's yes, and of a gate that would refuse such a sitting. UsageError for a run that takes
-    no turns, for a mode that its program does not have, and for a mode in which it asks nobody.
+    without a person's yes, and of a gate that would refuse such a sitting. UsageError for a run that takes no
+    turns, for a mode that its program does not have, and for a mode in which it asks nobody.
     """
     for _ in range(TRIES):
         with core.ports.ledger.transaction() as tx:
@@ -61,7 +61,7 @@ def set_terms(
 
 
 def _must_be_agreed(run: Run, before: Safety, after: Safety, yes: bool) -> None:
-    """RefusedError where the level goes up and no person has said yes to that."""
+    """Raise RefusedError where the level goes up and no person has said yes to that."""
     if yes or SAFETY_RANK[after] <= SAFETY_RANK[before]:
         return
     raise RefusedError(
@@ -75,7 +75,7 @@ def _must_be_agreed(run: Run, before: Safety, after: Safety, yes: bool) -> None:
 def _must_begin(
     core: Core, around: Surroundings, session: SessionChain, terms: SittingTerms, by: str
 ) -> None:
-    """UsageError where no sitting can follow; RefusedError of the gate that would refuse this one."""
+    """Raise UsageError where no sitting can follow; RefusedError of the gate that would refuse this one."""
     run = session.newest
     _must_have(run, terms.program_mode)
     if terms == terms_of(run):
@@ -90,7 +90,7 @@ def _must_begin(
 
 
 def _must_have(run: Run, mode: str) -> None:
-    """UsageError for a program that has no modes of its own here, and for a mode in which it asks nobody."""
+    """Raise UsageError for a program that has no modes of its own, and for a mode in which it asks nobody."""
     if mode and not RUNTIMES[run.runtime].chosen:
         raise UsageError(
             f"{run.runtime} has no modes of its own here",

@@ -31,11 +31,11 @@ from pancode.sessions.session import SessionChain, load
 from pancode.work.people.reviews import review_of
 
 MOST_TOLD = 20
-"""So many runs stand in one word."""
+"""How many runs one message names at most."""
 MOST_IN_A_ROW = 10
-"""So many words of the fleet come without one of a person in between."""
+"""How many messages of the fleet may follow each other without a person's words in between."""
 _GOES_ON = (RestReason.IDLE, RestReason.SLOT, RestReason.SIZE)
-"""A session that rests so is woken; else a person has let it rest, or its cap has."""
+"""A session that rests for one of these reasons is woken; else a person let it rest, or its cap did."""
 _WORD = """\
 [The fleet tells you this by itself. No person has said it, and nothing in it is an order.]
 What became of runs that you began:
@@ -50,13 +50,15 @@ _HELD = (
 
 
 class Tidings:
-    """Lays the words of the fleet in sessions that may have them now; durable, as an action for each."""
+    """Tells sessions that may hear it what became of the runs they began; durable, as an action for each."""
 
     def __init__(self, core: Core, around: Callable[[Mapping[str, object]], Surroundings]) -> None:
         self._core, self._around = core, around
 
     def do(self, session: str, stopping: Callable[[], bool]) -> None:
-        """Once only. What may not be said now stays, and is looked at with the next event of the feed."""
+        """Tell the session once. What may not be said now stays, and is looked at with the next event of the
+        feed.
+        """
         with self._core.ports.ledger.transaction() as tx:
             row = tx.get(SessionRow, session)
             run = None if row is None else tx.get(Run, row.run)
@@ -72,15 +74,16 @@ class Tidings:
                 tell(work, action, load(work.tx, session), tells)
 
     def give_up(self, run: str, error: Exception) -> None:
-        """It stays, for the next event."""
+        """Do nothing: the action stays for the next event."""
 
     def cut_short(self) -> None:
-        """It is short, and is done again by the next coordinator."""
+        """Do nothing: a telling is short, and the next coordinator does it again."""
 
 
 def tell(work: Work, action: Action, session: SessionChain, tells: bool) -> None:
-    """Lay one word for all runs of the action, if the session may have it now; else nothing. `tells`: as the
-    settings say; false: the runs are forgotten."""
+    """Send one message about all runs of the action, if the session may have it now. `tells`: the setting;
+    False: the runs are forgotten.
+    """
     found = runs_in(work.tx, action)
     lines = [line for run in found if (line := line_of(work.tx, run))]
     if not tells or not lines:
@@ -106,7 +109,7 @@ def runs_in(tx: Transaction, action: Action) -> list[Run]:
 
 
 def line_of(tx: Transaction, run: Run) -> str:
-    """What of it is ours to say: no word of its agent is in it. Empty: nobody waits for it any more."""
+    """Return a line about the run, without words of its agent. Empty: the run waits for nobody any more."""
     item = open_item(tuple(tx.find(Action, {"run": run.id})))
     asks = None if item is None else item_of(run, item)
     how, review = "it has not ended", None
@@ -126,7 +129,7 @@ def line_of(tx: Transaction, run: Run) -> str:
 
 
 def is_midway(tx: Transaction, run: Run) -> bool:
-    """Whether it is a step that is done of a workflow that goes on: this alone is worth no word."""
+    """Whether the run is a finished step of a workflow that goes on: by itself it is worth no message."""
     workflow = None if run.workflow is None else tx.get(Workflow, run.workflow)
     if workflow is None or workflow.kind is WorkflowKind.LANE or run.outcome is not Outcome.DONE:
         return False
@@ -134,7 +137,7 @@ def is_midway(tx: Transaction, run: Run) -> bool:
 
 
 def is_left_alone(run: Run, row: SessionRow) -> bool:
-    """Whether a person has ended, stopped or rested it, or its cap has: then only their words go on."""
+    """Whether a person has ended, stopped or rested it, or its cap has: only a person's words go on then."""
     if row.closed_by or row.chosen_by or run.stop_asked is not None or not leads(run):
         return True
     if run.terms.get("turn", {}).get("stop") in (TurnStop.CANCELLED, TurnStop.LIMIT):
@@ -144,7 +147,7 @@ def is_left_alone(run: Run, row: SessionRow) -> bool:
 
 
 def may_hear(tx: Transaction, session: SessionChain) -> bool:
-    """Whether it waits for words, and the fleet is not paused; words of people go first."""
+    """Whether the session waits for words, and the fleet is not paused; words of people go first."""
     run, row = session.newest, session.row
     if row is None or is_left_alone(run, row) or tx.get(Setting, PAUSED) is not None:
         return False
@@ -154,7 +157,7 @@ def may_hear(tx: Transaction, session: SessionChain) -> bool:
 
 
 def in_a_row(tx: Transaction, session: SessionChain) -> int:
-    """How many words of the fleet came since a person's last one."""
+    """Return how many messages of the fleet came since a person's last words."""
     count = 0
     for run in reversed(session.runs):
         for word in reversed(words_of(tx, run)):

@@ -26,17 +26,17 @@ from pancode.sessions.speaking import spoken
 from pancode.work.people.continuing import continue_run, go_on
 
 TRIES = 3
-"""So often somebody else may begin the next sitting at the same moment."""
+"""How often the words are tried, as somebody else may begin the next sitting at the same moment."""
 MOST_OF_A_NO = 160
-"""Characters of what was denied, as its agent hears it."""
+"""How many characters of what was denied its agent hears."""
 Around = Callable[[Mapping[str, object]], Surroundings]
 
 
 def begin(core: Core, around: Surroundings, request: DispatchRequest) -> Dispatched:
-    """The first sitting of a new session, through the same ten gates; its task is the words of turn 1.
+    """Begin a session's first sitting, through the same ten gates; its task is the words of turn 1.
 
-    Without an agent it is that of the settings, else builder, and without a model or program what is ready;
-    the answer says so. UsageError: no words. RefusedError: nothing could talk.
+    Without an agent it has that of the settings, else builder; without a model or program it has what is
+    ready, and the answer says so. UsageError: no words. RefusedError: nothing could talk.
     """
     if not request.task.strip():
         fix = 'pancode chat "..."'
@@ -46,13 +46,14 @@ def begin(core: Core, around: Surroundings, request: DispatchRequest) -> Dispatc
 
 
 def judge(core: Core, around: Surroundings, request: DispatchRequest) -> tuple[JudgedDispatch, str]:
-    """As `begin`, without beginning anything: the ten verdicts, and what was chosen."""
+    """Judge as `begin` does, but begin nothing: return the ten verdicts, and what was chosen."""
     request, chosen = _settled(core, around, replace(request, task=request.task.strip() or "Hello."))
     return dry_run(core, around, request), chosen
 
 
 def _settled(core: Core, around: Surroundings, request: DispatchRequest) -> tuple[DispatchRequest, str]:
-    """The request as a sitting, with its agent and what it talks by; and the words for what nobody named."""
+    """Return the request as a sitting, with its agent and model or program; and words for what nobody
+    named."""
     project = request.project or (None if request.cwd is None else around.project_of(request.cwd))
     settings = around.defaults(project).agent
     chosen = "" if request.agent else "as dispatch.agent says" if settings else "as nobody has named an agent"
@@ -65,9 +66,9 @@ def _settled(core: Core, around: Surroundings, request: DispatchRequest) -> tupl
 
 @dataclass(frozen=True, slots=True)
 class SaidWords:
-    """The run that has the words. `how` they reach its agent; `begun`: the new run with its warnings.
+    """The run that has the words. `how` the words reach its agent; `begun`: the new run with its warnings.
 
-    `number`: that of the message in its run; 0: it is in the task.
+    `number`: the message's number in its run; 0: the words are in the task.
     """
 
     run: Run
@@ -79,7 +80,8 @@ class SaidWords:
 def say(
     core: Core, around: Surroundings, text: str, words: str, by: str, token: ApiToken | None = None
 ) -> SaidWords:
-    """All words of people for a session, or for any run: to its task, to its agent at work, or the next run.
+    """Send words of people to a session, or to any run: into its task, to its agent at work, or to the next
+    run.
 
     UsageError for a run that takes none; the refusals of a dispatch where the next run begins.
     """
@@ -102,7 +104,7 @@ def say(
 
 
 def said_in(core: Core, run: Run) -> SaidWords:
-    """How the words that were said last in this run reach its agent."""
+    """Return how the words that were said last to this run reach its agent."""
     with core.ports.ledger.transaction() as tx:
         last = tx.get(Word, run.id, run.terms["told"])
     if last is None or last.laid:
@@ -112,8 +114,9 @@ def said_in(core: Core, run: Run) -> SaidWords:
 
 
 def turn_down(core: Core, asker: str, what: str, by: str) -> None:
-    """Let a session hear, with its next words, that a person has said no to what this run of it asked for: a
-    no begins no turn."""
+    """Let a session hear, with its next words, that a person said no to what this run asked for: a no begins
+    no turn.
+    """
     with unit_of_work(core) as work:
         row = load(work.tx, asker).row
         if row is not None:
@@ -130,8 +133,9 @@ def lands(core: Core, text: str) -> bool:
 
 
 def turn(core: Core, text: str, what: Literal["cancel", "rest"], by: str, number: int | None = None) -> Run:
-    """Cancel a turn (None: the one at work), or let the sitting rest behind it; a turn that is over stays as
-    it is. UsageError where no program takes turns."""
+    """Cancel a turn (None: the one at work), or let the sitting rest after it; a turn that is over stays as
+    it is. UsageError where no program takes turns.
+    """
     with unit_of_work(core) as work:
         return work.signal(load(work.tx, text).newest, TurnAsked(what, by, number))
 
@@ -154,13 +158,13 @@ def end(core: Core, text: str, by: str) -> Run:
 
 
 class GoingOn:
-    """Begins the next sitting with the words that the one before got too late; durable, as an action."""
+    """Begins the next sitting with words that came too late for the one before; durable, as an action."""
 
     def __init__(self, core: Core, around: Around) -> None:
         self._core, self._around = core, around
 
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
-        """Once only: where somebody was faster, that sitting has the words."""
+        """Begin the sitting once only: where somebody was faster, that sitting has the words."""
         with self._core.ports.ledger.transaction() as tx:
             old = tx.get(Run, run)
             assert old is not None  # no run is ever deleted
@@ -180,7 +184,7 @@ class GoingOn:
         self._over(run, f"{type(error).__name__}: {error}")
 
     def cut_short(self) -> None:
-        """It is short, and is done again by the next coordinator."""
+        """Do nothing: the action is short, and the next coordinator does it again."""
 
     def _over(self, run: str, why: str = "") -> None:
         with unit_of_work(self._core) as work:

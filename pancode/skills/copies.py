@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 STATE = ".pancode-skills"
-"""Below the home: the manifest, and what was there before a `--force`."""
+"""A folder below the home, with the manifest, and with what was there before a `--force`."""
 STAGE = ".pancode-skills.tmp"
-"""Beside a folder of skills, never in it: no program lists half a skill."""
+"""For half-written copies: beside a folder of skills, never in it, so that no program lists half a skill."""
 IGNORED = ("__pycache__", ".DS_Store")
-"""What programs leave behind in a folder that they use; nobody's change."""
+"""Names that programs leave behind in a folder that they use; they count as nobody's change."""
 MOST_READ, MOST_SHOWN = 8 << 20, 256 << 10
 NONE, LINK, OTHER = "", "link", "other"
 GONE, HASH = "-", 64
@@ -44,10 +44,10 @@ def tree_hash(marks: dict[str, FileMark]) -> str:
 
 
 def decide(found: str, wanted: str | None, known: list[str] | None, force: bool) -> tuple[str, str]:
-    """The state of one copy, and what to do: `write`, `remove`, `forget` or nothing.
+    """Return the state of one copy, and what to do: `write`, `remove`, `forget` or nothing.
 
-    `found`: the tree's hash, or NONE, LINK, OTHER. `known`: hashes that we have written there; None: nothing
-    of ours. `force`: a person's own words go, too, but no link.
+    `found`: the tree's hash, or NONE, LINK, OTHER. `known`: hashes that we have written there; None: none.
+    `force`: a person's own files are overwritten, too, but no link.
     """
     if found in (LINK, OTHER):
         return ("link" if found == LINK else "unknown"), ""
@@ -69,9 +69,9 @@ def act(home: Path, asked: Json) -> Json:
 
     `act`: status, sync, diff, remove, restore or backups. `folders`: key to folder below the home. `skills`:
     name to path to mark. `files`: of folders in which a copy is one file, key to name to mark. `held`: names
-    that are left as they are. `names`: only these. `blobs`: SHA-256 to the bytes in base 64; a sync for which
-    some are not there changes nothing and answers with those it needs. `owner`: whose removal takes the
-    copies away. `time`: names the backups that this act makes.
+    that are left as they are. `names`: only these. `blobs`: SHA-256 to the bytes in base 64; a sync that
+    lacks some of them changes nothing and answers with those it needs. `owner`: whose the copies are, and
+    whose removal takes them away. `time`: names the backups that this act makes.
     """
     try:
         return Copies(home, asked).answer()
@@ -126,7 +126,7 @@ class Copies:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One at a time on this home; what a killed one left half-made is taken away."""
+        """Let one act at a time work on this home; what a killed one left half-made is removed."""
         if self.state.is_symlink():
             raise ValueError(f"{self.state} is a link; move it away")
         lock = self.lock()
@@ -140,7 +140,7 @@ class Copies:
             os.close(lock)
 
     def lock(self) -> int:
-        """Of the folder that is there now: a removal takes the one away at which others wait."""
+        """Return the lock of the folder that is there now: a removal takes away the one others wait for."""
         while True:
             self.state.mkdir(mode=0o700, exist_ok=True)
             with suppress(FileNotFoundError):
@@ -181,13 +181,13 @@ class Copies:
     # -- what is there -----------------------------------------------------------------------------
 
     def wanted_in(self, folder: str) -> dict[str, dict[str, FileMark]]:
-        """Name to path to mark; the path of a copy that is one file is empty."""
+        """Return name to path to mark; a copy that is one file has an empty path."""
         if folder in self.files:
             return {name: {"": mark} for name, mark in self.files[folder].items()}
         return self.wanted
 
     def plan(self) -> list[Json]:
-        """A row for each copy that there is or should be, decided."""
+        """Return a row for each copy that is there or should be, with what to do."""
         rows = []
         names, held = self.asked.get("names"), set(self.asked.get("held", ()))
         for folder, place in self.folders.items():
@@ -215,7 +215,8 @@ class Copies:
         return rows
 
     def found(self, place: str, as_file: bool) -> tuple[str, dict[str, FileMark]]:
-        """The hash of what lies there, and its files; no link is followed. `as_file`: a copy is one."""
+        """Return the hash and files of what lies there; no link is followed. `as_file`: a copy is one
+        file."""
         if self.is_beyond_link(place):
             return LINK, {}
         path = self.home / place
@@ -237,7 +238,7 @@ class Copies:
         return any((self.home / "/".join(parts[: n + 1])).is_symlink() for n in range(len(parts)))
 
     def shown(self, row: Json) -> Json:
-        """The row, with the files in which the copy differs: base 64, GONE, or None (cannot be shown)."""
+        """Return the row with the files that differ in the copy: base 64, GONE, or None (cannot be shown)."""
         wanted = self.wanted_in(row["folder"]).get(row["skill"], {})
         files: dict[str, str | None] = {}
         if row["state"] in ("changed", "old", "unknown"):
@@ -273,7 +274,8 @@ class Copies:
         return {"rows": [_row(row) for row in rows]}
 
     def remove(self) -> Json:
-        """All copies of this owner; what a person has changed stays, and is the person's from now on."""
+        """Remove this owner's copies; one that a person has changed stays, and is that person's from now
+        on."""
         owner = self.asked.get("owner")
         rows = self.plan()
         if owner is not None:
@@ -292,7 +294,7 @@ class Copies:
         return {"rows": [_row(row) for row in rows], "left": left}
 
     def carry_out(self, row: Json) -> None:
-        """One copy. What goes wrong with it is in its row, and the others go on."""
+        """Carry out one row. What goes wrong with its copy is in the row, and the others go on."""
         place, name = self.folders[row["folder"]], row["skill"]
         try:
             if row["do"] and row["state"] in ("changed", "unknown"):
@@ -319,7 +321,7 @@ class Copies:
         self.replace(place, name, new)
 
     def replace(self, place: str, name: str, new: Path | None) -> None:
-        """The new folder in the place of the old one: whole, or not there until the next sync."""
+        """Put the new folder in place of the old one: whole, or not there until the next sync."""
         target, old = self.home / place / name, self.stage(place) / f"{name}.old"
         old.parent.mkdir(exist_ok=True)
         if target.exists():
@@ -334,7 +336,7 @@ class Copies:
         shutil.rmtree(self.stage(place), ignore_errors=True)
 
     def back_up(self, folder: str, name: str) -> str:
-        """Copy what lies there, links as links."""
+        """Copy what lies there into a backup, links as links."""
         time = _part(self.asked["time"])
         kept = self.state / "backups" / time / folder / name
         if not kept.exists():
@@ -346,7 +348,7 @@ class Copies:
         return time
 
     def backups(self) -> Iterator[Json]:
-        """Those that are asked for: `which` is a time; `folders` and `names` as everywhere."""
+        """Yield the backups asked for: `which` is a time; `folders` and `names` as everywhere."""
         names, which = self.asked.get("names"), self.asked.get("which")
         for kept in sorted((self.state / "backups").glob("*/*/*")):
             folder, time = kept.parent.name, kept.parent.parent.name
@@ -355,7 +357,7 @@ class Copies:
                 yield {"time": time, "folder": folder, "skill": kept.name}
 
     def restored(self, row: Json) -> Json:
-        """The backup lies in its place again, as a person's; what was there is kept if it is no copy."""
+        """Put the backup back, as a person's; what was in its place is backed up if it is no copy."""
         folder, name = row["folder"], row["skill"]
         place = self.folders[folder]
         found, _ = self.found(f"{place}/{name}", folder in self.files)
@@ -379,7 +381,7 @@ class Copies:
         return (self.home / place).parent / STAGE
 
     def make_folder(self, place: str) -> None:
-        """Each part that we make is noted first, so that a removal takes it away."""
+        """Make the folder. Each part that is made is noted first, so that a removal takes it away."""
         path = self.home
         for part in place.split("/"):
             path = path / part
@@ -405,7 +407,7 @@ def _row(row: Json) -> Json:
 
 
 def _tree(top: Path) -> Iterator[tuple[str, FileMark]]:
-    """Path and mark of all that lies there. What is no plain file, or very large, is never read."""
+    """Yield path and mark of all files there. What is no plain file, or very large, is never read."""
     waiting = [top]
     while waiting:
         for entry in os.scandir(waiting.pop()):
@@ -422,7 +424,7 @@ def _tree(top: Path) -> Iterator[tuple[str, FileMark]]:
 
 
 def _marks(place: Path) -> dict[str, FileMark]:
-    """Those of a folder; of a copy that is one file, its own."""
+    """Return the marks of a folder's files; of a copy that is one file, the mark of that."""
     if place.is_dir():
         return dict(_tree(place))
     return {"": mark_of(place.read_bytes(), bool(place.lstat().st_mode & stat.S_IXUSR))}
@@ -443,7 +445,7 @@ def _remove(place: Path) -> None:
 
 
 def _part(name: str) -> str:
-    """A name that is one part of a path, and hidden from nobody. ValueError."""
+    """Return a name that is one part of a path and not hidden. ValueError."""
     if not name or name.startswith(".") or "/" in name or "\0" in name:
         raise ValueError(f"{name!r} is no name of a skill")
     return name
@@ -466,13 +468,13 @@ def _put(path: Path, data: bytes, mode: int) -> None:
 
 
 def _text(path: Path) -> str | None:
-    """Base 64; None for one that is too large to be shown."""
+    """Return the file in base 64; None where it is too large to be shown."""
     data = path.read_bytes()
     return base64.b64encode(data).decode() if len(data) <= MOST_SHOWN else None
 
 
 def _no_file(folder: str, names: list[str]) -> list[str]:
-    """Pipes and sockets, of which there is no copy."""
+    """Return the pipes and sockets among these names: they are not copied."""
     modes = {name: os.lstat(os.path.join(folder, name)).st_mode for name in names}
     kinds = (stat.S_ISREG, stat.S_ISDIR, stat.S_ISLNK)
     return [name for name, mode in modes.items() if not any(kind(mode) for kind in kinds)]
@@ -486,7 +488,7 @@ def _rmdir(path: Path) -> None:
 
 
 def main() -> None:
-    """As a program: the request in standard input, the answer in standard output."""
+    """Run as a program: the request on standard input, the answer on standard output."""
     sys.stdout.write(json.dumps(act(Path.home(), json.load(sys.stdin))) + "\n")
 
 

@@ -17,13 +17,13 @@ KINDS: dict[str, dict[str, str]] = {
     },
     "agents": {"claude": ".claude/agents", "qwen": ".qwen/agents"},
 }
-"""Kind to program to folder below the home. Only programs that read the one form of Markdown that Claude Code
-has: others refuse to start with an agent whose `tools` are words."""
+"""Kind to program to folder below the home. Only programs that read Claude Code's form of Markdown: others
+refuse to start with an agent whose `tools` are words."""
 SUFFIX = ".md"
 
 
 def definitions(home: Path) -> list[Skill]:
-    """Those of PANCODE_HOME, named by kind and file: `commands/fix`. No link is followed."""
+    """Return the definitions in PANCODE_HOME, named by kind and file: `commands/fix`. No link is followed."""
     return [_read(kind, path) for kind in KINDS for path in sorted((home / kind).glob(f"*{SUFFIX}"))]
 
 
@@ -40,7 +40,7 @@ def _read(kind: str, path: Path) -> Skill:
 
 
 def places(tools: Sequence[str]) -> dict[str, str]:
-    """The word in the manifest, such as `claude-commands`, to folder below the home, of these programs."""
+    """Return the manifest's word, such as `claude-commands`, to folder below the home, for these programs."""
     return {
         f"{tool}-{kind}": folder
         for kind, folders in KINDS.items()
@@ -50,7 +50,7 @@ def places(tools: Sequence[str]) -> dict[str, str]:
 
 
 def wanted(found: Sequence[Skill], tools: Sequence[str]) -> dict[str, dict[str, tuple[str, bool]]]:
-    """For each of these folders, name of the file to its mark."""
+    """Return for each of these folders the file names with their marks."""
     marks = {one.name: one.marks[""] for one in found if one.is_sound}
     return {
         key: {

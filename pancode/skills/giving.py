@@ -15,10 +15,10 @@ NOT_AGREED = "not_agreed"
 
 
 def given(wanted: Sequence[str], found: Sequence[FoundSkill], unagreed: Collection[str]) -> GivenSkills:
-    """All of these, then of the project as many as there is room for.
+    """Return the named skills, and then as many of the project's as there is room for.
 
-    `unagreed`: names of what permits or runs something, and nobody has said yes. NotFoundError, RefusedError
-    or ConfigError for one that is named and cannot be given; one of the project is left out then.
+    `unagreed`: names of skills that permit or run something without a person's yes. NotFoundError,
+    RefusedError or ConfigError for a named skill that cannot be given; one of the project is left out then.
     """
     first, asks = [named(found, name) for name in dict.fromkeys(wanted)], list[str]()
     others = [one for one in found if one.source.origin == PROJECT and one.skill.name not in wanted]
@@ -62,7 +62,7 @@ def _files(skill: Skill) -> dict[str, tuple[bytes, bool]]:
 
 
 def _place(found: FoundSkill) -> SkillPlace:
-    """Where in the repository it lies."""
+    """Return where in the repository the skill lies; "" for one from elsewhere."""
     if found.source.origin != PROJECT:
         return ""
     return next(place for place in PROJECT_FOLDERS if found.source.folder.match(f"*/{place}"))

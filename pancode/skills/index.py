@@ -21,7 +21,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class IndexedSkill:
-    """A skill that somebody offers. Texts are a stranger's, with what is hidden in them named."""
+    """A skill that somebody offers. Its texts are a stranger's, with hidden characters named."""
 
     name: str
     description: str
@@ -31,7 +31,7 @@ class IndexedSkill:
 
     @property
     def add(self) -> list[str]:
-        """The arguments of the command that adds it."""
+        """Return the arguments of the command that adds the skill."""
         where = ["--path", self.path] if self.path else []
         return ["pancode", "skills", "add", self.address, "--commit", self.commit, *where]
 
@@ -41,7 +41,7 @@ class IndexedSkill:
 
 
 def read_index(text: str, where: str) -> tuple[tuple[IndexedSkill, ...], int]:
-    """The skills that it names, and how many entries are none. ConfigError."""
+    """Return the skills that an index names, and how many of its entries are none. ConfigError."""
     try:
         read = yaml.safe_load(text[:MOST_TEXT])
         entries = read["skills"]
@@ -68,7 +68,7 @@ def _entry(raw: object) -> IndexedSkill | None:
 
 
 def matching(entries: Iterable[IndexedSkill], words: str) -> list[IndexedSkill]:
-    """Those in which every word begins some word of their name or description, by name. No words: all."""
+    """Return the entries, by name, in whose name or description each word begins some word. No words: all."""
     asked = _WORD.findall(words.casefold())
 
     def fits(one: IndexedSkill) -> bool:

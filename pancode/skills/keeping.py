@@ -16,7 +16,7 @@ ORIGINS, AGREED = "origins.json", "agreed.json"
 
 
 class KeptSkills:
-    """The folder `skills` of PANCODE_HOME, and the file in it that says where each one came from."""
+    """The folder `skills` of PANCODE_HOME, and the file in it that says where each skill came from."""
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "skills"
@@ -33,12 +33,12 @@ class KeptSkills:
             raise ConfigError(f"{file} cannot be read", why=str(exc), fix=f"mv {file} {file}.old") from exc
 
     def not_agreed(self, skills: Iterable[Skill]) -> list[Skill]:
-        """Those that permit or run something, and to which, as they are, nobody has said yes. ConfigError."""
+        """Return skills that permit or run something and, as they are, have nobody's yes. ConfigError."""
         known = self._agreed()
         return [one for one in skills if one.powers and known.get(one.name) != one.digest]
 
     def agree(self, skills: Iterable[Skill]) -> None:
-        """A person has said yes to them as they are. ConfigError."""
+        """Note that a person has said yes to the skills as they are. ConfigError."""
         new = {one.name: one.digest for one in skills if one.powers}
         if new:
             make_private(self.folder)
@@ -55,7 +55,7 @@ class KeptSkills:
             raise ConfigError(f"{file} cannot be read", why=str(exc), fix=f"mv {file} {file}.old") from exc
 
     def add(self, skill: Skill, origin: Mapping[str, str], *, force: bool) -> bool:
-        """Put it there, whole or not at all; False where it is there already.
+        """Add a skill, whole or not at all; False where it is there already.
 
         RefusedError for one with errors; ConflictError for one whose place is taken, unless `force`.
         """
@@ -103,7 +103,7 @@ class KeptSkills:
         shutil.rmtree(old, ignore_errors=True)
 
     def must_have(self, found: FoundSkill) -> None:
-        """NotFoundError where it is not the home's."""
+        """NotFoundError where the skill is not the home's."""
         name = found.skill.name
         if found.source.folder != self.folder:
             fix = f"pancode skills rm --copies {name}" if found.source.origin == SHIPPED else "git rm"
@@ -111,7 +111,7 @@ class KeptSkills:
             raise NotFoundError(what, fix=fix, code="not_in_home")
 
     def remove(self, found: FoundSkill) -> None:
-        """Take it out of the home. NotFoundError where it is not the home's."""
+        """Remove the skill from the home. NotFoundError where it is not the home's."""
         self.must_have(found)
         name = found.skill.name
         place = self.folder / name
@@ -131,9 +131,9 @@ class KeptSkills:
 
 
 def skills_below(folder: Path, name: str = "") -> list[Skill]:
-    """The skill that this folder is, or those that lie in it or in its `skills`. NotFoundError.
+    """Return the skill that this folder is, or those that lie in it or in its `skills`. NotFoundError.
 
-    `name`: its own, where it lies under another one.
+    `name`: the skill's own name, if its folder has another one.
     """
     if (folder / FILE).is_file():
         return [read_skill(folder, name)]

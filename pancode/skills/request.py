@@ -26,7 +26,7 @@ TOOLS: dict[str, str] = {
     "cursor": ".agents/skills",
     "antigravity": ".gemini/antigravity/skills",
 }
-"""Program to folder below the home, as the programs were found to look. OpenCode reads both."""
+"""Program to folder below the home, where the program was found to look for skills. OpenCode reads both."""
 KEYS: dict[str, str] = {
     ".claude/skills": "claude",
     ".agents/skills": "agents",
@@ -36,7 +36,7 @@ KEYS: dict[str, str] = {
 
 
 def folders(tools: Sequence[str]) -> dict[str, str]:
-    """Word to folder, of these programs; none given: of all. NotFoundError."""
+    """Return word to folder, for these programs or, without any, for all. NotFoundError."""
     for tool in tools:
         if tool not in TOOLS:
             raise not_found("tool", tool, list(TOOLS), f"one of: {', '.join(TOOLS)}")
@@ -59,10 +59,10 @@ LEFT: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class SkillsAsked:
-    """What is to be done with copies. No tools or names: all. `which`: a backup's time; None: of any.
+    """What is to be done with copies. No tools or names: all. `which`: a backup's time; None: of any time.
 
-    `found`: what is wanted, for status, sync and diff. `owner`: the fleet whose copies these are; None: this
-    machine's own user.
+    `found`: the skills wanted, for status, sync and diff. `owner`: the fleet whose copies these are; None:
+    this machine's own user.
     """
 
     act: str
@@ -77,7 +77,7 @@ class SkillsAsked:
     """Slash commands and agent definitions; where skills are named, these stay as they are."""
 
     def request(self, need: Sequence[str] = ()) -> Json:
-        """For `copies.act`, with the bytes that have these hashes. What is not sound is held back."""
+        """Return the request for `copies.act`, with the bytes of these hashes, without skills with errors."""
         sound = [one.skill for one in self.found if one.skill.is_sound]
         definitions = [one for one in self.files if one.is_sound]
         every = [file for one in (*sound, *definitions) for file in one.files.values()] if need else []
@@ -108,7 +108,7 @@ def grid(rows: Sequence[Mapping[str, Any]], tools: Sequence[str] = ()) -> dict[s
 
 
 def source_name(row: Mapping[str, Any]) -> str:
-    """The name of what was copied there: of a skill, or `commands/fix`."""
+    """Return the name of what was copied there: of a skill, or such as `commands/fix`."""
     kind = row["folder"].partition("-")[2]
     return f"{kind}/{row['skill'].removesuffix(SUFFIX)}" if kind else str(row["skill"])
 
@@ -131,7 +131,7 @@ def differences(row: Mapping[str, Any], wanted: Skill | None) -> str:
 
 
 def _copied(there: object) -> list[str] | None:
-    """The file of a copy, as its machine tells it: GONE, base 64, or anything that cannot be shown."""
+    """Return the lines of a copy's file, as its machine told it; None for what cannot be shown."""
     if there == GONE:
         return []
     try:
@@ -141,7 +141,7 @@ def _copied(there: object) -> list[str] | None:
 
 
 def _lines(data: bytes) -> list[str] | None:
-    """None for what is no text. Every line has its end."""
+    """Return the lines, each with its end; None for what is no text."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:

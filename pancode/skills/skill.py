@@ -15,17 +15,17 @@ from pancode.skills.copies import FileMark, mark_of, tree_hash
 FILE = "SKILL.md"
 MOST_FILES, MOST_BYTES, MOST_TEXT, MOST_FRONT = 200, 4 << 20, 256 << 10, 16 << 10
 LONG_BODY = 500
-"""Lines: the specification advises to stay below."""
+"""How many lines a skill may have without a warning, as the specification advises."""
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _FRONT = re.compile(r"---[ \t]*\r?\n(.*?\n)?---[ \t]*(?:\r?\n|$)(.*)", re.S)
 _KNOWN = {"name", "description", "license", "compatibility", "metadata", "allowed-tools"}
 _LONGEST = {"name": 64, "description": 1024, "compatibility": 500}
 POWERS = ("gives_tools", "runs")
-"""Codes of findings: it lets an agent use tools without a question; something of it is run by itself."""
+"""Codes of findings about power: a skill lets agents use tools unasked, or something in it runs by itself."""
 _RUNS = re.compile(r"!`([^`\n]+)`")
-"""In a text, a command that Claude Code runs and puts its output in that place."""
+"""A command in a text that Claude Code runs, to put its output in that place."""
 _EMOJI = re.compile("(?<=[^\x00-\x7f])[\ufe0f\u200d]")
-"""Joins and draws emoji; anywhere else these two are as hidden as the others."""
+"""Two characters that join and draw emoji; anywhere else they count as hidden."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class SkillFile:
 
 @dataclass(frozen=True, slots=True)
 class SkillFinding:
-    """What is wrong. An error keeps the skill from every agent; a warning is said."""
+    """Something wrong with a skill. An error keeps the skill from every agent; a warning is shown."""
 
     error: bool
     code: str
@@ -50,7 +50,7 @@ class SkillFinding:
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """A skill as its source has it. `name`: of its folder. `files`: by path below it, parted by `/`."""
+    """A skill as its source has it. `name`: of its folder. `files`: by path below the folder, with `/`."""
 
     name: str
     files: Mapping[str, SkillFile]
@@ -58,11 +58,11 @@ class Skill:
     body: str
     findings: tuple[SkillFinding, ...]
     front: str = ""
-    """Its front matter as it is written."""
+    """The front matter of SKILL.md as it is written."""
 
     @property
     def powers(self) -> tuple[SkillFinding, ...]:
-        """What of it permits something to an agent, or runs by itself, in a program that obeys it."""
+        """Findings that permit an agent something, or run by themselves, in a program that obeys them."""
         return tuple(finding for finding in self.findings if finding.code in POWERS)
 
     @property
@@ -71,7 +71,7 @@ class Skill:
 
     @property
     def marks(self) -> dict[str, FileMark]:
-        """Path to SHA-256 and whether it may be executed: what copies are compared by."""
+        """Path to SHA-256 and whether the file may be executed: copies are compared by these."""
         return {path: mark_of(file.data, file.executable) for path, file in self.files.items()}
 
     @property
@@ -89,7 +89,7 @@ def error(code: str, what: str) -> SkillFinding:
 
 
 def is_name(text: str) -> bool:
-    """Lower case letters, digits and single hyphens, at most 64."""
+    """Whether it is a skill's name: lower case letters, digits and single hyphens, at most 64."""
     return len(text) <= _LONGEST["name"] and _NAME.fullmatch(text) is not None
 
 
@@ -122,7 +122,7 @@ def made_of(name: str, files: Mapping[str, SkillFile], found: tuple[SkillFinding
 
 
 def definition(name: str, file: SkillFile) -> Skill:
-    """A slash command or the definition of an agent, which is one file, and may have no front matter."""
+    """Return a slash command or an agent definition, which is one file and may lack front matter."""
     findings = list(_of_files({name: file}))
     try:
         text = file.data.decode("utf-8")
@@ -200,7 +200,7 @@ def _of_powers(fields: Mapping[str, Any]) -> Iterator[SkillFinding]:
 
 
 def _in_short(value: object) -> str:
-    """What a field says, on one line in which nothing is hidden."""
+    """Return a field's value on one line in which nothing is hidden."""
     return unhidden(" ".join(str(value).split()))[:200]
 
 
@@ -216,7 +216,7 @@ def _of_body(body: str) -> Iterator[SkillFinding]:
 
 
 def _of_files(files: Mapping[str, SkillFile]) -> Iterator[SkillFinding]:
-    """Texts in which a reader sees what an agent reads: nothing hidden, nothing turned around."""
+    """Yield an error for texts in which a reader does not see what an agent reads: hidden or reversed."""
     for path, file in sorted(files.items()):
         if unhidden(path) != path or not path.isprintable():
             yield error("hidden_characters", f"a file's name has hidden characters: {unhidden(path)!r}")

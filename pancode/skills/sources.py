@@ -40,7 +40,7 @@ class SkillSource:
 
 @dataclass(frozen=True, slots=True)
 class FoundSkill:
-    """A skill and its source. `shadows`: sources that have one of that name, which does not count."""
+    """A skill and its source. `shadows`: other sources with a skill of that name, which do not count."""
 
     skill: Skill
     source: SkillSource
@@ -51,7 +51,7 @@ class FoundSkill:
         return self.source.folder / self.skill.name
 
     def shape(self) -> dict[str, Any]:
-        """For JSON, without the text."""
+        """Return the skill for JSON, without the text."""
         return {
             "name": self.skill.name,
             "description": self.skill.description,
@@ -66,7 +66,7 @@ class FoundSkill:
 
 
 def sources(home: Path, project: Path | None) -> list[SkillSource]:
-    """All that there are, the one that counts first. `home`: PANCODE_HOME. `project`: top of a repository."""
+    """Return all sources, the one that counts first. `home`: PANCODE_HOME. `project`: top of a repository."""
     near = [] if project is None else [SkillSource(PROJECT, project / name) for name in PROJECT_FOLDERS]
     shipped = SkillSource(SHIPPED, Path(__file__).with_name("shipped"))
     return [*near, SkillSource(HOME, home / "skills"), shipped]
@@ -78,7 +78,7 @@ def skills_of(places: Sequence[SkillSource]) -> list[FoundSkill]:
 
 
 def chosen(found: Iterable[FoundSkill]) -> list[FoundSkill]:
-    """One of each name: the first that comes, with the sources of the others."""
+    """Return one skill of each name: the first that comes, with the sources of the others."""
     first: dict[str, FoundSkill] = {}
     for one in found:
         before = first.get(one.skill.name)
@@ -89,7 +89,7 @@ def chosen(found: Iterable[FoundSkill]) -> list[FoundSkill]:
 
 
 def named(found: Sequence[FoundSkill], name: str) -> FoundSkill:
-    """NotFoundError."""
+    """Return the skill of this name. NotFoundError."""
     for one in found:
         if one.skill.name == name:
             return one
@@ -97,7 +97,7 @@ def named(found: Sequence[FoundSkill], name: str) -> FoundSkill:
 
 
 def _skills_in(folder: Path) -> Iterator[Skill]:
-    """Folders with a SKILL.md, and links, which are said to be no skill."""
+    """Yield the skills in folders with a SKILL.md; a link is yielded with the error that it is no skill."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
@@ -114,7 +114,7 @@ def _skills_in(folder: Path) -> Iterator[Skill]:
 
 
 def read_skill(folder: Path, name: str = "") -> Skill:
-    """The skill in a folder (`name`: of another name), with all that is wrong with it. ConfigError."""
+    """Return the skill in a folder (`name`: if it has another), with all its findings. ConfigError."""
     files: dict[str, SkillFile] = {}
     findings: list[SkillFinding] = []
     room = MOST_BYTES

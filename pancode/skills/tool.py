@@ -22,7 +22,7 @@ _KEYS = ("about", "input", "seconds")
 
 @dataclass(frozen=True, slots=True)
 class SoundTool:
-    """A tool that is sound. `digest`: of the files as they are laid for a run, which its receipt names."""
+    """A tool without faults. `digest`: of the files as a run gets them, which the run's receipt names."""
 
     name: str
     about: str
@@ -30,11 +30,11 @@ class SoundTool:
     seconds: int
     files: dict[str, bytes]
     tests: tuple[str, ...]
-    """Names of its cases: `tests/NAME.in` is what it reads, `tests/NAME.out` what it is to print."""
+    """Names of its test cases: `tests/NAME.in` is the input, `tests/NAME.out` what it must print."""
 
     @property
     def laid(self) -> dict[str, tuple[bytes, bool]]:
-        """With the words by which an agent program finds it, as a skill."""
+        """Return the tool's files, with those by which an agent program finds it, as a skill."""
         own = {**self.files, ABOUT: self._about().encode(), "SKILL.md": self._skill().encode()}
         return runnable(own)
 
@@ -60,7 +60,7 @@ class SoundTool:
         )
 
     def trial(self) -> str:
-        """A script that lays it beside the checkout and tries its tests there; exit 0: all have passed."""
+        """Return a script that lays the tool beside the checkout and runs its tests; exit 0: all passed."""
         mark, lines = f"END-{self.digest}", [f"# Tries the tool {self.name}.", 'tool="$HOME/tool"']
         for path, data in sorted(self.files.items()):
             lines.append(f'mkdir -p "$tool"/{shlex.quote(posixpath.dirname(path))}')
@@ -91,7 +91,7 @@ exit "$failed"
 
 
 def tool_of(name: str, digest: str, packed: str) -> SoundTool:
-    """UsageError for one that nobody could keep: what is wrong, in words."""
+    """Return the tool. UsageError says what is wrong with one that nobody could keep."""
     try:
         whole = OrderedSkill(name=name, digest=digest, packed=packed)
         files = {path: data for path, data in whole.files().items() if path != "SKILL.md"}

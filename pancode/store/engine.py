@@ -22,7 +22,7 @@ def sqlite_url(path: Path) -> str:
 
 
 def engine_for(url: str, busy_ms: int) -> Engine:
-    """An engine on a file, with one connection. `busy_ms`: how long to wait for another process to let go."""
+    """An engine on a file, with one connection. `busy_ms`: how long to wait for another process's lock."""
     parsed = make_url(url)
     if parsed.database is not None:
         # the file and its folder exist and are ours alone; SQLite gives its side files the same mode

@@ -20,7 +20,7 @@ class LedgerDamagedError(UnavailableError):
 
 @contextmanager
 def translated(place: str, judge: Callable[[BaseException | None], PancodeError]) -> Iterator[None]:
-    """Every error of the database that leaves the block is a PancodeError about the ledger at `place`."""
+    """Turn every database error in the block into a PancodeError about the ledger at `place`."""
     try:
         yield
     except DBAPIError as exc:
@@ -32,7 +32,7 @@ def translated(place: str, judge: Callable[[BaseException | None], PancodeError]
 
 
 def meaning(place: str, error: BaseException | None) -> PancodeError:
-    """The error that the owner sees, by SQLite's error name."""
+    """The error for the owner, found by SQLite's error name."""
     name = getattr(error, "sqlite_errorname", None) or ""
     why = f"{name}: {error}" if name else str(error)
     for prefixes, build in _MEANINGS:

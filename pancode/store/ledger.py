@@ -27,13 +27,13 @@ from pancode.store.tallies import groups_of, question
 
 _LAST = "\U0010ffff"
 Order = tuple[str | None, bool]
-"""The field of the order, and whether the last row comes first."""
+"""The field that sorts the rows (None: the key), and whether the last row comes first."""
 Asked = tuple[Any, Mapping[str, Any]]
 """A statement and its values by name."""
 
 
 class Statements:
-    """get, insert, put and delete as constants; searches by what they ask for. Raises nothing."""
+    """One table's statements: get, insert, put and delete as constants, searches as asked. Raises nothing."""
 
     def __init__(self, kind: type[Record], dialect: str) -> None:
         self.shape: RecordShape = shape_of(kind)
@@ -53,17 +53,17 @@ class Statements:
         self._found: dict[tuple[Any, ...], Any] = {}
 
     def key(self, key: tuple[str | int, ...]) -> dict[str, Any]:
-        """Values of `get` and `delete`; ValueError for a key of another length."""
+        """The values for `get` and `delete`; ValueError for a key of another length."""
         if len(key) != len(self._names):
             raise ValueError(f"{self.shape.record.__name__} has the key {self.shape.key}")
         return dict(zip(self._names, key, strict=True))
 
     def row(self, record: Record) -> dict[str, Any]:
-        """Values of `insert` and `put`."""
+        """The values for `insert` and `put`."""
         return dict(zip(self.shape.names, self.shape.to_row(record), strict=True))
 
     def starting(self, prefix: str, limit: int) -> Asked:
-        """Keys from `prefix` to the last text that starts with it: a range of the key's own index."""
+        """The keys from `prefix` to the last text that starts with it: a range in the key's own index."""
         first = self._keys[0]
         query = select(*self._keys).where(first >= prefix, first < prefix + _LAST)
         return query.order_by(*self._keys).limit(limit), {}
@@ -71,7 +71,7 @@ class Statements:
     def find(
         self, where: Mapping[str, Any], order: Order, limit: int | None, after: tuple[Any, ...] | None = None
     ) -> Asked:
-        """Rows in order; those that are equal by `order` in the order of their keys."""
+        """The rows in order; rows that are equal in `order` are sorted by key."""
         form = (
             tuple((name, value is None) for name, value in where.items()),
             order,
@@ -98,7 +98,7 @@ class Statements:
         return query.limit(bindparam("most")) if limited else query
 
     def _beyond(self, order: Order) -> Any:
-        """What comes after a place: an order of values, the rows with the same one by their keys."""
+        """The condition for rows after a place: by the order's value, and by key where that is equal."""
         by = [self._table.c[order[0]]] if order[0] is not None else []
         places = [*by, *self._keys]
         place = tuple_(*(bindparam(f"a_{n}", type_=column.type) for n, column in enumerate(places)))
@@ -133,7 +133,7 @@ class SqlLedger:
         history: Revisions | None = None,
         sole: bool = True,
     ) -> None:
-        """`sole`: nobody else may write beside us; SQLite sees to that in each transaction."""
+        """`sole`: nobody else may write at the same time; SQLite ensures that in each transaction."""
         self._engine, self.place, self._judge = opened(where, busy_ms, sole)
         self._lock = threading.Lock()
         self._owner: int | None = None
@@ -150,7 +150,7 @@ class SqlLedger:
         self._statements = {kind: Statements(kind, dialect) for kind in ALL}
 
     def transaction(self) -> AbstractContextManager[SqlTransaction]:
-        """Commits on leaving, rolls back on any exception. RuntimeError inside another one of this thread."""
+        """Commits on leaving, rolls back on any exception. RuntimeError inside this thread's other one."""
         return self._transaction()
 
     @contextmanager
@@ -185,9 +185,9 @@ class SqlLedger:
                 raise
 
     def _was_made(self, number: str | None) -> bool:
-        """The answer to COMMIT was lost: a new session asks what became of it. False, too, when nobody knows.
+        """Whether the transaction was committed, asked in a new session, as the answer to COMMIT was lost.
 
-        The new one has the right to write, so the older one has ended.
+        The new session has the right to write, so the old one has ended. Also False when nobody knows.
         """
         if number is None:
             return False
@@ -196,14 +196,14 @@ class SqlLedger:
         return False
 
     def close(self) -> None:
-        """Idempotent; later transactions raise UnavailableError."""
+        """Close the ledger. Idempotent; later transactions raise UnavailableError."""
         with self._lock:
             self._closed = True
             self._engine.dispose()
 
 
 def opened(where: Path | Database, busy_ms: int, sole: bool) -> tuple[Engine, str, Judge]:
-    """The engine, the place in words, and who says what its errors mean."""
+    """The engine, the place in words, and the function that says what its errors mean."""
     if isinstance(where, Path):
         place = str(where)
         return engine_for(sqlite_url(where), busy_ms), place, partial(meaning, place)
@@ -262,7 +262,7 @@ class SqlTransaction:
         self._change(sql.delete, sql.key(key))
 
     def end(self) -> None:
-        """A transaction that is kept beyond its block can do nothing any more."""
+        """End the transaction: used beyond its block, it can do nothing any more."""
         self._connection = None
 
     def _change(self, statement: Any, values: Mapping[str, Any]) -> Any:

@@ -20,7 +20,7 @@ _MAY_MAKE = "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), f
 
 @dataclass(frozen=True, slots=True)
 class SeenThere:
-    """`revision` None: nothing of ours is in it yet. `answer_ms`: one question and its answer."""
+    """What was found. `revision` None: no tables of ours; `answer_ms`: time of one question and answer."""
 
     server: str
     revision: str | None
@@ -30,8 +30,10 @@ class SeenThere:
 
 
 def look_there(database: Database, clock: Clock) -> SeenThere:
-    """Look at the database, also beside a running coordinator. It raises the errors of opening a ledger, also
-    that it may make no tables."""
+    """Look at the database, also while a coordinator uses it.
+
+    Raises the errors of opening a ledger, also if it may not make tables.
+    """
     engine = engine_of(database, BUSY_MS, sole=False)
     try:
         with closing(engine.connect()) as connection:

@@ -18,7 +18,7 @@ VERSION_TABLE = "alembic_version"
 class Revisions:
     """The newest revision, and the folders that hold all revisions.
 
-    None: those that are shipped, whose outcome for an empty database is known: the tables of the records.
+    `folders` None: the shipped ones, whose outcome for an empty database is known: the records' tables.
     """
 
     head: str = HEAD
@@ -26,7 +26,10 @@ class Revisions:
 
 
 def bring_up_to_date(engine: Engine, place: str, history: Revisions) -> None:
-    """Idempotent. An older ledger in a file is first copied beside itself. ConfigError for a newer one."""
+    """Migrate the ledger. Idempotent. ConfigError for a newer one.
+
+    An older ledger in a file is first copied beside itself.
+    """
     with engine.connect() as connection, connection.begin():
         found = revision_of(connection)
         if found is None and history.folders is None:
@@ -74,7 +77,7 @@ def _copy_beside(engine: Engine, place: str, revision: str, history: Revisions) 
 
 
 def _create(connection: Connection) -> None:
-    """What all revisions together would make: Alembic and what it imports would stay in memory for good."""
+    """Make what all revisions together make, without Alembic, which would stay in memory for good."""
     METADATA.create_all(connection, checkfirst=False)
     column = "version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"
     connection.exec_driver_sql(f"CREATE TABLE {VERSION_TABLE} ({column})")

@@ -22,13 +22,13 @@ from pancode.store.tables import TABLES
 
 Where = Path | Database
 MOVED = "moved_to"
-"""The setting in a database that is the ledger no more: to where it was moved."""
+"""The setting in a database that is no longer the ledger: where the ledger was moved to."""
 _AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """One table: its rows, and what they are alike by in both places."""
+    """One table that was copied: its rows, and the digest that proves both copies equal."""
 
     table: str
     rows: int
@@ -36,10 +36,11 @@ class Moved:
 
 
 def move(source: Where, target: Where, wall_ms: int) -> list[Moved]:
-    """Copy, compare, commit, then mark the source as moved (a file gets another name).
+    """Copy, compare, commit, then mark the source as moved (a file is renamed).
 
-    NotFoundError without a ledger there, ConfigError for a target that holds one; and the errors of opening
-    a ledger, as where a coordinator has it. Nothing is changed then, and it can be asked again.
+    NotFoundError where the source has no ledger, ConfigError for a target that holds one, and the errors of
+    opening a ledger, as while a coordinator uses it. Then nothing is changed, and the move can be tried
+    again.
     """
     if isinstance(source, Path) and not source.exists():
         raise NotFoundError(f"there is no ledger at {source}", fix="pancode doctor")
@@ -56,18 +57,18 @@ def move(source: Where, target: Where, wall_ms: int) -> list[Moved]:
 
 
 def place_of(where: Where) -> str:
-    """The place for people, without a password."""
+    """The place as people see it, without a password."""
     return where.place if isinstance(where, Database) else str(where)
 
 
 def kept_as(path: Path) -> Path:
-    """The new name of a ledger file after a move; an older file of that name is renamed."""
+    """The new name of a ledger's file after a move."""
     return path.with_name(f"{path.name}.moved")
 
 
 @contextmanager
 def _open(where: Where) -> Iterator[Connection]:
-    """A transaction there, rolled back unless it was committed, with the tables of this version."""
+    """A transaction with the tables of this version, rolled back unless it is committed."""
     engine, place, judge = opened(where, BUSY_MS, sole=True)
     try:
         with translated(place, judge):
@@ -126,7 +127,7 @@ def _chunks(connection: Connection, table: Table) -> Iterator[list[dict[str, Any
 
 
 def _seen(connection: Connection, table: Table) -> Moved:
-    """Each row's digest goes into that of the next, in the order of the keys."""
+    """The digest of a table: each row's digest goes into the next one's, in the order of keys."""
     chain, count = b"", 0
     for rows in _chunks(connection, table):
         for row in rows:

@@ -32,7 +32,7 @@ AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An address that can be read. `origin`: the variable, or file and line, that says it."""
+    """An address that can be read. `origin`: the variable, or file and line, that has it."""
 
     url: URL
     origin: str = ORIGIN
@@ -44,23 +44,23 @@ class Database:
         return self.url.set(drivername="postgresql", password=None).render_as_string()
 
     def probe(self, command: str = "select 1", database: str | None = None) -> str:
-        """The command line that tries the same address, or asks for something there."""
+        """The command line that tries the same address, or runs `command` there."""
         place = self.place if database is None else Database(self.url.set(database=database)).place
         return f"psql {shlex.quote(place)} -c {shlex.quote(command)}"
 
     def by_administrator(self, command: str) -> str:
-        """The command line of who may do that: our own user may not."""
+        """The command line for the administrator, where our own user lacks the right."""
         other = self.url.set(database="postgres", username="postgres")
         return f"as its administrator: psql {shlex.quote(Database(other).place)} -c {shlex.quote(command)}"
 
     def without_secret(self, text: str) -> str:
-        """A driver's error, on one line."""
+        """A driver's error on one line, without the password."""
         secret = self.url.password or self._kept()
         shown = text.replace(str(secret), "***") if secret else text
         return " ".join(shown.split())[:400]
 
     def secret(self) -> str | None:
-        """The content of the file; ConfigError where it cannot be read. None: libpq finds its own."""
+        """The password in the file; ConfigError where it cannot be read. None: libpq finds its own."""
         if self.password_file is None:
             return None
         try:
@@ -81,7 +81,7 @@ class Database:
 
 
 def database_of(text: str, origin: str = ORIGIN, password_file: str | None = None) -> Database:
-    """ConfigError for what is no address of a PostgreSQL database, or where the driver is not installed."""
+    """Read an address. ConfigError if it is none of a PostgreSQL database, or the driver is not installed."""
     try:
         url = make_url(text)
     except (ArgumentError, ValueError) as exc:
@@ -128,18 +128,18 @@ def engine_of(database: Database, busy_ms: int, sole: bool) -> Engine:
 
 
 def _login(database: Database) -> dict[str, str]:
-    """Read for each session: a password that was changed counts from the next one on."""
+    """The login, read for each session: a changed password counts from the next session on."""
     secret = database.secret()
     return {} if secret is None else {"password": secret}
 
 
 def our_name() -> str:
-    """Our name in pg_stat_activity."""
+    """The name that our sessions have in pg_stat_activity."""
     return f"pancode, pid {os.getpid()} on {socket.gethostname()}"[:_NAME_CHARS]
 
 
 def _begin(database: Database, connection: Any, busy_ms: int, sole: bool) -> None:
-    """A new session, before its first transaction."""
+    """Prepare a new session, before its first transaction."""
     try:
         connection.autocommit = True
         version = connection.info.server_version // 10_000
@@ -173,7 +173,7 @@ def _begin(database: Database, connection: Any, busy_ms: int, sole: bool) -> Non
 
 
 def _take(database: Database, cursor: Any) -> None:
-    """Waits as long as `lock_timeout` says."""
+    """Take the right to write; waits at most for `lock_timeout`."""
     import psycopg
 
     try:

@@ -12,12 +12,12 @@ from pancode.host.trusting import believing
 from pancode.store.postgres import CONNECT_S, Database
 
 _HELLO = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
-"""PostgreSQL's way to ask for TLS; one letter is the answer."""
+"""The bytes by which PostgreSQL is asked for TLS; its answer is one letter."""
 _PORT = 5432
 
 
 def why_not_believed(database: Database) -> str:
-    """OpenSSL's reason, as `certificate has expired`; empty when there is none."""
+    """OpenSSL's reason, such as `certificate has expired`; empty when there is none."""
     host, port = _place(database)
     root = _parameter(database, "sslrootcert") or str(Path("~/.postgresql/root.crt").expanduser())
     try:
@@ -47,7 +47,7 @@ def _place(database: Database) -> tuple[str, int]:
 
 
 def _parameter(database: Database, name: str) -> str:
-    """One parameter after the question mark."""
+    """One parameter of the address's query, after the question mark."""
     value = database.url.query.get(name, "")
     return value if isinstance(value, str) else value[0]
 
@@ -173,7 +173,7 @@ _LOCKS = "select pid, application_name, query from pg_stat_activity where datnam
 
 
 def meaning(database: Database, error: BaseException | None) -> PancodeError:
-    """The error that the owner sees; what the server said is its `why`, without a password."""
+    """The error for the owner; its `why` is what the server said, without a password."""
     state = str(getattr(error, "sqlstate", None) or "")
     message = database.without_secret(str(error))
     verdict = _judge(state, message, type(error).__name__)
@@ -200,8 +200,7 @@ def meaning(database: Database, error: BaseException | None) -> PancodeError:
 
 
 def _judge(state: str, message: str, kind: str) -> _Verdict:
-    """The meaning of the error by its SQLSTATE, if it has one: its words may be in the server's own
-    language."""
+    """The verdict by SQLSTATE if there is one: the error's words may be in the server's own language."""
     for verdict in _VERDICTS:
         if state.startswith(verdict.states) if state else any(word in message for word in verdict.words):
             return verdict

@@ -41,7 +41,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class RecordShape:
-    """All that a ledger needs to know of one kind of record."""
+    """Everything that a ledger needs to know of one kind of record."""
 
     record: type[Record]
     name: str
@@ -54,9 +54,9 @@ class RecordShape:
     values: Callable[[Record], tuple[Any, ...]]
     """The values of all fields, in order."""
     encoded: tuple[tuple[int, Convert], ...]
-    """Fields that are not as they are in a row, by their place, and how they become so."""
+    """The fields whose value in a row differs, by place, each with the function that converts it."""
     decoded: tuple[tuple[int, Convert], ...]
-    """The same the other way."""
+    """The same fields, with the functions that convert back."""
 
     def to_row(self, record: Record) -> list[Any]:
         """Plain values in the order of the fields; TypeError or ValueError for what is not plain JSON."""
@@ -85,7 +85,7 @@ class RecordShape:
         limit: int | None,
         after: tuple[object, ...] | None = None,
     ) -> None:
-        """ValueError for a search that a ledger does not promise."""
+        """ValueError for a search that a ledger need not support."""
         for name in where:
             if name not in self.key and name not in self.looked_up:
                 raise ValueError(f"{self.name} is not looked up by {name}; add it to the table's indexes")

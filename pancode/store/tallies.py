@@ -19,7 +19,7 @@ AT_ONCE = 10_000
 
 
 class ExactSum:
-    """SQLite's function of that name: amounts are texts there, and its own sum rounds or overflows."""
+    """A sum function for SQLite: amounts are texts there, and its own sum rounds or overflows."""
 
     def __init__(self) -> None:
         self._total, self._waiting = Decimal(0), list[str | int]()
@@ -57,7 +57,7 @@ def question(table: Table, shape: RecordShape, grouping: Grouping, dialect: str)
 
 
 def groups_of(shape: RecordShape, grouping: Grouping, rows: Iterable[Any]) -> list[Grouped]:
-    """The rows of the answer as groups, each value as the record has it. No group is empty."""
+    """The rows of the answer as groups, with values as in records. No group is empty."""
     columns = {column.name: column for column in shape.columns}
     decode = [(place, columns[name].decode) for place, name in enumerate(grouping.by)]
     odd = [(place, read) for place, read in decode if read is not None]
@@ -79,7 +79,7 @@ def _key(values: tuple[Any, ...], odd: list[tuple[int, Any]]) -> tuple[Any, ...]
 
 
 def _number(value: Any) -> Decimal | int:
-    """An amount is a text, or PostgreSQL's numeric; a sum of whole numbers of SQLite comes in two halves."""
+    """The number in an answer: SQLite gives an amount as text, and a sum of whole numbers in two halves."""
     if isinstance(value, str):
         high, halved, low = value.partition(" ")
         return (int(high) << _HALF) + int(low) if halved else Decimal(value)

@@ -6,13 +6,16 @@ import subprocess
 from collections.abc import Mapping
 
 _ON_ITS_WAY = ("activating", "deactivating")
-"""States of a unit that change by themselves: what waits for its restart is `activating` too."""
+"""States of a unit that end by themselves; one that waits for its restart is `activating`, too."""
 
 
 def ask(
     argv: tuple[str, ...], timeout_s: float, environ: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Whatever its exit status. OSError where there is no such program; subprocess.TimeoutExpired."""
+    """Run a program and return its output, whatever its exit status.
+
+    OSError where there is no such program; subprocess.TimeoutExpired.
+    """
     return subprocess.run(
         argv,
         env=environ,
@@ -28,7 +31,7 @@ def ask(
 def is_on_its_way(
     manager: tuple[str, ...], name: str, timeout_s: float, environ: Mapping[str, str] | None = None
 ) -> bool:
-    """Whether that manager is about to start the unit, or lets it end; not where nobody answers."""
+    """Whether the manager is about to start the unit, or is ending it; False where no manager answers."""
     try:
         done = ask((*manager, "show", "-P", "ActiveState", name), timeout_s, environ)
     except (OSError, subprocess.TimeoutExpired):

@@ -40,7 +40,7 @@ SYSTEM_NODE = {
     ),
     "KeyringMode": "private",
 }
-"""The settings of a node agent that the system's manager starts; a user's manager can restrict none."""
+"""The settings of a node agent that the system's manager starts; a user's manager can apply none of them."""
 
 NOT_COORDINATOR = {
     "ProtectHome": "projects, SSH keys and the fleet's own home are there, and landing writes to projects",
@@ -62,7 +62,7 @@ NOT_COORDINATOR = {
     "User": "it runs as you: your projects and keys are its work",
     "RemoveIPC": "you may have shared memory beside it",
 }
-"""Restrictions under which a coordinator could not work."""
+"""Restrictions under which a coordinator could not work, each with the reason."""
 
 NOT_NODE = {
     "NoNewPrivileges": "a set-uid bubblewrap, newuidmap, and sudo in runs on the machine itself",
@@ -104,7 +104,7 @@ NOT_BY_A_USER = (
     *("ProtectClock", "ProtectControlGroups", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules"),
     *("ProtectKernelTunables", "ProtectSystem"),
 )
-"""Settings that a user's manager may not apply, or only where any user may make namespaces."""
+"""Settings that a user's manager cannot apply, or only where any user may make namespaces."""
 
 
 def lines(*settings: dict[str, str]) -> str:

@@ -13,19 +13,19 @@ from node_agent.wire.clock import Clock
 
 NAMES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _OFTEN = 4
-"""How many notifications are sent within the manager's patience."""
+"""How many notifications are sent within the time that the manager waits for one."""
 
 
 class Watched:
-    """`beat` comes from the threads that do the work: one that hangs, and the manager hears nothing more.
+    """Tells systemd's watchdog of progress. The working threads call `beat`, so that it stops if one hangs.
 
-    Without a manager that asked nothing is told. Thread-safe; never raises.
+    Without a manager that asks for it, nothing is told. Thread-safe; never raises.
     """
 
     def __init__(
         self, tell: Callable[[str], None], every_ms: int | None, clock: Clock, parts: frozenset[str]
     ) -> None:
-        """`every_ms`: how often it wants to hear of progress; None: never. `parts`: all have to get on."""
+        """`every_ms`: how often the manager is told; None: never. `parts`: all of them must make progress."""
         self._tell, self._every_ms, self._clock, self._parts = tell, every_ms, clock, parts
         self._lock = threading.Lock()
         self._seen: set[str] = set()
@@ -38,7 +38,7 @@ class Watched:
         self._tell("STOPPING=1")
 
     def beat(self, part: str) -> None:
-        """This part has got on by one step of its work."""
+        """Note one step of work by this part."""
         if self._every_ms is None:
             return
         with self._lock:
@@ -53,8 +53,7 @@ class Watched:
 
 
 def watched(environ: MutableMapping[str, str], clock: Clock, parts: frozenset[str]) -> Watched:
-    """The watchdog that the manager asks for in `environ`. Its variables are removed: no child may speak for
-    us."""
+    """The watchdog that the manager asks for in `environ`; its variables go: no child may speak for us."""
     address, usec, pid = (environ.pop(name, "") for name in NAMES)
     ours = pid in ("", str(os.getpid()))
     every_ms = int(usec) // 1000 // _OFTEN if address and ours and usec.isdecimal() else None

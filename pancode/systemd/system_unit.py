@@ -15,7 +15,7 @@ _TIMEOUT_S = 30.0
 
 
 class SystemService:
-    """One home's service, looked after by root; it runs as the user whose home it is."""
+    """The system's service for one home, installed by root; it runs as the home's owner."""
 
     def __init__(self, unit: CoordinatorUnit, folder: Path = FOLDER) -> None:
         self._unit = unit
@@ -25,11 +25,14 @@ class SystemService:
         return self.path.exists()
 
     def on_its_way(self) -> bool:
-        """Whether the system's manager is about to start it, or lets it end."""
+        """Whether the system's manager is about to start it, or is ending it."""
         return self.is_there() and is_on_its_way(("systemctl",), self._unit.name, _TIMEOUT_S)
 
     def install(self) -> bool:
-        """Enabled, not started: it takes over at the next boot. Whether it changed; UnavailableError."""
+        """Enable the service without starting it: it takes over at the next boot.
+
+        Whether that changed anything; UnavailableError.
+        """
         text = self._unit.text().encode()
         same = self.path.exists() and self.path.read_bytes() == text
         if not same:
@@ -43,7 +46,7 @@ class SystemService:
         return not same
 
     def remove(self) -> bool:
-        """It starts nothing any more; what it runs now goes on. Whether one was there; UnavailableError."""
+        """Remove the service; what it runs now goes on. Whether there was one; UnavailableError."""
         if not self.path.exists():
             return False
         self._systemctl("disable", self._unit.name)

@@ -14,9 +14,9 @@ from pancode.systemd.hardening import COORDINATOR, SYSTEM_COORDINATOR, lines
 
 @dataclass(frozen=True, slots=True)
 class CoordinatorUnit:
-    """One home's unit. `environ`: the variables without which this coordinator would be another one.
+    """The unit of one home. `environ`: the variables without which another coordinator would start.
 
-    `user`: of the system's unit, whose it is; None: a unit of that user's own manager.
+    `user`: for the system's manager, the user that runs it; None: a unit of that user's own manager.
     """
 
     home: Path
@@ -26,11 +26,11 @@ class CoordinatorUnit:
 
     @property
     def name(self) -> str:
-        """Two homes of one user are two services."""
+        """The unit's name, which differs for two homes of one user."""
         return f"pancode-{hashlib.sha256(os.fsencode(self.home)).hexdigest()[:10]}.service"
 
     def text(self) -> str:
-        """The text that systemd reads."""
+        """The unit's text, as systemd reads it."""
         environ = {**self.environ, "PANCODE_HOME": str(self.home)}
         system = self.user is not None
         return UNIT.format(

@@ -19,10 +19,10 @@ _VOLATILE = ("/dev/shm", "/run")
 
 
 class UserService:
-    """One home's service. Nothing here raises for what systemd does: the answer says it in words.
+    """The user's service for one home. No failure of systemd raises here: the answer says it in words.
 
-    `never`: why this coordinator must not be started by a service, if so. `by_system`: the system's own
-    manager starts it, which is service enough.
+    `never`: why no service may start this coordinator, if so. `by_system`: whether the system's own manager
+    starts it, so that no user's service is needed.
     """
 
     def __init__(
@@ -47,22 +47,22 @@ class UserService:
         return self._status
 
     def seen(self) -> tuple[str | None, str]:
-        """Its file and what the manager says of it: two looks tell whether something has changed."""
+        """The unit's file, and what the manager says: two looks show whether something has changed."""
         text = self._path.read_text() if self._path.exists() else None
         return text, self._look()
 
     def on_its_way(self) -> bool:
-        """Whether the user's manager is about to start it, or lets it end."""
+        """Whether the user's manager is about to start it, or is ending it."""
         manager = ("systemctl", "--user")
         return self._path.exists() and is_on_its_way(manager, self._unit.name, TIMEOUT_S, self._environ)
 
     def install(self) -> str:
-        """Enabled, not started: it takes over at the next boot. Idempotent; returns the same as `status`."""
+        """Enable it without starting it: it takes over at the next boot. Idempotent; returns `status`."""
         self._status = self._install()
         return self._status
 
     def remove(self) -> None:
-        """It starts nothing any more. What it runs now is left to end by itself. Idempotent."""
+        """Remove the service; what it runs now is left to end by itself. Idempotent."""
         self._status = None
         if not self._path.exists():
             return
@@ -129,7 +129,7 @@ class UserService:
         return self._run(("systemctl", "--user", *words))
 
     def _run(self, argv: tuple[str, ...]) -> tuple[int, str]:
-        """(exit status, the first line that it said); 127 where there is no such program."""
+        """(exit status, the first line of its output); 127 where there is no such program."""
         try:
             done = ask(argv, TIMEOUT_S, self._environ)
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 OVER = ("rests", "turn lost", "ended")
-"""States of a session without a program."""
+"""The states of a session in which no program runs."""
 WAITING = ("waits for you", "asks", *OVER)
-"""Nothing comes without more words of somebody."""
+"""The states in which nothing more comes until somebody says something."""
 NO_TURN = "no_turn"
 """The coordinator's code for a session whose program has ended already."""
 MISSED = "no turn has taken these words; they are kept for the next ones"
 Happening = tuple[str, Any]
-"""`session` and its shape, `log` and (run, attempt, bytes, runtime), `end`, `broken` and the error; others as
-put."""
+"""`session` and its shape, `log` and (run, attempt, bytes, runtime), `end`, `broken` and the error; and what
+others put into the same queue."""
 
 
 class SessionActs:
@@ -36,25 +36,25 @@ class SessionActs:
         self._words = RepeatedPost(lambda: ids.token(16))
 
     def begin(self, body: Json) -> Json:
-        """The first sitting, by this request; begun once, as words are said once."""
+        """Begin the session; a request that is sent again after a lost answer begins no second one."""
         begun: Json = self._words.post(self._client, "/v1/sessions", body, lambda under_way: None)
         return begun
 
     def say(self, text: str) -> Json:
-        """Words for the session: their run, their number there, warnings.
+        """Send words to the session; return their run, their number there, and warnings.
 
-        Said again after an answer that was lost, they are not doubled.
+        Words that are said again after a lost answer are not doubled.
         """
         body = {"by": self._by, "text": text}
         done: Json = self._words.post(self._client, path_of("sessions", self.run, "words"), body)
         return done
 
     def arrived(self) -> None:
-        """The words whose answer was lost are in the stream: the same ones are new ones from now on."""
+        """Note that words whose answer was lost are in the stream: said again, they count as new words."""
         self._words.forget()
 
     def cancel(self, turn: Turn | None) -> None:
-        """End the turn that the person sees; None, or one of an earlier run: the one at work."""
+        """End the turn that the person sees; for None, or a turn of an earlier run, the one at work."""
         known = turn is not None and turn.run == self.run and turn.number > 0
         self._post("turn", {"what": "cancel", **({"turn": turn.number} if turn and known else {})})
 
@@ -70,7 +70,7 @@ class SessionActs:
         return told
 
     def decide(self, asks: Json, how: str, text: str = "") -> Json:
-        """Answer this very question; the run that has the answer.
+        """Answer this very question; return the run that has the answer.
 
         `how`: yes, always (the same rule in this run, too), no, or words; only a call takes words with a no.
         """
@@ -90,7 +90,7 @@ class SessionActs:
 
 
 def in_turn(act: Callable[[], object]) -> bool:
-    """Do it; False: it was refused, as the session has no program any more."""
+    """Do the act; return False where it was refused because the session has no program any more."""
     try:
         act()
     except ApiError as refused:
@@ -101,7 +101,7 @@ def in_turn(act: Callable[[], object]) -> bool:
 
 
 Place = tuple[str, int]
-"""An attempt, and a byte of its log; its newest and the first without them."""
+"""An attempt, and a byte of its log; ("", 0) is the first byte of the newest attempt."""
 
 
 def stored_log(client: Client, run: str, stream: str, place: Place = ("", 0)) -> Iterator[LogPart]:
@@ -122,7 +122,7 @@ def followed_log(
     place: Place = ("", 0),
     wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[LogPart]:
-    """A stream of a run to its end; cut off, it goes on at the byte where it was."""
+    """Yield a stream of a run until its end; after a cut it goes on at the same byte."""
 
     def begin() -> Iterator[ServerEvent]:
         query = {"follow": "1", "stream": stream, "attempt": place[0] or None, "offset": place[1]}
@@ -137,9 +137,9 @@ def followed_log(
 
 
 class SessionFollower:
-    """Hands on what a session's stream tells, in a thread; cut off, it goes on at the next byte.
+    """Tells in a thread what a session's stream says; after a cut it goes on at the next byte.
 
-    `since`: `RUN:BYTE` of the first byte; empty: all of it. `wanted`: False ends it at the next line.
+    `since`: `RUN:BYTE` of the first byte; empty: all of it. `wanted`: once False, it ends at the next line.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class SessionFollower:
         self._follows = False
 
     def follow(self, run: str) -> None:
-        """By any of its runs, unless it is followed already; what was told is not told again."""
+        """Follow the session of this run, unless it is followed already; nothing is told twice."""
         if not self._follows:
             self._follows = True
             threading.Thread(target=self._listen, args=(run,), name=f"session {run}", daemon=True).start()

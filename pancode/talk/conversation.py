@@ -11,47 +11,47 @@ from pancode.core.names import FLEET
 from pancode.talk.stream import BEGINS, MOST_LINE, Reading, WholeLines, WorkerEvent, reading_of
 
 MOST_KEPT = 200
-"""So many calls are known to be at work at once, and so many turns that have ended."""
+"""How many calls at work, and how many ended turns, are remembered."""
 RESTS = {"slot": "a run needed its slot"}
-"""Reasons of a rest in the words of a face, where its own word is not enough."""
+"""Reasons of a rest that need more words than the program's own, with those words."""
 _EDITS = ("write", "edit")
 
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """A turn of the agent. It is a part of the conversation when it has ended."""
+    """A turn of the agent; when it ends, it is a part of the conversation."""
 
     run: str
     number: int
     words: set[int] = field(default_factory=set)
-    """The numbers of its messages; 0: the task."""
+    """The numbers of the messages in the turn; 0: the task."""
     before: tuple[str, ...] = ()
     """The runs of the session that were read before this one."""
     stop: str = ""
-    """Why it has ended; empty: it has not."""
+    """Why the turn has ended; empty: it has not."""
     why: str = ""
     answer: str = ""
-    """What its agent said after its last call."""
+    """What the agent said after its last call."""
     at_ms: int = 0
-    """When it ended, in Unix time; 0: not known."""
+    """When the turn ended, in Unix milliseconds; 0: not known."""
     files: set[str] = field(default_factory=set)
     commands: int = 0
-    """What was done in it: files that were changed, commands that ran."""
+    """Files that were changed in the turn, and commands that ran in it."""
 
     def has(self, run: str, message: int) -> bool:
-        """Whether the message is one of its words; one that came too late opens the next run."""
+        """Whether the message is in this turn; one too late for its run is in the next run's first turn."""
         return message in self.words if self.run == run else self.number == 1 and run in self.before
 
     @property
     def ending(self) -> str:
-        """How it ended, in words; empty where it ended as it should."""
+        """Return how the turn ended, in words; "" where it ended as it should."""
         why = f": {self.why}" if self.why else ""
         return f"turn {self.number} ended: {self.stop}{why}" if self.stop != "end_turn" else ""
 
 
 @dataclass(frozen=True, slots=True)
 class HeardWords:
-    """What a person has said, or the fleet. `turn`: the one at work; `begins`: it begins with these."""
+    """Words of a person or the fleet. `turn`: the one at work; `begins`: it begins with these words."""
 
     run: str
     number: int
@@ -63,7 +63,7 @@ class HeardWords:
 
     @property
     def is_fleets(self) -> bool:
-        """Whether PanCode itself says it, and no person: nobody else can say words under this name."""
+        """Whether PanCode itself says the words; no person can speak under its name."""
         return self.by == FLEET
 
 
@@ -76,26 +76,26 @@ class Said:
 
 @dataclass(slots=True, eq=False)
 class TalkCall:
-    """A call of a tool: a part when it begins, and once more when it is over."""
+    """A call of a tool: yielded when it begins, and once more when it is over."""
 
     run: str
     number: int
-    """Counted over the whole conversation; 0: nobody was told of its beginning."""
+    """Counted over the whole conversation; 0: its beginning was not told."""
     id: str
     tool: str
     command: str = ""
     path: str = ""
     pattern: str = ""
     used: str = ""
-    """What was used so far, in words, where that has grown since the call before."""
+    """What was used so far, in words; empty where that has not grown since the call before."""
     state: str = "running"
     """running, ok, failed or denied."""
     why: str = ""
     diff: str = ""
     answer: str = ""
-    """How its answer begins, where its program tells that."""
+    """How the call's answer begins, where its program tells that."""
     beside: bool = False
-    """Whether others were at work when it was over."""
+    """Whether other calls were at work when this one was over."""
 
     @property
     def about(self) -> str:
@@ -106,13 +106,13 @@ class TalkCall:
 class TalkNote:
     """What the program says of itself. `kind`: started, noted, compacted, retrying, rests, unread, or over.
 
-    Over: the output of an attempt ends here; the text is what it has used.
+    `over`: the output of an attempt ends here; the text is what the attempt has used.
     """
 
     kind: str
     text: str
     why: str = ""
-    """Of a rest, the program's own word for it."""
+    """Of a rest: the program's own word for its reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +126,15 @@ Part = HeardWords | Said | TalkCall | Turn | TalkNote | Output
 
 
 class SessionTalk:
-    """Grows by the bytes of one run after the other. Only lines of a worker are turns and words of people.
+    """Reads the bytes of one run after the other. Only our worker's lines have turns and people's words.
 
-    It is a fold: what it yields depends on nothing but the bytes, and not on how they are cut.
+    It is a fold: what it yields depends only on the bytes, and not on how they are cut.
     """
 
     def __init__(self, most_line: int = MOST_LINE) -> None:
         self.run = self.attempt = ""
         self.turn: Turn | None = None
-        """The turn at work."""
+        """The turn at work; None between turns."""
         self.ended: deque[Turn] = deque(maxlen=MOST_KEPT)
         """The newest turns that have ended."""
         self.open: list[TalkCall] = []
@@ -157,11 +157,11 @@ class SessionTalk:
 
     @property
     def behind(self) -> int:
-        """So many of the bytes that were fed stand behind the part that was yielded last."""
+        """How many of the bytes fed so far stand behind the part that was yielded last."""
         return len(self._head) if not self._came else self._lines.behind if self._reading is not None else 0
 
     def feed(self, run: str, attempt: str, data: bytes, runtime: str) -> Iterator[Part]:
-        """What these bytes add. The caller takes all of it."""
+        """Yield the parts that these bytes add. The caller has to take all of them."""
         if (run, attempt) != (self.run, self.attempt):
             yield from self.end()
             self._begin(run, attempt)
@@ -183,7 +183,7 @@ class SessionTalk:
                     yield part
 
     def end(self) -> Iterator[TalkNote]:
-        """The output of the run ends here: what it came to."""
+        """End the output of the run; yield what it came to."""
         if self._reading is not None and self._came and not self._told:
             yield TalkNote("unread", "nothing in its output can be read as events")
         if self._came:
@@ -240,7 +240,7 @@ class SessionTalk:
         return call
 
     def _over(self, event: WorkerEvent) -> TalkCall:
-        """The newest call of that id; one that nobody was told of has no number."""
+        """End the newest call with that id, and return it; a call that nobody was told of has number 0."""
         alone = TalkCall(self.run, 0, event.id, event.tool, event.command)
         call = next((one for one in reversed(self.open) if one.id == event.id), alone)
         call.beside = len(self.open) > 1
@@ -255,7 +255,7 @@ class SessionTalk:
         return call
 
     def _turned(self, event: WorkerEvent) -> Turn:
-        """One whose beginning was not read is known to nobody."""
+        """End the turn and return it; one whose beginning was not read is not kept."""
         known, self.turn = self.turn, None
         turn = known or Turn(self.run, event.number)
         turn.stop, turn.why, turn.at_ms = event.stop or "none", event.why, event.at_ms

@@ -19,13 +19,13 @@ _RAW = "nothing in its output can be read as events; as it is: pancode runs logs
 
 
 class LineStory:
-    """Hands the lines to `show`."""
+    """A conversation as lines, which are handed to `show`."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self._show = show
         self._fresh = True
         self.mine: list[str] = []
-        """Words that stand on this terminal already, as they were typed there."""
+        """Words that were typed on this terminal and stand there already."""
 
     def take(self, part: Part) -> None:
         match part:
@@ -50,16 +50,16 @@ class LineStory:
                 self._lines([_RAW if kind == "unread" else f"{_NOTES[kind]}{text}"] if text else ())
 
     def _tell(self, text: str) -> None:
-        """A line of a person or of PanCode, behind the mark."""
+        """Show a line of a person or of PanCode, behind the mark."""
         self._lines(())
         self._show(f"{OURS}{safe(text)}\n")
 
     def _lines(self, lines: Iterable[str]) -> None:
-        """What comes next begins a line."""
+        """Show these lines, from the beginning of a line on."""
         self._say("".join(("" if self._fresh else "\n", *(f"{line}\n" for line in lines))))
 
     def _say(self, text: str) -> None:
-        """Text of a model or a program, in pieces that are cut anywhere."""
+        """Show text of a model or a program, in pieces that may be cut anywhere."""
         if text:
             begins = " " if self._fresh and text.startswith(OURS[0]) else ""
             self._fresh = text.endswith(("\n", "\r"))
@@ -86,7 +86,7 @@ def _began(call: TalkCall) -> Iterable[str]:
 
 
 def _ended(call: TalkCall) -> Iterable[str]:
-    """The name of the call, only where several were at work; and the start of its answer."""
+    """Yield lines about an ended call: its answer's start, and its name where several were at work."""
     if call.state == "denied":
         yield f"! not let through: {call.tool}{f' ({call.why})' if call.why else ''}"
         return

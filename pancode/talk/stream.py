@@ -12,22 +12,22 @@ if TYPE_CHECKING:
 
 MOST_LINE = 16 << 20
 LAST_MS = 4_000_000_000_000
-"""A later time, in Unix milliseconds, is none: a stream may say anything."""
+"""The latest time in Unix milliseconds that is believed; a stream may say anything."""
 _TEXTS = ("id", "text", "stop", "why", "tool", "command", "path", "pattern", "diff")
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerEvent:
-    """A line of a worker. What it does not say, or says in another type, is empty, 0 or False."""
+    """One line of a worker. A field that the line lacks, or has in another type, is empty, 0 or False."""
 
     kind: str = ""
     number: int = 0
-    """Of the turn; of words that were heard: theirs; of a retry: the status of the answer before."""
+    """The turn's number; of words that were heard: theirs; of a retry: the status of the answer before."""
     words: int = 0
-    """With which message the turn begins; 0: the task."""
+    """The number of the message with which the turn begins; 0: the task."""
     by: str = "somebody"
     at_ms: int = 0
-    """In Unix time."""
+    """In Unix milliseconds."""
     ok: bool = False
     id: str = ""
     text: str = ""
@@ -42,7 +42,7 @@ class WorkerEvent:
 
 
 class WholeLines:
-    """Bytes that come cut anywhere. `rest`: the beginning of a line whose end has not come.
+    """Puts bytes that are cut anywhere together to lines. `rest`: the beginning of a line without its end.
 
     A line of more than `most` bytes is dropped as a whole.
     """
@@ -50,7 +50,7 @@ class WholeLines:
     def __init__(self, most: int = MOST_LINE) -> None:
         self._most, self.rest = most, bytearray()
         self.behind = 0
-        """So many of the bytes that were fed stand behind the line that was yielded last."""
+        """How many of the bytes fed so far stand behind the line that was yielded last."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The lines that end in these bytes, without their ends."""
@@ -76,11 +76,11 @@ TAKING_TURNS = frozenset(
 )
 """Runtimes that take turns, as the node agent's own table has them, which no face needs to load."""
 Reading = Callable[[bytes], Iterable[WorkerEvent]]
-"""The events of one whole line."""
+"""Returns the events of one whole line."""
 
 
 def reading_of(runtime: str, begins: bytes = b"") -> Reading | None:
-    """How output of that runtime that begins so is read; None: it is plain text, or nobody knows it."""
+    """Return what reads output of this runtime that begins so; None: plain text, or an unknown runtime."""
     if is_of_our_worker(runtime, begins):
         return lambda line: (event_of(line),)
     from node_agent.runtimes.registry import RUNTIMES  # every program's parser: where there is one to read
@@ -92,14 +92,15 @@ def reading_of(runtime: str, begins: bytes = b"") -> Reading | None:
 
 
 def is_of_our_worker(runtime: str, begins: bytes) -> bool:
-    """Whether output of that runtime that begins so is in the form of our own worker: in a sitting others
-    have it, too, those of an owner's choice only that."""
+    """Whether output that begins so is in our own worker's form. In a sitting other runtimes use it, too;
+    those of an owner's choice use nothing else.
+    """
     takes = runtime in TAKING_TURNS and begins.startswith(BEGINS)
     return runtime == OURS or (runtime.startswith(OTHERS) and runtime != OTHERS) or takes
 
 
 def event_of(line: bytes) -> WorkerEvent:
-    """The event in this line; of no kind where it holds none."""
+    """Return the event in this line; with an empty kind where it holds none."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -119,9 +120,9 @@ def event_of(line: bytes) -> WorkerEvent:
 
 
 class ProgramReading:
-    """The lines of a program that has a form of its own, by the parser of the node agent, which is pure.
+    """Reads lines of a program with a form of its own, by the node agent's parser, which is pure.
 
-    `in_pieces`: it says a text in several events. One reading is of one attempt.
+    `in_pieces`: the program says one text in several events. One reading is for one attempt.
     """
 
     def __init__(self, parser: Callable[[Any], Parser], *, in_pieces: bool) -> None:
@@ -141,7 +142,7 @@ class ProgramReading:
         yield from filter(None, map(self._event, found))
 
     def _event(self, activity: Activity) -> WorkerEvent | None:
-        """None for what belongs to turns, which no such program has."""
+        """Return the event; None for activities of turns, which such a program does not have."""
         from node_agent.runtimes.base import Denial, Ran, Retrying, SessionStarted, TextPiece, ToolCall
 
         match activity:
@@ -162,7 +163,7 @@ class ProgramReading:
 
 
 def _used(tokens_in: int, tokens_out: int, usd: object = None) -> str:
-    """Empty where nothing was used."""
+    """Return the usage in words; "" where nothing was used."""
     cost = f", ${usd:f}" if usd else ""
     return f"{tokens_in} tokens in, {tokens_out} out{cost}" if tokens_in or tokens_out or cost else ""
 

@@ -18,7 +18,7 @@ _OF_RUNS = frozenset({"run", "why", "log", "diff", "receipt"})
 
 @dataclass(frozen=True, slots=True)
 class KeySubject:
-    """`kinds`: as what keys may take it; an item of the inbox is its run, too."""
+    """The thing that a key acts on. `kinds`: what a key may take it as; an inbox item is its run, too."""
 
     kinds: frozenset[str]
     shape: Json
@@ -28,18 +28,18 @@ class KeySubject:
 
     @property
     def copied(self) -> str:
-        """The id that `y` copies; empty: it has none."""
+        """The id that `y` copies; "" where the thing has none."""
         order = ("run", "workflow", "node") if "item" in self.kinds else ("workflow", "node", "run")
         return next((self.name(kind) for kind in order if kind in self.kinds), "")
 
     def kind_for(self, kinds: frozenset[str]) -> str:
-        """The kind as which it is taken; empty: none of these kinds."""
+        """Return the kind as which a key takes the thing; "" where it is of none of these kinds."""
         found = sorted(self.kinds & kinds, key=lambda kind: kind == "run")
         return found[0] if found else ""
 
 
 def subject(page: Page, row: PageRow | None, place: PagePlace) -> KeySubject:
-    """An empty one where a key has nothing to act on."""
+    """Return the thing that a key acts on: the marked row's, or the page's own; an empty one for none."""
     if row is None:
         kinds = {_SHOWS[place.view]} if place.view in _SHOWS and page.shape else set[str]()
         return KeySubject(frozenset(_with_run(kinds, page.shape)), page.shape)
@@ -48,7 +48,7 @@ def subject(page: Page, row: PageRow | None, place: PagePlace) -> KeySubject:
 
 
 def named(place: PagePlace) -> Json:
-    """The thing that a place shows, as far as it is known before any answer: keys act on it from then on.
+    """Return the thing that a place shows, as far as it is known before any answer: keys act on it already.
 
     What an item of the inbox asks is not known yet, and a yes is to its words.
     """
@@ -61,12 +61,12 @@ def _with_run(kinds: set[str], shape: Json) -> set[str]:
 
 
 def way_of(shape: Json) -> str:
-    """How an item of the inbox is said yes to: in words, or by an approval."""
+    """Return the act of a yes to an item of the inbox: `answer` for a question, else `approve`."""
     return "answer" if shape["kind"] == "question" else "approve"
 
 
 _WORDS = 200
-"""Columns of foreign words in a question."""
+"""How many columns of foreign words a question shows."""
 _APPROVES = {
     "landing": "lands it, gates first",
     "permission": "continues it with that permission, this once",
@@ -81,7 +81,7 @@ _APPROVES = {
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """A request, and the question that a person answers before it is sent. `says`: what is done by it."""
+    """A request, and the question to the person before it is sent. `says`: what is shown once it is done."""
 
     question: str
     path: str
@@ -92,9 +92,9 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class ActKind:
-    """`look`: a GET before the question, so that the question names what is true now; None: the row says it.
+    """A kind of act. `look`: a GET before the question, which then names what is true now; None: no need.
 
-    `words`: asks the person for words; empty: a yes or a no is enough.
+    `words`: the label of a field for the person's words; empty: a yes or a no is enough.
     """
 
     look: Callable[[str], ApiAsk] | None
@@ -165,7 +165,7 @@ def _retry_workflow(shape: Json, words: str) -> Act:
 
 
 def _approve(run: Json, words: str) -> Act:
-    """`run` is the item of the inbox."""
+    """Return the approval of an item; `run` is the item of the inbox."""
     name = run["run"]
     flags: dict[str, Any] = {flag.removeprefix("--").replace("-", "_"): True for flag in run["yes"]}
     flags |= {"call": run["call"]} if run.get("call") else {}
@@ -255,7 +255,7 @@ ACTS: Mapping[tuple[str, str], ActKind] = {
 
 
 def choices(shape: Json) -> str:
-    """What a person reads above the field for the answer."""
+    """Return what a person reads above the field for the answer: the question and its numbered choices."""
     asked = safe(shape.get("words", ""))
     listed = "".join(
         f"\n  {number}: {safe(one)}" for number, one in enumerate(shape.get("choices", ()), start=1)

@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from pancode.errors import PancodeError
 from pancode.plain import safe
+from pancode.tui import preview
 from pancode.tui.acts import ACTS, Act, ActKind, KeySubject, choices, held, named, subject, way_of
 from pancode.tui.bars import Bar, KeyBar, PromptLine
 from pancode.tui.canvas import Canvas, LogView
@@ -23,15 +24,15 @@ from pancode.tui.page import Json, Line, Page, PageMoment, PagePlace, filtered, 
 from pancode.tui.pages.summary import summary
 from pancode.tui.reader import Acted, AnswersRead, Away, Crashed, Looked, News, Reader, Say
 from pancode.tui.sheet import Sheet
-from pancode.tui.steady import SteadyPage
-from pancode.tui.views import SUMMARY, VIEWS, PageView, resource, resources
+from pancode.tui.steady import SteadyApp, SteadyPage
+from pancode.tui.views import SUMMARY, VIEWS, Asks, PageView, resource, resources
 
 HELD = "held"
-"""The refusal of a landing that a person can lift by a word."""
+"""The code of a landing's refusal that a person's yes lifts."""
 
 
 class Acting:
-    """One question at a time: what was asked before is forgotten. `note` shows one line, in a style."""
+    """Asks and does one act at a time; a new one drops the last question. `note` shows a line, in a style."""
 
     def __init__(self, page: SteadyPage, note: Callable[..., None], reader: Reader, by: str) -> None:
         self._page, self._note, self._reader, self._by = page, note, reader, by
@@ -39,7 +40,7 @@ class Acting:
         self._next: Callable[[Any], None] | None = None
 
     def begin(self, name: str, kind: str, about: KeySubject) -> None:
-        """The act of this name on a thing of this kind."""
+        """Begin the act of this name on a thing of this kind."""
         if (name, kind) == ("approve", "item"):
             name = way_of(about.shape)
         chosen = ACTS[name, kind]
@@ -56,7 +57,7 @@ class Acting:
             ask(shape)
 
     def acted(self, act: Act | None, refused: PancodeError | None) -> None:
-        """Say how it ended; where only a yes is missing, ask for it."""
+        """Say how the act ended; where only a yes is missing, ask for it."""
         if refused is None:
             return self._note(act.says if act is not None else "", "green")
         yes = str(getattr(refused, "details", {}).get("yes", ""))
@@ -99,14 +100,14 @@ class Source(Protocol):
     def log(self, run: str) -> LogReader: ...
 
     def chat(self, session: str) -> SteadyPage:
-        """The page on which a person talks with it."""
+        """Return the page on which a person talks with the session."""
 
 
 @dataclass(slots=True)
 class Visit:
     """A place on the way back, as the person left it: its filter, its order, and the key of the marked row.
 
-    `order`: the head of the column; empty: the rows as they come.
+    `order`: the head of the column that sorts; empty: the rows as they come.
     """
 
     place: PagePlace
@@ -118,7 +119,7 @@ class Visit:
 
 @dataclass(slots=True)
 class KnownAnswers:
-    """The newest answers. `as_of`: of when they are; `heard_ms`: the same on the clock since boot."""
+    """The newest answers. `as_of`: when they came; `heard_ms`: the same on the clock since boot."""
 
     answers: Mapping[str, Any] = field(default_factory=dict)
     as_of: PageMoment | None = None
@@ -130,23 +131,23 @@ class KnownAnswers:
         return set(names) <= set(self.answers)
 
     def keep(self, names: Collection[str]) -> None:
-        """Forget the answers of other names: they were about another place."""
+        """Forget all answers but these: the others were about another place."""
         self.answers = {name: answer for name, answer in self.answers.items() if name in names}
         self.refused = None
 
 
 STALE_S = 25.0
-"""A page older than this says for how long nothing was heard: two readings have not come."""
+"""After how many seconds a page says how long nothing was heard: two readings have not come by then."""
 
 
 def path_line(places: Sequence[PagePlace], word: str) -> str:
-    """`runs > run r-abc123  /filter`."""
+    """Return the path to a place, such as `runs > run r-abc123  /filter`."""
     names = " > ".join(f"{one.view} {one.about}".strip() for one in places)
     return f"{names}  /{word}" if word else names
 
 
 def title_line(where: str, as_of: PageMoment | None, silent_s: float, columns: int) -> Line:
-    """The place on the left, and the time of the data on the right."""
+    """Return the title: the place on the left, the time of the data on the right."""
     right, style = ("asking ...", "dim")
     if as_of is not None:
         right = f"as of {as_of.now.strftime('%H:%M:%S')}"
@@ -156,7 +157,7 @@ def title_line(where: str, as_of: PageMoment | None, silent_s: float, columns: i
 
 
 def top_line(answers: Json, why: PancodeError | None, silent_s: float) -> Line:
-    """The summary; in its place a coordinator that is away, which never looks like an idle fleet."""
+    """Return the summary; in its place the error of a coordinator that is away, which is no idle fleet."""
     if why is None:
         return summary(answers)
     lasted = f" for {span(silent_s)}" if silent_s >= 2 else ""
@@ -176,7 +177,7 @@ _BY_PRESS = {key.press: key for key in KEYS}
 
 
 class Console(SteadyPage):
-    """`by`: the person, as runs and audit show it."""
+    """The console's main page. `by`: the person, as runs and audit show the name."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key.press, f"press({key.press!r})", show=False) for key in KEYS if not key.moves),
@@ -198,6 +199,7 @@ class Console(SteadyPage):
         self._acting = Acting(self, self.note, self._reader, by)
         self.visits = [Visit(PagePlace(begin))]
         self._heads: tuple[str, ...] = ()
+        self._beside_asks: Asks = {}
         self._known, self._page, self._turn = KnownAnswers(heard_ms=clock.boot_ms()), Page(), 0
         self._log_view: LogView | None = None
 
@@ -221,7 +223,7 @@ class Console(SteadyPage):
             self._log_view.close()
 
     def note(self, words: str, style: str = "") -> None:
-        """Show one line, until the next key; without words there is no line."""
+        """Show one line until the next key; with no words, remove it."""
         self._note_bar.tell((line(words, style),) if words else ())
 
     # -- news ------------------------------------------------------------------------------------------
@@ -266,7 +268,8 @@ class Console(SteadyPage):
         self._canvas.sheet.scroll_to(0, 0, animate=False)
         self._canvas.words((line("asking the coordinator ...", "dim"),))
         self._known.keep(SUMMARY)
-        self._reader.want(self._turn, {**SUMMARY, **view.asks(visit.place.about)})
+        self._beside_asks = {}
+        self._want()
         if visit.place.view == "log":
             reader = self._source.log(visit.place.about)
             self._canvas.words(())
@@ -274,8 +277,13 @@ class Console(SteadyPage):
             self._reader.beside(reader.read)
         self._draw()
 
+    def _want(self) -> None:
+        """What the page shows, and what stands beside it."""
+        visit, view = self._here
+        self._reader.want(self._turn, {**SUMMARY, **view.asks(visit.place.about), **self._beside_asks})
+
     def _draw(self) -> None:
-        """The page, as far as its answers are there."""
+        """Draw the page, if its answers have come."""
         visit, view = self._here
         known = self._known
         if self._log_view is not None:
@@ -284,13 +292,27 @@ class Console(SteadyPage):
             page = view.page(known.answers, visit.place.about, known.as_of)
             self._heads = page.head
             self._page = filtered(ordered(page, visit.order, visit.down), visit.word)
-            self._canvas.show(self._page, visit.key, view.wraps)
+            aside = preview.columns(self._page, self.size.width)
+            self._canvas.show(self._page, visit.key, view.wraps, aside)
+            self._preview()
         elif known.refused is not None:
             self._canvas.words(trouble_lines(known.refused))
         self._frame()
 
+    def _preview(self) -> None:
+        """Beside the list the marked row in short; the next readings have what that takes."""
+        row, moment = self._canvas.row, self._known.as_of
+        if row is None or moment is None or not preview.columns(self._page, self.size.width):
+            return self._canvas.tell_beside(())
+        if (asks := preview.asks(row)) != self._beside_asks:
+            self._beside_asks = asks
+            self._want()
+        refused = self._known.refused
+        told = preview.lines(row, self._known.answers, moment) if refused is None else trouble_lines(refused)
+        return self._canvas.tell_beside(told)
+
     def _frame(self) -> None:
-        """The lines around the page."""
+        """Draw the lines around the page."""
         silent_s, away = (self._clock.boot_ms() - self._known.heard_ms) / 1000, self._known.away
         self._summary.tell((top_line(self._known.answers, away, silent_s),))
         where = path_line([visit.place for visit in self.visits], self.visits[-1].word)
@@ -301,6 +323,8 @@ class Console(SteadyPage):
     def _tick(self) -> None:
         if self._log_view is not None:
             self._log_view.draw(self.visits[-1].word)
+        else:
+            self._preview()
         self._frame()
 
     def on_resize(self) -> None:
@@ -313,7 +337,7 @@ class Console(SteadyPage):
         return subject(self._page, self._canvas.row, self.visits[-1].place)
 
     def action_press(self, press: str) -> None:
-        """One key of the table."""
+        """Do what this key of the table does."""
         self.note("")
         key, about = _BY_PRESS[press], self._subject
         kind = about.kind_for(key.kinds)
@@ -339,6 +363,8 @@ class Console(SteadyPage):
                 "q": lambda: self.dismiss(0),
             }
             keys[press]()
+            if press == "R" and isinstance(self.app, SteadyApp):
+                self.app.dress()
 
     def go(self, place: PagePlace) -> None:
         """Go into a place; Esc comes back from it."""
@@ -363,7 +389,7 @@ class Console(SteadyPage):
             self.go(row.enters)
 
     def _go_out(self) -> None:
-        """Out of the prompt, else of the filter, else of the place."""
+        """Leave the prompt, if it is open; then the filter, or else the place."""
         if self._prompt.display:
             self.end_prompt()
         if self.visits[-1].word:
@@ -374,7 +400,7 @@ class Console(SteadyPage):
             self._enter()
 
     def _order(self, turned: bool = False) -> None:
-        """By the next column, or the same one the other way."""
+        """Sort by the next column; `turned`: by the same one in the other direction."""
         visit, row = self.visits[-1], self._canvas.row
         every = ("", *self._heads)
         if turned:
@@ -422,7 +448,7 @@ class Console(SteadyPage):
         self._prompt.open("/", self.visits[-1].word)
 
     def end_prompt(self) -> None:
-        """Back to the page."""
+        """Close the prompt and go back to the page."""
         self.note("")
         self._prompt.close()
         self._canvas.sheet.focus()

@@ -30,14 +30,14 @@ ModalScreen { align: center middle; background: transparent; }
 
 
 class Bar(Static):
-    """Lines of text; without any it takes no room."""
+    """A bar of text lines; without lines it takes no room."""
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id, markup=False)
         self.told: Sequence[Line] | None = None
 
     def tell(self, lines: Sequence[Line]) -> None:
-        """Only what differs is drawn."""
+        """Show these lines; drawn again only where they differ."""
         if lines != self.told:
             self.told = lines
             self.display = bool(lines)
@@ -45,7 +45,7 @@ class Bar(Static):
 
 
 class KeyBar(Static):
-    """The keys that fit what is marked; a click presses one."""
+    """The keys that fit the marked row; a click presses one."""
 
     def __init__(self) -> None:
         super().__init__(markup=False)
@@ -80,7 +80,7 @@ class PromptLine(Input):
         self.sign = ""
 
     def open(self, sign: str, value: str = "") -> None:
-        """Begin to take words; the screen gives it the keys."""
+        """Open the line for words, and give it the keys."""
         self.sign, self.value = sign, value
         self.suggester = SuggestFromList([*resources(), *ALSO]) if sign == ":" else None
         self.display = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 
 from pancode.tui.bars import Bar
 from pancode.tui.logreader import MOST, LogReader
@@ -14,23 +14,31 @@ from pancode.tui.sheet import Sheet
 
 
 class Canvas(Vertical):
-    """Knows which row is marked."""
+    """Shows a page as a table or text, and knows which row is marked."""
 
-    DEFAULT_CSS = "Canvas { height: 1fr; }"
+    DEFAULT_CSS = """
+    Canvas { height: 1fr; }
+    Canvas #list { width: 1fr; }
+    Canvas #beside { height: 1fr; border-left: solid ansi_blue; padding: 0 1; }
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.above, self.head, self.sheet = Bar("above"), Bar("head"), Sheet()
+        self.beside, self._aside = Bar("beside"), 0
         self._rows: tuple[PageRow, ...] = ()
 
     def compose(self) -> ComposeResult:
         yield self.above
-        yield self.head
-        yield self.sheet
+        with Horizontal():
+            with Vertical(id="list"):
+                yield self.head
+                yield self.sheet
+            yield self.beside
 
     @property
     def columns(self) -> int:
-        """What a line may take, beside the bar that scrolls."""
+        """How many columns a line may take, beside the scroll bar."""
         return max(20, self.app.size.width - 1)
 
     @property
@@ -38,13 +46,19 @@ class Canvas(Vertical):
         at = self.sheet.cursor
         return self._rows[at] if at is not None and at < len(self._rows) else None
 
-    def show(self, page: Page, key: str, wraps: bool) -> None:
-        """A table with the row of this key marked, or a text."""
+    def show(self, page: Page, key: str, wraps: bool, aside: int = 0) -> None:
+        """A table with the row of this key marked, or a text. `aside`: columns of what stands beside it."""
+        self._aside = aside
         self.above.tell(wrapped(page.above, self.columns))
         if page.head:
             self._table(page, key)
         else:
             self.text(page.lines, wraps)
+
+    def tell_beside(self, lines: Sequence[Line]) -> None:
+        """What stands beside the table; nothing else is drawn anew."""
+        self.beside.styles.width = self._aside
+        self.beside.tell(wrapped(lines, self._aside - 3) if self._aside else ())
 
     def text(self, lines: Sequence[Line], wraps: bool = True) -> None:
         self._rows = ()
@@ -52,12 +66,14 @@ class Canvas(Vertical):
         self.sheet.show(wrapped(lines, self.columns) if wraps else lines, None)
 
     def words(self, lines: Sequence[Line]) -> None:
-        """A text, and nothing above it."""
+        """A text, and nothing above or beside it."""
+        self._aside = 0
+        self.tell_beside(())
         self.above.tell(())
         self.text(lines)
 
     def _table(self, page: Page, key: str) -> None:
-        head, lines = laid_out(page, self.columns)
+        head, lines = laid_out(page, self.columns - self._aside)
         self._rows = page.rows
         self.head.tell((head,))
         if not lines:
@@ -69,7 +85,7 @@ class Canvas(Vertical):
 
 
 class LogView:
-    """Between a reader and the canvas, while the view is open."""
+    """Shows what a log reader reads, while the view is open."""
 
     def __init__(self, reader: LogReader, canvas: Canvas) -> None:
         self._reader, self._canvas = reader, canvas
@@ -79,7 +95,7 @@ class LogView:
 
     @property
     def state(self) -> str:
-        """The state for the title."""
+        """The state of the log, for the title."""
         return self._reader.state if self._canvas.sheet.follows else "stands still; G follows"
 
     def close(self) -> None:
@@ -87,7 +103,7 @@ class LogView:
         self._canvas.sheet.can_follow = self._canvas.sheet.follows = False
 
     def draw(self, word: str) -> None:
-        """What has come since; all of it when the filter or the width has changed."""
+        """Draw what has come since the last time; all of it where the filter or the width has changed."""
         came = self._reader.take()
         self._lines += came
         del self._lines[:-MOST]

@@ -16,7 +16,7 @@ LEAVE = Binding("ctrl+c", "app.quit", priority=True)
 
 
 def drawn(lines: list[Line]) -> Text:
-    """Lines as Rich's text; nothing in them is markup."""
+    """Return the lines as Rich's text, without reading markup in them."""
     text = Text(no_wrap=True)
     for at, one in enumerate(lines):
         text.append("\n" if at else "")
@@ -66,7 +66,7 @@ class Words(ModalScreen[str]):
 
 
 class KeysHelp(ModalScreen[None]):
-    """All keys; what one types filters them."""
+    """All keys, filtered by what the person types."""
 
     BINDINGS = [LEAVE, Binding("escape", "leave")]
 

@@ -11,9 +11,9 @@ _RUN = frozenset({"run"})
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """`press`: as Textual names it. `kinds`: of things on which it acts; empty: it acts on nothing.
+    """A key, by its name in Textual (`press`). `kinds`: of things it acts on; empty: it acts on none.
 
-    `act`: its name in `ACTS`. `view`: of the thing, which the key opens. `moves`: another binding has it.
+    `act`: its name in `ACTS`. `view`: the view that it opens. `moves`: another binding handles the key.
     """
 
     press: str
@@ -86,13 +86,13 @@ _SHORT = {
 
 
 def footer(kinds: frozenset[str]) -> list[tuple[Key, str]]:
-    """The keys that fit a thing of these kinds, each with one or two words."""
+    """Return the keys that fit a thing of these kinds, each with its short words."""
     fitting = [key for key in KEYS if key.in_footer and (not key.kinds or key.kinds & kinds)]
     return [(key, _SHORT[key.press]) for key in fitting]
 
 
 def help_lines(word: str) -> list[Line]:
-    """Every key, or those whose words contain this one."""
+    """Return a line for each key, or for those whose words contain this one."""
     wanted = word.casefold()
     found = [key for key in KEYS if wanted in f"{key.label} {key.words}".casefold()]
     return [((f"  {key.label:<14}", "bold"), (key.words, "")) for key in found] or [

@@ -13,12 +13,12 @@ from pancode.tui.pages.texts import shown
 
 LOOK_S = 0.5
 MOST = 50_000
-"""Lines that are kept; the oldest go."""
+"""How many lines are kept; the oldest are dropped."""
 STREAMS = (("out", ""), ("err", "yellow"))
 
 
 class LogReader:
-    """The log of one run, for one view. `take` gives the lines that have come since the last time."""
+    """Reads the log of one run, for one view. `take` returns the lines that have come since the last call."""
 
     def __init__(self, client: Client, run: str, look_s: float = LOOK_S) -> None:
         self._client, self._run, self._look_s = client, run, look_s
@@ -39,7 +39,7 @@ class LogReader:
         return lines
 
     def read(self) -> None:
-        """Read until the log has ended or nobody looks any more; it waits for an absent coordinator."""
+        """Read until the log has ended or the view is closed; while the coordinator is away, wait."""
         while not self._over.is_set():
             try:
                 if not self._stories:
@@ -65,7 +65,7 @@ class LogReader:
             self._stories[name] = LogStory(runtime * (name == "out"), partial(self._text, name, style))
 
     def _look(self) -> bool:
-        """Read one piece of each stream; whether there is more already."""
+        """Read one piece of each stream; return whether more is there already."""
         more = False
         for name, story in self._stories.items():
             attempt, offset = self._places[name]

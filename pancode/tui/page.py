@@ -12,15 +12,15 @@ from pancode.plain import clip, safe, style_of, took, width
 
 Json = Mapping[str, Any]
 Span = tuple[str, str]
-"""A text, which holds no control character, and its style."""
+"""A text without control characters, and its style."""
 Line = tuple[Span, ...]
 _MOST, _LEAST, _GAP = 40, 24, 2
-"""Columns of a cell at most, columns of the cut cell at least, blanks between two cells."""
+"""The most columns of a cell, the least of the cut cell, and the blanks between two cells."""
 
 
 @dataclass(frozen=True, slots=True)
 class PagePlace:
-    """A view, and the thing that it shows."""
+    """A view, and the name of the thing that it shows."""
 
     view: str
     about: str = ""
@@ -28,7 +28,7 @@ class PagePlace:
 
 @dataclass(frozen=True, slots=True)
 class PageRow:
-    """One thing in a table. `key`: its id; `kind`: run, node, workflow, item ...; `shape`: its JSON."""
+    """One row of a table. `key`: the thing's id; `kind`: run, node, workflow, item ...; `shape`: its JSON."""
 
     key: str
     kind: str
@@ -39,10 +39,10 @@ class PageRow:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`above` stays in sight. Below it stand the rows of a table, or else lines that scroll.
+    """A page. `above` stays in sight; below it stand the rows of a table, or else lines that scroll.
 
-    `spare`: heads that a narrow terminal can miss, the first one first. `cut`: the column that takes what
-    room is left. `empty`: what a table without rows says. `shape`: JSON of the thing that the page shows.
+    `spare`: heads that a narrow terminal leaves out, in this order. `cut`: the column that gets what room is
+    left. `empty`: what a table without rows says. `shape`: JSON of the thing that the page shows.
     """
 
     above: tuple[Line, ...] = ()
@@ -56,12 +56,12 @@ class Page:
 
 
 def line(text: object, style: str = "") -> Line:
-    """One line of foreign text."""
+    """Return one line of foreign text, made safe."""
     return ((safe(str(text)), style),)
 
 
 def fact(name: str, text: object, style: str = "") -> Line:
-    """A name and its value."""
+    """Return a line with a name and its value."""
     return ((f"{name:<11}", "dim"), (safe(str(text)), style))
 
 
@@ -70,7 +70,7 @@ def text_of(one: Line) -> str:
 
 
 def filtered(page: Page, word: str) -> Page:
-    """The rows, or lines, that contain the word; upper and lower case are the same."""
+    """Return the page with only the rows, or lines, that contain the word, in upper or lower case."""
     if not word:
         return page
     wanted = word.casefold()
@@ -84,9 +84,9 @@ _FIGURE = re.compile(rf"\$?(\d+(?:\.\d+)?)%?(?: ({'|'.join(_UNITS)}))?")
 
 
 def ordered(page: Page, column: str, down: bool) -> Page:
-    """The rows by what they say in this column: sums, shares and times by their size, all else as text.
+    """Return the page sorted by this column: sums, shares and times by size, all else as text.
 
-    What says nothing is last both ways. A page without the column stays as it is.
+    Rows without a value are last in both directions. A page without the column stays as it is.
     """
     if column not in page.head:
         return page
@@ -156,7 +156,7 @@ def _line(row: Sequence[str], kept: list[int], widths: Mapping[int, int], page: 
 
 @dataclass(frozen=True, slots=True)
 class PageMoment:
-    """The moment for which a page is made; it carries the zone of the person."""
+    """The moment for which a page is made, in the person's time zone."""
 
     now: datetime
 
@@ -182,7 +182,7 @@ class PageMoment:
         return "-" if seconds is None else span(seconds)
 
     def between(self, begin: str | None, end: str | None) -> str:
-        """How long it took, or has taken until now."""
+        """Return how long something took, or has taken until now; `-` where it has not begun."""
         if begin is None:
             return "-"
         if end is None:
@@ -196,11 +196,11 @@ def span(seconds: float) -> str:
 
 
 _NAMES = 11
-"""Columns of the name of a fact; what follows it is kept to its right."""
+"""Columns of a fact's name; when the text wraps, it stays to the right of them."""
 
 
 def wrapped(lines: Iterable[Line], columns: int) -> list[Line]:
-    """Each line as one or more, none wider than so many columns."""
+    """Return the lines wrapped, none wider than so many columns."""
     return [part for one in lines for part in _broken(one, max(columns, 20))]
 
 
@@ -219,7 +219,7 @@ def _broken(one: Line, columns: int) -> list[Line]:
 
 
 def _end_of_part(text: str, begin: int, room: int) -> int:
-    """The end of this part: after the last blank that fits, else in the middle of a word."""
+    """Return where this part ends: after the last blank that fits, else in the middle of a word."""
     used, blank = 0, 0
     for at in range(begin, len(text)):
         used += width(text[at])
@@ -241,7 +241,7 @@ def _cut_out(one: Line, begin: int, end: int) -> tuple[Span, ...]:
 
 
 def spread(columns: int, left: Line, right: Line = ()) -> Line:
-    """Left is cut, right keeps its place."""
+    """Return a line of this width; if there is too little room, the left side is cut."""
     room = max(0, columns - width(text_of(right)))
     kept: list[Span] = []
     for words, style in left:

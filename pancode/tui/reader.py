@@ -14,7 +14,7 @@ from pancode.tui.acts import Act
 from pancode.tui.views import ApiAsk, Asks
 
 LEAST_S, QUIET_S, AGAIN_S = 1.0, 10.0, 1.0
-"""Between two readings: at least, at most while nothing happens, and while the coordinator is away."""
+"""Seconds between two readings: at least; at most, if nothing happens; and while no coordinator answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,14 @@ class Away:
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """A thread of ours failed: a defect."""
+    """A thread of the console has failed: a defect."""
 
     error: Exception
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What is true of the thing on which a person wants to act."""
+    """The current state of the thing on which a person wants to act."""
 
     ticket: int
     shape: Any
@@ -61,7 +61,7 @@ Say = Callable[[News], object]
 
 
 class Reader:
-    """Its threads end with `stop`, or with the process.
+    """Reads from the coordinator in threads, which end with `stop` or with the process.
 
     `first` asks the first question and may start a coordinator; `client` only asks one that runs.
     """
@@ -82,12 +82,12 @@ class Reader:
         self.beside(self._follow)
 
     def stop(self) -> None:
-        """Nothing more is asked; a question under way is not waited for."""
+        """Ask nothing more; a question under way is not waited for."""
         self._over.set()
         self.again()
 
     def beside(self, work: Callable[[], None]) -> None:
-        """Run it in a thread of its own; the screen shows its failures."""
+        """Run the work in a thread of its own; if it fails, the screen shows that."""
 
         def run() -> None:
             try:
@@ -98,9 +98,10 @@ class Reader:
         threading.Thread(target=run, daemon=True).start()
 
     def want(self, turn: int, asks: Asks) -> None:
-        """From now on fetch these answers, the first time at once."""
+        """Fetch these answers from now on, the first time at once."""
         with self._lock:
-            self._turn, self._asks, self._fixed = turn, dict(asks), {}
+            self._fixed = self._fixed if turn == self._turn else {}
+            self._turn, self._asks = turn, dict(asks)
         self.again()
 
     def again(self) -> None:
@@ -109,7 +110,7 @@ class Reader:
         self._wake.set()
 
     def look(self, ticket: int, ask: ApiAsk) -> None:
-        """Answer with `Looked`, or with `Acted` and the refusal."""
+        """Ask this and tell `Looked`, or `Acted` with the refusal."""
 
         def work() -> None:
             try:
@@ -120,7 +121,7 @@ class Reader:
         self.beside(work)
 
     def act(self, act: Act, by: str) -> None:
-        """Send it; answer with `Acted`."""
+        """Send the act and tell `Acted`."""
 
         def work() -> None:
             try:
@@ -145,7 +146,7 @@ class Reader:
                 self._wake.wait(self._quiet_s)
 
     def _look_once(self, turn: int, asks: Mapping[str, ApiAsk]) -> bool:
-        """Whether the coordinator is away."""
+        """Fetch the answers once and tell them; return whether the coordinator is away."""
         answers, refused = dict[str, Any](), None
         for name, ask in asks.items():
             try:
@@ -168,7 +169,7 @@ class Reader:
         return answer
 
     def _follow(self) -> None:
-        """The feed only wakes the reading, so a gap in it loses nothing."""
+        """Follow the events. They only wake the reading, so a gap in them loses nothing."""
         while not self._over.is_set():
             with suppress(PancodeError):
                 for _ in self._client.events("GET", "/v1/events", query={"tail": 0}):

@@ -26,7 +26,7 @@ def _style(name: str) -> Style:
 
 
 class Sheet(ScrollView, can_focus=True):
-    """`cursor` is the marked row; None: there are no rows, and the keys scroll."""
+    """Lines that scroll. `cursor`: the marked row; None: there are no rows, and the keys scroll."""
 
     BINDINGS = [
         Binding("up,k", "move(-1)", show=False),
@@ -41,7 +41,7 @@ class Sheet(ScrollView, can_focus=True):
     DEFAULT_CSS = "Sheet { overflow-y: auto; overflow-x: auto; scrollbar-size: 1 1; }"
 
     class Entered(Message):
-        """A person clicked on a row that was marked already."""
+        """A click on a row that was marked already."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Sheet(ScrollView, can_focus=True):
         self.follows = False
 
     def show(self, lines: Sequence[Line], cursor: int | None) -> None:
-        """The whole content; a line that is as it was is not drawn again."""
+        """Show these lines as the whole content; only lines that differ are drawn again."""
         old, old_cursor = self.told, self.cursor
         self.told, self.cursor = list(lines), cursor
         if len(old) != len(self.told):
@@ -67,7 +67,7 @@ class Sheet(ScrollView, can_focus=True):
             self._keep_in_sight()
 
     def add(self, lines: Sequence[Line]) -> None:
-        """More lines below."""
+        """Add lines at the end."""
         self.told += lines
         self._measure()
         self.refresh()
@@ -105,7 +105,7 @@ class Sheet(ScrollView, can_focus=True):
         self.scroll_to(x=max(0, self.scroll_offset.x + by), animate=False)
 
     can_follow = False
-    """Whether the end of this text grows."""
+    """Whether this text grows at its end, so that it can be followed."""
 
     def on_click(self, event: events.Click) -> None:
         at = self.scroll_offset.y + event.y

@@ -22,14 +22,14 @@ TYPES = {
     ".mjs": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-"""The type of each kind of file that is served; no other kind is served."""
+"""Suffix to content type; files of other kinds are not served."""
 _FOR_READERS = {
     ".css": re.compile(rb"/\*.*?\*/|^[ \t]+", re.DOTALL | re.MULTILINE),
     ".js": re.compile(rb"^[ \t]*(?:(?://.*|/\*\*.*\*/)$)?", re.MULTILINE),
 }
 """Comments and indentation of our files, which a browser has no use for; lines keep their numbers."""
 _OWN_FILE = re.compile(rb'(?<=")(?:\./)?(?=(?:app\.js|answer\.js|style\.css|icon\.svg|vendor/)[^"]*")')
-"""Where a page begins to name a file that it is made of; the API is no file."""
+"""Matches where a page names one of its own files, but not a path of the API."""
 _FOR_EVER, _ASK_AGAIN = "max-age=31536000, immutable", "no-cache"
 _IMPORT_MAP = re.compile(rb'<script type="importmap">(.*?)</script>', re.DOTALL)
 
@@ -57,10 +57,10 @@ class WebFile:
 
 
 def routes() -> list[BaseRoute]:
-    """One route for each file, `/` and `/answer` for pages; a path that is not on the list is not there.
+    """Return one route for each file, and `/` and `/answer` for the pages; no other path exists.
 
-    What a page is made of lies in a folder that the digest of all of it names. So a browser asks for it once,
-    and a page of another version never gets a file of this one.
+    The files of a page lie in a folder named by the digest of them all. So a browser asks for each once, and
+    a page of another version never gets a file of this one.
     """
     files = {name: WebFile.of(STATIC / name) for name in names()}
     version = hashlib.sha256("".join(file.mark for file in files.values()).encode()).hexdigest()[:16]
@@ -78,18 +78,18 @@ def routes() -> list[BaseRoute]:
 
 
 def _page(file: WebFile, version: str) -> WebFile:
-    """The page, with the names of its files in the folder of this version."""
+    """Return the page with the names of its files changed to the folder of this version."""
     return WebFile.made(_OWN_FILE.sub(f"./{version}/".encode(), file.data), file.kind)
 
 
 def names() -> list[str]:
-    """The files that are served, by their paths below the folder."""
+    """Return the paths of the served files, below the folder of static files."""
     found = (path for path in STATIC.rglob("*") if path.suffix in TYPES)
     return sorted(path.relative_to(STATIC).as_posix() for path in found)
 
 
 def policy_of(page: bytes) -> str:
-    """Nothing from elsewhere, nothing inline but the page's import map, which is allowed by its digest."""
+    """Return the page's policy: nothing from elsewhere, nothing inline but the import map, by its digest."""
     found = _IMPORT_MAP.findall(page)
     maps = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(one).digest()).decode()}'" for one in found)
     return "; ".join(

@@ -25,7 +25,7 @@ from pancode.wiring.reboot import service_of
 
 
 def build(root: Path, environ: Mapping[str, str]) -> Coordinator:
-    """The caller holds the home's lock. ConfigError names file and key; InsideRunError."""
+    """Build the coordinator, under the home's lock. ConfigError names file and key; InsideRunError."""
     loaded = load(ConfigPlaces(root), environ, preset=NO_PRESET)  # presets are about dispatches
     settings, database = loaded.settings, database_in(loaded)
     _not_inside(Home(root), database)
@@ -42,7 +42,7 @@ def build(root: Path, environ: Mapping[str, str]) -> Coordinator:
 
 
 def database_in(loaded: Loaded) -> Database | None:
-    """The PostgreSQL that the settings name; None: a file. ConfigError for an address that is none."""
+    """The PostgreSQL that the settings name; None: a file. ConfigError for an invalid address."""
     url = loaded.settings.ledger.url
     password = loaded.settings.ledger.password_file
     return None if url is None else database_of(url, loaded.origin("ledger.url"), password)
@@ -58,7 +58,7 @@ def redis_in(loaded: Loaded) -> RedisAccess | None:
 
 
 def _not_inside(home: Home, database: Database | None) -> None:
-    """A run of this fleet is not to be the parent of its coordinator, which would end with it."""
+    """InsideRunError inside a run of this fleet: the coordinator would be its child, and end with it."""
     attempts = callers.attempts_of(os.getpid(), callers.start_of(os.getpid()))
     if not attempts or not (home.epoch if database else home.ledger).exists():
         return
@@ -72,7 +72,7 @@ def _not_inside(home: Home, database: Database | None) -> None:
 
 
 def coordinator_settings(settings: Settings, read: Callable[[], Settings]) -> CoordinatorSettings:
-    """`read`: as the files are later, for what may change while the coordinator runs."""
+    """The owner's choices. `read`: reads the files again, for settings that may change at run time."""
     return CoordinatorSettings(
         rules=rules_of(settings),
         slots=settings.nodes.slots,

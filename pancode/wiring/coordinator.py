@@ -31,7 +31,7 @@ from pancode.code.git.port import GitDepot
 from pancode.code.git.remotes import head_of
 from pancode.code.git.streams import LogStreams
 from pancode.code.landing.forge import ForgeAccess, ForgeKind
-from pancode.code.landing.pull_request import PullAsked, must_be_possible, open_pull_request
+from pancode.code.landing.pull_request import PullAsked, PullRequestShape, must_be_possible, open_pull_request
 from pancode.code.landing.verifying import Verifications
 from pancode.code.retention import DailyRetention
 from pancode.code.tracker.telling import TrackerNews
@@ -45,7 +45,6 @@ from pancode.config.price_list import KeptLists
 from pancode.config.surroundings import FileSurroundings
 from pancode.control import keyring
 from pancode.control.core import ControlSettings, Core, Ports
-from pancode.control.shapes import PullRequestShape
 from pancode.core.ports import Ledger
 from pancode.core.records import ActionKind, Node, Run
 from pancode.errors import ConfigError, PancodeError, UnavailableError
@@ -90,7 +89,7 @@ log = logging.getLogger("pancode.depot")
 
 
 def depot_server(path: Path, depot: Depot, streams: LogStreams, core: Core, ids: Ids) -> DepotServer:
-    """Serves nodes on that socket; refusals and broken streams go to the log."""
+    """The server for nodes on that socket; it logs refusals and broken streams."""
 
     def judge(line: bytes, nonce: str) -> Grant | Refusal:
         verdict = authorize(core, line, nonce)
@@ -112,7 +111,7 @@ def depot_server(path: Path, depot: Depot, streams: LogStreams, core: Core, ids:
 
 
 def forge_settings(root: Path, environ: Mapping[str, str]) -> Mapping[str, ForgeAccess]:
-    """By host. The files are read at each call: those of the user, never those of a repository."""
+    """The forges' settings by host, read at each call from the user's files, never from a repository's."""
     settings = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings
     return {host.lower(): one.access() for host, one in settings.forge.items()}
 
@@ -122,7 +121,7 @@ def forges_of(root: Path, environ: Mapping[str, str], secrets: KeptSecrets) -> H
 
 
 class OutgoingParts:
-    """`sending` is the thread; `rules` are read of the files each time."""
+    """What sends messages to the outside. `sending`: the thread; `rules`: read from the files each time."""
 
     def __init__(self, root: Path, environ: Mapping[str, str], core: Core) -> None:
         self._root, self._environ = root, environ
@@ -131,7 +130,7 @@ class OutgoingParts:
         self.sending = Outgoing(core, self.sender)
 
     def shown(self) -> list[dict[str, str]]:
-        """The failed deliveries for `fleet status`."""
+        """The failed deliveries as `fleet status` shows them."""
         fix = "pancode notify ls; pancode webhook ls"
         return [
             {"what": words, "why": "its last message did not arrive", "fix": fix}
@@ -139,7 +138,7 @@ class OutgoingParts:
         ]
 
     def rules(self) -> NotifyRules:
-        """ConfigError names file and key."""
+        """The rules of notices as the files are now. ConfigError names file and key."""
         settings = load(ConfigPlaces(self._root), self._environ, preset=NO_PRESET).settings
         return settings.notify.routes(is_open=settings.api.listen is not None)
 
@@ -159,24 +158,24 @@ class CoordinatorSettings:
     rules: ControlSettings = ControlSettings()
     slots: int = 4
     least: int | None = None
-    """Of these, where a machine is strained; None: all of them, always."""
+    """How few of the slots a node fills when its machine is strained; None: always all of them."""
     redis: RedisAccess | None = None
     time_factor: float = 1.0
     machines: Callable[[], tuple[str, ...]] = tuple
     """Addresses of model servers that the node on this machine looks at; asked at each bring-up."""
     database: Database | None = None
     direct: Doorway | None = None
-    """The address for nodes without a tunnel; None: nowhere."""
+    """The address where nodes connect without a tunnel; None: nowhere."""
     figures: ListenAddress | None = None
-    """The address of its figures; None: nowhere."""
+    """The address of the metrics; None: nowhere."""
     door: DoorPlace | None = None
-    """The address of its API over TCP; None: nowhere."""
+    """The address of the API over TCP; None: nowhere."""
 
 
 class Coordinator:
     """Everything that one `pancode serve` runs: the CoordinatorApi of pancode.api.context.
 
-    `start` once, `stop` once; both say what went wrong.
+    Call `start` once and `stop` once; both raise what went wrong.
     """
 
     def __init__(
@@ -220,7 +219,7 @@ class Coordinator:
             raise
 
     def _assemble(self, environ: Mapping[str, str]) -> None:
-        """The parts that need Redis; opens nothing yet."""
+        """Make the parts that need Redis; open nothing yet."""
         home = self.home
         self.bus = RedisBus(self._access, self._clock)
         self.depot = GitDepot(Depot(home.depots), LogStreams(home.root), self._clock)
@@ -245,7 +244,7 @@ class Coordinator:
         self._follow_ons = self._threads()
 
     def _threads(self) -> tuple[BackgroundThread, ...]:
-        """What acts by itself, and what it tells the world outside."""
+        """Make the threads that act by themselves, some of which tell the world outside."""
         core, root = self.core, self.home.root
         self._outgoing = OutgoingParts(root, self._environ, core)
         self.notify_rules, self.judge_webhook = self._outgoing.rules, self._outgoing.sender.judge
@@ -273,7 +272,7 @@ class Coordinator:
         )
 
     def around(self, callers: Mapping[str, object], preset: str | None = None) -> FileSurroundings:
-        """Settings of one call are read for that call; without any, files are read when they change."""
+        """The settings of one call are read for it; without any, files are read again when they change."""
         if not callers and preset is None:
             return self._around
         return FileSurroundings(self.home.root, self._environ, callers, preset=preset)
@@ -299,7 +298,7 @@ class Coordinator:
         return [*closed, *self._outgoing.shown()]
 
     def start(self) -> None:
-        """Clear up after a killed one, begin the epoch, then let nodes in."""
+        """Clear up after a killed coordinator, begin the epoch, then let nodes in."""
         self.depot.depot.mend()
         self.depot.depot.forget_unused(self._clock.wall_ms())
         self.core.former.update(self.home.former_keys())
@@ -321,12 +320,12 @@ class Coordinator:
             one.start()
 
     def _look_at_config(self) -> None:
-        """A file that cannot be read is reported by its other readers."""
+        """Record changed settings; a file that cannot be read is reported by others."""
         with suppress(PancodeError):
             self._config.look()
 
     def rotate_key(self, by: str) -> None:
-        """A new key; nodes are spoken to with the old one until a bring-up has brought them the new one."""
+        """Make a new key; the old one signs for each node until a bring-up has given it the new one."""
         fresh = self._fresh_key()
         beside = Alone(fresh.public.keyid, str(self.home.root), self._clock)
         beside.take()
@@ -338,7 +337,7 @@ class Coordinator:
         self.retire_keys()
 
     def retire_keys(self) -> None:
-        """Take former keys off the disk that no node needs any more."""
+        """Remove former keys that no node needs any more from the disk."""
         for keyid in keyring.retire(self.core):
             self.home.forget_former(keyid)
 
@@ -356,7 +355,7 @@ class Coordinator:
         return "" if alive else "our own Redis had ended and was started again"
 
     def stop(self, stop_valkey: bool) -> None:
-        """Threads, links, then depot, bus and ledger, and Valkey last if asked. Node agents go on."""
+        """Stop threads, links, then depot, bus and ledger, last Valkey if asked. Node agents go on."""
         for one in self._follow_ons:
             one.stop()
         self.fleet.stop()
@@ -417,7 +416,7 @@ class Coordinator:
 
 
 def redis_end(access: RedisAccess) -> End:
-    """The targets of tunnels. ConfigError for an address that a node could not use through one."""
+    """Redis as the end of tunnels. ConfigError for an address that a node could not use through one."""
     if access.db != 0:
         raise ConfigError(
             f"{access.origin} names database {access.db}",
@@ -432,7 +431,7 @@ def redis_end(access: RedisAccess) -> End:
 
 
 def _paces(factor: float) -> tuple[SshTiming, Backoff]:
-    """The time after which a silent link is dialled again; never quicker than a busy machine can answer."""
+    """The times of SSH links, scaled; never shorter than a busy machine needs to answer."""
     normal, again = SshTiming(), Backoff()
     timing = SshTiming(keepalive_s=max(1.0, normal.keepalive_s * factor))
     last = max(1.0, again.last_s * factor)

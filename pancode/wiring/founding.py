@@ -18,14 +18,17 @@ from pancode.store.postgres import Database
 
 
 class LedgerLostError(UnavailableError):
-    """The ledger is gone, and what lies beside it is not."""
+    """The ledger is gone, but other files of the fleet are still there."""
 
     code = "ledger_lost"
     retryable = False
 
 
 def fleet_id(ledger: SqlLedger, home: Home, wall_ms: int, ids: Ids) -> str:
-    """Made with the first ledger, kept for ever. An empty ledger where a fleet has lived is a lost one."""
+    """The fleet's id, made with the first ledger and kept for ever.
+
+    LedgerLostError for an empty ledger where a fleet has lived; ConfigError for one that was moved.
+    """
     with ledger.transaction() as tx:
         moved = tx.get(Setting, MOVED)
         if moved is not None:
@@ -59,7 +62,7 @@ class KeyLostError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class OwnKey:
-    """The key to work with. `instead_of`: the one that a person gave up as lost, in short."""
+    """The coordinator's key. `instead_of`: the tag of the key that a person gave up as lost."""
 
     key: SigningKey
     instead_of: str = ""
@@ -68,9 +71,10 @@ class OwnKey:
 def own_key(
     ledger: SqlLedger, home: Home, database: Database | None, found: SigningKey, wall_ms: int
 ) -> OwnKey:
-    """The key that this ledger's fleet obeys: `found` (in the home, or fresh where there is none), or the one
+    """The key that this ledger's fleet obeys: `found`, or the one of a rotation that was cut short.
 
-    of a rotation that was cut short. KeyLostError, or ConfigError where the ledger is another home's.
+    `found`: the key in the home, or a fresh one where there is none. KeyLostError, or ConfigError where the
+    ledger is another home's.
     """
     with ledger.transaction() as tx:
         known = tx.get(Setting, CURRENT)
@@ -96,7 +100,7 @@ def own_key(
 
 
 def _has_used_it(tx: Transaction) -> bool:
-    """Whether there is a node that obeys the ledger's key, or a receipt that it countersigned."""
+    """Whether a node obeys the ledger's key, or the key has countersigned a receipt."""
     return any(n.public_key for n in tx.find(Node)) or bool(tx.find(StoredReceipt, limit=1))
 
 

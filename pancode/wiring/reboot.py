@@ -17,14 +17,13 @@ ARGV = (sys.executable, "-m", "pancode", "serve", "--child")
 
 
 def kept_of(environ: Mapping[str, str]) -> dict[str, str]:
-    """The part of the environment with which the coordinator starts: settings, and the places of git and
-    ssh."""
+    """The variables with which the coordinator starts: settings, and PATH, to find git and ssh."""
     kept = {name: environ[name] for name in sorted((*VARIABLES, LOG)) if environ.get(name)}
     return {**kept, "PATH": environ["PATH"]} if "PATH" in environ else kept
 
 
 def unit_of(root: Path, environ: Mapping[str, str], user: tuple[str, int] | None = None) -> CoordinatorUnit:
-    """`user`: of the system's unit, with the number by which that user's own manager is found."""
+    """The home's unit. `user`: of the system's unit, with the number that finds that user's own manager."""
     kept = kept_of(environ)
     if user is not None:  # or a node agent on this machine would be ours, and not a service of its own
         kept["XDG_RUNTIME_DIR"] = f"/run/user/{user[1]}"
@@ -32,9 +31,9 @@ def unit_of(root: Path, environ: Mapping[str, str], user: tuple[str, int] | None
 
 
 def only_in_environ(urls: Sequence[str | None], environ: Mapping[str, str]) -> str:
-    """The reason why it cannot be a service, if any: a password goes into no file of ours.
+    """Why the coordinator cannot be a service: a password is only in variables, and is written to no file.
 
-    `urls`: of Redis and of the database; None: our own.
+    `urls`: of Redis and of the database; None: our own. Empty: it can.
     """
     redis_url, database_url = urls
     secret = [
@@ -49,7 +48,7 @@ def only_in_environ(urls: Sequence[str | None], environ: Mapping[str, str]) -> s
 
 
 def service_of(root: Path, urls: Sequence[str | None], environ: Mapping[str, str]) -> UserService:
-    """Settings that are given by variables go into the unit."""
+    """The user's service for this home; settings that are given by variables are written into the unit."""
     unit = unit_of(root, environ)
     home = Path(environ.get("HOME") or Path.home())
     return UserService(unit, home, environ, only_in_environ(urls, environ), SystemService(unit).is_there)

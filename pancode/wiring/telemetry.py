@@ -21,16 +21,16 @@ class BackgroundThread(Protocol):
     """A thread of the coordinator that acts by itself."""
 
     def start(self) -> None:
-        """Called once, before anybody is answered."""
+        """Start the thread; called once, before any request is answered."""
 
     def stop(self) -> None:
-        """Returns when nothing is being written any more. Idempotent."""
+        """Stop the thread; on return it writes nothing any more. Idempotent."""
 
 
 def tracing_of(root: Path, environ: Mapping[str, str], core: Core) -> tuple[Tracing, ...]:
-    """Empty where no endpoint is set: nothing of OpenTelemetry is loaded then. ConfigError for the settings.
+    """The threads that send traces; none, and no OpenTelemetry loaded, where no endpoint is set. ConfigError.
 
-    What cannot be sent for want of the extra stops nothing else: it is in the log, the audit and `doctor`.
+    Where the extra is not installed, nothing else stops: it is in the log, the audit and `doctor`.
     """
     telemetry = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings.telemetry
     if telemetry.endpoint is None:

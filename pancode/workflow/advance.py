@@ -22,20 +22,20 @@ from pancode.workflow.plan import RaceRule
 
 BAD = frozenset({WorkflowStepState.FAILED, WorkflowStepState.REFUSED})
 LONGEST_HOLD_MS = 3_600_000
-"""No step waits longer for a circuit breaker without being judged again."""
+"""After so many milliseconds a step that waits for a circuit breaker is judged again at the latest."""
 OPEN = frozenset({WorkflowState.RUNNING, WorkflowState.STOPPING})
 
 
 @dataclass(frozen=True, slots=True)
 class WorkflowView:
-    """One workflow with all its steps, in order, and the newest run of each."""
+    """One workflow with all its steps, in order, and the newest run of each step."""
 
     workflow: Workflow
     steps: tuple[WorkflowStep, ...]
     runs: Mapping[str, Run]
     now_ms: int
     asked: frozenset[str] = frozenset()
-    """Those of the runs that ended with a question which waits for a person."""
+    """The runs, of these, that ended with a question which still waits for a person."""
 
     def run(self, step: WorkflowStep) -> Run | None:
         return self.runs.get(step.run) if step.run is not None else None
@@ -43,25 +43,25 @@ class WorkflowView:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What is to be written and done next. `changed`: steps that are others than before."""
+    """What is to be written and done next. `changed`: the steps that differ from before."""
 
     workflow: Workflow
     steps: tuple[WorkflowStep, ...]
     changed: tuple[WorkflowStep, ...] = ()
     start: tuple[str, ...] = ()
-    """Steps that are to be dispatched."""
+    """Steps to dispatch."""
     release: tuple[str, ...] = ()
-    """Runs that were held back and may begin."""
+    """Runs that were held back and may begin now."""
     stop: tuple[tuple[str, str], ...] = ()
-    """Runs that are to end, and why."""
+    """Runs to stop, each with the reason."""
     collect: tuple[str, ...] = ()
     """Steps whose run is done and whose outputs have to be read first."""
     measure: tuple[str, ...] = ()
-    """Steps of a race whose result has to be given its number first."""
+    """Steps of a race whose result has to get its number first."""
     unasked: tuple[tuple[str, str], ...] = ()
-    """Runs whose question needs no answer any more, and why."""
+    """Runs whose question needs no answer any more, each with the reason."""
     next_ms: int | None = None
-    """When it has to be looked at again although nothing happens; None: never."""
+    """When the workflow has to be looked at again although nothing happens; None: never."""
 
     @property
     def ended(self) -> bool:
@@ -69,7 +69,7 @@ class Advance:
 
 
 def advance(view: WorkflowView) -> Advance:
-    """All that follows from how the runs are now. Pure; the same view gives the same answer."""
+    """Return all that follows from how the runs are now. Pure: the same view gives the same answer."""
     if view.workflow.state not in OPEN:
         return Advance(view.workflow, view.steps)
     collect = tuple(step.name for step in view.steps if _to_collect(view, step))
@@ -100,7 +100,7 @@ def advance(view: WorkflowView) -> Advance:
 
 
 def _ended_run(view: WorkflowView, step: WorkflowStep) -> Run | None:
-    """The run whose end this step has not taken over yet."""
+    """Return the run whose end this step has not taken over yet; None: there is none."""
     run = view.run(step)
     if run is None or run.state is not RunState.ENDED:
         return None
@@ -119,7 +119,7 @@ def _to_collect(view: WorkflowView, step: WorkflowStep) -> bool:
 
 
 def _judged(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
-    """The step with the end of its run, when that has come."""
+    """Return the step with the end of its run, once that has come."""
     run = _ended_run(view, step)
     if run is None:
         return step
@@ -137,14 +137,14 @@ def _judged(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
 
 
 def ended(step: WorkflowStep, state: WorkflowStepState, reason: str, now_ms: int) -> WorkflowStep:
-    """The step with its end. The run of one that was starting was never written, and never will be."""
+    """Return the ended step. If it was starting, its run was never written, and is taken off."""
     if step.state is WorkflowStepState.STARTING:
         step = replace(step, run=None, runs=step.runs[:-1])
     return replace(step, state=state, reason=reason, finished_ms=now_ms)
 
 
 def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, WorkflowStep]:
-    """Steps that will never begin: after a stop, after a race is won, after a failure."""
+    """End the steps that will never begin: after a stop, a won race, or a failure."""
     workflow, bad = view.workflow, [step for step in steps.values() if step.state in BAD]
     asking = {step.name for step in steps.values() if questions.is_asking(step, view.asked)}
     left = [
@@ -165,14 +165,15 @@ def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, Wor
 
 
 def _never(state: WorkflowStepState, is_asking: bool) -> WorkflowStepState:
-    """What has asked a person had begun, and was not skipped."""
+    """Return the state of a step that goes no further: one that asked a person had begun, so was not
+    skipped."""
     return WorkflowStepState.STOPPED if is_asking else state
 
 
 def _without_needs(
     steps: Mapping[str, WorkflowStep], left: Iterable[WorkflowStep], now_ms: int
 ) -> dict[str, WorkflowStep]:
-    """Steps that need one that was stopped by hand, or was skipped itself, in any listed order."""
+    """Skip the steps that need a stopped or skipped step, in whichever order they are listed."""
     over: dict[str, WorkflowStep] = {}
     waiting, found = list(left), True
     while found:
@@ -192,7 +193,7 @@ def _without_needs(
 def _begun(
     view: WorkflowView, steps: Mapping[str, WorkflowStep]
 ) -> tuple[list[WorkflowStep], list[WorkflowStep], int | None]:
-    """Steps to dispatch; steps whose run was held back until now; when the next one is due."""
+    """Return the steps to dispatch, the steps whose held-back run may begin, and when the next one is due."""
     workflow, due, now_ms = view.workflow, list[int](), view.now_ms
     started, released = list[WorkflowStep](), list[WorkflowStep]()
     if workflow.stop_asked is not None or _gave_up(workflow, steps):
@@ -215,31 +216,32 @@ def _begun(
 
 
 def _begins_ms(workflow: Workflow, step: WorkflowStep, now_ms: int) -> int:
-    """The time before which it waits. A time beyond any pause counts as none: the wall clock was set back."""
+    """Return the time before which a step waits; one beyond any pause does not count: the clock was set
+    back."""
     longest, until = max(LONGEST_HOLD_MS, step.number * workflow.stagger_ms), step.begins_ms or 0
     return until if until - now_ms <= longest else 0
 
 
 def _gave_up(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> bool:
-    """Nothing more begins: a race is won, or a step has failed and that ends the rest."""
+    """Whether nothing more begins: a race is won, or a step has failed, which ends the rest."""
     bad = bool(_bad(steps))
     return workflow.winner is not None or (bad and (workflow.fail_fast or is_in_order(workflow)))
 
 
 def is_in_order(workflow: Workflow) -> bool:
-    """Whether its steps build on each other, so that one that fails ends the rest."""
+    """Whether the workflow's steps build on each other, so that a failed one ends the rest."""
     return workflow.kind in (WorkflowKind.CHAIN, WorkflowKind.GRAPH)
 
 
 def reopened(workflow: Workflow) -> Workflow:
-    """The workflow as one that goes on."""
+    """Return the workflow as one that runs again."""
     return replace(
         workflow, state=WorkflowState.RUNNING, reason="", stop_asked=None, finished_ms=None, receipt=None
     )
 
 
 def is_active(step: WorkflowStep) -> bool:
-    """Whether it takes one of the places that `concurrency` leaves."""
+    """Whether the step takes one of the places that `concurrency` leaves."""
     return step.state in (WorkflowStepState.STARTING, WorkflowStepState.RUNNING)
 
 
@@ -250,7 +252,7 @@ def _is_ready(step: WorkflowStep, steps: Mapping[str, WorkflowStep]) -> bool:
 def _stops(
     workflow: Workflow, steps: Mapping[str, WorkflowStep], view: WorkflowView
 ) -> Iterable[tuple[str, str]]:
-    """Runs that nobody needs any more; after a failure in a chain or graph only those that were held back."""
+    """Yield the runs to stop; after a failure in a chain or graph only runs that were held back."""
     why, held_only = _why_stop(workflow, steps), False
     if not why and _gave_up(workflow, steps):
         why, held_only = f"{_bad(steps)} did not end well", True
@@ -273,12 +275,12 @@ def _why_stop(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> str:
 
 
 def _bad(steps: Mapping[str, WorkflowStep]) -> str:
-    """The first step that did not end well; empty where there is none."""
+    """Return the first step that did not end well; empty where there is none."""
     return next((step.name for step in steps.values() if step.state in BAD), "")
 
 
 def _concluded(workflow: Workflow, steps: Mapping[str, WorkflowStep], now_ms: int) -> Workflow:
-    """Its end, once all steps have come to theirs. A lane stays open until it is removed."""
+    """End the workflow once all its steps have ended. A lane stays open until it is removed."""
     if workflow.kind is WorkflowKind.LANE and workflow.stop_asked is None:
         return workflow
     if not all(step.state.is_over for step in steps.values()):
@@ -315,7 +317,7 @@ def _end(workflow: Workflow, steps: list[WorkflowStep]) -> tuple[WorkflowState, 
 def decided(
     workflow: Workflow, steps: Mapping[str, WorkflowStep], runs: Mapping[str, Run]
 ) -> tuple[Workflow, tuple[str, ...]]:
-    """The workflow with its winner, when there is one now; the steps that need a number first."""
+    """Return the workflow, with its winner if there is one now, and the steps that need a number first."""
     if not workflow.race or workflow.winner is not None:
         return workflow, ()
     done = [step for step in steps.values() if step.state is WorkflowStepState.DONE]
@@ -335,13 +337,13 @@ def decided(
 
 
 def score(step: WorkflowStep) -> Decimal | None:
-    """The number that its result was given; None: none could be."""
+    """Return the number of the step's result; None: it has none."""
     number = step.outputs.get("score")
     return None if number is None else Decimal(str(number))
 
 
 def without_number(steps: Iterable[WorkflowStep]) -> str:
-    """The racers without a number, and why."""
+    """Return the racers without a number, and why, in words."""
     none = [one for one in steps if one.state is WorkflowStepState.DONE and score(one) is None]
     return "; ".join(f"{one.name}: {one.outputs.get('problem') or 'no score'}" for one in none)[:500]
 

@@ -11,25 +11,25 @@ from pancode.life.landing import WAITING, landing_of
 from pancode.life.verified import KEPT, verified, wants_verification
 
 AGAIN_MS = 60_000
-"""After so long an item that a ceiling has refused is judged again: there may be room."""
+"""An item that a ceiling has refused is judged again after so many milliseconds: there may be room."""
 FINISHED = 200
-"""So many items that have come to their end are kept in the lane; all runs stay."""
+"""How many ended items are kept in the lane; all runs stay."""
 _BAD = frozenset({WorkflowStepState.FAILED, WorkflowStepState.REFUSED, WorkflowStepState.STOPPED})
 
 
 def order(step: WorkflowStep) -> tuple[int, int]:
-    """Where it stands among the steps; those of other workflows stand as they were asked for."""
+    """Return a key for sorting: an item's place in its lane; other steps stay as they were asked for."""
     place: Any = step.item.get("place", step.number)
     return int(place), step.number
 
 
 def may_move(step: WorkflowStep) -> bool:
-    """Whether nothing has begun of it."""
+    """Whether nothing of the item has begun."""
     return step.state is WorkflowStepState.WAITING and step.run is None
 
 
 def turn(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> tuple[WorkflowStep, ...]:
-    """The one item that may begin now, or has begun; empty: none."""
+    """Return the one item that may begin now, or has begun; empty: none."""
     begun = [step for step in steps.values() if not step.state.is_over and not may_move(step)]
     if workflow.lane.get("paused") or stops_at(workflow, steps.values()) is not None:
         return ()
@@ -37,14 +37,15 @@ def turn(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> tuple[Workflo
 
 
 def stops_at(workflow: Workflow, steps: Iterable[WorkflowStep]) -> WorkflowStep | None:
-    """The first item that did not end well, and with which a person has to do something; None: it goes on."""
+    """Return the first item that did not end well, which a person has to decide on; None: the lane goes
+    on."""
     if workflow.lane.get("goes_on"):
         return None
     return next((step for step in steps if step.state in _BAD), None)
 
 
 def turned(step: WorkflowStep, now_ms: int) -> WorkflowStep:
-    """The item, which is skipped if a person has said so, or if its time is over before it has begun."""
+    """Return the item, skipped if a person said so, or if it expired before it began."""
     why = skipped(step)
     expires: Any = step.item.get("expires_ms")
     if not why and expires is not None and may_move(step) and now_ms >= int(expires):
@@ -55,13 +56,13 @@ def turned(step: WorkflowStep, now_ms: int) -> WorkflowStep:
 
 
 def skipped(step: WorkflowStep) -> str:
-    """Who has skipped it, in words; empty: nobody."""
+    """Say who has skipped the item; empty: nobody."""
     by = step.item.get("skip")
     return f"skipped by {by}" if by else ""
 
 
 def is_unsettled(run: Run) -> bool:
-    """Whether its result has still to be verified elsewhere or landed, so that the next item has to wait."""
+    """Whether the run's result has still to be verified elsewhere or landed, so that the next item waits."""
     seen, landing = verified(run), landing_of(run)
     if seen is None:
         return False
@@ -70,13 +71,13 @@ def is_unsettled(run: Run) -> bool:
 
 
 def doubt(run: Run) -> str:
-    """Why an item is not done although its run is; empty: it is."""
+    """Return why an item is not done although its run is; empty: it is done."""
     seen = verified(run)
     return f"disputed: {seen.why}" if seen is not None and seen.in_doubt else ""
 
 
 def placed(steps: Sequence[WorkflowStep], priority: int) -> tuple[int, tuple[WorkflowStep, ...]]:
-    """The place of a new item, behind those that are as urgent; and the items that stand elsewhere then."""
+    """Return the place of a new item, after those that are as urgent, and the items that it moves."""
     last = max((order(step)[0] for step in steps), default=0) + 1
     later = [step for step in steps if may_move(step) and _priority(step) < priority]
     if not later:
@@ -91,7 +92,7 @@ def _priority(step: WorkflowStep) -> int:
 
 
 def moved(steps: Sequence[WorkflowStep], name: str, before: str | None) -> tuple[WorkflowStep, ...]:
-    """The items that stand elsewhere once `name` stands before another one; None: behind all."""
+    """Return the items whose place changes when `name` moves before another item; None: behind all."""
     if before == name:
         return ()
     left = [step for step in steps if may_move(step)]
@@ -103,13 +104,13 @@ def moved(steps: Sequence[WorkflowStep], name: str, before: str | None) -> tuple
 
 
 def _given(steps: Sequence[WorkflowStep], places: Sequence[int]) -> tuple[WorkflowStep, ...]:
-    """The steps whose place is another one now, with it."""
+    """Give the items these places; return only those whose place changes."""
     pairs = zip(steps, places, strict=True)
     return tuple(replace(one, item={**one.item, "place": at}) for one, at in pairs if order(one)[0] != at)
 
 
 def outlived(steps: Sequence[WorkflowStep]) -> tuple[WorkflowStep, ...]:
-    """The oldest items that have come to their end, beyond those that are kept."""
+    """Return the oldest items that have ended, beyond those that are kept."""
     ended = sorted(
         (step for step in steps if step.state.is_over and step.state not in _BAD),
         key=lambda step: step.finished_ms or 0,

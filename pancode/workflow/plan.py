@@ -8,40 +8,42 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from pancode.agents.request import DispatchRequest, plain, request_from
+from pancode.agents.request import DispatchRequest, plain, request_from, workspace_in
 from pancode.core.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.errors import RefusedError, UsageError
 from pancode.workflow.step_work import check_places
 
 NEEDS_YES = "needs_yes"
-"""The code of an agent that asks before each dispatch: a terminal asks, any other face refuses."""
+"""The code of a refusal that a person's yes lifts: a terminal asks, any other face refuses."""
 SETTING = "workflow_file:"
-"""The prefix before the digest of a content to which a person has said yes."""
+"""The prefix of a setting, before the digest of a file's content to which a person has said yes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectFile:
-    """The file from which a workflow was read. `replaces`: the shipped workflow whose place it takes."""
+    """The file from which a workflow was read. `replaces`: the shipped workflow of the same name."""
 
     place: str
     digest: str
     replaces: str = ""
 
     def words(self) -> str:
-        """Said each time that it takes the place of a shipped one; empty where it does not."""
+        """Return what is said each time the file takes the place of a shipped workflow; empty where it does
+        not.
+        """
         shipped = f"{self.replaces} is {self.place}, a file of the project"
         return f"{shipped}, in the place of the workflow that PanCode ships" if self.replaces else ""
 
 
 def reasons_to_ask(file: ProjectFile, bare: Iterable[str]) -> tuple[str, ...]:
-    """`bare`: its steps with `workspace: none`."""
+    """Return why a person has to agree to this file. `bare`: its steps with `workspace: none`."""
     names = ", ".join(bare)
     outside = f"step {names}: workspace none, on the machine itself" if names else ""
     return tuple(filter(None, (file.words(), outside)))
 
 
 def needs_yes(file: ProjectFile, why: str) -> RefusedError:
-    """The refusal, until a person has said yes to this content."""
+    """Return the refusal of a file to whose content no person has said yes."""
     return RefusedError(
         f"Dispatch blocked: nobody has said yes to the workflow file {file.place}",
         why=f"it is a file of the project, which a landed change may have written, and {why} "
@@ -54,17 +56,17 @@ def needs_yes(file: ProjectFile, why: str) -> RefusedError:
 
 MOST_STEPS = 1_000
 IN_ORDER = frozenset({WorkflowKind.CHAIN, WorkflowKind.GRAPH})
-"""Steps of these build on each other. A task of the others is taken as it is: no place in it is filled."""
+"""Kinds whose steps build on each other. In tasks of other kinds no place is filled in."""
 
 
 class RaceRule(StrEnum):
-    """Which of the runs that are done wins a race."""
+    """The rule that decides which of the runs that are done wins a race."""
 
     FIRST = "first"
     SCORE = "score"
-    """The one whose result a command gives the highest number."""
+    """The run whose result gets the highest number from a command."""
     SMALLEST = "smallest"
-    """The one that changed the fewest lines."""
+    """The run that changed the fewest lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +111,15 @@ class WorkflowPlan:
     stagger_ms: int = 0
     fail_fast: bool = False
     partial: bool = False
-    """What does not pass admission is left out, in the place of refusing all."""
+    """Steps that are not admitted are left out; else they refuse the whole workflow."""
     budget: Decimal | None = None
     race: Mapping[str, Any] = field(default_factory=dict)
     caller: Mapping[str, Any] = field(default_factory=dict)
     retry_of: str | None = None
     file: ProjectFile | None = None
-    """The file of a project from which it was read; None: it is none, or it was judged before."""
+    """The project's file from which the plan was read; None: it is from none, or was judged before."""
     id: str | None = None
-    """Its id, where that was decided before; None: a fresh one."""
+    """The workflow's id, where it was decided before; None: a fresh one."""
 
     def row(self, workflow: str, now_ms: int) -> Workflow:
         return Workflow(
@@ -139,7 +141,7 @@ class WorkflowPlan:
 
 
 def plan_of(workflow: Workflow, steps: Sequence[WorkflowStep], by: str) -> WorkflowPlan:
-    """The same once more, as nothing had come of it. Where steps were left out, that is allowed again."""
+    """Return the plan of an earlier workflow once more. If it left steps out, that is allowed again."""
     return WorkflowPlan(
         kind=workflow.kind,
         name=workflow.name,
@@ -171,7 +173,7 @@ def plan_of(workflow: Workflow, steps: Sequence[WorkflowStep], by: str) -> Workf
 
 
 def check(plan: WorkflowPlan) -> None:
-    """UsageError with the path of the first key that cannot be."""
+    """Raise UsageError with the path of the first key that cannot be."""
     names = [step.name for step in plan.steps]
     if not names:
         raise UsageError("the workflow has no step", fix="give one task at least", code="bad_value")
@@ -188,6 +190,9 @@ def check(plan: WorkflowPlan) -> None:
     _check_cycle(plan.steps)
     for number, step in enumerate(plan.steps if plan.kind in IN_ORDER else ()):
         _check_task(f"steps.{number}.dispatch.task", step, plan.steps)
+    if plan.kind not in IN_ORDER and any(workspace_in(step.request.workspace) for step in plan.steps):
+        what = f"the tasks of a {plan.kind} begin side by side, and one at a time works in a workspace"
+        raise _wrong("steps", what, "take workspace out, or use a chain")
     if plan.kind not in IN_ORDER and any(step.needs for step in plan.steps):
         raise _wrong("steps", f"the steps of a {plan.kind} need no others", "take needs out, or use a graph")
     if (plan.kind is WorkflowKind.RACE) != bool(plan.race):
@@ -232,7 +237,8 @@ def _check_rounds(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:
 
 
 def ancestors(name: str, steps: Sequence[StepPlan] | Sequence[WorkflowStep]) -> set[str]:
-    """All steps that this one needs, directly and through others; ends also where there is a cycle."""
+    """Return all steps that this one needs, directly and through others; it ends also where there is a
+    cycle."""
     needs = {step.name: step.needs for step in steps}
     found: set[str] = set()
     left = list(needs[name])
@@ -257,7 +263,7 @@ def _check_cycle(steps: Sequence[StepPlan]) -> None:
 
 
 def _circle(left: Sequence[StepPlan]) -> Iterator[str]:
-    """Each of these needs another of them: whoever follows the needs comes back to a step."""
+    """Yield a cycle among these steps, each of which needs another of them."""
     needs = {step.name: [need for need in step.needs if need in {one.name for one in left}] for step in left}
     seen: list[str] = []
     name = left[0].name
@@ -272,18 +278,26 @@ def _wrong(path: str, what: str, fix: str) -> UsageError:
 
 
 def sides_of(name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]) -> tuple[str, ...]:
-    """The needs that have left a result, without those whose result another of them goes on from."""
-    needs = [need for need in steps[name].needs if need in commits]
+    """Return the needs that have a result, without those from whose result another of them goes on."""
+    needs = [need for need in _bases(name, steps) if need in commits]
     carried = {one for need in needs for one in _carried(need, steps, commits) - {need}}
     return tuple(need for need in needs if need not in carried)
+
+
+def _bases(name: str, steps: Mapping[str, WorkflowStep]) -> list[str]:
+    """The needs at whose results it begins. A step in a workspace begins at the files there, which have the
+    results of those alone that work there, too."""
+    there = workspace_in(steps[name].request.get("workspace"))
+    needs = steps[name].needs
+    return [one for one in needs if there in (None, steps[one].request.get("workspace"))]
 
 
 def history_of(
     name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
-    """For each earlier step with a result: the steps from whose results it began.
+    """Return, for each earlier step with a result, the steps from whose results it began.
 
-    Each comes after those from which it began.
+    Each step comes after those from which it began.
     """
     every = tuple(steps.values())
     before = [one for one in ancestors(name, every) if one in commits]
@@ -292,11 +306,11 @@ def history_of(
 
 
 def _carried(name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]) -> set[str]:
-    """The steps whose results are in this one's; a step without a result hands none on."""
+    """Return the steps whose results this one's has in it; a step without a result hands none on."""
     found, left = set[str](), [name]
     while left:
         one = left.pop()
         if one not in found and one in commits:
             found.add(one)
-            left += steps[one].needs
+            left += _bases(one, steps)
     return found

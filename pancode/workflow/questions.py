@@ -11,14 +11,14 @@ from pancode.errors import RefusedError
 from pancode.life.continuing import NEXT, is_blocked, nexts
 
 ANSWERED = "answered"
-"""The key in a run's result for an answer that came to nothing, so that its question is asked again."""
+"""The key in a run's result for an answer that came to nothing, so that the question is asked again."""
 MOST_OF_AN_ANSWER = 200
 _WAITS = 'waits for a person: {reason} ({before}pancode answer {run} "...")'
 _STANDS = (records.WorkflowStepState.FAILED, records.WorkflowStepState.STOPPED)
 
 
 def waiting(step: records.WorkflowStep, run: records.Run) -> records.WorkflowStep:
-    """The step while a person is asked: it takes no place, and what needs it waits, too."""
+    """Return the step as it waits for a person: it takes no place, and steps that need it wait, too."""
     said = str(run.result.get(ANSWERED) or "")
     said = said if len(said) <= MOST_OF_AN_ANSWER else f"{said[:MOST_OF_AN_ANSWER]} ..."
     before = f"the answer before was: {said}; " if said else ""
@@ -27,16 +27,16 @@ def waiting(step: records.WorkflowStep, run: records.Run) -> records.WorkflowSte
 
 
 def is_asking(step: records.WorkflowStep, asked: Collection[str]) -> bool:
-    """Whether it waits for a person. `asked`: runs whose question is open."""
+    """Whether the step waits for a person. `asked`: runs whose question is open."""
     return step.state is records.WorkflowStepState.WAITING and step.run in asked
 
 
 def goes_on_in(workflow: records.Workflow, step: records.WorkflowStep, old: records.Run) -> bool:
     """Whether a run that goes on from `old` is the step's next one.
 
-    A step that still counts as running has asked just now. RefusedError while its workflow is being stopped.
-    An item that has stopped its lane goes on, too, when a person continues its run; not in a workspace,
-    where other work goes on from that run as well.
+    True also of a step that still counts as running, whose run has asked just now. RefusedError while its
+    workflow is being stopped. An item that has stopped its lane goes on, too, when a person continues its
+    run; not in a workspace, where other work goes on from that run as well.
     """
     if workflow.kind is records.WorkflowKind.LANE and step.state in _STANDS:
         mine = step.run == old.id and not nexts(old) and "in_workspace" not in old.terms
@@ -54,7 +54,7 @@ def goes_on_in(workflow: records.Workflow, step: records.WorkflowStep, old: reco
 
 
 def with_next_run(step: records.WorkflowStep, run: str) -> records.WorkflowStep:
-    """The step with its next run, which waits until the workflow has a place for it."""
+    """Return the step with its next run, which waits until the workflow has a place for it."""
     waits = replace(step, state=records.WorkflowStepState.WAITING, reason="", lost=None, finished_ms=None)
     return replace(waits, run=run, runs=(*step.runs, run))
 
@@ -62,7 +62,7 @@ def with_next_run(step: records.WorkflowStep, run: str) -> records.WorkflowStep:
 def unasked(
     before: Iterable[records.WorkflowStep], after: Mapping[str, records.WorkflowStep], asked: Collection[str]
 ) -> tuple[tuple[str, str], ...]:
-    """The runs whose answer is of no use any more, and why: their step has come to its end without it."""
+    """Return the runs whose answer is of no use any more, and why: their step has ended without it."""
     over = (after[step.name] for step in before if step.run in asked and after[step.name].state.is_over)
     return tuple((str(step.run), step.reason) for step in over)
 
@@ -75,9 +75,9 @@ def asks_again(step: records.WorkflowStep, run: records.Run | None, is_open: boo
 
 
 def unanswered(step: records.WorkflowStep, run: records.Run, old: records.Run | None) -> records.Run | None:
-    """The run `old` with its question open again, where `run` went on with the answer and came to nothing.
+    """Return `old` with its question open again, where `run` went on with the answer and came to nothing.
 
-    None: `run` is done or asks itself, or `old` is not a question of this step that `run` alone goes on from.
+    None: `run` is done or asks itself, or `old` is no question of this step from which only `run` goes on.
     """
     if run.state is not records.RunState.ENDED or run.outcome in (Outcome.DONE, Outcome.BLOCKED):
         return None

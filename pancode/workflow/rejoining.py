@@ -34,7 +34,7 @@ _RESUME = "pancode workflow resume {workflow}"
 
 
 def _must_fit(workflow: Workflow, steps: Mapping[str, WorkflowStep], old: Run, asks: Run | None) -> None:
-    """UsageError where the retry of this run cannot take its step; it names the command that helps.
+    """Raise UsageError where the retry of this run cannot take its step; it names the command that helps.
 
     `asks`: the run whose question a resume of the step would ask again.
     """
@@ -51,7 +51,7 @@ def _must_fit(workflow: Workflow, steps: Mapping[str, WorkflowStep], old: Run, a
 def _objection(
     workflow: Workflow, steps: Mapping[str, WorkflowStep], step: WorkflowStep, old: Run, asks: Run | None
 ) -> tuple[str, str]:
-    """What stands against it, and the command that helps; two empty words where nothing does."""
+    """Return what stands against the retry, and the command that helps; both empty: nothing does."""
     if workflow.kind is WorkflowKind.LANE:
         # a lane never ends: the item that stopped it begins again
         if workflow.state not in OPEN:
@@ -72,7 +72,7 @@ def _objection(
 def _closed(
     workflow: Workflow, steps: Mapping[str, WorkflowStep], step: WorkflowStep, old: Run, asks: Run | None
 ) -> tuple[str, str]:
-    """The same of a step that did not end well."""
+    """Return the same for a step of an ended workflow that did not end well."""
     if step.run != old.id:
         newest = f"pancode runs retry {step.run}" if step.run is not None else _RESUME
         return f"{step.run or 'another round'} has come after it", newest
@@ -90,7 +90,7 @@ def _closed(
 
 
 def _left_out(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[str]:
-    """Steps that have no result, and that a retry of this one does not begin again."""
+    """Return the steps that have no result, and that a retry of this step does not begin again."""
     every = tuple(steps.values())
     others = [one for one in every if one.name != step.name and step.name not in ancestors(one.name, every)]
     return [one.name for one in others if one.state is not WorkflowStepState.DONE]
@@ -106,12 +106,14 @@ def _goes_on(step: WorkflowStep, old: Run) -> tuple[str, str]:
 
 
 def begins_at(old: Run) -> Beginning | None:
-    """The old run's beginning, with the results of other steps; None: the project's files as they are now."""
+    """Return the old run's beginning with other steps' results; None: it begins at the project's files of
+    now.
+    """
     return same_files(old) if old.terms.get("origin") else None
 
 
 def same_files(old: Run) -> Beginning | None:
-    """The old run's beginning; None: it had no repository."""
+    """Return the old run's beginning; None: it had no repository."""
     place, snapshot = old.workspace, old.workspace.get("snapshot")
     if place.get("kind") != "git" or snapshot is None:
         return None
@@ -125,7 +127,9 @@ def same_files(old: Run) -> Beginning | None:
 
 
 def place_of(tx: Transaction, old: Run) -> WorkflowStep | None:
-    """The step that waits for a person because of this run. RefusedError while its workflow is stopped."""
+    """Return the step that waits for a person because of this run. RefusedError while its workflow is
+    stopped.
+    """
     workflow = tx.get(Workflow, old.workflow) if old.workflow is not None else None
     if workflow is None:
         return None
@@ -134,7 +138,7 @@ def place_of(tx: Transaction, old: Run) -> WorkflowStep | None:
 
 
 def must_take(tx: Transaction, old: Run) -> WorkflowStep:
-    """The step whose place the retry of this run takes. UsageError where it cannot."""
+    """Return the step whose place the retry of this run takes. UsageError where it cannot."""
     workflow = tx.get(Workflow, str(old.workflow))
     assert workflow is not None  # a workflow is never deleted
     steps = {step.name: step for step in rows.steps_of(tx, workflow.id)}
@@ -150,7 +154,9 @@ def must_take(tx: Transaction, old: Run) -> WorkflowStep:
 
 
 def placed(run: Run, step: WorkflowStep, before: Run | None) -> Run:
-    """The new run, after `before`, as one of the workflow: held back until there is a place for it."""
+    """Return the new run as one of the step's workflow, after `before`: held back until there is a place for
+    it.
+    """
     run = replace(run, workflow=step.workflow, step=step.name, waits=WaitReason.WORKFLOW, reason=rows.HELD)
     if before is None:
         return run
@@ -166,7 +172,8 @@ def placed(run: Run, step: WorkflowStep, before: Run | None) -> Run:
 
 
 def taken(work: Work, step: WorkflowStep, run: Run) -> None:
-    """The step goes on with this run, and its workflow is looked at; a retry opens it again."""
+    """Let the step go on with this run, and its workflow be looked at; a retry opens an ended workflow
+    again."""
     workflow = work.tx.get(Workflow, step.workflow)
     assert workflow is not None  # a workflow is never deleted
     if run.terms.get("in_step"):
@@ -183,7 +190,7 @@ def taken(work: Work, step: WorkflowStep, run: Run) -> None:
 
 
 def opened(work: Work, workflow: Workflow, by: str) -> Workflow:
-    """The workflow, which goes on though it had ended."""
+    """Open the workflow again, which had ended."""
     again = reopened(workflow)
     work.tx.put(again)
     work.audit("fleet", "info", "workflow resumed", workflow=again.id, by=by)
@@ -191,9 +198,9 @@ def opened(work: Work, workflow: Workflow, by: str) -> Workflow:
 
 
 def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:
-    """The run that waits for a person again once the step is resumed, as it is then.
+    """Return the run that waits for a person again once the step is resumed, as it is then.
 
-    It is the step's own, or the one before it, where the run that had the answer came to nothing.
+    That is the step's own run, or the one before it, where the run that had the answer came to nothing.
     """
     run = tx.get(Run, step.run) if step.run is not None else None
     if run is None:
@@ -205,7 +212,7 @@ def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:
 
 
 def asked_again(work: Work, step: WorkflowStep) -> WorkflowStep:
-    """The step, which waits; its question is in the inbox again. What was lost on the way is given up."""
+    """Let the step wait, with its question in the inbox again. A run that was lost on the way is given up."""
     run, last = _asking(work.tx, step)
     if last is not None:
         work.signal(last, GivenUp(step.workflow))
@@ -216,7 +223,7 @@ def asked_again(work: Work, step: WorkflowStep) -> WorkflowStep:
 
 
 def _asking(tx: Transaction, step: WorkflowStep) -> tuple[Run, Run | None]:
-    """The run that asks again, and the step's own where that is another one."""
+    """Return the run that asks again, and the step's own run where that is another one."""
     run = asks_again(tx, step)
     assert run is not None  # `resume` has looked
     last = tx.get(Run, step.run) if step.run is not None else None

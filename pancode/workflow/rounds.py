@@ -12,13 +12,13 @@ from pancode.workflow.plan import ancestors
 
 NOT_APPROVED = "not approved"
 CONFLICT = "conflict"
-"""The output of a step that could not begin: the files over which its parents' results are in conflict."""
+"""An output of a step that could not begin: the files in which its needs' results conflict."""
 
 
 def begun_again(
     steps: Mapping[str, WorkflowStep], step: WorkflowStep, now_ms: int
 ) -> dict[str, WorkflowStep]:
-    """The steps with another round begun, where this one is done and its verdict asks for that.
+    """Begin another round where this step is done and its verdict asks for one; return all steps.
 
     After the last round the step has failed.
     """
@@ -32,13 +32,15 @@ def begun_again(
 
 
 def again(steps: Mapping[str, WorkflowStep], step: WorkflowStep, number: int) -> dict[str, WorkflowStep]:
-    """All steps of the loop wait to begin once more."""
+    """Let all steps of the loop wait to begin once more."""
     reset = {name: fresh(steps[name], number) for name in loop(steps, step)}
     return {name: reset.get(name, one) for name, one in steps.items()}
 
 
 def fresh(step: WorkflowStep, number: int) -> WorkflowStep:
-    """It waits to begin once more. Its outputs stay until it has new ones: the next round reads them."""
+    """Let the step wait to begin once more. Its outputs stay until it has new ones: the next round reads
+    them.
+    """
     return replace(
         step,
         state=WorkflowStepState.WAITING,
@@ -52,7 +54,7 @@ def fresh(step: WorkflowStep, number: int) -> WorkflowStep:
 
 
 def once_more(step: WorkflowStep, anew: bool = False) -> WorkflowStep:
-    """It begins again in its round, whose verdict of before stands; `anew`: in the first round."""
+    """Let the step begin again in its round, whose earlier verdict stands; `anew`: in the first round."""
     if anew:
         return replace(fresh(step, 1), outputs={})
     is_judged = step.until and step.round > 1
@@ -61,20 +63,20 @@ def once_more(step: WorkflowStep, anew: bool = False) -> WorkflowStep:
 
 
 def loop(steps: Mapping[str, WorkflowStep], last: WorkflowStep) -> set[str]:
-    """The steps that a round of this one has: from where it begins again up to itself."""
+    """Return the steps of this step's loop: from where a round begins up to itself."""
     first, every = last.back_to or last.name, tuple(steps.values())
     before = ancestors(last.name, every) | {last.name}
     return {name for name in before if name == first or first in ancestors(name, every)}
 
 
 def ran_out(step: WorkflowStep) -> bool:
-    """Whether it has failed because its last round was not approved."""
+    """Whether the step has failed because its last round was not approved."""
     judged = bool(step.outputs.get("verdict")) and step.outputs.get("of") == step.run
     return step.state is WorkflowStepState.FAILED and judged and not is_met(step)
 
 
 def is_met(step: WorkflowStep) -> bool:
-    """Whether no further round is needed."""
+    """Whether the step needs no further round."""
     if not step.until:
         return True
     verdict = step.outputs.get("verdict")
@@ -82,26 +84,26 @@ def is_met(step: WorkflowStep) -> bool:
 
 
 def said(step: WorkflowStep) -> str:
-    """What its verdict says, in words."""
+    """Say what the step's verdict is."""
     verdict = step.outputs.get("verdict")
     field = str(step.until.get("field"))
     return f"{field} is {verdict.get(field)!r}" if isinstance(verdict, dict) else "it has no verdict"
 
 
 def judge_of(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> WorkflowStep | None:
-    """The step whose verdict has sent this one into its round; None in the first round."""
+    """Return the step whose verdict has sent this one into its round; None in the first round."""
     if not begins_later_round(steps, step):
         return None
     return next((one for one in _judges(steps, step) if one.outputs.get("verdict")), None)
 
 
 def begins_later_round(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> bool:
-    """Whether it is the first step of a second or later round: it goes on from its own result."""
+    """Whether the step is the first of a second or later round: it goes on from its own result."""
     return step.round > 1 and bool(_judges(steps, step))
 
 
 def _judges(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[WorkflowStep]:
-    """The steps whose rounds begin at this one."""
+    """Return the steps whose rounds begin at this one."""
     return [one for one in steps.values() if one.until and (one.back_to or one.name) == step.name]
 
 
@@ -123,17 +125,17 @@ $INPUT"""
 
 
 def conflict_of(step: WorkflowStep) -> tuple[str, ...]:
-    """The files that conflict, of a step that is there to settle them."""
+    """Return the files that conflict, for a step that is there to settle them."""
     found = step.request.get("resolves")
     files = found.get("files") if isinstance(found, Mapping) else None
     return tuple(map(str, files)) if isinstance(files, list | tuple) else ()
 
 
 def settled(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[WorkflowStep, ...]:
-    """The steps, and before each that could not begin for a conflict one that settles it.
+    """Put before each step that could not begin because of a conflict a step that settles it.
 
-    UsageError where there is no such step. What is done stays as it is: the new step begins from those
-    results, and the one that needs them goes on from its own.
+    UsageError where there is no such step. Finished steps stay as they are: the new step begins from their
+    results, and the step that needs them goes on from the new step's.
     """
     every = {step.name: step for step in steps}
     waiting = [step for step in every.values() if _conflicts(step) and not conflict_of(step)]
@@ -169,6 +171,6 @@ def settled(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[WorkflowStep,
 
 
 def _conflicts(step: WorkflowStep) -> list[str]:
-    """The files for which it could not begin."""
+    """Return the conflicting files because of which the step could not begin."""
     files = step.outputs.get(CONFLICT) if step.state is WorkflowStepState.FAILED else None
     return list(map(str, files)) if isinstance(files, list | tuple) else []

@@ -14,12 +14,12 @@ HELD = "its turn in the workflow has not come"
 
 
 def steps_of(tx: Transaction, workflow: str) -> tuple[WorkflowStep, ...]:
-    """The steps in the order of the request; the items of a lane in the order in which they begin."""
+    """Return the steps in the order of the request; the items of a lane in the order in which they begin."""
     return tuple(sorted(tx.find(WorkflowStep, {"workflow": workflow}), key=lane.order))
 
 
 def is_asked(tx: Transaction, run: Run) -> bool:
-    """Whether it has ended with a question that waits for a person."""
+    """Whether the run has ended with a question that waits for a person."""
     return is_blocked(run) and open_item(tuple(tx.find(Action, {"run": run.id}))) is not None
 
 
@@ -31,7 +31,7 @@ def step_event(step: WorkflowStep) -> Happened:
 
 
 def ask_to_advance(work: Work, workflow: Workflow, at_ms: int | None = None) -> None:
-    """It is to be looked at again: now, or at that time."""
+    """Have the workflow looked at again: now, or at that time."""
     due = work.core.wall_ms() if at_ms is None else at_ms
     work.tx.insert(
         Action(work.core.ports.ids.token(12), ActionKind.ADVANCE, workflow.id, due, workflow.created_by)
@@ -39,7 +39,7 @@ def ask_to_advance(work: Work, workflow: Workflow, at_ms: int | None = None) -> 
 
 
 def put_steps(work: Work, *steps: WorkflowStep) -> None:
-    """New values of steps that were there."""
+    """Write new values of existing steps."""
     for step in steps:
         work.tx.put(step)
         work.happened(step_event(step))

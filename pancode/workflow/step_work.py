@@ -22,31 +22,32 @@ _FORMS = "{{ steps.NAME.answer }}, {{ steps.NAME.commit }} or {{ steps.NAME.file
 
 @dataclass(frozen=True, slots=True)
 class TemplatePlace:
-    """One place of a task that is to be filled. `step` is empty for `$INPUT` and `$ORIGINAL`."""
+    """One place in a task's text that is to be filled in. `step` is empty for `$INPUT` and `$ORIGINAL`."""
 
     step: str
     what: str
-    """answer, commit, files, INPUT or ORIGINAL."""
+    """What is filled in: answer, commit, files, INPUT or ORIGINAL."""
     path: str = ""
 
 
 def fill(text: str, value: Callable[[TemplatePlace], str]) -> str:
-    """The text with every place filled. What is put in is not looked at again."""
+    """Return the text with every place filled in. What is put in is not searched for places."""
     return _PLACE.sub(lambda found: value(_place(found)), text)
 
 
 def places(text: str) -> Iterator[TemplatePlace]:
-    """All places of a text, in their order."""
+    """Yield all places of a text, in order."""
     return map(_place, _PLACE.finditer(text))
 
 
 def first_task(text: str, task: str) -> str:
-    """The task of a step that needs no other: `$INPUT` and `$ORIGINAL` are both the workflow's own."""
+    """Fill in the task of a step that needs no other: `$INPUT` and `$ORIGINAL` are both the workflow's
+    own."""
     return fill(text, lambda place: task)
 
 
 def check_places(text: str, needed: dict[str, tuple[str, ...]]) -> None:
-    """UsageError for a place that names nothing. `needed`: the files kept of each step it may name."""
+    """Raise UsageError for a place that names nothing. `needed`: the files kept by each step it may name."""
     for found in _ANY.finditer(text):
         if _PLACE.fullmatch(found[0]) is None:
             raise UsageError(f"{found[0]} does not name a value", fix=f"write {_FORMS}", code="bad_workflow")
@@ -83,20 +84,22 @@ def _place(found: re.Match[str]) -> TemplatePlace:
 
 
 MOST_VERDICT = 64 * 1024
-"""Bytes of a verdict's file."""
+"""How many bytes a verdict's file has at most."""
 MOST_FILE = 5_000_000
-"""Bytes of a file that a task may be filled with."""
+"""How many bytes a file has at most that is put into a task."""
 MOST_FILES = 200
 
 
 def result_commit(run: Run) -> str | None:
-    """The commit at which the next step begins: its result, or its own beginning if it changed nothing."""
+    """Return the commit at which the next step begins: the run's result, or its beginning if it changed
+    nothing.
+    """
     found = run.result.get("commit") or run.workspace.get("snapshot")
     return found if isinstance(found, str) else None
 
 
 def kept_files(step: WorkflowStep, names: Sequence[str]) -> tuple[list[str], str]:
-    """The files that the step keeps; in words, which one is not there."""
+    """Return the files that the step keeps, and in words which one is missing."""
     found = [name for name in names if any(is_kept(name, pattern) for pattern in step.files)]
     missing = [p for p in step.files if not any(is_kept(name, p) for name in found)]
     problem = f"missing output: {missing[0]} is not in its result" if missing else ""
@@ -106,7 +109,7 @@ def kept_files(step: WorkflowStep, names: Sequence[str]) -> tuple[list[str], str
 
 
 def verdict_of(step: WorkflowStep, data: bytes | None) -> tuple[dict[str, object], str]:
-    """The verdict, or in words why it is none. Read from its file, never from prose."""
+    """Return the verdict, or in words why it is none. It is read from its file, never from prose."""
     name = str(step.verdict["file"])
     if data is None:
         return {}, f"no verdict: {name} is not in its result, or larger than {MOST_VERDICT} bytes"
@@ -129,16 +132,16 @@ def verdict_of(step: WorkflowStep, data: bytes | None) -> tuple[dict[str, object
 
 
 FOLDER = ".pancode/inputs"
-"""The folder with the files for a step. It is in no change."""
+"""The folder for files that a step is handed. It is in no change."""
 LONG = 4_000
-"""Characters of an answer that a task has in itself; a longer one is a file."""
+"""How many characters of an answer a task holds itself; a longer answer is a file."""
 MOST_INLINE = 500_000
-"""The same where there is no workspace for a file."""
+"""The same limit where there is no workspace for a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step that is done has left."""
+    """What a finished step has left."""
 
     answer: str = ""
     commit: str = ""
@@ -147,7 +150,7 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class StepWork:
-    """A task, and files of its workspace."""
+    """A step's task, and files for its workspace."""
 
     task: str
     files: dict[str, bytes]
@@ -156,7 +159,7 @@ class StepWork:
 def step_work(
     step: WorkflowStep, original: str, results: Mapping[str, StepResult], front: str, has_files: bool
 ) -> StepWork:
-    """The step's task with everything in its place. `front`: what comes before it.
+    """Return the step's task with every place filled in. `front`: what comes before it.
 
     RefusedError where a text is too long for a step that works without files.
     """
@@ -198,7 +201,7 @@ def step_work(
 
 
 def check_script(name: str, task: str, needs: Sequence[str]) -> None:
-    """RefusedError where words of others would become a part of a script: a shell would run them."""
+    """Raise RefusedError where words of others would become part of a script: a shell would run them."""
     for place in places(task):
         if place.what == ORIGINAL or (place.what == INPUT and not needs):
             raise RefusedError(
@@ -218,7 +221,7 @@ def check_script(name: str, task: str, needs: Sequence[str]) -> None:
 
 
 def verdict_front(step: WorkflowStep, judge: WorkflowStep | None) -> str:
-    """What a task begins with in a later round."""
+    """Return what a task begins with in a later round."""
     if judge is None:
         return ""
     verdict = json.dumps(judge.outputs.get("verdict"), ensure_ascii=False, indent=2)

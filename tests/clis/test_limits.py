@@ -13,13 +13,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from node_agent.runtimes.limits import pause_ms
 from node_agent.wire.failure import FailureKind
 from tests.clis.conftest import path_of
-from tests.clis.launched import CODEX, Bench, Cli
+from tests.clis.launched import CODEX, COPILOT, GEMINI, Bench, Cli
 
 pytestmark = pytest.mark.slow
 WAIT_S = 5_400
@@ -30,15 +31,25 @@ def _subscription(url: str) -> Mapping[str, str]:
     return {"ANTHROPIC_BASE_URL": url, "CLAUDE_CODE_OAUTH_TOKEN": token, "CLAUDE_CODE_MAX_RETRIES": "1"}
 
 
+RETRY = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{WAIT_S}s"}
+IN_WORDS: Mapping[str, Any] = {
+    "copilot": {"code": "rate_limit_exceeded", "message": "Rate limit reached, please try again in 1h30m0s."},
+    "gemini": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "Out of quota.", "details": [RETRY]},
+}
+"""Errors whose words name a time to wait, as OpenAI's and Google's servers write them."""
+
+
 @contextmanager
-def turned_away(reset_s: int) -> Iterator[str]:
-    """A server whose every answer is that the limit is met, until this moment of the Unix clock."""
+def turned_away(reset_s: int, said: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """A server whose every answer is that the limit is met, until this moment of the Unix clock; or what is
+    `said`."""
     window = "anthropic-ratelimit-unified"
     heads = {
         f"{window}-status": "rejected", f"{window}-reset": str(reset_s), f"{window}-5h-reset": str(reset_s),
         f"{window}-representative-claim": "five_hour", f"{window}-5h-status": "rejected",
     }  # fmt: skip
-    error = {"type": "usage_limit_reached", "plan_type": "plus", "resets_at": reset_s, "message": "limit"}
+    usual = {"type": "usage_limit_reached", "plan_type": "plus", "resets_at": reset_s, "message": "limit"}
+    error = dict(said or usual)
 
     class Server(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -79,3 +90,13 @@ def test_the_moment_at_which_a_limit_ends_is_read(cli: Cli, tmp_path: Path) -> N
     assert told.failure is FailureKind.MODEL_BUSY, told.reason
     left_s = pause_ms(told.resets, int(time.time() * 1000)) / 1000
     assert abs(time.time() + left_s - reset_s) <= 61, "codex tells whole minutes"
+
+
+@pytest.mark.parametrize("cli", [GEMINI, COPILOT], ids=lambda cli: cli.runtime)
+def test_a_time_to_wait_in_the_words_of_a_server_is_read(cli: Cli, tmp_path: Path) -> None:
+    reset_s = int(time.time()) + WAIT_S
+    with turned_away(reset_s, IN_WORDS[cli.runtime]) as url:
+        bench = Bench(cli, tmp_path, path_of(cli.runtime), url)
+        told = bench.run(bench.request())
+    assert told.failure is FailureKind.MODEL_BUSY, told.reason
+    assert pause_ms(told.resets, int(time.time() * 1000)) == WAIT_S * 1000, told.reason

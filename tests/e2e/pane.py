@@ -44,8 +44,8 @@ class Pane:
     def press(self, *keys: str) -> None:
         self._tmux("send-keys", *keys)
 
-    def screen(self) -> str:
-        return self._tmux("capture-pane", "-p")
+    def screen(self, colours: bool = False) -> str:
+        return self._tmux("capture-pane", "-p", *(["-e"] if colours else []))
 
     def modes(self) -> str:
         """Alternate screen, cursor, mouse: 0 1 0 in a shell."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from pancode.errors import ExitCode
 from tests.clis.install import PACKAGES, Package, ensure
@@ -67,10 +70,26 @@ def _wheel(folder: Path) -> None:
             wheel.writestr(about, text)
 
 
+OLD, AT = "0.0.1", f"~/.local/lib/node_modules/{NPM}"
+
+
+def _put_old(lab: Lab) -> None:
+    """As npm would have, long ago, on the first machine."""
+    told = json.dumps({"name": NPM, "version": OLD})
+    on_host(lab, 1, f"mkdir -p {AT} ~/.local/bin && cat > {AT}/package.json", stdin=told)
+    start = f"printf '#!/bin/sh\\necho {OLD}\\n' > {AT}/cli.js && chmod +x {AT}/cli.js"
+    on_host(lab, 1, f"{start} && ln -sf {AT}/cli.js ~/.local/bin/{AGENT}")
+
+
+def _old_line(fleet: Owner) -> str:
+    return next((one for one in fleet.run("fleet", "status").ok().out.splitlines() if " is old, " in one), "")
+
+
 def fact(fleet: Owner) -> dict[str, Any]:
     return next((one for one in fleet.nodes()[f"node{K}"]["runtimes"] if one["name"] == AGENT), {})
 
 
+@pytest.mark.slow
 def test_an_agent_program_is_installed_found_and_taken_away(
     fleet: Owner, healed: Lab, tmp_path: Path
 ) -> None:
@@ -82,6 +101,9 @@ def test_an_agent_program_is_installed_found_and_taken_away(
             assert f"{NPM} {VERSION} is installed (sha256 " in said.out
             until(lambda: fact(fleet).get("version") == VERSION, "it is found", 60, lambda: fact(fleet))
             assert f"{NPM} {VERSION}" in fleet.run("node", "update", node, timeout_s=180).ok().out
+            _put_old(healed)
+            shown = until(lambda: _old_line(fleet), "the older one is marked", 60, lambda: fleet.nodes())
+            assert f"{AGENT} {OLD} is old, {node} has {VERSION}: pancode node install node1 {AGENT}" in shown
             wrong = fleet.run("node", "install", node, AGENT, "--version", "99.0.0", timeout_s=180)
             assert wrong.code == ExitCode.ERROR and "99.0.0" in wrong.out
             fleet.run("node", "uninstall", node, AGENT, timeout_s=60).ok()
@@ -90,6 +112,7 @@ def test_an_agent_program_is_installed_found_and_taken_away(
             assert again.code == ExitCode.ERROR and f"has not installed {AGENT}" in again.out
         finally:
             on_host(healed, K, "rm -rf ~/.npmrc ~/.npm")
+            on_host(healed, 1, f"rm -rf {AT} ~/.local/bin/{AGENT}")
     two = fleet.run("node", "install", node, AGENT, "claude", "--version", VERSION)
     assert two.code == ExitCode.USAGE and "a version is that of one program" in two.err
     nothing = fleet.run("node", "install", node)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import yaml
 
 from tests.clis.launched import NATIVE
@@ -11,7 +12,7 @@ from tests.e2e.ground import kill_coordinator
 from tests.e2e.owner import Owner, until
 from tests.e2e.programs import PORT, await_state, give_prices, give_secrets, installed, model_on, project
 from tests.integration.forge.fakes import TOKEN, serving
-from tests.integration.forge.trackers import FakeGitHubIssues
+from tests.integration.forge.trackers import FakeGitHubIssues, FakeGitLabIssues, FakeLinear, FakeTracker
 from tests.lab import Lab
 
 THERE = 2
@@ -24,9 +25,19 @@ BUILDS = [
 WHERE = ("--node", f"node{THERE}", "--runtime", "native", "--model", NATIVE.model)
 
 
-def test_an_issue_becomes_a_landed_change_and_is_closed(fleet: Owner, healed: Lab) -> None:
+TRACKERS = {
+    "github:o/r": (FakeGitHubIssues, "github.com", "SHOP"),
+    "gitlab:o/r": (FakeGitLabIssues, "gitlab.com", "SHOP"),
+    "linear:MIN": (FakeLinear, "linear.app", "MIN"),
+}
+
+
+@pytest.mark.parametrize("place", TRACKERS)
+def test_an_issue_becomes_a_landed_change_and_is_closed(fleet: Owner, healed: Lab, place: str) -> None:
     """It takes more than 30 s: a run on another host, and three starts of a coordinator."""
-    top, tracker = project(fleet, "tracked"), FakeGitHubIssues()
+    make, host, prefix = TRACKERS[place]
+    tracker: FakeTracker = make()
+    top, issue = project(fleet, f"tracked-{host}"), f"{prefix}-12"
     tracker.text = "Write login.sh."
     settings = fleet.fleet_home / "pancode.yaml"
     before = settings.read_text() if settings.exists() else None
@@ -34,30 +45,34 @@ def test_an_issue_becomes_a_landed_change_and_is_closed(fleet: Owner, healed: La
         give_secrets(healed, THERE, dict(NATIVE.env(f"http://127.0.0.1:{PORT}")))
         give_prices(healed, THERE, {NATIVE.model: "1 1 1 1"})
         await_state(fleet, THERE, "native", "ok")
-        forge = {"github.com": {"token": "secret:tracker", "url": api}}
+        forge = {host: {"token": "secret:tracker", "url": api}}
         settings.write_text(json.dumps({**(yaml.safe_load(before or "") or {}), "forge": forge}))
         try:
             fleet.run("notify", "secret", "tracker", stdin=TOKEN).ok()
-            fleet.run("project", "add", str(top), "--tracker", "github:o/r", "--prefix", "SHOP").ok()
+            fleet.run(
+                "project", "add", str(top), "--name", "tracked", "--tracker", place, "--prefix", prefix
+            ).ok()
             assert "Add login" in fleet.run("issues", "ls", cwd=top).ok().out
-            assert "Write login.sh." in fleet.run("issues", "show", "SHOP-12").ok().out
-            assert "Write login.sh." in fleet.run("work", "SHOP-12", "--dry-run", *WHERE).ok().out
+            assert "Write login.sh." in fleet.run("issues", "show", issue).ok().out
+            assert "Write login.sh." in fleet.run("work", issue, "--dry-run", *WHERE).ok().out
             with model_on(healed, THERE, {"count": "assistant", "turns": BUILDS}):
-                run = fleet.ask("work", "SHOP-12", *WHERE)["run"]
-                until(lambda: "in progress" in tracker.labels, "the tracker knows that it is begun", 60)
+                run = fleet.ask("work", issue, *WHERE)["run"]
+                until(lambda: "in progress" in tracker.says(), "the tracker knows that it is begun", 60)
                 kill_coordinator(fleet)
                 until(lambda: fleet.show(run)["outcome"], "its run ends", 90)
             assert fleet.show(run)["outcome"] == "done", fleet.show(run)
-            until(lambda: "in review" in tracker.labels, "the tracker knows of its end", 60)
-            assert "in progress" not in tracker.labels and "feature" in tracker.labels
+            until(lambda: "in review" in tracker.says(), "the tracker knows of its end", 60)
+            assert "in progress" not in tracker.says() and "feature" in tracker.labels
             fleet.run("land", run, cwd=top, timeout_s=120).ok()
             kill_coordinator(fleet)
-            (row,) = fleet.ask("work", "status")["works"]
-            assert (row["issue"], row["run"]) == ("SHOP-12", run)
-            until(lambda: tracker.state == "completed", "the issue is closed", 60)
+            row = fleet.ask("work", "status")["works"][0]
+            assert (row["issue"], row["run"]) == (issue, run)
+            until(lambda: "done" in tracker.says(), "the issue is closed", 60)
             (comment,) = tracker.comments.values()
             assert run in comment and "has landed" in comment and (top / "login.sh").read_text() == MADE
-            refused = fleet.run("work", "SHOP-12")
+            refused = fleet.run("work", issue)
             assert refused.code != 0 and "done" in refused.err
         finally:
+            fleet.run("project", "rm", "tracked")
+            fleet.run("workspace", "rm", issue.lower(), "--force")
             settings.write_text(before or "{}")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clis.launched import EVERY
-from tests.crowd import crowded
+from tests.crowd import crowded, until
 from tests.e2e.ground import kill_coordinator
 from tests.e2e.owner import Owner
 from tests.e2e.pane import Pane
@@ -80,7 +80,8 @@ def test_enter_talks_with_a_session_and_comes_back(fleet: Owner, lab: Lab, pane:
 
 
 @pytest.mark.parametrize(
-    ("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 130), (signal.SIGINT, 130)]
+    ("sent", "status"),
+    [(signal.SIGTERM, 143), (signal.SIGHUP, 130), (signal.SIGINT, 130), (signal.SIGKILL, 137)],
 )
 def test_a_signal_restores_the_terminal(fleet: Owner, pane: Pane, sent: signal.Signals, status: int) -> None:
     pane.types("stty -g > before")
@@ -95,6 +96,20 @@ def test_a_signal_restores_the_terminal(fleet: Owner, pane: Pane, sent: signal.S
     pane.types("echo status $?; stty -g | cmp - before && echo as it was; rm before")
     told = pane.shows("as it was\n")
     assert f"status {status}" in told
+
+
+def test_the_theme_that_was_set_is_drawn_and_its_origin_is_shown(fleet: Owner, pane: Pane) -> None:
+    fleet.run("config", "set", "theme", "dark").ok()
+    try:
+        shown = fleet.run("config", "show", "--origin", "theme").ok().out
+        assert "dark" in shown and "settings.json" in shown
+        pane.types(" ".join(("COLORTERM=truecolor", *fleet.argv("top", "machines"))))
+        pane.shows("node1")
+        until(lambda: "48;2;14;16;19" in pane.screen(colours=True), "the ground of the theme", 20)
+        pane.press("q")
+        pane.is_a_shell_again()
+    finally:
+        fleet.run("config", "unset", "theme").ok()
 
 
 def test_a_coordinator_that_goes_looks_unlike_an_idle_fleet(fleet: Owner, pane: Pane) -> None:

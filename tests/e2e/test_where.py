@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 
 import pytest
 
-from tests.e2e.owner import Owner
+from tests.e2e.owner import Owner, until
 
 pytestmark = pytest.mark.slow
 
@@ -56,10 +57,26 @@ def test_a_workspace_keeps_its_files_when_its_machine_is_replaced(fleet: Owner) 
     fleet.run("workspace", "repair", "login", "--node", "node2").ok()
     second = fleet.run(*words, "cat one.txt; echo two > two.txt", cwd=fleet.home).ok().json()
     assert (first["node"], second["node"], second["answer"].strip()) == ("node1", "node2", "one")
+    steps = [{"name": "three", "task": "cat two.txt > three.txt"}, {"name": "four", "task": "cat three.txt"}]
+    chain = {"defaults": {"runtime": "shell", "workspace": "login"}, "steps": steps}
+    (top / "chain.yaml").write_text(json.dumps(chain))
+    fleet.run("chain", "chain.yaml", cwd=top, timeout_s=120).ok()
+    row = fleet.ask("workspace", "show", "login")
+    last = fleet.ask("runs", "show", row["last"])
+    assert (row["count"], row["dirty"], last["answer"].strip()) == (4, 3, "two"), row
+    fires = ("--at", "2099-01-01 08:00", "--runtime", "shell", "--workspace", "login", "cat three.txt")
+    fleet.run("schedule", "add", "later", *fires, cwd=top).ok()
+    fleet.run("schedule", "run", "later").ok()
+    until(lambda: fleet.ask("workspace", "show", "login")["count"] == 5, "the schedule begins there", 60)
+    row = fleet.ask("workspace", "show", "login")
+    until(lambda: fleet.show(row["last"])["outcome"], "its run ends", 60)
+    assert fleet.show(row["last"])["answer"].strip() == "two"
+    fleet.run("schedule", "rm", "later").ok()
     refused = fleet.run("workspace", "rm", "login")
-    assert refused.code == 5 and "one.txt, two.txt" in refused.err
-    fleet.run("land", second["run"], "--branch", "feature/login", cwd=top).ok()
+    assert refused.code == 5 and "one.txt, three.txt, two.txt" in refused.err
+    fleet.run("land", row["last"], "--branch", "feature/login", cwd=top).ok()
     assert fleet.git(top, "show", "feature/login:one.txt") == "one\n"
+    assert fleet.git(top, "show", "feature/login:three.txt") == "two\n"
     fleet.run("workspace", "rm", "login").ok()
 
 

@@ -53,6 +53,7 @@ class Invariants:
         self.ceilings: dict[str, Decimal] = {}
         self.work: dict[str, Any] = {}
         self._accepted: dict[str, str] = {}
+        self._paces: dict[str, tuple[object, object, int, int]] = {}
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -84,7 +85,26 @@ class Invariants:
             self.never_more_orders_than_slots(tx, fences)
             self.what_was_replaced_is_ended(tx.find(Node))
         self.processes_keep_the_rules({r.id: r for r in runs})
+        self.slots_never_flap()
         self.an_identity_names_one_order()
+
+    def slots_never_flap(self) -> None:
+        """A machine that decides by itself changes by one slot, and never twice within its shortest time."""
+        for machine in self.world.machines:
+            agent, state, now = machine.agent, machine.journal.node(), machine.clock.mono_ms()
+            pace, before = agent._pace if agent is not None else None, self._paces.pop(machine.name, None)
+            if pace is None:
+                continue
+            bounds = (state.least, state.slots)
+            if before is None or before[:2] != (agent, bounds):
+                before = (agent, bounds, pace.slots, now - machine.tempo.tighten_ms)
+            _, _, slots, changed_ms = before
+            if slots != pace.slots:
+                lasted = now - changed_ms
+                must(abs(slots - pace.slots) == 1, f"{machine.name} went from {slots} slots to {pace.slots}")
+                must(lasted >= machine.tempo.tighten_ms, f"{machine.name} flaps: {lasted} ms, {pace}")
+                changed_ms = now
+            self._paces[machine.name] = (agent, bounds, pace.slots, changed_ms)
 
     # -- runs -----------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ class Kind:
     ceiling_usd: Decimal | None = None
 
 
-SITTINGS = "sittings"
+SITTINGS, STRAINED = "sittings", "strained"
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
@@ -257,6 +257,14 @@ KINDS: dict[str, Kind] = {
             ceiling_usd=Decimal(1_000),
         ),
         Kind(
+            STRAINED,
+            "machines decide by themselves how many runs they take, and are strained and calm in turn",
+            {"strain": 10, "bounds": 6, "crash_node": 1, "restart_node": 1, "crash_coordinator": 1, "cut": 1},
+            steps=60,
+            paces=(1_000, 3_000, 5_000),
+            tempo={"facts_ms": 1_000, "tighten_ms": 8_000, "loosen_ms": 20_000},
+        ),
+        Kind(
             SITTINGS,
             "sessions: words at any time, cancel, rest, end; every process -9, power cuts, cut links",
             {
@@ -285,6 +293,6 @@ NAMES = tuple(KINDS)
 
 
 def kind_of(seed: int) -> Kind:
-    """Every class in turn, but for the sittings, which have schedules of their own."""
-    names = [name for name in NAMES if name != SITTINGS]
+    """Every class in turn, but for the sittings and strained machines, which have schedules of their own."""
+    names = [name for name in NAMES if name not in (SITTINGS, STRAINED)]
     return KINDS[names[seed % len(names)]]

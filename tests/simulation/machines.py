@@ -70,6 +70,7 @@ class Machine:
         self.name, self.redis, self.slots = name, redis, slots
         self.arrived, self.trees = far
         self.models = Models()
+        self.load = 0.0
         self.most_slots = slots
         self.tempo = TEMPO
         self.clock = MemoryClock(ms=int.from_bytes(name.encode(), "big") % 5_000_000)
@@ -112,7 +113,7 @@ class Machine:
         me, fleet = self._open_journal()
         runner = SittingRunner(self)
         self.facts = MemoryFacts(self.host, ("shell", "scripted", "native"))
-        self.facts.top = self.top
+        self.facts.top, self.facts.load = self.top, self.load
 
         def behind(port: object, name: str) -> Any:
             return Tripping(port, self.wire, name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.agent import control, intake
+from node_agent.agent import agent, control, intake, pace
 from node_agent.attempt import accept, finishing, job, starting
 from node_agent.attempt.context import Case
 from node_agent.attempt.plans import setup_plan
@@ -69,6 +69,13 @@ def _forget_stop(made: Any) -> Any:
 
 
 _not_taken = events.not_taken
+
+
+def _at_once(before: Any, least: int, most: int, seen: Any, now_ms: int, tempo: Any) -> Any:
+    return _paced(before and replace(before, since_ms=now_ms - 10**9), least, most, seen, now_ms, tempo)
+
+
+_paced = pace.paced
 
 
 def _accept_without_archive(patch: pytest.MonkeyPatch) -> None:
@@ -261,7 +268,12 @@ BUGS = (
     Bug(
         "a wait names a cause that is not there",
         "calm",
-        _to(placement, "_not_now", lambda v, f: f"{v.node.name} is draining: x"),
+        _to(placement, "_not_now", lambda v, f, h: f"{v.node.name} is draining: x"),
+    ),
+    Bug(
+        "a machine that is strained flaps",
+        "strained",
+        _to(agent, "paced", _at_once),
     ),
     Bug(
         "what lay ready before a power cut is started",

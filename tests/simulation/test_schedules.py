@@ -11,7 +11,7 @@ import os
 
 import pytest
 
-from tests.simulation.kinds import SITTINGS
+from tests.simulation.kinds import SITTINGS, STRAINED
 from tests.simulation.schedule import Schedule
 
 COUNT = int(os.environ.get("PANCODE_SIM_COUNT", "1040"))
@@ -32,3 +32,11 @@ def test_every_invariant_holds_of_sessions(first: int) -> None:
     """People talk with sessions while all of that happens."""
     for seed in (first,) if ONE else range(first, first + CHUNK):
         Schedule(seed, SITTINGS).run()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [int(ONE)] if ONE else range(0, COUNT // 16, CHUNK))
+def test_every_invariant_holds_of_strained_machines(first: int) -> None:
+    """Machines decide by themselves how many runs they take, and never flap."""
+    for seed in (first,) if ONE else range(first, first + CHUNK):
+        Schedule(seed, STRAINED).run()

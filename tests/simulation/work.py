@@ -171,6 +171,22 @@ def resize(w: World) -> None:
         machine.slots = min(machine.slots, slots)
 
 
+def bounds(w: World) -> None:
+    """Its owner lets a machine decide by itself how many it takes."""
+    machine, slots = w.machine(), w.random.choice((2, 3))
+    w.say(f"{machine.name} gets 1 to {slots} slots")
+    machine.most_slots = max(machine.most_slots, slots)
+    w.coordinator.ask(
+        partial(inventory.change, name=machine.name, edit=lambda n: replace(n, slots=slots, least=1))
+    )
+
+
+def strain(w: World) -> None:
+    machine, load = w.machine(), w.random.choice((0.1, 0.1, 1.2, 2.0, 2.0))
+    w.say(f"{machine.name} has the load {load}")
+    machine.load = machine.facts.load = load
+
+
 def ceiling(w: World) -> None:
     usd = Decimal(w.random.choice(("2", "4", "6")))
     scope = w.random.choice(("day", "day", "agent:builder", "node", f"node:{w.machine().name}"))

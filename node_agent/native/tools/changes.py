@@ -16,7 +16,7 @@ USUAL_COMMITS, MOST_COMMITS, WAIT_S = 30, 1_000, 60
 MOST_HIDDEN = 500
 _REVISION = re.compile(r"[A-Za-z0-9_][\w./~^@{}+-]*")
 _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
-"""A renamed file keeps both names in the patch, so that none of them is seen by the other."""
+"""A renamed file keeps both names in the patch, so that neither is shown by way of the other."""
 _LINE = "--format=%h %ad %an: %s"
 
 
@@ -41,7 +41,7 @@ def changes(box: Box, given: Mapping[str, Any]) -> str:
 
 
 def _commits(box: Box, of: str) -> list[str]:
-    """The names of commits alone: a name of anything else would show files past the rules."""
+    """Return the names of commits; the name of any other object would show files despite the rules."""
     sides = re.split(r"\.{2,3}", of) if ".." in of else [of]
     if len(sides) > 2:
         raise Failed(f"{of!r} is no range of two commits")
@@ -63,7 +63,7 @@ def _only(box: Box, path: str) -> str:
 
 
 def _patch(box: Box, how: Sequence[str], revisions: Sequence[str], only: Sequence[str]) -> str:
-    """The change without the files that the run may not read, and how many these are."""
+    """Return the change without files that the run may not read, and the number of those."""
     listed = ("-z", "--name-only", *(["--format="] if how[0] == "log" else []))
     asked = [one for one in how if one != "-p"]
     names = _git(box, *asked, *_PLAIN, *listed, *revisions, "--", *only).split("\0")
@@ -78,7 +78,7 @@ def _patch(box: Box, how: Sequence[str], revisions: Sequence[str], only: Sequenc
 
 
 def _git(box: Box, *args: str) -> str:
-    """Failed in git's own words."""
+    """Run git. Failed with git's own words."""
     env = {**git_env(box.env), "GIT_LITERAL_PATHSPECS": "0"}
     kept, why, status = printed(box, ["git", "--no-pager", *args], box.tree.top, env, WAIT_S)
     text = kept.text()

@@ -21,7 +21,7 @@ from node_agent.wire.clock import Clock
 
 
 class Failed(Exception):
-    """The tool did not do it; the text is for the model, and says what to do instead."""
+    """The tool did not do its work; the text tells the model what to do instead."""
 
 
 @dataclass
@@ -41,10 +41,10 @@ class Box:
     made: Mapping[str, MadeTool] = field(default_factory=dict)
     """Kept tools of the project, by name."""
     beat: Callable[[], None] | None = None
-    """Called each `BEAT_S` while a command runs. What it raises ends the command."""
+    """Called every `BEAT_S` while a command runs. An exception from it ends the command."""
 
     def look(self, path: str, use: Use) -> AbstractContextManager[Spot]:
-        """The file, judged by its given name and by its real one."""
+        """Open the file, judged by its given name and by its real one."""
         return _judged(self, path, use)
 
 
@@ -57,7 +57,7 @@ def _judged(box: Box, path: str, use: Use) -> Iterator[Spot]:
 
 
 def text_arg(given: Mapping[str, Any], name: str, default: str | None = None) -> str:
-    """Failed where it is missing, or no text."""
+    """Return a text argument. Failed where it is missing, or no text."""
     value = given.get(name, default)
     if not isinstance(value, str):
         raise Failed(f"the argument {name} must be a text")
@@ -65,7 +65,7 @@ def text_arg(given: Mapping[str, Any], name: str, default: str | None = None) ->
 
 
 def count_arg(given: Mapping[str, Any], name: str, default: int, most: int) -> int:
-    """A whole number of at least 1, at most `most`."""
+    """Return an argument that is a whole number from 1 to `most`."""
     value = given.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise Failed(f"the argument {name} must be a whole number from 1 on")
@@ -73,9 +73,10 @@ def count_arg(given: Mapping[str, Any], name: str, default: int, most: int) -> i
 
 
 def clipped(text: str, most: int, how: str) -> str:
-    """Beginning and end of a text that is too long; the note between them says what is missing.
+    """Return the beginning and the end of a text that is too long; the note between them says what is
+    missing.
 
-    `how`: what to do to see it.
+    `how`: how to see the missing part.
     """
     if len(text) <= most:
         return text
@@ -85,7 +86,7 @@ def clipped(text: str, most: int, how: str) -> str:
 
 
 def read_all(spot: Spot, most: int) -> tuple[bytes, int]:
-    """(at most so many bytes, the file's size)."""
+    """Return (at most `most` bytes, the file's size)."""
     fd = spot.opened(os.O_RDONLY)
     with os.fdopen(fd, "rb") as file:
         return file.read(most), os.fstat(fd).st_size
@@ -97,7 +98,7 @@ _NEAR = 3
 
 
 def read(box: Box, given: Mapping[str, Any]) -> str:
-    """A file, or some of its lines; a folder's and a binary file's kind only."""
+    """Return a file, or some of its lines; of a folder or a binary file only its kind."""
     path = text_arg(given, "path")
     start, count = count_arg(given, "start", 1, 1 << 31), count_arg(given, "lines", MOST_LINES, MOST_LINES)
     with box.look(path, Use.READ) as spot:
@@ -123,7 +124,7 @@ def read(box: Box, given: Mapping[str, Any]) -> str:
 
 
 def write(box: Box, given: Mapping[str, Any]) -> str:
-    """A whole file, new or in the place of one."""
+    """Write a whole file, new or in place of an old one."""
     path, content = text_arg(given, "path"), text_arg(given, "content")
     data = content.encode("utf-8", "replace")
     try:
@@ -151,7 +152,7 @@ def _create(box: Box, path: str, data: bytes) -> str:
 
 
 def edit(box: Box, given: Mapping[str, Any]) -> str:
-    """Replace a text that is there exactly once, or everywhere if that is asked."""
+    """Replace a text that occurs exactly once, or everywhere if that is asked."""
     path, old, new = text_arg(given, "path"), text_arg(given, "old"), text_arg(given, "new")
     if not old or old == new:
         raise Failed("old must be a text of the file, and new another one")
@@ -176,7 +177,7 @@ def edit(box: Box, given: Mapping[str, Any]) -> str:
 
 
 def _nearest(text: str, old: str) -> str:
-    """The lines of the file that are most like the first line of what was looked for."""
+    """Return the lines of the file that are most like the first line of the text searched for."""
     wanted = next((line.strip() for line in old.splitlines() if line.strip()), "")
     lines = dict[str, int]()
     for number, line in enumerate(islice(text.splitlines(), 20_000), 1):
@@ -198,7 +199,7 @@ _SKIPPED = frozenset({".git"})
 
 
 def ls(box: Box, given: Mapping[str, Any]) -> str:
-    """One folder: name, and size of a file; `/` behind a folder."""
+    """List one folder: names, sizes of files; `/` after a folder's name."""
     path = text_arg(given, "path", ".")
     with box.look(path, Use.READ) as spot:
         if not spot.is_folder:
@@ -225,7 +226,7 @@ def _line(box: Box, at: int, folder: str, name: str) -> str:
 
 
 def find(box: Box, given: Mapping[str, Any]) -> str:
-    """Files by the pattern of their path."""
+    """List files by a pattern for their path."""
     pattern, path = text_arg(given, "pattern"), text_arg(given, "path", ".")
     if fault := pattern_fault(pattern):
         raise Failed(f"{pattern!r} is no pattern: {fault}; `*.py` and `src/**/test_*.py` are some")
@@ -297,7 +298,7 @@ def _files(box: Box, path: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _plain(at: int, name: str, whole: str) -> Iterator[tuple[str, int, int]]:
-    """Nothing for a link, a pipe, or what cannot be read."""
+    """Yield the file; nothing for a link, a pipe, or an unreadable file."""
     with suppress(OSError):
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
         state = os.fstat(fd)

@@ -81,7 +81,7 @@ def made_forms(made: Iterable[MadeTool]) -> list[ToolForm]:
 
 MOST_CALLS_AT_ONCE = 32
 MOST_SHOWN = 4_000
-"""Characters of a change, or of what a command printed, that the stream tells."""
+"""The most characters of a change, or of a command's output, in the stream."""
 
 
 class Deeds:
@@ -92,7 +92,7 @@ class Deeds:
         self.calls = self.denied = 0
 
     def do(self, call: Call, number: int = 0) -> Result:
-        """Whatever becomes of it is told to the model. `number`: of the call in its answer."""
+        """Do the call; the model is told of any result. `number`: that of the call in its answer."""
         self.calls += 1
         given = call.fields
         self._voice.tell("called", id=call.id, tool=call.name, **self._about(given or {}))
@@ -130,7 +130,7 @@ class Deeds:
         return TABLE[name](self.box, given), True
 
     def stray(self, call: Call) -> None:
-        """One that its SDK has refused as for no tool of this run, whatever its name: told, not done."""
+        """Report a call that the SDK refused because no tool of this run has its name."""
         self.calls += 1
         self.denied += 1
         self._voice.tell("called", id=call.id, tool=call.name, **self._about(call.fields or {}))
@@ -153,7 +153,7 @@ class Deeds:
 
 
 def _shown(name: str, given: dict[str, Any], text: str, ok: bool) -> dict[str, str]:
-    """For people who watch: what a command printed, or the begin of a diff of an edit."""
+    """Return what people see of a call: a command's output, or the beginning of an edit's diff."""
     if isinstance(given.get("command"), str):
         return {"output": text[:MOST_SHOWN]}
     if not ok or name not in ("edit", "write"):
@@ -163,11 +163,11 @@ def _shown(name: str, given: dict[str, Any], text: str, ok: bool) -> dict[str, s
 
 
 def lines_of(text: object) -> list[str]:
-    """None of what is no text."""
+    """Return the text's lines; none for a value that is no text."""
     return text.splitlines() if isinstance(text, str) else []
 
 
 def begin_of_diff(old: Sequence[str], new: Sequence[str]) -> str:
-    """Lines that were taken away and put in, each with its sign, as many as the stream tells."""
+    """Return the removed and added lines, each with its sign, as many as the stream has room for."""
     lines = [f"{sign}{line}" for sign, side in (("-", old), ("+", new)) for line in side]
     return "\n".join(lines)[:MOST_SHOWN]

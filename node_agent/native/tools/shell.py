@@ -19,7 +19,7 @@ from node_agent.wire.clock import Clock
 
 
 class Children:
-    """The child processes of one thread, in which the signal handlers run, too."""
+    """The child processes of one thread, which also runs the signal handlers."""
 
     def __init__(self, leave: Callable[[int], object] = os._exit) -> None:
         self.alive: list[subprocess.Popen[bytes]] = []
@@ -27,7 +27,7 @@ class Children:
         self._due: int | None = None
 
     def start(self, argv: Sequence[str], **how: Any) -> subprocess.Popen[bytes]:
-        """It works before we know of it: a signal in between waits until we do."""
+        """Start a child. Signals wait until the child is on the list."""
         self._starting += 1
         try:
             process = subprocess.Popen(argv, **how)
@@ -39,7 +39,7 @@ class Children:
         return process
 
     def over(self, process: subprocess.Popen[bytes]) -> None:
-        """The child is over: end everything that is left of its group."""
+        """Take an ended child off the list, and end what is left of its group."""
         kill_group(process)
         process.wait()
         if process.stdout is not None:
@@ -47,7 +47,7 @@ class Children:
         self.alive.remove(process)
 
     def end_with_us(self) -> None:
-        """From now on a signal ends this program at once, and all children with it."""
+        """Let a signal end this program at once, and all its children with it."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _: self.end(128 + number))
 
@@ -70,19 +70,19 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 CHILDREN = Children()
-"""Of this worker."""
+"""The children of this worker."""
 
 
 USUAL_S, MOST_S = 120, 1_800
 HEAD, TAIL = 256 << 10, 256 << 10
 MOST_PRINTED = 64 << 20
-"""Beyond that it is ended: nobody reads so much."""
+"""The bytes of output at which a command is ended: nobody reads so much."""
 LATE_MS = 500
-"""The wait for a pipe after a command's end; its child processes may hold the pipe open."""
+"""The wait in milliseconds for a pipe after a command's end; its child processes may hold the pipe open."""
 
 
 def bash(box: Box, given: Mapping[str, Any]) -> str:
-    """Standard output and error as they come, and how it ended."""
+    """Run a command; return its standard output and error as they came, and how it ended."""
     command = text_arg(given, "command")
     wait_s = count_arg(given, "timeout_s", USUAL_S, MOST_S)
     judgement = box.judge.command(command)
@@ -95,8 +95,9 @@ def bash(box: Box, given: Mapping[str, Any]) -> str:
 
 
 def run_made(box: Box, tool: MadeTool, given: Mapping[str, Any]) -> tuple[str, bool]:
-    """Run a kept tool where commands run, with its input as JSON on standard input: what it prints, and
-    whether it has ended well. Failed where the arguments are not those of its schema."""
+    """Run a kept tool where commands run, with its input as JSON on standard input; return its output, and
+    whether it ended well. Failed where the arguments do not fit its schema.
+    """
     form = json.loads(tool.form)
     wrong = [*(given.keys() - form["properties"].keys()), *(set(form.get("required", ())) - given.keys())]
     if wrong:
@@ -120,8 +121,9 @@ def printed(
     wait_s: int,
     fed: int = subprocess.DEVNULL,
 ) -> tuple[Printed, str, int]:
-    """What a command prints, why we ended it, and its status. OSError where it cannot begin. `fed`: what it
-    reads."""
+    """What a command prints, why we ended it, and its status. OSError where it cannot begin. `fed`: its
+    input.
+    """
     process = CHILDREN.start(
         argv, cwd=cwd, env=dict(env), stdin=fed, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True,
@@ -134,7 +136,7 @@ def printed(
 
 
 class Printed:
-    """Beginning and end of what was printed."""
+    """The beginning and the end of a command's output."""
 
     def __init__(self) -> None:
         self._head, self._tail, self.size = bytearray(), bytearray(), 0
@@ -152,7 +154,7 @@ class Printed:
 
 
 def _watched(process: subprocess.Popen[bytes], box: Box, wait_s: int) -> tuple[Printed, str]:
-    """Watch the command until it is over: its output, and the reason if we ended it."""
+    """Watch the command until it ends; return its output, and the reason if we ended it."""
     assert process.stdout is not None
     clock = box.clock
     kept, until = Printed(), clock.mono_ms() + wait_s * 1000
@@ -182,7 +184,7 @@ def _watched(process: subprocess.Popen[bytes], box: Box, wait_s: int) -> tuple[P
 
 
 def _late(fd: int, kept: Printed, clock: Clock) -> None:
-    """The rest of the pipe; a process that was left behind cannot print for ever."""
+    """Read the rest of the pipe, but not for ever: a process that was left behind may go on printing."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     until = clock.mono_ms() + LATE_MS

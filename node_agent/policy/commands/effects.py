@@ -72,7 +72,7 @@ def git_action(words: Sequence[ShellWord]) -> ActionClass:
 
 
 def _starts(setting: str | None) -> bool:
-    """Check whether `key=value` makes git run something."""
+    """Whether this `key=value` makes git run a program."""
     key = (setting or "alias.").partition("=")[0].lower()
     return any(key.startswith(end) if end.endswith(".") else key.endswith(end) for end in _STARTS_PROGRAMS)
 
@@ -107,7 +107,7 @@ def _push(args: Sequence[str], known: bool) -> ActionClass:
 
 
 def _is_rewrite(verb: str, args: Sequence[str]) -> bool:
-    """Check whether commits are lost, or the only names by which they are found."""
+    """Whether commits, or the only names by which they are found, are lost."""
     letters, words = _REWRITING.get(verb, ("", ()))
     if verb == "branch" and "--delete" in args and "--force" in args:
         return True
@@ -144,16 +144,17 @@ _PLAIN = frozenset(
 )
 """Programs that only read, whatever their arguments are."""
 _FOLDERS = ("/bin/", "/usr/bin/", "/usr/local/bin/")
-"""A program in one of these folders is the one that its name says; one in the repository may be anything."""
+"""A program in one of these folders is what its name says; one in the repository may be anything."""
 _SHELLS = frozenset("bash sh dash zsh".split())
 _SCRIPT = re.compile(r"-[a-hj-z]*c")
-"""Options of a shell that is not interactive, so that it reads no file first."""
+"""The options of a shell that is not interactive, so that it reads no start file."""
 
 
 @dataclass(frozen=True, slots=True)
 class _But:
-    """The options with which a program writes a file or starts another one. `most`: it reads this many
-    operands."""
+    """The options with which a reading program writes a file or starts another program. `most`: the most
+    operands that it only reads.
+    """
 
     letters: str = ""
     longs: tuple[str, ...] = ()
@@ -185,7 +186,7 @@ _GIT_LOOKS = frozenset(
     "status log diff show blame grep ls-files ls-tree rev-parse rev-list cat-file describe shortlog".split()
 )
 _EXACT = frozenset({"--text"})
-"""Harmless options that begin like one of the above."""
+"""Harmless options whose beginning is like one of the options above."""
 _QUIET = frozenset("LANG LANGUAGE TZ COLUMNS LINES NO_COLOR CLICOLOR TERM GIT_OPTIONAL_LOCKS".split())
 
 
@@ -207,7 +208,7 @@ def only_looks(name: str, words: Sequence[ShellWord]) -> bool:
 
 
 def is_quiet(variable: str) -> bool:
-    """Check whether it changes only how things are shown."""
+    """Whether the variable changes only how things are shown."""
     return variable in _QUIET or variable.startswith("LC_")
 
 
@@ -222,7 +223,7 @@ def _is_harmless(but: _But, words: Sequence[ShellWord]) -> bool:
 
 
 def _may_be_option(word: ShellWord) -> bool:
-    """Whether the word may be an option: it is made while the script runs, or file names may give it."""
+    """Whether the word may be an option: its text is made while the script runs, or comes from file names."""
     text = word.text
     return text is None or (word.glob and text[:1] in ("*", "?", "[")) or ("{" in text and "," in text)
 

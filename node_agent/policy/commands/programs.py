@@ -22,9 +22,9 @@ class Use(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """A path in a command; `glob`: the shell replaces it by the paths that fit.
+    """A path in a command. `glob`: the shell replaces the word by the paths that fit it.
 
-    `sure`: it is a path, and the use is known. Otherwise it is a word that could be a path.
+    `sure`: the word is a path, and its use is known. Otherwise it only could be a path.
     """
 
     path: str
@@ -53,7 +53,7 @@ _INTERPRETERS = {
     **dict.fromkeys(("R", "Rscript"), ("-e",)),
     "deno": ("eval",),
 }
-"""Programs that run code in their arguments, and the options for code in another language."""
+"""Programs that run code in their arguments, and the options before such code."""
 _AWKS = frozenset("awk gawk mawk nawk".split())
 _STARTERS = {
     "tar": ("--checkpoint-action", "--to-command", "--use-compress-program", "-I", "--rsh-command"),
@@ -63,7 +63,7 @@ _STARTERS = {
     "zip": ("-TT", "--unzip-command"),
     "man": ("-P", "--pager", "-H"),
 }
-"""Options that name a program to start."""
+"""The options by which a program gets the name of another program to start."""
 _ELSEWHERE = frozenset("ssh autossh mosh rsh telnet nc ncat netcat socat".split())
 _WRITERS = frozenset("tee touch mkdir mkfifo mknod truncate chmod chown chgrp".split())
 _TO_LAST = frozenset("cp ln install rsync scp".split())
@@ -111,7 +111,7 @@ def _is_hidden(program: str, args: Sequence[str], words: Sequence[ShellWord], fe
 
 
 def _tells(word: str, options: Sequence[str]) -> bool:
-    """Check for an option with code: `-c`, `-cCODE`, and `-Bc` among other letters."""
+    """Whether the word is an option with code: `-c`, `-cCODE`, or `-Bc` among other letters."""
     if word in options or any(word.startswith(f"{one}=") for one in options if one.startswith("--")):
         return True
     letters = {one[1] for one in options if len(one) == 2}
@@ -135,8 +135,7 @@ def _has(args: Sequence[str], letters: str, long: Sequence[str]) -> bool:
 
 
 def _is_loose(args: Sequence[str]) -> bool:
-    """Check whether access is opened to everybody or a whole tree at once, or a command runs as somebody
-    else."""
+    """Whether access is opened to everybody or for a whole tree, or a command runs as another user."""
     modes = [word for word in args if not word.startswith("--")]
     numbers = any(len(word) == 4 and word.isdigit() and word[0] in "4567" for word in modes)
     return _has(args, "R", ("--recursive",)) or numbers or any(m in word for word in modes for m in _LOOSE)

@@ -28,11 +28,11 @@ _HIDING_VARIABLES = ("BASH_ENV", "ENV", "LD_PRELOAD", "LD_AUDIT", "GIT_CONFIG", 
 _RESERVED = frozenset(
     "if then else elif fi for while until do done case esac in select function { } [[ ]] !".split()
 )
-"""Words of a shell's own; if one stands as a program, shell and parser do not read the same."""
+"""Words of the shell's own; if one stands as a program, shell and parser read the script differently."""
 _REWRITTEN = re.compile(r"\(\(|\$\[|\[\[|\[ [^]]*-[vR] |\$\{[^}]*[^A-Za-z0-9_}]|\bfor\s+[a-z_]*[A-Z]")
-"""Arithmetic, and texts made from a variable, whose content may be run; also a loop that may set PATH."""
+"""Arithmetic, and texts made from a variable, whose content might be run; also a loop that might set PATH."""
 _EVALUATED = re.compile(r"[^\[]*\[.*?(\$+\(|`|\$\{[\s|]|@P\})", re.DOTALL)
-"""A literal with a substitution after a `[`: where bash evaluates it as arithmetic, the substitution runs."""
+"""A literal with a substitution after a `[`: where bash evaluates the literal as arithmetic, it runs that."""
 _NAMERS = frozenset("let declare typeset local export readonly read unset wait mapfile readarray".split())
 _NAMERS_BY_OPTION = frozenset("printf test [".split())
 """Commands of a shell's own that evaluate a subscript in a word, or only with `-v` or `-R`."""
@@ -58,7 +58,7 @@ _OF_SYSTEM = (
 class CommandAction:
     """One call: its class, and its words as one line, with `?` for a word that is made while the script runs.
 
-    `looks`: it changes nothing.
+    `looks`: the call changes nothing.
     """
 
     action: ActionClass
@@ -68,12 +68,12 @@ class CommandAction:
 
 @dataclass(slots=True)
 class ScriptReading:
-    """The actions of a script, as far as they can be read."""
+    """What a script does, as far as it can be read."""
 
     acts: list[CommandAction] = field(default_factory=list)
     touches: list[Touched] = field(default_factory=list)
     plain: bool = True
-    """Whether nothing in it changes the meaning of its calls, or writes where nobody can see."""
+    """Whether nothing in the script changes the meaning of its calls, or writes where nobody can see it."""
     literals: list[str] = field(default_factory=list)
     sums: bool = False
     """Whether text is evaluated somewhere as arithmetic, or as a name with a subscript."""
@@ -95,7 +95,7 @@ class ScriptReading:
 
 
 def read_command(text: str) -> ScriptReading:
-    """The reading of any text; it never raises."""
+    """Return the reading of any text; never raises."""
     reading = ScriptReading()
     _script(reading, text, 0)
     if reading.sums:

@@ -38,7 +38,7 @@ _REWORDS = re.compile(r"\$\{\w*[^\w}]")
 """Tests and expansions that evaluate text as arithmetic: bash runs a `$(...)` in a subscript there, even a
 quoted one."""
 _HEARS = ("read", "mapfile", "readarray", "command", "builtin")
-"""Programs of a shell's own that put their input into variables."""
+"""The shell's own commands that put their input into variables, or might."""
 _KNOWN_PLACES = {"HOME": "~", "PWD": "."}
 
 
@@ -55,14 +55,14 @@ class ShellWord:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """`op` as written, without the number in front of it."""
+    """One redirection. `op`: as written, without the number in front of it."""
 
     op: str
     target: ShellWord
 
     @property
     def writes(self) -> bool:
-        """Check whether it makes or changes a file."""
+        """Whether the redirection makes or changes a file."""
         number = self.target.text is not None and (self.target.text.isdigit() or self.target.text == "-")
         return ">" in self.op and not (self.op.endswith("&") and number)
 
@@ -80,11 +80,11 @@ class ShellCommand:
 
 @dataclass(frozen=True, slots=True)
 class ParsedScript:
-    """All calls of a script, in loops, functions and substitutions too. `whole`: the parser understood all of
-    it.
+    """All calls of a script, also those in loops, functions and substitutions. `whole`: the parser understood
+    all of it.
 
-    `literals`: the texts that the script holds, without quotes, `$` for a variable. `sums`: it evaluates text
-    as arithmetic, or as a name with a subscript.
+    `literals`: the script's texts, without quotes, with `$` for a variable. `sums`: some text is evaluated as
+    arithmetic, or as a name with a subscript.
     """
 
     calls: tuple[ShellCommand, ...]
@@ -108,7 +108,7 @@ def parse(text: str) -> ParsedScript:
 def take_elsewhere(
     reader: Callable[[bytes], ParsedScript] | None, ready: Callable[[], None] | None = None
 ) -> None:
-    """From now on `reader` parses scripts; None: this process itself does. `ready`: as `get_ready`.
+    """Let `reader` parse scripts from now on; None: this process parses them itself.
 
     It is set for the whole process, because a reader of commands must not choose where the parser lives.
     """
@@ -117,7 +117,7 @@ def take_elsewhere(
 
 
 def get_ready() -> None:
-    """A script may come soon: begin what its parser needs for a start, and wait for nothing. Idempotent."""
+    """Begin the start of the parser, as a script may come soon; waits for nothing. Idempotent."""
     if _ready is not None:
         _ready()
 
@@ -148,7 +148,7 @@ def _language() -> Language:
 
 @dataclass(frozen=True, slots=True)
 class _Around:
-    """The meaning of a syntax node's place for the calls in it."""
+    """What the place of a syntax node means for the calls in it."""
 
     depth: int = 0
     fed: bool = False
@@ -307,7 +307,7 @@ def _word(node: Node) -> ShellWord:
 
 
 def _globs(text: str) -> str:
-    """The glob characters whose meaning no backslash removes."""
+    """Return the glob characters in the text, without those after a backslash."""
     return "".join(char for char in re.sub(r"\\.", "", text, flags=re.DOTALL) if char in "*?[")
 
 
@@ -318,8 +318,9 @@ def _piece(node: Node) -> ShellWord:
 
 
 def _joined(node: Node) -> ShellWord:
-    """The word of joined parts. Braces as in `{a,b}` make several words, so that word is unknown; `{}` is
-    itself."""
+    """Return the word of joined parts. Braces as in `{a,b}` make several words, so such a word is unknown;
+    `{}` stands for itself.
+    """
     if _text(node) == "{}":
         return ShellWord("{}")
     parts = [_word(one) if one.is_named else ShellWord(_text(one)) for one in node.children]

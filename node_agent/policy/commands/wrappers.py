@@ -14,10 +14,10 @@ Words = Sequence[ShellWord]
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """The calls that a call runs besides itself: some by their words, and scripts by their text.
+    """The calls that a call runs in its turn: `calls` by their words, `scripts` by their text.
 
-    `own`: the class of the call itself. A script that is made at run time makes `own` unknown.
-    `sets`: the variables that it gives them.
+    `own`: the class of the call itself; unknown where it runs a script that is made at run time. `sets`: the
+    variables that it gives to those calls.
     """
 
     calls: tuple[tuple[ShellWord, ...], ...] = ()
@@ -119,7 +119,7 @@ def _prefix(program: str, words: Words) -> Inside:
 
 
 def _after_options(words: Words, valued: Sequence[str], assigns: bool) -> int | None:
-    """The index at which the command begins; None when only running it would tell."""
+    """Return the index at which the command begins; None when only a real run would show it."""
     at = 0
     while at < len(words):
         text = words[at].text
@@ -183,7 +183,7 @@ def _trap(words: Words) -> Inside:
 
 
 def _alias(words: Words) -> Inside:
-    """An alias is a new name; the later calls of that name cannot be judged."""
+    """An alias is a new name for a command; later calls of that name cannot be judged."""
     return _UNKNOWN if any(word.text is None or "=" in word.text for word in words) else Inside()
 
 

@@ -33,7 +33,7 @@ _TOOLS = {
     "Write": ("write",),
     "Bash": ("bash",),
 }
-"""Its tools, and which of ours each stands for."""
+"""The program's tools, and the tools of ours that each stands for."""
 _READ = ("Read", "Grep", "Glob")
 _WRITE = (*_READ, "Edit", "Write")
 # `--tools` limits, for sub-agents as well; `--allowedTools` would only grant. `--restricted` keeps file tools
@@ -48,7 +48,7 @@ _NEVER = ",".join(f"Bash({words}:*)" for words in NEVER)
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
+    """Return the launch; prompt in a file and task on standard input, so that no command line has them."""
     files = {**BASE_FILES, "claude/.keep": b"", **prompt_in(PROMPT, request)}
     files |= {**_hooks(request, place), **skills.plugin(request)}
     env = quiet_env(request, base_env(request, place))
@@ -62,7 +62,7 @@ _MODES = {Safety.SUGGEST: "default", Safety.AUTO_EDIT: "acceptEdits", Safety.FUL
 
 
 def _way(request: LaunchRequest, place: Place) -> AcpWay:
-    """The flags of a headless run, as the adapter hands them on. What it would ask a person, it asks us."""
+    """The flags of a headless run, as the adapter passes them on; the program's questions come to us."""
     level = request.safety if request.may_write else Safety.SUGGEST
     fenced, opened = is_fenced(request, place), level is Safety.FULL_AUTO
     allowed = (*_RULES[level][0], *(("Bash",) if fenced else ()))
@@ -120,7 +120,7 @@ def _argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
 
 
 def _allowed(request: LaunchRequest, place: Place) -> tuple[str, ...]:
-    """Its tools, and how it asks for leave to use them."""
+    """Return the flags for the program's tools, and for how it asks for permission to use them."""
     allowed, rest = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     if is_fenced(request, place):
         allowed, rest = (*allowed, "Bash"), (*rest, "--allowedTools", "Bash", "--disallowedTools", _NEVER)

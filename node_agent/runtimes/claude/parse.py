@@ -30,7 +30,7 @@ _BY_SUBTYPE = {"error_max_turns": FailureKind.TURN_LIMIT, "error_max_budget_usd"
 
 
 class ClaudeParser(EventParser):
-    """One attempt's `--output-format stream-json`. The last `result` event is the terminal one."""
+    """Reads one attempt's `--output-format stream-json`. The last `result` event is the terminal one."""
 
     def __init__(self, request: LaunchRequest) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ def _uncached(tokens: dict[str, Any]) -> int:
 
 
 def _final_usage(result: dict[str, Any], cost_before: Decimal) -> Usage:
-    """`usage` is of this run; `total_cost_usd` is of the whole session."""
+    """Return the run's usage: `usage` is this run's, while `total_cost_usd` is the whole session's."""
     tokens = dict_of(result.get("usage"))
     cost = usd_of(result.get("total_cost_usd"))
     return Usage(
@@ -164,7 +164,7 @@ class _LiveTokens:
         self._last_id = ""
 
     def message(self, message: dict[str, Any]) -> bool:
-        """Count one message; whether it was a new one."""
+        """Count one message; return whether it was a new one."""
         number, tokens = text_of(message.get("id")), dict_of(message.get("usage"))
         if number == self._last_id or message.get("model") == "<synthetic>":
             return False

@@ -22,7 +22,7 @@ call_of = tool_table(
 
 
 def is_denied(block: dict[str, Any], meta: dict[str, Any]) -> bool:
-    """Check whether a tool result says that the call was not let through.
+    """Whether a tool result says that the call was denied.
 
     A tool that `--tools` took away leaves no entry in `permission_denials`, only this text.
     """

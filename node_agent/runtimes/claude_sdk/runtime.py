@@ -17,7 +17,7 @@ PROBE = keyed(PROGRAM, LOGINS)
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """It asks on its vendor's wire, by whatever logs Claude's program in."""
+    """Return the launch of the SDK's program, with the login variables of Claude."""
     env = quiet_env(request, base_env(request, place))
     limits = request.limits
     most = [number for number in (limits.turns, limits.requests) if number is not None]
@@ -35,7 +35,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
 
 
 enforcement = held_but_full_auto
-"""Its tools are ours: judged and done on our side of the line."""
+"""The tools are ours: the node agent's code judges and runs their calls."""
 RUNTIME = Runtime(
     "claude-sdk",
     replace(CAPABILITIES, tells_turns=False, reasoning=frozenset(LEVELS)),

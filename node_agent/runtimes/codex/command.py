@@ -32,15 +32,15 @@ PROGRAM = Program(
 )
 _HOOK = "hooks.PreToolUse"
 PROMPT = "codex/AGENTS.md"
-"""The file that it reads as its user's standing instructions."""
+"""The file that the program reads as its user's standing instructions."""
 READS = (".agents/skills",)
-"""It looks for skills there in the repository, whatever its flags say (measured)."""
+"""The folder of the repository in which the program looks for skills, whatever its flags say (measured)."""
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
-"""It hands any word on, also to models that it does not know."""
+"""The program passes any word on, also to models that do not know it."""
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
+    """Return the launch; prompt in a file and task on standard input, so that no command line has them."""
     files = {**BASE_FILES, "codex/.keep": b"", **prompt_in(PROMPT, request)}
     files |= {**hooks.files("codex", request, place), **skills.laid(request, ".agents/skills", READS)}
     env = {**base_env(request, place), "CODEX_HOME": f"{request.home}/codex"}
@@ -63,7 +63,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
 
 
 def _hook(request: LaunchRequest, place: Place) -> dict[str, object]:
-    """A part of its command line, which nobody can change; the repository's own hooks stay switched off."""
+    """The hook as part of the command line, which nobody can change; the repository's hooks stay off."""
     if not hooks.has_hook(request, place):
         return {}
     asked = hooks.tools(request, ("Bash",), ("apply_patch",))
@@ -90,7 +90,7 @@ def _argv(request: LaunchRequest, settings: dict[str, object], walled: bool) -> 
 
 
 def _toml(value: object) -> str:
-    """A JSON text, number or truth value is one of TOML, too."""
+    """Return the value as TOML: a JSON text, number or truth value is valid TOML."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{name} = {_toml(one)}" for name, one in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -121,7 +121,7 @@ def _settings(network: bool, besides: tuple[str, ...]) -> dict[str, object]:
 
 
 def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """Its own operating system sandbox bounds every level (measured with a hostile model)."""
+    """The program's own operating system sandbox enforces every level (measured with a hostile model)."""
     return Enforcement.SANDBOX if isolation is Isolation.SANDBOX else Enforcement.RUNTIME
 
 

@@ -40,12 +40,12 @@ class CodexParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """Known at the end of the turn only: the stream says nothing of it before."""
+        """The usage; known only at the end of the turn, since the stream does not report it before."""
         return Usage() if self._end is None else _usage(dict_of(self._end.get("usage")), self._before)
 
     # ---- events
     def _event(self, event: dict[str, Any]) -> Sequence[base.Activity]:
-        """A sequence and no generator: its lines are short, and many. Items first, as nearly all are."""
+        """A sequence and no generator: events are short, and many. Items first, as nearly all are."""
         kind = event.get("type")
         if kind == "item.completed":
             self._known = True
@@ -78,7 +78,7 @@ class CodexParser(EventParser):
         return activities or ()
 
     def _turn(self, event: dict[str, Any], kind: Any) -> Sequence[base.Activity] | None:
-        """The events between the items; None for an event of a kind that is not known."""
+        """Return the activities of an event that is no item; None for an event of an unknown kind."""
         match kind:
             case "thread.started":
                 self._session = text_of(event.get("thread_id")) or None
@@ -144,14 +144,14 @@ def _status(words: str) -> int | None:
 
 
 def _kind(words: str) -> FailureKind:
-    """All that `turn.failed` gives is a sentence; what it does not tell apart is the model server's."""
+    """The failure kind for the sentence in `turn.failed`; an unclear one is the model server's."""
     if status := _status(words):
         return by_status(status)
     return next((kind for part, kind in _BY_WORDS if part in words), FailureKind.MODEL_FAILED)
 
 
 def _usage(tokens: dict[str, Any], before: Usage | None) -> Usage:
-    """The numbers are of the whole session; its input includes what came from the cache."""
+    """Return the run's usage from the whole session's numbers; their input includes cached tokens."""
     cached = count_of(tokens.get("cached_input_tokens"))
     fresh, output = count_of(tokens.get("input_tokens")) - cached, count_of(tokens.get("output_tokens"))
     if before is not None:

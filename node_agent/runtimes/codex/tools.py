@@ -14,7 +14,7 @@ from node_agent.wire.policy import ActionClass
 
 _WRAPPED = re.compile(r"""\S*sh -l?c (?:(?P<mark>['"])(?P<quoted>.*)(?P=mark)|(?P<bare>\S+))$""", re.DOTALL)
 PATH_CHARS = 4096
-"""A longer one is no path, and not worth keeping."""
+"""The most characters of a path; a longer text is no path and is not kept."""
 _PLAIN = {
     "mcp_tool_call": (ActionClass.UNKNOWN, "tool"),
     "web_search": (ActionClass.NETWORK, "query"),
@@ -26,7 +26,7 @@ _PATCHED = re.compile(r"^\*\*\* (Add File|Update File|Delete File|Move to): (.+?
 
 
 def hook_call(tool: str, given: dict[str, Any]) -> ToolCall:
-    """The call as its hook is told of it: a command, or a patch as a text."""
+    """Return the call as the program's hook gets it: a command, or a patch as a text."""
     text = text_of(given.get("command"))
     if tool != "apply_patch":
         return shell_call(tool, text)
@@ -35,7 +35,7 @@ def hook_call(tool: str, given: dict[str, Any]) -> ToolCall:
 
 
 def call_of(item: dict[str, Any]) -> ToolCall | None:
-    """The tool call that the item is; None for messages, reasoning, lists and warnings."""
+    """Return the tool call in the item; None for messages, reasoning, lists and warnings."""
     kind = item.get("type")
     if kind == "command_execution":
         command = text_of(item.get("command"))
@@ -56,7 +56,7 @@ def call_of(item: dict[str, Any]) -> ToolCall | None:
 
 @lru_cache(maxsize=64)
 def _command(command: str) -> ToolCall:
-    """Each is told of twice: begun, and over."""
+    """Return the call of a command; each is reported twice, at its begin and at its end."""
     return shell_call("command_execution", _inner(command))
 
 
@@ -76,6 +76,6 @@ def _change(paths: tuple[str, ...], deletes: bool) -> ToolCall:
 
 
 def _inner(command: str) -> str:
-    """The script inside `/bin/bash -lc '...'`, which is how every command is told."""
+    """Return the script inside `/bin/bash -lc '...'`: every command is reported in that form."""
     wrapped = _WRAPPED.match(command)
     return (wrapped["quoted"] or wrapped["bare"]) if wrapped else command

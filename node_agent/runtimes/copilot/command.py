@@ -16,7 +16,7 @@ from node_agent.wire.policy import Safety
 KEY, URL = "COPILOT_PROVIDER_API_KEY", "COPILOT_PROVIDER_BASE_URL"
 LOGIN = "COPILOT_GITHUB_TOKEN"
 CREDENTIALS = (KEY, URL, LOGIN)
-"""Variables that point it at a model server, which may want no key, or log it in at GitHub."""
+"""The variables that point the program at a model server, which may need no key, or log it in at GitHub."""
 PROGRAM = Program(
     "copilot",
     "@github/copilot",
@@ -28,10 +28,10 @@ PROGRAM = Program(
     "Copilot Requests and no other",
 )
 PROMPT = "copilot/agents/pancode.agent.md"
-"""An agent of its user's, which is not one of the instructions that a repository can give it."""
+"""The file of the user's own agent, which is not among the instructions that a repository can give."""
 _FRONT = "---\nname: pancode\ndescription: The agent of this run\n---\n"
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning if level is not Reasoning.OFF}
-"""Its `none` is not handed on: the model would think as it does by itself."""
+"""The levels. The program does not pass `none` on, so the model would think as it does by itself."""
 
 REPORT = "usage.json"
 # What it used is not in its stream but in a file that it writes at its end: this puts the file behind the
@@ -56,16 +56,16 @@ ACP = AcpWay(
     notices=("Info: ", "Warning: ", "Error: "),
     sums=True,
 )
-"""Its hook judges commands here, too. Its flag for an agent does nothing here, so the agent is an option."""
+"""The hook judges commands here, too. The flag for an agent has no effect here, so the agent is an option."""
 AGENT = "pancode"
 READS = (".agents/skills", ".claude/skills")
-"""With its tool for skills it looks for them there in the repository, too (measured). A skill gives it no
-tool: what is denied stays so, and all else is allowed."""
+"""The folders of the repository in which the program looks for skills once it has its tool for skills
+(measured). A skill adds no tool: a denied tool stays denied, and all others are allowed anyway."""
 _READ = ("view", "grep", "glob")
 _EDIT = (*_READ, "create", "edit", "str_replace_editor", "apply_patch")
 _OPEN = (*_EDIT, "bash", "write_bash", "read_bash", "stop_bash", "list_bash", "update_todo")
 _FENCED = (*_EDIT, "bash", "read_bash", "stop_bash", "list_bash")
-"""The tools without the one that types into a running command, which no rule reads."""
+"""The tools without the one that types into a running command, because no rule reads what it types."""
 # What is available is named at every level: else skills and sub-agents of the repository are offered, too.
 # The rules for `.git` hold by every way to it, links too, but not for a shell.
 _RULES: dict[Safety, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -77,7 +77,7 @@ _OWN_REPOSITORY = ("--deny-tool=write(.git)", "--deny-tool=write(.git/**)")
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
+    """Return the launch; prompt in a file and task on standard input, so that no command line has them."""
     own = _hooks(request, place)
     files = {**BASE_FILES, "copilot/.keep": b"", **prompt_in(PROMPT, request, _FRONT), **own}
     denied, there = _RULES[request.safety if request.may_write else Safety.SUGGEST]
@@ -108,7 +108,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
 
 
 def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
-    """It has no pattern for tools: the program looks at the name."""
+    """Return the hook's files. It is called for every tool, and its program looks at the tool's name."""
     if not hooks.has_hook(request, place):
         return {}
     one = {"type": "command", "bash": hooks.command(request, place), "timeoutSec": hooks.timeout_s(request)}
@@ -129,7 +129,7 @@ def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
 
 
 def model_server(env: Mapping[str, str]) -> dict[str, str]:
-    """The address of its model. It masks its key in all output, so a stand-in must be no word."""
+    """Return the model's address. The program masks its key in all output, so a stand-in must be no word."""
     given = {name: env[name] for name in CREDENTIALS if name in env}
     return {**given, "COPILOT_PROVIDER_WIRE_API": "completions"}
 

@@ -14,7 +14,7 @@ from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
 
 _NOT_IN = re.compile(rb"authenticat", re.IGNORECASE)
-"""Its words to people before its stream begins, where GitHub has refused the login."""
+"""What the program writes to people, before its stream begins, when GitHub has refused the login."""
 _BY_TYPE = {
     "authentication": FailureKind.MODEL_AUTH,
     "authorization": FailureKind.MODEL_AUTH,
@@ -25,7 +25,7 @@ _BY_TYPE = {
 
 
 class CopilotParser(EventParser):
-    """One attempt's `--output-format json`. `result` is the terminal event, and its report must follow."""
+    """Reads one attempt's `--output-format json`. `result` is the terminal event; its report must follow."""
 
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
@@ -37,7 +37,7 @@ class CopilotParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """The model's turns as they come; tokens from the report."""
+        """The usage: the model's turns as they come, and the tokens from the report."""
         return self._report or Usage(turns=self._turns)
 
     # ---- events
@@ -117,7 +117,7 @@ class CopilotParser(EventParser):
 
 
 def _usage(models: dict[str, Any], before: Usage, turns: int) -> Usage:
-    """The numbers are of the whole session; their input includes what came from the cache."""
+    """Return the run's usage from the whole session's numbers; their input includes cached tokens."""
     spent_on = [dict_of(dict_of(model).get("usage")) for model in models.values()]
     asked, cached, output = (
         total_of(*(count_of(one.get(name)) for one in spent_on))

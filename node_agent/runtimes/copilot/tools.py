@@ -16,7 +16,8 @@ OURS = {
     **dict.fromkeys(("edit", "str_replace_editor", "apply_patch"), ("edit",)),
     **dict.fromkeys(("bash", "write_bash", "read_bash", "stop_bash", "list_bash"), ("bash",)),
 }
-"""Its tools, and which of ours each stands for; what stands for none is no agent's to lose."""
+"""The program's tools, and the tools of ours that each stands for; one that stands for none is always kept.
+"""
 _MISSING = ("Tool '", "' does not exist.")
 
 call_of = tool_table(
@@ -34,6 +35,6 @@ call_of = tool_table(
 
 
 def is_denied(error: dict[str, Any]) -> bool:
-    """Check whether a failed call was refused. A tool that is not available is one that we removed."""
+    """Whether a failed call was denied. A tool that is not available is one that we took away."""
     words, (head, tail) = text_of(error.get("message")), _MISSING
     return error.get("code") == "denied" or (words.startswith(head) and words.endswith(tail))

@@ -43,9 +43,9 @@ def alone(
     hooks: Mapping[str, Any] | None = None,
     skills: bool = False,
 ) -> dict[str, bytes]:
-    """The files, with `more` settings in them; `by_account`: it goes by a Google account, not by a key.
+    """The files, with `more` settings in them. `by_account`: the login is a Google account, not a key.
 
-    `hooks`: ours; others there are none. `skills`: it reads those of its home, and none of the repository.
+    `hooks`: ours; there are no others. `skills`: those of the home are read, none of the repository's.
     """
     read = {"skills": {"enabled": True}} if skills else {}
     theirs = (".agents/skills", ".gemini/skills") if skills else ()

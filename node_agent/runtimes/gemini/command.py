@@ -17,8 +17,8 @@ from node_agent.wire.policy import Safety
 KEY, URL = "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"
 LOGIN, PROJECT = "GOOGLE_CLOUD_ACCESS_TOKEN", "GOOGLE_CLOUD_PROJECT"
 CREDENTIALS = (KEY, URL, LOGIN, PROJECT)
-"""Variables that log the program in or point it at a model server, and whose project pays where an account
-has more than one; a server without a key needs only its URL."""
+"""The variables that log the program in or point it at a model server, and the project that pays where an
+account has more than one. A server without a key needs only its URL."""
 PROGRAM = Program(
     "gemini",
     "@google/gemini-cli",
@@ -31,7 +31,7 @@ PROGRAM = Program(
     '{"command": ["gcloud", "auth", "print-access-token"]}}',
 )
 PROMPT = ".gemini/GEMINI.md"
-"""The file that it reads as its user's standing instructions."""
+"""The file that the program reads as its user's standing instructions."""
 POLICY = "policy.toml"
 
 ACP = AcpWay(
@@ -46,8 +46,9 @@ ACP = AcpWay(
     signs="/$",
     chats=".gemini/tmp/*/chats/session-*-{}.jsonl",
 )
-"""It calls no hook here, so it asks before each command, each change, and what path rules are about. Its
-folder is not trusted here: so it takes in nothing of the repository, and has no mode but its default."""
+"""The program calls no hook here, so it asks before each command, each change, and each tool under path
+rules. Its folder is not trusted here, so it reads nothing of the repository, and has only its default mode.
+"""
 
 _SHELL = "run_shell_command"
 _RUNS = f'[[rule]]\ntoolName = "{_SHELL}"\ndecision = "allow"\npriority = 100\nallowRedirection = true\n'
@@ -64,7 +65,7 @@ _RULES = {
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
+    """Return the launch; prompt in a file and task on standard input, so that no command line has them."""
     mode, denied = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     denied = tuple(dict.fromkeys((*denied, *request.without(OURS))))
     fenced = is_fenced(request, place)
@@ -91,8 +92,9 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
 
 
 def _talked(request: LaunchRequest, place: Place, denied: tuple[str, ...]) -> ProcessSpec:
-    """Agents of its own would not ask, nor does it before `cat` or `ls`, unless a rule has a pattern. Its
-    clean-up takes a file that a load has begun for a broken session, and removes the session."""
+    """Denied: sub-agents, which would not ask. A rule without a pattern lets `cat` and `ls` run unasked. No
+    clean-up: it takes a file begun by a load for a broken session, and removes the session.
+    """
     rules = [*map(_deny, (*denied, *_MODE_SWITCHES, "invoke_agent"))]
     asked = (_SHELL, *_EDIT, *hooks.tools(request, (), _LOOKS))
     rules += [f'{_rule(tool, "ask_user", 500)}argsPattern = "."\n' for tool in asked]
@@ -111,7 +113,7 @@ def _talked(request: LaunchRequest, place: Place, denied: tuple[str, ...]) -> Pr
 
 
 def _settings(request: LaunchRequest) -> dict[str, Any]:
-    """The settings of this run beside those of every run: reasoning effort, number of turns."""
+    """Return the settings of this run in addition to every run's: reasoning effort, number of turns."""
     turns = request.limits.turns
     spent = {} if turns is None else {"model": {"maxSessionTurns": turns}}
     return {**overrides(request.reasoning, request.model), **spent}
@@ -125,7 +127,7 @@ def _hooks(request: LaunchRequest, place: Place) -> dict[str, Any]:
 
 
 def _reads(request: LaunchRequest) -> list[str]:
-    """It asks before it reads a skill, and below full-auto nobody would answer."""
+    """Allow reading skills: the program asks before that, and below full-auto nobody would answer."""
     return [_rule("activate_skill", "allow", 500)] if request.skills else []
 
 
@@ -158,12 +160,12 @@ def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
 
 
 def by_account(env: Mapping[str, str]) -> bool:
-    """The launch with a Google account; a key or another server counts more."""
+    """Whether the program is launched with a Google account; a key or another server goes before it."""
     return bool(env.get(LOGIN)) and not (KEY in env or URL in env)
 
 
 def model_server(env: Mapping[str, str]) -> dict[str, str]:
-    """The address and stand-in key of its model; it refuses to start without any key."""
+    """Return the address and stand-in key of the model: the program refuses to start without any key."""
     return {name: env[name] for name in (KEY, URL) if name in env} | {KEY: env.get(KEY, "none")}
 
 

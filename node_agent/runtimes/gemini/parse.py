@@ -18,17 +18,17 @@ from node_agent.wire.receipt import Usage
 
 _DENIED = frozenset({"tool_not_registered", "policy_violation", "permission_denied", "path_not_in_workspace"})
 _NOT_IN = re.compile(rb"^ +status: 40[13],", re.MULTILINE)
-"""Its words to people before its stream begins, where a Google account is refused."""
+"""What the program writes to people, before its stream begins, when a Google account is refused."""
 _STATUS = re.compile(r'"code":\s*(\d{3})\b')
 _BY_STATUS = {
     41: (FailureKind.MODEL_AUTH, "no key logs it in"),
     53: (FailureKind.TURN_LIMIT, "its model has answered as often as it may"),
 }
-"""Exit statuses that say all there is, where no result says success."""
+"""Exit statuses that give the failure by themselves, where no result reports success."""
 
 
 class GeminiParser(EventParser):
-    """One attempt's `-o stream-json`. The last `result` event is the terminal one."""
+    """Reads one attempt's `-o stream-json`. The last `result` event is the terminal one."""
 
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
@@ -39,7 +39,7 @@ class GeminiParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """The model's turns as they come; tokens at the end."""
+        """The usage: the model's turns as they come, and the tokens at the end."""
         stats = dict_of(self._end.get("stats")) if self._end else {}
         # Its output leaves out what the model thought, which is paid for; the total has it.
         asked, cached = count_of(stats.get("input_tokens")), count_of(stats.get("cached"))
@@ -78,7 +78,7 @@ class GeminiParser(EventParser):
         self._known = True
 
     def _message(self, event: dict[str, Any]) -> Iterator[base.TextPiece]:
-        """Its first message is the task as it read it."""
+        """Yield the text of a message. The first message is the task as the program read it."""
         text = text_of(event.get("content"))
         if event.get("role") == "assistant" and text:
             self._turn()
@@ -88,7 +88,7 @@ class GeminiParser(EventParser):
             yield base.TextPiece(text)
 
     def _turn(self) -> None:
-        """The model's first event after the task or after its tools' results begins its next turn."""
+        """Count a turn: it begins with the model's first event after the task or after its tools' results."""
         self._turns += self._asked
         self._asked, self._answered, self._end = False, True, None
 
@@ -126,7 +126,7 @@ class GeminiParser(EventParser):
 
 
 def _kind(words: str, end: base.ExitInfo) -> FailureKind:
-    """The model server's status is in the words, or is the exit status, which keeps only its lowest byte."""
+    """Return the failure by the server's status: in the words, or as the exit status's lowest byte."""
     if found := _STATUS.search(words):
         return by_status(int(found[1]))
     if end.status is not None and 400 - 256 <= end.status < 256:

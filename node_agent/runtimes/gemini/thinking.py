@@ -13,12 +13,12 @@ LEVELS: Mapping[Reasoning, tuple[str, int]] = {
     Reasoning.MEDIUM: ("MEDIUM", 8192),
     Reasoning.HIGH: ("HIGH", 24_576),
 }
-"""Not every model of its vendor can be told to stop thinking, and none has a level above `high`."""
+"""The levels. Not every model of this vendor can stop thinking, and none has a level above `high`."""
 _BUDGETED = "gemini-2.5"
 
 
 def overrides(reasoning: Reasoning | None, model: str | None) -> dict[str, Any]:
-    """The part of its settings that sets the level, for both kinds of model: it may choose one itself."""
+    """Return the settings of the level, for both kinds of model, as the program may choose a model itself."""
     return {"modelConfigs": {"customOverrides": list(_each(reasoning, model))}} if reasoning else {}
 
 

@@ -15,7 +15,7 @@ OURS = {
     "write_file": ("write",),
     "run_shell_command": ("bash",),
 }
-"""Its tools, and which of ours each stands for."""
+"""The program's tools, and the tools of ours that each stands for."""
 
 call_of = tool_table(
     "run_shell_command",

@@ -17,16 +17,16 @@ PROGRAM = "native/program.py"
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """The launch with the one key that it needs."""
+    """Return the launch, with only the one key that the worker needs."""
     return started(PROGRAM, request, place)
 
 
 enforcement = held_but_full_auto
-"""Its file tools stay in the checkout by the kernel's word; without a wall, only full-auto has commands."""
+"""The kernel keeps the worker's file tools in the checkout. Without a wall only full-auto has commands."""
 
 
 def _read_probe(results: Sequence[Said]) -> RuntimeFact:
-    """It comes with the node agent, so it is always there."""
+    """Return the fact: the worker comes with the node agent, so it is always there."""
     (given, _) = [*results, (None, "")][0]
     if given != 0:
         return RuntimeFact(name="native", version=VERSION, state="not_logged_in", fix=LOGIN)

@@ -15,12 +15,12 @@ PROBE = keyed(PROGRAM, LOGINS)
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """Starts like the native worker, with the name of the link that leads to the SDK."""
+    """Return a launch as the native worker's, with the name of the link that leads to the SDK."""
     return started(SDK_HOST, request, place, PROGRAM.name, DRIVER)
 
 
 enforcement = held_but_full_auto
-"""Its tools are ours: judged and done on our side of the line."""
+"""The tools are ours: the node agent's code judges and runs their calls."""
 RUNTIME = Runtime(
     "openai-agents",
     CAPABILITIES,

@@ -37,7 +37,7 @@ ACP = AcpWay(
     denials=DENIED,
     memory=("data/opencode/opencode.db", "data/opencode/opencode.db-wal"),
 )
-"""Commands are judged by our hook, and not where it asks for a permission: its own question misses some
+"""Commands are judged by our hook, not where the program asks for permission: its own question misses some
 (`[[ 'a[$(rm x)]' -eq 1 ]]`, `> file`)."""
 PROMPT = "prompt.md"
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
@@ -59,7 +59,7 @@ _QUIET = dict.fromkeys(
 
 
 _OWN_PLUGINS = {"OPENCODE_DISABLE_DEFAULT_PLUGINS": "1"}
-"""Those that are part of it log it in at vendors, and are needed for nothing else."""
+"""Switches off the built-in plugins: they log the program in at vendors, and are needed for nothing else."""
 
 
 # Without these it fetches that package from npm at every start, although --pure uses none.
@@ -73,7 +73,7 @@ _INSTALLED |= {f"{folder}/": b"" for folder in _FOLDERS[1:]}  # named, so that s
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
+    """Return the launch; prompt in a file and task on standard input, so that no command line has them."""
     files = {**BASE_FILES, **_INSTALLED, **prompt_in(PROMPT, request), **_hooks(request, place)}
     files |= skills.laid(request, "config/opencode/skills")
     env = base_env(request, place)
@@ -116,7 +116,7 @@ export const Policy = async () => ({
 
 
 def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
-    """It has no hook that is a command, but takes plugins."""
+    """Return the files of the hook as a plugin: the program has no hook that is a command."""
     if not hooks.has_hook(request, place):
         return {}
     asked = hooks.tools(request, ("bash",), ("edit", "write", "patch", "apply_patch", "read"))
@@ -157,7 +157,7 @@ def _settings(request: LaunchRequest, place: Place, env: Mapping[str, str], mode
 
 
 def _provider(known: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
-    """It reads key and server from its environment: these settings are seen by set-up and gates as well."""
+    """Key and server are read from the environment: set-up and gates see these settings as well."""
     options = {"baseURL": f"{{env:{URL}}}" if URL in env else VENDOR}
     if KEY in env:
         options["apiKey"] = f"{{env:{KEY}}}"

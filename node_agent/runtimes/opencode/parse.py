@@ -23,11 +23,12 @@ _BY_NAME = {
     "MessageOutputLengthError": FailureKind.AGENT_FAILED,
 }
 _BY_REASON = {"length": FailureKind.AGENT_FAILED, "unknown": FailureKind.MODEL_FAILED}
-"""Reasons of a last step; "unknown" is an answer that was no answer, "tool-calls" an end in the middle."""
+"""Failures by the reason of the last step. "unknown": no answer at all; "tool-calls": an end in the middle.
+"""
 
 
 class OpencodeParser(EventParser):
-    """One attempt's `run --format json`. A `step_finish` or `error` that no step follows ends it."""
+    """Reads one attempt's `run --format json`. The end is a `step_finish` or `error` that no step follows."""
 
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
@@ -37,7 +38,7 @@ class OpencodeParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """The steps that finished so far."""
+        """The usage of the steps that have finished so far."""
         return self._usage
 
     # ---- events
@@ -63,7 +64,7 @@ class OpencodeParser(EventParser):
                 self._end = event
 
     def _used(self, tool: str, state: dict[str, Any]) -> Iterator[base.Activity]:
-        """A call is told when it is over."""
+        """Yield the activities of a call; it is reported when it has ended."""
         call = call_of(tool, dict_of(state.get("input")))
         self._calls[call.action] += 1
         yield call
@@ -75,7 +76,7 @@ class OpencodeParser(EventParser):
             yield base.Ran(call, not failed, answer_of(why if failed else state.get("output")))
 
     def _add(self, tokens: dict[str, Any], cost: Decimal | None) -> bool:
-        """Count one step; whether it told what it used. A price of 0 means that it knows no price."""
+        """Count one step; return whether it reported its usage. A price of 0 means that none is known."""
         cache, was = dict_of(tokens.get("cache")), self._usage
         fresh, wrote = count_of(tokens.get("input")), count_of(cache.get("write"))
         output, thought = count_of(tokens.get("output")), count_of(tokens.get("reasoning"))

@@ -12,7 +12,7 @@ DENIED = (
     "rejected permission",
     REFUSED,
 )
-"""In the outcome of a call that was not let through."""
+"""Words in the outcome of a denied call."""
 OURS = {
     "read": ("read",),
     "grep": ("grep",),
@@ -21,7 +21,7 @@ OURS = {
     "edit": ("edit", "write"),
     "bash": ("bash",),
 }
-"""Its permissions, and which of our tools each stands for."""
+"""The program's permissions, and the tools of ours that each stands for."""
 
 call_of = tool_table(
     "bash",

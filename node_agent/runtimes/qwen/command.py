@@ -27,7 +27,7 @@ PROGRAM = base.Program(
     "OPENAI_API_KEY if it wants one (kept in ~/.pancode-node/*/secrets.json there)",
 )
 PROMPT = ".qwen/QWEN.md"
-"""The file that it reads as its user's standing instructions."""
+"""The file that the program reads as its user's standing instructions."""
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
 
 _GENERATION: dict[str, Any] = {"maxRetries": 1, "timeout": 60000}
@@ -51,7 +51,7 @@ ACP = AcpWay(
     keeps=(".qwen/projects/*/chats/{}.jsonl", '"type":"assistant"'),
     denials=("not found in registry", "denied by permission rules"),
 )
-"""Its hook has little patience: so it asks before each command and change, and what path rules are about."""
+"""The program's hook has little patience, so it asks before commands, changes, and tools under path rules."""
 
 _RUN = "run_shell_command"
 # Tools that are taken away. Skills and sub-agents may be the repository's own, so no level has them.
@@ -68,7 +68,7 @@ _RULES = {
 
 
 def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
-    """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
+    """Return the launch; prompt in a file and task on standard input, so that no command line has them."""
     mode, without = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     model = request.model or "default"
     talks = request.sitting is not None
@@ -98,7 +98,7 @@ def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
 
 
 def _settings(request: base.LaunchRequest, place: base.Place) -> bytes:
-    """Its own words for a level are none that servers with OpenAI's chat wire know: it goes beside them."""
+    """The level is an extra field: servers with OpenAI's chat API do not know the program's own field."""
     reasoning = request.reasoning
     asked = {"extra_body": {"reasoning_effort": LEVELS[reasoning]}} if reasoning else {}
     model = {"model": {"generationConfig": {**_GENERATION, **asked}}}
@@ -106,8 +106,9 @@ def _settings(request: base.LaunchRequest, place: base.Place) -> bytes:
 
 
 def _rules(request: base.LaunchRequest, place: base.Place) -> dict[str, Any]:
-    """Its hook, and which commands it may run without a question, which nobody would answer; or what it asks
-    about in a sitting, where somebody does."""
+    """Return the hook and the commands that run without a question, since nobody would answer it; or, in a
+    sitting, the tools about which the program asks, since somebody answers.
+    """
     made: dict[str, Any] = {}
     if request.sitting is not None:
         web = ["web_fetch"] if request.safety is Safety.FULL_AUTO else []
@@ -136,12 +137,12 @@ def _env(request: base.LaunchRequest, place: base.Place, model: str) -> dict[str
 
 
 def model_server(env: Mapping[str, str]) -> dict[str, str]:
-    """The address and stand-in key of its model; it refuses to start without any key."""
+    """Return the address and stand-in key of the model: the program refuses to start without any key."""
     return {URL: env.get(URL, VENDOR), KEY: env.get(KEY, "none")}
 
 
 def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """Its flags hold read-only; in auto-edit its file tools write wherever the user may (measured)."""
+    """The program's flags hold read-only; in auto-edit file tools write wherever the user may (measured)."""
     if isolation is Isolation.SANDBOX:
         return Enforcement.SANDBOX
     return Enforcement.TOLD_ONLY if base.may_write(mode, safety, read_only) else Enforcement.RUNTIME

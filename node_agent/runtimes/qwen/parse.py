@@ -17,13 +17,13 @@ from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
 
 TURNS_SPENT = 53
-"""Its exit status at a limit of its model's turns, without a result."""
+"""The exit status at a limit of model turns; no result event comes then."""
 _API_ERROR = re.compile(r"\[API Error: (?:(?P<status>\d{3})\b)?[^\n]*\]\s*$")
 _NO_LOGIN = ("API key", "auth type", "OPENAI_API_KEY")
 
 
 class QwenParser(EventParser):
-    """One attempt's `-o stream-json`. The last `result` event is the terminal one."""
+    """Reads one attempt's `-o stream-json`. The last `result` event is the terminal one."""
 
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
@@ -33,8 +33,7 @@ class QwenParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """The usage from the result event, with its requests beside the work; before it, from its
-        messages."""
+        """The usage from the result event, which includes its side requests; before it, from the messages."""
         if self._result is None:
             return self._live
         return since(self._before, *_split(dict_of(self._result.get("usage"))), self._live.turns)
@@ -62,7 +61,7 @@ class QwenParser(EventParser):
         self._session = text_of(event.get("session_id")) or self._session
 
     def _assistant(self, message: dict[str, Any]) -> Iterator[base.Activity]:
-        """One answer of the model may come as several messages; the last of them has its numbers."""
+        """One answer of the model may come as several messages; the last message has its numbers."""
         self._result = None
         tokens = dict_of(message.get("usage"))
         if count_of(tokens.get("output_tokens")):
@@ -125,7 +124,7 @@ def _failed(result: dict[str, Any]) -> tuple[FailureKind, str] | None:
 
 
 def _split(tokens: dict[str, Any]) -> tuple[int, int, int]:
-    """Input without what came from the cache, what came from it, output."""
+    """Return the tokens of input not from the cache, of input from the cache, and of output."""
     cached = count_of(tokens.get("cache_read_input_tokens"))
     fresh = max(count_of(tokens.get("input_tokens")) - cached, 0)
     return fresh, cached, count_of(tokens.get("output_tokens"))

@@ -20,7 +20,7 @@ OURS = {
     "run_shell_command": ("bash",),
     "monitor": ("bash",),
 }
-"""Its tools, and which of ours each stands for."""
+"""The program's tools, and the tools of ours that each stands for."""
 _DENIED = ("but that permission was declined", "Plan mode blocked", "not found in registry", REFUSED)
 
 call_of = tool_table(
@@ -38,6 +38,6 @@ call_of = tool_table(
 
 
 def is_denied(block: dict[str, Any]) -> bool:
-    """Check whether a tool's result is that it was not let through."""
+    """Whether a tool's result says that the call was denied."""
     words = text_of(block.get("content"))
     return block.get("is_error") is True and any(part in words for part in _DENIED)

@@ -54,7 +54,7 @@ MARK = "#!scripted"
 
 
 class BadScript(Exception):
-    """The task is not of the documented form."""
+    """The task does not have the documented form."""
 
 
 def parse(task: str) -> list[list[str]] | None:
@@ -105,7 +105,7 @@ BLOCK = b"x" * 99 + b"\n"
 
 
 class End(Exception):
-    """The script is over: exit status, and the terminal event if there is to be one."""
+    """The script has ended: exit status, and the terminal event if one is to be written."""
 
     def __init__(self, code: int, status: str = "", text: str = "") -> None:
         super().__init__(text)
@@ -113,7 +113,7 @@ class End(Exception):
 
 
 class ScriptEvents:
-    """Writes the events; each is a whole line at once."""
+    """Writes the events, each as one whole line."""
 
     def event(self, kind: str, **fields: object) -> None:
         self.line(json.dumps({"type": kind, **fields}, ensure_ascii=False))
@@ -127,14 +127,14 @@ class ScriptEvents:
 
 
 class ScriptUsage:
-    """Totals of what the script claims to have used."""
+    """The totals that the script claims to have used."""
 
     def __init__(self) -> None:
         self.input = self.output = self.cached = 0
         self.usd: Decimal | None = Decimal(0)
 
     def add(self, given: list[str]) -> None:
-        """IN OUT [USD|unknown] [CACHED]."""
+        """Add the words of an act: IN OUT [USD|unknown] [CACHED]."""
         self.input += int(given[0])
         self.output += int(given[1])
         self.cached += int(given[3]) if len(given) > 3 else 0
@@ -148,7 +148,7 @@ class ScriptUsage:
 
 
 class ScriptFiles:
-    """The acts that change files; each gives the words of its report. The current folder is the workspace."""
+    """The acts that change files; each returns its report in words. The current folder is the workspace."""
 
     def write(self, path: str, text: str) -> None:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -233,7 +233,7 @@ Act = Callable[..., None]
 
 
 class Double:
-    """Does one script."""
+    """Performs one script."""
 
     def __init__(self, voice: ScriptEvents, read_only: bool, max_usd: Decimal | None) -> None:
         self.voice, self.read_only, self.max_usd = voice, read_only, max_usd
@@ -245,7 +245,7 @@ class Double:
         self.telling: dict[str, Act] = {n: getattr(self, "do_" + n.replace("-", "_")) for n in TELLING}
 
     def perform(self, acts: list[list[str]]) -> End:
-        """Do all acts, in order."""
+        """Perform all acts, in order."""
         try:
             for act in acts:
                 self.act(act[0], *act[1:])
@@ -396,7 +396,7 @@ class Double:
 
 
 def signal_number(name: str) -> signal.Signals:
-    """TERM or SIGTERM."""
+    """Return the signal called TERM or SIGTERM."""
     full = name if name.startswith("SIG") else "SIG" + name
     if full not in signal.Signals.__members__:
         raise BadScript(f"unknown signal {name!r}")

@@ -19,7 +19,7 @@ PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "program.py")
 
 
 def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
-    """`python3 -I -S program.py`: no site packages, nothing of the user's Python settings."""
+    """Return the launch `python3 -I -S program.py`: no site packages, none of the user's Python settings."""
     argv = [place.python, "-I", "-S", PROGRAM]
     if not request.may_write:
         argv.append("--read-only")
@@ -36,14 +36,14 @@ def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
 
 
 def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """It obeys --read-only, unless its script says `force`: it is there to misbehave."""
+    """The double obeys --read-only, unless its script says `force`: it exists to misbehave."""
     if isolation is Isolation.SANDBOX:
         return Enforcement.SANDBOX
     return Enforcement.TOLD_ONLY if base.may_write(mode, safety, read_only) else Enforcement.RUNTIME
 
 
 def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
-    """It comes with the node agent, so it is always there."""
+    """Return the fact: the double comes with the node agent, so it is always there."""
     return RuntimeFact(name="scripted", version="1", state="ok")
 
 
@@ -58,7 +58,7 @@ _BY_STATUS = {
 
 
 class ScriptedParser(EventParser):
-    """One attempt of the double; the last `result` event is the terminal one."""
+    """Reads one attempt of the double; the last `result` event is the terminal one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class ScriptedParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """Nothing until the double claims some: it calls no model."""
+        """The usage that the double claims; nothing before that, as it calls no model."""
         return self._usage
 
     def _said(self) -> str:

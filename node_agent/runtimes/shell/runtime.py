@@ -24,14 +24,14 @@ def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
 
 
 def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """A shell holds no rule by itself: a wall does, or the script's author is trusted to have meant it."""
+    """A shell enforces no rule by itself: a wall does, or the script's author is trusted."""
     if isolation is Isolation.SANDBOX:
         return Enforcement.SANDBOX
     return Enforcement.TOLD_ONLY if base.may_write(mode, safety, read_only) else Enforcement.IMPOSSIBLE
 
 
 def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
-    """Any POSIX shell will do."""
+    """Return the fact: any POSIX shell will do."""
     found = bool(results) and results[0][0] == 0
     fix = "" if found else "install a POSIX shell as `sh`"
     return RuntimeFact(name="shell", state="ok" if found else "missing", fix=fix)
@@ -45,7 +45,7 @@ _CANNOT_RUN = {126: "it names a program that cannot be executed", 127: "it names
 
 
 class ShellParser:
-    """Keeps only the end of the output."""
+    """A parser that keeps only the end of the output."""
 
     def __init__(self) -> None:
         self._tail = b""
@@ -60,7 +60,7 @@ class ShellParser:
         return [base.TextPiece(chunk.decode("utf-8", "replace"))] if chunk else []
 
     def finish(self, end: base.ExitInfo) -> base.RuntimeVerdict:
-        """Exit 0 is done; any other end is the script's own failure, a program that it misses too."""
+        """Exit 0 is done; any other end is the script's own failure, also for a missing program."""
         failure, reason = self._judge(end)
         answer = base.clip(self._tail.decode("utf-8", "replace").strip())
         return base.RuntimeVerdict(failure, reason, answer, base.NOTHING)

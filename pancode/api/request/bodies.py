@@ -43,7 +43,7 @@ CallersOwn = Literal[
     "models.scout",
     "budget.per_run",
 ]
-"""Settings that a variable of one command may say."""
+"""The settings that a variable of one command may set."""
 
 
 class Body(BaseModel):
@@ -53,14 +53,14 @@ class Body(BaseModel):
 
 
 def says(body: Any, word: str) -> bool:
-    """Whether this field is true in a body, or in any that stands inside of it."""
+    """Whether the field `word` is true in a body, or in any body inside of it."""
     if isinstance(body, Body):
         return any((name == word and value is True) or says(value, word) for name, value in iter(body))
     return isinstance(body, tuple) and any(says(one, word) for one in body)
 
 
 class Empty(Body):
-    """A request that needs to say nothing."""
+    """A request without any field."""
 
 
 _TYPES: Mapping[str, Any] = {
@@ -70,7 +70,7 @@ _TYPES: Mapping[str, Any] = {
     **{"Money": Decimal, "Labels": Labels, "bool": bool},
     **dict.fromkeys(("Commands", "Paths"), tuple[str, ...]),
 }
-"""By the type of an option."""
+"""The type in a body, by the name of an option's type."""
 
 
 @with_options(_TYPES)
@@ -88,9 +88,9 @@ class CallerSettings(Body):
     """The caller's own settings of one command."""
 
     settings: dict[CallersOwn, str] = Field(default_factory=dict)
-    """The caller's PANCODE_ variables; they rank below a flag or preset, and above a file."""
+    """The caller's PANCODE_ variables, as settings; they rank below a flag or preset, and above a file."""
     preset: Name | None = None
-    """Of this command; None: the one that is applied."""
+    """The preset of this command; None: the applied one."""
 
 
 class DispatchBody(WorkBody, CallerSettings):
@@ -116,13 +116,13 @@ class ActBody(Body):
 
 
 class CollectBody(ActBody):
-    """`dry_run`: only say what would go."""
+    """`dry_run`: only say what would be deleted."""
 
     dry_run: bool = False
 
 
 class ExploreBody(ActBody, CallerSettings):
-    """Questions about the repository around `cwd`. `again`: what is known already is asked anew."""
+    """Questions about the repository around `cwd`. `again`: also what is known already is asked anew."""
 
     questions: tuple[Annotated[str, Field(min_length=1, max_length=MOST_QUESTION)], ...] = Field(
         min_length=1, max_length=MOST_QUESTIONS
@@ -145,7 +145,7 @@ class ExploreBody(ActBody, CallerSettings):
 
 
 class ForgetBody(ActBody):
-    """`before`: also all notes from before then, of the repository around `cwd`, or of all (`everywhere`)."""
+    """`before`: also all notes older than this, of the repository around `cwd`, or of all (`everywhere`)."""
 
     runs: tuple[Name, ...] = Field(default=(), max_length=1_000)
     before: Name | None = None
@@ -181,14 +181,14 @@ class ReasonBody(Body):
 
 
 class VerifyBody(ActBody):
-    """`on`: a node's name, or `other`. `again`: though it is disputed; needs the scope operate."""
+    """`on`: a node's name, or `other`. `again`: also a disputed result; needs the scope operate."""
 
     on: Name = "other"
     again: bool = False
 
 
 class RetryBody(ReasonBody):
-    """`resume`: with the session of the run, on its node. `alone`: outside of the run's workflow."""
+    """`resume`: go on with the run's session, on its node. `alone`: outside of the run's workflow."""
 
     resume: bool = False
     alone: bool = False
@@ -203,7 +203,7 @@ class TellBody(ActBody):
 class AnswerBody(TellBody):
     """`text`: the answer; one of the question's choices may be named by its number.
 
-    `program`: the one that answers; empty: a person does.
+    `program`: the program that answers; empty: a person does.
     """
 
     program: Annotated[Line, Field(max_length=200)] = ""
@@ -227,14 +227,14 @@ class ScopeBody(Body):
 
 
 class CeilingBody(ScopeBody):
-    """In each currency that is to be changed; one at least."""
+    """The ceiling in each currency that is to be changed; at least one."""
 
     usd: Usd | None = None
     tokens: int | None = Field(default=None, ge=0, le=MOST)
     minutes: Decimal | None = Field(default=None, ge=0, le=10**9, allow_inf_nan=False)
 
     def ceilings(self) -> Ceilings:
-        """UsageError when none is said."""
+        """Return the ceilings. UsageError when the body names none."""
         if self.usd is None and self.tokens is None and self.minutes is None:
             raise UsageError(
                 "no ceiling is given: USD, tokens or minutes",
@@ -254,24 +254,24 @@ class LandBody(Body):
     by: By = "api"
     gates: bool = True
     anyway: bool = False
-    """Also what did not end as `done`."""
+    """Land also a run that did not end as `done`."""
     branch: Line = ""
-    """A commit there in the place of changed files; empty: the files."""
+    """The branch that gets a commit, in place of changed files; empty: change the files."""
     message: str = Field(default="", max_length=20_000)
     with_commands: bool = False
-    """Also files that decide what runs next."""
+    """Land also files that decide what runs next."""
     with_secret: bool = False
-    """Also a file into which the run wrote one of its secrets."""
+    """Land also a file into which the run wrote one of its secrets."""
     how: How | None = None
-    """Of the commits on the branch; None: as `land.how` says."""
+    """How the commits on the branch are made; None: as `land.how` says."""
     wait: bool = True
     """False: the answer comes at once, with its place in the queue."""
     elsewhere: bool = False
-    """Also where the person stands in another repository than the one that it is written into."""
+    """Land also where the person stands in another repository than the one that is written into."""
     pull_to: Line = ""
-    """The remote of a pull request that is to follow: where none can be opened there, nothing is landed."""
+    """The remote of a pull request that is to follow; where none can be opened there, nothing is landed."""
     forge: ForgeKind | None = None
-    """Of that pull request; None: as the settings say."""
+    """The forge of that pull request; None: as the settings say."""
 
     def landing(self, how: How) -> LandWay:
         way = LandWay(self.by, self.gates, self.branch, self.message, self.with_commands, self.with_secret)
@@ -286,20 +286,20 @@ class CallerBody(Body):
 
 
 class NodesBody(CallerBody):
-    """No names: all nodes."""
+    """`names` empty: all nodes."""
 
     nodes: tuple[str, ...] = ()
     now: bool = False
 
 
 class UpBody(NodesBody):
-    """`link` None: as it is."""
+    """`link` None: the link stays as it is."""
 
     link: LinkWay | None = None
 
 
 class DrainBody(ReasonBody):
-    """No names: the whole fleet."""
+    """`names` empty: the whole fleet."""
 
     nodes: tuple[str, ...] = ()
 
@@ -322,7 +322,7 @@ class SpecBody(CallerBody):
 
 
 class HandedBody(Body):
-    """The progress of a bring-up by another tool: nothing yet, the probe's answer, the node's key."""
+    """The progress of a bring-up by another tool: nothing yet, the probe's answer, or the node's key."""
 
     by: By = "api"
     probe: str | None = Field(default=None, max_length=1 << 20)
@@ -331,7 +331,7 @@ class HandedBody(Body):
 
 
 class SetBody(Body):
-    """The changes to a node; `slots` None: no change. `least`: of these slots, where it is strained."""
+    """The changes to a node; `slots` None: no change. `least`: how many of them while it is strained."""
 
     by: By = "api"
     slots: int | None = Field(default=None, ge=1, le=256)
@@ -341,7 +341,7 @@ class SetBody(Body):
 
 
 class ExamBody(Body):
-    """The model as `--model` takes it. `again`: also where it has a passport already."""
+    """The model as `--model` takes it. `again`: also where the model has a passport already."""
 
     by: By = "api"
     model: str = Field(min_length=1, max_length=600)
@@ -350,7 +350,7 @@ class ExamBody(Body):
 
 
 class LoginBody(Body):
-    """A vendor's login that a person opens at a terminal. `outcome`: its result."""
+    """A vendor's login that a person makes at a terminal. `outcome`: its result."""
 
     by: By = "api"
     runtime: str
@@ -358,7 +358,7 @@ class LoginBody(Body):
 
 
 class ProgramsBody(Body):
-    """Agent programs that a person installs or takes away there. `outcome`: what the machine said."""
+    """Agent programs that a person installs on or takes off a machine. `outcome`: what the machine said."""
 
     by: By = "api"
     act: Literal["install", "update", "uninstall"]
@@ -375,7 +375,7 @@ class ShutdownBody(Body):
 
 
 def parse(kind: type[B], data: Any) -> B:
-    """The body; UsageError with the path of the first wrong key, and the nearest right one."""
+    """Return the body; UsageError with the path of the first wrong key, and the nearest right one."""
     try:
         return kind.model_validate(data)
     except ValidationError as exc:
@@ -410,7 +410,7 @@ def _wrong(kind: type[Body], exc: ValidationError) -> UsageError:
 
 
 def _keys_at(kind: type[Body], loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that may stand beside the wrong one."""
+    """Return the keys that may stand beside the wrong one."""
     for part in loc[:-1]:
         fields = {field.alias or name: field for name, field in kind.model_fields.items()}
         inner = inner_bodies(fields[part].annotation) if part in fields else []
@@ -419,14 +419,14 @@ def _keys_at(kind: type[Body], loc: tuple[int | str, ...]) -> list[str]:
 
 
 def inner_bodies(hint: Any) -> list[type[Body]]:
-    """Bodies that stand inside of this type."""
+    """Return the bodies that stand inside of this type."""
     if isinstance(hint, type) and issubclass(hint, Body):
         return [hint]
     return [found for arm in get_args(hint) for found in inner_bodies(arm)]
 
 
 def _not_one_of(path: str, error: Mapping[str, Any]) -> UsageError:
-    """A word that is none of those that may stand there, with the nearest of them."""
+    """Return the error for a word that may not stand there, with the nearest one that may."""
     word, known = str(error["input"]), re.findall(r"'([^']*)'", error["ctx"]["expected"])
     near = nearest(word, known)
     why = f"did you mean {near}?" if near is not None else ""
@@ -436,14 +436,14 @@ def _not_one_of(path: str, error: Mapping[str, Any]) -> UsageError:
 
 
 def _hint(error: Mapping[str, Any], path: str, must: bool) -> str:
-    """`must`: the request cannot do without it."""
+    """Return a hint for the fix. `must`: the request cannot do without the key."""
     if expected := error.get("ctx", {}).get("expected"):
         return f"it may be {expected}"
     return f"give another {path[:80]}" if must else f"change {path[:80]}, or leave it out"
 
 
 class SignedBody(Body):
-    """Never read as JSON: a signature is of bytes, and their text is used for nothing."""
+    """A signed request's bytes, never read as JSON: a signature is of bytes, and their text is not used."""
 
     raw: bytes
     headers: dict[str, str]
@@ -459,7 +459,7 @@ class SignedBody(Body):
 
 
 async def bytes_of(request: Request, most: int) -> bytes:
-    """The whole body. UsageError for one that is larger; no more of it is kept."""
+    """Return the whole body. UsageError for one that is larger than `most`; no more of it is kept."""
     raw = bytearray()
     async for piece in request.stream():
         raw += piece

@@ -40,7 +40,7 @@ class RaceBody(Body):
 
 
 class StepBody(Body):
-    """One step. `needs`: names of steps that must be done before it begins. `files`: of its, for later steps.
+    """One step. `needs`: steps that must be done before it begins. `files`: those it keeps for later steps.
 
     `until`: its verdict that ends the rounds. `max`: rounds at most. `back_to`: where a new round begins.
     """
@@ -55,7 +55,7 @@ class StepBody(Body):
     back_to: StepName | None = None
 
     def plan(self, by: str, depth: int, yes: bool, score: str | None = None) -> StepPlan:
-        """`score`: the command that gives the result of each one in a race its number."""
+        """Return the step's plan. `score`: the command that prints the number of a result in a race."""
         request = replace(self.dispatch.asked(by), depth=depth, confirmed=yes, score=score)
         verdict = self.verdict and {"file": self.verdict.file, "schema": _plain(self.verdict.allowed)}
         until = self.until and {"field": self.until.field, "equals": _plain(self.until.equals)}
@@ -72,11 +72,11 @@ class StepBody(Body):
 
 
 class ProjectFileBody(Body):
-    """The file of a project from which it was read; `replaces`: the shipped workflow that has its name."""
+    """The project's file from which it was read; `replaces`: the shipped workflow of the same name."""
 
     place: Annotated[str, Field(max_length=4096)]
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    """SHA-256 of its content."""
+    """SHA-256 of the file's content."""
     replaces: Annotated[str, Field(max_length=200)] = ""
 
 
@@ -89,8 +89,8 @@ def _is_planned(kind: WorkflowKind) -> WorkflowKind:
 class WorkflowBody(CallerSettings):
     """A whole workflow; `input` is what `$INPUT` stands for.
 
-    `concurrency`: runs at once. `fail_fast`: the first failure stops the others. `partial`: without those
-    that are refused. `stagger_ms`: between two starts on a machine. `land`: when all is done.
+    `concurrency`: runs at once. `fail_fast`: the first failure stops the others. `partial`: leave out the
+    steps that are refused. `stagger_ms`: between two starts on a machine. `land`: when all is done.
     """
 
     kind: Annotated[WorkflowKind, AfterValidator(_is_planned)]
@@ -108,9 +108,10 @@ class WorkflowBody(CallerSettings):
     budget: Usd | None = None
     race: RaceBody | None = None
     land: bool = False
-    """Its results are landed when all of it is done; of a batch, each step says this for itself."""
+    """Whether its results are landed when all is done; in a batch each step says this for itself."""
     file: ProjectFileBody | None = None
-    """None: not from a file of a project. Nothing of one begins outside of a sandbox without a yes."""
+    """The project's file it is from; None: none. Nothing of such a file runs outside of a sandbox without a
+    yes."""
     dry_run: bool = False
     yes: bool = False
     """A person has said yes to these very steps."""
@@ -142,13 +143,13 @@ class AgainBody(ActBody):
 
 
 class ResumeBody(AgainBody):
-    """`resolve`: an agent settles each conflict between results of steps, as a step more."""
+    """`resolve`: an agent settles each conflict between results of steps, in an added step."""
 
     resolve: bool = False
 
 
 def _plain(value: Any) -> Any:
-    """A JSON value: a number in a verdict is compared with the value in its file."""
+    """Return a JSON value as plain data: a number in a verdict is compared with the value in its file."""
     if isinstance(value, dict):
         return {name: [_plain(one) for one in values] for name, values in value.items()}
     return float(value) if isinstance(value, Decimal) else value

@@ -20,16 +20,16 @@ from pancode.host.trusting import believing
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files. `ca` None: the authorities of this machine; else that one alone. `key` may be in `cert`."""
+    """PEM files. `ca` None: the machine's authorities; else that one alone. `key` may be in `cert`."""
 
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Made anew from the files, so that a renewed certificate counts from the next connection on.
+        """A TLS context, read anew from the files: a renewed certificate counts from the next connection.
 
-        The server's name and chain are always checked. OSError or ssl.SSLError for files that will not do.
+        The server's name and chain are always checked. OSError or ssl.SSLError for unusable files.
         """
         made = believing(self.ca)
         made.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -39,7 +39,7 @@ class TlsFiles:
         return made
 
     def check(self, origin: str) -> None:
-        """ConfigError that names the file which cannot be used; `origin`: where the address was said."""
+        """ConfigError that names the unusable file; `origin`: the setting that has the address."""
         for path in (self.ca, self.cert, self.key):
             if path is not None:
                 _read_pem(path, origin)
@@ -56,7 +56,7 @@ class TlsFiles:
             raise _unusable(both, "are no certificate with its own, unencrypted key", exc, fix) from exc
 
     def words(self) -> str:
-        """The options in the form of `redis-cli`."""
+        """The options for `redis-cli`."""
         named = (("--cacert", self.ca), ("--cert", self.cert), ("--key", self.key or self.cert))
         return "".join(f" {name} {path}" for name, path in named if path is not None)
 
@@ -83,7 +83,7 @@ SOCKET_SCHEMES = ("unix", "redis+unix", "valkey+unix")
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Settings besides the address: files that are read at each new connection."""
+    """Settings beside the address: files that are read at each new connection."""
 
     files: TlsFiles = TlsFiles()
     password_file: Path | None = None
@@ -92,7 +92,7 @@ class Beside:
     def of(
         cls, password_file: str | None, ca_file: str | None, cert_file: str | None, key_file: str | None
     ) -> Beside:
-        """The files with the names of the settings; `~` is our own home."""
+        """The files, by the settings' names; `~` is the coordinator's own home."""
         named = ca_file, cert_file, key_file, password_file
         ca, cert, key, password = (Path(text).expanduser() if text else None for text in named)
         return cls(TlsFiles(ca, cert, key), password)
@@ -103,7 +103,7 @@ NOTHING = Beside()
 
 @dataclass(frozen=True, slots=True)
 class RedisAccess:
-    """An address, a user, and where the user of PanCode would change them (`origin`)."""
+    """An address and a user of Redis; `origin`: the setting where a person would change them."""
 
     origin: str
     socket: str | None = None
@@ -117,11 +117,11 @@ class RedisAccess:
 
     @property
     def place(self) -> str:
-        """The address for people; never the password."""
+        """The address as people see it, without the password."""
         return self.socket if self.socket is not None else f"{self.host}:{self.port}/{self.db}"
 
     def probe(self, asked: str = "ping") -> str:
-        """The command with which a person can try this address by hand; asks for the password."""
+        """The command with which a person can try this address; it asks for the password."""
         reach = f"-s {self.socket}" if self.socket is not None else f"-h {self.host} -p {self.port}"
         tls = f" --tls{self.beside.files.words()}" if self.tls else ""
         asks = self.password is not None or self.beside.password_file is not None
@@ -129,12 +129,12 @@ class RedisAccess:
         return f"redis-cli {reach}{tls} -n {self.db}{login} {asked}"
 
     def rights(self) -> str:
-        """The rights that our user needs, and the command that shows its rights."""
+        """The rights that our user needs, and the command that shows what it has."""
         seen = self.probe(f"acl getuser {self.user or 'default'}")
         return f"give the user of {self.origin} the rights +@all ~* &*; what it has: {seen}"
 
     def secret(self) -> str | None:
-        """The password as it is now; NoPasswordError where its file cannot be read."""
+        """The present password; NoPasswordError where its file cannot be read."""
         if self.beside.password_file is None:
             return self.password
         try:
@@ -148,9 +148,9 @@ class NoPasswordError(raised.AuthenticationError):
 
 
 def access_from_url(url: str, origin: str, beside: Beside = NOTHING) -> RedisAccess:
-    """Reads `redis://user:password@host:port/db`, `rediss://`, `valkey://`, `unix:///path?db=0`.
+    """Read `redis://user:password@host:port/db`, `rediss://`, `valkey://`, `unix:///path?db=0`.
 
-    Raises ConfigError, which names `origin` and never repeats the password.
+    ConfigError names `origin` and never repeats the password.
     """
     access = _read(url, origin, beside)
     if access.password is not None and beside.password_file is not None:
@@ -212,10 +212,10 @@ def _bad_url(origin: str, why: str) -> ConfigError:
 
 
 def connect(access: RedisAccess, *, answer_s: float = ANSWER_S) -> redis.Redis:
-    """A client with its own pool; opens no connection yet, safe for many threads.
+    """A client with its own pool, safe for many threads; opens no connection yet.
 
-    redis-py would send a command again when its answer is lost: a push would be done twice. So it never
-    retries; whoever calls decides. RESP2, because RQ and its tools read replies in that shape.
+    redis-py would send a command again when its answer is lost, and a push would be done twice. So it never
+    retries; the caller decides. RESP2, because RQ and its tools read replies in that form.
     """
     pool = redis.ConnectionPool(
         **_place(access),
@@ -248,7 +248,7 @@ def _login(access: RedisAccess) -> dict[str, Any]:
 
 
 class _FromFile(CredentialProvider):
-    """Asked at each new connection: a password that was changed counts from the next one on."""
+    """Reads the password at each new connection, so that a changed one counts from the next on."""
 
     def __init__(self, access: RedisAccess) -> None:
         self._access = access
@@ -259,8 +259,7 @@ class _FromFile(CredentialProvider):
 
 
 class _TlsConnection(redis.SSLConnection):
-    """A TLS connection with our own context: it trusts only the given authorities, whose file it reads each
-    time."""
+    """A TLS connection with our own context, whose authorities' file is read for each connection."""
 
     def __init__(self, ours: TlsFiles, **more: Any) -> None:
         super().__init__(**more)
@@ -277,7 +276,7 @@ class _TlsConnection(redis.SSLConnection):
 
 
 def _spared(connection: Any) -> None:
-    """Our own server cuts connections that hold much when there are too many: never one of ours."""
+    """Spare our connection from the server, which cuts connections that hold much when there are too many."""
     connection.on_connect()
     connection.send_command("CLIENT", "NO-EVICT", "ON")
     connection.read_response()

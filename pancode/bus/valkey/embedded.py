@@ -36,7 +36,7 @@ LOG_CAP = 4 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """A server that answered: how to reach it, whether it was adopted, and what had to be mended."""
+    """A server that answered: its access, whether it was adopted, and what had to be mended."""
 
     access: RedisAccess
     pid: int
@@ -45,20 +45,19 @@ class RunningServer:
 
 
 class _Server(subprocess.Popen[bytes]):
-    """A child that is meant to outlive us: letting go of it is no mistake."""
+    """A child process that outlives us: not waiting for it is no mistake."""
 
     def __del__(self) -> None:
         self.poll()
 
 
 class EmbeddedValkey:
-    """The server of one coordinator's home. One coordinator at a time uses it (its own lock says so)."""
+    """The Valkey server of one home. One coordinator at a time uses it, as that one's lock ensures."""
 
     def __init__(
         self, folder: Path, clock: Clock, ids: Ids, *, tempo: str = "", patience_ms: int = PATIENCE_MS
     ) -> None:
-        """`folder` is `<home>/valkey`; `tempo` more configuration; `patience_ms` how long each way to end one
-        is given."""
+        """`folder`: `<home>/valkey`; `tempo`: more settings; `patience_ms`: for each way to end a server."""
         self._layout = lay_out(folder, os.environ.get("XDG_RUNTIME_DIR"), os.getuid())
         self._clock = clock
         self._ids = ids
@@ -68,7 +67,7 @@ class EmbeddedValkey:
         self._known: ServerRecord | None = None
 
     def start_or_adopt(self, version: str) -> RunningServer:
-        """A server of this version that answers us. Idempotent. UnavailableError has the end of its log."""
+        """Run a server of this version. Idempotent. UnavailableError has the end of its log."""
         with self._alone():
             adopted = self._adopt(version)
             if adopted is not None:
@@ -77,7 +76,7 @@ class EmbeddedValkey:
             return self._start(version)
 
     def stop(self) -> None:
-        """The server has ended when this returns; nothing happens when none runs."""
+        """End the server, if one runs; it has ended on return."""
         if not self._layout.folder.is_dir():
             # our folder was taken away, and with it all that names the server: end the one that we remember
             record = self._known
@@ -90,9 +89,9 @@ class EmbeddedValkey:
             self._end_old()
 
     def alive(self) -> bool:
-        """Whether the server's process runs; says nothing of whether it answers.
+        """Whether the server's process runs, even if it does not answer.
 
-        Not one of another home, whose record came here with a copy of that.
+        A server of another home does not count, though a copy of that home has its record.
         """
         if self._child is not None:
             self._child.poll()  # collects it when it has ended
@@ -100,7 +99,7 @@ class EmbeddedValkey:
         return record is not None and record.alive() and self._is_ours(record)
 
     def _is_ours(self, record: ServerRecord) -> bool:
-        """It listens where ours does, or did before our home was moved, and then it holds our lock."""
+        """Whether it listens at this home's socket, or, as after a move of the home, holds our lock."""
         return record.socket == str(self._layout.socket) or not self._unlocked()
 
     # -- taking over ----------------------------------------------------------------------------------------
@@ -125,7 +124,7 @@ class EmbeddedValkey:
         return folder is not None and os.path.realpath(folder) == os.path.realpath(self._layout.folder)
 
     def _end_old(self) -> None:
-        """Whatever server runs on this folder has ended, and what it left lying about is gone."""
+        """End any server that runs on this folder, and remove what it left."""
         record = read_record(self._layout.record)
         if record is not None and self.alive():
             self._shut_down(record.socket)
@@ -236,7 +235,7 @@ class EmbeddedValkey:
         )
 
     def _password(self) -> str:
-        """Made once; only its digest goes to the server's files."""
+        """The server's password, made once; the server's files have only its digest."""
         with contextlib.suppress(FileNotFoundError):
             known = self._layout.password.read_text().strip()
             if known:
@@ -246,7 +245,7 @@ class EmbeddedValkey:
         return fresh
 
     def _stamp(self, version: str) -> str:
-        """The required start of a running server: our version, its program, its configuration."""
+        """What a running server must match to be adopted: our version, its program, its configuration."""
         program = find_server()
         size = program.stat().st_size
         digest = hashlib.sha256(f"{program}\0{size}\0{self._tempo}".encode()).hexdigest()[:12]
@@ -256,7 +255,7 @@ class EmbeddedValkey:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One process at a time starts, adopts or stops."""
+        """Let one process at a time start, adopt or stop the server."""
         with _append(self._layout.folder / "start.lock") as lock:
             if not wait_until(self._clock, START_MS, lambda: _locked(lock.fileno())):
                 raise self._busy("another process is starting or stopping it")
@@ -264,7 +263,7 @@ class EmbeddedValkey:
 
     @contextmanager
     def _server_lock(self) -> Iterator[int]:
-        """Taken here and inherited by the server, which holds it until it ends."""
+        """Take the lock that the server inherits and holds until it ends."""
         with _append(self._layout.folder / "server.lock") as lock:
             if not _locked(lock.fileno()):
                 raise self._busy("a server has just been started on it")

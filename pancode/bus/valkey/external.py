@@ -37,13 +37,13 @@ NEEDED: tuple[tuple[str, ...], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class ExternalRedis:
-    """An external server that will do."""
+    """An external server that can be used."""
 
     access: RedisAccess
     product: str
     version: str
     open_as: str = ""
-    """The user that whoever reaches it is without a login, each node too; empty: nobody."""
+    """The user of a connection without a login, which each node could use; empty: there is none."""
 
 
 def check_external(url: str, origin: str = ORIGIN, beside: Beside = NOTHING) -> ExternalRedis:
@@ -52,7 +52,7 @@ def check_external(url: str, origin: str = ORIGIN, beside: Beside = NOTHING) -> 
 
 
 def check_access(access: RedisAccess) -> ExternalRedis:
-    """UnavailableError for a server that will not do."""
+    """Check a server. UnavailableError if it cannot be used."""
     with closing(connect(access)) as client:
         with translated(access, "INFO"), _plainer(access):
             product, version = _version(client)
@@ -68,7 +68,7 @@ def check_access(access: RedisAccess) -> ExternalRedis:
 
 
 def _open_as(access: RedisAccess) -> str:
-    """Connects like a node that does not send its own login."""
+    """The user of a connection without a login, tried as a node could; empty: none."""
     stranger = replace(access, user=None, password=None, beside=Beside(access.beside.files))
     with closing(connect(stranger)) as client:
         try:
@@ -79,8 +79,11 @@ def _open_as(access: RedisAccess) -> str:
 
 @contextmanager
 def _plainer(access: RedisAccess) -> Iterator[None]:
-    """Raise the plainer error of a second try in TLS 1.2. In TLS 1.3 a server refuses our certificate after
-    the handshake, and its reason may be lost; in 1.2 it must say it at once."""
+    """Raise the clearer error of a second try in TLS 1.2.
+
+    In TLS 1.3 a server refuses our certificate after the handshake, and its reason may be lost; in 1.2 it
+    must say it at once.
+    """
     try:
         yield
     except raised.ConnectionError:
@@ -111,7 +114,7 @@ def _version(client: redis.Redis) -> tuple[str, str]:
 
 
 def _check_rights(client: redis.Redis, access: RedisAccess) -> None:
-    """Asks the server what it would allow us; changes nothing."""
+    """UnavailableError if the server would not allow us all that we need; changes nothing."""
     with translated(access, "ACL"):
         try:
             refused = [(words, text) for words, text in _dry_run(client) if text != "OK"]
@@ -131,7 +134,7 @@ def _check_rights(client: redis.Redis, access: RedisAccess) -> None:
 
 
 def _dry_run(client: redis.Redis) -> list[tuple[tuple[str, ...], str]]:
-    """The server's answer to each command that we need."""
+    """The server's answer to a dry run of each command that we need."""
     run: Callable[..., object] = client.execute_command
     me = _text(client.acl_whoami())
     return [(words, _text(run("ACL", "DRYRUN", me, *words))) for words in NEEDED]

@@ -16,7 +16,7 @@ from pancode.errors import UnavailableError
 
 @contextmanager
 def translated(access: RedisAccess, operation: str) -> Iterator[None]:
-    """Every error of redis-py that leaves the block becomes UnavailableError, `from` the original."""
+    """Turn every error of redis-py in the block into UnavailableError, `from` the original."""
     try:
         yield
     except (raised.RedisError, OSError) as exc:
@@ -134,7 +134,7 @@ _TLS = (
         "correct the port in {origin}, or write redis:// without TLS; " + _AGAIN,
     ),
 )
-"""The meaning of OpenSSL's words; the first one that fits counts."""
+"""The meaning of OpenSSL's words; the first match counts."""
 _TLS_OTHER = (
     "TLS with Redis was broken off.",
     "does it speak TLS there, and accept our certificate? pancode doctor; " + _AGAIN,
@@ -148,14 +148,14 @@ def _look(access: RedisAccess) -> str:
 
 
 def _of_tls(exc: BaseException | None) -> ssl.SSLError | None:
-    """The error of OpenSSL, which redis-py hides behind an error of its own."""
+    """The error of OpenSSL that redis-py hides behind an error of its own."""
     while exc is not None and not isinstance(exc, ssl.SSLError):
         exc = exc.__cause__ or exc.__context__
     return exc
 
 
 def _judge(exc: Exception) -> _Verdict:
-    """The first that fits; the order matters, since most of redis-py's stand below ConnectionError."""
+    """The first verdict that fits, as most of redis-py's errors are also ConnectionErrors."""
     of_tls = _of_tls(exc)
     if of_tls is not None:
         text = str(of_tls)

@@ -13,18 +13,17 @@ from pancode.errors import UnavailableError
 from pancode.host.files import sync_folder
 
 RIGHTS = "~* &* +@all"
-"""The rights of a coordinator: a user who may make users for nodes could give itself all other rights as
-well."""
+"""The rights of a coordinator: a user that may make users could give itself all other rights anyway."""
 _CLOSED = "user default off resetkeys resetchannels -@all"
 _NEUTRAL = frozenset({"sanitize-payload", "resetkeys", "resetchannels"})
-"""Words that a server adds or leaves out when it writes the file itself."""
+"""Words that a server adds or leaves out when it writes the users' file itself."""
 
 
 def users_text(known: str, user: str, password: str) -> str:
-    """The file's new text, made of the one that was there, which may be none.
+    """The new text of the users' file, from the old one, which may be empty.
 
-    The server writes the nodes' users into it: they stay. The password is there as its digest alone. A line
-    that says the same already stays as it is, so a file that fits is not changed.
+    The server writes nodes' users into it, and they stay. The password is in it as a digest alone. A line
+    that says the same stays as it is, so a file that fits is not changed.
     """
     digest = hashlib.sha256(password.encode()).hexdigest()
     wanted = {"default": _CLOSED, user: f"user {user} on #{digest} {RIGHTS}"}
@@ -49,7 +48,7 @@ def _meant(line: str) -> frozenset[str]:
 
 
 SOCKET_BYTES = 103
-"""The longest unix socket address that works everywhere (macOS has 104 with the closing zero)."""
+"""The longest address of a unix socket that works everywhere (macOS has 104 with the closing zero)."""
 MAX_MEMORY = 512 * 2**20
 MAX_MESSAGE = 16 * 2**20
 
@@ -104,12 +103,12 @@ class Layout:
 
     @property
     def link(self) -> Path:
-        """The usual path of the socket; a link to it when the socket had to go elsewhere."""
+        """The usual path of the socket; a link to the socket when it had to be elsewhere."""
         return self.folder / "valkey.sock"
 
 
 def lay_out(folder: Path, runtime_dir: str | None, uid: int) -> Layout:
-    """Make the folders (0700) and choose the socket's place: `folder`, or a short one if it must be."""
+    """Make the folders (0700) and choose the socket's place: `folder`, or a short one if needed."""
     folder = folder.absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -141,7 +140,7 @@ def private_folder(folder: Path, uid: int) -> None:
 
 
 def write_config(layout: Layout, tempo: str = "") -> None:
-    """The configuration file; `tempo` is more lines of it, for tests."""
+    """Write the configuration file; `tempo`: more lines for it, for tests."""
     places = {"unixsocket": layout.socket, "dir": layout.folder, "aclfile": layout.users}
     lines = [f"{name} {quoted(str(path))}" for name, path in places.items()]
     limits = [f"maxmemory {MAX_MEMORY}", f"proto-max-bulk-len {MAX_MESSAGE}"]
@@ -150,7 +149,7 @@ def write_config(layout: Layout, tempo: str = "") -> None:
 
 
 def write_users(layout: Layout, password: str) -> None:
-    """Ours and the closed default user, and every node that was admitted before."""
+    """Write the users' file: the coordinator, the closed default user, and the nodes admitted before."""
     try:
         known = layout.users.read_text("utf-8")
     except FileNotFoundError:
@@ -171,7 +170,7 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def quoted(text: str) -> str:
-    """One word of a Redis configuration file, whatever is in it."""
+    """Any text as one word of a Redis configuration file."""
     plain = (c if c.isprintable() and c not in '"\\' else _escaped(c) for c in text)
     return '"' + "".join(plain) + '"'
 

@@ -19,13 +19,13 @@ STEP_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class ServerRecord(ProcessId):
-    """A running process, and the command that started it."""
+    """A server process, with the version and the socket that it was started with."""
 
     version: str
     socket: str
 
     def signal(self, number: signal.Signals) -> None:
-        """Sent only to that very process."""
+        """Send a signal to this very process, and to no later one of its pid."""
         if self.alive():
             try:
                 os.kill(self.pid, number)
@@ -34,12 +34,12 @@ class ServerRecord(ProcessId):
 
 
 def write_record(path: Path, record: ServerRecord) -> None:
-    """Durable."""
+    """Write the record durably."""
     write_private(path, json.dumps(asdict(record)).encode())
 
 
 def read_record(path: Path) -> ServerRecord | None:
-    """None when there is none or it cannot be read."""
+    """The record; None when there is none or it cannot be read."""
     try:
         return ServerRecord(**json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError):
@@ -47,7 +47,7 @@ def read_record(path: Path) -> ServerRecord | None:
 
 
 def wait_until(clock: Clock, limit_ms: int, done: Callable[[], bool]) -> bool:
-    """Looks again and again until `done` or the limit; says whether it was done."""
+    """Look again and again until `done` or the limit; whether it was done."""
     end = clock.mono_ms() + limit_ms
     while not done():
         if clock.mono_ms() >= end:

@@ -101,7 +101,7 @@ def _line(one: dict[str, Any], markdown: bool) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text of others is no markup here."""
+    """Return the text with Markdown's signs escaped: words of others are no markup here."""
     return "".join(f"\\{char}" if char in "\\`*_[]<>#|" else char for char in text)
 
 

@@ -61,7 +61,7 @@ def _books(answer: dict[str, Any]) -> str:
 
 
 def _absolute(scope: str) -> str:
-    """The coordinator stands in another folder than the person."""
+    """Return the scope with an absolute path, as the coordinator stands in another folder than the person."""
     kind, _, path = scope.partition(":")
     if kind != "repo":
         return scope
@@ -71,7 +71,7 @@ def _absolute(scope: str) -> str:
 
 
 def _of(used: float, held: float, ceiling: float | None, shown: Callable[[Any], str]) -> str:
-    """Used, with what is held where there is a ceiling, of what is allowed."""
+    """Return "USED of CEILING", where USED includes the holds; without a ceiling only what was used."""
     return shown(used) if ceiling is None else f"{shown(used + held)} of {shown(ceiling)}"
 
 

@@ -61,7 +61,7 @@ def _csv(answer: dict[str, Any]) -> str:
 
 
 def _cell(key: str | None) -> str:
-    """A spreadsheet must not read a name as a formula."""
+    """Return a cell of CSV that no spreadsheet reads as a formula."""
     text = key or ""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 

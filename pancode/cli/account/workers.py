@@ -16,7 +16,7 @@ app = Commands()
 Row = dict[str, Any]
 Agent = Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)]
 _MOST = 10_000
-"""Rows that the coordinator tells at once; its records are those of 5,000 runs."""
+"""The most rows that one answer of the coordinator has; its records cover 5,000 runs."""
 Most = Annotated[
     int | None, option("Show at most this many rows (default: all).", "-n", "--number", min=1, max=_MOST)
 ]

@@ -174,7 +174,7 @@ def _checked(answer: dict[str, Any]) -> str:
 
 
 def _good(answer: dict[str, Any]) -> str:
-    """One that is switched off can do no work."""
+    """Return the line for definitions without errors; an agent that is switched off is not usable."""
     off, usable = answer["disabled"], len(answer["agents"]) - len(answer["disabled"])
     switched = f", and {len(off)} switched off: {', '.join(off)}" if off else ""
     return f"{counted(usable, 'agent')}, all right{switched}"

@@ -80,7 +80,7 @@ def _login(fact: dict[str, Any]) -> str:
 
 
 def _show(face: Face, what: str, name: str, shown: Callable[[list[dict[str, Any]]], str]) -> None:
-    """The one of that name; NotFoundError with the nearest."""
+    """Show the entry with this name. NotFoundError, with the nearest name, where there is none."""
     from pancode.core.names import not_found
 
     found = _ask(face, what)[what]
@@ -249,7 +249,7 @@ def runtime_rows(runtimes: Sequence[dict[str, Any]], walls: Sequence[dict[str, A
 
 
 def _on(facts: Sequence[dict[str, Any]], *, ready: bool) -> str:
-    """The machines that have it, or have it not; those with the same version or state stand together."""
+    """Return the machines that have the runtime (`ready`) or lack it, grouped by version or state."""
     found: dict[str, list[str]] = {}
     for fact in facts:
         if (fact["state"] == "ok" or is_local_only(fact)) is ready:
@@ -275,7 +275,7 @@ def by_subscription(fact: dict[str, Any]) -> bool:
 
 
 def _fixes(runtimes: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Each fix once, whole and in a line of its own; machines with the same need stand together."""
+    """Yield each fix once, whole and on a line of its own; machines that need the same are named together."""
     for runtime in runtimes:
         needs: dict[tuple[str, str], list[str]] = {}
         for fact in runtime["nodes"]:

@@ -105,7 +105,7 @@ def _models(found: list[dict[str, Any]], tier: str | None) -> str:
 
 
 def _tested(passport: dict[str, Any] | None) -> str:
-    """The result of its test: the first check that failed, or its speed."""
+    """Return the result of the model's test: the first check that failed, or its speed."""
     if passport is None or passport["passed"] is None:
         return "not yet"
     if passport["passed"]:
@@ -173,7 +173,7 @@ def test_model(
 
 
 def _exit_of_tests(tests: list[dict[str, Any]]) -> int:
-    """Failed checks count before tests that could not be made."""
+    """Return the exit status of these tests: a failed check counts before a test that could not be made."""
     if any(one["passed"] is False for one in tests):
         return ExitCode.REFUSED
     return ExitCode.UNAVAILABLE if any(one["passed"] is None for one in tests) else ExitCode.DONE
@@ -243,7 +243,7 @@ def decompose(
 def _rehearsed(
     face: Face, client: Client, asked: dict[str, Any], left: Decimal, names: list[str], again: bool
 ) -> None:
-    """Ask one after the other, with what those before have left. ApiError where the first one is refused."""
+    """Rehearse the requests one after the other within the budget. ApiError where the first is refused."""
     rows = [row for row in _requests(client, asked["model"]) if row["name"] in names]
     wanted = rows if again else [row for row in rows if row["state"] not in (PASSED, FAILED)]
     for number, row in enumerate(wanted):
@@ -271,7 +271,7 @@ def _requests(client: Client, model: str) -> list[dict[str, Any]]:
 
 
 def _at_rest(client: Client, model: str, name: str) -> dict[str, Any]:
-    """Until its session rests. A person who leaves loses nothing: the same command shows what came of it."""
+    """Wait until the request's session rests; return its row. After Ctrl-C the same command shows it."""
     while True:
         row = next(row for row in _requests(client, model) if row["name"] == name)
         if row["state"] != UNDER_WAY:
@@ -301,7 +301,7 @@ _REQUESTS: Columns = {
 
 
 def _exit_of_requests(rows: list[dict[str, Any]]) -> int:
-    """What was judged counts before what is not known."""
+    """Return the exit status of these requests: a failed one counts before one without a result."""
     states = {row["state"] for row in rows}
     if FAILED in states:
         return ExitCode.REFUSED

@@ -48,7 +48,7 @@ def show_preset(name: Annotated[str, Argument(autocompletion=completions.presets
 
 
 def _word(value: object) -> str:
-    """None: the preset leaves that as it is."""
+    """Return the value as a word; "-" for None, which the preset leaves as it is."""
     return "-" if value is None else "yes" if value is True else "no" if value is False else str(value)
 
 

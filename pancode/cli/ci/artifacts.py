@@ -19,7 +19,7 @@ KNOWN = (
     *("run.json", "junit.xml", "results.sarif", "answer.md", "receipt.json"),
     *("change.diff", "out.log", "err.log"),
 )
-"""Files that a later run in the same folder replaces, or takes away."""
+"""The files that a later run with the same folder replaces, or removes."""
 
 
 def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
@@ -58,7 +58,7 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
 
 
 def _write(target: Path, pieces: Iterable[bytes]) -> None:
-    """Beside the target, and then in its place: a link that lies there is replaced, and not followed."""
+    """Write a file and rename it to the target: a link at that place is replaced, and not followed."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     with os.fdopen(handle, "wb") as file:
         for piece in pieces:
@@ -108,7 +108,7 @@ def _case(kind: str, name: str, failure: str | None) -> Xml.Element:
 
 
 def _failed_gate(gate: Json) -> str | None:
-    """Its output is in the run's logs."""
+    """Return why the gate failed, in words; None where it passed. Its output is in the run's logs."""
     code = gate["exit_code"]
     if not gate.get("judged", True):
         return "a limit of the run ended it: it was not judged"
@@ -116,14 +116,14 @@ def _failed_gate(gate: Json) -> str | None:
 
 
 def _xml(text: str) -> str:
-    """Without characters that XML cannot hold."""
+    """Return the text with "?" for each character that XML cannot hold."""
     return "".join(
         one if one in "\t\n\r" or 0x20 <= ord(one) not in (0xFFFE, 0xFFFF) else "?" for one in text
     )
 
 
 def _pieces(client: Client, run: str, stream: str) -> Iterator[bytes]:
-    """The whole stream."""
+    """Yield the whole stream of the run's log, piece by piece."""
     offset = 0
     while True:
         part = client.log(run, stream, "", offset)

@@ -74,7 +74,7 @@ def run(
 
 
 def _done(face: Face, ctx: typer.Context, artifacts: Path | None, *, headless: bool) -> int:
-    """Queue it, wait, and keep what is left of it, however the waiting ends."""
+    """Queue the run, wait for its end, and write its artifacts, however the wait ends."""
     answer: dict[str, Any] | None = None
     try:
         with _undisturbed() if headless else nullcontext():
@@ -92,8 +92,9 @@ def _done(face: Face, ctx: typer.Context, artifacts: Path | None, *, headless: b
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Hold the first Ctrl-C or SIGTERM back until the run is known by name: one that nobody could stop would
-    keep the fleet up. A second signal interrupts at once."""
+    """Hold back the first Ctrl-C or SIGTERM until the run has a name: a run that cannot be stopped would keep
+    the fleet up. A second signal interrupts at once.
+    """
     came: list[int] = []
 
     def hold(number: int, frame: FrameType | None) -> None:
@@ -116,7 +117,7 @@ def _has_ended(client: Client, run: str) -> bool:
 
 
 def _stopped(face: Face, client: Client, run: str) -> bool:
-    """Whether it has ended, by a stop of ours if need be: nobody would hear of it any more."""
+    """Whether the run has ended; one that has not is stopped here, as nobody waits for its end any more."""
     if _has_ended(client, run):
         return True
     face.note(f"{run} is stopped: nobody waits for it any more")
@@ -131,7 +132,7 @@ def _stopped(face: Face, client: Client, run: str) -> bool:
 
 @contextmanager
 def _fleet(face: Face, *, ends: bool) -> Iterator[None]:
-    """A fleet that runs; one that was brought up for this is taken down, whatever happens."""
+    """Have a fleet up for the block; one that was brought up here is taken down behind it if `ends`."""
     if _runs(face):
         yield
         return
@@ -147,9 +148,9 @@ def _fleet(face: Face, *, ends: bool) -> Iterator[None]:
 
 
 def _end(face: Face, starting: Client) -> None:
-    """Take the fleet down, unless others use it meanwhile. What goes wrong here hides no earlier error.
+    """Take the fleet down, unless others use it by then. An error here does not hide an earlier one.
 
-    `starting`: which began a coordinator that may not answer yet.
+    `starting`: the client that started a coordinator which may not answer yet.
     """
     client = face.client(starts=False)
     try:
@@ -166,7 +167,7 @@ def _end(face: Face, starting: Client) -> None:
 
 
 def _runs(face: Face) -> bool:
-    """Whether a coordinator answers, which then is somebody's."""
+    """Whether a coordinator answers already; it is then in somebody's use."""
     try:
         face.client(starts=False).get("/v1/ping")
     except NotRunningError:

@@ -86,7 +86,7 @@ def steps(face: Face, events: Iterator[ServerEvent]) -> Any:
 
 
 def _exit(results: list[dict[str, Any]]) -> int:
-    """Some nodes failed: 20; all of them: 6."""
+    """Return the exit status: 20 where some nodes failed, 6 where all did."""
     failed = [r for r in results if not r["ok"]]
     if not failed:
         return ExitCode.DONE
@@ -121,7 +121,7 @@ def status(
 
 
 def _watch(face: Face, client: Client) -> None:
-    """One picture that changes; the last one stays."""
+    """Draw the fleet's status again whenever something changes; the last picture stays on the terminal."""
     from rich.live import Live
     from rich.text import Text
 
@@ -150,9 +150,9 @@ def _whole(answer: dict[str, Any]) -> str:
 
 
 def _status(answer: dict[str, Any], failed: Container[str] = ()) -> str:
-    """The readiness table, each problem with its fix below its node.
+    """Return the readiness table, with each problem and its fix below its node.
 
-    `failed`: the bring-up of these has just failed, and says itself why. What was heard before tells no more.
+    `failed`: nodes whose bring-up has just failed and says why; their last known state is not shown.
     """
     none = "no node in the fleet; add one: pancode node add NAME, or pancode fleet up for this machine"
     nodes = [
@@ -164,6 +164,9 @@ def _status(answer: dict[str, Any], failed: Container[str] = ()) -> str:
 
 
 def _problems(node: dict[str, Any]) -> Iterator[str]:
+    for fact in node["runtimes"]:
+        if fact.get("old"):
+            yield f"        {safe(fact['name'])} {safe(fact['version'])} is old, {safe(fact['old'])}"
     for problem in node["problems"]:
         yield f"        {safe(problem['what'])}"
         if hint := advice(problem):
@@ -200,6 +203,7 @@ def runtime_words(fact: dict[str, Any]) -> str:
     version = f" {fact['version']}" if fact["version"] else ""
     good = fact["state"] == "ok" or is_local_only(fact)
     state = "" if good else f" {fact['state'].replace('_', ' ').upper()}"
+    state += " OLD" if fact.get("old") else ""
     return f"{fact['name']}{version}{state}"
 
 
@@ -227,7 +231,7 @@ def down(
 
 
 def _nobody_there(face: Face, home: Place, whole: bool) -> int:
-    """A coordinator that was killed may have left its Valkey; on another machine nothing is done."""
+    """Say that no coordinator runs. The Valkey that a killed one has left on this machine is stopped."""
     pid: int | None = None
     where = f"on {home}"
     if isinstance(home, Path):
@@ -264,7 +268,7 @@ def take_down(face: Face, client: Client) -> None:
 
 
 def _shut_down(client: Client) -> None:
-    """The coordinator, until its process has ended; UnavailableError after 60 s."""
+    """Shut the coordinator down and wait until its process has ended; UnavailableError after 60 s."""
     from pancode.offline.server.single_instance import holder_of
 
     process = holder_of(client.place) if isinstance(client.place, Path) else None
@@ -277,7 +281,7 @@ def _shut_down(client: Client) -> None:
 
 
 def _is_away(client: Client) -> bool:
-    """Whether nobody answers on the socket, and none is left of a coordinator of this machine."""
+    """Whether nothing answers on the socket, and nothing is left of a coordinator on this machine."""
     try:
         client.get("/v1/ping")
     except UnavailableError as away:

@@ -42,7 +42,7 @@ def show(name: Node, face: Json) -> None:
 
 
 def _is_meant(row: dict[str, Any], name: str) -> bool:
-    """By the first digits of its id, or by name as long as it is in use."""
+    """Whether the key is the one named: by the first digits of its id, or by its name while it is in use."""
     if len(name) >= _SHORTEST_ID and row["keyid"].startswith(name):
         return True
     return row["until"] is None and name in (row["name"], row["role"] if row["role"] == "coordinator" else "")
@@ -70,7 +70,7 @@ def rotate(
 
 
 def _begun_anew(face: Face) -> dict[str, Any]:
-    """Said by a file in the home, as a coordinator without its key does not start to be told."""
+    """Have a new key begun by a file in the home, as a coordinator that lost its key does not start."""
     home = home_of(os.environ)
     with suppress(UnavailableError):
         face.client(starts=False).get("/v1/ping")

@@ -96,7 +96,7 @@ def add(
 
 
 def _agree(face: Face, client: Client, spec: dict[str, Any], given: tuple[str | None, bool | None]) -> None:
-    """All that is asked before anything is changed; the answers go into `spec`."""
+    """Ask everything that needs an answer before anything is changed; the answers go into `spec`."""
     accept_fingerprint, fleet_key = given
     probed = client.post("/v1/nodes/probe", spec)
     for warning in probed["warnings"]:
@@ -109,7 +109,7 @@ def _agree(face: Face, client: Client, spec: dict[str, Any], given: tuple[str | 
 
 
 def _wants_key(face: Face, name: str) -> bool:
-    """Offered once, where somebody can be asked; a script says --fleet-key."""
+    """Whether to put a fleet key on the node. Only a person is asked; a script says --fleet-key."""
     if not face.can_ask():
         return False
     return face.agreed(
@@ -118,7 +118,7 @@ def _wants_key(face: Face, name: str) -> bool:
 
 
 def _accepted(face: Face, questions: list[dict[str, Any]], given: str | None) -> str | None:
-    """The fingerprint that the person agrees to; UsageError for a no."""
+    """Return the fingerprint that the person accepts, None where no question came up; UsageError for a no."""
     for question in questions:
         if given is not None:
             return given
@@ -306,7 +306,10 @@ def install(
 
 @node.verb("update", "pancode node update gpubox", "pancode node update gpubox claude")
 def update(words: Words, *, face: Json) -> int:
-    """Bring the newest of what `node install` has brought; of all of it where no runtime is named."""
+    """Bring the newest of what `node install` has brought.
+
+    Where no runtime is named: of all of it but what was brought in a version of your choice.
+    """
     return _programs(face, "update", words)
 
 
@@ -317,7 +320,7 @@ def uninstall(words: Words, *, face: Json) -> int:
 
 
 def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
-    """One machine after the other. ERROR where one of them did not do all that was asked."""
+    """Let each machine in turn do the act. Returns ERROR where one of them did not do all of it."""
     from pancode.offline.login import programs
 
     home_of(os.environ)  # it is this machine's SSH that goes there
@@ -399,7 +402,7 @@ def _reached(reach: dict[str, Any]) -> Iterator[Fact]:
 
 
 def _fingerprint(line: str) -> str:
-    """As `ssh-keygen -lf` and `node add` show it."""
+    """Return the fingerprint of a public key as `ssh-keygen -lf` and `node add` show it."""
     kind, _, data = line.partition(" ")
     try:
         raw = base64.b64decode(data.split()[0], validate=True)

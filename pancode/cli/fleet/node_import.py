@@ -87,7 +87,7 @@ def _accepted(face: Face, target: dict[str, Any], question: dict[str, Any]) -> s
 
 
 def _same_place(wanted: InventoryHost, now: dict[str, Any]) -> None:
-    """A machine that has moved is another one, as far as its host key is concerned."""
+    """ConflictError where the target differs: as for its host key, a machine that moved is another one."""
     for name in TARGET:
         meant = getattr(wanted, name)
         if meant is not None and meant != now[name]:

@@ -53,7 +53,7 @@ def steps(
 
 
 class _Talk:
-    """One line each way at a time, on standard output and standard input."""
+    """The exchange of one line each way in turn, on standard output and standard input."""
 
     def __init__(self, client: Client, name: str) -> None:
         self._client, self._name = client, name
@@ -83,7 +83,7 @@ class _Talk:
         self._client.post(path_of("nodes", self._name, "cleaned"), {"by": who()})
 
     def joined(self) -> dict[str, Any]:
-        """As `fleet up NAME`, without a word of its steps."""
+        """Bring the node up, as `fleet up NAME` does, without printing the steps; return its result."""
         body = {**caller(), "nodes": [self._name]}
         for event in self._client.events("POST", "/v1/fleet/up", body):
             if event.kind == "result":

@@ -26,7 +26,7 @@ app = Commands()
 
 
 HELD = 73
-"""Exit status for a service: another coordinator has the home. The units know it."""
+"""The exit status that tells a service: another coordinator holds the home. The systemd units know it."""
 
 
 @app.verb("serve", "pancode serve", "pancode serve --background")

@@ -88,7 +88,7 @@ def demo(
 
 
 def _narrator(face: Face) -> Callable[[str], None]:
-    """The story is the result: on standard output, and with --json nowhere but in the answer."""
+    """Return what prints the story to standard output; with --json the story is only in the answer."""
 
     def write(text: str) -> None:
         if not face.as_json:
@@ -151,7 +151,7 @@ def _panos(what: str | None, model: str | None, face: Face) -> int:
 
 
 def _mended(face: Face, yes: bool) -> None:
-    """An act that fails is told, and the next one is asked about."""
+    """Offer each mend in turn, and make those that are agreed to; one that fails does not stop the others."""
     from pancode.offline.mending import mends
 
     nothing = True

@@ -14,9 +14,9 @@ from pancode.errors import ApiError, PancodeError
 from pancode.plain import counted
 
 ELSEWHERE, HELD = "other_repository", "held"
-"""The refusals that a person can lift by a word."""
+"""The codes of refusals that a person can lift with an option."""
 BEHIND = 5
-"""So often, a fifth of a second apart, a landing is looked for that has only just been asked for."""
+"""How many times, a fifth of a second apart, a landing that was just asked for is looked for."""
 
 
 def land(face: Face, client: Client, run: str, body: dict[str, Any]) -> dict[str, Any]:

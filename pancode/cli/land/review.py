@@ -25,7 +25,7 @@ from pancode.plain import counted
 app = Commands()
 MOST_LINES, MOST_ANSWER = 400, 4_000
 MOST_KEY = 16
-"""Bytes: an arrow key sends several."""
+"""How many bytes one key may send: an arrow key sends several."""
 KEYS = "l land   r send back with a remark   x drop   d diff   s skip   q quit"
 
 
@@ -56,7 +56,7 @@ def review(face: Json) -> int:
 
 
 def _looked_up(client: Client, run: str) -> dict[str, Any]:
-    """All of a run, and what its receipt is worth."""
+    """Return the run as the API shows it, with the verdict on its receipt."""
     shape: dict[str, Any] = client.get(path_of("runs", run))
     try:
         verdict = str(client.get(path_of("runs", run, "verify"))["verdict"])
@@ -66,7 +66,7 @@ def _looked_up(client: Client, run: str) -> dict[str, Any]:
 
 
 def _page(shape: dict[str, Any]) -> str:
-    """Without colours and without the change itself: for a pipe."""
+    """Return the run for a pipe: without colours and without the change itself."""
     files = "".join(f"  file       {safe(name)}\n" for name in shape["files_changed"])
     return f"{summary(shape)}{_details(shape)}{files}  pancode land {shape['run']}\n\n"
 
@@ -86,7 +86,7 @@ def _drawn(client: Client, shape: dict[str, Any], place: str) -> str:
 
 
 def _change(client: Client, run: str) -> str:
-    """Its first lines, in colours where they are drawn."""
+    """Return the first lines of the change, in colours on a terminal that draws them."""
     lines = client.raw(path_of("runs", run, "diff")).splitlines(keepends=True)
     cut = b"".join(lines[:MOST_LINES])
     shown = patch(cut, sys.stdout) if draws(sys.stdout) else harmless(cut, sys.stdout).decode()
@@ -95,7 +95,7 @@ def _change(client: Client, run: str) -> str:
 
 
 def _asked(face: Face, client: Client, run: str) -> str:
-    """What became of it; asked again for a key that means nothing, and after a landing that failed."""
+    """Ask what to do with the run, again after a wrong key or a failed landing; return what was done."""
     acts: dict[str, Callable[[], str]] = {
         "l": lambda: _land(face, client, run),
         "r": lambda: _sent_back(client, run),
@@ -119,7 +119,7 @@ def _asked(face: Face, client: Client, run: str) -> str:
 
 
 def _key(question: str) -> str:
-    """One key, without Enter. A key that was pressed before the question stood there answers nothing."""
+    """Read one key, without Enter. Keys that were pressed before the question was shown are dropped."""
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
     try:
@@ -134,7 +134,7 @@ def _key(question: str) -> str:
 
 
 def _shown_again(client: Client, run: str) -> str:
-    """Nothing became of it: the next key is asked for."""
+    """Print the change again; the empty result makes `_asked` ask for the next key."""
     sys.stdout.write(f"\n{_change(client, run)}\n")
     return ""
 

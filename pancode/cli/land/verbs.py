@@ -33,9 +33,9 @@ app = Commands()
 
 
 MOST_SAID = 20
-"""Lines of a remote's own words."""
+"""How many lines of a remote's own words are shown."""
 PULL_S = 180.0
-"""Longer than all questions to a forge may take together."""
+"""How long a pull request may take: longer than all calls to a forge together."""
 
 
 def check_pull(
@@ -54,7 +54,7 @@ def check_pull(
 
 @dataclass(frozen=True, slots=True)
 class PullWanted:
-    """`message` is that of the commit; `forge` None: as the settings say."""
+    """A pull request to be made. `message`: that of the commit; `forge`: None means as the settings say."""
 
     message: str = ""
     forge: ForgeKind | None = None
@@ -114,7 +114,7 @@ def push(face: Face, remote: str, branch: str, report: dict[str, Any]) -> dict[s
 
 
 def _not_pushed(remote: str, branch: str, told: str, err: bytes) -> WorkspaceError:
-    """With all that the remote says; the fix is another than the push that was refused. `told`: porcelain."""
+    """Return the error, with the remote's words; a refused push has its own fix. `told`: porcelain output."""
     refused = next((row.split("\t")[-1] for row in told.splitlines() if row.startswith("!\t")), "")
     to, ours = shlex.quote(remote), shlex.quote(branch)
     fix = f"mend that (git ls-remote {to} has to answer), then: git push {to} {ours}"
@@ -210,7 +210,7 @@ def _summary(ends: list[dict[str, Any]]) -> str:
 
 
 def _refused_at_once(client: Client, run: str, body: dict[str, Any]) -> dict[str, Any] | None:
-    """Its end, where it does not even get into the queue."""
+    """Return the end of a landing that is refused before it gets into the queue; None where it is queued."""
     try:
         client.post(path_of("runs", run, "land"), {"by": who(), **body, "wait": False})
     except ApiError as error:
@@ -297,7 +297,7 @@ def land(
 
 
 def _branch(named: str | None, push_to: tuple[str, str] | None, *, detach: bool) -> str | None:
-    """The branch on which it lands; UsageError where two are named."""
+    """Return the branch on which the run lands, None for the default; UsageError where two are named."""
     if push_to is None:
         return named
     if named not in (None, push_to[1]) or detach:

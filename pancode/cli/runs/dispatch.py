@@ -39,7 +39,7 @@ _SETTINGS = {
 
 
 class WithArgv(options.WorkCommand):
-    """Keeps what comes after `--` apart: an argument list is not a task of several words."""
+    """A command that keeps what follows `--` apart: an argument list is not a task of several words."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if "--" in args:
@@ -128,7 +128,7 @@ def finished(face: Face, answer: dict[str, Any]) -> int:
 
 
 def _was_shown(answer: str, ended: dict[str, Any]) -> bool:
-    """Whether it stands on this terminal already, as the end of what was shown while the run went on."""
+    """Whether the answer is already on this terminal, at the end of what was shown while the run went on."""
     return sys.stdout.isatty() and ended.get("shown", "").rstrip().endswith(answer.strip())
 
 
@@ -171,7 +171,7 @@ def post_agreed(
 
 
 def _post(face: Face, client: Client, path: str, body: dict[str, Any], *more: Any) -> Any:
-    """Admission and snapshot; Ctrl-C here leaves a question that only the list of runs answers."""
+    """Post it, with admission and snapshot. After Ctrl-C only the list of runs tells whether it is queued."""
     try:
         return admitted(face, client, path, body, *more)
     except KeyboardInterrupt:
@@ -180,7 +180,7 @@ def _post(face: Face, client: Client, path: str, body: dict[str, Any], *more: An
 
 
 def _finish(face: Face, client: Client, ended: dict[str, Any]) -> int:
-    """The result; a landing that was asked for is waited for, and decides the status where it fails."""
+    """Print the result; return the status. A landing that was asked for is waited for, and may decide it."""
     whole = landed(face, client, ended["run"])
     if whole is None:
         return ExitCode.DETACHED
@@ -193,7 +193,7 @@ def _finish(face: Face, client: Client, ended: dict[str, Any]) -> int:
 
 
 def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
-    """The request, with the options that were given."""
+    """Return the body of the request, with the options that were given."""
     body: dict[str, Any] = {"task": task or "", **options.said(given), **of_caller(given)}
     if argv is not None:
         body["argv"] = argv
@@ -235,7 +235,7 @@ def gate_state(gate: dict[str, Any]) -> str:
 
 
 def _tested(report: dict[str, Any]) -> str:
-    """A dry run asks no model anything."""
+    """Return the line about a model that is not tested yet: a dry run asks no model anything."""
     if not report["untested"]:
         return ""
     words = f"model not tested yet: {safe(report['untested'][0])}"
@@ -245,7 +245,7 @@ def _tested(report: dict[str, Any]) -> str:
 
 
 def _travels(report: dict[str, Any]) -> str:
-    """The files that would leave this machine, as text."""
+    """Return, as text, which files would leave this machine."""
     lines = [f"network of {phase}: {words}" for phase, words in report["network"].items()]
     counts = ", ".join(f"{name} {count}" for name, count in report["tokens"].items())
     lines += [f"tokens of the first call, about: {counts}"] if counts else []

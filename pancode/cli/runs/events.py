@@ -19,7 +19,7 @@ from pancode.errors import ExitCode, PancodeError
 app = Commands()
 AGAIN_S = 1.0
 PACE_S = (AGAIN_S, 10.0)
-"""Between two looks: loads and ages grow old, though nothing happens."""
+"""The least and the most time between two looks: loads and ages change even when nothing happens."""
 
 
 @app.verb("events", "pancode events -f", "pancode events -f --kind run.ended,node --json")
@@ -52,7 +52,7 @@ def events(
 
 
 def _stream(face: Face, client: Client, query: dict[str, Any], follow: bool) -> Iterator[ServerEvent]:
-    """Events; while they are followed, also over restarts of the coordinator; each gap is reported."""
+    """Yield the events; with `follow` across restarts of the coordinator, too. Each gap is reported."""
     if not follow:
         yield from client.events("GET", "/v1/events", query={**query, "end": 1})
         return

@@ -77,7 +77,7 @@ def explore(
 
 
 def _waited(face: Face, client: Client, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Until all are over, or the person leaves: the scouts go on, and the same command finds them."""
+    """Wait until all have ended, or the person leaves; scouts go on, and the same command finds them."""
     out = [row["run"] for row in rows if row["state"] == UNDER_WAY]
     if not out:
         return rows

@@ -65,7 +65,7 @@ def follow(run: Run, *, face: Json) -> int:
 
 
 def _shown(face: Face, stream: str, parts: Iterable[LogPart], sink: Sink | LogStory) -> None:
-    """Bytes as they are; as JSON one object per piece, with where the next one begins."""
+    """Write the log as it is; with --json one object for each piece, with the offset of the next one."""
     try:
         for part in parts:
             if isinstance(sink, LogStory):

@@ -55,7 +55,7 @@ def six_lines(figures: list[dict[str, Any]]) -> str:
 
 
 class _Figures:
-    """Sums of the values of a name."""
+    """Metrics, of which values with the same name can be summed."""
 
     def __init__(self, figures: list[dict[str, Any]]) -> None:
         self._figures = figures
@@ -67,7 +67,7 @@ class _Figures:
         return sum(self.all(name))
 
     def parts(self, name: str, label: str) -> str:
-        """By the values of a label; what is zero is left out."""
+        """Return the sums of a metric by the values of one label, in words; sums of zero are left out."""
         sums: dict[str, float] = {}
         for one in self._figures:
             if one["name"] == name and one["value"]:

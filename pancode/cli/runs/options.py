@@ -33,7 +33,7 @@ SessionAgent = Annotated[
     str | None,
     option("Agent definition (default: dispatch.agent, else builder).", "A", complete=completions.agents),
 ]
-"""Of a session, where the settings and builder stand in for one that nobody names."""
+"""The option of a session, where the settings, or else builder, name the agent that nobody named."""
 NoVerify = Annotated[bool, option("Leave out the project's gates.", "--no-verify")]
 Detach = Annotated[bool, option("Do not wait for the result.", "--detach/--wait")]
 DryRun = Annotated[bool, option("Show the ten gates and what would happen; start nothing.", "--dry-run")]
@@ -42,7 +42,7 @@ _BESIDE = {
     "reasoning": Parameter("preset", Parameter.KEYWORD_ONLY, default=None, annotation=Preset),
     "verify": Parameter("no_verify", Parameter.KEYWORD_ONLY, default=False, annotation=NoVerify),
 }
-"""What is no field of a request, behind the option that it belongs to."""
+"""Options that are no field of a request: each stands behind the option that is the key here."""
 _HEADINGS = {
     WHO: ("preset", "agents", "models", "runtimes", "best_of"),
     WHERE: ("project", "nodes", "concurrency", "stagger"),
@@ -53,13 +53,13 @@ HEADINGS = {
     title: (*(one.word for one in OPTIONS.values() if one.under == title), *others)
     for title, others in _HEADINGS.items()
 }
-"""Heading of the help to options: of all commands that take those of a dispatch."""
+"""Heading of the help to its options, for all commands that take those of a dispatch."""
 _PARSERS: Mapping[str, Callable[[str], object]] = {"Duration": duration, "Size": size_of, "Money": money}
 _LISTS = ("Labels", "Commands", "Paths")
 
 
 class WorkCommand(RichHelpCommand):
-    """A command with these options, below their headings."""
+    """A command with the options of a dispatch, below their headings."""
 
     headings = HEADINGS
 
@@ -93,7 +93,7 @@ def _parameters(like: str) -> Iterator[Parameter]:
 
 
 def _annotation(one: Option) -> Any:
-    """The type of its value, and how Typer shows and reads it."""
+    """Return the type of the option's value, with how Typer shows and reads it."""
     names = one.flags or ((one.flag,) if one.kind == "bool" or one.kind in _LISTS else ())
     words = (*names, one.value) if one.value else names
     about = f"{one.help[:-1]}, as in {one.example}." if one.example else one.help

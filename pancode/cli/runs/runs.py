@@ -39,7 +39,7 @@ MORE = {
     "land": ("land.verbs", "Merge a run's change into your tree; as `pancode land`."),
     "recover": ("health", "Let a run that ended badly go on; as `pancode recover`."),
 }
-"""Commands with modules of their own, which take a while to load."""
+"""Subcommands whose modules take a while to load."""
 
 
 @app.group("runs", "pancode runs -n 5", "pancode runs show last", default="ls", numbered=True, table=MORE)
@@ -93,7 +93,7 @@ def listed(found: list[dict[str, Any]], none: str) -> str:
 
 
 def _task(run: dict[str, Any]) -> str:
-    """Its workflow and its step there come first."""
+    """Return the task on one line, behind the names of its workflow and step."""
     step = f"{run['workflow']}/{run['step']}: " if run.get("workflow") else ""
     return step + clip(safe(run["task"]), 60) + "".join(f"  ({note})" for note in run["notes"])
 
@@ -136,7 +136,7 @@ def _shown(run: dict[str, Any]) -> str:
 
 
 def _of_model(run: dict[str, Any]) -> list[tuple[str, str]]:
-    """The source of the choice, and the model server that had the model."""
+    """Return the rows about who chose the model, and which model server served it."""
     lines = [("chosen by", run["model_from"])] if run["model_from"] else []
     about = run["served"]
     if about:
@@ -145,7 +145,7 @@ def _of_model(run: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _of_chain(run: dict[str, Any]) -> list[tuple[str, str]]:
-    """The runs that it goes on from, and those that go on from it."""
+    """Return the rows about runs before this one and after it, and about words told to it."""
     rows = [("continues", f"{', '.join(run['chain'])} ({run['session']} session)")] if run["chain"] else []
     rows += [("answered", run["answered"])] if run["answered"] else []
     for one in run["told"]:

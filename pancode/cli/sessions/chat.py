@@ -55,7 +55,7 @@ Agent = Annotated[
 ]
 Terms = Mapping[str, str]
 AS_SAID: Terms = {}
-"""Mode and level are those of the command line: no key has chosen others."""
+"""No mode or level was chosen with keys: those of the command line hold."""
 _CALLER = ("by", "cwd", "settings")
 
 
@@ -102,7 +102,7 @@ def chat(
     once_only = RepeatedPost(lambda: SystemIds().token(16))
 
     def begin(face: Face, client: Client, task: str, terms: Terms = AS_SAID) -> dict[str, Any]:
-        """Words that are sent again after an answer that was lost begin no second session."""
+        """Begin a session. Words that are sent again after a lost answer do not begin a second one."""
         asked = {"task": task, **body, **terms}
         begun: dict[str, Any] = post_agreed(face, client, "/v1/sessions", asked, once_only)
         return begun
@@ -135,7 +135,7 @@ def _tell_begun(face: Face, begun: Mapping[str, Any]) -> None:
 
 
 def _body(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The session as it was asked for, without its words. Whom a person talks with needs no files."""
+    """Return the request without its task. The orchestrator, with whom a person talks, needs no files."""
     asked = dict(given)
     if given["agent"] is None and not given["until_verified"]:  # what is left alone works by itself
         asked["agent"] = ORCHESTRATOR
@@ -147,7 +147,7 @@ def _body(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_itself(ctx: typer.Context, face: Face, words: str | None) -> bool:
-    """Whether `pancode` alone has said everything: it talks at a terminal, and else it tells the brief."""
+    """Whether `pancode` alone is done: without a terminal it prints the brief, and with one it talks."""
     if not ctx.meta.get(BARE):
         return False
     if words is not None:
@@ -160,19 +160,19 @@ def _by_itself(ctx: typer.Context, face: Face, words: str | None) -> bool:
 
 
 def _is_seen(face: Face) -> bool:
-    """Whether a person sits at all three ends; Textual draws on standard error."""
+    """Whether a person sits at all three streams; Textual draws on standard error."""
     return not face.as_json and all(one.isatty() for one in (sys.stdin, sys.stdout, sys.stderr))
 
 
 def _flags(body: Mapping[str, Any]) -> dict[str, str]:
-    """Mode and level, as far as this command says them; of a preset only the coordinator knows the level."""
+    """Return the mode and level that this command names; the level of a preset only the coordinator knows."""
     said = {name: str(body[name]) for name in ("mode", "safety") if body.get(name)}
     level = "" if body.get("preset") else body.get("settings", {}).get("dispatch.safety")
     return said if level is None else {"safety": str(level), **said}
 
 
 def _draws(face: Face) -> bool:
-    """Whether there is a terminal for a whole screen."""
+    """Whether the terminal can show a whole screen."""
     return _is_seen(face) and os.environ.get("TERM", "dumb") != "dumb"
 
 
@@ -184,12 +184,12 @@ def page_of(desk: ChatDesk, first: str = "") -> ChatScreen:
 
 
 def _on_screen(desk: ChatDesk, first: str | None) -> int:
-    """The page until the person leaves, who then reads what was not sent, and how to come back."""
+    """Show the page until the person leaves it; then say what was not sent, and how to come back."""
     from pancode.tui.steady import on_screen
 
     page = page_of(desk, first or "")
     try:
-        return on_screen(page)
+        return on_screen(page, desk.theme)
     finally:
         page.tell_unsent(aside)
         if desk.run:
@@ -203,8 +203,8 @@ def _unless_json(face: Face, command: str, *, once: bool) -> None:
 
 
 def _first(face: Face, words: str | None, *, once: bool) -> str | None:
-    """The first words: an argument, or a line that is typed or piped; None: who sits there leaves, or there
-    were commands alone.
+    """Return the first words: an argument, or a line typed or piped. None: the person leaves, or all lines
+    were commands.
 
     UsageError where there are none.
     """
@@ -225,7 +225,7 @@ def _first(face: Face, words: str | None, *, once: bool) -> str | None:
 
 
 def _is_command(text: str) -> bool:
-    """Whether it is a command, which is carried out then. UsageError for a wrong one, and one that failed."""
+    """Whether the text is a command, which is then done. UsageError for an unknown or failed one."""
     command = None if text in LEAVE else typed(text)
     if command is not None and not tell_command(command):
         raise UsageError(f"{safe(command.text)} did not end well", fix="/help", code="command_failed")
@@ -233,7 +233,8 @@ def _is_command(text: str) -> bool:
 
 
 def _piped() -> str | None:
-    """The first line of a pipe with words, behind the commands before it; None: there were commands alone."""
+    """Return the first piped line with words, behind the commands, which are done; None: all were
+    commands."""
     commands = False
     while (line := read_line()) is not None:
         text = line.strip()
@@ -246,7 +247,7 @@ def _piped() -> str | None:
 
 
 def _typed() -> str | None:
-    """The first line with words; None at the end of the input."""
+    """Return the first typed line with words; None at the end of the input."""
     while True:
         aside("> ")
         line = read_line()

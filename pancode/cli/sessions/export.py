@@ -15,7 +15,7 @@ from pancode.talk.conversation import HeardWords, Said, SessionTalk, TalkCall, T
 
 Json = dict[str, Any]
 _HEADS = re.compile(r"^([ ]{0,3})(#{1,6}(?=\s)|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
-"""Lines of a stranger's text that would look like a line of ours."""
+"""Lines of a stranger's text that would look like headings of the export."""
 
 
 def conversation(client: Client, session: str, until: str = "") -> Json:
@@ -39,7 +39,7 @@ def conversation(client: Client, session: str, until: str = "") -> Json:
 
 
 def _way(sittings: Sequence[Json], until: str) -> list[Json]:
-    """The sittings from the first one to this, each at the end of the one before it."""
+    """Return the sittings from the first to `until`, each begun where the one before it ended."""
     way, wanted = list[Json](), until
     for sitting in reversed(sittings):
         if sitting["run"] == wanted:
@@ -48,11 +48,11 @@ def _way(sittings: Sequence[Json], until: str) -> list[Json]:
 
 
 _SAY = ("person", "fleet")
-"""Whose words an agent is told."""
+"""The authors whose words an agent gets."""
 
 
 class _Talk:
-    """What was said, as messages."""
+    """A conversation as a list of messages."""
 
     def __init__(self, agent: str) -> None:
         self._agent, self.run = agent, ""
@@ -60,7 +60,7 @@ class _Talk:
         self._talk = SessionTalk()
 
     def read(self, client: Client, runtime: str) -> None:
-        """The output of this run; of one without turns its task and its answer, as the ledger has them."""
+        """Read the output of the current run; without turns, its task and answer as the ledger has them."""
         before = len(self.messages)
         for piece in stored_log(client, self.run, "out"):
             for part in self._talk.feed(self.run, piece.attempt, piece.data, runtime):
@@ -85,7 +85,7 @@ class _Talk:
         self.messages.append({**row, "calls": []})
 
     def _agents(self, calls: bool = False) -> Json:
-        """The message of the agent that is being said: its calls, then its text; the next calls begin another
+        """Return the agent's message under way: its calls, then its text. Calls behind text begin a new
         one."""
         last = self.messages[-1] if self.messages else None
         if last is None or last["role"] != "agent" or (calls and last["text"]):

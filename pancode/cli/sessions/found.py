@@ -16,20 +16,20 @@ from pancode.errors import ConfigError, PancodeError, UsageError
 from pancode.plain import counted, first_few
 
 LOOKS, LOOK_S = 20, 0.4
-"""So often a machine is asked that has not said yet what it has."""
+"""How many times, and how far apart in seconds, a machine is asked that has not yet said what it has."""
 SHOWN = 4
 EMPTIED = ("draining", "drained")
 HEARD = ("online", *EMPTIED)
-"""States of machines that are there."""
+"""States of machines that answer."""
 SIGNS = {"verified": "ok", "asks": "?", "error": "!", "waiting": "..."}
-"""By the state of a line: how it begins where nothing is drawn."""
+"""State of a line to how the line begins where no screen is drawn."""
 Json = dict[str, Any]
 Note = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
 class FoundLine:
-    """`state`: a name of the screen's GLYPHS."""
+    """One line about what was found. `state`: a name of the screen's GLYPHS."""
 
     state: str
     text: str
@@ -40,7 +40,7 @@ class FoundLine:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the API answers, and the folder where the person stands. `plan`: how the session would begin."""
+    """What the API answers about the fleet. `plan`: how the session would begin, or why it cannot."""
 
     fleet: Json
     models: list[Json]
@@ -117,7 +117,7 @@ def _project(plan: Json | PancodeError) -> list[FoundLine]:
 
 
 def _talks(plan: Json | PancodeError, preset: str) -> FoundLine:
-    """The verdict. What is refused says itself what helps."""
+    """Return the line that says whether an agent can answer; if not, it says what helps."""
     if isinstance(plan, PancodeError):
         fix = f"; {plan.fix}" if plan.fix else ""
         return FoundLine("error", f"nobody can answer yet: {plan}{fix}")
@@ -183,7 +183,7 @@ def bring_in(client: Client, note: Note) -> None:
 
 
 def _is_looking(nodes: list[Json]) -> bool:
-    """Whether a machine has not told yet what it has, or none was heard since the coordinator began."""
+    """Whether a machine has not yet said what it has, or none has been heard since the coordinator began."""
     states = [runtime["state"] for node in nodes for runtime in node["runtimes"]]
     quiet = bool(nodes) and not any(node["state"] in HEARD for node in nodes)
     return quiet or "looking" in states or any(node["state"] == "new" for node in nodes)

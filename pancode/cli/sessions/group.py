@@ -28,7 +28,7 @@ from pancode.talk.attached import OVER
 app = Commands()
 TITLE = 40
 MOST_TOLD = 12_000
-"""So much of the end of a conversation is told to who goes on at an earlier point of it."""
+"""How many characters of a conversation's end are told to an agent that goes on at an earlier point of it."""
 
 
 @app.group("sessions", "pancode sessions", "pancode sessions show last", default="ls")
@@ -173,7 +173,7 @@ def checkpoint(
 
 
 def _rested(face: Face, client: Client, run: str) -> str:
-    """The newest sitting of the session, which rests now."""
+    """Let the session rest, and return its newest sitting."""
     shape = client.get(path_of("sessions", run))
     if shape["takes_turns"] and shape["state"] not in OVER:
         rest(face, client, shape["run"])

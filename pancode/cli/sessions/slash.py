@@ -18,20 +18,19 @@ from pancode.plain import counted, safe, unhidden
 from pancode.remote.place import remote_of
 
 RUN = "RUN"
-"""Stands in a verb for the run of this session."""
+"""The word in a command's arguments that is replaced by the run of this session."""
 PATIENCE_S, LONG_S = 30.0, 900.0
-THEME = "The chat draws in the colours of your terminal: choose dark or light there."
 MOST_BYTES, MOST_LINES = 200_000, 200
-"""What is taken of a verb's output, and how much of that is shown."""
+"""How many bytes of a command's output are read, and how many lines of it are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlashCommand:
-    """`bare`: the verb without more words; none: the chat itself does it, or has `says` to say.
+    """A slash command. `bare`: the `pancode` command without more words; none: the chat does it, or shows
+    `says`.
 
-    `more`: the verb where words follow, if it is another one. `under`: names of commands below the verb's
-    first word; words that begin with one of them are for it. `ways`: a first word, and the verb that the
-    words behind it are for.
+    `more`: the command when words follow, if it is another. `under`: subcommands of the first word of `bare`;
+    words that begin with one are for it. `ways`: a first word to the command that takes the words behind it.
     """
 
     name: str
@@ -229,7 +228,12 @@ HEADINGS: Mapping[str, tuple[SlashCommand, ...]] = {
             under=("show", "set", "unset", "undo"),
         ),
         _C("/reasoning", "how hard models think", ("config", "show", "--origin", "reasoning")),
-        _C("/theme", "the colours are your terminal's", says=THEME),
+        _C(
+            "/theme",
+            "colours; terminal, dark or light",
+            ("config", "show", "--origin", "theme"),
+            more=("config", "set", "theme"),
+        ),
         _C(
             "/reload",
             "what counts from when on",
@@ -237,7 +241,7 @@ HEADINGS: Mapping[str, tuple[SlashCommand, ...]] = {
         ),
     ),
 }
-"""Heading of the help to its commands."""
+"""Heading of the help to the commands below it."""
 COMMANDS = {command.name: command for commands in HEADINGS.values() for command in commands}
 _NAMED = {name: one for one in COMMANDS.values() for name in (one.name, *one.aliases)}
 LEAVE = (COMMANDS["/detach"].name, *COMMANDS["/detach"].aliases)
@@ -279,7 +283,7 @@ def typed(text: str) -> TypedCommand | None:
 
 
 def _misspelt(name: str, *, alone: bool) -> UsageError | None:
-    """The error, with the nearest command; None: words that only begin like one."""
+    """Return the error with the nearest command; None where the words only begin like a command."""
     from pancode.core.names import nearest
 
     near = nearest(name, _NAMED)
@@ -319,7 +323,7 @@ def overview() -> str:
 
 @dataclass(frozen=True, slots=True)
 class CommandEnd:
-    """What a command of ours said, as one text that is not too long, and its exit status."""
+    """The output of one of our commands, as one text that is not too long, and its exit status."""
 
     text: str
     status: int
@@ -370,7 +374,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _shown(data: bytes, command: str, patience_s: float, status: int) -> str:
-    """Its lines; and where that is not all, the command that shows it."""
+    """Return the lines of the output; where some are cut off, also the command that shows them all."""
     lines = unhidden(data.decode("utf-8", "replace").replace("\r\n", "\n")).splitlines()
     shown = lines[:MOST_LINES]
     if len(lines) > MOST_LINES:

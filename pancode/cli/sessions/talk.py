@@ -26,9 +26,9 @@ from pancode.talk.conversation import Part, SessionTalk, Turn
 from pancode.talk.lines import MARK, OURS, LineStory
 
 OWN_COUNT, ASSUMED = "reported", "assumed"
-"""The source of a cost that no gateway has metered: the program itself says so."""
+"""Sources of a cost that the model gateway did not meter: the program's own count."""
 REST_MS = 700
-"""As on the screen: whoever types cannot have read a question that came so shortly before."""
+"""How long after a question a typed line cannot be its answer: nobody reads it so fast. As on the screen."""
 ONCE, ALWAYS, NO = ("y", "yes"), ("a", "always"), ("n", "no")
 HELP = """\
   words          go to the agent; while it works, with the next call of its model
@@ -106,7 +106,7 @@ def tell_command(command: TypedCommand, run: str = "") -> bool:
 
 
 def _always(asks: dict[str, Any]) -> str:
-    """What a yes for the rest of the run allows: a rule, of which the command is only one case."""
+    """Return what a yes for the rest of the run allows: a rule that covers more than this command."""
     return f"in this run {safe(asks['whole'])}" if asks.get("whole") else "always in this run"
 
 
@@ -118,7 +118,7 @@ def come_back(session: str, state: str) -> str:
 
 
 class ChatLoop:
-    """One person at one session. `run`: the newest run that is known; `since`: `RUN:BYTE` to show it from."""
+    """One person in one session. `run`: the newest run that is known; `since`: show it from `RUN:BYTE`."""
 
     def __init__(self, face: Face, client: Client, ids: Ids, clock: Clock, run: str, since: str = "") -> None:
         self._face, self._client, self._clock = face, client, clock
@@ -131,16 +131,16 @@ class ChatLoop:
         self._shape: dict[str, Any] = {}
         self._state = self._shown = ""
         self._counted: tuple[str, int] | None = None
-        """The turn whose cost was told last; None: no state was seen yet."""
+        """The turn whose cost was told last; None until the first state has come."""
         self._asked: dict[str, Any] = {}
         self._sure: dict[str, Any] = {}
         """The question for which the person has said "always" once."""
         self._rests_ms = 0
-        """Until then a yes or a no may have been typed for what stood there before the question."""
+        """Until this time a yes or a no may have been typed for what stood there before the question."""
         self._sent: list[tuple[str, int]] = []
-        """Words without the end of their turn: their run, and their number there."""
+        """Words whose turn has not ended: their run, and their number in the run."""
         self._later: deque[str] = deque()
-        """Lines of a pipe that wait for the turn before them."""
+        """Lines of a pipe that wait for the end of the turn before them."""
         self._eof = self._prompted = self._once = self._missed = self._went_wrong = False
         self._tty = sys.stdin.isatty()
         self._follower = SessionFollower(face.note, self._looks, self._queue.put, since)
@@ -168,18 +168,18 @@ class ChatLoop:
         return self._told(turn)
 
     def _is_over(self) -> bool:
-        """Whether no program is there, and none begins without more words."""
+        """Whether no program runs, and none begins without more words."""
         return self._state in OVER and not self._shape["goes_on"]
 
     def _failed(self) -> bool:
-        """Whether the newest sitting, or the newest run, has ended otherwise than well."""
+        """Whether the newest sitting has ended with an outcome other than done."""
         return bool(self._shape) and self._shape["sittings"][-1]["outcome"] not in (None, "done")
 
     def _found(self, run: str, number: int) -> Turn | None:
         return next((turn for turn in self.talk.ended if turn.has(run, number)), None)
 
     def _until(self, over: Any) -> None:
-        """Take what happens in until it is so, and a state at least has come; or until the stream's end."""
+        """Take in what happens until a state has come and `over` holds, or until the stream ends."""
         while True:
             kind, data = self._queue.get()
             if kind == "broken":
@@ -189,7 +189,7 @@ class ChatLoop:
                 return
 
     def _told(self, turn: Turn | None) -> int:
-        """The answer and the status of `--once`."""
+        """Print the answer of `--once`, and return the exit status."""
         run = self._client.get(path_of("runs", self._shape["run"]))
         missed = turn is None and self._shape["takes_turns"]
         answer = turn.answer if turn is not None else "" if missed else run["answer"]
@@ -215,7 +215,7 @@ class ChatLoop:
 
     # ---- a conversation
     def go(self, sent: tuple[str, int] | None = None, typed: str = "") -> int:
-        """Until the person leaves. `sent`: words that are on their way already, `typed` on this terminal."""
+        """Talk until the person leaves. `sent`: words already on their way, `typed` on this terminal."""
         self._sent += [sent] if sent is not None else []
         self._story.mine += [typed.strip()] if typed else []
         self._follower.follow(self._acts.run)
@@ -242,9 +242,10 @@ class ChatLoop:
         self._queue.put(("eof", None))
 
     def _goes(self, kind: str) -> bool:
-        """Whether nothing more is to be said or heard; else the next line of a pipe is sent when it may.
+        """Whether the talk is over, as nothing is left to send or hear; else send a pipe's next line, if it
+        may go.
 
-        A pipe stops at a question: what was written before can be no answer to it.
+        A pipe stops at a question, as lines written before it cannot answer it.
         """
         self._eof = self._eof or kind == "eof"
         if self._tty:
@@ -261,7 +262,7 @@ class ChatLoop:
         return self._eof and not self._later and bool(self._state) and not self._sent
 
     def _status(self) -> ExitCode:
-        """A person at a terminal has seen what happened; a script reads it here."""
+        """Return the exit status; it tells a script what a person at the terminal has seen."""
         if self._tty:
             return ExitCode.DETACHED if terminal_is_gone() else ExitCode.DONE
         if self._state == "asks":
@@ -279,7 +280,7 @@ class ChatLoop:
                 self._told_parts(self.talk.end())
 
     def _told_state(self, shape: dict[str, Any]) -> None:
-        """Say what it does now, where that has changed and the stream says nothing of it."""
+        """Say what the session does now, where that has changed and the stream does not tell it."""
         self._shape, self._acts.run = shape, shape["run"]
         # say what a turn has cost when it has ended, and the session with it
         turn = shape["turn"]
@@ -311,7 +312,7 @@ class ChatLoop:
         self._shown = shown
 
     def _miss(self, runs: set[str]) -> None:
-        """No turn of these runs comes any more: words that wait for one are told."""
+        """No more turns of these runs will come: say so if words wait for one."""
         missed = [one for one in self._sent if one[0] in runs]
         self._sent = [one for one in self._sent if one[0] not in runs]
         if missed and self._shape["takes_turns"]:
@@ -319,7 +320,7 @@ class ChatLoop:
             self._note(f"[{MISSED}]")
 
     def _note(self, text: str) -> None:
-        """Lines of PanCode's own, behind the mark that no line of an agent begins with."""
+        """Print PanCode's own lines, behind a mark that no line of an agent begins with."""
         self._face.note("\n".join(f"{OURS}{line}" for line in text.split("\n")))
 
     def _ask(self, asks: dict[str, Any]) -> None:
@@ -343,10 +344,10 @@ class ChatLoop:
 
     # ---- what is typed
     def _said(self, line: str, shown: str = "", hasty: bool = False, *, waited: bool = False) -> bool:
-        """Do what the line says; whether it is time to leave. A pipe's words wait for the turn before.
+        """Do what the line says. Returns whether to leave. Lines of a pipe wait for the turn before them.
 
-        `shown`: what was shown when the line was read; it answers only the question that it was. `hasty`: it
-        had just come.
+        `shown`: the question on display when the line was read, the only one that it answers. `hasty`: the
+        question had just come.
         """
         self._prompted = False
         text = line.strip()
@@ -369,7 +370,7 @@ class ChatLoop:
         return False
 
     def commanded(self, command: TypedCommand) -> bool:
-        """Do it; whether it went well. What it says is beside the talk: no model gets it."""
+        """Carry the command out; return whether it went well. Its output goes to no model."""
         match command.command.name:
             case "/cancel":
                 self._acts.cancel(self.talk.turn)
@@ -386,7 +387,7 @@ class ChatLoop:
         return True
 
     def say(self, text: str) -> tuple[str, int]:
-        """Words for the session. Returns their run, and their number there."""
+        """Send words to the session; return their run, and their number in it."""
         done = self._acts.say(text)
         for warning in done["warnings"]:
             self._face.note(f"warning: {safe(warning)}")
@@ -397,9 +398,9 @@ class ChatLoop:
         return message
 
     def _answers(self, text: str, hasty: bool) -> bool:
-        """Answer the question that is shown, by its run and number. False: these are words.
+        """Answer the question that is shown, by its run and number. False: the text is no answer.
 
-        A yes or a no of the moment before it came is held back, unless it names the number of the call.
+        A yes or no that came too fast after the question is held back, unless it names the call's number.
         """
         asks = self._asked
         word, _, more = text.partition(" ")
@@ -427,6 +428,6 @@ class ChatLoop:
         return True
 
     def _left(self, status: ExitCode) -> int:
-        """Say how to come back."""
+        """Say how to come back, and return the status."""
         aside(f"\n{come_back(self._shape.get('session', self._acts.run), self._state)}\n")
         return int(status)

@@ -13,9 +13,9 @@ from pancode.errors import ApiError
 
 Json = dict[str, Any]
 TURNS, ADMIN = ("plan", "build", "review"), "admin"
-"""Shift-Tab goes through these. Admin is not among them, so that nobody gets there by chance."""
+"""The modes that Shift-Tab goes through. Admin is apart, so that nobody gets there by chance."""
 LEVELS = ("suggest", "auto-edit", "full-auto")
-"""From the lowest to the highest."""
+"""The safety levels, from the lowest to the highest."""
 
 STAYS = "memory and files stay"
 MOVES = (
@@ -39,7 +39,7 @@ def terms_told(shape: Mapping[str, Any]) -> str:
 
 
 def _listed(terms: Mapping[str, Any]) -> str:
-    """Mode and level, and the rest where it is set."""
+    """Return mode and level in words, and the other terms where they are set."""
     named = {"model": "model", "reasoning": "effort", "program_mode": "its program's mode"}
     more = (f", {word} {safe(str(terms[name]))}" for name, word in named.items() if terms.get(name))
     return f"mode {terms['mode']}, safety {terms['safety']}{''.join(more)}"

@@ -14,7 +14,7 @@ from pancode.plain import first_few
 
 STAGGER_MS = 150
 MOST_NAMED = 5
-"""So many steps are named with a warning of theirs."""
+"""How many steps are named with a warning about them."""
 
 
 def begin(face: Face, body: dict[str, Any], given: dict[str, Any]) -> int:
@@ -47,7 +47,7 @@ def awaited(face: Face, answer: dict[str, Any], *, detach: bool) -> int:
 
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
-    """The options that are about the whole workflow."""
+    """Return the settings of the whole workflow that the options give."""
     named = {"concurrency": "concurrency", "stagger": "stagger_ms", "total": "budget", "preset": "preset"}
     settings = {key: given[name] for name, key in named.items() if given.get(name) is not None}
     return settings | {name: True for name in ("fail_fast", "partial") if given.get(name)}
@@ -66,7 +66,7 @@ def planned(answer: dict[str, Any]) -> str:
 
 
 def _gates(gates: list[dict[str, Any]]) -> str:
-    """`10 passed`, `9 passed, 1 warning`."""
+    """Return the gates' states, counted: `10 passed`, or `9 passed, 1 warning`."""
     states = list(map(gate_state, gates))
     return ", ".join(
         f"{states.count(state)} {state}" for state in ("passed", "warning", "refused") if state in states
@@ -84,7 +84,7 @@ _PLANNED: Columns = {
 
 
 def _warned(steps: list[dict[str, Any]]) -> str:
-    """The warnings of gates, each once, with the steps that it is about."""
+    """Return each warning of the gates once, with the steps that it is about."""
     about: dict[str, list[str]] = {}
     for step in steps:
         for gate in step["gates"]:

@@ -14,7 +14,7 @@ from pancode.plain import first_few
 
 OPEN = ("open", "in_progress", "blocked", "hooked")
 _NO_WORK = ("epic", "message", "merge-request", "molecule", "gate", "event")
-"""Kinds of entries that nobody carries out: they hold others together, or are news."""
+"""Kinds of entries that are no work: they group others, or are news."""
 _BLOCKS = ("blocks", "conditional-blocks")
 
 
@@ -30,7 +30,7 @@ class Bead:
 
     @property
     def step(self) -> str:
-        """Its name in a workflow."""
+        """The step's name in a workflow."""
         return re.sub(r"[^a-z0-9_-]+", "-", self.id.lower()).strip("-")[:60] or "task"
 
 

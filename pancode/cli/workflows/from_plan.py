@@ -12,12 +12,12 @@ _NEXT = re.compile(r"^#{1,2}\s", re.MULTILINE)
 _ITEM = re.compile(r"^[0-9]{1,3}[.)]\s+", re.MULTILINE)
 MOST_STEPS = 50
 _PLACES = re.compile(r"\$(?=INPUT|ORIGINAL)|\{\{")
-"""What a workflow would fill in: in a plan these are words."""
+"""Texts that a workflow would replace; in a plan they are plain words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A plan's title, and what each of its steps says."""
+    """A plan: its title, and the text of each step."""
 
     title: str
     steps: tuple[str, ...]

@@ -94,7 +94,7 @@ def _name(word: str, number: int) -> str:
 
 
 def _won(by: str | None, score: str | None) -> dict[str, str]:
-    """The rule that decides the race. UsageError."""
+    """Return the rule that decides the race. UsageError for an unknown rule, or a score without a command."""
     rule = by or ("score" if score is not None else "first")
     if rule not in ("first", "smallest", "score"):
         raise UsageError(f"a race is not won by {rule!r}", fix="--by first, --by smallest, or --score CMD")

@@ -32,10 +32,10 @@ from pancode.errors import ApiError, ExitCode
 from pancode.plain import cost_of, first_few
 
 PACE_S = (0.1, 2.0)
-"""Between two looks: at least, and at most when nothing is heard."""
+"""The least time between two looks, and the most when no event comes."""
 _SHOWN = 5
 NOT_DONE = "not landed"
-"""A landing whose run did not end well: its outcome has said so."""
+"""Status of a landing that did not begin, as its run did not end well: the run's outcome says so already."""
 
 
 def wait_for(face: Face, client: Client, workflow: str) -> dict[str, Any] | None:
@@ -67,7 +67,7 @@ def wait_for(face: Face, client: Client, workflow: str) -> dict[str, Any] | None
 
 
 class WaitReasons:
-    """Says each reason for which a workflow waits, once it was so at two looks; a picture says it itself."""
+    """Prints why a workflow waits, each reason once and after two looks; a drawn progress shows it itself."""
 
     def __init__(self, face: Face, row: ProgressRow) -> None:
         self._face, self._row = face, row
@@ -119,7 +119,7 @@ def ended_runs(step: dict[str, Any]) -> list[str]:
 
 
 class Results:
-    """Tells each run that has ended once, as one line: step, outcome, run, cost, duration, task, answer."""
+    """Prints each run that has ended once, as one line: step, outcome, run, cost, duration, task, answer."""
 
     def __init__(self, face: Face, client: Client, row: ProgressRow) -> None:
         self._face, self._client, self._row = face, client, row
@@ -149,7 +149,7 @@ class Results:
         return "  ".join(filter(None, (*fields, about(of_run), said)))
 
     def _say(self, line: str) -> None:
-        """On standard output; on a terminal above the picture."""
+        """Print the line to standard output; on a terminal above the progress."""
         if self._row.draws and sys.stdout.isatty():
             self._row.above(line)
             return
@@ -201,7 +201,7 @@ def _words(shape: dict[str, Any], last: dict[str, Any] | None) -> str:
 
 
 def _result_of(client: Client, shape: dict[str, Any]) -> dict[str, Any] | None:
-    """The last run that has a result, with the answer of the last step; without a result `commit` is None."""
+    """Return the last run with a result and the last step's answer; `commit` None: without a result."""
     steps = [step for step in shape["steps"] if step["run"] and step["state"] == "done"]
     if shape["winner"] is not None:
         steps = [step for step in steps if step["name"] == shape["winner"]]

@@ -27,16 +27,16 @@ _RIGHTS = "a new token with the right to write pull requests and issues (GitLab:
 
 
 KnownAnswers = dict[str, tuple[str, Any]]
-"""By question, the forge's mark of the answer (ETag), and the answer. Of one token: another may see less."""
+"""Answers of one token (another may see less), by question: the forge's mark of it (ETag), the answer."""
 MOST_KNOWN = 200
 _UNCHANGED = 304
 
 
 class ForgeClient:
-    """One conversation; a context manager. The token is in a header, and nowhere else.
+    """One conversation with a forge; a context manager. The token is sent in a header, and nowhere else.
 
     `proxy`, `authority`: as the user's git would reach that host; empty: as the environment says. `known`:
-    answers of before; the forge says whether they still hold, which counts against no limit of its.
+    earlier answers; asking the forge whether one still holds counts against none of its limits.
     """
 
     def __init__(
@@ -83,13 +83,13 @@ class ForgeClient:
         return self._ask("POST", path, {}, body)
 
     def send(self, method: str, path: str, body: Mapping[str, object] | None) -> Any:
-        """Any other request; None where the answer has no body."""
+        """Send a request of any method; None where the answer has no body."""
         return self._ask(method, path, {}, body)
 
     def _ask(
         self, method: str, path: str, params: Mapping[str, str | int], body: Mapping[str, object] | None
     ) -> Any:
-        """ConfigError, RefusedError, NotFoundError, UnavailableError, each with its code and fix."""
+        """Raises ConfigError, RefusedError, NotFoundError or UnavailableError, each with its code and fix."""
         asked = f"{self._place.api}{path}?{sorted(params.items())}" if method == "GET" else ""
         mark, before = self._known.get(asked, ("", None))
         status, headers, data = self._answered(method, path, params, body, mark)
@@ -184,8 +184,10 @@ def talking(
     fix: str,
     known: KnownAnswers | None = None,
 ) -> Iterator[ForgeClient]:
-    """A conversation as the user's git would reach that host. UnavailableError, with this fix, for an answer
-    of another kind than was expected."""
+    """A conversation that reaches the host as the user's git would.
+
+    UnavailableError, with this fix, for an answer of another kind than was expected.
+    """
     proxy, authority = (http_setting(place.api, key) for key in ("proxy", "sslCAInfo"))
     try:
         with ForgeClient(place, token, headers, clock, proxy, authority, known) as client:
@@ -220,13 +222,13 @@ def _proxy_around(url: str) -> str | None:
 
 
 def is_rate_limit(status: int, headers: Mapping[str, str]) -> bool:
-    """GitHub says it by 403, too."""
+    """Whether the forge refuses for its rate limit; GitHub also says so by 403."""
     spent = headers.get("x-ratelimit-remaining") == "0" or "retry-after" in headers
     return status == 429 or (status == 403 and spent)
 
 
 def words_of(body: Any) -> str:
-    """The reason in an error's body: `message` is a text, a list or a mapping, as forges go."""
+    """The reason in an error's body: its `message` is a text, a list or a mapping, depending on the forge."""
     if not isinstance(body, dict):
         return "without a reason"
     parts = [body.get("message"), body.get("error"), body.get("error_description"), body.get("errors")]

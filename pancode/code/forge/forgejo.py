@@ -19,7 +19,7 @@ def headers(token: str) -> dict[str, str]:
 
 
 def found(client: ForgeClient, repository: RemoteRepository, branch: str) -> Mapping[str, Any] | None:
-    """The open one of this branch of this repository itself; older versions know no filter by branch."""
+    """The open pull request of this repository's own branch; older versions cannot filter by branch."""
     for page in range(1, PAGES + 1):
         rows = client.get(f"{root(repository)}/pulls", state="open", limit=ROWS, page=page)
         for row in rows:

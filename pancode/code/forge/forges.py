@@ -25,7 +25,7 @@ _TOKEN = re.compile(r"[!-~]{1,1000}")
 
 
 class HttpForges:
-    """pancode.code.landing.pull_request.Forges."""
+    """Implements pancode.code.landing.pull_request.Forges."""
 
     def __init__(
         self, read: Callable[[], Mapping[str, ForgeAccess]], secret: Callable[[str], str], clock: Clock

@@ -23,7 +23,7 @@ def root(repository: RemoteRepository) -> str:
 
 
 def found(client: ForgeClient, repository: RemoteRepository, branch: str) -> Mapping[str, Any] | None:
-    """The open one of this branch of this repository itself."""
+    """The open pull request of this repository's own branch."""
     rows = client.get(
         f"{root(repository)}/pulls", state="open", head=f"{repository.owner}:{branch}", per_page=10
     )

@@ -22,7 +22,7 @@ def root(repository: RemoteRepository) -> str:
 
 
 def found(client: ForgeClient, repository: RemoteRepository, branch: str) -> Mapping[str, Any] | None:
-    """The open one of this branch of this project itself: a fork may have a branch of the same name."""
+    """The open merge request of this project's own branch: a fork may have a branch of the same name."""
     rows = client.get(
         f"{root(repository)}/merge_requests", state="opened", source_branch=branch, per_page=100
     )

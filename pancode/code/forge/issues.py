@@ -19,7 +19,7 @@ from pancode.errors import ConfigError, NotFoundError, RefusedError
 
 MOST_COMMENTS = 100
 PAGE, MOST_PAGES = 100, 10
-"""The most rows that the trackers give at once, and so many times they are asked for more."""
+"""The most rows that a tracker gives at once, and how many such pages are asked for."""
 ASK_S = 10.0
 _LINEAR = "https://api.linear.app/graphql"
 _VARIABLE = {
@@ -31,11 +31,11 @@ _LOGIN = {
     TrackerKind.GITHUB: ("gh", "auth", "token", "--hostname"),
     TrackerKind.GITLAB: ("glab", "config", "get", "token", "--host"),
 }
-"""The commands with which the vendors' programs tell the token of a login; the host follows."""
+"""The commands by which the vendors' programs print a login's token; the host is appended."""
 
 
 class HttpTrackers:
-    """pancode.code.tracker.issues.Trackers."""
+    """Implements pancode.code.tracker.issues.Trackers."""
 
     def __init__(
         self,
@@ -44,10 +44,10 @@ class HttpTrackers:
         environ: Mapping[str, str],
         clock: Clock,
     ) -> None:
-        """`read`: the settings of forges by host; `environ`: the coordinator's."""
+        """`read`: reads the settings of forges, by host; `environ`: the coordinator's."""
         self._read, self._secret, self._environ, self._clock = read, secret, environ, clock
         self._known: dict[str, KnownAnswers] = {}
-        """By the token that asked."""
+        """Known answers, by the token that asked."""
 
     def issue(self, place: TrackerPlace, ref: str) -> Issue:
         found: Issue = self._with(place, lambda client, speaks: speaks.issue(client, place, ref))
@@ -96,7 +96,7 @@ class HttpTrackers:
             return act(client, speaks)
 
     def _opened(self, place: TrackerPlace) -> tuple[TrackerPlace, str]:
-        """The place with the address of its API, and the token: a kept secret, a variable, or a login."""
+        """The place with its API's address, and the token: a kept secret, a variable, or that of a login."""
         host = place.repository.host
         access = self._read().get(host)
         usual = _LINEAR if place.kind is TrackerKind.LINEAR else api_of(
@@ -139,14 +139,14 @@ def _next_page(rows: Sequence[object], page: int) -> int | None:
 
 
 def _by_labels(closed: bool, reason: str, labels: Sequence[str]) -> IssueState:
-    """The state of a tracker that has only open and closed."""
+    """The state of an issue whose tracker knows only open and closed."""
     if closed:
         return IssueState.CLOSED if reason == "not_planned" else IssueState.DONE
     return next((state for state in reversed(LABELS) if state.value in labels), IssueState.OPEN)
 
 
 class GitHubIssues:
-    """docs.github.com/rest/issues: open and closed; all else are labels."""
+    """GitHub (docs.github.com/rest/issues): issues are open or closed; other states are labels."""
 
     headers = staticmethod(github.headers)
 
@@ -162,7 +162,7 @@ class GitHubIssues:
     def issues(
         self, client: ForgeClient, place: TrackerPlace, prefix: str, label: str, after: int | None
     ) -> tuple[list[Issue], int | None]:
-        """A page, and what to say for the next one. The label may be left out of the question."""
+        """One page of issues, and the number of the next one. The label may be left out of the query."""
         page, only = after or 1, {"labels": label} if label and "," not in label else {}
         rows = client.get(self._root(place), state="open", sort="updated", per_page=PAGE, page=page, **only)
         found = [row for row in rows if "pull_request" not in row]
@@ -199,7 +199,7 @@ class GitHubIssues:
 
 
 class GitLabIssues:
-    """docs.gitlab.com/api/issues: opened and closed; all else are labels."""
+    """GitLab (docs.gitlab.com/api/issues): issues are opened or closed; other states are labels."""
 
     headers = staticmethod(gitlab.headers)
 
@@ -248,13 +248,13 @@ _TYPES = {"completed": IssueState.DONE, "canceled": IssueState.CLOSED}
 
 
 class LinearIssues:
-    """linear.app's GraphQL: each team has its own states, of few types."""
+    """Linear's GraphQL: each team has its own states, of a few types."""
 
     def headers(self, token: str) -> dict[str, str]:
         return {"authorization": token}
 
     def _ask(self, client: ForgeClient, query: str, **variables: object) -> Mapping[str, Any]:
-        """The `data` of the answer. RefusedError in Linear's words: its errors come with status 200."""
+        """The `data` of the answer. RefusedError in Linear's words, as its errors come with status 200."""
         said = client.post("", {"query": query, "variables": variables})
         if said.get("errors"):
             why = str(said["errors"][0].get("message"))[:200]

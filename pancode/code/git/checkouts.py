@@ -21,17 +21,17 @@ from pancode.errors import ConflictError
 from pancode.life.land_values import never
 
 SENT, FILLED, HERE = "refs/pancode/sent", "refs/pancode/filled", "refs/pancode/here"
-"""What the client has sent; as which the copy was filled last; and as it is here now."""
+"""Refs of a copy: what the client has sent, what the copy was last filled with, and what it is now."""
 SAME = stamp_env("pancode", "pancode@localhost", 0)
 WORDS = b"The files of a checkout\n"
-"""Both sides write the same commit for the same files above the same HEAD."""
+"""The message of a checkout's commit: both sides write the same commit for the same files and HEAD."""
 FOLDER = "checkouts"
 _COPY = re.compile(r"c-[0-9a-f]{16}/[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _SERVICES = ("receive-pack", "upload-pack")
 _PLAIN = {"core.autocrlf": "false", "core.eol": "lf", "core.excludesFile": "/dev/null"}
-"""In the copy's own settings: the files are those of the client, whatever git is told on this machine."""
+"""The copy's own git settings: its files stay as the client has them, whatever this machine's git is told."""
 _INDEX = "pancode-index"
-"""In the copy's git folder: the index of what it was filled with, so that no file is read without need."""
+"""In the copy's git folder: the index of what it was filled with, so that no file is read needlessly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,14 @@ class CopyState:
 
 
 def place_of(home: Path, copy: str) -> Path:
-    """The folder of a copy; GitRefusal for what is no name of one."""
+    """The folder of a copy; GitRefusal for a text that is no copy's name."""
     if not _COPY.fullmatch(copy):
         raise GitRefusal(f"{copy[:100]} is no copy of a checkout", fix="use the PanCode of this version")
     return home / FOLDER / copy
 
 
 def served(home: Path, copy: str, service: str) -> socket.socket:
-    """The other end of a git that speaks this service for the copy; it ends with the connection."""
+    """A socket to a git that serves this service for the copy; that git ends with the connection."""
     place = place_of(home, copy)
     if service not in _SERVICES or not (place / ".git").is_dir():
         raise GitRefusal(f"there is no copy {copy} to speak with", fix="begin the command again")
@@ -74,14 +74,14 @@ def served(home: Path, copy: str, service: str) -> socket.socket:
 
 
 class CheckoutCopies:
-    """`home`: of the coordinator. A copy is written by one command or landing at a time."""
+    """The copies below `home`, the coordinator's. A copy is written by one command or landing at a time."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
 
     @translated("the copy of a checkout")
     def state(self, copy: str, object_format: str) -> CopyState:
-        """The copy, made where it was missing; HERE names its files."""
+        """The state of a copy, which is made if it is missing; the ref HERE names its files."""
         top = place_of(self._home, copy)
         top.mkdir(mode=0o700, parents=True, exist_ok=True)
         with alone(top, never):
@@ -95,9 +95,9 @@ class CheckoutCopies:
 
     @translated("the copy of a checkout")
     def fill(self, copy: str, commit: str, head: str | None, branch: str | None, before: str | None) -> Path:
-        """From now on the copy is as that commit says, which the client has sent: HEAD, branch and files.
+        """Make HEAD, branch and files of the copy those of this commit, which the client has sent.
 
-        `before`: its files as the client has them. ConflictError `copy_changed` where they are others now.
+        `before`: the copy's files as the client knows them. ConflictError `copy_changed` where they differ.
         """
         top, commit = place_of(self._home, copy), checked_object(commit)
         with alone(top, never):
@@ -131,7 +131,7 @@ def _git(top: Path, **variables: str) -> Git:
 
 
 def _seen(top: Path) -> CopyState:
-    """As it is now, from what it was filled with on: what git ignored there travels back as it came."""
+    """The state of a copy, compared with what it was last filled with; files that git ignores are kept."""
     git = _git(top)
     filled = git.ask("rev-parse", "-q", "--verify", f"{FILLED}^{{commit}}").text() or None
     if filled is None:

@@ -24,7 +24,7 @@ _LINK, _FOLDER_OF_GIT = b"120000", b"160000"
 
 @dataclass(frozen=True, slots=True)
 class _Edit:
-    """Names to remove from a tree (a folder goes with its content), and files to add after that."""
+    """A change of a tree: names to remove (a folder with its content), and then files to add."""
 
     gone: tuple[str, ...] = ()
     files: tuple[tuple[str, bytes], ...] = ()
@@ -32,8 +32,7 @@ class _Edit:
 
 @translated("the beginning of a step")
 def compose(depot: Depot, wanted: Composition) -> Composed:
-    """Compose the commit, in the depot only. MergeConflictError names the files; the results stay as they
-    are."""
+    """Compose the commit, in the depot only. MergeConflictError names the files; the results stay."""
     git, depot_path = depot.git(wanted.repo), depot.path(wanted.repo)
     handed = _Edit((wanted.folder,), tuple(wanted.files.items()))
     bare = _Edit((wanted.folder,))
@@ -61,7 +60,7 @@ class _Lineage:
         return _edited(self._git, self._depot, tree_of(self._git, commit), self._bare)
 
     def commit(self, step: str) -> str:
-        """KeyError where a step of the history comes before one that it began from."""
+        """The commit of a step. KeyError where the history lists a step before one that it began from."""
         if not self._made:
             for name, known in self._wanted.history.items():
                 parents = [self._made[one] for one in known.began_from]
@@ -74,10 +73,10 @@ class _Lineage:
         return tree_commit(self._git, self._on_origin(step, commit), *(parents or [self._root]))
 
     def _on_origin(self, step: str, commit: str) -> str:
-        """The result's tree; where its run began at files of another time, its change on the origin's files.
+        """The result's tree; if its run began at other files, its change applied to the origin's files.
 
-        A retried step begins at the user's files as they are then. Without this, the results of older steps
-        would look as if they took back what the user has changed since.
+        A retried step begins at the user's files of that time. Without this, older steps' results would seem
+        to revert what the user has changed since.
         """
         wanted, tree = self._wanted, self.tree(commit)
         began = wanted.origins.get(step, wanted.origin)
@@ -92,7 +91,7 @@ class _Lineage:
 
 
 def _merged(git: Git, wanted: Composition, lineage: _Lineage) -> str:
-    """The merge of all results, each two on their common beginning; the origin's tree when there are none."""
+    """The merge of all results, each two from their common beginning; without results, the origin's tree."""
     if not wanted.results:
         return lineage.tree(wanted.origin)
     (first, commit), *others = wanted.results.items()
@@ -134,7 +133,7 @@ def _edited(git: Git, depot: Path, tree: str, edit: _Edit) -> str:
 
 
 def _names(git: Git, tree: str, below: Iterable[str]) -> tuple[bytes, ...]:
-    """The files of a tree with these names, or in folders with these names."""
+    """The files of a tree with one of these names, or in a folder with one of them."""
     wanted = tuple(below)
     if not wanted:
         return ()
@@ -165,8 +164,9 @@ def lines_changed(depot: Depot, repo: str, old: str, new: str) -> int:
 
 
 def ahead_and_behind(project: Path, depot: Depot, result: ResultPlace) -> tuple[int | None, int | None]:
-    """The result's own commits, counted in the depot, and those of the project's HEAD since its base, counted
-    where it lies. Two repositories: the depot does not get what a person commits before a snapshot needs it.
+    """The result's own commits, counted in the depot, and those on the project's HEAD since the base.
+
+    The latter are counted in the project, as the depot gets a person's commits only with a snapshot.
     """
     ahead = _commits(lambda: depot.git(result.repo), result.commit, result.since)
     base = result.base
@@ -174,8 +174,7 @@ def ahead_and_behind(project: Path, depot: Depot, result: ResultPlace) -> tuple[
 
 
 def _commits(git: Callable[[], Git], tip: str, since: str) -> int | None:
-    """None where a commit or the repository is not there any more: a history was rewritten and packed, a
-    depot that nobody had used was let go."""
+    """How many commits; None where a commit or the repository is gone, by a rewritten history or disuse."""
     try:
         most, below = f"--max-count={MOST_COMMITS}", f"^{checked_object(since)}"
         done = git().ask("rev-list", "--count", most, tip, below, "--")
@@ -204,7 +203,10 @@ def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: st
 def unsettled(
     depot: Depot, repo: str, marked: str, result: str, files: Iterable[str]
 ) -> tuple[Conflict, ...]:
-    """`marked`: the commit with both sides, whose parent is one's own side; `files`: what conflicts there."""
+    """The files that the result has not settled.
+
+    `marked`: the commit with both sides, whose parent is the user's side; `files`: those that conflict.
+    """
     git, marked = depot.git(repo), checked_object(marked)
     before, now = _entries(git, marked), _entries(git, checked_object(result))
     ours = _entries(git, f"{marked}^")
@@ -219,7 +221,7 @@ def unsettled(
 
 
 def _entries(git: Git, commit: str) -> dict[str, tuple[bytes, str]]:
-    """Mode and object of each file, by its name as faces show it."""
+    """Mode and object of each file, by its name as it is shown to people."""
     rows = (row.partition(b"\t") for row in split_nul(git.must("ls-tree", "-r", "-z", commit).out))
     return {shown(name): (meta.split()[0], meta.split()[2].decode()) for meta, _, name in rows}
 

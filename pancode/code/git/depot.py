@@ -23,14 +23,15 @@ from node_agent.wire.identity import AttemptId
 from pancode.code.git.safe import Git, GitFailure, GitRefusal, safe_env
 
 GRACE = "2.weeks.ago"
-"""Only its age protects an object that is written before its ref. Never `now`: it broke a depot in use."""
+"""The age until which git keeps an unnamed object, as objects are written before their ref. Never `now`: that
+broke a depot in use."""
 
 COLLECT_MS, NEVER_MS, MOST_PACKS = 7 * 86_400_000, 1 << 60, 16
 _KINDS = ("snap", "base")
-"""The folders of refs that have a run's name below them; its results are in a folder of that name."""
+"""The ref folders in which a run's name is a leaf; its results are in a folder of the run's name."""
 
 GC = "gc"
-"""The lock that a collection holds."""
+"""The lock that is held while git collects garbage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,9 @@ class Depot:
             os.close(file)
 
     def mend(self) -> None:
-        """Take away what killed processes left. Only at the coordinator's start, before the depot is used.
+        """Remove what killed processes left. Only at the coordinator's start, before the depot is used.
 
-        Lock files of git would refuse every later change; temporary folders only take space.
+        Git's lock files would refuse every later change; temporary folders only take space.
         """
         for pattern in (".new-*", "*.git/pancode-*"):
             for leftover in self.root.glob(pattern):
@@ -102,8 +103,9 @@ class Depot:
             lock.unlink(missing_ok=True)
 
     def forget_unused(self, now_ms: int) -> None:
-        """Take repositories away in which nothing has a name, and nothing has happened for two weeks. Only at
-        the coordinator's start, before the depot is used.
+        """Remove repositories in which no run has a ref, and whose refs have not changed for two weeks.
+
+        Only at the coordinator's start, before the depot is used.
         """
         for repo_id in self.repositories():
             with suppress(GitFailure):
@@ -111,7 +113,7 @@ class Depot:
                     shutil.rmtree(self.path(repo_id), ignore_errors=True)
 
     def _since_packed(self, repo_id: str, now_ms: int) -> int:
-        """How long ago its names were packed or changed."""
+        """Milliseconds since the repository's refs were last packed."""
         packed = self.path(repo_id) / "packed-refs"
         return now_ms - packed.stat().st_mtime_ns // 1_000_000 if packed.exists() else NEVER_MS
 
@@ -121,17 +123,17 @@ class Depot:
         return tuple(dict.fromkeys(listed.split()))
 
     def commit_at(self, repo_id: str, ref: str) -> str | None:
-        """The commit that a ref names, None when there is no such ref."""
+        """The commit that a ref names; None: there is no such ref."""
         return self.git(repo_id).ask("rev-parse", "-q", "--verify", f"{ref}^{{commit}}").text() or None
 
     def result_at(self, repo_id: str, identity: AttemptId) -> str | None:
-        """The commit that an attempt delivered, None when it delivered none."""
+        """The commit that an attempt delivered; None: it delivered none."""
         return self.commit_at(repo_id, identity.ref)
 
     def verify_result(
         self, repo_id: str, identity: AttemptId, commit: str, snapshot: str | None = None
     ) -> ResultCheck:
-        """Is `commit` what this attempt pushed, whole, and built on `snapshot`? None: on the run's of now."""
+        """Whether `commit` is what the attempt pushed, whole, built on `snapshot` (None: the run's own)."""
         git, snap = self.git(repo_id), self.commit_at(repo_id, snapshot or snap_ref(identity.run))
         if self.result_at(repo_id, identity) != checked_object(commit):
             return ResultCheck(False, f"{identity.ref} is not at {commit}")
@@ -143,17 +145,17 @@ class Depot:
         return ResultCheck(whole.ok, "" if whole.ok else f"objects of {commit} are missing: {whole.err}")
 
     def repositories(self) -> tuple[str, ...]:
-        """All that it has."""
+        """The ids of all repositories in the depot."""
         return tuple(sorted(path.name.removesuffix(".git") for path in self.root.glob("p-*.git")))
 
     def runs(self, repo_id: str) -> frozenset[str]:
-        """The runs whose commits it names."""
+        """The runs for which the repository has refs."""
         listed = self.git(repo_id).text("for-each-ref", "--format=%(refname)", "refs/pancode")
         parts = (ref.split("/") for ref in listed.split())
         return frozenset(part[3] if part[2] in _KINDS else part[2] for part in parts)
 
     def drop(self, repo_id: str, runs: Iterable[str]) -> None:
-        """Forget the refs of these runs (their objects go at a later `collect`). Idempotent."""
+        """Delete the refs of these runs (their objects go at a later `collect`). Idempotent."""
         git = self.git(repo_id)
         asked = [ref for run in runs for ref in (result_prefix(run), snap_ref(run), base_ref(run))]
         listed = git.text("for-each-ref", "--format=%(refname)", *asked) if asked else ""
@@ -161,11 +163,11 @@ class Depot:
         git.must("update-ref", "--stdin", stdin=orders.encode())
 
     def is_due(self, repo_id: str, now_ms: int) -> bool:
-        """Whether a collection would be worth its time: many packs, or none was made for a week."""
+        """Whether it is time to collect: the repository has many packs, or was not packed for a week."""
         packs = len(list((self.path(repo_id) / "objects/pack").glob("*.pack")))
         return packs > MOST_PACKS or self._since_packed(repo_id, now_ms) > COLLECT_MS
 
     def collect(self, repo_id: str) -> None:
-        """Pack, and remove objects that nothing names and that are older than two weeks."""
+        """Pack the repository, and remove unnamed objects that are older than two weeks."""
         with self.locked(repo_id, GC), suppress(GitFailure):
             self.git(repo_id).must("gc", "-q", f"--prune={GRACE}")

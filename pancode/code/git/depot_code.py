@@ -36,7 +36,7 @@ from pancode.life.land_values import (
 
 
 class DepotCode:
-    """The code of runs, in the coordinator's depot. WorkspaceError for all that cannot be done."""
+    """The code of runs, in the coordinator's depot. WorkspaceError for whatever cannot be done."""
 
     def __init__(self, depot: Depot, core: Core) -> None:
         self._depot, self._core = depot, core
@@ -45,8 +45,9 @@ class DepotCode:
         self._reverts = RevertLook(core, depot)
 
     def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> dict[str, Any]:
-        """The content of a snapshot: `{"branch", "head", "changed", "untracked", "warnings"}`; as it, must
-        have `folder`.
+        """The content of a snapshot: `{"branch", "head", "changed", "untracked", "warnings"}`.
+
+        Like the snapshot, it must have `folder`.
         """
         options = SnapshotOptions(0, ListingLimits(allowed=allowed), dict(os.environ), folder)
         seen = preview(Path(project), options)
@@ -63,8 +64,10 @@ class DepotCode:
         return diff_patch(self._depot, repo, snapshot, commit)
 
     def land(self, run: Run, asked: LandWay, wait: bool = True) -> dict[str, Any]:
-        """Merge into the user's tree or onto a branch, when its turn has come: `{"status", "files", "gate",
-        "recovered"}`, and into which `"tree"` and `"branch"`. `wait` False: `{"status": "waiting", "place"}`.
+        """Merge the run's change into the user's tree or onto a branch, when its turn has come.
+
+        The answer: `{"status", "files", "gate", "recovered"}`, and `"tree"` and `"branch"`. `wait` False:
+        `{"status": "waiting", "place"}`.
         """
         action = self.queue.ask(run, asked)
         if not wait:
@@ -74,7 +77,7 @@ class DepotCode:
         return report
 
     def resolve(self, around: Surroundings, run: Run, asked: LandWay) -> QueuedAnswer:
-        """Dispatch a run that settles the conflict of this one, and is landed so: the answer to a dispatch.
+        """Dispatch a run that settles this run's conflict, and is then landed; the answer to the dispatch.
 
         UsageError: there is no conflict.
         """
@@ -86,13 +89,13 @@ class DepotCode:
         return landing_rows(self._core, now) if before_run is None else before(self._core, before_run, now)
 
     def look_for_reverts(self) -> dict[str, str]:
-        """Landed changes that a later commit took back, by run; they are written down."""
+        """Look for commits that took landed changes back, and record them; the commits by run."""
         return self._reverts.look()
 
     def call_off(self, run: Run) -> list[dict[str, Any]]:
-        """Ask landings of this run that are under way or wait to end; how each did. Empty: there is none.
+        """Call off this run's landings, and tell how each ended. Empty: there was none.
 
-        `queued` is true of one that had not begun.
+        `queued` is true for a landing that had not begun.
         """
         return self._lander.call_off(run)
 
@@ -104,7 +107,7 @@ def _line(stat: FileStat) -> str:
 
 
 class DepotRepositories:
-    """pancode.code.landing.judging: users' repositories, as the coordinator's own user may use them."""
+    """Implements pancode.code.landing.judging.Repositories, as the coordinator's own user."""
 
     def __init__(self, depot: Depot) -> None:
         self._depot = depot

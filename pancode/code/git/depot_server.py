@@ -30,9 +30,10 @@ GB = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One stream. `repo_id` and the refs count for fetch and push only; `max_bytes` for what the node sends.
+    """What one stream may do. `repo_id` and the refs: for fetch and push; `max_bytes`: what the node may
+    send.
 
-    `read_refs` are visible: the run's snapshot, for push too, or every push resends the whole base.
+    `read_refs` are visible: the run's snapshot, also for a push, which would else resend the whole base.
     `write_ref` is the one ref that a push may create.
     """
 
@@ -56,7 +57,7 @@ def grant_for(verb: Verb, identity: AttemptId, repo_id: str | None, max_bytes: i
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """No stream; `why` is told to the node. `retry`: the same hello may be granted later."""
+    """No stream is granted; the node is told `why`. `retry`: the same hello may be granted later."""
 
     why: str
     retry: bool = False
@@ -145,7 +146,7 @@ def serve_git(depot: Depot, hooks: Path, grant: Grant, peer: socket.socket, limi
 
 
 def _watch(process: subprocess.Popen[bytes], peer: socket.socket, limit_ms: int) -> bool:
-    """Wait for the process to end by itself, for as long as the peer is there; False when it did not."""
+    """Whether the process ends by itself, before the time limit, while the peer is there."""
     pidfd = os.pidfd_open(process.pid)
     try:
         poll = select.poll()
@@ -166,9 +167,9 @@ def _watch(process: subprocess.Popen[bytes], peer: socket.socket, limit_ms: int)
 
 
 def _drain(peer: socket.socket, most: int) -> None:
-    """A sender that was refused in the middle may finish: closed over unread bytes, it loses the reason.
+    """Read what a refused sender still sends: closed over unread bytes, it would lose the reason.
 
-    It would take that for a broken stream, and send all of it again.
+    The sender would then take the refusal for a broken stream, and send everything again.
     """
     with suppress(OSError):
         peer.shutdown(socket.SHUT_WR)
@@ -189,7 +190,7 @@ Answer = dict[str, Any]
 
 
 class BadRequest(Exception):
-    """The node does not keep to the protocol; the stream ends."""
+    """The node breaks the protocol, so the stream ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +264,7 @@ class Conversation:
 
 
 def read_line(file: BufferedRWPair) -> Ask | None:
-    """One JSON object; None at the end. BadRequest for anything else."""
+    """One JSON object from a line; None at the end. BadRequest for anything else."""
     line = file.readline(LINE_MAX)
     if not line:
         return None
@@ -299,12 +300,12 @@ FULL = "the coordinator's disk is full: free some there, the node tries again by
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
 _AGAIN_S = 0.5
 Authorize = Callable[[bytes, str], Grant | Refusal]
-"""(hello line, nonce) -> what the stream may do. Called in the stream's thread; never raises."""
+"""Decides what the stream may do, from (hello line, nonce). Called in the stream's thread; never raises."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
-    """The end of a stream, for the log of the coordinator. `problem` is empty when it ended as it should."""
+    """How a stream ended, for the coordinator's log. `problem` is empty when nothing went wrong."""
 
     grant: Grant | None
     problem: str
@@ -322,7 +323,7 @@ class ServerLimits:
 
 @dataclass(frozen=True, slots=True)
 class DepotParts:
-    """The parts of the server."""
+    """What the server is built from."""
 
     depot: Depot
     streams: LogStreams
@@ -330,7 +331,7 @@ class DepotParts:
     ids: Ids
     ended: Callable[[StreamEnd], None] = lambda end: None
     held_up: Callable[[Grant, str], None] = lambda grant, why: None
-    """The grant is refused for now; the node tries again."""
+    """Called when a grant is refused for now, so that the node tries again."""
 
 
 class DepotServer:
@@ -347,7 +348,7 @@ class DepotServer:
         self._ended = threading.Event()
 
     def start(self) -> None:
-        """Listen. A socket file that lies there is replaced: by the coordinator's lock nobody serves it."""
+        """Listen. An existing socket file is replaced: the coordinator's lock shows that nobody serves it."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # the depot's one hook, in a folder of its own outside of every repository
         folder = self._parts.depot.root / "hooks"
@@ -368,7 +369,7 @@ class DepotServer:
         self._spawn(self._accept, listener)
 
     def stop(self) -> None:
-        """Close every stream, end its git, and return when nothing of this server runs. Idempotent."""
+        """Close every stream, end its git, and return when all of this server has ended. Idempotent."""
         listener, self._listener = self._listener, None
         if listener is None:
             return
@@ -435,7 +436,7 @@ class DepotServer:
             self._parts.ended(StreamEnd(grant, problem))
 
     def _greet(self, peer: socket.socket) -> Grant | None:
-        """Nonce, hello, answer. The node sends nothing more before it has the answer."""
+        """Send the nonce, read the hello, answer it. The node sends nothing more before the answer."""
         peer.settimeout(self._limits.hello_s)
         nonce = self._parts.ids.token(32)
         peer.sendall(_line({"nonce": nonce}))
@@ -470,7 +471,7 @@ def _line(value: dict[str, object]) -> bytes:
 
 
 def _hello(peer: socket.socket) -> bytes:
-    """One line without its end; empty when it is too long, or the peer leaves."""
+    """The hello line without its end; empty when it is too long or the peer leaves."""
     seen = b""
     while not seen.endswith(b"\n"):
         chunk = peer.recv(4096)

@@ -38,7 +38,7 @@ def diff_patch(depot: Depot, repo_id: str, snapshot: str, commit: str) -> bytes:
 def shown_change(
     depot: Depot, repo_id: str, old: str, new: str, most: int, hides: Callable[[str], bool]
 ) -> bytes:
-    """The change for a reader: without files that it may not read, and its begin where it is too long."""
+    """The change as its reader may see it: without hidden files, and cut where it is too long."""
     pair = (checked_object(old), checked_object(new))
     git = depot.git(repo_id).having(GIT_LITERAL_PATHSPECS="0")
     plain = (*_PLAIN[:-1], "--no-renames")  # a renamed file would show a hidden one's text
@@ -61,8 +61,10 @@ def shown_history(
     most: int,
     hides: Callable[[str], bool],
 ) -> bytes:
-    """The commits of a range, and their whole change. Only what is in the history of the snapshot is shown:
-    its run has that anyhow."""
+    """The commits of a range, and their whole change.
+
+    Only commits in the snapshot's history are shown, which its run has anyway.
+    """
     first, *more = re.split(r"\.{2,3}", commits)
     if len(more) > 1:
         raise _no_range(commits)

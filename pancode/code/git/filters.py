@@ -18,14 +18,14 @@ _POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-.*\n)*oid sha256:([0-9a-f]{64})\n"
 )
 _MOST = 1024
-"""Bytes of a pointer, by its specification."""
+"""The most bytes of a Git LFS pointer, by its specification."""
 _BLOCK = 1 << 20
 
 
 def filtered(project: GitProject, git: Git, names: Iterable[bytes]) -> dict[bytes, bytes]:
     """The filter of each of these files that has one with a program, or Git LFS.
 
-    By the attributes of all four places: of the tree, of the repository, of the user, of the machine.
+    Git's attributes are read from all four places: the tree, the repository, the user, the machine.
     """
     asked = join_nul(names)
     own = with_config(git.env, [("core.attributesFile", project.attributes)])
@@ -37,7 +37,7 @@ def filtered(project: GitProject, git: Git, names: Iterable[bytes]) -> dict[byte
 
 
 def pointers(git: Git, specs: Mapping[bytes, bytes]) -> dict[bytes, str]:
-    """The SHA-256 in each that is a pointer of LFS. `specs`: by file name, what git calls the blob."""
+    """The SHA-256 in each blob that is a Git LFS pointer, by file name. `specs`: git's names of the blobs."""
     plain = {name: spec for name, spec in specs.items() if b"\n" not in spec}
     asked = b"".join(spec + b"\n" for spec in plain.values())
     sizes = git.must("cat-file", "--batch-check=%(objectsize)", stdin=asked).out.splitlines()
@@ -55,14 +55,14 @@ def pointers(git: Git, specs: Mapping[bytes, bytes]) -> dict[bytes, str]:
 
 
 def kept_pointers(project: GitProject, index: Git, names: Iterable[bytes]) -> dict[bytes, str]:
-    """The same of those files that are under LFS, by their content in the index."""
+    """The SHA-256 in the pointers, as the index has them, of those files that are under Git LFS."""
     own = project.git.having(GIT_INDEX_FILE=index.env["GIT_INDEX_FILE"])
     under = [name for name, value in filtered(project, index, names).items() if value == LFS]
     return pointers(own, {name: b":" + name for name in under})
 
 
 def unchanged(project: GitProject, index: Git, names: Iterable[bytes]) -> set[bytes]:
-    """Files under LFS that have a new time alone: their content is that of their pointer in the index."""
+    """Git LFS files that only have a new time: their content is that of their pointer in the index."""
     top = os.fsencode(project.top)
     kept = kept_pointers(project, index, names)
     return {name for name, digest in kept.items() if _digest(os.path.join(top, name)) == digest}
@@ -79,10 +79,10 @@ def _digest(path: bytes) -> str:
 def unless_filtered(
     project: GitProject, depot: Git, changes: tuple[Change, ...], made: tuple[str, str | None]
 ) -> None:
-    """GitRefusal where history would hold what a filter takes away, as it is on the machine of the run.
+    """GitRefusal where a commit would hold the raw content of a filtered file, as a run's machine has it.
 
-    `changes`: of the whole landing. `made`: its last commit, or nothing where it is the only one, and the tip
-    on which it lands.
+    `changes`: of the whole landing. `made`: its last commit (empty where it is the only one), and the tip on
+    which it lands.
     """
     commit, tip = made
     blobs = {(one.path, one.new) for one in changes if one.new_mode.startswith("100")}
@@ -108,7 +108,7 @@ def unless_filtered(
 
 
 def own_content(project: GitProject, index: Git, changes: tuple[Change, ...]) -> tuple[Conflict, ...]:
-    """Files whose content on the disk is not in git, as a filter takes it away: a landing would lose it."""
+    """Conflicts for filtered files whose content is on the disk and not in git: a landing would lose it."""
     names = [change.path for change in changes if change.old_mode.startswith("100")]
     under = [name for name, value in filtered(project, index, names).items() if value != LFS]
     old = {change.path: change.old for change in changes}

@@ -19,14 +19,14 @@ FOLDERS = ("depots", LOGS, "receipts", "bundles", "checkouts", "valkey", "ledger
 
 @dataclass(frozen=True, slots=True)
 class KeptFiles:
-    """`home`: of the coordinator."""
+    """The files of runs that are kept below `home`, the coordinator's."""
 
     depot: Depot
     home: Path
     clock: Clock
 
     def commits(self) -> Mapping[str, frozenset[str]]:
-        """By repository of the depot: the runs whose commits it names. A damaged one names none."""
+        """The runs that have refs, by repository of the depot. A damaged repository counts as empty."""
         found = dict[str, frozenset[str]]()
         for repository in self.depot.repositories():
             with suppress(GitFailure, GitRefusal):
@@ -34,24 +34,24 @@ class KeptFiles:
         return found
 
     def logged(self) -> Mapping[str, int]:
-        """The runs that have logs, and their bytes."""
+        """The runs that have logs, with the bytes of their logs."""
         folder = self.home / LOGS
         names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
         return {name: bytes_in(folder / name) for name in names}
 
     def forget_commits(self, repository: str, runs: Iterable[str]) -> None:
-        """Their commits have no names any more. Idempotent."""
+        """Delete the refs to these runs' commits. Idempotent."""
         self.depot.drop(repository, runs)
 
     def forget_logs(self, run: str) -> None:
-        """Its logs are gone. Idempotent."""
+        """Remove the run's logs. Idempotent."""
         shutil.rmtree(self.home / LOGS / run, ignore_errors=True)
 
     def pack(self, repository: str, now: bool) -> None:
-        """Give room back: objects without a name go two weeks after they came. Not `now`: where it is due."""
+        """Free space: unnamed objects go when they are two weeks old. `now` False: only where it is due."""
         if now or self.depot.is_due(repository, self.clock.wall_ms()):
             self.depot.collect(repository)
 
     def sizes(self) -> dict[str, int]:
-        """Bytes on this disk by folder of the home, the largest first."""
+        """Bytes on this disk, by folder of the home, the largest first."""
         return sizes_of(self.home, FOLDERS)

@@ -18,7 +18,7 @@ from pancode.code.git.safe import Git, GitRefusal
 from pancode.plain import counted, first_few
 
 ANY = "*"
-"""Allows every one of them."""
+"""The pattern that allows every untracked file."""
 NAMES = (
     *(".env", ".env.*", "*.env", ".netrc", "_netrc", ".pgpass", ".my.cnf", ".npmrc", ".pypirc", "*.ovpn"),
     *("id_rsa", "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", "*.pem", "*.key"),
@@ -27,7 +27,7 @@ NAMES = (
     *("service-account*.json", "service_account*.json", "client_secret*.json", "*.tfstate", "*.tfvars"),
     *(".vault-token", "kubeconfig", ".dockercfg", "token.json", "auth.json", "*.ppk"),
 )
-"""Patterns of a file's own name, in small letters."""
+"""Patterns of a file's own name, in lower case, that usually means a secret."""
 HARMLESS = ("*.example", "*.sample", "*.template", "*.dist", "*.pub", "*.example.*")
 
 
@@ -38,7 +38,7 @@ def is_private(name: bytes) -> bool:
 
 
 def withheld(untracked: Iterable[bytes], allowed: Iterable[str]) -> tuple[bytes, ...]:
-    """Those that are not to travel. `allowed`: patterns of a path from the top, or of a file's own name."""
+    """The untracked files that must not travel. `allowed`: patterns of a path from the top, or of a name."""
     patterns = tuple(allowed)
     return tuple(name for name in untracked if is_private(name) and not _is_allowed(name, patterns))
 
@@ -73,7 +73,7 @@ class ListingLimits:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """`names` are hashed anew (sorted), `untracked` those of them unknown to git; `gone` are removed."""
+    """A snapshot's files: `names` are hashed anew (sorted), `untracked` unknown to git, `gone` removed."""
 
     names: tuple[bytes, ...]
     gone: tuple[bytes, ...]
@@ -83,7 +83,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class _Entries:
-    """The index, by what matters here."""
+    """The parts of git's index that count here."""
 
     unmerged: frozenset[bytes]
     links: frozenset[bytes]
@@ -124,7 +124,7 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
 
 
 def _entries(raw: bytes) -> _Entries:
-    """Parse `ls-files -z -s -v`: `TAG MODE OID STAGE<TAB>PATH`."""
+    """The entries in the output of `ls-files -z -s -v`: `TAG MODE OID STAGE<TAB>PATH`."""
     unmerged, links, hidden = set(), set(), []
     for line in split_nul(raw):
         head, path = line.split(b"\t", 1)
@@ -139,7 +139,7 @@ def _entries(raw: bytes) -> _Entries:
 
 
 def hidden_names(raw: bytes) -> tuple[bytes, ...]:
-    """Files whose local edits git does not tell, in the output of `ls-files -z -s -v`."""
+    """Files whose local edits git does not report, by the output of `ls-files -z -s -v`."""
     return _entries(raw).hidden
 
 
@@ -180,7 +180,7 @@ def _size(project: GitProject, name: bytes) -> int:
 
 
 def beyond_links(top: Path, names: Iterable[bytes]) -> set[bytes]:
-    """Names below what is a symbolic link now: git would look through the link, for us they are gone."""
+    """Names below what is now a symbolic link: git would follow the link, but here those files are gone."""
     root, every = os.fsencode(top), list(names)
     folders = {folder for name in every for folder in parents(name)}
     links = {folder for folder in folders if os.path.islink(os.path.join(root, folder))}
@@ -188,9 +188,9 @@ def beyond_links(top: Path, names: Iterable[bytes]) -> set[bytes]:
 
 
 def _refuse_filters(project: GitProject, index: Git, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """Changed files under a filter: LFS ones are answered, any other filter with a program is a refusal.
+    """Return the changed files under Git LFS; a changed file under another filter with a program is refused.
 
-    Our git runs no filter, so a file that an encryption filter would close would travel in plain text.
+    PanCode's git runs no filter, so a file that an encryption filter protects would travel in plain text.
     """
     under = filtered(project, index, names)
     closed = tuple(path for path, value in under.items() if value != LFS)
@@ -206,7 +206,7 @@ def _refuse_filters(project: GitProject, index: Git, names: tuple[bytes, ...]) -
 
 
 def _left_behind(project: GitProject, index: Git, changed: set[bytes]) -> list[str]:
-    """The contents of LFS stay here, and the run has pointers."""
+    """The warnings about Git LFS: the contents stay here, and the run gets pointers."""
     names = [name for name in split_nul(index.must("ls-files", "-z", "-c").out) if name not in changed]
     told = (project.attributes, str(project.common_dir / "info" / "attributes"))
     if not any(name.endswith(b".gitattributes") for name in names) and not any(map(os.path.isfile, told)):
@@ -222,7 +222,7 @@ _CLONED = 'a run that needs them has setup: ["git clone URL PATH"] in pancode.ya
 
 
 def _closed(err: str) -> list[str]:
-    """Folders that git could not look into: nothing is left behind in silence."""
+    """The warnings about folders that git could not read, so that none is left out silently."""
     lines = (line.partition("could not open directory ")[2] for line in err.splitlines())
     return [f"{line}: the folder's files do not travel" for line in lines if line]
 

@@ -41,7 +41,7 @@ class CommitFacts:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """`tree` is the merged tree; with `conflicts` it must not be used."""
+    """The result of a merge: `tree` is the merged tree; with `conflicts` it must not be used."""
 
     tree: str
     conflicts: tuple[bytes, ...]
@@ -55,7 +55,7 @@ class CommitStore(Protocol):
     """Reads and writes commits of one repository of the depot."""
 
     def commits(self, *oids: str) -> list[CommitFacts]:
-        """GitFailure for what is not there."""
+        """The facts of these commits. GitFailure for one that does not exist."""
 
     def write_commit(
         self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
@@ -66,7 +66,7 @@ class CommitStore(Protocol):
 def merge_change(
     git: Git, begins: str, result: str, ours: str, store: CommitStore | None = None
 ) -> tuple[Merge, str]:
-    """The change between two commits merged into the tree `ours`; and the tree of `result`.
+    """Merge the change from `begins` to `result` into the tree `ours`; also returns the tree of `result`.
 
     The history of `ours` does not matter, so cherry-picks and rebases merge alike.
     """
@@ -83,7 +83,7 @@ def merge_change(
 
 
 class GitCommits:
-    """A git program for each question."""
+    """A CommitStore that runs a git program for each call."""
 
     def __init__(self, git: Git) -> None:
         self._git = git
@@ -100,12 +100,12 @@ class GitCommits:
 
 
 def tree_commit(git: Git, tree: str, *parents: str) -> str:
-    """A commit that only carries a tree and its place in a history; always the same one."""
+    """A commit that only carries a tree and its place in a history; equal input gives the same commit."""
     return GitCommits(git).write_commit(tree, parents, _STAMP, _TREE)
 
 
 def merge_commits(git: Git, ours: str, theirs: str) -> Merge:
-    """Merge on what both have in their histories; where that is several commits, git merges these first."""
+    """Merge two commits from their common history; several merge bases are first merged by git."""
     signed = git.having(**_STAMP)
     done = signed.ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
     if done.status not in (0, 1):
@@ -121,7 +121,7 @@ def changes_between(git: Git, old_tree: str, new_tree: str) -> tuple[Change, ...
 
 
 def commit_of(depot: Depot, repo_id: str, tree: str, base: str | None) -> str:
-    """A commit of a tree of the depot; always the same one."""
+    """A commit of a tree of the depot; equal input gives the same commit."""
     parents = ("-p", base) if base else ()
     signed = depot.git(repo_id).having(**_STAMP)
     return signed.must("commit-tree", tree, *parents, stdin=b"merged tree\n").text()
@@ -135,7 +135,8 @@ def offer(depot: Depot, repo_id: str, run: str, commit: str, base: str | None) -
     git = depot.git(repo_id)
     if not git.ask("cat-file", "-e", f"{commit}^{{commit}}").ok:
         raise GitRefusal(
-            f"the depot does not have the commit {commit[:12]} any more", fix="dispatch the work anew"
+            f"the depot does not have the commit {commit[:12]} any more",
+            fix="dispatch the work anew; in a workspace: pancode workspace repair NAME",
         )
     moves = [f"update {snap_ref(checked_run(run))} {commit}\n"]
     moves += [f"update {base_ref(run)} {base}\n"] if base else []

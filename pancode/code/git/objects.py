@@ -15,9 +15,9 @@ from pancode.code.git.safe import Git, GitFailure, GitRefusal, safe_env
 from pancode.core.ports import Progress, unwatched
 
 BATCH = 10_000
-"""Files of one git process: in a pack that it is writing, git looks for each new object one by one."""
+"""How many files one git process takes: in a pack that it writes, git looks for each new object singly."""
 MANY = 1_000
-"""From this number of files on, a pack is worth its own two files and their syncs."""
+"""From this number of files on, objects are written as a pack, which costs two files and their syncs."""
 # What is over the threshold goes straight into one pack. As a loose object each file costs a creation, a sync
 # and a rename, ten times as long. What git has to convert (line ends) stays loose whatever we say here.
 _PACKED = ("-c", "core.bigFileThreshold=0")
@@ -26,9 +26,9 @@ _KEPT = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_TOP_PAD_": str(16 << 
 
 
 def hash_files(git: Git, listing: Listing, progress: Progress = unwatched) -> None:
-    """Bring the index of `git` to what was listed, the objects into its store. GitRefusal: one is unreadable.
+    """Bring the index of `git` to the listing, and write the objects. GitRefusal: a file is unreadable.
 
-    Not `git add -A`: it dies on a nested repository without commits, and runs programs of submodules.
+    Not `git add -A`: that dies on a nested repository without commits, and runs programs of submodules.
     """
     packed = _PACKED if len(listing.names) >= MANY else ()
     git = git.having(**_KEPT) if packed else git
@@ -59,7 +59,7 @@ def reading(project: GitProject, depot_path: Path) -> Git:
 
 
 def writing(project: GitProject, depot_path: Path, index: Path) -> Git:
-    """Git that hashes the user's files into the depot through an index of ours.
+    """Git that hashes the user's files into the depot, through an index of PanCode's own.
 
     No alternates: git refreshes the mtime of an object that it finds in one.
     """
@@ -67,7 +67,7 @@ def writing(project: GitProject, depot_path: Path, index: Path) -> Git:
 
 
 def _quoted(path: Path) -> str:
-    """A path in an alternates list: separated by colons, a leading double quote starts C quoting."""
+    """A path as an alternates list needs it: colons separate paths, and a leading quote starts C quoting."""
     text = str(path)
     if ":" not in text and not text.startswith('"'):
         return text
@@ -76,16 +76,16 @@ def _quoted(path: Path) -> str:
 
 
 def import_tip(project: GitProject, depot: Depot, tip: str | None) -> None:
-    """As `import_base`, of another commit of the user's; nothing where we have landed it, and kept it all."""
+    """Import another commit of the user's, as `import_base`; nothing if the depot has all of it already."""
     asked = ("rev-list", "--objects", "--quiet", str(tip), "--not", "--glob=refs/pancode/base")
     if tip and not depot.git(project.repo_id).ask(*asked).ok:
         import_base(replace(project, head=tip), depot)
 
 
 def import_base(project: GitProject, depot: Depot) -> None:
-    """The closure of the user's HEAD becomes a pack in the depot. Idempotent; nothing for an unborn branch.
+    """Pack the history of the user's HEAD into the depot. Idempotent; nothing for an unborn branch.
 
-    pack-objects, not `git fetch PATH`: fetch takes 16-22 s for 200 MB, and drops our settings on the way.
+    pack-objects, not `git fetch PATH`: fetch takes 16-22 s for 200 MB, and drops the hardened settings.
     """
     path, head, known = depot.path(project.repo_id), project.head, depot.known_bases(project.repo_id)
     if head is None or head in known:
@@ -101,14 +101,14 @@ def import_base(project: GitProject, depot: Depot) -> None:
 
 
 def _same_cuts(project: GitProject, path: Path) -> bool:
-    """Whether the depot's history is cut only where the user's is: else known commits lack ancestors."""
+    """Whether the depot's history is cut off only where the user's is; else known commits lack ancestors."""
     cuts = path / "shallow"
     ours = set(cuts.read_text().split()) if cuts.exists() else set()
     return ours <= (set(project.shallow_file.read_text().split()) if project.shallow else set())
 
 
 def _present(project: GitProject, oids: tuple[str, ...]) -> list[str]:
-    """Those of our commits that the user's repository has, newest 200 at most."""
+    """Which of the depot's commits the user's repository has; only the newest 200 are looked at."""
     asked = "".join(f"{oid}\n" for oid in oids[-200:]).encode()
     answers = project.git.must("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=asked).text()
     pairs = (line.split(" ") for line in answers.splitlines())
@@ -122,7 +122,7 @@ def _pack(git: Git, path: Path, stdin: str, *options: str) -> None:
 
 
 def import_missing(project: GitProject, depot: Depot, tree: str) -> None:
-    """Blobs that are staged, but neither committed nor in a file: only they can still be missing."""
+    """Import staged blobs that are neither committed nor in a file: only these can still be missing."""
     path = depot.path(project.repo_id)
     git = Git(path, safe_env() | {"GIT_DIR": str(path)})
     try:
@@ -141,7 +141,7 @@ def import_missing(project: GitProject, depot: Depot, tree: str) -> None:
 
 
 def _missing(git: Git, tree: str, head: str | None) -> list[str]:
-    """Objects of the tree, beyond the head's, that the depot lacks.
+    """Objects of the tree, but not of the head, that the depot lacks.
 
     `rev-list` does not look again for what a collection has just moved into a pack; `cat-file` does.
     """
@@ -169,7 +169,7 @@ def _unreadable(project: GitProject, exc: GitFailure) -> GitRefusal:
 
 
 def _import_shallow(project: GitProject, depot: Depot) -> None:
-    """The depot's `shallow` becomes the union of its own lines and the user's."""
+    """Add the user's lines to the depot's `shallow`."""
     if not project.shallow:
         return
     target = depot.path(project.repo_id) / "shallow"

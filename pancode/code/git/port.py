@@ -20,12 +20,12 @@ from pancode.code.git.streams import LogStreams
 from pancode.core.ports import Composed, Composition, ResultPlace, SnapshotRequest, SnapshotTaken
 
 PRINTED, ANSWER = "out", "answer"
-"""The stream that is the answer of a script."""
+"""The stream that holds the answer: of a script, and of an agent."""
 
 
 @dataclass(frozen=True, slots=True)
 class GitDepot:
-    """Snapshots into, and arrivals in, one depot. `environ`: whose git settings count (None: our own)."""
+    """Snapshots into one depot, and what arrives in it. `environ`: whose git settings count (None: ours)."""
 
     depot: Depot
     streams: LogStreams
@@ -36,7 +36,7 @@ class GitDepot:
     def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
         """Take a snapshot of the tree around the project. GitRefusal (a WorkspaceError) names paths and fix.
 
-        Refused, too, while the disk is so full that no result could be taken in.
+        Also refused while the disk is so full that no result could be stored.
         """
         self._must_have_room()
         limits = replace(self.limits, allowed=wanted.allowed)
@@ -96,12 +96,12 @@ class GitDepot:
         )
 
     def whole_answer(self, identity: AttemptId, printed: bool) -> bytes | None:
-        """All of a long answer; None: it did not arrive. `printed`: of a script, whose output it is."""
+        """The whole text of a long answer; None: it did not arrive. `printed`: a script's, its output."""
         path = self.streams.log(identity, PRINTED if printed else ANSWER)
         return path.read_bytes() if path.is_file() else None
 
     def _must_have_room(self) -> None:
-        """No work is sent out whose result could not be taken in."""
+        """UnavailableError while a result could not be stored: then no work is sent out."""
         full = self.streams.full()
         if full:
             raise GitRefusal(
@@ -116,9 +116,9 @@ class GitDepot:
             return False
 
     def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
-        """Whether that log is on disk, complete to its digest."""
+        """Whether this log is on disk, complete by its size and digest."""
         return self.streams.arrived(identity, name, size, sha256)
 
     def blob_part(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
-        """Up to `limit` bytes of that log; empty when there are none."""
+        """Up to `limit` bytes of this log; empty when there are none."""
         return self.streams.read(identity, name, offset, limit)

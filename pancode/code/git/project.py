@@ -16,7 +16,7 @@ _NO_GIT_FIX = "run `git init` there, or dispatch with `--workspace none`"
 
 @dataclass(frozen=True, slots=True)
 class UserSettings:
-    """The used part of the user's own git configuration: ignore file, line ends."""
+    """The settings of the user's own git that PanCode uses: ignore file, line ends."""
 
     excludes: str
     line_ends: Mapping[str, str]
@@ -29,7 +29,7 @@ class GitProject:
     top: Path
     git_dir: Path
     common_dir: Path
-    """Of all its worktrees."""
+    """The git folder that all worktrees of the repository share."""
     objects: Path
     shallow_file: Path
     head: str | None
@@ -38,12 +38,12 @@ class GitProject:
     partial: bool
     filters: frozenset[str]
     attributes: str
-    """The user's own file of attributes, or `/dev/null`."""
+    """The user's own file of git attributes, or `/dev/null`."""
     user: Mapping[str, str]
-    """As git itself would name the user, in this order: `user.name`, `user.email`, as far as they are set."""
+    """The user's name and address as git takes them, in this order: `user.name`, `user.email`, where set."""
     signing: tuple[tuple[str, str], ...] | None
-    """Git's settings for the user's signature, where git is told to sign each commit; None: it is not. What
-    names a program is from the user's own files alone."""
+    """Git's settings for the user's signature, if git is told to sign each commit; None: it is not. Settings
+    that name a program count only from the user's own files."""
     env: Mapping[str, str]
     repo_id: str
 
@@ -53,7 +53,7 @@ class GitProject:
 
     @property
     def git(self) -> Git:
-        """Hardened git on the user's repository; reads only, as long as its caller does."""
+        """Hardened git on the user's repository; it only reads, unless its caller asks for more."""
         return Git(self.top, self.env)
 
 
@@ -71,7 +71,7 @@ def open_project(
 ) -> GitProject:
     """Look at the repository around `path`. GitRefusal when there is none that may be used.
 
-    `repo_id`: where it is known already; to find it, the history is walked.
+    `repo_id`: if it is known already; finding it walks the whole history.
     """
     folder = path.resolve()
     if not folder.is_dir():
@@ -106,9 +106,9 @@ def open_project(
 
 
 def _facts(seen: Git, folder: Path) -> list[bytes]:
-    """The answers to _ASKED, the commit of HEAD and its branch, or nothing in its place.
+    """Git's answers to _ASKED, the commit of HEAD, and its branch, each empty if there is none.
 
-    All by one git; one by one where a name has a line end in it, or HEAD no commit yet.
+    One git answers all; several do where a name has a line end in it, or HEAD no commit yet.
     """
     asked = ("rev-parse", "--path-format=absolute")
     words = [word for question in _ASKED for word in question.split()]
@@ -125,7 +125,7 @@ def _facts(seen: Git, folder: Path) -> list[bytes]:
 
 
 def _settings(environ: Mapping[str, str], folder: Path) -> list[tuple[bool, bytes, bytes]]:
-    """Whether it is in the user's own files or the repository's, key and value of each that matters here.
+    """The settings that count here: whether each is the user's own or the repository's, key, value.
 
     Reading them runs nothing.
     """
@@ -164,7 +164,7 @@ def _config_home(environ: Mapping[str, str]) -> str:
 
 
 def _drivers(keys: Iterable[bytes]) -> bytes:
-    """As `neutral_drivers` takes them."""
+    """The keys in the form that `neutral_drivers` takes."""
     return b"\0".join(key for key in keys if key.startswith((b"filter.", b"diff.", b"merge.")))
 
 
@@ -202,8 +202,9 @@ def _no_tree(folder: Path, err: str) -> GitRefusal:
 
 
 def _repo_id(git: Git, common_dir: bytes, head: str, object_format: str) -> str:
-    """The same for all worktrees of one repository, its history and object format; a hash, so that no path
-    enters a wire name.
+    """A hash of a repository's git folder, history and object format, equal for all its worktrees.
+
+    It is a hash so that no path enters a wire name.
     """
     root = git.text("rev-list", "--first-parent", "--max-parents=0", head) if head else ""
     seed = b"\0".join((object_format.encode(), common_dir, root.encode()))
@@ -211,7 +212,7 @@ def _repo_id(git: Git, common_dir: bytes, head: str, object_format: str) -> str:
 
 
 def _users_env(environ: Mapping[str, str]) -> dict[str, str]:
-    """In which git reads the user's own settings."""
+    """The environment in which git reads the user's own settings."""
     env = {k: v for k, v in git_env(environ).items() if k in ("PATH", "LC_ALL", "GIT_TERMINAL_PROMPT")}
     own = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
     return env | {"HOME": "/nonexistent"} | {k: environ[k] for k in own if k in environ}

@@ -77,7 +77,7 @@ class Searches(unittest.TestCase):
 
 @translated("the repository for a rehearsal")
 def rehearsal_ground(folder: Path) -> Path:
-    """The top of that repository in this folder, whatever was there. Idempotent. GitRefusal."""
+    """Make the rehearsals' repository in this folder, whatever was there; its top. Idempotent. GitRefusal."""
     for name, text in FILES.items():
         file = folder / name
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

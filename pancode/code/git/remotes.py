@@ -15,7 +15,7 @@ HTTPS = "https://"
 
 
 def head_of(repo: str, branch: str) -> str:
-    """The commit. NotFoundError for a repository or branch that is not there or cannot be read."""
+    """The commit of a branch. NotFoundError where repository or branch does not exist or cannot be read."""
     ref = f"refs/heads/{branch}"
     done = _asked_server(repo, ref) if repo.startswith(HTTPS) else _asked_folder(repo, ref)
     commit = done.text().split()[:1] if done.ok else []
@@ -54,21 +54,21 @@ _NETWORK = ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"
 
 
 def users_git(cwd: Path, config: Mapping[str, str] | None = None) -> Git:
-    """Hardened git that reads the user's own settings, too; what is hardened wins over them."""
+    """Hardened git that also reads the user's own settings; the hardening wins over them."""
     hidden = ("GIT_CONFIG_SYSTEM", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
     env = {key: value for key, value in safe_env(config).items() if key not in hidden}
     return Git(cwd, env | {key: os.environ[key] for key in (*_FILES, *_NETWORK, *_TLS) if key in os.environ})
 
 
 def push_addresses(project: Path, remote: str) -> list[str]:
-    """Where `git push` goes, and the same as it is written, without rewriting; empty: no such remote."""
+    """Where `git push` goes, and the same address without rewriting; empty: no such remote."""
     asked = ("remote", "get-url", "--push", "--", remote)
     both = (users_git(project), Git(project, safe_env()))
     return [done.text() for done in (git.ask(*asked) for git in both) if done.ok and done.text()]
 
 
 def http_setting(url: str, key: str) -> str:
-    """The setting below `http` for that URL, of the user's own files; empty: there is none."""
+    """The setting below `http` for that URL, from the user's own files; empty: none."""
     git = users_git(Path("/"))
     kind = ("--type=path",) if key == "sslCAInfo" else ()
     return git.ask("config", *kind, "--get-urlmatch", f"http.{key}", url).text()

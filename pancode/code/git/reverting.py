@@ -23,7 +23,7 @@ from pancode.life.signals import Reverted
 from pancode.work.workflow.results import change_begins
 
 MOST_COMMITS, MOST_FILES = 300, 200
-"""So many commits since the landing are looked through, for so many files."""
+"""How many commits since the landing are searched for a revert, for how many files."""
 _REVERTS = re.compile(rb"^This reverts commit ([0-9a-f]{7,64})", re.MULTILINE)
 _OF_RUN = re.compile(rb"^Pancode-Run:\s*(\S+)\s*$", re.MULTILINE | re.IGNORECASE)
 _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
@@ -31,7 +31,7 @@ _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
 
 @dataclass(frozen=True, slots=True)
 class LandedChange:
-    """A change that was landed. `commit`: the one that the landing made, where it made one."""
+    """A change that was landed. `commit`: the landing's own commit, if it made one."""
 
     run: str
     repo_id: str
@@ -48,14 +48,14 @@ class _Commit:
 
 
 def head_of(project: Path) -> str:
-    """What is checked out; empty without a commit, and where there is no repository."""
+    """The commit that is checked out; empty without a commit or a repository."""
     return Git(Path("/"), safe_env()).ask("-C", str(project), "rev-parse", "--verify", "-q", "HEAD").text()
 
 
 def find_reverts(
     project: Path, depot: Depot, changes: Sequence[LandedChange], environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """By run: the commit that took its change back. By its message, or by a patch that is the inverse."""
+    """The commits that took changes back, by run: by their message, or by a patch that is the inverse."""
     seen = open_project(project, environ)
     found: dict[str, str] = {}
     for change in changes:
@@ -69,7 +69,7 @@ def find_reverts(
 
 
 def _by_message(change: LandedChange, commits: Sequence[_Commit]) -> str | None:
-    """A revert names the commit of the landing, or the one in which its owner has committed it."""
+    """The commit whose message reverts the landing's commit, or the owner's commit of the landed files."""
     mine = {change.commit} if change.commit else set()
     mine |= {one.id for one in commits if change.run.encode() in _OF_RUN.findall(one.message)}
     for one in commits:
@@ -80,7 +80,7 @@ def _by_message(change: LandedChange, commits: Sequence[_Commit]) -> str | None:
 
 
 def _by_patch(seen: GitProject, depot: Depot, change: LandedChange) -> str | None:
-    """The commit whose patch of the same files is that of the change the other way round."""
+    """The commit whose patch of the same files is the inverse of the change."""
     pair = (checked_object(change.result), checked_object(change.snapshot))
     git = depot.git(change.repo_id)
     wanted = next((patch for patch, _ in _patch_ids(git, "diff", *_PLAIN, *pair)), None)
@@ -94,7 +94,7 @@ def _by_patch(seen: GitProject, depot: Depot, change: LandedChange) -> str | Non
 
 
 def _patch_ids(git: Git, *args: str) -> Iterator[tuple[str, str]]:
-    """Patch and commit, newest commit first."""
+    """Patch id and commit, newest commit first."""
     patches = git.must(*args).out
     for line in git.must("patch-id", "--stable", stdin=patches).text().splitlines():
         patch, _, commit = line.partition(" ")
@@ -107,7 +107,7 @@ MOST_ROWS, MOST_REPOSITORIES, MOST_CHANGES = 5_000, 5, 20
 
 
 class RevertLook:
-    """One per coordinator; a repository whose HEAD is where it was is not looked through again."""
+    """The look for reverts, one per coordinator; it searches a repository again only if its HEAD moved."""
 
     def __init__(self, core: Core, depot: Depot) -> None:
         self._core, self._depot = core, depot
@@ -115,7 +115,7 @@ class RevertLook:
         self._alone = threading.Lock()
 
     def look(self, only: str = "") -> dict[str, str]:
-        """By run, the commit that reverted its change. A repository that cannot be read is left out.
+        """The commits that reverted changes, by run; also recorded. Unreadable repositories are left out.
 
         `only`: look only in that repository.
         """

@@ -17,7 +17,7 @@ from pancode.errors import WorkspaceError
 class GitRefusal(WorkspaceError):
     """The project cannot be transported or landed as it is; the user can mend it.
 
-    `why` is how we know, `fix` what to do, `paths` the files concerned (for people).
+    `why`: the evidence; `fix`: what to do; `paths`: the files concerned (for people).
     """
 
     def __init__(self, message: str, why: str = "", fix: str = "", paths: tuple[str, ...] = ()) -> None:
@@ -26,7 +26,7 @@ class GitRefusal(WorkspaceError):
 
 
 class GitFailure(WorkspaceError):
-    """A git process failed in a way that nobody foresaw; `err` is the end of its words."""
+    """A git process failed in an unexpected way; `err` is the end of its standard error."""
 
     def __init__(self, args: tuple[str, ...], status: int, err: str) -> None:
         super().__init__(f"git {' '.join(args[:3])}: exit {status}: {err}", fix="look with: git fsck")
@@ -36,7 +36,7 @@ class GitFailure(WorkspaceError):
 
 
 class GitMissing(GitRefusal):
-    """There is no git program on PATH."""
+    """No git program is on PATH."""
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def translated(what: str) -> Iterator[None]:
 
 
 ERR_KEPT = 2000
-"""Characters of a failed git's standard error that are kept, from its end."""
+"""How many characters of a failed git's standard error are kept, from its end."""
 
 
 def safe_env(config: Mapping[str, str] | None = None, more: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
@@ -60,7 +60,7 @@ def safe_env(config: Mapping[str, str] | None = None, more: Iterable[tuple[str, 
 
 
 def run_git(call: GitCall) -> GitDone:
-    """Run one git. GitFailure for a timeout, GitMissing without git; a bad exit status is an answer."""
+    """Run git once. GitFailure for a timeout, GitMissing without git; a bad exit status is an answer."""
     with ExitStack() as stack:
         reader = stack.enter_context(call.stdin.open("rb")) if isinstance(call.stdin, Path) else None
         writer = stack.enter_context(call.stdout.open("wb")) if call.stdout else subprocess.PIPE
@@ -109,7 +109,7 @@ def must_git(call: GitCall) -> GitDone:
 
 
 class Git:
-    """One repository seen through one hardened environment."""
+    """One repository, used through one hardened environment."""
 
     def __init__(self, cwd: Path, env: Mapping[str, str]) -> None:
         self.cwd = cwd
@@ -119,11 +119,11 @@ class Git:
         return GitCall(args, self.env, self.cwd)
 
     def ask(self, *args: str) -> GitDone:
-        """Run; the exit status is an answer."""
+        """Run git; its exit status is part of the answer."""
         return run_git(self.call(*args))
 
     def must(self, *args: str, stdin: bytes | Path | None = None, stdout: Path | None = None) -> GitDone:
-        """Run; GitFailure for a bad exit status."""
+        """Run git; GitFailure for a bad exit status."""
         return must_git(replace(self.call(*args), stdin=stdin, stdout=stdout))
 
     def text(self, *args: str) -> str:

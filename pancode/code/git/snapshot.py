@@ -24,7 +24,7 @@ from pancode.core.ports import Progress, unwatched
 class SnapshotOptions:
     """`now_ms`: wall time for the commit's date. `environ`: where the user's own git settings are found.
 
-    `folder`: one below the top that must be in it, as the run is to begin there. `told`: how far it is.
+    `folder`: where the run is to begin, below the top; it must exist. `told`: is told the progress.
     """
 
     now_ms: int
@@ -66,8 +66,8 @@ class Preview:
 def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOptions) -> Snapshot:
     """Commit the tree around `project` as it is into the depot, under the run's own refs.
 
-    Raises GitRefusal (paths and fix named) for what cannot or must not travel. A second call for the same run
-    moves its refs to a new snapshot.
+    GitRefusal (paths and fix named) for what cannot or must not travel. A second call for the same run moves
+    its refs to a new snapshot.
     """
     checked_run(run)
     seen = open_project(project, options.environ)
@@ -103,7 +103,7 @@ def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOption
 
 @translated("the look at the working tree")
 def tree_now(project: Path, depot: Depot, options: SnapshotOptions) -> str:
-    """The tree that take_snapshot would commit, with its refusals; no ref is made for it."""
+    """The tree that take_snapshot would commit, with the same refusals; no ref is made."""
     seen = open_project(project, options.environ)
     path = depot.ensure(seen.repo_id, seen.object_format)
     import_base(seen, depot)
@@ -114,7 +114,7 @@ def tree_now(project: Path, depot: Depot, options: SnapshotOptions) -> str:
 
 @translated("the look at the working tree")
 def preview(project: Path, options: SnapshotOptions) -> Preview:
-    """A preview of take_snapshot, and its refusals; writes nothing but a temporary index."""
+    """A preview of take_snapshot, with the same refusals; writes nothing but a temporary index."""
     seen = open_project(project, options.environ)
     with index_copy(seen) as index:
         git = seen.git.having(GIT_INDEX_FILE=str(index))
@@ -159,7 +159,7 @@ def index_copy(project: GitProject, depot_path: Path | None = None) -> Iterator[
 def capture(
     project: GitProject, depot: Depot, index: Path, limits: ListingLimits, progress: Progress = unwatched
 ) -> tuple[str, Listing]:
-    """Write the working tree into the depot through `index`; gives the tree and what was listed."""
+    """Write the working tree into the depot through `index`; returns the tree and the listed files."""
     git = writing(project, depot.path(project.repo_id), index)
     listing = list_tree(project, git, limits)
     hash_files(git, listing, progress)

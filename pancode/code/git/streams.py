@@ -18,15 +18,15 @@ from pancode.host.files import sync_folder
 
 CHUNK = 1 << 18
 MOST_LOGS = 64
-"""Files of one attempt; nodes have a handful."""
+"""The most log files of one attempt; nodes write a handful."""
 KEEP_FREE = 256 << 20
-"""Bytes of disk that no node may take from us: ledger and receipts are written there, too."""
+"""Bytes of disk that logs must leave free: ledger and receipts are written there, too."""
 Read = Callable[[int], bytes]
-"""Up to so many bytes of what the node sends; empty at its end."""
+"""Reads up to so many bytes of what the node sends; empty at the end."""
 
 
 class StreamRefused(Exception):
-    """Bytes were not taken. `size` is what is stored of that log."""
+    """Bytes of a log were refused. `size`: what is stored of that log."""
 
     def __init__(self, why: str, size: int) -> None:
         super().__init__(why)
@@ -34,17 +34,17 @@ class StreamRefused(Exception):
 
 
 class TornStream(Exception):
-    """The sender went away in the middle; what came before it is kept."""
+    """The sender left in the middle; the bytes before that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogStreams:
-    """`<home>/logs/<run>/<attempt>.<fence>/<name>`."""
+    """The logs of attempts: `<home>/logs/<run>/<attempt>.<fence>/<name>`."""
 
     home: Path
     keep_free: int = KEEP_FREE
     listeners: list[Callable[[str], None]] = field(default_factory=list, compare=False)
-    """Called with the run whose logs have grown; they may not wait."""
+    """Called with the run whose logs have grown; they must not block."""
 
     def log(self, identity: AttemptId, name: str) -> Path:
         """The path of a log; ValueError for a name that is not one plain file name."""
@@ -52,30 +52,31 @@ class LogStreams:
         return folder / checked_stream(name)
 
     def size(self, identity: AttemptId, name: str) -> int:
-        """Bytes stored of a log, 0 when there is none."""
+        """How many bytes of a log are stored; 0 when there is none."""
         try:
             return self.log(identity, name).stat().st_size
         except FileNotFoundError:
             return 0
 
     def read(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
-        """Up to `limit` bytes from `offset`; empty when there is nothing (yet)."""
+        """Up to `limit` bytes from `offset`, from the end if it is below 0; empty when there is nothing
+        (yet)."""
         try:
             with self.log(identity, name).open("rb") as file:
-                file.seek(offset)
+                file.seek(offset if offset >= 0 else max(0, self.size(identity, name) + offset))
                 return file.read(limit)
         except FileNotFoundError:
             return b""
 
     def names(self, identity: AttemptId) -> list[str]:
-        """The streams of an attempt that have at least begun to arrive."""
+        """The names of an attempt's logs that have at least begun to arrive."""
         folder = self.log(identity, "out").parent
         if not folder.is_dir():
             return []
         return sorted(p.name for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
 
     def others(self, identity: AttemptId, name: str) -> int:
-        """Bytes in all other logs of the attempt; StreamRefused when there is no place for one more."""
+        """Bytes of all other logs of the attempt; StreamRefused when it may have no more logs."""
         folder = self.log(identity, name).parent
         with suppress(FileNotFoundError):
             sizes = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in os.scandir(folder)}
@@ -85,7 +86,7 @@ class LogStreams:
         return 0
 
     def full(self) -> str:
-        """The reason why no more streams are accepted; empty while some are."""
+        """Why no more streams are accepted; empty while they are."""
         try:
             self.must_have_room(0)
         except OSError as exc:
@@ -93,16 +94,16 @@ class LogStreams:
         return ""
 
     def must_have_room(self, length: int) -> None:
-        """OSError ENOSPC, as on a full disk, when storing that much would leave less than `keep_free`."""
+        """OSError ENOSPC, as on a full disk, when storing so much would leave less than `keep_free`."""
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         state = os.statvfs(self.home)
         if state.f_bavail * state.f_frsize < length + self.keep_free:
             raise OSError(errno.ENOSPC, f"less than {self.keep_free} bytes would be left free")
 
     def append(self, identity: AttemptId, name: str, offset: int, length: int, read: Read) -> int:
-        """Store `length` bytes at `offset` and give the new size; durable when it returns.
+        """Store `length` bytes at `offset`, and return the new size; durable when it returns.
 
-        Bytes that are there already must be the same, so a repeated call is no error. StreamRefused for a
+        Bytes that are stored already must be the same, so a repeated call is no error. StreamRefused for a
         gap or a difference; TornStream when fewer bytes came, which are kept.
         """
         with self._open(identity, name) as file:
@@ -139,12 +140,12 @@ class LogStreams:
             sync_folder(path.parent)
 
     def digest(self, identity: AttemptId, name: str) -> tuple[int, str]:
-        """Size and SHA-256 of a stored log; (0, that of nothing) when there is none."""
+        """Size and SHA-256 of a stored log; without one, 0 and the SHA-256 of nothing."""
         path = self.log(identity, name)
         return _known_digest(path) if path.is_file() else (0, hashlib.sha256().hexdigest())
 
     def arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
-        """Whether that log is here and whole."""
+        """Whether this log is stored, complete by its size and digest."""
         with suppress(ValueError):
             if self.size(identity, name) == size and self.digest(identity, name) == (size, sha256):
                 return size > 0 or self.log(identity, name).is_file()
@@ -170,7 +171,7 @@ def _chunks(length: int, read: Read) -> Iterator[bytes]:
 
 
 def _known_digest(path: Path) -> tuple[int, str]:
-    """As `digest_of`, read once: a node may have us look at the same gigabyte with every receipt it sends."""
+    """As `digest_of`, cached: a node may name the same gigabyte in every receipt that it sends."""
     state = path.stat()
     return _digest_once(path, state.st_ino, state.st_size, state.st_mtime_ns)
 

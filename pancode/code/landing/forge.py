@@ -15,7 +15,7 @@ _SCHEMES = ("https", "http", "ssh", "git+ssh", "git")
 
 
 class ForgeKind(StrEnum):
-    """The dialect that a forge speaks. Gitea speaks that of Forgejo."""
+    """The API dialect of a forge. Gitea speaks Forgejo's."""
 
     GITHUB = "github"
     GITLAB = "gitlab"
@@ -24,7 +24,7 @@ class ForgeKind(StrEnum):
 
 _KNOWN = {"github.com": ForgeKind.GITHUB, "gitlab.com": ForgeKind.GITLAB, "codeberg.org": ForgeKind.FORGEJO}
 _BY_SSH = {"ssh.github.com": "github.com", "altssh.gitlab.com": "gitlab.com"}
-"""Names under which these forges take SSH on port 443."""
+"""Hosts under which forges take SSH on port 443, with the forge's own host."""
 _API = {
     ForgeKind.GITHUB: "https://{}/api/v3",
     ForgeKind.GITLAB: "https://{}/api/v4",
@@ -34,7 +34,7 @@ _API = {
 
 @dataclass(frozen=True, slots=True)
 class ForgeAccess:
-    """The settings of one host. `token` is the name under which the coordinator keeps it."""
+    """The settings of one host. `token`: the name under which the coordinator keeps the token."""
 
     token: str
     kind: ForgeKind | None = None
@@ -43,7 +43,7 @@ class ForgeAccess:
 
 @dataclass(frozen=True, slots=True)
 class RemoteRepository:
-    """A repository of a forge, without any login. `port`: that of its web pages, where it is named."""
+    """A repository of a forge, without any login. `port`: of its web pages, if one is named."""
 
     host: str
     owner: str
@@ -57,7 +57,7 @@ class RemoteRepository:
 
 @dataclass(frozen=True, slots=True)
 class ForgePlace:
-    """All that a request needs but the token itself."""
+    """Whatever a request needs, but for the token itself."""
 
     kind: ForgeKind
     api: str
@@ -66,7 +66,7 @@ class ForgePlace:
 
 
 def repository_of(url: str) -> RemoteRepository:
-    """Reads the address of a remote, without its login. UsageError for a folder and what no forge has."""
+    """Read the address of a remote, without its login. UsageError for a folder, and if no forge has it."""
     parts = _parts(url.strip())
     scp = _SCP.fullmatch(url.strip()) if parts is None else None
     host, path = (parts.hostname or "", parts.path) if parts else (scp[1], scp[2]) if scp else ("", "")
@@ -85,7 +85,7 @@ def repository_of(url: str) -> RemoteRepository:
 
 
 def is_forge_address(url: str) -> bool:
-    """Whether it names a host, an owner and a repository, as forges have them."""
+    """Whether the text names a host, an owner and a repository, as a forge's address does."""
     try:
         repository_of(url)
     except UsageError:
@@ -105,7 +105,7 @@ def _parts(url: str) -> SplitResult | None:
 def place_of(
     repository: RemoteRepository, hosts: Mapping[str, ForgeAccess], kind: ForgeKind | None = None
 ) -> ForgePlace:
-    """ConfigError where no token is set for its host, UsageError where its kind is not known."""
+    """The forge's place. ConfigError: its host has no token set; UsageError: its kind is not known."""
     host = repository.host
     access = hosts.get(host)
     if access is None:

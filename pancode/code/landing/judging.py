@@ -40,12 +40,16 @@ from pancode.work.workflow.results import change_of
 
 
 class Repositories(Protocol):
-    """WorkspaceError for all that cannot be done; then the user's files and branches are as they were."""
+    """The users' repositories.
+
+    WorkspaceError for whatever cannot be done; then the user's files and branches stay as they were.
+    """
 
     def into_files(self, project: str, request: LandRequest, gates: Gates, off: CalledOff) -> LandReport:
-        """Merge the result into the files around `project`, as edits that are not committed.
+        """Merge the result into the files around `project`, as uncommitted edits.
 
-        Idempotent: what is there already is `nothing to land`. Called off until the first write.
+        Idempotent: a change that is there already is `nothing to land`. It can be called off until the first
+        write.
         """
 
     def onto_branch(
@@ -54,13 +58,13 @@ class Repositories(Protocol):
         """Commit the result on a branch; files, index and other branches stay. Idempotent as `into_files`."""
 
     def conflict(self, project: str, request: LandRequest, branch: str) -> ConflictState:
-        """The state of both sides of a conflict, in the depot only. Without files: there is no conflict."""
+        """Both sides of a conflict as a commit in the depot. No files: there is no conflict."""
 
     def unsettled(self, repo: str, marked: str, result: str, files: Iterable[str]) -> tuple[Conflict, ...]:
-        """Of `files`, which conflict in the commit `marked`: those that `result` has not settled."""
+        """Those of `files`, which conflict in the commit `marked`, that `result` has not settled."""
 
     def commit_of(self, repo: str, tree: str, base: str | None) -> str:
-        """A commit of a tree of the depot; always the same one."""
+        """A commit of a tree of the depot; equal input gives the same commit."""
 
     def offer(self, repo: str, run: str, commit: str, base: str | None) -> None:
         """Make a commit of the depot the snapshot of a run, so that a node may have it. Idempotent."""
@@ -76,13 +80,13 @@ _OF_A_MODEL = ("tokens", "usd", "requests", "wrap_up", "turns")
 
 
 def reserve(core: Core) -> str:
-    """An id for the run that will judge a landing."""
+    """Make an id for the run that will judge a landing."""
     with core.lock:
         return new_id(core)
 
 
 def known(core: Core, run: Run, snapshot: str) -> str | None:
-    """The run that has judged this very tree for it, or does: a coordinator of before may have begun it."""
+    """The run that has judged this very tree for this run, or does, perhaps since an earlier coordinator."""
     with core.ports.ledger.transaction() as tx:
         found = tx.find(Run, order="created_ms", descending=True, limit=HISTORY)
     mine = (one for one in found if one.judges == run.id)
@@ -91,9 +95,9 @@ def known(core: Core, run: Run, snapshot: str) -> str | None:
 
 
 def begin(core: Core, run: Run, gate_id: str, snapshot: str, by: str) -> Run:
-    """Queue a run that does nothing but be prepared and judged as `run` was; RefusedError without budget.
+    """Queue a run that only has its set-up and gates done as `run` had; RefusedError without budget.
 
-    On the machine that had the run where that can be had, as its set-up is kept there.
+    It goes to the node that had the run, if it can, as the set-up is kept there.
     """
     judging = judging_run(core, run, gate_id, snapshot, by)
     with core.lock, unit_of_work(core) as work:
@@ -103,7 +107,7 @@ def begin(core: Core, run: Run, gate_id: str, snapshot: str, by: str) -> Run:
 
 
 def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str) -> Run:
-    """A run that is prepared and judged as `run` was, at another commit, and has no agent."""
+    """A run with the set-up and the gates of `run`, at another commit, and with no agent."""
     limits = {name: None if name in _OF_A_MODEL else value for name, value in run.limits.items()}
     return replace(
         run,
@@ -139,7 +143,7 @@ def _at_home(core: Core, tx: Transaction, run: Run, judging: Run) -> str | None:
 
 
 def ended(core: Core, gate_id: str) -> Run | None:
-    """The run that judges, once it has come to its end."""
+    """The judging run, once it has ended; None: it goes on."""
     with core.ports.ledger.transaction() as tx:
         found = tx.get(Run, gate_id)
     return found if found is not None and found.state is RunState.ENDED else None
@@ -151,7 +155,7 @@ LOOK_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class LandingJudge:
-    """Of one landing. `off`: whether it was called off meanwhile."""
+    """Judges one landing. `off`: whether the landing was called off meanwhile."""
 
     core: Core
     repositories: Repositories
@@ -192,7 +196,7 @@ class LandingJudge:
         return [Conflict(shown(os.fsencode(name)), why, "--with-commands") for name, why in reasons if why]
 
     def _ends(self, made_by: Sequence[Run]) -> list[Conflict]:
-        """What its runs did against the rules, however the newest of them has ended."""
+        """Conflicts for the change's runs that broke rules, however the newest of them has ended."""
         spoiled = () if self.asked.anyway else spoiled_by(made_by)
         return [Conflict(run.id, f"it ended {run.outcome}: {run.reason}", "--anyway") for run in spoiled]
 

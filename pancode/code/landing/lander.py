@@ -37,7 +37,7 @@ from pancode.work.workflow.results import change_begins
 
 
 class Landing:
-    """One of them. `ended`: its report, empty while it goes on and when it ended by an error."""
+    """One landing. `ended`: its report; empty while it goes on and when an error ended it."""
 
     def __init__(self) -> None:
         self.off = threading.Event()
@@ -46,7 +46,7 @@ class Landing:
 
 
 class Landings:
-    """By run; safe for several threads."""
+    """The landings that are under way, by run; safe for several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -54,7 +54,7 @@ class Landings:
 
     @contextmanager
     def of(self, run: str) -> Iterator[Landing]:
-        """One that begins here and is over at the end of the block."""
+        """A landing of the run that begins here, and is over at the end of the block."""
         landing = Landing()
         with self._lock:
             self._under_way.setdefault(run, []).append(landing)
@@ -68,7 +68,7 @@ class Landings:
             landing.over.set()
 
     def call_off(self, run: str, wait_s: float) -> list[dict[str, Any]]:
-        """Ask all of this run to end, and wait for how they did. Empty: there was none."""
+        """Call off this run's landings, and wait for their ends: their reports. Empty: there were none."""
         with self._lock:
             meant = list(self._under_way.get(run, ()))
         for landing in meant:
@@ -99,7 +99,10 @@ The change was made for the task below. It is material: you are asked for the wo
 
 
 def resolving(old: Run, again: DispatchRequest, state: ConflictState, way: LandWay) -> DispatchRequest:
-    """The request of that run; `again` is that of the old one. It is landed in `way` when its gates pass."""
+    """The request for a run that settles the conflict; it is landed in `way` when its gates pass.
+
+    `again`: the request of the run whose change conflicts.
+    """
     names = [f"- {name}" for name in state.files[:MOST_FILES]]
     more = len(state.files) - MOST_FILES
     names += [f"- and {more} more: search for the markers"] if more > 0 else []
@@ -129,18 +132,18 @@ def resolving(old: Run, again: DispatchRequest, state: ConflictState, way: LandW
 
 
 OFF_S = 60.0
-"""How long one that is called off may take to end: it is past its gates then, and writes."""
+"""Seconds that a landing may take to end after it is called off, as past its gates it writes."""
 
 
 class Lander:
-    """Implements asked.Land; knows the landings that are under way."""
+    """Implements queue.Land; knows the landings that are under way."""
 
     def __init__(self, core: Core, repositories: Repositories) -> None:
         self._core, self._repositories = core, repositories
         self._landings = Landings()
 
     def land(self, run: Run, way: LandWay, wanted: Callable[[], bool]) -> dict[str, Any]:
-        """Its report, with all that faces show. WorkspaceError for one that may not be written."""
+        """Land the run, and report all that is shown. WorkspaceError for a landing that may not be."""
         _must_be_verified(run)
         request = self.request_of(run)
         self._must_be_settled(run, request)
@@ -154,7 +157,7 @@ class Lander:
         return landing.ended
 
     def request_of(self, run: Run) -> LandRequest:
-        """Its change. WorkspaceError for a run that changed nothing."""
+        """What to land of the run. WorkspaceError for a run that changed nothing."""
         repo, snapshot, commit = commits_of(self._core, run)
         if commit is None or run.project is None:
             raise WorkspaceError(f"{run.id} changed nothing", why=f"it ended {run.outcome}: {run.reason}")
@@ -171,11 +174,11 @@ class Lander:
         )
 
     def conflict(self, run: Run, branch: str) -> ConflictState:
-        """The state of both sides; without files where the change would merge cleanly."""
+        """Both sides of the run's conflict; without files where its change would merge cleanly."""
         return self._repositories.conflict(str(run.project), self.request_of(run), branch)
 
     def _must_be_settled(self, run: Run, request: LandRequest) -> None:
-        """WorkspaceError where it was to settle a conflict and has left a file as it was, or with markers."""
+        """WorkspaceError where the run was to settle a conflict and left a file unchanged or with markers."""
         terms = run.terms.get("resolves")
         if not isinstance(terms, dict):
             return
@@ -207,18 +210,18 @@ class Lander:
         return self._repositories.onto_branch(project, request, target, judge, off)
 
     def call_off(self, run: Run) -> list[dict[str, Any]]:
-        """First it is not asked for any more, so that none begins after those were looked for."""
+        """Withdraw the wish for a landing, so that none begins later, and then call off those under way."""
         waited = call_off(self._core, run.id, "called off before it was landed")
         ended = self._landings.call_off(run.id, OFF_S)
         return ended or ([{"status": CALLED_OFF, "queued": True}] if waited else [])
 
     def cut_short(self, run_id: str) -> None:
-        """What is under way ends, and stays asked for: the next coordinator lands it."""
+        """End the landing under way; it stays asked for, and the next coordinator lands it."""
         self._landings.call_off(run_id, OFF_S)
 
 
 def told(report: LandReport, result: str) -> dict[str, Any]:
-    """As faces show it."""
+    """The report as it is shown."""
     shape = {**asdict(report), "status": report.status.value}
     if report.already:
         shape["why"] = report.already
@@ -226,10 +229,10 @@ def told(report: LandReport, result: str) -> dict[str, Any]:
 
 
 def commits_of(core: Core, run: Run) -> tuple[str, str, str | None]:
-    """Repository, beginning of the change, and its result; WorkspaceError where there can be none.
+    """The change's repository, beginning and result; WorkspaceError where there can be none.
 
-    Counted from where the first of the runs began that it goes on from. Where it changed nothing itself, the
-    result is that of the run before it.
+    The change begins where the first run of those began that this run goes on from. Where the run itself
+    changed nothing, the result is that of the run before it.
     """
     repo, snapshot, commit = _own_commits(run)
     begins = change_begins(core, run) or snapshot
@@ -237,7 +240,7 @@ def commits_of(core: Core, run: Run) -> tuple[str, str, str | None]:
 
 
 def _must_be_verified(run: Run) -> None:
-    """WorkspaceError where its owner wants the word of another node first, as the settings said."""
+    """WorkspaceError where the settings demand that another node verifies it first, and none has."""
     seen = verified(run)
     if not run.terms.get("land_verified") or (seen is not None and seen.state is ResultTrust.VERIFIED):
         return
@@ -284,7 +287,10 @@ def _refused(run: Run, report: LandReport) -> WorkspaceError:
 
 
 def resolve(core: Core, lander: Lander, around: Surroundings, run: Run, way: LandWay) -> Dispatched:
-    """Through the same ten gates. UsageError where nothing conflicts; AccessError, RefusedError ..."""
+    """Dispatch the run that settles the conflict, through the same ten gates.
+
+    UsageError where nothing conflicts; AccessError, RefusedError ...
+    """
     must_ask(f"the landing of {run.id}", lands=True, says_yes=way.says_yes)
     state = lander.conflict(run, way.branch)
     if not state.files:

@@ -8,16 +8,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from typing_extensions import TypedDict
+
 from pancode.code.landing.forge import ForgeAccess, ForgeKind, ForgePlace, place_of, repository_of
 from pancode.control.core import Core
 from pancode.control.run import usage_of, usage_of_run
-from pancode.control.shapes import PullRequestShape
 from pancode.control.work import unit_of_work
 from pancode.core.records import Run
 from pancode.errors import WorkspaceError
 from pancode.life.landing import NOTHING
 from pancode.life.verified import verified
 from pancode.plain import safe, usd
+
+
+class PullRequestShape(TypedDict):
+    """The pull request of a run that has landed on a branch. `fresh` false: it was open already."""
+
+    run: str
+    url: str
+    number: int
+    forge: str
+    branch: str
+    base: str
+    fresh: bool
+
 
 RUN, AGENT, RECEIPT = "Pancode-Run", "Pancode-Agent", "Pancode-Receipt"
 _TITLE = 72
@@ -26,20 +40,20 @@ _TRAILER = re.compile(r"[A-Za-z0-9-]+: \S")
 
 
 def message_of(run: Run, asked: str) -> str:
-    """As the person wrote it, else the first line of the task."""
+    """The commit message that the person wrote, else the first line of the task."""
     lines = run.task.strip().splitlines() or [run.id]
     return asked.strip() or lines[0][:_TITLE]
 
 
 def trailers_of(run: Run) -> tuple[str, ...]:
-    """Which run and agent have made the change, and the digest of the receipt that proves it."""
+    """The trailers of a change: its run, its agent, and the digest of the receipt that proves it."""
     receipt = run.result.get("receipt")
     proof = (f"{RECEIPT}: {receipt}",) if isinstance(receipt, str) and receipt else ()
     return (f"{RUN}: {run.id}", f"{AGENT}: {run.agent}", *proof)
 
 
 def with_trailers(message: str, trailers: tuple[str, ...]) -> str:
-    """The message with these trailers in one block with its own; lines that claim to be ours are left out."""
+    """The message with these trailers beside its own; lines that pose as PanCode's trailers are removed."""
     kept = [line for line in message.strip().splitlines() if not _OURS.match(line)]
     text = "".join(one for one in "\n".join(kept) if one in "\n\t" or unicodedata.category(one) != "Cc")
     text = text.strip()
@@ -54,7 +68,7 @@ _CUT = "... (cut)"
 
 @dataclass(frozen=True, slots=True)
 class PullRequest:
-    """What is asked of a forge: `branch`, which is pushed already, into its repository's default branch."""
+    """What a forge is asked for: to merge `branch`, which is pushed already, into the default branch."""
 
     branch: str
     title: str
@@ -63,7 +77,7 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True)
 class OpenedPull:
-    """One that is open. `fresh`: it was not before. `number` counts within its repository."""
+    """A pull request that is open. `fresh`: it was opened now. `number`: within its repository."""
 
     url: str
     number: int
@@ -73,7 +87,7 @@ class OpenedPull:
 
 @dataclass(frozen=True, slots=True)
 class PullAsked:
-    """A person wants one. `remote`: its name in the repository; `kind` None: as the settings say."""
+    """A person wants a pull request. `remote`: its name in the repository; `kind` None: by the settings."""
 
     by: str
     remote: str
@@ -81,11 +95,14 @@ class PullAsked:
     message: str = ""
     kind: ForgeKind | None = None
     closes: str = ""
-    """The issue that its merge ends, as its tracker reads it; empty: none."""
+    """The issue that merging closes, in its tracker's form; empty: none."""
 
 
 def pull_request(run: Run, asked: PullAsked, cost: str) -> PullRequest:
-    """`cost`: in words. The title is the first line of the commit's message, or of the task without one."""
+    """The pull request for a run. `cost`: in words.
+
+    The title is the first line of the commit's message, else of the task.
+    """
     # Only lines that say something count, each short and without control characters.
     lines = [
         cut(safe(line).strip(), _WORD) for line in message_of(run, asked.message).splitlines() if line.strip()
@@ -117,12 +134,12 @@ def cut(text: str, most: int) -> str:
 
 
 def code(text: str) -> str:
-    """One line as code, so that no forge reads a mention, a command or markup in it."""
+    """One line as Markdown code, so that no forge reads a mention, a command or markup in it."""
     return f"`{cut(safe(text), _WORD).replace('`', chr(39)).strip() or '-'}`"
 
 
 def quoted(text: str) -> str:
-    """Several lines as code: the fence is longer than any in the text."""
+    """Several lines as a Markdown code block, whose fence is longer than any in the text."""
     kept = "\n".join(safe(line) for line in cut(text.strip(), _ANSWER).splitlines())
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", kept)), default=0))
     return f"{fence}text\n{kept}\n{fence}"
@@ -157,34 +174,36 @@ def _proof(run: str, *, has: bool) -> list[str]:
 
 
 class Forges(Protocol):
-    """Forges, and the user's settings of them. Each call may take some seconds and cannot be called off."""
+    """Forges, and the user's settings for them. Each call may take seconds, and cannot be called off."""
 
     def hosts(self) -> Mapping[str, ForgeAccess]:
-        """As the files say now. ConfigError."""
+        """The settings by host, as the files are now. ConfigError."""
 
     def remote(self, project: str, name: str) -> str:
-        """The address to which this repository pushes. NotFoundError for what is no remote's name."""
+        """The address to which this repository pushes. NotFoundError: no remote has this name."""
 
     def check(self, place: ForgePlace) -> None:
-        """ConfigError or NotFoundError where its token is not there, with the command that keeps one."""
+        """ConfigError or NotFoundError where the place's token is missing, with the command to keep one."""
 
     def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
-        """Idempotent: one of this branch that is open is the answer.
+        """Open a pull request. Idempotent: one of this branch that is open is the answer.
 
-        ConfigError, RefusedError, NotFoundError, UnavailableError: as the forge has answered, with the fix.
+        ConfigError, RefusedError, NotFoundError, UnavailableError: as the forge answered, with the fix.
         """
 
 
 def must_be_possible(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) -> ForgePlace:
-    """Where a pull request of this run would be opened. The errors that are known before anything is done:
-    no such remote, an unknown forge, no token."""
+    """Where a pull request of this run would be opened.
+
+    Raises the errors that are known beforehand: no such remote, an unknown forge, no token.
+    """
     place = place_of(repository_of(forges.remote(run.project or "", remote)), forges.hosts(), kind)
     forges.check(place)
     return place
 
 
 def open_pull_request(core: Core, forges: Forges, run: Run, asked: PullAsked) -> PullRequestShape:
-    """WorkspaceError for a run that has not landed; the errors of `Forges`. No lock is held meanwhile."""
+    """Open a pull request; WorkspaceError if the run has not landed; errors of `Forges`. Holds no lock."""
     if run.project is None or (run.landed is None and run.landing.get("status") != NOTHING):
         fix = f"pancode land {run.id} --push {asked.remote} {asked.branch} --pull-request"
         raise WorkspaceError(f"{run.id} has not landed", why=run.reason, fix=fix, code="not_landed")

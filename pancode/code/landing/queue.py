@@ -11,7 +11,7 @@ from typing import Any
 from pancode.control.core import Core
 from pancode.control.feed_thread import JOIN_S, FeedThread
 from pancode.control.run import iso, run_shape
-from pancode.control.shapes import RunShape
+from pancode.control.run_shapes import RunShape
 from pancode.control.work import unit_of_work
 from pancode.core.records import Action, ActionKind, Run, RunState
 from pancode.core.visitors import must_ask
@@ -23,15 +23,14 @@ from pancode.life.verified import is_green, is_open
 from pancode.work.workflow.results import is_the_result
 
 Land = Callable[[Run, LandWay, Callable[[], bool]], dict[str, Any]]
-"""Lands it, gates included; asks whether it is still wanted as late as it can be called off.
+"""Lands a run, gates included; the callback says whether the landing is still wanted, as late as possible.
 
-PancodeError with its code where it cannot be landed.
+PancodeError with its code where the run cannot be landed.
 """
 
 
 def ask(core: Core, run_id: str, way: LandWay) -> Action:
-    """A person wants it landed: it waits in the queue of its repository. WorkspaceError before its end;
-    AccessError for a token that may not say so."""
+    """Queue a run's landing for a person. WorkspaceError before its end; AccessError: a token may not."""
     must_ask(f"the landing of {run_id}", lands=not way.approves, says_yes=way.says_yes)
     with unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
@@ -43,7 +42,7 @@ def ask(core: Core, run_id: str, way: LandWay) -> Action:
 
 
 def drop(core: Core, run_id: str, by: str) -> None:
-    """A person does not want its change. Idempotent. WorkspaceError before its end."""
+    """Drop a run's change, which a person does not want. Idempotent. WorkspaceError before the run's end."""
     _signal(core, run_id, Dropped(by))
 
 
@@ -55,12 +54,12 @@ def waiting(core: Core) -> list[Action]:
 
 
 def repo_of(action: Action) -> str:
-    """The queue in which it waits."""
+    """The queue in which the landing waits."""
     return str(action.detail.get("repo", ""))
 
 
 def way_of(run: Run, action: Action) -> LandWay:
-    """As a person has asked for it, or as a dispatch does."""
+    """The way to land: as a person asked, as the settled run's landing was asked, or as a dispatch does."""
     if by_hand(action):
         return LandWay.of_row(action.detail)
     resolves = run.terms.get("resolves")
@@ -70,12 +69,12 @@ def way_of(run: Run, action: Action) -> LandWay:
 
 
 def call_off(core: Core, run_id: str, why: str) -> bool:
-    """It is not asked for any more; False: it was not."""
+    """Call off the run's landing; False: none was waiting."""
     return _signal(core, run_id, CalledOff(why))
 
 
 def still_asked(core: Core, asked: Action) -> bool:
-    """Whether it still waits to be landed; an approval only as long as its item waits, too."""
+    """Whether the landing still waits; if it is an approval, also whether its inbox item still waits."""
     with core.ports.ledger.transaction() as tx:
         mine = tx.find(Action, {"run": asked.run})
     waits = any(one.id == asked.id for one in mine)
@@ -83,9 +82,10 @@ def still_asked(core: Core, asked: Action) -> bool:
 
 
 def carry_out(core: Core, asked: Action, land: Land, stopping: Callable[[], bool]) -> None:
-    """Land one of them and write down how it ended; one that our own end has cut short stays asked for.
+    """Land one run, and record how it ended; one that the coordinator's end cut short stays asked for.
 
-    UnavailableError: nothing can be written down now, it stays asked for; the tree may have it already.
+    UnavailableError: nothing can be recorded now, so it stays asked for; the tree may have the change
+    already.
     """
     with core.ports.ledger.transaction() as tx:
         run, there = tx.get(Run, asked.run), tx.get(Action, asked.id)
@@ -113,7 +113,7 @@ def carry_out(core: Core, asked: Action, land: Land, stopping: Callable[[], bool
 
 
 def _with_it(core: Core, settled: str, by: Run, report: Mapping[str, Any], way: LandWay) -> None:
-    """The run whose conflict was settled is landed, too."""
+    """Record that the run whose conflict was settled has landed, too."""
     with core.ports.ledger.transaction() as tx:
         old = tx.get(Run, settled)
     if old is None or old.landed is not None:
@@ -123,14 +123,14 @@ def _with_it(core: Core, settled: str, by: Run, report: Mapping[str, Any], way: 
 
 
 def landed(report: Mapping[str, Any], asked: LandWay) -> Landed:
-    """For `runs show` and `why`, with who asked and said yes to what."""
+    """The record of a landing for `runs show` and `why`, with who asked for it and said yes to what."""
     yes = tuple(name for name in ("with_commands", "with_secret", "anyway") if getattr(asked, name))
     gates, files = str((report.get("gate") or {}).get("detail", "")), len(report["files"])
     return Landed(asked.by, str(report["commit"]), files, gates, asked.branch, yes)
 
 
 def give_up(core: Core, asked: Action, error: Exception) -> None:
-    """One that broke in a way that nobody foresaw is not tried again by itself."""
+    """Record that a landing failed unexpectedly, so that it is not tried again by itself."""
     look = f"look at the coordinator's log and: pancode runs diff {asked.run}"
     why = f"{type(error).__name__}: {error}"
     report = {"status": FAILED, "why": why, "fix": f"{look}; then: pancode land {asked.run}"}
@@ -143,7 +143,7 @@ def _over(core: Core, asked: Action, report: dict[str, Any], *before: Signal) ->
 
 
 def _signal(core: Core, run_id: str, *signals: Signal) -> bool:
-    """Whether it has changed anything."""
+    """Whether the signals changed the run."""
     with unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
         return run is not None and work.signal(run, *signals) != run
@@ -151,12 +151,12 @@ def _signal(core: Core, run_id: str, *signals: Signal) -> bool:
 
 log = logging.getLogger("pancode.landing")
 AGAIN_S = 15.0
-"""Until what could not be done, or not be written down, is tried again."""
+"""Seconds until a landing that could not be done or recorded is tried again."""
 LOOK_S = 0.5
 
 
 class LandingQueue(FeedThread):
-    """A thread for each repository that has landings; one that opens them is woken by the feed.
+    """One thread for each repository with landings; the feed wakes the thread that starts them.
 
     `cut_short`: ends the landing of a run that is under way, and returns when nothing is written any more.
     """
@@ -180,7 +180,7 @@ class LandingQueue(FeedThread):
                 lane.join(JOIN_S)
 
     def place(self, action: Action) -> int:
-        """How many landings of its repository come before it; 0: it is its turn."""
+        """How many landings of the same repository come before it; 0: it is its turn."""
         mine = [one.id for one in waiting(self._core) if repo_of(one) == repo_of(action)]
         return mine.index(action.id) if action.id in mine else 0
 
@@ -189,7 +189,7 @@ class LandingQueue(FeedThread):
         return [action.id for action in list(self._now.values())]
 
     def ended(self, action: Action) -> dict[str, Any]:
-        """How a landing has ended, which is waited for; `waiting` when we end before it does."""
+        """Wait for the end of a landing, and tell how it ended; `waiting` when the coordinator ends first."""
         with self._over:  # also while it is looked up: its end may be told between the look and the wait
             while not self._stopping.is_set():
                 with self._core.ports.ledger.transaction() as tx:
@@ -200,7 +200,7 @@ class LandingQueue(FeedThread):
         return {"status": "waiting", "why": "the coordinator ends; it is landed when it is there again"}
 
     def ask(self, run: Run, way: LandWay) -> Action:
-        """Into the queue of its repository."""
+        """Put the run's landing into the queue of its repository."""
         return ask(self._core, run.id, way)
 
     # -- the threads -----------------------------------------------------------------------------
@@ -254,7 +254,7 @@ class LandingQueue(FeedThread):
 
 
 NEWEST = 500
-"""So many ended runs are looked at where no repository is named."""
+"""How many ended runs are looked at where no repository is named."""
 FINE = (LANDED, NOTHING, CALLED_OFF, WAITING)
 
 
@@ -275,7 +275,7 @@ def landing_rows(core: Core, under_way: Collection[str]) -> list[dict[str, Any]]
 
 
 def before(core: Core, run: Run, under_way: Collection[str]) -> list[dict[str, Any]]:
-    """The landings of the same repository that come before this run's, or before it if it were asked for."""
+    """The landings of the same repository before this run's, or before the place that it would get."""
     rows = [row for row in landing_rows(core, under_way) if row["project"] == run.project]
     mine = next((number for number, row in enumerate(rows) if row["run"] == run.id), len(rows))
     return rows[:mine]
@@ -292,10 +292,10 @@ def to_review(core: Core, project: str | None) -> list[RunShape]:
 
 
 def green(core: Core, project: str) -> list[RunShape]:
-    """Runs of this repository that are done, whose gates have passed, and that are not landed; oldest first.
+    """Runs of this repository that are done and passed their gates, and are not landed; oldest first.
 
-    Left out: what another run goes on from, what lost a race or is not the result of its workflow (the last
-    step that changes something has it all), what a person has denied, and what waits in the queue already.
+    Left out: runs that another run goes on from, that lost a race or are not the result of their workflow
+    (the last step that changes something has it all), that a person has denied, and that wait to be landed.
     """
     return _listed(core, lambda run: is_green(run, project))
 

@@ -29,7 +29,10 @@ from pancode.runs import rounds
 
 
 def ask(core: Core, run: Run, on: str, by: str, again: bool = False) -> Run:
-    """By a person; `again`: though it is disputed. RefusedError for the result; UsageError, NotFoundError."""
+    """Ask, as a person, for a verification; `again`: although the result is disputed.
+
+    RefusedError for the result; UsageError, NotFoundError for the node.
+    """
     with unit_of_work(core) as work:
         names = [view.node.name for view in core.views(work.tx) if view.node.removed is None]
         check_verifier(on, names, str(run.result.get("node") or ""))
@@ -41,13 +44,13 @@ def ask(core: Core, run: Run, on: str, by: str, again: bool = False) -> Run:
 
 
 class Verifications:
-    """A pancode.runs.followon.Doer: begins a verification, and takes its verdict when it is over."""
+    """A pancode.runs.followon.Doer: begins a verification, and records its verdict when it is over."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
 
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
-        """Begin what is due; write down what is over. UnavailableError: the depot has no room now."""
+        """Begin a verification that is due; record one that is over. UnavailableError: the depot is full."""
         with self._core.ports.ledger.transaction() as tx:
             found = tx.get(Run, run)
             seen = verified(found) if found is not None else None
@@ -64,12 +67,12 @@ class Verifications:
             self._begin(found)
 
     def give_up(self, run: str, error: Exception) -> None:
-        """It broke in a way that nobody foresaw."""
+        """Record that the verification failed unexpectedly."""
         why = f"it could not be verified: {type(error).__name__}: {error}"
         self._signal(run, VerificationOver(VerifiedResult(ResultTrust.PARTLY, why)))
 
     def cut_short(self) -> None:
-        """Each piece of work is short."""
+        """Does nothing, as each piece of work is short."""
 
     def _begin(self, run: Run) -> None:
         try:
@@ -83,7 +86,7 @@ class Verifications:
             self._signal(run.id, queued)
 
     def _queued(self, run: Run) -> VerificationOver | None:
-        """Queue the run that verifies; the end where no other node can ever take it."""
+        """Queue the run that verifies; a VerificationOver where no other node can ever take it."""
         core, commit, own = self._core, result_at(run), passed_on(run)
         assert commit is not None  # it would not have been asked for
         on = str(run.terms["verify_on"])

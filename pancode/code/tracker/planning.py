@@ -23,7 +23,7 @@ from pancode.runs.workspaces import branch_for, ensure
 
 STEPS = "## Steps"
 MOST_NAME, MOST_PLAN, MOST_QUESTIONS = 40, 60_000, 200_000
-"""Characters of a name that is made from words, of a plan, and of the talk that led to it."""
+"""The most characters of a name made from words, of a plan, and of the talk that led to the plan."""
 _ORDER = """\
 Plan this work with me. Read what it touches first. Then ask me, one question at a time and only where the
 code does not answer it: what is in scope, which approach of the ones you see, which edge cases count, how it
@@ -41,7 +41,7 @@ The work:
 
 @dataclass(frozen=True, slots=True)
 class PlanPlace:
-    """Where a plan is made. `run`: the newest run of its talk; empty: it has not begun."""
+    """Where a plan is made. `run`: the newest run of the talk about it; empty: it has not begun."""
 
     workspace: str
     file: str
@@ -50,7 +50,7 @@ class PlanPlace:
 
 
 def questions_file(name: str) -> str:
-    """The path of the talk that led to it."""
+    """The path of the talk that led to a plan, in the repository."""
     return f"docs/{name}-plan.questions.md"
 
 
@@ -64,10 +64,10 @@ def place(
     node: str | None,
     goes_on: bool,
 ) -> PlanPlace:
-    """The workspace of an issue, of a plan by its name, or of a task in words; made where there is none.
+    """The workspace of an issue, of a plan by its name, or of a task in words; made if it is missing.
 
-    `top`: the repository of work that is no issue; raises UsageError. `goes_on`: with the plan that somebody
-    has left in the repository. ConflictError where the name is another repository's.
+    `top`: the repository for work that is no issue; raises UsageError. `goes_on`: with the plan that somebody
+    has left in the repository. ConflictError where another repository has a workspace of that name.
     """
     if ISSUE.fullmatch(what):
         project, issue = look(around, trackers, what)
@@ -100,14 +100,16 @@ def place(
 
 
 def _talk(tx: Transaction, workspace: KeptWorkspace) -> Run | None:
-    """Its newest run, where that is a talk with a planner."""
+    """The workspace's newest run, if that is a talk with a planner."""
     runs = runs_in(tx, workspace)
     return runs[-1] if runs and runs[-1].takes_turns and runs[-1].agent == PLANNER else None
 
 
 def keeping(core: Core, name: str, questions: str, by: str) -> DispatchRequest:
-    """A script that writes the plan and the talk into the workspace. UsageError where its planner's last
-    answer is no plan. `questions`: the talk, as Markdown."""
+    """The request for a script that writes the plan and the talk into the workspace.
+
+    `questions`: the talk, as Markdown. UsageError where the planner's last answer is no plan.
+    """
     with core.ports.ledger.transaction() as tx:
         run = _talk(tx, load(tx, name))
         plan = "" if run is None else answer_of(core, tx, run).strip()

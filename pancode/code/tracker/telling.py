@@ -7,7 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from node_agent.wire.failure import Outcome
-from pancode.code.tracker.issues import MOST_TEXT, OVER, Issue, IssueState, Trackers, place_of
+from pancode.code.tracker.issues import (
+    MOST_TITLE,
+    OVER,
+    Issue,
+    IssueState,
+    Trackers,
+    place_of,
+    shortened,
+    words_of,
+)
 from pancode.code.tracker.working import IssueWork, forget, keep, runs_of, works
 from pancode.control.core import Core
 from pancode.control.feed_thread import FeedThread
@@ -15,18 +24,18 @@ from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run, RunState
 from pancode.core.values import replace
 from pancode.dispatch.workspaces import KeptWorkspace
-from pancode.errors import PancodeError, UsageError
+from pancode.errors import PancodeError, UsageError, with_fix
 from pancode.essential import SOON_S
 from pancode.life.continuing import has_change, is_blocked
 from pancode.plain import counted, safe, unhidden
 
 MARK = "<!-- pancode: the work on this issue -->"
-"""The first line of PanCode's comment, by which it is found again."""
+"""The first line of PanCode's comment, by which the comment is found again."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssueProgress:
-    """What the tracker is to show. `state` None: nothing has begun, and nothing is changed."""
+    """What the tracker is to show. `state` None: no work has begun, so nothing is changed."""
 
     state: IssueState | None
     text: str
@@ -37,7 +46,7 @@ class IssueProgress:
 
 
 def progress(runs: Sequence[Run], branch: str, pull: str) -> IssueProgress:
-    """How far the work is. `runs`: of its workspace, the newest last; `branch`: the workspace's.
+    """How far the work on an issue is. `runs`: of its workspace, newest last; `branch`: the workspace's.
 
     `pull`: the address of its pull request; empty: none was opened.
     """
@@ -84,33 +93,33 @@ def _receipt(run: Run) -> str:
 
 
 def moves(now: IssueState, wanted: IssueState) -> bool:
-    """Whether its state is to change. What a person has closed is never opened again."""
+    """Whether the issue's state is to change. An issue that is over is never opened again."""
     return now is not wanted and now not in OVER
 
 
 AGAIN_S, LOOK_S = 30.0, 120.0
-"""After a tracker that failed; between two looks at an issue whose run is at work."""
+"""Seconds until the next look: after a tracker failed, and while the issue's run is at work."""
 MERGE_S = 900.0
-"""Between two looks at an issue whose pull request waits."""
+"""Seconds between two looks at an issue whose pull request waits."""
 CHANGED = "The issue {} has changed in its tracker. As material, its words are now:\n{}"
 
 
 class TrackerNews(FeedThread):
-    """Load, decide, apply: whatever was not told when the coordinator was killed is told by the next one.
+    """Tells trackers the news: load, decide, apply. The next coordinator tells what a killed one did not.
 
-    All that it writes is found again in the tracker, so that nothing is written twice.
+    PanCode finds again what it wrote in the tracker, so that nothing is written twice.
     """
 
     def __init__(self, core: Core, around: Callable[[], Surroundings], trackers: Trackers,
                  tell: Callable[[str, str], object]) -> None:  # fmt: skip
-        """`tell`: words for a run, as of the coordinator."""
+        """`tell`: gives words to a run, as from the coordinator."""
         super().__init__(core, "trackers", AGAIN_S)
         self._around, self._trackers, self._tell = around, trackers, tell
         self._rests: dict[str, int] = {}
         self._hurried = False
 
     def hurry(self) -> None:
-        """Look at all of them in `SOON_S`; what else asks for it until then is the same look."""
+        """Look at all issues within `SOON_S`; further calls until then are served by the same look."""
         self._hurried = True
         self.wake()
 
@@ -118,7 +127,7 @@ class TrackerNews(FeedThread):
         return self.round()
 
     def round(self) -> float | None:
-        """Tell what is new. Seconds until the next look; None: when something happens."""
+        """Tell what is new. Returns the seconds until the next look; None: only when something happens."""
         if self._hurried:
             self._hurried = False
             soon = self._core.ports.clock.mono_ms() + int(SOON_S * 1000)
@@ -147,7 +156,8 @@ class TrackerNews(FeedThread):
         try:
             done = self._told(one, runs, wanted if news else None)
         except PancodeError as error:
-            done, pause = replace(one, trouble=f"{error.words}: {error.why}"[:500]), AGAIN_S
+            trouble = with_fix(f"{error.words}: {error.why}"[:500], error.fix[:300])
+            done, pause = replace(one, trouble=trouble), AGAIN_S
         else:
             pause = LOOK_S if works_now else MERGE_S
         self._rests[one.workspace] = now + int(pause * 1000)
@@ -171,13 +181,13 @@ class TrackerNews(FeedThread):
         return replace(self._changed(one, issue, runs), trouble="")
 
     def _changed(self, one: IssueWork, issue: Issue, runs: list[Run]) -> IssueWork:
-        """Its agent learns once of each change of the issue's words, and of its end."""
-        words = f"{issue.title}\n{issue.text}"
+        """Tell the run at work, once, that the issue's words have changed."""
+        words = words_of(issue)
         if words == one.text or issue.state in OVER:
             return one
         if runs and runs[-1].state is not RunState.ENDED:
-            text = f"{safe(issue.title)}\n{unhidden(issue.text)[:MOST_TEXT]}"
+            text = f"{safe(issue.title)[:MOST_TITLE]}\n{unhidden(shortened(issue.text))}"
             with suppress(UsageError):  # a script takes no words
                 self._tell(runs[-1].id, CHANGED.format(one.ref, text))
-            return replace(one, text=words, title=issue.title)
+            return replace(one, text=words, title=issue.title[:MOST_TITLE])
         return one

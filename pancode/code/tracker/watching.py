@@ -17,12 +17,12 @@ from pancode.essential import PeriodicThread
 log = logging.getLogger("pancode.trackers")
 LOOK_S = 120.0
 MOST_OPEN, MOST_AT_ONCE = 100, 3
-"""Open issues that are looked at, and begun at one look: a label on a hundred of them may be a mistake."""
+"""Open issues with the label that are looked at, and begun at one look: so many at once may be a mistake."""
 BY = "the tracker"
 
 
 def may_begin(issue: Issue, project: NamedProject) -> bool:
-    """Whether its label and its people say so. Its words are a stranger's, and say nothing."""
+    """Whether the issue's label and people allow the work; its words, a stranger's, do not count."""
     people = {one.lower() for one in project.work_people}
     of = issue.assignees or (issue.author,)
     labels = {one.lower() for one in issue.labels}
@@ -31,7 +31,7 @@ def may_begin(issue: Issue, project: NamedProject) -> bool:
 
 
 class IssueWatch(PeriodicThread):
-    """Looks at the trackers of projects that have such a label. What was begun once is not begun again."""
+    """Looks for labelled issues in the trackers of projects. Work that was begun once is not begun again."""
 
     def __init__(
         self,
@@ -43,10 +43,10 @@ class IssueWatch(PeriodicThread):
         super().__init__("issues", look_s)
         self._core, self._around, self._trackers = core, around, trackers
         self._told: dict[str, str] = {}
-        """By project or issue, the last trouble: it is told once."""
+        """The last trouble, by project or issue, so that each is told once."""
 
     def look(self) -> None:
-        """Once at each tracker."""
+        """Look once at each tracker."""
         around = self._around()
         for project in around.projects().values():
             if project.tracker and project.work_label and project.work_people:
@@ -61,7 +61,7 @@ class IssueWatch(PeriodicThread):
         self._told.pop(project.name, None)
         for issue in self._new(found, project):
             try:
-                start(self._core, around, project, issue, request_from({}, BY), None)
+                start(self._core, around, project, issue, request_from({}, BY))
             except PancodeError as error:  # such as a ceiling that is reached: the next look tries again
                 forget(self._core, issue.ref.lower())
                 self._trouble(issue.ref, error)

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 
 from typing_extensions import TypedDict
 
 from pancode.agents.agents import DEFAULT_AGENT
 from pancode.agents.request import DispatchRequest
 from pancode.code.landing.pull_request import PullAsked
-from pancode.code.tracker.issues import OVER, Issue, TrackerKind, Trackers, number_of, place_of, task_of
+from pancode.code.tracker.issues import (
+    MOST_TITLE,
+    OVER,
+    Issue,
+    TrackerKind,
+    Trackers,
+    number_of,
+    place_of,
+    task_of,
+    words_of,
+)
 from pancode.control.core import Core
 from pancode.control.projects import NamedProject, meant, moved
 from pancode.control.run import at
@@ -22,21 +33,21 @@ from pancode.core.records import Run, RunState, Setting
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.dispatch.workspaces import KeptWorkspace, named, runs_in
-from pancode.errors import ConflictError
+from pancode.errors import ConflictError, RefusedError
 from pancode.life.continuing import is_blocked
 from pancode.runs.workspaces import branch_for, ensure, in_workspace
 
 PREFIX = "issue:"
-"""Of the durable settings that hold the work on issues."""
+"""How the names of the durable settings begin that hold the work on issues."""
 MOST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class IssueWork:
-    """The work on one issue. `workspace`: where its runs are; `said`: what the tracker was told last.
+    """The work on one issue. `workspace`: where its runs are; `said`: what the tracker was last told.
 
-    `state`: of the issue, as it was told; `text`: its words, as its runs know them; `pull`: the address of
-    its pull request; `comment`: the tracker's name of what PanCode has written there; `trouble`: why the
+    `state`: of the issue, as the tracker was told; `text`: the issue's words, as its runs know them; `pull`:
+    the address of its pull request; `comment`: the tracker's id of PanCode's comment; `trouble`: why the
     tracker could not be told, in words.
     """
 
@@ -56,18 +67,18 @@ class IssueWork:
     trouble: str = ""
 
     def setting(self, changed_ms: int) -> Setting:
-        """Its row."""
+        """The work as the row in which it is kept."""
         return Setting(f"{PREFIX}{self.workspace}", asdict(self), changed_ms, self.by)
 
 
 def works(tx: Transaction) -> list[IssueWork]:
-    """All of them."""
+    """The work on all issues."""
     names = (str(name).removeprefix(PREFIX) for (name,) in tx.starting(Setting, PREFIX, MOST))
     return [one for name in names if (one := work_in(tx, name)) is not None]
 
 
 def work_in(tx: Transaction, workspace: str) -> IssueWork | None:
-    """The work on an issue in this workspace; None: there is none."""
+    """The work on the issue of this workspace; None: there is none."""
     row = tx.get(Setting, f"{PREFIX}{workspace}")
     if row is None or not isinstance(row.value, Mapping):
         return None
@@ -75,20 +86,20 @@ def work_in(tx: Transaction, workspace: str) -> IssueWork | None:
 
 
 def keep(core: Core, done: IssueWork) -> None:
-    """Write what has become of it; not for one that was forgotten meanwhile."""
+    """Record the state of the work, unless it was forgotten meanwhile."""
     with unit_of_work(core) as work:
         if work_in(work.tx, done.workspace) is not None:
             work.tx.put(done.setting(core.wall_ms()))
 
 
 def forget(core: Core, workspace: str) -> None:
-    """Its workspace is gone: the tracker is told nothing more."""
+    """Forget the work of a workspace that is gone, so that the tracker is told nothing more."""
     with unit_of_work(core) as work:
         work.tx.delete(Setting, f"{PREFIX}{workspace}")
 
 
 def closing(core: Core, run: Run, asked: PullAsked) -> PullAsked:
-    """The pull request with the issue that its merge ends: forges and Linear read that in its text."""
+    """Return the pull request with the issue that its merge closes, which forges read in its text."""
     there = _of(core, run)
     if there is None:
         return asked
@@ -97,7 +108,7 @@ def closing(core: Core, run: Run, asked: PullAsked) -> PullAsked:
 
 
 def note_pull(core: Core, run: Run, url: str) -> None:
-    """A pull request of its change was opened."""
+    """Record that a pull request of the run's change was opened."""
     there = _of(core, run)
     if there is not None:
         keep(core, replace(there, pull=url))
@@ -110,25 +121,59 @@ def _of(core: Core, run: Run) -> IssueWork | None:
 
 
 def look(around: Surroundings, trackers: Trackers, ref: str) -> tuple[NamedProject, Issue]:
-    """The issue as its tracker has it now, and its project."""
+    """The issue's project, and the issue as its tracker has it now."""
     number_of(ref)
     project = meant(around.projects(), ref)
     return project, trackers.issue(place_of(project), ref.upper())
 
 
+def by_labels(
+    issue: Issue, request: DispatchRequest, project: NamedProject, most: Decimal | None
+) -> tuple[DispatchRequest, tuple[str, ...]]:
+    """The request with what the owner lets the issue's labels choose, and what is to be said of it.
+
+    What the request says itself counts more. `most`: what a run there may cost; a label with more chooses
+    nothing. RefusedError where two labels contradict each other.
+    """
+    there, said = {one.lower() for one in issue.labels}, list[str]()
+    rules = {label: rule for label, rule in sorted(project.labels.items()) if label.lower() in there}
+    for what in ("agent", "node", "budget"):
+        if getattr(request, what) is not None:
+            continue
+        chosen = {label: getattr(rule, what) for label, rule in rules.items()}
+        chosen = {label: one for label, one in chosen.items() if one is not None}
+        for label in [label for label in chosen if what == "budget" and most is not None]:
+            if chosen[label] > most:
+                said.append(f"label {label} is not followed: ${chosen.pop(label)} is above ${most} a run")
+        if len(set(chosen.values())) > 1:
+            names, values = " and ".join(chosen), " and ".join(map(str, chosen.values()))
+            fix = f"take one of them from {issue.ref}, or say it: pancode work {issue.ref} --{what} ..."
+            why = f"they choose the {what}s {values}"
+            raise RefusedError(f"labels {names} contradict each other", why=why, fix=fix, code="labels")
+        for label, one in list(chosen.items())[:1]:
+            request = replace(request, **{what: one})
+            said.append(f"label {label} chooses {what} {one}")
+    return request, tuple(said)
+
+
 def asked(
     issue: Issue, request: DispatchRequest, around: Surroundings, project: NamedProject
-) -> DispatchRequest:
-    """The request with the issue as its task. No word of an issue chooses its agent."""
+) -> tuple[DispatchRequest, tuple[str, ...]]:
+    """The request with the issue as its task, and what its labels have chosen, in words. No other word of an
+    issue chooses anything. RefusedError as `by_labels`."""
+    request, said = by_labels(issue, request, project, around.defaults(project.path).per_run_usd)
     agent = request.agent or project.agent or around.defaults(project.path).agent or DEFAULT_AGENT
-    return replace(request, task=task_of(issue), of_project=project.name, agent=agent)
+    return replace(request, task=task_of(issue), of_project=project.name, agent=agent), said
 
 
 def begin(
     core: Core, around: Surroundings, project: NamedProject, issue: Issue, by: str, node: str | None
 ) -> str:
-    """The workspace of this issue, made where there is none. ConflictError for an issue that is over, and for
-    a workspace that is another's. NotFoundError where its repository is gone."""
+    """The workspace of this issue; made if it is missing.
+
+    ConflictError for an issue that is over, and where the workspace's name is taken. NotFoundError where its
+    repository is gone.
+    """
     name = issue.ref.lower()
     if issue.state in OVER:
         what = f"{issue.ref} is {issue.state}"
@@ -142,9 +187,8 @@ def begin(
     with core.ports.ledger.transaction() as tx:
         kept = work_in(tx, name)
     if kept is None:
-        words = f"{issue.title}\n{issue.text}"
-        kind = place_of(project).kind
-        fresh = IssueWork(issue.ref, issue.title, issue.url, project.name, name, by, now, words, kind)
+        kind, title = place_of(project).kind, issue.title[:MOST_TITLE]
+        fresh = IssueWork(issue.ref, title, issue.url, project.name, name, by, now, words_of(issue), kind)
         with unit_of_work(core) as work:
             work.tx.put(fresh.setting(now))
             work.audit("people", "info", "work on an issue", None, by=by, issue=issue.ref, url=issue.url)
@@ -157,17 +201,24 @@ def start(
     project: NamedProject,
     issue: Issue,
     request: DispatchRequest,
-    node: str | None,
 ) -> tuple[str, Dispatched]:
-    """The workspace of this issue, and the run that works on it. As `begin`; and what admission says."""
-    request = asked(issue, request, around, project)
+    """The workspace of this issue, and the run that works on it. As `begin`; and what admission says.
+
+    What its labels have chosen is a warning, and stands in the story of the run.
+    """
+    node = request.node
+    request, said = asked(issue, request, around, project)
     name = begin(core, around, project, issue, request.created_by, node)
     request = in_workspace(core, around, replace(request, workspace=name))
-    return name, dispatch(core, around, request, None)
+    done = dispatch(core, around, request, None)
+    if said:
+        with unit_of_work(core) as work:
+            work.tell(done.run.id, "settings", "labels", "applied", "; ".join(said))
+    return name, replace(done, warnings=(*done.warnings, *said))
 
 
 class IssueWorkShape(TypedDict):
-    """The work on an issue. `state`: as its tracker was told; `trouble`: why it could not be told."""
+    """The work on an issue. `state`: as the tracker was told; `trouble`: why it could not be told."""
 
     issue: str
     title: str
@@ -185,14 +236,14 @@ class IssueWorkShape(TypedDict):
 
 
 def status(core: Core) -> list[IssueWorkShape]:
-    """All work on issues; the one that began last comes first."""
+    """All work on issues, the newest first."""
     with core.ports.ledger.transaction() as tx:
         found = [_shape(one, runs_of(tx, one)[1]) for one in works(tx)]
     return sorted(found, key=lambda one: str(one["began_at"]), reverse=True)
 
 
 def runs_of(tx: Transaction, one: IssueWork) -> tuple[KeptWorkspace | None, list[Run]]:
-    """Its workspace and the runs there, the newest last. None: a person has removed the workspace."""
+    """The workspace of the work, and its runs, newest last. None: a person has removed the workspace."""
     line = named(tx, one.workspace)
     return line, [] if line is None else runs_in(tx, line)
 

@@ -26,14 +26,14 @@ LabelWord = Annotated[str, AfterValidator(label_word)]
 
 
 def _several(value: object) -> object:
-    """One text stands for a list of one."""
+    """Return a list; one text stands for a list of one."""
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
 
 
 def _labels(value: object) -> object:
-    """`gpu=24g`, a list of such, or a mapping."""
+    """Return the labels of `gpu=24g`, of a list of such, or of a mapping."""
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, list):
         return given
@@ -44,7 +44,7 @@ def _labels(value: object) -> object:
 
 
 def _gate(text: str) -> str:
-    """The text unchanged; ValueError where it cannot be split into words."""
+    """Return the text unchanged; ValueError where it cannot be split into words."""
     try:
         split_words(text, "verify")
     except UsageError as exc:
@@ -60,7 +60,7 @@ def _stagger(value: object) -> int:
 
 
 def _inside(path: str) -> str:
-    """A path below the workspace; ValueError for one that leads out of it."""
+    """Return a path below the workspace; ValueError for one that leads out of it."""
     parts = path.split("/")
     if path.startswith("/") or ".." in parts or "" in parts or not path.isprintable():
         raise ValueError(f"{path!r} is no path inside the workspace, write one like reports/plan.md")
@@ -74,7 +74,7 @@ Gates = Annotated[tuple[Annotated[str, AfterValidator(_gate)], ...], BeforeValid
 
 
 class KebabPart(Part):
-    """Keys are written as the flags are (`max-turns`); `max_turns` is the same key."""
+    """A part whose keys are written as flags are (`max-turns`); `max_turns` is the same key."""
 
     model_config = ConfigDict(
         alias_generator=lambda name: name.replace("_", "-"), populate_by_name=True, **Part.model_config
@@ -89,7 +89,7 @@ _TYPES: Mapping[str, Any] = {
     **{"Count": int, "Duration": Duration, "Size": Size, "Money": Money, "bool": bool},
     **{"Labels": Labels, "Commands": Gates, "Paths": Paths},
 }
-"""By the type of an option."""
+"""The type in a file, by the name of an option's type."""
 
 
 @with_options(_TYPES, in_file=True)
@@ -99,7 +99,7 @@ class DispatchEntry(KebabPart):
     no_verify: bool = False
 
     def dispatch(self) -> dict[str, Any]:
-        """The API's body: only the fields that the file sets."""
+        """Return the body for the API: only the fields that the file sets."""
         said = self.model_dump(mode="json", exclude_defaults=True)
         fields = {one.name: said[one.word] for one in OPTIONS.values() if one.word in said}
         return {**fields, "verify": []} if self.no_verify else fields
@@ -120,7 +120,7 @@ class TaskEntry(DispatchEntry):
 
 
 class VerdictEntry(Part):
-    """The file in which a step says its verdict, and the values that each field of it may have."""
+    """The file in which a step writes its verdict, and the values that each field of it may have."""
 
     file: Annotated[str, AfterValidator(_inside)] = "verdict.json"
     fields: Annotated[dict[NonEmpty, Several], Field(alias="schema", min_length=1)]
@@ -138,7 +138,7 @@ class StepEntry(TaskEntry):
 
 
 class MatrixEntry(KebabPart):
-    """Every combination of these becomes a task."""
+    """Lists of values; every combination of them becomes a task."""
 
     tasks: Several
     agents: Several = ()
@@ -148,7 +148,7 @@ class MatrixEntry(KebabPart):
 
 
 class FileEntry(KebabPart):
-    """The whole file."""
+    """A whole workflow file."""
 
     name: str | None = None
     description: str = ""

@@ -31,7 +31,7 @@ class WorkflowText:
     origin: str
     text: str
     in_project: bool = False
-    """It lies in somebody's repository, where a landed change may have written it."""
+    """Whether the file lies in a repository, where a landed change may have written it."""
 
     @property
     def replaces(self) -> str:
@@ -40,7 +40,7 @@ class WorkflowText:
         return self.name if taken else ""
 
     def told(self) -> dict[str, Any]:
-        """For the request of its workflow: the coordinator decides when a person is asked first."""
+        """Return what a request tells of the file: the coordinator decides whether to ask a person first."""
         digest = hashlib.sha256(self.text.encode()).hexdigest()
         file = {"place": self.place, "digest": digest, "replaces": self.replaces}
         return {"file": file} if self.in_project else {}
@@ -55,12 +55,13 @@ class WorkflowPlaces:
 
     @classmethod
     def seen_from(cls, home: Path, cwd: str, environ: Mapping[str, str]) -> Self:
-        """For somebody who stands in this folder."""
+        """Return the places as seen by somebody who stands in this folder."""
         project = FileSurroundings(home, environ).project_of(cwd)
         return cls(home, Path(project or cwd))
 
     def find(self, word: str) -> WorkflowText:
-        """A path, or the name of a file. NotFoundError with the nearest name, ConfigError."""
+        """Find a workflow by path, or by its file's name. NotFoundError with the nearest name,
+        ConfigError."""
         path = Path(word)
         if "/" in word or path.suffix in (*_SUFFIXES, ".jsonl", ".ndjson", ".txt"):
             return self._placed(_read(path, path.stem, "file"))
@@ -75,7 +76,7 @@ class WorkflowPlaces:
         raise not_found("workflow", word, names, "pancode workflow files")
 
     def all(self) -> Iterator[WorkflowText]:
-        """Each name once: the project's own file counts before one of the home, and that before ours."""
+        """Yield each name once: the project's file ranks before the home's, and that before a shipped one."""
         seen: set[str] = set()
         for name, place, origin in self._files():
             if name not in seen:
@@ -84,7 +85,8 @@ class WorkflowPlaces:
         yield from (shipped(name) for name in shipped_names() if name not in seen)
 
     def _placed(self, found: WorkflowText) -> WorkflowText:
-        """A file of your home is yours, also where that home lies in a repository."""
+        """Mark a file in a repository; one of your home is yours, even where that home lies in a
+        repository."""
         ways = {Path(os.path.abspath(found.place)), Path(found.place).resolve()}
         mine = all(way.is_relative_to(self.home.resolve()) or way.is_relative_to(self.home) for way in ways)
         inside = found.origin == PROJECT or any((up / ".git").exists() for way in ways for up in way.parents)
@@ -107,7 +109,7 @@ def shipped_names() -> list[str]:
 
 
 def shipped(name: str) -> WorkflowText:
-    """One that is part of PanCode, with its comments."""
+    """Return a workflow that is part of PanCode, with its comments."""
     file = resources.files("pancode.config.workflows").joinpath(SHIPPED, f"{name}.yaml")
     return WorkflowText(name, f"{name}.yaml (shipped)", SHIPPED, file.read_text(encoding="utf-8"))
 
@@ -124,7 +126,7 @@ def _read(path: Path, name: str, origin: str) -> WorkflowText:
 
 
 def decoded(raw: bytes, place: str) -> str:
-    """The text; ConfigError for one that is too long or is not UTF-8."""
+    """Return the text; ConfigError for one that is too long or is not UTF-8."""
     if len(raw) > MOST_BYTES:
         raise ConfigError(f"{place}:1: too large", why=f"at most {MOST_BYTES} bytes are read")
     try:

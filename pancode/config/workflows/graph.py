@@ -31,13 +31,13 @@ class FileProblems:
         self.found.append(error)
 
     def read(self, kind: type[M], data: Mapping[str, object]) -> M | None:
-        """The value, or None and a problem for each thing that does not fit."""
+        """Return the value, or None and a problem for each thing that does not fit."""
         value, wrong = problems(kind, data, self.at)
         self.found += wrong
         return value
 
     def at(self, key: str) -> str:
-        """`file:line` of the key, however its last word is joined, or of the nearest one above it."""
+        """Return `file:line` of the key, however its last word is joined, or of the nearest key above."""
         above, dot, word = key.rpartition(".")
         joined = f"{above}{dot}{word.replace('-', '_')}"
         place = self._document.at(joined if joined in self._document.lines else key)
@@ -49,7 +49,7 @@ _BRACES = re.compile(r"(?<!\$)\{\{\s*([\w-]+)(\.(?:answer|commit|files)\b)?[^{}]
 
 
 def misspelt(text: str, steps: Collection[str]) -> Iterator[str]:
-    """An attempt at a step's output that names none. Other braces are text: a task may be about them."""
+    """Yield attempts at a step's output that name none. Other braces are text: a task may be about them."""
     for found in _BRACES.finditer(text):
         short = found[1] in steps and found[2] is not None
         if (short or nearest(found[1], ["steps"])) and not any(place.step for place in places(found[0])):
@@ -57,12 +57,12 @@ def misspelt(text: str, steps: Collection[str]) -> Iterator[str]:
 
 
 def outputs(text: str) -> Iterator[TemplatePlace]:
-    """The places that an earlier step fills by name."""
+    """Yield the places that an earlier step fills by name."""
     return (place for place in places(text) if place.step)
 
 
 def written(place: TemplatePlace) -> str:
-    """The template as a person writes it."""
+    """Return the template as a person writes it."""
     if not place.step:
         return f"${place.what}"
     what = f"files.{place.path}" if place.path else place.what
@@ -75,7 +75,7 @@ def takes_input(text: str) -> bool:
 
 
 def stranger_words(text: str) -> Iterator[str]:
-    """The places of the text that words of others would fill: an agent's, or the workflow's input."""
+    """Yield the places that words of others would fill: an agent's, or the workflow's input."""
     for place in places(text):
         if place.what != "commit":
             yield written(place)
@@ -93,11 +93,11 @@ class PlacedStep:
     entry: StepEntry
     needs: tuple[str, ...]
     written: frozenset[str] = frozenset()
-    """The fields that the file has, also those that cannot be read: these are no missing ones."""
+    """The fields that the file has, also unreadable ones: these count as present."""
 
 
 def until_of(text: str) -> tuple[str, str] | None:
-    """Field and value of `verdict == "approved"`; None for anything else."""
+    """Return field and value of `verdict == "approved"`; None for anything else."""
     found = _UNTIL.fullmatch(text)
     return None if found is None else (found[1], found[2] or found[3] or found[4] or "")
 
@@ -140,7 +140,7 @@ class StepGraph:
                     self._problems.add(key, what, f"{place.step} keeps no such file", fix)
 
     def ancestors(self, name: str) -> set[str]:
-        """Every step that must end before this one begins."""
+        """Return every step that must end before this one begins."""
         found: set[str] = set()
         waiting = [name]
         while waiting:
@@ -157,7 +157,7 @@ class StepGraph:
         self._problems.add(key, what, "there is no such step", fix)
 
     def _check_cycles(self) -> None:
-        """Each ring of steps is one problem, at the step that is written first."""
+        """Note one problem for each ring of steps, at the step that is written first."""
         reported: set[str] = set()
         for name, step in self._steps.items():
             if name in reported or name not in self.ancestors(name):
@@ -218,7 +218,7 @@ class StepGraph:
 
 
 def _path(start: str, steps: Mapping[str, PlacedStep]) -> list[str]:
-    """A way from the step over its needs back to itself, the shortest."""
+    """Return the shortest way from the step over its needs back to itself."""
     ways = [[start]]
     seen = set[str]()
     for way in ways:

@@ -27,7 +27,7 @@ def size_of_matrix(matrix: MatrixEntry) -> int:
 
 
 def combinations(matrix: MatrixEntry) -> list[dict[str, Any]]:
-    """Fields of a dispatch for each cell, the last list changing fastest."""
+    """Return the dispatch's fields for each combination, the last list changing fastest."""
     lists = {"task": matrix.tasks} | {
         field: getattr(matrix, name) for name, field in _ONE.items() if getattr(matrix, name)
     }
@@ -59,9 +59,9 @@ class CheckedWorkflow:
 def check_workflow(
     text: str, place: str, name: str = "", flags: Mapping[str, Any] | None = None
 ) -> CheckedWorkflow:
-    """Every problem at once. `name`: of the workflow, where the file does not say one.
+    """Check a workflow and collect every problem. `name`: the workflow's, where the file does not say one.
 
-    `flags`: fields of a dispatch that count more than the defaults of the file, and less than its steps.
+    `flags`: fields of a dispatch that rank above the file's defaults, and below its steps.
     """
     try:
         # Half a character can be carried by no request.
@@ -102,7 +102,7 @@ class _FileReading:
         return CheckedWorkflow(kind, description, body, any(map(graph.takes_input, texts)), found)
 
     def _head(self) -> FileEntry | None:
-        """The keys of the top that are no steps."""
+        """Return the keys at the top that are no steps."""
         lists = {"tasks", "steps"}
         head = self._problems.read(FileEntry, {k: v for k, v in self._data.items() if k not in lists})
         if "steps" in self._data and (extra := {"tasks", "matrix"} & self._data.keys()):
@@ -118,7 +118,7 @@ class _FileReading:
         return {"kind": kind, "name": name, "steps": steps, **settings, **stagger}
 
     def _written(self, key: str) -> Mapping[str, object]:
-        """The value below a key, by name or number."""
+        """Return the entries below a key, by name or number."""
         written = self._data.get(key)
         if isinstance(written, list):
             return {str(number): one for number, one in enumerate(written)}
@@ -129,7 +129,7 @@ class _FileReading:
         return {}
 
     def _entries(self, key: str, kind: type[E]) -> Iterator[tuple[str, str, E]]:
-        """Place, name and entry of each. What does not fit in one hides nothing of the rest of it."""
+        """Yield place, name and entry of each. A fault in one field hides nothing of the others."""
         for name, one in self._written(key).items():
             given: object = {"task": one} if isinstance(one, str) else one
             file = self._problems.read(FileEntry, {key: {name: given}})
@@ -141,7 +141,7 @@ class _FileReading:
             yield f"{key}.{name}", name, entry
 
     def _fitting(self, key: str, name: str, given: object, *, whole: bool) -> dict[str, object]:
-        """The fields that can be read."""
+        """Return the fields that can be read."""
         if whole or not isinstance(given, dict):
             return given if isinstance(given, dict) else {}
         return {
@@ -165,7 +165,7 @@ class _FileReading:
         return [{**step, "name": str(number)} for number, step in enumerate(steps, start=1)]
 
     def _defaults(self, head: FileEntry | None) -> Json:
-        """The fields of every step that does not set its own."""
+        """Return the fields of every step that does not set its own."""
         return _over(head.defaults.dispatch() if head is not None else {}, self._flags)
 
     def _graph(self, head: FileEntry | None, written: object) -> list[Json]:
@@ -240,7 +240,7 @@ def _step(name: str, dispatch: Json, **more: Any) -> Json:
 
 
 def _over(below: Json, above: Json) -> Json:
-    """The upper fields replace the lower ones; labels of both are kept."""
+    """Lay the upper fields over the lower ones; labels of both are kept."""
     require = {**below.get("require", {}), **above.get("require", {})}
     return {**below, **above, **({"require": require} if require else {})}
 

@@ -12,7 +12,7 @@ from pancode.errors import ConfigError
 
 MOST_BYTES = 8_000_000
 TASKS = "tasks"
-"""A list at the top of a file is one of tasks."""
+"""The key under which a list at the top of a file is read: it is a list of tasks."""
 _LIST = re.compile(r"(?:\s*(?:#.*)?\n)*-(?:\s|$)")
 _KEY = re.compile(r"^(?:tasks|matrix|steps|defaults)\s*:(?:\s|$)", re.MULTILINE)
 
@@ -35,7 +35,7 @@ _BY_SUFFIX = {
 
 
 def read_source(text: str, place: str) -> tuple[Document, list[ConfigError]]:
-    """The values, and what could not be read of a file whose lines stand each for itself. ConfigError."""
+    """Return the values, and what could not be read of a file with one task a line. ConfigError."""
     match format_of(text, place):
         case FileFormat.JSON:
             return _json(text, place), []
@@ -62,7 +62,7 @@ def read_source(text: str, place: str) -> tuple[Document, list[ConfigError]]:
 
 
 def format_of(text: str, place: str) -> FileFormat:
-    """By the name of the file; where that says nothing, by how its text begins."""
+    """Return the format by the file's name; where that says nothing, by how its text begins."""
     known = _BY_SUFFIX.get(PurePath(place).suffix.lower())
     if known is not None:
         return known
@@ -86,7 +86,7 @@ def _is_json(text: str) -> bool:
 
 
 def _json(text: str, place: str) -> Document:
-    """JSON is YAML but for tabs and pairs of surrogates: lines are the YAML reader's, values are JSON's."""
+    """Read JSON, which is YAML but for tabs and surrogate pairs: lines by the YAML reader, values as JSON."""
     try:
         data = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError as exc:
@@ -105,7 +105,7 @@ def _no_number(word: str) -> None:
 
 
 def _lines(text: str, place: str) -> Document:
-    """Each line is a task, but for empty ones and those that begin with #."""
+    """Read a file in which each line is a task, except empty lines and those that begin with #."""
     tasks: list[object] = []
     lines: dict[str, int] = {}
     for number, line in enumerate(text.split("\n"), start=1):

@@ -26,31 +26,31 @@ ORDER: Mapping[str, Gate] = {
     routing.NAME: routing.judge,
 }
 OWNERS = frozenset({"drain", "recursion", safety.NAME, budget.NAME, agent.NAME, routing.NAME})
-"""Gates whose fixes change settings of the owner."""
+"""The gates whose fixes are settings that only the owner may change."""
 _NOT_FOR_RUNS = "that is for the person who started"
 _ASK = "; or add --ask: it waits in the inbox for a person's yes"
 NAMES: tuple[str, ...] = tuple(ORDER)
 
 
 UNTIL_MS = "until_ms"
-"""The key in a refusal's details for the moment when the refusal ends by itself."""
+"""The key in a refusal's details: the time at which the refusal ends by itself."""
 
 
 def judge(resolution: Resolution, view: AdmissionView) -> tuple[GateVerdict, ...]:
-    """All ten verdicts, always, in ORDER."""
+    """Return the verdicts of all ten gates, in the order of ORDER, also after a refusal."""
     verdicts = tuple(gate(resolution, view) for gate in ORDER.values())
     return verdicts if view.parent is None else tuple(_for_a_run(v, view.parent.run) for v in verdicts)
 
 
 def _for_a_run(verdict: GateVerdict, parent: str) -> GateVerdict:
-    """A run that dispatches is never told to raise a setting of the owner."""
+    """Replace a fix that names a setting of the owner: the dispatching run is told to ask for less."""
     if not verdict.fix or verdict.gate not in OWNERS:
         return verdict
     return replace(verdict, fix=f"{_NOT_FOR_RUNS} {parent}, not for the run; ask for less")
 
 
 def first_refused(verdicts: tuple[GateVerdict, ...], ask: bool = False) -> GateVerdict | None:
-    """The verdict that decides; None when all gates let the run pass.
+    """Return the first refusal, which decides; None when all gates let the run pass.
 
     `ask`: a person is asked before the run begins, so refusals that a person may lift do not count.
     """
@@ -59,7 +59,7 @@ def first_refused(verdicts: tuple[GateVerdict, ...], ask: bool = False) -> GateV
 
 
 def refusal(verdict: GateVerdict) -> RefusedError:
-    """The error that a face shows for a refused run."""
+    """Return the error with which a face shows this refusal."""
     exception = verdict.lifts and not verdict.code and not verdict.fix.startswith(_NOT_FOR_RUNS)
     return RefusedError(
         verdict.words,

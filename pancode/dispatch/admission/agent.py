@@ -95,7 +95,7 @@ def _sampled(resolution: Resolution) -> GateVerdict | None:
 
 
 def _without_fleet(resolution: Resolution) -> GateVerdict | None:
-    """An orchestrator on a program that cannot ask for the fleet's tools."""
+    """Warn where an orchestrator's agent program cannot ask for the fleet's tools."""
     agent, name = resolution.agent, resolution.runtime.name
     if not (agent.leads and resolution.request.turns) or name in ABLE:
         return None
@@ -104,8 +104,7 @@ def _without_fleet(resolution: Resolution) -> GateVerdict | None:
 
 
 def _weak(resolution: Resolution) -> GateVerdict | None:
-    """Whether the model is below the tier that its agent asks for; with strict tiers an unknown model is,
-    too."""
+    """Warn or refuse where the model is below its agent's tier; strict tiers refuse an unknown tier, too."""
     agent, found, ref = resolution.agent, resolution.tiered, resolution.ref
     if agent.tier is Tier.ANY or ref is None or found is None:
         return None
@@ -122,7 +121,7 @@ def _weak(resolution: Resolution) -> GateVerdict | None:
 
 
 def _outside(resolution: Resolution) -> GateVerdict | None:
-    """A person's own command about the machine itself has no sandbox, which would hide that machine."""
+    """Refuse a person's command about the machine itself where a sandbox would hide that machine from it."""
     asked, agent = resolution.request, resolution.agent
     writes = rule_of(resolution.mode, resolution.safety, agent.read_only) != READ_ONLY
     runs = (resolution.runtime.name, resolution.workspace, resolution.safety)

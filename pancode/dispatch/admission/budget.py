@@ -17,7 +17,7 @@ from pancode.plain import counted
 NAME = "budget"
 MOST_NAMED = 3
 MORE_USD = Decimal(1)
-"""So much more at least is proposed where a session has used all that it may."""
+"""The least raise, in USD, that is proposed where a session has used its whole budget."""
 
 
 DO_IT_THERE = "do the work in that run itself, or begin that run with a larger --budget"
@@ -59,7 +59,7 @@ def used_up(scope: ScopeView) -> GateVerdict:
 
 
 def _room_for(scope: ScopeView, unknown: Sequence[str], due: books.Amount) -> str:
-    """Every way to room: a run of unknown cost holds some until a person says what it cost."""
+    """Return the commands that make room: settle a run whose cost is unknown, or raise the ceiling."""
     settled = [
         f"say what {run} cost: pancode budget settle {run} --usd X (later: its model's price in prices.json)"
         for run in unknown[:1]
@@ -68,7 +68,7 @@ def _room_for(scope: ScopeView, unknown: Sequence[str], due: books.Amount) -> st
 
 
 def _raised(scope: ScopeView, due: books.Amount) -> str:
-    """The command that makes just enough room, in the currency that has none; USD comes first."""
+    """Return the command that raises the ceiling just enough, in the first currency that lacks room."""
     balance, ceilings = scope.balance, scope.ceilings
     if books.is_workflow(balance.scope):
         return "begin the rest with a larger --budget; look: pancode budget show"
@@ -85,7 +85,7 @@ def _raised(scope: ScopeView, due: books.Amount) -> str:
 
 
 def _room(view: AdmissionView) -> str:
-    """The rest of the budget in each currency, for the first scope with a ceiling in it."""
+    """Return what is left in each currency, in words, of the first scope with a ceiling in that currency."""
     left: list[tuple[str, str]] = []
     for scope in view.scopes:
         free, listed = _free(scope), {currency for currency, _ in left}

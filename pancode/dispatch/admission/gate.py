@@ -10,7 +10,7 @@ from pancode.life.inbox import ItemKind
 
 @dataclass(frozen=True, slots=True)
 class GateVerdict:
-    """One gate's judgement. `warning`: it passed, and its words name something to look at."""
+    """One gate's judgement. `warning`: the gate let the run pass, but its words name something to look at."""
 
     gate: str
     passed: bool
@@ -18,11 +18,11 @@ class GateVerdict:
     fix: str = ""
     warning: bool = False
     code: str = ""
-    """The refusal's own code if a face can act on it; else that of its gate."""
+    """The refusal's own code where a face can act on that code; empty: the code of its gate counts."""
     lifts: str = ""
     """The kind of inbox item with which a person may lift this refusal (`ItemKind`); empty: nobody may."""
     until_ms: int | None = None
-    """The moment when a refusal ends by itself."""
+    """The time at which the refusal ends by itself; None: it does not."""
 
 
 def passed(gate: str, words: str) -> GateVerdict:
@@ -38,7 +38,7 @@ def refused(gate: str, words: str, fix: str, code: str = "", lifts: str = "") ->
 
 
 def asks_for(verdicts: Sequence[GateVerdict]) -> str:
-    """The kind of the item: an exception of a budget or a rule, or a plain dispatch."""
+    """Return the kind of inbox item to ask with: an exception of a budget or a rule, else a dispatch."""
     lifted = {verdict.lifts for verdict in verdicts if not verdict.passed}
     found = (kind for kind in (ItemKind.BUDGET, ItemKind.POLICY) if kind.value in lifted)
     return next(found, ItemKind.DISPATCH).value

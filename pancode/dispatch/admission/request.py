@@ -68,7 +68,7 @@ def drain(resolution: Resolution, view: AdmissionView) -> GateVerdict:
 
 
 def recursion(resolution: Resolution, view: AdmissionView) -> GateVerdict:
-    """How deep runs may start runs; what a person dispatches is level 1."""
+    """Whether runs may start runs this deep; a person's own dispatch is level 1."""
     level = resolution.request.depth + 1
     if level > view.max_depth:
         return refused(
@@ -117,7 +117,7 @@ def _command(argv: tuple[str, ...]) -> GateVerdict:
 
 
 def _counted(resolution: Resolution, verdict: GateVerdict) -> GateVerdict:
-    """A node runs only this many commands in one phase."""
+    """Refuse more commands than a node runs in one phase."""
     for what, commands in (("verify", resolution.gates), ("setup", resolution.setup)):
         if len(commands) > MOST_STEPS:
             words = f"Dispatch blocked: {len(commands)} commands of {what}, a node runs {MOST_STEPS} at most"
@@ -126,7 +126,7 @@ def _counted(resolution: Resolution, verdict: GateVerdict) -> GateVerdict:
 
 
 def _carried(resolution: Resolution, verdict: GateVerdict) -> GateVerdict:
-    """A node refuses a larger order unread, so nobody would ever hear of it again."""
+    """Refuse an order that is too large: a node refuses it unread, and the run would never be heard of."""
     run = resolution.run(f"r-{24 * 'x'}", MOST, 64 * "x", _LARGEST_WORKSPACE)
     if not may_exceed(run, MAX_ENVELOPE_BYTES):
         return verdict
@@ -153,8 +153,8 @@ _SHOWN = 5
 
 
 def paths(resolution: Resolution, view: AdmissionView) -> GateVerdict:
-    """Whether the paths that the task names are in the project. A warning where they are not: what a task
-    mentions, as a traceback does, is no right to read it, and the run's own policy and walls hold.
+    """Warn where a path that the task names is outside of the project. It is no refusal: a task may mention a
+    path, as a traceback does, without a right to read it; the run's policy and sandbox still hold.
     """
     if resolution.project is None and resolution.request.workspace is None:
         return warned(

@@ -63,9 +63,9 @@ def _node(resolution: Resolution) -> GateVerdict:
 
 
 def _odd(resolution: Resolution, asked: list[Candidate]) -> tuple[list[str], list[str]]:
-    """Warnings that need not be errors, with the command that helps.
+    """Return warnings that are no errors, and the commands that help.
 
-    The level in the settings is a wish for all runs; a runtime that does not know the level ignores it.
+    A level of reasoning in the settings is a wish for all runs; a runtime that does not know it ignores it.
     """
     odd, fixes = [], []
     if resolution.unasked is not None:

@@ -20,7 +20,7 @@ from pancode.nodes.node import with_words
 
 
 def forbidden(resolution: Resolution) -> str | None:
-    """The forbidden command and its rule; None: all may run. The result is checked for forbidden paths."""
+    """Return the first forbidden command and its rule; None: none. Paths are checked in the result."""
     rules = resolution.rules.commands
     if not rules:
         return None
@@ -32,7 +32,7 @@ def forbidden(resolution: Resolution) -> str | None:
 
 
 def _commands(resolution: Resolution) -> Iterator[tuple[str, str]]:
-    """Set-up, gates, and the user's own script, each in the words of a shell."""
+    """Yield the commands of set-up, gates, score and the user's own script, each as a shell would have it."""
     yield from (("setup", shlex.join(argv)) for argv in resolution.setup)
     yield from (("verify", shlex.join(argv)) for argv in resolution.gates)
     score = requested.score(resolution.request)
@@ -82,16 +82,16 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
 
 
 def _looping(resolution: Resolution, view: AdmissionView) -> LoopVerdict | None:
-    """The loop breaker's verdict. A user's own program has no agent that could repeat itself."""
+    """Return the loop breaker's verdict; None for a user's own program: no agent there could loop."""
     if resolution.runtime.own:
         return None
     return loop(view.ended, resolution.agent.name, resolution.request.task)
 
 
 def accepted(resolution: Resolution, parent: Parent | None) -> bool:
-    """Whether the queued run is recorded as a run whose rules nothing needs to enforce.
+    """Whether the run is recorded as one whose rules nothing has to enforce.
 
-    The same is true for a user's own program that a run starts: placement and node do not know the parent.
+    Also true for a user's own program that a run starts: placement and node do not know that parent.
     """
     asked = resolution.request
     if parent is not None and not parent.unheld:
@@ -101,7 +101,7 @@ def accepted(resolution: Resolution, parent: Parent | None) -> bool:
 
 
 def _holder(resolution: Resolution, may_allow: bool) -> GateVerdict:
-    """The part that enforces the run's rules on each candidate node: a sandbox, the runtime, or nobody.
+    """Judge who enforces the run's rules on each candidate node: a sandbox, the runtime, or nobody.
 
     `may_allow`: only an owner may allow unenforced rules, not a run that is itself held to rules.
     """
@@ -130,7 +130,7 @@ def _holder(resolution: Resolution, may_allow: bool) -> GateVerdict:
 
 
 def _without_shell(needs: EnforcedRule, enough: Sequence[Candidate], words: str) -> GateVerdict | None:
-    """Without a sandbox a program runs no commands at auto-edit, and so no tests."""
+    """Warn that without a sandbox the program runs no commands at auto-edit, and so no tests."""
     bare = [c for c in enough if c.isolation is not Isolation.SANDBOX]
     if needs.has_shell(None) or not bare:
         return None

@@ -16,7 +16,7 @@ NAME_LENGTH = 16
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A finished archive. `digest` names what it was made of, by the sorted manifest; `sha256` its bytes."""
+    """A finished archive. `digest` names its content, by the sorted manifest; `sha256`: of its own bytes."""
 
     digest: str
     path: Path
@@ -24,11 +24,11 @@ class Bundle:
     version: str
     sha256: str
     compiled: bool
-    """Bytecode is in it; else the node has to make its own."""
+    """Whether bytecode is in the bundle; else the node has to compile its own."""
 
     @property
     def name(self) -> str:
-        """The folder under the node home's `bundles/`."""
+        """The bundle's folder under the node home's `bundles/`."""
         return self.digest[:NAME_LENGTH]
 
     @property
@@ -37,7 +37,7 @@ class Bundle:
 
 
 Contents = Mapping[str, Path | bytes]
-"""Path inside the bundle -> where its bytes are."""
+"""Where the bytes of each file are, by path inside the bundle."""
 
 
 def _bytes(source: Path | bytes) -> bytes:
@@ -59,13 +59,13 @@ def digest(text: str) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file's bytes."""
+    """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def pack(contents: Contents, listing: str, target: Path, level: int = 6) -> None:
-    """Write `target` whole or not at all: a tar.gz without times, owners or order of its own."""
+    """Write `target` whole or not at all: a tar.gz without times or owners, in a fixed order."""
     temporary = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         with (

@@ -23,23 +23,24 @@ BY_THEMSELVES = tuple(
         *("policy/__init__.py", "policy/commands/__init__.py", "policy/commands/tree.py"),
     )
 )
-"""The programs that the node agent starts for a run, and what they are made of."""
+"""The files of the programs that the node agent starts for a run."""
 MOST_WORKERS = 4
 TIMEOUT_S = 300
 ROOM = 64 << 20
-"""Bytes below which a disk is taken for the reason."""
+"""With fewer bytes free than this, a full disk is given as the reason why compiling failed."""
 
 
 def fits(platform: NodePlatform) -> bool:
-    """Whether our bytecode runs there: it does at every patch level of a minor version, on every machine."""
+    """Whether our bytecode runs on the platform: it does on every machine with the same minor version."""
     return sys.implementation.name == "cpython" and sys.version_info[:2] == platform.python[:2]
 
 
 def places(name: str) -> dict[str, int]:
-    """The path of the bytecode of `name`, and its level of optimisation.
+    """The paths of the bytecode of `name`, each with its level of optimisation.
 
-    The node agent runs without docstrings, and so do its libraries, which travel as bytecode alone: half the
-    files. Our own sources go along, for whoever reads a traceback. Programs by themselves run as they are.
+    The node agent and its libraries run without docstrings, and libraries travel as bytecode alone: half the
+    files. Our own sources go along, for tracebacks. Programs that are started for runs are also compiled as
+    they are.
     """
     if not name.startswith("lib/") or not name.endswith(".py"):
         return {}
@@ -57,9 +58,9 @@ def cached(name: str, level: int) -> str:
 
 
 def with_bytecode(contents: Contents, scratch: Path) -> dict[str, Path | bytes]:
-    """The bundle's files as they are packed where our bytecode runs; made in `scratch`, and not read.
+    """The bundle's files as they are packed where our bytecode runs; compiled in `scratch`.
 
-    In processes of their own, so that the coordinator goes on. The same sources give the same bytes.
+    Separate processes compile, so that the coordinator goes on. The same sources give the same bytes.
     BundleError.
     """
     wishes: dict[str, compiler.Wish] = {}
@@ -96,7 +97,7 @@ def _run(wishes: Sequence[compiler.Wish], scratch: Path) -> None:
 
 
 def _failed(why: str, folder: Path) -> BundleError:
-    """The compiler's output is in the coordinator's log; mostly the disk is full."""
+    """The error of a failed compiler, whose output is in the coordinator's log; mostly the disk is full."""
     free = shutil.disk_usage(folder).free
     if free < ROOM:
         why, fix = f"{why}; {free >> 20} MiB free at {folder}", f"make room there: df -h {folder}"

@@ -15,7 +15,7 @@ Wish = tuple[str, str, str, int]
 
 
 def compile_all(wishes: Iterable[Wish]) -> None:
-    """Bytecode that is never held against its source's time: it may be packed, moved and unpacked."""
+    """Compile to bytecode that is never checked against its source's time, so that it may be moved."""
     for source, target, name, level in wishes:
         py_compile.compile(
             source,

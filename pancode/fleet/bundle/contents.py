@@ -19,11 +19,11 @@ _UNUSED = re.compile(
     # What RQ needs for its command line and its calendar.
     r"|rq/cli/|click/|croniter/|dateutil/|tzdata/"
 )
-"""Parts of its libraries that a node never imports."""
+"""Parts of the libraries that a node never imports."""
 
 
 def wanted(path: str) -> bool:
-    """Whether a library's file is of use at run time."""
+    """Whether a library's file is used at run time."""
     parts = path.split("/")
     if ".." in parts or path.startswith("/") or path.endswith(_SKIPPED_SUFFIXES):
         return False
@@ -33,7 +33,7 @@ def wanted(path: str) -> bool:
 
 
 def node_agent_folder() -> Path:
-    """The folder of our own copy of the node agent; it is shipped by path, never imported."""
+    """The folder of our own copy of the node agent, which is shipped by path and never imported."""
     spec = importlib.util.find_spec("node_agent")
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError("the package node_agent is not installed beside pancode")
@@ -52,7 +52,7 @@ def node_agent_files(folder: Path) -> dict[str, Path | bytes]:
 def assemble(
     libraries: Contents, agent: Contents, platform: NodePlatform, version: str, compiled_by: str = ""
 ) -> dict[str, Path | bytes]:
-    """The bundle's files: `start.py`, `bundle.json`, `lib/...`. `compiled_by`: whose bytecode joins them."""
+    """The bundle's files: `start.py`, `bundle.json`, `lib/...`. `compiled_by`: the Python of its bytecode."""
     packages = sorted(
         n.split("/")[0].removesuffix(".dist-info") for n in libraries if n.endswith("/METADATA")
     )

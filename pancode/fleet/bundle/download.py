@@ -21,7 +21,7 @@ PACKAGED = "node-requirements.txt"
 
 
 def requirements_file() -> Path:
-    """The hash-locked list: shipped inside the package, or beside it in a checkout."""
+    """The hash-locked list of requirements, inside the package or beside it in a checkout."""
     packaged = resources.files("pancode.fleet.bundle").joinpath(PACKAGED)
     beside = Path(__file__).parents[3] / "requirements" / "node.txt"
     for path in (Path(str(packaged)), beside):
@@ -31,7 +31,7 @@ def requirements_file() -> Path:
 
 
 def pip_command(platform: NodePlatform, requirements: Path, target: Path) -> list[str]:
-    """The argument list: nothing is built, nothing unlisted is taken."""
+    """The argument list of pip: it builds nothing, and takes only what the list names."""
     return [
         *(sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--quiet"),
         *("--only-binary=:all:", "--require-hashes", "--no-deps", "-r", str(requirements), "-d", str(target)),
@@ -40,7 +40,7 @@ def pip_command(platform: NodePlatform, requirements: Path, target: Path) -> lis
 
 
 def libraries(platform: NodePlatform, cache: Path, requirements: Path | None = None) -> Contents:
-    """Path in `lib/` -> file, fetched once for each platform and list. NotHere has pip's words."""
+    """The libraries' files, by path in `lib/`; fetched once per platform and list. NotHere: pip's words."""
     listing = requirements or requirements_file()
     stamp = hashlib.sha256(listing.read_bytes()).hexdigest()[:12]
     folder = cache / f"{platform.key}-{stamp}"

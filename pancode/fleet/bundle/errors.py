@@ -6,7 +6,7 @@ from pancode.errors import UnavailableError
 
 
 class NotHere(Exception):
-    """This source has no libraries for that node; another one may. The text says why."""
+    """This source has no libraries for that node, though another may. The text says why."""
 
 
 class BundleError(UnavailableError):

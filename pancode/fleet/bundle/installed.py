@@ -15,11 +15,11 @@ ROOTS = (
     *("pydantic", "cryptography", "redis", "hiredis", "rq", "pyyaml", "google-re2"),
     *("tree-sitter", "tree-sitter-bash", "httpx2"),
 )
-"""The node agent's libraries; equal to the extra `node` of our own distribution."""
+"""The node agent's libraries: the same as the extra `node` of our own distribution."""
 
 
 def libraries(platform: NodePlatform, roots: tuple[str, ...] = ROOTS) -> Contents:
-    """Path in `lib/` -> file. NotHere, with the reason, when one library would not run on that node."""
+    """The libraries' files, by path in `lib/`. NotHere, with the reason, if one would not run on the node."""
     out: dict[str, Path | bytes] = {}
     for distribution in closure(platform, roots):
         name = distribution.metadata["Name"]
@@ -37,7 +37,7 @@ def libraries(platform: NodePlatform, roots: tuple[str, ...] = ROOTS) -> Content
 
 
 def closure(platform: NodePlatform, roots: tuple[str, ...]) -> list[metadata.Distribution]:
-    """The roots and all that they need on that node, each once, by name."""
+    """The roots and everything that they need on that node, each once, by name."""
     found: dict[str, metadata.Distribution] = {}
     todo = list(roots)
     while todo:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 MINORS = ((3, 13), (3, 12), (3, 11))
-"""CPython versions that a node agent runs on, the preferred one first."""
+"""The CPython versions that a node agent runs on, the preferred one first."""
 MACHINES = ("x86_64", "aarch64")
 OLDEST_GLIBC = (2, 17)
 _LEGACY = {"manylinux2014": (2, 17), "manylinux2010": (2, 12), "manylinux1": (2, 5)}
@@ -15,7 +15,7 @@ _PLATFORM = re.compile(r"(manylinux_(\d+)_(\d+)|manylinux2014|manylinux2010|many
 
 @dataclass(frozen=True, slots=True)
 class NodePlatform:
-    """CPython on Linux with glibc; anything else is refused before it gets here."""
+    """CPython on Linux with glibc; anything else was refused before."""
 
     python: tuple[int, int, int]
     machine: str
@@ -55,7 +55,7 @@ class NodePlatform:
         return need <= self.glibc
 
     def pip_arguments(self) -> list[str]:
-        """pip's options that choose wheels for this node instead of for us."""
+        """The pip options that choose wheels for this node instead of for the coordinator's machine."""
         out = ["--implementation", "cp", "--python-version", ".".join(map(str, self.python))]
         for abi in (f"cp3{self.minor}", "abi3", "none"):
             out += ["--abi", abi]
@@ -66,7 +66,7 @@ class NodePlatform:
 
 
 def needed(marker: str, python: tuple[int, int, int]) -> bool:
-    """Whether a requirement with this environment marker counts on CPython on Linux (no extras)."""
+    """Whether a requirement with this environment marker applies to CPython on Linux (no extras)."""
     if re.search(r"\bextra\s*==", marker):
         return False
     return all(_holds(part, python) for part in re.split(r"\band\b", marker) if part.strip())

@@ -18,15 +18,15 @@ from pancode.fleet.bundle.errors import BundleError, NotHere
 from pancode.fleet.bundle.platform import NodePlatform
 
 PYTHON = system.python_version()
-"""The Python whose bytecode a bundle holds, if any: two patch levels may compile a file to other bytes."""
+"""The Python whose bytecode a bundle may hold: two patch levels may compile a file to different bytes."""
 LAST = 1
-"""Archives that are kept for a version that one may go back to."""
+"""How many archives are kept beside those in use, for going back to an earlier version."""
 Source = Callable[[NodePlatform], Contents]
-"""Libraries for a platform, or NotHere."""
+"""Gives the libraries for a platform, or raises NotHere."""
 
 
 class BundleStore:
-    """Bundles under one folder. Safe to call from several threads; a second call for a platform is quick."""
+    """Bundles below one folder. Safe for several threads; a second call for a platform is quick."""
 
     def __init__(
         self, folder: Path, sources: Sequence[Source] | None = None, agent: Path | None = None, level: int = 6
@@ -41,7 +41,8 @@ class BundleStore:
     def bundle_for(self, platforms: Sequence[NodePlatform]) -> tuple[NodePlatform, Bundle]:
         """The bundle for the first platform (one for each Python of the node) that a source can serve.
 
-        The first source, which needs no network, is tried for all of them before the next. Else BundleError.
+        The first source, which needs no network, is tried for all platforms before the next. Else
+        BundleError.
         """
         with self._lock:
             reasons: list[str] = []
@@ -82,7 +83,7 @@ class BundleStore:
 
 
 def kept(folder: Path, used: Collection[Path] = ()) -> list[Path]:
-    """The archives there but for the used ones, the one used last first."""
+    """The archives in the folder that are not in use, the last used first."""
     found = [path for path in folder.glob("*.tar.gz") if path not in used]
     return sorted(found, key=_age, reverse=True)
 

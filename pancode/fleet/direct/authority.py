@@ -27,9 +27,9 @@ from pancode.host.files import write_durable
 DAY = timedelta(days=1)
 LASTS, AUTHORITY_LASTS = 30 * DAY, 3650 * DAY
 RENEW, AUTHORITY_RENEW = 10 * DAY, 365 * DAY
-"""One that is valid for less than this is made anew."""
+"""A certificate (of the authority) is made anew when it is valid for less than this."""
 EARLIER = DAY
-"""So much may a node's clock be behind ours."""
+"""How far a node's clock may be behind the coordinator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class KeyPair:
 
     @classmethod
     def read(cls, path: Path) -> KeyPair | None:
-        """None when it is not there. ConfigError for what cannot be used."""
+        """Read the pair from a file; None without one. ConfigError for a pair that cannot be used."""
         try:
             text = path.read_bytes()
             key = load_pem_private_key(text, None)
@@ -64,7 +64,7 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """The certificate that a node shows; its expiry, and the time from which it is renewed (wall ms)."""
+    """A node's certificate; when it expires, and when it is to be renewed (wall ms)."""
 
     cert: str
     until_ms: int
@@ -72,7 +72,7 @@ class Issued:
 
 
 class Authority:
-    """Its files are in `folder`, ours alone. One process at a time."""
+    """The certificate authority of direct links, in `folder`, private to the owner. One process at a time."""
 
     def __init__(self, folder: Path, fleet: str, clock: Clock) -> None:
         self._folder, self._fleet, self._clock = folder, fleet, clock
@@ -80,11 +80,11 @@ class Authority:
 
     @property
     def ca(self) -> str:
-        """The certificate that nodes believe, and nothing else."""
+        """The only certificate that nodes trust."""
         return _pem(self._own().cert)
 
     def server(self, host: str) -> Path:
-        """The file with the coordinator's certificate for that address; made anew before it runs out."""
+        """The file with the coordinator's certificate for that address, renewed before it expires."""
         path = self._folder / "server.pem"
         ca, found = self._own(), KeyPair.read(path)
         if found is None or not self._serves(found, host, ca):
@@ -98,7 +98,7 @@ class Authority:
         return path
 
     def node(self, tag: str, key: PublicKey) -> Issued:
-        """A certificate for the key that the node has already: no secret goes over the wire."""
+        """A certificate for the key that the node has already, so that no secret is sent."""
         ca = self._own()
         public = Ed25519PublicKey.from_public_bytes(key.raw)
         made = self._begun(f"node-{tag}", LASTS).public_key(public)
@@ -130,7 +130,7 @@ class Authority:
         return _name(host) in list(names) and self._lasts(found, RENEW)
 
     def _lasts(self, pair: KeyPair, time: timedelta) -> bool:
-        """Valid now and for so long; not now where the clock was ahead when it was made."""
+        """Whether it is valid now and for so long; not if it was made while the clock was ahead."""
         now = self._now()
         return pair.cert.not_valid_before_utc <= now <= pair.cert.not_valid_after_utc - time
 
@@ -158,7 +158,7 @@ def _signed(
     key: ec.EllipticCurvePrivateKey,
     authority: bool = False,
 ) -> x509.Certificate:
-    """With all that strict readers ask for."""
+    """Sign the certificate, with all extensions that strict readers ask for."""
     usage = x509.KeyUsage(not authority, False, False, False, False, authority, authority, False, False)
     made = made.issuer_name(issuer)
     made = made.add_extension(x509.BasicConstraints(authority, 0 if authority else None), critical=True)
@@ -169,7 +169,7 @@ def _signed(
 
 
 def key_of(der: bytes) -> PublicKey | None:
-    """The node's own key, for which a certificate is; None for one of another kind."""
+    """The node's key in a certificate; None for a key of another kind."""
     key = x509.load_der_x509_certificate(der).public_key()
     return PublicKey(key.public_bytes_raw()) if isinstance(key, Ed25519PublicKey) else None
 

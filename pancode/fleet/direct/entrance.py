@@ -27,31 +27,31 @@ _HEAD = re.compile(rb"([*$])([0-9]{1,10})\r\n")
 _LINE_MAX = 14
 _END = len(b"\r\n")
 LEAVING = frozenset({b"AUTH", b"HELLO", b"RESET"})
-"""Each makes the connection another user's. No right of Redis forbids them: they go before a login."""
+"""Commands that make a connection another user's. Redis cannot forbid what is allowed before a login."""
 _NAME_MAX = max(map(len, LEAVING))
 
 
 class LoginError(ConnectionError):
-    """The input is not a command that may pass here."""
+    """The input holds a command that may not pass, or no command at all."""
 
 
 class OneLogin:
-    """Looks at all that is said behind the login's user, in whatever pieces it comes; keeps nothing of it.
+    """Checks everything that a node says after its user name, in whatever pieces it comes; keeps none of it.
 
-    A command that is forbidden never passes whole, so it is not carried out.
+    A forbidden command never passes whole, so Redis does not carry it out.
     """
 
     def __init__(self) -> None:
         self._words = 1
-        """Still to come of this command; first the password."""
+        """How many words of the command are still to come; first the password."""
         self._body = 0
-        """Bytes still to come of this word, its line's end too."""
+        """How many bytes of the word are still to come, with the end of its line."""
         self._line = b""
         self._naming = False
         self._name = b""
 
     def look(self, piece: bytes) -> None:
-        """LoginError for a login, a change of the protocol, and what is not in the shape that clients use."""
+        """LoginError for a login, a change of protocol, and input unlike what Redis clients send."""
         at = 0
         while at < len(piece):
             at = self._through(piece, at) if self._body else self._headed(piece, at)
@@ -78,7 +78,7 @@ class OneLogin:
         return end or len(piece)
 
     def _begin(self, head: re.Match[bytes] | None) -> None:
-        """Strictly: where Redis could take it otherwise than we do, it does not pass."""
+        """Begin the next word or command, strictly: what Redis might read otherwise does not pass."""
         if head is None or (head[1] == b"$") != bool(self._words):
             raise LoginError("no command in the shape that Redis' clients use")
         if head[1] == b"*":
@@ -90,9 +90,9 @@ class OneLogin:
 
 
 HELLO_S = 10.0
-"""For our own word and the node's first one."""
+"""How many seconds the entrance has for its check, and a node for its first words."""
 LOOK_S = 3.0
-"""The interval between checks that connected nodes are still allowed."""
+"""Seconds between checks that connected nodes are still allowed."""
 RENEW_S = 3600.0
 log = logging.getLogger("pancode.direct")
 
@@ -106,34 +106,34 @@ class Guest:
 
 
 Judge = Callable[[PublicKey], Guest | str]
-"""The node that has this key, or why it may not connect. Called in a thread, for open connections too."""
+"""Gives the node with this key, or why it may not connect. Called in a thread, also for open connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """The services behind it: Redis, which may be on another host, and the depot's socket."""
+    """The services behind the entrance: Redis, which may be on another host, and the depot's socket."""
 
     redis: End
     depot: Path
 
 
 class _RefusedError(Exception):
-    """Not let in; its words are told to the node."""
+    """The node is not let in, and is told why."""
 
 
 class Entrance:
-    """Opened by `keep`, which ends when it is cancelled. Everything belongs to one event loop's thread."""
+    """Where nodes come in by TLS; `keep` opens it, and ends when cancelled. It is used by one event loop."""
 
     def __init__(self, door: Doorway, authority: Authority, rooms: Rooms, judge: Judge) -> None:
         self.place, self._host = door.place, door.shown.host
         self.trouble = "it was not opened yet"
         """The reason why the port is not open; empty while it is."""
         self.fix = ""
-        """The fix, where one is known."""
+        """What a person can do about `trouble`, where it is known."""
         self.short = ""
         """The reason why some connections are refused although the port is open."""
         self.tried = asyncio.Event()
-        """Whether it is open, or cannot be, is known."""
+        """Set once it is known whether the port is open."""
         self._authority, self._rooms, self._judge = authority, rooms, judge
         self._inside: dict[asyncio.Task[None], PublicKey] = {}
         self._count: Counter[str] = Counter()
@@ -142,7 +142,7 @@ class Entrance:
         """The error of the last check of the connected nodes, if it failed."""
 
     async def keep(self) -> None:
-        """Listen; where that cannot be (a network that is not up yet) try again, and say so in `trouble`."""
+        """Listen; where that cannot be (a network that is not up yet), tell in `trouble`, and try again."""
         try:
             while True:
                 try:
@@ -167,7 +167,7 @@ class Entrance:
             await asyncio.gather(*self._inside, return_exceptions=True)
 
     async def _look_after(self, context: ssl.SSLContext, ca: str) -> None:
-        """Renewed in time; whoever may be here no longer is put out. Ends when there is another authority."""
+        """Renew the certificate; cut off nodes that may not be here. Ends when the authority changes."""
         loop = asyncio.get_running_loop()
         due = loop.time() + RENEW_S
         while self._authority.ca == ca:
@@ -257,7 +257,7 @@ class Entrance:
     async def _lead(
         self, guest: Guest, key: PublicKey, near: asyncio.StreamReader, to_near: asyncio.StreamWriter
     ) -> None:
-        """To the end that was asked for, and both ways until it is over."""
+        """Connect the node to the service that it asks for, and copy both ways until one side ends."""
         try:
             async with asyncio.timeout(HELLO_S):
                 protocol = to_near.get_extra_info("ssl_object").selected_alpn_protocol()
@@ -297,7 +297,7 @@ class Entrance:
         await _say(to_near, {"ok": False, "why": why})
 
     def _tell_once(self, who: str, why: str) -> None:
-        """A node tries again every few seconds: the log is told what is new."""
+        """Log a refusal only when it is new, as a node tries again every few seconds."""
         if self._logged.get(who) != why:
             self._logged[who] = why
             log.warning("direct links: %s is refused: %s", who, why)

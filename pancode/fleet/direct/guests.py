@@ -29,7 +29,7 @@ OPEN_IT = "name an address of this machine (ip -brief addr) and a free port (ss 
 
 
 class Direct:
-    """Nothing listens where no place was named. `nodes` reads those with a tag from the ledger, anew."""
+    """Direct links; without a named place nothing listens. `nodes` reads those with a tag from the ledger."""
 
     def __init__(
         self, door: Doorway | None, folder: Path, fleet: str, clock: Clock, nodes: Callable[[str], list[Node]]
@@ -40,7 +40,7 @@ class Direct:
         self.entrance: Entrance | None = None
 
     def furnish(self, rooms: Rooms) -> Entrance | None:
-        """The address to keep open; None where nothing is."""
+        """The entrance to keep open; None where no place was named."""
         if self.door is not None:
             self.entrance = Entrance(self.door, self._authority, rooms, self.judge)
         return self.entrance
@@ -58,7 +58,7 @@ class Direct:
         return Guest(node.name, node_user(node.tag))
 
     def allowed(self, names: list[str]) -> None:
-        """ConfigError where nodes could not come in directly at all."""
+        """ConfigError where this machine lets no node come in directly."""
         if self.door is None:
             raise ConfigError(
                 f"{', '.join(names)} cannot be linked directly",
@@ -68,7 +68,7 @@ class Direct:
 
     @property
     def trouble(self) -> ConnectError | None:
-        """The reason why nobody can connect where somebody should; None while all is well."""
+        """Why no node can connect although some should; None while all is well."""
         if self.door is None:
             return None
         why = self.entrance.trouble if self.entrance is not None else "it was not opened yet"
@@ -78,7 +78,7 @@ class Direct:
 
     @property
     def troubles(self) -> list[ConnectError]:
-        """All that a person should know: also that some are turned away at a port that is open."""
+        """All troubles for a person, also that some nodes are turned away though the port is open."""
         found = self.trouble
         if found is None and self.entrance is not None and self.entrance.short:
             what = f"nodes are turned away at {self.entrance.place}"
@@ -86,7 +86,7 @@ class Direct:
         return [] if found is None else [found]
 
     def pass_of(self, node: Node | None) -> Pass | None:
-        """The login of that node; None where it has a tunnel. ConnectError where it cannot be let in."""
+        """The node's pass for its direct link; None: it has a tunnel. ConnectError: it may not come in."""
         if node is None or node.public_key is None or node.tag is None or not Reach.of(node).direct:
             return None
         if self.door is None:

@@ -13,7 +13,7 @@ from pancode.nodes.place import ListenAddress
 
 PIECE = 1 << 16
 Seen = Callable[[bytes], None]
-"""Looks at each piece before it goes on; what it raises ends the connection."""
+"""Checks each piece before it is passed on; an exception ends the connection."""
 
 
 def spoken() -> tuple[asyncio.StreamReader, asyncio.StreamReaderProtocol]:
@@ -24,7 +24,7 @@ def spoken() -> tuple[asyncio.StreamReader, asyncio.StreamReaderProtocol]:
 
 
 async def opened(end: End) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection of our own to what lies behind. OSError."""
+    """A connection to the service at this end. OSError."""
     reader, protocol = spoken()
     transport, _ = await reached(end, lambda: protocol)
     return reader, asyncio.StreamWriter(transport, protocol, reader, asyncio.get_running_loop())
@@ -39,7 +39,7 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen:
 
 
 async def both(*ways: Coroutine[Any, Any, None]) -> None:
-    """Until one way has ended, and with its fault: TLS of this library cannot close one direction alone."""
+    """Run both ways until one has ended, and raise its error: this TLS cannot close one direction alone."""
     tasks = [asyncio.ensure_future(way) for way in ways]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -52,7 +52,7 @@ async def both(*ways: Coroutine[Any, Any, None]) -> None:
 
 
 async def closed(writer: asyncio.StreamWriter) -> None:
-    """Sends the bytes that were written, within a time, unless the wait is cancelled."""
+    """Close the writer after sending what was written, within a time limit, unless the wait is cancelled."""
     writer.close()
     try:
         with suppress(OSError, TimeoutError):
@@ -62,7 +62,7 @@ async def closed(writer: asyncio.StreamWriter) -> None:
 
 
 def listening_at(place: ListenAddress) -> socket.socket:
-    """Bound and listening; OSError where the address is not this machine's, is taken, or may not be had."""
+    """A socket that listens there; OSError where the address is foreign, taken or not allowed."""
     family, kind, proto, _, address = socket.getaddrinfo(
         place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -78,7 +78,7 @@ def listening_at(place: ListenAddress) -> socket.socket:
 
 
 async def next_of(listening: socket.socket) -> tuple[socket.socket, Any]:
-    """The library's own `sock_accept` loses who came in the moment in which it is cancelled."""
+    """The next connection. The library's own `sock_accept` loses one that comes in while it is cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         try:

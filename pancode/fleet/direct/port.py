@@ -16,33 +16,33 @@ from pancode.host.open_files import is_spare, most
 from pancode.nodes.place import ListenAddress
 
 WAITING = 128
-"""On their way in at once, each a file of ours. One more, and the one that waits longest gives way: a node is
-through in a moment, and whoever holds us up never gets all places for long."""
+"""How many connections may be in the handshake at once, each an open file. One more ends the oldest: a node
+takes a moment, so that no stranger can hold all places for long."""
 HANDSHAKE_S = 10.0
 AGAIN_S = 1.0
 TURNED_S = 0.05
-"""Between two that are turned away: many that come again at once take no time from those who are in."""
+"""Seconds between two connections that are turned away: a flood takes no time from nodes that are in."""
 _BACKLOG = 1024
 Enter = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Callable[[], None]], Awaitable[None]]
-"""One connection past the handshake, until its end; the last argument is called once it is let in."""
+"""Serves one connection after the handshake, until its end; calls the last argument once it is let in."""
 
 
 class Port:
-    """`async with` it: open. What has come in by then ends by itself; what is still on its way is cut."""
+    """The listening port, open in `async with`. At its end, served connections go on; handshakes are cut."""
 
     def __init__(
         self, place: ListenAddress, context: ssl.SSLContext, enter: Enter, short: Callable[[str], None]
     ) -> None:
-        """`short` is told why those who come are turned away; nothing as soon as one is not."""
+        """`short` is told why connections are turned away, and "" as soon as one is accepted."""
         self._place, self._context, self._enter, self._short = place, context, enter, short
         self._listening: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._waiting: dict[asyncio.Task[None], None] = {}
-        """The eldest first."""
+        """The connections in the handshake, the oldest first."""
         self._all: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Port:
-        """OSError where it cannot be opened."""
+        """Open the port. OSError where that is not possible."""
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(
             self._place.host, self._place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

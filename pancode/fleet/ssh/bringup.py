@@ -41,11 +41,11 @@ from pancode.skills.copies import STATE
 from pancode.skills.request import SkillsAsked
 
 OPTIONS = "restrict,port-forwarding"
-"""No terminal, no agent, no X11, no user rc: commands and forwarded sockets only."""
+"""Options of the fleet's SSH key: no terminal, agent, X11 or user rc, only commands and forwarded sockets."""
 
 
 def marker(fleet: str) -> str:
-    """The line's comment; one for each fleet."""
+    """The comment that marks the fleet's line in `authorized_keys`."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", fleet):
         raise ValueError(f"not a fleet id: {fleet!r}")
     return f"pancode fleet {fleet}"
@@ -58,15 +58,17 @@ def authorized_line(public: str, fleet: str) -> str:
 
 log = logging.getLogger("pancode.bringup")
 REACHED = "reached"
-"""The key in a node's facts: a connection was made, and some of our files may be there."""
+"""The key in a node's facts that says: a connection was made, and our files may be on the machine."""
 HEARD_S = 60
 LINK_S = 30
 
 
 @dataclass(frozen=True, slots=True)
 class NodeDefaults:
-    """What the owner's settings say of every node. `machines`: addresses of model servers, for the node on
-    this machine, as the files say it now. `log`: levels of the node agents' logs.
+    """The owner's settings for every node.
+
+    `machines`: addresses of model servers for the node on this machine, as the files have them now. `log`:
+    levels of the node agents' logs.
     """
 
     slots: int
@@ -75,13 +77,13 @@ class NodeDefaults:
     user_home: Path
     log: str = ""
     least: int | None = None
-    """Of the slots, where a machine is strained; None: all of them, always."""
+    """How few of the slots a node fills when its machine is strained; None: always all of them."""
 
 
 def node_settings(defaults: NodeDefaults, fleet: str, node: Node, path: str = "") -> dict[str, object]:
-    """The content of its home's `node.json`. This machine's node looks at the owner's other machines, too.
+    """The content of the node's `node.json`; this machine's node also looks at the owner's other machines.
 
-    `path`: of agents, as the machine's owner has written it there.
+    `path`: PATH of agents, as the machine's owner has written it into that file.
     """
     tag = node.tag or ""
     settings: dict[str, object] = {
@@ -101,7 +103,7 @@ def node_settings(defaults: NodeDefaults, fleet: str, node: Node, path: str = ""
 
 
 class BringUp:
-    """One node at a time; several at once are several calls. Never raises for what is wrong with a node."""
+    """Brings nodes up and down; one node each call. Never raises for what is wrong with a node."""
 
     def __init__(
         self, core: Core, settings: NodeDefaults, home: Home, links: Links, bundles: BundleStore
@@ -110,7 +112,7 @@ class BringUp:
         self.links, self.bundles = links, bundles
 
     async def up(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
-        """Install, start and hear it; its link is kept from then on."""
+        """Install and start the node agent, and wait until it is heard; its link is kept from then on."""
         reach = Reach.of(node)
         connecting = _Steps(node.name, progress)
         connecting.begin(StepName.CONNECT, "connect")
@@ -130,7 +132,7 @@ class BringUp:
         return replace(out, again=reach.installed_home is not None)
 
     async def down(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
-        """End its node agent; attempts go on."""
+        """End the node agent; its attempts go on."""
 
         async def work(remote: Remote) -> NodeResult:
             ended = await halt(remote, self._plan(node), progress)
@@ -149,9 +151,9 @@ class BringUp:
             )
 
     async def remove(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
-        """Take out all that we brought and prove it; one that is away keeps its link, to be cleaned later.
+        """Remove all that is the fleet's and prove it; a node that is away keeps its link, for later.
 
-        One where we never were is forgotten: nothing of ours is there.
+        A node that was never reached is forgotten, as nothing of the fleet is on it.
         """
         reach = Reach.of(node)
         if reach.is_twin:
@@ -179,14 +181,14 @@ class BringUp:
         return removed
 
     async def _forgotten(self, node: Node, how: str = "forgotten") -> NodeResult:
-        """Forgets the node; its files belong to the same machine under its other name, or there are none."""
+        """Forget a node whose files are another node's on the same machine, or which has none."""
         await asyncio.to_thread(self._forget, node)
         return NodeResult(node.name, True, (), (how,))
 
     async def _skills_left(self, remote: Remote, node: Node) -> tuple[str, ...]:
-        """Take the fleet's copies of skills away, while its agent's Python is there; what stays, and why.
+        """Remove the fleet's copies of skills while the agent's Python is there; what stays, and why.
 
-        A copy that a person has changed is that person's, and none of ours.
+        A copy that a person has changed belongs to that person, and stays.
         """
         if (await remote.run(("test", "-d", STATE), LINK_S)).status != 0:
             return ()
@@ -198,7 +200,7 @@ class BringUp:
         return tuple(f"{one['folder']}/{one['skill']}" for one in answer["rows"] if one["state"] == "failed")
 
     async def _is_anothers(self, remote: Remote, node: Node) -> bool:
-        """Whether the home there is another node's: one that was never brought up knows of no twin."""
+        """Whether the home there is another node's; a node that was never brought up may not know."""
         found = await probe(remote, self.core.fleet, Reach.of(node).node_home)
         done = await remote.run(("cat", f"{found.node_home}/node.json"), LINK_S)
         try:
@@ -213,8 +215,7 @@ class BringUp:
         return any(one.name != name and one.removed != NodeState.REMOVED for one in others)
 
     async def cleaned(self, node: Node) -> NodeResult:
-        """As `remove`, when another tool has removed everything and proven it: the link ends, and the node is
-        forgotten."""
+        """Forget a node that another tool has provably cleaned, and end its link; else as `remove`."""
         await self.links.leave(node.name)
         return await self._forgotten(node, "removed")
 
@@ -229,7 +230,7 @@ class BringUp:
     async def _with_remote(
         self, name: str, agent_path: str | None, work: Callable[[Remote], Coroutine[Any, Any, NodeResult]]
     ) -> NodeResult:
-        """Over the live link when there is one, else over a connection for this call alone."""
+        """Run the work over the live link, or without one over a connection for this call alone."""
         live = self.links.remote(name)
         if live is not None:
             return await work(live)
@@ -253,7 +254,7 @@ class BringUp:
         )
 
     def enrol(self, name: str, key: str, found: NodeProbe) -> list[HomeFile]:
-        """Believe the node's key, let it into Redis, and say what its home is to hold."""
+        """Believe the node's key, let the node into Redis, and return the files for its home."""
         asked = found.wall_ms is not None and any(found.asked_ms)
         skew = skew_ms(found.wall_ms, *found.asked_ms) if asked and found.wall_ms is not None else None
 
@@ -281,14 +282,14 @@ class BringUp:
         ]
 
     def _must_be_its_own(self, name: str, found: NodeProbe) -> None:
-        """ConflictError, remembered, where another node of the fleet lives in the home that was found."""
+        """ConflictError, also remembered, where the home that was found is another node's of the fleet."""
         if found.named and found.named != name:
             with self._twin_remembered(name):
                 inventory.refuse_home_of(self.core, name, found.named, found.node_home)
 
     @contextmanager
     def _twin_remembered(self, name: str) -> Iterator[None]:
-        """A refusal marks the machine as another node's, until a bring-up finds a home of its own."""
+        """Mark the machine as another node's at a refusal, until a bring-up finds a home of its own."""
         try:
             yield
         except ConflictError:
@@ -296,7 +297,7 @@ class BringUp:
             raise
 
     def key_step(self) -> BringUpStep:
-        """Puts the fleet key there, for links that must come back while nobody is there."""
+        """The step that puts the fleet's key there, for links that come back while nobody is there."""
         private = asyncssh.import_private_key(self.home.fleet_key())
         public = private.export_public_key("openssh").decode()
         line = authorized_line(" ".join(public.split()[:2]), self.core.fleet)
@@ -319,7 +320,7 @@ class BringUp:
             raise
 
     def _keep_tunnel(self, name: str) -> None:
-        """Keeps the tunnel of a node whose direct way is closed."""
+        """Let a node whose direct way is closed keep its tunnel."""
         inventory.change(self.core, name, partial(changed, direct=False))
 
     async def _await_echo(self, name: str, fresh: bool) -> None:
@@ -348,15 +349,14 @@ class BringUp:
 
 
 def before_it_is_cleaned(error: Exception) -> str:
-    """What a person has to do first; nothing where the machine is only away."""
+    """What a person has to do before the node is cleaned; "nothing" where the machine is only away."""
     if isinstance(error, ConnectError) and error.permanent:
         return f"{error.fix}; then it is cleaned by itself"
     return "nothing: it is cleaned when it is back"
 
 
 def problem_of(error: Exception, node: str) -> dict[str, str]:
-    """The problem as `fleet up` shows it; `node`: its name, for the fix. An unexpected error is logged
-    whole."""
+    """The problem as `fleet up` shows it; `node`: its name, for the fix. Unexpected errors are logged."""
     if not isinstance(error, PancodeError):
         log.error("a node's own failure", exc_info=error)
         what = f"{type(error).__name__}: {error}"
@@ -370,14 +370,13 @@ def problem_of(error: Exception, node: str) -> dict[str, str]:
 class BringUpPlan:
     """The target state of a node. The callables belong to the coordinator.
 
-    `files(public key, probe)` enrols the key and gives the home's files; `link()` opens the tunnels
-    and says whether those that it had were gone on the node;
-    `heartbeat(fresh)` returns when the node agent is heard (`fresh`: the one that was started now), or raises
-    PancodeError.
+    `files(public key, probe)` enrols the key and gives the home's files. `link()` opens the tunnels, and says
+    whether the node had lost its former ones. `heartbeat(fresh)` returns when the node agent is heard
+    (`fresh`: the one that was started now), or raises PancodeError.
     """
 
     node: str
-    """Its name."""
+    """The node's name."""
     fleet: str
     store: BundleStore
     files: Callable[[str, NodeProbe], Awaitable[Sequence[HomeFile]]]
@@ -386,12 +385,12 @@ class BringUpPlan:
     wall_ms: Callable[[], int]
     node_home: str | None = None
     check: Callable[[NodeProbe], Awaitable[None]] | None = None
-    """ConflictError where the home there is that of another node: before anything is changed."""
+    """Called before anything is changed; ConflictError where the home there is another node's."""
 
 
 @dataclass
 class _Steps:
-    """The steps of one act on a node while it goes on, told as they begin and end."""
+    """The steps of one act on a node, told to `progress` as they begin and end."""
 
     node: str
     progress: Progress
@@ -409,7 +408,7 @@ class _Steps:
         self.progress(ProgressLine(self.node, self.name.value, state, says or self.says, seconds))
 
     def done(self, changed: bool, state: ProgressState = "done") -> None:
-        """`state`: where nothing was changed."""
+        """End the step. `state`: the one to tell where nothing was changed."""
         if changed:
             self.changed.append(self.name.value)
         self.end("done" if changed else state)
@@ -422,7 +421,7 @@ class _Steps:
         return done
 
     async def wait(self, name: StepName, says: str, what: Awaitable[bool | None]) -> None:
-        """Until it is so; True: it had to be mended."""
+        """Wait for what this step needs; the awaitable's True: something had to be mended."""
         self.begin(name, says)
         self.done(bool(await what))
 
@@ -432,7 +431,7 @@ class _Stopped(Exception):
 
 
 async def bring_up(remote: Remote, plan: BringUpPlan, progress: Progress) -> NodeResult:
-    """All steps over one connection. Never raises for what is wrong with the node: the answer says it."""
+    """Take all steps over one connection. Never raises for what is wrong with the node: the answer has it."""
     run = _Steps(plan.node, progress)
     known: tuple[NotReady, ...] = ()
     try:
@@ -467,7 +466,7 @@ async def bring_up(remote: Remote, plan: BringUpPlan, progress: Progress) -> Nod
 
 
 def bundle_for(store: BundleStore, found: NodeProbe) -> tuple[Bundle, Python]:
-    """The bundle that this node gets, made where it is not there yet, and the Python that is to run it."""
+    """The bundle for this node, made if it is missing, and the Python that is to run it."""
     fit = platforms(found)
     platform, bundle = store.bundle_for([p for _, p in fit])
     return bundle, next(python for python, p in fit if p == platform)
@@ -492,9 +491,9 @@ async def take_out(
 ) -> NodeResult:
     """Take everything of this fleet off the node, then prove it; its problem names what is left there.
 
-    `stays`: what is known to be left already.
+    `stays`: what is known already to be left.
 
-    `changed` has also the files that the node's owner had written by hand into the node home, which are gone
+    `changed` also names files that the node's owner had written by hand into the node home, which are removed
     with it. SshError when a step fails; repeatable.
     """
     run = _Steps(plan.node, progress)

@@ -18,14 +18,14 @@ from pancode.fleet.ssh.proxy import ProxyCommand
 from pancode.fleet.ssh.target import Target
 
 Pins = Mapping[str, HostKey]
-"""Target.endpoint -> the key that this server must present."""
+"""The key that a server must present, by its Target.endpoint."""
 
 _FAMILY = {"any": 0, "inet": 2, "inet6": 10}
 
 
 @dataclass(frozen=True, slots=True)
 class SshTiming:
-    """Seconds. A silent link is noticed after keepalive_s x (keepalive_count + 1)."""
+    """Times in seconds. A silent link is noticed after keepalive_s x (keepalive_count + 1)."""
 
     connect_s: float = 10
     login_s: float = 10
@@ -36,7 +36,7 @@ class SshTiming:
 
 @dataclass(slots=True)
 class Session:
-    """A live connection; `lost` is done, with the reason or None, when it has gone."""
+    """A live connection; when it has gone, `lost` is done, with the reason or None."""
 
     conn: asyncssh.SSHClientConnection
     lost: asyncio.Future[Exception | None]
@@ -58,7 +58,7 @@ class Session:
 
 
 class _Pinned(asyncssh.SSHClient):
-    """Offers the keys; remembers the host key that was presented in vain, and why the connection went."""
+    """Offers the keys; remembers a host key that was refused, and why the connection ended."""
 
     def __init__(
         self, lost: asyncio.Future[Exception | None], proxy: ProxyCommand | None, keys: OfferedKeys
@@ -66,9 +66,9 @@ class _Pinned(asyncssh.SSHClient):
         self.lost, self.proxy, self._keys = lost, proxy, keys
         self.presented: HostKey | None = None
         self.logs_in = False
-        """The server wants a key, and has taken none yet."""
+        """The server asks for a key, and has accepted none yet."""
         self.prompts: tuple[str, ...] = ()
-        """What the server asked a person while logging in."""
+        """What the server asked a person for at the login."""
         self.agent: asyncssh.SSHAgentClient | None = None
         self._places = [self._of_files, self._of_agent]
 
@@ -98,7 +98,7 @@ class _Pinned(asyncssh.SSHClient):
     def kbdint_challenge_received(
         self, name: str, instructions: str, lang: str, prompts: Sequence[tuple[str, bool]]
     ) -> list[str] | None:
-        """A server may ask nothing here and decide by itself. Nobody is there to answer a question."""
+        """Answer no question, as nobody is there to; a server may ask nothing, and decide by itself."""
         self.prompts += tuple(prompt.strip() for prompt, _ in prompts)
         return None if prompts else []
 
@@ -159,7 +159,7 @@ def _untrusted(target: Target, pin: HostKey, presented: HostKey | None, why: str
 def _refused(
     target: Target, keys: OfferedKeys, client: _Pinned, error: asyncssh.DisconnectError
 ) -> Exception:
-    """A server that hangs up on a login has refused it: to try again at once would lock its owner out."""
+    """The error of a failed login. A server that hangs up has refused: a retry might lock its owner out."""
     if client.prompts:
         return ConnectError(
             LinkFault.LOGIN_REFUSED,
@@ -268,7 +268,7 @@ async def open_session(
 async def presented_key(
     target: Target, pins: Pins, login: SshLogin, timing: SshTiming | None = None
 ) -> HostKey:
-    """The key that the target presents now, for the question to its owner. Its jump hosts must be pinned."""
+    """The host key that the target presents now, to ask its owner about. Its jump hosts must be pinned."""
     timing = timing or SshTiming()
     bridge: Session | None = None
     try:

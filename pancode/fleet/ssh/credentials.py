@@ -18,11 +18,11 @@ _MAGIC = b"openssh-key-v1\0"
 
 @dataclass(frozen=True, slots=True)
 class SshLogin:
-    """Our keys besides the target's own identities; `home` is the folder of the default keys."""
+    """The fleet's keys, beside the target's own identities; `home` is the folder of the default keys."""
 
     home: str | None = None
     keys: tuple[str, ...] = ()
-    """Private keys (OpenSSH PEM text), tried first: the fleet key, the loopback key."""
+    """Private keys (OpenSSH PEM text) that are tried first: the fleet key, the loopback key."""
     own_only: bool = False
     """Only `keys`: no files of the user, no agent."""
 
@@ -45,20 +45,21 @@ def encrypted(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class OfferedKeys:
-    """The keys of one login. A server takes each that it does not know for a failed login and cuts the line
-    after some of them, so those that somebody named come before those that happen to lie in an agent."""
+    """The keys of one login, those that somebody named first, before others in an agent.
+
+    A server counts each unknown key as a failed login, and cuts the connection after some of them.
+    """
 
     pairs: tuple[asyncssh.SSHKeyPair, ...] = ()
     agent_path: str | None = None
     named: tuple[bytes, ...] = ()
-    """Public halves of the named identities: the agent's keys that come first."""
+    """Public halves of the named identities, whose keys come first among the agent's."""
     only_named: bool = False
     lack: ConnectError | None = None
-    """What to say when the server refuses: nothing could be offered. It is asked all the same, since some
-    servers want no key."""
+    """The error if the server refuses while no key could be offered; it is tried, as some want no key."""
 
     async def of_agent(self, agent: asyncssh.SSHAgentClient) -> list[asyncssh.SSHKeyPair]:
-        """The agent's keys in their order, without those that were offered from a file."""
+        """The agent's keys in their order, without those that were already offered from a file."""
         had = {pair.public_data for pair in self.pairs}
         found = [pair for pair in await agent.get_keys() if pair.public_data not in had]
         first = [pair for pair in found if pair.public_data in self.named]
@@ -89,7 +90,7 @@ def offered(target: Target, login: SshLogin) -> OfferedKeys:
 
 
 def _is_usable(path: str) -> bool:
-    """A private key without a passphrase; public halves (for the agent) and locked keys are not."""
+    """Whether the file is a private key without a passphrase; public halves (for the agent) are not."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             text = file.read(64 << 10)

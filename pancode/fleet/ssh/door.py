@@ -11,18 +11,18 @@ import asyncssh
 from pancode.fleet.ssh.forward_targets import End, TlsEnd, reached
 
 MOST = 64
-"""A node agent needs about five; one more for each attempt that delivers."""
+"""How many connections a node may have to one end: an agent needs about five, and one for each delivery."""
 
 
 class LimitedForward:
-    """One end that a node may reach. What is one too many is refused, and opens again as others close."""
+    """One end that a node may reach, with a limit of open connections; one too many is refused."""
 
     def __init__(self, end: End, most: int = MOST) -> None:
         self._end, self._most = end, most
         self._open = 0
 
     async def enter(self) -> Passing:
-        """A session for asyncssh; ChannelOpenError when there is no room, or nobody answers at the end."""
+        """A session for asyncssh; ChannelOpenError when there is no room, or nothing answers at the end."""
         if self._open >= self._most:
             words = f"{self._open} connections are open"
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, words)
@@ -41,7 +41,7 @@ class LimitedForward:
 
 
 class Passing(asyncssh.SSHForwarder):
-    """One connection; says once that it has ended, whichever side ended it."""
+    """One connection; reports its end once, whichever side ended it."""
 
     def __init__(self, peer: asyncssh.SSHForwarder, left: Callable[[], None]) -> None:
         super().__init__(peer)
@@ -53,7 +53,7 @@ class Passing(asyncssh.SSHForwarder):
         super().connection_made(transport)
 
     def end_unless_made(self) -> None:
-        """asyncssh forgets a session that comes after its connection has ended: nobody else closes it."""
+        """Close the session if its connection ended before: asyncssh forgets it, and nobody else does it."""
         if not self._made:
             self.close()
 
@@ -65,7 +65,7 @@ class Passing(asyncssh.SSHForwarder):
 
 
 class _TlsPeer(asyncssh.SSHForwarder):
-    """TLS of this library cannot close one direction alone: when the node has said all, both are closed."""
+    """A TLS peer, which cannot close one direction alone: when the node has said all, both are closed."""
 
     def write_eof(self) -> None:
         if self._transport is not None:

@@ -12,7 +12,7 @@ from pancode.errors import ConfigError, UnavailableError
 
 
 class LinkFault(StrEnum):
-    """The reason why there is no connection to a node. The first group never heals by itself."""
+    """Why there is no connection to a node. The first group never heals by itself."""
 
     HOST_KEY_CHANGED = "host_key_changed"
     HOST_KEY_UNKNOWN = "host_key_unknown"
@@ -38,9 +38,9 @@ PERMANENT = frozenset(
         LinkFault.BAD_CREDENTIALS,
     }
 )
-"""Trying these again is useless, or harmful: repeated failed logins get the coordinator locked out."""
+"""Retrying these is useless or harmful: repeated failed logins get the coordinator locked out."""
 SLOW = frozenset({LinkFault.FORWARDING_REFUSED, LinkFault.HOME_UNUSABLE, LinkFault.NOT_DIRECT})
-"""Only a change that somebody makes heals these: tried again seldom, and nobody is kept waiting for it."""
+"""Only somebody's change heals these: they are retried seldom, and nobody is kept waiting for them."""
 
 
 class SshError(UnavailableError):
@@ -54,13 +54,13 @@ class SshError(UnavailableError):
 
 
 class TargetError(ConfigError):
-    """The alias cannot be resolved to one machine that we can reach in the way its owner meant."""
+    """The alias cannot be resolved to one machine that can be reached as its owner meant."""
 
     code = "ssh_target"
 
 
 class ConnectError(SshError):
-    """No connection, or none that we may use."""
+    """There is no connection, or none that may be used."""
 
     def __init__(self, fault: LinkFault, message: str, *, why: str = "", fix: str = "") -> None:
         super().__init__(message, why=why, fix=fix)
@@ -81,7 +81,7 @@ _AGAIN = "try by hand whether it stays up (ssh HOST true), then the same command
 
 
 class LinkLost(ConnectError):
-    """The connection went away while it was in use: what the command did is not known."""
+    """The connection was lost while it was in use: whether the command took effect is not known."""
 
     def __init__(self, why: str) -> None:
         super().__init__(LinkFault.LOST, "the connection to the node was lost", why=why, fix=_AGAIN)
@@ -110,7 +110,7 @@ _WAKE = "see that it is switched on and on this network, then the same command a
 
 
 def classify(error: BaseException) -> ConnectError:
-    """Any error of a connection attempt or of a live connection, as one of ours."""
+    """Turn any error of a connection attempt or of a live connection into a ConnectError."""
     if isinstance(error, ConnectError):
         return error
     if isinstance(error, asyncssh.PermissionDenied):
@@ -154,7 +154,7 @@ def classify(error: BaseException) -> ConnectError:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Library errors of the block come out as ConnectError (timeouts and lost links included)."""
+    """Turn the library's errors in the block into ConnectError (timeouts and lost links included)."""
     try:
         yield
     except SshError:

@@ -14,12 +14,12 @@ from typing import TypeVar
 from pancode.host.open_files import is_spare
 
 SHUT_S = 2.0
-"""For the last words of TLS; whoever does not say them is cut off."""
+"""Seconds for TLS to close properly; a peer that does not is cut off."""
 
 
 @dataclass(frozen=True, slots=True)
 class TlsEnd:
-    """A server that wants TLS: we speak it, the node need not. `context`: asked for each connection."""
+    """A server that wants TLS: we speak it, so the node need not. `context`: asked for each connection."""
 
     host: str
     port: int
@@ -33,7 +33,7 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
 async def reached(end: End, made: Callable[[], P]) -> tuple[asyncio.Transport, P]:
-    """A connection to it, spoken by what `made` makes. OSError, also where we have no file to spare."""
+    """A connection to the end, with the protocol that `made` makes. OSError, also for want of free files."""
     transport, speaks = await _connected(end, made)
     if is_spare(transport.get_extra_info("socket").fileno()):
         transport.abort()

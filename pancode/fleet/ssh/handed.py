@@ -9,7 +9,7 @@ import base64
 from pathlib import Path
 from typing import assert_never
 
-from pancode.control.shapes import Json
+from pancode.control.run_shapes import Json
 from pancode.core.records import Node
 from pancode.errors import UnavailableError, UsageError
 from pancode.fleet.ssh import steps
@@ -31,7 +31,7 @@ from pancode.nodes.place import Reach
 
 
 def step_json(step: BringUpStep, again: BringUpStep | None = None) -> Json:
-    """`again`: the step to do instead, once an earlier step has changed files that a node agent has read."""
+    """The step as JSON. `again`: done instead once an earlier step changed files that the agent has read."""
     acts = [act_json(act) for act in step.acts]
     entry: Json = {"name": step.name.value, "says": step.says, "acts": acts}
     if again is None:
@@ -67,12 +67,12 @@ def _put_json(act: Put) -> Json:
 
 
 def _is_secret(path: str) -> bool:
-    """The home's `key` folder holds nothing that may be shown, but for public keys."""
+    """Whether the file must not be shown: all in the home's `key` folder but public keys."""
     return "/key/" in path and not path.endswith(".pub")
 
 
 def look(bringup: BringUp, node: Node | None) -> Json:
-    """The probe, to be run there as the login that the node agent is to have."""
+    """The probe, which another tool runs on the node as the node agent's login."""
     home = Reach.of(node).node_home if node is not None else None
     probe = RemoteScript(PROBE, (bringup.core.fleet, home or ""), PROBE_TIMEOUT_S, PROBE)
     return {"look": act_json(probe)}
@@ -86,7 +86,7 @@ def removal(bringup: BringUp, probe: str) -> Json:
 
 
 def plan(bringup: BringUp, node: Node, probe: str) -> Json:
-    """Changes nothing there. All steps where the node's key is known, and else those up to its key."""
+    """The steps of a bring-up; changes nothing. Without a known key of the node, only the steps up to it."""
     found = _fit(node.name, _found(probe), bringup.core.wall_ms())
     bringup.note_reached(node)
     bundle, python = bundle_for(bringup.bundles, found)
@@ -99,7 +99,7 @@ def plan(bringup: BringUp, node: Node, probe: str) -> Json:
 
 
 def enrolled(bringup: BringUp, node: Node, probe: str, key: str) -> Json:
-    """Believe the key that the node has made; the steps after it."""
+    """Believe the key that the node has made, and return the steps after that."""
     found = _found(probe)
     _, python = bundle_for(bringup.bundles, found)
     files = bringup.enrol(node.name, key, found)
@@ -124,7 +124,7 @@ def _found(probe: str) -> NodeProbe:
 
 
 def _fit(name: str, found: NodeProbe, now_ms: int) -> NodeProbe:
-    """UnavailableError for what keeps a node from being brought up."""
+    """Return the probe; UnavailableError if something keeps the node from being brought up."""
     if wrong := stops(problems(found, now_ms)):
         first = wrong[0]
         raise UnavailableError(

@@ -18,8 +18,7 @@ from pancode.host.files import write_durable
 OWN_KEY, NEXT_KEY, FORMER = "key/coordinator.key", "key/coordinator.next", "key/former"
 
 _IGNORED = b"*\n!pancode.yaml\n!panagents.yaml\n"
-"""The ignore file for git: if the home is in a repository (dotfiles), a snapshot must not carry our keys
-away."""
+"""The home's ignore file for git: if a repository holds the home (dotfiles), no snapshot takes its keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ def make_key() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """`$PANCODE_HOME` or `~/.pancode`."""
+    """The coordinator's home: `$PANCODE_HOME` or `~/.pancode`."""
 
     root: Path
 
@@ -53,12 +52,12 @@ class Home:
 
     @property
     def epoch(self) -> Path:
-        """The one file that no backup may put back."""
+        """The file with the newest epoch, the only one that no backup may put back."""
         return self.root / "epoch"
 
     @property
     def secrets(self) -> Path:
-        """Addresses of channels and keys of webhooks, a file for each."""
+        """The folder of channels' addresses and webhooks' keys, a file for each."""
         return self.root / "secrets"
 
     @property
@@ -83,11 +82,11 @@ class Home:
 
     @property
     def direct(self) -> Path:
-        """The authority of nodes that come in by TLS, and the coordinator's own certificate for them."""
+        """The folder of the authority for direct links, with the coordinator's own certificate."""
         return self.root / "key" / "direct"
 
     def prepare(self) -> None:
-        """Make the folder, ours alone. ConfigError when it is somebody else's or cannot be made."""
+        """Make the folder, private to the owner. ConfigError when it is somebody else's or cannot be made."""
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             state = self.root.stat()
@@ -112,11 +111,11 @@ class Home:
         return self._key_at(OWN_KEY)
 
     def next_key(self) -> SigningKey | None:
-        """The one that a rotation had begun to put in its place."""
+        """The key with which a rotation has begun to replace the signing key; None: there is none."""
         return self._key_at(NEXT_KEY)
 
     def former_keys(self) -> dict[str, SigningKey]:
-        """Those that were replaced and that some node may need still, by id."""
+        """The replaced signing keys that some node may still need, by id."""
         names = sorted((self.root / FORMER).glob("*.key"))
         found = (self._key_at(str(path.relative_to(self.root))) for path in names)
         return {key.public.keyid: key for key in found if key is not None}
@@ -135,49 +134,48 @@ class Home:
             ) from exc
 
     def keep_key(self, key: SigningKey) -> None:
-        """This is the coordinator's own key from now on."""
+        """Make this the coordinator's own key."""
         write_durable(self.root / OWN_KEY, key.text().encode())
         (self.root / NEXT_KEY).unlink(missing_ok=True)
         (self.root / KEY_LOST).unlink(missing_ok=True)
 
     def keep_both(self, old: SigningKey, fresh: SigningKey) -> None:
-        """Keep both keys before a rotation: after a crash the ledger names one of them, and that key is
-        here."""
+        """Keep both keys before a rotation: whichever the ledger names after a crash is then there."""
         write_durable(self.root / FORMER / f"{old.public.keyid}.key", old.text().encode())
         write_durable(self.root / NEXT_KEY, fresh.text().encode())
 
     def forget_former(self, keyid: str) -> None:
-        """Forget the former key, which nobody needs any more."""
+        """Remove a former key that nothing needs any more."""
         (self.root / FORMER / f"{keyid}.key").unlink(missing_ok=True)
 
     def is_key_lost(self) -> bool:
-        """Whether a person has said (`pancode key rotate --lost`) that the fleet's key will not come back."""
+        """Whether a person has said (`pancode key rotate --lost`) that the fleet's key is lost for good."""
         return (self.root / KEY_LOST).exists()
 
     def node_password(self, tag: str, ids: Ids) -> str:
-        """The Redis password of one node; stays the same, so that a second `fleet up` changes nothing."""
+        """The Redis password of one node; it stays the same, so that a second `fleet up` changes nothing."""
         return self._once(f"key/nodes/{tag}.redis", lambda: ids.token(24))
 
     def loopback_keys(self, name: str) -> LoopbackKeys:
-        """Host and client key of our own SSH server for this machine."""
+        """The host key and the client key of our own SSH server for this machine."""
         folder = f"key/loopback/{name}"
         return LoopbackKeys(self._once(f"{folder}.host", make_key), self._once(f"{folder}.client", make_key))
 
     def audit_secret(self, ids: Ids) -> str:
-        """The key of the digests by which settings are compared; made at its first use."""
+        """The key for the digests by which settings are compared; made at its first use."""
         return self._once("key/audit.secret", lambda: ids.token(32))
 
     def fleet_key(self) -> str:
-        """The private SSH key of the fleet, for nodes whose owner agreed to it; made at its first use."""
+        """The fleet's private SSH key, for nodes whose owner agreed to it; made at its first use."""
         return self._once("key/fleet.ssh", make_key)
 
     def forget_node(self, name: str, tag: str | None) -> None:
-        """Remove what was kept for a node that is gone."""
+        """Remove what was kept for a node that has left the fleet."""
         for path in (f"key/nodes/{tag}.redis", f"key/loopback/{name}.host", f"key/loopback/{name}.client"):
             (self.root / path).unlink(missing_ok=True)
 
     def _once(self, name: str, make: Callable[[], str]) -> str:
-        """The file's text; made and kept at the first time."""
+        """The file's text, which is made and kept at its first use."""
         path = self.root / name
         try:
             return path.read_text()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class HostKey:
-    """A server's public key; `line` is the pin's stored form."""
+    """A server's public host key; `line` is the form in which a pin is stored."""
 
     algorithm: str
     blob: str
@@ -51,14 +51,14 @@ class UnknownKey:
 
 @dataclass(frozen=True, slots=True)
 class Same:
-    """The pinned key."""
+    """The server presents the pinned key."""
 
     key: HostKey
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """Another key than the pinned one: reinstalled, readdressed, or somebody in between."""
+    """The server presents another key than the pinned one: reinstalled, moved, or somebody in between."""
 
     old: HostKey
     new: HostKey

@@ -16,7 +16,7 @@ from pancode.fleet.ssh.tunnel import Folders, Generation, Tunnels, TunnelTargets
 
 
 class LinkKind(StrEnum):
-    """`down` is tried again by itself; `stopped` waits for a person (a changed key, a refused login)."""
+    """The kind of a link's state: `down` retries by itself; `stopped` waits for a person (a changed key)."""
 
     CONNECTING = "connecting"
     UP = "up"
@@ -40,7 +40,7 @@ class LinkState:
 
     @property
     def stuck(self) -> bool:
-        """Nothing but a change that somebody makes brings it up."""
+        """Whether only a change that somebody makes can bring the link up."""
         return self.kind is LinkKind.STOPPED or (self.error is not None and self.error.fault in SLOW)
 
     @property
@@ -52,25 +52,25 @@ class LinkState:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Seconds between tries: doubled from `first` to `last`; back to `first` after `steady` seconds up."""
+    """Seconds between tries: doubled from `first` to `last`; after `steady` seconds up, `first` again."""
 
     first_s: float = 0.5
     last_s: float = 10
     steady_s: float = 5
     refused_s: float = 30
-    """For what only somebody's change heals (forwarding forbidden, home folder unusable)."""
+    """Seconds between tries where only somebody's change helps (forbidden forwarding, unusable home)."""
 
 
 Dial = Callable[[], Awaitable[Session]]
-"""Opens a connection; read anew for each try, so that new keys and pins are used."""
+"""Opens a connection; keys and pins are read anew for each try."""
 Changed = Callable[[LinkState], None]
 
 CLOSE_AGAIN_S = 10.0
-"""A closing that was not heeded is asked for again; longer than a connection takes to close."""
+"""Seconds until a closing without effect is asked for again; longer than a connection takes to close."""
 
 
 class Link:
-    """One node's link. `start`, then `run` and `put` while it is up; `close` ends it.
+    """The link to one node. `start`, then `run` and `put` while it is up; `close` ends it.
 
     All methods belong to one event loop. `changed` is called there for each new state and must not block.
     """
@@ -103,14 +103,17 @@ class Link:
             self._task = asyncio.get_running_loop().create_task(self._keep(), name=f"link {self.name}")
 
     def _begin_anew(self) -> None:
-        """Forgets why the link had stopped: a caller that waits for the new start must not see it."""
+        """Forget why the link had stopped, so that a caller that waits for the new start does not see it."""
         if self.state.kind is not LinkKind.CONNECTING:
             self.state = LinkState(LinkKind.CONNECTING)
             self._changed(self.state)
 
     def poke(self) -> None:
-        """Try now instead of after the pause; who waits is not told why the last try had failed, nor one that
-        is under way and began with what has been changed since."""
+        """Try now instead of after the pause.
+
+        Callers that wait are not told why an earlier try failed, nor one under way that began with old
+        settings.
+        """
         if self.state.kind is LinkKind.DOWN:
             self._begin_anew()
         if not self.state.up:
@@ -126,11 +129,11 @@ class Link:
             await self._become(LinkState(LinkKind.CLOSED))
 
     async def wait(self, kinds: Sequence[LinkKind], timeout_s: float) -> LinkState:
-        """The state as soon as it is one of `kinds`, or after the time whatever it is then."""
+        """The state as soon as it is one of `kinds`, or when the time is over."""
         return await self._until(lambda state: state.kind in kinds, timeout_s)
 
     async def settled(self, timeout_s: float) -> LinkState:
-        """Up, or why it does not come up by itself; after the time whatever it is then."""
+        """The state as soon as the link is up or cannot come up by itself, or when the time is over."""
         return await self._until(lambda state: state.up or state.stuck, timeout_s)
 
     async def _until(self, holds: Callable[[LinkState], bool], timeout_s: float) -> LinkState:
@@ -142,10 +145,10 @@ class Link:
         return self.state
 
     async def mend(self) -> tuple[str, ...]:
-        """See that the node still has its end of the tunnels, and open them anew if not.
+        """See that the node still has its end of the tunnels, and open them anew if not; what was missing.
 
-        What was missing there. ConnectError, and the connection is dialled anew, when that does not help; but
-        a tunnel goes on where the direct way, which was wanted in its place, is shut.
+        Where that fails, ConnectError, and the connection is dialled anew; but a tunnel goes on where the
+        direct way that should replace it is shut.
         """
         async with self._mending:
             remote, tunnels, generation = self.remote(), self._tunnels, self.state.generation

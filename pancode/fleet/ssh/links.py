@@ -38,7 +38,7 @@ _OTHERS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "UNKNOWN_CA", "n
 
 
 async def prove(remote: Remote, fleet: str, node_home: str | None, pointer: str, by: Pass) -> None:
-    """ConnectError with all that its owner needs to mend it."""
+    """ConnectError if the node cannot reach the coordinator directly, with all that mends it."""
     found = await probe(remote, fleet, node_home)
     fit = pythons(found)
     if not found.current or not fit:
@@ -48,7 +48,7 @@ async def prove(remote: Remote, fleet: str, node_home: str | None, pointer: str,
 
 
 def check(done: Completed, by: Pass) -> None:
-    """The result of the trial. ConnectError."""
+    """Read the result of the trial; ConnectError if it failed."""
     if done.status == 0:
         return
     if done.status == _UNKNOWN_VERB:
@@ -96,7 +96,7 @@ log = logging.getLogger("pancode.links")
 
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
-    """The parts that all links share. `node_of` reads the ledger anew."""
+    """What all links share. `node_of` reads the ledger anew."""
 
     fleet: str
     home: Home
@@ -106,13 +106,13 @@ class LinkSettings:
     backoff: Backoff
     node_of: Callable[[str], Node | None]
     pass_of: Callable[[Node | None], Pass | None]
-    """The login of a node that comes in directly; None where it has a tunnel."""
+    """What a node needs for its direct link; None if it has a tunnel."""
     tend_s: float = TEND_S
 
 
 @dataclass(frozen=True, slots=True)
 class LinkNews:
-    """A link's new state. `broken`: it went by itself. `trying`: it will come back by itself, perhaps.
+    """The news of a link. `broken`: it ended by itself; `trying`: it is tried again by itself.
 
     `why` and `fix` are empty where a person need not know. `changed_key`: the host presents another key.
     """
@@ -130,7 +130,7 @@ class LinkEvents:
     """Callbacks for links. `contact` and `silent` are called in a thread; `state` must not block."""
 
     contact: Callable[[str], None]
-    """A link came up; and every `tend_s` while it is up."""
+    """Called when a link comes up, and every `tend_s` while it is up."""
     silent: Callable[[str], bool]
     """Whether the node is not heard although it should be."""
     state: Callable[[str, LinkNews], None]
@@ -185,7 +185,7 @@ class Links:
     # -- links -----------------------------------------------------------------------------------
 
     async def keep(self, name: str, found: NodeProbe | None = None) -> Link:
-        """Keep a link to the node from now on. `found`: the probe of a bring-up, for where its home is."""
+        """Keep a link to the node from now on. `found`: a bring-up's probe, which knows the node's home."""
         if name not in self._links:
             reach = await self.reach(name)
             home = found.node_home if found else reach.installed_home
@@ -214,10 +214,9 @@ class Links:
         return self.settings.pass_of(self.settings.node_of(name))
 
     async def tend(self) -> None:
-        """Once a minute, for every link that is up: see that its tunnels are there, let the node in, and
-        start an agent that has died. Where there is a service manager it is the quicker one.
+        """Each minute, for every link that is up: check tunnels, let the node in, start a dead agent.
 
-        Ends when it is cancelled.
+        Where the node has a service manager, that restarts the agent sooner. Ends when it is cancelled.
         """
         while True:
             await asyncio.sleep(self.settings.tend_s)
@@ -239,7 +238,7 @@ class Links:
             await asyncio.to_thread(self.events.contact, name)
 
     async def mend(self, name: str) -> bool:
-        """Open the tunnels of a link anew when the node has lost its end; whether it had. ConnectError."""
+        """Open a link's tunnels anew when the node has lost its end; whether it had. ConnectError."""
         link = self._links.get(name)
         missing = await link.mend() if link is not None and link.state.up else ()
         if missing:
@@ -247,7 +246,7 @@ class Links:
         return bool(missing)
 
     async def leave(self, name: str) -> None:
-        """Keep it no longer; the node agent goes on."""
+        """Stop keeping the link; the node agent goes on."""
         link = self._links.pop(name, None)
         if link is not None:
             await link.close()
@@ -283,7 +282,7 @@ class Links:
             log.error("link %s: the host key has changed; pancode node trust %s", name, name)
 
     async def _contact(self, name: str) -> None:
-        """A link is up: see that a node agent runs there, or clean up what was removed while it was away."""
+        """After a link came up: see that a node agent runs, or clean a node that was removed meanwhile."""
         try:
             await asyncio.to_thread(self.events.contact, name)
             node = self.settings.node_of(name)
@@ -305,7 +304,7 @@ class Links:
 
 
 def news_of(name: str, state: LinkState) -> LinkNews:
-    """A problem that only a person can fix is shown during the attempts, too."""
+    """The news for this state. A problem that only a person can fix is also told between tries."""
     trying = state.kind not in (LinkKind.STOPPED, LinkKind.CLOSED)
     changed = state.error is not None and state.error.fault is LinkFault.HOST_KEY_CHANGED
     return LinkNews(

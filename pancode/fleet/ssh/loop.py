@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """Started once, stopped once; `call` from any other thread."""
+    """A thread with an event loop; start and stop it once, use `call` from any other thread."""
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
@@ -26,7 +26,7 @@ class LoopThread:
         self.loop.run_forever()
 
     def call(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
-        """Run it there and wait for its result; TimeoutError cancels it there."""
+        """Run the coroutine in the loop and wait for its result; TimeoutError cancels it."""
         future = self.begin(work)
         try:
             return future.result(timeout_s)
@@ -35,11 +35,11 @@ class LoopThread:
             raise
 
     def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run it there without waiting."""
+        """Run the coroutine in the loop without waiting."""
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def stop(self) -> None:
-        """End what still runs there, then the loop. Idempotent."""
+        """Cancel what still runs in the loop, then end the loop. Idempotent."""
         if self.loop.is_closed():
             return
         self.call(_end_all(), 10)

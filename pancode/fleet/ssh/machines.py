@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pancode.control.core import open_fences
-from pancode.control.shapes import Json
+from pancode.control.run_shapes import Json
 from pancode.core.records import Node
 from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.fleet import inventory
@@ -38,28 +38,28 @@ _KEEP_S = 30
 Work = Callable[[Node], Coroutine[Any, Any, NodeResult]]
 _LOOK_S = 60
 GIVES_BACK_S, GIVES_BACK_LOOKS = 10, 40
-"""A node that is halted has so long to give back what waits there."""
+"""How many seconds a halted node has to give back waiting orders, and how often that is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostKeyOffer:
-    """The host key and login that adding a node would trust: shown, and asked for once."""
+    """The host key and login that adding a node would trust; shown to a person, who is asked once."""
 
     name: str
     target: Target
     host_key: HostKey
     known: bool
     changed_from: str | None
-    """Fingerprint of the pinned key when another one is presented now."""
+    """Fingerprint of the pinned key where another key is presented now; else None."""
     hops: Mapping[str, HostKey]
-    """Keys of the jump hosts, from the user's own known_hosts."""
+    """Keys of the jump hosts, as the user's own known_hosts has them."""
 
     @property
     def pins(self) -> dict[str, HostKey]:
         return {**self.hops, self.target.endpoint: self.host_key}
 
     def question(self) -> dict[str, str]:
-        """What the command line asks before the machine is added. `value`: the body's field that says yes."""
+        """The question before the machine is added. `value`: the fingerprint that a yes names."""
         seen = self.host_key.fingerprint
         text = f"{self.name} ({self.target.endpoint}) has the host key {seen}"
         if self.changed_from is not None:
@@ -67,7 +67,7 @@ class HostKeyOffer:
         return {"kind": "host_key", "text": text, "value": seen}
 
     def check_accepted(self, fingerprint: str | None) -> None:
-        """UsageError where nobody has said yes to it; RefusedError where it was another key."""
+        """UsageError where nobody has accepted the host key; RefusedError where another key was accepted."""
         seen = self.host_key.fingerprint
         if fingerprint is None:
             raise UsageError(
@@ -89,8 +89,8 @@ class Machines:
     """The use cases of machines: synchronous, for several threads at once; SSH runs in the loop's thread.
 
     `check_direct`: ConfigError where nodes could not come in by TLS. `install`: makes the coordinator come
-    back after a reboot; called before each bring-up. `retire`: takes away the keys that no node needs any
-    more; called after each.
+    back after a reboot; called before each bring-up. `retire`: removes keys that no node needs any more;
+    called after each.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Machines:
         self._turns: dict[str, asyncio.Lock] = {}
         self._cleaned_ms: dict[str, int] = {}
         self._refused: dict[str, str] = {}
-        """By node: the changed host key that was put on record last."""
+        """The changed host key that was last recorded, by node."""
 
     def start(self) -> None:
         """Admit every enrolled node to Redis, and begin to keep its link."""
@@ -125,13 +125,13 @@ class Machines:
         self._loop.call(self._links.close(), _KEEP_S)
 
     def admit_all(self) -> None:
-        """Every enrolled node has its Redis user again (a new server has none), but in quarantine."""
+        """Give every enrolled node its Redis user (a new server has none), but for quarantined nodes."""
         for node in self.nodes():
             if node.tag is not None and node.quarantined is None:
                 self._bringup.admit(node.tag)
 
     def let_in(self, names: Sequence[str]) -> None:
-        """Give these their users in Redis again, after their release: not only at the next look at links."""
+        """Let these nodes into Redis again right after their release, not only at the next look at links."""
         for name in names:
             node = self.known(name)
             if node.tag is not None and node.removed is None:
@@ -154,7 +154,7 @@ class Machines:
         return HostKeyOffer(spec.name, target, key, target.endpoint in pins and old is None, old, hops)
 
     def probe(self, spec: NodeSpec, caller: Caller) -> Json:
-        """The target of the alias, the questions before it is added, and notes; changes nothing.
+        """The alias's target, questions to answer before it is added, and notes; changes nothing.
 
         Connects far enough to see the host key. NotFoundError, UnavailableError.
         """
@@ -171,7 +171,7 @@ class Machines:
         }
 
     def add(self, spec: NodeSpec, caller: Caller) -> Node:
-        """Into the inventory, with the accepted host key pinned. ConflictError when the name is taken."""
+        """Add the machine, with the accepted host key pinned. ConflictError when the name is taken."""
         direct = spec.link == "direct"
         if spec.local:
             if direct:
@@ -187,7 +187,7 @@ class Machines:
         return self._enlist(self._node(spec, reach))
 
     def trust(self, name: str, fingerprint: str, caller: Caller) -> NodeResult:
-        """Pin the changed host key that the person has checked; its link starts anew."""
+        """Pin the changed host key that the person has checked; the node's link starts anew."""
         found = self.look(NodeSpec(name), caller)
         found.check_accepted(fingerprint)
 
@@ -212,7 +212,7 @@ class Machines:
         return Node(spec.name, self.core.wall_ms(), reach.data(), dict(spec.labels), slots, least=least)
 
     def _this_machine(self, spec: NodeSpec) -> Node:
-        """The one that we run on, through our own SSH server."""
+        """The node for the machine that we run on, through our own SSH server."""
         target = Target(spec.name, "127.0.0.1", 0, "")
         labels = {"local": "true", **spec.labels}
         return self._node(
@@ -232,10 +232,10 @@ class Machines:
     def up(
         self, names: Sequence[str], caller: Caller, progress: Progress, link: LinkWay | None = None
     ) -> list[NodeResult]:
-        """Install, start and check; no names: all, and this machine where the fleet has none. Idempotent.
+        """Install, start and check; no names: all nodes, and this machine if the fleet has none. Idempotent.
 
-        May take minutes. `link`: how they come to Redis and the depot from now on; ConfigError, UsageError if
-        that cannot be.
+        May take minutes. `link`: how these nodes reach Redis and the depot from now on; ConfigError,
+        UsageError if that cannot be.
         """
         if link is not None:
             # from the next bring-up on, of all but this machine, which needs neither link
@@ -258,9 +258,9 @@ class Machines:
         return [result.news() for result in results]
 
     def doctor(self, names: Sequence[str], caller: Caller) -> list[Json]:
-        """Problems of machines and links: `{"node", "what", "ok", "fix"}`; a note is not a fault.
+        """Problems of machines and links: `{"node", "what", "ok", "fix"}`; a note counts as ok.
 
-        A second bring-up changes nothing that is right, and names all that is wrong.
+        It is a second bring-up, which changes nothing that is right, and names all that is wrong.
         """
         results = self._brought_up(names, caller, unwatched)
         problems = [
@@ -286,10 +286,10 @@ class Machines:
         return self._on_each(meant, progress, lambda node: self._bringup.up(node, progress, caller.agent))
 
     def down(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
-        """End the node agents of these (none given: all); attempts belong to their shims and go on.
+        """End the agents of these nodes (none given: all); attempts belong to their shims and go on.
 
-        What waits on a node for a slot comes back first, as far as it can be reached: it may begin elsewhere.
-        Only `fleet up` starts them again.
+        Orders that wait on a reachable node for a slot come back first, to begin elsewhere. Only `fleet up`
+        starts the agents again.
         """
         nodes = [self.known(name) for name in names] or self.nodes()
 
@@ -310,12 +310,12 @@ class Machines:
         inventory.put_halted(self.core, name, True)
 
     def _holds(self, name: str) -> bool:
-        """Whether orders wait there for a slot; the rounds of the coordinator ask for them."""
+        """Whether orders wait on the node for a slot; the coordinator's rounds ask for them back."""
         with self.core.ports.ledger.transaction() as tx:
             return any(fence.node == name and waits_there(fence) for fence in open_fences(tx))
 
     def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
-        """Take out all that we brought and prove it; away: revoked now, cleaned at next contact."""
+        """Remove all that is ours and prove it; a node that is away is revoked now, and cleaned later."""
         inventory.revoke(self.core, self.known(name).name)
         work = partial(self._bringup.remove, progress=progress, agent_path=caller.agent)
         (result,) = self._on_each([name], progress, work)
@@ -326,9 +326,9 @@ class Machines:
     def handed(self, name: str, probe: str | None, key: str | None, remove: bool) -> Json:
         """The next steps of a bring-up or removal that another tool carries out on the node.
 
-        `probe`: what our probe said there; None: `{"look"}`, the probe itself. Then `{"steps", "key"}`; with
-        `key`, the one that the node has made, it is enrolled. Idempotent. NotFoundError (a removal knows any
-        name), UsageError, UnavailableError for a node that is not fit.
+        `probe`: what our probe said on the node; None: the answer is `{"look"}`, the probe itself; else
+        `{"steps", "key"}`. `key`: the key that the node has made, which is then enrolled. Idempotent.
+        NotFoundError (a removal takes any name), UsageError, UnavailableError for a node that is not fit.
         """
         node = self.find(name) if remove else self.known(name)
         if probe is None:
@@ -340,9 +340,9 @@ class Machines:
         return handed.enrolled(self._bringup, node, probe, key)
 
     def cleaned(self, name: str) -> bool:
-        """Another tool has taken all of ours off that machine and proven it; whether it is forgotten now.
+        """Forget a node that another tool has provably cleaned; whether it is forgotten now.
 
-        Only one that was removed and not cleaned is. Idempotent; any name may be said.
+        Only a node that was removed and not cleaned is. Idempotent; any name may be given.
         """
         if not self._is_owed(name):
             return False
@@ -350,10 +350,10 @@ class Machines:
         return result.ok
 
     def _on_each(self, names: Sequence[str], progress: Progress, work: Work) -> list[NodeResult]:
-        """On all at once, but on one machine one command after the other.
+        """Do the work on all nodes at once, but one command after the other on each machine.
 
-        What goes wrong with a machine is that one's result. A command goes on when who gave it has detached:
-        the next one would meet it half-way.
+        An error on a machine is that machine's result. A command goes on when its caller has detached: the
+        next one would else meet it half-way.
         """
 
         async def one(name: str) -> NodeResult:
@@ -377,7 +377,7 @@ class Machines:
     # -- what links tell ---------------------------------------------------------------------------
 
     def contact(self, name: str) -> None:
-        """A node is reached: let it into Redis (which may have forgotten it); clean it if it was removed."""
+        """After a node was reached, let it into Redis (which may have forgotten it), or clean it."""
         node = self.find(name)
         if self._is_owed(name):
             if self._may_clean(name):
@@ -386,7 +386,7 @@ class Machines:
             self._bringup.admit(node.tag)
 
     def _may_clean(self, name: str) -> bool:
-        """Each try ends the link and dials anew, which is a contact: one in the time of a tending will do."""
+        """Whether to clean now: each try makes a new contact, so one in the time of a tending is enough."""
         now = self.core.ports.clock.mono_ms()
         last = self._cleaned_ms.get(name)
         if last is not None and now - last < self._links.settings.tend_s * 1000:
@@ -395,7 +395,7 @@ class Machines:
         return True
 
     async def _clean(self, name: str) -> None:
-        """Unless a command is at work on it, such as the removal itself: each would end the other's."""
+        """Clean a removed node, unless a command (such as the removal itself) is at work on it."""
         turn = self._turns.setdefault(name, asyncio.Lock())
         if turn.locked():
             return
@@ -405,7 +405,7 @@ class Machines:
                 await self._bringup.remove(node, unwatched, None)
 
     def tried(self, name: str, news: LinkNews) -> None:
-        """A link that waits for a person, or that is not kept, tries nothing."""
+        """Note a link's news. A link that waits for a person, or is not kept, tries nothing."""
         inventory.put_link_state(self.core, name, news.up, news.broken)
         if (
             news.changed_key and self._refused.get(name) != news.changed_key
@@ -425,7 +425,7 @@ class Machines:
     # -- rows ----------------------------------------------------------------------------------------
 
     def nodes(self) -> list[Node]:
-        """All but those that are gone for good."""
+        """All nodes but those that were removed and cleaned."""
         with self.core.ports.ledger.transaction() as tx:
             return [n for n in tx.find(Node) if n.removed != NodeState.REMOVED.value]
 
@@ -433,7 +433,7 @@ class Machines:
         return next((n for n in self.nodes() if n.name == name), None)
 
     def known(self, name: str) -> Node:
-        """NotFoundError."""
+        """The node of this name. NotFoundError."""
         node = self.find(name)
         if node is None:
             raise NotFoundError(f"no node {name} in the fleet", fix="pancode node ls")
@@ -448,7 +448,7 @@ class Machines:
 
 
 def _hop_key(hop: Target, places: SshPlaces) -> HostKey:
-    """A jump host is one that the user has met: its key is in known_hosts, or nothing goes through it."""
+    """The key of a jump host in the user's known_hosts; a host without one is not used."""
     files = (places.home / ".ssh/known_hosts", Path("/etc/ssh/ssh_known_hosts"))
     key = known_key(hop, files)
     if key is None:

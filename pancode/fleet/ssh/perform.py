@@ -14,7 +14,7 @@ from pancode.fleet.ssh.steps import Act, BringUpStep, Command, Put, RemoteScript
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """A step that was carried out. `said` is what its scripts said, `output` what its commands printed."""
+    """A step that was carried out. `said`: by its scripts; `output`: of its commands."""
 
     name: StepName
     changed: bool
@@ -29,7 +29,7 @@ class StepDone:
 
 
 async def perform(remote: Remote, step: BringUpStep) -> StepDone:
-    """Do it. Idempotent: a second call changes nothing. SshError with the node's own words when it fails."""
+    """Carry out the step. Idempotent: a second call changes nothing. SshError with the node's own words."""
     reported: list[tuple[str, str]] = []
     output, changed = b"", False
     wanted = await _differing(remote, step.acts)

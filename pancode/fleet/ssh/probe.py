@@ -19,7 +19,7 @@ class LibcKind(StrEnum):
 
 
 class HomeState(StrEnum):
-    """The state of the home folder's file system."""
+    """The kind of file system that the home folder is on."""
 
     OK = "ok"
     READ_ONLY = "read_only"
@@ -35,7 +35,7 @@ class Libc:
 
 @dataclass(frozen=True, slots=True)
 class Python:
-    """One interpreter on the node."""
+    """One Python interpreter on the node."""
 
     path: str
     version: tuple[int, int, int]
@@ -54,7 +54,7 @@ class Python:
 
 @dataclass(frozen=True, slots=True)
 class NodeProbe:
-    """All that bring-up decides from. Sizes in bytes, times in milliseconds."""
+    """Everything that bring-up decides by. Sizes in bytes, times in milliseconds."""
 
     os: str
     arch: str
@@ -76,7 +76,7 @@ class NodeProbe:
     """The output of `systemctl --user is-system-running`; `missing` where there is no systemctl."""
     linger: bool
     tools: tuple[tuple[str, str], ...]
-    """(name, absolute path) of those found."""
+    """(name, absolute path) of each tool that was found."""
     node_home: str
     current: str | None
     bundles: tuple[str, ...]
@@ -86,13 +86,13 @@ class NodeProbe:
     cpus: int | None = None
     memory: int | None = None
     path: str = ""
-    """PATH of agents and probes, as the owner wrote it into `node.json` there; empty: nothing is written."""
+    """PATH of agents and probes, as the owner wrote it into the node's `node.json`; empty: not written."""
     named: str = ""
-    """The name under which the fleet that it asks for has set up this home; empty: it has not yet."""
+    """The name under which the asking fleet has set up this home; empty: it has not yet."""
     layout: int | None = None
-    """The number of the home's layout, if a node agent has written one that reads as a number."""
+    """The number of the home's layout; None: no node agent has written one, or it is no number."""
     asked_ms: tuple[int, int] = (0, 0)
-    """Our own wall clock right before it was asked and right after: its `wall_ms` lies between them."""
+    """Our own wall clock right before and right after the probe: its `wall_ms` lies between them."""
 
     def tool(self, name: str) -> str | None:
         return dict(self.tools).get(name)
@@ -104,13 +104,13 @@ class NodeProbe:
 
 
 async def probe(remote: Remote, fleet: str, node_home: str | None = None) -> NodeProbe:
-    """Ask the node everything with one command. ValueError when its shell does not run it."""
+    """Ask the node everything with one command. ValueError when its shell does not run the command."""
     done = await remote.script(PROBE, [fleet, node_home or ""], PROBE_TIMEOUT_S)
     return parse_probe(done.text)
 
 
 def parse_probe(text: str) -> NodeProbe:
-    """The probe's output without that of the login shell. ValueError when it is not complete."""
+    """Parse the probe's output; a login shell's own words are dropped. ValueError when it is incomplete."""
     pairs = spoken(text)
     one = dict(pairs)
     missing = [k for k in ("os", "arch", "uid", "home", "node_home") if not one.get(k)]
@@ -151,7 +151,7 @@ def parse_probe(text: str) -> NodeProbe:
 
 
 def parse_libc(text: str) -> Libc:
-    """From `glibc 2.36`, `ldd (GNU libc) 2.36`, `musl libc (x86_64)`."""
+    """Parse `glibc 2.36`, `ldd (GNU libc) 2.36`, `musl libc (x86_64)`."""
     low = text.lower()
     if "musl" in low:
         return Libc(LibcKind.MUSL, _version(text) or ())
@@ -162,7 +162,7 @@ def parse_libc(text: str) -> Libc:
 
 
 def _pythons(lines: list[str]) -> tuple[Python, ...]:
-    """`IMPLEMENTATION VERSION ABIFLAGS POINTER RELEASELEVEL PATH`; what does not read so is no Python."""
+    """Parse `IMPLEMENTATION VERSION ABIFLAGS POINTER RELEASELEVEL PATH`; other lines are dropped."""
     found: dict[str, Python] = {}
     for line in lines:
         match = re.fullmatch(r"(\w+) (\d+)\.(\d+)\.(\d+) (\S+) ([48]) final (/.*)", line)
@@ -189,7 +189,7 @@ def _version(text: str) -> tuple[int, ...] | None:
 
 
 def _disk(line: str) -> int | None:
-    """The fourth column of `df -Pk`; counted from the mount point, as a device's name may have blanks."""
+    """The fourth column of `df -Pk`, counted from the mount point, as a device's name may have blanks."""
     match = re.search(r"\s(\d+)\s+(\d+)\s+(-?\d+)\s+\d+%\s+/", line)
     return int(match[3]) * 1024 if match else None
 

@@ -18,14 +18,14 @@ _QUOTED = re.compile(r"'[^']*'|\"[^\"$`]*\"")
 _FOR_A_SHELL = re.compile(r"[$`;&|<>()]")
 _PLAIN = re.compile(r"[A-Za-z0-9_.:%@+][A-Za-z0-9_.:%@+-]*")
 _KEPT = 400
-"""Characters of what the command says last."""
+"""How many characters of the command's last output are kept."""
 
 
 def arguments(text: str, alias: str, tokens: Mapping[str, str], home: Path) -> tuple[str, ...]:
-    """The ProxyCommand of `alias` as an argument list, its tokens filled in; empty: none. Raises TargetError.
+    """The ProxyCommand of `alias` as an argument list, with its tokens filled in; empty: none. TargetError.
 
-    OpenSSH hands the line to the user's shell. No shell reads a text here, so a line that needs one has to
-    name it: `sh -c '...'`.
+    OpenSSH hands the line to the user's shell. Here no shell reads it, so a line that needs one has to name
+    it: `sh -c '...'`.
     """
     if _FOR_A_SHELL.search(_QUOTED.sub("", text)):
         raise TargetError(
@@ -69,7 +69,7 @@ class ProxyCommand:
 
     @classmethod
     async def start(cls, command: tuple[str, ...]) -> ProxyCommand:
-        """ConnectError where the program is not there. Whoever starts it ends it."""
+        """Start the command; the caller ends it. ConnectError where the program does not exist."""
         ours, theirs = socket.socketpair()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -112,7 +112,7 @@ class ProxyCommand:
                 os.killpg(self._process.pid, signal.SIGTERM)
 
     async def close(self) -> None:
-        """End it and wait until it is gone."""
+        """End the command and wait until it has ended."""
         self.end()
         try:
             async with asyncio.timeout(2):

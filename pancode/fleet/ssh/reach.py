@@ -25,7 +25,7 @@ def target_of(reach: Reach) -> Target:
 
 
 def pins_of(reach: Reach) -> dict[str, HostKey]:
-    """The host keys that were accepted, by host and port."""
+    """The accepted host keys, by host and port."""
     return {endpoint: HostKey.parse(line) for endpoint, line in reach.pins.items()}
 
 

@@ -10,9 +10,11 @@ from pancode.fleet.bundle.platform import MACHINES, MINORS, OLDEST_GLIBC, NodePl
 from pancode.fleet.ssh.probe import HomeState, LibcKind, NodeProbe, Python
 
 OLDEST_GIT = (2, 31)
-"""Older ones ignore settings from the environment, and with them our hardening."""
+"""The oldest git: older ones ignore settings from the environment, and so our hardening."""
 NEEDED_DISK = 160 << 20
 """Bytes free in the home folder of a fresh node: the archive, the unpacked bundle, the journal."""
+WORKING_DISK = 512 << 20
+"""Bytes free below which a node takes no run, as its settings begin (`NodeSettings.disk_reserve`)."""
 _COREUTILS = ("timeout", "mktemp", "sha256sum", "cut", "tr", "head", "tail", "sort", "stat", "readlink", "id")
 NEEDED_TOOLS = {
     **dict.fromkeys(_COREUTILS, "coreutils"),
@@ -33,7 +35,7 @@ class Weight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NotReady:
-    """One thing that is wrong with a node, and what mends it."""
+    """One thing that is wrong with a node, and its fix."""
 
     code: str
     what: str
@@ -42,14 +44,14 @@ class NotReady:
 
 
 def problems(probe: NodeProbe, now_ms: int | None = None) -> tuple[NotReady, ...]:
-    """All that is wrong, the worst first. `now_ms` is our wall clock at the probe, for the clock's skew."""
+    """Everything that is wrong, the worst first. `now_ms`: our clock at the probe, to find the skew."""
     fit = [*_system(probe), *_python(probe), *_programs(probe), *_home(probe)]
     found = [*fit, *_layout(probe), *_notes(probe, now_ms)]
     return tuple(sorted(found, key=lambda p: p.weight is Weight.NOTE))
 
 
 def stops(found: tuple[NotReady, ...]) -> tuple[NotReady, ...]:
-    """Those that keep the node from being brought up."""
+    """The problems that keep the node from being brought up."""
     return tuple(p for p in found if p.weight is Weight.STOP)
 
 
@@ -60,7 +62,7 @@ def pythons(probe: NodeProbe) -> tuple[Python, ...]:
 
 
 def platforms(probe: NodeProbe) -> tuple[tuple[Python, NodePlatform], ...]:
-    """For each usable interpreter the platform whose wheels it takes, the best first."""
+    """Each usable interpreter with the platform whose wheels it takes, the best first."""
     version = probe.libc.version
     if probe.libc.kind is not LibcKind.GLIBC or len(version) < 2 or probe.arch not in MACHINES:
         return ()
@@ -139,7 +141,7 @@ def _home(probe: NodeProbe) -> list[NotReady]:
 
 
 def _layout(probe: NodeProbe) -> list[NotReady]:
-    """Said before anything there is touched: the newer node agent goes on."""
+    """The problem of a newer home layout, told before anything is touched: the newer agent goes on."""
     if probe.layout is None or probe.layout <= HOME_LAYOUT:
         return []
     newer = f"{probe.node_home} is of layout {probe.layout}, as a newer PanCode writes it"
@@ -152,6 +154,9 @@ def _layout(probe: NodeProbe) -> list[NotReady]:
 
 def _notes(probe: NodeProbe, now_ms: int | None) -> list[NotReady]:
     out = []
+    if probe.disk_free is not None and NEEDED_DISK <= probe.disk_free < WORKING_DISK:
+        text = f"it takes no work: {probe.disk_free >> 20} MB is free in {probe.home}"
+        out.append(_note("reserve", text, f"free at least {WORKING_DISK >> 20} MB there"))
     if probe.wall_ms is not None and now_ms is not None and abs(probe.wall_ms - now_ms) > LARGEST_SKEW_MS:
         skew = (probe.wall_ms - now_ms) / 1000
         out.append(_note("clock", f"its clock is off by {skew:+.0f} s", "turn on time synchronisation there"))

@@ -18,7 +18,7 @@ from pancode.fleet.ssh.errors import LinkLost, RemoteFailed, TransferFailed, tra
 
 MARK = "@@pancode-output@@"
 NOISE = 64 * 1024
-"""So many bytes of a login shell's own words, with the mark, are read beside a command's output."""
+"""How many bytes of a login shell's own words, with the mark, are read beside a command's output."""
 _SAYS = f"printf '%s\\n' {MARK}; printf '%s\\n' {MARK} >&2; exec \"$@\""
 
 
@@ -28,19 +28,19 @@ def framed(argv: Sequence[str]) -> str:
 
 
 def own(output: bytes) -> bytes:
-    """Without what stands before the mark; all of it where the shell did not come to the mark."""
+    """The output after the mark; all of it where the shell did not come to the mark."""
     before, mark, after = output.partition(f"{MARK}\n".encode())
     return after if mark else before
 
 
 SLOTS = 4
-"""Commands at once: sshd's MaxSessions is 10, and a returned command frees its place late."""
+"""Commands at once: sshd's MaxSessions is 10, and an ended command frees its place late."""
 OUTPUT_LIMIT = 4 << 20
 CHUNK = 64 << 10
 PAUSES = (0.05, 0.2, 1.0)
 """Seconds between the tries of a command for which the server had no session free."""
 GRACE_S = 10
-"""The time that we wait for an answer beyond the node's own `timeout`."""
+"""How many seconds we wait for an answer beyond the node's own `timeout`."""
 _KILL_AFTER = "5"
 FIX = "\n  fix: "
 """Separates the problem from the fix in a program's error output."""
@@ -50,7 +50,7 @@ TOO_MANY = 2
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The output of a command on the node: raw bytes, cut at the limit."""
+    """The outcome of a command on the node; its outputs are raw bytes, cut at the limit."""
 
     argv: tuple[str, ...]
     status: int | None
@@ -66,7 +66,7 @@ class Completed:
         return self.stdout.decode("utf-8", "replace")
 
     def check(self, what: str, fix: str = "") -> Completed:
-        """Itself, or RemoteFailed with the last of what the command said, and the fix if it named one."""
+        """Return this outcome, or raise RemoteFailed with the command's last words and its fix."""
         if self.status == 0 and not self.timed_out:
             return self
         output = self.stderr.decode("utf-8", "replace").strip() or self.text.strip()
@@ -94,7 +94,7 @@ class Remote:
     async def run(
         self, argv: Sequence[str], timeout_s: float, stdin: bytes = b"", limit: int = OUTPUT_LIMIT
     ) -> Completed:
-        """Run `argv`; the node itself kills it when the time is up. A failed command is a value."""
+        """Run `argv`; the node itself kills it when the time is up. A failed command is no error here."""
         command = framed(["timeout", "-k", _KILL_AFTER, f"{timeout_s:g}", *argv])
         async with self._slots:
             try:
@@ -132,7 +132,7 @@ class Remote:
         return replace(done, timed_out=late and done.status in (124, 137))
 
     async def script(self, text: str, args: Sequence[str], timeout_s: float) -> Completed:
-        """Run one of our constant `sh` scripts. It goes over stdin, so that any login shell will do."""
+        """Run one of our constant `sh` scripts, over stdin, so that any login shell will do."""
         return await self.run(["sh", "-s", "--", *args], timeout_s, stdin=text.encode())
 
     async def _open(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
@@ -146,7 +146,7 @@ class Remote:
         return await self.conn.create_process(command, encoding=None)
 
     async def put(self, path: str, source: bytes | Path, mode: int = 0o600) -> None:
-        """Put a file whole or not at all: space checked, written beside, synced, renamed. Idempotent."""
+        """Put a file whole or not at all: check the space, write beside it, sync, rename. Idempotent."""
         async with self._slots:
             with translated():
                 try:

@@ -30,19 +30,19 @@ done
 [ -n "$python" ] || exit 75
 exec "$python" -I -S -c "$2"
 """
-"""$1 node home, $2 LOAD. The Python of the node agent, or another one while none runs or it was replaced."""
+"""$1 node home, $2 LOAD. Runs LOAD with the node agent's Python, or another one while none runs."""
 LOAD = 'import sys;r=sys.stdin.buffer;exec(compile(r.read(int(r.readline())),"skills","exec"))'
-"""The program's length on a line, the program, then its request: nothing is laid down on the node for it."""
+"""Reads a line with the program's length, the program, and its request: no file is written on the node."""
 
 
 def program_and(request: dict[str, Any]) -> bytes:
-    """What goes to that Python's standard input."""
+    """The standard input for that Python."""
     program = Path(copies.__file__).read_bytes()
     return b"%d\n" % len(program) + program + json.dumps(request).encode()
 
 
 def answer_of(node: str, status: int | None, stdout: bytes, stderr: bytes) -> dict[str, Any]:
-    """What the program said. UnavailableError, RemoteFailed."""
+    """The program's answer. UnavailableError, RemoteFailed."""
     if status == NO_PYTHON:
         raise UnavailableError(f"no Python was found on {node}", fix=f"pancode fleet up {node}")
     said = stderr.decode("utf-8", "replace").strip()[-400:] or f"exit {status}"
@@ -72,9 +72,9 @@ def answer_of(node: str, status: int | None, stdout: bytes, stderr: bytes) -> di
 
 
 async def exchanged(ask: Callable[[list[str]], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
-    """Ask once, and once more with the bytes that the node needs: the rows, and the backups that stay there.
+    """Ask once, and again with the bytes that the node needs; returns rows, and backups that stay there.
 
-    Nothing else that a node says is handed on.
+    Nothing else that a node says is passed on.
     """
     answer = await ask([])
     answer = await ask(answer["need"]) if "need" in answer else answer
@@ -83,12 +83,12 @@ async def exchanged(ask: Callable[[list[str]], Awaitable[dict[str, Any]]]) -> di
 
 
 def argv_in(home: str) -> tuple[str, ...]:
-    """The command, for a node with this node home."""
+    """The argument list for a node with this node home."""
     return ("sh", "-c", RUN, "pancode", home, LOAD)
 
 
 async def act_on(remote: Remote, node: str, home: str, asked: SkillsAsked) -> dict[str, Any]:
-    """One round trip; one more where the node needs bytes. Idempotent. SshError, UnavailableError."""
+    """Act in one round trip, or two where the node needs bytes. Idempotent. SshError, UnavailableError."""
 
     async def ask(need: list[str]) -> dict[str, Any]:
         sent = program_and(asked.request(need))

@@ -13,14 +13,14 @@ from pathlib import Path
 from pancode.fleet.ssh.errors import TargetError
 
 ASK_S = 20.0
-"""A `Match exec` may ask a network."""
+"""Seconds that ssh may take to answer, as a `Match exec` may ask a network."""
 _OURS = ("PATH", "SHELL", "USER", "LOGNAME", "LANG")
-"""Of our own environment, what ssh and a `Match exec` need; the rest is the caller's."""
+"""Our own variables that ssh and a `Match exec` need; all others are the caller's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """The node's settings of the command line; they win over every file."""
+    """The command line's settings for the node; they win over every file."""
 
     host: str | None = None
     user: str | None = None
@@ -28,7 +28,7 @@ class Overrides:
     identity: str | None = None
 
     def options(self) -> list[str]:
-        """As ssh takes them, so that `Match` sees them as well."""
+        """The settings as ssh options, so that `Match` sees them as well."""
         named = {"HostName": self.host, "User": self.user, "Port": self.port}
         return [part for name, value in named.items() if value for part in ("-o", f"{name}={value}")]
 
@@ -49,14 +49,14 @@ class SshPlaces:
 
     @cached_property
     def defaults(self) -> dict[str, tuple[str, ...]]:
-        """What this ssh does for any name when no file says anything."""
+        """What this ssh uses for any name when no file says anything."""
         return self._said(["-F", "none"], "host")
 
     def ask(self, alias: str, given: Overrides) -> dict[str, tuple[str, ...]]:
-        """What ssh's configuration sets for this alias, by keyword in lower case, and always its host name,
-        port and user.
+        """What the SSH configuration sets for this alias, by keyword in lower case.
 
-        TargetError in ssh's words where it refuses the configuration, or where there is no ssh.
+        Host name, port and user are always there. TargetError in ssh's words where it refuses the
+        configuration, or where there is no ssh.
         """
         return {
             key: values
@@ -65,7 +65,10 @@ class SshPlaces:
         }
 
     def _file(self) -> list[str]:
-        """ssh takes the login's home, whatever HOME says. Where they differ, HOME's file counts alone."""
+        """Options for the one file to read: `config`, or HOME's file where the login's home is another.
+
+        ssh itself takes the login's home, whatever HOME says.
+        """
         config = self.config
         if config is None and str(self.home) != pwd.getpwuid(os.getuid()).pw_dir:
             config = self.home / ".ssh/config"

@@ -35,12 +35,12 @@ class StepName(StrEnum):
 
 
 RESTARTING = frozenset({StepName.BUNDLE, StepName.ENROL, StepName.UNIT})
-"""Steps after which, when they changed anything, a node agent that runs is started again."""
+"""Steps whose changes make a running node agent restart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Put a file there, when its content differs. `keep`: never touch one that is there already."""
+    """Put a file on the node when its content differs. `keep`: never touch a file that is there already."""
 
     path: str
     source: bytes | Path
@@ -63,12 +63,12 @@ class RemoteScript:
     args: tuple[str, ...]
     timeout_s: float = 60
     look: str = ""
-    """A script that with the same arguments only says whether this one would change anything."""
+    """A script that, with the same arguments, only says whether this one would change anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Run an argument list; what it prints is kept as `output`."""
+    """Run an argument list; its output is kept as `output`."""
 
     argv: tuple[str, ...]
     timeout_s: float = 60
@@ -79,15 +79,15 @@ Act = Put | RemoteScript | Command
 
 @dataclass(frozen=True, slots=True)
 class BringUpStep:
-    """One thing to do. `acts` is empty when the probe shows that it is done."""
+    """One step. `acts` is empty when the probe shows that it is done."""
 
     name: StepName
     says: str
     acts: tuple[Act, ...] = ()
     changes: tuple[str, ...] = ()
-    """Paths on the node that it may make or alter; removal takes all of them out."""
+    """Paths on the node that the step may make or alter; removal takes all of them out."""
     there: bool = False
-    """The probe shows that it is as it should be."""
+    """Whether the probe shows that all is as the step would make it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class NodeLocation:
 
     fleet: str
     home: str
-    """The login user's home."""
+    """The home folder of the login user."""
     node_home: str
     uid: int
 
@@ -121,7 +121,7 @@ class NodeLocation:
     def command(self, python: str, *words: str) -> tuple[str, ...]:
         """`pancode-node WORDS --home H` from the current bundle, with none of the machine's packages.
 
-        Without docstrings, which are 2 MB of what an idle node agent would hold.
+        It runs without docstrings, which would be 2 MB of an idle node agent's memory.
         """
         start = f"{self.node_home}/current/start.py"
         return (python, "-I", "-S", "-B", "-OO", start, *words, "--home", self.node_home)
@@ -131,13 +131,13 @@ class NodeLocation:
 
 
 def home_step(place: NodeLocation) -> BringUpStep:
-    """The node home's folders, ours alone; a folder that is not ours is refused."""
+    """Make the node home's folders, private to the login; a folder of somebody else is refused."""
     act = RemoteScript(scripts.MAKE_HOME, (place.node_home, place.fleet), 20, looks.HOME)
     return BringUpStep(StepName.HOME, f"folders in {place.node_home}", (act,), (place.node_home,))
 
 
 def bundle_step(place: NodeLocation, probe: NodeProbe, bundle: Bundle, python: Python) -> BringUpStep:
-    """Upload, check, unpack, try and point to the bundle; nothing when it is there and current."""
+    """Upload, check, unpack and try the bundle, and point to it; nothing when it is there and current."""
     folder = f"{place.node_home}/bundles/{bundle.name}"
     there = bundle.name in probe.bundles
     if there and (probe.current or "").rstrip("/").rpartition("/")[2] == bundle.name:
@@ -158,7 +158,7 @@ def key_step(place: NodeLocation, python: str) -> BringUpStep:
 
 
 def enrol_step(place: NodeLocation, files: Sequence[HomeFile]) -> BringUpStep:
-    """The coordinator's public key, the settings, the owner's ceiling if there is none."""
+    """Put the coordinator's public key, the settings, and the owner's ceiling if it is missing."""
     acts = tuple(Put(f"{place.node_home}/{f.path}", f.content, f.mode, f.keep) for f in files)
     return BringUpStep(
         StepName.ENROL, "settings and the coordinator's public key", acts, tuple(a.path for a in acts)
@@ -166,7 +166,7 @@ def enrol_step(place: NodeLocation, files: Sequence[HomeFile]) -> BringUpStep:
 
 
 def unit_step(place: NodeLocation, probe: NodeProbe, python: str) -> BringUpStep:
-    """The systemd user unit, where a user manager answers; nothing elsewhere."""
+    """Install the systemd user unit where a user manager answers; nothing elsewhere."""
     if not probe.services_usable:
         return BringUpStep(StepName.UNIT, "no user services there")
     unit = place.unit(python)
@@ -190,14 +190,14 @@ def start_step(place: NodeLocation, probe: NodeProbe, python: str, restart: bool
 def first_steps(
     place: NodeLocation, probe: NodeProbe, bundle: Bundle, python: Python
 ) -> tuple[BringUpStep, ...]:
-    """Up to the node's own key, which the fleet must believe before there is more to do."""
+    """The steps up to the node's own key, which the fleet must believe before it goes on."""
     return (home_step(place), bundle_step(place, probe, bundle, python), key_step(place, python.path))
 
 
 def enrolled_steps(
     place: NodeLocation, probe: NodeProbe, python: str, files: Sequence[HomeFile]
 ) -> tuple[BringUpStep, ...]:
-    """The files that exist before the node agent is started."""
+    """The steps for the files that must exist before the node agent starts."""
     return (enrol_step(place, files), unit_step(place, probe, python))
 
 
@@ -209,7 +209,7 @@ def stop_step(place: NodeLocation) -> BringUpStep:
 
 
 def install_key_step(line: str, marker: str) -> BringUpStep:
-    """The fleet key, limited to forwarding and commands, marked so that it can be taken out."""
+    """Install the fleet's key, limited to forwarding and commands, and marked so that it can be removed."""
     act = RemoteScript(scripts.ADD_FLEET_KEY, (line, marker), 20, looks.FLEET_KEY)
     return BringUpStep(StepName.ENROL, "fleet key in authorized_keys", (act,), (".ssh/authorized_keys",))
 
@@ -234,7 +234,7 @@ def remove_steps(place: NodeLocation, marker: str) -> tuple[BringUpStep, ...]:
 
 
 def prove_step(place: NodeLocation, marker: str) -> BringUpStep:
-    """List what is left of us; an empty list is the proof."""
+    """List what is left of this fleet on the node; an empty list is the proof."""
     unit = f"pancode-node-{place.fleet}.service"
     args = (place.node_home, place.fleet, unit, place.sockets, marker)
     return BringUpStep(

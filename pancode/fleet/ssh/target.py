@@ -34,7 +34,7 @@ OURS = frozenset(
     " stricthostkeychecking syslogfacility tcpkeepalive updatehostkeys usekeychain userknownhostsfile"
     " verifyhostkeydns visualhostkey xauthlocation".split()
 )
-"""No meaning for an unattended connection, or set by PanCode itself (pins, keepalive, forwards)."""
+"""Settings with no meaning for an unattended connection, or set by PanCode itself (pins, keepalive ...)."""
 
 _REFUSED = {
     "proxyusefdpass": "the connection would go another way than you mean",
@@ -57,11 +57,11 @@ _ALGORITHMS = {
     "kexalgorithms": "kex_algs",
     "hostkeyalgorithms": "server_host_key_algs",
 }
-"""asyncssh's argument for each list."""
+"""asyncssh's argument for each of ssh's algorithm lists."""
 
 
 def refuse(alias: str, found: Mapping[str, tuple[str, ...]]) -> None:
-    """TargetError for a setting that would change which machine we talk to."""
+    """TargetError for a setting that would change which machine is reached."""
     for keyword, why in _REFUSED.items():
         if keyword in found:
             raise TargetError(
@@ -72,7 +72,7 @@ def refuse(alias: str, found: Mapping[str, tuple[str, ...]]) -> None:
 
 
 def warnings(alias: str, one: Mapping[str, str]) -> tuple[str, ...]:
-    """One sentence for each setting that means something and is not followed."""
+    """One sentence for each setting that has an effect in ssh and is not followed here."""
     return tuple(
         f"ssh -G {alias}: {key} is not honoured" + (f": {_MEANS[key]}" if key in _MEANS else "")
         for key, value in one.items()
@@ -83,8 +83,10 @@ def warnings(alias: str, one: Mapping[str, str]) -> tuple[str, ...]:
 def algorithms(
     alias: str, one: Mapping[str, str], defaults: Mapping[str, tuple[str, ...]]
 ) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """(asyncssh's argument, list) for the algorithm lists that are set, and a sentence for the names beyond
-    ssh's own that asyncssh does not have: they are left out. TargetError where nothing is left of a list."""
+    """The set algorithm lists as (asyncssh's argument, list), and sentences about names that are left out.
+
+    Left out are names that asyncssh does not have. TargetError where nothing is left of a list.
+    """
     lists: list[tuple[str, str]] = []
     without: list[str] = []
     for keyword, argument in _ALGORITHMS.items():
@@ -119,7 +121,7 @@ MAX_HOPS = 8
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One SSH server and how to log in there. `hops` are the jump hosts, the first to dial first."""
+    """One SSH server and how to log in. `hops` are the jump hosts, in the order in which they are dialled."""
 
     alias: str
     host: str
@@ -131,17 +133,17 @@ class Target:
     agent_path: str | None = None
     hops: tuple[Target, ...] = ()
     proxy: tuple[str, ...] = ()
-    """The command through which it is dialled (ProxyCommand); its host key is pinned all the same."""
+    """The command through which the server is dialled (ProxyCommand); its host key is pinned all the same."""
     family: str = "any"
     bind_address: str | None = None
     algorithms: tuple[tuple[str, str], ...] = ()
     """(asyncssh's argument, OpenSSH's list) for ciphers, MACs, key exchange, host key algorithms."""
     warnings: tuple[str, ...] = ()
-    """Settings of ssh for this alias that we do not honour, each with what that means."""
+    """Settings of ssh for this alias that are not followed, each with what that means."""
 
     @property
     def by_hand(self) -> str:
-        """The words with which OpenSSH connects to it."""
+        """The command with which OpenSSH connects to the target."""
         if self.hops or self.proxy:  # they are in its owner's configuration
             return f"ssh {self.alias}"
         return f"ssh -p {self.port} {self.user}@{self.host}"
@@ -153,7 +155,7 @@ class Target:
 
 
 def resolve(alias: str, overrides: Overrides, places: SshPlaces) -> Target:
-    """The target of `alias`. Raises TargetError for what we cannot follow truly."""
+    """The target of `alias`. TargetError for a configuration that cannot be followed exactly."""
     return _resolve(alias, overrides, places, (), jumps=True)
 
 
@@ -189,7 +191,7 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
 
 
 class _Tokens:
-    """Fills in what ssh says with its tokens, variables and `~` unfilled."""
+    """Fills in the tokens, variables and `~` that ssh's answer leaves as they are."""
 
     def __init__(self, alias: str, host: str, port: int, user: str, places: SshPlaces) -> None:
         self.alias, self.places = alias, places
@@ -204,11 +206,11 @@ class _Tokens:
         }
 
     def paths(self, texts: tuple[str, ...]) -> tuple[str, ...]:
-        """The files in their order, each once; `none` is no file."""
+        """The files in their order, each once; `none` names no file."""
         return tuple(dict.fromkeys(self._path(text) for text in texts if text.lower() != "none"))
 
     def agent(self, text: str) -> str | None:
-        """The socket of the SSH agent; None: none."""
+        """The socket of the SSH agent; None: there is none."""
         if text.lower() == "none":
             return None
         if text == "SSH_AUTH_SOCK" or re.fullmatch(r"\$[A-Za-z_][A-Za-z0-9_]*", text):
@@ -235,7 +237,7 @@ class _Tokens:
 
 
 def _hops(text: str, places: SshPlaces, seen: tuple[str, ...]) -> tuple[Target, ...]:
-    """`a,b` dials a, then b. Only the first one's own ProxyJump is followed, as ssh does."""
+    """The jump hosts: `a,b` dials a, then b. Only the first one's own ProxyJump is followed, as ssh does."""
     out: list[Target] = []
     for index, hop in enumerate(text.split(",") if text else ()):
         match = re.fullmatch(r"(?:ssh://)?(?:([^@\s]+)@)?(\[[^\]]+\]|[^:@\s\[\]]+)(?::(\d+))?/?", hop.strip())

@@ -20,13 +20,14 @@ from pancode.fleet.ssh.errors import LinkLost, RemoteFailed, translated
 
 CHUNK = 64 << 10
 Size = tuple[int, int, int, int]
-"""Columns, rows, and both in pixels."""
+"""Columns, rows, and both sizes in pixels."""
 
 
 async def attach(session: Session, argv: Sequence[str], near: int, far: int, kind: str) -> int:
-    """The exit status of `argv`; 128 and its number for a signal. `near`, `far`: our terminal's two ends.
+    """Run `argv` in this terminal: its exit status; 128 and the number for a signal.
 
-    Raises LinkLost when the connection goes, RemoteFailed when the node gives no terminal.
+    `near`, `far`: our terminal's two ends. LinkLost when the connection goes, RemoteFailed when the node
+    gives no terminal.
     """
     with translated():
         process = await _open(session, shlex.join(argv), kind, size_of(near))
@@ -67,7 +68,7 @@ async def _open(session: Session, command: str, kind: str, size: Size) -> asyncs
 
 
 async def _feed(near: int, process: asyncssh.SSHClientProcess[bytes]) -> None:
-    """Typed bytes, unchanged: Ctrl-C is a character here, and a signal to the foreground program there."""
+    """Send typed bytes unchanged: Ctrl-C is a character here, and a signal to the far foreground program."""
     typed: asyncio.Queue[bytes] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
@@ -92,7 +93,7 @@ async def _feed(near: int, process: asyncssh.SSHClientProcess[bytes]) -> None:
 
 @contextmanager
 def _raw(near: int) -> Iterator[None]:
-    """Every key is the far terminal's; as it was afterwards, whatever happens."""
+    """Give every key to the far terminal, and restore this one afterwards, whatever happens."""
     before = termios.tcgetattr(near)
     tty.setraw(near)
     try:

@@ -19,7 +19,7 @@ from pancode.fleet.ssh.remote import Completed, Remote
 from pancode.fleet.ssh.scripts.link import CHECK_LINK, OPEN_LINK, PUBLISH_LINK, spoken
 
 PATH_LIMIT = 104
-"""Bytes of a socket path, the closing zero included (the smaller one of the systems' limits)."""
+"""The most bytes of a socket path with its closing zero (the smaller of the systems' limits)."""
 SCRIPT_TIMEOUT_S = 15
 _NAMES = ("redis", "depot")
 _LONGEST = "/XXXXXXXX/redis.sock"
@@ -27,26 +27,26 @@ _LONGEST = "/XXXXXXXX/redis.sock"
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A node's settings for TLS: the address, the authority it trusts, its certificate (both PEM)."""
+    """A node's settings for TLS: the coordinator's address, its authority, the node's certificate (PEM)."""
 
     address: str
     ca: str
     cert: str
     issued_ms: int
     renew_ms: int
-    """From when on another one is due."""
+    """From when on the certificate is to be renewed."""
     until_ms: int
     origin: str = ""
-    """The setting that has the address."""
+    """The setting that names the address."""
     node: str = ""
 
     def outlives(self, newer: Pass) -> bool:
-        """Whether it still does, where `newer` would be given now."""
+        """Whether this pass is still good now that `newer` would be given."""
         return (self.address, self.ca) == (newer.address, newer.ca) and newer.issued_ms < self.renew_ms
 
 
 async def unproven(_remote: Remote, _pointer: str, _by: Pass) -> None:
-    """Skips the trial."""
+    """The trial of a direct link that tries nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,11 @@ class TunnelTargets:
     redis: End
     depot: Path
     near: bool = False
-    """The node is this very machine: a unix socket is shown where the forward would be, without one."""
+    """The node is this very machine: instead of a forward, its socket is a link to ours."""
     direct: Callable[[], Awaitable[Pass | None]] | None = None
-    """The node's direct access; None where it uses a tunnel. Read anew each time."""
+    """What the node needs for a direct link; None where it uses a tunnel. Read anew each time."""
     prove: Callable[[Remote, str, Pass], Awaitable[None]] = unproven
-    """The node tries what it would be pointed to. ConnectError."""
+    """Lets the node try the direct link before it is pointed to that. ConnectError."""
 
     def of(self, name: str) -> End:
         return self.redis if name == "redis" else self.depot
@@ -68,7 +68,7 @@ class TunnelTargets:
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """`pointer` is the node home's `s/`; `sockets` the same, or a short folder if paths would be too long."""
+    """Folders on the node. `pointer`: the home's `s/`; `sockets`: the same, or a short one for long homes."""
 
     pointer: str
     sockets: str
@@ -86,7 +86,7 @@ class Generation:
 
     @property
     def sockets(self) -> tuple[str, ...]:
-        """Paths on the node."""
+        """The paths of the sockets on the node."""
         return tuple(a.removeprefix("unix:") for a in (self.redis, self.depot) if a.startswith("unix:"))
 
     @property
@@ -104,7 +104,7 @@ class Generation:
 
 
 def folders(node_home: str, uid: int) -> Folders:
-    """The folder of the sockets. A long home gets one under /tmp, named by its digest, checked to be ours."""
+    """A node's folders. A long home's sockets go under /tmp, by the home's digest, checked to be ours."""
     pointer = f"{node_home}/s"
     if len((pointer + _LONGEST).encode()) < PATH_LIMIT:
         return Folders(pointer, pointer)
@@ -113,7 +113,7 @@ def folders(node_home: str, uid: int) -> Folders:
 
 
 def _checked(done: Completed) -> dict[str, str]:
-    """The output of a script; a failure is about the node's home folder, and ends when that is repaired."""
+    """The output of a script; a failure means that the node's home folder is unusable until repaired."""
     try:
         if done.status == 0:
             return dict(spoken(done.text))
@@ -129,7 +129,7 @@ def _checked(done: Completed) -> dict[str, str]:
 
 
 class Tunnels:
-    """The live generation on one connection: opened, checked, opened anew when the node's end of it is gone.
+    """The live generation on one connection: opened, checked, opened anew when the node has lost its end.
 
     All methods raise ConnectError.
     """
@@ -141,7 +141,7 @@ class Tunnels:
         self._listeners: list[asyncssh.SSHListener] = []
 
     async def open(self) -> Generation:
-        """End stale sessions, make the folder, open both forwards, then point to them; older ones go."""
+        """End stale sessions, make the folder, open both forwards, then point to them; older forwards go."""
         by = await self._pass()
         if by is not None:  # before anything is closed: one that could not come in stays where it was
             await self._ends.prove(self._remote, _direct("", "", by).pointer(), by)
@@ -157,9 +157,9 @@ class Tunnels:
         return generation
 
     async def missing(self, generation: Generation) -> tuple[str, ...]:
-        """Files of this generation that the node no longer has, or has otherwise; one command.
+        """Files of this generation that the node has lost or that differ; one command.
 
-        Or what is otherwise here by now: a way that was changed, a certificate that is due.
+        Also what is to change on our side: another way than before, or a certificate that is due.
         """
         newer, by = await self._pass(), generation.by
         if (newer is None) != (by is None):
@@ -179,7 +179,7 @@ class Tunnels:
         return Generation(name, folder, redis, depot)
 
     async def _lead(self, path: str, name: str) -> str:
-        """Makes `path` on the node lead to a service: by a forward, or by a link where both are here."""
+        """Make `path` on the node lead to a service: by a forward, or on this machine by a link."""
         end = self._ends.of(name)
         if not self._ends.near or not isinstance(end, Path):
             return await self._forward(path, self._forwards[name])
@@ -188,7 +188,7 @@ class Tunnels:
         return f"unix:{path}"
 
     async def _forward(self, path: str, forward: LimitedForward) -> str:
-        """A unix socket on the node; a loopback port where its server forbids those; else ConnectError."""
+        """Forward a unix socket on the node; a loopback port if its server forbids it; else ConnectError."""
         conn = self._remote.conn
         with translated():
             try:
@@ -206,5 +206,5 @@ def _direct(name: str, folder: str, by: Pass) -> Generation:
 
 
 def _entered(forward: LimitedForward) -> Any:
-    """asyncssh accepts any forwarder as a session, but its types do not say so."""
+    """The forwarder as a session, which asyncssh accepts, though its types do not say so."""
     return forward.enter()

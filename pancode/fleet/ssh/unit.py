@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One fleet's unit on one node."""
+    """The systemd unit of one fleet on one node."""
 
     fleet: str
     node_home: str
     argv: tuple[str, ...]
     user: str | None = None
-    """Of a unit of the system's manager: whose node it is. None: one of that user's own manager."""
+    """The user whose node a unit of the system's manager runs; None: a unit of that user's own manager."""
     hardened: str = ""
 
     @property
@@ -21,11 +21,11 @@ class Unit:
         return f"pancode-node-{self.fleet}.service"
 
     def path(self, home: str) -> str:
-        """Under the login user's home."""
+        """The unit's path under the login user's home."""
         return f"{home}/.config/systemd/user/{self.name}"
 
     def text(self) -> str:
-        """KillMode=process: stopping or upgrading the node agent leaves the running attempts alone."""
+        """The unit's text. KillMode=process: stopping or upgrading the agent leaves attempts alone."""
         return UNIT.format(
             fleet=literal(self.fleet),
             command=" ".join(quoted(word) for word in self.argv),
@@ -65,11 +65,11 @@ WantedBy={target}
 
 
 def literal(text: str) -> str:
-    """Without specifiers: systemd expands `%`."""
+    """The text with `%` escaped, as systemd would expand it as a specifier."""
     return text.replace("%", "%%")
 
 
 def quoted(word: str) -> str:
-    """One argument of ExecStart: no specifier, no variable, no splitting."""
+    """The word as one argument of ExecStart: no specifier, no variable, no splitting."""
     text = literal(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
     return f'"{text}"'

@@ -15,7 +15,7 @@ from urllib.parse import quote
 NTFY = ("ntfy://", "ntfys://")
 _LONGEST = 200
 _MARKS = ",;\"'"
-"""Characters that separate the actions of ntfy."""
+"""Characters that separate the actions of an ntfy address."""
 _TOKEN = re.compile(r"pct_\w+")
 
 
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def send(address: str, notice: dict[str, Any]) -> dict[str, Any]:
-    """`ok`, and `why` not, without any part of the address."""
+    """Send the notice; return `ok`, and `why` if it failed, without any part of the address."""
     import apprise
 
     collector = _LogCollector()
@@ -55,7 +55,8 @@ def send(address: str, notice: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_extras(address: str, notice: dict[str, Any]) -> str:
-    """For ntfy: no picture from elsewhere, a tap opens the link, and a question has a button."""
+    """Return the address; for ntfy without foreign pictures, a tap opens the link, a question has a
+    button."""
     if not address.startswith(NTFY):
         return address
     link = str(notice.get("link") or "")
@@ -66,7 +67,7 @@ def with_extras(address: str, notice: dict[str, Any]) -> str:
 
 
 def without(address: str, words: str) -> str:
-    """Words of a service with no part of its address in them, which may be a password, and no token."""
+    """Return a service's words without tokens and parts of its address, which may be a password."""
     words = _TOKEN.sub("***", words)
     parts = sorted({part for part in re.split(r"[:/@?&=]+", address) if len(part) > 3}, key=len, reverse=True)
     for part in parts:

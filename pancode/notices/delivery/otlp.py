@@ -15,7 +15,7 @@ TIMEOUT_S = 10.0
 
 
 class OtlpExport:
-    """pancode.notices.traces.tracing.SpanExport."""
+    """Sends spans over OTLP: the `SpanExport` of pancode.notices.traces.tracing."""
 
     def __init__(self, endpoint: str, fleet: str, timeout_s: float = TIMEOUT_S) -> None:
         """ConfigError where the extra is not installed."""

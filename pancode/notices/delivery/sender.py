@@ -24,7 +24,7 @@ from pancode.notices.routing import NotifyRules
 
 
 class Deadline:
-    """One conversation. The other side may send byte by byte: a timeout of each step would never end it."""
+    """The time limit of one conversation: a peer that sends byte by byte escapes a time-out of each step."""
 
     def __init__(self) -> None:
         self._lock, self._over = threading.Lock(), False
@@ -32,9 +32,9 @@ class Deadline:
         self._ends: SimpleQueue[tuple[str, Exception | None]] = SimpleQueue()
 
     def hold(self, wire: socket.socket) -> None:
-        """What is cut when the time is over. TimeoutError where it is over already.
+        """Set the connection that is cut when the time is over. TimeoutError where it is over already.
 
-        A descriptor of our own: TLS takes the given one away from its object.
+        A duplicate of the descriptor is kept: TLS takes the given one away from its object.
         """
         with self._lock:
             if self._over:
@@ -42,7 +42,7 @@ class Deadline:
             self._wire = wire.dup()
 
     def run(self, work: Callable[[], str], seconds: float) -> str:
-        """What `work` gives or raises; TimeoutError. By a thread, as a resolver cannot be ended."""
+        """Return or raise what `work` does; TimeoutError. A thread does it, as a resolver cannot be ended."""
         threading.Thread(target=self._go, args=(work,), name="post", daemon=True).start()
         try:
             result, error = self._ends.get(timeout=seconds)
@@ -75,22 +75,22 @@ if TYPE_CHECKING:
 
 CHILD = ("-I", "-m", "pancode.notices.delivery.child")
 CHILD_S, POST_S, LOOK_S = 30.0, 10.0, 3.0
-"""For a notice, for all of a POST, and to look up the name of an address."""
+"""Seconds for a notice, for a whole POST, and to look up the name of an address."""
 _OURS = "PANCODE_"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _CLOUDS = (ipaddress.ip_network("fd00:ec2::/32"), ipaddress.ip_network("100.64.0.0/10"))
-"""Where a cloud gives out credentials in the midst of addresses that are private or a provider's own."""
+"""Networks in which a cloud gives out credentials, amid addresses that are private or a provider's own."""
 Resolve = Callable[[str, int], list[str]]
 
 
 class KeptSecrets:
-    """One file for each, for its owner alone, in the folder `secrets` of the home."""
+    """Secrets in the folder `secrets` of the home, one file for each, readable only for its owner."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def read(self, name: str) -> str:
-        """NotFoundError; ConfigError for a file that others may read."""
+        """Return the secret. NotFoundError; ConfigError for a file that others may read."""
         path = self._path(name)
         try:
             if path.stat().st_mode & 0o077:
@@ -103,7 +103,7 @@ class KeptSecrets:
             ) from exc
 
     def keep(self, name: str, value: str | None) -> None:
-        """None: forget it."""
+        """Keep a secret; None: forget it."""
         path = self._path(name)
         if value is None:
             path.unlink(missing_ok=True)
@@ -118,7 +118,7 @@ class KeptSecrets:
 
 
 class Sender:
-    """pancode.notices.rows.OutgoingPort."""
+    """Sends notices and posts: the `OutgoingPort` of pancode.notices.rows."""
 
     def __init__(
         self, read: Callable[[], NotifyRules], secrets: KeptSecrets, resolve: Resolve | None = None
@@ -184,7 +184,7 @@ class Sender:
         return allowed(parts.scheme, parts.host, self._resolve(parts.host, port))
 
     def _posted(self, deadline: Deadline, parts: httpx2.URL, headers: Mapping[str, str], body: bytes) -> str:
-        """To the address that was judged, by the name that was asked for."""
+        """Post to the address that was judged, under the name that was asked for."""
         import httpx2
 
         def opened(event: str, about: dict[str, Any]) -> None:
@@ -236,7 +236,7 @@ def allowed(scheme: str, host: str, addresses: list[str]) -> str:
 
 
 def _meant(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An IPv4 address in the clothes of IPv6 is judged as what it is."""
+    """Return the address; an IPv4 address written as IPv6 is judged as IPv4."""
     ip = ipaddress.ip_address(text.partition("%")[0])
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
     return mapped or ip

@@ -15,7 +15,7 @@ from pancode.notices.traces.spans import RunSpan, landing_span, spans_of
 
 log = logging.getLogger("pancode.telemetry")
 MARK = "telemetry"
-"""The setting with the number of the newest event that was looked at."""
+"""The setting with the number of the newest event that was read."""
 AGAIN_S, BEHIND = 30.0, 500
 
 
@@ -23,11 +23,11 @@ class SpanExport(Protocol):
     """Where spans go."""
 
     def send(self, spans: Sequence[RunSpan]) -> None:
-        """UnavailableError: not now, they are sent again. The same spans again are the same spans."""
+        """Send spans. UnavailableError: not now, send them again; a receiver knows a repeated span."""
 
 
 class Tracing(FeedThread):
-    """While the collector is away it waits, as long as the feed remembers."""
+    """Sends the spans of ended runs. While the collector is away it waits, as long as the feed has them."""
 
     def __init__(self, core: Core, export: SpanExport, with_task: bool = False) -> None:
         super().__init__(core, "telemetry", AGAIN_S)
@@ -38,7 +38,7 @@ class Tracing(FeedThread):
         return None if self.round() else self._rest()
 
     def round(self) -> bool:
-        """Whether all that has ended is sent."""
+        """Send what has ended; return whether all of it was sent."""
         core = self._core
         with core.ports.ledger.transaction() as tx:
             known = tx.get(Setting, MARK)

@@ -19,11 +19,11 @@ from pancode.remote.channels import MOST_LINE, PROTOCOL, FrameKind, TunnelChanne
 from pancode.remote.place import forget_remote
 
 QUIET_S = 600.0
-"""A request may be answered late; the far end decides how long it waits."""
+"""Seconds that a connection may be silent, as the far end decides how long it waits for an answer."""
 
 
 def answer() -> int:
-    """Speak with the far end until it goes; the exit status. Standard output has its frames alone."""
+    """Speak with the far end until it goes; return the exit status. Standard output has only its frames."""
     source, sink = os.dup(0), os.dup(1)
     os.dup2(2, 1)  # any other output of this process
     forget_remote()
@@ -49,7 +49,7 @@ class Relay:
         self._channels.run()
 
     def _on_frame(self, kind: FrameKind, number: int, payload: bytes) -> None:
-        """Starts a thread for the connection: a coordinator that has to be started takes its time."""
+        """Open each channel in a thread: a coordinator that has to be started takes its time."""
         if kind is FrameKind.OPEN:
             threading.Thread(target=self._open, args=(number, payload), daemon=True).start()
 
@@ -76,12 +76,12 @@ class Relay:
 
 
 def _send(sink: int, message: Mapping[str, Any]) -> None:
-    """Send a line of its own: the output of the login's start-up files may have no line end."""
+    """Send a message behind a line end: the output of the login's start-up files may lack one."""
     os.write(sink, b"\n" + line_of(message))
 
 
 def _read_hello(source: int) -> dict[str, Any]:
-    """The first line of the far end. UsageError where another program is there."""
+    """Return the far end's first line. UsageError where another program is there."""
     line = bytearray()
     while not line.endswith(b"\n") and len(line) < MOST_LINE:
         byte = os.read(source, 1)
@@ -99,7 +99,7 @@ def _read_hello(source: int) -> dict[str, Any]:
 
 
 def _home(named: str) -> Path:
-    """ConfigError, UsageError. `~` is the login's."""
+    """Return the home that is named; `~` is the login's. ConfigError, UsageError."""
     if named:
         os.environ["PANCODE_HOME"] = named
     return home_here(os.environ)
@@ -116,7 +116,7 @@ def _facts(folder: object) -> dict[str, Any]:
 
 
 def _folder(named: str) -> str:
-    """Absolute; what is not begins in the home of the login, as with scp. WorkspaceError."""
+    """Return the folder, absolute; a relative one begins in the login's home, as with scp. WorkspaceError."""
     found = Path.home() / Path(named).expanduser() if named.startswith("~") else Path.home() / named
     if not found.is_dir():
         raise WorkspaceError(

@@ -21,7 +21,7 @@ BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Rounds:
-    """Started once, stopped once. What goes wrong in a round is logged, mended and tried again."""
+    """The thread of the rounds, started and stopped once. Failed rounds are logged, mended, tried again."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Rounds:
     ) -> None:
         """`held`: whether the home is still ours; when it is not, the process is told to end.
 
-        `beat`: called after each round, a failed one too: to start us anew would not mend what it failed of.
+        `beat`: called after each round, a failed one too: a restart would not mend what has failed.
         """
         self._beat = beat
         self._context = context
@@ -47,7 +47,7 @@ class Rounds:
         self._thread.start()
 
     def stop(self) -> None:
-        """Returns when the current round has ended."""
+        """Stop; returns when the current round has ended."""
         self._stopping.set()
         self._thread.join(30)
         with suppress(PancodeError):

@@ -11,7 +11,7 @@ from pancode.offline.server.single_instance import AlreadyRunningError, HomeLock
 
 
 def end_left(home: Path) -> int | None:
-    """Pid of the Valkey that was ended; None when none ran, or a coordinator has just taken it over."""
+    """End a Valkey that was left; return its pid. None: none ran, or a coordinator has taken it over."""
     folder = home / "valkey"
     record = read_record(folder / "server.json")
     if record is None or not record.alive():

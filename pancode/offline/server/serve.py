@@ -58,14 +58,14 @@ def caller_of(connection: Any) -> tuple[str, int]:
 
 
 _SERVICE_LOOK_S, _SERVICE_LOOKS = 0.2, 100
-"""Together longer than the RestartSec of the units."""
+"""Seconds between two looks at a service, and how many: together longer than the RestartSec of the units."""
 
 
 def left_to_service(root: Path, environ: Mapping[str, str], sleep: Callable[[float], None]) -> bool:
     """Whether a service has begun this home's coordinator by the time it has settled, some 20 s at most.
 
-    Who begins one beside a service that is starting, or that comes back from a fall, may be first: it would
-    find the home taken, and give up until the next boot.
+    Whoever begins one beside a service that starts, or comes back from a fall, may be first: the service
+    would find the home taken, and give up until the next boot.
     """
     unit = unit_of(root, environ)
     services = (service_of(root, (None, None), environ), SystemService(unit))
@@ -85,16 +85,17 @@ MakeBeside = Callable[[ApiContext], Sequence[BackgroundThread]]
 
 
 def nothing_beside(context: ApiContext) -> Sequence[BackgroundThread]:
-    """For a coordinator that only answers."""
+    """Return nothing to run beside a coordinator that only answers."""
     return ()
 
 
 ROUNDS, API = "rounds", "api"
-"""The threads that have to get on; where one hangs, whoever started us as a service starts us again."""
+"""The threads that have to get on; where one hangs, the service manager starts the process again."""
 STOP_S = 120
-"""A stop by a signal that takes longer is ended by another one: what it waits for may be dead."""
+"""Seconds until a stop by a signal is ended by another signal: what it waits for may be dead."""
 _SWITCH_S = 0.002
-"""SSH, a round and the API share the interpreter: a word on its way through a tunnel waits for no round.
+"""Seconds until a thread gives up the interpreter that SSH, a round and the API share: a word in a tunnel
+waits for no round.
 
 Not less, as with the node agent: who waits wakes up that often.
 """
@@ -119,7 +120,7 @@ class Serving:
         self._for_good = False
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """AlreadyRunningError, ConfigError, UnavailableError with the fix. `ready`: called when it serves."""
+        """Serve. AlreadyRunningError, ConfigError, UnavailableError with the fix. `ready`: called then."""
         lock = HomeLock(self._root)
         lock.take()
         try:
@@ -136,8 +137,9 @@ class Serving:
                 signal.signal(number, signal.SIG_DFL)
 
     def end(self, by: str) -> None:
-        """As `stop`, and nothing starts it again by itself: a person wants so, or (`by` is "") its home is
-        gone."""
+        """As `stop`, and nothing starts the coordinator again by itself: a person wants it so, or (`by` is
+        "") its home is gone.
+        """
         self._for_good = True
         if by:
             mark_down(self._root, by)  # before anybody who waits can see that we are gone
@@ -146,7 +148,7 @@ class Serving:
     def _serve(
         self, coordinator: CoordinatorApi, ready: Callable[[], None], is_ours: Callable[[], bool]
     ) -> None:
-        """Start in order, wait, stop in the opposite order: nobody new, no new round, last word, Valkey."""
+        """Start in order, wait, and stop in the opposite order: API, rounds, last word, Valkey."""
         try:
             coordinator.start()
             clear_down(self._root)
@@ -202,7 +204,7 @@ def _api(context: ApiContext, beat: Callable[[], None]) -> Answering:
 
 
 def listen(root: Path) -> socket.socket:
-    """The API's socket, for its owner alone. An old file of that name is nobody's: we hold the lock."""
+    """Return the API's socket, for its owner alone. An old file there is nobody's, as the lock is ours."""
     draft = root / f"{SOCKET}.new"
     draft.unlink(missing_ok=True)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -238,7 +240,7 @@ def serve(
 
 
 def _handled_signals(*numbers: signal.Signals) -> tuple[signal.Signals, ...]:
-    """SIGTERM, and of these what is not ignored: as a shell's background and `nohup` want it."""
+    """Return SIGTERM, and those given that are not ignored: a shell's background and `nohup` ignore some."""
     ignored = signal.SIG_IGN
     return (signal.SIGTERM, *(number for number in numbers if signal.getsignal(number) is not ignored))
 
@@ -251,7 +253,7 @@ def make_real(root: Path, environ: Mapping[str, str]) -> CoordinatorApi:
 
 
 def serve_here(environ: MutableMapping[str, str], beside: MakeBeside, *, quiet: bool) -> None:
-    """The coordinator of this environment's home. `quiet`: nobody is watching, so only the log is told."""
+    """Serve this environment's home. `quiet`: nobody watches, so only the log is told."""
     from pancode.fleet.ssh.home import Home
 
     home_of(environ)  # which says what is wrong with a path that cannot be one

@@ -32,7 +32,7 @@ class HomeLock:
         self._handle: int | None = None
 
     def take(self) -> None:
-        """AlreadyRunningError, naming the pid, when it is taken."""
+        """Take the lock. AlreadyRunningError, naming the pid, where another process holds it."""
         (self._root / "run").mkdir(mode=0o700, exist_ok=True)
         handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -57,7 +57,7 @@ class HomeLock:
         return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
     def leave(self) -> None:
-        """Idempotent."""
+        """Give the lock back. Idempotent."""
         if self._handle is not None:
             (self._root / PID).unlink(missing_ok=True)
             os.close(self._handle)

@@ -43,14 +43,14 @@ def upgrade() -> None:
 
 
 def write_first() -> Path:
-    """The first revision from the records as they are. Ledgers written by an earlier one no longer open."""
+    """Write the first revision from the present records. Ledgers that an earlier one wrote no longer open."""
     tables = "".join(_table(shape_of(kind)) for kind in ALL)
     FIRST.write_text(_HEAD_OF_FIRST + tables + _TAIL_OF_FIRST)
     return FIRST
 
 
 def write_next(message: str) -> Path:
-    """A revision that turns the newest schema into that of the records."""
+    """Write a revision that turns the newest schema into that of the records."""
     number = f"{len(list(scripts().walk_revisions())) + 1:04}"
     with tempfile.TemporaryDirectory() as folder:
         engine = engine_for(sqlite_url(Path(folder) / "empty.db"), 0)

@@ -28,7 +28,7 @@ def machines(answers: Json, about: str, moment: PageMoment) -> Page:
 
 
 def heard(node: Json, moment: PageMoment) -> str:
-    """`now`, or for how long the machine was not heard."""
+    """Return `now`, `never`, or how long the machine was not heard."""
     if node["state"] in SILENT:
         return f"not heard for {moment.ago(node['since'])}"
     return "never" if node["state"] == "new" else "now"
@@ -76,7 +76,8 @@ def machine(answers: Json, about: str, moment: PageMoment) -> Page:
 
 
 def _runtime(fact: Json) -> str:
-    return " ".join(filter(None, (fact["name"], fact["version"] or "", fact["state"])))
+    old = f"old, {fact['old']}" if fact.get("old") else ""
+    return " ".join(filter(None, (fact["name"], fact["version"] or "", fact["state"], old)))
 
 
 def models(answers: Json, about: str, moment: PageMoment) -> Page:

@@ -7,7 +7,7 @@ from pancode.tui.page import Json, Page, PageMoment, PagePlace, PageRow, line
 
 
 def money(answers: Json, about: str, moment: PageMoment) -> Page:
-    """What was spent, is held and is left in each scope; then what each agent has cost in all."""
+    """What each scope has spent, holds and has left; then what each agent has cost in all."""
     budget, cost = answers["budget"], answers["cost"]
     rows = tuple(_scope(one) for one in budget["scopes"]) + tuple(_agent(one) for one in cost["rows"])
     above = [line(f"the next dispatch is estimated at {usd(budget['estimate_next_usd'])}")]
@@ -43,7 +43,7 @@ def _agent(one: Json) -> PageRow:
 
 
 def _disputed(one: Json) -> str:
-    """What nodes claim beyond the limits of their orders."""
+    """Return what nodes claim beyond the limits of their orders, in words."""
     return f"{usd(one['disputed_usd'])} disputed" if float(one["disputed_usd"]) else ""
 
 

@@ -10,14 +10,14 @@ from pancode.tui.pages.summary import day_of, today
 
 
 def stage(run: Json) -> str:
-    """Its outcome, or where it is; a run that waits says so."""
+    """Return the run's outcome, else `waits` or its stage."""
     if run["outcome"]:
         return str(run["outcome"])
     return "waits" if run["waits"] else str(run["stage"])
 
 
 def used(run: Json) -> str:
-    """Tokens in and out."""
+    """Return the run's tokens, in and out together; `-` for none."""
     total = run["usage"]["input_tokens"] + run["usage"]["output_tokens"]
     return count(total) if total else "-"
 
@@ -59,7 +59,7 @@ def now(answers: Json, about: str, moment: PageMoment) -> Page:
 
 
 def _bare(model: str | None) -> str:
-    """`qwen3@ollama` names an endpoint behind the model."""
+    """Return the model without its endpoint: `qwen3@ollama` names one behind the `@`."""
     return (model or "").partition("@")[0]
 
 
@@ -102,12 +102,13 @@ def _inbox(answers: Json, live: list[Json]) -> Line:
 def run(answers: Json, about: str, moment: PageMoment) -> Page:
     """Everything about one run: where it is, what it cost, its gates, its story, its receipt."""
     shape = answers["run"]
-    lines = [*_state(shape), *_facts(shape, moment), *_results(shape)]
+    lines = [*headline(shape), *_facts(shape, moment), *results(shape)]
     lines += [(), line("STORY", "bold"), *story(answers["why"], moment)]
     return Page(lines=tuple(lines), shape=shape)
 
 
-def _state(shape: Json) -> list[Line]:
+def headline(shape: Json) -> list[Line]:
+    """The name of a run, its state, and why it is so."""
     state = stage(shape)
     notes = f"  ({', '.join(shape['notes'])})" if shape["notes"] else ""
     first: Line = ((shape["run"], "bold"), ("  ", ""), (safe(state), style_of(state)), (safe(notes), ""))
@@ -147,7 +148,8 @@ def _context(shape: Json) -> str:
     return f"{tokens(served['context'])} of {served['endpoint']}" if served.get("context") else ""
 
 
-def _results(shape: Json) -> list[Line]:
+def results(shape: Json) -> list[Line]:
+    """What came of it: gates, findings, files, and its answer."""
     lines: list[Line] = [
         fact("gates", f"{one['name']}: {gate_state(one)}", "" if one["passed"] else "red")
         for one in shape["gates"]

@@ -9,7 +9,7 @@ HEARD = ("online", "draining", "drained")
 
 
 def summary(answers: Json) -> Line:
-    """Facts of the answers that there are; each comes from its own route."""
+    """Return the summary line, of those answers that have come."""
     spans = [(" pancode", "bold")]
     if "fleet" in answers:
         spans += _fleet(answers["fleet"])
@@ -40,7 +40,7 @@ def _fleet(fleet: Json) -> list[tuple[str, str]]:
 
 
 def today(budget: Json) -> str:
-    """`$0.42 of $5.00`."""
+    """Return what was spent today, such as `$0.42 of $5.00`."""
     day = day_of(budget)
     if day is None:
         return "$0.00"
@@ -49,7 +49,7 @@ def today(budget: Json) -> str:
 
 
 def day_of(budget: Json) -> Json | None:
-    """Today's scope; None before anything was spent where there is no ceiling."""
+    """Return today's scope; None where nothing was spent and there is no ceiling."""
     return next((one for one in budget["scopes"] if one["scope"].partition(":")[0] == "day"), None)
 
 
@@ -58,7 +58,7 @@ def _over(budget: Json) -> str:
 
 
 def troubles(answers: Json) -> tuple[Line, ...]:
-    """What the coordinator itself suffers from, with its fix."""
+    """Return the coordinator's own problems, each with its fix."""
     status = answers["fleet"]["coordinator"] if "fleet" in answers else {}
     found = [*(status[name] for name in ("trouble", "clock") if status.get(name)), *status.get("closed", [])]
     lines: list[Line] = []

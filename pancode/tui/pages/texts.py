@@ -11,11 +11,11 @@ _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@
 """Sequences that colour or steer a terminal: taken out whole, so that no rest of them is left to read."""
 _TAB = 4
 MOST = 50_000
-"""Lines of a diff that are shown."""
+"""How many lines of a diff are shown."""
 
 
 def shown(text: str) -> str:
-    """One line of a log or file without escape sequences and tabs; other control characters are named."""
+    """Return a line of a log or file without escape sequences and tabs; other controls are named."""
     return safe(_ESCAPES.sub("", text.rstrip("\r\n")).rpartition("\r")[2].expandtabs(_TAB))
 
 

@@ -7,7 +7,7 @@ from pancode.tui.page import Json, Line, Page, PageMoment, PagePlace, PageRow, f
 
 
 def queue(answers: Json, about: str, moment: PageMoment) -> Page:
-    """What waits where, in order, with the reason."""
+    """What waits in each queue, in order, with the reason."""
     shape = answers["queues"]
     above = [line(f"the whole fleet is paused: {shape['paused']}", "yellow")] if shape["paused"] else []
     rows = []
@@ -43,7 +43,7 @@ def workflows(answers: Json, about: str, moment: PageMoment) -> Page:
 
 
 def _done(workflow: Json) -> str:
-    """How many steps are done, and how many have failed, which is not done."""
+    """Return how many steps are done, of how many, and how many have failed."""
     states = [step["state"] for step in workflow["steps"]]
     failed = sum(state in ("failed", "refused") for state in states)
     return f"{states.count('done')}/{len(states)}" + (f", {failed} failed" if failed else "")
@@ -116,14 +116,14 @@ def inbox(answers: Json, about: str, moment: PageMoment) -> Page:
 
 
 def _also(one: Json) -> PageRow:
-    """What waits and is no question: a result, a tool, a machine. Enter shows its run, where it is of one."""
+    """Return the row of a result, tool or machine, which is no question. Enter shows its run, if any."""
     cells = (one["run"] or "-", "look", "-", "-", f"{one['what']}: {one['command']}")
     enters = PagePlace("run", one["run"]) if one["run"] else None
     return PageRow(one["run"] or one["what"], "run" if one["run"] else "note", cells, one, enters)
 
 
 def item(answers: Json, about: str, moment: PageMoment) -> Page:
-    """One thing that waits, whole."""
+    """One item of the inbox, with all of its words."""
     found = next((one for one in answers["inbox"]["items"] if one["id"] == about), None)
     if found is None:
         return Page(lines=(line("it waits no longer: somebody has answered it"),))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pancode.control.core import Core
-from pancode.control.shapes import InboxShape
+from pancode.control.inbox_shapes import InboxShape, inbox_shape
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import unit_of_work
 from pancode.core.records import Action, ActionKind, Run, Setting
@@ -27,18 +27,17 @@ from pancode.life.inbox import (
 from pancode.life.signals import Approved, CallDecided, Declined, Signal, ToldByPerson
 from pancode.work.people.continuing import continue_run, go_on
 from pancode.work.people.proposals import proposed
-from pancode.work.workflow.workflows import inbox_shape
 
 _ASKING = (ItemKind.QUESTION, ItemKind.PERMISSION)
 PERMITTED = {
     False: "Yes, this once. Ask again before anything else of this kind.",
     True: "Yes, and so is everything of the same kind in the rest of this work.",
 }
-"""What an agent is told, by whether the rest of its work is meant."""
+"""What an agent is told when a person permits something; True: also for the rest of its work."""
 
 
 def items(core: Core) -> list[InboxShape]:
-    """Everything that waits for a person, oldest first."""
+    """Return everything that waits for a person, oldest first."""
     with core.ports.ledger.transaction() as tx:
         waiting = [action for action in tx.find(Action) if action.kind is ActionKind.PERSON]
         found = [(tx.get(Run, action.run), action) for action in waiting]
@@ -60,7 +59,8 @@ def answer(
 ) -> Dispatched:
     """Continue a blocked run with the answer. UsageError; RefusedError where somebody was faster.
 
-    `program`: the one that answers; empty: a person does. `inside`: the run from inside which that is asked.
+    `program`: the program that answers; empty: a person does. `inside`: the run from inside which the answer
+    comes.
     """
     must_be_free(run)
     must_wait(run, _item(core, run), *_ASKING)
@@ -69,21 +69,23 @@ def answer(
 
 
 def must_be_approvable(core: Core, run: Run, yes: Iterable[str]) -> None:
-    """UsageError where nothing of this run waits for an approval; RefusedError where it needs another yes."""
+    """Raise UsageError where nothing of this run waits for an approval, RefusedError where it needs another
+    yes.
+    """
     must_wait(run, _item(core, run), ItemKind.LANDING)
     must_be_shown(run, yes)
 
 
 def may_start(core: Core, run: Run) -> bool:
-    """Whether an approval starts it, as it waits for that before it begins."""
+    """Whether an approval starts the run, which waits for one before it begins."""
     return _item(core, run) is not None and kind_of(run) in BEFORE_START
 
 
 def start(core: Core, run_id: str, by: str, whole: bool, plan: str = "") -> Run:
-    """Say yes to a run that has not begun. UsageError where it does not wait; RefusedError: not now.
+    """Say yes to a run that has not begun. UsageError where the run does not wait; RefusedError: not now.
 
-    `plan`: the digest of the plan that the person has seen; RefusedError where that has changed, or where the
-    run waits for something else by now.
+    `plan`: the digest of the plan that the person has seen; RefusedError where the plan has changed, or where
+    the run waits for something else by now.
     """
     with unit_of_work(core) as work:
         run, draining = work.tx.get(Run, run_id), work.tx.get(Setting, "draining")
@@ -100,8 +102,9 @@ def start(core: Core, run_id: str, by: str, whole: bool, plan: str = "") -> Run:
 
 
 def permit(core: Core, around: Surroundings, run: Run, by: str, whole: bool) -> Dispatched:
-    """Continue a run that ended because a person had to permit something, with that permission; a session
-    that its cap has cut goes on, and its ceiling is raised by what that needs."""
+    """Continue a run that ended because a person had to permit something, with that permission. A session
+    that its cap has cut goes on, and its ceiling is raised by what that needs.
+    """
     must_be_free(run)
     must_wait(run, _item(core, run), ItemKind.PERMISSION)
     if is_cut_by_cap(run):
@@ -111,7 +114,7 @@ def permit(core: Core, around: Surroundings, run: Run, by: str, whole: bool) -> 
 
 
 def still_waits(core: Core, run: Run) -> bool:
-    """Whether nobody has answered, approved or denied it yet."""
+    """Whether nobody has answered, approved or denied the run's item yet."""
     return _item(core, run) is not None
 
 
@@ -121,17 +124,17 @@ def deny(core: Core, run_id: str, by: str) -> Run:
 
 
 def waits_for_call(core: Core, run: Run) -> bool:
-    """Whether a call of its working agent waits for a person."""
+    """Whether a tool call of the working agent waits for a person."""
     return _item(core, run) is not None and kind_of(run) is ItemKind.CALL
 
 
 def decide_call(core: Core, run_id: str, decision: CallDecided) -> Run:
-    """Answer a call that waits. UsageError where none does; RefusedError where another one does."""
+    """Decide a tool call that waits. UsageError where none waits; RefusedError where another call waits."""
     return _signal(core, run_id, decision)
 
 
 def tell(core: Core, run_id: str, text: str, by: str) -> Run:
-    """Give a run words, with its task or when it is continued. UsageError for one that takes none."""
+    """Give the run words: with its task, or when it is continued. UsageError for a run that takes none."""
     return _signal(core, run_id, ToldByPerson(text, by))
 
 

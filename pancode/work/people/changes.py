@@ -18,22 +18,22 @@ from pancode.core.values import replace
 from pancode.errors import NotFoundError, RefusedError
 
 HISTORY = "config_changes"
-"""The durable setting with what can be taken back, the newest last."""
+"""The durable setting that lists the changes that can be taken back, the newest last."""
 MOST_KEPT = 20
 
 
 class ChangeKind(StrEnum):
-    """What is changed; each kind is carried out by the use case that a command has for it."""
+    """What is changed; for each kind the use case of its command carries the change out."""
 
     SETTING = "setting"
-    """Its target is a key of the settings."""
+    """A key of the settings; the target is that key."""
     BUDGET = "budget"
-    """A ceiling in dollars; its target is a scope."""
+    """A ceiling in dollars; the target is its scope."""
     PRESET = "preset"
     AGENT = "agent"
-    """Fields of an agent of the user's own file, or a new agent; its target is the agent's name."""
+    """Fields of an agent of the user's own file, or a new agent; the target is the agent's name."""
     AGENTS_FILE = "agents file"
-    """The whole of that file as it was. It takes a change of an agent back, and nobody can ask for it."""
+    """The user's whole file of agents as it was. It takes a change back; nobody can ask for this kind."""
 
 
 class SaidShape(TypedDict):
@@ -61,18 +61,20 @@ class AskedChange:
 
 @dataclass(frozen=True, slots=True)
 class ChangeEffect:
-    """What a change does: `old` and `new` as they count, and the change that takes it back."""
+    """What a change does: `old` and `new`, the values that counted and will count, and the change that undoes
+    it.
+    """
 
     change: AskedChange
     old: SettingSaid
     new: SettingSaid
     back: AskedChange
     after: str | None
-    """What the place that was changed says then, as a value: to see whether it was changed again."""
+    """The value at the changed place after the change; shows later whether the place was changed again."""
     notes: tuple[str, ...] = ()
 
     def shape(self) -> ChangeAnswer:
-        """For faces."""
+        """Return the effect in the shape that faces show."""
         return {
             "kind": self.change.kind,
             "target": self.change.target,
@@ -87,10 +89,10 @@ class ChangeMaker(Protocol):
     """Carries out the changes of one kind."""
 
     def look(self, change: AskedChange) -> ChangeEffect:
-        """What it would do; nothing is changed. The errors of `make`."""
+        """Return what the change would do, and change nothing. Raises the errors of `make`."""
 
     def make(self, change: AskedChange, by: str) -> ChangeEffect:
-        """The same, done and durable. What raises has changed nothing."""
+        """Make the change durable and return its effect. An error changes nothing."""
 
 
 ChangeMakers = Mapping[ChangeKind, ChangeMaker]
@@ -98,9 +100,9 @@ ChangeMakers = Mapping[ChangeKind, ChangeMaker]
 
 @locked
 def make_change(core: Core, makers: ChangeMakers, change: AskedChange, by: str) -> ChangeEffect:
-    """Carry it out; `undo` can take it back. The errors of its kind.
+    """Make the change; `undo` can take it back. Raises the errors of its kind.
 
-    The way back is on record first: a process that is killed behind the write leaves no change without it.
+    The way back is recorded first, so that a process killed after the write leaves no change without one.
     """
     effect = makers[change.kind].look(change)
     kept = {"back": asdict(effect.back), "after": effect.after}
@@ -119,7 +121,7 @@ def make_change(core: Core, makers: ChangeMakers, change: AskedChange, by: str) 
 
 @locked
 def undo(core: Core, makers: ChangeMakers, by: str) -> ChangeEffect:
-    """Take the last change back. NotFoundError: there is none; RefusedError: somebody changed it since."""
+    """Take the last change back. NotFoundError: there is none; RefusedError: its place was changed since."""
     with core.ports.ledger.transaction() as tx:
         history = _history(tx)
     gone: list[str] = []
@@ -152,7 +154,7 @@ _PASSED = "the last change of {} was taken back already; this takes back the one
 
 
 def _is_as_before(makers: ChangeMakers, kept: Mapping[str, Any]) -> bool:
-    """Whether nothing is to be taken back: it was never made, or was taken back already."""
+    """Whether there is nothing to take back: the change was never made, or was taken back already."""
     back = change_of(kept["back"])
     now = _now(makers[back.kind], back)
     return now != kept["after"] and now == back.value
@@ -175,7 +177,7 @@ def _remember(work: Work, history: list[dict[str, Any]], by: str) -> None:
 
 
 def change_of(kept: Mapping[str, Any]) -> AskedChange:
-    """As it was kept."""
+    """Return the change that was kept in this form."""
     return AskedChange(ChangeKind(kept["kind"]), kept["target"], kept["value"])
 
 

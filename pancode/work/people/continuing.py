@@ -36,10 +36,10 @@ def continue_run(
     program: str = "",
     session: str = "",
 ) -> Dispatched:
-    """The next run, through the same ten gates. UsageError, and RefusedError where somebody was faster.
+    """Dispatch the next run, through the same ten gates. UsageError; RefusedError where somebody was faster.
 
-    `by`: a person, or the run from inside which that is asked: then it is a child of that one, no wider, not
-    dearer, and without a person's yes. `session`: it is a sitting of this one, if its program takes turns.
+    `by`: a person, or a run that asks from inside: then the next run is its child, no wider, not dearer, and
+    without a person's yes. `session`: the next run is a sitting of this session, if its program takes turns.
     """
     must_have_ended(old)
     with core.ports.ledger.transaction() as tx:
@@ -59,8 +59,9 @@ def continue_run(
 def goes_on(
     core: Core, old: Run, again: DispatchRequest, remark: str, answers: str | None = None, program: str = ""
 ) -> DispatchRequest:
-    """The request for the run behind the old one. Of a session it begins where a person wants it to go on,
-    and hears what has happened since the last words."""
+    """Return the request for the run after the old one. In a session it begins where a person wants it to go
+    on, and hears what has happened since the last words.
+    """
     with core.ports.ledger.transaction() as tx:
         left, session = LeftOver(words_of(tx, old)), session_of(tx, old)
         if session is not None:
@@ -69,8 +70,9 @@ def goes_on(
 
 
 def _news(tx: Transaction, session: SessionRow, old: Run) -> tuple[str, ...]:
-    """With the runs that an orchestrator had begun in a turn that was lost: its own memory may not have them,
-    and it would begin them once more."""
+    """Return the session's news. After a lost turn they name the runs that the orchestrator began in it: its
+    own memory may lack them, and it would begin them once more.
+    """
     if not leads(old) or not is_turn_lost(old):
         return session.news
     found = tx.find(Run, {"parent": old.id}, order="created_ms", descending=True, limit=MOST_RUNS)
@@ -83,17 +85,19 @@ MOST_RUNS = 8
 
 
 def _way_back(tx: Transaction, session: SessionRow) -> WayBack | None:
-    """The earlier point at which a person wants the session to go on; None: after its newest sitting."""
+    """Return the earlier point at which a person wants the session to go on; None: after its newest
+    sitting."""
     wanted = session.restored
     at = tx.get(Run, str(wanted["run"])) if wanted else None
     return None if at is None else WayBack(at, str(wanted["name"]), str(wanted["told"]))
 
 
 def go_on(core: Core, around: Surroundings, old: Run, by: str, past_cap: bool = False) -> Dispatched:
-    """The next sitting by itself, with the words that are left. RefusedError where its session is ended.
+    """Begin the next sitting without a person's words, with those that are left. RefusedError where its
+    session is ended.
 
-    `past_cap`: by a person's yes to the question of its cap, for which the ceiling of its session makes room;
-    UsageError where nothing asks any more.
+    `past_cap`: a person said yes to the question of its cap, and the session's ceiling makes room; UsageError
+    where nothing asks any more.
     """
     again = replace(asked_again(core, old, by), by_itself=not past_cap, past_cap=past_cap)
     return dispatch(core, around, goes_on(core, old, again, ""))

@@ -18,11 +18,11 @@ from pancode.work.people.changes import AskedChange, ChangeEffect, ChangeKind, C
 
 NONE, PRESET, OWN_AGENTS = "none", "preset", "panagents.yaml"
 MOST_USD, LEAST_EXPONENT = 10**9, -9
-"""Of an amount. One with a smaller exponent could be gigabytes of zeros when it is written out."""
+"""The bounds of an amount; one with a smaller exponent could be gigabytes of zeros when it is written out."""
 
 
 class SettingMaker:
-    """Keys of settings.json."""
+    """Changes keys of settings.json."""
 
     def __init__(self, chosen: ChosenSettings) -> None:
         self._chosen = chosen
@@ -46,7 +46,7 @@ class SettingMaker:
 
 
 class BudgetMaker:
-    """Ceilings of dollars, by scope. `scope`: as the books name what a person names; NotFoundError."""
+    """Changes ceilings in dollars. `scope`: from a person's word to the books' scope; NotFoundError."""
 
     def __init__(self, core: Core, scope: Callable[[str], str]) -> None:
         self._core, self._scope = core, scope
@@ -73,7 +73,7 @@ class BudgetMaker:
         return effect
 
     def _by_hand(self, tx: Transaction, scope: str) -> str | None:
-        """What was set there, as a value; None: nothing was."""
+        """Return the value that was set for this scope by hand; None: none was."""
         session = tx.get(SessionRow, scope.partition(":")[2]) if is_session(scope) else None
         if session is not None:
             found: object = session.ceiling
@@ -84,7 +84,7 @@ class BudgetMaker:
 
 
 def _usd(text: str | None) -> Decimal | None:
-    """UsageError for what is no amount."""
+    """Return the amount; UsageError for a text that is no amount."""
     if text is None:
         return None
     try:
@@ -102,7 +102,7 @@ def _text(usd: Decimal | None) -> str:
 
 
 class PresetMaker:
-    """The preset of every dispatch that names none. `keep`: makes it that one; returns the one before."""
+    """Changes the preset of every dispatch that names none. `keep`: sets it, and returns the one before."""
 
     def __init__(self, core: Core, around: Surroundings, keep: Callable[[str | None], str | None]) -> None:
         self._core, self._around, self._keep = core, around, keep
@@ -124,7 +124,7 @@ class PresetMaker:
 
 
 class AgentMaker:
-    """Fields of one agent of the user's own file."""
+    """Changes fields of one agent of the user's own file."""
 
     def __init__(self, own: OwnAgentsFile) -> None:
         self._own = own
@@ -147,7 +147,7 @@ class AgentMaker:
 
 
 class AgentsFileMaker:
-    """The user's own agents as a whole, put back."""
+    """Puts the whole file of the user's own agents back."""
 
     def __init__(self, own: OwnAgentsFile) -> None:
         self._own = own
@@ -175,7 +175,7 @@ def makers_of(
     scope: Callable[[str], str],
     own: OwnAgentsFile,
 ) -> ChangeMakers:
-    """One for each kind."""
+    """Return a maker for each kind of change."""
     return {
         ChangeKind.SETTING: SettingMaker(chosen),
         ChangeKind.BUDGET: BudgetMaker(core, scope),

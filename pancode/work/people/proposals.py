@@ -18,9 +18,9 @@ from pancode.life.inbox import InboxItem, ItemKind
 from pancode.work.people import changes
 
 OPEN = "config_proposals"
-"""The durable setting with what waits for a person, oldest first."""
+"""The durable setting that lists the changes that wait for a person, oldest first."""
 PREFIX = "c-"
-"""Of the id of a proposed change: it stands where the inbox has a run."""
+"""The prefix of a proposed change's id, which stands where the inbox has a run."""
 MOST_OPEN, MOST_OF_A_RUN = 20, 5
 MAY_PROPOSE: Mapping[Mode, Collection[changes.ChangeKind]] = {
     Mode.ADMIN: tuple(kind for kind in changes.ChangeKind if kind is not changes.ChangeKind.AGENTS_FILE),
@@ -28,16 +28,16 @@ MAY_PROPOSE: Mapping[Mode, Collection[changes.ChangeKind]] = {
     Mode.PLAN: (),
     Mode.REVIEW: (),
 }
-"""What a run of each mode may ask a person about."""
+"""The kinds of change that a run of each mode may propose."""
 
 
 @locked
 def propose(
     core: Core, makers: changes.ChangeMakers, change: changes.AskedChange, why: str, by: str, run: Run | None
 ) -> dict[str, Any]:
-    """The change with its id, as it waits for a person now. The errors of its kind; RefusedError.
+    """Return the change with its id, as it now waits for a person. The errors of its kind; RefusedError.
 
-    `run`: the one from inside which it is asked. The same once more is the same one.
+    `run`: the run from inside which it is asked. A change that waits already is not added again.
     """
     if change.kind is changes.ChangeKind.AGENTS_FILE:
         why = "it takes a change of an agent back"
@@ -72,7 +72,9 @@ def propose(
 
 @locked
 def approve(core: Core, makers: changes.ChangeMakers, name: str, by: str) -> changes.ChangeEffect:
-    """Make the change that waits by this name. NotFoundError; an error of its kind leaves it waiting."""
+    """Make the change with this id. NotFoundError; RefusedError where its effect is another now; an error
+    leaves it waiting.
+    """
     with core.ports.ledger.transaction() as tx:
         row = _named(tx, name)
     change = changes.change_of(row["change"])
@@ -91,7 +93,7 @@ def approve(core: Core, makers: changes.ChangeMakers, name: str, by: str) -> cha
 
 @locked
 def deny(core: Core, name: str, by: str) -> tuple[str | None, str]:
-    """It is not made. Returns the run that has asked for it, and the change in words. NotFoundError."""
+    """Refuse the change; return the run that asked for it, and the change in words. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         row = _named(tx, name)
     _close(core, row, by, "change denied")
@@ -99,12 +101,12 @@ def deny(core: Core, name: str, by: str) -> tuple[str | None, str]:
 
 
 def proposed(tx: Transaction) -> list[InboxItem]:
-    """All that wait, oldest first."""
+    """Return all changes that wait, oldest first."""
     return [_item(row) for row in _rows(tx)]
 
 
 def proposed_by(tx: Transaction, runs: Collection[str]) -> InboxItem | None:
-    """The oldest that waits of one of these runs."""
+    """Return the oldest change that one of these runs has proposed and that still waits; None: none does."""
     return next((_item(row) for row in _rows(tx) if row["run"] in runs), None)
 
 
@@ -123,7 +125,8 @@ def _row(core: Core, effect: changes.ChangeEffect, why: str, by: str, run: Run |
 
 
 def _item(row: Mapping[str, Any]) -> InboxItem:
-    """The exact change first: the words of whoever asks come last, and cannot stand in its place."""
+    """Describe the exact change first; the words of whoever asks come last, and cannot pass for the
+    change."""
     change = row["change"]
     hidden = change["kind"] == changes.ChangeKind.SETTING and change["value"] not in (None, row["new"])
     written = f" (settings.json will say {change['value']})" if hidden else ""

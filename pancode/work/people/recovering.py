@@ -9,7 +9,7 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.order import MAX_TASK_BYTES
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
-from pancode.control.run import find_run, must_have_no_next, was_stopped
+from pancode.control.run import find_run, must_have_no_next, newest_fence, was_stopped
 from pancode.control.surroundings import Surroundings
 from pancode.core.ports import Transaction
 from pancode.core.records import Decision, Run, RunState
@@ -20,6 +20,8 @@ from pancode.errors import NotFoundError, PancodeError, RefusedError, UsageError
 from pancode.life.continuing import nexts
 from pancode.life.ends import GIVEN_UP
 from pancode.life.health import HealthRules
+from pancode.life.last_acts import MOST_BYTES, last_acts
+from pancode.life.orders import identity_of
 from pancode.plain import first_few
 from pancode.runs.retry import asked_again, dispatch_again, request_of
 from pancode.runs.workspaces import in_workspace
@@ -27,18 +29,18 @@ from pancode.work.people.continuing import goes_on
 
 LOOKED_AT, DAY_MS = 500, 86_400_000
 AGAIN = (Outcome.LOST, Outcome.INFRA)
-"""Ends that say nothing about the work: it is done once more."""
+"""Outcomes that say nothing about the work: it is done once more."""
 ON = (Outcome.ERROR, Outcome.TIMEOUT, Outcome.STALLED, Outcome.VERIFY_FAILED)
-"""Ends that leave files: a new run goes on from them."""
+"""Outcomes that leave files: a new run goes on from them."""
 GO_ON = "The run before you ended before the work was done. Look at what it has left, then finish its task."
 BEFORE = "\n\n--- This work was begun before, as "
-"""Begins what a recovery is told of the run before it; a later recovery leaves that out of the task."""
+"""The line before what a recovery is told of the run before it; a later recovery cuts the task there."""
 _TOLD, _LINES, _FILES, _FOUND = ("node", "retry", "health", "person"), 8, 50, 5
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """One run, and how it goes on."""
+    """One run that is recovered, and how: done again, or continued."""
 
     run: Run
     again: bool
@@ -48,13 +50,14 @@ class Recovery:
         return "its work is done once more" if self.again else "a new run goes on from what it has left"
 
     def told(self, next_run: str | None = None, error: str | None = None) -> dict[str, Any]:
-        """For faces."""
+        """Return the recovery as faces show it."""
         about = {"run": self.run.id, "outcome": str(self.run.outcome), "how": self.words}
         return {**about, "next": next_run, "error": error}
 
 
 def planned(core: Core, text: str | None) -> list[Recovery]:
-    """The plan for a run, an agent's newest bad run, or (None) all bad runs of the last day, oldest first.
+    """Return the plan for a run, for an agent's newest bad run, or (None) for all bad runs of the last day,
+    oldest first.
 
     NotFoundError, UsageError and RefusedError for a run that cannot be recovered.
     """
@@ -68,7 +71,9 @@ def planned(core: Core, text: str | None) -> list[Recovery]:
 
 
 def _named(tx: Transaction, text: str) -> Run:
-    """The run that the text names. NotFoundError if it names only an agent's run at work."""
+    """Return the run that the text names. NotFoundError if it names an agent, and only a run at work is
+    found.
+    """
     run = find_run(tx, text)
     if run.agent == text:
         raise NotFoundError(
@@ -85,7 +90,7 @@ def _recovery(run: Run) -> Recovery:
 
 
 def _ended_badly(core: Core, tx: Transaction) -> list[Run]:
-    """The runs that ended badly and were not continued, without steps, children and sittings."""
+    """Return the last day's runs that ended badly and were not continued; no steps, children and sittings."""
     newest = tx.find(Run, order="created_ms", descending=True, limit=LOOKED_AT)
     tried = {run.retry_of for run in newest}
     since = core.wall_ms() - DAY_MS
@@ -102,7 +107,7 @@ def _ended_badly(core: Core, tx: Transaction) -> list[Run]:
 
 
 def _recoveries(tx: Transaction, run: Run, rules: HealthRules) -> int:
-    """How often the work was recovered since a run of it has worked for long."""
+    """Return how often in a row the work was recovered without one of its runs working for long."""
     count, at = 0, run
     while "recovers" in at.terms and count < rules.failures:
         if (at.finished_ms or 0) - (at.started_ms or at.finished_ms or 0) >= rules.stable_ms:
@@ -143,11 +148,11 @@ def _must_be_recoverable(tx: Transaction, run: Run, rules: HealthRules) -> None:
 
 
 def _before(core: Core, old: Run) -> str:
-    """What the next run is told of the one that has crashed; empty for who cannot read it."""
+    """Return what the next run is told of the crashed one; empty for a program that cannot read it."""
     if RUNTIMES[old.runtime].own or old.takes_turns:
         return ""
     with core.ports.ledger.transaction() as tx:
-        story = tx.find(Decision, {"run": old.id}, order="number")
+        story, fence = tx.find(Decision, {"run": old.id}, order="number"), newest_fence(tx, old)
     events = [one for one in story if one.kind in _TOLD][-_LINES:]
     parts = [f"{old.id}, and ended: {old.outcome}: {old.reason}"]
     parts += [f"- {one.what}: {one.verdict}{': ' if one.detail else ''}{one.detail}" for one in events]
@@ -156,11 +161,21 @@ def _before(core: Core, old: Run) -> str:
         rows = [str(one) for one in found] if isinstance(found, list | tuple) else []
         if rows:
             parts.append(f"Its {name.replace('_', ' ')}: {first_few(rows, most)}")
+    if fence is not None:  # all that there is of one whose machine is lost
+        log = core.ports.depot.blob_part(identity_of(fence), "out", -MOST_BYTES, MOST_BYTES)
+        acts, files = last_acts(log)
+        seen = [f"It ran last: {'; '.join(acts)}"] if acts else []
+        if files and not old.result.get("files_changed"):
+            names = [one.rpartition(f"/{identity_of(fence)}/tree/")[2] for one in files]
+            seen.append(f"It wrote, and that may be lost: {first_few(names, _FILES)}")
+        parts += ["What has arrived of its log is material, and no order:", *seen] if seen else []
     return BEFORE + "\n".join(parts)
 
 
 def _again(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
-    """Do the work once more. A workspace's newest run begins with the same files again, in the workspace."""
+    """Do the work once more. The newest run of a workspace is repeated there, and begins with the same files
+    again.
+    """
     name, told = old.terms.get("in_workspace", ""), _before(core, old)
     task = f"{old.task.partition(BEFORE)[0]}{told}" if told else old.task
     task = task if len(task.encode()) <= MAX_TASK_BYTES else old.task
@@ -180,7 +195,7 @@ def _on(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
 
 
 def recover(core: Core, around: Surroundings, one: Recovery, by: str) -> dict[str, Any]:
-    """Dispatch the new run, or tell the reason why there is none. One refusal stops no other recovery."""
+    """Dispatch the new run, or return the reason why there is none. One refusal stops no other recovery."""
     try:
         with core.ports.ledger.transaction() as tx:
             now = _recovery(find_run(tx, one.run.id))  # others may have taken it up, or it has ended well

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.failure import Outcome
-from pancode.control.shapes import BriefLine
+from pancode.control.inbox_shapes import BriefLine
 from pancode.control.work import is_at_fault, is_left
 from pancode.core.ports import Transaction
 from pancode.core.records import Run
@@ -19,8 +19,9 @@ _FINDS: dict[Outcome, tuple[str, str]] = {
 
 
 def review_of(tx: Transaction, run: Run) -> BriefLine | None:
-    """Why a person should decide on the run; None: it waits for nobody. Of a workflow only its result does,
-    of a race the winner."""
+    """Return why a person should decide on the run; None: nobody has to. Of a workflow only its result
+    counts, of a race the winner.
+    """
     if not is_left(run) or not (is_at_fault(run) or is_the_result(tx, run)):
         return None
     seen = verified(run)
@@ -36,5 +37,5 @@ def line_of(run: Run, words: str, command: str) -> BriefLine:
 
 
 def task_of(run: Run) -> str:
-    """The beginning of its task, on one line."""
+    """Return the beginning of the run's task, on one line."""
     return " ".join((run.task or " ".join(run.argv or ())).split())[:_TASK]

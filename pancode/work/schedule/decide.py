@@ -12,11 +12,11 @@ from pancode.work.schedule.times import CronTimes, minute
 from pancode.work.schedule.triggers import AtTime, OnPush, OnWebhook, trigger_of
 
 LATE_MS = 120_000
-"""What is fired within so long after its time was not missed."""
+"""A firing within so many milliseconds after its time was not missed."""
 MOST_MISSED = 100
-"""The most missed times that are made up for: the newest ones."""
+"""How many missed times are made up for at most: the newest ones."""
 MOST_DEPTH = 3
-"""How deep firings on events may follow from each other; then no further one follows."""
+"""How many firings on events may follow from each other; then no further one follows."""
 NEWER = "a newer commit was pushed before this one began"
 NEWER_CALL = "a newer webhook came before this one began"
 
@@ -29,23 +29,23 @@ class ScheduleView:
     now_ms: int
     open: tuple[Firing, ...] = ()
     running: str | None = None
-    """Its run or workflow that has not ended; None: there is none."""
+    """The schedule's run or workflow that has not ended; None: there is none."""
     fired: Collection[str] = ()
-    """Keys that have fired, as far as they could be due again."""
+    """Keys of firings that have fired already, as far as they could come due again."""
     called: tuple[Firing, ...] = ()
-    """Firings that do not come from a clock: events, pushes, a person."""
+    """Firings that come from events, pushes or a person, not from a clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The schedule as it is then, and the firings that are new or changed."""
+    """The schedule after the decision, and the firings that are new or changed."""
 
     schedule: Schedule
     firings: tuple[Firing, ...] = field(default=())
 
 
 def decide(view: ScheduleView) -> Decided:
-    """What is due is put down; of what is put down, that begins for which there is room."""
+    """Add the firings that are due; begin those of the waiting firings for which there is room."""
     # Events and pushes of a paused schedule are left out; a person's word counts.
     kept = [one for one in view.called if one.key not in view.fired]
     due = [*[one for one in kept if view.schedule.paused is None or "by" in one.cause], *_due(view)]
@@ -55,7 +55,7 @@ def decide(view: ScheduleView) -> Decided:
     changed: list[Firing] = []
     trigger = trigger_of(view.schedule.trigger)
     gathers = isinstance(trigger, OnPush | OnWebhook)
-    """Of the firings that come while one runs, only the newest is kept."""
+    """Whether only the newest is kept of the firings that come while one runs."""
     waiting = [one for one in (*view.open, *due) if one.state is FiringState.WAITING]
     changed += [one for one in due if one.state is not FiringState.WAITING]
     if gathers and len(waiting) > 1:
@@ -87,7 +87,8 @@ def _next(view: ScheduleView) -> int | None:
 
 
 def _due(view: ScheduleView) -> list[Firing]:
-    """Its times since it was last looked at, as far as they count."""
+    """Return firings for the schedule's times since it was last looked at, as its rule for missed times
+    says."""
     if view.schedule.paused is not None:
         return []
     times = [ms for ms in _times(view) if minute(ms) not in view.fired]
@@ -120,7 +121,7 @@ def _firing(view: ScheduleView, ms: int, late: bool = False) -> Firing:
 
 
 def _left_out(view: ScheduleView, missed: Sequence[int], why: str) -> list[Firing]:
-    """One row tells of all of them."""
+    """Return one skipped firing that stands for all these missed times."""
     if not missed:
         return []
     reason = f"missed {counted(len(missed), 'time')} while nobody was there to fire; {why}"
@@ -138,7 +139,7 @@ def _over(firing: Firing, state: FiringState, reason: str, now_ms: int) -> Firin
 
 
 def too_deep(schedule: str, depth: int, chain: Collection[str]) -> str | None:
-    """Why an event that these schedules have led to does not fire this one; None: it does."""
+    """Why an event that these schedules have led to does not fire this one; None: it does fire."""
     if schedule in chain:
         return "a run of this schedule caused the event"
     if depth > MOST_DEPTH:

@@ -12,6 +12,7 @@ from pancode.core.values import replace
 from pancode.dispatch.admission import first_refused
 from pancode.dispatch.dispatch import dry_run
 from pancode.errors import ConflictError, UsageError
+from pancode.runs.workspaces import in_workspace
 from pancode.work.schedule import rows
 from pancode.work.schedule.decide import decide
 from pancode.work.schedule.pushes import HeadOf
@@ -22,13 +23,14 @@ from pancode.work.workflow.begin import held, plan_dry
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 MOST = 500
-"""The most schedules of a fleet."""
+"""How many schedules a fleet has at most."""
 
 
 def planned(
     core: Core, around: Surroundings, asked: AskedSchedule, head_of: HeadOf
 ) -> tuple[Schedule, tuple[str, ...]]:
-    """The row, and what its gates say now: a warning, as they judge at each firing.
+    """Return the schedule's row, and warnings of what its gates would refuse now; they judge again at each
+    firing.
 
     UsageError; RefusedError for a workflow file that needs a yes.
     """
@@ -62,7 +64,7 @@ def planned(
 
 
 def add(core: Core, schedule: Schedule) -> None:
-    """ConflictError where the name is taken."""
+    """Add the schedule. ConflictError where its name is taken."""
     with unit_of_work(core) as work:
         if rows.known(work, schedule.name) is not None:
             raise ConflictError(
@@ -77,7 +79,7 @@ def add(core: Core, schedule: Schedule) -> None:
 
 
 def pause(core: Core, name: str, reason: str, by: str) -> None:
-    """Nothing fires until it is resumed; its running work goes on. Idempotent."""
+    """Let nothing fire until the schedule is resumed; its running work goes on. Idempotent."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         work.tx.put(replace(schedule, paused=reason or f"paused by {by}"))
@@ -85,7 +87,8 @@ def pause(core: Core, name: str, reason: str, by: str) -> None:
 
 
 def resume(core: Core, name: str, by: str) -> None:
-    """Its times while it was paused were not missed. Idempotent. RefusedError: its token is no more."""
+    """Resume; times while it was paused do not count as missed. Idempotent. RefusedError: its token is
+    over."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         if schedule.paused is None:
@@ -97,7 +100,7 @@ def resume(core: Core, name: str, by: str) -> None:
 
 
 def fire(core: Core, name: str, by: str) -> str:
-    """Now, also when it is paused; the key of the firing. ConflictError while its last one runs."""
+    """Fire now, even if paused; return the firing's key. ConflictError while its last firing runs."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         view = rows.load(core, work.tx, schedule)
@@ -119,7 +122,7 @@ def fire(core: Core, name: str, by: str) -> str:
 
 
 def remove(core: Core, name: str, by: str) -> None:
-    """The schedule and its firings; runs that it has begun go on."""
+    """Remove the schedule and its firings; runs that it has begun go on."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         rows.remove(work, name)
@@ -127,7 +130,7 @@ def remove(core: Core, name: str, by: str) -> None:
 
 
 def lands(core: Core, name: str) -> bool:
-    """Whether what it begins lands its change. NotFoundError."""
+    """Whether the work that the schedule begins lands its change. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         return work_of(rows.find(tx, name).work, name).lands
 
@@ -137,11 +140,11 @@ def _audit(work: Work, what: str, name: str, by: str) -> None:
 
 
 def _refusals(core: Core, around: Surroundings, work: PlannedWork) -> list[str]:
-    """What would be refused now. PancodeError for what cannot be resolved at all."""
+    """Return what gates would refuse now, in words. PancodeError for work that cannot be resolved."""
     if work.plan is not None:
         judged = [one for _, one in plan_dry(core, around, work.plan)]
     else:
         assert work.request is not None
-        judged = [dry_run(core, around, work.request)]
+        judged = [dry_run(core, around, in_workspace(core, around, work.request, later=True))]
     refused = (first_refused(one.verdicts) for one in judged)
     return [f"it would be refused now: {one.words}" for one in refused if one is not None]

@@ -9,7 +9,7 @@ from pancode.core.records import FeedEvent, Run, Workflow
 
 
 def facts_of(tx: Transaction, event: FeedEvent) -> dict[str, str]:
-    """The facts of an event: `agent`, `node`, `repo`, `outcome` and `workflow`, as far as they are known."""
+    """Return the facts of an event: `agent`, `node`, `repo`, `outcome` and `workflow`, as far as known."""
     run = None if event.run is None else tx.get(Run, event.run)
     workflow = event.data.get("workflow") or (None if run is None else run.workflow)
     row = tx.get(Workflow, str(workflow)) if workflow else None
@@ -24,7 +24,7 @@ def facts_of(tx: Transaction, event: FeedEvent) -> dict[str, str]:
 
 
 def fits(where: Mapping[str, str], facts: Mapping[str, str]) -> bool:
-    """Whether it is one of those that are wanted. A repository is named by its path, or by its folder."""
+    """Whether the facts are the wanted ones. A repository is named by its path, or by its folder's name."""
     return all(_same(key, value, facts.get(key, "")) for key, value in where.items())
 
 

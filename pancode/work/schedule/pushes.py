@@ -16,18 +16,20 @@ from pancode.work.schedule.triggers import OnPush, trigger_of
 
 EVERY_S = 30.0
 HeadOf = Callable[[str, str], str]
-"""Repository and branch to the commit. NotFoundError."""
+"""Returns the head commit of a repository's branch. NotFoundError."""
 
 
 class PushWatch(PeriodicThread):
-    """Tells the scheduler what it sees. A repository that cannot be read is shown, and holds nothing up."""
+    """Tells the scheduler the heads of watched branches. An unreadable repository is shown, and delays
+    nothing.
+    """
 
     def __init__(self, core: Core, scheduler: Scheduler, head_of: HeadOf, every_s: float = EVERY_S) -> None:
         super().__init__("pushes", every_s)
         self._core, self._scheduler, self._head_of = core, scheduler, head_of
 
     def look(self) -> None:
-        """Once at each branch."""
+        """Look once at each watched branch."""
         with self._core.ports.ledger.transaction() as tx:
             schedules = tx.find(Schedule)
         for schedule in schedules:

@@ -16,7 +16,7 @@ MOST_HOOK_NAME = 50
 
 @dataclass(frozen=True, slots=True)
 class AskedSchedule:
-    """A schedule as it was asked for; of `cron`, `at`, `on` and `push` exactly one is given."""
+    """A schedule as it was asked for; exactly one of `cron`, `at`, `on` and `push` is given."""
 
     name: str
     by: str
@@ -32,7 +32,7 @@ class AskedSchedule:
 
 
 def wanted_trigger(asked: AskedSchedule, now_ms: int) -> Trigger:
-    """UsageError for none or several of these, and for a trigger that can never fire."""
+    """Return the trigger. UsageError for none or several of these, and for a trigger that can never fire."""
     given = [one for one in (asked.cron, asked.at, asked.on, asked.push) if one is not None]
     if len(given) != 1:
         what = "says nothing of when it fires" if not given else "says in several ways when it fires"
@@ -69,7 +69,7 @@ def _on_push(push: tuple[str, str]) -> OnPush:
 
 
 def _check_name(name: str) -> None:
-    """UsageError for a name that no address and no file of a secret has."""
+    """Raise UsageError for a name that cannot stand in an address or in a secret's file name."""
     if "." in name or len(name) > MOST_HOOK_NAME:
         raise UsageError(
             f"{name[:80]!r} cannot be the name of a schedule on a webhook",

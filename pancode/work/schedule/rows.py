@@ -22,11 +22,11 @@ KEPT = 500
 """How many firings of each schedule are kept: the newest ones."""
 _UNDER_WAY = (FiringState.WAITING, FiringState.STARTING)
 TOLD = (FiringState.REFUSED, FiringState.FAILED)
-"""What a person should hear of."""
+"""The states of firings that a person should hear of."""
 
 
 def find(tx: Transaction, name: str) -> Schedule:
-    """NotFoundError with the nearest name."""
+    """Return the schedule. NotFoundError with the nearest name."""
     found = tx.get(Schedule, name)
     if found is None:
         raise not_found("schedule", name, [one.name for one in tx.find(Schedule)], "pancode schedule ls")
@@ -34,12 +34,12 @@ def find(tx: Transaction, name: str) -> Schedule:
 
 
 def newest(tx: Transaction, name: str, count: int) -> list[Firing]:
-    """The newest first."""
+    """Return the schedule's newest firings, the newest first."""
     return tx.find(Firing, {"schedule": name}, order="at_ms", descending=True, limit=count)
 
 
 def load(core: Core, tx: Transaction, schedule: Schedule, called: Sequence[Firing] = ()) -> ScheduleView:
-    """One view of one moment."""
+    """Return the schedule as it is at this moment."""
     known = newest(tx, schedule.name, KEPT)
     under_way = [one for one in reversed(known) if one.state in _UNDER_WAY]
     return ScheduleView(
@@ -53,7 +53,7 @@ def load(core: Core, tx: Transaction, schedule: Schedule, called: Sequence[Firin
 
 
 def running(tx: Transaction, known: Sequence[Firing]) -> str | None:
-    """Its run or workflow that has not ended; None: there is none."""
+    """Return the run or workflow of these firings that has not ended; None: there is none."""
     begun = (one for one in known if one.state is FiringState.BEGUN)
     return next((found for one in begun if (found := _open(tx, one)) is not None), None)
 
@@ -67,7 +67,7 @@ def _open(tx: Transaction, firing: Firing) -> str | None:
 
 
 def write(work: Work, made: Decided) -> None:
-    """Write the schedule and its firings; each run that begins has its id from now on."""
+    """Write the schedule and its firings; a firing that begins gets the id of its run or workflow."""
     work.tx.put(made.schedule)
     for one in made.firings:
         firing = _with_id(work, made.schedule, one) if one.state is FiringState.STARTING else one
@@ -77,7 +77,7 @@ def write(work: Work, made: Decided) -> None:
 
 
 def _with_id(work: Work, schedule: Schedule, firing: Firing) -> Firing:
-    """Decided before it is there, so that a kill in between begins nothing twice."""
+    """Give the firing its run's id before there is a run, so that a kill in between begins nothing twice."""
     if schedule.work["kind"] == "workflow":
         return replace(firing, workflow=workflow_rows.new_id(work.core, work.tx))
     return replace(firing, run=new_id_in(work.core, work.tx))
@@ -110,19 +110,21 @@ def known(work: Work, name: str) -> Schedule | None:
 
 
 def count(work: Work) -> int:
-    """How many schedules there are."""
+    """Return how many schedules there are."""
     return len(work.tx.find(Schedule))
 
 
 def end(work: Work, over: Firing) -> None:
-    """A firing has come to its end; where its schedule was removed meanwhile there is no row of it."""
+    """Record that a firing has ended; where its schedule was removed meanwhile it has no row."""
     if work.tx.get(Firing, over.schedule, over.key) is not None:
         work.tx.put(over)
     tell(work, over)
 
 
 def must_have_its_token(tx: Transaction, schedule: Schedule, now_ms: int) -> None:
-    """RefusedError where a token has made it that was revoked or has expired: it speaks for nobody then."""
+    """Raise RefusedError where the token that made the schedule was revoked or has expired: it speaks for
+    nobody.
+    """
     name = token_behind(schedule.created_by)
     if name is None or speaks_for(tx.get(ApiToken, name), schedule.created_ms, now_ms):
         return
@@ -135,7 +137,7 @@ def must_have_its_token(tx: Transaction, schedule: Schedule, now_ms: int) -> Non
 
 
 def pause_of_token(work: Work, token: str) -> list[str]:
-    """Pause the schedules that a revoked token has made; their names."""
+    """Pause the schedules that a revoked token has made; return their names."""
     mine = [one for one in work.tx.find(Schedule) if token_behind(one.created_by) == token]
     for schedule in mine:
         if schedule.paused is None:
@@ -144,7 +146,7 @@ def pause_of_token(work: Work, token: str) -> list[str]:
 
 
 def remove(work: Work, name: str) -> None:
-    """The schedule with all its firings."""
+    """Delete the schedule with all its firings."""
     for firing in work.tx.find(Firing, {"schedule": name}):
         work.tx.delete(Firing, name, firing.key)
     work.tx.delete(Schedule, name)

@@ -15,6 +15,7 @@ from pancode.core.values import replace
 from pancode.dispatch.dispatch import dispatch
 from pancode.errors import PancodeError, UnavailableError
 from pancode.life.changes import occasion_of
+from pancode.runs.workspaces import in_workspace
 from pancode.work.schedule import rows
 from pancode.work.schedule.decide import decide, too_deep
 from pancode.work.schedule.happenings import facts_of, fits
@@ -24,9 +25,9 @@ from pancode.work.workflow.begin import begin
 from pancode.work.workflow.starting import Around
 
 BEHIND = 500
-"""After this many events without a fitting one, the place in the feed is recorded all the same."""
+"""After more than this many events the place in the feed is recorded even if none of them fits."""
 _BEFORE = 20
-"""How many runs are followed back to find the firing behind an event."""
+"""How many runs are followed back at most to find the firing behind an event."""
 
 
 def _wanted(tx: Transaction, event: FeedEvent, trigger: OnEvent) -> bool:
@@ -52,7 +53,9 @@ def _firing(tx: Transaction, schedule: Schedule, event: FeedEvent) -> Firing:
 
 
 def _behind(tx: Transaction, event: FeedEvent) -> list[Firing]:
-    """The firing that the event tells of, or that began its run or workflow, or what these go on from."""
+    """Return the firings behind an event: told by it, or that began its run or workflow, or what these go on
+    from.
+    """
     found: list[Firing] = []
     schedule, key = event.data.get("schedule"), event.data.get("key")
     if schedule and key:  # told by the event itself: the row may have been forgotten meanwhile
@@ -69,7 +72,7 @@ def _behind(tx: Transaction, event: FeedEvent) -> list[Firing]:
 
 
 def _began(tx: Transaction, name: str) -> list[Firing]:
-    """The firings that began this run, or the nearest runs that it comes from."""
+    """Return the firings that began this run, or else the nearest runs from which it comes."""
     found: list[Firing] = []
     names, seen = [name], {name}
     while names and len(seen) <= _BEFORE:
@@ -86,20 +89,22 @@ def _began(tx: Transaction, name: str) -> list[Firing]:
 
 
 def _before(run: Run) -> list[str]:
-    """Runs without which it would not be there."""
+    """Return the runs that led to this run."""
     resolves = run.terms.get("resolves") or {}
     known = (run.parent, run.judges, run.terms.get("continues"), run.retry_of, resolves.get("run"))
     return [str(one) for one in known if one]
 
 
 class FiringStarter:
-    """One per coordinator. Gates and budget judge now, not when the schedule was made."""
+    """Begins firings' work; one per coordinator. Gates and budget judge at that time, not when it was
+    scheduled.
+    """
 
     def __init__(self, core: Core, around: Around) -> None:
         self._core, self._around = core, around
 
     def start(self, schedule: Schedule, firing: Firing) -> None:
-        """The run or the workflow, or the reason why there is none. UnavailableError: not now."""
+        """Begin the run or workflow, or note why there is none. UnavailableError: not now."""
         try:
             if not self._is_there(firing):
                 with self._core.ports.ledger.transaction() as tx:
@@ -114,7 +119,8 @@ class FiringStarter:
                 if wanted.plan is not None:
                     begin(self._core, around, replace(wanted.plan, id=firing.workflow))
                 elif wanted.request is not None:
-                    dispatch(self._core, around, wanted.request, None, firing.run)
+                    request = in_workspace(self._core, around, wanted.request)
+                    dispatch(self._core, around, request, None, firing.run)
             self._end(firing, FiringState.BEGUN)
         except UnavailableError:
             raise
@@ -132,7 +138,7 @@ class FiringStarter:
             return firing.run is not None and tx.get(Run, firing.run) is not None
 
     def _end(self, firing: Firing, state: FiringState, reason: str = "", fix: str = "") -> None:
-        """What did not begin names no run: its id was never taken."""
+        """End the firing; one that did not begin names no run, as its id was never taken."""
         begun = state is FiringState.BEGUN
         over = replace(
             firing,
@@ -149,26 +155,26 @@ class FiringStarter:
 
 log = logging.getLogger("pancode.schedule")
 LOOK_S = 15.0
-"""A wait does not count the time in which the machine sleeps, nor a clock that is set: so it is short."""
+"""Seconds of a wait at most: short, as a wait misses that the machine slept or its clock was set."""
 
 Watched = tuple[str, str, str, int]
-"""A schedule, its repository and branch, and when it was made: another one may have its name later."""
+"""A schedule, its repository and branch, and when it was made: another schedule may have its name later."""
 
 
 class Scheduler(FeedThread):
-    """One thread; `round` is all that it does."""
+    """The thread that looks at all schedules; `round` is all that it does."""
 
     def __init__(self, core: Core, around: Around) -> None:
         super().__init__(core, "schedules", LOOK_S)
         self._starter = FiringStarter(core, around)
         self.heads: dict[Watched, str] = {}
-        """By schedule on a push: the commit at which its branch was seen last. Written by `PushWatch`."""
+        """By schedule on a push: the commit last seen at the head of its branch. Written by `PushWatch`."""
 
     def _turn(self) -> float:
         return self.round()
 
     def round(self) -> float:
-        """Decide about each schedule, begin what is to begin; seconds until the next look."""
+        """Decide about each schedule, and begin what is to begin; return the seconds until the next look."""
         with self._core.ports.ledger.transaction() as tx:
             schedules = tx.find(Schedule)
         for schedule in schedules:
@@ -177,7 +183,7 @@ class Scheduler(FeedThread):
         return self._start(schedules)
 
     def _look(self, known: Schedule) -> None:
-        """One transaction where something is due; else nothing is written."""
+        """Decide about one schedule, in one transaction, where something is due; else nothing is written."""
         core = self._core
         with core.ports.ledger.transaction() as tx:
             schedule = tx.get(Schedule, known.name)
@@ -199,7 +205,7 @@ class Scheduler(FeedThread):
         return any(one.schedule == schedule.name for one in waiting)
 
     def _called(self, tx: Transaction, schedule: Schedule) -> tuple[Schedule, list[Firing]]:
-        """What calls it beside the clock: events, or a push."""
+        """Return the firings that events or a push call for, and the schedule with its new place in these."""
         trigger = trigger_of(schedule.trigger)
         if isinstance(trigger, OnEvent):
             since = self._core.feed.since(int(schedule.mark or 0))
@@ -219,7 +225,7 @@ class Scheduler(FeedThread):
         return replace(schedule, mark=head), [firing]
 
     def _start(self, schedules: list[Schedule]) -> float:
-        """Begin what has its id; seconds until the next look."""
+        """Begin the work of firings that have its id; return the seconds until the next look."""
         with self._core.ports.ledger.transaction() as tx:
             by_name: Mapping[str, Schedule] = {one.name: one for one in tx.find(Schedule)}
             starting = tx.find(Firing, {"state": FiringState.STARTING})
@@ -240,7 +246,7 @@ def watched(schedule: Schedule, trigger: OnPush) -> Watched:
 
 
 def _landed(tx: Transaction, schedule: Schedule, commit: str) -> bool:
-    """A schedule that lands into the branch that it watches would call itself for ever."""
+    """Whether the schedule's own run landed this commit: it would call itself for ever."""
     known = rows.newest(tx, schedule.name, 50)
     runs = (tx.get(Run, one.run) for one in known if one.run is not None)
     return any(run is not None and run.landed == commit and run.created_by.startswith(BY) for run in runs)

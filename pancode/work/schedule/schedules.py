@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from typing_extensions import TypedDict
+
 from pancode.control.core import Core
+from pancode.control.inbox_shapes import BriefLine
 from pancode.control.run import at, iso
-from pancode.control.shapes import BriefLine, FiringShape, ScheduleShape
 from pancode.core.ports import Transaction
 from pancode.core.records import Firing, Schedule
 from pancode.work.schedule import rows
@@ -12,30 +16,74 @@ from pancode.work.schedule.times import CronTimes, shown
 from pancode.work.schedule.triggers import AtTime, trigger_of, words_of
 from pancode.work.schedule.work import work_of
 
+
+class FiringShape(TypedDict):
+    """One firing of a schedule. `key`: its time, event, commit or call; `cause`: the same, or a person."""
+
+    key: str
+    due_at: str
+    state: str
+    run: str | None
+    workflow: str | None
+    reason: str
+    fix: str
+    cause: dict[str, Any]
+    late: bool
+    done_at: str | None
+
+
+class ScheduleShape(TypedDict):
+    """Work that begins by itself. `next`: its next five times in words; `running`: its run or workflow.
+
+    `url`: where requests for its webhook go, as far as it is open; `secret`: the webhook's, shown once, when
+    it is made. `trigger`, `words`: on what it fires. `task`: what begins. `trouble`: why it cannot look at
+    its branch.
+    """
+
+    schedule: str
+    created_at: str
+    created_by: str
+    trigger: dict[str, Any]
+    words: str
+    kind: str
+    task: str
+    missed: str
+    overlap: bool
+    paused: str | None
+    next_at: str | None
+    next: list[str]
+    running: str | None
+    trouble: str
+    firings: list[FiringShape]
+    warnings: list[str]
+    url: str | None
+    secret: str | None
+
+
 NEXT, FIRINGS = 5, 20
 _TASK = 200
 
 
 def schedules(core: Core) -> list[ScheduleShape]:
-    """All schedules by name, each with its last firing."""
+    """Return all schedules by name, each with its last firing."""
     with core.ports.ledger.transaction() as tx:
         return [_shape(core, tx, one, 1) for one in tx.find(Schedule)]
 
 
 def show(core: Core, name: str, warnings: tuple[str, ...] = ()) -> ScheduleShape:
-    """One of them, with its last firings. NotFoundError."""
+    """Return one schedule, with its last firings. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         return {**_shape(core, tx, rows.find(tx, name), FIRINGS), "warnings": list(warnings)}
 
 
 def preview(core: Core, schedule: Schedule, warnings: tuple[str, ...]) -> ScheduleShape:
-    """One that is not written."""
+    """Return the shape of a schedule that is not written."""
     with core.ports.ledger.transaction() as tx:
         return {**_shape(core, tx, schedule, 0), "warnings": list(warnings)}
 
 
 def brief_lines(tx: Transaction, since_ms: int) -> list[BriefLine]:
-    """Firings that were refused or failed since then, the newest of each schedule."""
+    """Return lines about firings that were refused or failed since then, the newest of each schedule."""
     found: list[BriefLine] = []
     for schedule in tx.find(Schedule):
         bad = [one for one in rows.newest(tx, schedule.name, FIRINGS) if one.state in rows.TOLD]

@@ -21,7 +21,7 @@ WORDS: Mapping[str, str] = {
     "@monthly": "0 0 1 * *",
     "@yearly": "0 0 1 1 *",
 }
-"""The words that people write in the place of five fields; `@annually` and `@reboot` are not among them."""
+"""Words that people write instead of the five fields; `@annually` and `@reboot` are not among them."""
 FIELDS = 5
 _LONGEST = 200
 _LOCAL = re.compile(r"(\d{4}-\d{2}-\d{2})[ T](\d{1,2}:\d{2})(?::\d{2})?")
@@ -44,14 +44,14 @@ def zone_of(name: str) -> tzinfo:
 
 @dataclass(frozen=True, slots=True)
 class CronTimes:
-    """Five fields and a zone."""
+    """The times of a cron expression: five fields and a zone."""
 
     fields: str
     zone: str
 
     @staticmethod
     def read(words: str, zone: str, now_ms: int) -> CronTimes:
-        """UsageError for what is not a cron expression, and for one that no time ever fits."""
+        """Read a cron expression. UsageError for what is none, and for one that no time ever fits."""
         text = " ".join(words.split())
         fields = WORDS.get(text.lower(), text)
         if text.startswith("@") and fields == text:
@@ -70,16 +70,17 @@ class CronTimes:
         return made
 
     def after(self, ms: int) -> int | None:
-        """The first time after this moment; None: there is none."""
+        """Return the first time after this moment; None: there is none."""
         return next(iter(self.next(ms, 1)), None)
 
     def next(self, ms: int, count: int) -> list[int]:
-        """The next so many times, the earliest first."""
+        """Return the next `count` times, the earliest first."""
         times = CronSim(self.fields, _local(ms, zone_of(self.zone)))
         return [_ms(one) for one in islice(times, count)]
 
     def between(self, after_ms: int, until_ms: int, most: int) -> list[int]:
-        """The newest times that are later than the first moment and not later than the second."""
+        """Return at most `most` of the newest times after the first moment, up to and including the
+        second."""
         found: list[int] = []
         start = _local(until_ms + 60_000, zone_of(self.zone))
         for one in CronSim(self.fields, start, reverse=True):
@@ -91,15 +92,15 @@ class CronTimes:
         return found[::-1]
 
     def words(self) -> str:
-        """The pattern in English, as `At 02:30 on Monday through Friday`."""
+        """Return the pattern in English, as `At 02:30 on Monday through Friday`."""
         start = datetime(2026, 1, 1, tzinfo=UTC)
         return str(CronSim(self.fields, start).explain())
 
 
 def read_at(words: str, zone: str, now_ms: int) -> int:
-    """A moment: `2026-12-24 08:00` or `08:00` in the zone, or with an offset of its own. UsageError.
+    """Read a moment: `2026-12-24 08:00` or `08:00` in the zone, or with an offset of its own. UsageError.
 
-    A time that the clocks skip does not exist; of one that they repeat it is the first.
+    A time that the clocks skip does not exist; of a time that they repeat the first one is meant.
     """
     text, tz = words.strip(), zone_of(zone)
     now = _local(now_ms, tz)
@@ -120,14 +121,14 @@ def read_at(words: str, zone: str, now_ms: int) -> int:
 
 
 def shown(ms: int, zone: str) -> str:
-    """`Mon 2026-11-23 02:30 +01:00`: a moment in a zone, for people."""
+    """Return a moment in a zone, for people: `Mon 2026-11-23 02:30 +01:00`."""
     at = _local(ms, zone_of(zone))
     offset = at.strftime("%z")
     return f"{at:%a %Y-%m-%d %H:%M} {offset[:3]}:{offset[3:5]}"
 
 
 def minute(ms: int) -> str:
-    """The key of a firing: the minute in UTC, which every summer time has once."""
+    """Return the key of a firing: the minute in UTC, which no change to summer time repeats."""
     return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%MZ}"
 
 
@@ -168,7 +169,7 @@ def _ms(at: datetime) -> int:
 
 
 def _fits_another_month(fields: str) -> bool:
-    """Whether only the month keeps it from being one, as in `0 0 31 2 *`."""
+    """Whether only its month keeps the expression from ever fitting, as in `0 0 31 2 *`."""
     minute, hour, day, _, weekday = fields.split()
     try:
         CronSim(f"{minute} {hour} {day} * {weekday}", datetime(2026, 1, 1, tzinfo=UTC))

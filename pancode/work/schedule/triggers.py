@@ -12,14 +12,14 @@ from pancode.life.changes import OCCASIONS
 from pancode.work.schedule.times import CronTimes, shown
 
 WEBHOOK = "webhook"
-"""The word for a signed request from elsewhere, instead of an event."""
+"""The trigger's word for a signed request from elsewhere, in place of an event's."""
 FILTERS = ("agent", "node", "repo", "outcome", "workflow")
 """The facts by which a schedule chooses its events."""
 
 
 @dataclass(frozen=True, slots=True)
 class AtTime:
-    """Once, at a moment."""
+    """Fires once, at a moment."""
 
     at_ms: int
     zone: str
@@ -27,7 +27,7 @@ class AtTime:
 
 @dataclass(frozen=True, slots=True)
 class OnEvent:
-    """When something happens in the fleet."""
+    """Fires when something happens in the fleet."""
 
     occasion: str
     where: Mapping[str, str] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class OnEvent:
 
 @dataclass(frozen=True, slots=True)
 class OnPush:
-    """When the head of a branch is another one. `repo`: a folder of this machine, or a URL."""
+    """Fires when a branch gets a new head. `repo`: a folder of this machine, or a URL."""
 
     repo: str
     branch: str
@@ -43,7 +43,7 @@ class OnPush:
 
 @dataclass(frozen=True, slots=True)
 class OnWebhook:
-    """When a request comes that is signed with its secret."""
+    """Fires on a request that is signed with the schedule's secret."""
 
 
 Trigger = CronTimes | AtTime | OnEvent | OnPush | OnWebhook
@@ -65,7 +65,7 @@ def plain(trigger: Trigger) -> dict[str, object]:
 
 
 def trigger_of(data: Mapping[str, object]) -> Trigger:
-    """The trigger that `plain` has written."""
+    """Return the trigger that `plain` has written."""
     zone = str(data.get("zone"))
     match data["kind"]:
         case "cron":
@@ -81,7 +81,7 @@ def trigger_of(data: Mapping[str, object]) -> Trigger:
 
 
 def words_of(trigger: Trigger) -> str:
-    """The trigger in words for people."""
+    """Return the trigger in words for people."""
     match trigger:
         case CronTimes():
             return f"{trigger.words()}, {trigger.zone}"
@@ -98,14 +98,14 @@ def words_of(trigger: Trigger) -> str:
 
 
 def first_ms(trigger: Trigger, now_ms: int) -> int | None:
-    """The first time of its clock; None: it has none."""
+    """Return the first time of the trigger's clock; None: it has no clock."""
     if isinstance(trigger, CronTimes):
         return trigger.after(now_ms)
     return trigger.at_ms if isinstance(trigger, AtTime) else None
 
 
 def on_event(occasion: str, where: Mapping[str, str]) -> OnEvent:
-    """UsageError for an event or a filter that nobody knows: it would never fire."""
+    """Return the trigger. UsageError for an unknown event or filter: it would never fire."""
     if occasion not in OCCASIONS:
         raise _unknown("event", occasion, (*OCCASIONS, WEBHOOK))
     for key in where:
@@ -122,5 +122,5 @@ def _unknown(kind: str, word: str, known: tuple[str, ...]) -> UsageError:
 
 
 def secret_name(schedule: str) -> str:
-    """The name by which the secret of a schedule on a webhook is kept."""
+    """Return the name by which the secret of a schedule on a webhook is kept."""
     return f"schedule-{schedule}"

@@ -13,7 +13,7 @@ from pancode.core.values import replace
 from pancode.workflow.plan import StepPlan, WorkflowPlan
 
 BY = "schedule:"
-"""The prefix before a schedule's name, as the author of its runs."""
+"""The prefix before a schedule's name, where it is the author of runs."""
 RUN_PLACE, COMMIT_PLACE = "$RUN", "$COMMIT"
 """The words in a task that stand for the run of the event, and for the commit of the push."""
 
@@ -34,20 +34,20 @@ class PlannedWork:
 
     @property
     def lands(self) -> bool:
-        """Whether what it begins lands its change."""
+        """Whether the work that begins lands its change."""
         steps = () if self.plan is None else self.plan.steps
         requests = (self.request, *(step.request for step in steps))
         return bool(self.caller.get("land")) or any(one is not None and one.land for one in requests)
 
     def words(self) -> str:
-        """The work in a table: the task, or the workflow."""
+        """Return the work as a table shows it: the task, or the workflow."""
         if self.plan is not None:
             return f"{self.plan.kind} {self.plan.name}" + (f": {self.plan.input}" if self.plan.input else "")
         assert self.request is not None
         return self.request.task if self.request.argv is None else " ".join(self.request.argv)
 
     def about(self, places: Mapping[str, str]) -> PlannedWork:
-        """The work with `$RUN` and `$COMMIT` filled in; these values have no blanks and no quotes."""
+        """Return the work with `$RUN` and `$COMMIT` filled in; these values have no blanks and no quotes."""
         if self.plan is not None:
             return replace(self, plan=replace(self.plan, input=_filled(self.plan.input, places)))
         assert self.request is not None
@@ -55,7 +55,7 @@ class PlannedWork:
 
 
 def work_of(row: Mapping[str, Any], schedule: str) -> PlannedWork:
-    """What `row` has written down, begun by this schedule."""
+    """Return the work that `row` has written down, begun by this schedule."""
     by = f"{BY}{schedule}"
     if row["kind"] == "run":
         return PlannedWork(request=request_from(row["request"], by), caller=row["caller"])

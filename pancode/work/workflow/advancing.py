@@ -13,28 +13,31 @@ from pancode.core.ports import Transaction
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import new_id_in
 from pancode.errors import PancodeError, UnavailableError
+from pancode.life.changes import Happened
 from pancode.life.signals import LandingDue
 from pancode.runs import rounds
 from pancode.work.workflow import rows
 from pancode.work.workflow.results import StepResults, results_of
 from pancode.work.workflow.starting import StepStarter
 from pancode.work.workflow.workflow_receipts import sealed
+from pancode.workflow import lane
 from pancode.workflow.advance import OPEN, Advance, WorkflowView, advance, ended
 from pancode.workflow.plan import RaceRule
 
 
 class Advancing:
-    """One step of a workflow after the other. Each change is one transaction; a kill between two loses none.
+    """Carries workflows on, step by step. Each change is one transaction; a kill between two loses none.
 
-    An action goes away in the transaction after which nothing is left to do. A step that has its run's id and
-    not the run is dispatched under that id, again after a kill: the run is written with the step's new state.
+    An action is deleted in the transaction after which nothing is left to do for it. A step that has its
+    run's id, but not the run, is dispatched under that id, again after a kill: the run is written with the
+    step's new state.
     """
 
     def __init__(self, core: Core, starter: StepStarter) -> None:
         self._core, self._starter = core, starter
 
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
-        """`run` is the id of the workflow."""
+        """Carry a workflow on; `run` is the workflow's id."""
         while not stopping():
             if not self._is_asked(run):
                 return
@@ -55,7 +58,8 @@ class Advancing:
                 return
 
     def give_up(self, run: str, error: Exception) -> None:
-        """The workflow fails: nobody knows how to go on. Its runs are stopped."""
+        """Fail the workflow, which nobody knows how to carry on, and stop its runs. A lane is paused
+        instead."""
         why = f"{type(error).__name__}: {error}"
         with unit_of_work(self._core) as work:
             self._forget(work, _asked(work.tx, run))
@@ -64,7 +68,7 @@ class Advancing:
                 return
             now = self._core.wall_ms()
             if view.workflow.kind is records.WorkflowKind.LANE:
-                return rows.write(work, view, _halted(view, why, now))
+                return rows.write(work, view, _standing(work, _halted(view, why, now)))
             steps = tuple(_failed(step, why, now) for step in view.steps)
             runs = tuple((str(s.run), why) for s in view.steps if s.run in view.runs and not s.state.is_over)
             workflow = replace(view.workflow, state=records.WorkflowState.FAILED, reason=why, finished_ms=now)
@@ -72,15 +76,15 @@ class Advancing:
             rows.write(work, view, sealed(work, Advance(workflow, steps, changed, stop=runs)))
 
     def cut_short(self) -> None:
-        """Each step of it is short, and is done again by the next coordinator."""
+        """Do nothing: each step is short, and the next coordinator does it again."""
 
     def _is_asked(self, workflow: str) -> bool:
-        """Whether it is still to be looked at: one look does for all that was asked before it."""
+        """Whether the workflow is still to be looked at: one look does for all that was asked before it."""
         with self._core.ports.ledger.transaction() as tx:
             return bool(_asked(tx, workflow))
 
     def _moved(self, workflow: str) -> Advance:
-        """Load, decide, apply: one transaction."""
+        """Load the workflow, decide and apply, in one transaction."""
         core = self._core
         with unit_of_work(core) as work:
             view = rows.load(core, work.tx, workflow)
@@ -92,7 +96,7 @@ class Advancing:
             changed = (*(one for one in made.changed if one.name not in began), *began.values())
             steps = tuple(began.get(step.name, step) for step in made.steps)
             made = replace(made, steps=steps, changed=changed)
-            made = sealed(work, made)
+            made = _standing(work, sealed(work, made))
             rows.write(work, view, made)
             if made.ended and made.workflow.state is records.WorkflowState.DONE:
                 _land(work, made)
@@ -108,7 +112,7 @@ class Advancing:
             return made
 
     def _read(self, workflow: str, made: Advance) -> None:
-        """Outputs of steps whose run is done, and numbers of those that race: read first, then written."""
+        """Read the outputs of steps whose run is done, and the numbers of racing steps; then write them."""
         core, results = self._core, StepResults(self._core)
         with core.ports.ledger.transaction() as tx:
             view = rows.load(core, tx, workflow)
@@ -126,13 +130,15 @@ class Advancing:
                     rows.put_steps(work, replace(step, outputs=found[step.name]))
 
     def _forget(self, work: Work, asked: list[records.Action]) -> None:
-        """All that these asked for has been done."""
+        """Delete these actions: all that they asked for has been done."""
         for action in asked:
             work.tx.delete(records.Action, action.id)
 
 
 def _outputs(results: StepResults, step: records.WorkflowStep, run: records.Run) -> dict[str, object]:
-    """A result that cannot be read is the end of its step, not of the workflow. UnavailableError: not now."""
+    """Return a step's outputs. A result that cannot be read ends the step, not the workflow.
+    UnavailableError: not now.
+    """
     try:
         return results.outputs(step, run)
     except UnavailableError:
@@ -142,7 +148,7 @@ def _outputs(results: StepResults, step: records.WorkflowStep, run: records.Run)
 
 
 def _score(results: StepResults, workflow: records.Workflow, run: records.Run) -> dict[str, object]:
-    """The same in a race: without a number it does not win."""
+    """Return a racing step's number; without one it does not win. UnavailableError: not now."""
     try:
         by_command = workflow.race["by"] == RaceRule.SCORE
         return {"score": results.score(run) if by_command else str(results.lines(run))}
@@ -153,7 +159,7 @@ def _score(results: StepResults, workflow: records.Workflow, run: records.Run) -
 
 
 def _asked(tx: Transaction, workflow: str) -> list[records.Action]:
-    """What asks for it to be looked at."""
+    """Return the actions that ask for a look at the workflow."""
     return [
         action
         for action in tx.find(records.Action, {"run": workflow})
@@ -162,7 +168,7 @@ def _asked(tx: Transaction, workflow: str) -> list[records.Action]:
 
 
 def _land(work: Work, made: Advance) -> None:
-    """Ask for the landing of its results, where the caller has asked for it, or the settings land them."""
+    """Ask for the landing of its results, where the caller has asked for that, or the settings land them."""
     if made.workflow.kind is records.WorkflowKind.BATCH:
         return  # each run of it has been landed by itself
     runs = runs_of(work.tx, made.steps)
@@ -175,12 +181,31 @@ def _starting(step: records.WorkflowStep, run: str) -> records.WorkflowStep:
     return replace(step, state=records.WorkflowStepState.STARTING, run=run, runs=(*step.runs, run))
 
 
+def _standing(work: Work, made: Advance) -> Advance:
+    """A lane with the item at which it stands from now on; that it asks is told once."""
+    workflow = made.workflow
+    if workflow.kind is not records.WorkflowKind.LANE:
+        return made
+    bad = lane.stops_at(workflow, made.steps)
+    what = "" if bad is None else f"lane {workflow.name} stands at item {bad.name}: {bad.reason}"
+    now = None if bad is None else {"run": bad.run, "what": what}
+    if now == workflow.lane.get("stands"):
+        return made
+    if bad is not None:
+        told: dict[str, object] = {"kind": "lane", "words": what[:500]}
+        told["command"] = f"pancode lane show {workflow.name}"
+        work.happened(Happened(records.EventKind.INBOX_ITEM, bad.run, None, told))
+    return replace(made, workflow=replace(workflow, lane={**workflow.lane, "stands": now}))
+
+
 def _halted(view: WorkflowView, why: str, now_ms: int) -> Advance:
-    """The lane pauses, and says why; the item that could not begin has failed."""
+    """Pause the lane, and say why; the item that could not begin has failed."""
     paused = {"by": "PanCode", "at_ms": now_ms, "why": why}
     workflow = replace(view.workflow, lane={**view.workflow.lane, "paused": paused})
     starting = [step for step in view.steps if step.state is records.WorkflowStepState.STARTING]
-    return Advance(workflow, view.steps, tuple(_failed(step, why, now_ms) for step in starting))
+    failed = {step.name: _failed(step, why, now_ms) for step in starting}
+    steps = tuple(failed.get(step.name, step) for step in view.steps)
+    return Advance(workflow, steps, tuple(failed.values()))
 
 
 def _failed(step: records.WorkflowStep, why: str, now_ms: int) -> records.WorkflowStep:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pancode.control.core import Core
-from pancode.control.shapes import Json
+from pancode.control.run_shapes import Json
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core.ports import Transaction
@@ -24,7 +24,7 @@ from pancode.workflow.rounds import loop, once_more, ran_out, settled
 
 
 def stop(core: Core, text: str, reason: str, by: str) -> Workflow:
-    """Its runs are stopped, and nothing more begins; the workflow as it is then."""
+    """Stop the workflow: its runs are stopped, and nothing more begins. Return the workflow as it is then."""
     with unit_of_work(core) as work:
         workflow = rows.find(work.tx, text)
         if workflow.state is not WorkflowState.RUNNING:
@@ -39,12 +39,12 @@ def stop(core: Core, text: str, reason: str, by: str) -> Workflow:
 def resume(
     core: Core, around: Surroundings, text: str, by: str, yes: bool = False, resolve: bool = False
 ) -> Workflow:
-    """Begin what did not end well; what is done is not done again. UsageError where nothing is to be.
+    """Begin the steps that did not end well; finished work is not done again. UsageError where there are
+    none.
 
     The steps that begin are judged first, and the refusal of one names it. `yes`: a person agrees to them.
-    `resolve`: a step more settles each conflict between results of steps.
-    A step whose question nobody has answered waits for that answer again, and so does one whose run with the
-    answer came to nothing.
+    `resolve`: an added step settles each conflict between results of steps. A step whose question nobody has
+    answered waits for that answer again, and so does one whose run with the answer came to nothing.
     """
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find(tx, text)
@@ -77,8 +77,9 @@ def _steps(tx: Transaction, workflow: Workflow, resolve: bool) -> dict[str, Work
 
 
 def retry(core: Core, around: Surroundings, text: str, by: str, yes: bool = False) -> BegunWorkflow:
-    """Begin all of it anew, as another workflow; its lost runs are given up. UsageError while it has not
-    ended."""
+    """Begin the whole workflow anew, as another one; lost runs of the old one are given up. UsageError while
+    it has not ended.
+    """
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find(tx, text)
         steps = rows.steps_of(tx, workflow.id)
@@ -96,7 +97,7 @@ def retry(core: Core, around: Surroundings, text: str, by: str, yes: bool = Fals
 
 
 def _give_up_lost(core: Core, steps: Iterable[WorkflowStep], by: str) -> None:
-    """What was lost and may still be at work is replaced, and must end."""
+    """Give up lost runs, which may still be at work: they are replaced, and must end."""
     with unit_of_work(core) as work:
         for step in steps:
             run = work.tx.get(Run, step.lost) if step.lost is not None else None
@@ -105,13 +106,14 @@ def _give_up_lost(core: Core, steps: Iterable[WorkflowStep], by: str) -> None:
 
 
 def confirmed(step: WorkflowStep, yes: bool) -> WorkflowStep:
-    """A yes of before counts, too, for who may say it."""
+    """Return the step with the yes, or an earlier yes where the caller may say one."""
     before = bool(step.request.get("confirmed")) and may(AccessScope.ANSWER)
     return replace(step, request={**step.request, "confirmed": yes or before})
 
 
 def begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
-    """Its lost run is taken where that has been heard of, its question asked again; else it has a new run."""
+    """Take the step's lost run if it was heard of again, or ask its question again; else give it a new
+    run."""
     if rows.is_back(work.tx, step):
         return rows.taken_back(step)
     if rejoining.asks_again(work.tx, step) is not None:
@@ -120,15 +122,15 @@ def begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
 
 
 def caller_of(core: Core, text: str) -> Json:
-    """The settings and the preset with which it was begun."""
+    """Return the settings and the preset with which the workflow was begun."""
     with core.ports.ledger.transaction() as tx:
         return dict(rows.find(tx, text).caller)
 
 
 def lands(core: Core, text: str, around: Surroundings | None = None) -> bool:
-    """Whether its change, or that of one of its steps, is landed by itself. NotFoundError.
+    """Whether the change of the workflow, or of one of its steps, lands by itself. NotFoundError.
 
-    `around`: where it goes on under its owner's name: what their settings land counts, too.
+    `around`: given where it goes on under its owner's name: what the owner's settings land counts, too.
     """
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find(tx, text)
@@ -159,11 +161,11 @@ def _must_have_failed(workflow: Workflow) -> None:
 
 
 def _to_begin(steps: dict[str, WorkflowStep]) -> set[str]:
-    """The steps to begin again: all that are not done, and the whole loop where its rounds ran out."""
+    """Return the steps to begin again: all that are not done, and a whole loop whose rounds ran out."""
     left = {step.name for step in steps.values() if step.state is not WorkflowStepState.DONE}
     return left | {name for name in steps if _is_begun_anew(steps, name)}
 
 
 def _is_begun_anew(steps: dict[str, WorkflowStep], name: str) -> bool:
-    """Whether it is in a loop whose rounds ran out."""
+    """Whether the step is in a loop whose rounds ran out."""
     return any(ran_out(one) and name in loop(steps, one) for one in steps.values())

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from node_agent.wire.policy import Isolation
-from pancode.agents.request import DispatchRequest
+from pancode.agents.request import DispatchRequest, workspace_in
 from pancode.control.core import Core, decided
-from pancode.control.shapes import Json
+from pancode.control.run_shapes import Json
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core import records
@@ -40,6 +40,7 @@ from pancode.dispatch.report import report
 from pancode.dispatch.resolve import Resolution
 from pancode.errors import PancodeError, RefusedError
 from pancode.life.decide import decide
+from pancode.runs.workspaces import in_workspace
 from pancode.work.workflow import rows
 from pancode.workflow.plan import IN_ORDER, SETTING, StepPlan, WorkflowPlan, check, needs_yes, reasons_to_ask
 from pancode.workflow.step_work import check_script, first_task
@@ -57,7 +58,7 @@ class BegunWorkflow:
 
 @dataclass(frozen=True, slots=True)
 class ReadyStep:
-    """A step that is to be queued now, with all that this takes; or why it is not."""
+    """A step that is to be queued now, with all that this takes; or why it is not queued."""
 
     step: StepPlan
     asked: AskedDispatch | None = None
@@ -68,7 +69,7 @@ class ReadyStep:
 
 
 def named(error: PancodeError, step: StepPlan, plan: WorkflowPlan) -> PancodeError:
-    """The same error, which says whose it is."""
+    """Add to the error the name of the step that it is about."""
     if len(plan.steps) > 1:
         error.args = (f"step {step.name}: {error}",)
     error.details["step"] = step.name
@@ -76,14 +77,14 @@ def named(error: PancodeError, step: StepPlan, plan: WorkflowPlan) -> PancodeErr
 
 
 def offering_partial(error: PancodeError, plan: WorkflowPlan) -> PancodeError:
-    """A refusal of one of several steps that do without each other says how the others can begin."""
+    """Add to the refusal of one of several independent steps how the other steps can begin."""
     if isinstance(error, RefusedError) and plan.kind not in IN_ORDER and len(plan.steps) > 1:
         error.fix = "; or ".join(filter(None, (error.fix, PARTIAL)))
     return error
 
 
 def commit(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> BegunWorkflow:
-    """The workflow, all its steps, their runs and holds: in one transaction, or not at all."""
+    """Write the workflow, all its steps, their runs and holds: in one transaction, or not at all."""
     by_name = {one.step.name: one for one in ready}
     with unit_of_work(core) as work:
         workflow = plan.row(plan.id or rows.new_id(core, work.tx), core.wall_ms())
@@ -111,7 +112,8 @@ def commit(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> BegunW
 
 
 def _starts_before(one: ReadyStep, before: Counter[str]) -> int:
-    """The agent programs that start earlier on its machine, or where the fewest do; `before` is counted on.
+    """Return how many agent programs start before this one on its machine, or where the fewest do, and count
+    it in `before`.
 
     A command of the user's own takes no time to start, and holds up nobody.
     """
@@ -125,7 +127,8 @@ def _starts_before(one: ReadyStep, before: Counter[str]) -> int:
 def _queued(
     work: Work, plan: WorkflowPlan, row: records.WorkflowStep, one: ReadyStep, held: bool
 ) -> records.WorkflowStep:
-    """The step with its run; refused where its estimate has no room, and that is to be left out."""
+    """Return the step with its run; refused if its estimate has no room and the plan leaves such steps
+    out."""
     if one.judged is None:
         return _refused_row(work, row, one.refused)
     batch = plan.kind is records.WorkflowKind.BATCH
@@ -152,9 +155,10 @@ def run_in(
     held: bool,
     batch: bool,
 ) -> records.Run:
-    """The run of this step. `begun`: its id, and where it begins.
+    """Return the run of this step. `begun`: its id, and the snapshot at which it begins.
 
-    What the settings land is each result of a batch; of the others the result of the whole, at its end.
+    In a batch the settings land each result; in other workflows they land the result of the whole, at its
+    end.
     """
     run = replace(run_of(core, resolution, *begun), workflow=row.workflow, step=row.name)
     run = run if batch else replace(run, land=resolution.request.land)
@@ -170,11 +174,25 @@ def _refused_row(work: Work, row: records.WorkflowStep, error: PancodeError | No
 
 
 def request_of(plan: WorkflowPlan, step: StepPlan) -> DispatchRequest:
-    """The dispatch of a step as far as it is known at the beginning."""
+    """Return the step's dispatch, as far as it is known at the beginning."""
     request = replace(step.request, created_by=plan.by, cwd=plan.cwd)
     if step.needs or plan.kind not in IN_ORDER:
         return request
     return replace(request, task=first_task(request.task, plan.input))
+
+
+def at_its_place(
+    core: Core, around: Surroundings, request: DispatchRequest, cwd: str | None, later: bool = False
+) -> DispatchRequest:
+    """The request of a step, in the workspace that it names. As `in_workspace`; RefusedError for one of
+    another repository than that of its workflow: a file of a project reaches no other one."""
+    placed = in_workspace(core, around, request, later)
+    top = None if cwd is None else around.project_of(cwd)
+    if workspace_in(request.workspace) is not None and top not in (None, placed.project):
+        what = f"workspace {request.workspace} is of another repository than this workflow"
+        fix = f"begin it there: pancode -C {placed.project} ..."
+        raise RefusedError(what, why=f"{placed.project}, and not {top}", fix=fix, code="other_repository")
+    return placed
 
 
 def judge_again(core: Core, around: Surroundings, plan: WorkflowPlan, names: Collection[str]) -> None:
@@ -185,9 +203,12 @@ def judge_again(core: Core, around: Surroundings, plan: WorkflowPlan, names: Col
 
 
 def judged_step(core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan) -> ReadyStep:
-    """Judged by the ten gates. PancodeError names the step; with `partial` the refusal is kept."""
+    """Return the step, judged by the ten gates. PancodeError names the step; with `partial` it is kept
+    instead.
+    """
     try:
-        asked = ask(core, around, request_of(plan, step), None)
+        request = at_its_place(core, around, request_of(plan, step), plan.cwd, later=bool(step.needs))
+        asked = ask(core, around, request, None)
         judged = decided(core.lists, core.lock, lambda: passed(core, around, asked))
         check_later(plan, step, judged)
     except PancodeError as error:
@@ -198,7 +219,8 @@ def judged_step(core: Core, around: Surroundings, plan: WorkflowPlan, step: Step
 
 
 def check_later(plan: WorkflowPlan, step: StepPlan, judged: JudgedDispatch) -> None:
-    """RefusedError for what cannot be filled in, by the program that would run it; for what may not land."""
+    """Raise RefusedError for a script whose places cannot be filled in, and for a change that may not
+    land."""
     if plan.caller.get("land") and judged.resolution.land is LandRule.NEVER:
         raise RefusedError(f"Workflow blocked: {NEVER_LANDS}", fix=NEVER_FIX, code="never_lands")
     if plan.kind in IN_ORDER and judged.resolution.runtime.name == "shell":
@@ -206,16 +228,17 @@ def check_later(plan: WorkflowPlan, step: StepPlan, judged: JudgedDispatch) -> N
 
 
 def refused(plan: WorkflowPlan, step: StepPlan, error: PancodeError) -> ReadyStep:
-    """Left out where that is wanted; else it is the refusal of all."""
+    """Return the step as left out where the plan says `partial`; else raise the error for the whole plan."""
     if plan.partial:
         return ReadyStep(step, refused=error)
     raise named(error, step, plan)
 
 
 def held(core: Core, plan: WorkflowPlan) -> WorkflowPlan:
-    """The plan as it may begin: where nobody has said yes to its file, all its steps run in a sandbox or not.
+    """Return the plan as it may begin: without a person's yes to its file all steps run only in a sandbox.
 
-    A yes that comes with it is put down: for this content nobody is asked again. RefusedError: `needs_yes`.
+    A yes that comes with the plan is written down: for this content nobody is asked again. RefusedError:
+    `needs_yes`.
     """
     file = plan.file
     if file is None or is_agreed(core, plan):
@@ -236,7 +259,7 @@ def held(core: Core, plan: WorkflowPlan) -> WorkflowPlan:
 def dry_objection(
     core: Core, plan: WorkflowPlan, judged: Sequence[tuple[StepPlan, JudgedDispatch]]
 ) -> RefusedError | None:
-    """The refusal that `held` or the judging of the steps would meet now; nothing is put down."""
+    """Return the refusal that `held` or the judging of the steps would raise now; nothing is written."""
     if plan.file is None or all(step.request.confirmed for step in plan.steps) or is_agreed(core, plan):
         return None
     outside = next((step.name for step, one in judged if _is_outside(one.resolution)), None)
@@ -245,7 +268,7 @@ def dry_objection(
 
 
 def objection(plan: WorkflowPlan) -> RefusedError | None:
-    """The refusal that a yes would lift, as far as it is known before its steps are judged."""
+    """Return the refusal that a yes would lift, as far as it is known before the steps are judged."""
     if plan.file is None:
         return None
     bare = (step.name for step in plan.steps if step.request.workspace == "none")
@@ -254,7 +277,7 @@ def objection(plan: WorkflowPlan) -> RefusedError | None:
 
 
 def is_agreed(core: Core, plan: WorkflowPlan) -> bool:
-    """Whether nothing is to be asked: it comes from no file, or a person has said yes to this content."""
+    """Whether nobody has to be asked: the plan is from no file, or a person has said yes to this content."""
     if plan.file is None:
         return True
     with core.ports.ledger.transaction() as tx:
@@ -262,15 +285,15 @@ def is_agreed(core: Core, plan: WorkflowPlan) -> bool:
 
 
 def _is_outside(resolution: Resolution) -> bool:
-    """Whether it would run, and every machine that could take it has no sandbox."""
+    """Whether the step would run, but no machine that could take it has a sandbox."""
     fitting = [one for one in resolution.candidates if one.fits]
     return bool(fitting) and all(one.isolation is not Isolation.SANDBOX for one in fitting)
 
 
 def reports(core: Core, around: Surroundings, plan: WorkflowPlan) -> Json:
-    """The reports of all steps; those that need others are judged again when they begin.
+    """Return the reports of all steps; steps that need others are judged again when they begin.
 
-    The estimates of those that begin at once are held as they would be, one after the other.
+    The estimates of the steps that begin at once are held one after the other, as they would be.
     """
     judged = plan_dry(core, around, plan)
     refused = refused_holds(core, plan, judged)
@@ -287,7 +310,8 @@ def reports(core: Core, around: Surroundings, plan: WorkflowPlan) -> Json:
 
 
 def _planned(step: StepPlan, judged: JudgedDispatch, refused: PancodeError | None) -> Json:
-    """The report of one step of a dry run; `refused`: its estimate has no room after those before it."""
+    """Return one step's report in a dry run; `refused`: its estimate has no room after the steps before
+    it."""
     request = step.request
     task = request.task if request.argv is None else " ".join(request.argv)
     row: Json = {"name": step.name, "needs": list(step.needs), "task": task, "node": request.node}
@@ -302,12 +326,13 @@ def _planned(step: StepPlan, judged: JudgedDispatch, refused: PancodeError | Non
 
 
 def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple[StepPlan, JudgedDispatch]]:
-    """What each step's dispatch would be now, nothing changed. PancodeError for what cannot be resolved."""
+    """Judge each step's dispatch as of now, and change nothing. PancodeError for what cannot be resolved."""
     check(plan)
     judged = []
     for step in plan.steps:
         try:
-            one = dry_run(core, around, request_of(plan, step))
+            request = at_its_place(core, around, request_of(plan, step), plan.cwd, later=bool(step.needs))
+            one = dry_run(core, around, request)
             check_later(plan, step, one)
             judged.append((step, one))
         except PancodeError as error:
@@ -318,9 +343,9 @@ def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple
 def refused_holds(
     core: Core, plan: WorkflowPlan, judged: Sequence[tuple[StepPlan, JudgedDispatch]]
 ) -> dict[str, PancodeError]:
-    """By step, the ceiling that its estimate would exceed, when the steps before it are held.
+    """Return, by step, the ceiling that its estimate would exceed when the steps before it are held.
 
-    It admits the steps that begin at once, in a transaction that is rolled back.
+    The steps that begin at once are admitted in a transaction that is rolled back.
     """
     refused: dict[str, PancodeError] = {}
     with suppress(_NotKept), unit_of_work(core) as work:
@@ -339,18 +364,20 @@ def refused_holds(
 
 
 class _NotKept(Exception):
-    """Rolls the transaction back."""
+    """Raised to roll the transaction back."""
 
 
 def begin(core: Core, around: Surroundings, plan: WorkflowPlan) -> BegunWorkflow:
     """Queue the steps that need no other, all or none of them (`partial`: those that are admitted).
 
     All steps are judged, as far as a later one is known now. The refusal of one names it, and nothing begins.
+    One in a workspace begins by itself a moment later, since there is one writer at a time.
     """
     check(plan)
     asked, plan = plan, held(core, plan)
     judged = [_judged(core, around, plan, step, asked.steps[n]) for n, step in enumerate(plan.steps)]
-    ready = _with_snapshots(core, plan, [one for one in judged if not one.step.needs])
+    at_once = [one for one in judged if not (one.step.needs or workspace_in(one.step.request.workspace))]
+    ready = _with_snapshots(core, plan, at_once)
     begun = decided(
         core.lists, core.lock, lambda: commit(core, plan, _judged_again(core, around, plan, ready))
     )
@@ -361,7 +388,8 @@ def begin(core: Core, around: Surroundings, plan: WorkflowPlan) -> BegunWorkflow
 def _judged(
     core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan, asked: StepPlan
 ) -> ReadyStep:
-    """A step of a project's file that only the missing sandbox keeps from beginning is for a person's yes."""
+    """Judge a step. If only the missing sandbox refuses a step of a project's file, a person's yes is
+    asked."""
     try:
         one = judged_step(core, around, plan, step)
         error = one.refused
@@ -381,7 +409,7 @@ def _judged(
 
 
 def _with_snapshots(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> list[ReadyStep]:
-    """Each with the id of its run, and its snapshot: one for all that would take the same files."""
+    """Return each step with its run's id and its snapshot; steps that would take the same files share one."""
     known: dict[object, SnapshotTaken] = {}
     ids: set[str] = set()
     done = []
@@ -413,7 +441,7 @@ def _snapshot(
 
 
 def _fresh(core: Core, ids: set[str]) -> str:
-    """A run's id that is not taken, in this workflow either."""
+    """Return a run's id that no run has, in this workflow either."""
     with core.ports.ledger.transaction() as tx:
         while (run := new_id_in(core, tx)) in ids:
             pass
@@ -424,7 +452,7 @@ def _fresh(core: Core, ids: set[str]) -> str:
 def _judged_again(
     core: Core, around: Surroundings, plan: WorkflowPlan, ready: Sequence[ReadyStep]
 ) -> list[ReadyStep]:
-    """Snapshots may take long: what has taken one is judged as things are now."""
+    """Judge each step that took a snapshot again, as things are now: that may have taken long."""
     done = []
     for one in ready:
         if one.asked is None or one.taken is None:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from pancode.agents.request import DispatchRequest, plain
 from pancode.control.core import Core
+from pancode.control.inbox_shapes import BriefLine, InboxShape
 from pancode.control.run import at, iso
-from pancode.control.shapes import BriefLine, LaneItemShape, LaneShape
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core.names import not_found
@@ -33,16 +35,54 @@ from pancode.work.workflow import rows, workflows
 from pancode.work.workflow.asked import begun_again, confirmed, stop
 from pancode.work.workflow.begin import judged_step
 from pancode.work.workflow.starting import PASSES
+from pancode.work.workflow.workflows import CostShape, WorkflowStepShape
 from pancode.workflow import lane
 from pancode.workflow.plan import StepPlan, WorkflowPlan
 
+
+class LaneItemShape(WorkflowStepShape):
+    """An item of a lane: a step of its workflow. `key`: no second item with the same key is added."""
+
+    item: str
+    key: str | None
+    priority: int
+    added_by: str
+    added_at: str
+    expires_at: str | None
+
+
+class LaneShape(TypedDict):
+    """A lane: work that begins one item after the other. `left`: items that have not come to their end.
+
+    `state`: working, `waits` for room, `asks` a person, `stopped` at an item that did not end well, paused,
+    empty or removed. `fix`: the command that helps. `goes_on`: whether it goes on after an item that failed.
+    `defaults`: what counts for each item that does not say it itself.
+    """
+
+    lane: str
+    workflow: str
+    state: str
+    why: str
+    fix: str
+    paused_by: str | None
+    goes_on: bool
+    defaults: dict[str, Any]
+    folder: str | None
+    items: list[LaneItemShape]
+    left: int
+    inbox: list[InboxShape]
+    cost: CostShape
+    created_at: str
+    created_by: str
+
+
 MOST_OPEN = 1_000
-"""So many items may wait in a lane."""
+"""How many items may wait in a lane."""
 
 
 @dataclass(frozen=True, slots=True)
 class AskedLane:
-    """A lane as it was asked for. `defaults`: what counts for each item that does not say it itself."""
+    """A lane as it was asked for. `defaults`: what counts for an item where the item says nothing."""
 
     name: str
     by: str
@@ -54,7 +94,7 @@ class AskedLane:
 
 @dataclass(frozen=True, slots=True)
 class AskedItem:
-    """An item as it was asked for. `caller`: the settings and preset of who adds it."""
+    """An item as it was asked for. `caller`: settings and preset of the person who adds it."""
 
     request: DispatchRequest
     caller: Mapping[str, Any]
@@ -63,7 +103,7 @@ class AskedItem:
 
 
 def create(core: Core, asked: AskedLane) -> None:
-    """ConflictError where the name is taken."""
+    """Create the lane. ConflictError where its name is taken."""
     with unit_of_work(core) as work:
         taken = _open(work.tx).get(asked.name)
         if taken is not None:
@@ -89,13 +129,13 @@ def create(core: Core, asked: AskedLane) -> None:
 
 
 def _open(tx: Transaction) -> dict[str, Workflow]:
-    """The lanes that are there, by name."""
+    """Return the lanes that exist, by name."""
     found = tx.find(Workflow, {"state": WorkflowState.RUNNING})
     return {one.name: one for one in found if one.kind is WorkflowKind.LANE}
 
 
 def find(tx: Transaction, name: str) -> Workflow:
-    """The lane of this name, or with this id. NotFoundError."""
+    """Return the lane with this name or id. NotFoundError."""
     found = _open(tx)
     by_id = {one.id: one for one in found.values()}
     if name in found or name in by_id:
@@ -104,15 +144,15 @@ def find(tx: Transaction, name: str) -> Workflow:
 
 
 def defaults(core: Core, name: str) -> dict[str, Any]:
-    """What counts for each item of the lane that does not say it itself. NotFoundError."""
+    """Return what counts for an item of the lane where the item says nothing. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         return _defaults(find(tx, name))
 
 
 def add(core: Core, around: Surroundings, name: str, asked: AskedItem) -> tuple[str, bool]:
-    """The item's name, and whether it is new: an item with the same key is not added again.
+    """Return the item's name, and whether it is new: an item with the same key is not added again.
 
-    It is judged as it would begin now; a refusal that goes away by itself does not count.
+    The item is judged as if it began now; a refusal that goes away by itself does not count.
     """
     by = asked.request.created_by
     with core.ports.ledger.transaction() as tx:
@@ -169,7 +209,7 @@ def _item(core: Core, workflow: Workflow, steps: tuple[WorkflowStep, ...], asked
 
 
 def pause(core: Core, name: str, by: str, reason: str) -> None:
-    """What runs goes on to its end; nothing more begins. Idempotent."""
+    """Let nothing more begin in the lane; its running item goes on to its end. Idempotent."""
     with unit_of_work(core) as work:
         workflow = find(work.tx, name)
         if not workflow.lane.get("paused"):
@@ -178,7 +218,8 @@ def pause(core: Core, name: str, by: str, reason: str) -> None:
 
 
 def resume(core: Core, name: str, by: str, budget: Decimal | None = None) -> None:
-    """It goes on; `budget`: with this ceiling. UsageError where an item stops it that did not end well."""
+    """Let the lane go on; `budget`: its new ceiling. UsageError where an item that did not end well stops
+    it."""
     with unit_of_work(core) as work:
         workflow = find(work.tx, name)
         _change(work, workflow, {"paused": None}, "lane resumed", by, budget or workflow.budget)
@@ -205,7 +246,7 @@ def _change(
 
 
 def move(core: Core, name: str, item: str, before: str | None, first: bool, by: str) -> None:
-    """The item stands before another one, or first, or behind all. UsageError once one of them has begun."""
+    """Move the item before another one, or first, or last. UsageError once one of the two has begun."""
     with unit_of_work(core) as work:
         workflow, steps, step = _meant(work.tx, name, item)
         _must_wait(workflow, step)
@@ -224,9 +265,9 @@ def move(core: Core, name: str, item: str, before: str | None, first: bool, by: 
 def _meant(
     tx: Transaction, name: str, item: str | None
 ) -> tuple[Workflow, tuple[WorkflowStep, ...], WorkflowStep]:
-    """The lane, its items, and the one of this number or key. NotFoundError.
+    """Return the lane, its items, and the item with this number or key. NotFoundError.
 
-    None: the one at which it stands, else the next one.
+    `item` None: the item at which the lane stands, else the next one.
     """
     workflow = find(tx, name)
     steps = rows.steps_of(tx, workflow.id)
@@ -253,7 +294,7 @@ def _must_wait(workflow: Workflow, step: WorkflowStep) -> None:
 
 
 def skip(core: Core, name: str, item: str | None, by: str) -> str:
-    """The item comes to its end without being done, and its run is stopped; the lane goes on. Its name."""
+    """End the item without doing it, and stop its run; the lane goes on. Return the item's name."""
     with unit_of_work(core) as work:
         workflow, _, step = _meant(work.tx, name, item)
         if step.state in (WorkflowStepState.DONE, WorkflowStepState.SKIPPED):
@@ -266,7 +307,8 @@ def skip(core: Core, name: str, item: str | None, by: str) -> str:
 
 
 def retry(core: Core, name: str, item: str | None, by: str, yes: bool) -> str:
-    """An item that did not end well begins again, with a new run. Its name. UsageError for any other."""
+    """Begin an item that did not end well again, with a new run. Return its name. UsageError for any
+    other."""
     with unit_of_work(core) as work:
         workflow, _, step = _meant(work.tx, name, item)
         if not step.state.is_over or step.state is WorkflowStepState.DONE:
@@ -284,7 +326,7 @@ def retry(core: Core, name: str, item: str | None, by: str, yes: bool) -> str:
 
 
 def drop(core: Core, name: str, item: str, by: str) -> str:
-    """An item that has not begun is taken out. Its name. UsageError once it has begun."""
+    """Take out an item that has not begun. Return its name. UsageError once it has begun."""
     with unit_of_work(core) as work:
         workflow, _, step = _meant(work.tx, name, item)
         _must_wait(workflow, step)
@@ -297,7 +339,7 @@ def drop(core: Core, name: str, item: str, by: str) -> str:
 
 
 def remove(core: Core, name: str, by: str, force: bool) -> LaneShape:
-    """The lane ends, and its run is stopped. UsageError while items are left, unless `force`."""
+    """End the lane, and stop its run. UsageError while items are left, unless `force`."""
     with core.ports.ledger.transaction() as tx:
         workflow = find(tx, name)
         left = [one for one in rows.steps_of(tx, workflow.id) if not one.state.is_over]
@@ -312,7 +354,7 @@ def remove(core: Core, name: str, by: str, force: bool) -> LaneShape:
 
 
 def workflow_of(core: Core, name: str) -> str:
-    """The id of the workflow that it is. NotFoundError."""
+    """Return the id of the lane's workflow. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         return find(tx, name).id
 
@@ -320,7 +362,7 @@ def workflow_of(core: Core, name: str) -> str:
 def place_of(
     core: Core, project_of: Callable[[str | None], str | None], lane: str, workspace: str, cwd: str | None
 ) -> WorkPlace:
-    """Where an item of the lane works, or a run in the workspace, or one that is dispatched in this folder.
+    """Return where an item of the lane works, or a run in the workspace, or one dispatched in this folder.
 
     NotFoundError. `lane`, `workspace`: by name; empty: none.
     """
@@ -332,33 +374,37 @@ def place_of(
 
 
 def lanes(core: Core) -> list[LaneShape]:
-    """All lanes, by name."""
+    """Return all lanes, by name."""
     with core.ports.ledger.transaction() as tx:
         found = _open(tx)
     return [_shape(core, found[name]) for name in sorted(found)]
 
 
 def show(core: Core, name: str) -> LaneShape:
-    """One of them. NotFoundError."""
+    """Return one lane. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         workflow = find(tx, name)
     return _shape(core, workflow)
 
 
 def asked(tx: Transaction) -> Iterator[BriefLine]:
-    """The lanes that stand at an item, by name: a person says how each goes on. `run`: of that item."""
+    """The lanes that stand at an item, by name: a person says how each goes on. `run`: of that item.
+
+    No item is read: each look at the inbox asks this.
+    """
     for name, workflow in sorted(_open(tx).items()):
-        bad = lane.stops_at(workflow, rows.steps_of(tx, workflow.id))
-        if bad is not None:
-            what = f"lane {name} stands at item {bad.name}: {bad.reason}"
-            yield {"run": bad.run, "what": what, "task": "", "command": f"pancode lane show {name}"}
+        stands: Any = workflow.lane.get("stands")
+        if stands:
+            command = f"pancode lane show {name}"
+            yield {"run": stands["run"], "what": stands["what"], "task": "", "command": command}
 
 
 def _shape(core: Core, workflow: Workflow) -> LaneShape:
     flow = workflows.show(core, workflow.id)
     with core.ports.ledger.transaction() as tx:
         steps = rows.steps_of(tx, workflow.id)
-        runs = [run for step in steps if not step.state.is_over and (run := tx.get(Run, str(step.run)))]
+        begun = [step.run for step in steps if step.run is not None and not step.state.is_over]
+        runs = [run for name in begun if (run := tx.get(Run, name))]
     by_name = {step["name"]: step for step in flow["steps"]}
     items: list[LaneItemShape] = [
         {
@@ -412,7 +458,7 @@ def _text(value: object) -> str | None:
 def _state(
     workflow: Workflow, steps: tuple[WorkflowStep, ...], asks: bool, settling: bool
 ) -> tuple[str, str, str]:
-    """Its state, why it is so, and the command that helps."""
+    """Return the lane's state, the reason for it, and the command that helps."""
     if workflow.state is not WorkflowState.RUNNING:
         return "removed", workflow.stop_asked or workflow.reason, ""
     bad, paused = lane.stops_at(workflow, steps), workflow.lane.get("paused")

@@ -29,7 +29,7 @@ _OPENS, _CLOSES, _BETWEEN = (b"<<<<<<<", b"|||||||"), b">>>>>>>", b"======="
 def has_markers(marked: bytes, ours: bytes, result: bytes) -> bool:
     """Whether `result` still has a line that the merge put into `marked`. `ours`: the file before the merge.
 
-    Lines of seven signs that its owner has written, such as a heading's, are none of them.
+    Lines of seven signs that the file's owner wrote, such as under a heading, do not count.
     """
     begun, own, left = (_labelled(text) for text in (marked, ours, result))
     made = set(begun) - set(own)
@@ -52,12 +52,12 @@ def _lines(text: bytes) -> list[bytes]:
 
 
 def results_of(workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[str, Run]) -> tuple[str, ...]:
-    """The runs that have the results of a workflow, in the order of its steps.
+    """Return the runs that have the results of a workflow, in the order of its steps.
 
-    `runs`: the newest of each step, and the earlier ones of the step from which that goes on.
+    `runs`: each step's newest run, and the earlier runs of the step from which that one goes on.
 
-    Of a race it is the winner's. Else it is each step that has changed something, where all steps that begin
-    from it are done and have changed nothing: the last one that works has it all.
+    A race's result is the winner's. Else a step's result counts if the step changed something, and all steps
+    after it are done and changed nothing: the last step that works has all changes.
     """
     changed = {step.name for step in steps if _has_work(step, runs)}
     if workflow.race:
@@ -70,7 +70,7 @@ def results_of(workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[
 
 
 def _has_work(step: WorkflowStep, runs: Mapping[str, Run]) -> bool:
-    """A verdict alone is no work: it is about the work of another step."""
+    """Whether the step changed a file other than its verdict, which is about another step's work."""
     run, verdict = runs.get(str(step.run)), step.verdict.get("file")
     while run is not None:
         files = run.result.get("files_changed")
@@ -82,7 +82,7 @@ def _has_work(step: WorkflowStep, runs: Mapping[str, Run]) -> bool:
 
 
 def change_begins(core: Core, run: Run) -> str | None:
-    """The commit from which its whole change is counted, with that of the runs that it goes on from.
+    """Return the commit from which the run's whole change is counted, with that of the runs it goes on from.
 
     What of the chain has landed is not counted again, nor what a person has gone back behind. None: it had no
     repository.
@@ -97,9 +97,9 @@ def change_begins(core: Core, run: Run) -> str | None:
 
 
 def change_of(core: Core, run: Run) -> tuple[Run, ...]:
-    """The runs whose work is in its whole change, itself first: what one of them did, a landing answers for.
+    """Return the runs whose work is in the run's whole change, itself first: a landing answers for all of it.
 
-    What has landed was answered for, and what a person has gone back behind is in no change.
+    Left out: what has landed, as it was answered for, and what a person has gone back behind.
     """
     found: dict[str, Run] = {}
     waiting = [run]
@@ -114,7 +114,9 @@ def change_of(core: Core, run: Run) -> tuple[Run, ...]:
 
 
 def _taken_by(tx: Transaction, run: Run) -> list[Run]:
-    """The runs from whose results it began. A retry begins where the old run did, with nothing of it."""
+    """Return the runs from whose results the run began. A retry begins where the old run did, without its
+    work.
+    """
     names = run.terms.get("takes") or [run.terms.get("begins", "")]
     olds = [old for name in names if (old := tx.get(Run, name)) is not None]
     same = [
@@ -141,7 +143,8 @@ class StepResults:
         self._core = core
 
     def result(self, step: WorkflowStep, run: Run, places: Iterable[TemplatePlace]) -> StepResult:
-        """The whole answer, the commit, and those files that a task names. WorkspaceError."""
+        """Return the whole answer, the commit, and the files of this step that a task names.
+        WorkspaceError."""
         names = {place.path for place in places if place.step == step.name and place.path}
         files = {name: self._text(step, run, name) for name in sorted(names)}
         with self._core.ports.ledger.transaction() as tx:
@@ -149,7 +152,7 @@ class StepResults:
         return StepResult(answer, result_commit(run) or "", files)
 
     def outputs(self, step: WorkflowStep, run: Run) -> dict[str, object]:
-        """The outputs of a step from this run; `problem` in words where something is missing or wrong."""
+        """Return what the run outputs for its step; `problem` says what is missing or wrong."""
         depot, commit = self._core.ports.depot, result_commit(run)
         made: dict[str, object] = {"of": run.id}
         if commit is None:
@@ -164,7 +167,9 @@ class StepResults:
         return {**made, "problem": problem} if problem else made
 
     def _unsettled(self, step: WorkflowStep, run: Run, commit: str) -> str:
-        """The first file of the conflict that it was to settle and has not; empty: there is none."""
+        """Return, in words, the first conflicting file that the step should have settled and has not; empty:
+        none.
+        """
         depot, repo = self._core.ports.depot, str(run.workspace["repo"])
         commits = (self._began(run), run.terms.get("origin"), commit)
         for name in conflict_of(step):
@@ -178,7 +183,7 @@ class StepResults:
         return ""
 
     def _verdict(self, step: WorkflowStep, run: Run, commit: str) -> tuple[dict[str, object], str]:
-        """The verdict of this run: a file that was there when it began says nothing about its work."""
+        """Return the run's verdict. A file that was there when the run began says nothing about its work."""
         depot, repo, name = self._core.ports.depot, str(run.workspace["repo"]), str(step.verdict["file"])
         data, began = depot.read_file(repo, commit, name, MOST_VERDICT), self._began(run)
         old = depot.read_file(repo, began, name, MOST_VERDICT) if isinstance(began, str) else None
@@ -187,14 +192,16 @@ class StepResults:
         return verdict_of(step, data)
 
     def lines(self, run: Run) -> int:
-        """Lines that its change adds and removes."""
+        """Return how many lines the run's change adds and removes."""
         old, new = self._began(run), result_commit(run)
         if not isinstance(old, str) or new is None:
             return 0
         return self._core.ports.depot.lines_changed(str(run.workspace["repo"]), old, new)
 
     def _began(self, run: Run) -> object:
-        """The snapshot at which the work began: before the question, where it goes on from one."""
+        """Return the snapshot at which the work began: where the run answers a question, that of the asking
+        run.
+        """
         with self._core.ports.ledger.transaction() as tx:
             for old in before(tx, run):
                 if (old.workflow, old.step) != (run.workflow, run.step):
@@ -203,7 +210,8 @@ class StepResults:
         return run.workspace.get("snapshot")
 
     def score(self, run: Run) -> str:
-        """The number that its receipt has of the score command. WorkspaceError where it has none."""
+        """Return the number that the score command gave, from the receipt. WorkspaceError where it has
+        none."""
         found = run.result.get("score")
         if isinstance(found, str):
             return found

@@ -26,7 +26,8 @@ _LISTED = {"agent": "pancode agents", "node": "pancode node ls", "repository": "
 
 
 def filters(core: Core, wanted: Mapping[str, str], agents: Collection[str] = ()) -> dict[str, str]:
-    """The filters by agent, node, repository and workflow, the workflow by its id; `agents`: those of files.
+    """Return the filters by agent, node, repository and workflow (as its id). `agents`: those defined in
+    files.
 
     NotFoundError for a name that nothing has, nor any run has had.
     """
@@ -54,7 +55,7 @@ LAST = "last"
 
 
 def find(tx: Transaction, text: str) -> Workflow:
-    """The workflow meant by an id, an unambiguous prefix, or `last`. NotFoundError, UsageError."""
+    """Return the workflow that an id, an unambiguous prefix, or `last` names. NotFoundError, UsageError."""
     exact = tx.get(Workflow, text)
     if exact is not None:
         return exact
@@ -78,7 +79,7 @@ def find(tx: Transaction, text: str) -> Workflow:
 
 
 def new_id(core: Core, tx: Transaction) -> str:
-    """An id that no workflow has; it is taken only when its row is written."""
+    """Return an id that no workflow has; it is taken only when its row is written."""
     while True:
         fresh = f"{PREFIX}{core.ports.ids.short(6)}"
         if tx.get(Workflow, fresh) is None:
@@ -86,7 +87,7 @@ def new_id(core: Core, tx: Transaction) -> str:
 
 
 def load(core: Core, tx: Transaction, workflow: str) -> WorkflowView | None:
-    """One view of one moment; None where there is no such workflow."""
+    """Return the workflow as it is at this moment; None where there is no such workflow."""
     row = tx.get(Workflow, workflow)
     if row is None:
         return None
@@ -98,7 +99,7 @@ def load(core: Core, tx: Transaction, workflow: str) -> WorkflowView | None:
 
 
 def _matters(workflow: Workflow, step: WorkflowStep) -> bool:
-    """Whether anything still follows from its run; a large batch is looked at for each run that ends."""
+    """Whether anything still follows from the step's run; saves reading all runs of a large batch again."""
     return not step.state.is_over or step.lost is not None or bool(workflow.race)
 
 
@@ -136,13 +137,13 @@ def is_starting(step: WorkflowStep | None, run: str) -> bool:
 
 
 def is_back(tx: Transaction, step: WorkflowStep) -> bool:
-    """Whether its run that was lost has been heard of after all, and is done."""
+    """Whether the step's lost run has been heard of after all, and is done."""
     run = tx.get(Run, step.lost) if step.lost is not None else None
     return run is not None and run.outcome is Outcome.DONE
 
 
 def taken_back(step: WorkflowStep) -> WorkflowStep:
-    """The step with that run in the place of another one: what is done is not done again."""
+    """Return the step with its lost run in place of the newer one: finished work is not done again."""
     runs = step.runs[:-1] if step.state is WorkflowStepState.STARTING else step.runs
     return replace(
         step,

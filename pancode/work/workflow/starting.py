@@ -22,10 +22,10 @@ from pancode.dispatch.admission.safety import BREAKER_OPEN
 from pancode.dispatch.dispatch import AskedDispatch, ask, dry_run, passed, put_in_queue
 from pancode.dispatch.resolve import Resolution
 from pancode.dispatch.showing import change_shown, furnished, origin_of
+from pancode.dispatch.workspaces import TAKEN
 from pancode.errors import PancodeError, RefusedError, UnavailableError, with_fix
-from pancode.runs.workspaces import in_workspace
 from pancode.work.workflow import rows
-from pancode.work.workflow.begin import run_in
+from pancode.work.workflow.begin import at_its_place, run_in
 from pancode.work.workflow.results import StepResults
 from pancode.workflow.advance import LONGEST_HOLD_MS
 from pancode.workflow.lane import AGAIN_MS
@@ -40,27 +40,28 @@ from pancode.workflow.step_work import (
     verdict_front,
 )
 
-PASSES = frozenset({BREAKER_OPEN, "budget", "refused_budget", "refused_drain", "workspace_taken"})
-"""Codes of refusals that go away by themselves, so that an item of a lane waits."""
+PASSES = frozenset({BREAKER_OPEN, "budget", "refused_budget", "refused_drain", TAKEN})
+"""Codes of refusals that end by themselves: an item of a lane waits for that."""
 SHORTEST_HOLD_MS = 1_000
-"""The least wait of a step that a breaker holds up, before it is judged again."""
+"""How many milliseconds a step that a breaker holds up waits at least before it is judged again."""
 
 
 def not_begun(core: Core, step: WorkflowStep, error: PancodeError) -> None:
-    """The step as it is then. Nothing where it does not wait for its run any more."""
+    """Write that the step's run did not begin; nothing happens where the step no longer waits for that
+    run."""
     with unit_of_work(core) as work:
         now = work.tx.get(WorkflowStep, step.workflow, step.number)
         if now is None or not rows.is_starting(now, str(step.run)):
             return
-        waits = error.code == BREAKER_OPEN or (bool(now.item) and error.code in PASSES)
+        waits = error.code in (BREAKER_OPEN, TAKEN) or (bool(now.item) and error.code in PASSES)
         after = _held if waits else _refused
         rows.put_steps(work, replace(after(now, error, core.wall_ms()), run=None, runs=now.runs[:-1]))
 
 
 def _held(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
-    """A breaker is open: it waits for that, as a queued run does, and is judged again then.
+    """A breaker is open, or somebody works in its workspace: it waits for that, and is judged again then.
 
-    An item of a lane also waits for room in a budget, and for whoever works in its workspace.
+    An item of a lane also waits for room in a budget.
     """
     shortest = SHORTEST_HOLD_MS if error.code == BREAKER_OPEN else AGAIN_MS
     until = max(int(error.details.get(UNTIL_MS) or 0), now_ms + shortest)
@@ -74,7 +75,7 @@ def _held(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
 
 
 def _refused(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
-    """It did not pass admission, or has no workspace: definite, with all that the error says."""
+    """End the step with all that the error says: it was not admitted, or has no workspace."""
     if isinstance(error, MergeConflictError) and not step.request.get("resolves"):
         error.fix = f"let an agent settle it: pancode workflow resume {step.workflow} --resolve"
     over = replace(
@@ -93,14 +94,14 @@ class PreparedWork:
     request: DispatchRequest
     terms: RunTerms = field(default_factory=RunTerms)
     runtime: str | None = None
-    """Which program its task was filled for; None: any, the task is a person's own."""
+    """The program for which the task was filled in; None: any, as the task is a person's own."""
     batch: bool = False
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """Still to be put into its snapshot."""
+    """Files that are still to be put into the run's snapshot."""
 
 
 class StepPreparer:
-    """Reads the ledger and the depot; makes commits in the depot, and nothing else."""
+    """Prepares the dispatch of steps. Reads the ledger and the depot; only makes commits in the depot."""
 
     def __init__(self, core: Core) -> None:
         self._core, self._results = core, StepResults(core)
@@ -113,7 +114,8 @@ class StepPreparer:
         request: DispatchRequest,
         resolved: Resolution,
     ) -> PreparedWork:
-        """`request` has its project. `resolved`: as it would be dispatched by its own words.
+        """Prepare the step's dispatch. `request` has its project. `resolved`: the request as it is without
+        results.
 
         MergeConflictError, WorkspaceError, RefusedError.
         """
@@ -129,11 +131,13 @@ class StepPreparer:
         named = tuple(places(request.task))
         results = {name: self._results.result(steps[name], run, named) for name, run in runs.items()}
         judge = judge_of(steps, step)
-        has_files = request.project is not None and request.workspace != "none"
+        # What is handed to a step in a workspace would stay there, and land: it has the files there alone.
+        has_files = request.project is not None and request.workspace != "none" and not request.in_workspace
         # A script cannot read what a judge has said; it is a file there.
         front = "" if runtime.own else verdict_front(step, judge)
         work = step_work(step, workflow.input, results, front, has_files)
-        request = replace(request, task=work.task)
+        left = request.task.removeprefix(str(step.request["task"])) if request.in_workspace else ""
+        request = replace(request, task=f"{work.task}{left}")  # with what people have said there last
         if not has_files:
             return PreparedWork(request, runtime=runtime.name)
         files = {**work.files, **self._changes(step, runs, resolved.rules)}
@@ -147,7 +151,9 @@ class StepPreparer:
         return replace(self._composed(request, wanted, tuple(sides.values())), runtime=runtime.name)
 
     def _changes(self, step: WorkflowStep, runs: Mapping[str, Run], rules: Rules) -> dict[str, bytes]:
-        """The change of each step that it needs: who only reads the files cannot see what is new in them."""
+        """Return the change of each needed step as a file: an agent that only reads cannot see it in the
+        files.
+        """
         depot, needed = self._core.ports.depot, {name: runs[name] for name in step.needs if name in runs}
         shown = (change_shown(depot, run, name, rules) for name, run in needed.items())
         return {path: patch for one in shown for path, patch in one.items()}
@@ -155,7 +161,9 @@ class StepPreparer:
     def furnished(
         self, step: WorkflowStep, prepared: PreparedWork, snapshot: SnapshotTaken | None
     ) -> tuple[SnapshotTaken | None, RunTerms]:
-        """The snapshot of a step that goes on from no result, with what it is handed; and the run's terms."""
+        """Return the snapshot of a step that goes on from no result, with its files added; and the run's
+        terms.
+        """
         if snapshot is None or not prepared.files:
             return snapshot, prepared.terms
         depot = self._core.ports.depot
@@ -163,7 +171,7 @@ class StepPreparer:
         return with_files, {**prepared.terms, **terms}
 
     def _runs(self, steps: Mapping[str, WorkflowStep]) -> dict[str, Run]:
-        """The newest run of each; all of these steps are done."""
+        """Return the newest run of each step; all of these steps are done."""
         with self._core.ports.ledger.transaction() as tx:
             found = {name: tx.get(Run, str(step.run)) for name, step in steps.items()}
         return {name: run for name, run in found.items() if run is not None}
@@ -171,14 +179,15 @@ class StepPreparer:
     def _sides(
         self, step: WorkflowStep, steps: Mapping[str, WorkflowStep], runs: Mapping[str, Run]
     ) -> dict[str, Run]:
-        """The runs whose results the step begins from: its own last in a later round, else its needs."""
+        """Return the runs from whose results the step begins: in a later round its own last, else its
+        needs."""
         own = self._last_done(step) if begins_later_round(steps, step) else None
         if own is not None and result_commit(own) is not None:
             return {step.name: own}
         return {name: runs[name] for name in sides_of(step.name, steps, _commits(runs))}
 
     def _last_done(self, step: WorkflowStep) -> Run | None:
-        """Its newest run that is done: one of the same round may have failed, or was stopped."""
+        """Return the step's newest run that is done: a newer one of the same round may have failed."""
         with self._core.ports.ledger.transaction() as tx:
             found = (tx.get(Run, name) for name in reversed(step.runs))
             return next((run for run in found if run is not None and run.outcome is Outcome.DONE), None)
@@ -199,7 +208,7 @@ def _commits(runs: Mapping[str, Run]) -> dict[str, str]:
 
 
 def _without(step: WorkflowStep) -> tuple[str, ...]:
-    """A verdict of before is none of this run."""
+    """Return the file of an earlier verdict, which must not pass for this run's."""
     return (str(step.verdict["file"]),) if step.verdict else ()
 
 
@@ -229,20 +238,20 @@ def _wanted(
 
 
 Around = Callable[[Mapping[str, Any], str | None], Surroundings]
-"""The caller's own settings, and the preset, to what a dispatch reads of files."""
+"""Makes, of a caller's own settings and preset, what a dispatch reads of files."""
 
 
 class StepStarter:
-    """One per coordinator."""
+    """Queues the runs of steps; one per coordinator."""
 
     def __init__(self, core: Core, around: Around) -> None:
         self._core, self._around = core, around
         self._preparer = StepPreparer(core)
 
     def start(self, workflow: Workflow, name: str) -> None:
-        """Queue the run of a step that has its id. A refusal ends the step. UnavailableError: not now.
+        """Queue the run of a step that has its run's id. A refusal ends the step. UnavailableError: not now.
 
-        Idempotent: where the step does not wait for that run any more, nothing happens.
+        Idempotent: where the step no longer waits for that run, nothing happens.
         """
         with self._core.ports.ledger.transaction() as tx:
             steps = {step.name: step for step in rows.steps_of(tx, workflow.id)}
@@ -262,8 +271,7 @@ class StepStarter:
         caller: dict[str, Any] = dict(item.get("caller") or workflow.caller)
         around = self._around(caller.get("settings") or {}, caller.get("preset"))
         request = replace(request_from(step.request, item.get("by") or workflow.created_by), cwd=workflow.cwd)
-        if item:
-            request = in_workspace(core, around, request)
+        request = at_its_place(core, around, request, workflow.cwd)
         request = ask(core, around, request, None).request  # with its project
         # Its program may be that of its agent or of the settings: who runs it is known once it is resolved.
         resolved = dry_run(core, around, request).resolution
@@ -284,7 +292,7 @@ class StepStarter:
         prepared: PreparedWork,
         snapshot: SnapshotTaken | None,
     ) -> None:
-        """The run and the step's new state in one transaction, judged as things are now."""
+        """Write the run and the step's new state in one transaction, judged as things are now."""
         core, (asked, around) = self._core, what
         judged = passed(core, around, asked)
         runtime = judged.resolution.runtime

@@ -11,7 +11,7 @@ from node_agent.wire.signing import Envelope, WireRefusal, parse_envelope
 from node_agent.wire.signing import verify as verify_envelope
 from pancode.control import keyring
 from pancode.control.core import Core
-from pancode.control.shapes import CheckShape, Json, VerdictShape
+from pancode.control.run_shapes import Json
 from pancode.control.surroundings import Streams
 from pancode.control.work import Work
 from pancode.core import books
@@ -21,6 +21,7 @@ from pancode.core.values import replace
 from pancode.errors import NotFoundError
 from pancode.life.verification import ReceiptVerdict, TrustedKeys, not_found
 from pancode.runs import receipts
+from pancode.runs.receipts import CheckShape, VerdictShape
 from pancode.work.workflow import rows
 from pancode.workflow.advance import Advance
 
@@ -32,7 +33,7 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 def statement(
     fleet: str, workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[str, Run], balance: Balance
 ) -> dict[str, Any]:
-    """What the coordinator signs at the end. Its subjects are the receipts of the runs, by digest."""
+    """Return what the coordinator signs at the end. Its subjects are the runs' receipts, by digest."""
     step_rows = [_step(step, runs) for step in steps]
     subjects = [
         {"name": run["run"], "digest": {"sha256": run["receipt"]}}
@@ -65,7 +66,7 @@ def statement(
 
 
 def payload(document: Mapping[str, Any]) -> bytes:
-    """The one encoding that is signed."""
+    """Return the one encoding of the document that is signed."""
     return canonical_json(document)
 
 
@@ -91,7 +92,7 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def sealed(work: Work, made: Advance) -> Advance:
-    """The workflow with the signed summary, if it has ended; else unchanged."""
+    """Return the workflow with its signed summary, if it has ended; else unchanged."""
     if not made.ended:
         return made
     core, workflow = work.core, made.workflow
@@ -104,7 +105,7 @@ def sealed(work: Work, made: Advance) -> Advance:
 
 
 def receipt(core: Core, text: str) -> Json:
-    """The signed summary of an ended workflow, judged: its signature, and the receipts that it names."""
+    """Return the signed summary of an ended workflow, with checks of its signature and its receipts."""
     with core.ports.ledger.transaction() as tx:
         workflow, keys = rows.find(tx, text), keyring.trusted(tx)
         if workflow.receipt is None:
@@ -124,7 +125,7 @@ def receipt(core: Core, text: str) -> Json:
 
 
 def verify(core: Core, text: str, streams: Streams) -> VerdictShape:
-    """PASS where its signature and every receipt that it names hold, and none is left out.
+    """Return PASS where the signature and every named receipt hold, and no run's receipt is left out.
 
     NotFoundError for an unknown workflow.
     """
@@ -157,7 +158,9 @@ def _of_run(judged: VerdictShape) -> CheckShape:
 
 
 def _named(run: Run, named: list[str]) -> CheckShape:
-    """A run that ended after the workflow, as one of unknown whereabouts may, is named by no statement."""
+    """Check that the statement names the run; it cannot name one that ended after the workflow, as lost runs
+    may.
+    """
     ok = run.id in named
     return {"what": f"{run.id} is named", "ok": ok, "detail": f"it ended as {run.outcome}"}
 
@@ -172,7 +175,7 @@ def _signed(envelope: Envelope, keys: TrustedKeys) -> CheckShape:
 
 
 def _held(tx: Transaction, subject: Json) -> CheckShape:
-    """Whether the ledger has that receipt; `pancode receipt verify RUN` judges it."""
+    """Check that the ledger has that receipt; `pancode receipt verify RUN` judges it."""
     digest = str(subject["digest"]["sha256"])
     stored = tx.get(StoredReceipt, digest)
     ok = stored is not None and stored.run == subject["name"]

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
+
+from typing_extensions import TypedDict
 
 from pancode.control.core import Core
+from pancode.control.inbox_shapes import InboxShape, inbox_shape
 from pancode.control.paging import MOST_WORKFLOWS, ListPage, ListPlace, ListSearch, page
 from pancode.control.run import at, iso, node_of, runs_of
-from pancode.control.shapes import (
-    CostShape,
-    InboxShape,
-    Json,
-    LandedShape,
-    LandingShape,
-    WorkflowShape,
-    WorkflowStepShape,
-)
+from pancode.control.run_shapes import Json, LandingShape
 from pancode.core import books
 from pancode.core.board import values
 from pancode.core.ports import Transaction
@@ -32,18 +27,100 @@ from pancode.core.records import (
     WorkflowStepState,
 )
 from pancode.life.continuing import is_blocked
-from pancode.life.inbox import InboxItem, item_of
+from pancode.life.inbox import item_of
 from pancode.life.landing import LANDED, NOT_DONE, NOTHING, WAITING, landing_of
 from pancode.work.workflow import rows
 from pancode.work.workflow.results import results_of
 from pancode.workflow.questions import only_people
 
+
+class CostShape(TypedDict):
+    """The cost of all runs of a workflow, by the books; `unknown`: runs whose cost is not known."""
+
+    usd: str
+    held_usd: str
+    unknown: int
+    disputed_usd: str
+    tokens: int
+    agent_ms: int
+    runs: int
+    budget_usd: str | None
+
+
+class LandedShape(TypedDict):
+    """How many landings of a workflow were asked for and have something to land.
+
+    `waiting`: landings that still come by themselves. `not_landed`: a person has to go on; the landing of the
+    step has the command.
+    """
+
+    asked: int
+    landed: int
+    waiting: int
+    not_landed: int
+
+
+class WorkflowStepShape(TypedDict):
+    """A step of a workflow. `run`: the newest of its `runs`. `refused`: why it was not admitted.
+
+    `state`: `pending` while its run is queued, and `reason` says for what it waits. `task`: its beginning.
+    `agent`, `node`: the run's; before there is one, as they were asked for. `answer`: the first line of the
+    run's answer. `verdict_file`: the file in which its runs write a verdict.
+    """
+
+    name: str
+    state: str
+    task: str
+    agent: str | None
+    node: str | None
+    answer: str
+    landing: LandingShape | None
+    needs: list[str]
+    run: str | None
+    runs: list[str]
+    outcome: str | None
+    round: int
+    most: int
+    reason: str
+    refused: str | None
+    outputs: dict[str, Any]
+    verdict_file: str | None
+    started_at: str | None
+    finished_at: str | None
+
+
+class WorkflowShape(TypedDict):
+    """A workflow with its steps, in the order in which they were asked for.
+
+    `results`: the runs that have its change, which no later run of it has changed further. `inbox`: what of
+    it waits for a person. `waits_for_person`: nothing goes on before a question is answered.
+    """
+
+    workflow: str
+    kind: str
+    name: str
+    state: str
+    reason: str
+    winner: str | None
+    results: list[str]
+    steps: list[WorkflowStepShape]
+    landed: LandedShape
+    inbox: list[InboxShape]
+    waits_for_person: bool
+    cost: CostShape
+    created_at: str
+    finished_at: str | None
+    created_by: str
+    retry_of: str | None
+    warnings: list[str]
+
+
 MOST_OF_A_LINE = 200
-"""Characters of a task, and of an answer, that a list shows."""
+"""How many characters of a task, and of an answer, a list shows."""
 
 
 def workflows(core: Core, limit: int, after: ListPlace | None) -> ListPage[WorkflowShape]:
-    """The newest from that place on, newest first."""
+    """Return the workflows from that place on, newest first."""
     with core.ports.ledger.transaction() as tx:
         found = page(tx, ListSearch(Workflow, "created_ms"), min(limit, MOST_WORKFLOWS), after)
         asked = _waiting(tx)
@@ -51,36 +128,20 @@ def workflows(core: Core, limit: int, after: ListPlace | None) -> ListPage[Workf
 
 
 def show(core: Core, text: str, warnings: tuple[str, ...] = ()) -> WorkflowShape:
-    """One of them. NotFoundError, UsageError."""
+    """Return one workflow. NotFoundError, UsageError."""
     with core.ports.ledger.transaction() as tx:
         return {**_shape(tx, rows.find(tx, text), _waiting(tx)), "warnings": list(warnings)}
 
 
 def board(core: Core, text: str) -> list[Json]:
-    """The values that its workers share, by name."""
+    """Return the values that the workflow's runs share, by name."""
     with core.ports.ledger.transaction() as tx:
         found = values(rows.find(tx, text))
     return [{**row, "at": at(row["at_ms"])} for row in found]
 
 
-def inbox_shape(item: InboxItem) -> InboxShape:
-    return {
-        "id": item.id,
-        "run": item.run,
-        "since": iso(item.since_ms) or "",
-        "kind": item.kind.value,
-        "words": item.words,
-        "choices": list(item.choices),
-        "command": item.command,
-        "yes": list(item.yes),
-        "plan": None if item.plan is None else dict(item.plan),
-        "call": item.call,
-        "whole": item.whole,
-    }
-
-
 def _waiting(tx: Transaction) -> dict[str, Action]:
-    """What waits for a person, by run."""
+    """Return the actions that wait for a person, by run."""
     return {action.run: action for action in tx.find(Action) if action.kind is ActionKind.PERSON}
 
 
@@ -140,7 +201,7 @@ def _step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run]) -> Wor
 
 
 def _landed(landings: list[LandingShape]) -> LandedShape:
-    """What has nothing to land, as its run failed or changed nothing, is not counted."""
+    """Count the landings; not those with nothing to land, whose run failed or changed nothing."""
     states = [one["status"] for one in landings if one["status"] not in (NOTHING, NOT_DONE)]
     landed, waiting = states.count(LANDED), states.count(WAITING)
     left = len(states) - landed - waiting
@@ -148,7 +209,7 @@ def _landed(landings: list[LandingShape]) -> LandedShape:
 
 
 def _first_line(text: object) -> str:
-    """The first line that is not blank, cut."""
+    """Return the first line that is not blank, cut."""
     return next((line.strip() for line in str(text or "").splitlines() if line.strip()), "")[:MOST_OF_A_LINE]
 
 
@@ -161,7 +222,7 @@ def _words(value: object) -> list[object]:
 
 
 def _cost(tx: Transaction, workflow: Workflow) -> CostShape:
-    """The cost in the books: the sum of its runs, also of those that failed or were stopped."""
+    """Return the cost in the books: the sum of all runs, also of those that failed or were stopped."""
     scope = books.workflow_scope(workflow.id)
     balance = tx.get(Balance, scope) or Balance(scope)
     return {

@@ -13,8 +13,7 @@ from pancode.cli.face import Face
 from pancode.cli.land import verbs
 from pancode.code.forge.forges import HttpForges
 from pancode.code.landing.forge import ForgeKind
-from pancode.code.landing.pull_request import PullAsked, must_be_possible, open_pull_request
-from pancode.control.shapes import PullRequestShape
+from pancode.code.landing.pull_request import PullAsked, PullRequestShape, must_be_possible, open_pull_request
 from pancode.control.work import unit_of_work
 from pancode.core.records import Audit, Run
 from pancode.core.values import replace

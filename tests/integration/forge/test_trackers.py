@@ -11,8 +11,8 @@ import pytest
 from node_agent.wire.clock import SystemClock
 from pancode.code.forge.issues import HttpTrackers
 from pancode.code.landing.forge import ForgeAccess
-from pancode.code.tracker.issues import Issue, IssueState, TrackerPlace, tracker_of
-from pancode.errors import ConfigError, NotFoundError, PancodeError, RefusedError
+from pancode.code.tracker.issues import Issue, IssueState, TrackerPlace, task_of, tracker_of
+from pancode.errors import ConfigError, NotFoundError, PancodeError, RefusedError, UnavailableError
 from tests.integration.forge.fakes import TOKEN, serving
 from tests.integration.forge.trackers import FakeGitHubIssues, FakeGitLabIssues, FakeLinear, FakeTracker
 
@@ -118,6 +118,52 @@ def test_a_tracker_that_limits_or_fails_is_said_in_its_words(
     with pytest.raises(PancodeError) as caught:
         world.issue()
     assert caught.value.fix
+
+
+def test_a_token_that_expires_in_the_middle_is_named_with_its_command_and_a_new_one_counts_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = [TOKEN]
+    monkeypatch.setattr(world.trackers, "_secret", lambda name: token[0])
+    issue = world.issue()
+    known = world.trackers.comment(world.place, issue, NOTE, "")
+    token[0] = "tok-expired"
+    for act in (
+        world.issue,
+        lambda: world.trackers.move(world.place, issue, IssueState.PROGRESS),
+        lambda: world.trackers.comment(world.place, issue, f"{NOTE} More.", known),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            act()
+        assert caught.value.code == "forge_token" and "pancode notify secret tracker" in caught.value.fix
+        assert "tok-expired" not in f"{caught.value}{caught.value.why}"
+    token[0] = TOKEN
+    assert world.trackers.comment(world.place, issue, f"{NOTE} More.", known) == known
+    assert len(world.fake.comments) == 1
+
+
+def test_an_issue_of_a_megabyte_is_read_whole_and_a_longer_answer_is_refused(world: World) -> None:
+    world.fake.text = "x" * (1 << 20)
+    assert len(world.issue().text) == 1 << 20
+    world.fake.text = "x" * (9 << 20)
+    with pytest.raises(UnavailableError) as caught:
+        world.issue()
+    assert "too long" in caught.value.why and len(caught.value.why) < 400
+
+
+def test_a_link_to_an_inner_address_is_never_fetched_nor_a_redirect_followed(world: World) -> None:
+    inner = FakeGitHubIssues()
+    with serving(inner) as address:
+        world.fake.text = f"![x]({address}/secret.png) <img src='{address}/a'> {address}/latest/meta-data/"
+        issue = world.issue()
+        assert address in issue.text and address in task_of(issue), "its words are material as they are"
+        world.trackers.issues(world.place, world.ref.partition("-")[0], 50)
+        world.trackers.move(world.place, issue, IssueState.PROGRESS)
+        world.trackers.comment(world.place, issue, NOTE, "")
+        world.fake.answers.append((302, {"Location": f"{address}/repos/o/r/issues/12"}, b""))
+        with pytest.raises(ConfigError, match="a redirect is not followed"):
+            world.issue()
+    assert inner.asked == []
 
 
 def test_an_answer_that_still_holds_is_not_sent_again(world: World) -> None:

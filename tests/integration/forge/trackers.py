@@ -37,6 +37,10 @@ class FakeTracker(FakeForge):
         """The fields in which an issue of that number differs."""
         raise NotImplementedError
 
+    def says(self) -> set[str]:
+        """How far the issue is, in the words of PanCode's states."""
+        return {*self.labels, "done" if self.state == "completed" else self.state}
+
     def writes(self) -> list[str]:
         """Requests that changed something."""
         return [f"{method} {path}" for method, path, _, _ in self.asked if method != "GET"]
@@ -162,6 +166,9 @@ class FakeLinear(FakeTracker):
 
     def other(self, number: int) -> Row:
         return {"identifier": f"MIN-{number}", "labels": {"nodes": []}}
+
+    def says(self) -> set[str]:
+        return {*self.labels, _STATES[self.at][0].lower()}
 
     def node(self) -> Row:
         name, kind = _STATES[self.at]

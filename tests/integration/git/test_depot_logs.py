@@ -28,6 +28,9 @@ def test_a_log_grows_by_offset_and_is_whole_at_the_end(world: World, tmp_path: P
     log.write_bytes(b"one\ntwo\n")
     port.follow(attempt(), "out", log)
     assert world.streams.size(attempt(), "out") == 8
+    ends = [world.streams.read(attempt(), "out", -most, most) for most in (4, 8, 100)]
+    assert ends == [b"two\n", b"one\ntwo\n", b"one\ntwo\n"], "what a recovery reads of a run that is gone"
+    assert world.streams.read(attempt(), "none", -4, 4) == b""
     data = os.urandom(1_000_000)
     log.write_bytes(b"one\ntwo\n" + data)
     blob = port.upload(attempt(), "out", log)

@@ -30,13 +30,13 @@ from pancode.talk.attached import OVER, SessionActs
 from pancode.talk.conversation import HeardWords, Part, SessionTalk
 from pancode.tui.bars import Bar, PromptLine
 from pancode.tui.page import Line, spread
-from pancode.tui.steady import SteadyPage
+from pancode.tui.steady import SteadyApp, SteadyPage
 
 if TYPE_CHECKING:
     from node_agent.wire.clock import Clock
 
 PAINT_MS, CALM = 50, 2
-"""Between two repaints of what streams: so long at least, and so many times as long as the last one took."""
+"""Milliseconds between two repaints, at least; and at least so many times as long as the last one took."""
 HELP = """\
 Enter sends, Ctrl-J begins a new line. Esc ends the turn at work. Ctrl-D leaves, and nothing ends.
 Tab goes to a question, and its keys answer it; one of them alone in the field, and Enter, does so, too.
@@ -48,7 +48,7 @@ PageUp reads back, Ctrl-End follows again. Ctrl-F finds, Enter there goes to the
 
 
 class ChatScreen(SteadyPage):
-    """`by`: the person. `first`: words to begin with, or to say at once."""
+    """The chat's page. `by`: the person. `first`: words to begin with, or to say at once."""
 
     CSS = (
         """
@@ -103,14 +103,14 @@ class ChatScreen(SteadyPage):
         self._note: tuple[str, str] = ("", "")
         self._replies: CardAnswer | None = None
         self._agreed = False
-        """Whether the person's last yes was to a change, and the coordinator has not refused it."""
+        """Whether the person's last yes was to a change that the coordinator has not refused."""
         self._sure: Any = None
         """The question for which the person has said "always" once."""
         self._card_ms = 0
-        """When this question appeared, and whether it had the keys already."""
+        """When the question on the card appeared."""
         self._leaves = False
         self._live = 0
-        """Runs at work beside this session."""
+        """How many runs are at work beside this session."""
         self._popup = Popup()
         self.field = Field(self._popup)
 
@@ -137,7 +137,7 @@ class ChatScreen(SteadyPage):
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
-        """The prompt stands already: whoever types now loses nothing."""
+        """Start the desk. The prompt is drawn already, so whoever types now loses nothing."""
         self.desk.start(lambda news: self.post_message(self.Heard(news)))
         if self._first:
             self._enter(self._first.strip())
@@ -150,7 +150,7 @@ class ChatScreen(SteadyPage):
             self.card.asks.answer.put(False)
 
     def tell_unsent(self, say: Callable[[str], object]) -> None:
-        """Say to who has left which words were not sent, and of which nobody knows."""
+        """Tell the person who has left which words were not sent, and for which that is not known."""
         unsure = self.desk.leave()
         for one in unsure:
             what = safe_block(one or "what you chose last").rstrip()
@@ -198,7 +198,8 @@ class ChatScreen(SteadyPage):
         self._frame()
 
     def _take(self, part: Part) -> None:
-        """Words whose answer was lost may have arrived all the same: they are not to be sent again then."""
+        """Show a part of the conversation. Words of it whose answer was lost did arrive, and leave the
+        field."""
         if isinstance(part, HeardWords) and part.by == self._by:
             text = part.text.strip()
             if text in self.desk.unsure:
@@ -208,7 +209,7 @@ class ChatScreen(SteadyPage):
         self.talk.take(part)
 
     def _shaped(self, shape: dict[str, Any]) -> None:
-        """The session has changed."""
+        """Take in the session's new state."""
         self.shape = shape
         self.terms.shaped(shape)
         state, failed = shape["state"], shape["sittings"][-1]["outcome"] not in (None, "done")
@@ -227,12 +228,14 @@ class ChatScreen(SteadyPage):
         self._state, self._since_ms = "starts", self._clock.mono_ms()
 
     def _panelled(self, panel: tuple[str, str]) -> None:
-        """What a command has said."""
+        """Show what a command has said."""
         self._note = ("", "")
         self.talk.panel(*panel)
+        if panel[0].startswith("/theme ") and isinstance(self.app, SteadyApp):
+            self.app.dress()
 
     def _refused(self, error: PancodeError, words: str) -> None:
-        """What was to be sent is in the field again: nothing is sent twice to get it through."""
+        """Show the error, and put the words back into the field, to be sent again by the person alone."""
         self.terms.over()
         self._agreed = False
         self.talk.tell(". ".join(filter(None, (str(error), error.why, error.fix))), "error")
@@ -246,7 +249,7 @@ class ChatScreen(SteadyPage):
             self._state = ""
 
     def _asks(self, asks: Any) -> None:
-        """Another question takes no key that was meant for the one before."""
+        """Show the question; keys that were meant for the one before are not taken for it."""
         if self.card.show(asks):
             self._card_ms = self._key_ms = self._clock.mono_ms()
             self._reply_to(None)
@@ -256,7 +259,7 @@ class ChatScreen(SteadyPage):
     # -- drawing ---------------------------------------------------------------------------------------
 
     def _wants_paint(self) -> None:
-        """The first piece at once, then so many repaints a second; keys come before them."""
+        """Have changes painted: the first one at once, later ones after a pause, in which keys come first."""
         if not self._paints:
             self._paints = True
             # A timer of Textual's that is late when it begins never fires, and the screen would stay blind.
@@ -276,7 +279,7 @@ class ChatScreen(SteadyPage):
             self._wants_paint()
 
     def _frame(self) -> None:
-        """The lines around the conversation."""
+        """Draw the lines around the conversation."""
         if not self.is_running:
             return
         columns, now = self.size.width, self._clock.mono_ms()
@@ -330,14 +333,14 @@ class ChatScreen(SteadyPage):
         self._leaves = self._leaves and isinstance(event, events.Key) and event.key == "ctrl+c"
 
     def action_leave_or_delete(self) -> None:
-        """Ctrl-D: away, where nothing is written."""
+        """Ctrl-D: leave, or, where something is written, delete the character behind the cursor."""
         if self.field.text:
             self.field.action_delete_right()
         else:
             self.dismiss(0)
 
     def action_clear_or_leave(self) -> None:
-        """Ctrl-C: what is selected is copied, else what is written is thrown away; twice it leaves."""
+        """Ctrl-C: copy the selection, else clear the field; pressed twice, it leaves."""
         selected = self.get_selected_text()
         if selected:
             self.app.copy_to_clipboard(selected)
@@ -352,7 +355,7 @@ class ChatScreen(SteadyPage):
         self._frame()
 
     def action_other(self) -> None:
-        """Tab: takes what is offered, else goes between the words and the card."""
+        """Tab: take the suggestion, else go back and forth between the field and the card."""
         if self._popup.display:
             self.field._takes()
         elif self.card.asks is not None and self.focused is not self.card:
@@ -361,7 +364,7 @@ class ChatScreen(SteadyPage):
             self.set_focus(self.field)
 
     def action_escape(self) -> None:
-        """Out of what is open; else the turn at work ends."""
+        """Esc: close what is open; else end the turn at work."""
         if self._find.display:
             self._find.close()
             self.view.mark(None)
@@ -381,7 +384,7 @@ class ChatScreen(SteadyPage):
         self._frame()
 
     def action_choose(self, what: str) -> None:
-        """Another mode or level, as `ChosenTerms` has it; it is sent once the keys rest."""
+        """Choose another mode or level, as `ChosenTerms` does; it is sent once the keys rest."""
         getattr(self.terms, what)()
         self._frame()
 
@@ -393,7 +396,7 @@ class ChatScreen(SteadyPage):
             self.view.redraw(one)
 
     def action_undo(self) -> None:
-        """Only a change that was agreed to here, and once: the newest may be another person's."""
+        """Take back the change that was agreed to here, once; the newest change may be another person's."""
         if self._agreed:
             self._enter("/settings undo")
         self._agreed = False
@@ -417,7 +420,7 @@ class ChatScreen(SteadyPage):
         self.view.mark_next(by)
 
     def action_copy(self) -> None:
-        """The marked block, else the last answer."""
+        """Copy the marked block, or the last answer where none is marked."""
         answers = [one for one in self.talk.blocks if isinstance(one, AnswerBlock)]
         block = self.view.marked or (answers[-1] if answers else None)
         if block is not None:
@@ -455,7 +458,7 @@ class ChatScreen(SteadyPage):
         self._enter(text)
 
     def _enter(self, text: str) -> None:
-        """A line that is wrong is in the field again."""
+        """Do what the line says; a line that is wrong comes back into the field."""
         try:
             command = typed(text)
             if command is not None:
@@ -520,7 +523,7 @@ class ChatScreen(SteadyPage):
         self._wants_paint()
 
     def _type(self, character: str) -> None:
-        """A letter for the words, while the card has the keys."""
+        """Put a letter into the field, while the card has the keys."""
         self.set_focus(self.field)
         self.field.insert(character)
 
@@ -548,7 +551,7 @@ class ChatScreen(SteadyPage):
         return None
 
     def _reply_to(self, answered: CardAnswer | None) -> None:
-        """From now on Enter sends the words as the answer to this question, or as why it is denied."""
+        """From now on Enter sends the words as the answer to this question, or as the reason of a no."""
         self._replies = answered
         self._sign.update("\u276f " if answered is None else "? ")
         if answered is not None:
@@ -556,7 +559,7 @@ class ChatScreen(SteadyPage):
         self.set_focus(self.field)  # now: a key that comes next is none for the card
 
     def on_markdown_link_clicked(self, event: AnswerText.LinkClicked) -> None:
-        """Shown and copied: where it goes is not what its words say, and nothing is opened."""
+        """Show the link's address and copy it; nothing is opened, as its words may hide where it goes."""
         self.app.copy_to_clipboard(safe(event.href))
         self._note = (f"copied {safe(event.href)}", "")
         self._frame()

@@ -20,7 +20,7 @@ from pancode.tui.page import PageMoment
 
 _CALLS = {"running": "running", "ok": "verified", "failed": "failed", "denied": "stopped"}
 MOST, STEP = 80, 40
-"""Blocks that are widgets; so many more, or fewer, at once."""
+"""How many of the newest blocks are widgets; how many earlier ones are added, or dropped, at once."""
 CSS = """
 TalkView { height: 1fr; scrollbar-size: 1 1; background: ansi_default; }
 TalkView > * { margin: 0 0 1 0; height: auto; }
@@ -30,6 +30,7 @@ PersonBar Static { width: 1fr; text-style: bold; }
 PersonBar .when { width: auto; text-style: dim; padding: 0 0 0 2; }
 AnswerText { padding: 0 0 0 2; max-width: 102; background: ansi_default; color: ansi_default; }
 AnswerText MarkdownBlock { background: ansi_default; color: ansi_default; }
+AnswerText MarkdownBlock > .code_inline { background: ansi_default; color: ansi_cyan; }
 AnswerText MarkdownFence { border-left: solid ansi_bright_black; padding: 0 0 0 1; margin: 0 0 1 0; }
 AnswerText MarkdownHeader { content-align: left middle; text-style: bold; margin: 0 0 1 0; }
 AnswerText MarkdownFence > Label { padding: 0; }
@@ -54,7 +55,7 @@ def _make_plain(state: StateCore) -> None:
 
 
 class PersonBar(Horizontal):
-    """Words of a person; `named`: of another one than who sits here."""
+    """Words of a person; `named`: with the name, as it is not the person at this terminal."""
 
     def __init__(self, block: story.PersonBlock, named: bool) -> None:
         super().__init__()
@@ -71,7 +72,7 @@ class PersonBar(Horizontal):
 
 
 class AnswerText(Markdown):
-    """An answer, which grows. A link is shown, and never opened."""
+    """An answer, which grows. The address of a link is shown, and never opened."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text, parser_factory=plain_markdown, open_links=False)
@@ -79,7 +80,7 @@ class AnswerText(Markdown):
         self._stream: MarkdownStream | None = None
 
     async def grow(self, text: str) -> None:
-        """The whole text; only what is new is laid out."""
+        """Show the whole text; only what is new is laid out."""
         if len(text) > self._told:
             piece, self._told = text[self._told :], len(text)
             self._stream = self._stream or Markdown.get_stream(self)
@@ -87,7 +88,7 @@ class AnswerText(Markdown):
 
 
 class CallsRow(Static):
-    """Calls in one line; open, a line for each, and what it changed or printed."""
+    """Calls on one line; when open, a line for each, with what it changed or printed."""
 
     def __init__(self, block: story.CallsBlock) -> None:
         super().__init__(markup=False)
@@ -111,14 +112,14 @@ class CallsRow(Static):
 
 
 class TellRow(Static):
-    """What PanCode says."""
+    """Words of PanCode itself."""
 
     def __init__(self, block: story.TellBlock) -> None:
         super().__init__(Text.assemble(glyph(block.state), (f" {block.text}", QUIET)), markup=False)
 
 
 class FoundRows(Static):
-    """What was found, a line for each."""
+    """What was found at the start, a line for each."""
 
     def __init__(self, block: story.FoundBlock) -> None:
         parts = (part for state, line in block.rows for part in (glyph(state), (f" {line}\n", QUIET)))
@@ -137,7 +138,7 @@ class OutputText(Static):
 
 
 class PanelText(Static):
-    """What a command says, as it says it in a pipe."""
+    """The output of a command, as it is in a pipe."""
 
     def __init__(self, block: story.PanelBlock) -> None:
         super().__init__(Text.assemble((f"{block.title}\n", "bold"), block.text), markup=False)
@@ -164,7 +165,7 @@ def widget_of(block: story.TalkBlock, by: str) -> Widget:
 
 
 class TalkView(VerticalScroll, can_focus=False):
-    """Shows the blocks from `first` on. Its end follows until one scrolls away from it."""
+    """Shows the blocks from `first` on, and follows the end until the person scrolls away from it."""
 
     def __init__(self, blocks: Sequence[story.TalkBlock], by: str) -> None:
         super().__init__()
@@ -184,7 +185,7 @@ class TalkView(VerticalScroll, can_focus=False):
         return self.max_scroll_y - self.scroll_offset.y <= 1 or not self.max_scroll_y
 
     async def sync(self, changed: Sequence[story.TalkBlock]) -> None:
-        """Bring the widgets to what the blocks are; `changed`: those that are new or have grown."""
+        """Bring the widgets in line with the blocks; `changed`: blocks that are new or have grown."""
         if len(self._blocks) - self.first > MOST + STEP and (self.follows or not self._shown):
             self.first = len(self._blocks) - MOST
         wanted = self._blocks[self.first :]
@@ -210,7 +211,7 @@ class TalkView(VerticalScroll, can_focus=False):
         self._earlier.display = self.first > 0
 
     def page(self, by: int) -> bool:
-        """A page up or down; whether earlier blocks are wanted."""
+        """Scroll a page up or down; return whether earlier blocks have to be shown."""
         self.scroll_relative(y=by * max(1, self.size.height - 2), animate=False, force=True)
         if by < 0 and self.scroll_offset.y <= self.size.height and self.first:
             self.first = max(0, self.first - STEP)
@@ -218,7 +219,7 @@ class TalkView(VerticalScroll, can_focus=False):
         return False
 
     def mark(self, block: story.TalkBlock | None) -> None:
-        """Mark it and bring it into sight; None: nothing is marked."""
+        """Mark the block and scroll it into sight; None: mark none."""
         for one in (self.marked, block):
             if one in self._shown:
                 self._shown[one].set_class(one is block, "-marked")
@@ -228,7 +229,7 @@ class TalkView(VerticalScroll, can_focus=False):
             self._shown[block].scroll_visible(animate=False, force=True)
 
     def mark_next(self, by: int) -> None:
-        """The next block up or down; below the last one nothing is marked."""
+        """Mark the next block up or down; below the last one, mark none."""
         at = self._blocks.index(self.marked) if self.marked in self._blocks else len(self._blocks)
         to = max(self.first, at + by)
         self.mark(self._blocks[to] if to < len(self._blocks) else None)

@@ -20,7 +20,7 @@ AskCard { height: auto; max-height: 60%; display: none; margin: 0 1; padding: 0 
 AskCard:focus { border: heavy ansi_yellow; }
 """
 QUIET_MS = 1_000
-"""A card takes no answer before it has stood for so long."""
+"""How many milliseconds a card must have stood before it takes an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class CardAnswer:
 
 
 class AskCard(Static, can_focus=True):
-    """`asks`: as the API tells it, or a `Consent`; None: there is none."""
+    """The card with a question. `asks`: as the API tells it, or a `Consent`; None: there is no question."""
 
     def __init__(self, answered: Callable[[CardAnswer], object], typed: Callable[[str], object]) -> None:
         self.asks: Any = None
@@ -41,7 +41,7 @@ class AskCard(Static, can_focus=True):
         self._answered, self._typed = answered, typed
 
     def show(self, asks: Any) -> bool:
-        """Whether it is another question than before: keys that were meant for that one are not for this."""
+        """Show the question; return whether it is a new one, for which keys pressed before are not meant."""
         other = bool(asks != self.asks)
         self.asks, self.display = asks, asks is not None
         if other and asks is not None:
@@ -49,7 +49,7 @@ class AskCard(Static, can_focus=True):
         return other
 
     def draw(self) -> None:
-        """Its keys are filled once they are its own."""
+        """Draw the card; its keys are drawn filled while it has the focus."""
         if self.asks is None:
             return
         question, words, choices = _parts(self.asks)
@@ -71,7 +71,7 @@ class AskCard(Static, can_focus=True):
         self.update(text)
 
     def _keys(self) -> list[tuple[str, str, str]]:
-        """Key, what it says, and what it does, as `CardAnswer.how`."""
+        """Return key, label and act (as `CardAnswer.how`) of each key that the question takes."""
         if isinstance(self.asks, Consent):
             return [("y", self.asks.yes, "yes"), ("x", "do not", "no")]
         match self.asks["kind"]:
@@ -84,7 +84,7 @@ class AskCard(Static, can_focus=True):
         return [("y", "yes", "yes"), ("x", "no", "no")]
 
     def on_key(self, event: events.Key) -> None:
-        """Its own keys; any other letter goes where one was writing, and what was typed behind it, too."""
+        """Take the card's own keys; any other letter goes to the field, and so does what follows it."""
         how = self._how(event.key) if self.screen.focused is self else None
         if how is not None:
             event.stop()
@@ -94,7 +94,7 @@ class AskCard(Static, can_focus=True):
             self._typed(event.character)
 
     def answer_by(self, text: str) -> CardAnswer | None:
-        """What this says as the only word of a line; None where it is no answer to what is asked."""
+        """Return the answer that the text is, alone on a line; None where it answers nothing."""
         answer = self._how(text) if len(text) == 1 else None
         return None if answer is None or answer.how == "words" else answer
 
@@ -113,7 +113,7 @@ class AskCard(Static, can_focus=True):
 
 
 def _parts(asks: Any) -> tuple[str, str, list[str]]:
-    """What is asked, the words that are asked about, choices."""
+    """Return the title of the question, the words that it is about, and the choices."""
     if isinstance(asks, Consent):
         return asks.title, asks.question, []
     titles = {"question": "it asks you", "call": "it asks to run this", "change": "it asks to change this"}

@@ -21,23 +21,23 @@ from pancode.errors import PancodeError, UnavailableError, UsageError
 from pancode.talk.attached import SessionActs, SessionFollower
 
 News = tuple[str, Any]
-"""As the follower's; and `begun` and the answer, `note` and a text, `away` and the error, `refused` and
+"""The follower's news, and: `begun` and the answer, `note` and a text, `away` and the error, `refused` and
 (error, words), `panel` and (title, text), `agree` and a `Consent`, `found` and lines, `terms` and the mode
 and level of the settings, `things` and a list of (word, what it is), `crash` and the error."""
 MOST_THINGS = 20_000
 MOST_RUNS = 50
 AWAY_S = 2.0
 WATCH_S = 2.0
-"""Between two looks at what is at work beside this session."""
+"""Seconds between two looks at the runs beside this session."""
 LEAVE_S = 5.0
-"""So long who leaves waits for what was sent last."""
+"""How many seconds leaving waits at most for the answer to what was sent last."""
 MOST_NEWS = 32
-"""Pieces of output that the screen has not taken yet: with more, the stream waits."""
+"""How many pieces of output may wait for the screen before the stream waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """A question before something is done, whose thread waits for `answer`. `yes`: what its key says."""
+    """A question to the person, for whose `answer` a thread waits. `yes`: the label of its key."""
 
     question: str
     title: str = "before it begins"
@@ -47,7 +47,7 @@ class Consent:
 
 @dataclass(frozen=True)
 class ScreenFace(Face):
-    """Notes and questions go to the screen."""
+    """A face whose notes and questions go to the screen."""
 
     tell: Callable[[News], object] = lambda news: None
 
@@ -67,17 +67,17 @@ class ScreenFace(Face):
 
 Terms = Mapping[str, str]
 Begin = Callable[[Face, Client, str, Terms], dict[str, Any]]
-"""Begins a session with these words, and a mode or level that keys have chosen; the answer of the API."""
+"""Begins a session with these words, in the mode and level chosen by keys; returns the API's answer."""
 Opening = Callable[[Face, Client], list[FoundLine]]
-"""Makes ready what the session needs; what it tells before the first words."""
+"""Prepares what the session needs; returns the lines shown before the first words."""
 
 
 Runs = Callable[[Sequence[str], float, int], str]
-"""Runs one of our commands, as `told` does."""
+"""Runs one of our commands, as `told` does; returns what it says."""
 
 
 class ChatDesk:
-    """Its threads end with the process. `run`: the session, by any of its runs; empty: it is begun later."""
+    """Does what the screen asks for, in threads. `run`: any run of the session; empty: it begins later."""
 
     def __init__(
         self,
@@ -97,11 +97,11 @@ class ChatDesk:
         self._room = threading.Semaphore(MOST_NEWS)
         self._way = threading.Condition()
         self._on_way: list[tuple[Callable[[], object], str | None]] = []
-        """What is asked and what is to be asked, with its words; None: it only looks."""
+        """What is under way and what waits, each with its words; None: it only looks."""
         self.unsure: list[str] = []
         """Words whose answer was lost."""
         self.refused: list[str] = []
-        """Words that were refused, and that the field does not have."""
+        """Words that were refused and are not back in the field."""
 
     def start(self, tell: Callable[[News], object]) -> None:
         """Follow the session, if there is one. `tell` may be called by any thread."""
@@ -124,7 +124,7 @@ class ChatDesk:
             self._in_turn(self._open, None)
 
     def _open(self) -> None:
-        """What was found, before anything that a person asks for meanwhile."""
+        """Tell what was found, before anything that the person asks for meanwhile."""
         assert self._opening is not None
         client = self._plain.client(works=True)
         client.note = self._face.note
@@ -135,7 +135,7 @@ class ChatDesk:
         self._look_up()
 
     def _look_up(self) -> None:
-        """The mode and level with which a session would begin; not known where no coordinator answers."""
+        """Tell the mode and level with which a session would begin; nothing where no coordinator answers."""
         looks = self._plain.client(starts=False)
         with suppress(PancodeError):
             place = folder()
@@ -145,7 +145,7 @@ class ChatDesk:
             self._tell(("terms", self._flags))
 
     def change(self, terms: Terms) -> None:
-        """Another mode or level from the next words on; a higher level asks the person on a card."""
+        """Set another mode or level from the next words on; a card asks the person before a higher level."""
 
         def agreed(question: str) -> bool:
             return self._face.answered(Consent(question, "before it does more by itself", "do it"))
@@ -157,7 +157,7 @@ class ChatDesk:
         self._in_turn(work)
 
     def _watch(self) -> None:
-        """How many runs are at work beside this session, so long as the screen is there."""
+        """Tell how many runs are at work beside this session, until the screen is closed."""
         looks, last = self._plain.client(starts=False), 0
         while not self._over.wait(WATCH_S):
             with suppress(PancodeError):
@@ -173,7 +173,7 @@ class ChatDesk:
             self._way.notify_all()
 
     def leave(self) -> list[str]:
-        """Wait a moment for what is on its way. Returns what nobody knows of: words; empty for an act."""
+        """Wait briefly for what is on its way; return the words, or "" for an act, whose end is not known."""
         with suppress(KeyboardInterrupt), self._way:
             self._way.wait_for(lambda: not self._unanswered(), LEAVE_S)
         return [*self.unsure, *self._unanswered()]
@@ -182,7 +182,7 @@ class ChatDesk:
         return [words for _, words in self._on_way if words is not None]
 
     def arrived(self, words: str) -> None:
-        """The stream has them, whatever became of the answer."""
+        """The stream has these words, although the answer to them was lost."""
         self.unsure.remove(words)
         self.acts.arrived()
 
@@ -191,7 +191,7 @@ class ChatDesk:
         self._room.release()
 
     def begin(self, words: str, terms: Terms) -> None:
-        """The first words; `begun` or `refused` tells how it went. A raised level asks first."""
+        """Begin the session; `begun` or `refused` tells how it went. A card asks before a raised level."""
 
         def work() -> None:
             client = self._plain.client(works=True)
@@ -224,11 +224,11 @@ class ChatDesk:
         self._in_turn(work, words)
 
     def do(self, act: Callable[[SessionActs], object], words: str = "") -> None:
-        """Any other act, maybe with words; `refused` where it was."""
+        """Carry out another act in its turn; `words`: those it sends. `refused` tells where it failed."""
         self._in_turn(lambda: act(self.acts), words)
 
     def look(self, folder: str) -> None:
-        """What `@` can name: runs, and the files of the repository in this folder."""
+        """Find what `@` can name: runs, and the files of the repository in this folder."""
 
         def work() -> None:
             runs = self._client.get("/v1/runs", limit=MOST_RUNS)["runs"]
@@ -237,8 +237,16 @@ class ChatDesk:
 
         threading.Thread(target=self._carried, args=(work,), daemon=True).start()
 
+    def theme(self) -> str:
+        """The theme that counts now; it starts no coordinator and says nothing."""
+        from pancode.tui.themes import chosen
+
+        client = self._plain.client(starts=False)
+        client.note = lambda text: None
+        return chosen(client)
+
     def show(self, command: TypedCommand, columns: int) -> None:
-        """What a command says, beside the words on their way."""
+        """Run a command and show its output, without waiting for words on their way."""
 
         def work() -> None:
             argv = command.command.argv(command.words, self.run)
@@ -263,7 +271,7 @@ class ChatDesk:
             self._tell(("crash", data))
 
     def _in_turn(self, work: Callable[[], object], words: str | None = "") -> None:
-        """Behind what was asked before."""
+        """Queue the work behind what was asked before."""
         with self._way:
             self._on_way.append((work, words))
             self._way.notify_all()
@@ -297,7 +305,7 @@ def _default(rows: list[dict[str, Any]]) -> str:
 
 
 def _files(folder: str) -> list[str]:
-    """The names of a repository's files, from this folder; none where it is no repository."""
+    """Return the names of a repository's files, seen from this folder; none outside of a repository."""
     argv = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     try:
         done = subprocess.run(argv, cwd=folder, capture_output=True, check=False)

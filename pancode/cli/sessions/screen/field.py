@@ -22,7 +22,7 @@ _AT = re.compile(r"(?:^|(?<=\s))@(\S*)$")
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What could stand at the end of the words before the cursor. `start`: where it begins there."""
+    """What could complete the words before the cursor. `start`: where the completed part begins."""
 
     start: int
     words: Sequence[tuple[str, str]]
@@ -44,7 +44,7 @@ def offer(before: str, things: Sequence[tuple[str, str]]) -> Suggestion | None:
 
 @dataclass
 class TypedHistory:
-    """What one has typed, newest last, and where in it one is."""
+    """The texts typed so far, newest last, and the position in them."""
 
     texts: list[str] = field(default_factory=list)
     _at: int = 0
@@ -56,7 +56,7 @@ class TypedHistory:
         self._at = len(self.texts)
 
     def move(self, by: int, now: str) -> str | None:
-        """The text so many steps away; None: there is none. What was being written comes back at the end."""
+        """Return the text so many steps away; None: there is none. Behind the last text comes the draft."""
         to = self._at + by
         if not 0 <= to <= len(self.texts):
             return None
@@ -67,7 +67,7 @@ class TypedHistory:
 
 
 class Popup(OptionList, can_focus=False):
-    """Offers above the field; the field steers it."""
+    """The list of suggestions above the field; the field passes keys on to it."""
 
     def show(self, words: Sequence[tuple[str, str]]) -> None:
         self.clear_options()
@@ -79,7 +79,7 @@ class Popup(OptionList, can_focus=False):
 
 
 class Field(TextArea):
-    """Enter sends, Ctrl-J begins a new line."""
+    """The field in which the person writes: Enter sends, Ctrl-J begins a new line."""
 
     class Sent(Message):
         """The person has sent these words."""
@@ -89,7 +89,7 @@ class Field(TextArea):
             self.text = text
 
     class Named(Message):
-        """`@` was typed: its names are wanted."""
+        """`@` was typed: the names that can follow are wanted."""
 
     BREAKS: ClassVar[frozenset[str]] = frozenset({"ctrl+j", "shift+enter", "alt+enter"})
 
@@ -102,7 +102,7 @@ class Field(TextArea):
 
     @property
     def before(self) -> str:
-        """What stands before the cursor."""
+        """The text before the cursor."""
         return self.get_text_range((0, 0), self.cursor_location)
 
     async def _on_key(self, event: events.Key) -> None:
@@ -113,7 +113,7 @@ class Field(TextArea):
             await super()._on_key(event)
 
     def _took(self, key: str) -> bool:
-        """Whether the key does something else here than in any field."""
+        """Whether this field, and not the text area, has handled the key."""
         if self.popup.display and self._offered_for != self.text:
             self.suggest()  # the key is ahead of the news of what was typed before it
         if self.popup.display and self._steers(key):
@@ -133,11 +133,11 @@ class Field(TextArea):
         self.suggest()
 
     def suggest(self) -> None:
-        """Show what fits the words before the cursor."""
+        """Suggest what fits the words before the cursor."""
         self._suggests(offer(self.before, self.things or ()))
 
     def recall(self) -> None:
-        """Suggest what was typed before and has these words."""
+        """Suggest earlier texts that contain what is written."""
         wanted = self.text.casefold()
         found = list(dict.fromkeys(one for one in reversed(self.typed.texts) if wanted in one.casefold()))
         self._suggests(Suggestion(-1, [(one, "") for one in found[:MOST_SHOWN]]) if found else None)
@@ -147,12 +147,12 @@ class Field(TextArea):
         self.popup.show(offered.words if offered else ())
 
     def put(self, text: str) -> None:
-        """All of it anew, with the cursor at its end."""
+        """Replace the whole text, and put the cursor at its end."""
         self.text = text
         self.move_cursor(self.document.end)
 
     def _steers(self, key: str) -> bool:
-        """Whether the key was for the popup."""
+        """Whether the popup has handled the key."""
         match key:
             case "up":
                 self.popup.action_cursor_up()
@@ -181,7 +181,7 @@ class Field(TextArea):
             self.replace(f"{word} " if before.startswith("@", taken.start) else word, begin, (line, column))
 
     def _remembers(self, by: int) -> bool:
-        """At the first or the last line, what was typed before stands there."""
+        """On the first or last line, put the text typed before or after in place; return whether it did."""
         line = self.cursor_location[0]
         if line != (0 if by < 0 else self.document.line_count - 1):
             return False

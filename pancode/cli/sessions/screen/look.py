@@ -11,10 +11,10 @@ GLYPHS: dict[str, tuple[str, str]] = {
     "stopped": ("\u25a0", "dim"), "unknown": ("\u25cc", "magenta"), "online": ("\u25cf", "green"),
     "not begun": ("\u00b7", "dim"),
 }  # fmt: skip
-"""state: glyph, colour. With 16 colours a hue stands on shapes alone; words keep the terminal's own."""
+"""State to glyph and colour. With 16 colours only glyphs are coloured; words keep the terminal's colour."""
 QUIET, LIVE = "dim", "cyan"
 MODES = {"plan": "", "build": LIVE, "review": "green", "admin": "red"}
-"""Each mode has its word and its colour; plan, which may do the least, has none."""
+"""Mode to the colour of its word; plan, which may do the least, has none."""
 STATES: dict[str, tuple[str, str]] = {
     "": ("not begun", "say what shall be done"),
     "begins": ("waiting", "it begins"),
@@ -27,7 +27,8 @@ STATES: dict[str, tuple[str, str]] = {
     "turn lost": ("failed", "the turn was lost; nothing sends your words again by itself"),
     "ended": ("stopped", "ended; your words begin it again"),
 }
-"""A session's state: its glyph and its words. One that this version does not know is shown as unknown."""
+"""State of a session to its glyph and its words. A state that this version does not know is shown as unknown.
+"""
 
 
 def glyph(state: str) -> Span:

@@ -11,36 +11,36 @@ from pancode.plain import safe
 from pancode.tui.page import Line
 
 SETTLE_MS = 700
-"""So long after the last key a choice is sent: who goes through all of them changes nothing on the way."""
+"""Milliseconds after the last key until a choice is sent: passing through others changes nothing."""
 NEXT = "with your next words"
 Terms = Mapping[str, str]
 
 
 class ChosenTerms:
-    """`send` takes what was chosen, mode, safety or both, once there is a session."""
+    """The mode and level chosen by keys. `send` takes one or both once there is a session."""
 
     def __init__(self, send: Callable[[Terms], object]) -> None:
         self._send = send
         self._shape: Mapping[str, Any] = {}
         self._wish: dict[str, str] = {}
-        """Chosen by keys, and not sent."""
+        """Chosen by keys, and not sent yet."""
         self._sent: dict[str, str] = {}
-        """Sent, and not seen in the session."""
+        """Sent, and not seen in the session's state yet."""
         self._back = "build"
 
     def settings(self, found: Terms) -> None:
-        """What holds while there is no session."""
+        """Set the mode and level that hold while there is no session."""
         if not self._shape:
             self._shape = found
 
     def shaped(self, shape: Mapping[str, Any]) -> None:
-        """The session has changed."""
+        """Take in the session's new state."""
         self._shape = shape
         if self._sent.items() <= dict(zip(("mode", "safety"), chosen(shape), strict=True)).items():
             self._sent = {}
 
     def over(self) -> None:
-        """What was sent is done, or was refused: the session tells what holds."""
+        """Forget what was sent, which was done or refused: the session tells what holds."""
         self._sent = {}
 
     @property
@@ -54,7 +54,7 @@ class ChosenTerms:
         self._wish["mode"] = next_mode(self.now[0])
 
     def admin(self) -> None:
-        """To admin, and from there back to the mode of before."""
+        """Choose admin; in admin, the mode before it."""
         mode = self.now[0]
         if mode != ADMIN:
             self._back = mode or self._back
@@ -64,7 +64,7 @@ class ChosenTerms:
         self._wish["safety"] = next_level(self.now[1])
 
     def send(self) -> None:
-        """Send what was chosen, unless that is what holds."""
+        """Send what was chosen, unless it holds already."""
         wish, self._wish = self._wish, {}
         held = dict(zip(("mode", "safety"), chosen(self._shape), strict=True))
         wish = {name: value for name, value in wish.items() if {**held, **self._sent}[name] != value}
@@ -73,12 +73,12 @@ class ChosenTerms:
             self._send(wish)
 
     def first(self) -> Terms:
-        """What was chosen for a session that is about to begin."""
+        """Return what was chosen, for a session that begins now."""
         self._sent, self._wish = self._wish, {}
         return dict(self._sent)
 
     def line(self, columns: int, means: str) -> Line:
-        """The hairline above the words, with the mode at its left and the level at its right."""
+        """Return the line above the field, with the mode at its left and the level at its right."""
         mode, safety = map(safe, self.now)
         later = bool(self._shape.get("session")) and self.now != (
             self._shape.get("mode"),

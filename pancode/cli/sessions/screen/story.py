@@ -10,20 +10,21 @@ from pancode.plain import counted, safe, unhidden
 from pancode.talk.conversation import HeardWords, Output, Part, Said, TalkCall, TalkNote, Turn
 
 MOST_DETAIL, MOST_DIFF = 400, 400
-"""Characters of what a call is about, and lines of its change."""
+"""How many characters of a call's subject, and lines of its change, are shown."""
 MOST_OUTPUT = 16_000
-"""Characters of a block of output, which is drawn anew whenever it grows; what follows is another one."""
+"""How many characters a block of output has at most, as it is drawn anew when it grows; the rest is another.
+"""
 
 _TOLD = {
     **dict.fromkeys(("started", "noted", "compacted"), "not begun"),
     **{"retrying": "error", "rests": "waiting", "unread": "error"},
 }
-"""What a program says of itself and is shown, with its name of GLYPHS."""
+"""What a program says of itself that is shown, with the name of its glyph in GLYPHS."""
 
 
 @dataclass(slots=True, eq=False)
 class TalkBlock:
-    """One thing in the conversation. `text` has no character that a reader does not see."""
+    """One thing in the conversation. `text` has no invisible characters."""
 
     text: str = ""
 
@@ -44,40 +45,40 @@ class AnswerBlock(TalkBlock):
 
 @dataclass(slots=True, eq=False)
 class OutputBlock(TalkBlock):
-    """The story of a program that takes no turns, as it is."""
+    """The output of a program that takes no turns, as it is."""
 
 
 @dataclass(slots=True, eq=False)
 class TellBlock(TalkBlock):
-    """What PanCode says. `state`: a name of GLYPHS."""
+    """Words of PanCode itself. `state`: a name of GLYPHS."""
 
     state: str = "not begun"
 
 
 @dataclass(slots=True, eq=False)
 class FoundBlock(TalkBlock):
-    """What stands before the first words. `rows`: a name of GLYPHS, and a line."""
+    """What is shown before the first words. `rows`: a name of GLYPHS, and the line."""
 
     rows: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True, eq=False)
 class PanelBlock(TalkBlock):
-    """What a command says; no model gets it. `title`: the command."""
+    """The output of a command; no model gets it. `title`: the command."""
 
     title: str = ""
 
 
 @dataclass(slots=True, eq=False)
 class CallsBlock(TalkBlock):
-    """Calls that follow each other."""
+    """Calls that follow each other without words between."""
 
     calls: list[TalkCall] = field(default_factory=list)
     is_open: bool = False
 
     @property
     def title(self) -> str:
-        """All of them in one line; the last one is named, as it is at work."""
+        """All calls on one line, with the last one, which is at work, by name."""
         bad = sum(call.state in ("failed", "denied") for call in self.calls)
         more = f", {bad} did not go well" if bad else ""
         if len(self.calls) == 1:
@@ -86,25 +87,25 @@ class CallsBlock(TalkBlock):
 
 
 class TalkStory:
-    """Grows by what is taken. `changed` has the blocks that a screen must draw; it empties the set."""
+    """The blocks of a conversation. `changed`: those that a screen has to draw; the screen empties it."""
 
     def __init__(self) -> None:
         self.blocks: list[TalkBlock] = []
         self.changed: list[TalkBlock] = []
 
     def sent(self, text: str, by: str) -> None:
-        """Words that were typed here and are on their way."""
+        """Add words that were typed here and are on their way."""
         self._add(PersonBlock(_plain(text), by, is_sent=True))
 
     def unsent(self, text: str) -> None:
-        """Words that did not arrive: they are in the field again."""
+        """Remove words that did not arrive and are back in the field."""
         for block in reversed(self.blocks):
             if isinstance(block, PersonBlock) and block.is_sent and block.text == _plain(text):
                 self.blocks.remove(block)
                 return
 
     def tell(self, text: str, state: str = "not begun") -> None:
-        """A line of PanCode's own."""
+        """Add a line of PanCode's own."""
         self._add(TellBlock(safe(text), state))
 
     def found(self, lines: Sequence[FoundLine]) -> None:
@@ -143,7 +144,7 @@ class TalkStory:
         self.changed.append(block)
 
     def _newest(self) -> TalkBlock | None:
-        """The newest block of the stream: what was typed here meanwhile splits nothing."""
+        """Return the newest block of the stream; words and commands typed here meanwhile do not split it."""
         for block in reversed(self.blocks):
             typed = isinstance(block, PanelBlock) or (isinstance(block, PersonBlock) and block.is_sent)
             if not typed:
@@ -151,7 +152,7 @@ class TalkStory:
         return None
 
     def _grow(self, kind: type[TalkBlock], text: str, *, anew: bool = False) -> None:
-        """More of the newest block, or a new one."""
+        """Add the text to the newest block, or to a new one where that is of another kind."""
         last = self._newest()
         if anew or type(last) is not kind:
             text = text.lstrip("\n")
@@ -207,5 +208,5 @@ def plain_of(block: TalkBlock) -> str:
 
 
 def _plain(text: str) -> str:
-    """Lines of text in which each character that a reader does not see is named."""
+    """Return the text with each invisible character shown by its name."""
     return unhidden(text.replace("\r\n", "\n"))

@@ -39,7 +39,7 @@ from pancode.life.land_values import (
 MOST = 200
 """The most commits of a run that are replayed."""
 MOST_COMPARED = 500
-"""The most commits since the dispatch that are compared, of those that touch its files."""
+"""The most commits since the dispatch that are compared with the change, of those that touch its files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class MadeCommits:
 
 
 CommitWriter = Callable[[str, tuple[str, ...], bytes], str]
-"""Writes a commit of the user's: tree, parents, message."""
+"""Writes a commit in the user's name: tree, parents, message."""
 
 
 def commits_of(
@@ -90,7 +90,7 @@ def _replayed(
 
 
 def _own_commits(git: Git, request: LandRequest) -> list[str]:
-    """Oldest first; the result alone where its history does not begin at the snapshot."""
+    """The run's commits, oldest first; only the result where its history does not begin at the snapshot."""
     old, new = checked_object(request.snapshot_commit), checked_object(request.result_commit)
     if not git.ask("merge-base", "--is-ancestor", old, new).ok:
         return [new]
@@ -109,9 +109,9 @@ def _commit(write: CommitWriter, tree: str, parents: tuple[str, ...], words: str
 
 
 def explained(git: Git, request: LandRequest, tip: str | None, report: LandReport) -> LandReport:
-    """The report of a merge that changes nothing, or conflicts; `nothing to land` where it is landed already.
+    """Explain a merge that conflicts or changes nothing: `nothing to land` where it had landed before.
 
-    Only these are looked at: a change that was landed and taken back merges cleanly, and is landed again.
+    No other merge comes here: a change that was landed and reverted merges cleanly, and lands again.
     """
     if tip is None:
         return report
@@ -125,7 +125,7 @@ def explained(git: Git, request: LandRequest, tip: str | None, report: LandRepor
 
 
 def _is_reverted(git: Git, commit: str, tip: str) -> bool:
-    """Whether a later commit says that it reverts this one, and was not reverted itself."""
+    """Whether a later commit says that it reverts this one, and was not itself reverted."""
     asked = ("--fixed-strings", f"--grep=This reverts commit {commit}", "-n", "1", "--format=%H")
     later = git.text("log", *asked, tip, f"^{commit}")
     return bool(later) and not _is_reverted(git, later, tip)
@@ -156,7 +156,7 @@ def _found(git: Git, request: LandRequest, tip: str) -> tuple[str, str]:
 
 
 def _ids(git: Git, patches: bytes) -> dict[str, str]:
-    """Commit by the id of its patch."""
+    """The commits by the git patch-id of their patches."""
     if not patches:
         return {}
     rows = git.must("patch-id", "--stable", stdin=patches).text().splitlines()
@@ -171,12 +171,12 @@ LOOK_S = 0.1
 
 
 class CalledOffError(Exception):
-    """Ends a landing before its first write."""
+    """The landing was called off before its first write."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """The merge, ready to be written. `ours`: git on an index of the user's files as they were merged."""
+    """A merge that is ready to be written. `ours`: git on an index of the user's files before the merge."""
 
     tree: str
     changes: tuple[Change, ...]
@@ -184,7 +184,7 @@ class _Ready:
 
 
 _Way = tuple[LandingJournal, CalledOff]
-"""How it is written, and whether it still is to be."""
+"""The journal that writes a landing, and the question whether it was called off."""
 
 
 @translated("the landing")
@@ -215,7 +215,7 @@ def land(
 
 @translated("mending an earlier landing")
 def recover(project: Path, environ: Mapping[str, str] | None = None) -> str | None:
-    """Mend what a landing left that was cut off; says what was done, None when there was nothing."""
+    """Mend what an interrupted landing left; says what was done, None when there was nothing to mend."""
     seen = open_project(project, environ)
     with alone(seen.top, never):
         return _journal(seen, lambda name: None).recover()
@@ -251,7 +251,7 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
 def merge_result(
     depot: Depot, request: LandRequest, ours_tree: str, store: CommitStore | None = None
 ) -> tuple[Merged | LandReport, tuple[Change, ...]]:
-    """The run's result merged into that tree, and what it changes there; a report where there is an end."""
+    """Merge the run's result into this tree, and list the changes; a report where that is already the end."""
     git = depot.git(request.repo_id)
     merge, theirs = merge_change(git, request.snapshot_commit, request.result_commit, ours_tree, store)
     if merge.conflicts:
@@ -265,7 +265,7 @@ def merge_result(
 
 
 def not_passed(gate: LandingGates) -> LandReport:
-    """Nothing is written: its gates failed, or a person is asked first."""
+    """The report of a landing that writes nothing, as its gates failed or a person must say yes first."""
     return LandReport(LandStatus.HELD if gate.held else LandStatus.GATE_FAILED, (), gate.held, gate)
 
 
@@ -293,8 +293,7 @@ def _refused(conflicts: tuple[Conflict, ...]) -> LandReport:
 
 
 def _journal(seen: GitProject, checkpoint: Checkpoint) -> LandingJournal:
-    """The journal, in the git dir unless that is on another file system than the tree, because
-    renames must not cross it."""
+    """The journal, in the git dir; in the tree where that is another file system, as renames cannot cross."""
     same = os.stat(seen.git_dir).st_dev == os.stat(seen.top).st_dev
     folder = seen.git_dir / "pancode-land" if same else seen.top / ".pancode-land"
     return LandingJournal(folder, seen.top, checkpoint)
@@ -302,7 +301,7 @@ def _journal(seen: GitProject, checkpoint: Checkpoint) -> LandingJournal:
 
 @contextmanager
 def alone(top: Path, called_off: CalledOff) -> Iterator[None]:
-    """The lock is on the folder itself: it leaves no file, and holds for every coordinator here."""
+    """Lock the tree's folder itself: that leaves no file, and holds for every coordinator on the machine."""
     handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         while not _locked(handle):
@@ -322,6 +321,6 @@ def _locked(handle: int) -> bool:
 
 
 def unless_called_off(called_off: CalledOff) -> None:
-    """CalledOffError where it is."""
+    """CalledOffError where the landing is called off."""
     if called_off():
         raise CalledOffError

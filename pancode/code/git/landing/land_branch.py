@@ -24,19 +24,19 @@ from pancode.code.git.safe import GitFailure, GitRefusal, must_git, translated
 from pancode.life import land_values
 
 IDLE_MS = 3_000
-"""So long after a landing its settings still count for the next one, where no file of them has changed."""
+"""How long after a landing its settings count for the next one, in ms, if no file of settings has changed."""
 SIGN_S = 60.0
-"""So long a person has to answer where the user's own agent asks, as on a screen."""
+"""How many seconds a person has to answer their own signing agent, as on a screen."""
 _SIGNERS = (
     *("HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "GNUPGHOME", "SSH_AUTH_SOCK", "PATH"),
     *("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SSH_ASKPASS"),
 )
-"""The variables by which the programs that sign find keys and agents."""
+"""The variables by which signing programs find keys and agents."""
 _OWN = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
 
 
 class LandingSession(GitCommits):
-    """The landings of one repository, one at a time: with `lock`."""
+    """The state that landings in one repository share; one at a time, under `lock`."""
 
     def __init__(self, depot: Depot, repo_id: str) -> None:
         super().__init__(depot.git(repo_id))
@@ -45,17 +45,16 @@ class LandingSession(GitCommits):
         self._project: tuple[object, GitProject] | None = None
         self._used_ms = 0
         self.tip: str | None = None
-        """The commit that the newest landing has made: the depot has all of its history."""
+        """The commit that the newest landing made: the depot has all of its history."""
 
     def begin(self, now_ms: int) -> None:
-        """Forget what was read, if no landing has followed for a while."""
+        """Forget what was read, if the last landing is a while ago."""
         if not 0 <= now_ms - self._used_ms <= IDLE_MS:
             self._project = self.tip = None
         self._used_ms = now_ms
 
     def project(self, folder: Path, environ: Mapping[str, str] | None) -> GitProject:
-        """The project as it was read a moment ago, if no settings have changed since. Its HEAD may have
-        moved."""
+        """The project, as last read if no settings have changed since. Its HEAD may have moved."""
         around = os.environ if environ is None else environ
         mine = tuple(around.get(name, "") for name in _OWN)
         if self._project is None or self._project[0] != _stamp(self._project[1], folder, mine):
@@ -64,7 +63,7 @@ class LandingSession(GitCommits):
         return self._project[1]
 
     def fresh(self) -> None:
-        """The repository is read anew at the next look."""
+        """Read the repository anew at the next look."""
         self._project = None
 
     def sign_commit(
@@ -74,7 +73,7 @@ class LandingSession(GitCommits):
         made: tuple[str, tuple[str, ...], bytes],
         signed: Mapping[str, str],
     ) -> str:
-        """The commit (tree, parents, words) with the user's signature, by their own git and its program.
+        """A commit (tree, parents, words) with the user's signature, by their own git and signing program.
 
         GitRefusal where that fails, as with a key whose passphrase nobody here can give.
         """
@@ -92,7 +91,7 @@ class LandingSession(GitCommits):
     def write_commit(
         self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
     ) -> str:
-        """A commit as `git commit-tree` would write it, without that program; `signed`: by `stamp_env`."""
+        """Write a commit as `git commit-tree` does, without that program; `signed`: by `stamp_env`."""
         lines = [f"tree {tree}", *(f"parent {one}" for one in parents)]
         for role in ("AUTHOR", "COMMITTER"):
             name, email, date = (signed[f"GIT_{role}_{part}"] for part in ("NAME", "EMAIL", "DATE"))
@@ -113,7 +112,7 @@ def _not_signed(settings: Mapping[str, str], failed: GitFailure) -> GitRefusal:
 
 
 def _stamp(seen: GitProject, folder: Path, mine: tuple[str, ...]) -> object:
-    """Changes where a file of settings does."""
+    """A value that changes when a file of settings changes."""
     home, xdg, own, _ = mine
     users = (
         own,
@@ -133,7 +132,7 @@ def _when(file: str | Path) -> tuple[int, int, int] | None:
 
 
 def _write_object(depot: Path, kind: bytes, body: bytes, digits: int) -> str:
-    """A loose object, whole and durable or not there; one that is there is young again."""
+    """Write a loose object, whole and durable; an existing one gets a new time."""
     data = kind + b" %d\0" % len(body) + body
     name = hashlib.new("sha1" if digits == 40 else "sha256", data, usedforsecurity=False).hexdigest()
     target = depot / "objects" / name[:2] / name[2:]
@@ -152,7 +151,7 @@ def _write_object(depot: Path, kind: bytes, body: bytes, digits: int) -> str:
 
 
 NOBODY = {"user.name": "pancode", "user.email": "pancode@localhost"}
-"""Author and committer where the user has named neither to git."""
+"""Author and committer where the user has set neither in git."""
 TRIES = 5
 
 
@@ -166,11 +165,11 @@ def land_on_branch(
     called_off: land_values.CalledOff = land_values.never,
     session: LandingSession | None = None,
 ) -> land_values.LandReport:
-    """Merge the result into the tip of the branch, which is made at HEAD when it is new; commit it there.
+    """Merge the result into the tip of the branch, and commit it there; a new branch begins at HEAD.
 
-    GitRefusal for a branch that is checked out anywhere: its files would no longer be those of its tip.
-    A branch that somebody else moves meanwhile is merged into anew, and its gates run again. `session`: what
-    landings one after the other share; None: this is the only one.
+    GitRefusal for a branch that is checked out anywhere: its files would no longer be those of its tip. When
+    somebody else moves the branch meanwhile, the merge is made anew, and its gates run again. `session`: what
+    successive landings share; None: this is the only one.
     """
     session = session or LandingSession(depot, request.repo_id)
     with session.lock:
@@ -200,7 +199,7 @@ def _land(
     target: land_values.OnBranch,
     way: tuple[land_values.Gates | None, land_values.CalledOff],
 ) -> land_values.LandReport | None:
-    """None: somebody else has moved the branch meanwhile, and nothing was written."""
+    """Land once; None: somebody else moved the branch meanwhile, and nothing was written."""
     gates, called_off = way
     seen = session.project(project, request.environ)
     branch = free_branch(seen, target.name)
@@ -248,7 +247,7 @@ def _land(
 
 
 def _bring(seen: GitProject, depot: Depot, commit: str, tip: str | None) -> None:
-    """The commit's own objects into the user's repository, as a pack."""
+    """Copy the commit's new objects into the user's repository, as a pack."""
     git = depot.git(seen.repo_id)
     revs = "\n".join([commit, *([f"^{tip}"] if tip else [])]) + "\n"
     with tempfile.TemporaryDirectory(prefix="pancode-pack-", dir=depot.path(seen.repo_id)) as folder:

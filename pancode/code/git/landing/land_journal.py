@@ -15,7 +15,7 @@ from pancode.code.git.landing.land_steps import FileIdentity, FileStep, missing_
 from pancode.code.git.safe import GitRefusal
 
 Checkpoint = Callable[[str], None]
-"""Called between any two effects, with the name of the next one; a test ends the world there."""
+"""Called before each effect with its name; a test ends the process there."""
 
 
 class TreeChanged(Exception):
@@ -28,7 +28,7 @@ class TreeChanged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LandingJournal:
-    """One landing's folder, on the tree's own file system.
+    """The journal of one landing: a folder on the tree's own file system.
 
     `new/` holds the files to be put in place, `old/<number>` what they replace, `plan.json` the steps.
     `applying` is written before the first change of the tree, `done` after the last.
@@ -52,7 +52,7 @@ class LandingJournal:
         (self.folder / "old").mkdir()
 
     def plan(self, steps: tuple[FileStep, ...]) -> tuple[FileStep, ...]:
-        """Write down what will be done, durable before anything is; gives the steps as written."""
+        """Write the plan durably before anything is done; returns the steps as written."""
         staged = tuple(self._stage(step) for step in steps)
         folders = missing_folders(self.top, staged)
         plan = {"top": str(self.top), "folders": folders, "steps": [step.to_json() for step in staged]}
@@ -60,7 +60,7 @@ class LandingJournal:
         return staged
 
     def _stage(self, step: FileStep) -> FileStep:
-        """Give a staged file the permissions that it will have, and note its identity."""
+        """Give a staged file its final permissions, and note its identity."""
         if not step.new:
             return step
         path = os.path.join(self.new, step.path)
@@ -71,7 +71,7 @@ class LandingJournal:
         return replace(step, staged=FileIdentity.of(path))
 
     def apply(self, steps: tuple[FileStep, ...]) -> None:
-        """Do it. Any Exception rolls back and is raised again; a crash leaves it to `recover`."""
+        """Carry out the plan. An Exception rolls back and is raised again; a crash leaves it to `recover`."""
         try:
             self._write("applying", "")
             for number, step in enumerate(steps):
@@ -113,7 +113,7 @@ class LandingJournal:
             raise TreeChanged(step.path) from exc
 
     def recover(self) -> str | None:
-        """Mend what a crash left: finish what was done, undo what was not. Says which; None: nothing."""
+        """Mend what a crash left: complete a landing that was done, else undo it. Says which, or None."""
         shutil.rmtree(self._gone, ignore_errors=True)
         if not self.exists:
             return None
@@ -127,7 +127,7 @@ class LandingJournal:
         return None
 
     def finish(self) -> None:
-        """Take away folders that became empty, and the journal."""
+        """Remove folders that became empty, and then the journal."""
         self.checkpoint("finish")
         for step in self._steps():
             if not step.new:
@@ -135,7 +135,7 @@ class LandingJournal:
         self._forget()
 
     def _forget(self) -> None:
-        """First by one rename: half a journal would be read as something else."""
+        """Remove the journal, by a rename first: half a journal would be misread."""
         self.checkpoint("forget")
         os.rename(self.folder, self._gone)
         self.checkpoint("remove")
@@ -154,7 +154,7 @@ class LandingJournal:
             name = os.path.dirname(name)
 
     def roll_back(self) -> None:
-        """Undo what was done. What the user has changed since stays, and is named by a GitRefusal."""
+        """Undo the landing. Files that the user has changed since stay, and GitRefusal names them."""
         steps = self._steps()
         for step in steps:
             target = os.path.join(self.top, step.path)
@@ -180,12 +180,12 @@ class LandingJournal:
         self._forget()
 
     def _edited(self, step: FileStep) -> bool:
-        """Whether what we had put there was worked on since."""
+        """Whether the user has worked on the file since the landing put it there."""
         there = FileIdentity.of(os.path.join(self.top, step.path))
         return step.staged is not None and there is not None and there.inode == step.staged.inode
 
     def _give_back(self, number: int, step: FileStep) -> bool:
-        """False when something else lies there now: then that is left alone."""
+        """Put the old file back; False when something else is there now, which is left alone."""
         target, old = os.path.join(self.top, step.path), self._old(number)
         if not os.path.lexists(old):
             return True
@@ -216,7 +216,7 @@ class LandingJournal:
         return [str(name) for name in self._read()["folders"]]
 
     def _write(self, name: str, text: str) -> None:
-        """A file of the journal: whole and durable, or not there."""
+        """Write a file of the journal: it is whole and durable, or not there."""
         self.checkpoint(f"write {name}")
         fresh = self.folder / f"{name}.new"
         fresh.write_text(text)
@@ -232,7 +232,7 @@ class LandingJournal:
 
 
 def _clear_empty(target: str) -> None:
-    """A folder that gives way to a file may hold folders only; TreeChanged when a file has appeared in it."""
+    """Remove a folder where a file will be; TreeChanged when a file has appeared in it."""
     for root, _, files in os.walk(target, topdown=False):
         if files:
             raise TreeChanged(os.path.join(root, files[0]))
@@ -243,7 +243,7 @@ def _clear_empty(target: str) -> None:
 
 
 def _mode(step: FileStep) -> int:
-    """The permissions of what is replaced, or the usual ones; executable as the result asks for."""
+    """The file's permissions: as the replaced file's, or the usual ones; executable if the result says so."""
     base = stat.S_IMODE(step.old.mode) if step.old and stat.S_ISREG(step.old.mode) else 0o644
     return base | (base & 0o444) >> 2 if step.executable else base & ~0o111
 

@@ -25,7 +25,7 @@ _HALF = {
 
 
 def unless_in_progress(seen: GitProject) -> None:
-    """GitRefusal where files and index are those of a merge that the user has not finished."""
+    """GitRefusal where the user's files and index are in the middle of a merge."""
     for name, verb in _HALF.items():
         if (seen.git_dir / name).exists():
             raise GitRefusal(
@@ -37,7 +37,7 @@ def unless_in_progress(seen: GitProject) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FreeBranch:
-    """A branch on which nobody works; `tip` and its `tree` are empty where there is no such branch yet."""
+    """A branch that nobody has checked out; `tip` and its `tree` are empty where it does not exist yet."""
 
     ref: str
     tip: str = ""
@@ -45,7 +45,7 @@ class FreeBranch:
 
 
 def free_branch(seen: GitProject, name: str) -> FreeBranch:
-    """The branch as it is now. GitRefusal for one that someone works on, or that can be none."""
+    """The branch as it is now. GitRefusal for one that is checked out, and for an invalid name."""
     ref = f"{_HEADS}{name}"
     # Also its folders and patterns are looked for: only the very same name counts.
     found, *fields = seen.git.ask("for-each-ref", f"--format={_BRANCH}", ref).out.split(b"\0", 4)
@@ -98,7 +98,7 @@ _GITLINK = "160000"
 
 @dataclass(frozen=True, slots=True)
 class FileIdentity:
-    """Identifies a file, and shows whether it was edited."""
+    """Identifies a file, and changes when the file is edited."""
 
     device: int
     inode: int
@@ -108,7 +108,7 @@ class FileIdentity:
 
     @classmethod
     def of(cls, path: str) -> FileIdentity | None:
-        """None when nothing is there."""
+        """The identity of the file at this path; None when nothing is there."""
         try:
             at = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -118,10 +118,10 @@ class FileIdentity:
 
 @dataclass(frozen=True, slots=True)
 class FileStep:
-    """One file: `old` is what lies there now (None: nothing), `new` whether something takes its place.
+    """The change of one file: `old` is the present file (None: none), `new` whether a file is put there.
 
-    `path` is relative, in the file system's encoding. `below` is the mode of a folder that gives way.
-    `staged` is the identity of the file that will be put there.
+    `path` is relative, in the file system's encoding. `below`: the mode of a folder that makes room for the
+    file. `staged`: the identity of the file that will be put there.
     """
 
     path: str
@@ -148,7 +148,7 @@ class FileStep:
 
 
 def steps_of(top: Path, changes: Iterable[Change]) -> tuple[FileStep, ...]:
-    """The steps, each with the identity that its target has at this moment."""
+    """The steps for these changes, each with the present identity of its target."""
     return tuple(_step(top, change) for change in changes)
 
 
@@ -164,7 +164,7 @@ def _step(top: Path, change: Change) -> FileStep:
 
 
 def forbidden(top: Path, changes: tuple[Change, ...], hidden: frozenset[bytes]) -> tuple[Conflict, ...]:
-    """Changes that a merge allows and a landing does not. `hidden`: edits that git does not tell."""
+    """Changes that a merge allows and a landing does not. `hidden`: files whose edits git does not report."""
     removed = frozenset(change.path for change in changes if change.new_mode == ABSENT)
     found = ((change.path, _by_name(change, hidden) or _by_place(top, change, removed)) for change in changes)
     return tuple(Conflict(shown(path), why) for path, why in found if why)
@@ -199,7 +199,7 @@ def _by_place(top: Path, change: Change, removed: frozenset[bytes]) -> str | Non
 
 
 def _gives_way(top: Path, name: bytes, there: FileIdentity, removed: frozenset[bytes]) -> bool:
-    """Whether a folder lies there of which nothing will be left."""
+    """Whether the path is a folder whose files are all removed by the landing."""
     root = _join(top, name)
     inside = [os.path.join(folder, file) for folder, _, files in os.walk(root) for file in files]
     return stat.S_ISDIR(there.mode) and all(
@@ -208,7 +208,7 @@ def _gives_way(top: Path, name: bytes, there: FileIdentity, removed: frozenset[b
 
 
 def missing_folders(top: Path, steps: Iterable[FileStep]) -> tuple[str, ...]:
-    """Folders that must be made, outermost first."""
+    """The folders that must be made, outermost first."""
     every = list(steps)
     replaced = {step.path for step in every if step.old is not None}
     wanted = [os.fsdecode(folder) for step in every if step.new for folder in parents(os.fsencode(step.path))]

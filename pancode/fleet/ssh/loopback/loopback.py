@@ -24,12 +24,12 @@ _LOCAL = frozenset({"127.0.0.1", "localhost", ""})
 
 
 def default_path() -> str:
-    """The plain one and our own Python's: its minor is the one for which a bundle needs no network."""
+    """The plain PATH and our own Python's folder: a bundle for its minor version needs no network."""
     return f"{PATH}:{sys.base_prefix}/bin"
 
 
 def environ_here(environ: Mapping[str, str], prefix: str, base: str) -> dict[str, str]:
-    """What a node on this machine has of the environment of its coordinator: nothing of PanCode's own.
+    """The coordinator's environment for a node on this machine, without anything of PanCode's own.
 
     `prefix`, `base`: `sys.prefix` and `sys.base_prefix`. README puts our virtual environment first in PATH:
     runs would pass their gates by our libraries, and could write into it. VIRTUAL_ENV is not handed on.
@@ -43,18 +43,18 @@ def environ_here(environ: Mapping[str, str], prefix: str, base: str) -> dict[str
 
 @dataclass(frozen=True, slots=True)
 class LoopbackNode:
-    """The environment of one server: commands run in `home`, with HOME there and nothing else of ours."""
+    """The environment of one server: its commands run in `home`, which is HOME, with nothing else of ours."""
 
     name: str
     user: str
     home: Path
     keys: LoopbackKeys
     environ: Mapping[str, str] = field(default_factory=lambda: {"PATH": default_path()})
-    """Added to the commands' environment."""
+    """Variables that are added to the commands' environment."""
 
 
 class _Server(asyncssh.SSHServer):
-    """Takes the one key that we made; forwards only inside this machine."""
+    """Accepts the one key that we made; forwards only inside this machine."""
 
     def __init__(
         self, node: LoopbackNode, allowed: asyncssh.SSHKey, live: set[asyncssh.SSHServerConnection]
@@ -96,7 +96,7 @@ class _Server(asyncssh.SSHServer):
 
 
 class LoopbackServer:
-    """A running server; `start` gives its port. Belongs to one event loop."""
+    """Our own SSH server; `start` gives its port. Belongs to one event loop."""
 
     def __init__(self, node: LoopbackNode) -> None:
         self.node = node
@@ -113,12 +113,12 @@ class LoopbackServer:
 
     @property
     def target(self) -> Target:
-        """The SSH target of this node, like any other one."""
+        """The SSH target of this node, as of any other."""
         return Target(self.node.name, LOOPBACK, self.port, self.node.user)
 
     @property
     def login(self) -> SshLogin:
-        """The key for it; the user's own keys and agent stay out of it."""
+        """The login with the key for this node; the user's own keys and agent are not used."""
         return SshLogin(keys=(self.node.keys.client,), own_only=True)
 
     async def start(self, port: int = 0) -> int:
@@ -149,7 +149,7 @@ class LoopbackServer:
         await asyncio.sleep(0)
 
     async def stop(self) -> None:
-        """Close the listener and the connections, end the commands that run; what they detached runs on."""
+        """Close listener and connections, and end running commands; what they have detached runs on."""
         if self._acceptor is not None:
             self._acceptor.close()
             await self.drop()
@@ -162,7 +162,7 @@ class LoopbackServer:
 
 
 class _Sftp(asyncssh.SFTPServer):
-    """Absolute paths as they are, relative ones from the node's home."""
+    """Takes absolute paths as they are, and relative ones from the node's home."""
 
     def __init__(self, channel: asyncssh.SSHServerChannel[bytes], home: Path) -> None:
         super().__init__(channel)

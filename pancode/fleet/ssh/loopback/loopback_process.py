@@ -20,13 +20,13 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class LoopbackPlace:
-    """The folder and user of commands."""
+    """The folder and the user of the commands."""
 
     home: Path
     user: str
     environ: Mapping[str, str]
     serving: set[asyncio.Task[object]] = field(default_factory=set)
-    """The commands that run now, for the server's stop."""
+    """The commands that run now, which the server's stop has to end."""
 
     def environment(self) -> dict[str, str]:
         base = {"PATH": PATH, "SHELL": SHELL, "LANG": "C.UTF-8"}
@@ -34,7 +34,7 @@ class LoopbackPlace:
 
 
 async def serve(place: LoopbackPlace, process: asyncssh.SSHServerProcess[bytes]) -> None:
-    """The command of one channel, as sshd runs it: by the shell, in the home folder, in its own session."""
+    """Run a channel's command as sshd does: by the shell, in the home folder, in a session of its own."""
     if process.command is None:
         process.stderr.write(b"this server runs commands only\n")
         process.exit(1)
@@ -69,7 +69,7 @@ async def _serve(place: LoopbackPlace, process: asyncssh.SSHServerProcess[bytes]
 
 
 async def _attend(child: asyncio.subprocess.Process, process: asyncssh.SSHServerProcess[bytes]) -> None:
-    """Pump until both outputs end and the child is reaped, then report how."""
+    """Pump until both outputs end and the child is reaped, then report its exit."""
     assert child.stdout is not None and child.stderr is not None
     feed = asyncio.ensure_future(_feed(child, process))
     pumps = asyncio.gather(_pump(child.stdout, process.stdout), _pump(child.stderr, process.stderr))
@@ -93,7 +93,7 @@ async def _attend(child: asyncio.subprocess.Process, process: asyncssh.SSHServer
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes]) -> None:
-    """Copy to the end. When nobody listens any more the output is still drained: the child must not block."""
+    """Copy to the end. When the sink is gone, the source is still drained: the child must not block."""
     gone = False
     while chunk := await source.read(CHUNK):
         if gone:
@@ -106,7 +106,7 @@ async def _pump(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes]) -
 
 
 async def _feed(child: asyncio.subprocess.Process, process: asyncssh.SSHServerProcess[bytes]) -> None:
-    """Give the client's input and signals to the child's session."""
+    """Pass the client's input and signals on to the child's session."""
     assert child.stdin is not None
     while True:
         try:
@@ -135,7 +135,7 @@ def _signal(child: asyncio.subprocess.Process, name: str) -> None:
 
 
 def _end_session(session: int) -> None:
-    """Kill every process of the command's session: `timeout` puts its own into a group of its own."""
+    """Kill every process of the command's session, as `timeout` puts its own into a group of its own."""
     for pid in psutil.pids():
         with suppress(OSError):
             if os.getsid(pid) == session:

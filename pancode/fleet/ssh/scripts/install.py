@@ -56,12 +56,12 @@ for d in bundles key run s log journal mirrors work cache; do
 done
 say changed $c"""
 )
-"""$1 node home, $2 fleet."""
+"""Makes the node home. $1 node home, $2 fleet."""
 
 MAKE_FOLDERS = script(
     r"""if [ -d "$1" ]; then say changed no; else mkdir -p "$1" || exit 71; say changed yes; fi"""
 )
-"""$1 a folder."""
+"""Makes a folder. $1 the folder."""
 
 UNPACK = script(
     r"""
@@ -90,9 +90,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519' "$t" || exit 75
 rm -rf "${b:?}/$2" && mv "$t" "$b/$2" || exit 71
 say changed yes"""
 )
-"""$1 node home, $2 bundle's name, $3 Python, $4 the archive's sha256, $5 compile|compiled.
-
-Checked, tried, then there."""
+"""Unpacks a bundle, and puts it in place once it is checked and tried. $1 node home, $2 bundle's name, $3
+Python, $4 the archive's sha256, $5 compile|compiled."""
 
 POINT = script(
     r"""
@@ -110,7 +109,7 @@ n=0; for d in $(ls -1td "$1"/bundles/*/ 2>/dev/null); do
   rm -rf "$d"
 done"""
 )
-"""$1 node home, $2 bundle's name."""
+"""Points `current` to a bundle. $1 node home, $2 bundle's name."""
 
 START_DETACHED = script(
     AGENT
@@ -127,7 +126,7 @@ up "$h" || exit 76
 rm -f run/.starting
 say pid "$(agent "$h")"; say changed yes"""
 )
-"""$1 node home, $2 keep|restart, $3... the agent's argument list."""
+"""Starts the node agent without a service manager. $1 node home, $2 keep|restart, $3... its argument list."""
 
 START_UNIT = script(
     AGENT
@@ -149,7 +148,7 @@ fi
 up "$1" || exit 76
 say changed $c"""
 )
-"""$1 node home, $2 unit, $3 keep|restart."""
+"""Starts the node agent as a user unit. $1 node home, $2 unit, $3 keep|restart."""
 
 ADD_FLEET_KEY = script(
     r"""
@@ -162,7 +161,7 @@ if [ -f "$f" ]; then chmod --reference="$f" "$t"; fi
 mv -f "$t" "$f" || exit 71
 say changed yes"""
 )
-"""$1 the line, $2 its marker (letters, digits, blanks, `-` and `_` only)."""
+"""Adds a line to authorized_keys. $1 the line, $2 its marker (letters, digits, blanks, `-`, `_` only)."""
 
 WHICH_DIFFER = script(
     r"""

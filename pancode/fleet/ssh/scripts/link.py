@@ -5,7 +5,7 @@ from __future__ import annotations
 from node_agent.wire.node import TOOL_FOLDERS
 
 BEGIN, END = "@@pancode-begin@@", "@@pancode-end@@"
-"""Around what a script says, for login shells that talk."""
+"""The marks around what a script says, as login shells may add words of their own."""
 
 _ME = r"""
 say() { printf '%s=%s\n' "$1" "$2"; }
@@ -25,7 +25,7 @@ session() { # the sshd process of this login: only that may ever be ended as sta
 """
 
 _TAIL = '\nmain "$@" </dev/null\n'
-"""The script is read whole before anything runs, and nothing that runs can eat the rest of it."""
+"""The end of a script: it is read whole before anything runs, and nothing can consume the rest of it."""
 
 
 def script(body: str) -> str:

@@ -14,7 +14,7 @@ for d in bundles key run s log journal mirrors work cache; do
 done
 say changed $c"""
 )
-"""The same as MAKE_HOME."""
+"""Says what MAKE_HOME would change. Same arguments."""
 
 POINT = script(
     r"""if [ "$(readlink "$1/current")" = "bundles/$2" ]; then say changed no; else say changed yes; fi"""
@@ -33,7 +33,7 @@ case $2 in
   *) if held "$1"; then say changed no; else say changed yes; fi;;
 esac"""
 )
-"""The same as START_UNIT and START_DETACHED with `keep`."""
+"""Says what START_UNIT and START_DETACHED with `keep` would change. Same arguments."""
 
 FLEET_KEY = script(
     r"""
@@ -47,4 +47,4 @@ AT_WORK = script(
     + r"""
 if held "$1"; then say changed yes; else say changed no; fi"""
 )
-"""The same as STOP_ALL, for the node agent itself."""
+"""Says whether STOP_ALL would end the node agent. Same arguments."""

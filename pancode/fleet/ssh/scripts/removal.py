@@ -70,7 +70,7 @@ while [ -n "$(scopes "$2")" ] && [ $n -lt 50 ]; do
 done
 say changed $c"""
 )
-"""$1 node home, $2 fleet, $3 unit, $4 sockets' folder."""
+"""Ends all that runs of the fleet. $1 node home, $2 fleet, $3 unit, $4 sockets' folder."""
 
 REMOVE_ALL = script(
     _OURS
@@ -130,4 +130,4 @@ done
 for s in $(scopes "$2"); do say left "scope $s"; done
 say looked yes"""
 )
-"""The same as REMOVE_ALL; prints `left=KIND WHAT` for each thing of ours that is still there."""
+"""Arguments as REMOVE_ALL; prints `left=KIND WHAT` for each thing of ours that is still there."""

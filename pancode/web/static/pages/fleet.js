@@ -1,5 +1,6 @@
 // Who works. Machines: facts, runtimes, models with their passports, disk, link; drain and resume. Agents: definitions, records.
 
+import { useState } from "preact/hooks";
 import { at } from "../lib/api.js";
 import { html, link, useLive } from "../lib/live.js";
 import { Act, Ago, Badge, Bar, Empty, fact, heard, Page, Panel, Problems, Row, RunLink, Slots, Unheard, When, Why } from "../lib/parts.js";
@@ -17,7 +18,13 @@ function MachineList() {
     ${told.after_reboot && html`<p class="quiet">${told.after_reboot}</p>`}`}
     <div class="panel">${live.data && !live.data.nodes.length ? html`<${Empty} title="No machine yet"><code>pancode node add gpubox</code><//>` : html`<ul>${(live.data?.nodes || []).map((node) => html`<${Row} key=${node.name} word=${node.state} href=${link(["machines", node.name])} title=${node.name} why=${`node:${whyNode(node)}`}
       facts=${html`${heard(node) ? html`<span>since <${Ago} at=${node.since} /></span>` : html`<${Unheard} node=${node} />`}<span><${Slots} slots=${node.slots} known=${heard(node)} /> ${heard(node) ? `${node.slots.used} of ${node.slots.total} slots` : "slots unknown"}</span><span>disk ${bytes(node.disk_free)} free</span><span>${node.isolation || "isolation unknown"}</span><span class="desk">${node.version || "version unknown"}</span>
-        <span class="desk">${node.runtimes.filter((one) => one.state === "ok").map((one) => one.name).join(", ")}</span>`} keys=${html`<${Keys} node=${node} again=${live.again} />`}><${Problems} node=${node} /><//>`)}</ul>`}</div><${Breakers} /><//>`;
+        <span class="desk">${node.runtimes.filter((one) => one.state === "ok").map((one) => one.name).join(", ")}</span>`} keys=${html`<${Keys} node=${node} again=${live.again} />`}><${Problems} node=${node} /><//>`)}</ul>`}</div><${Breakers} /><${Disks} /><//>`;
+}
+
+/** What fills the disks, and what could go by the settings `keep`; looked at when a person asks. */
+function Disks() {
+  const [told, set] = useState(null), goes = told && told.changes + told.logs > 0;
+  return html`<${Panel} title="Disks" act=${html`<${Act} label="Look" path="gc" body=${{ dry_run: true }} done=${set} />${goes && html`<${Act} label="Let go" path="gc" sure=${`Let the changes of ${counted(told.changes, "old run")} and the logs of ${told.logs} go? Their proofs stay.`} done=${(done) => set({ ...done, changes: 0, logs: 0 })} />`}`}>${told && html`<dl class="pairs pad">${told.room.map((one) => fact(`${one.node || "coordinator"}: ${one.what}`, bytes(one.bytes)))}${fact("could go", goes ? `changes of ${told.changes}, logs of ${told.logs}` : "nothing")}</dl>`}<//>`;
 }
 
 /** What takes no work after too many failures, and until when; a person who has mended it says so. */
@@ -45,7 +52,7 @@ function OneMachine({ name }) {
       ${fact("host", facts?.hostname)}${fact("system", facts && `${facts.os}, ${facts.arch}`)}${fact("processors", facts?.cpus)}${fact("memory", facts && bytes(facts.memory))}${fact("load", facts && loadOf(node))}${fact("disk free", bytes(node.disk_free))}
       ${fact("isolation", node.isolation)}${fact("labels", Object.entries(node.labels).map(([a, b]) => `${a}=${b}`).join(", "))}${fact("node agent", node.version)}${fact("clock", node.clock_skew_s === null ? "unknown" : `${node.clock_skew_s} s off`)}
       ${fact("link", linkOf(node))}${fact("key", node.public_key && html`<code>${node.public_key}</code>`)}${fact("added", html`<${When} at=${node.added_at} />`)}${fact("draining", node.draining)}${fact("paused", node.paused)}${fact("quarantined", node.quarantined)}</dl><//>
-    <${Panel} title="Runtimes"><ul class="plain pad">${node.runtimes.map((one) => html`<li><${Badge} word=${one.served ? "ok" : one.state} of=${one.state === "ok" || one.served ? "ok" : one.state === "missing" ? "wait" : "warn"} /> ${one.name} ${one.version} <span class="quiet">${one.says}</span></li>`)}</ul><//></div>
+    <${Panel} title="Runtimes"><ul class="plain pad">${node.runtimes.map((one) => html`<li><${Badge} word=${one.served ? "ok" : one.state} of=${one.state === "ok" || one.served ? "ok" : one.state === "missing" ? "wait" : "warn"} /> ${one.name} ${one.version} <span class="quiet">${one.says}${one.old && ` old, ${one.old}`}</span></li>`)}</ul><//></div>
     <${Panel} title="Models" count=${models.data?.models.length}><${Models} node=${node} models=${models.data?.models} /><//>`}<//>`;
 }
 

@@ -8,6 +8,7 @@ import { go, html, link, useLive } from "../lib/live.js";
 import { Act, agreed, Ago, asked, Empty, Glyph, Page, Panel, Row, RunLink, State, tell, Warning } from "../lib/parts.js";
 import { stateOf, urgent } from "../lib/words.js";
 import { Change } from "./rundiff.js";
+import { toolIn } from "./tools.js";
 
 const moves = (event) => /^inbox|run.ended|run.landing/.test(event.kind);
 
@@ -35,7 +36,7 @@ export function Inbox({ query }) {
   const list = (title, some) => some.length ? html`<${Panel} title=${title} count=${some.length} tone=${some === items ? "warn" : ""}><ul>${some.map((one) => html`<${Row} key=${one.id} word=${one.outcome || one.kind} of=${one.kind === "review" ? undefined : "warn"} marked=${one === item || undefined}
     href=${link(["inbox"], { ...query, item: one.id })} title=${one.words.split("\n")[0].slice(0, 120)} why=${whyItem(one)} facts=${html`<span>${one.run}</span><span class="push"><${Ago} at=${one.since} /></span>`} />`)}</ul><//>` : "";
   return html`<${Page} title="Inbox and review" lives=${[inbox, runs]}>
-    ${also.length ? html`<${Panel} title="Also" count=${also.length}><ul>${also.map((one) => html`<${Row} key=${one.command} word=${one.outcome || "look"} of=${one.outcome ? undefined : "warn"} href=${one.run ? link(["runs", one.run]) : undefined} title=${[one.what, one.task].filter(Boolean).join(": ")} facts=${html`<code>${one.command}</code>`} />`)}</ul><//>` : ""}
+    ${also.length ? html`<${Panel} title="Also" count=${also.length}><ul>${also.map((one) => html`<${Row} key=${one.command} word=${one.outcome || "look"} of=${one.outcome ? undefined : "warn"} href=${toolIn(one.command) || (one.run ? link(["runs", one.run]) : undefined)} title=${[one.what, one.task].filter(Boolean).join(": ")} facts=${html`<code>${one.command}</code>`} />`)}</ul><//>` : ""}
     ${!all.length ? (also.length ? "" : html`<div class="panel"><${Empty} title="Nothing waits for you" /></div>`) : html`<div class=${`split ${query.item ? "open" : ""}`}><nav class="stack" aria-label="what waits" ref=${box}>${list("Waits for you", items)}${list("To review", sorted)}</nav>
       <${Item} key=${item.id} item=${item} diff=${query.diff} close=${close} /></div>`}<//>`;
 }

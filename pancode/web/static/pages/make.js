@@ -37,6 +37,8 @@ const inSteps = (key) => key.replace(/^steps\.\d+\.(dispatch\.)?/, ""), flows = 
 export const KINDS = {
   workspace: { title: "New workspace", glyph: "projects", path: "workspaces", verb: "Create", first: ["name", "title", "project", "cwd", "node"], done: (told) => go(["projects", "workspace", told.workspace]) },
   project: { title: "Project", glyph: "projects", path: "projects", verb: "Keep", first: ["path", "name", "agent", "budget", "verify"], done: () => go(["projects"]) },
+  lane: { title: "New lane", glyph: "workflows", path: "lanes", verb: "Create", first: ["name", "cwd", ...WORK.map((one) => `defaults.${one}`), "goes_on"], done: (told) => go(["workflows", told.workflow]) },
+  explore: { title: "Send scouts", glyph: "agents", path: "explore", verb: "Send", first: ["questions", "cwd", "look"], hide: ["parent", "depth"], done: ({ scouts }) => go(scouts.length === 1 && scouts[0].run ? ["runs", scouts[0].run] : ["runs"]) },
   schedule: { title: "New schedule", glyph: "waiting", path: "schedules", verb: "Create", first: ["name", "cron", "zone", "dispatch.task", "dispatch.cwd", ...WORK.map((one) => `dispatch.${one}`)], given: { zone }, judge: Planned, done: (told) => (told.secret ? told : go(["workflows"])) },
   chain: { ...flows, title: "New chain", glyph: "workflows", first: ["cwd", "steps.name", "steps.dispatch.task", "steps.needs", ...WORK.map((one) => `steps.dispatch.${one}`), "land"], hide: ["kind", "race", "name"], given: { steps: [{ name: "plan" }, { name: "build" }] }, send: chain },
   batch: { ...flows, title: "New batch", glyph: "runs", first: ["tasks", "cwd", ...WORK], send: batch, named: inSteps,

@@ -4,11 +4,15 @@ import { at, post } from "../lib/api.js";
 import { Form } from "../lib/form.js";
 import { go, html, link, useLive } from "../lib/live.js";
 import { Act, Ago, agreed, Empty, fact, Page, Panel, Row, tell, Warning, When, Why } from "../lib/parts.js";
-import { counted, title } from "../lib/words.js";
+import { bytes, counted, title } from "../lib/words.js";
+import { OneTool, Tools } from "./tools.js";
 
 const moves = (event) => event.kind === "audit" || event.kind === "run.ended" || event.kind === "run.queued";
 
-export function Projects({ parts }) { return parts[1] === "workspace" && parts[2] ? html`<${OneWorkspace} key=${parts[2]} name=${parts[2]} />` : html`<${List} />`; }
+export function Projects({ parts }) {
+  if (parts[1] === "tool" && parts[3]) return html`<${OneTool} key=${`${parts[2]} ${parts[3]}`} run=${parts[2]} name=${parts[3]} />`;
+  return parts[1] === "workspace" && parts[2] ? html`<${OneWorkspace} key=${parts[2]} name=${parts[2]} />` : html`<${List} />`;
+}
 
 function List() {
   const projects = useLive("projects", undefined, (event) => event.kind === "audit"), spaces = useLive("workspaces", undefined, moves);
@@ -16,8 +20,8 @@ function List() {
     <${Panel} title="Projects" count=${projects.data?.projects.length} act=${html`<a class="btn" href="#/new/project">Add a project</a>`}>${!projects.data?.projects.length ? html`<${Empty} title="No project has a name yet">A project has its own agent, machines, budget and gates.<//>`
       : html`<ul>${projects.data.projects.map((one) => html`<${Project} key=${one.name} one=${one} again=${projects.again} />`)}</ul>`}<//>
     <${Panel} title="Workspaces" count=${spaces.data?.workspaces.length} act=${html`<a class="btn" href="#/new/workspace">New workspace</a>`}>${!spaces.data?.workspaces.length ? html`<${Empty} title="No workspace yet">A workspace is a branch of its own: each agent goes on from what the one before it left.<//>`
-      : html`<ul>${spaces.data.workspaces.map((one) => html`<${Row} key=${one.workspace} word=${stateOf(one)} href=${link(["projects", "workspace", one.workspace])} title=${one.workspace} facts=${html`<span>${one.branch}</span><span class="desk">${one.project}</span><span>${counted(one.count, "run")}</span><span>${one.files.length ? `${counted(one.files.length, "file")} not landed` : ""}</span><${Ago} at=${one.used_at || one.created_at} />`}
-        keys=${html`<${Why} what=${`workspace:${whySpace(one)}`} /><${Keys} one=${one} again=${spaces.again} />`} />`)}</ul>`}<//><//>`;
+      : html`<ul>${spaces.data.workspaces.map((one) => html`<${Row} key=${one.workspace} word=${stateOf(one)} href=${link(["projects", "workspace", one.workspace])} title=${one.workspace} facts=${html`<span>${one.branch}</span><span class="desk">${one.project}</span><span>${counted(one.count, "run")}</span><span>${one.dirty ? `${counted(one.dirty, "file")} not landed` : ""}</span><span>${one.size === null ? "" : bytes(one.size)}</span><${Ago} at=${one.used_at || one.created_at} />`}
+        keys=${html`<${Why} what=${`workspace:${whySpace(one)}`} /><${Keys} one=${one} again=${spaces.again} />`} />`)}</ul>`}<//><${Tools} /><//>`;
 }
 
 /** Its own words of a project, as its form takes them. */
@@ -53,9 +57,9 @@ function OneWorkspace({ name }) {
   const live = useLive(at("workspaces", name), undefined, moves), one = live.data;
   const repair = at("workspaces", name, "repair");
   return html`<${Page} title=${`Workspace ${name}`} lives=${[live]} actions=${one && html`<${Keys} kind="main" one=${one} again=${() => go(["projects"])} />`}>${one && html`
-    ${one.problems.map((problem) => html`<${Warning}>${problem.what}<//>`)}
-    <${Panel} title="What it is"><dl class="pairs pad">${fact("branch", one.branch)}${fact("repository", one.project)}${fact("machine", one.node || "any")}${fact("works there", one.agent)}${fact("last on", one.at_node)}${fact("made", html`<${When} at=${one.created_at} /> by ${one.created_by}`)}${fact("plan", one.files.find((file) => file === `docs/${one.workspace}-plan.md`))}${fact("not landed", one.files.join(", "))}</dl>
+    ${one.problems.map((problem) => html`<${Warning}>${problem.what}${problem.does && html`<p class="small">A repair: ${problem.does}</p>`}<//>`)}
+    <${Panel} title="What it is"><dl class="pairs pad">${fact("branch", one.branch)}${fact("repository", one.project)}${fact("machine", one.node || "any")}${fact("works there", one.agent)}${fact("last on", one.at_node)}${fact("made", html`<${When} at=${one.created_at} /> by ${one.created_by}`)}${fact("plan", one.files.find((file) => file === `docs/${one.workspace}-plan.md`))}${fact("not landed", [...one.files, ...(one.dirty === null ? ["what is changed there now"] : [])].join(", "))}${fact("size there", one.size === null ? null : bytes(one.size))}</dl>
       ${one.last && html`<p class="keys pad"><a class="btn" href=${link(["runs", one.last, "diff"])}>Look at the change</a></p>`}<//>
     <${Panel} title="Runs" count=${one.runs.length}>${!one.runs.length ? html`<${Empty} title="Nobody has worked here yet" />` : html`<ul>${[...one.runs].reverse().map((run) => html`<${Row} key=${run.run} word=${run.landed ? "landed" : run.outcome} href=${link(["runs", run.run])} title=${title(run)} why=${`run:${run.run}`} facts=${html`<span>${run.run}</span>`} />`)}</ul>`}<//>
-    <details class="panel" open=${one.problems.length > 0}><summary class="pad small quiet">Its repository has moved, or it gets another machine</summary><${Form} of="workspaces/{workspace}/repair" path=${repair} verb="Repair" first=${["repository", "node"]} done=${() => { tell(`${name} is repaired`); live.again(); }} /></details>`}<//>`;
+    <details class="panel" open=${one.problems.length > 0}><summary class="pad small quiet">Repair: as its problems say, or where its repository and its machine are now</summary><${Form} of="workspaces/{workspace}/repair" path=${repair} verb="Repair" first=${["repository", "node"]} done=${() => { tell(`${name} is repaired`); live.again(); }} /></details>`}<//>`;
 }

@@ -6,7 +6,7 @@ import { at, get } from "../lib/api.js";
 import { listen } from "../lib/feed.js";
 import { addKeys } from "../lib/keys.js";
 import { go, html, link, useLive, useNow, usePhone, useWide } from "../lib/live.js";
-import { Badge, Empty, Glyph, Page, Panel, RunLink, tell, Trouble, useOnce, Window } from "../lib/parts.js";
+import { Act, Badge, Empty, Glyph, Page, Panel, RunLink, tell, Trouble, useOnce, Window } from "../lib/parts.js";
 import { told } from "../lib/story.js";
 import { clock, counted, look, plain, reasonOf, stateOf, title, took, usd, when } from "../lib/words.js";
 import { Timeline } from "./runtimeline.js";
@@ -134,7 +134,7 @@ export function Runs({ query }) {
       <span class=${`n ${unpriced(run) ? "ghost tone" : ""}`}>${unpriced(run) || cost !== null ? usd(cost) : "–"}</span>${moment}`;
   };
   const by = (name) => link(["runs"], { ...query, sort: sort === `-${name}` ? name : sort === name || COLUMNS[name][2] ? `-${name}` : name });
-  return html`<${Page} title="Runs" lives=${[live]} actions=${html`<p class="small quiet" role="status">${live.data ? counted(runs.length, "run") : "reading …"}${read.length >= 10000 ? ", of the newest" : ""}</p>`}><${Views} query=${query} rows=${read} /><${Filters} query=${query} phone=${phone} />
+  return html`<${Page} title="Runs" lives=${[live]} actions=${html`${query.view === "failed" && html`<${Act} label="Recover" path="recover" sure="Let all of the last day that ended badly go on? A fault of a machine does the work once more; else a new run goes on from the files that are left." done=${(done) => tell(done.runs.map((one) => `${one.run}: ${one.next || one.error || one.how}`).join("; ") || "nothing of the last day can go on")} />`}<p class="small quiet" role="status">${live.data ? counted(runs.length, "run") : "reading …"}${read.length >= 10000 ? ", of the newest" : ""}</p>`}><${Views} query=${query} rows=${read} /><${Filters} query=${query} phone=${phone} />
     <div class=${beside ? "beside" : ""}><div class="panel runs">${live.data && !runs.length ? html`<${Empty} title="No run fits this filter"><a href=${link(["runs"])}>All runs</a><//>`
       : html`<div class="row titles desk"><span></span>${Object.entries(COLUMNS).map(([name, [words, , number]]) => html`<a class=${number ? "n" : ""} href=${by(name)}>${words}${sort.replace("-", "") === name ? html`<span class="sr">, sorted</span> ${sort[0] === "-" ? "↓" : "↑"}` : ""}</a>`)}</div>
         <${Window} count=${entries.length} height=${phone ? 58 : 41} row=${row} label="runs" extra="rows" rowClass=${(i) => (entries[i].day ? "day" : marked.has(entries[i].run) || (beside && entries[i].run === peek) ? "picked" : "")} />`}</div>

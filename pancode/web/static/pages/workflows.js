@@ -2,6 +2,7 @@
 
 import { actOnAll, askedFor, land, waitsToLand } from "../lib/acts.js";
 import { at } from "../lib/api.js";
+import { Form } from "../lib/form.js";
 import { go, html, link, useLive, useNow } from "../lib/live.js";
 import { Act, Ago, Badge, Empty, Glyph, Page, Panel, Row, Unpriced, Warning, When, Why } from "../lib/parts.js";
 import { counted, look, many, plain, reasonOf, span, stateOf, tokens, took, usd } from "../lib/words.js";
@@ -100,8 +101,9 @@ function Lane({ flow, again }) {
     ${!["done", "skipped"].includes(one.state) && key("Skip", at("lanes", id, "skip"), one.item, `Go on without item ${one.item}? A run of it is stopped.`)}`;
   return html`<${Panel} title=${`Lane ${lane.lane}`} act=${html`<span class="facts"><b>${plain(lane.state)}</b>${lane.paused_by === null ? html`<${Act} label="Pause" path=${at("lanes", id, "pause")} done=${done} />` : html`<${Act} label="Resume" kind="main" path=${at("lanes", id, "resume")} done=${done} />`}</span>`}>
     ${lane.why && html`<${Warning}>${lane.why}<//>`}
-    ${!lane.items.length ? html`<${Empty} title="Nothing is in it yet"><code>pancode lane add ${lane.lane} "..."</code><//>` : html`<ul>${lane.items.map((one) => html`<${Row} key=${one.item} word=${one.state} href=${one.run && link(["runs", one.run])} title=${`${one.item}: ${one.task}`}
-      why=${one.run ? `run:${one.run}` : `step:${one.item} is ${one.state}${one.reason ? `: ${one.reason}` : ""}`} facts=${html`<span>${one.run || "no run yet"}</span>${one.key && html`<span>${one.key}</span>`}<span>${one.reason || one.answer}</span>`} keys=${keys(one)} />`)}</ul>`}<//>`;
+    ${!lane.items.length ? html`<${Empty} title="Nothing is in it yet">Items begin one after the other.<//>` : html`<ul>${lane.items.map((one) => html`<${Row} key=${one.item} word=${one.state} href=${one.run && link(["runs", one.run])} title=${`${one.item}: ${one.task}`}
+      why=${one.run ? `run:${one.run}` : `step:${one.item} is ${one.state}${one.reason ? `: ${one.reason}` : ""}`} facts=${html`<span>${one.run || "no run yet"}</span>${one.key && html`<span>${one.key}</span>`}<span>${one.reason || one.answer}</span>`} keys=${keys(one)} />`)}</ul>`}
+    <details class="pad"><summary class="small quiet">Add an item</summary><${Form} of="lanes/{lane}/add" path=${at("lanes", lane.lane, "add")} verb="Add" first=${["task", "agent", "runtime", "key"]} done=${done} /></details><//>`;
 }
 
 /** Each task as a cell with its words; what needs a look comes first. */

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.agent.pace import ModelPressure, Pace, Strain, paced, pressure_of, strain_of
+from node_agent.agent.pace import Pace, PaceReading, Strain, paced, reading_of, strain_of
 from node_agent.attempt.gateways import ModelCount, ModelUse
 from node_agent.tempo import Tempo
 from node_agent.wire.endpoint import Dialect, EndpointFact
@@ -24,85 +26,93 @@ def seen(load: float = 0.1, free: int | None = 8 << 30, heat: float | None = 40.
     return facts().model_copy(update=more)
 
 
-CALM = ModelPressure()
+def reading(facts: NodeFacts | None = None, **models: Any) -> PaceReading:
+    return PaceReading(facts or seen(), **models)
 
 
-def looks(
-    pace: Pace | None, machine: NodeFacts, minutes: float, begin_ms: int = 0, models: ModelPressure = CALM
-) -> Pace:
+def looks(pace: Pace | None, machine: PaceReading, minutes: float, begin_ms: int = 0) -> Pace:
     for at in range(0, int(minutes * 60_000) + 1, LOOK_MS):
-        pace = paced(pace, 1, 4, machine, begin_ms + at, TEMPO, models)
+        pace = paced(pace, 1, 4, machine, begin_ms + at, TEMPO)
     assert pace is not None
     return pace
 
 
-QUEUED, USED_UP = ModelPressure(waiting=3, server="vllm"), ModelPressure(left=7, runtime="claude")
+USED_UP: dict[str, Any] = {"left": 7, "runtime": "claude"}
 
 
 @pytest.mark.parametrize(
-    ("machine", "models", "words"),
+    ("machine", "words"),
     [
-        (seen(load=7.0), CALM, "load 7.0 on 4 cores"),
-        (seen(free=1 << 30), CALM, "6% of its memory"),
-        (seen(heat=95), CALM, "95 deg"),
-        (seen(), QUEUED, "3 calls wait in the queue of vllm"),
-        (seen(), USED_UP, "7% left of the rate limit of claude's provider"),
-        (seen(load=7.0), USED_UP, "load 7.0 on 4 cores, 7% left of"),
+        (reading(seen(load=7.0)), "load 7.0 on 4 cores"),
+        (reading(seen(free=1 << 30)), "6% of its memory"),
+        (reading(seen(heat=95)), "95 deg"),
+        (reading(waiting=3, server="vllm"), "3 calls wait in the queue of vllm"),
+        (reading(**USED_UP), "7% left of the rate limit of claude's provider"),
+        (reading(seen(load=7.0), **USED_UP), "load 7.0 on 4 cores, 7% left of"),
     ],
 )
-def test_each_strain_that_lasts_takes_slots_down_to_the_least(
-    machine: NodeFacts, models: ModelPressure, words: str
-) -> None:
-    assert looks(None, machine, 0.5, models=models).slots == 4, "a short one takes none"
-    assert looks(None, machine, 1, models=models).slots == 3
-    down = looks(None, machine, 10, models=models)
+def test_each_strain_that_lasts_takes_slots_down_to_the_least(machine: PaceReading, words: str) -> None:
+    assert looks(None, machine, 0.5).slots == 4, "a short one takes none"
+    assert looks(None, machine, 1).slots == 3
+    down = looks(None, machine, 10)
     assert down.slots == 1 and words in down.why
-    up = looks(down, seen(), 4, 600_000)
+    up = looks(down, reading(), 4, 600_000)
     assert up.slots == 2 and words in up.why, "one after the other"
-    whole = looks(down, seen(), 20, 600_000)
+    whole = looks(down, reading(), 20, 600_000)
     assert (whole.slots, whole.strain, whole.why) == (4, Strain.CALM, "")
 
 
 def test_what_a_machine_does_not_tell_strains_nothing() -> None:
-    assert strain_of(seen(free=None, heat=None)) == (Strain.CALM, "")
+    assert strain_of(reading(seen(free=None, heat=None))) == (Strain.CALM, "")
 
 
 def test_between_the_two_nothing_changes() -> None:
-    down = looks(None, seen(load=7.0), 2)
-    for machine, models in (
-        (seen(load=5.0), CALM),
-        (seen(), ModelPressure(waiting=1, server="vllm")),
-        (seen(), ModelPressure(left=20, runtime="claude")),
-    ):
-        assert looks(down, machine, 60, 200_000, models).slots == down.slots
+    down = looks(None, reading(seen(load=7.0)), 2)
+    between = (reading(seen(load=5.0)), reading(waiting=1, server="vllm"), reading(left=20, runtime="claude"))
+    for machine in between:
+        assert looks(down, machine, 60, 200_000).slots == down.slots
 
 
-LOADS = st.sampled_from([0.1, 3.0, 4.5, 7.0, 20.0])
-PRESSURES = st.builds(
-    ModelPressure, waiting=st.sampled_from([0, 0, 0, 1, 9]), left=st.sampled_from([100, 100, 100, 20, 0])
+READINGS = st.builds(
+    PaceReading,
+    st.builds(seen, load=st.sampled_from([0.1, 3.0, 4.5, 7.0, 20.0])),
+    waiting=st.sampled_from([0, 0, 0, 1, 9]),
+    left=st.sampled_from([100, 100, 100, 20, 0]),
 )
 
 
-@given(st.lists(st.tuples(LOADS, PRESSURES), min_size=2, max_size=200))
-def test_it_never_flaps_and_never_leaves_its_bounds(looked: list[tuple[float, ModelPressure]]) -> None:
-    pace, before, changed_ms = paced(None, 2, 6, seen(), 0, TEMPO), 6, 0
-    for number, (load, models) in enumerate(looked, 1):
+@given(st.lists(READINGS, min_size=2, max_size=200))
+def test_it_never_flaps_and_never_leaves_its_bounds(looked: list[PaceReading]) -> None:
+    pace, before, changed_ms = paced(None, 2, 6, reading(), 0, TEMPO), 6, 0
+    for number, one in enumerate(looked, 1):
         now = number * LOOK_MS
-        pace = paced(pace, 2, 6, seen(load=load), now, TEMPO, models)
+        pace = paced(pace, 2, 6, one, now, TEMPO)
         assert 2 <= pace.slots <= 6 and abs(pace.slots - before) <= 1
         if pace.slots != before:
             assert now - changed_ms >= TEMPO.tighten_ms, "never twice within a minute"
             if pace.slots > before:
                 calm = looked[max(0, number - 6) : number]
-                assert all(one <= 3.6 and (of.waiting, of.left) == (0, 100) for one, of in calm), (
+                assert all(of.facts.load_1m <= 3.6 and (of.waiting, of.left) == (0, 100) for of in calm), (
                     "after three calm minutes"
                 )
             before, changed_ms = pace.slots, now
 
 
 def test_bounds_that_its_owner_changes_hold_at_once() -> None:
-    assert paced(looks(None, seen(), 1), 1, 2, seen(), 99_000, TEMPO).slots == 2
-    assert paced(looks(None, seen(load=9.0), 9), 3, 4, seen(load=9.0), 900_000, TEMPO).slots == 3
+    assert paced(looks(None, reading(), 1), 1, 2, reading(), 99_000, TEMPO).slots == 2
+    assert (
+        paced(looks(None, reading(seen(load=9.0)), 9), 3, 4, reading(seen(load=9.0)), 900_000, TEMPO).slots
+        == 3
+    )
+
+
+def test_bounds_that_take_a_slot_are_a_change_like_any_other() -> None:
+    strained = reading(seen(load=9.0))
+    before = paced(paced(None, 1, 4, strained, 0, TEMPO), 1, 4, strained, 50_000, TEMPO)
+    narrowed = paced(before, 1, 3, strained, 55_000, TEMPO)
+    assert narrowed.slots == 3
+    assert paced(narrowed, 1, 3, strained, 70_000, TEMPO).slots == 3, "not twice within a minute"
+    assert paced(narrowed, 1, 3, strained, 115_000, TEMPO).slots == 2
 
 
 def use(endpoint: str | None = None, left: int | None = None, runtime: str = "claude") -> ModelUse:
@@ -117,7 +127,7 @@ def test_only_models_of_agents_at_work_press_and_what_nobody_tells_does_not() ->
         for name, waiting in queues.items()
     )
     machine = seen().model_copy(update={"endpoints": servers})
-    assert pressure_of(machine, [], 0) == pressure_of(machine, [use("mute"), use()], 0) == CALM
+    assert reading_of(machine, [], 0) == reading_of(machine, [use("mute"), use()], 0) == reading(machine)
     agents = [
         use("own"),
         use("mute"),
@@ -125,12 +135,12 @@ def test_only_models_of_agents_at_work_press_and_what_nobody_tells_does_not() ->
         use(left=0, runtime="codex"),
         ModelUse("shell", None, None),
     ]
-    assert pressure_of(machine, iter(agents), 0) == ModelPressure(2, "own", 0, "codex")
-    assert pressure_of(machine, agents, 90_000).left == 100, "what was told too long ago is not known"
+    assert reading_of(machine, iter(agents), 0) == PaceReading(machine, 2, "own", 0, "codex")
+    assert reading_of(machine, agents, 90_000).left == 100, "what was told too long ago is not known"
 
 
 def test_a_queue_that_was_told_too_long_ago_is_not_known() -> None:
     for age_ms, waiting in ((0, 5), (119_999, 5), (120_000, 0)):
         server = EndpointFact(name="own", dialect=Dialect.VLLM, at="h:1", waiting=5, age_ms=age_ms)
         machine = seen().model_copy(update={"endpoints": (server,)})
-        assert pressure_of(machine, [use("own")], 0).waiting == waiting
+        assert reading_of(machine, [use("own")], 0).waiting == waiting

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from node_agent.cli.installing import NoProgram, install, installed, uninstall
+from node_agent.cli.main import main
 from node_agent.machine.home import NodeHome
+from node_agent.machine.programs import brought
 
 NPM = r"""#!/bin/sh
 echo "$*" >>"$HOME/asked"
@@ -61,13 +64,29 @@ def test_a_program_comes_by_npm_in_the_version_that_was_asked_and_goes_again(
     there = Path(environ["HOME"], ".local/bin/qwen")
     assert (done.package, done.version) == ("@qwen-code/qwen-code", "0.15.10")
     assert done.sha256 == hashlib.sha256(there.read_bytes()).hexdigest()
-    assert installed(home) == {"qwen": done}
+    assert installed(home) == {"qwen": done} and done.chosen
     where = f"--prefix {environ['HOME']}/.local"
     assert asked(environ) == [f"install -g {where} @qwen-code/qwen-code@0.15.10"]
     install(home, "qwen", "", environ, {})
     assert asked(environ)[-1].endswith("@latest"), "without a version it is the newest"
+    assert not installed(home)["qwen"].chosen and brought(home.root) == {"qwen": "newest"}
     uninstall(home, "qwen", environ)
     assert not there.exists() and installed(home) == {}
+
+
+def test_an_update_of_all_leaves_the_version_that_its_owner_chose(
+    home: NodeHome, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(environ["HOME"]).mkdir()
+    monkeypatch.setattr(os, "umask", lambda mask: 0)  # a program of its own keeps its files private
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    install(home, "qwen", "0.15.10", environ, {})
+    verb = ["install", "--home", str(home.root)]
+    before = asked(environ)
+    assert main(verb) == 0 and asked(environ) == before
+    assert main([*verb, "qwen"]) == 0 and asked(environ)[-1].endswith("@latest"), "named, it is brought"
+    assert main(verb) == 0 and len(asked(environ)) == len(before) + 2
 
 
 def test_what_is_not_ours_stays_and_what_fails_is_said(home: NodeHome, environ: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from node_agent.runtimes.limits import LONGEST_MS, LimitReset, clock_in, pause_ms
+from node_agent.runtimes.limits import LONGEST_MS, LimitReset, clock_in, delay_in, pause_ms
 
 NOW = datetime(2026, 11, 26, 22, 30, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -30,6 +30,25 @@ def utc(at_s: float) -> datetime:
 )
 def test_a_time_of_the_nodes_clock_is_the_next_such_time(words: str, minutes: int) -> None:
     assert pause_ms(clock_in(words), NOW_MS, utc) == minutes * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("words", "minutes"),
+    [
+        ("429 Rate limit reached, please try again in 1h30m0s.", 90),
+        ("[API Error: Out of quota.\nSuggested retry after 5400s.]", 90),
+        ("You have exhausted your capacity. Your quota will reset after 2h5m3s.", 125.05),
+        ("Please retry in 61.5s.", 61.5 / 60),
+        ("Please retry in 59.9s, or try again in a moment", 0),
+        ("it resets in 9d", 0),
+        ("try again in 999999999d999999999d", 0),
+        ("retry after", 0),
+    ],
+)
+def test_a_time_to_wait_in_words_is_a_pause_unless_it_is_short_or_too_long(
+    words: str, minutes: float
+) -> None:
+    assert pause_ms(delay_in(words), NOW_MS, utc) == round(minutes * MINUTE)
 
 
 @pytest.mark.parametrize(

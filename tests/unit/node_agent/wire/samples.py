@@ -314,6 +314,7 @@ def facts() -> NodeFacts:
         disk_free=1 << 40,
         load_1m=0.5,
         isolation=Isolation.NONE,
+        set_ups=("demo-1234",),
         runtimes=(
             RuntimeFact(
                 name="shell",
@@ -321,6 +322,7 @@ def facts() -> NodeFacts:
                 state="ok",
                 can=(Flag.STREAM, Flag.READ_ONLY),
                 login=LoggedIn.SUBSCRIPTION,
+                brought="chosen",
             ),
         ),
         endpoints=(endpoint(),),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.attempt.ports import StepFailed
+from node_agent.machine.room import set_ups
 from node_agent.workspace.cache import IDLE_MS, MOST_ENTRIES, Cache, contents_of, move_place
 
 NOW = 2_000_000_000_000
@@ -43,6 +44,17 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+def test_the_machine_tells_of_which_repositories_it_keeps_what_set_up_made(bench: Bench) -> None:
+    home = bench.root.parent
+    assert set_ups(home) == ()
+    bench.put("old")  # of a node agent that did not write it down
+    for key, repository in (("a", "shop-1"), ("b", "shop-1"), ("c", "api-2")):
+        bench.cache.put(key, "r-aaaa.1.1", {"lib": (bench.source, contents_of(bench.source))}, repository)
+    assert set_ups(home) == ("api-2", "shop-1")
+    (bench.root / "c/about.json").write_text("[torn")
+    assert set_ups(home) == ("shop-1",)
 
 
 def test_in_and_out_by_copy(bench: Bench) -> None:

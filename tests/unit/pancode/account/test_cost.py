@@ -89,6 +89,7 @@ def test_by_every_property_the_sums_are_those_of_the_books(runs: list[tuple[Any,
     node.breathe()
     for number, (end, agent, model, project, usd) in enumerate(runs):
         play(coordinator, node, f"r-{number:04}", end, usd, agent=agent, model=model, project=project)
+        coordinator.turn(61_000)  # several failures within a minute would pause the fleet
     coordinator.check_books()
     days = [b for b in coordinator.rows(Balance) if is_day(b.scope)]
     spent, unknown = plus(*(b.spent_usd for b in days)), sum(b.unknown_runs for b in days)

@@ -213,7 +213,7 @@ def test_where_it_is_loaded_comes_first() -> None:
     assert isinstance(found, Placed)
     assert (found.node.node.name, found.why) == (
         "b",
-        "of 2 nodes that can take it, most free slots, has it loaded",
+        "of 2 nodes that can take it, most free slots (4), has it loaded",
     )
     found = placed(cold)
     assert isinstance(found, Placed) and found.why.endswith("will load it, which may take minutes")

@@ -16,17 +16,15 @@ LOOKED = "the tab knows by itself when it was left"
 WITHOUT_PAGE = {
     "POST /v1/runs/{run}/pull-request": "it needs a remote and a branch of the person's own checkout",
     "POST /v1/runs/{run}/land/cancel": "Ctrl-C of the command that waits for the landing asks it",
-    "POST /v1/sessions/{run}/checkpoints": "not there yet: no page shows points of a session",
-    "POST /v1/sessions/{run}/restore": "not there yet: no page shows points of a session",
-    "POST /v1/recover": "not there yet",
-    "POST /v1/gc": "not there yet: no page shows what fills a disk",
+    "POST /v1/sessions/{run}/checkpoints": "who goes back to a point does it in a terminal: as restore",
+    "POST /v1/sessions/{run}/restore": "an agent without a memory is told the talk as the command writes it",
     "POST /v1/hooks/{schedule}": OF_A_PROGRAM,
     "POST /v1/hooks/trackers/{project}": OF_A_PROGRAM,
     "POST /v1/projects/{project}/webhook": OF_A_TERMINAL,
     "POST /v1/notify/test": OF_A_TERMINAL,
     "POST /v1/webhooks": OF_A_TERMINAL,
     "POST /v1/webhooks/{webhook}/remove": OF_A_TERMINAL,
-    "POST /v1/deliveries/again": "not there yet: no page shows deliveries",
+    "POST /v1/deliveries/again": OF_A_TERMINAL,
     "POST /v1/fleet/up": OF_A_TERMINAL,
     "POST /v1/fleet/down": "a console that ends its own coordinator could not say what became of it",
     "POST /v1/fleet/handover": "who is about to close the machine asks it there",
@@ -44,12 +42,9 @@ WITHOUT_PAGE = {
     "POST /v1/models/test": "its answer is a stream of minutes, for a terminal",
     "POST /v1/queues/runs/{run}/remove": "stopping the run does it",
     "POST /v1/keys/rotate": OF_A_TERMINAL,
-    "POST /v1/lanes": "not there yet: no form makes a lane",
-    "POST /v1/lanes/{lane}/add": "not there yet: no form makes a lane",
     "POST /v1/lanes/{lane}/remove": "the page of its workflow has Stop; an item is skipped there",
-    "POST /v1/history/forget": "not there yet: no page shows notes",
-    "POST /v1/explore": "not there yet",
-    "POST /v1/plans/{workspace}/keep": "not there yet: the talk with a planner has no key for it",
+    "POST /v1/history/forget": "notes are of the repository in which a person stands",
+    "POST /v1/plans/{workspace}/keep": "the talk is kept beside the plan, as the command writes it",
     "POST /v1/brief/looked": LOOKED,
     "POST /v1/config/propose": "a model asks a person",
     "POST /v1/tokens": OF_A_TERMINAL,
@@ -57,17 +52,24 @@ WITHOUT_PAGE = {
     "POST /v1/checkouts/{machine}/{name}": OF_A_PROGRAM,
     "POST /v1/checkouts/{machine}/{name}/files": OF_A_PROGRAM,
     "POST /v1/workspaces/{workspace}/open": OF_A_TERMINAL,
-    "POST /v1/runs/{run}/tools/{tool}/try": "not there yet: its inbox names the command",
-    "POST /v1/runs/{run}/tools/{tool}/keep": "not there yet: its inbox names the command",
-    "POST /v1/tools/{tool}/remove": "not there yet: no page shows kept tools",
     "POST /v1/web/codes": "the command that opens the console asks it",
 }
-BESIDE = "the command line is one key away: `q`, or another pane"
+BESIDE = (
+    "top looks, and acts on a marked row by one key: what is made, set or named has its command, one `q` away"
+)
 NOT_IN_TOP = {
     **WITHOUT_PAGE,
     **dict.fromkeys(
         (
             "POST /v1/runs",
+            "POST /v1/recover",
+            "POST /v1/gc",
+            "POST /v1/lanes",
+            "POST /v1/lanes/{lane}/add",
+            "POST /v1/explore",
+            "POST /v1/runs/{run}/tools/{tool}/try",
+            "POST /v1/runs/{run}/tools/{tool}/keep",
+            "POST /v1/tools/{tool}/remove",
             "POST /v1/workflows",
             "POST /v1/schedules",
             "POST /v1/workspaces",
@@ -92,7 +94,7 @@ NOT_IN_TOP = {
             "POST /v1/budget/settle",
             "POST /v1/config/undo",
         ),
-        f"not there yet; {BESIDE}",
+        BESIDE,
     ),
     **dict.fromkeys(
         (

@@ -29,15 +29,15 @@ WITHOUT_TOOL = {
     "POST /v1/recover": "an agent retries the runs that it knows",
     "POST /v1/runs/{run}/approve": "a yes to a change, a start or an exception is a person's",
     "POST /v1/runs/{run}/deny": "as approve",
-    "POST /v1/runs/{run}/verify": "not there yet",
-    "POST /v1/sessions": "not there yet",
-    "POST /v1/sessions/{run}/turn": "not there yet",
-    "POST /v1/sessions/{run}/end": "not there yet",
+    "POST /v1/runs/{run}/verify": "who lands asks for a second proof: a person",
+    "POST /v1/sessions": "an agent dispatches, and goes on with what came back",
+    "POST /v1/sessions/{run}/turn": "a talk is interrupted by its person",
+    "POST /v1/sessions/{run}/end": "a talk is ended by its person",
     "POST /v1/sessions/{run}/checkpoints": "a point of a talk is a person's",
     "POST /v1/sessions/{run}/restore": "as the point itself",
     "POST /v1/sessions/{run}/terms": "a person alone changes mode and level",
-    "POST /v1/workflows/{workflow}/resume": "not there yet",
-    "POST /v1/workflows/{workflow}/retry": "not there yet",
+    "POST /v1/workflows/{workflow}/resume": "an agent retries the runs that it knows",
+    "POST /v1/workflows/{workflow}/retry": "as resume",
     "POST /v1/lanes/{lane}/retry": "a lane stops for a person, and an agent retries the run",
     "POST /v1/hooks/trackers/{project}": "a tracker asks it, with a signature",
     "POST /v1/runs/{run}/tools/{tool}/try": "a person tries it before a yes",
@@ -58,6 +58,11 @@ def test_each_act_is_in_the_console_or_has_a_reason() -> None:
 
 def test_each_act_is_in_top_or_has_a_reason() -> None:
     assert set(ACTS) - named(of_top(), ACTS) == set(NOT_IN_TOP)
+
+
+def test_no_reason_is_that_nobody_has_made_it() -> None:
+    for reasons in (WITHOUT_COMMAND, WITHOUT_PAGE, NOT_IN_TOP, WITHOUT_TOOL):
+        assert not [name for name, why in reasons.items() if "not there" in why or " yet" in why]
 
 
 def test_each_act_that_agents_may_ask_for_has_a_tool_or_a_reason() -> None:

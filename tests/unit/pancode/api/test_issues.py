@@ -12,7 +12,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from pancode.code.landing.pull_request import PullAsked, pull_request
 from pancode.code.tracker.issues import IssueState
 from pancode.code.tracker.telling import TrackerNews
-from pancode.code.tracker.working import closing, note_pull
+from pancode.code.tracker.working import closing, note_pull, work_in
 from pancode.control.work import unit_of_work
 from pancode.core.records import Run
 from pancode.core.values import replace
@@ -107,6 +107,61 @@ def test_an_issue_goes_from_its_first_run_to_a_landed_change(shop: Shop) -> None
     assert (shop.status["state"], shop.status["run"]) == ("done", run.id)
 
 
+def labelled(shop: Shop, *labels: str, **rules: dict[str, str]) -> None:
+    """The owner's table, and the labels that the issue has now."""
+    table = {name.replace("_", ":"): rule for name, rule in rules.items()}
+    said = {"by": "ana", "name": "shop", "budget": "2", "labels": table}
+    answer = shop.world.http.post("/v1/projects", said)
+    assert answer.status_code == 200 and answer.json()["labels"] == table, answer.text
+    shop.trackers.there["SHOP-12"] = replace(shop.trackers.there["SHOP-12"], labels=labels)
+
+
+def test_labels_choose_agent_machine_and_budget_by_the_table_of_the_owner_alone(shop: Shop) -> None:
+    labelled(shop, "Agent:Reviewer", "small", "agent:root", agent_reviewer={"agent": "documenter"},
+             small={"budget": "0.5", "node": "n1"}, other={"node": "n2"})  # fmt: skip
+    run = shop.begun()
+    facts = (run.agent, run.node, run.limits["usd"])
+    assert facts == ("documenter", "n1", "0.5")
+    why = shop.world.http.get(f"/v1/runs/{run.id}/why").text
+    assert "label small chooses budget 0.5" in why and "root" not in why
+
+
+def test_a_label_is_also_set_as_one_text_and_what_it_cannot_choose_is_refused(shop: Shop) -> None:
+    said = {"by": "ana", "name": "shop", "labels": {"urgent bug": "agent=documenter budget=0.5"}}
+    told = shop.world.http.post("/v1/projects", said).json()["labels"]
+    assert told == {"urgent bug": {"agent": "documenter", "budget": "0.5"}}
+    for wrong in ("agent", "safety=full-auto", "budget=much", {"mode": "admin"}):
+        answer = shop.world.http.post("/v1/projects", {**said, "labels": {"x": wrong}})
+        assert answer.status_code in (400, 422), answer.text
+    assert shop.world.http.get("/v1/projects/shop").json()["labels"] == told
+
+
+def test_what_a_person_says_counts_more_than_a_label(shop: Shop) -> None:
+    labelled(shop, "a", "b", a={"agent": "documenter"}, b={"agent": "scout"})
+    answer = shop.work(agent="builder").json()
+    assert answer["agent"] == "builder"
+
+
+def test_labels_that_contradict_each_other_are_refused_with_both_names(shop: Shop) -> None:
+    labelled(shop, "b", "a", a={"agent": "documenter"}, b={"agent": "scout"})
+    for more in ({}, {"dry_run": True}):
+        told = shop.work(**more).json()
+        assert told["code"] == "labels" and "labels a and b contradict" in told["message"]
+        assert "documenter and scout" in told["why"] and "--agent" in told["fix"]
+    assert shop.world.http.get("/v1/workspaces").json()["workspaces"] == [], "nothing was made"
+    labelled(shop, "b", "a", a={"agent": "documenter"}, b={"agent": "documenter"})
+    assert shop.begun().agent == "documenter", "two that say the same do not"
+
+
+def test_a_label_that_would_raise_the_budget_does_nothing_but_is_said(shop: Shop) -> None:
+    labelled(shop, "rich", rich={"budget": "900"})
+    told = "label rich is not followed: $900 is above $2 a run"
+    assert told in shop.work(dry_run=True).json()["warnings"]
+    answer = shop.work().json()
+    run: Run = shop.world.context.row(Run, answer["run"])
+    assert told in answer["warnings"] and run.limits["usd"] == "2"
+
+
 @pytest.mark.parametrize("lost", range(1, 7))
 def test_a_kill_behind_each_write_leaves_one_comment_and_the_right_state(shop: Shop, lost: int) -> None:
     """The answer of each write in turn is lost, and a new coordinator goes on."""
@@ -130,6 +185,39 @@ def test_a_tracker_that_fails_is_said_and_asked_again_after_a_while(shop: Shop) 
     assert len(shop.trackers.written) == 1, "not at once"
     shop.world.context.clock.ms += 31_000
     assert shop.told()[0] is IssueState.PROGRESS and shop.status["trouble"] is None
+
+
+def test_a_token_that_expires_while_it_works_is_said_with_what_mends_it_and_caught_up(shop: Shop) -> None:
+    run = shop.begun()
+    shop.told()
+    shop.trackers.expired = True
+    shop.ends()
+    shop.told()
+    assert shop.world.context.row(Run, run.id).outcome is Outcome.DONE, "the work does not wait for it"
+    assert "does not accept the token" in shop.status["trouble"]
+    assert "pancode notify secret tracker" in shop.status["trouble"] and shop.status["state"] == "in progress"
+    shop.trackers.expired = False
+    shop.world.context.clock.ms += 31_000
+    state, (comment,) = shop.told()
+    assert state is IssueState.REVIEW and "waits for review" in comment and shop.status["trouble"] is None
+
+
+def test_an_issue_of_a_megabyte_is_bounded_everywhere_and_that_is_said(shop: Shop) -> None:
+    huge = replace(shop.trackers.there["SHOP-12"], text="x" * (1 << 20), title="t" * 5_000)
+    shop.trackers.there["SHOP-12"] = huge
+    shown = shop.world.http.get("/v1/issues/SHOP-12").json()["text"]
+    assert len(shown) < 21_000 and shown.endswith("[the rest is in the tracker]")
+    run = shop.begun()
+    assert len(run.task) < 22_000 and "[the rest is in the tracker]" in run.task
+    with shop.world.context.ledger.transaction() as tx:
+        row = work_in(tx, "shop-12")
+    assert row is not None and len(row.text) < 21_000 and len(row.title) == 200, "it is read at each look"
+    shop.told()
+    shop.trackers.there["SHOP-12"] = replace(huge, text="y" * (1 << 20))
+    shop.world.context.clock.ms += 121_000
+    shop.told()
+    (said,) = shop.said
+    assert len(said) < 22_000 and "[the rest is in the tracker]" in said
 
 
 @pytest.mark.parametrize("hurried", [False, True], ids=["in time", "at once, as its tracker says"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -157,10 +158,28 @@ def test_the_first_prd_that_is_there_counts_and_it_is_looked_for_each_time(world
     assert add(world, name="shop", prd="docs/../docs/spec.md")["prd"] == "docs/spec.md"
     assert add(world, name="shop", agent="scout")["prd"] == "docs/spec.md", "what is left out stays"
     (shop / "docs/spec.md").unlink()
-    assert world.http.get("/v1/projects").json()["projects"][0]["prd"] == "docs/PRD.md"
+    assert world.http.get("/v1/projects?prd=1").json()["projects"][0]["prd"] == "docs/PRD.md"
     assert add(world, name="shop", prd="")["prd"] == "docs/PRD.md"
     for wrong in ("docs", "docs/none.md", "../home/x", "/etc/passwd"):
         assert world.problem("POST", "/v1/projects", {"by": "ana", "name": "shop", "prd": wrong})
+
+
+def test_a_list_that_is_asked_for_each_second_reads_no_folder_of_any_project(
+    world: World, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(world, path=str(shop), name="shop")
+    listed, lists = list[str](), os.listdir
+
+    def listing(path: str = ".") -> list[str]:
+        listed.append(str(path))
+        return lists(path)
+
+    monkeypatch.setattr(os, "listdir", listing)
+    (row,) = world.http.get("/v1/projects").json()["projects"]
+    assert (row["name"], row["prd"], row["there"]) == ("shop", None, True)
+    assert not [path for path in listed if path.startswith(str(shop))]
+    world.http.get("/v1/projects?prd=1")
+    assert [path for path in listed if path.startswith(str(shop))]
 
 
 def test_agents_of_a_project_are_told_where_its_prd_is_and_nobody_else(world: World, shop: Path) -> None:

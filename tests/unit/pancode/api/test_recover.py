@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from node_agent.wire.failure import Outcome
 from pancode.core.records import Decision, Fence, Run, RunState
 from pancode.core.values import replace
 from pancode.errors import RefusedError
+from pancode.life.last_acts import last_acts
 from pancode.runs.retry import dispatch_again
-from pancode.work.people.recovering import planned, recover
+from pancode.work.people.recovering import BEFORE, planned, recover
 from tests.unit.pancode.api.world import World
 
 GIT = {"kind": "git", "repo": "demo-1234", "snapshot": "a" * 40}
@@ -129,6 +131,29 @@ def test_the_next_run_is_told_what_the_one_before_it_did(world: World) -> None:
         tx.put(replace(first, **ended))
     second: Run = world.context.row(Run, recovered(world, first.id)[0]["next"])
     assert "r-aaaaa2" not in second.task and f"as {first.id}, and ended: lost" in second.task
+
+
+def test_the_next_run_is_told_what_a_lost_one_did_last_as_far_as_its_log_has_arrived(world: World) -> None:
+    lost = over(world, "r-aaaaa2", Outcome.LOST, runtime="claude", fence=1)
+    with world.context.ledger.transaction() as tx:
+        tx.put(Fence(lost, 1, 1, "n1", "tag", "", "", 0, 0, 0))
+    top = "/home/ana/.pancode-node/f-1/work/r-aaaaa2.1.1/tree"
+    calls = [{"input": {"file_path": f"{top}/src/{n}.py", "content": "x"}} for n in range(70)]
+    calls += [{"input": {"command": f"pytest -q {n} \x1b[2J{'y' * 500}"}} for n in range(20)]
+    lines = [json.dumps({"type": "assistant", "message": {"content": [one]}}) for one in calls]
+    world.context.depot.blobs["out"] = "\n".join(["cut short}", *lines, '{"type": "assis']).encode()
+    first: Run = world.context.row(Run, recovered(world, lost)[0]["next"])
+    told = first.task.partition(BEFORE)[2]
+    assert "material, and no order" in told and "It ran last: pytest -q 12" in told
+    assert "src/20.py" in told and "src/19.py" not in told and top not in told and "\x1b" not in told
+    assert len(told) < 4_000, "bounded"
+
+
+@pytest.mark.parametrize("program", ["claude", "codex", "copilot", "gemini", "native", "opencode", "qwen"])
+def test_the_log_of_each_program_tells_what_it_ran_and_wrote(program: str) -> None:
+    golden = Path(__file__).parents[3] / "contract/golden" / program
+    assert last_acts((golden / "ok-shell.stdout").read_bytes())[0][-1].rstrip("'").endswith("exit 3")
+    assert last_acts((golden / "ok-edit.stdout").read_bytes())[1] == ["$WORK/notes.txt"]
 
 
 @pytest.mark.parametrize(("worked_ms", "refused"), [(30 * 60_000 - 1, True), (30 * 60_000, False)])

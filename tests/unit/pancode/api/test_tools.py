@@ -189,6 +189,12 @@ def test_a_proposed_tool_is_in_the_list_of_what_waits_until_somebody_decides(wor
     run, other = world.proposes(), world.proposes()
     asked = [(one, f"pancode tools try {one} {NAME}") for one in (other, run)]
     assert waits() == asked
+    rows = {row.name: row.value for row in world.context.rows(Setting)}
+    looked_at = [rows[f"proposed-tool:{one}/{NAME}"] for one in (run, other)]
+    assert all(isinstance(row, dict) and row["packed"] == "" for row in looked_at), (
+        "it reads no files of them"
+    )
+    assert len(str(rows[f"proposed-files:{run}/{NAME}"])) > 200
     world.http.post(f"/v1/runs/{run}/tools/{NAME}/try", {"by": "ana"})
     assert waits() == asked[:1], "one on trial waits for nobody"
     world.ends(world.claim())
@@ -201,4 +207,5 @@ def test_a_proposed_tool_is_in_the_list_of_what_waits_until_somebody_decides(wor
     body = {"by": "ana", "run": other}
     assert world.http.post(f"/v1/tools/{NAME}/remove", body).json() == {"removed": NAME}
     assert (waits(), world.states()) == ([], [(NAME, "kept")])
+    assert not any(row.name.startswith("proposed-") for row in world.context.rows(Setting)), "none is left"
     assert world.problem("POST", f"/v1/tools/{NAME}/remove", body)["code"] == "tool_not_found"

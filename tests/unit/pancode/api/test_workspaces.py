@@ -10,12 +10,14 @@ import pytest
 
 from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.node import NodeProblem, RoomFact
 from pancode.agents.request import DispatchRequest
 from pancode.control.work import unit_of_work
 from pancode.core.ports import ResultPlace
 from pancode.core.records import Node, Run, Word
 from pancode.core.values import replace
 from pancode.dispatch.workspaces import STAY_MS, STAYS
+from pancode.errors import WorkspaceError
 from pancode.runs import workspaces as listing
 from pancode.runs.workspaces import branch_for, in_workspace
 from tests.unit.pancode.api.world import World
@@ -264,6 +266,95 @@ def test_a_repository_that_moved_is_named_and_mended(world: World, shop: Path) -
     assert (again.project, again.terms["continues"]) == (str(moved), run.id)
     bad = world.problem("POST", "/v1/workspaces/login/repair", {"by": "ana", "node": "nowhere"})
     assert bad["code"] == "node_not_found"
+    idle = world.problem("POST", "/v1/workspaces/login/repair", {"by": "ana"})
+    assert idle["code"] == "nothing_to_repair"
+
+
+def test_a_deleted_git_folder_is_named_and_another_clone_mends_it(world: World, shop: Path) -> None:
+    create(world, shop)
+    begun(world)
+    ended(world, COMMITS[0])
+    (shop / ".git").rename(shop.parent / "saved.git")
+    (problem,) = shown(world)["problems"]
+    assert ".git is gone" in problem["what"] and problem["does"] == ""
+    refused = world.problem("POST", "/v1/workspaces/login/repair", {"by": "ana"})
+    assert refused["code"] == "nothing_to_repair" and "--repository" in refused["fix"]
+    (shop.parent / "saved.git").rename(shop / ".git")
+    assert shown(world)["problems"] == []
+
+
+def test_a_full_disk_of_its_machine_is_named_and_a_repair_lets_another_one_work(
+    world: World, shop: Path
+) -> None:
+    create(world, shop, node="n1")
+    full = NodeProblem(what="less than 500 MB free in /home/ana", fix="free disk there")
+    world.node.facts = world.node.facts.model_copy(update={"shut": full})
+    world.node.breathe()
+    world.context.turn()
+    (problem,) = shown(world)["problems"]
+    assert "n1 takes no work: less than 500 MB free" in problem["what"]
+    assert problem["does"] == "its next run begins on any free machine"
+    assert shown(world)["node"] == "n1", "to look changes nothing"
+    mended = world.http.post("/v1/workspaces/login/repair", {"by": "ana"}).json()
+    assert (mended["problems"], mended["node"]) == ([], None)
+
+
+def test_files_that_the_depot_has_lost_are_named_and_a_repair_begins_at_the_newest_that_are_there(
+    world: World, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(world, shop)
+    first, gone = begun(world), set[str]()
+    ended(world, COMMITS[0])
+    second = begun(world)
+    ended(world, COMMITS[1])
+
+    def lines(repo: str, old: str, new: str) -> int:
+        if old in gone:
+            raise WorkspaceError(f"{old} is gone")
+        return 0
+
+    monkeypatch.setattr(world.context.depot, "lines_changed", lines)
+    assert shown(world)["problems"] == []
+    gone.add(COMMITS[1])
+    (problem,) = shown(world)["problems"]
+    assert second.id in problem["what"] and first.id in problem["does"]
+    mended = world.http.post("/v1/workspaces/login/repair", {"by": "ana"}).json()
+    assert (mended["problems"], mended["dirty"], mended["files"]) == ([], 1, ["a.txt"])
+    told = world.problem("POST", "/v1/workspaces/login/remove", {"by": "ana"})
+    assert told["code"] == "unlanded" and first.id in told["fix"], "what was saved is not lost by a removal"
+    third = begun(world)
+    assert (third.workspace["snapshot"], third.terms["begins"]) == (COMMITS[0], first.id)
+    assert third.terms["in_workspace"] == "login" and third.terms["carries"]
+    ended(world, COMMITS[2])
+    assert [row["run"] for row in shown(world)["runs"]] == [first.id, third.id]
+    assert begun(world).terms["continues"] == third.id
+    ended(world, None)
+    gone.update(COMMITS)
+    (problem,) = shown(world)["problems"]
+    assert "files of its repository" in problem["does"]
+    world.http.post("/v1/workspaces/login/repair", {"by": "ana"})
+    assert "begins" not in begun(world).terms, "nothing is left to begin with"
+
+
+def test_dirty_is_not_known_while_somebody_works_there_and_size_is_as_its_node_says(
+    world: World, shop: Path
+) -> None:
+    create(world, shop)
+    assert (listed(world)["dirty"], listed(world)["size"]) == (0, None)
+    begun(world)
+    order = world.claim()
+    world.context.depot.commits.update(COMMITS)
+    world.node.start(order)
+    world.context.turn()
+    assert (listed(world)["dirty"], listed(world)["size"]) == (None, None)
+    room = (RoomFact(what="work", bytes=9 << 20), RoomFact(what=f"work/{order.identity}", bytes=5 << 20))
+    world.node.facts = world.node.facts.model_copy(update={"room": room})
+    world.node.breathe()
+    world.context.turn()
+    assert (listed(world)["dirty"], listed(world)["size"], shown(world)["size"]) == (None, 5 << 20, 5 << 20)
+    world.node.deliver(order, commit=COMMITS[0], change="change", files_changed=("a.txt", "b.txt"))
+    world.context.turn()
+    assert (listed(world)["dirty"], listed(world)["size"]) == (2, None)
 
 
 @pytest.mark.parametrize("name", ["git", "none", "a/b", "../x", "-a", "a..b", "a.lock", "x" * 64, "ä", " "])

@@ -20,14 +20,13 @@ from pancode.api.app import build_app
 from pancode.api.context import ApiContext as ApiDesk
 from pancode.code.git.checkouts import CheckoutCopies
 from pancode.code.landing.forge import ForgeKind
-from pancode.code.landing.pull_request import PullAsked
+from pancode.code.landing.pull_request import PullAsked, PullRequestShape
 from pancode.config.agentwrite import OwnAgents
 from pancode.config.choosing import KeptSettings
 from pancode.config.presets import apply_preset
 from pancode.config.surroundings import FileSurroundings
 from pancode.control import keyring
 from pancode.control.core import Core
-from pancode.control.shapes import PullRequestShape
 from pancode.core.records import Node, Run
 from pancode.errors import NotFoundError, PancodeError, UsageError, WorkspaceError
 from pancode.fleet import inventory

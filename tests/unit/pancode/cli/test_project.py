@@ -53,7 +53,7 @@ class Coordinator:
             "verify": None,
             "prefix": "",
         }
-        facts |= {"tracker": "", "linear_id": "", "linear_name": "", "notes": [], "there": True}
+        facts |= {"tracker": "", "labels": {}, "linear_id": "", "linear_name": "", "notes": [], "there": True}
         return {**facts, **self.about}
 
 
@@ -91,7 +91,9 @@ def ground(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ground:
 
 
 def added(ground: Ground, **more: Any) -> int:
-    return add(str(ground.shop), require=[], verify=[], work_person=[], face=Face(as_json=False), **more)
+    return add(
+        str(ground.shop), require=[], verify=[], work_person=[], label=[], face=Face(as_json=False), **more
+    )
 
 
 def test_a_draft_is_a_read_only_run_and_writes_nothing(ground: Ground, capsys: Any) -> None:

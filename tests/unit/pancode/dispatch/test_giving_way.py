@@ -15,7 +15,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.receipt import RestReason
 from pancode.core.records import Run, SessionRow, WaitReason, Word
-from pancode.dispatch.bind import who_rests
+from pancode.dispatch.giving_way import who_rests
 from pancode.life.continuing import may_give_way
 from pancode.life.placement import Standing, lacks_slot_at
 from pancode.nodes.node import NodeState

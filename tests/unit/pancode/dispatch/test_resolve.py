@@ -167,7 +167,6 @@ def test_outside_a_repository_an_empty_folder_has_to_be_asked_for() -> None:
         ({"budget": Decimal("1E+999999")}, UsageError, "--budget", 2),
         ({"budget": Decimal("1E-10")}, UsageError, "--budget", 2),
         ({"on_lost": "never"}, UsageError, "--on-lost 'never'", 2),
-        ({"workspace": "svn"}, UsageError, "--workspace 'svn'", 2),
         ({"workspace": "git", "project": None}, UsageError, "is in no git repository", 2),
         ({"workspace": "none", "land": True}, UsageError, "--land needs", 2),
         ({"argv": ("ls", "-l"), "task": ""}, UsageError, "for the runtime shell", 2),

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node_agent.wire.endpoint import ModelFact, PassportFact
 from node_agent.wire.node import Allowed
 from node_agent.wire.policy import Isolation, Safety
 from pancode.core.records import Run, WaitReason
 from pancode.life.placement import Placed, Standing, Unplaced, decisions, in_order, is_unheld, pool_of
 from pancode.nodes.node import NodeState, NodeView
-from tests.unit.pancode.core.fleets import node, resolved
+from tests.unit.pancode.core.fleets import endpoint, node, resolved
 
 
 def run(name: str, **options: Any) -> Run:
@@ -63,6 +64,45 @@ def test_a_copy_of_the_repository_is_worth_one_free_slot() -> None:
     assert isinstance(near, Placed) and near.node is has and "has the repository already" in near.why
     spread = next(decisions([one], Standing((has, far), {"a": 4, "b": 2})))
     assert isinstance(spread, Placed) and spread.node is far
+
+
+def test_what_set_up_made_there_is_worth_one_more_and_the_numbers_are_told() -> None:
+    has, far = node("b", repositories=("p-1",), set_ups=("p-1",)), node("a", repositories=("p-1",))
+    one = run("r-1", workspace={"kind": "git", "repo": "p-1"})
+    near = next(decisions([one], Standing((has, far), {"a": 2, "b": 2})))
+    assert isinstance(near, Placed) and near.node is has
+    assert "most free slots (2)" in near.why and "it keeps what set-up made, worth a slot" in near.why
+    even = next(decisions([one], Standing((has, far), {"a": 3, "b": 2})))
+    assert isinstance(even, Placed) and even.node is far, "as good: then by name"
+    other = replace(one, workspace={"kind": "git", "repo": "p-2"})
+    spread = next(decisions([other], Standing((has, far), {"a": 2, "b": 2})))
+    assert isinstance(spread, Placed) and spread.node is far and "set-up" not in spread.why
+
+
+def test_of_machines_that_are_as_free_the_one_whose_model_answers_faster_is_taken() -> None:
+    def served(name: str, speed: float | None) -> NodeView:
+        passport = PassportFact(taken_ms=1, took_ms=1, checks=(), tok_s=speed)
+        return node(
+            name, {"native": "ok"}, endpoints=(endpoint("own", ModelFact(id="m", passport=passport)),)
+        )
+
+    one = replace(run("r-1"), runtime="native", endpoint="own", model="m")
+    views = (served("a", 11.0), served("b", 40.4), served("c", None))
+    best = next(decisions([one], standing(*views)))
+    assert isinstance(best, Placed) and best.node.node.name == "b" and "40 tokens a second" in best.why
+    free = next(decisions([one], Standing(views, {"a": 1, "b": 1, "c": 2})))
+    assert isinstance(free, Placed) and free.node.node.name == "c" and "tokens a second" not in free.why
+
+
+def test_in_a_hurry_the_reason_is_told_where_a_machine_decides_by_itself() -> None:
+    hurry = "the day's budget would be spent in 6 min"
+    bounded, fixed = replace_node(node("a"), least=1), node("b")
+    told = said(run("r-1"), standing(bounded, fixed, free=0, hurry=hurry))
+    assert told == f"a is busy, no free slot: it opens no more than 1 now, {hurry}; b is busy, no free slot"
+
+
+def replace_node(view: NodeView, **changes: Any) -> NodeView:
+    return replace(view, node=replace(view.node, **changes))
 
 
 def test_who_pinned_a_run_is_told() -> None:

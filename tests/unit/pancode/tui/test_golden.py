@@ -9,7 +9,8 @@ import pytest
 from textual.pilot import Pilot
 
 from pancode.tui.app import Console
-from tests.unit.pancode.tui.scene import Scene, played, screen, shows
+from pancode.tui.canvas import Canvas
+from tests.unit.pancode.tui.scene import Scene, comes, played, screen, shows
 
 GOLDEN = Path(__file__).parent / "golden"
 WRITES = os.environ.get("GOLDEN_SCREENS") == "write"
@@ -34,6 +35,14 @@ SCREENS: dict[str, tuple[str, tuple[str, ...], str]] = {
 }
 
 
+def beside_is_of_the_marked_row(page: Console) -> bool:
+    """Whether the preview, if there is one, shows the run of the marked row, as it was read."""
+    canvas = page.query_one(Canvas)
+    shown = "".join(text for line in canvas.beside.told or () for text, _ in line)
+    run = "" if canvas.row is None else str(canvas.row.shape.get("run") or "")
+    return not shown or (run in shown and "reading ..." not in shown)
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("name", sorted(SCREENS))
 def test_a_screen_is_as_it_was(request: pytest.FixtureRequest, name: str, size: tuple[int, int]) -> None:
@@ -44,8 +53,11 @@ def test_a_screen_is_as_it_was(request: pytest.FixtureRequest, name: str, size: 
 
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, "as of")
-        await pilot.press(*presses)
+        for key in presses:
+            await pilot.press(key)
+            await comes(app, pilot, lambda: beside_is_of_the_marked_row(app), "what stands beside")
         await shows(app, pilot, words)
+        await comes(app, pilot, lambda: beside_is_of_the_marked_row(app), "what stands beside")
         await pilot.pause()
         shown = screen(app) + "\n"
         if WRITES:

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from pancode.web import serving
 from pancode.web.serving import STATIC, WebFile, names, policy_of, routes
 
-MOST_BYTES = 112_000
+MOST_BYTES = 115_000
 """Of all files, compressed: a slow line (1 Mbit/s) has them within a second, once."""
 VENDOR = STATIC / "vendor"
 OURS = [name for name in names() if not name.startswith("vendor/")]

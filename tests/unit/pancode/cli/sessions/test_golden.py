@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from pancode.tui.themes import OWN
 from tests.unit.pancode.cli.sessions.scene import ChatScene, asks, played, shape
+from tests.unit.pancode.tui.test_themes import GROUNDS, written
 
 GOLDEN = Path(__file__).parent / "golden"
 WRITES = os.environ.get("GOLDEN_SCREENS") == "write"
@@ -55,6 +57,37 @@ def test_a_screen_is_as_it_was(name: str, size: tuple[int, int]) -> None:
         await scene.until(pilot, lambda: f"{scene.screen}\n" == wanted, wanted)
 
     played(ChatScene(), play, size)
+
+
+@pytest.mark.parametrize("name", ["dark", "light", OWN])
+def test_a_talk_has_the_colours_of_its_theme_alone(name: str) -> None:
+    told, golden = shape("works"), GOLDEN.parent / f"themes/works-{name}.ansi"
+
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        scene.api.writes(*TALK)
+        await scene.shows(pilot, "make -j8")
+        scene.api.becomes(told)
+        await scene.until(pilot, lambda: scene.page.shape == told, "the state")
+        scene.app.wear(name)
+        await scene.shows(pilot, "works")
+        if WRITES:
+            await pilot.pause(1)
+            golden.write_text(written(scene.app) + "\n", encoding="utf-8")
+        wanted = golden.read_text(encoding="utf-8")
+        await scene.until(pilot, lambda: f"{written(scene.app)}\n" == wanted, wanted)
+        assert [one for one, ground in GROUNDS.items() if ground in wanted] == [name][: name in GROUNDS]
+
+    played(ChatScene(), play)
+
+
+def test_a_theme_that_is_chosen_in_the_talk_is_asked_for_again() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await pilot.pause()
+        scene.app._ask_theme = lambda: "light"
+        scene.page._panelled(("/theme light", "theme: terminal -> light"))
+        await scene.until(pilot, lambda: "48;2;255;255;255" in written(scene.app), "the ground")
+
+    played(ChatScene(), play)
 
 
 def test_every_golden_screen_has_its_case() -> None:

@@ -559,7 +559,7 @@ def test_what_a_command_says_is_a_panel_and_no_words() -> None:
         await scene.shows(pilot, "did you mean /runs?")
         assert scene.page.field.text == "/rns"
         await pilot.press("ctrl+c", *"/help", "enter")
-        await scene.shows(pilot, "the colours are your terminal's")
+        await scene.shows(pilot, "colours; terminal, dark or light")
 
     scene = played(ChatScene(), play)
     assert scene.api.posts == [] and scene.ran == [["runs", "5"], ["runs", "diff", RUN]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pancode.code.tracker.issues import Issue, IssueState, TrackerPlace
 from pancode.core.values import replace
-from pancode.errors import NotFoundError, UnavailableError
+from pancode.errors import ConfigError, NotFoundError, UnavailableError
 
 FIRST = Issue(
     "SHOP-12",
@@ -28,8 +28,13 @@ class MemoryTrackers:
         self.written: list[str] = []
         self.breaks: set[int] = set()
         """Writes, counted from 1, whose answer is lost."""
+        self.expired = False
+        """Its token is not accepted any more."""
 
     def issue(self, place: TrackerPlace, ref: str) -> Issue:
+        if self.expired:
+            what, fix = "github.com does not accept the token tracker", "pancode notify secret tracker"
+            raise ConfigError(what, why="HTTP 401: Bad credentials", fix=fix, code="forge_token")
         if ref not in self.there:
             raise NotFoundError(f"no {ref}", fix="pancode issues ls")
         return self.there[ref]

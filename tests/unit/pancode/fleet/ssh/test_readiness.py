@@ -6,8 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from node_agent.machine.home import NodeSettings
 from pancode.fleet.ssh.probe import HomeState, Libc, LibcKind, NodeProbe, Python
-from pancode.fleet.ssh.readiness import NEEDED_TOOLS, Weight, platforms, problems, pythons, stops
+from pancode.fleet.ssh.readiness import (
+    NEEDED_TOOLS,
+    WORKING_DISK,
+    Weight,
+    platforms,
+    problems,
+    pythons,
+    stops,
+)
 from pancode.fleet.ssh.scripts.link import PROBE
 
 TOOLS = tuple((name, f"/usr/bin/{name}") for name in (*NEEDED_TOOLS, "git", "bwrap"))
@@ -80,6 +89,7 @@ def test_what_stops_it(change: dict[str, object], code: str, words: str) -> None
         ({"wall_ms": 2_000_000}, "clock"),
         ({"user_services": "missing"}, "services"),
         ({"linger": False}, "linger"),
+        ({"disk_free": 358 << 20}, "reserve"),
     ],
 )
 def test_what_is_only_noted(change: dict[str, object], code: str) -> None:
@@ -90,6 +100,10 @@ def test_what_is_only_noted(change: dict[str, object], code: str) -> None:
 def test_all_is_said_at_once_the_worst_first() -> None:
     bad = replace(GOOD, git=None, pythons=(), linger=False, home_state=HomeState.FULL)
     assert [p.code for p in problems(bad)] == ["python", "git", "disk", "linger"]
+
+
+def test_the_disk_that_work_needs_is_the_reserve_of_a_node() -> None:
+    assert NodeSettings.model_fields["disk_reserve"].default == WORKING_DISK
 
 
 def test_an_unknown_clock_or_disk_is_no_problem() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,26 @@ def test_the_same_minute_fires_once_however_often_it_is_looked_at(times: Times) 
     times.scheduler.round()
     times.pass_(60_000)
     assert len(times.runs()) == 1, "a clock that was set back"
+
+
+def test_a_schedule_works_in_a_workspace_one_at_a_time(times: Times, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    (shop / ".git").mkdir(parents=True)
+    made = {"name": "login", "by": "ana", "cwd": str(shop)}
+    assert times.world.http.post("/v1/workspaces", made).status_code == 201
+    times.add(cron="0 * * * *", dispatch=times.world.shell(workspace="login"), overlap=True)
+    times.pass_(HOUR)
+    times.pass_(HOUR)
+    (first,) = times.runs()
+    assert first.terms["in_workspace"] == "login" and times.states() == ["begun", "refused"]
+    told = times.show()["firings"][0]
+    assert f"workspace login is taken by {first.id}" in told["reason"], "a person is told why"
+    times.play()
+    times.pass_(HOUR)
+    _, second = times.runs()
+    assert second.terms["continues"] == first.id
+    unknown = {"name": "other", "cron": "0 * * * *", "dispatch": times.world.shell(workspace="nowhere")}
+    assert times.world.problem("POST", "/v1/schedules", unknown)["code"] == "workspace_not_found"
 
 
 @pytest.mark.parametrize("killed_after", ["decided", "queued"])

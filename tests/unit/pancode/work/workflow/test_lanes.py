@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
-from pancode.core.records import Run, Workflow, WorkflowStep
+from pancode.core.records import EventKind, Run, Workflow, WorkflowStep
+from pancode.core.values import replace
+from pancode.life.changes import RUN_WAITS, occasion_of
+from pancode.notices.words import notice_of
 from tests.unit.pancode.control.world import facts, failed
 from tests.unit.pancode.work.workflow.trees import Trees, changed
 from tests.unit.pancode.work.workflow.world import ERROR, Flows
@@ -95,6 +99,55 @@ def test_each_of_many_items_runs_once_though_the_coordinator_is_killed(night: Fl
     assert len(night.coordinator.rows(Run)) == 3
 
 
+class Counted:
+    """What the ledger was asked while this was open."""
+
+    def __init__(self, flows: Flows, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.rows: Counter[str] = Counter()
+        ledger = flows.coordinator.core.ports.ledger
+        with ledger.transaction() as tx:
+            kind = type(tx)
+        for name in ("get", "find", "put", "insert"):
+            monkeypatch.setattr(kind, name, self._counting(name, getattr(kind, name)))
+
+    def _counting(self, name: str, asks: Any) -> Any:
+        def counting(tx: Any, what: Any, *more: Any, **said: Any) -> Any:
+            found = asks(tx, what, *more, **said)
+            table = what if isinstance(what, type) else type(what)
+            self.rows[f"{name} {table.__name__}"] += len(found) if isinstance(found, list) else 1
+            return found
+
+        return counting
+
+
+def test_a_lane_of_500_items_is_read_as_seldom_as_one_of_five(
+    night: Flows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at the inbox reads no item of it; to add one or to begin the next writes none of the others."""
+    for _ in range(3):
+        add(night)
+    night.claim()
+    with night.coordinator.ledger.transaction() as tx:
+        last = tx.find(WorkflowStep)[-1]
+        for number in range(4, 501):
+            item = {**last.item, "place": number}
+            tx.insert(replace(last, number=number, name=str(number), item=item))
+    counted = Counted(night, monkeypatch)
+    night.world.http.get("/v1/inbox", by="ana")
+    assert counted.rows["find WorkflowStep"] == 0 and counted.rows["find Workflow"] == 1
+    counted.rows.clear()
+    add(night)
+    assert counted.rows["find WorkflowStep"] <= 6 * 501, "a few looks at the whole order, none for each item"
+    assert counted.rows["insert WorkflowStep"] == 1 and counted.rows["put WorkflowStep"] == 0
+    assert counted.rows["get Run"] < 20
+    counted.rows.clear()
+    night.end("1")
+    assert night.claim() == ["2"]
+    assert counted.rows["put WorkflowStep"] <= 4 and counted.rows["find WorkflowStep"] <= 10 * 501
+    counted.rows.clear()
+    assert len(lane(night)["items"]) == 501 and counted.rows["get Run"] < 20
+
+
 @pytest.mark.parametrize("way", ["retry", "runs retry", "skip", "continue"])
 def test_a_failed_item_stops_the_lane_until_a_person_says_how_it_goes_on(night: Flows, way: str) -> None:
     add(night, "false")
@@ -109,10 +162,19 @@ def test_a_failed_item_stops_the_lane_until_a_person_says_how_it_goes_on(night: 
     (waits,) = [one for one in also if "budget" not in one["command"]]
     assert (waits["run"], waits["command"]) == (run, "pancode lane show night"), "not twice, for its run, too"
     assert waits["what"] == f"lane night stands at {shown['why']}"
+    told = [one for one in night.coordinator.core.feed.newest(50) if one.kind is EventKind.INBOX_ITEM]
+    (event,) = told
+    assert occasion_of(event) == RUN_WAITS and (event.run, event.data["words"]) == (run, waits["what"])
+    notice = notice_of(event, RUN_WAITS, {}, None)
+    assert (notice.title, notice.kind) == (f"{run} waits for you: lane", "waits")
+    assert "lane night stands at item 1" in notice.body and notice.body.endswith("pancode lane show night")
     refused = night.world.problem("POST", "/v1/lanes/night/resume", {"by": "ana"})
     assert refused["code"] == "lane_stands" and "skip" in refused["fix"]
     if way == "skip":
         act(night, "skip")
+        assert [one["command"] for one in night.world.http.get("/v1/inbox", by="ana").json()["also"]] == [
+            one["command"] for one in also if one is not waits
+        ]
         assert night.claim() == ["2"] and states(night)["1"] == "skipped"
         return
     path = {

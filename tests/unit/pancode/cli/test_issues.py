@@ -1,0 +1,49 @@
+"""`work --plan` is a talk with the planner first, and says what comes behind it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from pancode.cli import main
+from pancode.cli.face import Face
+from pancode.cli.issues import on
+from pancode.errors import ExitCode, UsageError
+
+
+class Coordinator:
+    """Knows where the plan of SHOP-12 is made."""
+
+    def __init__(self, run: str) -> None:
+        self.run, self.asked = run, list[dict[str, Any]]()
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        assert path == "/v1/plans"
+        self.asked.append(body)
+        return {"workspace": "shop-12", "file": "docs/shop-12-plan.md", "task": "Plan it", "run": self.run}
+
+
+@pytest.mark.parametrize("run", ["", "r-1"])
+def test_a_plan_comes_first_and_nothing_is_built(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], run: str
+) -> None:
+    coordinator, commands = Coordinator(run), list[list[str]]()
+    monkeypatch.setattr(Face, "client", lambda self, works=False: cast("Any", coordinator))
+
+    def begun(words: list[str]) -> int:
+        commands.append(words)
+        return ExitCode.DONE
+
+    monkeypatch.setattr(main, "run", begun)
+    assert on("SHOP-12", plans=True, model="big", face=Face(as_json=False)) == ExitCode.DONE
+    assert [one["what"] for one in coordinator.asked] == ["SHOP-12"]
+    chat = ["chat", "--agent", "planner", "--workspace", "shop-12", "--model", "big", "--", "Plan it"]
+    assert commands == [["attach", "r-1"] if run else chat]
+    assert "next: pancode plan keep shop-12; then: pancode work SHOP-12" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [{"agent": "builder"}, {"budget": "3"}, {"dry_run": True}])
+def test_what_belongs_to_the_work_is_no_part_of_a_plan(more: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="a plan has its own agent"):
+        on("SHOP-12", plans=True, face=Face(as_json=False), **more)
