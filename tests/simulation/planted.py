@@ -175,7 +175,11 @@ def _give_nothing_back(patch: pytest.MonkeyPatch) -> None:
 
 
 BUGS = (
-    Bug("the binder does not count slots", "calm", _to(bind, "free_slots", lambda view, fences, freed, hurry: 5)),
+    Bug(
+        "the binder does not count slots",
+        "calm",
+        _to(bind, "free_slots", lambda view, fences, freed, hurry: 5),
+    ),
     Bug("an offer is freed before its start-by", "races", _to(inbound, "start_by_of", lambda fence: _Past())),
     Bug("a hold always fits", "money", _to(books, "fits", lambda *_: True)),
     Bug(
