@@ -10,14 +10,14 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from node_agent.cli.logging_in import handed_on
 from node_agent.files.durable import write_atomic
 from node_agent.machine.discovery import search_path
 from node_agent.machine.home import NodeHome
-from node_agent.machine.programs import RECORD, written_version
+from node_agent.machine.programs import RECORD, InstalledProgram, installed, written_version
 from node_agent.runtimes import adapters
 from node_agent.runtimes.base import Program
 from node_agent.runtimes.registry import RUNTIMES
@@ -34,27 +34,6 @@ class NoProgram(Exception):
     def __init__(self, words: str, fix: str) -> None:
         super().__init__(words)
         self.fix = fix
-
-
-@dataclass(frozen=True, slots=True)
-class InstalledProgram:
-    """What was brought. `sha256`: of the file that the program's name leads to. `chosen`: its owner named the
-    version."""
-
-    runtime: str
-    package: str
-    version: str
-    sha256: str
-    chosen: bool = False
-
-
-def installed(home: NodeHome) -> dict[str, InstalledProgram]:
-    """Return the programs that were installed and not removed, by runtime."""
-    try:
-        known = json.loads((home.root / RECORD).read_bytes())
-        return {one["runtime"]: InstalledProgram(**one) for one in known}
-    except FileNotFoundError:
-        return {}
 
 
 def install(
@@ -79,13 +58,13 @@ def install(
         )
     digest = hashlib.sha256(Path(there).read_bytes()).hexdigest()
     done = InstalledProgram(runtime, program.package, found, digest, bool(version))
-    _keep(home, {**installed(home), runtime: done})
+    _keep(home, {**installed(home.root), runtime: done})
     return done
 
 
 def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
     """Remove what `install` has installed. NoProgram for anything else."""
-    program, user, known = _program(runtime), environ["HOME"], installed(home)
+    program, user, known = _program(runtime), environ["HOME"], installed(home.root)
     if runtime not in known:
         brought = ", ".join(known) or "nothing"
         raise NoProgram(

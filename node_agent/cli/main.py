@@ -95,12 +95,13 @@ def secret(args: argparse.Namespace) -> int:
 
 def install(args: argparse.Namespace) -> int:
     """Bring the programs of these runtimes onto this machine for its user; --away takes them away again."""
-    from node_agent.cli.installing import NoProgram, installed, uninstall
+    from node_agent.cli.installing import NoProgram, uninstall
     from node_agent.cli.installing import install as bring
+    from node_agent.machine.programs import installed
 
     home, status = _home(args), OK
     values = _values(home)
-    all_of_it = (name for name, one in installed(home).items() if args.away or not one.chosen)
+    all_of_it = (name for name, one in installed(home.root).items() if args.away or not one.chosen)
     for name in args.runtimes or list(all_of_it):
         try:
             if args.away:
@@ -139,7 +140,8 @@ def show_version(args: argparse.Namespace) -> int:
 def remove(args: argparse.Namespace) -> int:
     """End every attempt and prove that no process of any is left. Takes away the programs that it brought."""
     from node_agent.cli.home import end_all, is_held
-    from node_agent.cli.installing import NoProgram, installed, uninstall
+    from node_agent.cli.installing import NoProgram, uninstall
+    from node_agent.machine.programs import installed
     from node_agent.runner.runner import Runner
     from node_agent.shim import shim
 
@@ -149,7 +151,7 @@ def remove(args: argparse.Namespace) -> int:
         return HELD
     runner = Runner(sys.executable, Path(shim.__file__), SystemClock())
     done = end_all(home, runner)
-    for name in installed(home):
+    for name in installed(home.root):
         try:
             uninstall(home, name, os.environ)
         except NoProgram as wrong:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -55,11 +56,31 @@ RECORD = "installed.json"
 """In the node's home: what `node install` has brought, so that it can be taken away."""
 
 
-def brought(home: Path) -> dict[str, str]:
-    """By runtime: `newest`, or `chosen` where its owner has named the version."""
-    with suppress(OSError, ValueError):
+@dataclass(frozen=True, slots=True)
+class InstalledProgram:
+    """What was brought. `sha256`: of the file that the program's name leads to. `chosen`: its owner named the
+    version."""
+
+    runtime: str
+    package: str
+    version: str
+    sha256: str
+    chosen: bool = False
+
+
+def installed(home: Path) -> dict[str, InstalledProgram]:
+    """Return the programs that were installed and not removed, by runtime. `home`: the node's."""
+    try:
         known = json.loads((home / RECORD).read_bytes())
-        return {one["runtime"]: "chosen" if one.get("chosen") else "newest" for one in known}
+        return {one["runtime"]: InstalledProgram(**one) for one in known}
+    except FileNotFoundError:
+        return {}
+
+
+def brought(home: Path) -> dict[str, str]:
+    """By runtime: `newest`, or `chosen` where its owner named the version; empty where none can be read."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        return {name: "chosen" if one.chosen else "newest" for name, one in installed(home).items()}
     return {}
 
 

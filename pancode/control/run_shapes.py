@@ -18,19 +18,13 @@ class VerdictOfNode(TypedDict):
     waits: bool
 
 
-class VerificationShape(TypedDict):
+class VerificationShape(VerdictOfNode):
     """`state`: verified (gates passed on two machines), partly (on its own alone), unverified (it has no
     gates) or disputed (they failed on the other one). `run`, `node`, `receipt`: those of the other node.
 
     `waits`: another node is asked, and has not answered yet. `earlier`: the verdicts before, oldest first.
     """
 
-    state: str
-    why: str
-    run: str | None
-    node: str | None
-    receipt: str | None
-    waits: bool
     earlier: list[VerdictOfNode]
 
 

@@ -360,6 +360,9 @@ class DepotPort(Protocol):
     def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
         """The bytes of a file in a result; None when there is none, or it is larger than `most` bytes."""
 
+    def has_commit(self, repo: str, commit: str) -> bool:
+        """Whether the depot has the commit; False also where it does not have the repository."""
+
     def file_names(self, repo: str, commit: str) -> list[str]:
         """The names of all files of a result."""
 

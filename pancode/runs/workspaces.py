@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from typing_extensions import TypedDict
@@ -36,7 +37,7 @@ from pancode.dispatch.workspaces import (
     stay_request,
     workspace_name,
 )
-from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError, WorkspaceError
+from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.life.case import RunStage, stage_of
 from pancode.life.continuing import has_change, kept
 from pancode.life.orders import identity_of
@@ -202,14 +203,14 @@ def show(core: Core, around: Surroundings, name: str, measured: bool = False) ->
         workspace = load(tx, name)
         runs = line_of(tx, workspace)
         shape = _shape(core, tx, workspace, runs)
-        node = None if workspace.node is None else tx.get(Node, workspace.node)
+        node = _bound_to(tx, workspace)
         opened = _opened(tx, runs[-1]) if runs else None
     if measured:
         _measure(core, shape, runs)
     rows: list[Json] = [
         {"run": run.id, "task": run.task, "outcome": _end(run), "landed": run.landed} for run in runs
     ]
-    problems = _problems(core, around, workspace, node, runs)
+    problems = _problems(core, around, workspace, node, _loss(core, runs))
     return {**shape, "runs": rows, "problems": problems, "opened": opened}
 
 
@@ -236,10 +237,22 @@ def open_for(core: Core, around: Surroundings, name: str, by: str, node: str | N
     dispatch(core, around, in_workspace(core, around, stay_request(name, node, by)), None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """The depot lost the files of the newest run. `saved`: the newest one whose result it has; None: none."""
+
+    run: str
+    saved: str | None
+
+
+def _bound_to(tx: Transaction, workspace: KeptWorkspace) -> Node | None:
+    """The machine that it is bound to; None: it is bound to none, or that one is unknown."""
+    return None if workspace.node is None else tx.get(Node, workspace.node)
+
+
 def _problems(
-    core: Core, around: Surroundings, workspace: KeptWorkspace, node: Node | None, runs: list[Run]
+    core: Core, around: Surroundings, workspace: KeptWorkspace, node: Node | None, loss: _Loss | None
 ) -> list[WorkspaceProblem]:
-    """`node`: the machine that it is bound to; None: it is bound to none, or that one is unknown."""
     command, found = f"pancode workspace repair {workspace.name}", list[WorkspaceProblem]()
     if around.project_of(workspace.project) != workspace.project:
         what = f"its repository is not at {workspace.project} any more: it was moved, or its .git is gone"
@@ -253,10 +266,9 @@ def _problems(
         if what:
             does = "its next run begins on any free machine"
             found.append({"what": what, "fix": f"{command} --node NODE", "does": does})
-    if _lost_files(core, runs):
-        saved = _saved(core, runs)
-        what = f"the files of its newest run {runs[-1].id} are not in the coordinator's depot any more"
-        begin = "with the files of its repository" if saved is None else f"with those of {saved.id}"
+    if loss is not None:
+        what = f"the files of its newest run {loss.run} are not in the coordinator's depot any more"
+        begin = "with the files of its repository" if loss.saved is None else f"with those of {loss.saved}"
         does = f"its next run begins {begin}; the runs behind that stay in the lists, without their files"
         found.append({"what": what, "fix": command, "does": does})
     return found
@@ -265,24 +277,15 @@ def _problems(
 def _is_there(core: Core, run: Run) -> bool:
     """Whether the depot has the files with which the run has ended, or begun."""
     repo, commit = run.workspace.get("repo"), result_commit(run) or run.workspace.get("snapshot")
-    if repo is None or commit is None:
-        return True
-    try:
-        core.ports.depot.lines_changed(str(repo), str(commit), str(commit))
-    except WorkspaceError:
-        return False
-    return True
+    return repo is None or commit is None or core.ports.depot.has_commit(str(repo), str(commit))
 
 
-def _lost_files(core: Core, runs: list[Run]) -> bool:
-    """Whether the next run would find nothing to begin with. While one is at work nobody asks."""
-    return bool(runs) and runs[-1].state is RunState.ENDED and not _is_there(core, runs[-1])
-
-
-def _saved(core: Core, runs: list[Run]) -> Run | None:
-    """The newest run whose result the depot still has."""
-    there = (run for run in reversed(runs) if result_commit(run) is not None and _is_there(core, run))
-    return next(there, None)
+def _loss(core: Core, runs: list[Run]) -> _Loss | None:
+    """Ask git whether the next run would find nothing to begin with; None: it would, or a run is at work."""
+    if not runs or runs[-1].state is not RunState.ENDED or _is_there(core, runs[-1]):
+        return None
+    there = (run.id for run in reversed(runs) if result_commit(run) is not None and _is_there(core, run))
+    return _Loss(runs[-1].id, next(there, None))
 
 
 def _end(run: Run) -> str:
@@ -378,24 +381,24 @@ def repair(
     Nothing is deleted: the runs whose files are gone stay in the lists.
     """
     with core.ports.ledger.transaction() as tx:
-        runs = line_of(tx, load(tx, name))
-    found = show(core, around, name)["problems"]
+        workspace = load(tx, name)
+        runs, bound = line_of(tx, workspace), _bound_to(tx, workspace)
+    loss = _loss(core, runs)
+    found = _problems(core, around, workspace, bound, loss)
     if project is None and node is None and not any(one["does"] for one in found):
         what, why = f"there is nothing to repair in {name} by itself", "".join(one["what"] for one in found)
         fix = found[0]["fix"] if found else f"pancode workspace show {name}"
         raise UsageError(what, why=why, fix=fix, code="nothing_to_repair")
-    lost = _lost_files(core, runs)
-    saved = _saved(core, runs) if lost else None
     with unit_of_work(core) as work:
         workspace = load(work.tx, name)
-        if lost and line_of(work.tx, workspace)[-1].state is not RunState.ENDED:
+        if loss is not None and line_of(work.tx, workspace)[-1].state is not RunState.ENDED:
             must_be_free(name, line_of(work.tx, workspace))
         if node is not None or any("machine" in one["does"] for one in found):
             _must_be_a_node(work.tx, None if node == ANY else node)
             workspace = replace(workspace, node=None if node == ANY else node)
-        if lost:
-            workspace = replace(workspace, first="", saved="" if saved is None else saved.id)
+        if loss is not None:
+            workspace = replace(workspace, first="", saved=loss.saved or "")
         workspace = replace(workspace, project=project or workspace.project)
         work.tx.put(workspace.setting(core.wall_ms()))
-        more = {"lost": runs[-1].id, "saved": workspace.saved} if lost else {}
+        more = {} if loss is None else {"lost": loss.run, "saved": workspace.saved}
         work.audit("people", "info", "workspace changed", None, by=by, name=name, **more)

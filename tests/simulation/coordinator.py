@@ -54,6 +54,9 @@ class SimDepot:
     def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
         return self.trees.read(commit, path)
 
+    def has_commit(self, repo: str, commit: str) -> bool:
+        return True
+
     def file_names(self, repo: str, commit: str) -> list[str]:
         return sorted(self.trees.files(commit))
 

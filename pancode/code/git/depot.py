@@ -126,6 +126,11 @@ class Depot:
         """The commit that a ref names; None: there is no such ref."""
         return self.git(repo_id).ask("rev-parse", "-q", "--verify", f"{ref}^{{commit}}").text() or None
 
+    def has_commit(self, repo_id: str, commit: str) -> bool:
+        """Whether the repository is here and has this commit."""
+        named = f"{checked_object(commit)}^{{commit}}"
+        return self.path(repo_id).is_dir() and self.git(repo_id).ask("cat-file", "-e", named).ok
+
     def result_at(self, repo_id: str, identity: AttemptId) -> str | None:
         """The commit that an attempt delivered; None: it delivered none."""
         return self.commit_at(repo_id, identity.ref)

@@ -71,6 +71,10 @@ class GitDepot:
         """A file of a result; None where there is none, or it is larger than `most` bytes."""
         return read_file(self.depot, repo, commit, path, most)
 
+    def has_commit(self, repo: str, commit: str) -> bool:
+        """Whether the depot has the commit; False also where it does not have the repository."""
+        return self.depot.has_commit(repo, commit)
+
     def file_names(self, repo: str, commit: str) -> list[str]:
         """Every file of a result."""
         return file_names(self.depot, repo, commit)

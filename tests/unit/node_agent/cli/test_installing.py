@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.cli.installing import NoProgram, install, installed, uninstall
+from node_agent.cli.installing import NoProgram, install, uninstall
 from node_agent.cli.main import main
 from node_agent.machine.home import NodeHome
-from node_agent.machine.programs import brought
+from node_agent.machine.programs import brought, installed
 
 NPM = r"""#!/bin/sh
 echo "$*" >>"$HOME/asked"
@@ -64,14 +64,14 @@ def test_a_program_comes_by_npm_in_the_version_that_was_asked_and_goes_again(
     there = Path(environ["HOME"], ".local/bin/qwen")
     assert (done.package, done.version) == ("@qwen-code/qwen-code", "0.15.10")
     assert done.sha256 == hashlib.sha256(there.read_bytes()).hexdigest()
-    assert installed(home) == {"qwen": done} and done.chosen
+    assert installed(home.root) == {"qwen": done} and done.chosen
     where = f"--prefix {environ['HOME']}/.local"
     assert asked(environ) == [f"install -g {where} @qwen-code/qwen-code@0.15.10"]
     install(home, "qwen", "", environ, {})
     assert asked(environ)[-1].endswith("@latest"), "without a version it is the newest"
-    assert not installed(home)["qwen"].chosen and brought(home.root) == {"qwen": "newest"}
+    assert not installed(home.root)["qwen"].chosen and brought(home.root) == {"qwen": "newest"}
     uninstall(home, "qwen", environ)
-    assert not there.exists() and installed(home) == {}
+    assert not there.exists() and installed(home.root) == {}
 
 
 def test_an_update_of_all_leaves_the_version_that_its_owner_chose(
@@ -96,7 +96,7 @@ def test_what_is_not_ours_stays_and_what_fails_is_said(home: NodeHome, environ: 
     Path(environ["HOME"], "fails").touch()
     with pytest.raises(NoProgram, match="network is down"):
         install(home, "qwen", "", environ, {})
-    assert installed(home) == {}
+    assert installed(home.root) == {}
     for runtime, version in (("qwen", "1; rm -rf ~"), ("shell", ""), ("qwne", "")):
         with pytest.raises(NoProgram):
             install(home, runtime, version, environ, {})

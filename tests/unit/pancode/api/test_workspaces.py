@@ -17,7 +17,6 @@ from pancode.core.ports import ResultPlace
 from pancode.core.records import Node, Run, Word
 from pancode.core.values import replace
 from pancode.dispatch.workspaces import STAY_MS, STAYS
-from pancode.errors import WorkspaceError
 from pancode.runs import workspaces as listing
 from pancode.runs.workspaces import branch_for, in_workspace
 from tests.unit.pancode.api.world import World
@@ -308,12 +307,7 @@ def test_files_that_the_depot_has_lost_are_named_and_a_repair_begins_at_the_newe
     second = begun(world)
     ended(world, COMMITS[1])
 
-    def lines(repo: str, old: str, new: str) -> int:
-        if old in gone:
-            raise WorkspaceError(f"{old} is gone")
-        return 0
-
-    monkeypatch.setattr(world.context.depot, "lines_changed", lines)
+    monkeypatch.setattr(world.context.depot, "has_commit", lambda _, commit: commit not in gone)
     assert shown(world)["problems"] == []
     gone.add(COMMITS[1])
     (problem,) = shown(world)["problems"]

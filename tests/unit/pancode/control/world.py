@@ -95,6 +95,9 @@ class HonestDepot:
     def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
         return None
 
+    def has_commit(self, repo: str, commit: str) -> bool:
+        return True
+
     def file_names(self, repo: str, commit: str) -> list[str]:
         return []
 
