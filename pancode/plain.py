@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,6 +28,11 @@ HIDING = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 
 _TONES = ((_GOOD, "green"), (_BAD, "red"), (_WARN, "yellow"))
 _OF_DIFF = {"+++": "bold", "---": "bold", "diff ": "bold", "@@": "cyan", "+": "green", "-": "red"}
+
+
+def pip_install(*packages: str) -> str:
+    """Return the command that adds packages to our environment. PanCode itself is on no index."""
+    return shlex.join((sys.executable, "-m", "pip", "install", *packages))
 
 
 def safe(text: str) -> str:

@@ -16,7 +16,7 @@ from pancode.config.agentfile import PRESETS, AgentEntry, LimitsEntry, SamplingE
 from pancode.config.agents import shipped_text
 
 INTRO = """
-An agent is a definition: who does a kind of work, with which tools, within which bounds. Seven are shipped;
+An agent is a definition: who does a kind of work, with which tools, within which bounds. Eight are shipped;
 `panagents.yaml` in `PANCODE_HOME` is laid over them key by key, and adds your own. A repository defines none.
 Every key below is enforced, or refused by its name with file and line (exit status 3): none is read and
 forgotten. [How to write your own](../howto/agents.md).

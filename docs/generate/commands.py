@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import click
 
 from docs.generate.markdown import block, code, page, table, words
-from pancode.cli.commands import Group
 from pancode.cli.main import cli
 
 INTRO = """
@@ -65,9 +64,6 @@ def _one(context: click.Context, command: click.Command) -> list[str]:
     default = getattr(command, "default", None)
     if default is not None:
         parts.append(f"Without a subcommand: {code(default)}.")
-    later = command.later if isinstance(command, Group) else {}
-    if later:
-        parts.append("Not there yet: " + "; ".join(f"{code(n)} ({why})" for n, why in later.items()) + ".")
     rows = [_option(context, p) for p in command.params if isinstance(p, click.Option) and not p.hidden]
     if rows:
         parts.append(table(("Option", "Meaning"), rows))

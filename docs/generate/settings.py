@@ -56,8 +56,9 @@ PLACES = (
 INTRO = """
 Settings come in layers; the later wins, key by key: built in, `/etc/pancode/pancode.yaml`, `pancode.yaml`
 in `PANCODE_HOME`, `pancode.yaml` at the top of the repository (only the keys marked *repository*),
-`settings.json` in `PANCODE_HOME`, environment variables, a preset, flags. `pancode config show --origin`
-prints every value with the file and line, the variable or the preset that set it.
+`settings.json` in `PANCODE_HOME`, the project's defaults, environment variables, a preset, flags.
+`pancode config show --origin` prints every value with the file and line, the variable or the preset that
+set it.
 
 An unknown key is an error that names its file, line and the nearest right key (exit status 3). PanCode
 never writes these files, except that `pancode init` makes those that are not there and `pancode agents set`

@@ -128,7 +128,9 @@ class NodeHome:
                 raise SettingsError(f"{self.key} can be read by others; chmod 600 it")
             return SigningKey.parse(self.key.read_text())
         except OSError as exc:
-            raise SettingsError(f"{self.key} cannot be read: {exc.strerror}; run `pancode-node key`") from exc
+            raise SettingsError(
+                f"{self.key} cannot be read: {exc.strerror}; on the coordinator's machine: pancode fleet up"
+            ) from exc
         except ValueError as exc:
             raise SettingsError(f"{self.key} is not a key of ours: {exc}") from exc
 

@@ -249,8 +249,8 @@ class EditorSession:
             self._unless_broken()
             self._state.wait(LOOK_S)
         run, state = self.shape["run"], self.shape["state"]
-        words = f"{state}. Look: `pancode runs diff {run}`. Bring it into your files: `pancode land {run}`.\n"
-        self._show(chunk("agent_message_chunk", words))
+        look, land = f"pancode runs diff {run}", f"pancode land {run}"
+        self._think(f"{state}. Look: `{look}`. Bring it into your files: `{land}`.")
         return {"stopReason": "end_turn"}
 
     # ---- the stream

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from node_agent.wire.node import NodeFacts, NodeProblem, ProblemCode
 from node_agent.wire.policy import Isolation, Safety
 from pancode.agents.endpoints import RANKED, EndpointNeed, Lack, lack_of, rank
+from pancode.agents.runtimes import RUNTIMES
 from pancode.core.names import nearest
 from pancode.core.records import Node
 from pancode.nodes.node import NodeState, NodeView, in_a_sentence, with_words
@@ -116,7 +117,10 @@ def _without(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None
     fact = next((one for one in facts.runtimes if one.name == wish.runtime), None)
     if fact is None or fact.state == "missing":
         says = "" if fact is None else fact.fix
-        return Lack(with_words(f"has no runtime {wish.runtime}", says), "pancode runtimes")
+        kind = RUNTIMES.get(wish.runtime)
+        comes = kind is not None and not kind.own and kind.name != "native"
+        fix = f"pancode node install {name} {wish.runtime}" if comes else "pancode runtimes"
+        return Lack(with_words(f"has no runtime {wish.runtime}", says), fix)
     if fact.state == "ok" or (fact.state == "not_logged_in" and wish.wanted is not None):
         lacks = fact.no_turns if wish.turns else ""
         return (

@@ -217,6 +217,13 @@ class DispatchRequest(WorkOptions):
     """What is left of the asking run's own limit, or of its session's ceiling; None: there is no limit."""
 
     @property
+    def takes_ask(self) -> bool:
+        """Whether its command has `--ask`: not a talk, a scout, an issue, nor what goes on from a run."""
+        goes_on = bool(self.retry_of or (self.continues and not self.in_workspace))
+        of_issue = bool(self.of_project and self.in_workspace)
+        return not (self.turns or self.scouts or goes_on or of_issue)
+
+    @property
     def is_answer(self) -> bool:
         """Whether it only answers what a run has asked a person."""
         return self.answers is not None or self.past_cap

@@ -179,7 +179,7 @@ _BY_LOGIN = {
     "opencode": "OpenAI, whose ChatGPT plan says which models it has",
 }
 """The vendor that knows the models of a login, for runtimes whose login has no kept list."""
-_FIX = "pancode models --runtime claude, codex or gemini"
+_FIX = "pancode models --runtime claude"
 
 
 def _why(kind: RuntimeKind) -> str:

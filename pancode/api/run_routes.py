@@ -24,6 +24,7 @@ from pancode.core.records import Run, RunState
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import dispatch, dry_run, under_way
 from pancode.dispatch.report import DryRunAnswer, QueuedAnswer, queued, report
+from pancode.dispatch.workspaces import workspace_in
 from pancode.reports.story import WhyShape, why
 from pancode.runs.log import MOST_TAIL, LogPlace, read_log, stream_names, tails
 from pancode.runs.receipts import VerdictShape, verify
@@ -108,6 +109,8 @@ def childs(context: ApiContext, parent: Run, request: DispatchRequest) -> Dispat
     """
     if request.land:
         refuse(context.core, parent, "to land a change")
+    if workspace_in(request.workspace) is not None:
+        refuse(context.core, parent, "to work in a person's workspace")
     priority = min(request.priority, parent.priority)
     preset = request.preset or parent.terms.get("preset", "")
     above = parent_of(context.core, parent.id)
@@ -128,8 +131,7 @@ def _dispatch(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer
     """Dispatch; with `dry_run` only judge."""
     body: DispatchBody = call.body
     request, parent, around = asked_by(context, call)
-    if call.inside is None:  # a run has what it was given, and no line of a person's work
-        request = in_workspace(context.core, around, request)
+    request = in_workspace(context.core, around, request)
     if body.dry_run:
         return cast("QueuedAnswer | DryRunAnswer", rehearsed(context, around, request, parent))
     return queued(dispatch(context.core, around, request, parent))

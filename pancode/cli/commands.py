@@ -45,9 +45,22 @@ ELSEWHERE = {
     "settings": "pancode config show --origin",
     "hook": "pancode lane",
     "cv": "pancode workers",
+    "sync": "pancode skills sync",
     "presets use": "pancode presets apply NAME",
+    "queue move": "pancode queue rm RUN",
+    "fleet upgrade": "pancode fleet up",
+    "fleet drill": "pancode demo",
+    "runtimes set": "pancode config set dispatch.runtime NAME",
+    "modes set": "pancode config set dispatch.mode NAME",
+    "safety set": "pancode config set dispatch.safety NAME",
+    "work issue": "pancode work ISSUE",
+    "work plan": "pancode plan ISSUE",
+    "work recover": "pancode recover RUN",
+    "work hook": "pancode lane add LANE TASK",
+    "work cv": "pancode workers",
+    "workspace destroy": "pancode workspace rm NAME",
 }
-"""Commands that people know from other tools, each with the PanCode command for the same thing."""
+"""Commands that people know from other tools or expect, each with the PanCode command for the same thing."""
 
 
 class Commands(typer.Typer):
@@ -124,8 +137,6 @@ class Group(TyperGroup):
     they work, and no list has them."""
     headings: ClassVar[Mapping[str, Collection[str]]] = {}
     """Heading of the help to names of commands; without headings all stand below `Commands`."""
-    later: ClassVar[Mapping[str, str]] = {}
-    """Names of commands that are planned and not there yet, each with what does the same today."""
     default: ClassVar[str | None] = None
     numbered: ClassVar[bool] = False
     free: ClassVar[bool] = False
@@ -146,6 +157,8 @@ class Group(TyperGroup):
         first = args[0] if args else ""
         of_default = not first or first.startswith("-") or (self.numbered and first.isdigit())
         if self.free and not ctx.resilient_parsing and self.get_command(ctx, first) is None:
+            if f"{ctx.command_path} {first}".removeprefix("pancode ") in ELSEWHERE:
+                raise unknown(first, self.list_commands(ctx), ctx.command_path)
             of_default = True
         # What Tab completes may still become a subcommand.
         if (ctx.resilient_parsing and not args) or self.default is None or first in ("-h", "--help"):
@@ -159,13 +172,6 @@ class Group(TyperGroup):
         if ctx.resilient_parsing and self.get_command(ctx, name) is None:
             ctx.meta[_NO_SUCH] = True
             return None, None, args
-        if name in self.later:
-            raise UsageError(
-                f"{ctx.command_path} {name} is not there yet",
-                why=self.later[name],
-                fix=f"what is there: {ctx.command_path} -h",
-                code="not_there_yet",
-            )
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             raise unknown(name, self.list_commands(ctx), ctx.command_path)
         return super().resolve_command(ctx, args)

@@ -23,9 +23,10 @@ Key = Annotated[str, Argument(autocompletion=completions.settings)]
 
 @app.group("config", "pancode config show --origin", "pancode config set dispatch.safety full-auto")
 def config() -> None:
-    """Built in < /etc/pancode < your home < the repository < `config set` < PANCODE_ variables < flags.
+    """Built in < /etc/pancode < your home < the repository < `config set` < the project < PANCODE_ variables
+    < a preset < flags.
 
-    A preset counts more than a variable. `config set` writes settings.json in your home; your own files
+    `config set` writes settings.json in your home; your own files
     stay as they are.
     """
 

@@ -34,7 +34,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "chain": ("workflows.chain", "steps that build on each other, from a file or by name"),
         "race": ("workflows.race", "one task for several workers; the best result wins"),
         "workflow": ("workflows.group", "batches, chains and races: ls, show, stop, resume, check a file"),
-        "schedule": ("schedule", "work that begins by itself: at a time, on an event, on a push"),
+        "schedule": (
+            "schedule",
+            "work that begins by itself: at a time, on an event, on a push, on a webhook",
+        ),
         "run": ("ci.run", "a task for a script or a CI job: fleet up, wait, artifacts, fleet down"),
         "lane": ("lane", "work in order: the next item begins by itself; create, add, ls, show, move, skip"),
         "work": ("issues", "have an issue of a tracker worked on: work ISSUE, status, tell, kill"),
@@ -83,7 +86,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "answer": ("inbox", "answer the question of a run; it goes on"),
         "approve": ("inbox", "say yes to what waits for it: a run, a change"),
         "deny": ("inbox", "say no to what a run waits for"),
-        "tell": ("inbox", "words for a run: with its task, or when it is continued"),
+        "tell": ("inbox", "words for a run's agent: with its task, or while it works"),
         "mail": ("mail", "the inbox and your words for agents as one mailbox: send, ls, read"),
         "notify": ("notify", "notices to people: the channels, what came of each, a test"),
         "webhook": ("notify", "signed events for other programs: add, ls, deliveries, redeliver"),
@@ -94,7 +97,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Machines": {
         "fleet": ("fleet.fleet", "bring machines up, look at them, drain them, take them down"),
-        "node": ("fleet.node", "the inventory of machines: add, ls, show, trust, rm"),
+        "node": ("fleet.node", "machines: add, ls, install, login, secret, set, trust, rm"),
         "breakers": ("breakers", "what is held up after failures in a row: ls, reset"),
     },
     "Models": {

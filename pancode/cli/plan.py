@@ -86,9 +86,8 @@ def keep(name: Annotated[str, Argument(help="The plan: its workspace, or its iss
     rest(face, client, newest[-1]["run"])
     talk = markdown(conversation(client, newest[-1]["run"]))[-MOST_QUESTIONS:]
     done = client.post(path_of("plans", name, "keep"), {"questions": talk, "by": who()})
-    words = (
-        f"{done['run']}  writes docs/{safe(name)}-plan.md\n"
-        f"  then: pancode work {safe(name).upper()}   or: pancode dispatch --workspace {safe(name)} TASK\n"
-    )
+    there = f"docs/{safe(name)}-plan.md"
+    then = f'pancode dispatch --workspace {safe(name)} "carry out {there}"'
+    words = f"{done['run']}  writes {there}\n  then: {then}\n"
     face.show(done, lambda: words)
     return ExitCode.DONE

@@ -91,7 +91,7 @@ def meant(projects: Mapping[str, NamedProject], text: str) -> NamedProject:
         if text and text in (one.linear_id, one.linear_name):
             return one
     if issue is not None and projects:
-        fix = f"pancode project add PATH --prefix {issue[1].upper()}"
+        fix = f"pancode project add PATH --name NAME --prefix {issue[1].upper()}"
         raise not_found("project", text, projects, fix)
     raise not_found("project", text, projects, "pancode project ls")
 
@@ -99,7 +99,7 @@ def meant(projects: Mapping[str, NamedProject], text: str) -> NamedProject:
 def moved(text: str, path: str) -> NotFoundError:
     """Return the error for a project whose folder is no repository any more."""
     what = f"the repository of project {text} is not where it was"
-    fix = "pancode project add NEW-PATH --name NAME"
+    fix = f"pancode project add NEW-PATH --name {text}"
     return NotFoundError(what, why=f"{path} is no git repository", fix=fix, code="project_moved")
 
 

@@ -362,7 +362,7 @@ def passed(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDisp
         with unit_of_work(core) as work:
             detail = {"gate": verdict.gate, "words": verdict.words, "by": asked.request.created_by}
             work.audit("dispatch", "error", "refused", None, **detail)
-        raise refusal(verdict).because(*judged.outranked)
+        raise refusal(verdict, asked.request.takes_ask).because(*judged.outranked)
     if judged.untested:
         raise untested(judged.untested[0], judged.costly)
     return judged

@@ -191,7 +191,7 @@ def check_verifier(on: str, names: Sequence[str], own: str | None) -> None:
         raise UsageError(
             f"no other node can verify the result (verify on {on})",
             why=f"{on} is the run's own node" if on == own else "the fleet has one node",
-            fix="pancode node add, or --verify-on none" if len(names) < 2 else "--verify-on other",
+            fix="pancode node add NAME, or --verify-on none" if len(names) < 2 else "--verify-on other",
             code="no_other_node",
         )
 

@@ -56,6 +56,13 @@ UNSAID = ("minimum", "maximum", "minItems", "maxItems")
 """Bounds that are left out of an offer; a refusal names them."""
 FORCED = ("cwd", "project")
 """Arguments that a run does not choose: it works for its own project."""
+HERE: dict[str, dict[str, Any]] = {
+    "workspace": {
+        "enum": ["git", "none"],
+        "description": "git: the repository with its uncommitted changes; none: an empty folder",
+    }
+}
+"""What an argument is for a run, where that is less than for a person: no line of a person's work."""
 NOWHERE = "/"
 """The folder of a run without a project: the coordinator's own folder is not the run's."""
 CUT = "\n[the rest is cut: {} characters in all]"
@@ -71,7 +78,8 @@ def offered() -> dict[str, FleetTool]:
 
 def _offered(tool: McpTool, said: set[str]) -> FleetTool:
     hidden = FORCED if tool.name == DISPATCH else (*FORCED, *SELDOM)
-    schema: dict[str, Any] = {"type": "object", "properties": _briefly(tool.fields, hidden, said)}
+    fields = {name: {**field, **HERE.get(name, {})} for name, field in tool.fields.items()}
+    schema: dict[str, Any] = {"type": "object", "properties": _briefly(fields, hidden, said)}
     schema |= {"required": list(tool.required)} if tool.required else {}
     text = json.dumps(schema, separators=(",", ":"))
     return FleetTool(name=tool.name, description=tool.description, parameters=text)

@@ -28,6 +28,7 @@ from pancode.fleet.direct.listening import listening_at
 from pancode.fleet.ssh.home import Home
 from pancode.host.disk_use import sizes_of
 from pancode.nodes.place import Doorway, ListenAddress
+from pancode.notices.delivery.otlp import FIX
 from pancode.offline.server.single_instance import holder_of
 from pancode.plain import counted, size
 from pancode.store.inspection import REVISIONS, look_at
@@ -269,9 +270,7 @@ def _settings(home: Path, environ: Mapping[str, str]) -> Check:
         )
     if loaded.settings.telemetry.endpoint is not None and find_spec("opentelemetry") is None:
         words = "telemetry.endpoint is set, and OpenTelemetry is not installed: no traces are sent"
-        return bad(
-            "settings", "warning", words, "pip install 'pancode[otel]', or take telemetry.endpoint out"
-        )
+        return bad("settings", "warning", words, f"{FIX}; or take telemetry.endpoint out")
     return good("settings", "all files can be read")
 
 

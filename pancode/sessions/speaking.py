@@ -131,5 +131,6 @@ def _fix(nodes: Sequence[NodeView]) -> str:
             if one.health is Health.OK and one.free and (command := pull_command(one.dialect, EASY)):
                 return f"on {view.node.name}: {command}"
     node, easy = nodes[0].node.name, pull_command(Dialect.OLLAMA, EASY)
-    key = f"pancode node secret set {node} OPENAI_API_KEY, then pancode chat --model openai/gpt-5.5"
+    chat = "pancode chat --runtime native --model openai/gpt-5.5"
+    key = f"pancode node secret set {node} OPENAI_API_KEY, then {chat}"
     return f"on {node}: install Ollama and {easy}; or with a key: {key}"

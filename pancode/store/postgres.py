@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import socket
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from pancode.errors import ConfigError, UnavailableError
+from pancode.plain import pip_install
 
 ORIGIN = "PANCODE_DATABASE_URL"
 OLDEST = 13
@@ -119,7 +119,7 @@ def engine_of(database: Database, busy_ms: int, sole: bool) -> Engine:
         raise ConfigError(
             f"{database.origin} names a PostgreSQL server, and its driver is not installed",
             why=str(exc),
-            fix=f"{shlex.quote(sys.executable)} -m pip install 'pancode[postgresql]'",
+            fix=pip_install("psycopg[binary]>=3.2,<4"),
             code="ledger_driver",
         ) from exc
     event.listen(engine, "do_connect", lambda *_with: _with[3].update(_login(database)))

@@ -22,16 +22,12 @@ from pancode.errors import ExitCode, UsageError
 app = Commands()
 
 
-def _set_by(key: str) -> dict[str, str]:
-    return {"set": f"pancode config set {key} NAME, or give the flag"}
-
-
 def _ask(face: Face, what: str, **query: object) -> dict[str, Any]:
     answer: dict[str, Any] = face.client().get(f"/v1/{what}", cwd=folder(), **query)
     return answer
 
 
-@app.group("runtimes", "pancode runtimes", default="ls", later=_set_by("dispatch.runtime"))
+@app.group("runtimes", "pancode runtimes", default="ls")
 def runtimes() -> None:
     """The programs that run agents."""
 
@@ -108,7 +104,7 @@ _MODES: Columns = {
 }
 
 
-@app.group("modes", "pancode modes", default="ls", later=_set_by("dispatch.mode"))
+@app.group("modes", "pancode modes", default="ls")
 def modes() -> None:
     """What you are doing: the outer gate."""
 
@@ -126,7 +122,7 @@ def show_mode(name: str, face: Json) -> None:
     _show(face, "modes", name, _modes)
 
 
-@app.group("safety", "pancode safety", default="ls", later=_set_by("dispatch.safety"))
+@app.group("safety", "pancode safety", default="ls")
 def safety() -> None:
     """Show how much a run may do by itself, and the rules of your pansafety.yaml."""
 

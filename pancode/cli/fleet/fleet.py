@@ -23,10 +23,8 @@ from pancode.plain import counted, slots_of
 
 app = Commands()
 
-_LATER = {"upgrade": "pancode fleet up swaps the node bundle where it is another", "drill": "a chaos test"}
 
-
-@app.group("fleet", "pancode fleet up", "pancode fleet status --watch", later=_LATER)
+@app.group("fleet", "pancode fleet up", "pancode fleet status --watch")
 def fleet() -> None:
     """The machines that work for you."""
 

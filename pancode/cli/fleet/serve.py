@@ -125,7 +125,7 @@ def show(
     face.show({"text": text}, lambda: text)
 
 
-@service.verb("install", "pancode service install", "sudo pancode service install --system")
+@service.verb("install", "pancode service install", 'sudo "$(command -v pancode)" service install --system')
 def install(*, system: System = False, user: User = None, face: Json) -> None:
     """Install the unit that starts the coordinator from the next boot on. A second time changes nothing."""
     from pancode.offline import units
@@ -133,12 +133,13 @@ def install(*, system: System = False, user: User = None, face: Json) -> None:
     face.acts_here("pancode service")
     whose = _whose(system, user)
     answer = units.install(units.home_for(os.environ, whose), os.environ, whose)
-    manager = "systemctl" if system else "systemctl --user"
-    now = f"now: pancode fleet down, then {manager} start {answer['name']}\n"
-    face.show(answer, lambda: f"{answer['told']}\n{now}")
+    now = "it starts at the next boot; pancode fleet down takes it away, and pancode fleet up brings it back"
+    if system:
+        now = f"now: pancode fleet down, then systemctl start {answer['name']}"
+    face.show(answer, lambda: f"{answer['told']}\n{now}\n")
 
 
-@service.verb("remove", "pancode service remove", "sudo pancode service remove --system")
+@service.verb("remove", "pancode service remove", 'sudo "$(command -v pancode)" service remove --system')
 def remove(*, system: System = False, user: User = None, face: Json) -> None:
     """It starts the coordinator no more; one that runs goes on until `pancode fleet down`."""
     from pancode.offline import units

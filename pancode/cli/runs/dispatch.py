@@ -171,11 +171,12 @@ def post_agreed(
 
 
 def _post(face: Face, client: Client, path: str, body: dict[str, Any], *more: Any) -> Any:
-    """Post it, with admission and snapshot. After Ctrl-C only the list of runs tells whether it is queued."""
+    """Post it, with admission and snapshot. After Ctrl-C only a list tells whether it is queued."""
     try:
         return admitted(face, client, path, body, *more)
     except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted before the answer came; whether it was queued: pancode runs\n")
+        look = "pancode workflow ls" if path == "/v1/workflows" else "pancode runs"
+        sys.stderr.write(f"\ninterrupted before the answer came; whether it was queued: {look}\n")
         raise
 
 

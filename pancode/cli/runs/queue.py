@@ -23,7 +23,6 @@ app = Commands()
     "pancode queue",
     "pancode queue pause pool.any --reason 'disk full'",
     default="ls",
-    later={"move": "pancode queue rm and dispatch again with another --priority or --node"},
 )
 def queue() -> None:
     """Pools of work that no machine has yet, and the orders of each machine."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -227,7 +228,12 @@ HEADINGS: Mapping[str, tuple[SlashCommand, ...]] = {
             ("/config",),
             under=("show", "set", "unset", "undo"),
         ),
-        _C("/reasoning", "how hard models think", ("config", "show", "--origin", "reasoning")),
+        _C(
+            "/reasoning",
+            "how hard models think; a level sets it here",
+            ("config", "show", "--origin", "reasoning"),
+            more=("sessions", "set", RUN, "--reasoning"),
+        ),
         _C(
             "/theme",
             "colours; terminal, dark or light",
@@ -244,6 +250,7 @@ HEADINGS: Mapping[str, tuple[SlashCommand, ...]] = {
 """Heading of the help to the commands below it."""
 COMMANDS = {command.name: command for commands in HEADINGS.values() for command in commands}
 _NAMED = {name: one for one in COMMANDS.values() for name in (one.name, *one.aliases)}
+_LOOKS_LIKE_ONE = re.compile(r"/[A-Za-z][\w-]*")
 LEAVE = (COMMANDS["/detach"].name, *COMMANDS["/detach"].aliases)
 
 
@@ -260,18 +267,15 @@ class TypedCommand:
 
 
 def typed(text: str) -> TypedCommand | None:
-    """The command that this is; None: these are words, as a path is.
+    """The command that this is; None: these are words, as a path is, or a text of several lines.
 
-    UsageError for what looks like a command and is none, with the nearest one.
+    UsageError for what looks like a command and is none, with the nearest one: it is not sent, and paid for.
     """
-    first = text.split(maxsplit=1)[0] if text.startswith("/") and "\n" not in text else ""
-    if not first or "/" in first[1:]:
-        return None
+    first = text.split(maxsplit=1)[0] if text.startswith("/") else ""
     command = _NAMED.get(first)
-    if command is None:
-        refused = _misspelt(first, alone=first == text.strip())
-        if refused is not None:
-            raise refused
+    if command is None and _LOOKS_LIKE_ONE.fullmatch(first):
+        raise _misspelt(first)
+    if command is None or "\n" in text:
         return None
     try:
         words = tuple(shlex.split(text[len(first) :]))
@@ -282,14 +286,12 @@ def typed(text: str) -> TypedCommand | None:
     return TypedCommand(command, words)
 
 
-def _misspelt(name: str, *, alone: bool) -> UsageError | None:
-    """Return the error with the nearest command; None where the words only begin like a command."""
+def _misspelt(name: str) -> UsageError:
+    """Return the error, with the nearest command."""
     from pancode.core.names import nearest
 
     near = nearest(name, _NAMED)
-    if near is None and not alone:
-        return None
-    otherwise = "/help has them all; words that begin with / have a second word"
+    otherwise = "/help has them all; to say it, put a word before it"
     fix = f"did you mean {near}?" if near is not None else otherwise
     return UsageError(f"there is no {safe(name)}", fix=fix, code="no_such_command")
 

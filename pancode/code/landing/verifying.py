@@ -38,7 +38,7 @@ def ask(core: Core, run: Run, on: str, by: str, again: bool = False) -> Run:
         check_verifier(on, names, str(run.result.get("node") or ""))
         found = work.tx.get(Run, run.id) or run
         if any(one.node == on for one in verdicts(found)):
-            fix = f"another node, or none by name: pancode runs verify {run.id} --again"
+            fix = f"pancode runs verify {run.id} --again, or --on another node"
             raise UsageError(f"{on} has judged {run.id} already", fix=fix, code="judged_already")
         return work.signal(found, VerificationAsked(on, by, again))
 

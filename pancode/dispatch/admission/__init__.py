@@ -58,13 +58,13 @@ def first_refused(verdicts: tuple[GateVerdict, ...], ask: bool = False) -> GateV
     return next((verdict for verdict in refusals if not (ask and verdict.lifts)), None)
 
 
-def refusal(verdict: GateVerdict) -> RefusedError:
-    """Return the error with which a face shows this refusal."""
-    exception = verdict.lifts and not verdict.code and not verdict.fix.startswith(_NOT_FOR_RUNS)
+def refusal(verdict: GateVerdict, takes_ask: bool = False) -> RefusedError:
+    """Return the error with which a face shows this refusal. `takes_ask`: its command has `--ask`."""
+    may_lift = verdict.lifts and not verdict.code and not verdict.fix.startswith(_NOT_FOR_RUNS)
     return RefusedError(
         verdict.words,
         why=f"gate {NAMES.index(verdict.gate) + 1} of {len(NAMES)}: {verdict.gate}",
-        fix=f"{verdict.fix}{_ASK if exception else ''}",
+        fix=f"{verdict.fix}{_ASK if may_lift and takes_ask else ''}",
         code=verdict.code or f"refused_{verdict.gate}",
         details={} if verdict.until_ms is None else {UNTIL_MS: str(verdict.until_ms)},
     )

@@ -15,6 +15,7 @@ NAME = "agent"
 NEVER_LANDS = "nothing is landed by itself (dispatch.land: never)"
 NEVER_FIX = "leave --land out, look at the change, then: pancode land RUN"
 NEEDS_YES = "needs_yes"
+ASK = "; or add --ask, and it waits in the inbox"
 """The code of a refusal that ends when a person says yes."""
 
 
@@ -66,7 +67,7 @@ def _unasked(resolution: Resolution, view: AdmissionView) -> GateVerdict | None:
         NAME,
         f"Dispatch blocked: agent {agent.name} asks before each dispatch (runtime {runtime}{model}, "
         f"estimate ${resolution.due.usd:f})",
-        "add --yes, or answer on a terminal; or add --ask, and it waits in the inbox",
+        f"add --yes, or answer on a terminal{ASK if resolution.request.takes_ask else ''}",
         NEEDS_YES,
         "dispatch",
     )

@@ -120,5 +120,5 @@ def _nothing(target: Target, named: tuple[str, ...], files: list[str]) -> Connec
         LinkFault.BAD_CREDENTIALS,
         f"no key to log in to {target.alias} with",
         why=f"no file {looked}, no SSH agent",
-        fix="make a key (ssh-keygen), name one with --identity, or start an SSH agent",
+        fix="make a key (ssh-keygen), name one (IdentityFile) in ~/.ssh/config, or start an SSH agent",
     )

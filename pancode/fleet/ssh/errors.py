@@ -100,12 +100,13 @@ class TransferFailed(SshError):
 
 
 _REFUSED_LOGIN = (
-    "run `ssh` to this host once by hand, or give a key with --identity; where that is the right one, does "
-    "its sshd_config let this user in (AllowUsers, AllowGroups)? There: sudo sshd -T | grep -E 'allow|deny'"
+    "run `ssh` to this host once by hand, or name a key (IdentityFile) in ~/.ssh/config; where that is the "
+    "right one, does its sshd_config let this user in (AllowUsers, AllowGroups)? There: sudo sshd -T | grep "
+    "-E 'allow|deny'"
 )
 
 
-_START_SSHD = "start the SSH server there (systemctl start ssh), or give its port with --port"
+_START_SSHD = "start the SSH server there (systemctl start ssh), or name its Port in ~/.ssh/config"
 _WAKE = "see that it is switched on and on this network, then the same command again"
 
 
@@ -131,7 +132,7 @@ def classify(error: BaseException) -> ConnectError:
         if isinstance(error, ConnectionError):
             return ConnectError(LinkFault.LOST, "the connection was cut", why=text, fix=_WAKE)
         if type(error).__name__ == "gaierror":
-            fix = "check HostName in ~/.ssh/config, or give the address with --host"
+            fix = "give the address as HostName in ~/.ssh/config"
             return ConnectError(
                 LinkFault.NAME_UNKNOWN, "no address is known for this host's name", why=text, fix=fix
             )

@@ -9,8 +9,11 @@ from pancode import __version__
 from pancode.errors import ConfigError, UnavailableError
 from pancode.notices.traces import names
 from pancode.notices.traces.spans import RunSpan
+from pancode.plain import pip_install
 
 PATH = "/v1/traces"
+FIX = pip_install("opentelemetry-sdk>=1.45,<2", "opentelemetry-exporter-otlp-json-http>=0.66b1,<1")
+"""What helps where the extra is not installed."""
 TIMEOUT_S = 10.0
 
 
@@ -26,7 +29,7 @@ class OtlpExport:
             raise ConfigError(
                 "telemetry.endpoint is set, and OpenTelemetry is not installed",
                 why=str(exc),
-                fix="pip install 'pancode[otel]', or take telemetry.endpoint out",
+                fix=FIX,
             ) from exc
         url = endpoint.rstrip("/")
         url = url if url.endswith(PATH) else f"{url}{PATH}"

@@ -104,7 +104,7 @@ def test_a_missing_extra_is_named_with_the_command_that_brings_it(installed: Ins
         "PANCODE_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
     }
     before = installed.run("serve", **config)
-    fix = f"{installed.python} -m pip install 'pancode[postgresql]'"
+    fix = f"{installed.python} -m pip install 'psycopg[binary]>=3.2,<4'"
     assert before.returncode != 0 and f"fix: {fix}" in before.stderr, before.stderr
     offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheelhouse())}
     brought = installed.call(["sh", "-c", fix], **offline)

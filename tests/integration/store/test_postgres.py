@@ -297,7 +297,7 @@ def test_without_the_driver_it_says_what_to_install(database: Database) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60 * crowded()
     )
-    fix = f"{sys.executable} -m pip install 'pancode[postgresql]'"
+    fix = f"{sys.executable} -m pip install 'psycopg[binary]>=3.2,<4'"
     assert done.stdout == f"ledger_driver {fix}", done.stderr
 
 

@@ -102,7 +102,8 @@ def test_what_it_dispatches_is_its_child_whatever_it_claims(world: World) -> Non
     _inside(world, child)
     told = _asked(world, depth=0, parent=None)
     assert "level 3" in told["message"] and "max_depth" not in told["fix"] and child in told["fix"]
-    assert _asked(world, land=True, workspace=None)["code"] == "inside_run"
+    for asked in ({"land": True, "workspace": None}, {"workspace": "login"}):
+        assert _asked(world, **asked)["code"] == "inside_run"
 
 
 def test_the_outermost_mark_counts_for_it_is_the_one_that_cannot_be_forged(world: World) -> None:
@@ -184,8 +185,9 @@ def test_the_steps_of_its_workflow_are_its_children_whatever_it_claims(world: Wo
         (parent, 1, 0, parent),
     ]
     assert answer.json()["created_by"] == parent
-    for landing in (_batch(world, {"land": True, "workspace": "git"}), _batch(world, {}, land=True)):
-        assert world.problem("POST", "/v1/workflows", landing)["code"] == "inside_run"
+    landing = _batch(world, {"land": True, "workspace": "git"}), _batch(world, {}, land=True)
+    for refused in (*landing, _batch(world, {"workspace": "login"}, kind="chain")):
+        assert world.problem("POST", "/v1/workflows", refused)["code"] == "inside_run"
     _inside(world, rows[0].id)
     assert "level 3" in world.problem("POST", "/v1/workflows", _batch(world, {}))["message"]
 

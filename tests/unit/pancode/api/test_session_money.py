@@ -54,6 +54,14 @@ def books(world: World, scope: str) -> tuple[Decimal, Decimal]:
     return balance.spent_usd, balance.held_usd
 
 
+def test_a_talk_that_a_full_day_refuses_is_told_of_no_option_that_it_has_not(world: DoorWorld) -> None:
+    world.http.post("/v1/budget/ceiling", {"usd": "0.01", "scope": "day"})
+    words = {"task": "hello", "runtime": "native", "model": MODEL, "workspace": "none", "by": "ana"}
+    refused = world.problem("POST", "/v1/sessions", words)
+    assert refused["code"] == "refused_budget"
+    assert "pancode budget set" in refused["fix"] and "--ask" not in refused["fix"]
+
+
 def test_a_sitting_holds_its_cap_and_is_settled_when_it_rests(world: World) -> None:
     run = begin(world)["run"]
     order = sitting(world)

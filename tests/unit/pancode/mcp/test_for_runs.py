@@ -100,6 +100,7 @@ def test_its_order_offers_the_tools_of_its_mode_and_nobody_elses_does(world: Doo
     assert tuple(found) == FLEET_TOOLS[Mode.BUILD] and panos.order.agent.read_only
     takes = json.loads(found["dispatch"].parameters)["properties"]
     assert not {"cwd", "project"} & set(takes), "it works for its own project"
+    assert takes["workspace"]["enum"] == ["git", "none"], "and in no line of a person's work"
     begin(world)
     assert panos.works().fleet_tools is None
 

@@ -23,6 +23,6 @@ def test_a_coordinator_starts_without_the_extra_and_says_what_is_missing(
     desk = Desk()
     assert tracing_of(tmp_path, {}, desk.core) == ()
     (entry,) = [row for row in desk.rows(Audit) if row.what == "no traces are sent"]
-    assert "pancode[otel]" in str(entry.detail["fix"])
+    assert "opentelemetry-sdk" in str(entry.detail["fix"])
     check = _settings(tmp_path, {})
     assert not check["ok"] and "OpenTelemetry is not installed" in str(check["detail"])

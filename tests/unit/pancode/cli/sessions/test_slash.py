@@ -126,7 +126,7 @@ def test_what_is_about_this_session_needs_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["hello /runs", "/etc/passwd is open", "/frobnicate the list", "/runs 5\nand why", "", "y"]
+    "text", ["hello /runs", "/etc/passwd is open", "/* a note */", "/", "/runs 5\nand why", "", "y"]
 )
 def test_words_stay_words(text: str) -> None:
     assert typed(text) is None
@@ -134,7 +134,13 @@ def test_words_stay_words(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "near"),
-    [("/rns", "/runs"), ("/ru", "/runs"), ("/recipt verify x", "/receipt"), ("/frobnicate", "/help")],
+    [
+        ("/rns", "/runs"),
+        ("/ru", "/runs"),
+        ("/recipt verify x", "/receipt"),
+        ("/frobnicate the list", "/help"),
+        ("/frobnicate\nthe list", "/help"),
+    ],
 )
 def test_a_wrong_name_gets_the_nearest(text: str, near: str) -> None:
     with pytest.raises(UsageError) as refused:
