@@ -174,9 +174,9 @@ def _events(context: ApiContext, call: ApiCall) -> EventStream:
     return sse(run_events(context, call))
 
 
-@Verb("GET /v1/runs/{run}/log", command="runs logs", query=("offset", "stream", "attempt", "follow"))
+@Verb("GET /v1/runs/{run}/log", command="runs logs", query=("offset", "last", "stream", "attempt", "follow"))
 def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
-    """Its output from a byte on."""
+    """Its output from a byte on, or its last bytes."""
     place = LogPlace.of(call.query)
     piece = read_log(context.core, context.coordinator.streams, call.path["run"], place)
     if call.flag("follow"):

@@ -22,23 +22,30 @@ STREAMS = (OUT, "err", "setup", "gates.log", "answer", "score")
 
 @dataclass(frozen=True, slots=True)
 class LogPlace:
-    """The position of a reader. `attempt` is `ATTEMPT.FENCE`; empty: the one that won, else the newest."""
+    """The position of a reader. `attempt` is `ATTEMPT.FENCE`; empty: the one that won, else the newest.
+
+    `last`: begin at most this many bytes before the end, wherever `offset` is; 0: at `offset`.
+    """
 
     stream: str = OUT
     attempt: str = ""
     offset: int = 0
+    last: int = 0
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> LogPlace:
-        """The place in a log that a request names; UsageError for a bad offset."""
-        text = query.get("offset", "0")
-        if not text.isascii() or not text.isdigit() or len(text) > 15:
-            raise UsageError(f"offset must be a number of bytes, not {text!r}", code="bad_value")
+        """The place in a log that a request names; UsageError for a bad number of bytes."""
+        numbers = []
+        for name in ("offset", "last"):
+            text = query.get(name, "0")
+            if not text.isascii() or not text.isdigit() or len(text) > 15:
+                raise UsageError(f"{name} must be a number of bytes, not {text!r}", code="bad_value")
+            numbers.append(int(text))
         stream = query.get("stream", OUT)
         if stream not in STREAMS:
             fix = f"one of: {', '.join(STREAMS)}"
             raise UsageError(f"not a stream's name: {stream!r}", fix=fix, code="bad_value")
-        return cls(stream, query.get("attempt", ""), int(text))
+        return cls(stream, query.get("attempt", ""), *numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,7 @@ def read_on(streams: Streams, run: str, place: LogPlace) -> LogPiece:
 
 def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPiece:
     """Return the next bytes from this place, or the step to the next attempt, or the end."""
-    if (known := read_on(streams, text, place)).data:
+    if not place.last and (known := read_on(streams, text, place)).data:
         return known
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
@@ -81,7 +88,10 @@ def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPie
     if not fences:
         return LogPiece(b"", place, end=run.state is RunState.ENDED, complete=run.state is RunState.ENDED)
     fence = _meant(run, fences, place.attempt)
-    here = replace(place, attempt=f"{fence.attempt}.{fence.fence}")
+    here = replace(place, attempt=f"{fence.attempt}.{fence.fence}", last=0)
+    if place.last:
+        size = streams.size(AttemptId(run=run.id, attempt=fence.attempt, fence=fence.fence), place.stream)
+        here = replace(here, offset=max(0, size - place.last))
     if (piece := read_on(streams, run.id, here)).data:
         return piece
     if fence.state is not FenceState.CLOSED:

@@ -222,6 +222,10 @@ def test_a_log_is_searched_and_its_lines_have_links(console: Console, page: Page
     task = f'i=0; while [ $i -lt {lines} ]; do i=$((i+1)); echo "line $i of it"; done'
     run = console.owner.dispatch(*SHELL, f"seq -f 'line %.0f of it' {lines} || {task}", cwd=top)
     console.owner.ended(run)
+    console.go(page, f"#/runs/{run}/log", f"Run {run}")
+    expect(page.locator(".log .row").first).to_be_visible()  # the end of it alone
+    page.get_by_role("button", name="before this").click()
+    expect(page.get_by_text("100000 lines")).to_be_visible()
     console.go(page, f"#/runs/{run}/log?line=70000", f"Run {run}")
     expect(page.get_by_text("100000 lines")).to_be_visible()
     expect(page.locator(".row.marked")).to_contain_text("line 70000 of it")
@@ -368,6 +372,9 @@ def test_a_receipt_is_proved_in_the_page(console: Console, page: Page, hostile: 
 
 def test_comments_on_a_change_become_the_next_attempt(console: Console, page: Page, hostile: str) -> None:
     console.go(page, f"#/runs/{hostile}/diff", f"Run {hostile}")
+    both = page.get_by_role("region", name="change").locator(".sides", has_text="return")
+    expect(both.locator(".add")).to_contain_text("return 2")  # at this width; `b` puts one below the other
+    page.keyboard.press("b")
     line = page.get_by_role("region", name="change").locator(".row.add", has_text="return 2")
     line.get_by_role("button").click()
     page.get_by_role("dialog").locator("textarea").fill("three, please")
@@ -375,7 +382,6 @@ def test_comments_on_a_change_become_the_next_attempt(console: Console, page: Pa
     expect(page.locator(".comments")).to_contain_text("app.py:2")
     expect(line.locator(".f4", has_text="return")).to_be_visible()
     page.keyboard.press("b")
-    both = page.get_by_role("region", name="change").locator(".sides", has_text="return")
     expect(both.locator(".del")).to_contain_text("return 1")
     expect(both.locator(".add")).to_contain_text("return 2")
     page.get_by_role("checkbox", name="viewed app.py").check()

@@ -7,37 +7,45 @@ import { addKeys } from "../lib/keys.js";
 import { html, link, useKept, useLive, usePhone } from "../lib/live.js";
 import { Glyph, linesOf, tell, Trouble, Window } from "../lib/parts.js";
 import { takeStep } from "../lib/steps.js";
-import { counted, span, visible } from "../lib/words.js";
+import { bytes, counted, span, visible } from "../lib/words.js";
 
 const HEIGHT = 24;
 /** What a line says that tells of a failure, as far as one can know. */
 const WRONG = /\b(?:error|failed|failure|fatal|panic|exception|traceback|assert\w*error)\b/i, FINE = /\b(?:0|no) (?:errors?|failed|failures?)\b/i;
 const LOOK_MS = 400;
+/** Bytes of the end of a log that are read first: a large one is read whole only when one asks. */
+const TAIL = 1 << 20;
 /** Streams, by the phase that writes them. */
 const PHASES = { setup: "set-up", out: "agent", err: "agent, errors", "gates.log": "gates", answer: "answer", score: "score" };
 const NUMBER = 7, LONGEST = 20000, SHOWN_STEPS = 300;
 
-/** Lines as they arrive: {lines, styles, end, open}. */
-function useLog(run, stream, attempt) {
+/** Lines as they arrive: {lines, styles, end, open}; `before`: bytes of the log before them, read only if `whole`. */
+function useLog(run, stream, attempt, whole) {
   const [, draw] = useState(0);
   const held = useRef(null);
-  const key = `${run}/${stream}/${attempt}`;
-  if (held.current?.key !== key) held.current = { key, lines: [], styles: [], rest: "", restStyle: undefined, attempts: [], steps: [], calls: new Map() };
+  const key = `${run}/${stream}/${attempt}/${whole}`;
+  if (held.current?.key !== key) held.current = { key, before: 0, lines: [], styles: [], rest: "", restStyle: undefined, attempts: [], steps: [], calls: new Map() };
   useEffect(() => {
     const log = held.current;
     const stop = new AbortController();
-    const place = { offset: 0, attempt };
+    const place = { offset: 0, last: whole ? undefined : TAIL, attempt };
     const text = new TextDecoder("utf-8");
     let timer = 0, shown = "";
     const read = async () => {
       try {
         for (;;) {
-          const answer = await ask(withQuery(at("runs", run, "log"), { stream, offset: place.offset, attempt: place.attempt }), { signal: stop.signal });
+          const answer = await ask(withQuery(at("runs", run, "log"), { stream, offset: place.offset, last: place.last, attempt: place.attempt }), { signal: stop.signal });
           const data = await answer.arrayBuffer();
           const now = answer.headers.get("Pancode-Attempt") || "";
           if (now && now !== shown) { if (shown) take(log, `\n\x1b[7m attempt ${now} \x1b[0m\n`); shown = now; }
           place.offset = Number(answer.headers.get("Pancode-Next"));
-          take(log, text.decode(data, { stream: true }));
+          let came = text.decode(data, { stream: true });
+          if (place.last && data.byteLength) {
+            log.before = place.offset - data.byteLength;
+            place.last = undefined;
+            if (log.before) came = came.slice(came.indexOf("\n") + 1); // the rest of a line that began before
+          }
+          take(log, came);
           place.attempt = now;
           log.state = answer.headers.get("Pancode-State");
           log.error = null;
@@ -78,7 +86,9 @@ export function Log({ run, query, stream: fixed, title, errs }) {
   const streams = useLive(fixed ? null : at("runs", run.run, "streams"), undefined, (event) => event.run === run.run && event.kind === "run.stage");
   const [attempt, setAttempt] = useState(query.attempt || "");
   const [stream, setStream] = useState(fixed || query.stream || "out");
-  const log = useLog(run.run, stream, attempt);
+  const [whole, readWhole] = useState(Boolean(query.line || query.find || errs));
+  useEffect(() => { if (query.line || query.find) readWhole(true); }, [query.line, query.find]);
+  const log = useLog(run.run, stream, attempt, whole);
   const [raw, setRaw] = useState(false), [flat, setFlat] = useState(false);
   const phone = usePhone(), [wrap, setWrap] = useKept("pancode-wrap", phone);
   const [follow, setFollow] = useState(run.state !== "ended" && !query.line);
@@ -117,7 +127,7 @@ export function Log({ run, query, stream: fixed, title, errs }) {
   const lines = useMemo(() => (wrap ? (i, cols) => linesOf(readable(lineOf(i), raw), Math.max(8, cols - NUMBER)) : undefined), [wrap, raw, log.key]);
   const calls = log.steps.some((step) => step.call), byStep = calls && !flat && !raw && !sought && !query.line;
   const names = [...new Set(Object.values(streams.data?.streams || {}).flat().concat("out"))];
-  const row = (i) => html`<a class="no" href=${link(["runs", run.run, fixed ? "gates" : "log"], { line: i + 1, stream: stream === "out" || fixed ? undefined : stream, attempt })}>${i + 1}</a><code>${shown(lineOf(i), log.styles[i] ?? undefined, raw, sought)}</code>`;
+  const row = (i) => html`${log.before ? html`<span class="no"></span>` : html`<a class="no" href=${link(["runs", run.run, fixed ? "gates" : "log"], { line: i + 1, stream: stream === "out" || fixed ? undefined : stream, attempt })}>${i + 1}</a>`}<code>${shown(lineOf(i), log.styles[i] ?? undefined, raw, sought)}</code>`;
   return html`<section class="panel" aria-label="output"><div class="cap small">${title && html`<h2>${title}</h2>`}
     ${!fixed && html`<label class="desk">of <select aria-label="phase" value=${stream} onChange=${(event) => setStream(event.target.value)}>${names.map((name) => html`<option value=${name}>${PHASES[name] || name}</option>`)}</select></label>
     <label class="desk">attempt <select value=${attempt} onChange=${(event) => setAttempt(event.target.value)}><option value="">last</option>${Object.keys(streams.data?.streams || {}).map((name) => html`<option value=${name}>${name}</option>`)}</select></label>`}
@@ -128,11 +138,12 @@ export function Log({ run, query, stream: fixed, title, errs }) {
     ${calls && html`<label class="keys"><input type="checkbox" checked=${byStep} onChange=${(event) => { setFlat(!event.target.checked); setRaw(false); seek(""); }} /> by call</label>`}
     <label class="keys"><input type="checkbox" checked=${wrap} onChange=${(event) => setWrap(event.target.checked)} /> wrap</label>
     <label class="keys"><input type="checkbox" checked=${raw} onChange=${(event) => setRaw(event.target.checked)} /> raw</label>
-    <button type="button" class="bare" onClick=${() => save(run, stream, log)}>download</button>
+    ${!log.before && html`<button type="button" class="bare" onClick=${() => save(run, stream, log)}>download</button>`}
+    ${log.before > 0 && html`<button type="button" onClick=${() => readWhole(true)}>${bytes(log.before)} before this</button>`}
     <span class="quiet push" role="status">${counted(count, "line")}${log.state === "end" ? "" : ", open"}</span></div>
     ${log.error && html`<${Trouble} problem=${log.error} />`}
     ${!count ? html`<p class="pad small quiet">${log.state === "end" ? "It wrote nothing here." : log.state ? "It has written nothing yet." : "reading …"}</p>`
-      : byStep ? html`<${Steps} run=${run} steps=${log.steps} goes=${log.state !== "end"} address=${(line) => link(["runs", run.run, "log"], { line: line + 1, stream: stream === "out" ? undefined : stream, attempt })} />`
+      : byStep ? html`<${Steps} run=${run} steps=${log.steps} goes=${log.state !== "end"} address=${log.before ? null : (line) => link(["runs", run.run, "log"], { line: line + 1, stream: stream === "out" ? undefined : stream, attempt })} />`
       : html`<${Window} count=${count} height=${HEIGHT} lines=${lines} row=${row} label="log" extra="log" goal=${goal} follow=${follow} onFollow=${(on) => setFollow(on && log.state === "open")}
         rowClass=${(i) => (i === marked || i === wrong ? "marked" : sought && i === hits[hit] ? "hit" : "")} />`}</section>`;
 }
@@ -146,7 +157,7 @@ function Steps({ run, steps, goes, address }) {
     const [tone, glyph] = now ? (goes ? ["live", "running"] : ["ghost", "unknown"]) : step.ok ? ["ok", "done"] : ["bad", "failed"];
     return html`<li key=${step.line}><details open=${(now && goes) || (last && step.ok === false)}><summary class="step"><span class="fold"><${Glyph} name="fold" /></span><${Glyph} name=${glyph} tone=${tone} /><span class="cut"><b>${step.call}</b> <code class="quiet">${step.words}</code></span>
       <span class="n small quiet" title=${step.from ? "since its start, and how long" : undefined}>${step.from && begin ? `+${span(Math.max(0, step.from - begin))}` : ""}${took === null ? "" : `, ${took < 9950 ? `${(took / 1000).toFixed(1)} s` : span(took)}`}</span><span class="sr">${now ? (goes ? "goes on" : "unknown") : step.ok ? "worked" : "failed"}</span></summary>
-      <div class="stack pad">${step.out.trim() ? html`<pre class="well answer" tabindex="0">${strip(step.out)}</pre>` : html`<p class="small quiet">${now && goes ? "It has not answered yet." : "The program does not tell what came of it."}</p>`}<p class="small"><a href=${address(step.line)}>line ${step.line + 1} of the log</a></p></div></details></li>`;
+      <div class="stack pad">${step.out.trim() ? html`<pre class="well answer" tabindex="0">${strip(step.out)}</pre>` : html`<p class="small quiet">${now && goes ? "It has not answered yet." : "The program does not tell what came of it."}</p>`}${address && html`<p class="small"><a href=${address(step.line)}>line ${step.line + 1} of the log</a></p>`}</div></details></li>`;
   };
   return html`<ol class="steps" aria-label="steps">${hidden > 0 && html`<li class="pad"><button type="button" onClick=${() => showAll(true)}>${counted(hidden, "earlier step")}</button></li>`}
     ${steps.slice(hidden).map((step, i, shownSteps) => (step.call ? call(step, i >= shownSteps.length - 2) : html`<li key=${step.line} class="words pad">${strip(step.say)}</li>`))}</ol>`;
