@@ -7,7 +7,16 @@ from typing_extensions import TypedDict
 from node_agent.wire.identity import Mark
 from pancode.control.core import Core, locked, open_fences
 from pancode.control.run import in_line
-from pancode.core.records import Fence, Run, RunState
+from pancode.core.ports import Transaction
+from pancode.core.records import (
+    Fence,
+    Run,
+    RunState,
+    Workflow,
+    WorkflowState,
+    WorkflowStep,
+    WorkflowStepState,
+)
 from pancode.dispatch import bind
 from pancode.life.handover import place_in_line, waits_there
 from pancode.life.placement import in_order
@@ -31,12 +40,21 @@ class StayingRun(TypedDict):
     task: str
 
 
+class LaterSteps(TypedDict):
+    """How many steps, or items of a lane, begin only once the coordinator is here. `name`: empty for none."""
+
+    workflow: str
+    name: str
+    steps: int
+
+
 class HandoverShape(TypedDict):
     """What goes on without the coordinator, and what does not. `at_work`: how many runs have begun."""
 
     at_work: int
     handed: list[HandedRun]
     stays: list[StayingRun]
+    later: list[LaterSteps]
 
 
 @locked
@@ -53,15 +71,23 @@ def hand_over(core: Core) -> HandoverShape:
         handed = [_handed(fence, in_line(tx, run, fence)) for fence, run in found if run is not None]
         bound = {fence.run for fence in fences}
         stays = [run for run in tx.find(Run, {"state": RunState.PENDING}) if run.id not in bound]
+        later = [_later(tx, one) for one in tx.find(Workflow, {"state": WorkflowState.RUNNING})]
     return {
         "at_work": len({fence.run for fence in fences}) - len(handed),
         "handed": handed,
         "stays": [_staying(run) for run in in_order(stays)],
+        "later": [one for one in later if one["steps"]],
     }
 
 
 def _handed(fence: Fence, why: str) -> HandedRun:
     return {"run": fence.run, "node": fence.node, "why": why, "there": fence.mark == Mark.HELD}
+
+
+def _later(tx: Transaction, workflow: Workflow) -> LaterSteps:
+    steps = tx.find(WorkflowStep, {"workflow": workflow.id})
+    waiting = sum(step.state is WorkflowStepState.WAITING for step in steps)
+    return {"workflow": workflow.id, "name": workflow.name, "steps": waiting}
 
 
 def _staying(run: Run) -> StayingRun:

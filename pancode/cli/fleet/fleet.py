@@ -338,6 +338,9 @@ def handed_over(answer: dict[str, Any]) -> str:
         text += "\n" + listing(handed, columns)
     if stays:
         text += "\nstay here:\n" + listing(stays, {"RUN": "run", "WHY": "why", "TASK": "task"})
+    if answer["later"]:
+        rows: Columns = {"WORKFLOW": "workflow", "NAME": "name", "STEPS": "steps"}
+        text += "\nlater steps, which begin when this machine is back:\n" + listing(answer["later"], rows)
     if coming:
         why = f"{counted(coming, 'run')} on the way, which no node has said that it has"
         text += f"\n{why}; look again: pancode fleet handover\n"

@@ -29,6 +29,8 @@ from pancode.core.records import (
     WaitReason,
     Workflow,
     WorkflowKind,
+    WorkflowStep,
+    WorkflowStepState,
 )
 from pancode.fleet import inventory
 from pancode.life.case import MAX_BINDINGS, RunStage, holds_slot
@@ -475,8 +477,14 @@ def test_a_handover_sends_the_rest_and_says_what_stays() -> None:
     ]
     assert [one["why"] for one in first["handed"]][1] == "handed to n1, 2nd there"
     assert [(one["run"], one["why"]) for one in first["stays"]] == [("r-0009", "n1 has no label os=plan9")]
+    with night.desk.ledger.transaction() as tx:
+        tx.insert(Workflow("w-0001", 0, "ana", WorkflowKind.CHAIN, "nightly", "", None))
+        tx.put(WorkflowStep("w-0001", 0, "plan", (), {}, state=WorkflowStepState.RUNNING))
+        tx.put(WorkflowStep("w-0001", 1, "build", ("plan",), {}))
+        tx.insert(Workflow("w-0002", 0, "ana", WorkflowKind.RACE, "race", "", None))
     night.look()
     again = hand_over(night.desk.core)
+    assert again["later"] == [{"workflow": "w-0001", "name": "nightly", "steps": 1}]
     assert all(one["there"] for one in again["handed"]) and len(again["handed"]) == 3
     night.look()
     assert night.asked_back() == {}, "what was sent stays there"
