@@ -47,6 +47,7 @@ JOURNEYS = {
     "tests/integration/endpoints/test_tinyllama.py": "the real llama.cpp",
     "tests/e2e/test_trust_forgery.py::test_forged_receipts_and_events_settle_nothing": "forged receipts",
     "tests/e2e/test_time.py::test_a_killed_coordinator_fires_once": "a schedule",
+    "tests/integration/redis/test_tools.py::test_rq_info_shows_queues_jobs_and_the_node": "`rq info`",
     "tests/e2e/test_demo.py::test_a_plain_user_without_a_network_is_shown_all_and_nothing_is_left": "the demo",
 }
 """How the ids of tests begin, and what a user would lose."""

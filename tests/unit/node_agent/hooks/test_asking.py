@@ -12,8 +12,10 @@ import pytest
 from node_agent.attempt.watch import signed_answer
 from node_agent.hooks.asking import NOBODY, TOO_LONG, Asker
 from node_agent.hooks.program import SPEAKING, WAIT_S, answer
+from node_agent.native.equipment import BY_RULE, GOES_ON, WAITS, judge_of
 from node_agent.native.judge import Denied, Judge
 from node_agent.native.tools.shell import MOST_S
+from node_agent.native.voice import Voice
 from node_agent.runtimes.hooks import MOST_TIMEOUT_S, HookRules, desk_of, timeout_s
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.sdk.host import patience_ms
@@ -47,8 +49,8 @@ class World:
         self.clock, self.asked = MemoryClock(), list[CallAsked]()
         home = Path(mkdtemp(dir=home))
         self._folder, self._react = home / calls_in(str(WHO)), react
-        desk = CallDesk(home=str(home), identity=WHO, key=NODE.public.text(), wait_ms=5_000)
-        self.asker = Asker(desk, self.clock, CountingIds(), self._wait)
+        self.desk = CallDesk(home=str(home), identity=WHO, key=NODE.public.text(), wait_ms=5_000)
+        self.asker = Asker(self.desk, self.clock, CountingIds(), self._wait)
 
     def _wait(self, seconds: float) -> None:
         self.clock.advance(int(seconds * 1000) or 1)
@@ -144,6 +146,19 @@ def test_the_hook_asks_and_without_a_desk_it_denies(tmp_path: Path) -> None:
     quiet = World(tmp_path, says(True))
     assert answer(rules, {**event, "tool_input": {"command": "ls"}}, "/h", quiet.asker) == ""
     assert not quiet.asked
+
+
+def test_what_a_rule_lets_through_is_said_so_and_waits_for_nobody(tmp_path: Path) -> None:
+    world = World(tmp_path, says(True, whole=True))
+    spec = spec_of(tmp_path, Safety.FULL_AUTO, Rules(commands=(PUSH,)), desk=world.desk)
+    with (tmp_path / "said").open("wb") as stream:
+        voice = Voice(world.clock, stream.fileno())
+        judge = judge_of(spec, str(tmp_path), voice, world.clock, world._wait)
+        for _ in range(2):
+            judge.command("git push")
+    said = [json.loads(line)["text"] for line in (tmp_path / "said").read_text().splitlines()]
+    asked = [words.format(told) for words, told in ((WAITS, "git push"), (GOES_ON, "yes"))]
+    assert said == [*asked, BY_RULE.format("git push")], "the second is let through by the rule"
 
 
 DAY_MS = 86_400_000

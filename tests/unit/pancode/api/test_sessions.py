@@ -458,6 +458,7 @@ def test_words_to_a_machine_that_is_off_wait_for_it_and_its_memory(world: World)
     assert kept.node == "n1" and kept.terms["resume"] == {"run": run, "session": "s-1"}
     shown = session(world, second)
     assert shown["state"] == "waits for a slot" and "n1" in shown["reason"], shown
+    assert "your words go on when it is heard" in shown["reason"]
     world.node.breathe()
     world.context.turn()
     order = sitting(world)

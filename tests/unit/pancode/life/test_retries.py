@@ -76,6 +76,7 @@ def test_every_cause_has_a_row_and_every_row_a_failure() -> None:
         ({"read_only": True}, [K.NODE_LOST], True, 1),
         ({"stop_asked": "enough", "max_attempts": 9}, [K.MODEL_BUSY], True, None),
         ({"max_attempts": 9}, [K.STOPPED], True, None),
+        ({"max_attempts": 9}, [K.GATE_NOT_JUDGED], True, None),
         ({"max_attempts": 9}, [K.RULE_BROKEN], True, None),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 from node_agent.wire.control import FleetAnswers, PersonSays
 from node_agent.wire.event import FleetAsked
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.fleet import MOST_FLEET_ANSWER
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Mode
 from node_agent.wire.receipt import TurnStop, Usage
@@ -103,6 +104,14 @@ def test_its_order_offers_the_tools_of_its_mode_and_nobody_elses_does(world: Doo
     assert takes["workspace"]["enum"] == ["git", "none"], "and in no line of a person's work"
     begin(world)
     assert panos.works().fleet_tools is None
+
+
+def test_a_long_answer_is_cut_and_says_so(world: DoorWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = {"isError": False, "content": [{"type": "text", "text": "x" * 300_000}]}
+    panos = Panos(world)
+    monkeypatch.setattr(for_runs, "call", lambda *_: long)
+    answer = panos.answer("fleet_status")
+    assert len(answer.text) < MOST_FLEET_ANSWER and "300000 characters in all" in answer.text
 
 
 def test_what_it_is_offered_leaves_room_in_a_small_window() -> None:
