@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Container, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from pancode.cli.progress import Steps
 from pancode.cli.runs.events import changes
 from pancode.cli.terminal import Columns, advice, console, draws, listing, safe, size, tokens
 from pancode.client import Client, NotRunningError, Place, ServerEvent, mark_down
+from pancode.commit import UNKNOWN, commit
 from pancode.errors import ApiError, ExitCode, UnavailableError, UsageError
 from pancode.plain import counted, slots_of
 
@@ -41,6 +42,8 @@ def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
     answer = steps(face, client.events("POST", "/v1/fleet/up", body))
     failed = {one["node"] for one in answer["results"] if not one["ok"]}
     face.show(answer, lambda: _status(answer, failed) + _troubles(answer["results"]))
+    if other := _other_code(answer["coordinator"]):
+        face.note(f"this command is {other}; change over: pancode fleet down, pancode fleet up")
     for node, runtime, agents in missing_programs(client.get("/v1/agents")["agents"], answer["nodes"]):
         command = f"pancode node install {node} {runtime}"
         face.note(f"no machine has {runtime}, which {', '.join(agents)} asks for: {command}")
@@ -133,10 +136,8 @@ def _whole(answer: dict[str, Any]) -> str:
     text = f"coordinator  pid {info['pid']}  {info['version']}  fleet {info['fleet']}  home {info['home']}\n"
     text += f"             {info['after_reboot']}\n" if info.get("after_reboot") else ""
     text += f"             api at {info['api']}\n" if info.get("api") else ""
-    if info["version"] != __version__:
-        text += (
-            f"             this command is {__version__}; change over: pancode fleet down, pancode fleet up\n"
-        )
+    if other := _other_code(info):
+        text += f"             this command is {other}; change over: pancode fleet down, pancode fleet up\n"
     own = [info[name] for name in ("trouble", "clock") if info.get(name)]
     for trouble in [*own, *info.get("closed", [])]:
         text += f"             {safe(trouble['what'])}: {safe(trouble['why'])}\n"
@@ -145,6 +146,17 @@ def _whole(answer: dict[str, Any]) -> str:
         if info[word]:
             text += f"             {word}: {safe(info[word])}\n"
     return text + _status(answer)
+
+
+def _other_code(info: dict[str, Any]) -> str:
+    """This command as version or commit, where the coordinator runs other code; empty: it runs the same."""
+    if info["version"] != __version__:
+        return __version__
+    mine, its = _commit(), info.get("commit", UNKNOWN)
+    return f"of commit {mine}, the coordinator of {its}" if UNKNOWN not in (mine, its) and mine != its else ""
+
+
+_commit = cache(commit)
 
 
 def _status(answer: dict[str, Any], failed: Container[str] = ()) -> str:

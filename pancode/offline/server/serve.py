@@ -26,6 +26,7 @@ from pancode import __version__
 from pancode.api.app import build_app
 from pancode.api.context import ApiContext, CoordinatorApi
 from pancode.client import SOCKET, clear_down, home_of, mark_down, reachable
+from pancode.commit import commit
 from pancode.control.run import at
 from pancode.essential import end_with_them
 from pancode.host.open_files import raise_limit
@@ -186,6 +187,7 @@ class Serving:
         return {
             "pid": os.getpid(),
             "version": __version__,
+            "commit": commit(),
             "home": str(self._root),
             "started_at": at(self._clock.wall_ms()),
         }
