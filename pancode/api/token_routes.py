@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from pancode.access.codes import make_code, trade
 from pancode.access.rights import NOTES, REMOVES, SEES_ALL, SETS_UP
-from pancode.access.tokens import MadeTokenShape, TokenShape, create, listed, revoke, shape
+from pancode.access.tokens import MadeTokenShape, TokenShape, create, left_of, listed, revoke, shape
 from pancode.api.context import ApiContext
 from pancode.api.request.bodies import ActBody, Body
 from pancode.api.routing import ApiCall, AtDoor, Verb
@@ -27,9 +27,11 @@ class TokensAnswer(TypedDict):
 
 
 class RevokedAnswer(TokensAnswer):
-    """The tokens that are left. `paused`: schedules that the revoked token has made."""
+    """The tokens that are left. `paused`: schedules that the revoked token has made. `left`: its runs and
+    workflows, which go on."""
 
     paused: list[str]
+    left: list[str]
 
 
 class WebCodeAnswer(TypedDict):
@@ -84,8 +86,9 @@ def _create(context: ApiContext, call: ApiCall) -> MadeTokenShape:
 @Verb("POST /v1/tokens/{token}/revoke", ActBody, "token revoke", right=REMOVES)
 def _revoke(context: ApiContext, call: ApiCall) -> RevokedAnswer:
     """Make one worthless, and pause schedules that it made."""
-    paused = revoke(context.core, call.path["token"], call.body.by)
-    return {**_tokens(context, call), "paused": paused}
+    name = call.path["token"]
+    paused = revoke(context.core, name, call.body.by)
+    return {**_tokens(context, call), "paused": paused, "left": left_of(context.core, name)}
 
 
 @Verb("POST /v1/web/codes", WebCodeBody, status=201, right=SETS_UP, at_door=AtDoor.CLOSED)

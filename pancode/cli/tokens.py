@@ -96,11 +96,18 @@ _COLUMNS: Columns = {
 
 @token.verb("revoke", "pancode token revoke grafana")
 def revoke(name: Annotated[str, Argument(help="As `pancode token ls` shows it.")], face: Json) -> None:
-    """Revoke a token: it opens nothing from now on, its streams end, and the schedules it made are paused."""
+    """Revoke a token: it opens nothing from now on, its streams end, and the schedules it made are paused.
+
+    Runs and workflows that it has begun go on, and are named.
+    """
     answer = face.client().post(path_of("tokens", name, "revoke"), {"by": who()})
-    face.show(answer, lambda: _revoked(name, answer.get("paused") or []))
+    face.show(answer, lambda: _revoked(name, answer["paused"], answer["left"]))
 
 
-def _revoked(name: str, paused: list[str]) -> str:
+def _revoked(name: str, paused: list[str], left: list[str]) -> str:
     note = f"paused, as it made them: {', '.join(map(safe, paused))}\n" if paused else ""
+    if left:
+        note += (
+            f"go on, as it has begun them: {', '.join(left)}; pancode runs stop RUN, workflow stop WORKFLOW\n"
+        )
     return f"{safe(name)} is revoked\n{note}"
