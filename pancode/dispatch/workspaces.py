@@ -6,6 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import cast
 
+from node_agent.wire.identity import ATTEMPT, turn_control_file, words_in
 from pancode.agents.request import FILES, DispatchRequest, workspace_in
 from pancode.control.projects import meant, moved
 from pancode.control.surroundings import Surroundings
@@ -17,6 +18,7 @@ from pancode.core.terms import RunTerms
 from pancode.core.values import replace
 from pancode.errors import RefusedError, UsageError
 from pancode.life.continuing import beginning, is_blocked, nexts
+from pancode.life.people import LEAVES
 
 PREFIX = "workspace:"
 """The prefix of the durable settings that hold workspaces."""
@@ -25,23 +27,22 @@ TAKEN = "workspace_taken"
 """The code of the refusal while somebody works there."""
 STAY = "# A person has this workspace open."
 """The first line of a script that only keeps a workspace's files on a node for a person."""
-LEFT = ".pancode/left"
-"""The file that a person makes in an opened workspace to leave it."""
 STAY_MS = 8 * 3_600_000
 STAYS = f"""\
 {STAY}
 # What is changed here is the result of this run, and the next one in the workspace begins with it.
-mkdir -p {LEFT.partition("/")[0]}
 i=0
-while [ ! -e {LEFT} ]; do
-  [ $((i % 300)) -ne 0 ] || echo "open; to leave: touch {LEFT}"
+while [ ! -e "$HOME/{words_in(f"${ATTEMPT}")}/{turn_control_file(*LEAVES)}" ]; do
+  [ $((i % 300)) -ne 0 ] || echo "open; to leave: pancode workspace leave NAME"
   i=$((i + 1))
   sleep 1
 done
-rm -f {LEFT}
-rmdir {LEFT.partition("/")[0]} 2>/dev/null || true
 """
-"""The script of such a run. It prints a line every five minutes, so that the watch does not call it stuck."""
+"""The script of such a run. It prints a line every five minutes, so that the watch does not call it stuck.
+
+The node lays the sign of leaving in the run's home and follows no link there. Nobody writes it into the tree,
+where an agent may have left a link to a file of the node's owner.
+"""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -185,7 +186,7 @@ def must_be_free(name: str, runs: list[Run]) -> None:
     elif last.takes_turns:
         why, fix = f"a chat with {last.agent} is open there", f"pancode sessions rest {last.id}"
     elif is_stay(last):
-        why, fix = f"{last.created_by} has it open", f"leave it there, or: pancode runs stop {last.id}"
+        why, fix = f"{last.created_by} has it open", f"pancode workspace leave {name}"
     else:
         why, fix = (
             f"agent {last.agent} works there",

@@ -32,6 +32,7 @@ from pancode.life.signals import (
     LandingDue,
     LandingOver,
     LandingProposed,
+    LeftWorkspace,
     Lost,
     NodeReported,
     NodeSilent,
@@ -149,6 +150,8 @@ def _steered(made: Changes, signal: Steered) -> Changes:
     if isinstance(signal, Spoken):
         return _spoken(made, signal)
     match signal:
+        case LeftWorkspace():
+            return people.left(made, signal)
         case Continued():
             return people.continued(made, signal)
         case Declined():

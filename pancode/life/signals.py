@@ -259,6 +259,13 @@ class TurnAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftWorkspace:
+    """A person leaves the workspace that this run at work has kept open."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class GivesWay:
     """The sitting, which waits for words, gives its slot to this run."""
 
@@ -389,7 +396,7 @@ Queued = Admitted | AskedFirst | Due | Waits | Released | Bound
 FromNode = NodeReported | NotTaken | Doubted | NodeSilent | Quarantined | UnknownFence
 Ended = Lost | Stop | GivenUp | Unbindable | Priced
 Spoken = SessionClosed | TermsAsked | ToldByPerson | ToldByFleet | TurnAsked | GivesWay | FleetAnswered
-Steered = Approved | AskedAgain | CallDecided | Continued | Declined | Spoken | Unasked
+Steered = Approved | AskedAgain | CallDecided | Continued | Declined | LeftWorkspace | Spoken | Unasked
 Landing = LandingAsked | LandingProposed | LandingDue | Dropped | CalledOff | LandingOver | Landed | Reverted
 Verifying = VerificationAsked | VerificationBegun | VerificationOver
 Signal = Queued | FromNode | Believed | Rejected | Ended | Steered | Landing | Verifying

@@ -61,7 +61,6 @@ def test_what_is_changed_there_outlives_a_stop(fleet: Owner, lab: Lab) -> None:
         ".",
         "..",
         ".git",
-        ".pancode",
         "README.md",
         "app.py",
     ]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from node_agent.wire.control import Tombstone
+from node_agent.wire.control import StopControl, Tombstone, TurnControl
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.identity import ATTEMPT, AttemptId, turn_control_file, words_in
 from node_agent.wire.node import NodeProblem, RoomFact
+from node_agent.workspace.homes import lay
 from pancode.agents.request import DispatchRequest
 from pancode.control.work import unit_of_work
 from pancode.core.ports import ResultPlace
-from pancode.core.records import Node, Run, Word
+from pancode.core.records import Node, Run, RunState, Word
 from pancode.core.values import replace
 from pancode.dispatch.workspaces import STAY_MS, STAYS
 from pancode.runs import workspaces as listing
@@ -380,6 +383,7 @@ def test_a_person_has_it_open_and_nobody_else_works_there(world: World, shop: Pa
     begun(world)
     refused = world.problem("POST", "/v1/workspaces/login/open", {"by": "ana"})
     assert refused["code"] == "workspace_taken" and "works there" in refused["why"]
+    assert world.problem("POST", "/v1/workspaces/login/leave", {"by": "ana"})["code"] == "not_open"
     ended(world, COMMITS[0])
     stay = opened(world, node="n1")["opened"]
     assert (stay["by"], stay["node"], stay["folder"]) == ("ana", None, None)
@@ -398,17 +402,34 @@ def test_a_person_has_it_open_and_nobody_else_works_there(world: World, shop: Pa
     world.context.turn()
     there = shown(world)["opened"]
     folder = f"/home/ana/.pancode-node/f-1/work/{order.identity}/tree"
-    assert (there["node"], there["folder"], there["left"]) == ("n1", folder, f"{folder}/.pancode/left")
+    assert (there["node"], there["folder"]) == ("n1", folder)
+    assert world.http.post("/v1/workspaces/login/leave", {"by": "ana"}).status_code == 200
+    assert [one.body for one in world.node.controls()][-1] == TurnControl(
+        identity=order.identity, number=1, what="rest"
+    )
     world.context.depot.commits.update(COMMITS)
     world.node.deliver(order, commit=COMMITS[1], change="change", files_changed=("b.txt",))
     world.context.turn()
     assert shown(world)["opened"] is None
+    assert world.problem("POST", "/v1/workspaces/login/leave", {"by": "ana"})["code"] == "not_open"
     assert begun(world).workspace["snapshot"] == COMMITS[1], "what the person changed is where it goes on"
 
 
+def test_who_leaves_before_the_files_are_there_stops_the_run(world: World, shop: Path) -> None:
+    create(world, shop)
+    run: Run = world.context.row(Run, opened(world)["opened"]["run"])
+    assert world.http.post("/v1/workspaces/login/leave", {"by": "ana"}).status_code == 200
+    assert world.context.row(Run, run.id).state is RunState.INTERRUPTING
+    assert isinstance(world.node.controls()[-1].body, StopControl)
+
+
 def test_the_script_that_keeps_a_workspace_ends_when_its_person_has_left(tmp_path: Path) -> None:
-    with subprocess.Popen(["sh", "-eu", "-c", STAYS], cwd=tmp_path, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None and b"touch .pancode/left" in process.stdout.readline()
-        (tmp_path / ".pancode/left").touch()
+    tree, home, who = tmp_path / "tree", tmp_path / "home", AttemptId(run="r-abcd", attempt=1, fence=1)
+    tree.mkdir()
+    home.mkdir()
+    env = {"PATH": os.defpath, "HOME": str(home), ATTEMPT: str(who)}
+    with subprocess.Popen(["sh", "-eu", "-c", STAYS], cwd=tree, env=env, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and b"pancode workspace leave" in process.stdout.readline()
+        lay(home, words_in(str(who)), turn_control_file("rest", 1), b"rest")
         assert process.wait(30) == 0
-    assert list(tmp_path.iterdir()) == [], "nothing of it is in the result"
+    assert list(tree.iterdir()) == [], "nothing of it is in the result"
