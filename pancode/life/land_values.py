@@ -147,12 +147,14 @@ class Merged:
     """The merged files as a tree of the depot. `files`: those that the landing would change, named as on
     disk.
 
-    `tested`: whether the tree is that of the run's result.
+    `tested`: whether the tree is that of the run's result. `commit`: the one that is made of it on a branch;
+    empty: none is.
     """
 
     tree: str
     files: tuple[str, ...]
     tested: bool
+    commit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,8 @@ def asked(made: Changes, signal: signals.LandingAsked) -> Changes:
     if signal.way.approves:
         must_wait(run, made.case.action(ActionKind.PERSON), ItemKind.LANDING)
     row = {**_place(run), **signal.way.to_row()}
+    if waits is not None and WRITES in waits.detail:  # it may be written already
+        row[WRITES] = waits.detail[WRITES]
     if waits is not None and waits.detail == row:
         return made
     report = {**run.landing, "status": WAITING, "why": "it waits for its turn", "fix": "pancode land"}
@@ -140,6 +142,10 @@ def spoiled_by(made_by: Sequence[Run]) -> tuple[Run, ...]:
             found.append(run)
         tested = tested or (run.outcome is Outcome.DONE and bool(run.gates))
     return tuple(found)
+
+
+WRITES = "writes"
+"""In the row of a landing that waits: how it ends if what it was about to write was written whole."""
 
 
 def by_hand(action: Action) -> bool:

@@ -23,7 +23,7 @@ from pancode.runs.retry import dispatch_again, request_of
 from pancode.work.people.continuing import continue_run
 from tests.unit.pancode.api.test_inbox import keep
 from tests.unit.pancode.api.world import World
-from tests.unit.pancode.code.landing.test_asked import COMMIT, GIT
+from tests.unit.pancode.code.landing.test_asked import COMMIT, GIT, fails_at
 from tests.unit.pancode.code.landing.test_asked import Lander as ToldLander
 from tests.unit.pancode.control.world import facts
 
@@ -71,7 +71,9 @@ def _resolve(world: World, old: Run, folder: Path, *files: str, **way: Any) -> R
     return resolve(world.context.core, lander, around, old, LandWay("ana", **way)).run
 
 
-def test_its_run_begins_at_both_and_lands_for_both(world: World, old: Run, tmp_path: Path) -> None:
+def test_its_run_begins_at_both_and_lands_for_both(
+    world: World, old: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     new = _resolve(world, old, tmp_path, "a.txt", "b c.txt", branch="agent/x")
     assert new.task.startswith("Settle a merge conflict") and "- b c.txt" in new.task and old.task in new.task
     assert (new.workspace["snapshot"], new.workspace["base"], new.land) == (MARKED, None, True)
@@ -88,6 +90,7 @@ def test_its_run_begins_at_both_and_lands_for_both(world: World, old: Run, tmp_p
         ways.append(way)
         return ToldLander()(run, way, wanted)
 
+    fails_at(monkeypatch, 3)  # one notes what is written, and one records it for both
     asked.carry_out(core, action, land, lambda: False)
     (way,) = ways
     assert (way.by, way.branch, way.message) == ("ana", "agent/x", "rename it")
@@ -137,7 +140,7 @@ def test_what_has_not_settled_the_conflict_is_never_landed(
     assert told.landed is None and told.landing["status"] == "not settled"
     assert why in str(told.landing["why"]) and f"pancode land {old.id} --resolve" in str(told.landing["fix"])
     with pytest.raises(WorkspaceError, match="has not settled the conflict"):
-        lander.land(told, LandWay("ana", gates=False), lambda: True)
+        lander.land(told, LandWay("ana", gates=False), asked.LandingWish(core, action))
 
 
 def test_a_settling_that_is_continued_keeps_its_purpose_and_is_not_retried(
