@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from pancode.core.values import replace
+
 
 class How(StrEnum):
     """How a change becomes commits on a branch."""
@@ -43,6 +45,10 @@ class LandWay:
     def says_yes(self) -> bool:
         """Whether a person says yes here to anything that a landing is held for."""
         return self.with_commands or self.with_secret or self.anyway or not self.gates
+
+    def without_yes(self) -> LandWay:
+        """The same way, where nobody has said yes to anything."""
+        return replace(self, gates=True, with_commands=False, with_secret=False, anyway=False)
 
     def to_row(self) -> dict[str, object]:
         """The value as the ledger keeps it."""

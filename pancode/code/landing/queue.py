@@ -85,12 +85,15 @@ def repo_of(action: Action) -> str:
 
 
 def way_of(run: Run, action: Action) -> LandWay:
-    """The way to land: as a person asked, as the settled run's landing was asked, or as a dispatch does."""
+    """The way to land: as a person asked, as the settled run's landing was asked, or as a dispatch does.
+
+    What settles a conflict was written after that was asked, so that no yes counts for it.
+    """
     if by_hand(action):
         return LandWay.of_row(action.detail)
     resolves = run.terms.get("resolves")
     if isinstance(resolves, dict):
-        return LandWay.of_row(resolves["way"])
+        return LandWay.of_row(resolves["way"]).without_yes()
     return LandWay(by=f"{run.created_by} (dispatch --land)")
 
 

@@ -99,6 +99,24 @@ def test_its_run_begins_at_both_and_lands_for_both(
         assert row.landed == COMMIT and row.landing["status"] == "landed"
 
 
+def test_no_yes_counts_for_what_an_agent_has_yet_to_write(world: World, old: Run, tmp_path: Path) -> None:
+    """Not for the run that settles the conflict, and not for one that goes on from it, by whoever's words."""
+    yes: dict[str, Any] = {"with_commands": True, "with_secret": True, "anyway": True, "gates": False}
+    new = _resolve(world, old, tmp_path, "a.txt", branch="agent/x", **yes)
+    world.context.turn()
+    order = world.claim()
+    world.node.start(order)
+    world.node.deliver(order, commit=COMMIT, change="change", files_changed=("Makefile",))
+    world.context.turn()
+    core, around = world.context.core, world.coordinator.around({})
+    (action,) = asked.waiting(core)
+    ended: Run = world.context.row(Run, new.id)
+    next_one = continue_run(core, around, ended, "edit .github too", "ben").run
+    for run in (ended, next_one):
+        way = asked.way_of(run, action)
+        assert (way.by, way.branch, way.says_yes) == ("ana", "agent/x", False)
+
+
 def test_where_nothing_conflicts_nothing_is_dispatched(world: World, old: Run, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not conflict") as refused:
         _resolve(world, old, tmp_path)
