@@ -23,6 +23,7 @@ from pancode.life.people import LEAVES
 PREFIX = "workspace:"
 """The prefix of the durable settings that hold workspaces."""
 MOST = 1_000
+"""The most workspaces, and how many of a workspace's runs are looked at: the newest."""
 TAKEN = "workspace_taken"
 """The code of the refusal while somebody works there."""
 STAY = "# A person has this workspace open."
@@ -50,8 +51,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 class KeptWorkspace:
     """The facts of a workspace that its runs do not tell.
 
-    `first`: its first run, from which the others go on; empty: it has none yet. `node` None: any machine.
-    `saved`: after a repair the run at whose files that first one begins; empty: a snapshot.
+    `first`: its first run, from which the others go on; empty: it has none yet. `last`: its newest; empty: not
+    noted. `node` None: any machine. `saved`: after a repair the run at whose files that first one begins;
+    empty: a snapshot.
     """
 
     name: str
@@ -62,6 +64,7 @@ class KeptWorkspace:
     created_by: str
     first: str = ""
     saved: str = ""
+    last: str = ""
 
     def setting(self, changed_ms: int) -> Setting:
         """Return the workspace's row."""
@@ -98,15 +101,21 @@ def load(tx: Transaction, name: str) -> KeptWorkspace:
 
 
 def runs_in(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
-    """Return the workspace's runs, oldest first. Each goes on from the one before, even where a person
-    continued that one.
+    """Return the workspace's runs, the newest MOST, oldest first. Each goes on from the one before, even where
+    a person continued that one.
     """
-    found: list[Run] = []
-    run = tx.get(Run, workspace.first) if workspace.first else None
+    found, run = list[Run](), _newest(tx, workspace)
     while run is not None and len(found) < MOST:
         found.append(run)
-        run = tx.get(Run, nexts(run)[-1]) if nexts(run) else None
-    return found
+        run = None if run.id == workspace.first else tx.get(Run, run.terms.get("continues", ""))
+    return found[::-1]
+
+
+def _newest(tx: Transaction, workspace: KeptWorkspace) -> Run | None:
+    run = tx.get(Run, workspace.last or workspace.first)
+    while not workspace.last and run is not None and nexts(run):
+        run = tx.get(Run, nexts(run)[-1])
+    return run
 
 
 def line_of(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
@@ -209,19 +218,21 @@ def must_be_newest(tx: Transaction, name: str, old: str) -> bool:
 
 
 def joined(work: Work, run: Run) -> Run:
-    """Return the run as it joins its workspace; a workspace's first run is noted there.
+    """Return the run as it joins its workspace, where it is noted as the newest.
 
     A run that continues one outside of the workspace loses the name. RefusedError if another was faster.
     """
     name, old = run.terms.get("in_workspace"), run.terms.get("continues")
-    if name is None or (old is not None and must_be_newest(work.tx, name, old)):
+    if name is None:
         return run
-    if old is not None:
+    if old is not None and not must_be_newest(work.tx, name, old):
         outside = {key: value for key, value in run.terms.items() if key != "in_workspace"}
         return replace(run, terms=cast("RunTerms", outside))
     workspace = load(work.tx, name)
-    must_be_free(name, runs_in(work.tx, workspace))
-    if workspace.first:
-        raise RefusedError(f"workspace {name} has a run already", fix="the same command again")
-    work.tx.put(replace(workspace, first=run.id).setting(work.core.wall_ms()))
+    if old is None:
+        must_be_free(name, runs_in(work.tx, workspace))
+        if workspace.first:
+            raise RefusedError(f"workspace {name} has a run already", fix="the same command again")
+    noted = replace(workspace, first=workspace.first or run.id, last=run.id)
+    work.tx.put(noted.setting(work.core.wall_ms()))
     return run

@@ -127,7 +127,7 @@ class WorkspaceShape(TypedDict):
     created_by: str
     used_at: str | None
     count: int
-    """The number of its runs."""
+    """The number of its runs, the newest 1,000 at most."""
     last: str | None
     outcome: str | None
     agent: str | None
@@ -410,7 +410,7 @@ def repair(
             _must_be_a_node(work.tx, None if node == ANY else node)
             workspace = replace(workspace, node=None if node == ANY else node)
         if loss is not None:
-            workspace = replace(workspace, first="", saved=loss.saved or "")
+            workspace = replace(workspace, first="", last="", saved=loss.saved or "")
         workspace = replace(workspace, project=project or workspace.project)
         work.tx.put(workspace.setting(core.wall_ms()))
         more = {} if loss is None else {"lost": loss.run, "saved": workspace.saved}

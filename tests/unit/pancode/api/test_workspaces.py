@@ -19,6 +19,7 @@ from pancode.control.work import unit_of_work
 from pancode.core.ports import ResultPlace
 from pancode.core.records import Node, Run, RunState, Word
 from pancode.core.values import replace
+from pancode.dispatch import workspaces as dispatched
 from pancode.dispatch.workspaces import STAY_MS, STAYS
 from pancode.runs import workspaces as listing
 from pancode.runs.workspaces import branch_for, in_workspace
@@ -140,6 +141,29 @@ def test_one_run_works_there_at_a_time(world: World, shop: Path) -> None:
     assert world.problem("POST", "/v1/workspaces/login/remove", {"by": "ana"})["code"] == "workspace_taken"
     ended(world, COMMITS[0])
     assert begun(world).terms["continues"] == first.id
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_it_goes_on_behind_the_runs_that_a_list_shows(
+    world: World, shop: Path, monkeypatch: pytest.MonkeyPatch, old: bool
+) -> None:
+    """Also where an earlier coordinator has noted its first run alone."""
+    monkeypatch.setattr(dispatched, "MOST", 3)
+    create(world, shop)
+    runs = list[Run]()
+    for number in range(5):
+        if number == 4:
+            path, body = f"/v1/runs/{runs[-1].id}/continue", {"by": "ana", "text": ""}
+            runs.append(world.context.row(Run, world.http.post(path, body).json()["run"]))
+        else:
+            runs.append(begun(world))
+        ended(world, COMMITS[number % 3])
+        if old:
+            with world.context.ledger.transaction() as tx:
+                tx.put(replace(dispatched.load(tx, "login"), last="").setting(0))
+    assert [run.terms.get("continues") for run in runs[1:]] == [run.id for run in runs[:-1]]
+    assert {run.terms.get("in_workspace") for run in runs} == {"login"}
+    assert [row["run"] for row in shown(world)["runs"]] == [run.id for run in runs[2:]]
 
 
 def test_a_run_that_a_person_continues_stays_in_its_workspace(world: World, shop: Path) -> None:
