@@ -51,8 +51,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 class KeptWorkspace:
     """The facts of a workspace that its runs do not tell.
 
-    `first`: its first run, from which the others go on; empty: it has none yet. `last`: its newest; empty: not
-    noted. `node` None: any machine. `saved`: after a repair the run at whose files that first one begins;
+    `first`: its first run, from which the others go on; empty: it has none yet. `last`: its newest; empty:
+    not noted. `node` None: any machine. `saved`: after a repair the run at whose files that first one begins;
     empty: a snapshot.
     """
 
@@ -101,8 +101,8 @@ def load(tx: Transaction, name: str) -> KeptWorkspace:
 
 
 def runs_in(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
-    """Return the workspace's runs, the newest MOST, oldest first. Each goes on from the one before, even where
-    a person continued that one.
+    """Return the workspace's runs, the newest MOST, oldest first. Each goes on from the one before, even
+    where a person continued that one.
     """
     found, run = list[Run](), _newest(tx, workspace)
     while run is not None and len(found) < MOST:

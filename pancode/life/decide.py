@@ -32,6 +32,7 @@ from pancode.life.signals import (
     LandingDue,
     LandingOver,
     LandingProposed,
+    LandingWrites,
     LeftWorkspace,
     Lost,
     NodeReported,
@@ -200,6 +201,8 @@ def _landed(made: Changes, signal: Landing) -> Changes:
             return landing.dropped(made, signal)
         case CalledOff():
             return landing.called_off(made, signal)
+        case LandingWrites():
+            return landing.writes(made, signal)
         case LandingOver():
             return landing.over(made, signal)
         case Landed():

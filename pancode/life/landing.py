@@ -180,6 +180,14 @@ def called_off(made: Changes, signal: signals.CalledOff) -> Changes:
     return _written(made.done(waits), _off(made, signal.why))
 
 
+def writes(made: Changes, signal: signals.LandingWrites) -> Changes:
+    """Note how the landing ends if what is written now is written whole; of one called off, nothing."""
+    waits = made.case.action(ActionKind.LAND)
+    if waits is None or waits.id != signal.action:
+        return made
+    return made.note(waits, {WRITES: dict(signal.report)})
+
+
 def over(made: Changes, signal: signals.LandingOver) -> Changes:
     """Record the end of the landing; one that was called off before has its end already."""
     waits, report = made.case.action(ActionKind.LAND), signal.report

@@ -338,6 +338,14 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class LandingWrites:
+    """The landing of this action is about to be written; `report`: how it ends then."""
+
+    report: Mapping[str, Any]
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
 class LandingOver:
     """The landing in the queue has ended."""
 
@@ -397,6 +405,7 @@ FromNode = NodeReported | NotTaken | Doubted | NodeSilent | Quarantined | Unknow
 Ended = Lost | Stop | GivenUp | Unbindable | Priced
 Spoken = SessionClosed | TermsAsked | ToldByPerson | ToldByFleet | TurnAsked | GivesWay | FleetAnswered
 Steered = Approved | AskedAgain | CallDecided | Continued | Declined | LeftWorkspace | Spoken | Unasked
-Landing = LandingAsked | LandingProposed | LandingDue | Dropped | CalledOff | LandingOver | Landed | Reverted
+QueuedLanding = LandingAsked | LandingProposed | LandingDue | LandingWrites | LandingOver
+Landing = QueuedLanding | Dropped | CalledOff | Landed | Reverted
 Verifying = VerificationAsked | VerificationBegun | VerificationOver
 Signal = Queued | FromNode | Believed | Rejected | Ended | Steered | Landing | Verifying

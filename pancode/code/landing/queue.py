@@ -14,12 +14,11 @@ from pancode.control.run import iso, run_shape
 from pancode.control.run_shapes import RunShape
 from pancode.control.work import Work, unit_of_work
 from pancode.core.records import Action, ActionKind, Run, RunState
-from pancode.core.values import replace
 from pancode.core.visitors import must_ask
 from pancode.errors import PancodeError, UnavailableError, WorkspaceError
 from pancode.life.land_values import LandWay
 from pancode.life.landing import CALLED_OFF, FAILED, LANDED, NOTHING, WAITING, WRITES, by_hand
-from pancode.life.signals import CalledOff, Dropped, Landed, LandingAsked, LandingOver, Signal
+from pancode.life.signals import CalledOff, Dropped, Landed, LandingAsked, LandingOver, LandingWrites, Signal
 from pancode.life.verified import is_green, is_open
 from pancode.work.workflow.results import is_the_result
 
@@ -41,11 +40,8 @@ class LandingWish:
         UnavailableError: it is not noted, so nothing may be written. A coordinator that dies behind the write
         leaves no change to the next try, which by this note knows that it was landed.
         """
-        with unit_of_work(self._core) as work:
-            action = work.tx.get(Action, self._asked.id)
-            if action is not None:
-                noted = {name: report[name] for name in _NOTED}
-                work.tx.put(replace(action, detail={**action.detail, WRITES: noted}))
+        noted = {name: report[name] for name in _NOTED}
+        _signal(self._core, self._asked.run, LandingWrites(noted, self._asked.id))
 
 
 Land = Callable[[Run, LandWay, LandingWish], dict[str, Any]]
