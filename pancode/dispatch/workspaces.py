@@ -104,18 +104,13 @@ def runs_in(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
     """Return the workspace's runs, the newest MOST, oldest first. Each goes on from the one before, even
     where a person continued that one.
     """
-    found, run = list[Run](), _newest(tx, workspace)
+    found, run = list[Run](), tx.get(Run, workspace.last or workspace.first)
+    while not workspace.last and run is not None and nexts(run):
+        run = tx.get(Run, nexts(run)[-1])
     while run is not None and len(found) < MOST:
         found.append(run)
         run = None if run.id == workspace.first else tx.get(Run, run.terms.get("continues", ""))
     return found[::-1]
-
-
-def _newest(tx: Transaction, workspace: KeptWorkspace) -> Run | None:
-    run = tx.get(Run, workspace.last or workspace.first)
-    while not workspace.last and run is not None and nexts(run):
-        run = tx.get(Run, nexts(run)[-1])
-    return run
 
 
 def line_of(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
