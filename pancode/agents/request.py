@@ -194,6 +194,8 @@ class DispatchRequest(WorkOptions):
     """The first run of the sitting's session; empty: the sitting begins a new one."""
     story: str = ""
     """The session so far, for a program that does not remember it."""
+    before: Mapping[str, str] = field(default_factory=dict)
+    """What it is told, as material, of the run whose work it recovers: `run` and `text`; empty: nothing."""
     resolves: Mapping[str, object] = field(default_factory=dict)
     """The conflict that it settles: `run`, `origin` (a commit without the change), `marked` (one with both
     sides), `files`, `way`, `trailers`."""

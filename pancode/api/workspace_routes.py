@@ -1,4 +1,4 @@
-"""Routes of workspaces: create, look, repair, remove."""
+"""Routes of workspaces: create, look, open, leave, repair, remove."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pancode.runs.workspaces import (
     WorkspaceShape,
     branch_for,
     create,
+    leave,
     open_for,
     remove,
     repair,
@@ -130,6 +131,13 @@ def _open(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     """Keep its files on a machine for a person, as a run that ends when the person leaves."""
     body: OpenBody = call.body
     open_for(context.core, context.coordinator.around({}), call.path["workspace"], body.by, body.node)
+    return _show(context, call)
+
+
+@Verb("POST /v1/workspaces/{workspace}/leave", ActBody, "workspace leave", pokes=True, right=DISPATCHES)
+def _leave(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
+    """End the run that keeps its files for a person; what the person has changed is its result."""
+    leave(context.core, call.path["workspace"], call.body.by)
     return _show(context, call)
 
 

@@ -146,23 +146,39 @@ def open_(
         home_of(os.environ)  # it is this machine's SSH that goes there
     opened = _opened(face, workspace, node)
     target = face.client().get(path_of("nodes", opened["node"]))["target"]
-    folder, run, left = opened["folder"], opened["run"], opened["left"]
+    folder, run = opened["folder"], opened["run"]
     if prints:
-        ways = {**editors(target, folder), "leave": f"touch {left}, there; or: pancode runs stop {run}"}
+        ways = {**editors(target, folder), "leave": f"pancode workspace leave {workspace}"}
         facts = {"run": run, "node": opened["node"], "folder": folder, **ways}
         lines = (f"  {key:<7} {safe(str(value))}\n" for key, value in facts.items() if value is not None)
         face.show({"workspace": workspace, **facts}, lambda: f"{safe(workspace)}\n{''.join(lines)}")
         return ExitCode.DONE
-    if not enter(target, folder, f"pancode-{run}", left, os.environ):
-        back, end = f"pancode workspace open {workspace}", f"pancode runs stop {run}"
+    if not enter(target, folder, f"pancode-{run}", os.environ):
+        back, end = f"pancode workspace open {workspace}", f"pancode workspace leave {workspace}"
         face.note(f"{safe(workspace)} stays open; back: {back}; end it: {end}")
         return ExitCode.DONE
+    return _left(face, workspace, run)
+
+
+def _left(face: Face, workspace: str, run: str) -> int:
+    """Leave the workspace, and wait for the end of the run that kept it open. Its exit code."""
     client = face.client()
+    client.post(path_of("workspaces", workspace, "leave"), {"by": who()})
     ended = wait(face, client, run)
     if ended is None:
         return ExitCode.DETACHED
     whole_run = {**ended, "findings": client.get(path_of("runs", run))["findings"]}
     return face.end(exit_of(ended["outcome"]), ended, lambda: summary(whole_run))
+
+
+@workspace.verb("leave", "pancode workspace leave min-123")
+def leave(workspace: Workspace, face: Json) -> int:
+    """Leave a workspace that you have open, as an editor or a shell of your own does not tell that you left.
+
+    The run that kept it ends as after an exit of the shell of `open`: the gates judge what you have changed.
+    """
+    one = face.client().get(path_of("workspaces", workspace))
+    return _left(face, workspace, one["opened"]["run"] if one["opened"] else one["last"])
 
 
 def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from pancode.agents.request import (
     Catalogue,
     Defaults,
     DispatchRequest,
+    GivenNote,
     GivenSkills,
 )
 from pancode.agents.runtimes import RUNTIMES, RuntimeKind, canonical, model_for
@@ -474,11 +475,14 @@ def _told(
     how: tuple[Mode, Safety, str],
     what: tuple[RuntimeKind, ModelRef | None],
 ) -> ToldPrompt:
-    """Return what the agent is told. A resumed session is not told again of the PRD and of earlier runs."""
+    """Return what the agent is told. A resumed session is not told again of the PRD and of earlier runs, but
+    of how the one before it ended.
+    """
     (mode, safety, workspace), (runtime, ref) = how, what
     if runtime.own:
         return ToldPrompt()
-    notes = () if request.resume else catalogue.notes()
+    before = (GivenNote(**request.before),) if request.before else ()
+    notes = (*before, *(() if request.resume else catalogue.notes()))
     texts = tuple(note.text for note in notes)
     prd = catalogue.prd() if workspace == "git" and not request.resume else ""
     situation = Situation(mode, safety, runtime.name, catalogue.rules, bool(request.turns), texts, prd=prd)

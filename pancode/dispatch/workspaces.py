@@ -6,6 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import cast
 
+from node_agent.wire.identity import ATTEMPT, turn_control_file, words_in
 from pancode.agents.request import FILES, DispatchRequest, workspace_in
 from pancode.control.projects import meant, moved
 from pancode.control.surroundings import Surroundings
@@ -17,31 +18,32 @@ from pancode.core.terms import RunTerms
 from pancode.core.values import replace
 from pancode.errors import RefusedError, UsageError
 from pancode.life.continuing import beginning, is_blocked, nexts
+from pancode.life.people import LEAVES
 
 PREFIX = "workspace:"
 """The prefix of the durable settings that hold workspaces."""
 MOST = 1_000
+"""The most workspaces, and how many of a workspace's runs are looked at: the newest."""
 TAKEN = "workspace_taken"
 """The code of the refusal while somebody works there."""
 STAY = "# A person has this workspace open."
 """The first line of a script that only keeps a workspace's files on a node for a person."""
-LEFT = ".pancode/left"
-"""The file that a person makes in an opened workspace to leave it."""
 STAY_MS = 8 * 3_600_000
 STAYS = f"""\
 {STAY}
 # What is changed here is the result of this run, and the next one in the workspace begins with it.
-mkdir -p {LEFT.partition("/")[0]}
 i=0
-while [ ! -e {LEFT} ]; do
-  [ $((i % 300)) -ne 0 ] || echo "open; to leave: touch {LEFT}"
+while [ ! -e "$HOME/{words_in(f"${ATTEMPT}")}/{turn_control_file(*LEAVES)}" ]; do
+  [ $((i % 300)) -ne 0 ] || echo "open; to leave: pancode workspace leave NAME"
   i=$((i + 1))
   sleep 1
 done
-rm -f {LEFT}
-rmdir {LEFT.partition("/")[0]} 2>/dev/null || true
 """
-"""The script of such a run. It prints a line every five minutes, so that the watch does not call it stuck."""
+"""The script of such a run. It prints a line every five minutes, so that the watch does not call it stuck.
+
+The node lays the sign of leaving in the run's home and follows no link there. Nobody writes it into the tree,
+where an agent may have left a link to a file of the node's owner.
+"""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -49,8 +51,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 class KeptWorkspace:
     """The facts of a workspace that its runs do not tell.
 
-    `first`: its first run, from which the others go on; empty: it has none yet. `node` None: any machine.
-    `saved`: after a repair the run at whose files that first one begins; empty: a snapshot.
+    `first`: its first run, from which the others go on; empty: it has none yet. `last`: its newest; empty:
+    not noted. `node` None: any machine. `saved`: after a repair the run at whose files that first one begins;
+    empty: a snapshot.
     """
 
     name: str
@@ -61,6 +64,7 @@ class KeptWorkspace:
     created_by: str
     first: str = ""
     saved: str = ""
+    last: str = ""
 
     def setting(self, changed_ms: int) -> Setting:
         """Return the workspace's row."""
@@ -97,15 +101,16 @@ def load(tx: Transaction, name: str) -> KeptWorkspace:
 
 
 def runs_in(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
-    """Return the workspace's runs, oldest first. Each goes on from the one before, even where a person
-    continued that one.
+    """Return the workspace's runs, the newest MOST, oldest first. Each goes on from the one before, even
+    where a person continued that one.
     """
-    found: list[Run] = []
-    run = tx.get(Run, workspace.first) if workspace.first else None
+    found, run = list[Run](), tx.get(Run, workspace.last or workspace.first)
+    while not workspace.last and run is not None and nexts(run):
+        run = tx.get(Run, nexts(run)[-1])
     while run is not None and len(found) < MOST:
         found.append(run)
-        run = tx.get(Run, nexts(run)[-1]) if nexts(run) else None
-    return found
+        run = None if run.id == workspace.first else tx.get(Run, run.terms.get("continues", ""))
+    return found[::-1]
 
 
 def line_of(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
@@ -185,7 +190,7 @@ def must_be_free(name: str, runs: list[Run]) -> None:
     elif last.takes_turns:
         why, fix = f"a chat with {last.agent} is open there", f"pancode sessions rest {last.id}"
     elif is_stay(last):
-        why, fix = f"{last.created_by} has it open", f"leave it there, or: pancode runs stop {last.id}"
+        why, fix = f"{last.created_by} has it open", f"pancode workspace leave {name}"
     else:
         why, fix = (
             f"agent {last.agent} works there",
@@ -208,19 +213,21 @@ def must_be_newest(tx: Transaction, name: str, old: str) -> bool:
 
 
 def joined(work: Work, run: Run) -> Run:
-    """Return the run as it joins its workspace; a workspace's first run is noted there.
+    """Return the run as it joins its workspace, where it is noted as the newest.
 
     A run that continues one outside of the workspace loses the name. RefusedError if another was faster.
     """
     name, old = run.terms.get("in_workspace"), run.terms.get("continues")
-    if name is None or (old is not None and must_be_newest(work.tx, name, old)):
+    if name is None:
         return run
-    if old is not None:
+    if old is not None and not must_be_newest(work.tx, name, old):
         outside = {key: value for key, value in run.terms.items() if key != "in_workspace"}
         return replace(run, terms=cast("RunTerms", outside))
     workspace = load(work.tx, name)
-    must_be_free(name, runs_in(work.tx, workspace))
-    if workspace.first:
-        raise RefusedError(f"workspace {name} has a run already", fix="the same command again")
-    work.tx.put(replace(workspace, first=run.id).setting(work.core.wall_ms()))
+    if old is None:
+        must_be_free(name, runs_in(work.tx, workspace))
+        if workspace.first:
+            raise RefusedError(f"workspace {name} has a run already", fix="the same command again")
+    noted = replace(workspace, first=workspace.first or run.id, last=run.id)
+    work.tx.put(noted.setting(work.core.wall_ms()))
     return run

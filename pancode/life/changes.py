@@ -145,6 +145,12 @@ class Changes:
         left = tuple(one for one in self.case.actions if one != action)
         return replace(self, case=replace(self.case, actions=left))
 
+    def note(self, action: records.Action, facts: Mapping[str, object]) -> Changes:
+        """Add these facts to a follow-up action that waits."""
+        noted = replace(action, detail={**action.detail, **facts})
+        actions = tuple(noted if one.id == action.id else one for one in self.case.actions)
+        return replace(self, case=replace(self.case, actions=actions))
+
     def add(self, *rows: records.Record) -> Changes:
         """Add these new rows that are no rows of the run."""
         return replace(self, rows=(*self.rows, *rows))
@@ -178,13 +184,15 @@ class Changes:
     @property
     def new(self) -> list[records.Record]:
         """The rows that did not exist before."""
-        run, actions = [self.run] if self.fresh else [], set(self.case.actions) - set(self.before.actions)
+        run, known = [self.run] if self.fresh else [], {one.id for one in self.before.actions}
+        actions = [one for one in self.case.actions if one.id not in known]
         return [*run, *self._beyond(known=False), *actions, *self.rows]
 
     @property
     def gone(self) -> list[records.Action]:
         """The actions that are removed."""
-        return [action for action in self.before.actions if action not in self.case.actions]
+        left = {one.id for one in self.case.actions}
+        return [one for one in self.before.actions if one.id not in left]
 
     @property
     def changed(self) -> list[records.Record]:
@@ -193,7 +201,9 @@ class Changes:
         session = self.case.session
         talks = [session] if session is not None and session is not self.before.session else []
         words = [one for one in self.case.words if one not in self.before.words]
-        return [*([self.run] if moved else ()), *talks, *words, *self._beyond(known=True)]
+        was = {one.id: one for one in self.before.actions}
+        noted = [one for one in self.case.actions if one.id in was and one != was[one.id]]
+        return [*([self.run] if moved else ()), *talks, *words, *noted, *self._beyond(known=True)]
 
     def _beyond(self, known: bool) -> Iterator[records.Attempt | records.Fence]:
         was, case = self.before, self.case

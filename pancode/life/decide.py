@@ -32,6 +32,8 @@ from pancode.life.signals import (
     LandingDue,
     LandingOver,
     LandingProposed,
+    LandingWrites,
+    LeftWorkspace,
     Lost,
     NodeReported,
     NodeSilent,
@@ -149,6 +151,8 @@ def _steered(made: Changes, signal: Steered) -> Changes:
     if isinstance(signal, Spoken):
         return _spoken(made, signal)
     match signal:
+        case LeftWorkspace():
+            return people.left(made, signal)
         case Continued():
             return people.continued(made, signal)
         case Declined():
@@ -197,6 +201,8 @@ def _landed(made: Changes, signal: Landing) -> Changes:
             return landing.dropped(made, signal)
         case CalledOff():
             return landing.called_off(made, signal)
+        case LandingWrites():
+            return landing.writes(made, signal)
         case LandingOver():
             return landing.over(made, signal)
         case Landed():

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from pancode.core.values import replace
+
 
 class How(StrEnum):
     """How a change becomes commits on a branch."""
@@ -43,6 +45,10 @@ class LandWay:
     def says_yes(self) -> bool:
         """Whether a person says yes here to anything that a landing is held for."""
         return self.with_commands or self.with_secret or self.anyway or not self.gates
+
+    def without_yes(self) -> LandWay:
+        """The same way, where nobody has said yes to anything."""
+        return replace(self, gates=True, with_commands=False, with_secret=False, anyway=False)
 
     def to_row(self) -> dict[str, object]:
         """The value as the ledger keeps it."""
@@ -147,12 +153,14 @@ class Merged:
     """The merged files as a tree of the depot. `files`: those that the landing would change, named as on
     disk.
 
-    `tested`: whether the tree is that of the run's result.
+    `tested`: whether the tree is that of the run's result. `commit`: the one that is made of it on a branch;
+    empty: none is.
     """
 
     tree: str
     files: tuple[str, ...]
     tested: bool
+    commit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,8 @@ def asked(made: Changes, signal: signals.LandingAsked) -> Changes:
     if signal.way.approves:
         must_wait(run, made.case.action(ActionKind.PERSON), ItemKind.LANDING)
     row = {**_place(run), **signal.way.to_row()}
+    if waits is not None and WRITES in waits.detail:  # it may be written already
+        row[WRITES] = waits.detail[WRITES]
     if waits is not None and waits.detail == row:
         return made
     report = {**run.landing, "status": WAITING, "why": "it waits for its turn", "fix": "pancode land"}
@@ -142,6 +144,10 @@ def spoiled_by(made_by: Sequence[Run]) -> tuple[Run, ...]:
     return tuple(found)
 
 
+WRITES = "writes"
+"""In the row of a landing that waits: how it ends if what it was about to write was written whole."""
+
+
 def by_hand(action: Action) -> bool:
     """Whether a person, and not the dispatch, has asked for this landing."""
     return "by" in action.detail
@@ -172,6 +178,14 @@ def called_off(made: Changes, signal: signals.CalledOff) -> Changes:
     if waits is None or (run.landed is not None and not by_hand(waits)):
         return made
     return _written(made.done(waits), _off(made, signal.why))
+
+
+def writes(made: Changes, signal: signals.LandingWrites) -> Changes:
+    """Note how the landing ends if what is written now is written whole; of one called off, nothing."""
+    waits = made.case.action(ActionKind.LAND)
+    if waits is None or waits.id != signal.action:
+        return made
+    return made.note(waits, {WRITES: dict(signal.report)})
 
 
 def over(made: Changes, signal: signals.LandingOver) -> Changes:

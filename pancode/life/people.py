@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
 from node_agent.wire.identity import Mark
 from node_agent.wire.policy import CallAsked
@@ -28,6 +30,7 @@ from pancode.life.orders import identity_of, name_of
 from pancode.life.signals import (
     Continued,
     GivesWay,
+    LeftWorkspace,
     SessionClosed,
     TermsAsked,
     ToldByFleet,
@@ -37,6 +40,8 @@ from pancode.life.signals import (
 from pancode.plain import counted
 
 DENIED = "denied"
+LEAVES: tuple[Literal["rest"], int] = ("rest", 1)
+"""The turn control by which a person leaves an opened workspace, and its number."""
 LOST = "the coordinator gave this run up as lost on its node, so nobody can approve the command"
 
 
@@ -157,6 +162,14 @@ def turn_asked(made: Changes, signal: TurnAsked) -> Changes:
         made = made.send(fence.node, body)
     made = made.tell("person", f"turn {number}", f"{signal.what} asked", f"by {signal.by}")
     return made.record("people", "info", f"turn: {signal.what}", by=signal.by, turn=number)
+
+
+def left(made: Changes, signal: LeftWorkspace) -> Changes:
+    """Let the run at work that keeps a workspace's files for a person end, with what the person changed."""
+    fence, (what, number) = made.case.fences[made.run.fence], LEAVES
+    made = made.send(fence.node, TurnControl(identity=identity_of(fence), number=number, what=what))
+    made = made.tell("person", "workspace", "left", f"by {signal.by}")
+    return made.record("people", "info", "workspace left", by=signal.by)
 
 
 def gives_way(made: Changes, signal: GivesWay) -> Changes:

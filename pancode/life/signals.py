@@ -259,6 +259,13 @@ class TurnAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftWorkspace:
+    """A person leaves the workspace that this run at work has kept open."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class GivesWay:
     """The sitting, which waits for words, gives its slot to this run."""
 
@@ -331,6 +338,14 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class LandingWrites:
+    """The landing of this action is about to be written; `report`: how it ends then."""
+
+    report: Mapping[str, Any]
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
 class LandingOver:
     """The landing in the queue has ended."""
 
@@ -389,7 +404,8 @@ Queued = Admitted | AskedFirst | Due | Waits | Released | Bound
 FromNode = NodeReported | NotTaken | Doubted | NodeSilent | Quarantined | UnknownFence
 Ended = Lost | Stop | GivenUp | Unbindable | Priced
 Spoken = SessionClosed | TermsAsked | ToldByPerson | ToldByFleet | TurnAsked | GivesWay | FleetAnswered
-Steered = Approved | AskedAgain | CallDecided | Continued | Declined | Spoken | Unasked
-Landing = LandingAsked | LandingProposed | LandingDue | Dropped | CalledOff | LandingOver | Landed | Reverted
+Steered = Approved | AskedAgain | CallDecided | Continued | Declined | LeftWorkspace | Spoken | Unasked
+QueuedLanding = LandingAsked | LandingProposed | LandingDue | LandingWrites | LandingOver
+Landing = QueuedLanding | Dropped | CalledOff | Landed | Reverted
 Verifying = VerificationAsked | VerificationBegun | VerificationOver
 Signal = Queued | FromNode | Believed | Rejected | Ended | Steered | Landing | Verifying

@@ -30,17 +30,16 @@ cd "$1" || exit 1
 unset TMUX
 trap : INT
 if command -v tmux >/dev/null 2>&1; then
-  tmux new-session -A -s "$2" -c "$1" \
-    sh -c 'trap : INT; "${SHELL:-sh}"; : >"$1"' sh "$3" || exit 1
+  tmux new-session -A -s "$2" -c "$1" "${SHELL:-sh}" || exit 1
   ! tmux has-session -t "=$2" 2>/dev/null || exit 3
 else
   echo "no tmux here: a plain shell, which ends with this connection; exit leaves the workspace"
   "${SHELL:-sh}"
-  : >"$3"
 fi
 exit 0
 """
-"""Opens a shell. $1: folder, $2: name of the session, $3: a file in the folder that says the person left."""
+"""Opens a shell. $1: folder, $2: name of the session. It writes nothing there: an agent may have left links.
+"""
 OPEN = """\
 pid=$(cat "$1/run/agent.pid" 2>/dev/null) && python=$(readlink "/proc/$pid/exe") \\
   && tr '\\0' '\\n' <"/proc/$pid/cmdline" | grep -q '/start\\.py$' \\
@@ -67,14 +66,12 @@ def at_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def enter(
-    target: Mapping[str, Any], folder: str, session: str, left: str, environ: Mapping[str, str]
-) -> bool:
+def enter(target: Mapping[str, Any], folder: str, session: str, environ: Mapping[str, str]) -> bool:
     """Stay in this folder of a node until its shell ends; return whether the person has left it for good.
 
     UnavailableError where the folder or a terminal there cannot be had.
     """
-    status = _attached(Reach.made_of(target), ("sh", "-c", ENTER, "pancode", folder, session, left), environ)
+    status = _attached(Reach.made_of(target), ("sh", "-c", ENTER, "pancode", folder, session), environ)
     if status not in (0, STAYED):
         fix = "the same command again"
         raise UnavailableError("the shell there has not begun, or was cut off", why=f"exit {status}", fix=fix)

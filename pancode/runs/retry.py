@@ -39,7 +39,7 @@ def dispatch_again(
     resume: bool = False,
     alone: bool = False,
     recovers: bool = False,
-    task: str = "",
+    before: Mapping[str, str] | None = None,
 ) -> Dispatched:
     """Dispatch the run's work again; a lost run is given up for good. UsageError while the old one has not
     ended.
@@ -47,7 +47,7 @@ def dispatch_again(
     The retry of a step's run takes the step, and its workflow goes on; UsageError where it cannot. `alone`:
     it stays outside of the workflow. `resume`: it goes on with the session, on its node; UsageError where
     there is none. `recovers`: it is the only recovery, RefusedError where there is one already; if the old
-    run went on from another one, so does it, as its task says. `task`: replaces the run's own.
+    run went on from another one, so does it, as its task says. `before`: as in the request.
     """
     if old.state is not RunState.ENDED:
         raise UsageError(
@@ -56,7 +56,7 @@ def dispatch_again(
     _must_be_no_settling(old)
     _must_be_no_sitting(old)
     request = replace(asked_again(core, old, by), scouts=old.terms.get("scouts", {}), recovers=recovers)
-    request = replace(request, task=task or request.task)
+    request = replace(request, before=before or {})
     if old.takes_turns:
         with core.ports.ledger.transaction() as tx:
             left = LeftOver(words_of(tx, old))

@@ -171,14 +171,16 @@ def _row(tx: Transaction, run: str, name: str) -> ToolRow:
 
 def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Dispatched:
     """Run the tool's tests on a node, without a network, only in a sandbox. UsageError for a tool that is not
-    sound; and the refusals of admission.
+    sound; and the refusals of admission. If the run proposes other bytes meanwhile, nobody has tried those.
     """
     with core.ports.ledger.transaction() as tx:
         row = _row(tx, run, name)
     tool = _tool(row)
     done = dispatch(core, around, trial_request(row, tool, by), None)
     with unit_of_work(core) as work:
-        replace(_row(work.tx, row.run, name), trial=done.run.id).put(work.tx)
+        now = _row(work.tx, row.run, name)
+        if now.digest == row.digest:
+            replace(now, trial=done.run.id).put(work.tx)
     return done
 
 

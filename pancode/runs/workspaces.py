@@ -23,7 +23,6 @@ from pancode.core.records import Node, Run, RunState, Setting
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import dispatch
 from pancode.dispatch.workspaces import (
-    LEFT,
     MOST,
     PREFIX,
     KeptWorkspace,
@@ -41,6 +40,7 @@ from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageErro
 from pancode.life.case import RunStage, stage_of
 from pancode.life.continuing import has_change, kept
 from pancode.life.orders import identity_of
+from pancode.life.signals import LeftWorkspace, Stop
 from pancode.workflow.step_work import result_commit
 
 ANY = "any"
@@ -127,7 +127,7 @@ class WorkspaceShape(TypedDict):
     created_by: str
     used_at: str | None
     count: int
-    """The number of its runs."""
+    """The number of its runs, the newest 1,000 at most."""
     last: str | None
     outcome: str | None
     agent: str | None
@@ -150,14 +150,13 @@ class WorkspaceShape(TypedDict):
 
 class OpenedShape(TypedDict):
     """The run that keeps a workspace's files for a person. `node` and `folder`: null until the files are
-    there. `left`: the file that the person makes to leave.
+    there.
     """
 
     run: str
     by: str
     node: str | None
     folder: str | None
-    left: str
 
 
 class WorkspaceProblem(TypedDict):
@@ -217,13 +216,13 @@ def show(core: Core, around: Surroundings, name: str, measured: bool = False) ->
 def _opened(tx: Transaction, run: Run) -> OpenedShape | None:
     if not is_stay(run) or run.state is RunState.ENDED:
         return None
-    there: OpenedShape = {"run": run.id, "by": run.created_by, "node": None, "folder": None, "left": LEFT}
+    there: OpenedShape = {"run": run.id, "by": run.created_by, "node": None, "folder": None}
     fence = newest_fence(tx, run)
     node = None if fence is None else tx.get(Node, fence.node)
     if fence is None or node is None or stage_of(run, fence) is not RunStage.RUNNING:
         return there
     folder = f"{node.target.get('installed_home')}/work/{identity_of(fence)}/tree"
-    return {**there, "node": node.name, "folder": folder, "left": f"{folder}/{LEFT}"}
+    return {**there, "node": node.name, "folder": folder}
 
 
 def open_for(core: Core, around: Surroundings, name: str, by: str, node: str | None) -> None:
@@ -235,6 +234,20 @@ def open_for(core: Core, around: Surroundings, name: str, by: str, node: str | N
     if runs and is_stay(runs[-1]) and runs[-1].state is not RunState.ENDED:
         return
     dispatch(core, around, in_workspace(core, around, stay_request(name, node, by)), None)
+
+
+def leave(core: Core, name: str, by: str) -> None:
+    """End the run that keeps the workspace's files for a person; what was changed there is its result.
+
+    UsageError where nobody has it open. A run whose files are not there yet is stopped.
+    """
+    with unit_of_work(core) as work:
+        runs = line_of(work.tx, load(work.tx, name))
+        if not runs or not is_stay(runs[-1]) or runs[-1].state is RunState.ENDED:
+            fix = f"pancode workspace show {name}"
+            raise UsageError(f"nobody has workspace {name} open", fix=fix, code="not_open")
+        there = stage_of(runs[-1], newest_fence(work.tx, runs[-1])) is RunStage.RUNNING
+        work.signal(runs[-1], LeftWorkspace(by) if there else Stop(f"{by} has left the workspace"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,7 +410,7 @@ def repair(
             _must_be_a_node(work.tx, None if node == ANY else node)
             workspace = replace(workspace, node=None if node == ANY else node)
         if loss is not None:
-            workspace = replace(workspace, first="", saved=loss.saved or "")
+            workspace = replace(workspace, first="", last="", saved=loss.saved or "")
         workspace = replace(workspace, project=project or workspace.project)
         work.tx.put(workspace.setting(core.wall_ms()))
         more = {} if loss is None else {"lost": loss.run, "saved": workspace.saved}

@@ -61,7 +61,6 @@ def test_what_is_changed_there_outlives_a_stop(fleet: Owner, lab: Lab) -> None:
         ".",
         "..",
         ".git",
-        ".pancode",
         "README.md",
         "app.py",
     ]
@@ -70,3 +69,9 @@ def test_what_is_changed_there_outlives_a_stop(fleet: Owner, lab: Lab) -> None:
     assert fleet.ended(place["run"])["outcome"] == "interrupted"
     shell = ("dispatch", "--workspace", "page", "--runtime", "shell", "--json", "cat page.txt > copy.txt")
     assert fleet.run(*shell, cwd=top).ok().json()["files_changed"] == ["copy.txt"], "the next begins with it"
+    again = fleet.ask("workspace", "open", "page", cwd=top)
+    assert again["leave"] == "pancode workspace leave page"
+    on_host(lab, 1, f"echo more > {shlex.quote(again['folder'])}/more.txt")
+    fleet.run("workspace", "leave", "page").ok()
+    ended = fleet.show(again["run"])
+    assert (ended["outcome"], ended["files_changed"]) == ("done", ["more.txt"]), "as an editor's user leaves"

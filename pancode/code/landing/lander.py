@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
+from node_agent.wire.git import shown
 from pancode.agents.request import Beginning, DispatchRequest
 from pancode.agents.runtimes import RUNTIMES
 from pancode.code.landing.judging import LandingJudge, Repositories
 from pancode.code.landing.pull_request import message_of, trailers_of
-from pancode.code.landing.queue import call_off
+from pancode.code.landing.queue import LandingWish, call_off
 from pancode.control.core import Core
 from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run, RunState
@@ -22,12 +24,16 @@ from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.errors import UsageError, WorkspaceError
 from pancode.life.kept import must_have_changes
 from pancode.life.land_values import (
+    CalledOff,
     ConflictState,
+    Gates,
     How,
+    LandingGates,
     LandReport,
     LandRequest,
     LandStatus,
     LandWay,
+    Merged,
     OnBranch,
 )
 from pancode.life.landing import CALLED_OFF
@@ -142,7 +148,7 @@ class Lander:
         self._core, self._repositories = core, repositories
         self._landings = Landings()
 
-    def land(self, run: Run, way: LandWay, wanted: Callable[[], bool]) -> dict[str, Any]:
+    def land(self, run: Run, way: LandWay, wanted: LandingWish) -> dict[str, Any]:
         """Land the run, and report all that is shown. WorkspaceError for a landing that may not be."""
         _must_be_verified(run)
         request = self.request_of(run)
@@ -150,7 +156,8 @@ class Lander:
         with self._landings.of(run.id) as landing:
             if not wanted():
                 landing.off.set()
-            report = self._landed(run, request, way, landing.off.is_set)
+            judge = LandingJudge(self._core, self._repositories, run, way, landing.off.is_set)
+            report = self._landed(run, request, way, noting(judge, request, wanted), landing.off.is_set)
             landing.ended = told(report, request.result_commit)
         if report.status in (LandStatus.CONFLICT, LandStatus.GATE_FAILED, LandStatus.HELD):
             raise _refused(run, report)
@@ -197,8 +204,9 @@ class Lander:
             code="not_settled",
         )
 
-    def _landed(self, run: Run, request: LandRequest, way: LandWay, off: Callable[[], bool]) -> LandReport:
-        judge = LandingJudge(self._core, self._repositories, run, way, off)
+    def _landed(
+        self, run: Run, request: LandRequest, way: LandWay, judge: Gates, off: CalledOff
+    ) -> LandReport:
         project = str(run.project)
         if not way.branch:
             return self._repositories.into_files(project, request, judge, off)
@@ -218,6 +226,20 @@ class Lander:
     def cut_short(self, run_id: str) -> None:
         """End the landing under way; it stays asked for, and the next coordinator lands it."""
         self._landings.call_off(run_id, OFF_S)
+
+
+def noting(judge: Gates, request: LandRequest, wanted: LandingWish) -> Gates:
+    """The same gates; what they let pass is noted before it is written."""
+
+    def gates(merged: Merged) -> LandingGates:
+        gate = judge(merged)
+        if gate.ok:
+            files = tuple(shown(os.fsencode(name)) for name in merged.files)
+            report = LandReport(LandStatus.LANDED, files, gate=gate, commit=merged.commit)
+            wanted.writes(told(report, request.result_commit))
+        return gate
+
+    return gates
 
 
 def told(report: LandReport, result: str) -> dict[str, Any]:

@@ -12,18 +12,40 @@ from pancode.control.core import Core
 from pancode.control.feed_thread import JOIN_S, FeedThread
 from pancode.control.run import iso, run_shape
 from pancode.control.run_shapes import RunShape
-from pancode.control.work import unit_of_work
+from pancode.control.work import Work, unit_of_work
 from pancode.core.records import Action, ActionKind, Run, RunState
 from pancode.core.visitors import must_ask
 from pancode.errors import PancodeError, UnavailableError, WorkspaceError
 from pancode.life.land_values import LandWay
-from pancode.life.landing import CALLED_OFF, FAILED, LANDED, NOTHING, WAITING, by_hand
-from pancode.life.signals import CalledOff, Dropped, Landed, LandingAsked, LandingOver, Signal
+from pancode.life.landing import CALLED_OFF, FAILED, LANDED, NOTHING, WAITING, WRITES, by_hand
+from pancode.life.signals import CalledOff, Dropped, Landed, LandingAsked, LandingOver, LandingWrites, Signal
 from pancode.life.verified import is_green, is_open
 from pancode.work.workflow.results import is_the_result
 
-Land = Callable[[Run, LandWay, Callable[[], bool]], dict[str, Any]]
-"""Lands a run, gates included; the callback says whether the landing is still wanted, as late as possible.
+_NOTED = ("status", "files", "gate", "commit", "made")
+
+
+class LandingWish:
+    """The wish for a landing: called, it says whether the landing still waits."""
+
+    def __init__(self, core: Core, asked: Action) -> None:
+        self._core, self._asked = core, asked
+
+    def __call__(self) -> bool:
+        return still_asked(self._core, self._asked)
+
+    def writes(self, report: Mapping[str, Any]) -> None:
+        """Note how the landing ends if what is written now is written whole. Idempotent.
+
+        UnavailableError: it is not noted, so nothing may be written. A coordinator that dies behind the write
+        leaves no change to the next try, which by this note knows that it was landed.
+        """
+        noted = {name: report[name] for name in _NOTED}
+        _signal(self._core, self._asked.run, LandingWrites(noted, self._asked.id))
+
+
+Land = Callable[[Run, LandWay, LandingWish], dict[str, Any]]
+"""Lands a run, gates included. It asks the wish as late as possible, and tells it before it writes anything.
 
 PancodeError with its code where the run cannot be landed.
 """
@@ -59,12 +81,15 @@ def repo_of(action: Action) -> str:
 
 
 def way_of(run: Run, action: Action) -> LandWay:
-    """The way to land: as a person asked, as the settled run's landing was asked, or as a dispatch does."""
+    """The way to land: as a person asked, as the settled run's landing was asked, or as a dispatch does.
+
+    What settles a conflict was written after that was asked, so that no yes counts for it.
+    """
     if by_hand(action):
         return LandWay.of_row(action.detail)
     resolves = run.terms.get("resolves")
     if isinstance(resolves, dict):
-        return LandWay.of_row(resolves["way"])
+        return LandWay.of_row(resolves["way"]).without_yes()
     return LandWay(by=f"{run.created_by} (dispatch --land)")
 
 
@@ -96,7 +121,7 @@ def carry_out(core: Core, asked: Action, land: Land, stopping: Callable[[], bool
         return
     way = way_of(run, asked)
     try:
-        report = land(run, way, lambda: still_asked(core, asked))
+        report = land(run, way, LandingWish(core, asked))
     except UnavailableError:
         raise
     except PancodeError as error:
@@ -105,21 +130,26 @@ def carry_out(core: Core, asked: Action, land: Land, stopping: Callable[[], bool
         report = {**said, **detail, "held": int(error.details.get("held", "0"))}
     if report["status"] == CALLED_OFF and stopping():
         return
-    done = (landed(report, way),) if report["status"] == LANDED else ()
-    _over(core, asked, report, *done)
-    resolves = run.terms.get("resolves")
-    if done and isinstance(resolves, dict):
-        _with_it(core, str(resolves["run"]), run, report, way)
-
-
-def _with_it(core: Core, settled: str, by: Run, report: Mapping[str, Any], way: LandWay) -> None:
-    """Record that the run whose conflict was settled has landed, too."""
-    with core.ports.ledger.transaction() as tx:
-        old = tx.get(Run, settled)
-    if old is None or old.landed is not None:
+    noted = there.detail.get(WRITES)
+    if report["status"] == NOTHING and isinstance(noted, dict):  # an earlier try has written it
+        report = {**report, **noted, "why": ""}
+    if report["status"] != LANDED:
+        _over(core, asked, report)
         return
-    updated = {**report, "gate": {"detail": f"settled and judged in {by.id}"}}
-    _signal(core, settled, landed(updated, way), LandingOver(updated, by=way.by))
+    with unit_of_work(core) as work:
+        now, by = work.tx.get(Run, run.id), asked.by if by_hand(asked) else ""
+        assert now is not None  # no run is ever deleted
+        work.signal(now, landed(report, way), LandingOver(report, asked.id, by))
+        _with_it(work, run, report, way)
+
+
+def _with_it(work: Work, by: Run, report: Mapping[str, Any], way: LandWay) -> None:
+    """Record that the run whose conflict was settled by this one, if any, has landed, too."""
+    resolves = by.terms.get("resolves")
+    old = work.tx.get(Run, str(resolves["run"])) if isinstance(resolves, dict) else None
+    if old is not None and old.landed is None:
+        updated = {**report, "gate": {"detail": f"settled and judged in {by.id}"}}
+        work.signal(old, landed(updated, way), LandingOver(updated, by=way.by))
 
 
 def landed(report: Mapping[str, Any], asked: LandWay) -> Landed:
@@ -137,9 +167,9 @@ def give_up(core: Core, asked: Action, error: Exception) -> None:
     _over(core, asked, report)
 
 
-def _over(core: Core, asked: Action, report: dict[str, Any], *before: Signal) -> None:
+def _over(core: Core, asked: Action, report: dict[str, Any]) -> None:
     by = asked.by if by_hand(asked) else ""
-    _signal(core, asked.run, *before, LandingOver(report, asked.id, by))
+    _signal(core, asked.run, LandingOver(report, asked.id, by))
 
 
 def _signal(core: Core, run_id: str, *signals: Signal) -> bool:

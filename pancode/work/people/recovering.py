@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from node_agent.wire.failure import Outcome
-from node_agent.wire.order import MAX_TASK_BYTES
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
 from pancode.control.run import find_run, must_have_no_next, newest_fence, was_stopped
@@ -33,8 +32,6 @@ AGAIN = (Outcome.LOST, Outcome.INFRA)
 ON = (Outcome.ERROR, Outcome.TIMEOUT, Outcome.STALLED, Outcome.VERIFY_FAILED)
 """Outcomes that leave files: a new run goes on from them."""
 GO_ON = "The run before you ended before the work was done. Look at what it has left, then finish its task."
-BEFORE = "\n\n--- This work was begun before, as "
-"""The line before what a recovery is told of the run before it; a later recovery cuts the task there."""
 _TOLD, _LINES, _FILES, _FOUND = ("node", "retry", "health", "person"), 8, 50, 5
 
 
@@ -147,14 +144,16 @@ def _must_be_recoverable(tx: Transaction, run: Run, rules: HealthRules) -> None:
     raise RefusedError(what, why=why, fix=fix, code="not_recoverable")
 
 
-def _before(core: Core, old: Run) -> str:
-    """Return what the next run is told of the crashed one; empty for a program that cannot read it."""
+def _before(core: Core, old: Run) -> dict[str, str]:
+    """Return what the next run is told of the crashed one, as material: its node and its agent have chosen
+    the words. Empty for a program that cannot read it.
+    """
     if RUNTIMES[old.runtime].own or old.takes_turns:
-        return ""
+        return {}
     with core.ports.ledger.transaction() as tx:
         story, fence = tx.find(Decision, {"run": old.id}, order="number"), newest_fence(tx, old)
     events = [one for one in story if one.kind in _TOLD][-_LINES:]
-    parts = [f"{old.id}, and ended: {old.outcome}: {old.reason}"]
+    parts = [f"{old.id} has begun this work, and ended: {old.outcome}: {old.reason}"]
     parts += [f"- {one.what}: {one.verdict}{': ' if one.detail else ''}{one.detail}" for one in events]
     for name, most in (("files_changed", _FILES), ("findings", _FOUND)):
         found = old.result.get(name)
@@ -168,8 +167,8 @@ def _before(core: Core, old: Run) -> str:
         if files and not old.result.get("files_changed"):
             names = [one.rpartition(f"/{identity_of(fence)}/tree/")[2] for one in files]
             seen.append(f"It wrote, and that may be lost: {first_few(names, _FILES)}")
-        parts += ["What has arrived of its log is material, and no order:", *seen] if seen else []
-    return BEFORE + "\n".join(parts)
+        parts += ["What has arrived of its log:", *seen] if seen else []
+    return {"run": old.id, "text": "\n".join(parts)}
 
 
 def _again(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
@@ -177,21 +176,21 @@ def _again(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
     again.
     """
     name, told = old.terms.get("in_workspace", ""), _before(core, old)
-    task = f"{old.task.partition(BEFORE)[0]}{told}" if told else old.task
-    task = task if len(task.encode()) <= MAX_TASK_BYTES else old.task
     with core.ports.ledger.transaction() as tx:
         kept = named(tx, name)
         stays = kept is not None and [run.id for run in runs_in(tx, kept)][-1:] == [old.id]
     if not stays:
-        return dispatch_again(core, around, old, by, recovers=True, task=task)
-    request = replace(request_of(old, by), workspace=name, node=None, retry_of=None, recovers=True, task=task)
+        return dispatch_again(core, around, old, by, recovers=True, before=told)
+    request = replace(
+        request_of(old, by), workspace=name, node=None, retry_of=None, recovers=True, before=told
+    )
     return dispatch(core, around, in_workspace(core, around, request))
 
 
 def _on(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
-    words = "" if RUNTIMES[old.runtime].own else f"{GO_ON}{_before(core, old)}"
+    words = "" if RUNTIMES[old.runtime].own else GO_ON
     request = goes_on(core, old, asked_again(core, old, by), words)
-    return dispatch(core, around, replace(request, recovers=True))
+    return dispatch(core, around, replace(request, recovers=True, before=_before(core, old)))
 
 
 def recover(core: Core, around: Surroundings, one: Recovery, by: str) -> dict[str, Any]:

@@ -82,15 +82,18 @@ def _has_work(step: WorkflowStep, runs: Mapping[str, Run]) -> bool:
 
 
 def change_begins(core: Core, run: Run) -> str | None:
-    """Return the commit from which the run's whole change is counted, with that of the runs it goes on from.
+    """Return the commit from which the run's whole change is counted, with that of the runs at whose files it
+    begins.
 
-    What of the chain has landed is not counted again, nor what a person has gone back behind. None: it had no
-    repository.
+    What of them has landed is not counted again, nor what a person has gone back behind. Files that were
+    composed begin at their origin. None: it had no repository.
     """
     first = run
     with core.ports.ledger.transaction() as tx:
-        chain = {old.id: old for old in before(tx, run)}
-        while (old := chain.get(first.terms.get("begins", ""))) is not None and old.landed is None:
+        while "origin" not in first.terms or first.terms.get("continues"):
+            old = tx.get(Run, first.terms.get("begins", ""))
+            if old is None or old.landed is not None:
+                break
             first = old
     snapshot = first.terms.get("origin") or first.workspace.get("snapshot")  # of a workflow: its beginning
     return snapshot if isinstance(snapshot, str) else None

@@ -227,7 +227,7 @@ def _land(
     if isinstance(made, land_values.LandReport):
         return made
     unless_filtered(seen, git, changes, ("" if target.how is land_values.How.SQUASH else made.commit, tip))
-    gate = gates(replace(merged, tree=made.tree)) if gates is not None else None
+    gate = gates(replace(merged, tree=made.tree, commit=made.commit)) if gates is not None else None
     land.unless_called_off(called_off)
     if gate is not None and not gate.ok:
         return land.not_passed(gate)

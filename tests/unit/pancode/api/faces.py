@@ -52,6 +52,7 @@ WITHOUT_PAGE = {
     "POST /v1/checkouts/{machine}/{name}": OF_A_PROGRAM,
     "POST /v1/checkouts/{machine}/{name}/files": OF_A_PROGRAM,
     "POST /v1/workspaces/{workspace}/open": OF_A_TERMINAL,
+    "POST /v1/workspaces/{workspace}/leave": OF_A_TERMINAL,
     "POST /v1/web/codes": "the command that opens the console asks it",
 }
 BESIDE = (

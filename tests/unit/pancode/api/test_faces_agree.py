@@ -26,6 +26,7 @@ WITHOUT_TOOL = {
     "POST /v1/plans": "a person plans",
     "POST /v1/plans/{workspace}/keep": "a person keeps a plan",
     "POST /v1/workspaces/{workspace}/open": "a person enters it",
+    "POST /v1/workspaces/{workspace}/leave": "a person leaves it",
     "POST /v1/recover": "an agent retries the runs that it knows",
     "POST /v1/runs/{run}/approve": "a yes to a change, a start or an exception is a person's",
     "POST /v1/runs/{run}/deny": "as approve",

@@ -23,7 +23,7 @@ from pancode.runs.retry import dispatch_again, request_of
 from pancode.work.people.continuing import continue_run
 from tests.unit.pancode.api.test_inbox import keep
 from tests.unit.pancode.api.world import World
-from tests.unit.pancode.code.landing.test_asked import COMMIT, GIT
+from tests.unit.pancode.code.landing.test_asked import COMMIT, GIT, fails_at
 from tests.unit.pancode.code.landing.test_asked import Lander as ToldLander
 from tests.unit.pancode.control.world import facts
 
@@ -71,7 +71,9 @@ def _resolve(world: World, old: Run, folder: Path, *files: str, **way: Any) -> R
     return resolve(world.context.core, lander, around, old, LandWay("ana", **way)).run
 
 
-def test_its_run_begins_at_both_and_lands_for_both(world: World, old: Run, tmp_path: Path) -> None:
+def test_its_run_begins_at_both_and_lands_for_both(
+    world: World, old: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     new = _resolve(world, old, tmp_path, "a.txt", "b c.txt", branch="agent/x")
     assert new.task.startswith("Settle a merge conflict") and "- b c.txt" in new.task and old.task in new.task
     assert (new.workspace["snapshot"], new.workspace["base"], new.land) == (MARKED, None, True)
@@ -88,12 +90,31 @@ def test_its_run_begins_at_both_and_lands_for_both(world: World, old: Run, tmp_p
         ways.append(way)
         return ToldLander()(run, way, wanted)
 
+    fails_at(monkeypatch, 3)  # one notes what is written, and one records it for both
     asked.carry_out(core, action, land, lambda: False)
     (way,) = ways
     assert (way.by, way.branch, way.message) == ("ana", "agent/x", "rename it")
     for run in (new.id, old.id):
         row = world.context.row(Run, run)
         assert row.landed == COMMIT and row.landing["status"] == "landed"
+
+
+def test_no_yes_counts_for_what_an_agent_has_yet_to_write(world: World, old: Run, tmp_path: Path) -> None:
+    """Not for the run that settles the conflict, and not for one that goes on from it, by whoever's words."""
+    yes: dict[str, Any] = {"with_commands": True, "with_secret": True, "anyway": True, "gates": False}
+    new = _resolve(world, old, tmp_path, "a.txt", branch="agent/x", **yes)
+    world.context.turn()
+    order = world.claim()
+    world.node.start(order)
+    world.node.deliver(order, commit=COMMIT, change="change", files_changed=("Makefile",))
+    world.context.turn()
+    core, around = world.context.core, world.coordinator.around({})
+    (action,) = asked.waiting(core)
+    ended: Run = world.context.row(Run, new.id)
+    next_one = continue_run(core, around, ended, "edit .github too", "ben").run
+    for run in (ended, next_one):
+        way = asked.way_of(run, action)
+        assert (way.by, way.branch, way.says_yes) == ("ana", "agent/x", False)
 
 
 def test_where_nothing_conflicts_nothing_is_dispatched(world: World, old: Run, tmp_path: Path) -> None:
@@ -137,7 +158,7 @@ def test_what_has_not_settled_the_conflict_is_never_landed(
     assert told.landed is None and told.landing["status"] == "not settled"
     assert why in str(told.landing["why"]) and f"pancode land {old.id} --resolve" in str(told.landing["fix"])
     with pytest.raises(WorkspaceError, match="has not settled the conflict"):
-        lander.land(told, LandWay("ana", gates=False), lambda: True)
+        lander.land(told, LandWay("ana", gates=False), asked.LandingWish(core, action))
 
 
 def test_a_settling_that_is_continued_keeps_its_purpose_and_is_not_retried(

@@ -14,8 +14,12 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation, NetworkAccess
 from node_agent.wire.skill import TOOLS, ProposedTool, SkillMark
 from pancode.cli.inbox import _listed
+from pancode.control.core import Core
 from pancode.core.records import Audit, Run, Setting
 from pancode.core.values import replace
+from pancode.dispatch.dispatch import Dispatched, dispatch
+from pancode.dispatch.tools import ToolRow
+from pancode.runs import tools
 from tests.made_tools import NAME, made, proposal
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import facts, failed
@@ -111,6 +115,23 @@ def test_it_is_proposed_tried_kept_given_and_revoked(world: ToolWorld) -> None:
     assert given(world.begun()[1]) == []
     said = [one.what for one in world.context.rows(Audit) if one.domain == "trust"]
     assert said[-2:] == ["tool kept", "tool removed"]
+
+
+def test_a_trial_counts_for_the_bytes_that_were_tried(
+    world: ToolWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later attempt of the same run may propose the name again while the trial is dispatched."""
+    run, other = world.proposes(), proposal(run=b"#!/bin/sh\ntrue\n")
+
+    def meanwhile(core: Core, *asked: Any) -> Dispatched:
+        done = dispatch(core, *asked)
+        with world.context.ledger.transaction() as tx:
+            ToolRow(str(world.shop), NAME, run, other.digest, other.packed, 2).put(tx)
+        return done
+
+    monkeypatch.setattr(tools, "dispatch", meanwhile)
+    world.tries(run)
+    assert world.states() == [(NAME, "proposed")] and world.keeps(run).json()["code"] == "not_tried"
 
 
 def test_the_trial_needs_a_sandbox(world: ToolWorld) -> None:

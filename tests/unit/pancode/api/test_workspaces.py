@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from node_agent.wire.control import Tombstone
+from node_agent.wire.control import StopControl, Tombstone, TurnControl
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.identity import ATTEMPT, AttemptId, turn_control_file, words_in
 from node_agent.wire.node import NodeProblem, RoomFact
+from node_agent.workspace.homes import lay
 from pancode.agents.request import DispatchRequest
 from pancode.control.work import unit_of_work
 from pancode.core.ports import ResultPlace
-from pancode.core.records import Node, Run, Word
+from pancode.core.records import Node, Run, RunState, Word
 from pancode.core.values import replace
+from pancode.dispatch import workspaces as dispatched
 from pancode.dispatch.workspaces import STAY_MS, STAYS
 from pancode.runs import workspaces as listing
 from pancode.runs.workspaces import branch_for, in_workspace
@@ -137,6 +141,29 @@ def test_one_run_works_there_at_a_time(world: World, shop: Path) -> None:
     assert world.problem("POST", "/v1/workspaces/login/remove", {"by": "ana"})["code"] == "workspace_taken"
     ended(world, COMMITS[0])
     assert begun(world).terms["continues"] == first.id
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_it_goes_on_behind_the_runs_that_a_list_shows(
+    world: World, shop: Path, monkeypatch: pytest.MonkeyPatch, old: bool
+) -> None:
+    """Also where an earlier coordinator has noted its first run alone."""
+    monkeypatch.setattr(dispatched, "MOST", 3)
+    create(world, shop)
+    runs = list[Run]()
+    for number in range(5):
+        if number == 4:
+            path, body = f"/v1/runs/{runs[-1].id}/continue", {"by": "ana", "text": ""}
+            runs.append(world.context.row(Run, world.http.post(path, body).json()["run"]))
+        else:
+            runs.append(begun(world))
+        ended(world, COMMITS[number % 3])
+        if old:
+            with world.context.ledger.transaction() as tx:
+                tx.put(replace(dispatched.load(tx, "login"), last="").setting(0))
+    assert [run.terms.get("continues") for run in runs[1:]] == [run.id for run in runs[:-1]]
+    assert {run.terms.get("in_workspace") for run in runs} == {"login"}
+    assert [row["run"] for row in shown(world)["runs"]] == [run.id for run in runs[2:]]
 
 
 def test_a_run_that_a_person_continues_stays_in_its_workspace(world: World, shop: Path) -> None:
@@ -380,6 +407,7 @@ def test_a_person_has_it_open_and_nobody_else_works_there(world: World, shop: Pa
     begun(world)
     refused = world.problem("POST", "/v1/workspaces/login/open", {"by": "ana"})
     assert refused["code"] == "workspace_taken" and "works there" in refused["why"]
+    assert world.problem("POST", "/v1/workspaces/login/leave", {"by": "ana"})["code"] == "not_open"
     ended(world, COMMITS[0])
     stay = opened(world, node="n1")["opened"]
     assert (stay["by"], stay["node"], stay["folder"]) == ("ana", None, None)
@@ -398,17 +426,34 @@ def test_a_person_has_it_open_and_nobody_else_works_there(world: World, shop: Pa
     world.context.turn()
     there = shown(world)["opened"]
     folder = f"/home/ana/.pancode-node/f-1/work/{order.identity}/tree"
-    assert (there["node"], there["folder"], there["left"]) == ("n1", folder, f"{folder}/.pancode/left")
+    assert (there["node"], there["folder"]) == ("n1", folder)
+    assert world.http.post("/v1/workspaces/login/leave", {"by": "ana"}).status_code == 200
+    assert [one.body for one in world.node.controls()][-1] == TurnControl(
+        identity=order.identity, number=1, what="rest"
+    )
     world.context.depot.commits.update(COMMITS)
     world.node.deliver(order, commit=COMMITS[1], change="change", files_changed=("b.txt",))
     world.context.turn()
     assert shown(world)["opened"] is None
+    assert world.problem("POST", "/v1/workspaces/login/leave", {"by": "ana"})["code"] == "not_open"
     assert begun(world).workspace["snapshot"] == COMMITS[1], "what the person changed is where it goes on"
 
 
+def test_who_leaves_before_the_files_are_there_stops_the_run(world: World, shop: Path) -> None:
+    create(world, shop)
+    run: Run = world.context.row(Run, opened(world)["opened"]["run"])
+    assert world.http.post("/v1/workspaces/login/leave", {"by": "ana"}).status_code == 200
+    assert world.context.row(Run, run.id).state is RunState.INTERRUPTING
+    assert isinstance(world.node.controls()[-1].body, StopControl)
+
+
 def test_the_script_that_keeps_a_workspace_ends_when_its_person_has_left(tmp_path: Path) -> None:
-    with subprocess.Popen(["sh", "-eu", "-c", STAYS], cwd=tmp_path, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None and b"touch .pancode/left" in process.stdout.readline()
-        (tmp_path / ".pancode/left").touch()
+    tree, home, who = tmp_path / "tree", tmp_path / "home", AttemptId(run="r-abcd", attempt=1, fence=1)
+    tree.mkdir()
+    home.mkdir()
+    env = {"PATH": os.defpath, "HOME": str(home), ATTEMPT: str(who)}
+    with subprocess.Popen(["sh", "-eu", "-c", STAYS], cwd=tree, env=env, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and b"pancode workspace leave" in process.stdout.readline()
+        lay(home, words_in(str(who)), turn_control_file("rest", 1), b"rest")
         assert process.wait(30) == 0
-    assert list(tmp_path.iterdir()) == [], "nothing of it is in the result"
+    assert list(tree.iterdir()) == [], "nothing of it is in the result"

@@ -16,6 +16,7 @@ from pancode.control import run as query
 from pancode.control.core import Core
 from pancode.control.work import unit_of_work
 from pancode.core.records import Action, Audit, EndedRun, Run
+from pancode.core.values import replace
 from pancode.errors import UnavailableError, UsageError, WorkspaceError
 from pancode.life.land_values import How, LandWay
 from pancode.life.landing import LANDED_MS, REVERTED
@@ -45,7 +46,10 @@ class Lander:
         answer = self.answers.pop(0) if self.answers else "landed"
         if isinstance(answer, Exception):
             raise answer
-        return {"status": answer, "files": ("a.txt",), "tree": "/p", "branch": "main", "commit": COMMIT}
+        told = {"status": answer, "files": ("a.txt",), "tree": "/p", "branch": "main", "commit": COMMIT}
+        if answer == "landed" and isinstance(wanted, asked.LandingWish):
+            wanted.writes({**told, "gate": {"detail": "passed on n1"}, "made": False})
+        return told
 
 
 class World:
@@ -225,6 +229,51 @@ def test_what_cannot_be_written_down_stays_asked_for() -> None:
     assert world.kept() and _landing(world)["status"] == "waiting"
     world.coordinator.restart()
     assert world.land(Lander("nothing to land"))["why"] == "your tree has it already"
+
+
+def fails_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """The ledger refuses the queue's transaction of this number, and no other."""
+    begun = list[Core]()
+
+    def refusing(core: Core) -> Any:
+        begun.append(core)
+        if len(begun) == number:
+            raise UnavailableError("the ledger is away")
+        return unit_of_work(core)
+
+    monkeypatch.setattr(asked, "unit_of_work", refusing)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_landing_whose_record_failed_is_recorded_by_the_next_try(
+    monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    """The files are written by then, so that the next try finds no change any more."""
+    world, way = World(land=False), LandWay("ana", with_commands=True)
+    world.end()
+    asked.ask(world.coordinator.core, "r-0001", way)
+    fails_at(monkeypatch, 2)
+    with pytest.raises(UnavailableError):
+        world.land(Lander())
+    assert world.kept() and world.coordinator.row(Run, "r-0001").landed is None
+    world.coordinator.restart()
+    if again:
+        asked.ask(world.coordinator.core, "r-0001", replace(way, with_secret=True))
+    told = world.land(Lander("nothing to land"))
+    assert (told["status"], told["why"], told["files"]) == ("landed", "", ["a.txt"])
+    assert world.coordinator.row(Run, "r-0001").landed == COMMIT and not world.kept()
+    (row,) = [one for one in world.coordinator.rows(Audit) if one.what == "landed"]
+    assert (row.detail["by"], row.detail["gates"], row.detail["files"]) == ("ana", "passed on n1", 1)
+    assert row.detail["yes"] == ["with_commands", *(["with_secret"] if again else [])]
+
+
+def test_what_the_ledger_cannot_note_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, lander = World(), Lander()
+    world.end()
+    fails_at(monkeypatch, 1)
+    with pytest.raises(UnavailableError):
+        world.land(lander)
+    assert world.land(Lander("nothing to land"))["status"] == "nothing to land"
 
 
 def test_one_that_broke_is_said_to_have_failed() -> None:

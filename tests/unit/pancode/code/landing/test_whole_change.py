@@ -15,7 +15,7 @@ from pancode.code.landing.judging import LandingJudge, Repositories
 from pancode.core.records import Run, RunState
 from pancode.core.values import replace
 from pancode.life.land_values import How, LandWay, Merged
-from pancode.work.workflow.results import change_of
+from pancode.work.workflow.results import change_begins, change_of
 from tests.unit.pancode.control.world import Desk, a_run
 
 GATES = ({"name": "test", "argv": ["test"]},)
@@ -96,6 +96,26 @@ def test_no_split_of_a_change_into_runs_makes_a_landing_ask_less(
             part = []
     split.ran(part)
     assert whole.asks(way) <= split.asks(way)
+
+
+def test_the_change_is_that_of_all_the_runs_for_which_it_answers() -> None:
+    """However many there are, and where the newest names the run at whose files it begins and no other."""
+    chain = Chain()
+    for number in range(120):
+        chain.ran([Act(f"{number}.txt")])
+    assert change_begins(chain.desk.core, chain.runs[-1]) == BASE
+    repaired = chain.ran([Act("z")], terms={"begins": "r-0002", "continues": ""})
+    assert change_begins(chain.desk.core, repaired) == BASE
+    chain.put(replace(chain.runs[0], landed="f" * 40))
+    assert change_begins(chain.desk.core, repaired) == f"{1:040x}"
+
+
+def test_a_change_that_was_composed_begins_where_its_files_do() -> None:
+    chain = Chain()
+    chain.ran([Act("a")])
+    settled = chain.ran([Act("b")], terms={"begins": "r-0001", "continues": "", "origin": "e" * 40})
+    assert change_begins(chain.desk.core, settled) == "e" * 40
+    assert change_begins(chain.desk.core, chain.ran([Act("c")])) == "e" * 40
 
 
 def test_thanks_washes_nothing() -> None:

@@ -1,0 +1,56 @@
+"""A coordinator that dies between the write of a landing and its record has it recorded by the next one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pancode.code.git.depot_code import DepotRepositories
+from pancode.code.landing import queue as asked
+from pancode.code.landing.lander import Lander
+from pancode.control.work import unit_of_work
+from pancode.core.records import Run
+from pancode.core.values import replace
+from pancode.life.land_values import LandWay
+from tests.integration.git.coordinator import Desk, everything
+from tests.unit.pancode.code.landing.test_asked import World
+
+FILES = ["a", "b", "dd/inner", "dir/sub/z", "ln", "new", "x.sh"]
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("branch", ["", "agent/x"])
+def test_what_was_written_is_recorded_by_the_next_coordinator(coordinator: Desk, branch: str) -> None:
+    world, request = World(land=False), coordinator.result(everything)
+    world.end()
+    row = world.coordinator.row(Run, "r-0001")
+    place = {"repo": request.repo_id, "snapshot": request.snapshot_commit, "base": coordinator.user.head}
+    with unit_of_work(world.coordinator.core) as work:
+        work.tx.put(
+            replace(
+                row,
+                project=str(coordinator.user.path),
+                workspace={**row.workspace, **place},
+                result={**row.result, "commit": request.result_commit},
+            )
+        )
+    asked.ask(world.coordinator.core, "r-0001", LandWay("ana", with_commands=True, branch=branch))
+    repositories = DepotRepositories(coordinator.depot)
+
+    def dies(*meant: Any) -> dict[str, Any]:
+        assert Lander(world.coordinator.core, repositories).land(*meant)["status"] == "landed"
+        raise Crash
+
+    with pytest.raises(Crash):
+        world.land(dies)
+    assert branch or (coordinator.user.path / "new").read_text() == "n\n", "it is written"
+    assert world.coordinator.row(Run, "r-0001").landed is None, "and nobody knows"
+    world.coordinator.restart()
+    told = world.land(Lander(world.coordinator.core, repositories).land)
+    assert (told["status"], told["files"], told["made"]) == ("landed", FILES, bool(branch))
+    commit = coordinator.user.git("rev-parse", branch) if branch else request.result_commit
+    assert world.coordinator.row(Run, "r-0001").landed == commit.strip()
