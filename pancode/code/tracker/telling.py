@@ -8,26 +8,26 @@ from dataclasses import dataclass
 
 from node_agent.wire.failure import Outcome
 from pancode.code.tracker.issues import (
-    MOST_TITLE,
     OVER,
     Issue,
     IssueState,
     Trackers,
+    material,
     place_of,
-    shortened,
-    words_of,
 )
-from pancode.code.tracker.working import IssueWork, forget, keep, runs_of, works
+from pancode.code.tracker.working import IssueWork, forget, keep, known_to_runs, runs_of, works
 from pancode.control.core import Core
 from pancode.control.feed_thread import FeedThread
 from pancode.control.surroundings import Surroundings
+from pancode.control.work import unit_of_work
 from pancode.core.records import Run, RunState
 from pancode.core.values import replace
 from pancode.dispatch.workspaces import KeptWorkspace
 from pancode.errors import PancodeError, UsageError, with_fix
 from pancode.essential import SOON_S
 from pancode.life.continuing import has_change, is_blocked
-from pancode.plain import counted, safe, unhidden
+from pancode.life.signals import ToldByTracker
+from pancode.plain import counted
 
 MARK = "<!-- pancode: the work on this issue -->"
 """The first line of PanCode's comment, by which the comment is found again."""
@@ -97,11 +97,13 @@ def moves(now: IssueState, wanted: IssueState) -> bool:
     return now is not wanted and now not in OVER
 
 
+MOST_TOLD = 10_000
+"""Characters of an issue's text that an agent at work is told: a message to one has a limit."""
 AGAIN_S, LOOK_S = 30.0, 120.0
 """Seconds until the next look: after a tracker failed, and while the issue's run is at work."""
 MERGE_S = 900.0
 """Seconds between two looks at an issue whose pull request waits."""
-CHANGED = "The issue {} has changed in its tracker. As material, its words are now:\n{}"
+CHANGED = "The issue {} has changed in its tracker. This is what it says now.\n{}"
 
 
 class TrackerNews(FeedThread):
@@ -110,11 +112,9 @@ class TrackerNews(FeedThread):
     PanCode finds again what it wrote in the tracker, so that nothing is written twice.
     """
 
-    def __init__(self, core: Core, around: Callable[[], Surroundings], trackers: Trackers,
-                 tell: Callable[[str, str], object]) -> None:  # fmt: skip
-        """`tell`: gives words to a run, as from the coordinator."""
+    def __init__(self, core: Core, around: Callable[[], Surroundings], trackers: Trackers) -> None:
         super().__init__(core, "trackers", AGAIN_S)
-        self._around, self._trackers, self._tell = around, trackers, tell
+        self._around, self._trackers = around, trackers
         self._rests: dict[str, int] = {}
         self._hurried = False
 
@@ -181,13 +181,14 @@ class TrackerNews(FeedThread):
         return replace(self._changed(one, issue, runs), trouble="")
 
     def _changed(self, one: IssueWork, issue: Issue, runs: list[Run]) -> IssueWork:
-        """Tell the run at work, once, that the issue's words have changed."""
-        words = words_of(issue)
-        if words == one.text or issue.state in OVER:
+        """Tell the run at work, once, that the issue's words have changed; the next one, if none can hear."""
+        done = known_to_runs(one, issue)
+        if done == one or issue.state in OVER or not runs:
             return one
-        if runs and runs[-1].state is not RunState.ENDED:
-            text = f"{safe(issue.title)[:MOST_TITLE]}\n{unhidden(shortened(issue.text))}"
-            with suppress(UsageError):  # a script takes no words
-                self._tell(runs[-1].id, CHANGED.format(one.ref, text))
-            return replace(one, text=words, title=issue.title[:MOST_TITLE])
+        said = ToldByTracker(CHANGED.format(one.ref, material(issue, MOST_TOLD).strip()))
+        with suppress(UsageError), unit_of_work(self._core) as work:
+            run = work.tx.get(Run, runs[-1].id)
+            if run is not None and run.state is not RunState.ENDED:
+                work.signal(run, said)
+                return done
         return one

@@ -11,6 +11,7 @@ from pancode.code.tracker.working import forget, start, work_in
 from pancode.control.core import Core
 from pancode.control.projects import NamedProject
 from pancode.control.surroundings import Surroundings
+from pancode.core.names import TRACKER
 from pancode.errors import PancodeError
 from pancode.essential import PeriodicThread
 
@@ -18,7 +19,6 @@ log = logging.getLogger("pancode.trackers")
 LOOK_S = 120.0
 MOST_OPEN, MOST_AT_ONCE = 100, 3
 """Open issues with the label that are looked at, and begun at one look: so many at once may be a mistake."""
-BY = "the tracker"
 
 
 def may_begin(issue: Issue, project: NamedProject) -> bool:
@@ -61,7 +61,7 @@ class IssueWatch(PeriodicThread):
         self._told.pop(project.name, None)
         for issue in self._new(found, project):
             try:
-                start(self._core, around, project, issue, request_from({}, BY))
+                start(self._core, around, project, issue, request_from({}, TRACKER))
             except PancodeError as error:  # such as a ceiling that is reached: the next look tries again
                 forget(self._core, issue.ref.lower())
                 self._trouble(issue.ref, error)

@@ -85,6 +85,11 @@ def work_in(tx: Transaction, workspace: str) -> IssueWork | None:
     return IssueWork(**{**row.value, "tracker": TrackerKind(row.value["tracker"])})
 
 
+def known_to_runs(one: IssueWork, issue: Issue) -> IssueWork:
+    """The work, when its runs know the issue's words as they are now."""
+    return replace(one, text=words_of(issue), title=issue.title[:MOST_TITLE])
+
+
 def keep(core: Core, done: IssueWork) -> None:
     """Record the state of the work, unless it was forgotten meanwhile."""
     with unit_of_work(core) as work:
@@ -210,6 +215,10 @@ def start(
     request, said = asked(issue, request, around, project)
     name = begin(core, around, project, issue, request.created_by, node)
     request = in_workspace(core, around, replace(request, workspace=name))
+    with core.ports.ledger.transaction() as tx:
+        there = work_in(tx, name)
+    if there is not None:
+        keep(core, known_to_runs(there, issue))
     done = dispatch(core, around, request, None)
     if said:
         with unit_of_work(core) as work:
