@@ -146,7 +146,8 @@ class TrackerNews(FeedThread):
         now = self._core.ports.clock.mono_ms()
         wanted = progress(runs, line.branch, one.pull)
         works_now = bool(runs) and runs[-1].state is not RunState.ENDED
-        news = wanted.state is not None and (str(wanted.state), wanted.text) != (one.state, one.said)
+        moved = one.state not in OVER and str(wanted.state) != one.state
+        news = wanted.state is not None and (moved or wanted.text != one.said)
         merges = one.pull and one.state == IssueState.REVIEW
         if not news and not works_now and not merges:
             return None
@@ -175,7 +176,8 @@ class TrackerNews(FeedThread):
             if moves(issue.state, news.state):
                 self._trackers.move(place, issue, news.state)
             comment = self._trackers.comment(place, issue, news.comment, one.comment)
-            one = replace(one, state=str(news.state), said=news.text, comment=comment)
+            state = issue.state if issue.state in OVER else news.state
+            one = replace(one, state=str(state), said=news.text, comment=comment)
         elif issue.state in OVER:  # its pull request was merged, or a person has closed it
             one = replace(one, state=str(issue.state))
         return replace(self._changed(one, issue, runs), trouble="")

@@ -251,6 +251,27 @@ def test_the_merge_of_its_pull_request_is_seen(shop: Shop, hurried: bool) -> Non
     shop.world.context.clock.ms += 2_000 if hurried else 901_000
     shop.told()
     assert shop.status["state"] == "done" and shop.news.round() is None, "it is looked at no more"
+    written = len(shop.trackers.written)
+    for _ in range(3):
+        shop.world.context.clock.ms += 901_000
+        shop.told()
+        assert (shop.status["state"], len(shop.trackers.written)) == ("done", written)
+
+
+def test_an_issue_that_a_person_closes_under_a_run_stays_closed_and_hears_of_its_end_once(shop: Shop) -> None:
+    shop.begun()
+    shop.told()
+    shop.trackers.there["SHOP-12"] = replace(shop.trackers.there["SHOP-12"], state=IssueState.CLOSED)
+    written = len(shop.trackers.written)
+    for _ in range(4):
+        shop.world.context.clock.ms += 121_000
+        shop.told()
+        assert (shop.status["state"], len(shop.trackers.written)) == ("closed", written)
+    shop.ends()
+    for _ in range(3):
+        shop.world.context.clock.ms += 121_000
+        shop.told()
+        assert (shop.status["state"], len(shop.trackers.written)) == ("closed", written + 1)
 
 
 def test_a_dry_run_makes_nothing_and_an_issue_that_is_over_is_refused(shop: Shop) -> None:
