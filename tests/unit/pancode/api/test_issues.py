@@ -103,7 +103,7 @@ def shop(tmp_path: Path) -> Shop:
 
 def test_an_issue_goes_from_its_first_run_to_a_landed_change(shop: Shop) -> None:
     run = shop.begun()
-    assert run.task.startswith("Work on issue SHOP-12: Add login") and run.agent == "builder"
+    assert run.task.startswith("Work on issue SHOP-12.\n") and run.agent == "builder"
     state, (comment,) = shop.told()
     assert state is IssueState.PROGRESS and f"Run {run.id}: agent builder" in comment
     shop.ends()
