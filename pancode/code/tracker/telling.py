@@ -163,7 +163,7 @@ class TrackerNews(FeedThread):
             pause = LOOK_S if works_now else MERGE_S
         self._rests[one.workspace] = now + int(pause * 1000)
         if done != one:
-            keep(self._core, done)
+            keep(self._core, done, one)
         return pause if works_now or merges or done.trouble else None
 
     def _told(self, one: IssueWork, runs: list[Run], news: IssueProgress | None) -> IssueWork:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from pancode.agents.request import request_from
 from pancode.code.tracker.issues import OVER, Issue, IssueState, Trackers, place_of
-from pancode.code.tracker.working import forget, start, work_in
+from pancode.code.tracker.working import is_begun, start
 from pancode.control.core import Core
 from pancode.control.projects import NamedProject
 from pancode.control.surroundings import Surroundings
@@ -63,14 +63,15 @@ class IssueWatch(PeriodicThread):
             try:
                 start(self._core, around, project, issue, request_from({}, TRACKER))
             except PancodeError as error:  # such as a ceiling that is reached: the next look tries again
-                forget(self._core, issue.ref.lower())
                 self._trouble(issue.ref, error)
+            except Exception:
+                log.exception("%s could not begin", issue.ref)
             else:
                 self._told.pop(issue.ref, None)
 
     def _new(self, found: Iterable[Issue], project: NamedProject) -> list[Issue]:
         with self._core.ports.ledger.transaction() as tx:
-            fresh = [one for one in found if work_in(tx, one.ref.lower()) is None]
+            fresh = [one for one in found if not is_begun(self._core, tx, one.ref.lower())]
         return [one for one in fresh if one.state not in OVER and may_begin(one, project)][:MOST_AT_ONCE]
 
     def _trouble(self, about: str, error: PancodeError) -> None:

@@ -311,6 +311,19 @@ def test_an_edit_of_an_issue_is_told_once_and_is_no_persons_word(shop: Shop) -> 
     assert [(one.by, "By smart card." in one.text) for one in shop.words][-1] == ("the tracker", True)
 
 
+def test_what_is_noted_while_the_tracker_answers_stays(shop: Shop) -> None:
+    run = shop.begun()
+    written = shop.trackers.comment
+
+    def slow(*asked: Any) -> str:
+        note_pull(shop.world.context.core, run, "https://git.example.org/pr/7")
+        return str(written(*asked))
+
+    shop.trackers.comment = slow
+    shop.told()
+    assert shop.status["pull"] == "https://git.example.org/pr/7" and shop.status["state"] == "in progress"
+
+
 def test_an_agent_that_ended_before_it_heard_of_an_edit_leaves_no_persons_word(shop: Shop) -> None:
     shop.begun(**NATIVE)
     order = shop.world.claim()
