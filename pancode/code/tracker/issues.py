@@ -91,7 +91,8 @@ class Trackers(Protocol):
     def comment(self, place: TrackerPlace, issue: Issue, text: str, known: str) -> str:
         """Write PanCode's one comment, or change it. Returns the tracker's id of it. Idempotent.
 
-        `known`: that id; empty: the comment is found by its first line, if it exists.
+        `known`: that id; empty: the comment is found by its first line among those that the token's account
+        has written. One that may not be changed is left, and another one is written.
         """
 
 

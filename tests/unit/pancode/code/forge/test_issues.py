@@ -1,0 +1,87 @@
+"""Issues over HTTP without a socket: whose comment is changed, and what a tracker that limits us says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import httpx2
+import pytest
+
+from node_agent.wire.clock import SystemClock
+from pancode.code.forge.issues import HttpTrackers
+from pancode.code.landing.forge import ForgeAccess
+from pancode.code.tracker.issues import Issue, TrackerPlace, tracker_of
+from tests.integration.forge.fakes import TOKEN
+from tests.integration.forge.trackers import FakeGitHubIssues, FakeGitLabIssues, FakeLinear, FakeTracker
+
+KINDS = {
+    "github:o/r": (FakeGitHubIssues, "github.com", "SHOP-12"),
+    "gitlab:o/r": (FakeGitLabIssues, "gitlab.com", "SHOP-12"),
+    "linear:MIN": (FakeLinear, "linear.app", "MIN-12"),
+}
+MARK = "<!-- mark -->"
+
+
+class Asked:
+    """A tracker that is asked, and what asks it."""
+
+    def __init__(self, text: str, environ: Mapping[str, str] | None = None) -> None:
+        make, host, self.ref = KINDS[text]
+        self.fake: FakeTracker = make()
+        self.place: TrackerPlace = tracker_of(text)
+        hosts = {host: ForgeAccess("tracker", None, f"http://tracker.example{self.fake.api}")}
+        self.trackers = HttpTrackers(lambda: hosts, lambda name: TOKEN, {}, SystemClock())
+
+    def answer(self, asked: httpx2.Request) -> httpx2.Response:
+        target = asked.url.raw_path.decode()
+        status, headers, data = self.fake.respond(asked.method, target, asked.headers, asked.read())
+        return httpx2.Response(status, headers=headers, content=data)
+
+    def issue(self) -> Issue:
+        return self.trackers.issue(self.place, self.ref)
+
+    def comment(self, words: str, known: str = "") -> str:
+        return self.trackers.comment(self.place, self.issue(), f"{MARK}\n{words}", known)
+
+
+@pytest.fixture(params=sorted(KINDS))
+def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Asked:
+    world, real = Asked(request.param), httpx2.Client
+    monkeypatch.setattr(
+        httpx2, "Client", lambda **more: real(**more, transport=httpx2.MockTransport(world.answer))
+    )
+    return world
+
+
+def test_a_strangers_comment_with_our_mark_is_never_ours(world: Asked) -> None:
+    strangers = "1" if "linear" not in str(world.place) else "c9"
+    world.fake.comments[strangers] = f"{MARK}\nhas landed"
+    key = world.comment("Run r-1 works on this.")
+    assert key != strangers and world.fake.comments[strangers] == f"{MARK}\nhas landed"
+    assert world.comment("Run r-2.") == key, "its own is found again after a kill"
+    assert world.fake.comments[key].endswith("Run r-2.") and len(world.fake.comments) == 2
+
+
+def test_a_comment_that_this_account_may_not_change_is_written_anew(world: Asked) -> None:
+    known = world.comment("Run r-1.")
+    world.fake.mine.clear()
+    refuses = not isinstance(world.fake, FakeGitHubIssues)  # who may write there may change all comments
+    fresh = world.comment("Run r-2.", known)
+    assert (fresh != known) is refuses and world.fake.comments[fresh].endswith("Run r-2.")
+    assert world.comment("Run r-3.", fresh) == fresh
+
+
+def test_where_nobody_says_whose_the_token_is_no_comment_is_taken_for_ours(world: Asked) -> None:
+    """As GitHub to the token of an app."""
+    known = world.comment("Run r-1.")
+    if isinstance(world.fake, FakeLinear):
+        return
+    real = world.fake.answer
+
+    def answer(method: str, path: str, query: dict[str, str], body: object) -> tuple[int, object]:
+        refused = {"message": "Resource not accessible by integration"}
+        return (403, refused) if path == "/user" else real(method, path, query, body)
+
+    world.fake.answer = answer  # type: ignore[method-assign]
+    assert world.comment("Run r-2.", known) == known
+    assert world.comment("Run r-3.") != known
