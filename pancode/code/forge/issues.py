@@ -260,7 +260,7 @@ class GitLabIssues:
 
 
 _FIELDS = """id identifier title description url state { name type } labels { nodes { name } }
- assignee { name } creator { name }"""
+ assignee { name email } creator { name email }"""
 _TYPES = {"completed": IssueState.DONE, "canceled": IssueState.CLOSED}
 
 
@@ -307,10 +307,11 @@ class LinearIssues:
         started = IssueState.REVIEW if "review" in name else IssueState.PROGRESS
         state = _TYPES.get(kind, started if kind == "started" else IssueState.OPEN)
         labels = tuple(str(one["name"]) for one in row["labels"]["nodes"])
-        people = (str(row["assignee"]["name"]),) if row.get("assignee") else ()
-        author = str((row.get("creator") or {}).get("name", ""))
+        mine, wrote = row.get("assignee") or {}, row.get("creator") or {}
+        people = (str(mine["name"]),) if mine else ()
+        author, accounts = str(wrote.get("name", "")), filter(None, [(mine or wrote).get("email")])
         return Issue(str(row["identifier"]), str(row["id"]), str(row["title"]), str(row["description"] or ""),
-                     str(row["url"]), state, labels, people, author)  # fmt: skip
+                     str(row["url"]), state, labels, people, author, tuple(accounts))  # fmt: skip
 
     def move(self, client: ForgeClient, place: TrackerPlace, issue: Issue, state: IssueState) -> None:
         query = (

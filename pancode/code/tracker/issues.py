@@ -60,7 +60,11 @@ class TrackerPlace:
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One issue as its tracker has it. Its text is a stranger's. `id`: the tracker's own id for it."""
+    """One issue as its tracker has it. Its text is a stranger's. `id`: the tracker's own id for it.
+
+    `accounts`: who has it, else who wrote it, where `assignees` and `author` are names that everybody may
+    choose; None: they are accounts themselves.
+    """
 
     ref: str
     id: str
@@ -71,6 +75,7 @@ class Issue:
     labels: tuple[str, ...] = ()
     assignees: tuple[str, ...] = ()
     author: str = ""
+    accounts: tuple[str, ...] | None = None
 
 
 class Trackers(Protocol):
@@ -123,6 +128,18 @@ def place_of(project: NamedProject) -> TrackerPlace:
         fix = f"pancode project add --name {project.name} --tracker github:OWNER/REPO"
         raise UsageError(f"project {project.name} has no tracker", fix=fix, code="no_tracker")
     return tracker_of(project.tracker)
+
+
+def must_name_accounts(project: NamedProject) -> None:
+    """UsageError where a person who may start work has a name that everybody in the tracker can take."""
+    named = [one for one in project.work_people if "@" not in one]
+    if named and project.tracker and place_of(project).kind is TrackerKind.LINEAR:
+        raise UsageError(
+            f"--work-person {named[0][:80]} of project {project.name} is no account of Linear",
+            why="everybody there chooses their name; an account is the address of its login",
+            fix=f"pancode project add --name {project.name} --work-person NAME@EXAMPLE.ORG",
+            code="bad_value",
+        )
 
 
 def number_of(ref: str) -> int:

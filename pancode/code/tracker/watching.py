@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable, Iterable
 
 from pancode.agents.request import request_from
-from pancode.code.tracker.issues import OVER, Issue, IssueState, Trackers, place_of
+from pancode.code.tracker.issues import OVER, Issue, IssueState, Trackers, must_name_accounts, place_of
 from pancode.code.tracker.working import is_begun, start
 from pancode.control.core import Core
 from pancode.control.projects import NamedProject
 from pancode.control.surroundings import Surroundings
 from pancode.core.names import TRACKER
-from pancode.errors import PancodeError
+from pancode.errors import PancodeError, with_fix
 from pancode.essential import PeriodicThread
 
 log = logging.getLogger("pancode.trackers")
@@ -24,7 +24,7 @@ MOST_OPEN, MOST_AT_ONCE = 100, 3
 def may_begin(issue: Issue, project: NamedProject) -> bool:
     """Whether the issue's label and people allow the work; its words, a stranger's, do not count."""
     people = {one.lower() for one in project.work_people}
-    of = issue.assignees or (issue.author,)
+    of = issue.accounts if issue.accounts is not None else issue.assignees or (issue.author,)
     labels = {one.lower() for one in issue.labels}
     mine = bool(project.work_label) and project.work_label.lower() in labels
     return mine and issue.state is IssueState.OPEN and any(one.lower() in people for one in of)
@@ -54,6 +54,7 @@ class IssueWatch(PeriodicThread):
 
     def _one(self, around: Surroundings, project: NamedProject) -> None:
         try:
+            must_name_accounts(project)
             found = self._trackers.issues(place_of(project), project.prefix, MOST_OPEN, project.work_label)
         except PancodeError as error:
             self._trouble(project.name, error)
@@ -77,4 +78,4 @@ class IssueWatch(PeriodicThread):
     def _trouble(self, about: str, error: PancodeError) -> None:
         if self._told.get(about) != error.words:
             self._told[about] = error.words
-            log.warning("%s: %s", about, error.words)
+            log.warning("%s: %s", about, with_fix(error.words, error.fix))

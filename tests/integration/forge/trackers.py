@@ -174,10 +174,17 @@ _STATES = {
 }
 
 
+@dataclass
 class FakeLinear(FakeTracker):
     """linear.app's GraphQL, as far as it is asked; an unknown id is an error with status 200."""
 
     at: str = "s1"
+    who: Row = field(
+        default_factory=lambda: {
+            "assignee": {"name": "ana", "email": "ana@example.org"},
+            "creator": {"name": "bea", "email": "bea@example.org"},
+        }
+    )
 
     def header(self) -> tuple[str, str]:
         return "authorization", TOKEN
@@ -198,8 +205,7 @@ class FakeLinear(FakeTracker):
             "url": "https://linear.app/min/issue/MIN-12",
             "state": {"name": name, "type": kind},
             "labels": {"nodes": [{"name": one} for one in self.labels]},
-            "assignee": {"name": "ana"},
-            "creator": {"name": "bea"},
+            **self.who,
             "team": {"states": {"nodes": [
                 {"id": key, "name": said, "type": of, "position": place}
                 for place, (key, (said, of)) in enumerate(_STATES.items())]}},

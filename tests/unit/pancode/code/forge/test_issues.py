@@ -10,7 +10,10 @@ import pytest
 from node_agent.wire.clock import SystemClock
 from pancode.code.forge.issues import HttpTrackers
 from pancode.code.landing.forge import ForgeAccess
-from pancode.code.tracker.issues import Issue, TrackerPlace, tracker_of
+from pancode.code.tracker.issues import Issue, TrackerKind, TrackerPlace, tracker_of
+from pancode.code.tracker.watching import may_begin
+from pancode.control.projects import NamedProject
+from pancode.core.values import replace
 from tests.integration.forge.fakes import TOKEN
 from tests.integration.forge.trackers import FakeGitHubIssues, FakeGitLabIssues, FakeLinear, FakeTracker
 
@@ -69,6 +72,24 @@ def test_a_comment_that_this_account_may_not_change_is_written_anew(world: Asked
     fresh = world.comment("Run r-2.", known)
     assert (fresh != known) is refuses and world.fake.comments[fresh].endswith("Run r-2.")
     assert world.comment("Run r-3.", fresh) == fresh
+
+
+def test_who_may_start_work_is_decided_by_what_nobody_can_choose_for_themselves(world: Asked) -> None:
+    """In Linear everybody chooses the own name, and two may have the same."""
+    anas = {"github": "ana", "gitlab": "ana", "linear": "ana@example.org"}[world.place.kind]
+    project = NamedProject("shop", "/shop", tracker="x", work_label="feature", work_people=(anas,))
+    issue = world.issue()
+    assert issue.assignees == ("ana",) and may_begin(issue, project)
+    for people in (("ana",), ("",)):
+        named = replace(project, work_people=people)
+        assert may_begin(issue, named) is (people == ("ana",) and world.place.kind is not TrackerKind.LINEAR)
+    if isinstance(world.fake, FakeLinear):
+        world.fake.who = {"assignee": None, "creator": {"name": anas, "email": "mallory@example.org"}}
+        assert not may_begin(world.issue(), project)
+        world.fake.who = {"assignee": None, "creator": {"name": "mallory", "email": anas.upper()}}
+        assert may_begin(world.issue(), project)
+        world.fake.who = {"assignee": None, "creator": None}
+        assert not may_begin(world.issue(), replace(project, work_people=("", anas)))
 
 
 def test_where_nobody_says_whose_the_token_is_no_comment_is_taken_for_ours(world: Asked) -> None:

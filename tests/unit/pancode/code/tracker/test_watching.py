@@ -131,6 +131,19 @@ def test_work_that_a_person_was_faster_to_begin_is_not_forgotten(
     assert all(one["run"] for one in works)
 
 
+def test_who_may_start_work_in_linear_is_named_by_address(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = {"by": "ana", "name": "shop", "tracker": "linear:SHOP"}
+    problem = world.problem("POST", "/v1/projects", said)
+    assert "ana" in problem["message"] and "@" in problem["fix"], "its people are kept from before"
+    answer = world.http.post("/v1/projects", {**said, "work_people": ["ana@example.org"]})
+    assert answer.status_code == 200, answer.text
+    old = NamedProject("shop", "/shop", tracker="linear:SHOP", work_label="agent", work_people=("ana",))
+    watch(world)._one(world.coordinator.around({}), old)
+    assert "--work-person" in caplog.text and not runs(world)
+
+
 def test_many_begin_a_few_at_a_time(world: World) -> None:
     every = {f"SHOP-{n}": replace(READY, ref=f"SHOP-{n}", id=str(n)) for n in range(20, 28)}
     world.coordinator.trackers.there = every
