@@ -12,7 +12,7 @@ from pancode.agents.prompts import digest_of
 from pancode.code.landing.forge import RemoteRepository
 from pancode.control.projects import NamedProject
 from pancode.core.names import not_found
-from pancode.errors import UsageError
+from pancode.errors import PancodeError, UsageError
 from pancode.plain import safe, unhidden
 
 MOST_TEXT, MOST_TITLE = 20_000, 200
@@ -140,6 +140,11 @@ def must_name_accounts(project: NamedProject) -> None:
             fix=f"pancode project add --name {project.name} --work-person NAME@EXAMPLE.ORG",
             code="bad_value",
         )
+
+
+def wait_of(error: PancodeError) -> float:
+    """Seconds for which the tracker takes no more requests, as it says; 0: it does not say."""
+    return float(error.details.get("wait_s", 0))
 
 
 def number_of(ref: str) -> int:

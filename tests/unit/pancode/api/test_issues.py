@@ -18,6 +18,7 @@ from pancode.code.tracker.working import closing, note_pull, work_in
 from pancode.control.work import unit_of_work
 from pancode.core.records import Run, SessionRow, Word
 from pancode.core.values import replace
+from pancode.errors import UnavailableError
 from pancode.runs.fleet_settings import pause_queue
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import facts, failed
@@ -218,6 +219,22 @@ def test_a_token_that_expires_while_it_works_is_said_with_what_mends_it_and_caug
     shop.world.context.clock.ms += 31_000
     state, (comment,) = shop.told()
     assert state is IssueState.REVIEW and "waits for review" in comment and shop.status["trouble"] is None
+
+
+def test_a_tracker_that_takes_no_more_requests_is_left_alone_as_long_as_it_says(shop: Shop) -> None:
+    shop.begun()
+    shop.trackers.limited = UnavailableError("too many requests", details={"wait_s": "600"})
+    shop.told()
+    asked = shop.trackers.asked
+    assert asked and "too many requests" in shop.status["trouble"]
+    for _ in range(4):
+        shop.world.context.clock.ms += 140_000
+        shop.news.hurry()
+        shop.told()
+    assert shop.trackers.asked == asked
+    shop.trackers.limited = None
+    shop.world.context.clock.ms += 50_000
+    assert shop.told()[0] is IssueState.PROGRESS and shop.status["trouble"] is None
 
 
 def test_an_issue_of_a_megabyte_is_bounded_everywhere_and_that_is_said(shop: Shop) -> None:

@@ -7,21 +7,23 @@ from collections.abc import Mapping
 import httpx2
 import pytest
 
-from node_agent.wire.clock import SystemClock
 from pancode.code.forge.issues import HttpTrackers
 from pancode.code.landing.forge import ForgeAccess
 from pancode.code.tracker.issues import Issue, TrackerKind, TrackerPlace, tracker_of
 from pancode.code.tracker.watching import may_begin
 from pancode.control.projects import NamedProject
 from pancode.core.values import replace
+from pancode.errors import UnavailableError
 from tests.integration.forge.fakes import TOKEN
 from tests.integration.forge.trackers import FakeGitHubIssues, FakeGitLabIssues, FakeLinear, FakeTracker
+from tests.unit.pancode.control.world import FakeClock
 
 KINDS = {
     "github:o/r": (FakeGitHubIssues, "github.com", "SHOP-12"),
     "gitlab:o/r": (FakeGitLabIssues, "gitlab.com", "SHOP-12"),
     "linear:MIN": (FakeLinear, "linear.app", "MIN-12"),
 }
+LIMITED = '{"errors": [{"message": "Rate limit exceeded", "extensions": {"code": "RATELIMITED"}}]}'
 MARK = "<!-- mark -->"
 
 
@@ -31,9 +33,10 @@ class Asked:
     def __init__(self, text: str, environ: Mapping[str, str] | None = None) -> None:
         make, host, self.ref = KINDS[text]
         self.fake: FakeTracker = make()
+        self.clock = FakeClock()
         self.place: TrackerPlace = tracker_of(text)
         hosts = {host: ForgeAccess("tracker", None, f"http://tracker.example{self.fake.api}")}
-        self.trackers = HttpTrackers(lambda: hosts, lambda name: TOKEN, {}, SystemClock())
+        self.trackers = HttpTrackers(lambda: hosts, lambda name: TOKEN, {}, self.clock)
 
     def answer(self, asked: httpx2.Request) -> httpx2.Response:
         target = asked.url.raw_path.decode()
@@ -90,6 +93,28 @@ def test_who_may_start_work_is_decided_by_what_nobody_can_choose_for_themselves(
         assert may_begin(world.issue(), project)
         world.fake.who = {"assignee": None, "creator": None}
         assert not may_begin(world.issue(), replace(project, work_people=("", anas)))
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "wait"),
+    [
+        (429, {"Retry-After": "90"}, "{}", "90"),
+        (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "{s}"}, "{}", "600"),
+        (429, {"RateLimit-Reset": "{s}"}, "{}", "600"),
+        (400, {"X-RateLimit-Requests-Reset": "{ms}"}, LIMITED, "600"),
+        (429, {"Retry-After": "999999"}, "{}", "3600"),
+        (429, {"Retry-After": "soon", "X-RateLimit-Reset": "7"}, "{}", "0"),
+    ],
+)
+def test_a_limit_says_how_long_it_holds(
+    world: Asked, status: int, headers: dict[str, str], body: str, wait: str
+) -> None:
+    now = world.clock.wall_ms() // 1000
+    told = {name: value.format(s=now + 600, ms=(now + 600) * 1000) for name, value in headers.items()}
+    world.fake.answers.append((status, told, body.encode()))
+    with pytest.raises(UnavailableError) as caught:
+        world.issue()
+    assert (caught.value.code, caught.value.details) == ("forge_limit", {"wait_s": wait})
 
 
 def test_where_nobody_says_whose_the_token_is_no_comment_is_taken_for_ours(world: Asked) -> None:
