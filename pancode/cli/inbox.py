@@ -228,11 +228,12 @@ def tell(
         if status is not None:
             return status
         done = {**done, "state": "ended", "sent": False, "delivered": AT_A_TURN}
-    face.show(done, lambda: _delivery(done))
+    face.show(done, lambda: delivery(done))
     return ExitCode.DONE
 
 
-def _delivery(done: dict[str, Any]) -> str:
+def delivery(done: dict[str, Any]) -> str:
+    """How far words for a run came, on one line."""
     if done["delivered"]:
         return f"{done['run']}  told {done['delivered']}\n"
     if done["sent"]:
