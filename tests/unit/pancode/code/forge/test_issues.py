@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -13,7 +14,7 @@ from pancode.code.tracker.issues import Issue, TrackerKind, TrackerPlace, tracke
 from pancode.code.tracker.watching import may_begin
 from pancode.control.projects import NamedProject
 from pancode.core.values import replace
-from pancode.errors import UnavailableError
+from pancode.errors import ConfigError, UnavailableError
 from tests.integration.forge.fakes import TOKEN
 from tests.integration.forge.trackers import FakeGitHubIssues, FakeGitLabIssues, FakeLinear, FakeTracker
 from tests.unit.pancode.control.world import FakeClock
@@ -115,6 +116,55 @@ def test_a_limit_says_how_long_it_holds(
     with pytest.raises(UnavailableError) as caught:
         world.issue()
     assert (caught.value.code, caught.value.details) == ("forge_limit", {"wait_s": wait})
+
+
+@pytest.mark.parametrize(
+    ("text", "variable", "program", "words"),
+    [
+        ("github:o/r", "GITHUB_TOKEN", "gh", "auth token --hostname github.com"),
+        ("gitlab:o/r", "GITLAB_TOKEN", "glab", "config get token --host gitlab.com"),
+        ("gitlab:git.example.org/o/r", "GITLAB_TOKEN", "glab", "config get token --host git.example.org"),
+        ("linear:MIN", "LINEAR_API_KEY", "", ""),
+    ],
+)
+def test_a_token_is_a_secret_a_variable_or_a_login(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, variable: str, program: str, words: str
+) -> None:
+    place, asked = tracker_of(text), list[httpx2.Request]()
+    host = place.repository.host
+    (tmp_path / (program or "none")).write_text(f'#!/bin/sh\n[ "$*" = "{words}" ] && echo of-the-login\n')
+    (tmp_path / (program or "none")).chmod(0o755)
+
+    def used(environ: Mapping[str, str], hosts: Mapping[str, ForgeAccess] = {}) -> str:
+        """The token that the tracker is sent, and refuses."""
+        trackers = HttpTrackers(lambda: hosts, lambda name: f"of-{name}", environ, FakeClock())
+        with pytest.raises(ConfigError) as caught:
+            trackers.issue(place, "MIN-12")
+        assert caught.value.code == "forge_token" and "of-" not in f"{caught.value}{caught.value.why}"
+        heads = asked[-1].headers
+        return (heads.get("authorization") or heads["private-token"]).removeprefix("Bearer ")
+
+    def refuses(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request)
+        return httpx2.Response(401, json={"message": f"{dict(request.headers)}"})
+
+    real = httpx2.Client
+    monkeypatch.setattr(
+        httpx2, "Client", lambda **more: real(**{**more, "transport": httpx2.MockTransport(refuses)})
+    )
+    both = {variable: " of-the-variable\n", "PATH": str(tmp_path)}
+    kept = {host: ForgeAccess("tracker", None, "")}
+    assert used(both, kept) == "of-tracker", "what is set counts first"
+    assert used(both) == "of-the-variable"
+    if program:
+        assert used({"PATH": str(tmp_path)}) == "of-the-login"
+    others = {"GITHUB_TOKEN", "GITLAB_TOKEN", "LINEAR_API_KEY"} - {variable}
+    none = HttpTrackers(
+        lambda: {}, lambda name: "", {**dict.fromkeys(others, "x"), "PATH": "/none"}, FakeClock()
+    )
+    with pytest.raises(ConfigError) as caught:
+        none.issue(place, "MIN-12")
+    assert variable in caught.value.why and "notify secret" in caught.value.fix and host in caught.value.fix
 
 
 def test_where_nobody_says_whose_the_token_is_no_comment_is_taken_for_ours(world: Asked) -> None:
