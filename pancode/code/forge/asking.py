@@ -145,7 +145,7 @@ class ForgeClient:
         host, path, name = self._place.repository.host, self._place.repository.path, self._place.token
         why = self._clean(f"HTTP {status}: {words_of(body)}")
         keep = f"pancode notify secret {name}"
-        if is_rate_limit(status, headers) or _is_linears_limit(body):
+        if is_rate_limit(status, headers, body):
             wait = wait_of(headers, self._clock.wall_ms())
             fix, details = f"wait {wait or 'some'} seconds", {"wait_s": str(wait)}
             return UnavailableError(
@@ -221,17 +221,13 @@ def _proxy_around(url: str) -> str | None:
     return around.get(parts.scheme) or around.get("all")
 
 
-def is_rate_limit(status: int, headers: Mapping[str, str]) -> bool:
-    """Whether the forge refuses for its rate limit; GitHub also says so by 403."""
+def is_rate_limit(status: int, headers: Mapping[str, str], body: Any) -> bool:
+    """Whether the forge refuses for its rate limit; GitHub also says so by 403, and Linear by 400."""
     spent = headers.get("x-ratelimit-remaining") == "0" or "retry-after" in headers
-    return status == 429 or (status == 403 and spent)
-
-
-def _is_linears_limit(body: Any) -> bool:
-    """Whether it is Linear's error for its rate limit, which comes with status 400."""
     errors = body.get("errors") if isinstance(body, dict) else None
     rows = [row for row in errors if isinstance(row, dict)] if isinstance(errors, list) else []
-    return any((row.get("extensions") or {}).get("code") == "RATELIMITED" for row in rows)
+    linears = any((row.get("extensions") or {}).get("code") == "RATELIMITED" for row in rows)
+    return status == 429 or (status == 403 and spent) or linears
 
 
 MOST_WAIT_S = 3_600

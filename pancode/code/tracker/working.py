@@ -113,10 +113,13 @@ def keep(core: Core, done: IssueWork, before: IssueWork) -> None:
             work.tx.put(replace(there, **changed).setting(core.wall_ms()))
 
 
-def forget(core: Core, workspace: str) -> None:
-    """Forget the work of a workspace that is gone, so that the tracker is told nothing more."""
+def forget(core: Core, workspace: str, run: str | None = None) -> None:
+    """Forget the work of a workspace that is gone, so that the tracker is told nothing more. `run`: only
+    where that one is still its newest run, and nobody else has begun it meanwhile."""
     with unit_of_work(core) as work:
-        work.tx.delete(Setting, f"{PREFIX}{workspace}")
+        there = work_in(work.tx, workspace)
+        if there is not None and run in (None, there.run):
+            work.tx.delete(Setting, f"{PREFIX}{workspace}")
 
 
 def closing(core: Core, run: Run, asked: PullAsked) -> PullAsked:
@@ -238,25 +241,17 @@ def start(
         done = dispatch(core, around, placed, None, run)
     except Exception:
         if there.run == run:
-            _unbegin(core, there)
+            forget(core, name, run)
         raise
     with unit_of_work(core) as work:
         now = work_in(work.tx, name) or known_to_runs(there, issue)
         work.tx.put(replace(now, run=run).setting(core.wall_ms()))
         if there.run == run:
-            detail = {"by": request.created_by, "issue": issue.ref, "url": issue.url}
-            work.audit("people", "info", "work on an issue", None, **detail)
+            by, what = request.created_by, "work on an issue"
+            work.audit("people", "info", what, None, by=by, issue=issue.ref, url=issue.url)
         if said:
             work.tell(run, "settings", "labels", "applied", "; ".join(said))
     return name, replace(done, warnings=(*done.warnings, *said))
-
-
-def _unbegin(core: Core, one: IssueWork) -> None:
-    """Forget the work whose run was not queued, unless somebody else has begun it meanwhile."""
-    with unit_of_work(core) as work:
-        there = work_in(work.tx, one.workspace)
-        if there is not None and there.run == one.run:
-            work.tx.delete(Setting, f"{PREFIX}{one.workspace}")
 
 
 class IssueWorkShape(TypedDict):
