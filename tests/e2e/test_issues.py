@@ -77,7 +77,9 @@ def test_an_issue_becomes_a_landed_change_and_is_closed(fleet: Owner, healed: La
             fleet.run("queue", "resume").ok()
             with model_on(healed, THERE, {"count": "assistant", "turns": BUILDS}):
                 run = fleet.ask("work", issue, *WHERE)["run"]
-                until(lambda: "in progress" in tracker.says(), "the tracker knows that it is begun", 60)
+                told_of = f"Run {run}: agent"
+                until(lambda: told_of in "".join(tracker.comments.values()), "the tracker is told of it", 60)
+                assert "in progress" in tracker.says()
                 kill_coordinator(fleet)
                 until(lambda: fleet.show(run)["outcome"], "its run ends", 90)
             assert fleet.show(run)["outcome"] == "done", fleet.show(run)
