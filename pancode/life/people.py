@@ -7,7 +7,7 @@ from node_agent.wire.identity import Mark
 from node_agent.wire.policy import CallAsked
 from node_agent.wire.receipt import TurnRecord
 from pancode.agents.runtimes import RUNTIMES
-from pancode.core.names import FLEET, TRACKER
+from pancode.core.names import FLEET, OWN_NAMES, TRACKER
 from pancode.core.records import ActionKind, Fence, FenceState, RunState, WaitReason, Word
 from pancode.core.values import replace
 from pancode.errors import UsageError
@@ -42,7 +42,7 @@ from pancode.plain import counted
 
 DENIED = "denied"
 ONLY_HERE = f"{AT_A_TURN}0"
-"""How words are laid that this run's agents are told, and no run after it."""
+"""How words that no person said are laid: this run's agents are told them, and no run after it."""
 LOST = "the coordinator gave this run up as lost on its node, so nobody can approve the command"
 
 
@@ -97,7 +97,8 @@ def told(made: Changes, signal: ToldByPerson) -> Changes:
     waits = made.run.state is RunState.PENDING and not made.case.open_fences and not changes
     news = () if session is None else session.news
     must_hear(made.run, made.case.words, signal.text, news)
-    made = add_words(made, signal.by, after_news(news, signal.text), WITH_TASK if waits else "", changes)
+    laid = WITH_TASK if waits else ONLY_HERE if signal.by in OWN_NAMES else ""
+    made = add_words(made, signal.by, after_news(news, signal.text), laid, changes)
     made = made if session is None else made.put(replace(session, news=(), closed_by=None))
     sent = not waits and not changes and listens(made) is not None
     how = (

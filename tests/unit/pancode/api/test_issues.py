@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.event import PersonHeard
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
@@ -348,12 +349,20 @@ def test_an_agent_that_ended_before_it_heard_of_an_edit_leaves_no_persons_word(s
     shop.world.context.turn()
     shop.edits(STRANGE)
     assert len(shop.words) == 1
+    shown = f"/v1/runs/{shop.run.id}"
+    (told,) = shop.world.http.get(shown).json()["told"]
+    assert (told["by"], told["delivered"]) == ("the tracker", ""), "it has not heard of it yet"
+    shop.world.node.say(order.identity, PersonHeard(numbers=(1,)))
+    shop.world.context.turn()
+    (told,) = shop.world.http.get(shown).json()["told"]
+    assert told["delivered"] == "at a turn of attempt 1"
+    shop.edits(f"{STRANGE} And by smart card.")
     shop.world.node.deliver(order)
     shop.world.context.turn()
     shop.trackers.there["SHOP-12"] = replace(shop.trackers.there["SHOP-12"], state=IssueState.PROGRESS)
     task = shop.begun(**NATIVE).task
     assert task.count("By passkey, too.") == 1 and PERSONS not in task
-    shop.edits(STRANGE)
+    shop.edits(f"{STRANGE} And by smart card.")
     assert shop.run.task == task, "its task had the new words already"
 
 
