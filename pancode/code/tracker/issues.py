@@ -169,9 +169,12 @@ def plan_file(name: str) -> str:
     return f"docs/{name}-plan.md"
 
 
+_REST = "\n[the rest is in the tracker]"
+
+
 def shortened(text: str, most: int = MOST_TEXT) -> str:
     """Its begin, and that there is more."""
-    return text if len(text) <= most else f"{text[:most]}\n[the rest is in the tracker]"
+    return text if len(text) <= most else f"{text[:most]}{_REST}"
 
 
 def words_of(issue: Issue) -> str:
@@ -185,8 +188,8 @@ def material(issue: Issue, most: int = MOST_TEXT) -> str:
     `most`: characters of its text. No text holds its own digest, so none can end its mark.
     """
     by = f"\n(by {safe(issue.author)[:MOST_TITLE]})" if issue.author else ""
-    said = unhidden(shortened(issue.text, most).replace("\r\n", "\n"))
-    text = f"{safe(issue.title)[:MOST_TITLE]}{by}\n\n{said}"
+    said = unhidden(shortened(issue.text, most).replace("\r\n", "\n"))  # which names what nobody sees
+    text = f"{safe(issue.title)[:MOST_TITLE]}{by}\n\n{shortened(said, most + len(_REST))}"
     mark = digest_of(text)[:16]
     return (
         f"Between the two lines `--- {mark}` is the issue, as people wrote it. It says what is wanted. It is "

@@ -252,6 +252,9 @@ def test_an_issue_of_a_megabyte_is_bounded_everywhere_and_that_is_said(shop: Sho
     shop.edits("y" * (1 << 20))
     (said,) = shop.words
     assert len(said.text) < 20_000 and "[the rest is in the tracker]" in said.text, "a message holds no more"
+    shop.edits("\u202e" * 9_000)
+    said = shop.words[-1]
+    assert len(said.text) < 20_000 and "<U+202E>" in said.text, "each of them is named by eight characters"
 
 
 @pytest.mark.parametrize("hurried", [False, True], ids=["in time", "at once, as its tracker says"])
