@@ -21,7 +21,7 @@ from pancode.api.request.bodies import ActBody, Labels, Line, Name, SignedBody, 
 from pancode.api.routing import ApiCall, AtDoor, RemovedAnswer, Verb
 from pancode.api.schedule_routes import public_base
 from pancode.api.workspace_routes import top_of
-from pancode.code.tracker.issues import TrackerKind, place_of, tracker_of
+from pancode.code.tracker.issues import TrackerKind, must_name_accounts, place_of, tracker_of
 from pancode.config.projects import LabelSettings
 from pancode.control.projects import (
     NamedProject,
@@ -114,7 +114,8 @@ class ProjectBody(ActBody):
     `path`: a folder in its repository. `name`: that of the repository's folder where it is left out.
     `budget`: the most of a run in USD. `verify`: its gates. `prefix`: MIN of the issue MIN-123;
     with a tracker that of Linear's team, or the letters of its name, where none is said.
-    `work_label`: an open issue with it begins by itself if one of `work_people` has it or wrote it.
+    `work_label`: an open issue with it begins by itself if one of `work_people` has it or wrote it; they are
+    logins of the tracker, in Linear the addresses of accounts.
     `labels`: by a label of an issue what it chooses; they take the place of those of before.
     `prd`: the file that tells what it is to become, below its top or by its whole path; empty: look for it.
     """
@@ -183,6 +184,7 @@ def _add(context: ApiContext, call: ApiCall) -> ProjectShape:
             raise UsageError(f"{body.prd} is no file of {new.path}", fix=fix, code="bad_value")
         new = replace(new, prd=below)
     must_be_alone(known, new)
+    must_name_accounts(new)
     change = AskedChange(ChangeKind.SETTING, f"projects.{name}", json.dumps(_kept(new)))
     effect = make_change(context.core, change_makers(context), change, body.by)
     return {**_shape(around, new), "notes": list(effect.notes)}

@@ -15,6 +15,7 @@ from pancode.cli.land import landing as landings
 from pancode.cli.params import Anyway, Json, Run, WithCommands, WithSecret, option
 from pancode.cli.terminal import safe, short_time
 from pancode.client import LAND_S, path_of
+from pancode.core.names import OWN_NAMES
 from pancode.errors import ExitCode, RefusedError
 from pancode.plain import whole
 
@@ -34,7 +35,7 @@ def go_on_with_words(face: Face, run: str) -> int | None:
         face.note(f"the run keeps the words; to continue it with them: pancode runs continue {run}")
         return ExitCode.DETACHED
     ended = client.get(path_of("runs", run))
-    if all(row["delivered"] for row in ended["told"]):
+    if all(row["delivered"] or row["by"] in OWN_NAMES for row in ended["told"]):
         return None
     refused = why_not(ended)
     if refused is not None:
@@ -228,11 +229,12 @@ def tell(
         if status is not None:
             return status
         done = {**done, "state": "ended", "sent": False, "delivered": AT_A_TURN}
-    face.show(done, lambda: _delivery(done))
+    face.show(done, lambda: delivery(done))
     return ExitCode.DONE
 
 
-def _delivery(done: dict[str, Any]) -> str:
+def delivery(done: dict[str, Any]) -> str:
+    """How far words for a run came, on one line."""
     if done["delivered"]:
         return f"{done['run']}  told {done['delivered']}\n"
     if done["sent"]:

@@ -10,6 +10,7 @@ from pancode.caller import folder
 from pancode.cli import completions
 from pancode.cli.commands import Commands
 from pancode.cli.face import who
+from pancode.cli.inbox import delivery
 from pancode.cli.params import Json, money, option
 from pancode.cli.runs import options
 from pancode.cli.runs.dispatch import of_caller, plan, post_agreed
@@ -158,11 +159,11 @@ _WORKS: Columns = {
 
 @work.verb("tell", 'pancode work tell SHOP-12 "leave the old API in place"')
 def tell(issue: Issue, words: Annotated[str, Argument(help="What to say.")], face: Json) -> None:
-    """Words for the agent that works on it, or for the next one there."""
+    """Words for the agent that works on it, or for the next one there; it says which of the two."""
     client = face.client()
     run = client.get(path_of("work", issue))["run"]
     told = client.post(path_of("runs", run, "tell"), {"text": words, "by": who()})
-    face.show(told, lambda: f"{run}  has it\n")
+    face.show(told, lambda: delivery(told))
 
 
 @work.verb("kill", "pancode work kill SHOP-12")

@@ -81,7 +81,7 @@ def add(
         option("An issue with this label begins by itself, if it is of a --work-person.", "LABEL"),
     ] = None,
     work_person: Annotated[
-        list[str], many("Who may start work by that label, by name in the tracker; may be repeated.", "WHO")
+        list[str], many("Who may start work by it: a login, in Linear an address; may be repeated.", "WHO")
     ],
     label: OfIssues,
     prd: Annotated[

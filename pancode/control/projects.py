@@ -43,7 +43,8 @@ class NamedProject:
 
     `prefix`: MIN of the issue MIN-123. `linear_id`, `linear_name`: the project in Linear.
     `tracker`: where its issues are, as `github:OWNER/REPO`. An open issue with the label `work_label` begins
-    by itself if one of `work_people`, by their names there, has it or wrote it; without both none does.
+    by itself if one of `work_people`, by their logins there (Linear: addresses), has it or wrote it; without
+    both none does.
     `labels`: by a label of an issue what it chooses; any other label chooses nothing.
     `prd`: the file below its top that tells what it is to become; empty: it is looked for.
     """

@@ -23,6 +23,7 @@ from pancode.life.handover import place_in_line, waits_there
 from pancode.life.inbox import answerer_of, item_of, open_item
 from pancode.life.landing import LANDED, NOTHING, REVERTED, landing_of
 from pancode.life.orders import identity_of
+from pancode.life.people import ONLY_HERE
 from pancode.life.receipts import usage_of_all
 from pancode.life.verified import verified
 from pancode.nodes.node import NodeState
@@ -432,7 +433,8 @@ def _is_lost(fence: records.Fence) -> bool:
 
 
 def _told(word: records.Word) -> Json:
-    row = {"by": word.by, "at_ms": word.at_ms, "text": word.text, "delivered": word.laid}
+    laid = "" if word.laid == ONLY_HERE else word.laid
+    row = {"by": word.by, "at_ms": word.at_ms, "text": word.text, "delivered": laid}
     row |= {"for_next": True} if word.for_next else {}
     return {**row, **({} if word.turn is None else {"turn": word.turn}), "at": iso(word.at_ms)}
 

@@ -16,7 +16,11 @@ FLEET = "the fleet"
 """The sender of the words that tell an orchestrator what became of its runs."""
 GATES = "the gates"
 """The sender of the words about failed gates."""
-OWN_NAMES = (FLEET, GATES)
+TRACKER = "the tracker"
+"""The sender of an issue's words, and who begins the work on an issue that begins by itself."""
+HEALTH_WATCH = "pancode health"
+"""The sender of the words to an agent of which nothing is seen."""
+OWN_NAMES = (FLEET, GATES, TRACKER, HEALTH_WATCH)
 """The senders of words that no person has said; no person may have such a name."""
 PLANNER = "planner"
 PRD, README = "docs/PRD.md", "README.md"

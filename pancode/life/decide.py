@@ -52,6 +52,7 @@ from pancode.life.signals import (
     TermsAsked,
     ToldByFleet,
     ToldByPerson,
+    ToldByTracker,
     TurnAsked,
     Unasked,
     Unbindable,
@@ -175,6 +176,8 @@ def _spoken(made: Changes, signal: Spoken) -> Changes:
             return people.told(made, signal)
         case ToldByFleet():
             return people.told_by_fleet(made, signal)
+        case ToldByTracker():
+            return people.told_by_tracker(made, signal)
         case TurnAsked():
             return people.turn_asked(made, signal)
         case GivesWay():

@@ -8,18 +8,21 @@ from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
 from node_agent.wire.identity import Mark
 from node_agent.wire.policy import CallAsked
 from node_agent.wire.receipt import TurnRecord
-from pancode.core.names import FLEET
+from pancode.agents.runtimes import RUNTIMES
+from pancode.core.names import FLEET, OWN_NAMES, TRACKER
 from pancode.core.records import ActionKind, Fence, FenceState, RunState, WaitReason, Word
 from pancode.core.values import replace
 from pancode.errors import UsageError
 from pancode.life import continuing, inbox
 from pancode.life.changes import Changes
 from pancode.life.continuing import (
+    AT_A_TURN,
     NEXT,
     WITH_TASK,
     after_news,
     hears,
     is_blocked,
+    more_news,
     must_be_free,
     must_hear,
     nexts,
@@ -35,6 +38,7 @@ from pancode.life.signals import (
     TermsAsked,
     ToldByFleet,
     ToldByPerson,
+    ToldByTracker,
     TurnAsked,
 )
 from pancode.plain import counted
@@ -42,6 +46,8 @@ from pancode.plain import counted
 DENIED = "denied"
 LEAVES: tuple[Literal["rest"], int] = ("rest", 1)
 """The turn control by which a person leaves an opened workspace, and its number."""
+ONLY_HERE = f"{AT_A_TURN}0"
+"""How words that no person said are laid: this run's agents are told them, and no run after it."""
 LOST = "the coordinator gave this run up as lost on its node, so nobody can approve the command"
 
 
@@ -96,7 +102,8 @@ def told(made: Changes, signal: ToldByPerson) -> Changes:
     waits = made.run.state is RunState.PENDING and not made.case.open_fences and not changes
     news = () if session is None else session.news
     must_hear(made.run, made.case.words, signal.text, news)
-    made = add_words(made, signal.by, after_news(news, signal.text), WITH_TASK if waits else "", changes)
+    laid = WITH_TASK if waits else ONLY_HERE if signal.by in OWN_NAMES else ""
+    made = add_words(made, signal.by, after_news(news, signal.text), laid, changes)
     made = made if session is None else made.put(replace(session, news=(), closed_by=None))
     sent = not waits and not changes and listens(made) is not None
     how = (
@@ -116,11 +123,37 @@ def told_by_fleet(made: Changes, signal: ToldByFleet) -> Changes:
     return made.record("fleet", "info", "told of the runs that it began")
 
 
+def told_by_tracker(made: Changes, signal: ToldByTracker) -> Changes:
+    """Show the run what its issue says now: as news of its session, with its task before an order is signed,
+    or to its agent at work. As no person says it, it begins no turn, and no later run is told of it.
+
+    UsageError where nobody would read it.
+    """
+    run, session, text = made.run, made.case.session, signal.text
+    if session is not None and run.takes_turns:
+        news = [one for one in session.news if text.partition("\n")[0] not in one]
+        made, how = made.put(replace(session, news=more_news(news, text))), "told with the next words"
+    elif run.state is RunState.PENDING and not made.case.open_fences and not RUNTIMES[run.runtime].own:
+        task = run.task
+        for old in (one for one in made.case.words if one.by == TRACKER and one.laid == WITH_TASK):
+            task = task.replace(f"\n\n{old.text}", "")
+        made, how = made.put(replace(run, task=task)), "delivered with its task"
+        made = add_words(made, TRACKER, text, WITH_TASK)
+    elif hears(run):
+        made, how = say(add_words(made, TRACKER, text, ONLY_HERE)), "sent to its agent"
+    else:
+        fix = f"pancode runs show {run.id}"
+        raise UsageError(f"{run.id} is told nothing while it works", fix=fix, code="takes_no_words")
+    made = made.tell("tracker", "its issue has changed", how, text[:500])
+    return made.record("people", "info", "told", by=TRACKER, delivered=how)
+
+
 def add_words(made: Changes, by: str, text: str, laid: str = "", for_next: bool = False) -> Changes:
     """Add words to the run; `laid`: they go with its task, which no agent has got yet."""
     run, number = made.run, len(made.case.words) + 1
     who = by if run.takes_turns else "A person"
-    task = f"{run.task}\n\n{who} adds: {text}" if laid else run.task
+    said = text if by == TRACKER else f"{who} adds: {text}"
+    task = f"{run.task}\n\n{said}" if laid == WITH_TASK else run.task
     word = Word(run.id, number, made.now.ms, by, text, laid, for_next=for_next)
     return made.put(replace(run, task=task, terms={**run.terms, "told": number}), word)
 

@@ -247,6 +247,15 @@ class ToldByFleet:
 
 
 @dataclass(frozen=True, slots=True)
+class ToldByTracker:
+    """The issue that the run works on has changed. The text's first line names the issue, and it holds the
+    issue's words as material.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class TurnAsked:
     """A person wants the turn at work cancelled, or the sitting to rest after it.
 
@@ -403,7 +412,8 @@ class Reverted:
 Queued = Admitted | AskedFirst | Due | Waits | Released | Bound
 FromNode = NodeReported | NotTaken | Doubted | NodeSilent | Quarantined | UnknownFence
 Ended = Lost | Stop | GivenUp | Unbindable | Priced
-Spoken = SessionClosed | TermsAsked | ToldByPerson | ToldByFleet | TurnAsked | GivesWay | FleetAnswered
+Told = ToldByPerson | ToldByFleet | ToldByTracker
+Spoken = SessionClosed | TermsAsked | Told | TurnAsked | GivesWay | FleetAnswered
 Steered = Approved | AskedAgain | CallDecided | Continued | Declined | LeftWorkspace | Spoken | Unasked
 QueuedLanding = LandingAsked | LandingProposed | LandingDue | LandingWrites | LandingOver
 Landing = QueuedLanding | Dropped | CalledOff | Landed | Reverted

@@ -11,6 +11,7 @@ from pancode.control.core import Core
 from pancode.control.inbox_shapes import BriefLine
 from pancode.control.run import HEARD, iso, newest_fence, not_ended, words_of
 from pancode.control.work import Work, unit_of_work
+from pancode.core.names import HEALTH_WATCH
 from pancode.core.ports import Transaction
 from pancode.core.records import (
     Action,
@@ -76,7 +77,6 @@ class HealthShape(TypedDict):
     machines: list[HealthRow]
 
 
-BY = "pancode health"
 _SICK = (NodeState.UNREACHABLE, NodeState.LOST, NodeState.QUARANTINED)
 
 
@@ -116,7 +116,7 @@ def _report(core: Core, run: Run, health: AgentHealth) -> None:
 
 def _tell(work: Work, run: Run, quiet: str) -> bool:
     try:
-        work.signal(run, ToldByPerson(WORDS.format(quiet=quiet), BY))
+        work.signal(run, ToldByPerson(WORDS.format(quiet=quiet), HEALTH_WATCH))
     except UsageError:  # it keeps too many words already
         return False
     return True
@@ -138,7 +138,7 @@ def _pause_when_many_fail(core: Core) -> None:
         return
     core.live.health.paused_ms = core.wall_ms()
     why = f"{len(failed)} agents or machines failed within a minute: {', '.join(failed)}"
-    pause_queue(core, None, why, BY)
+    pause_queue(core, None, why, HEALTH_WATCH)
     data: dict[str, object] = {"kind": "pause", "words": why, "command": "pancode queue resume"}
     with unit_of_work(core) as work:
         work.happened(Happened(EventKind.FLEET_PAUSED, None, None, data))
@@ -152,7 +152,7 @@ def asked(core: Core, tx: Transaction) -> Iterator[BriefLine]:
             what = f"is {run.agent} stuck? {health.why}; end it, or leave it alone"
             yield {"run": run.id, "what": what, "task": task, "command": _command(run, health)}
     paused = tx.get(Setting, PAUSED)
-    if paused is not None and paused.changed_by == BY:
+    if paused is not None and paused.changed_by == HEALTH_WATCH:
         what = f"the fleet is paused: {paused.value}"
         yield {"run": None, "what": what, "task": "", "command": "pancode queue resume"}
 

@@ -15,7 +15,7 @@ from pancode.control.run import attempts_of, words_of
 from pancode.control.surroundings import Surroundings
 from pancode.control.untold import pending, runs_of
 from pancode.control.work import Work, unit_of_work
-from pancode.core.names import FLEET, GATES
+from pancode.core.names import FLEET, OWN_NAMES
 from pancode.core.ports import Transaction
 from pancode.core.records import Action, Run, RunState, SessionRow, Setting, Workflow
 from pancode.core.states import SessionState, WorkflowKind, WorkflowState
@@ -161,7 +161,7 @@ def in_a_row(tx: Transaction, session: SessionChain) -> int:
     count = 0
     for run in reversed(session.runs):
         for word in reversed(words_of(tx, run)):
-            if word.by not in (FLEET, GATES):
+            if word.by not in OWN_NAMES:
                 return count
             count += word.by == FLEET
         if opener_of(run) != FLEET:

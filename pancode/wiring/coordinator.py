@@ -79,7 +79,6 @@ from pancode.store.postgres import Database
 from pancode.systemd.user_unit import UserService
 from pancode.wiring.founding import fleet_id, own_key
 from pancode.wiring.telemetry import BackgroundThread, tracing_of
-from pancode.work.people.answering import tell
 from pancode.work.schedule.pushes import PushWatch
 from pancode.work.schedule.scheduler import Scheduler
 from pancode.work.workflow.advancing import Advancing
@@ -254,8 +253,7 @@ class Coordinator:
         self.trackers = HttpTrackers(read, self._outgoing.secrets.read, self._environ, self._clock)
         scheduler = Scheduler(core, self.around)
         self._watch = IssueWatch(core, partial(self.around, {}), self.trackers)
-        told = partial(tell, core, by="the tracker")
-        self._news = TrackerNews(core, partial(self.around, {}), self.trackers, told)
+        self._news = TrackerNews(core, partial(self.around, {}), self.trackers)
         return (
             self.code.queue,
             FollowOn(core, {ActionKind.ADVANCE: Advancing(core, StepStarter(core, self.around))}),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import yaml
@@ -32,6 +34,16 @@ TRACKERS = {
 }
 
 
+def having(folder: Path, text: str) -> list[Path]:
+    """The files below the folder in which this text is."""
+    found = []
+    for path in sorted(one for one in folder.rglob("*") if one.is_file() and not one.is_symlink()):
+        with suppress(FileNotFoundError):  # a file of the moment
+            if text.encode() in path.read_bytes():
+                found.append(path.relative_to(folder))
+    return found
+
+
 @pytest.mark.parametrize("place", TRACKERS)
 def test_an_issue_becomes_a_landed_change_and_is_closed(fleet: Owner, healed: Lab, place: str) -> None:
     """It takes more than 30 s: a run on another host, and three starts of a coordinator."""
@@ -55,9 +67,19 @@ def test_an_issue_becomes_a_landed_change_and_is_closed(fleet: Owner, healed: La
             assert "Add login" in fleet.run("issues", "ls", cwd=top).ok().out
             assert "Write login.sh." in fleet.run("issues", "show", issue).ok().out
             assert "Write login.sh." in fleet.run("work", issue, "--dry-run", *WHERE).ok().out
+            fleet.run("queue", "pause").ok()
+            waits = fleet.ask("work", issue, *WHERE)["run"]
+            told = fleet.run("work", "tell", issue, "leave the old API in place").ok()
+            assert f"{waits}  told with its task" in told.out
+            fleet.run("work", "kill", issue).ok()
+            until(lambda: fleet.show(waits)["outcome"] == "interrupted", "it was stopped", 30)
+            assert "leave the old API in place" in fleet.show(waits)["task"]
+            fleet.run("queue", "resume").ok()
             with model_on(healed, THERE, {"count": "assistant", "turns": BUILDS}):
                 run = fleet.ask("work", issue, *WHERE)["run"]
-                until(lambda: "in progress" in tracker.says(), "the tracker knows that it is begun", 60)
+                told_of = f"Run {run}: agent"
+                until(lambda: told_of in "".join(tracker.comments.values()), "the tracker is told of it", 60)
+                assert "in progress" in tracker.says()
                 kill_coordinator(fleet)
                 until(lambda: fleet.show(run)["outcome"], "its run ends", 90)
             assert fleet.show(run)["outcome"] == "done", fleet.show(run)
@@ -72,7 +94,12 @@ def test_an_issue_becomes_a_landed_change_and_is_closed(fleet: Owner, healed: La
             assert run in comment and "has landed" in comment and (top / "login.sh").read_text() == MADE
             refused = fleet.run("work", issue)
             assert refused.code != 0 and "done" in refused.err
+            kept = fleet.run("work", "tell", issue, "thank you").ok()
+            assert f"kept for: pancode runs continue {run}" in kept.out
+            found = having(fleet.fleet_home, TOKEN)
+            assert {path.parts[0] for path in found} == {"secrets"}, found
         finally:
+            fleet.run("queue", "resume")
             fleet.run("project", "rm", "tracked")
             fleet.run("workspace", "rm", issue.lower(), "--force")
             settings.write_text(before or "{}")

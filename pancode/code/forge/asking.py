@@ -145,11 +145,11 @@ class ForgeClient:
         host, path, name = self._place.repository.host, self._place.repository.path, self._place.token
         why = self._clean(f"HTTP {status}: {words_of(body)}")
         keep = f"pancode notify secret {name}"
-        if is_rate_limit(status, headers):
-            wait = safe(headers.get("retry-after", "") or "some")[:20]
-            fix = f"wait {wait} seconds"
+        if is_rate_limit(status, headers, body):
+            wait = wait_of(headers, self._clock.wall_ms())
+            fix, details = f"wait {wait or 'some'} seconds", {"wait_s": str(wait)}
             return UnavailableError(
-                f"{host} takes no more requests now", why=why, fix=fix, code="forge_limit"
+                f"{host} takes no more requests now", why=why, fix=fix, code="forge_limit", details=details
             )
         if 300 <= status < 400:
             fix = f"git remote -v; forge.{host}.url"
@@ -221,10 +221,29 @@ def _proxy_around(url: str) -> str | None:
     return around.get(parts.scheme) or around.get("all")
 
 
-def is_rate_limit(status: int, headers: Mapping[str, str]) -> bool:
-    """Whether the forge refuses for its rate limit; GitHub also says so by 403."""
+def is_rate_limit(status: int, headers: Mapping[str, str], body: Any) -> bool:
+    """Whether the forge refuses for its rate limit; GitHub also says so by 403, and Linear by 400."""
     spent = headers.get("x-ratelimit-remaining") == "0" or "retry-after" in headers
-    return status == 429 or (status == 403 and spent)
+    errors = body.get("errors") if isinstance(body, dict) else None
+    rows = [row for row in errors if isinstance(row, dict)] if isinstance(errors, list) else []
+    linears = any((row.get("extensions") or {}).get("code") == "RATELIMITED" for row in rows)
+    return status == 429 or (status == 403 and spent) or linears
+
+
+MOST_WAIT_S = 3_600
+_RESETS = ("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-requests-reset")
+"""Headers with the time at which the limit ends: of GitHub and GitLab in seconds, of Linear in
+milliseconds."""
+
+
+def wait_of(headers: Mapping[str, str], now_ms: int) -> int:
+    """Seconds until the forge takes requests again, by its own word, at most an hour; 0: it does not say."""
+    after, *resets = (headers.get(name, "")[:15] for name in ("retry-after", *_RESETS))
+    if after.isdecimal():
+        return min(int(after), MOST_WAIT_S)
+    at = next((int(one) for one in resets if one.isdecimal()), 0)
+    left_ms = (at if at > 10**11 else at * 1000) - now_ms
+    return max(0, min(-(-left_ms // 1000), MOST_WAIT_S))
 
 
 def words_of(body: Any) -> str:

@@ -76,14 +76,19 @@ class HttpTrackers:
         mark = text.partition("\n")[0]
 
         def upsert(client: ForgeClient, speaks: Any) -> str:
-            if known:
-                with suppress(NotFoundError):  # somebody may have deleted it
-                    speaks.write(client, place, issue, known, text)
-                    return known
-            there = speaks.comments(client, place, issue)
-            old = next((one for one, body in there if body.startswith(mark)), None)
-            written = speaks.write(client, place, issue, old, text)
-            return old or str(written["id"])
+            def changed(one: str) -> bool:
+                with suppress(NotFoundError, RefusedError):  # it was deleted, or another account wrote it
+                    speaks.write(client, place, issue, one, text)
+                    return True
+                return False
+
+            if known and changed(known):
+                return known
+            own = speaks.comments(client, place, issue)
+            old = next((one for one, body in own if body.startswith(mark) and one != known), None)
+            if old is not None and changed(old):
+                return str(old)
+            return str(speaks.write(client, place, issue, None, text)["id"])
 
         return str(self._with(place, upsert))
 
@@ -138,6 +143,18 @@ def _next_page(rows: Sequence[object], page: int) -> int | None:
     return page + 1 if len(rows) == PAGE else None
 
 
+def _own(client: ForgeClient, rows: Sequence[Mapping[str, Any]], by: str) -> list[tuple[str, str]]:
+    """The comments that the token's account has written: a stranger's may begin with our mark, too.
+
+    None where the forge does not say whose the token is, as GitHub to the token of an app.
+    """
+    try:
+        me = client.get("/user")["id"]
+    except (NotFoundError, RefusedError):
+        return []
+    return [(str(row["id"]), str(row["body"])) for row in rows if (row.get(by) or {}).get("id") == me]
+
+
 def _by_labels(closed: bool, reason: str, labels: Sequence[str]) -> IssueState:
     """The state of an issue whose tracker knows only open and closed."""
     if closed:
@@ -188,7 +205,7 @@ class GitHubIssues:
 
     def comments(self, client: ForgeClient, place: TrackerPlace, issue: Issue) -> list[tuple[str, str]]:
         rows = client.get(f"{self._root(place)}/{issue.id}/comments", per_page=MOST_COMMENTS)
-        return [(str(row["id"]), str(row["body"])) for row in rows]
+        return _own(client, rows, "user")
 
     def write(
         self, client: ForgeClient, place: TrackerPlace, issue: Issue, old: str | None, text: str
@@ -233,7 +250,7 @@ class GitLabIssues:
 
     def comments(self, client: ForgeClient, place: TrackerPlace, issue: Issue) -> list[tuple[str, str]]:
         rows = client.get(f"{self._root(place)}/{issue.id}/notes", per_page=MOST_COMMENTS, sort="desc")
-        return [(str(row["id"]), str(row["body"])) for row in rows]
+        return _own(client, rows, "author")
 
     def write(
         self, client: ForgeClient, place: TrackerPlace, issue: Issue, old: str | None, text: str
@@ -243,7 +260,7 @@ class GitLabIssues:
 
 
 _FIELDS = """id identifier title description url state { name type } labels { nodes { name } }
- assignee { name } creator { name }"""
+ assignee { name email } creator { name email }"""
 _TYPES = {"completed": IssueState.DONE, "canceled": IssueState.CLOSED}
 
 
@@ -290,10 +307,11 @@ class LinearIssues:
         started = IssueState.REVIEW if "review" in name else IssueState.PROGRESS
         state = _TYPES.get(kind, started if kind == "started" else IssueState.OPEN)
         labels = tuple(str(one["name"]) for one in row["labels"]["nodes"])
-        people = (str(row["assignee"]["name"]),) if row.get("assignee") else ()
-        author = str((row.get("creator") or {}).get("name", ""))
+        mine, wrote = row.get("assignee") or {}, row.get("creator") or {}
+        people = (str(mine["name"]),) if mine else ()
+        author, accounts = str(wrote.get("name", "")), filter(None, [(mine or wrote).get("email")])
         return Issue(str(row["identifier"]), str(row["id"]), str(row["title"]), str(row["description"] or ""),
-                     str(row["url"]), state, labels, people, author)  # fmt: skip
+                     str(row["url"]), state, labels, people, author, tuple(accounts))  # fmt: skip
 
     def move(self, client: ForgeClient, place: TrackerPlace, issue: Issue, state: IssueState) -> None:
         query = (
@@ -314,11 +332,12 @@ class LinearIssues:
 
     def comments(self, client: ForgeClient, place: TrackerPlace, issue: Issue) -> list[tuple[str, str]]:
         query = (
-            "query($id: String!, $most: Int!) "
-            "{ issue(id: $id) { comments(first: $most) { nodes { id body } } } }"
+            "query($id: String!, $most: Int!) { viewer { id } "
+            "issue(id: $id) { comments(first: $most) { nodes { id body user { id } } } } }"
         )
-        rows = self._ask(client, query, id=issue.id, most=MOST_COMMENTS)["issue"]["comments"]["nodes"]
-        return [(str(row["id"]), str(row["body"])) for row in rows]
+        found = self._ask(client, query, id=issue.id, most=MOST_COMMENTS)
+        rows, me = found["issue"]["comments"]["nodes"], found["viewer"]["id"]
+        return [(str(row["id"]), str(row["body"])) for row in rows if (row["user"] or {}).get("id") == me]
 
     def write(
         self, client: ForgeClient, place: TrackerPlace, issue: Issue, old: str | None, text: str

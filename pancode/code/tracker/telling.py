@@ -8,26 +8,27 @@ from dataclasses import dataclass
 
 from node_agent.wire.failure import Outcome
 from pancode.code.tracker.issues import (
-    MOST_TITLE,
     OVER,
     Issue,
     IssueState,
     Trackers,
+    material,
     place_of,
-    shortened,
-    words_of,
+    wait_of,
 )
-from pancode.code.tracker.working import IssueWork, forget, keep, runs_of, works
+from pancode.code.tracker.working import IssueWork, forget, keep, known_to_runs, runs_of, works
 from pancode.control.core import Core
 from pancode.control.feed_thread import FeedThread
 from pancode.control.surroundings import Surroundings
+from pancode.control.work import unit_of_work
 from pancode.core.records import Run, RunState
 from pancode.core.values import replace
 from pancode.dispatch.workspaces import KeptWorkspace
 from pancode.errors import PancodeError, UsageError, with_fix
 from pancode.essential import SOON_S
 from pancode.life.continuing import has_change, is_blocked
-from pancode.plain import counted, safe, unhidden
+from pancode.life.signals import ToldByTracker
+from pancode.plain import counted
 
 MARK = "<!-- pancode: the work on this issue -->"
 """The first line of PanCode's comment, by which the comment is found again."""
@@ -97,11 +98,13 @@ def moves(now: IssueState, wanted: IssueState) -> bool:
     return now is not wanted and now not in OVER
 
 
+MOST_TOLD = 10_000
+"""Characters of an issue's text that an agent at work is told: a message to one has a limit."""
 AGAIN_S, LOOK_S = 30.0, 120.0
 """Seconds until the next look: after a tracker failed, and while the issue's run is at work."""
 MERGE_S = 900.0
 """Seconds between two looks at an issue whose pull request waits."""
-CHANGED = "The issue {} has changed in its tracker. As material, its words are now:\n{}"
+CHANGED = "The issue {} has changed in its tracker. This is what it says now.\n{}"
 
 
 class TrackerNews(FeedThread):
@@ -110,12 +113,12 @@ class TrackerNews(FeedThread):
     PanCode finds again what it wrote in the tracker, so that nothing is written twice.
     """
 
-    def __init__(self, core: Core, around: Callable[[], Surroundings], trackers: Trackers,
-                 tell: Callable[[str, str], object]) -> None:  # fmt: skip
-        """`tell`: gives words to a run, as from the coordinator."""
+    def __init__(self, core: Core, around: Callable[[], Surroundings], trackers: Trackers) -> None:
         super().__init__(core, "trackers", AGAIN_S)
-        self._around, self._trackers, self._tell = around, trackers, tell
+        self._around, self._trackers = around, trackers
         self._rests: dict[str, int] = {}
+        self._limits: dict[str, int] = {}
+        """Until when the tracker of a project takes no more requests, which nobody can hurry."""
         self._hurried = False
 
     def hurry(self) -> None:
@@ -146,23 +149,25 @@ class TrackerNews(FeedThread):
         now = self._core.ports.clock.mono_ms()
         wanted = progress(runs, line.branch, one.pull)
         works_now = bool(runs) and runs[-1].state is not RunState.ENDED
-        news = wanted.state is not None and (str(wanted.state), wanted.text) != (one.state, one.said)
+        moved = one.state not in OVER and str(wanted.state) != one.state
+        news = wanted.state is not None and (moved or wanted.text != one.said)
         merges = one.pull and one.state == IssueState.REVIEW
         if not news and not works_now and not merges:
             return None
-        rest = self._rests.get(one.workspace, 0)
-        if now < rest and (not news or one.trouble):
-            return (rest - now) / 1000
+        rest, limit = self._rests.get(one.workspace, 0), self._limits.get(one.project, 0)
+        if now < limit or (now < rest and (not news or one.trouble)):
+            return (max(rest, limit) - now) / 1000
         try:
             done = self._told(one, runs, wanted if news else None)
         except PancodeError as error:
             trouble = with_fix(f"{error.words}: {error.why}"[:500], error.fix[:300])
-            done, pause = replace(one, trouble=trouble), AGAIN_S
+            done, pause = replace(one, trouble=trouble), max(AGAIN_S, wait_of(error))
+            self._limits[one.project] = now + int(wait_of(error) * 1000)
         else:
             pause = LOOK_S if works_now else MERGE_S
         self._rests[one.workspace] = now + int(pause * 1000)
         if done != one:
-            keep(self._core, done)
+            keep(self._core, done, one)
         return pause if works_now or merges or done.trouble else None
 
     def _told(self, one: IssueWork, runs: list[Run], news: IssueProgress | None) -> IssueWork:
@@ -175,19 +180,21 @@ class TrackerNews(FeedThread):
             if moves(issue.state, news.state):
                 self._trackers.move(place, issue, news.state)
             comment = self._trackers.comment(place, issue, news.comment, one.comment)
-            one = replace(one, state=str(news.state), said=news.text, comment=comment)
+            state = issue.state if issue.state in OVER else news.state
+            one = replace(one, state=str(state), said=news.text, comment=comment)
         elif issue.state in OVER:  # its pull request was merged, or a person has closed it
             one = replace(one, state=str(issue.state))
         return replace(self._changed(one, issue, runs), trouble="")
 
     def _changed(self, one: IssueWork, issue: Issue, runs: list[Run]) -> IssueWork:
-        """Tell the run at work, once, that the issue's words have changed."""
-        words = words_of(issue)
-        if words == one.text or issue.state in OVER:
+        """Tell the run at work, once, that the issue's words have changed; the next one, if none can hear."""
+        done = known_to_runs(one, issue)
+        if done == one or issue.state in OVER or not runs:
             return one
-        if runs and runs[-1].state is not RunState.ENDED:
-            text = f"{safe(issue.title)[:MOST_TITLE]}\n{unhidden(shortened(issue.text))}"
-            with suppress(UsageError):  # a script takes no words
-                self._tell(runs[-1].id, CHANGED.format(one.ref, text))
-            return replace(one, text=words, title=issue.title[:MOST_TITLE])
+        said = ToldByTracker(CHANGED.format(one.ref, material(issue, MOST_TOLD).strip()))
+        with suppress(UsageError), unit_of_work(self._core) as work:
+            run = work.tx.get(Run, runs[-1].id)
+            if run is not None and run.state is not RunState.ENDED:
+                work.signal(run, said)
+                return done
         return one

@@ -6,25 +6,33 @@ import logging
 from collections.abc import Callable, Iterable
 
 from pancode.agents.request import request_from
-from pancode.code.tracker.issues import OVER, Issue, IssueState, Trackers, place_of
-from pancode.code.tracker.working import forget, start, work_in
+from pancode.code.tracker.issues import (
+    OVER,
+    Issue,
+    IssueState,
+    Trackers,
+    must_name_accounts,
+    place_of,
+    wait_of,
+)
+from pancode.code.tracker.working import is_begun, start
 from pancode.control.core import Core
 from pancode.control.projects import NamedProject
 from pancode.control.surroundings import Surroundings
-from pancode.errors import PancodeError
+from pancode.core.names import TRACKER
+from pancode.errors import PancodeError, with_fix
 from pancode.essential import PeriodicThread
 
 log = logging.getLogger("pancode.trackers")
 LOOK_S = 120.0
 MOST_OPEN, MOST_AT_ONCE = 100, 3
 """Open issues with the label that are looked at, and begun at one look: so many at once may be a mistake."""
-BY = "the tracker"
 
 
 def may_begin(issue: Issue, project: NamedProject) -> bool:
     """Whether the issue's label and people allow the work; its words, a stranger's, do not count."""
     people = {one.lower() for one in project.work_people}
-    of = issue.assignees or (issue.author,)
+    of = issue.accounts if issue.accounts is not None else issue.assignees or (issue.author,)
     labels = {one.lower() for one in issue.labels}
     mine = bool(project.work_label) and project.work_label.lower() in labels
     return mine and issue.state is IssueState.OPEN and any(one.lower() in people for one in of)
@@ -42,6 +50,8 @@ class IssueWatch(PeriodicThread):
     ) -> None:
         super().__init__("issues", look_s)
         self._core, self._around, self._trackers = core, around, trackers
+        self._limits: dict[str, int] = {}
+        """Until when the tracker of a project takes no more requests."""
         self._told: dict[str, str] = {}
         """The last trouble, by project or issue, so that each is told once."""
 
@@ -53,27 +63,33 @@ class IssueWatch(PeriodicThread):
                 self._one(around, project)
 
     def _one(self, around: Surroundings, project: NamedProject) -> None:
+        now = self._core.ports.clock.mono_ms()
+        if now < self._limits.get(project.name, 0):
+            return
         try:
+            must_name_accounts(project)
             found = self._trackers.issues(place_of(project), project.prefix, MOST_OPEN, project.work_label)
         except PancodeError as error:
+            self._limits[project.name] = now + int(wait_of(error) * 1000)
             self._trouble(project.name, error)
             return
         self._told.pop(project.name, None)
         for issue in self._new(found, project):
             try:
-                start(self._core, around, project, issue, request_from({}, BY))
+                start(self._core, around, project, issue, request_from({}, TRACKER))
             except PancodeError as error:  # such as a ceiling that is reached: the next look tries again
-                forget(self._core, issue.ref.lower())
                 self._trouble(issue.ref, error)
+            except Exception:
+                log.exception("%s could not begin", issue.ref)
             else:
                 self._told.pop(issue.ref, None)
 
     def _new(self, found: Iterable[Issue], project: NamedProject) -> list[Issue]:
         with self._core.ports.ledger.transaction() as tx:
-            fresh = [one for one in found if work_in(tx, one.ref.lower()) is None]
+            fresh = [one for one in found if not is_begun(self._core, tx, one.ref.lower())]
         return [one for one in fresh if one.state not in OVER and may_begin(one, project)][:MOST_AT_ONCE]
 
     def _trouble(self, about: str, error: PancodeError) -> None:
         if self._told.get(about) != error.words:
             self._told[about] = error.words
-            log.warning("%s: %s", about, error.words)
+            log.warning("%s: %s", about, with_fix(error.words, error.fix))

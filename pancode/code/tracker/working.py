@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 
 from typing_extensions import TypedDict
@@ -31,7 +31,7 @@ from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Run, RunState, Setting
 from pancode.core.values import replace
-from pancode.dispatch.dispatch import Dispatched, dispatch
+from pancode.dispatch.dispatch import Dispatched, dispatch, new_id
 from pancode.dispatch.workspaces import KeptWorkspace, named, runs_in
 from pancode.errors import ConflictError, RefusedError
 from pancode.life.continuing import is_blocked
@@ -48,7 +48,8 @@ class IssueWork:
 
     `state`: of the issue, as the tracker was told; `text`: the issue's words, as its runs know them; `pull`:
     the address of its pull request; `comment`: the tracker's id of PanCode's comment; `trouble`: why the
-    tracker could not be told, in words.
+    tracker could not be told, in words. `run`: of its newest run, chosen before that is queued, in this
+    `epoch`: a coordinator that is killed in between leaves a record without its run.
     """
 
     ref: str
@@ -65,6 +66,8 @@ class IssueWork:
     pull: str = ""
     comment: str = ""
     trouble: str = ""
+    run: str = ""
+    epoch: int = 0
 
     def setting(self, changed_ms: int) -> Setting:
         """The work as the row in which it is kept."""
@@ -85,17 +88,38 @@ def work_in(tx: Transaction, workspace: str) -> IssueWork | None:
     return IssueWork(**{**row.value, "tracker": TrackerKind(row.value["tracker"])})
 
 
-def keep(core: Core, done: IssueWork) -> None:
-    """Record the state of the work, unless it was forgotten meanwhile."""
-    with unit_of_work(core) as work:
-        if work_in(work.tx, done.workspace) is not None:
-            work.tx.put(done.setting(core.wall_ms()))
+def known_to_runs(one: IssueWork, issue: Issue) -> IssueWork:
+    """The work, when its runs know the issue's words as they are now."""
+    return replace(one, text=words_of(issue), title=issue.title[:MOST_TITLE])
 
 
-def forget(core: Core, workspace: str) -> None:
-    """Forget the work of a workspace that is gone, so that the tracker is told nothing more."""
+def is_begun(core: Core, tx: Transaction, workspace: str) -> bool:
+    """Whether work on the issue was begun, and not by a coordinator that was killed before its run was
+    queued."""
+    one = work_in(tx, workspace)
+    if one is None:
+        return False
+    return not one.run or one.epoch == core.epoch or tx.get(Run, one.run) is not None
+
+
+def keep(core: Core, done: IssueWork, before: IssueWork) -> None:
+    """Record what has changed in the work, unless it was forgotten meanwhile; the rest may have changed by
+    other hands."""
     with unit_of_work(core) as work:
-        work.tx.delete(Setting, f"{PREFIX}{workspace}")
+        there = work_in(work.tx, done.workspace)
+        if there is not None:
+            new = {one.name: getattr(done, one.name) for one in fields(done)}
+            changed = {name: value for name, value in new.items() if value != getattr(before, name)}
+            work.tx.put(replace(there, **changed).setting(core.wall_ms()))
+
+
+def forget(core: Core, workspace: str, run: str | None = None) -> None:
+    """Forget the work of a workspace that is gone, so that the tracker is told nothing more. `run`: only
+    where that one is still its newest run, and nobody else has begun it meanwhile."""
+    with unit_of_work(core) as work:
+        there = work_in(work.tx, workspace)
+        if there is not None and run in (None, there.run):
+            work.tx.delete(Setting, f"{PREFIX}{workspace}")
 
 
 def closing(core: Core, run: Run, asked: PullAsked) -> PullAsked:
@@ -111,7 +135,7 @@ def note_pull(core: Core, run: Run, url: str) -> None:
     """Record that a pull request of the run's change was opened."""
     there = _of(core, run)
     if there is not None:
-        keep(core, replace(there, pull=url))
+        keep(core, replace(there, pull=url), there)
 
 
 def _of(core: Core, run: Run) -> IssueWork | None:
@@ -167,9 +191,9 @@ def asked(
 
 
 def begin(
-    core: Core, around: Surroundings, project: NamedProject, issue: Issue, by: str, node: str | None
-) -> str:
-    """The workspace of this issue; made if it is missing.
+    core: Core, around: Surroundings, project: NamedProject, issue: Issue, request: DispatchRequest, run: str
+) -> IssueWork:
+    """The work on this issue, and its workspace; made if they are missing, for the run of this id.
 
     ConflictError for an issue that is over, and where the workspace's name is taken. NotFoundError where its
     repository is gone.
@@ -182,17 +206,19 @@ def begin(
         )
     if around.project_of(project.path) is None:
         raise moved(project.name, project.path)
-    now = core.wall_ms()
-    ensure(core, KeptWorkspace(name, project.path, branch_for(name, issue.title), node, now, by))
-    with core.ports.ledger.transaction() as tx:
-        kept = work_in(tx, name)
-    if kept is None:
-        kind, title = place_of(project).kind, issue.title[:MOST_TITLE]
-        fresh = IssueWork(issue.ref, title, issue.url, project.name, name, by, now, words_of(issue), kind)
-        with unit_of_work(core) as work:
-            work.tx.put(fresh.setting(now))
-            work.audit("people", "info", "work on an issue", None, by=by, issue=issue.ref, url=issue.url)
-    return name
+    now, by = core.wall_ms(), request.created_by
+    ensure(core, KeptWorkspace(name, project.path, branch_for(name, issue.title), request.node, now, by))
+    kind, title = place_of(project).kind, issue.title[:MOST_TITLE]
+    fresh = IssueWork(
+        issue.ref, title, issue.url, project.name, name, by, now, words_of(issue), kind,
+        run=run, epoch=core.epoch,
+    )  # fmt: skip
+    with unit_of_work(core) as work:
+        kept = work_in(work.tx, name)
+        if kept is not None and is_begun(core, work.tx, name):
+            return kept
+        work.tx.put(fresh.setting(now))
+    return fresh
 
 
 def start(
@@ -206,14 +232,25 @@ def start(
 
     What its labels have chosen is a warning, and stands in the story of the run.
     """
-    node = request.node
-    request, said = asked(issue, request, around, project)
-    name = begin(core, around, project, issue, request.created_by, node)
-    request = in_workspace(core, around, replace(request, workspace=name))
-    done = dispatch(core, around, request, None)
-    if said:
-        with unit_of_work(core) as work:
-            work.tell(done.run.id, "settings", "labels", "applied", "; ".join(said))
+    run, (chosen, said) = new_id(core), asked(issue, request, around, project)
+    there = begin(core, around, project, issue, request, run)
+    name = there.workspace
+    try:
+        placed = in_workspace(core, around, replace(chosen, workspace=name))
+        keep(core, known_to_runs(there, issue), there)
+        done = dispatch(core, around, placed, None, run)
+    except Exception:
+        if there.run == run:
+            forget(core, name, run)
+        raise
+    with unit_of_work(core) as work:
+        now = work_in(work.tx, name) or known_to_runs(there, issue)
+        work.tx.put(replace(now, run=run).setting(core.wall_ms()))
+        if there.run == run:
+            by, what = request.created_by, "work on an issue"
+            work.audit("people", "info", what, None, by=by, issue=issue.ref, url=issue.url)
+        if said:
+            work.tell(run, "settings", "labels", "applied", "; ".join(said))
     return name, replace(done, warnings=(*done.warnings, *said))
 
 

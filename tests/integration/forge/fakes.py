@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "tok-3f9c1e7788aa"
@@ -37,6 +37,28 @@ class FakeForge:
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Answer:
         raise NotImplementedError
+
+    def respond(
+        self, method: str, target: str, given: Mapping[str, str], sent: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of the answer to one request."""
+        parts = urlsplit(target)
+        path = parts.path.removeprefix(self.api)  # type: ignore[attr-defined]
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        body = json.loads(sent) if sent else None
+        self.asked.append((method, unquote(target), dict(given.items()), body))
+        name, value = self.header()
+        if self.answers:
+            return self.answers.pop(0)
+        if given.get(name) != value:
+            return 401, {}, b'{"message": "401 Unauthorized"}'
+        status, told = self.answer(method, path, query, body)
+        data = b"" if told is None else json.dumps(told).encode()
+        if method != "GET" or status != 200:
+            return status, {}, data
+        mark = f'W/"{hashlib.sha256(data).hexdigest()[:20]}"'
+        holds = given.get("If-None-Match") == mark
+        return (304, {"ETag": mark}, b"") if holds else (200, {"ETag": mark}, data)
 
 
 class FakeGitHub(FakeForge):
@@ -152,24 +174,9 @@ def serving(forge: FakeForge) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
-            parts = urlsplit(self.path)
-            path = parts.path.removeprefix(forge.api)  # type: ignore[attr-defined]
-            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
-            forge.asked.append((self.command, unquote(self.path), dict(self.headers.items()), body))
-            name, value = forge.header()
-            if forge.answers:
-                status, headers, data = forge.answers.pop(0)
-            elif self.headers.get(name) != value:
-                status, headers, data = 401, {}, b'{"message": "401 Unauthorized"}'
-            else:
-                status, told = forge.answer(self.command, path, query, body)
-                headers, data = {}, b"" if told is None else json.dumps(told).encode()
-                if self.command == "GET" and status == 200:
-                    headers = {"ETag": f'W/"{hashlib.sha256(data).hexdigest()[:20]}"'}
-                    if self.headers.get("If-None-Match") == headers["ETag"]:
-                        status, data = 304, b""
+            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            given = cast("Mapping[str, str]", self.headers)
+            status, headers, data = forge.respond(self.command, self.path, given, sent)
             self.send_response(status)
             for one in headers.items():
                 self.send_header(*one)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -78,29 +77,6 @@ def test_one_comment_is_written_and_changed_also_after_a_kill_before_its_name_wa
     assert world.trackers.comment(world.place, world.issue(), f"{NOTE} More.", known) == known
     assert world.trackers.comment(world.place, world.issue(), f"{NOTE} Again.", "") == known
     assert len(world.fake.comments) == 2 and world.fake.comments[known].endswith("Again.")
-
-
-def test_a_token_is_a_secret_a_variable_or_a_login(tmp_path: Path) -> None:
-    fake = FakeGitHubIssues()
-    place = tracker_of("github:o/r")
-    program = tmp_path / "gh"
-    program.write_text(f'#!/bin/sh\n[ "$*" = "auth token --hostname github.com" ] && echo {TOKEN}\n')
-    program.chmod(0o755)
-    with serving(fake) as api:
-        opened = HttpTrackers(
-            lambda: {}, lambda name: "", {"GITHUB_TOKEN": "a-token", "PATH": "/none"}, SystemClock()
-        )._opened
-        assert opened(place)[1] == "a-token"
-        login = HttpTrackers(lambda: {}, lambda name: "", {"PATH": str(tmp_path)}, SystemClock())
-        assert login._opened(place)[1] == TOKEN
-        none = HttpTrackers(lambda: {}, lambda name: "", {"PATH": "/none"}, SystemClock())
-        with pytest.raises(ConfigError) as caught:
-            none.issue(place, "SHOP-12")
-        assert "GITHUB_TOKEN" in caught.value.why and "notify secret" in caught.value.fix
-        wrong = {"github.com": ForgeAccess("tracker", None, api)}
-        with pytest.raises(ConfigError) as caught:
-            HttpTrackers(lambda: wrong, lambda name: "tok-wrong", {}, SystemClock()).issue(place, "SHOP-12")
-        assert caught.value.code == "forge_token" and "tok-wrong" not in str(caught.value)
 
 
 def test_a_pull_request_and_an_issue_that_is_not_there_are_no_issues(world: World) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 from tests.integration.forge.fakes import TOKEN, Answer, FakeForge, Row
 
 NOT_FOUND: Answer = (404, {"message": "Not Found"})
+ME = 9
+"""The account of the token."""
 
 
 @dataclass
@@ -20,6 +22,8 @@ class FakeTracker(FakeForge):
     labels: list[str] = field(default_factory=lambda: ["feature"])
     state: str = "open"
     comments: dict[str, str] = field(default_factory=dict)
+    mine: set[str] = field(default_factory=set)
+    """The comments that the token's account has written; all others are a stranger's."""
     newer: int = 0
     """Open issues that were changed later than this one, without its labels: numbers 1000 and on."""
     api = ""
@@ -36,6 +40,14 @@ class FakeTracker(FakeForge):
     def other(self, number: int) -> Row:
         """The fields in which an issue of that number differs."""
         raise NotImplementedError
+
+    def by(self, key: str) -> Row:
+        return {"id": ME if key in self.mine else 66}
+
+    def wrote(self, key: str, text: str) -> str:
+        self.comments[key] = text
+        self.mine.add(key)
+        return key
 
     def says(self) -> set[str]:
         """How far the issue is, in the words of PanCode's states."""
@@ -84,11 +96,13 @@ class FakeGitHubIssues(FakeTracker):
                 self.labels += [one for one in body["labels"] if one not in self.labels]
                 return 200, self.row()["labels"]
             case "GET", "/12/comments":
-                return 200, [{"id": int(key), "body": text} for key, text in self.comments.items()]
+                said = self.comments.items()
+                return 200, [{"id": int(key), "body": text, "user": self.by(key)} for key, text in said]
             case "POST", "/12/comments":
-                key = str(7_000 + len(self.comments))
-                self.comments[key] = body["body"]
+                key = self.wrote(str(7_000 + len(self.comments)), body["body"])
                 return 201, {"id": int(key), "body": body["body"]}
+            case "GET", "/user":
+                return 200, {"id": ME, "login": "pancode-bot"}
         if method == "DELETE" and (label := re.fullmatch(r".*/12/labels/(.+)", path)):
             self.labels.remove(label[1].replace("%20", " "))
             return 200, self.row()["labels"]
@@ -136,13 +150,17 @@ class FakeGitLabIssues(FakeTracker):
                 self.state = "completed" if body.get("state_event") == "close" else self.state
                 return 200, self.row()
             case "GET", "/12/notes":
-                return 200, [{"id": int(key), "body": text} for key, text in self.comments.items()]
+                said = self.comments.items()
+                return 200, [{"id": int(key), "body": text, "author": self.by(key)} for key, text in said]
             case "POST", "/12/notes":
-                key = str(7_000 + len(self.comments))
-                self.comments[key] = body["body"]
+                key = self.wrote(str(7_000 + len(self.comments)), body["body"])
                 return 201, {"id": int(key), "body": body["body"]}
+            case "GET", "/user":
+                return 200, {"id": ME, "username": "pancode-bot"}
         at = re.fullmatch(r".*/12/notes/(\d+)", path)
         if method == "PUT" and at and at[1] in self.comments:
+            if at[1] not in self.mine:
+                return 403, {"message": "403 Forbidden"}
             self.comments[at[1]] = body["body"]
             return 200, {"id": int(at[1]), "body": body["body"]}
         return NOT_FOUND
@@ -156,10 +174,17 @@ _STATES = {
 }
 
 
+@dataclass
 class FakeLinear(FakeTracker):
     """linear.app's GraphQL, as far as it is asked; an unknown id is an error with status 200."""
 
     at: str = "s1"
+    who: Row = field(
+        default_factory=lambda: {
+            "assignee": {"name": "ana", "email": "ana@example.org"},
+            "creator": {"name": "bea", "email": "bea@example.org"},
+        }
+    )
 
     def header(self) -> tuple[str, str]:
         return "authorization", TOKEN
@@ -180,12 +205,12 @@ class FakeLinear(FakeTracker):
             "url": "https://linear.app/min/issue/MIN-12",
             "state": {"name": name, "type": kind},
             "labels": {"nodes": [{"name": one} for one in self.labels]},
-            "assignee": {"name": "ana"},
-            "creator": {"name": "bea"},
+            **self.who,
             "team": {"states": {"nodes": [
                 {"id": key, "name": said, "type": of, "position": place}
                 for place, (key, (said, of)) in enumerate(_STATES.items())]}},
-            "comments": {"nodes": [{"id": key, "body": text} for key, text in self.comments.items()]},
+            "comments": {"nodes": [
+                {"id": key, "body": text, "user": self.by(key)} for key, text in self.comments.items()]},
         }  # fmt: skip
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Answer:
@@ -206,13 +231,14 @@ class FakeLinear(FakeTracker):
             self.at = given["to"]
             return 200, {"data": {"issueUpdate": {"success": True}}}
         if "commentCreate" in asked:
-            key = f"c{len(self.comments)}"
-            self.comments[key] = given["body"]
+            key = self.wrote(f"c{len(self.comments)}", given["body"])
             return 200, {"data": {"commentCreate": {"comment": {"id": key}}}}
+        if "commentUpdate" in asked and given["id"] not in self.mine:
+            return 200, {"errors": [{"message": "You do not have access to this comment"}], "data": None}
         if "commentUpdate" in asked:
             self.comments[given["id"]] = given["body"]
             return 200, {"data": {"commentUpdate": {"comment": {"id": given["id"]}}}}
-        return 200, {"data": {"issue": self.node()}}
+        return 200, {"data": {"viewer": {"id": ME}, "issue": self.node()}}
 
     def writes(self) -> list[str]:
         return [body["query"].split("{")[1].split("(")[0].strip() for *_, body in self.asked

@@ -16,7 +16,11 @@ ENDED: dict[str, Any] = {
     "outcome": "done",
     "workflow": None,
     "continued_by": [],
-    "told": [{"text": "earlier", "delivered": "with its task"}, {"text": "add a test", "delivered": ""}],
+    "told": [
+        {"by": "ana", "text": "earlier", "delivered": "with its task"},
+        {"by": "the tracker", "text": "its issue has changed", "delivered": ""},
+        {"by": "ana", "text": "add a test", "delivered": ""},
+    ],
 }
 
 
@@ -69,6 +73,7 @@ def test_words_that_were_not_given_continue_the_run(
         (Coordinator(), {}),
         (Coordinator(delivered="with its task"), {"resume": True}),
         (Coordinator(told=[{"text": "x", "delivered": "at a turn of attempt 1"}]), {"resume": True}),
+        (Coordinator(told=[{"by": "the tracker", "text": "x", "delivered": ""}]), {"resume": True}),
     ],
 )
 def test_nothing_begins_unasked_or_where_the_agent_has_them(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pancode.code.tracker.issues import Issue, IssueState, TrackerPlace
 from pancode.core.values import replace
-from pancode.errors import ConfigError, NotFoundError, UnavailableError
+from pancode.errors import ConfigError, NotFoundError, PancodeError, UnavailableError
 
 FIRST = Issue(
     "SHOP-12",
@@ -30,8 +30,12 @@ class MemoryTrackers:
         """Writes, counted from 1, whose answer is lost."""
         self.expired = False
         """Its token is not accepted any more."""
+        self.limited: PancodeError | None = None
+        """It takes no more requests."""
+        self.asked = 0
 
     def issue(self, place: TrackerPlace, ref: str) -> Issue:
+        self._ask()
         if self.expired:
             what, fix = "github.com does not accept the token tracker", "pancode notify secret tracker"
             raise ConfigError(what, why="HTTP 401: Bad credentials", fix=fix, code="forge_token")
@@ -40,6 +44,7 @@ class MemoryTrackers:
         return self.there[ref]
 
     def issues(self, place: TrackerPlace, prefix: str, most: int, label: str = "") -> list[Issue]:
+        self._ask()
         mine = [one for one in self.there.values() if not label or label in one.labels]
         return mine[:most]
 
@@ -54,6 +59,11 @@ class MemoryTrackers:
         self.comments[name] = text
         self._wrote(text.partition("\n")[2])
         return name
+
+    def _ask(self) -> None:
+        self.asked += 1
+        if self.limited is not None:
+            raise self.limited
 
     def _wrote(self, what: str) -> None:
         self.written.append(what)

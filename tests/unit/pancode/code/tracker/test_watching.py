@@ -5,13 +5,21 @@ from __future__ import annotations
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pancode.agents.request import DispatchRequest
+from pancode.code.tracker import working
 from pancode.code.tracker.issues import IssueState
 from pancode.code.tracker.watching import MOST_AT_ONCE, IssueWatch, may_begin
+from pancode.control.core import Core
 from pancode.control.projects import NamedProject
+from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run
+from pancode.dispatch.dispatch import Dispatched, dispatch
+from pancode.errors import UnavailableError
+from pancode.runs import rounds
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.code.tracker.memory import FIRST
 
@@ -64,6 +72,90 @@ def test_it_begins_once_also_over_a_restart_and_after_its_end(world: World) -> N
     assert (run.created_by, run.agent, run.terms["in_workspace"]) == ("the tracker", "builder", "shop-12")
     (work,) = world.http.get("/v1/work").json()["works"]
     assert (work["issue"], work["run"]) == ("SHOP-12", run.id)
+
+
+def test_a_kill_behind_its_record_loses_no_issue(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(working, "dispatch", killed)
+        watch(world).look()
+    watch(world).look()
+    assert not runs(world), "it may still be on its way in the same coordinator"
+    rounds.start(world.context.core)
+    for _ in range(2):
+        watch(world).look()
+    (run,) = runs(world)
+    (work,) = world.http.get("/v1/work").json()["works"]
+    assert work["run"] == run.id
+
+
+def test_a_fault_at_one_issue_holds_up_no_other_and_is_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.coordinator.trackers.there = {"SHOP-7": replace(READY, ref="SHOP-7", id="7"), READY.ref: READY}
+    real = dispatch
+
+    def fails(core: Core, around: Surroundings, request: DispatchRequest, *more: Any) -> Dispatched:
+        if "SHOP-7" in request.task:
+            raise RuntimeError("a fault of ours")
+        return real(core, around, request, *more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(working, "dispatch", fails)
+        watch(world).look()
+    assert [run.terms["in_workspace"] for run in runs(world)] == ["shop-12"]
+    watch(world).look()
+    assert sorted(run.terms["in_workspace"] for run in runs(world)) == ["shop-12", "shop-7"]
+
+
+def test_work_that_a_person_was_faster_to_begin_is_not_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person begins it while the watch begins another one, or while its own snapshot is taken."""
+    every = {f"SHOP-{n}": replace(READY, ref=f"SHOP-{n}", id=str(n)) for n in (7, 8)}
+    world.coordinator.trackers.there = every
+    real, left = dispatch, ["SHOP-8", "SHOP-7"]
+
+    def slow(*asked: Any) -> Dispatched:
+        while left:
+            answer = world.http.post("/v1/work", {"by": "ana", "issue": left.pop()})
+            assert answer.status_code == 200, answer.text
+        return real(*asked)
+
+    monkeypatch.setattr(working, "dispatch", slow)
+    watch(world).look()
+    assert {run.created_by for run in runs(world)} == {"ana"}
+    works = world.http.get("/v1/work").json()["works"]
+    assert sorted(one["issue"] for one in works) == ["SHOP-7", "SHOP-8"]
+    assert all(one["run"] for one in works)
+
+
+def test_who_may_start_work_in_linear_is_named_by_address(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = {"by": "ana", "name": "shop", "tracker": "linear:SHOP"}
+    problem = world.problem("POST", "/v1/projects", said)
+    assert "ana" in problem["message"] and "@" in problem["fix"], "its people are kept from before"
+    answer = world.http.post("/v1/projects", {**said, "work_people": ["ana@example.org"]})
+    assert answer.status_code == 200, answer.text
+    old = NamedProject("shop", "/shop", tracker="linear:SHOP", work_label="agent", work_people=("ana",))
+    watch(world)._one(world.coordinator.around({}), old)
+    assert "--work-person" in caplog.text and not runs(world)
+
+
+def test_a_tracker_that_takes_no_more_requests_is_asked_again_when_it_says(world: World) -> None:
+    one, trackers = watch(world), world.coordinator.trackers
+    trackers.limited = UnavailableError("too many requests", details={"wait_s": "600"})
+    for _ in range(4):
+        one.look()
+        world.context.clock.ms += 140_000
+    assert trackers.asked == 1
+    trackers.limited = None
+    world.context.clock.ms += 50_000
+    one.look()
+    assert len(runs(world)) == 1
 
 
 def test_many_begin_a_few_at_a_time(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from node_agent.wire.control import PersonSays
 from node_agent.wire.event import PersonHeard
 from node_agent.wire.order import Order
+from pancode.core.names import HEALTH_WATCH
 from pancode.core.records import Audit, Decision, Run, Word
 from pancode.core.values import replace
 from pancode.life.continuing import kept
@@ -89,3 +90,19 @@ def test_an_agent_that_works_is_sent_words_and_says_that_it_heard_them() -> None
     story = [d.verdict for d in desk.rows(Decision, run="r-0001") if d.kind == "person"]
     assert story.count("delivered") == 1 and story[-1] == "not delivered"
     assert [word.text for word in kept(rows(desk))] == ["line one\nline 'two' \"$(x)\""]
+
+
+def test_words_that_no_person_said_are_kept_for_no_later_run() -> None:
+    desk = Desk()
+    node = Puppet(desk)
+    node.facts = facts()
+    node.breathe()
+    order = working(desk, node)
+    node.start(order)
+    desk.turn()
+    tell(desk.core, "r-0001", "nothing was seen of you", HEALTH_WATCH)
+    desk.turn()
+    assert [one.text for one in said(node)] == ["nothing was seen of you"]
+    node.deliver(order)
+    desk.turn()
+    assert kept(rows(desk)) == [], "the next run would hear it as a person's"
