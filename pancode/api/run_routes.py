@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from pancode.access.rights import DISPATCHES, DROPS
 from pancode.access.run_rights import refuse
-from pancode.agents.request import DispatchRequest
+from pancode.agents.request import DispatchRequest, workspace_in
 from pancode.api.context import ApiContext
 from pancode.api.pages import PAGED, Cursors
 from pancode.api.request.bodies import DispatchBody, ExploreBody, ReasonBody, RetryBody
@@ -24,7 +24,6 @@ from pancode.core.records import Run, RunState
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import dispatch, dry_run, under_way
 from pancode.dispatch.report import DryRunAnswer, QueuedAnswer, queued, report
-from pancode.dispatch.workspaces import workspace_in
 from pancode.reports.story import WhyShape, why
 from pancode.runs.log import MOST_TAIL, LogPlace, read_log, stream_names, tails
 from pancode.runs.receipts import VerdictShape, verify

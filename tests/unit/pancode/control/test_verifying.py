@@ -11,7 +11,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import GateResult
 from pancode.code.landing.judging import Repositories
 from pancode.code.landing.lander import Lander
-from pancode.code.landing.queue import green
+from pancode.code.landing.queue import LandingWish, green
 from pancode.code.landing.verifying import Verifications, ask
 from pancode.control import run as query
 from pancode.core.records import Action, ActionKind, EventKind, FeedEvent, Run
@@ -279,7 +279,7 @@ def test_where_the_settings_land_what_two_nodes_have_verified_nothing_lands_befo
     pair = Pair(terms={"verify_on": "other", "land_verified": True}, land=True)
     lander = Lander(pair.desk.core, cast("Repositories", None))
     with pytest.raises(WorkspaceError, match="no other node has verified it"):
-        lander.land(pair.run, LandWay("ana"), lambda: True)
+        lander.land(pair.run, LandWay("ana"), cast("LandingWish", lambda: True))
     assert not [one for one in pair.desk.rows(Action) if one.kind is ActionKind.LAND]
     pair.judge(agrees=True)
     assert [one.run for one in pair.desk.rows(Action) if one.kind is ActionKind.LAND] == ["r-0001"]
