@@ -9,7 +9,6 @@ from pancode.control.core import Core
 from pancode.control.run import at, find_run, iso
 from pancode.control.work import unit_of_work
 from pancode.core.names import not_found
-from pancode.core.ports import Transaction
 from pancode.core.records import ApiToken, Run, RunState, Workflow, WorkflowState, WorkflowStep
 from pancode.core.visitors import (
     PREFIX,
@@ -108,19 +107,14 @@ def revoke(core: Core, name: str, by: str) -> list[str]:
 def left_of(core: Core, token: str) -> list[str]:
     """Return the ids of runs, workflows and lanes with items that the token has begun and that go on."""
     with core.ports.ledger.transaction() as tx:
-        return _left(tx, token)
-
-
-def _left(tx: Transaction, token: str) -> list[str]:
-    runs = [
-        run for state in RunState if state is not RunState.ENDED for run in tx.find(Run, {"state": state})
-    ]
-    found = [run.id for run in runs if token_behind(run.created_by) == token]
-    for workflow in tx.find(Workflow, {"state": WorkflowState.RUNNING}):
-        steps = tx.find(WorkflowStep, {"workflow": workflow.id})
-        by = [str(step.item.get("by") or "") for step in steps if not step.state.is_over]
-        if token in map(token_behind, (workflow.created_by, *by)):
-            found.append(workflow.id)
+        states = (state for state in RunState if state is not RunState.ENDED)
+        runs = (run for state in states for run in tx.find(Run, {"state": state}))
+        found = [run.id for run in runs if token_behind(run.created_by) == token]
+        for workflow in tx.find(Workflow, {"state": WorkflowState.RUNNING}):
+            steps = tx.find(WorkflowStep, {"workflow": workflow.id})
+            by = [str(step.item.get("by") or "") for step in steps if not step.state.is_over]
+            if token in map(token_behind, (workflow.created_by, *by)):
+                found.append(workflow.id)
     return found
 
 

@@ -7,7 +7,6 @@ from typing_extensions import TypedDict
 from node_agent.wire.identity import Mark
 from pancode.control.core import Core, locked, open_fences
 from pancode.control.run import in_line
-from pancode.core.ports import Transaction
 from pancode.core.records import (
     Fence,
     Run,
@@ -66,28 +65,27 @@ def hand_over(core: Core) -> HandoverShape:
     act(core)
     with core.ports.ledger.transaction() as tx:
         fences = open_fences(tx)
-        waiting = sorted(filter(waits_there, fences), key=lambda one: (one.node, place_in_line(one)))
-        found = [(fence, tx.get(Run, fence.run)) for fence in waiting]
+        held = sorted(filter(waits_there, fences), key=lambda one: (one.node, place_in_line(one)))
+        found = [(fence, tx.get(Run, fence.run)) for fence in held]
         handed = [_handed(fence, in_line(tx, run, fence)) for fence, run in found if run is not None]
         bound = {fence.run for fence in fences}
         stays = [run for run in tx.find(Run, {"state": RunState.PENDING}) if run.id not in bound]
-        later = [_later(tx, one) for one in tx.find(Workflow, {"state": WorkflowState.RUNNING})]
+        later = list[LaterSteps]()
+        for one in tx.find(Workflow, {"state": WorkflowState.RUNNING}):
+            steps = tx.find(WorkflowStep, {"workflow": one.id})
+            waiting = sum(step.state is WorkflowStepState.WAITING for step in steps)
+            if waiting:
+                later.append({"workflow": one.id, "name": one.name, "steps": waiting})
     return {
         "at_work": len({fence.run for fence in fences}) - len(handed),
         "handed": handed,
         "stays": [_staying(run) for run in in_order(stays)],
-        "later": [one for one in later if one["steps"]],
+        "later": later,
     }
 
 
 def _handed(fence: Fence, why: str) -> HandedRun:
     return {"run": fence.run, "node": fence.node, "why": why, "there": fence.mark == Mark.HELD}
-
-
-def _later(tx: Transaction, workflow: Workflow) -> LaterSteps:
-    steps = tx.find(WorkflowStep, {"workflow": workflow.id})
-    waiting = sum(step.state is WorkflowStepState.WAITING for step in steps)
-    return {"workflow": workflow.id, "name": workflow.name, "steps": waiting}
 
 
 def _staying(run: Run) -> StayingRun:
