@@ -367,22 +367,27 @@ def remove(core: Core, name: str, by: str, force: bool) -> Mapping[str, Any]:
         runs = line_of(work.tx, workspace)
         if runs and runs[-1].state is not RunState.ENDED:
             must_be_free(name, runs)
-        left = _shape(core, work.tx, workspace, runs)["files"]
-        if left and not force:
-            raise _unlanded_error(name, runs[-1].id, workspace.branch, left)
+        shape = _shape(core, work.tx, workspace, runs)
+        left, is_known = shape["files"], shape["dirty"] is not None
+        if (left or not is_known) and not force:
+            raise _unlanded_error(name, runs[-1].id, workspace.branch, left, is_known)
         work.tx.delete(Setting, f"{PREFIX}{name}")
         work.audit("people", "info", "workspace removed", None, by=by, name=name, unlanded=left[:20])
     return {"removed": name, "kept": runs[-1].id if left else None}
 
 
-def _unlanded_error(name: str, run: str, branch: str, files: list[str]) -> RefusedError:
+def _unlanded_error(name: str, run: str, branch: str, files: list[str], is_known: bool) -> RefusedError:
     shown = ", ".join(files[:5]) + (f" and {len(files) - 5} more" if len(files) > 5 else "")
-    return RefusedError(
-        f"workspace {name} has work that has not landed",
-        why=f"{run} and those before it changed {shown}",
-        fix=f"pancode land {run} --branch {branch}; or forget the workspace all the same: --force",
-        code="unlanded",
-    )
+    what, why = "has work that has not landed", f"{run} and those before it changed {shown}"
+    first = f"pancode land {run} --branch {branch}"
+    if not is_known:
+        what, why = (
+            "may have work that nobody has seen",
+            f"its newest run {run} was lost, with what it changed",
+        )
+        first = f"pancode recover {run}"
+    fix = f"{first}; or forget the workspace all the same: --force"
+    return RefusedError(f"workspace {name} {what}", why=why, fix=fix, code="unlanded")
 
 
 def repair(

@@ -227,6 +227,8 @@ def test_a_lost_run_is_given_up_for_the_next_one_there(world: World, shop: Path)
     for _ in range(100):
         world.context.turn(10_000)
     world.node.breathe()
+    told = world.problem("POST", "/v1/workspaces/login/remove", {"by": "ana"})
+    assert told["code"] == "unlanded" and f"pancode recover {lost.id}" in told["fix"]
     following = begun(world)
     assert following.terms["continues"] == lost.id
     assert any(isinstance(one.body, Tombstone) and one.body.run == lost.id for one in world.node.controls())
