@@ -81,7 +81,7 @@ def test_our_own_key_needs_nothing_of_the_user(folder: Path) -> None:
     ("name", "words", "fix"),
     [
         ("locked", "passphrase", "ssh-add"),
-        ("missing", "no key", "--identity"),
+        ("missing", "no key", "IdentityFile"),
         ("locked.pub", "passphrase", "ssh-add"),
     ],
 )

@@ -188,7 +188,7 @@ def test_the_environment_of_commands_is_the_nodes_own(
 @pytest.mark.parametrize(
     ("proxy", "why", "fix"),
     [
-        ((), "127.0.0.1:1: ", "--port"),
+        ((), "127.0.0.1:1: ", "Port in ~"),
         (("sh", "-c", "exit 3"), "127.0.0.1:1: ", "run the ProxyCommand by hand: sh -c 'exit 3'"),
     ],
 )
