@@ -270,7 +270,7 @@ def _settings(home: Path, environ: Mapping[str, str]) -> Check:
         )
     if loaded.settings.telemetry.endpoint is not None and find_spec("opentelemetry") is None:
         words = "telemetry.endpoint is set, and OpenTelemetry is not installed: no traces are sent"
-        return bad("settings", "warning", words, f"{FIX}; or take telemetry.endpoint out")
+        return bad("settings", "warning", words, FIX)
     return good("settings", "all files can be read")
 
 

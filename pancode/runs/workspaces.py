@@ -294,7 +294,10 @@ def _is_there(core: Core, run: Run) -> bool:
 
 
 def _loss(core: Core, runs: list[Run]) -> _Loss | None:
-    """Ask git whether the next run would find nothing to begin with; None: it would, or a run is at work."""
+    """Ask git whether the files are gone with which the next run would begin.
+
+    None: they are there, or a run is at work and nobody asks.
+    """
     if not runs or runs[-1].state is not RunState.ENDED or _is_there(core, runs[-1]):
         return None
     there = (run.id for run in reversed(runs) if result_commit(run) is not None and _is_there(core, run))
@@ -378,13 +381,11 @@ def remove(core: Core, name: str, by: str, force: bool) -> Mapping[str, Any]:
 
 def _unlanded_error(name: str, run: str, branch: str, files: list[str], is_known: bool) -> RefusedError:
     shown = ", ".join(files[:5]) + (f" and {len(files) - 5} more" if len(files) > 5 else "")
-    what, why = "has work that has not landed", f"{run} and those before it changed {shown}"
-    first = f"pancode land {run} --branch {branch}"
-    if not is_known:
-        what, why = (
-            "may have work that nobody has seen",
-            f"its newest run {run} was lost, with what it changed",
-        )
+    if is_known:
+        what, why = "has work that has not landed", f"{run} and those before it changed {shown}"
+        first = f"pancode land {run} --branch {branch}"
+    else:
+        what, why = "may have work that nobody has seen", f"its newest run {run} was lost, with its changes"
         first = f"pancode recover {run}"
     fix = f"{first}; or forget the workspace all the same: --force"
     return RefusedError(f"workspace {name} {what}", why=why, fix=fix, code="unlanded")

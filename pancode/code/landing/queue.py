@@ -137,9 +137,9 @@ def carry_out(core: Core, asked: Action, land: Land, stopping: Callable[[], bool
         _over(core, asked, report)
         return
     with unit_of_work(core) as work:
-        now, by = work.tx.get(Run, run.id), asked.by if by_hand(asked) else ""
+        now = work.tx.get(Run, run.id)
         assert now is not None  # no run is ever deleted
-        work.signal(now, landed(report, way), LandingOver(report, asked.id, by))
+        work.signal(now, landed(report, way), _end_of(asked, report))
         _with_it(work, run, report, way)
 
 
@@ -168,8 +168,11 @@ def give_up(core: Core, asked: Action, error: Exception) -> None:
 
 
 def _over(core: Core, asked: Action, report: dict[str, Any]) -> None:
-    by = asked.by if by_hand(asked) else ""
-    _signal(core, asked.run, LandingOver(report, asked.id, by))
+    _signal(core, asked.run, _end_of(asked, report))
+
+
+def _end_of(asked: Action, report: Mapping[str, Any]) -> LandingOver:
+    return LandingOver(report, asked.id, asked.by if by_hand(asked) else "")
 
 
 def _signal(core: Core, run_id: str, *signals: Signal) -> bool:

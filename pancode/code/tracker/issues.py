@@ -142,7 +142,7 @@ def must_name_accounts(project: NamedProject) -> None:
         )
 
 
-def wait_of(error: PancodeError) -> float:
+def asked_wait_s(error: PancodeError) -> float:
     """Seconds for which the tracker takes no more requests, as it says; 0: it does not say."""
     return float(error.details.get("wait_s", 0))
 

@@ -12,9 +12,9 @@ from pancode.code.tracker.issues import (
     Issue,
     IssueState,
     Trackers,
+    asked_wait_s,
     material,
     place_of,
-    wait_of,
 )
 from pancode.code.tracker.working import IssueWork, forget, keep, known_to_runs, runs_of, works
 from pancode.control.core import Core
@@ -161,8 +161,8 @@ class TrackerNews(FeedThread):
             done = self._told(one, runs, wanted if news else None)
         except PancodeError as error:
             trouble = with_fix(f"{error.words}: {error.why}"[:500], error.fix[:300])
-            done, pause = replace(one, trouble=trouble), max(AGAIN_S, wait_of(error))
-            self._limits[one.project] = now + int(wait_of(error) * 1000)
+            done, pause = replace(one, trouble=trouble), max(AGAIN_S, asked_wait_s(error))
+            self._limits[one.project] = now + int(asked_wait_s(error) * 1000)
         else:
             pause = LOOK_S if works_now else MERGE_S
         self._rests[one.workspace] = now + int(pause * 1000)

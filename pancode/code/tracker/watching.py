@@ -11,9 +11,9 @@ from pancode.code.tracker.issues import (
     Issue,
     IssueState,
     Trackers,
+    asked_wait_s,
     must_name_accounts,
     place_of,
-    wait_of,
 )
 from pancode.code.tracker.working import is_begun, start
 from pancode.control.core import Core
@@ -70,7 +70,7 @@ class IssueWatch(PeriodicThread):
             must_name_accounts(project)
             found = self._trackers.issues(place_of(project), project.prefix, MOST_OPEN, project.work_label)
         except PancodeError as error:
-            self._limits[project.name] = now + int(wait_of(error) * 1000)
+            self._limits[project.name] = now + int(asked_wait_s(error) * 1000)
             self._trouble(project.name, error)
             return
         self._told.pop(project.name, None)

@@ -12,7 +12,8 @@ from pancode.notices.traces.spans import RunSpan
 from pancode.plain import pip_install
 
 PATH = "/v1/traces"
-FIX = pip_install("opentelemetry-sdk>=1.45,<2", "opentelemetry-exporter-otlp-json-http>=0.66b1,<1")
+_BRINGS = pip_install("opentelemetry-sdk>=1.45,<2", "opentelemetry-exporter-otlp-json-http>=0.66b1,<1")
+FIX = f"{_BRINGS}; or take telemetry.endpoint out"
 """What helps where the extra is not installed."""
 TIMEOUT_S = 10.0
 
