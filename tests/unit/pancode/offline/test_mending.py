@@ -6,9 +6,15 @@ import os
 import socket
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pancode import __version__
+from pancode.cli.face import Face
+from pancode.cli.fleet.setup import _mended
+from pancode.client import Client
+from pancode.offline import mending
 from pancode.offline.init import write_files
 from pancode.offline.mending import Mend, mends
 
@@ -68,3 +74,53 @@ def test_files_that_are_missing_are_written_and_none_is_written_over(user: Path)
     assert one.act == "pancode init" and "panagents.yaml" in one.wrong
     one.do()
     assert found(user) == [] and (home / "pancode.yaml").read_text() == "budget: {ceiling: 3}\n"
+
+
+@pytest.mark.parametrize("lets_go", [False, True])
+def test_a_running_fleet_is_offered_its_old_node_agents_and_what_old_runs_left(
+    user: Path, monkeypatch: pytest.MonkeyPatch, lets_go: bool
+) -> None:
+    nodes = [
+        {"name": "new", "version": __version__, "state": "online"},
+        {"name": "old", "version": "0.0.9", "state": "draining"},
+        {"name": "off", "version": "0.0.9", "state": "offline"},
+        {"name": "unknown", "version": None, "state": "online"},
+    ]
+    asked = list[Any]()
+
+    def plan(self: Client, path: str, body: Any) -> dict[str, Any]:
+        asked.append((path, body["dry_run"]))
+        return {"changes": ["r-1"] if lets_go else [], "logs": []}
+
+    commands = list[tuple[str, ...]]()
+    monkeypatch.setattr(mending, "holder_of", lambda home: 1)
+    monkeypatch.setattr(mending, "ask", lambda *_: {"nodes": nodes})
+    monkeypatch.setattr(Client, "post", plan)
+    monkeypatch.setattr(mending, "_run", lambda *words: commands.append(words))
+    for one in found(user):
+        one.do()
+    assert commands == [("fleet", "up", "old"), *([("gc",)] if lets_go else [])]
+    assert asked == [("/v1/gc", True)]
+
+
+@pytest.mark.parametrize("agreed", [False, True])
+def test_nothing_is_mended_without_a_yes_to_it(
+    user: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], agreed: bool
+) -> None:
+    home = user / ".pancode"
+    (home / "panagents.yaml").unlink()
+    home.chmod(0o755)
+    asked = list[str]()
+
+    def answer(self: Face, question: str, otherwise: str) -> bool:
+        asked.append(question)
+        return agreed and "init" in question
+
+    monkeypatch.setattr(Face, "agreed", answer)
+    monkeypatch.setenv("HOME", str(user))
+    monkeypatch.setenv("PANCODE_HOME", str(home))
+    _mended(Face(as_json=False), yes=False)
+    assert asked == [f"  chmod 700 {home}: do it?", "  pancode init: do it?"]
+    assert stat.S_IMODE(home.stat().st_mode) == 0o755
+    assert (home / "panagents.yaml").exists() is agreed
+    assert capsys.readouterr().err.count("done:") == agreed
