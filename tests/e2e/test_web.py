@@ -11,6 +11,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -309,12 +310,32 @@ def test_the_filled_key_follows_from_the_state(console: Console, page: Page, top
     assert console.owner.ended(failed)["outcome"] == "verify_failed"
     console.go(page, f"#/runs/{failed}", f"Run {failed}")
     expect(page.locator("link[rel=icon]")).to_have_attribute("href", re.compile(r"/icon-bad\.svg$"))
+    phases = page.locator("ol.phases li.phase")
+    expect(phases.locator("b")).to_have_text(["waiting", "preparing", "agent", "gates", "delivering"])
+    expect(page.locator("ol.phases .meter.bad")).to_have_attribute("aria-label", re.compile("^gates: "))
+    took = [float(text.removesuffix(" s")) for text in phases.locator(".n").all_text_contents()]
+    told = api(console.owner, path_of("runs", failed))
+    began, ended = (datetime.fromisoformat(told[name]) for name in ("created_at", "finished_at"))
+    assert sum(took) == pytest.approx((ended - began).total_seconds(), abs=0.3), "the phases are the run"
     filled = page.locator("main .main:visible")
     expect(filled).to_have_text("Look at the gate")
     filled.click()
     expect(page.get_by_role("region", name="output").locator(".row.marked")).to_contain_text("it is wrong")
     expect(filled).to_have_text("Retry")
     expect(page.get_by_role("button", name="Land")).to_have_count(0)
+
+
+def test_now_and_its_tab_tell_what_waits_and_what_failed_comes_first(console: Console, page: Page) -> None:
+    waits = api(console.owner, "/v1/inbox")
+    asked, count = len(waits["items"]), len(waits["items"]) + len(waits["also"])
+    needs = page.get_by_role("region", name="Needs you").locator("ul > li")
+    expect(needs).to_have_count(count)
+    expect(page).to_have_title(f"({count}) Now · PanCode")
+    expect(page.locator("link[rel=icon]")).to_have_attribute("href", re.compile(r"/icon-warn\.svg$"))
+    failed = [
+        " bad" in kind for kind in needs.locator(".badge").evaluate_all("all => all.map(b => b.className)")
+    ]
+    assert failed[asked:] == sorted(failed[asked:], reverse=True) and {True, False} == set(failed[asked:])
 
 
 def test_the_palette_finds_pages_runs_and_what_can_be_done(
@@ -494,6 +515,11 @@ def test_machines_are_drained_money_is_set_and_the_audit_holds(console: Console,
     page.get_by_role("dialog").get_by_role("button", name="Resume").click()
     expect(page.get_by_role("button", name="Drain")).to_be_visible()
     console.go(page, "#/money", "Money")
+    chart = page.locator("svg.chart")
+    expect(chart).to_have_attribute("aria-label", re.compile(r"^by day: \d{4}-\d\d-\d\d: [1-9]\d* runs?"))
+    page.get_by_role("button", name="machine", exact=True).click()
+    expect(page.locator(".key.c0")).to_have_text(name)
+    expect(chart.locator("rect.c0")).to_have_count(1)
     today = page.get_by_role("row", name="all work today")
     today.get_by_role("button", name="Change").click()
     page.get_by_role("dialog").locator("textarea").fill("25")
