@@ -48,7 +48,7 @@ TEXT, TWO, EDIT = (1200, 34), (2400, 68), (3600, 102)
 PRICE, COSTS = "1 0.1 2 10", {TEXT: Decimal("0.00159"), TWO: Decimal("0.00318"), EDIT: Decimal("0.00477")}
 """Of a million tokens: input, from a cache, into a cache, output; and what that makes of those."""
 IDLE_S = 25
-"""Longer than it takes to start and ask, with four of them at once; more where the machine is busy."""
+"""Longer than it takes to start, ask and begin, with four of them at once; more where the machine is busy."""
 TWICE = "429"
 """What is tried once more; of the others once is enough."""
 FORBIDDEN = ("forbidden-edit", "forbidden-shell")
@@ -65,7 +65,7 @@ class Came:
 
 USUAL = {
     "stopped": Came(F.STOPPED),
-    "stall": Came(F.IDLE_LIMIT),
+    "idle": Came(F.IDLE_LIMIT),
     "text": Came(None, TEXT),
     "edit": Came(None, EDIT),
     "forbidden-edit": Came(F.TOOL_DENIED),
@@ -92,6 +92,7 @@ def script(cli: Cli) -> dict[str, Any]:
     hands = HANDS[cli.runtime]
     own = {
         "stopped": [hands.shell(f"exec {LONG}"), DONE],
+        "idle": [{"text": "half of an answer", "chunk_chars": 8, "chunk_delay": 3600.0}],
         "forbidden-edit": [hands.write("${cwd}/forbidden.txt", "x\n"), DONE],
         "forbidden-shell": [hands.shell("echo x > shell.txt"), DONE],
     }

@@ -24,6 +24,7 @@ from tests.e2e.console_answer import answer_by_notice
 from tests.e2e.console_pages import (
     BROKEN,
     FIRST_ACTS,
+    FIRST_LINES,
     HOSTILE,
     MARKS,
     MARKUP,
@@ -305,6 +306,7 @@ def test_several_runs_are_marked_and_stopped(console: Console, page: Page, top: 
 
 def test_the_filled_key_follows_from_the_state(console: Console, page: Page, top: Path) -> None:
     assert page.evaluate(FIRST_ACTS) == WANTED_ACTS
+    assert page.evaluate(FIRST_LINES) == ["error", "verify_failed", "done", None, "blocked"]
     gate = "sh -c 'echo 0 errors so far; echo error: it is wrong; exit 1'"
     failed = console.owner.dispatch(*SHELL, "--verify", gate, "echo x > wrong.txt", cwd=top)
     assert console.owner.ended(failed)["outcome"] == "verify_failed"
@@ -323,19 +325,6 @@ def test_the_filled_key_follows_from_the_state(console: Console, page: Page, top
     expect(page.get_by_role("region", name="output").locator(".row.marked")).to_contain_text("it is wrong")
     expect(filled).to_have_text("Retry")
     expect(page.get_by_role("button", name="Land")).to_have_count(0)
-
-
-def test_now_and_its_tab_tell_what_waits_and_what_failed_comes_first(console: Console, page: Page) -> None:
-    waits = api(console.owner, "/v1/inbox")
-    asked, count = len(waits["items"]), len(waits["items"]) + len(waits["also"])
-    needs = page.get_by_role("region", name="Needs you").locator("ul > li")
-    expect(needs).to_have_count(count)
-    expect(page).to_have_title(f"({count}) Now · PanCode")
-    expect(page.locator("link[rel=icon]")).to_have_attribute("href", re.compile(r"/icon-warn\.svg$"))
-    failed = [
-        " bad" in kind for kind in needs.locator(".badge").evaluate_all("all => all.map(b => b.className)")
-    ]
-    assert failed[asked:] == sorted(failed[asked:], reverse=True) and {True, False} == set(failed[asked:])
 
 
 def test_the_palette_finds_pages_runs_and_what_can_be_done(
@@ -441,6 +430,7 @@ def test_the_inbox_is_worked_by_keyboard(console: Console, page: Page, top: Path
 
     page.route(f"**/v1/runs/{asks}/answer", take)
     expect(page).to_have_title(re.compile(r"^\(\d+\) Now"))
+    expect(page.locator("link[rel=icon]")).to_have_attribute("href", re.compile(r"/icon-warn\.svg$"))
     page.locator("li.row", has_text=asks).get_by_role("button", name="9090").click()
     expect(page.locator(".toast")).to_contain_text(f"{asks} goes on with the answer: 9090")
     assert [one["text"] for one in sent] == ["2"], "a question is answered where it stands"
