@@ -160,6 +160,47 @@ def test_named_keys_come_before_those_that_lie_in_an_agent(folder: Path, full_ag
     assert (len(file.seen), len(held.seen)) == (1, 1)
 
 
+class Hop(Strict):
+    """A jump host that is as strict."""
+
+    def connection_requested(self, *_: object) -> bool:
+        return True
+
+
+def test_named_keys_come_first_on_a_jump_host_and_behind_it(folder: Path, full_agent: str) -> None:
+    hop, end = Hop(public(folder / "plain.pub")), Strict(public(folder / "locked.pub"))
+    host_key = asyncssh.generate_private_key("ssh-ed25519")
+
+    async def there() -> None:
+        async with (
+            asyncssh.listen("127.0.0.1", 0, server_factory=lambda: hop, server_host_keys=[host_key]) as first,
+            asyncssh.listen("127.0.0.1", 0, server_factory=lambda: end, server_host_keys=[host_key]) as last,
+        ):
+            through = replace(
+                target(folder / "plain", agent=full_agent), host="127.0.0.1", port=first.get_port()
+            )
+            one = replace(
+                target(folder / "locked", agent=full_agent),
+                host="127.0.0.1",
+                port=last.get_port(),
+                hops=(through,),
+            )
+            pins = {at.endpoint: as_host_key(host_key) for at in (through, one)}
+            session = await open_session(one, pins, SshLogin())
+            await session.close()
+
+    asyncio.run(there())
+    assert (len(hop.seen), len(end.seen)) == (1, 1)
+
+
+def test_settings_that_the_library_does_not_take_are_named_with_the_way_to_look_at_them(folder: Path) -> None:
+    strange = replace(target(folder / "plain"), algorithms=(("kex_algs", "of-tomorrow@example.org"),))
+    with pytest.raises(ConnectError) as caught:
+        asyncio.run(log_in(Strict(public(folder / "plain.pub")), strange))
+    assert caught.value.fault is LinkFault.BAD_CREDENTIALS and caught.value.permanent
+    assert "of-tomorrow@example.org" in caught.value.why and caught.value.fix.endswith("ssh -G box")
+
+
 def test_a_server_that_hangs_up_on_a_login_has_refused_it(folder: Path, full_agent: str) -> None:
     with pytest.raises(ConnectError) as caught:
         asyncio.run(log_in(Strict(b"nobody's"), target(agent=full_agent)))

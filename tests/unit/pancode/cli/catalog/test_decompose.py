@@ -10,6 +10,7 @@ import pytest
 
 from pancode.cli.catalog.models import _decomposed, _exit_of_requests, _rehearsed
 from pancode.cli.face import Face
+from pancode.cli.main import run
 from pancode.client import Client
 from pancode.errors import ApiError, ExitCode
 
@@ -77,3 +78,16 @@ def test_its_exit_status_and_table() -> None:
     assert found == [ExitCode.DONE, ExitCode.UNAVAILABLE, ExitCode.REFUSED]
     shown = _decomposed("m", [row("chain", "passed"), row("thanks", "failed")])
     assert shown.startswith("m: 1 of 2 as expected\n") and "pancode runs logs r-thanks" in shown
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_doctor_tries_panos_with_a_model_by_the_same_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: list[str]
+) -> None:
+    client = Rehearsing()
+    monkeypatch.setattr(Face, "client", lambda self, **_: client)
+    asked = ["doctor", "panos", "--model", "m", *as_json]
+    assert run(asked) == ExitCode.DONE
+    assert client.budgets == [("chain", "1"), ("question", "0.60"), ("thanks", "0.20")]
+    assert "r-thanks" in capsys.readouterr().out
+    assert run(["doctor", "panos"]) == ExitCode.USAGE
