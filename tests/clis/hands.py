@@ -42,7 +42,7 @@ HANDS = {
     "codex": Hands(
         _patched,
         lambda path: {"tool": "read", "args": {"path": path}},
-        lambda line: call("exec_command", cmd=line, yield_time_ms=5000),
+        lambda line: call("exec_command", cmd=line, yield_time_ms=30_000),  # its most; else it goes on alone
     ),
     "copilot": Hands(
         lambda path, text: call("create", path=path, file_text=text),
