@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -106,23 +106,35 @@ def _task(act: str) -> str:
 
 @dataclass
 class ToolResults:
-    """What the command line said of each act of one program, and which of them its model was asked for."""
+    """What the command line says of each act of one program. All have begun; each is waited for when its test
+    asks, so that no test waits for all."""
 
     cli: Cli
-    said: dict[str, Said]
-    asked: set[str]
+    begun: dict[str, subprocess.Popen[str]]
+    log: Path
     top: Path
+    _said: dict[str, Said] = field(default_factory=dict)
+
+    def said(self, act: str) -> Said:
+        if act not in self._said:
+            out, err = self.begun[act].communicate(timeout=AT_MOST_S * crowded())
+            self._said[act] = Said(self.begun[act].returncode, out, err)
+        return self._said[act]
 
     def run(self, act: str) -> dict[str, Any]:
-        said = self.said[act]
+        said = self.said(act)
         assert said.out.strip(), said
         shown: dict[str, Any] = said.json()
         return shown
 
+    def was_asked(self, act: str) -> bool:
+        """Whether the program's model was asked for it."""
+        return act in {entry.get("rule", "") for entry in requests_in(self.log)}
+
 
 @pytest.fixture(scope="module", params=EVERY, ids=lambda cli: cli.runtime)
 def told(request: pytest.FixtureRequest, fleet: Owner, lab: Lab) -> Iterator[ToolResults]:
-    """Each program in turn on one host, with the owner's key in a file there; all its acts at once."""
+    """Each program in turn on one host, with the owner's key in a file there; all its acts begin at once."""
     cli: Cli = request.param
     plain = project(fleet, f"acts-{cli.runtime}")
     short = project(fleet, f"short-{cli.runtime}")
@@ -142,12 +154,10 @@ def told(request: pytest.FixtureRequest, fleet: Owner, lab: Lab) -> Iterator[Too
         try:
             if "stopped" in wanted:
                 _stop_at_work(fleet, lab, cli)
-            said = {act: _ended(process) for act, process in begun.items()}
+            yield ToolResults(cli, begun, log, plain)
         finally:
             for process in begun.values():
                 process.kill()
-        asked = {entry.get("rule", "") for entry in requests_in(log)}
-        yield ToolResults(cli, said, asked, plain)
 
 
 def _wanted(items: Sequence[pytest.Item], cli: Cli) -> list[str]:
@@ -188,11 +198,6 @@ def _is_stopped_one(run: dict[str, Any], cli: Cli) -> bool:
     return run["task"] == _task("stopped") and run["runtime"] == cli.runtime
 
 
-def _ended(process: subprocess.Popen[str]) -> Said:
-    out, err = process.communicate(timeout=AT_MOST_S * crowded())
-    return Said(process.returncode, out, err)
-
-
 @pytest.mark.parametrize("act", OF_EACH)
 def test_an_act_comes_to_what_it_should(fleet: Owner, lab: Lab, told: ToolResults, act: str) -> None:
     check(fleet, lab, told, act)
@@ -211,8 +216,8 @@ def check(fleet: Owner, lab: Lab, told: ToolResults, act: str) -> None:
     receipt = fleet.ask("receipt", "show", run["run"])["statement"]["predicate"]
     assert receipt["failure"] == want.failure, run
     outcome = "done" if want.failure is None else FAILURES[want.failure].outcome.value
-    assert (run["outcome"], told.said[act].code) == (outcome, CODES[outcome]), run
-    assert act in told.asked, "its model was asked"
+    assert (run["outcome"], told.said(act).code) == (outcome, CODES[outcome]), run
+    assert told.was_asked(act), "its model was asked"
     assert run["attempt"] == (2 if act == TWICE else 1)
     assert run["files_changed"] == (["notes.txt"] if act == "edit" else [])
     assert receipt["isolation"] == "sandbox"
