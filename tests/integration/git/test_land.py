@@ -248,8 +248,22 @@ def test_an_edit_while_the_gates_run_is_kept(coordinator: Desk) -> None:
     assert not (coordinator.user.path / "new").exists()
 
 
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_an_edit_in_the_middle_is_kept_and_the_rest_is_rolled_back(name: str, coordinator: Desk) -> None:
+    """The last moment: the files are being replaced already, and the next one is this."""
+    request, before = coordinator.result(everything), coordinator.contents()
+
+    def checkpoint(moment: str) -> None:
+        if moment == f"take {name}":
+            coordinator.user.write(name, "edited meanwhile\n")
+
+    unchanged(coordinator, coordinator.land(request, checkpoint=checkpoint), name)
+    assert (coordinator.user.path / name).read_text() == "edited meanwhile\n"
+    assert {**coordinator.contents(), name: before[name]} == before
+
+
 @pytest.mark.parametrize("moment", ["take b", "put new", "put ln", "write done"])
-def test_an_edit_or_error_in_the_middle_rolls_back(moment: str, coordinator: Desk) -> None:
+def test_an_error_in_the_middle_rolls_back(moment: str, coordinator: Desk) -> None:
     request = coordinator.result(everything)
     before = coordinator.tree()
 
