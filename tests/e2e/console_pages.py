@@ -51,16 +51,6 @@ WANTED_ACTS = {
 }
 """The act that each state asks for."""
 
-FIRST_LINES = (
-    f"async () => {{ {_MODULE}"
-    + """
-  const { urgent } = await module('lib/words.js');
-  const lines = ['done', null, 'error', 'blocked', 'verify_failed'].map((outcome) => ({ outcome }));
-  return urgent(lines).map((line) => line.outcome);
-}"""
-)
-"""In which order lines of these outcomes stand that all wait for a person."""
-
 STEPS = (
     f"async (transcripts) => {{ {_MODULE}"
     + """

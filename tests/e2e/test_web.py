@@ -24,7 +24,6 @@ from tests.e2e.console_answer import answer_by_notice
 from tests.e2e.console_pages import (
     BROKEN,
     FIRST_ACTS,
-    FIRST_LINES,
     HOSTILE,
     MARKS,
     MARKUP,
@@ -45,6 +44,13 @@ from tests.e2e.owner import Owner, until
 
 pytestmark = pytest.mark.slow  # one fleet and one browser for all of it
 SHELL = ("--runtime", "shell")
+
+FIRST_LINES = """async () => {
+  const { urgent } = await import(new URL('lib/words.js', document.querySelector('script[type=module]').src));
+  const lines = ['done', null, 'error', 'blocked', 'verify_failed'].map((outcome) => ({ outcome }));
+  return urgent(lines).map((line) => line.outcome);
+}"""
+"""In which order lines of these outcomes stand that all wait for a person."""
 
 
 @pytest.fixture(scope="module")
