@@ -250,7 +250,7 @@ def test_an_edit_while_the_gates_run_is_kept(coordinator: Desk) -> None:
 
 @pytest.mark.parametrize("name", ["a", "b"])
 def test_an_edit_in_the_middle_is_kept_and_the_rest_is_rolled_back(name: str, coordinator: Desk) -> None:
-    """The last moment: the files are being replaced already, and the next one is this."""
+    """The owner edits a file when the landing replaces files already, just before it comes to this one."""
     request, before = coordinator.result(everything), coordinator.contents()
 
     def checkpoint(moment: str) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,13 +123,23 @@ class Strict(asyncssh.SSHServer):
         return key.public_data == self.known
 
 
-async def log_in(server: Strict, one: Target) -> None:
+async def log_in(server: Strict, one: Target, hop: tuple[Strict, Target] | None = None) -> None:
+    """Log in to a server, and before that to `hop`, a jump host, where one is given."""
     host_key = asyncssh.generate_private_key("ssh-ed25519")
-    async with asyncssh.listen(
-        "127.0.0.1", 0, server_factory=lambda: server, server_host_keys=[host_key]
-    ) as door:
-        there = replace(one, host="127.0.0.1", port=door.get_port())
-        session = await open_session(there, {there.endpoint: as_host_key(host_key)}, SshLogin())
+    async with AsyncExitStack() as doors:
+
+        async def at(server: Strict, one: Target) -> Target:
+            """The target, where this server listens now."""
+            listening = asyncssh.listen(
+                "127.0.0.1", 0, server_factory=lambda: server, server_host_keys=[host_key]
+            )
+            door = await doors.enter_async_context(listening)
+            return replace(one, host="127.0.0.1", port=door.get_port())
+
+        hops = (await at(*hop),) if hop else ()
+        there = replace(await at(server, one), hops=hops)
+        pins = {each.endpoint: as_host_key(host_key) for each in (*hops, there)}
+        session = await open_session(there, pins, SshLogin())
         await session.close()
 
 
@@ -169,27 +180,8 @@ class Hop(Strict):
 
 def test_named_keys_come_first_on_a_jump_host_and_behind_it(folder: Path, full_agent: str) -> None:
     hop, end = Hop(public(folder / "plain.pub")), Strict(public(folder / "locked.pub"))
-    host_key = asyncssh.generate_private_key("ssh-ed25519")
-
-    async def there() -> None:
-        async with (
-            asyncssh.listen("127.0.0.1", 0, server_factory=lambda: hop, server_host_keys=[host_key]) as first,
-            asyncssh.listen("127.0.0.1", 0, server_factory=lambda: end, server_host_keys=[host_key]) as last,
-        ):
-            through = replace(
-                target(folder / "plain", agent=full_agent), host="127.0.0.1", port=first.get_port()
-            )
-            one = replace(
-                target(folder / "locked", agent=full_agent),
-                host="127.0.0.1",
-                port=last.get_port(),
-                hops=(through,),
-            )
-            pins = {at.endpoint: as_host_key(host_key) for at in (through, one)}
-            session = await open_session(one, pins, SshLogin())
-            await session.close()
-
-    asyncio.run(there())
+    before = (hop, target(folder / "plain", agent=full_agent))
+    asyncio.run(log_in(end, target(folder / "locked", agent=full_agent), before))
     assert (len(hop.seen), len(end.seen)) == (1, 1)
 
 
