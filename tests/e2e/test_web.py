@@ -248,7 +248,7 @@ def test_ten_thousand_runs_are_one_window(console: Console, page: Page, hostile:
     page.route("**/v1/runs?*", lambda route: route.fulfill(json={"runs": many}))
     console.go(page, "#/runs", "Runs")
     expect(page.locator("main .head")).to_contain_text("10000 runs")
-    rows = page.locator(".rows .row:not(.day)")
+    rows = page.locator(".rows .row:not(.group)")
     assert rows.count() < 60
     page.locator("main").focus()
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""In real Chromium: a tool of an agent is tried, kept and revoked; a lane is made; disks are looked at."""
+"""In real Chromium: an agent's tool is tried and kept; a lane is made; disks are read; runs are grouped."""
 
 from __future__ import annotations
 
@@ -83,5 +83,29 @@ def test_a_lane_is_made_and_filled_and_the_disks_are_looked_at(fleet: Owner, bro
         assert findings(page, axe_source()) == []
     finally:
         fleet.run("lane", "rm", "tidy-web", "--force")
+        page.context.close()
+    console.quiet()
+
+
+def test_runs_are_grouped_by_the_column_that_sorts_them(fleet: Owner, healed: Lab, browser: Browser) -> None:
+    port = urlsplit(fleet.ask("web", "--print")["url"]).port
+    assert port is not None
+    console, top = Console(fleet, browser, port), fleet.repository("grouped-web")
+    for node in ("node2", "node1", "node2"):
+        shell = ("--runtime", "shell", "--node", node)
+        fleet.ended(fleet.dispatch(*shell, f"true # grouped on {node}", cwd=top))
+    page = console.enter()
+    try:
+        headings, rows = page.locator(".rows .group b"), page.locator(".rows .row")
+        console.go(page, "#/runs?text=grouped", "Runs")
+        page.locator(".titles").get_by_role("link", name="Machine").click()
+        expect(headings).to_have_text(["node1", "node2"])
+        expect(rows.nth(2)).to_contain_text("2 runs")
+        assert findings(page, axe_source()) == []
+        page.locator("main").focus()
+        for _ in range(2):
+            page.keyboard.press("j")
+        expect(page.locator(":focus")).to_have_text("true # grouped on node2")
+    finally:
         page.context.close()
     console.quiet()

@@ -73,10 +73,10 @@ function inWindow(frame, here, step) {
   const arrive = () => {
     const next = frame.querySelector(`[data-i="${goal}"]`);
     if (!next) return false;
-    const over = goal + step, day = next.matches(".day");
-    waits = day && over >= 0 && over < frame.dataset.count ? goal : null;
+    const over = goal + step, heading = next.matches(".group");
+    waits = heading && over >= 0 && over < frame.dataset.count ? goal : null;
     if (waits !== null) inWindow(frame, here, step);
-    else if (!day) focusIn(next);
+    else if (!heading) focusIn(next);
     return true;
   };
   if (!arrive()) requestAnimationFrame(() => requestAnimationFrame(() => waits === goal && arrive())); // or a later key is on its way

@@ -1,4 +1,4 @@
-// Runs: by day or sorted by a column, views and filters in the address, several marked and acted on; ten thousand in one window.
+// Runs: sorted by a column and grouped by what is alike in it, views and filters in the address, several marked and acted on; ten thousand in one window.
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { actOnAll, REFUSES, waitsToLand } from "../lib/acts.js";
@@ -71,16 +71,20 @@ function sorted(rows, sort) {
   return keyed.map(([, run]) => run);
 }
 
-/** The rows with a heading before each day: {day, runs, usd, unknown}. */
-function byDay(rows) {
-  const found = [];
-  let day = null;
+/** Columns in which many rows are alike, and what the heading before such rows says. */
+const GROUPS = { at: (run) => new Date(run.created_at).toDateString(), state: (run) => plain(stateOf(run)), machine: (run) => run.node || "no machine", agent: (run) => run.agent };
+
+/** The sorted rows with a heading before each group that the column makes: {group, runs, usd, unknown}. */
+function grouped(rows, column) {
+  const found = [], of = GROUPS[column];
+  if (!of) return rows;
+  let group = null;
   for (const run of rows) {
-    const name = new Date(run.created_at).toDateString();
-    if (day?.day !== name) found.push(day = { day: name, runs: 0, usd: 0, unknown: 0 });
-    day.runs += 1;
-    day.usd += Number(run.usage.cost_usd || 0);
-    day.unknown += unpriced(run) ? 1 : 0;
+    const name = of(run);
+    if (group?.group !== name) found.push(group = { group: name, runs: 0, usd: 0, unknown: 0 });
+    group.runs += 1;
+    group.usd += Number(run.usage.cost_usd || 0);
+    group.unknown += unpriced(run) ? 1 : 0;
     found.push(run);
   }
   return found;
@@ -88,27 +92,31 @@ function byDay(rows) {
 const unpriced = (run) => run.state === "ended" && run.usage.cost_usd === null;
 
 const DAY = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long" });
-function Day({ of }) {
-  const back = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(of.day)) / 86400000);
-  return html`<b>${["Today", "Yesterday"][back] || DAY.format(new Date(of.day))}</b><span>${counted(of.runs, "run")}</span><span class="num">${usd(String(of.usd), of.unknown)}</span>${of.unknown ? html`<span class="ghost tone">${of.unknown} of unknown cost</span>` : ""}`;
+function dayOf(name) {
+  const back = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(name)) / 86400000);
+  return ["Today", "Yesterday"][back] || DAY.format(new Date(name));
+}
+function Group({ of, column }) {
+  return html`<b>${column === "at" ? dayOf(of.group) : of.group}</b><span>${counted(of.runs, "run")}</span><span class="num">${usd(String(of.usd), of.unknown)}</span>${of.unknown ? html`<span class="ghost tone">${of.unknown} of unknown cost</span>` : ""}`;
 }
 
 export function Runs({ query }) {
   const { view, sort = "-at", run: peek, ...asked } = query;
   const { head: live, rows: read } = useRuns(asked);
+  const column = sort.replace("-", "");
   const phone = usePhone(), beside = useWide(), now = useNow();
   const [marked, mark] = useState(new Set());
   const entries = useMemo(() => {
     const some = sorted(VIEWS[view] ? read.filter(VIEWS[view][1]) : read, sort === "-at" ? "" : sort);
-    return sort.endsWith("at") ? byDay(some) : some;
+    return grouped(some, column);
   }, [read, view, sort]);
-  const runs = useMemo(() => entries.filter((one) => !one.day), [entries]);
+  const runs = useMemo(() => entries.filter((one) => !one.group), [entries]);
   const chosen = useMemo(() => read.filter((run) => marked.has(run.run)), [read, marked]);
   const last = useRef(-1);
   const toggle = (i, range) => {
     const next = new Set(marked), on = !next.has(entries[i].run);
     const [from, to] = range && last.current >= 0 ? [Math.min(i, last.current), Math.max(i, last.current)] : [i, i];
-    for (const run of entries.slice(from, to + 1)) if (!run.day) next[on ? "add" : "delete"](run.run);
+    for (const run of entries.slice(from, to + 1)) if (!run.group) next[on ? "add" : "delete"](run.run);
     last.current = i;
     mark(next);
   };
@@ -119,15 +127,15 @@ export function Runs({ query }) {
     mark((old) => new Set([...old].filter((run) => !done.includes(run))));
   };
   const keys = useRef();
-  keys.current = { x: () => { const row = document.activeElement?.closest("[data-i]"); if (row && !entries[row.dataset.i]?.day) toggle(Number(row.dataset.i)); }, s: () => act("stop"), r: () => act("retry"), l: () => act("land"), u: () => mark(new Set()) };
+  keys.current = { x: () => { const row = document.activeElement?.closest("[data-i]"); if (row && !entries[row.dataset.i]?.group) toggle(Number(row.dataset.i)); }, s: () => act("stop"), r: () => act("retry"), l: () => act("land"), u: () => mark(new Set()) };
   useEffect(() => addKeys(Object.fromEntries(Object.entries({ x: "mark this run", u: "mark none", s: "stop what is marked", r: "retry what is marked", l: "land what is marked" }).map(([key, words]) => [key, [words, (event) => keys.current[key](event)]]))), []);
   const row = (i) => {
     const run = entries[i];
-    if (run.day) return html`<${Day} of=${run} />`;
+    if (run.group) return html`<${Group} of=${run} column=${column} />`;
     const word = stateOf(run), [tone, glyph] = look(word), reason = reasonOf(run), age = took(run, now);
     const pick = html`<span class="pick"><${Glyph} name=${glyph} tone=${tone} /><input type="checkbox" aria-label=${`mark ${run.run}`} checked=${marked.has(run.run)} onClick=${(event) => toggle(i, event.shiftKey)} /></span>`;
     const task = beside && peek !== run.run ? html`<a class="t cut" data-why=${`run:${run.run}`} href=${link(["runs"], { ...query, run: run.run })}>${title(run)}</a>` : html`<${RunLink} run=${run.run} kind="t cut">${title(run)}<//>`, said = html`<span class=${`tone ${tone}`}>${plain(word)}</span>`;
-    const moment = html`<time class="n quiet" datetime=${run.created_at} title=${run.created_at}>${sort.endsWith("at") ? clock(run.created_at) : when(run.created_at)}</time>`;
+    const moment = html`<time class="n quiet" datetime=${run.created_at} title=${run.created_at}>${column === "at" ? clock(run.created_at) : when(run.created_at)}</time>`;
     if (phone) return html`${pick}${task}<span class="sub quiet cut"><span class=${`tone ${tone}`}>${reason || plain(word)}</span>, ${run.node || "no machine"}, ${age}</span>${moment}`;
     const cost = run.usage.cost_usd;
     return html`${pick}${said}<span class="what">${task}${reason && html`<span class=${`cut tone ${tone}`}>${reason}</span>`}</span><span class="quiet">${run.node || "–"}</span><span class="quiet">${run.agent} / ${run.runtime}</span><span class="n">${age}</span>
@@ -136,8 +144,8 @@ export function Runs({ query }) {
   const by = (name) => link(["runs"], { ...query, sort: sort === `-${name}` ? name : sort === name || COLUMNS[name][2] ? `-${name}` : name });
   return html`<${Page} title="Runs" lives=${[live]} actions=${html`${query.view === "failed" && html`<${Act} label="Recover" path="recover" sure="Let all of the last day that ended badly go on? A fault of a machine does the work once more; else a new run goes on from the files that are left." done=${(done) => tell(done.runs.map((one) => `${one.run}: ${one.next || one.error || one.how}`).join("; ") || "nothing of the last day can go on")} />`}<p class="small quiet" role="status">${live.data ? counted(runs.length, "run") : "reading …"}${read.length >= 10000 ? ", of the newest" : ""}</p>`}><${Views} query=${query} rows=${read} /><${Filters} query=${query} phone=${phone} />
     <div class=${beside ? "beside" : ""}><div class="panel runs">${live.data && !runs.length ? html`<${Empty} title="No run fits this filter"><a href=${link(["runs"])}>All runs</a><//>`
-      : html`<div class="row titles desk"><span></span>${Object.entries(COLUMNS).map(([name, [words, , number]]) => html`<a class=${number ? "n" : ""} href=${by(name)}>${words}${sort.replace("-", "") === name ? html`<span class="sr">, sorted</span> ${sort[0] === "-" ? "↓" : "↑"}` : ""}</a>`)}</div>
-        <${Window} count=${entries.length} height=${phone ? 58 : 41} row=${row} label="runs" extra="rows" rowClass=${(i) => (entries[i].day ? "day" : marked.has(entries[i].run) || (beside && entries[i].run === peek) ? "picked" : "")} />`}</div>
+      : html`<div class="row titles desk"><span></span>${Object.entries(COLUMNS).map(([name, [words, , number]]) => html`<a class=${number ? "n" : ""} href=${by(name)}>${words}${column === name ? html`<span class="sr">, sorted</span> ${sort[0] === "-" ? "↓" : "↑"}` : ""}</a>`)}</div>
+        <${Window} count=${entries.length} height=${phone ? 58 : 41} row=${row} label="runs" extra="rows" rowClass=${(i) => (entries[i].group ? "group" : marked.has(entries[i].run) || (beside && entries[i].run === peek) ? "picked" : "")} />`}</div>
       ${beside && html`<aside class="stack" aria-label="the chosen run">${peek ? html`<${Peek} key=${peek} id=${peek} />` : html`<div class="panel"><${Empty} title="Choose a run">Enter shows it here, and once more opens its page.<//></div>`}</aside>`}</div>
     ${chosen.length ? html`<${Marks} runs=${chosen} act=${act} none=${() => mark(new Set())} />` : ""}<//>`;
 }
