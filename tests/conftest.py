@@ -163,6 +163,11 @@ def pytest_runtest_logstart(nodeid: str) -> None:
         _note("began", nodeid)
 
 
+def pytest_runtest_logfinish(nodeid: str) -> None:
+    if _TERMINAL:
+        _note("ended", nodeid)
+
+
 def _note(outcome: str, nodeid: str, seconds: float = 0, why: str = "") -> None:
     if _RESULTS:
         with open(_RESULTS, "a", encoding="utf-8") as results:

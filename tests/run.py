@@ -60,8 +60,10 @@ def read_outcomes(lines: Iterable[str]) -> Outcomes:
         outcome, nodeid, seconds, why = line.split("\t", 3)
         if outcome == "began":
             seen.running.add(nodeid)
+        elif outcome == "ended":
+            seen.running.discard(nodeid)
+        if outcome in ("began", "ended"):
             continue
-        seen.running.discard(nodeid)
         seen.seconds[nodeid] = seen.seconds.get(nodeid, 0) + float(seconds)
         if outcome == "failed":
             seen.failed.setdefault(nodeid, why)
@@ -104,8 +106,8 @@ class Part:
         }
 
 
-def judge(parts: Sequence[Part], minutes: float) -> tuple[int, list[str]]:
-    """The exit status, and the last lines."""
+def judge(parts: Sequence[Part], minutes: float, whole: bool = False) -> tuple[int, list[str]]:
+    """The exit status, and the last lines. `whole`: a test whose program could not be brought is no proof."""
     lines, status = ["== in short"], 0
     for part in parts:
         how = "passed"
@@ -120,7 +122,11 @@ def judge(parts: Sequence[Part], minutes: float) -> tuple[int, list[str]]:
         lines += [
             f"  was running: {name}" for name in sorted(part.first.running) if part.status > FAILED_TESTS
         ]
-    lines.append(f"{'FAILED' if status else 'passed'} after {minutes:.1f} minutes")
+        lines += [f"  not proven {name} {why}" for name, why in sorted(part.first.without.items())]
+    if whole and not status and any(part.first.without for part in parts):
+        status = NOT_PROVEN
+    end = {0: "passed", NOT_PROVEN: "NOT PROVEN"}.get(status, "FAILED")
+    lines.append(f"{end} after {minutes:.1f} minutes")
     return status, lines
 
 
@@ -207,12 +213,10 @@ def main() -> int:
                         session.try_again(part)
         except KeyboardInterrupt:
             return 130
-    status, lines = judge(parts, (time.monotonic() - began) / 60)
+    status, lines = judge(parts, (time.monotonic() - began) / 60, given.whole)
     unsteady = {name: why for part in parts for name, why in part.unsteady.items()}
     if unsteady and not status:
         note(unsteady)
-    if given.whole and any(part.first.without for part in parts):
-        status = status or NOT_PROVEN
     print(*lines, sep="\n", flush=True)
     return status
 

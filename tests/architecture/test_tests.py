@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.sources import ROOT
+from tests.clis import install
 from tests.crowd import crowded
 from tests.journeys import JOURNEYS, MOST_JOURNEYS, chosen
 from tests.run import UNSTEADY, Outcomes, Part, judge, read_outcomes
@@ -47,9 +49,22 @@ def test_two_failures_of_three_are_red(
 
 
 def test_a_pytest_that_ended_by_anything_else_is_red_and_names_what_ran() -> None:
-    first = read_outcomes(["began\ta.py::t\t0\t", "passed\ta.py::t\t0.1\t", "began\ta.py::u\t0\t"])
+    first = read_outcomes(
+        ["began\ta.py::t\t0\t", "passed\ta.py::t\t0.1\t", "ended\ta.py::t\t0\t", "began\ta.py::u\t0\t"]
+    )
     code, lines = judge([Part("a", 124, first)], 0)
     assert (code, "  was running: a.py::u" in lines) == (124, True), lines
+
+
+@pytest.mark.parametrize(("whole", "status", "end"), [(False, 0, "passed"), (True, 77, "NOT PROVEN")])
+def test_what_could_not_be_brought_is_said_and_is_never_red(whole: bool, status: int, end: str) -> None:
+    first = read_outcomes(["skipped\ta.py::t\t0\tthe real codex cannot come: no npm"])
+    code, lines = judge([Part("a", 0, first)], 1.25, whole)
+    assert code == status
+    assert lines[-2:] == [
+        "  not proven a.py::t the real codex cannot come: no npm",
+        f"{end} after 1.2 minutes",
+    ]
 
 
 def test_a_test_that_failed_in_one_phase_did_not_pass() -> None:
@@ -72,6 +87,22 @@ def test_second():
     tries.write_text(str(count))
     assert seen == ["first"] and count not in {failing}
 """
+MANY = """
+import pytest
+from pathlib import Path
+
+@pytest.mark.parametrize("number", range({many}))
+def test_it(number):
+    with Path(__file__).with_name("tries").open("a") as file:
+        file.write("x")
+    assert False
+"""
+STUCK = """
+import time
+
+def test_it():
+    time.sleep(600)
+"""
 
 
 @pytest.mark.slow
@@ -81,10 +112,17 @@ def test_second():
         (LIFE.format(failing=(1,)), 0, "unsteady test_b.py::test_second"),
         (LIFE.format(failing=(1, 3)), 1, "FAILED test_b.py::test_second (call): AssertionError"),
         ("import os\n\ndef test_it(): os._exit(3)\n", 3, "FAILED: pytest ended with 3"),
+        (MANY.format(many=20), 1, "FAILED test_b.py::test_it[19] (call): assert False"),
+        (MANY.format(many=21), 1, "FAILED test_b.py::test_it[20] (call): assert False"),
+        (STUCK, 124, "was running: test_b.py::test_it"),
     ],
+    ids=["unsteady", "red", "crash", "twenty", "more than twenty", "stuck"],
 )
 def test_real_tests_come_to_what_they_should(tmp_path: Path, second: str, status: int, said: str) -> None:
-    """What failed runs again with all that stays together with it: alone it would fail for that."""
+    """What failed runs again with all that stays together with it: alone it would fail for that.
+
+    More than twenty that failed run no second time, and what takes all the time is ended.
+    """
     (tmp_path / "tests").mkdir()
     (tmp_path / ".ci").mkdir()
     for name in ("conftest.py", "run.py", "crowd.py", "together.py"):
@@ -92,7 +130,8 @@ def test_real_tests_come_to_what_they_should(tmp_path: Path, second: str, status
     shutil.copy(ROOT / "tests" / "conftest.py", tmp_path)
     (tmp_path / "test_a.py").write_text("def test_it(): pass\n")
     (tmp_path / "test_b.py").write_text(second)
-    argv = [sys.executable, "-B", "-m", "tests.run", "-q -n 0 test_a.py", "-q test_b.py"]
+    minutes = ("--minutes", "0.1") if second == STUCK else ()
+    argv = [sys.executable, "-B", "-m", "tests.run", *minutes, "-q -n 0 test_a.py", "-q test_b.py"]
     environ = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     done = subprocess.run(
         argv, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60 * crowded()
@@ -101,11 +140,33 @@ def test_real_tests_come_to_what_they_should(tmp_path: Path, second: str, status
     assert (done.returncode, said in last) == (status, True), done.stdout + done.stderr
     noted = tmp_path / UNSTEADY
     assert noted.exists() == ("unsteady" in said)
+    if second.startswith(MANY[:20]):
+        assert len((tmp_path / "tries").read_text()) == (60 if "[19]" in said else 21)
+
+
+def test_programs_for_tests_are_used_only_as_they_were_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = tmp_path / "holder"
+    monkeypatch.setattr(install, "HOLDER", holder)
+    monkeypatch.setattr(install, "CACHE", holder / "clis")
+    package = install.Package("an-agent", "1.0.0", "agent")
+    monkeypatch.setattr(install.Package, "folder", property(lambda _: install.cache() / "agent-1.0.0"))
+    package.bin.mkdir(parents=True)
+    (package.bin / "agent").write_text("#!/bin/sh\n")
+    (package.folder / install.DIGEST).write_text(install._digest(package.folder))
+    assert install._there(package)
+    (package.bin / "agent").write_text("#!/bin/sh\necho changed\n")
+    assert not install._there(package)
+    holder.chmod(0o770)
+    with pytest.raises(install.CannotInstall, match=re.escape(str(holder))):
+        install.cache()
 
 
 def test_no_test_is_unsteady_for_the_third_time() -> None:
     """Who commits the third line of a test mends it, or moves it to a slice, in that commit."""
-    lines = (ROOT / UNSTEADY).read_text().splitlines()
+    argv = ["git", "show", f"HEAD:{UNSTEADY}"]
+    lines = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     often = [name for name, times in Counter(line.partition("\t")[0] for line in lines).items() if times > 2]
     assert [name for name in often if chosen(name)] == []
 
