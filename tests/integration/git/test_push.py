@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,3 +63,60 @@ def test_a_remote_that_gives_no_answer(user: Repo) -> None:
     assert error.fix.startswith("mend that (git ls-remote origin has to answer)") and "/no/where" in str(
         error.why
     )
+
+
+TOKEN = "a-token-of-the-owner"
+
+
+@contextmanager
+def over_http(root: Path) -> Iterator[str]:
+    """Git's own server over HTTP for the repositories in this folder; it takes `me` with TOKEN alone."""
+    key = base64.b64encode(f"me:{TOKEN}".encode()).decode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.headers.get("Authorization") != f"Basic {key}":
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="git"')
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            path, _, query = self.path.partition("?")
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked = {"REQUEST_METHOD": self.command, "PATH_INFO": path, "QUERY_STRING": query}
+            given = {"CONTENT_TYPE": self.headers.get("Content-Type", ""), "CONTENT_LENGTH": str(len(body))}
+            place = {"GIT_PROJECT_ROOT": str(root), "GIT_HTTP_EXPORT_ALL": "1", "REMOTE_USER": "me"}
+            done = subprocess.run(
+                ["git", "http-backend"], input=body, env={**asked, **given, **place}, capture_output=True
+            )
+            head, _, rest = done.stdout.partition(b"\r\n\r\n")
+            fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+            self.send_response(int(fields.pop("Status", "200").split()[0]))
+            for name, value in {**fields, "Content-Length": str(len(rest))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(rest)
+
+        do_POST = do_GET
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_push_over_http_takes_the_token_that_the_owners_git_has(user: Repo, tmp_path: Path) -> None:
+    with over_http(tmp_path) as server:
+        user.git("remote", "set-url", "origin", f"{server}/bare")
+        helper = "!f() {{ echo username=me; echo password={}; }}; f"
+        user.git("config", "credential.helper", helper.format("an-old-one"))
+        assert "Authentication failed" in str(_refused(user).why)
+        user.git("config", "credential.helper", helper.format(TOKEN))
+        push(FACE, "origin", "t", {"status": "landed", "tree": str(user.path)})
+    assert user.git("--git-dir=../bare", "rev-parse", "t") == user.git("rev-parse", "t")
