@@ -8,7 +8,6 @@ import pty
 import select
 import signal
 import subprocess
-from collections.abc import Sequence
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -193,8 +192,15 @@ def test_a_chat_by_an_adapter_needs_it_works_in_the_sandbox_and_remembers(
             with model_on(lab, K, {"turns": [says("I remember.")]}) as log:
                 later = fleet.ask("attach", "--once", first, "and now?", timeout_s=120)
                 asked = max((log.parent / "bodies").iterdir()).read_text()
+            with model_on(lab, K, {"turns": [{**says("Never."), "fault": {"hang": 600}}]}) as log:
+                said = fleet.begin("attach", "--once", first, "and what now?", cwd=top)
+                _killed_in_a_turn(fleet, lab, said, log.parent / "bodies", f"/{adapter}", "waits for you")
+            with model_on(lab, K, {"turns": [says("I am back.")]}) as log:
+                back = fleet.ask("attach", "--once", first, "are you there?", timeout_s=120)
+                again = max((log.parent / "bodies").iterdir()).read_text()
     assert later["answer"] == "I remember." and "make a file" in asked and "and now?" in asked
     assert fleet.show(later["run"])["session"] == "same"
+    assert back["answer"] == "I am back." and back["run"] != first and "make a file" in again
     for run in (first, later["run"]):
         assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
     assert fleet.ask("receipt", "show", first)["statement"]["predicate"]["isolation"] == "sandbox"
@@ -280,7 +286,11 @@ def test_a_program_of_the_owners_choice_is_talked_with_in_the_sandbox(fleet: Own
         assert (top / "made.txt").read_text() == "I made it."
         held = {**says("Never."), "fault": {"hang": 600}}
         with model_on(lab, K, {"turns": [held]}) as log:
-            _driver_is_killed(fleet, Ground(fleet, lab, K), where, top, log.parent / "bodies")
+            begun = fleet.begin("chat", *where, "--once", "make another", cwd=top)
+            run = _killed_in_a_turn(fleet, lab, begun, log.parent / "bodies", "acp/program.py", "turn lost")
+            until(lambda: not _of(fleet, lab, "vibe-acp"), "nothing of it is left", 60)
+        assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
+        fleet.run("budget", "settle", run, "--usd", "0.01")  # nobody can know what the cut call cost
     finally:
         on_host(
             lab,
@@ -289,25 +299,24 @@ def test_a_program_of_the_owners_choice_is_talked_with_in_the_sandbox(fleet: Own
         )
 
 
-def _driver_is_killed(fleet: Owner, host: Ground, where: Sequence[str], top: Path, bodies: Path) -> None:
-    """Our program between the shim and an agent, in mid-turn: the turn is lost, and nothing is left."""
+def _of(fleet: Owner, lab: Lab, end: str) -> list[int]:
+    """What runs on the host and has a word with this end in its command line, the outermost first."""
+    return [pid for pid, argv in Ground(fleet, lab, K).processes() if any(w.endswith(end) for w in argv)]
 
-    def of_it(name: str) -> list[int]:
-        return [pid for pid, argv in host.processes() if any(one.endswith(name) for one in argv)]
 
-    said = fleet.begin("chat", *where, "--once", "make another", cwd=top)
-    until(lambda: list(bodies.glob("*")), "its model is asked", 60)
-    run = str(fleet.ask("sessions", "show", "last")["session"])
-    assert (drivers := of_it("acp/program.py")) and of_it("vibe-acp")
-    for pid in drivers:
-        os.kill(pid, signal.SIGKILL)
-    until(lambda: state(fleet, run) == "turn lost", "the turn is lost", 60)
-    until(lambda: not of_it("vibe-acp"), "nothing of it is left", 60)
-    said.communicate(timeout=60)
+def _killed_in_a_turn(
+    fleet: Owner, lab: Lab, said: subprocess.Popen[str], bodies: Path, name: str, then: str
+) -> str:
+    """kill -9 of a program of the newest session in mid-turn, and how the session is then; its newest run."""
+    until(lambda: list(bodies.glob("*")), "its model is asked", 90)
+    run = str(fleet.ask("sessions", "show", "last")["run"])
+    assert (found := _of(fleet, lab, name))
+    os.kill(found[-1], signal.SIGKILL)
+    until(lambda: state(fleet, run) == then, f"{then} after that", 60, lambda: state(fleet, run))
+    said.communicate(timeout=60 * crowded())
     assert said.returncode != 0
     assert len(list(bodies.iterdir())) == 1, "its words have begun a turn once"
-    assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
-    fleet.run("budget", "settle", run, "--usd", "0.01")  # nobody can know what the cut call cost
+    return run
 
 
 def _seen_by_two(fleet: Owner, session: str, shown: Path) -> None:

@@ -40,8 +40,8 @@ class MemoryLedger:
     ) -> None:
         self._tables = {kind: _Table(shape_of(kind)) for kind in kinds}
         self._strict = strict
-        self._before_commit = before_commit
-        self._after_commit = after_commit
+        self.before_commit = before_commit
+        self.after_commit = after_commit
         self._lock = threading.Lock()
         self._owner: int | None = None
         self._closed = False
@@ -61,16 +61,16 @@ class MemoryLedger:
             transaction = MemoryTransaction(self._tables, self._strict)
             try:
                 yield transaction
-                if self._before_commit is not None:
-                    self._before_commit()
+                if self.before_commit is not None:
+                    self.before_commit()
             except BaseException:
                 transaction.roll_back()
                 raise
             finally:
                 transaction.end()
                 self._owner = None
-            if self._after_commit is not None:
-                self._after_commit()
+            if self.after_commit is not None:
+                self.after_commit()
 
     def close(self) -> None:
         """Idempotent; later transactions raise UnavailableError."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +196,38 @@ def test_a_kill_behind_each_write_leaves_one_comment_and_the_right_state(shop: S
         shop.told()
     assert shop.told()[0] is IssueState.DONE
     assert len(shop.trackers.comments) == 1 and shop.status["trouble"] is None
+
+
+class Killed(BaseException):
+    """Nothing in the product catches it, as nothing survives kill -9."""
+
+
+@pytest.mark.slow
+def test_a_kill_at_each_write_of_ours_tells_the_tracker_everything_once(tmp_path: Path) -> None:
+    for cut in count(1):
+        shop, commits = Shop(tmp_path / str(cut)), count(1)
+
+        def dies(commits: Iterator[int] = commits, cut: int = cut) -> None:
+            if next(commits) == cut:
+                raise Killed
+
+        run = shop.begun()
+        for step in (lambda: None, shop.ends, lambda shop=shop, run=run: shop.lands(run, "main")):
+            step()
+            shop.world.context.ledger.before_commit = dies
+            try:
+                shop.told()
+            except Killed:
+                shop.begin()
+                shop.told()
+            shop.world.context.ledger.before_commit = None
+        assert shop.told()[0] is IssueState.DONE, f"killed at commit {cut}"
+        (comment,) = shop.trackers.comments.values()
+        assert "has landed on main" in comment
+        assert (shop.status["state"], shop.status["trouble"]) == ("done", None)
+        if next(commits) <= cut:  # it had ended before
+            break
+    assert cut > 5, "reads are transactions, too"
 
 
 def test_a_tracker_that_fails_is_said_and_asked_again_after_a_while(shop: Shop) -> None:

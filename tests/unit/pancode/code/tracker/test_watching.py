@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,11 @@ def test_label_and_people_decide_and_no_word_of_the_issue(changed: dict[str, obj
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
+    return watched(tmp_path)
+
+
+def watched(tmp_path: Path) -> World:
+    """A project whose labelled issues begin by themselves, and one such issue."""
     world = World(tmp_path / "home")
     subprocess.run(["git", "init", "-q", str(tmp_path / "shop")], check=True)
     said = {"path": str(tmp_path / "shop"), "tracker": "github:o/r", "agent": "builder"}
@@ -89,6 +97,36 @@ def test_a_kill_behind_its_record_loses_no_issue(world: World, monkeypatch: pyte
     (run,) = runs(world)
     (work,) = world.http.get("/v1/work").json()["works"]
     assert work["run"] == run.id
+
+
+class Killed(BaseException):
+    """Nothing in the product catches it, as nothing survives kill -9."""
+
+
+@pytest.mark.slow
+def test_a_kill_at_each_write_of_its_beginning_leaves_one_run_and_one_workspace(tmp_path: Path) -> None:
+    for cut in count(1):
+        world, commits = watched(tmp_path / str(cut)), count(1)
+
+        def dies(commits: Iterator[int] = commits, cut: int = cut) -> None:
+            if next(commits) == cut:
+                raise Killed
+
+        world.context.ledger.before_commit = dies
+        with suppress(Killed):
+            watch(world).look()
+        world.context.ledger.before_commit = None
+        rounds.start(world.context.core)
+        for _ in range(2):
+            watch(world).look()
+        (run,) = runs(world)
+        (work,) = world.http.get("/v1/work").json()["works"]
+        assert (work["run"], run.terms["in_workspace"]) == (run.id, "shop-12"), f"killed at commit {cut}"
+        (space,) = world.http.get("/v1/workspaces").json()["workspaces"]
+        assert (space["workspace"], space["count"]) == ("shop-12", 1)
+        if next(commits) <= cut:  # it had ended before
+            break
+    assert cut > 5, "reads are transactions, too"
 
 
 def test_a_fault_at_one_issue_holds_up_no_other_and_is_tried_again(
