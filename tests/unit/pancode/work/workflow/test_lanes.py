@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,11 @@ from tests.unit.pancode.work.workflow.world import ERROR, Flows
 
 @pytest.fixture
 def night(flows: Flows) -> Flows:
+    return made(flows)
+
+
+def made(flows: Flows) -> Flows:
+    """With an empty lane `night` of scripts without files."""
     work = {"runtime": "shell", "workspace": "none"}
     answer = flows.world.http.post("/v1/lanes", {"name": "night", "by": "ana", "defaults": work})
     assert answer.status_code == 201, answer.text
@@ -97,6 +104,48 @@ def test_each_of_many_items_runs_once_though_the_coordinator_is_killed(night: Fl
         night.end(f"{number + 1}")
     assert done == [f"{number}" for number in range(1, 4)]
     assert len(night.coordinator.rows(Run)) == 3
+
+
+class Killed(BaseException):
+    """Nothing in the product catches it, as nothing survives kill -9."""
+
+
+@pytest.mark.slow
+def test_a_kill_at_each_write_of_a_lane_loses_and_doubles_no_item(tmp_path: Path) -> None:
+    for cut in count(1):
+        flows, commits = made(Flows(tmp_path / str(cut))), count(1)
+        for _ in range(2):
+            add(flows)
+
+        def dies(commits: Iterator[int] = commits, cut: int = cut) -> None:
+            if next(commits) == cut:
+                raise Killed
+
+        flows.coordinator.ledger.before_commit = dies
+        taken: list[str] = []
+        while len(taken) < 2:
+            try:
+                flows.advance()
+                taken += flows.claim()
+            except Killed:
+                flows.coordinator.restart()
+                flows.node.breathe()
+                taken += [item for item in flows.orders if item not in taken]
+            for item in list(flows.orders):
+                try:
+                    flows.end(item)
+                except Killed:
+                    flows.coordinator.restart()
+                    flows.node.breathe()
+                    flows.coordinator.turn()
+        flows.coordinator.ledger.before_commit = None
+        flows.advance()
+        assert (taken, len(flows.coordinator.rows(Run))) == (["1", "2"], 2), f"killed at commit {cut}"
+        assert set(states(flows).values()) == {"done"}
+        flows.check_sums(lane(flows)["workflow"])
+        if next(commits) <= cut:  # it had ended before
+            break
+    assert cut > 20, "reads are transactions, too"
 
 
 class Counted:
