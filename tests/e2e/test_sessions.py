@@ -194,7 +194,7 @@ def test_a_chat_by_an_adapter_needs_it_works_in_the_sandbox_and_remembers(
                 asked = max((log.parent / "bodies").iterdir()).read_text()
             with model_on(lab, K, {"turns": [{**says("Never."), "fault": {"hang": 600}}]}) as log:
                 said = fleet.begin("attach", "--once", first, "and what now?", cwd=top)
-                _killed_in_a_turn(fleet, lab, said, log.parent / "bodies", f"/{adapter}", "waits for you")
+                _killed_in_a_turn(fleet, lab, said, log.parent / "bodies", f"/{adapter}", "rests")
             with model_on(lab, K, {"turns": [says("I am back.")]}) as log:
                 back = fleet.ask("attach", "--once", first, "are you there?", timeout_s=120)
                 again = max((log.parent / "bodies").iterdir()).read_text()
@@ -311,11 +311,12 @@ def _killed_in_a_turn(
     until(lambda: list(bodies.glob("*")), "its model is asked", 90)
     run = str(fleet.ask("sessions", "show", "last")["run"])
     assert (found := _of(fleet, lab, name))
+    asked = len(list(bodies.iterdir()))
     os.kill(found[-1], signal.SIGKILL)
     until(lambda: state(fleet, run) == then, f"{then} after that", 60, lambda: state(fleet, run))
     said.communicate(timeout=60 * crowded())
     assert said.returncode != 0
-    assert len(list(bodies.iterdir())) == 1, "its words have begun a turn once"
+    assert len(list(bodies.iterdir())) == asked, "its words begin no second turn"
     return run
 
 

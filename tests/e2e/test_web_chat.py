@@ -331,3 +331,24 @@ def test_a_lost_turn_is_said_again_by_nobody_but_a_person(console: Console, work
         expect(state(page)).to_contain_text("ended")
     page.context.close()
     console.quiet()
+
+
+def test_a_planners_question_is_answered_from_the_page_of_its_workspace(
+    console: Console, worker: None, lab: Lab
+) -> None:
+    fleet, top = console.owner, project(console.owner, "planned-web")
+    where = ("--once", "--node", f"node{K}", "--model", CLI.model, "--runtime", "native")
+    page = console.enter()
+    try:
+        with model_on(lab, K, {"count": "assistant", "turns": [says("Which words count?"), says("# Words")]}):
+            fleet.run("plan", "Count the words", *where, cwd=top, timeout_s=120).ok()
+            console.go(page, "#/projects/workspace/count-the-words", "Workspace count-the-words")
+            page.get_by_role("region", name="Runs").get_by_role("link", name="Talk").click()
+            expect(page.get_by_role("log")).to_contain_text("Which words count?")
+            page.get_by_label("Words for planner").fill("all of them")
+            page.get_by_role("button", name="Send").click()
+            expect(page.get_by_role("log")).to_contain_text("# Words", timeout=60_000)
+        fleet.run("sessions", "end", "last").ok()
+    finally:
+        page.context.close()
+    console.quiet()
