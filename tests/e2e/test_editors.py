@@ -141,7 +141,7 @@ def test_an_editor_talks_asks_cancels_and_finds_its_session_again(fleet: Owner, 
                 assert shown(more, "agent_message_chunk") == "After the cancel."
                 _another_agent_speaks(fleet, run)
                 rested = again.do("say", session=session, text="/rest")
-                assert f"pancode land {run}" in shown(rested, "agent_message_chunk")
+                assert f"pancode land {run}" in shown(rested, "agent_thought_chunk")
             fleet.run("land", run, cwd=top).ok()
     assert (top / "made.txt").read_text() == "one" and (top / "yes.txt").read_text() == "asked-1"
     assert not (top / "no.txt").exists()

@@ -193,8 +193,8 @@ def test_a_chat_by_an_adapter_needs_it_works_in_the_sandbox_and_remembers(
                 later = fleet.ask("attach", "--once", first, "and now?", timeout_s=120)
                 asked = max((log.parent / "bodies").iterdir()).read_text()
             with model_on(lab, K, {"turns": [{**says("Never."), "fault": {"hang": 600}}]}) as log:
-                said = fleet.begin("attach", "--once", first, "and what now?", cwd=top)
-                _killed_in_a_turn(fleet, lab, said, log.parent / "bodies", f"/{adapter}", "rests")
+                face = fleet.begin("attach", "--once", first, "and what now?", cwd=top)
+                _killed_in_a_turn(fleet, lab, face, log.parent / "bodies", f"/{adapter}", "rests")
             with model_on(lab, K, {"turns": [says("I am back.")]}) as log:
                 back = fleet.ask("attach", "--once", first, "are you there?", timeout_s=120)
                 again = max((log.parent / "bodies").iterdir()).read_text()
