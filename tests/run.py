@@ -56,13 +56,11 @@ class Outcomes:
 def read_outcomes(lines: Iterable[str]) -> Outcomes:
     """From lines of outcome, id, seconds and reason, with tabs; a test that also failed did not pass."""
     seen = Outcomes()
+    marks = {"began": seen.running.add, "ended": seen.running.discard}
     for line in lines:
         outcome, nodeid, seconds, why = line.split("\t", 3)
-        if outcome == "began":
-            seen.running.add(nodeid)
-        elif outcome == "ended":
-            seen.running.discard(nodeid)
-        if outcome in ("began", "ended"):
+        if outcome in marks:
+            marks[outcome](nodeid)
             continue
         seen.seconds[nodeid] = seen.seconds.get(nodeid, 0) + float(seconds)
         if outcome == "failed":

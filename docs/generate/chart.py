@@ -52,12 +52,12 @@ def _line(a: int, b: int, left: int) -> str:
     if b == a + 1:
         return f"M{left + WIDE // 2} {_top(a) + HIGH}V{_top(b)}"
     if b < a:
-        x, far = left, left - ARC * (a - b) - 8
-        return f"M{x} {_top(a) + 10}C{far} {_top(a) + 10} {far} {_top(b) + 22} {x} {_top(b) + 22}"
+        far: float = left - ARC * (a - b) - 8
+        return f"M{left} {_top(a) + 10}C{far} {_top(a) + 10} {far} {_top(b) + 22} {left} {_top(b) + 22}"
     x = left + WIDE
-    wide = x + ARC * max(b - a, 1) * 1.25 + 8
+    far = x + ARC * max(b - a, 1) * 1.25 + 8
     from_y, to_y = (_top(a) + 20, _top(b) + 8) if b > a else (_top(a) + 7, _top(b) + 24)
-    return f"M{x} {from_y}C{wide:g} {from_y} {wide:g} {to_y} {x} {to_y}"
+    return f"M{x} {from_y}C{far:g} {from_y} {far:g} {to_y} {x} {to_y}"
 
 
 def _state(name: str, n: int, left: int, final: bool) -> str:

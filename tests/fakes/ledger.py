@@ -21,6 +21,22 @@ Key = tuple[str | int, ...]
 Hook = Callable[[], None]
 
 
+class Killed(BaseException):
+    """Nothing in the product catches it, as nothing survives kill -9."""
+
+
+class KillAt:
+    """A hook of a ledger: kills at its n-th commit. `count`: of the commits so far."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.count = number, 0
+
+    def __call__(self) -> None:
+        self.count += 1
+        if self.count == self.number:
+            raise Killed
+
+
 class MemoryLedger:
     """A pancode.core.ports.Ledger. One transaction at a time; others wait for it.
 

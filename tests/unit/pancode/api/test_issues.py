@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from pancode.core.records import Run, SessionRow, Word
 from pancode.core.values import replace
 from pancode.errors import UnavailableError
 from pancode.runs.fleet_settings import pause_queue
+from tests.fakes.ledger import KillAt, Killed
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import facts, failed
 
@@ -198,23 +198,14 @@ def test_a_kill_behind_each_write_leaves_one_comment_and_the_right_state(shop: S
     assert len(shop.trackers.comments) == 1 and shop.status["trouble"] is None
 
 
-class Killed(BaseException):
-    """Nothing in the product catches it, as nothing survives kill -9."""
-
-
 @pytest.mark.slow
 def test_a_kill_at_each_write_of_ours_tells_the_tracker_everything_once(tmp_path: Path) -> None:
     for cut in count(1):
-        shop, commits = Shop(tmp_path / str(cut)), count(1)
-
-        def dies(commits: Iterator[int] = commits, cut: int = cut) -> None:
-            if next(commits) == cut:
-                raise Killed
-
+        shop, kill = Shop(tmp_path / str(cut)), KillAt(cut)
         run = shop.begun()
         for step in (lambda: None, shop.ends, lambda shop=shop, run=run: shop.lands(run, "main")):
             step()
-            shop.world.context.ledger.before_commit = dies
+            shop.world.context.ledger.before_commit = kill
             try:
                 shop.told()
             except Killed:
@@ -225,7 +216,7 @@ def test_a_kill_at_each_write_of_ours_tells_the_tracker_everything_once(tmp_path
         (comment,) = shop.trackers.comments.values()
         assert "has landed on main" in comment
         assert (shop.status["state"], shop.status["trouble"]) == ("done", None)
-        if next(commits) <= cut:  # it had ended before
+        if kill.count < cut:  # it had ended before
             break
     assert cut > 5, "reads are transactions, too"
 

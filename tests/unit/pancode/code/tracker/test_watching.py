@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
@@ -23,6 +22,7 @@ from pancode.core.records import Run
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.errors import UnavailableError
 from pancode.runs import rounds
+from tests.fakes.ledger import KillAt, Killed
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.code.tracker.memory import FIRST
 
@@ -99,20 +99,11 @@ def test_a_kill_behind_its_record_loses_no_issue(world: World, monkeypatch: pyte
     assert work["run"] == run.id
 
 
-class Killed(BaseException):
-    """Nothing in the product catches it, as nothing survives kill -9."""
-
-
 @pytest.mark.slow
 def test_a_kill_at_each_write_of_its_beginning_leaves_one_run_and_one_workspace(tmp_path: Path) -> None:
     for cut in count(1):
-        world, commits = watched(tmp_path / str(cut)), count(1)
-
-        def dies(commits: Iterator[int] = commits, cut: int = cut) -> None:
-            if next(commits) == cut:
-                raise Killed
-
-        world.context.ledger.before_commit = dies
+        world, kill = watched(tmp_path / str(cut)), KillAt(cut)
+        world.context.ledger.before_commit = kill
         with suppress(Killed):
             watch(world).look()
         world.context.ledger.before_commit = None
@@ -124,7 +115,7 @@ def test_a_kill_at_each_write_of_its_beginning_leaves_one_run_and_one_workspace(
         assert (work["run"], run.terms["in_workspace"]) == (run.id, "shop-12"), f"killed at commit {cut}"
         (space,) = world.http.get("/v1/workspaces").json()["workspaces"]
         assert (space["workspace"], space["count"]) == ("shop-12", 1)
-        if next(commits) <= cut:  # it had ended before
+        if kill.count < cut:  # it had ended before
             break
     assert cut > 5, "reads are transactions, too"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -17,6 +16,7 @@ from pancode.core.records import EventKind, Run, Workflow, WorkflowStep
 from pancode.core.values import replace
 from pancode.life.changes import RUN_WAITS, occasion_of
 from pancode.notices.words import notice_of
+from tests.fakes.ledger import KillAt, Killed
 from tests.unit.pancode.control.world import facts, failed
 from tests.unit.pancode.work.workflow.trees import Trees, changed
 from tests.unit.pancode.work.workflow.world import ERROR, Flows
@@ -106,22 +106,13 @@ def test_each_of_many_items_runs_once_though_the_coordinator_is_killed(night: Fl
     assert len(night.coordinator.rows(Run)) == 3
 
 
-class Killed(BaseException):
-    """Nothing in the product catches it, as nothing survives kill -9."""
-
-
 @pytest.mark.slow
 def test_a_kill_at_each_write_of_a_lane_loses_and_doubles_no_item(tmp_path: Path) -> None:
     for cut in count(1):
-        flows, commits = made(Flows(tmp_path / str(cut))), count(1)
+        flows, kill = made(Flows(tmp_path / str(cut))), KillAt(cut)
         for _ in range(2):
             add(flows)
-
-        def dies(commits: Iterator[int] = commits, cut: int = cut) -> None:
-            if next(commits) == cut:
-                raise Killed
-
-        flows.coordinator.ledger.before_commit = dies
+        flows.coordinator.ledger.before_commit = kill
         taken: list[str] = []
         while len(taken) < 2:
             try:
@@ -143,7 +134,7 @@ def test_a_kill_at_each_write_of_a_lane_loses_and_doubles_no_item(tmp_path: Path
         assert (taken, len(flows.coordinator.rows(Run))) == (["1", "2"], 2), f"killed at commit {cut}"
         assert set(states(flows).values()) == {"done"}
         flows.check_sums(lane(flows)["workflow"])
-        if next(commits) <= cut:  # it had ended before
+        if kill.count < cut:  # it had ended before
             break
     assert cut > 20, "reads are transactions, too"
 
