@@ -1,38 +1,53 @@
 """Decides which tests that `make test` leaves out are proven for these files, and runs those that are not.
 
 Every such test is in one slice. A slice is proven for the digest of the files that it depends on, which
-`.ci/proven/NAME` keeps. `python -m tests.slices` lists the slices, `... run` runs those that are not proven,
-one after the other, and `... run NAME...` runs the named ones.
+`.ci/proven/NAME` keeps: its tests, what these import of `tests`, and the rooms of the product in its row.
+`python -m tests.slices` lists the slices, `... run` runs those that are not proven, one after the other, and
+`... run NAME...` runs the named ones.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import datetime
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
-from tests.journeys import chosen
+from tests.journeys import JOURNEYS, NOT_SET_UP, SEEDS, SEEDS_OF_SESSIONS, chosen, longer
 
 ROOT = Path(__file__).resolve().parents[1]
 PROVEN = ".ci/proven"
-NEVER = ".ci/* *.md docs/* LICENSE .gitignore"
-"""What no digest has in it."""
-PRODUCT = "pancode/* node_agent/* pyproject.toml"
-FACES = "pancode/tui/* pancode/web/* pancode/mcp/* pancode/acp/* pancode/cli/* ansible/* deploy/*"
+ALWAYS = "pyproject.toml requirements/lock.txt"
+"""What every digest has in it."""
+NEVER = "*.md docs/* LICENSE .gitignore"
+"""What no digest has in it: documents; skills and code in `docs` are none."""
+SHIPPED = "pancode/*.md docs/*.py"
+PRODUCT = "pancode/* node_agent/*"
+SCREENS = "pancode/tui/* pancode/web/* pancode/mcp/* pancode/acp/* ansible/* deploy/*"
+FACES = f"{SCREENS} pancode/cli/*"
 CORE = (
     "pancode/control/* pancode/core/* pancode/life/* pancode/runs/* pancode/dispatch/* pancode/fleet/* "
     "pancode/workflow/* pancode/work/* pancode/sessions/* pancode/store/* "
     "node_agent/attempt/* node_agent/journal/*"
 )
 WORKERS = " ".join(f"node_agent/{room}/*" for room in "runtimes sdk native chat hooks acp".split())
+PROGRAMS = f"{WORKERS} node_agent/machine/* node_agent/runner/* pancode/skills/* requirements/*"
+SSH = "pancode/systemd/* pancode/offline/* pancode/fleet/*"
+SCHEDULES = "tests/simulation/test_schedules.py::test_every_invariant_holds["
+COUNT = (("PANCODE_SIM_COUNT", "1040"),)
+CHOOSING = frozenset({"tests/slices.py", "tests/journeys.py", "tests/run.py"})
+"""They name tests and need none; what they choose for a slice is in its digest."""
+_MODULE = re.compile(r"tests(\.\w+)+|tests(/\w+)+\.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +55,7 @@ class Slice:
     tests: tuple[str, ...]
     """How the ids of its tests begin. The first slice that has a test runs it."""
     paths: str = PRODUCT
-    """Patterns of the files that it depends on, beside its own tests and what helps them."""
+    """Patterns of the files that it depends on, beside its own tests and what these import of `tests`."""
     but: str = FACES
     """Patterns of files that it does not depend on all the same."""
     environ: tuple[tuple[str, str], ...] = ()
@@ -48,8 +63,13 @@ class Slice:
     """Whether all agent programs are installed before its first test."""
 
 
+def _e2e(names: str) -> tuple[str, ...]:
+    return tuple(f"tests/e2e/test_{name}" for name in names.split())
+
+
 SLICES = {
-    "simulation": Slice(("tests/simulation/",), CORE, "", (("PANCODE_SIM_COUNT", "1040"),)),
+    "simulation": Slice((SCHEDULES,), CORE, "", COUNT),
+    "simulation-more": Slice(("tests/simulation/",), CORE, "", COUNT),
     "matrix": Slice(
         ("tests/clis/test_matrix.py",),
         f"{WORKERS} node_agent/sandbox/* node_agent/policy/* pancode/agents/* pancode/offline/evidence.*",
@@ -60,86 +80,83 @@ SLICES = {
         f"{WORKERS} node_agent/gateway/*",
         programs=True,
     ),
-    "programs": Slice(
-        ("tests/clis/",),
-        f"{WORKERS} node_agent/machine/* node_agent/runner/* pancode/skills/* requirements/*",
+    "programs-that-talk": Slice(
+        tuple(f"tests/clis/test_{name}" for name in "talked asks below claude codex hooks skills".split()),
+        PROGRAMS,
         programs=True,
     ),
+    "programs": Slice(("tests/clis/",), PROGRAMS, programs=True),
     "programs-on-hosts": Slice(
-        (
-            "tests/e2e/test_programs.py",
-            "tests/e2e/test_claude.py",
-            "tests/e2e/test_skills_of_runs.py",
-            "tests/e2e/test_mcp.py::test_a_real_",
-        ),
+        _e2e("programs.py claude.py skills_of_runs.py mcp.py::test_a_real_"),
         f"{WORKERS} node_agent/machine/* node_agent/gateway/* node_agent/shim/* node_agent/runner/* "
         "pancode/mcp/*",
         "",
         programs=True,
     ),
     "installs": Slice(
-        ("tests/e2e/test_pythons.py", "tests/e2e/test_from_wheel.py", "tests/integration/packaging/"),
-        "pancode/fleet/bundle/* pancode/start.py pancode/commit.py pancode/store/* pyproject.toml "
-        "deploy/* docker-compose.yml requirements/* tests/stack/*",
+        (*_e2e("pythons.py from_wheel.py"), "tests/integration/packaging/"),
+        "pancode/fleet/bundle/* pancode/start.py pancode/commit.py pancode/store/* "
+        "deploy/* docker-compose.yml requirements/* tests/stack/* .ci/dist",
         "",
     ),
     "systemd": Slice(
-        ("tests/e2e/test_systemd.py", "tests/e2e/test_service.py", "tests/integration/systemd/"),
+        (*_e2e("systemd.py service.py"), "tests/integration/systemd/"),
         "node_agent/runner/* node_agent/shim/* node_agent/cli/* "
         "pancode/systemd/* pancode/offline/* pancode/fleet/ssh/*",
         "",
     ),
+    "ansible-services": Slice(
+        _e2e("ansible_coordinator.py ansible_services.py"),
+        f"ansible/* requirements/* .ci/dist {SSH} pancode/cli/fleet/*",
+        "",
+    ),
     "ansible": Slice(
         ("tests/e2e/test_ansible", "tests/integration/test_ansible_"),
-        "ansible/* requirements/ansible.txt pancode/systemd/* pancode/offline/* pancode/fleet/* "
-        "pancode/cli/fleet/*",
+        f"ansible/* requirements/* {SSH} pancode/cli/fleet/*",
         "",
     ),
     "stores": Slice(
         (
-            "tests/e2e/test_ledger_postgres.py",
-            "tests/e2e/test_fault_external_redis.py",
-            "tests/e2e/test_redis_tls.py",
-            "tests/integration/store/",
-            "tests/integration/redis/",
+            *_e2e("ledger_postgres.py fault_external_redis.py redis_tls.py"),
+            *(f"tests/integration/{name}/" for name in ("store", "redis")),
             "tests/contract/",
         ),
         "pancode/store/* pancode/bus/* pancode/core/* pancode/offline/* node_agent/link/* node_agent/wire/*",
     ),
     "links": Slice(
         (
-            "tests/e2e/test_link_",
-            "tests/e2e/test_direct.py",
-            "tests/e2e/test_fault_real_cut.py",
-            "tests/e2e/test_fault_up.py",
-            "tests/e2e/test_lab_fixture.py",
-            "tests/e2e/test_tidy.py",
-            "tests/integration/ssh/",
-            "tests/integration/direct/",
-            "tests/integration/test_lab.py",
+            *_e2e("link_ direct.py fault_real_cut.py fault_up.py lab_fixture.py tidy.py"),
+            *(f"tests/integration/{name}" for name in ("ssh/", "direct/", "test_lab.py")),
         ),
-        "pancode/fleet/* pancode/wiring/* node_agent/link/* node_agent/agent/* tests/lab/*",
+        "pancode/fleet/* pancode/wiring/* node_agent/link/* node_agent/agent/*",
     ),
-    "faults": Slice(("tests/e2e/test_fault_", "tests/e2e/test_night.py")),
-    "trust": Slice(("tests/e2e/test_trust_", "tests/e2e/test_sandbox.py", "tests/e2e/test_leave_nothing.py")),
-    "talks": Slice(
-        (
-            "tests/e2e/test_sessions.py",
-            "tests/e2e/test_chat",
-            "tests/e2e/test_people.py",
-            "tests/e2e/test_acp.py",
-            "tests/e2e/test_editors.py",
-            "tests/e2e/test_panos.py",
-            "tests/e2e/test_first_minute.py",
-            "tests/e2e/test_history.py",
-        ),
+    "faults-of-fleets": Slice(
+        _e2e("fault_fleets fault_sessions fault_silence fault_node night"), PRODUCT, SCREENS
+    ),
+    "faults": Slice(_e2e("fault_"), PRODUCT, SCREENS),
+    "trust": Slice(_e2e("trust_ sandbox.py leave_nothing.py"), PRODUCT, SCREENS),
+    "people": Slice(
+        _e2e("people.py acp.py editors.py"),
         PRODUCT,
         "pancode/web/* ansible/* deploy/*",
         programs=True,
     ),
-    "console": Slice(("tests/e2e/test_web", "tests/e2e/test_top.py"), PRODUCT, "ansible/* deploy/*"),
-    "documents": Slice(
-        ("tests/e2e/test_docs.py", "tests/e2e/test_demo.py", "tests/e2e/test_way.py"), PRODUCT, ""
+    "talks": Slice(
+        _e2e("sessions.py chat panos.py first_minute.py history.py"),
+        PRODUCT,
+        "pancode/web/* ansible/* deploy/*",
+        programs=True,
+    ),
+    "console": Slice(_e2e("web top.py"), PRODUCT, "ansible/* deploy/*"),
+    "pages": Slice(_e2e("docs.py::test_a_page_for_one_machine"), f"{PRODUCT} docs/*.py", ""),
+    "documents": Slice(_e2e("docs.py demo.py way.py"), f"{PRODUCT} docs/*.py", ""),
+    "machines": Slice(
+        _e2e(
+            "endpoints engines events fleet_runs from_laptop health installs login logs retention skills "
+            "time where"
+        ),
+        PRODUCT,
+        "pancode/tui/* pancode/web/* ansible/* deploy/*",
     ),
     "work": Slice(("tests/e2e/",), PRODUCT, "pancode/tui/* pancode/web/* ansible/* deploy/*"),
     "git": Slice(
@@ -155,12 +172,8 @@ SLICES = {
         "node_agent/*",
     ),
     "coordinator": Slice(("tests/integration/",), PRODUCT, "ansible/* deploy/* pancode/web/*"),
-    "unit": Slice(("tests/unit/",)),
-    "rules": Slice(
-        ("tests/architecture/",),
-        "pyproject.toml requirements/* tests/run.py tests/conftest.py tests/together.py",
-        "",
-    ),
+    "unit": Slice(("tests/unit/",), PRODUCT, ""),
+    "rules": Slice(("tests/architecture/",), "requirements/* docs/*.py tests/run.py tests/together.py", ""),
 }
 
 
@@ -175,23 +188,112 @@ def _fits(path: str, patterns: str) -> bool:
     return any(fnmatch(path, pattern) for pattern in patterns.split())
 
 
+@cache
+def _committed() -> dict[str, str]:
+    """The files of this checkout with what git keeps of their content."""
+    said = subprocess.run(["git", "ls-files", "-s"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return {path: kept for kept, _, path in (line.partition("\t") for line in said.stdout.splitlines())}
+
+
+def _is_test(path: str) -> bool:
+    return path.startswith("tests/") and path.rpartition("/")[2].startswith("test_")
+
+
+def _left_out(path: str) -> bool:
+    """Whether this file has a test that `make test` does not run."""
+    if path.startswith(("tests/e2e/", "tests/clis/", "tests/simulation/")) or NOT_SET_UP.search(path):
+        return True
+    return any(name.startswith(f"{path}::") for name in longer())
+
+
+@cache
+def _tests_of(one: Slice) -> frozenset[str]:
+    """The files that have its tests."""
+    found = set[str]()
+    for path in filter(_is_test, _committed()):
+        first = next(each for each in SLICES.values() if path.startswith(each.tests))
+        named = any(test.partition("::")[0] == path for test in one.tests)
+        if (first is one or named) and _left_out(path):
+            found.add(path)
+    return frozenset(found)
+
+
+@cache
+def _names(path: str) -> frozenset[str]:
+    """The files of `tests` that this one imports, or names in a string as a module or by its path."""
+    if path in CHOOSING:
+        return frozenset()
+    named = set[str]()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        match node:
+            case ast.Import():
+                named |= {alias.name for alias in node.names}
+            case ast.ImportFrom(module=str(module)):
+                inside = {f"{module}.{alias.name}" for alias in node.names}
+                named |= {name if _is_module(name) else module for name in inside}
+            case ast.Constant(value=str(text)) if _MODULE.fullmatch(text):
+                named.add(text.removesuffix(".py").replace("/", "."))
+    whole = {name.replace(".", "/") for name in named if name.startswith("tests.")}
+    return frozenset(
+        other
+        for other in _helpers()
+        if other.removesuffix(".py") in whole or other.rpartition("/")[0] in whole
+    )
+
+
+def _is_module(name: str) -> bool:
+    return f"{name.replace('.', '/')}.py" in _committed()
+
+
+@cache
+def _helpers() -> frozenset[str]:
+    names = {path for path in _committed() if path.startswith("tests/") and path.endswith(".py")}
+    return frozenset(path for path in names - CHOOSING if not _is_test(path))
+
+
+@cache
+def _by_path() -> frozenset[str]:
+    """Helpers that no other file names: somebody starts them by a path that is put together."""
+    all_ = {path for path in _committed() if path.startswith("tests/") and path.endswith(".py")}
+    named = {name for path in all_ for name in _names(path)}
+    return frozenset(path for path in _helpers() - named if not path.endswith("conftest.py"))
+
+
+@cache
+def _needs(tests: frozenset[str]) -> frozenset[str]:
+    """The files of `tests` that these need: what they import, data beside that, and what starts by path."""
+    found, open_ = set[str](), set(tests)
+    for path in tests:
+        folders = path.split("/")[:-1]
+        open_ |= {"/".join([*folders[:end], "conftest.py"]) for end in range(1, len(folders) + 1)}
+    open_ &= set(_committed())
+    while open_:
+        path = open_.pop()
+        found.add(path)
+        if path.endswith(".py"):
+            open_ |= _names(path) - found
+    kinds = tuple({"/".join(path.split("/")[:2]) + "/" for path in found if path.count("/") > 1})
+    beside = {path for path in _committed() if path.startswith(kinds) and not path.endswith(".py")}
+    return frozenset(found | beside | {path for path in _by_path() if path.startswith(kinds)})
+
+
 def depends(one: Slice, path: str) -> bool:
     """Whether a change of this file asks for a new proof of the slice."""
-    if _fits(path, NEVER):
-        return False
+    if _fits(path, ALWAYS):
+        return True
     if path.startswith("tests/"):
-        if path.rpartition("/")[2].startswith("test_"):
-            first = next((each for each in SLICES.values() if path.startswith(each.tests)), None)
-            return first is one or any(test.partition("::")[0] == path for test in one.tests)
-        kinds = tuple("/".join(test.split("/")[:2]) + "/" for test in one.tests)
-        return path.startswith(kinds) or _fits(path, one.paths)
+        return path in _needs(_tests_of(one)) or _fits(path, one.paths)
+    if _fits(path, NEVER) and not _fits(path, SHIPPED):
+        return False
     return _fits(path, one.paths) and not _fits(path, one.but)
 
 
 def digest(one: Slice) -> str:
-    """Of the names and the committed content of all files that it depends on."""
-    said = subprocess.run(["git", "ls-files", "-s"], cwd=ROOT, capture_output=True, text=True, check=True)
-    lines = [line for line in said.stdout.splitlines() if depends(one, line.partition("\t")[2])]
+    """Of the committed content of all files that it depends on, and of which of their tests it has."""
+    lines = [f"{kept} {path}" for path, kept in _committed().items() if depends(one, path)]
+    tests = tuple(f"{path}::" for path in _tests_of(one))
+    lines += sorted(name for name in (*longer(), *JOURNEYS) if name.startswith(tests))
+    lines += [*one.tests, *map(str, one.environ), str((SEEDS, SEEDS_OF_SESSIONS))]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
@@ -238,7 +340,7 @@ def run(names: Sequence[str]) -> int:
 def _bring(name: str) -> None:
     """What its tests need beside the set-up of `make test`, before the first of them."""
     subprocess.run([".ci/system", name], cwd=ROOT, check=True)
-    if name in ("ansible", "installs"):
+    if name.startswith(("ansible", "installs")):
         subprocess.run([".ci/setup", "ansible"], cwd=ROOT, check=True)
     if SLICES[name].programs:
         subprocess.run([sys.executable, "-m", "tests.clis.install"], cwd=ROOT, check=True)

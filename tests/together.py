@@ -19,6 +19,7 @@ APART = frozenset(
         "tests/e2e/test_docs.py",
         "tests/e2e/test_fault_up.py",
         "tests/e2e/test_programs.py",
+        "tests/simulation/test_schedules.py",
     }
 )
 """Minutes each, and what they share is made once for the first word of their parameter, or for each test."""

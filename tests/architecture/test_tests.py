@@ -204,14 +204,27 @@ def test_every_test_is_run_by_make_test_or_by_one_slice_whose_places_have_it() -
     assert [name for name in missing if not any(nodeid.startswith(name) for nodeid in found)] == []
 
 
+WIDE = {"console", "coordinator", "documents", "faults", "faults-of-fleets", "machines", "pages", "people"}
+WIDE |= {"talks", "trust", "unit", "work"}
+"""Slices that use the whole product."""
+
+
 @pytest.mark.parametrize(
     ("path", "wakes"),
     [
         ("docs/README.md", set()),
         (".ci/unsteady", set()),
-        ("pancode/tui/app.py", {"console", "coordinator", "talks", "documents"}),
+        ("tests/slices.py", set()),
+        ("pyproject.toml", set(SLICES)),
+        ("tests/crowd.py", set(SLICES)),
+        ("pancode/tui/app.py", {"console", "coordinator", "documents", "pages", "people", "talks", "unit"}),
+        ("pancode/skills/shipped/release/SKILL.md", WIDE | {"programs", "programs-that-talk"}),
+        ("docs/runner/shell.py", {"documents", "pages", "rules"}),
         ("tests/e2e/test_fault_link.py", {"faults"}),
-        ("ansible/galaxy.yml", {"ansible"}),
+        ("tests/e2e/test_docs.py", {"documents", "pages"}),
+        ("tests/e2e/console.py", {"console", "documents", "rules"}),
+        ("tests/unit/pancode/life/test_decide.py", set()),  # `make test` runs all of it
+        ("ansible/galaxy.yml", {"ansible", "ansible-services"}),
     ],
 )
 def test_a_change_wakes_the_slices_that_depend_on_it(path: str, wakes: set[str]) -> None:
