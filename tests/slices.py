@@ -152,8 +152,8 @@ SLICES = {
     "documents": Slice(_e2e("docs.py demo.py way.py"), f"{PRODUCT} docs/*.py", ""),
     "machines": Slice(
         _e2e(
-            "endpoints engines events fleet_runs from_laptop health installs login logs retention skills "
-            "time where"
+            "copied_home endpoints engines events fleet_runs from_laptop health installs login logs "
+            "retention skills time where"
         ),
         PRODUCT,
         "pancode/tui/* pancode/web/* ansible/* deploy/*",
