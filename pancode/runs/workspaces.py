@@ -13,8 +13,7 @@ from node_agent.wire.failure import Outcome
 from pancode.agents.request import DispatchRequest
 from pancode.agents.runtimes import RUNTIMES, canonical
 from pancode.control.core import Core
-from pancode.control.run import at, iso, newest_fence, node_of, words_of
-from pancode.control.run_shapes import Json
+from pancode.control.run import at, iso, newest_fence, node_of, session_of, words_of
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import unit_of_work
 from pancode.core.names import not_found
@@ -167,8 +166,18 @@ class WorkspaceProblem(TypedDict):
     does: str
 
 
+class WorkspaceRun(TypedDict):
+    run: str
+    task: str
+    outcome: str
+    """Its outcome, or its state while it has none."""
+    landed: str | None
+    talk: str | None
+    """The session whose newest sitting it is, and in which one can say more; null: none, or it is ended."""
+
+
 class WorkspaceAnswer(WorkspaceShape):
-    runs: list[Json]
+    runs: list[WorkspaceRun]
     problems: list[WorkspaceProblem]
     opened: OpenedShape | None
 
@@ -204,11 +213,21 @@ def show(core: Core, around: Surroundings, name: str, measured: bool = False) ->
         shape = _shape(core, tx, workspace, runs)
         node = _bound_to(tx, workspace)
         opened = _opened(tx, runs[-1]) if runs else None
+        rows: list[WorkspaceRun] = []
+        for run in runs:
+            talk = session_of(tx, run)
+            open_ = talk is not None and talk.run == run.id and talk.closed_by is None
+            rows.append(
+                {
+                    "run": run.id,
+                    "task": run.task,
+                    "outcome": _end(run),
+                    "landed": run.landed,
+                    "talk": run.session if open_ else None,
+                }
+            )
     if measured:
         _measure(core, shape, runs)
-    rows: list[Json] = [
-        {"run": run.id, "task": run.task, "outcome": _end(run), "landed": run.landed} for run in runs
-    ]
     problems = _problems(core, around, workspace, node, _loss(core, runs))
     return {**shape, "runs": rows, "problems": problems, "opened": opened}
 

@@ -129,7 +129,8 @@ def test_a_chat_works_in_a_workspace_and_is_one_of_its_runs(world: World, tmp_pa
     order = sitting(world)
     turned(world, order, record(1, 0))
     rested(world, order, record(1, 0))
-    assert [one["run"] for one in world.http.get("/v1/workspaces/login").json()["runs"]] == [first, run]
+    rows = world.http.get("/v1/workspaces/login").json()["runs"]
+    assert [(one["run"], one["talk"]) for one in rows] == [(first, None), (run, run)]
     assert world.context.row(Run, world.dispatch(workspace="login")["run"]).terms["continues"] == run
 
 
