@@ -125,7 +125,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         vault.news,
     )
     depot = DepotClient(DepotAccess(lambda: _depot_end(home), _Sign(node, key)))
-    sessions = KeptSessions(home.root, lambda name: _sessions(name, machine))
+    sessions = KeptSessions(home.root, lambda name: _sessions(name, machine), settings.keep.sessions)
     surroundings = _surroundings(path, vault, machine, settings.name, key, endpoints)
     runtimes = NodeRuntimes(replace(surroundings, sandbox=sandbox, before=sessions.used_before))
     signer = EventSigner(node, key, clock, fleet)
@@ -137,7 +137,9 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         keys=coordinators,
         journal=journal,
         runner=runner,
-        workspaces=Workspaces(home.root, depot, settings.disk_reserve, machine_name(), unbegun(journal)),
+        workspaces=Workspaces(
+            home.root, depot, settings.disk_reserve, machine_name(), unbegun(journal), settings.keep
+        ),
         depot=redacting,
         runtimes=runtimes,
         gateways=_gateways(home, settings, vault, ids, endpoints),

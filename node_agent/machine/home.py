@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 from node_agent.files.durable import create_exclusive, make_folder, write_atomic
 from node_agent.link.direct import Secure
 from node_agent.wire.clock import Ids
+from node_agent.wire.keep import KEEP, NodeKeep
 from node_agent.wire.model import FleetId, NodeTag, WireModel
 from node_agent.wire.node import HOME_LAYOUT
 from node_agent.wire.signing import PublicKey, SigningKey
@@ -48,6 +49,7 @@ class NodeSettings(WireModel):
     """Whether calls with a vendor's key go through a gateway of ours, which holds the key and counts."""
     machines: tuple[str, ...] = Field(default=(), strict=False)
     """Addresses of model servers to look at in addition to this machine's own: HOST:PORT or NAME=HOST."""
+    keep: NodeKeep = KEEP
     log: str = ""
     """Levels of the log, as the coordinator's PANCODE_LOG has them; the node agent's own variable wins."""
 

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from node_agent.attempt.ports import StepFailed
 from node_agent.files.durable import sync_folder, write_atomic
+from node_agent.wire.keep import KEEP, KeepBound
+from node_agent.workspace.beyond import KeptFolder, beyond, used_ms
 from node_agent.workspace.folders import erase, real_folder
 from node_agent.workspace.git import WorkspaceFailure, from_words
 
@@ -128,7 +130,6 @@ def _first_bytes(path: bytes, most: int) -> bytes:
 
 
 MOST_ENTRIES = 8
-IDLE_MS = 14 * 24 * 3_600_000
 _NEW, ABOUT = "new-", "about.json"
 _COPY_S = 900.0
 
@@ -149,8 +150,8 @@ class Cache:
     node's home: a copy is compared with what was kept, which shows damage, but no attack.
     """
 
-    def __init__(self, root: Path, reserve: int = 0) -> None:
-        self._root, self._reserve = root, reserve
+    def __init__(self, root: Path, reserve: int = 0, bound: KeepBound = KEEP.set_ups) -> None:
+        self._root, self._reserve, self._bound = root, reserve, bound
         self._lock, self._used = threading.Lock(), Counter[str]()
 
     def has(self, key: str) -> bool:
@@ -225,8 +226,9 @@ class Cache:
         if not self._root.is_dir():
             return
         entries, room = self._entries(), self.has_room(0)
+        gone = beyond(map(self._kept, entries), self._bound, now_ms)
         for number, name in enumerate(entries):
-            if not room or number >= MOST_ENTRIES or now_ms - self._used_ms(name) > IDLE_MS:
+            if not room or number >= MOST_ENTRIES or name in gone:
                 self._drop(name)
         for path in self._root.glob(f"{_NEW}*"):
             self._sweep(path)
@@ -236,13 +238,11 @@ class Cache:
     def _entries(self) -> list[str]:
         """Return the keys, the last used first."""
         names = [path.name for path in self._root.iterdir() if not path.name.startswith(_NEW)]
-        return sorted(names, key=self._used_ms, reverse=True)
+        return sorted(names, key=lambda name: used_ms(self._root / name), reverse=True)
 
-    def _used_ms(self, name: str) -> int:
-        try:
-            return os.stat(self._root / name).st_mtime_ns // 1_000_000
-        except FileNotFoundError:
-            return 0
+    def _kept(self, name: str) -> KeptFolder:
+        about = self._about(name)
+        return KeptFolder(name, used_ms(self._root / name), 0 if about is None else about.size)
 
     def _about(self, key: str) -> CachedFolder | None:
         try:

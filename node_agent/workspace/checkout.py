@@ -24,7 +24,9 @@ from node_agent.attempt.ports import StepFailed
 from node_agent.files.walk import WalkedName, walk
 from node_agent.wire.git import parents, repository_config
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.keep import KEEP, KeepBound
 from node_agent.wire.order import Workspace
+from node_agent.workspace.beyond import KeptFolder, beyond, measured, used_ms
 from node_agent.workspace.folders import AttemptFolders, WorkspaceFolders, erase, give, must_be_folder
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
 from node_agent.workspace.mirror import Mirrors
@@ -126,7 +128,6 @@ def _stamp(mode: int, seen: os.stat_result) -> bytes:
 
 MOST_KEPT = 4
 """The most checkouts that wait on a node for a next attempt."""
-IDLE_MS = 7 * 24 * 3_600_000
 TICK_S, TICKS = 0.002, 25
 """How long, and how often, to wait for the file system's clock; older kernels move it every 1 to 10 ms."""
 
@@ -148,8 +149,14 @@ class KeptCheckout:
 class WarmCheckouts:
     """Washed checkouts under `root`. Thread-safe. Leftovers of an earlier node agent are erased by `trim`."""
 
-    def __init__(self, root: Path, has_room: Callable[[], bool], most: int = MOST_KEPT) -> None:
-        self._root, self._has_room, self._most = root, has_room, most
+    def __init__(
+        self,
+        root: Path,
+        has_room: Callable[[], bool],
+        most: int = MOST_KEPT,
+        bound: KeepBound = KEEP.checkouts,
+    ) -> None:
+        self._root, self._has_room, self._most, self._bound = root, has_room, most, bound
         self._lock = threading.Lock()
         self._known: dict[Path, KeptCheckout] = {}
         """The checkouts of living attempts, by the attempt's folder."""
@@ -269,12 +276,18 @@ class WarmCheckouts:
         self.remember(places, repo, object_format)
 
     def trim(self, now_ms: int) -> None:
-        """Erase checkouts that waited for long, all when the disk is short, and leftovers of crashes."""
+        """Erase checkouts that waited for long or are too much, all when the disk is short, and leftovers of
+        crashes.
+        """
         has_room = self._has_room()
         with self._lock:
-            for one in [*self._waiting]:
-                if not has_room or _is_old(one, now_ms):
-                    del self._waiting[one]
+            waiting = [*self._waiting]
+        kept = [KeptFolder(str(one), used_ms(one), measured(one, self._bound)) for one in waiting]
+        old = beyond(kept, self._bound, now_ms)
+        with self._lock:
+            for one in waiting:
+                if not has_room or str(one) in old:
+                    self._waiting.pop(one, None)
             names = os.listdir(self._root) if self._root.is_dir() else []
             gone = {self._root / name for name in names} - self._waiting.keys() - self._busy
         for path in gone:
@@ -383,13 +396,6 @@ def _must_be_plain(folder: str, mode: int, owner: int) -> None:
     names = os.listxattr(folder, follow_symlinks=False)
     if not all(name.startswith("security.") for name in names):
         raise WorkspaceFailure("a folder of the checkout has attributes")
-
-
-def _is_old(path: Path, now_ms: int) -> bool:
-    try:
-        return now_ms - os.stat(path).st_mtime_ns // 1_000_000 > IDLE_MS
-    except FileNotFoundError:
-        return True
 
 
 # Not `git worktree`: there an agent writes configuration and hooks of every other checkout.

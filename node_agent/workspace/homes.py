@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
@@ -22,6 +23,7 @@ from node_agent.files.walk import walk
 from node_agent.shim.shim import PATIENCE
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId, calls_in
+from node_agent.wire.keep import DAY_MS, KEEP, KeepBound
 from node_agent.wire.order import Order
 from node_agent.wire.policy import ANSWERED, ASKED, MOST_FILE, CallAsked
 from node_agent.wire.receipt import Usage
@@ -207,10 +209,8 @@ def _bytes(at: int, name: str) -> bytes:
 
 MOST_BYTES, MOST_FILES = 64 << 20, 2000
 """The most bytes, and the most files, of one session; a larger one is not kept."""
-MOST_SESSIONS, LONGEST_DAYS = 32, 30
-"""The most runs whose sessions a node keeps, and the most days that it keeps any session."""
-MOST_TALKED = MOST_SESSIONS * MOST_BYTES
-"""The most bytes of all sessions of sittings together; beyond that the one used longest ago is deleted."""
+MOST_SESSIONS = 32
+"""The most runs whose sessions a node keeps, beside those of sittings."""
 _FACTS, _BEFORE = "session.json", "resumed.json"
 
 
@@ -224,8 +224,11 @@ class KeptSessions:
     a session works at the earlier one's place. `names`: the parts of a home that are a runtime's session.
     """
 
-    def __init__(self, home: Path, names: Callable[[str], Sequence[str]]) -> None:
-        self._home, self._names = folders.WorkspaceFolders(home), names
+    def __init__(
+        self, home: Path, names: Callable[[str], Sequence[str]], bound: KeepBound = KEEP.sessions
+    ) -> None:
+        """`bound.size`: of the sessions of sittings; beyond it the one used longest ago is deleted."""
+        self._home, self._names, self._bound = folders.WorkspaceFolders(home), names, bound
         self._root = home / "sessions"
 
     def keep(self, order: Order, session: str | None, used: Usage) -> str:
@@ -280,15 +283,17 @@ class KeptSessions:
         kept = self._kept()
         sizes = {name: one["talked"] for name, one in kept.items() if "talked" in one}
         others = [name for name in sizes if name not in (run, before)]
-        over, gone = size + sum(sizes[name] for name in others) - MOST_TALKED, list[str]()
+        most = sys.maxsize if self._bound.size is None else self._bound.size
+        over, gone = size + sum(sizes[name] for name in others) - most, list[str]()
         while over > 0 and others:
             gone.append(others.pop(0))
             over -= sizes[gone[-1]]
             folders.erase(self._root / gone[-1])
         if not gone:
             return ""
-        most, names = MOST_TALKED >> 20, ", ".join(gone)
-        words = f"this node keeps {most} MiB of sessions, so it let go of what was used longest ago: {names}"
+        names = ", ".join(gone)
+        bound = f"this node keeps {most >> 20} MiB of sessions"
+        words = f"{bound}, so it let go of what was used longest ago: {names}"
         return f"{words}; their next sittings begin with the story"[:500]
 
     @translated("session of an earlier run")
@@ -300,7 +305,7 @@ class KeptSessions:
             return
         if not facts:
             kept = f"it keeps the newest {MOST_SESSIONS} sessions, {MOST_BYTES >> 20} MiB each, "
-            kept += f"for {LONGEST_DAYS} days"
+            kept += f"for {self._bound.age_ms // DAY_MS} days"
             words = f"the session of {run} is not on this node ({kept}); without it: pancode runs retry {run}"
             raise StepFailed(FailureKind.CANNOT_START, words)
         if not self._home.take_place(order.identity, str(facts["place"])):
@@ -332,8 +337,8 @@ class KeptSessions:
     def trim(self, now_ms: int) -> None:
         """Delete sessions that nobody asked for in a long time, and leftovers of crashes. Idempotent."""
         for path in self._root.iterdir() if self._root.is_dir() else ():
-            days = (now_ms / 1000 - path.lstat().st_mtime) / 86_400
-            if days > LONGEST_DAYS or (path.name.startswith(".") and days > 1):
+            age_ms = now_ms - path.lstat().st_mtime_ns // 1_000_000
+            if age_ms > self._bound.age_ms or (path.name.startswith(".") and age_ms > DAY_MS):
                 folders.erase(path)
 
     def _kept(self) -> dict[str, dict[str, Any]]:

@@ -16,14 +16,15 @@ from typing import Protocol
 
 from node_agent.wire.git import repository_config, snap_ref, store_ref
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.keep import DAY_MS, KEEP, KeepBound
+from node_agent.workspace.beyond import KeptFolder, beyond, measured, used_ms
 from node_agent.workspace.folders import WorkspaceFolders, erase, locked
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
 
 STORES = "stores"
 """The folder of a mirror with its stores of objects; each store is named after its commit."""
 MOST_STORES, MOST_PACKS = 4, 24
-DAY_MS = 86_400_000
-IDLE_MS, PACK_MS = 14 * DAY_MS, 7 * DAY_MS
+PACK_MS = 7 * DAY_MS
 SALVAGE = "refs/pancode/salvage"
 _NEW = "new-"
 _PACK = ("pack-objects", "--revs", "--non-empty", "--delta-base-offset", "--window=0", "-q")
@@ -131,9 +132,8 @@ def _drop_locks(path: Path) -> None:
 class Mirrors:
     """All mirrors of a node. An agent of the same uid can write them: they are checked, and disposable."""
 
-    def __init__(self, home: WorkspaceFolders, transport: Transport) -> None:
-        self._home = home
-        self._transport = transport
+    def __init__(self, home: WorkspaceFolders, transport: Transport, bound: KeepBound = KEEP.mirrors) -> None:
+        self._home, self._transport, self._bound = home, transport, bound
 
     def bring(self, identity: AttemptId, repo_id: str, commit: str, object_format: str) -> Path:
         """The mirror, with the attempt's snapshot in it. Fetches nothing when it is there."""
@@ -200,17 +200,24 @@ class Mirrors:
                     git.must("update-ref", "-d", snap_ref(run))
 
     def trim(self, now_ms: int, borrowed: Iterable[Path], is_idle: bool) -> None:
-        """Delete mirrors that nobody used for long. `is_idle`: pack the others that are due.
+        """Delete mirrors that nobody used for long, or that are too much. `is_idle`: pack the others that are
+        due.
 
         `borrowed`: the stores of the checkouts that live or are still to be made. Salvaged results stay.
         """
         every, lent = self._home.root / "mirrors", [path.resolve() for path in borrowed]
         found = sorted(path for path in every.iterdir() if path.is_dir()) if every.is_dir() else []
+        used = {path.name for path in found if any(path.resolve() in one.parents for one in lent)}
+        kept = [
+            KeptFolder(path.name, used_ms(path), measured(path, self._bound), stays=path.name in used)
+            for path in found
+        ]
+        gone = beyond(kept, self._bound, now_ms)
         for path in found:
             with self._locked(path.name):
-                if any(path.resolve() in one.parents for one in lent):
+                if path.name in used:
                     continue
-                if now_ms - path.stat().st_mtime_ns // 1_000_000 > IDLE_MS and not _has_salvage(path):
+                if gone.get(path.name) == used_ms(path) and not _has_salvage(path):  # unused since then
                     erase(path)
                 elif is_idle and _is_due(path, now_ms):
                     trim_stores(path)

@@ -14,6 +14,7 @@ from node_agent.attempt.ports import CommitStamp, Guide, StepFailed
 from node_agent.attempt.records import PutBack
 from node_agent.wire.git import salvage_ref, shown
 from node_agent.wire.identity import AttemptId, words_in
+from node_agent.wire.keep import KEEP, NodeKeep
 from node_agent.wire.order import Order, Workspace
 from node_agent.workspace import folders, homes, result
 from node_agent.workspace.cache import Cache
@@ -62,14 +63,15 @@ class Workspaces:
         disk_reserve: int = 0,
         machine: str = "this",
         waiting: Iterable[Order] = (),
+        keep: NodeKeep = KEEP,
     ) -> None:
         """`waiting`: the orders that were fetched before, and have no folder yet."""
         self._home = folders.WorkspaceFolders(home)
-        self._cache = Cache(self._home.cache, disk_reserve)
+        self._cache = Cache(self._home.cache, disk_reserve, keep.set_ups)
         self._set_ups = SetUps(self._home, self._cache, machine)
         self._transport = transport
-        self._mirrors = Mirrors(self._home, transport)
-        self._warm = WarmCheckouts(self._home.warm, lambda: self._cache.has_room(0))
+        self._mirrors = Mirrors(self._home, transport, keep.mirrors)
+        self._warm = WarmCheckouts(self._home.warm, lambda: self._cache.has_room(0), bound=keep.checkouts)
         self._checkouts = Checkouts(self._home, self._mirrors, self._warm)
         self._trims = threading.Thread()
         self._fetched = {order.identity: order.workspace.repo for order in waiting}

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
+from node_agent.wire.keep import KEEP as _OF_NODES
+from node_agent.wire.keep import KeepBound, NodeKeep
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.agents.models import model_ref
 from pancode.agents.request import EXPLORE, Defaults, Project
@@ -308,6 +310,32 @@ class Records(Part):
     explore: float = Field(default=EXPLORE, ge=0, le=1)
 
 
+class NodeKeepSettings(Part):
+    """How long a node keeps what its next runs may use, after the last use, and how much of it at most.
+
+    `mirrors`: copies of repositories. `checkouts`: of ended runs, for the next one. `set_ups`: folders that
+    set-up has made. `sessions`: memories of agents; its size is that of talks. A size of None is no bound.
+    """
+
+    mirrors: values.Duration = _OF_NODES.mirrors.age_ms
+    mirrors_size: values.Size | None = _OF_NODES.mirrors.size
+    checkouts: values.Duration = _OF_NODES.checkouts.age_ms
+    checkouts_size: values.Size | None = _OF_NODES.checkouts.size
+    set_ups: values.Duration = _OF_NODES.set_ups.age_ms
+    set_ups_size: values.Size | None = _OF_NODES.set_ups.size
+    sessions: values.Duration = _OF_NODES.sessions.age_ms
+    sessions_size: values.Size | None = _OF_NODES.sessions.size
+
+    def bounds(self) -> NodeKeep:
+        """Return the form in which a node reads them."""
+        return NodeKeep(
+            mirrors=KeepBound(age_ms=self.mirrors, size=self.mirrors_size),
+            checkouts=KeepBound(age_ms=self.checkouts, size=self.checkouts_size),
+            set_ups=KeepBound(age_ms=self.set_ups, size=self.set_ups_size),
+            sessions=KeepBound(age_ms=self.sessions, size=self.sessions_size),
+        )
+
+
 class Nodes(Part):
     """The defaults of a new node, and the bounds of each node's data on the coordinator.
 
@@ -322,6 +350,7 @@ class Nodes(Part):
     redis_quota: Annotated[values.Size, Field(ge=2**20)] = 64 * 2**20
     evidence_receipts: int = Field(default=1_000, ge=1, le=1_000_000)
     evidence_size: Annotated[values.Size, Field(ge=2**20)] = 64 * 2**20
+    keep: NodeKeepSettings = NodeKeepSettings()
 
 
 class ApiTls(Part):

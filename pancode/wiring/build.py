@@ -77,6 +77,7 @@ def coordinator_settings(settings: Settings, read: Callable[[], Settings]) -> Co
         rules=rules_of(settings),
         slots=settings.nodes.slots,
         least=settings.nodes.least,
+        keep=settings.nodes.keep.bounds(),
         time_factor=settings.timing.factor,
         machines=lambda: read().models.machines,
     )

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from node_agent.wire.clock import Ids, SystemClock, SystemIds
+from node_agent.wire.keep import KEEP, NodeKeep
 from node_agent.wire.logs import VARIABLE as LOG
 from node_agent.wire.signing import SigningKey
 from pancode import __version__
@@ -158,6 +159,7 @@ class CoordinatorSettings:
     slots: int = 4
     least: int | None = None
     """How few of the slots a node fills when its machine is strained; None: always all of them."""
+    keep: NodeKeep = KEEP
     redis: RedisAccess | None = None
     time_factor: float = 1.0
     machines: Callable[[], tuple[str, ...]] = tuple
@@ -399,6 +401,7 @@ class Coordinator:
             user_home,
             log,
             self.settings.least,
+            self.settings.keep,
         )
         bundles = BundleStore(self.home.bundles)
         bringup = BringUp(self.core, defaults, self.home, Links(settings), bundles)

@@ -15,6 +15,7 @@ from typing import Any
 
 import asyncssh
 
+from node_agent.wire.keep import KEEP, NodeKeep
 from pancode import __version__
 from pancode.control import keyring
 from pancode.control.core import Core
@@ -78,6 +79,7 @@ class NodeDefaults:
     log: str = ""
     least: int | None = None
     """How few of the slots a node fills when its machine is strained; None: always all of them."""
+    keep: NodeKeep = KEEP
 
 
 def node_settings(defaults: NodeDefaults, fleet: str, node: Node, path: str = "") -> dict[str, object]:
@@ -96,6 +98,8 @@ def node_settings(defaults: NodeDefaults, fleet: str, node: Node, path: str = ""
     }
     if defaults.log:
         settings["log"] = defaults.log
+    if defaults.keep != KEEP:
+        settings["keep"] = defaults.keep.model_dump(mode="json")
     if path:
         settings["path"] = path
     looked_at = defaults.machines() if Reach.of(node).local else ()

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.keep import KEEP, KeepBound, NodeKeep
 from node_agent.wire.order import Workspace
-from node_agent.workspace.checkout import IDLE_MS, MOST_KEPT
+from node_agent.workspace.checkout import MOST_KEPT
 from node_agent.workspace.folders import WorkspaceFolders
 from node_agent.workspace.workspaces import Workspaces
 from pancode.code.git.depot import Depot
@@ -114,10 +115,16 @@ def test_those_that_wait_for_long_go_and_all_when_the_disk_is_short(
     spaces = Workspaces(tmp_path / "node", transport)
     again(spaces, wanted)
     now_ms = int(waiting(spaces)[0].stat().st_mtime * 1000)
-    spaces.trim(now_ms + IDLE_MS - 1000)
+    spaces.trim(now_ms + KEEP.checkouts.age_ms - 1000)
     assert len(waiting(spaces)) == 1
-    spaces.trim(now_ms + IDLE_MS + 1000)
+    spaces.trim(now_ms + KEEP.checkouts.age_ms + 1000)
     assert waiting(spaces) == []
+    for size, left in ((1 << 40, 1), (1, 0)):
+        keep = NodeKeep(checkouts=KeepBound(age_ms=KEEP.checkouts.age_ms, size=size))
+        bounded = Workspaces(tmp_path / f"bounded{size}", transport, keep=keep)
+        again(bounded, wanted)
+        bounded.trim(now_ms)
+        assert len(waiting(bounded)) == left
     short = Workspaces(tmp_path / "short", transport, disk_reserve=1 << 60)
     again(short, wanted)
     assert waiting(short) == []

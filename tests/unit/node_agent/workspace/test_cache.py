@@ -11,7 +11,8 @@ import pytest
 
 from node_agent.attempt.ports import StepFailed
 from node_agent.machine.room import set_ups
-from node_agent.workspace.cache import IDLE_MS, MOST_ENTRIES, Cache, contents_of, move_place
+from node_agent.wire.keep import KEEP
+from node_agent.workspace.cache import MOST_ENTRIES, Cache, contents_of, move_place
 
 NOW = 2_000_000_000_000
 
@@ -145,7 +146,8 @@ def test_what_nobody_used_goes(bench: Bench) -> None:
     bench.put("fresh")
     seconds = NOW // 1000
     os.utime(bench.root / "fresh", (seconds, seconds))
-    os.utime(bench.root / "old", (seconds - IDLE_MS // 1000 - 1, seconds - IDLE_MS // 1000 - 1))
+    long_ago = seconds - KEEP.set_ups.age_ms // 1000 - 1
+    os.utime(bench.root / "old", (long_ago, long_ago))
     bench.cache.trim(NOW)
     assert bench.names() == {"fresh"}
 

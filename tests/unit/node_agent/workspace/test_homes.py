@@ -12,6 +12,7 @@ import pytest
 from node_agent.attempt.ports import NotYet, StepFailed
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.keep import DAY_MS, KEEP, KeepBound
 from node_agent.wire.order import Order, Resumed, TurnTerms
 from node_agent.wire.receipt import Usage
 from node_agent.workspace import homes
@@ -63,7 +64,11 @@ class Node:
     """Its home, with what is kept there."""
 
     def __init__(self, root: Path) -> None:
-        self.home, self.kept = WorkspaceFolders(root), KeptSessions(root, lambda runtime: NAMES)
+        self.home, self._root = WorkspaceFolders(root), root
+        self.keeps(KEEP.sessions)
+
+    def keeps(self, bound: KeepBound) -> None:
+        self.kept = KeptSessions(self._root, lambda runtime: NAMES, bound)
 
     def worked(self, run: str, text: str = "hello", session: str = "s-1", **more: Any) -> Order:
         """An attempt whose program has remembered this; its files go at the end."""
@@ -197,7 +202,7 @@ def test_a_session_that_people_come_back_to_gives_way_to_another_one_alone(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(homes, "MOST_SESSIONS", 1)
-    monkeypatch.setattr(homes, "MOST_TALKED", 2 * len("hello"))
+    node.keeps(KeepBound(age_ms=DAY_MS, size=2 * len("hello")))
     node.worked("r-0001", **talked())
     node.worked("r-0002", **talked("r-0001"))
     node.worked("r-0003", **talked("r-0002"))
@@ -211,7 +216,7 @@ def test_a_session_that_people_come_back_to_gives_way_to_another_one_alone(
     said = node.kept.keep(order, "s-1", USED)
     assert said.endswith("used longest ago: r-0002; their next sittings begin with the story")
     assert sorted(os.listdir(tmp_path / "sessions")) == ["r-0003", "r-0005", "r-0006"]
-    monkeypatch.setattr(homes, "MOST_TALKED", 1)
+    node.keeps(KeepBound(age_ms=DAY_MS, size=1))
     order = node.ready(order_of("r-0007", **talked("r-0006")))
     assert "longest ago: r-0003;" in node.kept.keep(order, "s-1", USED)
     left = sorted(os.listdir(tmp_path / "sessions"))

@@ -1,0 +1,31 @@
+"""How long and how much a node keeps for its next runs; its `node.json` says it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from node_agent.wire.model import WireModel
+
+DAY_MS = 86_400_000
+
+
+class KeepBound(WireModel):
+    """`age_ms`: since the last use. `size`: the most bytes of all of a kind; None: no bound."""
+
+    age_ms: int = Field(ge=0)
+    size: int | None = Field(default=None, ge=0)
+
+
+class NodeKeep(WireModel):
+    """The bounds of each kind: copies of repositories, checkouts that wait for a next run, folders that
+    set-up has made, memories of sessions. `sessions.size`: of those that people talk in.
+    """
+
+    mirrors: KeepBound = KeepBound(age_ms=14 * DAY_MS)
+    checkouts: KeepBound = KeepBound(age_ms=7 * DAY_MS)
+    set_ups: KeepBound = KeepBound(age_ms=14 * DAY_MS)
+    sessions: KeepBound = KeepBound(age_ms=30 * DAY_MS, size=2 << 30)
+
+
+KEEP = NodeKeep()
+"""The bounds where nobody has set others."""

@@ -1,0 +1,58 @@
+"""Decides which kept folders of a kind go: what was not used for long, and what is too much. Pure, but for
+the measure of a folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.files.walk import walk
+from node_agent.wire.keep import KeepBound
+
+_BLOCK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFolder:
+    """`used_ms`: the time of its last use. `size`: bytes on the disk. `stays`: it is in use."""
+
+    name: str
+    used_ms: int
+    size: int = 0
+    stays: bool = False
+
+
+def beyond(kept: Iterable[KeptFolder], bound: KeepBound, now_ms: int) -> dict[str, int]:
+    """Return what goes, with the time of its last use: first what is too old, then the longest unused until
+    the rest fits. What stays counts for the size.
+    """
+    rows = sorted(kept, key=lambda one: one.used_ms)
+    left, gone = sum(one.size for one in rows), dict[str, int]()
+    for one in rows:
+        is_old = now_ms - one.used_ms > bound.age_ms
+        if not one.stays and (is_old or (bound.size is not None and left > bound.size)):
+            gone[one.name] = one.used_ms
+            left -= one.size
+    return gone
+
+
+def used_ms(folder: Path) -> int:
+    """When the folder was used last; 0: it is gone."""
+    try:
+        return os.stat(folder).st_mtime_ns // 1_000_000
+    except FileNotFoundError:
+        return 0
+
+
+def measured(folder: Path, bound: KeepBound) -> int:
+    """Return the bytes that the folder takes on the disk; 0 where no bound asks, as it reads all names."""
+    size = 0
+    if bound.size is not None:
+        with suppress(OSError):  # somebody erases it meanwhile
+            for one in walk(folder):
+                size += os.stat(one.name, dir_fd=one.at, follow_symlinks=False).st_blocks * _BLOCK
+    return size
