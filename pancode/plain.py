@@ -111,6 +111,12 @@ def size(number: int | None) -> str:
     return f"{number} B"
 
 
+def disk_of(node: Mapping[str, Any]) -> str:
+    """Return the free bytes of a machine's disk; where it is short, also what of ours takes the most."""
+    free, most = size(node["disk_free"]), node["disk_most"]
+    return free if most is None else f"{free}, {safe(most['what'])} {size(most['bytes'])}"
+
+
 def tokens(number: int | None) -> str:
     """Return the tokens of a context: 32k, 4k, 900; "" where it is not known."""
     if number is None:

@@ -28,7 +28,7 @@ def gc(
 
     The coordinator does so by itself once a day. How old a run must be says `pancode config show keep`.
     A change that nobody has landed or dropped stays, and so does what a session, a workspace or a workflow
-    stands on. Nodes let go by themselves of copies of repositories that were not used for two weeks.
+    stands on. Nodes let go by themselves of what was not used for long (nodes.keep).
     """
     answer = face.client().post("/v1/gc", {"dry_run": dry_run, "by": who()}, MOST_S)
     face.show(answer, lambda: _told(answer, dry_run))

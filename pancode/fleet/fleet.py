@@ -22,7 +22,7 @@ from pancode.core.ports import Transaction
 from pancode.core.records import Node, Run, Setting
 from pancode.fleet.models import EndpointShape, endpoint_shape
 from pancode.life.case import holds_slot
-from pancode.nodes.node import NodeState, NodeView, Reaching, apart, holds, skew_within
+from pancode.nodes.node import SHORT_DISK, Linked, NodeState, NodeView, Reaching, apart, holds, skew_within
 from pancode.plain import counted, size
 
 
@@ -33,6 +33,13 @@ class SlotsShape(TypedDict):
     total: int
     now: int
     why: str
+
+
+class DiskPartShape(TypedDict):
+    """A folder of the node's home: its name there, and its bytes on the disk."""
+
+    what: str
+    bytes: int
 
 
 class NodeShape(TypedDict):
@@ -48,6 +55,10 @@ class NodeShape(TypedDict):
     version: str | None
     clock_skew_s: float | None
     disk_free: int | None
+    disk_most: DiskPartShape | None
+    """What of ours takes the most of a disk with less than 1 GiB free; null: more is free, or not known."""
+    linked: bool
+    """Whether the link to the machine is up, also where no node agent is heard through it."""
     isolation: str | None
     problems: list[Json]
 
@@ -294,6 +305,8 @@ def _node(
     facts = beat.facts if beat is not None else None
     used = sum(1 for fence in open_fences(tx, node=view.node.name) if holds_slot(fence))
     skew = _skew(core, view, beat)
+    parts = facts.room if facts is not None and facts.disk_free < SHORT_DISK else ()
+    most = max(parts, key=lambda part: part.bytes, default=None)
     return {
         "name": view.node.name,
         "state": _shown(view.state, used).value,
@@ -307,6 +320,8 @@ def _node(
         "version": beat.version if beat is not None else None,
         "clock_skew_s": skew,
         "disk_free": facts.disk_free if facts is not None else None,
+        "disk_most": None if most is None else {"what": most.what, "bytes": most.bytes},
+        "linked": core.live.links.counts.get(view.node.name, Linked()).up,
         "isolation": facts.isolation.value if facts is not None else None,
         "problems": problems_of(view, core.reaching(view.node.name), clocks.nodes.get(view.node.name))
         + _passed_over(core, view.node.name)

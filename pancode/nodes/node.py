@@ -75,6 +75,10 @@ def holds(isolation: str | None) -> str:
     return NOT_KNOWN if isolation is None else HOLDS[Isolation(isolation)]
 
 
+SHORT_DISK = 1 << 30
+"""A disk with fewer free bytes is called short, and what fills it is named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Linked:
     """Whether a link is up, and how often it broke since the coordinator started."""

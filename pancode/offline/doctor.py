@@ -27,10 +27,11 @@ from pancode.fleet.direct.authority import KeyPair
 from pancode.fleet.direct.listening import listening_at
 from pancode.fleet.ssh.home import Home
 from pancode.host.disk_use import sizes_of
+from pancode.nodes.node import SHORT_DISK
 from pancode.nodes.place import Doorway, ListenAddress
 from pancode.notices.delivery.otlp import FIX
 from pancode.offline.server.single_instance import holder_of
-from pancode.plain import counted, size
+from pancode.plain import counted, disk_of, size
 from pancode.store.inspection import REVISIONS, look_at
 from pancode.store.migrations import HEAD
 
@@ -188,8 +189,6 @@ def _at_rest(of: Opening, place: ListenAddress) -> Check:
 
 
 PING_S = 5.0
-FREE = 1 << 30
-"""How many free bytes a disk needs in order not to be called short."""
 
 
 def examine(home: Path, environ: Mapping[str, str]) -> list[Check]:
@@ -214,6 +213,7 @@ def examine(home: Path, environ: Mapping[str, str]) -> list[Check]:
         lambda: _secrets(environ),
         lambda: _outgoing(home),
         lambda: _coordinator(home),
+        lambda: disks(ask(home, "/v1/fleet", PING_S) if holder_of(home) else None),
     )
     return [look() for look in looks]
 
@@ -315,16 +315,22 @@ def _bundles(home: Path) -> Check:
 def _disk(home: Path) -> Check:
     place = next(p for p in (home, *home.parents) if p.exists())
     free = shutil.disk_usage(place).free
-    if free < FREE:
+    if free < SHORT_DISK:
         fix = "pancode gc --dry-run shows what fills it, and pancode gc lets go of what old runs left"
-        return bad("disk", "error", f"{free >> 20} MiB free at {place}{_disk_use(home)}", fix)
+        # This reads all files, so only for a disk that is short.
+        parts = [f"{name} {size(taken)}" for name, taken in sizes_of(home, FOLDERS).items() if taken]
+        return bad("disk", "error", f"{free >> 20} MiB free at {place}; {', '.join(parts[:3])}", fix)
     return good("disk", f"{free >> 30} GiB free at {place}")
 
 
-def _disk_use(home: Path) -> str:
-    """Return the largest folders of the home, in words. It reads all, so only for a disk that is short."""
-    found = [f"{name} {size(taken)}" for name, taken in sizes_of(home, FOLDERS).items() if taken]
-    return f"; {', '.join(found[:3])}" if found else ""
+def disks(answer: Mapping[str, Any] | None) -> Check:
+    """Check the disks of the nodes, as the coordinator's answer has them."""
+    short = [node for node in (answer or {}).get("nodes", ()) if node["disk_most"]]
+    if short:
+        words = (f"{one['name']}: free {disk_of(one)}" for one in short)
+        fix = "pancode fleet doctor shows more of it; nodes.keep in pancode.yaml bounds what nodes keep"
+        return bad("nodes' disks", "warning", "; ".join(words), fix)
+    return good("nodes' disks", "not known: no coordinator answers" if answer is None else "none is short")
 
 
 def _redis(home: Path, environ: Mapping[str, str]) -> Check:

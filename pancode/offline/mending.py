@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -30,7 +31,7 @@ class Mend:
 
     wrong: str
     act: str
-    do: Callable[[], None]
+    do: Callable[[], object]
     """Does it. WorkspaceError or OSError where that fails."""
 
 
@@ -42,6 +43,7 @@ def mends(home: Path, environ: Mapping[str, str]) -> Iterator[Mend]:
     for node in sorted(user.glob(".pancode-node/f-*")):
         for path in (node, *_below(node, _OF_NODE)):
             yield from _open_to_others(path)
+        yield from _left_checkouts(node)
     yield from _configuration(home)
     if holder_of(home) is None:
         for path in (home / "run" / name for name in _SOCKETS):
@@ -50,10 +52,14 @@ def mends(home: Path, environ: Mapping[str, str]) -> Iterator[Mend]:
         return
     fleet = ask(home, "/v1/fleet", ASK_S) or {}
     for node in fleet.get("nodes", ()):
-        if node["version"] not in (None, __version__) and node["state"] in ("online", "draining", "drained"):
-            act = partial(_run, "fleet", "up", str(node["name"]))
-            wrong = f"the node agent of {node['name']} is of PanCode {node['version']}"
-            yield Mend(wrong, f"pancode fleet up {node['name']}", act)
+        name, state, version = str(node["name"]), node["state"], node["version"]
+        wrong = ""
+        if state in ("unreachable", "lost") and node["linked"]:
+            wrong = f"the link to {name} is up, and its node agent is not heard"
+        elif state in ("online", "draining", "drained") and version not in (None, __version__):
+            wrong = f"the node agent of {name} is of PanCode {version}"
+        if wrong:
+            yield Mend(wrong, f"pancode fleet up {name}", partial(_run, "fleet", "up", name))
     if _leaves_room(home):
         yield Mend("old runs have left files that nobody needs", "pancode gc", partial(_run, "gc"))
 
@@ -80,15 +86,30 @@ def _open_to_others(path: Path) -> Iterator[Mend]:
     yield Mend(f"{path} has mode {mode:o}", f"chmod {kept:o} {path}", partial(path.chmod, kept))
 
 
+def _left_checkouts(node: Path) -> Iterator[Mend]:
+    """Yield a mend for each checkout of an attempt that the node's journal has not: an entry comes before any
+    checkout. Some attempts work at the place of an earlier one, whose name a link has.
+    """
+    known = {entry.name for entry in (node / "journal").glob("r-*")}
+    placed = [link for link in (node / "work/.given").glob("r-*") if link.is_symlink()]
+    known |= {os.readlink(link) for link in placed if link.name in known}
+    for folder in sorted((node / "work").glob("r-*")):
+        if folder.name not in known:
+            wrong = f"{folder} is the checkout of a run that its node agent does not know"
+            yield Mend(wrong, f"rm -r {folder}", partial(_erase, folder))
+
+
+def _erase(folder: Path) -> None:
+    """Erase it, also where an agent has taken away its own right to write there."""
+    subprocess.run(["chmod", "-R", "u+rwX", str(folder)], check=False, capture_output=True)
+    shutil.rmtree(folder)
+
+
 def _configuration(home: Path) -> Iterator[Mend]:
     names = missing(home)
     if names:
         wrong = f"there is no {', '.join(names)} in {home}: the shipped values count"
-        yield Mend(wrong, "pancode init", partial(_written, home))
-
-
-def _written(home: Path) -> None:
-    write_files(home)
+        yield Mend(wrong, "pancode init", partial(write_files, home))
 
 
 def _leaves_room(home: Path) -> bool:

@@ -16,11 +16,11 @@ from pancode.cli.face import Face, caller, who
 from pancode.cli.params import Json, Link, Nodes, option
 from pancode.cli.progress import Steps
 from pancode.cli.runs.events import changes
-from pancode.cli.terminal import Columns, advice, console, draws, listing, safe, size, tokens
+from pancode.cli.terminal import Columns, advice, console, draws, listing, safe, tokens
 from pancode.client import Client, NotRunningError, Place, ServerEvent, mark_down
 from pancode.commit import UNKNOWN, commit
 from pancode.errors import ApiError, ExitCode, UnavailableError, UsageError
-from pancode.plain import counted, slots_of
+from pancode.plain import counted, disk_of, slots_of
 
 app = Commands()
 
@@ -193,7 +193,7 @@ _NODES: Columns = {
     **{"NODE": "name", "STATE": "state", "AGENT": "version", "SLOTS": slots_of},
     "RUNTIMES": lambda node: ", ".join(runtime_words(r) for r in node["runtimes"] if r["state"] != "missing"),
     "ENDPOINTS": lambda node: ", ".join(map(endpoint_words, node["endpoints"])),
-    **{"ISOLATION": "isolation", "DISK": lambda node: size(node["disk_free"]), "CLOCK": clock},
+    **{"ISOLATION": "isolation", "DISK": disk_of, "CLOCK": clock},
 }
 
 

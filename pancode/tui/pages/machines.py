@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.plain import safe, size, slots_of, style_of, tokens
+from pancode.plain import disk_of, safe, size, slots_of, style_of, tokens
 from pancode.tui.page import Json, Line, Page, PageMoment, PagePlace, PageRow, fact
 from pancode.tui.pages.summary import troubles
 
@@ -58,7 +58,7 @@ def machine(answers: Json, about: str, moment: PageMoment) -> Page:
         fact("slots", f"{slots_of(node)} used"),
         fact("version", node["version"] or "-"),
         fact("wall", node["isolation"] or "-"),
-        fact("disk", f"{size(node['disk_free'])} free"),
+        fact("disk", f"free: {disk_of(node)}"),
         fact("labels", ", ".join(f"{key}={value}" for key, value in node["labels"].items()) or "-"),
         fact("reached", ", ".join(f"{key} {value}" for key, value in node["target"].items()) or "-"),
     ]

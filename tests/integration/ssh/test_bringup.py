@@ -130,6 +130,13 @@ def test_up_again_upgrade_and_remove(tmp_path: Path, agent: Path, store: BundleS
             assert (home(it) / "node.json").read_bytes() == fleet.settings
             assert "suggest" in (home(it) / "ceiling.json").read_text()
 
+            old, damaged = pid(it), home(it) / "current/lib/node_agent/start.py"
+            whole = damaged.read_bytes()
+            damaged.write_bytes(b"")
+            mended = await fleet.up(node)
+            assert mended.changed == (StepName.BUNDLE, StepName.START) and pid(it) != old
+            assert damaged.read_bytes() == whole
+
             old = pid(it)
             newer = shutil.copytree(agent, tmp_path / "newer" / "node_agent")
             (newer / "more.py").write_text("x = 1\n")

@@ -81,7 +81,10 @@ h=${2:-${PANCODE_NODE_HOME:-$HOME/.pancode-node/$1}}
 say node_home "$h"
 if [ -L "$h/current" ]; then say current "$(readlink "$h/current")"; fi
 for d in "$h"/bundles/*/.ready; do
-  if [ -f "$d" ]; then d=${d%/.ready}; say bundle "${d##*/}"; fi
+  if [ -f "$d" ]; then
+    d=${d%/.ready}
+    if (cd "$d" && sha256sum -c --status .ready 2>/dev/null); then say bundle "${d##*/}"; fi
+  fi
 done
 if [ -f "$h/layout" ]; then say layout "$(head -n 1 "$h/layout")"; fi
 if [ -f "$h/key/node.key" ]; then say has_key yes; fi

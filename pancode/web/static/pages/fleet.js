@@ -7,6 +7,7 @@ import { Act, Ago, Badge, Bar, Empty, fact, heard, Page, Panel, Problems, Row, R
 import { bytes, counted, many, span, usd } from "../lib/words.js";
 import { whyNode } from "./now.js";
 
+const disk = ({ disk_free: free, disk_most: most }) => `${bytes(free)} free${most ? `, ${most.what} ${bytes(most.bytes)}` : ""}`;
 const moves = (event) => event.kind === "node.state" || event.kind === "audit";
 
 export function Machines({ parts }) { return parts[1] ? html`<${OneMachine} key=${parts[1]} name=${parts[1]} />` : html`<${MachineList} />`; }
@@ -17,7 +18,7 @@ function MachineList() {
   return html`<${Page} title="Machines" lives=${[live]}>${told && html`<p class="facts"><span>fleet ${told.fleet}</span><span>coordinator ${told.version}</span><span>since <${When} at=${told.started_at} /></span></p>
     ${told.after_reboot && html`<p class="quiet">${told.after_reboot}</p>`}`}
     <div class="panel">${live.data && !live.data.nodes.length ? html`<${Empty} title="No machine yet"><code>pancode node add gpubox</code><//>` : html`<ul>${(live.data?.nodes || []).map((node) => html`<${Row} key=${node.name} word=${node.state} href=${link(["machines", node.name])} title=${node.name} why=${`node:${whyNode(node)}`}
-      facts=${html`${heard(node) ? html`<span>since <${Ago} at=${node.since} /></span>` : html`<${Unheard} node=${node} />`}<span><${Slots} slots=${node.slots} known=${heard(node)} /> ${heard(node) ? `${node.slots.used} of ${node.slots.total} slots` : "slots unknown"}</span><span>disk ${bytes(node.disk_free)} free</span><span>${node.isolation || "isolation unknown"}</span><span class="desk">${node.version || "version unknown"}</span>
+      facts=${html`${heard(node) ? html`<span>since <${Ago} at=${node.since} /></span>` : html`<${Unheard} node=${node} />`}<span><${Slots} slots=${node.slots} known=${heard(node)} /> ${heard(node) ? `${node.slots.used} of ${node.slots.total} slots` : "slots unknown"}</span><span>disk ${disk(node)}</span><span>${node.isolation || "isolation unknown"}</span><span class="desk">${node.version || "version unknown"}</span>
         <span class="desk">${node.runtimes.filter((one) => one.state === "ok").map((one) => one.name).join(", ")}</span>`} keys=${html`<${Keys} node=${node} again=${live.again} />`}><${Problems} node=${node} /><//>`)}</ul>`}</div><${Breakers} /><${Disks} /><//>`;
 }
 
@@ -49,7 +50,7 @@ function OneMachine({ name }) {
   return html`<${Page} title=${`Machine ${name}`} lives=${[live]} actions=${node && html`<${Why} what=${`node:${whyNode(node)}`} /><a class="btn" href=${link(["runs"], { node: name })}>Its runs</a><${Keys} node=${node} again=${live.again} />`}>${node && html`<p class="facts"><${Badge} word=${node.state} />${heard(node) ? html`<span>since <${Ago} at=${node.since} /></span>` : html`<${Unheard} node=${node} />`}<span><${Slots} slots=${node.slots} known=${heard(node)} /> ${heard(node) ? `${node.slots.used} of ${node.slots.total} slots taken` : "slots unknown"}</span></p>
     <${Problems} node=${node} />
     <div class="two half"><${Panel} title="Facts">${!facts && html`<p class="pad small ghost tone">It was not heard yet: nothing is known.</p>`}<dl class="pairs pad">
-      ${fact("host", facts?.hostname)}${fact("system", facts && `${facts.os}, ${facts.arch}`)}${fact("processors", facts?.cpus)}${fact("memory", facts && (facts.memory_free ? `${bytes(facts.memory_free)} of ${bytes(facts.memory)} free` : bytes(facts.memory)))}${fact("load", facts && loadOf(node))}${fact("disk free", bytes(node.disk_free))}
+      ${fact("host", facts?.hostname)}${fact("system", facts && `${facts.os}, ${facts.arch}`)}${fact("processors", facts?.cpus)}${fact("memory", facts && (facts.memory_free ? `${bytes(facts.memory_free)} of ${bytes(facts.memory)} free` : bytes(facts.memory)))}${fact("load", facts && loadOf(node))}${fact("disk", disk(node))}
       ${fact("isolation", node.isolation)}${fact("labels", Object.entries(node.labels).map(([a, b]) => `${a}=${b}`).join(", "))}${fact("node agent", node.version)}${fact("clock", node.clock_skew_s === null ? "unknown" : `${node.clock_skew_s} s off`)}
       ${fact("link", linkOf(node))}${fact("key", node.public_key && html`<code>${node.public_key}</code>`)}${fact("added", html`<${When} at=${node.added_at} />`)}${fact("draining", node.draining)}${fact("paused", node.paused)}${fact("quarantined", node.quarantined)}</dl><//>
     <${Panel} title="Runtimes"><ul class="plain pad">${node.runtimes.map((one) => html`<li><${Badge} word=${one.served ? "ok" : one.state} of=${one.state === "ok" || one.served ? "ok" : one.state === "missing" ? "wait" : "warn"} /> ${one.name} ${one.version} <span class="quiet">${one.says}${one.old && ` old, ${one.old}`}</span></li>`)}</ul><//></div>

@@ -1,4 +1,4 @@
-"""Which kept folders go: the old ones, then those used longest ago until the rest fits; what is used stays."""
+"""Which kept folders go: the old ones, then those used longest ago, until the rest fits."""
 
 from __future__ import annotations
 

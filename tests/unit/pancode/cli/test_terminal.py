@@ -146,6 +146,7 @@ def test_a_node_cannot_write_markup_into_the_status(columns: int, screen: Screen
     problem = {"what": HOSTILE, "fix": "", "says": HOSTILE}
     node = {
         "name": "desk", "state": "online", "version": "[bold]1", "clock_skew_s": None, "disk_free": None,
+        "disk_most": None,
         "slots": {"used": 0, "total": 4}, "runtimes": [], "endpoints": [], "isolation": HOSTILE,
         "problems": [problem],
     }  # fmt: skip

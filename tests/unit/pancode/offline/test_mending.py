@@ -54,6 +54,25 @@ def test_private_files_are_taken_from_others_and_links_are_left_alone(user: Path
     assert stat.S_IMODE(os.stat(outside).st_mode) == 0o644
 
 
+def test_a_checkout_that_no_journal_knows_goes_and_no_other(user: Path) -> None:
+    """An attempt of the journal may have the place of an earlier one that is forgotten."""
+    node = user / ".pancode-node/f-1234"
+    for name in ("journal/r-aaaa.1.1", "journal/r-bbbb.1.2", "work/.given"):
+        (node / name).mkdir(parents=True)
+    for name in ("r-aaaa.1.1", "r-past.1.1", "r-left.1.1"):
+        (node / "work" / name / "tree").mkdir(parents=True)
+    (node / "work/.given/r-bbbb.1.2").symlink_to("r-past.1.1")
+    for path in (node, *node.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o700)
+    (node / "work/r-left.1.1/tree").chmod(0o500)
+    (one,) = found(user)
+    assert one.act == f"rm -r {node}/work/r-left.1.1"
+    one.do()
+    assert found(user) == []
+    assert {path.name for path in (node / "work").glob("r-*")} == {"r-aaaa.1.1", "r-past.1.1"}
+
+
 def test_a_socket_of_a_coordinator_that_is_gone_goes(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = user / ".pancode/run"
     run.mkdir(mode=0o700)
@@ -80,12 +99,15 @@ def test_files_that_are_missing_are_written_and_none_is_written_over(user: Path)
 def test_a_running_fleet_is_offered_its_old_node_agents_and_what_old_runs_left(
     user: Path, monkeypatch: pytest.MonkeyPatch, lets_go: bool
 ) -> None:
-    nodes = [
-        {"name": "new", "version": __version__, "state": "online"},
-        {"name": "old", "version": "0.0.9", "state": "draining"},
-        {"name": "off", "version": "0.0.9", "state": "offline"},
-        {"name": "unknown", "version": None, "state": "online"},
+    rows = [
+        ("new", __version__, "online", True),
+        ("old", "0.0.9", "draining", True),
+        ("off", "0.0.9", "unreachable", False),
+        ("silent", __version__, "lost", True),
+        ("just-silent", __version__, "suspect", True),
+        ("unknown", None, "online", True),
     ]
+    nodes = [dict(zip(("name", "version", "state", "linked"), row, strict=True)) for row in rows]
     asked = list[Any]()
 
     def plan(self: Client, path: str, body: Any) -> dict[str, Any]:
@@ -99,7 +121,7 @@ def test_a_running_fleet_is_offered_its_old_node_agents_and_what_old_runs_left(
     monkeypatch.setattr(mending, "_run", lambda *words: commands.append(words))
     for one in found(user):
         one.do()
-    assert commands == [("fleet", "up", "old"), *([("gc",)] if lets_go else [])]
+    assert commands == [("fleet", "up", "old"), ("fleet", "up", "silent"), *([("gc",)] if lets_go else [])]
     assert asked == [("/v1/gc", True)]
 
 

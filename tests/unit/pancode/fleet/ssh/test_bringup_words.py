@@ -19,7 +19,7 @@ def test_a_cut_link_names_the_machine_and_leaves_no_old_state_in_the_table() -> 
     assert "(ssh gpubox true)" in problem_of(LinkLost("cut"), "gpubox")["fix"]
     cut = news_of("gpubox", LinkState(LinkKind.DOWN, error=LinkLost("cut")))
     assert "(ssh gpubox true)" in cut.fix, "also where the link broke later"
-    row = dict.fromkeys(("version", "clock_skew_s", "isolation", "disk_free"))
+    row = dict.fromkeys(("version", "clock_skew_s", "isolation", "disk_free", "disk_most"))
     node: dict[str, object] = {
         **row,
         "name": "gpubox",
