@@ -14,10 +14,10 @@ from pancode.access.rights import DISPATCHES, LANDS, OPERATES
 from pancode.api.context import ApiContext
 from pancode.api.request.bodies import ActBody, LandBody, Line, ReasonBody, VerifyBody
 from pancode.api.routing import ApiCall, Object, Octets, Verb
+from pancode.code.landing.cross_check import ask
 from pancode.code.landing.forge import ForgeKind
 from pancode.code.landing.pull_request import PullAsked, PullRequestShape
 from pancode.code.landing.queue import drop, green, to_review
-from pancode.code.landing.verifying import ask
 from pancode.control.run import brief
 from pancode.control.run_shapes import RunShape
 from pancode.core.names import LAST

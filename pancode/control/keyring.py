@@ -11,7 +11,7 @@ from pancode.control.rows import edit
 from pancode.control.work import unit_of_work
 from pancode.core.ports import Transaction
 from pancode.core.records import Fence, FenceState, KnownKey, Node, Setting
-from pancode.life.verification import TrustedKey, TrustedKeys
+from pancode.life.receipt_checks import TrustedKey, TrustedKeys
 from pancode.nodes.node import NodeState
 
 NODE, COORDINATOR = "node", "coordinator"

@@ -25,7 +25,7 @@ from pancode.life.landing import LANDED, NOTHING, REVERTED, landing_of
 from pancode.life.orders import identity_of
 from pancode.life.people import ONLY_HERE
 from pancode.life.receipts import usage_of_all
-from pancode.life.verified import verified
+from pancode.life.result_trust import verified
 from pancode.nodes.node import NodeState
 from pancode.plain import ordinal
 

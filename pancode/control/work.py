@@ -32,8 +32,8 @@ from pancode.life.decide import decide
 from pancode.life.landing import REVERTED
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH, identity_of, may_push
 from pancode.life.receipts import cost_of
+from pancode.life.result_trust import CLOSED, ResultTrust, verified
 from pancode.life.signals import Signal
-from pancode.life.verified import CLOSED, ResultTrust, verified
 
 OVER = "it was answered before"
 _REFUSED = (Closed.REFUSED, Closed.NOT_NOW)

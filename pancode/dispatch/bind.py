@@ -10,7 +10,6 @@ from itertools import chain
 
 from node_agent.wire.order import Order
 from pancode.account.track_records import TrackRecord, WorkerKind, of_nodes, worker_kind
-from pancode.agents.model_server import served
 from pancode.control import passed_over
 from pancode.control.breakers import provider_of
 from pancode.control.core import CEILING, WORK_CEILING, Core, open_fences
@@ -22,6 +21,7 @@ from pancode.core.records import Attempt, Balance, Fence, FenceState, Run, Setti
 from pancode.core.values import replace
 from pancode.dispatch.giving_way import GivingWay
 from pancode.dispatch.handover import Lines, TakingBack, most_usd, staying
+from pancode.dispatch.model_server import served
 from pancode.errors import UnavailableError, WorkspaceError
 from pancode.life.case import RunCase, holds_slot
 from pancode.life.decide import decide

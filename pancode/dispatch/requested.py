@@ -19,7 +19,7 @@ from pancode.core.values import replace
 from pancode.core.visitors import AccessScope, may, must_ask
 from pancode.core.words import split_words
 from pancode.errors import UsageError
-from pancode.life.verified import OTHER
+from pancode.life.result_trust import OTHER
 
 NOWHERE = "none"
 """The value of `verify_on` with which no other node verifies, whatever the settings say."""

@@ -15,7 +15,7 @@ from pancode.life import inbox
 from pancode.life.case import Now, RunCase
 from pancode.life.health import HealthState
 from pancode.life.inbox import ItemKind, item_of
-from pancode.life.verified import KEPT, verified
+from pancode.life.result_trust import KEPT, verified
 from pancode.plain import first_few
 
 Domain = Literal["budget", "config", "dispatch", "fleet", "land", "people", "receipt", "schedule", "trust"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from pancode.life import asking, binding, ends, events, fleet_calls, landing, people, receipts, verifying
+from pancode.life import asking, binding, cross_check, ends, events, fleet_calls, landing, people, receipts
 from pancode.life.case import RunCase
 from pancode.life.changes import Changes
 from pancode.life.signals import (
@@ -219,10 +219,10 @@ def _landed(made: Changes, signal: Landing) -> Changes:
 def _verified(made: Changes, signal: Verifying) -> Changes:
     match signal:
         case VerificationAsked():
-            return verifying.asked(made, signal)
+            return cross_check.asked(made, signal)
         case VerificationBegun():
-            return verifying.begun(made, signal)
+            return cross_check.begun(made, signal)
         case VerificationOver():
-            return landing.after_verification(verifying.over(made, signal)).advance()
+            return landing.after_verification(cross_check.over(made, signal)).advance()
         case _:
             assert_never(signal)

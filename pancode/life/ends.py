@@ -15,12 +15,12 @@ from pancode.core.values import replace
 from pancode.life.case import NOT_STARTED, close_fence, move_run
 from pancode.life.changes import Changes
 from pancode.life.continuing import goes_on_by_itself
+from pancode.life.cross_check import judge_next
 from pancode.life.landing import called_off
 from pancode.life.orders import identity_of
 from pancode.life.people import calls_lost, calls_over, undelivered
 from pancode.life.retries import Retry, after_failure, pause_ms, with_what_was_left
 from pancode.life.signals import CalledOff, GivenUp, Lost, Priced, Stop, Unbindable
-from pancode.life.verifying import judge_next
 
 NOTHING_LEFT = "nothing is left of the run's budget"
 GIVEN_UP = "given_up_for"

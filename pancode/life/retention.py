@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pancode.core.records import Run, RunState, Workflow, WorkflowState
 from pancode.life.kept import RunFiles
-from pancode.life.verified import is_open
+from pancode.life.result_trust import is_open
 
 DAY_MS = 86_400_000
 _GOES_ON = (WorkflowState.RUNNING, WorkflowState.STOPPING)

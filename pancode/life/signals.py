@@ -14,7 +14,7 @@ from pancode.core.books import Ceilings
 from pancode.core.records import Balance, Fence, StoredReceipt, WaitReason
 from pancode.life.continuing import SittingTerms
 from pancode.life.land_values import LandWay
-from pancode.life.verified import VerifiedResult
+from pancode.life.result_trust import VerifiedResult
 from pancode.nodes.node import NodeView
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from pancode.access.tokens import create, revoke
 from pancode.control.core import Core
+from pancode.control.event_facts import facts_of
 from pancode.control.feed_thread import FeedThread
 from pancode.control.run import at
 from pancode.control.work import unit_of_work
@@ -29,7 +30,6 @@ from pancode.notices.rows import DeliveryTry, OutgoingPort
 from pancode.notices.signing import encoded, headers, payload, wants
 from pancode.notices.words import ASKS, KIND_OF, digest, notice_of
 from pancode.work.people.answering import items
-from pancode.work.schedule.happenings import facts_of
 
 LINK_MS = 3 * 86_400_000
 PAGE = "answer"

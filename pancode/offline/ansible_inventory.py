@@ -12,7 +12,7 @@ from typing import Any
 from pancode.errors import ConfigError
 from pancode.fleet.ssh.knownhosts import known_key
 from pancode.fleet.ssh.target import Target
-from pancode.nodes.inventories import InventoryHost, Misfit, entry, hosts_of
+from pancode.offline.ansible_hosts import InventoryHost, Misfit, entry, hosts_of
 
 PROGRAM = "ansible-inventory"
 READ_S = 120

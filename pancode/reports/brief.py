@@ -17,7 +17,7 @@ from pancode.core.ports import Grouping, Transaction
 from pancode.core.records import Balance, EndedRun, EventKind, Node, Run, RunState, Setting
 from pancode.life.placement import in_order
 from pancode.life.receipts import cost_of
-from pancode.life.verified import verified
+from pancode.life.result_trust import verified
 from pancode.plain import counted
 from pancode.reports.cost import CostRow, CostTable, cost, cost_tables, disputed_runs
 from pancode.runs import health, tools

@@ -23,7 +23,7 @@ from pancode.core.ports import Transaction
 from pancode.core.records import Closed, Fence, KnownKey, Node, Run, StoredReceipt
 from pancode.errors import NotFoundError
 from pancode.life.kept import RunFiles, gone_at
-from pancode.life.verification import (
+from pancode.life.receipt_checks import (
     ChainLink,
     ReceiptVerdict,
     TrustedKey,
@@ -36,8 +36,8 @@ from pancode.life.verification import (
     verdict_of,
     verify_text,
 )
-from pancode.life.verified import ResultTrust, VerifiedResult, result_at
-from pancode.life.verified import verified as trust_in
+from pancode.life.result_trust import ResultTrust, VerifiedResult, result_at
+from pancode.life.result_trust import verified as trust_in
 from pancode.nodes.node import NodeState
 
 

@@ -14,7 +14,7 @@ from pancode.control.surroundings import Streams
 from pancode.core.records import Fence, Run, RunState
 from pancode.errors import NotFoundError
 from pancode.life.orders import name_of
-from pancode.life.verification import ReceiptVerdict
+from pancode.life.receipt_checks import ReceiptVerdict
 from pancode.runs import receipts
 from pancode.runs.receipts import CheckShape
 from pancode.sessions.session import of_run

@@ -31,9 +31,9 @@ from pancode.code.git.kept import KeptFiles
 from pancode.code.git.port import GitDepot
 from pancode.code.git.remotes import head_of
 from pancode.code.git.streams import LogStreams
+from pancode.code.landing.cross_check import Verifications
 from pancode.code.landing.forge import ForgeAccess, ForgeKind
 from pancode.code.landing.pull_request import PullAsked, PullRequestShape, must_be_possible, open_pull_request
-from pancode.code.landing.verifying import Verifications
 from pancode.code.retention import DailyRetention
 from pancode.code.tracker.telling import TrackerNews
 from pancode.code.tracker.watching import IssueWatch

@@ -8,7 +8,7 @@ from typing import Any
 from pancode.core.records import Run, Workflow, WorkflowStep, WorkflowStepState
 from pancode.core.values import replace
 from pancode.life.landing import WAITING, landing_of
-from pancode.life.verified import KEPT, verified, wants_verification
+from pancode.life.result_trust import KEPT, verified, wants_verification
 
 AGAIN_MS = 60_000
 """An item that a ceiling has refused is judged again after so many milliseconds: there may be room."""

@@ -11,7 +11,7 @@ from pancode.cli.params import Json, option
 from pancode.cli.terminal import safe
 from pancode.client import Client, home_of, path_of
 from pancode.errors import ConflictError, UsageError
-from pancode.nodes.inventories import InventoryHost
+from pancode.offline.ansible_hosts import InventoryHost
 from pancode.offline.ansible_inventory import known_fingerprint, read
 
 app = Commands()

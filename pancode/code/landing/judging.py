@@ -33,7 +33,7 @@ from pancode.life.land_values import (
 )
 from pancode.life.landing import spoiled_by
 from pancode.life.placement import can_be_had, misfit
-from pancode.life.verified import trusted_on
+from pancode.life.result_trust import trusted_on
 from pancode.runs import rounds
 from pancode.runs.stop import stop
 from pancode.work.workflow.results import change_of

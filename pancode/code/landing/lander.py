@@ -37,7 +37,7 @@ from pancode.life.land_values import (
     OnBranch,
 )
 from pancode.life.landing import CALLED_OFF
-from pancode.life.verified import ResultTrust, verified
+from pancode.life.result_trust import ResultTrust, verified
 from pancode.runs.retry import request_of
 from pancode.work.workflow.results import change_begins
 

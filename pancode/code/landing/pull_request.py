@@ -17,7 +17,7 @@ from pancode.control.work import unit_of_work
 from pancode.core.records import Run
 from pancode.errors import WorkspaceError
 from pancode.life.landing import NOTHING
-from pancode.life.verified import verified
+from pancode.life.result_trust import verified
 from pancode.plain import safe, usd
 
 

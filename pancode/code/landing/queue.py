@@ -18,8 +18,8 @@ from pancode.core.visitors import must_ask
 from pancode.errors import PancodeError, UnavailableError, WorkspaceError
 from pancode.life.land_values import LandWay
 from pancode.life.landing import CALLED_OFF, FAILED, LANDED, NOTHING, WAITING, WRITES, by_hand
+from pancode.life.result_trust import is_green, is_open
 from pancode.life.signals import CalledOff, Dropped, Landed, LandingAsked, LandingOver, LandingWrites, Signal
-from pancode.life.verified import is_green, is_open
 from pancode.work.workflow.results import is_the_result
 
 _NOTED = ("status", "files", "gate", "commit", "made")

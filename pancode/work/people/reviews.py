@@ -7,7 +7,7 @@ from pancode.control.inbox_shapes import BriefLine
 from pancode.control.work import is_at_fault, is_left
 from pancode.core.ports import Transaction
 from pancode.core.records import Run
-from pancode.life.verified import ResultTrust, verified
+from pancode.life.result_trust import ResultTrust, verified
 from pancode.work.workflow.results import is_the_result
 
 _TASK = 70

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pancode.control.core import Core
+from pancode.control.event_facts import facts_of, fits
 from pancode.control.feed_thread import FeedThread
 from pancode.control.work import unit_of_work
 from pancode.core.ports import Transaction
@@ -18,7 +19,6 @@ from pancode.life.changes import occasion_of
 from pancode.runs.workspaces import in_workspace
 from pancode.work.schedule import rows
 from pancode.work.schedule.decide import decide, too_deep
-from pancode.work.schedule.happenings import facts_of, fits
 from pancode.work.schedule.triggers import OnEvent, OnPush, trigger_of
 from pancode.work.schedule.work import BY, COMMIT_PLACE, RUN_PLACE, work_of
 from pancode.work.workflow.begin import begin

@@ -19,7 +19,7 @@ from pancode.core.ports import Transaction
 from pancode.core.records import Balance, Run, StoredReceipt, Workflow, WorkflowStep
 from pancode.core.values import replace
 from pancode.errors import NotFoundError
-from pancode.life.verification import ReceiptVerdict, TrustedKeys, not_found
+from pancode.life.receipt_checks import ReceiptVerdict, TrustedKeys, not_found
 from pancode.runs import receipts
 from pancode.runs.receipts import CheckShape, VerdictShape
 from pancode.work.workflow import rows

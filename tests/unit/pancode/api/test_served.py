@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from node_agent.wire.endpoint import Grade, ModelFact, Residence
-from pancode.agents.model_server import served
 from pancode.core.records import Run
+from pancode.dispatch.model_server import served
 from tests.unit.pancode.api.test_exams import Local, passport
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.core.fleets import endpoint, node

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.life.verification import ChainLink, judge_chain, verdict_of
+from pancode.life.receipt_checks import ChainLink, judge_chain, verdict_of
 
 A, B, C = (
     ChainLink("a" * 64, "r-1.1.1", None),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from node_agent.wire.failure import Outcome
 from pancode.core.records import Run, RunState, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
-from pancode.life.verified import KEPT
+from pancode.life.result_trust import KEPT
 from pancode.workflow import lane
 from pancode.workflow.advance import Advance, WorkflowView, advance
 from tests.unit.pancode.control.world import a_run

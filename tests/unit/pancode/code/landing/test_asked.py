@@ -20,8 +20,8 @@ from pancode.core.values import replace
 from pancode.errors import UnavailableError, UsageError, WorkspaceError
 from pancode.life.land_values import How, LandWay
 from pancode.life.landing import LANDED_MS, REVERTED
+from pancode.life.result_trust import is_open
 from pancode.life.signals import Reverted
-from pancode.life.verified import is_open
 from pancode.runs.stop import stop
 from pancode.work.people.answering import deny
 from tests.unit.pancode.control.test_lost_told import silence

@@ -12,7 +12,7 @@ from pancode.core.records import Run, RunState, Workflow, WorkflowKind, Workflow
 from pancode.core.values import replace
 from pancode.life.continuing import beginning
 from pancode.life.landing import waits_for_person
-from pancode.life.verified import is_open
+from pancode.life.result_trust import is_open
 from pancode.work.workflow.results import results_of
 from tests.unit.pancode.control.world import a_run
 

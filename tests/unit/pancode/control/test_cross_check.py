@@ -9,10 +9,10 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import GateResult
+from pancode.code.landing.cross_check import Verifications, ask
 from pancode.code.landing.judging import Repositories
 from pancode.code.landing.lander import Lander
 from pancode.code.landing.queue import LandingWish, green
-from pancode.code.landing.verifying import Verifications, ask
 from pancode.control import run as query
 from pancode.core.records import Action, ActionKind, EventKind, FeedEvent, Run
 from pancode.core.values import replace
@@ -20,7 +20,7 @@ from pancode.errors import NotFoundError, RefusedError, UsageError, WorkspaceErr
 from pancode.fleet import inventory
 from pancode.life.land_values import LandWay
 from pancode.life.landing import landing_of
-from pancode.life.verified import ResultTrust, trusted_on, verified
+from pancode.life.result_trust import ResultTrust, trusted_on, verified
 from pancode.runs import receipts
 from pancode.runs.stop import stop
 from tests.unit.pancode.api.world import MemoryStreams

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pancode.nodes.inventories import InventoryHost, Misfit, entry, hosts_of
+from pancode.offline.ansible_hosts import InventoryHost, Misfit, entry, hosts_of
 
 LISTED: dict[str, Any] = {
     "_meta": {"hostvars": {}},

@@ -6,8 +6,7 @@ from pancode.core.records import Action, ActionKind, Run
 from pancode.core.values import replace
 from pancode.errors import RefusedError
 from pancode.life.changes import Changes
-from pancode.life.signals import VerificationAsked, VerificationBegun, VerificationOver
-from pancode.life.verified import (
+from pancode.life.result_trust import (
     KEPT,
     VERIFIES,
     ResultTrust,
@@ -17,6 +16,7 @@ from pancode.life.verified import (
     verified,
     waiting,
 )
+from pancode.life.signals import VerificationAsked, VerificationBegun, VerificationOver
 
 
 def follow(made: Changes) -> Changes:

@@ -14,8 +14,7 @@ from pancode.dispatch.dispatch import admit, new_id_in
 from pancode.dispatch.requested import check_verifier
 from pancode.errors import PancodeError, UnavailableError, UsageError
 from pancode.life.placement import misfit
-from pancode.life.signals import VerificationAsked, VerificationBegun, VerificationOver
-from pancode.life.verified import (
+from pancode.life.result_trust import (
     OTHER,
     ResultTrust,
     VerifiedResult,
@@ -25,6 +24,7 @@ from pancode.life.verified import (
     verdicts,
     verified,
 )
+from pancode.life.signals import VerificationAsked, VerificationBegun, VerificationOver
 from pancode.runs import rounds
 
 
