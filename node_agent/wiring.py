@@ -102,7 +102,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         raise SettingsError(f"{home.settings} is for node {settings.tag}, the key is of {key.public.tag}")
     home.make_folders()
     vault = Vault(home.secrets, dict(os.environ), clock, tokens(home.root))
-    tempo = Tempo().scaled(settings.time_factor)
+    tempo, reserve = Tempo().scaled(settings.time_factor), settings.disk_reserve
     node, fleet = Self(settings.fleet, settings.name, version(), key.public), FleetClock(0, ids.token(8))
     path = search_path(settings.path, os.environ)
     groups = scopes.here(settings.fleet, os.environ, clock)
@@ -119,7 +119,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         home.root,
         Finder(path, clock, vault.values, others=lambda: others_of(owner.ceiling())),
         clock,
-        settings.disk_reserve,
+        reserve,
         other_facts,
         lambda fact: with_local_fix(fact, home.root, settings.name, vault.trouble()),
         vault.news,
@@ -137,9 +137,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         keys=coordinators,
         journal=journal,
         runner=runner,
-        workspaces=Workspaces(
-            home.root, depot, settings.disk_reserve, machine_name(), unbegun(journal), settings.keep
-        ),
+        workspaces=Workspaces(home.root, depot, reserve, machine_name(), unbegun(journal), settings.keep),
         depot=redacting,
         runtimes=runtimes,
         gateways=_gateways(home, settings, vault, ids, endpoints),

@@ -432,18 +432,25 @@ class Client:
         key: str = "",
     ) -> Any:
         """Return the answer. A request that is cut off is sent again where that can begin nothing twice."""
-        asked = (method, path, body, wait_s, progress, key)
         try:
-            return self._answer(*asked)
+            return self._answer(method, path, body, wait_s, progress, key)
         except SilentError:
             raise
         except StreamCutError:
             if method != "GET" and not key:
                 raise
-            return self._answer(*asked)
+            return self._answer(method, path, body, wait_s, progress, key)
 
-    def _answer(self, *asked: Any) -> Any:
-        connection, response = self._send(*asked)
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        body: Json | None,
+        timeout_s: float,
+        progress: Callable[[Json], None] | None,
+        key: str,
+    ) -> Any:
+        connection, response = self._send(method, path, body, timeout_s, progress, key)
         try:
             data = _reading(response.read)
         finally:

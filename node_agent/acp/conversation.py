@@ -183,8 +183,9 @@ class AcpConversation:
         self._set_mode(begun)
         self._set_options(begun)
         self._choose(begun)
-        details = {"session": self.session, "version": text_of(agent.get("version"))}
-        self.voice.tell("session", model=self.model, **details)
+        self.voice.tell(
+            "session", model=self.model, session=self.session, version=text_of(agent.get("version"))
+        )
         if wanted and not self.remembers:
             self.voice.tell("noted", text=f"[{self.way.name} does not remember what was said before]")
 

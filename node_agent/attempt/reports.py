@@ -108,8 +108,11 @@ class _Reader:
         if name == "testcase" and self._case is not None:
             case = self._case
             rule = ".".join(filter(None, (case.get("classname", ""), case.get("name", ""))))
-            place = (case.get("file", ""), line_number(case.get("line", "")))
-            self.results.append(ReadResult(self._level, rule, *place, self._words))
+            self.results.append(
+                ReadResult(
+                    self._level, rule, case.get("file", ""), line_number(case.get("line", "")), self._words
+                )
+            )
             self._case = None
 
 

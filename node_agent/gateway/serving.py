@@ -279,13 +279,14 @@ class Gateway:
     def _failed_to(self, asked: float, status: int, words: str, retry_s: int = 0) -> None:
         """Note a call to which the server gave no usable answer."""
         self._storm = self._storm.after(False, asked, _now())
-        state = {
-            "failing": self._storm.tries,
-            "failing_s": self._storm.lasted,
-            "status": status,
-            "retry_s": retry_s,
-        }
-        self._note(failed=self.count.failed + 1, **state, trouble=words[:500])
+        self._note(
+            failed=self.count.failed + 1,
+            failing=self._storm.tries,
+            failing_s=self._storm.lasted,
+            status=status,
+            retry_s=retry_s,
+            trouble=words[:500],
+        )
 
     async def _answer_of(self, ask: ModelRequest, asked: float) -> UpstreamResponse:
         """The server's answer, or a note that there was none."""

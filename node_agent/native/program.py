@@ -55,8 +55,15 @@ def main(argv: list[str]) -> int:
     session, talk = _before(spec)
     loop, model = _loop(spec, clock, equipped, session, beat)
     loop.talk += talk
-    details = {"session": session, "model": spec.model, "version": VERSION, "context": loop.guard.context}
-    loop.voice.tell("session", **details, context_known=loop.known, tools=[one.name for one in loop.tools])
+    loop.voice.tell(
+        "session",
+        session=session,
+        model=spec.model,
+        version=VERSION,
+        context=loop.guard.context,
+        context_known=loop.known,
+        tools=[one.name for one in loop.tools],
+    )
     if spec.sitting is None:
         return _run(loop, spec)
     from node_agent.native.sitting import (

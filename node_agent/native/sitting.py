@@ -116,8 +116,9 @@ class Sitting:
             turns=min(self._whole.turns, loop.turns + MOST_TURNS),
             calls=loop.deeds.calls + MOST_CALLS,
         )
-        begun = {"words": message, "by": said.by, "text": said.text, "at": clock.wall_ms()}
-        loop.voice.tell("turn", number=self._number, **begun)
+        loop.voice.tell(
+            "turn", number=self._number, words=message, by=said.by, text=said.text, at=clock.wall_ms()
+        )
         loop.voice.sync()  # before the model is asked: after a crash nobody asks it the same again
         loop.deeds.box.judge.get_ready()
         stop, why = self._worked(self._with_memory(said.text))

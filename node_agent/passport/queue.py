@@ -214,8 +214,9 @@ class ExamQueue:
             self._note(ask, state, words, fix)
 
     def _note(self, ask: Examine, state: AskState, words: str, fix: str = "") -> None:
-        clipped = {"words": words[:300], "fix": fix[:300]}
-        fact = AskFact(ask=ask.ask, endpoint=ask.endpoint, model=ask.model, state=state, **clipped)
+        fact = AskFact(
+            ask=ask.ask, endpoint=ask.endpoint, model=ask.model, state=state, words=words[:300], fix=fix[:300]
+        )
         self._news = self._news or self._asks.get(ask.ask) != fact
         self._asks[ask.ask] = fact
         if state in _OVER:

@@ -173,8 +173,15 @@ class StreamReader:
     def _spent(
         self, usage: receipt.Usage, tools: Mapping[str, int], broken: Offences = NOTHING_BROKEN
     ) -> ReportedUsage:
-        turns = tuple(self._heard), tuple(self._turns), self._rests
-        return ReportedUsage(usage, tools, broken, *turns, tuple(self._fleet.values()))
+        return ReportedUsage(
+            usage,
+            tools,
+            broken,
+            tuple(self._heard),
+            tuple(self._turns),
+            self._rests,
+            tuple(self._fleet.values()),
+        )
 
     def finish(self, end: base.ExitInfo) -> ReportedEnd:
         told = self._parser.finish(end)
@@ -368,9 +375,13 @@ class NodeRuntimes:
         holds.
         """
         sandbox = self._around.sandbox
-        asked = (order.mode, order.safety, order.agent.read_only)
-        runs = (order.runtime, order.workspace.kind, order.safety, base.may_write(*asked), order.depth)
-        if not order.policy.walled and is_on_the_machine(*runs):
+        if not order.policy.walled and is_on_the_machine(
+            order.runtime,
+            order.workspace.kind,
+            order.safety,
+            base.may_write(order.mode, order.safety, order.agent.read_only),
+            order.depth,
+        ):
             return Isolation.NONE
         if sandbox is not None and sandbox.find().tools is not None:
             return Isolation.SANDBOX
@@ -378,7 +389,7 @@ class NodeRuntimes:
             who = order.runtime if runtime.chosen else f"agent {order.agent.name}"
             words = f"{who} runs only in a sandbox: {self._no_wall()}"
             raise StepFailed(FailureKind.SANDBOX, words)
-        how = runtime.enforcement(*asked, Isolation.NONE)
+        how = runtime.enforcement(order.mode, order.safety, order.agent.read_only, Isolation.NONE)
         if how in (Enforcement.TOLD_ONLY, Enforcement.IMPOSSIBLE) and not _is_accepted(order, runtime, how):
             words = f"nothing holds {order.runtime} to {order.safety} here: {self._no_wall()}"
             raise StepFailed(FailureKind.SANDBOX, words)

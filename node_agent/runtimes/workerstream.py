@@ -71,8 +71,9 @@ class WorkerParser(EventParser):
                 yield base.TurnBegan(number, message, _said(event), _wall_ms(event))
             case "turn_end" if text_of(event.get("stop")) in _STOPS:
                 why = base.clip(text_of(event.get("why")), base.REASON_CHARS)
-                at = _wall_ms(event), self._lines.end_at
-                yield base.TurnEnded(TurnStop(event["stop"]), why, *at, self._usage)
+                yield base.TurnEnded(
+                    TurnStop(event["stop"]), why, _wall_ms(event), self._lines.end_at, self._usage
+                )
             case "rests" if text_of(event.get("why")) in _RESTS:
                 self._rests = True
                 yield base.Rested(RestReason(event["why"]))

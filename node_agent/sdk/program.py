@@ -113,8 +113,9 @@ def _driver(name: str, driver: str, env: dict[str, str]) -> subprocess.Popen[byt
         )
         raise Over(FailureKind.RUNTIME_MISSING, words)
     argv = [os.path.join(environment, "bin", "python"), "-I", os.path.join(os.path.dirname(__file__), driver)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    return CHILDREN.start(argv, env=env, start_new_session=True, **pipes)
+    return CHILDREN.start(
+        argv, env=env, start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
 
 
 if __name__ == "__main__":

@@ -204,8 +204,9 @@ def _compiled(secrets: tuple[tuple[str, str], ...]) -> _Spelled:
     begins = {spelling[:n] for spelling in (*plain, *coded) for n in (1, 2)}
     begins |= {code[:1] + end for code in coded for end in (b"\n", b"\r", b"\\")}
     longest = max((*map(len, plain), *(len(v) + _breaks_in(v) for v in coded)), default=0)
-    compiled = re.compile(pattern, re.DOTALL), re.compile(heads)
-    return _Spelled(plain, coded, *compiled, by_head, frozenset(begins), longest)
+    return _Spelled(
+        plain, coded, re.compile(pattern, re.DOTALL), re.compile(heads), by_head, frozenset(begins), longest
+    )
 
 
 def _breaks_in(value: bytes) -> int:

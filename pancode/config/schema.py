@@ -263,8 +263,9 @@ class HealthSettings(Part):
 
     def rules(self) -> HealthRules:
         """Return the form that the watch takes."""
-        times = (self.look, self.warn, self.stuck, self.between, self.stable)
-        return HealthRules(*times, self.failures, self.words)
+        return HealthRules(
+            self.look, self.warn, self.stuck, self.between, self.stable, self.failures, self.words
+        )
 
 
 KEEP = KeepRules()

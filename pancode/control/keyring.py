@@ -96,8 +96,9 @@ def rotate(core: Core, fresh: SigningKey, by: str) -> None:
         keep_obeyed(work.tx, old.public)
         work.tx.put(Setting(CURRENT, fresh.public.text(), core.wall_ms(), by))
         begin(work.tx, COORDINATOR, core.fleet, fresh.public, core.wall_ms())
-        detail = {"by": by, "old": old.public.tag, "new": fresh.public.tag}
-        work.audit("trust", "warning", "coordinator key rotated", **detail)
+        work.audit(
+            "trust", "warning", "coordinator key rotated", by=by, old=old.public.tag, new=fresh.public.tag
+        )
     core.former[old.public.keyid] = old
     core.key = fresh
 

@@ -35,8 +35,15 @@ def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> N
             so_far = known.value if known is not None and isinstance(known.value, dict) else {}
             now = {**so_far, **{name: amount for name, amount in agents.items() if amount is not None}}
             work.tx.put(Setting(f"{WORK_CEILING}{scope}", now, core.wall_ms(), by))
-        detail = {"scope": scope, "old": _text(old, ceilings), "new": _text(ceilings, ceilings), "by": by}
-        work.audit("budget", "info", "ceiling set", **detail)
+        work.audit(
+            "budget",
+            "info",
+            "ceiling set",
+            scope=scope,
+            old=_text(old, ceilings),
+            new=_text(ceilings, ceilings),
+            by=by,
+        )
 
 
 def _session(work: Work, scope: str) -> SessionRow | None:

@@ -109,5 +109,15 @@ def parent_of(core: Core, run_id: str) -> Parent:
         left = left_for_children(tx, run)
         hands = hands_now(tx, run)
     reads = run.read_only and not leads(run)  # an orchestrator only reads, but its children may write
-    facts = (run.id, *hands, reads, run.depth, is_unheld(run), left, is_walled(run))
-    return Parent(*facts, session=payer_of(run), rules=rules_of(run.rules), leads=leads(run))
+    return Parent(
+        run.id,
+        *hands,
+        reads,
+        run.depth,
+        is_unheld(run),
+        left,
+        is_walled(run),
+        session=payer_of(run),
+        rules=rules_of(run.rules),
+        leads=leads(run),
+    )

@@ -360,8 +360,15 @@ def passed(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDisp
     verdict = first_refused(judged.verdicts, asked.request.ask)
     if verdict is not None:
         with unit_of_work(core) as work:
-            detail = {"gate": verdict.gate, "words": verdict.words, "by": asked.request.created_by}
-            work.audit("dispatch", "error", "refused", None, **detail)
+            work.audit(
+                "dispatch",
+                "error",
+                "refused",
+                None,
+                gate=verdict.gate,
+                words=verdict.words,
+                by=asked.request.created_by,
+            )
         raise refusal(verdict, asked.request.takes_ask).because(*judged.outranked)
     if judged.untested:
         raise untested(judged.untested[0], judged.costly)

@@ -339,8 +339,12 @@ def _runs(call: McpToolCall) -> Any:
 
 
 def _history(call: McpToolCall) -> Any:
-    asked = {"text": call.given.get("query"), "limit": min(int(call.given.get("limit", 10)), ROWS)}
-    return call.client.get("/v1/history", cwd=call.cwd, **asked)
+    return call.client.get(
+        "/v1/history",
+        cwd=call.cwd,
+        text=call.given.get("query"),
+        limit=min(int(call.given.get("limit", 10)), ROWS),
+    )
 
 
 def _logs(call: McpToolCall) -> Any:

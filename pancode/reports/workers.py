@@ -85,8 +85,9 @@ def _in(tx: Transaction, state: RunState) -> list[Run]:
 def _at_work(core: Core, tx: Transaction, found: dict[_Key, _Tally], run: Run) -> None:
     """Add the run to its worker; while it waits for a machine, that is a worker without a node."""
     shape = run_shape(core, tx, run)
-    fields = {"run": run.id, "stage": shape["stage"], "since": shape["started_at"], "task": shape["task"]}
-    found.setdefault((run.agent, run.runtime, shape["node"]), _Tally()).now.append(WorkerNow(**fields))  # type: ignore[typeddict-item]
+    found.setdefault((run.agent, run.runtime, shape["node"]), _Tally()).now.append(
+        WorkerNow(run=run.id, stage=shape["stage"], since=shape["started_at"], task=shape["task"])
+    )
 
 
 def _shape(key: _Key, tally: _Tally) -> WorkerShape:

@@ -199,8 +199,9 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
 
 def _stored(core: Core, letter: Letter, text: str) -> StoredReceipt:
     identity, tag = letter.claims.identity, letter.node.tag or ""
-    key = (letter.digest, identity.run, identity.attempt, identity.fence)
-    return StoredReceipt(*key, tag, text, core.wall_ms())
+    return StoredReceipt(
+        letter.digest, identity.run, identity.attempt, identity.fence, tag, text, core.wall_ms()
+    )
 
 
 def _acknowledge(core: Core, letter: Letter, countersigned: Envelope) -> Acknowledge:

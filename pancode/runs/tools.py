@@ -206,8 +206,9 @@ def keep(core: Core, run: str, name: str, digest: str, by: str) -> ToolShape:
         kept = replace(kept, signed=core.key.sign(PAYLOAD, kept.said()).model_dump_json())
         kept.put(work.tx)
         row.forget(work.tx)
-        detail = {"tool": name, "digest": kept.digest, "project": row.project}
-        work.audit("trust", "info", "tool kept", row.run, by=by, **detail)
+        work.audit(
+            "trust", "info", "tool kept", row.run, by=by, tool=name, digest=kept.digest, project=row.project
+        )
         work.happened(Happened(EventKind.INBOX_ANSWERED, row.run))
         return _shape(core, work.tx, kept)
 

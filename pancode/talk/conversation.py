@@ -233,8 +233,9 @@ class SessionTalk:
         self._calls += 1
         grown = self._used if self._used != self._used_told else ""
         self._used_told = self._used
-        what = (event.id, event.tool, event.command, event.path, event.pattern)
-        call = TalkCall(self.run, self._calls, *what, grown)
+        call = TalkCall(
+            self.run, self._calls, event.id, event.tool, event.command, event.path, event.pattern, grown
+        )
         if len(self.open) < MOST_KEPT:
             self.open.append(call)
         return call

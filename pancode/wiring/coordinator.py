@@ -304,8 +304,9 @@ class Coordinator:
         self.core.former.update(self.home.former_keys())
         rounds.start(self.core)
         if self._own.instead_of:
-            detail = {"old": self._own.instead_of, "new": self.key.public.tag}
-            self.core.live.record_trust("error", "coordinator key given up as lost", **detail)
+            self.core.live.record_trust(
+                "error", "coordinator key given up as lost", old=self._own.instead_of, new=self.key.public.tag
+            )
         self.retire_keys()
         if self._alone.squatter is not None:
             self.core.live.record_trust("error", SQUATTER, pid=self._alone.squatter)

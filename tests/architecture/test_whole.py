@@ -9,6 +9,7 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
+from tests.architecture.house import room_of
 from tests.architecture.sources import PACKAGES, ROOT, dotted, modules, tree, within
 
 MOST_IMPORTS = 25
@@ -62,10 +63,37 @@ def test_a_folder_can_be_taken_in_at_a_glance() -> None:
     held({folder: count for folder, count in counts.items() if count > MOST_FILES}, "folders")
 
 
+EVERYWHERE = ("pancode/core", "pancode/control", "node_agent/wire")
+"""Rooms whose classes are the domain and the wire: each name there has its meaning in every room."""
+
+
+def _abroad(path: Path) -> set[tuple[str, str]]:
+    """The module and the name of each class that this file takes from another room."""
+    found, named = set[tuple[str, str]](), dict[str, str]()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PACKAGES):
+            for alias in node.names:
+                found.add((node.module, alias.name))
+                named[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found.add((named.get(node.value.id, ""), node.attr))
+    return {(module, name) for module, name in found if not _is_in_room(module, room_of(path))}
+
+
+def _is_in_room(module: str, room: str) -> bool:
+    return f"{module}.".startswith(f"{room.replace('/', '.')}.")
+
+
 def test_a_name_means_one_thing() -> None:
-    where: dict[str, set[str]] = defaultdict(set)
+    """In the domain, on the wire, and wherever another room knows the class; inside one room it is plain."""
+    abroad = {one for path in modules(*PACKAGES) for one in _abroad(path)}
+    known, at_home = defaultdict[str, set[str]](set), defaultdict[tuple[str, str], int](int)
     for path in modules(*PACKAGES):
         for node in tree(path).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                where[node.name].add(path.as_posix())
-    held({name: len(files) for name, files in where.items() if len(files) > 1}, "names")
+                at_home[room_of(path), node.name] += 1
+                if (dotted(path), node.name) in abroad or room_of(path) in EVERYWHERE:
+                    known[node.name].add(path.as_posix())
+    twice = {name: len(files) for name, files in known.items() if len(files) > 1}
+    twice |= {name: count for (_, name), count in at_home.items() if count > 1}
+    held(twice, "names")

@@ -27,13 +27,15 @@ def unavailable(access: RedisAccess, operation: str, exc: Exception) -> Unavaila
     """The error for one failed operation; `why` never holds a password."""
     verdict = _judge(exc)
     beside = access.beside
-    named = {
-        "secret": beside.password_file or access.origin,
-        "ca": beside.files.ca or "not set",
-        "cert": beside.files.cert or "not set",
-    }
-    known = {"origin": access.origin, "probe": access.probe(), "rights": access.rights()}
-    fix = verdict.fix.format(**known, **named, look=_look(access))
+    fix = verdict.fix.format(
+        origin=access.origin,
+        probe=access.probe(),
+        rights=access.rights(),
+        secret=beside.password_file or access.origin,
+        ca=beside.files.ca or "not set",
+        cert=beside.files.cert or "not set",
+        look=_look(access),
+    )
     return UnavailableError(verdict.message, why=f"{operation} at {access.place}: {_message(exc)}", fix=fix)
 
 

@@ -47,8 +47,9 @@ def cost(
     if as_csv and face.as_json:
         raise UsageError("the answer is JSON or CSV, not both", fix="leave out --json or --csv")
     where = None if repository is None else os.path.abspath(repository)
-    only = {"agent": agent, "node": node, "repository": where}
-    answer = face.client().get("/v1/cost", by=by, since=since, limit=number, **only)
+    answer = face.client().get(
+        "/v1/cost", by=by, since=since, limit=number, agent=agent, node=node, repository=where
+    )
     face.show(answer, lambda: _csv(answer) if as_csv else _lines(answer, face))
 
 

@@ -41,8 +41,7 @@ def state(
 
     The one before in the lane or workspace comes whole; of the others what was decided and left open.
     """
-    asked = {"text": task or None, "lane": lane, "workspace": workspace, "cwd": folder()}
-    answer = face.client().get("/v1/context", **asked)
+    answer = face.client().get("/v1/context", text=task or None, lane=lane, workspace=workspace, cwd=folder())
     face.show(answer, lambda: _told(answer))
 
 
@@ -63,6 +62,5 @@ def history(
     face: Json,
 ) -> None:
     """What all runs there have left, the newest first, each with its source and its age."""
-    asked = {"lane": lane, "workspace": workspace, "limit": number, "cwd": folder()}
-    answer = face.client().get("/v1/history", **asked)
+    answer = face.client().get("/v1/history", lane=lane, workspace=workspace, limit=number, cwd=folder())
     face.show(answer, lambda: "".join(map(in_short, answer["notes"])) or "no run has left a note there\n")

@@ -45,8 +45,9 @@ def find(
 ) -> None:
     """Search the notes of this repository for words; without words, the newest. Outside of one: all notes."""
     text = " ".join(words or ())
-    asked = {"text": text or None, "limit": number, "all": "1" if everywhere else None, "cwd": folder()}
-    answer = face.client().get("/v1/history", **asked)
+    answer = face.client().get(
+        "/v1/history", text=text or None, limit=number, all="1" if everywhere else None, cwd=folder()
+    )
     leaves = "a run leaves one when it is done here and ends with the report that it was asked for"
     none = f"no note has {text!r}" if text else f"no run has left a note yet: {leaves}"
     face.show(answer, lambda: "".join(map(in_short, answer["notes"])) or f"{safe(none)}\n")

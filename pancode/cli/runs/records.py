@@ -52,8 +52,18 @@ def audit(
     """
     if about == "verify":
         return _verify(face)
-    query = {"about": about, "domain": domain, "level": "error" if error else level, "by": by}
-    answer = page(face.client(), "/v1/audit", "audit", number, cursor, whole=whole, **query)
+    answer = page(
+        face.client(),
+        "/v1/audit",
+        "audit",
+        number,
+        cursor,
+        whole=whole,
+        about=about,
+        domain=domain,
+        level="error" if error else level,
+        by=by,
+    )
     face.show(answer, lambda: _entries(answer["audit"]))
     return ExitCode.DONE
 

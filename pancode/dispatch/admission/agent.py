@@ -125,8 +125,9 @@ def _outside(resolution: Resolution) -> GateVerdict | None:
     """Refuse a person's command about the machine itself where a sandbox would hide that machine from it."""
     asked, agent = resolution.request, resolution.agent
     writes = rule_of(resolution.mode, resolution.safety, agent.read_only) != READ_ONLY
-    runs = (resolution.runtime.name, resolution.workspace, resolution.safety)
-    if not resolution.walled or not is_on_the_machine(*runs, writes, asked.depth):
+    if not resolution.walled or not is_on_the_machine(
+        resolution.runtime.name, resolution.workspace, resolution.safety, writes, asked.depth
+    ):
         return None
     why, fix = (
         f"agent {agent.name} runs only in a sandbox (isolation: container)",

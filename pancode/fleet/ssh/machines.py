@@ -182,8 +182,9 @@ class Machines:
             found.check_accepted(spec.fingerprint)
         if direct:
             self._check_direct([spec.name])
-        said = {"fleet_key": spec.fleet_key, "direct": direct, "node_home": spec.node_home}
-        reach = reach_to(found.target, found.pins, **said)
+        reach = reach_to(
+            found.target, found.pins, fleet_key=spec.fleet_key, direct=direct, node_home=spec.node_home
+        )
         return self._enlist(self._node(spec, reach))
 
     def trust(self, name: str, fingerprint: str, caller: Caller) -> NodeResult:
@@ -197,8 +198,9 @@ class Machines:
             return replace(node, target=replace(reach, target=fresh.target, pins=fresh.pins).data())
 
         inventory.change(self.core, name, pin)
-        seen = {"node": name, "by": caller.by, "now": fingerprint, "before": found.changed_from}
-        self.core.live.record_trust("warning", "host key trusted", **seen)
+        self.core.live.record_trust(
+            "warning", "host key trusted", node=name, by=caller.by, now=fingerprint, before=found.changed_from
+        )
         self._refused.pop(name, None)
         self._loop.call(self._links.leave(name), _KEEP_S)
         if Reach.of(self.known(name)).installed_home is not None:

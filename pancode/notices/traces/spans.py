@@ -107,8 +107,16 @@ def _part(
 ) -> RunSpan:
     """Return the span of a part of the run. `part`: the part itself, and the part above it."""
     known = {**attributes, names.RUN: run.id, **({} if bad is None else {names.ERROR: bad})}
-    ids = (span_id_of(run.id, part[0]), span_id_of(run.id, part[1]))
-    return RunSpan(name, trace_id_of(run.id), *ids, times[0], max(times), known, bad)
+    return RunSpan(
+        name,
+        trace_id_of(run.id),
+        span_id_of(run.id, part[0]),
+        span_id_of(run.id, part[1]),
+        times[0],
+        max(times),
+        known,
+        bad,
+    )
 
 
 def _usage(usage: object) -> dict[str, Value]:

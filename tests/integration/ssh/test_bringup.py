@@ -130,7 +130,7 @@ def test_up_again_upgrade_and_remove(tmp_path: Path, agent: Path, store: BundleS
             assert (home(it) / "node.json").read_bytes() == fleet.settings
             assert "suggest" in (home(it) / "ceiling.json").read_text()
 
-            old, damaged = pid(it), home(it) / "current/lib/node_agent/start.py"
+            old, damaged = pid(it), home(it) / "current/lib/node_agent/cli/main.py"
             whole = damaged.read_bytes()
             damaged.write_bytes(b"")
             mended = await fleet.up(node)
