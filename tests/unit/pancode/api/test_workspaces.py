@@ -375,6 +375,8 @@ def test_dirty_is_not_known_while_somebody_works_there_and_size_is_as_its_node_s
     world.node.breathe()
     world.context.turn()
     assert (listed(world)["dirty"], listed(world)["size"], shown(world)["size"]) == (None, 5 << 20, 5 << 20)
+    (node,) = world.http.get("/v1/fleet").json()["nodes"]
+    assert node["disk_free"] == 1 and node["disk_most"] == {"what": "work", "bytes": 9 << 20}
     world.node.deliver(order, commit=COMMITS[0], change="change", files_changed=("a.txt", "b.txt"))
     world.context.turn()
     assert (listed(world)["dirty"], listed(world)["size"]) == (2, None)

@@ -6,7 +6,7 @@ import json
 
 from pancode.client import answer_in
 from pancode.errors import ConfigError
-from pancode.offline.doctor import notices
+from pancode.offline.doctor import disks, notices
 
 
 def test_a_problem_is_no_answer_to_what_was_asked() -> None:
@@ -20,3 +20,11 @@ def test_a_problem_is_no_answer_to_what_was_asked() -> None:
     assert notices(False, None)["detail"] == "not known: no coordinator runs"
     assert notices(True, {"troubles": [], "channels": [1]})["detail"] == "1 channels, nothing failed"
     assert not notices(True, {"troubles": ["mail: refused"], "channels": [1]})["ok"]
+
+
+def test_a_short_disk_of_a_node_is_named_with_what_fills_it() -> None:
+    roomy = {"name": "desk", "disk_free": 80 << 30, "disk_most": None}
+    short = {"name": "gpubox", "disk_free": 900 << 20, "disk_most": {"what": "mirrors", "bytes": 40 << 30}}
+    assert disks(None)["ok"] and disks({"nodes": [roomy]})["ok"]
+    told = disks({"nodes": [roomy, short]})
+    assert (told["ok"], told["detail"]) == (False, "gpubox: free 900 M, mirrors 40 G")
