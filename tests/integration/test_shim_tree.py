@@ -19,7 +19,9 @@ DAEMON = """
 import os, signal, sys, time
 if os.fork(): os._exit(0)
 os.setsid()
+middle = os.getpid()
 if os.fork(): os._exit(0)
+while os.path.exists(f"/proc/{{middle}}"): time.sleep(0.001)  # or it counts as left behind, too
 {also}
 with open("daemon.new", "w") as f: f.write(f"{{os.getpid()}}\\n")
 os.rename("daemon.new", "daemon")
