@@ -77,7 +77,7 @@ def call(fleet: SmokeFleet, model: str) -> str:
     words = ("dispatch", "--runtime", "native", "--workspace", "none", "--model", model)
     done = fleet.run(*words, "--budget", MOST_USD, "--json", TASK)
     if done.returncode:
-        return (done.stderr or done.stdout).strip().replace("\n", " ")[-300:]
+        return (done.stderr or done.stdout).strip().replace("\n", " ")[:600]
     run = json.loads(done.stdout)
     answer = str(run.get("answer") or "").strip()
     return "" if answer else f"run {run.get('run')} has no answer"
