@@ -87,15 +87,20 @@ def _open_to_others(path: Path) -> Iterator[Mend]:
 
 
 def _left_checkouts(node: Path) -> Iterator[Mend]:
-    """Yield a mend for each checkout of an attempt that the node's journal has not: an entry comes before any
-    checkout. Some attempts work at the place of an earlier one, whose name a link has.
+    """Yield a mend for each checkout of an attempt that the node's journal has not. Some attempts work at the
+    place of an earlier one, whose name a link has.
     """
+    # In this order: an attempt has its entry, then its link, then its checkout, and one may begin meanwhile.
+    folders = sorted((node / "work").glob("r-*"))
+    placed = [
+        (link.name, os.readlink(link)) for link in (node / "work/.given").glob("r-*") if link.is_symlink()
+    ]
     known = {entry.name for entry in (node / "journal").glob("r-*")}
-    placed = [link for link in (node / "work/.given").glob("r-*") if link.is_symlink()]
-    known |= {os.readlink(link) for link in placed if link.name in known}
-    for folder in sorted((node / "work").glob("r-*")):
+    known |= {place for name, place in placed if name in known}
+    for folder in folders:
         if folder.name not in known:
             wrong = f"{folder} is the checkout of a run that its node agent does not know"
+            wrong += ", and what is nowhere else goes with it"
             yield Mend(wrong, f"rm -r {folder}", partial(_erase, folder))
 
 

@@ -47,8 +47,11 @@ def test_the_node_agent_knows_nothing_of_pancode() -> None:
 
 
 def test_pancode_knows_only_the_wire_of_the_node_agent() -> None:
-    """Two exceptions: the runtimes' own parsers (ADR 32), and RQ's classes as both ends use them (ADR 40)."""
-    known = {"pancode/talk/stream.py": (*SHARED, "node_agent.runtimes")}
+    """Exceptions: the runtimes' own parsers (ADR 32) and the names of the values that log one in, and RQ's
+    classes as both ends use them (ADR 40).
+    """
+    runtimes = ("pancode/talk/stream.py", "pancode/cli/fleet/secret.py")
+    known = dict.fromkeys(runtimes, (*SHARED, "node_agent.runtimes"))
     bus = modules("pancode/bus")
     known |= {str(path): (*SHARED, "node_agent.link.rqjson") for path in bus}
     strays = [

@@ -29,7 +29,7 @@ find . \\( $own -o -path ./key/node.key -o -path ./key/redis.password -o -path .
   -o -type f ! -name node.json -print | sort | xargs sha256sum
 sed 's/@TAG/TAG/g' node.json
 find bundles -printf '%y %m %u %p %l\\n' | sort | sha256sum
-find bundles -type f ! -name '*.pyc' -print | sort | xargs sha256sum | sha256sum
+find bundles -type f ! -name '*.pyc' ! -name .ready -print | sort | xargs sha256sum | sha256sum
 ls -a /home/ops | grep -vxF .ansible; cat /home/ops/.ssh/authorized_keys; stat -c '%A %U %G' /home/ops/.ssh"""
 """All that bring-up makes: kinds, modes, owners, links, contents, but for what the agent itself writes."""
 WORK = ("--runtime", "shell", "--workspace", "none", "--node")

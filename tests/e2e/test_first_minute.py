@@ -14,7 +14,7 @@ import pytest
 from tests.clis.launched import NATIVE
 from tests.crowd import crowded
 from tests.e2e.kept import keep_bundles, lay_out_bundles
-from tests.e2e.owner import Owner, until
+from tests.e2e.owner import Owner
 from tests.e2e.pane import Pane
 from tests.fakemodel import FakeModel
 
@@ -71,7 +71,7 @@ def test_a_newcomer_learns_what_is_there_gets_a_model_and_talks(newcomer: Owner,
             given = values[name]
             newcomer.run("node", "secret", "set", node["name"], name, stdin=given, timeout_s=120).ok()
         ready = {"name": "native", "state": "ok"}
-        until(lambda: ready.items() <= _native(newcomer).items(), "the key is seen", 120)
+        assert ready.items() <= _native(newcomer).items(), "`secret set` waits until the node has seen it"
         top = newcomer.home / "shop"
         top.mkdir()
         subprocess.run(["git", "init", "-q"], cwd=top, env=newcomer.env, check=True)

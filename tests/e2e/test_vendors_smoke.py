@@ -31,7 +31,7 @@ def test_a_vendor_that_answers_is_told_from_one_that_does_not() -> None:
     url = server.start().url
     try:
         done = smoke(f"{url}/v1", "sk-anything")
-        assert done.returncode == 0 and "1 answered, 0 failed" in done.stdout, done
+        assert done.returncode == 0 and "1 answered, 0 failed" in done.stdout, f"{done.stdout}{done.stderr}"
         assert done.stdout.startswith("ok "), done.stdout
     finally:
         server.stop()

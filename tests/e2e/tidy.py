@@ -133,8 +133,17 @@ class Session:
         """The next module finds the hosts and the fleet as this one did."""
         mend(self.lab, self.keys)
         take_off(self.lab, living_on(self.lab) - {self.name or ""})
-        if self.fleet is not None and troubles(self.fleet):
+        if self.fleet is None:
+            return
+        if troubles(self.fleet):
             self.after_failure()
+        until(self._walled, "every host says again that it has a sandbox", 60)
+
+    def _walled(self) -> bool:
+        """A node says half a minute late that a module took `sandbox.json` away; gates ask meanwhile."""
+        assert self.fleet is not None
+        nodes = self.fleet.nodes()
+        return all(nodes[f"node{k}"]["isolation"] == "sandbox" for k in self.lab.hosts)
 
     def after_failure(self) -> None:
         """A test that failed half way left runs, pauses and faults; its module's own fleet stays."""

@@ -221,8 +221,11 @@ class Links:
         while True:
             await asyncio.sleep(self.settings.tend_s)
             up = [name for name, link in self._links.items() if link.state.up]
-            for error in await asyncio.gather(*(self._tend(name) for name in up), return_exceptions=True):
-                if isinstance(error, Exception):
+            errors = await asyncio.gather(*(self._tend(name) for name in up), return_exceptions=True)
+            for name, error in zip(up, errors, strict=True):
+                if isinstance(error, PancodeError):
+                    log.warning("link %s: its node could not be looked after: %s", name, error)
+                elif isinstance(error, Exception):
                     log.error("tending a link failed", exc_info=error)
 
     async def _tend(self, name: str) -> None:

@@ -116,7 +116,7 @@ def parse_probe(text: str) -> NodeProbe:
     missing = [k for k in ("os", "arch", "uid", "home", "node_home") if not one.get(k)]
     if missing:
         raise ValueError(f"the probe did not say {', '.join(missing)}")
-    state, detail = _home_state([v for k, v in pairs if k == "home_write"], one.get("home_exec", ""))
+    state, detail = _home_state(one.get("home_write", "no answer"), one.get("home_exec", ""))
     return NodeProbe(
         os=one["os"],
         arch={"amd64": "x86_64", "arm64": "aarch64"}.get(one["arch"], one["arch"]),
@@ -173,8 +173,7 @@ def _pythons(lines: list[str]) -> tuple[Python, ...]:
     return tuple(found.values())
 
 
-def _home_state(writes: list[str], runs: str) -> tuple[HomeState, str]:
-    answer = writes[-1] if writes else "no answer"
+def _home_state(answer: str, runs: str) -> tuple[HomeState, str]:
     if answer == "full":
         return HomeState.FULL, "a file could not be written"
     if answer != "ok":

@@ -130,12 +130,13 @@ def test_up_again_upgrade_and_remove(tmp_path: Path, agent: Path, store: BundleS
             assert (home(it) / "node.json").read_bytes() == fleet.settings
             assert "suggest" in (home(it) / "ceiling.json").read_text()
 
-            old, damaged = pid(it), home(it) / "current/lib/node_agent/cli/main.py"
-            whole = damaged.read_bytes()
-            damaged.write_bytes(b"")
-            mended = await fleet.up(node)
-            assert mended.changed == (StepName.BUNDLE, StepName.START) and pid(it) != old
-            assert damaged.read_bytes() == whole
+            code = home(it) / "current/lib/node_agent/cli"
+            for damaged in (code / "main.py", next(code.glob("__pycache__/main.*.pyc"))):
+                old, whole = pid(it), damaged.read_bytes()
+                damaged.write_bytes(whole[:20])
+                mended = await fleet.up(node)
+                assert mended.changed == (StepName.BUNDLE, StepName.START) and pid(it) != old
+                assert damaged.read_bytes() == whole
 
             old = pid(it)
             newer = shutil.copytree(agent, tmp_path / "newer" / "node_agent")

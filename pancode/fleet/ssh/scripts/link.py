@@ -61,12 +61,13 @@ done
 say git "$(git --version 2>&1 | head -n 1)"
 say disk "$(df -Pk "$HOME" 2>/dev/null | tail -n 1)"
 t=$(mktemp -d "$HOME/.pancode-probe.XXXXXX" 2>&1)
-if [ -d "$t" ]; then
-  say home_write ok
+if [ -d "$t" ]; then # nothing is said while it is there: who listens may be gone, which ends us
+  w=ok x=
   if printf '#!/bin/sh\nexit 0\n' > "$t/x" 2>/dev/null && chmod 700 "$t/x"; then
-    if "$t/x" 2>/dev/null; then say home_exec yes; else say home_exec no; fi
-  else say home_write full; fi
+    if "$t/x" 2>/dev/null; then x=yes; else x=no; fi
+  else w=full; fi
   rm -rf "$t"
+  say home_write $w; say home_exec $x
 else say home_write "no $t"; fi
 if command -v systemctl >/dev/null 2>&1; then
   say user_services "$(timeout 5 systemctl --user is-system-running 2>&1 | head -n 1)"

@@ -107,6 +107,8 @@ if [ -e "$1" ]; then
   case $1 in "$HOME/.pancode-node/"*) rmdir "$HOME/.pancode-node" 2>/dev/null;; esac
   c=yes
 fi
+# One of a probe that was cut off; none lasts a minute.
+find "$HOME" -maxdepth 1 -name '.pancode-probe.*' -user "$(id -u)" -mmin +1 -exec rm -rf {} +
 say changed $c"""
 )
 """$1 node home, $2 fleet, $3 unit, $4 sockets' folder, $5 fleet key's marker. Our mark goes last."""

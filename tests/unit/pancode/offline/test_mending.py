@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,30 @@ def test_a_checkout_that_no_journal_knows_goes_and_no_other(user: Path) -> None:
     one.do()
     assert found(user) == []
     assert {path.name for path in (node / "work").glob("r-*")} == {"r-aaaa.1.1", "r-past.1.1"}
+
+
+@pytest.mark.parametrize("has_place", [False, True])
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_checkout_of_an_attempt_that_begins_meanwhile_is_not_offered(
+    user: Path, monkeypatch: pytest.MonkeyPatch, has_place: bool, looks: int
+) -> None:
+    """It begins after so many looks into folders: with its entry first, then its link, then its checkout."""
+    node, real, seen = user / ".pancode-node/f-1234", Path.glob, list[str]()
+    for name in ("journal", "work/.given"):
+        (node / name).mkdir(parents=True, mode=0o700)
+
+    def glob(self: Path, pattern: str) -> Iterator[Path]:
+        found = list(real(self, pattern))
+        seen.append(pattern)
+        if len(seen) == looks:
+            (node / "journal/r-bbbb.1.2").mkdir()
+            if has_place:
+                (node / "work/.given/r-bbbb.1.2").symlink_to("r-past.1.1")
+            (node / "work" / ("r-past.1.1" if has_place else "r-bbbb.1.2")).mkdir()
+        return iter(found)
+
+    monkeypatch.setattr(Path, "glob", glob)
+    assert list(mending._left_checkouts(node)) == [] and len(seen) == 3
 
 
 def test_a_socket_of_a_coordinator_that_is_gone_goes(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:

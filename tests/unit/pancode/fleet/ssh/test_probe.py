@@ -80,7 +80,7 @@ def test_all_that_it_says() -> None:
     ("write", "state"),
     [
         ("home_write=ok\nhome_exec=no", HomeState.NOEXEC),
-        ("home_write=ok\nhome_write=full", HomeState.FULL),
+        ("home_write=full", HomeState.FULL),
         ("home_write=no mktemp: Read-only file system", HomeState.READ_ONLY),
         ("home_write=no mktemp: No space left on device", HomeState.FULL),
     ],
