@@ -116,3 +116,21 @@ def test_frozen_for_longer_than_every_deadline_nothing_is_declared_lost(owner: O
         story = owner.ask("why", run)["decisions"]
         assert not [d for d in story if d["verdict"] == "lost"], story
     until(lambda: {n["state"] for n in owner.nodes().values()} == {"online"}, "all online", told=owner.nodes)
+
+
+def test_the_doctor_starts_an_agent_that_hangs_again_and_its_run_goes_on(owner: Owner, lab: Lab) -> None:
+    words = ("--runtime", "shell", "--node", "node1", "--workspace", "none")
+    run = owner.dispatch(*words, f"{held('hung')}; echo ok")
+    owner.running(run)
+    host = Ground(owner, lab, 1)
+    before = host.agent()
+    assert before is not None
+    os.kill(before, signal.SIGSTOP)
+    until(lambda: owner.seen("node1") in ("unreachable", "lost"), "it is missed", told=owner.nodes)
+    said = owner.run("doctor", "--fix", "--yes", timeout_s=180)
+    assert "the link to node1 is up, and its node agent is not heard" in said.err, said
+    assert "done: pancode fleet up node1" in said.err, said
+    assert owner.state("node1") == "online" and host.agent() not in (before, None)
+    host.let_go("hung")
+    until(lambda: owner.show(run)["outcome"] == "done", "it goes on", 60, lambda: owner.show(run))
+    assert owner.show(run)["attempt"] == 1

@@ -60,7 +60,8 @@ def authorized_line(public: str, fleet: str) -> str:
 log = logging.getLogger("pancode.bringup")
 REACHED = "reached"
 """The key in a node's facts that says: a connection was made, and our files may be on the machine."""
-HEARD_S = 60
+HEARD_S, HANGS_S = 60, 30
+"""How long a node agent that was started, and one that ran already, has for a sign that it works."""
 LINK_S = 30
 
 
@@ -332,13 +333,14 @@ class BringUp:
         core = self.core
         after = core.now().ms if fresh else core.now().ms - core.rules.deadlines.ask_ms
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + HEARD_S
+        limit_s = HEARD_S if fresh else HANGS_S
+        deadline = loop.time() + limit_s
         while loop.time() < deadline:
             if await asyncio.to_thread(self._has_echoed, name, after):
                 return
             await asyncio.sleep(0.1)
         why = f"the node agent was started; its log is in the node's home, log/agent.out on {name}"
-        raise UnavailableError(f"no heartbeat came within {HEARD_S} s", why=why)
+        raise UnavailableError(f"no heartbeat came within {limit_s} s", why=why)
 
     def _has_echoed(self, name: str, after_ms: int) -> bool:
         view = inventory.view(self.core, name)
@@ -376,7 +378,7 @@ class BringUpPlan:
 
     `files(public key, probe)` enrols the key and gives the home's files. `link()` opens the tunnels, and says
     whether the node had lost its former ones. `heartbeat(fresh)` returns when the node agent is heard
-    (`fresh`: the one that was started now), or raises PancodeError.
+    (`fresh`: the one that was started now), or raises PancodeError: UnavailableError where none is heard.
     """
 
     node: str
@@ -429,6 +431,23 @@ class _Steps:
         self.begin(name, says)
         self.done(bool(await what))
 
+    async def start(
+        self,
+        remote: Remote,
+        starting: Callable[[bool], BringUpStep],
+        heartbeat: Callable[[bool], Awaitable[None]],
+    ) -> None:
+        """Start the node agent, anew where a step before wants that or where it runs and is not heard."""
+        await self.act(remote, starting(bool(steps.RESTARTING & set(self.changed))))
+        if StepName.START not in self.changed:
+            try:
+                await self.wait(StepName.HEARTBEAT, "the node agent is heard", heartbeat(False))
+            except UnavailableError:  # it hangs; its attempts go on without it
+                self.end("done", "the node agent runs and is not heard")
+                await self.act(remote, starting(True))
+        if StepName.START in self.changed:
+            await self.wait(StepName.HEARTBEAT, "the node agent is heard", heartbeat(True))
+
 
 class _Stopped(Exception):
     """The node itself is not fit; the problems say why."""
@@ -457,10 +476,7 @@ async def bring_up(remote: Remote, plan: BringUpPlan, progress: Progress) -> Nod
         for step in steps.enrolled_steps(place, found, python.path, await plan.files(key, found)):
             await run.act(remote, step)
         await run.wait(StepName.CONNECT, "tunnels", plan.link(found))
-        restart = bool(steps.RESTARTING & set(run.changed))
-        await run.act(remote, steps.start_step(place, found, python.path, restart))
-        fresh = StepName.START in run.changed
-        await run.wait(StepName.HEARTBEAT, "the node agent is heard", plan.heartbeat(fresh))
+        await run.start(remote, partial(steps.start_step, place, found, python.path), plan.heartbeat)
         ok = True
     except (_Stopped, PancodeError, ValueError) as error:
         run.end("failed", str(error))

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.errors import ConflictError
+from pancode.errors import ConflictError, UnavailableError
 from pancode.fleet.acts import NodeResult, ProgressLine
 from pancode.fleet.bundle.archive import Bundle, sha256_of
 from pancode.fleet.bundle.contents import node_agent_folder
@@ -60,6 +61,7 @@ class Fleet:
 
     def __init__(self, store: BundleStore, settings: bytes = b"{}") -> None:
         self.settings, self.keys, self.reports = settings, list[str](), list[ProgressLine]()
+        self.hangs = False
         self.plan = BringUpPlan("n", FLEET, store, self.files, self.link, self.heartbeat, lambda: 0)
 
     async def files(self, key: str, found: NodeProbe) -> list[HomeFile]:
@@ -74,7 +76,8 @@ class Fleet:
         return False
 
     async def heartbeat(self, fresh: bool) -> None:
-        return None
+        if self.hangs and not fresh:
+            raise UnavailableError("no heartbeat came")
 
     async def up(self, node: Remote) -> NodeResult:
         self.reports.clear()
@@ -101,6 +104,24 @@ def alive(number: int) -> bool:
 
 def files(folder: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
+
+
+@pytest.mark.slow
+def test_an_agent_that_hangs_is_started_again_and_what_runs_goes_on(
+    tmp_path: Path, store: BundleStore
+) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as it, remote(it) as node:
+            fleet = Fleet(store)
+            await fleet.up(node)
+            old, attempt = pid(it), pid(it, "attempt")
+            os.kill(old, signal.SIGSTOP)
+            fleet.hangs = True
+            unstuck = await fleet.up(node)
+            assert unstuck.ok and unstuck.changed == (StepName.START,), unstuck
+            assert pid(it) != old and not alive(old) and alive(attempt)
+
+    asyncio.run(go())
 
 
 @pytest.mark.slow
