@@ -76,6 +76,11 @@ class ForgeClient:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
+    @property
+    def api(self) -> str:
+        """The address below which its paths stand; a whole address may be asked instead of a path."""
+        return self._place.api
+
     def get(self, path: str, **params: str | int) -> Any:
         return self._ask("GET", path, params, None)
 
@@ -123,7 +128,7 @@ class ForgeClient:
         import httpx2
 
         until = self._clock.mono_ms() + int(WHOLE_S * 1000)
-        url = f"{self._place.api}{path}"
+        url = path if path.startswith("http") else f"{self._place.api}{path}"
         try:
             heads = {"if-none-match": mark} if mark else {}
             with self._client.stream(method, url, params=dict(params), json=body, headers=heads) as answer:
@@ -146,11 +151,7 @@ class ForgeClient:
         why = self._clean(f"HTTP {status}: {words_of(body)}")
         keep = f"pancode notify secret {name}"
         if is_rate_limit(status, headers, body):
-            wait = wait_of(headers, self._clock.wall_ms())
-            fix, details = f"wait {wait or 'some'} seconds", {"wait_s": str(wait)}
-            return UnavailableError(
-                f"{host} takes no more requests now", why=why, fix=fix, code="forge_limit", details=details
-            )
+            return limited(f"{host} takes no more requests now", why, wait_of(headers, self._clock.wall_ms()))
         if 300 <= status < 400:
             fix = f"git remote -v; forge.{host}.url"
             what = f"{path} or the API of {host} is elsewhere: a redirect is not followed"
@@ -228,6 +229,12 @@ def is_rate_limit(status: int, headers: Mapping[str, str], body: Any) -> bool:
     rows = [row for row in errors if isinstance(row, dict)] if isinstance(errors, list) else []
     linears = any((row.get("extensions") or {}).get("code") == "RATELIMITED" for row in rows)
     return status == 429 or (status == 403 and spent) or linears
+
+
+def limited(what: str, why: str, wait_s: int) -> UnavailableError:
+    """Return the error of a rate limit. `wait_s`: seconds until it ends; 0: the forge does not say."""
+    fix, details = f"wait {wait_s or 'some'} seconds", {"wait_s": str(wait_s)}
+    return UnavailableError(what, why=why, fix=fix, code="forge_limit", details=details)
 
 
 MOST_WAIT_S = 3_600

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from pancode.code.forge.asking import ForgeClient
+from pancode.code.forge.asking import REFUSED, ForgeClient
 from pancode.code.landing.forge import RemoteRepository
 from pancode.code.landing.pull_request import PullRequest
+from pancode.errors import RefusedError
 
 LINK, NUMBER = "html_url", "number"
 
@@ -37,3 +38,12 @@ def made(client: ForgeClient, repository: RemoteRepository, wanted: PullRequest,
 
 def base_of(row: Mapping[str, Any]) -> Any:
     return row["base"]["ref"]
+
+
+def viewer(client: ForgeClient) -> Any:
+    """Return the number of the token's account, which GraphQL also tells to the token of an app."""
+    address = f"{client.api.removesuffix('/v3')}/graphql"  # of GitHub Enterprise: beside the REST API
+    said = client.post(address, {"query": "{ viewer { databaseId } }"})
+    if said.get("errors"):
+        raise RefusedError("GitHub does not say whose the token is", code=REFUSED)
+    return said["data"]["viewer"]["databaseId"]

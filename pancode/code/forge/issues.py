@@ -11,11 +11,20 @@ from urllib.parse import quote
 
 from node_agent.wire.clock import Clock
 from pancode.code.forge import github, gitlab
-from pancode.code.forge.asking import REFUSED, ForgeClient, KnownAnswers, talking
+from pancode.code.forge.asking import REFUSED, ForgeClient, KnownAnswers, limited, talking
 from pancode.code.landing.forge import ForgeAccess, ForgeKind, api_of
-from pancode.code.tracker.issues import LABELS, OVER, Issue, IssueState, TrackerKind, TrackerPlace, number_of
+from pancode.code.tracker.issues import (
+    LABELS,
+    OVER,
+    Issue,
+    IssueState,
+    TrackerKind,
+    TrackerPlace,
+    asked_wait_s,
+    number_of,
+)
 from pancode.core.values import replace
-from pancode.errors import ConfigError, NotFoundError, RefusedError
+from pancode.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
 
 MOST_COMMENTS = 100
 PAGE, MOST_PAGES = 100, 10
@@ -48,6 +57,8 @@ class HttpTrackers:
         self._read, self._secret, self._environ, self._clock = read, secret, environ, clock
         self._known: dict[str, KnownAnswers] = {}
         """Known answers, by the token that asked."""
+        self._limits: dict[str, tuple[int, UnavailableError]] = {}
+        """Until when the forge takes no more requests with a token, and the error that said so."""
 
     def issue(self, place: TrackerPlace, ref: str) -> Issue:
         found: Issue = self._with(place, lambda client, speaks: speaks.issue(client, place, ref))
@@ -96,9 +107,17 @@ class HttpTrackers:
         place, token = self._opened(place)
         speaks: Any = _DIALECTS[place.kind]
         fix = f"look at forge.{place.repository.host}.url"
-        known = self._known.setdefault(token, {})
-        with talking(place, token, speaks.headers(token), self._clock, fix, known) as client:
-            return act(client, speaks)
+        known, now = self._known.setdefault(token, {}), self._clock.mono_ms()
+        until, limit = self._limits.get(token, (0, None))
+        if limit is not None and now < until:
+            raise limited(str(limit), limit.why, -(-(until - now) // 1000))
+        try:
+            with talking(place, token, speaks.headers(token), self._clock, fix, known) as client:
+                return act(client, speaks)
+        except UnavailableError as error:
+            if wait_s := asked_wait_s(error):
+                self._limits[token] = now + int(wait_s * 1000), error
+            raise
 
     def _opened(self, place: TrackerPlace) -> tuple[TrackerPlace, str]:
         """The place with its API's address, and the token: a kept secret, a variable, or that of a login."""
@@ -143,16 +162,18 @@ def _next_page(rows: Sequence[object], page: int) -> int | None:
     return page + 1 if len(rows) == PAGE else None
 
 
-def _own(client: ForgeClient, rows: Sequence[Mapping[str, Any]], by: str) -> list[tuple[str, str]]:
+def _own(
+    rows: Sequence[Mapping[str, Any]], by: str, ways: Sequence[Callable[[], Any]]
+) -> list[tuple[str, str]]:
     """The comments that the token's account has written: a stranger's may begin with our mark, too.
 
-    None where the forge does not say whose the token is, as GitHub to the token of an app.
+    `ways`: each asks for the account's number, the first that may counts. No comment where none may.
     """
-    try:
-        me = client.get("/user")["id"]
-    except (NotFoundError, RefusedError):
-        return []
-    return [(str(row["id"]), str(row["body"])) for row in rows if (row.get(by) or {}).get("id") == me]
+    for way in ways:
+        with suppress(NotFoundError, RefusedError):
+            me = way()
+            return [(str(row["id"]), str(row["body"])) for row in rows if (row.get(by) or {}).get("id") == me]
+    return []
 
 
 def _by_labels(closed: bool, reason: str, labels: Sequence[str]) -> IssueState:
@@ -205,7 +226,8 @@ class GitHubIssues:
 
     def comments(self, client: ForgeClient, place: TrackerPlace, issue: Issue) -> list[tuple[str, str]]:
         rows = client.get(f"{self._root(place)}/{issue.id}/comments", per_page=MOST_COMMENTS)
-        return _own(client, rows, "user")
+        # The token of an app may not ask the first.
+        return _own(rows, "user", (lambda: client.get("/user")["id"], lambda: github.viewer(client)))
 
     def write(
         self, client: ForgeClient, place: TrackerPlace, issue: Issue, old: str | None, text: str
@@ -250,7 +272,7 @@ class GitLabIssues:
 
     def comments(self, client: ForgeClient, place: TrackerPlace, issue: Issue) -> list[tuple[str, str]]:
         rows = client.get(f"{self._root(place)}/{issue.id}/notes", per_page=MOST_COMMENTS, sort="desc")
-        return _own(client, rows, "author")
+        return _own(rows, "author", (lambda: client.get("/user")["id"],))
 
     def write(
         self, client: ForgeClient, place: TrackerPlace, issue: Issue, old: str | None, text: str

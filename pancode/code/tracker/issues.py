@@ -81,7 +81,8 @@ class Issue:
 class Trackers(Protocol):
     """Trackers over the network. Each call may take seconds, and holds no lock.
 
-    ConfigError without a token; NotFoundError, RefusedError, UnavailableError in the tracker's words.
+    ConfigError without a token; NotFoundError, RefusedError, UnavailableError in the tracker's words. One
+    that takes no more requests now is not asked again before the time that it names, whoever asks.
     """
 
     def issue(self, place: TrackerPlace, ref: str) -> Issue:

@@ -117,8 +117,6 @@ class TrackerNews(FeedThread):
         super().__init__(core, "trackers", AGAIN_S)
         self._around, self._trackers = around, trackers
         self._rests: dict[str, int] = {}
-        self._limits: dict[str, int] = {}
-        """Until when the tracker of a project takes no more requests, which nobody can hurry."""
         self._hurried = False
 
     def hurry(self) -> None:
@@ -154,15 +152,14 @@ class TrackerNews(FeedThread):
         merges = one.pull and one.state == IssueState.REVIEW
         if not news and not works_now and not merges:
             return None
-        rest, limit = self._rests.get(one.workspace, 0), self._limits.get(one.project, 0)
-        if now < limit or (now < rest and (not news or one.trouble)):
-            return (max(rest, limit) - now) / 1000
+        rest = self._rests.get(one.workspace, 0)
+        if now < rest and (not news or one.trouble):
+            return (rest - now) / 1000
         try:
             done = self._told(one, runs, wanted if news else None)
         except PancodeError as error:
             trouble = with_fix(f"{error.words}: {error.why}"[:500], error.fix[:300])
             done, pause = replace(one, trouble=trouble), max(AGAIN_S, asked_wait_s(error))
-            self._limits[one.project] = now + int(asked_wait_s(error) * 1000)
         else:
             pause = LOOK_S if works_now else MERGE_S
         self._rests[one.workspace] = now + int(pause * 1000)

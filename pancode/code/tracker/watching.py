@@ -6,15 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from pancode.agents.request import request_from
-from pancode.code.tracker.issues import (
-    OVER,
-    Issue,
-    IssueState,
-    Trackers,
-    asked_wait_s,
-    must_name_accounts,
-    place_of,
-)
+from pancode.code.tracker.issues import OVER, Issue, IssueState, Trackers, must_name_accounts, place_of
 from pancode.code.tracker.working import is_begun, start
 from pancode.control.core import Core
 from pancode.control.projects import NamedProject
@@ -50,8 +42,6 @@ class IssueWatch(PeriodicThread):
     ) -> None:
         super().__init__("issues", look_s)
         self._core, self._around, self._trackers = core, around, trackers
-        self._limits: dict[str, int] = {}
-        """Until when the tracker of a project takes no more requests."""
         self._told: dict[str, str] = {}
         """The last trouble, by project or issue, so that each is told once."""
 
@@ -63,14 +53,10 @@ class IssueWatch(PeriodicThread):
                 self._one(around, project)
 
     def _one(self, around: Surroundings, project: NamedProject) -> None:
-        now = self._core.ports.clock.mono_ms()
-        if now < self._limits.get(project.name, 0):
-            return
         try:
             must_name_accounts(project)
             found = self._trackers.issues(place_of(project), project.prefix, MOST_OPEN, project.work_label)
         except PancodeError as error:
-            self._limits[project.name] = now + int(asked_wait_s(error) * 1000)
             self._trouble(project.name, error)
             return
         self._told.pop(project.name, None)

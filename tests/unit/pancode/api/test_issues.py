@@ -247,20 +247,15 @@ def test_a_token_that_expires_while_it_works_is_said_with_what_mends_it_and_caug
     assert state is IssueState.REVIEW and "waits for review" in comment and shop.status["trouble"] is None
 
 
-def test_a_tracker_that_takes_no_more_requests_is_left_alone_as_long_as_it_says(shop: Shop) -> None:
+def test_a_tracker_that_takes_no_more_requests_is_looked_at_when_it_says(shop: Shop) -> None:
     shop.begun()
     shop.trackers.limited = UnavailableError("too many requests", details={"wait_s": "600"})
-    shop.told()
-    asked = shop.trackers.asked
-    assert asked and "too many requests" in shop.status["trouble"]
-    for _ in range(4):
-        shop.world.context.clock.ms += 140_000
-        shop.news.hurry()
-        shop.told()
-    assert shop.trackers.asked == asked
+    assert shop.news.round() == 600 and "too many requests" in shop.status["trouble"]
     shop.trackers.limited = None
-    shop.world.context.clock.ms += 50_000
-    assert shop.told()[0] is IssueState.PROGRESS and shop.status["trouble"] is None
+    for passed, state in ((590_000, IssueState.OPEN), (10_000, IssueState.PROGRESS)):
+        shop.world.context.clock.ms += passed
+        assert shop.told()[0] is state
+    assert shop.status["trouble"] is None
 
 
 def test_an_issue_of_a_megabyte_is_bounded_everywhere_and_that_is_said(shop: Shop) -> None:

@@ -16,7 +16,7 @@ from pancode.control.projects import NamedProject
 from pancode.core.values import replace
 from pancode.errors import ConfigError, UnavailableError
 from tests.integration.forge.fakes import TOKEN
-from tests.integration.forge.trackers import FakeGitHubIssues, FakeGitLabIssues, FakeLinear, FakeTracker
+from tests.integration.forge.trackers import ME, FakeGitHubIssues, FakeGitLabIssues, FakeLinear, FakeTracker
 from tests.unit.pancode.control.world import FakeClock
 
 KINDS = {
@@ -53,7 +53,11 @@ class Asked:
 
 @pytest.fixture(params=sorted(KINDS))
 def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Asked:
-    world, real = Asked(request.param), httpx2.Client
+    return asked(monkeypatch, request.param)
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, text: str) -> Asked:
+    world, real = Asked(text), httpx2.Client
     monkeypatch.setattr(
         httpx2, "Client", lambda **more: real(**more, transport=httpx2.MockTransport(world.answer))
     )
@@ -118,6 +122,23 @@ def test_a_limit_says_how_long_it_holds(
     assert (caught.value.code, caught.value.details) == ("forge_limit", {"wait_s": wait})
 
 
+def test_a_tracker_that_takes_no_more_requests_is_left_alone_as_long_as_it_says(world: Asked) -> None:
+    issue = world.issue()
+    world.fake.answers.append((429, {"Retry-After": "90"}, b"{}"))
+    with pytest.raises(UnavailableError):
+        world.issue()
+    count = len(world.fake.asked)
+    world.clock.ms += 60_000
+    for act in (world.issue, lambda: world.trackers.comment(world.place, issue, MARK, "")):
+        with pytest.raises(UnavailableError) as caught:
+            act()
+        assert (caught.value.code, caught.value.fix) == ("forge_limit", "wait 30 seconds")
+        assert caught.value.details == {"wait_s": "30"} and "429" in caught.value.why
+    assert len(world.fake.asked) == count
+    world.clock.ms += 30_000
+    assert world.issue() == issue
+
+
 @pytest.mark.parametrize(
     ("text", "variable", "program", "words"),
     [
@@ -167,16 +188,37 @@ def test_a_token_is_a_secret_a_variable_or_a_login(
     assert variable in caught.value.why and "notify secret" in caught.value.fix and host in caught.value.fix
 
 
-def test_where_nobody_says_whose_the_token_is_no_comment_is_taken_for_ours(world: Asked) -> None:
-    """As GitHub to the token of an app."""
-    known = world.comment("Run r-1.")
-    if isinstance(world.fake, FakeLinear):
-        return
-    real = world.fake.answer
+@pytest.mark.parametrize("api", ["", "/api/v3"], ids=["github.com", "GitHub Enterprise"])
+@pytest.mark.parametrize(
+    ("says", "is_found"),
+    [((200, {"data": {"viewer": {"databaseId": ME}}}), True), ((200, {"errors": [{"message": "no"}]}), False),
+     ((404, {"message": "Not Found"}), False)],
+)  # fmt: skip
+def test_of_an_apps_token_graphql_says_whose_it_is_and_else_no_comment_is_ours(
+    monkeypatch: pytest.MonkeyPatch, api: str, says: tuple[int, object], is_found: bool
+) -> None:
+    monkeypatch.setattr(FakeGitHubIssues, "api", api)
+    world = asked(monkeypatch, "github:o/r")
+    real, beside = world.fake.answer, "/api/graphql" if api else "/graphql"
 
     def answer(method: str, path: str, query: dict[str, str], body: object) -> tuple[int, object]:
         refused = {"message": "Resource not accessible by integration"}
-        return (403, refused) if path == "/user" else real(method, path, query, body)
+        return {"/user": (403, refused), beside: says}.get(path) or real(method, path, query, body)
+
+    world.fake.answer = answer  # type: ignore[method-assign]
+    known = world.comment("Run r-1.")
+    assert world.comment("Run r-2.", known) == known
+    assert (world.comment("Run r-3.") == known) is is_found
+
+
+def test_where_nobody_says_whose_the_token_is_no_comment_is_taken_for_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = asked(monkeypatch, "gitlab:o/r")
+    known, real = world.comment("Run r-1."), world.fake.answer
+
+    def answer(method: str, path: str, query: dict[str, str], body: object) -> tuple[int, object]:
+        return (403, {"message": "403 Forbidden"}) if path == "/user" else real(method, path, query, body)
 
     world.fake.answer = answer  # type: ignore[method-assign]
     assert world.comment("Run r-2.", known) == known

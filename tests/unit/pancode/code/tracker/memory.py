@@ -32,7 +32,6 @@ class MemoryTrackers:
         """Its token is not accepted any more."""
         self.limited: PancodeError | None = None
         """It takes no more requests."""
-        self.asked = 0
 
     def issue(self, place: TrackerPlace, ref: str) -> Issue:
         self._ask()
@@ -61,7 +60,6 @@ class MemoryTrackers:
         return name
 
     def _ask(self) -> None:
-        self.asked += 1
         if self.limited is not None:
             raise self.limited
 

@@ -20,7 +20,6 @@ from pancode.control.projects import NamedProject
 from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run
 from pancode.dispatch.dispatch import Dispatched, dispatch
-from pancode.errors import UnavailableError
 from pancode.runs import rounds
 from tests.fakes.ledger import KillAt, Killed
 from tests.unit.pancode.api.world import World
@@ -172,19 +171,6 @@ def test_who_may_start_work_in_linear_is_named_by_address(
     old = NamedProject("shop", "/shop", tracker="linear:SHOP", work_label="agent", work_people=("ana",))
     watch(world)._one(world.coordinator.around({}), old)
     assert "--work-person" in caplog.text and not runs(world)
-
-
-def test_a_tracker_that_takes_no_more_requests_is_asked_again_when_it_says(world: World) -> None:
-    one, trackers = watch(world), world.coordinator.trackers
-    trackers.limited = UnavailableError("too many requests", details={"wait_s": "600"})
-    for _ in range(4):
-        one.look()
-        world.context.clock.ms += 140_000
-    assert trackers.asked == 1
-    trackers.limited = None
-    world.context.clock.ms += 50_000
-    one.look()
-    assert len(runs(world)) == 1
 
 
 def test_many_begin_a_few_at_a_time(world: World) -> None:
