@@ -9,7 +9,7 @@ import socket
 import sqlite3
 import stat
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -210,7 +210,7 @@ def examine(home: Path, environ: Mapping[str, str]) -> list[Check]:
         lambda: opening(DIRECT, home, environ),
         lambda: opening(FIGURES, home, environ),
         lambda: opening(API, home, environ),
-        lambda: _secrets(environ),
+        lambda: _secrets(node_homes(home, environ)),
         lambda: _outgoing(home),
         lambda: _coordinator(home),
         lambda: disks(ask(home, "/v1/fleet", PING_S) if holder_of(home) else None),
@@ -369,9 +369,21 @@ def _coordinator(home: Path) -> Check:
     return good("coordinator", f"pid {answer['pid']}, version {answer['version']}")
 
 
-def _secrets(environ: Mapping[str, str]) -> Check:
-    """Check the secrets of runs in the homes of this machine's node agents; no secret is quoted."""
-    files = sorted(Path(environ.get("HOME") or Path.home()).glob(".pancode-node/*/secrets.json"))
+def node_homes(home: Path, environ: Mapping[str, str]) -> list[Path]:
+    """The homes of this machine's node agents: the usual place, and what a running coordinator has beside."""
+    user = Path(environ.get("HOME") or Path.home())
+    found = set(user.glob(".pancode-node/f-*"))
+    fleet = (ask(home, "/v1/fleet", PING_S) or {}) if holder_of(home) is not None else {}
+    for node in fleet.get("nodes", ()):
+        reach = (ask(home, f"/v1/nodes/{node['name']}", PING_S) or {}).get("target") or {}
+        if reach.get("local") and reach["installed_home"]:
+            found.add(Path(reach["installed_home"]))
+    return sorted(found)
+
+
+def _secrets(homes: Sequence[Path]) -> Check:
+    """Check the secrets of runs in these homes of node agents; no secret is quoted."""
+    files = [path for home in homes if os.path.exists(path := home / "secrets.json")]
     for path in files:
         try:
             broken = (

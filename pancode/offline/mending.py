@@ -15,6 +15,7 @@ from pathlib import Path
 from pancode import __version__
 from pancode.client import Client, ask
 from pancode.errors import PancodeError, WorkspaceError
+from pancode.offline.doctor import node_homes
 from pancode.offline.init import missing, write_files
 from pancode.offline.server.single_instance import holder_of
 
@@ -37,10 +38,9 @@ class Mend:
 
 def mends(home: Path, environ: Mapping[str, str]) -> Iterator[Mend]:
     """Each act that would help now. The next one is looked for when the one before is over."""
-    user = Path(environ.get("HOME") or Path.home())
     for path in (home, *_below(home, _PRIVATE)):
         yield from _open_to_others(path)
-    for node in sorted(user.glob(".pancode-node/f-*")):
+    for node in node_homes(home, environ):
         for path in (node, *_below(node, _OF_NODE)):
             yield from _open_to_others(path)
         yield from _left_checkouts(node)

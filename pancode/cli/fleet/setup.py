@@ -116,8 +116,9 @@ def doctor(
     """Show what is wrong on this machine, each with its fix; for nodes: pancode fleet doctor.
 
     --fix takes the rights of others off files of PanCode that are private, removes sockets that a dead
-    coordinator left, writes configuration files that are missing, brings node agents of another version up
-    to this one, and lets go of the files of old runs (pancode gc). It asks before each.
+    coordinator left and checkouts that no node agent of this machine knows, writes configuration files that
+    are missing, brings node agents of another version, or that say nothing, up again, and lets go of the
+    files of old runs (pancode gc). It asks before each.
     """
     from pancode.offline.doctor import examine
 

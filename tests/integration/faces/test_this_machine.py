@@ -98,6 +98,23 @@ def test_first_ten_minutes_on_one_machine(fleet: Shell) -> None:
     assert fleet("fleet", "up", "--json", timeout_s=LONG_S).status == 0
 
 
+@pytest.mark.slow
+def test_a_node_home_of_the_owners_choice_is_mended_like_any_other(fleet: Shell, tmp_path: Path) -> None:
+    chosen = tmp_path / "chosen"
+    assert fleet("node", "add", "desk", "--local", "--node-home", str(chosen)).status == 0
+    up = fleet("fleet", "up", "desk", "--json", timeout_s=LONG_S)
+    assert up.status == 0, up.err + up.out
+    (chosen / "key/node.key").chmod(0o644)
+    left = chosen / "work/r-left.1.1"
+    left.mkdir(mode=0o700)
+    said = fleet("doctor", "--fix", "--yes")
+    assert f"done: chmod 600 {chosen}/key/node.key" in said.err and f"done: rm -r {left}" in said.err, said
+    assert not left.exists()
+    removed = fleet("node", "rm", "desk", "--yes", timeout_s=LONG_S)
+    assert "nothing of ours is left there" in removed.out, removed.err
+    assert not chosen.exists()
+
+
 def _agents() -> list[int]:
     """Node agents of this test's own home."""
     home, found = f"{os.environ['HOME']}/.pancode-node/", []

@@ -15,7 +15,7 @@ from pancode import __version__
 from pancode.cli.face import Face
 from pancode.cli.fleet.setup import _mended
 from pancode.client import Client
-from pancode.offline import mending
+from pancode.offline import doctor, mending
 from pancode.offline.init import write_files
 from pancode.offline.mending import Mend, mends
 
@@ -72,6 +72,30 @@ def test_a_checkout_that_no_journal_knows_goes_and_no_other(user: Path) -> None:
     one.do()
     assert found(user) == []
     assert {path.name for path in (node / "work").glob("r-*")} == {"r-aaaa.1.1", "r-past.1.1"}
+
+
+def test_homes_that_the_owner_chose_for_this_machines_agents_are_looked_at(
+    user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of other machines are not: their paths mean another disk."""
+    usual, chosen, far = user / ".pancode-node/f-1", user / "chosen", user / "far"
+    for path in (usual, chosen, far):
+        path.mkdir(parents=True)
+        path.chmod(0o755)
+    targets = {"desk": (True, chosen), "new": (True, None), "gpubox": (False, far), "of-a-token": None}
+
+    def ask(home: Path, path: str, timeout_s: float) -> dict[str, Any]:
+        if path == "/v1/fleet":
+            return {"nodes": [{"name": name} for name in targets]}
+        target = targets[path.removeprefix("/v1/nodes/")]
+        if target is None:
+            return {"target": None}
+        local, installed = target
+        return {"target": {"local": local, "installed_home": None if installed is None else str(installed)}}
+
+    monkeypatch.setattr(doctor, "holder_of", lambda home: 1)
+    monkeypatch.setattr(doctor, "ask", ask)
+    assert [one.act for one in found(user)] == [f"chmod 700 {usual}", f"chmod 700 {chosen}"]
 
 
 @pytest.mark.parametrize("has_place", [False, True])
