@@ -118,7 +118,7 @@ def _without(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None
     if fact is None or fact.state == "missing":
         says = "" if fact is None else fact.fix
         kind = RUNTIMES.get(wish.runtime)
-        comes = kind is not None and not kind.own and kind.name != "native"
+        comes = kind is not None and kind.installable
         fix = f"pancode node install {name} {wish.runtime}" if comes else "pancode runtimes"
         return Lack(with_words(f"has no runtime {wish.runtime}", says), fix)
     if fact.state == "ok" or (fact.state == "not_logged_in" and wish.wanted is not None):

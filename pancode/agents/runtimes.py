@@ -47,6 +47,8 @@ class RuntimeKind:
     """Whether it is a program of a node owner's choice, whose runs are chats, in a sandbox."""
     skills: bool = False
     """Whether it reads skills (SKILL.md) that are laid for it."""
+    installable: bool = False
+    """Whether `pancode node install` brings it."""
 
     def asks(self, sitting: bool) -> bool:
         """Whether a command waits for a person's yes; in a sitting it does with every runtime."""
@@ -60,7 +62,9 @@ class RuntimeKind:
 
 OUR_OWN = "native"
 """Our own worker, which every node has; runs the model of an endpoint where no runtime is named."""
-_PROGRAM = RuntimeKind("", holds=_ALL_BUT_OPEN, reasons=_EVERY, takes_turns=True, skills=True)
+_PROGRAM = RuntimeKind(
+    "", holds=_ALL_BUT_OPEN, reasons=_EVERY, takes_turns=True, skills=True, installable=True
+)
 """What most agent programs have in common, the vendors' and ours."""
 _WORKER = replace(_PROGRAM, needs_model=True, reaches=True, hears=True, asks_people=True)
 _CLAUDES = _EVERY - {Reasoning.MINIMAL}
@@ -87,7 +91,7 @@ _TABLE: dict[str, RuntimeKind] = {
         ),
         replace(_PROGRAM, name="qwen", holds=frozenset({READ_ONLY}), needs_model=True),
         replace(_WORKER, name="openai-agents"),
-        replace(_WORKER, name=OUR_OWN),
+        replace(_WORKER, name=OUR_OWN, installable=False),
     )
 }
 

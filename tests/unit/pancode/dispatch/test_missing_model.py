@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from node_agent.runtimes import registry
 from node_agent.wire.endpoint import Dialect, Health, ModelFact
 from pancode.agents.endpoints import pull_command
 from pancode.agents.request import Defaults
+from pancode.agents.runtimes import RUNTIMES
 from pancode.dispatch.resolve import Resolution, Unresolved, resolve
 from pancode.errors import NotFoundError
 from pancode.nodes.node import NodeView
@@ -79,6 +81,19 @@ def test_its_own_name_on_a_machine_without_claude_is_no_models_fault() -> None:
     found = asked(GPUBOX, model="opus")
     assert isinstance(found, Resolution)
     assert found.candidates[0].why == "has no runtime claude"
+
+
+@pytest.mark.parametrize("runtime", [*RUNTIMES, "acp:kilo"])
+def test_the_fix_of_a_missing_program_installs_it_where_that_can_be(runtime: str) -> None:
+    chosen = runtime == "acp:kilo"  # such a program has chats alone, with its own model
+    options = {"turns": {"idle_s": 60}} if chosen else {"model": "anthropic/claude-opus-5"}
+    found = asked(node("desk", {}), runtime=runtime, **options)
+    assert isinstance(found, Resolution), found
+    (one,) = found.candidates
+    at = registry.RUNTIMES.get(runtime)
+    comes = at is not None and at.program is not None
+    assert one.why.startswith(f"has no runtime {runtime}")
+    assert one.fix == (f"pancode node install desk {runtime}" if comes else "pancode runtimes")
 
 
 def test_whoever_names_the_runtime_is_believed() -> None:
