@@ -18,12 +18,13 @@ from pathlib import Path
 
 from node_agent.attempt.ceiling import Ceiling, limits_text
 from node_agent.machine.owner import OwnersFiles
-from node_agent.machine.programs import brought, file_of, written_version
+from node_agent.machine.programs import RECORD, brought, file_of, written_version
 from node_agent.machine.room import DiskUse, copies, set_ups
 from node_agent.runtimes.base import Program, Runtime
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.vendors import how_logged_in
 from node_agent.shim import process
+from node_agent.vault.vault import stamp
 from node_agent.wire.clock import Clock
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.node import TOOL_FOLDERS, Allowed, NodeFacts, NodeProblem, RuntimeFact
@@ -273,11 +274,13 @@ class MachineProbe:
         self._reserve, self._others = disk_reserve, others
         self._owner = OwnersFiles(home, clock)
         self._finder, self._disk_use = finder, DiskUse(home, clock)
+        self._record: object = None
 
     def boot_id(self) -> str:
         return process.boot_id()
 
     def look(self) -> NodeFacts:
+        self._record = self._stamp()  # before it is read
         others, how = self._others(), brought(self._home)
         found = map(self._local_fix, self._finder.look())
         return NodeFacts(
@@ -313,7 +316,11 @@ class MachineProbe:
 
     def news(self) -> bool:
         others = self._others_news()
-        return self._finder.news() or others
+        return self._finder.news() or others or self._stamp() != self._record
+
+    def _stamp(self) -> object:
+        """Of what `node install` has brought: whoever installed a program dispatches to it at once."""
+        return stamp(self._home / RECORD)
 
     def version(self, name: str) -> str | None:
         """The version of a runtime, as last found."""

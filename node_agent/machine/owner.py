@@ -11,7 +11,7 @@ from typing import Any
 
 from node_agent.attempt.ceiling import Ceiling, read_ceiling
 from node_agent.policy.rulefile import FILES, RuleError, read_rules
-from node_agent.vault.vault import LOOK_MS
+from node_agent.vault.vault import LOOK_MS, stamp
 from node_agent.wire.clock import Clock
 from node_agent.wire.policy import NO_RULES, Rules
 
@@ -30,7 +30,7 @@ class OwnersFiles:
     def __init__(self, home: Path, clock: Clock) -> None:
         self._home, self._clock = home, clock
         self._looked = -LOOK_MS
-        self._paths = [f"{home}/{name}" for name in (CEILING, *FILES)]
+        self._paths = [home / name for name in (CEILING, *FILES)]
         self._known: tuple[object, Ceiling] | None = None
 
     def ceiling(self) -> Ceiling:
@@ -38,7 +38,7 @@ class OwnersFiles:
         known, at = self._known, self._clock.mono_ms()
         if known is not None and at - self._looked < LOOK_MS:
             return known[1]
-        now = [_stamp(path) for path in self._paths]
+        now = [stamp(path) for path in self._paths]
         if known is None or known[0] != now:
             known = self._known = (now, self._read())
         self._looked = at
@@ -116,11 +116,3 @@ def _mapping(node: Any, path: str, lines: dict[str, int]) -> dict[str, object]:
             raise RuleError(below, f"{name} is there twice", fix="keep one of them")
         found[name] = _plain(value, below, lines)
     return found
-
-
-def _stamp(path: str) -> object:
-    try:
-        seen = os.stat(path)
-    except OSError:
-        return os.path.lexists(path)
-    return (seen.st_mtime_ns, seen.st_size, seen.st_ino, seen.st_dev)

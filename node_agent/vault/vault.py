@@ -44,6 +44,15 @@ class VaultValues:
     trouble: str = ""
 
 
+def stamp(path: Path) -> tuple[int, ...] | None:
+    """What tells one content of a file from the next; empty where it cannot be read, None without a file."""
+    try:
+        seen = os.stat(path)
+    except OSError:
+        return () if os.path.lexists(path) else None
+    return seen.st_ino, seen.st_mtime_ns, seen.st_size, seen.st_dev
+
+
 class Vault:
     """The node's values by name. Thread-safe. Reads its file when changed, other sources once a minute at
     most.
@@ -58,7 +67,7 @@ class Vault:
         self._seen: object = ()
         self._found, self._due = VaultValues(), 0
         self._looked = -LOOK_MS
-        self._told = _state(path)
+        self._told = self._states()
 
     def values(self) -> Mapping[str, str]:
         """Return the value of every name that has one now."""
@@ -84,9 +93,16 @@ class Vault:
         return self._look().trouble
 
     def news(self) -> bool:
-        """Whether the owner's file has changed since the last call."""
-        told, self._told = self._told, _state(self._path)
-        return told != self._told
+        """Whether the owner's file or a login's has changed since the last call; if so, it counts now."""
+        told, self._told = self._told, self._states()
+        if told == self._told:
+            return False
+        with self._lock:
+            self._looked = -LOOK_MS
+        return True
+
+    def _states(self) -> list[object]:
+        return [stamp(path) for path in (self._path, *self._tokens.values())]
 
     def problems(self) -> tuple[NodeProblem, ...]:
         """The problems of the file or its sources."""
@@ -101,9 +117,9 @@ class Vault:
             now = self._clock.mono_ms()
             if now - self._looked < LOOK_MS:
                 return self._found
-            seen, self._looked = [_state(path) for path in (self._path, *self._tokens.values())], now
+            seen, self._looked = self._states(), now
             if seen != self._seen or (self._due and now >= self._due):
-                self._found, elsewhere = self._with_tokens(*self._read(seen[0] is not None))
+                self._found, elsewhere = self._with_tokens(*self._read(bool(seen[0])))
                 self._seen, self._due = seen, now + FRESH_MS if elsewhere else 0
             return self._found
 
@@ -192,14 +208,6 @@ def read_secrets(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise NoValue(f"{path} is broken: it is not a JSON object of names")
     return raw
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
-    try:
-        state = os.stat(path)
-    except OSError:
-        return None
-    return state.st_ino, state.st_mtime_ns, state.st_size
 
 
 def _file(path: object) -> str:

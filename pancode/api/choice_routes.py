@@ -74,8 +74,10 @@ def _runtime(name: str, nodes: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the runtime's shape; a node may report one that this coordinator does not know."""
     kind = RUNTIMES.get(name)
     levels = [level.value for level in Reasoning if kind is not None and level in kind.reasons]
-    turns = kind is not None and kind.takes_turns
-    return {"name": name, "nodes": nodes, "reasoning": levels, "takes_turns": turns}
+    turns, comes = kind is not None and kind.takes_turns, kind is not None and kind.installable
+    return {
+        "name": name, "nodes": nodes, "reasoning": levels, "takes_turns": turns, "installable": comes,
+    }  # fmt: skip
 
 
 @Verb("GET /v1/modes", command="modes", query=("cwd",))

@@ -282,8 +282,11 @@ def _fixes(runtimes: Sequence[dict[str, Any]]) -> Iterator[str]:
             if lacks := fact.get("no_turns"):
                 needs.setdefault(("no chats", lacks), []).append(fact["node"])
         for (word, hint), nodes in needs.items():
-            fix = hint if len(nodes) > 1 else hint.replace(" NODE ", f" {nodes[0]} ")
-            yield safe(f"{runtime['name']}: {word} on {', '.join(nodes)}") + f"\n  {safe(fix)}\n"
+            fix = safe(hint if len(nodes) > 1 else hint.replace(" NODE ", f" {nodes[0]} "))
+            if runtime.get("installable") and word == "missing":
+                said = "the machine says" if len(nodes) == 1 else "the machines say"
+                fix = safe(f"pancode node install {' '.join(nodes)} {runtime['name']}") + f"\n  {said}: {fix}"
+            yield safe(f"{runtime['name']}: {word} on {', '.join(nodes)}") + f"\n  {fix}\n"
 
 
 def _need(fact: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from pancode.cli.catalog.catalogue import is_local_only
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face, caller, who
 from pancode.cli.fleet.fleet import endpoint_words, runtime_words, steps
+from pancode.cli.fleet.told import facts_after
 from pancode.cli.params import Json, Label, Link, Node, SlotBounds, label, many, option, slot_bounds
 from pancode.cli.terminal import Columns, advice, listing, safe, safe_block, short_time, size, tone
 from pancode.client import Client, home_of, path_of
@@ -259,14 +260,16 @@ def login(
 ) -> int:
     """Open a vendor's own login on a machine, on this terminal, where its runs will find it.
 
-    The exit status is that login's. Nothing of it passes through the coordinator; `pancode audit` has who
-    opened it, where, and how it ended.
+    The exit status is that login's. The command ends when the machine has told that the login counts, after
+    5 seconds at most. Nothing of it passes through the coordinator; `pancode audit` has who opened it, where,
+    and how it ended.
     """
     from pancode.offline.login import log_in
 
     home_of(os.environ)  # it is this machine's SSH that goes there
     verb, asked = path_of("nodes", name, "login"), {"by": who(), "runtime": runtime}
-    answer = face.client().post(verb, asked)
+    client = face.client()
+    answer = client.post(verb, asked)
     outcome = "not seen to its end"
     try:
         status = log_in(name, answer["target"], runtime, os.environ)
@@ -276,7 +279,9 @@ def login(
         raise
     finally:
         with contextlib.suppress(PancodeError):  # that it was opened is on record; what it did is done
-            face.client().post(verb, {**asked, "outcome": outcome})
+            client.post(verb, {**asked, "outcome": outcome})
+    if status == ExitCode.DONE:
+        _tell_what_lacks(face, facts_after(client, name, (runtime,), ("not_logged_in",)))
     face.show({"node": name, "runtime": runtime, "status": status}, lambda: "")
     return status
 
@@ -299,7 +304,8 @@ def install(
 
     They come by npm below ~/.local, or in a Python environment of their own. Repeated, it brings the newest.
     A machine without Node.js gets it first, from Python's package index, and loses it with the last program
-    that wants it. `node rm` takes away what was installed this way.
+    that wants it. `node rm` takes away what was installed this way. The command ends when the machine has
+    told what it has now, after 5 seconds at most, and says what a program lacks, such as a login.
     """
     return _programs(face, "install", words, version)
 
@@ -346,11 +352,21 @@ def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
             with contextlib.suppress(PancodeError):
                 client.post(verb, {**asked, "outcome": said.strip()[-500:]})
         told.append({"node": name, "well": did, "said": said})
+        if did and act == "install":
+            _tell_what_lacks(face, facts_after(client, name, wanted, ("missing", "looking")))
         well = well and did
     face.show(
         {"nodes": told}, lambda: "".join(f"{one['node']}:\n{safe_block(one['said'])}\n" for one in told)
     )
     return ExitCode.DONE if well else ExitCode.ERROR
+
+
+def _tell_what_lacks(face: Face, facts: dict[str, dict[str, Any]]) -> None:
+    """Name the programs that were installed and cannot take a run yet, and what each lacks."""
+    for name, fact in facts.items():
+        if fact["state"] != "ok" and not is_local_only(fact):
+            words = f"{name} on {fact['node']} is {str(fact['state']).replace('_', ' ')}"
+            face.note(safe(f"{words}: {fact['says']}" if fact["says"] else words))
 
 
 WIDTH = 13

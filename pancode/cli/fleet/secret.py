@@ -5,18 +5,17 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-import time
 
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face
+from pancode.cli.fleet.told import facts_after
 from pancode.cli.params import Json, Node
-from pancode.client import Client, home_of, path_of
+from pancode.client import home_of, path_of
 from pancode.errors import UsageError
 
 app = Commands()
 
 MOST = 1 << 20
-_LOOKS, _LOOK_S = 20, 0.25
 
 
 @app.group("secret", "pancode node secret set gpubox ANTHROPIC_API_KEY")
@@ -35,36 +34,19 @@ def set_(node: Node, name: str, face: Json) -> None:
     The other values stay. It goes straight to that machine; the coordinator never has it. The command ends
     when the machine has said that the programs which take it are logged in, after 5 seconds at most.
     """
+    from node_agent.runtimes.registry import RUNTIMES
     from pancode.offline.login import set_secret
 
     home_of(os.environ)  # it is this machine's SSH that goes there
     client = face.client()
     answer = client.get(path_of("nodes", node))
     words = set_secret(answer["name"], answer["target"], name, _value(face, node, name), os.environ)
-    lacking = _still_not_logged_in(client, answer["name"], name)
+    takers = {one.name for one in RUNTIMES.values() if name in one.credentials}
+    facts = facts_after(client, answer["name"], takers, ("not_logged_in",))
+    lacking = [one for one, fact in facts.items() if fact["state"] == "not_logged_in"]
     if lacking:
         face.note(f"{answer['name']} has not said yet that it is enough for {', '.join(lacking)}")
     face.show({"node": answer["name"], "name": name, "said": words}, lambda: f"{answer['name']}: {words}\n")
-
-
-def _still_not_logged_in(client: Client, node: str, name: str) -> list[str]:
-    """Wait until the node looked at its programs again; return those that take the value and lack more."""
-    from node_agent.runtimes.registry import RUNTIMES
-
-    takers = {one.name for one in RUNTIMES.values() if name in one.credentials}
-    lacking = list[str]()
-    for look in range(_LOOKS if takers else 0):
-        time.sleep(_LOOK_S if look else 0)
-        runtimes = client.get("/v1/runtimes")["runtimes"]
-        lacking = [
-            one["name"]
-            for one in runtimes
-            for fact in one["nodes"]
-            if one["name"] in takers and (fact["node"], fact["state"]) == (node, "not_logged_in")
-        ]
-        if not lacking:
-            break
-    return lacking
 
 
 def _value(face: Face, node: str, name: str) -> bytes:

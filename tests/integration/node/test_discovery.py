@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.machine.discovery import Finder, MachineProbe, search_path, tool_folders
+from node_agent.machine.programs import RECORD
 from node_agent.runtimes.others import OtherAgent, runtime_of
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.node import Allowed, Flag, LoggedIn
@@ -165,6 +166,21 @@ def test_a_program_that_comes_and_a_key_that_is_given_are_seen_soon(
     assert soon("ok")
     values.clear()
     assert soon("not_logged_in")
+
+
+def test_what_node_install_has_brought_is_news_until_it_is_looked_at(tmp_path: Path) -> None:
+    here = machine(tmp_path)
+
+    def told() -> bool:
+        here.look()
+        return not here.news()
+
+    until(told)
+    (tmp_path / RECORD).write_text("[]")
+    assert here.news() and here.news()
+    until(told)
+    (tmp_path / RECORD).unlink()
+    assert here.news()
 
 
 def test_a_program_whose_package_says_its_version_is_not_started(tmp_path: Path) -> None:

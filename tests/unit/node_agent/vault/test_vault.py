@@ -42,6 +42,15 @@ def test_an_edit_of_the_file_is_news_once(tmp_path: Path) -> None:
     assert owner.vault.news(), "a file that is gone is news too"
 
 
+def test_what_a_login_has_left_is_news_and_counts_at_once(tmp_path: Path) -> None:
+    login = tmp_path / "auth.json"
+    vault = Vault(tmp_path / "secrets.json", {}, MemoryClock(), {"CODEX_LOGIN": login})
+    assert "CODEX_LOGIN" not in vault.values() and not vault.news()
+    login.write_text("{}")
+    assert "CODEX_LOGIN" not in vault.values(), "the clock stands still, and it has just looked"
+    assert vault.news() and vault.values()["CODEX_LOGIN"] == "{}" and not vault.news()
+
+
 def test_the_names_that_have_a_value_are_told_and_none_of_them_where_they_are_too_many(
     tmp_path: Path,
 ) -> None:

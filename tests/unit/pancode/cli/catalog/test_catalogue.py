@@ -20,6 +20,7 @@ def fact(node: str, state: str = "ok", version: str | None = None, fix: str = ""
 def test_a_row_for_each_runtime_then_one_for_each_fix() -> None:
     agent: dict[str, Any] = {
         "name": "agent",
+        "installable": True,
         "reasoning": ["low", "high"],
         "nodes": [
             fact("n1", "missing", fix=FIX),
@@ -37,7 +38,8 @@ def test_a_row_for_each_runtime_then_one_for_each_fix() -> None:
         "native   -                         -",
         "",
         "agent: missing on n1, n3",
-        "  npm install -g agent",
+        "  pancode node install n1 n3 agent",
+        "  the machines say: npm install -g agent",
         "agent: not logged in on n2",
         "  put KEY into secrets.json",
         "agent: another version on n5",
