@@ -109,6 +109,29 @@ def read_down(root: Path) -> Down | None:
     return Down(by, datetime.fromtimestamp(state.st_mtime, UTC).strftime("%Y-%m-%d %H:%M UTC"))
 
 
+def down_stamp(root: Path) -> int:
+    """What tells one mark from the next; 0: there is none."""
+    try:
+        return (root / DOWN_MARK).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def not_down_since(root: Path, stamp: int) -> None:
+    """FleetDownError where somebody has taken the fleet down since the mark had this stamp."""
+    record = read_down(root)
+    if record is not None and down_stamp(root) != stamp:
+        raise is_down(root, record)
+
+
+def is_down(root: Path, record: Down) -> FleetDownError:
+    return FleetDownError(
+        f"the fleet on {root} is down",
+        why=f"{record.by or 'somebody'} took it down on {record.at}; its runs are kept until it is up",
+        fix="pancode fleet up",
+    )
+
+
 def clear_down(root: Path) -> None:
     """Remove the mark, as the fleet is up again, or is to be."""
     with suppress(OSError):
@@ -560,11 +583,7 @@ def _unless_down(home: Path, none: NotRunningError) -> None:
     """FleetDownError where somebody has taken the fleet down."""
     record = read_down(home)
     if record is not None:
-        raise FleetDownError(
-            f"the fleet on {home} is down",
-            why=f"{record.by or 'somebody'} took it down on {record.at}; its runs are kept until it is up",
-            fix="pancode fleet up",
-        ) from none
+        raise is_down(home, record) from none
 
 
 def path_of(*parts: str) -> str:
@@ -580,9 +599,9 @@ def start_coordinator(
     `note` is told when that takes longer. `began` is told of each process that is started. UnavailableError,
     or the error that the coordinator itself told.
     """
-    log = _log_in(home)
+    log, stamp = _log_in(home), down_stamp(home)
     begin = log.stat().st_size if log.exists() else 0
-    child = _spawn(home, log)
+    child = _spawn(home, log, stamp)
     began(child)
     for look in range(int(START_S / STARTS_LOOK_S)):
         pid = _answering(home)
@@ -594,7 +613,7 @@ def start_coordinator(
         if code not in (None, 0):
             raise _start_failed(log, begin, code or 1)
         if code == 0 and look % 20 == 19:  # it found another one, which may have been on its way out
-            child = _spawn(home, log)
+            child = _spawn(home, log, stamp)
             began(child)
         if look == NOTED:
             note(f"the coordinator on {home} starts ...")
@@ -619,12 +638,13 @@ def _log_in(home: Path) -> Path:
     return log
 
 
-def _spawn(home: Path, log: Path) -> subprocess.Popen[bytes]:
+def _spawn(home: Path, log: Path, stamp: int) -> subprocess.Popen[bytes]:
+    """Begin a coordinator. It may come up late, but not where the fleet was taken down since `stamp`."""
     import subprocess
 
     with open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as sink:
         return subprocess.Popen(
-            [sys.executable, "-m", "pancode", "serve", "--child"],
+            [sys.executable, "-m", "pancode", "serve", "--child", "--down-stamp", str(stamp)],
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,

@@ -36,6 +36,7 @@ def serve(
     ] = False,
     check: Annotated[bool, option("Start nothing: exit status 0 if one answers, else 6.", "--check")] = False,
     child: Annotated[bool, Option("--child", hidden=True)] = False,
+    stamp: Annotated[int | None, Option("--down-stamp", hidden=True)] = None,
 ) -> int:
     """The coordinator in the foreground; Ctrl-C stops it cleanly, and runs on nodes go on."""
     Face(as_json=False).acts_here("pancode serve")
@@ -61,10 +62,10 @@ def serve(
     for number in (signal.SIGINT, signal.SIGHUP):
         # Of its own session: what a command in the background ignores is not for what starts here.
         signal.signal(number, signal.SIG_DFL)
-    return _as_child()
+    return _as_child(stamp)
 
 
-def _as_child() -> int:
+def _as_child(stamp: int | None) -> int:
     from pancode.mcp.for_runs import beside
     from pancode.offline.server.serve import left_to_service, serve_here
     from pancode.offline.server.single_instance import AlreadyRunningError
@@ -73,7 +74,7 @@ def _as_child() -> int:
     if not by_service and left_to_service(home_of(os.environ), os.environ, time.sleep):
         return ExitCode.DONE
     try:
-        serve_here(os.environ, beside, quiet=True)
+        serve_here(os.environ, beside, quiet=True, stamp=stamp)
     except AlreadyRunningError as there:
         sys.stderr.write(f"{there}\n")
         # A service would take 0 for one that ended before it was ready, and start it again.

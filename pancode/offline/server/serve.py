@@ -25,7 +25,7 @@ from node_agent.wire.clock import Clock, SystemClock
 from pancode import __version__
 from pancode.api.app import build_app
 from pancode.api.context import ApiContext, CoordinatorApi
-from pancode.client import SOCKET, clear_down, home_of, mark_down, reachable
+from pancode.client import SOCKET, clear_down, down_stamp, home_of, mark_down, not_down_since, reachable
 from pancode.commit import commit
 from pancode.control.run import at
 from pancode.essential import end_with_them
@@ -112,8 +112,10 @@ class Serving:
         clock: Clock,
         watch: Watched | None = None,
         beside: MakeBeside = nothing_beside,
+        stamp: int = 0,
     ) -> None:
-        self._root = root
+        """`stamp`: of the mark of a fleet that is down; another one was made since, and is heeded."""
+        self._root, self._stamp = root, stamp
         self._watch = watch or watched({}, clock, frozenset())
         self._make, self._beside = make, beside
         self._clock = clock
@@ -125,6 +127,7 @@ class Serving:
         lock = HomeLock(self._root)
         lock.take()
         try:
+            not_down_since(self._root, self._stamp)
             self._serve(self._make(), ready, lock.held)
         finally:
             (self._root / SOCKET).unlink(missing_ok=True)
@@ -152,6 +155,7 @@ class Serving:
         """Start in order, wait, and stop in the opposite order: API, rounds, last word, Valkey."""
         try:
             coordinator.start()
+            not_down_since(self._root, self._stamp)  # a start takes a while
             clear_down(self._root)
             gc.freeze()  # what is there now stays: no collection has to go through it
             sys.setswitchinterval(_SWITCH_S)
@@ -226,9 +230,10 @@ def serve(
     ready: Callable[[], None] = lambda: None,
     watch: Watched | None = None,
     beside: MakeBeside = nothing_beside,
+    stamp: int = 0,
 ) -> None:
     """Run the coordinator in this process until SIGTERM, SIGINT, SIGHUP or `pancode fleet down`."""
-    serving = Serving(root, make, clock or SystemClock(), watch, beside)
+    serving = Serving(root, make, clock or SystemClock(), watch, beside, stamp)
     end_with_them()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -254,8 +259,13 @@ def make_real(root: Path, environ: Mapping[str, str]) -> CoordinatorApi:
     return build(root, environ)
 
 
-def serve_here(environ: MutableMapping[str, str], beside: MakeBeside, *, quiet: bool) -> None:
-    """Serve this environment's home. `quiet`: nobody watches, so only the log is told."""
+def serve_here(
+    environ: MutableMapping[str, str], beside: MakeBeside, *, quiet: bool, stamp: int | None = None
+) -> None:
+    """Serve this environment's home. `quiet`: nobody watches, so only the log is told.
+
+    `stamp`: of the mark of a fleet that is down, as whoever began this process saw it; None: as it is now.
+    """
     from pancode.fleet.ssh.home import Home
 
     home_of(environ)  # which says what is wrong with a path that cannot be one
@@ -276,4 +286,5 @@ def serve_here(environ: MutableMapping[str, str], beside: MakeBeside, *, quiet: 
             sys.stderr.write(f"coordinator on {root}, pid {os.getpid()}; Ctrl-C stops it\n")
 
     watch = watched(environ, SystemClock(), frozenset({ROUNDS, API}))
-    serve(root, lambda: make_real(root, environ), ready=ready, watch=watch, beside=beside)
+    stamp = down_stamp(root) if stamp is None else stamp
+    serve(root, lambda: make_real(root, environ), ready=ready, watch=watch, beside=beside, stamp=stamp)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from pancode.client import read_down
 from pancode.offline.server.single_instance import holder_of
 from tests.crowd import crowded
-from tests.integration.faces.conftest import PATIENCE_S, Shell
+from tests.integration.faces.conftest import PATIENCE_S, Shell, until
 from tests.integration.faces.test_coordinator_process import _processes
 
 pytestmark = pytest.mark.slow
@@ -49,7 +50,7 @@ def test_a_headless_run_ends_what_still_starts(
     assert done.returncode == 6 and "may still be starting" in done.stderr, done.stderr
     assert (pancode.home / "begun").exists(), "it had begun to start"
     assert not _processes(str(pancode.home)) and holder_of(pancode.home) is None
-    assert not [pid for pid in _processes("serve") if _home_of(pid) == str(pancode.home)]
+    assert not _starting(pancode.home)
 
 
 def test_another_command_says_what_to_run_and_that_finds_it(
@@ -61,7 +62,16 @@ def test_another_command_says_what_to_run_and_that_finds_it(
     assert told.status == 0, told.err
     down = pancode("fleet", "down", "--now", timeout_s=3 * PATIENCE_S)
     assert down.status == 0, down.err
-    assert holder_of(pancode.home) is None
+    until(
+        lambda: not [pid for pid in _processes("serve") if _home_of(pid) == str(pancode.home)],
+        "all have ended",
+    )
+    assert holder_of(pancode.home) is None, "one that starts late does not come up after that"
+    assert read_down(pancode.home) is not None
+
+
+def _starting(home: Path) -> list[int]:
+    return [pid for pid in _processes("serve") if _home_of(pid) == str(home)]
 
 
 def _home_of(pid: int) -> str:

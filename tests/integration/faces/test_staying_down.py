@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.clock import SystemClock
-from pancode.client import Client
+from pancode.client import Client, FleetDownError, down_stamp, mark_down
 from pancode.offline.server.serve import Serving
+from pancode.offline.server.single_instance import holder_of
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S
 from tests.integration.faces.world import LiveDesk
@@ -51,3 +52,27 @@ def test_who_is_told_to_end_stays_down(
     assert not thread.is_alive()
     told = [said for said in coordinator.story if not said.startswith("mend")]
     assert told == ["start", "stop valkey=True", *(["stays down"] if stays_down else [])]
+
+
+@pytest.mark.parametrize("when", ["before", "as it starts"])
+def test_a_fleet_that_was_taken_down_meanwhile_is_not_brought_up_by_a_late_start(
+    tmp_path: Path, when: str
+) -> None:
+    home = tmp_path / "h"
+    home.mkdir(mode=0o700)
+
+    class Slow(MemoryCoordinator):
+        def start(self) -> None:
+            super().start()
+            mark_down(home, "ana")
+
+    coordinator = Slow(LiveDesk(), home)
+    if when == "before":
+        (home / "run").mkdir()
+        mark_down(home, "ana")
+    with pytest.raises(FleetDownError) as caught:
+        Serving(home, lambda: coordinator, SystemClock()).run()
+    assert "ana took it down" in caught.value.why and caught.value.fix == "pancode fleet up"
+    assert holder_of(home) is None and down_stamp(home) != 0
+    told = [said for said in coordinator.story if not said.startswith("mend")]
+    assert told == ([] if when == "before" else ["start", "stop valkey=True"])
