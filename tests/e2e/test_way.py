@@ -19,7 +19,7 @@ MOST = {
 """Files, and changes of room: what was measured and five more, for what happens beside the act. A turn of a
 chat was 198 and 143, and beside two other suites 219 and 154, as more of the idle work falls into it. A chain
 was 235 and 177 before a step could work in a workspace and a landing noted what it is about to write. It is
-241 and 185 when it is measured by itself, and 249 and 192 behind the two others, as idle work falls into it."""
+241 and 185 by itself, and 249 and 192 behind the two others, as idle work falls into it."""
 OLD = 15
 """So many files of a dispatch may be missing on the page of the reference before somebody writes it anew."""
 
