@@ -37,7 +37,7 @@ FLEET_TOOLS: Mapping[Mode, tuple[str, ...]] = {
     Mode.PLAN: (*LOOKS, SCOUTS),
     Mode.ADMIN: (*LOOKS, SCOUTS, CHANGE),
 }
-"""The tools of `pancode/mcp` that each mode allows. In review each run is begun in review: it only reads."""
+"""The tools of `pancode/mcp` that each mode allows. In review each run only reads."""
 ABLE = frozenset({"native", "claude-sdk", "openai-agents", "opencode", "claude"})
 """The runtimes whose program was seen to ask for these tools. Codex hides a server's tools from its model,
 and Copilot starts no such server. Gemini CLI and Qwen Code were not tried."""

@@ -131,7 +131,7 @@ class Group(TyperGroup):
     """
 
     table: ClassVar[Mapping[str, tuple[str, str]]] = {}
-    """Name to the module below pancode.cli whose `app` has that command, and one line about it."""
+    """Name to the module whose `app` has that command, and one line about it."""
     aliases: ClassVar[Mapping[str, str]] = {}
     """Other names of commands, with their modules (MODULE:NAME where the command itself has another name):
     they work, and no list has them."""
@@ -215,7 +215,7 @@ class Group(TyperGroup):
 
 @cache
 def _commands_of(module: str) -> Mapping[str, click.Command]:
-    return get_group(importlib.import_module(f"pancode.cli.{module}").app).commands
+    return get_group(importlib.import_module(module).app).commands
 
 
 def _is_drawn(ctx: click.Context) -> bool:

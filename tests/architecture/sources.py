@@ -15,10 +15,15 @@ _NOT_OURS = {"__pycache__", "golden", "node_modules"}
 
 
 def modules(*under: str) -> list[Path]:
-    """Every Python file below these folders (or these files), relative to ROOT, in order."""
+    """Every Python file below these folders (or these files), relative to ROOT, in order.
+
+    FileNotFoundError where a folder is gone: a rule over no file would pass.
+    """
     found: list[Path] = []
     for name in under:
         place = ROOT / name
+        if not place.exists():
+            raise FileNotFoundError(place)
         files = [place] if place.is_file() else sorted(place.rglob("*.py"))
         found += [f.relative_to(ROOT) for f in files if not _NOT_OURS & set(f.relative_to(ROOT).parts)]
     return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 from tests.architecture.sources import PACKAGES, ROOT, functions, modules, text, tracked, tree
@@ -73,6 +75,47 @@ def test_every_function_does_something() -> None:
         ours = [node for node in functions(path) if id(node) not in promises]
         hollow += [f"{path}:{node.lineno} {node.name}" for node in ours if _hollow(node)]
     assert not hollow
+
+
+RULES = (*modules("tests/architecture"), Path("tests/slices.py"), Path("pyproject.toml"))
+"""Where rules name files of the product: a rule about a file that is gone holds for nothing, and passes."""
+OURS = r"(?:pancode|node_agent)"
+NAMED = re.compile(rf"(?<![\w/.-]){OURS}(?:/[\w.*-]+)+|(?<![\w/.:-]){OURS}(?:\.\w+)+")
+NOT_HERE = {"pancode/commit.txt", "pancode/fleet/bundle/node-requirements.txt", "pancode.1", "pancode.yaml"}
+"""Files that a build makes, or that are somebody's."""
+
+
+def _strings(path: Path) -> Iterator[str]:
+    """The strings of a file, less those that stand by themselves: docstrings and texts below a name."""
+    if path.suffix != ".py":
+        yield from re.findall(r'"([^"]*)"', text(path))
+        return
+    alone = {id(node.value) for node in ast.walk(tree(path)) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone:
+            yield node.value
+
+
+def _is_there(name: str, files: list[str]) -> bool:
+    if "/" in name:
+        pattern = name.rstrip("./").replace("**", "*")
+        return any(fnmatch(path, one) for path in files for one in (pattern, f"{pattern}/*"))
+    inner = ROOT / name.replace(".", "/")
+    whole = inner.is_dir() or inner.with_suffix(".py").is_file()
+    return whole or inner.parent.with_suffix(".py").is_file()  # a name in a module
+
+
+def test_every_file_that_a_rule_names_is_there() -> None:
+    files = [path.as_posix() for path in tracked()]
+    gone = {
+        f"{path}: {name}"
+        for path in RULES
+        if path != THIS
+        for words in _strings(path)
+        for name in NAMED.findall(words)
+        if name not in NOT_HERE and not _is_there(name, files)
+    }
+    assert not gone, "a rule over no file passes; name what exists"
 
 
 def test_licence_and_changelog() -> None:

@@ -28,9 +28,12 @@ app = Commands()
 
 
 MORE = {
-    "secret": ("fleet.secret", "Keys and logins on a machine, in its owner's secrets.json: set."),
-    "steps": ("fleet.node_steps", "The steps of a bring-up as data, for a tool that carries them out."),
-    "import": ("fleet.node_import", "Machines of an Ansible inventory into this one."),
+    "secret": ("pancode.cli.fleet.secret", "Keys and logins on a machine, in its owner's secrets.json: set."),
+    "steps": (
+        "pancode.cli.fleet.node_steps",
+        "The steps of a bring-up as data, for a tool that carries them out.",
+    ),
+    "import": ("pancode.cli.fleet.node_import", "Machines of an Ansible inventory into this one."),
 }
 
 

@@ -34,10 +34,10 @@ app = Commands()
 
 
 MORE = {
-    "logs": ("runs.logs", "What a run's agent says and does, from the stored log."),
-    "follow": ("runs.logs", "What it says from now on, until it has ended; as `runs logs -f`."),
-    "land": ("land.verbs", "Merge a run's change into your tree; as `pancode land`."),
-    "recover": ("health", "Let a run that ended badly go on; as `pancode recover`."),
+    "logs": ("pancode.cli.runs.logs", "What a run's agent says and does, from the stored log."),
+    "follow": ("pancode.cli.runs.logs", "What it says from now on, until it has ended; as `runs logs -f`."),
+    "land": ("pancode.cli.land.verbs", "Merge a run's change into your tree; as `pancode land`."),
+    "recover": ("pancode.cli.health", "Let a run that ended badly go on; as `pancode recover`."),
 }
 """Subcommands whose modules take a while to load."""
 

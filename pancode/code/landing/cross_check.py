@@ -44,7 +44,7 @@ def ask(core: Core, run: Run, on: str, by: str, again: bool = False) -> Run:
 
 
 class Verifications:
-    """A pancode.runs.followon.Doer: begins a verification, and records its verdict when it is over."""
+    """A pancode.runs.followon.Doer: begins a verification, and records its verdict at the end."""
 
     def __init__(self, core: Core) -> None:
         self._core = core

@@ -143,7 +143,9 @@ def test_every_name_in_the_code_of_what_reads_a_project_is_asked_about() -> None
 
 def _names(folder: str) -> Iterator[str]:
     """Names of files and folders in its texts; docstrings are left out."""
-    for file in sorted((ROOT / folder).rglob("*.py")):
+    files = sorted((ROOT / folder).rglob("*.py"))
+    assert files, folder
+    for file in files:
         tree = ast.parse(file.read_text())
         docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         glued = {id(v) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for v in node.values}

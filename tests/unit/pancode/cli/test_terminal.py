@@ -167,7 +167,8 @@ def test_help_is_drawn_on_a_terminal_and_loads_no_command(columns: int, screen: 
 
 
 def test_a_pipe_needs_no_rich() -> None:
-    probe = "import sys; from pancode.cli.main import run; run(['runs', '-h']); print('rich' in sys.modules)"
+    load = "import sys; from pancode.cli.main import run"
+    probe = f"{load}; run(['runs', '-h']); print('rich' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
     assert done.stdout.endswith("False\n") and "╭" not in done.stdout, done.stderr
 

@@ -189,6 +189,7 @@ def test_a_call_that_waits_holds_up_nothing_tells_how_far_it_is_and_can_be_cance
 
 def test_it_starts_without_the_model_of_the_wire() -> None:
     """Programs start it with each session of theirs, and wait for it."""
-    probe = "import sys, pancode.cli.programs, pancode.mcp.server; print('pydantic' in sys.modules)"
+    modules = "pancode.cli.programs, pancode.mcp.server"
+    probe = f"import sys, {modules}; print('pydantic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

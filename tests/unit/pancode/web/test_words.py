@@ -41,7 +41,9 @@ def test_lines_of_a_log_take_away_no_sign_that_turns_the_reading() -> None:
 
 
 def test_a_sum_is_never_shown_without_how_many_costs_of_it_nobody_knows() -> None:
-    for page in (WORDS.parents[1] / "pages").glob("*.js"):
+    pages = sorted((WORDS.parents[1] / "pages").glob("*.js"))
+    assert pages
+    for page in pages:
         sums = re.findall(r"\busd\(\S+?\.(?:cost|total)\.usd\b[^)]*", page.read_text())
         assert all(re.search(r"\.usd, \S+\.unknown", one) for one in sums), (page.name, sums)
     text = WORDS.read_text()

@@ -591,7 +591,8 @@ def test_who_leaves_ends_nothing() -> None:
 
 
 def test_a_pipe_loads_no_textual() -> None:
-    code = "import sys, pancode.cli.sessions.chat, pancode.cli.sessions.talk; print('textual' in sys.modules)"
+    modules = "pancode.cli.sessions.chat, pancode.cli.sessions.talk"
+    code = f"import sys, {modules}; print('textual' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
