@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from node_agent.wire.skill import ProposedTool, digest_of, packed, runnable
-from pancode.skills.tool import SoundTool, tool_of
+from pancode.skills.made_tool_rules import SoundTool, tool_of
 
 NAME = "count-words"
 ABOUT = {

@@ -34,15 +34,35 @@ NEVER = "*.md docs/* LICENSE .gitignore"
 SHIPPED = "pancode/*.md docs/*.py"
 PRODUCT = "pancode/* node_agent/*"
 SCREENS = "pancode/tui/* pancode/web/* pancode/mcp/* pancode/acp/* ansible/* deploy/*"
-FACES = f"{SCREENS} pancode/cli/*"
+FACES = (
+    f"{SCREENS} pancode/cli/* pancode/notices/commands.py pancode/schedules/commands.py "
+    f"pancode/skills/commands/*"
+)
 CORE = (
-    "pancode/control/* pancode/core/* pancode/life/* pancode/runs/* pancode/dispatch/* pancode/fleet/* "
-    "pancode/workflow/* pancode/work/* pancode/sessions/* pancode/store/* "
+    "pancode/control/* pancode/core/* pancode/life/* pancode/runs/* "
+    "pancode/skills/made_tools.py pancode/dispatch/* pancode/skills/made_tool_store.py "
+    "pancode/fleet/* pancode/skills/node_copies.py "
+    "pancode/workflow/* pancode/schedules/__init__.py pancode/schedules/answers.py "
+    "pancode/schedules/git_pushes.py pancode/schedules/model.py "
+    "pancode/schedules/request.py pancode/schedules/rules.py "
+    "pancode/schedules/scheduler.py pancode/schedules/service.py "
+    "pancode/schedules/store.py pancode/schedules/times.py pancode/schedules/work.py "
+    "pancode/work/* pancode/sessions/* pancode/store/* "
     "node_agent/attempt/* node_agent/journal/*"
 )
 WORKERS = " ".join(f"node_agent/{room}/*" for room in "runtimes sdk native chat hooks acp".split())
-PROGRAMS = f"{WORKERS} node_agent/machine/* node_agent/runner/* pancode/skills/* requirements/*"
-SSH = "pancode/systemd/* pancode/offline/* pancode/fleet/*"
+PROGRAMS = (
+    f"{WORKERS} node_agent/machine/* node_agent/runner/* pancode/skills/__init__.py "
+    f"pancode/skills/assignment.py pancode/skills/copies.py "
+    f"pancode/skills/copy_requests.py pancode/skills/definitions.py "
+    f"pancode/skills/index.py pancode/skills/library.py pancode/skills/made_tool_rules.py "
+    f"pancode/skills/model.py pancode/skills/shipped/* pancode/skills/sources.py "
+    f"requirements/*"
+)
+SSH = (
+    "pancode/systemd/* pancode/offline/* pancode/skills/local_service.py "
+    "pancode/skills/node_service.py pancode/fleet/* pancode/skills/node_copies.py"
+)
 SCHEDULES = "tests/simulation/test_schedules.py::test_every_invariant_holds["
 COUNT = (("PANCODE_SIM_COUNT", "1040"),)
 CHOOSING = frozenset({"tests/slices.py", "tests/journeys.py", "tests/run.py"})
@@ -102,7 +122,8 @@ SLICES = {
     "systemd": Slice(
         (*_e2e("systemd.py service.py"), "tests/integration/systemd/"),
         "node_agent/runner/* node_agent/shim/* node_agent/cli/* "
-        "pancode/systemd/* pancode/offline/* pancode/fleet/ssh/*",
+        "pancode/systemd/* pancode/offline/* pancode/skills/local_service.py "
+        "pancode/skills/node_service.py pancode/fleet/ssh/* pancode/skills/node_copies.py",
         "",
     ),
     "ansible-services": Slice(
@@ -121,14 +142,21 @@ SLICES = {
             *(f"tests/integration/{name}/" for name in ("store", "redis")),
             "tests/contract/",
         ),
-        "pancode/store/* pancode/bus/* pancode/core/* pancode/offline/* node_agent/link/* node_agent/wire/*",
+        (
+            "pancode/store/* pancode/bus/* pancode/core/* pancode/offline/* "
+            "pancode/skills/local_service.py pancode/skills/node_service.py node_agent/link/* "
+            "node_agent/wire/*"
+        ),
     ),
     "links": Slice(
         (
             *_e2e("link_ direct.py fault_real_cut.py fault_up.py lab_fixture.py tidy.py"),
             *(f"tests/integration/{name}" for name in ("ssh/", "direct/", "test_lab.py")),
         ),
-        "pancode/fleet/* pancode/wiring/* node_agent/link/* node_agent/agent/*",
+        (
+            "pancode/fleet/* pancode/skills/node_copies.py pancode/wiring/* node_agent/link/* "
+            "node_agent/agent/*"
+        ),
     ),
     "faults-of-fleets": Slice(
         _e2e("fault_fleets fault_sessions fault_silence fault_node night"), PRODUCT, SCREENS

@@ -12,7 +12,7 @@ from pancode.api.app import VERBS
 from pancode.control import inbox_shapes, run_shapes
 from pancode.dispatch import report
 from pancode.fleet import exams
-from pancode.notices import shapes as outgoing_shapes
+from pancode.notices import answers as outgoing_shapes
 from pancode.reports import story
 from pancode.sessions import shapes as session_shapes
 

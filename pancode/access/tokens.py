@@ -26,8 +26,8 @@ from pancode.core.visitors import (
 )
 from pancode.errors import PancodeError, UsageError
 from pancode.plain import clip, safe
+from pancode.schedules.store import pause_of_token
 from pancode.work.people.answering import items
-from pancode.work.schedule.rows import pause_of_token
 
 
 class TokenShape(TypedDict):

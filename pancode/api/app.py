@@ -20,14 +20,12 @@ from pancode.api import (
     land_routes,
     lane_routes,
     model_routes,
-    outgoing_routes,
     people_routes,
     project_routes,
     queue_routes,
     receipt_routes,
     recover_routes,
     run_routes,
-    schedule_routes,
     session_routes,
     token_routes,
     workflow_routes,
@@ -36,6 +34,8 @@ from pancode.api import (
 from pancode.api.context import ApiContext
 from pancode.api.problems import HANDLERS
 from pancode.api.routing import ApiCall, Object, Verb, verbs_of
+from pancode.notices import routes as outgoing_routes
+from pancode.schedules import routes as schedule_routes
 
 
 @Verb("GET /v1/openapi.json")

@@ -25,7 +25,7 @@ from pancode.core.records import Run
 from pancode.errors import ConfigError, PancodeError, UnavailableError
 from pancode.fleet.ssh.machines import Machines
 from pancode.nodes.place import ListenAddress
-from pancode.notices.routing import NotifyRules
+from pancode.notices.rules import NotifyRules
 from pancode.runs.rounds import act
 from pancode.work.workflow.rows import filters
 

@@ -13,7 +13,7 @@ from pancode import __version__
 from pancode.access.keyed import MOST_CHARS
 from pancode.api.request.bodies import Body, Empty, SignedBody
 from pancode.api.routing import AtDoor, EventStream, Octets, Verb
-from pancode.notices.incoming import HEADERS
+from pancode.notices.signature_check import HEADERS
 
 Json = dict[str, Any]
 REF = "#/components/schemas/{model}"

@@ -19,7 +19,6 @@ from pancode.api.config_routes import change_makers
 from pancode.api.context import ApiContext
 from pancode.api.request.bodies import ActBody, Labels, Line, Name, SignedBody, Usd
 from pancode.api.routing import ApiCall, AtDoor, RemovedAnswer, Verb
-from pancode.api.schedule_routes import public_base
 from pancode.api.workspace_routes import top_of
 from pancode.code.tracker.issues import TrackerKind, must_name_accounts, place_of, tracker_of
 from pancode.config.projects import LabelSettings
@@ -36,10 +35,11 @@ from pancode.core.visitors import AccessError
 from pancode.core.words import split_words
 from pancode.dispatch.report import QueuedAnswer, queued
 from pancode.errors import NotFoundError, UsageError
-from pancode.notices.asked import tracker_secret
-from pancode.notices.incoming import must_be_of
+from pancode.notices.service import tracker_secret
+from pancode.notices.signature_check import must_be_of
 from pancode.runs.prd import draft_task, drafted
-from pancode.runs.tools import ToolDetail, ToolShape, keep, put_aside, remove, show, tools, try_it
+from pancode.schedules.routes import public_base
+from pancode.skills.made_tools import ToolDetail, ToolShape, keep, put_aside, remove, show, tools, try_it
 from pancode.work.people.changes import AskedChange, ChangeAnswer, ChangeKind, make_change
 
 Fact = Annotated[Line, Field(max_length=200)]

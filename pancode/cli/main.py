@@ -41,7 +41,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "batches, chains and races: ls, show, stop, resume, check a file",
         ),
         "schedule": (
-            "pancode.cli.schedule",
+            "pancode.schedules.commands",
             "work that begins by itself: at a time, on an event, on a push, on a webhook",
         ),
         "run": (
@@ -65,7 +65,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "pancode.cli.workspace",
             "a line of work with a name, kept: create, ls, show, open, repair, rm",
         ),
-        "tools": ("pancode.cli.tools", "tools that agents have made for a project: ls, show, try, keep, rm"),
+        "tools": (
+            "pancode.skills.commands.tools",
+            "tools that agents have made for a project: ls, show, try, keep, rm",
+        ),
         "queue": ("pancode.cli.runs.queue", "what waits where, in order, with the reason"),
         "recover": (
             "pancode.cli.health",
@@ -133,8 +136,11 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "deny": ("pancode.cli.inbox", "say no to what a run waits for"),
         "tell": ("pancode.cli.inbox", "words for a run's agent: with its task, or while it works"),
         "mail": ("pancode.cli.mail", "the inbox and your words for agents as one mailbox: send, ls, read"),
-        "notify": ("pancode.cli.notify", "notices to people: the channels, what came of each, a test"),
-        "webhook": ("pancode.cli.notify", "signed events for other programs: add, ls, deliveries, redeliver"),
+        "notify": ("pancode.notices.commands", "notices to people: the channels, what came of each, a test"),
+        "webhook": (
+            "pancode.notices.commands",
+            "signed events for other programs: add, ls, deliveries, redeliver",
+        ),
     },
     "Money": {
         "cost": (
@@ -188,7 +194,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "the fleet as tools for other agents (Claude Code, Codex ...): serve, install",
         ),
         "skills": (
-            "pancode.cli.skills",
+            "pancode.skills.commands.skills",
             "skills (SKILL.md) for agent programs: check, add, copy to where they look",
         ),
         "skill": (

@@ -26,8 +26,8 @@ from pancode.errors import ConfigError, UsageError
 from pancode.life.health import HealthRules
 from pancode.life.land_values import How
 from pancode.life.retention import KeepRules
-from pancode.notices.routing import USUAL, NoticeKind, NoticeRoute, NotifyRules, QuietHours
-from pancode.work.schedule.times import zone_of
+from pancode.notices.rules import USUAL, NoticeKind, NoticeRoute, NotifyRules, QuietHours
+from pancode.schedules.times import zone_of
 
 _SECRET = re.compile(r"secret:([A-Za-z0-9][A-Za-z0-9_-]{0,62})")
 

@@ -27,8 +27,8 @@ from pancode.core.terms import GivenSkills
 from pancode.core.values import replace
 from pancode.dispatch.requested import is_inside, is_rooted, located, mentioned
 from pancode.errors import ConfigError, UsageError
-from pancode.skills.giving import given
-from pancode.skills.keeping import KeptSkills
+from pancode.skills.assignment import given
+from pancode.skills.library import KeptSkills
 from pancode.skills.sources import PROJECT, SkillSource, skills_of, sources
 
 OWN_RULES = Rules(

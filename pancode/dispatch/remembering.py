@@ -17,8 +17,8 @@ from pancode.control.surroundings import Surroundings
 from pancode.core.ports import Transaction
 from pancode.core.records import EndedRun, Run, RunNote
 from pancode.core.terms import GivenSkills
-from pancode.dispatch.tools import with_tools
 from pancode.life.notes import Nearness, in_use, material
+from pancode.skills.made_tool_store import with_tools
 
 
 def given_skills(

@@ -29,7 +29,7 @@ from pancode.fleet.ssh.home import Home
 from pancode.host.disk_use import sizes_of
 from pancode.nodes.node import SHORT_DISK
 from pancode.nodes.place import Doorway, ListenAddress
-from pancode.notices.delivery.otlp import FIX
+from pancode.notices.traces.otlp import FIX
 from pancode.offline.server.single_instance import holder_of
 from pancode.plain import counted, disk_of, size
 from pancode.store.inspection import REVISIONS, look_at

@@ -20,10 +20,11 @@ from pancode.life.receipts import cost_of
 from pancode.life.result_trust import verified
 from pancode.plain import counted
 from pancode.reports.cost import CostRow, CostTable, cost, cost_tables, disputed_runs
-from pancode.runs import health, tools
+from pancode.runs import health
 from pancode.runs.runs import since_ms
+from pancode.schedules.answers import brief_lines
+from pancode.skills import made_tools as tools
 from pancode.work.people.reviews import line_of, review_of, task_of
-from pancode.work.schedule.schedules import brief_lines
 from pancode.work.workflow import lanes
 
 

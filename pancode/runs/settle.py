@@ -24,7 +24,8 @@ from pancode.life.decide import decide
 from pancode.life.receipts import Evidence, Judged, Ruling, judge_evidence, judge_identity, needs_nodes
 from pancode.life.retries import MOST_OUTPUT
 from pancode.life.signals import Believed, Rejected
-from pancode.runs import history, tools
+from pancode.runs import history
+from pancode.skills import made_tools as tools
 
 
 def keep(work: Work, claims: Claims) -> None:

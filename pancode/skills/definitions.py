@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pancode.plain import size
-from pancode.skills.skill import MOST_TEXT, Skill, SkillFile, definition, error
+from pancode.skills.model import MOST_TEXT, Skill, SkillFile, definition, error
 
 KINDS: dict[str, dict[str, str]] = {
     "commands": {

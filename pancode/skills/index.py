@@ -11,7 +11,7 @@ import yaml
 
 from pancode.errors import ConfigError
 from pancode.plain import clip, unhidden
-from pancode.skills.skill import is_name
+from pancode.skills.model import is_name
 
 FILE = "skills.yaml"
 MOST_TEXT, MOST_ENTRIES = 4 << 20, 20_000

@@ -13,7 +13,7 @@ from node_agent.wire.skill import SkillPlace
 from pancode.errors import ConfigError, NotFoundError
 from pancode.plain import size
 from pancode.skills.copies import IGNORED
-from pancode.skills.skill import (
+from pancode.skills.model import (
     FILE,
     MOST_BYTES,
     MOST_FILES,

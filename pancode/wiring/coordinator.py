@@ -67,12 +67,14 @@ from pancode.host.files import FileArchive, FileEpochs
 from pancode.host.fleet_lock import Alone
 from pancode.host.process_metrics import Itself
 from pancode.nodes.place import Doorway, ListenAddress
+from pancode.notices.deliverer import Outgoing
 from pancode.notices.delivery.sender import KeptSecrets, Sender
-from pancode.notices.routing import NotifyRules
-from pancode.notices.sending import Outgoing
+from pancode.notices.rules import NotifyRules
 from pancode.runs import rounds
 from pancode.runs.followon import FollowOn
 from pancode.runs.grant import StreamDenial, authorize, note_wait
+from pancode.schedules.git_pushes import PushWatch
+from pancode.schedules.scheduler import Scheduler
 from pancode.sessions.tidings import Tidings
 from pancode.sessions.words import GoingOn
 from pancode.store.ledger import SqlLedger
@@ -80,8 +82,6 @@ from pancode.store.postgres import Database
 from pancode.systemd.user_unit import UserService
 from pancode.wiring.founding import fleet_id, own_key
 from pancode.wiring.telemetry import BackgroundThread, tracing_of
-from pancode.work.schedule.pushes import PushWatch
-from pancode.work.schedule.scheduler import Scheduler
 from pancode.work.workflow.advancing import Advancing
 from pancode.work.workflow.starting import StepStarter
 

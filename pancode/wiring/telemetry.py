@@ -12,7 +12,7 @@ from pancode.config.presets import NO_PRESET
 from pancode.control.core import Core
 from pancode.control.work import unit_of_work
 from pancode.errors import ConfigError
-from pancode.notices.traces.tracing import Tracing
+from pancode.notices.traces.exporter import Tracing
 
 log = logging.getLogger("pancode.telemetry")
 
@@ -35,7 +35,7 @@ def tracing_of(root: Path, environ: Mapping[str, str], core: Core) -> tuple[Trac
     telemetry = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings.telemetry
     if telemetry.endpoint is None:
         return ()
-    from pancode.notices.delivery.otlp import OtlpExport
+    from pancode.notices.traces.otlp import OtlpExport
 
     try:
         export = OtlpExport(telemetry.endpoint, core.fleet)

@@ -51,7 +51,7 @@ print(json.dumps(found))
 """
 HEAVIER = {
     "pancode.cli.account.cost": "the properties of a cost are those of the books",
-    "pancode.cli.skills": "reads settings itself",
+    "pancode.skills.commands.skills": "reads settings itself",
 }
 """Commands that load more than a face, each with its reason."""
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from node_agent.runtimes.base import LaunchRequest, ProcessSpec
-from pancode.offline.skills import act_here
+from pancode.skills.copy_requests import SkillsAsked
 from pancode.skills.definitions import KINDS, definitions
-from pancode.skills.request import SkillsAsked
+from pancode.skills.local_service import act_here
 from pancode.skills.sources import skills_of, sources
 from tests.clis.conftest import MakeBench
 from tests.clis.launched import CLAUDE, CODEX, COPILOT, ENDS_S, GEMINI, OPENCODE, QWEN, Bench, Cli

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pancode.notices.signing import signature
+from pancode.notices.signatures import signature
 from tests.e2e.owner import Owner, until
 
 pytestmark = pytest.mark.slow

@@ -23,7 +23,7 @@ from pancode.core.values import replace
 from pancode.errors import UsageError
 from pancode.fleet.acts import LinkWay
 from pancode.life.land_values import How, LandWay
-from pancode.notices.incoming import HEADERS, MOST_BYTES, HookCall
+from pancode.notices.signature_check import HEADERS, MOST_BYTES, HookCall
 
 B = TypeVar("B", bound="Body")
 Word = Annotated[str, AfterValidator(label_word)]

@@ -34,12 +34,12 @@ from pancode.fleet.ssh.perform import StepDone, perform
 from pancode.fleet.ssh.probe import NodeProbe, Python, probe
 from pancode.fleet.ssh.readiness import NotReady, Weight, platforms, problems, stops
 from pancode.fleet.ssh.remote import Remote
-from pancode.fleet.ssh.skills import act_on
 from pancode.fleet.ssh.steps import BringUpStep, HomeFile, NodeLocation, Put, RemoteScript, StepName
 from pancode.nodes.node import NodeState, node_user, skew_ms
 from pancode.nodes.place import Reach, changed
 from pancode.skills.copies import STATE
-from pancode.skills.request import SkillsAsked
+from pancode.skills.copy_requests import SkillsAsked
+from pancode.skills.node_copies import act_on
 
 OPTIONS = "restrict,port-forwarding"
 """Options of the fleet's SSH key: no terminal, agent, X11 or user rc, only commands and forwarded sockets."""

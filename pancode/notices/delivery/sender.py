@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pancode import __version__
 from pancode.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
 from pancode.host.files import write_durable
-from pancode.notices.routing import NotifyRules
+from pancode.notices.rules import NotifyRules
 
 
 class Deadline:
@@ -118,7 +118,7 @@ class KeptSecrets:
 
 
 class Sender:
-    """Sends notices and posts: the `OutgoingPort` of pancode.notices.rows."""
+    """Sends notices and posts: the `OutgoingPort` of pancode.notices.store."""
 
     def __init__(
         self, read: Callable[[], NotifyRules], secrets: KeptSecrets, resolve: Resolve | None = None

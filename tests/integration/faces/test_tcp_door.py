@@ -23,7 +23,7 @@ from pancode.api import figure_routes
 from pancode.api.context import ApiContext as ApiDesk
 from pancode.core.visitors import AccessScope, NewToken
 from pancode.nodes.place import ListenAddress
-from pancode.notices.signing import headers as signed_headers
+from pancode.notices.signatures import headers as signed_headers
 from pancode.offline.answering import QUIET, _Server
 from pancode.offline.door import TcpDoor
 from pancode.offline.guest_places import PlaceBounds

@@ -16,8 +16,8 @@ import pytest
 from pancode.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
 from pancode.notices.delivery.child import with_extras, without
 from pancode.notices.delivery.sender import KeptSecrets, Sender, _resolved, allowed
-from pancode.notices.routing import NotifyRules
-from pancode.notices.signing import encoded, headers, signature
+from pancode.notices.rules import NotifyRules
+from pancode.notices.signatures import encoded, headers, signature
 from tests.contract.certificates import Authority
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

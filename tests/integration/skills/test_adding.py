@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError
-from pancode.offline.skills import fetched, is_address, newest
 from pancode.skills.index import read_index
-from pancode.skills.keeping import KeptSkills, skills_below
+from pancode.skills.library import KeptSkills, skills_below
+from pancode.skills.local_service import fetched, is_address, newest
 from pancode.skills.sources import named, read_skill, skills_of, sources
 
 TEXT = "---\nname: deploy\ndescription: Deploy it.\n---\nDo it.\n"

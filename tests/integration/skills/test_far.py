@@ -12,9 +12,9 @@ import pytest
 
 from pancode.errors import UnavailableError
 from pancode.fleet.ssh.remote import Completed
-from pancode.fleet.ssh.skills import act_on, answer_of
-from pancode.offline.node_skills import act_there
-from pancode.skills.request import SkillsAsked
+from pancode.skills.copy_requests import SkillsAsked
+from pancode.skills.node_copies import act_on, answer_of
+from pancode.skills.node_service import act_there
 from tests.unit.pancode.skills.test_copies import CLAUDE, TEXT, found, states
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import pancode.skills.copies as copies
-from pancode.skills.request import SkillsAsked
+from pancode.skills.copy_requests import SkillsAsked
 from tests.unit.pancode.skills.test_copies import AGENTS, CLAUDE, TEXT, do, found, states
 
 WRITES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree", "shutil.copytree", "open")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pancode.errors import UnavailableError
-from pancode.notices.delivery.otlp import OtlpExport
+from pancode.notices.traces.otlp import OtlpExport
 from pancode.notices.traces.spans import RunSpan, span_id_of, trace_id_of
 
 ROOT = RunSpan("invoke_agent builder", trace_id_of("r-1"), span_id_of("r-1", "run"), None, 1_000, 5_000)
@@ -71,8 +71,6 @@ def test_a_collector_that_is_away_is_not_now() -> None:
 
 def test_the_coordinator_loads_nothing_of_it_by_itself() -> None:
     code = "import sys, pancode.wiring.build; print([m for m in sys.modules if m in WANTED])"
-    code = code.replace(
-        "WANTED", "('opentelemetry.exporter.otlp', 'pancode.notices.delivery.otlp', 'apprise')"
-    )
+    code = code.replace("WANTED", "('opentelemetry.exporter.otlp', 'pancode.notices.traces.otlp', 'apprise')")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

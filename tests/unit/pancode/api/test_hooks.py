@@ -13,12 +13,12 @@ import pytest
 
 from pancode.access.tokens import MOST_FAILURES
 from pancode.core.records import Audit, Firing, KeyedRequest, Run
-from pancode.notices.incoming import MOST_A_MINUTE, MOST_BYTES, WITHIN_MS
-from pancode.notices.routing import NotifyRules
-from pancode.notices.signing import headers
-from pancode.notices.webhook import AGAIN
-from pancode.work.schedule.rows import KEPT
-from pancode.work.schedule.scheduler import Scheduler
+from pancode.notices.rules import NotifyRules
+from pancode.notices.signature_check import MOST_A_MINUTE, MOST_BYTES, WITHIN_MS
+from pancode.notices.signatures import headers
+from pancode.schedules.scheduler import Scheduler
+from pancode.schedules.store import KEPT
+from pancode.schedules.webhook import AGAIN
 from tests.unit.pancode.api.test_door import BASE, DoorWorld, code_of
 
 BODY = b'{"task": "rm -rf /", "by": "mallory"}'
@@ -146,7 +146,7 @@ def test_good_ones_are_bounded_too_so_that_none_is_forgotten_in_time(
     world: HookWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert MOST_A_MINUTE * 2 * WITHIN_MS / 60_000 < KEPT
-    monkeypatch.setattr("pancode.notices.webhook.MOST_A_MINUTE", 3)
+    monkeypatch.setattr("pancode.schedules.webhook.MOST_A_MINUTE", 3)
     for number in range(3):
         assert world.send(world.signed(f"msg_{number}")).status_code == 202
     refused = world.send(world.signed("msg_more"))

@@ -10,7 +10,7 @@ import pytest
 from node_agent.wire.identity import AttemptId
 from pancode.core.records import Audit, Firing, Run, Schedule, Workflow, WorkflowStep
 from pancode.core.values import replace
-from pancode.work.schedule.scheduler import Scheduler
+from pancode.schedules.scheduler import Scheduler
 from tests.unit.pancode.api.test_door import DoorWorld, code_of
 
 HOUR = 3_600_000

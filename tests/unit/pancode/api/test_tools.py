@@ -18,8 +18,8 @@ from pancode.control.core import Core
 from pancode.core.records import Audit, Run, Setting
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import Dispatched, dispatch
-from pancode.dispatch.tools import ToolRow
-from pancode.runs import tools
+from pancode.skills import made_tools as tools
+from pancode.skills.made_tool_store import ToolRow
 from tests.made_tools import NAME, made, proposal
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import facts, failed

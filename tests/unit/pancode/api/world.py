@@ -35,7 +35,7 @@ from pancode.life.land_values import LandWay
 from pancode.nodes.node import NodeState
 from pancode.nodes.place import ListenAddress
 from pancode.notices.delivery.sender import KeptSecrets, Sender
-from pancode.notices.routing import NotifyRules
+from pancode.notices.rules import NotifyRules
 from tests.unit.pancode.code.tracker.memory import MemoryTrackers
 from tests.unit.pancode.control.world import Desk, Puppet
 

@@ -11,7 +11,6 @@ from typing import Any
 import click
 import pytest
 
-from pancode.cli import notify
 from pancode.cli.account.brief import _text
 from pancode.cli.account.budget import _books
 from pancode.cli.account.cost import _lines
@@ -26,6 +25,7 @@ from pancode.cli.runs.options import HEADINGS
 from pancode.cli.terminal import Columns, listing
 from pancode.client import Client
 from pancode.errors import UsageError
+from pancode.notices import commands as notify
 from tests.unit.pancode.cli.test_terminal import Terminal
 
 

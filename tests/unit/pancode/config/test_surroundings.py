@@ -10,7 +10,7 @@ import pytest
 from pancode.agents.request import PathFact
 from pancode.config.surroundings import FileSurroundings
 from pancode.errors import ConfigError
-from pancode.skills.keeping import KeptSkills
+from pancode.skills.library import KeptSkills
 from pancode.skills.sources import read_skill
 
 

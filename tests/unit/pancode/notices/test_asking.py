@@ -13,8 +13,8 @@ from pancode.api.routing import AtDoor
 from pancode.core.records import ApiToken, Audit, Delivery
 from pancode.core.values import replace
 from pancode.errors import UnavailableError
-from pancode.notices.routing import NoticeRoute, NotifyRules
-from pancode.notices.sending import LINK_MS, Outgoing
+from pancode.notices.deliverer import LINK_MS, Outgoing
+from pancode.notices.rules import NoticeRoute, NotifyRules
 from tests.unit.pancode.api.test_door import DoorWorld, code_of
 from tests.unit.pancode.api.test_inbox import blocked, held
 

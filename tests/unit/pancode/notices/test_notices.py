@@ -10,11 +10,11 @@ from pancode.config.schema import Notify
 from pancode.core.records import Delivery, EventKind, FeedEvent
 from pancode.errors import UsageError
 from pancode.life.changes import occasion_of
-from pancode.notices import signing
-from pancode.notices.pacing import Sending, again_ms, to_send
-from pancode.notices.routing import NoticeRoute, NotifyRules, QuietHours
-from pancode.notices.words import digest, notice_of, plain
-from tests.unit.pancode.work.schedule.test_times import ms
+from pancode.notices import signatures as signing
+from pancode.notices.pace import Sending, again_ms, to_send
+from pancode.notices.rules import NoticeRoute, NotifyRules, QuietHours
+from pancode.notices.texts import digest, notice_of, plain
+from tests.unit.pancode.schedules.test_times import ms
 
 FACTS = {"agent": "builder", "node": "gpubox", "repo": "/srv/shop", "outcome": "error"}
 

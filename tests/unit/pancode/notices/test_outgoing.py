@@ -13,11 +13,11 @@ from node_agent.wire.failure import FailureKind, Outcome
 from pancode.core.records import Audit, Delivery
 from pancode.core.values import replace
 from pancode.errors import NotFoundError, UnavailableError
-from pancode.notices import pacing
-from pancode.notices.routing import NoticeRoute, NotifyRules, QuietHours
-from pancode.notices.sending import Outgoing
+from pancode.notices import pace as pacing
+from pancode.notices.deliverer import Outgoing
+from pancode.notices.rules import NoticeRoute, NotifyRules, QuietHours
 from tests.unit.pancode.control.world import failed
-from tests.unit.pancode.work.schedule.world import HOUR, Times
+from tests.unit.pancode.schedules.world import HOUR, Times
 
 FAILS: dict[str, Any] = failed(FailureKind.AGENT_FAILED, Outcome.ERROR)
 
@@ -134,7 +134,7 @@ def test_a_try_that_cannot_be_written_down_is_not_made_again_at_once(
         raise UnavailableError("the disk is full")
 
     world.fail()
-    monkeypatch.setattr("pancode.notices.rows.ended", full)
+    monkeypatch.setattr("pancode.notices.store.ended", full)
     for _ in range(3):
         world.outgoing.round(here=True)
     assert len(world.post.notices) == 1, "the channel is left alone for a while"

@@ -10,9 +10,9 @@ import pytest
 
 from pancode.errors import NotFoundError
 from pancode.skills.copies import LINK, NONE, STATE, act, decide
+from pancode.skills.copy_requests import SkillsAsked, differences, grid, source_name
 from pancode.skills.definitions import definitions
-from pancode.skills.request import SkillsAsked, differences, grid, source_name
-from pancode.skills.skill import SkillFile, made_of
+from pancode.skills.model import SkillFile, made_of
 from pancode.skills.sources import FoundSkill, SkillSource
 
 TEXT = "---\nname: deploy\ndescription: Deploy it.\n---\nDo it.\n"

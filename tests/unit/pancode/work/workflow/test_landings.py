@@ -13,7 +13,7 @@ from pancode.code.landing import queue as asked
 from pancode.core.records import Action, ActionKind, Run, Schedule
 from pancode.errors import WorkspaceError
 from pancode.life.land_values import LandWay
-from pancode.work.schedule.work import work_of
+from pancode.schedules.work import work_of
 from tests.unit.pancode.control.world import failed
 from tests.unit.pancode.work.workflow.trees import Trees, changed, git
 from tests.unit.pancode.work.workflow.world import Flows

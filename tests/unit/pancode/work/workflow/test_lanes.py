@@ -15,7 +15,7 @@ from node_agent.wire.node import RuntimeFact
 from pancode.core.records import EventKind, Run, Workflow, WorkflowStep
 from pancode.core.values import replace
 from pancode.life.changes import RUN_WAITS, occasion_of
-from pancode.notices.words import notice_of
+from pancode.notices.texts import notice_of
 from tests.fakes.ledger import KillAt, Killed
 from tests.unit.pancode.control.world import facts, failed
 from tests.unit.pancode.work.workflow.trees import Trees, changed

@@ -1,0 +1,265 @@
+"""The thread that delivers: one try at a time for each target, and a rest after one that failed.
+
+So a target that is slow, or takes nothing, holds one of a few threads for one try, which has a deadline.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from pancode.access.tokens import create, revoke
+from pancode.control.core import Core
+from pancode.control.event_facts import facts_of
+from pancode.control.feed_thread import FeedThread
+from pancode.control.run import at
+from pancode.control.work import unit_of_work
+from pancode.core.ports import Transaction
+from pancode.core.records import ApiToken, Delivery, DeliveryState, EventKind, FeedEvent, Webhook
+from pancode.core.visitors import NOTICE, AccessScope, NewToken
+from pancode.errors import ConfigError, NotFoundError, PancodeError, UnavailableError, UsageError
+from pancode.life.changes import occasion_of
+from pancode.notices import store as rows
+from pancode.notices.pace import NOTIFY, WEBHOOK, Sending, rest_ms, rested, to_send
+from pancode.notices.rules import NotifyRules
+from pancode.notices.signatures import encoded, headers, payload, wants
+from pancode.notices.store import DeliveryTry, OutgoingPort
+from pancode.notices.texts import ASKS, KIND_OF, digest, notice_of
+from pancode.notices.views import troubles
+from pancode.work.people.answering import items
+
+LINK_MS = 3 * 86_400_000
+PAGE = "answer"
+BY = "the end of its question"
+
+
+def with_link(core: Core, rules: NotifyRules, notice: Mapping[str, Any], channel: str) -> Mapping[str, Any]:
+    """Return the notice with its link; unchanged where it asks nothing, links are off, or nothing waits now.
+
+    The link is made when the notice is sent: its secret is in no row.
+    """
+    run = notice.get(ASKS)
+    if not run or not rules.answers or rules.console is None:
+        return notice
+    wanted = NewToken(NOTICE + core.ports.ids.short(8), (AccessScope.ANSWER,), LINK_MS, str(run))
+    try:
+        made = create(core, wanted, f"notice to {channel}"[:200])
+    except UsageError:  # it was answered before the notice went out
+        return notice
+    return {**notice, "link": f"{rules.console.rstrip('/')}/{PAGE}#{made['token']}", "answers": True}
+
+
+def forget_answered(core: Core, events: Iterable[FeedEvent] | None) -> None:
+    """End the links of questions that wait no more. `events` None: the feed no longer has all of them."""
+    if events is not None and all(event.kind is not EventKind.INBOX_ANSWERED for event in events):
+        return
+    with core.ports.ledger.transaction() as tx:
+        tokens = [one for one in tx.find(ApiToken) if one.name.startswith(NOTICE)]
+    waiting = {item["id"] for item in items(core)} if tokens else set()
+    for token in tokens:
+        if token.item not in waiting:
+            try:
+                revoke(core, token.name, BY)
+            except NotFoundError:  # somebody has revoked it meanwhile
+                continue
+
+
+BEHIND = 500
+"""After how many events without a delivery the place in the feed is stored all the same."""
+
+
+class FeedFollower:
+    """Makes deliveries of events. Deliveries and the place in the feed become durable together."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._read: int | None = None
+        self._since: dict[str, int] | None = None
+        """Channel to the newest event when the channel was first seen; it gets the events after that."""
+
+    def follow(self, rules: NotifyRules) -> None:
+        """Make deliveries of what has happened since the last time."""
+        core = self._core
+        with core.ports.ledger.transaction() as tx:
+            known = rows.mark(tx) if self._read is None else self._read
+            hooks = tx.find(Webhook)
+            events = core.feed.since(known) if known is not None else None
+            last = events[-1].number if events else core.feed.last if events is None else known
+            since = rows.channels_since(tx) if self._since is None else self._since
+            now = {name: since.get(name, last or 0) for name in rules.channels}
+            found: list[Delivery] = []
+            if events and (hooks or rules.channels):
+                found = [one for event in events for one in _deliveries(core, tx, event, rules, (hooks, now))]
+        forget_answered(core, events)
+        if found or known is None or events is None or len(events) > BEHIND or now != since:
+            with unit_of_work(core) as work:
+                rows.put(work, last or 0, found)
+                rows.put_channels(work, now)
+        self._since = now
+        # Else in memory alone: a restart reads these events again, and no channel that is new then gets them.
+        self._read = last
+
+
+def _deliveries(
+    core: Core,
+    tx: Transaction,
+    event: FeedEvent,
+    rules: NotifyRules,
+    to: tuple[list[Webhook], dict[str, int]],
+) -> list[Delivery]:
+    """Return deliveries for an event. `to`: the webhooks; and channel to the event after which it begins."""
+    occasion, (hooks, since) = occasion_of(event), to
+    found = []
+    for hook in hooks:
+        if event.at_ms >= hook.created_ms and wants(hook.events, event, occasion):
+            body = payload(event, occasion, at(event.at_ms))
+            target = f"{WEBHOOK}{hook.name}"
+            found.append(_delivery(core, target, event, str(body["type"]), (body, core.wall_ms())))
+    if occasion is None or occasion not in KIND_OF or not rules.channels:
+        return found
+    facts, kind = facts_of(tx, event), KIND_OF[occasion]
+    notice = notice_of(event, occasion, facts, rules.console)
+    for channel in rules.channels_for(kind, facts):
+        if event.number <= since[channel]:
+            continue
+        due = rules.due_ms(kind, core.wall_ms())
+        found.append(_delivery(core, f"{NOTIFY}{channel}", event, kind, (notice.row(), due)))
+    return found
+
+
+def _delivery(
+    core: Core, target: str, event: FeedEvent, kind: str, what: tuple[dict[str, object], int]
+) -> Delivery:
+    """Return a delivery. `what`: its body, and when it is due."""
+    return Delivery(f"{target}:{event.number}", target, core.wall_ms(), kind, *what)
+
+
+log = logging.getLogger("pancode.outgoing")
+LOOK_S, AT_ONCE, SHOWN = 15.0, 4, 20
+
+
+class Outgoing(FeedThread):
+    """Sends deliveries. `round` makes them and begins tries; each try ends by itself.
+
+    A try that is killed is made again: a webhook then has the same id, and a notice comes twice.
+    """
+
+    def __init__(self, core: Core, port: OutgoingPort) -> None:
+        super().__init__(core, "outgoing", LOOK_S)
+        self._port = port
+        self._follower = FeedFollower(core)
+        self._busy: set[str] = set()
+        self._rests: dict[str, int] = {}
+        """Targets that could not be reached, and until when they are left alone."""
+        self.troubles: list[str] = []
+        """What did not arrive, in words; looked up again after each try."""
+        self._lock = threading.Lock()
+        self._tries = ThreadPoolExecutor(AT_ONCE, "deliveries")
+
+    def stop(self) -> None:
+        """Stop without waiting for any receiver. Idempotent."""
+        self._end()
+        self._tries.shutdown(wait=False, cancel_futures=True)
+        self._join()
+
+    def _turn(self) -> float:
+        return self.round()
+
+    def round(self, *, here: bool = False) -> float:
+        """Do a round; return the seconds to the next. `here`: the tries are made by this thread (tests)."""
+        try:
+            rules = self._port.rules()
+        except ConfigError as error:
+            log.warning("no notices: %s: %s", error, error.why)
+            rules = NotifyRules()
+        self._follower.follow(rules)
+        wait_s = LOOK_S
+        with self._core.ports.ledger.transaction() as tx:
+            waiting = rows.waiting(tx)
+        found: dict[str, list[Delivery]] = {}
+        for one in waiting:
+            found.setdefault(one.target, []).append(one)
+        for target, mine in found.items():
+            now = self._core.wall_ms()
+            plan = rested(self._plan(target, mine), self._rests.get(target, 0), now)
+            if plan.again_ms is not None:
+                wait_s = min(wait_s, max(0.0, (plan.again_ms - now) / 1000))
+            if plan.now:
+                self._begin(target, plan.now[0], rules, here)
+        return wait_s
+
+    def _plan(self, target: str, mine: Sequence[Delivery]) -> Sending:
+        now = self._core.wall_ms()
+        if target.startswith(WEBHOOK):
+            later = min((one.due_ms for one in mine if one.due_ms > now), default=None)
+            return Sending(tuple((one,) for one in mine if one.due_ms <= now), later)
+        with self._core.ports.ledger.transaction() as tx:
+            last = rows.newest(tx, target, SHOWN)
+        sent = {one.done_ms for one in last if one.state is DeliveryState.SENT and one.done_ms is not None}
+        return to_send(mine, sorted(sent), now)
+
+    def _begin(self, target: str, batch: Sequence[Delivery], rules: NotifyRules, here: bool) -> None:
+        with self._lock:
+            if target in self._busy or self._stopping.is_set():
+                return
+            self._busy.add(target)
+        if here:
+            self._deliver(target, batch, rules)
+        else:
+            self._tries.submit(self._deliver, target, batch, rules)
+
+    def _deliver(self, target: str, batch: Sequence[Delivery], rules: NotifyRules) -> None:
+        """Make one try. Other deliveries of this target wait for the next round, behind other targets."""
+        try:
+            sent = self._tried(target, batch, rules)
+            with unit_of_work(self._core) as work:
+                rows.ended(work, batch, sent)
+            self._rests.pop(target, None)
+            if not sent.ok and not sent.final:
+                self._rests[target] = self._core.wall_ms() + rest_ms(target)
+            self.troubles = troubles(self._core, rules)
+        except Exception:
+            log.exception("%s: a delivery could not be made, or not be written down", target)
+            self._rests[target] = self._core.wall_ms() + rest_ms(target)
+        finally:
+            with self._lock:
+                self._busy.discard(target)
+            self._woken.set()
+
+    def _tried(self, target: str, batch: Sequence[Delivery], rules: NotifyRules) -> DeliveryTry:
+        try:
+            if target.startswith(NOTIFY):
+                channel = target.removeprefix(NOTIFY)
+                if channel not in rules.channels:
+                    return DeliveryTry(False, "the settings have no such channel any more", final=True)
+                address = self._port.secret(rules.channels[channel])
+                if len(batch) == 1:
+                    notice = with_link(self._core, rules, batch[0].body, channel)
+                else:
+                    notice = digest([one.body for one in batch]).row()
+                self._port.notify(address, notice)
+                return DeliveryTry(True, "sent" if len(batch) == 1 else f"sent with {len(batch) - 1} others")
+            return self._posted(target.removeprefix(WEBHOOK), batch[0])
+        except UnavailableError as error:
+            return DeliveryTry(False, error.words)
+        except PancodeError as error:
+            return DeliveryTry(False, error.words, final=not isinstance(error, NotFoundError))
+
+    def _posted(self, name: str, one: Delivery) -> DeliveryTry:
+        with self._core.ports.ledger.transaction() as tx:
+            hook = rows.webhook(tx, name)
+        body, at_s = encoded(one.body), self._core.wall_ms() // 1000
+        signed = headers(self._port.secret(secret_name(hook)), message_id(one), at_s, body)
+        return DeliveryTry(True, self._port.post(hook.url, signed, body))
+
+
+def secret_name(hook: Webhook) -> str:
+    return f"webhook-{hook.name}"
+
+
+def message_id(one: Delivery) -> str:
+    """Return the message's id, which is the same at each try, so that a receiver recognises it."""
+    return "msg_" + one.id.replace(":", "_")

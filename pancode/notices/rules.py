@@ -1,0 +1,86 @@
+"""Decides which channels a notice goes to, and whether quiet hours hold it back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from pancode.schedules.times import zone_of
+
+NoticeKind = Literal["waits", "ended_badly", "ended_well", "budget", "node_lost", "trust_broken"]
+USUAL: tuple[NoticeKind, ...] = ("waits", "ended_badly", "budget", "node_lost", "trust_broken")
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeRoute:
+    """A rule of who gets which notices. `to`: names of channels; the other tuples: empty means all."""
+
+    to: tuple[str, ...]
+    kinds: tuple[str, ...] = USUAL
+    agents: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = ()
+
+    def takes(self, kind: str, facts: Mapping[str, str]) -> bool:
+        """Whether a notice of this kind about these facts takes this route."""
+        repo = facts.get("repo", "")
+        return (
+            kind in self.kinds
+            and (not self.agents or facts.get("agent") in self.agents)
+            and (not self.nodes or facts.get("node") in self.nodes)
+            and (not self.repositories or {repo, repo.rpartition("/")[2]} & set(self.repositories) != set())
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class QuietHours:
+    """Quiet minutes of the day in a time zone; they may go over midnight."""
+
+    begin: int
+    end: int
+    zone: str
+
+    def until_ms(self, now_ms: int) -> int | None:
+        """Return when the quiet hours end; None where it is not quiet now."""
+        now = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(zone_of(self.zone))
+        minute = now.hour * 60 + now.minute
+        over_midnight = self.begin > self.end
+        inside = (
+            (minute >= self.begin or minute < self.end)
+            if over_midnight
+            else (self.begin <= minute < self.end)
+        )
+        if not inside:
+            return None
+        day = now.date() + timedelta(days=1 if over_midnight and minute >= self.begin else 0)
+        end = datetime(day.year, day.month, day.day, self.end // 60, self.end % 60, tzinfo=now.tzinfo)
+        return round(end.timestamp() * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyRules:
+    """The settings of notices. `channels`: name to the name of the secret that holds the address."""
+
+    channels: Mapping[str, str] = field(default_factory=dict)
+    routes: tuple[NoticeRoute, ...] = ()
+    quiet: QuietHours | None = None
+    urgent: tuple[str, ...] = ()
+    console: str | None = None
+    answers: bool = False
+    """Whether a notice of a question has a link that answers it."""
+
+    def channels_for(self, kind: str, facts: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the channels for the notice, each once, without unknown ones."""
+        wanted = (name for route in self.routes if route.takes(kind, facts) for name in route.to)
+        return tuple(dict.fromkeys(name for name in wanted if name in self.channels))
+
+    def due_ms(self, kind: str, now_ms: int) -> int:
+        """Return when the notice may be sent: now, or after the quiet hours."""
+        until = None if self.quiet is None or kind in self.urgent else self.quiet.until_ms(now_ms)
+        return now_ms if until is None else until
+
+    def unknown_channels(self) -> tuple[str, ...]:
+        """Names of channels that a rule has and the settings do not."""
+        return tuple(dict.fromkeys(n for route in self.routes for n in route.to if n not in self.channels))

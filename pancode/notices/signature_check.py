@@ -1,0 +1,154 @@
+"""Checks the signature of a webhook for a schedule (Standard Webhooks or a forge) or of a tracker. Pure."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from pancode.core.visitors import AccessError
+from pancode.notices.signatures import secret_of, signature
+
+WITHIN_MS = 5 * 60_000
+"""The greatest difference between a call's time and ours, in milliseconds."""
+MOST_BYTES = 1024 * 1024
+MOST_A_MINUTE = 30
+"""Most calls of a schedule in a minute: fewer within twice `WITHIN_MS` than the firings that are kept."""
+FORGES, DELIVERY = "x-hub-signature-256", "x-github-delivery"
+STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
+GITLAB, LINEAR = "x-gitlab-token", "linear-signature"
+HEADERS = (*STANDARD, FORGES, DELIVERY, "x-github-event", GITLAB, LINEAR)
+"""The headers of a call that are read; no others are."""
+_NOBODY = secret_of(bytes(32))
+_MOST_ID, _MOST_SIGNATURES = 200, 10
+
+
+@dataclass(frozen=True, slots=True)
+class HookCall:
+    """A request as it came; header names in lower case."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenCall:
+    """A call by the holder of the secret. `key`: the same when the call comes again. `id`: for people."""
+
+    key: str
+    id: str
+    is_ping: bool = False
+
+
+def proven(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
+    """Return a call that is signed. AccessError. `secret` None: no such schedule, which no error tells."""
+    if STANDARD[2] in call.headers:
+        message, at, signatures = (call.headers.get(name, "") for name in STANDARD)
+        plain = message.isascii() and message.isprintable() and 0 < len(message) <= _MOST_ID
+        if not plain or not (at.isascii() and at.isdigit() and len(at) <= 12):
+            raise _wrong()
+        right = signature(secret or _NOBODY, message, int(at), call.body)
+        found = [_same(one, right) for one in signatures.split()[:_MOST_SIGNATURES]]
+        if not any(found) or secret is None:
+            raise _wrong()
+        if abs(now_ms - int(at) * 1000) > WITHIN_MS:
+            raise AccessError(
+                "the time of the webhook is too far from ours",
+                why=f"it is {abs(now_ms // 1000 - int(at))} s from ours; {WITHIN_MS // 1000} s are allowed",
+                fix="set the clock of the sender, then send the webhook again",
+                code="stale_webhook",
+            )
+        return ProvenCall(f"webhook:{_digest(message.encode())}", message)
+    if FORGES in call.headers:
+        return _forges(call, secret)
+    raise AccessError(
+        "the webhook is not signed",
+        why=f"it has neither the header {STANDARD[2]} nor {FORGES}",
+        fix="give the sender the secret that `pancode schedule add` has shown",
+        code="unsigned",
+    )
+
+
+def _forges(call: HookCall, secret: str | None) -> ProvenCall:
+    """Return a forge's call: it has no time, and its id is not signed, so the same body is the same call."""
+    signed = hmac.new((secret or _NOBODY).encode(), call.body, sha256).hexdigest()
+    if not _same(call.headers[FORGES], f"sha256={signed}") or secret is None:
+        raise _wrong()
+    shown = "".join(char for char in call.headers.get(DELIVERY, "") if char.isalnum() or char == "-")
+    is_ping = call.headers.get("x-github-event") == "ping"
+    return ProvenCall(f"webhook:{_digest(call.body)}", shown[:_MOST_ID], is_ping)
+
+
+TRACKERS_WITHIN_MS = 60_000
+"""The greatest difference in time, in milliseconds, as Linear advises."""
+
+
+def must_be_of(tracker: str, call: HookCall, secret: str | None, now_ms: int) -> None:
+    """AccessError unless that tracker has sent the call, by its own proof: github, gitlab or linear.
+
+    `secret` None: there is no such project or no secret, and the error does not tell that. GitLab sends the
+    secret itself and signs nothing.
+    """
+    if not {FORGES, GITLAB, LINEAR} & call.headers.keys():
+        raise AccessError(
+            "the webhook is not signed",
+            why=f"it has none of the headers {FORGES}, {GITLAB} and {LINEAR}",
+            fix="give the tracker the secret that `pancode project webhook NAME` shows",
+            code="unsigned",
+        )
+    key = secret or _NOBODY
+    signed = hmac.new(key.encode(), call.body, sha256).hexdigest()
+    ways = {"github": (FORGES, f"sha256={signed}"), "gitlab": (GITLAB, key), "linear": (LINEAR, signed)}
+    header, right = ways[tracker]
+    if not _same(call.headers.get(header, ""), right) or secret is None:
+        raise AccessError(
+            "no project has this name, this tracker and this signature",
+            why="the name, the secret or the body does not match",
+            fix="give the tracker the address and the secret of `pancode project webhook NAME`",
+            code="wrong_signature",
+        )
+    if tracker == "linear" and abs(now_ms - _time_of(call.body)) > TRACKERS_WITHIN_MS:
+        raise AccessError(
+            "the time of the webhook is too far from ours",
+            why=f"webhookTimestamp is more than {TRACKERS_WITHIN_MS // 1000} s from the time here",
+            fix="set the clock of this machine; Linear sends the webhook again by itself",
+            code="stale_webhook",
+        )
+
+
+def _time_of(body: bytes) -> int:
+    """Return the time of a call of Linear, in Unix milliseconds; 0 where it has none."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return 0
+    at = said.get("webhookTimestamp") if isinstance(said, dict) else None
+    return at if isinstance(at, int) else 0
+
+
+def too_many() -> AccessError:
+    return AccessError(
+        "too many webhooks for one schedule",
+        why=f"more than {MOST_A_MINUTE} within a minute",
+        fix="let the sender try again in a minute",
+        code="too_many_webhooks",
+    )
+
+
+def _wrong() -> AccessError:
+    return AccessError(
+        "no schedule on a webhook has this name and this signature",
+        why="the name, the secret or the body does not match",
+        fix="find the name with `pancode schedule ls`, then give the sender the address and the secret",
+        code="wrong_signature",
+    )
+
+
+def _same(given: str, right: str) -> bool:
+    return hmac.compare_digest(given.encode(), right.encode())
+
+
+def _digest(data: bytes) -> str:
+    return sha256(data).hexdigest()[:40]

@@ -1,0 +1,173 @@
+"""Reads and writes the rows of webhooks and deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pancode.control.core import Core
+from pancode.control.work import Work
+from pancode.core.names import not_found
+from pancode.core.ports import Transaction
+from pancode.core.records import Delivery, DeliveryState, Setting, Webhook
+from pancode.core.values import replace
+from pancode.errors import ConflictError
+from pancode.notices.pace import MOST_WAITING, NOTIFY, again_ms, too_old
+from pancode.notices.rules import NotifyRules
+
+
+class OutgoingPort(Protocol):
+    """The settings and secrets of notices, and what sends. Each send takes half a minute at most."""
+
+    def rules(self) -> NotifyRules:
+        """The settings of notices as the files are now. ConfigError names file and key."""
+
+    def secret(self, name: str) -> str:
+        """Return a kept secret by its name. NotFoundError with the command that keeps it."""
+
+    def notify(self, address: str, notice: Mapping[str, Any]) -> None:
+        """Send one notice to an address of Apprise. UnavailableError, whose words do not have the address."""
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> str:
+        """Post; return the answer's status in words. UnavailableError if not 2xx; RefusedError: the
+        address."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryTry:
+    """How a try has ended. `final`: another try would end the same way."""
+
+    ok: bool
+    status: str
+    final: bool = False
+
+
+MARK = "outgoing"
+"""The setting with the number of the newest event that was looked at."""
+CHANNELS = "outgoing.channels"
+"""The setting with channel to the newest event when the channel was first seen."""
+KEPT = 300
+"""How many ended deliveries of each target are kept, the newest ones."""
+
+
+def mark(tx: Transaction) -> int | None:
+    known = tx.get(Setting, MARK)
+    return known.value if known is not None and isinstance(known.value, int) else None
+
+
+def channels_since(tx: Transaction) -> dict[str, int]:
+    """Return channel to the newest event when the channel was first seen in the settings."""
+    known = tx.get(Setting, CHANNELS)
+    return dict(known.value) if known is not None and isinstance(known.value, dict) else {}
+
+
+def put_channels(work: Work, since: dict[str, int]) -> None:
+    if since != channels_since(work.tx):
+        work.tx.put(Setting(CHANNELS, since, work.core.wall_ms(), "coordinator"))
+
+
+def put(work: Work, number: int, new: Sequence[Delivery]) -> None:
+    """Add new deliveries and the place in the feed in one transaction, so that none is lost or made twice."""
+    work.tx.put(Setting(MARK, number, work.core.wall_ms(), "coordinator"))
+    for one in new:
+        if work.tx.get(Delivery, one.id) is None:
+            work.tx.insert(one)
+    for target in sorted({one.target for one in new}):
+        _drop_waiting(work, target)
+        _forget_old(work, target)
+
+
+def waiting(tx: Transaction) -> list[Delivery]:
+    """Return the waiting deliveries, the oldest first."""
+    return sorted(
+        tx.find(Delivery, {"state": DeliveryState.WAITING}), key=lambda one: (one.created_ms, one.id)
+    )
+
+
+def newest(tx: Transaction, target: str, count: int) -> list[Delivery]:
+    """Return the newest deliveries of a target, the newest first."""
+    return tx.find(Delivery, {"target": target}, order="created_ms", descending=True, limit=count)
+
+
+def ended(work: Work, batch: Sequence[Delivery], sent: DeliveryTry) -> None:
+    """Note how a try of these deliveries ended; a final failure is put on record."""
+    now = work.core.wall_ms()
+    for one in batch:
+        known = work.tx.get(Delivery, one.id)
+        if known is None or known.state is not DeliveryState.WAITING:
+            continue
+        tries = known.tries + 1
+        pause = None if sent.final else again_ms(known.target, tries)
+        tried = replace(known, tries=tries, status=sent.status[:300], tried_ms=now)
+        if sent.ok:
+            tried = replace(tried, state=DeliveryState.SENT, done_ms=now)
+        elif pause is None:
+            tried = replace(tried, state=DeliveryState.FAILED, done_ms=now)
+            _record(work, tried)
+        else:
+            tried = replace(tried, due_ms=now + pause)
+        work.tx.put(tried)
+
+
+def _record(work: Work, one: Delivery) -> None:
+    what = "notice not delivered" if one.target.startswith(NOTIFY) else "webhook not delivered"
+    work.audit("fleet", "warning", what, None, target=one.target, words=one.status, about=one.kind)
+
+
+def add_webhook(work: Work, hook: Webhook) -> None:
+    """Add the webhook. ConflictError where the name is taken."""
+    if work.tx.get(Webhook, hook.name) is not None:
+        fix = f"take another name, or: pancode webhook rm {hook.name}"
+        raise ConflictError(f"there is a webhook {hook.name} already", fix=fix, code="name_taken")
+    work.tx.insert(hook)
+
+
+def webhook(tx: Transaction, name: str) -> Webhook:
+    """Return the webhook of this name. NotFoundError with the nearest name."""
+    found = tx.get(Webhook, name)
+    if found is None:
+        raise not_found("webhook", name, [one.name for one in tx.find(Webhook)], "pancode webhook ls")
+    return found
+
+
+def remove(work: Work, name: str, target: str) -> None:
+    """Remove the webhook with its deliveries."""
+    for one in work.tx.find(Delivery, {"target": target}):
+        work.tx.delete(Delivery, one.id)
+    work.tx.delete(Webhook, name)
+
+
+def again(work: Work, delivery: str, core: Core) -> Delivery:
+    """Let the delivery be sent once more, under its id. NotFoundError."""
+    found = work.tx.get(Delivery, delivery)
+    if found is None:
+        raise not_found("delivery", delivery, (), "pancode webhook deliveries")
+    now = core.wall_ms()
+    anew = replace(found, state=DeliveryState.WAITING, tries=0, due_ms=now, done_ms=None)
+    work.tx.put(anew)
+    return anew
+
+
+def _drop_waiting(work: Work, target: str) -> None:
+    """Drop the oldest of a target that takes too few: the log has them as failed, the audit the last one."""
+    mine = work.tx.find(Delivery, {"target": target, "state": DeliveryState.WAITING}, order="created_ms")
+    dropped = [
+        replace(
+            one,
+            state=DeliveryState.FAILED,
+            status=f"dropped: more than {MOST_WAITING} waited",
+            done_ms=work.core.wall_ms(),
+        )
+        for one in too_old(mine)
+    ]
+    for one in dropped:
+        work.tx.put(one)
+    if dropped:
+        _record(work, dropped[-1])
+
+
+def _forget_old(work: Work, target: str) -> None:
+    for one in newest(work.tx, target, 2 * KEPT)[KEPT:]:
+        if one.state is not DeliveryState.WAITING:
+            work.tx.delete(Delivery, one.id)

@@ -1,0 +1,319 @@
+"""`pancode schedule`: work that begins by itself, at a time, on an event or on a push."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer import Argument
+
+from pancode.cli import completions
+from pancode.cli.commands import Commands
+from pancode.cli.face import Face, who, work_folder
+from pancode.cli.params import Json, Label, label, many, option
+from pancode.cli.runs import options
+from pancode.cli.runs.dispatch import WithArgv, of_caller, task_text
+from pancode.cli.terminal import Columns, listing, safe, short_time
+from pancode.cli.workflows import options as workflow_options
+from pancode.cli.workflows.batch import tasks_of, without_preset
+from pancode.cli.workflows.begin import request_of
+from pancode.cli.workflows.chain import steps_of
+from pancode.client import path_of
+from pancode.errors import UsageError
+from pancode.schedules.times import zone_of
+
+app = Commands()
+
+
+Cron = Annotated[
+    str | None, option("Five fields of cron, or @hourly, @daily, @weekly, @monthly, @yearly.", "WORDS")
+]
+At = Annotated[str | None, option("Begin once: '2026-12-24 08:00', 08:00, or with an offset.", "TIME")]
+On = Annotated[
+    str | None,
+    option(
+        "Begin on an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook.",
+        "EVENT",
+    ),
+]
+OnPush = Annotated[
+    tuple[str, str] | None,
+    option(
+        "Begin when this branch gets a new head; REPO is a folder or an https address.",
+        "--on-push",
+        "REPO BRANCH",
+    ),
+]
+Where = Annotated[
+    list[Label],
+    many(
+        "Begin only on such events: agent, node, repo, outcome, workflow; may be repeated.",
+        "KEY=VALUE",
+        parser=label,
+    ),
+]
+Chain = Annotated[
+    str | None,
+    option("Begin this workflow; TASK is its input.", "NAME|FILE", complete=completions.workflow_files),
+]
+Batch = Annotated[
+    str | None, option("Begin the tasks of this file.", "FILE", complete=completions.workflow_files)
+]
+Missed = Annotated[
+    Literal["once", "none", "all"],
+    option("If times passed while no coordinator ran: begin once for all, not at all, or for each."),
+]
+Overlap = Annotated[bool, option("Begin even while its last run is at work.", "--overlap")]
+Zone = Annotated[str | None, option("Time zone of --cron and --at (default: this machine's).", "ZONE")]
+DryRun = Annotated[bool, option("Show its next times; write nothing.", "--dry-run")]
+
+
+def listed(found: list[dict[str, Any]]) -> str:
+    none = "no schedule yet; try: pancode schedule add nightly --cron '30 2 * * *' \"...\""
+    below = [[f"  {line}" for line in (*_at(one), *_troubles(one))] for one in found]
+    return listing(found, _COLUMNS, none, spare=("WORK",), cut="WORK", below=below)
+
+
+def shown(one: dict[str, Any]) -> str:
+    """The schedule with its next times and its last firings."""
+    lines = [f"{one['schedule']}  {_state(one)}  {safe(one['words'])}", f"begins  {safe(one['task'])}"]
+    overlap = "may overlap" if one["overlap"] else "never two at once"
+    lines += [f"missed times  {one['missed']}; {overlap}"]
+    lines += [f"paused  {safe(one['paused'])}"] if one["paused"] else []
+    lines += [f"webhook  POST {safe(one['url'])}"] if one.get("url") else []
+    lines += [f"secret, shown once: {safe(one['secret'])}"] if one.get("secret") else []
+    lines += [f"next  {text}" for text in one["next"]]
+    lines += _troubles({**one, "firings": []})
+    firings = listing(one["firings"], _FIRINGS) if one["firings"] else ""
+    return "".join(f"{line}\n" for line in lines) + firings
+
+
+def warned(one: dict[str, Any]) -> list[str]:
+    return [f"warning: {safe(text)}" for text in one["warnings"]]
+
+
+def _state(one: dict[str, Any]) -> str:
+    if one["paused"] is not None:
+        return "paused"
+    if one["running"] is not None:
+        return "running"
+    over = not one["next"] and one["trigger"]["kind"] in ("cron", "at")
+    return "over" if over else "waiting"
+
+
+def _last(one: dict[str, Any]) -> str | None:
+    if not one["firings"]:
+        return None
+    last = one["firings"][0]
+    what = last["run"] or last["workflow"] or last["state"]
+    return f"{short_time(last['due_at'])} {what}"
+
+
+def _cause(firing: dict[str, Any]) -> str:
+    cause = firing["cause"]
+    if "by" in cause:
+        return f"asked by {safe(str(cause['by']))}"
+    what = str(cause.get("run") or cause.get("commit") or cause.get("kind") or "")[:12]
+    return what or ("late" if firing["late"] else "")
+
+
+_COLUMNS: Columns = {
+    **{
+        "SCHEDULE": "schedule",
+        "STATE": _state,
+        "FIRES": "words",
+        "NEXT": lambda one: one["next"][0] if one["next"] and one["paused"] is None else None,
+        "LAST": _last,
+        "WORK": "task",
+    }
+}
+_FIRINGS: Columns = {
+    **{"AT": "due_at", "STATE": "state", "BEGAN": lambda one: one["run"] or one["workflow"], "ON": _cause},
+    "WHY": "reason",
+}
+
+
+def _at(one: dict[str, Any]) -> list[str]:
+    """Return the address that fires the schedule, or the warnings that say why it has none."""
+    return [f"POST {safe(one['url'])}"] if one.get("url") else [safe(text) for text in one["warnings"]]
+
+
+def _troubles(one: dict[str, Any]) -> list[str]:
+    """Return the problems of the schedule that a person has to mend."""
+    found = [f"cannot look: {safe(one['trouble'])}"] if one["trouble"] else []
+    for firing in one["firings"][:1]:
+        if firing["state"] in ("refused", "failed"):
+            fix = f" (fix: {safe(firing['fix'])})" if firing["fix"] else ""
+            found.append(f"last firing {firing['state']}: {safe(firing['reason'])}{fix}")
+    return found
+
+
+_LOCALTIME, _NAMED = "/etc/localtime", "/etc/timezone"
+_FOLDER = "zoneinfo/"
+
+
+def local_zone(environ: Mapping[str, str]) -> str:
+    """A name such as Europe/Berlin; UTC where the machine does not say one that is known."""
+    given = environ.get("TZ", "").removeprefix(":").rpartition(_FOLDER)[2]
+    return next((name for name in (given, _linked(), _written()) if name and _is_known(name)), "UTC")
+
+
+def _linked() -> str:
+    _, found, name = os.path.realpath(_LOCALTIME).rpartition(_FOLDER)
+    return name if found else ""
+
+
+def _written() -> str:
+    try:
+        return Path(_NAMED).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _is_known(name: str) -> bool:
+    try:
+        zone_of(name)
+    except UsageError:
+        return False
+    return True
+
+
+Name = Annotated[str, Argument(autocompletion=completions.schedules)]
+_HTTPS = "https://"
+
+
+@app.group("schedule", "pancode schedule ls", "pancode schedule show nightly", default="ls")
+def schedule() -> None:
+    """Work that begins by itself, each with its next times."""
+
+
+@schedule.verb(
+    "add",
+    "pancode schedule add nightly --cron '30 2 * * 1-5' --agent builder 'update the dependencies'",
+    "pancode schedule add once --at '2026-12-24 08:00' --zone Europe/Berlin --chain review-loop 'the API'",
+    "pancode schedule add look-at-failures --on run.failed --where agent=builder 'why did $RUN fail?'",
+    "pancode schedule add tested --on-push . main --runtime shell -- make test",
+    "pancode schedule add triage --on webhook --agent scout 'look at the newest issues'",
+    cls=WithArgv,
+)
+@options.takes("dispatch", after="zone")
+def add(
+    ctx: typer.Context,
+    name: Annotated[str, Argument()],
+    task: options.Task = None,
+    *,
+    file: options.File = None,
+    cron: Cron = None,
+    at: At = None,
+    on: On = None,
+    on_push: OnPush = None,
+    where: Where,
+    chain: Chain = None,
+    batch: Batch = None,
+    total: workflow_options.Total = None,
+    concurrency: workflow_options.Concurrency = None,
+    missed: Missed = "once",
+    overlap: Overlap = False,
+    zone: Zone = None,
+    dry_run: DryRun = False,
+    yes: options.Yes = False,
+    face: Json,
+    **_options: Any,
+) -> None:
+    """Dispatch TASK, or begin a workflow, at each time of --cron, once --at a time, on an event or a push.
+
+    It takes the options of pancode dispatch. Files of a workflow are read now; the repository where you
+    stand, gates and budget count as they are at each firing. Never two at once, unless --overlap. In TASK,
+    $RUN is the run of the event, and $COMMIT the commit of the push. With --on webhook a signed request
+    begins the work; its secret is shown now and never again.
+    """
+    given = ctx.params
+    body: dict[str, Any] = {"name": name, "by": who(), "cron": cron, "at": at, "on": on}
+    body |= {"where": dict(where), "missed": missed, "overlap": overlap, "dry_run": dry_run}
+    body |= {"zone": zone or _zone(), **_work(ctx, task_text(task, file), chain, batch)}
+    if on_push is not None:
+        body["on_push"] = [_repo(on_push[0]), on_push[1]]
+    answer = face.client(works=not given["dry_run"]).post("/v1/schedules", body)
+    _show(face, answer)
+
+
+def _zone() -> str:
+    from pancode.schedules.commands import local_zone
+
+    return local_zone(os.environ)
+
+
+def _repo(word: str) -> str:
+    """Return the repository as an address, or as an absolute folder of the coordinator's machine."""
+    if word.startswith(_HTTPS):
+        return word
+    place = Path(word).expanduser()
+    return str((place if place.is_absolute() else Path(work_folder()) / place).resolve())
+
+
+def _work(
+    ctx: typer.Context, task: str | None, chain: str | None, batch: str | None
+) -> dict[str, dict[str, Any]]:
+    """Return what the schedule begins: the body that `dispatch`, `chain` or `batch` would send."""
+    given, argv = ctx.params, ctx.meta.get("argv")
+    if chain is not None and batch is not None or (batch is not None and task is not None):
+        raise UsageError(
+            "the schedule begins several things",
+            fix="one of TASK, --chain NAME [INPUT], --batch FILE",
+            code="bad_value",
+        )
+    if chain is not None:
+        return {"workflow": request_of(steps_of(chain, task, given), given)}
+    if batch is not None:
+        return {"workflow": request_of(tasks_of([], batch, without_preset(options.said(given))), given)}
+    body: dict[str, Any] = {"task": task or "", **options.said(given), **of_caller(given)}
+    return {"dispatch": {**body, "yes": given["yes"], **({} if argv is None else {"argv": argv})}}
+
+
+@schedule.verb("ls", "pancode schedule ls", "pancode schedule ls --json")
+def ls(face: Json) -> None:
+    """All schedules: when each fires next, and what came of its last firing."""
+    answer = face.client().get("/v1/schedules")
+    face.show(answer, lambda: listed(answer["schedules"]))
+
+
+@schedule.verb("show", "pancode schedule show nightly")
+def show(name: Name, face: Json) -> None:
+    """One schedule with its next five times and its last firings."""
+    _show(face, face.client().get(path_of("schedules", name)))
+
+
+@schedule.verb("pause", "pancode schedule pause nightly --reason 'the freeze'")
+def pause(
+    name: Name, *, reason: Annotated[str, option("The reason, shown with the schedule.")] = "", face: Json
+) -> None:
+    """Fire no more until it is resumed; what runs goes on."""
+    _show(face, face.client().post(path_of("schedules", name, "pause"), {"by": who(), "reason": reason}))
+
+
+@schedule.verb("resume", "pancode schedule resume nightly")
+def resume(name: Name, face: Json) -> None:
+    """Let a paused schedule fire again; times that passed during the pause are left out."""
+    _show(face, face.client().post(path_of("schedules", name, "resume"), {"by": who()}))
+
+
+@schedule.verb("run", "pancode schedule run nightly")
+def run(name: Name, face: Json) -> None:
+    """Fire now, also when it is paused; its times stay as they are."""
+    _show(face, face.client(works=True).post(path_of("schedules", name, "run"), {"by": who()}))
+
+
+@schedule.verb("rm", "pancode schedule rm nightly")
+def rm(name: Name, face: Json) -> None:
+    """Remove a schedule; runs that it has begun go on."""
+    answer = face.client().post(path_of("schedules", name, "remove"), {"by": who()})
+    face.show(answer, lambda: f"{answer['removed']}  removed\n")
+
+
+def _show(face: Face, answer: dict[str, Any]) -> None:
+    for line in warned(answer):
+        face.note(line)
+    face.show(answer, lambda: shown(answer))

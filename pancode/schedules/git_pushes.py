@@ -1,0 +1,56 @@
+"""Looks at watched branches every half minute, in a thread of its own: a server may take its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pancode.control.core import Core
+from pancode.control.work import unit_of_work
+from pancode.core.records import Schedule
+from pancode.core.values import replace
+from pancode.errors import PancodeError
+from pancode.essential import PeriodicThread
+from pancode.schedules import store as rows
+from pancode.schedules.model import OnPush, trigger_of
+from pancode.schedules.scheduler import Scheduler, watched
+
+EVERY_S = 30.0
+HeadOf = Callable[[str, str], str]
+"""Returns the head commit of a repository's branch. NotFoundError."""
+
+
+class PushWatch(PeriodicThread):
+    """Tells the scheduler the heads of watched branches. An unreadable repository is shown, and delays
+    nothing.
+    """
+
+    def __init__(self, core: Core, scheduler: Scheduler, head_of: HeadOf, every_s: float = EVERY_S) -> None:
+        super().__init__("pushes", every_s)
+        self._core, self._scheduler, self._head_of = core, scheduler, head_of
+
+    def look(self) -> None:
+        """Look once at each watched branch."""
+        with self._core.ports.ledger.transaction() as tx:
+            schedules = tx.find(Schedule)
+        for schedule in schedules:
+            trigger = trigger_of(schedule.trigger)
+            if isinstance(trigger, OnPush) and not self._stopping.is_set():
+                trouble = ""
+                try:
+                    head = self._head_of(trigger.repo, trigger.branch)
+                except PancodeError as error:
+                    trouble = error.words
+                else:
+                    self._scheduler.heads[watched(schedule, trigger)] = head
+                    if head != schedule.mark:
+                        self._scheduler.wake()
+                if trouble != schedule.trouble:
+                    self._tell(schedule.name, trouble)
+
+    def _tell(self, name: str, trouble: str) -> None:
+        with unit_of_work(self._core) as work:
+            known = rows.known(work, name)
+            if known is not None:
+                work.tx.put(replace(known, trouble=trouble))
+                if trouble:
+                    work.audit("schedule", "warning", "watched branch", None, schedule=name, words=trouble)

@@ -1,0 +1,126 @@
+"""What a schedule fires on: its trigger as typed values, and back to the row's plain JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from pancode.core.names import nearest
+from pancode.errors import UsageError
+from pancode.life.changes import OCCASIONS
+from pancode.schedules.times import CronTimes, shown
+
+WEBHOOK = "webhook"
+"""The trigger's word for a signed request from elsewhere, in place of an event's."""
+FILTERS = ("agent", "node", "repo", "outcome", "workflow")
+"""The facts by which a schedule chooses its events."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtTime:
+    """Fires once, at a moment."""
+
+    at_ms: int
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class OnEvent:
+    """Fires when something happens in the fleet."""
+
+    occasion: str
+    where: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OnPush:
+    """Fires when a branch gets a new head. `repo`: a folder of this machine, or a URL."""
+
+    repo: str
+    branch: str
+
+
+@dataclass(frozen=True, slots=True)
+class OnWebhook:
+    """Fires on a request that is signed with the schedule's secret."""
+
+
+Trigger = CronTimes | AtTime | OnEvent | OnPush | OnWebhook
+
+
+def plain(trigger: Trigger) -> dict[str, object]:
+    match trigger:
+        case CronTimes(fields, zone):
+            return {"kind": "cron", "cron": fields, "zone": zone}
+        case AtTime(at_ms, zone):
+            return {"kind": "at", "at_ms": at_ms, "zone": zone}
+        case OnEvent(occasion, where):
+            return {"kind": "event", "on": occasion, "where": dict(where)}
+        case OnPush(repo, branch):
+            return {"kind": "push", "repo": repo, "branch": branch}
+        case OnWebhook():
+            return {"kind": WEBHOOK}
+    assert_never(trigger)
+
+
+def trigger_of(data: Mapping[str, object]) -> Trigger:
+    """Return the trigger that `plain` has written."""
+    zone = str(data.get("zone"))
+    match data["kind"]:
+        case "cron":
+            return CronTimes(str(data["cron"]), zone)
+        case "at":
+            return AtTime(int(str(data["at_ms"])), zone)
+        case "event":
+            where = data["where"]
+            return OnEvent(str(data["on"]), dict(where) if isinstance(where, Mapping) else {})
+        case "webhook":
+            return OnWebhook()
+    return OnPush(str(data["repo"]), str(data["branch"]))
+
+
+def words_of(trigger: Trigger) -> str:
+    """Return the trigger in words for people."""
+    match trigger:
+        case CronTimes():
+            return f"{trigger.words()}, {trigger.zone}"
+        case AtTime(at_ms, zone):
+            return f"once, {shown(at_ms, zone)}"
+        case OnEvent(occasion, where):
+            only = "".join(f", {key} {value}" for key, value in sorted(where.items()))
+            return f"on {occasion}{only}"
+        case OnPush(repo, branch):
+            return f"on a push to {branch} of {repo}"
+        case OnWebhook():
+            return "on a signed webhook"
+    assert_never(trigger)
+
+
+def first_ms(trigger: Trigger, now_ms: int) -> int | None:
+    """Return the first time of the trigger's clock; None: it has no clock."""
+    if isinstance(trigger, CronTimes):
+        return trigger.after(now_ms)
+    return trigger.at_ms if isinstance(trigger, AtTime) else None
+
+
+def on_event(occasion: str, where: Mapping[str, str]) -> OnEvent:
+    """Return the trigger. UsageError for an unknown event or filter: it would never fire."""
+    if occasion not in OCCASIONS:
+        raise _unknown("event", occasion, (*OCCASIONS, WEBHOOK))
+    for key in where:
+        if key not in FILTERS:
+            raise _unknown("filter", key, FILTERS)
+    return OnEvent(occasion, where)
+
+
+def _unknown(kind: str, word: str, known: tuple[str, ...]) -> UsageError:
+    near = nearest(word, known)
+    why = f"did you mean {near}?" if near else ""
+    fix = f"one of {', '.join(known)}"
+    return UsageError(f"there is no {kind} {word[:80]!r}", why=why, fix=fix, code="never_fires")
+
+
+def secret_name(schedule: str) -> str:
+    """Return the name by which the secret of a schedule on a webhook is kept."""
+    return f"schedule-{schedule}"

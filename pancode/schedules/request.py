@@ -1,0 +1,79 @@
+"""A schedule as a person or a program asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from pancode.errors import UsageError
+from pancode.schedules.model import WEBHOOK, AtTime, OnPush, OnWebhook, Trigger, on_event
+from pancode.schedules.times import CronTimes, read_at, zone_of
+from pancode.schedules.work import PlannedWork
+
+MOST_HOOK_NAME = 50
+
+
+@dataclass(frozen=True, slots=True)
+class AskedSchedule:
+    """A schedule as it was asked for; exactly one of `cron`, `at`, `on` and `push` is given."""
+
+    name: str
+    by: str
+    work: PlannedWork
+    cron: str | None = None
+    at: str | None = None
+    on: str | None = None
+    push: tuple[str, str] | None = None
+    where: Mapping[str, str] = field(default_factory=dict)
+    zone: str = "UTC"
+    missed: str = "once"
+    overlap: bool = False
+
+
+def wanted_trigger(asked: AskedSchedule, now_ms: int) -> Trigger:
+    """Return the trigger. UsageError for none or several of these, and for a trigger that can never fire."""
+    given = [one for one in (asked.cron, asked.at, asked.on, asked.push) if one is not None]
+    if len(given) != 1:
+        what = "says nothing of when it fires" if not given else "says in several ways when it fires"
+        raise UsageError(
+            f"the schedule {what}",
+            fix="one of --cron '30 2 * * *', --at '2026-12-24 08:00', --on run.failed, --on-push REPO BRANCH",
+            code="bad_value",
+        )
+    if asked.where and asked.on in (None, WEBHOOK):
+        raise UsageError("--where chooses among events", fix="leave it out, or add --on run.failed")
+    zone_of(asked.zone)
+    if asked.on == WEBHOOK:
+        _check_name(asked.name)
+        return OnWebhook()
+    if asked.cron is not None:
+        return CronTimes.read(asked.cron, asked.zone, now_ms)
+    if asked.at is not None:
+        return AtTime(read_at(asked.at, asked.zone, now_ms), asked.zone)
+    return on_event(asked.on, asked.where) if asked.on is not None else _on_push(asked.push or ("", ""))
+
+
+def _on_push(push: tuple[str, str]) -> OnPush:
+    repo, branch = push
+    if not (repo.startswith("https://") or PurePath(repo).is_absolute()) or "@" in repo.partition("//")[2]:
+        raise UsageError(
+            f"{repo[:200]!r} cannot be watched",
+            why="a watched repository is a folder of the coordinator's machine, or public by https://",
+            fix="clone it there, and watch that folder",
+            code="bad_value",
+        )
+    if not branch or branch.startswith("-") or not branch.isprintable() or " " in branch:
+        raise UsageError(f"{branch[:80]!r} is no branch", fix="--on-push REPO main", code="bad_value")
+    return OnPush(repo, branch)
+
+
+def _check_name(name: str) -> None:
+    """Raise UsageError for a name that cannot stand in an address or in a secret's file name."""
+    if "." in name or len(name) > MOST_HOOK_NAME:
+        raise UsageError(
+            f"{name[:80]!r} cannot be the name of a schedule on a webhook",
+            why=f"its secret is kept by that name, which has up to {MOST_HOOK_NAME} characters and no dot",
+            fix="pancode schedule add on-push --on webhook ...",
+            code="bad_name",
+        )

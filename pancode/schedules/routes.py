@@ -1,0 +1,198 @@
+"""Routes of schedules: add, look, pause, resume, fire, remove; and the webhook that begins one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, cast
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from pancode.access.door import HOOKS
+from pancode.access.rights import DISPATCHES, DROPS, OPERATES
+from pancode.api.context import ApiContext
+from pancode.api.request.bodies import ActBody, Body, By, DispatchBody, ReasonBody, SignedBody
+from pancode.api.request.workflow_bodies import WorkflowBody
+from pancode.api.routing import ApiCall, AtDoor, RemovedAnswer, Verb
+from pancode.errors import ConfigError, UsageError
+from pancode.notices.service import fresh_secret
+from pancode.schedules.answers import ScheduleShape, preview, schedules, show
+from pancode.schedules.model import WEBHOOK, secret_name
+from pancode.schedules.request import AskedSchedule
+from pancode.schedules.service import add, fire, lands, pause, planned, remove, resume
+from pancode.schedules.webhook import HookShape, called
+from pancode.schedules.work import PlannedWork
+
+Words = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class SchedulesAnswer(TypedDict):
+    schedules: list[ScheduleShape]
+
+
+class ScheduleBody(Body):
+    """When, and what: one of `cron`, `at`, `on` and `on_push`, and one of `dispatch` and `workflow`.
+
+    `cron`: five fields, or @daily. `at`: once, such as 2026-12-24 08:00. `on`: an event, or `webhook`.
+    `on_push`: repository and branch. `where`: which events of `on` count. `zone`: of cron and at. `missed`:
+    what becomes of times that passed while no coordinator ran. `overlap`: also begin while its last run has
+    not ended.
+    """
+
+    name: Words
+    by: By = "api"
+    cron: Words | None = None
+    at: Words | None = None
+    on: Words | None = None
+    on_push: Annotated[tuple[str, ...], Field(min_length=2, max_length=2)] | None = None
+    where: dict[Words, Words] = Field(default_factory=dict, max_length=10)
+    zone: Words = "UTC"
+    missed: Literal["once", "none", "all"] = "once"
+    overlap: bool = False
+    dispatch: DispatchBody | None = None
+    workflow: WorkflowBody | None = None
+    dry_run: bool = False
+
+    def asked(self) -> AskedSchedule:
+        """Return the schedule as asked. UsageError where not exactly one of each is given."""
+        push = None if self.on_push is None else (self.on_push[0], self.on_push[1])
+        return AskedSchedule(
+            name=self.name,
+            by=self.by,
+            work=self._work(),
+            cron=self.cron,
+            at=self.at,
+            on=self.on,
+            push=push,
+            where=self.where,
+            zone=self.zone,
+            missed=self.missed,
+            overlap=self.overlap,
+        )
+
+    def without_yes(self) -> ScheduleBody:
+        """Return it without a yes, as a token asks for it: a yes is for one time, with a person there."""
+        parts = {"dispatch": self.dispatch, "workflow": self.workflow}
+        kept = {
+            name: part.model_copy(update={"yes": False}) for name, part in parts.items() if part is not None
+        }
+        return self.model_copy(update=kept)
+
+    def _work(self) -> PlannedWork:
+        work = self.dispatch if self.dispatch is not None else self.workflow
+        if work is None or (self.dispatch is not None and self.workflow is not None):
+            raise UsageError(
+                "a schedule begins one dispatch or one workflow",
+                fix="give dispatch or workflow, and not both",
+                code="bad_value",
+            )
+        caller = {"settings": dict(work.settings), "preset": work.preset}
+        if isinstance(work, WorkflowBody):
+            return PlannedWork(plan=work.plan(), caller={**caller, "land": work.land})
+        request = work.request()
+        return PlannedWork(request=request, caller={**caller, "land": request.land})
+
+
+@Verb("GET /v1/schedules", command="schedule ls")
+def _list(context: ApiContext, call: ApiCall) -> SchedulesAnswer:
+    """All schedules."""
+    return {"schedules": [placed(context, one) for one in schedules(context.core)]}
+
+
+@Verb("POST /v1/schedules", ScheduleBody, "schedule add", status=201, right=DISPATCHES)
+def _add(context: ApiContext, call: ApiCall) -> ScheduleShape:
+    """Make one; with `dry_run` only judge."""
+    body: ScheduleBody = call.body if call.visitor is None else call.body.without_yes()
+    asked = body.asked()
+    around = context.coordinator.around(asked.work.caller["settings"], asked.work.caller["preset"])
+    core, head_of = context.core, context.coordinator.head_of
+    schedule, warnings = planned(core, around, asked, head_of)
+    if body.dry_run:
+        return placed(context, preview(core, schedule, warnings))
+    add(core, schedule)
+    return placed(context, with_secret(context, show(core, schedule.name, warnings)))
+
+
+@Verb("GET /v1/schedules/{schedule}", command="schedule show")
+def _show(context: ApiContext, call: ApiCall) -> ScheduleShape:
+    """One, with its firings."""
+    return placed(context, show(context.core, call.path["schedule"]))
+
+
+@Verb("POST /v1/schedules/{schedule}/pause", ReasonBody, "schedule pause", right=OPERATES)
+def _pause(context: ApiContext, call: ApiCall) -> ScheduleShape:
+    """Fire no more."""
+    pause(context.core, call.path["schedule"], call.body.reason, call.body.by)
+    return _show(context, call)
+
+
+@Verb("POST /v1/schedules/{schedule}/resume", ActBody, "schedule resume", right=OPERATES)
+def _resume(context: ApiContext, call: ApiCall) -> ScheduleShape:
+    """Fire again."""
+    resume(context.core, call.path["schedule"], call.body.by)
+    return _show(context, call)
+
+
+def _lands(context: ApiContext, call: ApiCall) -> bool:
+    return lands(context.core, call.path["schedule"])
+
+
+@Verb("POST /v1/schedules/{schedule}/run", ActBody, "schedule run", right=DISPATCHES, lands=_lands)
+def _fire(context: ApiContext, call: ApiCall) -> ScheduleShape:
+    """Fire now."""
+    fire(context.core, call.path["schedule"], call.body.by)
+    return _show(context, call)
+
+
+@Verb("POST /v1/schedules/{schedule}/remove", ActBody, "schedule rm", right=DROPS)
+def _remove(context: ApiContext, call: ApiCall) -> RemovedAnswer:
+    """Remove it."""
+    removed = show(context.core, call.path["schedule"])
+    remove(context.core, call.path["schedule"], call.body.by)
+    if removed["trigger"]["kind"] == WEBHOOK:
+        context.coordinator.keep_secret(secret_name(removed["schedule"]), None)
+    return {"removed": call.path["schedule"]}
+
+
+CLOSED = (
+    "no webhook reaches the schedule: the API is not open over TCP; set "
+    "api.listen: 127.0.0.1:7433 in pancode.yaml, "
+    "then: pancode fleet down, pancode fleet up"
+)
+
+
+def placed(context: ApiContext, shown: ScheduleShape) -> ScheduleShape:
+    """Return the schedule with its address, if it begins on a webhook and the API is open."""
+    if shown["trigger"]["kind"] != WEBHOOK:
+        return shown
+    base = public_base(context)
+    if base is None:
+        return {**shown, "warnings": [*shown["warnings"], CLOSED]}
+    return {**shown, "url": f"{base}{HOOKS}{shown['schedule']}"}
+
+
+def with_secret(context: ApiContext, made: ScheduleShape) -> ScheduleShape:
+    """Keep the secret of a schedule that was just made; the returned schedule alone shows it."""
+    if made["trigger"]["kind"] != WEBHOOK:
+        return made
+    secret = fresh_secret(context.core)
+    context.coordinator.keep_secret(secret_name(made["schedule"]), secret)
+    return {**made, "secret": secret}
+
+
+def public_base(context: ApiContext) -> str | None:
+    """Return the public address, else that of this machine; None: the API is closed."""
+    opened = context.facts.get("api")
+    if opened is None:
+        return None
+    try:
+        public = context.coordinator.notify_rules().console
+    except ConfigError:
+        public = None
+    return (public or cast("str", opened)).rstrip("/")
+
+
+@Verb("POST /v1/hooks/{schedule}", SignedBody, status=202, right=DISPATCHES, at_door=AtDoor.SIGNED)
+def _called(context: ApiContext, call: ApiCall) -> HookShape:
+    """A signed webhook from elsewhere begins its work."""
+    body: SignedBody = call.body
+    return called(context.core, call.path["schedule"], body.signed(), context.coordinator.kept_secret)

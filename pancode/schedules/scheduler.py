@@ -1,0 +1,252 @@
+"""The thread that fires schedules: woken by the feed, by the next time that is due, and every few seconds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from pancode.control.core import Core
+from pancode.control.event_facts import facts_of, fits
+from pancode.control.feed_thread import FeedThread
+from pancode.control.work import unit_of_work
+from pancode.core.ports import Transaction
+from pancode.core.records import FeedEvent, Firing, FiringState, Run, Schedule, Workflow
+from pancode.core.values import replace
+from pancode.dispatch.dispatch import dispatch
+from pancode.errors import PancodeError, UnavailableError
+from pancode.life.changes import occasion_of
+from pancode.runs.workspaces import in_workspace
+from pancode.schedules import store as rows
+from pancode.schedules.model import OnEvent, OnPush, trigger_of
+from pancode.schedules.rules import decide, too_deep
+from pancode.schedules.work import BY, COMMIT_PLACE, RUN_PLACE, work_of
+from pancode.work.workflow.begin import begin
+from pancode.work.workflow.starting import Around
+
+BEHIND = 500
+"""After more than this many events the place in the feed is recorded even if none of them fits."""
+_BEFORE = 20
+"""How many runs are followed back at most to find the firing behind an event."""
+
+
+def _wanted(tx: Transaction, event: FeedEvent, trigger: OnEvent) -> bool:
+    return occasion_of(event) == trigger.occasion and fits(trigger.where, facts_of(tx, event))
+
+
+def _firing(tx: Transaction, schedule: Schedule, event: FeedEvent) -> Firing:
+    behind = _behind(tx, event)
+    depth = max((one.depth + 1 for one in behind), default=1)
+    made = Firing(
+        schedule.name,
+        f"event:{event.number}",
+        event.at_ms,
+        cause={"event": event.number, "kind": event.kind.value, "run": event.run},
+        depth=depth,
+    )
+    # The schedule of a firing that was refused is named by the event itself.
+    own = event.data.get("schedule")
+    why = too_deep(schedule.name, depth, {one.schedule for one in behind} | ({str(own)} if own else set()))
+    if why is None:
+        return made
+    return replace(made, state=FiringState.SKIPPED, reason=why, done_ms=event.at_ms)
+
+
+def _behind(tx: Transaction, event: FeedEvent) -> list[Firing]:
+    """Return the firings behind an event: told by it, or that began its run or workflow, or what these go on
+    from.
+    """
+    found: list[Firing] = []
+    schedule, key = event.data.get("schedule"), event.data.get("key")
+    if schedule and key:  # told by the event itself: the row may have been forgotten meanwhile
+        depth = int(str(event.data.get("depth") or 0))
+        found.append(Firing(str(schedule), str(key), event.at_ms, depth=depth))
+    workflow: str | None = str(event.data.get("workflow") or "")
+    for _ in range(_BEFORE):
+        row = tx.get(Workflow, workflow) if workflow else None
+        if row is None:
+            break
+        found += tx.find(Firing, {"workflow": row.id})
+        workflow = row.retry_of
+    return found + ([] if event.run is None else _began(tx, event.run))
+
+
+def _began(tx: Transaction, name: str) -> list[Firing]:
+    """Return the firings that began this run, or else the nearest runs from which it comes."""
+    found: list[Firing] = []
+    names, seen = [name], {name}
+    while names and len(seen) <= _BEFORE:
+        run = tx.get(Run, names.pop(0))
+        if run is None:
+            continue
+        begun = tx.find(Firing, {"run": run.id})
+        begun += tx.find(Firing, {"workflow": run.workflow}) if run.workflow is not None else []
+        found += begun
+        before = [] if begun else [one for one in _before(run) if one not in seen]
+        names += before
+        seen.update(before)
+    return found
+
+
+def _before(run: Run) -> list[str]:
+    """Return the runs that led to this run."""
+    resolves = run.terms.get("resolves") or {}
+    known = (run.parent, run.judges, run.terms.get("continues"), run.retry_of, resolves.get("run"))
+    return [str(one) for one in known if one]
+
+
+class FiringStarter:
+    """Begins firings' work; one per coordinator. Gates and budget judge at that time, not when it was
+    scheduled.
+    """
+
+    def __init__(self, core: Core, around: Around) -> None:
+        self._core, self._around = core, around
+
+    def start(self, schedule: Schedule, firing: Firing) -> None:
+        """Begin the run or workflow, or note why there is none. UnavailableError: not now."""
+        try:
+            if not self._is_there(firing):
+                with self._core.ports.ledger.transaction() as tx:
+                    rows.must_have_its_token(tx, schedule, self._core.wall_ms())
+                # Places of a task stand for ids and commits alone, so that no word of a stranger gets in.
+                found = {RUN_PLACE: firing.cause.get("run"), COMMIT_PLACE: firing.cause.get("commit")}
+                wanted = work_of(schedule.work, schedule.name).about(
+                    {place: str(value) for place, value in found.items() if value}
+                )
+                caller: dict[str, Any] = dict(wanted.caller)
+                around = self._around(caller.get("settings") or {}, caller.get("preset"))
+                if wanted.plan is not None:
+                    begin(self._core, around, replace(wanted.plan, id=firing.workflow))
+                elif wanted.request is not None:
+                    request = in_workspace(self._core, around, wanted.request)
+                    dispatch(self._core, around, request, None, firing.run)
+            self._end(firing, FiringState.BEGUN)
+        except UnavailableError:
+            raise
+        except PancodeError as error:
+            why = error.words
+            self._end(firing, FiringState.REFUSED, why, error.fix)
+        except Exception as error:
+            log.exception("schedule %s could not fire", schedule.name)
+            self._end(firing, FiringState.FAILED, f"{type(error).__name__}: {error}", "pancode doctor")
+
+    def _is_there(self, firing: Firing) -> bool:
+        with self._core.ports.ledger.transaction() as tx:
+            if firing.workflow is not None:
+                return tx.get(Workflow, firing.workflow) is not None
+            return firing.run is not None and tx.get(Run, firing.run) is not None
+
+    def _end(self, firing: Firing, state: FiringState, reason: str = "", fix: str = "") -> None:
+        """End the firing; one that did not begin names no run, as its id was never taken."""
+        begun = state is FiringState.BEGUN
+        over = replace(
+            firing,
+            state=state,
+            reason=firing.reason if begun else reason,
+            fix=fix,
+            run=firing.run if begun else None,
+            workflow=firing.workflow if begun else None,
+            done_ms=self._core.wall_ms(),
+        )
+        with unit_of_work(self._core) as work:
+            rows.end(work, over)
+
+
+log = logging.getLogger("pancode.schedule")
+LOOK_S = 15.0
+"""Seconds of a wait at most: short, as a wait misses that the machine slept or its clock was set."""
+
+Watched = tuple[str, str, str, int]
+"""A schedule, its repository and branch, and when it was made: another schedule may have its name later."""
+
+
+class Scheduler(FeedThread):
+    """The thread that looks at all schedules; `round` is all that it does."""
+
+    def __init__(self, core: Core, around: Around) -> None:
+        super().__init__(core, "schedules", LOOK_S)
+        self._starter = FiringStarter(core, around)
+        self.heads: dict[Watched, str] = {}
+        """By schedule on a push: the commit last seen at the head of its branch. Written by `PushWatch`."""
+
+    def _turn(self) -> float:
+        return self.round()
+
+    def round(self) -> float:
+        """Decide about each schedule, and begin what is to begin; return the seconds until the next look."""
+        with self._core.ports.ledger.transaction() as tx:
+            schedules = tx.find(Schedule)
+        for schedule in schedules:
+            if not self._stopping.is_set():
+                self._look(schedule)
+        return self._start(schedules)
+
+    def _look(self, known: Schedule) -> None:
+        """Decide about one schedule, in one transaction, where something is due; else nothing is written."""
+        core = self._core
+        with core.ports.ledger.transaction() as tx:
+            schedule = tx.get(Schedule, known.name)
+            if schedule is None or not self._is_due(tx, schedule):
+                return
+        with unit_of_work(core) as work:
+            schedule = work.tx.get(Schedule, known.name)
+            if schedule is not None:
+                schedule, called = self._called(work.tx, schedule)
+                rows.write(work, decide(rows.load(core, work.tx, schedule, called)))
+
+    def _is_due(self, tx: Transaction, schedule: Schedule) -> bool:
+        now = self._core.wall_ms()
+        if schedule.paused is None and (schedule.next_ms or now + 1) <= now or now < schedule.seen_ms:
+            return True
+        if self._called(tx, schedule) != (schedule, []):
+            return True
+        waiting = tx.find(Firing, {"state": FiringState.WAITING})
+        return any(one.schedule == schedule.name for one in waiting)
+
+    def _called(self, tx: Transaction, schedule: Schedule) -> tuple[Schedule, list[Firing]]:
+        """Return the firings that events or a push call for, and the schedule with its new place in these."""
+        trigger = trigger_of(schedule.trigger)
+        if isinstance(trigger, OnEvent):
+            since = self._core.feed.since(int(schedule.mark or 0))
+            if since is None:  # more happened than the feed keeps
+                return replace(schedule, mark=str(self._core.feed.last)), []
+            found = [_firing(tx, schedule, event) for event in since if _wanted(tx, event, trigger)]
+            if found or len(since) > BEHIND:
+                schedule = replace(schedule, mark=str(since[-1].number))
+            return schedule, found
+        head = self.heads.get(watched(schedule, trigger)) if isinstance(trigger, OnPush) else None
+        if head is None or head == schedule.mark:
+            return schedule, []
+        firing = Firing(schedule.name, head, self._core.wall_ms(), cause={"commit": head})
+        if _landed(tx, schedule, head):
+            why = "its own run has landed that commit"
+            firing = replace(firing, state=FiringState.SKIPPED, reason=why, done_ms=firing.at_ms)
+        return replace(schedule, mark=head), [firing]
+
+    def _start(self, schedules: list[Schedule]) -> float:
+        """Begin the work of firings that have its id; return the seconds until the next look."""
+        with self._core.ports.ledger.transaction() as tx:
+            by_name: Mapping[str, Schedule] = {one.name: one for one in tx.find(Schedule)}
+            starting = tx.find(Firing, {"state": FiringState.STARTING})
+        for firing in sorted(starting, key=lambda one: one.at_ms):
+            if self._stopping.is_set() or firing.schedule not in by_name:
+                continue
+            try:
+                self._starter.start(by_name[firing.schedule], firing)
+            except UnavailableError as error:
+                log.warning("schedule %s waits: %s: %s", firing.schedule, error, error.why)
+        now = self._core.wall_ms()
+        times = [one.next_ms for one in by_name.values() if one.next_ms is not None and one.paused is None]
+        return min([LOOK_S, *(max(0, ms - now) / 1000 for ms in times)])
+
+
+def watched(schedule: Schedule, trigger: OnPush) -> Watched:
+    return schedule.name, trigger.repo, trigger.branch, schedule.created_ms
+
+
+def _landed(tx: Transaction, schedule: Schedule, commit: str) -> bool:
+    """Whether the schedule's own run landed this commit: it would call itself for ever."""
+    known = rows.newest(tx, schedule.name, 50)
+    runs = (tx.get(Run, one.run) for one in known if one.run is not None)
+    return any(run is not None and run.landed == commit and run.created_by.startswith(BY) for run in runs)

@@ -1,0 +1,150 @@
+"""A person's verbs on schedules: add, pause, resume, fire now, remove."""
+
+from __future__ import annotations
+
+import re
+
+from pancode.control.core import Core
+from pancode.control.surroundings import Surroundings
+from pancode.control.work import Work, unit_of_work
+from pancode.core.records import Firing, Schedule
+from pancode.core.values import replace
+from pancode.dispatch.admission import first_refused
+from pancode.dispatch.dispatch import dry_run
+from pancode.errors import ConflictError, UsageError
+from pancode.runs.workspaces import in_workspace
+from pancode.schedules import store as rows
+from pancode.schedules.git_pushes import HeadOf
+from pancode.schedules.model import OnEvent, OnPush, first_ms, plain
+from pancode.schedules.request import AskedSchedule, wanted_trigger
+from pancode.schedules.rules import decide
+from pancode.schedules.work import PlannedWork, work_of
+from pancode.work.workflow.begin import held, plan_dry
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+MOST = 500
+"""How many schedules a fleet has at most."""
+
+
+def planned(
+    core: Core, around: Surroundings, asked: AskedSchedule, head_of: HeadOf
+) -> tuple[Schedule, tuple[str, ...]]:
+    """Return the schedule's row, and warnings of what its gates would refuse now; they judge again at each
+    firing.
+
+    UsageError; RefusedError for a workflow file that needs a yes.
+    """
+    if not NAME.fullmatch(asked.name):
+        raise UsageError(
+            f"{asked.name[:80]!r} cannot be the name of a schedule",
+            why="it has up to 63 small letters, digits and . _ -, and begins with a letter or a digit",
+            fix="pancode schedule add nightly ...",
+            code="bad_name",
+        )
+    if asked.work.plan is not None:
+        asked = replace(asked, work=replace(asked.work, plan=held(core, asked.work.plan)))
+    now = core.wall_ms()
+    trigger = wanted_trigger(asked, now)
+    mark = str(core.feed.last) if isinstance(trigger, OnEvent) else ""
+    if isinstance(trigger, OnPush):
+        mark = head_of(trigger.repo, trigger.branch)
+    schedule = Schedule(
+        name=asked.name,
+        created_ms=now,
+        created_by=asked.by,
+        trigger=plain(trigger),
+        work=asked.work.row(),
+        missed=asked.missed,
+        overlap=asked.overlap,
+        seen_ms=now,
+        next_ms=first_ms(trigger, now),
+        mark=mark,
+    )
+    return schedule, tuple(_refusals(core, around, asked.work))
+
+
+def add(core: Core, schedule: Schedule) -> None:
+    """Add the schedule. ConflictError where its name is taken."""
+    with unit_of_work(core) as work:
+        if rows.known(work, schedule.name) is not None:
+            raise ConflictError(
+                f"there is a schedule {schedule.name} already",
+                fix=f"take another name, or: pancode schedule rm {schedule.name}",
+                code="name_taken",
+            )
+        if rows.count(work) >= MOST:
+            raise UsageError(f"the fleet has {MOST} schedules", fix="pancode schedule rm NAME")
+        work.tx.insert(schedule)
+        _audit(work, "schedule added", schedule.name, schedule.created_by)
+
+
+def pause(core: Core, name: str, reason: str, by: str) -> None:
+    """Let nothing fire until the schedule is resumed; its running work goes on. Idempotent."""
+    with unit_of_work(core) as work:
+        schedule = rows.find(work.tx, name)
+        work.tx.put(replace(schedule, paused=reason or f"paused by {by}"))
+        _audit(work, "schedule paused", name, by)
+
+
+def resume(core: Core, name: str, by: str) -> None:
+    """Resume; times while it was paused do not count as missed. Idempotent. RefusedError: its token is
+    over."""
+    with unit_of_work(core) as work:
+        schedule = rows.find(work.tx, name)
+        if schedule.paused is None:
+            return
+        rows.must_have_its_token(work.tx, schedule, core.wall_ms())
+        made = decide(rows.load(core, work.tx, replace(schedule, paused=None, seen_ms=core.wall_ms())))
+        rows.write(work, made)
+        _audit(work, "schedule resumed", name, by)
+
+
+def fire(core: Core, name: str, by: str) -> str:
+    """Fire now, even if paused; return the firing's key. ConflictError while its last firing runs."""
+    with unit_of_work(core) as work:
+        schedule = rows.find(work.tx, name)
+        view = rows.load(core, work.tx, schedule)
+        busy = view.running or next((one.key for one in view.open), None)
+        if busy is not None and not schedule.overlap:
+            raise ConflictError(
+                f"{name} runs now: {busy}",
+                why="it was not made with --overlap",
+                fix=f"wait, or: pancode runs stop {busy}",
+                code="still_runs",
+            )
+        now = core.wall_ms()
+        firing = Firing(name, f"by hand {now}", now, cause={"by": by})
+        # Its times are left as they are: only what was asked for is decided.
+        made = decide(replace(view, schedule=replace(schedule, seen_ms=now), called=(firing,)))
+        rows.write(work, replace(made, schedule=schedule))
+        _audit(work, "schedule fired by hand", name, by)
+        return firing.key
+
+
+def remove(core: Core, name: str, by: str) -> None:
+    """Remove the schedule and its firings; runs that it has begun go on."""
+    with unit_of_work(core) as work:
+        schedule = rows.find(work.tx, name)
+        rows.remove(work, name)
+        _audit(work, "schedule removed", schedule.name, by)
+
+
+def lands(core: Core, name: str) -> bool:
+    """Whether the work that the schedule begins lands its change. NotFoundError."""
+    with core.ports.ledger.transaction() as tx:
+        return work_of(rows.find(tx, name).work, name).lands
+
+
+def _audit(work: Work, what: str, name: str, by: str) -> None:
+    work.audit("schedule", "info", what, None, schedule=name, by=by)
+
+
+def _refusals(core: Core, around: Surroundings, work: PlannedWork) -> list[str]:
+    """Return what gates would refuse now, in words. PancodeError for work that cannot be resolved."""
+    if work.plan is not None:
+        judged = [one for _, one in plan_dry(core, around, work.plan)]
+    else:
+        assert work.request is not None
+        judged = [dry_run(core, around, in_workspace(core, around, work.request, later=True))]
+    refused = (first_refused(one.verdicts) for one in judged)
+    return [f"it would be refused now: {one.words}" for one in refused if one is not None]

@@ -1,0 +1,152 @@
+"""Loads the rows of one schedule, and writes what was decided about it, with the events that tell of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pancode.control.core import Core
+from pancode.control.work import Work
+from pancode.core.names import not_found
+from pancode.core.ports import Grouping, Transaction
+from pancode.core.records import ApiToken, EventKind, Firing, FiringState, Run, RunState, Schedule, Workflow
+from pancode.core.values import replace
+from pancode.core.visitors import speaks_for, token_behind
+from pancode.dispatch.dispatch import new_id_in
+from pancode.errors import RefusedError
+from pancode.life.changes import Happened
+from pancode.schedules.rules import Decided, ScheduleView
+from pancode.work.workflow import rows as workflow_rows
+from pancode.workflow.advance import OPEN
+
+KEPT = 500
+"""How many firings of each schedule are kept: the newest ones."""
+_UNDER_WAY = (FiringState.WAITING, FiringState.STARTING)
+TOLD = (FiringState.REFUSED, FiringState.FAILED)
+"""The states of firings that a person should hear of."""
+
+
+def find(tx: Transaction, name: str) -> Schedule:
+    """Return the schedule. NotFoundError with the nearest name."""
+    found = tx.get(Schedule, name)
+    if found is None:
+        raise not_found("schedule", name, [one.name for one in tx.find(Schedule)], "pancode schedule ls")
+    return found
+
+
+def newest(tx: Transaction, name: str, count: int) -> list[Firing]:
+    """Return the schedule's newest firings, the newest first."""
+    return tx.find(Firing, {"schedule": name}, order="at_ms", descending=True, limit=count)
+
+
+def load(core: Core, tx: Transaction, schedule: Schedule, called: Sequence[Firing] = ()) -> ScheduleView:
+    """Return the schedule as it is at this moment."""
+    known = newest(tx, schedule.name, KEPT)
+    under_way = [one for one in reversed(known) if one.state in _UNDER_WAY]
+    return ScheduleView(
+        schedule=schedule,
+        now_ms=core.wall_ms(),
+        open=tuple(under_way),
+        running=running(tx, known),
+        fired=frozenset(one.key for one in known),
+        called=tuple(called),
+    )
+
+
+def running(tx: Transaction, known: Sequence[Firing]) -> str | None:
+    """Return the run or workflow of these firings that has not ended; None: there is none."""
+    begun = (one for one in known if one.state is FiringState.BEGUN)
+    return next((found for one in begun if (found := _open(tx, one)) is not None), None)
+
+
+def _open(tx: Transaction, firing: Firing) -> str | None:
+    if firing.workflow is not None:
+        workflow = tx.get(Workflow, firing.workflow)
+        return workflow.id if workflow is not None and workflow.state in OPEN else None
+    run = tx.get(Run, firing.run) if firing.run is not None else None
+    return run.id if run is not None and run.state is not RunState.ENDED else None
+
+
+def write(work: Work, made: Decided) -> None:
+    """Write the schedule and its firings; a firing that begins gets the id of its run or workflow."""
+    work.tx.put(made.schedule)
+    for one in made.firings:
+        firing = _with_id(work, made.schedule, one) if one.state is FiringState.STARTING else one
+        work.tx.put(firing)
+        tell(work, firing)
+    _forget_old(work, made.schedule.name)
+
+
+def _with_id(work: Work, schedule: Schedule, firing: Firing) -> Firing:
+    """Give the firing its run's id before there is a run, so that a kill in between begins nothing twice."""
+    if schedule.work["kind"] == "workflow":
+        return replace(firing, workflow=workflow_rows.new_id(work.core, work.tx))
+    return replace(firing, run=new_id_in(work.core, work.tx))
+
+
+def tell(work: Work, firing: Firing) -> None:
+    """Add the firing to the feed, and to the audit where a person should see it."""
+    if firing.state in _UNDER_WAY:
+        return
+    data: dict[str, object] = {"schedule": firing.schedule, "state": firing.state.value}
+    data |= {"workflow": firing.workflow, "reason": firing.reason[:500], "fix": firing.fix[:500]}
+    data |= {"key": firing.key, "depth": firing.depth}
+    run = firing.run if firing.state is FiringState.BEGUN else None
+    work.happened(Happened(EventKind.SCHEDULE_FIRED, run, None, data))
+    if firing.state in TOLD:
+        about = {"schedule": firing.schedule, "words": firing.reason[:500], "key": firing.key}
+        work.audit("schedule", "warning", f"firing {firing.state}", None, **about)
+
+
+def _forget_old(work: Work, name: str) -> None:
+    counted = work.tx.tally(Firing, Grouping(by=("schedule",), among={"schedule": (name,)}))
+    beyond = sum(group.count for group in counted) - KEPT
+    for one in work.tx.find(Firing, {"schedule": name}, order="at_ms", limit=beyond) if beyond > 0 else ():
+        if one.state not in _UNDER_WAY:
+            work.tx.delete(Firing, name, one.key)
+
+
+def known(work: Work, name: str) -> Schedule | None:
+    return work.tx.get(Schedule, name)
+
+
+def count(work: Work) -> int:
+    """Return how many schedules there are."""
+    return len(work.tx.find(Schedule))
+
+
+def end(work: Work, over: Firing) -> None:
+    """Record that a firing has ended; where its schedule was removed meanwhile it has no row."""
+    if work.tx.get(Firing, over.schedule, over.key) is not None:
+        work.tx.put(over)
+    tell(work, over)
+
+
+def must_have_its_token(tx: Transaction, schedule: Schedule, now_ms: int) -> None:
+    """Raise RefusedError where the token that made the schedule was revoked or has expired: it speaks for
+    nobody.
+    """
+    name = token_behind(schedule.created_by)
+    if name is None or speaks_for(tx.get(ApiToken, name), schedule.created_ms, now_ms):
+        return
+    raise RefusedError(
+        f"the token {name} that made the schedule {schedule.name} is in force no more",
+        why="it was revoked, or has expired",
+        fix=f"pancode schedule rm {schedule.name}; then a person adds it anew: pancode schedule add",
+        code="token_over",
+    )
+
+
+def pause_of_token(work: Work, token: str) -> list[str]:
+    """Pause the schedules that a revoked token has made; return their names."""
+    mine = [one for one in work.tx.find(Schedule) if token_behind(one.created_by) == token]
+    for schedule in mine:
+        if schedule.paused is None:
+            work.tx.put(replace(schedule, paused=f"the token {token} that made it was revoked"))
+    return sorted(one.name for one in mine)
+
+
+def remove(work: Work, name: str) -> None:
+    """Delete the schedule with all its firings."""
+    for firing in work.tx.find(Firing, {"schedule": name}):
+        work.tx.delete(Firing, name, firing.key)
+    work.tx.delete(Schedule, name)

@@ -1,0 +1,75 @@
+"""Accepts a signed webhook: writes its firing once, even if it comes again, which wakes the scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from typing_extensions import TypedDict
+
+from pancode.access.tokens import failed
+from pancode.control.core import Core
+from pancode.control.work import Work, unit_of_work
+from pancode.core.records import Firing, FiringState, Schedule
+from pancode.core.values import replace
+from pancode.core.visitors import AccessError
+from pancode.errors import NotFoundError
+from pancode.notices.signature_check import MOST_A_MINUTE, HookCall, ProvenCall, proven, too_many
+from pancode.schedules import store as rows
+from pancode.schedules.model import OnWebhook, secret_name, trigger_of
+from pancode.schedules.rules import Decided, decide
+
+
+class HookShape(TypedDict):
+    """What came of a signed webhook. `why`: why it begins nothing; empty where it begins something."""
+
+    schedule: str
+    taken: bool
+    why: str
+
+
+A_MINUTE = 60_000
+PING = "a ping begins nothing"
+AGAIN = "it came before"
+SecretOf = Callable[[str], str]
+"""Returns a kept secret by its name. NotFoundError."""
+
+
+def called(core: Core, name: str, call: HookCall, secret_of: SecretOf) -> HookShape:
+    """Return what comes of it. AccessError: alike for a wrong name or signature; also after too many
+    calls."""
+    try:
+        sure = proven(call, _secret(core, name, secret_of), core.wall_ms())
+    except AccessError as error:
+        failed(core, error)
+        raise
+    if sure.is_ping:
+        return {"schedule": name, "taken": False, "why": PING}
+    with unit_of_work(core) as work:
+        return _fire(work, rows.find(work.tx, name), sure)
+
+
+def _secret(core: Core, name: str, secret_of: SecretOf) -> str | None:
+    with core.ports.ledger.transaction() as tx:
+        schedule = tx.get(Schedule, name)
+    if schedule is None or not isinstance(trigger_of(schedule.trigger), OnWebhook):
+        return None
+    try:
+        return secret_of(secret_name(name))
+    except NotFoundError:
+        return None
+
+
+def _fire(work: Work, schedule: Schedule, sure: ProvenCall) -> HookShape:
+    name, now = schedule.name, work.core.wall_ms()
+    if work.tx.get(Firing, name, sure.key) is not None:
+        return {"schedule": name, "taken": False, "why": AGAIN}
+    if sum(now - one.at_ms < A_MINUTE for one in rows.newest(work.tx, name, MOST_A_MINUTE)) >= MOST_A_MINUTE:
+        raise too_many()
+    firing = Firing(name, sure.key, now, cause={"kind": "webhook", "webhook": sure.id})
+    work.audit("schedule", "info", "called by a webhook", None, schedule=name, webhook=sure.id)
+    if schedule.paused is not None:  # written all the same, so that a repeated webhook does not fire later
+        left = replace(firing, state=FiringState.SKIPPED, reason=schedule.paused, done_ms=now)
+        rows.write(work, Decided(schedule, (left,)))
+        return {"schedule": name, "taken": False, "why": schedule.paused}
+    rows.write(work, decide(rows.load(work.core, work.tx, schedule, (firing,))))
+    return {"schedule": name, "taken": True, "why": ""}

@@ -1,0 +1,68 @@
+"""Decides which skills a run is given: those that its agent names, and those of its project."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, OrderedSkill, SkillPlace, packed
+from pancode.core.terms import GivenSkills
+from pancode.errors import ConfigError, PancodeError, RefusedError
+from pancode.plain import size
+from pancode.skills.model import Skill
+from pancode.skills.sources import PROJECT, PROJECT_FOLDERS, FoundSkill, named
+
+NOT_AGREED = "not_agreed"
+
+
+def given(wanted: Sequence[str], found: Sequence[FoundSkill], unagreed: Collection[str]) -> GivenSkills:
+    """Return the named skills, and then as many of the project's as there is room for.
+
+    `unagreed`: names of skills that permit or run something without a person's yes. NotFoundError,
+    RefusedError or ConfigError for a named skill that cannot be given; one of the project is left out then.
+    """
+    first, asks = [named(found, name) for name in dict.fromkeys(wanted)], list[str]()
+    others = [one for one in found if one.source.origin == PROJECT and one.skill.name not in wanted]
+    ordered, left_out, room = list[OrderedSkill](), list[str](), MOST_PACKED
+    for one in (*first, *others):
+        name, text = one.skill.name, packed(_files(one.skill))
+        refused: PancodeError | None = _why_not(one.skill, name in unagreed)
+        if refused is None and (len(text) > room or len(ordered) == MOST_SKILLS):
+            most = f"the skills of a run may take {size(MOST_PACKED)}, packed, and be {MOST_SKILLS}"
+            refused = ConfigError(f"there is no room for the skill {name}", why=most, fix="name fewer skills")
+        if refused is None:
+            room -= len(text)
+            digest = one.skill.digest
+            ordered.append(OrderedSkill(name=name, digest=digest, place=_place(one), packed=text))
+        elif name in wanted:
+            raise refused
+        elif refused.code == NOT_AGREED:
+            asks.append(name)
+        else:
+            left_out.append(f"{refused}: {refused.fix}")
+    if asks:
+        what = "skills of the project that permit or run something, and nobody has said yes to them"
+        left_out.append(f"{what}: pancode skills agree {' '.join(asks)}")
+    return GivenSkills(tuple(sorted(ordered, key=lambda one: one.name)), tuple(left_out))
+
+
+def _why_not(skill: Skill, unagreed: bool) -> RefusedError | None:
+    if not skill.is_sound:
+        why = "; ".join(finding.what for finding in skill.findings if finding.error)
+        fix = f"pancode skills check {skill.name}"
+        return RefusedError(f"the skill {skill.name} has errors", why=why, fix=fix, code="bad_skill")
+    if unagreed:
+        why, fix = "; ".join(power.what for power in skill.powers), f"pancode skills agree {skill.name}"
+        what = f"the skill {skill.name} permits or runs something, and nobody has said yes to it"
+        return RefusedError(what, why=why, fix=fix, code=NOT_AGREED)
+    return None
+
+
+def _files(skill: Skill) -> dict[str, tuple[bytes, bool]]:
+    return {path: (file.data, file.executable) for path, file in skill.files.items()}
+
+
+def _place(found: FoundSkill) -> SkillPlace:
+    """Return where in the repository the skill lies; "" for one from elsewhere."""
+    if found.source.origin != PROJECT:
+        return ""
+    return next(place for place in PROJECT_FOLDERS if found.source.folder.match(f"*/{place}"))

@@ -1,0 +1,453 @@
+"""`pancode skills`: what there is, whether it is well made, and its copies for the agent programs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument
+
+from node_agent.wire.clock import SystemClock
+from pancode.cli import completions
+from pancode.cli.commands import Commands
+from pancode.cli.face import Face, folder_here, in_words
+from pancode.cli.params import Json, many, option
+from pancode.cli.terminal import Columns, listing, safe, safe_block
+from pancode.client import home_here, home_of, path_of
+from pancode.config.surroundings import FileSurroundings
+from pancode.errors import ExitCode, NotFoundError, Problem, UsageError
+from pancode.plain import clip, counted, unhidden
+from pancode.skills.copy_requests import LEFT, TOOLS, SkillsAsked, differences, grid, source_name
+from pancode.skills.definitions import definitions
+from pancode.skills.index import FILE, matching, read_index
+from pancode.skills.library import KeptSkills, skills_below
+from pancode.skills.local_service import act_here, fetched, is_address, newest
+from pancode.skills.model import Skill
+from pancode.skills.sources import HOME, FoundSkill, SkillSource, named, skills_of, sources
+
+app = Commands()
+HERE = "this machine"
+Names = Annotated[list[str], Argument(metavar="[SKILL]...", default_factory=list, show_default=False)]
+Tools = Annotated[
+    list[str], many(f"Only for this program; may be repeated: {', '.join(TOOLS)}.", "--tool", "PROGRAM")
+]
+Nodes = Annotated[
+    list[str],
+    many("On this machine of the fleet; may be repeated.", "--node", "NODE", complete=completions.nodes),
+]
+Fleet = Annotated[bool, option("On this machine and on all machines of the fleet.", "--fleet")]
+Force = Annotated[bool, option("Write over what is not ours or was changed, after a backup.", "--force")]
+
+
+Yes = Annotated[bool, option("Also what permits or runs something, without a question.", "--yes")]
+
+
+@app.group("skills", "pancode skills", "pancode skills sync", "pancode skills status", default="ls")
+def skills() -> None:
+    """Skills (SKILL.md): instructions that agent programs read when a task needs them.
+
+    A project's skill (.pancode/skills, .agents/skills, .claude/skills) counts before one of your home
+    (PANCODE_HOME/skills), and that before one that PanCode ships.
+    """
+
+
+def _seen(*, with_project: bool) -> list[FoundSkill]:
+    home, here = home_here(os.environ), folder_here()
+    project = FileSurroundings(home, os.environ).project_of(here) if with_project else None
+    return skills_of(sources(home, Path(project) if project else None))
+
+
+def _definitions() -> list[FoundSkill]:
+    """Slash commands and agent definitions of the home."""
+    home = home_here(os.environ)
+    return [FoundSkill(one, SkillSource(HOME, home)) for one in definitions(home)]
+
+
+@skills.verb("ls", "pancode skills", "pancode skills ls --json")
+def ls(face: Json) -> None:
+    """All skills, seen from here: what each is for, its origin, and what it takes the place of."""
+    face.acts_here("skills")
+    found = [*_seen(with_project=True), *_definitions()]
+    origins = KeptSkills(home_here(os.environ)).origins()
+    rows = [
+        {**one.shape(), "from": origins.get(one.skill.name) if one.source.origin == "home" else None}
+        for one in found
+    ]
+    columns: Columns = {
+        "SKILL": "name",
+        "ORIGIN": "origin",
+        "IN PLACE OF": lambda row: ", ".join(one["origin"] for one in row["shadows"]),
+        "STATE": _sound,
+        "WHAT FOR": lambda row: clip(safe(row["description"]), 100),
+    }
+    face.show({"skills": rows}, lambda: listing(rows, columns, "no skill"))
+
+
+def _sound(row: dict[str, Any]) -> str:
+    levels = [finding["level"] for finding in row["findings"]]
+    powers = {finding["code"] for finding in row["findings"]}.intersection(_POWERS)
+    words = ["error" if "error" in levels else "warning" if len(levels) > len(powers) else ""]
+    return ", ".join(filter(None, (*words, *(_POWERS[one] for one in sorted(powers))))) or "ok"
+
+
+_POWERS = {"gives_tools": "permits tools", "runs": "runs commands"}
+
+
+def _agree(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str, yes: bool) -> None:
+    """Ask once about skills that permit or run something. UsageError for a no, or where nobody can answer."""
+    asked = kept.not_agreed(found)
+    for one in asked:
+        for power in one.powers:
+            face.note(f"{one.name}: {safe(power.what)}")
+    names = ", ".join(one.name for one in asked)
+    if asked and not yes and not face.agreed(f"{what} {names} all the same?", "--yes"):
+        fix = f"pancode skills show {asked[0].name}"
+        raise UsageError(f"nothing was done: you said no to {names}", fix=fix, code="not_agreed")
+    kept.agree(asked)
+
+
+@skills.verb("agree", "pancode skills agree deploy")
+def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes = False, face: Json) -> None:
+    """Say yes to skills that permit or run something, as they are now: their project's runs are given them.
+
+    The yes counts for these bytes, and once for all: `add` and `sync` do not ask about them again.
+    """
+    face.acts_here("skills")
+    seen = [*_seen(with_project=True), *_definitions()]
+    found = [named(seen, name).skill for name in names]
+    _agree(face, KeptSkills(home_here(os.environ)), found, "Say yes to", yes)
+    rows = [{"name": one.name, "digest": one.digest} for one in found]
+    face.show({"skills": rows}, lambda: "".join(f"{row['name']}: agreed\n" for row in rows))
+
+
+@skills.verb("search", "pancode skills search deploy", "pancode skills search --index https://HOST/REPO.git")
+def search(
+    words: Annotated[list[str], Argument(metavar="[WORD]...", default_factory=list, show_default=False)],
+    *,
+    index: Annotated[
+        str | None, option("A git address with an index; left out: skills.index of your settings.", "ADDRESS")
+    ] = None,
+    commit: Annotated[str | None, option("Of the address, in full; left out: its newest.", "COMMIT")] = None,
+    path: Annotated[str, option("The index in it.", "FILE")] = FILE,
+    face: Json,
+) -> None:
+    """Find skills that others offer, by an index file at a git address: YAML or JSON,
+    skills: [{name, description, from, commit, path}].
+
+    Every word has to begin a word of the name or the description. Nothing is added: each row has the command
+    that does it, with the commit that you look at before. Who keeps the index has written these words.
+    """
+    face.acts_here("skills")
+    where = index or FileSurroundings(home_here(os.environ), os.environ).loaded().settings.skills.index
+    if not where:
+        fix = "pancode skills search --index ADDRESS, or: pancode config set skills.index ADDRESS"
+        raise UsageError("no index of skills is named", fix=fix, code="no_index")
+    at = commit or newest(where)
+    with fetched(where, at, path) as file:
+        if not file.is_file():
+            fix = "say where the index lies: --path FILE"
+            raise NotFoundError(f"{where} has no file {path} at {at[:12]}", fix=fix, code="no_index")
+        found, wrong = read_index(file.read_text("utf-8", "replace"), f"{path} of {where}")
+    if wrong:
+        face.note(f"warning: {counted(wrong, 'part')} of the index left out: no skill is named there")
+    rows = [one.shape() for one in matching(found, " ".join(words))]
+    lines = [f"{row['name']}: {safe(row['description'])}\n  {safe(shlex.join(row['add']))}\n" for row in rows]
+    face.show({"index": where, "commit": at, "skills": rows}, lambda: "".join(lines) or "no skill fits\n")
+
+
+@skills.verb("show", "pancode skills show code-review")
+def show(name: Annotated[str, Argument()], face: Json) -> None:
+    """The text of a skill, with its origin, its files and what is wrong with it."""
+    face.acts_here("skills")
+    found = named([*_seen(with_project=True), *_definitions()], name)
+    answer = {**found.shape(), "front": found.skill.front, "body": found.skill.body}
+    head = [f"{found.skill.name}: {safe(found.skill.description)}", f"from: {found.folder}"]
+    head += [f"in place of: {one.folder}" for one in found.shadows]
+    head += [f"scripts: {safe(', '.join(found.skill.scripts))}"] if found.skill.scripts else []
+    head += _findings(found.skill)
+    text = f"---\n{found.skill.front}---\n{found.skill.body}"
+    face.show(answer, lambda: "\n".join([*head, "", safe_block(unhidden(text))]))
+
+
+def _findings(skill: Skill) -> list[str]:
+    return [f"{'error' if f.error else 'warning'}: {safe(f.what)}" for f in skill.findings]
+
+
+@skills.verb("check", "pancode skills check", "pancode skills check .agents/skills/deploy")
+def check(
+    which: Annotated[list[str], Argument(metavar="[FOLDER|SKILL]...", default_factory=list)], face: Json
+) -> int:
+    """Whether skills are as the open specification says, and hide nothing from a reader. None named: all."""
+    face.acts_here("skills")
+    seen = _seen(with_project=True) if not which or not all("/" in one for one in which) else []
+    found = [skill for one in which for skill in _meant(one, seen)] if which else [one.skill for one in seen]
+    rows = [{"name": s.name, "findings": [f.shape() for f in s.findings]} for s in found]
+    bad = sum(not skill.is_sound for skill in found)
+    lines = [f"{safe(s.name)}: {line}\n" for s in found for line in _findings(s)]
+    lines.append(f"{counted(len(found), 'skill')} checked, {bad} with errors\n")
+    face.show({"skills": rows}, lambda: "".join(lines))
+    return ExitCode.CONFIG if bad else ExitCode.DONE
+
+
+def _meant(word: str, seen: Sequence[FoundSkill]) -> list[Skill]:
+    return skills_below(Path(word).absolute()) if "/" in word or word == "." else [named(seen, word).skill]
+
+
+@skills.verb("add", "pancode skills add ./deploy", "pancode skills add https://HOST/REPO.git --commit COMMIT")
+def add(
+    where: Annotated[str, Argument(metavar="FOLDER|ADDRESS")],
+    *,
+    commit: Annotated[str | None, option("The commit of a git address, in full.", "COMMIT")] = None,
+    path: Annotated[str, option("Where it lies in that commit.", "FOLDER")] = "",
+    force: Annotated[bool, option("Replace another skill of that name in your home.", "--force")] = False,
+    yes: Yes = False,
+    face: Json,
+) -> None:
+    """Put a skill into your home: from a folder, or from one commit of a git address.
+
+    A folder of several skills brings all of them. Nothing is run, and links are not followed. You are asked
+    about a skill that lets an agent use tools without a question, or has commands that programs run.
+    """
+    face.acts_here("skills")
+    kept = KeptSkills(home_here(os.environ))
+    if commit is not None or is_address(where):
+        if not re.fullmatch(r"[^/].*|", path) or ".." in path.split("/"):
+            raise UsageError(f"--path {path} is no folder of the commit", fix="give it as git names it")
+        with fetched(where, commit, path.rstrip("/")) as folder:
+            try:
+                found = skills_below(folder, Path(path or where.removesuffix(".git")).name)
+            except NotFoundError as exc:
+                fix = "look at that commit, and say where the skill lies: --path FOLDER"
+                raise NotFoundError(f"that commit has no SKILL.md in {path or 'its top'}", fix=fix) from exc
+            _agree(face, kept, found, "Add", yes)
+            changed = [kept.add(one, {"from": where, "commit": str(commit)}, force=force) for one in found]
+    else:
+        origin = str(Path(where).absolute())
+        found = skills_below(Path(origin))
+        _agree(face, kept, found, "Add", yes)
+        changed = [kept.add(one, {"from": origin}, force=force) for one in found]
+    rows = [
+        {"name": one.name, "added": new, "scripts": one.scripts}
+        for one, new in zip(found, changed, strict=True)
+    ]
+    face.show({"skills": rows}, lambda: "".join(map(_added, rows)) + "next: pancode skills sync\n")
+
+
+def _added(row: dict[str, Any]) -> str:
+    words = "added" if row["added"] else "is there already"
+    scripts = f"; read its scripts before you use it: {safe(', '.join(row['scripts']))}"
+    return f"{row['name']}: {words}{scripts if row['scripts'] else ''}\n"
+
+
+@skills.verb("sync", "pancode skills sync", "pancode skills sync release --tool claude")
+def sync(
+    names: Names,
+    tools: Tools,
+    nodes: Nodes,
+    *,
+    fleet: Fleet = False,
+    force: Force = False,
+    yes: Yes = False,
+    face: Json,
+) -> int:
+    """Copy the skills of your home and those that PanCode ships to where agent programs look for them, and
+    the slash commands and agents of your home (PANCODE_HOME/commands, PANCODE_HOME/agents) likewise.
+
+    What we wrote is updated. What a person changed, and what is not ours, stays and is named; no link is
+    followed. A project's own skills stay in the project: the programs read them there.
+    """
+    found = _seen(with_project=False)
+    for name in names:
+        named(found, name)
+    for one in found:
+        if not one.skill.is_sound:
+            face.note(f"warning: {one.skill.name} has errors and is left out; look: pancode skills check")
+    files = tuple(one.skill for one in _definitions())
+    for unsound in (one for one in files if not one.is_sound):
+        face.note(f"warning: {unsound.name} is left out: {safe(unsound.findings[0].what)}")
+    copied = [one.skill for one in found if one.skill.is_sound and (not names or one.skill.name in names)]
+    copied += [one for one in files if one.is_sound and not names]
+    _agree(face, KeptSkills(home_here(os.environ)), copied, "Copy", yes)
+    asked = SkillsAsked(
+        "sync", tuple(tools), tuple(names), force, time=_now(), found=tuple(found), files=files
+    )
+    return _changed(face, asked, nodes, fleet)
+
+
+@skills.verb("status", "pancode skills status", "pancode skills status --json")
+def status(names: Names, tools: Tools, nodes: Nodes, *, fleet: Fleet = False, face: Json) -> int:
+    """How the copies of each machine and program differ from the skills; what is not as it should be."""
+    files = tuple(one.skill for one in _definitions())
+    seen = tuple(_seen(with_project=False))
+    asked = SkillsAsked("status", tuple(tools), tuple(names), found=seen, files=files)
+    machines = _acted(face, asked, nodes, fleet)
+    cells = [{"node": one["node"], **grid(one["rows"], tools)} for one in machines if "problem" not in one]
+    columns: Columns = {"NODE": "node", **{tool: _cell(tool) for tool in tools or TOOLS}}
+    words = listing(cells, columns) + "".join([*_drifts(_rows(machines)), *_problems(machines)])
+    face.show({"nodes": [{**one, "tools": grid(one["rows"], tools)} for one in machines]}, lambda: words)
+    return _end(machines)
+
+
+def _cell(tool: str) -> Any:
+    def cell(row: dict[str, Any]) -> str:
+        counts = {state: count for state, count in row[tool].items() if count}
+        same = counts.pop("same", 0)
+        return ", ".join([f"{same} ok", *(f"{count} {state}" for state, count in sorted(counts.items()))])
+
+    return cell
+
+
+def _rows(machines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"node": one["node"], **row} for one in machines for row in one["rows"]]
+
+
+def _problems(machines: Sequence[dict[str, Any]]) -> list[str]:
+    found = [(one["node"], Problem(**one["problem"])) for one in machines if "problem" in one]
+    return [f"{node}: {in_words(problem)}" for node, problem in found]
+
+
+def _drifts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield a line for each machine, folder and state, with the skills in that state."""
+    drift: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        if row["state"] != "same":
+            drift.setdefault((row["node"], row["folder"], row["state"]), []).append(row["skill"])
+    for (node, folder, state), names in drift.items():
+        why = LEFT.get(state, "pancode skills sync")
+        yield safe(f"{node} {folder}: {state}: {', '.join(names)} ({why})") + "\n"
+
+
+def _drifted(row: dict[str, Any]) -> str:
+    why = row.get("why") or LEFT.get(row["state"], "")
+    return _line(row, row["state"] + (f" ({why})" if why else ""))
+
+
+def _line(row: dict[str, Any], words: str) -> str:
+    return safe(f"{row['node']} {row['folder']} {row['skill']}: {words}") + "\n"
+
+
+@skills.verb("diff", "pancode skills diff", "pancode skills diff code-review --tool claude")
+def diff(names: Names, tools: Tools, nodes: Nodes, *, fleet: Fleet = False, face: Json) -> int:
+    """From each skill to its copy, where that is another."""
+    found, files = tuple(_seen(with_project=False)), tuple(one.skill for one in _definitions())
+    asked = SkillsAsked("diff", tuple(tools), tuple(names), found=found, files=files)
+    machines = _acted(face, asked, nodes, fleet)
+    wanted = {one.name: one for one in (*(one.skill for one in found), *files)}
+    rows = [
+        {**{key: row[key] for key in ("node", "folder", "skill", "state")}, "diff": text}
+        for row in _rows(machines)
+        if (text := differences(row, wanted.get(source_name(row)))) or row["state"] != "same"
+    ]
+    words = [_drifted(row) + safe_block(row["diff"]) for row in rows] + _problems(machines)
+    face.show({"copies": rows}, lambda: "".join(words))
+    return _end(machines)
+
+
+@skills.verb("restore", "pancode skills restore", "pancode skills restore 20261123T101500Z --tool claude")
+def restore(
+    which: Annotated[str | None, Argument(metavar="[TIME]")] = None,
+    *,
+    names: Annotated[list[str], many("Only this skill; may be repeated.", "--skill", "SKILL")],
+    tools: Tools,
+    nodes: Nodes,
+    fleet: Fleet = False,
+    face: Json,
+) -> int:
+    """Put back what a --force has replaced, at that time; without a time: the backups that there are."""
+    if which is None:
+        machines = _acted(face, SkillsAsked("backups", tuple(tools), tuple(names)), nodes, fleet)
+        columns: Columns = {"TIME": "time", "NODE": "node", "FOLDER": "folder", "SKILL": "skill"}
+        words = listing(_rows(machines), columns, "no backup") + "".join(_problems(machines))
+        face.show({"nodes": machines}, lambda: words)
+        return _end(machines)
+    asked = SkillsAsked("restore", tuple(tools), tuple(names), which=which, time=_now())
+    return _changed(face, asked, nodes, fleet)
+
+
+@skills.verb("rm", "pancode skills rm deploy", "pancode skills rm --copies")
+def rm(
+    names: Names,
+    *,
+    copies: Annotated[bool, option("Take only the copies away; no names: all of them.", "--copies")] = False,
+    tools: Tools,
+    nodes: Nodes,
+    fleet: Fleet = False,
+    force: Force = False,
+    face: Json,
+) -> int:
+    """Take skills out of your home, and their copies away; with --copies the skills themselves stay.
+
+    A copy that a person has changed stays, is named, and is not ours any more.
+    """
+    if not names and not copies:
+        raise UsageError("no skill is named", fix="pancode skills rm SKILL, or all copies: --copies")
+    if not copies:
+        face.acts_here("skills")
+        found, kept = _seen(with_project=False), KeptSkills(home_here(os.environ))
+        there = [named(found, name) for name in names]
+        for one in there:
+            kept.must_have(one)
+        for one in there:
+            kept.remove(one)
+            face.note(f"{one.skill.name}: taken out of {kept.folder}")
+    asked = SkillsAsked("remove", tuple(tools), tuple(names), force, time=_now())
+    return _changed(face, asked, nodes, fleet)
+
+
+def _now() -> str:
+    """Return the name of this act's backups, such as 20261123T101500123Z: such names sort by time."""
+    from datetime import UTC, datetime
+
+    now = datetime.fromtimestamp(SystemClock().wall_ms() / 1000, UTC)
+    return f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z"
+
+
+def _acted(face: Face, asked: SkillsAsked, nodes: Sequence[str], fleet: bool) -> list[dict[str, Any]]:
+    """Return the answer of each machine, this one first; with `problem` where a machine cannot be reached."""
+    if not nodes and not fleet:
+        face.acts_here("skills")
+    here = [] if nodes and not fleet else [{"node": HERE, **act_here(asked, Path.home())}]
+    if not nodes and not fleet:
+        return here
+    from pancode.skills.node_service import act_there
+
+    home_of(os.environ)  # it is this machine's SSH that goes there
+    client = face.client()
+    answer = client.get("/v1/fleet")
+    names = [node["name"] for node in answer["nodes"]] if fleet else nodes
+    meant = {name: client.get(path_of("nodes", name))["target"] for name in names}
+    if fleet:  # the node that is this machine has the same home
+        meant = {n: one for n, one in meant.items() if not one["local"] or one["local_home"]}
+    return [*here, *act_there(meant, replace(asked, owner=answer["coordinator"]["fleet"]), os.environ)]
+
+
+def _changed(face: Face, asked: SkillsAsked, nodes: Sequence[str], fleet: bool) -> int:
+    """Carry the act out, print each copy that was changed or left alone, and return the exit status."""
+    machines = _acted(face, asked, nodes, fleet)
+    if asked.act == "restore" and not _rows(machines) and not any("problem" in one for one in machines):
+        raise NotFoundError(f"there is no backup of {asked.which}", fix="pancode skills restore")
+    told = [row for row in _rows(machines) if row["state"] != "same"]
+    lines = [_did(row) if row.get("do") else _drifted(row) for row in told]
+    for one in machines:
+        lines += [f"{one['node']}: backups stay in {safe(place)}\n" for place in one.get("left", ())]
+    lines += _problems(machines)
+    lines = lines or ["nothing was to be done\n"]
+    face.show({"nodes": machines}, lambda: "".join(lines))
+    return _end(machines)
+
+
+def _end(machines: Sequence[dict[str, Any]]) -> int:
+    failed = any(row.get("state") == "failed" for row in _rows(machines))
+    return ExitCode.PARTIAL if failed or any("problem" in one for one in machines) else ExitCode.DONE
+
+
+def _did(row: dict[str, Any]) -> str:
+    if row["state"] == "failed":
+        return _drifted(row)
+    done = {"write": "written", "remove": "removed"}.get(row["do"], "forgotten: it was gone")
+    return _line(row, done + (f", backup {row['backup']}" if row.get("backup") else ""))

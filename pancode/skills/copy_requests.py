@@ -1,0 +1,149 @@
+"""Writes what `copies.act` is asked, and reads its answers: a row for each copy, counts by program, diffs."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pancode.core.names import not_found
+from pancode.plain import unhidden
+from pancode.skills.copies import GONE, mark_of
+from pancode.skills.definitions import SUFFIX, places, wanted
+from pancode.skills.model import Skill
+from pancode.skills.sources import FoundSkill
+
+TOOLS: dict[str, str] = {
+    "claude": ".claude/skills",
+    "codex": ".agents/skills",
+    "gemini": ".agents/skills",
+    "opencode": ".agents/skills",
+    "copilot": ".agents/skills",
+    "qwen": ".agents/skills",
+    "cursor": ".agents/skills",
+    "antigravity": ".gemini/antigravity/skills",
+}
+"""Program to folder below the home, where the program was found to look for skills. OpenCode reads both."""
+KEYS: dict[str, str] = {
+    ".claude/skills": "claude",
+    ".agents/skills": "agents",
+    ".gemini/antigravity/skills": "antigravity",
+}
+"""Folder to the word that names it in the manifest and in backups."""
+
+
+def folders(tools: Sequence[str]) -> dict[str, str]:
+    """Return word to folder, for these programs or, without any, for all. NotFoundError."""
+    for tool in tools:
+        if tool not in TOOLS:
+            raise not_found("tool", tool, list(TOOLS), f"one of: {', '.join(TOOLS)}")
+    return {KEYS[TOOLS[tool]]: TOOLS[tool] for tool in tools or TOOLS}
+
+
+def readers(key: str) -> list[str]:
+    """The programs that read this folder."""
+    return [tool for tool, folder in TOOLS.items() if KEYS[folder] == key]
+
+
+Json = dict[str, Any]
+LEFT: dict[str, str] = {
+    "changed": "changed by a person, kept; to write over it, after a backup: --force",
+    "unknown": "not ours, left; to write over it, after a backup: --force",
+    "link": "a link is in the way, and none is followed; remove it first",
+}
+"""Why a copy was left as it is, by its state."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkillsAsked:
+    """What is to be done with copies. No tools or names: all. `which`: a backup's time; None: of any time.
+
+    `found`: the skills wanted, for status, sync and diff. `owner`: the fleet whose copies these are; None:
+    this machine's own user.
+    """
+
+    act: str
+    tools: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    force: bool = False
+    which: str | None = None
+    time: str = ""
+    owner: str | None = None
+    found: tuple[FoundSkill, ...] = ()
+    files: tuple[Skill, ...] = ()
+    """Slash commands and agent definitions; where skills are named, these stay as they are."""
+
+    def request(self, need: Sequence[str] = ()) -> Json:
+        """Return the request for `copies.act`, with the bytes of these hashes, without skills with errors."""
+        sound = [one.skill for one in self.found if one.skill.is_sound]
+        definitions = [one for one in self.files if one.is_sound]
+        every = [file for one in (*sound, *definitions) for file in one.files.values()] if need else []
+        data = {mark_of(file.data, file.executable)[0]: file.data for file in every}
+        return {
+            "act": self.act,
+            "folders": {**folders(self.tools), **({} if self.names else places(self.tools))},
+            "files": {} if self.names else wanted(definitions, self.tools),
+            "skills": {skill.name: skill.marks for skill in sound},
+            "held": [
+                *(one.skill.name for one in self.found if not one.skill.is_sound),
+                *(f"{one.name.partition('/')[2]}{SUFFIX}" for one in self.files if not one.is_sound),
+            ],
+            "names": list(self.names),
+            "force": self.force,
+            "which": self.which,
+            "time": self.time,
+            "owner": self.owner,
+            "blobs": {one: base64.b64encode(data[one]).decode() for one in need if one in data},
+        }
+
+
+def grid(rows: Sequence[Mapping[str, Any]], tools: Sequence[str] = ()) -> dict[str, dict[str, int]]:
+    """Program to state to number of copies, of one machine."""
+    counts = {key: Counter(row["state"] for row in rows if row["folder"] == key) for key in folders(tools)}
+    shown = {tool: counts[key] for key in counts for tool in readers(key)}
+    return {tool: dict(shown[tool]) for tool in tools or TOOLS}
+
+
+def source_name(row: Mapping[str, Any]) -> str:
+    """Return the name of what was copied there: of a skill, or such as `commands/fix`."""
+    kind = row["folder"].partition("-")[2]
+    return f"{kind}/{row['skill'].removesuffix(SUFFIX)}" if kind else str(row["skill"])
+
+
+def differences(row: Mapping[str, Any], wanted: Skill | None) -> str:
+    """A diff from the skill to its copy, as `diff -u` shows it; hidden characters are named."""
+    parts = []
+    for path, there in row["files"].items():
+        file = wanted.files.get(path) if wanted is not None else None
+        name = f"{row['skill']}/{path}".rstrip("/")
+        old = _lines(file.data) if file is not None else []
+        new = _copied(there)
+        if old is None or new is None:
+            parts.append(f"{unhidden(name)} differs\n")
+        elif old == new:
+            parts.append(f"{unhidden(name)}: another mode\n")
+        else:
+            parts += difflib.unified_diff(old, new, unhidden(name), unhidden(f"{row['folder']}:{name}"))
+    return "".join(parts)
+
+
+def _copied(there: object) -> list[str] | None:
+    """Return the lines of a copy's file, as its machine told it; None for what cannot be shown."""
+    if there == GONE:
+        return []
+    try:
+        return _lines(base64.b64decode(there)) if isinstance(there, str) else None
+    except ValueError:
+        return None
+
+
+def _lines(data: bytes) -> list[str] | None:
+    """Return the lines, each with its end; None for what is no text."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return [f"{line}\n" for line in unhidden(text).splitlines()] if "\0" not in text else None

@@ -1,0 +1,147 @@
+"""Keeps skills in the user's home: adds them from a folder or a commit, removes them, knows their origin."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pancode.errors import ConfigError, ConflictError, NotFoundError, RefusedError
+from pancode.host.files import make_private, write_durable
+from pancode.skills.model import FILE, Skill
+from pancode.skills.sources import SHIPPED, FoundSkill, read_skill
+
+ORIGINS, AGREED = "origins.json", "agreed.json"
+
+
+class KeptSkills:
+    """The folder `skills` of PANCODE_HOME, and the file in it that says where each skill came from."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "skills"
+
+    def origins(self) -> dict[str, dict[str, str]]:
+        """Name to `from`, `commit` (of a git address) and `digest`. ConfigError."""
+        file = self.folder / ORIGINS
+        try:
+            read = json.loads(file.read_text())
+            return {str(name): {str(k): str(v) for k, v in one.items()} for name, one in read.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, AttributeError) as exc:
+            raise ConfigError(f"{file} cannot be read", why=str(exc), fix=f"mv {file} {file}.old") from exc
+
+    def not_agreed(self, skills: Iterable[Skill]) -> list[Skill]:
+        """Return skills that permit or run something and, as they are, have nobody's yes. ConfigError."""
+        known = self._agreed()
+        return [one for one in skills if one.powers and known.get(one.name) != one.digest]
+
+    def agree(self, skills: Iterable[Skill]) -> None:
+        """Note that a person has said yes to the skills as they are. ConfigError."""
+        new = {one.name: one.digest for one in skills if one.powers}
+        if new:
+            make_private(self.folder)
+            text = json.dumps({**self._agreed(), **new}, indent=1, sort_keys=True)
+            write_durable(self.folder / AGREED, text.encode())
+
+    def _agreed(self) -> dict[str, str]:
+        file = self.folder / AGREED
+        try:
+            return {str(name): str(digest) for name, digest in json.loads(file.read_text()).items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, AttributeError) as exc:
+            raise ConfigError(f"{file} cannot be read", why=str(exc), fix=f"mv {file} {file}.old") from exc
+
+    def add(self, skill: Skill, origin: Mapping[str, str], *, force: bool) -> bool:
+        """Add a skill, whole or not at all; False where it is there already.
+
+        RefusedError for one with errors; ConflictError for one whose place is taken, unless `force`.
+        """
+        if not skill.is_sound:
+            why = "; ".join(finding.what for finding in skill.findings if finding.error)
+            fix = "mend it, then look: pancode skills check FOLDER"
+            raise RefusedError(f"the skill {skill.name} has errors", why=why, fix=fix, code="bad_skill")
+        place, origins = self.folder / skill.name, self.origins()
+        if place.is_symlink():
+            raise ConflictError(f"{place} is a link", fix=f"move it away: mv {place} {place}.old")
+        old = self.folder / f".{skill.name}.old"
+        if old.is_dir() and not place.exists():  # somebody was killed between the two renames of `_write`
+            old.rename(place)
+        if place.exists():
+            there = read_skill(place)
+            if there.digest == skill.digest:
+                return False
+            before = origins.get(skill.name, {})
+            ours = before.get("digest") == there.digest and before.get("from") == origin["from"]
+            if not (ours or force):
+                why = f"it is {'changed since it was added' if before else 'your own'}, or from elsewhere"
+                fix = f"look: diff -r {place} FOLDER; to replace it: pancode skills add --force"
+                raise ConflictError(f"there is another skill {skill.name} in your home", why=why, fix=fix)
+        try:
+            self._write(place, skill)
+            origins[skill.name] = {**origin, "digest": skill.digest}
+            write_durable(self.folder / ORIGINS, json.dumps(origins, indent=1, sort_keys=True).encode())
+        except OSError as exc:
+            raise ConfigError(f"{place} cannot be written", why=str(exc), fix=f"ls -ld {place}") from exc
+        return True
+
+    def _write(self, place: Path, skill: Skill) -> None:
+        make_private(self.folder)  # the home, too, where this is the first command
+        new, old = (self.folder / f".{skill.name}.{word}" for word in ("new", "old"))
+        for one in (new, old):
+            shutil.rmtree(one, ignore_errors=True)
+        for path, file in skill.files.items():
+            target = new / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.data)
+            target.chmod(0o755 if file.executable else 0o644)
+        if place.exists():
+            place.rename(old)
+        new.rename(place)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def must_have(self, found: FoundSkill) -> None:
+        """NotFoundError where the skill is not the home's."""
+        name = found.skill.name
+        if found.source.folder != self.folder:
+            fix = f"pancode skills rm --copies {name}" if found.source.origin == SHIPPED else "git rm"
+            what = f"{name} is not in your home: it comes from {found.source.folder}"
+            raise NotFoundError(what, fix=fix, code="not_in_home")
+
+    def remove(self, found: FoundSkill) -> None:
+        """Remove the skill from the home. NotFoundError where it is not the home's."""
+        self.must_have(found)
+        name = found.skill.name
+        place = self.folder / name
+        try:
+            if place.is_symlink():
+                place.unlink()
+            else:
+                old = self.folder / f".{name}.old"
+                shutil.rmtree(old, ignore_errors=True)
+                place.rename(old)
+                shutil.rmtree(old)
+            origins = self.origins()
+            if origins.pop(name, None) is not None:
+                write_durable(self.folder / ORIGINS, json.dumps(origins, indent=1, sort_keys=True).encode())
+        except OSError as exc:
+            raise ConfigError(f"{place} cannot be removed", why=str(exc), fix=f"ls -ld {place}") from exc
+
+
+def skills_below(folder: Path, name: str = "") -> list[Skill]:
+    """Return the skill that this folder is, or those that lie in it or in its `skills`. NotFoundError.
+
+    `name`: the skill's own name, if its folder has another one.
+    """
+    if (folder / FILE).is_file():
+        return [read_skill(folder, name)]
+    tops = [folder, *([] if (folder / "skills").is_symlink() else [folder / "skills"])]
+    inside = [one for top in tops if top.is_dir() for one in sorted(top.iterdir())]
+    found = [one for one in inside if not one.is_symlink() and (one / FILE).is_file()]
+    if not found:
+        raise NotFoundError(
+            f"there is no {FILE} in {folder}, nor in the folders below it", fix=f"ls {folder}"
+        )
+    return [read_skill(one) for one in found]

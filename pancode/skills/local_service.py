@@ -1,0 +1,128 @@
+"""Changes the copies of skills on this machine, and fetches a commit that has skills; no coordinator."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pancode.code.git.safe import Git, run_git, safe_env
+from pancode.errors import ConfigError, NotFoundError, UsageError
+from pancode.plain import counted, size
+from pancode.skills.copies import act
+from pancode.skills.copy_requests import SkillsAsked
+
+FETCH_S = 300.0
+MOST_FETCHED, MOST_BLOBS = 64 << 20, 2000
+_EVERY_REF = "+refs/*:refs/fetched/*"
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_PROTOCOLS = ("https", "ssh", "file")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|[^/\s]+@[^/\s]+:|[^/\s:]+:[^\s]")
+
+
+def act_here(asked: SkillsAsked, home: Path) -> dict[str, Any]:
+    """Act on the copies below this home. ConfigError with what the machine said."""
+    answer = act(home, asked.request())
+    if "need" in answer:
+        answer = act(home, asked.request(answer["need"]))
+    if "error" in answer:
+        fix = f"look: ls -la {home}/.pancode-skills"
+        raise ConfigError("the copies of skills cannot be read or written", why=answer["error"], fix=fix)
+    return answer
+
+
+def is_address(where: str) -> bool:
+    """Whether that is a git address and no folder."""
+    return not Path(where).exists() and _ADDRESS.match(where) is not None
+
+
+@contextmanager
+def fetched(address: str, commit: str | None, path: str) -> Iterator[Path]:
+    """Yield a folder, gone afterwards, with the files of that commit below `path`. Nothing of it was run.
+
+    UsageError without a whole commit; NotFoundError where the commit cannot be had.
+    """
+    if commit is None or not _COMMIT.fullmatch(commit):
+        raise UsageError(
+            "a skill from a git address needs the commit that you have looked at, in full",
+            why="what a branch holds may be other instructions tomorrow",
+            fix=f"git ls-remote {address} HEAD; then: pancode skills add {address} --commit COMMIT",
+            code="no_commit",
+        )
+    with tempfile.TemporaryDirectory(prefix="pancode-skills-") as made:
+        top = Path(made)
+        git = _git(top)
+        git.must("init", "--quiet", "--bare", str(top / "git"))
+        # some servers give only what a ref names
+        if not (_has(git, commit, address, commit, "--depth=1") or _has(git, commit, address, _EVERY_REF)):
+            raise NotFoundError(
+                f"{address} has no commit {commit[:12]} that can be read",
+                fix=f"git ls-remote {address}; what needs a password: clone it, and add the folder",
+                code="commit_not_found",
+            )
+        files = top / "files"
+        files.mkdir()
+        _write(git, commit, path, files)
+        yield files / path
+
+
+def newest(address: str) -> str:
+    """Return the commit of the address's HEAD. NotFoundError."""
+    with tempfile.TemporaryDirectory(prefix="pancode-skills-") as made:
+        said = _git(Path(made)).call("ls-remote", "--", address, "HEAD")
+        done = run_git(replace(said, timeout_s=FETCH_S))
+    commit = done.text().partition("\t")[0]
+    if not done.ok or not _COMMIT.fullmatch(commit):
+        raise NotFoundError(
+            f"{address} cannot be read, or has no commit",
+            fix=f"git ls-remote {address} HEAD",
+            code="commit_not_found",
+        )
+    return commit
+
+
+def _git(top: Path) -> Git:
+    """Return git for foreign addresses: no setting of this machine, no question, only these protocols."""
+    config = {f"protocol.{name}.allow": "always" for name in _PROTOCOLS}
+    config |= {"protocol.version": "2", "core.sshCommand": "ssh -o BatchMode=yes"}
+    login = {name: os.environ[name] for name in ("SSH_AUTH_SOCK",) if name in os.environ}
+    return Git(top, {**safe_env(config), **login, "GIT_DIR": str(top / "git")})
+
+
+def _has(git: Git, commit: str, address: str, refs: str, *options: str) -> bool:
+    """Fetch, and return whether that commit came."""
+    call = git.call("fetch", "--quiet", "--no-tags", *options, "--", address, refs)
+    return (
+        run_git(replace(call, timeout_s=FETCH_S)).ok and git.ask("cat-file", "-e", f"{commit}^{{commit}}").ok
+    )
+
+
+def _write(git: Git, commit: str, below: str, folder: Path) -> None:
+    """Write the files without git's checkout: no attribute, filter or hook of the repository takes effect."""
+    listed = git.text("ls-tree", "-r", "-z", "-l", "--full-tree", commit, *([below] if below else []))
+    entries = [line.split("\t", 1) for line in listed.split("\0") if line]
+    blobs = [(*about.split(), path) for about, path in entries]
+    total = sum(int(blob[3]) for blob in blobs if blob[3] != "-")
+    if total > MOST_FETCHED or len(blobs) > MOST_BLOBS:
+        most = f"{MOST_BLOBS} files and {size(MOST_FETCHED)} are read"
+        what = f"the commit has {counted(len(blobs), 'file')}, {size(total)}; {most}"
+        raise UsageError(what, fix="say where the skill lies: --path FOLDER", code="too_big")
+    for mode, kind, digest, _, path in blobs:
+        target = folder / path
+        if kind != "blob" or ".." in path.split("/") or path.startswith("/"):
+            continue
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if mode == "120000":
+                target.symlink_to("/dev/null/link")  # refused as a link; where it leads is nobody's way
+                continue
+            git.must("cat-file", "blob", digest, stdout=target)
+            target.chmod(0o755 if mode == "100755" else 0o644)
+        except OSError as exc:  # where A and a are one name, a link may be in the way
+            what = f"the commit's {path} cannot be written beside its other files"
+            raise UsageError(what, why=str(exc), fix="clone it, and add the folder", code="bad_tree") from exc

@@ -1,0 +1,148 @@
+"""The tools of projects in the ledger: those that runs propose, and those that a person has kept, signed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from node_agent.wire.policy import NetworkAccess
+from node_agent.wire.signing import Envelope, WireRefusal, verify
+from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, TOOL, TOOLS, OrderedSkill
+from pancode.agents.request import DispatchRequest
+from pancode.control.core import Core
+from pancode.core.ports import Transaction
+from pancode.core.records import Setting
+from pancode.core.terms import GivenSkills
+from pancode.core.values import replace
+from pancode.skills.made_tool_rules import SoundTool
+
+PROPOSED, FILES, KEPT = "proposed-tool:", "proposed-files:", "kept-tool:"
+"""How the durable settings begin that hold them. The files of a proposal stand apart: each look at the inbox
+reads the other one."""
+MOST = 200
+SPARE_S = 60
+"""Seconds that a trial gets beside the time of each test."""
+PAYLOAD = "application/vnd.pancode.kept-tool+json"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRow:
+    """A tool of a project. `run`: that has proposed it; `trial`: the newest run that has tried it, or empty.
+
+    `by`: who has kept it; empty: nobody. `packed`: the files as proposed, or as they are laid; `digest`: of
+    these. `signed`: the coordinator's word that it was kept. `problem`: why nobody can try it.
+    """
+
+    project: str
+    name: str
+    run: str
+    digest: str
+    packed: str
+    at_ms: int
+    trial: str = ""
+    by: str = ""
+    signed: str = ""
+    problem: str = ""
+
+    def said(self) -> bytes:
+        """Return the bytes that are signed; the digest in them stands for the files."""
+        return json.dumps([self.project, self.name, self.digest, self.run, self.by, self.at_ms]).encode()
+
+    def ordered(self) -> OrderedSkill:
+        return OrderedSkill(name=f"{TOOL}{self.name}", digest=self.digest, place=TOOLS, packed=self.packed)
+
+    def put(self, tx: Transaction) -> None:
+        """Write it; the files of a proposal only where it has them: they do not change."""
+        if self.by:
+            return tx.put(Setting(f"{_of(self.project)}{self.name}", asdict(self), self.at_ms, self.by))
+        name = f"{self.run}/{self.name}"
+        tx.put(Setting(f"{PROPOSED}{name}", {**asdict(self), "packed": ""}, self.at_ms, self.run))
+        if self.packed:
+            tx.put(Setting(f"{FILES}{name}", self.packed, self.at_ms, self.run))
+
+    def forget(self, tx: Transaction) -> None:
+        """Idempotent."""
+        places = (_of(self.project),) if self.by else (f"{PROPOSED}{self.run}/", f"{FILES}{self.run}/")
+        for place in places:
+            tx.delete(Setting, f"{place}{self.name}")
+
+
+def _of(project: str) -> str:
+    return f"{KEPT}{hashlib.sha256(project.encode()).hexdigest()[:16]}/"
+
+
+def rows(tx: Transaction, begin: str) -> list[ToolRow]:
+    """Return the tools whose settings begin with this prefix, oldest first."""
+    found = (tx.get(Setting, *key) for key in tx.starting(Setting, begin, MOST))
+    every = [ToolRow(**one.value) for one in found if one is not None and isinstance(one.value, dict)]
+    return sorted(every, key=lambda one: one.at_ms)
+
+
+def whole(tx: Transaction, row: ToolRow) -> ToolRow:
+    """It with its files."""
+    files = None if row.packed else tx.get(Setting, f"{FILES}{row.run}/{row.name}")
+    return row if files is None else replace(row, packed=str(files.value))
+
+
+def kept_rows(tx: Transaction, project: str | None) -> list[ToolRow]:
+    """Return the kept tools of this project; None: of all projects."""
+    return rows(tx, KEPT if project is None else _of(project))
+
+
+def is_as_kept(core: Core, row: ToolRow) -> bool:
+    """Whether the coordinator has signed this row, and its files have the row's digest."""
+    keys = {key.public.keyid: key.public for key in (core.key, *core.former.values())}
+    try:
+        envelope = Envelope.model_validate_json(row.signed)
+        verify(envelope, keys)
+        row.ordered().files()
+    except (WireRefusal, ValueError):
+        return False
+    return (envelope.payloadType, envelope.body()) == (PAYLOAD, row.said())
+
+
+def trial_request(row: ToolRow, tool: SoundTool, by: str) -> DispatchRequest:
+    """Return the request for a run of the tool's tests: bounded, without a network, only in a sandbox. It has
+    a checkout, since a person's script without one runs outside of any sandbox.
+    """
+    return DispatchRequest(
+        task=tool.trial(),
+        created_by=by,
+        runtime="shell",
+        workspace="git",
+        cwd=row.project,
+        verify=(),
+        reports=(),
+        walled=True,
+        network=NetworkAccess.NONE,
+        timeout_ms=(tool.seconds * len(tool.tests) + SPARE_S) * 1000,
+        max_output=1 << 20,
+        max_memory=1 << 30,
+        max_processes=64,
+        max_disk=64 << 20,
+        attempts=1,
+    )
+
+
+def with_tools(core: Core, project: str | None, given: GivenSkills) -> GivenSkills:
+    """Add the project's kept tools for which there is room. A tool that has changed since a person kept it is
+    left out, with a warning.
+    """
+    if project is None:
+        return given
+    with core.ports.ledger.transaction() as tx:
+        kept = kept_rows(tx, project)
+    ordered, left_out = list(given.ordered), list(given.left_out)
+    for row in kept:
+        room = MOST_PACKED - sum(len(one.packed) for one in ordered)
+        if not is_as_kept(core, row):
+            fix = f"pancode tools rm {row.name}"
+            left_out.append(f"the tool {row.name} is not as it was kept, and is not given: {fix}")
+        elif len(row.packed) > room or len(ordered) == MOST_SKILLS:
+            left_out.append(f"there is no room for the tool {row.name} beside the skills")
+        elif f"{TOOL}{row.name}" in {one.name for one in ordered}:
+            left_out.append(f"a skill has the name of the tool {row.name}, which is not given")
+        else:
+            ordered.append(row.ordered())
+    return GivenSkills(tuple(ordered), tuple(left_out))

@@ -1,0 +1,232 @@
+"""Tools that agents have made, as people see them: proposed, tried in a sandbox, kept with a yes, revoked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from typing_extensions import TypedDict
+
+from node_agent.wire.failure import Outcome
+from node_agent.wire.receipt import Claims
+from pancode.control.core import Core
+from pancode.control.inbox_shapes import BriefLine
+from pancode.control.run import at, find_run
+from pancode.control.surroundings import Surroundings
+from pancode.control.work import Work, unit_of_work
+from pancode.core.names import not_found
+from pancode.core.ports import Transaction
+from pancode.core.records import EventKind, Run
+from pancode.core.values import replace
+from pancode.dispatch.dispatch import Dispatched, dispatch
+from pancode.errors import ConflictError, RefusedError, UsageError
+from pancode.life.changes import Happened
+from pancode.skills.made_tool_rules import SoundTool, tool_of
+from pancode.skills.made_tool_store import (
+    MOST,
+    PAYLOAD,
+    PROPOSED,
+    ToolRow,
+    is_as_kept,
+    kept_rows,
+    rows,
+    trial_request,
+    whole,
+)
+
+_ASKED = {
+    "proposed": ("was proposed by {run}; nobody has tried it", "try"),
+    "tried": ("was proposed by {run}, and its tests have passed", "keep"),
+    "failed": ("was proposed by {run}, and its tests did not pass", "show"),
+    "cut short": ("was proposed by {run}, and its trial ended before its tests did", "try"),
+    "not sound": ("was proposed by {run}, and nobody can try it", "show"),
+}
+"""By a tool's state, where a person is asked about the tool: the words, and the verb that goes on with it."""
+_MOST_ASKED = 20
+_NOT_JUDGED = (Outcome.INTERRUPTED, Outcome.LOST, Outcome.INFRA, Outcome.SUPERSEDED)
+
+
+class ToolShape(TypedDict):
+    """A tool of a project. `state`: proposed, not sound, on trial, cut short, failed, tried, kept, or changed
+    since it was kept.
+
+    `digest`: of the files as they are laid for a run. `by`: who has kept it. `problem`: why it cannot be
+    tried or kept.
+    """
+
+    name: str
+    project: str
+    state: str
+    about: str
+    digest: str
+    run: str
+    by: str | None
+    at: str
+    trial: str | None
+    problem: str | None
+
+
+class ToolDetail(ToolShape):
+    """A tool with its `files`: path to text."""
+
+    files: dict[str, str]
+
+
+def keep_proposed(work: Work, claims: Claims) -> None:
+    """Keep the proposed tools of an accepted receipt, in the transaction that accepts it; only of a run in a
+    project.
+    """
+    run = find_run(work.tx, claims.identity.run)
+    if run.project is None:
+        return
+    for one in claims.proposed:
+        now = work.core.wall_ms()
+        row = ToolRow(run.project, one.name, run.id, one.digest, one.packed, now)
+        replace(row, problem=_problem(row) or "").put(work.tx)
+        work.tell(run.id, "tools", one.name, "proposed", f"pancode tools show {run.id} {one.name}")
+    for old in rows(work.tx, PROPOSED)[: -MOST // 2]:
+        old.forget(work.tx)
+
+
+def tools(core: Core, project: str | None) -> list[ToolShape]:
+    """Return the tools of this project, or of all: the kept ones first, then the proposed ones, newest
+    first."""
+    with core.ports.ledger.transaction() as tx:
+        asked = [row for row in reversed(rows(tx, PROPOSED)) if project in (None, row.project)]
+        return [_shape(core, tx, whole(tx, row)) for row in (*kept_rows(tx, project), *asked)]
+
+
+def asked(core: Core, tx: Transaction) -> Iterator[BriefLine]:
+    """Yield the proposed tools that wait for a person: first those that want only a yes, then the newest. A
+    tool on trial does not wait.
+    """
+    states = [(row, _state(core, tx, row)) for row in reversed(rows(tx, PROPOSED))]
+    waiting = sorted((one for one in states if one[1] in _ASKED), key=lambda one: one[1] != "tried")
+    for row, state in waiting[:_MOST_ASKED]:
+        words, verb = _ASKED[state]
+        what, command = f"the tool {row.name} {words.format(run=row.run)}", f"pancode tools {verb}"
+        yield {"run": row.run, "what": what, "task": "", "command": f"{command} {row.run} {row.name}"}
+    if (more := len(waiting) - _MOST_ASKED) > 0:
+        yield {"run": None, "what": f"{more} more proposed tools", "task": "", "command": "pancode tools ls"}
+
+
+def show(core: Core, run: str, name: str) -> ToolDetail:
+    """Return a proposed tool with its files. NotFoundError."""
+    with core.ports.ledger.transaction() as tx:
+        row = _row(tx, run, name)
+        shape = _shape(core, tx, row)
+    files = {} if shape["problem"] else _tool(row).files
+    return {**shape, "files": {path: data.decode() for path, data in sorted(files.items())}}
+
+
+def _shape(core: Core, tx: Transaction, row: ToolRow) -> ToolShape:
+    problem = _problem(row)
+    tool = None if problem else _tool(row)
+    return {
+        "name": row.name,
+        "project": row.project,
+        "state": _state(core, tx, row),
+        "about": "" if tool is None else tool.about,
+        "digest": row.digest if tool is None else tool.digest,
+        "run": row.run,
+        "by": row.by or None,
+        "at": at(row.at_ms),
+        "trial": row.trial or None,
+        "problem": problem,
+    }
+
+
+def _tool(row: ToolRow) -> SoundTool:
+    return tool_of(row.name, row.digest, row.packed)
+
+
+def _state(core: Core, tx: Transaction, row: ToolRow) -> str:
+    if row.by:
+        return "kept" if is_as_kept(core, row) else "changed"
+    trial = tx.get(Run, row.trial) if row.trial else None
+    if trial is None:
+        return "not sound" if row.problem else "proposed"
+    if trial.outcome is None:
+        return "on trial"
+    if trial.outcome is Outcome.DONE:
+        return "tried"
+    return "cut short" if trial.outcome in _NOT_JUDGED else "failed"
+
+
+def _problem(row: ToolRow) -> str | None:
+    """Return why nobody can try or keep the tool; None: nothing is wrong."""
+    try:
+        _tool(row)
+    except UsageError as wrong:
+        return wrong.why
+    return None
+
+
+def _row(tx: Transaction, run: str, name: str) -> ToolRow:
+    asked = rows(tx, f"{PROPOSED}{find_run(tx, run).id}/")
+    found = next((one for one in asked if one.name == name), None)
+    if found is None:
+        raise not_found("tool", name, [one.name for one in asked], "pancode tools ls")
+    return whole(tx, found)
+
+
+def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Dispatched:
+    """Run the tool's tests on a node, without a network, only in a sandbox. UsageError for a tool that is not
+    sound; and the refusals of admission. If the run proposes other bytes meanwhile, nobody has tried those.
+    """
+    with core.ports.ledger.transaction() as tx:
+        row = _row(tx, run, name)
+    tool = _tool(row)
+    done = dispatch(core, around, trial_request(row, tool, by), None)
+    with unit_of_work(core) as work:
+        now = _row(work.tx, row.run, name)
+        if now.digest == row.digest:
+            replace(now, trial=done.run.id).put(work.tx)
+    return done
+
+
+def keep(core: Core, run: str, name: str, digest: str, by: str) -> ToolShape:
+    """Keep the tool: a person's yes to these bytes; from now on the runs of the project have it.
+
+    UsageError for a tool that is not sound; RefusedError where its tests have not passed in a sandbox;
+    ConflictError for other bytes than those that the person has seen.
+    """
+    with unit_of_work(core) as work:
+        row = _row(work.tx, run, name)
+        tool = _tool(row)
+        if digest != tool.digest:
+            what = f"the tool {name} is not the one that was looked at"
+            fix = f"pancode tools show {row.run} {name}"
+            raise ConflictError(what, why=f"its digest is {tool.digest}", fix=fix, code="changed")
+        if _state(core, work.tx, row) != "tried":
+            why = f"its newest trial is {row.trial}" if row.trial else "nobody has tried it"
+            fix = f"pancode tools try {row.run} {name}"
+            raise RefusedError(f"the tests of {name} have not passed", why=why, fix=fix, code="not_tried")
+        laid = tool.ordered()
+        kept = replace(row, digest=laid.digest, packed=laid.packed, at_ms=core.wall_ms(), by=by)
+        kept = replace(kept, signed=core.key.sign(PAYLOAD, kept.said()).model_dump_json())
+        kept.put(work.tx)
+        row.forget(work.tx)
+        work.audit(
+            "trust", "info", "tool kept", row.run, by=by, tool=name, digest=kept.digest, project=row.project
+        )
+        work.happened(Happened(EventKind.INBOX_ANSWERED, row.run))
+        return _shape(core, work.tx, kept)
+
+
+def remove(core: Core, name: str, project: str, by: str) -> None:
+    """Give the tool to no later run; a run at work keeps its copy until it ends. NotFoundError."""
+    with unit_of_work(core) as work:
+        kept = {row.name: row for row in kept_rows(work.tx, project)}
+        if name not in kept:
+            raise not_found("tool", name, list(kept), "pancode tools ls")
+        kept[name].forget(work.tx)
+        work.audit("trust", "info", "tool removed", None, by=by, tool=name, project=project)
+
+
+def put_aside(core: Core, run: str, name: str, by: str) -> None:
+    """Ask nobody any more about the tool that this run proposes. NotFoundError."""
+    with unit_of_work(core) as work:
+        row = _row(work.tx, run, name)
+        row.forget(work.tx)
+        work.audit("trust", "info", "tool put aside", row.run, by=by, tool=name, project=row.project)
+        work.happened(Happened(EventKind.INBOX_ANSWERED, row.run))

@@ -1,0 +1,98 @@
+"""Keeps copies of skills on a node: our program and a request go to its Python, rows of copies come back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from pancode.errors import UnavailableError
+from pancode.fleet.ssh.errors import RemoteFailed
+from pancode.fleet.ssh.remote import Remote
+from pancode.skills import copies
+from pancode.skills.copy_requests import SkillsAsked
+
+ACT_S = 120.0
+NO_PYTHON = 75
+RUN = """\
+python=; pid=$(cat "$1/run/agent.pid" 2>/dev/null) \\
+  && tr '\\0' '\\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -q '/start\\.py$' \\
+  && python=$(readlink "/proc/$pid/exe")
+[ -x "$python" ] || python=
+for q in python3 python3.14 python3.13 python3.12 python3.11 \\
+  "$HOME"/.pyenv/versions/3.1[1-9]*/bin/python3 \\
+  "$HOME"/.local/share/uv/python/cpython-3.1[1-9]*/bin/python3 /opt/python*/bin/python3; do
+  [ -n "$python" ] && break
+  p=$(command -v $q) \\
+    && "$p" -I -S -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && python=$p
+done
+[ -n "$python" ] || exit 75
+exec "$python" -I -S -c "$2"
+"""
+"""$1 node home, $2 LOAD. Runs LOAD with the node agent's Python, or another one while none runs."""
+LOAD = 'import sys;r=sys.stdin.buffer;exec(compile(r.read(int(r.readline())),"skills","exec"))'
+"""Reads a line with the program's length, the program, and its request: no file is written on the node."""
+
+
+def program_and(request: dict[str, Any]) -> bytes:
+    """The standard input for that Python."""
+    program = Path(copies.__file__).read_bytes()
+    return b"%d\n" % len(program) + program + json.dumps(request).encode()
+
+
+def answer_of(node: str, status: int | None, stdout: bytes, stderr: bytes) -> dict[str, Any]:
+    """The program's answer. UnavailableError, RemoteFailed."""
+    if status == NO_PYTHON:
+        raise UnavailableError(f"no Python was found on {node}", fix=f"pancode fleet up {node}")
+    said = stderr.decode("utf-8", "replace").strip()[-400:] or f"exit {status}"
+    try:
+        answer: dict[str, Any] = json.loads(stdout)
+        said = str(answer.get("error", said))
+    except (ValueError, AttributeError):
+        answer = {}
+    # whether a node, which may say anything, has answered in our form: `need`, or rows of words
+    rows, need = answer.get("rows", []), answer.get("need", [])
+    is_sound = (
+        ("rows" in answer or "need" in answer)
+        and isinstance(rows, list)
+        and all(
+            isinstance(row, dict) and {"folder", "skill"} < set(row) and {"state", "time"} & set(row)
+            for row in rows
+        )
+        and all(isinstance(word, str) for row in rows for key, word in row.items() if key != "files")
+        and all(isinstance(row.get("files", {}), dict) for row in rows)
+        and isinstance(need, list)
+        and all(isinstance(digest, str) for digest in need)
+    )
+    if not is_sound:
+        fix = f"look on {node}: ls -la ~/.pancode-skills"
+        raise RemoteFailed(f"the copies of skills on {node} failed", status=status, why=said, fix=fix)
+    return answer
+
+
+async def exchanged(ask: Callable[[list[str]], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """Ask once, and again with the bytes that the node needs; returns rows, and backups that stay there.
+
+    Nothing else that a node says is passed on.
+    """
+    answer = await ask([])
+    answer = await ask(answer["need"]) if "need" in answer else answer
+    left = {"left": [str(one) for one in answer["left"]]} if isinstance(answer.get("left"), list) else {}
+    return {"rows": answer.get("rows", []), **left}
+
+
+def argv_in(home: str) -> tuple[str, ...]:
+    """The argument list for a node with this node home."""
+    return ("sh", "-c", RUN, "pancode", home, LOAD)
+
+
+async def act_on(remote: Remote, node: str, home: str, asked: SkillsAsked) -> dict[str, Any]:
+    """Act in one round trip, or two where the node needs bytes. Idempotent. SshError, UnavailableError."""
+
+    async def ask(need: list[str]) -> dict[str, Any]:
+        sent = program_and(asked.request(need))
+        done = await remote.run(argv_in(home), ACT_S, stdin=sent)
+        return answer_of(node, done.status, done.stdout, done.stderr)
+
+    return await exchanged(ask)

@@ -1,0 +1,61 @@
+"""Changes the copies of skills on nodes, all at once: over SSH with the person's own login, or beside us."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from pancode.errors import PancodeError, UnavailableError
+from pancode.fleet.ssh.remote import Remote
+from pancode.nodes.place import Reach
+from pancode.offline.login import environ_of, session_to
+from pancode.skills.copy_requests import SkillsAsked
+from pancode.skills.node_copies import ACT_S, act_on, answer_of, argv_in, exchanged, program_and
+
+
+def act_there(
+    nodes: Mapping[str, Mapping[str, Any]], asked: SkillsAsked, environ: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Act on the skill copies of these nodes, all at once; return each node's answer, or its `problem`.
+
+    `nodes`: name to how the node is reached, as the coordinator tells it.
+    """
+
+    async def one(name: str, reach: Reach) -> dict[str, Any]:
+        try:
+            if reach.installed_home is None:
+                raise UnavailableError(f"node {name} was never brought up", fix=f"pancode fleet up {name}")
+            if reach.local:
+                return {"node": name, **await _beside(name, reach, asked, environ)}
+            session = await session_to(reach, environ)
+            try:
+                return {"node": name, **await act_on(Remote(session), name, reach.installed_home, asked)}
+            finally:
+                await session.close()
+        except PancodeError as error:
+            return {"node": name, "rows": [], "problem": asdict(error.problem())}
+
+    async def together() -> list[dict[str, Any]]:
+        reached = {name: Reach.made_of(target) for name, target in nodes.items()}
+        return list(await asyncio.gather(*(one(name, reach) for name, reach in reached.items())))
+
+    return asyncio.run(together())
+
+
+async def _beside(name: str, reach: Reach, asked: SkillsAsked, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Act on the node of this machine, in its own HOME."""
+
+    def act(need: list[str]) -> dict[str, Any]:
+        sent, argv = program_and(asked.request(need)), argv_in(reach.installed_home or "")
+        try:
+            done = subprocess.run(
+                argv, env=environ_of(reach, environ), input=sent, capture_output=True, timeout=ACT_S
+            )
+        except subprocess.TimeoutExpired as exc:
+            raise UnavailableError(f"{name} has not answered in {ACT_S:g} s", fix="pancode doctor") from exc
+        return answer_of(name, done.returncode, done.stdout, done.stderr)
+
+    return await exchanged(lambda need: asyncio.to_thread(act, need))

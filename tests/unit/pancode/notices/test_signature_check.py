@@ -1,0 +1,131 @@
+"""A webhook is proved by its signature alone, and is the same call when it comes again."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+import pytest
+
+from pancode.core.visitors import AccessError
+from pancode.errors import UsageError
+from pancode.notices.signature_check import WITHIN_MS, HookCall, proven
+from pancode.notices.signatures import headers, secret_of
+from pancode.schedules.model import OnWebhook, plain, trigger_of, words_of
+from pancode.schedules.request import AskedSchedule, wanted_trigger
+from pancode.schedules.work import PlannedWork
+
+NOW = 1_800_000_000_000
+SECRET, OTHER = secret_of(b"s" * 32), secret_of(b"o" * 32)
+NOBODY = secret_of(bytes(32))
+BODY = b'{"ref": "refs/heads/main"}'
+
+
+def standard(secret: str = SECRET, message: str = "msg_1", at_ms: int = NOW, body: bytes = BODY) -> HookCall:
+    return HookCall(headers(secret, message, at_ms // 1000, body), body)
+
+
+def forge(secret: str = SECRET, body: bytes = BODY, **more: str) -> HookCall:
+    signed = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    said = {name.replace("_", "-"): value for name, value in more.items()}
+    return HookCall({"x-hub-signature-256": f"sha256={signed}", "x-github-delivery": "72d3-1", **said}, body)
+
+
+def code_of(call: HookCall, secret: str | None = SECRET, now_ms: int = NOW) -> str:
+    with pytest.raises(AccessError) as found:
+        proven(call, secret, now_ms)
+    assert found.value.fix and found.value.why
+    return found.value.code
+
+
+def changed(call: HookCall, **headers: str) -> HookCall:
+    said = {name.replace("_", "-"): value for name, value in headers.items()}
+    return HookCall({**call.headers, **said}, call.body)
+
+
+def test_both_ways_of_signing_are_proved_and_the_same_call_has_one_key() -> None:
+    first, again = proven(standard(), SECRET, NOW), proven(standard(), SECRET, NOW + WITHIN_MS)
+    assert first == again and first.id == "msg_1" and first.key.startswith("webhook:")
+    assert proven(standard(message="msg_2"), SECRET, NOW).key != first.key
+    pushed = proven(forge(), SECRET, NOW)
+    assert (pushed.id, pushed.is_ping) == ("72d3-1", False)
+    renamed = proven(forge(x_github_delivery="another; id\r\n<b>"), SECRET, NOW)
+    assert renamed.key == pushed.key, "the id of a delivery is not signed, so it makes no new call"
+    assert renamed.id == "anotheridb"
+    assert proven(forge(body=b"{}"), SECRET, NOW).key != pushed.key
+    assert proven(forge(x_github_event="ping"), SECRET, NOW).is_ping
+
+
+def test_one_good_signature_of_several_is_enough() -> None:
+    call = standard()
+    two = f"v1,bm9uZQ== v1a,bm9uZQ== {call.headers['webhook-signature']}"
+    assert proven(changed(call, webhook_signature=two), SECRET, NOW).id == "msg_1"
+    many = " ".join(["v1,bm9uZQ=="] * 10 + [call.headers["webhook-signature"]])
+    assert code_of(changed(call, webhook_signature=many)) == "wrong_signature"
+
+
+@pytest.mark.parametrize("secret", [None, SECRET], ids=["no such name", "a wrong signature"])
+def test_a_wrong_name_and_a_wrong_signature_are_told_apart_by_nobody(secret: str | None) -> None:
+    for call in (standard(OTHER), forge(OTHER), standard(NOBODY), forge(NOBODY), standard(OTHER, at_ms=0)):
+        with pytest.raises(AccessError) as found:
+            proven(call, secret, NOW)
+        told = found.value.problem()
+        assert (told.code, told.message) == (
+            "wrong_signature",
+            "no schedule on a webhook has this name and this signature",
+        )
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        HookCall(standard().headers, BODY + b" "),
+        HookCall(forge().headers, BODY + b" "),
+        changed(standard(), webhook_id="msg_2"),
+        changed(standard(), webhook_timestamp=str(NOW // 1000 + 1)),
+        changed(standard(), webhook_id=""),
+        changed(standard(), webhook_id="m" * 201),
+        changed(standard(), webhook_id="\xe9"),
+        changed(standard(), webhook_timestamp=""),
+        changed(standard(), webhook_timestamp="-5"),
+        changed(standard(), webhook_timestamp="\xb2"),
+        changed(standard(), webhook_timestamp="9" * 5000),
+        changed(standard(), webhook_signature=""),
+        changed(standard(), webhook_signature="v1,\xe9"),
+        changed(forge(), x_hub_signature_256="\xe9"),
+        changed(forge(), x_hub_signature_256="sha256="),
+    ],
+)
+def test_what_was_changed_on_the_way_proves_nothing(call: HookCall) -> None:
+    assert code_of(call) == "wrong_signature"
+
+
+def test_a_call_of_another_time_and_one_without_a_signature() -> None:
+    for at_ms in (NOW - WITHIN_MS - 1000, NOW + WITHIN_MS + 1000):
+        assert code_of(standard(at_ms=at_ms)) == "stale_webhook"
+    for at_ms in (NOW - WITHIN_MS, NOW + WITHIN_MS):
+        assert proven(standard(at_ms=at_ms), SECRET, NOW).id == "msg_1"
+    assert code_of(HookCall({"webhook-id": "a"}, BODY)) == "unsigned"
+
+
+def test_a_schedule_on_a_webhook_is_asked_for_with_its_word() -> None:
+    asked = AskedSchedule("ci", "ana", PlannedWork(), on="webhook")
+    trigger = wanted_trigger(asked, NOW)
+    assert trigger == OnWebhook() == trigger_of(plain(trigger)) and words_of(trigger) == "on a signed webhook"
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "what"),
+    [
+        ("a.b", {}, "no dot"),
+        ("a" * 51, {}, "up to 50"),
+        ("ci", {"where": {"agent": "x"}}, "leave it out"),
+        ("ci", {"cron": "@daily"}, "one of --cron"),
+        ("ci", {"on": "webhok"}, "webhook"),
+    ],
+)
+def test_what_can_be_called_by_nobody_is_refused(name: str, more: dict[str, object], what: str) -> None:
+    said: dict[str, object] = {"on": "webhook", **more}
+    with pytest.raises(UsageError) as found:
+        wanted_trigger(AskedSchedule(name, "ana", PlannedWork(), **said), NOW)  # type: ignore[arg-type]
+    assert what in f"{found.value.why} {found.value.fix}"

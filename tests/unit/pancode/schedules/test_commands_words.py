@@ -1,0 +1,68 @@
+"""The zone of a machine, and how schedules look in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pancode.schedules import commands as zones
+from pancode.schedules.commands import listed, shown
+
+
+@pytest.mark.parametrize(
+    ("tz", "linked", "is_"),
+    [
+        ("Europe/Berlin", "/usr/share/zoneinfo/Asia/Tokyo", "Europe/Berlin"),
+        (":/usr/share/zoneinfo/America/Lima", "/x", "America/Lima"),
+        ("CET-1CEST", "/usr/share/zoneinfo/Asia/Tokyo", "Asia/Tokyo"),
+        ("", "/etc/localtime", "UTC"),
+    ],
+)
+def test_the_zone_of_a_machine(monkeypatch: pytest.MonkeyPatch, tz: str, linked: str, is_: str) -> None:
+    monkeypatch.setattr("os.path.realpath", lambda path: linked)
+    monkeypatch.setattr(zones, "_NAMED", "/nonexistent")
+    assert zones.local_zone({"TZ": tz}) == is_
+
+
+def a_schedule(**more: Any) -> dict[str, Any]:
+    firing: dict[str, Any] = {
+        "due_at": "2026-11-22T10:00:00.000Z",
+        "state": "refused",
+        "run": None,
+        "workflow": None,
+    }
+    firing |= {"reason": "no \x1b[2Jroom", "fix": "pancode budget set 20", "cause": {}, "late": True}
+    told: dict[str, Any] = {
+        "schedule": "nightly",
+        "paused": None,
+        "running": None,
+        "trigger": {"kind": "cron"},
+    }
+    told |= {"words": "At 02:30", "next": ["Mon 2026-11-23 02:30 +01:00"], "firings": [firing]}
+    return {**told, "task": "t", "missed": "once", "overlap": False, "trouble": "", "warnings": [], **more}
+
+
+def test_a_refused_firing_stands_in_the_list_with_its_fix() -> None:
+    told = listed([a_schedule()])
+    assert "last firing refused" in told and "pancode budget set 20" in told and "\x1b" not in told
+
+
+def test_where_a_webhook_is_sent_to_and_its_secret_once() -> None:
+    hook = a_schedule(trigger={"kind": "webhook"}, words="on a signed webhook", next=[], firings=[])
+    at = {"url": "http://127.0.0.1:7433/v1/hooks/nightly"}
+    made = shown({**hook, **at, "secret": "whsec_abc"})
+    assert "nightly  waiting  on a signed webhook" in made and f"webhook  POST {at['url']}\n" in made
+    assert made.count("whsec_abc") == 1 and "secret" not in shown({**hook, **at})
+    assert f"  POST {at['url']}\n" in listed([{**hook, **at}])
+    assert "set api.listen" in listed(
+        [{**hook, "warnings": ["no webhook reaches the schedule: set api.listen"]}]
+    )
+
+
+def test_states_in_words() -> None:
+    assert "nightly  paused" in shown(a_schedule(paused="the freeze"))
+    assert "nightly  running" in shown(a_schedule(running="r-1"))
+    assert "nightly  over" in shown(a_schedule(next=[]))
+    assert "cannot look: gone" in shown(a_schedule(trouble="gone"))
+    assert "pancode schedule add" in listed([])

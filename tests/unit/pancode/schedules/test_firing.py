@@ -1,0 +1,282 @@
+"""Schedules fire runs and workflows: once each, through the gates, and say what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.failure import FailureKind, Outcome
+from pancode.core.records import Audit, EventKind, Firing, FiringState, Run, Schedule, Workflow
+from pancode.core.values import replace
+from pancode.errors import UnavailableError
+from tests.unit.pancode.control.world import failed
+from tests.unit.pancode.schedules.world import HOUR, Times
+
+FAILS: dict[str, Any] = failed(FailureKind.AGENT_FAILED, Outcome.ERROR)
+
+
+def test_a_run_begins_at_its_time_and_says_who_began_it(times: Times) -> None:
+    told = times.add(cron="0 * * * *", zone="Europe/Berlin")
+    assert len(told["next"]) == 5 and told["words"].endswith("Europe/Berlin") and told["warnings"] == []
+    wait_s = times.scheduler.round()
+    assert times.runs() == [] and 0 < wait_s <= 15
+    times.pass_(HOUR)
+    (run,) = times.runs()
+    assert run.created_by == "schedule:nightly" and times.states() == ["begun"]
+    assert times.show()["firings"][0]["run"] == run.id and times.show()["running"] == run.id
+    (event,) = [e for e in times.desk.core.feed.newest(50) if e.kind is EventKind.SCHEDULE_FIRED]
+    assert (event.run, event.data["schedule"], event.data["state"]) == (run.id, "nightly", "begun")
+
+
+def test_the_same_minute_fires_once_however_often_it_is_looked_at(times: Times) -> None:
+    times.add(cron="* * * * *", overlap=True)
+    times.pass_(60_000)
+    for _ in range(3):
+        times.scheduler = times.fresh()
+        times.desk.restart()
+        times.scheduler.round()
+    assert len(times.runs()) == 1
+    times.desk.clock.ms -= 60_000
+    times.scheduler.round()
+    times.pass_(60_000)
+    assert len(times.runs()) == 1, "a clock that was set back"
+
+
+def test_a_schedule_works_in_a_workspace_one_at_a_time(times: Times, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    (shop / ".git").mkdir(parents=True)
+    made = {"name": "login", "by": "ana", "cwd": str(shop)}
+    assert times.world.http.post("/v1/workspaces", made).status_code == 201
+    times.add(cron="0 * * * *", dispatch=times.world.shell(workspace="login"), overlap=True)
+    times.pass_(HOUR)
+    times.pass_(HOUR)
+    (first,) = times.runs()
+    assert first.terms["in_workspace"] == "login" and times.states() == ["begun", "refused"]
+    told = times.show()["firings"][0]
+    assert f"workspace login is taken by {first.id}" in told["reason"], "a person is told why"
+    times.play()
+    times.pass_(HOUR)
+    _, second = times.runs()
+    assert second.terms["continues"] == first.id
+    unknown = {"name": "other", "cron": "0 * * * *", "dispatch": times.world.shell(workspace="nowhere")}
+    assert times.world.problem("POST", "/v1/schedules", unknown)["code"] == "workspace_not_found"
+
+
+@pytest.mark.parametrize("killed_after", ["decided", "queued"])
+def test_a_kill_between_two_transactions_begins_it_once(times: Times, killed_after: str) -> None:
+    times.add(cron="0 * * * *")
+    times.desk.clock.ms += HOUR
+    times.node.breathe()
+    if killed_after == "decided":
+        times.scheduler._look(times.desk.row(Schedule, "nightly"))
+        assert times.states() == ["starting"] and times.runs() == []
+    else:
+        times.scheduler.round()
+        (firing,) = times.desk.rows(Firing)
+        with times.desk.ledger.transaction() as tx:
+            tx.put(replace(firing, state=FiringState.STARTING, done_ms=None))
+    times.desk.restart()
+    times.scheduler = times.fresh()
+    times.scheduler.round()
+    assert len(times.runs()) == 1 and times.states() == ["begun"]
+
+
+def test_two_at_once_only_with_overlap(times: Times) -> None:
+    times.add(cron="* * * * *")
+    times.add("free", cron="* * * * *", overlap=True)
+    for _ in range(2):
+        times.pass_(60_000)
+    assert times.states() == ["begun", "skipped"] and times.states("free") == ["begun", "begun"]
+
+
+def test_made_up_times_begin_one_after_the_other(times: Times) -> None:
+    times.add(cron="0 * * * *", missed="all")
+    times.pass_(3 * HOUR + 600_000)
+    assert times.states() == ["begun", "waiting", "waiting"]
+    times.play()
+    times.scheduler.round()
+    assert times.states() == ["begun", "begun", "waiting"] and len(times.runs()) == 2
+
+
+def test_a_refused_firing_is_told_everywhere(times: Times) -> None:
+    times.add(cron="0 * * * *")
+    assert times.world.http.post("/v1/fleet/drain", {"reason": "new disk"}).status_code == 200
+    times.pass_(HOUR)
+    (shown,) = times.world.http.get("/v1/schedules").json()["schedules"]
+    (firing,) = shown["firings"]
+    assert firing["state"] == "refused" and firing["reason"] and firing["run"] is None
+    audit = [one for one in times.desk.rows(Audit) if one.domain == "schedule" and one.level == "warning"]
+    assert audit[-1].detail["schedule"] == "nightly"
+    lines = times.world.http.get("/v1/brief", by="ana").json()["waits"]
+    assert any(line["command"] == "pancode schedule show nightly" for line in lines)
+    times.world.http.post("/v1/fleet/resume", {"by": "ana"})
+    times.pass_(HOUR)
+    assert times.states() == ["refused", "begun"], "the next one is judged anew"
+
+
+def test_what_cannot_be_done_now_is_done_later(times: Times, monkeypatch: pytest.MonkeyPatch) -> None:
+    times.add(cron="0 * * * *")
+
+    def no_disk(*_: object) -> None:
+        raise UnavailableError("no disk")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pancode.schedules.scheduler.dispatch", no_disk)
+        times.pass_(HOUR)
+    assert times.states() == ["starting"]
+    times.pass_(30_000)
+    assert times.states() == ["begun"]
+
+
+def test_a_workflow_begins_with_all_its_steps(times: Times) -> None:
+    steps = [
+        {"name": "one", "dispatch": times.world.shell(task="cat .pancode/inputs/ORIGINAL.md")},
+        {"name": "two", "needs": ["one"], "dispatch": times.world.shell()},
+    ]
+    flow = {"kind": "chain", "name": "pair", "steps": steps, "input": "the api", "budget": "2.5"}
+    told = times.add(at="2030-01-01 08:00", workflow=flow)
+    assert (told["kind"], told["task"], len(told["next"])) == ("workflow", "chain pair: the api", 1)
+    assert times.act("run").status_code == 200
+    times.scheduler.round()
+    (workflow,) = times.desk.rows(Workflow)
+    assert (workflow.created_by, workflow.input, str(workflow.budget)) == (
+        "schedule:nightly",
+        "the api",
+        "2.5",
+    )
+    assert times.show()["running"] == workflow.id
+    (run,) = times.runs()
+    assert (run.workflow, run.created_by) == (workflow.id, "schedule:nightly")
+
+
+def test_a_person_pauses_resumes_fires_and_removes(times: Times) -> None:
+    times.add(cron="0 * * * *")
+    assert times.act("pause", reason="the freeze").json()["paused"] == "the freeze"
+    times.pass_(5 * HOUR)
+    assert times.states() == []
+    times.act("resume")
+    times.scheduler.round()
+    assert times.states() == [], "nothing was missed"
+    times.act("pause")
+    times.act("run")
+    times.scheduler.round()
+    assert times.states() == ["begun"]
+    busy = times.world.problem("POST", "/v1/schedules/nightly/run", {"by": "ana"})
+    assert busy["code"] == "still_runs" and times.runs()[0].id in busy["message"]
+    assert times.act("remove").json() == {"removed": "nightly"}
+    assert times.world.problem("GET", "/v1/schedules/nightly")["status"] == 404
+    assert len(times.runs()) == 1 and times.desk.rows(Firing) == []
+
+
+def test_an_event_begins_a_run_about_the_run_of_the_event(times: Times) -> None:
+    about = times.world.shell(task="echo look at $RUN")
+    times.add("looker", on="run.failed", where={"outcome": "error"}, dispatch=about)
+    bad = times.world.dispatch(task="false")["run"]
+    times.play(**FAILS)
+    times.scheduler.round()
+    run = times.runs()[-1]
+    assert (run.created_by, run.task) == ("schedule:looker", f"echo look at {bad}")
+    times.play(**FAILS)
+    times.pass_(1_000)
+    assert times.states("looker") == ["begun", "skipped"], "its own run does not call it"
+    assert times.show("looker")["firings"][0]["reason"] == "a run of this schedule caused the event"
+    times.world.dispatch()
+    times.play()
+    times.pass_(1_000)
+    assert len(times.firings("looker")) == 2, "what is done is no failure"
+
+
+def test_schedules_that_call_each_other_come_to_an_end(times: Times) -> None:
+    for name in ("one", "two"):
+        times.add(name, on="run.failed", overlap=True)
+    times.world.dispatch(task="false")
+    for _ in range(20):
+        times.node.breathe()
+        times.desk.turn()
+        order = times.node.claim()
+        if order is not None:
+            times.node.start(order)
+            times.node.deliver(order, **FAILS)
+            times.desk.turn()
+        times.pass_(1_000)
+    begun = [one for one in times.desk.rows(Firing) if one.state is FiringState.BEGUN]
+    assert 2 <= len(begun) <= 6, [(one.schedule, one.depth) for one in begun]
+
+
+def test_a_push_begins_a_run_once_for_each_commit(times: Times) -> None:
+    heads = times.world.coordinator.heads
+    heads["/srv/shop", "main"] = "a" * 40
+    times.add("tested", on_push=["/srv/shop", "main"], dispatch=times.world.shell(task="echo $COMMIT"))
+    times.watch.look()
+    times.scheduler.round()
+    assert times.states("tested") == [], "what was there before"
+    heads["/srv/shop", "main"] = "b" * 40
+    times.watch.look()
+    times.scheduler.round()
+    times.scheduler.round()
+    assert times.firings("tested") == [("b" * 40, "begun")] and times.runs()[0].task == f"echo {'b' * 40}"
+    (run,) = times.runs()
+    times.play()
+    landed = replace(times.desk.row(Run, run.id), landed="c" * 40)
+    with times.desk.ledger.transaction() as tx:
+        tx.put(landed)
+    heads["/srv/shop", "main"] = "c" * 40
+    times.watch.look()
+    times.pass_(1_000)
+    assert times.states("tested") == ["begun", "skipped"], "what it has landed itself"
+    del heads["/srv/shop", "main"]
+    with pytest.raises(KeyError):
+        times.watch.look()
+
+
+def test_a_schedule_that_is_added_again_has_not_seen_the_old_ones_branch(times: Times) -> None:
+    heads = times.world.coordinator.heads
+    heads["/srv/shop", "main"], heads["/srv/shop", "next"] = "a" * 40, "b" * 40
+    times.add("tested", on_push=["/srv/shop", "main"])
+    times.watch.look()
+    times.act("remove", "tested")
+    times.desk.clock.ms += 1_000
+    times.add("tested", on_push=["/srv/shop", "next"])
+    times.pass_(1_000)
+    assert times.states("tested") == []
+    times.watch.look()
+    times.pass_(1_000)
+    assert times.states("tested") == []
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ({}, "bad_value"),
+        ({"cron": "@daily", "at": "08:00"}, "bad_value"),
+        ({"cron": "0 0 31 2 *"}, "never_fires"),
+        ({"at": "2001-01-01 08:00"}, "never_fires"),
+        ({"on": "run.fails"}, "never_fires"),
+        ({"on": "run.failed", "where": {"colour": "red"}}, "never_fires"),
+        ({"cron": "@daily", "where": {"agent": "a"}}, "usage"),
+        ({"cron": "@daily", "zone": "Mars/Olympus"}, "bad_zone"),
+        ({"cron": "@daily", "missed": "twice"}, "bad_value"),
+        ({"cron": "@daily", "name": "Night ly"}, "bad_name"),
+        ({"cron": "@daily", "dispatch": {"task": "x", "agent": "nobody"}}, "agent_not_found"),
+        ({"cron": "@daily", "dispatch": None}, "bad_value"),
+        ({"cron": "@daily", "colour": "red"}, "unknown_key"),
+        ({"on_push": ["shop", "main"]}, "bad_value"),
+        ({"on_push": ["https://me:secret@example.org/x", "main"]}, "bad_value"),
+        ({"on_push": ["/srv/shop", "--upload-pack=x"]}, "bad_value"),
+    ],
+)
+def test_what_can_never_fire_is_an_error_when_it_is_made(times: Times, said: Any, code: str) -> None:
+    body = {"name": "nightly", "dispatch": times.world.shell(), **said}
+    problem = times.world.problem("POST", "/v1/schedules", body)
+    assert problem["code"] == code and problem["fix"], problem
+    assert times.world.http.get("/v1/schedules").json() == {"schedules": []}
+
+
+def test_a_name_is_taken_once_and_a_dry_run_takes_none(times: Times) -> None:
+    body = {"name": "nightly", "cron": "@daily", "dispatch": times.world.shell()}
+    dry = times.world.http.post("/v1/schedules", {**body, "dry_run": True})
+    assert len(dry.json()["next"]) == 5
+    times.add(cron="@daily")
+    assert times.world.problem("POST", "/v1/schedules", body)["code"] == "name_taken"
