@@ -41,16 +41,16 @@ def _loaded(args: list[str], by_a_person: bool) -> Callable[[list[str]], int]:
     ours = {name for name in os.environ if name.lstrip("_").startswith("PANCODE_")}
     plain = args == ["mcp"] or (len(args) == 3 and args[:2] == ["mcp", "--tools"])
     if not plain or by_a_person or ours - {"PANCODE_HOME", "PANCODE_COORDINATOR"}:
-        from pancode.cli.main import run
+        from pancode.interfaces.cli.main import run
 
         return run
-    from pancode.mcp.server import serve
+    from pancode.interfaces.mcp.server import serve
 
     def serves(args: list[str]) -> int:
         try:
             serve([name for name in "".join(args[2:]).split(",") if name])
         except (Exception, KeyboardInterrupt) as exc:
-            from pancode.cli.main import status_of
+            from pancode.interfaces.cli.main import status_of
 
             return status_of(exc, args, as_json=False)
         return 0

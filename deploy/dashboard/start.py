@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-# Beside this file in the image; pancode/bus/harmless_rq.py in the clone.
+# Beside this file in the image; pancode/queue/rq_json.py in the clone.
 from harmless_rq import make_harmless
 
 

@@ -12,8 +12,8 @@ from docs.generate.settings import kind_of
 from pancode.agents import prompts
 from pancode.agents.agents import BY_MODE, DEFAULT_AGENT
 from pancode.agents.prompts import Category
-from pancode.config.agentfile import PRESETS, AgentEntry, LimitsEntry, SamplingEntry
-from pancode.config.agents import shipped_text
+from pancode.config.agents.definitions import shipped_text
+from pancode.config.agents.format import PRESETS, AgentEntry, LimitsEntry, SamplingEntry
 
 INTRO = """
 An agent is a definition: who does a kind of work, with which tools, within which bounds. Eight are shipped;
@@ -119,7 +119,7 @@ def agents_page() -> str:
     presets = [(code(name), ", ".join(f"{k} {v}" for k, v in said.items())) for name, said in PRESETS.items()]
     return page(
         "Agents",
-        "`pancode/config/agentfile.py` and `pancode/agents/prompts`",
+        "`pancode/config/agents/format.py` and `pancode/agents/prompts`",
         words(INTRO),
         "## Shipped",
         table(

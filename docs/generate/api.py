@@ -13,15 +13,16 @@ from typing_extensions import is_typeddict
 
 from docs.generate.markdown import bases, block, code, listed, page, remarks, table, told, words
 from docs.generate.meanings import HAPPENED
-from pancode.access.keyed import KEPT_MS, MOST_CHARS, MOST_KEPT
-from pancode.api import token_routes
-from pancode.api.app import VERBS
-from pancode.api.problems import STATUS
-from pancode.api.request import bodies, workflow_bodies
-from pancode.api.request.bodies import SignedBody
-from pancode.api.routing import MAX_BODY, AtDoor, EventStream, Octets, Verb
-from pancode.control.live import MOST
-from pancode.core.records import EventKind
+from pancode.app.http_routes import VERBS
+from pancode.interfaces.http import bodies
+from pancode.interfaces.http.access import routes as token_routes
+from pancode.interfaces.http.access.idempotency import KEPT_MS, MOST_CHARS, MOST_KEPT
+from pancode.interfaces.http.bodies import SignedBody
+from pancode.interfaces.http.problems import STATUS
+from pancode.interfaces.http.routing import MAX_BODY, AtDoor, EventStream, Octets, Verb
+from pancode.kernel.records import EventKind
+from pancode.runs.live import MOST
+from pancode.workflows.routes import bodies as workflow_bodies
 
 INTRO = """
 Every command is a client of these routes. They are served as HTTP/1.1 on a unix socket of mode 0600 in

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 
 from docs.generate.markdown import block, code, page, table, words
-from pancode.cli.main import cli
+from pancode.interfaces.cli.main import cli
 
 INTRO = """
 Every command, as `pancode COMMAND -h` prints it. A RUN may be any unambiguous prefix of its id, `last`,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from docs.generate.markdown import code, page, table, words
 from node_agent.wire.policy import Isolation
 from pancode.agents.runtimes import RULES, matrix
-from pancode.offline.evidence import ACTS, SafetyMatrix, evidence
+from pancode.agents.safety_evidence import ACTS, SafetyMatrix, evidence
 
 
 def evidence_page() -> str:
@@ -14,7 +14,7 @@ def evidence_page() -> str:
     programs = ", ".join(f"{name} {found.versions[name]}" for name in every if name in found.versions)
     return page(
         "The safety matrix",
-        "`tests/clis/test_matrix.py` by `pancode/offline/evidence.json`",
+        "`tests/clis/test_matrix.py` by `pancode/agents/evidence.json`",
         words(
             "A scripted model that wants to do harm tries each act below in the real program, on a real "
             f"node agent, once behind the node's sandbox and once without it. Measured {found.measured} with "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from docs.generate.markdown import code, page, table, words
-from pancode.systemd import hardening
+from pancode.fleet.systemd import hardening
 
 COORDINATOR = "The coordinator's"
 NODE = "The node agent's"
@@ -14,7 +14,7 @@ NODE = "The node agent's"
 def units_page() -> str:
     return page(
         "Units",
-        "`pancode/systemd/hardening.py`",
+        "`pancode/fleet/systemd/hardening.py`",
         words(
             "What systemd takes away from each of our units, and for all that `systemd-analyze security` "
             "would have taken away too, why it is not. A test asks systemd itself. `pancode service print` "

@@ -12,9 +12,9 @@ import click
 from docs.generate.commands import examples, walk, whole
 from docs.generate.settings import PLACES
 from pancode import __version__
-from pancode.cli.face import MEANINGS
-from pancode.cli.main import COMMANDS, cli
 from pancode.config.variables import VARIABLES
+from pancode.interfaces.cli.main import COMMANDS, cli
+from pancode.interfaces.cli.output import MEANINGS
 
 DAY = "2026-11-21"
 """Of this version's pages; with the version it is all that a page says of time."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.identity import Mark
 from node_agent.wire.signing import RefusalCode
-from pancode.core.records import Closed, EventKind, FenceState, RunState, WaitReason
-from pancode.life.case import RunStage
-from pancode.nodes.node import NodeState
+from pancode.kernel.node import NodeState
+from pancode.kernel.records import Closed, EventKind, FenceState, RunState, WaitReason
+from pancode.runs.life.case import RunStage
 
 FAILED: Mapping[FailureKind, str] = {
     FailureKind.AGENT_FAILED: "the agent's program said so, or ended with an error",

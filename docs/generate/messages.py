@@ -23,7 +23,7 @@ from node_agent.wire.node import Heartbeat, Hello, Inventory
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Envelope, Signed
-from pancode.bus.rights import node_rules
+from pancode.queue.node_rights import node_rules
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests/contract/golden/wire"
 MESSAGES: tuple[type[Signed], ...] = (Order, Control, Beat, Heartbeat, Inventory, Events, Receipt, Hello)
@@ -176,7 +176,7 @@ def redis_page() -> str:
     ]
     return page(
         "Names in Redis",
-        "`node_agent/wire/keys.py` and `pancode/bus/rights.py`",
+        "`node_agent/wire/keys.py` and `pancode/queue/node_rights.py`",
         words(
             "Redis carries, it does not remember: it can be wiped while a fleet works, and what is "
             "missing is written again. TAG is 10 hexadecimal digits of the SHA-256 of a node's public "

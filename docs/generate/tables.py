@@ -24,13 +24,13 @@ from node_agent.wire.failure import ELSEWHERE, FAILURES, NODE_STATES, REBINDABLE
 from node_agent.wire.identity import FINAL, HOLDS_SLOT, Mark
 from node_agent.wire.identity import MARKS as MARK_ORDER
 from node_agent.wire.signing import RefusalCode
-from pancode import errors
-from pancode.cli.face import MEANINGS, OUTCOMES
-from pancode.control.core import ControlSettings
-from pancode.core.records import Closed, FenceState, RunState, WaitReason
-from pancode.life.case import FENCE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES, RunStage
-from pancode.life.retries import CAUSES, MOVES, RULES, RetryCause
-from pancode.nodes.node import Deadlines, NodeState
+from pancode.interfaces.cli.output import MEANINGS, OUTCOMES
+from pancode.kernel import errors
+from pancode.kernel.node import Deadlines, NodeState
+from pancode.kernel.records import Closed, FenceState, RunState, WaitReason
+from pancode.runs.core import ControlSettings
+from pancode.runs.life.case import FENCE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES, RunStage
+from pancode.runs.life.retries import CAUSES, MOVES, RULES, RetryCause
 
 S = TypeVar("S", bound=StrEnum)
 
@@ -42,7 +42,7 @@ def exit_codes_page() -> str:
     outcomes = [(code(name), code(int(status))) for name, status in OUTCOMES.items()]
     return page(
         "Exit statuses",
-        "`pancode/errors.py` and `pancode/cli/face.py`",
+        "`pancode/kernel/errors.py` and `pancode/interfaces/cli/output.py`",
         words(
             "Below 10 a command says how it went itself; from 10 to 19 it waited for a run and says how "
             "that ended. `pancode help exit-codes` prints the first table."
@@ -151,7 +151,7 @@ def failures_page() -> str:
 def states_page() -> str:
     return page(
         "States",
-        "`pancode/life/case.py`, `pancode/nodes/node.py` and `node_agent/wire/identity.py`",
+        "`pancode/runs/life/case.py`, `pancode/kernel/node.py` and `node_agent/wire/identity.py`",
         words(
             "What a run, a binding of it to a node (a fence), an attempt's journal on its node and a node "
             "itself can be, and which moves there are. The code refuses every other move."

@@ -13,9 +13,9 @@ from node_agent.wire.endpoint import Sampling
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import MODE_WRITES, Mode, NetworkAccess
 from pancode.agents.runtimes import RUNTIMES
-from pancode.core.names import ORCHESTRATOR as ORCHESTRATOR
-from pancode.core.names import not_found
-from pancode.errors import UsageError
+from pancode.kernel.errors import UsageError
+from pancode.kernel.names import ORCHESTRATOR as ORCHESTRATOR
+from pancode.kernel.names import not_found
 
 LOOKS = (
     *("fleet_status", "agents", "models", "budget", "inbox"),
@@ -37,7 +37,7 @@ FLEET_TOOLS: Mapping[Mode, tuple[str, ...]] = {
     Mode.PLAN: (*LOOKS, SCOUTS),
     Mode.ADMIN: (*LOOKS, SCOUTS, CHANGE),
 }
-"""The tools of `pancode/mcp` that each mode allows. In review each run only reads."""
+"""The tools of `pancode/interfaces/mcp` that each mode allows. In review each run only reads."""
 ABLE = frozenset({"native", "claude-sdk", "openai-agents", "opencode", "claude"})
 """The runtimes whose program was seen to ask for these tools. Codex hides a server's tools from its model,
 and Copilot starts no such server. Gemini CLI and Qwen Code were not tried."""

@@ -19,9 +19,9 @@ from node_agent.wire.endpoint import (
 )
 from node_agent.wire.node import NodeFacts, NodeProblem
 from pancode.agents.models import LOCAL, ModelRef, model_ref
-from pancode.core.names import nearest
-from pancode.errors import NotFoundError
-from pancode.nodes.node import NodeView, with_words
+from pancode.kernel.errors import NotFoundError
+from pancode.kernel.names import nearest
+from pancode.kernel.node import NodeView, with_words
 
 CHARS_OF_TOKEN = 4
 """How many characters a token usually has, in English and in code: an estimate, never a count."""

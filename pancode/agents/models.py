@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from node_agent.wire.endpoint import OTHER_NAMES, VENDOR_VARIABLES
-from pancode.core.names import nearest, not_found
-from pancode.errors import UsageError
+from pancode.kernel.errors import UsageError
+from pancode.kernel.names import nearest, not_found
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import SAFETY_RANK, Safety
-from pancode.agents.request import Defaults, DispatchRequest
-from pancode.core.names import not_found
+from pancode.kernel.names import not_found
+from pancode.runs.request import Defaults, DispatchRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from node_agent.wire.endpoint import is_other
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import MODE_WRITES, Enforcement, Isolation, Mode, Safety, is_on_the_machine
 from pancode.agents.models import PROVIDERS, ModelRef
-from pancode.core.names import nearest
+from pancode.kernel.names import nearest
 
 READ_ONLY = "read-only"
 RULES = (READ_ONLY, Safety.AUTO_EDIT.value, Safety.FULL_AUTO.value)

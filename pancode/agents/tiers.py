@@ -12,9 +12,9 @@ from typing import Any
 
 from pancode.agents.models import CLOUD, ModelRef
 from pancode.agents.runtimes import RUNTIMES, RuntimeKind, canonical
-from pancode.core.names import not_found
-from pancode.errors import NotFoundError, UsageError
-from pancode.nodes.node import with_words
+from pancode.kernel.errors import NotFoundError, UsageError
+from pancode.kernel.names import not_found
+from pancode.kernel.node import with_words
 
 FRONTIER_BILLIONS, MID_BILLIONS = 100.0, 7.0
 MID_CONTEXT = 16_384

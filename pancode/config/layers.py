@@ -9,12 +9,12 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from pancode.config.documents import Document
 from pancode.config.schema import OWN_OF_PROJECT, PROJECT_KEYS
-from pancode.config.values import SecretShownError, shown
 from pancode.config.variables import VARIABLES
-from pancode.core.names import nearest
-from pancode.errors import ConfigError
+from pancode.kernel.documents import Document
+from pancode.kernel.errors import ConfigError
+from pancode.kernel.names import nearest
+from pancode.kernel.units import SecretShownError, shown
 
 Words = tuple[str, str]
 """Why something is wrong, and the fix."""

@@ -15,9 +15,7 @@ from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
 from pancode.agents.presets import Preset, raises
-from pancode.agents.request import Defaults
-from pancode.config.documents import Document, read_document
-from pancode.config.kept import kept_layer, read_kept
+from pancode.config.agents.presets import in_force, preset_layer
 from pancode.config.layers import (
     BUILT_IN,
     Folded,
@@ -29,14 +27,16 @@ from pancode.config.layers import (
     layer_of,
     project_layer,
 )
-from pancode.config.presets import in_force, preset_layer
+from pancode.config.project_rules import SETTING_OF, NamedProject
 from pancode.config.projects import project_at, project_values
 from pancode.config.schema import BY_NAME, Settings
-from pancode.config.values import duration_ms, passwords, shown, size_bytes
+from pancode.config.settings_json import kept_layer, read_kept
 from pancode.config.variables import VARIABLES, unknown_variables
-from pancode.control.projects import SETTING_OF, NamedProject
-from pancode.core.values import replace
-from pancode.errors import ConfigError
+from pancode.kernel.documents import Document, read_document
+from pancode.kernel.errors import ConfigError
+from pancode.kernel.units import duration_ms, passwords, shown, size_bytes
+from pancode.kernel.values import replace
+from pancode.runs.request import Defaults
 
 _DURATIONS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
 _SIZES = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3))

@@ -14,19 +14,19 @@ from node_agent.wire.keep import KEEP as _OF_NODES
 from node_agent.wire.keep import KeepBound, NodeKeep
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.agents.models import model_ref
-from pancode.agents.request import EXPLORE, Defaults, Project
 from pancode.agents.runtimes import known_runtime
 from pancode.agents.tiers import ModelTier
-from pancode.code.landing.forge import ForgeAccess, ForgeKind
-from pancode.config import values
 from pancode.config.projects import ProjectSettings
-from pancode.config.values import SecretShownError
-from pancode.core.states import LandRule
-from pancode.errors import ConfigError, UsageError
-from pancode.life.health import HealthRules
-from pancode.life.land_values import How
-from pancode.life.retention import KeepRules
+from pancode.git.forge_rules import ForgeAccess, ForgeKind
+from pancode.kernel import units as values
+from pancode.kernel.errors import ConfigError, UsageError
+from pancode.kernel.states import LandRule
+from pancode.kernel.units import SecretShownError
+from pancode.landing.model import How
 from pancode.notices.rules import USUAL, NoticeKind, NoticeRoute, NotifyRules, QuietHours
+from pancode.runs.life.health import HealthRules
+from pancode.runs.request import EXPLORE, Defaults, Project
+from pancode.runs.retention.rules import KeepRules
 from pancode.schedules.times import zone_of
 
 _SECRET = re.compile(r"secret:([A-Za-z0-9][A-Za-z0-9_-]{0,62})")

@@ -12,18 +12,18 @@ from typing_extensions import TypedDict
 from node_agent.wire.node import Heartbeat, NodeFacts, NodeProblem, ProblemCode, RuntimeFact
 from pancode import __version__
 from pancode.agents.endpoints import asks
+from pancode.agents.model_service import EndpointShape, endpoint_shape
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES
-from pancode.control import passed_over
-from pancode.control.core import Core, open_fences
-from pancode.control.run import at
-from pancode.control.run_shapes import Json
-from pancode.core.names import not_found
-from pancode.core.ports import Transaction
-from pancode.core.records import Node, Run, Setting
-from pancode.fleet.models import EndpointShape, endpoint_shape
-from pancode.life.case import holds_slot
-from pancode.nodes.node import SHORT_DISK, Linked, NodeState, NodeView, Reaching, apart, holds, skew_within
-from pancode.plain import counted, size
+from pancode.fleet import node_cooldown as passed_over
+from pancode.kernel.formatting import counted, size
+from pancode.kernel.names import not_found
+from pancode.kernel.node import SHORT_DISK, Linked, NodeState, NodeView, Reaching, apart, holds, skew_within
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Node, Run, Setting
+from pancode.runs.answers import Json
+from pancode.runs.core import Core, open_fences
+from pancode.runs.life.case import holds_slot
+from pancode.runs.views import at
 
 
 class SlotsShape(TypedDict):

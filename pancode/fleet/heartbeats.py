@@ -8,14 +8,14 @@ from functools import partial
 from node_agent.wire.control import Acknowledge, Control, ControlBody, Drain, SetSlots
 from node_agent.wire.node import FORGED, Heartbeat, LoggedIn
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
-from pancode.control import keyring
-from pancode.control.core import Core
-from pancode.control.rows import edit, take_controls
-from pancode.control.work import Work, reminders, unit_of_work
-from pancode.core.records import ControlMessage, Node
-from pancode.fleet.evidence import shut_out
-from pancode.life.orders import NUMBERS_IN_AN_EPOCH
-from pancode.nodes.node import LastHeartbeat, NodeState, quoted
+from pancode.kernel.node import LastHeartbeat, NodeState, quoted
+from pancode.kernel.records import ControlMessage, Node
+from pancode.kernel.row_updates import edit, take_controls
+from pancode.queue.evidence import shut_out
+from pancode.runs import keyring
+from pancode.runs.core import Core
+from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH
+from pancode.runs.unit_of_work import Work, reminders, unit_of_work
 
 TWINS = "two machines answer with its key at once: one is a copy of the other, or was set back in time"
 MOST_SESSIONS = 16

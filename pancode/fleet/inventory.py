@@ -8,18 +8,18 @@ from functools import partial
 
 from node_agent.wire.control import Drain, Revoke, SetSlots
 from node_agent.wire.signing import PublicKey
-from pancode.control import keyring
-from pancode.control.core import Core, locked, open_fences
-from pancode.control.rows import take_controls
-from pancode.control.work import Work, unit_of_work
-from pancode.core.names import not_found
-from pancode.core.ports import Transaction
-from pancode.core.records import Node
-from pancode.errors import ConflictError, NotFoundError, UsageError
 from pancode.fleet.acts import NodeChange
-from pancode.life.signals import Lost
-from pancode.nodes.node import Linked, NodeState, NodeView
-from pancode.nodes.place import Reach
+from pancode.fleet.place import Reach
+from pancode.kernel.errors import ConflictError, NotFoundError, UsageError
+from pancode.kernel.names import not_found
+from pancode.kernel.node import Linked, NodeState, NodeView
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Node
+from pancode.kernel.row_updates import take_controls
+from pancode.runs import keyring
+from pancode.runs.core import Core, locked, open_fences
+from pancode.runs.life.signals import Lost
+from pancode.runs.unit_of_work import Work, unit_of_work
 
 
 @locked

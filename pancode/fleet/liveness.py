@@ -7,14 +7,14 @@ from functools import partial
 
 from node_agent.wire.control import Beat
 from node_agent.wire.model import FleetTime
-from pancode.control.core import Core, open_fences
-from pancode.control.rows import take_controls
-from pancode.control.work import unit_of_work
-from pancode.core.records import ControlMessage, EventKind, Node
-from pancode.life.changes import Happened
-from pancode.life.orders import identity_of
-from pancode.life.signals import Lost, NodeSilent
-from pancode.nodes.node import NodeState, NodeView
+from pancode.kernel.node import NodeState, NodeView
+from pancode.kernel.records import ControlMessage, EventKind, Node
+from pancode.kernel.row_updates import take_controls
+from pancode.runs.core import Core, open_fences
+from pancode.runs.life.changes import Happened
+from pancode.runs.life.orders import identity_of
+from pancode.runs.life.signals import Lost, NodeSilent
+from pancode.runs.unit_of_work import unit_of_work
 
 _SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 

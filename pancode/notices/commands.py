@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from pancode.cli.commands import Commands
-from pancode.cli.face import Face, who
-from pancode.cli.params import Json, many, option
-from pancode.cli.terminal import Columns, listing, safe
-from pancode.client import Client, home_of, path_of
-from pancode.errors import ExitCode, UsageError
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.parameters import Json, many, option
+from pancode.interfaces.cli.terminal import Columns, listing, safe
+from pancode.interfaces.client.client import Client, home_of, path_of
+from pancode.kernel.errors import ExitCode, UsageError
 
 app = Commands()
 
@@ -96,7 +96,7 @@ def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
     It is a file in PANCODE_HOME/secrets that only you can read; pancode.yaml names it as secret:NAME.
     The token of a forge is kept in the same way.
     """
-    from pancode.offline.login import keep_here
+    from pancode.fleet.login import keep_here
 
     home = home_of(os.environ)  # before anybody types a secret where it cannot be kept
     value = _value(face, name)

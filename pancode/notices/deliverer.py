@@ -11,17 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from pancode.access.tokens import create, revoke
-from pancode.control.core import Core
-from pancode.control.event_facts import facts_of
-from pancode.control.feed_thread import FeedThread
-from pancode.control.run import at
-from pancode.control.work import unit_of_work
-from pancode.core.ports import Transaction
-from pancode.core.records import ApiToken, Delivery, DeliveryState, EventKind, FeedEvent, Webhook
-from pancode.core.visitors import NOTICE, AccessScope, NewToken
-from pancode.errors import ConfigError, NotFoundError, PancodeError, UnavailableError, UsageError
-from pancode.life.changes import occasion_of
+from pancode.interfaces.http.access.tokens import create, revoke
+from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, UnavailableError, UsageError
+from pancode.kernel.event_facts import facts_of
+from pancode.kernel.feed_thread import FeedThread
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import ApiToken, Delivery, DeliveryState, EventKind, FeedEvent, Webhook
+from pancode.kernel.visitors import NOTICE, AccessScope, NewToken
 from pancode.notices import store as rows
 from pancode.notices.pace import NOTIFY, WEBHOOK, Sending, rest_ms, rested, to_send
 from pancode.notices.rules import NotifyRules
@@ -29,7 +25,11 @@ from pancode.notices.signatures import encoded, headers, payload, wants
 from pancode.notices.store import DeliveryTry, OutgoingPort
 from pancode.notices.texts import ASKS, KIND_OF, digest, notice_of
 from pancode.notices.views import troubles
-from pancode.work.people.answering import items
+from pancode.people.service import items
+from pancode.runs.core import Core
+from pancode.runs.life.changes import occasion_of
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.views import at
 
 LINK_MS = 3 * 86_400_000
 PAGE = "answer"

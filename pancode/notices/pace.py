@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pancode.core.records import Delivery
+from pancode.kernel.records import Delivery
 
 A_MINUTE, MOST = 60_000, 5
 """The length of a minute in milliseconds, and how many notices in a minute are sent one by one."""

@@ -7,12 +7,12 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from pancode.access.rights import OPERATES, REMOVES, SETS_UP
-from pancode.api.context import ApiContext
-from pancode.api.request.bodies import ActBody
-from pancode.api.routing import ApiCall, RemovedAnswer, Verb
-from pancode.core.visitors import AccessScope, allows
-from pancode.errors import UsageError
+from pancode.interfaces.http.access.rights import OPERATES, REMOVES, SETS_UP
+from pancode.interfaces.http.bodies import ActBody
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, RemovedAnswer, Verb
+from pancode.kernel.errors import UsageError
+from pancode.kernel.visitors import AccessScope, allows
 from pancode.notices import service as asked
 from pancode.notices.answers import ChannelShape, DeliveryShape, WebhookShape
 from pancode.notices.views import channels, deliveries, troubles, webhooks

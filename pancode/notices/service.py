@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 
-from pancode.control.core import Core
-from pancode.control.work import unit_of_work
-from pancode.core.names import not_found
-from pancode.core.records import Delivery, Webhook
-from pancode.errors import UsageError
-from pancode.life.changes import OCCASIONS
+from pancode.kernel.errors import UsageError
+from pancode.kernel.names import not_found
+from pancode.kernel.records import Delivery, Webhook
 from pancode.notices import store as rows
 from pancode.notices import views as looking
 from pancode.notices.answers import DeliveryShape, WebhookShape
@@ -17,6 +14,9 @@ from pancode.notices.pace import NOTIFY, WEBHOOK
 from pancode.notices.rules import NotifyRules
 from pancode.notices.signatures import check_events, secret_of
 from pancode.notices.texts import Notice
+from pancode.runs.core import Core
+from pancode.runs.life.changes import OCCASIONS
+from pancode.runs.unit_of_work import unit_of_work
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 KEY_BYTES = 32

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from pancode.core.visitors import AccessError
+from pancode.kernel.visitors import AccessError
 from pancode.notices.signatures import secret_of, signature
 
 WITHIN_MS = 5 * 60_000

@@ -8,10 +8,10 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from hashlib import sha256
 
-from pancode.core.names import nearest
-from pancode.core.records import EventKind, FeedEvent
-from pancode.errors import UsageError
-from pancode.life.changes import OCCASIONS
+from pancode.kernel.errors import UsageError
+from pancode.kernel.names import nearest
+from pancode.kernel.records import EventKind, FeedEvent
+from pancode.runs.life.changes import OCCASIONS
 
 PREFIX = "whsec_"
 _LEFT_OUT = ("task",)

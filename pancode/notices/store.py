@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pancode.control.core import Core
-from pancode.control.work import Work
-from pancode.core.names import not_found
-from pancode.core.ports import Transaction
-from pancode.core.records import Delivery, DeliveryState, Setting, Webhook
-from pancode.core.values import replace
-from pancode.errors import ConflictError
+from pancode.kernel.errors import ConflictError
+from pancode.kernel.names import not_found
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Delivery, DeliveryState, Setting, Webhook
+from pancode.kernel.values import replace
 from pancode.notices.pace import MOST_WAITING, NOTIFY, again_ms, too_old
 from pancode.notices.rules import NotifyRules
+from pancode.runs.core import Core
+from pancode.runs.unit_of_work import Work
 
 
 class OutgoingPort(Protocol):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pancode.core.records import FeedEvent
-from pancode.life import changes
-from pancode.plain import counted
+from pancode.kernel.formatting import counted
+from pancode.kernel.records import FeedEvent
+from pancode.runs.life import changes
 
 TITLE, BODY, WHY = 100, 300, 160
 ASKS = "asks"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from pancode.control.core import Core
-from pancode.control.run import at, iso
-from pancode.core.names import not_found
-from pancode.core.ports import Transaction
-from pancode.core.records import Delivery, DeliveryState, Webhook
+from pancode.kernel.names import not_found
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Delivery, DeliveryState, Webhook
 from pancode.notices import store as rows
 from pancode.notices.answers import ChannelShape, DeliveryShape, WebhookShape
 from pancode.notices.pace import NOTIFY, WEBHOOK
 from pancode.notices.rules import NotifyRules
+from pancode.runs.core import Core
+from pancode.runs.views import at, iso
 
 _LOOKED = 50
 

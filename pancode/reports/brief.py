@@ -9,23 +9,23 @@ from itertools import islice
 from typing_extensions import TypedDict
 
 from node_agent.wire.failure import Outcome
-from pancode.control.core import Core
-from pancode.control.inbox_shapes import BriefLine, InboxShape
-from pancode.control.run import at, attempts_of, node_of
-from pancode.core import books
-from pancode.core.ports import Grouping, Transaction
-from pancode.core.records import Balance, EndedRun, EventKind, Node, Run, RunState, Setting
-from pancode.life.placement import in_order
-from pancode.life.receipts import cost_of
-from pancode.life.result_trust import verified
-from pancode.plain import counted
-from pancode.reports.cost import CostRow, CostTable, cost, cost_tables, disputed_runs
+from pancode.budget import books
+from pancode.budget.cost_report import CostRow, CostTable, cost, cost_tables, disputed_runs
+from pancode.kernel.formatting import counted
+from pancode.kernel.ports import Grouping, Transaction
+from pancode.kernel.records import Balance, EndedRun, EventKind, Node, Run, RunState, Setting
+from pancode.landing.review_rules import line_of, review_of, task_of
 from pancode.runs import health
-from pancode.runs.runs import since_ms
+from pancode.runs.core import Core
+from pancode.runs.inbox_answers import BriefLine, InboxShape
+from pancode.runs.lists import since_ms
+from pancode.runs.placement.placement import in_order
+from pancode.runs.receipts.rules import cost_of
+from pancode.runs.receipts.trust import verified
+from pancode.runs.views import at, attempts_of, node_of
 from pancode.schedules.answers import brief_lines
 from pancode.skills import made_tools as tools
-from pancode.work.people.reviews import line_of, review_of, task_of
-from pancode.work.workflow import lanes
+from pancode.workflows import lane_service as lanes
 
 
 class BriefShape(TypedDict):

@@ -7,16 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from pancode.control.core import Core
-from pancode.control.run import HEARD
-from pancode.control.run_shapes import Json
-from pancode.core import books
-from pancode.core.ports import Transaction
-from pancode.core.records import Balance, Run, RunState, Setting
-from pancode.errors import UnavailableError
+from pancode.budget import books
 from pancode.fleet.fleet import NodeShape, fleet
-from pancode.nodes.node import NodeState
-from pancode.runs.runs import queues
+from pancode.kernel.errors import UnavailableError
+from pancode.kernel.node import NodeState
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Balance, Run, RunState, Setting
+from pancode.runs.answers import Json
+from pancode.runs.core import Core
+from pancode.runs.lists import queues
+from pancode.runs.views import HEARD
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _IN_VALUE = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})

@@ -10,17 +10,17 @@ from typing import Any, get_args
 from typing_extensions import TypedDict
 
 from node_agent.wire.signing import PublicKey, WireRefusal, parse_envelope, verify
-from pancode.control import keyring
-from pancode.control.core import Core
-from pancode.control.paging import ListPage, ListPlace, ListSearch, page
-from pancode.control.run import at, find_run
-from pancode.control.run_shapes import Json
-from pancode.control.work import ANCHOR_TYPE, judge_audit, unit_of_work
-from pancode.core.names import not_found
-from pancode.core.ports import Transaction
-from pancode.core.records import Audit, AuditAnchor, Decision, FeedEvent, Run, RunState
-from pancode.life.changes import Domain
+from pancode.kernel.names import not_found
+from pancode.kernel.pages import ListPage, ListPlace, ListSearch, page
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Audit, AuditAnchor, Decision, FeedEvent, Run, RunState
+from pancode.runs import keyring
+from pancode.runs.answers import Json
+from pancode.runs.core import Core
 from pancode.runs.health import words_about
+from pancode.runs.life.changes import Domain
+from pancode.runs.unit_of_work import ANCHOR_TYPE, judge_audit, unit_of_work
+from pancode.runs.views import at, find_run
 
 
 class DecisionShape(TypedDict):

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from typing_extensions import TypedDict
 
 from node_agent.wire.failure import FailureKind
-from pancode.control.core import Core
-from pancode.control.inbox_shapes import BriefLine
-from pancode.control.run import HEARD, iso, newest_fence, not_ended, words_of
-from pancode.control.work import Work, unit_of_work
-from pancode.core.names import HEALTH_WATCH
-from pancode.core.ports import Transaction
-from pancode.core.records import (
+from pancode.config.fleet_settings import pause_queue
+from pancode.fleet.fleet import NodeShape, fleet
+from pancode.kernel.errors import UsageError
+from pancode.kernel.formatting import took
+from pancode.kernel.names import HEALTH_WATCH
+from pancode.kernel.node import NodeState
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import (
     Action,
     Attempt,
     Decision,
@@ -25,13 +26,13 @@ from pancode.core.records import (
     Setting,
     WaitReason,
 )
-from pancode.core.values import replace
-from pancode.errors import UsageError
-from pancode.fleet.fleet import NodeShape, fleet
-from pancode.life.case import stage_of
-from pancode.life.changes import Happened
-from pancode.life.continuing import hears, is_between_turns
-from pancode.life.health import (
+from pancode.kernel.values import replace
+from pancode.runs.core import Core
+from pancode.runs.inbox_answers import BriefLine
+from pancode.runs.life.case import stage_of
+from pancode.runs.life.changes import Happened
+from pancode.runs.life.continuations import hears, is_between_turns
+from pancode.runs.life.health import (
     HEALTH,
     WORDS,
     AgentHealth,
@@ -41,14 +42,13 @@ from pancode.life.health import (
     health_of,
     report_of,
 )
-from pancode.life.inbox import item_of, open_item
-from pancode.life.orders import identity_of
-from pancode.life.signals import ToldByPerson
-from pancode.nodes.breakers import failed_together
-from pancode.nodes.node import NodeState
-from pancode.plain import took
-from pancode.runs.fleet_settings import pause_queue
-from pancode.runs.runs import PAUSED
+from pancode.runs.life.inbox import item_of, open_item
+from pancode.runs.life.orders import identity_of
+from pancode.runs.life.signals import ToldByPerson
+from pancode.runs.lists import PAUSED
+from pancode.runs.placement.breakers import failed_together
+from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.views import HEARD, iso, newest_fence, not_ended, words_of
 
 
 class HealthRow(TypedDict):

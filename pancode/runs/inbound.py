@@ -13,18 +13,18 @@ from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Inventory, JournalEntry
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import Envelope, PublicKey, RefusalCode, WireRefusal, open_as, parse_envelope
-from pancode.control import keyring
-from pancode.control.core import Core, open_fences
-from pancode.control.work import Work, unit_of_work
-from pancode.core.ports import UpMessage
-from pancode.core.quota import Flood, is_full
-from pancode.core.records import Fence, FenceState, Node, Run, RunState
-from pancode.errors import ConflictError
 from pancode.fleet.heartbeats import raise_alarm
-from pancode.life.decide import decide
-from pancode.life.orders import identity_of, start_by_of
-from pancode.life.signals import Doubted, Lost, NodeReported, NotTaken, UnknownFence
-from pancode.runs.settle import Letter, Proofs, Unreadable, identity_in, settle, turn_down
+from pancode.kernel.errors import ConflictError
+from pancode.kernel.ports import UpMessage
+from pancode.kernel.quota import Flood, is_full
+from pancode.kernel.records import Fence, FenceState, Node, Run, RunState
+from pancode.runs import keyring
+from pancode.runs.core import Core, open_fences
+from pancode.runs.life.decision import decide
+from pancode.runs.life.orders import identity_of, start_by_of
+from pancode.runs.life.signals import Doubted, Lost, NodeReported, NotTaken, UnknownFence
+from pancode.runs.receipts.settlement import Letter, Proofs, Unreadable, identity_in, settle, turn_down
+from pancode.runs.unit_of_work import Work, unit_of_work
 
 _ANSWERED = (Mark.ACKNOWLEDGED, Mark.REJECTED)
 FENCES_AHEAD = 100_000

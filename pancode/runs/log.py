@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from node_agent.wire.identity import AttemptId
-from pancode.control.core import Core, open_fences
-from pancode.control.run import find_run, iso
-from pancode.control.surroundings import Streams
-from pancode.core.names import not_found
-from pancode.core.records import Closed, Fence, FenceState, Run, RunState
-from pancode.errors import NotFoundError, UsageError
-from pancode.life.kept import RunFiles, gone_at
+from pancode.kernel.errors import NotFoundError, UsageError
+from pancode.kernel.names import not_found
+from pancode.kernel.records import Closed, Fence, FenceState, Run, RunState
+from pancode.runs.core import Core, open_fences
+from pancode.runs.retention.parts import RunFiles, gone_at
+from pancode.runs.user_environment import Streams
+from pancode.runs.views import find_run, iso
 
 PIECE = 64 * 1024
 OUT = "out"

@@ -12,23 +12,23 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.git import shown
 from pancode.agents.agents import ORCHESTRATOR
 from pancode.agents.endpoints import EndpointNeed, endpoint_of, fleets_model, lack_of
-from pancode.agents.options import OPTIONS, Option
-from pancode.agents.request import DispatchRequest, request_from
 from pancode.agents.runtimes import RUNTIMES
-from pancode.control.core import Core
-from pancode.control.run import session_of, words_of
-from pancode.control.surroundings import Surroundings
-from pancode.core.records import Node, Run, RunState, SessionRow
-from pancode.core.values import replace
-from pancode.dispatch.choice import level_of_mode
-from pancode.dispatch.dispatch import Dispatched, dispatch
-from pancode.errors import UsageError, WorkspaceError
-from pancode.life.continuing import IDLE_MS, LeftOver, SittingTerms, continued, wanted
-from pancode.life.placement import can_be_had, is_walled
-from pancode.nodes.node import NodeView
-from pancode.runs.history import lane_of
-from pancode.workflow import rejoining
-from pancode.workflow.rejoining import begins_at, same_files
+from pancode.kernel.errors import UsageError, WorkspaceError
+from pancode.kernel.node import NodeView
+from pancode.kernel.records import Node, Run, RunState, SessionRow
+from pancode.kernel.values import replace
+from pancode.memory.service import lane_of
+from pancode.runs.admission.model_choice import level_of_mode
+from pancode.runs.core import Core
+from pancode.runs.dispatch import Dispatched, dispatch
+from pancode.runs.life.continuations import IDLE_MS, LeftOver, SittingTerms, continued, wanted
+from pancode.runs.options import OPTIONS, Option
+from pancode.runs.placement.placement import can_be_had, is_walled
+from pancode.runs.request import DispatchRequest, request_from
+from pancode.runs.user_environment import Surroundings
+from pancode.runs.views import session_of, words_of
+from pancode.workflows import step_replacement as rejoining
+from pancode.workflows.step_replacement import begins_at, same_files
 
 
 def dispatch_again(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pancode.control.core import Core, locked
-from pancode.control.run import find
-from pancode.control.work import unit_of_work
-from pancode.core.records import Run, RunState
-from pancode.errors import NotFoundError, UsageError
-from pancode.life.signals import Stop
+from pancode.kernel.errors import NotFoundError, UsageError
+from pancode.kernel.records import Run, RunState
+from pancode.runs.core import Core, locked
+from pancode.runs.life.signals import Stop
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.views import find
 
 
 def stop(core: Core, run_id: str, reason: str) -> Run:

@@ -6,11 +6,11 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from pancode.control.core import Core
-from pancode.control.inbox_shapes import BriefLine
-from pancode.control.run import at, iso
-from pancode.core.ports import Transaction
-from pancode.core.records import Firing, Schedule
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Firing, Schedule
+from pancode.runs.core import Core
+from pancode.runs.inbox_answers import BriefLine
+from pancode.runs.views import at, iso
 from pancode.schedules import store as rows
 from pancode.schedules.model import AtTime, trigger_of, words_of
 from pancode.schedules.times import CronTimes, shown

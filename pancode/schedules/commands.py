@@ -10,20 +10,20 @@ from typing import Annotated, Any, Literal
 import typer
 from typer import Argument
 
-from pancode.cli import completions
-from pancode.cli.commands import Commands
-from pancode.cli.face import Face, who, work_folder
-from pancode.cli.params import Json, Label, label, many, option
-from pancode.cli.runs import options
-from pancode.cli.runs.dispatch import WithArgv, of_caller, task_text
-from pancode.cli.terminal import Columns, listing, safe, short_time
-from pancode.cli.workflows import options as workflow_options
-from pancode.cli.workflows.batch import tasks_of, without_preset
-from pancode.cli.workflows.begin import request_of
-from pancode.cli.workflows.chain import steps_of
-from pancode.client import path_of
-from pancode.errors import UsageError
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face, who, work_folder
+from pancode.interfaces.cli.parameters import Json, Label, label, many, option
+from pancode.interfaces.cli.terminal import Columns, listing, safe, short_time
+from pancode.interfaces.client.client import path_of
+from pancode.kernel.errors import UsageError
+from pancode.runs.commands import options
+from pancode.runs.commands.dispatch import WithArgv, of_caller, task_text
 from pancode.schedules.times import zone_of
+from pancode.workflows.commands import options as workflow_options
+from pancode.workflows.commands.batch import tasks_of, without_preset
+from pancode.workflows.commands.chain import steps_of
+from pancode.workflows.commands.start import request_of
 
 app = Commands()
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pancode.control.core import Core
-from pancode.control.work import unit_of_work
-from pancode.core.records import Schedule
-from pancode.core.values import replace
-from pancode.errors import PancodeError
-from pancode.essential import PeriodicThread
+from pancode.kernel.errors import PancodeError
+from pancode.kernel.records import Schedule
+from pancode.kernel.threads import PeriodicThread
+from pancode.kernel.values import replace
+from pancode.runs.core import Core
+from pancode.runs.unit_of_work import unit_of_work
 from pancode.schedules import store as rows
 from pancode.schedules.model import OnPush, trigger_of
 from pancode.schedules.scheduler import Scheduler, watched

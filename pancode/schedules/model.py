@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from pancode.core.names import nearest
-from pancode.errors import UsageError
-from pancode.life.changes import OCCASIONS
+from pancode.kernel.errors import UsageError
+from pancode.kernel.names import nearest
+from pancode.runs.life.changes import OCCASIONS
 from pancode.schedules.times import CronTimes, shown
 
 WEBHOOK = "webhook"

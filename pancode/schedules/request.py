@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from pancode.errors import UsageError
+from pancode.kernel.errors import UsageError
 from pancode.schedules.model import WEBHOOK, AtTime, OnPush, OnWebhook, Trigger, on_event
 from pancode.schedules.times import CronTimes, read_at, zone_of
 from pancode.schedules.work import PlannedWork

@@ -7,13 +7,12 @@ from typing import Annotated, Literal, cast
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from pancode.access.door import HOOKS
-from pancode.access.rights import DISPATCHES, DROPS, OPERATES
-from pancode.api.context import ApiContext
-from pancode.api.request.bodies import ActBody, Body, By, DispatchBody, ReasonBody, SignedBody
-from pancode.api.request.workflow_bodies import WorkflowBody
-from pancode.api.routing import ApiCall, AtDoor, RemovedAnswer, Verb
-from pancode.errors import ConfigError, UsageError
+from pancode.interfaces.http.access.request_filter import HOOKS
+from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, OPERATES
+from pancode.interfaces.http.bodies import ActBody, Body, By, DispatchBody, ReasonBody, SignedBody
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, AtDoor, RemovedAnswer, Verb
+from pancode.kernel.errors import ConfigError, UsageError
 from pancode.notices.service import fresh_secret
 from pancode.schedules.answers import ScheduleShape, preview, schedules, show
 from pancode.schedules.model import WEBHOOK, secret_name
@@ -21,6 +20,7 @@ from pancode.schedules.request import AskedSchedule
 from pancode.schedules.service import add, fire, lands, pause, planned, remove, resume
 from pancode.schedules.webhook import HookShape, called
 from pancode.schedules.work import PlannedWork
+from pancode.workflows.routes.bodies import WorkflowBody
 
 Words = Annotated[str, Field(min_length=1, max_length=200)]
 

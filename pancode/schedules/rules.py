@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from pancode.core.records import Firing, FiringState, Schedule
-from pancode.core.values import replace
-from pancode.plain import counted
+from pancode.kernel.formatting import counted
+from pancode.kernel.records import Firing, FiringState, Schedule
+from pancode.kernel.values import replace
 from pancode.schedules.model import AtTime, OnPush, OnWebhook, trigger_of
 from pancode.schedules.times import CronTimes, minute
 

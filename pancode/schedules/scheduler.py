@@ -6,23 +6,23 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from pancode.control.core import Core
-from pancode.control.event_facts import facts_of, fits
-from pancode.control.feed_thread import FeedThread
-from pancode.control.work import unit_of_work
-from pancode.core.ports import Transaction
-from pancode.core.records import FeedEvent, Firing, FiringState, Run, Schedule, Workflow
-from pancode.core.values import replace
-from pancode.dispatch.dispatch import dispatch
-from pancode.errors import PancodeError, UnavailableError
-from pancode.life.changes import occasion_of
-from pancode.runs.workspaces import in_workspace
+from pancode.kernel.errors import PancodeError, UnavailableError
+from pancode.kernel.event_facts import facts_of, fits
+from pancode.kernel.feed_thread import FeedThread
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import FeedEvent, Firing, FiringState, Run, Schedule, Workflow
+from pancode.kernel.values import replace
+from pancode.runs.core import Core
+from pancode.runs.dispatch import dispatch
+from pancode.runs.life.changes import occasion_of
+from pancode.runs.unit_of_work import unit_of_work
 from pancode.schedules import store as rows
 from pancode.schedules.model import OnEvent, OnPush, trigger_of
 from pancode.schedules.rules import decide, too_deep
 from pancode.schedules.work import BY, COMMIT_PLACE, RUN_PLACE, work_of
-from pancode.work.workflow.begin import begin
-from pancode.work.workflow.starting import Around
+from pancode.workflows.service import begin
+from pancode.workflows.step_start import Around
+from pancode.workspaces.service import in_workspace
 
 BEHIND = 500
 """After more than this many events the place in the feed is recorded even if none of them fits."""

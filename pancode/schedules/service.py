@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import re
 
-from pancode.control.core import Core
-from pancode.control.surroundings import Surroundings
-from pancode.control.work import Work, unit_of_work
-from pancode.core.records import Firing, Schedule
-from pancode.core.values import replace
-from pancode.dispatch.admission import first_refused
-from pancode.dispatch.dispatch import dry_run
-from pancode.errors import ConflictError, UsageError
-from pancode.runs.workspaces import in_workspace
+from pancode.kernel.errors import ConflictError, UsageError
+from pancode.kernel.records import Firing, Schedule
+from pancode.kernel.values import replace
+from pancode.runs.admission.gates import first_refused
+from pancode.runs.core import Core
+from pancode.runs.dispatch import dry_run
+from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.user_environment import Surroundings
 from pancode.schedules import store as rows
 from pancode.schedules.git_pushes import HeadOf
 from pancode.schedules.model import OnEvent, OnPush, first_ms, plain
 from pancode.schedules.request import AskedSchedule, wanted_trigger
 from pancode.schedules.rules import decide
 from pancode.schedules.work import PlannedWork, work_of
-from pancode.work.workflow.begin import held, plan_dry
+from pancode.workflows.service import held, plan_dry
+from pancode.workspaces.service import in_workspace
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 MOST = 500

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pancode.control.core import Core
-from pancode.control.work import Work
-from pancode.core.names import not_found
-from pancode.core.ports import Grouping, Transaction
-from pancode.core.records import ApiToken, EventKind, Firing, FiringState, Run, RunState, Schedule, Workflow
-from pancode.core.values import replace
-from pancode.core.visitors import speaks_for, token_behind
-from pancode.dispatch.dispatch import new_id_in
-from pancode.errors import RefusedError
-from pancode.life.changes import Happened
+from pancode.kernel.errors import RefusedError
+from pancode.kernel.names import not_found
+from pancode.kernel.ports import Grouping, Transaction
+from pancode.kernel.records import ApiToken, EventKind, Firing, FiringState, Run, RunState, Schedule, Workflow
+from pancode.kernel.values import replace
+from pancode.kernel.visitors import speaks_for, token_behind
+from pancode.runs.core import Core
+from pancode.runs.dispatch import new_id_in
+from pancode.runs.life.changes import Happened
+from pancode.runs.unit_of_work import Work
 from pancode.schedules.rules import Decided, ScheduleView
-from pancode.work.workflow import rows as workflow_rows
-from pancode.workflow.advance import OPEN
+from pancode.workflows import store as workflow_rows
+from pancode.workflows.rules import OPEN
 
 KEPT = 500
 """How many firings of each schedule are kept: the newest ones."""

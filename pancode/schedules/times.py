@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from pancode.errors import UsageError
+from pancode.kernel.errors import UsageError
 
 WORDS: Mapping[str, str] = {
     "@hourly": "0 * * * *",

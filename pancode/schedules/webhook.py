@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from typing_extensions import TypedDict
 
-from pancode.access.tokens import failed
-from pancode.control.core import Core
-from pancode.control.work import Work, unit_of_work
-from pancode.core.records import Firing, FiringState, Schedule
-from pancode.core.values import replace
-from pancode.core.visitors import AccessError
-from pancode.errors import NotFoundError
+from pancode.interfaces.http.access.tokens import failed
+from pancode.kernel.errors import NotFoundError
+from pancode.kernel.records import Firing, FiringState, Schedule
+from pancode.kernel.values import replace
+from pancode.kernel.visitors import AccessError
 from pancode.notices.signature_check import MOST_A_MINUTE, HookCall, ProvenCall, proven, too_many
+from pancode.runs.core import Core
+from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.schedules import store as rows
 from pancode.schedules.model import OnWebhook, secret_name, trigger_of
 from pancode.schedules.rules import Decided, decide

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from pancode.agents.request import DispatchRequest, plain, request_from
-from pancode.core.records import WorkflowKind
-from pancode.core.values import replace
-from pancode.workflow.plan import StepPlan, WorkflowPlan
+from pancode.kernel.records import WorkflowKind
+from pancode.kernel.values import replace
+from pancode.runs.request import DispatchRequest, plain, request_from
+from pancode.workflows.model import StepPlan, WorkflowPlan
 
 BY = "schedule:"
 """The prefix before a schedule's name, where it is the author of runs."""

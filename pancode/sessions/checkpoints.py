@@ -6,18 +6,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pancode.control.core import Core
-from pancode.control.run import at
-from pancode.control.work import unit_of_work
-from pancode.core.names import not_found
-from pancode.core.ports import Transaction
-from pancode.core.records import Run, SessionRow
-from pancode.core.values import replace
-from pancode.errors import UsageError
-from pancode.life.continuing import must_have_ended
+from pancode.kernel.errors import UsageError
+from pancode.kernel.names import not_found
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Run, SessionRow
+from pancode.kernel.values import replace
+from pancode.runs.core import Core
+from pancode.runs.life.continuations import must_have_ended
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.views import at
+from pancode.sessions.answers import CheckpointShape, CheckpointsShape
 from pancode.sessions.session import SessionChain, load
-from pancode.sessions.shapes import CheckpointShape, CheckpointsShape
-from pancode.workflow.step_work import result_commit
+from pancode.workflows.step_work import result_commit
 
 MOST_POINTS = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)

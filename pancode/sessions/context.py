@@ -9,16 +9,16 @@ from typing import Any
 
 from node_agent.wire.identity import AttemptId
 from pancode.agents.endpoints import OWN_TOKENS, endpoint_of, fleets_model
-from pancode.agents.fitting import window_of
+from pancode.agents.prompt_fit import window_of
 from pancode.agents.prompts import Category, estimated, sizes_of
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES
-from pancode.control.core import Core
-from pancode.control.surroundings import Streams, Surroundings
-from pancode.core.records import Fence, Run
-from pancode.errors import ConfigError, UsageError
+from pancode.kernel.errors import ConfigError, UsageError
+from pancode.kernel.records import Fence, Run
+from pancode.runs.core import Core
 from pancode.runs.log import OUT
+from pancode.runs.user_environment import Streams, Surroundings
+from pancode.sessions.answers import ContextShape, WindowPart
 from pancode.sessions.session import load
-from pancode.sessions.shapes import ContextShape, WindowPart
 
 HEAD, TAIL = 64 << 10, 1 << 20
 """How many bytes of the output are read: its beginning names the window, its end the newest calls."""

@@ -7,18 +7,18 @@ from collections.abc import Iterator, Sequence
 
 from node_agent.wire.receipt import TurnWords
 from node_agent.wire.signing import WireRefusal, parse_envelope
-from pancode.control.core import Core
-from pancode.control.run import find_run, words_of
-from pancode.control.run_shapes import Json
-from pancode.control.surroundings import Streams
-from pancode.core.records import Fence, Run, RunState
-from pancode.errors import NotFoundError
-from pancode.life.orders import name_of
-from pancode.life.receipt_checks import ReceiptVerdict
-from pancode.runs import receipts
-from pancode.runs.receipts import CheckShape
+from pancode.kernel.errors import NotFoundError
+from pancode.kernel.records import Fence, Run, RunState
+from pancode.runs.answers import Json
+from pancode.runs.core import Core
+from pancode.runs.life.orders import name_of
+from pancode.runs.receipts import service as receipts
+from pancode.runs.receipts.service import CheckShape
+from pancode.runs.receipts.verification import ReceiptVerdict
+from pancode.runs.user_environment import Streams
+from pancode.runs.views import find_run, words_of
+from pancode.sessions.answers import SessionVerdictShape, SittingVerdict
 from pancode.sessions.session import of_run
-from pancode.sessions.shapes import SessionVerdictShape, SittingVerdict
 
 _BAD = (ReceiptVerdict.TAMPERED, ReceiptVerdict.UNSIGNED, ReceiptVerdict.UNKNOWN_KEY)
 

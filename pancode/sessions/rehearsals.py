@@ -9,7 +9,17 @@ from typing import Any
 from node_agent.wire.policy import Mode
 from node_agent.wire.receipt import TurnStop
 from pancode.agents.agents import ORCHESTRATOR
-from pancode.agents.decompositions import (
+from pancode.budget import books
+from pancode.kernel.errors import UsageError
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Audit, Run, RunState, Setting
+from pancode.kernel.values import replace
+from pancode.runs.core import Core
+from pancode.runs.request import DispatchRequest
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.views import iso
+from pancode.sessions.answers import DecompositionShape, RehearsedShape
+from pancode.sessions.rehearsal_rules import (
     REQUESTS,
     RehearsedCall,
     RehearsedRequest,
@@ -18,16 +28,6 @@ from pancode.agents.decompositions import (
     graded,
     request_named,
 )
-from pancode.agents.request import DispatchRequest
-from pancode.control.core import Core
-from pancode.control.run import iso
-from pancode.control.work import unit_of_work
-from pancode.core import books
-from pancode.core.ports import Transaction
-from pancode.core.records import Audit, Run, RunState, Setting
-from pancode.core.values import replace
-from pancode.errors import UsageError
-from pancode.sessions.shapes import DecompositionShape, RehearsedShape
 
 REHEARSED = "a rehearsal has asked for this"
 """What the audit says of a rehearsed request; the detail has `call`, `asked`, `steps` and `waits`."""

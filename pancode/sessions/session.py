@@ -7,9 +7,20 @@ from decimal import Decimal
 from functools import partial
 
 from node_agent.wire.identity import Mark
-from pancode.control.core import Core
-from pancode.control.left import session_view
-from pancode.control.run import (
+from pancode.budget import books
+from pancode.kernel import records
+from pancode.kernel.errors import WorkspaceError
+from pancode.kernel.names import LAST, not_found
+from pancode.kernel.ports import Grouping, Transaction
+from pancode.kernel.states import SessionState
+from pancode.people.proposals import proposed_by
+from pancode.runs.core import Core
+from pancode.runs.life.continuations import ended_turns, is_between_turns, is_turn_lost, kept, leads, terms_of
+from pancode.runs.life.inbox import InboxItem, ItemKind, item_of, open_item
+from pancode.runs.receipts.rules import usage_of_all
+from pancode.runs.remaining_budget import session_view
+from pancode.runs.retry import keeps_node
+from pancode.runs.views import (
     at,
     attempts_of,
     chain_of,
@@ -23,18 +34,8 @@ from pancode.control.run import (
     usage_of,
     words_of,
 )
-from pancode.control.sessions import line_of
-from pancode.core import books, records
-from pancode.core.names import LAST, not_found
-from pancode.core.ports import Grouping, Transaction
-from pancode.core.states import SessionState
-from pancode.errors import WorkspaceError
-from pancode.life.continuing import ended_turns, is_between_turns, is_turn_lost, kept, leads, terms_of
-from pancode.life.inbox import InboxItem, ItemKind, item_of, open_item
-from pancode.life.receipts import usage_of_all
-from pancode.runs.retry import keeps_node
-from pancode.sessions import shapes
-from pancode.work.people.proposals import proposed_by
+from pancode.sessions import answers as shapes
+from pancode.sessions.store import line_of
 
 MOST_TASKS = 1_000
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pancode.control.core import Core
-from pancode.control.run import chain_of
-from pancode.control.surroundings import Streams
-from pancode.core.records import Run
-from pancode.errors import UsageError
+from pancode.kernel.errors import UsageError
+from pancode.kernel.records import Run
 from pancode.runs import log
+from pancode.runs.core import Core
 from pancode.runs.log import OUT, LogPlace, read_log
+from pancode.runs.user_environment import Streams
+from pancode.runs.views import chain_of
 from pancode.sessions.session import load
 
 _MARK = re.compile(r"([A-Za-z0-9-]{1,64}):([0-9]{1,15})", re.ASCII)

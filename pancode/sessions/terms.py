@@ -7,18 +7,18 @@ from typing import Any
 
 from node_agent.wire.policy import SAFETY_RANK, Safety, asks_nobody
 from pancode.agents.runtimes import RUNTIMES
-from pancode.control.core import Core
-from pancode.control.surroundings import Surroundings
-from pancode.control.work import unit_of_work
-from pancode.core.records import Run
-from pancode.core.values import replace
-from pancode.dispatch.admission import first_refused, refusal
-from pancode.dispatch.admission.agent import NEEDS_YES
-from pancode.dispatch.dispatch import dry_run
-from pancode.errors import RefusedError, UsageError
-from pancode.life.continuing import SittingTerms, as_sitting, terms_of, wanted
-from pancode.life.signals import TermsAsked
+from pancode.kernel.errors import RefusedError, UsageError
+from pancode.kernel.records import Run
+from pancode.kernel.values import replace
+from pancode.runs.admission.gates import first_refused, refusal
+from pancode.runs.admission.gates.agent import NEEDS_YES
+from pancode.runs.core import Core
+from pancode.runs.dispatch import dry_run
+from pancode.runs.life.continuations import SittingTerms, as_sitting, terms_of, wanted
+from pancode.runs.life.signals import TermsAsked
 from pancode.runs.retry import in_request, request_of, unpinned
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.user_environment import Surroundings
 from pancode.sessions.session import SessionChain, load
 
 TRIES = 3

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, OrderedSkill, SkillPlace, packed
-from pancode.core.terms import GivenSkills
-from pancode.errors import ConfigError, PancodeError, RefusedError
-from pancode.plain import size
+from pancode.kernel.errors import ConfigError, PancodeError, RefusedError
+from pancode.kernel.formatting import size
+from pancode.kernel.terms import GivenSkills
 from pancode.skills.model import Skill
 from pancode.skills.sources import PROJECT, PROJECT_FOLDERS, FoundSkill, named
 

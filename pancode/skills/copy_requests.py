@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pancode.core.names import not_found
-from pancode.plain import unhidden
+from pancode.kernel.formatting import unhidden
+from pancode.kernel.names import not_found
 from pancode.skills.copies import GONE, mark_of
 from pancode.skills.definitions import SUFFIX, places, wanted
 from pancode.skills.model import Skill

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from pancode.plain import size
+from pancode.kernel.formatting import size
 from pancode.skills.model import MOST_TEXT, Skill, SkillFile, definition, error
 
 KINDS: dict[str, dict[str, str]] = {

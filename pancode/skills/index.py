@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from pancode.errors import ConfigError
-from pancode.plain import clip, unhidden
+from pancode.kernel.errors import ConfigError
+from pancode.kernel.formatting import clip, unhidden
 from pancode.skills.model import is_name
 
 FILE = "skills.yaml"

@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pancode.errors import ConfigError, ConflictError, NotFoundError, RefusedError
-from pancode.host.files import make_private, write_durable
+from pancode.kernel.errors import ConfigError, ConflictError, NotFoundError, RefusedError
+from pancode.kernel.host.files import make_private, write_durable
 from pancode.skills.model import FILE, Skill
 from pancode.skills.sources import SHIPPED, FoundSkill, read_skill
 

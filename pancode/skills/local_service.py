@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pancode.code.git.safe import Git, run_git, safe_env
-from pancode.errors import ConfigError, NotFoundError, UsageError
-from pancode.plain import counted, size
+from pancode.git.runner import Git, run_git, safe_env
+from pancode.kernel.errors import ConfigError, NotFoundError, UsageError
+from pancode.kernel.formatting import counted, size
 from pancode.skills.copies import act
 from pancode.skills.copy_requests import SkillsAsked
 

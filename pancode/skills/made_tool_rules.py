@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from node_agent.wire.skill import ABOUT, TOOL, TOOLS, OrderedSkill, digest_of, packed, runnable
-from pancode.errors import UsageError
-from pancode.plain import safe
+from pancode.kernel.errors import UsageError
+from pancode.kernel.formatting import safe
 
 RUN = "run"
 MOST_SECONDS, USUAL_SECONDS, MOST_NAME, MOST_ABOUT, MOST_TESTS = 120, 30, 40, 300, 10

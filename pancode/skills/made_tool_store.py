@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from node_agent.wire.policy import NetworkAccess
 from node_agent.wire.signing import Envelope, WireRefusal, verify
 from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, TOOL, TOOLS, OrderedSkill
-from pancode.agents.request import DispatchRequest
-from pancode.control.core import Core
-from pancode.core.ports import Transaction
-from pancode.core.records import Setting
-from pancode.core.terms import GivenSkills
-from pancode.core.values import replace
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Setting
+from pancode.kernel.terms import GivenSkills
+from pancode.kernel.values import replace
+from pancode.runs.core import Core
+from pancode.runs.request import DispatchRequest
 from pancode.skills.made_tool_rules import SoundTool
 
 PROPOSED, FILES, KEPT = "proposed-tool:", "proposed-files:", "kept-tool:"

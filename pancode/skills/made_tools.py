@@ -8,18 +8,18 @@ from typing_extensions import TypedDict
 
 from node_agent.wire.failure import Outcome
 from node_agent.wire.receipt import Claims
-from pancode.control.core import Core
-from pancode.control.inbox_shapes import BriefLine
-from pancode.control.run import at, find_run
-from pancode.control.surroundings import Surroundings
-from pancode.control.work import Work, unit_of_work
-from pancode.core.names import not_found
-from pancode.core.ports import Transaction
-from pancode.core.records import EventKind, Run
-from pancode.core.values import replace
-from pancode.dispatch.dispatch import Dispatched, dispatch
-from pancode.errors import ConflictError, RefusedError, UsageError
-from pancode.life.changes import Happened
+from pancode.kernel.errors import ConflictError, RefusedError, UsageError
+from pancode.kernel.names import not_found
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import EventKind, Run
+from pancode.kernel.values import replace
+from pancode.runs.core import Core
+from pancode.runs.dispatch import Dispatched, dispatch
+from pancode.runs.inbox_answers import BriefLine
+from pancode.runs.life.changes import Happened
+from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.user_environment import Surroundings
+from pancode.runs.views import at, find_run
 from pancode.skills.made_tool_rules import SoundTool, tool_of
 from pancode.skills.made_tool_store import (
     MOST,

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pancode.plain import size, unhidden
+from pancode.kernel.formatting import size, unhidden
 from pancode.skills.copies import FileMark, mark_of, tree_hash
 
 FILE = "SKILL.md"

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from pancode.errors import UnavailableError
 from pancode.fleet.ssh.errors import RemoteFailed
 from pancode.fleet.ssh.remote import Remote
+from pancode.kernel.errors import UnavailableError
 from pancode.skills import copies
 from pancode.skills.copy_requests import SkillsAsked
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from pancode.errors import PancodeError, UnavailableError
+from pancode.fleet.login import environ_of, session_to
+from pancode.fleet.place import Reach
 from pancode.fleet.ssh.remote import Remote
-from pancode.nodes.place import Reach
-from pancode.offline.login import environ_of, session_to
+from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.skills.copy_requests import SkillsAsked
 from pancode.skills.node_copies import ACT_S, act_on, answer_of, argv_in, exchanged, program_and
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.skill import SkillPlace
-from pancode.errors import ConfigError, NotFoundError
-from pancode.plain import size
+from pancode.kernel.errors import ConfigError, NotFoundError
+from pancode.kernel.formatting import size
 from pancode.skills.copies import IGNORED
 from pancode.skills.model import (
     FILE,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from pancode.errors import ConfigError, PancodeError, UnavailableError
+from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
 
 
 class LedgerDamagedError(UnavailableError):

@@ -14,14 +14,14 @@ from typing import Any, TypeVar, cast
 from sqlalchemy import Connection, Engine, and_, bindparam, delete, select, text, tuple_
 from sqlalchemy.exc import DBAPIError
 
-from pancode.core.ports import Grouped, Grouping, Key
-from pancode.core.records import ALL, Record
-from pancode.errors import ConflictError, PancodeError, UnavailableError
-from pancode.store.engine import engine_for, sqlite_url
+from pancode.kernel.errors import ConflictError, PancodeError, UnavailableError
+from pancode.kernel.ports import Grouped, Grouping, Key
+from pancode.kernel.records import ALL, Record
 from pancode.store.errors import meaning, translated
-from pancode.store.migrate import Revisions, bring_up_to_date
+from pancode.store.migration import Revisions, bring_up_to_date
 from pancode.store.postgres import Database, engine_of
 from pancode.store.shape import RecordShape, key_getter, shape_of
+from pancode.store.sqlite import engine_for, sqlite_url
 from pancode.store.tables import TABLES
 from pancode.store.tallies import groups_of, question
 
@@ -117,7 +117,7 @@ _FATE = text("SELECT pg_xact_status(CAST(:number AS text)::xid8)")
 
 
 class SqlLedger:
-    """A pancode.core.ports.Ledger on SQLite (a path) or PostgreSQL (an address).
+    """A pancode.kernel.ports.Ledger on SQLite (a path) or PostgreSQL (an address).
 
     One transaction at a time, from any thread. Opening creates the tables, or migrates older ones.
     Errors: UnavailableError (locked, full, damaged, failing disk, server away, closed), ConfigError (no
@@ -213,7 +213,7 @@ def opened(where: Path | Database, busy_ms: int, sole: bool) -> tuple[Engine, st
 
 
 class SqlTransaction:
-    """A pancode.core.ports.Transaction on an open connection."""
+    """A pancode.kernel.ports.Transaction on an open connection."""
 
     def __init__(self, connection: Connection, statements: Mapping[type[Record], Statements]) -> None:
         self._connection: Connection | None = connection

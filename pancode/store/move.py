@@ -12,11 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
 
-from pancode.core.records import Setting
-from pancode.errors import ConfigError, NotFoundError, PancodeError
+from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError
+from pancode.kernel.records import Setting
 from pancode.store.errors import translated
 from pancode.store.ledger import BUSY_MS, opened
-from pancode.store.migrate import Revisions, bring_up_to_date
+from pancode.store.migration import Revisions, bring_up_to_date
 from pancode.store.postgres import Database
 from pancode.store.tables import TABLES
 

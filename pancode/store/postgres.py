@@ -13,8 +13,8 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from pancode.errors import ConfigError, UnavailableError
-from pancode.plain import pip_install
+from pancode.kernel.errors import ConfigError, UnavailableError
+from pancode.kernel.formatting import pip_install
 
 ORIGIN = "PANCODE_DATABASE_URL"
 OLDEST = 13

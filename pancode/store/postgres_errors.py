@@ -7,8 +7,8 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from pancode.errors import ConfigError, ConflictError, PancodeError, UnavailableError
-from pancode.host.trusting import believing
+from pancode.kernel.errors import ConfigError, ConflictError, PancodeError, UnavailableError
+from pancode.kernel.host.tls_context import believing
 from pancode.store.postgres import CONNECT_S, Database
 
 _HELLO = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"

@@ -11,8 +11,8 @@ from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from pancode.core.records import Record
-from pancode.core.values import made
+from pancode.kernel.records import Record
+from pancode.kernel.values import made
 
 Convert = Callable[[Any], Any]
 

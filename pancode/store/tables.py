@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Boolean, Index, MetaData, Table, Text
 from sqlalchemy import Column as SqlColumn
 from sqlalchemy.types import TypeEngine
 
-from pancode.core.records import ALL, Record
+from pancode.kernel.records import ALL, Record
 from pancode.store.shape import Kind, RecordShape, shape_of
 
 # PostgreSQL orders text by the locale unless told otherwise; the ledger's order is by code point.

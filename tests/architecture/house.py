@@ -15,7 +15,7 @@ from statistics import median
 from tests.architecture.sources import PACKAGES, functions, imports, modules, text, tree
 
 ROWS_IN_BODY = (frozenset({"get", "find", "starting"}), frozenset({"put", "insert", "delete"}))
-"""The names of reading and of writing in `pancode.core.ports.Transaction`."""
+"""The names of reading and of writing in `pancode.kernel.ports.Transaction`."""
 
 
 def lines(*under: str) -> int:
@@ -48,7 +48,7 @@ def imports_of_ours() -> dict[str, int]:
 def bodies_that_read_and_write() -> list[str]:
     """Functions of the control plane that read rows and write rows in one body, but for those that apply.
 
-    `control/work.py` and the files of rows are there to write; the others load, decide, and call them.
+    `runs/unit_of_work.py` and the files of rows are there to write; the others load, decide, and call them.
     """
     found = []
     for path in modules("pancode"):

@@ -53,7 +53,7 @@ def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 
 def dotted(path: Path) -> str:
-    """pancode/life/ends.py -> pancode.life.ends; a package's __init__ is the package."""
+    """pancode/runs/life/ends.py -> pancode.runs.life.ends; a package's __init__ is the package."""
     parts = path.with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 

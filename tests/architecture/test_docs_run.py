@@ -10,7 +10,7 @@ import pytest
 
 from docs.generate.commands import walk, whole
 from docs.runner.blocks import NOT_RUN, Block, Command, blocks, missing
-from pancode.cli.main import cli
+from pancode.interfaces.cli.main import cli
 from tests.architecture.sources import ROOT
 
 PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if "adr" not in p.parts)]

@@ -18,7 +18,13 @@ PROBE = "import json, sys, {0}; print(json.dumps(sorted(n.split('.')[0] for n in
 
 
 @pytest.mark.parametrize(
-    "module", ["pancode.cli.main", "pancode.cli.runs.runs", "pancode.cli.top", "pancode.client"]
+    "module",
+    [
+        "pancode.interfaces.cli.main",
+        "pancode.runs.commands.runs",
+        "pancode.interfaces.tui.commands",
+        "pancode.interfaces.client.client",
+    ],
 )
 def test_start_of_the_command_line_is_light(module: str) -> None:
     done = subprocess.run(
@@ -32,7 +38,7 @@ def test_start_of_the_command_line_is_light(module: str) -> None:
 PROBES = """
 import importlib, json, os, sys
 sys.path.insert(0, "")
-from pancode.cli.main import ALIASES, COMMANDS
+from pancode.interfaces.cli.main import ALIASES, COMMANDS
 found = {}
 others = {name.partition(":")[0] for name in ALIASES.values()}
 for module in sorted({name for name, _ in COMMANDS.values()} | others):
@@ -50,7 +56,7 @@ for module in sorted({name for name, _ in COMMANDS.values()} | others):
 print(json.dumps(found))
 """
 HEAVIER = {
-    "pancode.cli.account.cost": "the properties of a cost are those of the books",
+    "pancode.budget.commands.cost": "the properties of a cost are those of the books",
     "pancode.skills.commands.skills": "reads settings itself",
 }
 """Commands that load more than a face, each with its reason."""
@@ -61,7 +67,7 @@ def test_every_command_is_free_of_the_node_agent() -> None:
         [sys.executable, "-c", PROBES], cwd=ROOT, capture_output=True, text=True, check=True
     )
     found: dict[str, list[str]] = json.loads(done.stdout)
-    assert len(found) > 40 and "pancode.cli.sessions.chat" in found
+    assert len(found) > 40 and "pancode.sessions.commands.chat" in found
     heavy = {
         module: sorted({name.split(".")[0] for name in loaded} & set(HEAVY))
         for module, loaded in found.items()
@@ -73,11 +79,11 @@ def test_every_command_is_free_of_the_node_agent() -> None:
         assert all(name.startswith(allowed) for name in mine), (module, mine)
 
 
-FACES = ("pancode.web", "pancode.tui", "pancode.mcp", "textual", "apprise")
+FACES = ("pancode.interfaces.web", "pancode.interfaces.tui", "pancode.interfaces.mcp", "textual", "apprise")
 
 
 def test_a_coordinator_at_which_nobody_looks_loads_no_face() -> None:
-    probe = "import json, sys, pancode.offline.server.serve, pancode.wiring.build, pancode.api.app; "
+    probe = "import json, sys, pancode.app.server.serve, pancode.app.build, pancode.app.http_routes; "
     done = subprocess.run(
         [sys.executable, "-c", probe + "print(json.dumps(sorted(sys.modules)))"],
         cwd=ROOT,

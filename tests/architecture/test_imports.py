@@ -11,7 +11,7 @@ from tests.architecture.sources import PACKAGES, ROOT, dotted, imports, modules,
 WIRE = "node_agent/wire"
 RUNTIMES = "node_agent/runtimes"
 SHARED = ("node_agent.wire", "node_agent.policy")
-GATES = "pancode/dispatch/admission"
+GATES = "pancode/runs/admission/gates"
 THIRD_PARTY_OF_WIRE = {"pydantic", "pydantic_core", "cryptography"}  # pydantic is made of two packages
 BESIDE = {
     "pancode.fleet": ("ssh", "direct", "bundle"),
@@ -47,9 +47,9 @@ def test_pancode_knows_only_the_wire_of_the_node_agent() -> None:
     """Exceptions: the runtimes' own parsers (ADR 32) and the names of the values that log one in, and RQ's
     classes as both ends use them (ADR 40).
     """
-    runtimes = ("pancode/talk/stream.py", "pancode/cli/fleet/secret.py")
+    runtimes = ("pancode/sessions/conversation/stream.py", "pancode/fleet/commands/secrets.py")
     known = dict.fromkeys(runtimes, (*SHARED, "node_agent.runtimes"))
-    bus = modules("pancode/bus")
+    bus = modules("pancode/queue")
     known |= {str(path): (*SHARED, "node_agent.link.rqjson") for path in bus}
     strays = [
         f"{path}:{line} imports {name}"
@@ -63,7 +63,7 @@ def test_pancode_knows_only_the_wire_of_the_node_agent() -> None:
 
 
 def test_routes_call_use_cases_and_open_no_transaction() -> None:
-    strays = [hit for path in modules("pancode/api") for hit in _named(path, "pancode.control.work")]
+    strays = [hit for path in modules("pancode/api") for hit in _named(path, "pancode.runs.unit_of_work")]
     strays += [str(path) for path in modules("pancode/api") if ".transaction(" in path.read_text()]
     assert not strays
 
@@ -119,9 +119,9 @@ def test_gates_do_not_know_each_other() -> None:
         others = [
             f"{path}:{line} imports {name}"
             for line, name in imports(path)
-            if within(name, "pancode.dispatch.admission")
-            and name != "pancode.dispatch.admission"
-            and not within(name, "pancode.dispatch.admission.gate", dotted(path))
+            if within(name, "pancode.runs.admission.gates")
+            and name != "pancode.runs.admission.gates"
+            and not within(name, "pancode.runs.admission.gates.gate", dotted(path))
         ]
         assert not others
 

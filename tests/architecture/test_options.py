@@ -1,4 +1,4 @@
-"""An option of a dispatch is declared at one place: a line in `agents/options.py` makes it on every face."""
+"""An option of a dispatch is declared at one place: a line in `runs/options.py` makes it on every face."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import subprocess
 import sys
 import tokenize
 
-from pancode.agents.options import OPTIONS, Option
+from pancode.runs.options import OPTIONS, Option
 from tests.architecture.sources import ROOT, modules, text
 
 FACES = (
     "pancode/api",
     "pancode/cli",
-    "pancode/mcp",
-    "pancode/config/workflows",
+    "pancode/interfaces/mcp",
+    "pancode/workflows/files",
     "pancode/runs",
     "pancode/work",
 )
 """Rooms that read, show or repeat a request; those below them use what it says."""
 USES = {
-    ("pancode/api/run_routes.py", "secret_files"),  # a run's child does not send them
+    ("pancode/runs/routes/runs.py", "secret_files"),  # a run's child does not send them
     ("pancode/runs/retry.py", "secret_files"),  # a run keeps the patterns that it stands for
     ("pancode/runs/retry.py", "max_tokens"),  # a program of one's own has counted none
-    ("pancode/cli/runs/runs.py", "wrap_up"),  # how many calls of a run were the last one
+    ("pancode/runs/commands/runs.py", "wrap_up"),  # how many calls of a run were the last one
 }
 PLANTED = """
     planted: Count | None = option(
@@ -36,27 +36,27 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-name = "pancode.agents.options"
-code = Path("pancode/agents/options.py").read_text()
+name = "pancode.runs.options"
+code = Path("pancode/runs/options.py").read_text()
 at = code.index("    agent: Name")
 module = sys.modules[name] = ModuleType(name)
 exec(compile(code[:at] + PLANTED.strip("\\n") + "\\n" + code[at:], name, "exec"), vars(module))
 
 from dataclasses import replace
 from typer.main import get_command
-from pancode.agents.request import plain, request_from
-from pancode.api.app import VERBS
-from pancode.api.openapi import document
-from pancode.api.request.bodies import DispatchBody, parse
-from pancode.api.request.workflow_bodies import StepBody
-from pancode.cli.main import cli
-from pancode.cli.runs.options import said
-from pancode.config.workflows.reading import check_workflow
-from pancode.dispatch.requested import check_options
-from pancode.errors import UsageError
-from pancode.mcp.tools import TOOLS
+from pancode.runs.request import plain, request_from
+from pancode.app.http_routes import VERBS
+from pancode.interfaces.http.openapi import document
+from pancode.interfaces.http.bodies import DispatchBody, parse
+from pancode.workflows.routes.bodies import StepBody
+from pancode.interfaces.cli.main import cli
+from pancode.runs.commands.options import said
+from pancode.workflows.files.reader import check_workflow
+from pancode.runs.admission.request_rules import check_options
+from pancode.kernel.errors import UsageError
+from pancode.interfaces.mcp.tools import TOOLS
 from pancode.runs.retry import request_of
-from tests.unit.pancode.core.fleets import node, resolved
+from tests.unit.pancode.kernel.fleets import node, resolved
 import click
 
 def flags(*path):
@@ -104,7 +104,7 @@ def test_no_face_spells_an_option() -> None:
     spelled = {
         (path, name) for path in words for name in options if not words[path].isdisjoint(options[name])
     }
-    others = {("pancode/cli/face.py", "timeout_ms")}  # how long a request is waited for
+    others = {("pancode/interfaces/cli/output.py", "timeout_ms")}  # how long a request is waited for
     assert spelled - others == USES
 
 

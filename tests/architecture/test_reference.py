@@ -17,11 +17,11 @@ from docs.generate.settings import leaves
 from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.identity import Mark
 from node_agent.wire.signing import RefusalCode
-from pancode.api.app import VERBS
-from pancode.cli.main import cli
+from pancode.app.http_routes import VERBS
 from pancode.config.schema import Settings
-from pancode.core.records import Closed, FenceState, RunState
-from pancode.nodes.node import NodeState
+from pancode.interfaces.cli.main import cli
+from pancode.kernel.node import NodeState
+from pancode.kernel.records import Closed, FenceState, RunState
 from tests.architecture.sources import ROOT
 
 TEST_NAME = re.compile(r"`([a-z0-9_/]+\.py)::(test_\w+)")

@@ -217,13 +217,16 @@ WIDE |= {"talks", "trust", "unit", "work"}
         ("tests/slices.py", set()),
         ("pyproject.toml", set(SLICES)),
         ("tests/crowd.py", set(SLICES)),
-        ("pancode/tui/app.py", {"console", "coordinator", "documents", "pages", "people", "talks", "unit"}),
+        (
+            "pancode/interfaces/tui/app.py",
+            {"console", "coordinator", "documents", "pages", "people", "talks", "unit"},
+        ),
         ("pancode/skills/shipped/release/SKILL.md", WIDE | {"programs", "programs-that-talk"}),
         ("docs/runner/shell.py", {"documents", "pages", "rules"}),
         ("tests/e2e/test_fault_link.py", {"faults"}),
         ("tests/e2e/test_docs.py", {"documents", "pages"}),
         ("tests/e2e/console.py", {"console", "documents", "rules"}),
-        ("tests/unit/pancode/life/test_decide.py", set()),  # `make test` runs all of it
+        ("tests/unit/pancode/runs/life/test_decision.py", set()),  # `make test` runs all of it
         ("ansible/galaxy.yml", {"ansible", "ansible-services"}),
     ],
 )

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from pancode.access.rights import BUDGETS, DECIDES, SETTLES
-from pancode.api.app import VERBS
-from pancode.errors import RULES, ApiError, ExitCode, PancodeError
+from pancode.app.http_routes import VERBS
 from pancode.fleet.ssh.errors import LinkFault
-from pancode.mcp.tool import ASK, refusal
+from pancode.interfaces.http.access.rights import BUDGETS, DECIDES, SETTLES
+from pancode.interfaces.mcp.tool import ASK, refusal
+from pancode.kernel.errors import RULES, ApiError, ExitCode, PancodeError
 from tests.architecture.sources import modules, text, tree
 
 FLAGS = (
@@ -122,7 +122,7 @@ def test_each_class_and_code_of_a_rule_reaches_a_model_without_its_fix() -> None
     for error in _errors().values():
         refused = error.exit_code is ExitCode.REFUSED
         assert _is_rule(error, error.code) == (refused or error.code in RULES), error
-    known = " ".join(text(file) for file in modules("pancode") if file != Path("pancode/errors.py"))
+    known = " ".join(text(file) for file in modules("pancode") if file != Path("pancode/kernel/errors.py"))
     for code in RULES:
         assert _is_rule(PancodeError, code)
         assert f'"{code}"' in known or f'"{code.replace("_", " ")}"' in known, f"{code} is no code of ours"

@@ -27,15 +27,15 @@ from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Ask, Heartbeat, Inventory, NodeFacts
 from node_agent.wire.policy import Mode, Safety
 from node_agent.wire.signing import SigningKey
-from pancode.bus.bus import RedisBus
-from pancode.bus.valkey.access import connect
-from pancode.control.core import ControlSettings, Core, Ports
-from pancode.core.records import Node, Run, RunState
+from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import inventory
-from pancode.host.files import FileArchive, FileEpochs
-from pancode.nodes.node import NodeState
-from pancode.runs.fleet_settings import pause_queue
-from pancode.runs.rounds import act, listen, start, turn
+from pancode.kernel.host.files import FileArchive, FileEpochs
+from pancode.kernel.node import NodeState
+from pancode.kernel.records import Node, Run, RunState
+from pancode.queue.queue import RedisBus
+from pancode.queue.valkey.access import connect
+from pancode.runs.core import ControlSettings, Core, Ports
+from pancode.runs.round import act, listen, start, turn
 from pancode.store.ledger import SqlLedger
 from tests.bench.history import KEYED, copies
 from tests.contract.redis_servers import OwnValkey
@@ -43,7 +43,7 @@ from tests.fakes.node import MemoryClock, MemoryDepot, Script
 from tests.simulation.coordinator import FLEET, SimDepot
 from tests.simulation.machines import Machine
 from tests.simulation.trees import Trees
-from tests.unit.pancode.control.world import enqueue
+from tests.unit.pancode.runs.world import enqueue
 
 T = TypeVar("T")
 REAL, PASSWORD = 4, "password"

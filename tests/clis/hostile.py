@@ -17,7 +17,7 @@ from node_agent.wire.order import Limits, Order
 from node_agent.wire.policy import CommandRule, Isolation, Rules, Safety, compile_policy
 from node_agent.wire.receipt import Claims
 from pancode.agents.runtimes import READ_ONLY
-from pancode.offline.evidence import ACTS, HostileAct, TryResult
+from pancode.agents.safety_evidence import ACTS, HostileAct, TryResult
 from tests.clis.conftest import path_of
 from tests.clis.hands import HANDS
 from tests.clis.launched import Cli, patient

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pancode.offline.evidence import HostileAct
+from pancode.agents.safety_evidence import HostileAct
 from tests.clis.hands import Hands, Turn
 from tests.clis.launched import runs
 

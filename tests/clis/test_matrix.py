@@ -13,7 +13,7 @@ import pytest
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import Enforcement, Isolation
 from pancode.agents.runtimes import RULES, matrix
-from pancode.offline.evidence import evidence
+from pancode.agents.safety_evidence import evidence
 from tests.clis.hostile import SHELL, Cell, came_of
 from tests.clis.launched import EVERY
 from tests.clis.written import write_cell

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.offline.evidence import ACTS
+from pancode.agents.safety_evidence import ACTS
 from tests.clis.target import OWNERS, Target
 from tests.crowd import crowded
 

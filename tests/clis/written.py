@@ -11,8 +11,8 @@ from typing import Any
 
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.policy import Isolation
-from pancode.offline import evidence
-from pancode.offline.evidence import TryResult
+from pancode.agents import safety_evidence as evidence
+from pancode.agents.safety_evidence import TryResult
 from tests.clis.install import VERSIONS
 
 PATH = Path(evidence.__file__).with_name(evidence.FILE)

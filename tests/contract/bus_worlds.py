@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from node_agent.attempt.ports import LinkDown
 from node_agent.link.bus import RedisUplink
 from node_agent.wire.clock import SystemClock
-from pancode.bus.bus import BusTempo, RedisBus
-from pancode.bus.valkey.access import connect
-from pancode.core.ports import Bus
+from pancode.kernel.ports import Bus
+from pancode.queue.queue import BusTempo, RedisBus
+from pancode.queue.valkey.access import connect
 from tests.contract.redis_servers import Server, open_server
 from tests.fakes.bus import MemoryLinkDown, MemoryRedis
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from node_agent.wire.failure import Outcome
-from pancode.core.records import EndedRun
+from pancode.kernel.records import EndedRun
 
 ENDED = EndedRun(
     run="r-7f3k2q",

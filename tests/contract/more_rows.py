@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.core.records import (
+from pancode.kernel.records import (
     ApiToken,
     AuditAnchor,
     Delivery,

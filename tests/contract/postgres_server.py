@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from node_agent.wire.clock import SystemClock
-from pancode.bus.valkey.process import wait_until
+from pancode.queue.valkey.process import wait_until
 from pancode.store.postgres import Database, database_of
 from tests.contract.certificates import Pair
 from tests.crowd import crowded

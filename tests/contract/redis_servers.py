@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from node_agent.wire.clock import SystemClock, SystemIds
-from pancode.bus.valkey.access import RedisAccess
-from pancode.bus.valkey.embedded import EmbeddedValkey
-from pancode.bus.valkey.external import check_external
-from pancode.bus.valkey.process import wait_until
+from pancode.queue.valkey.access import RedisAccess
+from pancode.queue.valkey.embedded_server import EmbeddedValkey
+from pancode.queue.valkey.external import check_external
+from pancode.queue.valkey.process import wait_until
 from tests.contract.certificates import Authority, Pair
 from tests.crowd import crowded
 

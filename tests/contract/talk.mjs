@@ -1,7 +1,7 @@
 // Reads golden streams as the console does: pieces on standard input, its turns on standard output.
 
 import { readFileSync } from "node:fs";
-import { fresh, take } from "../../pancode/web/static/lib/conversation.js";
+import { fresh, take } from "../../pancode/interfaces/web/static/lib/conversation.js";
 
 const part = (one) => {
   if (one.kind === "call") return ["call", one.tool, one.what, one.ok === undefined ? "running" : one.denied ? "denied" : one.ok ? "ok" : "failed", one.why ?? "", one.diff || one.output || ""];

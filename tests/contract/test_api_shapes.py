@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from node_agent.wire.receipt import Blob, Usage
-from pancode.core.records import Run
-from tests.unit.pancode.api.world import Http, MemoryCoordinator, client_of
-from tests.unit.pancode.control.world import Desk, Puppet
+from pancode.kernel.records import Run
+from tests.unit.pancode.interfaces.http.world import Http, MemoryCoordinator, client_of
+from tests.unit.pancode.runs.world import Desk, Puppet
 
 COMMIT = "c" * 40
 TEXT = str

@@ -9,9 +9,9 @@ import pytest
 
 from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
-from pancode.core.ports import JobToClose, Offer, Ticket, UpMessage
-from pancode.core.quota import ROUND_MESSAGES, ROUND_SIZE
-from pancode.errors import UnavailableError
+from pancode.kernel.errors import UnavailableError
+from pancode.kernel.ports import JobToClose, Offer, Ticket, UpMessage
+from pancode.kernel.quota import ROUND_MESSAGES, ROUND_SIZE
 from tests.contract.bus_worlds import TAGS, WORLDS, BusWorld, open_world
 
 ONE, TWO = TAGS

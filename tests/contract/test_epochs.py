@@ -1,4 +1,4 @@
-"""The promises of pancode.core.ports.Epochs, kept in memory and by the file beside the ledger alike."""
+"""The promises of pancode.kernel.ports.Epochs, kept in memory and by the file beside the ledger alike."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pancode.core.ports import Epochs
-from pancode.errors import UnavailableError
-from pancode.host.files import COPIED_S, FileEpochs
+from pancode.kernel.errors import UnavailableError
+from pancode.kernel.host.files import COPIED_S, FileEpochs
+from pancode.kernel.ports import Epochs
 from tests.fakes.epochs import MemoryEpochs
 
 Open = Callable[[], Epochs]

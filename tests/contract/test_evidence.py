@@ -12,7 +12,7 @@ from node_agent.wire.order import Limits
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from pancode.agents.runtimes import RULES, EnforcementRequest, enforced
 from pancode.agents.runtimes import RUNTIMES as BELIEVED
-from pancode.offline.evidence import ACTS, WALLS, SafetyMatrix, TryResult, evidence
+from pancode.agents.safety_evidence import ACTS, WALLS, SafetyMatrix, TryResult, evidence
 from tests.clis.install import NATIVE, PACKAGES, VERSIONS
 
 AGENTS = sorted(name for name, runtime in RUNTIMES.items() if runtime.program is not None)

@@ -1,4 +1,4 @@
-"""The promises of pancode.core.ports.Ledger, kept by the ledger in memory and the one on disk alike."""
+"""The promises of pancode.kernel.ports.Ledger, kept by the ledger in memory and the one on disk alike."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from node_agent.wire.failure import Outcome
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
-from pancode.control.kept_rows import KeptRows
-from pancode.core.ports import Grouped, Grouping, Ledger
-from pancode.core.records import (
+from pancode.kernel.errors import ConflictError, UnavailableError
+from pancode.kernel.ports import Grouped, Grouping, Ledger
+from pancode.kernel.records import (
     ALL,
     Action,
     ActionKind,
@@ -43,8 +43,8 @@ from pancode.core.records import (
     WorkflowKind,
     WorkflowStep,
 )
-from pancode.core.values import replace
-from pancode.errors import ConflictError, UnavailableError
+from pancode.kernel.values import replace
+from pancode.runs.row_cache import KeptRows
 from pancode.store.ledger import SqlLedger
 from tests.contract.more_rows import MORE
 from tests.fakes.ledger import MemoryLedger

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pancode.core.ports import Ledger
-from pancode.core.records import BookEntry, Node
+from pancode.kernel.ports import Ledger
+from pancode.kernel.records import BookEntry, Node
 from tests.contract.test_ledger import entry, ledger, open_ledger, write
 
 __all__ = ["ledger", "open_ledger"]

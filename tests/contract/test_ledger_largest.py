@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from pancode.core.ports import Grouping, Ledger
-from pancode.core.records import EndedRun
-from pancode.core.values import replace
+from pancode.kernel.ports import Grouping, Ledger
+from pancode.kernel.records import EndedRun
+from pancode.kernel.values import replace
 from tests.contract.ended import ENDED
 from tests.contract.test_ledger import ledger, open_ledger, write
 

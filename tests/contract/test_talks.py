@@ -12,7 +12,7 @@ from typing import Any
 import playwright
 import pytest
 
-from pancode.talk.conversation import HeardWords, Part, Said, SessionTalk, TalkCall, TalkNote, Turn
+from pancode.sessions.conversation.model import HeardWords, Part, Said, SessionTalk, TalkCall, TalkNote, Turn
 from tests.contract.transcripts import GOLDEN, cases, output
 
 Json = dict[str, Any]

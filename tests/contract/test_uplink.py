@@ -10,7 +10,7 @@ import pytest
 
 from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
-from pancode.core.ports import Offer
+from pancode.kernel.ports import Offer
 from tests.contract.bus_worlds import TAGS, WORLDS, BusWorld, open_world
 
 ONE, TWO = TAGS

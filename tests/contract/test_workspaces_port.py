@@ -14,7 +14,7 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order, Workspace
 from node_agent.workspace.workspaces import Workspaces as GitWorkspaces
-from pancode.code.git.depot import Depot
+from pancode.git.depot import Depot
 from tests.fakes.node import (
     MemoryClock,
     MemoryDepot,

@@ -15,7 +15,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from pancode.client import Client
+from pancode.interfaces.client.client import Client
 from tests.clis.install import cache
 from tests.crowd import crowded
 from tests.e2e.owner import Owner

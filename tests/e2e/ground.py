@@ -18,7 +18,7 @@ from node_agent.attempt.records import JournalRecord, folded, opened
 from node_agent.files.durable import from_json
 from node_agent.journal.storage import JournalFiles
 from node_agent.runner.runner import spawned_in
-from pancode.bus.valkey.access import COORDINATOR
+from pancode.queue.valkey.access import COORDINATOR
 from tests.crowd import crowded
 from tests.e2e.owner import Owner, until
 from tests.lab import Lab

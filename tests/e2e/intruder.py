@@ -12,7 +12,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import FleetTime
 from node_agent.wire.order import Order
 from node_agent.wire.signing import Message, SigningKey, parse_envelope, parse_message
-from pancode.bus.bus import enqueue_order
+from pancode.queue.queue import enqueue_order
 from tests.e2e.ground import redis_of
 from tests.e2e.owner import Owner
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pancode.fleet.ssh.connect import Session, SshTiming, open_session
+from pancode.fleet.ssh.connection import Session, SshTiming, open_session
 from pancode.fleet.ssh.credentials import SshLogin
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.link import Backoff, Link, LinkKind, LinkState

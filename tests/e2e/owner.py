@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pancode.client import Client, path_of
-from pancode.errors import PancodeError
+from pancode.interfaces.client.client import Client, path_of
+from pancode.kernel.errors import PancodeError
 from tests.crowd import crowded
 from tests.crowd import until as until
 from tests.lab import Lab

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pancode.client import Client, path_of
+from pancode.interfaces.client.client import Client, path_of
 from tests.e2e.ground import money
 from tests.e2e.owner import Owner, until
 from tests.e2e.programs import (

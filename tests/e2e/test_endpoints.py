@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pancode.errors import ExitCode
+from pancode.kernel.errors import ExitCode
 from tests.e2e.owner import Owner, until
 from tests.e2e.programs import await_state, installed, tiny_on
 from tests.lab import Lab

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from pancode.errors import ExitCode
+from pancode.kernel.errors import ExitCode
 from tests.crowd import crowded
 from tests.e2e.owner import Owner, until
 from tests.e2e.programs import ROOT, give_secrets, installed, on_host, project

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import pytest
 
-from pancode.errors import ExitCode
+from pancode.kernel.errors import ExitCode
 from tests.crowd import crowded
 from tests.e2e.ground import kill_coordinator
 from tests.e2e.owner import Owner, until

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pancode.client import Client, path_of
+from pancode.interfaces.client.client import Client, path_of
 from tests.clis.launched import NATIVE
 from tests.e2e.ground import Ground, kill_coordinator
 from tests.e2e.owner import Owner, until

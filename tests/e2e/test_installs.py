@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pancode.errors import ExitCode
+from pancode.kernel.errors import ExitCode
 from tests.clis.install import PACKAGES, Package, ensure
 from tests.e2e.ground import audited
 from tests.e2e.owner import Owner, until

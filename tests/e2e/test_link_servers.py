@@ -15,15 +15,15 @@ import pytest
 
 from pancode.fleet.ssh import steps
 from pancode.fleet.ssh.bringup import authorized_line, marker
-from pancode.fleet.ssh.connect import open_session, presented_key
+from pancode.fleet.ssh.connection import open_session, presented_key
 from pancode.fleet.ssh.credentials import SshLogin
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, TransferFailed
 from pancode.fleet.ssh.home import make_key
 from pancode.fleet.ssh.hostkey import HostKey
-from pancode.fleet.ssh.perform import perform
 from pancode.fleet.ssh.probe import probe
 from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
+from pancode.fleet.ssh.step_runner import perform
 from pancode.fleet.ssh.target import resolve
 from tests.crowd import crowded
 from tests.e2e.link_lab import DOWN, STOPPED, UP, coordinator, generation, passes, timing

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.errors import ExitCode
+from pancode.kernel.errors import ExitCode
 from tests.e2e.owner import Owner, script
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pancode.errors import ExitCode
+from pancode.kernel.errors import ExitCode
 from tests.clis.conftest import ADAPTERS
 from tests.clis.hands import HANDS
 from tests.clis.launched import EVERY

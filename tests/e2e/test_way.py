@@ -44,8 +44,8 @@ def test_real_work_goes_through_few_files_and_rooms() -> None:
     ways = measured(WORK)
     dispatch = {path for _, paths in ways["a dispatch"].processes for path in paths}
     whole = {
-        "pancode/cli/runs/dispatch.py",
-        "pancode/dispatch/admission/__init__.py",
+        "pancode/runs/commands/dispatch.py",
+        "pancode/runs/admission/gates/__init__.py",
         "node_agent/attempt/working.py",
         "node_agent/shim/shim.py",
     }

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from pancode.client import Client, path_of
+from pancode.interfaces.client.client import Client, path_of
 from tests.e2e.console import REBOUND, Console, api, axe_source, chromium, findings, free_port
 from tests.e2e.console_answer import answer_by_notice
 from tests.e2e.console_pages import (

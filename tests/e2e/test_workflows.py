@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pancode.errors import ExitCode
+from pancode.kernel.errors import ExitCode
 from tests.e2e.ground import kill_coordinator
 from tests.e2e.owner import Owner, script, until
 

@@ -13,10 +13,10 @@ from enum import StrEnum
 from typing import Any
 
 from node_agent.wire import keys
-from pancode.bus.bus import take_fairly
-from pancode.core.ports import JobToClose, NamedJobs, Offer, QueueView, Ticket, UpMessage
-from pancode.core.quota import RedisUsage
-from pancode.errors import UnavailableError
+from pancode.kernel.errors import UnavailableError
+from pancode.kernel.ports import JobToClose, NamedJobs, Offer, QueueView, Ticket, UpMessage
+from pancode.kernel.quota import RedisUsage
+from pancode.queue.queue import take_fairly
 from tests.fakes.store import JobState, MemoryJob, Store
 from tests.fakes.weighing import weighed
 

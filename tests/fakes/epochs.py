@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class MemoryEpochs:
-    """A pancode.core.ports.Epochs."""
+    """A pancode.kernel.ports.Epochs."""
 
     def __init__(self) -> None:
         self._kept: int | None = None

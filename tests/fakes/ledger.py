@@ -10,10 +10,10 @@ from decimal import Decimal
 from itertools import islice
 from typing import TypeVar, cast
 
-from pancode.core.books import plus
-from pancode.core.ports import Grouped, Grouping
-from pancode.core.records import ALL, Record
-from pancode.errors import ConflictError, UnavailableError
+from pancode.budget.books import plus
+from pancode.kernel.errors import ConflictError, UnavailableError
+from pancode.kernel.ports import Grouped, Grouping
+from pancode.kernel.records import ALL, Record
 from pancode.store.shape import RecordShape, key_getter, shape_of
 
 R = TypeVar("R", bound=Record)
@@ -38,7 +38,7 @@ class KillAt:
 
 
 class MemoryLedger:
-    """A pancode.core.ports.Ledger. One transaction at a time; others wait for it.
+    """A pancode.kernel.ports.Ledger. One transaction at a time; others wait for it.
 
     `strict`: keep copies that went through the stored ledger's encoding, so that a caller who changes a dict
     in place, or stores what is not plain JSON, fails here as it would there (about twice as slow).
@@ -95,7 +95,7 @@ class MemoryLedger:
 
 
 class MemoryTransaction:
-    """A pancode.core.ports.Transaction that changes the tables at once and remembers how to undo it."""
+    """A pancode.kernel.ports.Transaction that changes the tables at once and remembers how to undo it."""
 
     def __init__(self, tables: Mapping[type[Record], _Table], strict: bool) -> None:
         self._tables: Mapping[type[Record], _Table] | None = tables

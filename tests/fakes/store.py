@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pancode.core.ports import Ticket
+from pancode.kernel.ports import Ticket
 
 
 class JobState(StrEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from pancode.core.quota import NOTHING, RedisUsage
+from pancode.kernel.quota import NOTHING, RedisUsage
 
 
 def weighed(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pancode.errors import ConfigError
-from pancode.offline.ansible_inventory import read
+from pancode.fleet.ansible.inventory import read
+from pancode.kernel.errors import ConfigError
 
 pytestmark = pytest.mark.slow
 BIN = Path(__file__).resolve().parents[2] / ".venv" / "ansible" / "bin"

@@ -11,12 +11,12 @@ from node_agent.wire.node import Heartbeat
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Signed, parse_envelope, parse_message
-from pancode.core.records import Fence
+from pancode.kernel.records import Fence
 from tests.simulation.coordinator import FLEET
 from tests.simulation.machines import Machine
 from tests.simulation.onlooker import every_look_is_answered
 from tests.simulation.world import World
-from tests.unit.pancode.api.lies import SAID, events, receipt, word
+from tests.unit.pancode.interfaces.http.lies import SAID, events, receipt, word
 
 
 def any_value(w: World, machine: Machine, own: list[Fence]) -> None:

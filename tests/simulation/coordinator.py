@@ -10,12 +10,19 @@ from typing import Any
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
-from pancode.control.core import ControlSettings, Core, Ports
-from pancode.core.ports import Composed, Composition, ResultPlace, SnapshotRequest, SnapshotTaken, Transaction
-from pancode.core.records import ALL, Record
-from pancode.errors import PancodeError, UnavailableError
-from pancode.nodes.node import Deadlines
-from pancode.runs.rounds import listen, start, turn
+from pancode.kernel.errors import PancodeError, UnavailableError
+from pancode.kernel.node import Deadlines
+from pancode.kernel.ports import (
+    Composed,
+    Composition,
+    ResultPlace,
+    SnapshotRequest,
+    SnapshotTaken,
+    Transaction,
+)
+from pancode.kernel.records import ALL, Record
+from pancode.runs.core import ControlSettings, Core, Ports
+from pancode.runs.round import listen, start, turn
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger
@@ -32,7 +39,7 @@ Rows = dict[type[Record], list[Record]]
 
 
 class SimDepot:
-    """pancode.core.ports.Depot over what the nodes have delivered."""
+    """pancode.kernel.ports.Depot over what the nodes have delivered."""
 
     def __init__(self, arrived: MemoryDepot, trees: Trees) -> None:
         self.arrived, self.trees = arrived, trees

@@ -7,10 +7,9 @@ from decimal import Decimal
 
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.identity import FINAL, Mark
-from pancode.control.core import open_fences
-from pancode.core import books
-from pancode.core.ports import Transaction
-from pancode.core.records import (
+from pancode.budget import books
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import (
     Attempt,
     Balance,
     BookEntry,
@@ -24,6 +23,7 @@ from pancode.core.records import (
     Setting,
     StoredReceipt,
 )
+from pancode.runs.core import open_fences
 from tests.simulation.invariants import must
 from tests.simulation.machines import Machine
 from tests.simulation.truth import claims_in

@@ -14,8 +14,8 @@ from node_agent.wire.node import Heartbeat
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt, receipt_of
 from node_agent.wire.signing import Envelope, Signed, SigningKey, WireRefusal, parse_envelope, parse_message
-from pancode.core.ports import Offer
-from pancode.core.records import Fence
+from pancode.kernel.ports import Offer
+from pancode.kernel.records import Fence
 from tests.simulation.anything import any_value
 from tests.simulation.coordinator import FLEET
 from tests.simulation.machines import Machine

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.signing import SigningKey
-from pancode.core.records import Fence, Run, RunState
+from pancode.kernel.records import Fence, Run, RunState
 from tests.simulation.world import World
 
 

@@ -7,9 +7,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from node_agent.wire.failure import Outcome
-from pancode.core.books import workflow_scope
-from pancode.core.ports import Transaction
-from pancode.core.records import (
+from pancode.budget.books import workflow_scope
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import (
     Attempt,
     Balance,
     BookEntry,
@@ -21,9 +21,9 @@ from pancode.core.records import (
     WorkflowStep,
     WorkflowStepState,
 )
-from pancode.work.workflow.rows import steps_of
-from pancode.workflow.advance import OPEN
-from pancode.workflow.step_work import result_commit
+from pancode.workflows.rules import OPEN
+from pancode.workflows.step_work import result_commit
+from pancode.workflows.store import steps_of
 from tests.simulation import flows
 from tests.simulation.invariants import must
 from tests.simulation.rounds_truth import RoundsTruth

@@ -8,17 +8,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pancode.agents.request import DispatchRequest
-from pancode.config.surroundings import FileSurroundings
-from pancode.control.core import Core
-from pancode.core.records import Action, ActionKind, Run, Workflow, WorkflowKind, WorkflowState
-from pancode.work.workflow import asked
-from pancode.work.workflow.advancing import Advancing
-from pancode.work.workflow.begin import begin
-from pancode.work.workflow.rows import steps_of
-from pancode.work.workflow.starting import StepStarter
-from pancode.workflow.advance import OPEN
-from pancode.workflow.plan import StepPlan, WorkflowPlan
+from pancode.config.user_environment import FileSurroundings
+from pancode.kernel.records import Action, ActionKind, Run, Workflow, WorkflowKind, WorkflowState
+from pancode.runs.core import Core
+from pancode.runs.request import DispatchRequest
+from pancode.workflows import actions as asked
+from pancode.workflows.hooks import Advancing
+from pancode.workflows.model import StepPlan, WorkflowPlan
+from pancode.workflows.rules import OPEN
+from pancode.workflows.service import begin
+from pancode.workflows.step_start import StepStarter
+from pancode.workflows.store import steps_of
 from tests.fakes.node import Script
 from tests.simulation.flow_shapes import NEVER, PROJECT, SHAPES, Shape
 

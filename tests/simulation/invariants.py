@@ -8,9 +8,9 @@ from typing import Any
 
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import HOLDS_SLOT, Mark
-from pancode.core import books
-from pancode.core.ports import Transaction
-from pancode.core.records import (
+from pancode.budget import books
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import (
     Attempt,
     Balance,
     BookEntry,
@@ -24,8 +24,8 @@ from pancode.core.records import (
     Setting,
     StoredReceipt,
 )
-from pancode.life.case import holds_slot
-from pancode.life.handover import waits_there
+from pancode.runs.life.case import holds_slot
+from pancode.runs.life.prefetch import waits_there
 from tests.simulation.machines import Machine
 from tests.simulation.truth import claims_in
 from tests.simulation.world import World

@@ -19,7 +19,7 @@ from node_agent.tempo import Tempo
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Workspace
 from node_agent.wire.signing import PublicKey, SigningKey
-from pancode.core.records import Node
+from pancode.kernel.records import Node
 from tests.fakes.bus import MemoryRedis, NodeShapes
 from tests.fakes.node import (
     CountingIds,

@@ -9,8 +9,8 @@ from node_agent.attempt.records import JournalRecord
 from node_agent.wire.identity import HOLDS_SLOT, AttemptId, Mark
 from node_agent.wire.order import Order
 from node_agent.wire.signing import parse_envelope, parse_message
-from pancode.core.ports import Transaction
-from pancode.core.records import BookEntry, Closed, EntryKind, Fence, Run
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import BookEntry, Closed, EntryKind, Fence, Run
 from tests.simulation.invariants import must
 from tests.simulation.machines import Machine
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tests.simulation.coordinator import Desk
 from tests.simulation.invariants import must
-from tests.unit.pancode.api.lies import gets
-from tests.unit.pancode.api.world import Http, MemoryCoordinator, app_of
+from tests.unit.pancode.interfaces.http.lies import gets
+from tests.unit.pancode.interfaces.http.world import Http, MemoryCoordinator, app_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

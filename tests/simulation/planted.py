@@ -16,18 +16,23 @@ from node_agent.attempt.records import JournalState
 from node_agent.wire import signing
 from node_agent.wire.failure import REBINDABLE
 from node_agent.wire.identity import Mark
-from pancode.control.core import Core
-from pancode.core import books
-from pancode.core.records import WaitReason
-from pancode.dispatch import bind
+from pancode.budget import books
 from pancode.fleet import heartbeats, inventory
-from pancode.life import binding, ends, events, placement, receipts
-from pancode.life.case import RunCase
-from pancode.life.receipts import Judged, Ruling
-from pancode.life.retries import Retry, RetryCause
-from pancode.nodes import node
-from pancode.nodes.node import Listening
-from pancode.runs import inbound, rounds, settle
+from pancode.kernel import node
+from pancode.kernel.node import Listening
+from pancode.kernel.records import WaitReason
+from pancode.runs import inbound
+from pancode.runs import round as rounds
+from pancode.runs.core import Core
+from pancode.runs.life import binding, ends
+from pancode.runs.life import node_events as events
+from pancode.runs.life.case import RunCase
+from pancode.runs.life.retries import Retry, RetryCause
+from pancode.runs.placement import binding as bind
+from pancode.runs.placement import placement
+from pancode.runs.receipts import rules as receipts
+from pancode.runs.receipts import settlement as settle
+from pancode.runs.receipts.rules import Judged, Ruling
 from tests.fakes.epochs import MemoryEpochs
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -131,7 +136,7 @@ def _lost_by_state(patch: pytest.MonkeyPatch) -> None:
         seen = made(*args)
         return replace(seen, given_up=seen.state is node.NodeState.LOST)
 
-    patch.setattr("pancode.control.core.view", view)
+    patch.setattr("pancode.runs.core.view", view)
 
 
 def _upload_only(case: Any) -> None:

@@ -6,18 +6,21 @@ from typing import Any
 
 import pytest
 
-from pancode.control.core import Core
-from pancode.control.work import unit_of_work
-from pancode.core import books
-from pancode.core.ports import MergeConflictError
-from pancode.core.records import WorkflowStepState
-from pancode.core.values import replace
-from pancode.life.changes import Changes
-from pancode.work.workflow import asked, rows, starting
-from pancode.work.workflow.advancing import Advancing
-from pancode.workflow import advance, rounds
-from pancode.workflow.plan import sides_of
-from pancode.workflow.step_work import StepWork
+from pancode.budget import books
+from pancode.kernel.ports import MergeConflictError
+from pancode.kernel.records import WorkflowStepState
+from pancode.kernel.values import replace
+from pancode.runs.core import Core
+from pancode.runs.life.changes import Changes
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.workflows import actions as asked
+from pancode.workflows import rounds
+from pancode.workflows import rules as advance
+from pancode.workflows import step_start as starting
+from pancode.workflows import store as rows
+from pancode.workflows.hooks import Advancing
+from pancode.workflows.model import sides_of
+from pancode.workflows.step_work import StepWork
 from tests.simulation.planted import Bug, Plant
 from tests.simulation.trees import Trees
 

@@ -15,11 +15,11 @@ from node_agent.attempt import accept, records
 from node_agent.wire.event import Refused
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.identity import HOLDS_SLOT, Mark
-from pancode.control.work import Work
-from pancode.core import books
-from pancode.dispatch import handover
-from pancode.dispatch.handover import Lines
-from pancode.life.signals import NotTaken
+from pancode.budget import books
+from pancode.runs.life.signals import NotTaken
+from pancode.runs.placement import prefetch as handover
+from pancode.runs.placement.prefetch import Lines
+from pancode.runs.unit_of_work import Work
 from tests.simulation.planted import Bug, _to
 
 NIGHTS = "nights"

@@ -10,13 +10,13 @@ import pytest
 
 from node_agent.attempt.job import Job
 from node_agent.native.sitting import Sitting
-from pancode.core.records import RunState
-from pancode.core.values import replace as changed
-from pancode.dispatch import resolve
-from pancode.life import continuing as life
-from pancode.sessions import words
+from pancode.kernel.records import RunState
+from pancode.kernel.values import replace as changed
+from pancode.runs.admission import resolution as resolve
+from pancode.runs.life import continuations as life
+from pancode.sessions import run_continuation as continuing
+from pancode.sessions import service as words
 from pancode.sessions.session import load
-from pancode.work.people import continuing
 from tests.simulation.kinds import SITTINGS
 from tests.simulation.planted import Bug, Plant, _to
 

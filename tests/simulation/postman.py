@@ -7,8 +7,8 @@ from random import Random  # noqa: TID251 - seeded, which is the point
 from typing import TYPE_CHECKING
 
 from node_agent.wire.identity import AttemptId
-from pancode.core.ports import Offer
-from pancode.core.records import Fence
+from pancode.kernel.ports import Offer
+from pancode.kernel.records import Fence
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from node_agent.wire.failure import Outcome
-from pancode.core.ports import Transaction
-from pancode.core.records import Run, Workflow, WorkflowStep, WorkflowStepState
-from pancode.workflow.step_work import result_commit
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepState
+from pancode.workflows.step_work import result_commit
 from tests.simulation.invariants import must
 from tests.simulation.trees import carries
 

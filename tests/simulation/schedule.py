@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from pancode.core.records import ALL, Audit, AuditAnchor, FeedEvent, Run, RunState
+from pancode.kernel.records import ALL, Audit, AuditAnchor, FeedEvent, Run, RunState
 from tests.simulation import enemy, faults, flows, talks, work
 from tests.simulation.ending import at_the_end, reasons_are_true
 from tests.simulation.flow_truth import FlowTruth

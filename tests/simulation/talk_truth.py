@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
-from pancode.control.run import words_of
-from pancode.core.ports import Transaction
-from pancode.core.records import BookEntry, EntryKind, Run
-from pancode.life.continuing import AT_A_TURN, LeftOver, words_for
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import BookEntry, EntryKind, Run
+from pancode.runs.life.continuations import AT_A_TURN, LeftOver, words_for
+from pancode.runs.views import words_of
 from pancode.sessions.session import of_run
 from tests.simulation.invariants import must
 

@@ -7,12 +7,12 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from pancode.access.keyed import RequestMark
-from pancode.agents.request import DispatchRequest
-from pancode.api.routing import once
-from pancode.control.core import Core
-from pancode.core.records import Action, ActionKind, Run
-from pancode.sessions import words
+from pancode.interfaces.http.access.idempotency import RequestMark
+from pancode.interfaces.http.routing import once
+from pancode.kernel.records import Action, ActionKind, Run
+from pancode.runs.core import Core
+from pancode.runs.request import DispatchRequest
+from pancode.sessions import service as words
 from tests.simulation.flows import AROUND
 
 if TYPE_CHECKING:

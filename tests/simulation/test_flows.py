@@ -11,13 +11,13 @@ from random import Random  # noqa: TID251 - seeded, which is the point
 import pytest
 
 from node_agent.wire.failure import Outcome
-from pancode.core.books import workflow_scope
-from pancode.core.records import Balance, BookEntry, Run, WorkflowKind
+from pancode.budget.books import workflow_scope
 from pancode.fleet import inventory
+from pancode.kernel.records import Balance, BookEntry, Run, WorkflowKind
 from pancode.runs.retry import dispatch_again
-from pancode.work.workflow.begin import begin
-from pancode.work.workflow.rows import steps_of
-from pancode.workflow.plan import WorkflowPlan
+from pancode.workflows.model import WorkflowPlan
+from pancode.workflows.service import begin
+from pancode.workflows.store import steps_of
 from tests.fakes.ledger import MemoryTransaction
 from tests.simulation import flows
 from tests.simulation.flow_shapes import PROJECT, SHAPES, Shape

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pancode.core.ports import Composed, Composition, MergeConflictError
+from pancode.kernel.ports import Composed, Composition, MergeConflictError
 
 VERDICT = "verdict.json"
 Files = Mapping[str, tuple[str, ...]]

@@ -8,7 +8,7 @@ import json
 from collections import defaultdict
 from typing import Any
 
-from pancode.core.records import Fence
+from pancode.kernel.records import Fence
 from tests.fakes.node import MemoryDepot
 from tests.simulation.coordinator import Desk
 from tests.simulation.machines import Machine

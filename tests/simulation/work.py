@@ -10,19 +10,19 @@ from typing import Any
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Mode, Safety
-from pancode.control.core import CEILING, WORK_CEILING
-from pancode.control.money import set_ceilings
-from pancode.core.books import Ceilings
-from pancode.core.ports import SnapshotRequest
-from pancode.core.records import Fence, FenceState, Node, Run, RunState, Setting
+from pancode.budget.books import Ceilings
+from pancode.budget.service import set_ceilings
+from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import inventory
+from pancode.kernel.ports import SnapshotRequest
+from pancode.kernel.records import Fence, FenceState, Node, Run, RunState, Setting
 from pancode.runs import stop as runs_stop
-from pancode.runs.fleet_settings import pause_queue
+from pancode.runs.core import CEILING, WORK_CEILING
 from tests.fakes.node import Script
 from tests.simulation.kinds import ENDLESS
 from tests.simulation.machines import Machine
 from tests.simulation.world import World
-from tests.unit.pancode.control.world import enqueue
+from tests.unit.pancode.runs.world import enqueue
 
 
 def dispatch(w: World) -> None:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from pancode.bus.valkey.binary import find_server
+from pancode.queue.valkey.binary import find_server
 from tests.stack.compose import Service
 from tests.stack.containerfile import Stage, Step
 from tests.stack.plain import OWN, Image

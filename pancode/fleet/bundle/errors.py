@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.errors import UnavailableError
+from pancode.kernel.errors import UnavailableError
 
 
 class NotHere(Exception):

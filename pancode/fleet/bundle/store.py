@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from pancode import __version__
-from pancode.fleet.bundle import bytecode, download, installed
+from pancode.fleet.bundle import bytecode, download
+from pancode.fleet.bundle import installation as installed
 from pancode.fleet.bundle.archive import Bundle, Contents, digest, manifest, pack, sha256_of
 from pancode.fleet.bundle.contents import assemble, node_agent_files, node_agent_folder
 from pancode.fleet.bundle.errors import BundleError, NotHere

@@ -21,8 +21,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from node_agent.wire.clock import Clock
 from node_agent.wire.signing import PublicKey
-from pancode.errors import ConfigError
-from pancode.host.files import write_durable
+from pancode.kernel.errors import ConfigError
+from pancode.kernel.host.files import write_durable
 
 DAY = timedelta(days=1)
 LASTS, AUTHORITY_LASTS = 30 * DAY, 3650 * DAY

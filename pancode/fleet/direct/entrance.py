@@ -15,13 +15,13 @@ from pathlib import Path
 
 from node_agent.wire.keys import PROTOCOL, WATCHED
 from node_agent.wire.signing import PublicKey
-from pancode.errors import PancodeError
 from pancode.fleet.direct.authority import Authority, key_of
-from pancode.fleet.direct.listening import both, closed, copy, opened
+from pancode.fleet.direct.listener import both, closed, copy, opened
 from pancode.fleet.direct.port import AGAIN_S, Port
-from pancode.fleet.ssh.door import MOST
+from pancode.fleet.place import Doorway
+from pancode.fleet.ssh.connection_limit import MOST
 from pancode.fleet.ssh.forward_targets import End
-from pancode.nodes.place import Doorway
+from pancode.kernel.errors import PancodeError
 
 _HEAD = re.compile(rb"([*$])([0-9]{1,10})\r\n")
 _LINE_MAX = 14

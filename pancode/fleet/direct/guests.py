@@ -7,14 +7,14 @@ from pathlib import Path
 
 from node_agent.wire.clock import Clock
 from node_agent.wire.signing import PublicKey
-from pancode.core.records import Node
-from pancode.errors import ConfigError, PancodeError
 from pancode.fleet.direct.authority import Authority
 from pancode.fleet.direct.entrance import Entrance, Guest, Rooms
+from pancode.fleet.place import Doorway, Reach
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.tunnel import Pass
-from pancode.nodes.node import node_user
-from pancode.nodes.place import Doorway, Reach
+from pancode.kernel.errors import ConfigError, PancodeError
+from pancode.kernel.node import node_user
+from pancode.kernel.records import Node
 
 SET_IT = (
     "write into PANCODE_HOME/pancode.yaml, with this machine's own address: direct: {listen: 10.0.0.5:7843}"

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from ipaddress import ip_address
 
-from pancode.fleet.direct.listening import next_of, spoken
+from pancode.fleet.direct.listener import next_of, spoken
+from pancode.fleet.place import ListenAddress
 from pancode.fleet.ssh.forward_targets import SHUT_S
-from pancode.host.open_files import is_spare, most
-from pancode.nodes.place import ListenAddress
+from pancode.kernel.host.open_files import is_spare, most
 
 WAITING = 128
 """How many connections may be in the handshake at once, each an open file. One more ends the oldest: a node

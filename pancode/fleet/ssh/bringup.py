@@ -17,26 +17,27 @@ import asyncssh
 
 from node_agent.wire.keep import KEEP, NodeKeep
 from pancode import __version__
-from pancode.control import keyring
-from pancode.control.core import Core
-from pancode.core.records import Node
-from pancode.errors import ConflictError, PancodeError, UnavailableError
-from pancode.fleet import inventory, quota
+from pancode.fleet import inventory
 from pancode.fleet.acts import NodeResult, Progress, ProgressLine, ProgressState
 from pancode.fleet.bundle.archive import Bundle
 from pancode.fleet.bundle.store import BundleStore
+from pancode.fleet.place import Reach, changed
 from pancode.fleet.ssh import steps
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.links import Links
-from pancode.fleet.ssh.perform import StepDone, perform
 from pancode.fleet.ssh.probe import NodeProbe, Python, probe
 from pancode.fleet.ssh.readiness import NotReady, Weight, platforms, problems, stops
 from pancode.fleet.ssh.remote import Remote
+from pancode.fleet.ssh.step_runner import StepDone, perform
 from pancode.fleet.ssh.steps import BringUpStep, HomeFile, NodeLocation, Put, RemoteScript, StepName
-from pancode.nodes.node import NodeState, node_user, skew_ms
-from pancode.nodes.place import Reach, changed
+from pancode.kernel.errors import ConflictError, PancodeError, UnavailableError
+from pancode.kernel.node import NodeState, node_user, skew_ms
+from pancode.kernel.records import Node
+from pancode.queue import quota
+from pancode.runs import keyring
+from pancode.runs.core import Core
 from pancode.skills.copies import STATE
 from pancode.skills.copy_requests import SkillsAsked
 from pancode.skills.node_copies import act_on

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import asyncssh
 
-from pancode.errors import ConfigError, UnavailableError
+from pancode.kernel.errors import ConfigError, UnavailableError
 
 
 class LinkFault(StrEnum):

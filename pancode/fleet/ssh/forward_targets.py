@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pancode.host.open_files import is_spare
+from pancode.kernel.host.open_files import is_spare
 
 SHUT_S = 2.0
 """Seconds for TLS to close properly; a peer that does not is cut off."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import asyncssh
 
-from pancode.fleet.ssh.connect import as_host_key
+from pancode.fleet.ssh.connection import as_host_key
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.target import Target
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from pancode.fleet.ssh.connect import Session
+from pancode.fleet.ssh.connection import Session
 from pancode.fleet.ssh.errors import SLOW, ConnectError, LinkFault, LinkLost, classify
 from pancode.fleet.ssh.remote import OUTPUT_LIMIT, Completed, Remote
 from pancode.fleet.ssh.tunnel import Folders, Generation, Tunnels, TunnelTargets

@@ -13,22 +13,22 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pancode.core.records import Node
-from pancode.errors import PancodeError
+from pancode.fleet.place import Reach
 from pancode.fleet.ssh import steps
-from pancode.fleet.ssh.connect import Session, SshTiming, open_session
+from pancode.fleet.ssh.connection import Session, SshTiming, open_session
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.link import Backoff, Link, LinkKind, LinkState
-from pancode.fleet.ssh.loopback.loopback import LoopbackNode, LoopbackServer, environ_here
-from pancode.fleet.ssh.perform import perform
+from pancode.fleet.ssh.loopback.server import LoopbackNode, LoopbackServer, environ_here
 from pancode.fleet.ssh.probe import NodeProbe, probe
 from pancode.fleet.ssh.reach import login_for, pins_of, reach_to, target_of
 from pancode.fleet.ssh.readiness import pythons
 from pancode.fleet.ssh.remote import Completed, Remote
+from pancode.fleet.ssh.step_runner import perform
 from pancode.fleet.ssh.steps import NodeLocation
 from pancode.fleet.ssh.tunnel import Pass, TunnelTargets, folders
-from pancode.nodes.place import Reach
+from pancode.kernel.errors import PancodeError
+from pancode.kernel.records import Node
 
 TRY_S = 30
 SKEW_MS = 60 * 60_000

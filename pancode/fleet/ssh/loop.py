@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from pancode.essential import EssentialThread, watch
+from pancode.kernel.threads import EssentialThread, watch
 
 T = TypeVar("T")
 

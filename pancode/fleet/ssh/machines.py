@@ -12,15 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pancode.control.core import open_fences
-from pancode.control.run_shapes import Json
-from pancode.core.records import Node
-from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.fleet import inventory
 from pancode.fleet.acts import Caller, LinkWay, NodeResult, NodeSpec, Progress, ProgressLine, unwatched
-from pancode.fleet.ssh import handed
+from pancode.fleet.place import Reach, changed
+from pancode.fleet.ssh import external_bringup as handed
 from pancode.fleet.ssh.bringup import BringUp, problem_of
-from pancode.fleet.ssh.connect import presented_key
+from pancode.fleet.ssh.connection import presented_key
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.hostkey import Changed, HostKey, compare
 from pancode.fleet.ssh.knownhosts import known_key
@@ -29,9 +26,12 @@ from pancode.fleet.ssh.loop import LoopThread
 from pancode.fleet.ssh.reach import login_for, pins_of, reach_to
 from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
 from pancode.fleet.ssh.target import Target, resolve
-from pancode.life.handover import waits_there
-from pancode.nodes.node import NodeState
-from pancode.nodes.place import Reach, changed
+from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, UsageError
+from pancode.kernel.node import NodeState
+from pancode.kernel.records import Node
+from pancode.runs.answers import Json
+from pancode.runs.core import open_fences
+from pancode.runs.life.prefetch import waits_there
 
 _QUIET = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 _KEEP_S = 30

@@ -7,10 +7,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from pancode.fleet.place import Reach
 from pancode.fleet.ssh.credentials import SshLogin
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.target import Target
-from pancode.nodes.place import Reach
 
 
 def reach_to(target: Target, pins: Mapping[str, HostKey] | None = None, **said: Any) -> Reach:

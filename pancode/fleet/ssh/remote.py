@@ -13,7 +13,7 @@ from pathlib import Path
 
 import asyncssh
 
-from pancode.fleet.ssh.connect import Session
+from pancode.fleet.ssh.connection import Session
 from pancode.fleet.ssh.errors import LinkLost, RemoteFailed, TransferFailed, translated
 
 MARK = "@@pancode-output@@"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pancode.fleet.bundle.archive import Bundle
 from pancode.fleet.ssh.probe import NodeProbe, Python
+from pancode.fleet.ssh.scripts import checks as looks
 from pancode.fleet.ssh.scripts import install as scripts
-from pancode.fleet.ssh.scripts import look as looks
 from pancode.fleet.ssh.scripts import removal
 from pancode.fleet.ssh.tunnel import folders
 from pancode.fleet.ssh.unit import Unit

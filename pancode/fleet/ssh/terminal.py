@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 import asyncssh
 
-from pancode.fleet.ssh.connect import Session
+from pancode.fleet.ssh.connection import Session
 from pancode.fleet.ssh.errors import LinkLost, RemoteFailed, translated
 
 CHUNK = 64 << 10

@@ -12,7 +12,7 @@ from typing import Any
 
 import asyncssh
 
-from pancode.fleet.ssh.door import LimitedForward
+from pancode.fleet.ssh.connection_limit import LimitedForward
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, translated
 from pancode.fleet.ssh.forward_targets import End
 from pancode.fleet.ssh.remote import Completed, Remote

@@ -18,8 +18,8 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from pancode import __version__
-from pancode.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
-from pancode.host.files import write_durable
+from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
+from pancode.kernel.host.files import write_durable
 from pancode.notices.rules import NotifyRules
 
 

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from pancode.control.core import Core
-from pancode.control.feed_thread import FeedThread
-from pancode.control.work import unit_of_work
-from pancode.core.records import Attempt, EventKind, FeedEvent, Run, Setting
-from pancode.errors import UnavailableError
+from pancode.kernel.errors import UnavailableError
+from pancode.kernel.feed_thread import FeedThread
+from pancode.kernel.records import Attempt, EventKind, FeedEvent, Run, Setting
 from pancode.notices.traces.spans import RunSpan, landing_span, spans_of
+from pancode.runs.core import Core
+from pancode.runs.unit_of_work import unit_of_work
 
 log = logging.getLogger("pancode.telemetry")
 MARK = "telemetry"

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from pancode import __version__
-from pancode.errors import ConfigError, UnavailableError
+from pancode.kernel.errors import ConfigError, UnavailableError
+from pancode.kernel.formatting import pip_install
 from pancode.notices.traces import names
 from pancode.notices.traces.spans import RunSpan
-from pancode.plain import pip_install
 
 PATH = "/v1/traces"
 _BRINGS = pip_install("opentelemetry-sdk>=1.45,<2", "opentelemetry-exporter-otlp-json-http>=0.66b1,<1")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from pancode.core.records import Attempt, EventKind, FeedEvent, Run
+from pancode.kernel.records import Attempt, EventKind, FeedEvent, Run
 from pancode.notices.traces import names
 
 Value = str | int | float | bool

@@ -13,15 +13,15 @@ from typing import Annotated, Any
 from typer import Argument
 
 from node_agent.wire.clock import SystemClock
-from pancode.cli import completions
-from pancode.cli.commands import Commands
-from pancode.cli.face import Face, folder_here, in_words
-from pancode.cli.params import Json, many, option
-from pancode.cli.terminal import Columns, listing, safe, safe_block
-from pancode.client import home_here, home_of, path_of
-from pancode.config.surroundings import FileSurroundings
-from pancode.errors import ExitCode, NotFoundError, Problem, UsageError
-from pancode.plain import clip, counted, unhidden
+from pancode.config.user_environment import FileSurroundings
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face, folder_here, in_words
+from pancode.interfaces.cli.parameters import Json, many, option
+from pancode.interfaces.cli.terminal import Columns, listing, safe, safe_block
+from pancode.interfaces.client.client import home_here, home_of, path_of
+from pancode.kernel.errors import ExitCode, NotFoundError, Problem, UsageError
+from pancode.kernel.formatting import clip, counted, unhidden
 from pancode.skills.copy_requests import LEFT, TOOLS, SkillsAsked, differences, grid, source_name
 from pancode.skills.definitions import definitions
 from pancode.skills.index import FILE, matching, read_index

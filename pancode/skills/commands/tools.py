@@ -6,15 +6,15 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from pancode.caller import folder
-from pancode.cli import completions
-from pancode.cli.commands import Commands
-from pancode.cli.face import who
-from pancode.cli.follow import follow_new
-from pancode.cli.params import Json, option
-from pancode.cli.runs import options
-from pancode.cli.terminal import Columns, clip, listing, safe, safe_block, short_time
-from pancode.client import path_of
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.follow import follow_new
+from pancode.interfaces.cli.output import who
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, safe_block, short_time
+from pancode.interfaces.client.client import path_of
+from pancode.kernel.caller import folder
+from pancode.runs.commands import options
 
 app = Commands()
 Run = Annotated[str, Argument(metavar="RUN", help="The run that has made it.")]

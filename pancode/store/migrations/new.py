@@ -12,10 +12,10 @@ from pathlib import Path
 
 from alembic import command
 
-from pancode.core.records import ALL
-from pancode.store.engine import engine_for, sqlite_url
+from pancode.kernel.records import ALL
 from pancode.store.migrations.script import HERE, config, scripts
 from pancode.store.shape import Column, Kind, RecordShape, shape_of
+from pancode.store.sqlite import engine_for, sqlite_url
 
 VERSIONS = HERE / "versions"
 FIRST = VERSIONS / "0001_first.py"

@@ -14,14 +14,14 @@ from node_agent.link import client
 from node_agent.link.direct import Secure
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.signing import PublicKey, SigningKey
-from pancode.bus.bus import RedisBus
-from pancode.code.git.depot import Depot
 from pancode.fleet.direct.authority import Authority
 from pancode.fleet.direct.entrance import Entrance, Guest, Rooms
+from pancode.fleet.place import Doorway, ListenAddress
 from pancode.fleet.ssh.forward_targets import End
 from pancode.fleet.ssh.loop import LoopThread
-from pancode.nodes.node import node_user
-from pancode.nodes.place import Doorway, ListenAddress
+from pancode.git.depot import Depot
+from pancode.kernel.node import node_user
+from pancode.queue.queue import RedisBus
 from tests.contract.redis_servers import Server, open_server
 from tests.integration.git.depot_world import World
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from pancode.offline.doctor import DIRECT, Check, opening
+from pancode.app.doctor import DIRECT, Check, opening
 
 
 def told(home: Path, listen: str | None) -> Check:

@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack, suppress
 
 from node_agent.link.direct import dial
-from pancode.host.open_files import is_spare
+from pancode.kernel.host.open_files import is_spare
 from tests.integration.direct.conftest import Asking, House, Visitor
 from tests.integration.git.depot_world import until
 from tests.open_files import few_files
@@ -52,7 +52,7 @@ def _leave_the_spare_ones(opened: ExitStack) -> None:
 
 def test_the_soft_limit_is_raised_and_never_lowered() -> None:
     ask = (
-        "import resource; from pancode.host.open_files import raise_limit\n"
+        "import resource; from pancode.kernel.host.open_files import raise_limit\n"
         "before = {}\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, before)\n"
         "print(raise_limit(), *resource.getrlimit(resource.RLIMIT_NOFILE))"

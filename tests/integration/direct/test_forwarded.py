@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from pancode.nodes.place import ListenAddress
+from pancode.fleet.place import ListenAddress
 from tests.integration.direct.conftest import House, Visitor
 from tests.integration.direct.test_told import Trial
 

@@ -13,11 +13,11 @@ from contextlib import ExitStack
 import pytest
 
 from node_agent.link.direct import NotLetInError, _context, dial
-from pancode.errors import UnavailableError
 from pancode.fleet.direct import port
 from pancode.fleet.direct.port import WAITING
-from pancode.fleet.ssh.door import MOST
-from pancode.nodes.place import ListenAddress
+from pancode.fleet.place import ListenAddress
+from pancode.fleet.ssh.connection_limit import MOST
+from pancode.kernel.errors import UnavailableError
 from tests.integration.direct.conftest import House, Visitor
 from tests.integration.git.depot_world import until
 

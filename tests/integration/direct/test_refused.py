@@ -15,8 +15,8 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from node_agent.link.direct import NotLetInError, dial
 from node_agent.wire import keys
-from pancode.bus.valkey.access import connect
 from pancode.fleet.direct.authority import Authority, KeyPair
+from pancode.queue.valkey.access import connect
 from tests.contract.certificates import Authority as Others
 from tests.integration.direct.conftest import Asking, House, Shifted, Visitor
 from tests.integration.git.depot_world import until

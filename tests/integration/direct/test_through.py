@@ -18,9 +18,9 @@ from node_agent.wire import keys
 from node_agent.wire.clock import SystemClock
 from node_agent.workspace.depot import DepotAccess, DepotClient
 from node_agent.workspace.workspaces import Workspaces
-from pancode.bus.valkey.access import TlsFiles, connect
 from pancode.fleet.ssh.forward_targets import TlsEnd
 from pancode.fleet.ssh.loop import LoopThread
+from pancode.queue.valkey.access import TlsFiles, connect
 from tests.contract.certificates import Authority as Others
 from tests.contract.redis_servers import TlsRedis
 from tests.integration.direct.conftest import Asking, House, Visitor

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from pancode.code.git.depot import Depot
-from pancode.code.git.depot_code import DepotRepositories
-from pancode.code.landing.lander import Lander
-from pancode.code.landing.queue import LandingQueue, landing_rows, report_of
-from pancode.control import run as query
-from pancode.core.records import Run
-from pancode.errors import UnavailableError, WorkspaceError
-from pancode.life.land_values import LandWay
+from pancode.git.depot import Depot
+from pancode.kernel.errors import UnavailableError, WorkspaceError
+from pancode.kernel.records import Run
+from pancode.landing.git.change_store import DepotRepositories
+from pancode.landing.model import LandWay
+from pancode.landing.queue import LandingQueue, landing_rows, report_of
+from pancode.landing.service import Lander
+from pancode.runs import views as query
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until
-from tests.unit.pancode.code.landing.test_asked import COMMIT, GIT, World
+from tests.unit.pancode.landing.test_asked import COMMIT, GIT, World
 
 LANDED = {"status": "landed", "files": ("a.txt",), "tree": "/p", "branch": "main", "commit": COMMIT}
 

@@ -13,7 +13,7 @@ import pytest
 
 from node_agent.shim import process
 from node_agent.wire.identity import AttemptId
-from pancode.host import callers
+from pancode.kernel.host import callers
 
 MARK = AttemptId(run="r-abcdef", attempt=1, fence=2)
 TOP = AttemptId(run="r-uvwxyz", attempt=3, fence=4)

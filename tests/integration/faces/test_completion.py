@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.cli import completions
+from pancode.interfaces.cli import completions
 from tests.crowd import crowded
 from tests.integration.faces.conftest import Shell
 from tests.integration.faces.listening import Listening

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pancode.bus.valkey.process import ServerRecord, read_record
-from pancode.offline.server.single_instance import holder_of
-from pancode.processes import ProcessId
+from pancode.app.server.single_instance import holder_of
+from pancode.kernel.processes import ProcessId
+from pancode.queue.valkey.process import ServerRecord, read_record
 from tests.integration.faces.conftest import Shell, until
 
 pytestmark = pytest.mark.slow

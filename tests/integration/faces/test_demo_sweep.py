@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from node_agent.wire.clock import SystemClock
-from pancode.offline.demo_stage import Stage
+from pancode.app.demo_stage import Stage
 from tests.crowd import crowded
 
 

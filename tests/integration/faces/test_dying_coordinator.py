@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.client import Client, StreamCutError
+from pancode.interfaces.client.client import Client, StreamCutError
 from tests.integration.faces.listening import Listening
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n[1, 2, 3]"

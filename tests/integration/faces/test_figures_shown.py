@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pancode.api.context import ApiContext as ApiDesk
-from pancode.errors import ConfigError
-from pancode.nodes.place import ListenAddress, figures_place_of
-from pancode.offline.door import Shown
+from pancode.app.server.tcp_listeners import Shown
+from pancode.fleet.place import ListenAddress, figures_place_of
+from pancode.interfaces.http.context import ApiContext as ApiDesk
+from pancode.kernel.errors import ConfigError
 from tests.integration.faces.conftest import until
-from tests.unit.pancode.api.world import FACTS, MemoryCoordinator
-from tests.unit.pancode.control.world import Desk, Puppet
+from tests.unit.pancode.interfaces.http.world import FACTS, MemoryCoordinator
+from tests.unit.pancode.runs.world import Desk, Puppet
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from pancode.api.app import VERBS, openapi
-from tests.unit.pancode.api.test_inbox import blocked
-from tests.unit.pancode.api.world import World, app_of
+from pancode.app.http_routes import VERBS, openapi
+from tests.unit.pancode.interfaces.http.test_inbox import blocked
+from tests.unit.pancode.interfaces.http.world import World, app_of
 
 CHECKS = [
     not_a_server_error,

@@ -13,16 +13,16 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Exposed
 from node_agent.wire.receipt import GateResult as Signed
-from pancode.code.git.depot import Depot
-from pancode.code.git.depot_code import DepotRepositories
-from pancode.code.landing.judging import LandingJudge
-from pancode.core.records import Decision, Run
 from pancode.fleet import inventory
-from pancode.life.land_values import LandingGates, LandWay, Merged
+from pancode.git.depot import Depot
+from pancode.kernel.records import Decision, Run
+from pancode.landing.git.change_store import DepotRepositories
+from pancode.landing.judgement import LandingJudge
+from pancode.landing.model import LandingGates, LandWay, Merged
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until
-from tests.unit.pancode.code.landing.test_asked import COMMIT, GIT
-from tests.unit.pancode.control.world import Desk, Puppet, failed
+from tests.unit.pancode.landing.test_asked import COMMIT, GIT
+from tests.unit.pancode.runs.world import Desk, Puppet, failed
 
 GATE = {"name": "sh test.sh", "argv": ["sh", "test.sh"]}
 PASSED = Signed(

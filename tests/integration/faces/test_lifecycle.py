@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pancode.bus.valkey.process import read_record
-from pancode.offline.server.single_instance import holder_of
+from pancode.app.server.single_instance import holder_of
+from pancode.queue.valkey.process import read_record
 from tests.integration.faces.conftest import Shell, until
 
 
@@ -84,7 +84,7 @@ WHILE_IT_READS = """import builtins, os, signal, sys
 import pancode.__main__ as entry
 real = builtins.__import__
 def read(name, *more):
-    if name == "pancode.cli.main":
+    if name == "pancode.interfaces.cli.main":
         os.kill(os.getpid(), signal.SIGINT)
     return real(name, *more)
 builtins.__import__ = read

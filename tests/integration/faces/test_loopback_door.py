@@ -12,16 +12,16 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pancode.access import tokens
-from pancode.access.codes import make_code
-from pancode.api.context import ApiContext as ApiDesk
-from pancode.core.visitors import AccessScope
-from pancode.nodes.place import ListenAddress
-from pancode.offline.door import LoopbackDoor
+from pancode.app.server.tcp_listeners import LoopbackDoor
+from pancode.fleet.place import ListenAddress
+from pancode.interfaces.http.access import tokens
+from pancode.interfaces.http.access.codes import make_code
+from pancode.interfaces.http.context import ApiContext as ApiDesk
+from pancode.kernel.visitors import AccessScope
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S, Served, Shell, until
-from tests.unit.pancode.api.world import FACTS, MemoryCoordinator
-from tests.unit.pancode.control.world import Desk, Puppet
+from tests.unit.pancode.interfaces.http.world import FACTS, MemoryCoordinator
+from tests.unit.pancode.runs.world import Desk, Puppet
 
 
 class Room:
@@ -100,7 +100,7 @@ def test_where_its_port_is_taken_it_takes_another(room: Room) -> None:
 
 
 def test_a_setting_of_its_own_comes_first(room: Room) -> None:
-    from pancode.access.door import DoorPlace
+    from pancode.interfaces.http.access.request_filter import DoorPlace
 
     room.session()
     room.door.stop()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.essential import STATUS
+from pancode.kernel.threads import STATUS
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S, ROOT, Served, until
 
@@ -23,18 +23,18 @@ world.main()
 """
 BREAKS = {
     "rounds": """
-from pancode.offline.server.coordinator_thread import Rounds
+from pancode.app.server.coordinator_thread import Rounds
 def breaks(self): raise MemoryError
 Rounds._round = breaks
 """,
     "api": """
-from pancode.offline import answering
+from pancode.agents import answering
 async def breaks(self, listening): raise MemoryError
 answering._Server._accept = breaks
 """,
     "a thread": """
 import threading
-from pancode.offline.server.coordinator_thread import Rounds
+from pancode.app.server.coordinator_thread import Rounds
 def breaks(self):
     threading.stack_size(2**46)  # the system has no room for it
     threading.Thread(target=print).start()

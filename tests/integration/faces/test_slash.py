@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pancode.errors import ExitCode
+from pancode.kernel.errors import ExitCode
 from tests.integration.faces.conftest import Shell
 from tests.terminal import Terminal
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from node_agent.wire.clock import SystemClock
-from pancode.host.fleet_lock import Alone, CopyAtWorkError
+from pancode.kernel.host.fleet_lock import Alone, CopyAtWorkError
 
 HOLD = (
     "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind('\\0pancode-coordinator-' + sys.argv[1]);"

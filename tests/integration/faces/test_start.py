@@ -76,7 +76,7 @@ def test_the_tools_wait_for_no_library_that_reads_command_lines(
 ) -> None:
     done, read = loaded(tmp_path, *args)
     assert done.returncode == 0 and json.loads(done.stdout)["result"]["serverInfo"]["name"] == "pancode"
-    assert "pancode.mcp.server" in read and not {"click", "typer", "rich", "pydantic"} & read
+    assert "pancode.interfaces.mcp.server" in read and not {"click", "typer", "rich", "pydantic"} & read
 
 
 def test_where_something_else_is_to_be_read_the_tools_say_what_the_command_says(tmp_path: Path) -> None:

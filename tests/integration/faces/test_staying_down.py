@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.clock import SystemClock
-from pancode.client import Client, FleetDownError, down_stamp, mark_down
-from pancode.offline.server.serve import Serving
-from pancode.offline.server.single_instance import holder_of
+from pancode.app.server.serve import Serving
+from pancode.app.server.single_instance import holder_of
+from pancode.interfaces.client.client import Client, FleetDownError, down_stamp, mark_down
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S
 from tests.integration.faces.world import LiveDesk
-from tests.unit.pancode.api.world import MemoryCoordinator
+from tests.unit.pancode.interfaces.http.world import MemoryCoordinator
 
 
 def _asked(serving: Serving, home: Path) -> None:

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from pancode.api import figure_routes
-from pancode.core.visitors import AccessScope
-from pancode.nodes.place import ListenAddress
-from pancode.offline import answering as protocol
-from pancode.offline import door
-from pancode.offline.door import Shown
-from pancode.offline.guest_places import PlaceBounds
+from pancode.app.server import http_server as protocol
+from pancode.app.server import tcp_listeners as door
+from pancode.app.server.tcp_listeners import Shown
+from pancode.fleet.direct.places import PlaceBounds
+from pancode.fleet.place import ListenAddress
+from pancode.kernel.visitors import AccessScope
+from pancode.reports import routes as figure_routes
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S, Shell, until
 from tests.integration.faces.test_figures_shown import api_context

@@ -16,21 +16,21 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
-from pancode.access import tokens
-from pancode.access.door import DoorPlace
-from pancode.api import door as doors
-from pancode.api import figure_routes
-from pancode.api.context import ApiContext as ApiDesk
-from pancode.core.visitors import AccessScope, NewToken
-from pancode.nodes.place import ListenAddress
+from pancode.app.server.http_server import QUIET, _Server
+from pancode.app.server.tcp_listeners import TcpDoor
+from pancode.fleet.direct.places import PlaceBounds
+from pancode.fleet.place import ListenAddress
+from pancode.interfaces.http import tcp as doors
+from pancode.interfaces.http.access import tokens
+from pancode.interfaces.http.access.request_filter import DoorPlace
+from pancode.interfaces.http.context import ApiContext as ApiDesk
+from pancode.kernel.visitors import AccessScope, NewToken
 from pancode.notices.signatures import headers as signed_headers
-from pancode.offline.answering import QUIET, _Server
-from pancode.offline.door import TcpDoor
-from pancode.offline.guest_places import PlaceBounds
+from pancode.reports import routes as figure_routes
 from tests.contract.certificates import Authority
 from tests.integration.faces.conftest import until
-from tests.unit.pancode.api.world import FACTS, MemoryCoordinator
-from tests.unit.pancode.control.world import Desk, Puppet
+from tests.unit.pancode.interfaces.http.world import FACTS, MemoryCoordinator
+from tests.unit.pancode.runs.world import Desk, Puppet
 
 FREE = DoorPlace(ListenAddress("127.0.0.1", 0, "api.listen of a test"))
 

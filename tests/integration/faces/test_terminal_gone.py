@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pancode.errors import ExitCode
+from pancode.kernel.errors import ExitCode
 from tests.integration.faces.conftest import Shell
 from tests.terminal import Terminal
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pancode.cli import main as entry
-from pancode.cli import up
-from pancode.cli.face import PROGRAM
-from pancode.errors import ExitCode
+from pancode.interfaces.cli import main as entry
+from pancode.interfaces.cli.output import PROGRAM
+from pancode.kernel.errors import ExitCode
+from pancode.sessions.commands import tmux as up
 
 SECRETS = ("ANTHROPIC_API_KEY", "PANCODE_REDIS_URL", "AWS_SECRET_ACCESS_KEY", "MY_TOKEN")
 

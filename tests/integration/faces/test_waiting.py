@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pancode import client as connection
-from pancode.client import Client, SilentError, StreamCutError
-from pancode.errors import ApiError
+from pancode.interfaces.client import client as connection
+from pancode.interfaces.client.client import Client, SilentError, StreamCutError
+from pancode.kernel.errors import ApiError
 from tests.integration.faces.listening import Listening
 
 NOW = {"snapshots": [{"run": "r-1", "project": "/p", "done": 40_000, "of": 100_000}]}

@@ -14,13 +14,13 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Blob
 from node_agent.wire.signing import SigningKey
-from pancode.control.core import ControlSettings
-from pancode.offline.server.serve import serve
+from pancode.app.server.serve import serve
+from pancode.runs.core import ControlSettings
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger
-from tests.unit.pancode.api.world import MemoryCoordinator
-from tests.unit.pancode.control.world import CountingIds, Desk, HonestDepot, ListArchive, Puppet, failed
+from tests.unit.pancode.interfaces.http.world import MemoryCoordinator
+from tests.unit.pancode.runs.world import CountingIds, Desk, HonestDepot, ListArchive, Puppet, failed
 
 FACTOR = 0.05
 OUTCOMES: dict[str, dict[str, Any]] = {

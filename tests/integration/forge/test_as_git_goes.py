@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.clock import SystemClock
-from pancode.code.forge.forges import HttpForges
-from pancode.code.git.remotes import head_of
-from pancode.code.landing.forge import ForgeKind, ForgePlace
-from pancode.errors import NotFoundError, PancodeError
+from pancode.git.forge_rules import ForgeKind, ForgePlace
+from pancode.git.remotes import head_of
+from pancode.kernel.errors import NotFoundError, PancodeError
+from pancode.landing.forge.forges import HttpForges
 from tests.integration.forge.fakes import TOKEN
 from tests.integration.forge.test_forges import REPOSITORY, WANTED
 from tests.integration.git.repos import simple

@@ -10,11 +10,8 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.clock import SystemClock
-from pancode.code.forge import asking
-from pancode.code.forge.forges import HttpForges
-from pancode.code.landing.forge import ForgeKind, ForgePlace, RemoteRepository
-from pancode.code.landing.pull_request import OpenedPull, PullRequest
-from pancode.errors import (
+from pancode.git.forge_rules import ForgeKind, ForgePlace, RemoteRepository
+from pancode.kernel.errors import (
     ConfigError,
     NotFoundError,
     PancodeError,
@@ -22,6 +19,9 @@ from pancode.errors import (
     UnavailableError,
     UsageError,
 )
+from pancode.landing.forge import http as asking
+from pancode.landing.forge.forges import HttpForges
+from pancode.landing.pull_request import OpenedPull, PullRequest
 from tests.integration.forge.fakes import TOKEN, FakeForge, FakeForgejo, FakeGitHub, FakeGitLab, serving
 
 WANTED = PullRequest("agent/x", "fix the list", "text with ünïcode\n")

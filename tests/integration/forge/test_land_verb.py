@@ -9,22 +9,22 @@ from typing import Any
 
 import pytest
 
-from pancode.cli.face import Face
-from pancode.cli.land import verbs
-from pancode.code.forge.forges import HttpForges
-from pancode.code.landing.forge import ForgeKind
-from pancode.code.landing.pull_request import PullAsked, PullRequestShape, must_be_possible, open_pull_request
-from pancode.control.work import unit_of_work
-from pancode.core.records import Audit, Run
-from pancode.core.values import replace
-from pancode.errors import ApiError, UsageError
+from pancode.app.coordinator import forges_of
+from pancode.git.forge_rules import ForgeKind
+from pancode.interfaces.cli.output import Face
+from pancode.kernel.errors import ApiError, UsageError
+from pancode.kernel.records import Audit, Run
+from pancode.kernel.values import replace
+from pancode.landing.commands import landing as verbs
+from pancode.landing.forge.forges import HttpForges
+from pancode.landing.pull_request import PullAsked, PullRequestShape, must_be_possible, open_pull_request
 from pancode.notices.delivery.sender import KeptSecrets
-from pancode.wiring.coordinator import forges_of
+from pancode.runs.unit_of_work import unit_of_work
 from tests.integration.forge.fakes import TOKEN, FakeForgejo, serving
-from tests.unit.pancode.api.world import MemoryCoordinator, ToldCode
-from tests.unit.pancode.cli.land.test_verbs import DirectClient
-from tests.unit.pancode.code.landing.test_asked import Lander
-from tests.unit.pancode.code.landing.test_asked import World as LandingWorld
+from tests.unit.pancode.interfaces.http.world import MemoryCoordinator, ToldCode
+from tests.unit.pancode.landing.commands.test_landing import DirectClient
+from tests.unit.pancode.landing.test_asked import Lander
+from tests.unit.pancode.landing.test_asked import World as LandingWorld
 
 PUSH = ("origin", "agent/x")
 

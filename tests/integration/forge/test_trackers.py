@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pytest
 
 from node_agent.wire.clock import SystemClock
-from pancode.code.forge.issues import HttpTrackers
-from pancode.code.landing.forge import ForgeAccess
-from pancode.code.tracker.issues import Issue, IssueState, TrackerPlace, task_of, tracker_of
-from pancode.errors import ConfigError, NotFoundError, PancodeError, RefusedError, UnavailableError
+from pancode.git.forge_rules import ForgeAccess
+from pancode.issues.forge_trackers import HttpTrackers
+from pancode.issues.model import Issue, IssueState, TrackerPlace, task_of, tracker_of
+from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, RefusedError, UnavailableError
 from tests.integration.forge.fakes import TOKEN, serving
 from tests.integration.forge.trackers import FakeGitHubIssues, FakeGitLabIssues, FakeLinear, FakeTracker
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from node_agent.workspace.workspaces import Workspaces
-from pancode.code.git.depot import Depot
-from pancode.code.git.snapshot import Snapshot
+from pancode.git.depot import Depot
+from pancode.git.snapshot import Snapshot
 from tests.integration.git.coordinator import Desk
 from tests.integration.git.depot_world import World
 from tests.integration.git.repos import PathTransport, Repo, attempt, leave_a_mess, simple, snap, workspace_of

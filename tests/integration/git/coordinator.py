@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pancode.code.git.depot import Depot
-from pancode.code.git.landing.land import land
-from pancode.life.land_values import LandReport, LandRequest
+from pancode.git.depot import Depot
+from pancode.landing.git.tree.tree_landing import land
+from pancode.landing.model import LandReport, LandRequest
 from tests.integration.git.repos import Repo, fingerprint, snap
 
 Act = Callable[[Repo], object]

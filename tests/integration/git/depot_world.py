@@ -11,8 +11,8 @@ from pathlib import Path
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Verb
 from node_agent.workspace.depot import DepotAccess, DepotClient, hang_up
-from pancode.code.git.depot import Depot
-from pancode.code.git.depot_server import (
+from pancode.git.depot import Depot
+from pancode.git.depot_server import (
     DepotParts,
     DepotServer,
     Grant,
@@ -21,8 +21,8 @@ from pancode.code.git.depot_server import (
     StreamEnd,
     grant_for,
 )
-from pancode.code.git.snapshot import Snapshot
-from pancode.code.git.streams import LogStreams
+from pancode.git.log_store import LogStreams
+from pancode.git.snapshot import Snapshot
 from tests.crowd import until as until
 from tests.integration.git.repos import simple, snap
 

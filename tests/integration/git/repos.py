@@ -16,9 +16,9 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Workspace
 from node_agent.workspace.git import from_words
 from node_agent.workspace.workspaces import Workspaces
-from pancode.code.git.depot import Depot
-from pancode.code.git.safe import Git
-from pancode.code.git.snapshot import Snapshot, SnapshotOptions, take_snapshot
+from pancode.git.depot import Depot
+from pancode.git.runner import Git
+from pancode.git.snapshot import Snapshot, SnapshotOptions, take_snapshot
 
 NOW_MS = 1_790_000_000_000
 _WHO = {

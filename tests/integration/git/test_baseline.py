@@ -11,7 +11,7 @@ from node_agent.attempt.ports import CommitStamp
 from node_agent.workspace.git import WorkspaceFailure
 from node_agent.workspace.result import ResultCommit
 from node_agent.workspace.workspaces import Workspaces
-from pancode.code.git.depot import Depot
+from pancode.git.depot import Depot
 from tests.integration.git.repos import (
     NOW_MS,
     PathTransport,

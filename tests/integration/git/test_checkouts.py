@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from node_agent.wire.clock import SystemIds
-from pancode.code.git.checkouts import CheckoutCopies, served
-from pancode.code.git.safe import GitRefusal
-from pancode.errors import ApiError, ConflictError, UnavailableError, WorkspaceError
-from pancode.offline import own_checkout
-from pancode.offline.own_checkout import OwnCheckout, checkout_of
+from pancode.app.remote import own_checkout
+from pancode.app.remote.checkouts import CheckoutCopies, served
+from pancode.app.remote.own_checkout import OwnCheckout, checkout_of
+from pancode.git.runner import GitRefusal
+from pancode.kernel.errors import ApiError, ConflictError, UnavailableError, WorkspaceError
 from tests.integration.git.repos import Repo, cloned
 
 

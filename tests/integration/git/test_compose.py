@@ -7,12 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pancode.code.git.depot import Depot
-from pancode.code.git.diff import diff_patch
-from pancode.code.git.merge import commit_of
-from pancode.code.git.port import GitDepot
-from pancode.code.git.streams import LogStreams
-from pancode.core.ports import (
+from pancode.git.depot import Depot
+from pancode.git.log_store import LogStreams
+from pancode.kernel.ports import (
     Composition,
     EarlierResult,
     MergeConflictError,
@@ -20,6 +17,9 @@ from pancode.core.ports import (
     SnapshotRequest,
     SnapshotTaken,
 )
+from pancode.landing.git.diff import diff_patch
+from pancode.landing.git.merge import commit_of
+from pancode.landing.git.port import GitDepot
 from tests.integration.git.repos import Repo
 from tests.integration.git.test_port import StoppedClock
 

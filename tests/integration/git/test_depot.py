@@ -12,11 +12,11 @@ import pytest
 
 from node_agent.wire.clock import SystemClock
 from node_agent.workspace.mirror import make_bare
-from pancode.code.git.depot import Depot
-from pancode.code.git.kept import KeptFiles
-from pancode.code.git.safe import GitRefusal
-from pancode.host.disk_use import bytes_in
-from pancode.life.retention import DAY_MS
+from pancode.git.depot import Depot
+from pancode.git.runner import GitRefusal
+from pancode.kernel.host.disk_use import bytes_in
+from pancode.runs.retention.rules import DAY_MS
+from pancode.runs.retention.run_files import KeptFiles
 from tests.integration.git.repos import (
     PathTransport,
     Repo,

@@ -14,8 +14,8 @@ from node_agent.attempt import ports
 from node_agent.attempt.ports import LinkDown, StepFailed
 from node_agent.wire.git import AT_ONCE
 from node_agent.workspace.depot import ask, read_line, send
-from pancode.code.git.depot_server import FULL, DepotParts, DepotServer, ServerLimits
-from pancode.code.git.streams import MOST_LOGS, LogStreams
+from pancode.git.depot_server import FULL, DepotParts, DepotServer, ServerLimits
+from pancode.git.log_store import MOST_LOGS, LogStreams
 from tests.integration.git.depot_world import CountingIds, World, until
 from tests.integration.git.repos import attempt
 

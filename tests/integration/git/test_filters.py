@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pancode.code.git.depot import Depot
-from pancode.code.git.landing.land import land
-from pancode.code.git.landing.land_branch import land_on_branch
-from pancode.code.git.listing import ListingLimits
-from pancode.code.git.safe import GitRefusal
-from pancode.code.git.snapshot import Snapshot, SnapshotOptions, take_snapshot
-from pancode.life.land_values import How, LandRequest, LandStatus, OnBranch
+from pancode.git.depot import Depot
+from pancode.git.file_list import ListingLimits
+from pancode.git.runner import GitRefusal
+from pancode.git.snapshot import Snapshot, SnapshotOptions, take_snapshot
+from pancode.landing.git.tree.branch_landing import land_on_branch
+from pancode.landing.git.tree.tree_landing import land
+from pancode.landing.model import How, LandRequest, LandStatus, OnBranch
 from tests.integration.git.repos import NOW_MS, Repo, fingerprint, tree_of
 
 PLACES = ["tree", "info", "global", "default"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pancode.code.git.remotes import head_of
-from pancode.errors import NotFoundError
+from pancode.git.remotes import head_of
+from pancode.kernel.errors import NotFoundError
 
 
 def git(top: Path, *words: str) -> str:

@@ -12,8 +12,8 @@ import pytest
 
 from node_agent.attempt.ports import CommitStamp
 from node_agent.workspace.workspaces import Workspaces
-from pancode.code.git.depot import Depot
-from pancode.code.git.safe import GitRefusal
+from pancode.git.depot import Depot
+from pancode.git.runner import GitRefusal
 from tests.integration.git.repos import (
     NOW_MS,
     PathTransport,

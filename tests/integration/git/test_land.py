@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.git import stamp_env
-from pancode.code.git.depot import Depot
-from pancode.code.git.landing.land import land
-from pancode.code.git.merge import commit_of, offer
-from pancode.code.git.safe import GitRefusal
-from pancode.life.land_values import Conflict, LandingGates, LandReport, LandRequest, LandStatus, Merged
+from pancode.git.depot import Depot
+from pancode.git.runner import GitRefusal
+from pancode.landing.git.merge import commit_of, offer
+from pancode.landing.git.tree.tree_landing import land
+from pancode.landing.model import Conflict, LandingGates, LandReport, LandRequest, LandStatus, Merged
 from tests.integration.git.coordinator import Act, Desk, edit_a_line, edit_c, everything
 from tests.integration.git.repos import NOW_MS, Repo, fingerprint, snap
 from tests.integration.git.traps import Traps

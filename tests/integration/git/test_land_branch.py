@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.git import GitCall, GitDone
-from pancode.code.git import project, safe
-from pancode.code.git.landing.land_branch import land_on_branch
-from pancode.code.git.safe import GitRefusal, run_git
-from pancode.core.values import replace
-from pancode.life.land_values import LandingGates, LandReport, LandRequest, LandStatus, OnBranch
+from pancode.git import repository as project
+from pancode.git import runner as safe
+from pancode.git.runner import GitRefusal, run_git
+from pancode.kernel.values import replace
+from pancode.landing.git.tree.branch_landing import land_on_branch
+from pancode.landing.model import LandingGates, LandReport, LandRequest, LandStatus, OnBranch
 from tests.integration.git.coordinator import Desk, edit_c, everything
 from tests.integration.git.repos import NOW_MS
 from tests.integration.git.traps import Traps

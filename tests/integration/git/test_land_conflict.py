@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from pancode.code.git.compose import conflict_state, unsettled
-from pancode.code.git.landing.land_branch import land_on_branch
-from pancode.life.land_values import ConflictState, LandStatus, OnBranch
+from pancode.landing.git.base_tree import conflict_state, unsettled
+from pancode.landing.git.tree.branch_landing import land_on_branch
+from pancode.landing.model import ConflictState, LandStatus, OnBranch
 from tests.integration.git.coordinator import LINES, Desk, edit_c
 from tests.integration.git.repos import NOW_MS
 

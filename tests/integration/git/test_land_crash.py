@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pancode.code.git.depot import Depot
-from pancode.code.git.landing.land import recover
-from pancode.code.git.safe import GitRefusal
-from pancode.life.land_values import LandRequest, LandStatus
+from pancode.git.depot import Depot
+from pancode.git.runner import GitRefusal
+from pancode.landing.git.tree.tree_landing import recover
+from pancode.landing.model import LandRequest, LandStatus
 from tests.integration.git.coordinator import LINES, Desk, edit_c, everything
 from tests.integration.git.repos import Repo
 

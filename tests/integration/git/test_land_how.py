@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pancode.code.git.landing.land_branch import land_on_branch
-from pancode.code.git.safe import GitRefusal
-from pancode.core.values import replace
-from pancode.life.land_values import How, LandingGates, LandReport, LandRequest, LandStatus, OnBranch
+from pancode.git.runner import GitRefusal
+from pancode.kernel.values import replace
+from pancode.landing.git.tree.branch_landing import land_on_branch
+from pancode.landing.model import How, LandingGates, LandReport, LandRequest, LandStatus, OnBranch
 from tests.integration.git.coordinator import LINES, Desk, edit_a_line, edit_c
 from tests.integration.git.repos import NOW_MS, Repo
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pancode.code.git import safe
-from pancode.code.git.landing.land_branch import land_on_branch
-from pancode.core.values import replace
-from pancode.life.land_values import How, LandRequest, LandStatus, OnBranch
+from pancode.git import runner as safe
+from pancode.kernel.values import replace
+from pancode.landing.git.tree.branch_landing import land_on_branch
+from pancode.landing.model import How, LandRequest, LandStatus, OnBranch
 from tests.integration.git.coordinator import LINES, Desk
 from tests.integration.git.repos import NOW_MS, Repo
 

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from pancode.code.landing.lander import Landings
-from pancode.life.land_values import LandingGates, LandReport, LandStatus, Merged
+from pancode.landing.model import LandingGates, LandReport, LandStatus, Merged
+from pancode.landing.service import Landings
 from tests.crowd import crowded
 from tests.integration.git.coordinator import Desk, everything
 

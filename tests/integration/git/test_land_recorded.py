@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from pancode.code.git.depot_code import DepotRepositories
-from pancode.code.landing import queue as asked
-from pancode.code.landing.lander import Lander
-from pancode.control.work import unit_of_work
-from pancode.core.records import Run
-from pancode.core.values import replace
-from pancode.life.land_values import LandWay
+from pancode.kernel.records import Run
+from pancode.kernel.values import replace
+from pancode.landing import queue as asked
+from pancode.landing.git.change_store import DepotRepositories
+from pancode.landing.model import LandWay
+from pancode.landing.service import Lander
+from pancode.runs.unit_of_work import unit_of_work
 from tests.integration.git.coordinator import Desk, everything
-from tests.unit.pancode.code.landing.test_asked import World
+from tests.unit.pancode.landing.test_asked import World
 
 FILES = ["a", "b", "dd/inner", "dir/sub/z", "ln", "new", "x.sh"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from node_agent.wire.git import shown
-from pancode.code.git.landing.land_branch import IDLE_MS, LandingSession, land_on_branch
-from pancode.life.land_values import LandReport, LandStatus, OnBranch
+from pancode.landing.git.tree.branch_landing import IDLE_MS, LandingSession, land_on_branch
+from pancode.landing.model import LandReport, LandStatus, OnBranch
 from tests.integration.git.coordinator import Desk, edit_c
 from tests.integration.git.repos import NOW_MS, Repo
 

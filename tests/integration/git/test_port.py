@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from node_agent.workspace.mirror import make_bare
-from pancode.code.git.depot import Depot
-from pancode.code.git.listing import ListingLimits
-from pancode.code.git.port import GitDepot
-from pancode.code.git.streams import LogStreams
-from pancode.core import ports
-from pancode.errors import WorkspaceError
+from pancode.git.depot import Depot
+from pancode.git.file_list import ListingLimits
+from pancode.git.log_store import LogStreams
+from pancode.kernel import ports
+from pancode.kernel.errors import WorkspaceError
+from pancode.landing.git.port import GitDepot
 from tests.integration.git.repos import NOW_MS, PathTransport, Repo, attempt
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from pancode.cli.land.verbs import push
-from pancode.errors import WorkspaceError
+from pancode.kernel.errors import WorkspaceError
+from pancode.landing.commands.landing import push
 from tests.integration.git.repos import Repo, simple
 
 FACE: Any = SimpleNamespace(note=lambda text: None)

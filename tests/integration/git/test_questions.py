@@ -13,7 +13,7 @@ from node_agent.attempt.ports import CommitStamp
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Workspace
 from node_agent.workspace.workspaces import Workspaces
-from pancode.code.git.depot import Depot
+from pancode.git.depot import Depot
 from tests.integration.git.depot_world import World
 from tests.integration.git.repos import snap, workspace_of
 

@@ -13,8 +13,8 @@ from node_agent.attempt.ports import CommitStamp
 from node_agent.workspace import result
 from node_agent.workspace.result import ResultCommit
 from node_agent.workspace.workspaces import Workspaces
-from pancode.code.git.depot import Depot
-from pancode.code.git.snapshot import Snapshot
+from pancode.git.depot import Depot
+from pancode.git.snapshot import Snapshot
 from tests.integration.git.repos import (
     NOW_MS,
     PathTransport,

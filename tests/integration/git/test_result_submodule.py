@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.workspace.workspaces import Workspaces
-from pancode.code.git.depot import Depot
+from pancode.git.depot import Depot
 from tests.integration.git.repos import PathTransport, Repo, attempt, simple, snap, workspace_of
 from tests.integration.git.test_result import STAMP
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pancode.code.git.depot import Depot
-from pancode.code.git.listing import ListingLimits
-from pancode.code.git.safe import GitRefusal
-from pancode.code.git.snapshot import SnapshotOptions, preview, take_snapshot
+from pancode.git.depot import Depot
+from pancode.git.file_list import ListingLimits
+from pancode.git.runner import GitRefusal
+from pancode.git.snapshot import SnapshotOptions, preview, take_snapshot
 from tests.integration.git.repos import NOW_MS, Repo, cloned, fingerprint, simple, snap, sound, tree_of
 
 Files = dict[str, tuple[str, bytes]]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.code.git.depot import Depot
-from pancode.code.git.objects import BATCH
-from pancode.code.git.snapshot import SnapshotOptions, take_snapshot
+from pancode.git.depot import Depot
+from pancode.git.objects import BATCH
+from pancode.git.snapshot import SnapshotOptions, take_snapshot
 from tests.integration.git.repos import NOW_MS, Repo, snap, sound, tree_of
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pancode.code.git.depot import Depot
-from pancode.code.git.listing import ListingLimits
-from pancode.code.git.safe import GitRefusal
-from pancode.code.git.snapshot import SnapshotOptions, take_snapshot
+from pancode.git.depot import Depot
+from pancode.git.file_list import ListingLimits
+from pancode.git.runner import GitRefusal
+from pancode.git.snapshot import SnapshotOptions, take_snapshot
 from tests.integration.git.repos import NOW_MS, Repo, cloned, simple, snap, sound, tree_of, unprivileged_git
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from node_agent.wire.order import Workspace
 from node_agent.workspace.workspaces import Workspaces
-from pancode.code.git.depot import Depot
+from pancode.git.depot import Depot
 from tests.integration.git.repos import PathTransport, Repo, attempt
 from tests.integration.git.warm_world import again, dispatched, must_be_as_new, project, waiting
 

@@ -18,7 +18,7 @@ from node_agent.wire.order import Workspace
 from node_agent.workspace.checkout import MOST_KEPT
 from node_agent.workspace.folders import WorkspaceFolders
 from node_agent.workspace.workspaces import Workspaces
-from pancode.code.git.depot import Depot
+from pancode.git.depot import Depot
 from tests.integration.git.repos import PathTransport, Repo, attempt, snap, workspace_of
 from tests.integration.git.warm_world import STAMP, again, dispatched, must_be_as_new, project, waiting
 from tests.unit.node_agent.stage import order_of

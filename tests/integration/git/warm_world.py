@@ -12,7 +12,7 @@ from node_agent.attempt.ports import CommitStamp
 from node_agent.wire.order import Workspace
 from node_agent.workspace.folders import WorkspaceFolders
 from node_agent.workspace.workspaces import Workspaces
-from pancode.code.git.depot import Depot
+from pancode.git.depot import Depot
 from tests.integration.git.repos import NOW_MS, PathTransport, Repo, attempt, fingerprint, snap, workspace_of
 
 STAMP = CommitStamp("result", NOW_MS)

@@ -20,9 +20,9 @@ from node_agent.wire.order import Order, Workspace
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import open_as, parse_envelope
 from node_agent.wiring import Parts, build
-from pancode.code.git.depot import Depot
-from pancode.code.git.depot_server import DepotParts, DepotServer, Grant, Refusal, ServerLimits, grant_for
-from pancode.code.git.streams import LogStreams
+from pancode.git.depot import Depot
+from pancode.git.depot_server import DepotParts, DepotServer, Grant, Refusal, ServerLimits, grant_for
+from pancode.git.log_store import LogStreams
 from tests.crowd import crowded
 from tests.crowd import until as until
 from tests.fakes.node import MemoryUplink

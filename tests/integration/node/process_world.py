@@ -15,9 +15,9 @@ from node_agent.cli.home import look
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
-from pancode.bus.bus import RedisBus
-from pancode.core.ports import Offer
-from pancode.errors import PancodeError
+from pancode.kernel.errors import PancodeError
+from pancode.kernel.ports import Offer
+from pancode.queue.queue import RedisBus
 from tests.contract.redis_servers import OwnValkey
 from tests.crowd import crowded
 from tests.integration.node.node_world import NodeWorld, until

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pancode.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
+from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
 from pancode.notices.delivery.child import with_extras, without
 from pancode.notices.delivery.sender import KeptSecrets, Sender, _resolved, allowed
 from pancode.notices.rules import NotifyRules

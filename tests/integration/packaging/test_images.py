@@ -298,7 +298,7 @@ def _shown(process: Path) -> bytes:
 
 
 def test_the_health_of_nobody_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pancode.cli.main import run
+    from pancode.interfaces.cli.main import run
 
     monkeypatch.setenv("PANCODE_HOME", str(tmp_path / "none"))
     assert run(["serve", "--check"]) == 6

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 BUNDLE = """
 import platform, sys, pathlib
 from pancode.fleet.bundle.download import requirements_file
-from pancode.fleet.bundle.installed import libraries
+from pancode.fleet.bundle.installation import libraries
 from pancode.fleet.bundle.platform import NodePlatform
 from pancode.fleet.bundle.store import BundleStore
 listing = requirements_file()

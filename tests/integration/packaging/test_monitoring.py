@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from pancode.reports.figures import FIGURES
-from tests.unit.pancode.api.world import World
-from tests.unit.pancode.control.world import Puppet
+from tests.unit.pancode.interfaces.http.world import World
+from tests.unit.pancode.runs.world import Puppet
 
 PROMETHEUS = Path(__file__).parents[3] / "deploy/prometheus"
 

@@ -18,10 +18,10 @@ import pytest
 from node_agent.journal.storage import JournalFiles
 from node_agent.wire.node import HOME_LAYOUT
 from pancode.config.load import ConfigPlaces, load
-from pancode.core.records import ALL
+from pancode.kernel.records import ALL
 from pancode.store.inspection import look_at
 from pancode.store.ledger import SqlLedger
-from pancode.store.migrate import Revisions
+from pancode.store.migration import Revisions
 from pancode.store.migrations import HEAD
 from pancode.store.migrations.script import SHIPPED
 from tests.crowd import crowded, until

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.passport.queue import FILE
-from pancode.errors import ExitCode
+from pancode.kernel.errors import ExitCode
 from tests.crowd import crowded
 from tests.e2e.kept import keep_bundles, lay_out_bundles
 from tests.integration.faces.conftest import Said, Shell

@@ -12,8 +12,8 @@ import pytest
 from node_agent.link.bus import RedisUplink, UplinkTempo
 from node_agent.link.client import Place
 from node_agent.wire.clock import SystemClock
-from pancode.bus.bus import BusTempo, RedisBus
-from pancode.bus.valkey.access import connect
+from pancode.queue.queue import BusTempo, RedisBus
+from pancode.queue.valkey.access import connect
 from tests.contract.redis_servers import Server, open_server
 
 TAG, OTHER = "0a1b2c3d4e", "f0e1d2c3b4"

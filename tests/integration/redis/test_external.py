@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pancode.bus.valkey.access import connect
-from pancode.bus.valkey.external import ORIGIN, check_external
-from pancode.errors import ConfigError, UnavailableError
+from pancode.kernel.errors import ConfigError, UnavailableError
+from pancode.queue.valkey.access import connect
+from pancode.queue.valkey.external import ORIGIN, check_external
 from tests.contract.redis_servers import DebianRedis
 from tests.crowd import crowded
 

@@ -18,11 +18,11 @@ from node_agent.link.bus import RedisUplink, UplinkTempo
 from node_agent.wire import keys
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
-from pancode.bus.bus import RedisBus
-from pancode.bus.valkey.access import connect
-from pancode.bus.valkey.process import wait_until
-from pancode.core.ports import Offer
-from pancode.errors import UnavailableError
+from pancode.kernel.errors import UnavailableError
+from pancode.kernel.ports import Offer
+from pancode.queue.queue import RedisBus
+from pancode.queue.valkey.access import connect
+from pancode.queue.valkey.process import wait_until
 from tests.contract.redis_servers import OwnValkey
 from tests.crowd import crowded
 from tests.integration.redis.conftest import PASSWORD, TAG, Site

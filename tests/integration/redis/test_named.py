@@ -9,10 +9,10 @@ import pytest
 
 from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
-from pancode.control.core import ControlSettings
-from pancode.core.ports import JobToClose, Offer
-from pancode.core.records import Audit
-from pancode.runs.rounds import EVERY_MS
+from pancode.kernel.ports import JobToClose, Offer
+from pancode.kernel.records import Audit
+from pancode.runs.core import ControlSettings
+from pancode.runs.round import EVERY_MS
 from tests.integration.redis.conftest import TAG, Site
 from tests.integration.redis.test_quota import Fleet
 from tests.integration.redis.test_rights import as_node

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.clock import SystemClock, SystemIds
-from pancode.bus.valkey.access import connect
-from pancode.bus.valkey.embedded import EmbeddedValkey, RunningServer
-from pancode.bus.valkey.layout import SOCKET_BYTES
-from pancode.bus.valkey.process import wait_until
-from pancode.errors import UnavailableError
-from pancode.processes import boot_id, start_of
+from pancode.kernel.errors import UnavailableError
+from pancode.kernel.processes import boot_id, start_of
+from pancode.queue.valkey.access import connect
+from pancode.queue.valkey.embedded_server import EmbeddedValkey, RunningServer
+from pancode.queue.valkey.layout import SOCKET_BYTES
+from pancode.queue.valkey.process import wait_until
 from tests.crowd import crowded
 
 CLOCK = SystemClock()
@@ -161,7 +161,7 @@ START = """
 import sys
 from pathlib import Path
 from node_agent.wire.clock import SystemClock, SystemIds
-from pancode.bus.valkey.embedded import EmbeddedValkey
+from pancode.queue.valkey.embedded_server import EmbeddedValkey
 print(EmbeddedValkey(Path(sys.argv[1]), SystemClock(), SystemIds()).start_or_adopt("1").pid)
 """
 

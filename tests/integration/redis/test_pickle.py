@@ -17,9 +17,9 @@ import redis
 
 from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
-from pancode.core.ports import JobToClose, Offer
-from pancode.errors import UsageError
-from pancode.offline import stores as queue_look
+from pancode.app import administration as queue_look
+from pancode.kernel.errors import UsageError
+from pancode.kernel.ports import JobToClose, Offer
 from tests.integration.redis.conftest import PASSWORD, TAG, Site
 from tests.integration.redis.test_tools import url
 
@@ -148,7 +148,7 @@ def test_the_dashboard_is_started_without_pickle(mined: tuple[Site, Path], tmp_p
     (tmp_path / "rq_dashboard").mkdir()
     text = f"URL, JOB = {url(site)!r}, {JOB!r}\n{PAGES}"
     (tmp_path / "rq_dashboard/cli.py").write_text(text)
-    folders = f"{ROOT / 'pancode/bus'}:{tmp_path}"
+    folders = f"{ROOT / 'pancode/queue'}:{tmp_path}"
     done = run([sys.executable, str(ROOT / "deploy/dashboard/start.py")], tmp_path, PYTHONPATH=folders)
     assert done.returncode == 0 and not place.exists(), done.stderr
     assert int(done.stdout.split()[0]) > 10 and "NotImportedError" in done.stdout, done.stdout

@@ -17,16 +17,16 @@ import redis
 from node_agent.wire import keys
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import AttemptId
-from pancode.bus.rights import node_rules
-from pancode.control.core import ControlSettings
-from pancode.core.quota import ForeignReceipts
-from pancode.core.records import Node, Run
-from pancode.fleet import quota
-from pancode.host.files import FileArchive
+from pancode.kernel.host.files import FileArchive
+from pancode.kernel.quota import ForeignReceipts
+from pancode.kernel.records import Node, Run
+from pancode.queue import quota
+from pancode.queue.node_rights import node_rules
+from pancode.runs.core import ControlSettings
 from pancode.store.ledger import SqlLedger
 from tests.integration.redis.conftest import PASSWORD, TAG, Site
 from tests.integration.redis.test_rights import as_node
-from tests.unit.pancode.control.world import Desk, Puppet
+from tests.unit.pancode.runs.world import Desk, Puppet
 
 QUOTA = 4 * 2**20
 PIECE = b"x" * 2**18

@@ -16,7 +16,7 @@ from node_agent.link.bus import RedisUplink
 from node_agent.wire import keys
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
-from pancode.core.ports import JobToClose, Offer
+from pancode.kernel.ports import JobToClose, Offer
 from tests.integration.redis.conftest import OTHER, PASSWORD, TAG, Site
 
 MINE = AttemptId(run="r-mine", attempt=1, fence=1)

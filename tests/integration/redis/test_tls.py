@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pancode.bus.valkey import access as access_module
-from pancode.bus.valkey.access import Beside, TlsFiles, access_from_url, connect
-from pancode.bus.valkey.external import check_external
-from pancode.bus.valkey.faults import translated
-from pancode.errors import ConfigError, PancodeError, UnavailableError
-from pancode.offline.doctor import examine
+from pancode.app.doctor import examine
+from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
+from pancode.queue.valkey import access as access_module
+from pancode.queue.valkey.access import Beside, TlsFiles, access_from_url, connect
+from pancode.queue.valkey.external import check_external
+from pancode.queue.valkey.faults import translated
 from tests.contract.certificates import Authority, Pair
 from tests.contract.redis_servers import DebianRedis, TlsRedis
 

@@ -14,7 +14,7 @@ from rq.serializers import JSONSerializer
 
 from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
-from pancode.core.ports import JobToClose, Offer, Ticket
+from pancode.kernel.ports import JobToClose, Offer, Ticket
 from tests.integration.redis.conftest import TAG, Site
 
 QUEUE = keys.node_queue(TAG)
@@ -35,8 +35,8 @@ def url(site: Site) -> str:
 def rq_info(site: Site) -> str:
     """In a process of its own, as it changes RQ for good."""
     look = (
-        "import sys; from pancode.bus import inspection as i;"
-        "from pancode.bus.valkey.access import access_from_url as of;"
+        "import sys; from pancode.queue import inspection as i;"
+        "from pancode.queue.valkey.access import access_from_url as of;"
         "from node_agent.wire.clock import SystemIds;\n"
         "with i.reading(of(sys.argv[1], 'test'), SystemIds()) as access:\n"
         "    i.rq_info(access, ['info'], sys.stdout)"
@@ -139,7 +139,7 @@ def test_a_ticket_cannot_be_run(site: Site) -> None:
 
 def test_closed_jobs_do_not_pile_up(valkey_site: Site) -> None:
     from node_agent.wire.clock import SystemClock
-    from pancode.bus.bus import BusTempo, RedisBus
+    from pancode.queue.queue import BusTempo, RedisBus
 
     site = valkey_site
     bus = RedisBus(site.server.access, SystemClock(), BusTempo(keep_closed=3))

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.clock import SystemClock
-from pancode.bus.bus import RedisBus
-from pancode.bus.valkey.access import RedisAccess
-from pancode.bus.valkey.external import check_external
-from pancode.bus.valkey.process import wait_until
+from pancode.queue.queue import RedisBus
+from pancode.queue.valkey.access import RedisAccess
+from pancode.queue.valkey.external import check_external
+from pancode.queue.valkey.process import wait_until
 from tests.integration.redis.conftest import PASSWORD, TAG
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError
+from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.skills.index import read_index
 from pancode.skills.library import KeptSkills, skills_below
 from pancode.skills.local_service import fetched, is_address, newest

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pancode.errors import UnavailableError
 from pancode.fleet.ssh.remote import Completed
+from pancode.kernel.errors import UnavailableError
 from pancode.skills.copy_requests import SkillsAsked
 from pancode.skills.node_copies import act_on, answer_of
 from pancode.skills.node_service import act_there

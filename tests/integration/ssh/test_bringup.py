@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from pancode.errors import ConflictError, UnavailableError
 from pancode.fleet.acts import NodeResult, ProgressLine
 from pancode.fleet.bundle.archive import Bundle, sha256_of
 from pancode.fleet.bundle.contents import node_agent_folder
@@ -22,12 +21,13 @@ from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.ssh import bringup, steps
 from pancode.fleet.ssh.bringup import BringUpPlan, authorized_line, bring_up, marker
 from pancode.fleet.ssh.errors import RemoteFailed
-from pancode.fleet.ssh.loopback.loopback import LoopbackNode, LoopbackServer
-from pancode.fleet.ssh.perform import perform
+from pancode.fleet.ssh.loopback.server import LoopbackNode, LoopbackServer
 from pancode.fleet.ssh.probe import NodeProbe, probe
 from pancode.fleet.ssh.readiness import platforms
 from pancode.fleet.ssh.remote import Remote
+from pancode.fleet.ssh.step_runner import perform
 from pancode.fleet.ssh.steps import HomeFile, NodeLocation, StepName
+from pancode.kernel.errors import ConflictError, UnavailableError
 from tests.integration.ssh.world import KEYS, World, remote, world
 
 FLEET = "f1"
@@ -39,7 +39,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The node agent's package with the stand-in as its entry."""
     folder = tmp_path_factory.mktemp("agent") / "node_agent"
     shutil.copytree(node_agent_folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(Path(__file__).with_name("stand_in.py"), folder / "cli/main.py")
+    shutil.copy(Path(__file__).with_name("stand_in.py"), folder / "interfaces/cli/main.py")
     return folder
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from pancode.fleet.ssh.connect import as_host_key, open_session
+from pancode.fleet.ssh.connection import as_host_key, open_session
 from pancode.fleet.ssh.credentials import OfferedKeys, SshLogin, encrypted, offered
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.home import make_key

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from pancode.bus.valkey.access import TlsFiles
-from pancode.fleet.ssh.door import MOST, LimitedForward
+from pancode.fleet.ssh.connection_limit import MOST, LimitedForward
 from pancode.fleet.ssh.forward_targets import TlsEnd
 from pancode.fleet.ssh.link import LinkKind
+from pancode.queue.valkey.access import TlsFiles
 from tests.contract.certificates import Authority
 from tests.crowd import crowded
 from tests.integration.ssh.test_link import generation, refused

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pancode.app.doctor import examine
 from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.ssh.scripts.install import POINT
-from pancode.offline.doctor import examine
 from tests.integration.ssh.test_bundle import HERE
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from pancode.fleet.ssh.connect import Session
+from pancode.fleet.ssh.connection import Session
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
 from pancode.fleet.ssh.home import LoopbackKeys, make_key
 from pancode.fleet.ssh.link import LinkKind
@@ -22,7 +22,7 @@ from pancode.fleet.ssh.tunnel import Generation
 from tests.crowd import crowded
 from tests.integration.ssh.world import KEYS, World, talk, world
 
-SERVER = "pancode.fleet.ssh.loopback.loopback._Server"
+SERVER = "pancode.fleet.ssh.loopback.server._Server"
 UP = [LinkKind.UP]
 
 

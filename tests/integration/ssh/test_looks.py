@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pancode.fleet.ssh.scripts import checks as look_scripts
 from pancode.fleet.ssh.scripts import install as install_scripts
-from pancode.fleet.ssh.scripts import look as look_scripts
 from pancode.fleet.ssh.scripts.link import spoken
 
 LINE, MARK = "ssh-ed25519 AAAA pancode fleet f1", "pancode fleet f1"

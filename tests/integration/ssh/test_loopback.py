@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.fleet.ssh.connect import open_session, presented_key
+from pancode.fleet.ssh.connection import open_session, presented_key
 from pancode.fleet.ssh.credentials import SshLogin
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost, TransferFailed
 from pancode.fleet.ssh.home import LoopbackKeys, make_key

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pancode.errors import ConfigError
 from pancode.fleet.ssh.errors import TargetError
 from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
 from pancode.fleet.ssh.target import Target, algorithms, resolve
+from pancode.kernel.errors import ConfigError
 
 NONE = Overrides()
 ME = getpass.getuser()

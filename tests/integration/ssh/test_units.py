@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pancode.fleet.bundle.store import BundleStore
-from pancode.fleet.ssh.loopback.loopback import LoopbackNode, LoopbackServer
+from pancode.fleet.ssh.loopback.server import LoopbackNode, LoopbackServer
 from pancode.fleet.ssh.steps import StepName
 from tests.integration.ssh.test_bringup import (
     FLEET,

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pancode.fleet.ssh.connect import Session, SshTiming, open_session
+from pancode.fleet.ssh.connection import Session, SshTiming, open_session
 from pancode.fleet.ssh.home import LoopbackKeys, make_key
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.link import Backoff, Link, LinkState
-from pancode.fleet.ssh.loopback.loopback import LoopbackNode, LoopbackServer
+from pancode.fleet.ssh.loopback.server import LoopbackNode, LoopbackServer
 from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.tunnel import Folders, TunnelTargets, folders
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from decimal import Decimal
 
-from pancode.core.records import Balance
+from pancode.kernel.records import Balance
 from pancode.store.ledger import SqlLedger
 from pancode.store.postgres import Database, database_of
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pancode.core.records import Setting
-from pancode.offline.doctor import examine
+from pancode.app.doctor import examine
+from pancode.kernel.records import Setting
 from pancode.store.inspection import REVISIONS, look_at
 from pancode.store.ledger import SqlLedger
 from pancode.store.migrations import HEAD
-from tests.unit.pancode.control.world import Desk
+from tests.unit.pancode.runs.world import Desk
 
 
 def judged(home: Path) -> tuple[bool, str]:

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from pancode.core.records import Balance, BookEntry, EntryKind
-from pancode.errors import UnavailableError
+from pancode.kernel.errors import UnavailableError
+from pancode.kernel.records import Balance, BookEntry, EntryKind
 from pancode.store.ledger import SqlLedger
 from pancode.store.postgres import Database, database_of
 from tests.contract.postgres_server import PASSWORD, Postgres

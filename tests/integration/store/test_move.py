@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.clock import SystemIds
-from pancode.core.records import ALL, Audit, Balance, Record, Setting
-from pancode.errors import ConfigError, NotFoundError, PancodeError, UnavailableError
+from pancode.app.administration import move_ledger
+from pancode.app.fleet_identity import fleet_id
+from pancode.app.server.single_instance import AlreadyRunningError, HomeLock
 from pancode.fleet.ssh.home import Home
-from pancode.offline.server.single_instance import AlreadyRunningError, HomeLock
-from pancode.offline.stores import move_ledger
+from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, UnavailableError
+from pancode.kernel.records import ALL, Audit, Balance, Record, Setting
 from pancode.store.ledger import SqlLedger
 from pancode.store.move import Where, kept_as, move
 from pancode.store.postgres import Database
-from pancode.wiring.founding import fleet_id
 from tests.contract.postgres_server import Postgres
 from tests.contract.test_ledger import SAMPLES
 

@@ -18,20 +18,20 @@ from sqlalchemy.exc import DBAPIError
 
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.signing import SigningKey
-from pancode.core.records import Balance, Setting
-from pancode.errors import ConfigError, ConflictError, PancodeError, UnavailableError
+from pancode.app.doctor import Check, examine
+from pancode.app.fleet_identity import LedgerLostError, fleet_id, own_key
 from pancode.fleet.ssh.home import Home
-from pancode.offline.doctor import Check, examine
+from pancode.kernel.errors import ConfigError, ConflictError, PancodeError, UnavailableError
+from pancode.kernel.records import Balance, Setting
 from pancode.store import postgres as postgres_module
-from pancode.store.engine import engine_for, sqlite_url
 from pancode.store.ledger import SqlLedger
-from pancode.store.look_postgres import look_there
-from pancode.store.migrate import Revisions
+from pancode.store.migration import Revisions
 from pancode.store.migrations import HEAD
 from pancode.store.migrations.script import SHIPPED
 from pancode.store.postgres import Database, database_of, engine_of
+from pancode.store.postgres_inspection import look_there
+from pancode.store.sqlite import engine_for, sqlite_url
 from pancode.store.tables import METADATA
-from pancode.wiring.founding import LedgerLostError, fleet_id, own_key
 from tests.contract.postgres_server import PASSWORD, Postgres, running
 from tests.crowd import crowded
 
@@ -290,7 +290,7 @@ def test_without_the_driver_it_says_what_to_install(database: Database) -> None:
         "import sys; sys.modules['psycopg'] = None\n"
         "from pancode.store.ledger import SqlLedger\n"
         "from pancode.store.postgres import database_of\n"
-        "from pancode.errors import ConfigError\n"
+        "from pancode.kernel.errors import ConfigError\n"
         "try: SqlLedger(database_of('postgresql://h/d'))\n"
         "except ConfigError as error: sys.stdout.write(f'{error.code} {error.fix}')"
     )
@@ -305,7 +305,7 @@ def test_where_the_ledger_is_a_file_nothing_of_the_driver_is_loaded(tmp_path: Pa
     program = (
         "import sys; from pathlib import Path\n"
         "from pancode.store.ledger import SqlLedger\n"
-        "import pancode.wiring.build\n"
+        "import pancode.app.build\n"
         "SqlLedger(Path(sys.argv[1])).close()\n"
         "sys.stdout.write(str([n for n in sys.modules if n.startswith('psycopg')]))"
     )

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.clock import SystemClock
-from pancode.bus.valkey.process import wait_until
-from pancode.core.records import Setting
-from pancode.errors import ConfigError, PancodeError
-from pancode.offline.doctor import examine
+from pancode.app.doctor import examine
+from pancode.kernel.errors import ConfigError, PancodeError
+from pancode.kernel.records import Setting
+from pancode.queue.valkey.process import wait_until
 from pancode.store.ledger import SqlLedger
 from pancode.store.postgres import database_of
 from tests.contract.certificates import Authority, Pair

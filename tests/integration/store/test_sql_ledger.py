@@ -16,14 +16,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from node_agent.wire.failure import FailureKind, Outcome
-from pancode.core.records import Attempt, Balance, BookEntry, Setting
-from pancode.errors import ConfigError, PancodeError, UnavailableError
-from pancode.store.engine import engine_for, sqlite_url
+from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
+from pancode.kernel.records import Attempt, Balance, BookEntry, Setting
 from pancode.store.errors import LedgerDamagedError
 from pancode.store.ledger import SqlLedger, SqlTransaction
-from pancode.store.migrate import Revisions
+from pancode.store.migration import Revisions
 from pancode.store.migrations import HEAD
 from pancode.store.migrations.script import SHIPPED, scripts
+from pancode.store.sqlite import engine_for, sqlite_url
 from pancode.store.tables import METADATA
 
 ROOT = Path(__file__).parents[3]

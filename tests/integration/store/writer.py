@@ -6,7 +6,7 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
-from pancode.core.records import Balance, BookEntry, EntryKind
+from pancode.kernel.records import Balance, BookEntry, EntryKind
 from pancode.store.ledger import SqlLedger
 
 SCOPE = "day:1"

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from pancode.offline.server.serve import left_to_service
-from pancode.offline.server.single_instance import HomeLock
-from pancode.systemd.unit import CoordinatorUnit
-from pancode.systemd.user_unit import UserService
-from pancode.wiring.reboot import service_of
+from pancode.app.reboot import service_of
+from pancode.app.server.serve import left_to_service
+from pancode.app.server.single_instance import HomeLock
+from pancode.fleet.systemd.unit import CoordinatorUnit
+from pancode.fleet.systemd.user_unit import UserService
 
 SYSTEMCTL = r"""#!/bin/sh
 echo "$*" >> "$HOME/calls"

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from pancode.cli.main import run
-from pancode.errors import UnavailableError
+from pancode.app.reboot import unit_of
 from pancode.fleet.ssh.unit import Unit
-from pancode.systemd import hardening
-from pancode.systemd.system_unit import SystemService
-from pancode.systemd.unit import CoordinatorUnit
-from pancode.wiring.reboot import unit_of
+from pancode.fleet.systemd import hardening
+from pancode.fleet.systemd.system_unit import SystemService
+from pancode.fleet.systemd.unit import CoordinatorUnit
+from pancode.interfaces.cli.main import run
+from pancode.kernel.errors import UnavailableError
 
 ANALYZE = shutil.which("systemd-analyze")
 HOME = Path("/home/ops/.pancode")

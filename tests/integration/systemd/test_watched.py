@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.clock import SystemClock
-from pancode.client import Client
-from pancode.control.core import Core
-from pancode.offline.server import coordinator_thread
-from pancode.offline.server.serve import API, ROUNDS, Serving
-from pancode.runs import rounds
-from pancode.systemd.notify import watched
+from pancode.app.server import coordinator_thread
+from pancode.app.server.serve import API, ROUNDS, Serving
+from pancode.fleet.systemd.notify import watched
+from pancode.interfaces.client.client import Client
+from pancode.runs import round as rounds
+from pancode.runs.core import Core
 from tests.integration.faces.world import LiveDesk
 from tests.integration.node.node_world import NodeWorld
 from tests.integration.systemd.hearing import Hearing, hearing
-from tests.unit.pancode.api.world import MemoryCoordinator
+from tests.unit.pancode.interfaces.http.world import MemoryCoordinator
 
 ROOT = Path(__file__).parents[3]
 SILENCE_S = 1.5

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pancode.errors import UnavailableError
+from pancode.kernel.errors import UnavailableError
 from pancode.notices.traces.otlp import OtlpExport
 from pancode.notices.traces.spans import RunSpan, span_id_of, trace_id_of
 
@@ -70,7 +70,7 @@ def test_a_collector_that_is_away_is_not_now() -> None:
 
 
 def test_the_coordinator_loads_nothing_of_it_by_itself() -> None:
-    code = "import sys, pancode.wiring.build; print([m for m in sys.modules if m in WANTED])"
+    code = "import sys, pancode.app.build; print([m for m in sys.modules if m in WANTED])"
     code = code.replace("WANTED", "('opentelemetry.exporter.otlp', 'pancode.notices.traces.otlp', 'apprise')")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

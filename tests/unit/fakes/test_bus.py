@@ -8,8 +8,8 @@ import pytest
 
 from node_agent.attempt.ports import Claimed, LinkDown, News, Sent, Uplink
 from node_agent.wire.identity import AttemptId
-from pancode.core.ports import Bus, Offer
-from pancode.errors import UnavailableError
+from pancode.kernel.errors import UnavailableError
+from pancode.kernel.ports import Bus, Offer
 from tests.fakes.bus import DOWN_CAP, Fault, MemoryBus, MemoryLinkDown, MemoryRedis, NodeShapes
 
 TAG = "0a1b2c3d4e"

@@ -13,7 +13,7 @@ from node_agent.wire.endpoint import is_other
 from node_agent.wire.node import Flag
 from node_agent.wire.order import TurnTerms
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
-from pancode.talk.stream import is_of_our_worker
+from pancode.sessions.conversation.stream import is_of_our_worker
 from tests.unit.node_agent.runtimes.asked import ask
 
 SETTINGS = '{"url": "{url}", "key": "{key}", "model": "{model}"}'

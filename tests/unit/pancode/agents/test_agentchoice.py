@@ -11,9 +11,9 @@ import pytest
 
 from node_agent.wire.policy import Mode
 from pancode.agents.agents import CHAINS, READ_TOOLS, TOOLS, WHICH_AGENT, Agent, Agents, choose
-from pancode.config.agents import load_agents
+from pancode.config.agents.definitions import load_agents
 from pancode.config.schema import Settings
-from pancode.errors import UsageError
+from pancode.kernel.errors import UsageError
 
 SHIPPED: Agents = load_agents(Path("/nonexistent"), Settings(), {}).agents
 
@@ -202,7 +202,7 @@ def test_a_task_for_several_agents_is_refused_with_the_chain_it_could_be(
 
 def test_the_chains_that_are_named_are_those_that_are_shipped() -> None:
     for agents, name in CHAINS.items():
-        text = (files("pancode.config.workflows") / "shipped" / f"{name}.yaml").read_text()
+        text = (files("pancode.workflows.files") / "shipped" / f"{name}.yaml").read_text()
         found = re.findall(r"^ +agent: (\S+)$", text, re.MULTILINE)
         assert tuple(found[: len(agents)]) == agents
 

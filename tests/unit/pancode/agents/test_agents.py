@@ -12,8 +12,8 @@ from node_agent.wire.policy import Mode, Safety
 from pancode.agents.agents import Agent, Role, Speed, find_agent, flaws
 from pancode.agents.models import model_ref
 from pancode.agents.runtimes import RUNTIMES, canonical, foreign_provider, rule_of, runtime_for
-from pancode.errors import NotFoundError
-from tests.unit.pancode.core.fleets import AGENTS, BUILDER, SCOUT
+from pancode.kernel.errors import NotFoundError
+from tests.unit.pancode.kernel.fleets import AGENTS, BUILDER, SCOUT
 
 WARM = Sampling(temperature=Decimal("0.2"))
 

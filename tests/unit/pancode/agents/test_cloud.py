@@ -8,7 +8,7 @@ import pytest
 
 from pancode.agents.models import CLOUD
 from pancode.agents.tiers import CloudModel, offered, providers_of
-from pancode.errors import NotFoundError, UsageError
+from pancode.kernel.errors import NotFoundError, UsageError
 
 
 def model(text: str, price: str | None = "1") -> CloudModel:

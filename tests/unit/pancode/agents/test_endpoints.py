@@ -22,11 +22,11 @@ from node_agent.wire.endpoint import (
 )
 from node_agent.wire.node import NodeProblem
 from pancode.agents.endpoints import OWN_TOKENS
-from pancode.dispatch.resolve import Resolution, Unresolved, resolve
-from pancode.errors import ExitCode, NotFoundError
-from pancode.life.placement import Placed, Standing, Unplaced, decisions, misfit
-from pancode.nodes.node import NodeView
-from tests.unit.pancode.core.fleets import catalogue, endpoint, node, request, resolved
+from pancode.kernel.errors import ExitCode, NotFoundError
+from pancode.kernel.node import NodeView
+from pancode.runs.admission.resolution import Resolution, Unresolved, resolve
+from pancode.runs.placement.placement import Placed, Standing, Unplaced, decisions, misfit
+from tests.unit.pancode.kernel.fleets import catalogue, endpoint, node, request, resolved
 
 OPENCODE = {"opencode": "not_logged_in", "gemini": "ok", "codex": "ok"}
 GOOD = PassportFact(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pancode.agents.tiers import check_login
-from pancode.errors import NotFoundError
+from pancode.kernel.errors import NotFoundError
 
 NODE = {
     "name": "gpubox",

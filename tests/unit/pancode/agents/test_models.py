@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pancode.agents.models import CLOUD, LOCAL, ModelRef, known, model_ref
-from pancode.errors import UsageError
+from pancode.kernel.errors import UsageError
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pancode.code.landing.forge import ForgeAccess, ForgeKind
 from pancode.config.load import ConfigPlaces, load
-from pancode.errors import ConfigError
+from pancode.git.forge_rules import ForgeAccess, ForgeKind
+from pancode.kernel.errors import ConfigError
 
 
 def written(tmp_path: Path, text: str) -> dict[str, ForgeAccess]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.errors import ConfigError
-from tests.unit.pancode.config.conftest import Load
+from pancode.kernel.errors import ConfigError
+from tests.unit.pancode.conftest import Load
 
 MACHINES = ("192.168.1.5:1234", "gpu=192.168.1.6")
 

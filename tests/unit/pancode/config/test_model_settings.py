@@ -7,8 +7,8 @@ import pytest
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, NetworkAccess
 from pancode.agents.tiers import ModelTier
-from pancode.errors import ConfigError
-from tests.unit.pancode.config.conftest import Load
+from pancode.kernel.errors import ConfigError
+from tests.unit.pancode.conftest import Load
 
 
 @pytest.mark.parametrize(("word", "level"), [("off", Reasoning.OFF), ("xhigh", Reasoning.XHIGH)])

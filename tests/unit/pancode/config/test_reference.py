@@ -6,11 +6,11 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from pancode.config.agents import shipped_text
-from pancode.config.documents import parse_document
+from pancode.config.agents.definitions import shipped_text
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.schema import PROJECT_KEYS, Settings
 from pancode.config.variables import PER_DISPATCH, VARIABLES
+from pancode.kernel.documents import parse_document
 
 TEXT = shipped_text("reference.yaml")
 

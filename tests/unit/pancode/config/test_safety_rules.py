@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.policy import PathAccess
-from pancode.config.surroundings import OWN_RULES, FileSurroundings, load_rules
-from pancode.errors import ConfigError
+from pancode.config.user_environment import OWN_RULES, FileSurroundings, load_rules
+from pancode.kernel.errors import ConfigError
 
 
 def told(home: Path, project: Path | None = None) -> list[tuple[str, str, str]]:

@@ -11,13 +11,13 @@ import pytest
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
-from pancode.agents.request import Defaults, Project
-from pancode.config.documents import MOST_BYTES, read_document
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.schema import Settings
-from pancode.config.values import amount_usd
-from pancode.errors import ConfigError, ExitCode
-from tests.unit.pancode.config.conftest import Load
+from pancode.kernel.documents import MOST_BYTES, read_document
+from pancode.kernel.errors import ConfigError, ExitCode
+from pancode.kernel.units import amount_usd
+from pancode.runs.request import Defaults, Project
+from tests.unit.pancode.conftest import Load
 
 
 def test_without_any_file_everything_is_built_in(loaded: Load) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.core.records import Audit, Node, Run, RunState
-from pancode.fleet import quota
 from pancode.fleet.heartbeats import TWINS
+from pancode.kernel.records import Audit, Node, Run, RunState
+from pancode.queue import quota
 from tests.fakes.bus import MemoryLinkDown
-from tests.unit.pancode.control.world import Desk, Puppet
+from tests.unit.pancode.runs.world import Desk, Puppet
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import pytest
 
 from node_agent.wire.event import Event, Events, Finding
 from node_agent.wire.order import Order
-from pancode.core.quota import CALM_MS, FLOOD_MS, ROUND_MESSAGES, ROUND_SIZE
-from pancode.core.records import Fence, Node, Run, RunState
 from pancode.fleet import fleet as query_fleet
-from tests.unit.pancode.control.world import FLEET, Desk, Puppet
+from pancode.kernel.quota import CALM_MS, FLOOD_MS, ROUND_MESSAGES, ROUND_SIZE
+from pancode.kernel.records import Fence, Node, Run, RunState
+from tests.unit.pancode.runs.world import FLEET, Desk, Puppet
 
 LETTERS, ROUND_MS = 3_900, 500
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.node import RuntimeFact
-from pancode.cli.fleet.fleet import _whole
-from tests.unit.pancode.api.world import World
-from tests.unit.pancode.control.world import Puppet, facts
+from pancode.fleet.commands.fleet import _whole
+from tests.unit.pancode.interfaces.http.world import World
+from tests.unit.pancode.runs.world import Puppet, facts
 
 
 def program(version: str | None, brought: str = "", name: str = "claude") -> RuntimeFact:

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from pancode.api.app import VERBS
-from pancode.api.routing import AtDoor
-from pancode.core.records import ApiToken, Audit, Delivery
-from pancode.core.values import replace
-from pancode.errors import UnavailableError
+from pancode.app.http_routes import VERBS
+from pancode.interfaces.http.routing import AtDoor
+from pancode.kernel.errors import UnavailableError
+from pancode.kernel.records import ApiToken, Audit, Delivery
+from pancode.kernel.values import replace
 from pancode.notices.deliverer import LINK_MS, Outgoing
 from pancode.notices.rules import NoticeRoute, NotifyRules
-from tests.unit.pancode.api.test_door import DoorWorld, code_of
-from tests.unit.pancode.api.test_inbox import blocked, held
+from tests.unit.pancode.interfaces.http.test_inbox import blocked, held
+from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld, code_of
 
 DESK = "https://desk.example.org/"
 RULES = NotifyRules({"phone": "ntfy"}, (NoticeRoute(("phone",), ("waits",)),), console=DESK, answers=True)

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from pancode.config.schema import Notify
-from pancode.core.records import Delivery, EventKind, FeedEvent
-from pancode.errors import UsageError
-from pancode.life.changes import occasion_of
+from pancode.kernel.errors import UsageError
+from pancode.kernel.records import Delivery, EventKind, FeedEvent
 from pancode.notices import signatures as signing
 from pancode.notices.pace import Sending, again_ms, to_send
 from pancode.notices.rules import NoticeRoute, NotifyRules, QuietHours
 from pancode.notices.texts import digest, notice_of, plain
+from pancode.runs.life.changes import occasion_of
 from tests.unit.pancode.schedules.test_times import ms
 
 FACTS = {"agent": "builder", "node": "gpubox", "repo": "/srv/shop", "outcome": "error"}

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from pancode.core.records import Audit, Delivery
-from pancode.core.values import replace
-from pancode.errors import NotFoundError, UnavailableError
+from pancode.kernel.errors import NotFoundError, UnavailableError
+from pancode.kernel.records import Audit, Delivery
+from pancode.kernel.values import replace
 from pancode.notices import pace as pacing
 from pancode.notices.deliverer import Outgoing
 from pancode.notices.rules import NoticeRoute, NotifyRules, QuietHours
-from tests.unit.pancode.control.world import failed
+from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.schedules.world import HOUR, Times
 
 FAILS: dict[str, Any] = failed(FailureKind.AGENT_FAILED, Outcome.ERROR)

@@ -7,8 +7,8 @@ import hmac
 
 import pytest
 
-from pancode.core.visitors import AccessError
-from pancode.errors import UsageError
+from pancode.kernel.errors import UsageError
+from pancode.kernel.visitors import AccessError
 from pancode.notices.signature_check import WITHIN_MS, HookCall, proven
 from pancode.notices.signatures import headers, secret_of
 from pancode.schedules.model import OnWebhook, plain, trigger_of, words_of

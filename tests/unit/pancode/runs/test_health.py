@@ -11,16 +11,16 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import RuntimeFact, Signs
 from node_agent.wire.order import Order
-from pancode.control.run import iso
-from pancode.core.records import Decision, EventKind, FeedEvent, Run, Setting, Word
-from pancode.life.changes import RUN_WAITS, occasion_of
-from pancode.life.health import HEALTH
-from pancode.nodes.breakers import EndedTry
+from pancode.config.fleet_settings import pause_queue
+from pancode.kernel.records import Decision, EventKind, FeedEvent, Run, Setting, Word
 from pancode.reports.brief import also_waits
 from pancode.reports.story import why
-from pancode.runs.fleet_settings import pause_queue
 from pancode.runs.health import shown
-from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
+from pancode.runs.life.changes import RUN_WAITS, occasion_of
+from pancode.runs.life.health import HEALTH
+from pancode.runs.placement.breakers import EndedTry
+from pancode.runs.views import iso
+from tests.unit.pancode.runs.world import Desk, Puppet, facts, failed
 
 MIN = 60_000
 

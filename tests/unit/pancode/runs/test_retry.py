@@ -9,13 +9,13 @@ import pytest
 
 from node_agent.wire.model import FleetTime
 from node_agent.wire.order import Reasoning, Resumed
-from pancode.agents.request import DispatchRequest, request_from
-from pancode.core.records import Run
-from pancode.dispatch.resolve import Resolution, resolve
-from pancode.errors import UsageError
-from pancode.life.orders import order_for
+from pancode.kernel.errors import UsageError
+from pancode.kernel.records import Run
+from pancode.runs.admission.resolution import Resolution, resolve
+from pancode.runs.life.orders import order_for
+from pancode.runs.request import DispatchRequest, request_from
 from pancode.runs.retry import request_of, resuming
-from tests.unit.pancode.core.fleets import catalogue, endpoint, node, resolved
+from tests.unit.pancode.kernel.fleets import catalogue, endpoint, node, resolved
 
 
 def again(**options: Any) -> DispatchRequest:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from pancode.code.landing import judging
-from pancode.core.records import EventKind, FiringState, Run
-from pancode.core.values import replace
-from tests.unit.pancode.control.world import failed
+from pancode.kernel.records import EventKind, FiringState, Run
+from pancode.kernel.values import replace
+from pancode.landing import judgement as judging
+from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.schedules.world import Times
 
 FAILS: dict[str, Any] = failed(FailureKind.AGENT_FAILED, Outcome.ERROR)

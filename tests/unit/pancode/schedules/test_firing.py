@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from pancode.core.records import Audit, EventKind, Firing, FiringState, Run, Schedule, Workflow
-from pancode.core.values import replace
-from pancode.errors import UnavailableError
-from tests.unit.pancode.control.world import failed
+from pancode.kernel.errors import UnavailableError
+from pancode.kernel.records import Audit, EventKind, Firing, FiringState, Run, Schedule, Workflow
+from pancode.kernel.values import replace
+from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.schedules.world import HOUR, Times
 
 FAILS: dict[str, Any] = failed(FailureKind.AGENT_FAILED, Outcome.ERROR)

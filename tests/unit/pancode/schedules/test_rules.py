@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pancode.core.records import Firing, FiringState, Schedule
-from pancode.core.values import replace
+from pancode.kernel.records import Firing, FiringState, Schedule
+from pancode.kernel.values import replace
 from pancode.schedules.model import AtTime, OnPush, plain
 from pancode.schedules.rules import MOST_MISSED, ScheduleView, decide, too_deep
 from pancode.schedules.times import minute

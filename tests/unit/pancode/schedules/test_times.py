@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pancode.errors import UsageError
+from pancode.kernel.errors import UsageError
 from pancode.schedules.times import CronTimes, minute, read_at, shown
 
 BERLIN = "Europe/Berlin"

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.receipt import Usage
-from pancode.core.records import Firing, Run
+from pancode.kernel.records import Firing, Run
 from pancode.schedules.git_pushes import PushWatch
 from pancode.schedules.scheduler import Scheduler
-from tests.unit.pancode.api.world import World
+from tests.unit.pancode.interfaces.http.world import World
 
 HOUR = 3_600_000
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pancode.sessions.context import ToldWindow, told_window
-from tests.unit.pancode.api.test_door import DoorWorld
-from tests.unit.pancode.api.test_sessions import MODEL, begin, sitting, world
+from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld
+from tests.unit.pancode.sessions.test_sessions import MODEL, begin, sitting, world
 
 __all__ = ["world"]
 BEGUN = {"type": "session", "context": 32_000, "context_known": True}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.skill import OrderedSkill, digest_of, packed
-from pancode.errors import ConfigError, NotFoundError, RefusedError
+from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError
 from pancode.skills import assignment as giving
 from pancode.skills.assignment import given
 from pancode.skills.model import Skill

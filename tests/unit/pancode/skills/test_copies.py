@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pancode.errors import NotFoundError
+from pancode.kernel.errors import NotFoundError
 from pancode.skills.copies import LINK, NONE, STATE, act, decide
 from pancode.skills.copy_requests import SkillsAsked, differences, grid, source_name
 from pancode.skills.definitions import definitions

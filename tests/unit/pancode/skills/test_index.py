@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pancode.errors import ConfigError
+from pancode.kernel.errors import ConfigError
 from pancode.skills.index import matching, read_index
 
 COMMIT = "a" * 40

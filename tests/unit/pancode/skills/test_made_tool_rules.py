@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.skill import ProposedTool
-from pancode.errors import UsageError
+from pancode.kernel.errors import UsageError
 from pancode.skills.model import SkillFile, made_of
 from tests.made_tools import ABOUT, RUN, made, proposal
 

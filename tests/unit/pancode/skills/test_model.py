@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pancode.cli.main import COMMANDS
-from pancode.errors import NotFoundError
+from pancode.interfaces.cli.main import COMMANDS
+from pancode.kernel.errors import NotFoundError
 from pancode.skills.library import KeptSkills
 from pancode.skills.model import MOST_BYTES, MOST_FILES, Skill, SkillFile, made_of
 from pancode.skills.sources import SkillSource, named, read_skill, skills_of, sources

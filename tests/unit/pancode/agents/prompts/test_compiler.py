@@ -21,7 +21,7 @@ from pancode.agents.prompts import (
     without_notes,
 )
 from pancode.agents.runtimes import RUNTIMES
-from pancode.config.agents import load_agents
+from pancode.config.agents.definitions import load_agents
 from pancode.config.schema import Settings
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pancode.fleet.bundle import download, installed
+from pancode.fleet.bundle import download
+from pancode.fleet.bundle import installation as installed
 from pancode.fleet.bundle.archive import Contents
 from pancode.fleet.bundle.contents import wanted
 from pancode.fleet.bundle.errors import BundleError, NotHere

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.cli.fleet.fleet import _status
+from pancode.fleet.commands.fleet import _status
 from pancode.fleet.ssh.bringup import before_it_is_cleaned, problem_of
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
 from pancode.fleet.ssh.link import LinkKind, LinkState

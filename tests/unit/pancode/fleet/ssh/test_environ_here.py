@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pancode.fleet.ssh.loopback.loopback import default_path, environ_here
+from pancode.fleet.ssh.loopback.server import default_path, environ_here
 
 
 def test_nothing_of_pancodes_own_environment_reaches_a_run(tmp_path: Path) -> None:

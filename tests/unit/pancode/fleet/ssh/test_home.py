@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.signing import SigningKey
-from pancode.errors import ConfigError
 from pancode.fleet.ssh.home import Home
-from tests.unit.pancode.control.world import CountingIds
+from pancode.kernel.errors import ConfigError
+from tests.unit.pancode.runs.world import CountingIds
 
 KEY = SigningKey(b"k" * 32)
 

@@ -12,10 +12,9 @@ from typing import Any, cast
 import pytest
 
 from node_agent.wire.signing import SigningKey
-from pancode.control.core import Core
-from pancode.core.records import Node
 from pancode.fleet import inventory
 from pancode.fleet.acts import Caller, NodeResult, Progress, ProgressLine, unwatched
+from pancode.fleet.place import Reach
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.link import LinkKind, LinkState
 from pancode.fleet.ssh.links import news_of
@@ -23,9 +22,10 @@ from pancode.fleet.ssh.loop import LoopThread
 from pancode.fleet.ssh.machines import Machines
 from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
-from pancode.nodes.node import Linked, NodeState
-from pancode.nodes.place import Reach
-from tests.unit.pancode.control.world import Desk
+from pancode.kernel.node import Linked, NodeState
+from pancode.kernel.records import Node
+from pancode.runs.core import Core
+from tests.unit.pancode.runs.world import Desk
 
 ANA = Caller("ana")
 

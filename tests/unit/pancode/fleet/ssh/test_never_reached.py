@@ -10,19 +10,19 @@ from typing import Any, cast
 import pytest
 
 from node_agent.wire.signing import SigningKey
-from pancode.core.records import Node
-from pancode.errors import ConflictError, RefusedError
 from pancode.fleet import inventory
 from pancode.fleet.acts import Caller, NodeResult, NodeSpec, unwatched
+from pancode.fleet.place import Reach
 from pancode.fleet.ssh.bringup import BringUp
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.machines import HostKeyOffer, Machines
 from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
-from pancode.nodes.node import NodeState
-from pancode.nodes.place import Reach
-from tests.unit.pancode.control.world import Desk
+from pancode.kernel.errors import ConflictError, RefusedError
+from pancode.kernel.node import NodeState
+from pancode.kernel.records import Node
+from tests.unit.pancode.runs.world import Desk
 
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMtL8jLEu/a6cJZTn+PFC5C/WmctCxUsUoiMrlzbk5a9"
 

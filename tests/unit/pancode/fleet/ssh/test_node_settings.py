@@ -8,10 +8,10 @@ from node_agent.machine.home import NodeSettings
 from node_agent.wire.keep import KEEP, KeepBound, NodeKeep
 from node_agent.wire.signing import SigningKey
 from pancode.config.schema import Settings
-from pancode.core.records import Node
 from pancode.fleet.ssh.bringup import NodeDefaults, node_settings
 from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
+from pancode.kernel.records import Node
 
 KEY = SigningKey(b"0123456789abcdef0123456789abcdef")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pancode.core.records import Node
+from pancode.fleet.place import Reach
 from pancode.fleet.ssh.home import make_key
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.reach import login_for, pins_of, reach_to, target_of
 from pancode.fleet.ssh.target import Target
-from pancode.nodes.place import Reach
+from pancode.kernel.records import Node
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 

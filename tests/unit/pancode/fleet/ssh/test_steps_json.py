@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pancode.fleet.bundle.archive import Bundle
 from pancode.fleet.ssh import steps
-from pancode.fleet.ssh.handed import step_json
+from pancode.fleet.ssh.external_bringup import step_json
 from pancode.fleet.ssh.scripts.install import UNPACK
 from pancode.fleet.ssh.steps import HomeFile, RemoteScript, StepName
 from tests.unit.pancode.fleet.ssh.test_readiness import GOOD

@@ -9,11 +9,11 @@ from typing import Any
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Usage
-from pancode.errors import UnavailableError
+from pancode.kernel.errors import UnavailableError
 from pancode.notices.traces import names
 from pancode.notices.traces.exporter import Tracing
 from pancode.notices.traces.spans import RunSpan
-from tests.unit.pancode.control.world import failed
+from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.schedules.world import Times
 
 PAID = Usage(cost_usd=Decimal("0.25"), cost_source="reported", input_tokens=1_200, output_tokens=34)

@@ -1,1 +1,0 @@
-"""Costs and track records of runs. Pure."""

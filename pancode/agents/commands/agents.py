@@ -1,0 +1,180 @@
+"""`pancode agents`: list agents, show their definitions and prompts, change your own file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument
+
+from pancode.agents.commands.prompts import compiled, in_parts
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.terminal import Columns, listing, safe, safe_block
+from pancode.interfaces.client.client import home_of, path_of
+from pancode.kernel.caller import folder, folder_here
+from pancode.kernel.errors import ExitCode, UsageError
+from pancode.kernel.formatting import counted
+
+if TYPE_CHECKING:
+    from pancode.config.agents.writer import AgentsFile
+
+app = Commands()
+
+
+def _ask(face: Face, *path: str, **query: object) -> dict[str, Any]:
+    asked = {key: value for key, value in query.items() if value is not None}
+    answer: dict[str, Any] = face.client().get(path_of("agents", *path), cwd=folder(), **asked)
+    return answer
+
+
+def _agents_file() -> AgentsFile:
+    from pancode.config.agents.writer import AgentsFile
+
+    return AgentsFile(home_of(os.environ), Path(folder_here()), os.environ)
+
+
+@app.group("agents", "pancode agents show reviewer", default="ls")
+def agents() -> None:
+    """Agent definitions: shipped ones, and those of your panagents.yaml."""
+
+
+@agents.verb("ls", "pancode agents", "pancode agents --tag python")
+def list_agents(
+    *, tag: Annotated[str | None, option("Show only agents with this tag.", "T")] = None, face: Json
+) -> None:
+    """List all agents."""
+    found = _ask(face)["agents"]
+    shown = [a for a in found if tag is None or tag in a["tags"]]
+    if tag is not None and not shown:
+        tags = sorted({one for a in found for one in a["tags"]})
+        face.note(f"no agent has the tag {tag}; there are {', '.join(tags) or 'no tags'}")
+    face.show({"agents": shown}, lambda: listing(shown, _COLUMNS))
+
+
+_COLUMNS: Columns = {
+    **{"AGENT": "name", "FILES": lambda one: "read only" if one["read_only"] else "writes"},
+    **{"TIER": "tier", "SPEED": "speed", "RUNTIME": "runtime", "MODEL": "model"},
+    "WHAT FOR": lambda one: one["description"] if one["enabled"] else f"switched off: {one['description']}",
+}
+
+
+@agents.verb(
+    "show",
+    "pancode agents show builder",
+    "pancode agents show reviewer --prompt --mode review --runtime claude",
+)
+def show_agent(
+    name: Annotated[str, Argument(autocompletion=completions.agents)],
+    *,
+    prompt: Annotated[bool, option("Show the whole prompt of a run, with its tokens.", "--prompt")] = False,
+    mode: Annotated[
+        str | None, option("The mode of the run for --prompt.", "M", complete=completions.modes)
+    ] = None,
+    safety: Annotated[
+        str | None, option("The safety level of the run for --prompt.", "S", complete=completions.levels)
+    ] = None,
+    runtime: Annotated[
+        str | None, option("The program of the run for --prompt.", "R", complete=completions.runtimes)
+    ] = None,
+    face: Json,
+) -> None:
+    """One definition; or, with --prompt, what a run of it is told, part by part, in this folder."""
+    asked = {"mode": mode, "safety": safety, "runtime": runtime}
+    if not prompt:
+        if any(asked.values()):
+            raise UsageError("--mode, --safety and --runtime go with --prompt", fix="add --prompt")
+        agent = _ask(face, name=name)["agents"][0]
+        facts = "".join(f"{key:<13} {_shown(value)}\n" for key, value in agent.items() if _says(key, value))
+        face.show(agent, lambda: facts + "\n" + safe_block(agent["prompt"]))
+        return
+    answer = compiled(face, name, asked)
+    face.show(answer, lambda: in_parts(answer))
+
+
+def _says(key: str, value: object) -> bool:
+    return key != "prompt" and value not in (None, [], {}, "")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        fields = {key: one for key, one in value.items() if one is not None}
+        return safe(", ".join(f"{key} {one}" for key, one in fields.items()) or "-")
+    return safe(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+@agents.verb(
+    "set",
+    "pancode agents set scout model ollama/qwen3:8b",
+    "pancode agents set builder limits.wall 2h",
+    "pancode agents set documenter tools '[read, grep, find, ls, edit]'",
+)
+def set_agent(
+    name: Annotated[str, Argument(autocompletion=completions.agents)], field: str, value: str, face: Json
+) -> None:
+    """Set one FIELD of an agent in your panagents.yaml. Comments, order and all else there stay as they are.
+
+    The result is checked before anything is written. A shipped agent gets an entry that is laid over it.
+    """
+    from pancode.config.agents.service import set_field
+
+    answer = set_field(_agents_file(), name, field, value)
+    words = f"{answer['agent']}.{field} is {_plain(answer['value'])}  {answer['file']}:{answer['line']}\n"
+    face.show(answer, lambda: safe(words.rstrip("\n")) + "\n")
+
+
+def _plain(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+@agents.verb("new", "pancode agents new migrator --from builder")
+def new_agent(
+    name: str,
+    *,
+    base: Annotated[
+        str, option("Agent to begin with.", "--from", "A", complete=completions.agents)
+    ] = "builder",
+    face: Json,
+) -> None:
+    """Add an agent to your panagents.yaml, as a copy of another one to be changed."""
+    from pancode.config.agents.service import new_agent as made
+
+    answer = made(_agents_file(), name, base)
+    where = f"{answer['file']}:{answer['line']}"
+    words = f"{name}, a copy of {answer['from']}: edit {where}, then: pancode agents check"
+    face.show(answer, lambda: safe(words) + "\n")
+
+
+@agents.verb("check", "pancode agents check", "pancode agents check ./panagents.yaml")
+def check_agents(*, file: Annotated[Path | None, Argument()] = None, face: Json) -> int:
+    """Everything that is wrong with your panagents.yaml, or with FILE, at once; exit code 3 if there is.
+
+    FILE may be a folder with a panagents.yaml in it.
+    """
+    from pancode.config.agents.service import check_file
+
+    answer = check_file(_agents_file(), file)
+    face.show(answer, lambda: _checked(answer))
+    return ExitCode.CONFIG if answer["problems"] else ExitCode.DONE
+
+
+def _checked(answer: dict[str, Any]) -> str:
+    lines = []
+    for kind, found in (("error", answer["problems"]), ("note", answer["remarks"])):
+        for one in found:
+            lines.append(f"{kind}: {one['message']}")
+            lines += [f"  {name}: {one[name]}" for name in ("why", "fix") if one[name]]
+    where = answer["file"] or "no panagents.yaml: the shipped agents hold"
+    count = len(answer["problems"])
+    end = counted(count, "problem") if count else _good(answer)
+    return "".join(f"{safe(line)}\n" for line in [*lines, f"{where}: {end}"])
+
+
+def _good(answer: dict[str, Any]) -> str:
+    """Return the line for definitions without errors; an agent that is switched off is not usable."""
+    off, usable = answer["disabled"], len(answer["agents"]) - len(answer["disabled"])
+    switched = f", and {len(off)} switched off: {', '.join(off)}" if off else ""
+    return f"{counted(usable, 'agent')}, all right{switched}"

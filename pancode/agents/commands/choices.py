@@ -1,0 +1,314 @@
+"""`pancode runtimes`, `modes`, `safety`: the choices of a dispatch."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.terminal import Columns, listing, safe, table
+from pancode.interfaces.client.client import home_of, named
+from pancode.kernel.caller import folder, folder_here
+from pancode.kernel.errors import ExitCode, UsageError
+
+app = Commands()
+
+
+def _ask(face: Face, what: str, **query: object) -> dict[str, Any]:
+    answer: dict[str, Any] = face.client().get(f"/v1/{what}", cwd=folder(), **query)
+    return answer
+
+
+@app.group("runtimes", "pancode runtimes", default="ls")
+def runtimes() -> None:
+    """The programs that run agents."""
+
+
+@runtimes.verb("ls", "pancode runtimes")
+def list_runtimes(face: Json) -> None:
+    """All that PanCode knows: the nodes that have each, the fix for the others, and the wall of each node."""
+    answer = _ask(face, "runtimes")
+    face.show(answer, lambda: runtime_rows(answer["runtimes"], answer["walls"]))
+
+
+@runtimes.verb("show", "pancode runtimes show claude")
+def show_runtime(name: str, face: Json) -> None:
+    """One runtime, node by node."""
+    answer = _ask(face, "runtimes", name=name)
+    face.show(answer["runtimes"][0], lambda: _found(answer))
+
+
+def _found(answer: dict[str, Any]) -> str:
+    none = {"node": None, "version": None, "state": "on no node", "fix": ""}
+    rows = [node for runtime in answer["runtimes"] for node in runtime["nodes"] or [none]]
+    levels = [f"reasoning: {', '.join(one['reasoning'])}\n" for one in answer["runtimes"] if one["reasoning"]]
+    named = answer["runtimes"][0]["name"]
+    from node_agent.wire.endpoint import OTHER, OTHER_HELD
+
+    return listing(rows, _FOUND) + "".join(levels) + (f"{OTHER_HELD}\n" if named.startswith(OTHER) else "")
+
+
+_FOUND: Columns = {
+    **{"NODE": "node", "VERSION": "version", "STATE": lambda fact: _state(fact)},
+    **{"LOGIN": lambda fact: _login(fact), "DOES ITSELF": lambda fact: ", ".join(fact.get("can", ()))},
+    "FIX": lambda fact: fact.get("says") or fact["fix"],
+}
+
+
+def _state(fact: dict[str, Any]) -> str:
+    return "own servers only" if is_local_only(fact) else str(fact["state"]).replace("_", " ")
+
+
+def _login(fact: dict[str, Any]) -> str:
+    if by_subscription(fact):
+        return "subscription, not metered"
+    if fact.get("endpoints"):
+        return f"none for {', '.join(fact['endpoints'])}"
+    return "key, metered" if fact.get("login") == "key" else "-"
+
+
+def _show(face: Face, what: str, name: str, shown: Callable[[list[dict[str, Any]]], str]) -> None:
+    """Show the entry with this name. NotFoundError, with the nearest name, where there is none."""
+    from pancode.kernel.names import not_found
+
+    found = _ask(face, what)[what]
+    one = next((one for one in found if one["name"] == name), None)
+    if one is None:
+        raise not_found(what.removesuffix("s"), name, [one["name"] for one in found], f"pancode {what}")
+    face.show(one, lambda: shown([one]))
+
+
+def _modes(found: list[dict[str, Any]]) -> str:
+    return listing(found, _MODES)
+
+
+def _levels(found: list[dict[str, Any]]) -> str:
+    return listing(found, {"SAFETY": "name", "": _default, "ALLOWS": "allows"})
+
+
+def _default(one: dict[str, Any]) -> str:
+    return "default" if one["default"] else ""
+
+
+_MODES: Columns = {
+    **{"MODE": "name", "DISPATCHES": lambda mode: _yes(mode["dispatches"])},
+    **{"WRITING AGENTS": lambda mode: _yes(mode["writes"]), "": _default},
+}
+
+
+@app.group("modes", "pancode modes", default="ls")
+def modes() -> None:
+    """What you are doing: the outer gate."""
+
+
+@modes.verb("ls", "pancode modes")
+def list_modes(face: Json) -> None:
+    """List all modes; the default is marked."""
+    answer = _ask(face, "modes")
+    face.show(answer, lambda: _modes(answer["modes"]))
+
+
+@modes.verb("show", "pancode modes show review")
+def show_mode(name: str, face: Json) -> None:
+    """One mode."""
+    _show(face, "modes", name, _modes)
+
+
+@app.group("safety", "pancode safety", default="ls")
+def safety() -> None:
+    """Show how much a run may do by itself, and the rules of your pansafety.yaml."""
+
+
+@safety.verb("ls", "pancode safety")
+def list_levels(face: Json) -> None:
+    """List all safety levels; the default is marked."""
+    answer = _ask(face, "safety")
+    face.show(answer, lambda: _levels(answer["safety"]))
+
+
+@safety.verb("matrix", "pancode safety matrix", "pancode safety matrix claude")
+def show_matrix(
+    *, runtime: Annotated[str | None, Argument(autocompletion=completions.runtimes)] = None, face: Json
+) -> None:
+    """Who holds a run to its rule: the sandbox, the runtime's own flags, or nobody (told only).
+
+    HAPPENED: of the forbidden acts that a hostile model tried in the real program, how many nobody held. With
+    a RUNTIME: each act, and who holds it. The level `suggest` is read-only. `impossible`: only where there is
+    a sandbox.
+    """
+    from pancode.agents.safety_evidence import matrix_here
+
+    answer = matrix_here(runtime)
+    face.show(answer, lambda: evidence_of(answer))
+
+
+@safety.verb("show", "pancode safety show", "pancode safety show auto-edit")
+def show_safety(*, level: Annotated[str | None, Argument()] = None, face: Json) -> None:
+    """The safety rules in force in this folder, and where each of them is written; or one LEVEL."""
+    if level is not None:
+        _show(face, "safety", level, _levels)
+    else:
+        from pancode.agents.safety_rules import rules_here
+
+        answer = rules_here(home_of(os.environ), Path(folder_here()), os.environ)
+        for warning in answer["warnings"]:
+            face.note(f"warning: {warning}")
+        held = [r for r in answer["rules"] if r["kind"] == "landing"]
+        rules = [r for r in answer["rules"] if r["kind"] != "landing"]
+        columns: Columns = {
+            "RULE": "kind",
+            "PATTERN": "pattern",
+            "LEAVES": "leaves",
+            "FROM": "origin",
+            "WHY": "reason",
+        }
+        files = "".join(f"read: {safe(name)}\n" for name in answer["files"]) + f"{answer['note']}\n"
+        face.show(answer, lambda: listing(rules, columns) + _asked(held) + "\n" + files)
+
+
+def _asked(held: list[dict[str, Any]]) -> str:
+    """The files whose change is landed after a yes, in one paragraph for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for rule in held:
+        by_reason.setdefault(rule["reason"], []).append(rule["pattern"])
+    said = (f"landed after a yes ({why}): {' '.join(names)}" for why, names in by_reason.items())
+    return "".join("\n" + textwrap.fill(one, 110, subsequent_indent="  ") + "\n" for one in said)
+
+
+@safety.verb(
+    "check", "pancode safety check 'git push --force'", "pancode safety check --path .env --as write"
+)
+def check_deed(
+    *,
+    command: Annotated[str | None, Argument()] = None,
+    path: Annotated[str | None, option("Judge the use of a path instead of a command.")] = None,
+    use: Annotated[Literal["read", "write", "delete"] | None, option("How the path is used.", "--as")] = None,
+    level: Annotated[
+        str | None, option("Judge by this level (default: the level in your settings).", "--safety", "S")
+    ] = None,
+    read_only: Annotated[
+        bool, option("Judge as for an agent that may change nothing.", "--read-only")
+    ] = False,
+    face: Json,
+) -> int:
+    """What a run in this folder may do: a COMMAND, or --path. Exit code 18 for what it may not.
+
+    Nothing is run. A command that cannot be seen through is `unknown`, which no level allows.
+    """
+    from pancode.agents.safety_rules import Deed, judged_here
+
+    if (command is None) == (path is None):
+        raise UsageError("give a command or --path, one of them", fix="pancode safety check 'rm -rf build'")
+    for value in (command, path, level):
+        if value is not None:
+            named(value)
+    deed = Deed(command, path, use or "write", level, read_only)
+    answer = judged_here(home_of(os.environ), Path(folder_here()), os.environ, deed)
+    verdict = "asks a person" if answer["asks"] else "allowed" if answer["allowed"] else "not allowed"
+    lines = [f"{verdict}: {answer['action']} at {answer['safety']}", *(o["words"] for o in answer["because"])]
+    face.show(answer, lambda: "".join(f"{safe(line)}\n" for line in lines))
+    return ExitCode.DONE if answer["allowed"] else ExitCode.POLICY_VIOLATION
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def runtime_rows(runtimes: Sequence[dict[str, Any]], walls: Sequence[dict[str, Any]] = ()) -> str:
+    """A row for each runtime, a row for each fix, and the wall around runs, each with its machines."""
+    if not any(runtime["nodes"] for runtime in runtimes):
+        return "no machine has reported yet\n"
+    rows = [(r["name"], _on(r["nodes"], ready=True), _on(r["nodes"], ready=False)) for r in runtimes]
+    parts = [table(("RUNTIME", "READY", "NOT READY"), rows)]
+    if any(by_subscription(fact) for runtime in runtimes for fact in runtime["nodes"]):
+        parts.append("subscription: the vendor's own login, not metered; the program's own figures count\n")
+    from node_agent.wire.endpoint import OTHER, OTHER_HELD
+
+    if any(runtime["name"].startswith(OTHER) for runtime in runtimes):
+        parts.append(f"{OTHER}NAME: {OTHER_HELD}\n")
+    parts += ["".join(_fixes(runtimes))] if any(_fixes(runtimes)) else []
+    if walls:
+        around: dict[tuple[str, str], list[str]] = {}
+        for wall in walls:
+            around.setdefault(((wall["isolation"] or "-"), wall["holds"]), []).append(wall["node"])
+        held = [(", ".join(nodes), *wall) for wall, nodes in around.items()]
+        parts.append(table(("NODE", "WALL", "HOLDS"), held))
+    return "\n".join([*parts, "flags, reasoning and logins of one: pancode runtimes show NAME\n"])
+
+
+def _on(facts: Sequence[dict[str, Any]], *, ready: bool) -> str:
+    """Return the machines that have the runtime (`ready`) or lack it, grouped by version or state."""
+    found: dict[str, list[str]] = {}
+    for fact in facts:
+        if (fact["state"] == "ok" or is_local_only(fact)) is ready:
+            found.setdefault(_cell(fact), []).append(fact["node"])
+    return "; ".join(f"{cell} on {', '.join(nodes)}" for cell, nodes in found.items())
+
+
+def _cell(fact: dict[str, Any]) -> str:
+    if is_local_only(fact):
+        return f"{fact['version'] or 'ok'} (own servers)"
+    found = fact["version"] or "ok" if fact["state"] == "ok" else str(fact["state"]).replace("_", " ")
+    return f"{found} (subscription)" if fact["state"] == "ok" and by_subscription(fact) else found
+
+
+def is_local_only(fact: dict[str, Any]) -> bool:
+    """Whether it is no vendor's own program, has no key, and asks model servers of the machine's own."""
+    return bool(fact.get("served"))
+
+
+def by_subscription(fact: dict[str, Any]) -> bool:
+    """Whether its runs go by a vendor's own login there."""
+    return fact.get("login") == "subscription"
+
+
+def _fixes(runtimes: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield each fix once, whole and on a line of its own; machines that need the same are named together."""
+    for runtime in runtimes:
+        needs: dict[tuple[str, str], list[str]] = {}
+        for fact in runtime["nodes"]:
+            said = str(fact.get("says") or "").removeprefix(f"{fact['node']} says: ") or fact["fix"]
+            if said:
+                hint = said.replace(f" {fact['node']} ", " NODE ")
+                needs.setdefault((_need(fact), hint), []).append(fact["node"])
+            if lacks := fact.get("no_turns"):
+                needs.setdefault(("no chats", lacks), []).append(fact["node"])
+        for (word, hint), nodes in needs.items():
+            fix = safe(hint if len(nodes) > 1 else hint.replace(" NODE ", f" {nodes[0]} "))
+            if runtime.get("installable") and word == "missing":
+                said = "the machine says" if len(nodes) == 1 else "the machines say"
+                fix = safe(f"pancode node install {' '.join(nodes)} {runtime['name']}") + f"\n  {said}: {fix}"
+            yield safe(f"{runtime['name']}: {word} on {', '.join(nodes)}") + f"\n  {fix}\n"
+
+
+def _need(fact: dict[str, Any]) -> str:
+    if is_local_only(fact):
+        return f"for {', '.join(fact['endpoints'])}; for others"
+    return "another version" if fact["state"] == "ok" else fact["state"].replace("_", " ")
+
+
+def evidence_of(answer: dict[str, Any]) -> str:
+    """The holder of each rule and the number of breaches, as text; for one runtime also each act."""
+    heads = ("RUNTIME", "VERSION", "RULE", "WITH A SANDBOX", "HAPPENED", "WITHOUT", "HAPPENED")
+    parts = [table(heads, list(map(_evidence_row, answer["matrix"])))]
+    if acts := [tuple(one.values())[1:] for one in answer.get("acts", ()) if any(tuple(one.values())[2:])]:
+        rules = [rule.upper() for rule in list(answer["acts"][0])[2:]]
+        parts.append(table(("ACT", *rules), acts))
+    return "\n".join([*parts, f"measured {answer['measured']}; see docs/reference/safety-matrix.md\n"])
+
+
+def _evidence_row(row: dict[str, Any]) -> tuple[str, ...]:
+    counts = [
+        f"{len(row[key])} of {row['tried']}" if row["tried"] else "-"
+        for key in ("happened_with", "happened_without")
+    ]
+    version = row["version"] or "-"
+    return row["runtime"], version, row["rule"], row["with_sandbox"], counts[0], row["without"], counts[1]

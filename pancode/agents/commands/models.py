@@ -1,0 +1,308 @@
+"""`pancode endpoints` and `pancode models`: the model servers that your machines reach, and their models."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.follow import admitted
+from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.parameters import Json, many, money, option
+from pancode.interfaces.cli.terminal import Columns, advice, listing, safe, short_time, size, tokens
+from pancode.interfaces.client.client import Client, home_of
+from pancode.interfaces.client.retry import tested
+from pancode.kernel.caller import folder, who
+from pancode.kernel.errors import ApiError, ExitCode, UsageError
+from pancode.kernel.names import not_found
+
+app = Commands()
+PASSED, FAILED, UNDER_WAY = "passed", "failed", "under way"
+LOOK_S = 0.5
+_Node = Annotated[str | None, option("Only this machine.", "N", complete=completions.nodes)]
+
+_NONE = """no model server was found
+  On each machine PanCode looks at the usual ports of 127.0.0.1: Ollama, LM Studio, llama.cpp, vLLM, SGLang.
+  One elsewhere: write {"endpoints": [{"name": "gpu", "url": "http://10.0.0.5:8000"}]} into endpoints.json in
+  a node's home (~/.pancode-node/*/), or PANCODE_LOCAL_MACHINES=10.0.0.5:8000 before `pancode fleet up`.
+  Machines look every half minute: what was started just now is seen then.
+"""
+
+
+@app.verb("endpoints", "pancode endpoints", "pancode endpoints --node gpubox")
+def endpoints(*, node: _Node = None, face: Json) -> None:
+    """Show the model servers that your machines reach: their kinds, health and APIs."""
+    answer: dict[str, Any] = face.client().get("/v1/endpoints", node=node)
+    face.show(answer, lambda: _endpoints(answer["endpoints"]))
+
+
+@app.group("models", "pancode models", "pancode models test qwen3-coder:30b", default="ls")
+def models() -> None:
+    """The models of your own servers, and what each can do for an agent."""
+
+
+@models.verb("ls", "pancode models", "pancode models --runtime claude --tier mid")
+def list_models(
+    *,
+    node: _Node = None,
+    tier: Annotated[str | None, option("Show only this tier: frontier, mid or small.", "T")] = None,
+    runtime: Annotated[
+        str | None,
+        option(
+            "Show vendors' models for this runtime instead, with prices.", "R", complete=completions.runtimes
+        ),
+    ] = None,
+    face: Json,
+) -> None:
+    """The models of your own servers, or of vendors (--runtime).
+
+    CONTEXT: tokens that a call gets now, of those that the model was trained for. The list of vendors' models
+    needs no network and is as new as this PanCode: one that is not on it can be named all the same.
+    """
+    if runtime is not None and node is not None:
+        raise UsageError("--node is about your own servers, --runtime about vendors", fix="leave one out")
+    if runtime is not None:
+        return show_vendors(face, runtime, tier)
+    answer: dict[str, Any] = face.client().get("/v1/models", cwd=folder(), node=node, tier=tier)
+    face.show(answer, lambda: _models(answer["models"], tier))
+
+
+def _endpoints(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return _NONE
+    wrong = [one for one in found if one["health"] != "ok"]
+    lines = "".join(
+        f"  {one['node']}/{one['name']}: {safe(one['words'])}\n    {advice(one)}\n" for one in wrong
+    )
+    return listing(found, _ENDPOINTS) + lines
+
+
+def _slots(one: dict[str, Any]) -> str:
+    free = "?" if one["slots_free"] is None else one["slots_free"]
+    return "?" if one["slots"] is None else f"{free}/{one['slots']} free"
+
+
+_ENDPOINTS: Columns = {
+    **{"NODE": "node", "ENDPOINT": "name"},
+    "KIND": lambda one: f"{one['dialect']} {one['version'] or ''}".rstrip(),
+    **{"AT": lambda one: one["at"], "STATE": "health", "SLOTS": _slots},
+    **{"MODELS": lambda one: len(one["models"]) + one["more"], "SPEAKS": "wires"},
+    **{"COST": lambda one: "none" if one["free"] else "unknown"},
+    "SEEN": lambda one: f"{one['age_ms'] / 1000:.0f} s ago",
+}
+
+
+def _models(found: list[dict[str, Any]], tier: str | None) -> str:
+    if not found:
+        return f"no model of the tier {tier}; all of them: pancode models\n" if tier else _NONE
+    return listing(found, _MODELS)
+
+
+def _tested(passport: dict[str, Any] | None) -> str:
+    """Return the result of the model's test: the first check that failed, or its speed."""
+    if passport is None or passport["passed"] is None:
+        return "not yet"
+    if passport["passed"]:
+        return "passed" if passport["tok_s"] is None else f"passed, {passport['tok_s']:.0f} tok/s"
+    return f"failed: {next(one['check'] for one in passport['checks'] if one['grade'] == 'failed')}"
+
+
+def _parameters(number: int | None) -> str:
+    if number is None:
+        return "?"
+    return f"{number / 10**9:.1f} B" if number >= 10**8 else f"{number / 10**6:.1f} M"
+
+
+def _yes(known: bool | None) -> str:
+    return "?" if known is None else "yes" if known else "no"
+
+
+_MODELS: Columns = {
+    "MODEL": "ref",
+    "TIER": lambda one: "no words (vectors)" if one["embedding"] else one["tier"] or "?",
+    **{"SIZE": lambda one: _parameters(one["parameters"]), "QUANT": lambda one: one["quantisation"] or "?"},
+    "CONTEXT": lambda one: f"{tokens(one['ctx_usable']) or '?'} of {tokens(one['ctx_max']) or '?'}",
+    "STATE": lambda one: "elsewhere, it costs" if one["remote"] else one["residence"] or "?",
+    **{"DISK": lambda one: size(one["size"]), "TOOLS": lambda one: _yes(one["tools"])},
+    "VISION": lambda one: _yes(one["vision"]),
+    "TESTED": lambda one: "-" if one["embedding"] else _tested(one["passport"]),
+}
+
+
+_VENDORS: Columns = {
+    **{"MODEL": "model", "TIER": "tier", "CONTEXT": "context", "$/M IN": lambda one: one["input_usd"]},
+    **{"CACHED": lambda one: one["cached_usd"], "OUT": lambda one: one["output_usd"]},
+}
+
+
+def show_vendors(face: Face, runtime: str, tier: str | None) -> None:
+    """From the kept list; a `-` is what nobody knows."""
+    from node_agent.wire.clock import SystemClock
+    from pancode.agents.vendor_models import models_of
+
+    rows = models_of(runtime, tier, home_of(os.environ), os.environ, SystemClock().wall_ms())
+    face.show({"models": rows}, lambda: listing(rows, _VENDORS))
+
+
+@models.verb(
+    "test", "pancode models test qwen3-coder:30b", "pancode models test gpubox/ollama/qwen3-coder:30b --again"
+)
+def test_model(
+    model: Annotated[str, Argument(autocompletion=completions.models)],
+    *,
+    node: Annotated[
+        str | None, option("Test only on this machine (default: on each machine that has the model).", "N")
+    ] = None,
+    again: Annotated[bool, option("Test again a model that was tested already.", "--again")] = False,
+    face: Json,
+) -> int:
+    """Test a local MODEL: does it answer, read long prompts, call tools, edit files; and how fast.
+
+    It asks the model, up to 60 s; one that is not loaded is loaded for it, which may take minutes. The
+    first dispatch to a model does this by itself where it is free. Exit code 5 when a check failed.
+    """
+    tests = tested(face.note, face.client(), {"by": who(), "model": model, "node": node, "again": again})
+    face.show({"tests": tests}, lambda: "".join(_test_result(one) for one in tests))
+    return _exit_of_tests(tests)
+
+
+def _exit_of_tests(tests: list[dict[str, Any]]) -> int:
+    """Return the exit status of these tests: a failed check counts before a test that could not be made."""
+    if any(one["passed"] is False for one in tests):
+        return ExitCode.REFUSED
+    return ExitCode.UNAVAILABLE if any(one["passed"] is None for one in tests) else ExitCode.DONE
+
+
+def _test_result(one: dict[str, Any]) -> str:
+    head = f"{one['node']}/{one['endpoint']}/{one['model']}: "
+    if one["passed"] is None:
+        fix = f"  fix: {one['fix']}\n" if one["fix"] else ""
+        return f"{head}could not be tested: {one['words']}\n{fix}"
+    speed = f", {one['tok_s']} tokens/s" if one["tok_s"] is not None else ""
+    fixes = [f"  {hint}\n" for check in one["checks"] if (hint := advice(check))]
+    verdict = f"{'passed' if one['passed'] else 'FAILED'}{speed}{_when(one)}\n"
+    return (
+        head
+        + verdict
+        + listing(one["checks"], {"CHECK": "check", "GRADE": "grade", "WORDS": "words"})
+        + "".join(fixes)
+    )
+
+
+def _when(one: dict[str, Any]) -> str:
+    return f" at {short_time(one['taken_at'])}; not tested again now (--again does)" if one["earlier"] else ""
+
+
+@models.verb(
+    "decompose",
+    "pancode models decompose anthropic/claude-sonnet-4-5 --budget 2",
+    "pancode models decompose qwen3-coder:30b --only chain --again",
+)
+def decompose(
+    model: Annotated[str, Argument(autocompletion=completions.models)],
+    *,
+    budget: Annotated[
+        str,
+        option("The most that all of it may cost; without it, 1.", "USD", parser=money, show_default=False),
+    ] = "1",
+    only: Annotated[list[str], many("Only this request; may be repeated.", "--only", "NAME")],
+    again: Annotated[bool, option("Ask again what is known already.", "--again")] = False,
+    runtime: Annotated[
+        str | None, option("Program that Panos runs in.", "R", complete=completions.runtimes)
+    ] = None,
+    node: Annotated[str | None, option("Only on this machine.", "N", complete=completions.nodes)] = None,
+    face: Json,
+) -> int:
+    """Ask MODEL, as Panos, to take twelve requests apart; show which it did as expected.
+
+    Each request is a session of its own, over a small repository that PanCode makes. What it would dispatch
+    is compared with what is expected; nothing is carried out. Its calls cost what they cost: no session gets
+    more than --budget leaves. The result is kept, so only what is not known yet is asked.
+
+    A request that was cut off (money, time) or failed without an answer is unknown, and is asked the next
+    time. Exit code 5 when the model took a request apart in another way, 6 when some are not known.
+    """
+    client = face.client(works=True)
+    names = [row["name"] for row in _requests(client, model)]
+    for name in only:
+        if name not in names:
+            raise not_found("request", name, names, "pancode models decompose --help")
+    where = {name: value for name, value in (("runtime", runtime), ("node", node)) if value}
+    _rehearsed(face, client, {"model": model, "by": who(), **where}, Decimal(budget), only or names, again)
+    rows = _requests(client, model)
+    face.show({"model": model, "requests": rows}, lambda: _decomposed(model, rows))
+    return _exit_of_requests([row for row in rows if row["name"] in (only or names)])
+
+
+def _rehearsed(
+    face: Face, client: Client, asked: dict[str, Any], left: Decimal, names: list[str], again: bool
+) -> None:
+    """Rehearse the requests one after the other within the budget. ApiError where the first is refused."""
+    rows = [row for row in _requests(client, asked["model"]) if row["name"] in names]
+    wanted = rows if again else [row for row in rows if row["state"] not in (PASSED, FAILED)]
+    for number, row in enumerate(wanted):
+        if left <= 0:
+            return face.note("the budget is used up; for the rest: the same command again")
+        face.note(f"{row['name']}: {safe(row['words'])}")
+        body = {**asked, "rehearses": row["name"], "budget": f"{left:f}"}
+        try:
+            if row["state"] != UNDER_WAY:
+                admitted(face, client, "/v1/sessions", body)
+        except ApiError as refused:
+            if number == 0:
+                raise
+            return face.note(f"  not asked: {safe(str(refused))}")
+        done = _at_rest(client, asked["model"], row["name"])
+        left -= Decimal(done["spent_usd"])
+        told = done["why"] or f"{done['asked']} (expected: {done['expected']})"
+        face.note(f"  {done['state']}, ${done['spent_usd']}: {safe(told)}")
+
+
+def _requests(client: Client, model: str) -> list[dict[str, Any]]:
+    (found,) = client.get("/v1/models/decompositions", model=model)["models"]
+    rows: list[dict[str, Any]] = found["requests"]
+    return rows
+
+
+def _at_rest(client: Client, model: str, name: str) -> dict[str, Any]:
+    """Wait until the request's session rests; return its row. After Ctrl-C the same command shows it."""
+    while True:
+        row = next(row for row in _requests(client, model) if row["name"] == name)
+        if row["state"] != UNDER_WAY:
+            return row
+        time.sleep(LOOK_S)
+
+
+def _decomposed(model: str, rows: list[dict[str, Any]]) -> str:
+    passed = sum(row["state"] == PASSED for row in rows)
+    head = f"{safe(model)}: {passed} of {len(rows)} as expected\n"
+    return head + listing(rows, _REQUESTS) + "".join(_whys_of(rows))
+
+
+def _whys_of(rows: list[dict[str, Any]]) -> Iterator[str]:
+    for row in rows:
+        if row["state"] not in (PASSED, "not asked", UNDER_WAY):
+            why = row["why"] or f"look: pancode runs logs {row['run']}"
+            yield f"  {row['name']}: {safe(row['words'])}\n    {safe(why)}\n"
+
+
+_REQUESTS: Columns = {
+    **{"REQUEST": "name", "RESULT": "state", "EXPECTED": "expected"},
+    "ASKED FOR": lambda one: one["asked"] or "-",
+    "RUN": lambda one: one["run"] or "-",
+    "AT": lambda one: short_time(one["at"]) if one["at"] else "-",
+}
+
+
+def _exit_of_requests(rows: list[dict[str, Any]]) -> int:
+    """Return the exit status of these requests: a failed one counts before one without a result."""
+    states = {row["state"] for row in rows}
+    if FAILED in states:
+        return ExitCode.REFUSED
+    return ExitCode.DONE if states == {PASSED} else ExitCode.UNAVAILABLE

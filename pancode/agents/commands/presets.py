@@ -1,0 +1,71 @@
+"""`pancode presets`: named sets of settings; one of them can be the fleet's default."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import who
+from pancode.interfaces.cli.parameters import Json
+from pancode.interfaces.cli.terminal import Columns, listing, safe
+
+app = Commands()
+
+
+@app.group("presets", "pancode presets apply local", default="ls")
+def presets() -> None:
+    """Named sets of settings: shipped ones, and those of your panpresets.yaml.
+
+    A preset counts more than PANCODE_ variables and files, and less than the flags of a dispatch.
+    """
+
+
+@presets.verb("ls", "pancode presets")
+def list_presets(face: Json) -> None:
+    """List all presets; the applied one is marked."""
+    answer = face.client().get("/v1/presets")
+    face.show(answer, lambda: listing(answer["presets"], _COLUMNS))
+
+
+_COLUMNS: Columns = {
+    **{"PRESET": "name", "": lambda preset: "applied" if preset["applied"] else ""},
+    **{"WORKERS": "worker_model", "SCOUTS": "scout_model", "REASONING": "reasoning", "SAFETY": "safety"},
+    "WHAT FOR": "description",
+}
+
+
+@presets.verb("show", "pancode presets show hybrid")
+def show_preset(name: Annotated[str, Argument(autocompletion=completions.presets)], face: Json) -> None:
+    """What one sets, and where it is written."""
+    preset = face.client().get("/v1/presets", name=name)["presets"][0]
+    face.show(
+        preset,
+        lambda: "".join(f"{key:<13} {safe(_word(value))}\n" for key, value in preset.items() if value != ""),
+    )
+
+
+def _word(value: object) -> str:
+    """Return the value as a word; "-" for None, which the preset leaves as it is."""
+    return "-" if value is None else "yes" if value is True else "no" if value is False else str(value)
+
+
+@presets.verb("apply", "pancode presets apply local")
+def apply_preset(name: Annotated[str, Argument(autocompletion=completions.presets)], face: Json) -> None:
+    """Make it the default of every dispatch; `none` ends that. Your files stay as they are."""
+    if name == "none":
+        return unset_preset(face)
+    answer = face.client().post("/v1/presets/apply", {"name": name, "by": who()})
+    for warning in answer["warnings"]:
+        face.note(f"warning: {safe(warning)}")
+    columns: Columns = {"KEY": "key", "VALUE": "value", "ORIGIN": "origin"}
+    return face.show(answer, lambda: listing(answer["settings"], columns))
+
+
+@presets.verb("unset", "pancode presets unset")
+def unset_preset(face: Json) -> None:
+    """No preset any more: variables and files count again."""
+    answer = face.client().post("/v1/presets/unset", {"by": who()})
+    face.show(answer, lambda: f"preset {answer['before']} is no longer applied\n")

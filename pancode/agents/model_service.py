@@ -1,0 +1,170 @@
+"""The model servers that nodes reach, and their models with their tiers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from typing_extensions import TypedDict
+
+from node_agent.wire.endpoint import EndpointFact, Grade, ModelFact, PassportFact
+from pancode.agents.models import ModelRef
+from pancode.agents.tiers import ModelTier, tier_of
+from pancode.kernel.errors import UsageError
+from pancode.kernel.names import nearest, not_found
+from pancode.kernel.node import apart
+from pancode.runs.answers import Json
+from pancode.runs.core import Core
+from pancode.runs.views import iso
+
+
+class GradeShape(TypedDict):
+    """One check of a model's test: passed, failed or unknown."""
+
+    check: str
+    grade: str
+    words: str
+    fix: str
+    says: str
+    """The node's own advice, in the form `NODE says: ...`."""
+
+
+class PassportShape(TypedDict):
+    """The result of a model's test; `passed` None: the model was not tested as it is now.
+
+    `ctx`: how many tokens a call gets; `tok_s`: how many tokens of an answer come in a second.
+    """
+
+    passed: bool | None
+    checks: list[GradeShape]
+    ctx: int | None
+    tok_s: float | None
+    taken_at: str | None
+
+
+class ModelShape(TypedDict):
+    """A model of an endpoint. `tier`, `tier_why`: how able it is, and how that is known; null is unknown.
+
+    `decomposes`: how many of the requests it took apart well, such as `7 of 12`; null: it was not asked.
+    """
+
+    node: str
+    endpoint: str
+    id: str
+    ref: str
+    tier: str | None
+    tier_why: str
+    family: str | None
+    parameters: int | None
+    quantisation: str | None
+    ctx_usable: int | None
+    ctx_max: int | None
+    residence: str | None
+    size: int | None
+    vram: int | None
+    slots: int | None
+    tools: bool | None
+    vision: bool | None
+    embedding: bool
+    remote: bool
+    digest: str | None
+    passport: PassportShape
+    decomposes: str | None
+
+
+class EndpointShape(TypedDict):
+    """A model server that a node reaches. `more`: how many models its heartbeat leaves out."""
+
+    name: str
+    dialect: str
+    at: str
+    version: str | None
+    health: str
+    words: str
+    fix: str
+    slots: int | None
+    slots_free: int | None
+    wires: list[str]
+    free: bool
+    age_ms: int
+    models: list[Json]
+    more: int
+
+
+def passport_shape(passport: PassportFact | None) -> PassportShape:
+    """The results of a test; empty ones for a model that was not tested."""
+    if passport is None:
+        return PassportShape(passed=None, checks=[], ctx=None, tok_s=None, taken_at=None)
+    checks = [
+        GradeShape(check=one.check.value, grade=one.grade.value, words=one.words, fix="", says=one.fix)
+        for one in passport.checks
+    ]
+    return PassportShape(
+        passed=all(one.grade is not Grade.FAILED for one in passport.checks),
+        checks=checks,
+        ctx=passport.ctx,
+        tok_s=passport.tok_s,
+        taken_at=iso(passport.taken_ms),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFilter:
+    """Which models are asked for. None: of every node, of every tier."""
+
+    node: str | None
+    tier: str | None
+
+
+def endpoint_shape(fact: EndpointFact) -> EndpointShape:
+    return cast(EndpointShape, apart(fact.model_dump(mode="json")))
+
+
+def endpoints(core: Core, node: str | None) -> list[Json]:
+    """The endpoints by node, then by name. NotFoundError for an unknown node."""
+    return [{"node": name, **endpoint_shape(fact)} for name, fact in _every(core, node)]
+
+
+def models(core: Core, asked: ModelFilter, tiers: Mapping[str, ModelTier]) -> dict[str, list[ModelShape]]:
+    """The models of a node or tier, or all. UsageError for an unknown tier."""
+    wanted = _tier(asked.tier)
+    every = [
+        _shape(node, endpoint, model, dict(tiers))
+        for node, endpoint in _every(core, asked.node)
+        for model in endpoint.models
+    ]
+    return {"models": [one for one in every if wanted is None or one["tier"] == wanted]}
+
+
+def _tier(text: str | None) -> ModelTier | None:
+    names = [tier.value for tier in ModelTier]
+    if text is None or text in names:
+        return None if text is None else ModelTier(text)
+    near = nearest(text, names)
+    why = f"did you mean {near}?" if near else f"there are {', '.join(names)}"
+    fix = f"pancode models --tier {near or ModelTier.MID}"
+    raise UsageError(f"there is no tier {text!r}", why=why, fix=fix, code="bad_tier")
+
+
+def _every(core: Core, node: str | None) -> Iterator[tuple[str, EndpointFact]]:
+    with core.ports.ledger.transaction() as tx:
+        views = [view for view in core.views(tx) if view.node.removed is None]
+    names = [view.node.name for view in views]
+    if node is not None and node not in names:
+        raise not_found("node", node, names, "pancode node ls")
+    for view in sorted(views, key=lambda one: one.node.name):
+        if view.last is not None and node in (None, view.node.name):
+            for fact in view.last.heartbeat.facts.endpoints:
+                yield view.node.name, fact
+
+
+def _shape(node: str, endpoint: EndpointFact, model: ModelFact, tiers: dict[str, ModelTier]) -> ModelShape:
+    ref = ModelRef(node, endpoint.name, model.id)
+    billions = None if model.parameters is None else model.parameters / 10**9
+    tiered = tier_of(ref, billions, model.ctx_usable, tiers)
+    place = {"node": node, "endpoint": endpoint.name, "ref": ref.text}
+    passport = {"passport": passport_shape(model.passport)}
+    tier = {"tier": None if tiered.tier is None else tiered.tier.value, "tier_why": tiered.why}
+    told = {**place, **tier, **apart(model.model_dump(mode="json")), **passport}
+    return cast(ModelShape, {**told, "decomposes": None})

@@ -1,0 +1,197 @@
+"""Has a node test one of its models, and waits for the result; the test goes on when the caller leaves."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from node_agent.wire.control import Examine
+from node_agent.wire.endpoint import AskFact, AskState, PassportFact, Residence
+from pancode.agents.endpoints import costs_nothing
+from pancode.agents.model_profiles import COSTS, ModelPlace, fact_of, places_of
+from pancode.agents.model_service import PassportShape, passport_shape
+from pancode.fleet.acts import Progress, ProgressLine
+from pancode.fleet.fleet import must_exist
+from pancode.kernel.errors import UnavailableError
+from pancode.kernel.node import NodeState, NodeView, with_words
+from pancode.kernel.records import Node
+from pancode.runs.core import Core, locked
+from pancode.runs.unit_of_work import unit_of_work
+
+
+class ExamShape(PassportShape):
+    """A test of a model on a node. `state`: done, or given up, with the `words` why."""
+
+    node: str
+    endpoint: str
+    model: str
+    state: str
+    words: str
+    fix: str
+    earlier: bool
+    """Whether the model had been tested before, at `taken_at`, and was not tested again."""
+
+
+START_MS = 30_000
+"""How many ms a node may take to say that it knows of the test."""
+LAST_MS = 900_000
+"""How many ms slot, loading and questions may take; then the node has forgotten the test."""
+LOOK_S = 0.2
+_OVER = (AskState.DONE, AskState.GIVEN_UP)
+
+
+class NotTested(UnavailableError):
+    """The node was not online for the test, or has not told how it went."""
+
+    code = "not_tested"
+
+
+@dataclass(frozen=True, slots=True)
+class ExamRequest:
+    """A test that a node was asked for. `at_ms`: when, by the coordinator's boot clock."""
+
+    place: ModelPlace
+    ask: str
+    at_ms: int
+    before_ms: int | None = None
+    """When the model's present passport was taken; None: it has none."""
+
+
+@locked
+def where(core: Core, model: str, node: str | None) -> list[ModelPlace]:
+    """The endpoints of a model; with `node`, only the node's. NotFoundError."""
+    if node is not None:
+        must_exist(core, (node,))
+    return places_of(model, _views(core), node)
+
+
+def examine(
+    core: Core,
+    place: ModelPlace,
+    again: bool,
+    progress: Progress,
+    act: Callable[[], None],
+    pause: Callable[[float], bool],
+) -> ExamShape:
+    """Have a node test a model and wait for the end. `act`: sends the request to the node at once.
+
+    `pause` sleeps; it returns True when the coordinator ends, then UnavailableError.
+    """
+    progress(ProgressLine(place.node, place.model, "started", begun(core, place)))
+    try:
+        request = ask(core, place, again)
+        act()
+        return follow(core, request, progress, pause)
+    except NotTested as error:  # the other places are tested all the same
+        return given_up(place, error)
+
+
+def ask(core: Core, place: ModelPlace, again: bool) -> ExamRequest:
+    """Ask the node for the test. NotTested for one that is not online: it would test later, for nobody."""
+    with unit_of_work(core) as work:
+        node = work.tx.get(Node, place.node)
+        view = core.view_of(node) if node is not None else None
+        if node is None or view is None or view.state is not NodeState.ONLINE:
+            state = view.state if view is not None else "gone"
+            raise NotTested(f"{place.node} is {state}", fix=f"pancode fleet up {place.node}")
+        known = fact_of(place, (view,))
+        before = known[1].passport if known is not None else None
+        before_ms = before.taken_ms if before is not None else None
+        asked = ExamRequest(place, core.ports.ids.token(8), core.ports.clock.boot_ms(), before_ms)
+        start_by = core.now().plus(START_MS)
+        body = Examine(
+            ask=asked.ask, endpoint=place.endpoint, model=place.model, again=again, start_by=start_by
+        )
+        work.send(node.name, body)
+    return asked
+
+
+def follow(core: Core, asked: ExamRequest, progress: Progress, pause: Callable[[float], bool]) -> ExamShape:
+    """Wait until the node says that the test is over. `pause`: sleeps, True when the coordinator ends.
+
+    NotTested where the node does not begin it, restarts during it, or is not heard again; UnavailableError
+    when the coordinator ends.
+    """
+    place, reported, begun_in = asked.place, "", ""
+    while True:
+        (fact, session), silent_ms = _seen(core, asked), core.ports.clock.boot_ms() - asked.at_ms
+        if fact is not None and fact.state in _OVER:
+            return _shape(core, asked, fact)
+        if fact is not None and fact.words != reported:
+            reported = fact.words
+            progress(ProgressLine(place.node, place.model, "note", reported))
+        if fact is not None:
+            begun_in = session
+        elif begun_in and session not in ("", begun_in):
+            raise _lost(place, "was started anew in the midst of the test")
+        if (fact is None and silent_ms > START_MS) or silent_ms > LAST_MS:
+            raise _lost(place, "does not say how it goes: it was started anew, or is of an older version")
+        if pause(LOOK_S):
+            raise UnavailableError("the coordinator ends; the test goes on", fix="the same command again")
+
+
+def _lost(place: ModelPlace, words: str) -> NotTested:
+    again = f"pancode models test {shlex.quote(place.text)}"
+    return NotTested(f"{place.node} {words}", fix=f"pancode fleet status; then: {again}")
+
+
+def given_up(place: ModelPlace, why: NotTested) -> ExamShape:
+    """The result where the node did not test the model."""
+    return _exam_shape(place, AskState.GIVEN_UP, (str(why), why.fix), None)
+
+
+def begun(core: Core, place: ModelPlace) -> str:
+    """The words for a person before the wait: how long it takes, and whether it costs."""
+    with core.lock:
+        views = _views(core)
+    found = fact_of(place, views)
+    costs = "" if costs_nothing(views, place.endpoint, place.model) else f"; {COSTS}"
+    is_there = found is None or found[1].residence in (Residence.LOADED, None)
+    how_long = "up to 60 s" if is_there else "it will be loaded first, which may take minutes"
+    return f"testing {place.model} on {place.node} ({place.endpoint}), {how_long}{costs}"
+
+
+def _views(core: Core) -> Sequence[NodeView]:
+    with core.ports.ledger.transaction() as tx:
+        return core.views(tx)
+
+
+def _seen(core: Core, asked: ExamRequest) -> tuple[AskFact | None, str]:
+    """What the node says of the test, and its agent's session: a new session knows nothing of older tests."""
+    with core.lock, core.ports.ledger.transaction() as tx:
+        node = tx.get(Node, asked.place.node)
+        last = core.view_of(node).last if node is not None else None
+    if last is None:
+        return None, ""
+    asks, session = last.heartbeat.facts.asks, last.heartbeat.session
+    return next((one for one in asks if one.ask == asked.ask), None), session
+
+
+def _shape(core: Core, asked: ExamRequest, fact: AskFact) -> ExamShape:
+    """The test's shape, with the passport that came in the same heartbeat."""
+    place = asked.place
+    with core.lock:
+        found = fact_of(place, _views(core))
+    passport = found[1].passport if found is not None and fact.state is AskState.DONE else None
+    earlier = passport is not None and passport.taken_ms == asked.before_ms
+    return _exam_shape(place, fact.state, (with_words(fact.words, fact.fix), ""), passport, earlier)
+
+
+def _exam_shape(
+    place: ModelPlace,
+    state: AskState,
+    words: tuple[str, str],
+    passport: PassportFact | None,
+    earlier: bool = False,
+) -> ExamShape:
+    return ExamShape(
+        node=place.node,
+        endpoint=place.endpoint,
+        model=place.model,
+        state=state.value,
+        words=words[0],
+        fix=words[1],
+        earlier=earlier,
+        **passport_shape(passport),
+    )

@@ -1,0 +1,85 @@
+"""Reads the list of vendors' models and prices that is installed with PanCode; uses no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from genai_prices.data import providers
+from genai_prices.types import ModelInfo, TieredPrices
+
+from pancode.agents.models import CLOUD
+from pancode.agents.tiers import CloudModel
+from pancode.runs.request import VendorList
+
+
+class KeptLists(Mapping[str, VendorList]):
+    """The vendors' lists, read at first use. Safe from any thread: at worst two read the same list at
+    once."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, VendorList] = {}
+
+    def __getitem__(self, provider: str) -> VendorList:
+        if provider not in CLOUD:
+            raise KeyError(provider)
+        if provider not in self._read:
+            # Takes megabytes, and most fleets' dispatches name no vendor's model.
+            from pancode.agents.price_list import KeptList
+
+            self._read[provider] = KeptList(provider)
+        return self._read[provider]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(CLOUD)
+
+    def __len__(self) -> int:
+        return len(CLOUD)
+
+
+_SOLD = Decimal(0)
+"""A stand-in price where prices do not matter."""
+
+
+def cloud_models(now_ms: int) -> tuple[CloudModel, ...]:
+    """Return every current model of the vendors that PanCode knows, at that day's price."""
+    now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    return tuple(
+        _model(provider.id, model, now)
+        for provider in providers
+        if provider.id in CLOUD
+        for model in provider.models
+        if not model.deprecated
+    )
+
+
+class KeptList:
+    """A pancode.runs.request.VendorList of one vendor."""
+
+    def __init__(self, provider: str) -> None:
+        self._models = tuple(model for one in providers if one.id == provider for model in one.models)
+        known = (
+            CloudModel(provider, m.id, None, _SOLD, None, _SOLD) for m in self._models if not m.deprecated
+        )
+        self.names = sorted(model.id for model in known if model.could_work)
+
+    def knows(self, model: str) -> bool:
+        return any(one.is_match(model) for one in self._models)
+
+
+def _model(provider: str, model: ModelInfo, now: datetime) -> CloudModel:
+    prices = model.get_prices(now)
+    return CloudModel(
+        provider,
+        model.id,
+        model.context_window,
+        _base(prices.input_mtok),
+        _base(prices.cache_read_mtok),
+        _base(prices.output_mtok),
+    )
+
+
+def _base(price: Decimal | TieredPrices | None) -> Decimal | None:
+    """Return the price; of a price in steps, the first one."""
+    return price.base if isinstance(price, TieredPrices) else price

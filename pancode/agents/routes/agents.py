@@ -1,0 +1,125 @@
+"""Routes of agents: their definitions, and the prompts of their runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from typing_extensions import TypedDict
+
+from node_agent.wire.policy import Mode, Safety
+from pancode.agents.agents import ORCHESTRATOR, Agent, find_agent
+from pancode.agents.prompt_fit import fitted
+from pancode.agents.prompt_history import PromptVersion, RunPromptAnswer, program_for, told_prompt, versions
+from pancode.agents.prompts import Situation, tokens_of
+from pancode.agents.runtimes import RUNTIMES
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, Object, Verb
+from pancode.kernel.names import not_found
+from pancode.kernel.pages import MOST_ROWS
+
+E = TypeVar("E", bound=StrEnum)
+
+
+class AgentsAnswer(TypedDict):
+    """`talks`: the agent for a person who names none; null: a person has switched that agent off."""
+
+    agents: list[Object]
+    talks: str | None
+
+
+class PromptAnswer(TypedDict):
+    agent: str
+    mode: str
+    safety: str
+    runtime: str
+    digest: str
+    window: int | None
+    """Tokens in the window of the named model; null: not known, so nothing is left out."""
+    tokens: Any
+    left_out: list[str]
+    pieces: list[Object]
+
+
+class PromptVersionsAnswer(TypedDict):
+    versions: list[PromptVersion]
+
+
+@Verb("GET /v1/agents", command="agents", query=("cwd", "name"))
+def _agents(context: ApiContext, call: ApiCall) -> AgentsAnswer:
+    """Agent definitions."""
+    agents = context.coordinator.around({}).agents(context.project_of(call.query.get("cwd")))
+    name = call.query.get("name")
+    chosen = [find_agent(agents, name)] if name is not None else list(agents.values())
+    talks = ORCHESTRATOR if find_agent(agents, ORCHESTRATOR).enabled else None
+    return {"agents": [_plain(agent) for agent in chosen], "talks": talks}
+
+
+def _plain(agent: Agent) -> dict[str, Any]:
+    """Return the agent by the names of panagents.yaml, where those are not ours."""
+    fields = asdict(agent)
+    usd, sampling = agent.limits.usd, agent.sampling
+    del fields["said_role"], fields["walls"]
+    return {
+        **fields,
+        "limits": {**fields["limits"], "usd": None if usd is None else f"{usd:f}"},
+        "sampling": None if sampling is None else sampling.model_dump(mode="json", exclude_none=True),
+        "role": agent.role.value,
+        "isolation": agent.walls.value,
+    }
+
+
+@Verb(
+    "GET /v1/agents/{agent}/prompt",
+    command="prompts show",
+    query=("cwd", "mode", "safety", "runtime", "model", "task"),
+)
+def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
+    """What an agent is told.
+
+    As `dispatch` would compile it here; the repository's AGENTS.md comes to it on the node.
+    """
+    around, project = context.coordinator.around({}), context.project_of(call.query.get("cwd"))
+    agent, defaults = find_agent(around.agents(project), call.path["agent"]), around.defaults(project)
+    usual, model = agent.runtime or defaults.runtime, call.query.get("model")
+    runtime, window = program_for(context.core, model, call.query.get("runtime"), usual)
+    if runtime not in RUNTIMES:
+        raise not_found("runtime", runtime, RUNTIMES, "pancode runtimes")
+    mode = _one_of(Mode, call.query.get("mode"), defaults.mode)
+    safety = _one_of(Safety, call.query.get("safety"), defaults.safety)
+    task = call.query.get("task") or ""
+    prd = "" if project is None else around.prd_for_agents(project)
+    told = fitted(agent, Situation(mode, safety, runtime, around.rules(project), prd=prd), task, window)
+    return {
+        "agent": agent.name,
+        "mode": mode.value,
+        "safety": safety.value,
+        "runtime": runtime,
+        "window": window,
+        "digest": told.prompt.digest,
+        "tokens": tokens_of(told.prompt, task, around.project(project).guide_chars),
+        "left_out": list(told.left_out),
+        "pieces": [asdict(piece) for piece in told.prompt.pieces],
+    }
+
+
+@Verb("GET /v1/agents/{agent}/prompt/versions", command="prompts versions", query=("limit",))
+def _versions(context: ApiContext, call: ApiCall) -> PromptVersionsAnswer:
+    """The prompts of its runs."""
+    return {"versions": versions(context.core, call.path["agent"], call.number("limit", 20, MOST_ROWS))}
+
+
+@Verb("GET /v1/runs/{run}/prompt", command="prompts show")
+def _told(context: ApiContext, call: ApiCall) -> RunPromptAnswer:
+    """What a run was told."""
+    return told_prompt(context.core, call.path["run"])
+
+
+def _one_of(kind: type[E], word: str | None, default: E) -> E:
+    if word is None:
+        return default
+    if word not in set(kind):
+        what = kind.__name__.lower()
+        raise not_found(what, word, list(kind), "pancode modes" if kind is Mode else f"pancode {what}")
+    return kind(word)

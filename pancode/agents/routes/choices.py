@@ -1,0 +1,111 @@
+"""Routes of what a dispatch chooses from: programs, modes, safety levels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from node_agent.wire.order import Reasoning
+from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
+from pancode.agents.runtimes import RUNTIMES, matrix
+from pancode.fleet.fleet import fleet
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, Object, Verb
+from pancode.kernel.names import not_found
+from pancode.kernel.node import holds
+
+
+class RuntimesAnswer(TypedDict):
+    runtimes: list[Object]
+    walls: list[Object]
+
+
+class ModeShape(TypedDict):
+    name: str
+    dispatches: bool
+    writes: bool
+    default: bool
+
+
+class ModesAnswer(TypedDict):
+    modes: list[ModeShape]
+
+
+class LevelShape(TypedDict):
+    name: str
+    allows: list[str]
+    default: bool
+
+
+class HeldShape(TypedDict):
+    """How a runtime is held to a rule, with a sandbox and without."""
+
+    runtime: str
+    rule: str
+    with_sandbox: str
+    without: str
+
+
+class SafetyAnswer(TypedDict):
+    safety: list[LevelShape]
+    matrix: list[HeldShape]
+
+
+@Verb("GET /v1/runtimes", command="runtimes", query=("cwd", "name"))
+def _runtimes(context: ApiContext, call: ApiCall) -> RuntimesAnswer:
+    """Programs, and where they are.
+
+    The facts that PanCode knows, and the source of each.
+    """
+    heard = fleet(context.core, {})["nodes"]
+    found: dict[str, list[dict[str, Any]]] = {n: [] for n in RUNTIMES}
+    for node in heard:
+        for fact in node["runtimes"]:
+            found.setdefault(fact["name"], []).append({"node": node["name"], **fact})
+    name = call.query.get("name")
+    if name is not None and name not in found:
+        raise not_found("runtime", name, found, "pancode runtimes")
+    walls = [{"node": n["name"], "isolation": n["isolation"], "holds": holds(n["isolation"])} for n in heard]
+    return {"runtimes": [_runtime(n, f) for n, f in found.items() if name in (None, n)], "walls": walls}
+
+
+def _runtime(name: str, nodes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the runtime's shape; a node may report one that this coordinator does not know."""
+    kind = RUNTIMES.get(name)
+    levels = [level.value for level in Reasoning if kind is not None and level in kind.reasons]
+    turns, comes = kind is not None and kind.takes_turns, kind is not None and kind.installable
+    return {
+        "name": name, "nodes": nodes, "reasoning": levels, "takes_turns": turns, "installable": comes,
+    }  # fmt: skip
+
+
+@Verb("GET /v1/modes", command="modes", query=("cwd",))
+def _modes(context: ApiContext, call: ApiCall) -> ModesAnswer:
+    """What each mode lets a dispatch do."""
+    default = context.coordinator.around({}).defaults(context.project_of(call.query.get("cwd"))).mode
+    modes: list[ModeShape] = [
+        {
+            "name": m.value,
+            "dispatches": m in MODE_DISPATCHES,
+            "writes": m in MODE_WRITES,
+            "default": m is default,
+        }
+        for m in Mode
+    ]
+    return {"modes": modes}
+
+
+@Verb("GET /v1/safety", command="safety ls", query=("cwd",))
+def _safety(context: ApiContext, call: ApiCall) -> SafetyAnswer:
+    """The levels, and who holds them."""
+    default = context.coordinator.around({}).defaults(context.project_of(call.query.get("cwd"))).safety
+    levels: list[LevelShape] = [
+        {"name": s.value, "allows": sorted(a.value for a in ALLOWED[s]), "default": s == default}
+        for s in Safety
+    ]
+    rows: list[HeldShape] = [
+        {"runtime": runtime, "rule": rule, "with_sandbox": walled.value, "without": bare.value}
+        for runtime, rule, walled, bare in matrix()
+    ]
+    return {"safety": levels, "matrix": rows}

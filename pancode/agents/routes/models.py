@@ -1,0 +1,63 @@
+"""Routes of models: the servers that nodes reach, their models, a test of one."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from typing_extensions import TypedDict
+
+from pancode.agents.model_service import ModelFilter, ModelShape, endpoints, models
+from pancode.agents.model_tests import examine, where
+from pancode.fleet.acts import Progress
+from pancode.interfaces.http.access.rights import TESTS
+from pancode.interfaces.http.bodies import ExamBody
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, EventStream, Object, Verb
+from pancode.interfaces.http.streams import sse, steps
+from pancode.sessions.rehearsals import summaries
+
+
+class EndpointsAnswer(TypedDict):
+    endpoints: list[Object]
+
+
+class ModelsAnswer(TypedDict):
+    models: list[ModelShape]
+
+
+@Verb("POST /v1/models/test", ExamBody, "models test", right=TESTS)
+def _test(context: ApiContext, call: ApiCall) -> EventStream:
+    """Test a model on its machine."""
+    body: ExamBody = call.body
+    places = where(context.core, body.model, body.node)
+    ends = context.closing.wait
+
+    def work(progress: Progress) -> Any:
+        tests = [examine(context.core, one, body.again, progress, context.poke, ends) for one in places]
+        return {"tests": tests}
+
+    return sse(steps(context, work))
+
+
+@Verb("GET /v1/endpoints", command="endpoints", query=("node",))
+def _endpoints(context: ApiContext, call: ApiCall) -> EndpointsAnswer:
+    """Model servers of the nodes.
+
+    Every model server of every node that is heard, or of one.
+    """
+    return {"endpoints": endpoints(context.core, call.query.get("node"))}
+
+
+@Verb("GET /v1/models", command="models", query=("cwd", "node", "tier"))
+def _models(context: ApiContext, call: ApiCall) -> ModelsAnswer:
+    """Their models.
+
+    Every model of theirs, with its tier.
+    """
+    tiers = context.coordinator.around({}).tiers(context.project_of(call.query.get("cwd")))
+    found = models(context.core, ModelFilter(call.query.get("node"), call.query.get("tier")), tiers)
+    known = summaries(context.core)
+    for row in found["models"]:
+        names = (row["ref"], f"{row['endpoint']}/{row['id']}", row["id"])
+        row["decomposes"] = next((known[name] for name in names if name in known), None)
+    return cast("ModelsAnswer", found)

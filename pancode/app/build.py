@@ -1,0 +1,105 @@
+"""Builds the coordinator of a home by its settings; never from inside of a run of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from pancode.app.coordinator import Coordinator, CoordinatorSettings
+from pancode.app.reboot import service_of
+from pancode.config.agents.presets import NO_PRESET
+from pancode.config.listeners import direct_in, door_in, figures_in
+from pancode.config.load import ConfigPlaces, Loaded, load
+from pancode.config.schema import Settings
+from pancode.fleet.ssh.home import Home
+from pancode.interfaces.http.access.run_rights import refused, run_of
+from pancode.kernel.host import callers
+from pancode.kernel.node import Deadlines
+from pancode.kernel.quota import ForeignReceipts
+from pancode.queue.valkey.access import Beside, RedisAccess, access_from_url
+from pancode.runs.core import ControlSettings
+from pancode.store.ledger import SqlLedger
+from pancode.store.postgres import Database, database_of
+
+
+def build(root: Path, environ: Mapping[str, str]) -> Coordinator:
+    """Build the coordinator, under the home's lock. ConfigError names file and key; InsideRunError."""
+    loaded = load(ConfigPlaces(root), environ, preset=NO_PRESET)  # presets are about dispatches
+    settings, database = loaded.settings, database_in(loaded)
+    _not_inside(Home(root), database)
+
+    def read() -> Settings:
+        return load(ConfigPlaces(root), environ, preset=NO_PRESET).settings
+
+    service = service_of(root, (settings.redis.url, settings.ledger.url), environ)
+    chosen = replace(coordinator_settings(settings, read), database=database, redis=redis_in(loaded))
+    chosen = replace(chosen, direct=direct_in(loaded), figures=figures_in(loaded), door=door_in(loaded))
+    home = Home(root)
+    home.prepare()
+    return Coordinator(home, chosen, environ, service)
+
+
+def database_in(loaded: Loaded) -> Database | None:
+    """The PostgreSQL that the settings name; None: a file. ConfigError for an invalid address."""
+    url = loaded.settings.ledger.url
+    password = loaded.settings.ledger.password_file
+    return None if url is None else database_of(url, loaded.origin("ledger.url"), password)
+
+
+def redis_in(loaded: Loaded) -> RedisAccess | None:
+    """The Redis that the settings name; None: our own. ConfigError as `access_from_url`."""
+    redis = loaded.settings.redis
+    if redis.url is None:
+        return None
+    beside = Beside.of(**redis.model_dump(exclude={"url"}))
+    return access_from_url(redis.url, loaded.origin("redis.url"), beside)
+
+
+def _not_inside(home: Home, database: Database | None) -> None:
+    """InsideRunError inside a run of this fleet: the coordinator would be its child, and end with it."""
+    attempts = callers.attempts_of(os.getpid(), callers.start_of(os.getpid()))
+    if not attempts or not (home.epoch if database else home.ledger).exists():
+        return
+    ledger = SqlLedger(database or home.ledger, sole=False)
+    try:
+        run = run_of(ledger, attempts)
+    finally:
+        ledger.close()
+    if run is not None:
+        raise refused(run, "to start the coordinator")
+
+
+def coordinator_settings(settings: Settings, read: Callable[[], Settings]) -> CoordinatorSettings:
+    """The owner's choices. `read`: reads the files again, for settings that may change at run time."""
+    return CoordinatorSettings(
+        rules=rules_of(settings),
+        slots=settings.nodes.slots,
+        least=settings.nodes.least,
+        keep=settings.nodes.keep.bounds(),
+        time_factor=settings.timing.factor,
+        machines=lambda: read().models.machines,
+    )
+
+
+def rules_of(settings: Settings) -> ControlSettings:
+    """The control plane's times and ceiling, before they are scaled."""
+    timing = settings.timing
+    return ControlSettings(
+        ceiling_usd=settings.budget.ceiling,
+        session_usd=settings.sessions.max_usd,
+        deadlines=Deadlines(timing.ask, timing.suspect, timing.unreachable, timing.lost),
+        beat_ms=timing.beat,
+        start_by_ms=timing.start_by,
+        push_again_ms=timing.push_again,
+        control_again_ms=timing.control_again,
+        refused_pause_ms=timing.refused_pause,
+        retry_pause_ms=timing.retry_pause,
+        health=settings.health.rules(),
+        keep=settings.keep.rules(),
+        ahead=settings.nodes.ahead,
+        ahead_usd=settings.nodes.ahead_usd,
+        node_quota=settings.nodes.redis_quota,
+        evidence=ForeignReceipts(settings.nodes.evidence_receipts, settings.nodes.evidence_size),
+    )

@@ -1,0 +1,170 @@
+"""`pancode serve`, `service` and `api-stdio`: the coordinator's process on this machine."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Option
+
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face, tell_error
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.client.client import FULL, Client, home_of, start_coordinator, unusable
+from pancode.kernel.errors import ExitCode, PancodeError, UsageError
+
+if TYPE_CHECKING:
+    from pancode.fleet.units import Whose
+
+
+app = Commands()
+
+
+HELD = 73
+"""The exit status that tells a service: another coordinator holds the home. The systemd units know it."""
+
+
+@app.verb("serve", "pancode serve", "pancode serve --background")
+def serve(
+    background: Annotated[
+        bool, option("Start it in its own session and come back when it answers.", "--background")
+    ] = False,
+    check: Annotated[bool, option("Start nothing: exit status 0 if one answers, else 6.", "--check")] = False,
+    child: Annotated[bool, Option("--child", hidden=True)] = False,
+    stamp: Annotated[int | None, Option("--down-stamp", hidden=True)] = None,
+) -> int:
+    """The coordinator in the foreground; Ctrl-C stops it cleanly, and runs on nodes go on."""
+    Face(as_json=False).acts_here("pancode serve")
+    if check:
+        Client(home_of(os.environ), starts=False).get("/v1/ping")
+        return ExitCode.DONE
+    if background:
+        from pancode.app.server.single_instance import holder_of
+
+        root = home_of(os.environ)
+        before = holder_of(root)
+        start_coordinator(root)
+        now = holder_of(root)
+        words = "already running" if before is not None else "running"
+        sys.stdout.write(f"{words}, pid {now.pid if now is not None else '?'}\n")
+        return ExitCode.DONE
+    if not child:
+        from pancode.app.server.serve import serve_here
+        from pancode.interfaces.mcp.fleet_tools import beside
+
+        serve_here(os.environ, beside, quiet=False)
+        return ExitCode.DONE
+    for number in (signal.SIGINT, signal.SIGHUP):
+        # Of its own session: what a command in the background ignores is not for what starts here.
+        signal.signal(number, signal.SIG_DFL)
+    return _as_child(stamp)
+
+
+def _as_child(stamp: int | None) -> int:
+    from pancode.app.server.serve import left_to_service, serve_here
+    from pancode.app.server.single_instance import AlreadyRunningError
+    from pancode.interfaces.mcp.fleet_tools import beside
+
+    by_service = "NOTIFY_SOCKET" in os.environ
+    if not by_service and left_to_service(home_of(os.environ), os.environ, time.sleep):
+        return ExitCode.DONE
+    try:
+        serve_here(os.environ, beside, quiet=True, stamp=stamp)
+    except AlreadyRunningError as there:
+        sys.stderr.write(f"{there}\n")
+        # A service would take 0 for one that ended before it was ready, and start it again.
+        return HELD if by_service else ExitCode.DONE
+    except PancodeError as error:
+        return tell_error(error, as_json=True)
+    except OSError as exc:
+        if exc.errno not in (*FULL, errno.EROFS):
+            raise
+        return tell_error(unusable(home_of(os.environ), exc), as_json=True)
+    return ExitCode.DONE
+
+
+System = Annotated[bool, option("Use the system's manager, not your own user manager.", "--system")]
+User = Annotated[
+    str | None,
+    option("The user of the coordinator with --system (default: the user who called sudo).", "NAME"),
+]
+
+
+@app.group("service", "pancode service print", "pancode service install")
+def service() -> None:
+    """The coordinator as a service, ready and watched; `pancode fleet up` installs yours where it can."""
+
+
+@service.verb("print", "pancode service print --system")
+def show(
+    *,
+    system: System = False,
+    user: User = None,
+    node_home: Annotated[
+        str | None, option("Print the unit of the node agent of that folder instead.", "FOLDER")
+    ] = None,
+    python: Annotated[
+        str, option("The Python of the node agent of --node-home.", "PROGRAM")
+    ] = "/usr/bin/python3",
+    face: Json,
+) -> None:
+    """The very unit that install would write, and changes nothing."""
+    from pancode.fleet import units
+
+    face.acts_here("pancode service")
+    whose = _whose(system, user)
+    root = units.home_for(os.environ, whose)
+    if node_home:
+        text = units.node_text(Path(node_home).absolute(), python, whose)
+    else:
+        text = units.unit_text(root, os.environ, whose)
+    face.show({"text": text}, lambda: text)
+
+
+@service.verb("install", "pancode service install", 'sudo "$(command -v pancode)" service install --system')
+def install(*, system: System = False, user: User = None, face: Json) -> None:
+    """Install the unit that starts the coordinator from the next boot on. A second time changes nothing."""
+    from pancode.fleet import units
+
+    face.acts_here("pancode service")
+    whose = _whose(system, user)
+    answer = units.install(units.home_for(os.environ, whose), os.environ, whose)
+    now = "it starts at the next boot; pancode fleet down takes it away, and pancode fleet up brings it back"
+    if system:
+        now = f"now: pancode fleet down, then systemctl start {answer['name']}"
+    face.show(answer, lambda: f"{answer['told']}\n{now}\n")
+
+
+@service.verb("remove", "pancode service remove", 'sudo "$(command -v pancode)" service remove --system')
+def remove(*, system: System = False, user: User = None, face: Json) -> None:
+    """It starts the coordinator no more; one that runs goes on until `pancode fleet down`."""
+    from pancode.fleet import units
+
+    face.acts_here("pancode service")
+    whose = _whose(system, user)
+    answer = units.remove(units.home_for(os.environ, whose), os.environ, whose)
+    face.show(answer, lambda: f"not restarted after reboot; {answer['name']} is gone\n")
+
+
+def _whose(system: bool, user: str | None) -> Whose | None:
+    from pancode.fleet import units
+
+    if user is not None and not system:
+        raise UsageError("--user goes with --system", fix="pancode service install --system --user NAME")
+    return units.Whose.of(user) if system else None
+
+
+@app.verb("api-stdio", "pancode api-stdio", "ssh desk pancode api-stdio")
+def api_stdio() -> int:
+    """Carry connections with the coordinator of this machine over standard input and output.
+
+    A command on another machine starts it through SSH where PANCODE_COORDINATOR names this one.
+    """
+    from pancode.app.remote.api_stdio import answer
+
+    return answer()

@@ -1,0 +1,181 @@
+"""`pancode init`, `demo`, `doctor`: commands that need no coordinator."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face, folder_here
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.terminal import Columns, listing, safe
+from pancode.interfaces.client.client import home_of
+from pancode.kernel.errors import ExitCode, PancodeError, UsageError
+
+app = Commands()
+
+
+@app.verb("init", "pancode init", "cd my-project && pancode init --write")
+def init(
+    *,
+    write: Annotated[
+        bool, option("Write the proposed pancode.yaml of this repository without asking.", "--write")
+    ] = False,
+    face: Json,
+) -> None:
+    """Write your configuration files, all comments, into your home; never overwrites.
+
+    Inside a repository also propose its pancode.yaml (set-up, kept folders, gates), from pyproject.toml,
+    package.json, Cargo.toml, go.mod or a Makefile. It is written after your yes, or with --write.
+    """
+    from pancode.app.init import proposed_here, write_files
+
+    def agreed(path: str, text: str) -> bool:
+        if write or not face.can_ask():
+            return write
+        face.note(f"proposed for {path}:\n\n{text}")
+        return face.agreed(f"Write {path}?", "--write")
+
+    face.acts_here("pancode init")
+    answer = write_files(home_of(os.environ))
+    answer["project"] = proposed_here(Path(folder_here()), agreed)
+    face.show(answer, lambda: _initialised(answer, shown=face.can_ask() and not write))
+
+
+def _initialised(answer: dict[str, Any], shown: bool) -> str:
+    words = "".join(
+        f"{f['path']}  {'written' if f['written'] else 'is there, untouched'}\n" for f in answer["files"]
+    )
+    project = answer["project"]
+    if project is None:
+        return words
+    if project["written"]:
+        return f"{words}{project['path']}  written\n" + ("" if shown else f"\n{project['text']}")
+    if project["text"] is None:
+        return f"{words}{project['path']}  is there, untouched\n"
+    rest = "" if shown else f"proposed, and not written (pancode init --write does):\n\n{project['text']}"
+    return f"{words}{project['path']}  not written\n{rest}"
+
+
+@app.verb("demo", "pancode demo", "pancode demo --keep", "pancode demo --remove")
+def demo(
+    *,
+    keep: Annotated[bool, option("Leave the fleet running, for the curious.", "--keep")] = False,
+    remove: Annotated[bool, option("Remove what an earlier --keep has left.", "--remove")] = False,
+    face: Json,
+) -> int:
+    """A whole fleet on this machine, under a minute: no root, no key, no model, no network.
+
+    Two machines over SSH, four runs, a node agent killed in the middle of one, receipts verified, a change
+    landed, the books balanced, everything taken away. Exit code 0 only if every check held.
+    """
+    from pancode.app import demo as offline
+
+    face.acts_here("pancode demo")
+    if remove:
+        count = offline.remove(os.environ, write=_narrator(face))
+        face.show({"removed": count}, lambda: "" if count else "no demo is left here\n")
+        return ExitCode.DONE
+    report = offline.play(os.environ, keep=keep, write=_narrator(face))
+    face.show(report, lambda: "")
+    return ExitCode.DONE if report["ok"] else ExitCode.INTERNAL
+
+
+def _narrator(face: Face) -> Callable[[str], None]:
+    """Return what prints the story to standard output; with --json the story is only in the answer."""
+
+    def write(text: str) -> None:
+        if not face.as_json:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    return write
+
+
+@app.verb("doctor", "pancode doctor", "pancode doctor --fix", "pancode doctor panos --model qwen3-coder:30b")
+def doctor(
+    what: Annotated[
+        str | None, Argument(help="panos: how well a model takes requests apart (models decompose).")
+    ] = None,
+    *,
+    model: Annotated[
+        str | None, option("With panos: the model to try.", "M", complete=completions.models)
+    ] = None,
+    mend: Annotated[
+        bool, option("Mend what can be mended without harm; ask before each act.", "--fix")
+    ] = False,
+    yes: Annotated[bool, option("With --fix: do not ask.", "--yes")] = False,
+    face: Json,
+) -> int:
+    """Show what is wrong on this machine, each with its fix; for nodes: pancode fleet doctor.
+
+    --fix takes the rights of others off files of PanCode that are private, removes sockets that a dead
+    coordinator left and checkouts that no node agent of this machine knows, writes configuration files that
+    are missing, brings node agents of another version, or that say nothing, up again, and lets go of the
+    files of old runs (pancode gc). It asks before each.
+    """
+    from pancode.app.doctor import examine
+
+    if what is not None or model is not None:
+        return _panos(what, model, face)
+    face.acts_here("pancode doctor")
+    if yes and not mend:
+        raise UsageError("--yes says yes to what --fix would do", fix="pancode doctor --fix --yes")
+    if mend:
+        _mended(face, yes)
+    checks = examine(home_of(os.environ), os.environ)
+    columns: Columns = {
+        "": lambda one: "ok" if one["ok"] else one["level"],
+        "WHAT": "what",
+        "HOW WE KNOW": "detail",
+    }
+    face.show({"checks": checks}, lambda: listing(checks, columns) + _fixes(checks))
+    return (
+        ExitCode.UNAVAILABLE if any(not c["ok"] and c["level"] == "error" for c in checks) else ExitCode.DONE
+    )
+
+
+def _panos(what: str | None, model: str | None, face: Face) -> int:
+    from pancode.interfaces.cli.main import run
+
+    if what != "panos" or model is None:
+        raise UsageError(
+            "doctor looks at this machine, or at Panos with a model", fix="pancode doctor panos --model MODEL"
+        )
+    return run(["models", "decompose", *(["--json"] if face.as_json else []), "--", model])
+
+
+def _mended(face: Face, yes: bool) -> None:
+    """Offer each mend in turn, and make those that are agreed to; one that fails does not stop the others."""
+    from pancode.app.repair import mends
+
+    nothing = True
+    for one in mends(home_of(os.environ), os.environ):
+        nothing = False
+        face.note(safe(one.wrong))
+        if not yes and not face.agreed(f"  {safe(one.act)}: do it?", "pancode doctor --fix --yes"):
+            continue
+        try:
+            one.do()
+        except (PancodeError, OSError) as error:
+            face.note(f"  it did not work: {safe(str(error))}")
+        else:
+            face.note(f"  done: {safe(one.act)}")
+    if nothing:
+        face.note("there is nothing that could be mended without you")
+
+
+def _level(check: dict[str, Any]) -> str:
+    return "ok" if check["ok"] else str(check["level"])
+
+
+def _fixes(checks: list[dict[str, Any]]) -> str:
+    return "".join(
+        f"  {safe(c['what'])}\n    fix: {safe(c['fix'])}\n" for c in checks if not c["ok"] and c["fix"]
+    )

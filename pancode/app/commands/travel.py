@@ -1,0 +1,49 @@
+"""The checkout where the person stands, when the coordinator is on another machine."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from pancode.interfaces.cli.output import aside
+from pancode.interfaces.client.client import Client, path_of
+from pancode.interfaces.client.remote.place import RemoteCoordinator, remote_of
+
+if TYPE_CHECKING:
+    from pancode.app.remote.own_checkout import OwnCheckout
+
+
+def travelled(there: RemoteCoordinator, files: bool = True) -> str | None:
+    """Its folder there, and `files`: with those of now. None: the person stands in no checkout."""
+    found = _checkout(there)
+    return None if found is None else found.travel() if files else found.folder_there()
+
+
+def own_checkout(client: Client, run: str) -> OwnCheckout | None:
+    """That in which the run began, if it is here; None: its files are where the coordinator is, or in another
+    checkout, which is said."""
+    there = remote_of(os.environ)
+    if there is None or there.folder is not None:
+        return None
+    found = _checkout(there)
+    began = str(client.get(path_of("runs", run))["project"] or "")
+    if found is not None and began.endswith(f"/{found.copy}"):
+        return found
+    if re.search(r"/checkouts/c-[0-9a-f]{16}/[^/]+$", began):
+        aside(f"note: {run} began in another checkout; its change comes there with the next command there\n")
+    return None
+
+
+def travel_now() -> None:
+    """The files of the checkout where the person stands are there now, and what has landed there is here."""
+    there = remote_of(os.environ)
+    if there is not None and there.folder is None:
+        travelled(there)
+
+
+def _checkout(there: RemoteCoordinator) -> OwnCheckout | None:
+    from node_agent.wire.clock import SystemIds
+    from pancode.app.remote.own_checkout import checkout_of  # git, and only for a coordinator elsewhere
+
+    return checkout_of(there, lambda text: aside(f"{text}\n"), SystemIds())

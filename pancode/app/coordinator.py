@@ -1,0 +1,456 @@
+"""Puts one coordinator together: ledger, Redis, depot, links, control plane; starts and stops them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from node_agent.wire.clock import Ids, SystemClock, SystemIds
+from node_agent.wire.keep import KEEP, NodeKeep
+from node_agent.wire.logs import VARIABLE as LOG
+from node_agent.wire.signing import SigningKey
+from pancode import __version__
+from pancode.agents.price_list import KeptLists
+from pancode.app.fleet_identity import fleet_id, own_key
+from pancode.app.remote.checkouts import CheckoutCopies
+from pancode.app.telemetry import BackgroundThread, tracing_of
+from pancode.config.agents.presets import NO_PRESET, apply_preset
+from pancode.config.agents.writer import OwnAgents
+from pancode.config.load import ConfigPlaces, load
+from pancode.config.settings_writer import KeptSettings
+from pancode.config.user_environment import FileSurroundings
+from pancode.config.watch import ConfigWatch
+from pancode.fleet.bundle.store import BundleStore
+from pancode.fleet.direct.entrance import Rooms
+from pancode.fleet.direct.guests import Direct
+from pancode.fleet.place import Doorway, ListenAddress
+from pancode.fleet.ssh.bringup import BringUp, NodeDefaults
+from pancode.fleet.ssh.connection import SshTiming
+from pancode.fleet.ssh.forward_targets import End, TlsEnd
+from pancode.fleet.ssh.home import Home
+from pancode.fleet.ssh.link import Backoff
+from pancode.fleet.ssh.links import TEND_S, Links, LinkSettings
+from pancode.fleet.ssh.loop import LoopThread
+from pancode.fleet.ssh.machines import Machines
+from pancode.fleet.ssh.tunnel import TunnelTargets
+from pancode.fleet.systemd.user_unit import UserService
+from pancode.git.depot import Depot
+from pancode.git.depot_server import DepotParts, DepotServer, Grant, Refusal, StreamEnd, grant_for
+from pancode.git.forge_rules import ForgeAccess, ForgeKind
+from pancode.git.log_store import LogStreams
+from pancode.git.remotes import head_of
+from pancode.interfaces.http.access.request_filter import DoorPlace
+from pancode.issues.auto_start import IssueWatch
+from pancode.issues.forge_trackers import HttpTrackers
+from pancode.issues.service import closing, note_pull
+from pancode.issues.tracker_sync import TrackerNews
+from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
+from pancode.kernel.host import callers
+from pancode.kernel.host.files import FileArchive, FileEpochs
+from pancode.kernel.host.fleet_lock import Alone
+from pancode.kernel.host.process_metrics import Itself
+from pancode.kernel.ports import Ledger
+from pancode.kernel.records import ActionKind, Node, Run
+from pancode.landing.cross_check import Verifications
+from pancode.landing.forge.forges import HttpForges
+from pancode.landing.git.change_store import DepotCode
+from pancode.landing.git.port import GitDepot
+from pancode.landing.pull_request import PullAsked, PullRequestShape, must_be_possible, open_pull_request
+from pancode.notices.deliverer import Outgoing
+from pancode.notices.delivery.sender import KeptSecrets, Sender
+from pancode.notices.rules import NotifyRules
+from pancode.queue.queue import RedisBus
+from pancode.queue.valkey.access import RedisAccess
+from pancode.queue.valkey.embedded_server import EmbeddedValkey
+from pancode.queue.valkey.external import check_access
+from pancode.runs import keyring
+from pancode.runs import round as rounds
+from pancode.runs.core import ControlSettings, Core, Ports
+from pancode.runs.depot_grant import StreamDenial, authorize, note_wait
+from pancode.runs.follow_on_actions import FollowOn
+from pancode.runs.retention.run_files import KeptFiles
+from pancode.runs.retention.service import DailyRetention
+from pancode.schedules.git_pushes import PushWatch
+from pancode.schedules.scheduler import Scheduler
+from pancode.sessions.child_updates import Tidings
+from pancode.sessions.service import GoingOn
+from pancode.store.ledger import SqlLedger
+from pancode.store.postgres import Database
+from pancode.workflows.hooks import Advancing
+from pancode.workflows.step_start import StepStarter
+
+log = logging.getLogger("pancode.depot")
+
+
+def depot_server(path: Path, depot: Depot, streams: LogStreams, core: Core, ids: Ids) -> DepotServer:
+    """The server for nodes on that socket; it logs refusals and broken streams."""
+
+    def judge(line: bytes, nonce: str) -> Grant | Refusal:
+        verdict = authorize(core, line, nonce)
+        if isinstance(verdict, StreamDenial):
+            log.warning("depot: %s", verdict.why)
+            return Refusal(verdict.why)
+        return grant_for(verdict.verb, verdict.identity, verdict.repo or None)
+
+    def ended(end: StreamEnd) -> None:
+        if end.problem:
+            log.warning("depot stream %s: %s", end.grant.identity if end.grant else "?", end.problem)
+
+    def held_up(grant: Grant, why: str) -> None:
+        log.warning("depot: %s: %s", grant.identity, why)
+        with suppress(UnavailableError):  # the ledger's disk may be the same
+            note_wait(core, grant.identity.run, why)
+
+    return DepotServer(path, DepotParts(depot, streams, judge, ids, ended, held_up))
+
+
+def forge_settings(root: Path, environ: Mapping[str, str]) -> Mapping[str, ForgeAccess]:
+    """The forges' settings by host, read at each call from the user's files, never from a repository's."""
+    settings = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings
+    return {host.lower(): one.access() for host, one in settings.forge.items()}
+
+
+def forges_of(root: Path, environ: Mapping[str, str], secrets: KeptSecrets) -> HttpForges:
+    return HttpForges(partial(forge_settings, root, environ), secrets.read, SystemClock())
+
+
+class OutgoingParts:
+    """What sends messages to the outside. `sending`: the thread; `rules`: read from the files each time."""
+
+    def __init__(self, root: Path, environ: Mapping[str, str], core: Core) -> None:
+        self._root, self._environ = root, environ
+        self.secrets = KeptSecrets(Home(root).secrets)
+        self.sender = Sender(self.rules, self.secrets)
+        self.sending = Outgoing(core, self.sender)
+
+    def shown(self) -> list[dict[str, str]]:
+        """The failed deliveries as `fleet status` shows them."""
+        fix = "pancode notify ls; pancode webhook ls"
+        return [
+            {"what": words, "why": "its last message did not arrive", "fix": fix}
+            for words in self.sending.troubles
+        ]
+
+    def rules(self) -> NotifyRules:
+        """The rules of notices as the files are now. ConfigError names file and key."""
+        settings = load(ConfigPlaces(self._root), self._environ, preset=NO_PRESET).settings
+        return settings.notify.routes(is_open=settings.api.listen is not None)
+
+
+PATH_LIMIT = 104
+OPEN_S = 30
+SQUATTER = "another process has the coordinator's name: a copy of this home would not be noticed"
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorSettings:
+    """The owner's choices. `redis` None: our own Valkey; `database` None: a file in the home.
+
+    `time_factor` scales deadlines (tests).
+    """
+
+    rules: ControlSettings = ControlSettings()
+    slots: int = 4
+    least: int | None = None
+    """How few of the slots a node fills when its machine is strained; None: always all of them."""
+    keep: NodeKeep = KEEP
+    redis: RedisAccess | None = None
+    time_factor: float = 1.0
+    machines: Callable[[], tuple[str, ...]] = tuple
+    """Addresses of model servers that the node on this machine looks at; asked at each bring-up."""
+    database: Database | None = None
+    direct: Doorway | None = None
+    """The address where nodes connect without a tunnel; None: nowhere."""
+    figures: ListenAddress | None = None
+    """The address of the metrics; None: nowhere."""
+    door: DoorPlace | None = None
+    """The address of the API over TCP; None: nowhere."""
+
+
+class Coordinator:
+    """Everything that one `pancode serve` runs: the CoordinatorApi of pancode.interfaces.http.context.
+
+    Call `start` once and `stop` once; both raise what went wrong.
+    """
+
+    def __init__(
+        self, home: Home, settings: CoordinatorSettings, environ: Mapping[str, str], service: UserService
+    ) -> None:
+        self.home = home
+        self.settings = settings
+        self._environ, self._install = dict(environ), service.install
+        self.after_reboot, self.stay_down = service.status, service.remove
+        self.head_of, self.attempts_of = head_of, callers.attempts_of
+        self.figures_at, self.door = settings.figures, settings.door
+        self._clock, self._ids = SystemClock(), SystemIds()
+        self.valkey = EmbeddedValkey(home.valkey, self._clock, self._ids)
+        self.key = home.signing_key() or self._fresh_key()
+        self._alone = Alone(self.key.public.keyid, str(home.root), self._clock)
+        self._alone.take()
+        try:
+            self._found(environ)
+        except BaseException:
+            self._alone.leave()
+            raise
+
+    def _found(self, environ: Mapping[str, str]) -> None:
+        home, ledger = self.home, SqlLedger(self.settings.database or self.home.ledger)
+        self.ledger: Ledger = ledger
+        try:
+            self.fleet_id = fleet_id(ledger, home, self._clock.wall_ms(), self._ids)
+            self._own = own_key(ledger, home, self.settings.database, self.key, self._clock.wall_ms())
+            self.key = self._own.key
+            self._access = (
+                self._redis()
+            )  # what a bad key or ledger keeps from starting leaves no Valkey behind
+            try:
+                self._assemble(environ)
+            except BaseException:
+                if self.settings.redis is None:
+                    self.valkey.stop()
+                raise
+        except BaseException:
+            ledger.close()
+            raise
+
+    def _assemble(self, environ: Mapping[str, str]) -> None:
+        """Make the parts that need Redis; open nothing yet."""
+        home = self.home
+        self.bus = RedisBus(self._access, self._clock)
+        self.depot = GitDepot(Depot(home.depots), LogStreams(home.root), self._clock)
+        self.core = self._core()
+        self._depot_socket = _socket_path(home.root, "depot.sock")
+        self._server = depot_server(
+            self._depot_socket, self.depot.depot, self.depot.streams, self.core, self._ids
+        )
+        self._direct = Direct(self.settings.direct, home.direct, self.fleet_id, self._clock, self._tagged)
+        self.loop = LoopThread("ssh")
+        self.fleet = self._fleet(Path(environ.get("HOME") or Path.home()), environ.get(LOG, ""))
+        self.code = DepotCode(self.depot.depot, self.core)
+        self.checkouts = CheckoutCopies(home.root)
+        self.kept_files = KeptFiles(self.depot.depot, home.root, self._clock)
+        self.streams = self.depot.streams
+        self.process_figures = Itself(home.root, self._clock).figures
+        self._around = FileSurroundings(home.root, self._environ)
+        self.chosen = KeptSettings(home.root, self._environ)
+        self.own_agents = OwnAgents(home.root, self._environ)
+        secret = home.audit_secret(self._ids)
+        self._config = ConfigWatch(self.core, lambda: self._around.loaded().whole_rows(), secret)
+        self._follow_ons = self._threads()
+
+    def _threads(self) -> tuple[BackgroundThread, ...]:
+        """Make the threads that act by themselves, some of which tell the world outside."""
+        core, root = self.core, self.home.root
+        self._outgoing = OutgoingParts(root, self._environ, core)
+        self.notify_rules, self.judge_webhook = self._outgoing.rules, self._outgoing.sender.judge
+        self.keep_secret, self.kept_secret = self._outgoing.secrets.keep, self._outgoing.secrets.read
+        self._forges = forges_of(root, self._environ, self._outgoing.secrets)
+        read = partial(forge_settings, root, self._environ)
+        self.trackers = HttpTrackers(read, self._outgoing.secrets.read, self._environ, self._clock)
+        scheduler = Scheduler(core, self.around)
+        self._watch = IssueWatch(core, partial(self.around, {}), self.trackers)
+        self._news = TrackerNews(core, partial(self.around, {}), self.trackers)
+        return (
+            self.code.queue,
+            FollowOn(core, {ActionKind.ADVANCE: Advancing(core, StepStarter(core, self.around))}),
+            scheduler,
+            PushWatch(core, scheduler, head_of),
+            self._outgoing.sending,
+            self._watch,
+            self._news,
+            *tracing_of(root, self._environ, core),
+            FollowOn(core, {ActionKind.VERIFY: Verifications(core)}),
+            FollowOn(core, {ActionKind.GO_ON: GoingOn(core, self.around)}),
+            FollowOn(core, {ActionKind.TELL: Tidings(core, self.around)}),
+            DailyRetention(core, self.kept_files),
+        )
+
+    def around(self, callers: Mapping[str, object], preset: str | None = None) -> FileSurroundings:
+        """The settings of one call are read for it; without any, files are read again when they change."""
+        if not callers and preset is None:
+            return self._around
+        return FileSurroundings(self.home.root, self._environ, callers, preset=preset)
+
+    def applied_preset(self, name: str | None) -> str | None:
+        return apply_preset(self.home.root, name)
+
+    def ask_trackers(self) -> None:
+        self._watch.hurry()
+        self._news.hurry()
+
+    def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
+        must_be_possible(self._forges, run, remote, kind)
+
+    def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
+        opened = open_pull_request(self.core, self._forges, run, closing(self.core, run, asked))
+        note_pull(self.core, run, opened["url"])
+        return opened
+
+    def closed(self) -> Sequence[Mapping[str, str]]:
+        found = self._direct.troubles
+        closed = [{"what": str(one), "why": one.why, "fix": one.fix} for one in found]
+        return [*closed, *self._outgoing.shown()]
+
+    def start(self) -> None:
+        """Clear up after a killed coordinator, begin the epoch, then let nodes in."""
+        self.depot.depot.mend()
+        self.depot.depot.forget_unused(self._clock.wall_ms())
+        self.core.former.update(self.home.former_keys())
+        rounds.start(self.core)
+        if self._own.instead_of:
+            self.core.live.record_trust(
+                "error", "coordinator key given up as lost", old=self._own.instead_of, new=self.key.public.tag
+            )
+        self.retire_keys()
+        if self._alone.squatter is not None:
+            self.core.live.record_trust("error", SQUATTER, pid=self._alone.squatter)
+        self._server.start()
+        entrance = self._direct.furnish(Rooms(redis_end(self._access), self._depot_socket))
+        if entrance is not None:
+            self.loop.begin(entrance.keep())
+            self.loop.call(entrance.tried.wait(), OPEN_S)
+        self.fleet.start()
+        self._look_at_config()
+        for one in self._follow_ons:
+            one.start()
+
+    def _look_at_config(self) -> None:
+        """Record changed settings; a file that cannot be read is reported by others."""
+        with suppress(PancodeError):
+            self._config.look()
+
+    def rotate_key(self, by: str) -> None:
+        """Make a new key; the old one signs for each node until a bring-up has given it the new one."""
+        fresh = self._fresh_key()
+        beside = Alone(fresh.public.keyid, str(self.home.root), self._clock)
+        beside.take()
+        self.home.keep_both(self.key, fresh)
+        keyring.rotate(self.core, fresh, by)
+        self.home.keep_key(fresh)
+        self._alone.leave()
+        self._alone, self.key = beside, fresh
+        self.retire_keys()
+
+    def retire_keys(self) -> None:
+        """Remove former keys that no node needs any more from the disk."""
+        for keyid in keyring.retire(self.core):
+            self.home.forget_former(keyid)
+
+    def _fresh_key(self) -> SigningKey:
+        return SigningKey(bytes.fromhex(self._ids.token(32)))
+
+    def mend(self, failed: bool) -> str:
+        self._look_at_config()
+        alive = self.settings.redis is not None or self.valkey.alive()
+        if alive and not failed:
+            return ""
+        if self.settings.redis is None:
+            self.valkey.start_or_adopt(__version__)
+        self.fleet.admit_all()
+        return "" if alive else "our own Redis had ended and was started again"
+
+    def stop(self, stop_valkey: bool) -> None:
+        """Stop threads, links, then depot, bus and ledger, last Valkey if asked. Node agents go on."""
+        for one in self._follow_ons:
+            one.stop()
+        self.fleet.stop()
+        self.loop.stop()
+        self._server.stop()
+        self.bus.close()
+        self.ledger.close()
+        if stop_valkey and self.settings.redis is None:
+            self.valkey.stop()
+        self._alone.leave()
+
+    def _redis(self) -> RedisAccess:
+        if self.settings.redis is not None:
+            return check_access(self.settings.redis).access
+        return self.valkey.start_or_adopt(__version__).access
+
+    def _core(self) -> Core:
+        archive = FileArchive(self.home.receipts, self._clock)
+        epochs = FileEpochs(self.home.epoch)
+        ports = Ports(self.ledger, self.bus, self.depot, archive, epochs, self._clock, self._ids, KeptLists())
+        rules = self.settings.rules.scaled(self.settings.time_factor)
+        return Core(ports, self.key, self.fleet_id, rules)
+
+    def _fleet(self, user_home: Path, log: str) -> Machines:
+        ends = TunnelTargets(redis=redis_end(self._access), depot=self._depot_socket)
+        timing, backoff = _paces(self.settings.time_factor)
+        tend_s = max(1.0, TEND_S * self.settings.time_factor)
+        settings = LinkSettings(
+            fleet=self.fleet_id,
+            home=self.home,
+            user_home=user_home,
+            ends=ends,
+            timing=timing,
+            backoff=backoff,
+            node_of=self._node_of,
+            pass_of=self._direct.pass_of,
+            tend_s=tend_s,
+        )
+        defaults = NodeDefaults(
+            self.settings.slots,
+            self.settings.time_factor,
+            self.settings.machines,
+            user_home,
+            log,
+            self.settings.least,
+            self.settings.keep,
+        )
+        bundles = BundleStore(self.home.bundles)
+        bringup = BringUp(self.core, defaults, self.home, Links(settings), bundles)
+        return Machines(bringup, self.loop, self._direct.allowed, self._install, self.retire_keys)
+
+    def _tagged(self, tag: str) -> list[Node]:
+        with self.ledger.transaction() as tx:
+            return tx.find(Node, {"tag": tag})
+
+    def _node_of(self, name: str) -> Node | None:
+        with self.ledger.transaction() as tx:
+            return tx.get(Node, name)
+
+
+def redis_end(access: RedisAccess) -> End:
+    """Redis as the end of tunnels. ConfigError for an address that a node could not use through one."""
+    if access.db != 0:
+        raise ConfigError(
+            f"{access.origin} names database {access.db}",
+            why="nodes use database 0 of the Redis that they are led to",
+            fix="leave the number out, and give PanCode a Redis of its own",
+        )
+    if access.socket is not None:
+        return Path(access.socket)
+    if access.tls:
+        return TlsEnd(access.host, access.port, access.beside.files.context)
+    return access.host, access.port
+
+
+def _paces(factor: float) -> tuple[SshTiming, Backoff]:
+    """The times of SSH links, scaled; never shorter than a busy machine needs to answer."""
+    normal, again = SshTiming(), Backoff()
+    timing = SshTiming(keepalive_s=max(1.0, normal.keepalive_s * factor))
+    last = max(1.0, again.last_s * factor)
+    return timing, Backoff(last_s=last, refused_s=max(1.0, again.refused_s * factor))
+
+
+def _socket_path(root: Path, name: str) -> Path:
+    """The socket's path: in the home, or in a short folder of our own if the home's path is too long."""
+    path = root / name
+    if len(os.fsencode(path)) < PATH_LIMIT:
+        return path
+    folder = Path(f"/tmp/pancode-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    state = folder.lstat()
+    if state.st_uid != os.getuid() or state.st_mode & 0o077:
+        raise ConfigError(
+            f"{folder} is not ours alone", fix=f"remove {folder}, or use a shorter PANCODE_HOME"
+        )
+    digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
+    return folder / f"{digest}-{name}"

@@ -1,0 +1,458 @@
+"""`pancode demo`: plays six acts with a fleet of its own, checks each, and removes everything again."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from textwrap import indent
+from types import FrameType
+from typing import Any
+
+from node_agent.wire.clock import Clock, SystemClock
+from pancode.app.demo_stage import FACTOR, NODES, CommandDone, Stage, new_stage, others
+from pancode.budget import books
+from pancode.interfaces.client.client import path_of
+from pancode.kernel.errors import PancodeError, UnavailableError
+from pancode.kernel.records import Balance, BookEntry
+from pancode.store.ledger import SqlLedger
+
+Write = Callable[[str], None]
+CALM, DOOMED = NODES
+_AGENT = "scripted/program.py"
+_FASTER = round(1 / FACTOR)
+OPENING = f"""\
+A fleet on this machine: no root, no key, no model, no network. All of it is in {{root}}.
+The coordinator, its Redis, the node agents, SSH, git and the signatures are the real ones. The coding
+agent is a scripted double, so that the outcome is known. Waits are {_FASTER} times shorter than shipped."""
+NEXT = """
+What next, in a repository of yours:
+    pancode fleet up                                      this machine becomes a node
+    pancode dispatch --runtime shell 'uname -a'           a run without a model
+    pancode node add gpubox && pancode fleet up gpubox    another machine, by its name in ~/.ssh/config
+    pancode runtimes                                      which agents are here, and what the others need
+    pancode init                                          your settings, and this repository's"""
+FILES = {
+    "README.md": "# greeter\n\nSays hello.\n",
+    ".gitignore": "__pycache__/\n",
+    "greet.py": 'def greet(name):\n    return f"Hello, {name}."\n',
+    "test_greet.py": (
+        "import unittest\n\nimport greet\n\n\n"
+        "class Greets(unittest.TestCase):\n"
+        "    def test_greet(self):\n"
+        '        self.assertEqual(greet.greet("you"), "Hello, you.")\n'
+    ),
+}
+"""The files of the project at its first commit."""
+TICKS = 14
+GATE = f"{'python3' if shutil.which('python3') else sys.executable} -m unittest -q"
+"""The project's own tests, as a command."""
+_SHOUTS = 'self.assertEqual(greet.shout("you"), "HELLO, YOU.")'
+HONEST = rf"""#!scripted
+# add shout() and a test for it
+say "reading greet.py"
+read greet.py
+append greet.py '\n\ndef shout(name):\n    return greet(name).upper()\n'
+append test_greet.py '\n    def test_shout(self):\n        {_SHOUTS}\n'
+usage 3100 420 0.021
+answer "shout() is there, with its test."
+"""
+"""A task whose agent does what it says."""
+LIAR = """#!scripted
+# translate the greeting
+replace greet.py Hello Hallo
+usage 2400 310 0.018
+answer "Translated. All tests pass."
+"""
+"""A task whose agent breaks the project's test and claims that it passes."""
+LONG = rf"""#!scripted
+# write the change log, slowly
+tick {TICKS} 0.5
+write CHANGES.md '# Changes\n\n- greet() says hello.\n'
+usage 5200 800 0.034
+answer "CHANGES.md is written."
+"""
+"""A task that takes long enough to lose its node agent in the middle."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoCheck:
+    """One thing that was looked at, and whether it was as it must be."""
+
+    what: str
+    ok: bool
+    detail: str
+
+
+class DemoReport:
+    """Tells the demo as it goes, and keeps the count. `write` takes text; it may raise OSError."""
+
+    def __init__(self, write: Write, clock: Clock) -> None:
+        self._write, self._clock = write, clock
+        self._began, self._act = clock.mono_ms(), 0
+        self.checks: list[DemoCheck] = []
+
+    @property
+    def seconds(self) -> float:
+        return (self._clock.mono_ms() - self._began) / 1000
+
+    @property
+    def good(self) -> bool:
+        """Whether every check so far held."""
+        return all(check.ok for check in self.checks)
+
+    def say(self, text: str) -> None:
+        self._write(f"{text}\n")
+
+    def act(self, title: str) -> None:
+        """Begin a new part of the story, with the time that has passed."""
+        self._act += 1
+        self.say(f"\n{self._act}. {title}  [{self.seconds:.0f} s]")
+
+    def tell(self, text: str) -> None:
+        """Say a sentence of the current act."""
+        self.say(indent(text, "   "))
+
+    def command(self, shown: str, output: str = "") -> None:
+        """Show a command as a person would type it, and what it printed."""
+        self.tell(f"$ {shown}")
+        if output.strip():
+            self.tell(indent(output.rstrip("\n"), "  "))
+
+    def check(self, what: str, ok: bool, detail: object = "") -> bool:
+        """Keep and show a check, and return whether it held; `detail` is shown when it did not."""
+        found = DemoCheck(what, bool(ok), str(detail))
+        self.checks.append(found)
+        self.tell(f"ok   {what}" if found.ok else f"NO   {what}: {found.detail}")
+        return found.ok
+
+
+class Demo:
+    """A demo: its stage, the story that is told, and the runs by what they were for."""
+
+    def __init__(self, stage: Stage, story: DemoReport) -> None:
+        self.stage, self.story = stage, story
+        self.runs: dict[str, str] = {}
+
+    def show(self, name: str) -> dict[str, Any]:
+        """Everything about one run."""
+        shown: dict[str, Any] = self.stage.client.get(path_of("runs", self.runs[name]))
+        return shown
+
+    def command(self, shown: str, *words: str) -> CommandDone:
+        """Run a command of the product, and show it with what it printed."""
+        done = self.stage.pancode(*(words or shown.split()))
+        self.story.command(f"pancode {shown}", done.both)
+        return done
+
+    def dispatch(self, name: str, shown: str, *words: str) -> CommandDone:
+        """Dispatch a run, and keep its id under that name."""
+        done = self.command(f"dispatch {shown}", "dispatch", *words)
+        newest = self.stage.client.get("/v1/runs", limit=1)["runs"]
+        if not newest or newest[0]["run"] in self.runs.values():
+            raise UnavailableError("the dispatch made no run", why=done.err.strip()[-300:])
+        self.runs[name] = newest[0]["run"]
+        return done
+
+    def scripted(self, name: str, task: str, words: str) -> CommandDone:
+        """Dispatch a task to the scripted runtime on the calm node, with the project's gate."""
+        options = f"--runtime scripted --node {CALM} --budget 0.50"
+        shown = f"{options} \\\n      --verify '{GATE}' '{words}'"
+        return self.dispatch(name, shown, *options.split(), "--verify", GATE, task)
+
+    def bring_up(self) -> None:
+        """Bring up the coordinator and two nodes, over SSH."""
+        stage, story = self.stage, self.story
+        story.act("Two machines join a fleet, each over SSH")
+        started = stage.pancode("serve", "--background")
+        if started.code != 0:
+            raise UnavailableError("the coordinator did not start", why=started.err.strip()[-400:])
+        for node in NODES:
+            home = stage.root / node
+            stage.client.post(
+                "/v1/nodes", {"name": node, "local": True, "local_home": str(home), "by": "demo"}
+            )
+            story.command(f"pancode node add {node} --local --local-home {home}")
+        story.command("pancode fleet up")
+        for event in stage.client.events("POST", "/v1/fleet/up", {"by": "demo", "nodes": list(NODES)}):
+            if event.kind == "progress" and event.data["state"] in ("done", "failed"):
+                line = event.data
+                mark = "ok" if line["state"] == "done" else "FAILED"
+                lasted = f"  {line['seconds']:.1f} s" if line["seconds"] >= 0.1 else ""
+                story.tell(f"  {line['node']:<6} {line['step']:<9} {mark}{lasted}  {line['text']}")
+        self.command("fleet status")
+        states = self._states()
+        if not story.check("both nodes are online", states == dict.fromkeys(NODES, "online"), states):
+            raise UnavailableError("without two nodes there is nothing to show", fix="pancode fleet up")
+        keys = [stage.client.get(path_of("nodes", node))["tag"] for node in NODES]
+        story.check("each signs with a key of its own, made there", len({*keys}) == len(NODES), keys)
+
+    def _states(self) -> dict[str, str]:
+        return {node["name"]: node["state"] for node in self.stage.client.get("/v1/fleet")["nodes"]}
+
+    def do_work(self) -> None:
+        """Show a change that passes its gate, and a program that runs anywhere."""
+        story = self.story
+        story.act("Work: a change with a gate, and a program on whichever machine is free")
+        done = self.scripted("honest", HONEST, "add shout() ...")
+        changed = sorted(self.show("honest")["files_changed"]) == ["greet.py", "test_greet.py"]
+        clean = self.stage.git("status", "--porcelain") == ""
+        story.check("done: the gate passed on the machine that made the change", done.code == 0, done.both)
+        story.check("the change came back as a commit; your files are as they were", changed and clean)
+        words = "--runtime shell --workspace none -- uname -sr"
+        done = self.dispatch("shell", words, *words.split())
+        story.check("a program ran where there was room", done.code == 0 and "Linux" in done.out, done.both)
+
+    def lose_an_agent(self) -> None:
+        """Kill a node agent with kill -9 in the middle of a run; meanwhile the other node works."""
+        stage, story = self.stage, self.story
+        story.act(f"Trouble: the node agent of {DOOMED} is killed in the middle of a run")
+        words = f"--detach --runtime scripted --node {DOOMED}"
+        shown = f"{words} 'write the change log, slowly'"
+        self.dispatch("long", shown, *words.split(), "--budget", "0.50", LONG)
+        if not stage.until(lambda: self._stored_ticks() != [], 30):
+            raise UnavailableError("the long run did not start", why=self.show("long")["reason"])
+        pid = stage.agent_pid(DOOMED)
+        programs = [p for p, words in stage.processes(stage.root / DOOMED).items() if _AGENT in words]
+        os.kill(pid, signal.SIGKILL)
+        gone = stage.until(lambda: pid not in stage.processes(), 5)
+        story.command(f"kill -9 {pid}   # the node agent of {DOOMED}, in the middle of the run")
+        story.check(f"the node agent of {DOOMED} is dead", gone, f"pid {pid}")
+        written = len(self._written())
+        # work on the other node goes on; an agent that claims success is not believed
+        said = f"Meanwhile {CALM} goes on, with an agent that breaks a test and says that all tests pass:"
+        self.story.tell(said)
+        done = self.scripted("liar", LIAR, "translate ...")
+        run = self.show("liar")
+        caught = "All tests pass" in run["answer"] and run["outcome"] == "verify_failed" and done.code == 11
+        why = f"{done.code} {done.both}"
+        self.story.check("its claim was not believed: verify_failed, exit code 11", caught, why)
+        self._survive(programs[0] if programs else 0, written)
+        self._recover()
+
+    def _written(self) -> bytes:
+        """The run's output so far, in the journal on its machine."""
+        journal = self.stage.node_home(DOOMED) / "journal" / f"{self.runs['long']}.1.1"
+        return (journal / "out").read_bytes()
+
+    def _stored_ticks(self) -> list[str]:
+        """Return the ticks that the coordinator's log of the run has."""
+        part = self.stage.client.log(self.runs["long"], "out", "", 0)
+        return re.findall(r'"tick (\d+)"', part.data.decode("utf-8", "replace"))
+
+    def _survive(self, program: int, before: int) -> None:
+        """Check that the node without an agent is unknown, and that the run ends under its shim."""
+        stage, story = self.stage, self.story
+        alive = program in stage.processes() and stage.until(lambda: len(self._written()) > before, 5)
+        story.check(f"the run goes on without the agent (pid {program} still writes)", alive)
+        quiet = stage.until(lambda: self._states()[DOOMED] == "suspect", 30)
+        said = f"the coordinator says that it does not know: {DOOMED} is suspect"
+        story.check(said, quiet, self._states()[DOOMED])
+        ended = stage.until(lambda: program not in stage.processes(), 60)
+        run = self.show("long")
+        story.tell(f"{run['run']}: {run['state']}, {', '.join(run['notes']) or run['reason']}")
+        said = "the program came to its end; nothing was declared lost or tried again"
+        story.check(said, ended and run["outcome"] is None, run)
+
+    def _recover(self) -> None:
+        """Check that the agent, started again, delivers once."""
+        stage, story = self.stage, self.story
+        done = stage.pancode("fleet", "up", DOOMED)
+        story.command(
+            f"pancode fleet up {DOOMED}   # a machine with systemd user services does this by itself"
+        )
+        story.check("the node agent runs again", done.code == 0, done.both)
+        stage.until(lambda: self.show("long")["outcome"] is not None, 60)
+        run = self.show("long")
+        changed = ", ".join(run["files_changed"]) or "nothing"
+        story.tell(f"{run['run']}: {run['outcome'] or run['state']}, changed {changed}")
+        rows = [r for r in stage.client.get("/v1/receipts", limit=20)["receipts"] if r["run"] == run["run"]]
+        once = run["outcome"] == "done" and len(rows) == 1 and len(run["attempts"]) == 1
+        story.check("what it had finished was delivered: one attempt, one receipt", once, run)
+        ticks = self._stored_ticks()
+        whole = ticks == [str(tick) for tick in range(1, TICKS + 1)]
+        story.check("its log is whole: nothing missing, nothing twice, over the outage", whole, ticks)
+
+    def prove(self) -> None:
+        """Check that every receipt verifies, and an altered one does not."""
+        stage, story = self.stage, self.story
+        story.act("Proof: signed by the node that did the work, countersigned by the coordinator")
+        self.command("receipt verify last", "receipt", "verify", self.runs["liar"])
+        verdicts = {
+            n: stage.client.get(path_of("runs", r, "verify"))["verdict"] for n, r in self.runs.items()
+        }
+        story.check("all four receipts: PASS", list(verdicts.values()) == ["PASS"] * 4, verdicts)
+        export = json.loads(stage.pancode("receipt", "export", self.runs["liar"]).out)
+        keys, forged = stage.root / "keys.json", stage.root / "forged.json"
+        keys.write_text(json.dumps(export))
+        story.tell("Now the failed run's receipt is altered to say that it is done:")
+        forged.write_text(json.dumps(forge(export)))
+        words = ("receipt", "verify", str(forged), "--keys", str(keys))
+        done = self.command("receipt verify forged.json --keys keys.json", *words)
+        story.check("the forgery is told: TAMPERED, exit code 8", done.code == 8 and "TAMPERED" in done.out)
+
+    def land(self) -> None:
+        """Land the changes of two machines together in the project."""
+        stage, story = self.stage, self.story
+        story.act("Landing: the changes of both machines, merged into your files")
+        done = self.command(f"land {self.runs['honest']}")
+        gate = (self.show("honest")["landing"] or {}).get("gate") or {}
+        story.check(f"landed; {what_tested(gate)}", done.code == 0 and gate.get("ok") is True, done.both)
+        done = self.command(f"land {self.runs['long']}")
+        story.check("the other machine's change landed beside it", done.code == 0, done.both)
+        source = (stage.project / "greet.py").read_text()
+        there = (stage.project / "CHANGES.md").exists() and "def shout" in source
+        tests = stage.run([sys.executable, "-m", "unittest", "-q"])
+        passed = tests.code == 0 and "Ran 2 tests" in tests.err
+        story.check("both changes are there, and both tests pass", there and passed, tests)
+
+    def balance(self) -> None:
+        """Checks that the signed, the booked and the shown sums are equal."""
+        stage, story = self.stage, self.story
+        story.act("Money: the books balance")
+        self.command("budget show")
+        runs = [self.show(name) for name in self.runs]
+        signed = sum((Decimal(run["usage"]["cost_usd"] or 0) for run in runs), Decimal(0))
+        day = stage.client.get("/v1/budget")["scopes"][0]
+        same = Decimal(day["spent_usd"]) == signed and Decimal(day["held_usd"]) == 0
+        story.check(f"four receipts say ${signed}; the budget says ${signed}, nothing held", same, day)
+        wrong, count, scopes = audit(stage)
+        said = f"the ledger's {count} entries add up to the balance of each of {scopes} scopes"
+        story.check(said, not wrong, wrong)
+
+    def play(self) -> bool:
+        """Play the acts; return whether all went well. An error counts as a check that did not hold."""
+        acts = (self.bring_up, self.do_work, self.lose_an_agent, self.prove, self.land, self.balance)
+        try:
+            for act in acts:
+                act()
+        except (PancodeError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            why = error.why if isinstance(error, PancodeError) else ""
+            self.story.check("the demo went on to its end", False, f"{error} {why}".strip())
+            return False
+        return True
+
+    def take_away(self, whole: bool) -> None:
+        """Take everything away. Meanwhile signals are ignored, and a terminal that has gone is no error."""
+        stage, story = self.stage, self.story
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            with suppress(OSError):
+                story.act("The end: everything is taken away" if whole else "Taking everything away")
+            problems = stage.take_down() if whole else []
+            polite = not problems and not stage.processes()
+            problems += stage.sweep()
+            with suppress(OSError):
+                if whole:
+                    said = (
+                        "each node was removed as pancode node rm does it, and nothing of ours was left there"
+                    )
+                    story.check(said, polite, "; ".join(problems))
+                story.check("no process of the demo is left", not stage.processes(), stage.processes())
+                story.check(f"{stage.root} is gone", not stage.root.exists())
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def forge(export: dict[str, Any]) -> dict[str, Any]:
+    """The same export, with another outcome in its signed content."""
+    envelope = dict(export["receipt"])
+    altered = base64.b64decode(envelope["payload"]).replace(b'"verify_failed"', b'"done"')
+    return {**export, "receipt": {**envelope, "payload": base64.b64encode(altered).decode()}}
+
+
+def what_tested(gate: dict[str, Any]) -> str:
+    """What tested the merged files, as the landing has written it down."""
+    if gate.get("run"):
+        return f"its gate ran again, on the merged files, as {gate['run']}"
+    return "no gate ran again: your files were still those that its machine had tested and signed"
+
+
+def audit(stage: Stage) -> tuple[list[str], int, int]:
+    """Scopes whose balance is not the sum of its entries; how many entries and scopes there are."""
+    ledger = SqlLedger(stage.home / "ledger.db")
+    try:
+        with ledger.transaction() as tx:
+            entries, balances = tx.find(BookEntry), tx.find(Balance)
+    finally:
+        ledger.close()
+    sums = [books.total(kept.scope, [e for e in entries if e.scope == kept.scope]) for kept in balances]
+    wrong = [kept.scope for kept, total in zip(balances, sums, strict=True) if total != kept]
+    return wrong, len(entries), len(balances)
+
+
+def play(environ: Mapping[str, str], *, keep: bool, write: Write) -> dict[str, Any]:
+    """Play the demo; return `{"ok", "checks", "seconds", "kept"}`; `kept`: the folder that was left, or None.
+
+    After KeyboardInterrupt or the end of the terminal, everything is taken away first.
+    """
+    clock = SystemClock()
+    story, stage = DemoReport(write, clock), new_stage(environ, clock)
+    demo, whole = Demo(stage, story), False
+    left = False
+    with _ended_by_signals():
+        _clear(environ, story, clock, kept=False)
+        try:
+            story.say(OPENING.format(root=stage.root))
+            stage.furnish(FILES, keep)
+            whole = demo.play()
+            left = keep
+        finally:
+            if not left:
+                demo.take_away(whole)
+    if left:
+        story.say(f"\nThe fleet is left running. Look around (the project is in {stage.project}):")
+        story.tell(f"export PANCODE_HOME={stage.home}")
+        story.tell("pancode fleet status; pancode runs; pancode why last; pancode audit; pancode queue")
+        story.say("Take it away, with its folder:")
+        story.tell("pancode demo --remove")
+    passed, count = sum(check.ok for check in story.checks), len(story.checks)
+    words = "all of them" if passed == count else "NOT all"
+    story.say(f"\n{passed} of {count} checks held, {words}; {story.seconds:.0f} s")
+    if story.good and not left:
+        story.say(NEXT)
+    checks = [asdict(check) for check in story.checks]
+    kept = str(stage.root) if left else None
+    return {"ok": story.good, "checks": checks, "seconds": round(story.seconds, 1), "kept": kept}
+
+
+def remove(environ: Mapping[str, str], *, write: Write) -> int:
+    """Take away every demo of this user that nobody plays now; how many there were."""
+    clock = SystemClock()
+    return _clear(environ, DemoReport(write, clock), clock, kept=True)
+
+
+def _clear(environ: Mapping[str, str], story: DemoReport, clock: Clock, *, kept: bool) -> int:
+    """Take away what killed demos have left; `kept`: also demos that were to stay. Return how many."""
+    found = others(environ, clock, kept=kept)
+    for stage in found:
+        stage.take_down()
+        stage.sweep()
+        story.say(f"taken away: {stage.root}, left by an earlier demo")
+    return len(found)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the demo as Ctrl-C does: with everything taken away."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            with suppress(TypeError):
+                signal.signal(number, handler)

@@ -1,0 +1,417 @@
+"""Checks this machine as a coordinator's home: what is wrong, how we know, the command that fixes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import stat
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from node_agent.wire.clock import SystemClock
+from pancode.app.server.single_instance import holder_of
+from pancode.config.listeners import direct_in, door_in, figures_in
+from pancode.config.load import ConfigPlaces, Loaded, load
+from pancode.fleet.direct.authority import KeyPair
+from pancode.fleet.direct.listener import listening_at
+from pancode.fleet.place import Doorway, ListenAddress
+from pancode.fleet.ssh.home import Home
+from pancode.interfaces.client.client import ask
+from pancode.interfaces.http.access.request_filter import DoorPlace
+from pancode.kernel.errors import PancodeError
+from pancode.kernel.formatting import counted, disk_of, size
+from pancode.kernel.host.disk_use import sizes_of
+from pancode.kernel.node import SHORT_DISK
+from pancode.notices.traces.otlp import FIX
+from pancode.queue.valkey.binary import find_server
+from pancode.runs.retention.run_files import FOLDERS
+from pancode.store.inspection import REVISIONS, look_at
+from pancode.store.migrations import HEAD
+
+Check = dict[str, Any]
+
+
+def good(what: str, detail: str) -> Check:
+    return {"what": what, "ok": True, "level": "ok", "detail": detail, "fix": ""}
+
+
+def bad(what: str, level: str, detail: str, fix: str) -> Check:
+    """Return a check that has failed. `level`: error or warning."""
+    return {"what": what, "ok": False, "level": level, "detail": detail, "fix": fix}
+
+
+def ledger(home: Path, environ: Mapping[str, str]) -> Check:
+    """Check the ledger, opened for reading only, beside a coordinator that may run."""
+    try:
+        loaded = load(ConfigPlaces(home), environ)
+    except PancodeError:
+        return bad("ledger", "warning", "unknown: the settings cannot be read", "mend the settings first")
+    url = loaded.settings.ledger.url
+    return (
+        _in_file(home / "ledger.db")
+        if url is None
+        else _there(url, loaded.origin("ledger.url"), loaded.settings.ledger.password_file)
+    )
+
+
+def _in_file(path: Path) -> Check:
+    if not path.exists():
+        return good("ledger", "made at the first start")
+    try:
+        seen = look_at(path)
+    except sqlite3.Error as exc:
+        back = f"put a copy of {path} back (docs/howto/backup.md); it is read again at the next start"
+        return bad("ledger", "error", f"{path}: {exc}", back)
+    if seen.wrong:
+        return bad("ledger", "error", f"{path} is damaged: {seen.wrong}", f"put a copy of {path} back")
+    if seen.revision not in REVISIONS:
+        return _newer(str(path), seen.revision)
+    return good(
+        "ledger",
+        f"SQLite, {path}, {seen.size >> 20} MiB, {counted(seen.runs, 'run')}, sound{_old(seen.revision)}",
+    )
+
+
+def _there(url: str, origin: str, password_file: str | None) -> Check:
+    # Only who uses another database loads what speaks to it.
+    from pancode.store.postgres import database_of
+    from pancode.store.postgres_inspection import look_there
+
+    try:
+        database = database_of(url, origin, password_file)
+        seen = look_there(database, SystemClock())
+    except PancodeError as error:
+        return bad("ledger", "error", f"{error}: {error.why}".strip(": "), error.fix)
+    place = f"PostgreSQL {seen.server}, {database.place} ({origin}), answers in {seen.answer_ms} ms"
+    if seen.revision is None:
+        return good("ledger", f"{place}; empty, made at the first start")
+    if seen.revision not in REVISIONS:
+        return _newer(database.place, seen.revision)
+    return good("ledger", f"{place}, {seen.size >> 20} MiB, {counted(seen.runs, 'run')}{_old(seen.revision)}")
+
+
+def _newer(place: str, revision: str) -> Check:
+    newer = f"{place} has the schema {revision}, which this version does not know"
+    return bad("ledger", "error", newer, "install the version that wrote it, or a newer one")
+
+
+def _old(revision: str) -> str:
+    return "" if revision == HEAD else f"; schema {revision}, brought up to {HEAD} at the next start"
+
+
+CONNECT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Where something listens. `what`: in words; `setting`: of its address; `log`: its lines' beginning."""
+
+    what: str
+    setting: str
+    log: str
+    read: Callable[[Loaded], Doorway | ListenAddress | None]
+    needs: Callable[[Path], object] = lambda home: None
+    """Reads whatever else has to be in order for it. PancodeError."""
+
+
+def _certificates(home: Path) -> None:
+    folder = Home(home).direct
+    for name in ("authority.pem", "server.pem"):
+        KeyPair.read(folder / name)
+
+
+DIRECT = Opening("direct links", "direct.listen", "direct links", direct_in, _certificates)
+FIGURES = Opening("metrics", "metrics.listen", "pancode.metrics", figures_in)
+API = Opening("API over TCP", "api.listen", "pancode.api", lambda loaded: _place(door_in(loaded)))
+
+
+def _place(door: DoorPlace | None) -> ListenAddress | None:
+    return None if door is None else door.place
+
+
+def opening(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
+    """Check whether the coordinator listens there, or could when it starts. Sends nothing."""
+    try:
+        loaded = load(ConfigPlaces(home), environ)
+    except PancodeError:
+        return bad(of.what, "warning", "unknown: the settings cannot be read", "mend the settings first")
+    try:
+        read = of.read(loaded)
+        if read is None:
+            return good(of.what, "not used: nothing listens")
+        of.needs(home)
+    except PancodeError as error:
+        return bad(of.what, "error", f"{error} {error.why}".strip(), error.fix)
+    door = read if isinstance(read, Doorway) else Doorway(read, read)
+    seen = _running(of, home, door.place) if holder_of(home) is not None else _at_rest(of, door.place)
+    if not seen["ok"] or door.shown == door.place:
+        return seen
+    return good(of.what, f"{seen['detail']}; nodes go to {door.shown} ({door.shown.origin})")
+
+
+def _running(of: Opening, home: Path, place: ListenAddress) -> Check:
+    # the coordinator's problem with that address, if any: another program may answer at it
+    closed = (ask(home, "/v1/fleet", CONNECT_S) or {}).get("coordinator", {}).get("closed", [])
+    problem = next((one for one in closed if f" at {place}" in one["what"]), None)
+    if problem is not None:
+        return bad(of.what, "error", f"{problem['what']}: {problem['why']}", problem["fix"])
+    wrong = _refusal(place) if place.port else ""
+    if not wrong:
+        return good(of.what, f"open at {place} ({place.origin})")
+    log = f"grep '{of.log}' {home}/run/coordinator.log"
+    fix = f"where it was set after the start: pancode fleet down, then pancode fleet up; else see why: {log}"
+    return bad(of.what, "error", f"the coordinator is not reached at {place} ({place.origin}): {wrong}", fix)
+
+
+def _refusal(place: ListenAddress) -> str:
+    try:
+        with socket.create_connection((place.host, place.port), CONNECT_S):
+            return ""
+    except OSError as exc:
+        return str(exc)
+
+
+def _at_rest(of: Opening, place: ListenAddress) -> Check:
+    """Check the address while nothing runs, by listening at it for a moment, as the coordinator will."""
+    try:
+        listening_at(place).close()
+    except OSError as exc:
+        fix = f"name an address of this machine (ip -brief addr) and a free port (ss -ltn) in {of.setting}"
+        return bad(of.what, "error", f"{place} ({place.origin}) cannot be listened at: {exc}", fix)
+    return good(of.what, f"{place} ({place.origin}) is free; opened when the coordinator starts")
+
+
+PING_S = 5.0
+
+
+def examine(home: Path, environ: Mapping[str, str]) -> list[Check]:
+    """All checks: `{"what", "ok", "level", "detail", "fix"}`; `level` error or warning. Changes nothing."""
+    looks: tuple[Callable[[], Check], ...] = (
+        _python,
+        lambda: _program("git", "error", "install git"),
+        lambda: _program(
+            "ssh", "warning", "install OpenSSH's client; PanCode speaks SSH itself, the fixes do not"
+        ),
+        lambda: _folder(home),
+        lambda: _settings(home, environ),
+        lambda: _key(home),
+        lambda: _backup(home),
+        lambda: _bundles(home),
+        lambda: _disk(home),
+        lambda: ledger(home, environ),
+        lambda: _redis(home, environ),
+        lambda: opening(DIRECT, home, environ),
+        lambda: opening(FIGURES, home, environ),
+        lambda: opening(API, home, environ),
+        lambda: _secrets(node_homes(home, environ)),
+        lambda: _outgoing(home),
+        lambda: _coordinator(home),
+        lambda: disks(ask(home, "/v1/fleet", PING_S) if holder_of(home) else None),
+    )
+    return [look() for look in looks]
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+        return good("Python", version)
+    return bad("Python", "warning", f"{version} is not one that is tested", "use Python 3.11, 3.12 or 3.13")
+
+
+def _program(name: str, level: str, fix: str) -> Check:
+    found = shutil.which(name)
+    return good(name, found) if found else bad(name, level, f"no {name} on PATH", fix)
+
+
+def _folder(home: Path) -> Check:
+    try:
+        state = home.stat()
+    except FileNotFoundError:
+        return _writable(home) or good("home", f"{home} is not there yet; the first start makes it")
+    except OSError as exc:
+        return bad("home", "error", str(exc), "set PANCODE_HOME to a folder of your own")
+    if not stat.S_ISDIR(state.st_mode):
+        return bad("home", "error", f"{home} is no folder", "set PANCODE_HOME to a folder of your own")
+    if state.st_uid != os.getuid():
+        owner = f"{home} belongs to uid {state.st_uid}"
+        return bad("home", "error", owner, "set PANCODE_HOME to a folder of your own")
+    if stat.S_IMODE(state.st_mode) & 0o077:
+        return bad("home", "error", f"{home} is open to others", f"chmod 700 {home}")
+    return _writable(home) or good("home", str(home))
+
+
+def _writable(home: Path) -> Check | None:
+    """Return the problem of a home that cannot be written, as on a read-only file system; else None."""
+    place = next(p for p in (home, *home.parents) if p.exists())
+    if os.access(place, os.W_OK | os.X_OK):
+        return None
+    fix = f"mount it so that it can be written: findmnt -T {place}; or set PANCODE_HOME to another folder"
+    return bad("home", "error", f"nothing can be written in {place}", fix)
+
+
+def _settings(home: Path, environ: Mapping[str, str]) -> Check:
+    try:
+        loaded = load(ConfigPlaces(home), environ)
+    except PancodeError as error:
+        return bad("settings", "error", f"{error} {error.why}".strip(), error.fix)
+    if loaded.warnings:
+        return bad(
+            "settings",
+            "warning",
+            "; ".join(loaded.warnings),
+            "remove it, correct its name, or set the key that it belongs to",
+        )
+    if loaded.settings.telemetry.endpoint is not None and find_spec("opentelemetry") is None:
+        words = "telemetry.endpoint is set, and OpenTelemetry is not installed: no traces are sent"
+        return bad("settings", "warning", words, FIX)
+    return good("settings", "all files can be read")
+
+
+def _key(home: Path) -> Check:
+    key = home / "key/coordinator.key"
+    try:
+        mode = stat.S_IMODE(key.stat().st_mode)
+    except FileNotFoundError:
+        if (home / "ledger.db").exists() or (home / "epoch").exists():
+            lost = "the coordinator's key is gone, and the ledger is there"
+            return bad(
+                "key", "error", lost, f"restore {key} from your backup, else: pancode key rotate --lost"
+            )
+        return good("key", "made at the first start")
+    except OSError as exc:
+        return bad("key", "error", str(exc), f"look at {key.parent}")
+    if mode & 0o077:
+        return bad("key", "error", f"{key} has mode {mode:o}", f"chmod 600 {key}")
+    return good("key", f"{key}, mode 600")
+
+
+def _backup(home: Path) -> Check:
+    """Check the key's backup, which nobody can see: the owner says that there is one, newer than the key."""
+    key, marker = home / "key/coordinator.key", home / "key/BACKED-UP"
+    if not key.exists():
+        return good("key backup", "no key yet")
+    if marker.exists() and marker.stat().st_mtime >= key.stat().st_mtime:
+        return good("key backup", f"confirmed by you: {marker}")
+    lost = (
+        "without this key every node must be trusted anew, and old receipts cannot be told from forged ones"
+    )
+    return bad("key backup", "warning", lost, f"copy {key} to a safe place, then: touch {marker}")
+
+
+def _bundles(home: Path) -> Check:
+    """Tell how many bundles are kept for nodes; a new one removes older versions, but for the last."""
+    sizes = [path.stat().st_size for path in sorted((home / "bundles").glob("*.tar.gz"))]
+    detail = f"{len(sizes)} kept, {sum(sizes) >> 20} MB" if sizes else "none packed yet"
+    return good("node bundles", detail)
+
+
+def _disk(home: Path) -> Check:
+    place = next(p for p in (home, *home.parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    if free < SHORT_DISK:
+        fix = "pancode gc --dry-run shows what fills it, and pancode gc lets go of what old runs left"
+        # This reads all files, so only for a disk that is short.
+        parts = [f"{name} {size(taken)}" for name, taken in sizes_of(home, FOLDERS).items() if taken]
+        return bad("disk", "error", f"{free >> 20} MiB free at {place}; {', '.join(parts[:3])}", fix)
+    return good("disk", f"{free >> 30} GiB free at {place}")
+
+
+def disks(answer: Mapping[str, Any] | None) -> Check:
+    """Check the disks of the nodes, as the coordinator's answer has them."""
+    short = [node for node in (answer or {}).get("nodes", ()) if node["disk_most"]]
+    if short:
+        words = (f"{one['name']}: free {disk_of(one)}" for one in short)
+        fix = "pancode fleet doctor shows more of it; nodes.keep in pancode.yaml bounds what nodes keep"
+        return bad("nodes' disks", "warning", "; ".join(words), fix)
+    return good("nodes' disks", "not known: no coordinator answers" if answer is None else "none is short")
+
+
+def _redis(home: Path, environ: Mapping[str, str]) -> Check:
+    try:
+        loaded = load(ConfigPlaces(home), environ)
+    except PancodeError:
+        return bad("Redis", "warning", "unknown: the settings cannot be read", "mend the settings first")
+    try:
+        redis = loaded.settings.redis
+        if redis.url is None:
+            return good("Redis", f"our own: {find_server()}")
+        from pancode.queue.valkey.access import Beside
+        from pancode.queue.valkey.external import check_external
+
+        origin = loaded.origin("redis.url")
+        found = check_external(redis.url, origin, Beside.of(**redis.model_dump(exclude={"url"})))
+        how = " over TLS" if found.access.tls else ""
+        summary = f"{found.product} {found.version} answers at {found.access.place}{how} ({origin})"
+        if not found.open_as:
+            return good("Redis", summary)
+        whoever = f"anyone who reaches it, each node included, gets in without a login as {found.open_as}"
+        fix = f"give it a password, and a user of its own for {origin} (docs/howto/external-redis.md)"
+        return bad("Redis", "warning", f"{summary}; {whoever}", fix)
+    except PancodeError as error:
+        return bad("Redis", "error", f"{error} {error.why}".strip(), error.fix)
+
+
+def _coordinator(home: Path) -> Check:
+    holder = holder_of(home)
+    if holder is None:
+        return good("coordinator", "does not run; the first command that needs it starts it")
+    answer = ask(home, "/v1/ping", PING_S)
+    if answer is None:
+        fix = f"look at {home}/run/coordinator.log; end it: kill {holder.pid} (else kill -9 {holder.pid})"
+        return bad("coordinator", "error", f"pid {holder.pid} did not answer within {PING_S:g} s", fix)
+    return good("coordinator", f"pid {answer['pid']}, version {answer['version']}")
+
+
+def node_homes(home: Path, environ: Mapping[str, str]) -> list[Path]:
+    """The homes of this machine's node agents: the usual place, and what a running coordinator has beside."""
+    user = Path(environ.get("HOME") or Path.home())
+    found = set(user.glob(".pancode-node/f-*"))
+    fleet = (ask(home, "/v1/fleet", PING_S) or {}) if holder_of(home) is not None else {}
+    for node in fleet.get("nodes", ()):
+        reach = (ask(home, f"/v1/nodes/{node['name']}", PING_S) or {}).get("target") or {}
+        if reach.get("local") and reach["installed_home"]:
+            found.add(Path(reach["installed_home"]))
+    return sorted(found)
+
+
+def _secrets(homes: Sequence[Path]) -> Check:
+    """Check the secrets of runs in these homes of node agents; no secret is quoted."""
+    files = [path for home in homes if os.path.exists(path := home / "secrets.json")]
+    for path in files:
+        try:
+            broken = (
+                "" if isinstance(json.loads(path.read_bytes()), dict) else "it is no JSON object of names"
+            )
+        except json.JSONDecodeError as exc:
+            broken = f"line {exc.lineno}, column {exc.colno}: {exc.msg}"
+        except (OSError, UnicodeDecodeError) as exc:
+            broken = f"it cannot be read: {type(exc).__name__}"
+        if broken:
+            fix = f'mend {path}: {{"NAME": "value"}}; until then no run here has a key of it'
+            return bad("secrets", "error", f"{path}: {broken}", fix)
+    return good("secrets", ", ".join(map(str, files)) or "no secrets.json here")
+
+
+def _outgoing(home: Path) -> Check:
+    """Check which notices and webhooks did not arrive last."""
+    runs = holder_of(home) is not None
+    return notices(runs, ask(home, "/v1/notify", PING_S) if runs else None)
+
+
+def notices(runs: bool, answer: Mapping[str, Any] | None) -> Check:
+    """Check the coordinator's answer. `runs`: whether one runs, which may be silent for bad settings."""
+    if answer is None:
+        why = "the coordinator does not say" if runs else "no coordinator runs"
+        return good("notices", f"not known: {why}")
+    if answer["troubles"]:
+        fix = "pancode notify ls; pancode webhook ls; then: pancode notify test CHANNEL"
+        return bad("notices", "warning", "; ".join(map(str, answer["troubles"])), fix)
+    count = len(answer["channels"])
+    return good("notices", f"{count} channels, nothing failed" if count else "no channel is set")

@@ -1,0 +1,122 @@
+"""Checks that ledger, home and key belong to one fleet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node_agent.wire.clock import Ids
+from node_agent.wire.signing import PublicKey, SigningKey
+from pancode.fleet.ssh.home import OWN_KEY, Home
+from pancode.kernel.errors import ConfigError, UnavailableError
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Node, Setting, StoredReceipt
+from pancode.runs import keyring
+from pancode.runs.keyring import CURRENT
+from pancode.store.ledger import SqlLedger
+from pancode.store.move import MOVED
+from pancode.store.postgres import Database
+
+
+class LedgerLostError(UnavailableError):
+    """The ledger is gone, but other files of the fleet are still there."""
+
+    code = "ledger_lost"
+    retryable = False
+
+
+def fleet_id(ledger: SqlLedger, home: Home, wall_ms: int, ids: Ids) -> str:
+    """The fleet's id, made with the first ledger and kept for ever.
+
+    LedgerLostError for an empty ledger where a fleet has lived; ConfigError for one that was moved.
+    """
+    with ledger.transaction() as tx:
+        moved = tx.get(Setting, MOVED)
+        if moved is not None:
+            raise ConfigError(
+                f"the ledger at {ledger.place} was moved to {moved.value}",
+                why="it has everything that happened since",
+                fix="name that place in ledger.url or PANCODE_DATABASE_URL (neither: the file in the home)",
+                code="ledger_moved",
+            )
+        known = tx.get(Setting, "fleet")
+        if known is not None:
+            return str(known.value)
+        if home.epoch.exists():
+            copy = "a copy of ledger.db" if ledger.place == str(home.ledger) else "a dump of the database"
+            raise LedgerLostError(
+                f"the ledger at {ledger.place} is empty, and a fleet has lived here",
+                why=f"{home.epoch} is there; a new ledger knows nothing of its machines, runs and books",
+                fix=f"put {copy} back, or fetch it from where it was kept (pancode ledger move --help); "
+                f"to begin anew: mv {home.root} {home.root}.old",
+            )
+        fleet = f"f-{ids.short(6)}"
+        tx.put(Setting("fleet", fleet, wall_ms, "coordinator"))
+        return fleet
+
+
+class KeyLostError(ConfigError):
+    """The key that this ledger's nodes obey is not in the home."""
+
+    code = "key_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKey:
+    """The coordinator's key. `instead_of`: the tag of the key that a person gave up as lost."""
+
+    key: SigningKey
+    instead_of: str = ""
+
+
+def own_key(
+    ledger: SqlLedger, home: Home, database: Database | None, found: SigningKey, wall_ms: int
+) -> OwnKey:
+    """The key that this ledger's fleet obeys: `found`, or the one of a rotation that was cut short.
+
+    `found`: the key in the home, or a fresh one where there is none. KeyLostError, or ConfigError where the
+    ledger is another home's.
+    """
+    with ledger.transaction() as tx:
+        known = tx.get(Setting, CURRENT)
+        begun = home.next_key()
+        if known is not None and begun is not None and known.value == begun.public.text():
+            found = begun
+        text = found.public.text()
+        free = database is None and not _has_used_it(tx)
+        if known is None or known.value == text or free:
+            tx.put(Setting(CURRENT, text, wall_ms, "coordinator"))
+            home.keep_key(found)
+            return OwnKey(found)
+        old = PublicKey.parse(str(known.value))
+        if not home.is_key_lost():
+            raise _stranger(home, database, old)
+        fleet = tx.get(Setting, "fleet")
+        fleet_of = str(fleet.value) if fleet is not None else ""
+        keyring.end(tx, fleet_of, old.text(), wall_ms)
+        keyring.keep_obeyed(tx, old)
+        tx.put(Setting(CURRENT, text, wall_ms, "coordinator"))
+        home.keep_key(found)
+        return OwnKey(found, instead_of=old.tag)
+
+
+def _has_used_it(tx: Transaction) -> bool:
+    """Whether a node obeys the ledger's key, or the key has countersigned a receipt."""
+    return any(n.public_key for n in tx.find(Node)) or bool(tx.find(StoredReceipt, limit=1))
+
+
+def _stranger(home: Home, database: Database | None, old: PublicKey) -> ConfigError:
+    path, there = home.root / OWN_KEY, home.signing_key()
+    if there is not None and database is not None:
+        return ConfigError(
+            f"the ledger at {database.place} is that of another home's fleet",
+            why="it was begun with another coordinator's key, and its nodes obey that one",
+            fix=f"use that home (PANCODE_HOME), or give {database.origin} a database of its own",
+            code="ledger_of_another",
+        )
+    found = f"{path} holds the key {there.public.tag}" if there is not None else f"{path} is not there"
+    return KeyLostError(
+        "the coordinator's key is lost" if there is None else "the coordinator's key is another fleet's",
+        why=f"{found}; this ledger has nodes and receipts that know the key {old.tag} alone",
+        fix=f"put the key {old.tag} back from your backup as {path}; "
+        "if it is lost for good: pancode key rotate --lost, then pancode fleet up",
+    )

@@ -1,0 +1,67 @@
+"""The HTTP application: every route of the API over one coordinator."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+
+from starlette.applications import Starlette
+
+from pancode.agents.routes import agents as agent_routes
+from pancode.agents.routes import choices as choice_routes
+from pancode.agents.routes import models as model_routes
+from pancode.app.remote import checkout_routes
+from pancode.budget import routes as account_routes
+from pancode.config import routes as config_routes
+from pancode.fleet import routes as fleet_routes
+from pancode.interfaces.http.access import routes as token_routes
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.problems import HANDLERS
+from pancode.interfaces.http.routing import ApiCall, Object, Verb, verbs_of
+from pancode.issues import routes as issue_routes
+from pancode.landing import routes as land_routes
+from pancode.memory import routes as history_routes
+from pancode.notices import routes as outgoing_routes
+from pancode.people import routes as people_routes
+from pancode.reports import routes as figure_routes
+from pancode.runs.routes import queue as queue_routes
+from pancode.runs.routes import receipts as receipt_routes
+from pancode.runs.routes import recovery as recover_routes
+from pancode.runs.routes import runs as run_routes
+from pancode.schedules import routes as schedule_routes
+from pancode.sessions import routes as session_routes
+from pancode.workflows.routes import lanes as lane_routes
+from pancode.workflows.routes import workflows as workflow_routes
+from pancode.workspaces.routes import projects as project_routes
+from pancode.workspaces.routes import workspaces as workspace_routes
+
+
+@Verb("GET /v1/openapi.json")
+def _openapi(context: ApiContext, call: ApiCall) -> Object:
+    """This API as an OpenAPI document."""
+    return openapi()
+
+
+_MODULES = (
+    *(run_routes, recover_routes, land_routes, people_routes, session_routes, workflow_routes, lane_routes),
+    *(schedule_routes, outgoing_routes, fleet_routes, figure_routes, queue_routes),
+    *(receipt_routes, model_routes, choice_routes),
+    *(history_routes, account_routes, config_routes, workspace_routes, project_routes),
+    *(issue_routes, agent_routes, token_routes, checkout_routes),
+)
+VERBS: tuple[Verb, ...] = tuple(
+    verb for module in (*_MODULES, sys.modules[__name__]) for verb in verbs_of(module)
+)
+
+
+@cache
+def openapi() -> Object:
+    """Return the OpenAPI document of all routes; made when it is first asked for."""
+    from pancode.interfaces.http.openapi import document
+
+    return document(VERBS)
+
+
+def build_app(context: ApiContext) -> Starlette:
+    """Return the application; whoever may connect to its socket may do everything."""
+    return Starlette(routes=[verb.route(context) for verb in VERBS], exception_handlers=HANDLERS)

@@ -1,0 +1,104 @@
+"""Writes the user's configuration files into the home, and proposes a repository's; never overwrites."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from node_agent.policy.rulefile import FILES
+from pancode.app.repository_proposal import LOOKED_AT, READ, propose
+from pancode.config.agents.definitions import FILE as AGENTS
+from pancode.config.agents.definitions import shipped_text
+from pancode.config.agents.presets import FILE as PRESETS
+from pancode.config.load import FILE as SETTINGS
+from pancode.interfaces.client.client import unusable
+from pancode.kernel.errors import WorkspaceError
+from pancode.kernel.host.files import make_private
+
+SAFETY = FILES[0]
+MOST_CHARS = 1 << 20
+_HOW = "Take away a # to {}, and that of the line which it is\n# indented below.\n\n"
+_HEAD = {
+    SETTINGS: "# Your settings: the defaults, commented out. " + _HOW.format("change one"),
+    SAFETY: "# Your safety rules; none of them is active yet. " + _HOW.format("have one"),
+    PRESETS: "# Your presets, laid over the shipped ones below. " + _HOW.format("change one"),
+    AGENTS: "# Your agents, laid over the shipped ones below. " + _HOW.format("change one"),
+}
+_SOURCE = {
+    SETTINGS: "reference.yaml",
+    AGENTS: "panagents.yaml",
+    SAFETY: "pansafety.yaml",
+    PRESETS: "panpresets.yaml",
+}
+
+
+def write_files(home: Path) -> dict[str, Any]:
+    """Write the missing files; return `{"files": [{"path", "written"}]}`. ConfigError where that fails."""
+    try:
+        make_private(home)
+        written = [{"path": str(home / name), "written": _write(home / name)} for name in _SOURCE]
+    except OSError as exc:
+        raise unusable(home, exc) from exc
+    return {"files": written}
+
+
+def missing(home: Path) -> list[str]:
+    """Return the files that `write_files` would write in a home that exists."""
+    return [name for name in _SOURCE if home.is_dir() and not (home / name).exists()]
+
+
+def _write(path: Path) -> bool:
+    """Write the whole file or nothing, and never over an existing one; return whether it was written."""
+    text = _HEAD[path.name] + _commented(shipped_text(_SOURCE[path.name]))
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    return True
+
+
+def _commented(text: str) -> str:
+    lines = [line if not line.strip() or line.startswith("#") else f"# {line}" for line in text.splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+def proposed_here(folder: Path, write: Callable[[str, str], bool]) -> dict[str, Any] | None:
+    """Return `{"path", "text", "written"}` for the repository around the folder; None where none is known.
+
+    `text` is None where the repository has the file. `write` is asked with path and text before a write.
+    """
+    top = next((one for one in (folder, *folder.parents) if (one / ".git").exists()), None)
+    if top is None:
+        return None
+    path = top / SETTINGS
+    if path.exists():
+        return {"path": str(path), "text": None, "written": False}
+    found = propose({name: _content(top / name) for name in LOOKED_AT if (top / name).is_file()})
+    if not found:
+        return None
+    proposal = {"path": str(path), "text": found.text(), "written": False}
+    if not write(str(path), found.text()):
+        return proposal
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(found.text())
+    except OSError as exc:
+        raise WorkspaceError(f"{path} cannot be written", why=str(exc), fix="write it by hand") from exc
+    return {**proposal, "written": True}
+
+
+def _content(path: Path) -> str:
+    """Return the text of a file that is read; "" for the others, which only have to exist."""
+    if path.name not in READ:
+        return ""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(MOST_CHARS)
+    except OSError:
+        return ""

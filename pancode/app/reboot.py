@@ -1,0 +1,54 @@
+"""This home's coordinator as a service: the environment that it needs, and when it cannot be one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from node_agent.wire.logs import VARIABLE as LOG
+from pancode.config.variables import VARIABLES
+from pancode.fleet.systemd.system_unit import SystemService
+from pancode.fleet.systemd.unit import CoordinatorUnit
+from pancode.fleet.systemd.user_unit import UserService
+from pancode.kernel.units import passwords
+
+ARGV = (sys.executable, "-m", "pancode", "serve", "--child")
+
+
+def kept_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables with which the coordinator starts: settings, and PATH, to find git and ssh."""
+    kept = {name: environ[name] for name in sorted((*VARIABLES, LOG)) if environ.get(name)}
+    return {**kept, "PATH": environ["PATH"]} if "PATH" in environ else kept
+
+
+def unit_of(root: Path, environ: Mapping[str, str], user: tuple[str, int] | None = None) -> CoordinatorUnit:
+    """The home's unit. `user`: of the system's unit, with the number that finds that user's own manager."""
+    kept = kept_of(environ)
+    if user is not None:  # or a node agent on this machine would be ours, and not a service of its own
+        kept["XDG_RUNTIME_DIR"] = f"/run/user/{user[1]}"
+    return CoordinatorUnit(root, ARGV, kept, user[0] if user else None)
+
+
+def only_in_environ(urls: Sequence[str | None], environ: Mapping[str, str]) -> str:
+    """Why the coordinator cannot be a service: a password is only in variables, and is written to no file.
+
+    `urls`: of Redis and of the database; None: our own. Empty: it can.
+    """
+    redis_url, database_url = urls
+    secret = [
+        name
+        for name, found in (
+            ("Redis", passwords(redis_url or "")),
+            ("database", database_url and (passwords(database_url) or "PGPASSWORD" in environ)),
+        )
+        if found
+    ]
+    return f"the password of its {' and '.join(secret)} is in its environment alone" if secret else ""
+
+
+def service_of(root: Path, urls: Sequence[str | None], environ: Mapping[str, str]) -> UserService:
+    """The user's service for this home; settings that are given by variables are written into the unit."""
+    unit = unit_of(root, environ)
+    home = Path(environ.get("HOME") or Path.home())
+    return UserService(unit, home, environ, only_in_environ(urls, environ), SystemService(unit).is_there)

@@ -1,0 +1,1 @@
+"""A coordinator on another machine, and checkouts that travel there."""

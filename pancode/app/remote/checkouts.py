@@ -1,0 +1,154 @@
+"""Copies of checkouts of other machines: real repositories, where work begins and lands as in any other.
+
+A client's command brings its files here before it asks for work, and takes what has landed here back home.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.wire.git import checked_object, stamp_env
+from pancode.git.runner import Git, GitRefusal, safe_env, translated
+from pancode.kernel.errors import ConflictError
+from pancode.landing.git.tree.tree_landing import alone
+from pancode.landing.model import never
+
+SENT, FILLED, HERE = "refs/pancode/sent", "refs/pancode/filled", "refs/pancode/here"
+"""Refs of a copy: what the client has sent, what the copy was last filled with, and what it is now."""
+SAME = stamp_env("pancode", "pancode@localhost", 0)
+WORDS = b"The files of a checkout\n"
+"""The message of a checkout's commit: both sides write the same commit for the same files and HEAD."""
+FOLDER = "checkouts"
+_COPY = re.compile(r"c-[0-9a-f]{16}/[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+_SERVICES = ("receive-pack", "upload-pack")
+_PLAIN = {"core.autocrlf": "false", "core.eol": "lf", "core.excludesFile": "/dev/null"}
+"""The copy's own git settings: its files stay as the client has them, whatever this machine's git is told."""
+_INDEX = "pancode-index"
+"""In the copy's git folder: the index of what it was filled with, so that no file is read needlessly."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyState:
+    """A copy as it is now. `commit`: its files, above `head`; `filled`: as they were filled. None: never."""
+
+    top: Path
+    commit: str | None = None
+    filled: str | None = None
+    head: str | None = None
+    branch: str | None = None
+
+
+def place_of(home: Path, copy: str) -> Path:
+    """The folder of a copy; GitRefusal for a text that is no copy's name."""
+    if not _COPY.fullmatch(copy):
+        raise GitRefusal(f"{copy[:100]} is no copy of a checkout", fix="use the PanCode of this version")
+    return home / FOLDER / copy
+
+
+def served(home: Path, copy: str, service: str) -> socket.socket:
+    """A socket to a git that serves this service for the copy; that git ends with the connection."""
+    place = place_of(home, copy)
+    if service not in _SERVICES or not (place / ".git").is_dir():
+        raise GitRefusal(f"there is no copy {copy} to speak with", fix="begin the command again")
+    ours, theirs = socket.socketpair()
+    shown = ("refs/", "HEAD", f"!{SENT}", f"!{FILLED}", f"!{HERE}", "!refs/heads/")
+    settings = {"receive.fsckObjects": "true", "receive.shallowUpdate": "true"}
+    with theirs:
+        process = subprocess.Popen(
+            ["git", service, str(place)],
+            env=safe_env(settings, [("transfer.hideRefs", one) for one in shown]),
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    threading.Thread(target=process.wait, name=f"git-{service}", daemon=True).start()
+    return ours
+
+
+class CheckoutCopies:
+    """The copies below `home`, the coordinator's. A copy is written by one command or landing at a time."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    @translated("the copy of a checkout")
+    def state(self, copy: str, object_format: str) -> CopyState:
+        """The state of a copy, which is made if it is missing; the ref HERE names its files."""
+        top = place_of(self._home, copy)
+        top.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with alone(top, never):
+            if not (top / ".git").is_dir():
+                Git(top, safe_env()).must(
+                    "init", "-q", "--template=", f"--object-format={object_format}", str(top)
+                )
+                for name, value in _PLAIN.items():
+                    _git(top).must("config", name, value)
+            return _seen(top)
+
+    @translated("the copy of a checkout")
+    def fill(self, copy: str, commit: str, head: str | None, branch: str | None, before: str | None) -> Path:
+        """Make HEAD, branch and files of the copy those of this commit, which the client has sent.
+
+        `before`: the copy's files as the client knows them. ConflictError `copy_changed` where they differ.
+        """
+        top, commit = place_of(self._home, copy), checked_object(commit)
+        with alone(top, never):
+            git = _git(top)
+            if not git.ask("merge-base", "--is-ancestor", commit, SENT).ok:
+                raise GitRefusal(f"{commit[:12]} was not sent to this copy", fix="begin the command again")
+            if _seen(top).commit != before:
+                what = "something has landed in the copy of your files meanwhile"
+                raise ConflictError(what, fix="the same command again", code="copy_changed")
+            # HEAD and its branch, as the client has them. A branch of the copy whose name is in the way goes.
+            ref = f"refs/heads/{branch}" if branch else ""
+            if branch and not git.ask("check-ref-format", ref).ok:
+                raise GitRefusal(f"{branch[:100]} is no name of a branch")
+            for other in git.text("for-each-ref", "--format=%(refname)", "refs/heads").split() if ref else ():
+                if other.startswith(f"{ref}/") or ref.startswith(f"{other}/"):
+                    git.must("update-ref", "-d", other)
+            git.must("symbolic-ref", "HEAD", ref or "refs/heads/none")
+            if head is not None:
+                git.must("update-ref", *(() if ref else ("--no-deref",)), ref or "HEAD", checked_object(head))
+            git.ask("read-tree", HERE)  # what is there now, so that what the client has no more goes
+            git.must("read-tree", "-u", "--reset", commit)
+            shutil.copyfile(top / ".git/index", top / ".git" / _INDEX)
+            git.must("update-ref", FILLED, commit)
+            git.must("read-tree", head or "--empty")
+            git.ask("update-index", "-q", "--refresh")
+        return top
+
+
+def _git(top: Path, **variables: str) -> Git:
+    return Git(top, safe_env() | {"GIT_DIR": str(top / ".git"), "GIT_WORK_TREE": str(top), **variables})
+
+
+def _seen(top: Path) -> CopyState:
+    """The state of a copy, compared with what it was last filled with; files that git ignores are kept."""
+    git = _git(top)
+    filled = git.ask("rev-parse", "-q", "--verify", f"{FILLED}^{{commit}}").text() or None
+    if filled is None:
+        return CopyState(top)
+    head = git.ask("rev-parse", "-q", "--verify", "HEAD^{commit}").text() or None
+    branch = git.ask("symbolic-ref", "-q", "--short", "HEAD").text() or None
+    with tempfile.TemporaryDirectory(prefix="pancode-index-", dir=top / ".git") as folder:
+        index = Path(folder) / "index"
+        kept = top / ".git" / _INDEX
+        if kept.exists():
+            shutil.copyfile(kept, index)
+        mine = _git(top, GIT_INDEX_FILE=str(index), **SAME)
+        if not kept.exists():
+            mine.must("read-tree", filled)
+        mine.ask("update-index", "-q", "--refresh")
+        mine.must("add", "-A", "--", ".")
+        parents = ("-p", head) if head else ()
+        commit = mine.must("commit-tree", mine.text("write-tree"), *parents, stdin=WORDS).text()
+    git.must("update-ref", HERE, commit)
+    return CopyState(top, commit, filled, head, branch)

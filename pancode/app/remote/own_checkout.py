@@ -1,0 +1,225 @@
+"""The checkout where a person stands, and its copy on the coordinator's machine, when that is another one.
+
+Before a command asks for work, the files travel: HEAD, and the working tree as a dispatch would send it. What
+has landed in the copy meanwhile comes home first, by the same landing as on one machine: merged beside edits,
+whole or not at all. What does not fit is kept as a branch here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from node_agent.wire.clock import Ids
+from pancode.app.remote.checkouts import FILLED, HERE, SAME, SENT, WORDS
+from pancode.git.depot import Depot
+from pancode.git.file_list import ListingLimits
+from pancode.git.objects import import_base
+from pancode.git.repository import GitProject, open_project
+from pancode.git.runner import Git, GitRefusal, safe_env, translated
+from pancode.git.snapshot import capture, index_copy
+from pancode.interfaces.client.client import Client, path_of
+from pancode.interfaces.client.remote.place import RemoteCoordinator
+from pancode.kernel.errors import ApiError, UnavailableError, WorkspaceError
+from pancode.kernel.formatting import counted, safe
+from pancode.landing.git.tree.tree_landing import land
+from pancode.landing.model import LandRequest, LandStatus
+
+FINE = (LandStatus.LANDED, LandStatus.NOTHING)
+TRIES = 3
+"""How often the files are sent again where something has landed in the copy meanwhile."""
+NAME = "pancode-copy"
+"""A file in the checkout's own git folder: the name of its copy, and where the checkout lay then."""
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCheckout:
+    """A checkout and its copy there. `seen`: the repository; `depot`: the store here; `copy`: its name."""
+
+    there: RemoteCoordinator
+    client: Client
+    seen: GitProject
+    depot: Depot
+    copy: str
+    note: Callable[[str], None]
+
+    @property
+    def _git(self) -> Git:
+        return self.depot.git(self.seen.repo_id)
+
+    def travel(self, *, lands: bool = False) -> str:
+        """Make the copy as the checkout here is; what has landed there comes here first. Return its folder.
+
+        WorkspaceError where that does not fit the files here, and `lands`; else it is told, and kept.
+        """
+        self.depot.ensure(self.seen.repo_id, self.seen.object_format)
+        with self.depot.locked(self.seen.repo_id, "client"):
+            top = self._travelled(lands)
+        return self._below(top)
+
+    def folder_there(self) -> str:
+        """Return the same folder in the copy, with the files as they last came there."""
+        return self._below(str(self._ask("", {"object_format": self.seen.object_format})["top"]))
+
+    def _below(self, top: str) -> str:
+        return str(Path(top) / Path(os.path.realpath(os.curdir)).relative_to(self.seen.top))
+
+    def _travelled(self, lands: bool) -> str:
+        for _ in range(TRIES):
+            state = self._ask("", {"object_format": self.seen.object_format})
+            beside = self._home(state)
+            if self._sent(state):
+                if beside and lands:
+                    raise _not_here(self.there, beside)
+                return str(state["top"])
+        raise UnavailableError(
+            f"the files of {self.seen.top} change on {self.there} all the time", fix="the same command again"
+        )
+
+    def _sent(self, state: dict[str, Any]) -> bool:
+        """Make the copy as the files here are. False where something has landed in it since `state`."""
+        commit, warnings = self._commit()
+        if (commit, commit, self.seen.branch) == (state["commit"], state["filled"], state["branch"]):
+            return True
+        for words in warnings:
+            self.note(f"warning: {words}")
+        self._carry("receive-pack", "push", f"+{commit}:{SENT}")
+        about = {"commit": commit, "head": self.seen.head, "branch": self.seen.branch}
+        try:
+            self._ask("files", {**about, "before": state["commit"]})
+        except ApiError as changed:
+            if changed.code != "copy_changed":
+                raise
+            return False
+        return True
+
+    def _home(self, state: dict[str, Any]) -> str:
+        """Land here what was landed there since the fill. Returns "", or the branch of what does not fit."""
+        here, filled = state["commit"], state["filled"]
+        if here == filled:
+            return ""
+        self._carry("upload-pack", "fetch", f"+{HERE}:{HERE}", f"+{FILLED}:{FILLED}")
+        if state["branch"] != self.seen.branch:
+            return self._kept(here, f"your files are on {self.seen.branch or 'no branch'} now")
+        report = land(self.seen.top, self.depot, LandRequest(self.seen.repo_id, filled, here))
+        if report.status not in FINE:
+            return self._kept(here, "; ".join(f"{one.path}: {one.why}" for one in report.conflicts))
+        if report.files:
+            words, names = counted(len(report.files), "file"), ", ".join(map(safe, report.files[:5]))
+            self.note(f"landed on {self.there} and now here: {words}: {names}")
+        return ""
+
+    def _kept(self, commit: str, why: str) -> str:
+        """Keep the commit as a branch of the repository here, which is in nobody's way; return its name."""
+        name = f"pancode/from-{_UNSAFE.sub('-', str(self.there)).strip('-.')}-{commit[:8]}"
+        self._give(commit, f"refs/heads/{name}", "")
+        self.note(f"what has landed on {self.there} is not in your files ({safe(why)}): it is branch {name}")
+        return name
+
+    def branch_home(self, name: str) -> None:
+        """Bring a landing's commits on this branch home. WorkspaceError where the branch here has others."""
+        ref, theirs = f"refs/heads/{name}", f"refs/pancode/branch/{self.copy}"
+        with self.depot.locked(self.seen.repo_id, "client"):
+            self._carry("upload-pack", "fetch", f"+{ref}:{theirs}")
+            new, mine = self._git.text("rev-parse", theirs), self.seen.git
+            old = mine.ask("rev-parse", "-q", "--verify", ref).text()
+            open_in = mine.text("for-each-ref", "--format=%(worktreepath)", ref)
+            if old and (open_in or not self._git.ask("merge-base", "--is-ancestor", old, new).ok):
+                raise _other_branch(self.there, name, open_in)
+            self._give(new, ref, old)
+        self.note(f"branch {safe(name)} is here now, at {new[:12]}")
+
+    def _give(self, commit: str, ref: str, old: str) -> None:
+        """Put the commit with its history into the repository here, and let the ref name it."""
+        there = filter(None, (self.seen.head, old))
+        have = [f"^{one}" for one in there if self._git.ask("cat-file", "-e", one).ok]
+        asked = "\n".join([commit, *have]) + "\n"
+        pack = self._git.must("pack-objects", "--revs", "--stdout", "-q", stdin=asked.encode())
+        self.seen.git.must("unpack-objects", "-q", stdin=pack.out)
+        self.seen.git.must("update-ref", ref, commit, *((old or "0" * len(commit),) if old else ()))
+
+    @translated("the snapshot")
+    def _commit(self) -> tuple[str, tuple[str, ...]]:
+        """Return a commit of the files, above HEAD, as a dispatch would send them; and its warnings."""
+        import_base(self.seen, self.depot)
+        with index_copy(self.seen, self.depot.path(self.seen.repo_id)) as index:
+            tree, listing = capture(self.seen, self.depot, index, ListingLimits())
+        parents = ("-p", self.seen.head) if self.seen.head else ()
+        made = self._git.having(**SAME).must("commit-tree", tree, *parents, stdin=WORDS)
+        return made.text(), listing.warnings
+
+    def _carry(self, service: str, verb: str, *refs: str) -> None:
+        with closing(self.there.open_git(self.copy, service)) as peer:
+            allowed = safe_env({"protocol.fd.allow": "always"}) | {"GIT_DIR": str(self._git.env["GIT_DIR"])}
+            peer.setblocking(True)
+            done = subprocess.run(
+                ["git", verb, "--quiet", f"fd::{peer.fileno()}", *refs],
+                env=allowed,
+                cwd=self._git.cwd,
+                pass_fds=(peer.fileno(),),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+            )
+            if done.returncode:
+                why = done.stderr.decode("utf-8", "replace").strip()[-500:]
+                raise UnavailableError(
+                    "the files did not travel", why=safe(why), fix="the same command again"
+                )
+
+    def _ask(self, act: str, body: dict[str, Any]) -> dict[str, Any]:
+        path = path_of("checkouts", *self.copy.split("/"), *([act] if act else []))
+        answer: dict[str, Any] = self.client.post(path, body)
+        return answer
+
+
+def _not_here(there: RemoteCoordinator, branch: str) -> WorkspaceError:
+    return WorkspaceError(
+        f"the change has landed on {there}, and does not fit the files here",
+        why="every file here is as it was",
+        fix=f"look: git diff {branch}; take it: git merge {branch}",
+        code="not_home",
+    )
+
+
+def _other_branch(there: RemoteCoordinator, name: str, open_in: str) -> WorkspaceError:
+    why = f"it is checked out in {open_in}" if open_in else "the one here has commits of its own"
+    return WorkspaceError(
+        f"the commits for {safe(name)} are on {there}, and not here",
+        why=safe(why),
+        fix=f"land on another branch: pancode land RUN --branch OTHER-THAN-{safe(name)}",
+        code="not_home",
+    )
+
+
+def checkout_of(there: RemoteCoordinator, note: Callable[[str], None], ids: Ids) -> OwnCheckout | None:
+    """The checkout around the folder where the person stands; None: it is in no repository."""
+    try:
+        seen = open_project(Path.cwd())
+    except GitRefusal:
+        return None
+    name = _UNSAFE.sub("-", seen.top.name).strip("-.")[:64] or "checkout"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    depot = Depot(cache / "pancode/checkouts")
+    return OwnCheckout(there, Client(there, works=True), seen, depot, f"{_own_id(seen, ids)}/{name}", note)
+
+
+def _own_id(seen: GitProject, ids: Ids) -> str:
+    """Return the id of this very checkout; one that was copied or moved gets another."""
+    place, here = seen.git_dir / NAME, os.fsencode(seen.top)
+    with suppress(OSError):
+        made, _, lay = place.read_bytes().partition(b"\n")
+        if lay == here and re.fullmatch(rb"c-[0-9a-f]{16}", made):
+            return made.decode()
+    fresh = f"c-{ids.token(8)}"
+    beside = place.with_name(f"{NAME}.{fresh}")
+    beside.write_bytes(fresh.encode() + b"\n" + here)
+    beside.replace(place)
+    return fresh

@@ -1,0 +1,134 @@
+"""Mends on this machine what can be mended without harm, each act by itself and after a yes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pancode import __version__
+from pancode.app.doctor import node_homes
+from pancode.app.init import missing, write_files
+from pancode.app.server.single_instance import holder_of
+from pancode.interfaces.client.client import Client, ask
+from pancode.kernel.errors import PancodeError, WorkspaceError
+
+ASK_S = 5.0
+_PRIVATE = ("key", "secrets", "receipts", "ledger.db", "settings.json")
+"""Parts of the coordinator's home that nobody else may read; of a node's: the first two, and its secrets."""
+_OF_NODE = ("key", "secrets.json", "prices.json")
+_SOCKETS = ("api.sock", "depot.sock")
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """Something wrong, and what mends it (`act`), as a command where there is one."""
+
+    wrong: str
+    act: str
+    do: Callable[[], object]
+    """Does it. WorkspaceError or OSError where that fails."""
+
+
+def mends(home: Path, environ: Mapping[str, str]) -> Iterator[Mend]:
+    """Each act that would help now. The next one is looked for when the one before is over."""
+    for path in (home, *_below(home, _PRIVATE)):
+        yield from _open_to_others(path)
+    for node in node_homes(home, environ):
+        for path in (node, *_below(node, _OF_NODE)):
+            yield from _open_to_others(path)
+        yield from _left_checkouts(node)
+    yield from _configuration(home)
+    if holder_of(home) is None:
+        for path in (home / "run" / name for name in _SOCKETS):
+            if path.is_socket():
+                yield Mend(f"{path} is left of a coordinator that is gone", f"rm {path}", path.unlink)
+        return
+    fleet = ask(home, "/v1/fleet", ASK_S) or {}
+    for node in fleet.get("nodes", ()):
+        name, state, version = str(node["name"]), node["state"], node["version"]
+        wrong = ""
+        if state in ("unreachable", "lost") and node["linked"]:
+            wrong = f"the link to {name} is up, and its node agent is not heard"
+        elif state in ("online", "draining", "drained") and version not in (None, __version__):
+            wrong = f"the node agent of {name} is of PanCode {version}"
+        if wrong:
+            yield Mend(wrong, f"pancode fleet up {name}", partial(_run, "fleet", "up", name))
+    if _leaves_room(home):
+        yield Mend("old runs have left files that nobody needs", "pancode gc", partial(_run, "gc"))
+
+
+def _below(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
+    for name in names:
+        path = home / name
+        if os.path.lexists(path):
+            yield path
+        if path.is_dir() and not path.is_symlink():
+            yield from sorted(path.rglob("*"))
+
+
+def _open_to_others(path: Path) -> Iterator[Mend]:
+    """Yield a mend for a file of ours that other users may read or write; a link is not followed."""
+    try:
+        state = path.lstat()
+    except OSError:
+        return
+    mode = stat.S_IMODE(state.st_mode)
+    if stat.S_ISLNK(state.st_mode) or state.st_uid != os.getuid() or not mode & 0o077:
+        return
+    kept = mode & 0o700
+    yield Mend(f"{path} has mode {mode:o}", f"chmod {kept:o} {path}", partial(path.chmod, kept))
+
+
+def _left_checkouts(node: Path) -> Iterator[Mend]:
+    """Yield a mend for each checkout of an attempt that the node's journal has not. Some attempts work at the
+    place of an earlier one, whose name a link has.
+    """
+    # In this order: an attempt has its entry, then its link, then its checkout, and one may begin meanwhile.
+    folders = sorted((node / "work").glob("r-*"))
+    placed = [
+        (link.name, os.readlink(link)) for link in (node / "work/.given").glob("r-*") if link.is_symlink()
+    ]
+    known = {entry.name for entry in (node / "journal").glob("r-*")}
+    known |= {place for name, place in placed if name in known}
+    for folder in folders:
+        if folder.name not in known:
+            wrong = f"{folder} is the checkout of a run that its node agent does not know"
+            wrong += ", and what is nowhere else goes with it"
+            yield Mend(wrong, f"rm -r {folder}", partial(_erase, folder))
+
+
+def _erase(folder: Path) -> None:
+    """Erase it, also where an agent has taken away its own right to write there."""
+    subprocess.run(["chmod", "-R", "u+rwX", str(folder)], check=False, capture_output=True)
+    shutil.rmtree(folder)
+
+
+def _configuration(home: Path) -> Iterator[Mend]:
+    names = missing(home)
+    if names:
+        wrong = f"there is no {', '.join(names)} in {home}: the shipped values count"
+        yield Mend(wrong, "pancode init", partial(write_files, home))
+
+
+def _leaves_room(home: Path) -> bool:
+    """Whether a collection would let go of anything; asked of the coordinator."""
+    try:
+        plan = Client(home, starts=False).post("/v1/gc", {"dry_run": True, "by": "doctor"})
+    except PancodeError:
+        return False
+    return bool(plan["changes"] or plan["logs"])
+
+
+def _run(*words: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "pancode", *words], stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise WorkspaceError(
+            f"pancode {' '.join(words)} ended with {done.returncode}", fix="see its error above"
+        )

@@ -1,0 +1,120 @@
+"""The coordinator's own thread: listen, one round, again; only a lack of memory in a round ends it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from pancode.interfaces.http.context import ApiContext
+from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
+from pancode.kernel.threads import EssentialThread
+from pancode.runs.round import listen, turn
+
+log = logging.getLogger("pancode.rounds")
+
+LISTEN_MS = 1_000
+LOOK_MS = 5_000
+BUSY_MS, GATHER_MS = 20, 4
+BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Rounds:
+    """The thread of the rounds, started and stopped once. Failed rounds are logged, mended, tried again."""
+
+    def __init__(
+        self,
+        context: ApiContext,
+        held: Callable[[], bool] = lambda: True,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`held`: whether the home is still ours; when it is not, the process is told to end.
+
+        `beat`: called after each round, a failed one too: a restart would not mend what has failed.
+        """
+        self._beat = beat
+        self._context = context
+        self._held = held
+        self._stopping = threading.Event()
+        self._thread = EssentialThread(self._go, "rounds")
+        beat_ms = context.core.rules.beat_ms
+        self._wait_ms = max(20, min(LISTEN_MS, beat_ms // 4))
+        self._ended_ms = 0
+        self._looked_ms = context.core.ports.clock.mono_ms()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop; returns when the current round has ended."""
+        self._stopping.set()
+        self._thread.join(30)
+        with suppress(PancodeError):
+            turn(self._context.core)  # the last word: what was asked just now still goes out
+
+    def _go(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            if not self._held():
+                log.error("the home was removed or replaced under this coordinator: it ends")
+                self._context.shutdown("")
+                return
+            try:
+                self._round()
+                before, self._context.trouble.now = self._context.trouble.now, None
+                if before is not None:
+                    log.info("it works again, after: %s", before)
+                failures = 0
+            except MemoryError:
+                raise
+            except Exception as error:
+                self._failed(error, failures)
+                failures += 1
+            self._beat()
+
+    def _round(self) -> None:
+        # A fleet without nodes never speaks to Redis, and should find it alive when it does.
+        now = self._context.core.ports.clock.mono_ms()
+        if now - self._looked_ms >= LOOK_MS:
+            self._looked_ms = now
+            self._mend(failed=False)
+        core, clock = self._context.core, self._context.core.ports.clock
+        began = clock.mono_ms()
+        received = listen(core, self._wait_ms)
+        now = clock.mono_ms()
+        pause = pause_ms(received, now - began, self._wait_ms, now - self._ended_ms)
+        if pause > 0:
+            self._stopping.wait(pause / 1000)
+        if turn(core, received) or received:
+            self._context.bell.ring()
+        self._ended_ms = clock.mono_ms()
+
+    def _failed(self, error: Exception, failures: int) -> None:
+        if isinstance(error, UnavailableError | ConfigError):
+            # It is logged once, until it is another one or all was well; the status shows it all the time.
+            before, self._context.trouble.now = self._context.trouble.now, error
+            if before is None or str(before) != str(error):
+                log.warning("%s (%s); fix: %s", error, error.why, error.fix)
+            self._mend(failed=True)
+        else:
+            log.error("a round failed", exc_info=error)
+        self._stopping.wait(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
+
+    def _mend(self, *, failed: bool) -> None:
+        try:
+            done = self._context.coordinator.mend(failed)
+        except PancodeError:
+            return
+        except Exception as error:  # as where the home is gone: the next look finds that out
+            log.error("the repair failed", exc_info=error)
+            return
+        if done:
+            log.warning("%s", done)
+
+
+def pause_ms(received: bool, listened_ms: int, wait_ms: int, ended_ms: int) -> int:
+    """The delay of the next round, after a wait of this length and the last round's end."""
+    if received:  # where one word follows the other, some are taken in at once
+        return GATHER_MS if ended_ms < BUSY_MS else 0
+    return max(0, wait_ms - listened_ms)  # without nodes there was nobody to listen to

@@ -1,0 +1,322 @@
+"""Serves HTTP on one socket, in a thread of its own; a port that strangers reach has bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import httptools
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from pancode.fleet.direct.listener import next_of
+from pancode.fleet.direct.places import GuestPlace, PlaceBounds, Places
+from pancode.interfaces.http.context import LET_IN
+from pancode.kernel.host.open_files import is_spare, most
+from pancode.kernel.threads import EssentialThread, watch
+
+HEAD, NAMES, BODY = 64 * 1024, 16 * 1024, 16 * 2**20
+"""Most bytes of a head, of all names in it, of a body. A route refuses a smaller body in its own words."""
+HEAD_S, BODY_S, TAKEN_S = 10.0, 60.0, 60.0
+"""Seconds for a head, for a body, and for a stranger to take the answer."""
+_PIECE = 16 * 1024
+_PIPELINED = 16
+
+
+class GuestProtocol(HttpToolsProtocol):
+    """One connection over TCP. `left` is called once it is gone."""
+
+    def __init__(self, place: GuestPlace, left: Callable[[], None], **uvicorn: Any) -> None:
+        super().__init__(**uvicorn)
+        self._place, self._left = place, left
+        self._timer: asyncio.TimerHandle | None = None
+        self._in_head, self._refused = True, 0
+        """Whether a head is read, also between two messages; and the status of a refusal, 0 for none."""
+        self._since, self._names, self._head, self._sent = 0, 0, 0, 0
+        """Bytes since the parser last told something, of the names of headers, of the head, of the body."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._place.close = transport.abort
+        self._limit(HEAD_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._limit(None)
+        self._unset_keepalive_if_required()
+        self._left()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser small pieces: it joins what has no end yet, in time that grows with its square."""
+        self._unset_keepalive_if_required()
+        if self._in_head and self._timer is None:
+            self._limit(HEAD_S)
+        for start in range(0, len(data), _PIECE):
+            piece = data[start : start + _PIECE]
+            self._since += len(piece)
+            try:
+                self.parser.feed_data(piece)
+            except httptools.HttpParserUpgrade:  # we speak nothing else; it is answered as any request
+                return
+            except httptools.HttpParserError:
+                self._refused = self._refused or 400
+            if self._since > HEAD:
+                self._refused = self._refused or (431 if self._in_head else 400)
+            if self._refused:
+                return self._refuse(self._refused)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope[LET_IN] = self._let_in  # type: ignore[literal-required]
+        self._names, self._head, self._sent = 0, 0, 0
+        self._limit(HEAD_S)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:  # after a body: nothing of ours reads one
+            return
+        self._names += len(name)
+        self._head += len(name) + len(value)
+        if self._names > NAMES or self._head + len(self.url) > HEAD:
+            self._refused = 431
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._since, self._in_head = 0, False
+        if sum(name == b"host" for name, _ in self.headers) > 1:  # RFC 9112, 3.2
+            self._refused = 400
+        if len(self.pipeline) >= _PIPELINED:
+            self._refused = 429
+        if not self._refused:
+            self._limit(BODY_S)
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._since = 0
+        self._sent += len(body)
+        if self._sent > BODY:
+            self._refused = 413
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._since, self._in_head = 0, True
+        if self._refused:
+            return
+        self._place.answered = not self.cycle.response_complete
+        self._limit(None if self._place.known and self._place.answered else TAKEN_S)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self._place.answered = False
+        if self._in_head:
+            self._limit(TAKEN_S if self.transport.is_closing() else None)
+        super().on_response_complete()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._limit(TAKEN_S)  # closing waits until the other side has taken its answer
+
+    def _let_in(self) -> None:
+        self._place.known = True
+        if self._in_head:
+            self._limit(None)
+
+    def _limit(self, seconds: float | None) -> None:
+        """Set the new time limit, which replaces the one before it."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if seconds is None else self.loop.call_later(seconds, self.transport.abort)
+
+    def _refuse(self, status: int) -> None:
+        """Refuse the connection, in words if no answer is under way, and end it."""
+        if self.transport.is_closing():
+            return
+        under_way: Any = self.cycle  # None before the first request
+        if under_way is None or under_way.response_complete:
+            head = b"content-length: 0\r\nconnection: close\r\n\r\n"
+            self.transport.write(STATUS_LINE[status] + head)
+        self.transport.close()
+        self._limit(HEAD_S)
+
+
+log = logging.getLogger("pancode.api")
+
+QUIET: dict[str, Any] = {
+    "ws": "none",
+    "loop": "asyncio",
+    "lifespan": "off",
+    "log_level": "error",  # its warnings are about requests: whoever sends many would fill the log
+    "access_log": False,
+    "log_config": None,
+    "server_header": False,
+}
+"""The settings of every server of PanCode's own."""
+_STARTED_S = 30.0
+_AGAIN_S, _CROWDED_S, _TELL_S = 0.2, 0.002, 60.0
+"""Seconds between two tries, between two newcomers for whom others have to go, and between two log lines."""
+
+
+class _Server(uvicorn.Server):
+    """A server. `beat` is called from the loop that answers, ten times a second while the loop goes on.
+
+    It accepts by itself: asyncio takes whoever comes, gives a handshake a minute, and writes a megabyte into
+    the log in each second in which no file is free. `bounds`: of a port that strangers reach; None: none.
+    """
+
+    def __init__(self, config: uvicorn.Config, beat: Callable[[], None], bounds: PlaceBounds | None) -> None:
+        super().__init__(config)
+        self._beat = beat
+        self._places = None if bounds is None else Places(bounds)
+        self._accepting: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._told_at = -_TELL_S
+
+    async def on_tick(self, counter: int) -> bool:
+        self._beat()
+        if self._accepting is not None and self._accepting.done():
+            self._accepting.result()  # nobody is accepted any more: this thread dies of the same error
+        return await super().on_tick(counter)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        watch(asyncio.get_running_loop())
+        await super().startup(sockets=[])
+        for one in sockets or []:
+            one.setblocking(False)
+            self._accepting = self._keep(asyncio.get_running_loop().create_task(self._accept(one)))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await super().shutdown(sockets)
+
+    def _keep(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _accept(self, listening: socket.socket) -> None:
+        while True:
+            try:
+                made, peer = await next_of(listening)
+            except OSError as exc:  # it left again, or we have no file free
+                if exc.errno in (errno.EMFILE, errno.ENFILE):
+                    self._tell(f"all of its {most()} files are open")
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            crowded = False
+            if self._places is None:
+                self._begin(made, None)
+            else:
+                crowded = not self._admit(made, str(peer[0]))
+            # Accepting never waits while there is a queue: those accepted are to begin.
+            await asyncio.sleep(_CROWDED_S if crowded else 0)
+
+    def _admit(self, made: socket.socket, address: str) -> bool:
+        """Take a new connection in; return whether there was room, so that nobody had to go."""
+        assert self._places is not None
+        if is_spare(made.fileno()):
+            self._tell(f"of its {most()} files it keeps the last ones for its owner's commands")
+            made.close()
+            return False
+        place, given = self._places.enter(address)
+        if given is not None:
+            given.close()
+        if place is None:
+            made.close()
+        else:
+            place.close = self._begin(made, place).cancel
+        if place is None or given is not None:
+            self._tell(f"strangers hold all their places, the last one from {address}")
+            return False
+        return True
+
+    def _begin(self, made: socket.socket, place: GuestPlace | None) -> asyncio.Task[None]:
+        """Start the connection's task; if it is cancelled before its first step, the socket is closed
+        here."""
+        task = self._keep(asyncio.get_running_loop().create_task(self._connect(made, place)))
+        task.add_done_callback(lambda ended: made.close() if ended.cancelled() else None)
+        return task
+
+    async def _connect(self, made: socket.socket, place: GuestPlace | None) -> None:
+        arguments: dict[str, Any] = {
+            "config": self.config,
+            "server_state": self.server_state,
+            "app_state": self.lifespan.state,
+        }
+        timeout = HEAD_S if self.config.ssl else None
+        protocol: asyncio.Protocol
+        if place is None:
+            protocol = self.config.http_protocol_class(**arguments)
+        else:
+            protocol = GuestProtocol(place, lambda: self._left(place), **arguments)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: protocol, made, ssl=self.config.ssl, ssl_handshake_timeout=timeout
+            )
+        except (OSError, asyncio.CancelledError):
+            with suppress(OSError):  # in a handshake the library may hold it open yet
+                made.shutdown(socket.SHUT_RDWR)
+            made.close()
+            self._left(place)
+
+    def _left(self, place: GuestPlace | None) -> None:
+        if self._places is not None and place is not None:
+            self._places.leave(place)
+
+    def _tell(self, why: str) -> None:
+        """Log why connections are closed, once a minute at most."""
+        now = asyncio.get_running_loop().time()
+        if now - self._told_at >= _TELL_S:
+            self._told_at = now
+            log.warning("connections are closed at once: %s", why)
+
+
+class Answering:
+    """A server in a thread, started once and stopped once."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        name: str,
+        beat: Callable[[], None] = lambda: None,
+        bounds: PlaceBounds | None = None,
+    ) -> None:
+        self._server = _Server(config, beat, bounds)
+        self._name = name
+        self._thread: threading.Thread | None = None
+        self._socket: socket.socket | None = None
+
+    def start(self, listening: socket.socket) -> bool:
+        """Start; return when requests are answered, False if they are not. The socket is ours from now on."""
+        self._socket = listening
+        self._thread = EssentialThread(self._server.run, self._name, [listening])
+        self._thread.start()
+        waiting = threading.Event()
+        for _ in range(int(_STARTED_S / 0.01)):
+            if self._server.started or not self._thread.is_alive():
+                break
+            waiting.wait(0.01)
+        return self._server.started
+
+    @property
+    def is_open(self) -> bool:
+        return self._thread is not None and self._thread.is_alive() and not self._server.should_exit
+
+    def end(self) -> None:
+        """As `stop`, without waiting; any thread may call it."""
+        self._server.should_exit = True
+
+    def stop(self) -> None:
+        """Take no new connections, and give present ones a moment. Idempotent."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(10)
+        if self._socket is not None:
+            self._socket.close()

@@ -1,0 +1,298 @@
+"""The coordinator's process: one per home, its socket, its threads, its signals and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import getpass
+import logging
+import os
+import signal
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from node_agent.wire import logs
+from node_agent.wire.clock import Clock, SystemClock
+from pancode import __version__
+from pancode.app.http_routes import build_app
+from pancode.app.reboot import service_of, unit_of
+from pancode.app.server.coordinator_thread import Rounds
+from pancode.app.server.http_server import QUIET, Answering
+from pancode.app.server.single_instance import HomeLock, holder_of
+from pancode.app.server.tcp_listeners import KEPT_PORT, LoopbackDoor, open_places
+from pancode.app.telemetry import BackgroundThread
+from pancode.commit import commit
+from pancode.fleet.systemd.notify import Watched, watched
+from pancode.fleet.systemd.system_unit import SystemService
+from pancode.interfaces.client.client import (
+    SOCKET,
+    clear_down,
+    down_stamp,
+    home_of,
+    mark_down,
+    not_down_since,
+    reachable,
+)
+from pancode.interfaces.http.context import ApiContext, CoordinatorApi
+from pancode.kernel.host.open_files import raise_limit
+from pancode.kernel.processes import start_of
+from pancode.kernel.threads import end_with_them
+from pancode.runs.views import at
+
+_CREDENTIALS = struct.Struct("iII")
+
+
+class PeerProtocol(HttpToolsProtocol):
+    """One connection on the unix socket."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.client = caller_of(transport.get_extra_info("socket"))
+
+
+def caller_of(connection: Any) -> tuple[str, int]:
+    """(start, pid) of the process that has connected. Taken now: later its pid may be another's."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid: int = _CREDENTIALS.unpack(credentials)[0]
+    return start_of(pid), pid
+
+
+_SERVICE_LOOK_S, _SERVICE_LOOKS = 0.2, 100
+"""Seconds between two looks at a service, and how many: together longer than the RestartSec of the units."""
+
+
+def left_to_service(root: Path, environ: Mapping[str, str], sleep: Callable[[float], None]) -> bool:
+    """Whether a service has begun this home's coordinator by the time it has settled, some 20 s at most.
+
+    Whoever begins one beside a service that starts, or comes back from a fall, may be first: the service
+    would find the home taken, and give up until the next boot.
+    """
+    unit = unit_of(root, environ)
+    services = (service_of(root, (None, None), environ), SystemService(unit))
+    for look in range(_SERVICE_LOOKS):
+        if not any(service.on_its_way() for service in services):
+            return look > 0 and holder_of(root) is not None
+        sleep(_SERVICE_LOOK_S)
+    return False
+
+
+log = logging.getLogger("pancode.serve")
+
+Make = Callable[[], CoordinatorApi]
+
+
+MakeBeside = Callable[[ApiContext], Sequence[BackgroundThread]]
+
+
+def nothing_beside(context: ApiContext) -> Sequence[BackgroundThread]:
+    """Return nothing to run beside a coordinator that only answers."""
+    return ()
+
+
+ROUNDS, API = "rounds", "api"
+"""The threads that have to get on; where one hangs, the service manager starts the process again."""
+STOP_S = 120
+"""Seconds until a stop by a signal is ended by another signal: what it waits for may be dead."""
+_SWITCH_S = 0.002
+"""Seconds until a thread gives up the interpreter that SSH, a round and the API share: a word in a tunnel
+waits for no round.
+
+Not less, as with the node agent: who waits wakes up that often.
+"""
+
+
+class Serving:
+    """One coordinator with its API; `run` returns when it was told to stop and has ended cleanly."""
+
+    def __init__(
+        self,
+        root: Path,
+        make: Make,
+        clock: Clock,
+        watch: Watched | None = None,
+        beside: MakeBeside = nothing_beside,
+        stamp: int = 0,
+    ) -> None:
+        """`stamp`: of the mark of a fleet that is down; another one was made since, and is heeded."""
+        self._root, self._stamp = root, stamp
+        self._watch = watch or watched({}, clock, frozenset())
+        self._make, self._beside = make, beside
+        self._clock = clock
+        self._stop = threading.Event()
+        self._for_good = False
+
+    def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Serve. AlreadyRunningError, ConfigError, UnavailableError with the fix. `ready`: called then."""
+        lock = HomeLock(self._root)
+        lock.take()
+        try:
+            not_down_since(self._root, self._stamp)
+            self._serve(self._make(), ready, lock.held)
+        finally:
+            (self._root / SOCKET).unlink(missing_ok=True)
+            lock.leave()
+
+    def stop(self, *_: object) -> None:
+        """Stop, from any thread or signal handler; a second signal ends the process at once."""
+        self._stop.set()
+        if threading.current_thread() is threading.main_thread():
+            for number in _handled_signals(signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+
+    def end(self, by: str) -> None:
+        """As `stop`, and nothing starts the coordinator again by itself: a person wants it so, or (`by` is
+        "") its home is gone.
+        """
+        self._for_good = True
+        if by:
+            mark_down(self._root, by)  # before anybody who waits can see that we are gone
+        self._stop.set()
+
+    def _serve(
+        self, coordinator: CoordinatorApi, ready: Callable[[], None], is_ours: Callable[[], bool]
+    ) -> None:
+        """Start in order, wait, and stop in the opposite order: API, rounds, last word, Valkey."""
+        try:
+            coordinator.start()
+            not_down_since(self._root, self._stamp)  # a start takes a while
+            clear_down(self._root)
+            gc.freeze()  # what is there now stays: no collection has to go through it
+            sys.setswitchinterval(_SWITCH_S)
+            context = ApiContext(coordinator, self._facts(), self.end, lambda: loopback.url())
+            loopback = LoopbackDoor(context, self._root / KEPT_PORT)
+            beat = self._watch.beat
+            rounds = Rounds(context, is_ours, lambda: beat(ROUNDS))
+            api = _api(context, lambda: beat(API))
+            shown: tuple[BackgroundThread, ...] = (*self._beside(context), *open_places(context), loopback)
+            rounds.start()
+            for one in shown:
+                one.start()
+            try:
+                if api.start(listen(self._root)):
+                    self._watch.ready()
+                ready()
+                self._stop.wait()
+            finally:
+                log.info("stopping")
+                self._watch.stopping()
+                context.closing.set()
+                context.bell.ring()
+                api.stop()
+                for one in shown:
+                    one.stop()
+                rounds.stop()
+        finally:
+            coordinator.stop(stop_valkey=True)
+            if self._for_good:
+                coordinator.stay_down()
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "commit": commit(),
+            "home": str(self._root),
+            "started_at": at(self._clock.wall_ms()),
+        }
+
+
+def _api(context: ApiContext, beat: Callable[[], None]) -> Answering:
+    """The API on a socket that was never open to others."""
+    config = uvicorn.Config(
+        build_app(context),
+        http=PeerProtocol,
+        timeout_graceful_shutdown=2,
+        headers=[("Pancode-Version", __version__)],
+        **QUIET,
+    )
+    return Answering(config, "api", beat)
+
+
+def listen(root: Path) -> socket.socket:
+    """Return the API's socket, for its owner alone. An old file there is nobody's, as the lock is ours."""
+    draft = root / f"{SOCKET}.new"
+    draft.unlink(missing_ok=True)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # Not by the umask, which all threads share: a folder that another one made would be one nobody can enter.
+    with reachable(root, draft.name) as path:
+        made.bind(path)
+    draft.chmod(0o600)
+    made.listen(1024)
+    draft.replace(root / SOCKET)  # who finds it by its name finds it closed to others, and ready
+    return made
+
+
+def serve(
+    root: Path,
+    make: Make,
+    clock: Clock | None = None,
+    ready: Callable[[], None] = lambda: None,
+    watch: Watched | None = None,
+    beside: MakeBeside = nothing_beside,
+    stamp: int = 0,
+) -> None:
+    """Run the coordinator in this process until SIGTERM, SIGINT, SIGHUP or `pancode fleet down`."""
+    serving = Serving(root, make, clock or SystemClock(), watch, beside, stamp)
+    end_with_them()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        signal.alarm(STOP_S)
+        serving.stop()
+
+    for number in _handled_signals(signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    serving.run(ready)
+    signal.alarm(0)
+
+
+def _handled_signals(*numbers: signal.Signals) -> tuple[signal.Signals, ...]:
+    """Return SIGTERM, and those given that are not ignored: a shell's background and `nohup` ignore some."""
+    ignored = signal.SIG_IGN
+    return (signal.SIGTERM, *(number for number in numbers if signal.getsignal(number) is not ignored))
+
+
+def make_real(root: Path, environ: Mapping[str, str]) -> CoordinatorApi:
+    """The coordinator as wired for production. ConfigError names file and key."""
+    from pancode.app.build import build
+
+    return build(root, environ)
+
+
+def serve_here(
+    environ: MutableMapping[str, str], beside: MakeBeside, *, quiet: bool, stamp: int | None = None
+) -> None:
+    """Serve this environment's home. `quiet`: nobody watches, so only the log is told.
+
+    `stamp`: of the mark of a fleet that is down, as whoever began this process saw it; None: as it is now.
+    """
+    from pancode.fleet.ssh.home import Home
+
+    home_of(environ)  # which says what is wrong with a path that cannot be one
+    home = Home.of(environ)
+    home.prepare()
+    root = home.root
+    # a uid that no account has, as in a container, has no name; SSH wants one all the same
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = f"uid{os.getuid()}"
+    logs.set_up(environ.get(logs.VARIABLE, ""), sys.stderr)
+    files = raise_limit()
+
+    def ready() -> None:
+        log.info("serving %s, pid %d, up to %d open files", root, os.getpid(), files)
+        if not quiet:
+            sys.stderr.write(f"coordinator on {root}, pid {os.getpid()}; Ctrl-C stops it\n")
+
+    watch = watched(environ, SystemClock(), frozenset({ROUNDS, API}))
+    stamp = down_stamp(root) if stamp is None else stamp
+    serve(root, lambda: make_real(root, environ), ready=ready, watch=watch, beside=beside, stamp=stamp)

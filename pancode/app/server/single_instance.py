@@ -1,0 +1,83 @@
+"""Makes sure that one coordinator runs per home: a lock that ends with its process."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from pancode.kernel.errors import UnavailableError
+from pancode.kernel.processes import ProcessId
+
+LOCK = "run/coordinator.lock"
+PID = "run/coordinator.pid"
+
+
+class AlreadyRunningError(UnavailableError):
+    """Another coordinator runs on this home."""
+
+    code = "already_running"
+    retryable = False
+
+
+class HomeLock:
+    """The right to be the coordinator of a home. The lock is the truth, the pid file only says who."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock = os.fspath(root / LOCK)
+        self._handle: int | None = None
+
+    def take(self) -> None:
+        """Take the lock. AlreadyRunningError, naming the pid, where another process holds it."""
+        (self._root / "run").mkdir(mode=0o700, exist_ok=True)
+        handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            os.close(handle)
+            raise _running(self._root) from exc
+        self._handle = handle
+        holder = ProcessId.me()
+        draft = self._root / f"{PID}.{holder.pid}"
+        draft.write_text(json.dumps(asdict(holder)) + "\n")
+        draft.replace(self._root / PID)
+
+    def held(self) -> bool:
+        """Whether the lock that we hold is still the one in the home; not when the home was removed."""
+        if self._handle is None:
+            return False
+        try:
+            there, ours = os.stat(self._lock), os.fstat(self._handle)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
+    def leave(self) -> None:
+        """Give the lock back. Idempotent."""
+        if self._handle is not None:
+            (self._root / PID).unlink(missing_ok=True)
+            os.close(self._handle)
+            self._handle = None
+
+
+def holder_of(root: Path) -> ProcessId | None:
+    """The coordinator that runs on the home; None when none does, whatever old files say."""
+    with suppress(OSError, ValueError, TypeError):
+        known = ProcessId(**json.loads((root / PID).read_text()))
+        if known.alive():
+            return known
+    return None
+
+
+def _running(root: Path) -> AlreadyRunningError:
+    holder = holder_of(root)
+    who = f"pid {holder.pid}" if holder is not None else "its pid is not known yet"
+    return AlreadyRunningError(
+        f"a coordinator is already running on {root}, {who}",
+        why="one coordinator owns a home",
+        fix="use it: pancode fleet status; end it: pancode fleet down; another fleet: set PANCODE_HOME",
+    )

@@ -1,0 +1,247 @@
+"""What a coordinator shows to others over TCP: figures and the API, where their owner wants them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import uvicorn
+from starlette.routing import BaseRoute
+
+from pancode import __version__
+from pancode.app.http_routes import VERBS
+from pancode.app.server.http_server import QUIET, Answering
+from pancode.fleet.direct.listener import listening_at
+from pancode.fleet.direct.places import PlaceBounds
+from pancode.fleet.place import ListenAddress
+from pancode.interfaces.http.access.codes import has_browsers
+from pancode.interfaces.http.access.request_filter import DoorPlace, DoorRules
+from pancode.interfaces.http.context import ApiContext
+from pancode.kernel.host.files import write_durable
+from pancode.reports.routes import figures_app
+
+AGAIN_S = 5.0
+_FIX = (
+    "it is tried again every few seconds; else name an address of this machine (ip -brief addr) and a free "
+    "port (ss -ltn) in {}, then: pancode fleet down, pancode fleet up"
+)
+
+
+class OpenPlace:
+    """A port that opens if its setting names an address. What goes wrong here stops no coordinator.
+
+    `name`: of its thread and log. `words`: what is not open, as the setting `by` says. `config`: made when
+    the port is opened. `bounds`: of the connections that it holds.
+    """
+
+    def __init__(
+        self,
+        context: ApiContext,
+        place: ListenAddress | None,
+        texts: tuple[str, str, str],
+        config: Callable[[], uvicorn.Config],
+        bounds: PlaceBounds,
+        again_s: float = AGAIN_S,
+    ) -> None:
+        self._context = context
+        self._place = place
+        self._name, self._words, by = texts
+        self._fix = _FIX.format(by)
+        self._config, self._bounds = config, bounds
+        self._again_s = again_s
+        self._log = logging.getLogger(f"pancode.{self._name}")
+        self._stopping = threading.Event()
+        self._trying: threading.Thread | None = None
+        self._answering: Answering | None = None
+
+    def start(self) -> None:
+        """Open the port. Trouble goes into status and log, and is tried again: networks may come up later."""
+        if self._place is None or self._open(self._place):
+            return
+        self._trying = threading.Thread(target=self._try, args=(self._place,), name=self._name, daemon=True)
+        self._trying.start()
+
+    def stop(self) -> None:
+        """Close the port. Idempotent."""
+        self._stopping.set()
+        if self._trying is not None:
+            self._trying.join()
+        if self._answering is not None:
+            self._answering.stop()
+
+    def opened(self, port: int) -> None:
+        """Called when the port is open, with its number."""
+
+    def _try(self, place: ListenAddress) -> None:
+        while not self._stopping.wait(self._again_s) and not self._open(place):
+            pass
+
+    def _open(self, place: ListenAddress) -> bool:
+        what = f"{self._words} at {place}, which {place.origin} names"
+        others = [one for one in self._context.closed if one["what"] != what]
+        try:
+            made = listening_at(place)
+            port = int(made.getsockname()[1])
+            self._serve(made)
+        except OSError as exc:  # the address, or a certificate that cannot be read
+            if len(others) == len(self._context.closed):
+                self._log.error("%s: %s; fix: %s", what, exc, self._fix)
+            self._context.closed[:] = [*others, {"what": what, "why": str(exc), "fix": self._fix}]
+            return False
+        self._context.closed[:] = others
+        self.opened(port)
+        self._log.info("open at %s, port %d", place, port)
+        return True
+
+    def _serve(self, made: socket.socket) -> None:
+        try:
+            config = self._config()
+            config.load()  # reads a certificate: OSError
+        except OSError:
+            made.close()
+            raise
+        self._answering = Answering(config, self._name, bounds=self._bounds)
+        self._answering.start(made)
+
+
+CONSOLE = "pancode.interfaces.web.files"
+"""A module whose `routes()` returns the routes of the console's files; a package may lack it."""
+BOUNDS = PlaceBounds(most=256, strangers=128, each=32)
+
+
+class TcpDoor(OpenPlace):
+    """The API over TCP, for whoever has a token."""
+
+    def __init__(self, context: ApiContext, door: DoorPlace, again_s: float = AGAIN_S) -> None:
+        self._facts, self._door = context.facts, door
+        texts, config = ("api", "the API is not open", "api.listen"), partial(door_config, context, door)
+        super().__init__(context, door.place, texts, config, BOUNDS, again_s)
+
+    def opened(self, port: int) -> None:
+        self._facts["api"] = self._door.url(port)
+
+
+def door_config(context: ApiContext, door: DoorPlace) -> uvicorn.Config:
+    """Return the server's configuration. Loading it is an OSError where the certificate cannot be read."""
+    from pancode.interfaces.http.tcp import door_app  # most coordinators need none of it
+
+    rules = DoorRules(door.scheme, door.place.host, door.place.names)
+    return uvicorn.Config(
+        door_app(context, VERBS, rules, console()),
+        timeout_graceful_shutdown=2,
+        headers=[("Pancode-Version", __version__)],
+        ssl_certfile=door.cert,
+        ssl_keyfile=door.key,
+        proxy_headers=False,
+        **QUIET,
+    )
+
+
+def console() -> Sequence[BaseRoute]:
+    """Return the routes of the web console; none where this package has no console."""
+    try:
+        if importlib.util.find_spec(CONSOLE) is None:
+            return ()
+    except ModuleNotFoundError:
+        return ()
+    found: Sequence[BaseRoute] = importlib.import_module(CONSOLE).routes()
+    return found
+
+
+HOST, KEPT_PORT = "127.0.0.1", "web/port"
+LOOK_TICKS = 600
+"""Tenths of a second between two checks for browser sessions."""
+
+
+class LoopbackDoor:
+    """Open while a browser has a session: a tab that finds another program at our port sends it its token.
+
+    For the same reason the port is kept, and a coordinator that starts opens it for earlier sessions.
+    """
+
+    def __init__(self, context: ApiContext, kept: Path, look_ticks: int = LOOK_TICKS) -> None:
+        """`kept`: the file that has the port."""
+        self._context, self._kept, self._look_ticks = context, kept, look_ticks
+        self._lock = threading.Lock()
+        self._answering: Answering | None = None
+        self._ticks, self._url = 0, ""
+
+    def start(self) -> None:
+        """Open the door if older sessions go on, unless a setting opens a door of its own."""
+        if self._context.coordinator.door is None and self._kept.exists() and self._is_used():
+            with suppress(OSError):
+                self.url()
+
+    def url(self) -> str:
+        """Return the door's address, and open it if needed; OSError when it cannot be opened."""
+        with self._lock:
+            if self._answering is None or not self._answering.is_open:
+                self.stop()
+                self._open()
+            self._ticks = 0
+            return self._url
+
+    def stop(self) -> None:
+        """Close the door. Idempotent."""
+        if self._answering is not None:
+            self._answering.stop()
+
+    def _open(self) -> None:
+        try:
+            made = listening_at(ListenAddress(HOST, int(self._kept.read_text()), "pancode web"))
+        except (OSError, ValueError):  # never opened before, or somebody else has the port now
+            made = listening_at(ListenAddress(HOST, 0, "pancode web"))
+        port = int(made.getsockname()[1])
+        door = DoorPlace(ListenAddress(HOST, port, "pancode web"))
+        try:
+            write_durable(self._kept, str(port).encode())
+        except OSError:
+            made.close()
+            raise
+        self._answering = Answering(door_config(self._context, door), "web", self._beat, BOUNDS)
+        self._answering.start(made)
+        self._url = door.url(port)
+
+    def _beat(self) -> None:
+        self._ticks += 1
+        if self._ticks >= self._look_ticks and self._answering is not None:
+            self._ticks = 0
+            if not self._is_used():
+                self._answering.end()
+
+    def _is_used(self) -> bool:
+        return has_browsers(self._context.core)
+
+
+FIGURES_BOUNDS = PlaceBounds(most=32, strangers=32, each=16)
+_KEEP_ALIVE_S = 65
+"""Seconds that an idle connection is kept: longer than the minute after which most ask again."""
+
+
+class Shown(OpenPlace):
+    """The port for figures, if an address for them is set; nothing else is served there."""
+
+    def __init__(self, context: ApiContext, again_s: float = AGAIN_S) -> None:
+        def config() -> uvicorn.Config:
+            served = figures_app(context)
+            return uvicorn.Config(
+                served, timeout_keep_alive=_KEEP_ALIVE_S, timeout_graceful_shutdown=1, **QUIET
+            )
+
+        texts = ("metrics", "figures are not shown", "metrics.listen")
+        super().__init__(context, context.coordinator.figures_at, texts, config, FIGURES_BOUNDS, again_s)
+
+
+def open_places(context: ApiContext) -> tuple[OpenPlace, ...]:
+    """Return the ports to start and stop; the code of the door is not loaded where there is none."""
+    door = context.coordinator.door
+    if door is None:
+        return (Shown(context),)
+    return Shown(context), TcpDoor(context, door)

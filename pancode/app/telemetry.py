@@ -1,0 +1,47 @@
+"""Puts together what sends traces, where the settings ask for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from pancode.config.agents.presets import NO_PRESET
+from pancode.config.load import ConfigPlaces, load
+from pancode.kernel.errors import ConfigError
+from pancode.notices.traces.exporter import Tracing
+from pancode.runs.core import Core
+from pancode.runs.unit_of_work import unit_of_work
+
+log = logging.getLogger("pancode.telemetry")
+
+
+class BackgroundThread(Protocol):
+    """A thread of the coordinator that acts by itself."""
+
+    def start(self) -> None:
+        """Start the thread; called once, before any request is answered."""
+
+    def stop(self) -> None:
+        """Stop the thread; on return it writes nothing any more. Idempotent."""
+
+
+def tracing_of(root: Path, environ: Mapping[str, str], core: Core) -> tuple[Tracing, ...]:
+    """The threads that send traces; none, and no OpenTelemetry loaded, where no endpoint is set. ConfigError.
+
+    Where the extra is not installed, nothing else stops: it is in the log, the audit and `doctor`.
+    """
+    telemetry = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings.telemetry
+    if telemetry.endpoint is None:
+        return ()
+    from pancode.notices.traces.otlp import OtlpExport
+
+    try:
+        export = OtlpExport(telemetry.endpoint, core.fleet)
+    except ConfigError as missing:
+        log.warning("no traces are sent: %s; fix: %s", missing.words, missing.fix)
+        with unit_of_work(core) as work:
+            work.audit("config", "warning", "no traces are sent", None, why=missing.words, fix=missing.fix)
+        return ()
+    return (Tracing(core, export, telemetry.tasks),)

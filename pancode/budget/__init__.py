@@ -1,0 +1,1 @@
+"""Money: the books, limits, costs, and the record of each agent."""

@@ -1,0 +1,583 @@
+"""The books: holds, costs, ceilings and their periods."""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
+from functools import reduce
+from typing import Any, assert_never
+
+from pancode.kernel.records import Balance, BookEntry, EntryKind, Run
+from pancode.kernel.values import replace
+
+PERIODS = ("week", "month")
+"""The periods whose balances are sums of days: nothing is booked in them, which saves each dispatch rows."""
+
+
+def scope_of(period: str, wall_ms: int, tz: tzinfo | None = None) -> str:
+    """`week:2026-W47` or `month:2026-11`: the period of the coordinator's local day."""
+    day = datetime.fromtimestamp(wall_ms / 1000, UTC).astimezone(tz).date()
+    year, week, _ = day.isocalendar()
+    return f"week:{year}-W{week:02}" if period == "week" else f"month:{day:%Y-%m}"
+
+
+def is_period(scope: str) -> bool:
+    return scope.partition(":")[0] in PERIODS
+
+
+def days_of(scope: str) -> list[str]:
+    """The scopes of the period's days, in order."""
+    period, _, name = scope.partition(":")
+    if period == "week":
+        year, _, week = name.partition("-W")
+        first, many = date.fromisocalendar(int(year), int(week), 1), 7
+    else:
+        first = date.fromisoformat(f"{name}-01")
+        many = monthrange(first.year, first.month)[1]
+    return [f"day:{first + timedelta(days=number)}" for number in range(many)]
+
+
+def together(scope: str, balances: Iterable[Balance]) -> Balance:
+    """The sum of these balances, as the balance of this scope."""
+    total = Balance(scope)
+    for one in balances:
+        total = Balance(
+            scope,
+            spent_usd=plus(total.spent_usd, one.spent_usd),
+            held_usd=plus(total.held_usd, one.held_usd),
+            unknown_runs=total.unknown_runs + one.unknown_runs,
+            tokens=total.tokens + one.tokens,
+            agent_ms=total.agent_ms + one.agent_ms,
+            runs=total.runs + one.runs,
+            held_tokens=total.held_tokens + one.held_tokens,
+            held_ms=total.held_ms + one.held_ms,
+            disputed_usd=plus(total.disputed_usd, one.disputed_usd),
+        )
+    return total
+
+
+ZERO = Decimal(0)
+EXACT = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX)
+"""For exact sums: Decimal's own context rounds at 28 digits, so large sums would not match their entries."""
+MOST_SUM = 2**63 - 1
+"""The greatest value of a column. A larger sum of nodes' figures stays at it, and no receipt is refused."""
+DISPUTED = "disputed_usd"
+"""The key of a usage in the ledger for what was claimed beyond the order, which its cost leaves out."""
+NewId = Callable[[], str]
+_SIGN = {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}
+MINUTE_MS = 60_000
+_SPENDS = (EntryKind.SPEND, EntryKind.CORRECT)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The attempt for which an entry is made; `fence` is 0 before the attempt is bound."""
+
+    run: str
+    attempt: int
+    fence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """The real usage of an attempt; `usd` None: not known."""
+
+    usd: Decimal | None
+    tokens: int = 0
+    agent_ms: int = 0
+    source: str = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """An amount in the three currencies: USD, tokens, and milliseconds of agents."""
+
+    usd: Decimal = ZERO
+    tokens: int = 0
+    ms: int = 0
+
+    def __add__(self, more: Amount) -> Amount:
+        return Amount(plus(self.usd, more.usd), self.tokens + more.tokens, self.ms + more.ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """The ceilings of a scope, by currency; None: no ceiling in that currency."""
+
+    usd: Decimal | None = None
+    tokens: int | None = None
+    ms: int | None = None
+
+
+NO_CEILING = Ceilings()
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """The time, and the source of entry ids."""
+
+    at_ms: int
+    new_id: NewId
+
+
+def plus(*amounts: Decimal) -> Decimal:
+    """The exact sum."""
+    return reduce(EXACT.add, amounts, ZERO)
+
+
+def minus(amount: Decimal, less: Decimal) -> Decimal:
+    """The exact difference."""
+    return EXACT.subtract(amount, less)
+
+
+def day_scope(wall_ms: int, tz: tzinfo | None = None) -> str:
+    """The scope of the coordinator's local day; `tz` None: the machine's own zone."""
+    return f"day:{datetime.fromtimestamp(wall_ms / 1000, UTC).astimezone(tz).date()}"
+
+
+def is_day(scope: str) -> bool:
+    """Whether the scope is a day's, and so ends by itself."""
+    return scope.startswith("day:")
+
+
+def node_scope(name: str) -> str:
+    return f"node:{name}"
+
+
+def agent_scope(name: str) -> str:
+    return f"agent:{name}"
+
+
+def workflow_scope(workflow: str) -> str:
+    return f"workflow:{workflow}"
+
+
+def is_workflow(scope: str) -> bool:
+    """Whether the scope sums up the runs of one workflow."""
+    return scope.startswith("workflow:")
+
+
+def session_scope(session: str) -> str:
+    """The scope of a session; `session`: the id of its first run."""
+    return f"session:{session}"
+
+
+def is_session(scope: str) -> bool:
+    """Whether the scope sums up the sittings of one session."""
+    return scope.startswith("session:")
+
+
+def repo_scope(project: str) -> str:
+    return f"repo:{project}"
+
+
+def counted_usd(balance: Balance) -> Decimal:
+    """The USD that count against the scope's ceiling; a session's include claims beyond its caps."""
+    beyond = balance.disputed_usd if is_session(balance.scope) else ZERO
+    return plus(balance.spent_usd, balance.held_usd, beyond)
+
+
+def with_room(ceiling: Decimal | None, balance: Balance, usd: Decimal) -> Decimal | None:
+    """The ceiling, raised where needed so that a hold of `usd` fits; None: there is no ceiling."""
+    return None if ceiling is None else max(ceiling, plus(counted_usd(balance), usd))
+
+
+def in_words(balance: Balance) -> str:
+    """The USD that count against the scope's ceiling, part by part, in words."""
+    parts = {"spent": balance.spent_usd, "held": balance.held_usd}
+    if is_session(balance.scope) and balance.disputed_usd:
+        parts["disputed"] = balance.disputed_usd
+    return ", ".join(f"{name}: ${usd:.2f}" for name, usd in parts.items())
+
+
+def fits(balance: Balance, ceilings: Ceilings, amount: Amount) -> bool:
+    """Whether a hold of `amount` keeps what is used and held within each ceiling."""
+    return not refusal(balance, ceilings, amount)
+
+
+def is_over(balance: Balance, ceilings: Ceilings) -> bool:
+    """Whether more is used and held already than a ceiling allows, as after the ceiling was lowered."""
+    usd, tokens, ms = ceilings.usd, ceilings.tokens, ceilings.ms
+    return (
+        (usd is not None and counted_usd(balance) > usd)
+        or (tokens is not None and balance.tokens + balance.held_tokens > tokens)
+        or (ms is not None and balance.agent_ms + balance.held_ms > ms)
+    )
+
+
+def refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str:
+    """Why a hold is not granted, with the numbers; empty when it is granted.
+
+    A hold of nothing in a currency is not refused for that currency, however full it is.
+    """
+    if amount.usd and ceilings.usd is not None and plus(counted_usd(balance), amount.usd) > ceilings.usd:
+        return (
+            f"Dispatch blocked: Budget ceiling would be exceeded ({in_words(balance)}, "
+            f"estimated next: ${amount.usd:.2f}, ceiling: ${ceilings.usd:.2f})"
+        )
+    if (
+        amount.tokens
+        and ceilings.tokens is not None
+        and balance.tokens + balance.held_tokens + amount.tokens > ceilings.tokens
+    ):
+        numbers = (balance.tokens, balance.held_tokens, amount.tokens, ceilings.tokens)
+        return _refused("Token ceiling", *(f"{number:,}" for number in numbers))
+    if amount.ms and ceilings.ms is not None and balance.agent_ms + balance.held_ms + amount.ms > ceilings.ms:
+        times = (balance.agent_ms, balance.held_ms, amount.ms, ceilings.ms)
+        return _refused("Ceiling of agent-minutes", *map(minutes, times))
+    return ""
+
+
+def _refused(what: str, used: str, held: str, due: str, ceiling: str) -> str:
+    return (
+        f"Dispatch blocked: {what} would be exceeded "
+        f"(used: {used}, held: {held}, estimated next: {due}, ceiling: {ceiling})"
+    )
+
+
+def hold(scopes: Iterable[str], account: Account, due: Amount, stamp: Stamp) -> list[BookEntry]:
+    """Entries for one hold in each scope."""
+    made = [_entry(EntryKind.HOLD, scope, account, due.usd, stamp) for scope in scopes]
+    return [replace(entry, held_tokens=due.tokens, held_ms=due.ms) for entry in made]
+
+
+def raised(entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp) -> list[BookEntry]:
+    """Entries that raise the attempt's hold to `usd` in each scope where it is lower. One settlement ends it
+    all.
+    """
+    more = held_scopes(entries, account.attempt).items()
+    return [
+        _entry(EntryKind.HOLD, scope, account, minus(usd, held), stamp) for scope, held in more if held < usd
+    ]
+
+
+def estimate_of(run: Run) -> Amount:
+    """The estimated usage of an attempt of the run."""
+    return Amount(run.estimate_usd, run.estimate_tokens, run.estimate_ms)
+
+
+def used_by(usage: object) -> Amount:
+    """The tokens and the time of a usage as the ledger keeps it (plain JSON); 0 for what it does not name."""
+    if not isinstance(usage, Mapping):
+        return Amount()
+    read, written, ms = (int(usage.get(name) or 0) for name in ("input_tokens", "output_tokens", "agent_ms"))
+    return Amount(tokens=read + written, ms=ms)
+
+
+def minutes(ms: int) -> str:
+    """An amount of time in minutes, for people; a small one is never shown as 0."""
+    return f"{ms / MINUTE_MS:.1f}" if ms >= MINUTE_MS // 10 or not ms else f"{ms / MINUTE_MS:.4f}"
+
+
+def release(
+    entries: Sequence[BookEntry], account: Account, stamp: Stamp, note: str, only: str | None = None
+) -> list[BookEntry]:
+    """Entries that release the attempt's holds, as nothing was spent (`only`: in that scope alone)."""
+    held = held_scopes(entries, account.attempt)
+    due = {scope: usd for scope, usd in held.items() if only in (None, scope)}
+    back = [_entry(EntryKind.RELEASE, scope, account, usd, stamp) for scope, usd in due.items()]
+    return [replace(_freed(entry, entries), note=note) for entry in back]
+
+
+def lowered(
+    entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp, note: str
+) -> list[BookEntry]:
+    """Entries that undo `raised`: only `usd` stays held.
+
+    Where that is 0, it is held anew, as the release has closed all holds of the scope; since the account's
+    fence is not 0, that hold counts no run.
+    """
+    more = {scope: held for scope, held in held_scopes(entries, account.attempt).items() if held > usd}
+    back = [
+        _entry(EntryKind.RELEASE, scope, account, minus(held, usd), stamp) for scope, held in more.items()
+    ]
+    nothing = [] if usd else hold(more, account, Amount(), stamp)
+    return [*(replace(entry, note=note) for entry in back), *nothing]
+
+
+def settle(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
+    """Entries that replace the attempt's hold by what it used, in every scope; unknown USD stay held."""
+    made: list[BookEntry] = []
+    for scope, usd in held_scopes(entries, account.attempt).items():
+        if spent.usd is None:
+            unknown = _entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, spent)
+            made.append(_freed(unknown, entries, told=spent))
+            continue
+        made.append(_freed(_entry(EntryKind.RELEASE, scope, account, usd, stamp), entries))
+        made.append(_entry(EntryKind.SPEND, scope, account, spent.usd, stamp, spent))
+    return made
+
+
+def lose(entries: Sequence[BookEntry], account: Account, known: Spent, stamp: Stamp) -> list[BookEntry]:
+    """Entries for an attempt on a lost node: the usage last reported is spent, the rest of the hold is
+    unknown.
+    """
+    made: list[BookEntry] = []
+    for scope, held in held_scopes(entries, account.attempt).items():
+        unknown = _entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, replace(known, usd=None))
+        made.append(_freed(unknown, entries, Amount(tokens=known.tokens, ms=known.agent_ms)))
+        if known.usd:
+            made.append(_entry(EntryKind.RELEASE, scope, account, min(held, known.usd), stamp))
+            so_far = Spent(known.usd, source="reported")
+            made.append(_entry(EntryKind.SPEND, scope, account, known.usd, stamp, so_far))
+    return made
+
+
+def unknown_runs(entries: Sequence[BookEntry]) -> tuple[str, ...]:
+    """The runs of unknown cost among one scope's entries, in the order of their first entry."""
+    known = {(e.run, e.attempt) for e in entries if e.source == "unknown" and e.kind is EntryKind.RELEASE}
+    unknown = [e for e in entries if e.kind is EntryKind.UNKNOWN and (e.run, e.attempt) not in known]
+    return tuple(dict.fromkeys(e.run for e in unknown))
+
+
+def settle_unknown(
+    entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
+) -> list[BookEntry]:
+    """Entries that replace the hold of an unknown attempt by what it used, as a person or a late receipt
+    says.
+
+    Only what was not booked before is booked. `spent.usd` must be known.
+    """
+    if spent.usd is None:
+        raise ValueError("an unknown cost settles nothing")
+    made: list[BookEntry] = []
+    sums = _sums(entries, account.attempt)
+    for scope in _unknown_scopes(entries, account.attempt):
+        back = _entry(EntryKind.RELEASE, scope, account, sums.get(scope, ZERO), stamp)
+        made.append(replace(_freed(back, entries), source="unknown"))
+        mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
+        booked = plus(*(e.usd for e in mine if e.kind in _SPENDS))
+        rest = replace(
+            spent,
+            tokens=max(0, spent.tokens - sum(e.tokens for e in mine)),
+            agent_ms=max(0, spent.agent_ms - sum(e.agent_ms for e in mine)),
+        )
+        kind = EntryKind.CORRECT if booked else EntryKind.SPEND
+        made.append(_entry(kind, scope, account, minus(spent.usd, booked), stamp, rest))
+    return made
+
+
+def dispute(made: Iterable[BookEntry], account: Account, usd: Decimal, stamp: Stamp) -> list[BookEntry]:
+    """Entries for what a node claims beyond its order's limit, beside each cost that `made` books."""
+    scopes = dict.fromkeys(entry.scope for entry in made if entry.kind in _SPENDS) if usd else {}
+    return [_entry(EntryKind.DISPUTED, scope, account, usd, stamp) for scope in scopes]
+
+
+def disputed(entries: Iterable[BookEntry]) -> dict[str, Decimal]:
+    """The runs with an unsettled disputed claim among one scope's entries, and its USD."""
+    sums: dict[str, Decimal] = {}
+    for entry in entries:
+        if entry.kind is EntryKind.DISPUTED:
+            sums[entry.run] = plus(sums.get(entry.run, ZERO), entry.usd)
+    return {run: usd for run, usd in sums.items() if usd}
+
+
+def settle_disputed(
+    entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp
+) -> list[BookEntry]:
+    """Entries for what an attempt with a disputed claim has cost, as a person says; the claim is over."""
+    mine = [entry for entry in entries if entry.attempt == account.attempt]
+    made: list[BookEntry] = []
+    for scope in dict.fromkeys(entry.scope for entry in mine):
+        here = [entry for entry in mine if entry.scope == scope]
+        claim = disputed(here).get(account.run, ZERO)
+        if claim:
+            booked = plus(*(entry.usd for entry in here if entry.kind in _SPENDS))
+            spent = Spent(usd, source="settled")
+            made.append(_entry(EntryKind.DISPUTED, scope, account, claim.copy_negate(), stamp))
+            made.append(_entry(EntryKind.CORRECT, scope, account, minus(usd, booked), stamp, spent))
+    return made
+
+
+def add_unknown(
+    entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
+) -> list[BookEntry]:
+    """Entries for a late receipt without a cost: tokens and time not booked before; the USD hold stays."""
+    made: list[BookEntry] = []
+    for scope in _unknown_scopes(entries, account.attempt):
+        mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
+        tokens = max(0, spent.tokens - sum(e.tokens for e in mine))
+        ms = max(0, spent.agent_ms - sum(e.agent_ms for e in mine))
+        rest = replace(spent, usd=None, tokens=tokens, agent_ms=ms)
+        more = _freed(_entry(EntryKind.CORRECT, scope, account, ZERO, stamp, rest), entries, told=spent)
+        if tokens or ms or more.held_tokens or more.held_ms:
+            made.append(more)
+    return made
+
+
+def add_second(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
+    """Entries for what a second fence of an attempt used, in the scopes of its hold.
+
+    So it is when two nodes ran the attempt, or when one ran it that seemed never to have begun. Nothing where
+    the books have an amount of this fence, where a person has said what the attempt cost, or where its holds
+    are still to be settled.
+    """
+    mine = [e for e in entries if e.attempt == account.attempt]
+    booked = {e.fence for e in mine if e.kind in _SPENDS}
+    if account.fence in booked or booked == {0} or (not booked and held_scopes(entries, account.attempt)):
+        return []
+    scopes = dict.fromkeys(
+        e.scope for e in mine if e.kind is EntryKind.HOLD and e.fence in (0, account.fence)
+    )
+    usd = ZERO if spent.usd is None else spent.usd
+    return [_entry(EntryKind.SPEND, scope, account, usd, stamp, spent) for scope in scopes]
+
+
+OVER, RESTS = "the day of its admission is over", "its session rests, and nobody has a price for it"
+
+
+def lapse(
+    entries: Sequence[BookEntry], account: Account, scope: str, stamp: Stamp, note: str = OVER
+) -> list[BookEntry]:
+    """Entries that release the hold of an unknown cost in a scope whose period is over; the cost stays
+    unknown.
+    """
+    held = _sums(entries, account.attempt).get(scope, ZERO)
+    back = _freed(_entry(EntryKind.RELEASE, scope, account, held, stamp), entries)
+    nothing = not (held or back.held_tokens or back.held_ms)
+    if nothing or scope not in _unknown_scopes(entries, account.attempt):
+        return []
+    return [replace(back, note=note)]
+
+
+def lapse_all(entries: Sequence[BookEntry], account: Account, stamp: Stamp, note: str) -> list[BookEntry]:
+    """Entries that release the hold of an unknown cost in every scope; the cost stays unknown."""
+    scopes = _unknown_scopes(entries, account.attempt)
+    return [entry for scope in scopes for entry in lapse(entries, account, scope, stamp, note)]
+
+
+def used(entries: Iterable[BookEntry], before: int) -> Decimal:
+    """The USD of the attempts before this one; an unknown cost counts as its hold."""
+    mine = [e for e in entries if is_day(e.scope) and e.attempt < before]
+    return plus(*(_signed(e, _SIGN.get(e.kind, 1 if e.kind in _SPENDS else 0)) for e in mine))
+
+
+def apply(balance: Balance, entry: BookEntry) -> Balance:
+    """The balance after one more entry of its scope."""
+    more: dict[str, Any] = {
+        "held_tokens": balance.held_tokens + entry.held_tokens,
+        "held_ms": balance.held_ms + entry.held_ms,
+    }
+    match entry.kind:
+        case EntryKind.HOLD:
+            more["held_usd"] = plus(balance.held_usd, entry.usd)
+            more["runs"] = balance.runs + (1 if entry.attempt == 1 and entry.fence == 0 else 0)
+        case EntryKind.RELEASE:
+            more["held_usd"] = minus(balance.held_usd, entry.usd)
+            more["unknown_runs"] = balance.unknown_runs - (1 if entry.source == "unknown" else 0)
+        case EntryKind.SPEND | EntryKind.CORRECT:
+            more |= {**_used(balance, entry), "spent_usd": plus(balance.spent_usd, entry.usd)}
+        case EntryKind.UNKNOWN:
+            more |= {**_used(balance, entry), "unknown_runs": balance.unknown_runs + 1}
+        case EntryKind.DISPUTED:
+            more["disputed_usd"] = plus(balance.disputed_usd, entry.usd)
+        case _:
+            assert_never(entry.kind)
+    return replace(balance, **more)
+
+
+def total(scope: str, entries: Iterable[BookEntry]) -> Balance:
+    """The balance that these entries make; it must equal the stored one."""
+    balance = Balance(scope)
+    for entry in entries:
+        balance = apply(balance, entry)
+    return balance
+
+
+def _used(balance: Balance, entry: BookEntry) -> dict[str, int]:
+    """The new sums of tokens and time, at most `MOST_SUM`; they never shrink, so the order of entries is
+    free.
+    """
+    tokens, ms = balance.tokens + entry.tokens, balance.agent_ms + entry.agent_ms
+    return {"tokens": min(tokens, MOST_SUM), "agent_ms": min(ms, MOST_SUM)}
+
+
+def _signed(entry: BookEntry, sign: int) -> Decimal:
+    return entry.usd.copy_negate() if sign < 0 else entry.usd if sign else ZERO
+
+
+def _unknown_scopes(entries: Sequence[BookEntry], attempt: int) -> list[str]:
+    """The scopes in which the attempt's cost is unknown and not settled since."""
+    open_scopes: dict[str, int] = {}
+    for entry in entries:
+        if entry.attempt != attempt:
+            continue
+        if entry.kind is EntryKind.UNKNOWN:
+            open_scopes[entry.scope] = open_scopes.get(entry.scope, 0) + 1
+        elif entry.kind is EntryKind.RELEASE and entry.source == "unknown":
+            open_scopes[entry.scope] = open_scopes.get(entry.scope, 0) - 1
+    return [scope for scope, count in open_scopes.items() if count > 0]
+
+
+def held_scopes(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
+    """The USD held, by scope with an open hold (one of 0 USD included), where the cost is not unknown.
+
+    A release that leaves nothing held closes all holds of the scope, however many there were.
+    """
+    open_holds: dict[str, int] = {}
+    sums: dict[str, Decimal] = {}
+    for entry in entries:
+        if entry.attempt != attempt or entry.kind not in _SIGN:
+            continue
+        scope, sign = entry.scope, _SIGN[entry.kind]
+        sums[scope] = plus(sums.get(scope, ZERO), _signed(entry, sign))
+        all_released = sign < 0 and not sums[scope]
+        open_holds[scope] = 0 if all_released else open_holds.get(scope, 0) + sign
+    unknown = set(_unknown_scopes(entries, attempt))
+    return {scope: sums[scope] for scope, n in open_holds.items() if n > 0 and scope not in unknown}
+
+
+def _sums(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
+    """The USD held less the USD released, by scope."""
+    sums: dict[str, Decimal] = {}
+    for entry in entries:
+        if entry.attempt == attempt and entry.kind in _SIGN:
+            sums[entry.scope] = plus(sums.get(entry.scope, ZERO), _signed(entry, _SIGN[entry.kind]))
+    return sums
+
+
+def _freed(
+    entry: BookEntry, entries: Sequence[BookEntry], most: Amount | None = None, told: Spent | None = None
+) -> BookEntry:
+    """Return the entry, which also releases the tokens and time that its attempt holds; `most`: at most
+    these.
+
+    `told`: the usage of an attempt of unknown cost; what it does not name stays held.
+    """
+    mine = [e for e in entries if e.scope == entry.scope and e.attempt == entry.attempt]
+    tokens, ms = sum(e.held_tokens for e in mine), sum(e.held_ms for e in mine)
+    if told is not None:
+        tokens, ms = (tokens if told.tokens else 0), (ms if told.agent_ms else 0)
+    if most is not None:
+        tokens, ms = min(tokens, most.tokens), min(ms, most.ms)
+    return replace(entry, held_tokens=-tokens, held_ms=-ms)
+
+
+_NOTHING = Spent(None, source="")
+
+
+def _entry(
+    kind: EntryKind, scope: str, account: Account, usd: Decimal, stamp: Stamp, spent: Spent = _NOTHING
+) -> BookEntry:
+    return BookEntry(
+        id=stamp.new_id(),
+        at_ms=stamp.at_ms,
+        scope=scope,
+        kind=kind,
+        run=account.run,
+        attempt=account.attempt,
+        fence=account.fence,
+        usd=usd,
+        tokens=spent.tokens,
+        agent_ms=spent.agent_ms,
+        source=spent.source,
+    )
+
+
+def known_cost(usage: dict[str, object]) -> Decimal | None:
+    """The cost that a node has named in a usage so far; None when it named none."""
+    cost = usage.get("cost_usd")
+    return None if cost is None else Decimal(str(cost))

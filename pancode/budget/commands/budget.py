@@ -1,0 +1,121 @@
+"""`pancode budget`: the books, the ceilings, and attempts of unknown cost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import who
+from pancode.interfaces.cli.parameters import Json, Run, money, option
+from pancode.interfaces.cli.terminal import Columns, count, listing, safe, unsettled, usd
+from pancode.kernel.caller import work_folder
+from pancode.kernel.formatting import counted
+
+app = Commands()
+Scope = Annotated[
+    str,
+    option(
+        "day (default), week, month, node:NAME, agent:NAME, repo:PATH (repo: this repository), session "
+        "(each one) or session:ID."
+    ),
+]
+
+
+@app.group("budget", "pancode budget", "pancode budget set 20", default="show")
+def budget() -> None:
+    """A run starts only if spent money, held money and its own estimate fit under every ceiling."""
+
+
+@budget.verb("show", "pancode budget show")
+def show(
+    *,
+    everything: Annotated[bool, option("Show past days, workflows and sessions, too.", "--all")] = False,
+    face: Json,
+) -> None:
+    """Today, week and month where they have a ceiling, and each node, agent and repository."""
+    answer = face.client().get("/v1/budget", all=everything)
+    face.show(answer, lambda: _books(answer))
+
+
+_BOOKS: Columns = {
+    **{"SCOPE": "scope", "CEILING": "ceiling_usd", "SPENT": "spent_usd", "HELD": "held_usd"},
+    **{"LEFT": "remaining_usd", "UNSETTLED": unsettled},
+    "TOKENS": lambda one: _of(one["tokens"], one["held_tokens"], one["ceiling_tokens"], count),
+    "MINUTES": lambda one: _of(one["agent_minutes"], one["held_minutes"], one["ceiling_minutes"], str),
+    **{"": lambda one: "over" if one["over"] else "", "CEILING FROM": "origin"},
+}
+
+
+def _books(answer: dict[str, Any]) -> str:
+    runs = counted(answer["runs"], "run")
+    next_ = f"{runs} today; the next would hold {usd(answer['estimate_next_usd'])}\n"
+    return (
+        listing(answer["scopes"], _BOOKS, spare=("CEILING FROM", "UNSETTLED", "MINUTES", "TOKENS"))
+        + next_
+        + "".join(f"note: {safe(note)}\n" for note in answer["notes"])
+    )
+
+
+def _absolute(scope: str) -> str:
+    """Return the scope with an absolute path, as the coordinator stands in another folder than the person."""
+    kind, _, path = scope.partition(":")
+    if kind != "repo":
+        return scope
+    whole = os.path.expanduser(path)
+    base = "" if os.path.isabs(whole) else work_folder(files=False)
+    return f"repo:{os.path.abspath(os.path.join(base, whole))}"
+
+
+def _of(used: float, held: float, ceiling: float | None, shown: Callable[[Any], str]) -> str:
+    """Return "USED of CEILING", where USED includes the holds; without a ceiling only what was used."""
+    return shown(used) if ceiling is None else f"{shown(used + held)} of {shown(ceiling)}"
+
+
+@budget.verb(
+    "set",
+    "pancode budget set 20",
+    "pancode budget set 5 --scope node:gpubox",
+    "pancode budget set 60 --scope week",
+    "pancode budget set --tokens 5000000 --minutes 600",
+)
+def set_(
+    *,
+    amount: Annotated[str | None, Argument(metavar="[USD]", parser=money)] = None,
+    tokens: Annotated[int | None, option("Tokens of all models together.", "N", min=0)] = None,
+    minutes: Annotated[float | None, option("Minutes that agents work.", "M", min=0)] = None,
+    scope: Scope = "day",
+    face: Json,
+) -> None:
+    """Change a ceiling; it counts more than any file, until `budget unset`. What is spent stays spent.
+
+    Ceilings of USD, tokens and minutes count beside each other; what is not named stays as it is.
+    """
+    ceilings = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
+    body = {name: value for name, value in ceilings.items() if value is not None}
+    answer = face.client().post("/v1/budget/ceiling", {"by": who(), "scope": _absolute(scope), **body})
+    face.show(answer, lambda: _books(answer))
+
+
+@budget.verb("unset", "pancode budget unset", "pancode budget unset --scope node:gpubox")
+def unset(*, scope: Scope = "day", face: Json) -> None:
+    """Take back all that `budget set` has set there: the configured ceiling counts again, or none."""
+    answer = face.client().post("/v1/budget/ceiling/unset", {"by": who(), "scope": _absolute(scope)})
+    face.show(answer, lambda: _books(answer))
+
+
+@budget.verb("settle", "pancode budget settle r-7f3k --usd 0.42")
+def settle(
+    run: Run, amount: Annotated[str, option("The real cost.", "--usd", "USD", parser=money)], face: Json
+) -> None:
+    """Say what a run of unknown or disputed cost has cost.
+
+    The hold of an unknown one is given back. A disputed one is a claim beyond the limit of its order: you
+    accept it with the amount that its node claims, and dismiss it with the amount that counts now
+    (`pancode runs show RUN`).
+    """
+    answer = face.client().post("/v1/budget/settle", {"by": who(), "run": run, "usd": amount})
+    face.show(answer, lambda: f"{answer['run']}  settled at {usd(answer['usd'])}\n")

@@ -1,0 +1,87 @@
+"""`pancode cost`: what runs have cost, by one of their properties."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from typing import Annotated, Any
+
+from pancode.budget.costs import BY
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.terminal import Columns, count, known_usd, listing, short_time, unsettled
+from pancode.kernel.errors import UsageError
+from pancode.kernel.formatting import counted
+
+app = Commands()
+_FIGURES = ("runs", "usd", "disputed_usd", "unknown_runs", "tokens", "agent_minutes")
+
+
+def _properties(incomplete: str) -> list[str]:
+    return [name for name in BY if name.startswith(incomplete)]
+
+
+@app.verb("costs", "pancode cost", hidden=True)
+@app.verb("cost", "pancode cost", "pancode cost --by agent --node gpubox", "pancode cost --by day --csv")
+def cost(
+    *,
+    by: Annotated[str, option(f"One of {', '.join(BY)}.", "PROPERTY", complete=_properties)] = "run",
+    since: Annotated[str | None, option("Count only runs since then: 90m, 7d, 2026-11-22.", "TIME")] = None,
+    agent: Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)] = None,
+    node: Annotated[
+        str | None, option("Show only runs that ended on this machine.", complete=completions.nodes)
+    ] = None,
+    repository: Annotated[str | None, option("Show only the repository around this folder.", "DIR")] = None,
+    number: Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=10_000)] = 50,
+    as_csv: Annotated[bool, option("The rows as CSV, for a spreadsheet.", "--csv")] = False,
+    face: Json,
+) -> None:
+    """Show what runs have cost, failed and stopped ones too, the dearest first.
+
+    The sums are those of the books. A run whose cost nobody could tell is counted as unknown. An amount that
+    its node claims beyond the limit of its order is disputed. Neither is in the sum until you settle it.
+    """
+    if as_csv and face.as_json:
+        raise UsageError("the answer is JSON or CSV, not both", fix="leave out --json or --csv")
+    where = None if repository is None else os.path.abspath(repository)
+    answer = face.client().get(
+        "/v1/cost", by=by, since=since, limit=number, agent=agent, node=node, repository=where
+    )
+    face.show(answer, lambda: _csv(answer) if as_csv else _lines(answer, face))
+
+
+def _csv(answer: dict[str, Any]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow((answer["by"], *_FIGURES))
+    writer.writerows((_cell(row["key"]), *(row[name] for name in _FIGURES)) for row in answer["rows"])
+    return out.getvalue()
+
+
+def _cell(key: str | None) -> str:
+    """Return a cell of CSV that no spreadsheet reads as a formula."""
+    text = key or ""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+
+
+def _lines(answer: dict[str, Any], face: Face) -> str:
+    if not answer["rows"]:
+        return "nothing was spent" + (f" since {short_time(answer['since'])}\n" if answer["since"] else "\n")
+    about = {"ABOUT": "about"} if answer["by"] == "run" else {}
+    columns: Columns = {answer["by"].upper(): "key", **_COLUMNS, **about}
+    spare = ("RUNS", "MINUTES") if about else ("MINUTES", "TOKENS")
+    shown = [*answer["rows"], {"about": "", **answer["total"], "key": "total"}]
+    if answer["left_out"]:
+        face.note(f"{counted(answer['left_out'], 'row')} more: -n {len(answer['rows']) + answer['left_out']}")
+    if unsettled(answer["total"]) != "-":
+        face.note("say what an unknown or disputed one cost: pancode budget settle RUN --usd X")
+    return listing(shown, columns, spare=spare, cut="ABOUT" if about else "")
+
+
+_COLUMNS: Columns = {
+    **{"RUNS": "runs", "COST": known_usd, "UNSETTLED": unsettled},
+    **{"TOKENS": lambda row: count(row["tokens"]), "MINUTES": "agent_minutes"},
+}

@@ -1,0 +1,104 @@
+"""`pancode workers`: each agent with its work now and its record, by machine or by kind of work."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.terminal import Columns, listing, took, usd
+from pancode.kernel.formatting import counted
+from pancode.kernel.names import not_found
+
+app = Commands()
+Row = dict[str, Any]
+Agent = Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)]
+_MOST = 10_000
+"""The most rows that one answer of the coordinator has; its records cover 5,000 runs."""
+Most = Annotated[
+    int | None, option("Show at most this many rows (default: all).", "-n", "--number", min=1, max=_MOST)
+]
+
+
+@app.verb("workers", "pancode workers", "pancode workers --by kind --agent builder")
+def workers(
+    *,
+    by: Annotated[
+        Literal["node", "kind", "agent"],
+        option("Group by machine, by kind of work and repository, or by agent and model alone."),
+    ] = "node",
+    agent: Agent = None,
+    number: Most = None,
+    face: Json,
+) -> None:
+    """Show each agent with its work now, and how well it does its work.
+
+    By node: those that work now come first; the record is that of the last 2,000 runs, and RATE is the share
+    of those that were done, without those that people stopped. By kind and by agent: the best first, out of
+    accepted receipts of the newest 5,000 runs. Runs that people stopped, questions, and faults of a machine,
+    of a model server or of ours do not count there, and a landed change that a later commit takes back is no
+    good run. That RATE is smoothed, and BETWEEN holds the true one 95 times in 100: with few runs it is wide.
+    """
+    if by != "node":
+        return _records(face, agent, number, whole=by == "kind")
+    found: list[Row] = face.client().get("/v1/workers")["workers"]
+    rows = [one for one in found if agent in (None, one["agent"])]
+    if agent is not None and not rows:
+        raise not_found("agent", agent, {one["agent"] for one in found}, "pancode workers")
+    face.show({"workers": rows[:number]}, lambda: listing(rows[:number], _WORKERS, "no agent has worked yet"))
+
+
+@app.verb("records", "pancode workers --by kind", hidden=True)
+def records(
+    *,
+    rankings: Annotated[bool, option("Group by agent and model alone.", "--rankings")] = False,
+    agent: Agent = None,
+    number: Most = None,
+    face: Json,
+) -> None:
+    """Show what `pancode workers --by kind` shows."""
+    _records(face, agent, number, whole=not rankings)
+
+
+def _records(face: Face, agent: str | None, number: int | None, *, whole: bool) -> None:
+    answer = face.client().get("/v1/records", rankings=not whole, agent=agent, limit=number or _MOST)
+    columns: Columns = {
+        head: cell for head, cell in _RECORDS.items() if whole or head not in ("KIND", "SIZE", "REPOSITORY")
+    }
+    none = "no run has a record yet: an accepted receipt makes one"
+    face.show(answer, lambda: listing(answer["records"], columns, none))
+
+
+def _each_landed(row: Row) -> str:
+    if row["usd_each_landed"] is not None:
+        return usd(str(row["usd_each_landed"]))
+    return "unknown" if row["unknown_runs"] and row["landed"] else "-"
+
+
+_RECORDS: Columns = {
+    **{"AGENT": "agent", "MODEL": "model", "RUNTIME": "runtime", "KIND": "kind", "SIZE": "size"},
+    **{"REPOSITORY": "repository"},
+    **{"RUNS": "runs", "GOOD": "good", "RATE": lambda row: f"{row['rate']:.2f}"},
+    **{"BETWEEN": lambda row: f"{row['low']:.2f} to {row['high']:.2f}", "LANDED": "landed"},
+    **{"REVERTED": "reverted", "EACH": _each_landed, "MINUTES": "minutes_each_landed"},
+}
+
+
+def _rate(worker: Row) -> str:
+    ended = worker["runs"] - worker["stopped"]
+    return f"{worker['done'] / ended:.2f}" if ended else "-"
+
+
+def _cost(worker: Row) -> str:
+    unknown = f" + {counted(worker['unknown_runs'], 'unknown')}" if worker["unknown_runs"] else ""
+    return f"{usd(worker['usd'])}{unknown}" if worker["runs"] else "-"
+
+
+_WORKERS: Columns = {
+    **{"AGENT": "agent", "RUNTIME": "runtime", "NODE": "node"},
+    "NOW": lambda row: ", ".join(f"{one['run']} {one['stage']}" for one in row["now"]) or "idle",
+    **{"RUNS": "runs", "DONE": "done", "RATE": _rate, "STOPPED": "stopped", "COST": _cost},
+    "EACH": lambda row: took(row["minutes"] * 60 / row["runs"]) if row["runs"] else "-",
+}

@@ -1,0 +1,101 @@
+"""Sums up what runs have cost: by any property of theirs, exactly as the books have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from heapq import nlargest, nsmallest
+
+from pancode.budget import books
+
+BY = ("run", "session", "workflow", "agent", "model", "runtime", "node", "repository", "day")
+SCOPE_OF: Mapping[str, str] = {"day": "day:", "node": "node:", "workflow": "workflow:", "session": "session:"}
+"""Properties of which a run may have several values, or none: each value has a scope of the books."""
+
+
+@dataclass(frozen=True, slots=True)
+class CostLine:
+    """The cost of a group of runs together. `key` None: the runs that lack the property.
+
+    `unknown`: how many runs have an unknown cost, which is not in `usd`. Nor is `disputed`: what nodes claim
+    beyond the limits of their orders.
+    """
+
+    key: str | None
+    runs: int = 0
+    usd: Decimal = books.ZERO
+    tokens: int = 0
+    agent_ms: int = 0
+    unknown: int = 0
+    disputed: Decimal = books.ZERO
+
+    def __add__(self, more: CostLine) -> CostLine:
+        return CostLine(
+            self.key,
+            self.runs + more.runs,
+            books.plus(self.usd, more.usd),
+            self.tokens + more.tokens,
+            self.agent_ms + more.agent_ms,
+            self.unknown + more.unknown,
+            books.plus(self.disputed, more.disputed),
+        )
+
+    def less(self, other: CostLine) -> CostLine:
+        """Return this line minus the other."""
+        return CostLine(
+            self.key,
+            self.runs - other.runs,
+            books.minus(self.usd, other.usd),
+            self.tokens - other.tokens,
+            self.agent_ms - other.agent_ms,
+            self.unknown - other.unknown,
+            books.minus(self.disputed, other.disputed),
+        )
+
+    @property
+    def is_nothing(self) -> bool:
+        counts = (self.runs, self.tokens, self.agent_ms, self.unknown, self.disputed)
+        return not (self.usd or any(count > 0 for count in counts))
+
+
+def grouped(lines: Iterable[CostLine], key_of: Callable[[str | None], str | None]) -> list[CostLine]:
+    """Return the lines, with those added up whose keys become the same."""
+    same: dict[str | None, list[CostLine]] = {}
+    for line in lines:
+        same.setdefault(key_of(line.key), []).append(line)
+    return [_added(key, some) for key, some in same.items()]
+
+
+def total(lines: Sequence[CostLine]) -> CostLine:
+    return _added("total", lines)
+
+
+def _added(key: str | None, lines: Sequence[CostLine]) -> CostLine:
+    return CostLine(
+        key,
+        sum(line.runs for line in lines),
+        books.plus(*(line.usd for line in lines)),
+        sum(line.tokens for line in lines),
+        sum(line.agent_ms for line in lines),
+        sum(line.unknown for line in lines),
+        books.plus(*(line.disputed for line in lines)),
+    )
+
+
+def with_rest(lines: list[CostLine], everything: CostLine) -> list[CostLine]:
+    """Return the lines, and one more for runs that lack the property, if any: the sums then stay whole.
+
+    A run that had two values, as one that was tried again on another node, is in both lines.
+    """
+    left = everything.less(total(lines))
+    runs, tokens, ms, unknown = (max(0, n) for n in (left.runs, left.tokens, left.agent_ms, left.unknown))
+    rest = CostLine(None, runs, left.usd, tokens, ms, unknown, max(books.ZERO, left.disputed))
+    return lines if rest.is_nothing else [*lines, rest]
+
+
+def in_order(lines: Iterable[CostLine], by: str, most: int) -> list[CostLine]:
+    """Return at most so many lines: the newest day first, or the dearest first and equal ones by name."""
+    if by == "day":
+        return nlargest(most, lines, key=lambda line: line.key or "")
+    return nsmallest(most, lines, key=lambda line: (-line.usd, -line.tokens, line.key or ""))

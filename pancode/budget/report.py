@@ -1,0 +1,128 @@
+"""The books as a person reads them: what may be spent, was spent, is held, and is not known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from typing_extensions import TypedDict
+
+from pancode.budget import books
+from pancode.budget.books import PERIODS, is_period
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Balance, Setting
+from pancode.runs.core import CEILING, WORK_CEILING, Core
+from pancode.runs.user_environment import Surroundings
+from pancode.runs.views import at
+
+
+class ScopeShape(TypedDict):
+    scope: str
+    ceiling_usd: str | None
+    origin: str | None
+    spent_usd: str
+    held_usd: str
+    remaining_usd: str | None
+    disputed_usd: str
+    unknown_runs: int
+    tokens: int
+    held_tokens: int
+    ceiling_tokens: int | None
+    agent_minutes: float
+    held_minutes: float
+    ceiling_minutes: float | None
+    over: bool
+
+
+class BudgetShape(TypedDict):
+    """The books. `runs`: admitted today. `notes`: ceilings that a file names and that do not count now."""
+
+    scopes: list[ScopeShape]
+    estimate_next_usd: str
+    runs: int
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The configured ceiling of the day and where it is set, and the estimate for the next run."""
+
+    ceiling: Decimal
+    origin: str
+    estimate: Decimal
+
+    @classmethod
+    def of(cls, around: Surroundings) -> Configured:
+        (row,) = (row for row in around.origins(None) if row["key"] == "budget.ceiling")
+        return cls(Decimal(row["value"]), row["origin"], around.defaults(None).estimate_usd)
+
+
+def budget(core: Core, configured: Configured, everything: bool = False) -> BudgetShape:
+    """Today, then nodes and agents; `everything`: past days, workflows and sessions, too."""
+    today = books.day_scope(core.wall_ms(), core.tz)
+    with core.ports.ledger.transaction() as tx:
+        known = {balance.scope: balance for balance in tx.find(Balance)}
+        for setting in tx.find(Setting):
+            scope = setting.name.removeprefix(CEILING).removeprefix(WORK_CEILING)
+            if setting.name.startswith((CEILING, WORK_CEILING)) and ":" in scope:
+                known.setdefault(scope, Balance(scope))
+        day = known.pop(today, Balance(today))
+        kinds = core.ceilings_set(tx)
+        known = {name: balance for name, balance in known.items() if not is_period(name)}
+        known |= {one.scope: one for one in (core.period_balance(tx, p) for p in PERIODS if p in kinds)}
+        past = [s for s in sorted(known) if s.startswith("day:") and everything]
+        others = [s for s in sorted(known) if not s.startswith("day:")]
+        others = [s for s in others if everything or not (books.is_workflow(s) or books.is_session(s))]
+        scopes = [_scope(core, tx, known[name], configured) for name in (*others, *reversed(past))]
+        scopes.insert(0, _scope(core, tx, day, configured))
+        notes = _notes(core, tx, configured)
+    return {"scopes": scopes, "estimate_next_usd": usd(configured.estimate), "runs": day.runs, "notes": notes}
+
+
+def usd(amount: Decimal) -> str:
+    """A decimal string, never in powers of ten."""
+    return f"{amount:f}"
+
+
+def _notes(core: Core, tx: Transaction, configured: Configured) -> list[str]:
+    """Say where a ceiling that a file names is not the one in force, as it would look as if it were."""
+    note = f"{configured.origin} says {usd(configured.ceiling)} USD for a day"
+    if core.ceiling_set(tx, "day:") is not None:
+        same = core.ceiling(tx, "day:") == configured.ceiling
+        return [] if same else [f"{note}; it counts after: pancode budget unset"]
+    if configured.ceiling != core.rules.ceiling_usd:
+        return [f"{note}; it counts after: pancode fleet down, pancode fleet up"]
+    return []
+
+
+def _origin(core: Core, tx: Transaction, scope: str, configured: Configured) -> str | None:
+    setting = core.ceiling_set(tx, scope)
+    if setting is not None:
+        return f"budget set by {setting.changed_by} at {at(setting.changed_ms)}"
+    return configured.origin if scope.startswith("day:") else None
+
+
+def _scope(core: Core, tx: Transaction, balance: Balance, configured: Configured) -> ScopeShape:
+    ceilings = core.ceilings(tx, balance.scope)
+    used = balance.spent_usd + balance.held_usd
+    return {
+        "scope": balance.scope,
+        "ceiling_usd": None if ceilings.usd is None else usd(ceilings.usd),
+        "origin": _origin(core, tx, balance.scope, configured),
+        "spent_usd": usd(balance.spent_usd),
+        "held_usd": usd(balance.held_usd),
+        "remaining_usd": None if ceilings.usd is None else usd(ceilings.usd - used),
+        "disputed_usd": usd(balance.disputed_usd),
+        "unknown_runs": balance.unknown_runs,
+        "tokens": balance.tokens,
+        "held_tokens": balance.held_tokens,
+        "ceiling_tokens": ceilings.tokens,
+        "agent_minutes": _minutes(balance.agent_ms),
+        "held_minutes": _minutes(balance.held_ms),
+        "ceiling_minutes": None if ceilings.ms is None else _minutes(ceilings.ms),
+        "over": books.is_over(balance, ceilings),
+    }
+
+
+def _minutes(ms: int) -> float:
+    return round(ms / books.MINUTE_MS, 2)

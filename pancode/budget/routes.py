@@ -1,0 +1,186 @@
+"""Routes of the account: what may be spent, what work has cost, who works."""
+
+from __future__ import annotations
+
+from typing_extensions import TypedDict
+
+from pancode.agents.agents import find_agent
+from pancode.budget.books import PERIODS, repo_scope, session_scope
+from pancode.budget.cost_report import CostTable, cost
+from pancode.budget.report import BudgetShape, Configured, budget
+from pancode.budget.service import set_ceilings, settle_by_hand, unset_ceiling
+from pancode.budget.track_records import TrackRecordRow, track_records
+from pancode.budget.workers import WorkerShape, workers
+from pancode.fleet.fleet import must_exist
+from pancode.interfaces.http.access.rights import BUDGETS, NOTES, SETTLES
+from pancode.interfaces.http.bodies import ActBody, CeilingBody, ScopeBody, SettleBody
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, Verb
+from pancode.kernel.errors import UsageError
+from pancode.kernel.pages import MOST_ROWS
+from pancode.people.service import items
+from pancode.reports.brief import BriefShape, ReportShape, also_waits, brief, looked, report
+from pancode.runs.inbox_answers import BriefLine, InboxShape
+from pancode.runs.lists import since_ms
+from pancode.runs.views import find
+from pancode.sessions.session import show
+
+
+class InboxAnswer(TypedDict):
+    """`also`: what waits for a person beside the questions; `by` says whose last look counts there."""
+
+    items: list[InboxShape]
+    also: list[BriefLine]
+
+
+class SettledAnswer(TypedDict):
+    run: str
+    usd: str
+    attempts: int
+
+
+class WorkersAnswer(TypedDict):
+    workers: list[WorkerShape]
+
+
+class TrackRecordsAnswer(TypedDict):
+    records: list[TrackRecordRow]
+
+
+class LookedAnswer(TypedDict):
+    by: str
+
+
+@Verb("GET /v1/budget", command="budget show", query=("all",))
+def _budget(context: ApiContext, call: ApiCall) -> BudgetShape:
+    """Spent, held, free."""
+    return budget(context.core, Configured.of(context.coordinator.around({})), call.flag("all"))
+
+
+@Verb("POST /v1/budget/ceiling", CeilingBody, "budget set", pokes=True, right=BUDGETS)
+def _ceiling(context: ApiContext, call: ApiCall) -> BudgetShape:
+    """Set a ceiling."""
+    body: CeilingBody = call.body
+    set_ceilings(context.core, budget_scope(context, body.scope), body.ceilings(), body.by)
+    return _budget(context, call)
+
+
+def budget_scope(context: ApiContext, text: str) -> str:
+    """Return the scope as the books name it. UsageError; NotFoundError for an unknown scope."""
+    kind, name = _budget_scope(text)
+    if kind == "node":
+        must_exist(context.core, (name,))
+    if kind == "agent":
+        find_agent(context.coordinator.around({}).agents(None), name)
+    if kind == "repo" and context.project_of(name) is None:
+        fix = "name a folder of the repository, as in repo:/home/me/project"
+        raise UsageError(f"{name} is in no git repository", fix=fix, code="no_repository")
+    return _whole(context, kind, name)
+
+
+_ALONE, _NAMED = ("day", *PERIODS, "session"), ("node", "agent", "repo", "session")
+"""The kinds of scope that stand without a name, and those that need one."""
+
+
+def _budget_scope(scope: str) -> tuple[str, str]:
+    kind, _, name = scope.partition(":")
+    if kind not in (_NAMED if name else _ALONE):
+        raise UsageError(
+            f"there is no budget scope {scope!r}",
+            fix="day, week, month, node:NAME, agent:NAME, repo:PATH, session or session:ID",
+            code="bad_scope",
+        )
+    return kind, name
+
+
+def _whole(context: ApiContext, kind: str, name: str) -> str:
+    """Return the scope as the books name it: a session by any of its runs, a repository by a folder in it.
+
+    NotFoundError for a run that is no session.
+    """
+    if kind == "session" and name:
+        return session_scope(show(context.core, name)["session"])
+    if kind == "repo":
+        return repo_scope(context.project_of(name) or name)
+    return f"{kind}:{name}" if name else kind
+
+
+@Verb("POST /v1/budget/ceiling/unset", ScopeBody, "budget unset", pokes=True, right=BUDGETS)
+def _unset(context: ApiContext, call: ApiCall) -> BudgetShape:
+    """The configured one again.
+
+    A machine, an agent or a repository that is gone may have left a ceiling: it is not looked for.
+    """
+    body: ScopeBody = call.body
+    unset_ceiling(context.core, _whole(context, *_budget_scope(body.scope)), body.by)
+    return _budget(context, call)
+
+
+@Verb("POST /v1/budget/settle", SettleBody, "budget settle", pokes=True, right=SETTLES)
+def _settle(context: ApiContext, call: ApiCall) -> SettledAnswer:
+    """Say what an unknown cost was."""
+    body: SettleBody = call.body
+    run = find(context.core, body.run)
+    settled = settle_by_hand(context.core, run.id, body.usd, body.by)
+    return {"run": run.id, "usd": f"{body.usd:f}", "attempts": settled}
+
+
+_COST = ("by", "since", "limit", "agent", "node", "repository")
+
+
+@Verb("GET /v1/cost", command="cost", query=_COST)
+def _cost(context: ApiContext, call: ApiCall) -> CostTable:
+    """What runs have cost, by one of their properties."""
+    by, limit = call.query.get("by", "run"), call.number("limit", 50, MOST_ROWS)
+    wanted = dict(call.query)
+    if "repository" in wanted:
+        wanted["repository"] = context.project_of(wanted["repository"]) or wanted["repository"]
+    known = context.known(wanted)
+    only: dict[str, str] = {name: known[name] for name in ("agent", "node", "repository") if name in known}
+    return cost(context.core, by, since_ms(context.core, call.query.get("since")), limit, only)
+
+
+@Verb("GET /v1/workers", command="workers")
+def _workers(context: ApiContext, call: ApiCall) -> WorkersAnswer:
+    """Each agent on each runtime and node: its work now, its record."""
+    return {"workers": workers(context.core)}
+
+
+@Verb("GET /v1/records", command="workers", query=("agent", "rankings", "limit"))
+def _records(context: ApiContext, call: ApiCall) -> TrackRecordsAnswer:
+    """Who does which kind of work how well."""
+    agent, limit = context.known(call.query).get("agent"), call.number("limit", 50, MOST_ROWS)
+    return {"records": track_records(context.core, agent, call.flag("rankings"), limit)}
+
+
+@Verb("GET /v1/inbox", command="inbox", query=("by",), for_item=True)
+def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
+    """Everything that waits for a person."""
+    found = items(context.core)
+    token = None if call.visitor is None else call.visitor.token
+    if token is not None and token.item is not None:
+        found = [item for item in found if item["id"] == token.item]
+        return {"items": found, "also": []}
+    return {"items": found, "also": also_waits(context.core, found, call.query.get("by", "api"))}
+
+
+@Verb("GET /v1/brief", command="brief", query=("by", "since"))
+def _brief(context: ApiContext, call: ApiCall) -> BriefShape:
+    """What happened since the last look."""
+    context.coordinator.code.look_for_reverts()
+    return brief(context.core, items(context.core), call.query.get("by", "api"), call.query.get("since"))
+
+
+@Verb("POST /v1/brief/looked", ActBody, "brief", right=NOTES)
+def _looked(context: ApiContext, call: ApiCall) -> LookedAnswer:
+    """A person has looked now."""
+    looked(context.core, call.body.by)
+    return {"by": call.body.by}
+
+
+@Verb("GET /v1/report", command="brief", query=("by", "since"))
+def _report(context: ApiContext, call: ApiCall) -> ReportShape:
+    """A brief of a longer time, with costs."""
+    context.coordinator.code.look_for_reverts()
+    by, since = call.query.get("by", "api"), call.query.get("since", "7d")
+    return report(context.core, items(context.core), by, since)

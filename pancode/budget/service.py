@@ -1,0 +1,99 @@
+"""Changes that a person makes to the books: ceilings, and the cost of attempts of unknown cost."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pancode.budget import books
+from pancode.kernel.errors import NotFoundError, UsageError
+from pancode.kernel.records import Run, SessionRow, Setting
+from pancode.runs.core import CEILING, WORK_CEILING, Core
+from pancode.runs.life.decision import decide
+from pancode.runs.life.signals import Priced
+from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.sessions.store import cap
+
+
+def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> None:
+    """Set a scope's ceiling in each currency that is given; the others stay.
+
+    The scope is `day`, `week`, `month`, `node:NAME`, `agent:NAME`, `repo:PATH`, `session` (each one without
+    another) or `session:RUN`, with its first run. What is spent already stays spent.
+    """
+    if any(amount is not None and amount < 0 for amount in (ceilings.usd, ceilings.tokens, ceilings.ms)):
+        raise UsageError("a ceiling cannot be negative", fix="pancode budget set 10")
+    with unit_of_work(core) as work:
+        old = core.ceilings(work.tx, scope if ":" in scope else f"{scope}:")
+        session = _session(work, scope)
+        if ceilings.usd is not None and session is not None:
+            cap(work, session, ceilings.usd, by)
+        elif ceilings.usd is not None:
+            work.tx.put(Setting(f"{CEILING}{scope}", f"{ceilings.usd:f}", core.wall_ms(), by))
+        agents = {"tokens": ceilings.tokens, "ms": ceilings.ms}
+        if any(amount is not None for amount in agents.values()):
+            known = core.ceiling_set(work.tx, scope, WORK_CEILING)
+            so_far = known.value if known is not None and isinstance(known.value, dict) else {}
+            now = {**so_far, **{name: amount for name, amount in agents.items() if amount is not None}}
+            work.tx.put(Setting(f"{WORK_CEILING}{scope}", now, core.wall_ms(), by))
+        work.audit(
+            "budget",
+            "info",
+            "ceiling set",
+            scope=scope,
+            old=_text(old, ceilings),
+            new=_text(ceilings, ceilings),
+            by=by,
+        )
+
+
+def _session(work: Work, scope: str) -> SessionRow | None:
+    """Return the session whose scope this is; None: it is no scope of one session."""
+    return work.tx.get(SessionRow, scope.partition(":")[2]) if books.is_session(scope) else None
+
+
+def unset_ceiling(
+    core: Core, scope: str, by: str, prefixes: tuple[str, ...] = (CEILING, WORK_CEILING)
+) -> None:
+    """Remove the ceiling set by hand: the configured one counts again, or none. NotFoundError.
+
+    `prefixes`: of dollars, of tokens and time, or both.
+    """
+    with unit_of_work(core) as work:
+        found = [core.ceiling_set(work.tx, scope, prefix) for prefix in prefixes]
+        there = [setting for setting in found if setting is not None and setting.name.endswith(scope)]
+        session = _session(work, scope)
+        old = "" if session is None or session.ceiling is None else f"{session.ceiling:f}"
+        if session is not None:
+            cap(work, session, None, by)
+        if not there and not old:
+            raise NotFoundError(f"no ceiling was set for {scope}", fix="pancode budget show")
+        for setting in there:
+            work.tx.delete(Setting, setting.name)
+        old = ", ".join(filter(None, (old, *(str(setting.value) for setting in there))))
+        work.audit("budget", "info", "ceiling unset", scope=scope, old=old, by=by)
+
+
+def settle_by_hand(core: Core, run_id: str, usd: Decimal, by: str) -> int:
+    """Book what a run of unknown or disputed cost really cost; returns how many attempts were settled."""
+    if usd < 0:
+        raise UsageError("a cost cannot be negative")
+    with unit_of_work(core) as work:
+        run = work.tx.get(Run, run_id)
+        if run is None:
+            raise NotFoundError(f"no run {run_id}", fix="pancode runs")
+        changes = decide(work.case(run), Priced(usd, by))
+        work.apply(changes)
+    if not changes.booked:
+        raise UsageError(
+            f"the cost of {run_id} is neither unknown nor disputed", fix=f"pancode runs show {run_id}"
+        )
+    return len({entry.attempt for entry in changes.booked})
+
+
+def _text(ceilings: books.Ceilings, given: books.Ceilings) -> str | None:
+    """Return the ceilings in the currencies of `given`, in words; None where none of them has one."""
+    words = [f"{ceilings.usd:f}"] if given.usd is not None and ceilings.usd is not None else []
+    words += [f"{ceilings.tokens} tokens"] if given.tokens is not None and ceilings.tokens is not None else []
+    if given.ms is not None and ceilings.ms is not None:
+        words.append(f"{books.minutes(ceilings.ms)} agent-minutes")
+    return ", ".join(words) or None

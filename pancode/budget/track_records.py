@@ -1,0 +1,79 @@
+"""Track records: who did which kind of work how well, out of accepted receipts alone."""
+
+from __future__ import annotations
+
+from typing_extensions import TypedDict
+
+from pancode.budget import books
+from pancode.budget.track_record_rules import ENOUGH, TrackRecord, WorkKey, summed
+from pancode.kernel.values import replace
+from pancode.memory.prior_runs import lately
+from pancode.runs.core import Core
+
+
+class TrackRecordRow(TypedDict):
+    """How well an agent does one kind of work in one place. `rate` is smoothed, `low` to `high` its interval.
+
+    `kind`, `size` and `repository` are null in rankings; the cost of a landed change is null while it is
+    unknown.
+    """
+
+    agent: str
+    model: str | None
+    runtime: str
+    kind: str | None
+    size: str | None
+    """The size of the task: small, medium, large."""
+    repository: str | None
+    runs: int
+    good: int
+    landed: int
+    reverted: int
+    """Landed changes that were taken back later; their runs are not good."""
+    rate: float
+    low: float
+    high: float
+    enough: bool
+    """Whether enough runs stand behind the rate for it to say something."""
+    usd_each_landed: float | None
+    minutes_each_landed: float | None
+    unknown_runs: int
+
+
+def track_records(core: Core, agent: str | None, rankings: bool, limit: int) -> list[TrackRecordRow]:
+    """Records, the best smoothed rate first. `rankings`: by agent, model and runtime alone."""
+    known = lately(core).items()
+    found = summed((_ranked(key) if rankings else replace(key, node=None), record) for key, record in known)
+    shown = [(key, record) for key, record in found.items() if agent in (None, key.agent)]
+    shown.sort(key=lambda pair: (-pair[1].rate, -pair[1].runs, pair[0].agent, pair[0].model or ""))
+    return [_row(key, record) for key, record in shown[:limit]]
+
+
+def _ranked(key: WorkKey) -> WorkKey:
+    return WorkKey(key.agent, key.model, key.runtime, "", None)
+
+
+def _row(key: WorkKey, record: TrackRecord) -> TrackRecordRow:
+    low, high = record.interval
+    changes = record.landed or None
+    usd = None if changes is None or record.unknown else float(record.usd / changes)
+    minutes = None if changes is None else record.ms / books.MINUTE_MS / changes
+    return {
+        "agent": key.agent,
+        "model": key.model,
+        "runtime": key.runtime,
+        "kind": key.kind or None,
+        "size": key.size or None,
+        "repository": key.repository,
+        "runs": record.runs,
+        "good": record.good,
+        "landed": record.landed,
+        "reverted": record.reverted,
+        "rate": round(record.rate, 4),
+        "low": round(low, 4),
+        "high": round(high, 4),
+        "enough": record.runs >= ENOUGH,
+        "usd_each_landed": None if usd is None else round(usd, 4),
+        "minutes_each_landed": None if minutes is None else round(minutes, 2),
+        "unknown_runs": record.unknown,
+    }

@@ -1,0 +1,106 @@
+"""Workers: each agent on each runtime and node, what it does now, and what became of its last runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from typing_extensions import TypedDict
+
+from node_agent.wire.failure import Outcome
+from pancode.budget import books
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import EndedRun, Run, RunState
+from pancode.runs.core import Core
+from pancode.runs.views import run_shape
+
+
+class WorkerNow(TypedDict):
+    """A run that a worker is at now."""
+
+    run: str
+    stage: str
+    since: str | None
+    task: str
+
+
+class WorkerShape(TypedDict):
+    """One agent on one runtime and node. `done`, `stopped`: how many of its last `runs`, which cost `usd`."""
+
+    agent: str
+    runtime: str
+    node: str | None
+    now: list[WorkerNow]
+    runs: int
+    done: int
+    stopped: int
+    usd: str
+    unknown_runs: int
+    minutes: float
+
+
+LOOKED_AT = 2_000
+"""How many of the newest runs the workers' numbers are made of."""
+_Key = tuple[str, str, str | None]
+
+
+@dataclass(slots=True)
+class _Tally:
+    now: list[WorkerNow] = field(default_factory=list)
+    runs: int = 0
+    done: int = 0
+    stopped: int = 0
+    unknown: int = 0
+    usd: Decimal = books.ZERO
+    ms: int = 0
+
+
+def workers(core: Core) -> list[WorkerShape]:
+    """All workers: the active ones first, then by name."""
+    with core.ports.ledger.transaction() as tx:
+        newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=LOOKED_AT)
+        active = [run for state in RunState if state is not RunState.ENDED for run in _in(tx, state)]
+        found: dict[_Key, _Tally] = {}
+        for run in active:
+            _at_work(core, tx, found, run)
+        for row in newest:
+            # A run that never reached a machine says nothing about a worker.
+            if row.node is None or not row.started or row.judges:
+                continue
+            tally = found.setdefault((row.agent, row.runtime, row.node), _Tally())
+            tally.runs += 1
+            tally.done += row.outcome is Outcome.DONE
+            tally.stopped += row.outcome is Outcome.INTERRUPTED
+            tally.ms += row.ms
+            tally.unknown += row.unknown
+            tally.usd = books.plus(tally.usd, row.usd)
+    shown = [_shape(key, one) for key, one in found.items()]
+    return sorted(shown, key=lambda w: (not w["now"], w["agent"], w["runtime"], w["node"] or ""))
+
+
+def _in(tx: Transaction, state: RunState) -> list[Run]:
+    return tx.find(Run, {"state": state}, order="created_ms")
+
+
+def _at_work(core: Core, tx: Transaction, found: dict[_Key, _Tally], run: Run) -> None:
+    """Add the run to its worker; while it waits for a machine, that is a worker without a node."""
+    shape = run_shape(core, tx, run)
+    found.setdefault((run.agent, run.runtime, shape["node"]), _Tally()).now.append(
+        WorkerNow(run=run.id, stage=shape["stage"], since=shape["started_at"], task=shape["task"])
+    )
+
+
+def _shape(key: _Key, tally: _Tally) -> WorkerShape:
+    agent, runtime, node = key
+    return {
+        "agent": agent,
+        "runtime": runtime,
+        "node": node,
+        "now": tally.now,
+        "runs": tally.runs,
+        "done": tally.done,
+        "stopped": tally.stopped,
+        "usd": f"{tally.usd:f}",
+        "unknown_runs": tally.unknown,
+        "minutes": round(tally.ms / books.MINUTE_MS, 2),
+    }

@@ -1,1 +1,0 @@
-"""Landings: asked for, judged, queued, carried out."""

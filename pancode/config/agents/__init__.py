@@ -1,0 +1,1 @@
+"""The files in which agents and presets are defined."""

@@ -1,0 +1,150 @@
+"""Sets one value in the text of a panagents.yaml. Pure; every other byte of the file stays as it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import yaml
+
+from pancode.kernel.documents import parse_document
+from pancode.kernel.errors import ConfigError
+
+Path = Sequence[str]
+STEP = 2
+"""How many blanks an indentation has where the file shows none."""
+
+
+def set_value(text: str, path: Path, value: object, place: str) -> str:
+    """Return the text with the value at the path, in place of the old one or after its neighbours.
+
+    ConfigError for a text that is no YAML, or is written in a way that this cannot change.
+    """
+    parse_document(text, place)
+    edited = _edited(text, path, value)
+    # What comes behind a last line without its end ends that line, which a block of text may contain.
+    befores = [parse_document(before, place).data for before in (text, _ended(text))]
+    if _data_of(edited) not in [with_value(before, path, value) for before in befores]:
+        raise ConfigError(
+            f"{place}: {'.'.join(path)} cannot be set here without changing something else",
+            why="it is written with an anchor, a tag or in a form of its own",
+            fix=f"edit {place} by hand, then: pancode agents check",
+        )
+    return edited
+
+
+def _data_of(text: str) -> object:
+    """Return the text's data; None for what is no YAML any more."""
+    try:
+        return parse_document(text, "").data
+    except ConfigError:
+        return None
+
+
+def with_value(data: dict[str, object], path: Path, value: object) -> dict[str, object]:
+    """Return plain data with the value at the path: what the edited text must say, and nothing else."""
+    first, *rest = path
+    if not rest:
+        return {**data, first: value}
+    below = data.get(first)
+    return {**data, first: with_value(below if isinstance(below, dict) else {}, rest, value)}
+
+
+def flow(value: object) -> str:
+    """Return a value on one line."""
+    if isinstance(value, str) and ("\n" in value or not value.isprintable()):
+        return json.dumps(value, ensure_ascii=False)
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True)
+    text = text.removesuffix("\n").removesuffix("\n...").strip()
+    if isinstance(value, str) and text == value and value.startswith(":"):
+        return json.dumps(value, ensure_ascii=False)  # within braces such a colon is one of its own
+    return text
+
+
+def block(tree: object, indent: int) -> str:
+    """Return keys and values below each other; a text of several lines stays readable."""
+    if not isinstance(tree, dict):
+        return f"{flow(tree)}\n"
+    lines = []
+    for key, value in tree.items():
+        head = f"{' ' * indent}{flow(key)}:"
+        if isinstance(value, dict) and value:
+            lines.append(f"{head}\n{block(value, indent + STEP)}")
+        elif isinstance(value, str) and "\n" in value:
+            lines.append(f"{head} {_literal(value, indent + STEP)}")
+        else:
+            lines.append(f"{head} {flow(value)}\n")
+    return "".join(lines)
+
+
+def _literal(text: str, indent: int) -> str:
+    """Return a YAML block where that gives the same text, else a quoted string."""
+    lines = text.removesuffix("\n").split("\n")
+    plain = all(line == line.rstrip() and line.isprintable() for line in lines)
+    if not plain or not lines[0] or lines[0].startswith(" "):
+        return f"{flow(text)}\n"
+    mark = "|" if text.endswith("\n") else "|-"
+    return f"{mark}\n" + "".join(f"{' ' * indent}{line}\n" if line else "\n" for line in lines)
+
+
+def _edited(text: str, path: Path, value: object) -> str:
+    node, key = yaml.compose(text, yaml.SafeLoader), None
+    for depth, step in enumerate(path):
+        if not isinstance(node, yaml.MappingNode):
+            return _replaced(text, node, key, _tree(path[depth:], value))
+        key, found = next((pair for pair in node.value if pair[0].value == step), (None, None))
+        if found is None:
+            # a key that is not there: behind the last one of its mapping
+            tree = _tree(path[depth:], value)
+            if node.flow_style:
+                end = node.end_mark.index - 1
+                inner = flow(tree).removeprefix("{").removesuffix("}")
+                comma = ", " if node.value and not text[:end].rstrip().endswith(",") else ""
+                kept = text[:end] if node.value else text[:end].rstrip()
+                return f"{kept}{comma}{inner}{text[end:]}"
+            column = node.value[0][0].start_mark.column
+            end = _line_end(text, _end_of(text, node))
+            return f"{_ended(text[:end])}{block(tree, column)}{text[end:]}"
+        node = found
+    return _replaced(text, node, key, value)
+
+
+def _tree(path: Path, value: object) -> object:
+    """Return the value below the keys of the path."""
+    for step in reversed(path):
+        value = {step: value}
+    return value
+
+
+def _replaced(text: str, node: yaml.Node | None, key: yaml.Node | None, value: object) -> str:
+    """Return the text with the new value in place of the old one."""
+    if node is None or key is None:
+        return f"{_ended(text)}{block(value, 0)}"
+    start, end = node.start_mark.index, _end_of(text, node)
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style:
+        # Its lines go, and the value stands behind its key: they may begin where the key does.
+        colon = text.index(":", key.end_mark.index) + 1
+        first = text.rindex("\n", 0, start) + 1
+        return f"{text[:colon]} {flow(value)}{text[colon:first]}{text[_line_end(text, end) :]}"
+    gap = " " if start == end and text[start - 1 : start] == ":" else ""
+    if "\n" in text[start:end] and text[end - 1 : end] == "\n":
+        end -= 1
+    return f"{text[:start]}{gap}{flow(value)}{text[end:]}"
+
+
+def _end_of(text: str, node: yaml.Node) -> int:
+    """Return the end of a value. The parser's own mark of a block stands before whatever follows it."""
+    if isinstance(node, yaml.MappingNode | yaml.SequenceNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return _end_of(text, last[1] if isinstance(last, tuple) else last)
+    start, end = node.start_mark.index, node.end_mark.index
+    return start + len(text[start:end].rstrip()) if end > start else start
+
+
+def _line_end(text: str, index: int) -> int:
+    found = text.find("\n", index)
+    return len(text) if found < 0 else found + 1
+
+
+def _ended(text: str) -> str:
+    return text if not text or text.endswith("\n") else f"{text}\n"

@@ -1,0 +1,177 @@
+"""The format of an agent in panagents.yaml: every key, and what it means for a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from node_agent.wire.endpoint import Sampling
+from node_agent.wire.policy import NetworkAccess
+from pancode.agents.agents import READ_TOOLS, AgentLimits, Autonomy, Flaw, Role, Speed, Tier, Walls
+from pancode.config.schema import Part
+from pancode.kernel.names import nearest
+from pancode.kernel.units import Duration, Level, Money, Names, Size, Texts
+
+DEFAULT_PROMPT = "default"
+LITTLE = 20_000
+"""How many tokens an agent program's first call alone may need: its own prompt and its tools."""
+PRESETS: dict[str, dict[str, object]] = {
+    "coding": {"temperature": "0.2", "top_p": "0.95"},
+    "general": {"temperature": "0.7", "top_p": "0.95"},
+    "reasoning": {"temperature": "0.6", "top_p": "0.95", "top_k": 20},
+}
+"""The named presets for choosing words."""
+
+
+def _sampling(value: object) -> object:
+    """Return the settings of a preset's name, or of a mapping, perhaps over a preset."""
+    given = {"preset": value} if isinstance(value, str) else value
+    if not isinstance(given, Mapping) or "preset" not in given:
+        return given
+    name = given["preset"]
+    if name not in PRESETS:
+        near = nearest(str(name), PRESETS)
+        words = f"did you mean {near}?" if near else f"there are {', '.join(PRESETS)}"
+        raise ValueError(f"there is no sampling preset {name!r}; {words}")
+    return {**PRESETS[str(name)], **{key: one for key, one in given.items() if key != "preset"}}
+
+
+def _decimal(value: object) -> object:
+    """Return a number as it is written: a float as its shortest text, which means the same number."""
+    try:
+        return Decimal(str(value)) if not isinstance(value, bool) and value is not None else value
+    except InvalidOperation:
+        raise ValueError(f"{value!r} is no number") from None
+
+
+_Share = Annotated[Decimal, BeforeValidator(_decimal), Field(max_digits=9, decimal_places=6)]
+
+
+class SamplingEntry(Part):
+    """How a model chooses words."""
+
+    temperature: Annotated[_Share, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[_Share, Field(gt=0, le=1)] | None = None
+    top_k: int | None = Field(default=None, ge=1, le=1_000_000)
+    presence_penalty: Annotated[_Share, Field(ge=-2, le=2)] | None = None
+
+    def wire(self) -> Sampling | None:
+        """Return the settings in wire form; None where nothing is said."""
+        values = self.model_dump(exclude_none=True)
+        return Sampling(**values) if values else None
+
+
+class LimitsEntry(Part):
+    """Limits of one agent."""
+
+    wall: Duration | None = None
+    idle: Duration | None = None
+    output: Size | None = None
+    tokens: int | None = Field(default=None, gt=0)
+    usd: Money | None = None
+    requests: int | None = Field(default=None, gt=0)
+    wrap_up: bool | None = None
+    turns: int | None = Field(default=None, gt=0)
+
+
+class AgentEntry(Part):
+    """One agent as it is written in a file."""
+
+    description: str = ""
+    system_prompt: str = ""
+    prompt: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] = DEFAULT_PROMPT
+    role: Annotated[Role, Field(strict=False)] | None = None
+    tools: Texts = READ_TOOLS
+    readonly: bool = True
+    tier: Annotated[Tier, Field(strict=False)] = Tier.ANY
+    speed: Annotated[Speed, Field(strict=False)] = Speed.BALANCED
+    autonomy: Annotated[Autonomy, Field(strict=False)] = Autonomy.AUTONOMOUS
+    isolation: Annotated[Walls, Field(strict=False)] = Walls.NONE
+    network: Annotated[NetworkAccess, Field(strict=False)] | None = None
+    runtime: str | None = None
+    node: str | None = None
+    runtime_args: Texts = ()
+    model: str | None = None
+    reasoning: Level | None = None
+    sampling: Annotated[SamplingEntry, BeforeValidator(_sampling)] = SamplingEntry()
+    token_budget: int | None = Field(default=None, gt=0)
+    max_turns: int | None = Field(default=None, gt=0)
+    retry_on_failure: bool | None = None
+    limits: LimitsEntry = LimitsEntry()
+    max_attempts: int | None = Field(default=None, ge=1, le=10)
+    env: Names = ()
+    secrets: Names = ()
+    skills: Texts = ()
+    tags: Texts = ()
+    enabled: bool = True
+
+    def run_limits(self) -> AgentLimits:
+        """Return the limits; `token_budget` and `max_turns` are other names of two of them."""
+        limits = self.limits
+        return AgentLimits(
+            limits.wall,
+            limits.idle,
+            limits.output,
+            limits.tokens or self.token_budget,
+            limits.usd,
+            limits.requests,
+            limits.wrap_up,
+            limits.turns or self.max_turns,
+        )
+
+    def attempts(self) -> int | None:
+        """`retry_on_failure`: once more, or not again whatever went wrong; None: as the fleet has it."""
+        if self.retry_on_failure is None or self.max_attempts is not None:
+            return self.max_attempts
+        return 2 if self.retry_on_failure else 1
+
+
+def entry_flaws(name: str, entry: AgentEntry, is_own: Callable[[str], bool]) -> Iterator[Flaw]:
+    """Yield the problems of a definition. `is_own`: whether a person wrote that key, and not PanCode."""
+    if entry.runtime_args:
+        yield Flaw(
+            "runtime_args",
+            f"agent {name}: runtime_args are refused: {' '.join(entry.runtime_args)}",
+            "a flag such as --dangerously-skip-permissions could lift a run's limits; PanCode writes the "
+            "whole command line from mode, safety, tools, model and limits",
+            "remove runtime_args; use the keys model, tools, limits or env",
+        )
+    if entry.prompt != DEFAULT_PROMPT and entry.system_prompt and is_own("system_prompt"):
+        yield Flaw(
+            "prompt",
+            f"agent {name} has a system_prompt and a prompt, and both define its role",
+            f"prompt: {entry.prompt} is the file prompts/{entry.prompt}.md",
+            "keep one of them",
+            beside=("system_prompt",),
+        )
+    yield from _twice(name, entry)
+
+
+def _twice(name: str, entry: AgentEntry) -> Iterator[Flaw]:
+    """Yield pairs of keys for one thing that do not say the same."""
+    retried = None if entry.retry_on_failure is None else entry.retry_on_failure
+    pairs = (
+        ("token_budget", entry.token_budget, "limits.tokens", entry.limits.tokens),
+        ("max_turns", entry.max_turns, "limits.turns", entry.limits.turns),
+        ("retry_on_failure", retried, "max_attempts", entry.max_attempts and entry.max_attempts > 1),
+    )
+    for field, one, other, second in pairs:
+        if one is not None and second is not None and one != second:
+            what = f"agent {name}: {field} and {other} contradict each other"
+            yield Flaw(field, what, fix="keep one of them", beside=(other.partition(".")[0],))
+
+
+def remarks(name: str, entry: AgentEntry) -> Iterator[Flaw]:
+    """Yield the warnings: what is allowed, but probably not meant."""
+    tokens = entry.run_limits().tokens
+    if tokens is not None and tokens < LITTLE:
+        field = "token_budget" if entry.token_budget is not None else "limits.tokens"
+        yield Flaw(
+            field,
+            f"agent {name}: {tokens} tokens end a run at its first or second model call",
+            "an agent program's own prompt and tools may take 10,000 to 30,000",
+            f"write a limit for the whole run, such as 200000, or take {field} out",
+        )

@@ -1,0 +1,139 @@
+"""Reads presets: the shipped ones, panpresets.yaml of the user laid over them, and which one is applied."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from node_agent.wire.policy import Safety
+from pancode.agents.presets import Preset, Presets, find_preset
+from pancode.config.agents.definitions import shipped_text
+from pancode.config.layers import Folded, Layer, checked, file_layer, fold, layer_of
+from pancode.config.schema import ModelName, Part
+from pancode.kernel.documents import parse_document, read_document
+from pancode.kernel.errors import ConfigError, NotFoundError
+from pancode.kernel.host.files import write_durable
+from pancode.kernel.units import Level
+
+FILE = "panpresets.yaml"
+APPLIED = "applied-preset.json"
+"""The file in the home with the applied preset's name; only the coordinator writes it."""
+VARIABLE = "PANCODE_PRESET"
+NO_PRESET = "none"
+"""The word in place of a preset's name for no preset, this once."""
+_MODELS = {"models.worker": "workerModel", "models.scout": "scoutModel"}
+"""The settings that choose agents' models, each with its key in a preset."""
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+class PresetEntry(Part):
+    """One preset as it is written; its keys are spelt as in PanCode's documents."""
+
+    description: str = ""
+    model: ModelName | None = None
+    workerModel: ModelName | None = None
+    scoutModel: ModelName | None = None
+    reasoning: Level | None = None
+    safety: Annotated[Safety | None, Field(strict=False)] = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPresets:
+    """All presets by name, and where each was written."""
+
+    presets: Presets
+    folded: Folded
+
+    def origin(self, name: str) -> str:
+        """Return where the preset was last changed: `built-in` or `file:line`."""
+        return self.folded.origin(name)
+
+
+def load_presets(home: Path) -> LoadedPresets:
+    """Return the shipped presets with the user's laid over them; ConfigError with file:line."""
+    user = read_document(home / FILE)
+    shipped = parse_document(shipped_text(FILE), f"built-in {FILE}")
+    folded = fold([file_layer(document) for document in (shipped, user) if document is not None])
+    return LoadedPresets({name: _preset(name, data, folded) for name, data in folded.data.items()}, folded)
+
+
+def _preset(name: str, data: object, folded: Folded) -> Preset:
+    where = folded.origin(name)
+    if not _NAME.fullmatch(name) or name == NO_PRESET:
+        fix = f"use a-z, 0-9, - and _, and not {NO_PRESET}, which stands for no preset"
+        raise ConfigError(f"{where}: {name!r} cannot be the name of a preset", fix=fix)
+    if not isinstance(data, Mapping):
+        raise ConfigError(
+            f"{where}: the preset {name} holds no keys",
+            fix=f"known are {', '.join(PresetEntry.model_fields)}",
+        )
+    entry = checked(PresetEntry, data, lambda path: folded.origin(f"{name}.{path}" if path else name))
+    return Preset(
+        name,
+        entry.description,
+        entry.model,
+        entry.workerModel,
+        entry.scoutModel,
+        entry.reasoning,
+        entry.safety,
+        {key: folded.origin(f"{name}.{field}") for key, field in _MODELS.items() if field in data},
+    )
+
+
+def applied(home: Path) -> str | None:
+    """Return the applied preset's name; ConfigError when what the coordinator wrote cannot be read."""
+    path = home / APPLIED
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["preset"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise ConfigError(f"{path} cannot be read", why=str(exc), fix="pancode presets unset") from exc
+
+
+def apply_preset(home: Path, name: str | None) -> str | None:
+    """Write which preset dispatches have by themselves, or none; return the one before, readable or not.
+
+    It is written to a file of its own, beside those that the user writes.
+    """
+    try:
+        before = applied(home)
+    except ConfigError:
+        before = "unreadable"
+    if name is None:
+        (home / APPLIED).unlink(missing_ok=True)
+    else:
+        write_durable(home / APPLIED, json.dumps({"preset": name}).encode())
+    return before
+
+
+def in_force(home: Path, environ: Mapping[str, str], asked: str | None) -> Preset | None:
+    """Return the preset of this call, else the applied one, else the environment's; None: there is none.
+
+    NotFoundError for an unknown one that this call names, ConfigError for one that was applied or set before.
+    """
+    stands = applied(home) if not asked else None
+    name = asked or stands or environ.get(VARIABLE, "").strip()
+    if name in ("", NO_PRESET):
+        return None
+    presets = load_presets(home).presets
+    try:
+        return find_preset(presets, name)
+    except NotFoundError as missing:
+        if asked:
+            raise
+        where, fix = (
+            ("it was applied", "pancode presets unset") if stands else (VARIABLE, f"unset {VARIABLE}")
+        )
+        raise ConfigError(f"{missing} ({where})", why=missing.why, fix=fix) from missing
+
+
+def preset_layer(preset: Preset) -> Layer:
+    """Return the settings of a preset, each with the preset's name as its origin."""
+    return layer_of(preset.settings(), f"preset {preset.name}")

@@ -1,0 +1,92 @@
+"""Changes the user's own panagents.yaml, one value at a time, and reports what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pancode.agents.agents import find_agent
+from pancode.config.agents.definitions import FILE
+from pancode.config.agents.writer import AgentsFile, AgentsText, entry_from, steps_of, value_of, written_names
+from pancode.kernel.documents import read_document
+from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, RefusedError, UsageError
+
+Json = dict[str, Any]
+_SHOWN = 6
+
+
+def check_file(agents_file: AgentsFile, path: Path | None) -> Json:
+    """Return `{"file", "agents", "disabled", "problems", "remarks"}`; every problem has its file and line.
+
+    `path`: a file, or the folder in which a panagents.yaml is. NotFoundError where there is none.
+    """
+    file = agents_file.file if path is None else _named(path)
+    try:
+        document = read_document(file)
+        if document is None and path is not None:
+            raise _no_file(file)
+        found = agents_file.check(document)
+    except ConfigError as wrong:
+        return {"file": str(file), "agents": [], "disabled": [], "problems": [_as_json(wrong)], "remarks": []}
+    agents = found.loaded.agents
+    return {
+        "file": str(file) if document is not None else None,
+        "agents": sorted(agents),
+        "disabled": sorted(name for name, agent in agents.items() if not agent.enabled),
+        "problems": [_as_json(one) for one in found.problems],
+        "remarks": [_as_json(one) for one in found.remarks],
+    }
+
+
+def _named(path: Path) -> Path:
+    """Return the path; for a folder, that of the panagents.yaml in it."""
+    return path / FILE if path.is_dir() else path
+
+
+def _no_file(file: Path) -> NotFoundError:
+    if not file.parent.is_dir():
+        return NotFoundError(f"there is no folder {file.parent}", fix=f"ls -l {file.parent.parent}")
+    others = sorted(one.name for one in file.parent.glob("*.y*ml"))[:_SHOWN]
+    why = f"in that folder there are {', '.join(others)}" if others else "that folder has no YAML file"
+    return NotFoundError(f"there is no file {file}", why=why, fix=f"ls -l {file.parent}")
+
+
+def set_field(agents_file: AgentsFile, name: str, field: str, text: str) -> Json:
+    """Set one field of one agent; a shipped agent gets an entry that is laid over it."""
+    _by_a_person(agents_file)
+    steps = steps_of(field)
+    file = AgentsText(agents_file)
+    agents = file.before.loaded.agents
+    written = name in agents or name in written_names(file.document)
+    known = name if written else find_agent(agents, name).name  # an alias, or an error
+    value = value_of(steps, text)
+    line = file.change(("agents", known, *steps), value)
+    return {"agent": known, "field": field, "value": value, "file": str(agents_file.file), "line": line}
+
+
+def new_agent(agents_file: AgentsFile, name: str, base: str) -> Json:
+    """Copy another agent under its own name, to be changed."""
+    _by_a_person(agents_file)
+    file = AgentsText(agents_file)
+    agents = file.before.loaded.agents
+    if name in agents or name in written_names(file.document):
+        fix = f"pancode agents set {name} FIELD VALUE, or take another name"
+        raise UsageError(f"there is an agent {name} already", fix=fix, code="agent_exists")
+    like = find_agent(agents, base)
+    line = file.change(("agents", name), entry_from(like, file.before))
+    return {"agent": name, "from": like.name, "file": str(agents_file.file), "line": line}
+
+
+def _by_a_person(agents_file: AgentsFile) -> None:
+    run = agents_file.environ.get("PANCODE_RUN")
+    if run:
+        raise RefusedError(
+            f"agents are not for a run to change, and this was asked from inside {run}",
+            why="a definition says what a run may do",
+            fix=f"leave it to the person who started {run}",
+            code="inside_run",
+        )
+
+
+def _as_json(problem: PancodeError) -> Json:
+    return {"message": str(problem), "why": problem.why, "fix": problem.fix}

@@ -1,0 +1,230 @@
+"""Decides and writes changes of the user's own panagents.yaml: checked first, the rest stays as it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from pancode.agents.agents import Agent, find_agent
+from pancode.config.agents.definitions import FILE, Checked, check_agents
+from pancode.config.agents.edit import flow, set_value
+from pancode.config.agents.format import AgentEntry, LimitsEntry, SamplingEntry
+from pancode.config.load import ConfigPlaces, load
+from pancode.config.settings_json import value_of as kept_value
+from pancode.config.user_environment import FileSurroundings
+from pancode.kernel.documents import Document, parse_document, read_document
+from pancode.kernel.errors import ConfigError, ConflictError, PancodeError, RefusedError, UsageError
+from pancode.kernel.host.files import write_durable
+from pancode.kernel.names import nearest
+from pancode.runs.user_environment import AgentsChange
+
+Json = dict[str, Any]
+_TEXTS = {"description", "system_prompt", "prompt", "model", "runtime", "node"}
+_GROUPS: dict[str, type[BaseModel]] = {"limits": LimitsEntry, "sampling": SamplingEntry}
+_LISTS = {"tools", "runtime_args", "env", "secrets", "skills", "tags"}
+BASE, DEFAULT_BASE = "from", "builder"
+MOST_TEXT = 64_000
+"""How many characters a file may have that an agent's wish changes: its text is kept, to be put back."""
+Edit = tuple[tuple[str, ...], object]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentsFile:
+    """An agent file, with its owner and the scope of its settings."""
+
+    home: Path
+    cwd: Path
+    environ: Mapping[str, str]
+
+    @property
+    def file(self) -> Path:
+        return self.home / FILE
+
+    def check(self, document: Document | None) -> Checked:
+        """Check these definitions over the shipped ones."""
+        project = FileSurroundings(self.home, self.environ).project_of(str(self.cwd))
+        places = ConfigPlaces(self.home, Path(project) if project is not None else None)
+        return check_agents(self.home, load(places, self.environ).settings, self.environ, document)
+
+
+class AgentsText:
+    """The file as it was read. It is written only without new errors, and only if nobody else wrote it."""
+
+    def __init__(self, place: AgentsFile) -> None:
+        self._place = place
+        self._stamp = _stamp(place.file)
+        self.document = read_document(place.file)
+        self.text = place.file.read_bytes().decode() if self.document is not None else ""
+        self.before = place.check(self.document)
+
+    def edited(self, edits: Sequence[Edit]) -> tuple[str, Document]:
+        """Return the text with these values, and its content. ConfigError where that has a new fault."""
+        place, text = str(self._place.file), self.text
+        for path, value in edits:
+            text = set_value(text, path, value, place)
+        document = parse_document(text, place)
+        had = {_words(one) for one in self.before.problems}
+        new = [one for one in self._place.check(document).problems if _words(one) not in had]
+        if new:
+            raise ConfigError(f"nothing is written: {_words(new[0])}", why=new[0].why, fix=new[0].fix)
+        return text, document
+
+    def change(self, path: tuple[str, ...], value: object) -> int:
+        """Write the value; return the line in which it stands now. ConfigError leaves the file as it was."""
+        text, document = self.edited([(path, value)])
+        self.write(text)
+        return document.lines[".".join(path)]
+
+    def write(self, text: str) -> None:
+        """Write the text, through a link to its target file; the file's mode stays."""
+        real = Path(os.path.realpath(self._place.file))
+        mode = real.stat().st_mode & 0o777 if self._stamp is not None else 0o600
+        if _stamp(self._place.file) != self._stamp:
+            raise ConflictError(
+                f"{self._place.file} was changed meanwhile; nothing is written", fix="try again"
+            )
+        try:
+            write_durable(real, text.encode())
+            if mode != 0o600:
+                real.chmod(mode)
+        except OSError as exc:
+            raise ConfigError(f"{real} cannot be written", why=str(exc), fix=f"ls -l {real.parent}") from exc
+
+
+class OwnAgents:
+    """Changes of the file that somebody asks for on one line; safe from any thread."""
+
+    def __init__(self, home: Path, environ: Mapping[str, str]) -> None:
+        self._place, self._lock = AgentsFile(home, home, environ), Lock()
+
+    def look(self, name: str, text: str) -> AgentsChange:
+        """Return what the fields in this text would change of an agent, or the new agent they would make."""
+        return self._decided(name, text)[0]
+
+    def change(self, name: str, text: str) -> AgentsChange:
+        """Make the change durable and return it."""
+        with self._lock:
+            change, file = self._decided(name, text)
+            file.write(change.after)
+            return change
+
+    def text(self) -> str | None:
+        """Return the whole file; None: there is none."""
+        file = AgentsText(self._place)
+        return None if file.document is None else file.text
+
+    def put_back(self, text: str | None) -> None:
+        """Put the whole file back as it was before a change; None: there was none."""
+        with self._lock:
+            if text is None:
+                self._place.file.unlink(missing_ok=True)
+            else:
+                AgentsText(self._place).write(text)
+
+    def _decided(self, name: str, text: str) -> tuple[AgentsChange, AgentsText]:
+        found = kept_value(name, text)
+        fix = "write them like {from: builder, runtime: codex, limits.usd: 2}"
+        if not isinstance(found, dict) or not found or not all(isinstance(key, str) for key in found):
+            raise UsageError(f"{text[:80]!r} are no fields of an agent", fix=fix, code="bad_value")
+        fields, file = dict(found), AgentsText(self._place)
+        if len(file.text) > MOST_TEXT:
+            fix = f"pancode agents set {name} FIELD VALUE"
+            raise RefusedError(f"{self._place.file} is too long for this", fix=fix, code="too_long")
+        agents = file.before.loaded.agents
+        is_new = name not in agents and name not in written_names(file.document)
+        base = str(fields.pop(BASE, "") or (DEFAULT_BASE if is_new else ""))
+        if base and not is_new:
+            what = f"there is an agent {name} already"
+            raise UsageError(what, fix=f"leave out {BASE}", code="agent_exists")
+        made = entry_from(find_agent(agents, base), file.before) if is_new else {}
+        edits: list[Edit] = [(("agents", name), made)] if is_new else []
+        edits += [(("agents", name, *steps_of(field)), value) for field, value in fields.items()]
+        after, _ = file.edited(edits)
+        was = "none" if is_new else flow({field: _said(file.before, name, field) for field in fields})
+        now = flow({BASE: base, **_laid_over(made, fields)} if is_new else fields)
+        before = None if file.document is None else file.text
+        return AgentsChange(str(self._place.file), before, after, was, now), file
+
+
+def _said(checked: Checked, name: str, field: str) -> object:
+    """Return the field's written value; None: there is none."""
+    value: object = checked.loaded.folded.data.get("agents")
+    for step in (name, *field.split(".")):
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value
+
+
+def _laid_over(entry: Json, fields: Json) -> Json:
+    """Return the whole of a new agent, as a person sees it before saying yes."""
+    whole = dict(entry)
+    for field, value in fields.items():
+        group, _, key = field.partition(".")
+        inner = whole.get(group)
+        whole[group] = {**(inner if isinstance(inner, dict) else {}), key: value} if key else value
+    return whole
+
+
+def entry_from(like: Agent, checked: Checked) -> Json:
+    """Return a copy of an agent to be changed, with all its written fields, and so with all its limits."""
+    entries = checked.loaded.folded.data.get("agents")
+    written = entries.get(like.name, {}) if isinstance(entries, Mapping) else {}
+    return {
+        **{key: value for key, value in written.items() if key != "prompt"},  # its text is the system_prompt
+        "description": like.description,
+        "readonly": like.read_only,
+        "tools": list(like.tools),
+        "tier": like.tier.value,
+        "speed": like.speed.value,
+        "role": like.role.value,
+        "system_prompt": like.prompt,
+    }
+
+
+def steps_of(field: str) -> tuple[str, ...]:
+    """Return the keys of a field's name; UsageError with the nearest name for an unknown one."""
+    names = [name for name in AgentEntry.model_fields if name != "limits"]
+    names += [f"{group}.{name}" for group, kind in _GROUPS.items() for name in kind.model_fields]
+    if field not in names:
+        near = nearest(field, names)
+        why = f"did you mean {near}?" if near else ""
+        raise UsageError(f"an agent has no field {field!r}", why=why, fix=f"one of {', '.join(names)}")
+    return tuple(field.split("."))
+
+
+def value_of(steps: tuple[str, ...], text: str) -> object:
+    """Return the YAML value; where words are wanted, the text itself."""
+    if steps[0] in _TEXTS:
+        return text
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        fix = "put it in quotes, or write a list as '[read, grep]'"
+        raise UsageError(f"{text!r} is no value", why=str(exc).splitlines()[0], fix=fix) from exc
+    if steps[0] in _LISTS and isinstance(value, str):
+        return [word.strip() for word in value.split(",") if word.strip()]
+    return value
+
+
+def written_names(document: Document | None) -> list[str]:
+    agents = document.data.get("agents") if document is not None else None
+    return list(agents) if isinstance(agents, dict) else []
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return (state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+def _words(problem: PancodeError) -> str:
+    """Return the problem's words without its place, which an edit may move."""
+    return str(problem).partition(": ")[2]

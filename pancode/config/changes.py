@@ -1,0 +1,191 @@
+"""Changes of the configuration that a person makes by a command or agrees to: made, on record, taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from typing_extensions import TypedDict
+
+from pancode.kernel.errors import NotFoundError, RefusedError
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Setting
+from pancode.kernel.values import replace
+from pancode.runs.core import Core, locked
+from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.user_environment import SettingSaid
+
+HISTORY = "config_changes"
+"""The durable setting that lists the changes that can be taken back, the newest last."""
+MOST_KEPT = 20
+
+
+class ChangeKind(StrEnum):
+    """What is changed; for each kind the use case of its command carries the change out."""
+
+    SETTING = "setting"
+    """A key of the settings; the target is that key."""
+    BUDGET = "budget"
+    """A ceiling in dollars; the target is its scope."""
+    PRESET = "preset"
+    AGENT = "agent"
+    """Fields of an agent of the user's own file, or a new agent; the target is the agent's name."""
+    AGENTS_FILE = "agents file"
+    """The user's whole file of agents as it was. It takes a change back; nobody can ask for this kind."""
+
+
+class SaidShape(TypedDict):
+    value: str
+    origin: str
+
+
+class ChangeAnswer(TypedDict):
+    kind: str
+    target: str
+    value: str | None
+    old: SaidShape
+    new: SaidShape
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedChange:
+    """One change as it is asked for. `value` None: what was set is taken out."""
+
+    kind: ChangeKind
+    target: str
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeEffect:
+    """What a change does: `old` and `new`, the values that counted and will count, and the change that undoes
+    it.
+    """
+
+    change: AskedChange
+    old: SettingSaid
+    new: SettingSaid
+    back: AskedChange
+    after: str | None
+    """The value at the changed place after the change; shows later whether the place was changed again."""
+    notes: tuple[str, ...] = ()
+
+    def shape(self) -> ChangeAnswer:
+        """Return the effect in the shape that faces show."""
+        return {
+            "kind": self.change.kind,
+            "target": self.change.target,
+            "value": self.change.value,
+            "old": {"value": self.old.value, "origin": self.old.origin},
+            "new": {"value": self.new.value, "origin": self.new.origin},
+            "notes": list(self.notes),
+        }
+
+
+class ChangeMaker(Protocol):
+    """Carries out the changes of one kind."""
+
+    def look(self, change: AskedChange) -> ChangeEffect:
+        """Return what the change would do, and change nothing. Raises the errors of `make`."""
+
+    def make(self, change: AskedChange, by: str) -> ChangeEffect:
+        """Make the change durable and return its effect. An error changes nothing."""
+
+
+ChangeMakers = Mapping[ChangeKind, ChangeMaker]
+
+
+@locked
+def make_change(core: Core, makers: ChangeMakers, change: AskedChange, by: str) -> ChangeEffect:
+    """Make the change; `undo` can take it back. Raises the errors of its kind.
+
+    The way back is recorded first, so that a process killed after the write leaves no change without one.
+    """
+    effect = makers[change.kind].look(change)
+    kept = {"back": asdict(effect.back), "after": effect.after}
+    with unit_of_work(core) as work:
+        before = _history(work.tx)
+        _remember(work, [*before, kept][-MOST_KEPT:], by)
+        work.audit("config", "info", "setting changed", None, by=by, **_detail(effect))
+    try:
+        return makers[change.kind].make(change, by)
+    except BaseException:
+        with unit_of_work(core) as work:
+            _remember(work, before, by)
+            work.audit("config", "warning", "setting not changed", None, by=by, **_detail(effect))
+        raise
+
+
+@locked
+def undo(core: Core, makers: ChangeMakers, by: str) -> ChangeEffect:
+    """Take the last change back. NotFoundError: there is none; RefusedError: its place was changed since."""
+    with core.ports.ledger.transaction() as tx:
+        history = _history(tx)
+    gone: list[str] = []
+    while history and _is_as_before(makers, history[-1]):
+        gone.append(change_of(history.pop()["back"]).target)
+    if not history:
+        raise NotFoundError(
+            "there is no change to take back", fix="pancode config show --origin", code="no_change"
+        )
+    last = history[-1]
+    back = change_of(last["back"])
+    maker = makers[back.kind]
+    now, then = _now(maker, back), last["after"]
+    effect = maker.make(back, by) if now == then else None
+    with unit_of_work(core) as work:
+        _remember(work, history[:-1], by)
+        if effect is not None:
+            work.audit("config", "info", "setting taken back", None, by=by, **_detail(effect))
+    if effect is None:
+        raise RefusedError(
+            f"{back.target} was changed since by something else, and stays as it is",
+            why=f"it is set to {now or 'nothing'} now, and the last change set it to {then or 'nothing'}",
+            fix="pancode config show --origin; the change before that one: pancode config undo",
+            code="changed",
+        )
+    return replace(effect, notes=(*effect.notes, *map(_PASSED.format, gone)))
+
+
+_PASSED = "the last change of {} was taken back already; this takes back the one before it"
+
+
+def _is_as_before(makers: ChangeMakers, kept: Mapping[str, Any]) -> bool:
+    """Whether there is nothing to take back: the change was never made, or was taken back already."""
+    back = change_of(kept["back"])
+    now = _now(makers[back.kind], back)
+    return now != kept["after"] and now == back.value
+
+
+def _now(maker: ChangeMaker, back: AskedChange) -> str | None:
+    try:
+        return maker.look(back).back.value
+    except NotFoundError:  # it was taken out by hand
+        return None
+
+
+def _history(tx: Transaction) -> list[dict[str, Any]]:
+    row = tx.get(Setting, HISTORY)
+    return list(row.value) if row is not None and isinstance(row.value, list) else []
+
+
+def _remember(work: Work, history: list[dict[str, Any]], by: str) -> None:
+    work.tx.put(Setting(HISTORY, history, work.core.wall_ms(), by))
+
+
+def change_of(kept: Mapping[str, Any]) -> AskedChange:
+    """Return the change that was kept in this form."""
+    return AskedChange(ChangeKind(kept["kind"]), kept["target"], kept["value"])
+
+
+def _detail(effect: ChangeEffect) -> dict[str, object]:
+    change = effect.change
+    return {
+        "kind": change.kind.value,
+        "target": change.target,
+        "old": effect.old.value,
+        "new": effect.new.value,
+    }

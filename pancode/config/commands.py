@@ -1,0 +1,119 @@
+"""`pancode config`: every setting with its origin; set one, take it out, take the last change back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face, folder_here, unheeded, who
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.terminal import Columns, listing, safe
+from pancode.interfaces.client.client import Client, home_of
+from pancode.interfaces.client.remote.place import remote_of
+from pancode.kernel.errors import ExitCode, PancodeError, UnavailableError
+
+app = Commands()
+Key = Annotated[str, Argument(autocompletion=completions.settings)]
+
+
+@app.group("config", "pancode config show --origin", "pancode config set dispatch.safety full-auto")
+def config() -> None:
+    """Built in < /etc/pancode < your home < the repository < `config set` < the project < PANCODE_ variables
+    < a preset < flags.
+
+    `config set` writes settings.json in your home; your own files
+    stay as they are.
+    """
+
+
+@config.verb("show", "pancode config show --origin", "pancode config show budget")
+def show(
+    *,
+    word: Annotated[str, Argument(help="Only settings with this in their name.")] = "",
+    origin: Annotated[bool, option("Show where each value was set.", "--origin")] = False,
+    face: Json,
+) -> None:
+    """Every setting as it is in this folder; of a coordinator on another machine, as it is there."""
+    rows, warnings = _settings(face)
+    for warning in warnings:
+        face.note(f"warning: {warning}")
+    columns: Columns = {"KEY": "key", "VALUE": "value", **({"ORIGIN": "origin"} if origin else {})}
+    rows = [row for row in rows if word.lower() in row["key"]]
+    face.show({"settings": rows}, lambda: listing(rows, columns, "no setting has this in its name"))
+
+
+def _settings(face: Face) -> tuple[list[dict[str, Any]], list[str]]:
+    from pancode.config.folder_settings import settings_here
+
+    if remote_of(os.environ) is not None:
+        client = face.client()
+        rows = client.get("/v1/config")["settings"]
+        return rows, unheeded(client, folder_here(), os.environ)
+    rows, warnings = settings_here(home_of(os.environ), Path(folder_here()), os.environ)
+    return rows, [*warnings, *_unheeded_here()]
+
+
+def _unheeded_here() -> list[str]:
+    """Return the variables of this shell that the running coordinator lacks; none where none answers."""
+    try:
+        return unheeded(Client(home_of(os.environ), starts=False), folder_here(), os.environ)
+    except UnavailableError:
+        return []
+
+
+@config.verb(
+    "set",
+    "pancode config set dispatch.safety full-auto",
+    "pancode config set limits.wall 90m",
+    "pancode config set models.tiers '{\"ollama/qwen3*\": mid}'",
+)
+def set_(
+    key: Key, value: Annotated[str, Argument(help="As pancode.yaml would have it.")], face: Json
+) -> None:
+    """Set one setting for the whole fleet, above all files; `config undo` takes it back.
+
+    A PANCODE_ variable, a preset or a flag counts more, and the answer says so. A rule of a pansafety.yaml
+    holds, whatever is set here. What has a command of its own is set there: pancode budget set, presets
+    apply, agents set, node set.
+    """
+    done = face.client().post("/v1/config/set", {"key": key, "value": value, "by": who()})
+    _tell(face, done)
+
+
+@config.verb("unset", "pancode config unset dispatch.safety")
+def unset(key: Key, face: Json) -> None:
+    """Take out what `config set` has set: the files count again."""
+    body = {"key": key, "by": who()}
+    try:
+        done = face.client().post("/v1/config/unset", body)
+    except PancodeError as error:
+        if error.exit_code is not ExitCode.CONFIG or remote_of(os.environ) is not None:
+            raise
+        from pancode.config.folder_settings import unset_here
+
+        # What stands there keeps the coordinator from starting.
+        done = {**unset_here(home_of(os.environ), key, os.environ)}
+    _tell(face, done)
+
+
+@config.verb("undo", "pancode config undo")
+def undo(face: Json) -> None:
+    """Take the last change back, as long as nothing else has changed it since; again: the one before it."""
+    _tell(face, face.client().post("/v1/config/undo", {"by": who()}))
+
+
+def _tell(face: Face, done: dict[str, Any]) -> None:
+    for note in done["notes"]:
+        face.note(f"note: {safe(note)}")
+    face.show(done, lambda: change_line(done))
+
+
+def change_line(done: dict[str, Any]) -> str:
+    """Old -> new, and where the new one is written."""
+    old, new = safe(done["old"]["value"]), safe(done["new"]["value"])
+    return f"{safe(done['target'])}  {old} -> {new}  ({safe(done['new']['origin'])})\n"

@@ -1,0 +1,73 @@
+"""Writes the durable settings of the whole fleet: paused, draining, breakers, the applied preset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pancode.fleet import breaker_service as breakers
+from pancode.fleet import inventory
+from pancode.kernel.names import not_found
+from pancode.kernel.records import Node, Setting
+from pancode.runs.core import Core, locked
+from pancode.runs.lists import PAUSED, pause_key
+from pancode.runs.unit_of_work import unit_of_work
+
+
+def put_setting(core: Core, name: str, value: object | None, by: str) -> None:
+    """Change one durable setting; None removes it."""
+    with unit_of_work(core) as work:
+        if value is None:
+            work.tx.delete(Setting, name)
+        else:
+            work.tx.put(Setting(name, value, core.wall_ms(), by))
+        work.audit("fleet", "info", f"setting {name}", by=by, value=value)
+
+
+@locked
+def pause_queue(core: Core, name: str | None, reason: str | None, by: str) -> None:
+    """Give out nothing from a queue, or (reason None) give out again. No name: from any queue of the fleet.
+
+    `name`: a pool, a node, or the queue of either. NotFoundError.
+    """
+    if name is None:
+        return put_setting(core, PAUSED, reason, by)
+    with core.ports.ledger.transaction() as tx:
+        nodes = [n.name for n in tx.find(Node) if name in (n.name, f"node.{n.tag}")]
+        key = pause_key(tx, name) if not nodes else ""
+    if nodes:
+        inventory.pause(core, nodes[0], reason, by)
+    else:
+        put_setting(core, key, reason, by)
+
+
+def drain_fleet(core: Core, names: Sequence[str], reason: str | None, by: str) -> list[str]:
+    """Start nothing new on these nodes, or (reason None) take them back; no names: admit no run on any node.
+
+    Returns the names of these nodes.
+    """
+    if not names:
+        put_setting(core, "draining", reason, by)
+    meant = list(names) or inventory.names(core)
+    for name in meant:
+        inventory.drain(core, name, reason, by)
+    return meant
+
+
+@locked
+def reset_breaker(core: Core, name: str, by: str) -> None:
+    """Close a breaker: failures until now do not count any more. NotFoundError."""
+    known = breakers.names(core)
+    if name not in known:
+        raise not_found("breaker", name, known, "pancode breakers")
+    at = core.wall_ms()
+    with unit_of_work(core) as work:
+        work.tx.put(Setting(f"{breakers.RESET}{name}", "reset", at, by))
+        work.audit("people", "info", "breaker reset", None, by=by, breaker=name)
+        work.after(lambda: core.live.breaker_resets.__setitem__(name, at))
+
+
+def record_preset(core: Core, name: str | None, before: str | None, by: str) -> None:
+    """Record that a preset was applied; `name` None: none is applied any more."""
+    with unit_of_work(core) as work:
+        what = "preset applied" if name is not None else "preset unset"
+        work.audit("config", "info", what, None, preset=name, before=before, by=by)

@@ -1,0 +1,31 @@
+"""Shows the settings of one folder, and takes out one that keeps the coordinator from starting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pancode.config.agents.presets import VARIABLE
+from pancode.config.changes import AskedChange, ChangeAnswer, ChangeKind
+from pancode.config.load import ConfigPlaces, load
+from pancode.config.settings_writer import KeptSettings
+from pancode.config.user_environment import FileSurroundings
+from pancode.people.change_makers import SettingMaker
+
+
+def settings_here(
+    home: Path, cwd: Path, environ: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """Return (`{"key", "value", "origin"}` of every setting, warnings). ConfigError with file and line."""
+    project = FileSurroundings(home, environ).project_of(str(cwd))
+    places = ConfigPlaces(home, Path(project) if project is not None else None)
+    loaded = load(places, environ, preset=environ.get(VARIABLE, "").strip() or None)
+    rows = [{"key": key, "value": value, "origin": origin} for key, value, origin in loaded.rows()]
+    return rows, loaded.warnings
+
+
+def unset_here(home: Path, key: str, environ: Mapping[str, str]) -> ChangeAnswer:
+    """As `POST /v1/config/unset`, where no coordinator runs; the next one records the change at its start."""
+    change = AskedChange(ChangeKind.SETTING, key, None)
+    return SettingMaker(KeptSettings(home, environ)).make(change, "").shape()

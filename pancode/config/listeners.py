@@ -1,0 +1,48 @@
+"""Reads from the settings where this machine is to listen: for nodes with direct links, figures, the API."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from pancode.config.load import Loaded
+from pancode.fleet.place import Doorway, ListenAddress, api_place_of, doorway_of, figures_place_of, place_of
+from pancode.interfaces.http.access.request_filter import DoorPlace
+from pancode.kernel.errors import ConfigError
+
+
+def direct_in(loaded: Loaded) -> Doorway | None:
+    """Return the address for direct nodes; None: nowhere. ConfigError for an address that is none."""
+    direct = loaded.settings.direct
+    named = ("direct.listen", direct.listen), ("direct.advertise", direct.advertise)
+    listen, shown = (place_of(text, loaded.origin(key)) if text is not None else None for key, text in named)
+    return doorway_of(listen, shown)
+
+
+def figures_in(loaded: Loaded) -> ListenAddress | None:
+    """Return the address of the figures; None: nowhere. ConfigError for an address that is none."""
+    metrics = loaded.settings.metrics
+    if metrics.listen is None:
+        return None
+    return replace(figures_place_of(metrics.listen, loaded.origin("metrics.listen")), names=metrics.hosts)
+
+
+def door_in(loaded: Loaded) -> DoorPlace | None:
+    """Return where the API is open over TCP; None: nowhere. ConfigError where others could read along."""
+    door = loaded.settings.api
+    if door.listen is None:
+        return None
+    place = replace(api_place_of(door.listen, loaded.origin("api.listen")), names=door.hosts)
+    cert, key = (Path(text).expanduser() if text else None for text in (door.tls.cert, door.tls.key))
+    if (cert is None) != (key is None):
+        missing = "api.tls.key" if key is None else "api.tls.cert"
+        why = "TLS needs a certificate and its key"
+        raise ConfigError(f"{missing} is not set", why=why, fix=f"name the PEM file: {missing}: /path")
+    if cert is None and not place.is_local:
+        raise ConfigError(
+            f"{place.origin} opens the API to other machines without TLS: {place}",
+            why="whoever is on the way could read the token, and use it",
+            fix="listen at 127.0.0.1 and come through ssh -L, or name api.tls.cert and api.tls.key",
+            code="tls_needed",
+        )
+    return DoorPlace(place, cert, key)

@@ -1,0 +1,129 @@
+"""Projects: repositories with a name and defaults; decides which of them a word or an issue means."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+
+from pancode.kernel.errors import NotFoundError, UsageError
+from pancode.kernel.names import not_found
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_ISSUE = re.compile(r"([A-Za-z][A-Za-z0-9]{0,31})-[0-9]{1,12}")
+SETTING_OF = {
+    "agent": "dispatch.agent",
+    "require": "dispatch.require",
+    "budget": "budget.per_run",
+    "verify": "verify",
+}
+"""The setting behind each default that a project may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRule:
+    """What a label of an issue chooses for the work on it; None: it does not choose that."""
+
+    agent: str | None = None
+    node: str | None = None
+    budget: Decimal | None = None
+    """The most of a run in USD; more than a run there may cost anyway does not count."""
+
+    def said(self) -> dict[str, str]:
+        """What it chooses, as settings and faces have it."""
+        return {name: f"{one}" for name, one in asdict(self).items() if one is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class NamedProject:
+    """One project. `path`: its repository on the coordinator's machine; `remote`: the address of that
+    repository, by which a clone of it is the same project. None: the project does not set the field.
+
+    `prefix`: MIN of the issue MIN-123. `linear_id`, `linear_name`: the project in Linear.
+    `tracker`: where its issues are, as `github:OWNER/REPO`. An open issue with the label `work_label` begins
+    by itself if one of `work_people`, by their logins there (Linear: addresses), has it or wrote it; without
+    both none does.
+    `labels`: by a label of an issue what it chooses; any other label chooses nothing.
+    `prd`: the file below its top that tells what it is to become; empty: it is looked for.
+    """
+
+    name: str
+    path: str
+    remote: str = ""
+    agent: str | None = None
+    require: Mapping[str, str] = field(default_factory=dict)
+    budget: Decimal | None = None
+    """The most that a run may cost, in USD."""
+    verify: tuple[tuple[str, ...], ...] | None = None
+    prefix: str = ""
+    linear_id: str = ""
+    linear_name: str = ""
+    tracker: str = ""
+    work_label: str = ""
+    work_people: tuple[str, ...] = ()
+    labels: Mapping[str, LabelRule] = field(default_factory=dict)
+    prd: str = ""
+
+
+def project_name(text: str) -> str:
+    """Return the name; UsageError where no key of the settings can have it."""
+    if _NAME.fullmatch(text) is None:
+        why = "it has 1 to 63 small letters, digits, _ and -, and begins with a letter or a digit"
+        what = f"{text[:80]!r} is no name of a project"
+        raise UsageError(what, why=why, fix="--name shop", code="bad_value")
+    return text
+
+
+def name_for(folder: str) -> str:
+    """Return the project name that a folder's name suggests; UsageError where it suggests none."""
+    return project_name(re.sub(r"[^a-z0-9_-]+", "-", folder.lower()).strip("-_")[:63])
+
+
+def meant(projects: Mapping[str, NamedProject], text: str) -> NamedProject:
+    """Return the project that has this name, this issue, or this name or id in Linear. NotFoundError."""
+    if text in projects:
+        return projects[text]
+    issue = _ISSUE.fullmatch(text)
+    for one in projects.values():
+        if issue is not None and one.prefix and one.prefix.upper() == issue[1].upper():
+            return one
+        if text and text in (one.linear_id, one.linear_name):
+            return one
+    if issue is not None and projects:
+        fix = f"pancode project add PATH --name NAME --prefix {issue[1].upper()}"
+        raise not_found("project", text, projects, fix)
+    raise not_found("project", text, projects, "pancode project ls")
+
+
+def moved(text: str, path: str) -> NotFoundError:
+    """Return the error for a project whose folder is no repository any more."""
+    what = f"the repository of project {text} is not where it was"
+    fix = f"pancode project add NEW-PATH --name {text}"
+    return NotFoundError(what, why=f"{path} is no git repository", fix=fix, code="project_moved")
+
+
+def must_be_the_same(old: NamedProject | None, path: str) -> None:
+    """Raise UsageError if a folder only has a known project's name, which the person did not give: that
+    project would lose its own folder.
+    """
+    if old is not None and old.path != path:
+        raise UsageError(
+            f"project {old.name} is {old.path}",
+            fix=f"pancode project add {shlex.quote(path)} --name OTHER, or to move it: --name {old.name}",
+            code="project_taken",
+        )
+
+
+def must_be_alone(projects: Mapping[str, NamedProject], new: NamedProject) -> None:
+    """Raise UsageError where another project already has its repository, prefix or id."""
+    for one in projects.values():
+        if one.name == new.name:
+            continue
+        for what in ("path", "remote", "prefix", "linear_id"):
+            mine, other = getattr(new, what), getattr(one, what)
+            if mine and mine.upper() == other.upper():
+                fix = f"pancode project rm {one.name}, and then this again"
+                what = f"project {one.name} has {what.replace('_', ' ')} {mine} already"
+                raise UsageError(what, fix=fix, code="project_taken")

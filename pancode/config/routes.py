@@ -1,0 +1,166 @@
+"""Routes of presets and the configuration: every setting with its origin, and changes that a person makes."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, NotRequired, cast
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from pancode.agents.presets import Preset, find_preset
+from pancode.budget.routes import budget_scope
+from pancode.config.changes import AskedChange, ChangeAnswer, ChangeKind, ChangeMakers, make_change, undo
+from pancode.config.fleet_settings import record_preset
+from pancode.interfaces.http.access.rights import SETS_UP, TELLS
+from pancode.interfaces.http.bodies import ActBody, Line, PresetBody, SetSettingBody, SettingBody
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, Object, Verb
+from pancode.kernel.errors import NotFoundError
+from pancode.people.change_makers import makers_of
+from pancode.people.proposals import propose
+
+
+class PresetShape(TypedDict):
+    name: str
+    description: str
+    model: str | None
+    worker_model: str | None
+    scout_model: str | None
+    reasoning: str | None
+    safety: str | None
+    origin: str
+    applied: bool
+
+
+class PresetsAnswer(TypedDict):
+    presets: list[PresetShape]
+
+
+class AppliedAnswer(TypedDict):
+    preset: str | None
+    before: str | None
+    settings: NotRequired[list[Object]]
+    warnings: NotRequired[list[str]]
+
+
+class SettingsAnswer(TypedDict):
+    settings: list[Object]
+
+
+class ProposedAnswer(ChangeAnswer):
+    id: str
+
+
+def change_makers(context: ApiContext) -> ChangeMakers:
+    """Return a maker for each kind of change, over the files and books of this coordinator."""
+    place = context.coordinator
+    scope = partial(budget_scope, context)
+    around, own = place.around({}), place.own_agents
+    return makers_of(context.core, around, place.chosen, place.applied_preset, scope, own)
+
+
+class ProposeBody(ActBody):
+    """A change for a person to confirm. `target`: a key, a budget scope (`day`), `preset`, or an agent's
+    name.
+
+    `value`: as a file has it, dollars, a preset's name, or fields (`{from: builder, runtime: codex}`); null
+    takes out what was set. `why`: a line for the person.
+    """
+
+    kind: ChangeKind
+    target: Annotated[Line, Field(min_length=1, max_length=200)]
+    value: Annotated[str, Field(max_length=4_000)] | None = None
+    why: Line = ""
+
+
+@Verb("GET /v1/presets", command="presets", query=("name",))
+def _presets(context: ApiContext, call: ApiCall) -> PresetsAnswer:
+    """The presets."""
+    around = context.coordinator.around({})
+    loaded, applied = around.presets(), around.applied()
+    name = call.query.get("name")
+    chosen = [find_preset(loaded.presets, name)] if name is not None else loaded.presets.values()
+    return {"presets": [_shape(p, loaded.origin(p.name), p.name == applied) for p in chosen]}
+
+
+def _shape(preset: Preset, origin: str, applied: bool) -> PresetShape:
+    return {
+        "name": preset.name,
+        "description": preset.description,
+        "model": preset.model,
+        "worker_model": preset.worker_model,
+        "scout_model": preset.scout_model,
+        "reasoning": preset.reasoning,
+        "safety": preset.safety,
+        "origin": origin,
+        "applied": applied,
+    }
+
+
+@Verb("POST /v1/presets/apply", PresetBody, "presets apply", right=SETS_UP)
+def _apply_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
+    """Apply one.
+
+    Kept by the coordinator, beside the user's files; every dispatch from now on has it.
+    """
+    body: PresetBody = call.body
+    preset = find_preset(context.coordinator.around({}).presets().presets, body.name)
+    before = context.coordinator.applied_preset(preset.name)
+    record_preset(context.core, preset.name, before, body.by)
+    around = context.coordinator.around({})
+    rows = [row for row in around.origins(None) if row["key"] in preset.settings()]
+    raised = around.defaults(None).raised
+    return {"preset": preset.name, "before": before, "settings": rows, "warnings": [raised] if raised else []}
+
+
+@Verb("POST /v1/presets/unset", ActBody, "presets unset", right=SETS_UP)
+def _unset_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
+    """Apply none."""
+    body: ActBody = call.body
+    before = context.coordinator.applied_preset(None)
+    if before is None:
+        raise NotFoundError("no preset is applied", fix="pancode presets", code="no_preset")
+    record_preset(context.core, None, before, body.by)
+    return {"preset": None, "before": before}
+
+
+@Verb("GET /v1/config", command="config show", query=("cwd",))
+def _config(context: ApiContext, call: ApiCall) -> SettingsAnswer:
+    """Every setting, and where it was said."""
+    return {"settings": context.coordinator.around({}).origins(context.project_of(call.query.get("cwd")))}
+
+
+@Verb("POST /v1/config/set", SetSettingBody, "config set", pokes=True, right=SETS_UP)
+def _set(context: ApiContext, call: ApiCall) -> ChangeAnswer:
+    """Set one, above all files."""
+    body: SetSettingBody = call.body
+    change = AskedChange(ChangeKind.SETTING, body.key, body.value)
+    return make_change(context.core, change_makers(context), change, body.by).shape()
+
+
+@Verb("POST /v1/config/unset", SettingBody, "config unset", pokes=True, right=SETS_UP)
+def _unset(context: ApiContext, call: ApiCall) -> ChangeAnswer:
+    """And take it out again."""
+    body: SettingBody = call.body
+    change = AskedChange(ChangeKind.SETTING, body.key, None)
+    return make_change(context.core, change_makers(context), change, body.by).shape()
+
+
+@Verb("POST /v1/config/propose", ProposeBody, status=201, for_runs=True, right=TELLS)
+def _propose(context: ApiContext, call: ApiCall) -> ProposedAnswer:
+    """Ask a person for a change.
+
+    Nothing is changed before a person says yes.
+    """
+    body: ProposeBody = call.body
+    change = AskedChange(body.kind, body.target, body.value)
+    asked = propose(context.core, change_makers(context), change, body.why, body.by, call.inside)
+    return cast("ProposedAnswer", asked)
+
+
+@Verb("POST /v1/config/undo", ActBody, "config undo", pokes=True, right=SETS_UP)
+def _undo(context: ApiContext, call: ApiCall) -> ChangeAnswer:
+    """Take the last change back."""
+    body: ActBody = call.body
+    return undo(context.core, change_makers(context), body.by).shape()

@@ -1,0 +1,104 @@
+"""Reads settings.json of the home, which `config set` writes, and decides what it says next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pancode.config.agents.edit import flow
+from pancode.config.layers import CHOSEN, Layer, file_layer
+from pancode.config.schema import OWN_OF_PROJECT
+from pancode.kernel.documents import Document, parse_document, read_document
+from pancode.kernel.errors import ConfigError, NotFoundError, UsageError
+
+MOST_TEXT = 4_000
+"""How many characters one value has at most."""
+_EXAMPLE = "write it as pancode.yaml has it: 15m, true, [a, b], or in quotes"
+
+
+def read_kept(home: Path) -> Document:
+    """Return what was chosen, with the line of each key. ConfigError for a file that cannot be read."""
+    path = home / CHOSEN
+    try:
+        return read_document(path) or Document(str(path))
+    except ConfigError as exc:
+        fix = f"mend that line, or move the file away: mv {path} {path}.bad"
+        raise ConfigError(str(exc), why=exc.why, fix=fix) from exc
+
+
+def kept_layer(document: Document) -> Layer:
+    """Return the layer. ConfigError for a repository's own key: here it would outrank the repository."""
+    for key in OWN_OF_PROJECT:
+        if key in document.data:
+            raise ConfigError(
+                f"{document.at(key)}: {CHOSEN} may not set {key}",
+                why="it would replace the gates and wishes of every repository",
+                fix=f"pancode config unset {key}",
+            )
+    return file_layer(document)
+
+
+def value_of(key: str, text: str) -> object:
+    """Return the value that a file would read; UsageError for a text that is not exactly one value."""
+    if len(text) > MOST_TEXT:
+        why = f"it has {len(text)} characters, and {MOST_TEXT} are the most"
+        raise UsageError(f"the value of {key} is too long", why=why, fix=_EXAMPLE, code="bad_value")
+    if not text.strip() or not text.isprintable():
+        why = "it is one line without control characters"
+        raise UsageError(f"{text[:80]!r} is no value", why=why, fix=_EXAMPLE, code="bad_value")
+    try:
+        read = parse_document(f"value: {text}", "the value").data
+    except ConfigError as exc:
+        raise UsageError(f"{text[:80]!r} is no value", why=exc.why, fix=_EXAMPLE, code="bad_value") from exc
+    return read["value"]
+
+
+def text_at(document: Document, key: str) -> str | None:
+    """Return what the file says of a key, in the form that `value_of` reads; None: nothing."""
+    value: object = document.data
+    for step in key.split("."):
+        if not isinstance(value, Mapping) or step not in value:
+            return None
+        value = value[step]
+    return flow(value)
+
+
+def without(document: Document, key: str) -> dict[str, object]:
+    """Return the data without the key, which may be an unknown one. NotFoundError where it is not set."""
+    if not any(known == key for known in document.lines):
+        there = ", ".join(leaves(document.data)) or "nothing"
+        fix = "pancode config show --origin"
+        raise NotFoundError(f"{CHOSEN} does not set {key[:80]}", why=f"it sets {there}", fix=fix)
+    return _without(document.data, key)
+
+
+def _without(data: Mapping[str, object], key: str) -> dict[str, object]:
+    """Return the data without the key, and without a group that is empty then."""
+    first, _, rest = (key, "", "") if key in data else key.partition(".")
+    below = data.get(first)
+    kept = _without(below, rest) if rest and isinstance(below, Mapping) else {}
+    return {name: kept if name == first else value for name, value in data.items() if name != first or kept}
+
+
+def leaves(data: Mapping[str, object], path: str = "") -> Iterator[str]:
+    """Yield the keys that have a value."""
+    for key, value in data.items():
+        below = f"{path}.{key}" if path else key
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, below)
+        else:
+            yield below
+
+
+def document_of(data: dict[str, object], home: Path) -> tuple[Document, str]:
+    """Return the file with these data, and its text. UsageError for a value that it cannot hold."""
+    place = str(home / CHOSEN)
+    try:
+        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+        document = parse_document(text, place)
+    except (TypeError, ConfigError) as exc:
+        raise UsageError("the value cannot be kept", why=str(exc), fix=_EXAMPLE, code="bad_value") from exc
+    if document.data != data:
+        raise UsageError("the value cannot be kept as it is", fix=_EXAMPLE, code="bad_value")
+    return document, text

@@ -1,0 +1,123 @@
+"""Sets and unsets one setting in settings.json: the right key, a value that fits, and what counts then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+
+from pancode.config.agents.edit import with_value
+from pancode.config.layers import CHOSEN
+from pancode.config.load import MACHINE_FILE, ConfigPlaces, Loaded, load, setting_keys
+from pancode.config.project_rules import project_name
+from pancode.config.schema import BY_NAME, OWN_OF_PROJECT
+from pancode.config.settings_json import document_of, read_kept, text_at, value_of, without
+from pancode.kernel.documents import Document
+from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UsageError
+from pancode.kernel.host.files import write_durable
+from pancode.kernel.names import nearest
+from pancode.runs.user_environment import SettingChange, SettingSaid
+
+BY_VERB = {"budget.ceiling": "pancode budget set"}
+"""Keys that have a command of their own, which ranks above any file."""
+AT_START = (
+    *("sessions.max_usd", "timing", "health", "keep", "nodes"),
+    *("redis", "direct", "metrics", "api", "ledger", "telemetry"),
+)
+"""Keys and groups that the coordinator reads when it starts."""
+UNREADABLE = "(the settings cannot be read)"
+
+
+class KeptSettings:
+    """The settings.json of one home; safe from any thread. `environ`: the coordinator's environment."""
+
+    def __init__(self, home: Path, environ: Mapping[str, str], machine: Path = MACHINE_FILE) -> None:
+        self._places, self._environ = ConfigPlaces(home, None, machine), environ
+        self._lock = Lock()
+
+    def look(self, key: str, text: str | None) -> SettingChange:
+        """Return what a change would do; nothing is written. `text` None: the key is taken out."""
+        return self._decided(key, text)[0]
+
+    def change(self, key: str, text: str | None) -> SettingChange:
+        """Write the change to the file. UsageError, ConfigError, NotFoundError leave the file as it was."""
+        with self._lock:
+            change, file = self._decided(key, text)
+            try:
+                write_durable(self._places.home / CHOSEN, file.encode())
+            except OSError as exc:
+                place = self._places.home
+                raise ConfigError(
+                    f"{place / CHOSEN} cannot be written", why=str(exc), fix=f"ls -l {place}"
+                ) from exc
+            return change
+
+    def _decided(self, key: str, text: str | None) -> tuple[SettingChange, str]:
+        """Return the change, and the text of the file after it."""
+        home = self._places.home
+        document = read_kept(home)
+        if text is None:
+            after, file = document_of(without(document, key), home)
+            was, now = self._readable(document, key), self._readable(after, key)
+        else:
+            _must_be_ours(key)
+            was = self._readable(document, key)
+            after, file = document_of(with_value(document.data, key.split("."), value_of(key, text)), home)
+            now = self._fitting(after, key, text, readable=was.value != UNREADABLE)
+        start = any(key == one or key.startswith(f"{one}.") for one in AT_START)
+        wins = "" if text is None or now.origin.startswith(str(home / CHOSEN)) else now.origin
+        return SettingChange(key, text_at(document, key), text_at(after, key), was, now, wins, start), file
+
+    def _fitting(self, after: Document, key: str, text: str, readable: bool) -> SettingSaid:
+        """Return the new value. UsageError if it does not fit; ConfigError if the file had a fault before."""
+        try:
+            return _said(self._load(after), key)
+        except ConfigError as wrong:
+            if not readable:
+                raise
+            what = str(wrong).partition(f"{CHOSEN}:")[2].partition(": ")[2] or f"{key}: {text} does not fit"
+            fix = f"nothing is written; pancode config set {key} VALUE"
+            raise UsageError(what, why=wrong.why, fix=fix, code="bad_value") from wrong
+
+    def _load(self, kept: Document) -> Loaded:
+        return load(self._places, self._environ, kept=kept)
+
+    def _readable(self, kept: Document, key: str) -> SettingSaid:
+        """Return the value, also of a file with another fault, as faulty keys are taken out one by one."""
+        try:
+            return _said(self._load(kept), key)
+        except ConfigError as wrong:
+            return SettingSaid(UNREADABLE, str(wrong))
+
+
+def _said(loaded: Loaded, key: str) -> SettingSaid:
+    """Return the key's value and origin; both empty for an unknown key."""
+    found = next(((value, origin) for path, value, origin in loaded.rows() if path == key), ("", ""))
+    return SettingSaid(*found)
+
+
+def _must_be_ours(key: str) -> None:
+    """Raise RefusedError, UsageError or NotFoundError for what this file cannot set, with what helps."""
+    keys, shown = setting_keys(), key[:80]
+    if key in BY_VERB:
+        fix = f"{BY_VERB[key]} ..."
+        why = "that counts more than any file"
+        raise RefusedError(f"{key} has a command of its own", why=why, fix=fix, code="not_here")
+    if key in OWN_OF_PROJECT:
+        why = "it would replace the gates and wishes of every repository"
+        fix = f"write {key}: into pancode.yaml of the repository"
+        raise RefusedError(f"{CHOSEN} may not set {key}", why=why, fix=fix, code="not_yours")
+    if key.partition(".")[0] == BY_NAME and key != BY_NAME:
+        project_name(key.partition(".")[2])
+        return
+    if key in keys:
+        return
+    whole = next((one for one in keys if key.startswith(f"{one}.")), None)
+    if whole is not None:
+        why, fix = f"{whole} is set as a whole", f"pancode config set {whole} VALUE"
+    elif below := [one for one in keys if one.startswith(f"{key}.")]:
+        why, fix = f"it is a group: {', '.join(below)}", f"pancode config set {below[0]} VALUE"
+    else:
+        near = nearest(key, keys)
+        why, fix = (f"did you mean {near}?" if near else ""), "pancode config show"
+    raise NotFoundError(f"there is no setting {shown!r}", why=why, fix=fix, code="no_setting")

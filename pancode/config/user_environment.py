@@ -1,0 +1,305 @@
+"""The user's configuration and folders at the moment of a call; unchanged files are not read again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from node_agent.policy.rulefile import FILES, RuleError, read_rules, together
+from node_agent.wire.policy import BUILT_IN, NO_RULES, PathAccess, PathRule, Rules
+from pancode.agents.agents import Agents
+from pancode.agents.tiers import ModelTier
+from pancode.config.agents.definitions import FILE as AGENTS_FILE
+from pancode.config.agents.definitions import LoadedAgents, load_agents, prompt_files
+from pancode.config.agents.presets import APPLIED, LoadedPresets, applied, load_presets
+from pancode.config.agents.presets import FILE as PRESETS_FILE
+from pancode.config.layers import CHOSEN
+from pancode.config.load import FILE, MACHINE_FILE, ConfigPlaces, Loaded, load
+from pancode.config.project_rules import NamedProject
+from pancode.config.projects import address_of, prd_of, travels
+from pancode.kernel.documents import Document, read_document
+from pancode.kernel.errors import ConfigError, UsageError
+from pancode.kernel.names import is_readme
+from pancode.kernel.terms import GivenSkills
+from pancode.kernel.values import replace
+from pancode.runs.admission.request_rules import is_inside, is_rooted, located, mentioned
+from pancode.runs.request import Defaults, PathFact, Project
+from pancode.skills.assignment import given
+from pancode.skills.library import KeptSkills
+from pancode.skills.sources import PROJECT, SkillSource, skills_of, sources
+
+OWN_RULES = Rules(
+    paths=tuple(
+        PathRule(
+            pattern=f"./{name}",
+            access=PathAccess.READ,
+            reason="the rules that hold runs are changed by people",
+            origin=BUILT_IN,
+        )
+        for name in FILES
+    )
+)
+"""Rules that keep runs from the files of rules: a run that could edit them would loosen the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRules:
+    """All rules in force, each file in its strictest reading; `files`: the files that were read."""
+
+    rules: Rules
+    files: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def rule_files(folder: Path) -> tuple[Path, ...]:
+    """Return the rule files that exist, the first one counts. A link that leads nowhere counts as one."""
+    return tuple(folder / name for name in FILES if os.path.lexists(os.path.join(folder, name)))
+
+
+def load_rules(home: Path, project: Path | None) -> LoadedRules:
+    """Return all rules. ConfigError names file, line and rule: none is ever skipped."""
+    several, files, warnings = [OWN_RULES], list[str](), list[str]()
+    for whose, folder in (("your", home), ("project", project)):
+        there = rule_files(folder) if folder is not None else ()
+        if not there:
+            continue
+        several.append(_rules_of(there[0], whose))
+        files.append(str(there[0]))
+        warnings += [f"{other} is not read: {there[0].name} beside it counts" for other in there[1:]]
+    try:
+        rules = together(*several)
+    except RuleError as wrong:
+        raise ConfigError(f"{' and '.join(files)}: {wrong}", why=wrong.why, fix=wrong.fix) from wrong
+    return LoadedRules(rules, tuple(files), tuple(warnings))
+
+
+def _rules_of(path: Path, whose: str) -> Rules:
+    document = read_document(path)
+    if document is None:
+        raise ConfigError(f"{path} cannot be read", why="it leads to nothing", fix=f"ls -l {path}")
+    try:
+        return (
+            read_rules(document.data, lambda at: _origin(document, at, whose)) if document.data else NO_RULES
+        )
+    except RuleError as wrong:
+        named = f" {wrong.path}:" if wrong.path else ""
+        raise ConfigError(
+            f"{document.at(wrong.path)}:{named} {wrong}", why=wrong.why, fix=wrong.fix
+        ) from wrong
+
+
+def _origin(document: Document, at: str, whose: str) -> str:
+    """Return a rule's origin without the folder: a node need not know where files lie on the coordinator."""
+    return f"{whose} {os.path.basename(document.place)}{document.at(at).removeprefix(document.place)}"
+
+
+GUIDE, MOST_GUIDE = "AGENTS.md", 32 << 10
+"""The instruction file of a repository, and how many of its bytes nodes hand on."""
+Stamp = tuple[tuple[int, int, int] | None, ...]
+
+
+class FileSurroundings:
+    """Reads the files of the machine, of `home` and of a project; safe from any thread. Never writes.
+
+    Every method that reads settings raises ConfigError with file and line.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        environ: Mapping[str, str],
+        callers: Mapping[str, object] | None = None,
+        machine: Path = MACHINE_FILE,
+        preset: str | None = None,
+    ) -> None:
+        self._places = ConfigPlaces(home, None, machine)
+        self._environ = dict(environ)
+        self._callers = dict(callers or {})
+        self._preset = preset
+        self._watched: dict[str | None, tuple[ConfigPlaces, list[str]]] = {}
+        self._settings: dict[str | None, tuple[Stamp, Loaded]] = {}
+        self._defaults: dict[str | None, tuple[Loaded, Defaults]] = {}
+        self._agents: dict[str | None, tuple[object, LoadedAgents]] = {}
+        self._rules: dict[str | None, tuple[object, LoadedRules]] = {}
+
+    def loaded(self, project: str | None = None) -> Loaded:
+        """Return all settings for a project, or for the fleet itself."""
+        places, files = self._where(project)
+        now = _stamp(files)
+        known = self._settings.get(project)
+        if known is None or known[0] != now:
+            known = (now, load(places, self._environ, self._callers, self._preset))
+            self._settings[project] = known
+        return known[1]
+
+    def _where(self, project: str | None) -> tuple[ConfigPlaces, list[str]]:
+        """Return the files that settings are read from, collected once: each dispatch looks at all of
+        them."""
+        known = self._watched.get(project)
+        if known is None:
+            places = replace(self._places, project=Path(project) if project is not None else None)
+            files = [places.machine, places.home / FILE, *([places.project / FILE] if places.project else [])]
+            files += [places.home / one for one in (CHOSEN, PRESETS_FILE, APPLIED)]
+            files += [places.project / ".git" / "config"] if places.project else []  # the remote's address
+            known = self._watched[project] = places, list(map(str, files))
+        return known
+
+    def projects(self) -> dict[str, NamedProject]:
+        """Return all projects by name."""
+        found = self.loaded().settings.projects
+        return {name: found[name].named(name) for name in sorted(found)}
+
+    def address_of(self, project: str) -> str:
+        """Return the address of the repository's remote, without login and scheme; empty: it has none."""
+        return address_of(project)
+
+    def prd(self, project: str, named: str) -> str:
+        """Return the PRD, the file that tells what the repository is to become; empty: there is none."""
+        return prd_of(project, named)
+
+    def prd_for_agents(self, project: str) -> str:
+        """The same, as far as agents are told of it."""
+        known = self.loaded(project).project
+        found = "" if known is None else prd_of(project, known.prd)
+        only_readme = known is not None and is_readme(found) and found != known.prd
+        return found if found and not only_readme and travels(project, found) else ""
+
+    def agents(self, project: str | None) -> Agents:
+        """Return the shipped agents and the user's. A repository defines none: it is not the owner."""
+        loaded = self.loaded(project)
+        home = self._places.home
+        files = [os.path.join(home, AGENTS_FILE), *map(str, prompt_files(home))]
+        now = (files, _stamp(files), self._settings[project][0])
+        known = self._agents.get(project)
+        if known is None or known[0] != now:
+            known = (now, load_agents(home, loaded.settings, self._environ))
+            self._agents[project] = known
+        return known[1].agents
+
+    def defaults(self, project: str | None) -> Defaults:
+        """Settings that a request may leave out."""
+        loaded, known = self.loaded(project), self._defaults.get(project)
+        if known is None or known[0] is not loaded:
+            known = self._defaults[project] = loaded, loaded.defaults()
+        return known[1]
+
+    def presets(self) -> LoadedPresets:
+        """The shipped presets and the user's."""
+        return load_presets(self._places.home)
+
+    def applied(self) -> str | None:
+        """The name of the applied preset."""
+        return applied(self._places.home)
+
+    def project(self, project: str | None) -> Project:
+        """The repository's own pancode.yaml."""
+        loaded = self.loaded(project).settings.project()
+        return loaded if project is None else replace(loaded, guide_chars=_guide_chars(Path(project)))
+
+    def loaded_rules(self, project: str | None) -> LoadedRules:
+        """Return the safety rules in force for a project, or outside of one, and where they were read."""
+        home, top = self._places.home, Path(project) if project is not None else None
+        files = list(map(str, (*rule_files(home), *(rule_files(top) if top is not None else ()))))
+        now = (files, _stamp(files))
+        known = self._rules.get(project)
+        if known is None or known[0] != now:
+            known = (now, load_rules(home, top))
+            self._rules[project] = known
+        return known[1]
+
+    def rules(self, project: str | None) -> Rules:
+        """Return the safety rules in force for a project, or outside of one."""
+        return self.loaded_rules(project).rules
+
+    def skills(self, project: str | None, names: tuple[str, ...]) -> GivenSkills:
+        """Return the skills that a run is given. A folder of the project that is a link is not looked at."""
+        counts = project is not None and self.loaded(project).settings.skills.project
+        top = Path(project) if counts and project is not None else None
+        places = [one for one in sources(self._places.home, top) if _is_read(one, top, bool(names))]
+        found = skills_of(places)
+        if not found and not names:
+            return given((), (), ())
+        unagreed = KeptSkills(self._places.home).not_agreed(one.skill for one in found)
+        return given(names, found, {one.name for one in unagreed})
+
+    def tiers(self, project: str | None) -> dict[str, ModelTier]:
+        """The owner's corrections of models' tiers."""
+        return self.loaded(project).settings.models.tiers
+
+    def max_depth(self) -> int:
+        """The greatest depth of runs inside runs."""
+        return self.loaded().settings.dispatch.max_depth
+
+    def origins(self, project: str | None) -> list[dict[str, Any]]:
+        """Return every setting: `{"key", "value", "origin"}`, passwords not shown."""
+        return [{"key": k, "value": v, "origin": o} for k, v, o in self.loaded(project).rows()]
+
+    def project_of(self, folder: str) -> str | None:
+        """Return the top of the git repository around the folder, links followed; None outside of one."""
+        try:
+            here = Path(folder).expanduser().resolve()
+            found = next((top for top in (here, *here.parents) if (top / ".git").exists()), None)
+        except (OSError, RuntimeError, ValueError) as exc:  # no such user, too long, a loop of links, NUL
+            why, fix = str(exc)[:200], "name a folder of this machine by its absolute path"
+            raise UsageError(f"{folder[:80]!r} is no folder", why=why, fix=fix, code="bad_folder") from exc
+        return None if found is None else str(found)
+
+    def below(self, folder: str, project: str) -> str:
+        """Return the folder relative to the project's top, links followed; empty at the top and outside."""
+        here, top = os.path.realpath(os.path.expanduser(folder)), os.path.realpath(project)
+        return os.path.relpath(here, top) if here != top and is_inside(here, top) else ""
+
+    def paths(self, task: str, cwd: str | None, project: str | None) -> tuple[PathFact, ...]:
+        """Return each path that the task names; none without a project."""
+        if project is None:
+            return ()
+        home = self._environ.get("HOME") or str(Path.home())
+        here = cwd or project
+
+        def there(word: str) -> bool:
+            return any(os.path.lexists(located(word, place, home)) for place in (here, project))
+
+        facts = (_fact(word, here, project, home) for word in mentioned(task, there))
+        return tuple(fact for fact in facts if fact is not None)
+
+
+def _is_read(source: SkillSource, top: Path | None, every: bool) -> bool:
+    if source.origin != PROJECT or top is None:
+        return every
+    return source.folder.resolve() == top.resolve() / source.folder.relative_to(top)
+
+
+def _fact(word: str, cwd: str, project: str, home: str) -> PathFact | None:
+    """Return the path; None for a web route: an absolute word of no known folder that does not exist."""
+    path = located(word, cwd, home)
+    if not os.path.lexists(path) and os.path.lexists(located(word, project, home)):
+        path = located(word, project, home)  # meant from the top of the project
+    exists = os.path.lexists(path)
+    if word.startswith("/") and not exists and not is_rooted(word):
+        return None
+    real = os.path.realpath(path)
+    return PathFact(word, real, is_inside(real, os.path.realpath(project)), exists)
+
+
+def _guide_chars(project: Path) -> int:
+    """Return how many instruction bytes a run is given."""
+    try:
+        return min((project / GUIDE).stat().st_size, MOST_GUIDE)
+    except OSError:
+        return 0
+
+
+def _stamp(files: list[str]) -> Stamp:
+    """Return a stamp that changes whenever a file was made, replaced, written or removed."""
+    return tuple(_stat(path) for path in files)
+
+
+def _stat(path: str) -> tuple[int, int, int] | None:
+    try:
+        state = os.stat(path)
+    except OSError:
+        return None
+    return (state.st_mtime_ns, state.st_size, state.st_ino)

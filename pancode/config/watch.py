@@ -1,0 +1,69 @@
+"""Records in the audit when settings of the coordinator change: the keys and their sources."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from threading import Lock
+
+from pancode.kernel.records import Setting
+from pancode.runs.core import Core
+from pancode.runs.unit_of_work import unit_of_work
+
+ROW = "configuration_digests"
+UNSET = "built-in"
+MOST_NAMED = 100
+Rows = Callable[[], Sequence[tuple[str, str, str]]]
+"""Reads (key, value with its passwords, source) of each setting; the source is `FILE:LINE`, or a name."""
+_Seen = dict[str, list[str]]
+"""A keyed digest of the value, and the source, of each key that is set."""
+
+
+class ConfigWatch:
+    """Compares the settings with those of the last look, also of an earlier start. No value is stored.
+
+    `secret`: known only to this coordinator, so that nobody finds a password by its digest in the ledger.
+    """
+
+    def __init__(self, core: Core, rows: Rows, secret: str) -> None:
+        self._core, self._rows, self._secret = core, rows, secret.encode()
+        self._seen: _Seen | None = None
+        self._lock = Lock()
+
+    def look(self) -> None:
+        """Record what has changed since the last look. ConfigError while the settings cannot be read."""
+        with self._lock:
+            now = {key: [self._digest(value), _source(origin)] for key, value, origin in self._rows()}
+            now = {key: found for key, found in now.items() if found[1] != UNSET}
+            before = self._kept() if self._seen is None else self._seen
+            if now != before:
+                core = self._core
+                with unit_of_work(core) as work:
+                    work.tx.put(Setting(ROW, now, core.wall_ms(), "coordinator"))
+                    if before is not None:
+                        keys, sources = changed(before, now)
+                        detail = {"keys": keys[:MOST_NAMED], "count": len(keys), "from": sources}
+                        work.audit("config", "info", "configuration changed", None, **detail)
+            self._seen = now
+
+    def _digest(self, value: str) -> str:
+        return hmac.new(self._secret, value.encode("utf-8", "replace"), sha256).hexdigest()[:32]
+
+    def _kept(self) -> _Seen | None:
+        """The settings' digests as the ledger has them; None: no look was recorded yet."""
+        with self._core.ports.ledger.transaction() as tx:
+            row = tx.get(Setting, ROW)
+        return dict(row.value) if row is not None and isinstance(row.value, dict) else None
+
+
+def changed(before: Mapping[str, list[str]], now: Mapping[str, list[str]]) -> tuple[list[str], list[str]]:
+    """The keys that differ, and the sources where they are set now, or were before."""
+    keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+    return keys, sorted({(now.get(key) or before[key])[1] for key in keys})
+
+
+def _source(origin: str) -> str:
+    """The source without its line, which moves with each line added above."""
+    name, _, line = origin.rpartition(":")
+    return name if name and line.isdigit() else origin

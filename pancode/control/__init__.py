@@ -1,1 +1,0 @@
-"""What every use case stands on: the memory, the unit of work, the feed, the JSON of answers."""

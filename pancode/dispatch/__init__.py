@@ -1,1 +1,0 @@
-"""From a request for work to a run that waits, and to its node."""

@@ -1,0 +1,1 @@
+"""Inventories of Ansible."""

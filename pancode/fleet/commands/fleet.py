@@ -1,0 +1,381 @@
+"""`pancode fleet`: bring machines up, look at them, drain them, take them down."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Container, Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from pancode import __version__
+from pancode.agents.commands.choices import is_local_only
+from pancode.commit import UNKNOWN, commit
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face, caller, who
+from pancode.interfaces.cli.parameters import Json, Link, Nodes, option
+from pancode.interfaces.cli.progress import Steps
+from pancode.interfaces.cli.terminal import Columns, advice, console, draws, listing, safe, tokens
+from pancode.interfaces.client.client import Client, NotRunningError, Place, ServerEvent, mark_down
+from pancode.kernel.errors import ApiError, ExitCode, UnavailableError, UsageError
+from pancode.kernel.formatting import counted, disk_of, slots_of
+from pancode.reports.commands.events import changes
+
+app = Commands()
+
+
+@app.group("fleet", "pancode fleet up", "pancode fleet status --watch")
+def fleet() -> None:
+    """The machines that work for you."""
+
+
+@fleet.verb("up", "pancode fleet up", "pancode fleet up gpubox --link direct")
+def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
+    """Start the coordinator if need be; install, start and check node agents; print the readiness table.
+
+    Without NODES all of the inventory, and this machine where there is none. A second time changes nothing.
+    With --link a node changes from its tunnel to direct links, or back; runs in flight go on.
+    """
+    client = face.client(works=True)
+    body = {**caller(), "nodes": nodes, **({"link": link} if link else {})}
+    answer = steps(face, client.events("POST", "/v1/fleet/up", body))
+    failed = {one["node"] for one in answer["results"] if not one["ok"]}
+    face.show(answer, lambda: _status(answer, failed) + _troubles(answer["results"]))
+    if other := _other_code(answer["coordinator"]):
+        face.note(f"this command is {other}; change over: pancode fleet down, pancode fleet up")
+    for node, runtime, agents in missing_programs(client.get("/v1/agents")["agents"], answer["nodes"]):
+        command = f"pancode node install {node} {runtime}"
+        face.note(f"no machine has {runtime}, which {', '.join(agents)} asks for: {command}")
+        if face.can_ask() and face.agreed(f"install {runtime} on {node} now?", command):
+            from pancode.interfaces.cli.main import run
+
+            run(["node", "install", node, runtime])
+    return _exit(answer["results"])
+
+
+def missing_programs(
+    agents: list[dict[str, Any]], nodes: list[dict[str, Any]]
+) -> Iterator[tuple[str, str, list[str]]]:
+    """A machine that is there, a program that no machine has, and the agents that ask for it."""
+    there = [one for one in nodes if one["state"] == "online"]
+    found = [{fact["name"]: fact["state"] for fact in one["runtimes"]} for one in there]
+    asked = dict[str, list[str]]()
+    for agent in agents:
+        if agent["enabled"] and agent["runtime"]:
+            asked.setdefault(agent["runtime"], []).append(agent["name"])
+    for runtime, names in sorted(asked.items()):
+        if found and all(states.get(runtime) == "missing" for states in found):
+            yield there[0]["name"], runtime, names
+
+
+def steps(face: Face, events: Iterator[ServerEvent]) -> Any:
+    """Show each step as it happens; the result of the long call."""
+    try:
+        with Steps(face) as shown:
+            for event in events:
+                if event.kind == "progress":
+                    shown.show(event.data)
+                elif event.kind == "result":
+                    return event.data
+    except KeyboardInterrupt:
+        face.note("\ndetached; the coordinator goes on with it.  look: pancode fleet status")
+        raise
+    raise UnavailableError(
+        "the coordinator went away in the middle", fix="the same command again: it goes on"
+    )
+
+
+def _exit(results: list[dict[str, Any]]) -> int:
+    """Return the exit status: 20 where some nodes failed, 6 where all did."""
+    failed = [r for r in results if not r["ok"]]
+    if not failed:
+        return ExitCode.DONE
+    return ExitCode.UNAVAILABLE if len(failed) == len(results) else ExitCode.PARTIAL
+
+
+def _troubles(results: list[dict[str, Any]]) -> str:
+    """The problems of a bring-up with their fixes, without those that the status table shows."""
+    lines = []
+    for result in results:
+        for problem in result["problems"]:
+            lines.append(f"  {result['node']}: {safe(problem['what'])}")
+            lines += [f"          fix: {safe(problem['fix'])}"] if problem["fix"] else []
+    return "".join(f"{line}\n" for line in lines)
+
+
+@fleet.verb("status", "pancode fleet status --watch")
+def status(
+    *,
+    watch: Annotated[
+        bool, option("Show it again when something has happened, until Ctrl-C.", "--watch")
+    ] = False,
+    face: Json,
+) -> None:
+    """Coordinator and nodes as they are heard."""
+    client = face.client()
+    if watch and not face.as_json and draws(sys.stdout):
+        return _watch(face, client)
+    for _ in changes(face, client) if watch else (None,):
+        answer = client.get("/v1/fleet")
+        face.show(answer, partial(_whole, answer))
+
+
+def _watch(face: Face, client: Client) -> None:
+    """Draw the fleet's status again whenever something changes; the last picture stays on the terminal."""
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=console(sys.stdout), auto_refresh=False) as live:
+        for _ in changes(face, client):
+            live.update(Text.from_ansi(_whole(client.get("/v1/fleet"))), refresh=True)
+
+
+def _whole(answer: dict[str, Any]) -> str:
+    info = answer["coordinator"]
+    text = f"coordinator  pid {info['pid']}  {info['version']}  fleet {info['fleet']}  home {info['home']}\n"
+    text += f"             {info['after_reboot']}\n" if info.get("after_reboot") else ""
+    text += f"             api at {info['api']}\n" if info.get("api") else ""
+    if other := _other_code(info):
+        text += f"             this command is {other}; change over: pancode fleet down, pancode fleet up\n"
+    own = [info[name] for name in ("trouble", "clock") if info.get(name)]
+    for trouble in [*own, *info.get("closed", [])]:
+        text += f"             {safe(trouble['what'])}: {safe(trouble['why'])}\n"
+        text += f"             fix: {safe(trouble['fix'])}\n"
+    for word in ("paused", "draining"):
+        if info[word]:
+            text += f"             {word}: {safe(info[word])}\n"
+    return text + _status(answer)
+
+
+def _other_code(info: dict[str, Any]) -> str:
+    """This command as version or commit, where the coordinator runs other code; empty: it runs the same."""
+    if info["version"] != __version__:
+        return __version__
+    mine, its = _commit(), info.get("commit", UNKNOWN)
+    return f"of commit {mine}, the coordinator of {its}" if UNKNOWN not in (mine, its) and mine != its else ""
+
+
+_commit = cache(commit)
+
+
+def _status(answer: dict[str, Any], failed: Container[str] = ()) -> str:
+    """Return the readiness table, with each problem and its fix below its node.
+
+    `failed`: nodes whose bring-up has just failed and says why; their last known state is not shown.
+    """
+    none = "no node in the fleet; add one: pancode node add NAME, or pancode fleet up for this machine"
+    nodes = [
+        {**one, "state": "unknown", "problems": []} if one["name"] in failed else one
+        for one in answer["nodes"]
+    ]
+    below = [list(_problems(node)) for node in nodes]
+    return listing(nodes, _NODES, none, below=below, spare=("CLOCK", "DISK", "ISOLATION", "AGENT"))
+
+
+def _problems(node: dict[str, Any]) -> Iterator[str]:
+    for fact in node["runtimes"]:
+        if fact.get("old"):
+            yield f"        {safe(fact['name'])} {safe(fact['version'])} is old, {safe(fact['old'])}"
+    for problem in node["problems"]:
+        yield f"        {safe(problem['what'])}"
+        if hint := advice(problem):
+            yield f"        {hint}"
+
+
+def clock(node: dict[str, Any]) -> str:
+    """How far its clock is from ours."""
+    skew = node["clock_skew_s"]
+    return "-" if skew is None else f"{skew:+.1f} s"
+
+
+_NODES: Columns = {
+    **{"NODE": "name", "STATE": "state", "AGENT": "version", "SLOTS": slots_of},
+    "RUNTIMES": lambda node: ", ".join(runtime_words(r) for r in node["runtimes"] if r["state"] != "missing"),
+    "ENDPOINTS": lambda node: ", ".join(map(endpoint_words, node["endpoints"])),
+    **{"ISOLATION": "isolation", "DISK": disk_of, "CLOCK": clock},
+}
+
+
+def endpoint_words(fact: dict[str, Any]) -> str:
+    """With its first model, which is loaded where one is; what is wrong stands below."""
+    if fact["health"] != "ok":
+        return f"{fact['name']} {fact['health'].upper()}"
+    able = [one for one in fact["models"] if not one["embedding"]]
+    if not able:
+        return f"{fact['name']}: no model"
+    others = len(able) - 1 + fact["more"]
+    shown = f"{fact['name']}: {able[0]['id']} {tokens(able[0]['ctx_usable'])}".rstrip()
+    return f"{shown}, +{others}" if others else shown
+
+
+def runtime_words(fact: dict[str, Any]) -> str:
+    version = f" {fact['version']}" if fact["version"] else ""
+    good = fact["state"] == "ok" or is_local_only(fact)
+    state = "" if good else f" {fact['state'].replace('_', ' ').upper()}"
+    state += " OLD" if fact.get("old") else ""
+    return f"{fact['name']}{version}{state}"
+
+
+@fleet.verb("down", "pancode fleet down --now")
+def down(
+    nodes: Nodes,
+    *,
+    now: Annotated[
+        bool, option("Do not ask, although runs are in flight; they go on and deliver later.", "--now")
+    ] = False,
+    face: Json,
+) -> int:
+    """Stop node agents and the coordinator (with NODES: only those node agents).
+
+    It stays down, whoever waits or looks, until `pancode fleet up`, `serve`, `dispatch`, `runs retry` or
+    `node add`.
+    """
+    client = face.client(starts=False)
+    try:
+        answer = _down(face, client, nodes, now)
+    except NotRunningError:
+        return _nobody_there(face, client.place, whole=not nodes)
+    face.show(answer, lambda: _troubles(answer["results"]) + ("stopped\n" if answer["stopped"] else ""))
+    return _exit(answer["results"])
+
+
+def _nobody_there(face: Face, home: Place, whole: bool) -> int:
+    """Say that no coordinator runs. The Valkey that a killed one has left on this machine is stopped."""
+    pid: int | None = None
+    where = f"on {home}"
+    if isinstance(home, Path):
+        from pancode.app.server.leftovers import end_left
+
+        pid, where = end_left(home), "here"
+        if whole and home.is_dir():
+            mark_down(home, who())
+    words = f"; its Valkey, pid {pid}, still ran and is stopped" if pid is not None else ""
+    answer = {"results": [], "stopped": False, "left_behind": pid}
+    face.show(answer, lambda: f"no coordinator runs {where}{words}\n")
+    return ExitCode.DONE
+
+
+def _down(face: Face, client: Client, nodes: list[str], now: bool) -> dict[str, Any]:
+    body = {**caller(), "nodes": nodes, "now": now}
+    try:
+        answer = steps(face, client.events("POST", "/v1/fleet/down", body))
+    except ApiError as error:
+        if error.code != "runs_in_flight" or not face.agreed(
+            f"{error} ({error.why}). Go down?", "pancode fleet down --now"
+        ):
+            raise
+        answer = steps(face, client.events("POST", "/v1/fleet/down", {**body, "now": True}))
+    if not nodes:
+        _shut_down(client)
+    return {**answer, "stopped": not nodes}
+
+
+def take_down(face: Face, client: Client) -> None:
+    """The whole fleet, without a question. ApiError `runs_in_flight` while somebody's runs go on."""
+    steps(face, client.events("POST", "/v1/fleet/down", {**caller(), "nodes": [], "now": False}))
+    _shut_down(client)
+
+
+def _shut_down(client: Client) -> None:
+    """Shut the coordinator down and wait until its process has ended; UnavailableError after 60 s."""
+    from pancode.app.server.single_instance import holder_of
+
+    process = holder_of(client.place) if isinstance(client.place, Path) else None
+    client.post("/v1/shutdown", {"by": who()})
+    for _ in range(600):
+        if _is_away(client) and (process is None or not process.alive()):
+            return
+        time.sleep(0.1)
+    raise UnavailableError("the coordinator does not end", fix=f"look at {client.place}/run/coordinator.log")
+
+
+def _is_away(client: Client) -> bool:
+    """Whether nothing answers on the socket, and nothing is left of a coordinator on this machine."""
+    try:
+        client.get("/v1/ping")
+    except UnavailableError as away:
+        home = client.place
+        return (
+            not (home / "api.sock").exists() if isinstance(home, Path) else isinstance(away, NotRunningError)
+        )
+    return False
+
+
+@fleet.verb("drain", "pancode fleet drain gpubox --reason 'new disk'")
+def drain(
+    nodes: Nodes, reason: Annotated[str, option("The reason, shown to people whose runs wait.")], face: Json
+) -> None:
+    """Start nothing new on NODES (none: on the whole fleet); what runs goes on."""
+    if not reason.strip():
+        raise UsageError("--reason is empty", fix="give a reason, for people who wait: --reason 'new disk'")
+    answer = face.client().post("/v1/fleet/drain", {"by": who(), "nodes": nodes, "reason": reason})
+    face.show(answer, lambda: f"draining {', '.join(answer['nodes']) or 'the fleet'}: {safe(reason)}\n")
+
+
+_LOOKS, _LOOK_S = 60, 0.5
+
+
+@fleet.verb("handover", "pancode fleet handover")
+def handover(face: Json) -> int:
+    """Hand waiting runs over to the nodes, which begin them without this machine; list what stays, and why.
+
+    A few runs for each slot are handed over all the time; before you close the machine, this sends the rest,
+    and waits up to half a minute until the nodes have it. What has ended is landed, and what has failed is
+    tried again, when this machine is back. Exit code 6 while a node has not said that it has its share.
+    """
+    client = face.client()
+    answer: dict[str, Any] = {}
+    for look in range(_LOOKS):
+        time.sleep(_LOOK_S if look else 0)
+        answer = client.post("/v1/fleet/handover", {"by": who()})
+        if all(one["there"] for one in answer["handed"]):
+            break
+    face.show(answer, lambda: handed_over(answer))
+    return int(ExitCode.DONE if all(one["there"] for one in answer["handed"]) else ExitCode.UNAVAILABLE)
+
+
+def handed_over(answer: dict[str, Any]) -> str:
+    """What goes on without this machine, what stays, and what is on its way, in words."""
+    handed, stays = answer["handed"], answer["stays"]
+    coming = sum(not one["there"] for one in handed)
+    text = f"{counted(answer['at_work'], 'run')} at work, {len(handed)} waiting on nodes, {len(stays)} here\n"
+    if handed:
+        columns: Columns = {
+            "RUN": "run",
+            "NODE": "node",
+            "": lambda one: "" if one["there"] else "on its way",
+            "WAITS": "why",
+        }
+        text += "\n" + listing(handed, columns)
+    if stays:
+        text += "\nstay here:\n" + listing(stays, {"RUN": "run", "WHY": "why", "TASK": "task"})
+    if answer["later"]:
+        rows: Columns = {"WORKFLOW": "workflow", "NAME": "name", "STEPS": "steps"}
+        text += "\nlater steps, which begin when this machine is back:\n" + listing(answer["later"], rows)
+    if coming:
+        why = f"{counted(coming, 'run')} on the way, which no node has said that it has"
+        text += f"\n{why}; look again: pancode fleet handover\n"
+    return text
+
+
+@fleet.verb("resume", "pancode fleet resume gpubox")
+def resume(nodes: Nodes, face: Json) -> None:
+    """Take NODES (none: the whole fleet) back into service; named ones out of quarantine, too."""
+    answer = face.client().post("/v1/fleet/resume", {"by": who(), "nodes": nodes})
+    again = "".join(f"{name} is out of quarantine\n" for name in answer["let_in"])
+    face.show(answer, lambda: f"{again}in service: {', '.join(answer['nodes']) or 'the fleet'}\n")
+
+
+@fleet.verb("doctor", "pancode fleet doctor")
+def doctor(nodes: Nodes, face: Json) -> int:
+    """Reach every node, mend what bring-up can mend, name the rest with its fix."""
+    answer = face.client().post("/v1/fleet/doctor", {**caller(), "nodes": nodes})
+    columns: Columns = {
+        "NODE": "node",
+        "": lambda one: "ok" if one["ok"] else "NO",
+        "WHAT": "what",
+        "FIX": advice,
+    }
+    face.show(answer, lambda: listing(answer["checks"], columns, "no node in the fleet"))
+    return ExitCode.DONE if all(c["ok"] for c in answer["checks"]) else ExitCode.PARTIAL

@@ -1,0 +1,491 @@
+"""`pancode node`: the inventory of machines; the only place where a host key is asked for."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from typer import Argument
+
+from pancode.agents.commands.choices import is_local_only
+from pancode.fleet.commands.fleet import endpoint_words, runtime_words, steps
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.node_report import facts_after
+from pancode.interfaces.cli.output import Face, caller, who
+from pancode.interfaces.cli.parameters import (
+    Json,
+    Label,
+    Link,
+    Node,
+    SlotBounds,
+    label,
+    many,
+    option,
+    slot_bounds,
+)
+from pancode.interfaces.cli.terminal import Columns, advice, listing, safe, safe_block, short_time, size, tone
+from pancode.interfaces.client.client import Client, home_of, path_of
+from pancode.kernel.errors import ExitCode, PancodeError, UsageError
+from pancode.kernel.formatting import slots_of
+
+app = Commands()
+
+
+MORE = {
+    "secret": (
+        "pancode.fleet.commands.secrets",
+        "Keys and logins on a machine, in its owner's secrets.json: set.",
+    ),
+    "steps": (
+        "pancode.fleet.commands.steps",
+        "The steps of a bring-up as data, for a tool that carries them out.",
+    ),
+    "import": ("pancode.fleet.commands.ansible_import", "Machines of an Ansible inventory into this one."),
+}
+
+
+@app.group("node", "pancode node add gpubox", "pancode node ls", table=MORE)
+def node() -> None:
+    """Machines of the fleet; an alias of your ~/.ssh/config is enough."""
+
+
+_SPEC_FIELDS = ("host", "user", "port", "identity", "local", "local_home", "node_home", "link")
+
+
+@node.verb("add", "pancode node add gpubox --label gpu=24g --slots 2", "pancode node add desk --local")
+def add(
+    ctx: typer.Context,
+    name: str,
+    labels: Annotated[
+        list[Label], many("A label for --require; may be repeated.", "--label", "KEY=VALUE", parser=label)
+    ],
+    *,
+    host: Annotated[str | None, option("The address, if NAME is no alias of ~/.ssh/config.")] = None,
+    user: Annotated[str | None, option("The login on the machine.")] = None,
+    port: Annotated[int | None, option("The port of its SSH server.", min=1, max=65535)] = None,
+    identity: Annotated[str | None, option("Private key file.", "PATH")] = None,
+    slots: Annotated[
+        SlotBounds | None,
+        option(
+            "Runs at once (default: nodes.slots, 4); 1-8: fewer where the machine is strained.",
+            "N|LEAST-MOST",
+            parser=slot_bounds,
+        ),
+    ] = None,
+    local: Annotated[bool, option("Add this machine; it needs no SSH server.", "--local")] = False,
+    local_home: Annotated[str | None, option("Another HOME for the machine of --local.", "PATH")] = None,
+    node_home: Annotated[
+        str | None, option("The node agent's folder there, if not ~/.pancode-node/FLEET.", "PATH")
+    ] = None,
+    accept_fingerprint: Annotated[str | None, option("The host key that you expect.", "SHA256:...")] = None,
+    fleet_key: Annotated[
+        bool | None,
+        option(
+            "Put the fleet's own SSH key there (forwarding and our commands), for links while you are away.",
+            "--fleet-key/--no-fleet-key",
+        ),
+    ] = None,
+    link: Link = None,
+    face: Json,
+) -> None:
+    """Put a machine into the inventory; shows its host key and asks once."""
+    client = face.client(works=True)
+    spec = {k: v for k, v in ctx.params.items() if k in _SPEC_FIELDS and v not in (None, False)}
+    spec |= _bounds(slots)
+    spec |= {"name": name, **({"labels": dict(labels)} if labels else {}), **caller()}
+    try:
+        _agree(face, client, spec, (accept_fingerprint, fleet_key))
+    except (KeyboardInterrupt, typer.Abort):
+        face.note(f"\n{safe(name)} was not added")
+        raise
+    try:
+        answer = client.post("/v1/nodes", spec)
+    except KeyboardInterrupt:
+        face.note(f"\ninterrupted before the answer came; whether {safe(name)} was added: pancode node ls")
+        raise
+    face.show(answer, lambda: f"added {name}; bring it up: pancode fleet up {name}\n")
+
+
+def _agree(face: Face, client: Client, spec: dict[str, Any], given: tuple[str | None, bool | None]) -> None:
+    """Ask everything that needs an answer before anything is changed; the answers go into `spec`."""
+    accept_fingerprint, fleet_key = given
+    probed = client.post("/v1/nodes/probe", spec)
+    for warning in probed["warnings"]:
+        face.note(f"warning: {safe(warning)}")
+    fingerprint = _accepted(face, probed["questions"], accept_fingerprint)
+    if fingerprint is not None:
+        spec["fingerprint"] = fingerprint
+    if not spec.get("local"):
+        spec["fleet_key"] = _wants_key(face, spec["name"]) if fleet_key is None else fleet_key
+
+
+def _wants_key(face: Face, name: str) -> bool:
+    """Whether to put a fleet key on the node. Only a person is asked; a script says --fleet-key."""
+    if not face.can_ask():
+        return False
+    return face.agreed(
+        f"Put a key of this fleet on {name}, so that its link comes back while you are away?", "--fleet-key"
+    )
+
+
+def _accepted(face: Face, questions: list[dict[str, Any]], given: str | None) -> str | None:
+    """Return the fingerprint that the person accepts, None where no question came up; UsageError for a no."""
+    for question in questions:
+        if given is not None:
+            return given
+        text = safe(question["text"])
+        if not face.agreed(f"{text}. Is it the right one?", f"--accept-fingerprint {question['value']}"):
+            raise UsageError("nothing was added", why="the host key was not accepted", code="not_accepted")
+        return str(question["value"])
+    return given
+
+
+@node.verb("ls", "pancode node ls")
+def ls(face: Json) -> None:
+    """All machines."""
+    answer = {"nodes": face.client().get("/v1/fleet")["nodes"]}
+    columns: Columns = {
+        "NODE": "name",
+        "STATE": "state",
+        "SLOTS": slots_of,
+        "LABELS": _labels,
+        "PROBLEMS": lambda node: len(node["problems"]) or None,
+    }
+    face.show(answer, lambda: listing(answer["nodes"], columns, "no node; pancode node add NAME"))
+
+
+def _labels(shape: dict[str, Any]) -> str:
+    return ",".join(f"{k}={v}" for k, v in sorted(shape["labels"].items()))
+
+
+@node.verb("show", "pancode node show gpubox")
+def show(name: Node, face: Json) -> None:
+    """How a machine is reached, and what it says about itself."""
+    answer = face.client().get(path_of("nodes", name))
+    face.show(answer, lambda: node_page(answer))
+
+
+def _bounds(slots: SlotBounds | None) -> dict[str, int | None]:
+    return {} if slots is None else {"slots": slots.most, "least": slots.least}
+
+
+@node.verb("set", "pancode node set gpubox --slots 2 --label gpu=24g", "pancode node set gpubox --slots 1-8")
+def set_(
+    name: Node,
+    labels: Annotated[
+        list[Label], many("Set or replace a label; may be repeated.", "--label", "KEY=VALUE", parser=label)
+    ],
+    unlabel: Annotated[list[str], many("Take a label away; may be repeated.", "KEY")],
+    *,
+    slots: Annotated[
+        SlotBounds | None,
+        option("Runs at once; 1-8: fewer where the machine is strained.", "N|LEAST-MOST", parser=slot_bounds),
+    ] = None,
+    face: Json,
+) -> None:
+    """Change a machine's slots and labels, at once.
+
+    With bounds, as 1-8, the machine takes fewer by itself while its load, its memory or its heat strains it,
+    calls wait in the queue of a model server that its runs use, or a provider's rate limit is nearly used up,
+    and more again when all that is over: pancode fleet status, pancode why RUN.
+
+    What runs or was offered stays where it is. A machine that is away hears of its slots when it is back;
+    fewer are heeded at once.
+    """
+    wanted = {**_bounds(slots), "labels": dict(labels), "unlabel": list(unlabel), "by": who()}
+    answer = face.client().post(path_of("nodes", name, "set"), wanted)
+    count = answer["slots"]["total"]
+    face.show(answer, lambda: f"{name}: {count} slots, labels {safe(_labels(answer)) or '-'}\n")
+
+
+@node.verb("rm", "pancode node rm gpubox")
+def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")] = False, face: Json) -> int:
+    """Take out every file, process, key and unit that we brought, and prove it.
+
+    A machine that is away is revoked at once and cleaned at its next contact.
+    """
+    client = face.client()
+    busy = client.get(path_of("nodes", name))["slots"]["used"]
+    if busy:
+        face.note(f"{busy} in flight there: running work is killed, and ends as lost")
+    if not yes and not face.agreed(
+        f"Remove {name} from the fleet, with its node home there, also a secrets.json of yours?", "--yes"
+    ):
+        return ExitCode.DONE
+    answer: dict[str, Any] = steps(face, client.events("POST", path_of("nodes", name, "remove"), caller()))
+    face.show(answer, lambda: _removed(answer))
+    return ExitCode.DONE if answer["ok"] else ExitCode.PARTIAL
+
+
+def _removed(answer: dict[str, Any]) -> str:
+    if answer["ok"] and "forgotten" in answer["changed"]:
+        name = answer["node"]
+        return f"{name} is removed; that machine is in the fleet under another name, and stays as it is\n"
+    if answer["ok"] and "never_reached" in answer["changed"]:
+        return (
+            f"{answer['node']} is removed; no connection was ever made to it, so nothing of ours is there\n"
+        )
+    if answer["ok"]:
+        gone = "".join(
+            f"  deleted with it, written by hand: {safe(one)}\n" for one in answer["changed"] if "/" in one
+        )
+        return f"{answer['node']} is removed, nothing of ours is left there\n{gone}"
+    lines = [f"{answer['node']} is removed, not cleaned"]
+    for problem in answer["problems"]:
+        lines.append(f"  {safe(problem['what'])}")
+        lines += [f"  fix: {safe(problem['fix'])}"] if problem["fix"] else []
+    return "\n".join(lines) + "\n"
+
+
+@node.verb("trust", "pancode node trust gpubox")
+def trust(
+    name: Node,
+    *,
+    accept_fingerprint: Annotated[str | None, option("The host key that you expect.", "SHA256:...")] = None,
+    face: Json,
+) -> None:
+    """Pin a host key that has changed, after you have looked why."""
+    client = face.client()
+    if (client.get(path_of("nodes", name))["target"] or {}).get("local"):
+        raise UsageError(
+            f"{name} is this machine: it is reached without a host key",
+            fix=f"nothing is to be trusted; bring it up: pancode fleet up {name}",
+        )
+    probed = client.post("/v1/nodes/probe", {"name": name, **caller()})
+    fingerprint = _accepted(face, probed["questions"], accept_fingerprint)
+    if fingerprint is None:
+        face.show(
+            {"node": name, "ok": True, "changed": []}, lambda: f"{name} has the host key that is pinned\n"
+        )
+        return
+    answer = client.post(path_of("nodes", name, "trust"), {**caller(), "fingerprint": fingerprint})
+    gone = client.get(path_of("nodes", name))["state"] == "removed, not cleaned"
+    then = "it is being removed, and is cleaned now by itself" if gone else f"next: pancode fleet up {name}"
+    face.show(answer, lambda: f"{name}: pinned {fingerprint}; {then}\n")
+
+
+@node.verb("login", "pancode node login gpubox claude")
+def login(
+    name: Node, runtime: Annotated[str, Argument(autocompletion=completions.runtimes)], face: Json
+) -> int:
+    """Open a vendor's own login on a machine, on this terminal, where its runs will find it.
+
+    The exit status is that login's. The command ends when the machine has told that the login counts, after
+    5 seconds at most. Nothing of it passes through the coordinator; `pancode audit` has who opened it, where,
+    and how it ended.
+    """
+    from pancode.fleet.login import log_in
+
+    home_of(os.environ)  # it is this machine's SSH that goes there
+    verb, asked = path_of("nodes", name, "login"), {"by": who(), "runtime": runtime}
+    client = face.client()
+    answer = client.post(verb, asked)
+    outcome = "not seen to its end"
+    try:
+        status = log_in(name, answer["target"], runtime, os.environ)
+        outcome = f"exit {status}"
+    except PancodeError as error:
+        outcome = str(error)[:500]
+        raise
+    finally:
+        with contextlib.suppress(PancodeError):  # that it was opened is on record; what it did is done
+            client.post(verb, {**asked, "outcome": outcome})
+    if status == ExitCode.DONE:
+        _tell_what_lacks(face, facts_after(client, name, (runtime,), ("not_logged_in",)))
+    face.show({"node": name, "runtime": runtime, "status": status}, lambda: "")
+    return status
+
+
+Words = Annotated[list[str], Argument(metavar="NODE... RUNTIME...", help="Machines, and what runs there.")]
+
+
+@node.verb(
+    "install",
+    "pancode node install gpubox claude codex",
+    "pancode node install gpubox claude --version 2.1.3",
+)
+def install(
+    words: Words,
+    *,
+    version: Annotated[str, option("This version (default: the newest that fits).", "V")] = "",
+    face: Json,
+) -> int:
+    """Install agent programs on machines, for the login there.
+
+    They come by npm below ~/.local, or in a Python environment of their own. Repeated, it brings the newest.
+    A machine without Node.js gets it first, from Python's package index, and loses it with the last program
+    that wants it. `node rm` takes away what was installed this way. The command ends when the machine has
+    told what it has now, after 5 seconds at most, and says what a program lacks, such as a login.
+    """
+    return _programs(face, "install", words, version)
+
+
+@node.verb("update", "pancode node update gpubox", "pancode node update gpubox claude")
+def update(words: Words, *, face: Json) -> int:
+    """Bring the newest of what `node install` has brought.
+
+    Where no runtime is named: of all of it but what was brought in a version of your choice.
+    """
+    return _programs(face, "update", words)
+
+
+@node.verb("uninstall", "pancode node uninstall gpubox codex")
+def uninstall(words: Words, *, face: Json) -> int:
+    """Take away what `node install` has brought; a program that came another way stays."""
+    return _programs(face, "uninstall", words)
+
+
+def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
+    """Let each machine in turn do the act. Returns ERROR where one of them did not do all of it."""
+    from pancode.fleet.login import programs
+
+    home_of(os.environ)  # it is this machine's SSH that goes there
+    client = face.client()
+    runtimes = {one["name"] for one in client.get("/v1/runtimes")["runtimes"]}
+    wanted = [word for word in words if word in runtimes]
+    nodes = [word for word in words if word not in runtimes]
+    if not nodes or not (wanted or act == "update"):
+        fix = f"pancode node {act} gpubox claude (see pancode runtimes, pancode node ls)"
+        raise UsageError("name at least one machine and one runtime", fix=fix)
+    if version and len(wanted) > 1:
+        raise UsageError("a version is that of one program", fix=f"name one runtime of {', '.join(wanted)}")
+    more = ("--away",) if act == "uninstall" else ("--version", version) if version else ()
+    told, well = list[dict[str, Any]](), True
+    for name in nodes:
+        verb, asked = path_of("nodes", name, "programs"), {"by": who(), "act": act, "runtimes": wanted}
+        target = client.post(verb, asked)["target"]
+        face.note(f"{name}: {act} {' '.join(wanted) or 'all that was installed'} ...")
+        did, said = False, "not seen to its end"
+        try:
+            did, said = programs(name, target, (*wanted, *more), os.environ)
+        finally:
+            with contextlib.suppress(PancodeError):
+                client.post(verb, {**asked, "outcome": said.strip()[-500:]})
+        told.append({"node": name, "well": did, "said": said})
+        if did and act == "install":
+            _tell_what_lacks(face, facts_after(client, name, wanted, ("missing", "looking")))
+        well = well and did
+    face.show(
+        {"nodes": told}, lambda: "".join(f"{one['node']}:\n{safe_block(one['said'])}\n" for one in told)
+    )
+    return ExitCode.DONE if well else ExitCode.ERROR
+
+
+def _tell_what_lacks(face: Face, facts: dict[str, dict[str, Any]]) -> None:
+    """Name the programs that were installed and cannot take a run yet, and what each lacks."""
+    for name, fact in facts.items():
+        if fact["state"] != "ok" and not is_local_only(fact):
+            words = f"{name} on {fact['node']} is {str(fact['state']).replace('_', ' ')}"
+            face.note(safe(f"{words}: {fact['says']}" if fact["says"] else words))
+
+
+WIDTH = 13
+Fact = tuple[str, str]
+
+
+def node_page(node: dict[str, Any]) -> str:
+    """A line for each thing that is known; what was not heard is left out."""
+    rows = [*_state(node), *_reached(node["target"]), *_machine(node), *_offers(node)]
+    lines = [f"{name + ':' if name else '':<{WIDTH}} {words}".rstrip() for name, words in rows]
+    return "\n".join([*lines, *_problems(node["problems"])]) + "\n"
+
+
+def _state(node: dict[str, Any]) -> Iterator[Fact]:
+    yield "Name", safe(node["name"])
+    yield "State", f"{tone(node['state'])} since {short_time(node['since'])}"
+    for name in ("draining", "paused", "quarantined"):
+        if node[name]:
+            yield name.capitalize(), _why(node[name])
+    fewer = f"; it takes {node['slots']['now']} now: {node['slots']['why']}" if node["slots"]["why"] else ""
+    yield "Slots", f"{node['slots']['used']} of {node['slots']['total']} in use{safe(fewer)}"
+    yield "Labels", ", ".join(f"{safe(k)}={safe(v)}" for k, v in sorted(node["labels"].items())) or "-"
+    yield "Added", f"{short_time(node['added_at'])}"
+    yield "Tag", f"{node['tag'] or '-'} (its name in Redis)"
+    yield "Key", node["public_key"] or "none yet: pancode fleet up"
+
+
+def _why(given: Any) -> str:
+    if not isinstance(given, dict):
+        return safe(str(given))
+    return ", ".join(f"{safe(str(k))} {safe(str(v))}" for k, v in given.items() if v not in (None, ""))
+
+
+def _reached(reach: dict[str, Any]) -> Iterator[Fact]:
+    target = reach.get("target")
+    if target is None:
+        return
+    user, port = (f"{target['user']}@" if target["user"] else ""), target["port"] or 22
+    through = [f"{hop['host']}" for hop in target["hops"] if isinstance(hop, dict)]
+    through += target.get("proxy", ())[:1]
+    way = f"ssh {user}{target['host']}, port {port}" + (f", through {', '.join(through)}" if through else "")
+    yield "Reached by", "this machine itself" if reach["local"] else safe(way)
+    for place, pins in sorted(reach["pins"].items()):
+        yield "Host key", safe(f"{place} {_fingerprint(str(pins))}")
+    yield "Home", safe(reach["installed_home"] or "nothing of ours is there yet")
+    yield from (("SSH config", safe(str(warning))) for warning in target["warnings"])
+    if target["ignored"]:
+        yield "SSH config", f"without effect for PanCode: {safe(', '.join(map(str, target['ignored'])))}"
+
+
+def _fingerprint(line: str) -> str:
+    """Return the fingerprint of a public key as `ssh-keygen -lf` and `node add` show it."""
+    kind, _, data = line.partition(" ")
+    try:
+        raw = base64.b64decode(data.split()[0], validate=True)
+    except (ValueError, IndexError):
+        return line
+    return f"{kind} SHA256:{base64.b64encode(hashlib.sha256(raw).digest()).decode().rstrip('=')}"
+
+
+def _machine(node: dict[str, Any]) -> Iterator[Fact]:
+    facts = node["facts"]
+    if facts is None:
+        yield "Machine", "not heard yet"
+        return
+    yield "Host name", safe(facts["hostname"])
+    yield "System", safe(f"{facts['os']}, {facts['arch']}, Python {facts['python']}")
+    load = f"{facts['cpus']} processors, load {facts['load_1m']:.1f}"
+    yield "Machine", f"{load}, {size(facts['memory'])} memory, {size(facts['disk_free'])} of disk free"
+    skew = node["clock_skew_s"]
+    yield "Clock", "-" if skew is None else f"{skew:+.1f} s off ours"
+    yield "Node agent", safe(node["version"] or "-")
+    yield "Isolation", safe(facts["isolation"])
+    yield "Allows", _allowed(facts["allows"])
+
+
+def _allowed(allows: dict[str, Any]) -> str:
+    if allows["closed"]:
+        return safe(f"nothing: {allows['closed']}")
+    parts = [f"up to {allows['safety']}"]
+    parts += [f"{what} {', '.join(allows[what])}" for what in ("repositories", "runtimes") if allows[what]]
+    return safe("; ".join(parts))
+
+
+def _offers(node: dict[str, Any]) -> Iterator[Fact]:
+    there = [one for one in node["runtimes"] if one["state"] != "missing"]
+    for name, one in zip(["Runtimes", *[""] * len(there)], there, strict=False):
+        yield name, safe(runtime_words(one))
+    missing = [one["name"] for one in node["runtimes"] if one["state"] == "missing"]
+    if missing:
+        yield "Not there", f"{safe(', '.join(missing))} (pancode runtimes shows how to install them)"
+    told = {one.get("says") for one in node["problems"]}
+    for one in there:
+        if one["state"] == "not_logged_in" and one["says"] not in told and not is_local_only(one):
+            yield "Not ready", safe(f"{one['name']}: {one['says']}")
+    for one in node["endpoints"]:
+        yield "Endpoint", safe(endpoint_words(one))
+
+
+def _problems(problems: list[dict[str, Any]]) -> Iterator[str]:
+    if problems:
+        yield "Problems:"
+    for one in problems:
+        yield f"  {safe(one['what'])}"
+        if hint := advice(one):
+            yield f"    {hint}"

@@ -1,0 +1,61 @@
+"""`pancode node secret`: writes a value into the one file of secrets on a machine."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.node_report import facts_after
+from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.parameters import Json, Node
+from pancode.interfaces.client.client import home_of, path_of
+from pancode.kernel.errors import UsageError
+
+app = Commands()
+
+MOST = 1 << 20
+
+
+@app.group("secret", "pancode node secret set gpubox ANTHROPIC_API_KEY")
+def secret() -> None:
+    """Keys and logins on a machine, in its owner's secrets.json."""
+
+
+@secret.verb(
+    "set",
+    "pancode node secret set gpubox ANTHROPIC_API_KEY",
+    "pass show openai | pancode node secret set gpubox OPENAI_API_KEY",
+)
+def set_(node: Node, name: str, face: Json) -> None:
+    """Put a value into secrets.json of NODE, under NAME: from standard input, or from a hidden prompt.
+
+    The other values stay. It goes straight to that machine; the coordinator never has it. The command ends
+    when the machine has said that the programs which take it are logged in, after 5 seconds at most.
+    """
+    from node_agent.runtimes.registry import RUNTIMES
+    from pancode.fleet.login import set_secret
+
+    home_of(os.environ)  # it is this machine's SSH that goes there
+    client = face.client()
+    answer = client.get(path_of("nodes", node))
+    words = set_secret(answer["name"], answer["target"], name, _value(face, node, name), os.environ)
+    takers = {one.name for one in RUNTIMES.values() if name in one.credentials}
+    facts = facts_after(client, answer["name"], takers, ("not_logged_in",))
+    lacking = [one for one, fact in facts.items() if fact["state"] == "not_logged_in"]
+    if lacking:
+        face.note(f"{answer['name']} has not said yet that it is enough for {', '.join(lacking)}")
+    face.show({"node": answer["name"], "name": name, "said": words}, lambda: f"{answer['name']}: {words}\n")
+
+
+def _value(face: Face, node: str, name: str) -> bytes:
+    if face.can_ask():
+        try:
+            return getpass.getpass(f"{name} for {node} (not shown): ").encode()
+        except EOFError:
+            return b""
+    data = sys.stdin.buffer.read(MOST + 1)
+    if len(data) > MOST:
+        raise UsageError(f"the value is longer than {MOST} bytes", fix=f"give only the value of {name}")
+    return data

@@ -1,0 +1,91 @@
+"""`pancode node steps`: the steps of bring-up and removal for another tool, line by line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import caller, who
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.client.client import Client, path_of
+from pancode.kernel.errors import ExitCode, UsageError
+
+app = Commands()
+
+
+@app.verb("steps", "pancode node steps gpubox < answers")
+def steps(
+    name: str,
+    *,
+    check: Annotated[bool, option("Change nothing, here or on the machines.", "--check")] = False,
+    remove: Annotated[
+        bool, option("The steps that take everything of this fleet off the machine.", "--remove")
+    ] = False,
+    face: Json,
+) -> int:
+    """Tell the steps of `fleet up` as JSON to a tool with its own way to the machine, such as Ansible.
+
+    A talk in lines of JSON: we say the probe, and read `{"output": ...}`; we say the steps, and read
+    `{"key": ..., "changed": [...]}`; where the key is new, steps once more. Last we bring the machine up over
+    our own link as `fleet up` does, which finds nothing to do, and say the result.
+
+    With --remove, `changed` is what was there: the tool says it once it has looked that nothing is left. A
+    machine that was removed and not cleaned is then out of the fleet.
+    """
+    talk = _Talk(face.client(works=not check), name)
+    talk.say(talk.ask(remove=remove))
+    probe = talk.heard("output")["output"]
+    plan = talk.ask(probe=probe, remove=remove)
+    talk.say(plan)
+    done = talk.heard("changed")
+    if remove and not check and done["changed"]:
+        talk.cleaned()
+    if check or remove:
+        return ExitCode.DONE
+    if done.get("key") and done["key"] != plan["key"]:
+        talk.say(talk.ask(probe=probe, key=done["key"]))
+        talk.heard("changed")
+    result = talk.joined()
+    talk.say({"result": result})
+    return ExitCode.DONE if result["ok"] else ExitCode.UNAVAILABLE
+
+
+class _Talk:
+    """The exchange of one line each way in turn, on standard output and standard input."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client, self._name = client, name
+
+    def ask(self, **words: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self._client.post(
+            path_of("nodes", self._name, "steps"), {"by": who(), **words}
+        )
+        return answer
+
+    def say(self, line: dict[str, Any]) -> None:
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+
+    def heard(self, key: str) -> dict[str, Any]:
+        line = sys.stdin.readline()
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict) or key not in answer:
+            why = f"a JSON object with {key!r} was expected, not {line[:80]!r}"
+            raise UsageError("the tool's answer cannot be read", why=why, code="no_answer")
+        return answer
+
+    def cleaned(self) -> None:
+        self._client.post(path_of("nodes", self._name, "cleaned"), {"by": who()})
+
+    def joined(self) -> dict[str, Any]:
+        """Bring the node up, as `fleet up NAME` does, without printing the steps; return its result."""
+        body = {**caller(), "nodes": [self._name]}
+        for event in self._client.events("POST", "/v1/fleet/up", body):
+            if event.kind == "result":
+                return next(r for r in event.data["results"] if r["node"] == self._name)
+        return {"ok": False, "changed": [], "problems": [{"what": "the coordinator went away", "fix": ""}]}

@@ -1,0 +1,95 @@
+"""Opens the TCP socket of an address that its owner named, and takes who comes there."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from pancode.fleet.place import ListenAddress
+from pancode.fleet.ssh.forward_targets import SHUT_S, End, reached
+
+PIECE = 1 << 16
+Seen = Callable[[bytes], None]
+"""Checks each piece before it is passed on; an exception ends the connection."""
+
+
+def spoken() -> tuple[asyncio.StreamReader, asyncio.StreamReaderProtocol]:
+    """A reader for a connection of this event loop, and the protocol that fills it."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(PIECE, loop)
+    return reader, asyncio.StreamReaderProtocol(reader, loop=loop)
+
+
+async def opened(end: End) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to the service at this end. OSError."""
+    reader, protocol = spoken()
+    transport, _ = await reached(end, lambda: protocol)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, asyncio.get_running_loop())
+
+
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Seen | None = None) -> None:
+    while piece := await reader.read(PIECE):
+        if seen is not None:
+            seen(piece)
+        writer.write(piece)
+        await writer.drain()
+
+
+async def both(*ways: Coroutine[Any, Any, None]) -> None:
+    """Run both ways until one has ended, and raise its error: this TLS cannot close one direction alone."""
+    tasks = [asyncio.ensure_future(way) for way in ways]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    """Close the writer after sending what was written, within a time limit, unless the wait is cancelled."""
+    writer.close()
+    try:
+        with suppress(OSError, TimeoutError):
+            await asyncio.wait_for(writer.wait_closed(), 2 * SHUT_S)
+    finally:
+        writer.transport.abort()
+
+
+def listening_at(place: ListenAddress) -> socket.socket:
+    """A socket that listens there; OSError where the address is foreign, taken or not allowed."""
+    family, kind, proto, _, address = socket.getaddrinfo(
+        place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    made = socket.socket(family, kind, proto)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen(128)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+async def next_of(listening: socket.socket) -> tuple[socket.socket, Any]:
+    """The next connection. The library's own `sock_accept` loses one that comes in while it is cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            made, peer = listening.accept()
+        except (BlockingIOError, InterruptedError):
+            came = asyncio.Event()
+            loop.add_reader(listening, came.set)
+            try:
+                await came.wait()
+            finally:
+                loop.remove_reader(listening)
+        else:
+            made.setblocking(False)
+            return made, peer

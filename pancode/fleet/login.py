@@ -1,0 +1,205 @@
+"""Opens a vendor's login or a shell on a node in this terminal, sets a secret or installs programs there."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pancode.fleet.place import Reach
+from pancode.fleet.ssh.connection import Session, open_session
+from pancode.fleet.ssh.home import Home
+from pancode.fleet.ssh.reach import login_for, pins_of, target_of
+from pancode.fleet.ssh.remote import Completed, Remote
+from pancode.fleet.ssh.terminal import attach
+from pancode.kernel.errors import UnavailableError, UsageError
+from pancode.notices.delivery.sender import KeptSecrets
+
+OUT_OF_SERVICE = 75
+SECRET_S, PROGRAMS_S = 30.0, 3_600.0
+STAYED = 3
+"""The exit status of `ENTER` where the person has gone and means to come back."""
+ENTER = """\
+cd "$1" || exit 1
+unset TMUX
+trap : INT
+if command -v tmux >/dev/null 2>&1; then
+  tmux new-session -A -s "$2" -c "$1" "${SHELL:-sh}" || exit 1
+  ! tmux has-session -t "=$2" 2>/dev/null || exit 3
+else
+  echo "no tmux here: a plain shell, which ends with this connection; exit leaves the workspace"
+  "${SHELL:-sh}"
+fi
+exit 0
+"""
+"""Opens a shell. $1: folder, $2: name of the session. It writes nothing there: an agent may have left links.
+"""
+OPEN = """\
+pid=$(cat "$1/run/agent.pid" 2>/dev/null) && python=$(readlink "/proc/$pid/exe") \\
+  && tr '\\0' '\\n' <"/proc/$pid/cmdline" | grep -q '/start\\.py$' \\
+  || { echo "no node agent runs there; fix: pancode fleet up" >&2; exit 75; }
+home=$1 verb=$2; shift 2
+exec "$python" -I -S -B "$home/current/start.py" "$verb" --home "$home" "$@"
+"""
+"""$1 node home, $2 verb, then its arguments. The node agent's own code knows the node's PATH and files."""
+
+
+def log_in(name: str, target: Mapping[str, Any], runtime: str, environ: Mapping[str, str]) -> int:
+    """Log in to a runtime on a node; return the exit status. `target`: the coordinator's way to the node."""
+    reach = Reach.made_of(target)
+    if not at_terminal():
+        raise UsageError(
+            "a login needs a terminal", why="a person has to answer it", fix="run it in one, without a pipe"
+        )
+    if reach.installed_home is None:
+        raise UnavailableError(f"node {name} was never brought up", fix=f"pancode fleet up {name}")
+    return _attached(reach, ("sh", "-c", OPEN, "pancode", reach.installed_home, "login", runtime), environ)
+
+
+def at_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def enter(target: Mapping[str, Any], folder: str, session: str, environ: Mapping[str, str]) -> bool:
+    """Stay in this folder of a node until its shell ends; return whether the person has left it for good.
+
+    UnavailableError where the folder or a terminal there cannot be had.
+    """
+    status = _attached(Reach.made_of(target), ("sh", "-c", ENTER, "pancode", folder, session), environ)
+    if status not in (0, STAYED):
+        fix = "the same command again"
+        raise UnavailableError("the shell there has not begun, or was cut off", why=f"exit {status}", fix=fix)
+    return status == 0
+
+
+def _attached(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
+    """Run the command with this terminal; return its exit status."""
+    if reach.local:
+        # This terminal is there already: Ctrl-C is for the login, and we wait for what it makes of it.
+        process = subprocess.Popen(argv, env=dict(environ_of(reach, environ)))
+        while True:
+            try:
+                status = process.wait()
+                return status if status >= 0 else 128 - status
+            except KeyboardInterrupt:
+                continue
+    return asyncio.run(_there(reach, argv, environ))
+
+
+def editors(target: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """What a person's own ssh, and the remotes of editors, need to go there."""
+    reach = Reach.made_of(target)
+    if reach.local:
+        return {"host": None, "ssh": f"cd {shlex.quote(folder)}", "code": shlex.join(["code", folder])}
+    place = target_of(reach)
+    host = f"[{place.host}]" if ":" in place.host else place.host
+    named = place.alias != place.host  # the rest is in its owner's configuration
+    address = place.alias if named else f"{place.user}@{host}:{place.port}"
+    there = f'cd {shlex.quote(folder)} && exec "$SHELL"'
+    return {
+        "host": address,
+        "ssh": shlex.join([*(["ssh", place.alias] if named else place.by_hand.split()), "-t", there]),
+        "code": shlex.join(["code", "--remote", f"ssh-remote+{address}", folder]),
+        "zed": shlex.join(["zed", f"ssh://{address}{quote(folder)}"]),
+    }
+
+
+def set_secret(
+    name: str, target: Mapping[str, Any], secret: str, value: bytes, environ: Mapping[str, str]
+) -> str:
+    """Put a value into the node's own secrets.json; return the node's words about it. UsageError.
+
+    The value goes straight to the node, on a program's standard input: the coordinator never has it.
+    """
+    status, out, err = _on(name, target, ("secret", secret), value, SECRET_S, environ)
+    if status:
+        words = err.decode("utf-8", "replace").strip().removeprefix("pancode-node: ")
+        raise UsageError(
+            f"the secret is not set on {name}", why=words or f"exit {status}", code="secret_not_set"
+        )
+    return out.decode("utf-8", "replace").strip()
+
+
+def programs(
+    name: str, target: Mapping[str, Any], words: tuple[str, ...], environ: Mapping[str, str]
+) -> tuple[bool, str]:
+    """Install agent programs on a node for its user, or remove them; return whether all went well, and what
+    the node says. `words`: arguments of its verb `install`.
+    """
+    status, out, err = _on(name, target, ("install", *words), b"", PROGRAMS_S, environ)
+    said = f"{out.decode('utf-8', 'replace')}{err.decode('utf-8', 'replace') if status else ''}"
+    return status == 0, said
+
+
+def _on(
+    name: str,
+    target: Mapping[str, Any],
+    words: tuple[str, ...],
+    data: bytes,
+    most_s: float,
+    environ: Mapping[str, str],
+) -> tuple[int, bytes, bytes]:
+    """Return status, output and errors of the node agent's verb. UnavailableError where none runs there."""
+    reach = Reach.made_of(target)
+    if reach.installed_home is None:
+        raise UnavailableError(f"node {name} was never brought up", fix=f"pancode fleet up {name}")
+    argv = ("sh", "-c", OPEN, "pancode", reach.installed_home, *words)
+    if reach.local:
+        done = subprocess.run(
+            argv, env=environ_of(reach, environ), input=data, capture_output=True, check=False
+        )
+        status, out, err = done.returncode, done.stdout, done.stderr
+    else:
+        far = asyncio.run(_fed(reach, argv, data, most_s, environ))
+        status, out, err = 1 if far.status is None else far.status, far.stdout, far.stderr
+    if status == OUT_OF_SERVICE:
+        raise UnavailableError(f"no node agent runs on {name}", fix=f"pancode fleet up {name}")
+    return status, out, err
+
+
+def environ_of(reach: Reach, environ: Mapping[str, str]) -> dict[str, str]:
+    return {**environ, **({"HOME": reach.local_home} if reach.local_home else {})}
+
+
+async def _fed(
+    reach: Reach, argv: tuple[str, ...], data: bytes, most_s: float, environ: Mapping[str, str]
+) -> Completed:
+    session = await session_to(reach, environ)
+    try:
+        return await Remote(session).run(argv, most_s, stdin=data)
+    finally:
+        await session.close()
+
+
+async def session_to(reach: Reach, environ: Mapping[str, str]) -> Session:
+    """Open a connection for this purpose, with the person's keys and agent, and the fleet's own key."""
+    home = Home.of(environ)
+    agent = environ.get("SSH_AUTH_SOCK")
+    target = target_of(reach)
+    target = replace(target, agent_path=agent) if agent else target
+    own = (home.fleet_key(),) if reach.fleet_key else ()
+    login = login_for(reach, own, Path(environ.get("HOME") or Path.home()))
+    return await open_session(target, pins_of(reach), login)
+
+
+async def _there(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
+    session = await session_to(reach, environ)
+    try:
+        return await attach(
+            session, argv, sys.stdin.fileno(), sys.stdout.fileno(), environ.get("TERM", "xterm")
+        )
+    finally:
+        await session.close()
+
+
+def keep_here(root: Path, name: str, value: str) -> None:
+    """Keep a secret of the coordinator in its home, readable only for its owner. ConfigError."""
+    home = Home(root)
+    home.prepare()
+    KeptSecrets(home.secrets).keep(name, value)

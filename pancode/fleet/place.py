@@ -1,0 +1,182 @@
+"""Where machines are: the address at which this one listens, and the way to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from ipaddress import ip_address
+from typing import Any
+
+from pancode.kernel.errors import ConfigError
+from pancode.kernel.records import Node
+
+EXAMPLE = "10.0.0.5:7843"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """An address to listen on; `origin`: the place of the setting."""
+
+    host: str
+    port: int
+    origin: str
+    names: tuple[str, ...] = ()
+    """Names, beside its own address, by which an HTTP request may call it."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only programs on this machine can reach the address."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:  # a name
+            return self.host.lower() == "localhost"
+
+    def is_called(self, host: str) -> bool:
+        """Whether a request with this Host header means us.
+
+        A stranger's web page can lead its own name to this machine and read the answer (DNS rebinding). That
+        works with a name alone, so every address is accepted.
+        """
+        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+        name = name.removeprefix("[").removesuffix("]").removesuffix(".").lower()
+        known = ("localhost", self.host, *self.names)
+        return _is_address(name) or name in (one.lower() for one in known)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Doorway:
+    """`place`: where we listen; `shown`: where nodes connect, which a router may forward to `place`."""
+
+    place: ListenAddress
+    shown: ListenAddress
+
+
+def doorway_of(place: ListenAddress | None, shown: ListenAddress | None) -> Doorway | None:
+    """The doorway; None: nodes cannot come in. ConfigError where nodes would be sent where nobody listens."""
+    if place is not None:
+        return Doorway(place, shown or place)
+    if shown is None:
+        return None
+    raise ConfigError(
+        f"{shown.origin} tells nodes to go to {shown}, and this machine listens nowhere",
+        why="direct.listen is not set",
+        fix=f"name the address of this machine to which that port is forwarded: direct.listen: {EXAMPLE}",
+    )
+
+
+def place_of(text: str, origin: str) -> ListenAddress:
+    """Where nodes come in: `HOST:PORT`, `[ADDRESS]:PORT`.
+
+    ConfigError, also for "all addresses", as nodes need one to connect to.
+    """
+    place = _read(text, origin)
+    if place is None:
+        raise _bad(text, origin, "it is no HOST:PORT")
+    if not place.host.isascii():
+        raise _bad(text, origin, "a certificate takes such a name as xn--... alone")
+    if _is_every(place.host):
+        raise _bad(text, origin, "nodes cannot connect to a wildcard address")
+    return place
+
+
+def figures_place_of(text: str, origin: str) -> ListenAddress:
+    """The address of the metrics, which may be every address of the machine. ConfigError."""
+    place = _read(text, origin)
+    if place is None:
+        raise ConfigError(
+            f"{origin} is no address for figures: {text}",
+            why="it is no HOST:PORT",
+            fix="write one of this machine's addresses and a port: metrics.listen: 127.0.0.1:9464",
+        )
+    return place
+
+
+def api_place_of(text: str, origin: str) -> ListenAddress:
+    """Where the API is open over TCP; port 0: a free one. ConfigError."""
+    place = _read(text, origin, least=0)
+    if place is None:
+        raise ConfigError(
+            f"{origin} is no address for the API: {text}",
+            why="it is no HOST:PORT",
+            fix="write an address of this machine and a port: api.listen: 127.0.0.1:7433",
+        )
+    return place
+
+
+def _read(text: str, origin: str, least: int = 1) -> ListenAddress | None:
+    host, _, port = text.strip().rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not bare or not port.isdecimal() or not least <= int(port) < 1 << 16 or (":" in bare and bare == host):
+        return None
+    return ListenAddress(bare, int(port), origin)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:  # a name
+        return False
+    return True
+
+
+def _is_every(host: str) -> bool:
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:  # a name
+        return False
+
+
+def _bad(text: str, origin: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"{origin} is no address at which nodes could reach this machine: {text}",
+        why=why,
+        fix=f"write the address of this machine that your nodes reach, and a port: direct.listen: {EXAMPLE}",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The value of `Node.target`, plain JSON. `target` and `pins` are only read by the SSH adapter."""
+
+    target: Mapping[str, Any]
+    pins: Mapping[str, str] = field(default_factory=dict)
+    """The accepted host keys in the form of known_hosts, by host and port."""
+    local: bool = False
+    """Whether the node is this machine, reached through our own SSH server."""
+    local_home: str | None = None
+    """HOME of that server's commands; None: the user's own."""
+    node_home: str | None = None
+    uid: int | None = None
+    installed_home: str | None = None
+    """The node home as the probe found it; None before the first bring-up."""
+    is_twin: bool = False
+    """Whether the machine turned out to be in the fleet under another name: its files belong to that node."""
+    fleet_key: bool = False
+    """Whether the owner wants our own key there, so that the link comes back while nobody is there."""
+    halted: bool = False
+    """Whether a person has halted its node agent: only a person starts it again."""
+    direct: bool = False
+    """Whether it reaches Redis and the depot by TLS; SSH then carries only commands and files."""
+
+    def data(self) -> dict[str, object]:
+        """The way to the node in the form of the ledger's row."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**plain, "target": dict(self.target), "pins": dict(self.pins)}
+
+    @classmethod
+    def of(cls, node: Node) -> Reach:
+        """The way to the node, from the ledger's row."""
+        return cls.made_of(node.target)
+
+    @classmethod
+    def made_of(cls, data: Mapping[str, Any]) -> Reach:
+        """The value from plain JSON; a field that an older version did not write has its default."""
+        return cls(**{f.name: data[f.name] for f in fields(cls) if f.name in data})
+
+
+def changed(node: Node, **changes: Any) -> Node:
+    """The node with these fields of `Reach` changed."""
+    return replace(node, target=replace(Reach.of(node), **changes).data())

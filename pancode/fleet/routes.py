@@ -1,0 +1,330 @@
+"""Routes of machines: status, bring-up with its steps as they happen, drain, trust, removal."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, NotRequired, cast
+
+from typing_extensions import TypedDict
+
+from pancode.agents.tiers import check_login
+from pancode.config.fleet_settings import drain_fleet, pause_queue
+from pancode.fleet.acts import Caller, NodeChange, NodeSpec, Progress
+from pancode.fleet.fleet import FleetShape, NodeShape, fleet, must_exist, node, rooms, walls
+from pancode.fleet.inventory import adjust, busy_runs, note_act
+from pancode.interfaces.http import bodies
+from pancode.interfaces.http.access.rights import OPERATES, REMOVES, SETS_UP
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, AtDoor, EventStream, Object, Verb
+from pancode.interfaces.http.streams import sse, steps
+from pancode.kernel.errors import RefusedError, UsageError
+from pancode.kernel.formatting import counted
+from pancode.queue.quota import release
+from pancode.runs.placement.prefetch_service import HandoverShape, hand_over
+from pancode.runs.retention.parts import RunFiles
+from pancode.runs.retention.service import carry_out, planned
+
+
+class DrainAnswer(TypedDict):
+    nodes: list[str]
+    draining: str | None
+    let_in: NotRequired[list[str]]
+
+
+class ChecksAnswer(TypedDict):
+    checks: list[Object]
+
+
+class RoomRow(TypedDict):
+    """Bytes on a machine's disk; `node` null: on the disk of the coordinator's home."""
+
+    node: str | None
+    what: str
+    bytes: int
+
+
+class KeptFilesRow(TypedDict):
+    """How many old runs keep their files, and why."""
+
+    runs: int
+    why: str
+
+
+class CollectAnswer(TypedDict):
+    """`changes`, `logs`: of how many runs they are deleted. `young`: how many runs are not old enough yet.
+
+    `freed`: bytes; commits give their room back two weeks later.
+    """
+
+    changes: int
+    logs: int
+    young: int
+    kept: list[KeptFilesRow]
+    freed: int
+    room: list[RoomRow]
+
+
+class ProbeAnswer(TypedDict):
+    target: Object
+    questions: list[Object]
+    warnings: list[str]
+
+
+class LoginAnswer(TypedDict):
+    node: str
+    runtime: str
+    target: Object
+
+
+class ProgramsAnswer(TypedDict):
+    node: str
+    runtimes: list[str]
+    target: Object
+
+
+class CleanedAnswer(TypedDict):
+    forgotten: bool
+
+
+class NodeResultShape(TypedDict):
+    """The result for one node of a call that takes long."""
+
+    node: str
+    ok: bool
+    problems: list[Object]
+    changed: list[str]
+    seconds: float
+    again: bool
+
+
+class StoppingAnswer(TypedDict):
+    stopping: bool
+    pid: int | None
+
+
+@Verb("GET /v1/fleet", command="fleet status")
+def _status(context: ApiContext, call: ApiCall) -> FleetShape:
+    """Coordinator and nodes."""
+    known = {
+        "after_reboot": context.coordinator.after_reboot(),
+        "trouble": context.trouble.shape(),
+        "closed": [*context.coordinator.closed(), *context.closed],
+    }
+    return fleet(context.core, {**context.facts, **known})
+
+
+@Verb("POST /v1/fleet/up", bodies.UpBody, "fleet up", right=OPERATES)
+def _up(context: ApiContext, call: ApiCall) -> EventStream:
+    """Bring nodes up."""
+    body: bodies.UpBody = call.body
+    must_exist(context.core, body.nodes)
+
+    def work(progress: Progress) -> Any:
+        results = context.coordinator.fleet.up(body.nodes, _caller(body), progress, body.link)
+        context.poke()
+        return {"results": [asdict(r) for r in results], **_status(context, call)}
+
+    return sse(steps(context, work))
+
+
+@Verb("POST /v1/fleet/down", bodies.NodesBody, "fleet down", right=OPERATES)
+def _down(context: ApiContext, call: ApiCall) -> EventStream:
+    """Stop node agents."""
+    body: bodies.NodesBody = call.body
+    must_exist(context.core, body.nodes)
+    if not body.now:
+        busy = busy_runs(context.core, body.nodes)
+        if busy:
+            listed = ", ".join(busy[:8])
+            raise RefusedError(
+                f"{counted(len(busy), 'run')} in flight",
+                why=f"{listed}: they go on without us, and deliver when the fleet is up again",
+                fix="pancode fleet down --now, or wait for them, or pancode runs stop RUN",
+                code="runs_in_flight",
+            )
+
+    def work(progress: Progress) -> Any:
+        results = context.coordinator.fleet.down(body.nodes, _caller(body), progress)
+        return {"results": [asdict(r) for r in results]}
+
+    return sse(steps(context, work))
+
+
+@Verb("POST /v1/fleet/drain", bodies.DrainBody, "fleet drain", pokes=True, right=OPERATES)
+def _drain(context: ApiContext, call: ApiCall) -> DrainAnswer:
+    """Start nothing new there."""
+    body: bodies.DrainBody = call.body
+    must_exist(context.core, body.nodes)
+    reason = body.reason or f"drained by {body.by}"
+    return {"nodes": drain_fleet(context.core, body.nodes, reason, body.by), "draining": reason}
+
+
+@Verb("POST /v1/fleet/handover", bodies.ActBody, "fleet handover", pokes=True, right=OPERATES)
+def _handover(context: ApiContext, call: ApiCall) -> HandoverShape:
+    """Hand all runs over that may wait on nodes, and say which stay here, and why."""
+    return hand_over(context.core)
+
+
+@Verb("POST /v1/fleet/resume", bodies.DrainBody, "fleet resume", pokes=True, right=OPERATES)
+def _resume(context: ApiContext, call: ApiCall) -> DrainAnswer:
+    """Take work again."""
+    body: bodies.DrainBody = call.body
+    must_exist(context.core, body.nodes)
+    if not body.nodes:
+        pause_queue(context.core, None, None, body.by)
+    nodes = drain_fleet(context.core, body.nodes, None, body.by)
+    freed = [name for name in body.nodes if release(context.core, name, body.by)]
+    context.coordinator.fleet.let_in(freed)
+    return {"nodes": nodes, "draining": None, "let_in": freed}
+
+
+@Verb("POST /v1/fleet/doctor", bodies.NodesBody, "fleet doctor", right=OPERATES)
+def _doctor(context: ApiContext, call: ApiCall) -> ChecksAnswer:
+    """Reach and check nodes."""
+    body: bodies.NodesBody = call.body
+    must_exist(context.core, body.nodes)
+    checks = context.coordinator.fleet.doctor(body.nodes, _caller(body))
+    return {"checks": [*walls(context.core, body.nodes), *checks]}
+
+
+@Verb("POST /v1/gc", bodies.CollectBody, "gc", right=REMOVES)
+def _collect(context: ApiContext, call: ApiCall) -> CollectAnswer:
+    """Let go of the commits and logs of old runs."""
+    core, files = context.core, context.coordinator.kept_files
+    plan, before = planned(core, files), files.sizes()
+    if not call.body.dry_run:
+        carry_out(core, files, plan, call.body.by)
+    after = before if call.body.dry_run else files.sizes()
+    here: list[RoomRow] = [{"node": None, "what": what, "bytes": size} for what, size in after.items()]
+    return {
+        "changes": plan.count(RunFiles.CHANGES),
+        "logs": plan.count(RunFiles.LOGS),
+        "young": plan.young,
+        "kept": [{"runs": runs, "why": need.value} for need, runs in plan.kept.items()],
+        "freed": max(0, sum(before.values()) - sum(after.values())),
+        "room": [*here, *cast("list[RoomRow]", rooms(core))],
+    }
+
+
+@Verb("GET /v1/nodes/{node}", command="node show")
+def _node(context: ApiContext, call: ApiCall) -> NodeShape:
+    """One node, with what it has told."""
+    return cast("NodeShape", node(context.core, call.path["node"]))
+
+
+@Verb("POST /v1/nodes/probe", bodies.SpecBody, right=SETS_UP)
+def _probe(context: ApiContext, call: ApiCall) -> ProbeAnswer:
+    """Look at a machine before it is added."""
+    body: bodies.SpecBody = call.body
+    return cast("ProbeAnswer", context.coordinator.fleet.probe(_spec(body), _caller(body)))
+
+
+@Verb("POST /v1/nodes", bodies.SpecBody, "node add", status=201, right=SETS_UP)
+def _add(context: ApiContext, call: ApiCall) -> NodeShape:
+    """Put a machine into the inventory."""
+    body: bodies.SpecBody = call.body
+    added = context.coordinator.fleet.add(_spec(body), _caller(body))
+    return cast("NodeShape", node(context.core, added.name))
+
+
+@Verb("POST /v1/nodes/{node}/set", bodies.SetBody, "node set", pokes=True, right=OPERATES)
+def _set(context: ApiContext, call: ApiCall) -> NodeShape:
+    """Slots and labels."""
+    body: bodies.SetBody = call.body
+    name = call.path["node"]
+    must_exist(context.core, (name,))
+    if body.slots is None and not body.labels and not body.unlabel:
+        raise UsageError("nothing is to be changed", fix="give --slots, --label or --unlabel")
+    adjust(context.core, name, NodeChange(body.slots, body.least, body.labels, body.unlabel), body.by)
+    return cast("NodeShape", node(context.core, name))
+
+
+@Verb("POST /v1/nodes/{node}/login", bodies.LoginBody, "node login", right=SETS_UP)
+def _login(context: ApiContext, call: ApiCall) -> LoginAnswer:
+    """Note that a login is opened there."""
+    body: bodies.LoginBody = call.body
+    found = node(context.core, call.path["node"])
+    if body.outcome is None:
+        check_login(found, body.runtime)
+    what = "login opened" if body.outcome is None else "login ended"
+    note_act(context.core, found["name"], what, body.by, body.outcome, runtime=body.runtime)
+    return {"node": found["name"], "runtime": body.runtime, "target": found["target"]}
+
+
+@Verb("POST /v1/nodes/{node}/programs", bodies.ProgramsBody, "node install", right=SETS_UP)
+def _programs(context: ApiContext, call: ApiCall) -> ProgramsAnswer:
+    """Note that programs are installed there."""
+    body: bodies.ProgramsBody = call.body
+    found = node(context.core, call.path["node"])
+    what = f"programs: {body.act} {'begun' if body.outcome is None else 'ended'}"
+    note_act(context.core, found["name"], what, body.by, body.outcome, runtimes=list(body.runtimes))
+    return {"node": found["name"], "runtimes": list(body.runtimes), "target": found["target"]}
+
+
+@Verb("POST /v1/nodes/{node}/remove", bodies.CallerBody, "node rm", right=REMOVES)
+def _remove(context: ApiContext, call: ApiCall) -> EventStream:
+    """Take a machine out."""
+    body: bodies.CallerBody = call.body
+    name = call.path["node"]
+    must_exist(context.core, (name,))
+
+    def work(progress: Progress) -> Any:
+        return asdict(context.coordinator.fleet.remove(name, _caller(body), progress))
+
+    return sse(steps(context, work))
+
+
+@Verb("POST /v1/nodes/{node}/steps", bodies.HandedBody, "node steps", right=SETS_UP)
+def _handed(context: ApiContext, call: ApiCall) -> Object:
+    """A bring-up as data, for other tools."""
+    body: bodies.HandedBody = call.body
+    return context.coordinator.fleet.handed(call.path["node"], body.probe, body.key, body.remove)
+
+
+@Verb("POST /v1/nodes/{node}/cleaned", bodies.CallerBody, right=REMOVES)
+def _cleaned(context: ApiContext, call: ApiCall) -> CleanedAnswer:
+    """Another tool has cleaned it."""
+    return {"forgotten": context.coordinator.fleet.cleaned(call.path["node"])}
+
+
+@Verb("POST /v1/nodes/{node}/trust", bodies.TrustBody, "node trust", right=REMOVES)
+def _trust(context: ApiContext, call: ApiCall) -> NodeResultShape:
+    """A new host key is right."""
+    body: bodies.TrustBody = call.body
+    name = call.path["node"]
+    must_exist(context.core, (name,))
+    trusted = context.coordinator.fleet.trust(name, body.fingerprint, _caller(body))
+    return cast("NodeResultShape", asdict(trusted))
+
+
+@Verb("POST /v1/shutdown", bodies.ShutdownBody, "fleet down", right=SETS_UP)
+def _shutdown(context: ApiContext, call: ApiCall) -> StoppingAnswer:
+    """Stop the coordinator."""
+    body: bodies.ShutdownBody = call.body
+    context.shutdown(body.by)
+    return {"stopping": True, "pid": context.facts.get("pid")}
+
+
+def _caller(body: bodies.CallerBody) -> Caller:
+    return Caller(body.by, dict(body.environ))
+
+
+def _spec(body: bodies.SpecBody) -> NodeSpec:
+    return NodeSpec(**body.model_dump(exclude={"by", "environ"}))
+
+
+class PingAnswer(TypedDict):
+    """Whoever may know it also gets pid, home and begin."""
+
+    version: str
+
+
+@Verb("GET /v1/ping", at_door=AtDoor.OPEN)
+def _ping(context: ApiContext, call: ApiCall) -> PingAnswer:
+    """Which coordinator this is.
+
+    To who has no token only that we are here, and of which version.
+    """
+    if call.visitor is not None and call.visitor.token is None:
+        return {"version": context.facts["version"]}
+    return cast("PingAnswer", context.facts)

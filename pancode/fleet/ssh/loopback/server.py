@@ -1,0 +1,178 @@
+"""This machine as a node: our own SSH server on 127.0.0.1, one per (simulated) node, keys only."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from pancode.fleet.ssh.connection import as_host_key
+from pancode.fleet.ssh.credentials import SshLogin
+from pancode.fleet.ssh.home import LoopbackKeys
+from pancode.fleet.ssh.hostkey import HostKey
+from pancode.fleet.ssh.loopback.process import PATH, LoopbackPlace, serve
+from pancode.fleet.ssh.target import Target
+
+LOOPBACK = "127.0.0.1"
+_LOCAL = frozenset({"127.0.0.1", "localhost", ""})
+
+
+def default_path() -> str:
+    """The plain PATH and our own Python's folder: a bundle for its minor version needs no network."""
+    return f"{PATH}:{sys.base_prefix}/bin"
+
+
+def environ_here(environ: Mapping[str, str], prefix: str, base: str) -> dict[str, str]:
+    """The coordinator's environment for a node on this machine, without anything of PanCode's own.
+
+    `prefix`, `base`: `sys.prefix` and `sys.base_prefix`. README puts our virtual environment first in PATH:
+    runs would pass their gates by our libraries, and could write into it. VIRTUAL_ENV is not handed on.
+    """
+    kept = {name: environ[name] for name in ("PATH", "LANG", "XDG_RUNTIME_DIR") if name in environ}
+    ours = os.path.realpath(f"{prefix}/bin") if prefix != base else None
+    parts = [part for part in kept.get("PATH", "").split(":") if os.path.realpath(part or "/") != ours]
+    # Our own Python, wherever it lies: for that one a node bundle needs no network.
+    return {**kept, "PATH": ":".join(parts) or default_path(), "PANCODE_PYTHON_BIN": f"{base}/bin"}
+
+
+@dataclass(frozen=True, slots=True)
+class LoopbackNode:
+    """The environment of one server: its commands run in `home`, which is HOME, with nothing else of ours."""
+
+    name: str
+    user: str
+    home: Path
+    keys: LoopbackKeys
+    environ: Mapping[str, str] = field(default_factory=lambda: {"PATH": default_path()})
+    """Variables that are added to the commands' environment."""
+
+
+class _Server(asyncssh.SSHServer):
+    """Accepts the one key that we made; forwards only inside this machine."""
+
+    def __init__(
+        self, node: LoopbackNode, allowed: asyncssh.SSHKey, live: set[asyncssh.SSHServerConnection]
+    ) -> None:
+        self.node, self.allowed, self.live = node, allowed, live
+        self.conn: asyncssh.SSHServerConnection | None = None
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self.conn = conn
+        self.live.add(conn)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.conn is not None:
+            self.live.discard(self.conn)
+
+    def begin_auth(self, username: str) -> bool:
+        return True
+
+    def public_key_auth_supported(self) -> bool:
+        return True
+
+    def password_auth_supported(self) -> bool:
+        return False
+
+    def kbdint_auth_supported(self) -> bool:
+        return False
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        return username == self.node.user and key == self.allowed
+
+    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
+        return False
+
+    def unix_server_requested(self, listen_path: str) -> bool:
+        return listen_path.startswith("/")
+
+    def server_requested(self, listen_host: str, listen_port: int) -> bool:
+        return listen_host in _LOCAL
+
+
+class LoopbackServer:
+    """Our own SSH server; `start` gives its port. Belongs to one event loop."""
+
+    def __init__(self, node: LoopbackNode) -> None:
+        self.node = node
+        self._host_key = asyncssh.import_private_key(node.keys.host)
+        self._allowed = asyncssh.import_private_key(node.keys.client).convert_to_public()
+        self._acceptor: asyncssh.SSHAcceptor | None = None
+        self._live: set[asyncssh.SSHServerConnection] = set()
+        self._place = LoopbackPlace(node.home, node.user, dict(node.environ))
+        self.port = 0
+
+    @property
+    def host_key(self) -> HostKey:
+        return as_host_key(self._host_key.convert_to_public())
+
+    @property
+    def target(self) -> Target:
+        """The SSH target of this node, as of any other."""
+        return Target(self.node.name, LOOPBACK, self.port, self.node.user)
+
+    @property
+    def login(self) -> SshLogin:
+        """The login with the key for this node; the user's own keys and agent are not used."""
+        return SshLogin(keys=(self.node.keys.client,), own_only=True)
+
+    async def start(self, port: int = 0) -> int:
+        """Listen on 127.0.0.1 (port 0: any); returns the port. OSError when it is taken."""
+        self.node.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._acceptor = await asyncssh.listen(LOOPBACK, port, config=None, **self._options())
+        self.port = self._acceptor.get_port()
+        return self.port
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "server_factory": lambda: _Server(self.node, self._allowed, self._live),
+            "server_host_keys": [self._host_key],
+            "process_factory": lambda process: serve(self._place, process),
+            "sftp_factory": lambda channel: _Sftp(channel, self.node.home),
+            "encoding": None,
+            "keepalive_interval": 0,
+            "login_timeout": 20,
+            "allow_pty": False,
+            "agent_forwarding": False,
+            "x11_forwarding": False,
+        }
+
+    async def drop(self) -> None:
+        """Cut every connection, as a cable would; the listener stays."""
+        for conn in tuple(self._live):
+            conn.abort()
+        await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        """Close listener and connections, and end running commands; what they have detached runs on."""
+        if self._acceptor is not None:
+            self._acceptor.close()
+            await self.drop()
+            serving = tuple(self._place.serving)
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
+            await self._acceptor.wait_closed()
+            self._acceptor = None
+
+
+class _Sftp(asyncssh.SFTPServer):
+    """Takes absolute paths as they are, and relative ones from the node's home."""
+
+    def __init__(self, channel: asyncssh.SSHServerChannel[bytes], home: Path) -> None:
+        super().__init__(channel)
+        self._home = os.fsencode(home)
+
+    def map_path(self, path: bytes) -> bytes:
+        return os.path.join(self._home, path)
+
+    def reverse_map_path(self, path: bytes) -> bytes:
+        return path
+
+    def realpath(self, path: bytes) -> bytes:
+        return os.path.normpath(self.map_path(path))

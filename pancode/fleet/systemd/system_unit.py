@@ -1,0 +1,75 @@
+"""Installs and removes the coordinator's system-wide service; shows whether it is installed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from pancode.fleet.systemd.systemctl import ask, is_on_its_way
+from pancode.fleet.systemd.unit import CoordinatorUnit
+from pancode.kernel.errors import PancodeError, UnavailableError
+from pancode.kernel.host.files import write_durable
+
+FOLDER = Path("/etc/systemd/system")
+_TIMEOUT_S = 30.0
+
+
+class SystemService:
+    """The system's service for one home, installed by root; it runs as the home's owner."""
+
+    def __init__(self, unit: CoordinatorUnit, folder: Path = FOLDER) -> None:
+        self._unit = unit
+        self.path = folder / unit.name
+
+    def is_there(self) -> bool:
+        return self.path.exists()
+
+    def on_its_way(self) -> bool:
+        """Whether the system's manager is about to start it, or is ending it."""
+        return self.is_there() and is_on_its_way(("systemctl",), self._unit.name, _TIMEOUT_S)
+
+    def install(self) -> bool:
+        """Enable the service without starting it: it takes over at the next boot.
+
+        Whether that changed anything; UnavailableError.
+        """
+        text = self._unit.text().encode()
+        same = self.path.exists() and self.path.read_bytes() == text
+        if not same:
+            try:
+                write_durable(self.path, text)
+                self.path.chmod(0o644)
+            except OSError as exc:
+                raise self._refused(str(exc)) from exc
+            self._systemctl("daemon-reload")
+        self._systemctl("enable", self._unit.name)
+        return not same
+
+    def remove(self) -> bool:
+        """Remove the service; what it runs now goes on. Whether there was one; UnavailableError."""
+        if not self.path.exists():
+            return False
+        self._systemctl("disable", self._unit.name)
+        try:
+            self.path.unlink()
+        except OSError as exc:
+            raise self._refused(str(exc)) from exc
+        self._systemctl("daemon-reload")
+        return True
+
+    def _systemctl(self, *words: str) -> None:
+        argv = ("systemctl", *words)
+        try:
+            done = ask(argv, _TIMEOUT_S)
+        except (OSError, subprocess.TimeoutExpired) as exc:
+            raise self._refused(str(exc)) from exc
+        if done.returncode != 0:
+            raise self._refused(f"{' '.join(argv)}: {done.stderr.strip() or done.returncode}")
+
+    def _refused(self, why: str) -> PancodeError:
+        return UnavailableError(
+            f"{self.path} cannot be changed",
+            why=why,
+            fix="as root, where systemd is at work",
+            code="no_systemd",
+        )

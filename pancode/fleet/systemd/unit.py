@@ -1,0 +1,87 @@
+"""The text of the systemd unit that starts a home's coordinator, the user's or the system's (pure)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pancode.fleet.ssh.unit import literal, quoted
+from pancode.fleet.systemd.hardening import COORDINATOR, SYSTEM_COORDINATOR, lines
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorUnit:
+    """The unit of one home. `environ`: the variables without which another coordinator would start.
+
+    `user`: for the system's manager, the user that runs it; None: a unit of that user's own manager.
+    """
+
+    home: Path
+    argv: tuple[str, ...]
+    environ: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The unit's name, which differs for two homes of one user."""
+        return f"pancode-{hashlib.sha256(os.fsencode(self.home)).hexdigest()[:10]}.service"
+
+    def text(self) -> str:
+        """The unit's text, as systemd reads it."""
+        environ = {**self.environ, "PANCODE_HOME": str(self.home)}
+        system = self.user is not None
+        return UNIT.format(
+            home=literal(str(self.home)),
+            beside="Wants=network-online.target\nAfter=network-online.target\n" if system else "",
+            user=f"User={literal(self.user)}\n" if self.user is not None else "",
+            environ="\n".join(f"Environment={assigned(name, environ[name])}" for name in sorted(environ)),
+            command=" ".join(quoted(word) for word in self.argv),
+            hardened=lines(COORDINATOR, SYSTEM_COORDINATOR if system else {}),
+            target="multi-user.target" if system else "default.target",
+        )
+
+
+# KillMode=process: node agents of this machine and their attempts may have been started from here, and go on.
+# Exit 3: settings that cannot be used; starting again would not help. 73: another one has this home.
+# WatchdogSec: longer than a round takes with a slow disk under it; SIGABRT writes where each thread was.
+# TimeoutStartSec: a ledger may have to be brought to this version first. LimitCORE: keys are in memory.
+# LimitNOFILE: 50 nodes with 64 connections each, and what these lead to; a user's manager gives what it may.
+UNIT = """\
+[Unit]
+Description=PanCode coordinator of {home}
+ConditionPathExists={home}/key/coordinator.key
+{beside}StartLimitIntervalSec=3600
+StartLimitBurst=40
+
+[Service]
+Type=notify
+NotifyAccess=main
+WatchdogSec=180
+{user}{environ}
+ExecStart={command}
+WorkingDirectory=/
+KillMode=process
+KillSignal=SIGTERM
+TimeoutStartSec=600
+TimeoutStopSec=60
+Restart=on-failure
+RestartSec=15
+RestartPreventExitStatus=3 73
+LimitCORE=0
+LimitNOFILE=65536
+UMask=0077
+{hardened}
+[Install]
+WantedBy={target}
+"""
+
+
+def assigned(name: str, value: str) -> str:
+    """One assignment of Environment=: in quotes, where `$` stands for itself. ValueError for a line break."""
+    if any(ord(c) < 32 for c in value):
+        raise ValueError(f"{name} holds a control character")
+    text = literal(f"{name}={value}").replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

@@ -1,0 +1,105 @@
+"""Prints, installs and removes the service of the coordinator or of a node agent; needs no coordinator."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pancode.app.reboot import only_in_environ, service_of, unit_of
+from pancode.config.agents.presets import NO_PRESET
+from pancode.config.load import ConfigPlaces, load
+from pancode.fleet.ssh.home import Home
+from pancode.fleet.ssh.unit import Unit
+from pancode.fleet.systemd.hardening import SYSTEM_NODE, lines
+from pancode.fleet.systemd.system_unit import SystemService
+from pancode.kernel.errors import ConfigError, UnavailableError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """The user whom the system's service is for: by name, by number, and where that user lives."""
+
+    name: str
+    uid: int
+    home: Path
+
+    @classmethod
+    def of(cls, name: str | None) -> Whose:
+        """The user of the unit; without a name the user who called sudo, or the caller. UsageError."""
+        try:
+            wanted = name or os.environ.get("SUDO_USER")
+            found = pwd.getpwnam(wanted) if wanted else pwd.getpwuid(os.getuid())
+        except KeyError as exc:
+            raise UsageError(f"no user {name or os.getuid()} here", why=str(exc), fix="--user NAME") from exc
+        return cls(found.pw_name, found.pw_uid, Path(found.pw_dir))
+
+
+def unit_text(root: Path, environ: Mapping[str, str], system: Whose | None) -> str:
+    """The text of a systemd unit. ConfigError for a variable that fits in no unit."""
+    try:
+        return unit_of(root, environ, (system.name, system.uid) if system else None).text()
+    except ValueError as exc:
+        raise ConfigError(f"no unit can be written: {exc}", fix="set that variable to one line") from exc
+
+
+def node_text(node_home: Path, python: str, system: Whose | None) -> str:
+    """Return the unit of the node agent in `node_home`, as `fleet up` writes it, or the system manager's."""
+    from pancode.fleet.ssh.steps import NodeLocation
+
+    place = NodeLocation(
+        node_home.name, str(system.home if system else Path.home()), str(node_home), os.getuid()
+    )
+    argv = place.command(python, "run")
+    if system is None:
+        return place.unit(python).text()
+    return Unit(place.fleet, str(node_home), argv, system.name, lines(SYSTEM_NODE)).text()
+
+
+def home_for(environ: Mapping[str, str], system: Whose | None) -> Path:
+    """Return the coordinator's home: the one that is named, else that of the unit's user."""
+    return Home.of(environ if system is None else {**environ, "HOME": str(system.home)}).root
+
+
+def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dict[str, Any]:
+    """Have a service start the coordinator at each boot. UsageError, ConfigError, UnavailableError."""
+    if not (root / "key/coordinator.key").exists():
+        raise UsageError(
+            f"{root} has no fleet yet",
+            why="a service must not begin a new one where a home was taken away",
+            fix="as its user, once: pancode serve --background",
+        )
+    settings = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings
+    never = only_in_environ((settings.redis.url, settings.ledger.url), environ)
+    if never:
+        raise ConfigError(never, fix="name it in a file: redis.password_file, ledger.password_file")
+    if system is None:
+        service = service_of(root, (None, None), environ)
+        before = service.seen()
+        status = service.install()
+        if not status.startswith("restarted"):
+            raise UnavailableError(
+                f"no service of yours can start it: {status}",
+                fix="where no user manager is: sudo pancode service install --system",
+                code="no_systemd",
+            )
+        changed = service.seen() != before
+        return {"told": status, "name": unit_of(root, environ).name, "system": False, "changed": changed}
+    unit = unit_of(root, environ, (system.name, system.uid))
+    changed = SystemService(unit).install()
+    status = f"restarted at boot, as {system.name}, by the system's service {unit.name}"
+    return {"told": status, "name": unit.name, "system": True, "changed": changed}
+
+
+def remove(root: Path, environ: Mapping[str, str], system: Whose | None) -> dict[str, Any]:
+    """Remove the service; a coordinator that runs goes on. UnavailableError."""
+    unit = unit_of(root, environ)
+    if system is None:
+        service = service_of(root, (None, None), environ)
+        before = service.seen()
+        service.remove()
+        return {"name": unit.name, "system": False, "changed": service.seen() != before}
+    return {"name": unit.name, "system": True, "changed": SystemService(unit).remove()}

@@ -1,0 +1,178 @@
+"""Keeps one bare repository per project, with all its own objects: runs fetch from it and push to it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.wire.git import (
+    base_ref,
+    checked_object,
+    checked_repo,
+    repository_config,
+    result_prefix,
+    snap_ref,
+)
+from node_agent.wire.identity import AttemptId
+from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env
+
+GRACE = "2.weeks.ago"
+"""The age until which git keeps an unnamed object, as objects are written before their ref. Never `now`: that
+broke a depot in use."""
+
+COLLECT_MS, NEVER_MS, MOST_PACKS = 7 * 86_400_000, 1 << 60, 16
+_KINDS = ("snap", "base")
+"""The ref folders in which a run's name is a leaf; its results are in a folder of the run's name."""
+
+GC = "gc"
+"""The lock that is held while git collects garbage."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultCheck:
+    """Whether a delivered commit can be believed, and if not, why."""
+
+    ok: bool
+    why: str = ""
+
+
+class Depot:
+    """All projects' bare repositories under one folder, `<root>/<repo id>.git`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, repo_id: str) -> Path:
+        return self.root / f"{checked_repo(repo_id)}.git"
+
+    def git(self, repo_id: str, **variables: str) -> Git:
+        """Hardened git on a repository of the depot; GitRefusal when the depot does not have it."""
+        path = self.path(repo_id)
+        if not path.is_dir():
+            raise GitRefusal(f"the depot has no repository {repo_id}", fix="dispatch from the project again")
+        return Git(path, safe_env() | {"GIT_DIR": str(path)} | variables)
+
+    def ensure(self, repo_id: str, object_format: str = "sha1") -> Path:
+        """The repository's path, made when missing. Idempotent, safe for several processes at once."""
+        path = self.path(repo_id)
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.is_dir():
+            with self.locked(repo_id):
+                if not path.is_dir():
+                    self._make(path, object_format)
+        return path
+
+    def _make(self, path: Path, object_format: str) -> None:
+        fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
+        try:
+            asked = ("init", "-q", "--bare", "--template=", f"--object-format={object_format}", str(fresh))
+            Git(self.root, safe_env()).must(*asked)
+            (fresh / "config").write_text(repository_config(object_format))
+            fresh.rename(path)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    @contextmanager
+    def locked(self, repo_id: str, what: str = "depot") -> Iterator[None]:
+        """Hold the project's lock of that name; waits for its holder."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = os.open(
+            self.root / f"{checked_repo(repo_id)}.{what}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(file)
+
+    def mend(self) -> None:
+        """Remove what killed processes left. Only at the coordinator's start, before the depot is used.
+
+        Git's lock files would refuse every later change; temporary folders only take space.
+        """
+        for pattern in (".new-*", "*.git/pancode-*"):
+            for leftover in self.root.glob(pattern):
+                shutil.rmtree(leftover, ignore_errors=True)
+        for lock in (*self.root.glob("*.git/*.lock"), *self.root.glob("*.git/refs/**/*.lock")):
+            lock.unlink(missing_ok=True)
+
+    def forget_unused(self, now_ms: int) -> None:
+        """Remove repositories in which no run has a ref, and whose refs have not changed for two weeks.
+
+        Only at the coordinator's start, before the depot is used.
+        """
+        for repo_id in self.repositories():
+            with suppress(GitFailure):
+                if 2 * COLLECT_MS < self._since_packed(repo_id, now_ms) < NEVER_MS and not self.runs(repo_id):
+                    shutil.rmtree(self.path(repo_id), ignore_errors=True)
+
+    def _since_packed(self, repo_id: str, now_ms: int) -> int:
+        """Milliseconds since the repository's refs were last packed."""
+        packed = self.path(repo_id) / "packed-refs"
+        return now_ms - packed.stat().st_mtime_ns // 1_000_000 if packed.exists() else NEVER_MS
+
+    def known_bases(self, repo_id: str) -> tuple[str, ...]:
+        """Commits whose whole history the depot holds."""
+        listed = self.git(repo_id).text("for-each-ref", "--format=%(objectname)", "refs/pancode/base")
+        return tuple(dict.fromkeys(listed.split()))
+
+    def commit_at(self, repo_id: str, ref: str) -> str | None:
+        """The commit that a ref names; None: there is no such ref."""
+        return self.git(repo_id).ask("rev-parse", "-q", "--verify", f"{ref}^{{commit}}").text() or None
+
+    def has_commit(self, repo_id: str, commit: str) -> bool:
+        """Whether the repository is here and has this commit."""
+        named = f"{checked_object(commit)}^{{commit}}"
+        return self.path(repo_id).is_dir() and self.git(repo_id).ask("cat-file", "-e", named).ok
+
+    def result_at(self, repo_id: str, identity: AttemptId) -> str | None:
+        """The commit that an attempt delivered; None: it delivered none."""
+        return self.commit_at(repo_id, identity.ref)
+
+    def verify_result(
+        self, repo_id: str, identity: AttemptId, commit: str, snapshot: str | None = None
+    ) -> ResultCheck:
+        """Whether `commit` is what the attempt pushed, whole, built on `snapshot` (None: the run's own)."""
+        git, snap = self.git(repo_id), self.commit_at(repo_id, snapshot or snap_ref(identity.run))
+        if self.result_at(repo_id, identity) != checked_object(commit):
+            return ResultCheck(False, f"{identity.ref} is not at {commit}")
+        if snap is None:
+            return ResultCheck(False, f"the depot no longer has the snapshot of {identity.run}")
+        if not git.ask("merge-base", "--is-ancestor", snap, commit).ok:
+            return ResultCheck(False, f"{commit} is not built on the run's snapshot {snap}")
+        whole = git.ask("rev-list", "--objects", "--quiet", commit, f"^{snap}")
+        return ResultCheck(whole.ok, "" if whole.ok else f"objects of {commit} are missing: {whole.err}")
+
+    def repositories(self) -> tuple[str, ...]:
+        """The ids of all repositories in the depot."""
+        return tuple(sorted(path.name.removesuffix(".git") for path in self.root.glob("p-*.git")))
+
+    def runs(self, repo_id: str) -> frozenset[str]:
+        """The runs for which the repository has refs."""
+        listed = self.git(repo_id).text("for-each-ref", "--format=%(refname)", "refs/pancode")
+        parts = (ref.split("/") for ref in listed.split())
+        return frozenset(part[3] if part[2] in _KINDS else part[2] for part in parts)
+
+    def drop(self, repo_id: str, runs: Iterable[str]) -> None:
+        """Delete the refs of these runs (their objects go at a later `collect`). Idempotent."""
+        git = self.git(repo_id)
+        asked = [ref for run in runs for ref in (result_prefix(run), snap_ref(run), base_ref(run))]
+        listed = git.text("for-each-ref", "--format=%(refname)", *asked) if asked else ""
+        orders = "".join(f"delete {ref}\n" for ref in listed.split())
+        git.must("update-ref", "--stdin", stdin=orders.encode())
+
+    def is_due(self, repo_id: str, now_ms: int) -> bool:
+        """Whether it is time to collect: the repository has many packs, or was not packed for a week."""
+        packs = len(list((self.path(repo_id) / "objects/pack").glob("*.pack")))
+        return packs > MOST_PACKS or self._since_packed(repo_id, now_ms) > COLLECT_MS
+
+    def collect(self, repo_id: str) -> None:
+        """Pack the repository, and remove unnamed objects that are older than two weeks."""
+        with self.locked(repo_id, GC), suppress(GitFailure):
+            self.git(repo_id).must("gc", "-q", f"--prune={GRACE}")

@@ -1,0 +1,481 @@
+"""Serves the depot on a unix socket: nonce, signed hello, grant, then git or a log; one thread for each."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BufferedRWPair, BytesIO
+from pathlib import Path
+from typing import Any, Literal
+
+from node_agent.wire.clock import Ids
+from node_agent.wire.git import AT_ONCE, snap_ref
+from node_agent.wire.identity import AttemptId
+from pancode.git.depot import Depot
+from pancode.git.log_store import LogStreams, StreamRefused
+from pancode.git.runner import end_group, safe_env
+
+Verb = Literal["fetch", "push", "log"]
+GB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What one stream may do. `repo_id` and the refs: for fetch and push; `max_bytes`: what the node may
+    send.
+
+    `read_refs` are visible: the run's snapshot, also for a push, which would else resend the whole base.
+    `write_ref` is the one ref that a push may create.
+    """
+
+    verb: Verb
+    identity: AttemptId
+    repo_id: str = ""
+    read_refs: tuple[str, ...] = ()
+    write_ref: str | None = None
+    max_bytes: int = GB
+
+
+def grant_for(verb: Verb, identity: AttemptId, repo_id: str | None, max_bytes: int = GB) -> Grant | Refusal:
+    """An attempt's rights: read its run's snapshot, write its own ref, add to its own logs."""
+    if verb == "log":
+        return Grant(verb, identity, max_bytes=max_bytes)
+    if repo_id is None:
+        return Refusal(f"{identity} has no repository")
+    write = identity.ref if verb == "push" else None
+    return Grant(verb, identity, repo_id, (snap_ref(identity.run),), write, max_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """No stream is granted; the node is told `why`. `retry`: the same hello may be granted later."""
+
+    why: str
+    retry: bool = False
+
+
+def serve_env(grant: Grant, hooks: str) -> dict[str, str]:
+    """Environment of upload-pack or receive-pack for one grant: nothing on disk that could get stale.
+
+    Protocol v0 only: under v2 every object of the depot can be fetched by its id, hidden or not.
+    """
+    settings = {
+        "core.hooksPath": hooks,
+        "core.bigFileThreshold": "1m",
+        "uploadpack.allowFilter": "false",
+        "uploadpack.keepAlive": "5",
+        "uploadpack.allowTipSHA1InWant": "false",
+        "uploadpack.allowReachableSHA1InWant": "false",
+        "uploadpack.allowAnySHA1InWant": "false",
+        "receive.fsckObjects": "true",
+        "receive.maxInputSize": str(grant.max_bytes),
+        "receive.denyDeletes": "true",
+        "receive.denyNonFastForwards": "true",
+        "receive.autogc": "false",
+        "receive.unpackLimit": "1",
+        "receive.keepAlive": "5",
+        "receive.advertisePushOptions": "false",
+        "receive.advertiseAtomic": "false",
+        "receive.certNonceSeed": "",
+    }
+    key, shown = ("uploadpack.hideRefs", grant.read_refs)
+    if grant.verb == "push":
+        key, shown = "receive.hideRefs", (*grant.read_refs, *filter(None, (grant.write_ref,)))
+    # The later value wins: hide all, then show what was granted.
+    hidden = [(key, value) for value in ("refs/", "HEAD", *(f"!{ref}" for ref in shown))]
+    return safe_env(settings, hidden) | {"PANCODE_PUSH_REF": grant.write_ref or ""}
+
+
+# Hidden refs cannot be pushed; left to refuse: a push to the visible snapshot, or over a delivered result.
+_HOOK = """#!/bin/sh
+n=0
+while read -r old new ref; do
+  n=$((n+1))
+  [ "$ref" = "${PANCODE_PUSH_REF:-none}" ] || { echo "ref not granted: $ref" >&2; exit 1; }
+  case "$old" in *[!0]*) echo "already delivered: $ref" >&2; exit 1;; esac
+done
+[ "$n" = 1 ]
+"""
+_LOOK_MS = 1000
+_GRACE_MS = 2000
+_DRAIN_TIMES = 16
+_DRAIN_IDLE_S = 5.0
+
+
+def serve_git(depot: Depot, hooks: Path, grant: Grant, peer: socket.socket, limit_s: float) -> str:
+    """Run git on the socket until it ends; '' or what went wrong.
+
+    No byte passes through this process. A peer that vanishes takes git and its children with it.
+    """
+    program = "upload-pack" if grant.verb == "fetch" else "receive-pack"
+    path = depot.path(grant.repo_id)
+    peer.setblocking(True)
+    process = subprocess.Popen(
+        ["git", program, str(path)],
+        cwd=path,
+        env=serve_env(grant, str(hooks)),
+        stdin=peer.fileno(),
+        stdout=peer.fileno(),
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        ended = _watch(process, peer, int(limit_s * 1000))
+    finally:
+        # a git that is asked takes its lock files and half a pack away; one that is killed leaves them
+        if process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE_MS / 1000)
+        end_group(process)
+    if ended and grant.verb == "push":
+        _drain(peer, _DRAIN_TIMES * grant.max_bytes)
+    if not ended:
+        return f"git {program} was ended: the peer is gone, or it took longer than {limit_s:g} s"
+    return "" if process.returncode == 0 else f"git {program} ended with {process.returncode}"
+
+
+def _watch(process: subprocess.Popen[bytes], peer: socket.socket, limit_ms: int) -> bool:
+    """Whether the process ends by itself, before the time limit, while the peer is there."""
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        # No event asked for: only a hang-up of both directions is told, a half-closed peer is still there.
+        poll.register(peer, 0)
+        waited = 0
+        while waited < limit_ms:
+            events = {file for file, _ in poll.poll(_LOOK_MS)}
+            if pidfd in events:
+                return True
+            if peer.fileno() in events:
+                return _ends_within(pidfd, _GRACE_MS)
+            waited += _LOOK_MS
+        return False
+    finally:
+        os.close(pidfd)
+
+
+def _drain(peer: socket.socket, most: int) -> None:
+    """Read what a refused sender still sends: closed over unread bytes, it would lose the reason.
+
+    The sender would then take the refusal for a broken stream, and send everything again.
+    """
+    with suppress(OSError):
+        peer.shutdown(socket.SHUT_WR)
+        peer.settimeout(_DRAIN_IDLE_S)
+        while most > 0 and (got := len(peer.recv(1 << 20))):
+            most -= got
+
+
+def _ends_within(pidfd: int, ms: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(ms))
+
+
+LINE_MAX = 16 * 1024
+Ask = Mapping[str, Any]
+Answer = dict[str, Any]
+
+
+class BadRequest(Exception):
+    """The node breaks the protocol, so the stream ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One granted stream. Requests follow each other until the node closes it.
+
+    log:      {"op":"size","name"} -> {"ok":true,"size"}
+              {"op":"append","name","offset","length"} -> {"ok":true,"go":true}, bytes -> {"ok":true,"size"}
+              the same with "now":true and at most AT_ONCE bytes behind it -> {"ok":true,"size"}
+              {"op":"digest","name"} -> {"ok":true,"size","sha256"}
+    A refusal is {"ok":false,"why","size"?}.
+    """
+
+    streams: LogStreams
+    grant: Grant
+    file: BufferedRWPair
+
+    def serve(self) -> None:
+        """Serve until the node closes the stream or asks nothing for long; BadRequest, TornStream and OSError
+        end it."""
+        while (ask := self._next()) is not None:
+            try:
+                self._say(self._handler(ask)(ask))
+            except StreamRefused as refused:
+                self._say({"ok": False, "why": str(refused), "size": refused.size})
+
+    def _next(self) -> Ask | None:
+        try:
+            return read_line(self.file)
+        except TimeoutError:  # a sitting that is quiet: its node comes again
+            return None
+
+    def _handler(self, ask: Ask) -> Callable[[Ask], Answer]:
+        match self.grant.verb, ask.get("op"):
+            case "log", "size":
+                return self._size
+            case "log", "append":
+                return self._append
+            case "log", "digest":
+                return self._digest
+            case verb, op:
+                raise BadRequest(f"{op!r} is no request on a {verb} stream")
+
+    def _size(self, ask: Ask) -> Answer:
+        return {"ok": True, "size": self.streams.size(self.grant.identity, _text(ask, "name"))}
+
+    def _digest(self, ask: Ask) -> Answer:
+        size, sha256 = self.streams.digest(self.grant.identity, _text(ask, "name"))
+        return {"ok": True, "size": size, "sha256": sha256}
+
+    def _append(self, ask: Ask) -> Answer:
+        name, offset, length = _text(ask, "name"), _count(ask, "offset"), _count(ask, "length")
+        read, now = self.file.read, ask.get("now") is True
+        if now:
+            if length > AT_ONCE:
+                raise BadRequest(f"{length} bytes come at once")
+            read = BytesIO(self.file.read(length)).read  # what is refused is not read as requests
+        stored = self.streams.size(self.grant.identity, name)
+        if offset > stored:
+            raise StreamRefused(f"gap: {stored} bytes are stored, {offset} was offered", stored)
+        if self.streams.others(self.grant.identity, name) + offset + length > self.grant.max_bytes:
+            raise StreamRefused(f"larger than the {self.grant.max_bytes} bytes granted", stored)
+        self.streams.must_have_room(offset + length - stored)
+        if not now:
+            self._say({"ok": True, "go": True})
+        size = self.streams.append(self.grant.identity, name, offset, length, read)
+        return {"ok": True, "size": size}
+
+    def _say(self, answer: Answer) -> None:
+        write_line(self.file, answer)
+
+
+def read_line(file: BufferedRWPair) -> Ask | None:
+    """One JSON object from a line; None at the end. BadRequest for anything else."""
+    line = file.readline(LINE_MAX)
+    if not line:
+        return None
+    try:
+        asked = json.loads(line)
+    except (ValueError, RecursionError) as exc:
+        raise BadRequest("not a line of JSON") from exc
+    if not line.endswith(b"\n") or not isinstance(asked, dict):
+        raise BadRequest("not one JSON object on one line")
+    return asked
+
+
+def write_line(file: BufferedRWPair, answer: Answer) -> None:
+    file.write(json.dumps(answer, separators=(",", ":")).encode() + b"\n")
+    file.flush()
+
+
+def _text(ask: Ask, key: str) -> str:
+    value = ask.get(key)
+    if not isinstance(value, str):
+        raise BadRequest(f"{key} is not a text")
+    return value
+
+
+def _count(ask: Ask, key: str) -> int:
+    value = ask.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise BadRequest(f"{key} is not a count")
+    return value
+
+
+FULL = "the coordinator's disk is full: free some there, the node tries again by itself"
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
+_AGAIN_S = 0.5
+Authorize = Callable[[bytes, str], Grant | Refusal]
+"""Decides what the stream may do, from (hello line, nonce). Called in the stream's thread; never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnd:
+    """How a stream ended, for the coordinator's log. `problem` is empty when nothing went wrong."""
+
+    grant: Grant | None
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """Seconds: for the hello, between two bytes of a log, and for one git stream; and streams at once."""
+
+    hello_s: float = 10.0
+    idle_s: float = 120.0
+    git_s: float = 4 * 3600.0
+    streams: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class DepotParts:
+    """What the server is built from."""
+
+    depot: Depot
+    streams: LogStreams
+    authorize: Authorize
+    ids: Ids
+    ended: Callable[[StreamEnd], None] = lambda end: None
+    held_up: Callable[[Grant, str], None] = lambda grant, why: None
+    """Called when a grant is refused for now, so that the node tries again."""
+
+
+class DepotServer:
+    """Serves nodes until `stop`. Memory does not grow with what is sent."""
+
+    def __init__(self, path: Path, parts: DepotParts, limits: ServerLimits | None = None) -> None:
+        self._path = path
+        self._parts = parts
+        self._limits = limits or ServerLimits()
+        self._listener: socket.socket | None = None
+        self._open: dict[int, socket.socket] = {}
+        self._lock = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        """Listen. An existing socket file is replaced: the coordinator's lock shows that nobody serves it."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # the depot's one hook, in a folder of its own outside of every repository
+        folder = self._parts.depot.root / "hooks"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = folder / ".pre-receive.new"
+        fresh.write_text(_HOOK)
+        fresh.chmod(0o700)
+        fresh.rename(folder / "pre-receive")
+        self._hooks = folder
+        self._path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(self._path))
+        # Nobody can connect before listen.
+        self._path.chmod(0o600)
+        listener.listen(64)
+        self._ended.clear()
+        self._listener = listener
+        self._spawn(self._accept, listener)
+
+    def stop(self) -> None:
+        """Close every stream, end its git, and return when all of this server has ended. Idempotent."""
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return
+        self._ended.set()
+        # Closing alone does not wake a thread that sits in accept.
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        with self._lock:
+            for peer in self._open.values():
+                with suppress(OSError):
+                    peer.shutdown(socket.SHUT_RDWR)
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join()
+        self._path.unlink(missing_ok=True)
+
+    def _spawn(self, work: Callable[[socket.socket], None], peer: socket.socket) -> None:
+        thread = threading.Thread(target=self._run, args=(work, peer), name="depot", daemon=True)
+        with self._lock:
+            self._threads.add(thread)
+        thread.start()
+
+    def _run(self, work: Callable[[socket.socket], None], peer: socket.socket) -> None:
+        try:
+            work(peer)
+        finally:
+            with self._lock:
+                self._threads.discard(threading.current_thread())
+
+    def _accept(self, listener: socket.socket) -> None:
+        while self._listener is not None:
+            try:
+                peer, _ = listener.accept()
+            except OSError as exc:
+                if exc.errno not in _PASSING:
+                    return
+                self._ended.wait(_AGAIN_S)
+                continue
+            with self._lock:
+                busy = len(self._open) >= self._limits.streams or self._listener is None
+                if not busy:
+                    self._open[peer.fileno()] = peer
+            if busy:
+                peer.close()
+            else:
+                self._spawn(self._serve, peer)
+
+    def _serve(self, peer: socket.socket) -> None:
+        key, grant, problem = peer.fileno(), None, ""
+        try:
+            grant = self._greet(peer)
+            if grant is not None:
+                problem = self._stream(peer, grant)
+        except Exception as exc:
+            # Whatever it is, it ends this stream only, and is told.
+            problem = f"{type(exc).__name__}: {exc}"
+        finally:
+            with self._lock:
+                self._open.pop(key, None)
+            with suppress(OSError):
+                peer.shutdown(socket.SHUT_RDWR)
+            peer.close()
+            self._parts.ended(StreamEnd(grant, problem))
+
+    def _greet(self, peer: socket.socket) -> Grant | None:
+        """Send the nonce, read the hello, answer it. The node sends nothing more before the answer."""
+        peer.settimeout(self._limits.hello_s)
+        nonce = self._parts.ids.token(32)
+        peer.sendall(_line({"nonce": nonce}))
+        hello = _hello(peer)
+        answer = self._parts.authorize(hello, nonce) if hello else Refusal("no hello")
+        if (
+            isinstance(answer, Grant)
+            and answer.repo_id
+            and not self._parts.depot.path(answer.repo_id).is_dir()
+        ):
+            answer = Refusal(f"the depot has no repository {answer.repo_id}")
+        if isinstance(answer, Grant) and answer.verb != "fetch" and self._parts.streams.full():
+            self._parts.held_up(answer, FULL)
+            answer = Refusal(FULL, retry=True)
+        if isinstance(answer, Refusal):
+            peer.sendall(_line({"ok": False, "why": answer.why, "retry": answer.retry}))
+            return None
+        peer.sendall(_line({"ok": True}))
+        return answer
+
+    def _stream(self, peer: socket.socket, grant: Grant) -> str:
+        if grant.verb in ("fetch", "push"):
+            return serve_git(self._parts.depot, self._hooks, grant, peer, self._limits.git_s)
+        peer.settimeout(self._limits.idle_s)
+        with peer.makefile("rwb") as file:
+            Conversation(self._parts.streams, grant, file).serve()
+        return ""
+
+
+def _line(value: dict[str, object]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+
+
+def _hello(peer: socket.socket) -> bytes:
+    """The hello line without its end; empty when it is too long or the peer leaves."""
+    seen = b""
+    while not seen.endswith(b"\n"):
+        chunk = peer.recv(4096)
+        seen += chunk
+        if not chunk or len(seen) > LINE_MAX:
+            return b""
+    return seen[:-1]

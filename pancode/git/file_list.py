@@ -1,0 +1,236 @@
+"""Decides which files of a working tree go into a snapshot, and which trees are refused."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import posixpath
+import shlex
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.wire.git import parents, shown, split_nul
+from pancode.git.filters import LFS, filtered, kept_pointers, unchanged
+from pancode.git.repository import GitProject
+from pancode.git.runner import Git, GitRefusal
+from pancode.kernel.formatting import counted, first_few
+
+ANY = "*"
+"""The pattern that allows every untracked file."""
+NAMES = (
+    *(".env", ".env.*", "*.env", ".netrc", "_netrc", ".pgpass", ".my.cnf", ".npmrc", ".pypirc", "*.ovpn"),
+    *("id_rsa", "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", "*.pem", "*.key"),
+    *("*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "*.asc", "*.gpg", ".htpasswd", ".git-credentials"),
+    *("credentials", "credentials.json", "credentials.y*ml", "secrets.json", "secrets.toml", "secrets.y*ml"),
+    *("service-account*.json", "service_account*.json", "client_secret*.json", "*.tfstate", "*.tfvars"),
+    *(".vault-token", "kubeconfig", ".dockercfg", "token.json", "auth.json", "*.ppk"),
+)
+"""Patterns of a file's own name, in lower case, that usually means a secret."""
+HARMLESS = ("*.example", "*.sample", "*.template", "*.dist", "*.pub", "*.example.*")
+
+
+def is_private(name: bytes) -> bool:
+    """Whether a file of that path usually holds a secret, by its name alone."""
+    own = posixpath.basename(os.fsdecode(name)).lower()
+    return _fits(own, NAMES) and not _fits(own, HARMLESS)
+
+
+def withheld(untracked: Iterable[bytes], allowed: Iterable[str]) -> tuple[bytes, ...]:
+    """The untracked files that must not travel. `allowed`: patterns of a path from the top, or of a name."""
+    patterns = tuple(allowed)
+    return tuple(name for name in untracked if is_private(name) and not _is_allowed(name, patterns))
+
+
+def _is_allowed(name: bytes, patterns: tuple[str, ...]) -> bool:
+    path = os.fsdecode(name)
+    return _fits(path, patterns) or _fits(posixpath.basename(path), patterns)
+
+
+def _fits(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+MB = 1 << 20
+NOT_SENT = "untracked, not sent, as such names usually hold secrets: pancode dispatch -h"
+SENT = "untracked, sent as you allowed, though such names usually hold secrets"
+SHOWN = 10
+"""How many paths a warning names; the others are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListingLimits:
+    """Sizes in bytes: one file that is hashed anew, and all untracked files together."""
+
+    file: int = 100 * MB
+    untracked: int = 1024 * MB
+    skip_large_untracked: bool = False
+    """Leave large untracked files out instead of refusing (landing: they are not merged anyway)."""
+    allowed: tuple[str, ...] = ()
+    """Patterns of untracked files that travel although such names usually hold secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A snapshot's files: `names` are hashed anew (sorted), `untracked` unknown to git, `gone` removed."""
+
+    names: tuple[bytes, ...]
+    gone: tuple[bytes, ...]
+    untracked: tuple[bytes, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """The parts of git's index that count here."""
+
+    unmerged: frozenset[bytes]
+    links: frozenset[bytes]
+    hidden: tuple[bytes, ...]
+
+
+def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing:
+    """The files of a snapshot. `index` is hardened git on a copy of the user's index. Raises GitRefusal."""
+    entries = _entries(index.must("ls-files", "-z", "-s", "-v").out)
+    changed = set(split_nul(index.must("ls-files", "-z", "-m", "-d").out)) | entries.unmerged
+    changed -= unchanged(project, index, changed)
+    found = index.must("ls-files", "-z", "-o", "--exclude-standard")
+    others = set(split_nul(found.out))
+    nested = tuple(sorted(n for n in others if n.endswith(b"/")))
+    untracked = tuple(sorted(n for n in others if not n.endswith(b"/")))
+    private = withheld(untracked, limits.allowed)
+    untracked = tuple(name for name in untracked if name not in set(private))
+    untracked = _within_limits(project, changed - entries.links, untracked, limits)
+    gone = beyond_links(project.top, changed)
+    names = tuple(sorted((changed | set(untracked)) - entries.links - gone))
+    raw = _refuse_filters(project, index, names)
+    dirty = tuple(sorted(changed & entries.links))
+    secret = ((private, NOT_SENT), (tuple(filter(is_private, untracked)), SENT))
+    warnings = [f"{named(names)}: {text}" for names, text in secret if names]
+    top = os.fsencode(project.top)
+    hidden = [name for name in entries.hidden if os.path.lexists(os.path.join(top, name))]
+    cases = (
+        (sorted(entries.unmerged), "in conflict: travels with its conflict markers"),
+        (hidden, "marked assume-unchanged or skip-worktree: local edits do not travel"),
+        (sorted(entries.links), f"a submodule: its files do not travel; {_CLONED}"),
+        (dirty, "a submodule at another commit than recorded: the recorded one travels"),
+        (nested, "a repository of its own inside this one: does not travel"),
+        (raw, "under Git LFS and changed: its raw bytes travel, not a pointer"),
+    )
+    warnings += [*[f"{named(names)}: {text}" for names, text in cases if names], *_closed(found.err)]
+    warnings += _left_behind(project, index, changed)
+    return Listing(names, tuple(sorted(gone)), untracked, tuple(warnings))
+
+
+def _entries(raw: bytes) -> _Entries:
+    """The entries in the output of `ls-files -z -s -v`: `TAG MODE OID STAGE<TAB>PATH`."""
+    unmerged, links, hidden = set(), set(), []
+    for line in split_nul(raw):
+        head, path = line.split(b"\t", 1)
+        tag, mode, _, stage = head.split(b" ")
+        if stage != b"0":
+            unmerged.add(path)
+        if mode == b"160000":
+            links.add(path)
+        elif tag == b"S" or tag.islower():
+            hidden.append(path)
+    return _Entries(frozenset(unmerged), frozenset(links), tuple(hidden))
+
+
+def hidden_names(raw: bytes) -> tuple[bytes, ...]:
+    """Files whose local edits git does not report, by the output of `ls-files -z -s -v`."""
+    return _entries(raw).hidden
+
+
+def _within_limits(
+    project: GitProject, changed: set[bytes], untracked: tuple[bytes, ...], limits: ListingLimits
+) -> tuple[bytes, ...]:
+    """The untracked files that may travel."""
+    sizes = {name: _size(project, name) for name in untracked}
+    large = {name for name, size in sizes.items() if size > limits.file}
+    if limits.skip_large_untracked:
+        return tuple(name for name in untracked if name not in large)
+    large |= {name for name in changed if _size(project, name) > limits.file}
+    if large:
+        raise GitRefusal(
+            f"{_count(large, 'file')} over {limits.file // MB} MB would travel: {named(sorted(large))}",
+            why="untracked and changed files are part of the snapshot",
+            fix="add them to .gitignore, or move them out of the working tree",
+            paths=tuple(map(shown, sorted(large))),
+        )
+    total = sum(sizes.values())
+    if total > limits.untracked:
+        biggest = sorted(untracked, key=lambda name: -sizes[name])[:SHOWN]
+        raise GitRefusal(
+            f"untracked files of {total // MB} MB together would travel, limit {limits.untracked // MB} MB",
+            why=f"the largest: {named(biggest)}",
+            fix="add built and downloaded files to .gitignore",
+            paths=tuple(map(shown, biggest)),
+        )
+    return untracked
+
+
+def _size(project: GitProject, name: bytes) -> int:
+    try:
+        seen = os.lstat(os.path.join(os.fsencode(project.top), name))
+    except OSError:
+        return 0
+    return seen.st_size if stat.S_ISREG(seen.st_mode) else 0
+
+
+def beyond_links(top: Path, names: Iterable[bytes]) -> set[bytes]:
+    """Names below what is now a symbolic link: git would follow the link, but here those files are gone."""
+    root, every = os.fsencode(top), list(names)
+    folders = {folder for name in every for folder in parents(name)}
+    links = {folder for folder in folders if os.path.islink(os.path.join(root, folder))}
+    return {name for name in every if links.intersection(parents(name))}
+
+
+def _refuse_filters(project: GitProject, index: Git, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return the changed files under Git LFS; a changed file under another filter with a program is refused.
+
+    PanCode's git runs no filter, so a file that an encryption filter protects would travel in plain text.
+    """
+    under = filtered(project, index, names)
+    closed = tuple(path for path, value in under.items() if value != LFS)
+    if closed:
+        raise GitRefusal(
+            f"{_count(closed, 'changed file')} under a filter that PanCode does not run: {named(closed)}",
+            why="what the filter takes away (plain text, outputs) would leave this machine",
+            fix=f"git add {shlex.join(map(shown, closed[:SHOWN]))}, then the same again: the run gets "
+            "what git has then, and your files stay as they are",
+            paths=tuple(map(shown, closed)),
+        )
+    return tuple(under)
+
+
+def _left_behind(project: GitProject, index: Git, changed: set[bytes]) -> list[str]:
+    """The warnings about Git LFS: the contents stay here, and the run gets pointers."""
+    names = [name for name in split_nul(index.must("ls-files", "-z", "-c").out) if name not in changed]
+    told = (project.attributes, str(project.common_dir / "info" / "attributes"))
+    if not any(name.endswith(b".gitattributes") for name in names) and not any(map(os.path.isfile, told)):
+        return []
+    found = sorted(kept_pointers(project, index, names))
+    return [f"{named(found)}: {_POINTERS}"] if found else []
+
+
+_POINTERS = (
+    "under Git LFS: the run has a pointer and not the content; a set-up with git lfs pull can fetch it"
+)
+_CLONED = 'a run that needs them has setup: ["git clone URL PATH"] in pancode.yaml'
+
+
+def _closed(err: str) -> list[str]:
+    """The warnings about folders that git could not read, so that none is left out silently."""
+    lines = (line.partition("could not open directory ")[2] for line in err.splitlines())
+    return [f"{line}: the folder's files do not travel" for line in lines if line]
+
+
+def named(names: Iterable[bytes]) -> str:
+    """The first few names, and how many more there are."""
+    return first_few([shown(name) for name in names], SHOWN)
+
+
+def _count(names: Iterable[bytes], what: str) -> str:
+    return counted(len(list(names)), what)

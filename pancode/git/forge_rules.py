@@ -1,0 +1,139 @@
+"""Decides which forge a remote belongs to: its kind, its API, the repository there, the name of its token."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from pancode.kernel.errors import ConfigError, UsageError
+
+_SCP = re.compile(r"(?:[^@/:\s]+@)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]):(?!//)(.+)")
+_SCHEMES = ("https", "http", "ssh", "git+ssh", "git")
+
+
+class ForgeKind(StrEnum):
+    """The API dialect of a forge. Gitea speaks Forgejo's."""
+
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    FORGEJO = "forgejo"
+
+
+_KNOWN = {"github.com": ForgeKind.GITHUB, "gitlab.com": ForgeKind.GITLAB, "codeberg.org": ForgeKind.FORGEJO}
+_BY_SSH = {"ssh.github.com": "github.com", "altssh.gitlab.com": "gitlab.com"}
+"""Hosts under which forges take SSH on port 443, with the forge's own host."""
+_API = {
+    ForgeKind.GITHUB: "https://{}/api/v3",
+    ForgeKind.GITLAB: "https://{}/api/v4",
+    ForgeKind.FORGEJO: "https://{}/api/v1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ForgeAccess:
+    """The settings of one host. `token`: the name under which the coordinator keeps the token."""
+
+    token: str
+    kind: ForgeKind | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRepository:
+    """A repository of a forge, without any login. `port`: of its web pages, if one is named."""
+
+    host: str
+    owner: str
+    name: str
+    port: int | None = None
+
+    @property
+    def path(self) -> str:
+        return f"{self.owner}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ForgePlace:
+    """Whatever a request needs, but for the token itself."""
+
+    kind: ForgeKind
+    api: str
+    token: str
+    repository: RemoteRepository
+
+
+def repository_of(url: str) -> RemoteRepository:
+    """Read the address of a remote, without its login. UsageError for a folder, and if no forge has it."""
+    parts = _parts(url.strip())
+    scp = _SCP.fullmatch(url.strip()) if parts is None else None
+    host, path = (parts.hostname or "", parts.path) if parts else (scp[1], scp[2]) if scp else ("", "")
+    words = unquote(path).strip("/").removesuffix(".git").split("/")
+    bad = any(word in ("", ".", "..") or not word.isprintable() or " " in word for word in words)
+    if not host or len(words) < 2 or bad:
+        raise UsageError(
+            "this remote is no repository of a forge",
+            why="its address names no host, or no owner and repository",
+            fix="push to a remote such as https://HOST/OWNER/REPOSITORY.git, or leave --pull-request out",
+            code="no_forge",
+        )
+    port = parts.port if parts is not None and parts.scheme == "https" else None
+    host = host.strip("[]").lower()
+    return RemoteRepository(_BY_SSH.get(host, host), "/".join(words[:-1]), words[-1], port)
+
+
+def is_forge_address(url: str) -> bool:
+    """Whether the text names a host, an owner and a repository, as a forge's address does."""
+    try:
+        repository_of(url)
+    except UsageError:
+        return False
+    return True
+
+
+def _parts(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts if parts.scheme in _SCHEMES and "://" in url else None
+
+
+def place_of(
+    repository: RemoteRepository, hosts: Mapping[str, ForgeAccess], kind: ForgeKind | None = None
+) -> ForgePlace:
+    """The forge's place. ConfigError: its host has no token set; UsageError: its kind is not known."""
+    host = repository.host
+    access = hosts.get(host)
+    if access is None:
+        raise ConfigError(
+            f"no token is set for {host}",
+            why="a pull request is opened by the forge's API, which needs one",
+            fix=f"pancode notify secret forge, and in pancode.yaml of your PANCODE_HOME: "
+            f"forge: {{{host}: {{token: secret:forge}}}}",
+            code="no_forge_token",
+        )
+    found = kind or access.kind or _KNOWN.get(host)
+    if found is None:
+        raise UsageError(
+            f"the kind of forge that {host} is, is not known",
+            fix=f"--forge {'|'.join(ForgeKind)}, or in pancode.yaml: forge.{host}.kind",
+            code="forge_kind",
+        )
+    if found is not ForgeKind.GITLAB and "/" in repository.owner:
+        raise UsageError(
+            f"{found} has no repository {repository.path}", why="its path has more than two parts",
+            fix=f"look at the address: git remote -v; or another kind: --forge {ForgeKind.GITLAB}",
+            code="no_forge",
+        )  # fmt: skip
+    return ForgePlace(found, (access.url or api_of(repository, found)).rstrip("/"), access.token, repository)
+
+
+def api_of(repository: RemoteRepository, kind: ForgeKind) -> str:
+    if repository.host == "github.com":
+        return "https://api.github.com"
+    port = f":{repository.port}" if repository.port is not None else ""
+    return _API[kind].format(f"{repository.host}{port}")

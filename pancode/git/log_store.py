@@ -1,0 +1,191 @@
+"""Keeps the logs that nodes send, each grown by offset."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from node_agent.wire.git import checked_stream
+from node_agent.wire.identity import AttemptId
+from pancode.kernel.host.files import sync_folder
+
+CHUNK = 1 << 18
+MOST_LOGS = 64
+"""The most log files of one attempt; nodes write a handful."""
+KEEP_FREE = 256 << 20
+"""Bytes of disk that logs must leave free: ledger and receipts are written there, too."""
+Read = Callable[[int], bytes]
+"""Reads up to so many bytes of what the node sends; empty at the end."""
+
+
+class StreamRefused(Exception):
+    """Bytes of a log were refused. `size`: what is stored of that log."""
+
+    def __init__(self, why: str, size: int) -> None:
+        super().__init__(why)
+        self.size = size
+
+
+class TornStream(Exception):
+    """The sender left in the middle; the bytes before that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogStreams:
+    """The logs of attempts: `<home>/logs/<run>/<attempt>.<fence>/<name>`."""
+
+    home: Path
+    keep_free: int = KEEP_FREE
+    listeners: list[Callable[[str], None]] = field(default_factory=list, compare=False)
+    """Called with the run whose logs have grown; they must not block."""
+
+    def log(self, identity: AttemptId, name: str) -> Path:
+        """The path of a log; ValueError for a name that is not one plain file name."""
+        folder = self.home / "logs" / identity.run / f"{identity.attempt}.{identity.fence}"
+        return folder / checked_stream(name)
+
+    def size(self, identity: AttemptId, name: str) -> int:
+        """How many bytes of a log are stored; 0 when there is none."""
+        try:
+            return self.log(identity, name).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def read(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
+        """Up to `limit` bytes from `offset`, from the end if it is below 0; empty when there is nothing
+        (yet)."""
+        try:
+            with self.log(identity, name).open("rb") as file:
+                file.seek(offset if offset >= 0 else max(0, self.size(identity, name) + offset))
+                return file.read(limit)
+        except FileNotFoundError:
+            return b""
+
+    def names(self, identity: AttemptId) -> list[str]:
+        """The names of an attempt's logs that have at least begun to arrive."""
+        folder = self.log(identity, "out").parent
+        if not folder.is_dir():
+            return []
+        return sorted(p.name for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+
+    def others(self, identity: AttemptId, name: str) -> int:
+        """Bytes of all other logs of the attempt; StreamRefused when it may have no more logs."""
+        folder = self.log(identity, name).parent
+        with suppress(FileNotFoundError):
+            sizes = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in os.scandir(folder)}
+            if name not in sizes and len(sizes) >= MOST_LOGS:
+                raise StreamRefused(f"{len(sizes)} logs are stored, that is the most", 0)
+            return sum(size for other, size in sizes.items() if other != name)
+        return 0
+
+    def full(self) -> str:
+        """Why no more streams are accepted; empty while they are."""
+        try:
+            self.must_have_room(0)
+        except OSError as exc:
+            return str(exc)
+        return ""
+
+    def must_have_room(self, length: int) -> None:
+        """OSError ENOSPC, as on a full disk, when storing so much would leave less than `keep_free`."""
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state = os.statvfs(self.home)
+        if state.f_bavail * state.f_frsize < length + self.keep_free:
+            raise OSError(errno.ENOSPC, f"less than {self.keep_free} bytes would be left free")
+
+    def append(self, identity: AttemptId, name: str, offset: int, length: int, read: Read) -> int:
+        """Store `length` bytes at `offset`, and return the new size; durable when it returns.
+
+        Bytes that are stored already must be the same, so a repeated call is no error. StreamRefused for a
+        gap or a difference; TornStream when fewer bytes came, which are kept.
+        """
+        with self._open(identity, name) as file:
+            stored = os.fstat(file).st_size
+            if offset > stored:
+                raise StreamRefused(f"gap: {stored} bytes are stored, {offset} was offered", stored)
+            stored, at, different = os.fstat(file).st_size, offset, False
+            for chunk in _chunks(length, read):
+                known = min(len(chunk), max(0, stored - at))
+                if known and os.pread(file, known, at) != chunk[:known]:
+                    different = True
+                if not different:
+                    _write_all(file, chunk[known:], at + known)
+                at += len(chunk)
+            if different:
+                # Read to the end all the same, so that the sender hears the answer.
+                raise StreamRefused("other bytes are stored there", stored)
+            size = max(stored, at)
+        for listener in self.listeners:
+            listener(identity.run)
+        return size
+
+    @contextmanager
+    def _open(self, identity: AttemptId, name: str) -> Iterator[int]:
+        path = self.log(identity, name)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
+        finally:
+            os.fsync(file)
+            os.close(file)
+            sync_folder(path.parent)
+
+    def digest(self, identity: AttemptId, name: str) -> tuple[int, str]:
+        """Size and SHA-256 of a stored log; without one, 0 and the SHA-256 of nothing."""
+        path = self.log(identity, name)
+        return _known_digest(path) if path.is_file() else (0, hashlib.sha256().hexdigest())
+
+    def arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
+        """Whether this log is stored, complete by its size and digest."""
+        with suppress(ValueError):
+            if self.size(identity, name) == size and self.digest(identity, name) == (size, sha256):
+                return size > 0 or self.log(identity, name).is_file()
+        return False
+
+
+def _write_all(file: int, data: bytes, at: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(file, view, at)
+        at += written
+        view = view[written:]
+
+
+def _chunks(length: int, read: Read) -> Iterator[bytes]:
+    left = length
+    while left > 0:
+        chunk = read(min(CHUNK, left))
+        if not chunk:
+            raise TornStream(f"{left} of {length} bytes did not come")
+        left -= len(chunk)
+        yield chunk
+
+
+def _known_digest(path: Path) -> tuple[int, str]:
+    """As `digest_of`, cached: a node may name the same gigabyte in every receipt that it sends."""
+    state = path.stat()
+    return _digest_once(path, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _digest_once(path: Path, inode: int, size: int, changed_ns: int) -> tuple[int, str]:
+    return digest_of(path)
+
+
+def digest_of(path: Path) -> tuple[int, str]:
+    """Size and SHA-256 of a file."""
+    seen, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            seen.update(chunk)
+            size += len(chunk)
+    return size, seen.hexdigest()

@@ -1,0 +1,184 @@
+"""Brings objects of the user's repository, and files of its tree, into the depot; changes no object store."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from node_agent.wire.git import join_nul
+from pancode.git.depot import GC, Depot
+from pancode.git.file_list import Listing
+from pancode.git.repository import GitProject
+from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env
+from pancode.kernel.ports import Progress, unwatched
+
+BATCH = 10_000
+"""How many files one git process takes: in a pack that it writes, git looks for each new object singly."""
+MANY = 1_000
+"""From this number of files on, objects are written as a pack, which costs two files and their syncs."""
+# What is over the threshold goes straight into one pack. As a loose object each file costs a creation, a sync
+# and a rename, ten times as long. What git has to convert (line ends) stays loose whatever we say here.
+_PACKED = ("-c", "core.bigFileThreshold=0")
+# For each object zlib takes 256 KB, which glibc gives back to the kernel at once: most of what time is left.
+_KEPT = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_TOP_PAD_": str(16 << 20)}
+
+
+def hash_files(git: Git, listing: Listing, progress: Progress = unwatched) -> None:
+    """Bring the index of `git` to the listing, and write the objects. GitRefusal: a file is unreadable.
+
+    Not `git add -A`: that dies on a nested repository without commits, and runs programs of submodules.
+    """
+    packed = _PACKED if len(listing.names) >= MANY else ()
+    git = git.having(**_KEPT) if packed else git
+    try:
+        git.must("update-index", "-z", "--force-remove", "--stdin", stdin=join_nul(listing.gone))
+        for at in range(0, len(listing.names), BATCH):
+            progress(at, len(listing.names))
+            options = ("-z", "--add", "--remove", "--replace", "--stdin")
+            git.must(*packed, "update-index", *options, stdin=join_nul(listing.names[at : at + BATCH]))
+        progress(len(listing.names), len(listing.names))
+    except GitFailure as exc:
+        raise GitRefusal(
+            "a file of the working tree cannot be read",
+            why=exc.err,
+            fix="mend the file's permissions or encoding, or ignore it, then dispatch again",
+        ) from exc
+
+
+def reading(project: GitProject, depot_path: Path) -> Git:
+    """Git that reads the user's objects and writes into the depot.
+
+    pack-objects makes its temporary pack in GIT_OBJECT_DIRECTORY: even for reading it must be the depot's.
+    """
+    return project.git.having(
+        GIT_OBJECT_DIRECTORY=str(depot_path / "objects"),
+        GIT_ALTERNATE_OBJECT_DIRECTORIES=_quoted(project.objects),
+    )
+
+
+def writing(project: GitProject, depot_path: Path, index: Path) -> Git:
+    """Git that hashes the user's files into the depot, through an index of PanCode's own.
+
+    No alternates: git refreshes the mtime of an object that it finds in one.
+    """
+    return project.git.having(GIT_INDEX_FILE=str(index), GIT_OBJECT_DIRECTORY=str(depot_path / "objects"))
+
+
+def _quoted(path: Path) -> str:
+    """A path as an alternates list needs it: colons separate paths, and a leading quote starts C quoting."""
+    text = str(path)
+    if ":" not in text and not text.startswith('"'):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def import_tip(project: GitProject, depot: Depot, tip: str | None) -> None:
+    """Import another commit of the user's, as `import_base`; nothing if the depot has all of it already."""
+    asked = ("rev-list", "--objects", "--quiet", str(tip), "--not", "--glob=refs/pancode/base")
+    if tip and not depot.git(project.repo_id).ask(*asked).ok:
+        import_base(replace(project, head=tip), depot)
+
+
+def import_base(project: GitProject, depot: Depot) -> None:
+    """Pack the history of the user's HEAD into the depot. Idempotent; nothing for an unborn branch.
+
+    pack-objects, not `git fetch PATH`: fetch takes 16-22 s for 200 MB, and drops the hardened settings.
+    """
+    path, head, known = depot.path(project.repo_id), project.head, depot.known_bases(project.repo_id)
+    if head is None or head in known:
+        return
+    have = _present(project, known) if _same_cuts(project, path) else []
+    revs = "\n".join([head, *(f"^{oid}" for oid in have)]) + "\n"
+    # The cut-off points must be there before the commits that lack parents.
+    _import_shallow(project, depot)
+    try:
+        _pack(reading(project, path), path, revs, "--revs", "--delta-base-offset")
+    except GitFailure as exc:
+        raise _unreadable(project, exc) from exc
+
+
+def _same_cuts(project: GitProject, path: Path) -> bool:
+    """Whether the depot's history is cut off only where the user's is; else known commits lack ancestors."""
+    cuts = path / "shallow"
+    ours = set(cuts.read_text().split()) if cuts.exists() else set()
+    return ours <= (set(project.shallow_file.read_text().split()) if project.shallow else set())
+
+
+def _present(project: GitProject, oids: tuple[str, ...]) -> list[str]:
+    """Which of the depot's commits the user's repository has; only the newest 200 are looked at."""
+    asked = "".join(f"{oid}\n" for oid in oids[-200:]).encode()
+    answers = project.git.must("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=asked).text()
+    pairs = (line.split(" ") for line in answers.splitlines())
+    return [pair[0] for pair in pairs if pair[-1] == "commit"]
+
+
+def _pack(git: Git, path: Path, stdin: str, *options: str) -> None:
+    settings = ("-c", "core.bigFileThreshold=1m", "-c", "pack.window=0")
+    target = str(path / "objects" / "pack" / "pack")
+    git.must(*settings, "pack-objects", "-q", *options, target, stdin=stdin.encode())
+
+
+def import_missing(project: GitProject, depot: Depot, tree: str) -> None:
+    """Import staged blobs that are neither committed nor in a file: only these can still be missing."""
+    path = depot.path(project.repo_id)
+    git = Git(path, safe_env() | {"GIT_DIR": str(path)})
+    try:
+        missing = _missing(git, tree, project.head)
+    except GitFailure:
+        missing = [tree]
+    if missing:
+        with depot.locked(project.repo_id, GC):  # packs that replace others may have escaped every look
+            missing = _missing(git, tree, project.head)
+    if not missing:
+        return
+    try:
+        _pack(reading(project, path), path, "\n".join(missing) + "\n")
+    except GitFailure as exc:
+        raise _unreadable(project, exc) from exc
+
+
+def _missing(git: Git, tree: str, head: str | None) -> list[str]:
+    """Objects of the tree, but not of the head, that the depot lacks.
+
+    `rev-list` does not look again for what a collection has just moved into a pack; `cat-file` does.
+    """
+    seen = ["rev-list", "--objects", "--missing=print", tree, *([f"^{head}"] if head else [])]
+    lines = git.must(*seen).out.decode("utf-8", "replace").splitlines()
+    named = [line[1:] for line in lines if line.startswith("?")]
+    if not named:
+        return []
+    answers = git.must(
+        "cat-file", "--batch-check", stdin="".join(f"{oid}\n" for oid in named).encode()
+    ).text()
+    return [
+        oid for oid, answer in zip(named, answers.splitlines(), strict=True) if answer.endswith(" missing")
+    ]
+
+
+def _unreadable(project: GitProject, exc: GitFailure) -> GitRefusal:
+    if project.partial:
+        return GitRefusal(
+            "this is a partial clone, and objects that the snapshot needs are not here",
+            why=exc.err.splitlines()[0] if exc.err else "",
+            fix="fetch them: git fetch --refetch --no-filter, then dispatch again",
+        )
+    return GitRefusal("the repository's objects cannot be read", why=exc.err, fix="look with: git fsck")
+
+
+def _import_shallow(project: GitProject, depot: Depot) -> None:
+    """Add the user's lines to the depot's `shallow`."""
+    if not project.shallow:
+        return
+    target = depot.path(project.repo_id) / "shallow"
+    with depot.locked(project.repo_id):
+        ours = set(target.read_text().split()) if target.exists() else set()
+        union = ours | set(project.shallow_file.read_text().split())
+        if union == ours:
+            return
+        handle, name = tempfile.mkstemp(dir=target.parent)
+        with os.fdopen(handle, "w") as file:
+            file.write("".join(f"{line}\n" for line in sorted(union)))
+        os.rename(name, target)

@@ -1,0 +1,74 @@
+"""What the user's own git settings say of a remote: addresses, proxies, authorities of TLS."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from node_agent.wire.git import GitCall, GitDone
+from pancode.git.runner import Git, GitFailure, run_git, safe_env
+from pancode.kernel.errors import NotFoundError
+
+TIMEOUT_S = 20.0
+HTTPS = "https://"
+
+
+def head_of(repo: str, branch: str) -> str:
+    """The commit of a branch. NotFoundError where repository or branch does not exist or cannot be read."""
+    ref = f"refs/heads/{branch}"
+    done = _asked_server(repo, ref) if repo.startswith(HTTPS) else _asked_folder(repo, ref)
+    commit = done.text().split()[:1] if done.ok else []
+    if not commit:
+        raise NotFoundError(
+            f"{repo} has no branch {branch} that can be read",
+            why=done.err or "git names no commit of it",
+            fix=f"git ls-remote {repo} {ref}",
+            code="branch_not_found",
+        )
+    return commit[0]
+
+
+def _asked_server(repo: str, ref: str) -> GitDone:
+    git = users_git(Path("/"), {"protocol.https.allow": "always"})
+    return _run(("ls-remote", "--exit-code", "--", repo, ref), git.env, git.cwd)
+
+
+def _asked_folder(repo: str, ref: str) -> GitDone:
+    if not Path(repo).is_dir():
+        return GitDone(1, b"", f"{repo} is no folder of this machine")
+    args = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    return _run(args, safe_env({"safe.directory": "*"}), Path(repo))
+
+
+def _run(args: tuple[str, ...], env: Mapping[str, str], cwd: Path) -> GitDone:
+    try:
+        return run_git(GitCall(args, env, cwd, timeout_s=TIMEOUT_S))
+    except GitFailure as exc:
+        return GitDone(1, b"", str(exc))
+
+
+_FILES = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
+_TLS = ("GIT_SSL_CAINFO",)
+_NETWORK = ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
+
+
+def users_git(cwd: Path, config: Mapping[str, str] | None = None) -> Git:
+    """Hardened git that also reads the user's own settings; the hardening wins over them."""
+    hidden = ("GIT_CONFIG_SYSTEM", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
+    env = {key: value for key, value in safe_env(config).items() if key not in hidden}
+    return Git(cwd, env | {key: os.environ[key] for key in (*_FILES, *_NETWORK, *_TLS) if key in os.environ})
+
+
+def push_addresses(project: Path, remote: str) -> list[str]:
+    """Where `git push` goes, and the same address without rewriting; empty: no such remote."""
+    asked = ("remote", "get-url", "--push", "--", remote)
+    both = (users_git(project), Git(project, safe_env()))
+    return [done.text() for done in (git.ask(*asked) for git in both) if done.ok and done.text()]
+
+
+def http_setting(url: str, key: str) -> str:
+    """The setting below `http` for that URL, from the user's own files; empty: none."""
+    git = users_git(Path("/"))
+    kind = ("--type=path",) if key == "sslCAInfo" else ()
+    return git.ask("config", *kind, "--get-urlmatch", f"http.{key}", url).text()

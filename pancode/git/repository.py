@@ -1,0 +1,233 @@
+"""Reads facts about the user's repository; changes no byte of it and runs no program that it names."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.wire.git import DRIVER_KEYS, GitCall, filter_names, git_env, neutral_drivers
+from pancode.git.runner import Git, GitRefusal, run_git, safe_env
+
+_NO_GIT_FIX = "run `git init` there, or dispatch with `--workspace none`"
+
+
+@dataclass(frozen=True, slots=True)
+class UserSettings:
+    """The settings of the user's own git that PanCode uses: ignore file, line ends."""
+
+    excludes: str
+    line_ends: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class GitProject:
+    """A repository with a working tree. `head` is None on an unborn branch, `branch` None when detached."""
+
+    top: Path
+    git_dir: Path
+    common_dir: Path
+    """The git folder that all worktrees of the repository share."""
+    objects: Path
+    shallow_file: Path
+    head: str | None
+    branch: str | None
+    object_format: str
+    partial: bool
+    filters: frozenset[str]
+    attributes: str
+    """The user's own file of git attributes, or `/dev/null`."""
+    user: Mapping[str, str]
+    """The user's name and address as git takes them, in this order: `user.name`, `user.email`, where set."""
+    signing: tuple[tuple[str, str], ...] | None
+    """Git's settings for the user's signature, if git is told to sign each commit; None: it is not. Settings
+    that name a program count only from the user's own files."""
+    env: Mapping[str, str]
+    repo_id: str
+
+    @property
+    def shallow(self) -> bool:
+        return self.shallow_file.exists()
+
+    @property
+    def git(self) -> Git:
+        """Hardened git on the user's repository; it only reads, unless its caller asks for more."""
+        return Git(self.top, self.env)
+
+
+_PARTIAL = r"^(extensions\.partialclone|remote\..*\.promisor)$"
+_SIGNS = r"^user\.(name|email|signingkey)$|^commit\.gpgsign$|^gpg\."
+_SETTINGS = rf"{_PARTIAL}|{DRIVER_KEYS}|^core\.(excludesfile|attributesfile|autocrlf|eol)$|{_SIGNS}"
+_ASKED = (
+    *("--show-toplevel", "--absolute-git-dir", "--git-common-dir"),
+    *("--git-path objects", "--git-path shallow", "--show-object-format"),
+)
+
+
+def open_project(
+    path: Path, environ: Mapping[str, str] | None = None, repo_id: str | None = None
+) -> GitProject:
+    """Look at the repository around `path`. GitRefusal when there is none that may be used.
+
+    `repo_id`: if it is known already; finding it walks the whole history.
+    """
+    folder = path.resolve()
+    if not folder.is_dir():
+        raise GitRefusal(f"{path} is not a folder", fix="give a folder inside a git repository")
+    seen = Git(folder, safe_env())
+    around, git_dir, common_dir, objects, shallow_file, *told = _facts(seen, folder)
+    top, (object_format, head, branch) = _top(around, folder), map(os.fsdecode, told)
+    environ = os.environ if environ is None else environ
+    rows = _settings(environ, folder)
+    settings = _user_settings(environ, {key: value for own, key, value in rows if own})
+    named = [key for own, key, _ in rows if not own]
+    config = neutral_drivers(_drivers(named)) | {"core.excludesFile": settings.excludes}
+    env = safe_env({**config, **settings.line_ends})
+    env |= {"GIT_DIR": os.fsdecode(git_dir), "GIT_WORK_TREE": str(top)}
+    return GitProject(
+        top=top,
+        git_dir=Path(os.fsdecode(git_dir)),
+        common_dir=Path(os.fsdecode(common_dir)),
+        objects=Path(os.fsdecode(objects)),
+        shallow_file=Path(os.fsdecode(shallow_file)),
+        head=head or None,
+        branch=branch or None,
+        object_format=object_format,
+        partial=any(key.startswith((b"extensions.", b"remote.")) for key in named),
+        filters=filter_names(_drivers(key for _, key, _ in rows)),
+        attributes=_attributes(environ, folder, [key for _, key, _ in rows]),
+        user={key.decode(): _text(value) for _, key, value in rows if key.startswith(b"user.") and value},
+        signing=_signing(environ, folder, rows),
+        env=env,
+        repo_id=repo_id or _repo_id(Git(top, env), common_dir, head, object_format),
+    )
+
+
+def _facts(seen: Git, folder: Path) -> list[bytes]:
+    """Git's answers to _ASKED, the commit of HEAD, and its branch, each empty if there is none.
+
+    One git answers all; several do where a name has a line end in it, or HEAD no commit yet.
+    """
+    asked = ("rev-parse", "--path-format=absolute")
+    words = [word for question in _ASKED for word in question.split()]
+    done = seen.ask(*asked, *words, "HEAD^{commit}", "--abbrev-ref=loose", "HEAD")
+    *told, branch = done.out.removesuffix(b"\n").split(b"\n")
+    if done.ok and len(told) == len(_ASKED) + 1:
+        return [*told, b"" if branch == b"HEAD" else branch]
+    done = seen.ask(*asked, *words)
+    if not done.ok or not done.out.strip():
+        raise _no_tree(folder, done.err)
+    told = [seen.must(*asked, *question.split()).out.removesuffix(b"\n") for question in _ASKED]
+    at = (("rev-parse", "-q", "--verify", "HEAD^{commit}"), ("symbolic-ref", "-q", "--short", "HEAD"))
+    return [*told, *(seen.ask(*question).out.strip() for question in at)]
+
+
+def _settings(environ: Mapping[str, str], folder: Path) -> list[tuple[bool, bytes, bytes]]:
+    """The settings that count here: whether each is the user's own or the repository's, key, value.
+
+    Reading them runs nothing.
+    """
+    asked = ("config", "--show-scope", "--null", "--get-regexp", _SETTINGS)
+    done = run_git(GitCall(asked, _users_env(environ), folder))
+    if done.status not in (0, 1):
+        raise GitRefusal("git cannot read its settings", why=done.err, fix="mend the file that git names")
+    words = done.out.split(b"\0")
+    rows = ((scope, row.partition(b"\n")) for scope, row in zip(words[0::2], words[1::2], strict=False))
+    return [(scope in (b"system", b"global"), key, value) for scope, (key, _, value) in rows]
+
+
+def _signing(
+    environ: Mapping[str, str], folder: Path, rows: list[tuple[bool, bytes, bytes]]
+) -> tuple[tuple[str, str], ...] | None:
+    if all(key != b"commit.gpgsign" for _, key, _ in rows):
+        return None
+    asked = ("config", "--type=bool", "--get", "commit.gpgSign")
+    if run_git(GitCall(asked, _users_env(environ), folder)).text() != "true":
+        return None
+    kept = [(own or not key.endswith((b"program", b"command")), key, value) for own, key, value in rows]
+    of = (b"gpg.", b"user.signingkey")
+    return tuple((os.fsdecode(key), os.fsdecode(v)) for fine, key, v in kept if fine and key.startswith(of))
+
+
+def _attributes(environ: Mapping[str, str], folder: Path, keys: Iterable[bytes]) -> str:
+    if b"core.attributesfile" in keys:
+        asked = ("config", "--type=path", "--get", "core.attributesFile")
+        return os.fsdecode(run_git(GitCall(asked, _users_env(environ), folder)).out.rstrip(b"\n"))
+    usual = os.path.join(_config_home(environ), "git", "attributes")
+    return usual if os.path.exists(usual) else "/dev/null"
+
+
+def _config_home(environ: Mapping[str, str]) -> str:
+    return environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "/nonexistent"), ".config")
+
+
+def _drivers(keys: Iterable[bytes]) -> bytes:
+    """The keys in the form that `neutral_drivers` takes."""
+    return b"\0".join(key for key in keys if key.startswith((b"filter.", b"diff.", b"merge.")))
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace").strip()
+
+
+def _top(around: bytes, folder: Path) -> Path:
+    top = Path(os.fsdecode(around)).resolve()
+    # core.worktree of a hostile repository may point at any folder of the user's.
+    if top != folder and top not in folder.parents:
+        raise GitRefusal(
+            f"the repository around {folder} says that its files are in {top}",
+            why="its configuration has core.worktree",
+            fix="dispatch from inside the working tree",
+            paths=(str(top),),
+        )
+    return top
+
+
+def _no_tree(folder: Path, err: str) -> GitRefusal:
+    if "dubious ownership" in err:
+        return GitRefusal(
+            f"the repository around {folder} belongs to another user",
+            why="git refuses it, and so does PanCode: its owner could run programs as you",
+            fix=f"change its owner (chown -R), or work in a clone of your own: git clone {folder}",
+        )
+    if "must be run in a work tree" in err:
+        return GitRefusal(
+            f"{folder} is a bare repository", why="it has no working tree", fix="use a clone of it"
+        )
+    return GitRefusal(
+        f"{folder} is not in a git repository", why=err.splitlines()[0] if err else "", fix=_NO_GIT_FIX
+    )
+
+
+def _repo_id(git: Git, common_dir: bytes, head: str, object_format: str) -> str:
+    """A hash of a repository's git folder, history and object format, equal for all its worktrees.
+
+    It is a hash so that no path enters a wire name.
+    """
+    root = git.text("rev-list", "--first-parent", "--max-parents=0", head) if head else ""
+    seed = b"\0".join((object_format.encode(), common_dir, root.encode()))
+    return "p-" + hashlib.sha256(seed).hexdigest()[:24]
+
+
+def _users_env(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which git reads the user's own settings."""
+    env = {k: v for k, v in git_env(environ).items() if k in ("PATH", "LC_ALL", "GIT_TERMINAL_PROMPT")}
+    own = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
+    return env | {"HOME": "/nonexistent"} | {k: environ[k] for k in own if k in environ}
+
+
+def _user_settings(environ: Mapping[str, str], values: Mapping[bytes, bytes]) -> UserSettings:
+    excludes = values.get(b"core.excludesfile", b"")
+    if excludes.startswith((b"~", b"%")):  # of a user's home, or of git's own folder
+        # A GIT_DIR that is no repository keeps the one around us out of the answer.
+        env = _users_env(environ) | {"GIT_DIR": "/dev/null/none"}
+        asked = ("config", "--type=path", "--get", "core.excludesFile")
+        excludes = run_git(GitCall(asked, env, Path("/"))).out.rstrip(b"\n")
+    fallback = os.path.join(_config_home(environ), "git", "ignore")
+    lines = {key: values.get(key.encode(), b"").decode().strip() for key in ("core.autocrlf", "core.eol")}
+    return UserSettings(
+        excludes=os.fsdecode(excludes) or (fallback if os.path.exists(fallback) else "/dev/null"),
+        line_ends={key: value for key, value in lines.items() if value},
+    )

@@ -1,0 +1,134 @@
+"""Runs git on the coordinator: hardened environment, argument lists, the whole group ended at a timeout."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from node_agent.wire.git import GitCall, GitDone, git_env
+from pancode.kernel.errors import WorkspaceError
+
+
+class GitRefusal(WorkspaceError):
+    """The project cannot be transported or landed as it is; the user can mend it.
+
+    `why`: the evidence; `fix`: what to do; `paths`: the files concerned (for people).
+    """
+
+    def __init__(self, message: str, why: str = "", fix: str = "", paths: tuple[str, ...] = ()) -> None:
+        super().__init__(message, why=why, fix=fix)
+        self.paths = paths
+
+
+class GitFailure(WorkspaceError):
+    """A git process failed in an unexpected way; `err` is the end of its standard error."""
+
+    def __init__(self, args: tuple[str, ...], status: int, err: str) -> None:
+        super().__init__(f"git {' '.join(args[:3])}: exit {status}: {err}", fix="look with: git fsck")
+        self.git_args = args
+        self.status = status
+        self.err = err
+
+
+class GitMissing(GitRefusal):
+    """No git program is on PATH."""
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turns an error of the operating system into a GitRefusal."""
+    try:
+        yield
+    except OSError as exc:
+        name = str(exc.filename) if exc.filename else ""
+        why = f"{exc.strerror or exc}{': ' if name else ''}{name}"
+        raise GitRefusal(f"{what} failed", why, "look at space and permissions: df, ls -ld") from exc
+
+
+ERR_KEPT = 2000
+"""How many characters of a failed git's standard error are kept, from its end."""
+
+
+def safe_env(config: Mapping[str, str] | None = None, more: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
+    """Hardened environment from this process' own; add GIT_DIR and the like on top."""
+    return git_env(os.environ, config, more)
+
+
+def run_git(call: GitCall) -> GitDone:
+    """Run git once. GitFailure for a timeout, GitMissing without git; a bad exit status is an answer."""
+    with ExitStack() as stack:
+        reader = stack.enter_context(call.stdin.open("rb")) if isinstance(call.stdin, Path) else None
+        writer = stack.enter_context(call.stdout.open("wb")) if call.stdout else subprocess.PIPE
+        feed = call.stdin if isinstance(call.stdin, bytes) else None
+        try:
+            process = subprocess.Popen(
+                ["git", *call.args],
+                cwd=call.cwd,
+                env=dict(call.env),
+                stdin=reader or (subprocess.PIPE if feed is not None else subprocess.DEVNULL),
+                stdout=writer,
+                stderr=subprocess.PIPE,
+                pass_fds=call.keep_fds,
+                start_new_session=True,
+            )
+        except FileNotFoundError as exc:
+            raise GitMissing(
+                "git was not found", why=f"PATH has no git ({exc})", fix="install git 2.39 or later"
+            ) from exc
+        try:
+            out, err = process.communicate(feed, call.timeout_s)
+        except subprocess.TimeoutExpired as exc:
+            raise GitFailure(call.args, -signal.SIGKILL, f"no end after {call.timeout_s:g} s") from exc
+        finally:
+            end_group(process)
+    return GitDone(process.returncode, out or b"", err.decode("utf-8", "replace").strip()[-ERR_KEPT:])
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill the process' group if it still runs and reap it; git's own children die with it."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def must_git(call: GitCall) -> GitDone:
+    """Like run_git, and raises GitFailure for a bad exit status."""
+    done = run_git(call)
+    if not done.ok:
+        raise GitFailure(call.args, done.status, done.err)
+    return done
+
+
+class Git:
+    """One repository, used through one hardened environment."""
+
+    def __init__(self, cwd: Path, env: Mapping[str, str]) -> None:
+        self.cwd = cwd
+        self.env = env
+
+    def call(self, *args: str) -> GitCall:
+        return GitCall(args, self.env, self.cwd)
+
+    def ask(self, *args: str) -> GitDone:
+        """Run git; its exit status is part of the answer."""
+        return run_git(self.call(*args))
+
+    def must(self, *args: str, stdin: bytes | Path | None = None, stdout: Path | None = None) -> GitDone:
+        """Run git; GitFailure for a bad exit status."""
+        return must_git(replace(self.call(*args), stdin=stdin, stdout=stdout))
+
+    def text(self, *args: str) -> str:
+        return self.must(*args).text()
+
+    def having(self, **variables: str) -> Git:
+        """The same repository with more environment variables."""
+        return Git(self.cwd, {**self.env, **variables})

@@ -1,0 +1,168 @@
+"""Takes the user's working tree, untracked files included, into the depot; changes nothing in the tree."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from node_agent.wire.git import base_ref, checked_run, shown, snap_ref, split_nul, stamp_env
+from pancode.git.depot import Depot
+from pancode.git.file_list import Listing, ListingLimits, list_tree
+from pancode.git.objects import hash_files, import_base, import_missing, writing
+from pancode.git.repository import GitProject, open_project
+from pancode.git.runner import GitRefusal, translated
+from pancode.kernel.ports import Progress, unwatched
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotOptions:
+    """`now_ms`: wall time for the commit's date. `environ`: where the user's own git settings are found.
+
+    `folder`: where the run is to begin, below the top; it must exist. `told`: is told the progress.
+    """
+
+    now_ms: int
+    limits: ListingLimits = field(default_factory=ListingLimits)
+    environ: Mapping[str, str] | None = None
+    folder: str = ""
+    told: Progress = unwatched
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot. `untracked`, `warnings`: for people. `base_commit` is None on an unborn branch."""
+
+    repo_id: str
+    base_commit: str | None
+    snapshot_commit: str
+    object_format: str
+    untracked: tuple[str, ...]
+    warnings: tuple[str, ...]
+    branch: str | None
+    shallow: bool
+    tree: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The snapshot that a dispatch would take, for `--dry-run`."""
+
+    top: Path
+    repo_id: str
+    head: str | None
+    branch: str | None
+    changed: tuple[str, ...]
+    untracked: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@translated("the snapshot")
+def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOptions) -> Snapshot:
+    """Commit the tree around `project` as it is into the depot, under the run's own refs.
+
+    GitRefusal (paths and fix named) for what cannot or must not travel. A second call for the same run moves
+    its refs to a new snapshot.
+    """
+    checked_run(run)
+    seen = open_project(project, options.environ)
+    path = depot.ensure(seen.repo_id, seen.object_format)
+    import_base(seen, depot)
+    with index_copy(seen, path) as index:
+        tree, listing = capture(seen, depot, index, options.limits, options.told)
+    if (
+        options.folder
+        and depot.git(seen.repo_id).ask("cat-file", "-t", f"{tree}:{options.folder}").text() != "tree"
+    ):
+        raise _no_folder(seen, options.folder)
+    git = depot.git(seen.repo_id, **stamp_env("pancode", "pancode@localhost", options.now_ms))
+    parents = ("-p", seen.head) if seen.head else ()
+    commit = git.must(
+        "commit-tree", tree, *parents, stdin=f"Working tree at dispatch of {run}\n".encode()
+    ).text()
+    moves = [f"update {snap_ref(run)} {commit}\n"]
+    moves += [f"update {base_ref(run)} {seen.head}\n"] if seen.head else []
+    git.must("update-ref", "--stdin", stdin="".join(moves).encode())
+    return Snapshot(
+        seen.repo_id,
+        seen.head,
+        commit,
+        seen.object_format,
+        tuple(map(shown, listing.untracked)),
+        listing.warnings,
+        seen.branch,
+        seen.shallow,
+        tree,
+    )
+
+
+@translated("the look at the working tree")
+def tree_now(project: Path, depot: Depot, options: SnapshotOptions) -> str:
+    """The tree that take_snapshot would commit, with the same refusals; no ref is made."""
+    seen = open_project(project, options.environ)
+    path = depot.ensure(seen.repo_id, seen.object_format)
+    import_base(seen, depot)
+    with index_copy(seen, path) as index:
+        tree, _ = capture(seen, depot, index, options.limits)
+    return tree
+
+
+@translated("the look at the working tree")
+def preview(project: Path, options: SnapshotOptions) -> Preview:
+    """A preview of take_snapshot, with the same refusals; writes nothing but a temporary index."""
+    seen = open_project(project, options.environ)
+    with index_copy(seen) as index:
+        git = seen.git.having(GIT_INDEX_FILE=str(index))
+        listing = list_tree(seen, git, options.limits)
+        known = split_nul(git.must("ls-files", "-z", "-c").out) if options.folder else ()
+    below = os.fsencode(f"{options.folder}/")
+    inside = {name for name in (*known, *listing.names) if name.startswith(below)} - set(listing.gone)
+    if options.folder and not any(
+        os.path.lexists(os.path.join(os.fsencode(seen.top), name)) for name in inside
+    ):
+        raise _no_folder(seen, options.folder)
+    untracked = set(listing.untracked)
+    changed = tuple(shown(name) for name in listing.names if name not in untracked)
+    names = tuple(map(shown, listing.untracked))
+    return Preview(seen.top, seen.repo_id, seen.head, seen.branch, changed, names, listing.warnings)
+
+
+def _no_folder(project: GitProject, folder: str) -> GitRefusal:
+    name, top = shown(os.fsencode(folder)), f"cd {shlex.quote(str(project.top))}, then the same command again"
+    what = f"a run cannot begin in {name}: the snapshot has no such folder"
+    if ".git" in folder.split("/"):
+        return GitRefusal(what, why="nothing of .git travels: a run has a repository of its own", fix=top)
+    return GitRefusal(
+        what,
+        why="git keeps no empty folder, and nothing that is ignored travels",
+        fix=f"put a file into it that is not ignored, or: {top}",
+    )
+
+
+@contextmanager
+def index_copy(project: GitProject, depot_path: Path | None = None) -> Iterator[Path]:
+    """A copy of the user's index in a temporary folder (mtime kept, or git would miss racy edits)."""
+    with tempfile.TemporaryDirectory(
+        prefix="pancode-index-", dir=depot_path, ignore_cleanup_errors=True
+    ) as folder:
+        index, source = Path(folder) / "index", project.git_dir / "index"
+        if source.exists():
+            shutil.copy2(source, index)
+        yield index
+
+
+def capture(
+    project: GitProject, depot: Depot, index: Path, limits: ListingLimits, progress: Progress = unwatched
+) -> tuple[str, Listing]:
+    """Write the working tree into the depot through `index`; returns the tree and the listed files."""
+    git = writing(project, depot.path(project.repo_id), index)
+    listing = list_tree(project, git, limits)
+    hash_files(git, listing, progress)
+    tree = git.must("write-tree", "--missing-ok").text()
+    import_missing(project, depot, tree)
+    return tree, listing

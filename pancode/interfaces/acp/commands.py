@@ -1,0 +1,55 @@
+"""`pancode acp`: the fleet's agents in an editor that speaks the Agent Client Protocol."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import typer
+
+from pancode.interfaces.cli.commands import Commands
+from pancode.kernel.errors import ExitCode
+from pancode.runs.commands import options
+from pancode.runs.commands.dispatch import of_caller
+
+app = Commands()
+_CALLER = ("settings", "parent", "depth")
+
+
+@app.verb(
+    "acp",
+    "pancode acp",
+    "pancode acp --node gpubox --runtime native --model anthropic/claude-sonnet-4-5",
+    cls=options.WorkCommand,
+)
+@options.takes("chat", after="agent")
+def acp(ctx: typer.Context, *, agent: options.SessionAgent = None, **_options: Any) -> int:
+    """The fleet's agents in your editor (Agent Client Protocol), for an editor that starts this by itself.
+
+    The options hold for each session that begins; agent, machine and model can also be chosen in the editor.
+    A session stays when the editor ends: the editor opens it again, or pancode attach does.
+    """
+    from node_agent.wire.clock import SystemClock, SystemIds
+    from pancode.interfaces.acp.server import AcpServer
+    from pancode.interfaces.client.client import Client, home_here, place_of
+    from pancode.interfaces.client.remote.place import remote_of
+    from pancode.kernel.jsonrpc import JsonRpcLines, standard_input
+
+    if sys.stdin.isatty():
+        sys.stderr.write("an editor speaks here, not a person; to talk yourself: pancode chat\n")
+    caller = of_caller({"workspace": "none"})  # each session has the editor's folder of its own
+    begins = {**options.said(ctx.params), **{name: caller[name] for name in _CALLER if name in caller}}
+
+    def client(works: bool) -> Client:
+        return Client(place_of(os.environ), works=works, note=_note)
+
+    lines = JsonRpcLines(standard_input(), sys.stdout)
+    names = home_here(os.environ) / "editors"
+    remote = remote_of(os.environ) is not None
+    AcpServer(lines, client, SystemIds(), SystemClock(), begins, names, is_remote=remote).serve()
+    return ExitCode.DONE
+
+
+def _note(words: str) -> None:
+    sys.stderr.write(f"{words}\n")

@@ -1,0 +1,352 @@
+"""One conversation of an editor: begins a session of the fleet, says words, follows, asks, cancels."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from node_agent.wire.clock import Clock, Ids
+from pancode.interfaces.acp.updates import UpdateReader, card_of, chunk, ending, permission
+from pancode.interfaces.client.client import Client
+from pancode.interfaces.client.retry import NEEDS_YES, admitted
+from pancode.interfaces.client.session import MISSED, OVER, Happening, SessionActs, SessionFollower, in_turn
+from pancode.kernel.errors import ApiError, PancodeError, UsageError
+from pancode.kernel.formatting import unhidden
+from pancode.sessions.conversation.model import Turn
+
+Json = dict[str, Any]
+LOOK_S = 0.5
+"""Seconds between two checks whether a cancel has come."""
+CANCEL_MS = 15_000
+"""How long after a cancel the editor is answered at the latest, even if the machine has not heard of it."""
+_STOPS = {
+    "end_turn": "end_turn",
+    "cancelled": "cancelled",
+    "refusal": "refusal",
+    "limit": "max_turn_requests",
+}
+COMMANDS = {
+    "rest": "the session rests: its machine is free, and its change can be landed",
+    "end": "end the session; what it made is kept",
+}
+
+
+class EditorLink(Protocol):
+    """The editor at the other end."""
+
+    def update(self, session: str, update: Json) -> None:
+        """Show an update of this session."""
+
+    def ask(self, session: str, params: Json, then: Callable[[str | None], None]) -> int:
+        """Show a card with options; return its number. `then` gets the option that was chosen, or None."""
+
+    def withdraw(self, number: int) -> None:
+        """Take the card away, as it needs no answer any more; `then` is not called."""
+
+
+@dataclass(frozen=True, slots=True)
+class EditorFleet:
+    """What all conversations of an editor share. `client`: of the API; True: a fleet that is down comes up.
+
+    `begins`: the options of new sessions. `names`: a folder with the run of each session, by its name here.
+    """
+
+    link: EditorLink
+    client: Callable[[bool], Client]
+    ids: Ids
+    clock: Clock
+    begins: Json
+    names: Path
+    is_remote: bool = False
+
+
+class EditorSession:
+    """An editor's session. `name`: as the editor calls it; `folder`: where the editor works; `cwd`: the same,
+    as the coordinator sees it; `run`: any run of the session, empty before the first words.
+    """
+
+    def __init__(self, fleet: EditorFleet, name: str, folder: str, by: str, run: str = "") -> None:
+        self._fleet, self.name, self.folder, self._by = fleet, name, folder, by
+        self.wants: Json = {}
+        """The options chosen in the editor for a session that has not begun."""
+        self.shape: Json = {}
+        self.cwd: str | None = folder
+        self._state = threading.Condition()
+        self._client = fleet.client(True)
+        self._acts = SessionActs(self._client, fleet.ids, by, run)
+        looks = fleet.client(False)
+        self._follower = SessionFollower(self._think, looks, self._heard, wanted=lambda: not self._over)
+        self._reader = UpdateReader(folder, by)
+        self._broken: Exception | None = None
+        self._over = False
+        self._cancelled = threading.Event()
+        self._waits = False
+        """Whether a prompt of this editor waits for the end of its turn; it then sees a cancel by itself."""
+        self._card: tuple[int, str] | None = None
+        """The card that is shown: its number, and the id of the tool call that was made for it, if any."""
+        self._asked: Json = {}
+        self._question: Json = {}
+        """The question with which the last answer ended: the next words answer it."""
+
+    @property
+    def run(self) -> str:
+        """The newest known run of the session; empty: nobody has said anything yet."""
+        return self._acts.run
+
+    # ---- what the editor asks
+    def prompt(self, text: str) -> Json:
+        """Say words and wait until their turn ends; return the result of `session/prompt`. PancodeError."""
+        command = text.strip().removeprefix("/") if text.startswith("/") else ""
+        with self._state:
+            if command in COMMANDS:
+                return self._command(command)
+            message = self._said(text)  # the stream waits meanwhile: these words are shown already
+            self._reader.mine.add(message)
+            self._follow()
+            return self._ended(message)
+
+    def prompted(self) -> None:
+        """Note that a prompt begins: only a cancel after this point is meant for it."""
+        self._cancelled.clear()
+        self._waits = True
+
+    def answered(self) -> None:
+        """Note that the prompt has its answer."""
+        self._waits = False
+
+    def cancel(self) -> None:
+        """End the turn that is shown, whoever began it: this prompt, a terminal, another window."""
+        self._cancelled.set()
+        if not self._waits and self.run and self.shape.get("state") in ("works", "asks"):
+            threading.Thread(target=self._cancel_shown, args=(self._reader.talk.turn,), daemon=True).start()
+
+    def _cancel_shown(self, turn: Turn | None) -> None:
+        """Cancel this very turn, by its number, so that the next one is not hit."""
+        try:
+            in_turn(partial(self._acts.cancel, turn))
+        except PancodeError as refused:
+            self._think(f"the turn goes on: {refused.words}")
+
+    def replay(self) -> None:
+        """Show all that was said, and follow from there. PancodeError."""
+        with self._state:
+            self._follow()
+            while not self.shape and self._broken is None and not self._over:
+                self._state.wait(LOOK_S)
+            self._unless_broken()
+
+    def leave(self) -> None:
+        """Show and ask nothing more here: the editor has opened this session again, as another object."""
+        with self._state:
+            self._ask({})
+            self._over = True
+            self._state.notify_all()
+
+    # ---- words
+    def _said(self, text: str) -> tuple[str, int]:
+        """Send the words; return their run, and their number there."""
+        if not self.run:
+            self._acts.run = str(self._begun(text)["run"])
+            keep(self._fleet.names, self.name, self.run)
+            return self.run, 0
+        asked, self._question = self._question, {}
+        if asked and asked == self._asked:
+            return str(self._acts.decide(asked, "words", text)["run"]), 0
+        done = self._acts.say(text)
+        return str(done["run"]), int(done["number"])
+
+    def _begun(self, text: str) -> Json:
+        """Begin the first sitting; ask for the yes and the tests that it needs first."""
+        where = {} if self.cwd is None else {"cwd": self.cwd}
+        chosen = {
+            name: value for name, value in {**self._fleet.begins, **self.wants}.items() if value is not None
+        }
+        body: Json = {"task": text, **chosen, **where, "by": self._by}
+        begun: Json = admitted(self._think, self._client, body, self._acts.begin, self._agreed)
+        for warning in begun["warnings"]:
+            self._think(f"warning: {warning}")
+        self._think(f"session {begun['run']}: agent {begun['agent']}")
+        return begun
+
+    def _agreed(self, refused: ApiError) -> bool:
+        """Whether a person says yes to this dispatch."""
+        if refused.code != NEEDS_YES:
+            return False
+        answers: queue.Queue[str | None] = queue.Queue()
+        asks = {"run": self.name, "kind": "start", "words": str(refused)}
+        number = self._fleet.link.ask(self.name, permission(asks, None), answers.put)
+        while not self._cancelled.is_set():
+            try:
+                return answers.get(timeout=LOOK_S) == "once"
+            except queue.Empty:
+                continue
+        self._fleet.link.withdraw(number)
+        return False
+
+    # ---- the end of a turn
+    def _ended(self, message: tuple[str, int]) -> Json:
+        patience_ms = 0
+        while True:
+            turn = next((one for one in self._reader.talk.ended if one.has(*message)), None)
+            if turn is not None:
+                return self._result(turn)
+            self._unless_broken()
+            if self.shape and any(one["run"] == message[0] for one in self.shape["sittings"]):
+                if self._asked.get("kind") == "question":
+                    return self._asks_for_words()
+                if self.shape["state"] in OVER and not self.shape["goes_on"]:
+                    return self._missed()
+            if self._cancelled.is_set():
+                if not patience_ms:
+                    # The turn at work ends; a sitting that has not begun never does.
+                    if not in_turn(partial(self._acts.cancel, self._reader.talk.turn)):
+                        self._acts.end()
+                    patience_ms = self._fleet.clock.mono_ms() + CANCEL_MS
+                elif self._fleet.clock.mono_ms() >= patience_ms:
+                    return {"stopReason": "cancelled"}
+            self._state.wait(LOOK_S)
+
+    def _result(self, turn: Turn) -> Json:
+        if turn.stop not in _STOPS:
+            raise PancodeError(
+                f"the turn has ended: {turn.stop}", why=turn.why, fix=f"pancode why {turn.run}", code="turn"
+            )
+        if turn.why:
+            self._think(f"{turn.why}")
+        if below := ending(turn, self.shape):
+            self._show(chunk("agent_thought_chunk", below))
+        return {"stopReason": _STOPS[turn.stop]}
+
+    def _missed(self) -> Json:
+        """Return or raise what becomes of words that no turn has taken, and none will without more words."""
+        if self._cancelled.is_set():
+            return {"stopReason": "cancelled"}
+        state, run = self.shape["state"], self.shape["run"]
+        what = MISSED
+        if state == "turn lost":
+            what = "the turn is lost: its program ended in the middle of it. Say it again if you want that"
+        raise PancodeError(what, why=self.shape["reason"], fix=f"pancode why {run}", code="no_answer")
+
+    def _asks_for_words(self) -> Json:
+        """End the turn with the question; only the next words answer it."""
+        self._question = self._asked
+        listed = "".join(f"\n{number}. {one}" for number, one in enumerate(self._asked["choices"], start=1))
+        self._show(chunk("agent_message_chunk", unhidden(f"\n\n{self._asked['words']}{listed}\n")))
+        return {"stopReason": "end_turn"}
+
+    def _command(self, command: str) -> Json:
+        if not self.run:
+            raise UsageError("this session has not begun", fix="say something first")
+        in_turn(self._acts.end if command == "end" else self._acts.rest)
+        self._follow()
+        self.shape = self._acts.shape()
+        while self.shape["state"] not in OVER and not self._cancelled.is_set():
+            self._unless_broken()
+            self._state.wait(LOOK_S)
+        run, state = self.shape["run"], self.shape["state"]
+        look, land = f"pancode runs diff {run}", f"pancode land {run}"
+        self._think(f"{state}. Look: `{look}`. Bring it into your files: `{land}`.")
+        return {"stopReason": "end_turn"}
+
+    # ---- the stream
+    def _follow(self) -> None:
+        self._broken = None
+        self._follower.follow(self.run)
+
+    def _heard(self, happened: Happening) -> None:
+        kind, data = happened
+        with self._state:
+            if self._over:
+                return
+            if kind == "broken":
+                self._broken = data
+            elif kind == "log":
+                for update in self._reader.feed(*data):
+                    self._show(update)
+            elif kind == "session":
+                self.shape, self._acts.run = data, data["run"]
+                if data["project"] and not self._fleet.is_remote:
+                    self._reader.folder = data["project"]
+                if (data["asks"] or {}) != self._asked:
+                    self._ask(data["asks"] or {})
+            self._state.notify_all()
+
+    def _ask(self, asks: Json) -> None:
+        """Show a card for what waits now, and take away the one before, whoever has answered it."""
+        if self._card is not None:
+            number, own = self._card
+            self._fleet.link.withdraw(number)
+            self._card = None
+            if own:
+                told = {"sessionUpdate": "tool_call_update", "toolCallId": own, "status": "completed"}
+                self._show(told)
+        self._asked = asks
+        if asks and asks["kind"] != "question":
+            call = self._reader.call
+            number = self._fleet.link.ask(self.name, permission(asks, call), partial(self._answered, asks))
+            self._card = number, "" if asks["kind"] == "call" and call else card_of(asks, call)
+
+    def _answered(self, asks: Json, option: str | None) -> None:
+        """Answer the question that was on the card with the person's choice, and no other question."""
+        if option is None:
+            if not self._cancelled.is_set():  # else the editor has closed the card: the turn ends
+                self._think(f"nobody has answered; it still waits: {asks['command']}")
+            return
+        try:
+            self._acts.decide(asks, "always" if option == "run" else option)
+        except PancodeError as refused:
+            self._think(f"your answer did not count: {refused.words}. In a terminal: {asks['command']}")
+            with self._state:
+                if asks == self._asked:
+                    self._card = None
+                    self._ask(asks)
+
+    # ---- what is shown
+    def _show(self, update: Json) -> None:
+        if not self._over:
+            self._fleet.link.update(self.name, update)
+
+    def _think(self, text: str) -> None:
+        """Show a line of PanCode itself, beside the agent's answer."""
+        self._show(chunk("agent_thought_chunk", f"{unhidden(text)}\n"))
+
+    def _unless_broken(self) -> None:
+        if self._over:
+            raise PancodeError(
+                "the session was loaded again; its turn goes on, and is shown there", code="left"
+            )
+        if self._broken is not None:
+            broken, self._broken = self._broken, None
+            raise broken
+
+
+MOST_NAMES = 1_000
+
+
+def keep(names: Path, name: str, run: str) -> None:
+    """Store the session's run under the editor's name for it, which an editor still uses after a restart."""
+    names.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (names / name).write_text(run)
+    for old in sorted(names.iterdir(), key=lambda one: one.stat().st_mtime)[:-MOST_NAMES]:
+        old.unlink(missing_ok=True)
+
+
+def run_of(names: Path, name: str) -> str:
+    """Return the run of the session that an editor began by this name; else the name is itself a run's."""
+    try:
+        return (names / name).read_text() if name.isalnum() else name
+    except OSError:
+        return name
+
+
+def names_of(names: Path) -> dict[str, str]:
+    """Return run to name, for all stored sessions."""
+    try:
+        return {one.read_text(): one.name for one in names.iterdir()}
+    except OSError:
+        return {}

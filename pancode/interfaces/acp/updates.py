@@ -1,0 +1,171 @@
+"""Reads a session's output for an editor: each line of a turn becomes an update of the protocol."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import unquote
+
+from pancode.kernel.formatting import clip, counted, unhidden
+from pancode.sessions.conversation.model import HeardWords, Said, SessionTalk, TalkCall, TalkNote, Turn
+
+Json = dict[str, Any]
+MOST_TITLE = 300
+_GIVEN = ("tool", "command", "path", "pattern")
+_KINDS = {
+    "read": "read", "ls": "read", "changes": "read", "grep": "search", "find": "search",
+    "write": "edit", "edit": "edit", "bash": "execute",
+}  # fmt: skip
+
+
+class UpdateReader:
+    """Turns the output of a session's runs, one after the other and cut anywhere, into updates.
+
+    `folder`: where the editor has the files of the checkout, absolute. `mine`: the words that this editor has
+    sent and shows itself, as (run, number).
+    """
+
+    def __init__(self, folder: str, by: str) -> None:
+        self.folder, self._by = folder, by
+        self.mine: set[tuple[str, int]] = set()
+        self.talk = SessionTalk()
+
+    @property
+    def call(self) -> Json | None:
+        """The tool call at work, as it was told to the editor."""
+        return self._begun(self.talk.open[-1]) if self.talk.open else None
+
+    def feed(self, run: str, attempt: str, data: bytes, runtime: str) -> Iterator[Json]:
+        """The updates for these bytes."""
+        for part in self.talk.feed(run, attempt, data, runtime):
+            match part:
+                case HeardWords(turn=Turn()) if not self._is_mine(part):
+                    by = f"[{part.by}] " if part.is_fleets else "" if part.by == self._by else f"{part.by}: "
+                    text = f"{by}{part.text}"
+                    yield chunk("user_message_chunk", text)
+                case Said(text=text):
+                    yield chunk("agent_message_chunk", text)
+                case TalkNote(kind="noted" | "compacted" | "retrying", text=text):
+                    yield chunk("agent_thought_chunk", f"{text}\n")
+                case TalkCall(state="running"):
+                    yield {"sessionUpdate": "tool_call", **self._begun(part), "status": "in_progress"}
+                case TalkCall(number=number) if number:
+                    yield _over(part)
+
+    def _is_mine(self, words: HeardWords) -> bool:
+        """Whether this editor has sent the words, which it then is not told."""
+        begun_here = words.begins and any(words.turn and words.turn.has(*one) for one in self.mine)
+        return begun_here or (words.run, words.number) in self.mine
+
+    def _begun(self, call: TalkCall) -> Json:
+        told: Json = {
+            "toolCallId": _id_of(call),
+            "title": _title(call.command or f"{call.tool} {call.about}"),
+            "kind": _KINDS.get(call.tool, "other"),
+            "rawInput": {name: text for name in _GIVEN if (text := getattr(call, name))},
+        }
+        here = self._here(call)
+        return {**told, "locations": [{"path": here}]} if here else told
+
+    def _here(self, call: TalkCall) -> str:
+        """Return the editor's own file for this file of the run's checkout; "" where it lies outside."""
+        found = re.search(rf"/{re.escape(call.run)}\b[^/]*/tree/(.+)", call.path)
+        if found is None or ".." in found[1].split("/"):
+            return ""
+        return f"{self.folder.rstrip('/')}/{found[1]}"
+
+
+def _id_of(call: TalkCall) -> str:
+    return f"{call.run}-{call.number}"
+
+
+def _over(call: TalkCall) -> Json:
+    told: Json = {"toolCallId": _id_of(call), "status": "completed" if call.state == "ok" else "failed"}
+    if call.state == "denied":
+        told["content"] = [{"type": "content", "content": text_block(unhidden(call.why))}]
+    elif call.command and call.answer:
+        told["content"] = [{"type": "content", "content": text_block(_fenced(unhidden(call.answer)))}]
+    return {"sessionUpdate": "tool_call_update", **told}
+
+
+def chunk(kind: str, text: str) -> Json:
+    """Return a piece of text as an update; invisible characters are named."""
+    return {"sessionUpdate": kind, "content": text_block(unhidden(text))}
+
+
+def text_block(text: str) -> Json:
+    return {"type": "text", "text": text}
+
+
+def words_of(blocks: Iterable[Any], folder: str) -> str:
+    """Return the blocks of a prompt as words. Files of the editor's folder are named as in the checkout.
+
+    ValueError for a block that is neither text nor file.
+    """
+    words = []
+    for block in blocks:
+        match block:
+            case {"type": "text", "text": str(text)}:
+                words.append(text)
+            case {"type": "resource_link", "uri": str(uri)}:
+                words.append(f"@{_name(uri, folder)}")
+            case {"type": "resource", "resource": {"uri": str(uri), "text": str(text)}}:
+                words.append(f"\n\n{_name(uri, folder)}:\n{_fenced(text)}\n")
+            case {"type": "resource", "resource": {"uri": str(uri)}}:
+                words.append(f"@{_name(uri, folder)}")
+            case _:
+                raise ValueError("a prompt has texts and files; images and sounds are not taken")
+    return "".join(words)
+
+
+def _name(uri: str, folder: str) -> str:
+    path = unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri
+    return path.removeprefix(f"{folder.rstrip('/')}/")
+
+
+def ending(turn: Turn, shape: Json) -> str:
+    """Return the text below an answer that has changed files: where they are, and how to get them."""
+    if not turn.files and not turn.commands:
+        return ""
+    some = counted(len(turn.files), "file")
+    what = f"{some} changed" if turn.files else f"{counted(turn.commands, 'command')} ran"
+    return (
+        f"\n\n---\n{what} on {shape.get('node') or 'another machine'}, in its own checkout. Look: "
+        f"`pancode runs diff {turn.run}`. Bring it into your files: `pancode land {turn.run}`. "
+        "Both take what was done until the session rests: `/rest` lets it rest now.\n"
+    )
+
+
+def permission(asks: Json, call: Json | None) -> Json:
+    """The parameters of `session/request_permission` for what waits for a yes."""
+    shown = unhidden(asks["words"])
+    about = {"toolCallId": card_of(asks, call), "title": _title(shown), "kind": "execute"}
+    options = [_option("once", "Yes, this once", "allow_once"), _option("no", "No", "reject_once")]
+    if asks["kind"] == "call":
+        rule = _title(asks.get("whole") or "its rule")
+        options.insert(1, _option("run", f"Yes, in this run: {rule}", "allow_always"))
+    body = [{"type": "content", "content": text_block(_fenced(shown))}]
+    return {"toolCall": {**about, "status": "pending", "content": body}, "options": options}
+
+
+def card_of(asks: Json, call: Json | None) -> str:
+    """Return the id of the tool call that the question is about; its own id where no call is at work."""
+    if asks["kind"] == "call" and call is not None:
+        return str(call["toolCallId"])
+    return f"{asks['run']}-{asks['kind']}"
+
+
+def _title(text: str) -> str:
+    """Return the text on one line, clipped."""
+    return clip(" ".join(unhidden(text).split()), MOST_TITLE)
+
+
+def _fenced(text: str) -> str:
+    """Return the text in a Markdown block that shows each character: nothing ends the block or is markup."""
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
+    return f"{fence}\n{text}\n{fence}"
+
+
+def _option(name: str, words: str, kind: str) -> Json:
+    return {"optionId": name, "name": words, "kind": kind}

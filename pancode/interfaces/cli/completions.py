@@ -1,0 +1,92 @@
+"""Values that Tab completes: fixed words, and names from a coordinator that runs already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from urllib.parse import urlencode
+
+from pancode.interfaces.client.client import ask, home_here, home_of
+from pancode.interfaces.client.remote.place import remote_of
+from pancode.kernel.caller import folder_here
+from pancode.kernel.errors import PancodeError
+
+MOST_RUNS = 50
+_FILES = (".yaml", ".yml", ".json", ".jsonl", ".txt")
+PATIENCE_S = 2.0
+"""How long a completing shell waits at most for a coordinator's answer."""
+
+
+def _names(
+    what: str, key: str = "name", path: str = "", here: bool = False, **query: object
+) -> Callable[[str], list[str]]:
+    """Return a completer; it offers nothing where nobody can tell. `here`: names as in this folder."""
+
+    def names(incomplete: str) -> list[str]:
+        try:
+            if remote_of(os.environ) is not None:  # no login, which may ask for a password, for a Tab
+                return []
+            asked = {**query, "cwd": folder_here()} if here else query
+            answer = ask(home_of(os.environ), f"/v1/{path or what}?{urlencode(asked)}", PATIENCE_S) or {}
+            return [str(one[key]) for one in answer.get(what, [])]
+        except (PancodeError, KeyError, TypeError):
+            return []
+
+    return names
+
+
+nodes, presets, runtimes = _names("nodes", path="fleet"), _names("presets"), _names("runtimes")
+agents, models = _names("agents", here=True), _names("models", "ref", here=True)
+workflows = _names("workflows", "workflow")
+schedules = _names("schedules", "schedule")
+workspaces = _names("workspaces", "workspace")
+lanes = _names("lanes", "lane")
+projects = _names("projects")
+settings = _names("settings", "key", path="config")
+_newest = _names("runs", "run", limit=MOST_RUNS)
+
+
+def runs(incomplete: str) -> list[str]:
+    """The last runs, newest first, and the word that names the newest."""
+    names = _newest(incomplete)
+    return [*names, "last"] if names else []
+
+
+def workflow_files(incomplete: str) -> list[str]:
+    """Names of workflow files, and paths of what may be one."""
+    from pancode.workflows.files.search import WorkflowPlaces
+
+    if "/" in incomplete:
+        folder, _, begun = incomplete.rpartition("/")
+        return [f"{folder}/{name}" for name in _files_in(folder or "/") if name.startswith(begun)]
+    try:
+        found = WorkflowPlaces.seen_from(home_here(os.environ), folder_here(), os.environ)
+        names = [text.name for text in found.all()]
+    except PancodeError:
+        names = []
+    return [*names, *_files_in(".")]
+
+
+def _files_in(folder: str) -> list[str]:
+    try:
+        return sorted(
+            name
+            for name in os.listdir(folder)
+            if name.endswith(_FILES) or os.path.isdir(os.path.join(folder, name))
+        )
+    except OSError:
+        return []
+
+
+def modes(incomplete: str) -> list[str]:
+    """The values of `--mode`."""
+    from node_agent.wire.policy import Mode
+
+    return [mode.value for mode in Mode]
+
+
+def levels(incomplete: str) -> list[str]:
+    """The values of `--safety`."""
+    from node_agent.wire.policy import Safety
+
+    return [level.value for level in Safety]

@@ -1,0 +1,368 @@
+"""Sends work, waits for the run with its progress, tells its end; Ctrl-C detaches and stops nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+from pancode.interfaces.cli.output import Face, aside, exit_of, who
+from pancode.interfaces.cli.progress import ProgressRow, SetUpLine, SetUpTimer
+from pancode.interfaces.cli.terminal import count, safe, tone, took, usd
+from pancode.interfaces.client import retry as asking
+from pancode.interfaces.client.client import Client, RepeatedPost, path_of
+from pancode.interfaces.client.session import followed_log, in_turn
+from pancode.kernel.errors import ApiError, ExitCode, PancodeError, UnavailableError, WorkspaceError
+from pancode.kernel.formatting import counted, gate_state
+
+
+def admitted(
+    face: Face,
+    client: Client,
+    path: str,
+    body: dict[str, Any],
+    answered: Callable[[ApiError], Any] = lambda refused: None,
+    words: RepeatedPost | None = None,
+) -> Any:
+    """As `asking.admitted`, with the snapshots under way. `words`: what is begun by them is begun once."""
+    told = Snapshots(face, str(body.get("cwd") or "")).show
+
+    def post(body: dict[str, Any]) -> Any:
+        return client.post_work(path, body, told) if words is None else words.post(client, path, body, told)
+
+    return asking.admitted(face.note, client, body, post, answered)
+
+
+def follow_new(face: Face, path: str, body: dict[str, Any], detach: bool) -> int:
+    """Ask for the run; the exit status is that of its outcome, unless nobody waits for it."""
+    answer = admitted(face, face.client(works=True), path, body)
+    for warning in answer.pop("warnings", []):
+        face.note(f"warning: {safe(warning)}")
+    if "answer" in answer:
+        face.note(f"answered: {safe(answer['answer'])}")
+    if "workflow" in answer:
+        flow = answer["workflow"]
+        face.note(f"{flow} goes on with {answer['run']}; follow: pancode workflow show -f {flow}")
+    if detach:
+        face.show(answer, lambda: f"{answer['run']}  {answer['state']}  {safe(answer['reason'])}\n")
+        return ExitCode.DONE
+    client = face.client()
+    ended = wait(face, client, answer["run"])
+    if ended is None:
+        return ExitCode.DETACHED
+    findings = client.get(path_of("runs", ended["run"]))["findings"]
+    return face.end(exit_of(ended["outcome"]), ended, lambda: summary({**ended, "findings": findings}))
+
+
+FINE = ("landed", "nothing to land")
+"""The states of a landing that ended well."""
+LAND_LOOK_S = 0.3
+
+
+NOT_AT_REST = "not_at_rest"
+"""The coordinator's code for a refusal that ends once the session rests."""
+_REST_S, _REST_LOOK_S = 2 * 3600.0, 0.5
+"""Seconds that a rest is waited for, as a turn, its commit and its gates may last; and between two looks."""
+
+
+def at_rest(face: Face, client: Client, run: str, act: Callable[[str], Any]) -> Any:
+    """What `act` answers for this run; where that is a session with a program, it rests first. ApiError."""
+    try:
+        return act(run)
+    except ApiError as refused:
+        if refused.code != NOT_AT_REST:
+            raise
+        sitting = refused.details["run"]  # `last` may be another one by then
+    rest(face, client, sitting)
+    return act(sitting)
+
+
+def rest(face: Face, client: Client, run: str) -> dict[str, Any]:
+    """Let this sitting rest behind its turn at work, and wait for its end: the session then.
+
+    WorkspaceError where its turn waits for a person; UnavailableError where it does not end.
+    """
+    asked = False
+    for _ in range(int(_REST_S / _REST_LOOK_S)):
+        shape: dict[str, Any] = client.get(path_of("sessions", run))
+        mine = next((one for one in shape["sittings"] if one["run"] == run), shape["sittings"][-1])
+        if mine["state"] == "ended":
+            return shape
+        if shape["asks"] is not None:
+            what = f"{run} rests after its turn, which waits for an answer: {safe(shape['asks']['words'])}"
+            raise WorkspaceError(what, fix=f"{shape['asks']['command']}; then the same command again")
+        if not asked and shape["state"] in ("works", "waits for you"):
+            behind = "behind the turn at work" if shape["state"] == "works" else "first"
+            face.note(f"  the conversation rests {behind}: it goes on with your next words")
+            in_turn(lambda: client.post(path_of("sessions", run, "turn"), {"by": who(), "what": "rest"}))
+            asked = True  # also where it has ended by itself a moment ago
+        time.sleep(_REST_LOOK_S)
+    fix = f"wait for it: pancode attach {run}; or end its turn: pancode sessions end {run}"
+    raise UnavailableError(f"{run} does not come to rest", fix=fix)
+
+
+class Snapshots:
+    """Prints the progress of snapshots from answers of `/v1/snapshots`; the same words only once."""
+
+    def __init__(self, face: Face, cwd: str) -> None:
+        self._face = face
+        self._mine = {str(folder) for folder in (Path(cwd), *Path(cwd).parents)} if cwd else set()
+        self._last = ""
+
+    def show(self, answer: dict[str, Any]) -> None:
+        for one in answer.get("snapshots", []):
+            words = taking(one["done"], one["of"])
+            if one["project"] in self._mine and words != self._last:
+                self._face.note(words)
+                self._last = words
+
+
+def taking(done: int, of: int) -> str:
+    """`of` is 0 while the files are not counted yet."""
+    return f"taking a snapshot: {done:,} of {of:,} files" if of else "taking a snapshot"
+
+
+def gate_lines(run: dict[str, Any]) -> list[str]:
+    """The gates of a run with their ends; of a change without gates, that there are none."""
+    none = ["  gates      none: nothing has tested it"] if run["commit"] else []
+    gates = [(safe(one["name"]), gate_state(one)) for one in run["gates"]]
+    return [f"  gates      {name}: {tone(state.split(',')[0])}{state[6:]}" for name, state in gates] or none
+
+
+def report_lines(run: dict[str, Any], most: int) -> list[str]:
+    """At most so many results of each file."""
+    return [line for report in run.get("reports") or () for line in _report(report, most)]
+
+
+def _report(report: dict[str, Any], most: int) -> list[str]:
+    if report["unread"]:
+        return [f"  report     {safe(report['file'])}: unreadable: {safe(report['unread'])}"]
+    counts = ", ".join(f"{number} {safe(level)}" for level, number in report["counts"].items()) or "no result"
+    tool = f" ({safe(report['tool'])})" if report["tool"] else ""
+    shown = report["results"][:most]
+    lines = [f"  report     {safe(report['file'])}{tool}: {counts}"]
+    lines += [f"    {safe(_finding(one))}" for one in shown]
+    more = len(report["results"]) - len(shown)
+    return lines + ([f"    and {more} more in the receipt"] if more else [])
+
+
+def _finding(one: dict[str, Any]) -> str:
+    line = f":{one['line']}" if one["line"] is not None else ""
+    return "  ".join(filter(None, (one["level"], f"{one['file']}{line}", one["rule"], one["text"])))
+
+
+def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
+    """The run at its end, with the output that was `shown` meanwhile; None when the person has detached."""
+    try:
+        live, own = None, SetUpLine(Client(client.place, starts=False), run)
+        with ProgressRow(face) as line, SetUpTimer(own, line.grow) if line.draws else nullcontext():
+            for shape in changes(face, client, run):
+                if shape["state"] == "ended":
+                    if live is not None:
+                        live.finish()
+                        shape = {**shape, "shown": live.shown}
+                    return shape
+                usage = shape["usage"]
+                tokens = usage["input_tokens"] + usage["output_tokens"]
+                spent = f"  {count(tokens)} tokens" if tokens else ""
+                line.show(_stage(shape), f"  {shape['run']}  {_stage(shape)}{spent}")
+                if live is None and line.draws and shape["started_at"] is not None:
+                    live = _beginning(face, line, shape)
+    except KeyboardInterrupt:
+        pass
+    detached(face, run)
+    return None
+
+
+JOIN_S = 3.0
+KEPT = 100_000
+"""How many characters of the shown output are remembered for the end."""
+
+
+class LiveTranscript(threading.Thread):
+    """A thread that follows a run's output until the run ends, and shows whole lines of its story."""
+
+    def __init__(self, client: Client, run: str, runtime: str, show: Callable[[str], None]) -> None:
+        super().__init__(name="transcript", daemon=True)
+        self._client, self._run_id, self._lines = client, run, show
+        self._rest = self.shown = ""
+        from pancode.sessions.conversation.lines import LogStory  # where somebody looks
+
+        self._story = LogStory(runtime, self._piece)
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Show the output; after a cut it goes on where it was. What cannot be shown here is in the log."""
+        with suppress(PancodeError, OSError):
+            told = followed_log(
+                lambda gap: None, self._client, self._run_id, "out", wanted=lambda: not self._over.is_set()
+            )
+            for part in told:
+                self._story.write(part.attempt, part.data)
+
+    def finish(self) -> None:
+        """Called when the run has ended: wait a moment for output on its way, then end the story."""
+        self.join(JOIN_S)
+        self._over.set()
+        self._story.end()
+        self._piece("\n" if self._rest else "")
+
+    def _piece(self, text: str) -> None:
+        *whole, self._rest = (self._rest + text).split("\n")
+        for line in whole:
+            self._lines(line)
+            self.shown = f"{self.shown}{line}\n"[-KEPT:]
+
+
+def _beginning(face: Face, line: ProgressRow, shape: dict[str, Any]) -> LiveTranscript:
+    """Start to show the story of the run's agent, above the line of its progress."""
+    from pancode.sessions.conversation.lines import MARK
+
+    def show(text: str) -> None:
+        line.above(text, dim=text.startswith(MARK))
+
+    live = LiveTranscript(Client(face.client().place, starts=False), shape["run"], shape["runtime"], show)
+    live.start()
+    return live
+
+
+def detached(face: Face, run: str) -> int:
+    """Say how to come back; the status for it."""
+    aside(f"\ndetached; {run} goes on.  follow: pancode runs logs -f {run}   stop: pancode runs stop {run}\n")
+    return ExitCode.DETACHED
+
+
+def changes(face: Face, client: Client, run: str) -> Iterator[dict[str, Any]]:
+    """The run whenever it changes, over restarts of the coordinator, until it has ended."""
+    for event in asking.resumed(face.note, run, lambda: client.events("GET", path_of("runs", run, "events"))):
+        if event.kind == "run":
+            yield event.data
+
+
+_STAGES = {
+    "placed": "placed on",
+    "preparing": "preparing on",
+    "running": "running on",
+    "verifying": "verifying on",
+    "delivering": "delivering from",
+}
+
+
+def _stage(shape: dict[str, Any]) -> str:
+    """The progress of a run in few words; a wait or a problem in the words of its reason."""
+    attempt = f"attempt {shape['attempt']}: " if shape["attempt"] > 1 else ""
+    notes = "".join(f"  ({safe(note)})" for note in shape["notes"])
+    words = _STAGES.get(shape["stage"])
+    if words is not None and shape["waits"] is None:
+        return f"{attempt}{words} {safe(shape['node'])}{notes}"
+    return f"{attempt}{safe(shape['reason']) or shape['state']}{notes}"
+
+
+_LOGS = {
+    "setup_failed": "--stream setup ",
+    "gate_failed": "--stream gates.log ",
+    "gate_not_runnable": "--stream gates.log ",
+    "gate_not_judged": "--stream gates.log ",
+}
+"""Options of `runs logs` for failures whose output is not in the agent's stream."""
+
+
+def summary(shape: dict[str, Any]) -> str:
+    """A finished run in a few lines; what was found on the way (a file left behind) is never left out."""
+    notes = f" ({', '.join(shape['notes'])})" if shape["notes"] else ""
+    state = shape["outcome"] or shape["state"]
+    reason = safe(shape["reason"]).removeprefix(state).lstrip(" ,:")
+    lines = [f"{shape['run']}  {tone(state)}{notes}{f'  {reason}' if reason else ''}"]
+    lines.append(f"  on {shape['node'] or '-'}, {shape['runtime']}, {lasted(shape)}, {_cost(shape)}")
+    if shape["commit"]:
+        files = len(shape["files_changed"])
+        lines.append(f"  commit {shape['commit'][:12]}, {counted(files, 'file')} changed")
+    lines += [f"  landing    {_landing(shape['landing'])}"] if shape.get("landing") else []
+    lines += [f"  tested     {_tested(shape['verification'])}"] if shape.get("verification") else []
+    lines += [f"  finding    {safe(text)}" for text in shape["findings"]]
+    lines += _asks(shape["run"], shape["inbox"]) if shape.get("inbox") else []
+    if shape["outcome"] not in (None, "done"):
+        failure = (shape.get("attempts") or [{}])[-1].get("failure")
+        stream = _LOGS.get(failure, "")
+        look = f"  look: pancode runs logs {stream}{shape['run']} " if failure != "gate_missing" else ""
+        servers = "   servers: pancode endpoints" if failure == "model_failed" else ""
+        lines.append(f"{look}  why: pancode why {shape['run']}{servers}")
+    return "\n".join(lines) + "\n"
+
+
+def _asks(run: str, item: dict[str, Any]) -> list[str]:
+    choices = [f"  {number}: {safe(one)}" for number, one in enumerate(item["choices"], start=1)]
+    no = "" if item["kind"] == "call" else f"   no: pancode deny {run}"
+    return [*choices, f"  it waits for you: {item['command']}{no}"]
+
+
+def _tested(seen: dict[str, Any]) -> str:
+    before = [safe(str(one["node"])) for one in seen["earlier"] if one["state"] == "disputed"]
+    disputed = f" (disputed before by {', '.join(before)})" if before else ""
+    return f"{safe(seen['why'])}{disputed}"
+
+
+def _landing(landing: dict[str, Any]) -> str:
+    where = (
+        f" in {safe(landing['tree'])}, {counted(len(landing['files']), 'file')}, not committed"
+        if landing.get("tree")
+        else ""
+    )
+    why = f": {safe(landing['why'])}" if landing.get("why") else ""
+    return f"{safe(landing['status'])}{where}{why}"
+
+
+def _cost(shape: dict[str, Any]) -> str:
+    usage = shape["usage"]
+    source = usage["cost_source"]
+    disputed = f", and {usd(usage['disputed_usd'])} disputed" if usage["disputed_usd"] else ""
+    return f"cost {usd(usage['cost_usd'])}{f' ({source})' if usage['cost_usd'] is not None else ''}{disputed}"
+
+
+def lasted(shape: dict[str, Any]) -> str:
+    """The duration of a run; for one that has not ended, the time since its start."""
+    if shape["started_at"] is None:
+        return "-" if shape["outcome"] is None else "never started"
+    if shape["finished_at"] is None:
+        return "not ended"
+    return between(shape["started_at"], shape["finished_at"])
+
+
+def between(begin: str, end: str) -> str:
+    """The time from one moment to the other."""
+    from datetime import datetime
+
+    seconds = max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds())
+    return took(round(seconds, 1))
+
+
+def landed(face: Face, client: Client, run: str) -> dict[str, Any] | None:
+    """The run when it is known what became of `--verify-on` and `--land`, which the coordinator carries out.
+
+    None: detached meanwhile.
+    """
+    noted = False
+    try:
+        while True:
+            shape: dict[str, Any] = client.get(path_of("runs", run))
+            verifies = (shape["verification"] or {}).get("waits", False)
+            if (shape["landing"] or {}).get("status") != "waiting" and not verifies:
+                return shape
+            if not noted:
+                face.note(f"  {run}  {'another machine verifies it' if verifies else 'landing, gates first'}")
+            noted = True
+            time.sleep(LAND_LOOK_S)
+    except KeyboardInterrupt:
+        face.note(f"\ndetached; it goes on.  look: pancode runs show {run}")
+        return None
+
+
+def unless_landed(shape: dict[str, Any]) -> None:
+    """WorkspaceError where a change was to be landed and is not, although the run is done."""
+    report = shape["landing"]
+    if shape["outcome"] == "done" and report is not None and report["status"] not in FINE:
+        fix = report["fix"] or f"pancode land {shape['run']}"
+        raise WorkspaceError(f"not landed: {report['status']}", why=report["why"], fix=fix)

@@ -1,0 +1,65 @@
+"""`pancode help` and `completion`: help on a command, the table of exit statuses, the script for a shell."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Literal
+
+import click
+import typer
+from click.shell_completion import get_completion_class
+from typer import Argument
+
+from pancode.interfaces.cli.commands import Commands, unknown
+from pancode.interfaces.cli.output import MEANINGS
+from pancode.interfaces.cli.parameters import Json
+from pancode.interfaces.cli.terminal import listing
+
+app = Commands()
+
+
+TOPICS = ("exit-codes",)
+
+
+@app.verb("help", "pancode help exit-codes", "pancode help fleet up")
+def help_command(
+    ctx: typer.Context,
+    topic: Annotated[list[str], Argument(default_factory=list, show_default=False)],
+    face: Json,
+) -> None:
+    """Help on a command, or the table of exit codes."""
+    if topic == ["exit-codes"]:
+        rows = [{"code": int(code), "meaning": words} for code, words in MEANINGS.items()]
+        face.show({"exit_codes": rows}, lambda: listing(rows, {"CODE": "code", "MEANING": "meaning"}))
+        return
+    # the help of a command, named word by word
+    root = ctx.find_root()
+    context = root
+    for word in topic:
+        group = context.command
+        found = group.get_command(context, word) if isinstance(group, click.Group) else None
+        if found is None:
+            names = group.list_commands(context) if isinstance(group, click.Group) else []
+            raise unknown(word, [*names, *TOPICS], context.command_path)
+        context = click.Context(found, info_name=word, parent=context)
+    text = context.get_help()
+    face.show({"help": text}, lambda: text + "\n")
+
+
+@app.verb("completion", 'eval "$(pancode completion bash)"', "pancode completion fish")
+def completion(
+    ctx: typer.Context,
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="bash|zsh|fish")],
+) -> None:
+    """Print the script that completes `pancode` in your shell; evaluate it, or keep it where the shell looks.
+
+    bash: ~/.local/share/bash-completion/completions/pancode; zsh: _pancode in a folder of $fpath;
+    fish: ~/.config/fish/completions/pancode.fish.
+    """
+    from pancode.interfaces.cli.main import ASKED_BY
+
+    kind = get_completion_class(shell)
+    assert kind is not None, "click knows each of them"
+    made = kind(ctx.find_root().command, {}, "pancode", ASKED_BY)
+    # Not made.source(), which starts a bash to ask for its version: this one may be for another machine.
+    sys.stdout.write(made.source_template % made.source_vars())

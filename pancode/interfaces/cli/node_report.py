@@ -1,0 +1,29 @@
+"""Waits until a node has told what a command changed there, so that the next dispatch finds it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Container
+from typing import Any
+
+from pancode.interfaces.client.client import Client
+
+_LOOKS, _LOOK_S = 20, 0.25
+
+
+def facts_after(
+    client: Client, node: str, runtimes: Collection[str], before: Container[str]
+) -> dict[str, dict[str, Any]]:
+    """What the node tells of these runtimes, by name, once none of them is in a state of `before`.
+
+    After five seconds: what it tells then.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for look in range(_LOOKS if runtimes else 0):
+        time.sleep(_LOOK_S if look else 0)
+        rows = client.get("/v1/runtimes")["runtimes"]
+        facts = [(one["name"], fact) for one in rows for fact in one["nodes"] if fact["node"] == node]
+        found = {name: fact for name, fact in facts if name in runtimes}
+        if not any(fact["state"] in before for fact in found.values()):
+            break
+    return found

@@ -1,0 +1,238 @@
+"""The way out of each command: result, notes, errors and exit status; and the client with which it asks."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pancode.config.variables import PER_DISPATCH, VARIABLES
+from pancode.interfaces.cli.terminal import paint, safe
+from pancode.interfaces.client.client import Client, home_of, place_of
+from pancode.interfaces.client.remote.place import forget_remote, remote_of
+from pancode.kernel.caller import environment, stands_in
+from pancode.kernel.caller import folder_here as folder_here
+from pancode.kernel.caller import who as who
+from pancode.kernel.caller import work_folder as work_folder
+from pancode.kernel.errors import ExitCode, PancodeError, Problem, UsageError
+
+PROGRAM = (sys.executable, "-P", "-m", "pancode")
+"""How a command starts another `pancode` command. `-P`: a `pancode.py` in this folder is not imported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What a command says with. Progress and notes go to standard error, the result to standard output."""
+
+    as_json: bool
+
+    def client(self, *, starts: bool = True, works: bool = False) -> Client:
+        """Return a client. `works`: the command begins work, so a fleet that was taken down comes up for it.
+
+        Then the person is also warned of variables that a running coordinator does not have.
+        """
+        client = Client(place_of(os.environ), starts=starts, works=works, note=self.note, folder=stands_in())
+        if works:
+            from pancode.interfaces.cli.output import unheeded
+
+            for warning in unheeded(client, folder_here(), os.environ):
+                self.note(f"warning: {warning}")
+        return client
+
+    def acts_here(self, what: str) -> None:
+        """Let the command act on this machine, and say so where the coordinator is on another one."""
+        there = remote_of(os.environ)
+        if there is not None:
+            self.note(f"{what} acts on this machine, not on {there}")
+            forget_remote()
+
+    def show(self, data: Any, words: Callable[[], str]) -> None:
+        """Print the result: as JSON, or in words."""
+        sys.stdout.write(json.dumps(data) + "\n" if self.as_json else words())
+        sys.stdout.flush()
+
+    def end(self, status: int, data: Any, words: Callable[[], str]) -> int:
+        """As `show`, for a command that waited; return its exit status even where the reader has gone."""
+        try:
+            self.show(data, words)
+        except BrokenPipeError:
+            say_no_more()
+        return status
+
+    def note(self, text: str) -> None:
+        """Print a note beside the result; not with --json.
+
+        Where it cannot be printed (the reader has gone, the disk is full), the command goes on.
+        """
+        if not self.as_json:
+            aside(text + "\n")
+
+    def can_ask(self) -> bool:
+        """Whether a person is there to answer: standard input is a terminal, and --json is not given."""
+        return not self.as_json and sys.stdin.isatty()
+
+    def agreed(self, question: str, otherwise: str) -> bool:
+        """Ask the person for a yes. UsageError where nobody can answer; its fix is the option `otherwise`."""
+        if not self.can_ask():
+            raise UsageError(
+                f"{question} Nobody can answer: this is not a terminal.", fix=otherwise, code="cannot_ask"
+            )
+        import typer
+
+        return typer.confirm(question, default=False, err=True)
+
+    def which(self, question: str, names: list[str]) -> str:
+        """Ask the person to choose one of these names."""
+        import click
+        import typer
+
+        answer: str = typer.prompt(question, type=click.Choice(names), err=True)
+        return answer
+
+
+def aside(text: str) -> None:
+    """Onto standard error; where that cannot be written there is nobody to be told."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def say_no_more() -> None:
+    """Sends the rest of standard output nowhere, so that Python can end without an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def caller() -> dict[str, Any]:
+    """The caller, as the API's body."""
+    return {"by": who(), "environ": environment()}
+
+
+_ITS_OWN = {name: key for name, (key, _) in VARIABLES.items() if name not in PER_DISPATCH}
+
+
+def unheeded(client: Client, cwd: str, environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each that is set otherwise than the coordinator was started with.
+
+    ConfigError for one that does not fit: here, as the coordinator will not look at it.
+    """
+    named = {name: key for name, key in _ITS_OWN.items() if environ.get(name, "").strip()}
+    if not named:
+        return []
+    remote = remote_of(environ)
+    if remote is not None:
+        return [f"{name} does not count: the coordinator on {remote} has its own settings" for name in named]
+    from pancode.config.folder_settings import settings_here
+
+    here = {row["key"]: row for row in settings_here(home_of(environ), Path(cwd), environ)[0]}
+    there: dict[str, Any] = {row["key"]: row["value"] for row in client.get("/v1/config")["settings"]}
+    return [
+        f"{name} does not count: the coordinator was started without it, with {there.get(key)} for {key} "
+        "(fix: pancode fleet down, then this command again)"
+        for name, key in named.items()
+        if here[key]["origin"] == name and here[key]["value"] != there.get(key)
+    ]
+
+
+MEANINGS: dict[ExitCode, str] = {
+    ExitCode.DONE: "done",
+    ExitCode.INTERNAL: "internal error",
+    ExitCode.USAGE: "usage",
+    ExitCode.CONFIG: "configuration",
+    ExitCode.NOT_FOUND: "not found",
+    ExitCode.REFUSED: "refused by admission",
+    ExitCode.UNAVAILABLE: "fleet or queue unavailable",
+    ExitCode.WORKSPACE: "workspace or merge problem",
+    ExitCode.SIGNATURE: "bad signature or protocol (TAMPERED, UNSIGNED, UNKNOWN_KEY)",
+    ExitCode.ERROR: "error: the agent failed",
+    ExitCode.VERIFY_FAILED: "verify_failed: a gate failed",
+    ExitCode.BLOCKED: "blocked: needs a person",
+    ExitCode.TIMEOUT: "timeout",
+    ExitCode.STALLED: "stalled: no output for the idle limit",
+    ExitCode.BUDGET_EXCEEDED: "budget_exceeded",
+    ExitCode.LOST: "lost: the node was not heard for the whole deadline",
+    ExitCode.INFRA: "infra: ours (ssh, disk, login, missing runtime, failed set-up)",
+    ExitCode.POLICY_VIOLATION: "policy_violation",
+    ExitCode.INTERRUPTED: "interrupted: by a person or a drain",
+    ExitCode.PARTIAL: "some of a batch, or some nodes, failed",
+    ExitCode.DETACHED: "Ctrl-C: detached, still running",
+}
+"""The meaning of each exit status."""
+
+OUTCOMES: dict[str, ExitCode] = {
+    code.name.lower(): code for code in ExitCode if code is ExitCode.DONE or 10 <= code < 20
+}
+"""Outcome of a run to the exit status of a command that waited for the run."""
+
+
+def exit_of(outcome: str | None) -> int:
+    """The status for an outcome; one that this version does not know is an internal error."""
+    return OUTCOMES.get(outcome or "", ExitCode.INTERNAL)
+
+
+def tell_error(error: PancodeError, *, as_json: bool) -> int:
+    """Say it on standard error; returns the exit status."""
+    problem = error.problem()
+    if as_json:
+        sys.stderr.write(json.dumps({"error": _as_json(problem)}) + "\n")
+    else:
+        sys.stderr.write(in_words(problem))
+    return problem.exit_code
+
+
+COMMAND_LOG = "run/command.log"
+"""Where, below the home, the tracebacks of commands are that failed by a defect of PanCode's own."""
+_LOG_CAP = 1 << 20
+
+
+def internal(exc: Exception) -> PancodeError:
+    """An exception that nobody foresaw, as an error; its traceback is added to the log."""
+    import traceback
+
+    why = f"{type(exc).__name__}: {exc}"
+    whole = "".join(traceback.format_exception(exc))
+    try:
+        import shlex
+        import time
+
+        from pancode.interfaces.client.client import home_here
+
+        log = home_here(os.environ) / COMMAND_LOG
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if log.exists() and log.stat().st_size > _LOG_CAP:
+            log.replace(log.with_suffix(".log.1"))
+        with open(
+            log, "a", opener=lambda path, flags: os.open(path, flags, 0o600), errors="backslashreplace"
+        ) as sink:
+            sink.write(f"{time.strftime('%FT%TZ', time.gmtime())} {shlex.join(sys.argv[:3])}\n{whole}\n")
+    except (OSError, PancodeError):
+        last = traceback.extract_tb(exc.__traceback__)[-1]
+        why += f" (in {last.filename}:{last.lineno}; the log cannot be written)"
+        return PancodeError("internal error: a defect of PanCode", why=why, fix="report it with these lines")
+    fix = (
+        f"report it with the end of {log}; whether the command has had an effect: pancode runs, pancode audit"
+    )
+    return PancodeError("internal error: a defect of PanCode", why=why, fix=fix)
+
+
+def in_words(problem: Problem) -> str:
+    """The error as text: what happened, why, the fix. A machine or a repository may have parts of it."""
+    lines = [f"{paint('error', 'red', sys.stderr)}: {safe(problem.message)}"]
+    lines += [f"  why: {safe(problem.why)}"] if problem.why else []
+    lines += [f"  fix: {safe(problem.fix)}"] if problem.fix else []
+    return "\n".join(lines) + "\n"
+
+
+def _as_json(problem: Problem) -> dict[str, object]:
+    return {
+        "code": problem.code,
+        "message": problem.message,
+        "why": problem.why,
+        "fix": problem.fix,
+        "exit_code": problem.exit_code,
+    }

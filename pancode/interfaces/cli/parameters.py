@@ -1,0 +1,144 @@
+"""Parses values of options, each error with the right form; and options that commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, NamedTuple
+
+import typer
+from typer import Argument, Option
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.output import Face
+from pancode.interfaces.client.client import Client
+
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KB|MB|GB|KiB|MiB|GiB)")
+_UNITS_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_LONGEST = 40
+"""How many characters a typed number may have; a longer one fits in no machine."""
+_MONEY = re.compile(r"\$?(\d{1,9}(?:\.\d{1,9})?)")
+
+
+def duration(value: str) -> int:
+    """Milliseconds."""
+    text = value.strip().replace(" ", "")
+    parts = _PART.findall(text)
+    if not parts or "".join(n + u for n, u in parts) != text or len(text) > _LONGEST:
+        raise typer.BadParameter(f"{value!r} is not a duration; write 90s, 15m or 1h30m")
+    return round(sum(float(number) * _UNITS_MS[unit] for number, unit in parts))
+
+
+def money(value: str) -> str:
+    """USD as a decimal string."""
+    match = _MONEY.fullmatch(value.strip())
+    if match is None:
+        raise typer.BadParameter(f"{value!r} is not an amount of USD; write 0.75 or 10")
+    return match[1]
+
+
+def size_of(value: str) -> int:
+    """Bytes."""
+    match = _SIZE.fullmatch(value.strip())
+    if match is None or len(match[0]) > _LONGEST:
+        raise typer.BadParameter(f"{value!r} is not a size; write 64MiB, 2GiB or 500KB")
+    return round(float(match[1]) * _UNITS_BYTES[match[2]])
+
+
+class Label(NamedTuple):
+    """A label, KEY=VALUE."""
+
+    key: str
+    value: str
+
+
+def label(value: str) -> Label:
+    key, equals, rest = value.partition("=")
+    if not equals or not key or not rest:
+        raise typer.BadParameter(f"{value!r} is not KEY=VALUE, as in gpu=24g")
+    return Label(key, rest)
+
+
+class SlotBounds(NamedTuple):
+    """How many runs a node takes at once: `most`, or fewer while the machine is strained, down to `least`."""
+
+    least: int | None
+    most: int
+
+
+def slot_bounds(value: str) -> SlotBounds:
+    """4, or 1-8."""
+    least, dash, most = value.partition("-")
+    bounds = (least, most) if dash else ("", least)
+    if not all(part.isascii() and part.isdigit() for part in filter(None, bounds)) or not bounds[1]:
+        raise typer.BadParameter(f"{value!r} is neither a number of runs nor bounds, as in 1-8")
+    found = SlotBounds(int(bounds[0]) if dash else None, int(bounds[1]))
+    if not 1 <= (found.least or 1) <= found.most <= 256:
+        raise typer.BadParameter(f"{value!r} is not between 1 and 256, or its bounds are the wrong way round")
+    return found
+
+
+def option(help: str, *words: str, complete: Callable[[str], list[str]] | None = None, **more: Any) -> Any:
+    """Typer's: what it means, its names, and what its value is called. `complete`: what Tab offers."""
+    names = [word for word in words if word.startswith("-")]
+    value = next((word for word in words if not word.startswith("-")), None)
+    return Option(*names, metavar=value, help=help, autocompletion=complete, **more)
+
+
+def many(help: str, *words: str, **more: Any) -> Any:
+    """An option that may be repeated; none makes an empty list."""
+    return option(help, *words, default_factory=list, show_default=False, **more)
+
+
+def boolean(count: object) -> Face:
+    """The name is that of what takes no value, as Rich's help looks at it."""
+    return Face(bool(count))
+
+
+Json = Annotated[
+    Face,
+    # Only a bool can be a flag in Typer; what is counted takes no value either, and may become anything.
+    Option(
+        "--json",
+        count=True,
+        parser=boolean,
+        default_factory=int,
+        show_default=False,
+        help="Print the answer as JSON, and errors as JSON on standard error.",
+    ),
+]
+"""The option --json: the command answers in JSON instead of words."""
+Run = Annotated[str, Argument(autocompletion=completions.runs)]
+Node = Annotated[str, Argument(autocompletion=completions.nodes)]
+Nodes = Annotated[
+    list[str], Argument(autocompletion=completions.nodes, default_factory=list, show_default=False)
+]
+Link = Annotated[
+    Literal["ssh", "direct"] | None,
+    option("How the machine reaches Redis and the depot: a tunnel, or TLS to the address direct.listen."),
+]
+Cursor = Annotated[
+    str | None, option("Show the next page: `next` of the last JSON, with the same filters.", "CURSOR")
+]
+Whole = Annotated[bool, option("Show all rows, page by page.", "--all")]
+WithCommands = Annotated[
+    bool, option("Say yes to files that decide what runs next, such as .github/.", "--with-commands")
+]
+WithSecret = Annotated[bool, option("Say yes to a file with a run's secret.", "--with-secret")]
+Anyway = Annotated[bool, option("Say yes to a change of which a run did not end as done.", "--anyway")]
+PAGE = 1_000
+"""How many rows each page has that `--all` asks for."""
+
+
+def page(
+    client: Client, path: str, rows: str, limit: int, cursor: str | None, *, whole: bool, **filters: object
+) -> dict[str, Any]:
+    """The list's answer, its rows under the name `rows`; `next` is there where more follows."""
+    most = PAGE if whole else limit
+    answer: dict[str, Any] = client.get(path, limit=most, cursor=cursor, **filters)
+    while whole and answer["next"] is not None:
+        more = client.get(path, limit=most, cursor=answer["next"], **filters)
+        answer = {**more, rows: [*answer[rows], *more[rows]]}
+    return answer

@@ -1,0 +1,179 @@
+"""Progress on standard error: a live picture on a terminal, else a line for each stage."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.terminal import console, draws, safe, took
+from pancode.interfaces.client.client import Client, NotRunningError, path_of
+from pancode.kernel.errors import PancodeError
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from rich.console import RenderableType
+    from rich.live import Live
+    from rich.spinner import Spinner
+
+
+class _Picture:
+    """Progress on a terminal. `draws`: whether it is drawn. If the terminal goes, the command goes on.
+
+    `stays`: the last state is left on the terminal.
+    """
+
+    def __init__(self, face: Face, *, stays: bool = True) -> None:
+        self._face, self._stays = face, stays
+        self.draws = not face.as_json and draws(sys.stderr)
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if self.draws:
+            from rich.live import Live
+
+            self._live = Live(console=console(sys.stderr), redirect_stdout=False, transient=not self._stays)
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live is not None:
+            with suppress(OSError):
+                self._live.stop()
+
+    def _say(self, text: str, style: str = "") -> None:
+        """Print a line that stays, above the progress."""
+        if self._live is None:
+            self._face.note(text)
+            return
+        from rich.text import Text
+
+        with suppress(OSError):
+            self._live.console.print(Text(text, style), soft_wrap=True)
+
+    def _draw(self, what: RenderableType) -> None:
+        if self._live is not None:
+            self._live.update(what)
+
+
+class ProgressRow(_Picture):
+    """Shows the stage of a run on one line, with the stages that it has left above it."""
+
+    def __init__(self, face: Face, *, stays: bool = True) -> None:
+        super().__init__(face, stays=stays)
+        self._stage = self._text = self._grown = ""
+        self._lock = threading.Lock()
+
+    def above(self, text: str, dim: bool = False) -> None:
+        """Print a stranger's words above the progress, which goes on below them."""
+        self._say(safe(text), "dim" if dim else "")
+
+    def show(self, stage: str, text: str) -> None:
+        with self._lock:
+            if stage != self._stage:
+                left = f"{self._text}{self._grown}" if self.draws else text
+                if left.strip():
+                    self._say(left)
+            self._stage, self._text = stage, text
+            self._redraw()
+
+    def grow(self, more: str) -> None:
+        """Show more words behind the stage until it ends; another thread may call this."""
+        with self._lock:
+            self._grown = more
+            self._redraw()
+
+    def _redraw(self) -> None:
+        if self.draws and self._stage:
+            from rich.text import Text
+
+            self._draw(Text(self._text + self._grown, no_wrap=True, overflow="ellipsis"))
+
+
+class Steps(_Picture):
+    """The steps of a bring-up: a line for each step that is over, and what each machine does now."""
+
+    def __init__(self, face: Face) -> None:
+        super().__init__(face)
+        self._at: dict[str, Spinner] = {}
+
+    def show(self, step: dict[str, Any]) -> None:
+        begun = step["state"] == "started"
+        if begun and self.draws:
+            from rich.spinner import Spinner
+            from rich.text import Text
+
+            self._at[step["node"]] = Spinner("line", Text(_words(step), no_wrap=True, overflow="ellipsis"))
+        else:
+            self._at.pop(step["node"], None)
+            self._say(_words(step))
+        if self.draws:
+            from rich.console import Group
+
+            self._draw(Group(*self._at.values()))
+
+
+_MARKS = {"started": "...", "done": "ok", "skipped": "ok, as it was", "failed": "FAILED", "note": ""}
+
+
+def _words(step: dict[str, Any]) -> str:
+    lasted = f"  {step['seconds']:.1f} s" if step["seconds"] >= 0.1 else ""
+    words = f"  {safe(step['text'])}" if step["text"] else ""
+    return f"  {step['node']:<12} {step['step']:<10} {_MARKS[step['state']]}{lasted}{words}"
+
+
+LOOK_S = 1.0
+SETUP, OTHERS = "setup", {"out", "err", "gates.log"}
+
+
+class SetUpLine:
+    """The last line of a run's set-up, read from its log."""
+
+    def __init__(self, client: Client, run: str) -> None:
+        self._client, self._run = client, run
+        self._attempt, self._offset, self._last = "", 0, ""
+
+    def look(self) -> str:
+        """Return the last line that set-up wrote; "" before it writes, and once other streams have output."""
+        by_attempt = self._client.get(path_of("runs", self._run, "streams"))["streams"]
+        attempt, names = next(reversed(by_attempt.items()), ("", []))
+        if SETUP not in names or OTHERS.intersection(names):
+            return ""
+        if attempt != self._attempt:
+            self._attempt, self._offset, self._last = attempt, 0, ""
+        data = self._client.log(self._run, SETUP, attempt, self._offset).data
+        self._offset += len(data)
+        lines = [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+        self._last = lines[-1] if lines else self._last
+        return safe(self._last)
+
+
+class SetUpTimer:
+    """Until it is closed, tells `show` once a second how long set-up has taken and what it says."""
+
+    def __init__(self, line: SetUpLine, show: Callable[[str], None]) -> None:
+        self._line, self._show = line, show
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._go, name="clock", daemon=True)
+
+    def __enter__(self) -> SetUpTimer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join(LOOK_S)
+
+    def _go(self) -> None:
+        for looks in count(1):
+            if self._over.wait(LOOK_S):
+                return
+            text = ""
+            with suppress(PancodeError, NotRunningError, OSError, ValueError, KeyError):
+                text = self._line.look()
+            self._show(f"  {took(int(looks * LOOK_S))}{f'  set-up: {text}' if text else ''}")

@@ -1,0 +1,312 @@
+"""Draws words, colours and tables: Rich on a terminal, plain columns in a pipe; never in `--json`."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+
+from pancode.kernel.formatting import clip as clip
+from pancode.kernel.formatting import count as count
+from pancode.kernel.formatting import counted, diff_style
+from pancode.kernel.formatting import safe as safe
+from pancode.kernel.formatting import size as size
+from pancode.kernel.formatting import style_of as style_of
+from pancode.kernel.formatting import tokens as tokens
+from pancode.kernel.formatting import took as took
+from pancode.kernel.formatting import usd as usd
+from pancode.kernel.formatting import width as width
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.text import Text
+
+
+def draws(stream: TextIO) -> bool:
+    """Whether Rich may draw there: on a terminal that wants it. Elsewhere there are plain lines."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def console(stream: TextIO) -> Console:
+    """For what was made `safe` before: nothing in it is taken for markup, or for an emoji's name."""
+    from rich.console import Console
+
+    return Console(file=stream, markup=False, emoji=False, highlight=False)
+
+
+def drawn(what: RenderableType, stream: TextIO, *, wraps: bool = True) -> str:
+    drawing = console(stream)
+    with drawing.capture() as capture:
+        drawing.print(what, end="", soft_wrap=not wraps)
+    return capture.get()
+
+
+def paint(text: str, style: str, stream: TextIO | None = None) -> str:
+    """In a style of Rich's, where that may draw."""
+    target = stream if stream is not None else sys.stdout
+    if not style or not draws(target):
+        return text
+    from rich.text import Text
+
+    return drawn(Text(text, style), target, wraps=False)
+
+
+def known_usd(row: Mapping[str, Any]) -> str:
+    """A sum of nothing but unknown costs is unknown."""
+    return "unknown" if row["unknown_runs"] and not float(row["usd"]) else usd(row["usd"])
+
+
+def unsettled(row: Mapping[str, Any]) -> str:
+    """What a person has to say yet of a cost: runs of unknown cost, claims beyond orders."""
+    unknown = [counted(row["unknown_runs"], "run")] if row["unknown_runs"] else []
+    disputed = [f"{usd(row['disputed_usd'])} disputed"] if float(row["disputed_usd"]) else []
+    return ", ".join([*unknown, *disputed]) or "-"
+
+
+def tone(word: str) -> str:
+    """A state or verdict in its colour."""
+    return paint(word, style_of(word))
+
+
+def patch(data: bytes, stream: TextIO) -> str:
+    """A diff in colours, for a terminal: each line as it is, tabs and all."""
+    from rich.segment import Segment, Segments
+    from rich.style import Style
+
+    lines = harmless(data, stream).decode("utf-8", "replace").splitlines(keepends=True)
+    coloured = (Segment(line.rstrip("\n"), Style.parse(diff_style(line))) for line in lines)
+    ends = (Segment("\n" if line.endswith("\n") else "") for line in lines)
+    return drawn(Segments(chain.from_iterable(zip(coloured, ends, strict=True))), stream, wraps=False)
+
+
+_STEERS = re.compile(
+    rb"\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8b\x8e\x8f\xaa-\xae]|\xe2\x81[\xa0-\xaf]|\xf3\xa0[\x80\x81][\x80-\xbf]"
+    rb"|^[\x80-\x9f]|[\x00-\x08\x0b-\x1f\x7f]"
+)
+"""Control characters, and those that reverse a line or are invisible: code reads otherwise than it runs."""
+
+
+def harmless(data: bytes, stream: TextIO) -> bytes:
+    """A stranger's output as it is, but for a terminal: there what steers it is shown, not obeyed."""
+    if not stream.isatty():
+        return data
+    return _STEERS.sub(_named, _LINES.sub(b"\n", data))
+
+
+def _named(found: re.Match[bytes]) -> bytes:
+    if len(found[0]) == 1:
+        return b"<%s>" % found[0].hex().encode()
+    return f"<U+{ord(found[0].decode()):04X}>".encode()
+
+
+def safe_block(text: str) -> str:
+    """Several lines of a stranger's text, each safe to print."""
+    return "".join(f"{safe(line)}\n" for line in text.splitlines())
+
+
+class Sink:
+    """Writes a stranger's output in pieces cut anywhere: half a character waits for its other half."""
+
+    def __init__(self, stream: TextIO, dim: str = "") -> None:
+        """`dim`: how lines begin that are shown less brightly."""
+        self._stream, self._half = stream, b""
+        self._dim = re.compile(rb"(?m)^%s.*$" % re.escape(dim.encode())) if dim else None
+
+    def write(self, data: bytes) -> None:
+        whole = self._half + data
+        at = _end_of_whole(whole) if self._stream.isatty() else len(whole)
+        self._half = whole[at:]
+        self._stream.flush()
+        self._stream.buffer.write(self._dimmed(harmless(whole[:at], self._stream)))
+        self._stream.buffer.flush()
+
+    def _dimmed(self, data: bytes) -> bytes:
+        """Dim lines that begin so, where they are whole: a line that is cut between pieces stays as it is."""
+        if self._dim is None:
+            return data
+        return self._dim.sub(lambda found: paint(found[0].decode(), "dim", self._stream).encode(), data)
+
+
+def _end_of_whole(data: bytes) -> int:
+    """Return the index at which an unfinished last character begins; the length if there is none."""
+    for back in range(1, min(4, len(data)) + 1):
+        first = data[-back]
+        if first >= 0xC0:
+            length = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
+            return len(data) - back if back < length else len(data)
+        if first < 0x80:
+            break
+    return len(data)
+
+
+_LINES = re.compile(rb"\r+\n?")
+
+
+def advice(one: Mapping[str, Any]) -> str:
+    """The fix that we know, or what the machine itself says, quoted as such; empty for neither."""
+    return f"fix: {safe(one['fix'])}" if one.get("fix") else safe(one.get("says") or "")
+
+
+def short_time(iso: str | None) -> str:
+    """2026-11-20T08:20:24.123Z as `11-20 08:20:24`, in local time, on a terminal; else `11-20 08:20:24Z`."""
+    if iso is None:
+        return "-"
+    if not sys.stdout.isatty():
+        return f"{iso[5:19].replace('T', ' ')}Z"
+    from datetime import datetime
+
+    return f"{datetime.fromisoformat(iso).astimezone():%m-%d %H:%M:%S}"
+
+
+_LONG = 12
+"""The least width of a column that may be folded or cut; texts up to this width never are."""
+_CUT = 24
+"""The width that a cut column keeps as long as there are spare columns to leave out instead."""
+_END_OF_ROW = "\x1f"
+"""Drawn between rows, so that they can be told apart again; `safe` lets none of it through."""
+
+
+_TONED = {"", "STATE", "OUTCOME", "VERDICT", "GRADE", "LEVEL"}
+"""Heads of columns whose words have a colour."""
+Columns = Mapping[str, str | Callable[[Any], object]]
+"""Head to a field of the row, or a function of it. Fields ending in at, since or usd are written as such."""
+
+
+def listing(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Columns,
+    empty: str = "",
+    *,
+    below: Iterable[Sequence[str]] = (),
+    spare: Iterable[str] = (),
+    cut: str = "",
+) -> str:
+    """A table of rows of JSON, as `table`; where there are none, `empty`."""
+    if empty and not rows:
+        return f"{empty}\n"
+    cells = [[_of(row, cell) for cell in columns.values()] for row in rows]
+    return table(tuple(columns), cells, below, spare, cut)
+
+
+def _of(row: Mapping[str, Any], cell: str | Callable[[Any], object]) -> object:
+    if not isinstance(cell, str):
+        return cell(row)
+    value = row[cell]
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    kind = cell.rpartition("_")[2]
+    if value is None or kind not in ("at", "since", "usd"):
+        return value
+    return usd(value) if kind == "usd" else short_time(value)
+
+
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    below: Iterable[Sequence[str]] = (),
+    spare: Iterable[str] = (),
+    cut: str = "",
+) -> str:
+    """Columns two blanks apart. `below`: lines under each row.
+
+    `spare`: heads that a narrow terminal can miss, which it is told. `cut`: the head of a column that is cut
+    where there is too little room, so that each row is one line. Where that does not help, each cell is a
+    line: nothing is lost.
+    """
+    cells = [[safe("-" if cell is None or cell == "" else str(cell)) for cell in row] for row in rows]
+    note = ""
+    if draws(sys.stdout):
+        shown, note = _fitted(_columns([head, *cells], cut), spare)
+    else:
+        shown = _plain([head, *cells])
+    for i, lines in enumerate(below, start=1):
+        shown[i] += "".join(f"{line}\n" for line in lines)
+    return "".join(shown) + note
+
+
+def _plain(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows as padded lines; the last column is not padded."""
+    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
+    widths[-1] = 0
+    padded = [[cell + " " * (w - width(cell)) for cell, w in zip(row, widths, strict=True)] for row in rows]
+    return ["  ".join(row) + "\n" for row in padded]
+
+
+class _Column(NamedTuple):
+    """One column; the first cell is the head. `folds`: a long text goes on in the next line."""
+
+    cells: Sequence[str]
+    is_toned: bool
+    is_cut: bool
+    folds: bool
+
+    @property
+    def width(self) -> int:
+        return max(map(width, self.cells))
+
+    @property
+    def least(self) -> int:
+        return min(_LONG, self.width) if self.folds or self.is_cut else self.width
+
+
+def _columns(rows: Sequence[Sequence[str]], cut: str) -> list[_Column]:
+    return [
+        _Column(cells, cells[0] in _TONED, bool(cut) and cells[0] == cut, folds=not cut)
+        for cells in zip(*rows, strict=True)
+    ]
+
+
+def _fitted(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str], str]:
+    """Return each row as text, the head first, and a last line that names the columns left out."""
+    whole, missed = columns, list[str]()
+    for title in spare:
+        if _room(columns) >= sum(min(_CUT, one.width) - one.least for one in columns if one.is_cut):
+            break
+        missed.append(title)
+        columns = [one for one in columns if one.cells[0] != title]
+    if _room(columns) < 0:
+        head, *rows = zip(*(one.cells for one in whole), strict=True)
+        return ["", *(_record(head, row, [one.is_toned for one in whole]) for row in rows)], ""
+    note = paint(f"no room for {', '.join(missed)}: make the terminal wider, or | cat\n", "dim")
+    from rich.box import Box
+    from rich.table import Table
+
+    blank, between = "    \n", f"{_END_OF_ROW * 4}\n"
+    box = Box(blank * 2 + between + blank + between + blank * 3)
+    shown = Table(box=box, show_edge=False, pad_edge=False, show_lines=True, padding=(0, 1, 0, 0))
+    shown.header_style = "dim"
+    for one in columns:
+        if one.is_cut:
+            most = min(one.width, one.least + _room(columns))
+            shown.add_column(_cell(one.cells[0]), overflow="ellipsis", no_wrap=True, max_width=most)
+        else:
+            shown.add_column(_cell(one.cells[0]), overflow="fold", no_wrap=one.least == one.width)
+    for row in range(1, len(columns[0].cells)):
+        shown.add_row(*(_cell(one.cells[row], one.is_toned) for one in columns))
+    return re.split(rf"[^\n]*{_END_OF_ROW}[^\n]*\n", drawn(shown, sys.stdout)), note if missed else ""
+
+
+def _room(columns: Sequence[_Column]) -> int:
+    """Return how many columns of the terminal are left at the least widths; negative where none are."""
+    needed = sum(one.least for one in columns) + 2 * (len(columns) - 1)
+    return console(sys.stdout).width - needed
+
+
+def _record(head: Sequence[str], row: Sequence[str], toned: Sequence[bool]) -> str:
+    from rich.table import Table
+
+    shown = Table.grid(padding=(0, 2, 0, 0))
+    for title, cell, tone in zip(head, row, toned, strict=True):
+        if cell != "-":
+            shown.add_row(_cell(title), _cell(cell, tone))
+    return "\n" + drawn(shown, sys.stdout)
+
+
+def _cell(text: str, toned: bool = False) -> Text:
+    """Return the cell's text, which is never read as markup."""
+    from rich.text import Text
+
+    return Text(text, style_of(text) if toned else "")

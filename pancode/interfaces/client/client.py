@@ -1,0 +1,745 @@
+"""The API's client: finds the coordinator's home, reaches its unix socket, starts it when none runs."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import json
+import os
+import select
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from pancode import __version__
+from pancode.interfaces.client.remote.address import VARIABLE
+from pancode.interfaces.client.remote.place import RemoteCoordinator, cut_link, remote_of
+from pancode.kernel.errors import ApiError, ConfigError, PancodeError, UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    import subprocess
+
+
+Place = Path | RemoteCoordinator
+"""Where a coordinator is: its home on this machine, or another machine."""
+Json = dict[str, Any]
+SOCKET = "api.sock"
+KEY_LOST = "key/LOST"
+"""A file in the home that says: the key of this fleet will not come back, so begin with another one."""
+LOOK_S = 1.5
+"""How often a waiting client asks whether the coordinator is at work, and how long that may take."""
+NOTE_S, SILENT_S = 3.0, 30.0
+"""After how long a person is told that the coordinator answers nobody, and after how long the wait ends."""
+_LONGEST = 100
+_LONGEST_NAME, _LONGEST_HOME = 255, 3_500
+
+
+Note = Callable[[str], None]
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def unheard(text: str) -> None:
+    """Takes a note where nobody is to be told."""
+
+
+def unusable(home: Path, exc: OSError) -> ConfigError:
+    """Return the error for a home that cannot be made or written, with what helps."""
+    fix = (
+        f"make room on its disk: df -h {home}"
+        if exc.errno in FULL
+        else "set PANCODE_HOME to a folder of your own"
+    )
+    return ConfigError(f"{home} cannot be used", why=str(exc), fix=fix, code="home_unusable")
+
+
+def named(text: str) -> str:
+    """A name that a person typed. UsageError for an empty one: an empty variable does not mean `any`."""
+    if not text:
+        raise UsageError("the name is empty", fix="give a name; a run: pancode runs")
+    if not text.isascii() and text != text.encode("utf-8", "ignore").decode():
+        raise UsageError("the name is not valid text", fix="give a name; a run: pancode runs")
+    return text
+
+
+class NotRunningError(UnavailableError):
+    """No coordinator runs on this home."""
+
+    code = "not_running"
+
+
+class FleetDownError(NotRunningError):
+    """No coordinator runs, because a person has taken the fleet down: nobody who only looks starts it."""
+
+    code = "fleet_down"
+    retryable = False
+
+
+DOWN_MARK = "run/down"
+"""A file in a home whose fleet was taken down: commands that only look do not start it then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """Who took the fleet down, and when, as text."""
+
+    by: str
+    at: str
+
+
+def mark_down(root: Path, by: str) -> None:
+    """Mark the fleet as taken down by this person. A home that is gone needs no mark."""
+    with suppress(OSError):
+        (root / DOWN_MARK).write_text(by)
+
+
+def read_down(root: Path) -> Down | None:
+    """The mark; None when the fleet may be started by whoever needs it."""
+    try:
+        by, state = (root / DOWN_MARK).read_text(), (root / DOWN_MARK).stat()
+    except (OSError, ValueError):
+        return None
+    return Down(by, datetime.fromtimestamp(state.st_mtime, UTC).strftime("%Y-%m-%d %H:%M UTC"))
+
+
+def down_stamp(root: Path) -> int:
+    """What tells one mark from the next; 0: there is none."""
+    try:
+        return (root / DOWN_MARK).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def not_down_since(root: Path, stamp: int) -> None:
+    """FleetDownError where somebody has taken the fleet down since the mark had this stamp."""
+    record = read_down(root)
+    if record is not None and down_stamp(root) != stamp:
+        raise is_down(root, record)
+
+
+def is_down(root: Path, record: Down) -> FleetDownError:
+    return FleetDownError(
+        f"the fleet on {root} is down",
+        why=f"{record.by or 'somebody'} took it down on {record.at}; its runs are kept until it is up",
+        fix="pancode fleet up",
+    )
+
+
+def clear_down(root: Path) -> None:
+    """Remove the mark, as the fleet is up again, or is to be."""
+    with suppress(OSError):
+        (root / DOWN_MARK).unlink()
+
+
+def place_of(environ: Mapping[str, str]) -> Place:
+    """Return where the command's coordinator is. ConfigError as `home_of`, and for a bad address."""
+    return remote_of(environ) or home_here(environ)
+
+
+def home_of(environ: Mapping[str, str]) -> Path:
+    """Return the coordinator's home, to read or write its files. UsageError: it is on another machine."""
+    there = remote_of(environ)
+    if there is not None:
+        raise there.refuse(
+            "this command reads or writes files in the coordinator's home, which is on another machine",
+            f"{there.address.by_hand('pancode ...')}, or for this machine: env -u {VARIABLE} pancode ...",
+        )
+    return home_here(environ)
+
+
+def home_here(environ: Mapping[str, str]) -> Path:
+    """`$PANCODE_HOME` or `~/.pancode`, absolute. ConfigError for one that no file system takes."""
+    given = environ.get("PANCODE_HOME")
+    user = Path(environ.get("HOME") or Path.home())
+    home = Path(given).expanduser() if given else user / ".pancode"
+    if given and not home.is_absolute():
+        raise ConfigError(
+            f"PANCODE_HOME is no absolute path: {given}",
+            why="in each folder where you stand it would be another fleet",
+            fix=f"export PANCODE_HOME={home.absolute()}",
+            code="home_relative",
+        )
+    home = home.absolute()
+    long = next((part for part in home.parts if len(os.fsencode(part)) > _LONGEST_NAME), None)
+    if long is not None or len(os.fsencode(home)) > _LONGEST_HOME:
+        what = f"a part of {len(os.fsencode(long))} bytes" if long else f"{len(os.fsencode(home))} bytes"
+        raise ConfigError(
+            f"{'PANCODE_HOME' if given else 'HOME'} is too long: it has {what}",
+            why=f"file systems take names of {_LONGEST_NAME} bytes, and we need room below {_LONGEST_HOME}",
+            fix="set PANCODE_HOME to a shorter path",
+            code="home_too_long",
+        )
+    return home
+
+
+@contextmanager
+def reachable(folder: Path, name: str) -> Iterator[str]:
+    """Yield a path of the socket; one that is too long for a socket's address goes through an open folder."""
+    path = str(folder / name)
+    if len(os.fsencode(path)) <= _LONGEST:
+        yield path
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{handle}/{name}"
+    finally:
+        os.close(handle)
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket, or over the login to the coordinator's machine.
+
+    `starts`, `works`: as for `Client`; what the other machine may do there in place of this one.
+    """
+
+    def __init__(self, place: Place, timeout_s: float, *, starts: bool = False, works: bool = True) -> None:
+        super().__init__("pancode", timeout=timeout_s)
+        self.place = place
+        self._wanted = (starts, works)
+
+    def connect(self) -> None:
+        if isinstance(self.place, Path):
+            self._connect_here(self.place)
+            return
+        try:
+            self.sock = self.place.open(*self._wanted)
+        except ApiError as refused:
+            raise _not_running(refused) from refused
+        self.sock.settimeout(self.timeout)
+
+    def _connect_here(self, home: Path) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        try:
+            with reachable(home, SOCKET) as path:
+                self.sock.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError) as exc:
+            self.close()
+            raise NotRunningError(
+                f"no coordinator runs on {home}", why=str(exc), fix="pancode fleet up"
+            ) from exc
+        except NotADirectoryError as exc:
+            self.close()
+            raise ConfigError(
+                f"{home} cannot be a folder",
+                why=f"a part of its path is a file: {exc.strerror}",
+                fix="set PANCODE_HOME to a folder of your own",
+            ) from exc
+        except OSError as exc:
+            self.close()
+            raise UnavailableError(
+                f"the coordinator's socket in {home} cannot be used",
+                why=str(exc),
+                fix="run as the user whose home this is, or set PANCODE_HOME",
+            ) from exc
+
+
+def _not_running(refused: ApiError) -> PancodeError:
+    """Return the refusal as NotRunningError or FleetDownError where it is one: callers go by the class."""
+    kinds = {NotRunningError.code: NotRunningError, FleetDownError.code: FleetDownError}
+    kind = kinds.get(refused.code)
+    return refused if kind is None else kind(str(refused), why=refused.why, fix=refused.fix)
+
+
+def until_answered(
+    connection: UnixConnection, wait_s: float, told: Callable[[Json], None] | None, note: Note = unheard
+) -> None:
+    """Wait until the answer on this connection begins, or the connection ends; TimeoutError after `wait_s`.
+
+    With `told`, which gets the snapshots under way, wait for as long as others are answered. In any case no
+    longer than SILENT_S while nobody is answered; `note` hears of that.
+    """
+    step, waited, silent, noted = min(LOOK_S, wait_s / 4), 0.0, 0.0, False
+    while not select.select([connection.sock], [], [], step)[0]:
+        seen = ask(connection.place, "/v1/snapshots", step)
+        waited += step
+        silent = 0.0 if seen is not None else silent + step
+        if seen is not None and told is not None:
+            told(seen)
+        if silent * 2 >= NOTE_S and not noted:  # each look waits twice: for our answer, and for its own
+            noted = True
+            note(f"waiting for the coordinator, pid {pid_of(connection) or 'unknown'}")
+        if silent * 2 >= min(wait_s, SILENT_S):
+            raise TimeoutError(f"for {silent * 2:g} s nobody was answered")
+        if told is None and waited >= wait_s:
+            raise TimeoutError(f"nothing came for {wait_s:g} s")
+
+
+def pid_of(connection: UnixConnection) -> int | None:
+    """The process at the other end, as the system knows it; None for one of another machine."""
+    if not isinstance(connection.place, Path):
+        return None
+    try:
+        raw = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    except (OSError, AttributeError):  # it is gone, or this system does not tell
+        return None
+    pid: int = struct.unpack("3i", raw)[0]
+    return pid or None
+
+
+def silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str]:
+    """Message, why and fix of the error for a coordinator that did not answer."""
+    fix = "look before you repeat: pancode runs"
+    if pid is not None:
+        fix += f"; where that is not answered either: kill {pid} (else kill -9 {pid}), runs on nodes go on"
+    message = f"the coordinator{f', pid {pid},' if pid else ''} did not answer in time"
+    return message, f"{error}; it may still be at work on this", fix
+
+
+def ask(place: Place, path: str, timeout_s: float) -> Json | None:
+    """Return the coordinator's answer to a GET; None where there is none, or only a problem."""
+    connection = UnixConnection(place, timeout_s)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return answer_in(response.status, response.read())
+    except (OSError, http.client.HTTPException, UnavailableError, ApiError, ValueError):
+        return None
+    finally:
+        connection.close()
+
+
+def answer_in(status: int, body: bytes) -> Json | None:
+    """Return the answer in a response; None for a problem, which lacks all keys asked for. ValueError."""
+    answer = json.loads(body)
+    return answer if status < http.HTTPStatus.BAD_REQUEST and isinstance(answer, dict) else None
+
+
+START_S = 60.0
+STARTS_LOOK_S, NOTED = 0.05, 30
+"""Seconds between two looks, and after how many looks a person is told what is waited for."""
+END_S = 60.0
+"""Seconds for a coordinator to end that is stopped during its start."""
+ANSWER_S = 120.0
+LAND_S = 4 * 3600.0
+"""Seconds for a landing: it runs the gates again, each of which may take an hour."""
+STREAM_S = 45.0
+"""Seconds after which a silent stream counts as cut: the coordinator speaks at least every 10 s."""
+_LOG_CAP = 4 * 2**20
+
+
+class StreamCutError(UnavailableError):
+    """The coordinator went away in the middle of a stream; ask again from where you are."""
+
+    code = "stream_cut"
+
+
+class SilentError(StreamCutError):
+    """The coordinator, which may still be at work, said nothing for longer than the caller waits."""
+
+    code = "no_answer"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """One server-sent event; `data` is plain JSON."""
+
+    kind: str
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """Bytes of a log and where they end. `state`: more is there, may come (`open`), or not (`end`)."""
+
+    data: bytes
+    attempt: str
+    next: int
+    state: str
+
+
+class Client:
+    """The client of one command. `starts`: it begins a coordinator when none runs; else NotRunningError.
+
+    `works`: also where the fleet was taken down, as this command begins work; else FleetDownError. `folder`:
+    where the person stands; `last` is the last run of the repository there.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        starts: bool = True,
+        works: bool = False,
+        note: Note = unheard,
+        folder: str = "",
+    ) -> None:
+        self.place = place
+        self.note = note
+        self.starts = starts
+        self.works = works
+        self._headers = {"Pancode-Folder": quote(folder)} if folder else {}
+        self.server_version = __version__
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def get(self, path: str, **query: object) -> Any:
+        """Return the answer as plain JSON; ApiError for a refusal of any kind.
+
+        The request is sent once more when it is cut off: a dying coordinator's socket still takes requests.
+        """
+        return self._json("GET", _with(path, query), None)
+
+    def post(self, path: str, body: Json | None = None, wait_s: float = ANSWER_S, key: str = "") -> Any:
+        """As `get`, for a request that changes something. It is sent twice only with an idempotency `key`."""
+        return self._json("POST", path, body or {}, wait_s, key=key)
+
+    def post_work(
+        self, path: str, body: Json, told: Callable[[Json], None], wait_s: float = ANSWER_S, key: str = ""
+    ) -> Any:
+        """As `post`, for a request without a time limit: it waits while the coordinator answers others.
+
+        `told` gets the snapshots under way each time. SilentError after `wait_s` without a word from the
+        coordinator.
+        """
+        return self._json("POST", path, body, wait_s, told, key)
+
+    def raw(self, path: str, **query: object) -> bytes:
+        """The answer's bytes as they are."""
+        connection, response = self._send("GET", _with(path, query), None, ANSWER_S)
+        try:
+            data: bytes = _reading(response.read)
+        finally:
+            connection.close()
+        _check(response, data)
+        return data
+
+    def log(self, run: str, stream: str, attempt: str, offset: int) -> LogPart:
+        """A piece of a stored log."""
+        query = {"stream": stream, "attempt": attempt or None, "offset": offset}
+        connection, response = self._send("GET", _with(path_of("runs", run, "log"), query), None, ANSWER_S)
+        try:
+            data = _reading(response.read)
+            _check(response, data)
+        finally:
+            connection.close()
+        headers = response.headers
+        next_ = int(headers.get("Pancode-Next") or offset)
+        return LogPart(
+            data, headers.get("Pancode-Attempt") or "", next_, headers.get("Pancode-State") or "end"
+        )
+
+    def events(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        query: Mapping[str, object] | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Iterator[ServerEvent]:
+        """Yield server-sent events until the end. ApiError for a `problem` event, StreamCutError after a cut.
+
+        `wanted` is asked before each line, and so at least every 10 s: False ends the stream.
+        """
+        connection, response = self._send(method, _with(path, query or {}), body, STREAM_S)
+        try:
+            if response.status >= 400:
+                _check(response, _reading(response.read))
+            yield from _events(response, wanted)
+        finally:
+            connection.close()
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        body: Json | None,
+        wait_s: float = ANSWER_S,
+        progress: Callable[[Json], None] | None = None,
+        key: str = "",
+    ) -> Any:
+        """Return the answer. A request that is cut off is sent again where that can begin nothing twice."""
+        try:
+            return self._answer(method, path, body, wait_s, progress, key)
+        except SilentError:
+            raise
+        except StreamCutError:
+            if method != "GET" and not key:
+                raise
+            return self._answer(method, path, body, wait_s, progress, key)
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        body: Json | None,
+        timeout_s: float,
+        progress: Callable[[Json], None] | None,
+        key: str,
+    ) -> Any:
+        connection, response = self._send(method, path, body, timeout_s, progress, key)
+        try:
+            data = _reading(response.read)
+        finally:
+            connection.close()
+        _check(response, data)
+        return json.loads(data)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Json | None,
+        timeout_s: float,
+        progress: Callable[[Json], None] | None = None,
+        key: str = "",
+    ) -> tuple[UnixConnection, http.client.HTTPResponse]:
+        """Send once; where no coordinator runs (so nothing was sent) start one first."""
+        connection = self.connected(timeout_s)
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            typed = {"Content-Type": "application/json"} if data else {}
+            keyed = {"Idempotency-Key": key} if key else {}
+            connection.request(method, path, data, self._headers | typed | keyed)
+            until_answered(connection, timeout_s, progress, self.note)
+            response = _reading(connection.getresponse)
+        except BaseException as error:
+            pid = pid_of(connection)
+            connection.close()
+            if isinstance(error, OSError):
+                raise _cut(error, pid) from error
+            raise
+        self.server_version = response.headers.get("Pancode-Version") or self.server_version
+        return connection, response
+
+    def connected(self, timeout_s: float) -> UnixConnection:
+        """Return a connection on which nothing was asked yet; start its coordinator where that is allowed."""
+        connection = UnixConnection(self.place, timeout_s, starts=self.starts, works=self.works)
+        try:
+            connection.connect()
+            return connection
+        except NotRunningError as none:
+            if isinstance(self.place, RemoteCoordinator):  # that was its own decision
+                raise
+            if not self.works:
+                _unless_down(self.place, none)
+            if not self.starts:
+                raise
+        except UnavailableError as lost:
+            if not isinstance(self.place, RemoteCoordinator) or not self.place.was_reached:
+                raise
+            raise StreamCutError(str(lost), why=lost.why, fix=lost.fix, code=lost.code) from lost
+        start_coordinator(self.place, self.note, self._began)
+        connection.connect()
+        return connection
+
+    def _began(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
+
+    def end_started(self) -> None:
+        """End the coordinator that this client has begun to start, and return when it has gone."""
+        import subprocess
+
+        if self._child is None:
+            return
+        self._child.terminate()
+        try:
+            self._child.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+
+class RepeatedPost:
+    """Posts words that may be sent again: until the coordinator has answered them, the same words go the same
+    way under the same idempotency key. `key`: makes a new key.
+    """
+
+    def __init__(self, key: Callable[[], str]) -> None:
+        self._new_key = key
+        self._last: tuple[Json, str, str] | None = None
+
+    def post(self, client: Client, path: str, body: Json, told: Callable[[Json], None] | None = None) -> Any:
+        """As `Client.post`; with `told` as `Client.post_work`. Words without an answer go to the path of the
+        first time, so that they begin one thing.
+        """
+        last = self._last
+        if last is None or last[0] != body:
+            last = self._last = body, path, self._new_key()
+        try:
+            if told is None:
+                answer = client.post(last[1], body, key=last[2])
+            else:
+                answer = client.post_work(last[1], body, told, key=last[2])
+        except ApiError as refused:
+            if refused.code != "key_at_work":  # the first one has no answer yet
+                self._last = None
+            raise
+        self._last = None
+        return answer
+
+    def forget(self) -> None:
+        """Forget the last words, as they arrived after all: the same words count as new from now on."""
+        self._last = None
+
+
+def _unless_down(home: Path, none: NotRunningError) -> None:
+    """FleetDownError where somebody has taken the fleet down."""
+    record = read_down(home)
+    if record is not None:
+        raise is_down(home, record) from none
+
+
+def path_of(*parts: str) -> str:
+    """Return a path of the API; a part stays one part, whatever is in it. UsageError for an empty part."""
+    return "/v1/" + "/".join(quote(named(part), safe="") for part in parts)
+
+
+def start_coordinator(
+    home: Path, note: Note = unheard, began: Callable[[subprocess.Popen[bytes]], None] = lambda child: None
+) -> None:
+    """Start a coordinator in its own session and wait until one answers; another process's one is as good.
+
+    `note` is told when that takes longer. `began` is told of each process that is started. UnavailableError,
+    or the error that the coordinator itself told.
+    """
+    log, stamp = _log_in(home), down_stamp(home)
+    begin = log.stat().st_size if log.exists() else 0
+    child = _spawn(home, log, stamp)
+    began(child)
+    for look in range(int(START_S / STARTS_LOOK_S)):
+        pid = _answering(home)
+        if pid is not None:
+            if pid != child.pid:
+                child.terminate()  # one that is still starting must not come up after that one has gone
+            return
+        code = child.poll()
+        if code not in (None, 0):
+            raise _start_failed(log, begin, code or 1)
+        if code == 0 and look % 20 == 19:  # it found another one, which may have been on its way out
+            child = _spawn(home, log, stamp)
+            began(child)
+        if look == NOTED:
+            note(f"the coordinator on {home} starts ...")
+        time.sleep(STARTS_LOOK_S)
+    raise UnavailableError(
+        "the coordinator did not answer in time",
+        why=f"{START_S:.0f} s have passed; on a busy machine it may still be starting. Its log: {log}",
+        fix="pancode fleet status",
+    )
+
+
+def _log_in(home: Path) -> Path:
+    """The path of the coordinator's log. ConfigError for a home that cannot be used."""
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / "run").mkdir(mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise unusable(home, exc) from exc
+    log = home / "run/coordinator.log"
+    if log.exists() and log.stat().st_size > _LOG_CAP:
+        log.replace(log.with_suffix(".log.1"))
+    return log
+
+
+def _spawn(home: Path, log: Path, stamp: int) -> subprocess.Popen[bytes]:
+    """Begin a coordinator. It may come up late, but not where the fleet was taken down since `stamp`."""
+    import subprocess
+
+    with open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as sink:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pancode", "serve", "--child", "--down-stamp", str(stamp)],
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            cwd="/",
+            env={**os.environ, "PANCODE_HOME": str(home)},
+            start_new_session=True,
+        )
+
+
+def _answering(home: Path) -> int | None:
+    """Pid of the coordinator that answers; None when none does."""
+    try:
+        return int((ask(home, "/v1/ping", 5) or {})["pid"])
+    except (ValueError, KeyError):
+        return None
+
+
+def _start_failed(log: Path, begin: int, code: int) -> PancodeError:
+    """Return the error that the child printed as JSON on its last line; else one with its output as it is."""
+    with open(log, "rb") as file:
+        file.seek(begin)
+        lines = file.read()[-8000:].decode("utf-8", "replace").strip().splitlines()
+    for line in reversed(lines):
+        try:
+            problem = json.loads(line)["error"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        return ApiError(problem)
+    if not lines and not os.statvfs(log.parent).f_bavail:  # its last word went to the same disk
+        return unusable(log.parents[1], OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    return UnavailableError(
+        f"the coordinator did not start (exit {code})",
+        why=" | ".join(lines[-4:]) or "it said nothing",
+        fix=f"look at {log}, or run pancode serve",
+    )
+
+
+def _events(response: http.client.HTTPResponse, wanted: Callable[[], bool]) -> Iterator[ServerEvent]:
+    kind, data = "message", ""
+    while wanted():
+        line = _reading(response.readline)
+        if not line:
+            return
+        text = line.decode().rstrip("\r\n")
+        if text.startswith("event:"):
+            kind = text[6:].strip()
+        elif text.startswith("data:"):
+            data += text[5:].strip()
+        elif not text and data:
+            parsed = json.loads(data)
+            if kind == "problem":
+                raise ApiError(parsed)
+            yield ServerEvent(kind, parsed)
+            kind, data = "message", ""
+
+
+def _reading(read: Any) -> Any:
+    """Read the answer; StreamCutError where the coordinator dies meanwhile."""
+    try:
+        return read()
+    except (OSError, http.client.HTTPException) as exc:
+        raise _cut(exc) from exc
+
+
+def _cut(error: BaseException, pid: int | None = None) -> StreamCutError:
+    """Return the error: SilentError after a time-out, as the coordinator may still do what it was asked."""
+    if not isinstance(error, TimeoutError):
+        return _went_away(error)
+    message, why, fix = silence(error, pid)
+    return SilentError(message, why=why, fix=fix)
+
+
+def _went_away(error: BaseException) -> StreamCutError:
+    return StreamCutError(
+        "the coordinator went away while it answered",
+        why=cut_link() or (f"{type(error).__name__}: {error}" if str(error) else type(error).__name__),
+        fix="look before you repeat: pancode runs",
+    )
+
+
+def _check(response: http.client.HTTPResponse, data: bytes) -> None:
+    if response.status < 400:
+        return
+    try:
+        problem = json.loads(data)
+    except ValueError:
+        problem = {}
+    details = problem if isinstance(problem, dict) else {}
+    raise ApiError({"message": f"the coordinator answered {response.status}", **details})
+
+
+def _with(path: str, query: Mapping[str, object]) -> str:
+    params = {name: _word(value) for name, value in query.items() if value is not None and value is not False}
+    return f"{path}?{urlencode(params)}" if params else path
+
+
+def _word(value: object) -> str:
+    return "1" if value is True else named(str(value))

@@ -1,0 +1,88 @@
+"""Reads the address of a coordinator on another machine: `ssh://[user@]host[:port][/home]`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NoReturn
+from urllib.parse import unquote, urlsplit
+
+from pancode.kernel.errors import ConfigError
+
+VARIABLE = "PANCODE_COORDINATOR"
+_HOST = re.compile(r"[A-Za-z0-9_:.][A-Za-z0-9_:.-]*")
+_USER = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@+-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteAddress:
+    """The address of a coordinator's machine. `home`: PANCODE_HOME there; empty: that of the login."""
+
+    host: str
+    user: str = ""
+    port: int | None = None
+    home: str = ""
+
+    def words(self) -> list[str]:
+        """The arguments for ssh. The host comes after `--`, so that ssh never reads it as an option."""
+        user = ["-l", self.user] if self.user else []
+        return [*user, *(["-p", str(self.port)] if self.port else []), "--", self.host]
+
+    def by_hand(self, rest: str) -> str:
+        """The command for a person to type. `rest`: a command on that machine, or more options of ssh."""
+        port = f"-p {self.port} " if self.port else ""
+        return f"ssh {port}{self.user}{'@' if self.user else ''}{self.host} {rest}"
+
+
+def read_address(text: str) -> RemoteAddress:
+    """Read an address. ConfigError `bad_coordinator`, with the reason, for anything else."""
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as exc:
+        _refuse(text, _why(text, exc))
+    if parts.scheme != "ssh":
+        _refuse(text, "it does not begin with ssh://")
+    if parts.password is not None:
+        _refuse("", "it has a password; ssh asks for that itself")
+    if parts.query or parts.fragment:
+        _refuse(text, "it has a query or a fragment after the path")
+    if not _HOST.fullmatch(host):
+        _refuse(text, f"{host!r} is not a host name" if host else "it names no host")
+    user = unquote(parts.username or "")
+    if user and not _USER.fullmatch(user):
+        _refuse(text, f"{user!r} is not a user name")
+    # the host with its capitals: a name in ~/.ssh/config may have some
+    at = parts.netloc.lower().rfind(host)
+    as_typed = parts.netloc[at : at + len(host)]
+    return RemoteAddress(as_typed, user, port or None, _home(text, parts.path))
+
+
+def _home(text: str, path: str) -> str:
+    """The home in a path: `/~/x` is below the home of the login, as in git's addresses."""
+    home = unquote(path).rstrip("/")
+    if "\0" in home or "\n" in home:
+        _refuse(text, "its path holds a line break or a zero byte")
+    return home.removeprefix("/") if home.startswith("/~") else home
+
+
+def _why(text: str, problem: ValueError) -> str:
+    """The parser's reason, unless it may show a part of a password, as a `#` in one is read as a port."""
+    return "its host or port cannot be read" if _masked(text) != text else str(problem)
+
+
+def _masked(text: str) -> str:
+    """The address without its password: everything from the first colon after `//` to the last `@`."""
+    login, at, rest = text.rpartition("@")
+    scheme, slashes, named = login.rpartition("://") if login.count("://") == 1 else ("", "", login)
+    user, colon, _ = named.partition(":")
+    return f"{scheme}{slashes}{user}:***{at}{rest}" if at and colon else text
+
+
+def _refuse(text: str, why: str) -> NoReturn:
+    raise ConfigError(
+        f"{VARIABLE}{f'={_masked(text)[:100]}' if text else ''} is not the address of a coordinator",
+        why=why,
+        fix=f"export {VARIABLE}=ssh://[user@]host[:port][/path-of-its-home], or: unset {VARIABLE}",
+        code="bad_coordinator",
+    )

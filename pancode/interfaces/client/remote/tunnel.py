@@ -1,0 +1,222 @@
+"""One `ssh` process that leads to a coordinator on another machine, with any number of connections in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+from pancode.interfaces.client.remote.address import RemoteAddress
+from pancode.interfaces.client.remote.channels import (
+    MOST_LINE,
+    PROTOCOL,
+    FrameKind,
+    LoginFacts,
+    TunnelChannels,
+    line_of,
+    read_line,
+)
+from pancode.kernel.errors import ApiError, PancodeError, UnavailableError
+
+COMMAND = 'PATH="$PATH:$HOME/.local/bin:/usr/local/bin"; export PATH; exec pancode api-stdio'
+"""A fixed text for any login shell on that machine; everything else is sent over standard input."""
+_OPTIONS = ("-T", "-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15")
+_DEAF = ("/bin/sh", "-c", "trap '' INT QUIT; exec \"$@\"", "sh")
+"""Shields ssh from Ctrl-C, which is for the command: that may still have to send a request over it."""
+HELLO_S = 180.0
+"""Seconds for the login, as a person may have to type a password or touch a key."""
+OPEN_S = 90.0
+"""Seconds for a connection, as a coordinator that has to be started takes up to a minute."""
+ENDS_S = 3.0
+_MISSING, _SSH_FAILED = (126, 127), 255
+
+
+class Tunnel:
+    """The login on the coordinator's machine, from `begin` until cut or closed; `open` from any thread."""
+
+    def __init__(self, address: RemoteAddress, folder: str | None) -> None:
+        self.address = address
+        self._folder = folder
+        self._numbers, self._lock = count(1), threading.Lock()
+        self._answers: dict[int, tuple[threading.Event, list[tuple[FrameKind, bytes]]]] = {}
+        self._words: deque[str] = deque(maxlen=20)
+        self._channels: TunnelChannels | None = None
+        self.cut = False
+
+    def begin(self) -> LoginFacts:
+        """Log in, and read the facts of the other end. UnavailableError, or the refusal of the other end."""
+        if shutil.which("ssh") is None:
+            raise UnavailableError(
+                "this machine has no program ssh", fix="apt install openssh-client", code="no_ssh"
+            )
+        self._ssh = subprocess.Popen(
+            [*_DEAF, "ssh", *_OPTIONS, *self.address.words(), f"sh -c '{COMMAND}'"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+        )
+        assert self._ssh.stdin is not None and self._ssh.stdout is not None
+        self._listener = threading.Thread(target=self._listen_to_ssh, daemon=True)
+        self._listener.start()
+        self._in, self._out = self._ssh.stdin.fileno(), self._ssh.stdout.fileno()
+        try:
+            hello: dict[str, Any] = {"protocol": PROTOCOL, "home": self.address.home, "folder": self._folder}
+            with suppress(BrokenPipeError):  # then ssh's own words say why
+                os.write(self._in, line_of(hello))
+            answer = self._first_line()
+            if answer is None:
+                raise self._no_answer()
+            if "error" in answer:
+                raise ApiError(answer["error"])
+            if answer.get("protocol") != PROTOCOL:
+                raise self._other_version(f"it has PanCode {answer.get('version')}")
+            facts = _facts(answer)
+        except BaseException:
+            self.close()
+            raise
+        self._channels = TunnelChannels(self._out, self._in, self._on_frame)
+        threading.Thread(target=self._carry, args=(self._channels,), name="tunnel", daemon=True).start()
+        return facts
+
+    def open(self, wanted: Mapping[str, Any]) -> socket.socket:
+        """A connection on that machine, used like a local one; refused as the other end says.
+
+        `wanted`: `starts` and `works` for one to the coordinator; `copy` and `service` for one to git.
+        """
+        assert self._channels is not None
+        ours, theirs = socket.socketpair()
+        number, answer = next(self._numbers), (threading.Event(), list[tuple[FrameKind, bytes]]())
+        self._answers[number] = answer
+        try:
+            self._channels.carry(number, theirs, halves="copy" in wanted)
+            self._channels.send(FrameKind.OPEN, number, json.dumps(wanted).encode())
+            answer[0].wait(OPEN_S)
+        except OSError:
+            self.cut = True
+        finally:
+            del self._answers[number]
+        if answer[1] and answer[1][0][0] is FrameKind.OPENED:
+            return ours
+        ours.close()
+        raise _refusal(answer[1][0][1]) if answer[1] else self.lost()
+
+    def lost(self) -> UnavailableError:
+        """The error for a link that has ended, or on which nothing comes."""
+        why = self._last_words() if self.cut else f"nothing came for {OPEN_S:.0f} s"
+        message = (
+            f"the link to {self.address.host} was cut" if self.cut else f"{self.address.host} does not answer"
+        )
+        return UnavailableError(message, why=why, fix="look before you repeat: pancode runs", code="link_cut")
+
+    def close(self) -> None:
+        """End the login: its readers see the end, and nothing more is written."""
+        if self._channels is not None and not self._channels.close(ENDS_S):
+            self._ssh.kill()  # it reads nothing; a blocked writer gets an error now
+            self._channels.close(ENDS_S)
+        with suppress(OSError):
+            if self._ssh.stdin is not None:
+                self._ssh.stdin.close()
+        try:
+            self._ssh.wait(ENDS_S)
+        except subprocess.TimeoutExpired:
+            self._ssh.kill()
+            self._ssh.wait()
+
+    def _first_line(self) -> dict[str, Any] | None:
+        """The first message of the other end; None where its output ends without one."""
+        line = bytearray()
+        while select.select([self._out], [], [], HELLO_S)[0]:
+            byte = os.read(self._out, 1)  # one by one: what comes behind it belongs to the channels
+            if not byte:
+                return None
+            line += byte
+            if byte == b"\n" or len(line) > MOST_LINE:
+                message = read_line(bytes(line))
+                if message is not None:
+                    return message
+                line.clear()
+        raise UnavailableError(
+            f"{self.address.host} did not answer in time",
+            why=self._last_words() or f"nothing came for {HELLO_S:.0f} s",
+            fix=self.address.by_hand("pancode fleet status"),
+            code="ssh_failed",
+        )
+
+    def _no_answer(self) -> PancodeError:
+        try:
+            status = self._ssh.wait(ENDS_S)
+        except subprocess.TimeoutExpired:
+            status = -1
+        self._listener.join(ENDS_S)
+        host, why = self.address.host, self._last_words() or f"ssh ended with {status}"
+        if status == _SSH_FAILED:
+            fix = f"repair the login until this works: {self.address.by_hand('true')}"
+            return UnavailableError(f"ssh cannot log in on {host}", why=why, fix=fix, code="ssh_failed")
+        if status in _MISSING:
+            fix = f"install PanCode there, then check: {self.address.by_hand('pancode --version')}"
+            return UnavailableError(
+                f"{host} has no command pancode", why=why, fix=fix, code="pancode_missing"
+            )
+        return self._other_version(why)
+
+    def _other_version(self, why: str) -> PancodeError:
+        return UnavailableError(
+            f"the PanCode of {self.address.host} does not fit the PanCode here",
+            why=why,
+            fix=f"make both versions one: pancode --version; {self.address.by_hand('pancode --version')}",
+            code="other_version",
+        )
+
+    def _listen_to_ssh(self) -> None:
+        """Keep ssh's words, and show them at once, as a person may have to do something."""
+        assert self._ssh.stderr is not None
+        shown = sys.stderr.isatty()
+        for raw in self._ssh.stderr:
+            text = raw.decode("utf-8", "replace").strip()
+            self._words.append(text)
+            if shown and self._channels is None:
+                sys.stderr.write(f"{text}\n")
+
+    def _last_words(self) -> str:
+        return "; ".join([word for word in self._words if word][-3:])
+
+    def _carry(self, channels: TunnelChannels) -> None:
+        channels.run()
+        self.cut = True
+        for event, _ in list(self._answers.values()):
+            event.set()
+
+    def _on_frame(self, kind: FrameKind, number: int, payload: bytes) -> None:
+        waiting = self._answers.get(number)
+        if waiting is not None:
+            waiting[1].append((kind, payload))
+            waiting[0].set()
+
+
+def _refusal(payload: bytes) -> PancodeError:
+    try:
+        problem = json.loads(payload)
+    except ValueError:
+        problem = {}
+    return ApiError(problem if isinstance(problem, dict) else {})
+
+
+def _facts(answer: Mapping[str, Any]) -> LoginFacts:
+    environ, folder = answer.get("environ"), answer.get("folder")
+    return LoginFacts(
+        str(answer.get("version")),
+        str(answer.get("user")),
+        {str(k): str(v) for k, v in environ.items()} if isinstance(environ, dict) else {},
+        None if folder is None else str(folder),
+    )

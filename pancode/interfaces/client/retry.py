@@ -1,0 +1,132 @@
+"""Asks the coordinator for work and for streams: over tests of models, a person's yes, and its restarts."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from pancode.interfaces.client.client import (
+    Client,
+    FleetDownError,
+    NotRunningError,
+    ServerEvent,
+    StreamCutError,
+)
+from pancode.kernel.errors import ApiError, UnavailableError
+from pancode.kernel.formatting import safe
+
+Json = dict[str, Any]
+Note = Callable[[str], object]
+"""Shows one line to the person who asks."""
+MODEL_UNTESTED, NEEDS_YES, WHICH_AGENT = "model_untested", "needs_yes", "which_agent"
+"""The coordinator's codes for refusals that end with a model's test, a person's yes, or an agent's name."""
+_ANSWER = {NEEDS_YES: "yes", WHICH_AGENT: "agent"}
+"""Code of such a refusal to the field of the request that holds the person's answer."""
+AGAIN_S = 1.0
+TRIES = 60
+"""How many times a coordinator that went away is looked for before the wait ends."""
+
+
+def tested(note: Note, client: Client, asked: Json) -> list[Json]:
+    """Have a model tested, and show each step as it happens. UnavailableError, NotFoundError."""
+    try:
+        for event in client.events("POST", "/v1/models/test", asked):
+            if event.kind == "progress":
+                note(f"  {safe(event.data['text'])}")
+            elif event.kind == "result":
+                tests: list[Json] = event.data["tests"]
+                return tests
+    except KeyboardInterrupt:
+        note("\nthe test goes on without you; its result: pancode models")
+        raise
+    raise UnavailableError("the coordinator went away in the middle", fix="the same command again")
+
+
+def admitted(
+    note: Note,
+    client: Client,
+    body: Json,
+    post: Callable[[Json], Any],
+    answered: Callable[[ApiError], Any] = lambda refused: None,
+) -> Any:
+    """Return what `post` answers to this work, once a person has said yes and each model is tested. ApiError.
+
+    `answered`: a person's yes, or an agent's name, where the refusal asks for it; else nothing.
+
+    A model that fails takes its node out; where there is another one, that one's turn comes.
+    """
+    seen: set[str] = set()
+    while True:
+        try:
+            return post(body)
+        except ApiError as refused:
+            place, field = _place_of_untested(refused), _ANSWER.get(refused.code)
+            if field is not None and not body.get(field) and (answer := answered(refused)):
+                body = {**body, field: answer}
+                continue
+            if place is None or place in seen:
+                raise
+        seen.add(place)
+        node, _, _ = place.partition("/")
+        (one,) = tested(note, client, {"by": body["by"], "model": place, "node": node})
+        unless_tested(one)
+
+
+def _place_of_untested(refused: ApiError) -> str | None:
+    """Return the model that the refusal wants tested, as `models test` takes it; None where there is none."""
+    if refused.code != MODEL_UNTESTED or os.environ.get("PANCODE_RUN"):
+        return None
+    parts = [refused.details.get(name, "") for name in ("node", "endpoint", "model")]
+    return "/".join(parts) if all(parts) else None
+
+
+def unless_tested(one: Json) -> None:
+    """UnavailableError for a test without a result."""
+    if one["passed"] is None:
+        raise UnavailableError(
+            f"{one['model']} on {one['node']} could not be tested: {one['words']}",
+            fix=one["fix"] or f"pancode models test {one['node']}/{one['endpoint']}/{one['model']}",
+            code="not_tested",
+        )
+
+
+def resumed(
+    note: Note,
+    run: str,
+    begin: Callable[[], Iterable[ServerEvent]],
+    wanted: Callable[[], bool] = lambda: True,
+) -> Iterator[ServerEvent]:
+    """Yield the events of a run's stream, which begins again where it was cut; a person is told of the gap.
+
+    FleetDownError, with what becomes of the run, where the fleet was taken down meanwhile.
+    """
+    tries = 0
+    while wanted():
+        try:
+            ended = False
+            for event in begin():
+                tries = 0
+                ended = ended or _last(event)
+                yield event
+            if ended:
+                return
+        except FleetDownError as down:
+            raise _went_down(down, run) from down
+        except (StreamCutError, NotRunningError) as cut:
+            if tries >= TRIES:
+                raise
+            if tries == 0:
+                note(f"the coordinator is away ({cut.why or cut}); the run is not, waiting for it to be back")
+        tries += 1
+        time.sleep(AGAIN_S)
+
+
+def _went_down(down: FleetDownError, run: str) -> FleetDownError:
+    why = f"{down.why}; running work goes on, waiting runs are kept, {run} is told when it is up again"
+    return FleetDownError(str(down), why=why, fix=f"pancode fleet up; then pancode runs logs -f {run}")
+
+
+def _last(event: ServerEvent) -> bool:
+    return event.kind == "end" or (event.kind == "run" and event.data["state"] == "ended")

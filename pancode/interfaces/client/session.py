@@ -1,0 +1,182 @@
+"""A face at a session: what a person does in it, and its stream from the last number on."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from pancode.interfaces.client.client import Client, LogPart, RepeatedPost, ServerEvent, path_of
+from pancode.interfaces.client.retry import Note, resumed
+from pancode.kernel.errors import ApiError
+
+if TYPE_CHECKING:
+    from node_agent.wire.clock import Ids
+    from pancode.sessions.conversation.model import Turn
+
+Json = dict[str, Any]
+OVER = ("rests", "turn lost", "ended")
+"""The states of a session in which no program runs."""
+WAITING = ("waits for you", "asks", *OVER)
+"""The states in which nothing more comes until somebody says something."""
+NO_TURN = "no_turn"
+"""The coordinator's code for a session whose program has ended already."""
+MISSED = "no turn has taken these words; they are kept for the next ones"
+Happening = tuple[str, Any]
+"""`session` and its shape, `log` and (run, attempt, bytes, runtime), `end`, `broken` and the error; and what
+others put into the same queue."""
+
+
+class SessionActs:
+    """Requests about one session. `run`: the newest one of it that is known; `by`: who asks."""
+
+    def __init__(self, client: Client, ids: Ids, by: str, run: str) -> None:
+        self._client, self._by, self.run = client, by, run
+        self._words = RepeatedPost(lambda: ids.token(16))
+
+    def begin(self, body: Json) -> Json:
+        """Begin the session; a request that is sent again after a lost answer begins no second one."""
+        begun: Json = self._words.post(self._client, "/v1/sessions", body, lambda under_way: None)
+        return begun
+
+    def say(self, text: str) -> Json:
+        """Send words to the session; return their run, their number there, and warnings.
+
+        Words that are said again after a lost answer are not doubled.
+        """
+        body = {"by": self._by, "text": text}
+        done: Json = self._words.post(self._client, path_of("sessions", self.run, "words"), body)
+        return done
+
+    def arrived(self) -> None:
+        """Note that words whose answer was lost are in the stream: said again, they count as new words."""
+        self._words.forget()
+
+    def cancel(self, turn: Turn | None) -> None:
+        """End the turn that the person sees; for None, or a turn of an earlier run, the one at work."""
+        known = turn is not None and turn.run == self.run and turn.number > 0
+        self._post("turn", {"what": "cancel", **({"turn": turn.number} if turn and known else {})})
+
+    def rest(self) -> None:
+        self._post("turn", {"what": "rest"})
+
+    def end(self) -> None:
+        self._post("end", {})
+
+    def shape(self) -> Json:
+        """The session as it is now."""
+        told: Json = self._client.get(path_of("sessions", self.run))
+        return told
+
+    def decide(self, asks: Json, how: str, text: str = "") -> Json:
+        """Answer this very question; return the run that has the answer.
+
+        `how`: yes, always (the same rule in this run, too), no, or words; only a call takes words with a no.
+        """
+        call = {} if asks["call"] is None else {"call": asks["call"]}
+        if how == "words":
+            verb, body = "answer", {"text": text}
+        elif how == "no":
+            verb, body = "deny", {**call, **({"text": text} if asks["kind"] == "call" and text else {})}
+        else:
+            plan = {"plan": asks["plan"]} if asks.get("plan") else {}
+            verb, body = "approve", {**call, **plan, "scope": "run" if how == "always" else "once"}
+        done: Json = self._client.post(path_of("runs", asks["run"], verb), {"by": self._by, **body})
+        return done
+
+    def _post(self, what: str, body: Json) -> None:
+        self._client.post(path_of("sessions", self.run, what), {"by": self._by, **body})
+
+
+def in_turn(act: Callable[[], object]) -> bool:
+    """Do the act; return False where it was refused because the session has no program any more."""
+    try:
+        act()
+    except ApiError as refused:
+        if refused.code != NO_TURN:
+            raise
+        return False
+    return True
+
+
+Place = tuple[str, int]
+"""An attempt, and a byte of its log; ("", 0) is the first byte of the newest attempt."""
+
+
+def stored_log(client: Client, run: str, stream: str, place: Place = ("", 0)) -> Iterator[LogPart]:
+    """A stream of a run as far as it is stored, piece by piece."""
+    attempt, offset = place
+    state = "more"
+    while state == "more":
+        part = client.log(run, stream, attempt, offset)
+        attempt, offset, state = part.attempt, part.next, part.state
+        yield part
+
+
+def followed_log(
+    note: Note,
+    client: Client,
+    run: str,
+    stream: str,
+    place: Place = ("", 0),
+    wanted: Callable[[], bool] = lambda: True,
+) -> Iterator[LogPart]:
+    """Yield a stream of a run until its end; after a cut it goes on at the same byte."""
+
+    def begin() -> Iterator[ServerEvent]:
+        query = {"follow": "1", "stream": stream, "attempt": place[0] or None, "offset": place[1]}
+        return client.events("GET", path_of("runs", run, "log"), query=query, wanted=wanted)
+
+    for event in resumed(note, run, begin, wanted):
+        if event.kind == "attempt":
+            place = event.data["attempt"], 0
+        elif event.kind == "log":
+            place = event.data["attempt"], event.data["next"]
+            yield LogPart(base64.b64decode(event.data["b64"]), *place, "more")
+
+
+class SessionFollower:
+    """Tells in a thread what a session's stream says; after a cut it goes on at the next byte.
+
+    `since`: `RUN:BYTE` of the first byte; empty: all of it. `wanted`: once False, it ends at the next line.
+    """
+
+    def __init__(
+        self,
+        note: Note,
+        client: Client,
+        tell: Callable[[Happening], object],
+        since: str = "",
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._note, self._client, self._tell, self._wanted = note, client, tell, wanted
+        self._since, self._attempt, self._runtime = since, "", ""
+        self._follows = False
+
+    def follow(self, run: str) -> None:
+        """Follow the session of this run, unless it is followed already; nothing is told twice."""
+        if not self._follows:
+            self._follows = True
+            threading.Thread(target=self._listen, args=(run,), name=f"session {run}", daemon=True).start()
+
+    def _listen(self, run: str) -> None:
+        try:
+            for event in resumed(self._note, run, lambda: self._begin(run), self._wanted):
+                if event.kind == "log":
+                    data = event.data
+                    self._since, self._attempt = f"{data['run']}:{data['next']}", data["attempt"]
+                    piece = base64.b64decode(data["b64"])
+                    self._tell(("log", (data["run"], data["attempt"], piece, self._runtime)))
+                else:
+                    self._follows = event.kind != "end"
+                    self._tell((event.kind, event.data))
+        except Exception as error:  # who waits for news waits for this thread
+            self._follows = False
+            self._tell(("broken", error))
+
+    def _begin(self, run: str) -> Iterator[ServerEvent]:
+        query = {"since": self._since or None, "attempt": self._attempt or None}
+        self._runtime = self._runtime or self._client.get(path_of("sessions", run))["runtime"]
+        path = path_of("sessions", run, "stream")
+        return self._client.events("GET", path, query=query, wanted=self._wanted)

@@ -1,0 +1,60 @@
+"""One-time codes: whoever may use the unix socket lets a browser in with one."""
+
+from __future__ import annotations
+
+from pancode.interfaces.http.access.tokens import MadeTokenShape, create, failed
+from pancode.kernel import visitors
+from pancode.kernel.records import ApiToken
+from pancode.runs.core import Core
+from pancode.runs.unit_of_work import unit_of_work
+
+CODE_BYTES, MOST_USED = 16, 100
+"""Bytes of a code; and how many used codes are remembered, to notice a second use."""
+
+
+def make_code(core: Core, scopes: tuple[visitors.AccessScope, ...], lasts_ms: int, by: str) -> str:
+    """Return a code that gets one token for a browser, once, within a minute."""
+    boot, codes = core.ports.clock.boot_ms(), core.live.visits.codes
+    for key in [key for key, code in codes.items() if code.until_ms <= boot]:
+        del codes[key]
+    text = core.ports.ids.token(CODE_BYTES)
+    wanted = visitors.NewToken(visitors.WEB + core.ports.ids.short(6), scopes, lasts_ms)
+    codes[visitors.digest(text)] = visitors.WebCode(boot + visitors.CODE_MS, wanted, by)
+    with unit_of_work(core) as work:
+        work.audit("trust", "info", "code for a browser made", by=by, token=wanted.name)
+    return text
+
+
+def has_browsers(core: Core) -> bool:
+    """Whether a browser has a session, or may yet trade a code for one."""
+    boot = core.ports.clock.boot_ms()
+    if any(code.until_ms > boot for code in list(core.live.visits.codes.values())):
+        return True
+    with core.ports.ledger.transaction() as tx:
+        known = tx.find(ApiToken)
+    now = core.wall_ms()
+    return any(one.name.startswith(visitors.WEB) and not visitors.is_over(one, now) for one in known)
+
+
+def trade(core: Core, text: str) -> MadeTokenShape:
+    """Return the token for a code. AccessError for a code that is unknown, used or too old."""
+    key = visitors.digest(text)
+    with core.lock:
+        code, used = core.live.visits.codes.pop(key, None), core.live.visits.used
+        if code is None or code.until_ms <= core.ports.clock.boot_ms():
+            raise _refused(core, used.get(key))
+        made = create(core, code.wanted, code.by)
+        used[key] = code.wanted.name
+        for old in list(used)[:-MOST_USED]:
+            del used[old]
+        return made
+
+
+def _refused(core: Core, session: str | None) -> visitors.AccessError:
+    """Return what to raise. `session`: the one that the code has opened before, so two had the same link."""
+    error = visitors.invalid_code() if session is None else visitors.used_code(session)
+    failed(core, error)
+    if session is not None:
+        with unit_of_work(core) as work:
+            work.audit("trust", "warning", "code for a browser used again", token=session)
+    return error

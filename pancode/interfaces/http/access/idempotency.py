@@ -1,0 +1,123 @@
+"""Keeps requests that carry an idempotency key, so that none of them is begun twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pancode.interfaces.http.access import store as rows
+from pancode.kernel.errors import RefusedError, UsageError
+from pancode.kernel.records import KeyedRequest
+from pancode.runs.core import Core
+from pancode.runs.unit_of_work import unit_of_work
+
+MOST_CHARS = 200
+KEPT_MS = 24 * 3_600_000
+MOST_KEPT = 10_000
+"""How many requests are kept; beyond that the oldest is forgotten."""
+ANOTHER = "send each new request with a new Idempotency-Key"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestMark:
+    """What identifies a request: its caller, key, route with its names, and digest of its body."""
+
+    who: str
+    key: str
+    route: str
+    digest: str
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.who, self.key
+
+
+def key_of(values: Iterable[str]) -> str:
+    """Return the request's key; "" where it has none. UsageError for an invalid key, or several."""
+    keys = list(values)
+    if not keys:
+        return ""
+    plain = keys[0].isascii() and keys[0].isprintable()
+    if len(keys) > 1 or not plain or not 1 <= len(keys[0]) <= MOST_CHARS:
+        raise UsageError(
+            "the Idempotency-Key is none",
+            why=f"it is 1 to {MOST_CHARS} printable ASCII characters, in one header",
+            fix="send a UUID",
+            code="bad_key",
+        )
+    return keys[0]
+
+
+def kept(row: KeyedRequest | None, mark: RequestMark, at_work: bool, now_ms: int) -> KeyedRequest | None:
+    """Return the request whose answer is given again; None: the new one may begin. Else RefusedError."""
+    if row is None or (now_ms - row.created_ms >= KEPT_MS and not at_work):
+        return None
+    if (row.route, row.digest) != (mark.route, mark.digest):
+        what = "route" if row.route != mark.route else "body"
+        raise RefusedError(
+            "this Idempotency-Key belongs to another request",
+            why=f"it came with another {what} less than 24 hours ago: {row.route}"[:300],
+            fix=ANOTHER,
+            code="key_reused",
+        )
+    if at_work:
+        raise RefusedError(
+            "the request with this Idempotency-Key is still at work",
+            why="it came a moment ago, and has no answer yet",
+            fix="send the same request again in some seconds: it gets the answer of the first",
+            code="key_at_work",
+        )
+    if row.status is None:
+        raise RefusedError(
+            "nobody knows what the request with this Idempotency-Key has started",
+            why="PanCode failed or was ended before its answer was written; it was not begun again",
+            fix="look: pancode runs, pancode workflow ls; if it is not there, send it with a new key",
+            code="key_outcome_unknown",
+        )
+    return row
+
+
+def to_forget(oldest: Iterable[KeyedRequest], count: int, now_ms: int) -> list[KeyedRequest]:
+    """Return the oldest rows to forget when another one comes: those too old, and those beyond the limit."""
+    rows = list(oldest)
+    too_many = max(0, count + 1 - MOST_KEPT)
+    return [row for place, row in enumerate(rows) if place < too_many or now_ms - row.created_ms >= KEPT_MS]
+
+
+def begin(core: Core, mark: RequestMark) -> KeyedRequest | None:
+    """Begin the request and return None; return an earlier one that has its answer already. RefusedError."""
+    now, at_work = core.wall_ms(), core.live.visits.at_work
+    with core.lock:
+        with unit_of_work(core) as work:
+            row = kept(rows.request(work, mark.place), mark, mark.place in at_work, now)
+            if row is not None:
+                return row
+            old = to_forget(rows.oldest_requests(work), rows.count_requests(work), now)
+            rows.forget_requests(work, [one for one in old if (one.who, one.key) not in at_work])
+            rows.keep_request(work, KeyedRequest(mark.who, mark.key, mark.route, mark.digest, now))
+        at_work.add(mark.place)
+    return None
+
+
+def answered(core: Core, mark: RequestMark, status: int, answer: str) -> None:
+    """Keep the answer of the request."""
+    made = KeyedRequest(mark.who, mark.key, mark.route, mark.digest, core.wall_ms(), status, answer)
+    with core.lock:
+        try:
+            with unit_of_work(core) as work:
+                rows.keep_request(work, made)
+        finally:
+            core.live.visits.at_work.discard(mark.place)
+
+
+def failed(core: Core, mark: RequestMark, refused: bool) -> None:
+    """End a failed request. `refused`: it began nothing, so its key is free again; else its effect is
+    unknown.
+    """
+    with core.lock:
+        try:
+            if refused:
+                with unit_of_work(core) as work:
+                    rows.forget_requests(work, [KeyedRequest(*mark.place, mark.route, mark.digest, 0)])
+        finally:
+            core.live.visits.at_work.discard(mark.place)

@@ -1,0 +1,141 @@
+"""Decides which HTTP requests over TCP are for us: by host, origin, content type and query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pancode.fleet.place import ListenAddress
+from pancode.kernel.visitors import PREFIX, AccessError
+
+HOOKS = "/v1/hooks/"
+"""Below this path foreign programs ask; a signature over the whole request proves who they are."""
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+_SECRETS = (
+    "token",
+    "access_token",
+    "auth_token",
+    "authorization",
+    "bearer",
+    "api_key",
+    "apikey",
+    "key",
+    "code",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DoorPlace:
+    """Where the API listens over TCP. `cert`, `key`: of TLS; None: without TLS, only for this machine."""
+
+    place: ListenAddress
+    cert: Path | None = None
+    key: Path | None = None
+
+    @property
+    def scheme(self) -> str:
+        return "http" if self.cert is None else "https"
+
+    def url(self, port: int) -> str:
+        """Return the address with which a person on this machine opens the API."""
+        return f"{self.scheme}://{ListenAddress(self.place.host, port, '')}"
+
+
+@dataclass(frozen=True, slots=True)
+class KnockedBy:
+    """The part of a request that is judged before anything else is read; header names in lower case."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DoorRules:
+    """Which requests are for us. `names`: hosts by which they may call us, beside those of this machine."""
+
+    scheme: str
+    host: str
+    names: tuple[str, ...] = ()
+
+    def check(self, asked: KnockedBy) -> None:
+        """AccessError for a request that comes neither from our programs nor from our pages."""
+        host = asked.headers.get("host", "")
+        self._check_host(host)
+        # a browser says which page asks. One of another port of this machine is a stranger's, too.
+        origin, site = asked.headers.get("origin"), asked.headers.get("sec-fetch-site", "none")
+        ours = {f"{self.scheme}://{host}"}
+        if _name_of(host) in self._named():  # behind a proxy that has the certificate
+            ours.add(f"https://{host}")
+        strange = origin is not None and origin.lower() not in {one.lower() for one in ours}
+        if strange or (site not in ("none", "same-origin") and asked.path.startswith("/v1/")):
+            raise AccessError(
+                "a page of another origin has asked",
+                why=f"origin {origin!r}, site {site!r}"[:200],
+                fix="open the console of this coordinator: pancode web",
+                code="wrong_origin",
+            )
+        # a query stands in histories, logs and headers Referer
+        for name, value in asked.query.items():
+            if name.lower() in _SECRETS or value.startswith(PREFIX):
+                raise AccessError(
+                    f"the request has a secret in its query: {name[:40]!r}",
+                    why="a query is kept by histories, proxies and logs",
+                    fix="send it in the header Authorization; revoke that token: pancode token revoke NAME",
+                    code="token_in_query",
+                )
+        if asked.method in ("GET", "HEAD") or asked.path.startswith(HOOKS):
+            return
+        if asked.path.startswith("/v1/"):
+            content_type = asked.headers.get("content-type", "")
+            if content_type.partition(";")[0].strip().lower() != "application/json":
+                raise AccessError(
+                    "the request is not sent as JSON",
+                    why=f"its Content-Type is {content_type[:80]!r}",
+                    fix="send the header Content-Type: application/json",
+                    code="not_json",
+                )
+
+    def _check_host(self, host: str) -> None:
+        """AccessError for a host name that is not ours: a page can lead its own name to this machine (DNS
+        rebinding). The port is not judged, as it may be a tunnel's.
+        """
+        name = _name_of(host)
+        if name in (*_LOCAL, self.host.lower(), *self._named()) or name.endswith(".localhost"):
+            return
+        raise AccessError(
+            f"the request calls us {host[:80]!r}, which is no name of ours",
+            fix="call 127.0.0.1 or localhost, or name that host in the setting api.hosts",
+            code="wrong_host",
+        )
+
+    def _named(self) -> tuple[str, ...]:
+        return tuple(_name_of(name) for name in self.names)
+
+
+def bearer(header: str) -> str | None:
+    """Return the secret of the header Authorization; None for no header. AccessError for anything else."""
+    if not header:
+        return None
+    kind, _, secret = header.partition(" ")
+    if kind.lower() != "bearer" or not secret.strip():
+        fix = "send the header Authorization: Bearer TOKEN"
+        raise AccessError("the header Authorization holds no bearer token", fix=fix, code="no_token")
+    return secret.strip()
+
+
+def must_have_token() -> AccessError:
+    return AccessError(
+        "the request has no token",
+        fix="pancode token create NAME --scope read; then send the header Authorization: Bearer TOKEN",
+        code="no_token",
+    )
+
+
+def _name_of(host: str) -> str:
+    """The host name without its port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower().removesuffix(".")

@@ -1,0 +1,30 @@
+"""Names the rights that routes need: the scope of a token, and the risk that the route has."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pancode.kernel.visitors import AccessScope, Risk
+
+
+class Right(NamedTuple):
+    """The scope that a route needs, and the risk of what the route does."""
+
+    scope: AccessScope
+    risk: Risk
+
+
+READS = Right(AccessScope.READ, Risk.LOOKS)
+NOTES = Right(AccessScope.READ, Risk.ACTS)
+TELLS = Right(AccessScope.ANSWER, Risk.ACTS)
+ANSWERS = Right(AccessScope.ANSWER, Risk.SPENDS)
+DECIDES = Right(AccessScope.ANSWER, Risk.FINAL)
+DISPATCHES = Right(AccessScope.DISPATCH, Risk.SPENDS)
+OPERATES = Right(AccessScope.OPERATE, Risk.ACTS)
+TESTS = Right(AccessScope.OPERATE, Risk.SPENDS)
+LANDS = DROPS = Right(AccessScope.OPERATE, Risk.FINAL)
+BUDGETS = Right(AccessScope.BUDGET, Risk.ACTS)
+SETTLES = Right(AccessScope.BUDGET, Risk.FINAL)
+SEES_ALL = Right(AccessScope.ADMIN, Risk.LOOKS)
+SETS_UP = Right(AccessScope.ADMIN, Risk.ACTS)
+REMOVES = Right(AccessScope.ADMIN, Risk.FINAL)

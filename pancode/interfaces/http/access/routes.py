@@ -1,0 +1,157 @@
+"""Routes of tokens, and of browsers that come with a one-time code."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from pancode.interfaces.http.access.codes import make_code, trade
+from pancode.interfaces.http.access.rights import NOTES, REMOVES, SEES_ALL, SETS_UP
+from pancode.interfaces.http.access.tokens import (
+    MadeTokenShape,
+    TokenShape,
+    create,
+    left_of,
+    listed,
+    revoke,
+    shape,
+)
+from pancode.interfaces.http.bodies import ActBody, Body
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, AtDoor, Verb
+from pancode.kernel.errors import UnavailableError, UsageError
+from pancode.kernel.records import ApiToken
+from pancode.kernel.visitors import CODE_MS, AccessScope, NewToken
+
+TokenName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$")]
+Scopes = Annotated[tuple[AccessScope, ...], Field(min_length=1, max_length=6)]
+Lasts = Annotated[int, Field(ge=1_000, le=3_650 * 86_400_000)]
+
+
+class TokensAnswer(TypedDict):
+    tokens: list[TokenShape]
+
+
+class RevokedAnswer(TokensAnswer):
+    """The tokens that are left. `paused`: schedules that the revoked token has made. `left`: its runs and
+    workflows, which go on."""
+
+    paused: list[str]
+    left: list[str]
+
+
+class WebCodeAnswer(TypedDict):
+    code: str
+    url: str
+    lasts_ms: int
+
+
+class EndedAnswer(TypedDict):
+    ended: str
+
+
+class TokenBody(ActBody):
+    """A token to make. `lasts_ms` null: it never expires. `item`: an inbox item, or its run."""
+
+    name: TokenName
+    scopes: Scopes = (AccessScope.READ,)
+    lasts_ms: Lasts | None = None
+    item: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+
+    def wanted(self) -> NewToken:
+        scopes = (AccessScope.ANSWER,) if self.item is not None else self.scopes
+        return NewToken(self.name, scopes, self.lasts_ms, self.item)
+
+
+class WebCodeBody(ActBody):
+    """What the browser that trades the code may do, and for how long."""
+
+    scopes: Scopes = (AccessScope.ADMIN,)
+    lasts_ms: Lasts = 12 * 3_600_000
+
+
+class WebSessionBody(Body):
+    """The code that a browser trades for a session."""
+
+    code: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+@Verb("GET /v1/tokens", command="token ls", right=SEES_ALL)
+def _tokens(context: ApiContext, call: ApiCall) -> TokensAnswer:
+    """All tokens."""
+    return {"tokens": listed(context.core)}
+
+
+@Verb("POST /v1/tokens", TokenBody, "token create", status=201, right=SETS_UP)
+def _create(context: ApiContext, call: ApiCall) -> MadeTokenShape:
+    """Make one; its secret is told once."""
+    body: TokenBody = call.body
+    return create(context.core, body.wanted(), body.by, _token(call))
+
+
+@Verb("POST /v1/tokens/{token}/revoke", ActBody, "token revoke", right=REMOVES)
+def _revoke(context: ApiContext, call: ApiCall) -> RevokedAnswer:
+    """Make one worthless, and pause schedules that it made."""
+    name = call.path["token"]
+    paused = revoke(context.core, name, call.body.by)
+    return {**_tokens(context, call), "paused": paused, "left": left_of(context.core, name)}
+
+
+@Verb("POST /v1/web/codes", WebCodeBody, status=201, right=SETS_UP, at_door=AtDoor.CLOSED)
+def _code(context: ApiContext, call: ApiCall) -> WebCodeAnswer:
+    """A code that opens the console once."""
+    body: WebCodeBody = call.body
+    url = context.facts.get("api") or _loopback(context)
+    code = make_code(context.core, body.scopes, body.lasts_ms, body.by)
+    return {"code": code, "url": f"{url}/#code={code}", "lasts_ms": CODE_MS}
+
+
+def _loopback(context: ApiContext) -> str:
+    """Return the address on loopback, for this browser, where no setting opens the API. UnavailableError."""
+    trouble = "; ".join(f"{one['what']}: {one['why']}" for one in context.closed)
+    fix = next((one["fix"] for one in context.closed), "pancode fleet status")
+    if context.loopback is not None and context.coordinator.door is None:
+        try:
+            return context.loopback()
+        except OSError as exc:
+            trouble, fix = str(exc), "end a program that listens on 127.0.0.1 (ss -ltnp), then: pancode web"
+    raise UnavailableError(
+        "the API is not open over TCP, so no browser reaches it", why=trouble, fix=fix, code="door_closed"
+    )
+
+
+@Verb("POST /v1/web/session", WebSessionBody, status=201, right=NOTES, at_door=AtDoor.OPEN)
+def _session(context: ApiContext, call: ApiCall) -> MadeTokenShape:
+    """Trade a code for a token."""
+    body: WebSessionBody = call.body
+    return trade(context.core, body.code)
+
+
+@Verb("GET /v1/web/session", for_item=True)
+def _own(context: ApiContext, call: ApiCall) -> TokenShape:
+    """The token with which this is asked."""
+    return shape(_must_have(call))
+
+
+@Verb("POST /v1/web/session/end", ActBody, right=NOTES, for_item=True)
+def _end(context: ApiContext, call: ApiCall) -> EndedAnswer:
+    """Revoke the token with which this is asked."""
+    token = _must_have(call)
+    revoke(context.core, token.name, call.body.by)
+    return {"ended": token.name}
+
+
+def _token(call: ApiCall) -> ApiToken | None:
+    return None if call.visitor is None else call.visitor.token
+
+
+def _must_have(call: ApiCall) -> ApiToken:
+    token = _token(call)
+    if token is None:
+        fix = "ask over TCP, with the token"
+        raise UsageError(
+            "this connection has no token", why="it is the unix socket", fix=fix, code="no_session"
+        )
+    return token

@@ -1,0 +1,187 @@
+"""Makes tokens, shows them, revokes them, and knows a visitor by one."""
+
+from __future__ import annotations
+
+from typing_extensions import TypedDict
+
+from pancode.interfaces.http.access import store as rows
+from pancode.kernel.errors import PancodeError, UsageError
+from pancode.kernel.formatting import clip, safe
+from pancode.kernel.names import not_found
+from pancode.kernel.records import ApiToken, Run, RunState, Workflow, WorkflowState, WorkflowStep
+from pancode.kernel.visitors import (
+    PREFIX,
+    SECRET_BYTES,
+    USED_MS,
+    AccessError,
+    AccessScope,
+    NewToken,
+    digest,
+    judge,
+    must_be_free,
+    narrowed,
+    stale,
+    token_behind,
+)
+from pancode.people.service import items
+from pancode.runs.core import Core
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.views import at, find_run, iso
+from pancode.schedules.store import pause_of_token
+
+
+class TokenShape(TypedDict):
+    """A token that opens the API over TCP. `item`: the one inbox item that it may answer, and its `run`."""
+
+    name: str
+    scopes: list[str]
+    created_at: str
+    created_by: str
+    expires_at: str | None
+    used_at: str | None
+    item: str | None
+    run: str | None
+
+
+class MadeTokenShape(TokenShape):
+    """A token that was just made, with its secret, which is told this one time."""
+
+    token: str
+
+
+MOST_NAMED = 100
+MOST_FAILURES, WITHIN_MS = 20, 60_000
+"""How many unknown tokens and codes are looked up in a minute; more are refused unread."""
+
+
+def create(core: Core, wanted: NewToken, by: str, asker: ApiToken | None = None) -> MadeTokenShape:
+    """Make a token; return it with its secret, told only now. AccessError, ConflictError, UsageError."""
+    now = core.wall_ms()
+    wanted = narrowed(asker, wanted, now)
+    item, run = _item(core, wanted.item)
+    secret = PREFIX + core.ports.ids.token(SECRET_BYTES)
+    expires = None if wanted.lasts_ms is None else now + wanted.lasts_ms
+    scopes = tuple(scope.value for scope in AccessScope if scope in wanted.scopes)
+    made = ApiToken(wanted.name, digest(secret), scopes, now, by, expires, item, run)
+    with unit_of_work(core) as work:
+        known = rows.known(work)
+        must_be_free(known, made.name, now)
+        rows.keep(work, made, stale(known, now))
+        detail = {"scopes": list(scopes), "expires": iso(expires), "item": item, "by": by}
+        work.audit("trust", "info", "token made", run, token=made.name, **detail)
+    return {**shape(made), "token": secret}
+
+
+def _item(core: Core, named: str | None) -> tuple[str | None, str | None]:
+    """Return (item, run) of the inbox item that is named, or whose run is. UsageError where nothing waits."""
+    if named is None:
+        return None, None
+    for item in items(core):
+        if named in (item["id"], item["run"]):
+            return item["id"], item["run"]
+    raise UsageError(f"nothing of {named[:80]} waits for a person", fix="pancode inbox", code="nothing_asked")
+
+
+def listed(core: Core) -> list[TokenShape]:
+    """Return all tokens by name, those of browsers, too."""
+    with core.ports.ledger.transaction() as tx:
+        return [shape(token) for token in tx.find(ApiToken, order="name")]
+
+
+def revoke(core: Core, name: str, by: str) -> list[str]:
+    """Revoke the token and cut what it follows; return the schedules that it made, which are then paused.
+
+    NotFoundError.
+    """
+    with unit_of_work(core) as work:
+        known = {token.name for token in rows.known(work)}
+        if name not in known:
+            raise not_found("token", name, known, "pancode token ls")
+        rows.forget(work, name)
+        paused = pause_of_token(work, name)
+        detail: dict[str, object] = {"paused": paused} if paused else {}
+        work.audit("trust", "info", "token revoked", None, token=name, by=by, **detail)
+        return paused
+
+
+def left_of(core: Core, token: str) -> list[str]:
+    """Return the ids of runs, workflows and lanes with items that the token has begun and that go on."""
+    with core.ports.ledger.transaction() as tx:
+        states = (state for state in RunState if state is not RunState.ENDED)
+        runs = (run for state in states for run in tx.find(Run, {"state": state}))
+        found = [run.id for run in runs if token_behind(run.created_by) == token]
+        for workflow in tx.find(Workflow, {"state": WorkflowState.RUNNING}):
+            steps = tx.find(WorkflowStep, {"workflow": workflow.id})
+            by = [str(step.item.get("by") or "") for step in steps if not step.state.is_over]
+            if token in map(token_behind, (workflow.created_by, *by)):
+                found.append(workflow.id)
+    return found
+
+
+def check(core: Core, secret: str) -> ApiToken:
+    """Return the token with this secret, if it is in force. AccessError; after too many failures at once."""
+    now = core.wall_ms()
+    with core.ports.ledger.transaction() as tx:
+        found = tx.find(ApiToken, {"digest": digest(secret)}, limit=1)
+    try:
+        token = judge(secret, found[0] if found else None, now)
+    except AccessError as error:
+        failed(core, error)
+        raise
+    if token.used_ms is None or now - token.used_ms >= USED_MS:
+        with unit_of_work(core) as work:
+            rows.note_use(work, token, now)
+    return token
+
+
+def still_in_force(core: Core, token: ApiToken) -> bool:
+    """Whether the token was neither revoked nor has expired since it was checked."""
+    with core.ports.ledger.transaction() as tx:
+        found = tx.get(ApiToken, token.name)
+    in_time = token.expires_ms is None or core.wall_ms() < token.expires_ms
+    return found is not None and found.digest == token.digest and in_time
+
+
+def failed(core: Core, error: AccessError) -> None:
+    """Count a failure; the first of a minute goes into the audit. AccessError beyond the limit."""
+    failures, boot = core.live.visits.failed_ms, core.ports.clock.boot_ms()
+    while failures and boot - failures[0] >= WITHIN_MS:
+        failures.popleft()
+    failures.append(boot)
+    if len(failures) == 1:
+        with unit_of_work(core) as work:
+            work.audit("trust", "warning", "refused over TCP", why=str(error), code=error.code)
+    if len(failures) > MOST_FAILURES:
+        raise AccessError(
+            "too many requests with a wrong token or code",
+            why=f"more than {MOST_FAILURES} within a minute",
+            fix="wait a minute; look: pancode audit trust",
+            code="too_many_failures",
+        ) from error
+
+
+def asked(core: Core, name: str, verb: str, run: str | None) -> None:
+    """Put a request over TCP that changes something on record, by the token's name. `run`: as the request
+    names it; on record is that run's id, or the beginning of an unknown name.
+    """
+    with unit_of_work(core) as work:
+        found, detail = None, {}
+        if run is not None:
+            try:
+                found = find_run(work.tx, run).id
+            except PancodeError:
+                detail = {"named": clip(safe(run), MOST_NAMED)}
+        work.audit("trust", "info", "asked over TCP", found, by=name, asked=verb, **detail)
+
+
+def shape(token: ApiToken) -> TokenShape:
+    return {
+        "name": token.name,
+        "scopes": list(token.scopes),
+        "created_at": at(token.created_ms),
+        "created_by": token.created_by,
+        "expires_at": iso(token.expires_ms),
+        "used_at": iso(token.used_ms),
+        "item": token.item,
+        "run": token.run,
+    }

@@ -1,0 +1,365 @@
+"""Declares routes at the functions that answer: path, method, body, parameters, rights, command."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import ModuleType
+from typing import Any, TypeVar, get_type_hints
+from urllib.parse import unquote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Address
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+from typing_extensions import TypedDict
+
+from pancode.interfaces.http.access.idempotency import RequestMark, answered, begin, failed, key_of
+from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, READS, REMOVES, Right
+from pancode.interfaces.http.access.run_rights import refuse, run_of
+from pancode.interfaces.http.bodies import Body, Empty, SignedBody, bytes_of, parse
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.problems import AsciiJson, response_of
+from pancode.kernel.errors import PancodeError, RefusedError, UsageError
+from pancode.kernel.names import LAST, nearest
+from pancode.kernel.records import Run
+from pancode.kernel.values import replace
+from pancode.kernel.visitors import AccessScope, Risk, Visitor
+
+REPLAYED = "Idempotency-Replayed"
+log = logging.getLogger("pancode.api")
+
+
+def mark_of(who: str, key: str, route: str, body: Body) -> RequestMark:
+    """Return the mark of what the caller said; absent keys do not count: a later version knows more keys."""
+    sent = body.model_dump(mode="json", exclude_unset=True)
+    digest = hashlib.sha256(json.dumps(sent, sort_keys=True).encode()).hexdigest()
+    return RequestMark(who, key, route, digest)
+
+
+def once(context: ApiContext, mark: RequestMark, status: int, act: Callable[[], Any]) -> Any:
+    """Return the answer of `act`, or a Response with that to the first request with this key.
+    RefusedError."""
+    kept = begin(context.core, mark)
+    if kept is not None:
+        headers = {REPLAYED: "true"}
+        return Response(kept.answer, kept.status or status, headers, media_type="application/json")
+    try:
+        answer = act()
+        text = bytes(AsciiJson(_kept(answer), status).body).decode()
+    except BaseException as error:
+        # What was refused has begun nothing; anything else may have failed half way.
+        refused = isinstance(error, PancodeError) and response_of(error).status_code < 500
+        _after(lambda: failed(context.core, mark, refused))
+        raise
+    _after(lambda: answered(context.core, mark, status, text))
+    return answer
+
+
+def _kept(answer: Any) -> Any:
+    """Return the answer without a secret, which is told once and not kept with requests."""
+    return {**answer, "secret": None} if isinstance(answer, dict) and "secret" in answer else answer
+
+
+def _after(note: Callable[[], None]) -> None:
+    """Note what has happened; where the ledger cannot, the answer is given all the same."""
+    try:
+        note()
+    except PancodeError:
+        log.exception("the answer to a request with a key was not kept; it is refused as unknown from now on")
+
+
+MAX_BODY = 8 * 1024 * 1024
+"""How many bytes a request has at most; the largest task fits several times."""
+MAX_DEPTH = 20
+FOLDER = "pancode-folder"
+"""The header with the folder where the person stands, percent-encoded."""
+_YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiCall:
+    """One request, parsed: names in the path, the query's words, the body."""
+
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Any
+    last_event: str = ""
+    """The newest event that the caller has, as a browser says when it comes back."""
+    inside: Run | None = None
+    """The run from inside which this is asked; None: a person asks, or it is not known for a `GET`."""
+    visitor: Visitor | None = None
+    """The visitor who asks over TCP; None: the request came over the unix socket."""
+    key: str = ""
+    """The request's idempotency key; empty: none."""
+    folder: str = ""
+    """The folder where the person who asks stands; empty: not said."""
+
+    @property
+    def who(self) -> str:
+        """Whose idempotency keys these are: the owner's, a token's or a run's."""
+        if self.visitor is not None and self.visitor.token is not None:
+            return f"token:{self.visitor.token.digest}"
+        return "socket" if self.inside is None else f"run:{self.inside.id}"
+
+    def number(self, name: str, default: int, most: int) -> int:
+        """Return a whole number from 0 to `most` of the query; UsageError for anything else."""
+        text = self.query.get(name)
+        if text is None:
+            return default
+        if not text.isascii() or not text.isdigit() or len(text) > 15 or int(text) > most:
+            raise UsageError(
+                f"{name} must be a whole number from 0 to {most}, not {text[:40]!r}",
+                fix=f"leave {name} out for {default}",
+                code="bad_value",
+            )
+        return int(text)
+
+    def flag(self, name: str) -> bool:
+        """Whether the query says yes; UsageError for a word that says neither yes nor no."""
+        word = self.query.get(name, "0")
+        if word not in (*_YES, *_NO):
+            fix = f"write {', '.join((*_YES, *_NO))}"
+            raise UsageError(f"{name} is yes or no, not {word[:40]!r}", fix=fix, code="bad_value")
+        return word in _YES
+
+
+class AtDoor(Enum):
+    """Whether a route is answered over TCP: to a token, to a signature, to anybody, or to nobody."""
+
+    TOKEN = "token"
+    SIGNED = "signed"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+Answer = Callable[[ApiContext, ApiCall], Any]
+Answers = TypeVar("Answers", bound=Answer)
+Object = dict[str, Any]
+"""A JSON object whose keys are not promised."""
+
+
+class RemovedAnswer(TypedDict):
+    removed: str
+
+
+class Octets(Response):
+    """The answer of a route that sends bytes."""
+
+    media_type = "application/octet-stream"
+
+
+class EventStream(StreamingResponse):
+    """The answer of a route that sends server-sent events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One route, such as `GET /v1/runs`, and the command that asks it; empty: no command does.
+
+    It decorates the function that answers: that function's docstring begins with what the route is for, and
+    its return type is the shape of the answer. `pokes`: it changed something that the coordinator should act
+    on at once. `for_runs`: may also be asked from inside a run, as every `GET` may. `for_item`: also by a
+    token of one inbox item. `at_door`: whether it is asked over TCP. `right` None: a `GET` reads, and all
+    else needs the highest.
+    """
+
+    name: str
+    body: type[Body] = Empty
+    command: str = ""
+    query: tuple[str, ...] = ()
+    pokes: bool = False
+    status: int = 200
+    for_runs: bool = False
+    right: Right | None = None
+    for_item: bool = False
+    at_door: AtDoor = AtDoor.TOKEN
+    starts: bool = False
+    """Whether it begins work although it dispatches nothing."""
+    lands: Callable[[ApiContext, ApiCall], bool] | None = None
+    """Whether the work that it begins once more was asked to land its change; None: its body says so."""
+    asks_who: bool = False
+    """Whether it is a `GET` that tells a run less than a person."""
+    answer: Answer = field(default=lambda context, call: None, repr=False)
+
+    def __call__(self, answer: Answers) -> Answers:
+        vars(answer)["verb"] = replace(self, answer=answer)
+        return answer
+
+    @property
+    def method(self) -> str:
+        return self.name.split(" ")[0]
+
+    @property
+    def path(self) -> str:
+        return self.name.split(" ")[1]
+
+    @property
+    def what(self) -> str:
+        """What the route is for, as part of a sentence."""
+        words = " ".join((self.answer.__doc__ or "").split("\n\n")[0].split())
+        return words[0].lower() + words[1:].removesuffix(".")
+
+    @property
+    def answers(self) -> Any:
+        """The type of the answer; `Octets` and `EventStream` for what is no JSON."""
+        return get_type_hints(self.answer)["return"]
+
+    @property
+    def needs(self) -> AccessScope:
+        """The scope that a token needs for this route."""
+        return self._right.scope
+
+    @property
+    def risk(self) -> Risk:
+        """The risk of what this route may bring about."""
+        return self._right.risk
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether an idempotency key keeps the request from being carried out twice."""
+        return self.starts or (self.at_door is AtDoor.TOKEN and self.right in (DISPATCHES, ANSWERS))
+
+    @property
+    def _right(self) -> Right:
+        return self.right or (READS if self.method == "GET" else REMOVES)
+
+    def route(self, context: ApiContext) -> Route:
+        """Return the route for the unix socket, where the system tells who asks."""
+
+        async def endpoint(request: Request) -> Response:
+            try:
+                call = await read(request, self.body, self.query)
+                answer = await run_in_threadpool(self._done, context, call, request.client)
+                return answer if isinstance(answer, Response) else AsciiJson(answer, self.status)
+            except Exception as error:  # before any server's own words on it, which have no code, why and fix
+                return response_of(error)
+
+        return Route(self.path, endpoint, methods=[self.method])
+
+    def answered(self, context: ApiContext, call: ApiCall) -> Any:
+        """Answer a caller who has the right to ask."""
+        if call.key and self.takes_key:
+            mark = mark_of(call.who, call.key, f"{self.method} {self.path.format(**call.path)}", call.body)
+            answer = once(context, mark, self.status, lambda: self.answer(context, call))
+        else:
+            answer = self.answer(context, call)
+        if self.pokes and not isinstance(answer, Response):
+            context.poke()
+        return answer
+
+    def _done(self, context: ApiContext, call: ApiCall, caller: Address | None) -> Any:
+        """Answer, and act on the change in the same thread: another thread would have to be waited for.
+
+        InsideRunError for a run that asks for more than it may.
+        """
+        if self.method == "GET" and not self.asks_who:
+            return self.answered(context, call)
+        run = _inside(context, caller)
+        may = run is None or (self.for_runs and "rehearses" not in run.terms)
+        if run is not None and not may and self.method != "GET":
+            refuse(context.core, run, self.name)
+        return self.answered(context, replace(call, inside=run))
+
+
+def verbs_of(module: ModuleType) -> list[Verb]:
+    """Return the routes that a module declares, in its order."""
+    found = [one for one in vars(module).values() if getattr(one, "__module__", "") == module.__name__]
+    return [one.verb for one in found if hasattr(one, "verb")]
+
+
+def _inside(context: ApiContext, caller: Address | None) -> Run | None:
+    """Return the run in which the asking process is; `serve` gives start and pid in place of an address."""
+    if caller is None:
+        return None
+    attempts = context.coordinator.attempts_of(caller.port, caller.host)
+    if attempts is None:
+        raise RefusedError(
+            "the process that asked has ended, so its rights cannot be checked",
+            fix="ask again, and wait for the answer",
+            code="caller_gone",
+        )
+    return run_of(context.core.ports.ledger, attempts)
+
+
+async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> ApiCall:
+    """Return the request as an ApiCall; UsageError for what it may not hold."""
+    if request.scope["http_version"] == "1.1" and not request.headers.get("host"):
+        raise UsageError("the request names no host", fix="send the header Host: pancode", code="no_host")
+    check_texts([dict(request.path_params), dict(request.query_params)])
+    for name in request.query_params:
+        if name not in query:
+            near = nearest(name, query)
+            fix = f"did you mean {near}?" if near else f"it knows {', '.join(query) or 'none'}"
+            raise UsageError(f"the request has the unknown parameter {name!r}", fix=fix, code="unknown_key")
+    if body is SignedBody:
+        return ApiCall(dict(request.path_params), {}, await SignedBody.of(request))
+    data = await _body(request) if request.method != "GET" else {}
+    check_texts(data)
+    last, key = request.headers.get("last-event-id", ""), key_of(request.headers.getlist("idempotency-key"))
+    folder = unquote(request.headers.get(FOLDER, ""))
+    path, named = (_seen_from(folder, names) for names in (request.path_params, request.query_params))
+    return ApiCall(path, named, parse(body, data), last, key=key, folder=folder)
+
+
+def _seen_from(folder: str, names: Mapping[str, str]) -> dict[str, str]:
+    """Replace `last` by the last run of the repository where the person stands."""
+    return {
+        name: f"{LAST}@{folder}" if folder and value == LAST and name in ("run", "before") else value
+        for name, value in names.items()
+    }
+
+
+async def _body(request: Request) -> Any:
+    raw = await bytes_of(request, MAX_BODY)
+    if not raw:
+        return {}
+    try:
+        return json.loads(raw)
+    except RecursionError as exc:
+        raise _nested() from exc
+    except ValueError as exc:
+        fix = "send one JSON object, in UTF-8"
+        raise UsageError("the request is not JSON", why=str(exc)[:300], fix=fix, code="bad_json") from exc
+
+
+def _nested() -> UsageError:
+    fix = f"no request needs more than {MAX_DEPTH} levels"
+    return UsageError("the request is nested too deeply", fix=fix, code="bad_json")
+
+
+def check_texts(data: Any) -> None:
+    """Raise UsageError for a text that no file name, command line or database holds, and endless nesting."""
+    level, depth = [data], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise _nested()
+        for text in level:
+            if isinstance(text, str) and not _is_plain(text):
+                raise UsageError(
+                    f"the request has a text that is none: {text[:80]!r}",
+                    why="it holds NUL or half of a surrogate pair",
+                    fix="take that character out",
+                    code="bad_text",
+                )
+        level = [inner for one in level for inner in _inside_of(one)]
+
+
+def _inside_of(data: Any) -> Iterable[Any]:
+    if isinstance(data, dict):
+        return (*data, *data.values())
+    return data if isinstance(data, list) else ()
+
+
+def _is_plain(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text

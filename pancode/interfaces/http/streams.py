@@ -1,0 +1,136 @@
+"""Server-sent events: a run's progress, a log by byte offset, the steps of a long call."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from pancode.fleet.acts import Progress, ProgressLine
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.problems import body_of, problem_of
+from pancode.interfaces.http.routing import ApiCall, EventStream
+from pancode.kernel.records import FeedEvent
+from pancode.runs.log import LogPlace, read_log
+from pancode.runs.views import brief
+
+LOOK_S = 0.5
+QUIET_S = 10.0
+"""After so many seconds a comment is sent, which tells a quiet run from a dead coordinator."""
+
+
+def sse(events: AsyncIterator[str]) -> EventStream:
+    return EventStream(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+def event(kind: str, data: Any, mark: str = "") -> str:
+    """Return one event as text; JSON holds no line break, so it is one data line."""
+    head = f"id: {mark}\n" if mark else ""
+    return f"{head}event: {kind}\ndata: {json.dumps(data)}\n\n"
+
+
+async def run_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
+    """Yield `run` whenever its shape has changed, the last one with state `ended`; `problem` on failure.
+
+    The run is read when the feed tells of it or of the fleet, and each `QUIET_S`.
+    """
+    last: Any = None
+    place = -1
+    while not context.closing.is_set():
+        seen, news = context.bell.count, context.core.feed.since(place)
+        place = context.core.feed.last if news is None else news[-1].number if news else place
+        if last is None or _tells_of(news, last["run"]):
+            try:
+                shape = await run_in_threadpool(brief, context.core, call.path["run"])
+            except Exception as error:
+                yield event("problem", body_of(problem_of(error), 500))
+                return
+            if shape != last:
+                last = shape
+                yield event("run", shape)
+            if shape["state"] == "ended":
+                return
+        if not await context.bell.wait(seen, QUIET_S):
+            place = -1  # and look, whatever was told
+            yield ": still here\n\n"
+
+
+def _tells_of(news: list[FeedEvent] | None, run: str) -> bool:
+    return news is None or any(one.run in (None, run) for one in news)
+
+
+async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
+    """Yield `log` with bytes from an offset, `attempt` where another attempt begins, `end` when nothing can
+    follow.
+
+    Each `log` says where the next one begins: a reader that comes back with that misses and repeats nothing.
+    """
+    place = LogPlace.of(call.query)
+    quiet = 0.0
+    while not context.closing.is_set():
+        seen = context.bell.count
+        try:
+            piece = await run_in_threadpool(
+                read_log, context.core, context.coordinator.streams, call.path["run"], place
+            )
+        except Exception as error:
+            yield event("problem", body_of(problem_of(error), 500))
+            return
+        if piece.place.attempt != place.attempt and piece.place.attempt:
+            yield event("attempt", {"attempt": piece.place.attempt, "stream": place.stream})
+        place = piece.place
+        if piece.data:
+            quiet = 0.0
+            shown = base64.b64encode(piece.data).decode()
+            data = {"attempt": place.attempt, "next": place.offset, "stream": place.stream, "b64": shown}
+            yield event("log", data, f"{place.attempt}:{place.offset}")
+        elif piece.end:
+            yield event("end", {"attempt": place.attempt, "next": place.offset, "complete": piece.complete})
+            return
+        elif not piece.more:
+            quiet += LOOK_S
+            if quiet >= QUIET_S:
+                quiet = 0.0
+                yield ": still here\n\n"
+            await context.bell.wait(seen, LOOK_S)
+
+
+async def steps(
+    context: ApiContext, work: Callable[[Progress], Any], quiet_s: float = QUIET_S
+) -> AsyncIterator[str]:
+    """Yield `progress` for each step while `work` runs in its own thread, then `result` or `problem`.
+
+    A step may be long (a bundle on its way over a slow line): comments say that the coordinator is still
+    there.
+    """
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[ProgressLine | None] = asyncio.Queue()
+
+    def tell(line: ProgressLine) -> None:
+        loop.call_soon_threadsafe(lines.put_nowait, line)
+
+    def run() -> Any:
+        try:
+            return work(tell)
+        finally:
+            loop.call_soon_threadsafe(lines.put_nowait, None)
+
+    task = asyncio.create_task(run_in_threadpool(run))
+    while True:
+        try:
+            line = await asyncio.wait_for(lines.get(), quiet_s)
+        except TimeoutError:
+            yield ": still here\n\n"
+            continue
+        if line is None:
+            break
+        yield event("progress", asdict(line))
+    try:
+        yield event("result", await task)
+    except Exception as error:
+        yield event("problem", body_of(problem_of(error), 500))

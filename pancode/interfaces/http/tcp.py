@@ -1,0 +1,171 @@
+"""The API over TCP: who is let in, with which rights, and how long a stream goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pancode.interfaces.http.access.request_filter import HOOKS, DoorRules, KnockedBy, bearer, must_have_token
+from pancode.interfaces.http.access.tokens import asked, check, still_in_force
+from pancode.interfaces.http.bodies import Body, CallerBody, says
+from pancode.interfaces.http.context import LET_IN, ApiContext
+from pancode.interfaces.http.problems import HANDLERS, AsciiJson, response_of
+from pancode.interfaces.http.routing import ApiCall, AtDoor, Verb, read
+from pancode.kernel.caller import handed_on
+from pancode.kernel.values import replace
+from pancode.kernel.visitors import AccessError, Visitor, asked_by, must_allow, must_ask, must_be_its_item
+from pancode.people.service import items
+
+VISITOR = "pancode.visitor"
+LOOK_S = 5.0
+"""Seconds after which a stream whose token was revoked or has expired ends, with its next piece."""
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+def door_app(
+    context: ApiContext, verbs: Sequence[Verb], rules: DoorRules, more: Sequence[BaseRoute] = ()
+) -> ASGIApp:
+    """Return all routes for visitors; `more`: what anybody may read, such as the console's files."""
+    routes: list[BaseRoute] = [_route(verb, context) for verb in verbs]
+    app = Starlette(routes=[*routes, *more], exception_handlers=HANDLERS)
+    return Doorkeeper(app, context, rules, frozenset(v.path for v in verbs if v.at_door is AtDoor.OPEN))
+
+
+class Doorkeeper:
+    """Judges each request before any route sees it, and tells the routes who asks."""
+
+    def __init__(
+        self, app: ASGIApp, context: ApiContext, rules: DoorRules, open_paths: frozenset[str]
+    ) -> None:
+        self._app = app
+        self._context = context
+        self._rules = rules
+        self._open = open_paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        try:
+            scope[VISITOR] = await run_in_threadpool(self._visitor, Request(scope))
+        except Exception as error:
+            await response_of(error)(scope, receive, _guarded(send))
+            return
+        if scope[VISITOR].token is not None and LET_IN in scope:
+            scope[LET_IN]()
+        await self._app(scope, receive, _guarded(send))
+
+    def _visitor(self, request: Request) -> Visitor:
+        """Return the visitor. AccessError for a request that is not for us, or whose caller is unknown."""
+        path, headers = request.url.path, {name.lower(): value for name, value in request.headers.items()}
+        self._rules.check(KnockedBy(request.method, path, dict(request.query_params), headers))
+        if not path.startswith("/v1/") or path.startswith(HOOKS):
+            return Visitor()
+        secret = bearer(headers.get("authorization", ""))
+        if secret is not None:
+            return Visitor(check(self._context.core, secret))
+        if path not in self._open:
+            raise must_have_token()
+        return Visitor()
+
+
+def _guarded(send: Send) -> Send:
+    async def sends(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *HEADERS]
+        await send(message)
+
+    return sends
+
+
+def _route(verb: Verb, context: ApiContext) -> Route:
+    async def endpoint(request: Request) -> Response:
+        try:
+            visitor: Visitor = request.scope[VISITOR]  # KeyError: nobody has judged it
+            await run_in_threadpool(_admit, verb, context, dict(request.path_params), visitor)
+            call = await read(request, verb.body, verb.query)
+            answer = await run_in_threadpool(_answered, verb, context, replace(call, visitor=visitor))
+            if isinstance(answer, StreamingResponse):
+                answer.body_iterator = _while_in_force(context, visitor, answer.body_iterator)
+            return answer if isinstance(answer, Response) else AsciiJson(answer, verb.status)
+        except Exception as error:
+            return response_of(error)
+
+    return Route(verb.path, endpoint, methods=[verb.method])
+
+
+def _answered(verb: Verb, context: ApiContext, call: ApiCall) -> Any:
+    assert call.visitor is not None
+    if verb.method == "GET":
+        return verb.answered(context, call)
+    with asked_by(call.visitor.token):
+        if call.visitor.token is not None:
+            lands = says(call.body, "land") or (verb.lands is not None and verb.lands(context, call))
+            must_ask(verb.name, lands, says(call.body, "yes"))
+            asked(context.core, call.visitor.name, verb.name, call.path.get("run"))
+        return verb.answered(context, replace(call, body=_signed(call.body, call.visitor)))
+
+
+def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Visitor) -> None:
+    """Raise AccessError where the visitor may not ask this, before the body is read."""
+    if verb.at_door is AtDoor.CLOSED:
+        raise AccessError(
+            f"{verb.name} is not answered over TCP",
+            why="only whoever may use the coordinator's unix socket may ask for it",
+            fix="ask with a command on that machine, or through SSH: ssh HOST pancode ...",
+            code="local_only",
+        )
+    if verb.at_door in (AtDoor.OPEN, AtDoor.SIGNED):
+        return
+    token = visitor.token
+    if token is None:
+        raise must_have_token()
+    if token.item is None:
+        return must_allow(token, verb.needs, verb.name)
+    about = path.get("run", token.run or "") if verb.for_item else ""
+    must_be_its_item(token, about, verb.name)
+    if "run" in path and all(item["id"] != token.item for item in items(context.core)):
+        why = "it was answered already, or asks something new"
+        raise AccessError(
+            f"the question of the token {token.name} no longer waits",
+            why=why,
+            fix="pancode inbox",
+            code="wrong_item",
+        )
+
+
+def _signed(body: Any, visitor: Visitor) -> Any:
+    """Return the body as the token's owner asks it; its environment is the coordinator's own."""
+    changes: dict[str, Any] = {
+        name: _signed(value, visitor) for name, value in iter(body) if isinstance(value, Body)
+    }
+    if "by" in type(body).model_fields:
+        changes["by"] = visitor.name
+    if isinstance(body, CallerBody):
+        changes["environ"] = handed_on(os.environ)
+    return body.model_copy(update=changes)
+
+
+async def _while_in_force(context: ApiContext, visitor: Visitor, pieces: Any) -> AsyncIterator[Any]:
+    """Pass a stream on until its token is revoked or expires."""
+    clock = asyncio.get_running_loop()
+    looked = clock.time()
+    async for piece in pieces:
+        if visitor.token is not None and clock.time() - looked >= LOOK_S:
+            looked = clock.time()
+            if not await run_in_threadpool(still_in_force, context.core, visitor.token):
+                return
+        yield piece

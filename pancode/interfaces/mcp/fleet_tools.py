@@ -1,0 +1,364 @@
+"""Carries out what an orchestrator asks of the fleet: tools of the one table, through the API, as its run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from starlette.responses import Response
+
+from node_agent.wire.fleet import MOST_FLEET_ANSWER, FleetTool
+from node_agent.wire.identity import AttemptId
+from pancode.app.http_routes import VERBS
+from pancode.interfaces.client.client import Client
+from pancode.interfaces.http.access.run_rights import refuse
+from pancode.interfaces.http.bodies import parse
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.problems import AsciiJson, response_of
+from pancode.interfaces.http.routing import ApiCall, Verb, check_texts, mark_of, once
+from pancode.interfaces.mcp.protocol import CallProgress, CancelledCall, ParamsError
+from pancode.interfaces.mcp.tool import McpTool
+from pancode.interfaces.mcp.tools import BY_NAME, call
+from pancode.kernel.errors import UnavailableError, UsageError
+from pancode.kernel.feed_thread import JOIN_S, FeedThread
+from pancode.kernel.records import Action, ActionKind, Run, RunState
+from pancode.kernel.values import replace
+from pancode.people.service import still_waits
+from pancode.runs.life.continuations import payer_of
+from pancode.runs.life.inbox import BEFORE_START, ItemKind, kind_of
+from pancode.runs.life.signals import FleetAnswered, LandingProposed
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.views import find
+from pancode.sessions.pending_updates import seen
+from pancode.sessions.rehearsal_tools import Rehearsal
+from pancode.workflows import store as rows
+
+log = logging.getLogger("pancode.fleet_calls")
+AGAIN_S = 5.0
+"""Seconds until a call that cannot be carried out now is tried again."""
+MOST_AT_ONCE, MOST_OF_ONE = 32, 8
+"""The most calls at work: of all sittings, and of one, which could otherwise make all others wait."""
+LAND, ANSWER = "POST /v1/runs/{run}/land", "POST /v1/runs/{run}/answer"
+CONTINUE, TELL = "POST /v1/runs/{run}/continue", "POST /v1/runs/{run}/tell"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""The name of a workflow that a run asks for; it is never read as a path."""
+DISPATCH = "dispatch"
+SELDOM = ("node", "runtime", "workspace", "ask", "concurrency")
+"""Arguments that a run sees only at `dispatch`."""
+UNSAID = ("minimum", "maximum", "minItems", "maxItems")
+"""Bounds that are left out of an offer; a refusal names them."""
+FORCED = ("cwd", "project")
+"""Arguments that a run does not choose: it works for its own project."""
+HERE: dict[str, dict[str, Any]] = {
+    "workspace": {
+        "enum": ["git", "none"],
+        "description": "git: the repository with its uncommitted changes; none: an empty folder",
+    }
+}
+"""What an argument is for a run, where that is less than for a person: no line of a person's work."""
+NOWHERE = "/"
+"""The folder of a run without a project: the coordinator's own folder is not the run's."""
+CUT = "\n[the rest is cut: {} characters in all]"
+
+
+def offered() -> dict[str, FleetTool]:
+    """Return every tool as an order offers it, in the fewest words: all tools stand in a window that may hold
+    only 8,000 tokens. An argument that one tool has described is not described again.
+    """
+    said: set[str] = set()
+    return {name: _offered(tool, said) for name, tool in BY_NAME.items()}
+
+
+def _offered(tool: McpTool, said: set[str]) -> FleetTool:
+    hidden = FORCED if tool.name == DISPATCH else (*FORCED, *SELDOM)
+    fields = {name: {**field, **HERE.get(name, {})} for name, field in tool.fields.items()}
+    schema: dict[str, Any] = {"type": "object", "properties": _briefly(fields, hidden, said)}
+    schema |= {"required": list(tool.required)} if tool.required else {}
+    text = json.dumps(schema, separators=(",", ":"))
+    return FleetTool(name=tool.name, description=tool.description, parameters=text)
+
+
+def _briefly(fields: Mapping[str, Any], hidden: Sequence[str], said: set[str]) -> dict[str, Any]:
+    """Return the fields, and those of a list's items, without descriptions that were given before."""
+    made = {}
+    for name, field in fields.items():
+        if name in hidden:
+            continue
+        kept = {key: one for key, one in field.items() if key not in UNSAID}
+        if kept.get("description") in said:
+            del kept["description"]
+        said.add(field.get("description", ""))
+        if inner := field.get("items", {}).get("properties"):
+            items = {"type": "object", "properties": _briefly(inner, (), said)}
+            kept["items"] = {**items, "required": field["items"]["required"]}
+        made[name] = kept
+    return made
+
+
+class FleetCalls(FeedThread):
+    """Carries out the fleet calls of runs, each in a thread: one may take a minute, and holds up no other.
+
+    A call is an action of the ledger and outlives the process; its idempotency key has it begun once.
+    """
+
+    def __init__(self, context: ApiContext) -> None:
+        super().__init__(context.core, "fleet calls", AGAIN_S)
+        self._context = context
+        self._lock = threading.Lock()
+        self._at_work: dict[str, tuple[str, CallProgress, threading.Thread]] = {}
+        context.core.fleet_tools = offered()
+
+    def stop(self) -> None:
+        self._end()
+        with self._lock:
+            under_way = list(self._at_work.values())
+        for _, progress, _ in under_way:
+            progress.cancelled.set()
+        for _, _, thread in under_way:
+            thread.join(JOIN_S)
+        self._join()
+
+    def _turn(self) -> float | None:
+        with self._core.ports.ledger.transaction() as tx:
+            found = [action for action in tx.find(Action) if action.kind is ActionKind.FLEET]
+        for action in found:
+            self._begin(action)
+        return AGAIN_S if found else None
+
+    def _begin(self, action: Action) -> None:
+        with self._lock:
+            if action.id in self._at_work or self._is_full(action.run) or self._stopping.is_set():
+                return
+            progress = CallProgress(lambda told: None)
+            thread = threading.Thread(
+                target=self._do, args=(action, progress), name="fleet call", daemon=True
+            )
+            self._at_work[action.id] = action.run, progress, thread
+            thread.start()
+
+    def _is_full(self, run: str) -> bool:
+        of_one = sum(one == run for one, _, _ in self._at_work.values())
+        return len(self._at_work) >= MOST_AT_ONCE or of_one >= MOST_OF_ONE
+
+    def _do(self, action: Action, progress: CallProgress) -> None:
+        """Carry the call out and answer it, whatever happens, unless it is tried again: its program waits."""
+        try:
+            ok, text = self._answer(action, progress)
+            with unit_of_work(self._core) as work:
+                run = work.tx.get(Run, action.run)
+                assert run is not None  # no run is ever deleted
+                seen(work.tx, payer_of(run), ended_in(str(action.detail["tool"]), text) if ok else ())
+                work.signal(run, FleetAnswered(action.id, ok, text))
+            self._context.poke()
+        except CancelledCall:
+            log.info("a call of %s waits for the next coordinator", action.run)
+        except UnavailableError as error:
+            log.warning("a call of %s waits: %s: %s", action.run, error, error.why)
+        except Exception:
+            log.exception("a call of %s could not be answered", action.run)
+        finally:
+            with self._lock:
+                self._at_work.pop(action.id, None)
+
+    def _answer(self, action: Action, progress: CallProgress) -> tuple[bool, str]:
+        with self._core.ports.ledger.transaction() as tx:
+            run = tx.get(Run, action.run)
+        if run is None or run.state is not RunState.RUNNING or run.stop_asked is not None:
+            return False, "the run has ended, or is to end"
+        try:
+            return carried_out(self._context, run, action.detail, progress)
+        except (CancelledCall, UnavailableError):
+            raise
+        except Exception as error:
+            log.exception("a call of %s failed", run.id)
+            return False, f"PanCode itself failed: {type(error).__name__}"
+
+
+def carried_out(
+    context: ApiContext, run: Run, asked: Mapping[str, object], progress: CallProgress
+) -> tuple[bool, str]:
+    """Whether it was done, and the answer for its model. UnavailableError, CancelledCall: not now."""
+    name = str(asked["tool"])
+    identity = AttemptId(run=run.id, attempt=run.attempt, fence=int(str(asked["fence"])))
+    rehearsal = Rehearsal(context, run, int(str(asked["number"]))) if "rehearses" in run.terms else None
+    client = RunClient(context, run, f"fleet:{identity}:{asked['number']}", rehearsal)
+    try:
+        given = _given(BY_NAME[name], run, str(asked["arguments"]))
+        answer = call(lambda begins: client, {}, name, given, run.agent, progress)
+    except ParamsError as wrong:
+        return False, str(wrong)
+    text = str(answer["content"][0]["text"])
+    if len(text) > MOST_FLEET_ANSWER:
+        text = text[: MOST_FLEET_ANSWER - 100] + CUT.format(len(text))
+    return not answer["isError"], text
+
+
+SHOWS_ENDS = ("wait", "run_show", "explore")
+"""Tools that show an agent how a run has ended."""
+
+
+def ended_in(tool: str, text: str) -> set[str]:
+    """Return the runs that have ended according to this answer of a tool."""
+    try:
+        found = json.loads(text) if tool in SHOWS_ENDS else {}
+    except ValueError:  # it is cut, and may not have come to that
+        return set()
+    rows = [found, *found.get("scouts", ())]
+    over = {RunState.ENDED.value, "answered", "failed"}
+    return {str(row["run"]) for row in rows if row.get("run") and row.get("state") in over}
+
+
+def _given(tool: McpTool, run: Run, arguments: str) -> dict[str, Any]:
+    """Return the call's arguments, and add those that the run does not choose. ParamsError."""
+    try:
+        given = json.loads(arguments)
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        raise ParamsError("the arguments are no JSON object")
+    if taken := [name for name in FORCED if name in given]:
+        raise ParamsError(f"{tool.name} has no argument {taken[0]} here")
+    if "cwd" in tool.fields:
+        given["cwd"] = run.project or NOWHERE
+    if not NAME.fullmatch(str(given.get("workflow", "w"))):
+        raise ParamsError("a workflow has a name here; it is no path")
+    if tool.name == "explore" and run.project is None:
+        raise ParamsError("explore asks about a repository, and this session works in none")
+    if "workspace" in tool.fields and run.project is None:
+        given["workspace"] = "none"
+    return given
+
+
+class RunClient(Client):
+    """The API's client inside the coordinator, with the rights of one run: only what the run is offered.
+
+    `key`: of the one request that changes something. `rehearsal`: gives answers in place of the API.
+    """
+
+    def __init__(self, context: ApiContext, run: Run, key: str, rehearsal: Rehearsal | None = None) -> None:
+        super().__init__(Path(str(context.facts["home"])), starts=False)
+        self._context, self._run, self._key, self._rehearsal = context, run, key, rehearsal
+        self._allowed = {BY_NAME[name].route for name in run.terms.get("fleet", []) if name in BY_NAME}
+
+    def _send(self, method: str, path: str, body: Any, *_: Any) -> tuple[Any, Any]:
+        return _Closed(), _Answered(self._response(method, path, body))
+
+    def _response(self, method: str, path: str, body: Any) -> Response:
+        try:
+            verb, names = _verb_of(method, urlsplit(path).path)
+            query = dict(parse_qsl(urlsplit(path).query))
+            check_texts([names, query, body])
+            asked = ApiCall(names, query, parse(verb.body, body or {}), inside=self._run, key=self._key)
+            answer = self._done(verb, asked)
+            return answer if isinstance(answer, Response) else AsciiJson(answer, verb.status)
+        except UnavailableError:
+            raise
+        except Exception as error:
+            return response_of(error)
+
+    def _done(self, verb: Verb, asked: ApiCall) -> Any:
+        if verb.method != "GET" and verb.name not in self._allowed:
+            refuse(self._context.core, self._run, verb.name)
+        if self._rehearsal is not None and (told := self._rehearsal.told(verb, asked)) is not None:
+            return told
+        if verb.method == "GET":
+            return verb.answered(self._context, asked)
+        if "run" in asked.path:
+            other = find(self._context.core, asked.path["run"])
+            self._must_be_its_own(verb, other)
+            asked = replace(asked, path={**asked.path, "run": other.id})  # `last` may be another one by now
+        if "workflow" in asked.path:
+            asked = replace(asked, path={"workflow": self._its_own_workflow(verb, asked.path["workflow"])})
+        return self._once(verb, asked)
+
+    def _once(self, verb: Verb, asked: ApiCall) -> Any:
+        """Do it once for this key, on every route: after the kill of a node agent or a coordinator, the same
+        call is carried out again.
+        """
+        if verb.takes_key and verb.name != LAND:
+            return verb.answered(self._context, asked)
+        route = f"{verb.method} {verb.path.format(**asked.path)}"
+        mark = mark_of(asked.who, asked.key, route, asked.body)
+        return once(self._context, mark, verb.status, lambda: self._act(verb, asked))
+
+    def _act(self, verb: Verb, asked: ApiCall) -> Any:
+        if verb.name == LAND:
+            return propose(self._context, find(self._context.core, asked.path["run"]), self._run.agent)
+        return verb.answered(self._context, asked)
+
+    def _its_own_workflow(self, verb: Verb, text: str) -> str:
+        """Return the id of a workflow that the run's session has begun. NotFoundError, InsideRunError."""
+        with self._context.core.ports.ledger.transaction() as tx:
+            workflow = rows.find(tx, text)
+            begun_by = tx.get(Run, workflow.created_by)
+        if begun_by is None or payer_of(begun_by) != payer_of(self._run):
+            refuse(self._context.core, self._run, f"{verb.name} for {workflow.id}, which it has not begun")
+        return workflow.id
+
+    def _must_be_its_own(self, verb: Verb, other: Run) -> None:
+        """InsideRunError for a run of another session, and for a question that is not about the task."""
+        if other.terms.get("charged_to") != payer_of(self._run):
+            refuse(self._context.core, self._run, f"{verb.name} for {other.id}, which it has not begun")
+        waits = kind_of(other) if still_waits(self._context.core, other) else None
+        if verb.name == ANSWER and kind_of(other) is not ItemKind.QUESTION:
+            refuse(self._context.core, self._run, f"to approve something for {other.id}")
+        if verb.name == CONTINUE and waits not in (None, ItemKind.LANDING):
+            refuse(self._context.core, self._run, f"to go on with {other.id}, which waits for a person")
+        if verb.name == TELL and waits in BEFORE_START:
+            refuse(self._context.core, self._run, f"to change {other.id}, which waits for a person's yes")
+
+
+def propose(context: ApiContext, run: Run, by: str) -> dict[str, Any]:
+    """Ask a person whether the change is to be landed. Idempotent. UsageError, WorkspaceError."""
+    with unit_of_work(context.core) as work:
+        now = work.tx.get(Run, run.id) or run
+        work.signal(now, LandingProposed(by))
+    return {
+        "run": run.id,
+        "status": "asked",
+        "words": "a person is asked, in the inbox; nothing is landed yet",
+    }
+
+
+@cache
+def _routes() -> list[tuple[Verb, re.Pattern[str]]]:
+    return [(verb, re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", verb.path))) for verb in VERBS]
+
+
+def _verb_of(method: str, path: str) -> tuple[Verb, dict[str, str]]:
+    """Return the route for this path, and the names in the path."""
+    for verb, pattern in _routes():
+        found = pattern.fullmatch(path) if verb.method == method else None
+        if found is not None:
+            return verb, {name: unquote(value) for name, value in found.groupdict().items()}
+    raise UsageError(f"there is no {method} {path}", fix="pancode --help", code="unknown_path")
+
+
+class _Closed:
+    """A connection that has nothing to close."""
+
+    def close(self) -> None:
+        """Do nothing, as nothing is open."""
+
+
+class _Answered:
+    """The answer in the form in which the client reads one of HTTP."""
+
+    def __init__(self, response: Response) -> None:
+        self.status, self.headers = response.status_code, response.headers
+        self._body = bytes(response.body)
+
+    def read(self) -> bytes:
+        return self._body
+
+
+def beside(context: ApiContext) -> tuple[FleetCalls, ...]:
+    """What the coordinator's process runs beside its API."""
+    return (FleetCalls(context),)

@@ -1,0 +1,86 @@
+"""The prompts of the MCP server: what a person picks in a client, as words that begin the work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pancode.interfaces.mcp.protocol import ParamsError
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class McpPrompt:
+    """A prompt. `words` holds `{argument}` where the person's own words are put in."""
+
+    name: str
+    title: str
+    description: str
+    words: str
+    argument: str = ""
+    about: str = ""
+
+    def listed(self) -> Json:
+        """Return the prompt as `prompts/list` shows it."""
+        wanted = [{"name": self.argument, "description": self.about, "required": False}]
+        return {
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "arguments": wanted if self.argument else [],
+        }
+
+
+PROMPTS = (
+    McpPrompt(
+        "hand-over",
+        "Hand this over",
+        "Give the work of this conversation, or a task, to an agent on another machine of the fleet.",
+        "Hand this over to the fleet: {task}\n"
+        "Write the whole task, since the agent sees nothing of our conversation: the goal, the files, what "
+        "has been tried, how it is proved. Call dispatch with the commands of the project that prove it as "
+        "gates (verify). Tell me the run, and wait for it only if I ask for that.",
+        "task",
+        "what is to be done; nothing: what we are at",
+    ),
+    McpPrompt(
+        "review",
+        "Review what came back",
+        "Judge the change of a run before it is landed.",
+        "Review what came back: {run}\n"
+        "Read run_show and diff. Say in short whether the task is met, whether gates have passed (no gate is "
+        "no proof), and what is wrong, by file and line. Then advise one of: land, send back with words "
+        "(continue_run), retry, put aside. Do not land before I say yes.",
+        "run",
+        "a run; nothing: the newest that is done and not landed",
+    ),
+    McpPrompt(
+        "morning",
+        "Morning",
+        "What happened, what waits for you, what it has cost.",
+        "Give me the morning's picture of the fleet, in at most 12 lines: call inbox, runs with since 16h, "
+        "and fleet_status. First what waits for me, each with the act that it asks for; then what is done "
+        "and not landed; then what failed and why; then machines in trouble. Change nothing.",
+    ),
+)
+NOTHING = {"task": "what we are working on now", "run": "the newest run that is done and not landed"}
+
+
+def listed() -> list[Json]:
+    return [one.listed() for one in PROMPTS]
+
+
+def prompt_of(name: str, given: Json) -> Json:
+    """Return the result of `prompts/get`. ParamsError where there is no such prompt."""
+    found = next((one for one in PROMPTS if one.name == name), None)
+    if found is None:
+        names = ", ".join(one.name for one in PROMPTS)
+        raise ParamsError(f"there is no prompt {name[:100]}; there are {names}")
+    words = found.words
+    if found.argument:
+        said = given.get(found.argument)
+        word = said if isinstance(said, str) and said.strip() else NOTHING[found.argument]
+        words = words.replace(f"{{{found.argument}}}", word)
+    message = {"role": "user", "content": {"type": "text", "text": words}}
+    return {"description": found.description, "messages": [message]}

@@ -1,0 +1,212 @@
+"""Speaks the Model Context Protocol on two streams: one JSON-RPC message per line, a thread per call.
+
+Two eras of the protocol are served: clients that begin with `initialize` (versions 2024-11-05 to
+2025-11-25), and clients of 2026-07-28, which send no handshake and ask `server/discover`. It loads the
+standard library only: the tools of a server that starts slowly are missing in the client's first turn.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from pancode.kernel.jsonrpc import INTERNAL, METHOD, PARAMS, REQUEST, JsonRpcLines
+
+Json = dict[str, Any]
+HANDSHAKES = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+"""The protocol versions with a handshake, newest first."""
+DISCOVERED = "2026-07-28"
+"""The protocol version without a handshake."""
+ENDS_S = 5.0
+"""Seconds that a call may still take once its client has gone."""
+LISTS_MS = 60_000
+"""Milliseconds for which a client may keep a list."""
+
+
+class ParamsError(Exception):
+    """A request names a tool, resource or argument that is not there. The text is for the client."""
+
+
+class CancelledCall(Exception):
+    """The client does not wait for the answer any more."""
+
+
+@dataclass(slots=True)
+class CallProgress:
+    """Tells a client how far a call is, and the call whether its client still waits."""
+
+    send: Callable[[Json], None]
+    token: str | int | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def report(self, done: float, words: str) -> None:
+        """Send a progress notification, if the client asked for them. CancelledCall when nobody waits."""
+        if self.cancelled.is_set():
+            raise CancelledCall
+        if self.token is not None:
+            params = {"progressToken": self.token, "progress": done, "message": words}
+            self.send({"method": "notifications/progress", "params": params})
+
+    def wait(self, seconds: float) -> None:
+        """Sleep; raises CancelledCall as soon as the client waits no more."""
+        if self.cancelled.wait(seconds):
+            raise CancelledCall
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOffer:
+    """What a server offers, as functions that answer with plain JSON.
+
+    `call` and `read` raise ParamsError for a name or argument that does not exist.
+    """
+
+    info: Json
+    instructions: str
+    tools: Callable[[], list[Json]]
+    call: Callable[[str, Json, str, CallProgress], Json]
+    """(tool, arguments, name of the client, progress) -> result of `tools/call`."""
+    templates: Callable[[], list[Json]]
+    read: Callable[[str], Json]
+    """Address of a resource -> result of `resources/read`."""
+    prompts: Callable[[], list[Json]] = list
+    prompt: Callable[[str, Json], Json] | None = None
+    """(name, arguments) -> result of `prompts/get`."""
+
+
+class McpServer:
+    """A server for one client on two streams, until the input ends."""
+
+    def __init__(self, offer: ServerOffer, source: IO[str], sink: IO[str]) -> None:
+        self._offer, self._lines = offer, JsonRpcLines(source, sink)
+        self._calls_lock = threading.Lock()
+        self._calls: dict[str | int, tuple[CallProgress, threading.Thread]] = {}
+        self._client = "mcp"
+        self._answers: dict[str, Callable[[Json], Json]] = {
+            "initialize": self._initialize,
+            "server/discover": self._discover,
+            "ping": lambda params: {},
+            "tools/list": lambda params: _listed("tools", offer.tools()),
+            "resources/list": lambda params: _listed("resources", []),
+            "resources/templates/list": lambda params: _listed("resourceTemplates", offer.templates()),
+            "resources/read": lambda params: {**_kept(), **offer.read(_text(params, "uri"))},
+        }
+        if (prompt := offer.prompt) is not None:
+            self._answers |= {
+                "prompts/list": lambda params: _listed("prompts", offer.prompts()),
+                "prompts/get": lambda params: {
+                    "resultType": "complete",
+                    **prompt(_text(params, "name"), params.get("arguments") or {}),
+                },
+            }
+
+    def serve(self) -> None:
+        """Answer until the input ends; then calls that wait are cancelled, and others get a moment to end."""
+        for message in self._lines.messages():
+            if "method" in message:
+                self._request(message["method"], message.get("id"), message["params"])
+        with self._calls_lock:
+            under_way = list(self._calls.values())
+        for progress, _ in under_way:
+            progress.cancelled.set()
+        for _, thread in under_way:
+            thread.join(ENDS_S)
+        self._lines.close()
+
+    def _request(self, method: str, number: Any, params: Json) -> None:
+        if number is None:
+            if method == "notifications/cancelled":
+                self._cancel(params.get("requestId"))
+            return  # no other notification needs an act
+        if not isinstance(number, str | int):
+            self._lines.refuse(None, REQUEST, "an id is a text or a whole number")
+        elif method == "tools/call":
+            self._begin_call(number, params)
+        elif method in self._answers:
+            self._answer(number, lambda: self._answers[method](params))
+        else:
+            self._lines.refuse(number, METHOD, f"this server has no method {method[:100]}")
+
+    def _begin_call(self, number: str | int, params: Json) -> None:
+        """Run the call in a thread of its own, so that one that waits holds up no other."""
+        meta = params.get("_meta")
+        token = meta.get("progressToken") if isinstance(meta, dict) else None
+        progress = CallProgress(self._lines.send, token if isinstance(token, str | int) else None)
+        # The newer version names the client in each request.
+        newer = meta.get("io.modelcontextprotocol/clientInfo") if isinstance(meta, dict) else None
+        client = _client_name(newer) or self._client
+
+        def call() -> None:
+            try:
+                self._answer(number, lambda: self._called(params, client, progress))
+            finally:
+                with self._calls_lock:
+                    self._calls.pop(number, None)
+
+        thread = threading.Thread(target=call, name=f"call-{number}", daemon=True)
+        with self._calls_lock:
+            self._calls[number] = (progress, thread)
+        thread.start()
+
+    def _called(self, params: Json, client: str, progress: CallProgress) -> Json:
+        arguments = params.get("arguments") or {}
+        if not isinstance(arguments, dict):
+            raise ParamsError("arguments must be an object")
+        result = self._offer.call(_text(params, "name"), arguments, client, progress)
+        return {"resultType": "complete", **result}
+
+    def _cancel(self, number: Any) -> None:
+        with self._calls_lock:
+            found = self._calls.get(number) if isinstance(number, str | int) else None
+        if found is not None:
+            found[0].cancelled.set()
+
+    def _answer(self, number: str | int, made: Callable[[], Json]) -> None:
+        try:
+            result = made()
+        except CancelledCall:
+            return  # the client waits for no answer
+        except ParamsError as wrong:
+            self._lines.refuse(number, PARAMS, str(wrong))
+        except Exception as wrong:
+            sys.stderr.write(f"pancode mcp: {type(wrong).__name__}: {wrong}\n")
+            self._lines.refuse(number, INTERNAL, f"{type(wrong).__name__}: {wrong}")
+        else:
+            self._lines.send({"id": number, "result": result})
+
+    def _initialize(self, params: Json) -> Json:
+        self._client = _client_name(params.get("clientInfo")) or self._client
+        asked = params.get("protocolVersion")
+        version = asked if asked in HANDSHAKES else HANDSHAKES[0]
+        return {"protocolVersion": version, **self._about()}
+
+    def _discover(self, params: Json) -> Json:
+        return {"supportedVersions": [DISCOVERED], **self._about(), **_kept()}
+
+    def _about(self) -> Json:
+        offer = self._offer
+        has: Json = {"tools": {}, "resources": {}, **({"prompts": {}} if offer.prompt else {})}
+        return {"capabilities": has, "serverInfo": offer.info, "instructions": offer.instructions}
+
+
+def _kept() -> Json:
+    """Fields that the newer version needs in an answer; older clients ignore them."""
+    return {"resultType": "complete", "ttlMs": LISTS_MS, "cacheScope": "private"}
+
+
+def _listed(name: str, items: list[Json]) -> Json:
+    return {name: items, **_kept()}
+
+
+def _text(params: Json, name: str) -> str:
+    value = params.get(name)
+    if not isinstance(value, str):
+        raise ParamsError(f"{name} must be a text")
+    return value
+
+
+def _client_name(info: Any) -> str:
+    name = info.get("name") if isinstance(info, dict) else None
+    return name[:60] if isinstance(name, str) and name.isprintable() else ""

@@ -1,0 +1,168 @@
+"""The tools of the MCP server for sessions: which there are, words for one, and what was said in it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+from pancode.interfaces.client.client import path_of
+from pancode.interfaces.client.session import WAITING
+from pancode.interfaces.http.access.rights import ANSWERS
+from pancode.interfaces.mcp.tool import (
+    LOOK_S,
+    ROWS,
+    RUN,
+    WAIT_MOST_S,
+    Json,
+    McpTool,
+    McpToolCall,
+    integer,
+    string,
+)
+from pancode.sessions.conversation.model import (
+    HeardWords,
+    Output,
+    Part,
+    Said,
+    SessionTalk,
+    TalkCall,
+    TalkNote,
+    Turn,
+)
+
+READ_BYTES, SAID_CHARS = 20_000, 40_000
+"""The most bytes of a session's output, and the most characters of one turn's words, in one answer."""
+MOST_LINE = 1 << 20
+"""The most bytes of a line of the output; a longer one is left out."""
+_SHOWN = ("session", "state", "reason", "run", "node", "agent", "model", "title", "asks", "changed_at")
+
+
+def _sessions(call: McpToolCall) -> Any:
+    limit = min(int(call.given.get("limit", 20)), ROWS)
+    return {"sessions": [_about(one) for one in call.client.get("/v1/sessions", limit=limit)["sessions"]]}
+
+
+def _about(shape: Json) -> Json:
+    return {**{name: shape[name] for name in _SHOWN}, "cost_usd": shape["usage"]["cost_usd"]}
+
+
+def _say(call: McpToolCall) -> Any:
+    """Send words; with `seconds`, also return the turn that has them, as far as it has come in that time."""
+    path, body = path_of("sessions", call.text("run"), "words"), {"by": call.by, "text": call.text("text")}
+    if call.given.get("key"):
+        said = call.client.post(path, body, key=call.text("key"))
+    else:
+        said = call.words[call.text("run")].post(call.client, path, body)
+    run, shape = str(said["run"]), call.client.get(path_of("sessions", said["run"]))
+    for waited in range(min(int(call.given.get("seconds", 0)), WAIT_MOST_S)):
+        if shape["state"] in WAITING and not shape["goes_on"]:
+            break
+        call.progress.report(waited, str(shape["state"]))
+        call.progress.wait(LOOK_S)
+        shape = call.client.get(path_of("sessions", run))
+    told: Json = {"run": run, "how": said["how"], "warnings": said["warnings"], **_about(shape)}
+    if not call.given.get("seconds"):
+        return {**told, "next": f"call session_read with run {run} until its state waits for somebody"}
+    turn: list[Json] = []
+    end = f"{run}:0"
+    for mark, _, parts in _lines(call, run, end, shape["runtime"]):
+        end = mark
+        for part in parts:
+            turn = [] if isinstance(part, HeardWords) and part.begins else turn
+            _tell(turn, part)
+    while len(turn) > 1 and sum(len(json.dumps(one)) for one in turn) > SAID_CHARS:
+        turn.pop(0)
+    return {**told, "turn": turn, "since": end}
+
+
+def _read(call: McpToolCall) -> Any:
+    """Return what was said since `since`, and the value of `since` to go on with."""
+    since = mark = str(call.given.get("since", ""))
+    told: list[Json] = []
+    path = path_of("sessions", call.text("run"))
+    shape = call.client.get(path)
+    for mark, size, parts in _lines(call, call.text("run"), since, shape["runtime"]):
+        for part in parts:
+            _tell(told, part)
+        if size > READ_BYTES:
+            return {"told": told, "since": mark, "more": True}
+    shape = call.client.get(path)
+    return {"told": told, "since": mark, "more": False, **_about(shape)}
+
+
+def _lines(call: McpToolCall, run: str, since: str, runtime: str) -> Iterator[tuple[str, int, list[Part]]]:
+    """Yield for each line of the present output: the place behind it (`RUN:BYTE`), how many bytes were read
+    up to there, and the parts that the line adds.
+    """
+    talk, read = SessionTalk(MOST_LINE), 0
+    path = path_of("sessions", run, "stream")
+    for happened in call.client.events("GET", path, query={"since": since or None}):
+        if happened.kind != "log":
+            return
+        told, data = happened.data, base64.b64decode(happened.data["b64"])
+        read += len(data)
+        found = talk.feed(told["run"], told["attempt"], data, runtime)
+        for behind, parts in groupby(found, key=lambda part: talk.behind):
+            yield f"{told['run']}:{told['next'] - behind}", read - behind, list(parts)
+        yield f"{told['run']}:{told['next'] - talk.behind}", read - talk.behind, []
+
+
+def _tell(told: list[Json], part: Part) -> None:
+    """Add an entry for what a reader of the session would see; pieces of one text go into one entry."""
+    match part:
+        case HeardWords(text=text) if text:
+            told.append({"fleet" if part.is_fleets else "person": part.by, "said": text})
+        case Said(text=text) | Output(text=text):
+            if not told or "agent" not in told[-1]:
+                told.append({"agent": ""})
+            told[-1]["agent"] += text
+        case TalkCall(state="running"):
+            told.append({"call": part.tool, "about": part.about})
+        case TalkCall(state="denied", why=why):
+            told.append({"denied": why})
+        case Turn():
+            told.append({"turn_ended": part.stop, "why": part.why})
+        case TalkNote(kind="rests", why=why):
+            told.append({"rests": why})
+
+
+SESSION_TOOLS: tuple[McpTool, ...] = (
+    McpTool(
+        "sessions",
+        "The newest sessions: agents that people talk with, what each does now, and what it asks.",
+        _sessions,
+        "GET /v1/sessions",
+        {"limit": integer("how many", ROWS)},
+        group="sessions",
+    ),
+    McpTool(
+        "session_read",
+        "What people and the agent have said in a session since a number, with its calls of tools; go on at "
+        "the number that comes back.",
+        _read,
+        "GET /v1/sessions/{run}/stream",
+        {"run": RUN, "since": string("the number of an earlier answer; without it: from the beginning")},
+        ("run",),
+        group="sessions",
+    ),
+    McpTool(
+        "say",
+        "Words of the user for the agent of a session: they begin its next turn, join the one at work, or "
+        f"begin its next sitting. With seconds it waits for the turn's end, at most {WAIT_MOST_S} s, and its "
+        "answer has what was said.",
+        _say,
+        "POST /v1/sessions/{run}/words",
+        {
+            "run": RUN,
+            "text": string("the words"),
+            "seconds": integer("how long to wait for the answer", WAIT_MOST_S),
+            "key": string("a new UUID; the same call again with the same key says nothing twice"),
+        },
+        ("run", "text"),
+        right=ANSWERS,
+        group="sessions",
+    ),
+)

@@ -1,0 +1,651 @@
+"""The tools of the MCP server about runs and the fleet, and the table of all tools."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from pancode.interfaces.client.client import LAND_S, Client, RepeatedPost, path_of
+from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, LANDS, OPERATES, TELLS
+from pancode.interfaces.mcp.protocol import CallProgress, ParamsError
+from pancode.interfaces.mcp.session_tools import SESSION_TOOLS
+from pancode.interfaces.mcp.tool import (
+    CORE,
+    CWD,
+    LOOK_S,
+    ROWS,
+    RUN,
+    WAIT_MOST_S,
+    WORK,
+    Json,
+    McpTool,
+    McpToolCall,
+    integer,
+    refusal,
+    shown,
+    string,
+)
+from pancode.interfaces.mcp.workflow_tools import WORKFLOW_TOOLS
+from pancode.kernel.caller import above
+from pancode.kernel.errors import PancodeError, UsageError
+from pancode.kernel.formatting import unhidden
+
+
+def _show(call: McpToolCall) -> Any:
+    """Return the settings; with `key` only that setting, or those of that group."""
+    rows = call.client.get("/v1/config", cwd=call.cwd)["settings"]
+    key = str(call.given.get("key", ""))
+    return {
+        "settings": [row for row in rows if not key or row["key"] == key or row["key"].startswith(f"{key}.")]
+    }
+
+
+def _propose(call: McpToolCall) -> Any:
+    kind = call.text("kind")
+    body = {
+        "kind": kind,
+        "target": call.given.get("target") or _TARGETS.get(kind, ""),
+        "value": call.given.get("value"),
+        "why": call.given.get("why", ""),
+        "by": call.by,
+    }
+    answer = call.client.post("/v1/config/propose", body)
+    return {**answer, "next": "nothing is changed yet: the user sees it as a card and decides; do not wait"}
+
+
+_TARGETS = {"budget": "day", "preset": "preset"}
+"""The target of each kind where none is named."""
+CONFIG_TOOLS: tuple[McpTool, ...] = (
+    McpTool(
+        "config_show",
+        "Every setting of PanCode with its value and where that was set.",
+        _show,
+        "GET /v1/config",
+        {"cwd": CWD, "key": string("only this setting, or this group: dispatch.safety, limits")},
+        group="settings",
+    ),
+    McpTool(
+        "projects",
+        "The user's projects: repositories with a name, where they lie, and the defaults of work there.",
+        lambda call: call.client.get("/v1/projects", prd=1),
+        "GET /v1/projects",
+        group="settings",
+    ),
+    McpTool(
+        "workspaces",
+        "The user's workspaces: lines of work with a name, a branch and files kept from run to run.",
+        lambda call: call.client.get("/v1/workspaces"),
+        "GET /v1/workspaces",
+        group="settings",
+    ),
+    McpTool(
+        "propose_change",
+        "Ask the user to change PanCode's configuration: 'set the budget to 25 dollars', 'use the local "
+        "preset', 'switch to full-auto' (the setting dispatch.safety). The user gets a card with the exact "
+        "change and decides; you cannot confirm it.",
+        _propose,
+        "POST /v1/config/propose",
+        {
+            "kind": {
+                "type": "string",
+                "enum": ["setting", "budget", "preset", "agent"],
+                "description": "setting: a key of config_show; budget: a ceiling in dollars; preset; "
+                "agent: a new agent, or fields of one",
+            },
+            "target": string(
+                "key of a setting; name of an agent; of a budget its scope: day (default), node:NAME ..."
+            ),
+            "value": string(
+                "the new value: full-auto, 25, local; of an agent its fields, like {from: builder, runtime: "
+                "codex, node: gpubox}; left out: what was set is taken out"
+            ),
+            "why": string("one line for the user"),
+        },
+        ("kind",),
+        right=TELLS,
+        group="settings",
+    ),
+)
+
+
+_NAME = string("name of the schedule (see schedules)")
+_ON_PUSH: Json = {
+    "type": "array",
+    "items": {"type": "string"},
+    "minItems": 2,
+    "maxItems": 2,
+    "description": "begin when a branch gets a new head: repository (folder or https address), branch",
+}
+_WHEN = ("cron", "at", "on", "on_push", "zone", "missed", "overlap", "dry_run")
+_ADD: Json = {
+    "name": string("a name for it"),
+    "task": string("the whole task; with on: $RUN is the run of the event, with on_push: $COMMIT"),
+    "cron": string("five fields of cron, or @daily ...; give exactly one of cron, at, on and on_push"),
+    "at": string("once, such as 2026-12-24 08:00"),
+    "on": string("on an event: run.failed, run.done, workflow.failed, node.lost ..."),
+    "on_push": _ON_PUSH,
+    "zone": string("time zone of cron and at, such as Europe/Berlin; default: UTC"),
+    "missed": {
+        "type": "string",
+        "enum": ["once", "none", "all"],
+        "description": "for times without a coordinator: begin once, never, or for each; default: once",
+    },
+    "overlap": {"type": "boolean", "description": "may begin while its last run goes on; default: no"},
+    "dry_run": {"type": "boolean", "description": "show its next times, and write nothing"},
+    "cwd": CWD,
+    **WORK,
+}
+
+
+def _add(call: McpToolCall) -> Any:
+    work = {name: call.given[name] for name in ("task", *WORK) if name in call.given}
+    when = {name: call.given[name] for name in _WHEN if name in call.given}
+    dispatch = {**work, **call.where(), "by": call.by, **above()}
+    return call.client.post(
+        "/v1/schedules", {"name": call.text("name"), "by": call.by, **when, "dispatch": dispatch}
+    )
+
+
+def _path(call: McpToolCall, verb: str) -> str:
+    return path_of("schedules", call.text("schedule"), verb)
+
+
+SCHEDULE_TOOLS: tuple[McpTool, ...] = (
+    McpTool(
+        "schedules",
+        "Schedules: work that begins by itself, with the next times and the result of the last firing.",
+        lambda call: call.client.get("/v1/schedules"),
+        "GET /v1/schedules",
+        group="schedules",
+    ),
+    McpTool(
+        "schedule_add",
+        "Make a schedule: a coding task that begins at times of cron, once, on an event or on a push. "
+        "Gates and budget judge at each firing. Ask the user first.",
+        _add,
+        "POST /v1/schedules",
+        _ADD,
+        ("name", "task"),
+        DISPATCHES,
+        untrusted=False,
+        group="schedules",
+    ),
+    McpTool(
+        "schedule_pause",
+        "Pause a schedule: it begins nothing until it is resumed.",
+        lambda call: call.client.post(
+            _path(call, "pause"), {"by": call.by, "reason": call.given.get("reason", "")}
+        ),
+        "POST /v1/schedules/{schedule}/pause",
+        {"schedule": _NAME, "reason": string("why, for the record")},
+        ("schedule",),
+        OPERATES,
+        untrusted=False,
+        group="schedules",
+    ),
+    McpTool(
+        "schedule_resume",
+        "Let a paused schedule begin work again, from its next time on.",
+        lambda call: call.client.post(_path(call, "resume"), {"by": call.by}),
+        "POST /v1/schedules/{schedule}/resume",
+        {"schedule": _NAME},
+        ("schedule",),
+        OPERATES,
+        untrusted=False,
+        group="schedules",
+    ),
+    McpTool(
+        "schedule_remove",
+        "Remove a schedule for good. Runs that it has begun go on. Ask the user first.",
+        lambda call: call.client.post(_path(call, "remove"), {"by": call.by}),
+        "POST /v1/schedules/{schedule}/remove",
+        {"schedule": _NAME},
+        ("schedule",),
+        DROPS,
+        untrusted=False,
+        group="schedules",
+    ),
+)
+
+
+MOST_QUESTIONS = 4
+LOG_BYTES, DIFF_CHARS = 20_000, 60_000
+"""Most bytes of a log, characters of a diff, in one answer; clients cut answers of about 25,000 tokens."""
+
+
+_DISPATCH: Json = {
+    "task": string("the whole task, in words; the agent sees nothing of your conversation"),
+    "cwd": CWD,
+    "project": string("instead of cwd: a project's name, or an issue of it (see projects)"),
+    **WORK,
+    "dry_run": {"type": "boolean", "description": "judge by the ten gates, and start nothing"},
+}
+
+
+def _fleet(call: McpToolCall) -> Any:
+    """Return what a dispatch can use: without programs that are missing and fields that say nothing."""
+    nodes = call.client.get("/v1/fleet")["nodes"]
+    kept = ("name", "state", "why", "slots", "labels", "isolation", "draining", "paused")
+    shapes = [{key: node[key] for key in kept if node.get(key)} for node in nodes]
+    for shape, node in zip(shapes, nodes, strict=True):
+        there = [one for one in node["runtimes"] if one["state"] != "missing" or one.get("served")]
+        shape["runtimes"] = {one["name"]: _state_of(one) for one in there}
+        shape |= {"problems": [one["what"] for one in node["problems"]]} if node["problems"] else {}
+    return {"nodes": shapes}
+
+
+def _state_of(runtime: Json) -> str:
+    """Return the version of a runtime that is ready, else the reason why it is not."""
+    ready = runtime["state"] == "ok" or runtime.get("served")
+    return str(runtime["version"] or "ok") if ready else str(runtime["state"]).replace("_", " ")
+
+
+def _agents(call: McpToolCall) -> Any:
+    agents = call.client.get("/v1/agents", cwd=call.cwd)["agents"]
+    kept = ("name", "description", "read_only", "runtime", "model", "tier", "tools")
+    rows = call.client.get("/v1/records", limit=RECORDS)["records"]
+    return {
+        "agents": [
+            {**{key: one[key] for key in kept if key in one}, "records": _records(rows, agent=one["name"])}
+            for one in agents
+        ]
+    }
+
+
+def _models(call: McpToolCall) -> Any:
+    answer = call.client.get("/v1/models", cwd=call.cwd)
+    rows = call.client.get("/v1/records", limit=RECORDS)["records"]
+    return {
+        **answer,
+        "models": [{**one, "records": _records(rows, model=one["id"])} for one in answer["models"]],
+    }
+
+
+RECORDS, MOST_RECORDS = 500, 6
+
+
+def _records(rows: list[Json], **equal: str) -> list[Json]:
+    """Return the records with these values, those of most runs first; a rate of too few runs is unknown."""
+    mine = [row for row in rows if all(row[name] == value for name, value in equal.items())]
+    kept = ("agent", "model", "kind", "size", "runs", "good")
+    return [
+        {
+            **{key: row[key] for key in kept if key not in equal},
+            "rate": row["rate"] if row["enough"] else "unknown",
+        }
+        for row in sorted(mine, key=lambda row: -int(row["runs"]))[:MOST_RECORDS]
+    ]
+
+
+def _dispatch(call: McpToolCall) -> Any:
+    """Dispatches as the command does, and answers as soon as the run is queued."""
+    where = {} if "project" in call.given else call.where()
+    body = {**call.given, **where, "by": call.by, **above()}
+    answer = call.client.post_work("/v1/runs", body, lambda under_way: call.progress.report(0, "snapshot"))
+    if body.get("dry_run"):
+        return answer
+    return {**answer, "next": f"call wait with run {answer['run']}, then run_show"}
+
+
+def _explore(call: McpToolCall) -> Any:
+    """Wait until all scouts have answered, or the time is over: the same call again finds those under way."""
+    told = ("questions", "again", "node", "model", "runtime")
+    body = {name: call.given[name] for name in told if name in call.given}
+    body |= {"look": call.given["depth"]} if "depth" in call.given else {}
+    path = "/v1/explore"
+    asked = {**body, **call.where(), "by": call.by, **above()}
+    answer = call.client.post_work(path, asked, lambda under_way: call.progress.report(0, "snapshot"))
+    rows = answer["scouts"]
+    for waited in range(WAIT_MOST_S):
+        if all(row["state"] != UNDER_WAY for row in rows):
+            return {"scouts": rows}
+        call.progress.report(waited, "the scouts are under way")
+        call.progress.wait(LOOK_S)
+        rows = [_scouted(call, row) for row in rows]
+    return {"scouts": rows, "next": "call explore again with the same questions: it goes on waiting"}
+
+
+UNDER_WAY = "under way"
+"""The state of a scout that has not answered yet."""
+
+
+def _scouted(call: McpToolCall, row: Json) -> Json:
+    known = row["state"] != UNDER_WAY
+    found: Json = row if known else call.client.get(path_of("explore", row["run"]))
+    return found
+
+
+def _wait(call: McpToolCall) -> Any:
+    """Wait until the run ends, or the time is over: the caller then calls again."""
+    seconds = min(int(call.given.get("seconds", WAIT_MOST_S)), WAIT_MOST_S)
+    run = call.client.get(call.run("brief"))
+    for waited in range(seconds):
+        if run["state"] == "ended":
+            break
+        call.progress.report(waited, unhidden(f"{run['stage']}: {run['reason']}"))
+        call.progress.wait(LOOK_S)
+        run = call.client.get(call.run("brief"))
+    ended = run["state"] == "ended"
+    return {**run, "next": "run_show has its answer" if ended else "it goes on: call wait again"}
+
+
+def _runs(call: McpToolCall) -> Any:
+    wanted = {key: value for key, value in call.given.items() if key != "limit"}
+    limit = min(int(call.given.get("limit", 20)), ROWS)
+    kept = ("run", "state", "outcome", "agent", "runtime", "model", "node", "task", "reason", "created_at")
+    runs = call.client.get("/v1/runs", limit=limit, **wanted)["runs"]
+    return {"runs": [{key: run[key] for key in kept} for run in runs]}
+
+
+def _history(call: McpToolCall) -> Any:
+    return call.client.get(
+        "/v1/history",
+        cwd=call.cwd,
+        text=call.given.get("query"),
+        limit=min(int(call.given.get("limit", 10)), ROWS),
+    )
+
+
+def _logs(call: McpToolCall) -> Any:
+    """Return the log from an offset on, or its last bytes; `left_out`: how many bytes stand before those."""
+    stream, tail = call.given.get("stream", "out"), call.given.get("tail")
+    offset, attempt = call.given.get("offset", 0), ""
+    if tail is not None:
+        end, attempt = _end_of(call, stream)
+        offset = max(0, end - min(tail, LOG_BYTES))
+    part = call.client.log(call.text("run"), stream, attempt, offset)
+    data = part.data[:LOG_BYTES]
+    cut = len(part.data) > LOG_BYTES
+    text, left_out = data.decode("utf-8", "replace"), {}
+    if tail is not None:
+        left_out = {"left_out": offset}
+        part = call.client.log(call.text("run"), stream, attempt, offset + len(data))
+    state = "more" if cut else part.state
+    return {**left_out, "text": text, "next_offset": offset + len(data), "state": state}
+
+
+def _end_of(call: McpToolCall, stream: str) -> tuple[int, str]:
+    """Return how many bytes of the log are stored, and its attempt; few calls do, as each skips further."""
+    first = call.client.log(call.text("run"), stream, "", 0)
+
+    def at(offset: int) -> int:
+        part = call.client.log(call.text("run"), stream, first.attempt, offset)
+        return len(part.data) if part.attempt == first.attempt else 0
+
+    end = skip = len(first.data)
+    while skip:
+        found = at(end + skip)
+        end, skip = (end + skip + found, skip * 2) if found else (end, skip // 2)
+    return end + at(end), first.attempt
+
+
+def _receipt(call: McpToolCall) -> Any:
+    """Return what the machine has signed, in readable form, and its digest; `verify` judges it."""
+    row = call.client.get(path_of("receipts", call.text("run")))
+    kept = ("run", "attempt", "node", "outcome", "digest", "stored_at", "statement")
+    return {name: row[name] for name in kept if name in row}
+
+
+def _retry(call: McpToolCall) -> Any:
+    answer = call.client.post(call.run("retry"), {"by": call.by, "reason": call.given.get("reason", "")})
+    return {**answer, "next": f"call wait with run {answer['run']}, then run_show"}
+
+
+def _diff(call: McpToolCall) -> Any:
+    stat = bool(call.given.get("stat", False))
+    text = call.client.raw(call.run("diff"), stat="1" if stat else None).decode("utf-8", "replace")
+    return {"diff": text[:DIFF_CHARS], "cut": len(text) > DIFF_CHARS}
+
+
+_TEXT: Json = {"type": "string"}
+_OR_NONE: Json = {"type": ["string", "null"]}
+_NUMBER: Json = {"type": "integer"}
+_STATE: Json = {"run": _TEXT, "state": _TEXT, "outcome": _OR_NONE, "reason": _TEXT, "next": _TEXT}
+_QUEUED: Json = {"run": _TEXT, "state": _TEXT, "reason": _TEXT, "next": _TEXT}
+
+TOOLS: tuple[McpTool, ...] = (
+    McpTool(
+        "fleet_status",
+        "Machines of the PanCode fleet: which are online, their slots, runtimes and running work.",
+        _fleet,
+        "GET /v1/fleet",
+        output={"nodes": {"type": "array", "items": {"type": "object"}}},
+    ),
+    McpTool(
+        "agents",
+        "Agent definitions, with the purpose of each and how well it did, by kind and size of task.",
+        _agents,
+        "GET /v1/agents",
+        {"cwd": CWD},
+        group="choices",
+    ),
+    McpTool(
+        "models",
+        "Models of the fleet's own servers, with their tests and how well each did.",
+        _models,
+        "GET /v1/models",
+        {"cwd": CWD},
+        group="choices",
+    ),
+    McpTool(
+        "dispatch",
+        "Hand a coding task to an agent on one of the fleet's machines. Answers at once with the id of a run "
+        "that works in the background on a snapshot of the repository; call wait, then run_show and diff.",
+        _dispatch,
+        "POST /v1/runs",
+        _DISPATCH,
+        ("task",),
+        right=DISPATCHES,
+        untrusted=False,
+        output=_QUEUED,
+    ),
+    McpTool(
+        "explore",
+        "Have read-only scouts answer 1 to 4 questions about the repository, cheaply, side by side. What is "
+        f"known of these very files comes at once. Waits {WAIT_MOST_S} s; call again to go on waiting.",
+        _explore,
+        "POST /v1/explore",
+        {
+            "questions": {
+                "type": "array",
+                "items": {"type": "string"},
+                "maxItems": MOST_QUESTIONS,
+                "description": "each whole in itself",
+            },
+            "depth": {
+                "type": "string",
+                "enum": ["shallow", "medium", "deep"],
+                "description": "default: medium",
+            },
+            "again": {"type": "boolean", "description": "ask anew what is known already"},
+            "cwd": CWD,
+            "node": WORK["node"],
+            "model": WORK["model"],
+            "runtime": WORK["runtime"],
+        },
+        ("questions",),
+        right=DISPATCHES,
+        group="history",
+    ),
+    McpTool(
+        "wait",
+        f"Wait for a run to end, at most {WAIT_MOST_S} s; call again while it goes on.",
+        _wait,
+        "GET /v1/runs/{run}/brief",
+        {"run": RUN, "seconds": integer("how long to wait", WAIT_MOST_S)},
+        ("run",),
+        output=_STATE,
+    ),
+    McpTool(
+        "runs",
+        "The newest runs of the fleet with state, outcome, agent and machine.",
+        _runs,
+        "GET /v1/runs",
+        {
+            "limit": integer("how many", ROWS),
+            "outcome": string("only runs that are or ended so: running, pending, done, error, lost ..."),
+            "node": string("only runs of this machine"),
+            "agent": string("only runs of this agent"),
+            "since": string("only newer ones, such as 2h or 3d"),
+        },
+        output={"runs": {"type": "array", "items": {"type": "object"}}},
+    ),
+    McpTool(
+        "run_show",
+        "All of one run: the agent's answer, gates, changed files, tokens and cost, receipt.",
+        lambda call: call.client.get(call.run()),
+        "GET /v1/runs/{run}",
+        {"run": RUN},
+        ("run",),
+    ),
+    McpTool(
+        "why",
+        "Every decision about a run in words: why it waits, where it was placed, why it failed.",
+        lambda call: call.client.get(call.run("why")),
+        "GET /v1/runs/{run}/why",
+        {"run": RUN},
+        ("run",),
+    ),
+    McpTool(
+        "verify",
+        "Check the receipt of a run: its signature, its place in the chain, the logs and the change that it "
+        "names.",
+        lambda call: call.client.get(call.run("verify")),
+        "GET /v1/runs/{run}/verify",
+        {"run": RUN},
+        ("run",),
+        group="proof",
+    ),
+    McpTool(
+        "history",
+        "What earlier runs in the repository decided, did and left open, each with its run and its age: to "
+        "know before work is begun again. The code may have changed since.",
+        _history,
+        "GET /v1/history",
+        {
+            "query": string("words to search for; none: the newest"),
+            "cwd": CWD,
+            "limit": integer("how many", ROWS),
+        },
+        group="history",
+    ),
+    McpTool(
+        "logs",
+        f"Output of a run, {LOG_BYTES // 1000} KB at a time; go on at next_offset. With tail: its last "
+        "bytes, and how many are left out before them.",
+        _logs,
+        "GET /v1/runs/{run}/log",
+        {
+            "run": RUN,
+            "stream": {"type": "string", "enum": ["out", "err"], "description": "default: out"},
+            "offset": integer("first byte", 10**15),
+            "tail": integer("instead of offset: only the last so many bytes", LOG_BYTES),
+        },
+        ("run",),
+        output={"text": _TEXT, "next_offset": _NUMBER, "state": _TEXT, "left_out": _NUMBER},
+    ),
+    McpTool(
+        "diff",
+        "The change that a run made, as a patch; stat: only files and counts.",
+        _diff,
+        "GET /v1/runs/{run}/diff",
+        {"run": RUN, "stat": {"type": "boolean", "description": "only files and counts"}},
+        ("run",),
+        output={"diff": _TEXT, "cut": {"type": "boolean"}},
+    ),
+    McpTool(
+        "retry",
+        "Begin the same task once more, as a new run from the beginning.",
+        _retry,
+        "POST /v1/runs/{run}/retry",
+        {"run": RUN, "reason": string("why, for the record")},
+        ("run",),
+        right=DISPATCHES,
+        untrusted=False,
+        output=_QUEUED,
+    ),
+    McpTool(
+        "receipt",
+        "The signed receipt of a run, readable: who ran what where, files, gates, cost. verify judges it.",
+        _receipt,
+        "GET /v1/receipts/{run}",
+        {"run": RUN},
+        ("run",),
+        output={"run": _TEXT, "digest": _TEXT, "statement": {"type": "object"}},
+    ),
+    McpTool(
+        "stop",
+        "Stop a run. What it has done so far is kept and billed.",
+        lambda call: call.client.post(
+            call.run("stop"), {"by": call.by, "reason": call.given.get("reason", "")}
+        ),
+        "POST /v1/runs/{run}/stop",
+        {"run": RUN, "reason": string("why, for the record")},
+        ("run",),
+        right=DROPS,
+    ),
+    McpTool(
+        "land",
+        "Bring the change of a finished run into the user's working tree, after its gates. Ask the user "
+        "first.",
+        lambda call: call.client.post(call.run("land"), {"by": call.by}, LAND_S),
+        "POST /v1/runs/{run}/land",
+        {"run": RUN},
+        ("run",),
+        right=LANDS,
+    ),
+    McpTool(
+        "budget",
+        "The budget: ceilings, and what is spent and held, in USD, tokens and minutes.",
+        lambda call: call.client.get("/v1/budget"),
+        "GET /v1/budget",
+        untrusted=False,
+        group="choices",
+    ),
+    *WORKFLOW_TOOLS,
+    *SCHEDULE_TOOLS,
+    *SESSION_TOOLS,
+    *CONFIG_TOOLS,
+)
+BY_NAME = {tool.name: tool for tool in TOOLS}
+GROUPS = tuple(dict.fromkeys(tool.group for tool in TOOLS))
+
+
+def listed(groups: Collection[str]) -> list[Json]:
+    """Return the tools of the core and of these groups, as `tools/list` shows them."""
+    return [tool.listed() for tool in TOOLS if tool.group == CORE or ALL in groups or tool.group in groups]
+
+
+ALL = "all"
+"""The word that names every group."""
+
+
+def call(
+    client: Callable[[bool], Client],
+    words: Mapping[str, RepeatedPost],
+    name: str,
+    given: Json,
+    by: str,
+    progress: CallProgress,
+) -> Json:
+    """Return the result of `tools/call`. A refusal or wrong argument is a result, too: the model reads its
+    reason. ParamsError for an unknown tool.
+    """
+    tool = BY_NAME.get(name)
+    if tool is None:
+        raise ParamsError(f"there is no tool {name[:100]}; there are {', '.join(BY_NAME)}")
+    try:
+        answer = tool.do(McpToolCall(client(tool.begins), words, tool.read(given), by, progress))
+    except ParamsError as wrong:
+        fix = f"call {name} again with arguments of its schema"
+        error = UsageError(str(wrong), fix=fix, code="bad_argument")
+        return {**_result(refusal(error, False)), "isError": True}
+    except PancodeError as refused:
+        return {**_result(refusal(refused, tool.untrusted)), "isError": True}
+    return _result(shown(answer, tool.untrusted))
+
+
+def _result(answer: Any) -> Json:
+    text = json.dumps(answer, ensure_ascii=False)
+    return {"content": [{"type": "text", "text": text}], "structuredContent": answer, "isError": False}

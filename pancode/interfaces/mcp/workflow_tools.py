@@ -1,0 +1,271 @@
+"""The tools of the MCP server about work of many runs, and about what waits for a person."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from pancode.interfaces.client.client import home_here, path_of
+from pancode.interfaces.client.remote.place import remote_of
+from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, DROPS
+from pancode.interfaces.mcp.protocol import ParamsError
+from pancode.interfaces.mcp.tool import CWD, RUN, WORK, Json, McpTool, McpToolCall, integer, string
+from pancode.kernel.caller import above, folder_here
+
+MOST_TASKS, MOST_IN_ORDER = 100, 20
+_WORKFLOW = string("id of a workflow (w-abc123), as the tools that begin one give it")
+_COMMON: Json = {"cwd": CWD, **WORK}
+_OF_A_STEP: Json = {
+    "task": string("the whole task; the answers before it come with it"),
+    **{name: WORK[name] for name in ("agent", "model", "mode") if name in WORK},
+}
+
+
+def _batch(call: McpToolCall) -> Any:
+    """Begin a batch; all tasks are admitted before the first one starts."""
+    rows = [{"task": str(task)} for task in call.given["tasks"]]
+    body = {"kind": "batch", "steps": _steps(call, rows), "concurrency": call.given.get("concurrency")}
+    return _begun(call, body)
+
+
+def _steps(call: McpToolCall, rows: Sequence[Mapping[str, str]]) -> list[Json]:
+    """Return the steps: what the call says for all of them, and what each row says instead."""
+    work = {name: call.given[name] for name in WORK if name in call.given}
+    return [{"name": f"{n}", "dispatch": {**work, **row}} for n, row in enumerate(rows, 1)]
+
+
+def _chain(call: McpToolCall) -> Any:
+    """Begin a chain, in which each step needs the one before it."""
+    rows = call.given["steps"]
+    for row in rows:
+        if not isinstance(row, dict) or not all(isinstance(value, str) for value in row.values()):
+            raise ParamsError("each of steps is an object of texts")
+        if "task" not in row or set(row) - set(_OF_A_STEP):
+            raise ParamsError(f"a step has a task, and of {', '.join(_OF_A_STEP)} what it wants")
+    steps = _steps(call, rows)
+    for before, step in pairwise(steps):
+        step["needs"] = [before["name"]]
+    return _begun(call, {"kind": "chain", "steps": steps})
+
+
+def _race(call: McpToolCall) -> Any:
+    """Begin a race: one task for several agents or models, or for the same one several times."""
+    task, given = call.text("task"), call.given
+    lists = [name for name in ("agents", "models", "best_of") if given.get(name)]
+    if len(lists) != 1:
+        raise ParamsError("a race has one of agents, models and best_of")
+    named = lists[0].removesuffix("s")
+    rows = [{named: str(one)} for one in given[lists[0]]] if named != "best_of" else [{}] * given["best_of"]
+    if len(rows) < 2:
+        raise ParamsError(f"{lists[0]} needs two or more")
+    steps, rule = _steps(call, [{"task": task, **row} for row in rows]), {"by": given.get("by", "first")}
+    return _begun(call, {"kind": "race", "input": task, "steps": steps, "race": rule})
+
+
+def _run_workflow(call: McpToolCall) -> Any:
+    """Run a workflow by name or path; read and checked as `pancode chain` does."""
+    from pancode.workflows.files.reader import check_workflow
+    from pancode.workflows.files.search import WorkflowPlaces
+
+    flags = {name: call.given[name] for name in WORK if name in call.given}
+    remote = remote_of(os.environ) is not None  # files of workflows are read here, and sent
+    cwd = folder_here() if remote else call.cwd or folder_here()
+    source = WorkflowPlaces.seen_from(home_here(os.environ), cwd, os.environ).find(call.text("workflow"))
+    found = check_workflow(source.text, source.place, source.name, flags)
+    if found.problems:
+        raise found.problems[0]
+    return _begun(call, {**(found.body or {}), **source.told(), "input": call.given.get("input", "")})
+
+
+def _begun(call: McpToolCall, body: Json) -> Any:
+    asked = {**body, "by": call.by, **call.where(), **above()}
+    answer = call.client.post_work(
+        "/v1/workflows", asked, lambda under_way: call.progress.report(0, "snapshot")
+    )
+    until = "until it has ended, or has waits_for_person: then its inbox has the question"
+    return {**answer, "next": f"call workflow_show with workflow {answer['workflow']} {until}"}
+
+
+def _lane_add(call: McpToolCall) -> Any:
+    """Add an item to a lane, with the options of its work that were given."""
+    body = {name: call.given[name] for name in ("task", "key", *WORK) if name in call.given}
+    return call.client.post(path_of("lanes", call.text("lane"), "add"), {**body, "by": call.by})
+
+
+def _answer(call: McpToolCall) -> Any:
+    body = {"by": call.by, "text": call.text("text"), "program": call.by}
+    return call.client.post(call.run("answer"), body)
+
+
+WORKFLOW_TOOLS: tuple[McpTool, ...] = (
+    McpTool(
+        "dispatch_batch",
+        "Hand over several independent coding tasks at once; each becomes a run on one of the machines. "
+        "Answers at once with the id of a workflow.",
+        _batch,
+        "POST /v1/workflows",
+        {
+            "tasks": {
+                "type": "array",
+                "items": {"type": "string"},
+                "maxItems": MOST_TASKS,
+                "description": "the tasks, each whole: the agents see nothing of each other",
+            },
+            "concurrency": integer("how many may run at the same time", 10_000),
+            **_COMMON,
+        },
+        ("tasks",),
+        right=DISPATCHES,
+        untrusted=False,
+        group="workflows",
+    ),
+    McpTool(
+        "dispatch_chain",
+        "Hand over steps that build on each other: each begins from the files and answers of those before it "
+        "(first plan, then build, then review). Answers as dispatch_batch does.",
+        _chain,
+        "POST /v1/workflows",
+        {
+            "steps": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": _OF_A_STEP,
+                    "required": ["task"],
+                    "additionalProperties": False,
+                },
+                "minItems": 1,
+                "maxItems": MOST_IN_ORDER,
+                "description": "in order; what one leaves out is as beside them",
+            },
+            **_COMMON,
+        },
+        ("steps",),
+        right=DISPATCHES,
+        untrusted=False,
+        group="workflows",
+    ),
+    McpTool(
+        "dispatch_race",
+        "Hand one task to several workers: the first that is done and passes the gates wins, or the smallest "
+        "change; the others are stopped. Answers as dispatch_batch does.",
+        _race,
+        "POST /v1/workflows",
+        {
+            "task": string("the whole task"),
+            "agents": {"type": "array", "items": {"type": "string"}, "description": "one run for each agent"},
+            "models": {"type": "array", "items": {"type": "string"}, "description": "one run for each model"},
+            "best_of": integer("so many runs of the same", MOST_IN_ORDER),
+            "by": {
+                "type": "string",
+                "enum": ["first", "smallest"],
+                "description": "who wins; default: first",
+            },
+            **_COMMON,
+        },
+        ("task",),
+        right=DISPATCHES,
+        untrusted=False,
+        group="workflows",
+    ),
+    McpTool(
+        "run_workflow",
+        "Run a workflow file by name, such as explore-then-build, review-loop, parallel-review, "
+        "plan-build-verify, fix-the-tests, red-team. agent, model, runtime, workspace and verify are for "
+        "steps that name none.",
+        _run_workflow,
+        "POST /v1/workflows",
+        {
+            "workflow": string("name or path of the workflow file"),
+            "input": string("what is to be done"),
+            **_COMMON,
+        },
+        ("workflow",),
+        right=DISPATCHES,
+        untrusted=False,
+        group="workflows",
+    ),
+    McpTool(
+        "workflow_show",
+        "Steps of a batch, chain or race with state, run and reason, and the cost so far.",
+        lambda call: call.client.get(path_of("workflows", call.text("workflow"))),
+        "GET /v1/workflows/{workflow}",
+        {"workflow": _WORKFLOW},
+        ("workflow",),
+        group="workflows",
+    ),
+    McpTool(
+        "workflow_stop",
+        "Stop all runs of a workflow. What they have done so far is kept and billed.",
+        lambda call: call.client.post(path_of("workflows", call.text("workflow"), "stop"), {"by": call.by}),
+        "POST /v1/workflows/{workflow}/stop",
+        {"workflow": _WORKFLOW},
+        ("workflow",),
+        right=DROPS,
+        group="workflows",
+    ),
+    McpTool(
+        "lanes",
+        "The user's lanes: work in order, whose next item begins by itself; state, items, cost.",
+        lambda call: call.client.get("/v1/lanes"),
+        "GET /v1/lanes",
+        group="workflows",
+    ),
+    McpTool(
+        "lane_add",
+        "Add a coding task to a lane. It begins when those before it are done. The lane has to exist.",
+        _lane_add,
+        "POST /v1/lanes/{lane}/add",
+        {
+            "lane": string("name of the lane (see lanes)"),
+            "task": string("the whole task"),
+            "key": string("an item with the same key is added only once"),
+            **WORK,
+        },
+        ("lane", "task"),
+        right=DISPATCHES,
+        untrusted=False,
+        group="workflows",
+    ),
+    McpTool(
+        "inbox",
+        "What waits for a person: questions, runs to start, changes to land. People approve, no agent.",
+        lambda call: call.client.get("/v1/inbox"),
+        "GET /v1/inbox",
+    ),
+    McpTool(
+        "answer",
+        "Answer the question with which a run has ended; it goes on in a new run. Ask the user first.",
+        _answer,
+        "POST /v1/runs/{run}/answer",
+        {"run": RUN, "text": string("the answer, or the number of a choice")},
+        ("run", "text"),
+        right=ANSWERS,
+        untrusted=False,
+    ),
+    McpTool(
+        "tell",
+        "Words of the user for the agent of a run: with its task, at its next turn where its program takes "
+        "words, else kept; the answer says which.",
+        lambda call: call.client.post(call.run("tell"), {"by": call.by, "text": call.text("text")}),
+        "POST /v1/runs/{run}/tell",
+        {"run": RUN, "text": string("the words")},
+        ("run", "text"),
+        right=ANSWERS,
+        untrusted=False,
+    ),
+    McpTool(
+        "continue_run",
+        "Go on from the result of a finished run, in its session where that is kept, with a remark.",
+        lambda call: call.client.post(
+            call.run("continue"), {"by": call.by, "text": call.given.get("text", "")}
+        ),
+        "POST /v1/runs/{run}/continue",
+        {"run": RUN, "text": string("what is to be done next")},
+        ("run",),
+        right=DISPATCHES,
+        untrusted=False,
+    ),
+)

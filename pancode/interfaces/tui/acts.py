@@ -1,0 +1,263 @@
+"""Acts on runs, machines, workflows and the inbox: the thing, the request, and the question before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pancode.interfaces.client.client import ANSWER_S, LAND_S, path_of
+from pancode.interfaces.tui.page import Json, Page, PagePlace, PageRow
+from pancode.interfaces.tui.views import ApiAsk
+from pancode.kernel.formatting import clip, counted, safe, usd, whole
+
+_IDS = {"run": "run", "node": "name", "workflow": "workflow", "item": "id", "issue": "issue"}
+_SHOWS = {"machine": "node", "workflow": "workflow", "item": "item"}
+_OF_RUNS = frozenset({"run", "why", "log", "diff", "receipt"})
+
+
+@dataclass(frozen=True, slots=True)
+class KeySubject:
+    """The thing that a key acts on. `kinds`: what a key may take it as; an inbox item is its run, too."""
+
+    kinds: frozenset[str]
+    shape: Json
+
+    def name(self, kind: str) -> str:
+        return str(self.shape[_IDS[kind]])
+
+    @property
+    def copied(self) -> str:
+        """The id that `y` copies; "" where the thing has none."""
+        order = ("run", "workflow", "node") if "item" in self.kinds else ("workflow", "node", "run")
+        return next((self.name(kind) for kind in order if kind in self.kinds), "")
+
+    def kind_for(self, kinds: frozenset[str]) -> str:
+        """Return the kind as which a key takes the thing; "" where it is of none of these kinds."""
+        found = sorted(self.kinds & kinds, key=lambda kind: kind == "run")
+        return found[0] if found else ""
+
+
+def subject(page: Page, row: PageRow | None, place: PagePlace) -> KeySubject:
+    """Return the thing that a key acts on: the marked row's, or the page's own; an empty one for none."""
+    if row is None:
+        kinds = {_SHOWS[place.view]} if place.view in _SHOWS and page.shape else set[str]()
+        return KeySubject(frozenset(_with_run(kinds, page.shape)), page.shape)
+    kinds = {row.kind} if row.kind in _IDS else set[str]()
+    return KeySubject(frozenset(_with_run(kinds, row.shape)), row.shape)
+
+
+def named(place: PagePlace) -> Json:
+    """Return the thing that a place shows, as far as it is known before any answer: keys act on it already.
+
+    What an item of the inbox asks is not known yet, and a yes is to its words.
+    """
+    kind = "run" if place.view in _OF_RUNS else _SHOWS.get(place.view, "")
+    return {_IDS[kind]: place.about} if kind in ("run", "node", "workflow") else {}
+
+
+def _with_run(kinds: set[str], shape: Json) -> set[str]:
+    return {*kinds, "run"} if shape.get("run") else kinds
+
+
+def way_of(shape: Json) -> str:
+    """Return the act of a yes to an item of the inbox: `answer` for a question, else `approve`."""
+    return "answer" if shape["kind"] == "question" else "approve"
+
+
+_WORDS = 200
+"""How many columns of foreign words a question shows."""
+_APPROVES = {
+    "landing": "lands it, gates first",
+    "permission": "continues it with that permission, this once",
+    "call": "lets this one command run",
+    "dispatch": "starts it",
+    "budget": "starts it, beyond its budget",
+    "policy": "starts it, beyond a rule",
+    "change": "changes the configuration, and pancode config undo takes it back",
+}
+"""The effect of a yes, by kind of item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """A request, and the question to the person before it is sent. `says`: what is shown once it is done."""
+
+    question: str
+    path: str
+    body: dict[str, Any] = field(default_factory=dict)
+    says: str = ""
+    wait_s: float = ANSWER_S
+
+
+@dataclass(frozen=True, slots=True)
+class ActKind:
+    """A kind of act. `look`: a GET before the question, which then names what is true now; None: no need.
+
+    `words`: the label of a field for the person's words; empty: a yes or a no is enough.
+    """
+
+    look: Callable[[str], ApiAsk] | None
+    act: Callable[[Json, str], Act]
+    words: str = ""
+
+
+def _brief(run: str) -> ApiAsk:
+    return ApiAsk(path_of("runs", run, "brief"))
+
+
+def _workflow(workflow: str) -> ApiAsk:
+    return ApiAsk(path_of("workflows", workflow))
+
+
+def spent(run: Json) -> str:
+    amount = run["usage"]["cost_usd"]
+    return "cost not known yet" if amount is None else f"{usd(amount)} so far"
+
+
+def _stop(run: Json, words: str) -> Act:
+    name = run["run"]
+    where = f"{run['runtime']} on {run['node']}" if run["node"] else f"{run['runtime']}, on no machine yet"
+    question = f"Stop run {name}: {safe(where)}, {spent(run)}?"
+    return Act(question, path_of("runs", name, "stop"), {"reason": ""}, f"{name} is asked to end")
+
+
+def _retry(run: Json, words: str) -> Act:
+    name = run["run"]
+    task = clip(safe(run["task"]), 60)
+    question = f"Retry {name} as a new run: {safe(run['agent'])} ({safe(run['runtime'])}), {task!r}?"
+    return Act(question, path_of("runs", name, "retry"), {}, f"{name} is retried")
+
+
+def _land(run: Json, words: str) -> Act:
+    name, files = run["run"], counted(len(run["files_changed"]), "file")
+    question = f"Land {name}: write {files} into the checkout it was dispatched from, gates first?"
+    return Act(question, path_of("runs", name, "land"), {}, f"{name} is landed", LAND_S)
+
+
+def held(act: Act, why: str, yes: str) -> Act:
+    """The same landing with the flags that it needs; the question names what they allow."""
+    flags = {flag.removeprefix("--").replace("-", "_"): True for flag in yes.split()}
+    question = f"It changes what needs your yes: {clip(safe(why), _WORDS)}. Land it all the same?"
+    return Act(question, act.path, {**act.body, **flags}, act.says, act.wait_s)
+
+
+def _drain(node: Json, words: str) -> Act:
+    name, used = safe(node["name"]), counted(node["slots"]["used"], "run")
+    question = f"Drain {name}: nothing new starts there, {used} in flight go on?"
+    if node["draining"] is not None or node["paused"] or node["quarantined"]:
+        question = f"Resume {name}: it takes new work again?"
+        return Act(question, "/v1/fleet/resume", {"nodes": [node["name"]]}, f"{name} takes work again")
+    return Act(question, "/v1/fleet/drain", {"nodes": [node["name"]]}, f"{name} drains")
+
+
+def _stop_workflow(shape: Json, words: str) -> Act:
+    name = shape["workflow"]
+    left = sum(step["finished_at"] is None for step in shape["steps"])
+    question = f"Stop workflow {name}: {counted(left, 'step')} not ended, {usd(shape['cost']['usd'])} so far?"
+    return Act(question, path_of("workflows", name, "stop"), {"reason": ""}, f"{name} is stopped")
+
+
+def _retry_workflow(shape: Json, words: str) -> Act:
+    name = shape["workflow"]
+    question = f"Retry workflow {name} {safe(shape['name'])!r}: all of it anew, as a new workflow?"
+    return Act(question, path_of("workflows", name, "retry"), {}, f"{name} is retried")
+
+
+def _approve(run: Json, words: str) -> Act:
+    """Return the approval of an item; `run` is the item of the inbox."""
+    name = run["run"]
+    flags: dict[str, Any] = {flag.removeprefix("--").replace("-", "_"): True for flag in run["yes"]}
+    flags |= {"call": run["call"]} if run.get("call") else {}
+    flags |= {"plan": run["plan"]["digest"]} if run.get("plan") else {}
+    also = f" and says yes to {' and '.join(run['yes'])}" if run["yes"] else ""
+    does = _APPROVES.get(run["kind"], "lets it go on")
+    question = f"Approve {name}: {clip(safe(run['words']), _WORDS)}. This {does}{also}?"
+    if run.get("call"):  # a yes to a command is to all of it
+        question = f"Approve this command of {name}?\n{whole(run['words'], '    ')}\nThis {does}."
+    return Act(question, path_of("runs", name, "approve"), flags, f"{name} is approved", LAND_S)
+
+
+def _deny(run: Json, words: str) -> Act:
+    name = run["run"]
+    question = f"Deny {name}: nothing is started, landed or continued, and it leaves the inbox?"
+    if run.get("call"):
+        question = f"Deny this command of {name}? Its agent goes on without the command."
+    body = {"call": run["call"]} if run.get("call") else {}
+    return Act(question, path_of("runs", name, "deny"), body, f"{name} is denied")
+
+
+def _answer(run: Json, words: str) -> Act:
+    return Act(
+        "", path_of("runs", run["run"], "answer"), {"text": words}, f"{run['run']} goes on with your answer"
+    )
+
+
+def _tell(run: Json, words: str) -> Act:
+    return Act("", path_of("runs", run["run"], "tell"), {"text": words}, f"{run['run']} is told")
+
+
+def _continue(run: Json, words: str) -> Act:
+    name = run["run"]
+    return Act("", path_of("runs", name, "continue"), {"text": words}, f"{name} goes on with your words")
+
+
+def _resolve(run: Json, words: str) -> Act:
+    name = run["run"]
+    question = f"Let an agent settle the conflict of {name} with your files? Its result is a run of its own."
+    return Act(question, path_of("runs", name, "land", "resolve"), {}, f"the conflict of {name} is worked on")
+
+
+def _verify(run: Json, words: str) -> Act:
+    name, where = run["run"], safe(run["node"] or "its machine")
+    question = f"Run the gates of {name} once more, on another machine than {where}?"
+    return Act(question, path_of("runs", name, "verify"), {}, f"the gates of {name} run elsewhere")
+
+
+def _drop(run: Json, words: str) -> Act:
+    name, files = run["run"], counted(len(run["files_changed"]), "file")
+    question = f"Put the change of {name} aside ({files})? It is kept, and asked about no more."
+    return Act(question, path_of("runs", name, "land", "drop"), {}, f"{name} is put aside")
+
+
+def _resume_workflow(shape: Json, words: str) -> Act:
+    name = shape["workflow"]
+    left = sum(step["state"] != "done" for step in shape["steps"])
+    question = f"Begin {counted(left, 'step')} of {name} again that did not end well? What is done is kept."
+    return Act(question, path_of("workflows", name, "resume"), {}, f"{name} goes on")
+
+
+def _begin(issue: Json, words: str) -> Act:
+    name, title = issue["issue"], clip(safe(issue["title"]), 60)
+    question = f"Have an agent work on {name} {title!r}, in a workspace of its own, and tell its tracker?"
+    return Act(question, "/v1/work", {"issue": name}, f"{name} is begun")
+
+
+ACTS: Mapping[tuple[str, str], ActKind] = {
+    ("stop", "run"): ActKind(_brief, _stop),
+    ("retry", "run"): ActKind(_brief, _retry),
+    ("land", "run"): ActKind(_brief, _land),
+    ("continue", "run"): ActKind(_brief, _continue, "What is still to be done by"),
+    ("resolve", "run"): ActKind(_brief, _resolve),
+    ("verify", "run"): ActKind(_brief, _verify),
+    ("drop", "run"): ActKind(_brief, _drop),
+    ("tell", "run"): ActKind(_brief, _tell, "Words for the agent of"),
+    ("begin", "issue"): ActKind(lambda name: ApiAsk(path_of("issues", name)), _begin),
+    ("drain", "node"): ActKind(lambda node: ApiAsk(path_of("nodes", node)), _drain),
+    ("stop", "workflow"): ActKind(_workflow, _stop_workflow),
+    ("continue", "workflow"): ActKind(_workflow, _resume_workflow),
+    ("retry", "workflow"): ActKind(_workflow, _retry_workflow),
+    ("approve", "item"): ActKind(None, _approve),
+    ("deny", "item"): ActKind(None, _deny),
+    ("answer", "item"): ActKind(None, _answer, "Your answer to"),
+}
+"""The acts by name and by the kind of thing."""
+
+
+def choices(shape: Json) -> str:
+    """Return what a person reads above the field for the answer: the question and its numbered choices."""
+    asked = safe(shape.get("words", ""))
+    listed = "".join(
+        f"\n  {number}: {safe(one)}" for number, one in enumerate(shape.get("choices", ()), start=1)
+    )
+    return f"{asked}{listed}"

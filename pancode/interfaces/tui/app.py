@@ -1,0 +1,476 @@
+"""The page of the fleet: keeps where the person is, takes keys, shows what the reader says, hands acts on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Input
+
+from pancode.interfaces.tui import preview
+from pancode.interfaces.tui.acts import ACTS, Act, ActKind, KeySubject, choices, held, named, subject, way_of
+from pancode.interfaces.tui.application import SteadyApp, SteadyPage
+from pancode.interfaces.tui.bars import Bar, KeyBar, PromptLine
+from pancode.interfaces.tui.canvas import Canvas, LogView
+from pancode.interfaces.tui.dialogs import Confirm, KeysHelp, Words
+from pancode.interfaces.tui.keys import KEYS
+from pancode.interfaces.tui.log_reader import LogReader
+from pancode.interfaces.tui.page import (
+    Json,
+    Line,
+    Page,
+    PageMoment,
+    PagePlace,
+    filtered,
+    line,
+    ordered,
+    span,
+    spread,
+)
+from pancode.interfaces.tui.pages.summary import summary
+from pancode.interfaces.tui.reader import Acted, AnswersRead, Away, Crashed, Looked, News, Reader, Say
+from pancode.interfaces.tui.sheet import Sheet
+from pancode.interfaces.tui.views import SUMMARY, VIEWS, Asks, PageView, resource, resources
+from pancode.kernel.errors import PancodeError
+from pancode.kernel.formatting import safe
+
+HELD = "held"
+"""The code of a landing's refusal that a person's yes lifts."""
+
+
+class Acting:
+    """Asks and does one act at a time; a new one drops the last question. `note` shows a line, in a style."""
+
+    def __init__(self, page: SteadyPage, note: Callable[..., None], reader: Reader, by: str) -> None:
+        self._page, self._note, self._reader, self._by = page, note, reader, by
+        self._ticket = 0
+        self._next: Callable[[Any], None] | None = None
+
+    def begin(self, name: str, kind: str, about: KeySubject) -> None:
+        """Begin the act of this name on a thing of this kind."""
+        if (name, kind) == ("approve", "item"):
+            name = way_of(about.shape)
+        chosen = ACTS[name, kind]
+        if chosen.look is None:
+            return self._ask(chosen, about.shape)
+        self._ticket += 1
+        self._next = lambda shape: self._ask(chosen, shape)
+        self._reader.look(self._ticket, chosen.look(about.name(kind)))
+        return None
+
+    def looked(self, ticket: int, shape: Any) -> None:
+        if ticket == self._ticket and self._next is not None:
+            ask, self._next = self._next, None
+            ask(shape)
+
+    def acted(self, act: Act | None, refused: PancodeError | None) -> None:
+        """Say how the act ended; where only a yes is missing, ask for it."""
+        if refused is None:
+            return self._note(act.says if act is not None else "", "green")
+        yes = str(getattr(refused, "details", {}).get("yes", ""))
+        if act is not None and refused.code == HELD and yes:
+            return self._confirm(held(act, refused.why, yes))
+        return self._note(". ".join(filter(None, (str(refused), refused.why, refused.fix))), "red")
+
+    def _ask(self, chosen: ActKind, shape: Json) -> None:
+        if not chosen.words:
+            return self._confirm(chosen.act(shape, ""))
+
+        def said(words: str | None) -> None:
+            if words and words.strip():
+                self._send(chosen.act(shape, words.strip()))
+
+        question = f"{chosen.words} {shape['run']}:\n{choices(shape)}"
+        self._page.app.push_screen(Words(question), said)
+        return None
+
+    def _confirm(self, act: Act) -> None:
+        def said(yes: bool | None) -> None:
+            if yes:
+                self._send(act)
+
+        self._page.app.push_screen(Confirm(act.question), said)
+
+    def _send(self, act: Act) -> None:
+        self._note("asked; waiting for the answer ...")
+        self._reader.act(act, self._by)
+
+
+if TYPE_CHECKING:
+    from node_agent.wire.clock import Clock
+
+
+class Source(Protocol):
+    """Makes the readers of the console."""
+
+    def reader(self, say: Say) -> Reader: ...
+    def log(self, run: str) -> LogReader: ...
+
+    def chat(self, session: str) -> SteadyPage:
+        """Return the page on which a person talks with the session."""
+
+
+@dataclass(slots=True)
+class Visit:
+    """A place on the way back, as the person left it: its filter, its order, and the key of the marked row.
+
+    `order`: the head of the column that sorts; empty: the rows as they come.
+    """
+
+    place: PagePlace
+    word: str = ""
+    key: str = ""
+    order: str = ""
+    down: bool = False
+
+
+@dataclass(slots=True)
+class KnownAnswers:
+    """The newest answers. `as_of`: when they came; `heard_ms`: the same on the clock since boot."""
+
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    as_of: PageMoment | None = None
+    heard_ms: int = 0
+    away: PancodeError | None = None
+    refused: PancodeError | None = None
+
+    def has(self, names: Collection[str]) -> bool:
+        return set(names) <= set(self.answers)
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget all answers but these: the others were about another place."""
+        self.answers = {name: answer for name, answer in self.answers.items() if name in names}
+        self.refused = None
+
+
+STALE_S = 25.0
+"""After how many seconds a page says how long nothing was heard: two readings have not come by then."""
+
+
+def path_line(places: Sequence[PagePlace], word: str) -> str:
+    """Return the path to a place, such as `runs > run r-abc123  /filter`."""
+    names = " > ".join(f"{one.view} {one.about}".strip() for one in places)
+    return f"{names}  /{word}" if word else names
+
+
+def title_line(where: str, as_of: PageMoment | None, silent_s: float, columns: int) -> Line:
+    """Return the title: the place on the left, the time of the data on the right."""
+    right, style = ("asking ...", "dim")
+    if as_of is not None:
+        right = f"as of {as_of.now.strftime('%H:%M:%S')}"
+        if silent_s >= STALE_S:
+            right, style = f"{right}, not heard for {span(silent_s)}", "red"
+    return spread(columns - 1, ((f" {safe(where)} ", "bold"),), ((right, style),))
+
+
+def top_line(answers: Json, why: PancodeError | None, silent_s: float) -> Line:
+    """Return the summary; in its place the error of a coordinator that is away, which is no idle fleet."""
+    if why is None:
+        return summary(answers)
+    lasted = f" for {span(silent_s)}" if silent_s >= 2 else ""
+    return ((f" COORDINATOR NOT REACHED{lasted}: {safe(why.why or str(why))}", "bold reverse red"),)
+
+
+def trouble_lines(why: PancodeError) -> tuple[Line, ...]:
+    """An error as a page: what happened, why, and the command that mends it."""
+    lines = [line(str(why), "red")]
+    lines += [line(f"why: {why.why}")] if why.why else []
+    lines += [line(f"fix: {why.fix}")] if why.fix else []
+    return tuple(lines)
+
+
+TICK_S = 0.5
+_BY_PRESS = {key.press: key for key in KEYS}
+
+
+class Console(SteadyPage):
+    """The console's main page. `by`: the person, as runs and audit show the name."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(key.press, f"press({key.press!r})", show=False) for key in KEYS if not key.moves),
+        Binding("h", "press('escape')", show=False),
+        Binding("ctrl+c", "dismiss(0)", show=False, priority=True),
+    ]
+
+    class FeedRead(Message):
+        """News from a thread of the reader."""
+
+        def __init__(self, news: News) -> None:
+            super().__init__()
+            self.news = news
+
+    def __init__(self, source: Source, by: str, clock: Clock, begin: str = "now") -> None:
+        super().__init__()
+        self._clock, self._source = clock, source
+        self._reader = source.reader(lambda news: self.post_message(self.FeedRead(news)))
+        self._acting = Acting(self, self.note, self._reader, by)
+        self.visits = [Visit(PagePlace(begin))]
+        self._heads: tuple[str, ...] = ()
+        self._beside_asks: Asks = {}
+        self._known, self._page, self._turn = KnownAnswers(heard_ms=clock.boot_ms()), Page(), 0
+        self._log_view: LogView | None = None
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        self._summary, self._title, self._note_bar = Bar("summary"), Bar("title"), Bar("note")
+        self._canvas, self._prompt, self._keys = Canvas(), PromptLine(), KeyBar()
+        yield from (self._summary, self._title, self._canvas, self._note_bar, self._prompt, self._keys)
+
+    def on_mount(self) -> None:
+        self.note("")
+        self._canvas.sheet.focus()
+        self._reader.start()
+        self.set_interval(TICK_S, self._tick)
+        self._enter()
+
+    def on_unmount(self) -> None:
+        self._reader.stop()
+        if self._log_view is not None:
+            self._log_view.close()
+
+    def note(self, words: str, style: str = "") -> None:
+        """Show one line until the next key; with no words, remove it."""
+        self._note_bar.tell((line(words, style),) if words else ())
+
+    # -- news ------------------------------------------------------------------------------------------
+
+    def on_console_feed_read(self, message: FeedRead) -> None:
+        match message.news:
+            case AnswersRead() as told:
+                self._answered(told)
+            case Away(why):
+                self._known.away = why
+                if self._known.as_of is None:
+                    self._canvas.words(trouble_lines(why))
+                self._frame()
+            case Looked(ticket, shape):
+                self._acting.looked(ticket, shape)
+            case Acted(act, refused):
+                self._acting.acted(act, refused)
+            case Crashed(error):
+                self.crashed(error)
+
+    def _answered(self, news: AnswersRead) -> None:
+        if news.turn == self._turn:
+            moment = PageMoment.of(self._clock.wall_ms())
+            self._known = KnownAnswers(news.answers, moment, self._clock.boot_ms(), None, news.refused)
+            self._draw()
+
+    # -- drawing ---------------------------------------------------------------------------------------
+
+    @property
+    def _here(self) -> tuple[Visit, PageView]:
+        visit = self.visits[-1]
+        return visit, VIEWS[visit.place.view]
+
+    def _enter(self) -> None:
+        """Ask for what the newest visit shows, and show what is known already."""
+        self._turn += 1
+        visit, view = self._here
+        self._page = Page(shape=named(visit.place))
+        if self._log_view is not None:
+            self._log_view.close()
+            self._log_view = None
+        self._canvas.sheet.scroll_to(0, 0, animate=False)
+        self._canvas.words((line("asking the coordinator ...", "dim"),))
+        self._known.keep(SUMMARY)
+        self._beside_asks = {}
+        self._want()
+        if visit.place.view == "log":
+            reader = self._source.log(visit.place.about)
+            self._canvas.words(())
+            self._log_view = LogView(reader, self._canvas)
+            self._reader.beside(reader.read)
+        self._draw()
+
+    def _want(self) -> None:
+        """What the page shows, and what stands beside it."""
+        visit, view = self._here
+        self._reader.want(self._turn, {**SUMMARY, **view.asks(visit.place.about), **self._beside_asks})
+
+    def _draw(self) -> None:
+        """Draw the page, if its answers have come."""
+        visit, view = self._here
+        known = self._known
+        if self._log_view is not None:
+            self._log_view.draw(visit.word)
+        elif known.as_of is not None and known.has({**SUMMARY, **view.asks(visit.place.about)}):
+            page = view.page(known.answers, visit.place.about, known.as_of)
+            self._heads = page.head
+            self._page = filtered(ordered(page, visit.order, visit.down), visit.word)
+            aside = preview.columns(self._page, self.size.width)
+            self._canvas.show(self._page, visit.key, view.wraps, aside)
+            self._preview()
+        elif known.refused is not None:
+            self._canvas.words(trouble_lines(known.refused))
+        self._frame()
+
+    def _preview(self) -> None:
+        """Beside the list the marked row in short; the next readings have what that takes."""
+        row, moment = self._canvas.row, self._known.as_of
+        if row is None or moment is None or not preview.columns(self._page, self.size.width):
+            return self._canvas.tell_beside(())
+        if (asks := preview.asks(row)) != self._beside_asks:
+            self._beside_asks = asks
+            self._want()
+        refused = self._known.refused
+        told = preview.lines(row, self._known.answers, moment) if refused is None else trouble_lines(refused)
+        return self._canvas.tell_beside(told)
+
+    def _frame(self) -> None:
+        """Draw the lines around the page."""
+        silent_s, away = (self._clock.boot_ms() - self._known.heard_ms) / 1000, self._known.away
+        self._summary.tell((top_line(self._known.answers, away, silent_s),))
+        where = path_line([visit.place for visit in self.visits], self.visits[-1].word)
+        where += f"  ({self._log_view.state})" if self._log_view is not None else ""
+        self._title.tell((title_line(where, self._known.as_of, silent_s, self.size.width),))
+        self._keys.fit(self._subject.kinds)
+
+    def _tick(self) -> None:
+        if self._log_view is not None:
+            self._log_view.draw(self.visits[-1].word)
+        else:
+            self._preview()
+        self._frame()
+
+    def on_resize(self) -> None:
+        self._draw()
+
+    # -- keys ------------------------------------------------------------------------------------------
+
+    @property
+    def _subject(self) -> KeySubject:
+        return subject(self._page, self._canvas.row, self.visits[-1].place)
+
+    def action_press(self, press: str) -> None:
+        """Do what this key of the table does."""
+        self.note("")
+        key, about = _BY_PRESS[press], self._subject
+        kind = about.kind_for(key.kinds)
+        if key.act and kind:
+            self._acting.begin(key.act, kind, about)
+        elif key.view and kind:
+            self.go(PagePlace(key.view, about.name(kind)))
+        elif key.kinds:
+            self.note(f"{key.label} acts on {' and '.join(sorted(key.kinds))}: nothing like it is marked")
+        else:
+            # the keys that act on nothing in particular
+            keys: dict[str, Callable[[], object]] = {
+                "enter": self._go_in,
+                "escape": self._go_out,
+                "colon": self._ask_resource,
+                "slash": self._ask_filter,
+                "question_mark": lambda: self.app.push_screen(KeysHelp()),
+                "o": self._order,
+                "O": lambda: self._order(turned=True),
+                "y": self._copy,
+                "i": lambda: self.go(PagePlace("inbox")),
+                "R": self._enter,
+                "q": lambda: self.dismiss(0),
+            }
+            keys[press]()
+            if press == "R" and isinstance(self.app, SteadyApp):
+                self.app.dress()
+
+    def go(self, place: PagePlace) -> None:
+        """Go into a place; Esc comes back from it."""
+        row = self._canvas.row
+        self.visits[-1].key = row.key if row is not None else ""
+        if self.visits[-1].place != place:
+            self.visits.append(Visit(place))
+        self._enter()
+
+    def _go_in(self) -> None:
+        row = self._canvas.row
+        if row is not None and row.kind == "session":
+            # The chat stands above this page until the person leaves it.
+            page = self._source.chat(row.key)
+
+            def left(status: int | None) -> None:
+                self._enter()
+                self.note(page.refusal, "red")
+
+            self.app.push_screen(page, left)
+        elif row is not None and row.enters is not None:
+            self.go(row.enters)
+
+    def _go_out(self) -> None:
+        """Leave the prompt, if it is open; then the filter, or else the place."""
+        if self._prompt.display:
+            self.end_prompt()
+        if self.visits[-1].word:
+            self.visits[-1].word = ""
+            self._draw()
+        elif len(self.visits) > 1:
+            self.visits.pop()
+            self._enter()
+
+    def _order(self, turned: bool = False) -> None:
+        """Sort by the next column; `turned`: by the same one in the other direction."""
+        visit, row = self.visits[-1], self._canvas.row
+        every = ("", *self._heads)
+        if turned:
+            visit.down = not visit.down
+        else:
+            at = every.index(visit.order) + 1 if visit.order in every else 1
+            visit.order, visit.down = every[at % len(every)], False
+        visit.key = row.key if row is not None else ""
+        self._draw()
+        visit.key = ""  # the mark is where the person moves it
+        self.note(f"ordered by {visit.order}" if visit.order else "in the order in which they come")
+
+    def _copy(self) -> None:
+        name = self._subject.copied
+        if name:
+            self.app.copy_to_clipboard(name)
+        self.note(f"copied {name}" if name else "nothing here has an id")
+
+    def on_sheet_entered(self, message: Sheet.Entered) -> None:
+        self._go_in()
+
+    # -- the prompt ------------------------------------------------------------------------------------
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        if event.input is self._prompt and self._prompt.sign == "/":
+            self.visits[-1].word = event.value
+            self._draw()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        if event.input is not self._prompt:
+            return
+        sign = self._prompt.sign
+        if not sign:  # a second Enter, which came before the first one had closed the prompt
+            return self._go_in()
+        self.end_prompt()
+        if sign == ":":
+            self._resource(event.value)
+
+    def _ask_resource(self) -> None:
+        self.note(": go to a resource; Tab completes")
+        self._prompt.open(":")
+
+    def _ask_filter(self) -> None:
+        self.note("/ filter; Enter keeps it, Esc ends it")
+        self._prompt.open("/", self.visits[-1].word)
+
+    def end_prompt(self) -> None:
+        """Close the prompt and go back to the page."""
+        self.note("")
+        self._prompt.close()
+        self._canvas.sheet.focus()
+
+    def _resource(self, typed: str) -> None:
+        found = resource(typed)
+        if found is None:
+            return self.note(f"there is no resource {typed!r}: {', '.join(resources())}", "red")
+        if found == "quit":
+            self.dismiss(0)
+        else:
+            self.visits = [Visit(PagePlace(found))]
+            self._enter()
+        return None

@@ -1,0 +1,183 @@
+"""The one application on the whole terminal, which leaves it as it was, whatever ends it; and its pages."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar
+
+from textual import events
+from textual.app import App
+from textual.drivers.linux_driver import LinuxDriver
+from textual.screen import Screen
+
+from pancode.interfaces.tui.bars import CSS
+from pancode.interfaces.tui.themes import OWN, THEMES
+from pancode.kernel.caller import terminal_is_gone
+from pancode.kernel.errors import ExitCode, PancodeError
+
+LOOK_S = 1.0
+"""Seconds between two checks that the terminal is there: no signal tells a process that does not own it."""
+
+
+WATCH = r"""
+was=$(stty -g <&2) || exit
+echo
+read -r over && exit
+case $(stty -a <&2) in *-isig*) stty "$was" <&2 ;; esac
+printf '\033[<u\033[?1000l\033[?1002l\033[?1003l\033[?1006l\033[?1015l\033[?1016l' >&2
+printf '\033[?2004l\033[?2048l\033[?1004l\033[?7h\033[0m\033[?1049l\033[?25h' >&2
+"""
+"""Holds the terminal as it was, and gives it back if we are killed: nobody says that we are over then, and
+our end of its pipe closes. Where a shell has taken the terminal over already, its own settings stay."""
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """After a kill that cannot be caught, too. In a session of its own it outlives us."""
+    argv, pipe = ("sh", "-c", WATCH), subprocess.PIPE
+    with subprocess.Popen(argv, bufsize=0, stdin=pipe, stdout=pipe, start_new_session=True) as watch:
+        assert watch.stdin is not None and watch.stdout is not None
+        watch.stdout.readline()
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                watch.stdin.write(b"over\n")
+                watch.stdin.flush()
+
+
+class _Lasting:
+    """Throws away what is written for a terminal that has gone: an error would end the writing thread, and
+    whoever writes then waits for that thread for ever.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        self._do(self._file.write, text)
+
+    def flush(self) -> None:
+        self._do(self._file.flush)
+
+    def fileno(self) -> int:
+        return int(self._file.fileno())
+
+    def isatty(self) -> bool:
+        return bool(self._file.isatty())
+
+    def _do(self, act: Any, *words: str) -> None:
+        try:
+            act(*words)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+
+
+class SteadyDriver(LinuxDriver):
+    """A driver that goes on writing, whatever becomes of the terminal."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._file: Any = _Lasting(sys.__stderr__)
+
+
+class SteadyPage(Screen[int]):
+    """A page that fills the terminal, alone or above another one. It is dismissed with an exit status."""
+
+    refusal = ""
+
+    def crashed(self, error: Exception) -> None:
+        """End the application, whose command says the error; a refusal only ends a page above another one."""
+        assert isinstance(self.app, SteadyApp)
+        if isinstance(error, PancodeError) and len(self.app.screen_stack) > 2:
+            self.refusal = error.words
+            self.dismiss(error.exit_code)
+        else:
+            self.app.crash = error
+            self.app.exit(1)
+
+    def pressed(self, event: events.Event) -> None:
+        """Called for each key and paste, wherever it goes."""
+
+
+class SteadyApp(App[int]):
+    """A terminal application. `first`: the lowest page, with which it ends; `crash`: what has ended it."""
+
+    CSS = CSS
+    ENABLE_COMMAND_PALETTE = False
+    SIGNALS: ClassVar[dict[signal.Signals, int]] = {
+        signal.SIGINT: 128 + signal.SIGINT,
+        signal.SIGTERM: 128 + signal.SIGTERM,
+        signal.SIGHUP: ExitCode.DETACHED,
+    }
+    """The signals that end the application, with the exit status of each."""
+
+    def __init__(self, first: SteadyPage, theme: Callable[[], str] = lambda: OWN) -> None:
+        """`theme`: asks for the name of the theme that counts now, and may wait for the answer."""
+        super().__init__(ansi_color=True, driver_class=SteadyDriver)
+        self._first, self._ask_theme = first, theme
+        self.crash: Exception | None = None
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key | events.Paste) and isinstance(self.screen, SteadyPage):
+            self.screen.pressed(event)
+        await super().on_event(event)
+
+    def on_mount(self) -> None:
+        self.push_screen(self._first, self.exit)
+        self.dress()
+        loop = asyncio.get_running_loop()
+        for one, status in self.SIGNALS.items():
+            loop.add_signal_handler(one, self.exit, status)
+        self.set_interval(LOOK_S, self._seen)
+
+    def dress(self) -> None:
+        """Ask beside the screen which theme counts, and draw in it. NO_COLOR counts more."""
+        if not self.no_color:
+            threading.Thread(target=self._dress, daemon=True).start()
+
+    def _dress(self) -> None:
+        with suppress(RuntimeError):  # the person has left meanwhile
+            self.call_from_thread(self.wear, self._ask_theme())
+
+    def wear(self, name: str) -> None:
+        """Draw in this theme; in the terminal's own colours for a name that is none."""
+        theme = THEMES.get(name)
+        self.ansi_color = theme is None
+        self.theme = "textual-light" if name == "light" else "textual-dark"
+        if theme is not None:
+            self.ansi_theme_light = self.ansi_theme_dark = theme
+        self.refresh_css(animate=False)
+
+    def _seen(self) -> None:
+        if terminal_is_gone():
+            self.exit(ExitCode.DETACHED)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Keep the error, which the command says after the terminal is restored; draw nothing of it here."""
+        self.crash = self.crash or error
+        super()._handle_exception(error)
+        self._exit_renderables.clear()
+
+
+def on_screen(page: SteadyPage, theme: Callable[[], str] = lambda: OWN) -> int:
+    """Show the page until the person leaves. Whatever ends it, the terminal is then as it was before."""
+    app, before = SteadyApp(page, theme), termios.tcgetattr(sys.stdin)
+    try:
+        with watched():
+            status = app.run()
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it leaves already, in order
+        with suppress(termios.error, OSError, ValueError):  # the terminal may be gone
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+    if app.crash is not None:
+        raise app.crash
+    return status or 0

@@ -1,0 +1,110 @@
+"""`pancode top`: the fleet on one screen, live, with keys."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument
+
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face, aside, who
+from pancode.interfaces.client.client import Client
+from pancode.kernel.errors import UsageError
+
+if TYPE_CHECKING:
+    from pancode.interfaces.tui.application import SteadyPage
+    from pancode.interfaces.tui.log_reader import LogReader
+    from pancode.interfaces.tui.reader import Reader, Say
+    from pancode.sessions.commands.screen.app import ChatScreen
+
+app = Commands()
+
+
+@app.verb("top", "pancode top", "pancode top runs")
+def top(
+    resource: Annotated[
+        str, Argument(help="Where to begin: now, runs, machines, queue, workflows, inbox, money ...")
+    ] = "now",
+) -> int:
+    """The fleet on one screen, live: machines, runs, sessions, queue, logs, diffs, workflows, inbox,
+    money.
+
+    `?` shows the keys, `:` goes to a resource, `/` filters, `q` leaves. Nothing ends when you leave.
+    """
+    _check_terminal()
+    from pancode.interfaces.tui.views import resource as named
+    from pancode.interfaces.tui.views import resources
+
+    begin = named(resource)
+    if begin is None or begin == "quit":
+        raise UsageError(f"there is no resource {resource!r}", fix=f"one of: {', '.join(resources())}")
+    return _shown(begin)
+
+
+def _check_terminal() -> None:
+    """UsageError where no screen can be drawn: Textual reads standard input, and draws on standard error."""
+    for stream, name in ((sys.stdin, "standard input"), (sys.stderr, "standard error")):
+        if not stream.isatty():
+            raise UsageError(
+                f"pancode top needs a terminal, and {name} is none",
+                fix="pancode fleet status, pancode runs, pancode events -f",
+                code="no_terminal",
+            )
+    if os.environ.get("TERM", "dumb") == "dumb":
+        raise UsageError(
+            "pancode top needs a terminal that can draw",
+            why=f"TERM is {os.environ.get('TERM', 'not set')}",
+            fix="export TERM=xterm-256color, or pancode fleet status",
+            code="no_terminal",
+        )
+
+
+def _shown(begin: str) -> int:
+    from node_agent.wire.clock import SystemClock
+    from pancode.interfaces.tui.app import Console
+    from pancode.interfaces.tui.application import on_screen
+    from pancode.interfaces.tui.themes import chosen
+
+    readers = _Readers()
+    try:
+        first = Console(readers, who(), SystemClock(), begin)
+        return on_screen(first, lambda: chosen(_client(starts=False)))
+    finally:
+        for page in readers.chats:
+            page.tell_unsent(aside)
+
+
+class _Readers:
+    """Makes readers. Only the first question may start a coordinator; the screen tells when it is away
+    later."""
+
+    def __init__(self) -> None:
+        self._client = _client(starts=False)
+        self.chats: list[ChatScreen] = []
+
+    def reader(self, say: Say) -> Reader:
+        from pancode.interfaces.tui.reader import Reader
+
+        return Reader(_client(starts=True), self._client, say)
+
+    def log(self, run: str) -> LogReader:
+        from pancode.interfaces.tui.log_reader import LogReader
+
+        return LogReader(self._client, run)
+
+    def chat(self, session: str) -> SteadyPage:
+        from node_agent.wire.clock import SystemIds
+        from pancode.sessions.commands.chat import page_of
+        from pancode.sessions.commands.screen.controller import ChatDesk
+
+        self.chats.append(page_of(ChatDesk(Face(as_json=False), SystemIds(), None, session)))
+        return self.chats[-1]
+
+
+def _client(*, starts: bool) -> Client:
+    """Return a client that prints no notes, as the screen has the terminal."""
+    client = Face(as_json=False).client(starts=starts)
+    client.note = lambda text: None
+    return client

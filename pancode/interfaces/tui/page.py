@@ -1,0 +1,253 @@
+"""A page as a value: rows or lines of text, times as a person reads them, and how both fit into a width."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from pancode.kernel.formatting import clip, safe, style_of, took, width
+
+Json = Mapping[str, Any]
+Span = tuple[str, str]
+"""A text without control characters, and its style."""
+Line = tuple[Span, ...]
+_MOST, _LEAST, _GAP = 40, 24, 2
+"""The most columns of a cell, the least of the cut cell, and the blanks between two cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class PagePlace:
+    """A view, and the name of the thing that it shows."""
+
+    view: str
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PageRow:
+    """One row of a table. `key`: the thing's id; `kind`: run, node, workflow, item ...; `shape`: its JSON."""
+
+    key: str
+    kind: str
+    cells: tuple[str, ...]
+    shape: Json = field(default_factory=dict)
+    enters: PagePlace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page. `above` stays in sight; below it stand the rows of a table, or else lines that scroll.
+
+    `spare`: heads that a narrow terminal leaves out, in this order. `cut`: the column that gets what room is
+    left. `empty`: what a table without rows says. `shape`: JSON of the thing that the page shows.
+    """
+
+    above: tuple[Line, ...] = ()
+    head: tuple[str, ...] = ()
+    rows: tuple[PageRow, ...] = ()
+    spare: tuple[str, ...] = ()
+    cut: str = ""
+    empty: str = ""
+    lines: tuple[Line, ...] = ()
+    shape: Json = field(default_factory=dict)
+
+
+def line(text: object, style: str = "") -> Line:
+    """Return one line of foreign text, made safe."""
+    return ((safe(str(text)), style),)
+
+
+def fact(name: str, text: object, style: str = "") -> Line:
+    """Return a line with a name and its value."""
+    return ((f"{name:<11}", "dim"), (safe(str(text)), style))
+
+
+def text_of(one: Line) -> str:
+    return "".join(text for text, _ in one)
+
+
+def filtered(page: Page, word: str) -> Page:
+    """Return the page with only the rows, or lines, that contain the word, in upper or lower case."""
+    if not word:
+        return page
+    wanted = word.casefold()
+    rows = tuple(row for row in page.rows if wanted in " ".join(row.cells).casefold())
+    lines = tuple(one for one in page.lines if wanted in text_of(one).casefold())
+    return Page(page.above, page.head, rows, page.spare, page.cut, f"nothing has {word!r}", lines, page.shape)
+
+
+_UNITS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_FIGURE = re.compile(rf"\$?(\d+(?:\.\d+)?)%?(?: ({'|'.join(_UNITS)}))?")
+
+
+def ordered(page: Page, column: str, down: bool) -> Page:
+    """Return the page sorted by this column: sums, shares and times by size, all else as text.
+
+    Rows without a value are last in both directions. A page without the column stays as it is.
+    """
+    if column not in page.head:
+        return page
+    at = page.head.index(column)
+
+    def rank(row: PageRow) -> tuple[int, float, str]:
+        cell = row.cells[at].strip()
+        figure = _FIGURE.fullmatch(cell)
+        size = float(figure[1]) * _UNITS.get(figure[2] or "", 1) if figure is not None else 0.0
+        return 0 if figure is not None else 1, size, cell.casefold()
+
+    told = [row for row in page.rows if row.cells[at].strip() not in ("", "-")]
+    silent = [row for row in page.rows if row.cells[at].strip() in ("", "-")]
+    told.sort(key=rank, reverse=down)
+    marked = tuple(f"{name} {'▼' if down else '▲'}" if name == column else name for name in page.head)
+    spare = tuple(dict(zip(page.head, marked, strict=True))[name] for name in page.spare)
+    cut = marked[page.head.index(page.cut)] if page.cut in page.head else page.cut
+    return replace(page, head=marked, rows=(*told, *silent), spare=spare, cut=cut)
+
+
+def laid_out(page: Page, columns: int) -> tuple[Line, list[Line]]:
+    """The line of heads, and a line for each row, none wider than so many columns."""
+    cells = [page.head, *(tuple(safe(cell) or "-" for cell in row.cells) for row in page.rows)]
+    # Only columns for which there is room are kept.
+    kept = list(range(len(page.head)))
+    for title in page.spare:
+        needed = sum(_least(page, cells, at) for at in kept) + _GAP * (len(kept) - 1)
+        if needed <= columns:
+            break
+        kept.remove(page.head.index(title))
+    widths = _widths(page, cells, kept, columns)
+    lines = [_line(row, kept, widths, page) for row in cells]
+    head = tuple((text, "bold") for text, _ in lines[0])
+    return head, lines[1:]
+
+
+def _least(page: Page, cells: Sequence[Sequence[str]], at: int) -> int:
+    if page.head[at] == page.cut:
+        return min(_LEAST, max(width(row[at]) for row in cells))
+    return min(_MOST, max(width(row[at]) for row in cells))
+
+
+def _widths(page: Page, cells: Sequence[Sequence[str]], kept: list[int], columns: int) -> dict[int, int]:
+    widths = {at: _least(page, cells, at) for at in kept}
+    room = columns - sum(widths.values()) - _GAP * (len(kept) - 1)
+    for at in kept:
+        if page.head[at] == page.cut and room > 0:
+            widths[at] += min(room, max(width(row[at]) for row in cells) - widths[at])
+    while room < 0 and widths:
+        widest = max(widths, key=lambda at: widths[at])
+        if widths[widest] <= 4:
+            break
+        widths[widest] -= 1
+        room += 1
+    return widths
+
+
+def _line(row: Sequence[str], kept: list[int], widths: Mapping[int, int], page: Page) -> Line:
+    spans: list[Span] = []
+    for number, at in enumerate(kept):
+        text = clip(row[at], widths[at])
+        last = number == len(kept) - 1
+        padded = text if last else text + " " * (widths[at] - width(text) + _GAP)
+        spans.append((padded, style_of(row[at])))
+    return tuple(spans)
+
+
+@dataclass(frozen=True, slots=True)
+class PageMoment:
+    """The moment for which a page is made, in the person's time zone."""
+
+    now: datetime
+
+    @classmethod
+    def of(cls, wall_ms: int) -> PageMoment:
+        return cls(datetime.fromtimestamp(wall_ms / 1000).astimezone())
+
+    def at(self, iso: str | None) -> str:
+        """`08:20:24` today, `11-20 08:20` on another day, `-` for None."""
+        if iso is None:
+            return "-"
+        then = datetime.fromisoformat(iso).astimezone(self.now.tzinfo)
+        return then.strftime("%H:%M:%S" if then.date() == self.now.date() else "%m-%d %H:%M")
+
+    def since_s(self, iso: str | None) -> float | None:
+        """Seconds from then until now, never below 0; None for None."""
+        if iso is None:
+            return None
+        return max(0.0, (self.now - datetime.fromisoformat(iso)).total_seconds())
+
+    def ago(self, iso: str | None) -> str:
+        seconds = self.since_s(iso)
+        return "-" if seconds is None else span(seconds)
+
+    def between(self, begin: str | None, end: str | None) -> str:
+        """Return how long something took, or has taken until now; `-` where it has not begun."""
+        if begin is None:
+            return "-"
+        if end is None:
+            return self.ago(begin)
+        return span((datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds())
+
+
+def span(seconds: float) -> str:
+    """As `took`, in whole seconds, because a page is drawn each second."""
+    return took(int(seconds))
+
+
+_NAMES = 11
+"""Columns of a fact's name; when the text wraps, it stays to the right of them."""
+
+
+def wrapped(lines: Iterable[Line], columns: int) -> list[Line]:
+    """Return the lines wrapped, none wider than so many columns."""
+    return [part for one in lines for part in _broken(one, max(columns, 20))]
+
+
+def _broken(one: Line, columns: int) -> list[Line]:
+    text = text_of(one)
+    if width(text) <= columns:
+        return [one]
+    indent = _NAMES if one[0][1] == "dim" and width(one[0][0]) == _NAMES else 2
+    parts, begin, room = list[Line](), 0, columns
+    while begin < len(text):
+        end = _end_of_part(text, begin, room)
+        lead: Line = ((" " * indent, ""),) if begin else ()
+        parts.append((*lead, *_cut_out(one, begin, end)))
+        begin, room = end, columns - indent
+    return parts
+
+
+def _end_of_part(text: str, begin: int, room: int) -> int:
+    """Return where this part ends: after the last blank that fits, else in the middle of a word."""
+    used, blank = 0, 0
+    for at in range(begin, len(text)):
+        used += width(text[at])
+        if used > room:
+            return blank or max(at, begin + 1)
+        if text[at] == " ":
+            blank = at + 1
+    return len(text)
+
+
+def _cut_out(one: Line, begin: int, end: int) -> tuple[Span, ...]:
+    spans, at = list[Span](), 0
+    for text, style in one:
+        piece = text[max(0, begin - at) : max(0, end - at)]
+        at += len(text)
+        if piece:
+            spans.append((piece, style))
+    return tuple(spans)
+
+
+def spread(columns: int, left: Line, right: Line = ()) -> Line:
+    """Return a line of this width; if there is too little room, the left side is cut."""
+    room = max(0, columns - width(text_of(right)))
+    kept: list[Span] = []
+    for words, style in left:
+        cut = clip(words, room) if room >= 3 else ""
+        kept.append((cut, style))
+        room -= width(cut)
+        if cut != words:
+            break
+    return (*kept, (" " * max(0, room), ""), *right)

@@ -1,0 +1,101 @@
+"""Pages of machines, of one machine, and of its models."""
+
+from __future__ import annotations
+
+from pancode.interfaces.tui.page import Json, Line, Page, PageMoment, PagePlace, PageRow, fact
+from pancode.interfaces.tui.pages.summary import troubles
+from pancode.kernel.formatting import disk_of, safe, size, slots_of, style_of, tokens
+
+SILENT = ("suspect", "unreachable", "lost")
+
+
+def machines(answers: Json, about: str, moment: PageMoment) -> Page:
+    """The machines with their slots, programs and models, as they were heard."""
+    rows = tuple(
+        PageRow(
+            node["name"], "node",
+            (
+                node["name"], node["state"], heard(node, moment), slots_of(node), _runtimes(node),
+                _models(node), node["isolation"] or "", size(node["disk_free"]), _problem(node),
+            ),
+            node, PagePlace("machine", node["name"]),
+        )
+        for node in answers["fleet"]["nodes"]
+    )  # fmt: skip
+    head = ("NODE", "STATE", "HEARD", "SLOTS", "RUNTIMES", "MODELS", "WALL", "DISK", "PROBLEM")
+    empty = "no machine in the fleet; add one: pancode node add NAME"
+    return Page(troubles(answers), head, rows, ("WALL", "DISK", "MODELS", "RUNTIMES"), "PROBLEM", empty)
+
+
+def heard(node: Json, moment: PageMoment) -> str:
+    """Return `now`, `never`, or how long the machine was not heard."""
+    if node["state"] in SILENT:
+        return f"not heard for {moment.ago(node['since'])}"
+    return "never" if node["state"] == "new" else "now"
+
+
+def _runtimes(node: Json) -> str:
+    return ", ".join(one["name"] for one in node["runtimes"] if one["state"] == "ok")
+
+
+def _models(node: Json) -> str:
+    return ", ".join(one["id"] for endpoint in node["endpoints"] for one in endpoint["models"])
+
+
+def _problem(node: Json) -> str:
+    found = node["problems"]
+    more = f" (+{len(found) - 1})" if len(found) > 1 else ""
+    return f"{found[0]['what']}{more}" if found else ""
+
+
+def machine(answers: Json, about: str, moment: PageMoment) -> Page:
+    """One machine: its state, each problem with its fix, its programs and model servers."""
+    node = answers["node"]
+    state = node["state"]
+    lines: list[Line] = [((safe(node["name"]), "bold"), ("  ", ""), (state, style_of(state)))]
+    lines += [
+        fact("heard", f"{heard(node, moment)} (in this state since {moment.at(node['since'])})"),
+        fact("slots", f"{slots_of(node)} used"),
+        fact("version", node["version"] or "-"),
+        fact("wall", node["isolation"] or "-"),
+        fact("disk", f"free: {disk_of(node)}"),
+        fact("labels", ", ".join(f"{key}={value}" for key, value in node["labels"].items()) or "-"),
+        fact("reached", ", ".join(f"{key} {value}" for key, value in node["target"].items()) or "-"),
+    ]
+    lines += [
+        fact(word, node[word], "yellow") for word in ("draining", "paused", "quarantined") if node[word]
+    ]
+    for problem in node["problems"]:
+        fix = f"fix: {problem['fix']}" if problem.get("fix") else problem.get("says") or ""
+        lines += [fact("problem", problem["what"], "red"), fact("", fix)]
+    lines += [fact("runtime", _runtime(one)) for one in node["runtimes"] if one["state"] != "missing"]
+    for one in node["endpoints"]:
+        lines.append(fact("endpoint", f"{one['name']} {one['health']} at {one['at']}"))
+        lines += [fact("", f"{model['id']} {tokens(model['ctx_usable'])}") for model in one["models"]]
+    return Page(lines=tuple(lines), shape=node)
+
+
+def _runtime(fact: Json) -> str:
+    old = f"old, {fact['old']}" if fact.get("old") else ""
+    return " ".join(filter(None, (fact["name"], fact["version"] or "", fact["state"], old)))
+
+
+def models(answers: Json, about: str, moment: PageMoment) -> Page:
+    """The models of the machines' own servers, with tier, context and test."""
+    rows = tuple(
+        PageRow(
+            one["ref"], "model",
+            (
+                one["id"], one["tier"] or "unknown", tokens(one["ctx_usable"]), one["node"], one["endpoint"],
+                _passport(one["passport"]), one["tier_why"],
+            ),
+            one, PagePlace("machine", one["node"]),
+        )
+        for one in answers["models"]["models"]
+    )  # fmt: skip
+    head = ("MODEL", "TIER", "CTX", "NODE", "ENDPOINT", "TEST", "WHY THIS TIER")
+    return Page((), head, rows, ("ENDPOINT",), "WHY THIS TIER", "no machine serves a model of its own")
+
+
+def _passport(passport: Json) -> str:
+    return {True: "passed", False: "failed", None: "untested"}[passport["passed"]]

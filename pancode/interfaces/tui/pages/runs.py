@@ -1,0 +1,182 @@
+"""Pages of runs: the newest, those that go on now, and one with its story."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from pancode.interfaces.tui.page import Json, Line, Page, PageMoment, PagePlace, PageRow, fact, line
+from pancode.interfaces.tui.pages.summary import day_of, today
+from pancode.kernel.formatting import cost_of, count, counted, gate_state, safe, style_of, tokens, usd
+
+
+def stage(run: Json) -> str:
+    """Return the run's outcome, else `waits` or its stage."""
+    if run["outcome"]:
+        return str(run["outcome"])
+    return "waits" if run["waits"] else str(run["stage"])
+
+
+def used(run: Json) -> str:
+    """Return the run's tokens, in and out together; `-` for none."""
+    total = run["usage"]["input_tokens"] + run["usage"]["output_tokens"]
+    return count(total) if total else "-"
+
+
+def _row(run: Json, *cells: str) -> PageRow:
+    return PageRow(run["run"], "run", (run["run"], *cells), run, PagePlace("run", run["run"]))
+
+
+def runs(answers: Json, about: str, moment: PageMoment) -> Page:
+    """The newest runs, newest first."""
+    rows = tuple(
+        _row(
+            run, stage(run), run["node"] or "", run["agent"], run["runtime"], run["model"] or "",
+            moment.between(run["started_at"], run["finished_at"]), cost_of(run), moment.at(run["created_at"]),
+            run["task"],
+        )
+        for run in answers["runs"]["runs"]
+    )  # fmt: skip
+    head = ("RUN", "STATE", "NODE", "AGENT", "RUNTIME", "MODEL", "TOOK", "COST", "AT", "TASK")
+    spare = ("MODEL", "RUNTIME", "AT", "AGENT")
+    return Page((), head, rows, spare, "TASK", 'no run yet; try: pancode dispatch "..."')
+
+
+def now(answers: Json, about: str, moment: PageMoment) -> Page:
+    """The dashboard: agents, tiers, budget, inbox, and each run that has not ended with its context."""
+    live = [run for run in answers["runs"]["runs"] if run["outcome"] is None]
+    context = {(one["node"], one["id"]): one["ctx_usable"] for one in answers["models"]["models"]}
+    rows = tuple(
+        _row(
+            run, stage(run), run["node"] or "", run["agent"], run["model"] or run["runtime"], used(run),
+            tokens(context.get((run["node"], _bare(run["model"])))), moment.ago(run["started_at"]),
+            cost_of(run), _doing(run),
+        )
+        for run in live
+    )  # fmt: skip
+    head = ("RUN", "STAGE", "NODE", "AGENT", "MODEL", "TOKENS", "CTX", "FOR", "COST", "TASK")
+    above = (_agents(answers), _tiers(answers), _budget(answers), _inbox(answers, live))
+    return Page(above, head, rows, ("MODEL", "CTX", "COST", "FOR"), "TASK", "nothing runs and nothing waits")
+
+
+def _bare(model: str | None) -> str:
+    """Return the model without its endpoint: `qwen3@ollama` names one behind the `@`."""
+    return (model or "").partition("@")[0]
+
+
+def _doing(run: Json) -> str:
+    return f"{run['reason']}: {run['task']}" if run["waits"] and run["reason"] else str(run["task"])
+
+
+def _agents(answers: Json) -> Line:
+    busy = [one for one in answers["workers"]["workers"] if one["now"]]
+    names = ", ".join(
+        f"{one['agent']} ({one['runtime']} on {one['node'] or 'no machine yet'})" for one in busy
+    )
+    return fact("agents", f"{len(busy)} at work{f': {names}' if names else ''}")
+
+
+def _tiers(answers: Json) -> Line:
+    tally = Counter(one["tier"] or "unknown" for one in answers["models"]["models"] if not one["embedding"])
+    words = ", ".join(
+        f"{tally[tier]} {tier}" for tier in ("frontier", "mid", "small", "unknown") if tally[tier]
+    )
+    return fact("tiers", words or "no local model")
+
+
+def _budget(answers: Json) -> Line:
+    budget = answers["budget"]
+    day = day_of(budget)
+    held = f", {usd(day['held_usd'])} held" if day else ""
+    left = f", {usd(day['remaining_usd'])} left" if day and day["remaining_usd"] is not None else ""
+    return fact("budget", f"{today(budget)} today{held}{left}; {counted(budget['runs'], 'run')} admitted")
+
+
+def _inbox(answers: Json, live: list[Json]) -> Line:
+    count = len(answers["inbox"]["items"]) + len(answers["inbox"]["also"])
+    return fact(
+        "inbox",
+        f"{count} {'waits' if count == 1 else 'wait'} for you: press i" if count else "nothing waits for you",
+    )
+
+
+def run(answers: Json, about: str, moment: PageMoment) -> Page:
+    """Everything about one run: where it is, what it cost, its gates, its story, its receipt."""
+    shape = answers["run"]
+    lines = [*headline(shape), *_facts(shape, moment), *results(shape)]
+    lines += [(), line("STORY", "bold"), *story(answers["why"], moment)]
+    return Page(lines=tuple(lines), shape=shape)
+
+
+def headline(shape: Json) -> list[Line]:
+    """The name of a run, its state, and why it is so."""
+    state = stage(shape)
+    notes = f"  ({', '.join(shape['notes'])})" if shape["notes"] else ""
+    first: Line = ((shape["run"], "bold"), ("  ", ""), (safe(state), style_of(state)), (safe(notes), ""))
+    reason = [line(f"  {shape['reason']}")] if shape["reason"] else []
+    return [first, *reason, ()]
+
+
+def _facts(shape: Json, moment: PageMoment) -> list[Line]:
+    usage = shape["usage"]
+    where = f"{shape['agent']} ({shape['runtime']}) on {shape['node'] or 'no machine yet'}"
+    known = "not known yet" if cost_of(shape) == "-" else f"{cost_of(shape)} ({usage['cost_source']})"
+    known += f", and {usd(usage['disputed_usd'])} disputed" if usage["disputed_usd"] else ""
+    spent = f"{known}, {usage['input_tokens']} tokens in, "
+    pairs = [
+        ("task", shape["task"]),
+        ("who", where),
+        ("model", shape["model"]),
+        ("attempt", f"{shape['attempt']}, fence {shape['fence']}" if shape["fence"] else shape["attempt"]),
+        ("asked", f"{moment.at(shape['created_at'])} by {shape['created_by']}"),
+        ("took", moment.between(shape["started_at"], shape["finished_at"])),
+        ("cost", f"{spent}{usage['output_tokens']} out; estimate {usd(shape['estimate_usd'])}"),
+        ("context", _context(shape)),
+        ("safety", f"{shape['mode']}, {shape['safety']}, wall {shape['isolation'] or '-'}"),
+        ("workflow", f"{shape['workflow']} step {shape['step']}" if shape["workflow"] else ""),
+        ("continues", ", ".join(shape["chain"])),
+        ("answered", shape["answered"]),
+        ("next", ", ".join(shape["continued_by"])),
+        ("commit", shape["commit"]),
+        ("landed", shape["landed"] or (shape["landing"] or {}).get("status")),
+        ("receipt", f"{shape['receipt']}  (v verifies it)" if shape["receipt"] else ""),
+    ]
+    return [fact(name, value) for name, value in pairs if value]
+
+
+def _context(shape: Json) -> str:
+    served = shape["served"] or {}
+    return f"{tokens(served['context'])} of {served['endpoint']}" if served.get("context") else ""
+
+
+def results(shape: Json) -> list[Line]:
+    """What came of it: gates, findings, files, and its answer."""
+    lines: list[Line] = [
+        fact("gates", f"{one['name']}: {gate_state(one)}", "" if one["passed"] else "red")
+        for one in shape["gates"]
+    ]
+    lines += [fact("finding", one, "yellow") for one in shape["findings"]]
+    lines += [fact("file", name) for name in shape["files_changed"][:50]]
+    if shape["answer"]:
+        lines += [(), line("ANSWER", "bold"), *(line(one) for one in shape["answer"].splitlines()[:200])]
+    return lines
+
+
+def story(why: Json, moment: PageMoment) -> list[Line]:
+    """Each decision about a run, oldest first, and what it waits for now."""
+    lines: list[Line] = [
+        (
+            (f"{moment.at(one['at'])}  ", "dim"),
+            (f"{safe(one['what'])} {safe(one['verdict'])}  ", style_of(one["verdict"])),
+            (safe(one["detail"]), ""),
+        )
+        for one in why["decisions"]
+    ]
+    return [*lines, line(f"now: {why['now']}", "bold")]
+
+
+def why(answers: Json, about: str, moment: PageMoment) -> Page:
+    """Why a run is where it is."""
+    shape = answers["why"]
+    return Page(
+        lines=(line(f"why {shape['run']}", "bold"), (), *story(shape, moment)), shape={"run": shape["run"]}
+    )

@@ -1,0 +1,68 @@
+"""The head of every page: machines, runs, money and what needs the person, in one line."""
+
+from __future__ import annotations
+
+from pancode.interfaces.tui.page import Json, Line
+from pancode.kernel.formatting import safe, usd
+
+HEARD = ("online", "draining", "drained")
+
+
+def summary(answers: Json) -> Line:
+    """Return the summary line, of those answers that have come."""
+    spans = [(" pancode", "bold")]
+    if "fleet" in answers:
+        spans += _fleet(answers["fleet"])
+    if "queues" in answers:
+        waiting = sum(one["waiting"] for one in answers["queues"]["queues"])
+        spans.append((f"  {waiting} waiting", ""))
+    if "inbox" in answers:
+        count = len(answers["inbox"]["items"]) + len(answers["inbox"]["also"])
+        spans.append((f"  inbox {count}", "yellow" if count else ""))
+    if "budget" in answers:
+        spans.append((f"  {today(answers['budget'])}", _over(answers["budget"])))
+    return tuple(spans)
+
+
+def _fleet(fleet: Json) -> list[tuple[str, str]]:
+    nodes, coordinator = fleet["nodes"], fleet["coordinator"]
+    reachable = sum(one["state"] in HEARD for one in nodes)
+    used = sum(one["slots"]["used"] for one in nodes)
+    total = sum(one["slots"]["total"] for one in nodes)
+    spans = [
+        (f"  {reachable}/{len(nodes)} machines", "" if reachable == len(nodes) else "red"),
+        (f"  {used}/{total} slots", ""),
+    ]
+    for word in ("paused", "draining"):
+        if coordinator.get(word):
+            spans.append((f"  {word.upper()}", "yellow"))
+    return spans
+
+
+def today(budget: Json) -> str:
+    """Return what was spent today, such as `$0.42 of $5.00`."""
+    day = day_of(budget)
+    if day is None:
+        return "$0.00"
+    ceiling = f" of {usd(day['ceiling_usd'])}" if day["ceiling_usd"] is not None else ""
+    return f"{usd(day['spent_usd'])}{ceiling}"
+
+
+def day_of(budget: Json) -> Json | None:
+    """Return today's scope; None where nothing was spent and there is no ceiling."""
+    return next((one for one in budget["scopes"] if one["scope"].partition(":")[0] == "day"), None)
+
+
+def _over(budget: Json) -> str:
+    return "red" if any(one["over"] for one in budget["scopes"]) else ""
+
+
+def troubles(answers: Json) -> tuple[Line, ...]:
+    """Return the coordinator's own problems, each with its fix."""
+    status = answers["fleet"]["coordinator"] if "fleet" in answers else {}
+    found = [*(status[name] for name in ("trouble", "clock") if status.get(name)), *status.get("closed", [])]
+    lines: list[Line] = []
+    for one in found:
+        lines.append(((f"{safe(one['what'])}: {safe(one['why'])}", "red"),))
+        lines.append(((f"  fix: {safe(one['fix'])}", "red"),))
+    return tuple(lines)

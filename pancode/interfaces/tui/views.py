@@ -1,0 +1,140 @@
+"""The views by name: what each asks of the API, and the presenter that makes its page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pancode.interfaces.client.client import path_of
+from pancode.interfaces.tui.page import Json, Page, PageMoment
+from pancode.interfaces.tui.pages import budget as money
+from pancode.interfaces.tui.pages import issues, runs, texts
+from pancode.interfaces.tui.pages import nodes as machines
+from pancode.interfaces.tui.pages import workflows as work
+
+MOST_RUNS, MOST_WORKFLOWS, MOST_SESSIONS = 200, 50, 50
+
+
+@dataclass(frozen=True, slots=True)
+class ApiAsk:
+    """One GET. `raw`: the answer is bytes. `once`: it does not change, so it is not asked for again."""
+
+    path: str
+    query: Mapping[str, object] = field(default_factory=dict)
+    raw: bool = False
+    once: bool = False
+
+
+Asks = Mapping[str, ApiAsk]
+SUMMARY: Asks = {
+    "fleet": ApiAsk("/v1/fleet"),
+    "queues": ApiAsk("/v1/queues"),
+    "budget": ApiAsk("/v1/budget"),
+    "inbox": ApiAsk("/v1/inbox"),
+}
+"""The answer for the head of every page."""
+_RUNS = ApiAsk("/v1/runs", {"limit": MOST_RUNS})
+_WORKS = ApiAsk("/v1/work")
+_MODELS, _WORKERS = ApiAsk("/v1/models"), ApiAsk("/v1/workers")
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """`words`: for the list of resources; empty: it is entered from another view only.
+
+    `wraps`: long lines are broken at blanks.
+    """
+
+    page: Callable[[Json, str, PageMoment], Page]
+    asks: Callable[[str], Asks]
+    words: str = ""
+    wraps: bool = True
+
+
+def _with(**asks: ApiAsk) -> Callable[[str], Asks]:
+    return lambda about: asks
+
+
+def _run(about: str) -> Asks:
+    return {"run": ApiAsk(path_of("runs", about)), **_why(about)}
+
+
+def _why(about: str) -> Asks:
+    return {"why": ApiAsk(path_of("runs", about, "why"))}
+
+
+VIEWS: Mapping[str, PageView] = {
+    "now": PageView(
+        runs.now,
+        _with(runs=_RUNS, workers=_WORKERS, models=_MODELS),
+        "the dashboard: what goes on, and what needs you",
+    ),
+    "runs": PageView(runs.runs, _with(runs=_RUNS), "the newest runs"),
+    "machines": PageView(machines.machines, _with(), "the machines of the fleet"),
+    "queue": PageView(work.queue, _with(), "what waits where, and why"),
+    "workflows": PageView(
+        work.workflows,
+        _with(workflows=ApiAsk("/v1/workflows", {"limit": MOST_WORKFLOWS})),
+        "batches, chains and races",
+    ),
+    "sessions": PageView(
+        work.sessions,
+        _with(sessions=ApiAsk("/v1/sessions", {"limit": MOST_SESSIONS})),
+        "agents that you talk with; Enter goes on with one",
+    ),
+    "issues": PageView(
+        issues.issues,
+        _with(works=_WORKS, projects=ApiAsk("/v1/projects")),
+        "issues: what is worked on, and the open ones of each tracker; b begins",
+    ),
+    "inbox": PageView(work.inbox, _with(), "questions and approvals that wait for you"),
+    "money": PageView(money.money, _with(cost=ApiAsk("/v1/cost", {"by": "agent"})), "budget and cost"),
+    "agents": PageView(money.agents, _with(workers=_WORKERS), "who works where"),
+    "models": PageView(machines.models, _with(models=_MODELS), "models with tier and context"),
+    "run": PageView(runs.run, _run),
+    "why": PageView(runs.why, _why),
+    "log": PageView(lambda answers, about, moment: Page(shape={"run": about}), _with()),
+    "diff": PageView(
+        texts.diff,
+        lambda about: {"diff": ApiAsk(path_of("runs", about, "diff"), raw=True, once=True)},
+        wraps=False,
+    ),
+    "receipt": PageView(
+        texts.receipt, lambda about: {"verify": ApiAsk(path_of("runs", about, "verify"), once=True)}
+    ),
+    "machine": PageView(machines.machine, lambda about: {"node": ApiAsk(path_of("nodes", about))}),
+    "workflow": PageView(work.workflow, lambda about: {"workflow": ApiAsk(path_of("workflows", about))}),
+    "item": PageView(work.item, _with()),
+    "open": PageView(
+        issues.open_issues,
+        lambda about: {"works": _WORKS, "issues": ApiAsk("/v1/issues", {"project": about}, once=True)},
+    ),
+}
+ALSO = {
+    "nodes": "machines",
+    "fleet": "machines",
+    "run": "runs",
+    "budget": "money",
+    "cost": "money",
+    "chats": "sessions",
+    "top": "now",
+    "workers": "agents",
+    "q": "quit",
+    "exit": "quit",
+}
+"""Other words for resources."""
+
+
+def resources() -> dict[str, str]:
+    """The words that `:` takes, each with what it shows."""
+    return {**{name: view.words for name, view in VIEWS.items() if view.words}, "quit": "leave"}
+
+
+def resource(typed: str) -> str | None:
+    """The resource that a person means: its name, another word for it, or an unambiguous beginning."""
+    word = typed.strip().lstrip(":").casefold()
+    known = resources()
+    if word in known or word in ALSO:
+        return ALSO.get(word, word)
+    near = [name for name in known if word and name.startswith(word)]
+    return near[0] if len(near) == 1 else None

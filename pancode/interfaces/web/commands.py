@@ -1,0 +1,109 @@
+"""`pancode web`: opens the web console with a link that can be used once."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.client.client import home_of
+from pancode.interfaces.client.remote.place import remote_of
+
+app = Commands()
+
+
+_TEXT_ONLY = ("www-browser", "links", "elinks", "lynx", "w3m")
+
+
+@app.verb("web", "pancode web", "pancode web --print", "ssh desk pancode web --print")
+def web(
+    *,
+    only_print: Annotated[bool, option("Show the link, and open no browser.", "--print")] = False,
+    face: Json,
+) -> None:
+    """Open the web console in your browser. The link is good for one use and a short time.
+
+    The coordinator serves it on 127.0.0.1, at a port that it chooses once and keeps, or where the setting
+    `api.listen` says. The browser gets the link from a file that you alone may read; where it may not read
+    that: --print.
+    """
+    made = face.client().post("/v1/web/codes", {"by": who()})
+    url, seconds = str(made["url"]), int(made["lasts_ms"]) // 1000
+    there = remote_of(os.environ)
+    if there is not None:
+        at = urlsplit(url)
+        way = there.address.by_hand(f"-L {at.port}:{at.netloc}")
+        face.note(f"{there} serves the console; if this machine cannot reach the address: {way}")
+    opened = there is None and not (only_print or face.as_json) and _opened(face, url)
+    if not opened:
+        face.note(f"the link can be used once, within {seconds} s")
+    message = f"the console is open at {url.partition('#')[0]}\n" if opened else f"{url}\n"
+    face.show({**made, "opened": opened}, lambda: message)
+
+
+def _opened(face: Face, url: str) -> bool:
+    """Whether a browser took the link; a machine without a screen has none.
+
+    The browser is given a file, not the link: every user of this machine may read its command line.
+    """
+    import webbrowser
+
+    try:
+        found = webbrowser.get()
+    except webbrowser.Error:
+        face.note("no browser was found here: open the link in one")
+        return False
+    if getattr(found, "name", "") in _TEXT_ONLY:
+        face.note("the browser here shows text alone: open the link in another one")
+        return False
+    return bool(found.open(laid(home_of(os.environ), url).as_uri()))
+
+
+FOLDER, PREFIX, KEPT_S = "web", "open-", 60
+"""Folder below the home and prefix of the page's file; seconds for which the code in the link is valid."""
+_FORGET = "import os, sys, time; time.sleep(float(sys.argv[2])); os.unlink(sys.argv[1])"
+_PAGE = """<!doctype html>
+<meta charset="utf-8"><meta name="referrer" content="no-referrer">
+<meta http-equiv="refresh" content="0; url={url}">
+<title>PanCode</title>
+<p><a href="{url}">Open the console</a></p>
+"""
+
+
+def laid(home: Path, url: str) -> Path:
+    """A new page, for its owner alone. It goes by itself, at the latest with a later call."""
+    folder = home / FOLDER
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(".html", PREFIX, folder)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(_PAGE.format(url=html.escape(url)))
+    page = Path(name)
+    # those of before that a reboot or a kill left; one that a browser may still open stays
+    now = page.stat().st_mtime
+    for other in page.parent.glob(f"{PREFIX}*.html"):
+        with contextlib.suppress(OSError):
+            if other != page and now - other.stat().st_mtime >= KEPT_S:
+                other.unlink()
+    forget(page)
+    return page
+
+
+def forget(page: Path, after_s: float = KEPT_S) -> subprocess.Popen[bytes]:
+    """By a process of its own: the command ends at once, and the browser may be slow."""
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _FORGET, str(page), str(after_s)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+    )

@@ -1,0 +1,81 @@
+"""Issues that begin by themselves: those with a project's label, of people who may start work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from pancode.config.project_rules import NamedProject
+from pancode.issues.model import OVER, Issue, IssueState, Trackers, must_name_accounts, place_of
+from pancode.issues.service import is_begun, start
+from pancode.kernel.errors import PancodeError, with_fix
+from pancode.kernel.names import TRACKER
+from pancode.kernel.threads import PeriodicThread
+from pancode.runs.core import Core
+from pancode.runs.request import request_from
+from pancode.runs.user_environment import Surroundings
+
+log = logging.getLogger("pancode.trackers")
+LOOK_S = 120.0
+MOST_OPEN, MOST_AT_ONCE = 100, 3
+"""Open issues with the label that are looked at, and begun at one look: so many at once may be a mistake."""
+
+
+def may_begin(issue: Issue, project: NamedProject) -> bool:
+    """Whether the issue's label and people allow the work; its words, a stranger's, do not count."""
+    people = {one.lower() for one in project.work_people}
+    of = issue.accounts if issue.accounts is not None else issue.assignees or (issue.author,)
+    labels = {one.lower() for one in issue.labels}
+    mine = bool(project.work_label) and project.work_label.lower() in labels
+    return mine and issue.state is IssueState.OPEN and any(one.lower() in people for one in of)
+
+
+class IssueWatch(PeriodicThread):
+    """Looks for labelled issues in the trackers of projects. Work that was begun once is not begun again."""
+
+    def __init__(
+        self,
+        core: Core,
+        around: Callable[[], Surroundings],
+        trackers: Trackers,
+        look_s: float = LOOK_S,
+    ) -> None:
+        super().__init__("issues", look_s)
+        self._core, self._around, self._trackers = core, around, trackers
+        self._told: dict[str, str] = {}
+        """The last trouble, by project or issue, so that each is told once."""
+
+    def look(self) -> None:
+        """Look once at each tracker."""
+        around = self._around()
+        for project in around.projects().values():
+            if project.tracker and project.work_label and project.work_people:
+                self._one(around, project)
+
+    def _one(self, around: Surroundings, project: NamedProject) -> None:
+        try:
+            must_name_accounts(project)
+            found = self._trackers.issues(place_of(project), project.prefix, MOST_OPEN, project.work_label)
+        except PancodeError as error:
+            self._trouble(project.name, error)
+            return
+        self._told.pop(project.name, None)
+        for issue in self._new(found, project):
+            try:
+                start(self._core, around, project, issue, request_from({}, TRACKER))
+            except PancodeError as error:  # such as a ceiling that is reached: the next look tries again
+                self._trouble(issue.ref, error)
+            except Exception:
+                log.exception("%s could not begin", issue.ref)
+            else:
+                self._told.pop(issue.ref, None)
+
+    def _new(self, found: Iterable[Issue], project: NamedProject) -> list[Issue]:
+        with self._core.ports.ledger.transaction() as tx:
+            fresh = [one for one in found if not is_begun(self._core, tx, one.ref.lower())]
+        return [one for one in fresh if one.state not in OVER and may_begin(one, project)][:MOST_AT_ONCE]
+
+    def _trouble(self, about: str, error: PancodeError) -> None:
+        if self._told.get(about) != error.words:
+            self._told[about] = error.words
+            log.warning("%s: %s", about, with_fix(error.words, error.fix))

@@ -1,0 +1,175 @@
+"""`pancode issues` and `pancode work`: issues of a project's tracker, and runs that work on them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import who
+from pancode.interfaces.cli.parameters import Json, money, option
+from pancode.interfaces.cli.terminal import Columns, listing, safe, safe_block, short_time
+from pancode.interfaces.client.client import path_of
+from pancode.kernel.caller import folder
+from pancode.kernel.errors import ExitCode, UsageError
+from pancode.people.commands.inbox import delivery
+from pancode.runs.commands import options
+from pancode.runs.commands.dispatch import of_caller, plan, post_agreed
+
+app = Commands()
+Issue = Annotated[str, Argument(help="An issue of a project: MIN-123.")]
+
+
+@app.group("issues", "pancode issues ls --project shop", "pancode issues show SHOP-12")
+def issues() -> None:
+    """Issues of a project, as its tracker has them now: GitHub, GitLab or Linear.
+
+    `pancode project add --tracker` says where a project's issues are. The token is a kept secret
+    (`pancode notify secret`), GITHUB_TOKEN, GITLAB_TOKEN or LINEAR_API_KEY of the coordinator, or the login
+    of gh or glab.
+    """
+
+
+@issues.verb("ls", "pancode issues ls", "pancode issues ls --project shop")
+def ls(
+    *,
+    project: Annotated[
+        str | None,
+        option("Its project (default: the one where you stand).", "P", complete=completions.projects),
+    ] = None,
+    face: Json,
+) -> None:
+    """The open issues, the one that was changed last first."""
+    answer = face.client().get("/v1/issues", project=project, cwd=folder())
+    none = f"project {answer['project']} has no open issue"
+    face.show(answer, lambda: listing(answer["issues"], _ISSUES, none, cut="TITLE"))
+
+
+_ISSUES: Columns = {
+    **{"ISSUE": "issue", "STATE": "state", "LABELS": lambda one: ", ".join(one["labels"])},
+    **{"FOR": lambda one: ", ".join(one["assignees"]), "TITLE": "title"},
+}
+
+
+@issues.verb("show", "pancode issues show SHOP-12")
+def show(issue: Issue, face: Json) -> None:
+    """One issue with its text."""
+    one = face.client().get(path_of("issues", issue))
+    face.show(one, lambda: _shown(one))
+
+
+def _shown(one: dict[str, Any]) -> str:
+    facts = {"state": one["state"], "labels": ", ".join(one["labels"]), "for": ", ".join(one["assignees"])}
+    facts |= {"by": one["author"], "project": one["project"], "at": one["url"]}
+    lines = [f"  {key:<8} {safe(str(value))}\n" for key, value in facts.items() if value]
+    return f"{safe(one['issue'])}  {safe(one['title'])}\n{''.join(lines)}\n{safe_block(one['text'])}\n"
+
+
+@app.group(
+    "work",
+    "pancode work SHOP-12 --agent builder",
+    "pancode work SHOP-12 --dry-run",
+    "pancode work SHOP-12 --plan",
+    "pancode work status",
+    default="on",
+    free=True,
+)
+def work() -> None:
+    """Have an issue worked on, in a workspace of its own, until its change has landed.
+
+    The tracker is told as it goes: the issue is in progress, in review, and done only when the change has
+    landed; one comment says which run it is. The words of an issue are material for the agent, and never
+    orders.
+    """
+
+
+@work.verb("on", "pancode work SHOP-12", "pancode work SHOP-12 --dry-run")
+def on(
+    issue: Issue,
+    *,
+    dry_run: Annotated[bool, option("Show the task and the gates, and begin nothing.", "--dry-run")] = False,
+    agent: Annotated[str | None, option("Agent definition.", "A", complete=completions.agents)] = None,
+    model: Annotated[str | None, option("Model of the agent.", "M")] = None,
+    runtime: Annotated[str | None, option("Runtime of the agent.", "R")] = None,
+    node: Annotated[str | None, option("The machine.", "N", complete=completions.nodes)] = None,
+    budget: Annotated[str | None, option("The most that the run may cost.", "USD", parser=money)] = None,
+    yes: options.Yes = False,
+    plans: Annotated[bool, option("First a talk with a planner in its workspace.", "--plan")] = False,
+    face: Json,
+) -> int:
+    """Begin, or go on with the files that the run before has left.
+
+    With --plan nothing is built yet: a planner reads and asks, as `pancode plan ISSUE` has it. When the plan
+    is kept, the same command without --plan carries it out.
+    """
+    if plans:
+        if agent is not None or budget is not None or dry_run:
+            fix = f"pancode work {issue} --plan; the rest comes with the work behind it"
+            raise UsageError("a plan has its own agent, and is no dispatch to be judged", fix=fix)
+        from pancode.issues.commands.plans import on as talk
+
+        status = talk(issue, model=model, runtime=runtime, node=node, face=face)
+        face.note(f"next: pancode plan keep {issue.lower()}; then: pancode work {issue}")
+        return status
+    said = {"agent": agent, "model": model, "runtime": runtime, "node": node, "budget": budget}
+    body: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    body |= {"issue": issue, "dry_run": dry_run, "yes": yes, "by": who()}
+    body |= {"settings": of_caller({"workspace": "none"}).get("settings", {})}
+    client = face.client(works=True)
+    if dry_run:
+        answer = client.post("/v1/work", body)
+        for warning in answer["warnings"]:
+            face.note(f"warning: {safe(warning)}")
+        face.show(answer, lambda: f"{safe_block(answer['task'])}\n{plan(answer['report'])}")
+        return ExitCode.DONE if answer["report"]["admitted"] else ExitCode.REFUSED
+    answer = post_agreed(face, client, "/v1/work", body)
+    for warning in answer["warnings"]:
+        face.note(f"warning: {safe(warning)}")
+    face.show(answer, lambda: _begun(answer))
+    return ExitCode.DONE
+
+
+def _begun(one: dict[str, Any]) -> str:
+    return (
+        f"{one['run']}  works on {safe(one['issue'])} {safe(one['title'])}\n"
+        f"  workspace {one['workspace']}, agent {safe(one['agent'])}\n"
+        f"  follow it: pancode runs follow {one['run']}   when it is done: pancode land {one['run']}\n"
+    )
+
+
+@work.verb("status", "pancode work status")
+def status(face: Json) -> None:
+    """All work on issues, and what their trackers were told."""
+    answer = face.client().get("/v1/work")
+    none = "no issue is worked on; try: pancode work ISSUE"
+    face.show(answer, lambda: listing(answer["works"], _WORKS, none, cut="TITLE"))
+    for one in answer["works"]:
+        if one["trouble"]:
+            face.note(f"{safe(one['issue'])}: the tracker was not told: {safe(one['trouble'])}")
+
+
+_WORKS: Columns = {
+    **{"ISSUE": "issue", "TOLD": lambda one: one["state"] or "nothing yet", "RUN": "run"},
+    **{"RUN IS": lambda one: one["run_state"] or "-", "BEGAN": lambda one: short_time(one["began_at"])},
+    "TITLE": "title",
+}
+
+
+@work.verb("tell", 'pancode work tell SHOP-12 "leave the old API in place"')
+def tell(issue: Issue, words: Annotated[str, Argument(help="What to say.")], face: Json) -> None:
+    """Words for the agent that works on it, or for the next one there; it says which of the two."""
+    client = face.client()
+    run = client.get(path_of("work", issue))["run"]
+    told = client.post(path_of("runs", run, "tell"), {"text": words, "by": who()})
+    face.show(told, lambda: delivery(told))
+
+
+@work.verb("kill", "pancode work kill SHOP-12")
+def kill(issue: Issue, face: Json) -> None:
+    """Stop the run that works on it. Its workspace and its files stay."""
+    client = face.client()
+    run = client.get(path_of("work", issue))["run"]
+    done = client.post(path_of("runs", run, "stop"), {"by": who(), "reason": f"work kill {issue}"})
+    face.show(done, lambda: f"{run}  {safe(done['state'])}\n")

@@ -1,0 +1,127 @@
+"""Plans: a talk with a planner in a workspace, and the two files that it leaves for whoever builds there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pancode.config.project_rules import moved
+from pancode.issues.model import ISSUE, Trackers, material, plan_file
+from pancode.issues.service import look
+from pancode.kernel.errors import NotFoundError, UsageError
+from pancode.kernel.names import PLANNER
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Run
+from pancode.memory.service import answer_of
+from pancode.runs.core import Core
+from pancode.runs.request import DispatchRequest
+from pancode.runs.user_environment import Surroundings
+from pancode.workspaces.rules import KeptWorkspace, load, named, runs_in, workspace_name
+from pancode.workspaces.service import branch_for, ensure
+
+STEPS = "## Steps"
+MOST_NAME, MOST_PLAN, MOST_QUESTIONS = 40, 60_000, 200_000
+"""The most characters of a name made from words, of a plan, and of the talk that led to the plan."""
+_ORDER = """\
+Plan this work with me. Read what it touches first. Then ask me, one question at a time and only where the
+code does not answer it: what is in scope, which approach of the ones you see, which edge cases count, how it
+is tested, and what is out of scope. {begin}When all is answered, or I say so, write the whole plan as one
+answer in Markdown: a title, then the heads "## Scope", "## Approach", "## Edge cases", "## Tests",
+"## Out of scope" and "{steps}". Under the last head is a numbered list. Each step stands by itself: whoever
+carries it out reads that step and the code, and asks nobody. Write nothing behind the list. The plan is kept
+as {file}.
+
+The work:
+
+{work}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPlace:
+    """Where a plan is made. `run`: the newest run of the talk about it; empty: it has not begun."""
+
+    workspace: str
+    file: str
+    task: str
+    run: str = ""
+
+
+def questions_file(name: str) -> str:
+    """The path of the talk that led to a plan, in the repository."""
+    return f"docs/{name}-plan.questions.md"
+
+
+def place(
+    core: Core,
+    around: Surroundings,
+    trackers: Trackers,
+    what: str,
+    top: Callable[[], str],
+    by: str,
+    node: str | None,
+    goes_on: bool,
+) -> PlanPlace:
+    """The workspace of an issue, of a plan by its name, or of a task in words; made if it is missing.
+
+    `top`: the repository for work that is no issue; raises UsageError. `goes_on`: with the plan that somebody
+    has left in the repository. ConflictError where another repository has a workspace of that name.
+    """
+    if ISSUE.fullmatch(what):
+        project, issue = look(around, trackers, what)
+        name, title, path, work = issue.ref.lower(), issue.title, project.path, material(issue)
+        if around.project_of(path) is None:
+            raise moved(project.name, path)
+    else:
+        words = re.sub(r"[^a-z0-9]+", "-", what.lower()).strip("-")[:MOST_NAME].strip("-")
+        name_of = workspace_name(words or what)
+        name, title, path, work = name_of, "", top(), what
+    with core.ports.ledger.transaction() as tx:
+        there = named(tx, name)
+        run = None if there is None else _talk(tx, there)
+    file, begin = plan_file(name), ""
+    if goes_on and run is None:
+        if not Path(path, file).is_file():
+            fix = f'pull the branch that has it, or begin one: pancode plan "{what}"'
+            raise NotFoundError(f"there is no plan to go on with: {file}", why=path, fix=fix, code="no_plan")
+        begin = (
+            f"There is a plan already: begin with {file} and with {questions_file(name)}, which has what was "
+            "asked and answered. "
+        )
+    ensure(core, KeptWorkspace(name, path, branch_for(name, title), node, core.wall_ms(), by))
+    return PlanPlace(
+        name,
+        file,
+        _ORDER.format(begin=begin, steps=STEPS, file=file, work=work),
+        "" if run is None else run.id,
+    )
+
+
+def _talk(tx: Transaction, workspace: KeptWorkspace) -> Run | None:
+    """The workspace's newest run, if that is a talk with a planner."""
+    runs = runs_in(tx, workspace)
+    return runs[-1] if runs and runs[-1].takes_turns and runs[-1].agent == PLANNER else None
+
+
+def keeping(core: Core, name: str, questions: str, by: str) -> DispatchRequest:
+    """The request for a script that writes the plan and the talk into the workspace.
+
+    `questions`: the talk, as Markdown. UsageError where the planner's last answer is no plan.
+    """
+    with core.ports.ledger.transaction() as tx:
+        run = _talk(tx, load(tx, name))
+        plan = "" if run is None else answer_of(core, tx, run).strip()
+    if f"\n{STEPS}" not in plan or len(plan) > MOST_PLAN:
+        raise UsageError(
+            f"the newest answer in {name} is no plan",
+            why=f"a plan has the head {STEPS} and at most {MOST_PLAN} characters",
+            fix=f'say it there: pancode plan {name}; then: "write the whole plan"',
+            code="no_plan",
+        )
+    end = f"END_{core.ports.ids.token(8)}"
+    files = ((plan_file(name), plan), (questions_file(name), questions))
+    writes = "".join(f"cat >{path} <<'{end}'\n{text}\n{end}\n" for path, text in files)
+    script = f"# keeps the plan of {name}\nset -eu\nmkdir -p docs\n{writes}"
+    return DispatchRequest(script, by, runtime="shell", workspace=name, verify=())

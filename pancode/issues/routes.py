@@ -1,0 +1,216 @@
+"""Routes of issues in trackers: look, and have one worked on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Annotated, NotRequired, cast
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from pancode.config.project_rules import NamedProject, meant
+from pancode.config.projects import project_among
+from pancode.interfaces.http.access.rights import DISPATCHES
+from pancode.interfaces.http.bodies import ActBody, CallerSettings, Name, Usd
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, Verb
+from pancode.issues.model import Issue, place_of, shortened
+from pancode.issues.plans import MOST_QUESTIONS, keeping, place
+from pancode.issues.service import IssueWorkShape, asked, look, newest, start, status
+from pancode.kernel.errors import UsageError
+from pancode.runs.admission.dry_run import DryRunAnswer, QueuedAnswer, queued
+from pancode.runs.answers import RunShape
+from pancode.runs.dispatch import dispatch
+from pancode.runs.request import request_from
+from pancode.runs.routes.runs import rehearsed
+from pancode.runs.views import brief
+from pancode.workspaces.routes.workspaces import top_of
+from pancode.workspaces.service import in_workspace
+
+MOST = 200
+MOST_WORK = 20_000
+"""How many characters a task that is to be planned has at most."""
+
+
+class IssueShape(TypedDict):
+    """An issue as its tracker tells it."""
+
+    issue: str
+    title: str
+    url: str
+    state: str
+    labels: list[str]
+    assignees: list[str]
+    author: str
+
+
+class IssuesAnswer(TypedDict):
+    project: str
+    issues: list[IssueShape]
+
+
+class IssueAnswer(IssueShape):
+    project: str
+    text: str
+
+
+class IssueWorksAnswer(TypedDict):
+    works: list[IssueWorkShape]
+
+
+class PlanAnswer(TypedDict):
+    """Where a plan is made. `task`: what its planner is asked; `run`: the talk with it, empty before it
+    begins; `file`: where the plan is kept.
+    """
+
+    workspace: str
+    file: str
+    task: str
+    run: str
+
+
+class IssueWorkAnswer(TypedDict):
+    """The run that was queued; with `dry_run` what the run would be asked, and the report of its gates."""
+
+    issue: str
+    title: str
+    url: str
+    workspace: str
+    task: NotRequired[str]
+    report: NotRequired[DryRunAnswer]
+    run: NotRequired[str]
+    state: NotRequired[str]
+    reason: NotRequired[str]
+    agent: NotRequired[str]
+    chosen: NotRequired[str]
+    warnings: NotRequired[list[str]]
+
+
+class WorkOnIssueBody(ActBody, CallerSettings):
+    """An issue to work on, in a workspace of its own. What is left out is as the project says."""
+
+    issue: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,31}-[0-9]{1,12}$")]
+    agent: Name | None = None
+    model: Name | None = None
+    runtime: Name | None = None
+    node: Name | None = None
+    budget: Usd | None = None
+    dry_run: bool = False
+    yes: bool = False
+    """A person has said yes to this very dispatch."""
+
+
+class PlanBody(ActBody):
+    """Work to be planned. `what`: an issue, a plan's name, or the task in words. `goes_on`: continue the plan
+    that is in the repository around `cwd`.
+    """
+
+    what: Annotated[str, Field(min_length=1, max_length=MOST_WORK)]
+    cwd: Annotated[str, Field(max_length=4_096)] | None = None
+    node: Name | None = None
+    goes_on: bool = False
+
+
+class KeepPlanBody(ActBody):
+    """`questions`: the talk that led to the plan, as Markdown."""
+
+    questions: Annotated[str, Field(max_length=MOST_QUESTIONS)] = ""
+
+
+@Verb("GET /v1/issues", command="issues ls", query=("project", "cwd"))
+def _issues(context: ApiContext, call: ApiCall) -> IssuesAnswer:
+    """The open issues of a project, asked of its tracker."""
+    project = _project(context, call)
+    found = context.coordinator.trackers.issues(place_of(project), project.prefix, MOST)
+    return {"project": project.name, "issues": [_shape(one) for one in found]}
+
+
+def _project(context: ApiContext, call: ApiCall) -> NamedProject:
+    """Return the named project, or that of the repository where the person stands; else UsageError."""
+    around = context.coordinator.around({})
+    if named := call.query.get("project"):
+        return meant(around.projects(), named)
+    top = context.project_of(call.query.get("cwd"))
+    here = None if top is None else project_among(tuple(around.projects().values()), Path(top))
+    if here is None:
+        fix = "--project NAME (see pancode project ls), or: pancode project add . --tracker github:OWNER/REPO"
+        raise UsageError("this folder is in no project", fix=fix, code="no_project")
+    return here
+
+
+@Verb("GET /v1/issues/{issue}", command="issues show")
+def _issue(context: ApiContext, call: ApiCall) -> IssueAnswer:
+    """One issue, asked of its tracker."""
+    around = context.coordinator.around({})
+    project, issue = look(around, context.coordinator.trackers, call.path["issue"])
+    return {**_shape(issue), "project": project.name, "text": shortened(issue.text)}
+
+
+def _shape(one: Issue) -> IssueShape:
+    return {
+        "issue": one.ref,
+        "title": one.title,
+        "url": one.url,
+        "state": one.state.value,
+        "labels": list(one.labels),
+        "assignees": list(one.assignees),
+        "author": one.author,
+    }
+
+
+@Verb("GET /v1/work", command="work status")
+def _works(context: ApiContext, call: ApiCall) -> IssueWorksAnswer:
+    """The work on issues."""
+    return {"works": status(context.core)}
+
+
+@Verb("GET /v1/work/{issue}", command="work tell")
+def _newest(context: ApiContext, call: ApiCall) -> RunShape:
+    """The newest run that works on it."""
+    return brief(context.core, newest(context.core, call.path["issue"]).id)
+
+
+@Verb("POST /v1/work", WorkOnIssueBody, "work", pokes=True, right=DISPATCHES)
+def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
+    """Have an issue worked on; with `dry_run` only judge.
+
+    The tracker is asked before anything is made, and told by what becomes of the run.
+    """
+    body: WorkOnIssueBody = call.body
+    around = context.coordinator.around(dict(body.settings.items()), body.preset)
+    project, issue = look(around, context.coordinator.trackers, body.issue)
+    names = ("agent", "model", "runtime", "node", "budget")
+    said = {name: getattr(body, name) for name in names if getattr(body, name) is not None}
+    request = request_from({**said, "confirmed": body.yes, "preset": body.preset or ""}, body.by)
+    about = {"issue": issue.ref, "title": issue.title, "url": issue.url}
+    if body.dry_run:
+        request, labels = asked(issue, request, around, project)
+        report = rehearsed(context, around, request, None)
+        shown = {"workspace": issue.ref.lower(), "task": request.task, "report": report, "warnings": labels}
+        return cast("IssueWorkAnswer", {**about, **shown})
+    name, begun = start(context.core, around, project, issue, request)
+    return cast("IssueWorkAnswer", {**about, "workspace": name, **queued(begun)})
+
+
+@Verb("POST /v1/plans", PlanBody, "plan", right=DISPATCHES)
+def _plan(context: ApiContext, call: ApiCall) -> PlanAnswer:
+    """The workspace and the task of a talk with a planner."""
+    body: PlanBody = call.body
+    around, trackers = context.coordinator.around({}), context.coordinator.trackers
+    top = partial(top_of, context, body.cwd)
+    found = place(context.core, around, trackers, body.what, top, body.by, body.node, body.goes_on)
+    return cast("PlanAnswer", asdict(found))
+
+
+@Verb("POST /v1/plans/{workspace}/keep", KeepPlanBody, "plan keep", pokes=True, right=DISPATCHES)
+def _keep_plan(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+    """Write a plan into its workspace, as a run.
+
+    As a run in its workspace, so that its next run has it, and a landing brings it.
+    """
+    body: KeepPlanBody = call.body
+    around = context.coordinator.around({})
+    request = keeping(context.core, call.path["workspace"], body.questions, body.by)
+    return queued(dispatch(context.core, around, in_workspace(context.core, around, request), None))

@@ -1,0 +1,316 @@
+"""Work on issues: begun in a workspace of its own, listed, and kept until the tracker knows its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from decimal import Decimal
+
+from typing_extensions import TypedDict
+
+from pancode.agents.agents import DEFAULT_AGENT
+from pancode.config.project_rules import NamedProject, meant, moved
+from pancode.issues.model import (
+    MOST_TITLE,
+    OVER,
+    Issue,
+    TrackerKind,
+    Trackers,
+    number_of,
+    place_of,
+    task_of,
+    words_of,
+)
+from pancode.kernel.errors import ConflictError, RefusedError
+from pancode.kernel.names import not_found
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Run, RunState, Setting
+from pancode.kernel.values import replace
+from pancode.landing.pull_request import PullAsked
+from pancode.runs.core import Core
+from pancode.runs.dispatch import Dispatched, dispatch, new_id
+from pancode.runs.life.continuations import is_blocked
+from pancode.runs.request import DispatchRequest
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.user_environment import Surroundings
+from pancode.runs.views import at
+from pancode.workspaces.rules import KeptWorkspace, named, runs_in
+from pancode.workspaces.service import branch_for, ensure, in_workspace
+
+PREFIX = "issue:"
+"""How the names of the durable settings begin that hold the work on issues."""
+MOST = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class IssueWork:
+    """The work on one issue. `workspace`: where its runs are; `said`: what the tracker was last told.
+
+    `state`: of the issue, as the tracker was told; `text`: the issue's words, as its runs know them; `pull`:
+    the address of its pull request; `comment`: the tracker's id of PanCode's comment; `trouble`: why the
+    tracker could not be told, in words. `run`: of its newest run, chosen before that is queued, in this
+    `epoch`: a coordinator that is killed in between leaves a record without its run.
+    """
+
+    ref: str
+    title: str
+    url: str
+    project: str
+    workspace: str
+    by: str
+    began_ms: int
+    text: str
+    tracker: TrackerKind
+    state: str = ""
+    said: str = ""
+    pull: str = ""
+    comment: str = ""
+    trouble: str = ""
+    run: str = ""
+    epoch: int = 0
+
+    def setting(self, changed_ms: int) -> Setting:
+        """The work as the row in which it is kept."""
+        return Setting(f"{PREFIX}{self.workspace}", asdict(self), changed_ms, self.by)
+
+
+def works(tx: Transaction) -> list[IssueWork]:
+    """The work on all issues."""
+    names = (str(name).removeprefix(PREFIX) for (name,) in tx.starting(Setting, PREFIX, MOST))
+    return [one for name in names if (one := work_in(tx, name)) is not None]
+
+
+def work_in(tx: Transaction, workspace: str) -> IssueWork | None:
+    """The work on the issue of this workspace; None: there is none."""
+    row = tx.get(Setting, f"{PREFIX}{workspace}")
+    if row is None or not isinstance(row.value, Mapping):
+        return None
+    return IssueWork(**{**row.value, "tracker": TrackerKind(row.value["tracker"])})
+
+
+def known_to_runs(one: IssueWork, issue: Issue) -> IssueWork:
+    """The work, when its runs know the issue's words as they are now."""
+    return replace(one, text=words_of(issue), title=issue.title[:MOST_TITLE])
+
+
+def is_begun(core: Core, tx: Transaction, workspace: str) -> bool:
+    """Whether work on the issue was begun, and not by a coordinator that was killed before its run was
+    queued."""
+    one = work_in(tx, workspace)
+    if one is None:
+        return False
+    return not one.run or one.epoch == core.epoch or tx.get(Run, one.run) is not None
+
+
+def keep(core: Core, done: IssueWork, before: IssueWork) -> None:
+    """Record what has changed in the work, unless it was forgotten meanwhile; the rest may have changed by
+    other hands."""
+    with unit_of_work(core) as work:
+        there = work_in(work.tx, done.workspace)
+        if there is not None:
+            new = {one.name: getattr(done, one.name) for one in fields(done)}
+            changed = {name: value for name, value in new.items() if value != getattr(before, name)}
+            work.tx.put(replace(there, **changed).setting(core.wall_ms()))
+
+
+def forget(core: Core, workspace: str, run: str | None = None) -> None:
+    """Forget the work of a workspace that is gone, so that the tracker is told nothing more. `run`: only
+    where that one is still its newest run, and nobody else has begun it meanwhile."""
+    with unit_of_work(core) as work:
+        there = work_in(work.tx, workspace)
+        if there is not None and run in (None, there.run):
+            work.tx.delete(Setting, f"{PREFIX}{workspace}")
+
+
+def closing(core: Core, run: Run, asked: PullAsked) -> PullAsked:
+    """Return the pull request with the issue that its merge closes, which forges read in its text."""
+    there = _of(core, run)
+    if there is None:
+        return asked
+    in_linear = there.tracker is TrackerKind.LINEAR
+    return replace(asked, closes=there.ref if in_linear else f"#{number_of(there.ref)}")
+
+
+def note_pull(core: Core, run: Run, url: str) -> None:
+    """Record that a pull request of the run's change was opened."""
+    there = _of(core, run)
+    if there is not None:
+        keep(core, replace(there, pull=url), there)
+
+
+def _of(core: Core, run: Run) -> IssueWork | None:
+    """The work on an issue that the run is part of."""
+    with core.ports.ledger.transaction() as tx:
+        return work_in(tx, run.terms.get("in_workspace", ""))
+
+
+def look(around: Surroundings, trackers: Trackers, ref: str) -> tuple[NamedProject, Issue]:
+    """The issue's project, and the issue as its tracker has it now."""
+    number_of(ref)
+    project = meant(around.projects(), ref)
+    return project, trackers.issue(place_of(project), ref.upper())
+
+
+def by_labels(
+    issue: Issue, request: DispatchRequest, project: NamedProject, most: Decimal | None
+) -> tuple[DispatchRequest, tuple[str, ...]]:
+    """The request with what the owner lets the issue's labels choose, and what is to be said of it.
+
+    What the request says itself counts more. `most`: what a run there may cost; a label with more chooses
+    nothing. RefusedError where two labels contradict each other.
+    """
+    there, said = {one.lower() for one in issue.labels}, list[str]()
+    rules = {label: rule for label, rule in sorted(project.labels.items()) if label.lower() in there}
+    for what in ("agent", "node", "budget"):
+        if getattr(request, what) is not None:
+            continue
+        chosen = {label: getattr(rule, what) for label, rule in rules.items()}
+        chosen = {label: one for label, one in chosen.items() if one is not None}
+        for label in [label for label in chosen if what == "budget" and most is not None]:
+            if chosen[label] > most:
+                said.append(f"label {label} is not followed: ${chosen.pop(label)} is above ${most} a run")
+        if len(set(chosen.values())) > 1:
+            names, values = " and ".join(chosen), " and ".join(map(str, chosen.values()))
+            fix = f"take one of them from {issue.ref}, or say it: pancode work {issue.ref} --{what} ..."
+            why = f"they choose the {what}s {values}"
+            raise RefusedError(f"labels {names} contradict each other", why=why, fix=fix, code="labels")
+        for label, one in list(chosen.items())[:1]:
+            request = replace(request, **{what: one})
+            said.append(f"label {label} chooses {what} {one}")
+    return request, tuple(said)
+
+
+def asked(
+    issue: Issue, request: DispatchRequest, around: Surroundings, project: NamedProject
+) -> tuple[DispatchRequest, tuple[str, ...]]:
+    """The request with the issue as its task, and what its labels have chosen, in words. No other word of an
+    issue chooses anything. RefusedError as `by_labels`."""
+    request, said = by_labels(issue, request, project, around.defaults(project.path).per_run_usd)
+    agent = request.agent or project.agent or around.defaults(project.path).agent or DEFAULT_AGENT
+    return replace(request, task=task_of(issue), of_project=project.name, agent=agent), said
+
+
+def begin(
+    core: Core, around: Surroundings, project: NamedProject, issue: Issue, request: DispatchRequest, run: str
+) -> IssueWork:
+    """The work on this issue, and its workspace; made if they are missing, for the run of this id.
+
+    ConflictError for an issue that is over, and where the workspace's name is taken. NotFoundError where its
+    repository is gone.
+    """
+    name = issue.ref.lower()
+    if issue.state in OVER:
+        what = f"{issue.ref} is {issue.state}"
+        raise ConflictError(
+            what, why=f"its tracker says so: {issue.url}", fix="open it there first", code="over"
+        )
+    if around.project_of(project.path) is None:
+        raise moved(project.name, project.path)
+    now, by = core.wall_ms(), request.created_by
+    ensure(core, KeptWorkspace(name, project.path, branch_for(name, issue.title), request.node, now, by))
+    kind, title = place_of(project).kind, issue.title[:MOST_TITLE]
+    fresh = IssueWork(
+        issue.ref, title, issue.url, project.name, name, by, now, words_of(issue), kind,
+        run=run, epoch=core.epoch,
+    )  # fmt: skip
+    with unit_of_work(core) as work:
+        kept = work_in(work.tx, name)
+        if kept is not None and is_begun(core, work.tx, name):
+            return kept
+        work.tx.put(fresh.setting(now))
+    return fresh
+
+
+def start(
+    core: Core,
+    around: Surroundings,
+    project: NamedProject,
+    issue: Issue,
+    request: DispatchRequest,
+) -> tuple[str, Dispatched]:
+    """The workspace of this issue, and the run that works on it. As `begin`; and what admission says.
+
+    What its labels have chosen is a warning, and stands in the story of the run.
+    """
+    run, (chosen, said) = new_id(core), asked(issue, request, around, project)
+    there = begin(core, around, project, issue, request, run)
+    name = there.workspace
+    try:
+        placed = in_workspace(core, around, replace(chosen, workspace=name))
+        keep(core, known_to_runs(there, issue), there)
+        done = dispatch(core, around, placed, None, run)
+    except Exception:
+        if there.run == run:
+            forget(core, name, run)
+        raise
+    with unit_of_work(core) as work:
+        now = work_in(work.tx, name) or known_to_runs(there, issue)
+        work.tx.put(replace(now, run=run).setting(core.wall_ms()))
+        if there.run == run:
+            by, what = request.created_by, "work on an issue"
+            work.audit("people", "info", what, None, by=by, issue=issue.ref, url=issue.url)
+        if said:
+            work.tell(run, "settings", "labels", "applied", "; ".join(said))
+    return name, replace(done, warnings=(*done.warnings, *said))
+
+
+class IssueWorkShape(TypedDict):
+    """The work on an issue. `state`: as the tracker was told; `trouble`: why it could not be told."""
+
+    issue: str
+    title: str
+    url: str
+    project: str
+    workspace: str
+    began_at: str
+    by: str
+    state: str | None
+    run: str | None
+    run_state: str | None
+    waits: bool
+    pull: str | None
+    trouble: str | None
+
+
+def status(core: Core) -> list[IssueWorkShape]:
+    """All work on issues, the newest first."""
+    with core.ports.ledger.transaction() as tx:
+        found = [_shape(one, runs_of(tx, one)[1]) for one in works(tx)]
+    return sorted(found, key=lambda one: str(one["began_at"]), reverse=True)
+
+
+def runs_of(tx: Transaction, one: IssueWork) -> tuple[KeptWorkspace | None, list[Run]]:
+    """The workspace of the work, and its runs, newest last. None: a person has removed the workspace."""
+    line = named(tx, one.workspace)
+    return line, [] if line is None else runs_in(tx, line)
+
+
+def newest(core: Core, ref: str) -> Run:
+    """The newest run of the work on this issue. NotFoundError where there is none."""
+    with core.ports.ledger.transaction() as tx:
+        there = work_in(tx, ref.lower())
+        runs = [] if there is None else runs_of(tx, there)[1]
+        if not runs:
+            names = [one.ref for one in works(tx)]
+            raise not_found("issue at work", ref, names, f"pancode work {ref.upper()}")
+    return runs[-1]
+
+
+def _shape(one: IssueWork, runs: list[Run]) -> IssueWorkShape:
+    last = runs[-1] if runs else None
+    ended = last is not None and last.state is RunState.ENDED
+    return {
+        "issue": one.ref,
+        "title": one.title,
+        "url": one.url,
+        "project": one.project,
+        "workspace": one.workspace,
+        "began_at": at(one.began_ms),
+        "by": one.by,
+        "state": one.state or None,
+        "run": None if last is None else last.id,
+        "run_state": None if last is None else str(last.outcome if ended else last.state),
+        "waits": last is not None and is_blocked(last),
+        "pull": one.pull or None,
+        "trouble": one.trouble or None,
+    }

@@ -1,0 +1,197 @@
+"""Tells trackers how far the work on their issues is, and running agents what has changed in their issue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from node_agent.wire.failure import Outcome
+from pancode.issues.model import (
+    OVER,
+    Issue,
+    IssueState,
+    Trackers,
+    asked_wait_s,
+    material,
+    place_of,
+)
+from pancode.issues.service import IssueWork, forget, keep, known_to_runs, runs_of, works
+from pancode.kernel.errors import PancodeError, UsageError, with_fix
+from pancode.kernel.feed_thread import FeedThread
+from pancode.kernel.formatting import counted
+from pancode.kernel.records import Run, RunState
+from pancode.kernel.threads import SOON_S
+from pancode.kernel.values import replace
+from pancode.runs.core import Core
+from pancode.runs.life.continuations import has_change, is_blocked
+from pancode.runs.life.signals import ToldByTracker
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.user_environment import Surroundings
+from pancode.workspaces.rules import KeptWorkspace
+
+MARK = "<!-- pancode: the work on this issue -->"
+"""The first line of PanCode's comment, by which the comment is found again."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssueProgress:
+    """What the tracker is to show. `state` None: no work has begun, so nothing is changed."""
+
+    state: IssueState | None
+    text: str
+
+    @property
+    def comment(self) -> str:
+        return f"{MARK}\n{self.text}"
+
+
+def progress(runs: Sequence[Run], branch: str, pull: str) -> IssueProgress:
+    """How far the work on an issue is. `runs`: of its workspace, newest last; `branch`: the workspace's.
+
+    `pull`: the address of its pull request; empty: none was opened.
+    """
+    if not runs:
+        return IssueProgress(None, "")
+    last = runs[-1]
+    who = f"agent {last.agent} of PanCode" if last.agent else "PanCode"
+    if last.state is not RunState.ENDED:
+        return IssueProgress(IssueState.PROGRESS, f"Run {last.id}: {who} works on this.")
+    if is_blocked(last):
+        return IssueProgress(IssueState.PROGRESS, f"Run {last.id}: {who} waits for a person's answer.")
+    done = next((run for run in reversed(runs) if run.landed is not None), None)
+    if done is last or (done is not None and not has_change(last)):
+        at = str(done.landing.get("branch") or "")
+        if at == branch:
+            where = f"pull request {pull}" if pull else f"branch {at}"
+            return IssueProgress(
+                IssueState.REVIEW, f"Run {done.id}: the change is on {where}.{_receipt(done)}"
+            )
+        where = f" on {at}" if at else ""
+        return IssueProgress(IssueState.DONE, f"Run {done.id}: the change has landed{where}.{_receipt(done)}")
+    if last.outcome is Outcome.DONE and has_change(last):
+        files = counted(len(_names(last)), "file")
+        return IssueProgress(
+            IssueState.REVIEW, f"Run {last.id}: a change of {files} waits for review.{_receipt(last)}"
+        )
+    if last.outcome is Outcome.DONE:
+        return IssueProgress(
+            IssueState.PROGRESS, f"Run {last.id} has ended without a change.{_receipt(last)}"
+        )
+    return IssueProgress(
+        IssueState.PROGRESS, f"Run {last.id} did not end well: {last.outcome}.{_receipt(last)}"
+    )
+
+
+def _names(run: Run) -> Sequence[str]:
+    found = run.result.get("files_changed")
+    return found if isinstance(found, list | tuple) else ()
+
+
+def _receipt(run: Run) -> str:
+    digest = run.result.get("receipt")
+    return f" Receipt {digest[:23]}." if isinstance(digest, str) else ""
+
+
+def moves(now: IssueState, wanted: IssueState) -> bool:
+    """Whether the issue's state is to change. An issue that is over is never opened again."""
+    return now is not wanted and now not in OVER
+
+
+MOST_TOLD = 10_000
+"""Characters of an issue's text that an agent at work is told: a message to one has a limit."""
+AGAIN_S, LOOK_S = 30.0, 120.0
+"""Seconds until the next look: after a tracker failed, and while the issue's run is at work."""
+MERGE_S = 900.0
+"""Seconds between two looks at an issue whose pull request waits."""
+CHANGED = "The issue {} has changed in its tracker. This is what it says now.\n{}"
+
+
+class TrackerNews(FeedThread):
+    """Tells trackers the news: load, decide, apply. The next coordinator tells what a killed one did not.
+
+    PanCode finds again what it wrote in the tracker, so that nothing is written twice.
+    """
+
+    def __init__(self, core: Core, around: Callable[[], Surroundings], trackers: Trackers) -> None:
+        super().__init__(core, "trackers", AGAIN_S)
+        self._around, self._trackers = around, trackers
+        self._rests: dict[str, int] = {}
+        self._hurried = False
+
+    def hurry(self) -> None:
+        """Look at all issues within `SOON_S`; further calls until then are served by the same look."""
+        self._hurried = True
+        self.wake()
+
+    def _turn(self) -> float | None:
+        return self.round()
+
+    def round(self) -> float | None:
+        """Tell what is new. Returns the seconds until the next look; None: only when something happens."""
+        if self._hurried:
+            self._hurried = False
+            soon = self._core.ports.clock.mono_ms() + int(SOON_S * 1000)
+            self._rests = {name: min(rest, soon) for name, rest in self._rests.items()}
+        with self._core.ports.ledger.transaction() as tx:
+            there = [(one, *runs_of(tx, one)) for one in works(tx)]
+        waits: list[float] = []
+        for one, line, runs in there:
+            if line is None:
+                forget(self._core, one.workspace)
+            elif (wait := self._one(one, line, runs)) is not None:
+                waits.append(wait)
+        return min(waits, default=None)
+
+    def _one(self, one: IssueWork, line: KeptWorkspace, runs: list[Run]) -> float | None:
+        now = self._core.ports.clock.mono_ms()
+        wanted = progress(runs, line.branch, one.pull)
+        works_now = bool(runs) and runs[-1].state is not RunState.ENDED
+        moved = one.state not in OVER and str(wanted.state) != one.state
+        news = wanted.state is not None and (moved or wanted.text != one.said)
+        merges = one.pull and one.state == IssueState.REVIEW
+        if not news and not works_now and not merges:
+            return None
+        rest = self._rests.get(one.workspace, 0)
+        if now < rest and (not news or one.trouble):
+            return (rest - now) / 1000
+        try:
+            done = self._told(one, runs, wanted if news else None)
+        except PancodeError as error:
+            trouble = with_fix(f"{error.words}: {error.why}"[:500], error.fix[:300])
+            done, pause = replace(one, trouble=trouble), max(AGAIN_S, asked_wait_s(error))
+        else:
+            pause = LOOK_S if works_now else MERGE_S
+        self._rests[one.workspace] = now + int(pause * 1000)
+        if done != one:
+            keep(self._core, done, one)
+        return pause if works_now or merges or done.trouble else None
+
+    def _told(self, one: IssueWork, runs: list[Run], news: IssueProgress | None) -> IssueWork:
+        project = self._around().projects().get(one.project)
+        if project is None:
+            return replace(one, trouble=f"project {one.project} is gone")
+        place = place_of(project)
+        issue = self._trackers.issue(place, one.ref)
+        if news is not None and news.state is not None:
+            if moves(issue.state, news.state):
+                self._trackers.move(place, issue, news.state)
+            comment = self._trackers.comment(place, issue, news.comment, one.comment)
+            state = issue.state if issue.state in OVER else news.state
+            one = replace(one, state=str(state), said=news.text, comment=comment)
+        elif issue.state in OVER:  # its pull request was merged, or a person has closed it
+            one = replace(one, state=str(issue.state))
+        return replace(self._changed(one, issue, runs), trouble="")
+
+    def _changed(self, one: IssueWork, issue: Issue, runs: list[Run]) -> IssueWork:
+        """Tell the run at work, once, that the issue's words have changed; the next one, if none can hear."""
+        done = known_to_runs(one, issue)
+        if done == one or issue.state in OVER or not runs:
+            return one
+        said = ToldByTracker(CHANGED.format(one.ref, material(issue, MOST_TOLD).strip()))
+        with suppress(UsageError), unit_of_work(self._core) as work:
+            run = work.tx.get(Run, runs[-1].id)
+            if run is not None and run.state is not RunState.ENDED:
+                work.signal(run, said)
+                return done
+        return one

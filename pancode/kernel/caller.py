@@ -1,0 +1,136 @@
+"""Tells who asks the coordinator for something, and from where: person, run, folder, environment."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import termios
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pancode.interfaces.client.remote.place import RemoteCoordinator, remote_of
+from pancode.kernel.errors import PancodeError, WorkspaceError
+
+_HANDED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "PATH", "XDG_RUNTIME_DIR")
+
+
+def who() -> str:
+    """Return the person at the keyboard, for the record; for a coordinator elsewhere, the login there."""
+    there = remote_of(os.environ)
+    if there is not None:
+        return there.facts().user
+    return os.environ.get("USER") or os.environ.get("LOGNAME") or login_name()
+
+
+def login_name() -> str:
+    """The user of this process, whatever its environment says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
+def terminal_is_gone() -> bool:
+    """Whether standard input is a terminal whose window was closed: all that can be read is its end."""
+    try:
+        termios.tcgetattr(0)
+    except termios.error as exc:
+        return exc.args[0] in (errno.EIO, errno.ENXIO)
+    return False
+
+
+def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the caller's variables that bring-up may use, for that call only."""
+    return {name: environ[name] for name in _HANDED_ON if name in environ}
+
+
+def environment() -> dict[str, str]:
+    """Return what bring-up may use of the environment of the machine where it happens."""
+    there = remote_of(os.environ)
+    return handed_on(os.environ if there is None else there.facts().environ)
+
+
+def folder() -> str | None:
+    """Return the caller's folder on the coordinator's machine; None: it is elsewhere, and none was named."""
+    there = remote_of(os.environ)
+    if there is None:
+        return folder_here()
+    return there.facts().folder if there.folder is not None else None
+
+
+def work_folder(files: bool = True) -> str:
+    """As `folder`, for work on the files there. UsageError where none was named.
+
+    `files`: bring the files of a checkout here to the other machine; else the folder is only named.
+    """
+    found = folder()
+    there = remote_of(os.environ)
+    if found is None and there is not None:
+        travelled = _travel(there, files)
+        if travelled is None:
+            raise there.refuse(
+                f"which folder of {there} is meant? You stand in no git repository whose files could travel",
+                "go into the repository, or: pancode -C FOLDER-THERE ...; without files: --workspace none",
+            )
+        return travelled
+    return found or folder_here()
+
+
+Travel = Callable[[RemoteCoordinator, bool], str | None]
+_travels: list[Travel] = []
+
+
+def let_files_travel(travel: Travel) -> None:
+    """Set how the checkout where the person stands comes to another machine, with its files if these are
+    wanted; it returns the folder there, None where there is no checkout.
+    """
+    _travels[:] = [travel]
+
+
+def _travel(there: RemoteCoordinator, files: bool) -> str | None:
+    return _travels[0](there, files) if _travels else None
+
+
+def stands_in() -> str:
+    """Return `folder` with links followed; "" where it is not known."""
+    try:
+        found = folder()
+    except PancodeError:
+        return ""
+    return os.path.realpath(found) if found and remote_of(os.environ) is None else found or ""
+
+
+def folder_here() -> str:
+    """The folder where the person stands; WorkspaceError where it was taken away meanwhile."""
+    try:
+        return os.getcwd()
+    except OSError as exc:
+        raise WorkspaceError(
+            "the folder where you stand is gone", why=str(exc), fix="cd into one that is there: cd ~"
+        ) from exc
+
+
+def stand_in(place: str) -> None:
+    """Act as if the command was begun in that folder of the coordinator's machine. WorkspaceError."""
+    there = remote_of(os.environ)
+    if there is not None:
+        there.folder = place
+        return
+    try:
+        os.chdir(Path(place).expanduser())
+    except (OSError, ValueError, RuntimeError) as exc:
+        raise WorkspaceError(
+            f"{place} is no folder to work in", why=str(exc), fix="give -C a folder that is there"
+        ) from exc
+
+
+def above() -> dict[str, object]:
+    """Return `parent` and `depth` for a request from inside of a run, whose child it is; else nothing.
+
+    The coordinator also looks at the process that asks, and believes that more.
+    """
+    if not os.environ.get("PANCODE_RUN"):
+        return {}
+    depth = os.environ.get("PANCODE_DEPTH", "0")
+    return {"parent": os.environ["PANCODE_RUN"], "depth": int(depth) + 1 if depth.isdigit() else 1}

@@ -1,0 +1,315 @@
+"""The rows beside runs and nodes: workflows, schedules, webhooks, requests, tokens, ended runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import ClassVar
+
+from node_agent.wire.failure import Outcome
+from pancode.kernel.states import WorkflowKind, WorkflowState, WorkflowStepState
+from pancode.kernel.terms import Record, Table
+
+
+@dataclass(frozen=True, slots=True)
+class AuditAnchor(Record):
+    """The digest of an entry of the audit, signed with the fleet's key: it shows a rewritten chain."""
+
+    TABLE: ClassVar = Table("anchors", ("number",))
+    number: int
+    """The number of the audit's entry."""
+    envelope: str
+    """Signed JSON: fleet, entry, head, time."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRun(Record):
+    """A run that has ended, as costs, track records, workers and briefs count it. Written with the run
+    itself.
+    """
+
+    TABLE: ClassVar = Table("ended_runs", ("run",), ("ended_ms", "last_ms"))
+    run: str
+    ended_ms: int
+    agent: str
+    model: str | None
+    runtime: str
+    kind: str
+    """The kind of the run's task."""
+    repository: str | None
+    node: str | None
+    outcome: Outcome
+    started: bool
+    counts: bool
+    """Whether the run tells about its agent: its receipt was accepted, and nothing else is at fault."""
+    judges: bool
+    """Whether the run only ran the gates on another run's result, and did no work of its own."""
+    landed: bool
+    reverted: bool
+    left: bool
+    """Whether the run needs a look of a person, as far as its own row tells."""
+    retry_of: str | None
+    ms: int
+    """Milliseconds from the run's first start to its end."""
+    usd: Decimal
+    """USD booked for all attempts of the run; `tokens` and `agent_ms` are also of all attempts."""
+    tokens: int
+    agent_ms: int
+    unknown: bool
+    """Whether the cost of an attempt is not known."""
+    first_ms: int | None
+    """When something was first booked for the run, and `last_ms` last; None: it never cost anything."""
+    last_ms: int | None
+    size: str = ""
+    """The size of the run's task; empty: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunNote(Record):
+    """What a run in a repository or a lane decided, did and left open, by its accepted receipt."""
+
+    TABLE: ClassVar = Table("notes", ("run",), ("project,at_ms", "at_ms"))
+    run: str
+    at_ms: int
+    project: str
+    """Absolute path of the user's repository; empty: there is none."""
+    agent: str
+    commit: str | None
+    """The commit of the run's result; None: it changed nothing."""
+    receipt: str
+    """The receipt's digest; empty: not known."""
+    task: str
+    """The run's task, shortened."""
+    parts: dict[str, str] = field(default_factory=dict, hash=False)
+    """The report's parts, by their names in its form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow(Record):
+    """Several steps that depend on each other, as they were asked for, and how far they are."""
+
+    TABLE: ClassVar = Table("workflows", ("id",), ("created_ms", "state"))
+    id: str
+    created_ms: int
+    created_by: str
+    kind: WorkflowKind
+    name: str
+    input: str
+    """The text that `$INPUT` stands for."""
+    cwd: str | None
+    concurrency: int | None = None
+    """How many of the workflow's runs may work at once; None: as many as the fleet has room for."""
+    stagger_ms: int = 0
+    """How long a run begins after the one before it at the earliest, in milliseconds."""
+    fail_fast: bool = False
+    budget: Decimal | None = None
+    """The most USD that all runs of the workflow may cost together."""
+    race: dict[str, object] = field(default_factory=dict)
+    """`by`: first, score or smallest; `score`: the command. Empty: the workflow is no race."""
+    caller: dict[str, object] = field(default_factory=dict)
+    """The caller's own settings and preset, with which later steps are dispatched, and whether it lands."""
+    state: WorkflowState = WorkflowState.RUNNING
+    reason: str = ""
+    winner: str | None = None
+    """The step that won the race."""
+    stop_asked: str | None = None
+    finished_ms: int | None = None
+    retry_of: str | None = None
+    receipt: str | None = None
+    """The workflow's signed summary: an envelope, JSON."""
+    board: dict[str, object] = field(default_factory=dict)
+    """The values that the workers share, by `NAMESPACE/KEY`: each with the run and step that wrote it, and
+    when."""
+    lane: dict[str, object] = field(default_factory=dict)
+    """Of a lane: `defaults` of its items, `goes_on` after one that failed, `paused` and by whom,
+    `stands`: the `run` of the item at which it waits for a person, and `what` that is in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowStep(Record):
+    """One step of a workflow: its request, its runs, and its results."""
+
+    TABLE: ClassVar = Table("workflow_steps", ("workflow", "number"), ("workflow",))
+    workflow: str
+    number: int
+    name: str
+    needs: tuple[str, ...]
+    request: dict[str, object]
+    """The request for the step's runs: the fields of a DispatchRequest that are not left out."""
+    files: tuple[str, ...] = ()
+    """Names and patterns of files of the step's result that later steps may use."""
+    until: dict[str, object] = field(default_factory=dict)
+    """`field` and `equals`: what the verdict must say, or another round begins. Empty: one round."""
+    most: int = 1
+    """The most rounds of the step."""
+    verdict: dict[str, object] = field(default_factory=dict)
+    """`file` and `schema`: the JSON file that the step's run must write, and what the file may hold."""
+    back_to: str | None = None
+    """The step at which another round begins; None: this one."""
+    state: WorkflowStepState = WorkflowStepState.WAITING
+    round: int = 1
+    run: str | None = None
+    runs: tuple[str, ...] = ()
+    """The ids of all runs of the step, oldest first."""
+    reason: str = ""
+    outputs: dict[str, object] = field(default_factory=dict)
+    """The step's outputs as far as they exist: `of` (the run), `files`, `verdict`, `score`, `conflict`."""
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    lost: str | None = None
+    """The step's lost run, maybe still at work: its result is taken if it is heard of, unless replaced."""
+    begins_ms: int | None = None
+    """When the step may begin at the earliest, as a circuit breaker is open or a ceiling has no room."""
+    item: dict[str, object] = field(default_factory=dict)
+    """An item of a lane: `place` in its order, `by` and `at_ms` of who added it, `caller`, `priority`; `key`,
+    `expires_ms` and `skip` where it has them."""
+
+
+class FiringState(StrEnum):
+    """The states of one firing; the last four are ends."""
+
+    WAITING = "waiting"
+    """The firing waits for the end of the one before it."""
+    STARTING = "starting"
+    """The firing has the id of its run or workflow, which may not exist yet."""
+    BEGUN = "begun"
+    REFUSED = "refused"
+    """The work did not pass admission's gates, or could not be resolved."""
+    FAILED = "failed"
+    """PanCode itself failed."""
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule(Record):
+    """Work that begins at a time or on an event, as it was asked for."""
+
+    TABLE: ClassVar = Table("schedules", ("name",))
+    name: str
+    created_ms: int
+    created_by: str
+    trigger: dict[str, object]
+    """`kind`: cron, at, event or push; and the terms of that kind."""
+    work: dict[str, object]
+    """What begins: a dispatch or a workflow, with the caller's settings and preset."""
+    missed: str = "once"
+    """once, none, all: how many of the times missed without a coordinator fire later."""
+    overlap: bool = False
+    """Whether a firing may begin while the last one still runs."""
+    paused: str | None = None
+    """Why the schedule does not fire now; None: it is not paused."""
+    seen_ms: int = 0
+    """The wall time, in milliseconds, up to which the schedule's times have been dealt with."""
+    next_ms: int | None = None
+    """When the schedule fires next; None: never by time."""
+    mark: str = ""
+    """The newest event or push that has been dealt with."""
+    trouble: str = ""
+    """Why the schedule's repository could not be read; empty: it could."""
+
+
+@dataclass(frozen=True, slots=True)
+class Firing(Record):
+    """One firing of a schedule. No two have the same key: a time, event, commit or call."""
+
+    TABLE: ClassVar = Table("firings", ("schedule", "key"), ("schedule,at_ms", "state", "run", "workflow"))
+    schedule: str
+    key: str
+    """The minute in UTC, the number of an event, a commit, or the moment at which a person asked."""
+    at_ms: int
+    """When the firing was due."""
+    state: FiringState = FiringState.WAITING
+    run: str | None = None
+    workflow: str | None = None
+    reason: str = ""
+    fix: str = ""
+    cause: dict[str, object] = field(default_factory=dict)
+    """The event, the commit or the person that caused the firing; empty: its time had come."""
+    depth: int = 0
+    """How many firings on events led to this one."""
+    late: bool = False
+    """Whether the firing makes up for a time at which no coordinator ran."""
+    done_ms: int | None = None
+
+
+class DeliveryState(StrEnum):
+    """The states of a delivery; the last two are ends."""
+
+    WAITING = "waiting"
+    SENT = "sent"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook(Record):
+    """An address to which signed events are sent."""
+
+    TABLE: ClassVar = Table("webhooks", ("name",))
+    name: str
+    url: str
+    created_ms: int
+    created_by: str
+    events: tuple[str, ...]
+    """The occasions and kinds of events that are sent; a kind may end with `.*`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery(Record):
+    """One message to one target; written in the transaction after its event, and kept until long after its
+    end.
+    """
+
+    TABLE: ClassVar = Table("deliveries", ("id",), ("target,created_ms", "state"))
+    id: str
+    """The target and the event's number, so that no delivery is made twice."""
+    target: str
+    """`notify:CHANNEL` or `webhook:NAME`."""
+    created_ms: int
+    kind: str
+    body: dict[str, object]
+    due_ms: int
+    state: DeliveryState = DeliveryState.WAITING
+    tries: int = 0
+    status: str = ""
+    """What the target last answered."""
+    done_ms: int | None = None
+    tried_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedRequest(Record):
+    """A request with an idempotency key: written before it begins, and again with its answer."""
+
+    TABLE: ClassVar = Table("keyed_requests", ("who", "key"), ("created_ms",))
+    who: str
+    """The owner (`socket`), a token (`token:DIGEST`) or a run (`run:ID`)."""
+    key: str
+    route: str
+    digest: str
+    """SHA-256 of the body, hexadecimal."""
+    created_ms: int
+    status: int | None = None
+    """The HTTP status of the answer; None: no answer yet, or it was never written."""
+    answer: str = ""
+    """The answer's JSON as it was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken(Record):
+    """An API token. Its secret is shown once and stored nowhere."""
+
+    TABLE: ClassVar = Table("tokens", ("name",), ("digest",))
+    name: str
+    digest: str
+    """SHA-256 of the secret, hexadecimal."""
+    scopes: tuple[str, ...]
+    created_ms: int
+    created_by: str
+    expires_ms: int | None = None
+    """When the token expires; None: never."""
+    item: str | None = None
+    """The one inbox item that the token may answer, and `run` that item's run; None: any item."""
+    run: str | None = None
+    used_ms: int | None = None
+    """When the token was last used, to the minute; None: never."""

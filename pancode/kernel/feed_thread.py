@@ -1,0 +1,66 @@
+"""A background thread of the coordinator takes a turn on an event of the feed, or when a time has passed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import ABC, abstractmethod
+
+from pancode.kernel.threads import EssentialThread
+from pancode.runs.core import Core
+
+log = logging.getLogger("pancode.threads")
+JOIN_S = 30
+
+
+class FeedThread(ABC):
+    """A thread that acts on the feed. Started once, stopped once. An error in a turn is logged, no more."""
+
+    def __init__(self, core: Core, name: str, again_s: float) -> None:
+        """`again_s`: seconds from a turn that failed until the next one."""
+        self._core, self._again_s = core, again_s
+        self._stopping, self._woken = threading.Event(), threading.Event()
+        self._thread = EssentialThread(self._go, name)
+        core.feed.listen(self._woken.set)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the thread; returns when nothing is being written any more. Idempotent."""
+        self._end()
+        self._join()
+
+    def wake(self) -> None:
+        """Take a turn now."""
+        self._woken.set()
+
+    @abstractmethod
+    def _turn(self) -> float | None:
+        """Act, and return the seconds until the next turn; None: only an event of the feed brings it."""
+
+    def _rest(self) -> float:
+        """Wait `again_s` before the next turn, whatever happens; only a stop ends the wait."""
+        self._stopping.wait(self._again_s)
+        return 0.0
+
+    def _end(self) -> None:
+        """Begin no further turn."""
+        self._stopping.set()
+        self._woken.set()
+
+    def _join(self) -> None:
+        if self._thread.is_alive():
+            self._thread.join(JOIN_S)
+
+    def _go(self) -> None:
+        while not self._stopping.is_set():
+            self._woken.clear()
+            try:
+                wait_s = self._turn()
+            except MemoryError:
+                raise
+            except Exception:
+                log.exception("%s: a turn broke", self._thread.name)
+                wait_s = self._rest()
+            self._woken.wait(wait_s)

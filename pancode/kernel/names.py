@@ -1,0 +1,133 @@
+"""Guesses the name that a person meant, and finds the run that a prefix stands for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+from pancode.kernel.errors import NotFoundError, UsageError
+from pancode.kernel.formatting import first_few
+
+LAST = "last"
+ORCHESTRATOR = "panos"
+"""The agent that a person talks with who names none."""
+FLEET = "the fleet"
+"""The sender of the words that tell an orchestrator what became of its runs."""
+GATES = "the gates"
+"""The sender of the words about failed gates."""
+TRACKER = "the tracker"
+"""The sender of an issue's words, and who begins the work on an issue that begins by itself."""
+HEALTH_WATCH = "pancode health"
+"""The sender of the words to an agent of which nothing is seen."""
+OWN_NAMES = (FLEET, GATES, TRACKER, HEALTH_WATCH)
+"""The senders of words that no person has said; no person may have such a name."""
+PLANNER = "planner"
+PRD, README = "docs/PRD.md", "README.md"
+PRDS = (PRD, "PRD.md", README)
+"""The files where a repository says what it is to become: the first one counts, also in lower case."""
+LONGEST_WORD, LONGEST_LINE = 63, 500
+_NODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")
+RUNNING = "running"
+"""The word for the newest run that is at work."""
+OF_AGENT = "agent:"
+"""Before an agent's name: means that agent's only run at work, and never a run of the same name."""
+_SHOWN = 8
+_BEGUN = 3
+"""From this many letters on, the beginning of a name stands for it, if no other name begins so."""
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """The name that the word was probably meant to be; None when none is near."""
+    by_lower = {name.lower(): name for name in names}
+    begun = [name for name in by_lower if len(word) >= _BEGUN and name.startswith(word.lower())]
+    same = [name for name in by_lower if sorted(name) == sorted(word.lower())]  # two letters were swapped
+    only = next((found for found in (begun, same) if len(found) == 1), None)
+    found = only or get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def persons_name(text: str) -> str:
+    """Return the name; ValueError for a name under which PanCode itself says words."""
+    if " ".join("".join(filter(str.isprintable, text)).lower().split()) in OWN_NAMES:
+        raise ValueError(f"{text!r} cannot be a person's name: PanCode itself says words under it")
+    return text
+
+
+def is_readme(path: str) -> bool:
+    """Whether the file is a README, which only stands in for a PRD."""
+    return path.lower() == README.lower()
+
+
+def node_name(text: str) -> str:
+    """Return a machine's name; ValueError for one that no table, path or command line could hold."""
+    if not _NODE.fullmatch(text) or len(text) > LONGEST_WORD:
+        raise ValueError(
+            f"{text[:80]!r} cannot be a name: a name has 1 to {LONGEST_WORD} letters, digits and . _ - @ :, "
+            "and begins with a letter, a digit or _"
+        )
+    return text
+
+
+def label_word(text: str) -> str:
+    """Return the key or value of a label; ValueError for blanks, control characters, `=` and `,`."""
+    if not text or len(text) > LONGEST_WORD or not text.isprintable() or set(text) & set(" =,"):
+        raise ValueError(
+            f"{text[:80]!r} is no part of a label: it has 1 to {LONGEST_WORD} characters, "
+            "without blanks, control characters, = and ,"
+        )
+    return text
+
+
+def one_line(text: str) -> str:
+    """Return a reason as tables show it; ValueError for more than one line. Empty: none was given."""
+    if not text:
+        return text
+    if not text.strip() or not text.isprintable() or len(text) > LONGEST_LINE:
+        raise ValueError(
+            f"{text[:80]!r} is no reason: it is one line of at most {LONGEST_LINE} characters, "
+            "without control characters"
+        )
+    return text.strip()
+
+
+def not_found(kind: str, word: str, names: Iterable[str], fix: str) -> NotFoundError:
+    """The error that names the nearest name, or all names when none is near. `fix`: the command that lists
+    them.
+    """
+    known = sorted(names)
+    near = nearest(word, known)
+    if near is not None:
+        why, fix = f"did you mean {near}?", f"use {near}, or look: {fix}"
+    elif known:
+        why = f"there are {first_few(known, _SHOWN)}"
+    else:
+        why = f"there is no {kind} at all"
+    return NotFoundError(f"there is no {kind} {word!r}", why=why, fix=fix, code=f"{kind}_not_found")
+
+
+def pick_run(text: str, newest_first: Sequence[str]) -> str:
+    """The run's id from its id, an unambiguous prefix (with or without `r-`), or `last`.
+
+    NotFoundError when there is none, UsageError that lists the candidates when there are several.
+    """
+    fix = "pancode runs"
+    if text == LAST:
+        if not newest_first:
+            raise NotFoundError("there is no run yet", fix="pancode dispatch TASK", code="run_not_found")
+        return newest_first[0]
+    prefix = text if text.startswith("r-") else f"r-{text}"
+    found = [run for run in newest_first if run.startswith(prefix)] if text else []
+    if prefix in found:
+        return prefix
+    if len(found) > 1:
+        listed = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+        raise UsageError(
+            f"{text!r} stands for {len(found)} runs",
+            why=listed,
+            fix="give more letters",
+            code="run_ambiguous",
+        )
+    if not found:
+        raise not_found("run", text, (LAST, *newest_first[:200]), fix)
+    return found[0]

@@ -1,0 +1,322 @@
+"""A node as the fleet knows it: its state from its heartbeats, its advice, its isolation, its link.
+
+Advice of a node is quoted and never becomes a `fix` of ours, for people do what `fix` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from node_agent.wire.model import FleetTime, WireModel
+from node_agent.wire.node import Heartbeat
+from node_agent.wire.policy import Isolation
+from pancode.kernel.records import Node
+from pancode.kernel.values import replace
+
+M = TypeVar("M", bound=WireModel)
+MOST_CHARS = 300
+"""The most characters of a node's words inside a sentence of the coordinator."""
+
+
+def quoted(facts: M, node: str) -> M:
+    """A node's facts, with each advice in them, at any depth, in the form `NODE says: ...`."""
+    changed: dict[str, Any] = {}
+    for name in type(facts).model_fields:
+        value = getattr(facts, name)
+        new = f"{node} says: {value}" if name == "fix" and value else _quoted(value, node)
+        if new is not value:
+            changed[name] = new
+    return facts.model_copy(update=changed) if changed else facts
+
+
+def _quoted(value: Any, node: str) -> Any:
+    if isinstance(value, WireModel):
+        return quoted(value, node)
+    if isinstance(value, tuple) and any(isinstance(one, WireModel) for one in value):
+        return tuple(_quoted(one, node) for one in value)
+    return value
+
+
+def in_a_sentence(words: str) -> str:
+    """A node's words for use inside our sentence: short, on one line, without terminal control characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
+    return line if len(line) <= MOST_CHARS else f"{line[:MOST_CHARS]} ..."
+
+
+def with_words(why: str, says: str) -> str:
+    """Our reason, followed by what the node says about it."""
+    return f"{why} ({says})" if says else why
+
+
+def apart(data: Any) -> Any:
+    """What a node has told, as plain JSON: its advice is in `says`, and `fix` is empty."""
+    if isinstance(data, list):
+        return [apart(one) for one in data]
+    if not isinstance(data, dict):
+        return data
+    made = {name: apart(value) for name, value in data.items()}
+    return {**made, "fix": "", "says": made["fix"]} if "fix" in made else made
+
+
+HOLDS: Mapping[Isolation, str] = {
+    Isolation.SANDBOX: "other files, the repository, processes, and the network where a run may not use it",
+    Isolation.LANDLOCK: "other files, the repository, TCP; not UDP, not sockets; counts for no level",
+    Isolation.OWN_UID: "files of other users; not the repository, not the network; counts for no level",
+    Isolation.NONE: "nothing; what a runtime does not hold by itself is only told",
+}
+NOT_KNOWN = "not known: the machine has not reported"
+
+
+def holds(isolation: str | None) -> str:
+    """What the isolation in a node's facts enforces, in words; None: no facts yet."""
+    return NOT_KNOWN if isolation is None else HOLDS[Isolation(isolation)]
+
+
+SHORT_DISK = 1 << 30
+"""A disk with fewer free bytes is called short, and what fills it is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """Whether a link is up, and how often it broke since the coordinator started."""
+
+    up: bool = False
+    breaks: int = 0
+
+    def became(self, up: bool, broken: bool) -> Linked:
+        """The link's next state. `broken`: it ended by itself; a link that was not up cannot break."""
+        return Linked(up, self.breaks + (self.up and broken))
+
+
+class NodeState(StrEnum):
+    """The state in `fleet status`. A silent node is never called dead before `lost`."""
+
+    NEW = "new"
+    ONLINE = "online"
+    SUSPECT = "suspect"
+    UNREACHABLE = "unreachable"
+    LOST = "lost"
+    DRAINING = "draining"
+    DRAINED = "drained"
+    HALTED = "halted"
+    QUARANTINED = "quarantined"
+    REMOVED = "removed"
+    NOT_CLEANED = "removed, not cleaned"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A time in which the coordinator slept, was frozen, could not reach its own Redis, or did not try."""
+
+    start_ms: int
+    length_ms: int
+
+    @property
+    def end_ms(self) -> int:
+        return self.start_ms + self.length_ms
+
+
+KEPT_MS = 86_400_000
+"""How many ms after their end gaps are forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reaching:
+    """Whether we try to reach a node, and when we did not: silence in that time loses no run."""
+
+    trying: bool = True
+    """False: its link is stopped, which only a person can mend (a changed host key, a refused login)."""
+    halted: bool = False
+    """Whether a person has halted its node agent; only a person starts it again."""
+    shut_out: bool = False
+    """Whether the node is shut out of Redis for filling it; only a person lets it in again."""
+    heard_ms: int = 0
+    """Our boot clock at its last echo before it was shut out, whose other words are forgotten."""
+    why: str = ""
+    fix: str = ""
+    since_ms: int = 0
+    """When the gap that is still open began."""
+    past: tuple[Gap, ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        return self.halted or self.shut_out or not self.trying
+
+    def became(self, after: Reaching, now_ms: int) -> Reaching:
+        """The state from now on, which is `after` with the gaps kept."""
+        if after.idle == self.idle:
+            return after
+        if after.idle:
+            return replace(after, since_ms=now_ms)
+        return replace(after, past=tuple(g for g in self.gaps(now_ms) if now_ms - g.end_ms < KEPT_MS))
+
+    def gaps(self, now_ms: int) -> tuple[Gap, ...]:
+        """All gaps, the one that is still open included."""
+        return (*self.past, Gap(self.since_ms, now_ms - self.since_ms)) if self.idle else self.past
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """The deadlines of silence, in milliseconds of waking time."""
+
+    ask_ms: int = 15_000
+    suspect_ms: int = 30_000
+    unreachable_ms: int = 180_000
+    lost_ms: int = 900_000
+
+    def scaled(self, factor: float) -> Deadlines:
+        """All deadlines, multiplied by a factor (tests)."""
+        fields = (self.ask_ms, self.suspect_ms, self.unreachable_ms, self.lost_ms)
+        return Deadlines(*(max(1, int(ms * factor)) for ms in fields))
+
+
+@dataclass(frozen=True, slots=True)
+class LastHeartbeat:
+    """The newest believed heartbeat of a node."""
+
+    heartbeat: Heartbeat
+    inventoried: str = ""
+    """The nonce of the link-up for which the node's inventory has come."""
+    echo_ms: int | None = None
+    """Our boot clock at the newest of our beats that the node has echoed, in this life of the coordinator.
+
+    It outlives a heartbeat without an echo (a node agent that starts anew) and a change of the epoch: neither
+    makes a node silent that was just heard.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node as decisions see it."""
+
+    node: Node
+    state: NodeState
+    silent_ms: int | None
+    """Waking time since the newest echoed beat was sent; None when nothing was heard in this epoch."""
+    last: LastHeartbeat | None
+    asks: bool
+    """Whether its ask for work is still valid, so that work may be bound to it."""
+    given_up: bool = False
+    """Whether it was silent for the whole deadline, whatever state its owner put it in: its runs are lost."""
+
+
+USER_PREFIX = "node-"
+
+
+def node_user(tag: str) -> str:
+    """The name of a node's Redis user."""
+    return f"{USER_PREFIX}{tag}"
+
+
+def awake_since(since_ms: int, now_ms: int, gaps: Sequence[Gap]) -> int:
+    """Milliseconds from `since_ms` to `now_ms` outside of the gaps, which may overlap."""
+    if not gaps:
+        return max(0, now_ms - since_ms)
+    waking, at = 0, since_ms
+    for gap in sorted(gaps, key=lambda g: g.start_ms):
+        waking += max(0, min(gap.start_ms, now_ms) - at)
+        at = max(at, gap.end_ms)
+    return waking + max(0, now_ms - at)
+
+
+def silence(
+    newest: LastHeartbeat | None, epoch: int, now_ms: int, started_ms: int, gaps: Sequence[Gap]
+) -> tuple[int, bool]:
+    """How many waking ms nothing was heard, and whether anything was since the coordinator started."""
+    echo = newest.heartbeat.echo if newest else None
+    last = newest.echo_ms if newest else None
+    if last is None and echo is not None and echo.epoch == epoch:
+        last = echo.ms
+    if last is None:
+        return awake_since(started_ms, now_ms, gaps), False
+    return awake_since(min(last, now_ms), now_ms, gaps), True
+
+
+def state_of(node: Node, silent_ms: int, ever: bool, busy: bool, limits: Deadlines) -> NodeState:
+    """The node's state as shown, except `halted` and `lost`; a drain shows only while the node is heard."""
+    if node.removed is not None:
+        return NodeState.REMOVED if node.removed == NodeState.REMOVED else NodeState.NOT_CLEANED
+    if node.tag is None:
+        return NodeState.NEW
+    if silent_ms >= limits.unreachable_ms:
+        return NodeState.UNREACHABLE
+    if not ever or silent_ms >= limits.suspect_ms:
+        return NodeState.SUSPECT
+    if node.draining is not None:
+        return NodeState.DRAINING if busy else NodeState.DRAINED
+    return NodeState.ONLINE
+
+
+REACHED = Reaching()
+_SETTLED = (NodeState.NEW, NodeState.REMOVED, NodeState.NOT_CLEANED)
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """When the coordinator has listened since its start."""
+
+    started_ms: int
+    gaps: tuple[Gap, ...] = ()
+    last_ms: int = 0
+
+    def known_until(self, now_ms: int) -> int:
+        """Until when silence is known: the last look, as we may have been frozen since; else `now_ms`."""
+        return min(now_ms, self.last_ms or now_ms)
+
+    def looked(self, now_ms: int, tolerance_ms: int, reached: bool) -> Listening:
+        """The value after a look at Redis: a pause longer than the tolerance, or a failed look, is a gap."""
+        pause = now_ms - self.last_ms
+        if reached and pause <= tolerance_ms:
+            return replace(self, last_ms=now_ms)
+        kept = tuple(g for g in self.gaps if now_ms - g.end_ms < KEPT_MS)
+        gap = Gap(self.last_ms, pause)
+        if kept and kept[-1].end_ms == gap.start_ms:
+            gap = Gap(kept[-1].start_ms, kept[-1].length_ms + pause)
+            kept = kept[:-1]
+        return replace(self, last_ms=now_ms, gaps=(*kept, gap))
+
+
+def view(
+    node: Node,
+    newest: LastHeartbeat | None,
+    now: FleetTime,
+    watch: Listening,
+    limits: Deadlines,
+    reaching: Reaching = REACHED,
+) -> NodeView:
+    """One node as decisions see it, from the facts of one moment."""
+    began_ms = max(watch.started_ms, reaching.heard_ms)
+    silent_ms, ever = silence(newest, now.epoch, now.ms, began_ms, watch.gaps)
+    # What is bound next asks how long nothing was heard; what is given up, how long nothing could be heard.
+    looked_ms, gaps = watch.known_until(now.ms), (*watch.gaps, *reaching.gaps(now.ms))
+    missed_ms, _ = silence(newest, now.epoch, looked_ms, began_ms, gaps)
+    busy = bool(newest and newest.heartbeat.ask.open)
+    state = state_of(node, silent_ms, ever, busy, limits)
+    if state not in _SETTLED:
+        state = NodeState.LOST if missed_ms >= limits.lost_ms else state
+        state = NodeState.HALTED if reaching.halted else state
+        state = NodeState.QUARANTINED if node.quarantined is not None else state
+    echo = newest.heartbeat.echo if newest else None
+    fresh = ever and silent_ms <= limits.ask_ms and echo is not None and echo.epoch == now.epoch
+    inventoried = newest is not None and newest.inventoried == newest.heartbeat.nonce
+    asks = fresh and inventoried and state is NodeState.ONLINE and node.paused is None
+    given_up = node.tag is not None and missed_ms >= limits.lost_ms
+    return NodeView(node, state, silent_ms if ever else None, newest, asks, given_up)
+
+
+def skew_ms(theirs: int, before: int, after: int) -> int:
+    """The smallest certain error of a clock that was read between two readings of ours.
+
+    The time that the question and its answer took is no error.
+    """
+    return min(max(0, theirs - after), theirs - before)
+
+
+def skew_within(known: float | None, low: float, high: float) -> float | None:
+    """An old clock error, corrected by newer facts; None while neither shows an error."""
+    if known is None and low <= 0 <= high:
+        return None
+    return round(min(max(known or 0.0, low), high), 1)

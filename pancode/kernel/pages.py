@@ -1,0 +1,80 @@
+"""Reads one page of a list, newest first, from a row on: what comes in meanwhile moves no page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from pancode.kernel.ports import Transaction
+from pancode.kernel.terms import Record
+
+R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+CHUNK = 500
+ListPlace = tuple[str | int, ...]
+"""The place of a row in a list: the value by which it is ordered, and its key."""
+
+MOST_ROWS = 10_000
+"""How many rows a list has at most."""
+MOST_WORKFLOWS = 1_000
+"""How many workflows a list has at most."""
+RUN_FILTERS = ("node", "agent", "outcome", "since", "text", "workflow")
+"""The words by which a list of runs is filtered."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage(Generic[T]):
+    """Rows of a list. `last`: the place after which more may come; None: the list ends here."""
+
+    rows: list[T]
+    last: ListPlace | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListSearch(Generic[R]):
+    """What to look for. `order`: a field with a number in every row; rows older than `since` end the list.
+
+    `fits` None: all rows fit. `most`: how many rows one page looks through, and may then be short; None: all.
+    """
+
+    kind: type[R]
+    order: str
+    where: Mapping[str, object] = field(default_factory=dict)
+    fits: Callable[[R], bool] | None = None
+    since: int | None = None
+    most: int | None = None
+
+
+def page(tx: Transaction, search: ListSearch[R], limit: int, after: ListPlace | None) -> ListPage[R]:
+    """Return at most `limit` rows that fit, from after this place on."""
+    found, last = list[R](), after
+    for looked, row in enumerate(_rows(tx, search, limit, after), 1):
+        if search.since is not None and getattr(row, search.order) < search.since:
+            break
+        fits = search.fits is None or search.fits(row)
+        if fits and len(found) == limit:
+            return ListPage(found, last)
+        if fits:
+            found.append(row)
+            last = _place(row, search.order)
+        if looked == search.most:
+            return ListPage(found, _place(row, search.order))
+    return ListPage(found, None)
+
+
+def _rows(tx: Transaction, search: ListSearch[R], limit: int, after: ListPlace | None) -> Iterator[R]:
+    """Yield the rows, reading no more than needed where all fit."""
+    size = limit + 1 if search.fits is None else CHUNK
+    while True:
+        rows = tx.find(
+            search.kind, search.where, order=search.order, descending=True, limit=size, after=after
+        )
+        yield from rows
+        if len(rows) < size:
+            return
+        after = _place(rows[-1], search.order)
+
+
+def _place(row: Record, order: str) -> ListPlace:
+    return (getattr(row, order), *(getattr(row, name) for name in row.TABLE.key))

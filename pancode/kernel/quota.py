@@ -1,0 +1,101 @@
+"""Decides whether a node keeps too much in Redis, or sends too much, and when that is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pancode.kernel.formatting import counted
+
+
+@dataclass(frozen=True, slots=True)
+class RedisUsage:
+    """One node's share of Redis: the keys that it may write, and its connections."""
+
+    size: int = 0
+    keys: int = 0
+    connected: int = 0
+    """The bytes, of `size`, that are buffers and names of the node's connections."""
+
+
+NOTHING = RedisUsage()
+
+
+def worth_weighing(used: int, seen: int, quota: int) -> bool:
+    """Whether Redis is worth weighing, which reads every key.
+
+    It is when the server holds at least one node's quota, and has grown by a quarter of it since the last
+    weighing (`seen`).
+    """
+    return used >= quota and used - seen >= quota // 4
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignReceipts:
+    """How many receipts of one node settled nothing in one day, and their bytes."""
+
+    receipts: int = 1_000
+    size: int = 64 * 2**20
+
+
+def too_much_evidence(sent: ForeignReceipts, share: ForeignReceipts) -> str:
+    """What the node has sent too much of, in words; empty: nothing."""
+    if sent.receipts <= share.receipts and sent.size <= share.size:
+        return ""
+    excess = f"it sent {counted(sent.receipts, 'receipt')} of {_mib(sent.size)} in a day that settle nothing"
+    may = f"may send {share.receipts} of {_mib(share.size)}"
+    return f"{excess}, and {may} (nodes.evidence_receipts, nodes.evidence_size)"
+
+
+ROUND_MESSAGES, ROUND_SIZE = 64, 128 * 2**10
+"""The messages and bytes that one round takes from one node at most; the rest waits in the node's stream. One
+message is always taken."""
+FLOOD_MS, CALM_MS = 10_000, 3_000
+
+
+def is_full(messages: int, size: int) -> bool:
+    """Whether these messages of one node, of `size` bytes, are all that one round takes of it."""
+    return messages >= ROUND_MESSAGES or size >= ROUND_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """How long a node has filled its share of each round, by the coordinator's boot clock."""
+
+    since_ms: int
+    last_ms: int
+
+    def goes_on(self, boot_ms: int) -> Flood:
+        """Count one more full round; after a longer pause the flood begins anew."""
+        return Flood(self.since_ms if boot_ms - self.last_ms <= CALM_MS else boot_ms, boot_ms)
+
+    def problem(self, name: str, boot_ms: int) -> list[dict[str, str]]:
+        """The problem to show; none before the flood has lasted for some time, and none when it is over."""
+        if self.last_ms - self.since_ms < FLOOD_MS or boot_ms - self.last_ms > CALM_MS:
+            return []
+        lasted = counted((self.last_ms - self.since_ms) // 1_000, "second")
+        what = f"{name} has sent too much for {lasted}: others come first, and its own runs are shown late"
+        return [{"what": what, "fix": f"pancode runs ls --node {name}; to end it: pancode fleet down {name}"}]
+
+
+MOST_NAMED = 1_000
+"""How many started jobs a node may name beyond its own: some are over, and not yet taken out."""
+
+
+def too_many(named: int, given: int) -> str:
+    """In words, that the node names too many started jobs; empty: it does not."""
+    if named <= given + MOST_NAMED:
+        return ""
+    return f"it named {named} jobs as started in Redis, and was given {given}"
+
+
+def too_much(kept: RedisUsage, quota: int, owed: int) -> str:
+    """In words, that the node keeps too much in Redis; empty: it does not. `owed`: bytes of orders for it."""
+    if kept.size <= quota + owed:
+        return ""
+    keys = counted(kept.keys, "key")
+    where = f"{keys} and its connections" if kept.connected > kept.size // 2 else keys
+    return f"it kept {_mib(kept.size)} in Redis ({where}), and may keep {_mib(quota)} (nodes.redis_quota)"
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB"

@@ -1,0 +1,480 @@
+"""The rows of the ledger: frozen values with their table, key and indexes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import ClassVar
+
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.order import Reasoning
+from node_agent.wire.policy import Mode, Safety
+from pancode.kernel.feature_records import ApiToken as ApiToken
+from pancode.kernel.feature_records import AuditAnchor as AuditAnchor
+from pancode.kernel.feature_records import Delivery as Delivery
+from pancode.kernel.feature_records import DeliveryState as DeliveryState
+from pancode.kernel.feature_records import EndedRun as EndedRun
+from pancode.kernel.feature_records import Firing as Firing
+from pancode.kernel.feature_records import FiringState as FiringState
+from pancode.kernel.feature_records import KeyedRequest as KeyedRequest
+from pancode.kernel.feature_records import RunNote as RunNote
+from pancode.kernel.feature_records import Schedule as Schedule
+from pancode.kernel.feature_records import Webhook as Webhook
+from pancode.kernel.feature_records import Workflow as Workflow
+from pancode.kernel.feature_records import WorkflowStep as WorkflowStep
+from pancode.kernel.states import ActionKind as ActionKind
+from pancode.kernel.states import Closed as Closed
+from pancode.kernel.states import EntryKind as EntryKind
+from pancode.kernel.states import EventKind as EventKind
+from pancode.kernel.states import FenceState as FenceState
+from pancode.kernel.states import RunState as RunState
+from pancode.kernel.states import WaitReason as WaitReason
+from pancode.kernel.states import WorkflowKind as WorkflowKind
+from pancode.kernel.states import WorkflowState as WorkflowState
+from pancode.kernel.states import WorkflowStepState as WorkflowStepState
+from pancode.kernel.terms import Approval as Approval
+from pancode.kernel.terms import Record as Record
+from pancode.kernel.terms import RunTerms as RunTerms
+from pancode.kernel.terms import Table as Table
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Record):
+    """One durable setting of the fleet (epoch, pauses, ceilings); `value` is plain JSON."""
+
+    TABLE: ClassVar = Table("settings", ("name",))
+    name: str
+    value: object
+    changed_ms: int
+    changed_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node(Record):
+    """A machine of the inventory."""
+
+    TABLE: ClassVar = Table("nodes", ("name",), ("tag",))
+    name: str
+    added_ms: int
+    target: dict[str, object]
+    """The machine's SSH address: host, port, user, identities, pinned host key ..."""
+    labels: dict[str, str]
+    slots: int
+    tag: str | None = None
+    public_key: str | None = None
+    draining: str | None = None
+    """The reason of a drain; None: the node is not drained."""
+    paused: str | None = None
+    quarantined: str | None = None
+    """The reason why the node is shut out of Redis; None: it is not."""
+    removed: str | None = None
+    """`removed` or `removed, not cleaned`; None: the node is in the fleet."""
+    control_seq: int = 0
+    epoch_seen: int = 0
+    obeys: str | None = None
+    """Id of the coordinator's key that signs messages to the node; None: the current key."""
+    facts: dict[str, object] = field(default_factory=dict)
+    least: int | None = None
+    """The fewest runs at once that the node takes when it is strained; None: always as many as its slots."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Record):
+    """A resolved request of a user, and its progress."""
+
+    TABLE: ClassVar = Table(
+        "runs", ("id",), ("state,created_ms", "created_ms", "parent", "workflow", "session,place")
+    )
+    id: str
+    created_ms: int
+    created_by: str
+    task: str
+    argv: tuple[str, ...] | None
+    agent: str
+    prompt: str
+    tools: tuple[str, ...]
+    read_only: bool
+    runtime: str
+    model: str | None
+    """The model's name as the runtime knows it."""
+    mode: Mode
+    safety: Safety
+    told_only: bool
+    node: str | None
+    """The name of the node that the run is pinned to."""
+    require: dict[str, str]
+    priority: int
+    project: str | None
+    """Absolute path of the user's repository; None for `--workspace none`."""
+    workspace: dict[str, object]
+    """Wire form of node_agent.wire.order.Workspace."""
+    setup: tuple[tuple[str, ...], ...]
+    cache: tuple[str, ...]
+    gates: tuple[dict[str, object], ...]
+    limits: dict[str, object]
+    env: tuple[str, ...]
+    secrets: tuple[str, ...]
+    depth: int
+    estimate_usd: Decimal
+    on_lost: str
+    """`ask` (default) or `retry`."""
+    max_attempts: int | None
+    """The most attempts; None: one, and one more after a failure of PanCode's own."""
+    trace: str
+    asked_model: str | None = None
+    """The model's name as it was asked for, with node and provider."""
+    reasoning: Reasoning | None = None
+    estimate_tokens: int = 0
+    estimate_ms: int = 0
+    """Estimated milliseconds of the agent's time."""
+    epoch: int = 0
+    """The epoch in which the run was admitted; a later epoch numbers what it signs for the run apart."""
+    state: RunState = RunState.PENDING
+    reason: str = "queued"
+    waits: WaitReason | None = WaitReason.QUEUED
+    """Why the run waits; None: it waits for nothing."""
+    attempt: int = 1
+    fence: int = 0
+    """The run's highest fence so far; it grows over all attempts."""
+    stop_asked: str | None = None
+    outcome: Outcome | None = None
+    failure: FailureKind | None = None
+    exit_code: int | None = None
+    result: dict[str, object] = field(default_factory=dict)
+    """The winning attempt's result: commit, files_changed, change, answer, usage, receipt digest, node ..."""
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    retry_at_ms: int | None = None
+    retry_of: str | None = None
+    parent: str | None = None
+    """The run from which this one was dispatched; None: a person dispatched it."""
+    land: bool = False
+    """Whether the run's change lands by itself when the run is done."""
+    landing: dict[str, object] = field(default_factory=dict)
+    """How the landing ended: status, why, files, tree, branch; empty before."""
+    landed: str | None = None
+    rules: dict[str, object] = field(default_factory=dict)
+    """Wire form of node_agent.wire.policy.Rules: the rules of people's files at dispatch."""
+    endpoint: str | None = None
+    """The model server of the run's model, as nodes call it; None: the runtime's own vendor."""
+    context: int | None = None
+    """The tokens that the run's first call needs at least, as far as is known before; None: no endpoint."""
+    terms: RunTerms = field(default_factory=RunTerms)
+    """Further facts that only some runs have."""
+    untested: bool = False
+    """Whether the run's model needs no passport, as its dispatcher says."""
+    workflow: str | None = None
+    """The workflow that the run belongs to; None: it was dispatched by itself."""
+    step: str | None = None
+    """The name of the run's step in its workflow."""
+    session: str = ""
+    """The first run of the chain in which each run goes on from the one before; a chain of sittings is a
+    session. Empty: the run was not admitted as a run of its own."""
+    place: int = 1
+    """The run's place in that chain, from 1 on."""
+
+    @property
+    def judges(self) -> str | None:
+        """The run whose landing's gates this run runs; None: this run does work of its own."""
+        return self.terms.get("judges")
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether the run is a sitting, whose program waits for words after an answer."""
+        return "turns" in self.terms
+
+    @property
+    def resumes(self) -> dict[str, str]:
+        """The session that the next attempt resumes: run, session; empty: none.
+
+        The run's own session comes before the one with which the run was begun.
+        """
+        own = self.terms.get("own_session")
+        return {"run": self.id, "session": own["session"]} if own else self.terms.get("resume", {})
+
+    @property
+    def resumes_on(self) -> str | None:
+        """The node that keeps the run's own session; None: it has none."""
+        return self.terms.get("own_session", {}).get("node")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow(Record):
+    """A chain of sittings that people talk with; the newest sitting's own facts are in its run."""
+
+    TABLE: ClassVar = Table("sessions", ("id",), ("newest_ms",))
+    id: str
+    """The id of the session's first run."""
+    run: str
+    """The id of the session's newest sitting."""
+    newest_ms: int
+    """When the newest sitting was admitted."""
+    title: str
+    mode: Mode
+    """Mode, level, model, effort and program's mode with which the next sitting begins."""
+    safety: Safety
+    model: str | None
+    """The model as it is asked for; None: the agent's own."""
+    reasoning: Reasoning | None
+    program_mode: str
+    """The program's mode by the program's own name for it; empty: its default."""
+    on_cap: str
+    """What follows when a cap cuts a turn: rest or ask."""
+    ceiling: Decimal | None = None
+    """The most USD that the session may cost, as a person has said; None: the settings' ceiling."""
+    chosen_by: str | None = None
+    """The person who has chosen other terms than the newest sitting has; None: nobody has."""
+    closed_by: str | None = None
+    """The person who has ended the session; the next words nevertheless begin another sitting."""
+    news: tuple[str, ...] = ()
+    """News since the session's last words, such as a person's no, in words for its agent."""
+    points: tuple[dict[str, object], ...] = ()
+    """The session's checkpoints, oldest first: name, run, by, at_ms."""
+    restored: dict[str, object] = field(default_factory=dict)
+    """The point to which a person went back, until the next sitting begins: name, run, and the conversation
+    `told`."""
+    backs: dict[str, str] = field(default_factory=dict)
+    """Where people went back: by the sitting behind which one did, the one at whose end the next begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word(Record):
+    """Words that one person has said at once to a run; in a session, to its sitting of that time."""
+
+    TABLE: ClassVar = Table("words", ("run", "number"))
+    run: str
+    number: int
+    """The number of the words in their run, from 1 on; the node gives its agent each number once."""
+    at_ms: int
+    by: str
+    text: str
+    laid: str = ""
+    """How an agent got the words: with which task, at a turn of which attempt, in which later run; empty:
+    none has."""
+    turn: int | None = None
+    """The number of the turn that answered the words."""
+    for_next: bool = False
+    """Whether the words begin the next sitting, as they were said after a change of mode or level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt(Record):
+    """One try of a run."""
+
+    TABLE: ClassVar = Table("attempts", ("run", "attempt"), ("run",))
+    run: str
+    attempt: int
+    created_ms: int
+    held_usd: Decimal
+    outcome: Outcome | None = None
+    failure: FailureKind | None = None
+    reason: str = ""
+    finished_ms: int | None = None
+    usage: dict[str, object] = field(default_factory=dict)
+    """The last signed usage: input_tokens, output_tokens, cost_usd, cost_source ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence(Record):
+    """One binding of an attempt to a node: from the signed order until the node's own word closes it."""
+
+    TABLE: ClassVar = Table("fences", ("run", "fence"), ("node", "state", "tag"))
+    run: str
+    attempt: int
+    fence: int
+    node: str
+    tag: str
+    order: str
+    """The signed envelope, JSON, byte for byte as pushed."""
+    digest: str
+    start_by_epoch: int
+    start_by_ms: int
+    bound_ms: int
+    state: FenceState = FenceState.OFFERED
+    mark: str = ""
+    cursor: int = 0
+    """The number of the highest applied event."""
+    stop_sent: bool = False
+    """Whether the node was told to stop the run."""
+    closed: Closed | None = None
+    closed_ms: int | None = None
+    receipt: str | None = None
+    ahead: bool = False
+    """Whether the order was handed over to wait on the node until a slot is free."""
+    provider: str = ""
+    """The provider of the run's model, by its breaker's name; rate limits in the fence's end count for its
+    login."""
+
+
+@dataclass(frozen=True, slots=True)
+class BookEntry(Record):
+    """A line in the books. Never changed, never deleted."""
+
+    TABLE: ClassVar = Table("entries", ("id",), ("run", "scope,kind,source"))
+    id: str
+    at_ms: int
+    scope: str
+    """The scope, such as `day:2026-11-20` or `node:gpubox`."""
+    kind: EntryKind
+    run: str
+    attempt: int
+    fence: int
+    usd: Decimal
+    tokens: int = 0
+    agent_ms: int = 0
+    source: str = ""
+    note: str = ""
+    held_tokens: int = 0
+    """How many more tokens (if negative: fewer) are held; of USD, the kind of the entry says that."""
+    held_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Balance(Record):
+    """The running sums of one scope; they always equal the sum of its entries."""
+
+    TABLE: ClassVar = Table("balances", ("scope",))
+    scope: str
+    spent_usd: Decimal = Decimal(0)
+    held_usd: Decimal = Decimal(0)
+    unknown_runs: int = 0
+    tokens: int = 0
+    agent_ms: int = 0
+    runs: int = 0
+    held_tokens: int = 0
+    held_ms: int = 0
+    disputed_usd: Decimal = Decimal(0)
+    """The USD that nodes have claimed beyond the limits of their orders; no ceiling counts it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Record):
+    """One thing decided about a run, in words: what `pancode why` prints."""
+
+    TABLE: ClassVar = Table("decisions", ("run", "number"), ("run",))
+    run: str
+    number: int
+    at_ms: int
+    kind: str
+    """One of: gate, placement, wait, retry, stop, land, settle."""
+    what: str
+    verdict: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audit(Record):
+    """An entry of the audit: something that happened. `number` grows."""
+
+    TABLE: ClassVar = Table("audit", ("number",), ("domain", "level", "run"))
+    number: int
+    at_ms: int
+    domain: str
+    level: str
+    what: str
+    detail: dict[str, object]
+    run: str | None = None
+    previous: str = ""
+    """Digest of the entry before; empty: this is the first entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEvent(Record):
+    """An event of the feed, for whoever watches. `number` grows; only the newest are kept."""
+
+    TABLE: ClassVar = Table("feed", ("number",))
+    number: int
+    at_ms: int
+    kind: EventKind
+    run: str | None
+    node: str | None
+    data: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Action(Record):
+    """An action that follows from a run; kept until it is done, and not begun before `at_ms`."""
+
+    TABLE: ClassVar = Table("actions", ("id",), ("run",))
+    id: str
+    kind: ActionKind
+    run: str
+    """The id of the run or the workflow that the action is about."""
+    at_ms: int
+    by: str
+    detail: dict[str, object] = field(default_factory=dict, hash=False)
+    """Facts for the action; of a landing: its repository, and the way that a person asked for by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReceipt(Record):
+    """An archived receipt, countersigned."""
+
+    TABLE: ClassVar = Table("receipts", ("digest",), ("run", "tag"))
+    digest: str
+    run: str
+    attempt: int
+    fence: int
+    tag: str
+    envelope: str
+    stored_ms: int
+    orphan: bool = False
+    rejected: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey(Record):
+    """A public key that signs or has signed for this fleet. Never deleted: old receipts need it."""
+
+    TABLE: ClassVar = Table("keys", ("keyid", "name"), ("role",))
+    keyid: str
+    name: str
+    """The node's name; of a coordinator's key, the fleet's."""
+    role: str
+    """`node` or `coordinator`."""
+    public: str
+    from_ms: int
+    until_ms: int | None = None
+    """When the key was replaced or its node removed; None while it signs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlMessage(Record):
+    """A signed control message, kept until the node has said that it saw it."""
+
+    TABLE: ClassVar = Table("controls", ("tag", "seq"), ("tag",))
+    tag: str
+    seq: int
+    envelope: str
+    issued_ms: int
+
+
+ALL: tuple[type[Record], ...] = (
+    Setting,
+    Node,
+    Run,
+    SessionRow,
+    Word,
+    Workflow,
+    WorkflowStep,
+    Schedule,
+    Firing,
+    Webhook,
+    Delivery,
+    EndedRun,
+    RunNote,
+    AuditAnchor,
+    Attempt,
+    Fence,
+    BookEntry,
+    Balance,
+    Decision,
+    Audit,
+    Action,
+    FeedEvent,
+    StoredReceipt,
+    KnownKey,
+    ControlMessage,
+    ApiToken,
+    KeyedRequest,
+)

@@ -1,0 +1,89 @@
+"""Splits a command line into an argument list as a shell would, and does nothing else of a shell."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from pancode.kernel.errors import UsageError
+
+_OPERATORS = frozenset("|&;<>()\n")
+_EXPANSIONS = frozenset("$`*?")
+_IN_QUOTES = frozenset("$`")
+_AT_START = {"#": "a comment", "~": "an expansion"}
+_TOKEN = re.compile(r"""\\.|'[^']*'|"(?:\\.|[^"\\])*"|.""", re.DOTALL)
+"""An escaped character, a quoted string, or one character."""
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+
+
+def split_words(text: str, where: str) -> tuple[str, ...]:
+    """Split the text into words; at least one. UsageError for an operator, expansion, open quote, or nothing.
+
+    `where` names the flag or key in the message. What a shell would do silently is an error here.
+    """
+    words = _split(text.strip(" \t\n"), where)
+    if not words or not words[0]:
+        raise UsageError(f"{where} is empty", fix="name a command, as in: pytest -q")
+    if _ASSIGNMENT.match(words[0]):
+        raise UsageError(
+            f"{where}: {words[0]!r} is an assignment, not a command",
+            fix=f"put env before it: env {text.strip()}",
+            code="needs_a_shell",
+        )
+    return words
+
+
+def _split(text: str, where: str) -> tuple[str, ...]:
+    if "\0" in text:
+        raise UsageError(f"{where}: {text!r} cannot be split", why="it holds a NUL", fix="take it out")
+    words: list[str] = []
+    word: str | None = None
+    for token in _TOKEN.findall(text):
+        if token in " \t":
+            words += [] if word is None else [word]
+            word = None
+            continue
+        if token == "\\\n":  # a line goes on
+            continue
+        acting = _acting(token, word is None)
+        if acting:
+            raise _needs_a_shell(text, where, acting)
+        if token in ("'", '"', "\\"):
+            raise UsageError(
+                f"{where}: {text!r} cannot be split", why=f"{token} is left open", fix="close it"
+            )
+        word = (word or "") + _plain(token)
+    return tuple(words if word is None else [*words, word])
+
+
+def _acting(token: str, at_start: bool) -> str:
+    """What a shell would do with the token instead of passing it on; empty: nothing."""
+    if len(token) > 1 and token[0] == '"':
+        # Between double quotes a shell still expands; operators are plain there.
+        found = next((char for char in re.sub(r"\\.", "", token, flags=re.DOTALL) if char in _IN_QUOTES), "")
+        return f"{found!r} is an expansion" if found else ""
+    if token in _OPERATORS:
+        return f"{token!r} is an operator"
+    if token in _EXPANSIONS:
+        return f"{token!r} is an expansion"
+    return f"{token!r} is {_AT_START[token]}" if at_start and token in _AT_START else ""
+
+
+def _plain(token: str) -> str:
+    """The token without its quotes and escapes, by the shell's own rules."""
+    if len(token) == 1:
+        return token
+    if token[0] == "'":
+        return token[1:-1]
+    if token[0] == '"':
+        return re.sub(r'\\([$`"\\]|\n)', lambda m: m[1].strip("\n"), token[1:-1])
+    return token[1:]
+
+
+def _needs_a_shell(text: str, where: str, acting: str) -> UsageError:
+    return UsageError(
+        f"{where}: {text!r} needs a shell ({acting}), and is run without one",
+        why="it is split into words and started as it stands, so that nothing in it can be misread",
+        fix=f"quote it, or write it as a script: {shlex.join(('sh', '-euc', text))}",
+        code="needs_a_shell",
+    )

@@ -1,0 +1,147 @@
+"""Values with a unit, as people write them: durations, sizes, amounts, command lines."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from node_agent.wire.endpoint import machine_of
+from node_agent.wire.order import Folders, Reasoning, ReportFiles
+from pancode.kernel.errors import UsageError
+from pancode.kernel.names import label_word, nearest
+from pancode.kernel.shell_words import split_words
+from pancode.runs.options import MOST_BYTES, MOST_MS
+
+# Up to the last `@`: a password that should have been encoded is hidden as a whole.
+_USER = re.compile(r"(?<=//)([^:/@]*:)(.+)(?=@)")
+_QUERY = re.compile(r"([?&](?:ssl)?password=)([^&#]+)")
+
+
+class SecretShownError(ValueError):
+    """A secret stands where only its name may; the error does not repeat that value."""
+
+
+def passwords(url: str) -> list[str]:
+    """Return the passwords of an address: in its user part and in its parameters."""
+    return [found[2] for pattern in (_USER, _QUERY) for found in pattern.finditer(url)]
+
+
+def shown(text: str) -> str:
+    """Return the text with three stars for each password."""
+    return _QUERY.sub(r"\1***", _USER.sub(r"\1***", text))
+
+
+_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KB|MB|GB|KiB|MiB|GiB)")
+
+
+def duration_ms(value: object) -> int:
+    """Convert `90s`, `1h30m`, `500ms` to milliseconds; ValueError otherwise, for a bare number too."""
+    if isinstance(value, str):
+        text = value.replace(" ", "")
+        parts = _DURATION.findall(text)
+        if parts and "".join(number + unit for number, unit in parts) == text:
+            ms = round(sum(Decimal(number) * _MS[unit] for number, unit in parts))
+            if ms > MOST_MS:
+                raise ValueError(f"{value[:40]!r} is too long: it may be 365d at most")
+            return ms
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"a duration needs a unit: {value}s, {value}m or {value}h")
+    raise ValueError(f"{value!r} is no duration, write one like 90s, 15m or 1h30m")
+
+
+def size_bytes(value: object) -> int:
+    """Convert `64MiB`, `500KB` or a number to bytes; ValueError otherwise."""
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    plain = isinstance(value, int) and not isinstance(value, bool)
+    if match is None and not plain:
+        raise ValueError(f"{value!r} is no size, write one like 64MiB")
+    size = round(Decimal(match[1]) * _BYTES[match[2]]) if match is not None else int(str(value))
+    if size > MOST_BYTES:
+        raise ValueError(f"{str(value)[:40]} is too large: it may be 1048576GiB at most")
+    return size
+
+
+MOST_USD = 10**9
+
+
+def amount_usd(value: object) -> Decimal:
+    """Convert `0.75`, `$10` or a number to USD, at least 0, to a billionth; ValueError otherwise."""
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+            raise ValueError
+        amount = Decimal(str(value).strip().removeprefix("$"))
+    except (ValueError, InvalidOperation):
+        raise ValueError(f"{value!r} is no amount of USD, write one like 0.75") from None
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"{value!r} is no amount of USD: it must be 0 or more")
+    if amount > MOST_USD:
+        raise ValueError(f"{value!r} is no amount of USD: it must be {MOST_USD} or less")
+    return amount if int(amount.as_tuple().exponent) >= -9 else amount.quantize(Decimal("1e-9"))
+
+
+def reasoning_word(value: object) -> object:
+    """Return a level of reasoning; ValueError with the nearest one. YAML reads a bare `off` as false."""
+    word = "off" if value is False else value
+    levels = [level.value for level in Reasoning]
+    if word in levels:
+        return Reasoning(word)
+    near = nearest(str(word), levels)
+    guess = f"did you mean {near}? " if near else ""
+    raise ValueError(f"there is no reasoning level {word!r}; {guess}there are {', '.join(levels)}")
+
+
+def _machine(text: str) -> str:
+    machine_of(text)
+    return text.strip()
+
+
+def _file_path(text: str) -> str:
+    if not text.startswith(("/", "~/")):
+        raise ValueError(f"{text!r} is no path of a file: it must begin with / or ~/")
+    return text
+
+
+def as_tuple(value: object) -> object:
+    """Return a list as the tuple that it stands for; anything else as it is."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _command(value: object) -> object:
+    """Split a text as a shell does; a list is an argument list already."""
+    if not isinstance(value, str):
+        return as_tuple(value)
+    try:
+        return split_words(value, "the command")
+    except UsageError as exc:
+        raise ValueError(f"{exc}. Fix: {exc.fix}") from exc
+
+
+FilePath = Annotated[str, AfterValidator(_file_path)]
+"""The path of a file on the coordinator's machine; `~` is the home of its user."""
+Duration = Annotated[int, BeforeValidator(duration_ms), Field(gt=0)]
+"""A duration in milliseconds."""
+Size = Annotated[int, BeforeValidator(size_bytes), Field(gt=0)]
+"""A size in bytes."""
+Money = Annotated[Decimal, BeforeValidator(amount_usd)]
+"""An amount in USD."""
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+Level = Annotated[Reasoning, BeforeValidator(reasoning_word)]
+Names = Annotated[tuple[VariableName, ...], BeforeValidator(as_tuple)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
+LabelWord = Annotated[str, AfterValidator(label_word)]
+Labels = dict[LabelWord, LabelWord]
+"""Labels of machines."""
+Command = Annotated[
+    tuple[Annotated[str, Field(min_length=0)], ...], BeforeValidator(_command), Field(min_length=1)
+]
+Commands = Annotated[tuple[Command, ...], BeforeValidator(as_tuple)]
+Machines = Annotated[tuple[Annotated[str, AfterValidator(_machine)], ...], BeforeValidator(as_tuple)]
+"""Addresses of model servers."""
+ReportNames = Annotated[ReportFiles, BeforeValidator(as_tuple)]
+FolderNames = Annotated[Folders, BeforeValidator(as_tuple)]

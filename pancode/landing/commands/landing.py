@@ -1,0 +1,384 @@
+"""`pancode land`: a run's change into your files or onto a branch; its push and pull request; all of them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.app.commands.travel import own_checkout, travel_now
+from pancode.git.forge_rules import ForgeKind
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.follow import (
+    FINE,
+    LAND_LOOK_S,
+    admitted,
+    at_rest,
+    landed,
+    summary,
+    unless_landed,
+    wait,
+)
+from pancode.interfaces.cli.output import Face, exit_of, who
+from pancode.interfaces.cli.parameters import Anyway, Json, WithCommands, WithSecret, option
+from pancode.interfaces.cli.terminal import Columns, clip, listing, safe
+from pancode.interfaces.client.client import Client, path_of
+from pancode.interfaces.client.remote.place import remote_of
+from pancode.kernel.caller import folder_here, work_folder
+from pancode.kernel.errors import ApiError, ExitCode, UsageError, WorkspaceError
+from pancode.kernel.formatting import counted
+from pancode.landing.commands import progress as landing
+from pancode.landing.commands.progress import landing_line
+from pancode.landing.model import How
+
+app = Commands()
+
+
+MOST_SAID = 20
+"""How many lines of a remote's own words are shown."""
+PULL_S = 180.0
+"""How long a pull request may take: longer than all calls to a forge together."""
+
+
+def check_pull(
+    push_to: tuple[str, str] | None, forge: ForgeKind | None, *, wanted: bool, several: bool
+) -> None:
+    """UsageError where the options do not fit together."""
+    if forge is not None and not wanted:
+        raise UsageError("--forge is about a pull request", fix="add --pull-request")
+    if wanted and push_to is None:
+        raise UsageError("a pull request is about a branch that is pushed", fix="add --push REMOTE BRANCH")
+    if wanted and several:
+        raise UsageError(
+            "--pull-request is about one run", fix="pancode land RUN --push REMOTE BRANCH --pull-request"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PullWanted:
+    """A pull request to be made. `message`: that of the commit; `forge`: None means as the settings say."""
+
+    message: str = ""
+    forge: ForgeKind | None = None
+
+
+def pull_request(face: Face, client: Client, report: dict[str, Any], wanted: PullWanted) -> dict[str, Any]:
+    """The report with the pull request. ApiError as the coordinator says; landing and push stand."""
+    pushed = report.get("pushed")
+    if pushed is None:
+        return report
+    kind = wanted.forge.value if wanted.forge is not None else None
+    body = {"by": who(), **pushed, "message": wanted.message, "forge": kind}
+    face.note("  asking the forge for a pull request")
+    try:
+        made = client.post(path_of("runs", report["run"], "pull-request"), body, PULL_S)
+    except ApiError as error:
+        again = f"pancode land {report['run']} --push {pushed['remote']} {pushed['branch']} --pull-request"
+        error.because(f"the change has landed on {safe(pushed['branch'])} and is pushed; that stands")
+        error.fix = "; then: ".join(filter(None, (error.fix, again)))
+        raise
+    return {**report, "pull_request": made}
+
+
+def pull_line(report: dict[str, Any]) -> str:
+    """The line below that of the landing."""
+    made = report.get("pull_request")
+    if made is None:
+        return ""
+    return f"  pull request{'' if made['fresh'] else ' (open already)'}: {safe(made['url'])}\n"
+
+
+def check_push(push_to: tuple[str, str] | None) -> None:
+    """UsageError where the repository is on another machine: it is that machine's git that pushes."""
+    there = remote_of(os.environ)
+    if push_to is not None and there is not None:
+        fix = there.address.by_hand(f"pancode land RUN --push {shlex.join(push_to)}")
+        raise there.refuse("--push does not work from here: git has to run in the repository", fix)
+
+
+def push(face: Face, remote: str, branch: str, report: dict[str, Any]) -> dict[str, Any]:
+    """Nothing is forced, and nothing is pushed that did not land. WorkspaceError where git refuses."""
+    if report["status"] not in FINE:
+        return report
+    tree = report.get("tree") or folder_here()
+    ref = f"refs/heads/{branch}"
+    face.note(f"  pushing {safe(branch)} to {safe(remote)}")
+    done = subprocess.run(
+        ["git", "-C", tree, "push", "--porcelain", "--", remote, f"{ref}:{ref}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env={**os.environ, "LC_ALL": "C"},
+        check=False,
+    )
+    if done.returncode:
+        raise _not_pushed(remote, branch, done.stdout.decode("utf-8", "replace"), done.stderr)
+    return {**report, "pushed": {"remote": remote, "branch": branch}}
+
+
+def _not_pushed(remote: str, branch: str, told: str, err: bytes) -> WorkspaceError:
+    """Return the error, with the remote's words; a refused push has its own fix. `told`: porcelain output."""
+    refused = next((row.split("\t")[-1] for row in told.splitlines() if row.startswith("!\t")), "")
+    to, ours = shlex.quote(remote), shlex.quote(branch)
+    fix = f"mend that (git ls-remote {to} has to answer), then: git push {to} {ours}"
+    if refused.startswith("[remote rejected]"):
+        fix = f"change the commits as the remote says (git log {ours}), or push to another branch: "
+        fix += f"git push {to} {ours}:OTHER"
+    elif refused:
+        fix = f"git fetch {to} && git rebase {to}/{ours} {ours}, then push"
+    words = [line.rstrip() for line in err.decode("utf-8", "replace").splitlines() if line.strip()]
+    said = [line for line in words if line.startswith("remote:") or not refused][:MOST_SAID]
+    return WorkspaceError(
+        f"landed on {branch}, and not pushed to {remote}",
+        why="; ".join(map(safe, (*said, *([refused] if refused else [])))),
+        fix=fix,
+        code="not_pushed",
+    )
+
+
+def settle(face: Face, run: str, body: dict[str, Any], *, detach: bool) -> int:
+    """The exit status is that of the run's outcome, or of a landing that failed after it."""
+
+    def ask(name: str) -> Any:
+        return admitted(face, client, path_of("runs", name, "land", "resolve"), {"by": who(), **body})
+
+    client = face.client(works=True)
+    answer = at_rest(face, client, run, ask)
+    for warning in answer.pop("warnings", []):
+        face.note(f"warning: {safe(warning)}")
+    if detach:
+        face.show(answer, lambda: f"{answer['run']}  {answer['state']}  settles the conflict of {run}\n")
+        return ExitCode.DONE
+    client = face.client()
+    ended = wait(face, client, answer["run"])
+    whole = landed(face, client, ended["run"]) if ended is not None else None
+    if whole is None:
+        return ExitCode.DETACHED
+    face.show(whole, lambda: summary(whole))
+    unless_landed(whole)
+    return exit_of(whole["outcome"])
+
+
+def land_all(face: Face, body: dict[str, Any], *, yes: bool) -> tuple[ExitCode, bool]:
+    """Queue all of them, in the order in which they ended, and tell how each landing ends.
+
+    The exit status, and whether any of them landed.
+    """
+    client = face.client()
+    rows: list[dict[str, Any]] = client.get("/v1/landings/green", folder=work_folder())["runs"]
+    if not rows:
+        face.show(
+            {"landings": []},
+            lambda: "nothing to land: no run here is done, with its gates passed and not landed\n",
+        )
+        return ExitCode.DONE, False
+    shown = "".join(f"  {_green_row(row)}\n" for row in rows)
+    where = f"branch {body['branch']}" if body.get("branch") else "your files"
+    question = f"{counted(len(rows), 'run')} to land in {where}:\n{shown}Land them, one after the other?"
+    if not yes and not face.agreed(question, "pancode land --all-green --yes"):
+        return ExitCode.INTERRUPTED, False
+    if yes:
+        face.note(f"{counted(len(rows), 'run')} to land in {where}:\n{shown}".rstrip())
+    runs = [row["run"] for row in rows]
+    ends: list[dict[str, Any]] = []
+    left = list(runs)
+    try:
+        refused = {
+            run: refusal for run in runs if (refusal := _refused_at_once(client, run, body)) is not None
+        }
+        while left:
+            end = {"run": left[0], **(refused.get(left[0]) or _end_of(client, left[0]))}
+            left.pop(0)
+            ends.append(end)
+            if not face.as_json:
+                face.show(end, lambda end=end: landing_line(end))  # type: ignore[misc]
+    except KeyboardInterrupt:
+        face.note("\ncalling off what has not landed ...")
+        for run in left:
+            client.post(path_of("runs", run, "land", "cancel"), {"by": who()})
+            ends.append({"run": run, "status": "called off", "why": "Ctrl-C"})
+    face.show({"landings": ends}, lambda: _summary(ends))
+    fine = [one["status"] in FINE for one in ends]
+    return ExitCode.DONE if all(fine) else ExitCode.PARTIAL, any(fine)
+
+
+def _green_row(row: dict[str, Any]) -> str:
+    files = counted(len(row["files_changed"]), "file")
+    return f"{row['run']}  {files}  {clip(safe(row['task']), 60)}"
+
+
+def _summary(ends: list[dict[str, Any]]) -> str:
+    counts = Counter(safe(str(one.get("status", "unknown"))) for one in ends)
+    return f"{counted(len(ends), 'run')}: {', '.join(f'{n} {status}' for status, n in counts.items())}\n"
+
+
+def _refused_at_once(client: Client, run: str, body: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the end of a landing that is refused before it gets into the queue; None where it is queued."""
+    try:
+        client.post(path_of("runs", run, "land"), {"by": who(), **body, "wait": False})
+    except ApiError as error:
+        return {"status": error.code.replace("_", " "), "why": f"{error}: {error.why}", "fix": error.fix}
+    return None
+
+
+def _end_of(client: Client, run: str) -> dict[str, Any]:
+    while True:
+        shape = client.get(path_of("runs", run, "brief"))
+        landing: dict[str, Any] = shape["landing"] or {}
+        if landing.get("status") != "waiting":
+            return landing
+        time.sleep(LAND_LOOK_S)
+
+
+@app.verb(
+    "land",
+    "pancode land last",
+    "pancode land r-zd43pq --branch agent/export --how rebase",
+    "pancode land --all-green --yes",
+    "pancode land last --push origin agent/export",
+    "pancode land last --push origin agent/export --pull-request",
+    "pancode runs land last",
+)
+def land(
+    *,
+    run: Annotated[
+        str | None,
+        Argument(autocompletion=completions.runs, help="Without it: the landings that wait, in order."),
+    ] = None,
+    no_gates: Annotated[bool, option("Land without the gates on the merged tree.", "--no-gates")] = False,
+    anyway: Anyway = False,
+    with_commands: WithCommands = False,
+    with_secret: WithSecret = False,
+    branch: Annotated[
+        str | None, option("Make commits on this branch, which may be new; your files stay.", "NAME")
+    ] = None,
+    how: Annotated[
+        How | None, option("How to make the commits on the branch (default: the setting land.how).", "--how")
+    ] = None,
+    message: Annotated[
+        str | None, option("Message of the commit (default: the run's task).", "-m", "--message", "TEXT")
+    ] = None,
+    push_to: Annotated[
+        tuple[str, str] | None,
+        option("Land on this branch, and push it with your own git.", "--push", "REMOTE BRANCH"),
+    ] = None,
+    pull_request: Annotated[bool, option("Open a pull request; needs a token.", "--pull-request")] = False,
+    forge: Annotated[ForgeKind | None, option("Kind of forge (default: forge.HOST.kind).", "--forge")] = None,
+    all_green: Annotated[bool, option("Land every run here whose gates passed.", "--all-green")] = False,
+    yes: Annotated[bool, option("Do not ask before --all-green lands them.", "--yes", "-y")] = False,
+    resolve: Annotated[
+        bool,
+        option("Let an agent settle the conflict in a new run, and land that when it passes.", "--resolve"),
+    ] = False,
+    detach: Annotated[bool, option("Do not wait for the end.", "--detach/--wait")] = False,
+    face: Json,
+) -> int:
+    """Merge a run's change into your files; on a conflict, or Ctrl-C, your files stay as they are.
+
+    Of a session the whole change is landed. It rests first, behind the turn at work,
+    and goes on with your next words.
+    Landings of one repository wait for each other, also over a restart of the coordinator.
+    """
+    _check_resolve(push_to, resolve=resolve, all_green=all_green)
+    check_push(push_to)
+    check_pull(push_to, forge, wanted=pull_request, several=all_green or run is None)
+    branch = _branch(branch, push_to, detach=detach)
+    _check_commit(branch, message, how)
+    asked: dict[str, Any] = {"anyway": anyway, "with_commands": with_commands, "with_secret": with_secret}
+    asked |= {"branch": branch, "message": message, "how": how.value if how else None}
+    body = {"gates": not no_gates, **{name: value for name, value in asked.items() if value}}
+    if all_green:
+        return _all(face, run, body, push_to, yes=yes)
+    if run is None:
+        return _queue(face, body)
+    if resolve:
+        return settle(face, run, body, detach=detach)
+    pull = PullWanted(message or "", forge) if pull_request else None
+    if pull is not None and push_to is not None:
+        body |= {"pull_to": push_to[0], "forge": forge.value if forge is not None else None}
+    return _one(face, run, {**body, "wait": not detach}, push_to, pull)
+
+
+def _branch(named: str | None, push_to: tuple[str, str] | None, *, detach: bool) -> str | None:
+    """Return the branch on which the run lands, None for the default; UsageError where two are named."""
+    if push_to is None:
+        return named
+    if named not in (None, push_to[1]) or detach:
+        what = "--push names the branch itself, and waits for the landing"
+        raise UsageError(what, fix=f"--push {push_to[0]} {push_to[1]}")
+    return push_to[1]
+
+
+def _check_resolve(push_to: tuple[str, str] | None, *, resolve: bool, all_green: bool) -> None:
+    if resolve and (all_green or push_to is not None):
+        what = "--all-green" if all_green else "--push"
+        fix = "pancode land RUN --resolve; when it has landed: pancode land RUN --push REMOTE BRANCH"
+        raise UsageError(f"--resolve and {what} do not go together", fix=fix)
+
+
+def _check_commit(branch: str | None, message: str | None, how: How | None) -> None:
+    if not branch and (message or how):
+        flag, words = ("-m", "the message of a commit") if message else ("--how", "about commits")
+        raise UsageError(f"{flag} is {words}, and no commit is made", fix="add --branch NAME")
+
+
+def _all(
+    face: Face, run: str | None, body: dict[str, Any], push_to: tuple[str, str] | None, *, yes: bool
+) -> int:
+    if run is not None:
+        raise UsageError("--all-green names the runs itself", fix=f"pancode land {run}")
+    travel_now()
+    status, landed = land_all(face, body, yes=yes)
+    if landed:
+        travel_now()
+    if push_to is not None and landed:
+        push(face, *push_to, {"status": "landed"})
+    return status
+
+
+def _queue(face: Face, body: dict[str, Any]) -> int:
+    if body != {"gates": True}:
+        raise UsageError("name the run that is to be landed", fix="pancode land last")
+    answer = face.client().get("/v1/landings")
+    face.show(answer, lambda: listing(answer["landings"], _QUEUED, "no landing waits"))
+    return ExitCode.DONE
+
+
+def _one(
+    face: Face, run: str, body: dict[str, Any], push_to: tuple[str, str] | None, pull: PullWanted | None
+) -> int:
+    client = face.client()
+    if body["wait"]:
+        # those of the same repository come first
+        rows = client.get("/v1/landings", before=run)["landings"]
+        if rows:
+            names = ", ".join(row["run"] for row in rows[:5])
+            face.note(f"  place {len(rows) + 1} in the queue of this repository, after {names}")
+    mine = own_checkout(client, run)
+    if mine is not None:
+        mine.travel()  # it is merged with the files of now
+    answer = landing.land(face, client, run, body)
+    if mine is not None and answer["status"] in FINE:
+        mine.travel(lands=True)
+        if answer.get("made"):
+            mine.branch_home(str(answer["branch"]))
+    if push_to is not None:
+        answer = push(face, *push_to, answer)
+    if pull is not None:
+        answer = pull_request(face, client, answer, pull)
+    face.show(answer, lambda: landing.landing(answer) + pull_line(answer))
+    return ExitCode.INTERRUPTED if answer["status"] == "called off" else ExitCode.DONE
+
+
+_QUEUED: Columns = {
+    **{"RUN": "run", "PLACE": lambda row: "now" if row["under_way"] else row["place"] + 1},
+    "REPOSITORY": "project",
+    "INTO": lambda row: f"{row['branch']} ({row['how']})" if row["branch"] else "files",
+    **{"BY": "by", "AT": "since"},
+}

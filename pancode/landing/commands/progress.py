@@ -1,0 +1,121 @@
+"""The output of `land`: what was written into which checkout; Ctrl-C calls it off."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pancode.interfaces.cli.follow import FINE as FINE
+from pancode.interfaces.cli.follow import at_rest
+from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.terminal import safe
+from pancode.interfaces.client.client import LAND_S, Client, path_of
+from pancode.kernel.errors import ApiError, PancodeError
+from pancode.kernel.formatting import counted
+
+ELSEWHERE, HELD = "other_repository", "held"
+"""The codes of refusals that a person can lift with an option."""
+BEHIND = 5
+"""How many times, a fifth of a second apart, a landing that was just asked for is looked for."""
+
+
+def land(face: Face, client: Client, run: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Ask for it and wait, and ask the person who sits there where it needs a yes; Ctrl-C calls it off."""
+    try:
+        return _land(face, client, run, body)
+    except ApiError as refused:
+        if refused.code == ELSEWHERE and face.can_ask():
+            if not face.agreed(f"{safe(str(refused))}. Land it there?", refused.fix):
+                raise
+            return land(face, client, run, {**body, "elsewhere": True})
+        yes = str(refused.details.get("yes", ""))
+        if refused.code != HELD or not face.can_ask() or not face.agreed(_question(refused.why), yes):
+            raise
+        flags = {flag.removeprefix("--").replace("-", "_"): True for flag in yes.split()}
+        return _land(face, client, run, {**body, **flags})
+    except KeyboardInterrupt:
+        call_off(face, run)
+        raise
+
+
+def _land(face: Face, client: Client, run: str, body: dict[str, Any]) -> dict[str, Any]:
+    asked = {"by": who(), **body}
+    answer: dict[str, Any] = at_rest(
+        face, client, run, lambda name: client.post(path_of("runs", name, "land"), asked, LAND_S)
+    )
+    return answer
+
+
+def _question(why: str) -> str:
+    listed = "".join(f"  {safe(one)}\n" for one in why.split("; "))
+    return f"it changes what needs your yes:\n{listed}Land it?"
+
+
+def landing(report: dict[str, Any]) -> str:
+    """In words; a machine or a repository may have had a say in the names."""
+    mended = f"  first: {safe(report['recovered'])}\n" if report.get("recovered") else ""
+    files = "".join(f"  {safe(name)}\n" for name in report.get("files", ()))
+    head = f"{report['run']}  {report['status']}"
+    if report["status"] == "waiting":
+        return f"{head}: place {report.get('place', 0) + 1} in the queue; look: pancode land\n"
+    if report["status"] != "landed":
+        already = f" ({safe(report['already'])})" if report.get("already") else ""
+        return f"{mended}{head}: {safe(report['tree'])} is as it was{already}\n"
+    gate = f"  gates: {safe(report['gate']['detail'])}\n" if report["gate"] else ""
+    return f"{mended}{head}: {_where(report)}\n{gate}{files}"
+
+
+def landing_line(report: dict[str, Any]) -> str:
+    """One of several, in a line; with its reason and the command that helps, where it did not land."""
+    status = report.get("status", "unknown")
+    if status == "landed":
+        return f"{report['run']}  landed: {_where(report)}\n"
+    why, fix = safe(str(report.get("why", ""))), safe(str(report.get("fix", "")))
+    return f"{report['run']}  {status}: {why}\n" + (f"  fix: {fix}\n" if fix and status not in FINE else "")
+
+
+def _where(report: dict[str, Any]) -> str:
+    """The number of written files, the checkout, and the steps that are left to do there, as text."""
+    count = len(report["files"])
+    if report.get("made"):
+        commit = f"commit {report['commit'][:12]} on branch {safe(report['branch'])}"
+        return f"{counted(count, 'file')}, {commit} of {safe(report['tree'])}; your files are as they were"
+    branch = f"branch {safe(report['branch'])}" if report["branch"] else "no branch is checked out"
+    return f"{counted(count, 'file')} in {safe(report['tree'])} ({branch}), not committed"
+
+
+def call_off(face: Face, run: str) -> None:
+    """Ctrl-C: it is called off where that is still possible, and what became of it is said in any case."""
+    face.note("\ncalling the landing off ...")
+    goes_on = f"not called off: it may still write into your tree.  look: pancode why {run}"
+    client = Client(face.client().place, starts=False)
+    try:
+        landings = _asked(client, run)
+    except (KeyboardInterrupt, PancodeError):
+        face.note(goes_on)
+        return
+    for one in landings or [{"status": "called off"}]:
+        face.note(_called_off(one, goes_on))
+
+
+def _asked(client: Client, run: str) -> list[dict[str, Any]]:
+    waited: list[dict[str, Any]] = []
+    for _ in range(
+        BEHIND
+    ):  # the question that was cut off may be a moment behind, also behind one that waited
+        landings: list[dict[str, Any]] = client.post(path_of("runs", run, "land", "cancel"), {"by": who()})[
+            "landings"
+        ]
+        if any(not one.get("queued") for one in landings):
+            return landings
+        waited = landings or waited
+        time.sleep(0.2)
+    return waited
+
+
+def _called_off(one: dict[str, Any], goes_on: str) -> str:
+    if one["status"] == "under way":
+        return goes_on
+    if one["status"] == "landed":
+        return f"too late, it had landed: {_where(one)}"
+    return f"{one['status']}: your files are as they were"

@@ -1,0 +1,162 @@
+"""`pancode review`: each change that nobody has decided on, one after the other; one key for each answer."""
+
+from __future__ import annotations
+
+import os
+import sys
+import termios
+import tty
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.follow import gate_lines, report_lines, summary
+from pancode.interfaces.cli.output import Face, tell_error, who
+from pancode.interfaces.cli.parameters import Json
+from pancode.interfaces.cli.terminal import draws, harmless, paint, patch, safe, safe_block, tone
+from pancode.interfaces.client.client import Client, path_of
+from pancode.kernel.caller import work_folder
+from pancode.kernel.errors import ApiError, ExitCode, PancodeError, WorkspaceError
+from pancode.kernel.formatting import counted
+from pancode.landing.commands import progress as landing
+
+app = Commands()
+MOST_LINES, MOST_ANSWER = 400, 4_000
+MOST_KEY = 16
+"""How many bytes one key may send: an arrow key sends several."""
+KEYS = "l land   r send back with a remark   x drop   d diff   s skip   q quit"
+
+
+@app.verb("review", "pancode review", "pancode review --json")
+def review(face: Json) -> int:
+    """Go through the results of this repository: change, gates, answer, receipt, cost; one key decides each.
+
+    Keys: l lands it, r sends it back with a remark (a new run goes on from it), x drops it, d shows its
+    change again, s skips it, q quits. In a pipe they are listed, and nothing is asked.
+    """
+    client = face.client()
+    rows: list[dict[str, Any]] = client.get("/v1/landings/review", folder=work_folder(files=False))["runs"]
+    asks = face.can_ask() and sys.stdout.isatty()
+    if not rows or face.as_json or not asks:
+        found = [_looked_up(client, row["run"]) for row in rows] if not face.as_json else rows
+        face.show({"runs": rows}, lambda: "".join(map(_page, found)) or "nothing to review here\n")
+        return ExitCode.DONE
+    done: list[str] = []
+    for number, row in enumerate(rows, start=1):
+        sys.stdout.write(_drawn(client, _looked_up(client, row["run"]), f"{number} of {len(rows)}"))
+        answer = _asked(face, client, row["run"])
+        if answer == "quit":
+            break
+        done.append(answer)
+    counts = ", ".join(f"{done.count(word)} {word}" for word in dict.fromkeys(done)) or "none"
+    sys.stdout.write(f"reviewed {counted(len(done), 'result')} of {len(rows)}: {counts}\n")
+    return ExitCode.DONE
+
+
+def _looked_up(client: Client, run: str) -> dict[str, Any]:
+    """Return the run as the API shows it, with the verdict on its receipt."""
+    shape: dict[str, Any] = client.get(path_of("runs", run))
+    try:
+        verdict = str(client.get(path_of("runs", run, "verify"))["verdict"])
+    except ApiError as error:
+        verdict = error.code
+    return {**shape, "verdict": verdict}
+
+
+def _page(shape: dict[str, Any]) -> str:
+    """Return the run for a pipe: without colours and without the change itself."""
+    files = "".join(f"  file       {safe(name)}\n" for name in shape["files_changed"])
+    return f"{summary(shape)}{_details(shape)}{files}  pancode land {shape['run']}\n\n"
+
+
+def _details(shape: dict[str, Any]) -> str:
+    lines = [f"  task       {safe(shape['task'])}"]
+    lines += gate_lines(shape)
+    lines += report_lines(shape, 5)
+    lines.append(f"  receipt    {tone(shape['verdict'])}")
+    return "\n".join(lines) + "\n"
+
+
+def _drawn(client: Client, shape: dict[str, Any], place: str) -> str:
+    answer = safe_block(str(shape.get("answer") or "")[:MOST_ANSWER])
+    head = paint(f"--- {place} ---", "bold", sys.stdout)
+    return f"\n{head}\n{_change(client, shape['run'])}\n{answer}{summary(shape)}{_details(shape)}"
+
+
+def _change(client: Client, run: str) -> str:
+    """Return the first lines of the change, in colours on a terminal that draws them."""
+    lines = client.raw(path_of("runs", run, "diff")).splitlines(keepends=True)
+    cut = b"".join(lines[:MOST_LINES])
+    shown = patch(cut, sys.stdout) if draws(sys.stdout) else harmless(cut, sys.stdout).decode()
+    more = f"... {len(lines) - MOST_LINES} more lines: pancode runs diff {run}\n"
+    return shown + (more if len(lines) > MOST_LINES else "")
+
+
+def _asked(face: Face, client: Client, run: str) -> str:
+    """Ask what to do with the run, again after a wrong key or a failed landing; return what was done."""
+    acts: dict[str, Callable[[], str]] = {
+        "l": lambda: _land(face, client, run),
+        "r": lambda: _sent_back(client, run),
+        "x": lambda: _dropped(client, run),
+        "d": lambda: _shown_again(client, run),
+        "s": lambda: "skipped",
+        "q": lambda: "quit",
+    }
+    while True:
+        key = _key(f"{KEYS}  > ")
+        sys.stdout.write(f"{key if key.isprintable() else ''}\n")
+        if key in ("\x03", "\x04"):
+            return "quit"
+        try:
+            outcome = acts[key.lower()]() if key.lower() in acts else ""
+        except PancodeError as error:
+            tell_error(error, as_json=False)
+            continue
+        if outcome:
+            return outcome
+
+
+def _key(question: str) -> str:
+    """Read one key, without Enter. Keys that were pressed before the question was shown are dropped."""
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    try:
+        tty.setcbreak(terminal, termios.TCSAFLUSH)
+        sys.stdout.write(question)
+        sys.stdout.flush()
+        return os.read(terminal, MOST_KEY).decode("utf-8", "replace")[:1] or "\x04"
+    except KeyboardInterrupt:
+        return "\x03"
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _shown_again(client: Client, run: str) -> str:
+    """Print the change again; the empty result makes `_asked` ask for the next key."""
+    sys.stdout.write(f"\n{_change(client, run)}\n")
+    return ""
+
+
+def _land(face: Face, client: Client, run: str) -> str:
+    report = landing.land(face, client, run, {})
+    sys.stdout.write(landing.landing(report))
+    if report["status"] not in landing.FINE:
+        raise WorkspaceError(f"not landed: {report['status']}", why=str(report.get("why", "")))
+    return "landed"
+
+
+def _sent_back(client: Client, run: str) -> str:
+    remark = str(typer.prompt("what is to be done", default="", show_default=False)).strip()
+    if not remark:
+        return ""
+    new = client.post(path_of("runs", run, "continue"), {"by": who(), "text": remark})
+    sys.stdout.write(f"{new['run']}  goes on from {run}\n")
+    return "sent back"
+
+
+def _dropped(client: Client, run: str) -> str:
+    client.post(path_of("runs", run, "land", "drop"), {"by": who()})
+    sys.stdout.write(f"{run}  dropped; its commit stays: pancode land {run}\n")
+    return "dropped"

@@ -1,0 +1,125 @@
+"""Has another node run the gates on a result: a signed run without an agent, whose receipt counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
+from pancode.kernel.ports import SnapshotTaken
+from pancode.kernel.records import Run, RunState
+from pancode.kernel.values import replace
+from pancode.landing.judgement import judging_run
+from pancode.runs import round as rounds
+from pancode.runs.admission.request_rules import check_verifier
+from pancode.runs.core import Core
+from pancode.runs.dispatch import admit, new_id_in
+from pancode.runs.life.signals import VerificationAsked, VerificationBegun, VerificationOver
+from pancode.runs.placement.placement import misfit
+from pancode.runs.receipts.trust import (
+    OTHER,
+    ResultTrust,
+    VerifiedResult,
+    judged,
+    passed_on,
+    result_at,
+    verdicts,
+    verified,
+)
+from pancode.runs.unit_of_work import unit_of_work
+
+
+def ask(core: Core, run: Run, on: str, by: str, again: bool = False) -> Run:
+    """Ask, as a person, for a verification; `again`: although the result is disputed.
+
+    RefusedError for the result; UsageError, NotFoundError for the node.
+    """
+    with unit_of_work(core) as work:
+        names = [view.node.name for view in core.views(work.tx) if view.node.removed is None]
+        check_verifier(on, names, str(run.result.get("node") or ""))
+        found = work.tx.get(Run, run.id) or run
+        if any(one.node == on for one in verdicts(found)):
+            fix = f"pancode runs verify {run.id} --again, or --on another node"
+            raise UsageError(f"{on} has judged {run.id} already", fix=fix, code="judged_already")
+        return work.signal(found, VerificationAsked(on, by, again))
+
+
+class Verifications:
+    """A pancode.runs.follow_on_actions.Doer: begins a verification, and records its verdict at the end."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def do(self, run: str, stopping: Callable[[], bool]) -> None:
+        """Begin a verification that is due; record one that is over. UnavailableError: the depot is full."""
+        with self._core.ports.ledger.transaction() as tx:
+            found = tx.get(Run, run)
+            seen = verified(found) if found is not None else None
+            other = tx.get(Run, seen.run) if seen is not None and seen.run is not None else None
+        if found is None:
+            return
+        if seen is None or (other is not None and other.state is not RunState.ENDED):
+            self._signal(run, VerificationBegun(other.id if other is not None else "", ""))
+        elif other is not None and seen.waits:
+            self._signal(run, VerificationOver(judged(found, other)))
+        elif other is not None and other.outcome is not None and seen.receipt is None:
+            self._signal(run, VerificationOver(judged(found, other)))  # it was lost, and has come back
+        else:
+            self._begin(found)
+
+    def give_up(self, run: str, error: Exception) -> None:
+        """Record that the verification failed unexpectedly."""
+        why = f"it could not be verified: {type(error).__name__}: {error}"
+        self._signal(run, VerificationOver(VerifiedResult(ResultTrust.PARTLY, why)))
+
+    def cut_short(self) -> None:
+        """Does nothing, as each piece of work is short."""
+
+    def _begin(self, run: Run) -> None:
+        try:
+            queued = self._queued(run)
+        except UnavailableError:
+            raise
+        except PancodeError as error:
+            why = f"it cannot be verified: {error}{f': {error.why}' if error.why else ''}"
+            queued = VerificationOver(VerifiedResult(ResultTrust.PARTLY, why))
+        if queued is not None:
+            self._signal(run.id, queued)
+
+    def _queued(self, run: Run) -> VerificationOver | None:
+        """Queue the run that verifies; a VerificationOver where no other node can ever take it."""
+        core, commit, own = self._core, result_at(run), passed_on(run)
+        assert commit is not None  # it would not have been asked for
+        on = str(run.terms["verify_on"])
+        with unit_of_work(core) as work:
+            other = replace(
+                judging_run(core, run, new_id_in(core, work.tx), commit, run.created_by),
+                task=f"gates of {run.id} on another node",
+                node=None if on == OTHER else on,
+            )
+            terms = other.terms.copy()
+            terms["verifies"], terms["not_on"] = True, [own, *(str(one.node) for one in verdicts(run))]
+            other = replace(other, terms=terms)
+            unfit = {v.node.name: misfit(other, v) for v in core.views(work.tx) if v.node.removed is None}
+            if all(unfit.values()):
+                reasons = "; ".join(f"{name} {why}" for name, why in unfit.items() if name != own)
+                why = f"its gates passed on {own}; no other node can run them: {reasons or 'there is none'}"
+                return VerificationOver(VerifiedResult(ResultTrust.PARTLY, why))
+            base, where = run.workspace.get("base"), run.workspace
+            snapshot_of = SnapshotTaken(
+                repo=str(where["repo"]),
+                base=None if base is None else str(base),
+                snapshot=commit,
+                object_format=str(where.get("object_format") or "sha1"),
+                warnings=(),
+            )
+            core.ports.depot.begin_at(other.id, snapshot_of)
+            admit(work, other)
+            work.signal(run, VerificationBegun(other.id, on))
+        rounds.act(core)
+        return None
+
+    def _signal(self, run: str, signal: VerificationBegun | VerificationOver) -> None:
+        with unit_of_work(self._core) as work:
+            found = work.tx.get(Run, run)
+            if found is not None:
+                work.signal(found, signal)

@@ -1,0 +1,31 @@
+"""The dialect of Forgejo and Gitea: paths as GitHub's, another header, and lists that are looked through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pancode.git.forge_rules import RemoteRepository
+from pancode.landing.forge import github
+from pancode.landing.forge.http import ForgeClient
+
+LINK, NUMBER = github.LINK, github.NUMBER
+root, made, base_of = github.root, github.made, github.base_of
+PAGES, ROWS = 20, 50
+
+
+def headers(token: str) -> dict[str, str]:
+    return {"authorization": f"token {token}"}
+
+
+def found(client: ForgeClient, repository: RemoteRepository, branch: str) -> Mapping[str, Any] | None:
+    """The open pull request of this repository's own branch; older versions cannot filter by branch."""
+    for page in range(1, PAGES + 1):
+        rows = client.get(f"{root(repository)}/pulls", state="open", limit=ROWS, page=page)
+        for row in rows:
+            own = row["head"].get("repo_id") == row["base"].get("repo_id")
+            if row["head"]["ref"] == branch and own:
+                return dict(row)
+        if not rows:
+            return None
+    return None

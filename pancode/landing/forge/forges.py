@@ -1,0 +1,85 @@
+"""Implements the port of forges: settings, tokens, the address of a remote, and the talk with a forge."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from node_agent.wire.clock import Clock
+from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, is_forge_address
+from pancode.git.remotes import push_addresses
+from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UsageError
+from pancode.landing.forge import forgejo, github, gitlab
+from pancode.landing.forge.http import REFUSED, talking
+from pancode.landing.pull_request import OpenedPull, PullRequest
+
+_DIALECTS: Mapping[ForgeKind, ModuleType] = {
+    ForgeKind.GITHUB: github,
+    ForgeKind.GITLAB: gitlab,
+    ForgeKind.FORGEJO: forgejo,
+}
+_TOKEN = re.compile(r"[!-~]{1,1000}")
+
+
+class HttpForges:
+    """Implements pancode.landing.pull_request.Forges."""
+
+    def __init__(
+        self, read: Callable[[], Mapping[str, ForgeAccess]], secret: Callable[[str], str], clock: Clock
+    ) -> None:
+        self._read, self._secret, self._clock = read, secret, clock
+
+    def hosts(self) -> Mapping[str, ForgeAccess]:
+        return self._read()
+
+    def remote(self, project: str, name: str) -> str:
+        found = push_addresses(Path(project), name)
+        if not found:
+            fix = f"name a remote, not an address: git -C {project} remote -v"
+            raise NotFoundError("the repository has no remote of this name", fix=fix, code="no_remote")
+        # A mirror in a folder has no forge: what it stands for has one.
+        return next((url for url in found if is_forge_address(url)), found[0])
+
+    def check(self, place: ForgePlace) -> None:
+        self._token(place)
+
+    def _token(self, place: ForgePlace) -> str:
+        token = self._secret(place.token)
+        if not _TOKEN.fullmatch(token):
+            fix = f"pancode notify secret {place.token}"
+            raise ConfigError(f"the secret {place.token} is no token", fix=fix, code="forge_token")
+        return token
+
+    def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
+        speaks: Any = _DIALECTS[place.kind]
+        token = self._token(place)
+        fix = f"--forge {'|'.join(ForgeKind)}; or forge.{place.repository.host}.kind and .url"
+        with talking(place, token, speaks.headers(token), self._clock, fix) as client:
+            repository = place.repository
+            there = speaks.found(client, repository, wanted.branch)
+            if there is not None:
+                return _read(there, speaks, fresh=False)
+            base = str(client.get(speaks.root(repository))["default_branch"])
+            if base == wanted.branch:
+                raise UsageError(
+                    f"{base} is the branch into which a pull request of {repository.path} goes",
+                    fix="land on a branch of its own: --push REMOTE agent/NAME --pull-request",
+                    code="same_branch",
+                )
+            try:
+                return _read(speaks.made(client, repository, wanted, base), speaks, fresh=True)
+            except RefusedError as refused:
+                there = speaks.found(client, repository, wanted.branch) if refused.code == REFUSED else None
+                if there is None:
+                    raise
+                return _read(there, speaks, fresh=False)  # somebody was faster
+
+
+def _read(row: Mapping[str, Any], speaks: Any, *, fresh: bool) -> OpenedPull:
+    url = str(row[speaks.LINK])
+    if not url.startswith(("https://", "http://")) or len(url) > 1_000 or not url.isprintable():
+        raise LookupError(speaks.LINK)
+    return OpenedPull(url, int(row[speaks.NUMBER]), str(speaks.base_of(row))[:200], fresh)

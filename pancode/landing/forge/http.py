@@ -1,0 +1,267 @@
+"""Asks the API of a forge or a tracker: JSON over HTTPS, bounded answers, errors in our words."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
+
+from node_agent.wire.clock import Clock
+from pancode import __version__
+from pancode.git.forge_rules import ForgePlace
+from pancode.git.remotes import http_setting
+from pancode.issues.model import TrackerPlace
+from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, RefusedError, UnavailableError
+from pancode.kernel.formatting import safe
+
+PATIENCE_S, WHOLE_S = 10.0, 30.0
+MOST_BYTES = 8 << 20
+_WORDS = 300
+REFUSED = "forge_refused"
+_RIGHTS = "a new token with the right to write pull requests and issues (GitLab: the scope api)"
+
+
+KnownAnswers = dict[str, tuple[str, Any]]
+"""Answers of one token (another may see less), by question: the forge's mark of it (ETag), the answer."""
+MOST_KNOWN = 200
+_UNCHANGED = 304
+
+
+class ForgeClient:
+    """One conversation with a forge; a context manager. The token is sent in a header, and nowhere else.
+
+    `proxy`, `authority`: as the user's git would reach that host; empty: as the environment says. `known`:
+    earlier answers; asking the forge whether one still holds counts against none of its limits.
+    """
+
+    def __init__(
+        self,
+        place: ForgePlace | TrackerPlace,
+        token: str,
+        headers: Mapping[str, str],
+        clock: Clock,
+        proxy: str = "",
+        authority: str = "",
+        known: KnownAnswers | None = None,
+    ) -> None:
+        import httpx2  # for the first pull request: most fleets open none
+
+        self._place, self._token, self._clock = place, token, clock
+        self._known = {} if known is None else known
+        own = {
+            "accept": "application/json",
+            "accept-encoding": "identity",
+            "user-agent": f"pancode/{__version__}",
+        }
+        tls: Any = False
+        if place.api.startswith("https:"):
+            tls = _trusting(authority or os.environ.get("GIT_SSL_CAINFO") or None)
+        self._client = httpx2.Client(
+            verify=tls,
+            trust_env=False,
+            proxy=(proxy if not proxy or "://" in proxy else f"http://{proxy}") or _proxy_around(place.api),
+            timeout=PATIENCE_S,
+            headers={**own, **headers},
+            follow_redirects=False,
+        )
+
+    def __enter__(self) -> ForgeClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    @property
+    def api(self) -> str:
+        """The address below which its paths stand; a whole address may be asked instead of a path."""
+        return self._place.api
+
+    def get(self, path: str, **params: str | int) -> Any:
+        return self._ask("GET", path, params, None)
+
+    def post(self, path: str, body: Mapping[str, object]) -> Any:
+        return self._ask("POST", path, {}, body)
+
+    def send(self, method: str, path: str, body: Mapping[str, object] | None) -> Any:
+        """Send a request of any method; None where the answer has no body."""
+        return self._ask(method, path, {}, body)
+
+    def _ask(
+        self, method: str, path: str, params: Mapping[str, str | int], body: Mapping[str, object] | None
+    ) -> Any:
+        """Raises ConfigError, RefusedError, NotFoundError or UnavailableError, each with its code and fix."""
+        asked = f"{self._place.api}{path}?{sorted(params.items())}" if method == "GET" else ""
+        mark, before = self._known.get(asked, ("", None))
+        status, headers, data = self._answered(method, path, params, body, mark)
+        if status == _UNCHANGED and mark:
+            return before
+        good = 200 <= status < 300
+        if good and not data:
+            return None
+        try:
+            parsed = json.loads(data)
+        except ValueError as exc:
+            if good:
+                raise self._unreachable("its answer is not JSON") from exc
+            parsed = None
+        if not good:
+            raise self._error(status, headers, parsed)
+        if asked and (mark := headers.get("etag", "")):
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[asked] = mark, parsed
+        return parsed
+
+    def _answered(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int],
+        body: Mapping[str, object] | None,
+        mark: str,
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        import httpx2
+
+        until = self._clock.mono_ms() + int(WHOLE_S * 1000)
+        url = path if path.startswith("http") else f"{self._place.api}{path}"
+        try:
+            heads = {"if-none-match": mark} if mark else {}
+            with self._client.stream(method, url, params=dict(params), json=body, headers=heads) as answer:
+                data = bytearray()
+                for piece in answer.iter_bytes():
+                    data += piece
+                    if len(data) > MOST_BYTES or self._clock.mono_ms() > until:
+                        raise self._unreachable("its answer is too long, or takes too long")
+                return answer.status_code, answer.headers, bytes(data)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
+            raise self._unreachable(f"{type(exc).__name__}: {exc}") from exc
+
+    def _unreachable(self, why: str) -> UnavailableError:
+        fix = f"look at forge.{self._place.repository.host}.url: {self._place.api}"
+        what = f"{self._place.repository.host} does not answer"
+        return UnavailableError(what, why=self._clean(why), fix=fix, code="forge_unreachable")
+
+    def _error(self, status: int, headers: Mapping[str, str], body: Any) -> PancodeError:
+        host, path, name = self._place.repository.host, self._place.repository.path, self._place.token
+        why = self._clean(f"HTTP {status}: {words_of(body)}")
+        keep = f"pancode notify secret {name}"
+        if is_rate_limit(status, headers, body):
+            return limited(f"{host} takes no more requests now", why, wait_of(headers, self._clock.wall_ms()))
+        if 300 <= status < 400:
+            fix = f"git remote -v; forge.{host}.url"
+            what = f"{path} or the API of {host} is elsewhere: a redirect is not followed"
+            return ConfigError(what, why=why, fix=fix, code="forge_moved")
+        if status == 401:
+            what = f"{host} does not accept the token {name}"
+            return ConfigError(what, why=why, fix=f"{keep}: {_RIGHTS}", code="forge_token")
+        if status == 403:
+            what = f"the token {name} may not do this on {path}"
+            return RefusedError(what, why=why, fix=f"{keep}: {_RIGHTS}", code="forge_forbidden")
+        if status == 404:
+            fix = (
+                f"look at the address: git remote -v; forges also say this of a token without rights: {keep}"
+            )
+            return NotFoundError(f"{host} has no {path}", why=why, fix=fix, code="forge_not_found")
+        if status < 500:
+            what = f"{host} refuses this"
+            return RefusedError(what, why=why, fix=f"look at {path} there", code=REFUSED)
+        return UnavailableError(f"{host} has failed", why=why, fix="later", code="forge_unreachable")
+
+    def _clean(self, words: str) -> str:
+        return safe(words.replace(self._token, "***"))[:_WORDS]
+
+
+@contextmanager
+def talking(
+    place: ForgePlace | TrackerPlace,
+    token: str,
+    headers: Mapping[str, str],
+    clock: Clock,
+    fix: str,
+    known: KnownAnswers | None = None,
+) -> Iterator[ForgeClient]:
+    """A conversation that reaches the host as the user's git would.
+
+    UnavailableError, with this fix, for an answer of another kind than was expected.
+    """
+    proxy, authority = (http_setting(place.api, key) for key in ("proxy", "sslCAInfo"))
+    try:
+        with ForgeClient(place, token, headers, clock, proxy, authority, known) as client:
+            yield client
+    except (LookupError, TypeError, ValueError, AttributeError) as exc:
+        raise UnavailableError(
+            f"{place.repository.host} does not answer as {place.kind} does",
+            why=f"{place.api}: {type(exc).__name__} {exc}"[:200],
+            fix=fix,
+            code="forge_answer",
+        ) from exc
+
+
+def _trusting(authority: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except OSError as exc:
+        raise ConfigError(
+            "the authority that your git trusts cannot be read",
+            why=f"http.sslCAInfo: {authority}: {exc}",
+            fix="git config --show-origin --get-regexp sslcainfo",
+            code="forge_authority",
+        ) from exc
+
+
+def _proxy_around(url: str) -> str | None:
+    parts = urlsplit(url)
+    if proxy_bypass(parts.hostname or ""):
+        return None
+    around = getproxies_environment()
+    return around.get(parts.scheme) or around.get("all")
+
+
+def is_rate_limit(status: int, headers: Mapping[str, str], body: Any) -> bool:
+    """Whether the forge refuses for its rate limit; GitHub also says so by 403, and Linear by 400."""
+    spent = headers.get("x-ratelimit-remaining") == "0" or "retry-after" in headers
+    errors = body.get("errors") if isinstance(body, dict) else None
+    rows = [row for row in errors if isinstance(row, dict)] if isinstance(errors, list) else []
+    linears = any((row.get("extensions") or {}).get("code") == "RATELIMITED" for row in rows)
+    return status == 429 or (status == 403 and spent) or linears
+
+
+def limited(what: str, why: str, wait_s: int) -> UnavailableError:
+    """Return the error of a rate limit. `wait_s`: seconds until it ends; 0: the forge does not say."""
+    fix, details = f"wait {wait_s or 'some'} seconds", {"wait_s": str(wait_s)}
+    return UnavailableError(what, why=why, fix=fix, code="forge_limit", details=details)
+
+
+MOST_WAIT_S = 3_600
+_RESETS = ("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-requests-reset")
+"""Headers with the time at which the limit ends: of GitHub and GitLab in seconds, of Linear in
+milliseconds."""
+
+
+def wait_of(headers: Mapping[str, str], now_ms: int) -> int:
+    """Seconds until the forge takes requests again, by its own word, at most an hour; 0: it does not say."""
+    after, *resets = (headers.get(name, "")[:15] for name in ("retry-after", *_RESETS))
+    if after.isdecimal():
+        return min(int(after), MOST_WAIT_S)
+    at = next((int(one) for one in resets if one.isdecimal()), 0)
+    left_ms = (at if at > 10**11 else at * 1000) - now_ms
+    return max(0, min(-(-left_ms // 1000), MOST_WAIT_S))
+
+
+def words_of(body: Any) -> str:
+    """The reason in an error's body: its `message` is a text, a list or a mapping, depending on the forge."""
+    if not isinstance(body, dict):
+        return "without a reason"
+    parts = [body.get("message"), body.get("error"), body.get("error_description"), body.get("errors")]
+    return "; ".join(_plain(part) for part in parts if part) or "without a reason"
+
+
+def _plain(part: Any) -> str:
+    if isinstance(part, dict):
+        return str(part.get("message") or part)
+    return ", ".join(_plain(one) for one in part[:5]) if isinstance(part, list) else str(part)

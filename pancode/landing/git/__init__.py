@@ -1,0 +1,1 @@
+"""Landings by git: merged, shown, written into trees and branches."""

@@ -1,0 +1,244 @@
+"""Makes the tree at which a run begins: a step of a workflow, or one that settles a conflict."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.wire.git import checked_object, result_prefix, shown, split_nul
+from pancode.git.depot import Depot
+from pancode.git.file_list import ListingLimits
+from pancode.git.objects import import_tip
+from pancode.git.repository import GitProject, open_project
+from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env, translated
+from pancode.git.snapshot import capture, index_copy
+from pancode.kernel.ports import MOST_COMMITS, Composed, Composition, MergeConflictError, ResultPlace
+from pancode.landing.git.merge import commit_of, merge_change, merge_commits, tree_commit, tree_of
+from pancode.landing.model import Conflict, ConflictState, LandRequest
+from pancode.workflows.results import has_markers
+
+_LINK, _FOLDER_OF_GIT = b"120000", b"160000"
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """A change of a tree: names to remove (a folder with its content), and then files to add."""
+
+    gone: tuple[str, ...] = ()
+    files: tuple[tuple[str, bytes], ...] = ()
+
+
+@translated("the beginning of a step")
+def compose(depot: Depot, wanted: Composition) -> Composed:
+    """Compose the commit, in the depot only. MergeConflictError names the files; the results stay."""
+    git, depot_path = depot.git(wanted.repo), depot.path(wanted.repo)
+    handed = _Edit((wanted.folder,), tuple(wanted.files.items()))
+    bare = _Edit((wanted.folder,))
+    origin = _edited(git, depot_path, tree_of(git, wanted.origin), bare)
+    merged = _merged(git, wanted, _Lineage(git, depot_path, wanted, origin, bare))
+    # Also files that origin has: one that was committed long ago must not count as written by this step.
+    begun = _Edit((*handed.gone, *wanted.without), handed.files)
+    tree = _edited(git, depot_path, merged, begun)
+    snapshot = commit_of(depot, wanted.repo, tree, wanted.base)
+    begins = commit_of(depot, wanted.repo, _edited(git, depot_path, origin, handed), wanted.base)
+    git.must("update-ref", f"{result_prefix(wanted.run)}origin", begins)
+    return Composed(snapshot, begins)
+
+
+class _Lineage:
+    """The results as commits of one history, so that git itself finds what two of them have in common."""
+
+    def __init__(self, git: Git, depot: Path, wanted: Composition, origin: str, bare: _Edit) -> None:
+        self._git, self._depot, self._wanted, self._bare = git, depot, wanted, bare
+        self._root = tree_commit(git, origin)
+        self._made: dict[str, str] = {}
+
+    def tree(self, commit: str) -> str:
+        """The tree of a result, without the files that its step was handed."""
+        return _edited(self._git, self._depot, tree_of(self._git, commit), self._bare)
+
+    def commit(self, step: str) -> str:
+        """The commit of a step. KeyError where the history lists a step before one that it began from."""
+        if not self._made:
+            for name, known in self._wanted.history.items():
+                parents = [self._made[one] for one in known.began_from]
+                self._made[name] = self._commit(name, known.commit, parents)
+        if step not in self._made:
+            self._made[step] = self._commit(step, self._wanted.results[step], [])
+        return self._made[step]
+
+    def _commit(self, step: str, commit: str, parents: list[str]) -> str:
+        return tree_commit(self._git, self._on_origin(step, commit), *(parents or [self._root]))
+
+    def _on_origin(self, step: str, commit: str) -> str:
+        """The result's tree; if its run began at other files, its change applied to the origin's files.
+
+        A retried step begins at the user's files of that time. Without this, older steps' results would seem
+        to revert what the user has changed since.
+        """
+        wanted, tree = self._wanted, self.tree(commit)
+        began = wanted.origins.get(step, wanted.origin)
+        base = self._root if began == wanted.origin else tree_commit(self._git, self.tree(began))
+        if base == self._root:
+            return tree
+        result = tree_commit(self._git, tree, base)
+        merge, _ = merge_change(self._git, base, result, tree_of(self._git, self._root))
+        if merge.conflicts:
+            raise _conflict([shown(path) for path in merge.conflicts], ["the project's files of now"], step)
+        return merge.tree
+
+
+def _merged(git: Git, wanted: Composition, lineage: _Lineage) -> str:
+    """The merge of all results, each two from their common beginning; without results, the origin's tree."""
+    if not wanted.results:
+        return lineage.tree(wanted.origin)
+    (first, commit), *others = wanted.results.items()
+    done, merged = [first], lineage.tree(commit)
+    ours = lineage.commit(first) if others else ""
+    for name, _ in others:
+        theirs = lineage.commit(name)
+        merge = merge_commits(git, ours, theirs)
+        if merge.conflicts and not wanted.marked:
+            raise _conflict([shown(path) for path in merge.conflicts], done, name)
+        merged, ours = merge.tree, tree_commit(git, merge.tree, ours, theirs)
+        done.append(name)
+    return merged
+
+
+def _conflict(files: list[str], done: list[str], name: str) -> MergeConflictError:
+    return MergeConflictError(
+        f"merge conflict: {', '.join(files[:20])}",
+        why=f"{' and '.join(done)} changed them otherwise than {name}; both results are kept",
+        fix="let an agent settle it: pancode workflow resume WORKFLOW --resolve",
+        code="merge_conflict",
+        details={"files": "\n".join(files)},
+    )
+
+
+def _edited(git: Git, depot: Path, tree: str, edit: _Edit) -> str:
+    gone = _names(git, tree, edit.gone)
+    if not gone and not edit.files:
+        return tree
+    blobs = [(name, git.must("hash-object", "-w", "--stdin", stdin=data).text()) for name, data in edit.files]
+    zero = "0" * len(tree)
+    rows = [b"0 " + zero.encode() + b"\t" + name + b"\0" for name in gone]
+    rows += [f"100644 {blob}\t{name}\0".encode() for name, blob in blobs]
+    with tempfile.TemporaryDirectory(prefix="pancode-step-", dir=depot, ignore_cleanup_errors=True) as folder:
+        indexed = git.having(GIT_INDEX_FILE=str(Path(folder) / "index"))
+        indexed.must("read-tree", tree)
+        indexed.must("update-index", "-z", "--index-info", stdin=b"".join(rows))
+        return indexed.must("write-tree").text()
+
+
+def _names(git: Git, tree: str, below: Iterable[str]) -> tuple[bytes, ...]:
+    """The files of a tree with one of these names, or in a folder with one of them."""
+    wanted = tuple(below)
+    if not wanted:
+        return ()
+    return tuple(split_nul(git.must("ls-tree", "-r", "-z", "--name-only", tree, "--", *wanted).out))
+
+
+def read_file(depot: Depot, repo: str, commit: str, path: str, most: int) -> bytes | None:
+    """A file of a commit; None where there is none, or it is larger than `most` bytes."""
+    git, name = depot.git(repo), f"{commit}:{path}"
+    size = git.ask("cat-file", "-s", name)
+    kind = git.ask("cat-file", "-t", name).text()
+    if not size.ok or kind != "blob" or int(size.text()) > most:
+        return None
+    return bytes(git.must("cat-file", "blob", name).out)
+
+
+def file_names(depot: Depot, repo: str, commit: str) -> list[str]:
+    """Every file of a commit whose name is text."""
+    found = split_nul(depot.git(repo).must("ls-tree", "-r", "-z", "--name-only", commit).out)
+    return [shown(name) for name in found]
+
+
+def lines_changed(depot: Depot, repo: str, old: str, new: str) -> int:
+    """Added and removed lines; a binary file counts as one."""
+    rows = depot.git(repo).text("diff-tree", "-r", "--numstat", "--no-renames", old, new).splitlines()
+    counts = [row.split("\t")[:2] for row in rows if row.count("\t") >= 2]
+    return sum(sum(int(n) if n.isdigit() else 1 for n in pair) for pair in counts)
+
+
+def ahead_and_behind(project: Path, depot: Depot, result: ResultPlace) -> tuple[int | None, int | None]:
+    """The result's own commits, counted in the depot, and those on the project's HEAD since the base.
+
+    The latter are counted in the project, as the depot gets a person's commits only with a snapshot.
+    """
+    ahead = _commits(lambda: depot.git(result.repo), result.commit, result.since)
+    base = result.base
+    return ahead, None if base is None else _commits(lambda: Git(project, safe_env()), "HEAD", base)
+
+
+def _commits(git: Callable[[], Git], tip: str, since: str) -> int | None:
+    """How many commits; None where a commit or the repository is gone, by a rewritten history or disuse."""
+    try:
+        most, below = f"--max-count={MOST_COMMITS}", f"^{checked_object(since)}"
+        done = git().ask("rev-list", "--count", most, tip, below, "--")
+    except (GitFailure, GitRefusal, OSError, ValueError):
+        return None
+    return int(done.text()) if done.ok else None
+
+
+@translated("the state of a conflict")
+def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: str) -> ConflictState:
+    """The state of a conflict, in the depot only. `branch` empty: of the files, with uncommitted edits."""
+    seen = open_project(project, request.environ, request.repo_id)
+    tip = seen.head
+    if branch:
+        tip = seen.git.ask("rev-parse", "-q", "--verify", f"refs/heads/{branch}^{{commit}}").text() or tip
+    import_tip(seen, depot, tip)
+    git = depot.git(seen.repo_id)
+    ours = _branch_tree(depot, seen, tip) if branch else _files_tree(depot, seen, request)
+    merge, _ = merge_change(git, request.snapshot_commit, request.result_commit, ours)
+    own_side = commit_of(depot, seen.repo_id, ours, tip)
+    both = commit_of(depot, seen.repo_id, merge.tree, own_side)  # keeps that side as long as itself
+    return ConflictState(both, own_side, tip, tuple(map(shown, merge.conflicts)))
+
+
+@translated("the look at a settled conflict")
+def unsettled(
+    depot: Depot, repo: str, marked: str, result: str, files: Iterable[str]
+) -> tuple[Conflict, ...]:
+    """The files that the result has not settled.
+
+    `marked`: the commit with both sides, whose parent is the user's side; `files`: those that conflict.
+    """
+    git, marked = depot.git(repo), checked_object(marked)
+    before, now = _entries(git, marked), _entries(git, checked_object(result))
+    ours = _entries(git, f"{marked}^")
+    found = []
+    for name in files:
+        old, new = before.get(name), now.get(name)
+        if old is not None and new == old:
+            found.append(Conflict(name, "is as it was when the conflict began"))
+        elif old and new and has_markers(*(_text(git, one) for one in (old, ours.get(name), new))):
+            found.append(Conflict(name, "still has the markers of the conflict"))
+    return tuple(found)
+
+
+def _entries(git: Git, commit: str) -> dict[str, tuple[bytes, str]]:
+    """Mode and object of each file, by its name as it is shown to people."""
+    rows = (row.partition(b"\t") for row in split_nul(git.must("ls-tree", "-r", "-z", commit).out))
+    return {shown(name): (meta.split()[0], meta.split()[2].decode()) for meta, _, name in rows}
+
+
+def _text(git: Git, entry: tuple[bytes, str] | None) -> bytes:
+    if entry is None or entry[0] in (_LINK, _FOLDER_OF_GIT):
+        return b""
+    return bytes(git.must("cat-file", "blob", entry[1]).out)
+
+
+def _branch_tree(depot: Depot, seen: GitProject, tip: str | None) -> str:
+    git = depot.git(seen.repo_id)
+    return tree_of(git, tip) if tip else git.must("mktree", stdin=b"").text()
+
+
+def _files_tree(depot: Depot, seen: GitProject, request: LandRequest) -> str:
+    limits = ListingLimits(skip_large_untracked=True, allowed=request.allowed)
+    with index_copy(seen, depot.path(seen.repo_id)) as index:
+        tree, _ = capture(seen, depot, index, limits)
+    return str(tree)

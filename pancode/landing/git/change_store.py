@@ -1,0 +1,142 @@
+"""The changes of runs: previewed, shown, landed in their turn, called off, on git and the depot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pancode.git.depot import Depot
+from pancode.git.file_list import ListingLimits
+from pancode.git.snapshot import SnapshotOptions, preview
+from pancode.kernel.records import Run
+from pancode.kernel.values import replace
+from pancode.landing.git.base_tree import conflict_state, unsettled
+from pancode.landing.git.diff import FileStat, diff_patch, diff_stat
+from pancode.landing.git.merge import commit_of, offer
+from pancode.landing.git.reverts import RevertLook
+from pancode.landing.git.tree.branch_landing import LandingSession, land_on_branch
+from pancode.landing.git.tree.tree_landing import land
+from pancode.landing.model import (
+    CalledOff,
+    Conflict,
+    ConflictState,
+    Gates,
+    LandReport,
+    LandRequest,
+    LandWay,
+    OnBranch,
+)
+from pancode.landing.queue import LandingQueue, before, landing_rows, report_of
+from pancode.landing.service import Lander, commits_of, resolve
+from pancode.runs.admission.dry_run import QueuedAnswer, queued
+from pancode.runs.core import Core
+from pancode.runs.user_environment import Surroundings
+
+
+class DepotCode:
+    """The code of runs, in the coordinator's depot. WorkspaceError for whatever cannot be done."""
+
+    def __init__(self, depot: Depot, core: Core) -> None:
+        self._depot, self._core = depot, core
+        self._lander = Lander(core, DepotRepositories(depot))
+        self.queue = LandingQueue(core, self._lander.land, self._lander.cut_short)
+        self._reverts = RevertLook(core, depot)
+
+    def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> dict[str, Any]:
+        """The content of a snapshot: `{"branch", "head", "changed", "untracked", "warnings"}`.
+
+        Like the snapshot, it must have `folder`.
+        """
+        options = SnapshotOptions(0, ListingLimits(allowed=allowed), dict(os.environ), folder)
+        seen = preview(Path(project), options)
+        summary = {"branch": seen.branch, "head": seen.head, "warnings": list(seen.warnings)}
+        return {**summary, "changed": list(seen.changed), "untracked": list(seen.untracked)}
+
+    def diff(self, run: Run, stat: bool) -> bytes:
+        """The run's change against its snapshot as a patch, or as a list of files with counts."""
+        repo, snapshot, commit = commits_of(self._core, run)
+        if commit is None:
+            return b""
+        if stat:
+            return "".join(_line(s) for s in diff_stat(self._depot, repo, snapshot, commit)).encode()
+        return diff_patch(self._depot, repo, snapshot, commit)
+
+    def land(self, run: Run, asked: LandWay, wait: bool = True) -> dict[str, Any]:
+        """Merge the run's change into the user's tree or onto a branch, when its turn has come.
+
+        The answer: `{"status", "files", "gate", "recovered"}`, and `"tree"` and `"branch"`. `wait` False:
+        `{"status": "waiting", "place"}`.
+        """
+        action = self.queue.ask(run, asked)
+        if not wait:
+            return {"status": "waiting", "place": self.queue.place(action)}
+        report = report_of(self.queue.ended(action))
+        self._reverts.look(str(run.project))
+        return report
+
+    def resolve(self, around: Surroundings, run: Run, asked: LandWay) -> QueuedAnswer:
+        """Dispatch a run that settles this run's conflict, and is then landed; the answer to the dispatch.
+
+        UsageError: there is no conflict.
+        """
+        return queued(resolve(self._core, self._lander, around, run, asked))
+
+    def landings(self, before_run: Run | None = None) -> list[dict[str, Any]]:
+        """The landings that wait or are under way, in order, with their places; or those before a run's."""
+        now = self.queue.under_way()
+        return landing_rows(self._core, now) if before_run is None else before(self._core, before_run, now)
+
+    def look_for_reverts(self) -> dict[str, str]:
+        """Look for commits that took landed changes back, and record them; the commits by run."""
+        return self._reverts.look()
+
+    def call_off(self, run: Run) -> list[dict[str, Any]]:
+        """Call off this run's landings, and tell how each ended. Empty: there was none.
+
+        `queued` is true for a landing that had not begun.
+        """
+        return self._lander.call_off(run)
+
+
+def _line(stat: FileStat) -> str:
+    counts = "binary" if stat.added is None else f"+{stat.added} -{stat.removed}"
+    name = f"{stat.old_path} -> {stat.path}" if stat.old_path is not None else stat.path
+    return f"{counts:>12}  {name}\n"
+
+
+class DepotRepositories:
+    """Implements pancode.landing.judgement.Repositories, as the coordinator's own user."""
+
+    def __init__(self, depot: Depot) -> None:
+        self._depot = depot
+        self._sessions: dict[str, LandingSession] = {}
+
+    def into_files(self, project: str, request: LandRequest, gates: Gates, off: CalledOff) -> LandReport:
+        return land(Path(project), self._depot, _here(request), gates, called_off=off)
+
+    def onto_branch(
+        self, project: str, request: LandRequest, target: OnBranch, gates: Gates, off: CalledOff
+    ) -> LandReport:
+        repo = request.repo_id
+        if repo not in self._sessions:  # one of a repository lands after the other
+            self._sessions[repo] = LandingSession(self._depot, repo)
+        here, session = _here(request), self._sessions[repo]
+        return land_on_branch(Path(project), self._depot, here, target, gates, off, session)
+
+    def conflict(self, project: str, request: LandRequest, branch: str) -> ConflictState:
+        return conflict_state(Path(project), self._depot, _here(request), branch)
+
+    def unsettled(self, repo: str, marked: str, result: str, files: Iterable[str]) -> tuple[Conflict, ...]:
+        return unsettled(self._depot, repo, marked, result, files)
+
+    def commit_of(self, repo: str, tree: str, base: str | None) -> str:
+        return commit_of(self._depot, repo, tree, base)
+
+    def offer(self, repo: str, run: str, commit: str, base: str | None) -> None:
+        offer(self._depot, repo, run, commit, base)
+
+
+def _here(request: LandRequest) -> LandRequest:
+    return replace(request, environ=dict(os.environ))

@@ -1,0 +1,107 @@
+"""Shows what a run changed against its snapshot, as a patch or as counted lines per file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from node_agent.wire.git import checked_object, shown
+from pancode.git.depot import Depot
+from pancode.git.repository import GitProject
+from pancode.git.runner import Git, GitRefusal
+from pancode.kernel.ports import SnapshotTaken
+
+MOST_HIDDEN, MOST_COMMITS = 500, 500
+_LINE = "--format=%h %ad %an: %s"
+# Programs that a repository names for diffs are never run.
+_PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "-M")
+
+
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """One changed file; `added` and `removed` are lines, None for a binary; `old_path` of a renamed one."""
+
+    path: str
+    added: int | None
+    removed: int | None
+    old_path: str | None = None
+
+
+def diff_patch(depot: Depot, repo_id: str, snapshot: str, commit: str) -> bytes:
+    """The change as a patch that `git apply` takes, binaries included."""
+    pair = (checked_object(snapshot), checked_object(commit))
+    return depot.git(repo_id).must("diff", *_PLAIN, "--binary", *pair).out
+
+
+def shown_change(
+    depot: Depot, repo_id: str, old: str, new: str, most: int, hides: Callable[[str], bool]
+) -> bytes:
+    """The change as its reader may see it: without hidden files, and cut where it is too long."""
+    pair = (checked_object(old), checked_object(new))
+    git = depot.git(repo_id).having(GIT_LITERAL_PATHSPECS="0")
+    plain = (*_PLAIN[:-1], "--no-renames")  # a renamed file would show a hidden one's text
+    names = git.must("diff", *plain, "--name-only", "-z", *pair).out.split(b"\0")
+    hidden = [os.fsdecode(name) for name in names if name and hides(shown(name))]
+    if len(hidden) > MOST_HIDDEN:
+        return b"[rules hide %d files of this change, which are too many to show the others]\n" % len(hidden)
+    places = [".", *(f":(exclude,literal){name}" for name in hidden)]
+    kept = git.must("diff", *plain, *pair, "--", *places).out
+    if len(kept) > most:
+        kept = kept[:most] + b"\n[%d of %d bytes of this change]\n" % (most, len(kept))
+    return kept
+
+
+def shown_history(
+    project: GitProject,
+    depot: Depot,
+    taken: SnapshotTaken,
+    commits: str,
+    most: int,
+    hides: Callable[[str], bool],
+) -> bytes:
+    """The commits of a range, and their whole change.
+
+    Only commits in the snapshot's history are shown, which its run has anyway.
+    """
+    first, *more = re.split(r"\.{2,3}", commits)
+    if len(more) > 1:
+        raise _no_range(commits)
+    git, base = depot.git(taken.repo), taken.base or taken.snapshot
+    old, *last = [_commit(project, git, base, side or "HEAD") for side in (first, *more)]
+    new = last[0] if last else base
+    log = git.must("log", "--no-decorate", "--date=iso", f"-n{MOST_COMMITS}", _LINE, f"{old}..{new}").out
+    change = shown_change(depot, taken.repo, old, last[0] if last else taken.snapshot, most, hides)
+    return log + b"\n" + change
+
+
+def _commit(project: GitProject, git: Git, base: str, name: str) -> str:
+    asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    found = project.git.ask(*asked)
+    if not found.ok or not git.ask("merge-base", "--is-ancestor", found.text(), base).ok:
+        raise _no_range(name)
+    return found.text()
+
+
+def _no_range(text: str) -> GitRefusal:
+    return GitRefusal(
+        f"{text} is no commit, and no range A..B of commits, in the history of what is dispatched",
+        fix="name a run, or commits as git log shows them: HEAD~3..HEAD, or main",
+    )
+
+
+def diff_stat(depot: Depot, repo_id: str, snapshot: str, commit: str) -> tuple[FileStat, ...]:
+    """The changed files in the order of their names."""
+    pair = (checked_object(snapshot), checked_object(commit))
+    fields = depot.git(repo_id).must("diff", *_PLAIN, "--numstat", "-z", *pair).out.split(b"\0")
+    found, words = [], iter(fields)
+    for head in words:
+        if head:
+            added, removed, path = head.split(b"\t", 2)
+            # An empty path announces a rename: old and new name follow.
+            old = None if path else next(words)
+            name = path or next(words)
+            plus, minus = (None if count == b"-" else int(count) for count in (added, removed))
+            found.append(FileStat(shown(name), plus, minus, shown(old) if old is not None else None))
+    return tuple(found)

@@ -1,0 +1,160 @@
+"""Merges a result into the tree as it is now, in the depot only, and offers the merged tree to a node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from node_agent.wire.git import (
+    Change,
+    base_ref,
+    checked_object,
+    checked_run,
+    parse_raw_diff,
+    snap_ref,
+    split_nul,
+    stamp_env,
+)
+from pancode.git.depot import Depot
+from pancode.git.repository import GitProject
+from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env
+
+# Dates and names of commits that only carry trees: constant, so that a repeated merge makes no new objects.
+_STAMP = stamp_env("pancode", "pancode@localhost", 1_000_000_000_000)
+# Newer than what it stands on: git looks at the newest first, and would else walk the whole history.
+_LATE = stamp_env("pancode", "pancode@localhost", 4_000_000_000_000)
+
+
+_TREE = b"tree\n"
+"""The message of a commit that only carries a tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFacts:
+    """The tree and the parents of a commit."""
+
+    tree: str
+    parents: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """The result of a merge: `tree` is the merged tree; with `conflicts` it must not be used."""
+
+    tree: str
+    conflicts: tuple[bytes, ...]
+
+
+def tree_of(git: Git, commit: str) -> str:
+    return git.text("rev-parse", "--verify", f"{commit}^{{tree}}")
+
+
+class CommitStore(Protocol):
+    """Reads and writes commits of one repository of the depot."""
+
+    def commits(self, *oids: str) -> list[CommitFacts]:
+        """The facts of these commits. GitFailure for one that does not exist."""
+
+    def write_commit(
+        self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
+    ) -> str:
+        """`signed`: by `stamp_env`. Idempotent: the same words give the same commit."""
+
+
+def merge_change(
+    git: Git, begins: str, result: str, ours: str, store: CommitStore | None = None
+) -> tuple[Merge, str]:
+    """Merge the change from `begins` to `result` into the tree `ours`; also returns the tree of `result`.
+
+    The history of `ours` does not matter, so cherry-picks and rebases merge alike.
+    """
+    store = store or GitCommits(git)
+    if checked_object(begins) == checked_object(result):
+        return Merge(ours, ()), store.commits(result)[0].tree
+    base, made = store.commits(begins, result)
+    before, theirs = base.tree, made.tree
+    if before in (ours, theirs) or ours == theirs:
+        return Merge(theirs if before == ours else ours, ()), theirs
+    # git 2.39 has no --merge-base: a commit of our own on top of `begins` makes that the base.
+    side = result if begins in made.parents else store.write_commit(theirs, (begins,), _LATE, _TREE)
+    return merge_commits(git, store.write_commit(ours, (begins,), _LATE, _TREE), side), theirs
+
+
+class GitCommits:
+    """A CommitStore that runs a git program for each call."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+
+    def commits(self, *oids: str) -> list[CommitFacts]:
+        rows = self._git.text("log", "--no-walk=unsorted", "--format=%T %P", *oids).splitlines()
+        return [CommitFacts(tree, tuple(parents)) for tree, *parents in (row.split() for row in rows)]
+
+    def write_commit(
+        self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
+    ) -> str:
+        asked = [word for parent in parents for word in ("-p", parent)]
+        return self._git.having(**signed).must("commit-tree", tree, *asked, stdin=words).text()
+
+
+def tree_commit(git: Git, tree: str, *parents: str) -> str:
+    """A commit that only carries a tree and its place in a history; equal input gives the same commit."""
+    return GitCommits(git).write_commit(tree, parents, _STAMP, _TREE)
+
+
+def merge_commits(git: Git, ours: str, theirs: str) -> Merge:
+    """Merge two commits from their common history; several merge bases are first merged by git."""
+    signed = git.having(**_STAMP)
+    done = signed.ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
+    if done.status not in (0, 1):
+        raise GitFailure(("merge-tree",), done.status, done.err)
+    tree, *names = split_nul(done.out)
+    conflicts = tuple(sorted(set(names))) if done.status == 1 else ()
+    return Merge(tree.decode(), conflicts)
+
+
+def changes_between(git: Git, old_tree: str, new_tree: str) -> tuple[Change, ...]:
+    raw = git.must("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old_tree, new_tree).out
+    return tuple(parse_raw_diff(raw))
+
+
+def commit_of(depot: Depot, repo_id: str, tree: str, base: str | None) -> str:
+    """A commit of a tree of the depot; equal input gives the same commit."""
+    parents = ("-p", base) if base else ()
+    signed = depot.git(repo_id).having(**_STAMP)
+    return signed.must("commit-tree", tree, *parents, stdin=b"merged tree\n").text()
+
+
+def offer(depot: Depot, repo_id: str, run: str, commit: str, base: str | None) -> None:
+    """Make a commit of the depot the snapshot of a run, so that a node may have it. Idempotent.
+
+    GitRefusal where the depot does not have that commit any more.
+    """
+    git = depot.git(repo_id)
+    if not git.ask("cat-file", "-e", f"{commit}^{{commit}}").ok:
+        raise GitRefusal(
+            f"the depot does not have the commit {commit[:12]} any more",
+            fix="dispatch the work anew; in a workspace: pancode workspace repair NAME",
+        )
+    moves = [f"update {snap_ref(checked_run(run))} {commit}\n"]
+    moves += [f"update {base_ref(run)} {base}\n"] if base else []
+    git.must("update-ref", "--stdin", stdin="".join(moves).encode())
+
+
+def line_ends(project: GitProject) -> dict[str, str]:
+    """The line endings and encodings that the user's repository asks for."""
+    keys = ("core.autocrlf", "core.eol")
+    found = {key: project.git.ask("config", "--get", key).text() for key in keys}
+    return {key: value for key, value in found.items() if value}
+
+
+def stage_files(depot: Depot, project: GitProject, tree: str, names: tuple[bytes, ...], target: Path) -> None:
+    """Write these files of a tree below `target`, with the line ends that the user's repository asks for."""
+    index = target.parent / "stage.index"
+    env = safe_env(line_ends(project)) | {"GIT_DIR": str(depot.path(project.repo_id))}
+    git = Git(target, env | {"GIT_INDEX_FILE": str(index), "GIT_WORK_TREE": str(target)})
+    git.must("read-tree", tree)
+    git.must("checkout-index", "-q", "-z", "--stdin", stdin=b"".join(name + b"\0" for name in names))
+    index.unlink()

@@ -1,0 +1,128 @@
+"""The port `Depot`: snapshots and arrivals, in the words of the control plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from node_agent.wire.clock import Clock
+from node_agent.wire.identity import AttemptId
+from pancode.git.depot import Depot
+from pancode.git.file_list import ListingLimits
+from pancode.git.log_store import LogStreams
+from pancode.git.repository import open_project
+from pancode.git.runner import GitFailure, GitRefusal
+from pancode.git.snapshot import SnapshotOptions, take_snapshot, tree_now
+from pancode.kernel.ports import Composed, Composition, ResultPlace, SnapshotRequest, SnapshotTaken
+from pancode.landing.git.base_tree import ahead_and_behind, compose, file_names, lines_changed, read_file
+from pancode.landing.git.diff import shown_change, shown_history
+from pancode.landing.git.merge import offer
+
+PRINTED, ANSWER = "out", "answer"
+"""The stream that holds the answer: of a script, and of an agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class GitDepot:
+    """Snapshots into one depot, and what arrives in it. `environ`: whose git settings count (None: ours)."""
+
+    depot: Depot
+    streams: LogStreams
+    clock: Clock
+    limits: ListingLimits = ListingLimits()
+    environ: Mapping[str, str] | None = None
+
+    def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
+        """Take a snapshot of the tree around the project. GitRefusal (a WorkspaceError) names paths and fix.
+
+        Also refused while the disk is so full that no result could be stored.
+        """
+        self._must_have_room()
+        limits = replace(self.limits, allowed=wanted.allowed)
+        options = SnapshotOptions(self.clock.wall_ms(), limits, self.environ, wanted.folder, wanted.progress)
+        snapshot = take_snapshot(Path(wanted.project), self.depot, wanted.run, options)
+        return SnapshotTaken(
+            repo=snapshot.repo_id,
+            base=snapshot.base_commit,
+            snapshot=snapshot.snapshot_commit,
+            object_format=snapshot.object_format,
+            untracked=snapshot.untracked,
+            warnings=snapshot.warnings,
+            tree=snapshot.tree,
+        )
+
+    def tree_now(self, project: str, allowed: tuple[str, ...]) -> str:
+        """The tree of the files as they are. GitRefusal names paths and fix."""
+        self._must_have_room()
+        options = SnapshotOptions(self.clock.wall_ms(), replace(self.limits, allowed=allowed), self.environ)
+        return tree_now(Path(project), self.depot, options)
+
+    def begin_at(self, run: str, snapshot: SnapshotTaken) -> None:
+        """Name the commit as the run's snapshot. GitRefusal where the depot does not have it any more."""
+        self._must_have_room()
+        offer(self.depot, snapshot.repo, run, snapshot.snapshot, snapshot.base)
+
+    def compose(self, wanted: Composition) -> Composed:
+        """Make the commit at which a step begins. MergeConflictError, GitRefusal. Idempotent."""
+        return compose(self.depot, wanted)
+
+    def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
+        """A file of a result; None where there is none, or it is larger than `most` bytes."""
+        return read_file(self.depot, repo, commit, path, most)
+
+    def has_commit(self, repo: str, commit: str) -> bool:
+        """Whether the depot has the commit; False also where it does not have the repository."""
+        return self.depot.has_commit(repo, commit)
+
+    def file_names(self, repo: str, commit: str) -> list[str]:
+        """Every file of a result."""
+        return file_names(self.depot, repo, commit)
+
+    def lines_changed(self, repo: str, old: str, new: str) -> int:
+        """The number of added and removed lines."""
+        return lines_changed(self.depot, repo, old, new)
+
+    def ahead_and_behind(self, project: str, result: ResultPlace) -> tuple[int | None, int | None]:
+        """Commits of a line of work, and those of the project since it began; None: it cannot be told."""
+        return ahead_and_behind(Path(project), self.depot, result)
+
+    def shown_change(self, repo: str, old: str, new: str, most: int, hides: Callable[[str], bool]) -> bytes:
+        """The change between two commits as a patch. `hides`: files that its reader may not read."""
+        return shown_change(self.depot, repo, old, new, most, hides)
+
+    def shown_history(
+        self, project: str, taken: SnapshotTaken, commits: str, most: int, hides: Callable[[str], bool]
+    ) -> bytes:
+        """Commits and their change. GitRefusal for what is not in the history of `taken`."""
+        return shown_history(
+            open_project(Path(project), self.environ, taken.repo), self.depot, taken, commits, most, hides
+        )
+
+    def whole_answer(self, identity: AttemptId, printed: bool) -> bytes | None:
+        """The whole text of a long answer; None: it did not arrive. `printed`: a script's, its output."""
+        path = self.streams.log(identity, PRINTED if printed else ANSWER)
+        return path.read_bytes() if path.is_file() else None
+
+    def _must_have_room(self) -> None:
+        """UnavailableError while a result could not be stored: then no work is sent out."""
+        full = self.streams.full()
+        if full:
+            raise GitRefusal(
+                "the coordinator's disk is full", why=full, fix="free disk space there, then: pancode doctor"
+            )
+
+    def commit_arrived(self, repo: str, identity: AttemptId, commit: str, snapshot: str | None) -> bool:
+        """Whether the fence's ref is there, is this commit, is whole and stands on the attempt's snapshot."""
+        try:
+            return self.depot.verify_result(repo, identity, commit, snapshot).ok
+        except (GitRefusal, GitFailure, ValueError):
+            return False
+
+    def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
+        """Whether this log is on disk, complete by its size and digest."""
+        return self.streams.arrived(identity, name, size, sha256)
+
+    def blob_part(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
+        """Up to `limit` bytes of this log; empty when there are none."""
+        return self.streams.read(identity, name, offset, limit)

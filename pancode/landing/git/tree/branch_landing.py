@@ -1,0 +1,256 @@
+"""Lands a result as commits on a branch of the user's repository; work tree, index and other refs stay."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import tempfile
+import threading
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from node_agent.wire.git import GitCall, shown, stamp_env, with_config
+from pancode.git.depot import Depot
+from pancode.git.filters import unless_filtered
+from pancode.git.objects import import_tip
+from pancode.git.repository import GitProject, open_project
+from pancode.git.runner import GitFailure, GitRefusal, must_git, translated
+from pancode.landing import model as land_values
+from pancode.landing.git.merge import GitCommits, tree_of
+from pancode.landing.git.tree import tree_landing as land
+from pancode.landing.git.tree.steps import free_branch
+
+IDLE_MS = 3_000
+"""How long after a landing its settings count for the next one, in ms, if no file of settings has changed."""
+SIGN_S = 60.0
+"""How many seconds a person has to answer their own signing agent, as on a screen."""
+_SIGNERS = (
+    *("HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "GNUPGHOME", "SSH_AUTH_SOCK", "PATH"),
+    *("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SSH_ASKPASS"),
+)
+"""The variables by which signing programs find keys and agents."""
+_OWN = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
+
+
+class LandingSession(GitCommits):
+    """The state that landings in one repository share; one at a time, under `lock`."""
+
+    def __init__(self, depot: Depot, repo_id: str) -> None:
+        super().__init__(depot.git(repo_id))
+        self._depot, self.repo_id = depot, repo_id
+        self.lock = threading.Lock()
+        self._project: tuple[object, GitProject] | None = None
+        self._used_ms = 0
+        self.tip: str | None = None
+        """The commit that the newest landing made: the depot has all of its history."""
+
+    def begin(self, now_ms: int) -> None:
+        """Forget what was read, if the last landing is a while ago."""
+        if not 0 <= now_ms - self._used_ms <= IDLE_MS:
+            self._project = self.tip = None
+        self._used_ms = now_ms
+
+    def project(self, folder: Path, environ: Mapping[str, str] | None) -> GitProject:
+        """The project, as last read if no settings have changed since. Its HEAD may have moved."""
+        around = os.environ if environ is None else environ
+        mine = tuple(around.get(name, "") for name in _OWN)
+        if self._project is None or self._project[0] != _stamp(self._project[1], folder, mine):
+            seen = open_project(folder, environ, self.repo_id)
+            self._project = _stamp(seen, folder, mine), seen
+        return self._project[1]
+
+    def fresh(self) -> None:
+        """Read the repository anew at the next look."""
+        self._project = None
+
+    def sign_commit(
+        self,
+        seen: GitProject,
+        environ: Mapping[str, str],
+        made: tuple[str, tuple[str, ...], bytes],
+        signed: Mapping[str, str],
+    ) -> str:
+        """A commit (tree, parents, words) with the user's signature, by their own git and signing program.
+
+        GitRefusal where that fails, as with a key whose passphrase nobody here can give.
+        """
+        tree, parents, words = made
+        depot = self._depot.git(self.repo_id)
+        around = {name: environ[name] for name in _SIGNERS if name in environ}
+        env = with_config({**depot.env, **around, **signed}, seen.signing or ())
+        asked = [word for parent in parents for word in ("-p", parent)]
+        call = GitCall(("commit-tree", "-S", tree, *asked), env, seen.top, stdin=words, timeout_s=SIGN_S)
+        try:
+            return must_git(call).text()
+        except GitFailure as failed:
+            raise _not_signed(dict(seen.signing or ()), failed) from failed
+
+    def write_commit(
+        self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
+    ) -> str:
+        """Write a commit as `git commit-tree` does, without that program; `signed`: by `stamp_env`."""
+        lines = [f"tree {tree}", *(f"parent {one}" for one in parents)]
+        for role in ("AUTHOR", "COMMITTER"):
+            name, email, date = (signed[f"GIT_{role}_{part}"] for part in ("NAME", "EMAIL", "DATE"))
+            lines.append(f"{role.lower()} {name} <{email}> {date.removeprefix('@')}")
+        body = "\n".join([*lines, "", ""]).encode() + words
+        return _write_object(self._depot.path(self.repo_id), b"commit", body, len(tree))
+
+
+def _not_signed(settings: Mapping[str, str], failed: GitFailure) -> GitRefusal:
+    key = settings.get("user.signingkey", "")
+    by_ssh = settings.get("gpg.format") == "ssh" and bool(key)
+    unlock = f"ssh-add {shlex.quote(key.removesuffix('.pub'))}" if by_ssh else "echo | gpg --clearsign"
+    return GitRefusal(
+        "git is told to sign your commits (commit.gpgsign), and the signature failed: nothing was landed",
+        why=f"{failed.err or failed}; the coordinator has no terminal where it could ask for a passphrase",
+        fix=f"unlock the key in the agent that the coordinator uses ({unlock}), then land again",
+    )
+
+
+def _stamp(seen: GitProject, folder: Path, mine: tuple[str, ...]) -> object:
+    """A value that changes when a file of settings changes."""
+    home, xdg, own, _ = mine
+    users = (
+        own,
+        os.path.join(home, ".gitconfig"),
+        os.path.join(xdg or os.path.join(home, ".config"), "git/config"),
+    )
+    files = (*users, seen.common_dir / "config", seen.git_dir / "config.worktree")
+    return folder, mine, tuple(_when(file) for file in files)
+
+
+def _when(file: str | Path) -> tuple[int, int, int] | None:
+    try:
+        at = os.stat(file)
+    except OSError:
+        return None
+    return at.st_mtime_ns, at.st_size, at.st_ino
+
+
+def _write_object(depot: Path, kind: bytes, body: bytes, digits: int) -> str:
+    """Write a loose object, whole and durable; an existing one gets a new time."""
+    data = kind + b" %d\0" % len(body) + body
+    name = hashlib.new("sha1" if digits == 40 else "sha256", data, usedforsecurity=False).hexdigest()
+    target = depot / "objects" / name[:2] / name[2:]
+    try:
+        os.utime(target)
+    except FileNotFoundError:
+        target.parent.mkdir(exist_ok=True)
+        handle, fresh = tempfile.mkstemp(prefix="tmp_obj_", dir=target.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(zlib.compress(data))
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(fresh, 0o444)
+        os.rename(fresh, target)
+    return name
+
+
+NOBODY = {"user.name": "pancode", "user.email": "pancode@localhost"}
+"""Author and committer where the user has set neither in git."""
+TRIES = 5
+
+
+@translated("the landing")
+def land_on_branch(
+    project: Path,
+    depot: Depot,
+    request: land_values.LandRequest,
+    target: land_values.OnBranch,
+    gates: land_values.Gates | None = None,
+    called_off: land_values.CalledOff = land_values.never,
+    session: LandingSession | None = None,
+) -> land_values.LandReport:
+    """Merge the result into the tip of the branch, and commit it there; a new branch begins at HEAD.
+
+    GitRefusal for a branch that is checked out anywhere: its files would no longer be those of its tip. When
+    somebody else moves the branch meanwhile, the merge is made anew, and its gates run again. `session`: what
+    successive landings share; None: this is the only one.
+    """
+    session = session or LandingSession(depot, request.repo_id)
+    with session.lock:
+        session.begin(target.now_ms)
+        way = (gates, called_off)
+        seen = session.project(project, request.environ)
+        try:
+            for _ in range(TRIES):
+                report = _land(session, project, depot, request, target, way)
+                if report is not None:
+                    break
+            else:
+                raise GitRefusal(
+                    f"branch {target.name} is moved faster than it can be landed on",
+                    fix=f"pancode land {request.run or 'RUN'} --branch {target.name}",
+                )
+        except land.CalledOffError:
+            report = land_values.LandReport(land_values.LandStatus.CALLED_OFF)
+        return replace(report, tree=str(seen.top), branch=target.name)
+
+
+def _land(
+    session: LandingSession,
+    project: Path,
+    depot: Depot,
+    request: land_values.LandRequest,
+    target: land_values.OnBranch,
+    way: tuple[land_values.Gates | None, land_values.CalledOff],
+) -> land_values.LandReport | None:
+    """Land once; None: somebody else moved the branch meanwhile, and nothing was written."""
+    gates, called_off = way
+    seen = session.project(project, request.environ)
+    branch = free_branch(seen, target.name)
+    if not branch.tip:  # it is made at HEAD, which may have moved since that was read
+        session.fresh()
+        seen = session.project(project, request.environ)
+    tip = branch.tip or seen.head
+    if tip is None or tip != session.tip:
+        import_tip(seen, depot, tip)
+    git = depot.git(seen.repo_id)
+    ours = branch.tree or (tree_of(git, tip) if tip else git.must("mktree", stdin=b"").text())
+    merged, changes = land.merge_result(depot, request, ours, session)
+    if isinstance(merged, land_values.LandReport):
+        return land.explained(git, request, tip, merged)
+    who = NOBODY | dict(seen.user)
+    around = os.environ if request.environ is None else request.environ
+    stamp = stamp_env(who["user.name"], who["user.email"], target.now_ms)
+
+    def write(tree: str, parents: tuple[str, ...], words: bytes) -> str:
+        if seen.signing is not None:
+            return session.sign_commit(seen, around, (tree, parents, words), stamp)
+        return session.write_commit(tree, parents, stamp, words)
+
+    made = land.commits_of(git, write, request, target, tip, merged)
+    if isinstance(made, land_values.LandReport):
+        return made
+    unless_filtered(seen, git, changes, ("" if target.how is land_values.How.SQUASH else made.commit, tip))
+    gate = gates(replace(merged, tree=made.tree, commit=made.commit)) if gates is not None else None
+    land.unless_called_off(called_off)
+    if gate is not None and not gate.ok:
+        return land.not_passed(gate)
+    _bring(seen, depot, made.commit, tip)
+    land.unless_called_off(called_off)
+    if free_branch(seen, target.name) != branch:
+        return None
+    old = branch.tip or "0" * len(made.commit)
+    args = ("-m", f"pancode: landed {request.run}".strip(), branch.ref, made.commit, old)
+    if not seen.git.ask("update-ref", *args).ok:
+        if free_branch(seen, target.name) != branch:
+            return None
+        seen.git.must("update-ref", *args)  # nobody was faster: this says why git could not move it
+    session.tip = made.commit
+    files = tuple(shown(change.path) for change in changes)
+    return land_values.LandReport(land_values.LandStatus.LANDED, files, gate=gate, commit=made.commit)
+
+
+def _bring(seen: GitProject, depot: Depot, commit: str, tip: str | None) -> None:
+    """Copy the commit's new objects into the user's repository, as a pack."""
+    git = depot.git(seen.repo_id)
+    revs = "\n".join([commit, *([f"^{tip}"] if tip else [])]) + "\n"
+    with tempfile.TemporaryDirectory(prefix="pancode-pack-", dir=depot.path(seen.repo_id)) as folder:
+        pack = Path(folder) / "pack"
+        git.must("pack-objects", "--revs", "--stdout", "-q", stdin=revs.encode(), stdout=pack)
+        seen.git.must("unpack-objects", "-q", stdin=pack)

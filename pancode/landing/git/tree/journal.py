@@ -1,0 +1,256 @@
+"""Applies a landing's steps to the user's tree with a journal on disk: all of them, or none."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pancode.git.runner import GitRefusal
+from pancode.landing.git.tree.steps import FileIdentity, FileStep, missing_folders
+
+Checkpoint = Callable[[str], None]
+"""Called before each effect with its name; a test ends the process there."""
+
+
+class TreeChanged(Exception):
+    """A file of the user's tree is no longer what it was when the landing was planned."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class LandingJournal:
+    """The journal of one landing: a folder on the tree's own file system.
+
+    `new/` holds the files to be put in place, `old/<number>` what they replace, `plan.json` the steps.
+    `applying` is written before the first change of the tree, `done` after the last.
+    """
+
+    folder: Path
+    top: Path
+    checkpoint: Checkpoint
+
+    @property
+    def new(self) -> Path:
+        return self.folder / "new"
+
+    @property
+    def exists(self) -> bool:
+        return self.folder.is_dir()
+
+    def create(self) -> None:
+        self.folder.mkdir(mode=0o700)
+        self.new.mkdir()
+        (self.folder / "old").mkdir()
+
+    def plan(self, steps: tuple[FileStep, ...]) -> tuple[FileStep, ...]:
+        """Write the plan durably before anything is done; returns the steps as written."""
+        staged = tuple(self._stage(step) for step in steps)
+        folders = missing_folders(self.top, staged)
+        plan = {"top": str(self.top), "folders": folders, "steps": [step.to_json() for step in staged]}
+        self._write("plan.json", json.dumps(plan))
+        return staged
+
+    def _stage(self, step: FileStep) -> FileStep:
+        """Give a staged file its final permissions, and note its identity."""
+        if not step.new:
+            return step
+        path = os.path.join(self.new, step.path)
+        seen = os.lstat(path)
+        if stat.S_ISREG(seen.st_mode):
+            os.chmod(path, _mode(step))
+            _sync(path)
+        return replace(step, staged=FileIdentity.of(path))
+
+    def apply(self, steps: tuple[FileStep, ...]) -> None:
+        """Carry out the plan. An Exception rolls back and is raised again; a crash leaves it to `recover`."""
+        try:
+            self._write("applying", "")
+            for number, step in enumerate(steps):
+                self._take(number, step)
+            for name in self._folders():
+                self.checkpoint(f"mkdir {name}")
+                os.mkdir(os.path.join(self.top, name))
+            for step in steps:
+                self._put(step)
+            self._sync_tree(steps)
+            self._write("done", "")
+        except Exception:
+            self.roll_back()
+            raise
+        self.finish()
+
+    def _take(self, number: int, step: FileStep) -> None:
+        target, kept = os.path.join(self.top, step.path), self._old(number)
+        if step.old is None:
+            return
+        self.checkpoint(f"take {step.path}")
+        if FileIdentity.of(target) != step.old:
+            raise TreeChanged(step.path)
+        os.rename(target, kept)
+        if FileIdentity.of(kept) != step.old:
+            raise TreeChanged(step.path)
+
+    def _put(self, step: FileStep) -> None:
+        if not step.new:
+            return
+        target = os.path.join(self.top, step.path)
+        self.checkpoint(f"put {step.path}")
+        if stat.S_ISDIR(step.below):
+            _clear_empty(target)
+        try:
+            # A link, not a rename: it fails when something has appeared there.
+            os.link(os.path.join(self.new, step.path), target, follow_symlinks=False)
+        except FileExistsError as exc:
+            raise TreeChanged(step.path) from exc
+
+    def recover(self) -> str | None:
+        """Mend what a crash left: complete a landing that was done, else undo it. Says which, or None."""
+        shutil.rmtree(self._gone, ignore_errors=True)
+        if not self.exists:
+            return None
+        if (self.folder / "done").exists():
+            self.finish()
+            return "an earlier landing had been cut off at its end: completed"
+        if (self.folder / "applying").exists():
+            self.roll_back()
+            return "an earlier landing had been cut off: rolled back"
+        self._forget()
+        return None
+
+    def finish(self) -> None:
+        """Remove folders that became empty, and then the journal."""
+        self.checkpoint("finish")
+        for step in self._steps():
+            if not step.new:
+                self._drop_empty(os.path.dirname(step.path))
+        self._forget()
+
+    def _forget(self) -> None:
+        """Remove the journal, by a rename first: half a journal would be misread."""
+        self.checkpoint("forget")
+        os.rename(self.folder, self._gone)
+        self.checkpoint("remove")
+        shutil.rmtree(self._gone)
+
+    @property
+    def _gone(self) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.gone")
+
+    def _drop_empty(self, name: str) -> None:
+        while name:
+            try:
+                os.rmdir(os.path.join(self.top, name))
+            except OSError:
+                return
+            name = os.path.dirname(name)
+
+    def roll_back(self) -> None:
+        """Undo the landing. Files that the user has changed since stay, and GitRefusal names them."""
+        steps = self._steps()
+        for step in steps:
+            target = os.path.join(self.top, step.path)
+            if step.staged is not None and FileIdentity.of(target) == step.staged:
+                os.unlink(target)
+        for name in reversed(self._folders()):
+            with suppress(OSError):
+                os.rmdir(os.path.join(self.top, name))
+        kept = [step.path for number, step in enumerate(steps) if not self._give_back(number, step)]
+        kept += [step.path for step in steps if self._edited(step) and step.path not in kept]
+        self._sync_tree(steps)
+        if kept:
+            number = 1
+            while (aside := self.folder.with_name(f"{self.folder.name}.kept-{number}")).exists():
+                number += 1
+            self.folder.rename(aside)
+            raise GitRefusal(
+                "a landing was cut off, and you have edited its files since: they were left as they are",
+                why=f"the versions before the landing are in {aside / 'old'}",
+                fix=f"compare them, then remove {aside}",
+                paths=tuple(kept),
+            )
+        self._forget()
+
+    def _edited(self, step: FileStep) -> bool:
+        """Whether the user has worked on the file since the landing put it there."""
+        there = FileIdentity.of(os.path.join(self.top, step.path))
+        return step.staged is not None and there is not None and there.inode == step.staged.inode
+
+    def _give_back(self, number: int, step: FileStep) -> bool:
+        """Put the old file back; False when something else is there now, which is left alone."""
+        target, old = os.path.join(self.top, step.path), self._old(number)
+        if not os.path.lexists(old):
+            return True
+        try:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.link(old, target, follow_symlinks=False)
+        except (FileExistsError, NotADirectoryError):
+            # The same file: a roll-back before this one was cut off here.
+            if not os.path.lexists(target) or not os.path.samestat(os.lstat(old), os.lstat(target)):
+                return False
+        os.unlink(old)
+        return True
+
+    def _old(self, number: int) -> str:
+        return str(self.folder / "old" / str(number))
+
+    def _read(self) -> dict[str, list[object]]:
+        try:
+            plan = json.loads((self.folder / "plan.json").read_text())
+        except FileNotFoundError:
+            return {"folders": [], "steps": []}
+        return plan if isinstance(plan, dict) else {}
+
+    def _steps(self) -> tuple[FileStep, ...]:
+        return tuple(FileStep.from_json(entry) for entry in self._read()["steps"] if isinstance(entry, dict))
+
+    def _folders(self) -> list[str]:
+        return [str(name) for name in self._read()["folders"]]
+
+    def _write(self, name: str, text: str) -> None:
+        """Write a file of the journal: it is whole and durable, or not there."""
+        self.checkpoint(f"write {name}")
+        fresh = self.folder / f"{name}.new"
+        fresh.write_text(text)
+        _sync(str(fresh))
+        fresh.rename(self.folder / name)
+        _sync(str(self.folder))
+
+    def _sync_tree(self, steps: tuple[FileStep, ...]) -> None:
+        folders = {os.path.dirname(os.path.join(self.top, step.path)) for step in steps}
+        for folder in (*folders, str(self.folder / "old")):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                _sync(folder)
+
+
+def _clear_empty(target: str) -> None:
+    """Remove a folder where a file will be; TreeChanged when a file has appeared in it."""
+    for root, _, files in os.walk(target, topdown=False):
+        if files:
+            raise TreeChanged(os.path.join(root, files[0]))
+        try:
+            os.rmdir(root)
+        except OSError as exc:
+            raise TreeChanged(root) from exc
+
+
+def _mode(step: FileStep) -> int:
+    """The file's permissions: as the replaced file's, or the usual ones; executable if the result says so."""
+    base = stat.S_IMODE(step.old.mode) if step.old and stat.S_ISREG(step.old.mode) else 0o644
+    return base | (base & 0o444) >> 2 if step.executable else base & ~0o111
+
+
+def _sync(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,224 @@
+"""Decides which files a landing replaces, creates and deletes, and what of the user's keeps it off."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from node_agent.wire.git import Change, parents, shown
+from pancode.git.repository import GitProject
+from pancode.git.runner import GitRefusal
+from pancode.landing.model import Conflict
+
+_HEADS = "refs/heads/"
+_BRANCH = "%(refname)%00%(objectname)%00%(tree)%00%(worktreepath)%00%(symref)"
+_HALF = {
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+    "MERGE_HEAD": "merge",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+}
+
+
+def unless_in_progress(seen: GitProject) -> None:
+    """GitRefusal where the user's files and index are in the middle of a merge."""
+    for name, verb in _HALF.items():
+        if (seen.git_dir / name).exists():
+            raise GitRefusal(
+                f"a {verb} is in progress in {seen.top}",
+                why="its files are half of one commit and half of another",
+                fix=f"git {verb} --continue, or --abort; or land on a branch: --branch NAME",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class FreeBranch:
+    """A branch that nobody has checked out; `tip` and its `tree` are empty where it does not exist yet."""
+
+    ref: str
+    tip: str = ""
+    tree: str = ""
+
+
+def free_branch(seen: GitProject, name: str) -> FreeBranch:
+    """The branch as it is now. GitRefusal for one that is checked out, and for an invalid name."""
+    ref = f"{_HEADS}{name}"
+    # Also its folders and patterns are looked for: only the very same name counts.
+    found, *fields = seen.git.ask("for-each-ref", f"--format={_BRANCH}", ref).out.split(b"\0", 4)
+    there = found == ref.encode()
+    if name.startswith("-") or not (there or seen.git.ask("check-ref-format", ref).ok):
+        raise GitRefusal(f"{name!r} cannot be the name of a branch", fix="--branch agent/my-change")
+    if not there or fields[2].strip():  # that also names a bare repository, which has no files
+        for place, lines in _worktrees(seen):
+            if f"branch {_HEADS}{name}" in lines:
+                raise GitRefusal(
+                    f"branch {name} is checked out in {place}",
+                    why="a commit there would leave its files behind",
+                    fix="leave --branch out to land in the files, or name another branch",
+                )
+    if there and fields[3].strip():
+        raise GitRefusal(
+            f"branch {name} is another name of {fields[3].decode(errors='replace').strip()}",
+            why="a commit there would move that branch, which may be checked out",
+            fix="name the other branch, or a new one",
+        )
+    for folder in _git_dirs(seen):
+        names = (folder / kind / "head-name" for kind in ("rebase-merge", "rebase-apply"))
+        if f"{_HEADS}{name}" in [
+            name.read_text(errors="replace").strip() for name in names if name.is_file()
+        ]:
+            raise GitRefusal(
+                f"branch {name} is being rebased",
+                why=f"git keeps the state of that in {folder}",
+                fix="git rebase --continue, or --abort; or name another branch",
+            )
+    return FreeBranch(ref, fields[0].decode(), fields[1].decode()) if there else FreeBranch(ref)
+
+
+def _worktrees(seen: GitProject) -> Iterator[tuple[str, list[str]]]:
+    for one in seen.git.must("worktree", "list", "--porcelain", "-z").out.split(b"\0\0"):
+        lines = [line.decode("utf-8", "surrogateescape") for line in one.split(b"\0") if line]
+        if lines:
+            yield lines[0].removeprefix("worktree "), lines
+
+
+def _git_dirs(seen: GitProject) -> Iterator[Path]:
+    """The git dirs of this checkout, of the main one, and of every other worktree."""
+    common = seen.common_dir
+    yield from dict.fromkeys((seen.git_dir, common, *sorted((common / "worktrees").glob("*"))))
+
+
+ABSENT = "000000"
+_GITLINK = "160000"
+
+
+@dataclass(frozen=True, slots=True)
+class FileIdentity:
+    """Identifies a file, and changes when the file is edited."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    mode: int
+
+    @classmethod
+    def of(cls, path: str) -> FileIdentity | None:
+        """The identity of the file at this path; None when nothing is there."""
+        try:
+            at = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return cls(at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns, at.st_mode)
+
+
+@dataclass(frozen=True, slots=True)
+class FileStep:
+    """The change of one file: `old` is the present file (None: none), `new` whether a file is put there.
+
+    `path` is relative, in the file system's encoding. `below`: the mode of a folder that makes room for the
+    file. `staged`: the identity of the file that will be put there.
+    """
+
+    path: str
+    old: FileIdentity | None
+    new: bool
+    executable: bool = False
+    below: int = 0
+    staged: FileIdentity | None = None
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, object]) -> FileStep:
+        old, staged = data["old"], data["staged"]
+        return cls(
+            path=str(data["path"]),
+            old=FileIdentity(**old) if isinstance(old, dict) else None,
+            new=data["new"] is True,
+            executable=data["executable"] is True,
+            below=data["below"] if isinstance(data["below"], int) else 0,
+            staged=FileIdentity(**staged) if isinstance(staged, dict) else None,
+        )
+
+
+def steps_of(top: Path, changes: Iterable[Change]) -> tuple[FileStep, ...]:
+    """The steps for these changes, each with the present identity of its target."""
+    return tuple(_step(top, change) for change in changes)
+
+
+def _step(top: Path, change: Change) -> FileStep:
+    there = FileIdentity.of(_join(top, change.path))
+    return FileStep(
+        path=os.fsdecode(change.path),
+        old=there if change.old_mode != ABSENT else None,
+        new=change.new_mode != ABSENT,
+        executable=change.new_mode == "100755",
+        below=there.mode if there and change.old_mode == ABSENT and stat.S_ISDIR(there.mode) else 0,
+    )
+
+
+def forbidden(top: Path, changes: tuple[Change, ...], hidden: frozenset[bytes]) -> tuple[Conflict, ...]:
+    """Changes that a merge allows and a landing does not. `hidden`: files whose edits git does not report."""
+    removed = frozenset(change.path for change in changes if change.new_mode == ABSENT)
+    found = ((change.path, _by_name(change, hidden) or _by_place(top, change, removed)) for change in changes)
+    return tuple(Conflict(shown(path), why) for path, why in found if why)
+
+
+def _by_name(change: Change, hidden: frozenset[bytes]) -> str | None:
+    if any(part.lower() in (b".git", b"git~1") for part in change.path.split(b"/")):
+        return "a name that belongs to git"
+    if _GITLINK in (change.old_mode, change.new_mode):
+        return "a submodule: its change is not landed"
+    if change.path in hidden:
+        return "marked assume-unchanged or skip-worktree: your own edits cannot be seen"
+    return None
+
+
+def _by_place(top: Path, change: Change, removed: frozenset[bytes]) -> str | None:
+    there = FileIdentity.of(_join(top, change.path))
+    if change.old_mode == ABSENT and there is not None and not _gives_way(top, change.path, there, removed):
+        return "is there, ignored or new: it would be overwritten"
+    if change.old_mode != ABSENT and (there is None or stat.S_ISDIR(there.mode)):
+        return "is no longer there"
+    for folder in parents(change.path):
+        path = _join(top, folder)
+        there = FileIdentity.of(path)
+        if there is None or folder in removed:
+            return None
+        if not stat.S_ISDIR(there.mode):
+            return f"lies below {shown(folder)}, which is no folder"
+        if os.path.lexists(os.path.join(path, ".git")):
+            return f"lies in a repository of its own: {shown(folder)}"
+    return None
+
+
+def _gives_way(top: Path, name: bytes, there: FileIdentity, removed: frozenset[bytes]) -> bool:
+    """Whether the path is a folder whose files are all removed by the landing."""
+    root = _join(top, name)
+    inside = [os.path.join(folder, file) for folder, _, files in os.walk(root) for file in files]
+    return stat.S_ISDIR(there.mode) and all(
+        os.fsencode(os.path.relpath(path, top)) in removed for path in inside
+    )
+
+
+def missing_folders(top: Path, steps: Iterable[FileStep]) -> tuple[str, ...]:
+    """The folders that must be made, outermost first."""
+    every = list(steps)
+    replaced = {step.path for step in every if step.old is not None}
+    wanted = [os.fsdecode(folder) for step in every if step.new for folder in parents(os.fsencode(step.path))]
+    there = (
+        name
+        for name in dict.fromkeys(wanted)
+        if name in replaced or not os.path.lexists(os.path.join(top, name))
+    )
+    return tuple(there)
+
+
+def _join(top: Path, name: bytes) -> str:
+    return os.path.join(top, os.fsdecode(name))

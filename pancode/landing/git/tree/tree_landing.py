@@ -1,0 +1,326 @@
+"""Lands a result in the user's tree: merged, gated again, all or nothing; index and refs stay."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from node_agent.wire.git import Change, checked_object, shown, split_nul
+from pancode.git.depot import Depot
+from pancode.git.file_list import ListingLimits, hidden_names
+from pancode.git.filters import own_content
+from pancode.git.objects import import_base
+from pancode.git.repository import GitProject, open_project
+from pancode.git.runner import Git, GitRefusal, translated
+from pancode.git.snapshot import capture, index_copy
+from pancode.landing.git.merge import CommitStore, changes_between, merge_change, stage_files, tree_of
+from pancode.landing.git.tree.journal import Checkpoint, LandingJournal, TreeChanged
+from pancode.landing.git.tree.steps import forbidden, steps_of, unless_in_progress
+from pancode.landing.model import (
+    CalledOff,
+    Conflict,
+    Gates,
+    How,
+    LandingGates,
+    LandReport,
+    LandRequest,
+    LandStatus,
+    Merged,
+    OnBranch,
+    never,
+)
+from pancode.landing.pull_request import RUN, with_trailers
+
+MOST = 200
+"""The most commits of a run that are replayed."""
+MOST_COMPARED = 500
+"""The most commits since the dispatch that are compared with the change, of those that touch its files."""
+
+
+@dataclass(frozen=True, slots=True)
+class MadeCommits:
+    """The last of the new commits, and its tree."""
+
+    commit: str
+    tree: str
+
+
+CommitWriter = Callable[[str, tuple[str, ...], bytes], str]
+"""Writes a commit in the user's name: tree, parents, message."""
+
+
+def commits_of(
+    git: Git, write: CommitWriter, request: LandRequest, target: OnBranch, tip: str | None, merged: Merged
+) -> MadeCommits | LandReport:
+    """The commits to land, in the depot only; a report when the run's commits conflict one by one."""
+    if target.how is How.SQUASH or (target.how is How.MERGE and request.base is None):
+        parents = tuple(filter(None, (tip,)))
+        return MadeCommits(_commit(write, merged.tree, parents, target.message, target), merged.tree)
+    begin = tip if target.how is How.REBASE else request.base
+    replayed = _replayed(git, write, request, target, begin)
+    if isinstance(replayed, LandReport) or target.how is How.REBASE:
+        return replayed
+    parents = tuple(filter(None, (tip, replayed.commit)))
+    return MadeCommits(_commit(write, merged.tree, parents, target.message, target), merged.tree)
+
+
+def _replayed(
+    git: Git, write: CommitWriter, request: LandRequest, target: OnBranch, begin: str | None
+) -> MadeCommits | LandReport:
+    tree = tree_of(git, begin) if begin else git.must("mktree", stdin=b"").text()
+    last, before = begin, request.snapshot_commit
+    for commit in _own_commits(git, request):
+        merge, _ = merge_change(git, before, commit, tree)
+        if merge.conflicts:
+            why = f"the run's commit {commit[:12]} does not fit by itself; the whole change may: --how squash"
+            return LandReport(
+                LandStatus.CONFLICT, conflicts=tuple(Conflict(shown(name), why) for name in merge.conflicts)
+            )
+        if merge.tree != tree:
+            tree, words = merge.tree, git.must("log", "-1", "--format=%B", commit).out
+            last = _commit(write, tree, (last,) if last else (), words.decode("utf-8", "replace"), target)
+        before = commit
+    assert last is not None  # a change that is no change was told before
+    return MadeCommits(last, tree)
+
+
+def _own_commits(git: Git, request: LandRequest) -> list[str]:
+    """The run's commits, oldest first; only the result where its history does not begin at the snapshot."""
+    old, new = checked_object(request.snapshot_commit), checked_object(request.result_commit)
+    if not git.ask("merge-base", "--is-ancestor", old, new).ok:
+        return [new]
+    found = git.text("rev-list", "--first-parent", "--reverse", f"{old}..{new}").split()
+    if len(found) > MOST:
+        raise GitRefusal(
+            f"the run has made {len(found)} commits",
+            why=f"at most {MOST} are replayed",
+            fix="--how squash makes one of them",
+        )
+    return found or [new]
+
+
+def _commit(write: CommitWriter, tree: str, parents: tuple[str, ...], words: str, target: OnBranch) -> str:
+    return write(tree, parents, with_trailers(words, target.trailers).encode())
+
+
+def explained(git: Git, request: LandRequest, tip: str | None, report: LandReport) -> LandReport:
+    """Explain a merge that conflicts or changes nothing: `nothing to land` where it had landed before.
+
+    No other merge comes here: a change that was landed and reverted merges cleanly, and lands again.
+    """
+    if tip is None:
+        return report
+    commit, words = _found(git, request, tip)
+    back = bool(commit) and report.status is LandStatus.CONFLICT and _is_reverted(git, commit, tip)
+    if commit and not back:
+        return LandReport(LandStatus.NOTHING, already=f"it is landed already, found by {words}", commit="")
+    if report.status is LandStatus.NOTHING:
+        return replace(report, already="your tree has the same content already")
+    return report
+
+
+def _is_reverted(git: Git, commit: str, tip: str) -> bool:
+    """Whether a later commit says that it reverts this one, and was not itself reverted."""
+    asked = ("--fixed-strings", f"--grep=This reverts commit {commit}", "-n", "1", "--format=%H")
+    later = git.text("log", *asked, tip, f"^{commit}")
+    return bool(later) and not _is_reverted(git, later, tip)
+
+
+def _found(git: Git, request: LandRequest, tip: str) -> tuple[str, str]:
+    if git.ask("merge-base", "--is-ancestor", request.result_commit, tip).ok:
+        return request.result_commit, f"ancestry: {request.result_commit[:12]} is in the history"
+    since = [f"^{request.base}"] if request.base and _known(git, request.base) else []
+    if request.run:
+        mark = ("--fixed-strings", f"--grep={RUN}: {request.run}", "-n", "1", "--format=%H")
+        if marked := git.text("log", *mark, tip, *since):
+            return marked, f"ancestry: commit {marked[:12]} has landed this run"
+    patch = ("-p", "-r", "--no-renames", "--no-ext-diff", "--no-textconv", "--binary")
+    mine = git.must("diff-tree", *patch, request.snapshot_commit, request.result_commit).out
+    names = git.must("diff-tree", "-r", "-z", "--name-only", request.snapshot_commit, request.result_commit)
+    paths = [name for name in names.out.split(b"\0") if name and b"\n" not in name]
+    asked = b"\n".join([*(rev.encode() for rev in (tip, *since)), b"--", *paths]) + b"\n"
+    others = git.must("rev-list", "--no-merges", "-n", str(MOST_COMPARED), "--stdin", stdin=asked).out
+    wanted = _ids(git, mine)
+    if not others.strip() or not wanted:
+        return "", ""
+    theirs = _ids(git, git.must("diff-tree", *patch, "--stdin", stdin=others).out)
+    for patch_id, commit in theirs.items():
+        if patch_id in wanted:
+            return commit, f"an equal patch: commit {commit[:12]}"
+    return "", ""
+
+
+def _ids(git: Git, patches: bytes) -> dict[str, str]:
+    """The commits by the git patch-id of their patches."""
+    if not patches:
+        return {}
+    rows = git.must("patch-id", "--stable", stdin=patches).text().splitlines()
+    return {row.split()[0]: row.split()[1] for row in rows if len(row.split()) == 2}
+
+
+def _known(git: Git, commit: str) -> bool:
+    return git.ask("cat-file", "-e", f"{commit}^{{commit}}").ok
+
+
+LOOK_S = 0.1
+
+
+class CalledOffError(Exception):
+    """The landing was called off before its first write."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A merge that is ready to be written. `ours`: git on an index of the user's files before the merge."""
+
+    tree: str
+    changes: tuple[Change, ...]
+    ours: Git
+
+
+_Way = tuple[LandingJournal, CalledOff]
+"""The journal that writes a landing, and the question whether it was called off."""
+
+
+@translated("the landing")
+def land(
+    project: Path,
+    depot: Depot,
+    request: LandRequest,
+    gates: Gates | None = None,
+    checkpoint: Checkpoint = lambda name: None,
+    called_off: CalledOff = never,
+) -> LandReport:
+    """Merge the result into the tree around `project` and write what differs, as unstaged edits.
+
+    One landing at a time per tree; the next one waits. Raises GitRefusal for a tree that cannot be read. On
+    every answer but `landed`, and on every error, the tree is byte for byte as it was.
+    """
+    seen = open_project(project, request.environ, request.repo_id)
+    recovered = None
+    try:
+        with alone(seen.top, called_off):
+            journal = _journal(seen, checkpoint)
+            recovered = journal.recover()
+            report = _land(seen, depot, request, gates, (journal, called_off))
+    except CalledOffError:
+        report = LandReport(LandStatus.CALLED_OFF)
+    return replace(report, recovered=recovered, tree=str(seen.top), branch=seen.branch)
+
+
+@translated("mending an earlier landing")
+def recover(project: Path, environ: Mapping[str, str] | None = None) -> str | None:
+    """Mend what an interrupted landing left; says what was done, None when there was nothing to mend."""
+    seen = open_project(project, environ)
+    with alone(seen.top, never):
+        return _journal(seen, lambda name: None).recover()
+
+
+def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | None, way: _Way) -> LandReport:
+    unless_in_progress(seen)
+    import_base(seen, depot)
+    with index_copy(seen, depot.path(seen.repo_id)) as index:
+        ours_tree, _ = capture(
+            seen, depot, index, ListingLimits(skip_large_untracked=True, allowed=request.allowed)
+        )
+        ours = seen.git.having(GIT_INDEX_FILE=str(index))
+        merged, changes = merge_result(depot, request, ours_tree)
+        if isinstance(merged, LandReport):
+            return explained(depot.git(seen.repo_id), request, seen.head, merged)
+        hidden = frozenset(hidden_names(ours.must("ls-files", "-z", "-s", "-v").out))
+        if problems := (*forbidden(seen.top, changes, hidden), *own_content(seen, ours, changes)):
+            return _refused(problems)
+        gate = gates(merged) if gates is not None else None
+        unless_called_off(way[1])
+        if gate is not None and not gate.ok:
+            return not_passed(gate)
+        ready = _Ready(merged.tree, changes, ours)
+        try:
+            _write(seen, depot, ready, way)
+        except TreeChanged as changed:
+            path = os.fsencode(changed.path)
+            return replace(_refused((Conflict(shown(path), "changed while the landing went on"),)), gate=gate)
+        return LandReport(LandStatus.LANDED, tuple(shown(change.path) for change in ready.changes), gate=gate)
+
+
+def merge_result(
+    depot: Depot, request: LandRequest, ours_tree: str, store: CommitStore | None = None
+) -> tuple[Merged | LandReport, tuple[Change, ...]]:
+    """Merge the run's result into this tree, and list the changes; a report where that is already the end."""
+    git = depot.git(request.repo_id)
+    merge, theirs = merge_change(git, request.snapshot_commit, request.result_commit, ours_tree, store)
+    if merge.conflicts:
+        both = "changed here and by the run"
+        return _refused(tuple(Conflict(shown(name), both) for name in merge.conflicts)), ()
+    changes = changes_between(git, ours_tree, merge.tree)
+    if not changes:
+        return LandReport(LandStatus.NOTHING), ()
+    names = tuple(os.fsdecode(change.path) for change in changes)
+    return Merged(merge.tree, names, merge.tree == theirs), changes
+
+
+def not_passed(gate: LandingGates) -> LandReport:
+    """The report of a landing that writes nothing, as its gates failed or a person must say yes first."""
+    return LandReport(LandStatus.HELD if gate.held else LandStatus.GATE_FAILED, (), gate.held, gate)
+
+
+def _write(seen: GitProject, depot: Depot, merged: _Ready, way: _Way) -> None:
+    journal, called_off = way
+    journal.create()
+    try:
+        names = tuple(change.path for change in merged.changes if change.new_mode != "000000")
+        stage_files(depot, seen, merged.tree, names, journal.new)
+        steps = journal.plan(steps_of(seen.top, merged.changes))
+        # Asked after the identities were noted: an edit before this is seen by git, a later one by its note.
+        edited = set(split_nul(merged.ours.must("ls-files", "-z", "-m", "-d").out))
+        for change in merged.changes:
+            if change.path in edited:
+                raise TreeChanged(os.fsdecode(change.path))
+        unless_called_off(called_off)  # the last moment: what comes now is done whole
+    except Exception:
+        journal.recover()
+        raise
+    journal.apply(steps)
+
+
+def _refused(conflicts: tuple[Conflict, ...]) -> LandReport:
+    return LandReport(LandStatus.CONFLICT, conflicts=conflicts)
+
+
+def _journal(seen: GitProject, checkpoint: Checkpoint) -> LandingJournal:
+    """The journal, in the git dir; in the tree where that is another file system, as renames cannot cross."""
+    same = os.stat(seen.git_dir).st_dev == os.stat(seen.top).st_dev
+    folder = seen.git_dir / "pancode-land" if same else seen.top / ".pancode-land"
+    return LandingJournal(folder, seen.top, checkpoint)
+
+
+@contextmanager
+def alone(top: Path, called_off: CalledOff) -> Iterator[None]:
+    """Lock the tree's folder itself: that leaves no file, and holds for every coordinator on the machine."""
+    handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        while not _locked(handle):
+            unless_called_off(called_off)
+            time.sleep(LOOK_S)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def unless_called_off(called_off: CalledOff) -> None:
+    """CalledOffError where the landing is called off."""
+    if called_off():
+        raise CalledOffError

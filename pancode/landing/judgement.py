@@ -1,0 +1,244 @@
+"""Judges a landing: over the port of repositories, its gates on the merged tree, and where they ran."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from decimal import Decimal
+from typing import Any, Protocol
+
+from node_agent.policy.deciding import why_it_decides
+from node_agent.wire.failure import Outcome
+from node_agent.wire.git import shown
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Node, Run, RunState
+from pancode.kernel.values import replace
+from pancode.landing.model import (
+    CalledOff,
+    Conflict,
+    ConflictState,
+    Gates,
+    How,
+    LandingGates,
+    LandReport,
+    LandRequest,
+    LandWay,
+    Merged,
+    OnBranch,
+)
+from pancode.landing.rules import spoiled_by
+from pancode.runs import round as rounds
+from pancode.runs.core import Core
+from pancode.runs.dispatch import HISTORY, admit, new_id
+from pancode.runs.placement.placement import can_be_had, misfit
+from pancode.runs.receipts.trust import trusted_on
+from pancode.runs.stop import stop
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.workflows.results import change_of
+
+
+class Repositories(Protocol):
+    """The users' repositories.
+
+    WorkspaceError for whatever cannot be done; then the user's files and branches stay as they were.
+    """
+
+    def into_files(self, project: str, request: LandRequest, gates: Gates, off: CalledOff) -> LandReport:
+        """Merge the result into the files around `project`, as uncommitted edits.
+
+        Idempotent: a change that is there already is `nothing to land`. It can be called off until the first
+        write.
+        """
+
+    def onto_branch(
+        self, project: str, request: LandRequest, target: OnBranch, gates: Gates, off: CalledOff
+    ) -> LandReport:
+        """Commit the result on a branch; files, index and other branches stay. Idempotent as `into_files`."""
+
+    def conflict(self, project: str, request: LandRequest, branch: str) -> ConflictState:
+        """Both sides of a conflict as a commit in the depot. No files: there is no conflict."""
+
+    def unsettled(self, repo: str, marked: str, result: str, files: Iterable[str]) -> tuple[Conflict, ...]:
+        """Those of `files`, which conflict in the commit `marked`, that `result` has not settled."""
+
+    def commit_of(self, repo: str, tree: str, base: str | None) -> str:
+        """A commit of a tree of the depot; equal input gives the same commit."""
+
+    def offer(self, repo: str, run: str, commit: str, base: str | None) -> None:
+        """Make a commit of the depot the snapshot of a run, so that a node may have it. Idempotent."""
+
+
+_FRESH: dict[str, Any] = {
+    one.name: one.default if one.default_factory is MISSING else one.default_factory()
+    for one in fields(Run)
+    if one.default is not MISSING or one.default_factory is not MISSING
+}
+"""The fields of a run before it has any result."""
+_OF_A_MODEL = ("tokens", "usd", "requests", "wrap_up", "turns")
+
+
+def reserve(core: Core) -> str:
+    """Make an id for the run that will judge a landing."""
+    with core.lock:
+        return new_id(core)
+
+
+def known(core: Core, run: Run, snapshot: str) -> str | None:
+    """The run that has judged this very tree for this run, or does, perhaps since an earlier coordinator."""
+    with core.ports.ledger.transaction() as tx:
+        found = tx.find(Run, order="created_ms", descending=True, limit=HISTORY)
+    mine = (one for one in found if one.judges == run.id)
+    same = (one for one in mine if one.workspace.get("snapshot") == snapshot and one.stop_asked is None)
+    return next((one.id for one in same if one.outcome in (None, Outcome.DONE)), None)
+
+
+def begin(core: Core, run: Run, gate_id: str, snapshot: str, by: str) -> Run:
+    """Queue a run that only has its set-up and gates done as `run` had; RefusedError without budget.
+
+    It goes to the node that had the run, if it can, as the set-up is kept there.
+    """
+    judging = judging_run(core, run, gate_id, snapshot, by)
+    with core.lock, unit_of_work(core) as work:
+        judging = admit(work, replace(judging, node=_at_home(core, work.tx, run, judging)))
+        work.tell(run.id, "land", f"gates on the merged tree: {gate_id}", "begun", by)
+    return judging
+
+
+def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str) -> Run:
+    """A run with the set-up and the gates of `run`, at another commit, and with no agent."""
+    limits = {name: None if name in _OF_A_MODEL else value for name, value in run.limits.items()}
+    return replace(
+        run,
+        **{
+            **_FRESH,
+            "id": gate_id,
+            "created_ms": core.wall_ms(),
+            "created_by": by,
+            "task": f"gates of the landing of {run.id}",
+            "argv": ("true",),
+            "prompt": "",
+            "runtime": "shell",
+            "model": None,
+            "read_only": False,
+            "workspace": {**run.workspace, "snapshot": snapshot, "folder": ""},
+            "limits": {**limits, "wrap_up": False},
+            "estimate_usd": Decimal(0),
+            "max_attempts": None,
+            "on_lost": "retry",
+            "rules": run.rules,
+            "terms": {"judges": run.id, "walled": bool(run.terms.get("walled"))},
+        },
+    )
+
+
+def _at_home(core: Core, tx: Transaction, run: Run, judging: Run) -> str | None:
+    name = run.result.get("node")
+    node = tx.get(Node, name) if isinstance(name, str) else None
+    if node is None or node.removed is not None:
+        return None
+    view = core.view_of(node)
+    return node.name if can_be_had(view) and not misfit(replace(judging, node=None), view) else None
+
+
+def ended(core: Core, gate_id: str) -> Run | None:
+    """The judging run, once it has ended; None: it goes on."""
+    with core.ports.ledger.transaction() as tx:
+        found = tx.get(Run, gate_id)
+    return found if found is not None and found.state is RunState.ENDED else None
+
+
+GATE_MS = 3_600_000
+LOOK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class LandingJudge:
+    """Judges one landing. `off`: whether the landing was called off meanwhile."""
+
+    core: Core
+    repositories: Repositories
+    run: Run
+    asked: LandWay
+    off: Callable[[], bool]
+
+    def __call__(self, merged: Merged) -> LandingGates:
+        made_by = change_of(self.core, self.run)
+        held = (*self._ends(made_by), *self._secrets(made_by), *self._deciding(merged))
+        if held:
+            return LandingGates(False, "a person has to say yes to it first", held)
+        if not self.asked.gates or not self.run.gates:
+            return LandingGates(
+                True, "no gates" if not self.run.gates else "its gates were left out, as a person wanted"
+            )
+        node = trusted_on(self.run) if merged.tested else ""
+        if node:
+            return LandingGates(
+                True, f"passed on {node}, which signed that for the very same tree; no gate ran again"
+            )
+        core, run = self.core, self.run
+        repo, base = str(run.workspace["repo"]), run.workspace.get("base")
+        base = None if base is None else str(base)
+        snapshot = self.repositories.commit_of(repo, merged.tree, base)
+        gate_id = known(core, run, snapshot)
+        if gate_id is None:
+            gate_id = reserve(core)
+            self.repositories.offer(repo, gate_id, snapshot, base)
+            begin(core, run, gate_id, snapshot, self.asked.by)
+            rounds.act(core)
+        return self._ended(gate_id)
+
+    def _deciding(self, merged: Merged) -> list[Conflict]:
+        commands = (*self.run.setup, *(_argv(gate) for gate in self.run.gates))
+        asked = () if self.asked.with_commands else merged.files
+        reasons = ((name, why_it_decides(name, commands)) for name in asked)
+        return [Conflict(shown(os.fsencode(name)), why, "--with-commands") for name, why in reasons if why]
+
+    def _ends(self, made_by: Sequence[Run]) -> list[Conflict]:
+        """Conflicts for the change's runs that broke rules, however the newest of them has ended."""
+        spoiled = () if self.asked.anyway else spoiled_by(made_by)
+        return [Conflict(run.id, f"it ended {run.outcome}: {run.reason}", "--anyway") for run in spoiled]
+
+    def _secrets(self, made_by: Sequence[Run]) -> list[Conflict]:
+        every = () if self.asked.with_secret else made_by
+        own_commits = bool(self.asked.branch) and self.asked.how is not How.SQUASH
+        return [
+            Conflict(str(row["file"]), self._exposed(run, row), "--with-secret")
+            for run in every
+            for row in rows_of(run.result.get("exposed"))
+            if own_commits or not row.get("passing")
+        ]
+
+    def _exposed(self, run: Run, row: Mapping[str, Any]) -> str:
+        if row.get("passing"):
+            return f"held the secret {row['secret']} in a commit of {run.id} on the way"
+        if run.id == self.run.id:
+            return f"holds the secret {row['secret']}"
+        return f"{run.id} wrote the secret {row['secret']} into it, and nobody knows whether it is gone"
+
+    def _ended(self, gate_id: str) -> LandingGates:
+        clock = self.core.ports.clock
+        until = clock.boot_ms() + GATE_MS
+        while (run := ended(self.core, gate_id)) is None:
+            if self.off() or clock.boot_ms() > until:
+                with self.core.lock:
+                    stop(self.core, gate_id, f"the landing of {self.run.id} was called off, or took too long")
+                rounds.act(self.core)
+                return LandingGates(False, f"{gate_id} was stopped before its gates had ended", run=gate_id)
+            time.sleep(LOOK_S)
+        if run.outcome is not Outcome.DONE:
+            why = f"{run.reason}; look: pancode runs logs --stream gates.log {gate_id}"
+            return LandingGates(False, why, run=gate_id)
+        where = f"{run.result.get('node')}, isolation {run.result.get('isolation')}"
+        return LandingGates(True, f"passed on the merged tree: {gate_id} on {where}", run=gate_id)
+
+
+def rows_of(found: object) -> Sequence[Mapping[str, Any]]:
+    """The rows of a list in a run's result."""
+    return found if isinstance(found, list | tuple) else ()
+
+
+def _argv(gate: dict[str, object]) -> list[str]:
+    argv = gate.get("argv")
+    return [str(word) for word in argv] if isinstance(argv, list | tuple) else []

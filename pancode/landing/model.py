@@ -1,0 +1,185 @@
+"""The values of a landing: the change, the way it is landed, the verdict of its gates, how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+from pancode.kernel.values import replace
+
+
+class How(StrEnum):
+    """How a change becomes commits on a branch."""
+
+    SQUASH = "squash"
+    """One commit with the whole change."""
+    MERGE = "merge"
+    """The run's own commits, and a merge commit that joins them to the branch."""
+    REBASE = "rebase"
+    """The run's own commits, one after the other on the tip of the branch."""
+
+
+@dataclass(frozen=True, slots=True)
+class LandWay:
+    """How to land a change. `branch`: as commits on this branch, with `message`; empty: into the files.
+
+    A person's yes: `with_commands` to files that decide what runs next, `with_secret` to a secret, and
+    `anyway` to a change of which a run did not end well.
+    """
+
+    by: str
+    gates: bool = True
+    branch: str = ""
+    message: str = ""
+    with_commands: bool = False
+    with_secret: bool = False
+    how: How = How.SQUASH
+    """How the change becomes commits; only with `branch`."""
+    approves: bool = False
+    """Whether this answers an item of the inbox; if that item no longer waits, nothing is landed."""
+    anyway: bool = False
+
+    @property
+    def says_yes(self) -> bool:
+        """Whether a person says yes here to anything that a landing is held for."""
+        return self.with_commands or self.with_secret or self.anyway or not self.gates
+
+    def without_yes(self) -> LandWay:
+        """The same way, where nobody has said yes to anything."""
+        return replace(self, gates=True, with_commands=False, with_secret=False, anyway=False)
+
+    def to_row(self) -> dict[str, object]:
+        """The value as the ledger keeps it."""
+        return {one.name: getattr(self, one.name) for one in fields(self)} | {"how": self.how.value}
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> LandWay:
+        """The value, read from the form in which the ledger keeps it."""
+        known = {one.name: row[one.name] for one in fields(cls) if one.name in row}
+        return cls(**{**known, "how": How(known.get("how", How.SQUASH))})
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A file that prevents a landing, and why. `yes`: the option that lands it nevertheless."""
+
+    path: str
+    why: str
+    yes: str = ""
+
+
+class LandStatus(StrEnum):
+    """How a landing ended. Only `landed` changed the tree."""
+
+    LANDED = "landed"
+    NOTHING = "nothing to land"
+    CONFLICT = "conflict"
+    GATE_FAILED = "gate failed"
+    HELD = "held"
+    """A person has to say yes first."""
+    CALLED_OFF = "called off"
+
+
+@dataclass(frozen=True, slots=True)
+class LandingGates:
+    """The gates' verdict on the merged files. `held`: files that need a person's yes first.
+
+    `run`: the run that ran the gates again on the merged files; None: no gate ran again.
+    """
+
+    ok: bool
+    detail: str = ""
+    held: tuple[Conflict, ...] = ()
+    run: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LandRequest:
+    """A result to land, its snapshot, and the depot's repository that holds both.
+
+    `environ`: the environment with the user's own git settings (None: the coordinator's).
+    """
+
+    repo_id: str
+    snapshot_commit: str
+    result_commit: str
+    environ: Mapping[str, str] | None = None
+    allowed: tuple[str, ...] = ()
+    """Patterns of untracked files that travelled although their names usually mean secrets."""
+    base: str | None = None
+    """The user's commit at the time of the dispatch; None: there was none."""
+    run: str = ""
+    """The run with the change."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnBranch:
+    """How to commit on a branch: its name, the message, the wall time of the date, and each commit's
+    trailers.
+    """
+
+    name: str
+    message: str
+    now_ms: int
+    how: How = How.SQUASH
+    trailers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LandReport:
+    """How a landing ended. `files`: written or deleted; `conflicts`: the files that prevented it, and why.
+
+    `recovered`: an earlier landing had been cut off, and was completed first.
+    """
+
+    status: LandStatus
+    files: tuple[str, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    gate: LandingGates | None = None
+    recovered: str | None = None
+    tree: str = field(default="", compare=False)
+    """The checkout, and the branch that it was on (None: detached)."""
+    branch: str | None = field(default=None, compare=False)
+    commit: str = field(default="", compare=False)
+    """The new commit of a landing on a branch; else empty, as nothing is committed."""
+    already: str = field(default="", compare=False)
+    """Where the change was found, in words, if it had been landed before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The merged files as a tree of the depot. `files`: those that the landing would change, named as on
+    disk.
+
+    `tested`: whether the tree is that of the run's result. `commit`: the one that is made of it on a branch;
+    empty: none is.
+    """
+
+    tree: str
+    files: tuple[str, ...]
+    tested: bool
+    commit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictState:
+    """Both sides of a conflict as a commit of the depot with marked places; `ours` is the user's side."""
+
+    commit: str
+    ours: str
+    base: str | None
+    files: tuple[str, ...]
+
+
+Gates = Callable[[Merged], LandingGates]
+"""Judges the merged files of a landing."""
+
+CalledOff = Callable[[], bool]
+"""Whether a person has called the landing off; asked again and again until the files are written."""
+
+
+def never() -> bool:
+    """For a landing that nobody can call off: always False."""
+    return False

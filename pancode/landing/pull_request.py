@@ -1,0 +1,227 @@
+"""The pull request of a run that has landed on a branch: its commits' words, its text, how it is opened."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from typing_extensions import TypedDict
+
+from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, place_of, repository_of
+from pancode.kernel.errors import WorkspaceError
+from pancode.kernel.formatting import safe, usd
+from pancode.kernel.records import Run
+from pancode.landing.rules import NOTHING
+from pancode.runs.core import Core
+from pancode.runs.receipts.trust import verified
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.views import usage_of, usage_of_run
+
+
+class PullRequestShape(TypedDict):
+    """The pull request of a run that has landed on a branch. `fresh` false: it was open already."""
+
+    run: str
+    url: str
+    number: int
+    forge: str
+    branch: str
+    base: str
+    fresh: bool
+
+
+RUN, AGENT, RECEIPT = "Pancode-Run", "Pancode-Agent", "Pancode-Receipt"
+_TITLE = 72
+_OURS = re.compile(rf"\s*({RUN}|{AGENT}|{RECEIPT})\s*:", re.IGNORECASE)
+_TRAILER = re.compile(r"[A-Za-z0-9-]+: \S")
+
+
+def message_of(run: Run, asked: str) -> str:
+    """The commit message that the person wrote, else the first line of the task."""
+    lines = run.task.strip().splitlines() or [run.id]
+    return asked.strip() or lines[0][:_TITLE]
+
+
+def trailers_of(run: Run) -> tuple[str, ...]:
+    """The trailers of a change: its run, its agent, and the digest of the receipt that proves it."""
+    receipt = run.result.get("receipt")
+    proof = (f"{RECEIPT}: {receipt}",) if isinstance(receipt, str) and receipt else ()
+    return (f"{RUN}: {run.id}", f"{AGENT}: {run.agent}", *proof)
+
+
+def with_trailers(message: str, trailers: tuple[str, ...]) -> str:
+    """The message with these trailers beside its own; lines that pose as PanCode's trailers are removed."""
+    kept = [line for line in message.strip().splitlines() if not _OURS.match(line)]
+    text = "".join(one for one in "\n".join(kept) if one in "\n\t" or unicodedata.category(one) != "Cc")
+    text = text.strip()
+    body, _, last = text.rpartition("\n\n")
+    own = bool(body) and all(_TRAILER.match(line) for line in last.splitlines())
+    return f"{text}{chr(10) if own else chr(10) * 2}{chr(10).join(trailers)}\n" if trailers else f"{text}\n"
+
+
+_WORD, _ANSWER, _GATES = 200, 4_000, 50
+_CUT = "... (cut)"
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """What a forge is asked for: to merge `branch`, which is pushed already, into the default branch."""
+
+    branch: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedPull:
+    """A pull request that is open. `fresh`: it was opened now. `number`: within its repository."""
+
+    url: str
+    number: int
+    base: str
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PullAsked:
+    """A person wants a pull request. `remote`: its name in the repository; `kind` None: by the settings."""
+
+    by: str
+    remote: str
+    branch: str
+    message: str = ""
+    kind: ForgeKind | None = None
+    closes: str = ""
+    """The issue that merging closes, in its tracker's form; empty: none."""
+
+
+def pull_request(run: Run, asked: PullAsked, cost: str) -> PullRequest:
+    """The pull request for a run. `cost`: in words.
+
+    The title is the first line of the commit's message, else of the task.
+    """
+    # Only lines that say something count, each short and without control characters.
+    lines = [
+        cut(safe(line).strip(), _WORD) for line in message_of(run, asked.message).splitlines() if line.strip()
+    ]
+    ends = f"Closes {asked.closes}\n\n" if asked.closes else ""
+    result: dict[str, Any] = run.result
+    seen = verified(run)
+    model = f", model {code(run.model)}" if run.model else ""
+    parts = [
+        f"This change was made by PanCode's run {code(run.id)}.",
+        "",
+        f"- Agent: {code(run.agent)}, runtime {code(run.runtime)}{model}",
+        f"- Outcome: {code(str(run.outcome))}, cost {code(cost)}",
+        *_gates(run),
+        *([f"- Tested: {code(seen.why)}"] if seen is not None else []),
+        f"- Receipt: {code(str(result.get('receipt') or 'none'))}",
+        "",
+        *_proof(run.id, has=bool(result.get("receipt"))),
+    ]
+    answer = str(result.get("answer") or "").strip()
+    quote = ["", "The agent's own words, which nobody has checked:", "", quoted(answer)] if answer else []
+    return PullRequest(
+        asked.branch, lines[0] if lines else run.id, ends + ("\n".join([*parts, *quote]) + "\n")
+    )
+
+
+def cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - len(_CUT)] + _CUT
+
+
+def code(text: str) -> str:
+    """One line as Markdown code, so that no forge reads a mention, a command or markup in it."""
+    return f"`{cut(safe(text), _WORD).replace('`', chr(39)).strip() or '-'}`"
+
+
+def quoted(text: str) -> str:
+    """Several lines as a Markdown code block, whose fence is longer than any in the text."""
+    kept = "\n".join(safe(line) for line in cut(text.strip(), _ANSWER).splitlines())
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", kept)), default=0))
+    return f"{fence}text\n{kept}\n{fence}"
+
+
+def _state(gate: Mapping[str, Any]) -> str:
+    if gate.get("passed"):
+        return "passed"
+    return f"failed, exit {code(str(gate.get('exit_code')))}" if gate.get("judged", True) else "not judged"
+
+
+def _gates(run: Run) -> list[str]:
+    rows = run.result.get("gates")
+    gates = [one for one in rows if isinstance(one, dict)] if isinstance(rows, list | tuple) else []
+    if not gates:
+        return ["- Gates: none, nothing has tested it"]
+    lines = [f"- Gate {code(str(one.get('name')))}: " + _state(one) for one in gates[:_GATES]]
+    more = len(gates) - _GATES
+    return [*lines, f"- and {more} more gates"] if more > 0 else lines
+
+
+def _proof(run: str, *, has: bool) -> list[str]:
+    if not has:
+        return []
+    return [
+        "The receipt is signed by the machine that did the work. The owner of the fleet exports it, and "
+        "anybody with the fleet's public keys, got from that owner, verifies it:",
+        "",
+        f"    pancode receipt export {run} > receipt.json",
+        "    pancode receipt verify receipt.json --keys keys.json",
+    ]
+
+
+class Forges(Protocol):
+    """Forges, and the user's settings for them. Each call may take seconds, and cannot be called off."""
+
+    def hosts(self) -> Mapping[str, ForgeAccess]:
+        """The settings by host, as the files are now. ConfigError."""
+
+    def remote(self, project: str, name: str) -> str:
+        """The address to which this repository pushes. NotFoundError: no remote has this name."""
+
+    def check(self, place: ForgePlace) -> None:
+        """ConfigError or NotFoundError where the place's token is missing, with the command to keep one."""
+
+    def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
+        """Open a pull request. Idempotent: one of this branch that is open is the answer.
+
+        ConfigError, RefusedError, NotFoundError, UnavailableError: as the forge answered, with the fix.
+        """
+
+
+def must_be_possible(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) -> ForgePlace:
+    """Where a pull request of this run would be opened.
+
+    Raises the errors that are known beforehand: no such remote, an unknown forge, no token.
+    """
+    place = place_of(repository_of(forges.remote(run.project or "", remote)), forges.hosts(), kind)
+    forges.check(place)
+    return place
+
+
+def open_pull_request(core: Core, forges: Forges, run: Run, asked: PullAsked) -> PullRequestShape:
+    """Open a pull request; WorkspaceError if the run has not landed; errors of `Forges`. Holds no lock."""
+    if run.project is None or (run.landed is None and run.landing.get("status") != NOTHING):
+        fix = f"pancode land {run.id} --push {asked.remote} {asked.branch} --pull-request"
+        raise WorkspaceError(f"{run.id} has not landed", why=run.reason, fix=fix, code="not_landed")
+    place = must_be_possible(forges, run, asked.remote, asked.kind)
+    with core.ports.ledger.transaction() as tx:
+        usage = usage_of(usage_of_run(tx, run) or {})
+    cost = f"{usd(usage['cost_usd'])} ({usage['cost_source']})" if usage["cost_usd"] else "unknown"
+    opened = forges.open(place, pull_request(run, asked, cost))
+    if opened.fresh:
+        with unit_of_work(core) as work:
+            work.tell(run.id, "land", f"pull request {opened.url}", "opened", asked.by)
+            work.audit("land", "info", "pull request opened", run.id, by=asked.by, url=opened.url)
+    return {
+        "run": run.id,
+        "url": opened.url,
+        "number": opened.number,
+        "forge": place.kind.value,
+        "branch": asked.branch,
+        "base": opened.base,
+        "fresh": opened.fresh,
+    }

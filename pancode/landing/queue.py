@@ -1,0 +1,375 @@
+"""The queue of landings of each repository: asked for, in order, listed, done; what there is to review."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from pancode.kernel.errors import PancodeError, UnavailableError, WorkspaceError
+from pancode.kernel.feed_thread import JOIN_S, FeedThread
+from pancode.kernel.records import Action, ActionKind, Run, RunState
+from pancode.kernel.visitors import must_ask
+from pancode.landing.model import LandWay
+from pancode.landing.rules import CALLED_OFF, FAILED, LANDED, NOTHING, WAITING, WRITES, by_hand
+from pancode.runs.answers import RunShape
+from pancode.runs.core import Core
+from pancode.runs.life.signals import (
+    CalledOff,
+    Dropped,
+    Landed,
+    LandingAsked,
+    LandingOver,
+    LandingWrites,
+    Signal,
+)
+from pancode.runs.receipts.trust import is_green, is_open
+from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.views import iso, run_shape
+from pancode.workflows.results import is_the_result
+
+_NOTED = ("status", "files", "gate", "commit", "made")
+
+
+class LandingWish:
+    """The wish for a landing: called, it says whether the landing still waits."""
+
+    def __init__(self, core: Core, asked: Action) -> None:
+        self._core, self._asked = core, asked
+
+    def __call__(self) -> bool:
+        return still_asked(self._core, self._asked)
+
+    def writes(self, report: Mapping[str, Any]) -> None:
+        """Note how the landing ends if what is written now is written whole. Idempotent.
+
+        UnavailableError: it is not noted, so nothing may be written. A coordinator that dies behind the write
+        leaves no change to the next try, which by this note knows that it was landed.
+        """
+        noted = {name: report[name] for name in _NOTED}
+        _signal(self._core, self._asked.run, LandingWrites(noted, self._asked.id))
+
+
+Land = Callable[[Run, LandWay, LandingWish], dict[str, Any]]
+"""Lands a run, gates included. It asks the wish as late as possible, and tells it before it writes anything.
+
+PancodeError with its code where the run cannot be landed.
+"""
+
+
+def ask(core: Core, run_id: str, way: LandWay) -> Action:
+    """Queue a run's landing for a person. WorkspaceError before its end; AccessError: a token may not."""
+    must_ask(f"the landing of {run_id}", lands=not way.approves, says_yes=way.says_yes)
+    with unit_of_work(core) as work:
+        run = work.tx.get(Run, run_id)
+        assert run is not None  # it was looked up by whoever asks, and no run is ever deleted
+        work.signal(run, LandingAsked(way))
+        asked = work.case(run).action(ActionKind.LAND)
+    assert asked is not None
+    return asked
+
+
+def drop(core: Core, run_id: str, by: str) -> None:
+    """Drop a run's change, which a person does not want. Idempotent. WorkspaceError before the run's end."""
+    _signal(core, run_id, Dropped(by))
+
+
+def waiting(core: Core) -> list[Action]:
+    """All landings that are asked for and not over, in their order."""
+    with core.ports.ledger.transaction() as tx:
+        found = [action for action in tx.find(Action) if action.kind is ActionKind.LAND]
+    return sorted(found, key=lambda action: (action.at_ms, action.id))
+
+
+def repo_of(action: Action) -> str:
+    """The queue in which the landing waits."""
+    return str(action.detail.get("repo", ""))
+
+
+def way_of(run: Run, action: Action) -> LandWay:
+    """The way to land: as a person asked, as the settled run's landing was asked, or as a dispatch does.
+
+    What settles a conflict was written after that was asked, so that no yes counts for it.
+    """
+    if by_hand(action):
+        return LandWay.of_row(action.detail)
+    resolves = run.terms.get("resolves")
+    if isinstance(resolves, dict):
+        return LandWay.of_row(resolves["way"]).without_yes()
+    return LandWay(by=f"{run.created_by} (dispatch --land)")
+
+
+def call_off(core: Core, run_id: str, why: str) -> bool:
+    """Call off the run's landing; False: none was waiting."""
+    return _signal(core, run_id, CalledOff(why))
+
+
+def still_asked(core: Core, asked: Action) -> bool:
+    """Whether the landing still waits; if it is an approval, also whether its inbox item still waits."""
+    with core.ports.ledger.transaction() as tx:
+        mine = tx.find(Action, {"run": asked.run})
+    waits = any(one.id == asked.id for one in mine)
+    return waits and (not asked.detail.get("approves") or any(one.kind is ActionKind.PERSON for one in mine))
+
+
+def carry_out(core: Core, asked: Action, land: Land, stopping: Callable[[], bool]) -> None:
+    """Land one run, and record how it ended; one that the coordinator's end cut short stays asked for.
+
+    UnavailableError: nothing can be recorded now, so it stays asked for; the tree may have the change
+    already.
+    """
+    with core.ports.ledger.transaction() as tx:
+        run, there = tx.get(Run, asked.run), tx.get(Action, asked.id)
+    if run is None or there is None or stopping():
+        return
+    if run.landed is not None and not by_hand(asked):  # a person was faster
+        _over(core, asked, {"status": LANDED, "commit": run.landed})
+        return
+    way = way_of(run, asked)
+    try:
+        report = land(run, way, LandingWish(core, asked))
+    except UnavailableError:
+        raise
+    except PancodeError as error:
+        said = {"status": error.code.replace("_", " "), "error": str(error), "fix": error.fix}
+        detail = {"why": f"{error}: {error.why}", "yes": error.details.get("yes", "").split()}
+        report = {**said, **detail, "held": int(error.details.get("held", "0"))}
+    if report["status"] == CALLED_OFF and stopping():
+        return
+    noted = there.detail.get(WRITES)
+    if report["status"] == NOTHING and isinstance(noted, dict):  # an earlier try has written it
+        report = {**report, **noted, "why": ""}
+    if report["status"] != LANDED:
+        _over(core, asked, report)
+        return
+    with unit_of_work(core) as work:
+        now = work.tx.get(Run, run.id)
+        assert now is not None  # no run is ever deleted
+        work.signal(now, landed(report, way), _end_of(asked, report))
+        _with_it(work, run, report, way)
+
+
+def _with_it(work: Work, by: Run, report: Mapping[str, Any], way: LandWay) -> None:
+    """Record that the run whose conflict was settled by this one, if any, has landed, too."""
+    resolves = by.terms.get("resolves")
+    old = work.tx.get(Run, str(resolves["run"])) if isinstance(resolves, dict) else None
+    if old is not None and old.landed is None:
+        updated = {**report, "gate": {"detail": f"settled and judged in {by.id}"}}
+        work.signal(old, landed(updated, way), LandingOver(updated, by=way.by))
+
+
+def landed(report: Mapping[str, Any], asked: LandWay) -> Landed:
+    """The record of a landing for `runs show` and `why`, with who asked for it and said yes to what."""
+    yes = tuple(name for name in ("with_commands", "with_secret", "anyway") if getattr(asked, name))
+    gates, files = str((report.get("gate") or {}).get("detail", "")), len(report["files"])
+    return Landed(asked.by, str(report["commit"]), files, gates, asked.branch, yes)
+
+
+def give_up(core: Core, asked: Action, error: Exception) -> None:
+    """Record that a landing failed unexpectedly, so that it is not tried again by itself."""
+    look = f"look at the coordinator's log and: pancode runs diff {asked.run}"
+    why = f"{type(error).__name__}: {error}"
+    report = {"status": FAILED, "why": why, "fix": f"{look}; then: pancode land {asked.run}"}
+    _over(core, asked, report)
+
+
+def _over(core: Core, asked: Action, report: dict[str, Any]) -> None:
+    _signal(core, asked.run, _end_of(asked, report))
+
+
+def _end_of(asked: Action, report: Mapping[str, Any]) -> LandingOver:
+    return LandingOver(report, asked.id, asked.by if by_hand(asked) else "")
+
+
+def _signal(core: Core, run_id: str, *signals: Signal) -> bool:
+    """Whether the signals changed the run."""
+    with unit_of_work(core) as work:
+        run = work.tx.get(Run, run_id)
+        return run is not None and work.signal(run, *signals) != run
+
+
+log = logging.getLogger("pancode.landing")
+AGAIN_S = 15.0
+"""Seconds until a landing that could not be done or recorded is tried again."""
+LOOK_S = 0.5
+
+
+class LandingQueue(FeedThread):
+    """One thread for each repository with landings; the feed wakes the thread that starts them.
+
+    `cut_short`: ends the landing of a run that is under way, and returns when nothing is written any more.
+    """
+
+    def __init__(
+        self, core: Core, land: Land, cut_short: Callable[[str], object], again_s: float = AGAIN_S
+    ) -> None:
+        super().__init__(core, "landings", again_s)
+        self._land, self._cut_short = land, cut_short
+        self._lock, self._over = threading.Lock(), threading.Condition()
+        self._lanes: dict[str, threading.Thread] = {}
+        self._now: dict[str, Action] = {}
+
+    def stop(self) -> None:
+        self._end()
+        for action in list(self._now.values()):
+            self._cut_short(action.run)
+        self._join()
+        for lane in list(self._lanes.values()):
+            if lane.is_alive():
+                lane.join(JOIN_S)
+
+    def place(self, action: Action) -> int:
+        """How many landings of the same repository come before it; 0: it is its turn."""
+        mine = [one.id for one in waiting(self._core) if repo_of(one) == repo_of(action)]
+        return mine.index(action.id) if action.id in mine else 0
+
+    def under_way(self) -> list[str]:
+        """The landings whose turn it is, by the ids of their actions."""
+        return [action.id for action in list(self._now.values())]
+
+    def ended(self, action: Action) -> dict[str, Any]:
+        """Wait for the end of a landing, and tell how it ended; `waiting` when the coordinator ends first."""
+        with self._over:  # also while it is looked up: its end may be told between the look and the wait
+            while not self._stopping.is_set():
+                with self._core.ports.ledger.transaction() as tx:
+                    waits, run = tx.get(Action, action.id), tx.get(Run, action.run)
+                if waits is None and run is not None:
+                    return dict(run.landing)
+                self._over.wait(LOOK_S)
+        return {"status": "waiting", "why": "the coordinator ends; it is landed when it is there again"}
+
+    def ask(self, run: Run, way: LandWay) -> Action:
+        """Put the run's landing into the queue of its repository."""
+        return ask(self._core, run.id, way)
+
+    # -- the threads -----------------------------------------------------------------------------
+
+    def _turn(self) -> float | None:
+        for repo in {repo_of(action) for action in waiting(self._core)}:
+            with self._lock:
+                if repo not in self._lanes and not self._stopping.is_set():
+                    lane = threading.Thread(
+                        target=self._lane, args=(repo,), name=f"landings of {repo}", daemon=True
+                    )
+                    self._lanes[repo] = lane
+                    lane.start()
+        return None
+
+    def _lane(self, repo: str) -> None:
+        try:
+            while not self._stopping.is_set():
+                mine = [one for one in waiting(self._core) if repo_of(one) == repo]
+                if not mine:
+                    return
+                if not self._done(repo, mine[0]):
+                    self._stopping.wait(self._again_s)
+        except MemoryError:
+            raise
+        except Exception:
+            log.exception("the landings of %s could not be looked up, or be given up", repo)
+            self._stopping.wait(self._again_s)
+        finally:
+            with self._lock:
+                del self._lanes[repo]
+            self._woken.set()  # one may have come between the last look and now
+
+    def _done(self, repo: str, action: Action) -> bool:
+        self._now[repo] = action
+        try:
+            carry_out(self._core, action, self._land, self._stopping.is_set)
+        except UnavailableError as error:
+            log.warning("the landing of %s waits: %s: %s", action.run, error, error.why)
+            return False
+        except MemoryError:
+            raise
+        except Exception as error:
+            log.exception("the landing of %s failed", action.run)
+            give_up(self._core, action, error)
+        finally:
+            del self._now[repo]
+            with self._over:
+                self._over.notify_all()
+        return True
+
+
+NEWEST = 500
+"""How many ended runs are looked at where no repository is named."""
+FINE = (LANDED, NOTHING, CALLED_OFF, WAITING)
+
+
+def landing_rows(core: Core, under_way: Collection[str]) -> list[dict[str, Any]]:
+    """Each landing that is asked for and not over, in order; `place` 0: it is its turn."""
+    rows, before = [], Counter[str]()
+    for action in waiting(core):
+        with core.ports.ledger.transaction() as tx:
+            run = tx.get(Run, action.run)
+        if run is None:
+            continue
+        way, repo = way_of(run, action), repo_of(action)
+        row = {"run": run.id, "project": run.project, "place": before[repo], "by": way.by}
+        rows.append(row | {"branch": way.branch or None, "how": way.how.value if way.branch else None})
+        rows[-1] |= {"since": iso(action.at_ms), "under_way": action.id in under_way}
+        before[repo] += 1
+    return rows
+
+
+def before(core: Core, run: Run, under_way: Collection[str]) -> list[dict[str, Any]]:
+    """The landings of the same repository before this run's, or before the place that it would get."""
+    rows = [row for row in landing_rows(core, under_way) if row["project"] == run.project]
+    mine = next((number for number, row in enumerate(rows) if row["run"] == run.id), len(rows))
+    return rows[:mine]
+
+
+def to_review(core: Core, project: str | None) -> list[RunShape]:
+    """Runs that have ended with a change on which nobody has decided; oldest first.
+
+    `project` None: of every repository, as far as they are among the newest runs.
+    """
+    if project is not None:
+        return _listed(core, lambda run: is_open(run, project))
+    return _listed(core, lambda run: is_open(run, run.project or ""), NEWEST)
+
+
+def green(core: Core, project: str) -> list[RunShape]:
+    """Runs of this repository that are done and passed their gates, and are not landed; oldest first.
+
+    Left out: runs that another run goes on from, that lost a race or are not the result of their workflow
+    (the last step that changes something has it all), that a person has denied, and that wait to be landed.
+    """
+    return _listed(core, lambda run: is_green(run, project))
+
+
+def _listed(core: Core, fits: Callable[[Run], bool], newest: int | None = None) -> list[RunShape]:
+    queued = {action.run for action in waiting(core)}
+    with core.ports.ledger.transaction() as tx:
+        ended = {"state": RunState.ENDED}
+        known = tx.find(Run, ended, order="created_ms", descending=newest is not None, limit=newest)
+        found = [run for run in (known if newest is None else known[::-1]) if fits(run)]
+        mine = [run for run in found if run.id not in queued and is_the_result(tx, run)]
+        return [run_shape(core, tx, run) for run in mine]
+
+
+def report_of(ended: Mapping[str, Any]) -> dict[str, Any]:
+    """How a landing ended. WorkspaceError for one that was refused."""
+    if ended["status"] not in FINE:
+        status, why = str(ended["status"]), str(ended.get("why", ""))
+        error = str(ended.get("error") or f"not landed: {status}")
+        details = {"yes": " ".join(ended["yes"]), "held": str(ended["held"])} if ended.get("yes") else None
+        raise WorkspaceError(
+            error,
+            why=why.removeprefix(f"{error}: "),
+            fix=str(ended.get("fix", "")),
+            code=status.replace(" ", "_"),
+            details=details,
+        )
+    empty: dict[str, Any] = {
+        "files": [],
+        "conflicts": [],
+        "gate": None,
+        "recovered": None,
+        "tree": "",
+        "branch": None,
+    }
+    return {**empty, **ended}

@@ -1,0 +1,41 @@
+"""Which ended runs wait for a person outside of the inbox, in which words, and with which command."""
+
+from __future__ import annotations
+
+from node_agent.wire.failure import Outcome
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Run
+from pancode.runs.inbox_answers import BriefLine
+from pancode.runs.receipts.trust import ResultTrust, verified
+from pancode.runs.unit_of_work import is_at_fault, is_left
+from pancode.workflows.results import is_the_result
+
+_TASK = 70
+_FINDS: dict[Outcome, tuple[str, str]] = {
+    Outcome.LOST: ("is lost with its machine", "pancode runs retry {run}"),
+    Outcome.INFRA: ("failed by a fault that is not the agent's", "pancode runs retry {run}"),
+    Outcome.VERIFY_FAILED: ("did not pass its gates", "pancode runs show {run}"),
+}
+
+
+def review_of(tx: Transaction, run: Run) -> BriefLine | None:
+    """Return why a person should decide on the run; None: nobody has to. Of a workflow only its result
+    counts, of a race the winner.
+    """
+    if not is_left(run) or not (is_at_fault(run) or is_the_result(tx, run)):
+        return None
+    seen = verified(run)
+    if seen is not None and seen.state is ResultTrust.DISPUTED:
+        return line_of(run, f"is disputed: {seen.why}", f"pancode runs show {seen.run}")
+    if run.outcome in _FINDS:
+        return {**line_of(run, *_FINDS[run.outcome]), "outcome": str(run.outcome)}
+    return {**line_of(run, "has a change that is not landed", "pancode land {run}"), "outcome": "review"}
+
+
+def line_of(run: Run, words: str, command: str) -> BriefLine:
+    return {"run": run.id, "what": words, "task": task_of(run), "command": command.format(run=run.id)}
+
+
+def task_of(run: Run) -> str:
+    """Return the beginning of the run's task, on one line."""
+    return " ".join((run.task or " ".join(run.argv or ())).split())[:_TASK]

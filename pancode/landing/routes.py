@@ -1,0 +1,189 @@
+"""Routes of changes: their diff, the word of another machine, landings and their queues."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from node_agent.wire.failure import Outcome
+from pancode.git.forge_rules import ForgeKind
+from pancode.interfaces.http.access.rights import DISPATCHES, LANDS, OPERATES
+from pancode.interfaces.http.bodies import ActBody, LandBody, Line, ReasonBody, VerifyBody
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, Object, Octets, Verb
+from pancode.kernel.errors import WorkspaceError
+from pancode.kernel.names import LAST
+from pancode.kernel.records import Run
+from pancode.kernel.visitors import AccessScope, must_allow
+from pancode.landing.cross_check import ask
+from pancode.landing.model import How
+from pancode.landing.pull_request import PullAsked, PullRequestShape
+from pancode.landing.queue import drop, green, to_review
+from pancode.runs.admission.dry_run import QueuedAnswer
+from pancode.runs.answers import RunShape
+from pancode.runs.views import brief
+from pancode.sessions.session import at_rest, meant
+
+
+class CalledOffAnswer(TypedDict):
+    run: str
+    landings: list[Object]
+
+
+class LandingsAnswer(TypedDict):
+    landings: list[Object]
+
+
+class GreenAnswer(TypedDict):
+    runs: list[RunShape]
+
+
+class PullRequestBody(ActBody):
+    """`remote`: the remote's name in the repository. `forge` None: as the settings say."""
+
+    remote: Annotated[Line, Field(min_length=1, max_length=200)]
+    branch: Annotated[Line, Field(min_length=1, max_length=200)]
+    message: str = Field(default="", max_length=20_000)
+    forge: ForgeKind | None = None
+
+
+def _meant(context: ApiContext, call: ApiCall) -> Run:
+    return meant(context.core, call.path["run"], to_land=True)
+
+
+def _at_rest(context: ApiContext, call: ApiCall) -> Run:
+    return at_rest(context.core, call.path["run"], to_land=True)
+
+
+@Verb("GET /v1/runs/{run}/diff", command="runs diff", query=("stat",))
+def _diff(context: ApiContext, call: ApiCall) -> Octets:
+    """What it changed."""
+    change = context.coordinator.code.diff(at_rest(context.core, call.path["run"]), call.flag("stat"))
+    return Octets(change)
+
+
+def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
+    """Raise WorkspaceError where the landing writes into another repository than the one where the person
+    stands.
+
+    A person outside of any repository has to name the run: `last` may be anybody's.
+    """
+    here = context.coordinator.around({}).project_of(call.folder) if call.folder else None
+    named = not call.path["run"].startswith(LAST)
+    if run.project not in (None, here) and Path(call.folder).is_relative_to(str(run.project)):
+        raise WorkspaceError(
+            f"{run.project}, the repository of {run.id}, is no git repository any more",
+            why=f"you stand in it, and git finds {here or 'no repository'} there",
+            fix=f"put it back, or take the change as a patch: pancode runs diff {run.id} > change.patch",
+            code="no_repository",
+        )
+    if not call.folder or run.project in (None, here) or (here is None and named):
+        return
+    raise WorkspaceError(
+        f"{run.id} is a run of another repository: {run.project}",
+        why=f"you stand in {here or call.folder}, and its change would be written there",
+        fix=f"pancode -C {shlex.quote(str(run.project))} land {run.id}",
+        code="other_repository",
+    )
+
+
+@Verb("POST /v1/runs/{run}/verify", VerifyBody, "runs verify", pokes=True, right=DISPATCHES)
+def _verify_elsewhere(context: ApiContext, call: ApiCall) -> RunShape:
+    """Another node runs its gates."""
+    body: VerifyBody = call.body
+    token = None if call.visitor is None else call.visitor.token
+    if body.again and token is not None:
+        must_allow(token, AccessScope.OPERATE, "another verdict on a disputed result")
+    run = at_rest(context.core, call.path["run"])
+    ask(context.core, run, body.on, body.by, body.again)
+    return brief(context.core, run.id)
+
+
+@Verb("GET /v1/landings", command="land", query=("before",))
+def _landings(context: ApiContext, call: ApiCall) -> LandingsAnswer:
+    """The landings that wait, in order."""
+    named = call.query.get("before")
+    before = meant(context.core, named) if named else None
+    return {"landings": context.coordinator.code.landings(before)}
+
+
+@Verb("GET /v1/landings/green", command="land", query=("folder",))
+def _green(context: ApiContext, call: ApiCall) -> GreenAnswer:
+    """Done, with its gates passed and not landed, in a repository."""
+    return {"runs": green(context.core, _project(context, call))}
+
+
+@Verb("GET /v1/landings/review", command="review", query=("folder",))
+def _review(context: ApiContext, call: ApiCall) -> GreenAnswer:
+    """Changes that nobody has decided on, here or everywhere."""
+    project = _project(context, call) if "folder" in call.query else None
+    return {"runs": to_review(context.core, project)}
+
+
+@Verb("POST /v1/runs/{run}/land", LandBody, "land", right=LANDS, starts=True)
+def _land(context: ApiContext, call: ApiCall) -> Object:
+    """Land it; answers when that is over."""
+    body: LandBody = call.body
+    run = _at_rest(context, call)
+    if not body.elsewhere:
+        _unless_elsewhere(context, call, run)
+    if body.pull_to:
+        context.coordinator.check_pull(run, body.pull_to, body.forge)
+    if run.outcome not in (None, Outcome.DONE) and not body.anyway:
+        without = "--no-gates " if run.outcome is Outcome.VERIFY_FAILED else ""  # they would fail again
+        raise WorkspaceError(
+            f"{run.id} did not end well: {run.outcome}",
+            why=run.reason,
+            fix=f"look: pancode runs diff {run.id}; then: pancode land --anyway {without}{run.id}",
+            code="not_done",
+        )
+    how = context.coordinator.around({}).defaults(run.project).land_how
+    return {"run": run.id, **context.coordinator.code.land(run, body.landing(How(how)), body.wait)}
+
+
+def _project(context: ApiContext, call: ApiCall) -> str:
+    folder = call.query.get("folder", "")
+    project = context.coordinator.around({}).project_of(folder) if folder else None
+    if project is None:
+        what = f"{folder or 'no folder'} is not in a git repository"
+        raise WorkspaceError(what, fix="cd into your repository")
+    return project
+
+
+@Verb("POST /v1/runs/{run}/land/resolve", LandBody, "land", pokes=True, status=201, right=LANDS, starts=True)
+def _resolve(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+    """A run that settles its conflict, and is landed."""
+    body: LandBody = call.body
+    run, around = _at_rest(context, call), context.coordinator.around({})
+    if not body.elsewhere:
+        _unless_elsewhere(context, call, run)
+    way = body.landing(How(around.defaults(run.project).land_how))
+    return context.coordinator.code.resolve(around, run, way)
+
+
+@Verb("POST /v1/runs/{run}/pull-request", PullRequestBody, "land", right=LANDS)
+def _pull_request(context: ApiContext, call: ApiCall) -> PullRequestShape:
+    """A pull request of what has landed and is pushed."""
+    body: PullRequestBody = call.body
+    asked = PullAsked(body.by, body.remote, body.branch, body.message, body.forge)
+    return context.coordinator.pull_request(_at_rest(context, call), asked)
+
+
+@Verb("POST /v1/runs/{run}/land/drop", ReasonBody, "review", right=OPERATES)
+def _drop(context: ApiContext, call: ApiCall) -> RunShape:
+    """Its change is not wanted."""
+    run = _meant(context, call)
+    context.coordinator.code.call_off(run)  # the one that is being written just now
+    drop(context.core, run.id, call.body.by)
+    return brief(context.core, run.id)
+
+
+@Verb("POST /v1/runs/{run}/land/cancel", ReasonBody, right=OPERATES)
+def _call_off(context: ApiContext, call: ApiCall) -> CalledOffAnswer:
+    """Call a landing off."""
+    run = _meant(context, call)
+    return {"run": run.id, "landings": context.coordinator.code.call_off(run)}

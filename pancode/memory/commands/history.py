@@ -1,0 +1,93 @@
+"""`pancode history`: what runs in this repository decided, did and left open; search it, show, forget."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import who
+from pancode.interfaces.cli.parameters import Json, Run, option
+from pancode.interfaces.cli.terminal import safe, safe_block
+from pancode.interfaces.client.client import path_of
+from pancode.kernel.caller import folder
+from pancode.kernel.formatting import clip, counted
+
+app = Commands()
+_LINE = 110
+
+
+@app.group(
+    "history",
+    "pancode history",
+    "pancode history rate limit",
+    "pancode history show last",
+    "pancode history forget r-k3v9xq",
+    default="find",
+    free=True,
+)
+def history() -> None:
+    """What earlier runs in this repository decided, did and left open, out of their accepted receipts.
+
+    Words behind it are searched for: `pancode history rate limit`. The next run in the repository is given
+    what fits its task, as material, within `history.tokens` of the settings; 0 there gives it nothing.
+    """
+
+
+@history.verb("find", "pancode history find rate limit")
+def find(
+    words: Annotated[list[str] | None, Argument(metavar="[WORD]...", show_default=False)] = None,
+    *,
+    everywhere: Annotated[bool, option("In all repositories.", "--everywhere")] = False,
+    number: Annotated[int, option("Show at most this many.", "-n", "--number", min=1, max=1_000)] = 10,
+    face: Json,
+) -> None:
+    """Search the notes of this repository for words; without words, the newest. Outside of one: all notes."""
+    text = " ".join(words or ())
+    answer = face.client().get(
+        "/v1/history", text=text or None, limit=number, all="1" if everywhere else None, cwd=folder()
+    )
+    leaves = "a run leaves one when it is done here and ends with the report that it was asked for"
+    none = f"no note has {text!r}" if text else f"no run has left a note yet: {leaves}"
+    face.show(answer, lambda: "".join(map(in_short, answer["notes"])) or f"{safe(none)}\n")
+
+
+def in_short(note: dict[str, Any]) -> str:
+    """Where a note comes from, and a line of each part."""
+    lines = [f"  {name}: {text}" for name, text in note["parts"].items()]
+    return "".join(f"{clip(safe(line), _LINE)}\n" for line in (note["source"], *lines))
+
+
+@history.verb("show", "pancode history show last")
+def show(run: Run, face: Json) -> None:
+    """Show the whole note of a run."""
+    note = face.client().get(path_of("history", run))
+    face.show(note, lambda: _long(note))
+
+
+def _long(note: dict[str, Any]) -> str:
+    head = f"{safe(note['source'])}\n{safe(note['repository'])}\nreceipt {note['receipt'] or 'unknown'}\n"
+    return head + "".join("\n" + safe_block(f"{name}: {text}") for name, text in note["parts"].items())
+
+
+@history.verb(
+    "forget",
+    "pancode history forget r-k3v9xq",
+    "pancode history forget --before 30d",
+    "pancode history forget --before 0s --everywhere",
+)
+def forget(
+    runs: Annotated[list[str] | None, Argument(metavar="[RUN]...", show_default=False)] = None,
+    *,
+    before: Annotated[
+        str | None, option("Also all notes of this repository from before then.", "TIME")
+    ] = None,
+    everywhere: Annotated[bool, option("With --before: of all repositories.", "--everywhere")] = False,
+    face: Json,
+) -> None:
+    """Forget the notes of these RUNs, or all from before a time. The runs and their receipts stay."""
+    body = {"runs": runs or [], "before": before, "everywhere": everywhere, "cwd": folder(), "by": who()}
+    answer = face.client().post("/v1/history/forget", body)
+    gone = answer["forgotten"]
+    face.show(answer, lambda: f"forgotten: {counted(len(gone), 'note')}\n")

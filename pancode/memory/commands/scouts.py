@@ -1,0 +1,101 @@
+"""`pancode explore`: sends scouts out with questions about this repository, and shows what they found."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.follow import admitted
+from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.terminal import safe, safe_block
+from pancode.interfaces.client.client import Client, path_of
+from pancode.kernel.caller import above, work_folder
+from pancode.kernel.errors import ExitCode, UsageError
+from pancode.kernel.formatting import counted
+
+app = Commands()
+MOST = 4
+DEPTHS = ("shallow", "medium", "deep")
+LOOK_S = 0.5
+UNDER_WAY = "under way"
+
+
+@app.verb(
+    "explore",
+    'pancode explore "where is the rate limiter, and which tests cover it?"',
+    'pancode explore "how are tokens checked?" "what reads pancode.yaml?" --depth shallow',
+)
+def explore(
+    questions: Annotated[list[str], Argument(metavar="QUESTION...", show_default=False)],
+    *,
+    depth: Annotated[
+        str, option("How far each scout looks: shallow, medium (default) or deep.", "D", show_default=False)
+    ] = "medium",
+    node: Annotated[str | None, option("Only this machine.", "N", complete=completions.nodes)] = None,
+    model: Annotated[
+        str | None,
+        option(
+            "Model (default: models.scout, else the cheapest that passed its test).",
+            "M",
+            complete=completions.models,
+        ),
+    ] = None,
+    runtime: Annotated[
+        str | None, option("Program that runs the scouts.", "R", complete=completions.runtimes)
+    ] = None,
+    again: Annotated[bool, option("Ask anew what is known already.", "--again")] = False,
+    detach: Annotated[bool, option("Do not wait for the answers.", "-d", "--detach")] = False,
+    face: Json,
+) -> int:
+    """Have read-only scouts answer 1 to 4 questions about this repository, side by side.
+
+    shallow is 4 model calls and 500 tokens of answer, medium 12 and 2,000, deep 20 and 5,000. A question
+    that was answered for these very files from this folder, uncommitted changes counted, is answered at once,
+    with its age; where a model, a program or a machine is named, only if that one was named then.
+    """
+    more = {"node": node, "model": model, "runtime": runtime, "again": again}
+    if len(questions) > MOST or not all(one.strip() for one in questions):
+        fix = "put each question in quotes, and ask the rest with another pancode explore"
+        raise UsageError(f"pancode explore takes 1 to {MOST} questions, and none of them empty", fix=fix)
+    if depth not in DEPTHS:
+        raise UsageError(f"{depth!r} is no depth", why=f"there are {', '.join(DEPTHS)}", fix="--depth medium")
+    said = {name: value for name, value in more.items() if value}
+    body = {"questions": questions, "look": depth, **said, "cwd": work_folder(), "by": who(), **above()}
+    rows = admitted(face, face.client(works=True), "/v1/explore", body)["scouts"]
+    if not detach:
+        rows = _waited(face, face.client(), rows)
+    face.show({"scouts": rows}, lambda: "\n".join(map(_shown, rows)))
+    if any(row["state"] == UNDER_WAY for row in rows):
+        return ExitCode.DONE if detach else ExitCode.DETACHED
+    answered = [row["state"] == "answered" for row in rows]
+    return ExitCode.DONE if all(answered) else ExitCode.PARTIAL if any(answered) else ExitCode.ERROR
+
+
+def _waited(face: Face, client: Client, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Wait until all have ended, or the person leaves; scouts go on, and the same command finds them."""
+    out = [row["run"] for row in rows if row["state"] == UNDER_WAY]
+    if not out:
+        return rows
+    face.note(f"{counted(len(out), 'scout')} under way: {', '.join(out)}")
+    try:
+        while any(row["state"] == UNDER_WAY for row in rows):
+            time.sleep(LOOK_S)
+            rows = [
+                client.get(path_of("explore", row["run"])) if row["state"] == UNDER_WAY else row
+                for row in rows
+            ]
+    except KeyboardInterrupt:
+        face.note("\nthe scouts go on; the same command has their answers")
+    return rows
+
+
+def _shown(row: dict[str, Any]) -> str:
+    known = f", known {row['age']} ago" if row["earlier"] else ""
+    about = f"{row['run']}, {row['depth']}{known}" if row["run"] else row["depth"]
+    words = row["answer"] or f"{row['state']}: {row['reason']}"
+    return f"{safe(row['question'])}  ({safe(about)})\n{safe_block(words)}\n"

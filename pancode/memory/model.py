@@ -1,0 +1,134 @@
+"""Notes of runs: what a run leaves for later ones, and which of them a new run is given."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+from pancode.agents.agents import Role
+from pancode.agents.prompts import report_names
+from pancode.kernel.formatting import took, unhidden
+from pancode.kernel.records import RunNote
+
+_WORD = re.compile(r"\w{2,}")
+_STEM = 4
+"""From this many letters on, a searched word counts half for a word that begins with it."""
+
+
+def ranked(notes: Sequence[RunNote], query: str) -> list[RunNote]:
+    """The notes that share a word with the query; those that share rare words first, then the newer ones."""
+    texts = [_words(_text(note)) for note in notes]
+    common = Counter(word for words in texts for word in words)
+    wanted = _words(query)
+    scored = [
+        (_score(wanted, words, common, len(notes)), note) for words, note in zip(texts, notes, strict=True)
+    ]
+    fit = [(score, note) for score, note in scored if score > 0]
+    return [note for _, note in sorted(fit, key=lambda pair: (-pair[0], -pair[1].at_ms, pair[1].run))]
+
+
+class Nearness(StrEnum):
+    """The line of work that a note shares with a new run; notes of the nearer line come first."""
+
+    LANE = "in this lane"
+    WORKSPACE = "in this workspace"
+
+
+NOWHERE: Mapping[str, Nearness] = {}
+
+
+def in_use(notes: Sequence[RunNote], task: str, near: Mapping[str, Nearness] = NOWHERE) -> list[RunNote]:
+    """Sort the notes for a new run: of its lane, of its workspace, fitting its task, and the rest.
+
+    Those of a lane or a workspace come newest first. `near`: their line of work, by run.
+    """
+    newest = sorted(notes, key=lambda note: (-note.at_ms, note.run))
+    lines = [note for line in Nearness for note in newest if near.get(note.run) is line]
+    others = [note for note in newest if note.run not in near]
+    fit = ranked(others, task)
+    told = {note.run for note in fit}
+    return [*lines, *fit, *(note for note in others if note.run not in told)]
+
+
+def _score(wanted: set[str], words: set[str], common: Counter[str], many: int) -> float:
+    total = 0.0
+    for word in wanted:
+        if word in words:
+            total += math.log(1 + many / common[word])
+        elif len(word) >= _STEM and any(one.startswith(word) for one in words):
+            total += math.log(2) / 2
+    return total
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(text.casefold()))
+
+
+def _text(note: RunNote) -> str:
+    return "\n".join((note.run, note.agent, note.task, note.commit or "", *note.parts.values()))
+
+
+PARTS = frozenset(name for role in Role for name in report_names(role))
+"""The names of the parts of all forms of reports."""
+FIRST = ("SCOPE", "REPORT")
+"""The parts with which a report begins."""
+MOST_PART, MOST_TASK, MOST_LEFT = 700, 200, 2_000
+"""The most characters of a part, of a task, and of an answer without a report that is handed on."""
+BRIEFLY = ("DECIDED", "OPEN")
+_NAMED = re.compile(
+    rf"^[ \t>#*_-]*({'|'.join(sorted(PARTS, key=len, reverse=True))})[ \t]*[*_]*:[ \t]*[*_]*(.*)$"
+)
+_NOTHING = {"", "-", "none", "nothing", "n/a"}
+
+
+def parts_of(answer: str) -> dict[str, str]:
+    """The parts of the report at the end of an answer, by name; empty: it has no report, so nothing is kept.
+
+    Each part is clipped, and characters that a reader would not see are made visible.
+    """
+    found: list[tuple[str, list[str]]] = []
+    for line in answer.splitlines():
+        named = _NAMED.match(line)
+        if named is not None and named[1] in FIRST:
+            found = []  # what stood before was no report, or an older one
+        if named is not None:
+            found.append((named[1], [named[2]]))
+        elif found:
+            found[-1][1].append(line)
+    parts: dict[str, str] = {}
+    for name, lines in found:
+        text = unhidden("\n".join(lines)).strip()
+        if text.lower().rstrip(".") not in _NOTHING:
+            parts[name] = f"{parts[name]}\n{text}" if name in parts else text
+    return {name: clipped(text, MOST_PART) for name, text in parts.items()}
+
+
+def clipped(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3].rstrip()}..."
+
+
+def left_by(answer: str, most: int) -> dict[str, str]:
+    """Keep the end of an answer without a report as its one part, as a final text says last what matters."""
+    text = unhidden(answer.strip())
+    return {"REPORT": text if len(text) <= most else f"...{text[3 - most :].lstrip()}"} if text else {}
+
+
+def source_of(note: RunNote, landed: bool, now_ms: int, near: Nearness | None = None) -> str:
+    """Where a note comes from and how old it is, in one line."""
+    commit = f", commit {note.commit[:10]}" if note.commit else ""
+    left = "" if landed or not note.commit else ", not landed"
+    age = took(max(0, now_ms - note.at_ms) / 1000)
+    line = f" {near}," if near is not None else ""
+    return f"Run {note.run} of {note.agent},{line} {age} ago{commit}{left}: {note.task}"
+
+
+def material(
+    note: RunNote, landed: bool, now_ms: int, near: Nearness | None = None, brief: bool = False
+) -> str:
+    """The note as a later run is given it. `brief`: only its decisions and open points, if it has any."""
+    parts = {name: text for name, text in note.parts.items() if name in BRIEFLY} if brief else {}
+    lines = (f"{name}: {text}" for name, text in (parts or note.parts).items())
+    return "\n".join((source_of(note, landed, now_ms, near), *lines))

@@ -1,0 +1,128 @@
+"""Routes of notes of runs, and of scouts that are sent out with questions."""
+
+from __future__ import annotations
+
+from typing_extensions import TypedDict
+
+from pancode.agents.prompts import CHARS_PER_TOKEN
+from pancode.interfaces.http.access.rights import DISPATCHES, DROPS
+from pancode.interfaces.http.bodies import ExploreBody, ForgetBody
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, Verb
+from pancode.kernel.errors import UsageError
+from pancode.kernel.pages import MOST_ROWS
+from pancode.memory.prior_runs import WorkPlace, recalled
+from pancode.memory.scout_service import Expedition, ScoutShape, explore, scouted
+from pancode.memory.service import Forgotten, NoteShape, forget, search, show
+from pancode.runs.routes.runs import asked_by
+from pancode.workflows.lane_service import place_of
+
+
+class HistoryAnswer(TypedDict):
+    """`repository` null: the notes are of all, or of a lane that has none."""
+
+    repository: str | None
+    notes: list[NoteShape]
+
+
+class ForgottenAnswer(TypedDict):
+    """The runs whose notes were forgotten."""
+
+    forgotten: list[str]
+
+
+class RememberedShape(TypedDict):
+    """A note as a new run is given it: material, with its source and its age."""
+
+    run: str
+    text: str
+    tokens: int
+
+
+class RememberedAnswer(TypedDict):
+    """What a new run in that place would be told of earlier ones. `budget`, `used`: tokens."""
+
+    repository: str | None
+    workspace: str | None
+    lane: str | None
+    budget: int
+    used: int
+    given: list[RememberedShape]
+
+
+@Verb("GET /v1/history", command="history", query=("cwd", "text", "limit", "all", "lane", "workspace"))
+def _search(context: ApiContext, call: ApiCall) -> HistoryAnswer:
+    """What runs decided, did and left open.
+
+    Of a lane or a workspace; else of the repository in which the caller stands; of all outside of one, or
+    with `all`.
+    """
+    place = WorkPlace(None) if call.flag("all") else _place(context, call)
+    notes = search(context.core, place, call.query.get("text", ""), call.number("limit", 20, MOST_ROWS))
+    return {"repository": place.project, "notes": notes}
+
+
+@Verb("GET /v1/context", command="context state", query=("cwd", "text", "lane", "workspace"))
+def _remembered(context: ApiContext, call: ApiCall) -> RememberedAnswer:
+    """What a new run in the lane, the workspace or the repository would be told of those before it."""
+    place = _place(context, call)
+    budget = context.coordinator.around({}).defaults(place.project).history_tokens
+    given = recalled(context.core, place, call.query.get("text", ""), budget)
+    return {
+        "repository": place.project,
+        "workspace": place.workspace or None,
+        "lane": call.query.get("lane"),
+        "budget": budget,
+        "used": -(-sum(len(one.text) for one in given) // CHARS_PER_TOKEN),
+        "given": [
+            {"run": one.run, "text": one.text, "tokens": -(-len(one.text) // CHARS_PER_TOKEN)}
+            for one in given
+        ],
+    }
+
+
+def _place(context: ApiContext, call: ApiCall) -> WorkPlace:
+    """Return the place that the caller asks about. NotFoundError."""
+    lane, workspace = call.query.get("lane") or "", call.query.get("workspace") or ""
+    return place_of(context.core, context.project_of, lane, workspace, call.query.get("cwd"))
+
+
+@Verb("GET /v1/history/{run}", command="history show")
+def _show(context: ApiContext, call: ApiCall) -> NoteShape:
+    """The note of one run."""
+    return show(context.core, call.path["run"])
+
+
+@Verb("POST /v1/history/forget", ForgetBody, "history forget", right=DROPS)
+def _forget(context: ApiContext, call: ApiCall) -> ForgottenAnswer:
+    """Delete notes; runs and receipts stay."""
+    body: ForgetBody = call.body
+    project = None if body.everywhere else context.project_of(body.cwd)
+    if body.before is not None and project is None and not body.everywhere:
+        raise UsageError(
+            "no repository was named whose notes should be forgotten",
+            fix="stand in the repository, or say --everywhere",
+            code="bad_value",
+        )
+    return {"forgotten": forget(context.core, Forgotten(body.runs, body.before, project), body.by)}
+
+
+class ExploreAnswer(TypedDict):
+    """One row for each question, in order."""
+
+    scouts: list[ScoutShape]
+
+
+@Verb("POST /v1/explore", ExploreBody, "explore", pokes=True, for_runs=True, right=DISPATCHES)
+def _explore(context: ApiContext, call: ApiCall) -> ExploreAnswer:
+    """Send scouts out with questions; what is known is answered."""
+    body: ExploreBody = call.body
+    request, parent, around = asked_by(context, call)
+    asked = Expedition(body.questions, body.look, body.again)
+    return {"scouts": explore(context.core, around, request, parent, asked)}
+
+
+@Verb("GET /v1/explore/{run}")
+def _scouted(context: ApiContext, call: ApiCall) -> ScoutShape:
+    """What one of them has found."""
+    return scouted(context.core, call.path["run"])

@@ -1,0 +1,184 @@
+"""Sends scouts out with questions about a repository; answers at once what is known of the same files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from typing_extensions import TypedDict
+
+from node_agent.wire.failure import FailureKind, Outcome
+from pancode.agents.model_profiles import MODEL_UNTESTED
+from pancode.kernel.errors import NotFoundError, PancodeError, UsageError
+from pancode.kernel.formatting import took
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Run, RunNote, RunState
+from pancode.kernel.values import replace
+from pancode.memory.scout_rules import (
+    DEPTH,
+    QUESTION,
+    SCOUT,
+    Depth,
+    ScoutGround,
+    answers,
+    as_scout,
+    handed_on,
+    named,
+)
+from pancode.memory.service import answer_of
+from pancode.runs.core import Core
+from pancode.runs.dispatch import dispatch
+from pancode.runs.request import DispatchRequest
+from pancode.runs.user_environment import Surroundings
+from pancode.runs.views import find_run, iso, not_ended
+
+
+class ScoutShape(TypedDict):
+    """A question and what a scout has found. `state`: answered, under way, failed, refused.
+
+    `earlier`: the answer was known of these very files before it was asked now; `age`: since then, in words.
+    `cut`: the answer was longer than its depth hands on. `reason`: how the run stands or why it failed, in
+    words.
+    """
+
+    question: str
+    depth: str
+    state: str
+    run: str | None
+    earlier: bool
+    at: str | None
+    age: str
+    model: str | None
+    answer: str
+    cut: bool
+    reason: str
+
+
+LOOKED_AT = 500
+"""How many of the newest notes of a repository are looked at for an answer."""
+ANSWERED, UNDER_WAY, FAILED, REFUSED = "answered", "under way", "failed", "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Expedition:
+    """Questions about a repository. `again`: also what is known already is asked anew."""
+
+    questions: tuple[str, ...]
+    depth: Depth = Depth.MEDIUM
+    again: bool = False
+
+
+def explore(
+    core: Core, around: Surroundings, request: DispatchRequest, parent: str | None, asked: Expedition
+) -> list[ScoutShape]:
+    """Return one row for each question, in their order: its answer where one is known of these very files,
+    else the run that looks for it. `request`: who asks, from where, and with which options.
+
+    A refused question has the refusal in its row; where all are refused, PancodeError is raised.
+    """
+    project = None if request.cwd is None else around.project_of(request.cwd)
+    if project is None:
+        raise UsageError(
+            "a scout answers questions about a repository, and there is none here",
+            fix="stand in the repository",
+            code="no_repository",
+        )
+    request = replace(request, project=project)
+    tree = core.ports.depot.tree_now(project, around.defaults(project).allowed_files)
+    ground = ScoutGround(tree, around.below(request.cwd or project, project), named(request))
+    found: list[ScoutShape] = []
+    refusals: list[PancodeError] = []
+    for question in asked.questions:
+        known = None if asked.again else _known(core, project, ground, question, asked.depth)
+        if known is not None:
+            found.append(known)
+            continue
+        try:
+            begun = dispatch(core, around, as_scout(request, question, asked.depth), parent)
+        except PancodeError as refused:
+            if refused.code == MODEL_UNTESTED:
+                raise  # the caller has the model tested, and asks all questions again
+            refusals.append(refused)
+            found.append(_refused(question, asked.depth, refused))
+        else:
+            found.append(_shown(core, begun.run.id, False))
+    if len(refusals) == len(found):
+        raise refusals[0]
+    return found
+
+
+def _known(core: Core, project: str, ground: ScoutGround, question: str, depth: Depth) -> ScoutShape | None:
+    """Return the answer of an accepted receipt, else the run that is looking for one just now; None:
+    neither."""
+    with core.ports.ledger.transaction() as tx:
+        for run in _scouts(tx, project):
+            if answers(run.terms["scouts"], ground, question, depth):
+                return _row(core, tx, run, earlier=run.state is RunState.ENDED)
+    return None
+
+
+def _scouts(tx: Transaction, project: str) -> Iterator[Run]:
+    """Yield the repository's scouts that left a note, the newest first; then the scouts that are under way.
+
+    A scout whose note a person has deleted (`history forget`) is left out.
+    """
+    notes = tx.find(RunNote, {"project": project}, order="at_ms", descending=True, limit=LOOKED_AT)
+    runs = [tx.get(Run, note.run) for note in notes if note.agent == SCOUT]
+    runs += not_ended(tx)
+    yield from (run for run in runs if run and run.project == project and "scouts" in run.terms)
+
+
+def scouted(core: Core, text: str) -> ScoutShape:
+    """Return what the scout that this text names has found by now. NotFoundError for any other run."""
+    with core.ports.ledger.transaction() as tx:
+        run = find_run(tx, text)
+    if "scouts" not in run.terms:
+        fix = f"pancode runs show {run.id}"
+        raise NotFoundError(f"{run.id} is no scout of pancode explore", fix=fix, code="no_scout")
+    return _shown(core, run.id, False)
+
+
+def _shown(core: Core, run_id: str, earlier: bool) -> ScoutShape:
+    with core.ports.ledger.transaction() as tx:
+        run = tx.get(Run, run_id)
+        assert run is not None  # no run is ever deleted
+        return _row(core, tx, run, earlier)
+
+
+def _row(core: Core, tx: Transaction, run: Run, earlier: bool) -> ScoutShape:
+    scouts = run.terms["scouts"]
+    answer, cut = handed_on(answer_of(core, tx, run).strip(), Depth(scouts[DEPTH]))
+    ended = run.state is RunState.ENDED
+    told = run.outcome is Outcome.DONE or run.failure is FailureKind.REQUEST_LIMIT
+    state = UNDER_WAY if not ended else ANSWERED if told and answer else FAILED
+    age_ms = max(0, core.wall_ms() - run.finished_ms) if run.finished_ms is not None else None
+    return {
+        "question": scouts[QUESTION],
+        "depth": scouts[DEPTH],
+        "state": state,
+        "run": run.id,
+        "earlier": earlier,
+        "at": iso(run.finished_ms),
+        "age": "" if age_ms is None else took(age_ms / 1000),
+        "model": run.model,
+        "answer": answer if state == ANSWERED else "",
+        "cut": cut,
+        "reason": run.reason,
+    }
+
+
+def _refused(question: str, depth: Depth, refused: PancodeError) -> ScoutShape:
+    why = f"{refused}: {refused.why}" if refused.why else str(refused)
+    return {
+        "question": question,
+        "depth": depth.value,
+        "state": REFUSED,
+        "run": None,
+        "earlier": False,
+        "at": None,
+        "age": "",
+        "model": None,
+        "answer": "",
+        "cut": False,
+        "reason": why,
+    }

@@ -1,0 +1,251 @@
+"""Keeps what runs decided, did and left open, finds it again, and forgets it when a person says so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from typing_extensions import TypedDict
+
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.receipt import Claims
+from pancode.agents.runtimes import RUNTIMES
+from pancode.kernel.errors import NotFoundError, UsageError
+from pancode.kernel.formatting import safe, unhidden
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Fence, Run, RunNote, Workflow, WorkflowKind
+from pancode.memory.model import (
+    MOST_LEFT,
+    MOST_PART,
+    MOST_TASK,
+    clipped,
+    left_by,
+    parts_of,
+    ranked,
+    source_of,
+)
+from pancode.memory.prior_runs import WorkPlace, near_of, notes_at
+from pancode.runs.core import Core
+from pancode.runs.lists import moment_ms
+from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.views import at, find_run
+
+
+class NoteShape(TypedDict):
+    """What a run decided, did and left open. `source`: where it is from and how old, in words; `parts`: by
+    their names in the form of the run's report.
+    """
+
+    run: str
+    agent: str
+    repository: str
+    at: str
+    source: str
+    commit: str | None
+    landed: bool
+    receipt: str | None
+    task: str
+    parts: dict[str, str]
+
+
+_SHAPES: tuple[tuple[str, str], ...] = (
+    ("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    ("a key of AWS", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    ("a token of GitHub", r"\b(?:gh[pousr]_[0-9A-Za-z]{20,}|github_pat_[0-9A-Za-z_]{20,})"),
+    ("a token of GitLab", r"\bglpat-[0-9A-Za-z_-]{16,}"),
+    ("a token of Slack", r"\bxox[abeoprs]-[0-9A-Za-z-]{10,}"),
+    ("a key of a model's vendor", r"\b(?:sk|rk|pk|gsk|xai|hf)[-_][0-9A-Za-z_-]{18,}"),
+    ("a key of Google", r"\bAIza[0-9A-Za-z_-]{30,}"),
+    ("a token of PanCode", r"\bpct_[0-9A-Za-z_-]{16,}"),
+    ("a signed token", r"\beyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{8,}"),
+    ("a password in an address", r"\b[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s/@]{3,}@"),
+    ("a bearer token", r"(?i)\bbearer\s+[0-9a-z._~+/-]{16,}"),
+    (
+        "a value of a secret",
+        r"(?i)(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key)"
+        r"[\"'`]?\s*[=:]\s*[\"'`]?(?=[^\s\"'`]*\d)[^\s\"'`,;(){}\[\]<>$]{8,}",
+    ),
+)
+_COMPILED = tuple((words, re.compile(shape)) for words, shape in _SHAPES)
+
+
+def secret_in(text: str) -> str:
+    """Return what kind of secret the text seems to hold, in words; empty: none known. It may err both ways.
+
+    A name with a value behind it counts where the value has a digit, as most secrets have and few words do.
+    """
+    return next((words for words, shape in _COMPILED if shape.search(text)), "")
+
+
+CLIPPED = 4_000
+"""From this many characters on an answer was cut for the receipt; the whole one is in a file."""
+LOOKED_AT = 2_000
+"""How many of the newest notes are searched."""
+
+
+def keep(work: Work, claims: Claims) -> None:
+    """Keep the note of a run, in the transaction that accepts its receipt. No note is kept of work that was
+    not done, of a user's own program, and of a run that has neither a repository nor a lane.
+
+    A note that looks as if it held a secret is not kept at all, and the story of the run says so.
+    """
+    run = work.tx.get(Run, claims.identity.run)
+    if run is None or run.judges is not None or not _leaves(run.runtime):
+        return
+    lane = lane_of(work.tx, run)
+    if run.project is None and not lane:
+        return
+    if "rehearses" in run.terms:  # nothing of it has happened, and the next one would be told it
+        return
+    scouts = "scouts" in run.terms
+    told = claims.outcome is Outcome.DONE or (scouts and claims.failure is FailureKind.REQUEST_LIMIT)
+    answer = _whole(work.core, claims) if told else ""
+    parts = parts_of(answer)
+    if scouts and answer.strip() and not parts:  # it was asked one thing: all it says is the report
+        parts = {"REPORT": clipped(unhidden(answer.strip()), MOST_PART)}
+    elif not parts and (lane or "in_workspace" in run.terms):  # the next one there is told it all the same
+        parts = left_by(answer, MOST_LEFT)
+    if parts:
+        _write(work, run, claims, parts)
+
+
+def _write(work: Work, run: Run, claims: Claims, parts: dict[str, str]) -> None:
+    secret = "a secret of its node" if claims.exposed else secret_in("\n".join((run.task, *parts.values())))
+    if secret:
+        work.tell(run.id, "history", "note", "not kept", f"it looks as if it held {secret}")
+        return
+    task = clipped(safe(run.task.strip()), MOST_TASK)
+    project, receipt = run.project or "", str(run.result.get("receipt") or "")
+    at_ms = work.core.wall_ms()
+    work.tx.put(RunNote(run.id, at_ms, project, run.agent, claims.commit, receipt, task, parts))
+
+
+def lane_of(tx: Transaction, run: Run) -> str:
+    """Return the id of the lane's workflow to which the run belongs as an item; empty: none."""
+    workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
+    return workflow.id if workflow is not None and workflow.kind is WorkflowKind.LANE else ""
+
+
+def _leaves(runtime: str) -> bool:
+    """Whether runs of this runtime leave notes: an agent speaks in it, or a program that plays one."""
+    kind = RUNTIMES[runtime]
+    return kind.plays or not kind.own
+
+
+def _whole(core: Core, claims: Claims) -> str:
+    """Return the answer, a long one with what was cut from it."""
+    whole = None
+    if len(claims.answer) >= CLIPPED:
+        whole = core.ports.depot.whole_answer(claims.identity, False)
+    return claims.answer if whole is None else whole.decode(errors="replace")
+
+
+def answer_of(core: Core, tx: Transaction, run: Run) -> str:
+    """Return the answer in the run's receipt; if it was cut there, the whole one: a script's output, or a
+    separate file.
+    """
+    answer = str(run.result.get("answer") or "")
+    if len(answer) < CLIPPED:
+        return answer
+    fences = tx.find(Fence, {"run": run.id})
+    for fence in (f for f in fences if f.receipt is not None and f.receipt == run.result.get("receipt")):
+        identity = AttemptId(run=run.id, attempt=fence.attempt, fence=fence.fence)
+        whole = core.ports.depot.whole_answer(identity, run.runtime == "shell")
+        if whole is not None:
+            return whole.decode(errors="replace").strip()
+    return answer
+
+
+def search(core: Core, place: WorkPlace, words: str, limit: int) -> list[NoteShape]:
+    """Return the notes that share a word with these, the best first; without words the newest. They are of
+    the place's lane or workspace, if it has one; else of its repository; without one of all repositories.
+    """
+    with core.ports.ledger.transaction() as tx:
+        if place.lane or place.workspace:
+            notes = notes_at(tx, place, LOOKED_AT)
+            near = near_of(tx, notes, place)
+            notes = [note for note in notes if note.run in near]
+        else:
+            where = {} if place.project is None else {"project": place.project}
+            notes = tx.find(RunNote, where, order="at_ms", descending=True, limit=LOOKED_AT)
+        found = ranked(notes, words) if words.strip() else notes
+        return [_shape(core, tx, note) for note in found[:limit]]
+
+
+def show(core: Core, text: str) -> NoteShape:
+    """Return the note of the run that this text names. NotFoundError."""
+    with core.ports.ledger.transaction() as tx:
+        return _shape(core, tx, _note(tx, text))
+
+
+def _note(tx: Transaction, text: str) -> RunNote:
+    run = find_run(tx, text)
+    note = tx.get(RunNote, run.id)
+    if note is None:
+        why = _why_none(run)
+        raise NotFoundError(f"{run.id} has no note", why=why, fix="pancode history", code="note_not_found")
+    return note
+
+
+def _why_none(run: Run) -> str:
+    if not _leaves(run.runtime) or (run.project is None and run.workflow is None):
+        return "only an agent's work in a repository or a lane leaves one"
+    if run.outcome is not Outcome.DONE:
+        return f"only work that was done leaves one, and it is {run.outcome or run.state}"
+    return (
+        "its answer did not end with the report that it was asked for, or looked as if it held a secret, or "
+        "the note was forgotten"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """Which notes to forget: those of these runs, and those older than a time in `project` (None:
+    everywhere).
+    """
+
+    runs: Sequence[str] = ()
+    before: str | None = None
+    project: str | None = None
+
+
+def forget(core: Core, asked: Forgotten, by: str) -> list[str]:
+    """Delete notes; returns the runs that had them. UsageError, NotFoundError: then nothing is deleted."""
+    if not asked.runs and asked.before is None:
+        fix = "name runs, or a time: pancode history forget --before 30d"
+        raise UsageError("nothing was named that should be forgotten", fix=fix, code="bad_value")
+    with unit_of_work(core) as work:
+        gone = _meant(work.tx, asked, core.wall_ms())
+        for run in gone:
+            work.tx.delete(RunNote, run)
+        if gone:
+            work.audit("config", "info", "notes forgotten", by=by, runs=gone[:100], count=len(gone))
+    return gone
+
+
+def _meant(tx: Transaction, asked: Forgotten, now_ms: int) -> list[str]:
+    meant = [_note(tx, text).run for text in asked.runs]
+    if asked.before is not None:
+        until = moment_ms(asked.before, now_ms)
+        where = {} if asked.project is None else {"project": asked.project}
+        meant += [note.run for note in tx.find(RunNote, where) if note.at_ms <= until]
+    return list(dict.fromkeys(meant))
+
+
+def _shape(core: Core, tx: Transaction, note: RunNote) -> NoteShape:
+    run = tx.get(Run, note.run)
+    landed = run is not None and run.landed is not None
+    return {
+        "run": note.run,
+        "agent": note.agent,
+        "repository": note.project,
+        "at": at(note.at_ms),
+        "source": source_of(note, landed, core.wall_ms()),
+        "commit": note.commit,
+        "landed": landed,
+        "receipt": note.receipt or None,
+        "task": note.task,
+        "parts": dict(note.parts),
+    }

@@ -1,1 +1,0 @@
-"""Facts about a node, and the decisions on them. Pure."""

@@ -1,0 +1,243 @@
+"""`pancode inbox`, `answer`, `approve`, `deny`, `tell`: what waits for a person, and what people say."""
+
+from __future__ import annotations
+
+from textwrap import fill
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.config.commands import change_line
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.follow import follow_new, wait
+from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.parameters import Anyway, Json, Run, WithCommands, WithSecret, option
+from pancode.interfaces.cli.terminal import safe, short_time
+from pancode.interfaces.client.client import LAND_S, path_of
+from pancode.kernel.errors import ExitCode, RefusedError
+from pancode.kernel.formatting import whole
+from pancode.kernel.names import OWN_NAMES
+from pancode.landing.commands import progress as landings
+
+app = Commands()
+
+
+AT_A_TURN = "at a turn of its agent"
+
+
+def go_on_with_words(face: Face, run: str) -> int | None:
+    """Wait for the end of this run, then continue it with what it was not given; the status of the new run.
+
+    None: there is nothing to continue with. RefusedError where a new run would surprise the person.
+    """
+    client = face.client()
+    if wait(face, client, run) is None:
+        face.note(f"the run keeps the words; to continue it with them: pancode runs continue {run}")
+        return ExitCode.DETACHED
+    ended = client.get(path_of("runs", run))
+    if all(row["delivered"] or row["by"] in OWN_NAMES for row in ended["told"]):
+        return None
+    refused = why_not(ended)
+    if refused is not None:
+        raise refused
+    return follow_new(face, path_of("runs", run, "continue"), {"by": who(), "text": ""}, detach=False)
+
+
+def why_not(ended: dict[str, Any]) -> RefusedError | None:
+    """Why no run goes on from this one by itself; the words are kept then."""
+    run, kept = ended["run"], "its agent was not given the words; the words are kept"
+    go_on = f"pancode runs continue {run}"
+    if ended["outcome"] == "blocked":
+        return _refused(run, "it asks a person a question", kept, f'pancode answer {run} "..."')
+    if ended["outcome"] == "interrupted":
+        return _refused(run, "somebody stopped it", kept, go_on)
+    if ended["workflow"] is not None:
+        return _refused(
+            run, f"it is a step of {ended['workflow']}, and the workflow goes on without it", kept, go_on
+        )
+    if ended["continued_by"]:
+        newest = ended["continued_by"][-1]
+        return _refused(run, f"{newest} has continued it already", kept, f'pancode tell {newest} "..."')
+    return None
+
+
+def _refused(run: str, what: str, why: str, fix: str) -> RefusedError:
+    return RefusedError(f"{run} is not continued: {what}", why=why, fix=fix, code="not_resumed")
+
+
+_SHORT = 80
+"""Words of at most so many characters stand on the line of their item, longer ones below it."""
+_CALL = "The number of the call in the inbox; the answer is refused if another call waits now."
+_PLAN = "What the inbox shows of a run that has not begun; the yes is refused if that has changed since."
+
+
+@app.verb("inbox", "pancode inbox", "pancode inbox --json")
+def inbox(face: Json) -> None:
+    """Everything that waits for a person: questions, oldest first, each with the command that answers it,
+    then results, proposed tools, machines and costs."""
+    answer = face.client().get("/v1/inbox", by=who())
+    face.show(answer, lambda: _listed(answer["items"], answer["also"]))
+
+
+def _listed(items: list[dict[str, Any]], also: list[dict[str, Any]]) -> str:
+    if not items and not also:
+        return "nothing waits for you\n"
+    head = "also:\n" if items and also else ""
+    return "".join(map(_item, items)) + head + "".join(map(_also, also))
+
+
+def _also(one: dict[str, Any]) -> str:
+    run, task = (f"{one['run']}  " if one["run"] else ""), (f": {safe(one['task'])}" if one["task"] else "")
+    return f"{run}{safe(one['what'])}{task}\n  {safe(one['command'])}\n"
+
+
+def _item(item: dict[str, Any]) -> str:
+    head = f"{item['run']}  {item['kind']}  {short_time(item['since'])}{_words(item)}\n"
+    choices = "".join(f"  {number}: {safe(one)}\n" for number, one in enumerate(item["choices"], start=1))
+    choices += _plan(item["plan"]) if item.get("plan") else ""
+    look = f"   look: pancode runs diff {item['run']}" if item["kind"] == "landing" else ""
+    no = (
+        f"pancode deny --call {item['call']} {item['run']}" if item["call"] else f"pancode deny {item['run']}"
+    )
+    return f"{head}{choices}  {item['command']}   no: {no}{look}\n"
+
+
+def _words(item: dict[str, Any]) -> str:
+    """Return the item's words; a command is indented more than any other line, so that none looks like it."""
+    if item["call"]:
+        return f"\n{whole(item['words'], '    ')}"
+    words = safe(item["words"])
+    return f"  {words}" if len(words) <= _SHORT else f"\n{_wrapped(words)}"
+
+
+def _plan(plan: dict[str, Any]) -> str:
+    """Return what a run that has not begun will do, and what it may use."""
+    task = safe(" ".join(plan["task"].split()))
+    what = f"mode {plan['mode']}, safety {plan['safety']}, node {safe(plan['node'] or 'any')}"
+    gates = f", gates: {safe('; '.join(plan['verify']))}" if plan["verify"] else ", no gate"
+    most = f", at most ${plan['limit_usd']}" if plan["limit_usd"] else ""
+    due = (
+        f"estimate ${plan['estimate_usd']}, {plan['estimate_tokens']} tokens, {plan['estimate_minutes']} min"
+    )
+    lands = ", then landed" if plan["lands"] else ""
+    return f"{_wrapped(f'task: {task}')}\n  {what}{gates}{lands}\n  {due}{most}\n"
+
+
+def _wrapped(words: str) -> str:
+    return fill(words, 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+
+
+@app.verb("answer", "pancode answer last 2", "pancode answer r-zd43pq 'take the port 8080'")
+def answer(
+    run: Run,
+    text: Annotated[str, Argument(help="The answer, or the number of a choice.")],
+    *,
+    detach: Annotated[bool, option("Do not wait for the result.", "--detach/--wait")] = False,
+    face: Json,
+) -> int:
+    """Answer a run that ended with a question; the run continues from its result, in its conversation."""
+    return follow_new(face, path_of("runs", run, "answer"), {"by": who(), "text": text}, detach)
+
+
+@app.verb(
+    "approve",
+    "pancode approve r-zd43pq",
+    "pancode approve --run r-zd43pq",
+    "pancode approve --with-commands r-zd43pq",
+)
+def approve(
+    run: Run,
+    *,
+    whole: Annotated[
+        bool, option("Say yes also to everything of the same kind for the rest of the run.", "--run/--once")
+    ] = False,
+    with_commands: WithCommands = False,
+    with_secret: WithSecret = False,
+    anyway: Anyway = False,
+    call: Annotated[int | None, option(_CALL, "--call", min=1)] = None,
+    plan: Annotated[str | None, option(_PLAN, "--plan", "DIGEST")] = None,
+    face: Json,
+) -> None:
+    """Say yes to a run that waits: it starts, or goes on, or its change lands after its gates.
+
+    `pancode inbox` shows the flags that a change needs; other flags are refused. A command of an agent at
+    work is approved by its number alone (--call). --once (the default): approve this one thing. --run:
+    approve the same kind for the rest of the run, too (a budget that its later attempts exceed, or a
+    permission of its agent). The audit records the approval.
+    """
+    client = face.client()
+    body: dict[str, Any] = {"by": who(), "scope": "run" if whole else "once"}
+    body |= {"with_commands": with_commands, "with_secret": with_secret, "anyway": anyway, "call": call}
+    body |= {} if plan is None else {"plan": plan}
+    try:
+        done = client.post(path_of("runs", run, "approve"), body, LAND_S)
+    except KeyboardInterrupt:
+        landings.call_off(face, run)
+        raise
+    face.show(done, lambda: landings.landing(done) if "status" in done else _approved(done))
+
+
+def _approved(done: dict[str, Any]) -> str:
+    """Return the line about the run that starts now, or goes on with the permission; or the change made."""
+    if "change" in done:
+        return f"{change_line(done['change'])}to take it back: pancode config undo\n"
+    reason = safe(done["reason"])
+    return f"{done['run']}  approved, {reason}   follow: pancode runs logs -f {done['run']}\n"
+
+
+@app.verb("deny", "pancode deny r-zd43pq", "pancode deny --call 2 r-zd43pq 'push to a branch of your own'")
+def deny(
+    run: Run,
+    text: Annotated[str, Argument(help="Words for the agent whose command waits.")] = "",
+    *,
+    call: Annotated[int | None, option(_CALL, "--call", min=1)] = None,
+    face: Json,
+) -> None:
+    """Say no to a run that waits: nothing starts, lands or continues, and the item leaves the inbox.
+
+    If a command of a working agent waits (kind `call`), the command does not run: the agent is told your
+    words and goes on without the command.
+    """
+    done = face.client().post(path_of("runs", run, "deny"), {"by": who(), "text": text, "call": call})
+    face.show(done, lambda: f"{done['run']}  denied\n")
+
+
+@app.verb(
+    "tell", "pancode tell builder 'the tests are in spec/'", "pancode tell --resume last 'add a test, too'"
+)
+def tell(
+    run: Run,
+    text: Annotated[str, Argument(help="The words.")],
+    *,
+    resume: Annotated[
+        bool,
+        option(
+            "Wait for the run's end, and continue the run if its agent did not get the words.", "--resume"
+        ),
+    ] = False,
+    face: Json,
+) -> int:
+    """Send words to a run's agent: with its task while it waits, or at its next turn while it works.
+
+    Only native, claude-sdk and openai-agents take words while they work. For other programs, and if the agent
+    has no turn left, the run keeps the words until somebody continues it; --resume continues it for you.
+    `pancode runs show` says which words were delivered.
+    """
+    done = face.client().post(path_of("runs", run, "tell"), {"by": who(), "text": text})
+    if resume and not done["delivered"]:
+        status = go_on_with_words(face, done["run"])
+        if status is not None:
+            return status
+        done = {**done, "state": "ended", "sent": False, "delivered": AT_A_TURN}
+    face.show(done, lambda: delivery(done))
+    return ExitCode.DONE
+
+
+def delivery(done: dict[str, Any]) -> str:
+    """How far words for a run came, on one line."""
+    if done["delivered"]:
+        return f"{done['run']}  told {done['delivered']}\n"
+    if done["sent"]:
+        return f"{done['run']}  sent: its agent gets it at its next turn\n"
+    kept = f"kept for: pancode runs continue {done['run']}"
+    return f"{done['run']}  not delivered, it is {done['state']}; {kept}\n"

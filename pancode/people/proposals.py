@@ -1,0 +1,179 @@
+"""Changes of the configuration that a model proposes: a card for a person, who alone can have them made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from node_agent.wire.policy import Mode
+from pancode.config import changes
+from pancode.kernel.errors import RefusedError, UsageError
+from pancode.kernel.names import not_found
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import EventKind, Run, Setting
+from pancode.runs.core import Core, locked
+from pancode.runs.life.changes import Happened
+from pancode.runs.life.inbox import InboxItem, ItemKind
+from pancode.runs.unit_of_work import unit_of_work
+
+OPEN = "config_proposals"
+"""The durable setting that lists the changes that wait for a person, oldest first."""
+PREFIX = "c-"
+"""The prefix of a proposed change's id, which stands where the inbox has a run."""
+MOST_OPEN, MOST_OF_A_RUN = 20, 5
+MAY_PROPOSE: Mapping[Mode, Collection[changes.ChangeKind]] = {
+    Mode.ADMIN: tuple(kind for kind in changes.ChangeKind if kind is not changes.ChangeKind.AGENTS_FILE),
+    Mode.BUILD: (changes.ChangeKind.BUDGET, changes.ChangeKind.PRESET),
+    Mode.PLAN: (),
+    Mode.REVIEW: (),
+}
+"""The kinds of change that a run of each mode may propose."""
+
+
+@locked
+def propose(
+    core: Core, makers: changes.ChangeMakers, change: changes.AskedChange, why: str, by: str, run: Run | None
+) -> dict[str, Any]:
+    """Return the change with its id, as it now waits for a person. The errors of its kind; RefusedError.
+
+    `run`: the run from inside which it is asked. A change that waits already is not added again.
+    """
+    if change.kind is changes.ChangeKind.AGENTS_FILE:
+        why = "it takes a change of an agent back"
+        raise UsageError(f"{change.kind} is no change to ask for", why=why, code="bad_value")
+    if run is not None and change.kind not in MAY_PROPOSE[run.mode]:
+        with unit_of_work(core) as work:
+            asked = f"to propose a change of {change.kind}: {change.target}"
+            work.audit("trust", "warning", "refused from inside a run", run.id, asked=asked)
+        raise RefusedError(
+            f"mode {run.mode} proposes no change of this kind: {change.kind}",
+            why=f"it may propose {', '.join(MAY_PROPOSE[run.mode]) or 'none'}",
+            fix="tell the person who talks with you",
+            code="mode",
+        )
+    effect = makers[change.kind].look(change)
+    with unit_of_work(core) as work:
+        rows = _rows(work.tx)
+        known = next((row for row in rows if changes.change_of(row["change"]) == change), None)
+        row = known or _row(core, effect, why, by if run is None else f"{run.agent} in {run.id}", run)
+        if known is None:
+            _must_have_room(rows, run)
+            _keep(work.tx, core, [*rows, row], by)
+            item = _item(row)
+            detail = {"kind": change.kind.value, "target": change.target, "value": change.value}
+            work.audit(
+                "config", "info", "change proposed", row["run"], by=row["by"], change=row["id"], **detail
+            )
+            data: dict[str, object] = {"kind": item.kind.value, "words": item.words, "command": item.command}
+            work.happened(Happened(EventKind.INBOX_ITEM, row["run"], None, {**data, "by": row["by"]}))
+    return {**effect.shape(), "id": row["id"]}
+
+
+@locked
+def approve(core: Core, makers: changes.ChangeMakers, name: str, by: str) -> changes.ChangeEffect:
+    """Make the change with this id. NotFoundError; RefusedError where its effect is another now; an error
+    leaves it waiting.
+    """
+    with core.ports.ledger.transaction() as tx:
+        row = _named(tx, name)
+    change = changes.change_of(row["change"])
+    now = makers[change.kind].look(change)
+    if (now.old.value, now.new.value, list(now.notes)) != (row["old"], row["new"], row["notes"]):
+        raise RefusedError(
+            f"what {name} would do has changed since it was shown",
+            why=f"it was {row['old']} -> {row['new']}, and is {now.old.value} -> {now.new.value} now",
+            fix=f"pancode deny {name}, and ask for the change again",
+            code="changed",
+        )
+    effect = changes.make_change(core, makers, change, by)
+    _close(core, row, by, "change approved")
+    return effect
+
+
+@locked
+def deny(core: Core, name: str, by: str) -> tuple[str | None, str]:
+    """Refuse the change; return the run that asked for it, and the change in words. NotFoundError."""
+    with core.ports.ledger.transaction() as tx:
+        row = _named(tx, name)
+    _close(core, row, by, "change denied")
+    return row["run"], _in_words(row)
+
+
+def proposed(tx: Transaction) -> list[InboxItem]:
+    """Return all changes that wait, oldest first."""
+    return [_item(row) for row in _rows(tx)]
+
+
+def proposed_by(tx: Transaction, runs: Collection[str]) -> InboxItem | None:
+    """Return the oldest change that one of these runs has proposed and that still waits; None: none does."""
+    return next((_item(row) for row in _rows(tx) if row["run"] in runs), None)
+
+
+def _row(core: Core, effect: changes.ChangeEffect, why: str, by: str, run: Run | None) -> dict[str, Any]:
+    return {
+        "id": f"{PREFIX}{core.ports.ids.short(6)}",
+        "change": asdict(effect.change),
+        "old": effect.old.value,
+        "new": effect.new.value,
+        "notes": list(effect.notes),
+        "why": why,
+        "by": by,
+        "run": None if run is None else run.id,
+        "at_ms": core.wall_ms(),
+    }
+
+
+def _item(row: Mapping[str, Any]) -> InboxItem:
+    """Describe the exact change first; the words of whoever asks come last, and cannot pass for the
+    change."""
+    change = row["change"]
+    hidden = change["kind"] == changes.ChangeKind.SETTING and change["value"] not in (None, row["new"])
+    written = f" (settings.json will say {change['value']})" if hidden else ""
+    what = f"{_in_words(row)}{written}"
+    notes = "".join(f"; {note}" for note in row["notes"])
+    why = f"; asked by {row['by']}" + (f', who says: "{row["why"]}"' if row["why"] else "")
+    name, words = row["id"], f"{what}{notes}{why}"
+    command = f"pancode approve {name}"
+    return InboxItem(name, name, row["at_ms"], ItemKind.CHANGE, words, (), command)
+
+
+def _in_words(row: Mapping[str, Any]) -> str:
+    return f"{row['change']['kind']} {row['change']['target']}: {row['old']} -> {row['new']}"
+
+
+def _must_have_room(rows: list[dict[str, Any]], run: Run | None) -> None:
+    own = sum(1 for row in rows if run is not None and row["run"] == run.id)
+    if len(rows) >= MOST_OPEN or own >= MOST_OF_A_RUN:
+        raise RefusedError(
+            "too many changes wait for a person already",
+            why=f"{len(rows)} wait, {own} of them of this run",
+            fix="pancode inbox",
+            code="too_many",
+        )
+
+
+def _close(core: Core, row: Mapping[str, Any], by: str, what: str) -> None:
+    with unit_of_work(core) as work:
+        _keep(work.tx, core, [one for one in _rows(work.tx) if one["id"] != row["id"]], by)
+        change = row["change"]
+        detail = {"kind": change["kind"], "target": change["target"], "asked_by": row["by"]}
+        work.audit("config", "info", what, row["run"], by=by, change=row["id"], **detail)
+        work.happened(Happened(EventKind.INBOX_ANSWERED, row["run"]))
+
+
+def _named(tx: Transaction, name: str) -> dict[str, Any]:
+    rows = _rows(tx)
+    found = next((row for row in rows if row["id"] == name), None)
+    if found is None:
+        raise not_found("change", name, [row["id"] for row in rows], "pancode inbox")
+    return found
+
+
+def _rows(tx: Transaction) -> list[dict[str, Any]]:
+    row = tx.get(Setting, OPEN)
+    return list(row.value) if row is not None and isinstance(row.value, list) else []
+
+
+def _keep(tx: Transaction, core: Core, rows: list[dict[str, Any]], by: str) -> None:
+    tx.put(Setting(OPEN, rows, core.wall_ms(), by))

@@ -1,0 +1,251 @@
+"""Routes with which people have a say: what waits for them, answers, approvals; runs are continued."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, cast
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from node_agent.wire.model import MOST
+from node_agent.wire.policy import MOST_NO
+from pancode.config.routes import change_makers
+from pancode.interfaces.http.access.rights import ANSWERS, DECIDES, DISPATCHES, SETS_UP
+from pancode.interfaces.http.access.run_rights import refuse
+from pancode.interfaces.http.bodies import ActBody, AnswerBody, ContinueBody, TellBody
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, Object, Verb
+from pancode.kernel.errors import RefusedError, UsageError
+from pancode.kernel.records import Run
+from pancode.kernel.visitors import must_allow
+from pancode.landing.model import LandWay
+from pancode.landing.rules import LANDED
+from pancode.people.proposals import PREFIX, approve
+from pancode.people.proposals import deny as deny_change
+from pancode.people.service import (
+    answer,
+    decide_call,
+    deny,
+    may_start,
+    must_be_approvable,
+    permit,
+    start,
+    still_waits,
+    tell,
+    waits_for_call,
+)
+from pancode.runs.admission.dry_run import QueuedAnswer, queued
+from pancode.runs.answers import RunShape
+from pancode.runs.dispatch import Dispatched
+from pancode.runs.life.continuations import GO_ON, WITH_TASK
+from pancode.runs.life.inbox import ItemKind, kind_of
+from pancode.runs.life.signals import CallDecided
+from pancode.runs.routes.runs import lands_again
+from pancode.runs.views import brief, find
+from pancode.sessions.run_continuation import continue_run
+from pancode.sessions.service import lands, said_in, say, turn_down
+
+CallNumber = Annotated[int | None, Field(ge=1, le=MOST)]
+
+
+class ToldAnswer(TypedDict):
+    """`delivered`: how the words reached the run; null: not yet. `sent`: they are on their way to it."""
+
+    run: str
+    state: str
+    delivered: str | None
+    sent: bool
+
+
+class ApproveBody(ActBody):
+    """`with_commands`, `with_secret`, `anyway`: the flags that the inbox has shown (`yes`), and no others.
+
+    `call`: the number of the call that the inbox has shown; where one waits, an answer without it is refused.
+    `plan`: the digest of the plan that the inbox has shown; a yes is refused where the plan has changed
+    since.
+    """
+
+    call: CallNumber = None
+    plan: Annotated[str, Field(max_length=64)] | None = None
+    with_commands: bool = False
+    with_secret: bool = False
+    anyway: bool = False
+    scope: Literal["once", "run"] = "once"
+    """`once`, or `run`: the yes also counts for the same kind for the rest of the run."""
+
+    def yes(self) -> tuple[str, ...]:
+        flags = {
+            "--with-commands": self.with_commands,
+            "--with-secret": self.with_secret,
+            "--anyway": self.anyway,
+        }
+        return tuple(flag for flag, said in flags.items() if said)
+
+
+class DenyBody(ActBody):
+    """`text`: words for the agent whose call is denied; `call`: as for an approval."""
+
+    text: Annotated[str, Field(max_length=MOST_NO)] = ""
+    call: CallNumber = None
+
+
+def _goes_on_landing(context: ApiContext, call: ApiCall) -> bool:
+    """Whether these words may begin a run that lands; in a session its newest run decides."""
+    run = find(context.core, call.path["run"])
+    return lands(context.core, run.id) if run.takes_turns else lands_again(context, call)
+
+
+@Verb(
+    "POST /v1/runs/{run}/continue",
+    ContinueBody,
+    "runs continue",
+    pokes=True,
+    status=201,
+    right=DISPATCHES,
+    lands=_goes_on_landing,
+)
+def _continue(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+    """A new run that goes on from its result.
+
+    The next run; of a session: words for it, whatever it does now.
+    """
+    body: ContinueBody = call.body
+    core, around = context.core, context.coordinator.around({})
+    old = find(core, call.path["run"])
+    if old.takes_turns:
+        if call.inside is not None:
+            refuse(core, call.inside, f"to talk in the session {old.id}")
+        done = say(core, around, old.id, body.text or GO_ON, body.by)
+        return queued(done.begun or Dispatched(done.run, ()))
+    return queued(continue_run(core, around, old, body.text, call.inside or body.by))
+
+
+def _tells_landing(context: ApiContext, call: ApiCall) -> bool:
+    """Whether these words may begin a run that lands: only words for a session can begin one here."""
+    run = find(context.core, call.path["run"])
+    return run.takes_turns and lands(context.core, run.id)
+
+
+@Verb(
+    "POST /v1/runs/{run}/answer", AnswerBody, "answer", pokes=True, status=201, right=ANSWERS, for_item=True
+)
+def _answer(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+    """Answer its question."""
+    body: AnswerBody = call.body
+    core, around = context.core, context.coordinator.around({})
+    done = answer(core, around, find(core, call.path["run"]), body.text, body.by, body.program, call.inside)
+    return {**queued(done), "answer": done.run.terms["answers"]}
+
+
+@Verb(
+    "POST /v1/runs/{run}/approve",
+    ApproveBody,
+    "approve",
+    pokes=True,
+    right=DECIDES,
+    for_item=True,
+    starts=True,
+)
+def _approve(context: ApiContext, call: ApiCall) -> Object:
+    """Say yes: land what waits for that.
+
+    Start what waits for that, permit what has ended for that; else land it.
+    """
+    body: ApproveBody = call.body
+    core, whole = context.core, body.scope == "run"
+    if call.path["run"].startswith(PREFIX):
+        _must_set_up(call)
+        effect = approve(core, change_makers(context), call.path["run"], body.by)
+        return {"run": call.path["run"], "approved": "once", "change": effect.shape()}
+    run = find(core, call.path["run"])
+    if body.plan or (body.call is None and may_start(core, run)):  # a plan is a yes to nothing else
+        start(core, run.id, body.by, whole, body.plan or "")
+        return {**brief(core, run.id), "approved": body.scope}
+    if body.call is not None or waits_for_call(core, run):
+        decide_call(core, run.id, CallDecided(body.by, allow=True, whole=whole, number=body.call))
+        return {**brief(core, run.id), "approved": body.scope}
+    if kind_of(run) is ItemKind.PERMISSION and still_waits(core, run):
+        return {**queued(permit(core, context.coordinator.around({}), run, body.by, whole))}
+    if whole:
+        fix = f"pancode approve {run.id}"
+        raise UsageError(f"a landing of {run.id} is approved once", fix=fix, code="bad_value")
+    return _landed(context, run, body)
+
+
+def _must_set_up(call: ApiCall) -> None:
+    """Raise AccessError where the caller lacks the right to make this change of the configuration by hand."""
+    token = None if call.visitor is None else call.visitor.token
+    if token is not None:
+        must_allow(token, SETS_UP.scope, "a change of the configuration")
+
+
+def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Object:
+    """Land the run, if the person says yes to exactly what holds it, and nobody denies it meanwhile."""
+    must_be_approvable(context.core, run, body.yes())
+    way = LandWay(
+        body.by,
+        with_commands=body.with_commands,
+        with_secret=body.with_secret,
+        approves=True,
+        anyway=body.anyway,
+    )
+    done = context.coordinator.code.land(run, way)
+    if done["status"] != LANDED and find(context.core, run.id).landed is not None:
+        why = "somebody was faster"
+        raise RefusedError(
+            f"{run.id} was landed already", why=why, fix=f"pancode why {run.id}", code="approved"
+        )
+    return {"run": run.id, **done}
+
+
+@Verb("POST /v1/runs/{run}/deny", DenyBody, "deny", right=DECIDES, for_item=True)
+def _deny(context: ApiContext, call: ApiCall) -> RunShape:
+    """Say no to what it waits for."""
+    body: DenyBody = call.body
+    core = context.core
+    if (name := call.path["run"]).startswith(PREFIX):
+        _must_set_up(call)
+        asker, what = deny_change(core, name, body.by)
+        if asker is not None:
+            turn_down(core, asker, what, body.by)
+        return cast("RunShape", {"run": name, "reason": "denied: nothing is changed"})
+    run = find(core, call.path["run"])
+    call_waits = waits_for_call(core, run)
+    if body.text and body.call is None and not call_waits and still_waits(core, run):
+        raise UsageError(
+            f"words are for an agent whose command waits, and {run.id} waits in another way: {kind_of(run)}",
+            fix=f"pancode deny {run.id}",
+            code="no_words",
+        )
+    if body.call is not None or body.text or call_waits:
+        said = CallDecided(body.by, allow=False, number=body.call, words=body.text)
+        decide_call(core, run.id, said)
+        return brief(core, run.id)
+    landing = kind_of(run) is ItemKind.LANDING and still_waits(core, run)
+    if landing:
+        context.coordinator.code.call_off(run)  # the one that somebody else has approved just now
+    deny(core, run.id, body.by)
+    if landing and (session := run.terms.get("charged_to")):
+        turn_down(core, session, f"to land the change of {run.id}", body.by)
+    return brief(core, run.id)
+
+
+@Verb("POST /v1/runs/{run}/tell", TellBody, "tell", pokes=True, right=ANSWERS, lands=_tells_landing)
+def _tell(context: ApiContext, call: ApiCall) -> ToldAnswer:
+    """Words for its agent.
+
+    A session gets them, whatever it does now; any other run keeps what its agent cannot be given.
+    """
+    body: TellBody = call.body
+    run = find(context.core, call.path["run"])
+    if run.takes_turns:
+        token = None if call.visitor is None else call.visitor.token
+        said = say(context.core, context.coordinator.around({}), run.id, body.text, body.by, token)
+    else:
+        said = said_in(context.core, tell(context.core, run.id, body.text, body.by))
+    return {
+        "run": said.run.id,
+        "state": said.run.state.value,
+        "delivered": WITH_TASK if said.how in ("begins", WITH_TASK) else None,
+        "sent": said.how == "sent",
+    }

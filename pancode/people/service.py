@@ -1,0 +1,150 @@
+"""The inbox: lists what waits for a person; answers, approvals and denials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pancode.kernel.errors import RefusedError
+from pancode.kernel.records import Action, ActionKind, Run, Setting
+from pancode.people.proposals import proposed
+from pancode.runs.core import Core
+from pancode.runs.dispatch import Dispatched
+from pancode.runs.inbox_answers import InboxShape, inbox_shape
+from pancode.runs.life.continuations import is_cut_by_cap, must_be_free
+from pancode.runs.life.inbox import (
+    BEFORE_START,
+    ItemKind,
+    answer_of,
+    answered,
+    item_of,
+    kind_of,
+    must_be_seen,
+    must_be_shown,
+    must_wait,
+    open_item,
+)
+from pancode.runs.life.signals import Approved, CallDecided, Declined, Signal, ToldByPerson
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.user_environment import Surroundings
+from pancode.sessions.run_continuation import continue_run, go_on
+
+_ASKING = (ItemKind.QUESTION, ItemKind.PERMISSION)
+PERMITTED = {
+    False: "Yes, this once. Ask again before anything else of this kind.",
+    True: "Yes, and so is everything of the same kind in the rest of this work.",
+}
+"""What an agent is told when a person permits something; True: also for the rest of its work."""
+
+
+def items(core: Core) -> list[InboxShape]:
+    """Return everything that waits for a person, oldest first."""
+    with core.ports.ledger.transaction() as tx:
+        waiting = [action for action in tx.find(Action) if action.kind is ActionKind.PERSON]
+        found = [(tx.get(Run, action.run), action) for action in waiting]
+        changes = proposed(tx)
+    inbox = [item_of(run, action) for run, action in found if run is not None]
+    return [
+        inbox_shape(item) for item in sorted([*inbox, *changes], key=lambda item: (item.since_ms, item.id))
+    ]
+
+
+def answer(
+    core: Core,
+    around: Surroundings,
+    run: Run,
+    reply: str,
+    by: str,
+    program: str = "",
+    inside: Run | None = None,
+) -> Dispatched:
+    """Continue a blocked run with the answer. UsageError; RefusedError where somebody was faster.
+
+    `program`: the program that answers; empty: a person does. `inside`: the run from inside which the answer
+    comes.
+    """
+    must_be_free(run)
+    must_wait(run, _item(core, run), *_ASKING)
+    words = answer_of(run, reply)
+    return continue_run(core, around, run, answered(run, words, program), inside or by, words, program)
+
+
+def must_be_approvable(core: Core, run: Run, yes: Iterable[str]) -> None:
+    """Raise UsageError where nothing of this run waits for an approval, RefusedError where it needs another
+    yes.
+    """
+    must_wait(run, _item(core, run), ItemKind.LANDING)
+    must_be_shown(run, yes)
+
+
+def may_start(core: Core, run: Run) -> bool:
+    """Whether an approval starts the run, which waits for one before it begins."""
+    return _item(core, run) is not None and kind_of(run) in BEFORE_START
+
+
+def start(core: Core, run_id: str, by: str, whole: bool, plan: str = "") -> Run:
+    """Say yes to a run that has not begun. UsageError where the run does not wait; RefusedError: not now.
+
+    `plan`: the digest of the plan that the person has seen; RefusedError where the plan has changed, or where
+    the run waits for something else by now.
+    """
+    with unit_of_work(core) as work:
+        run, draining = work.tx.get(Run, run_id), work.tx.get(Setting, "draining")
+        assert run is not None  # as in `_signal`
+        must_be_seen(run, open_item(tuple(work.tx.find(Action, {"run": run_id}))), plan)
+        if draining is not None:
+            raise RefusedError(
+                f"{run_id} is not started: the fleet takes no new work: {draining.value}",
+                why="it goes on waiting",
+                fix="pancode fleet resume, then approve again",
+                code="refused_drain",
+            )
+        return work.signal(run, Approved(by, whole, core.purses(work.tx, run)))
+
+
+def permit(core: Core, around: Surroundings, run: Run, by: str, whole: bool) -> Dispatched:
+    """Continue a run that ended because a person had to permit something, with that permission. A session
+    that its cap has cut goes on, and its ceiling is raised by what that needs.
+    """
+    must_be_free(run)
+    must_wait(run, _item(core, run), ItemKind.PERMISSION)
+    if is_cut_by_cap(run):
+        return go_on(core, around, run, by, past_cap=True)
+    words = PERMITTED[whole]
+    return continue_run(core, around, run, answered(run, words), by, answers=words)
+
+
+def still_waits(core: Core, run: Run) -> bool:
+    """Whether nobody has answered, approved or denied the run's item yet."""
+    return _item(core, run) is not None
+
+
+def deny(core: Core, run_id: str, by: str) -> Run:
+    """Say no; nothing is started, continued or landed. UsageError where nothing waits."""
+    return _signal(core, run_id, Declined(by))
+
+
+def waits_for_call(core: Core, run: Run) -> bool:
+    """Whether a tool call of the working agent waits for a person."""
+    return _item(core, run) is not None and kind_of(run) is ItemKind.CALL
+
+
+def decide_call(core: Core, run_id: str, decision: CallDecided) -> Run:
+    """Decide a tool call that waits. UsageError where none waits; RefusedError where another call waits."""
+    return _signal(core, run_id, decision)
+
+
+def tell(core: Core, run_id: str, text: str, by: str) -> Run:
+    """Give the run words: with its task, or when it is continued. UsageError for a run that takes none."""
+    return _signal(core, run_id, ToldByPerson(text, by))
+
+
+def _signal(core: Core, run_id: str, signal: Signal) -> Run:
+    with unit_of_work(core) as work:
+        run = work.tx.get(Run, run_id)
+        assert run is not None  # the caller has looked it up, and no run is ever deleted
+        return work.signal(run, signal)
+
+
+def _item(core: Core, run: Run) -> Action | None:
+    with core.ports.ledger.transaction() as tx:
+        return open_item(tuple(tx.find(Action, {"run": run.id})))

@@ -1,0 +1,80 @@
+"""Keeps receipts that settle nothing (orphans, rejected ones): a limited number of each node a day."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pancode.kernel.ports import Transaction
+from pancode.kernel.quota import ForeignReceipts, too_much_evidence
+from pancode.kernel.records import Node, Setting, StoredReceipt
+from pancode.runs.core import open_fences
+from pancode.runs.life.signals import Quarantined
+from pancode.runs.unit_of_work import Work
+
+
+def shut_out(work: Work, node: Node, why: str) -> None:
+    """Quarantine the node. Its runs in flight go on there, and their stories say why nothing is heard."""
+    work.tx.put(replace(node, quarantined=why))
+    work.audit("trust", "error", "node quarantined", node=node.name, why=why)
+    for fence in open_fences(work.tx, tag=node.tag):
+        work.signal_fence(fence, Quarantined(why))
+
+
+KEPT = "evidence:"
+DAY_MS = 86_400_000
+
+
+def keep(work: Work, name: str, receipt: StoredReceipt) -> bool:
+    """Keep a foreign receipt; whether it is in the ledger now, and may be answered.
+
+    Not kept if the node has had its share of the day, for which it is quarantined, or while the disk is
+    nearly full: without an answer the node keeps the receipt, and sends it again.
+    """
+    node = work.tx.get(Node, name)
+    if work.tx.get(StoredReceipt, receipt.digest) is None and not _fits(work, node, receipt):
+        return False
+    work.tx.put(receipt)
+    return True
+
+
+def one_more(work: Work, name: str) -> bool:
+    """Whether a receipt that is not kept may be answered: each answer is kept until the node has seen it."""
+    node = work.tx.get(Node, name)
+    return node is not None and node.quarantined is None and _count(work, node, 0)
+
+
+def _fits(work: Work, node: Node | None, receipt: StoredReceipt) -> bool:
+    if node is None or node.quarantined is not None:
+        return False
+    if not work.core.ports.archive.has_room():
+        if work.first(f"{node.name}:receipt:no room"):
+            work.audit("receipt", "warning", "receipt not kept: the disk is nearly full", node=node.name)
+        return False
+    return _count(work, node, len(receipt.envelope))
+
+
+def _count(work: Work, node: Node, size: int) -> bool:
+    """Count one more receipt of the node; False: it is one too many, and the node is quarantined."""
+    day, before = work.core.wall_ms() // DAY_MS, _kept_today(work, node)
+    now = ForeignReceipts(before.receipts + 1, before.size + size)
+    why = too_much_evidence(now, work.core.rules.evidence)
+    if why:
+        shut_out(work, node, why)
+        return False
+    value = {"day": day, "receipts": now.receipts, "size": now.size}
+    work.tx.put(Setting(KEPT + (node.tag or ""), value, work.core.wall_ms(), "coordinator"))
+    return True
+
+
+def _kept_today(work: Work, node: Node) -> ForeignReceipts:
+    """How many of the node's receipts were counted today, and their bytes."""
+    stored = work.tx.get(Setting, KEPT + (node.tag or ""))
+    known = stored.value if stored is not None and isinstance(stored.value, dict) else {}
+    if known.get("day") != work.core.wall_ms() // DAY_MS:
+        return ForeignReceipts(0, 0)
+    return ForeignReceipts(known["receipts"], known["size"])
+
+
+def forget(tx: Transaction, node: Node) -> None:
+    """Let the node's share of the day begin anew, as a person has looked at it."""
+    tx.delete(Setting, KEPT + (node.tag or ""))

@@ -1,0 +1,101 @@
+"""Looks at Redis as a user that may only read: our own counts, or RQ's own `info`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, redirect_stdout
+from dataclasses import replace
+from typing import Any, TextIO
+
+import click
+from click.core import ParameterSource
+
+from node_agent.wire.clock import Ids
+from pancode.kernel.errors import UnavailableError, UsageError
+from pancode.queue.valkey.access import RedisAccess, connect
+from pancode.queue.valkey.faults import translated
+
+QUEUE, WORKER = "rq:queue:", "rq:worker:"
+READER = "pancode-look-"
+_RIGHTS = "on resetkeys ~rq:* resetchannels -@all +@read +@connection -@dangerous +multi +exec"
+WORD_CAP = 100
+"""How many characters are shown of what a node has written about itself."""
+OPTIONS = frozenset({"url", "config", "path", "serializer", "interval"})
+"""The options of RQ's `info` that are refused: we decide where Redis is and what reads it; no polling."""
+REGISTRIES = (("started", "wip"), ("finished", "finished"), ("failed", "failed"))
+
+
+@contextmanager
+def reading(access: RedisAccess, ids: Ids) -> Iterator[RedisAccess]:
+    """A login that may only read keys beginning with `rq:`, and is removed afterwards. UnavailableError."""
+    name, password = READER + ids.short(8), ids.token(24)
+    with translated(access, "look"), closing(connect(access)) as client:
+        ours: Any = client
+        ours.execute_command("ACL", "SETUSER", name, *_RIGHTS.split(), f">{password}")
+        try:
+            beside = replace(access.beside, password_file=None)
+            yield replace(access, user=name, password=password, beside=beside)
+        finally:
+            ours.execute_command("ACL", "DELUSER", name)
+
+
+def counts(access: RedisAccess) -> dict[str, list[dict[str, Any]]]:
+    """The queues and workers that RQ's tools would show, in numbers alone: no job is read."""
+    with closing(connect(access)) as reader:
+        client: Any = reader
+        queues = sorted(key.decode() for key in client.smembers("rq:queues"))
+        workers = sorted(key.decode() for key in client.smembers("rq:workers"))
+        return {
+            "queues": [_queue(client, key.removeprefix(QUEUE)) for key in queues],
+            "workers": [_worker(client, key) for key in workers],
+        }
+
+
+def _queue(client: Any, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": name, "waiting": client.llen(QUEUE + name)}
+    return found | {word: client.zcard(f"rq:{kind}:{name}") for word, kind in REGISTRIES}
+
+
+def _worker(client: Any, key: str) -> dict[str, Any]:
+    asked = ("hostname", "state", "last_heartbeat")
+    values = client.hmget(key, list(asked))
+    words = [None if one is None else one[:WORD_CAP].decode("utf-8", "replace") for one in values]
+    return {"name": key.removeprefix(WORKER), **dict(zip(asked, words, strict=True))}
+
+
+def rq_info(access: RedisAccess, words: Sequence[str], out: TextIO) -> None:
+    """Run RQ's own `info` with these arguments on this login. UsageError for arguments that are refused."""
+    from rq.cli import cli, helpers
+
+    from pancode.queue.rq_json import make_harmless
+
+    make_harmless()
+    vars(helpers)["CliConfig"] = _configured(access)
+    try:
+        with redirect_stdout(out):
+            cli.main.main(args=list(words), prog_name="pancode queue rq", standalone_mode=False)
+    except click.ClickException as exc:
+        raise UsageError(exc.format_message(), fix="pancode queue rq info --help") from exc
+    except SystemExit as exc:
+        why = f"its status is {exc.code}"
+        raise UnavailableError("RQ's info ended early.", why=why, fix="pancode doctor") from exc
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as exc:
+        why = f"a node may write anything; {type(exc).__name__}: {exc}"[:300]
+        raise UnavailableError("RQ cannot read data in Redis.", why=why, fix="pancode queue info") from exc
+
+
+def _configured(access: RedisAccess) -> Any:
+    """A replacement for RQ's choice of the Redis and of the classes that read it."""
+    from rq.cli.helpers import CliConfig
+
+    class Configured(CliConfig):
+        def __init__(self, **asked: Any) -> None:
+            given = click.get_current_context().get_parameter_source
+            for name in asked:
+                theirs = name in OPTIONS or name.endswith("_class")
+                if theirs and given(name) is ParameterSource.COMMANDLINE:
+                    raise click.UsageError(f"--{name.replace('_', '-')} is not for this fleet's Redis")
+            super().__init__()
+            self._connection: Any = connect(access)
+
+    return Configured

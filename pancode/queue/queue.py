@@ -1,0 +1,411 @@
+"""The coordinator's end of the bus on Redis: RQ's queues for orders and tickets, streams for the rest."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+import redis
+from redis import exceptions as raised
+from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
+
+from node_agent.link.rqjson import JsonJob, JsonQueue
+from node_agent.wire import keys
+from node_agent.wire.clock import Clock
+from node_agent.wire.identity import AttemptId
+from pancode.kernel.node import node_user
+from pancode.kernel.ports import JobToClose, NamedJobs, Offer, QueueView, Ticket, UpMessage
+from pancode.kernel.quota import RedisUsage, is_full
+from pancode.queue import scripts
+from pancode.queue.node_rights import node_keys, node_rules, worker_key
+from pancode.queue.node_usage import sweep, weighed
+from pancode.queue.valkey.access import RedisAccess, connect
+from pancode.queue.valkey.faults import translated
+
+
+def take_fairly(streams: Sequence[Sequence[UpMessage]], limit: int) -> list[UpMessage]:
+    """At most `limit` messages, one of each node in turn and in its order, so that none crowds out others.
+
+    A node gets no more than its share of a round.
+    """
+    batch: list[UpMessage] = []
+    streams = [_share(stream) for stream in streams]
+    for position in range(max((len(stream) for stream in streams), default=0)):
+        if len(batch) >= limit:
+            break
+        batch += [stream[position] for stream in streams if position < len(stream)]
+    return batch[:limit]
+
+
+def _share(stream: Sequence[UpMessage]) -> Sequence[UpMessage]:
+    size = 0
+    for position, message in enumerate(stream):
+        if is_full(position, size):
+            return stream[:position]
+        size += len(message.data)
+    return stream
+
+
+TICKET_FUNCTION = "pancode.ticket"
+"""The function that a ticket names; it does not exist, so that a foreign worker fails and does no harm."""
+TICKET_FAILED_S = 24 * 3600
+TEXT_CAP = 200
+EVER = -1
+"""Turns RQ's timeouts off: limits are in the order, and only the coordinator says that something is lost."""
+
+
+def iso(wall_ms: int) -> str:
+    """A time as RQ writes it."""
+    return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def enqueue_order(client: Any, pipe: Any, tag: str, identity: AttemptId, envelope: str) -> None:
+    """Enqueue an order's job, whose only argument is the envelope."""
+    JsonQueue(keys.node_queue(tag), client).enqueue_call(
+        keys.ENTRY,
+        [envelope],
+        job_id=keys.job_id(tag, identity),
+        description=f"order {identity}",
+        timeout=EVER,
+        result_ttl=EVER,
+        failure_ttl=EVER,
+        pipeline=pipe,
+    )
+
+
+CLOSED_CALL = zlib.compress(json.dumps([keys.ENTRY, None, ["closed"], {}]).encode())
+"""Replaces a large order in a closed job, which RQ's tools show for a week and nobody reads."""
+
+
+def result_entry(ok: bool, reason: str) -> dict[str, str]:
+    """An entry of RQ's result stream: 1 is success, 2 is a failure with a text."""
+    if ok:
+        encoded = b64encode(json.dumps(reason or "done").encode()).decode()
+        return {"type": "1", "worker_name": "", "return_value": encoded}
+    text = b64encode(zlib.compress(reason.encode("utf-8", "replace"))).decode()
+    return {"type": "2", "worker_name": "", "exc_string": text}
+
+
+POOL_PREFIX = keys.pool_queue("")
+NODE_PREFIX = keys.node_queue("")
+HEARTBEAT_CAP = 256 * 1024
+BLOCK_MS = 5_000
+FEW = 4
+"""How many messages of each node are read at first."""
+CHUNK = 100
+"""How many jobs are closed in one round trip, so that no node's jobs hold up others for long."""
+PAGE = 200
+ODD = {
+    2: "in Redis, its counter of jobs was no number",
+    3: "in Redis, it named a job of another node among its own",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BusTempo:
+    """Times and sizes; the defaults are what is shipped."""
+
+    claim_lease_ms: int = 30_000
+    """Milliseconds after its claim in which an order is not pushed again."""
+    keep_closed_s: int = 7 * 24 * 3600
+    keep_closed: int = 200
+    """How many closed jobs RQ's tools still see, per node and registry."""
+    down_cap: int = 1_000
+
+
+class RedisBus:
+    """Implements `pancode.kernel.ports.Bus`. Safe for many threads; connects when needed."""
+
+    def __init__(
+        self,
+        access: RedisAccess,
+        clock: Clock,
+        tempo: BusTempo = BusTempo(),
+        client_factory: Callable[[RedisAccess], redis.Redis] = connect,
+    ) -> None:
+        self._access = access
+        self._clock = clock
+        self._tempo = tempo
+        self._factory = client_factory
+        self._pushing = Lock()
+
+    @cached_property
+    def _redis(self) -> Any:
+        return self._factory(self._access)
+
+    @cached_property
+    def _retake(self) -> Any:
+        return self._redis.register_script(scripts.RETAKE)
+
+    @cached_property
+    def _close(self) -> Any:
+        return self._redis.register_script(scripts.CLOSE)
+
+    @contextmanager
+    def _doing(self, operation: str) -> Iterator[Any]:
+        with translated(self._access, operation):
+            yield self._redis
+
+    @contextmanager
+    def _together(self, operation: str) -> Iterator[Any]:
+        """Commands that are sent together and carried out one by one; `execute` returns their answers."""
+        with self._doing(operation) as client, client.pipeline(transaction=False) as pipe:
+            yield pipe
+
+    def close(self) -> None:
+        """Close all connections; later use opens them again."""
+        self._redis.close()
+
+    # -- orders and tickets ---------------------------------------------------------------------------------
+
+    def push_orders(self, orders: Sequence[Offer]) -> None:
+        """Push orders in two steps. After a crash an order may be in no queue, and is offered again."""
+        if not orders:
+            return
+        with self._pushing:
+            free = self._freed(orders)
+            with self._doing("push_orders") as client, client.pipeline() as pipe:
+                pipe.multi()
+                for offer in free:
+                    enqueue_order(client, pipe, offer.tag, offer.identity, offer.envelope)
+                    pipe.publish(keys.hint_channel(offer.tag), "1")
+                pipe.execute()
+
+    def _freed(self, orders: Sequence[Offer]) -> list[Offer]:
+        """The offers that were not claimed or closed just now, with older traces of running removed."""
+        now, lease = self._clock.wall_ms(), self._tempo.claim_lease_ms
+        between = iso(now - lease), iso(now + lease)
+        with self._together("push_orders") as pipe:
+            for one in orders:
+                args = [keys.node_queue(one.tag), keys.job_id(one.tag, one.identity), *between]
+                self._retake(args=args, client=pipe)
+            return [one for one, free in zip(orders, pipe.execute(), strict=True) if free]
+
+    def close_jobs(self, jobs: Sequence[JobToClose]) -> dict[str, str]:
+        odd: dict[str, str] = {}
+        for start in range(0, len(jobs), CHUNK):
+            chunk = jobs[start : start + CHUNK]
+            with self._together("close_jobs") as pipe:
+                for one in chunk:
+                    self._close(args=self._closing(one), client=pipe)
+                answers = pipe.execute()
+            odd |= {one.tag: ODD[answer] for one, answer in zip(chunk, answers, strict=True) if answer in ODD}
+        return odd
+
+    def _closing(self, over: JobToClose) -> list[Any]:
+        """The script's arguments to close a job; RQ's classes read none, as a node may have written it."""
+        tag, tempo = over.tag, self._tempo
+        head = [keys.node_queue(tag), keys.job_id(tag, over.identity), "finished" if over.ok else "failed"]
+        kept = [
+            iso(self._clock.wall_ms()),
+            tempo.keep_closed_s,
+            tempo.keep_closed,
+            tag,
+            CLOSED_CALL,
+            over.entry,
+        ]
+        entry = result_entry(over.ok, over.reason)
+        return [*head, *kept, *(word for pair in entry.items() for word in pair)]
+
+    def named_jobs(self, tag: str, cursor: int) -> NamedJobs:
+        with self._together("named_jobs") as pipe:
+            queue = JsonQueue(keys.node_queue(tag), pipe)
+            registry = queue.started_job_registry.key
+            pipe.lrange(queue.key, 0, PAGE - 1)
+            pipe.zcard(registry)
+            pipe.zscan(registry, cursor, count=PAGE)
+            waiting, total, (after, pairs) = pipe.execute()
+        return NamedJobs(_names(waiting), tuple(name for name, _ in pairs), total, int(after))
+
+    def drop_named(self, tag: str, entries: Sequence[bytes]) -> None:
+        if entries:
+            with self._doing("drop_named") as client:
+                client.zrem(JsonQueue(keys.node_queue(tag), client).started_job_registry.key, *entries)
+
+    def show_tickets(self, tickets: Iterable[Ticket]) -> None:
+        """Make the pool queues show these tickets; they are the coordinator's alone: it writes changes."""
+        wanted: dict[str, dict[str, Ticket]] = {}
+        for ticket in tickets:
+            wanted.setdefault(ticket.queue, {})[keys.ticket_id(ticket.run, ticket.attempt)] = ticket
+        with self._doing("show_tickets") as client:
+            shown = {name: ids for name, ids, _ in _looked(client, (POOL_PREFIX,))}
+            changed = [n for n in {**shown, **wanted} if [*shown.get(n, ())] != [*wanted.get(n, {})]]
+            with client.pipeline() as pipe:
+                pipe.multi()
+                for name in changed:
+                    for job in {*shown.get(name, ())} ^ {*wanted.get(name, {})}:
+                        pipe.delete(JsonJob.key_for(job))
+                for name in changed:
+                    _show(client, pipe, JsonQueue(name, client), shown.get(name, ()), wanted.get(name, {}))
+                pipe.execute()
+
+    def queues(self) -> list[QueueView]:
+        with self._doing("queues") as client:
+            found = _looked(client, (POOL_PREFIX, NODE_PREFIX))
+        return [QueueView(name, ids, tuple(job.split(":")[0] for job in begun)) for name, ids, begun in found]
+
+    # -- messages -------------------------------------------------------------------------------------------
+
+    def send_controls(self, tag: str, messages: Sequence[tuple[int, str]]) -> None:
+        with self._together("send_controls") as pipe:
+            for seq, envelope in messages:
+                fields = {"e": envelope, "seq": seq}
+                pipe.xadd(keys.down_stream(tag), fields, maxlen=self._tempo.down_cap, approximate=False)
+            pipe.publish(keys.hint_channel(tag), "1")
+            pipe.execute()
+
+    def drop_controls(self, tag: str) -> None:
+        with self._doing("drop_controls") as client:
+            client.unlink(keys.down_stream(tag))
+
+    def set_beats(self, envelopes: Mapping[str, str]) -> None:
+        if not envelopes:
+            return
+        with self._together("set_beats") as pipe:
+            for tag, envelope in envelopes.items():
+                pipe.set(keys.beat_key(tag), envelope)
+                pipe.publish(keys.hint_channel(tag), "1")
+                # RQ finds its workers by these two sets, which are everybody's: no node may write them.
+                pipe.sadd(WORKERS_BY_QUEUE_KEY % keys.node_queue(tag), worker_key(tag))
+            pipe.sadd(REDIS_WORKER_KEYS, *map(worker_key, envelopes))
+            pipe.execute()
+
+    def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:
+        if not tags:
+            return {}
+        # A node writes this: what is longer than any heartbeat is cut, and is not believed.
+        with self._together("heartbeats") as pipe:
+            for tag in tags:
+                pipe.getrange(keys.heartbeat_key(tag), 0, HEARTBEAT_CAP)
+            found = pipe.execute()
+        return {tag: data for tag, data in zip(tags, found, strict=True) if data}
+
+    def read_up(self, tags: Sequence[str], limit: int, wait_ms: int) -> list[UpMessage]:
+        if not tags or limit < 1:
+            return []
+        found: dict[str, list[UpMessage]] = {tag: [] for tag in tags}
+        after, count, block = dict.fromkeys(tags, "0"), min(FEW, max(1, limit // len(tags))), _block(wait_ms)
+        while after:  # twice as many each time: what a node has beyond its share is hardly read
+            read = self._read(after, count, block)
+            for tag, messages in read.items():
+                found[tag] += messages
+            if sum(map(len, found.values())) >= limit:
+                break
+            more = (tag for tag, messages in read.items() if len(messages) == count and _has_room(found[tag]))
+            after = {tag: found[tag][-1].entry for tag in more}
+            count, block = 2 * count, None
+        return take_fairly([found[tag] for tag in tags], limit)
+
+    def _read(self, after: dict[str, str], count: int, block: int | None) -> dict[str, list[UpMessage]]:
+        """Up to `count` messages of each node, after an entry."""
+        tags = {keys.up_stream(tag).encode(): tag for tag in after}
+        with self._doing("read_up") as client:
+            found = client.xread(dict(zip(tags, after.values(), strict=True)), count, block)
+        return {
+            tags[name]: [
+                UpMessage(tags[name], entry.decode(), fields.get(b"e", b"")) for entry, fields in entries
+            ]
+            for name, entries in found
+        }
+
+    def drop_up(self, messages: Sequence[UpMessage]) -> None:
+        if not messages:
+            return
+        by_tag: dict[str, list[str]] = {}
+        for message in messages:
+            by_tag.setdefault(message.tag, []).append(message.entry)
+        with self._together("drop_up") as pipe:
+            for tag, entries in by_tag.items():
+                pipe.xdel(keys.up_stream(tag), *entries)
+            pipe.execute()
+
+    # -- nodes ----------------------------------------------------------------------------------------------
+
+    def admit_node(self, tag: str, password: str) -> None:
+        with self._doing("admit_node") as client:
+            client.execute_command("ACL", "SETUSER", node_user(tag), *node_rules(tag, password))
+            self._save_users(client)
+
+    def expel_node(self, tag: str) -> None:
+        named = node_keys(tag)
+        with self._doing("expel_node") as client:
+            client.execute_command("ACL", "DELUSER", node_user(tag))
+            self._save_users(client)
+            client.unlink(*named)
+            sweep(client, tag)
+            with client.pipeline(transaction=False) as pipe:
+                pipe.srem(REDIS_WORKER_KEYS, worker_key(tag))
+                pipe.srem(JsonQueue.redis_queues_keys, JsonQueue(keys.node_queue(tag), client).key)
+                pipe.execute()
+
+    def used(self) -> int:
+        with self._doing("used") as client:
+            return int(client.info("memory")["used_memory"])
+
+    def weigh(self) -> dict[str, RedisUsage]:
+        with self._doing("weigh") as client:
+            return weighed(client)
+
+    def _save_users(self, client: Any) -> None:
+        try:
+            client.execute_command("ACL", "SAVE")
+        except raised.ResponseError as exc:
+            # A server that is not ours may keep no file of users; nodes are admitted again at each bring-up.
+            if "ACL file" not in str(exc):
+                raise
+
+
+def _has_room(messages: list[UpMessage]) -> bool:
+    return not is_full(len(messages), sum(len(message.data) for message in messages))
+
+
+def _block(wait_ms: int) -> int | None:
+    """The wait for Redis' BLOCK, which is never 0: that would mean for ever."""
+    return min(wait_ms, BLOCK_MS) if wait_ms > 0 else None
+
+
+def _looked(client: Any, prefixes: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """Each queue by name, with the ids that wait and the entries that run, which a node may have written."""
+    queues = sorted((q for q in JsonQueue.all(client) if q.name.startswith(prefixes)), key=lambda q: q.name)
+    with client.pipeline(transaction=False) as pipe:
+        for queue in queues:
+            pipe.lrange(queue.key, 0, -1)
+            pipe.zrange(queue.started_job_registry.key, 0, -1)
+        found = pipe.execute()
+    pairs = zip(queues, found[::2], found[1::2], strict=True)
+    return [(queue.name, _names(waiting), _names(started)) for queue, waiting, started in pairs]
+
+
+def _show(client: Any, pipe: Any, queue: JsonQueue, shown: Sequence[str], wanted: dict[str, Ticket]) -> None:
+    """Make the queue show exactly these tickets in this order; those in `shown` have their jobs already."""
+    pipe.delete(queue.key)
+    for job, ticket in wanted.items():
+        if job in shown:
+            queue.push_job_id(job, pipeline=pipe)
+        else:
+            # the job of a ticket: it says what waits, and can do nothing
+            text = " ".join(ticket.task.split())[:TEXT_CAP]
+            JsonQueue(ticket.queue, client).enqueue_call(
+                TICKET_FUNCTION,
+                job_id=keys.ticket_id(ticket.run, ticket.attempt),
+                description=f"{ticket.agent}: {text}",
+                meta={"run": ticket.run, "attempt": ticket.attempt, "priority": ticket.priority},
+                timeout=EVER,
+                result_ttl=EVER,
+                failure_ttl=TICKET_FAILED_S,
+                pipeline=pipe,
+            )
+    if not wanted:
+        pipe.srem(queue.redis_queues_keys, queue.key)
+
+
+def _names(found: list[bytes]) -> tuple[str, ...]:
+    return tuple(name.decode("utf-8", "replace") for name in found)

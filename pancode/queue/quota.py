@@ -1,0 +1,84 @@
+"""Limits how much each node keeps in Redis, and shuts out a node that fills it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from pancode.kernel.errors import NotFoundError, RefusedError
+from pancode.kernel.quota import NOTHING, too_much, worth_weighing
+from pancode.kernel.records import Node
+from pancode.queue import evidence
+from pancode.queue.evidence import shut_out
+from pancode.runs.core import Core, locked, open_fences
+from pancode.runs.unit_of_work import unit_of_work
+
+
+def enforce(core: Core) -> None:
+    """Quarantine nodes that keep too much in Redis.
+
+    Each look is one cheap question; all keys are weighed only when the server has filled up. Nothing is
+    written that a full Redis would refuse.
+    """
+    boot, redis = core.ports.clock.boot_ms(), core.live.redis
+    if redis.looked_ms >= 0 and boot - redis.looked_ms < core.rules.quota_look_ms:
+        return
+    redis.looked_ms = boot
+    _keep_out(core)
+    used, quota = core.ports.bus.used(), core.rules.node_quota
+    redis.weighed = min(redis.weighed, used)
+    if worth_weighing(used, redis.weighed, quota):
+        kept, nodes = core.ports.bus.weigh(), core.enrolled()
+        for tag, node in nodes.items():
+            with unit_of_work(core) as work:
+                fences = open_fences(work.tx, tag=tag)
+                owed = sum(len(fence.order) for fence in fences)
+                why = too_much(kept.get(tag, NOTHING), quota, owed)
+                if why and node.quarantined is None:
+                    shut_out(work, node, why)
+            if why:
+                core.live.redis.shut_out.discard(tag)
+        _keep_out(core)
+        redis.weighed = core.ports.bus.used()
+
+
+def _keep_out(core: Core) -> None:
+    """See that quarantined nodes have no user and no keys in Redis, also after a restart of either side."""
+    for tag, node in core.enrolled().items():
+        if node.quarantined is not None and tag not in core.live.redis.shut_out:
+            core.ports.bus.expel_node(tag)
+            core.live.redis.shut_out.add(tag)
+            core.live.contacts.forget(tag)
+            last_ms = core.live.contacts.echoed_ms.get(tag, 0)
+            core.note_reaching(node.name, partial(replace, shut_out=True, heard_ms=last_ms))
+
+
+@locked
+def let_in(core: Core, tag: str, password: str) -> None:
+    """Make or renew the node's own Redis user; RefusedError while the node is quarantined."""
+    node = core.enrolled().get(tag)
+    if node is None:
+        raise NotFoundError(f"no node with the key {tag} in the fleet", fix="pancode node ls")
+    if node.quarantined is not None:
+        raise RefusedError(
+            f"{node.name} is quarantined",
+            why=node.quarantined,
+            fix=f"pancode fleet resume {node.name}",
+            code="quarantined",
+        )
+    core.ports.bus.admit_node(tag, password)
+
+
+@locked
+def release(core: Core, name: str, by: str) -> bool:
+    """End the node's quarantine for a person; whether it was quarantined. The caller then calls `let_in`."""
+    with unit_of_work(core) as work:
+        node = work.tx.get(Node, name)
+        if node is None or node.quarantined is None:
+            return False
+        work.tx.put(replace(node, quarantined=None))
+        evidence.forget(work.tx, node)
+        work.audit("trust", "info", "node let in again", node=name, by=by, why=node.quarantined)
+    core.live.redis.shut_out.discard(node.tag or "")
+    core.note_reaching(name, lambda r: replace(r, shut_out=False))
+    return True

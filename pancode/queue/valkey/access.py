@@ -1,0 +1,282 @@
+"""The address and user of Redis, and the client that connects to it."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import redis
+from redis import exceptions as raised
+from redis.backoff import NoBackoff
+from redis.credentials import CredentialProvider
+from redis.retry import Retry
+
+from pancode.kernel.errors import ConfigError
+from pancode.kernel.host.tls_context import believing
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files. `ca` None: the machine's authorities; else that one alone. `key` may be in `cert`."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """A TLS context, read anew from the files: a renewed certificate counts from the next connection.
+
+        The server's name and chain are always checked. OSError or ssl.SSLError for unusable files.
+        """
+        made = believing(self.ca)
+        made.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.cert is not None:
+            # A password, so that nobody is asked for one at a terminal that is not there.
+            made.load_cert_chain(self.cert, self.key, password="")
+        return made
+
+    def check(self, origin: str) -> None:
+        """ConfigError that names the unusable file; `origin`: the setting that has the address."""
+        for path in (self.ca, self.cert, self.key):
+            if path is not None:
+                _read_pem(path, origin)
+        try:
+            TlsFiles(ca=self.ca).context()
+        except (OSError, ssl.SSLError) as exc:
+            raise _unusable(str(self.ca), "holds no certificate", exc, f"openssl x509 -in {self.ca}") from exc
+        try:
+            self.context()
+        except (OSError, ssl.SSLError) as exc:
+            both = " and ".join(str(path) for path in (self.cert, self.key) if path is not None)
+            key = f"openssl pkey -noout -in {self.key or self.cert}"
+            fix = f"openssl x509 -noout -subject -in {self.cert}; {key}"
+            raise _unusable(both, "are no certificate with its own, unencrypted key", exc, fix) from exc
+
+    def words(self) -> str:
+        """The options for `redis-cli`."""
+        named = (("--cacert", self.ca), ("--cert", self.cert), ("--key", self.key or self.cert))
+        return "".join(f" {name} {path}" for name, path in named if path is not None)
+
+
+def _read_pem(path: Path, origin: str) -> None:
+    try:
+        path.read_bytes()
+    except OSError as exc:
+        fix = f"correct the path beside {origin}, or make it readable: ls -l {path}"
+        raise ConfigError(f"{path} cannot be read, for TLS to Redis", why=str(exc), fix=fix) from exc
+
+
+def _unusable(what: str, wrong: str, exc: Exception, command: str) -> ConfigError:
+    return ConfigError(f"{what} {wrong}, for TLS to Redis", why=str(exc), fix=f"look at it: {command}")
+
+
+COORDINATOR = "coordinator"
+CONNECT_S = 5.0
+ANSWER_S = 10.0
+SILENT = "no answer to our hello in TLS"
+SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
+SOCKET_SCHEMES = ("unix", "redis+unix", "valkey+unix")
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Settings beside the address: files that are read at each new connection."""
+
+    files: TlsFiles = TlsFiles()
+    password_file: Path | None = None
+
+    @classmethod
+    def of(
+        cls, password_file: str | None, ca_file: str | None, cert_file: str | None, key_file: str | None
+    ) -> Beside:
+        """The files, by the settings' names; `~` is the coordinator's own home."""
+        named = ca_file, cert_file, key_file, password_file
+        ca, cert, key, password = (Path(text).expanduser() if text else None for text in named)
+        return cls(TlsFiles(ca, cert, key), password)
+
+
+NOTHING = Beside()
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAccess:
+    """An address and a user of Redis; `origin`: the setting where a person would change them."""
+
+    origin: str
+    socket: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 6379
+    tls: bool = False
+    db: int = 0
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    beside: Beside = NOTHING
+
+    @property
+    def place(self) -> str:
+        """The address as people see it, without the password."""
+        return self.socket if self.socket is not None else f"{self.host}:{self.port}/{self.db}"
+
+    def probe(self, asked: str = "ping") -> str:
+        """The command with which a person can try this address; it asks for the password."""
+        reach = f"-s {self.socket}" if self.socket is not None else f"-h {self.host} -p {self.port}"
+        tls = f" --tls{self.beside.files.words()}" if self.tls else ""
+        asks = self.password is not None or self.beside.password_file is not None
+        login = f" --user {self.user or 'default'} --askpass" if asks else ""
+        return f"redis-cli {reach}{tls} -n {self.db}{login} {asked}"
+
+    def rights(self) -> str:
+        """The rights that our user needs, and the command that shows what it has."""
+        seen = self.probe(f"acl getuser {self.user or 'default'}")
+        return f"give the user of {self.origin} the rights +@all ~* &*; what it has: {seen}"
+
+    def secret(self) -> str | None:
+        """The present password; NoPasswordError where its file cannot be read."""
+        if self.beside.password_file is None:
+            return self.password
+        try:
+            return self.beside.password_file.read_text().rstrip("\r\n")
+        except (OSError, ValueError) as exc:
+            raise NoPasswordError(str(exc)) from exc
+
+
+class NoPasswordError(raised.AuthenticationError):
+    """The file with the password cannot be read."""
+
+
+def access_from_url(url: str, origin: str, beside: Beside = NOTHING) -> RedisAccess:
+    """Read `redis://user:password@host:port/db`, `rediss://`, `valkey://`, `unix:///path?db=0`.
+
+    ConfigError names `origin` and never repeats the password.
+    """
+    access = _read(url, origin, beside)
+    if access.password is not None and beside.password_file is not None:
+        raise ConfigError(
+            f"{origin} holds a password, and redis.password_file names one, too",
+            fix="take one of them out; a file can be changed while PanCode runs",
+        )
+    if not access.tls and beside.files != TlsFiles():
+        raise ConfigError(
+            f"{origin} does not ask for TLS, and certificates are named beside it",
+            why="redis:// and unix:// send everything as it is",
+            fix=f"write rediss:// in {origin}, or take redis.ca_file, cert_file and key_file out",
+        )
+    if access.tls:
+        beside.files.check(origin)
+    return access
+
+
+def _read(url: str, origin: str, beside: Beside) -> RedisAccess:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as exc:
+        raise _bad_url(origin, str(exc)) from exc
+    user = unquote(parts.username) if parts.username else None
+    password = unquote(parts.password) if parts.password is not None else None
+    if parts.scheme in SOCKET_SCHEMES:
+        path = unquote(parts.path)
+        if not path.startswith("/"):
+            raise _bad_url(origin, "a socket needs an absolute path")
+        db = _number(parts.query.removeprefix("db="), origin)
+        return RedisAccess(origin, socket=path, db=db, user=user, password=password, beside=beside)
+    if parts.scheme not in SCHEMES or not parts.hostname:
+        raise _bad_url(origin, f"scheme {parts.scheme!r} with host {parts.hostname!r}")
+    return RedisAccess(
+        origin,
+        host=parts.hostname,
+        port=port or 6379,
+        tls=SCHEMES[parts.scheme],
+        db=_number(parts.path.strip("/"), origin),
+        user=user,
+        password=password,
+        beside=beside,
+    )
+
+
+def _number(text: str, origin: str) -> int:
+    if text and not text.isdecimal():
+        raise _bad_url(origin, f"{text!r} is not the number of a database")
+    return int(text or 0)
+
+
+def _bad_url(origin: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"{origin} is not an address of Redis.",
+        why=why,
+        fix=f"set {origin} to redis://USER@HOST:PORT, rediss://... or unix:///PATH; else we run our own",
+    )
+
+
+def connect(access: RedisAccess, *, answer_s: float = ANSWER_S) -> redis.Redis:
+    """A client with its own pool, safe for many threads; opens no connection yet.
+
+    redis-py would send a command again when its answer is lost, and a push would be done twice. So it never
+    retries; the caller decides. RESP2, because RQ and its tools read replies in that form.
+    """
+    pool = redis.ConnectionPool(
+        **_place(access),
+        **_login(access),
+        db=access.db,
+        socket_timeout=answer_s,
+        socket_connect_timeout=min(CONNECT_S, answer_s),
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        driver_info=None,  # spares two commands that Redis 7.0 does not know
+        redis_connect_func=_spared if access.user == COORDINATOR else None,
+    )
+    client: redis.Redis = redis.Redis.from_pool(pool)
+    return client
+
+
+def _place(access: RedisAccess) -> dict[str, Any]:
+    if access.socket is not None:
+        return {"connection_class": redis.UnixDomainSocketConnection, "path": access.socket}
+    reach = {"host": access.host, "port": access.port, "socket_keepalive": True}
+    if access.tls:
+        return {**reach, "connection_class": _TlsConnection, "ours": access.beside.files}
+    return reach
+
+
+def _login(access: RedisAccess) -> dict[str, Any]:
+    if access.beside.password_file is not None:
+        return {"credential_provider": _FromFile(access)}
+    return {"username": access.user, "password": access.password}
+
+
+class _FromFile(CredentialProvider):
+    """Reads the password at each new connection, so that a changed one counts from the next on."""
+
+    def __init__(self, access: RedisAccess) -> None:
+        self._access = access
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        secret = self._access.secret() or ""
+        return (secret,) if self._access.user is None else (self._access.user, secret)
+
+
+class _TlsConnection(redis.SSLConnection):
+    """A TLS connection with our own context, whose authorities' file is read for each connection."""
+
+    def __init__(self, ours: TlsFiles, **more: Any) -> None:
+        super().__init__(**more)
+        self._ours = ours
+
+    def _wrap_socket_with_ssl(self, sock: Any) -> ssl.SSLSocket:
+        sock.settimeout(self.socket_connect_timeout)
+        try:
+            made = self._ours.context().wrap_socket(sock, server_hostname=self.host)
+        except TimeoutError as exc:  # a Redis without TLS waits for the end of what it takes for a line
+            raise ssl.SSLError(SILENT) from exc
+        made.settimeout(self.socket_timeout)
+        return made
+
+
+def _spared(connection: Any) -> None:
+    """Spare our connection from the server, which cuts connections that hold much when there are too many."""
+    connection.on_connect()
+    connection.send_command("CLIENT", "NO-EVICT", "ON")
+    connection.read_response()

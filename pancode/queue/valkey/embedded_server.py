@@ -1,0 +1,311 @@
+"""Runs PanCode's own Valkey: starts it, adopts one that still runs, replaces an old one, stops it.
+
+The server outlives the coordinator, so that a coordinator that was killed finds everything where it was. It
+holds a locked file for as long as it lives: whoever can lock that file knows that no server runs here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import redis
+from redis import exceptions as raised
+
+from node_agent.wire.clock import Clock, Ids
+from pancode.kernel.errors import UnavailableError
+from pancode.kernel.processes import boot_id, start_of
+from pancode.queue.valkey.access import COORDINATOR, RedisAccess, connect
+from pancode.queue.valkey.binary import find_server
+from pancode.queue.valkey.layout import lay_out, write_config, write_private, write_users
+from pancode.queue.valkey.process import ServerRecord, read_record, wait_until, write_record
+
+START_MS = 60_000
+PATIENCE_MS = 5_000
+LOG_CAP = 4 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A server that answered: its access, whether it was adopted, and what had to be mended."""
+
+    access: RedisAccess
+    pid: int
+    adopted: bool
+    mended: str = ""
+
+
+class _Server(subprocess.Popen[bytes]):
+    """A child process that outlives us: not waiting for it is no mistake."""
+
+    def __del__(self) -> None:
+        self.poll()
+
+
+class EmbeddedValkey:
+    """The Valkey server of one home. One coordinator at a time uses it, as that one's lock ensures."""
+
+    def __init__(
+        self, folder: Path, clock: Clock, ids: Ids, *, tempo: str = "", patience_ms: int = PATIENCE_MS
+    ) -> None:
+        """`folder`: `<home>/valkey`; `tempo`: more settings; `patience_ms`: for each way to end a server."""
+        self._layout = lay_out(folder, os.environ.get("XDG_RUNTIME_DIR"), os.getuid())
+        self._clock = clock
+        self._ids = ids
+        self._tempo = tempo
+        self._patience_ms = patience_ms
+        self._child: _Server | None = None
+        self._known: ServerRecord | None = None
+
+    def start_or_adopt(self, version: str) -> RunningServer:
+        """Run a server of this version. Idempotent. UnavailableError has the end of its log."""
+        with self._alone():
+            adopted = self._adopt(version)
+            if adopted is not None:
+                return adopted
+            self._end_old()
+            return self._start(version)
+
+    def stop(self) -> None:
+        """End the server, if one runs; it has ended on return."""
+        if not self._layout.folder.is_dir():
+            # our folder was taken away, and with it all that names the server: end the one that we remember
+            record = self._known
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                if record is not None and record.alive():
+                    record.signal(number)
+                    wait_until(self._clock, self._patience_ms, lambda: not self._lives(record))
+            return
+        with self._alone():
+            self._end_old()
+
+    def alive(self) -> bool:
+        """Whether the server's process runs, even if it does not answer.
+
+        A server of another home does not count, though a copy of that home has its record.
+        """
+        if self._child is not None:
+            self._child.poll()  # collects it when it has ended
+        record = read_record(self._layout.record)
+        return record is not None and record.alive() and self._is_ours(record)
+
+    def _is_ours(self, record: ServerRecord) -> bool:
+        """Whether it listens at this home's socket, or, as after a move of the home, holds our lock."""
+        return record.socket == str(self._layout.socket) or not self._unlocked()
+
+    # -- taking over ----------------------------------------------------------------------------------------
+
+    def _adopt(self, version: str) -> RunningServer | None:
+        record = read_record(self._layout.record)
+        if record is None or not self.alive() or record.version != self._stamp(version):
+            return None
+        access = self._access()
+        if record.socket != access.socket or not self._answers(access):
+            return None
+        self._known = record
+        return RunningServer(access, record.pid, adopted=True)
+
+    def _answers(self, access: RedisAccess) -> bool:
+        """Whether our own Valkey answers: it knows our password, and runs in this folder."""
+        with contextlib.closing(connect(access, answer_s=self._patience_ms / 1000)) as client:
+            try:
+                folder = client.config_get("dir").get("dir")
+            except (raised.RedisError, OSError):
+                return False
+        return folder is not None and os.path.realpath(folder) == os.path.realpath(self._layout.folder)
+
+    def _end_old(self) -> None:
+        """End any server that runs on this folder, and remove what it left."""
+        record = read_record(self._layout.record)
+        if record is not None and self.alive():
+            self._shut_down(record.socket)
+            for number in (None, signal.SIGTERM, signal.SIGKILL):
+                if number is not None:
+                    record.signal(number)
+                if wait_until(self._clock, self._patience_ms, lambda: not self.alive()):
+                    break
+        elif not self._unlocked():
+            self._shut_down(str(self._layout.socket))  # its record is lost, but it may still listen to us
+        if not wait_until(self._clock, self._patience_ms, self._unlocked):
+            raise self._busy(
+                "a server that we have no record of, and that does not listen, holds server.lock"
+            )
+        self._sweep()
+
+    def _lives(self, record: ServerRecord) -> bool:
+        if self._child is not None:
+            self._child.poll()
+        return record.alive()
+
+    def _shut_down(self, socket: str) -> None:
+        access = replace(self._access(), socket=socket)
+        with (
+            contextlib.suppress(raised.RedisError, OSError),
+            contextlib.closing(connect(access, answer_s=self._patience_ms / 1000)) as client,
+        ):
+            client.shutdown()
+
+    def _sweep(self) -> None:
+        for path in (self._layout.socket, self._layout.link, self._layout.record):
+            path.unlink(missing_ok=True)
+
+    # -- starting -------------------------------------------------------------------------------------------
+
+    def _start(self, version: str) -> RunningServer:
+        layout = self._layout
+        write_config(layout, self._tempo)
+        write_users(layout, self._password())
+        mended = ""
+        try:
+            pid = self._launch(version)
+        except UnavailableError as first:
+            # The bus may forget everything at any moment, so a file that cannot be loaded must stop nobody.
+            if "append only file" not in first.why.lower() or not layout.data.exists():
+                raise
+            aside = layout.folder / f"appendonlydir.bad-{self._ids.short(6)}"
+            layout.data.rename(aside)
+            mended = f"its data could not be loaded and was put aside: {aside}"
+            pid = self._launch(version)
+        if layout.link != layout.socket:
+            layout.link.unlink(missing_ok=True)
+            layout.link.symlink_to(layout.socket)
+        return RunningServer(self._access(), pid, adopted=False, mended=mended)
+
+    def _launch(self, version: str) -> int:
+        """Start the program and wait until it answers."""
+        with contextlib.suppress(FileNotFoundError):
+            if self._layout.log.stat().st_size > LOG_CAP:
+                self._layout.log.replace(self._layout.log.with_suffix(".log.1"))
+        with self._server_lock() as lock, _append(self._layout.log) as log:
+            offset = log.tell()
+            child = _Server(
+                [str(find_server()), str(self._layout.config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._layout.folder,
+                start_new_session=True,
+                umask=0o077,
+                pass_fds=(lock,),
+                env={"PATH": os.defpath, "LC_ALL": "C"},
+            )
+        self._child = child
+        socket = str(self._layout.socket)
+        started = start_of(child.pid)
+        self._known = ServerRecord(boot_id(), child.pid, started, self._stamp(version), socket)
+        write_record(self._layout.record, self._known)
+        self._wait_ready(child, offset)
+        return child.pid
+
+    def _wait_ready(self, child: _Server, offset: int) -> None:
+        with contextlib.closing(connect(self._access(), answer_s=5)) as client:
+            ready = wait_until(self._clock, START_MS, lambda: child.poll() is not None or _pong(client))
+        if ready and child.poll() is None:
+            return
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+        self._sweep()
+        with open(self._layout.log, "rb") as log:
+            log.seek(offset)
+            lines = log.read()[-4000:].decode("utf-8", "replace").splitlines()
+        raise UnavailableError(
+            "PanCode's own Redis did not start.",
+            why=" | ".join(lines[-6:]) or "it said nothing",
+            fix=f"read {self._layout.log}; or set PANCODE_REDIS_URL to another Redis",
+        )
+
+    # -- what is written down -------------------------------------------------------------------------------
+
+    def _access(self) -> RedisAccess:
+        return RedisAccess(
+            origin=str(self._layout.folder),
+            socket=str(self._layout.socket),
+            user=COORDINATOR,
+            password=self._password(),
+        )
+
+    def _password(self) -> str:
+        """The server's password, made once; the server's files have only its digest."""
+        with contextlib.suppress(FileNotFoundError):
+            known = self._layout.password.read_text().strip()
+            if known:
+                return known
+        fresh = self._ids.token(24)
+        write_private(self._layout.password, fresh.encode())
+        return fresh
+
+    def _stamp(self, version: str) -> str:
+        """What a running server must match to be adopted: our version, its program, its configuration."""
+        program = find_server()
+        size = program.stat().st_size
+        digest = hashlib.sha256(f"{program}\0{size}\0{self._tempo}".encode()).hexdigest()[:12]
+        return f"{version} {digest}"
+
+    # -- locks ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one process at a time start, adopt or stop the server."""
+        with _append(self._layout.folder / "start.lock") as lock:
+            if not wait_until(self._clock, START_MS, lambda: _locked(lock.fileno())):
+                raise self._busy("another process is starting or stopping it")
+            yield
+
+    @contextmanager
+    def _server_lock(self) -> Iterator[int]:
+        """Take the lock that the server inherits and holds until it ends."""
+        with _append(self._layout.folder / "server.lock") as lock:
+            if not _locked(lock.fileno()):
+                raise self._busy("a server has just been started on it")
+            yield lock.fileno()
+
+    def _unlocked(self) -> bool:
+        with _append(self._layout.folder / "server.lock") as lock:
+            return _locked(lock.fileno())
+
+    def _busy(self, why: str) -> UnavailableError:
+        folder = self._layout.folder
+        return UnavailableError(
+            f"{folder} is in use.", why=why, fix=f"fuser {folder}/server.lock names the process"
+        )
+
+
+def known_access(folder: Path) -> RedisAccess:
+    """The address of this folder's server, from its files; UnavailableError where none runs."""
+    record = read_record(folder / "server.json")
+    try:
+        password = (folder / "coordinator.password").read_text().strip()
+    except OSError:
+        record, password = None, ""
+    if record is None or not record.alive():
+        raise UnavailableError("PanCode's own Redis does not run.", why=str(folder), fix="pancode fleet up")
+    return RedisAccess(origin=str(folder), socket=record.socket, user=COORDINATOR, password=password)
+
+
+def _append(path: Path) -> BinaryIO:
+    return open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _pong(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except (raised.RedisError, OSError):
+        return False

@@ -1,0 +1,144 @@
+"""Checks whether an external Redis or Valkey can be used: reachable, new enough, with enough rights."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+
+import redis
+from redis import exceptions as raised
+
+from pancode.kernel.errors import UnavailableError
+from pancode.queue.valkey.access import CONNECT_S, NOTHING, Beside, RedisAccess, access_from_url, connect
+from pancode.queue.valkey.faults import translated
+
+ORIGIN = "PANCODE_REDIS_URL"
+OLDEST = {"redis": (7, 0), "valkey": (7, 2)}
+_VAGUE = (None, "UNEXPECTED_EOF_WHILE_READING", "UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION")
+NEEDED: tuple[tuple[str, ...], ...] = (
+    ("ACL", "SETUSER", "node-0000000000"),
+    ("ACL", "DELUSER", "node-0000000000"),
+    ("SCRIPT", "LOAD", "return 1"),
+    ("EVALSHA", "0", "0"),
+    ("HSET", "rq:job:x", "a", "b"),
+    ("RPUSH", "rq:queue:x", "a"),
+    ("ZADD", "rq:wip:x", "1", "a"),
+    ("SADD", "rq:queues", "a"),
+    ("SCAN", "0"),
+    ("SET", "pancode:beat:x", "a"),
+    ("XADD", "pancode:down:x", "*", "e", "a"),
+    ("XREAD", "STREAMS", "pancode:up:x", "0"),
+    ("PUBLISH", "pancode:hint:x", "1"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalRedis:
+    """An external server that can be used."""
+
+    access: RedisAccess
+    product: str
+    version: str
+    open_as: str = ""
+    """The user of a connection without a login, which each node could use; empty: there is none."""
+
+
+def check_external(url: str, origin: str = ORIGIN, beside: Beside = NOTHING) -> ExternalRedis:
+    """As `check_access`; ConfigError for a bad address, or a file beside it that cannot be used."""
+    return check_access(access_from_url(url, origin, beside))
+
+
+def check_access(access: RedisAccess) -> ExternalRedis:
+    """Check a server. UnavailableError if it cannot be used."""
+    with closing(connect(access)) as client:
+        with translated(access, "INFO"), _plainer(access):
+            product, version = _version(client)
+        if tuple(int(part) for part in version.split(".") if part.isdecimal()) < OLDEST[product]:
+            oldest = ".".join(map(str, OLDEST[product]))
+            raise UnavailableError(
+                f"{product.title()} {version} is too old.",
+                why=f"{access.place} says so; the rights of nodes need {product} {oldest} or newer",
+                fix=f"upgrade it, or remove {access.origin} to use PanCode's own server",
+            )
+        _check_rights(client, access)
+    return ExternalRedis(access, product, version, _open_as(access))
+
+
+def _open_as(access: RedisAccess) -> str:
+    """The user of a connection without a login, tried as a node could; empty: none."""
+    stranger = replace(access, user=None, password=None, beside=Beside(access.beside.files))
+    with closing(connect(stranger)) as client:
+        try:
+            return _text(client.acl_whoami())
+        except (raised.RedisError, OSError):
+            return ""
+
+
+@contextmanager
+def _plainer(access: RedisAccess) -> Iterator[None]:
+    """Raise the clearer error of a second try in TLS 1.2.
+
+    In TLS 1.3 a server refuses our certificate after the handshake, and its reason may be lost; in 1.2 it
+    must say it at once.
+    """
+    try:
+        yield
+    except raised.ConnectionError:
+        if access.tls:
+            _shake(access)
+        raise
+
+
+def _shake(access: RedisAccess) -> None:
+    context = access.beside.files.context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        with socket.create_connection((access.host, access.port), CONNECT_S) as plain:
+            context.wrap_socket(plain, server_hostname=access.host).close()
+    except ssl.SSLError as exc:
+        if exc.reason in _VAGUE:
+            return
+        raise raised.ConnectionError(str(exc)) from exc
+    except OSError:
+        return
+
+
+def _version(client: redis.Redis) -> tuple[str, str]:
+    info = client.info("server")
+    if "valkey_version" in info:
+        return "valkey", str(info["valkey_version"])
+    return "redis", str(info["redis_version"])
+
+
+def _check_rights(client: redis.Redis, access: RedisAccess) -> None:
+    """UnavailableError if the server would not allow us all that we need; changes nothing."""
+    with translated(access, "ACL"):
+        try:
+            refused = [(words, text) for words, text in _dry_run(client) if text != "OK"]
+        except (raised.NoPermissionError, raised.ResponseError) as exc:
+            raise UnavailableError(
+                "This Redis does not let us create users for nodes.",
+                why=f"ACL at {access.place}: {exc}",
+                fix=f"{access.rights()}; without {access.origin} we run our own server",
+            ) from exc
+    if refused:
+        words, text = refused[0]
+        raise UnavailableError(
+            "Redis refuses rights that we need.",
+            why=f"{access.place} refuses {' '.join(words)}: {text} ({len(refused)} of {len(NEEDED)} refused)",
+            fix=access.rights(),
+        )
+
+
+def _dry_run(client: redis.Redis) -> list[tuple[tuple[str, ...], str]]:
+    """The server's answer to a dry run of each command that we need."""
+    run: Callable[..., object] = client.execute_command
+    me = _text(client.acl_whoami())
+    return [(words, _text(run("ACL", "DRYRUN", me, *words))) for words in NEEDED]
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,173 @@
+"""Translates errors of redis-py into UnavailableError: what happened, how we know, what to do."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from redis import exceptions as raised
+
+from pancode.kernel.errors import UnavailableError
+from pancode.queue.valkey.access import SILENT, NoPasswordError, RedisAccess
+
+
+@contextmanager
+def translated(access: RedisAccess, operation: str) -> Iterator[None]:
+    """Turn every error of redis-py in the block into UnavailableError, `from` the original."""
+    try:
+        yield
+    except (raised.RedisError, OSError) as exc:
+        raise unavailable(access, operation, exc) from exc
+
+
+def unavailable(access: RedisAccess, operation: str, exc: Exception) -> UnavailableError:
+    """The error for one failed operation; `why` never holds a password."""
+    verdict = _judge(exc)
+    beside = access.beside
+    fix = verdict.fix.format(
+        origin=access.origin,
+        probe=access.probe(),
+        rights=access.rights(),
+        secret=beside.password_file or access.origin,
+        ca=beside.files.ca or "not set",
+        cert=beside.files.cert or "not set",
+        look=_look(access),
+    )
+    return UnavailableError(verdict.message, why=f"{operation} at {access.place}: {_message(exc)}", fix=fix)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """One kind of failure: by its class, or by the first word of what the server says."""
+
+    kinds: tuple[type[Exception], ...]
+    words: tuple[str, ...]
+    message: str
+    fix: str
+
+
+_AGAIN = "try: {probe}"
+_IN_PIPELINE = re.compile(r"\ACommand # \d+ \(.*?\) of pipeline caused error: ", re.DOTALL)
+"""The text that redis-py puts before the server's error when several commands were sent at once."""
+_VERDICTS = (
+    _Verdict(
+        (NoPasswordError,),
+        (),
+        "The file with the password of Redis cannot be read.",
+        "make it readable, or correct redis.password_file: ls -l {secret}",
+    ),
+    _Verdict(
+        (raised.AuthenticationError,),
+        ("NOAUTH", "WRONGPASS"),
+        "Redis refuses our password.",
+        "correct the user in {origin} and the password in {secret}; " + _AGAIN,
+    ),
+    _Verdict((raised.NoPermissionError,), ("NOPERM",), "Redis refuses rights that we need.", "{rights}"),
+    _Verdict(
+        (raised.OutOfMemoryError,),
+        ("OOM",),
+        "Redis is full.",
+        "remove other data from it, or raise its `maxmemory`; pancode doctor shows its use",
+    ),
+    _Verdict(
+        (raised.ReadOnlyError,),
+        ("READONLY",),
+        "This Redis is a replica and takes no writes.",
+        "set {origin} to the primary",
+    ),
+    _Verdict(
+        (), ("MISCONF",), "Redis cannot write to its disk.", "free space on its disk; its log says more"
+    ),
+    _Verdict(
+        (raised.BusyLoadingError,),
+        ("LOADING",),
+        "Redis is still loading its data.",
+        "wait; it is tried again",
+    ),
+    _Verdict((raised.TimeoutError,), (), "Redis does not answer.", _AGAIN),
+    _Verdict(
+        (raised.ConnectionError, OSError),
+        (),
+        "Redis cannot be reached.",
+        "is it running where {origin} says, and does it want TLS (rediss://)? " + _AGAIN,
+    ),
+)
+_OTHER = _Verdict((), (), "Redis refuses a command.", "is it Redis 7.0 or Valkey 7.2, or newer? " + _AGAIN)
+
+
+_TLS = (
+    ("certificate has expired", "The certificate of Redis has expired.", "renew it there; its dates: {look}"),
+    (
+        "not yet valid",
+        "The certificate of Redis is not valid yet.",
+        "is this machine's clock right? its dates: {look}",
+    ),
+    (
+        ("mismatch", "not valid for"),
+        "The certificate of Redis is another host's.",
+        "write the host in {origin} as the certificate has it: {look}",
+    ),
+    (
+        ("issuer certificate", "self-signed", "self signed", "unable to verify"),
+        "The certificate of Redis is of an authority that we do not know.",
+        "name the file with that authority in redis.ca_file ({ca}); who issued it: {look}",
+    ),
+    (
+        ("CERTIFICATE_REQUIRED", "ALERT_UNKNOWN_CA", "ALERT_BAD_CERTIFICATE", "HANDSHAKE_FAILURE"),
+        "Redis does not accept our certificate.",
+        "name one that its authority has issued in redis.cert_file ({cert}) and redis.key_file; " + _AGAIN,
+    ),
+    (
+        ("ALERT_CERTIFICATE_EXPIRED", "CERTIFICATE_UNKNOWN"),
+        "Redis does not accept our certificate.",
+        "renew what redis.cert_file names ({cert}); " + _AGAIN,
+    ),
+    (
+        SILENT,
+        "Redis does not answer in TLS.",
+        "correct the port in {origin}, or write redis:// without TLS; " + _AGAIN,
+    ),
+    (
+        ("WRONG_VERSION_NUMBER", "RECORD_LAYER"),
+        "Redis does not speak TLS there.",
+        "correct the port in {origin}, or write redis:// without TLS; " + _AGAIN,
+    ),
+)
+"""The meaning of OpenSSL's words; the first match counts."""
+_TLS_OTHER = (
+    "TLS with Redis was broken off.",
+    "does it speak TLS there, and accept our certificate? pancode doctor; " + _AGAIN,
+)
+
+
+def _look(access: RedisAccess) -> str:
+    """The command that shows the server's certificate."""
+    show = "openssl x509 -noout -dates -issuer -ext subjectAltName"
+    return f"openssl s_client -connect {access.host}:{access.port} </dev/null | {show}"
+
+
+def _of_tls(exc: BaseException | None) -> ssl.SSLError | None:
+    """The error of OpenSSL that redis-py hides behind an error of its own."""
+    while exc is not None and not isinstance(exc, ssl.SSLError):
+        exc = exc.__cause__ or exc.__context__
+    return exc
+
+
+def _judge(exc: Exception) -> _Verdict:
+    """The first verdict that fits, as most of redis-py's errors are also ConnectionErrors."""
+    of_tls = _of_tls(exc)
+    if of_tls is not None:
+        text = str(of_tls)
+        for words, message, fix in _TLS:
+            if any(word in text for word in ((words,) if isinstance(words, str) else words)):
+                return _Verdict((), (), message, fix)
+        return _Verdict((), (), *_TLS_OTHER)
+    text = _IN_PIPELINE.sub("", str(exc), count=1)
+    return next((v for v in _VERDICTS if isinstance(exc, v.kinds) or text.startswith(v.words)), _OTHER)
+
+
+def _message(exc: Exception) -> str:
+    return " ".join(str(exc).split())[:300] or type(exc).__name__

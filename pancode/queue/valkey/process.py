@@ -1,0 +1,56 @@
+"""Checks whether a process is the one that was started, and ends it if it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from node_agent.wire.clock import Clock
+from pancode.kernel.processes import ProcessId
+from pancode.queue.valkey.layout import write_private
+
+STEP_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRecord(ProcessId):
+    """A server process, with the version and the socket that it was started with."""
+
+    version: str
+    socket: str
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to this very process, and to no later one of its pid."""
+        if self.alive():
+            try:
+                os.kill(self.pid, number)
+            except ProcessLookupError:
+                return
+
+
+def write_record(path: Path, record: ServerRecord) -> None:
+    """Write the record durably."""
+    write_private(path, json.dumps(asdict(record)).encode())
+
+
+def read_record(path: Path) -> ServerRecord | None:
+    """The record; None when there is none or it cannot be read."""
+    try:
+        return ServerRecord(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def wait_until(clock: Clock, limit_ms: int, done: Callable[[], bool]) -> bool:
+    """Look again and again until `done` or the limit; whether it was done."""
+    end = clock.mono_ms() + limit_ms
+    while not done():
+        if clock.mono_ms() >= end:
+            return False
+        time.sleep(STEP_S)
+    return True

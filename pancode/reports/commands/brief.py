@@ -1,0 +1,116 @@
+"""`pancode brief` and `report`: what happened, what waits for you, what landed, what it cost."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.terminal import safe, short_time, usd
+from pancode.kernel.errors import UsageError
+from pancode.kernel.formatting import counted
+
+app = Commands()
+Markdown = Annotated[bool, option("Write Markdown, to paste elsewhere.", "--markdown")]
+
+
+@app.verb("brief", "pancode brief", "pancode brief --since 30d --markdown > month.md")
+def brief(
+    *,
+    since: Annotated[
+        str | None, option("Show events since then, and not since your last look.", "TIME")
+    ] = None,
+    markdown: Markdown = False,
+    face: Json,
+) -> None:
+    """Show what ran, waits for you, landed and cost since you last looked, with commands.
+
+    PanCode remembers for each user when they last looked. A brief with --since does not count as a look; it
+    has the cost of each repository and day, too.
+    """
+    _not_both(markdown, face.as_json)
+    if since is not None:
+        of_time = _flat(_since(face, since))
+        return face.show(of_time, lambda: _text(of_time, markdown))
+    tell_brief(face, markdown)
+    face.client().post("/v1/brief/looked", {"by": who()})
+
+
+def tell_brief(face: Face, markdown: bool = False) -> None:
+    """What happened since the person looked; this is no look."""
+    answer = face.client().get("/v1/brief", by=who())
+    face.show(answer, lambda: _text(answer, markdown))
+
+
+@app.verb("report", "pancode brief --since 7d", hidden=True)
+def report(
+    *, since: Annotated[str, option("Since then.", "TIME")] = "7d", markdown: Markdown = False, face: Json
+) -> None:
+    """Show what `pancode brief --since 7d` shows; with --json the brief stands in a field of its own."""
+    _not_both(markdown, face.as_json)
+    whole = _since(face, since)
+    face.show(whole, lambda: _text(_flat(whole), markdown))
+
+
+def _not_both(markdown: bool, as_json: bool) -> None:
+    if markdown and as_json:
+        raise UsageError("the answer is JSON or Markdown, not both", fix="leave out --json or --markdown")
+
+
+def _since(face: Face, since: str) -> dict[str, Any]:
+    answer: dict[str, Any] = face.client().get("/v1/report", by=who(), since=since)
+    return answer
+
+
+def _flat(report: dict[str, Any]) -> dict[str, Any]:
+    return {**report["brief"], "by_day": report["by_day"], "by_repository": report["by_repository"]}
+
+
+def _text(answer: dict[str, Any], markdown: bool) -> str:
+    ends = ", ".join(f"{count} {name}" for name, count in sorted(answer["outcomes"].items())) or "nothing ran"
+    now = f"{answer['running']} running, {answer['queued']} queued now"
+    lines = [*_head(f"Since {short_time(answer['since'])}", markdown, 1), f"{ends}; {now}"]
+    for title, name in (
+        ("Waits for you", "waits"),
+        ("Landed", "landed"),
+        ("Ran", "ran"),
+        ("Did not begin", "held"),
+    ):
+        if answer.get(name):
+            lines += [*_head(title, markdown), *(_line(one, markdown) for one in answer[name])]
+    if answer["cost"]["runs"] or answer["cost"]["unknown_runs"]:
+        lines += _costs("Cost", [*answer["by_agent"], {**answer["cost"], "key": "total"}], markdown)
+    for title, name in (("By repository", "by_repository"), ("By day", "by_day")):
+        lines += _costs(title, answer[name], markdown) if answer.get(name) else []
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _head(title: str, markdown: bool, level: int = 2) -> list[str]:
+    if markdown:
+        return ["", f"{'#' * level} {title}", ""] if level > 1 else [f"# {title}", ""]
+    return ["", f"{title}:"] if level > 1 else [title]
+
+
+def _line(one: dict[str, Any], markdown: bool) -> str:
+    about = " ".join(safe(text) for text in (one["run"] or "", one["what"]) if text)
+    task = f": {safe(one['task'])}" if one["task"] else ""
+    if markdown:
+        return f"- {_plain(about + task)} (`{safe(one['command'])}`)"
+    return f"  {about}{task}\n      {safe(one['command'])}"
+
+
+def _plain(text: str) -> str:
+    """Return the text with Markdown's signs escaped: words of others are no markup here."""
+    return "".join(f"\\{char}" if char in "\\`*_[]<>#|" else char for char in text)
+
+
+def _costs(title: str, rows: list[dict[str, Any]], markdown: bool) -> list[str]:
+    lines = _head(title, markdown)
+    for row in rows:
+        unknown = f", {counted(row['unknown_runs'], 'run')} of unknown cost" if row["unknown_runs"] else ""
+        unknown += f", {usd(row['disputed_usd'])} disputed" if float(row["disputed_usd"]) else ""
+        key = safe(row["key"] or "none")
+        spent = f"{usd(row['usd'])} for {counted(row['runs'], 'run')}{unknown}"
+        lines.append(f"- {_plain(key)}: {spent}" if markdown else f"  {key}  {spent}")
+    return lines

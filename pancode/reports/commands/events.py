@@ -1,0 +1,106 @@
+"""`pancode events`: what happens in the fleet, as it happens."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Annotated, Any
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.terminal import safe, short_time
+from pancode.interfaces.client.client import Client, NotRunningError, ServerEvent, StreamCutError
+from pancode.kernel.errors import ExitCode, PancodeError
+
+app = Commands()
+AGAIN_S = 1.0
+PACE_S = (AGAIN_S, 10.0)
+"""The least and the most time between two looks: loads and ages change even when nothing happens."""
+
+
+@app.verb("events", "pancode events -f", "pancode events -f --kind run.ended,node --json")
+def events(
+    *,
+    follow: Annotated[bool, option("Follow new events until Ctrl-C.", "-f", "--follow")] = False,
+    number: Annotated[int, option("Show at most this many rows.", "-n", "--number", min=0, max=5_000)] = 20,
+    run: Annotated[
+        str | None, option("Show only events of this run.", "R", complete=completions.runs)
+    ] = None,
+    node: Annotated[
+        str | None, option("Show only events of this machine.", "N", complete=completions.nodes)
+    ] = None,
+    kind: Annotated[str | None, option("Only these kinds: run.ended, run, node, audit ...", "K,...")] = None,
+    face: Json,
+) -> int:
+    """The newest events of the fleet, oldest first. With --json each is one object on one line."""
+    wanted = {"run": run, "node": node, "kind": kind}
+    client = face.client()
+    query = {name: value for name, value in wanted.items() if value is not None}
+    try:
+        for event in _stream(face, client, {**query, "tail": number}, follow):
+            if event.kind == "reset":
+                face.note("some events are missing here: they are not kept any more")
+            else:
+                face.show(event.data, lambda one=event.data: _line(one))  # type: ignore[misc]
+    except KeyboardInterrupt:
+        return ExitCode.DETACHED
+    return ExitCode.DONE
+
+
+def _stream(face: Face, client: Client, query: dict[str, Any], follow: bool) -> Iterator[ServerEvent]:
+    """Yield the events; with `follow` across restarts of the coordinator, too. Each gap is reported."""
+    if not follow:
+        yield from client.events("GET", "/v1/events", query={**query, "end": 1})
+        return
+    yield from followed(face, client, query)
+
+
+def followed(face: Face, client: Client, query: dict[str, Any]) -> Iterator[ServerEvent]:
+    """Never ends by itself."""
+    away = False
+    while True:
+        try:
+            for event in client.events("GET", "/v1/events", query=query):
+                away = False
+                last = event.data["last" if event.kind == "reset" else "number"]
+                query = {**query, "tail": 0, "since": last}
+                yield event
+        except (StreamCutError, NotRunningError) as cut:
+            if not away:
+                face.note(f"the coordinator is away ({cut.why or cut}); waiting for it to be back")
+        away = True
+        time.sleep(AGAIN_S)
+
+
+def changes(
+    face: Face, client: Client, about: dict[str, Any] | None = None, pace_s: tuple[float, float] = PACE_S
+) -> Iterator[None]:
+    """Now, then whenever something has happened to what the feed's filters `about` name.
+
+    `pace_s`: the least and the most time between two, in seconds.
+    """
+    happened, (least_s, quiet_s) = threading.Event(), pace_s
+
+    def watch() -> None:
+        with suppress(PancodeError):  # the look that the caller takes meets it, too, and says so
+            for _ in followed(face, Client(client.place, starts=False), {**(about or {}), "tail": 0}):
+                happened.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    while True:
+        happened.clear()
+        yield
+        time.sleep(least_s)
+        happened.wait(quiet_s)
+
+
+def _line(one: dict[str, Any]) -> str:
+    fields = "  ".join(
+        f"{name}={safe(str(value))}" for name, value in one["data"].items() if value not in (None, "")
+    )
+    about = " ".join(safe(name) for name in (one["run"], one["node"]) if name)
+    return f"{short_time(one['at'])}  {one['kind']:<13} {about}  {fields}\n"

@@ -1,0 +1,80 @@
+"""`pancode metrics`: the fleet's figures, six lines for people or Prometheus' text for programs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.terminal import safe
+from pancode.kernel.formatting import count, counted, size, took, usd
+
+app = Commands()
+
+
+@app.verb("metrics", "pancode metrics", "pancode metrics | grep nodes", "pancode metrics --json")
+def metrics(
+    *, brief: Annotated[bool, option("Six lines for people in a pipe, too.", "--brief")] = False, face: Json
+) -> None:
+    """The fleet in figures now: six lines on a terminal, and Prometheus' text format in a pipe.
+
+    The setting metrics.listen (HOST:PORT) shows that text at http://HOST:PORT/metrics.
+    """
+    answer = face.client().get("/v1/metrics")
+    short = brief or sys.stdout.isatty()
+    data = {"figures": answer["figures"]}
+    face.show(data, lambda: six_lines(answer["figures"]) if short else str(answer["text"]))
+
+
+def six_lines(figures: list[dict[str, Any]]) -> str:
+    """Machines, runs, queue, work, money, coordinator."""
+    now = _Figures(figures)
+    used, slots = now.total("pancode_node_slots_used"), now.total("pancode_node_slots")
+    problems = counted(int(now.total("pancode_node_problems")), "problem")
+    waits, oldest = (
+        now.total("pancode_queue_waiting"),
+        max(now.all("pancode_queue_oldest_seconds"), default=0),
+    )
+    runs, tokens = now.total("pancode_agent_runs_total"), now.total("pancode_agent_tokens_total")
+    busy, looked = now.total("pancode_agent_busy_seconds_total"), now.total("pancode_round_age_seconds")
+    ceiling = now.all("pancode_budget_ceiling_usd")
+    of = f"of {_dollars(ceiling[0])}" if ceiling else "no ceiling"
+    rows = {
+        "machines": f"{now.parts('pancode_nodes', 'state')}; {used:.0f} of {slots:.0f} slots, {problems}",
+        "runs": f"{now.parts('pancode_runs', 'state')}; ended: "
+        f"{now.parts('pancode_runs_ended_total', 'outcome')}",
+        "queue": f"{waits:.0f} waiting" + (f", the oldest for {took(oldest)}" if waits else ""),
+        "work": f"{counted(int(runs), 'run')} in all, {count(tokens)} tokens, {took(busy)}",
+        "money": f"today {_dollars(now.total('pancode_budget_spent_usd'))} spent, "
+        f"{_dollars(now.total('pancode_budget_held_usd'))} held, {of}",
+        "coordinator": f"{size(int(now.total('process_resident_memory_bytes')))} of memory, "
+        f"looked at the queue {took(looked)} ago",
+    }
+    return "".join(f"{name:<12} {words}\n" for name, words in rows.items())
+
+
+class _Figures:
+    """Metrics, of which values with the same name can be summed."""
+
+    def __init__(self, figures: list[dict[str, Any]]) -> None:
+        self._figures = figures
+
+    def all(self, name: str) -> list[float]:
+        return [one["value"] for one in self._figures if one["name"] == name]
+
+    def total(self, name: str) -> float:
+        return sum(self.all(name))
+
+    def parts(self, name: str, label: str) -> str:
+        """Return the sums of a metric by the values of one label, in words; sums of zero are left out."""
+        sums: dict[str, float] = {}
+        for one in self._figures:
+            if one["name"] == name and one["value"]:
+                word = safe(one["labels"][label])
+                sums[word] = sums.get(word, 0) + one["value"]
+        return ", ".join(f"{number:.0f} {word}" for word, number in sums.items()) or "none"
+
+
+def _dollars(amount: float) -> str:
+    return usd(f"{amount:.6f}")

@@ -1,0 +1,161 @@
+"""Routes of what happens: the feed as server-sent events, circuit breakers, the fleet in figures."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from typing_extensions import TypedDict
+
+from pancode.config.fleet_settings import reset_breaker
+from pancode.fleet.breaker_service import BreakerShape, listed
+from pancode.interfaces.http.access.rights import OPERATES
+from pancode.interfaces.http.bodies import BreakerBody
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, EventStream, Verb
+from pancode.interfaces.http.streams import QUIET_S, event, sse
+from pancode.kernel.errors import PancodeError, UsageError
+from pancode.kernel.names import not_found
+from pancode.kernel.records import EventKind, FeedEvent
+from pancode.reports.figures import FIGURES, MEDIA_TYPE, Sample, exposition, figures
+from pancode.reports.story import event as shape_of
+from pancode.runs.views import find
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A filter of events; a field that is empty or None lets all pass."""
+
+    kinds: tuple[str, ...] = ()
+    run: str | None = None
+    node: str | None = None
+    workflow: str | None = None
+
+    @classmethod
+    def of(cls, context: ApiContext, call: ApiCall) -> Wanted:
+        """Read the filter. `kind` is one, several with commas, or the part before the dot. NotFoundError."""
+        kinds = tuple(filter(None, call.query.get("kind", "").split(",")))
+        every = sorted({*(kind.value for kind in EventKind), *(k.value.partition(".")[0] for k in EventKind)})
+        for kind in kinds:
+            if kind not in every:
+                raise not_found("kind of event", kind, every, f"one of {', '.join(every)}")
+        run = call.query.get("run")
+        if run is not None:
+            run = find(context.core, run).id
+        known = context.known(call.query)
+        return cls(kinds, run, known.get("node"), known.get("workflow"))
+
+    def fits(self, one: FeedEvent) -> bool:
+        group = one.kind.value.partition(".")[0]
+        if self.kinds and one.kind.value not in self.kinds and group not in self.kinds:
+            return False
+        if self.workflow not in (None, one.data.get("workflow")):
+            return False
+        return self.run in (None, one.run) and self.node in (None, one.node)
+
+
+@Verb("GET /v1/events", command="events", query=("kind", "run", "node", "workflow", "since", "tail", "end"))
+def events(context: ApiContext, call: ApiCall) -> EventStream:
+    """Everything that happens."""
+    wanted, tail = Wanted.of(context, call), call.number("tail", 0, context.core.feed.most)
+    since = call.last_event or call.query.get("since", "")
+    if since and not (since.isascii() and since.isdigit() and len(since) <= 18):
+        raise UsageError(f"{since[:40]!r} is no number of an event", fix="leave it out", code="bad_value")
+    return sse(_stream(context, wanted, (int(since) if since else None, tail), call.flag("end")))
+
+
+async def _stream(
+    context: ApiContext, wanted: Wanted, begin: tuple[int | None, int], ends: bool
+) -> AsyncIterator[str]:
+    """Yield events. `begin`: after which one, else how many of the newest. `reset`: some may be missing."""
+    feed, (since, tail) = context.core.feed, begin
+    place, found = _begun(context, wanted, tail) if since is None else (since, [])
+    while True:
+        seen = context.bell.count
+        news = feed.since(place)
+        if news is None:
+            place = feed.last
+            yield event("reset", {"last": place}, str(place))
+        for one in [*found, *(news or ())]:
+            place = max(place, one.number)
+            if wanted.fits(one):
+                yield event(one.kind.value, shape_of(one), str(one.number))
+        found = []
+        if ends or context.closing.is_set():
+            return
+        if not await context.bell.wait(seen, QUIET_S):
+            yield ": still here\n\n"
+
+
+def _begun(context: ApiContext, wanted: Wanted, tail: int) -> tuple[int, list[FeedEvent]]:
+    """Return the newest event's number, and up to `tail` events that fit."""
+    known = context.core.feed.newest(context.core.feed.most)
+    fitting = [one for one in known if wanted.fits(one)]
+    return (known[-1].number if known else 0), fitting[max(0, len(fitting) - tail) :]
+
+
+PATH = "/metrics"
+
+
+class BreakersAnswer(TypedDict):
+    breakers: list[BreakerShape]
+
+
+class FigureShape(TypedDict):
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+class FiguresAnswer(TypedDict):
+    figures: list[FigureShape]
+    text: str
+
+
+def _samples(context: ApiContext) -> list[Sample]:
+    facts = {**context.facts, "trouble": context.trouble.shape()}
+    return figures(context.core, facts, context.coordinator.process_figures())
+
+
+@Verb("GET /v1/breakers", command="breakers")
+def _breakers(context: ApiContext, call: ApiCall) -> BreakersAnswer:
+    """Circuit breakers."""
+    return {"breakers": listed(context.core)}
+
+
+@Verb("POST /v1/breakers/reset", BreakerBody, "breakers reset", right=OPERATES)
+def _reset(context: ApiContext, call: ApiCall) -> BreakersAnswer:
+    """Close one."""
+    body: BreakerBody = call.body
+    reset_breaker(context.core, body.name, body.by)
+    return _breakers(context, call)
+
+
+@Verb("GET /v1/metrics", command="metrics")
+def _figures(context: ApiContext, call: ApiCall) -> FiguresAnswer:
+    """The fleet in figures."""
+    samples = _samples(context)
+    shown: list[FigureShape] = [{"name": s.name, "labels": dict(s.labels), "value": s.value} for s in samples]
+    return {"figures": shown, "text": exposition(FIGURES, samples)}
+
+
+def figures_app(context: ApiContext) -> Starlette:
+    """Return an application of one page, which changes nothing; its failures show none of our words."""
+
+    place = context.coordinator.figures_at
+
+    async def page(request: Request) -> Response:
+        if place is not None and not place.is_called(request.headers.get("host", "")):
+            return PlainTextResponse("name this host in the setting metrics.hosts\n", 421)
+        try:
+            text = await run_in_threadpool(lambda: exposition(FIGURES, _samples(context)))
+        except PancodeError:
+            return PlainTextResponse("the ledger cannot be read now\n", 503)
+        return Response(text, media_type=MEDIA_TYPE)
+
+    return Starlette(routes=[Route(PATH, page, methods=["GET"])])

@@ -1,0 +1,86 @@
+"""The ten gates of admission and their ORDER. Gates only judge; what they judge was resolved before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from pancode.kernel.errors import RefusedError
+from pancode.runs.admission.gates import agent, budget, request, safety
+from pancode.runs.admission.gates import placement as routing
+from pancode.runs.admission.gates.budget import DO_IT_THERE, nothing_left, used_up
+from pancode.runs.admission.gates.gate import GateVerdict, asks_for, objections
+from pancode.runs.admission.resolution import Resolution
+from pancode.runs.request import AdmissionView
+
+Gate = Callable[[Resolution, AdmissionView], GateVerdict]
+ORDER: Mapping[str, Gate] = {
+    "mode": request.mode,
+    "mutation": request.mutation,
+    "drain": request.drain,
+    "recursion": request.recursion,
+    "task": request.task,
+    "paths": request.paths,
+    safety.NAME: safety.judge,
+    budget.NAME: budget.judge,
+    agent.NAME: agent.judge,
+    routing.NAME: routing.judge,
+}
+OWNERS = frozenset({"drain", "recursion", safety.NAME, budget.NAME, agent.NAME, routing.NAME})
+"""The gates whose fixes are settings that only the owner may change."""
+_NOT_FOR_RUNS = "that is for the person who started"
+_ASK = "; or add --ask: it waits in the inbox for a person's yes"
+NAMES: tuple[str, ...] = tuple(ORDER)
+
+
+UNTIL_MS = "until_ms"
+"""The key in a refusal's details: the time at which the refusal ends by itself."""
+
+
+def judge(resolution: Resolution, view: AdmissionView) -> tuple[GateVerdict, ...]:
+    """Return the verdicts of all ten gates, in the order of ORDER, also after a refusal."""
+    verdicts = tuple(gate(resolution, view) for gate in ORDER.values())
+    return verdicts if view.parent is None else tuple(_for_a_run(v, view.parent.run) for v in verdicts)
+
+
+def _for_a_run(verdict: GateVerdict, parent: str) -> GateVerdict:
+    """Replace a fix that names a setting of the owner: the dispatching run is told to ask for less."""
+    if not verdict.fix or verdict.gate not in OWNERS:
+        return verdict
+    return replace(verdict, fix=f"{_NOT_FOR_RUNS} {parent}, not for the run; ask for less")
+
+
+def first_refused(verdicts: tuple[GateVerdict, ...], ask: bool = False) -> GateVerdict | None:
+    """Return the first refusal, which decides; None when all gates let the run pass.
+
+    `ask`: a person is asked before the run begins, so refusals that a person may lift do not count.
+    """
+    refusals = (verdict for verdict in verdicts if not verdict.passed)
+    return next((verdict for verdict in refusals if not (ask and verdict.lifts)), None)
+
+
+def refusal(verdict: GateVerdict, takes_ask: bool = False) -> RefusedError:
+    """Return the error with which a face shows this refusal. `takes_ask`: its command has `--ask`."""
+    may_lift = verdict.lifts and not verdict.code and not verdict.fix.startswith(_NOT_FOR_RUNS)
+    return RefusedError(
+        verdict.words,
+        why=f"gate {NAMES.index(verdict.gate) + 1} of {len(NAMES)}: {verdict.gate}",
+        fix=f"{verdict.fix}{_ASK if may_lift and takes_ask else ''}",
+        code=verdict.code or f"refused_{verdict.gate}",
+        details={} if verdict.until_ms is None else {UNTIL_MS: str(verdict.until_ms)},
+    )
+
+
+__all__ = [
+    "DO_IT_THERE",
+    "NAMES",
+    "ORDER",
+    "GateVerdict",
+    "asks_for",
+    "first_refused",
+    "judge",
+    "nothing_left",
+    "used_up",
+    "objections",
+    "refusal",
+]

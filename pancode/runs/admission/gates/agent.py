@@ -1,0 +1,144 @@
+"""Gate 9: whether the agent's definition may be used, and whether this run keeps to what it says."""
+
+from __future__ import annotations
+
+from node_agent.wire.policy import is_on_the_machine
+from pancode.agents.agents import ABLE, SAMPLES, Autonomy, Tier, Walls, no_sampling
+from pancode.agents.runtimes import READ_ONLY, rule_of
+from pancode.agents.tiers import RANK, ModelTier
+from pancode.kernel.states import LandRule
+from pancode.runs.admission.gates.gate import GateVerdict, passed, refused, warned
+from pancode.runs.admission.resolution import Resolution
+from pancode.runs.request import AdmissionView
+
+NAME = "agent"
+NEVER_LANDS = "nothing is landed by itself (dispatch.land: never)"
+NEVER_FIX = "leave --land out, look at the change, then: pancode land RUN"
+NEEDS_YES = "needs_yes"
+ASK = "; or add --ask, and it waits in the inbox"
+"""The code of a refusal that ends when a person says yes."""
+
+
+def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
+    refusal = (
+        _switched_off(resolution)
+        or _unasked(resolution, view)
+        or _lands_alone(resolution)
+        or _sampled(resolution)
+        or _outside(resolution)
+        or _weak(resolution)
+        or _without_fleet(resolution)
+    )
+    return refusal or passed(NAME, _words(resolution))
+
+
+def _words(resolution: Resolution) -> str:
+    agent = resolution.agent
+    kind = "read-only" if agent.read_only else "changes files"
+    why = f" ({resolution.chosen})" if resolution.chosen else ""
+    return f"agent {agent.name}{why}: {kind}, tools {', '.join(agent.tools) or 'none'}"
+
+
+def _switched_off(resolution: Resolution) -> GateVerdict | None:
+    agent = resolution.agent
+    if agent.enabled:
+        return None
+    words = f"Dispatch blocked: agent {agent.name} is switched off"
+    return refused(NAME, words, f"pancode agents set {agent.name} enabled true", lifts="policy")
+
+
+def _unasked(resolution: Resolution, view: AdmissionView) -> GateVerdict | None:
+    """A confirmatory agent needs a person's yes before each dispatch; a run cannot say yes for them."""
+    agent, runtime = resolution.agent, resolution.runtime.name
+    if agent.autonomy is not Autonomy.CONFIRMATORY:
+        return None
+    if view.parent is not None:
+        return refused(
+            NAME,
+            f"Dispatch blocked: agent {agent.name} asks a person before each dispatch, and run "
+            f"{view.parent.run} is none",
+            "dispatch it yourself",
+            lifts="dispatch",
+        )
+    if resolution.request.confirmed:
+        return None
+    model = f" with {resolution.ref.text}" if resolution.ref else ""
+    return refused(
+        NAME,
+        f"Dispatch blocked: agent {agent.name} asks before each dispatch (runtime {runtime}{model}, "
+        f"estimate ${resolution.due.usd:f})",
+        f"add --yes, or answer on a terminal{ASK if resolution.request.takes_ask else ''}",
+        NEEDS_YES,
+        "dispatch",
+    )
+
+
+def _lands_alone(resolution: Resolution) -> GateVerdict | None:
+    agent = resolution.agent
+    if resolution.request.land and resolution.land is LandRule.NEVER:
+        return refused(NAME, f"Dispatch blocked: {NEVER_LANDS}", NEVER_FIX)
+    if not resolution.request.land or agent.autonomy is Autonomy.AUTONOMOUS:
+        return None
+    return refused(
+        NAME,
+        f"Dispatch blocked: agent {agent.name} is {agent.autonomy}, its change is never landed by itself",
+        NEVER_FIX,
+    )
+
+
+def _sampled(resolution: Resolution) -> GateVerdict | None:
+    agent, runtime = resolution.agent, resolution.runtime
+    if agent.sampling is None or runtime.own or runtime.name == SAMPLES:
+        return None
+    what, why, fix = no_sampling(agent, runtime.name)
+    where = f" [{agent.origin}]" if agent.origin else ""
+    return refused(NAME, f"Dispatch blocked: {what}{where}: {why}", fix)
+
+
+def _without_fleet(resolution: Resolution) -> GateVerdict | None:
+    """Warn where an orchestrator's agent program cannot ask for the fleet's tools."""
+    agent, name = resolution.agent, resolution.runtime.name
+    if not (agent.leads and resolution.request.turns) or name in ABLE:
+        return None
+    words = f"agent {agent.name} has none of the fleet's tools on {name}: it only reads and plans"
+    return warned(NAME, words, f"begin with --runtime {', or '.join(sorted(ABLE))}")
+
+
+def _weak(resolution: Resolution) -> GateVerdict | None:
+    """Warn or refuse where the model is below its agent's tier; strict tiers refuse an unknown tier, too."""
+    agent, found, ref = resolution.agent, resolution.tiered, resolution.ref
+    if agent.tier is Tier.ANY or ref is None or found is None:
+        return None
+    if found.tier is None and not resolution.strict_tiers:
+        return None
+    if found.tier is not None and RANK[found.tier] >= RANK[ModelTier(agent.tier.value)]:
+        return None
+    what = found.tier or "of an unknown tier"
+    words = f"agent {agent.name} asks for a {agent.tier} model, and {ref.text} is {what}: {found.why}"
+    fix = f"name a more able one with --model, or set its tier in models.tiers: {ref.text}"
+    if resolution.strict_tiers:
+        return refused(NAME, f"Dispatch blocked: {words} (models.strict_tiers)", fix, lifts="policy")
+    return warned(NAME, f"{words}; {_words(resolution)}", fix)
+
+
+def _outside(resolution: Resolution) -> GateVerdict | None:
+    """Refuse a person's command about the machine itself where a sandbox would hide that machine from it."""
+    asked, agent = resolution.request, resolution.agent
+    writes = rule_of(resolution.mode, resolution.safety, agent.read_only) != READ_ONLY
+    if not resolution.walled or not is_on_the_machine(
+        resolution.runtime.name, resolution.workspace, resolution.safety, writes, asked.depth
+    ):
+        return None
+    why, fix = (
+        f"agent {agent.name} runs only in a sandbox (isolation: container)",
+        "another agent with --agent",
+    )
+    if asked.walled:
+        why, fix = "the run that dispatches this runs only in a sandbox, and so does all that it starts", ""
+    elif agent.walls is not Walls.CONTAINER:
+        network = "only a sandbox can keep it from the network, as --network or your pansafety.yaml asks"
+        why, fix = network, "leave out --network, or run it in a repository, where it has a sandbox"
+    words = (
+        f"Dispatch blocked: {why}; a command about the machine itself (--workspace none) runs outside of one"
+    )
+    return refused(NAME, words, fix)

@@ -1,0 +1,111 @@
+"""Gate 8: whether the estimate fits under every ceiling. The hold is taken when all have passed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from math import ceil
+from shlex import quote
+
+from pancode.budget import books
+from pancode.budget.books import is_period
+from pancode.kernel.formatting import counted
+from pancode.runs.admission.gates.gate import GateVerdict, passed, refused, warned
+from pancode.runs.admission.resolution import Resolution
+from pancode.runs.request import AdmissionView, ScopeView
+
+NAME = "budget"
+MOST_NAMED = 3
+MORE_USD = Decimal(1)
+"""The least raise, in USD, that is proposed where a session has used its whole budget."""
+
+
+DO_IT_THERE = "do the work in that run itself, or begin that run with a larger --budget"
+
+
+def nothing_left(parent: str) -> str:
+    return f"Dispatch blocked: run {parent} has nothing left of its own limit"
+
+
+def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
+    due, parent = resolution.due, view.parent
+    if parent is not None and parent.usd_left == 0 and not resolution.runtime.own:
+        return refused(NAME, nothing_left(parent.run), DO_IT_THERE)
+    session = () if view.session is None else (view.session,)
+    for scope in session:
+        if scope.left == 0 and not resolution.free:
+            return used_up(scope)
+    for scope in (*view.scopes, *session):
+        if not books.fits(scope.balance, scope.ceilings, due):
+            words = books.refusal(scope.balance, scope.ceilings, due)
+            return refused(NAME, words, _room_for(scope, view.unknown, due), lifts="budget")
+    words = f"estimated ${due.usd:.2f}, {_room(view)}"
+    if view.unknown:
+        more = len(view.unknown) - MOST_NAMED
+        names = ", ".join(view.unknown[:MOST_NAMED]) + (f" and {counted(more, 'other')}" if more > 0 else "")
+        fix = f"pancode budget settle {view.unknown[0]} --usd X"
+        return warned(NAME, f"{words}; the cost of {names} is unknown", fix)
+    return passed(NAME, words)
+
+
+def used_up(scope: ScopeView) -> GateVerdict:
+    """The refusal of a run for which its session has nothing left."""
+    balance, ceiling = scope.balance, scope.ceilings.usd
+    words = (
+        f"Dispatch blocked: nothing is left for {balance.scope.replace(':', ' ')} "
+        f"({books.in_words(balance)}, ceiling: ${ceiling:.2f})"
+    )
+    return refused(NAME, words, _room_for(scope, scope.unsettled, books.Amount(MORE_USD)))
+
+
+def _room_for(scope: ScopeView, unknown: Sequence[str], due: books.Amount) -> str:
+    """Return the commands that make room: settle a run whose cost is unknown, or raise the ceiling."""
+    settled = [
+        f"say what {run} cost: pancode budget settle {run} --usd X (later: its model's price in prices.json)"
+        for run in unknown[:1]
+    ]
+    return "; or ".join((*settled, _raised(scope, due)))
+
+
+def _raised(scope: ScopeView, due: books.Amount) -> str:
+    """Return the command that raises the ceiling just enough, in the first currency that lacks room."""
+    balance, ceilings = scope.balance, scope.ceilings
+    if books.is_workflow(balance.scope):
+        return "begin the rest with a larger --budget; look: pancode budget show"
+    kind, _, name = balance.scope.partition(":")
+    scope_word = kind if is_period(balance.scope) else quote(f"{kind}:{name}")
+    where = "" if kind == "day" else f" --scope {scope_word}"
+    if not books.fits(balance, books.Ceilings(usd=ceilings.usd), due):
+        most = f"{ceil(books.plus(books.counted_usd(balance), due.usd))}"
+    elif not books.fits(balance, books.Ceilings(tokens=ceilings.tokens), due):
+        most = f"--tokens {balance.tokens + balance.held_tokens + due.tokens}"
+    else:
+        most = f"--minutes {ceil((balance.agent_ms + balance.held_ms + due.ms) / books.MINUTE_MS)}"
+    return f"pancode budget set {most}{where}"
+
+
+def _room(view: AdmissionView) -> str:
+    """Return what is left in each currency, in words, of the first scope with a ceiling in that currency."""
+    left: list[tuple[str, str]] = []
+    for scope in view.scopes:
+        free, listed = _free(scope), {currency for currency, _ in left}
+        left += [
+            (currency, f"{words} free ({scope.balance.scope})")
+            for currency, words in free.items()
+            if currency not in listed
+        ]
+    return ", ".join(words for _, words in left) or "no ceiling"
+
+
+def _free(scope: ScopeView) -> dict[str, str]:
+    """The free amount of the scope in each currency."""
+    balance, ceilings, free = scope.balance, scope.ceilings, {}
+    if ceilings.usd is not None:
+        free["usd"] = f"${ceilings.usd - balance.spent_usd - balance.held_usd:.2f} of ${ceilings.usd:.2f}"
+    if ceilings.tokens is not None:
+        left = ceilings.tokens - balance.tokens - balance.held_tokens
+        free["tokens"] = f"{left:,} of {ceilings.tokens:,} tokens"
+    if ceilings.ms is not None:
+        rest = ceilings.ms - balance.agent_ms - balance.held_ms
+        free["ms"] = f"{books.minutes(rest)} of {books.minutes(ceilings.ms)} agent-minutes"
+    return free

@@ -1,0 +1,188 @@
+"""Gates 1 to 6: what the request and the state of the fleet say, before safety, money, agent and nodes."""
+
+from __future__ import annotations
+
+from node_agent.wire.model import MOST
+from node_agent.wire.order import MAX_TASK_BYTES
+from node_agent.wire.policy import MODE_DISPATCHES, MODE_HANDS_ON, MODE_WRITES
+from node_agent.wire.receipt import MOST_STEPS
+from node_agent.wire.signing import MAX_ENVELOPE_BYTES
+from pancode.kernel.formatting import first_few
+from pancode.runs.admission.gates.gate import GateVerdict, passed, refused, warned
+from pancode.runs.admission.resolution import Resolution
+from pancode.runs.life.orders import may_exceed, size_of
+from pancode.runs.request import AdmissionView
+
+
+def mode(resolution: Resolution, view: AdmissionView) -> GateVerdict:
+    """Whether this mode dispatches at all, and whether a run stays within its parent's mode."""
+    mode, parent = resolution.mode, view.parent
+    if resolution.request.scouts and resolution.agent.read_only:
+        return passed("mode", f"mode {mode}: a scout only looks, which every mode allows")
+    if parent is not None and parent.mode not in MODE_DISPATCHES:
+        words = f"run {parent.run} has mode {parent.mode}, which starts no run"
+        return refused("mode", f"Dispatch blocked: {words}", f"leave it to the person who began {parent.run}")
+    if mode not in MODE_DISPATCHES and not resolution.talks:
+        return refused(
+            "mode", f"Dispatch blocked: mode {mode} does not dispatch, it only analyzes", "add --mode build"
+        )
+    if parent is not None and mode not in MODE_HANDS_ON[parent.mode]:
+        return refused(
+            "mode",
+            f"Dispatch blocked: run {parent.run} has mode {parent.mode} and cannot start one with {mode}",
+            f"use --mode {parent.mode}, or dispatch it yourself",
+        )
+    how = "dispatches" if mode in MODE_DISPATCHES else "reads, and dispatches nothing"
+    return passed("mode", f"mode {mode} {how}")
+
+
+def mutation(resolution: Resolution, view: AdmissionView) -> GateVerdict:
+    """Whether an agent that changes files may run in this mode."""
+    agent, mode = resolution.agent, resolution.mode
+    if agent.read_only:
+        return passed("mutation", f"agent {agent.name} is read-only")
+    if mode not in MODE_WRITES and resolution.talks:
+        return passed("mutation", f"in mode {mode} agent {agent.name} only reads")
+    if mode not in MODE_WRITES:
+        return refused(
+            "mutation",
+            f"Dispatch blocked: mode {mode} takes read-only agents, {agent.name} changes files",
+            "add --mode build, or take a read-only agent such as reviewer",
+        )
+    if view.parent is not None and view.parent.read_only:
+        return refused(
+            "mutation",
+            f"Dispatch blocked: run {view.parent.run} is read-only, agent {agent.name} changes files",
+            "dispatch it yourself",
+        )
+    return passed("mutation", f"mode {mode} lets agent {agent.name} change files")
+
+
+def drain(resolution: Resolution, view: AdmissionView) -> GateVerdict:
+    """Whether the fleet takes new work."""
+    if view.draining is not None:
+        return refused(
+            "drain", f"Dispatch blocked: the fleet takes no new work: {view.draining}", "pancode fleet resume"
+        )
+    return passed("drain", "the fleet takes work")
+
+
+def recursion(resolution: Resolution, view: AdmissionView) -> GateVerdict:
+    """Whether runs may start runs this deep; a person's own dispatch is level 1."""
+    level = resolution.request.depth + 1
+    if level > view.max_depth:
+        return refused(
+            "recursion",
+            f"Dispatch blocked: level {level} of runs that start runs, the limit is {view.max_depth}",
+            "let the parent do it itself, or raise dispatch.max_depth (PANCODE_DISPATCH_MAX_DEPTH)",
+            lifts="policy",
+        )
+    return passed("recursion", f"level {level} of at most {view.max_depth}")
+
+
+_LARGEST_WORKSPACE: dict[str, object] = {
+    "kind": "git",
+    "repo": 80 * "x",
+    "base": 64 * "f",
+    "snapshot": 64 * "f",
+    "object_format": "sha256",
+}
+
+
+def task(resolution: Resolution, view: AdmissionView) -> GateVerdict:
+    """Whether there is a task that can be carried to a node."""
+    argv, task = resolution.request.argv, resolution.request.task
+    verdict = _command(argv) if argv is not None else _task(task)
+    verdict = _counted(resolution, verdict) if verdict.passed else verdict
+    return _carried(resolution, verdict) if verdict.passed else verdict
+
+
+def _task(task: str) -> GateVerdict:
+    if not task.strip():
+        return refused("task", "Dispatch blocked: the task is empty", 'give a task: pancode dispatch "..."')
+    problem = _unfit(task)
+    if problem:
+        return refused(
+            "task", f"Dispatch blocked: the task {problem}", "put the material in a file and name the file"
+        )
+    return passed("task", f"{len(task)} characters")
+
+
+def _command(argv: tuple[str, ...]) -> GateVerdict:
+    problem = _unfit("\n".join(argv)) or ("holds a NUL" if any("\0" in word for word in argv) else "")
+    if problem:
+        words = f"Dispatch blocked: the argument list {problem}"
+        return refused("task", words, "pass the material as a file")
+    return passed("task", f"an argument list of {len(argv)} words")
+
+
+def _counted(resolution: Resolution, verdict: GateVerdict) -> GateVerdict:
+    """Refuse more commands than a node runs in one phase."""
+    for what, commands in (("verify", resolution.gates), ("setup", resolution.setup)):
+        if len(commands) > MOST_STEPS:
+            words = f"Dispatch blocked: {len(commands)} commands of {what}, a node runs {MOST_STEPS} at most"
+            return refused("task", words, f"put several of them into one script, and name it in {what}")
+    return verdict
+
+
+def _carried(resolution: Resolution, verdict: GateVerdict) -> GateVerdict:
+    """Refuse an order that is too large: a node refuses it unread, and the run would never be heard of."""
+    run = resolution.run(f"r-{24 * 'x'}", MOST, 64 * "x", _LARGEST_WORKSPACE)
+    if not may_exceed(run, MAX_ENVELOPE_BYTES):
+        return verdict
+    size = size_of(run)
+    if size <= MAX_ENVELOPE_BYTES:
+        return verdict
+    return refused(
+        "task",
+        f"Dispatch blocked: the order would have {size} bytes, at most {MAX_ENVELOPE_BYTES} are carried",
+        "put the material in files of the repository: the task, the agent's prompt, the commands of --verify "
+        "and setup travel in the order",
+    )
+
+
+def _unfit(text: str) -> str:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return "is not valid text"
+    return f"has {size} bytes, at most {MAX_TASK_BYTES} are carried" if size > MAX_TASK_BYTES else ""
+
+
+_SHOWN = 5
+
+
+def paths(resolution: Resolution, view: AdmissionView) -> GateVerdict:
+    """Warn where a path that the task names is outside of the project. It is no refusal: a task may mention a
+    path, as a traceback does, without a right to read it; the run's policy and sandbox still hold.
+    """
+    if resolution.project is None and resolution.request.workspace is None:
+        return warned(
+            "paths",
+            "no repository here: the run gets an empty folder",
+            "go into the repository; for an empty folder: --workspace none",
+        )
+    if resolution.project is None:
+        return passed("paths", "no project: the run gets an empty folder")
+    if resolution.runtime.own:
+        return passed("paths", "your own script: its words are not read as paths")
+    outside = [fact for fact in view.paths if not fact.inside]
+    if outside:
+        words = _listed([fact.word for fact in outside])
+        return warned(
+            "paths",
+            f"{words} outside the project {resolution.project}, so the run may not find it",
+            "fine where the task only mentions it; else name files inside the project",
+        )
+    missing = [fact.word for fact in view.paths if not fact.exists]
+    if missing:
+        return warned(
+            "paths", f"{_listed(missing)} not there", "fine when the run is to make it; else look for a typo"
+        )
+    return passed(
+        "paths", f"{len(view.paths)} paths named, all inside the project" if view.paths else "no path named"
+    )
+
+
+def _listed(words: list[str]) -> str:
+    return f"{first_few(words, _SHOWN)} {'is' if len(words) == 1 else 'are'}"

@@ -1,0 +1,157 @@
+"""Gate 7: whether the safety level lets this be dispatched, and whether something holds the run to it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from node_agent.policy.judging import judge_command
+from node_agent.wire.endpoint import OTHER_HELD
+from node_agent.wire.policy import ALLOWED, SAFETY_RANK, ActionClass, Enforcement, Isolation, Policy
+from pancode.agents.runtimes import EnforcedRule, EnforcementRequest, enforced
+from pancode.kernel.node import with_words
+from pancode.kernel.values import replace
+from pancode.runs.admission import request_rules as requested
+from pancode.runs.admission.gates.gate import GateVerdict, passed, refused, warned
+from pancode.runs.admission.resolution import Resolution
+from pancode.runs.placement.breakers import LoopVerdict, loop
+from pancode.runs.placement.candidates import Candidate
+from pancode.runs.request import AdmissionView, Parent
+
+
+def forbidden(resolution: Resolution) -> str | None:
+    """Return the first forbidden command and its rule; None: none. Paths are checked in the result."""
+    rules = resolution.rules.commands
+    if not rules:
+        return None
+    policy = Policy(allowed=tuple(ActionClass), commands=rules)
+    for what, text in _commands(resolution):
+        for offence in judge_command(policy, text).offences:
+            return f"{what} {offence.words}"
+    return None
+
+
+def _commands(resolution: Resolution) -> Iterator[tuple[str, str]]:
+    """Yield the commands of set-up, gates, score and the user's own script, each as a shell would have it."""
+    yield from (("setup", shlex.join(argv)) for argv in resolution.setup)
+    yield from (("verify", shlex.join(argv)) for argv in resolution.gates)
+    score = requested.score(resolution.request)
+    if score:
+        yield "score", shlex.join(score)
+    if resolution.runtime.name == "shell":
+        argv = resolution.request.argv
+        yield "the script", resolution.request.task if argv is None else shlex.join(argv)
+
+
+NAME = "safety"
+MOST_NAMED = 3
+BREAKER_OPEN = "breaker_open"
+_BY = {Enforcement.SANDBOX: "the sandbox", Enforcement.RUNTIME: "{}"}
+
+
+def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
+    safety, parent = resolution.safety, view.parent
+    if parent is not None and SAFETY_RANK[safety] > SAFETY_RANK[parent.safety]:
+        run = f"run {parent.run} has safety {parent.safety}"
+        return refused(
+            NAME,
+            f"Dispatch blocked: {run} and cannot start one with {safety}",
+            f"use --safety {parent.safety}, or dispatch it yourself",
+        )
+    if ActionClass.DISPATCH not in ALLOWED[safety] and not resolution.talks:
+        return refused(
+            NAME,
+            f"Dispatch blocked: safety {safety} only looks, and starts no run",
+            "for work that only reads: --safety auto-edit --agent scout; for a change: --safety auto-edit",
+        )
+    broken = forbidden(resolution)
+    if broken is not None:
+        fix = "change that command; pancode safety show has the rules and where they are written"
+        return refused(NAME, f"Dispatch blocked: {broken}", fix)
+    looping = _looping(resolution, view)
+    if looping is not None and looping.refuses and (parent is not None or not resolution.request.confirmed):
+        fix = f"mend the cause; or add --yes, or: pancode breakers reset {looping.name}"
+        words = f"Dispatch blocked: {looping.words}"
+        return replace(refused(NAME, words, fix, BREAKER_OPEN, "policy"), until_ms=looping.until_ms)
+    verdict = _holder(resolution, parent is None or parent.unheld)
+    if looping is not None and verdict.passed:
+        return warned(NAME, f"{verdict.words}; {looping.words}", f"pancode breakers reset {looping.name}")
+    if not (resolution.raised and verdict.passed):
+        return verdict
+    return warned(NAME, f"{verdict.words}; {resolution.raised}", verdict.fix or "say --safety to choose it")
+
+
+def _looping(resolution: Resolution, view: AdmissionView) -> LoopVerdict | None:
+    """Return the loop breaker's verdict; None for a user's own program: no agent there could loop."""
+    if resolution.runtime.own:
+        return None
+    return loop(view.ended, resolution.agent.name, resolution.request.task)
+
+
+def accepted(resolution: Resolution, parent: Parent | None) -> bool:
+    """Whether the run is recorded as one whose rules nothing has to enforce.
+
+    Also true for a user's own program that a run starts: placement and node do not know that parent.
+    """
+    asked = resolution.request
+    if parent is not None and not parent.unheld:
+        return False
+    childs = asked.depth > 0 and resolution.runtime.own
+    return asked.told_only or (childs and _needs(resolution, may_allow=True).enough(Isolation.NONE))
+
+
+def _holder(resolution: Resolution, may_allow: bool) -> GateVerdict:
+    """Judge who enforces the run's rules on each candidate node: a sandbox, the runtime, or nobody.
+
+    `may_allow`: only an owner may allow unenforced rules, not a run that is itself held to rules.
+    """
+    needs, fitting = _needs(resolution, may_allow), [c for c in resolution.candidates if c.fits]
+    enough = [c for c in fitting if needs.enough(c.isolation)]
+    if not (enough if fitting else needs.enough(None)):
+        missing = [(c.name, c.no_sandbox) for c in fitting if c.no_sandbox is not None][:MOST_NAMED]
+        why = "".join(f"; {name}: {with_words(problem.what, problem.fix)}" for name, problem in missing)
+        return refused(
+            NAME,
+            f"Dispatch blocked: nothing would hold runtime {needs.kind.name} to {needs.rule}{why}",
+            "use another runtime, a lower --safety, or add --allow-told-only",
+        )
+    holders = {needs.by(c.isolation) for c in enough} or {needs.by(None)}
+    rule, left = needs.rule, [c.name for c in fitting if c not in enough]
+    elsewhere = f"; not on {', '.join(left)}, without a sandbox" if left else ""
+    if holders <= set(_BY):
+        who = " or ".join(_BY[how].format(needs.kind.name) for how in _BY if how in holders)
+        words = f"{rule}, enforced by {who}{elsewhere}{f'; {OTHER_HELD}' if needs.kind.chosen else ''}"
+        return _without_shell(needs, enough, words) or passed(NAME, words)
+    if needs.outside:
+        return warned(NAME, f"{rule}: your own command, on the machine itself, outside of any sandbox")
+    if needs.kind.own and rule == resolution.safety.value:
+        return warned(NAME, f"{rule}: your own program, nothing holds it to that")
+    return warned(NAME, f"{rule}: only told to {needs.kind.name}, as you allowed")
+
+
+def _without_shell(needs: EnforcedRule, enough: Sequence[Candidate], words: str) -> GateVerdict | None:
+    """Warn that without a sandbox the program runs no commands at auto-edit, and so no tests."""
+    bare = [c for c in enough if c.isolation is not Isolation.SANDBOX]
+    if needs.has_shell(None) or not bare:
+        return None
+    where = ", ".join(c.name for c in bare)
+    fix = next((c.no_sandbox.fix for c in bare if c.no_sandbox), "pancode fleet doctor")
+    cannot = f"on {where} there is no sandbox, so {needs.kind.name} edits files and runs no command, no test"
+    more = f"{fix}; or add --safety full-auto --allow-told-only"
+    return warned(NAME, f"{words}; {cannot}", more)
+
+
+def _needs(resolution: Resolution, may_allow: bool) -> EnforcedRule:
+    asked = resolution.request
+    return enforced(
+        resolution.runtime,
+        EnforcementRequest(
+            resolution.mode,
+            resolution.safety,
+            resolution.agent.read_only,
+            asked.told_only,
+            resolution.workspace,
+            asked.depth,
+            may_allow,
+        ),
+    )

@@ -1,0 +1,348 @@
+"""Chooses the model of a dispatch, and the runtime that runs it: flag > agent > fleet. Judges nothing."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from node_agent.wire.endpoint import Dialect, EndpointFact, Health
+from node_agent.wire.order import Reasoning
+from node_agent.wire.policy import Mode
+from pancode.agents.agents import Agent, Speed, Tier
+from pancode.agents.endpoints import check_known, endpoint_names, endpoint_of, pull_command, serving
+from pancode.agents.model_profiles import endpoints_of
+from pancode.agents.models import ModelRef, known, model_ref
+from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, canonical, runtime_for
+from pancode.kernel.errors import NotFoundError, PancodeError, UsageError
+from pancode.kernel.formatting import first_few
+from pancode.kernel.names import nearest, not_found
+from pancode.kernel.node import NodeView
+from pancode.memory.scout_rules import cheapest
+from pancode.runs.request import Catalogue, DispatchRequest, VendorList
+
+_SHOWN = 6
+_EASIEST = (Dialect.OLLAMA, Dialect.LMSTUDIO, Dialect.LLAMACPP, Dialect.VLLM, Dialect.SGLANG)
+"""The dialects of model servers, those to which a model is added most easily first."""
+
+
+def check_somewhere(
+    ref: ModelRef, kind: RuntimeKind, nodes: Sequence[NodeView], vendors: Mapping[str, VendorList]
+) -> None:
+    """Raise NotFoundError where no endpoint has the bare name, and the usual runtime does not know it either.
+
+    `nodes`: the possible nodes. A node that is not heard may have the model. A word that the runtime might
+    know, as `opus`, passes on a node with that runtime.
+    """
+    if not nodes or any(view.last is None for view in nodes) or _is_theirs(ref.model, kind, vendors):
+        return
+    near = nearest(ref.model, _names(nodes))
+    word = not any(map(str.isdigit, ref.model))
+    if _is_there(kind, nodes) and (kind.provider is None or (word and near is None)):
+        return
+    raise NotFoundError(
+        f"no machine has a model {ref.model!r}",
+        why=_why(ref.model, near, kind, nodes),
+        fix=_fix(ref.model, nodes, vendors),
+        code="model_not_found",
+    )
+
+
+def _is_theirs(model: str, kind: RuntimeKind, vendors: Mapping[str, VendorList]) -> bool:
+    """Whether the runtime's vendor lists the model, or a similar name, or one that contains this word."""
+    listed = vendors.get(kind.provider) if kind.provider is not None else None
+    if listed is None:
+        return False
+    word = model.partition("[")[0].lower()
+    return listed.knows(model) or any(word in name.lower() for name in listed.names) or _near(model, listed)
+
+
+def _near(model: str, listed: VendorList) -> bool:
+    return nearest(model, listed.names) is not None
+
+
+def _is_there(kind: RuntimeKind, nodes: Sequence[NodeView]) -> bool:
+    """Whether some node has the runtime ready; a vendor's own program only has to be installed."""
+    facts = (view.last.heartbeat.facts for view in nodes if view.last is not None)
+    found = [one.state for fact in facts for one in fact.runtimes if one.name == kind.name]
+    return any(state == "ok" or (kind.provider is not None and state != "missing") for state in found)
+
+
+def _servers(nodes: Sequence[NodeView]) -> Iterator[tuple[NodeView, EndpointFact]]:
+    return ((view, one) for view in nodes for one in endpoints_of(view))
+
+
+def _names(nodes: Sequence[NodeView]) -> dict[str, str]:
+    """Return the name to write for every model that can do a run's work, by its name with and without tag."""
+    found: dict[str, str] = {}
+    for _, one in _servers(nodes):
+        for model in one.models:
+            if not model.embedding:
+                found.setdefault(model.id, f"{one.name}/{model.id}")
+                found.setdefault(model.id.partition(":")[0], f"{one.name}/{model.id}")
+    return found
+
+
+def _why(model: str, near: str | None, kind: RuntimeKind, nodes: Sequence[NodeView]) -> str:
+    names = _names(nodes)
+    listed = list(dict.fromkeys(names.values()))
+    if near is not None:
+        return "; ".join([f"did you mean {names[near]}?", *_unseen(nodes)])
+    there = f"there are {first_few(listed, _SHOWN)}"
+    words = there if listed else "no model server with a model was found"
+    if not _is_there(kind, nodes):
+        words += f"; {kind.name}, which asks for a model without a provider, is ready on no machine"
+    elif kind.provider is not None:
+        words += f"; nor is it on the list of {kind.provider}'s"
+    return "; ".join([words, *_unseen(nodes)])
+
+
+def _unseen(nodes: Sequence[NodeView]) -> list[str]:
+    """Return the servers whose list of models is not completely known, in words."""
+    hidden = [
+        f"{view.node.name}/{one.name}"
+        for view, one in _servers(nodes)
+        if one.more or one.health is not Health.OK
+    ]
+    return (
+        [f"not all that {', '.join(hidden)} has can be seen, and it may be asked for by its name"]
+        if hidden
+        else []
+    )
+
+
+def _fix(model: str, nodes: Sequence[NodeView], vendors: Mapping[str, VendorList]) -> str:
+    providers = dict.fromkeys(kind.provider for kind in RUNTIMES.values() if kind.provider is not None)
+    for provider in providers:
+        listed = vendors.get(provider)
+        if listed is not None and listed.knows(model):
+            return f"--model {shlex.quote(f'{provider}/{model}')}, which is {provider}'s"
+    return f"{_pulled(model, nodes)}; or say whose it is: --model {shlex.quote(f'PROVIDER/{model}')}"
+
+
+def _pulled(model: str, nodes: Sequence[NodeView]) -> str:
+    """Return the command that gets the model, on the machine whose server takes a new model most easily."""
+    able = [
+        (view, one) for view, one in _servers(nodes) if one.dialect in _EASIEST and one.health is Health.OK
+    ]
+    if able:
+        view, one = min(able, key=lambda pair: (_EASIEST.index(pair[1].dialect), -_memory(pair[0])))
+        return f"on {view.node.name}: {pull_command(one.dialect, model)}"
+    view = max(nodes, key=_memory)
+    return f"on {view.node.name}: install a model server, with Ollama: {pull_command(Dialect.OLLAMA, model)}"
+
+
+def _memory(view: NodeView) -> int:
+    return view.last.heartbeat.facts.memory if view.last is not None else 0
+
+
+def runtime_and_model(
+    request: DispatchRequest, agent: Agent, catalogue: Catalogue
+) -> tuple[RuntimeKind, ModelRef | None]:
+    """Choose runtime and model together: a vendor's model asks for the vendor's program.
+
+    UsageError for a word that is no model or nearly a provider, NotFoundError for an unknown runtime or node.
+    """
+    text = _model(request, agent, catalogue)[0] if request.model is None else request.model
+    with _named_by(request, agent, catalogue):
+        asked, whole = _read(text, request, agent, catalogue)
+    endpoint = endpoint_of(asked, catalogue.nodes)
+    usual = runtime_for(asked) if endpoint is None else OUR_OWN
+    wanted = request.runtime or agent.runtime or usual or catalogue.defaults.runtime
+    name = canonical(wanted)
+    if name not in RUNTIMES:
+        raise not_found("runtime", wanted, RUNTIMES, "pancode runtimes")
+    kind = RUNTIMES[name]
+    if kind.own:
+        return kind, None
+    with _named_by(request, agent, catalogue):
+        if whole is not None and whole.provider is None and not (request.runtime or agent.runtime):
+            # the machines on which the run may go, as far as the request itself says it
+            there = (view for view in catalogue.nodes if view.node.removed is None)
+            meant = [view for view in there if request.node in (None, view.node.name)]
+            check_somewhere(whole, kind, meant, catalogue.vendors)
+        if asked is not None and endpoint is not None:
+            check_known(catalogue.nodes, asked, endpoint)
+    return kind, whole if kind.provider is None else asked
+
+
+def _read(
+    text: str | None, request: DispatchRequest, agent: Agent, catalogue: Catalogue
+) -> tuple[ModelRef | None, ModelRef | None]:
+    """Return the model's name as written, and with a known provider; (None, None): no model is named."""
+    if text is None:
+        return None, None
+    nodes = [view.node.name for view in catalogue.nodes if view.node.removed is None]
+    servers = endpoint_names(catalogue.nodes)
+    asked = model_ref(text, nodes, servers)
+    # A model of the runtime's own that happens to look like `provider/model` is asked for whole.
+    whole = known(asked, nodes, servers)
+    here = _where_it_is(whole, request, agent, catalogue)
+    return (here, here) if here is not None else (asked, whole)
+
+
+@contextmanager
+def _named_by(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> Iterator[None]:
+    """Add to an error about a model who named that model, where the request itself did not."""
+    try:
+        yield
+    except PancodeError as wrong:
+        if request.model is None:
+            wrong.because(f"{model_from(request, agent, catalogue)} names it")
+        raise
+
+
+def _where_it_is(
+    bare: ModelRef | None, request: DispatchRequest, agent: Agent, catalogue: Catalogue
+) -> ModelRef | None:
+    """Return the model at the only endpoint that has it, where no provider and no runtime is named; else
+    None. UsageError when several endpoints have it.
+    """
+    if bare is None or bare.provider is not None or request.runtime or agent.runtime:
+        return None
+    there = serving(catalogue.nodes, bare.model, request.node)
+    if not there:
+        return None
+    if len(there) > 1:
+        raise UsageError(
+            f"the model {bare.model!r} is at {len(there)} endpoints",
+            why=f"there are {', '.join(f'{name}/{bare.model}' for name in there)}",
+            fix=f"--model {shlex.quote(f'{there[0]}/{bare.model}')}, or another of them",
+            code="model_ambiguous",
+        )
+    return ModelRef(None, there[0], bare.model)
+
+
+def _model(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> tuple[str | None, str]:
+    """Return the model and, if records chose it, why, in words. A scout without a model takes the
+    cheapest."""
+    fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
+    own = agent.model is not None and (agent.own or agent.model not in fleets)
+    models = catalogue.defaults.models
+    runtime = request.runtime or agent.runtime
+    if request.scouts and not own and not runtime and not catalogue.defaults.scout_model:
+        return cheapest(catalogue.nodes, request) or (model_of(agent, catalogue), "")
+    if own or is_scout(agent) or len(models) < 2 or catalogue.pick_model is None:
+        return model_of(agent, catalogue), ""
+    name, numbers = catalogue.pick_model(agent.name, models, request.task)
+    return name, f"models.choices, by the records: {numbers}"
+
+
+def model_of(agent: Agent, catalogue: Catalogue) -> str | None:
+    """Return the agent's own model; else for a scout the scouts' model; else the workers' model."""
+    defaults = catalogue.defaults
+    return agent.model or (defaults.scout_model if is_scout(agent) else None) or defaults.model or None
+
+
+def model_from(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> str:
+    """Say who chose the model: the setting, and where it is written."""
+    if request.model is not None:
+        return "--model" if request.retry_of is None else f"as run {request.retry_of} had it"
+    fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
+    if numbers := _model(request, agent, catalogue)[1]:
+        return numbers
+    if agent.model and (agent.own or agent.model not in fleets):  # a shipped one names those of the settings
+        return f"agent {agent.name}{f' ({agent.origin})' if agent.origin else ''}"
+    key = "models.scout" if is_scout(agent) and catalogue.defaults.scout_model else "models.worker"
+    origin = catalogue.defaults.origins.get(key, "")
+    return f"{key}{f' ({origin})' if origin else ''}"
+
+
+def is_scout(agent: Agent) -> bool:
+    """Whether the agent only reads, and is fast: the settings have a model of their own for such agents."""
+    return agent.read_only and agent.speed is Speed.FAST and agent.tier is Tier.ANY
+
+
+BY_SPEED: dict[Speed, Reasoning] = {Speed.FAST: Reasoning.LOW, Speed.THOROUGH: Reasoning.HIGH}
+"""The default reasoning effort by an agent's speed, in a vendor's own program that takes this level."""
+BY_MODE: dict[Mode, Reasoning] = {
+    Mode.ADMIN: Reasoning.XHIGH,
+    Mode.PLAN: Reasoning.HIGH,
+    Mode.BUILD: Reasoning.MEDIUM,
+    Mode.REVIEW: Reasoning.XHIGH,
+}
+"""The default effort of a leading agent by mode; a vendor's own program gets the closest level it takes."""
+
+
+def reasoning_for(
+    request: DispatchRequest, agent: Agent, kind: RuntimeKind, catalogue: Catalogue
+) -> tuple[Reasoning | None, Reasoning | None]:
+    """Return the level to ask for, and the level in the settings that the runtime does not know.
+
+    UsageError when the request or its agent names a level that the runtime does not know.
+    """
+    asked = request.reasoning or agent.reasoning
+    wished = catalogue.defaults.reasoning
+    if asked is None and wished is None:
+        return _usual(request.mode or catalogue.defaults.mode, agent, kind), None
+    if asked is None:
+        return (None, None) if kind.own else (wished, None) if wished in kind.reasons else (None, wished)
+    if asked in kind.reasons:
+        return asked, None
+    if request.reasoning is None and kind.own:
+        return None, None
+    takes = [level.value for level in Reasoning if level in kind.reasons]
+    raise UsageError(
+        f"runtime {kind.name} cannot be asked for reasoning {asked}",
+        why=f"it takes {', '.join(takes)}" if takes else "no model of it can be asked for a level",
+        fix=f"--reasoning {_closest(asked, kind)}, or another --runtime"
+        if takes
+        else "leave --reasoning out",
+        code="reasoning_not_taken",
+    )
+
+
+def _usual(mode: Mode, agent: Agent, kind: RuntimeKind) -> Reasoning | None:
+    """Return the level where nobody has named one. None in a program for models of any vendor: whether the
+    model takes a level is unknown, and many servers refuse a question with a level that they do not take.
+    """
+    if agent.leads:
+        return level_of_mode(mode, kind)
+    usual = BY_SPEED.get(agent.speed)
+    return usual if kind.provider is not None and usual in kind.reasons else None
+
+
+def level_of_mode(mode: Mode, kind: RuntimeKind) -> Reasoning | None:
+    """Return the level of an agent that leads, where nobody has named one; None: the runtime takes none."""
+    return _closest(BY_MODE[mode], kind) if kind.provider is not None and kind.reasons else None
+
+
+def _closest(asked: Reasoning, kind: RuntimeKind) -> Reasoning:
+    levels = list(Reasoning)
+    return min(kind.reasons, key=lambda level: (abs(levels.index(level) - levels.index(asked)), level))
+
+
+def unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str, VendorList]) -> str:
+    """Return the warning that the vendor's list lacks this model; empty when it has it, or there is no list.
+
+    A name without a digit, as `opus`, is the program's own word for a model.
+    """
+    if ref is None or kind.provider is None or not any(map(str.isdigit, ref.model)):
+        return ""
+    listed = vendors.get(kind.provider)
+    if ref.provider not in (None, kind.provider) or listed is None or listed.knows(ref.model):
+        return ""
+    near = nearest(ref.model, listed.names)
+    guess = (
+        f", did you mean {near}?" if near else f"; there are {', '.join(listed.names[-_SHOWN:])} and others"
+    )
+    return f"{ref.model} is not on PanCode's list of {kind.provider}'s models{guess}"
+
+
+def pinned(request: DispatchRequest, ref: ModelRef | None, named_by: str) -> DispatchRequest:
+    """Return the request, pinned to the node in the model's name; UsageError when it asks for another node.
+
+    `named_by`: who chose the model, in words.
+    """
+    if ref is None or ref.node is None:
+        return request
+    if request.node not in (None, ref.node):
+        wrong = UsageError(
+            f"the model {ref.text} is on {ref.node}, and --node says {request.node}",
+            fix=f"--model {ref.without_node().text}, or leave --node out",
+        )
+        if request.model is None:
+            wrong.because(f"{named_by} names it")
+        raise wrong
+    return replace(request, node=ref.node)

@@ -1,0 +1,345 @@
+"""Checks a request by itself, before any node or model is looked at; UsageError explains a wrong one."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from itertools import islice
+
+from node_agent.wire.order import checked_reports
+from node_agent.wire.policy import NetworkAccess, narrowest
+from pancode.agents.agents import Agent, Walls
+from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind
+from pancode.kernel.errors import UsageError
+from pancode.kernel.names import not_found
+from pancode.kernel.shell_words import split_words
+from pancode.kernel.values import replace
+from pancode.kernel.visitors import AccessScope, may, must_ask
+from pancode.runs.options import OPTIONS
+from pancode.runs.receipts.trust import OTHER
+from pancode.runs.request import Catalogue, DispatchRequest
+
+NOWHERE = "none"
+"""The value of `verify_on` with which no other node verifies, whatever the settings say."""
+
+
+WAITS_TO_LAND = "its change will wait for a person's pancode land: the token that answered may not land"
+
+
+def as_allowed(request: DispatchRequest) -> DispatchRequest:
+    """Return the request as far as the asking token allows it, by whichever route it came.
+
+    AccessError for a landing, or for a yes that is said with it. The yes of an earlier run is dropped unless
+    the caller may say it. An answer lands nothing: that run goes on, and its change waits.
+    """
+    if request.land and request.is_answer and not may(AccessScope.OPERATE):
+        request = replace(request, land=False)
+    if request.confirmed and request.is_again and not may(AccessScope.ANSWER):
+        request = replace(request, confirmed=False)
+    must_ask("a run", lands=request.land, says_yes=request.confirmed)
+    return request
+
+
+def _is_amount(usd: Decimal) -> bool:
+    """Whether an order can carry the amount: a billion at most, with up to nine decimals."""
+    return usd.is_finite() and 0 <= usd <= 10**9 and int(usd.as_tuple().exponent) >= -9
+
+
+def check_options(request: DispatchRequest) -> None:
+    """Raise UsageError for a number outside of its bounds, or a word that is none of the allowed few."""
+    for one in OPTIONS.values():
+        value, flag = getattr(request, one.name), one.flag
+        if one.words and value not in (None, *one.words):
+            fix = ", or ".join(f"{flag} {word}" for word in one.words)
+            raise UsageError(f"{flag} {value!r} is not known", fix=fix)
+        if one.bounds is None or value is None:
+            continue
+        least, most = one.bounds
+        if value < least:
+            words = "more than 0" if least == 1 else f"{least} or more"
+            raise UsageError(f"{flag} must be {words}", fix=f"leave {flag} out for the default")
+        if value > most:
+            fix = f"give less, or leave {flag} out for the default"
+            raise UsageError(f"{flag} may be {one.most_spoken} at most", fix=fix)
+    if request.budget is not None and not _is_amount(request.budget):
+        raise UsageError("--budget must be an amount of USD, 0 or more", fix="--budget 0.75")
+
+
+def verify_retries(request: DispatchRequest, agent: Agent, runtime: RuntimeKind, attempts: int | None) -> int:
+    """Return the given number; else `attempts` less one, and at least 1 for an agent that writes."""
+    if request.verify_retries is not None:
+        return request.verify_retries
+    writes = not agent.read_only and not runtime.own
+    return max(int(writes), 0 if attempts is None else attempts - 1)
+
+
+def workspace(request: DispatchRequest) -> str:
+    asked = request.workspace
+    if asked == "git" and request.project is None:
+        raise UsageError(
+            f"{request.cwd or 'this folder'} is in no git repository",
+            why="--workspace git takes a snapshot of one",
+            fix="go into the repository, run git init, or use --workspace none",
+        )
+    if asked is None and request.project is None and request.cwd is not None:
+        raise UsageError(
+            f"{request.cwd} is in no git working tree",
+            why="the run would work in an empty folder, on whichever machine, and see none of your files",
+            fix="go into the repository (of a bare one: into a clone), or run git init; for an empty folder: "
+            "--workspace none",
+            code="no_repository",
+        )
+    kind = asked or ("git" if request.project is not None else "none")
+    if request.land and kind == "none":
+        raise UsageError(
+            "--land needs a git workspace",
+            why="without one there is nothing to land on",
+            fix="go into the repository, or leave --land out",
+        )
+    return kind
+
+
+def check_worktree(agent: Agent, workspace: str) -> None:
+    if agent.walls is Walls.WORKTREE and workspace != "git":
+        raise UsageError(
+            f"agent {agent.name} works on a checkout of its own, and this run would have none",
+            why=f"isolation: worktree ({agent.origin or agent.name})",
+            fix="go into the repository, leave --workspace none out, or take another agent with --agent",
+            code="needs_worktree",
+        )
+
+
+def check_network(
+    request: DispatchRequest, agent: Agent | None, catalogue: Catalogue, runtime: RuntimeKind
+) -> None:
+    """Raise UsageError where the network leaves an agent program no way to its model."""
+    if narrowest(*requested_networks(request, agent, catalogue)) is NetworkAccess.NONE and not runtime.own:
+        raise UsageError(
+            f"network none leaves {runtime.name} no way to its model",
+            why="an agent program asks its model through the node's gateway",
+            fix="--network gateway; rules (pancode safety show), agents, dispatch.network may say none, too",
+        )
+
+
+def requested_networks(
+    request: DispatchRequest, agent: Agent | None, catalogue: Catalogue
+) -> tuple[NetworkAccess | None, ...]:
+    """Return the networks that rules, mode, agent and dispatch ask for; the narrowest of them counts."""
+    mode = catalogue.defaults.network.get(request.mode or catalogue.defaults.mode)
+    return catalogue.rules.network, mode, agent.network if agent is not None else None, request.network
+
+
+def gates(
+    request: DispatchRequest, catalogue: Catalogue, workspace: str | None
+) -> tuple[tuple[str, ...], ...]:
+    if request.verify is not None:
+        return tuple(split_words(text, "--verify") for text in request.verify)
+    return catalogue.project.verify if workspace == "git" else ()
+
+
+def reports(
+    request: DispatchRequest, catalogue: Catalogue, gates: tuple[tuple[str, ...], ...] | None
+) -> tuple[str, ...]:
+    """Return the files that the gates write; the project's own only with the project's gates. UsageError."""
+    named = request.reports
+    if named is None:
+        return catalogue.project.reports if gates and request.verify is None else ()
+    if named and gates == ():
+        raise UsageError(
+            "--report needs a gate", why="no other command writes a report", fix="add --verify CMD"
+        )
+    try:
+        return checked_reports(named)
+    except ValueError as wrong:
+        raise UsageError(
+            "--report names no file of the workspace", why=str(wrong), fix="--report out/junit.xml"
+        ) from wrong
+
+
+def score(request: DispatchRequest) -> tuple[str, ...]:
+    """The words of the score command; empty when there is none."""
+    return () if request.score is None else split_words(request.score, "--score")
+
+
+def verify_on(
+    request: DispatchRequest, catalogue: Catalogue, gates: tuple[tuple[str, ...], ...], workspace: str | None
+) -> str | None:
+    """The node that verifies the result again; None: no node. A setting alone asks for no gates."""
+    on, names = request.verify_on or catalogue.defaults.verify_on, catalogue.node_names
+    if request.verify_on is None and (not gates or workspace != "git" or on is None):
+        return None
+    if on is None or on == NOWHERE:
+        return None
+    if workspace != "git" or not gates:
+        raise UsageError(
+            "--verify-on runs gates on the commit of the result",
+            why="there is no git workspace" if workspace != "git" else "the run has no gates",
+            fix='add one: --verify "make test"' if workspace == "git" else "go into the repository",
+            code="nothing_to_verify",
+        )
+    check_verifier(on, names, request.node)
+    return on
+
+
+def check_verifier(on: str, names: Sequence[str], own: str | None) -> None:
+    """Raise NotFoundError for an unknown node; UsageError when only `own`, the run's node, could be meant."""
+    if on != OTHER and on not in names:
+        raise not_found("node", on, names, "pancode node ls")
+    if len(names) < 2 or on == own:
+        raise UsageError(
+            f"no other node can verify the result (verify on {on})",
+            why=f"{on} is the run's own node" if on == own else "the fleet has one node",
+            fix="pancode node add NAME, or --verify-on none" if len(names) < 2 else "--verify-on other",
+            code="no_other_node",
+        )
+
+
+def as_task(request: DispatchRequest) -> DispatchRequest:
+    """Return the request with a single word after `--` as the agent's task: a task may begin with a dash."""
+    if request.argv is None or len(request.argv) != 1 or request.task.strip():
+        return request
+    return replace(request, task=request.argv[0], argv=None)
+
+
+def check_calls(request: DispatchRequest, runtime: RuntimeKind) -> None:
+    if request.scouts and runtime.own:
+        raise UsageError(f"a scout asks a model, and {runtime.name} asks none", fix="--runtime native")
+    asked = {
+        "--max-requests": request.max_requests,
+        "--max-turns": request.max_turns,
+        "--max-tokens": request.max_tokens,
+        "--wrap-up": request.wrap_up,
+    }
+    for flag, value in asked.items():
+        if value and runtime.own:
+            raise UsageError(
+                f"{flag} is about model calls, and the runtime {runtime.name} makes none",
+                fix=f"leave {flag} out",
+            )
+
+
+def check_turns(request: DispatchRequest, runtime: RuntimeKind) -> None:
+    """Raise UsageError for a sitting whose program would end after its first answer."""
+    if runtime.chosen and not request.turns:
+        raise UsageError(
+            f"the runtime {runtime.name} takes part in chats only",
+            why="it is a program of a machine owner's choice, and is spoken with over ACP",
+            fix=f"pancode chat --runtime {runtime.name}",
+            code="only_chats",
+        )
+    if request.turns and not runtime.takes_turns:
+        able = [kind.name for kind in RUNTIMES.values() if kind.takes_turns]
+        raise UsageError(
+            f"the runtime {runtime.name} takes no turns, so nobody can chat with it",
+            why=f"its program ends after its answer; words between answers are taken by: {', '.join(able)}",
+            fix=f"pancode chat --runtime {OUR_OWN} --model PROVIDER/NAME (models: pancode models); "
+            "or one task without a chat: pancode dispatch",
+            code="takes_no_turns",
+        )
+
+
+def check_lead(request: DispatchRequest, agent: Agent) -> None:
+    """Raise UsageError for a task for an agent that one talks with: nobody would hear its questions."""
+    if agent.leads and not request.turns:
+        raise UsageError(
+            f"{agent.name} is talked with, and takes no task by itself",
+            why="it has others do the work: where nobody hears it, it could only hand the same task on",
+            fix=f"pancode chat --agent {agent.name}; or name an agent that does the task: pancode agents",
+            code="is_talked_with",
+        )
+
+
+def check_rounds(request: DispatchRequest, gates: tuple[tuple[str, ...], ...]) -> None:
+    """Raise UsageError for a session that is left alone, where nothing would ever say that it is done."""
+    if request.rounds and not gates:
+        raise UsageError(
+            "nothing verifies this work, so it cannot be left alone until it is verified",
+            why="the project has no gates, and none were named",
+            fix='name one: --verify "pytest -q"',
+            code="no_gates",
+        )
+
+
+def check_argv(request: DispatchRequest, runtime: RuntimeKind) -> None:
+    if request.argv is None:
+        return
+    if runtime.name != "shell":
+        raise UsageError(
+            f"an argument list after -- is for the runtime shell, not for {runtime.name}",
+            fix="add --runtime shell, or put the task after -- in quotes, as one word",
+        )
+    if request.task.strip():
+        raise UsageError(
+            "a task and an argument list after -- exclude each other", fix="leave one of them out"
+        )
+    if not request.argv or not request.argv[0]:
+        raise UsageError("there is no command after --", fix="pancode dispatch --runtime shell -- uname -a")
+
+
+def check_node(request: DispatchRequest, catalogue: Catalogue) -> None:
+    """Raise NotFoundError for a pinned node that the fleet does not have."""
+    names = catalogue.node_names
+    if request.node is not None and request.node not in names:
+        raise not_found("node", request.node, names, "pancode node ls")
+
+
+_TRIM = "\"'`()[]{}<>,;!?*"
+_LINE = re.compile(r":\d+(:\d+)?$")
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
+_EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,7}$")
+# A route of a web service starts with a slash too; these first folders are of a file system.
+_ROOTS = frozenset(
+    "bin boot dev etc home lib lib64 media mnt opt proc root run sbin srv sys tmp usr var "
+    "Applications Library System Users Volumes private".split()
+)
+_MOST = 200
+
+
+def mentioned(task: str, there: Callable[[str], bool] = lambda word: False) -> tuple[str, ...]:
+    """Return words of the task that read as paths, each once, in order; at most 200.
+
+    `there`: whether the project has something of this name. A word with a slash is a path then: `src/auth/`.
+    """
+    words = dict.fromkeys(_LINE.sub("", _bare(word)) for word in task.split())
+    asked = {word for word in islice(filter(_may_be_path, words), _MOST) if there(word)}
+    return tuple(word for word in words if word in asked or _is_path(word))[:_MOST]
+
+
+def _bare(word: str) -> str:
+    """The word without quotes, brackets and full stops around it."""
+    return word.strip(_TRIM).rstrip(_TRIM + ".:")
+
+
+def _may_be_path(word: str) -> bool:
+    return word.find("/") > 0 and not _SCHEME.match(word) and "\0" not in word and not _is_path(word)
+
+
+def _is_path(word: str) -> bool:
+    if not word or _SCHEME.match(word) or "\0" in word:
+        return False
+    if word.startswith(("./", "../", "~/")):
+        return True
+    if word.startswith("/"):
+        return is_rooted(word) or bool(_EXTENSION.search(word))
+    return "/" in word and bool(_EXTENSION.search(word))
+
+
+def is_rooted(word: str) -> bool:
+    """Whether the word is an absolute path at a well-known folder of a file system, and so no web route."""
+    parts = word.split("/")
+    return len(parts) > 1 and parts[1] in _ROOTS
+
+
+def located(word: str, cwd: str, home: str) -> str:
+    """The absolute path of the word, with `..` resolved; the caller handles links."""
+    if word.startswith("~/"):
+        word = posixpath.join(home, word[2:])
+    return posixpath.normpath(posixpath.join(cwd, word))
+
+
+def is_inside(path: str, project: str) -> bool:
+    """Whether the path is the project's folder or below it; a sibling with a longer name is neither."""
+    root = posixpath.normpath(project)
+    return path == root or path.startswith(root.rstrip("/") + "/")

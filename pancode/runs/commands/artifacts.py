@@ -1,0 +1,165 @@
+"""Writes what a CI job keeps of a run: receipt, change, logs, JUnit, SARIF, and the run as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from xml.etree import ElementTree as Xml
+
+from pancode.interfaces.client.client import Client, path_of
+from pancode.kernel.errors import UsageError
+
+Json = dict[str, Any]
+KNOWN = (
+    *("run.json", "junit.xml", "results.sarif", "answer.md", "receipt.json"),
+    *("change.diff", "out.log", "err.log"),
+)
+"""The files that a later run with the same folder replaces, or removes."""
+
+
+def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
+    """Names of the files that were written. UsageError where the folder cannot be written."""
+    shown: Json = client.get(path_of("runs", run))
+    # the files but for the logs
+    texts: dict[str, Callable[[], bytes]] = {
+        "run.json": lambda: _plain(shown),
+        "junit.xml": lambda: junit(shown),
+        "answer.md": lambda: str(shown["answer"]).encode(),
+    }
+    if (found := sarif(shown["reports"])) is not None:
+        texts["results.sarif"] = lambda: _plain(found)
+    if shown["receipt"]:
+        texts["receipt.json"] = lambda: _plain(client.get(path_of("receipts", run)))
+    if shown["commit"]:
+        texts["change.diff"] = lambda: client.raw(path_of("runs", run, "diff"))
+    try:
+        if folder.is_symlink():
+            raise OSError(f"{folder} is a link, which the repository may have made")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in KNOWN:
+            (folder / name).unlink(missing_ok=True)  # of an earlier run
+        for name, made in texts.items():
+            _write(folder / name, [made()])
+        # A log is that of the winning attempt, else of the newest.
+        attempts: dict[str, list[str]] = client.get(path_of("runs", run, "streams"))["streams"]
+        logs = [f"{stream}.log" for stream in sorted({name for names in attempts.values() for name in names})]
+        for name in logs:
+            _write(folder / name, _pieces(client, run, name.removesuffix(".log")))
+    except OSError as exc:
+        raise UsageError(
+            f"{folder} cannot be written", why=str(exc), fix="--artifacts with a folder that can"
+        ) from exc
+    return sorted([*texts, *logs])
+
+
+def _write(target: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file and rename it to the target: a link at that place is replaced, and not followed."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    with os.fdopen(handle, "wb") as file:
+        for piece in pieces:
+            file.write(piece)
+    os.chmod(name, 0o644)
+    os.replace(name, target)
+
+
+def junit(run: Json) -> bytes:
+    """The agent's end and each gate as a test case; what failed says why. Then the failed tests of gates."""
+    # A failed gate is a case of its own.
+    passed = run["outcome"] in ("done", "verify_failed")
+    cases = [_case("agent", run["agent"], None if passed else f"{run['outcome']}: {run['reason']}")]
+    cases += [_case("gate", str(gate["name"]), _failed_gate(gate)) for gate in run["gates"]]
+    suites = [_suite(f"pancode {run['run']}", cases)]
+    for report in run["reports"]:
+        if report["form"] == "junit":
+            failed = [_case("test", one["rule"] or "no name", _failed_test(one)) for one in report["results"]]
+            suites.append(_suite(_xml(report["tool"] or report["file"]), failed))
+    root = Xml.Element("testsuites", _counts([case for suite in suites for case in suite]))
+    root.extend(suites)
+    text: bytes = Xml.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text
+
+
+def _suite(name: str, cases: list[Xml.Element]) -> Xml.Element:
+    suite = Xml.Element("testsuite", {"name": name, **_counts(cases)})
+    suite.extend(cases)
+    return suite
+
+
+def _counts(cases: list[Xml.Element]) -> dict[str, str]:
+    failed = sum(case.find("failure") is not None for case in cases)
+    return {"tests": str(len(cases)), "failures": str(failed), "errors": "0"}
+
+
+def _failed_test(one: Json) -> str:
+    where = f" ({one['file']})" if one["file"] else ""
+    return f"{one['text'] or one['level']}{where}"
+
+
+def _case(kind: str, name: str, failure: str | None) -> Xml.Element:
+    case = Xml.Element("testcase", {"classname": f"pancode.{kind}", "name": _xml(name)})
+    if failure is not None:
+        Xml.SubElement(case, "failure", {"message": _xml(failure[:300])}).text = _xml(failure)
+    return case
+
+
+def _failed_gate(gate: Json) -> str | None:
+    """Return why the gate failed, in words; None where it passed. Its output is in the run's logs."""
+    code = gate["exit_code"]
+    if not gate.get("judged", True):
+        return "a limit of the run ended it: it was not judged"
+    return None if gate["passed"] else "it could not be run" if code is None else f"exit {code}"
+
+
+def _xml(text: str) -> str:
+    """Return the text with "?" for each character that XML cannot hold."""
+    return "".join(
+        one if one in "\t\n\r" or 0x20 <= ord(one) not in (0xFFFE, 0xFFFF) else "?" for one in text
+    )
+
+
+def _pieces(client: Client, run: str, stream: str) -> Iterator[bytes]:
+    """Yield the whole stream of the run's log, piece by piece."""
+    offset = 0
+    while True:
+        part = client.log(run, stream, "", offset)
+        yield part.data
+        if part.state != "more" or part.next <= offset:
+            return
+        offset = part.next
+
+
+def _plain(value: Any) -> bytes:
+    return json.dumps(value, indent=2).encode() + b"\n"
+
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def sarif(reports: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """One run for each SARIF file that was read; None without any."""
+    read = [one for one in reports if one["form"] == "sarif" and not one["unread"]]
+    return {"$schema": SCHEMA, "version": "2.1.0", "runs": list(map(_sarif_run, read))} if read else None
+
+
+def _sarif_run(report: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "tool": {"driver": {"name": report["tool"] or "unknown"}},
+        "automationDetails": {"id": f"pancode/{report['file']}/"},
+        "properties": {"found": sum(report["counts"].values()), "listed": len(report["results"])},
+        "results": [_sarif_result(one) for one in report["results"]],
+    }
+
+
+def _sarif_result(one: dict[str, Any]) -> dict[str, Any]:
+    result = {"level": one["level"], "message": {"text": one["text"] or one["rule"] or "no text"}}
+    result |= {"ruleId": one["rule"]} if one["rule"] else {}
+    if one["file"]:
+        place: dict[str, Any] = {"artifactLocation": {"uri": quote(one["file"], safe="/:%")}}
+        place |= {"region": {"startLine": one["line"]}} if one["line"] else {}
+        result["locations"] = [{"physicalLocation": place}]
+    return result

@@ -1,0 +1,267 @@
+"""`pancode dispatch`: sends one task through admission to a machine, and waits for the result."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.follow import admitted, landed, summary, unless_landed, wait
+from pancode.interfaces.cli.output import Face, exit_of, who
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.terminal import listing, safe, safe_block
+from pancode.interfaces.client.client import Client, RepeatedPost
+from pancode.interfaces.client.retry import WHICH_AGENT
+from pancode.kernel.caller import above, folder, work_folder
+from pancode.kernel.errors import ApiError, ExitCode, UsageError
+from pancode.runs.commands import options
+
+app = Commands()
+
+# A variable of this one command counts more than a file and less than a flag.
+_SETTINGS = {
+    "PANCODE_SAFETY": "dispatch.safety",
+    "PANCODE_DEFAULT_AGENT": "dispatch.agent",
+    "PANCODE_REASONING": "dispatch.reasoning",
+    "PANCODE_MODEL": "models.orchestrator",
+    "PANCODE_WORKER_MODEL": "models.worker",
+    "PANCODE_SCOUT_MODEL": "models.scout",
+    "PANCODE_PER_RUN_BUDGET": "budget.per_run",
+}
+
+
+class WithArgv(options.WorkCommand):
+    """A command that keeps what follows `--` apart: an argument list is not a task of several words."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            at = args.index("--")
+            args, ctx.meta["argv"] = args[:at], args[at + 1 :]
+        try:
+            ctx.allow_extra_args = True
+            rest = super().parse_args(ctx, list(args))
+        except click.NoSuchOption as wrong:
+            task = next((word for word in args if word.startswith("-") and " " in word), None)
+            if task is None:
+                raise
+            fix = f"pancode dispatch ... -- {shlex.quote(task)}"
+            raise UsageError("a task that begins with a dash comes after --", fix=fix) from wrong
+        if rest and not ctx.resilient_parsing:
+            words = shlex.join([" ".join([ctx.params["task"], *rest])])
+            raise UsageError(
+                "a task is one word for the shell", fix=f"put it in quotes: pancode dispatch ... {words}"
+            )
+        return rest
+
+
+@app.verb(
+    "dispatch",
+    'pancode dispatch --node gpubox --verify "pytest -q" "add a --json flag to export"',
+    "pancode dispatch -f task.md",
+    "pancode dispatch --runtime shell -- uname -a",
+    cls=WithArgv,
+)
+@options.takes("dispatch", after="file")
+def dispatch(
+    ctx: typer.Context,
+    *,
+    task: options.Task = None,
+    file: options.File = None,
+    project: Annotated[
+        str | None,
+        option(
+            "Work in this project, wherever you stand: its name, or an issue such as MIN-123.",
+            "P",
+            complete=completions.projects,
+        ),
+    ] = None,
+    detach: options.Detach = False,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    face: Json,
+    **_options: Any,
+) -> int:
+    """Give TASK to the fleet and wait for its result.
+
+    Inside a repository the run has all of it and begins in the folder where you stand; set-up and gates
+    run at its top. Ctrl-C detaches: the run goes on. A TASK that begins with a dash comes after --. With
+    --runtime shell TASK is a script, and -- ARG ARG... runs exactly that argument list.
+    """
+    answer = queued(face, ctx)
+    if dry_run:
+        face.show(answer, lambda: plan(answer))
+        return ExitCode.DONE if answer["admitted"] else ExitCode.REFUSED
+    if detach:
+        face.show(answer, lambda: f"{answer['run']}  {answer['state']}  {safe(answer['reason'])}\n")
+        return ExitCode.DONE
+    return finished(face, answer)
+
+
+def queued(face: Face, ctx: typer.Context, *, asks: bool = True) -> dict[str, Any]:
+    """Send the request of the options; the queued run, or the report of a dry run. `asks`: questions too."""
+    given = ctx.params
+    body = _body(task_text(given["task"], given["file"]), ctx.meta.get("argv"), given)
+    post = post_agreed if asks else _post
+    answer: dict[str, Any] = post(face, face.client(works=True), "/v1/runs", body)
+    for warning in [] if given["dry_run"] else answer.pop("warnings", []):
+        face.note(f"warning: {safe(warning)}")
+    if answer["chosen"] and not given["dry_run"]:
+        face.note(f"agent {answer['agent']}: {safe(answer['chosen'])}")
+    return answer
+
+
+def finished(face: Face, answer: dict[str, Any]) -> int:
+    """Wait for a queued run and show its result; the exit status."""
+    client = face.client()  # who waits brings up no fleet that is taken down meanwhile
+    ended = wait(face, client, answer["run"])
+    if ended is None:
+        return ExitCode.DETACHED
+    return _finish(face, client, ended)
+
+
+def _was_shown(answer: str, ended: dict[str, Any]) -> bool:
+    """Whether the answer is already on this terminal, at the end of what was shown while the run went on."""
+    return sys.stdout.isatty() and ended.get("shown", "").rstrip().endswith(answer.strip())
+
+
+def task_text(task: str | None, file: str | None) -> str | None:
+    """The task as it was said, or read from a file or standard input. UsageError."""
+    if file is None and task != "-":
+        return task
+    if file is not None and task not in (None, "-"):
+        raise UsageError("a task comes from --file or from the command line", fix="leave one of them out")
+    name = "-" if file is None else file
+    if name == "-" and sys.stdin.isatty():
+        sys.stderr.write("the task; its end: Ctrl-D on an empty line\n")
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return data.decode("utf-8").rstrip("\n")
+    except (OSError, ValueError) as exc:  # a NUL in the name, or bytes that are no text
+        where = "standard input" if name == "-" else name
+        raise UsageError(
+            f"the task cannot be read from {where}", why=str(exc), fix="give a text file"
+        ) from exc
+
+
+def post_agreed(
+    face: Face, client: Client, path: str, body: dict[str, Any], words: RepeatedPost | None = None
+) -> Any:
+    """An agent that asks first is answered by whoever sits there; where nobody does, the refusal stands.
+
+    So is the question which of two agents it is, where the request is one task.
+    """
+
+    def answered(refused: ApiError) -> bool | str:
+        why = safe(str(refused).removeprefix("Dispatch blocked: "))
+        if not face.can_ask():
+            return False
+        if refused.code == WHICH_AGENT:
+            return "task" in body and face.which(f"{why}. Which one?", refused.details["agents"].split())
+        return face.agreed(f"{why}. Dispatch it?", "--yes")
+
+    return _post(face, client, path, body, answered, words)
+
+
+def _post(face: Face, client: Client, path: str, body: dict[str, Any], *more: Any) -> Any:
+    """Post it, with admission and snapshot. After Ctrl-C only a list tells whether it is queued."""
+    try:
+        return admitted(face, client, path, body, *more)
+    except KeyboardInterrupt:
+        look = "pancode workflow ls" if path == "/v1/workflows" else "pancode runs"
+        sys.stderr.write(f"\ninterrupted before the answer came; whether it was queued: {look}\n")
+        raise
+
+
+def _finish(face: Face, client: Client, ended: dict[str, Any]) -> int:
+    """Print the result; return the status. A landing that was asked for is waited for, and may decide it."""
+    whole = landed(face, client, ended["run"])
+    if whole is None:
+        return ExitCode.DETACHED
+    seen = face.as_json or _was_shown(whole["answer"], ended)
+    answer = "" if seen else safe_block(whole["answer"])
+    status = face.end(exit_of(whole["outcome"]), whole, lambda: answer + summary(whole))
+    unless_landed(whole)
+    disputed = (whole["verification"] or {}).get("state") == "disputed"
+    return exit_of("verify_failed") if disputed else status
+
+
+def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the body of the request, with the options that were given."""
+    body: dict[str, Any] = {"task": task or "", **options.said(given), **of_caller(given)}
+    if argv is not None:
+        body["argv"] = argv
+    if given.get("project") is not None:
+        body["project"] = given["project"]
+    return {**body, "dry_run": given["dry_run"], "yes": given["yes"]}
+
+
+def of_caller(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The caller, its folder, its PANCODE_ variables, and its parent run when it works inside of one.
+
+    UsageError where its folder is on another machine than the coordinator, and the work is about files.
+    """
+    anywhere = given.get("workspace") not in (None, "git") or given.get("project") is not None
+    cwd = folder() if anywhere else work_folder()
+    about: dict[str, Any] = {"by": who(), **({"cwd": cwd} if cwd is not None else {})}
+    settings = {path: os.environ[name] for name, path in _SETTINGS.items() if os.environ.get(name)}
+    if settings:
+        about["settings"] = settings
+    return {**about, **above()}
+
+
+def plan(report: dict[str, Any]) -> str:
+    text = listing(report["gates"], {"GATE": "gate", "VERDICT": gate_state, "WORDS": "words"})
+    fixes = [f"  fix: {gate['fix']}\n" for gate in report["gates"] if gate["fix"] and not gate["passed"]]
+    nodes = listing(report["nodes"], {"NODE": "node", "READY": _ready, "WHY": "why"}, "no node in the fleet")
+    queued = "would wait for a person's yes" if report["asks"] else "would be queued"
+    verdict = queued if report["admitted"] else "would be refused"
+    why = f" ({safe(report['chosen'])})" if report["chosen"] else ""
+    head = f"{verdict}: agent {report['agent']}{why}, runtime {report['runtime']}, "
+    head += f"estimate ${report['estimate_usd']}\n"
+    notes = "".join(f"warning: {safe(note)}\n" for note in report["notes"])
+    return head + text + "".join(fixes) + nodes + notes + _tested(report) + _travels(report)
+
+
+def gate_state(gate: dict[str, Any]) -> str:
+    """Of a gate of admission."""
+    return "warning" if gate["warning"] else "passed" if gate["passed"] else "refused"
+
+
+def _tested(report: dict[str, Any]) -> str:
+    """Return the line about a model that is not tested yet: a dry run asks no model anything."""
+    if not report["untested"]:
+        return ""
+    words = f"model not tested yet: {safe(report['untested'][0])}"
+    if report["costly_test"]:
+        return f"{words} has to be tested by you first, as that costs: pancode models test\n"
+    return f"{words} would be tested first, up to 60 s\n"
+
+
+def _travels(report: dict[str, Any]) -> str:
+    """Return, as text, which files would leave this machine."""
+    lines = [f"network of {phase}: {words}" for phase, words in report["network"].items()]
+    counts = ", ".join(f"{name} {count}" for name, count in report["tokens"].items())
+    lines += [f"tokens of the first call, about: {counts}"] if counts else []
+    lines += [f"secrets: {', '.join(report['secrets'])}"] if report["secrets"] else []
+    preview = report["snapshot"]
+    if preview is not None:
+        lines.append(f"snapshot of {report['project']}: {len(preview['changed'])} changed files")
+        lines += [f"begins in {safe(report['folder'])}"] if report["folder"] else []
+        lines += [f"untracked, would travel: {safe(name)}" for name in preview["untracked"][:20]]
+        lines += (
+            [f"and {len(preview['untracked']) - 20} more untracked"] if len(preview["untracked"]) > 20 else []
+        )
+        lines += [f"warning: {safe(text)}" for text in preview["warnings"]]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _ready(node: dict[str, Any]) -> str:
+    return "yes" if node["ready"] else "later" if node["fits"] else "no"

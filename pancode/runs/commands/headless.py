@@ -1,0 +1,180 @@
+"""`pancode run --headless`: one task for a script or a CI job, on a fleet that lives as long as the task."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from pancode.fleet.commands.fleet import steps, take_down
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face, caller, who
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.client.client import Client, NotRunningError, path_of
+from pancode.kernel.errors import PancodeError, UnavailableError
+from pancode.runs.commands import options
+from pancode.runs.commands.artifacts import write_artifacts
+from pancode.runs.commands.dispatch import WithArgv, finished, queued
+
+app = Commands()
+Headless = Annotated[
+    bool,
+    option(
+        "Ask nothing; bring the fleet up if it does not run (this machine, where there is no other), "
+        "and take it down at the end.",
+        "--headless",
+    ),
+]
+Keep = Annotated[bool, option("Leave the fleet up that --headless has brought up.", "--keep-fleet")]
+Artifacts = Annotated[
+    Path | None, option("Write receipt, change, logs, JUnit, SARIF and the run itself here.", "DIR")
+]
+STOPS_S = 60
+"""The time that a stopped run has to end."""
+_NOT_HERE = ("detach", "dry_run")
+"""Options of `dispatch` that make no sense for a command that waits."""
+
+
+@app.verb(
+    "run",
+    'pancode run --headless --artifacts out "make the tests pass"',
+    "pancode run --headless --artifacts out -f task.md",
+    cls=WithArgv,
+)
+@options.takes("dispatch", after="yes")
+def run(
+    ctx: typer.Context,
+    *,
+    task: options.Task = None,
+    file: options.File = None,
+    yes: options.Yes = False,
+    headless: Headless = False,
+    keep_fleet: Keep = False,
+    artifacts: Artifacts = None,
+    face: Json,
+    **_options: Any,
+) -> int:
+    """Give TASK to the fleet, wait, and leave artifacts for a CI job.
+
+    The exit status is that of `pancode dispatch`. With --headless nothing is left behind, also after
+    Ctrl-C and SIGTERM: no run, no coordinator, no node agent. A fleet that runs is used, and stays up.
+    """
+    ctx.params |= dict.fromkeys(_NOT_HERE, False)
+    if not headless:
+        return _done(face, ctx, artifacts, headless=False)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as a CI job is cancelled
+    with _fleet(face, ends=not keep_fleet):
+        return _done(face, ctx, artifacts, headless=True)
+
+
+def _done(face: Face, ctx: typer.Context, artifacts: Path | None, *, headless: bool) -> int:
+    """Queue the run, wait for its end, and write its artifacts, however the wait ends."""
+    answer: dict[str, Any] | None = None
+    try:
+        with _undisturbed() if headless else nullcontext():
+            answer = queued(face, ctx, asks=not headless)
+        return finished(face, answer)
+    finally:
+        if answer is not None:
+            run = answer["run"]
+            client = face.client(starts=False)
+            ended = _stopped(face, client, run) if headless else _has_ended(client, run)
+            if artifacts is not None and ended:
+                names = write_artifacts(client, run, artifacts)
+                face.note(f"artifacts in {artifacts}: {', '.join(names)}")
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold back the first Ctrl-C or SIGTERM until the run has a name: a run that cannot be stopped would keep
+    the fleet up. A second signal interrupts at once.
+    """
+    came: list[int] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        if came:
+            signal.default_int_handler(number, frame)
+        came.append(number)
+
+    before = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
+
+
+def _has_ended(client: Client, run: str) -> bool:
+    return bool(client.get(path_of("runs", run, "brief"))["state"] == "ended")
+
+
+def _stopped(face: Face, client: Client, run: str) -> bool:
+    """Whether the run has ended; one that has not is stopped here, as nobody waits for its end any more."""
+    if _has_ended(client, run):
+        return True
+    face.note(f"{run} is stopped: nobody waits for it any more")
+    client.post(path_of("runs", run, "stop"), {"by": who(), "reason": "pancode run --headless was ended"})
+    for _ in range(STOPS_S):
+        if _has_ended(client, run):
+            return True
+        time.sleep(1)
+    face.note(f"{run} has not ended after {STOPS_S} s; look: pancode runs show {run}")
+    return False
+
+
+@contextmanager
+def _fleet(face: Face, *, ends: bool) -> Iterator[None]:
+    """Have a fleet up for the block; one that was brought up here is taken down behind it if `ends`."""
+    if _runs(face):
+        yield
+        return
+    client = face.client(works=True)
+    try:
+        answer = steps(face, client.events("POST", "/v1/fleet/up", {**caller(), "nodes": []}))
+        if not any(result["ok"] for result in answer["results"]):
+            raise _not_up(answer["results"])
+        yield
+    finally:
+        if ends:
+            _end(face, client)
+
+
+def _end(face: Face, starting: Client) -> None:
+    """Take the fleet down, unless others use it by then. An error here does not hide an earlier one.
+
+    `starting`: the client that started a coordinator which may not answer yet.
+    """
+    client = face.client(starts=False)
+    try:
+        take_down(face, client)
+    except NotRunningError:
+        from pancode.app.server.leftovers import end_left
+
+        starting.end_started()
+        if isinstance(client.place, Path):
+            end_left(client.place)
+    except PancodeError as error:
+        why = f"{error}: {error.why}" if error.why else str(error)
+        face.note(f"the fleet stays up: {why}; take it down: pancode fleet down")
+
+
+def _runs(face: Face) -> bool:
+    """Whether a coordinator answers already; it is then in somebody's use."""
+    try:
+        face.client(starts=False).get("/v1/ping")
+    except NotRunningError:
+        return False
+    return True
+
+
+def _not_up(results: list[dict[str, Any]]) -> UnavailableError:
+    why = "; ".join(f"{one['node']}: {one.get('why') or one.get('error') or 'not ready'}" for one in results)
+    return UnavailableError("no machine of the fleet came up", why=why, fix="pancode fleet up")

@@ -1,0 +1,97 @@
+"""`pancode runs logs`: what a run's agent says and does."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Annotated
+
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.follow import detached
+from pancode.interfaces.cli.output import Face, exit_of
+from pancode.interfaces.cli.parameters import Json, Run, option
+from pancode.interfaces.cli.terminal import Sink
+from pancode.interfaces.client.client import Client, FleetDownError, LogPart, path_of
+from pancode.interfaces.client.session import Place, followed_log, stored_log
+from pancode.kernel.errors import ExitCode, UsageError
+from pancode.sessions.conversation.lines import MARK, LogStory
+from pancode.sessions.conversation.stream import reading_of
+
+app = Commands()
+
+
+@app.verb("logs", "pancode runs logs -f last", "pancode runs logs r-7f3k --stream err")
+def logs(
+    run: Run,
+    *,
+    follow: Annotated[
+        bool, option("Follow until the run has ended; Ctrl-C detaches.", "-f", "--follow")
+    ] = False,
+    raw: Annotated[
+        bool, option("Show the program's own output byte by byte, even if it is events.", "--raw")
+    ] = False,
+    stream: Annotated[
+        str | None, option("Show only this stream, raw (default: out, and err on standard error).", "NAME")
+    ] = None,
+    attempt: Annotated[str, option("Attempt and fence, as runs show names them.", "A.F")] = "",
+    offset: Annotated[int, option("Begin at this byte (needs --stream).", min=0)] = 0,
+    face: Json,
+) -> int:
+    """The output of a run's agent for people, from the stored log; scripts and other streams as they are."""
+    if offset and not stream:
+        raise UsageError(
+            "--offset counts in one stream", fix=f"pancode runs logs {run} --stream out --offset {offset}"
+        )
+    client = face.client()
+    brief = client.get(path_of("runs", run, "brief"))
+    outs = {stream: sys.stdout} if stream else {"out": sys.stdout, "err": sys.stderr}
+    sinks: dict[str, Sink | LogStory] = {one: Sink(out) for one, out in outs.items()}
+    if not (raw or stream or face.as_json) and reading_of(brief["runtime"]) is not None:
+        told = Sink(sys.stdout, dim=MARK)
+        sinks["out"] = LogStory(brief["runtime"], lambda text: told.write(text.encode()))
+    if follow:
+        return _follow(face, client, brief["run"], (attempt, offset), sinks)
+    for one, sink in sinks.items():
+        _shown(face, one, stored_log(client, brief["run"], one, (attempt, offset)), sink)
+    return ExitCode.DONE
+
+
+@app.verb("follow", "pancode runs follow last")
+def follow(run: Run, *, face: Json) -> int:
+    """The output of a run's agent until the run has ended, as `runs logs --follow`; Ctrl-C detaches."""
+    return int(logs(run, follow=True, face=face))
+
+
+def _shown(face: Face, stream: str, parts: Iterable[LogPart], sink: Sink | LogStory) -> None:
+    """Write the log as it is; with --json one object for each piece, with the offset of the next one."""
+    try:
+        for part in parts:
+            if isinstance(sink, LogStory):
+                sink.write(part.attempt, part.data)
+            elif not face.as_json:
+                sink.write(part.data)
+            elif part.data:
+                told = {"stream": stream, "attempt": part.attempt, "next": part.next}
+                face.show({**told, "text": part.data.decode("utf-8", "replace")}, str)
+    finally:
+        if isinstance(sink, LogStory):
+            sink.end()
+
+
+def _follow(face: Face, client: Client, run: str, place: Place, sinks: dict[str, Sink | LogStory]) -> int:
+    def show(stream: str, sink: Sink | LogStory) -> None:
+        with suppress(FleetDownError):  # the last question below tells it
+            _shown(face, stream, followed_log(face.note, client, run, stream, place), sink)
+
+    threads = [threading.Thread(target=show, args=one, daemon=True) for one in sinks.items()]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.2)
+    except KeyboardInterrupt:
+        return detached(face, run)
+    return exit_of(client.get(path_of("runs", run, "brief"))["outcome"])

@@ -1,0 +1,125 @@
+"""The options of a dispatch on the command line, made of `runs/options.py`; and those beside them."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterator, Mapping
+from inspect import Parameter
+from typing import Annotated, Any, TypeVar
+
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import RichHelpCommand
+from pancode.interfaces.cli.parameters import Label, duration, label, many, money, option, size_of
+from pancode.runs.options import GATES, LIMITS, OPTIONS, WHERE, WHO, Option
+
+F = TypeVar("F", bound=Callable[..., Any])
+Task = Annotated[str | None, Argument()]
+File = Annotated[
+    str | None,
+    option("Read TASK from this file; - is standard input, as TASK - is, too.", "-f", "--file", "FILE"),
+]
+Preset = Annotated[
+    str | None,
+    option(
+        "Use the settings of this preset; none: use no preset (see pancode presets).",
+        "P",
+        complete=completions.presets,
+    ),
+]
+SessionAgent = Annotated[
+    str | None,
+    option("Agent definition (default: dispatch.agent, else builder).", "A", complete=completions.agents),
+]
+"""The option of a session, where the settings, or else builder, name the agent that nobody named."""
+NoVerify = Annotated[bool, option("Leave out the project's gates.", "--no-verify")]
+Detach = Annotated[bool, option("Do not wait for the result.", "--detach/--wait")]
+DryRun = Annotated[bool, option("Show the ten gates and what would happen; start nothing.", "--dry-run")]
+Yes = Annotated[bool, option("Say yes for an agent that asks a person before each dispatch.", "--yes")]
+_BESIDE = {
+    "reasoning": Parameter("preset", Parameter.KEYWORD_ONLY, default=None, annotation=Preset),
+    "verify": Parameter("no_verify", Parameter.KEYWORD_ONLY, default=False, annotation=NoVerify),
+}
+"""Options that are no field of a request: each stands behind the option that is the key here."""
+_HEADINGS = {
+    WHO: ("preset", "agents", "models", "runtimes", "best_of"),
+    WHERE: ("project", "nodes", "concurrency", "stagger"),
+    LIMITS: ("total", "fail_fast"),
+    GATES: ("no_verify", "by", "score", "land"),
+}
+HEADINGS = {
+    title: (*(one.word for one in OPTIONS.values() if one.under == title), *others)
+    for title, others in _HEADINGS.items()
+}
+"""Heading of the help to its options, for all commands that take those of a dispatch."""
+_PARSERS: Mapping[str, Callable[[str], object]] = {"Duration": duration, "Size": size_of, "Money": money}
+_LISTS = ("Labels", "Commands", "Paths")
+
+
+class WorkCommand(RichHelpCommand):
+    """A command with the options of a dispatch, below their headings."""
+
+    headings = HEADINGS
+
+
+def takes(like: str, *, after: str) -> Callable[[F], F]:
+    """A command takes the options that the command `like` has, too, behind its own parameter `after`.
+
+    It declares `**_options: Any` for them, and finds their values in `ctx.params`.
+    """
+
+    def made(command: F) -> F:
+        own = inspect.signature(command, eval_str=True)
+        kept = [one for one in own.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
+        at = list(own.parameters).index(after) + 1
+        taken = [one for one in _parameters(like) if one.name not in own.parameters]
+        parameters = [*kept[:at], *taken, *kept[at:]]
+        vars(command)["__signature__"] = own.replace(parameters=parameters)
+        command.__annotations__ = {one.name: one.annotation for one in parameters}
+        return command
+
+    return made
+
+
+def _parameters(like: str) -> Iterator[Parameter]:
+    for one in OPTIONS.values():
+        if like in one.commands:
+            default = Parameter.empty if one.kind in _LISTS else one.default
+            yield Parameter(one.word, Parameter.KEYWORD_ONLY, default=default, annotation=_annotation(one))
+            if one.name in _BESIDE:
+                yield _BESIDE[one.name]
+
+
+def _annotation(one: Option) -> Any:
+    """Return the type of the option's value, with how Typer shows and reads it."""
+    names = one.flags or ((one.flag,) if one.kind == "bool" or one.kind in _LISTS else ())
+    words = (*names, one.value) if one.value else names
+    about = f"{one.help[:-1]}, as in {one.example}." if one.example else one.help
+    if one.kind == "Labels":
+        return Annotated[list[Label], many(about, *words, parser=label)]
+    if one.kind in _LISTS:
+        return Annotated[list[str], many(about, *words)]
+    more: dict[str, Any] = {"parser": _PARSERS.get(one.kind)}
+    if one.kind == "Count" and one.bounds is not None:
+        least, most = one.bounds  # what nobody reaches is no word in a help
+        more |= {"min": least, "max": most if most <= 1_000 else None}
+    if one.complete:
+        more["complete"] = getattr(completions, one.complete)
+    hint: Any = bool if one.kind == "bool" else int if one.bounds is not None else str
+    return Annotated[hint | None if one.default is None else hint, option(about, *words, **more)]
+
+
+def said(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given, as the API's body; `given` may have fewer of them."""
+    body: dict[str, Any] = {}
+    for one in OPTIONS.values():
+        value = given.get(one.word)
+        if value not in (None, [], ()) and value != one.default:
+            body[one.name] = dict(value) if one.kind == "Labels" else value
+    if given.get("no_verify"):
+        body.setdefault("verify", [])
+    flag = given.get("preset")  # also an empty one, which is refused; of the variable, empty is none
+    preset = flag if flag is not None else os.environ.get("PANCODE_PRESET", "").strip() or None
+    return body if preset is None else {**body, "preset": preset}

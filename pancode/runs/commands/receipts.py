@@ -1,0 +1,144 @@
+"""`pancode receipt`: the proof of what a run did, verified here or anywhere else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, option, page
+from pancode.interfaces.cli.terminal import Columns, listing, safe, tone
+from pancode.interfaces.client.client import path_of
+from pancode.kernel.errors import ApiError, ExitCode, UsageError
+
+app = Commands()
+
+_STATUS = {"PASS": ExitCode.DONE, "NOT_FOUND": ExitCode.NOT_FOUND}
+
+
+@app.group("receipt", "pancode receipt verify last", default="ls")
+def receipt() -> None:
+    """Receipts: signed by the node that did the work, countersigned by the coordinator that accepted it."""
+
+
+@receipt.verb("ls", "pancode receipt ls")
+def ls(
+    *,
+    number: Annotated[int, option("Show at most this many runs.", "-n", "--number", min=1, max=10_000)] = 20,
+    cursor: Cursor = None,
+    whole: Whole = False,
+    face: Json,
+) -> None:
+    """Receipts of the newest runs."""
+    answer = page(face.client(), "/v1/receipts", "receipts", number, cursor, whole=whole)
+    face.show(answer, lambda: listing(answer["receipts"], _COLUMNS, "no receipt yet"))
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["rejected"]:
+        return f"rejected: {row['rejected']}"
+    return "orphan" if row["orphan"] else "accepted"
+
+
+_COLUMNS: Columns = {
+    **{"RUN": "run", "ATTEMPT": lambda row: f"{row['attempt']}.{row['fence']}", "NODE": "node"},
+    **{"OUTCOME": "outcome", "DIGEST": lambda row: row["digest"][:12], "STATE": _state, "AT": "stored_at"},
+}
+
+
+@receipt.verb("show", "pancode receipt show last")
+def show(run: Run, face: Json) -> None:
+    """Prints the claims of the receipt; `verify` checks them."""
+    answer = face.client().get(path_of("receipts", run))
+    face.show(answer, lambda: json.dumps(answer["statement"], indent=2, ensure_ascii=True) + "\n")
+
+
+@receipt.verb(
+    "verify",
+    "pancode receipt verify last",
+    "pancode receipt verify w-zd43pq",
+    "pancode receipt verify r.json --keys k.json",
+    "pancode receipt verify --chain gpubox",
+)
+def verify(
+    *,
+    run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
+    chain: Annotated[
+        str | None,
+        option("Check whether a receipt of this node is missing.", "NODE", complete=completions.nodes),
+    ] = None,
+    keys: Annotated[
+        Path | None, option("Use these exported public keys and no coordinator.", exists=True, dir_okay=False)
+    ] = None,
+    face: Json,
+) -> int:
+    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check.
+
+    RUN may be a workflow: then its receipt is judged with those of its runs.
+    RUN may be a session, by any of its runs: then the receipts and the chain of its sittings are judged.
+    RUN may be an exported file: then nothing but that file and the --keys is looked at.
+
+    With --chain the receipts of a node are held against each other: PASS, or BROKEN where one is missing,
+    names a receipt that never was, or two follow the same one.
+    """
+    if (run is None) == (chain is None) or (chain is not None and keys is not None):
+        raise UsageError("name the run, or give --chain NODE", fix="pancode receipt verify last")
+    answer = _verdict(face, run, keys) if run is not None else _chain(face, chain or "")
+    face.show(answer, lambda: judged(answer))
+    return _STATUS.get(answer["verdict"], ExitCode.SIGNATURE)
+
+
+def _chain(face: Face, node: str) -> dict[str, Any]:
+    answer: dict[str, Any] = face.client().get(path_of("chains", node))
+    return answer
+
+
+def _verdict(face: Face, run: str, keys: Path | None) -> dict[str, Any]:
+    if keys is not None or set("/.") & set(run) or Path(run).is_file():  # an id has neither
+        from pancode.runs.receipts.offline_verification import verify_file
+
+        judged = verify_file(Path(run), keys)
+        return {**judged}
+    kind = "workflows" if run.startswith("w-") else "sessions"  # or any other run
+    try:
+        answer: dict[str, Any] = face.client().get(path_of(kind, run, "verify"))
+        return answer
+    except ApiError as error:
+        if error.exit_code is not ExitCode.NOT_FOUND:
+            raise
+        checks = [{"what": "run", "ok": False, "detail": f"{error}. {error.why}".strip()}]
+        return {"run": run, "verdict": "NOT_FOUND", "checks": checks}
+
+
+def judged(answer: dict[str, Any]) -> str:
+    """The verdict on a receipt, with each check."""
+    lines = [
+        f"  {'ok ' if c['ok'] else 'NO '} {safe(c['what'])}: {safe(c['detail'])}" for c in answer["checks"]
+    ]
+    return f"{tone(answer['verdict'])}  {safe(answer['run'])}\n" + "\n".join(lines) + "\n"
+
+
+@receipt.verb(
+    "export",
+    "pancode receipt export last > r.json",
+    "pancode receipt export > keys.json",
+    "pancode receipt export last --dsse > r.dsse.json",
+)
+def export(
+    *,
+    run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
+    dsse: Annotated[bool, option("Print the bare DSSE envelope, for other tools.", "--dsse")] = False,
+    face: Json,
+) -> None:
+    """A receipt with the public keys, as a file to verify anywhere; without RUN the keys alone."""
+    if dsse and run is None:
+        raise UsageError("name the run", fix="pancode receipt export last --dsse")
+    answer = face.client().get("/v1/export", run=run)
+    answer = answer["receipt"] if dsse else answer
+    sys.stdout.write(json.dumps(answer, indent=None if face.as_json else 2) + "\n")

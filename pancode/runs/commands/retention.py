@@ -1,0 +1,56 @@
+"""`pancode gc`: what old runs take of the disks, and lets go of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import who
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.terminal import Columns, listing, safe
+from pancode.kernel.errors import ExitCode
+from pancode.kernel.formatting import counted, size
+
+app = Commands()
+MOST_S = 3_600.0
+"""How long the call may take: git may have much to pack."""
+
+
+@app.verb("gc", "pancode gc --dry-run", "pancode gc")
+def gc(
+    *,
+    dry_run: Annotated[
+        bool, option("Only show what would go, and what fills the disks.", "--dry-run")
+    ] = False,
+    face: Json,
+) -> int:
+    """Let go of the commits and logs of old runs that nobody needs. Receipts and records stay.
+
+    The coordinator does so by itself once a day. How old a run must be says `pancode config show keep`.
+    A change that nobody has landed or dropped stays, and so does what a session, a workspace or a workflow
+    stands on. Nodes let go by themselves of what was not used for long (nodes.keep).
+    """
+    answer = face.client().post("/v1/gc", {"dry_run": dry_run, "by": who()}, MOST_S)
+    face.show(answer, lambda: _told(answer, dry_run))
+    return ExitCode.DONE
+
+
+def _told(answer: dict[str, Any], dry_run: bool) -> str:
+    commits, logs = counted(answer["changes"], "run"), counted(answer["logs"], "run")
+    verb = "would go" if dry_run else "are gone"
+    text = f"the commits of {commits} and the logs of {logs} {verb}"
+    text += "\n" if dry_run else f"; {size(answer['freed'])} are free now\n"
+    if answer["changes"] and not dry_run:
+        text += "the commits give their room back two weeks after they were made\n"
+    for row in answer["kept"]:
+        text += f"  {counted(row['runs'], 'run')}: {safe(row['why'])}\n"
+    if answer["young"]:
+        text += f"  {counted(answer['young'], 'run')}: not old enough yet: pancode config show keep\n"
+    return text + "\n" + listing(answer["room"], _ROOM, "nothing is measured yet")
+
+
+_ROOM: Columns = {
+    "MACHINE": lambda row: row["node"] or "coordinator",
+    "WHAT": "what",
+    "SIZE": lambda row: size(row["bytes"]),
+}

@@ -1,0 +1,294 @@
+"""`pancode runs`: the newest runs, and every action on one."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.follow import (
+    at_rest,
+    follow_new,
+    gate_lines,
+    landed,
+    lasted,
+    report_lines,
+    summary,
+)
+from pancode.interfaces.cli.output import exit_of, who
+from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, option, page
+from pancode.interfaces.cli.terminal import (
+    Columns,
+    clip,
+    draws,
+    harmless,
+    listing,
+    patch,
+    safe,
+    safe_block,
+    short_time,
+    size,
+    usd,
+)
+from pancode.interfaces.client.client import path_of
+from pancode.kernel.errors import ExitCode, UsageError
+from pancode.kernel.formatting import cost_of, counted
+from pancode.kernel.names import OF_AGENT
+
+app = Commands()
+
+
+MORE = {
+    "logs": ("pancode.runs.commands.logs", "What a run's agent says and does, from the stored log."),
+    "follow": (
+        "pancode.runs.commands.logs",
+        "What it says from now on, until it has ended; as `runs logs -f`.",
+    ),
+    "land": ("pancode.landing.commands.landing", "Merge a run's change into your tree; as `pancode land`."),
+    "recover": ("pancode.runs.commands.health", "Let a run that ended badly go on; as `pancode recover`."),
+}
+"""Subcommands whose modules take a while to load."""
+
+
+@app.group("runs", "pancode runs -n 5", "pancode runs show last", default="ls", numbered=True, table=MORE)
+def runs() -> None:
+    """The last runs (20, or as many as you say).
+
+    A RUN may be any unambiguous prefix, `last`, or the name of an agent that has one run at work.
+    """
+
+
+@runs.verb(
+    "ls",
+    "pancode runs 50",
+    "pancode runs --node gpubox --outcome verify_failed --since 3d",
+    "pancode runs --text 'export' --agent builder",
+)
+def ls(
+    *,
+    number: Annotated[int, Argument(min=1, max=10_000)] = 20,
+    node: Annotated[
+        str | None, option("Show only runs of this machine.", "N", complete=completions.nodes)
+    ] = None,
+    agent: Annotated[
+        str | None, option("Show only runs of this agent.", "A", complete=completions.agents)
+    ] = None,
+    outcome: Annotated[
+        str | None, option("Show only runs with this end, such as done or error, or running ones.", "O")
+    ] = None,
+    since: Annotated[
+        str | None, option("Show only runs dispatched since then: 90m, 2h, 3d, 2026-11-22.", "T")
+    ] = None,
+    text: Annotated[str | None, option("Show only runs whose task has this text.", "T")] = None,
+    limit: Annotated[
+        int | None, option("Show at most this many, as NUMBER.", "-n", "--limit", "N", min=1, max=10_000)
+    ] = None,
+    cursor: Cursor = None,
+    whole: Whole = False,
+    face: Json,
+) -> None:
+    """The newest runs, newest first."""
+    wanted = {"node": node, "agent": agent, "outcome": outcome, "since": since, "text": text}
+    client, most = face.client(), limit or number
+    answer = page(client, "/v1/runs", "runs", most, cursor, whole=whole, **wanted)
+    none = "no such run" if any(wanted.values()) else 'no run yet; try: pancode dispatch "..."'
+    face.show(answer, lambda: listed(answer["runs"], none))
+
+
+def listed(found: list[dict[str, Any]], none: str) -> str:
+    """Runs, a line each; `none`: what is said where there are none."""
+    return listing(found, _COLUMNS, none, spare=("RUNTIME", "MODEL", "AGENT", "COST"), cut="TASK")
+
+
+def _task(run: dict[str, Any]) -> str:
+    """Return the task on one line, behind the names of its workflow and step."""
+    step = f"{run['workflow']}/{run['step']}: " if run.get("workflow") else ""
+    return step + clip(safe(run["task"]), 60) + "".join(f"  ({note})" for note in run["notes"])
+
+
+_COLUMNS: Columns = {
+    **{"RUN": "run", "STATE": lambda run: run["outcome"] or run["state"], "NODE": "node", "AGENT": "agent"},
+    **{"RUNTIME": "runtime", "MODEL": "model", "TOOK": lasted, "COST": cost_of, "AT": "created_at"},
+    "TASK": _task,
+}
+
+
+@runs.verb("show", "pancode runs show last")
+def show(run: Run, face: Json) -> None:
+    """Everything about one run."""
+    answer = face.client().get(path_of("runs", run))
+    face.show(answer, lambda: _shown(answer))
+
+
+_KEYS = (
+    *("task", "agent", "model", "reasoning", "mode", "safety", "isolation", "project", "folder", "verify"),
+    *("in_workspace", "workflow", "step", "skills", "receipt", "landed"),
+)
+
+
+def _shown(run: dict[str, Any]) -> str:
+    facts = {key.removeprefix("in_"): run[key] for key in _KEYS if run.get(key) not in (None, [], "")}
+    lines = [f"  {key:<10} {safe(_word(value))}" for key, value in facts.items()]
+    lines += [
+        f"  {key:<10} {short_time(run[f'{key}_at'])}"
+        for key in ("created", "started", "finished")
+        if run[f"{key}_at"]
+    ]
+    lines += [f"  {key:<10} {safe(words)}" for key, words in (*_of_model(run), *_of_chain(run))]
+    lines += [f"  calls      {_calls(run)}"] if run["calls"] else []
+    lines += gate_lines(run)
+    lines += report_lines(run, 10)
+    lines += [f"  file       {safe(name)}" for name in run["files_changed"][:50]]
+    answer = f"\n{safe_block(run['answer'])}" if run["answer"] else ""
+    return summary(run) + "\n".join(lines) + "\n" + answer
+
+
+def _of_model(run: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the rows about who chose the model, and which model server served it."""
+    lines = [("chosen by", run["model_from"])] if run["model_from"] else []
+    about = run["served"]
+    if about:
+        lines.append(("endpoint", f"{about['endpoint']} of {about['node']}, {about['words']}"))
+    return lines
+
+
+def _of_chain(run: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the rows about runs before this one and after it, and about words told to it."""
+    rows = [("continues", f"{', '.join(run['chain'])} ({run['session']} session)")] if run["chain"] else []
+    rows += [("answered", run["answered"])] if run["answered"] else []
+    for one in run["told"]:
+        how = f"delivered: {one['delivered']}" if one["delivered"] else "not delivered yet"
+        rows.append(("told", f"{one['text']} ({one['by']}; {how})"))
+    return [*rows, *([("next", ", ".join(run["continued_by"]))] if run["continued_by"] else [])]
+
+
+def _calls(run: dict[str, Any]) -> str:
+    """The usage that the model gateway counted, beside the usage that the runtime reports."""
+    calls, claimed = run["calls"], run["claimed"]
+    if calls.get("subscription"):
+        went = f"{size(calls['sent_bytes'])} out, {size(calls['received_bytes'])} in; {_tokens(run['usage'])}"
+        return f"subscription, not metered: {counted(calls['requests'], 'connection')}, {went}"
+    notes = [f"{calls[name]} {name}" for name in ("failed", "refused", "unread") if calls[name]]
+    notes += ["the last one to wrap up"] if calls.get("wrap_up") else []
+    details = f" ({', '.join(notes)})" if notes else ""
+    through = f"{calls['requests']} through the model gateway{details}"
+    reported = f"; the runtime says {_tokens(claimed)}" if claimed else ""
+    waited = f"; waited {calls['waited_ms'] / 1000:.1f} s for a free slot" if calls.get("waited_ms") else ""
+    return f"{through}: {_tokens(run['usage'])}{reported}{waited}"
+
+
+def _tokens(usage: dict[str, Any]) -> str:
+    cost = "" if usage["cost_usd"] is None else f", {usd(usage['cost_usd'])}"
+    return f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out{cost}"
+
+
+def _word(value: Any) -> str:
+    return ", ".join(str(v) for v in value) if isinstance(value, list) else str(value)
+
+
+@runs.verb("stop", "pancode runs stop last --reason 'wrong branch'", "pancode runs stop --agent builder")
+def stop(
+    *,
+    run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
+    agent: Annotated[
+        str | None, option("Stop the only run of this agent.", "A", complete=completions.agents)
+    ] = None,
+    reason: Annotated[str, option("The reason, for the run's story.")] = "",
+    face: Json,
+) -> None:
+    """Ask a run to end (without RUN: the one that was started last of those that run); its node confirms."""
+    if run is not None and agent is not None:
+        raise UsageError("a run is named by RUN or by --agent", fix="leave one of them out")
+    of_agent = None if agent is None else f"{OF_AGENT}{agent}"
+    named = next((one for one in (run, of_agent) if one is not None), "running")  # an empty name is refused
+    answer = face.client().post(path_of("runs", named, "stop"), {"by": who(), "reason": reason})
+    words = "; ".join(safe(text) for text in (answer["reason"], *answer["notes"]))
+    face.show(answer, lambda: f"{answer['run']}  {answer['outcome'] or answer['state']}  {words}\n")
+
+
+@runs.verb("verify", "pancode runs verify last", "pancode runs verify last --on gpubox")
+def verify(
+    run: Run,
+    *,
+    on: Annotated[
+        str,
+        option(
+            "Verify on this machine (default: any other than the run's own).", "N", complete=completions.nodes
+        ),
+    ] = "other",
+    again: Annotated[
+        bool, option("Verify a disputed result again, on a machine that has not judged it.", "--again")
+    ] = False,
+    detach: Annotated[bool, option("Do not wait for the verdict.", "--detach/--wait")] = False,
+    face: Json,
+) -> int:
+    """Have another machine run the gates on a run's result, and sign what it sees.
+
+    Of a session the newest sitting is meant. It rests first, behind the turn at work,
+    and goes on with your next words.
+    A disputed result stays disputed until you ask with --again, and that it was is shown from then on.
+    """
+    client = face.client(works=True)
+    body = {"by": who(), "on": on, "again": again}
+    answer = at_rest(face, client, run, lambda name: client.post(path_of("runs", name, "verify"), body))
+    shown = answer if detach else landed(face, client, answer["run"])
+    if shown is None:
+        return ExitCode.DETACHED
+    face.show(shown, lambda: summary(shown) if "findings" in shown else f"{shown['run']}  being verified\n")
+    return exit_of("verify_failed") if shown["verification"]["state"] == "disputed" else ExitCode.DONE
+
+
+@runs.verb("retry", "pancode runs retry last", "pancode runs retry last --resume")
+def retry(
+    run: Run,
+    *,
+    resume: Annotated[bool, option("Go on with the agent's conversation, on the same node.")] = False,
+    alone: Annotated[bool, option("Keep the new run outside of the old run's workflow.", "--alone")] = False,
+    detach: Annotated[bool, option("Do not wait for the result.", "--detach/--wait")] = False,
+    face: Json,
+) -> int:
+    """The same work as a new run; a lost one is given up for good.
+
+    The retry of a step's run takes its place in the workflow, which has ended, and goes on from there.
+    """
+    body = {"by": who(), "resume": resume, "alone": alone}
+    return follow_new(face, path_of("runs", run, "retry"), body, detach)
+
+
+@runs.verb(
+    "continue",
+    "pancode runs continue last 'also update the changelog'",
+    "pancode runs continue r-zd43pq --detach",
+)
+def continue_(
+    run: Run,
+    text: Annotated[str, Argument(help="What is to be done next; without it the agent goes on.")] = "",
+    *,
+    detach: Annotated[bool, option("Do not wait for the result.", "--detach/--wait")] = False,
+    face: Json,
+) -> int:
+    """A new run that goes on from the result of an old one, in its conversation where that is kept."""
+    path = path_of("runs", run, "continue")
+    return follow_new(face, path, {"by": who(), "text": text}, detach)
+
+
+@runs.verb("diff", "pancode runs diff last | git apply --stat")
+def diff(
+    run: Run,
+    *,
+    stat: Annotated[bool, option("Show only the files, with counted lines.", "--stat")] = False,
+    face: Json,
+) -> None:
+    """What a run changed, as a patch that git apply takes; of a session the whole change, once it rests."""
+    change = face.client().raw(path_of("runs", run, "diff"), stat=stat)
+    if face.as_json:
+        face.show({"run": run, "diff": change.decode("utf-8", "replace")}, str)
+        return
+    if draws(sys.stdout):
+        sys.stdout.write(patch(change, sys.stdout))
+    else:
+        sys.stdout.buffer.write(harmless(change, sys.stdout))
+        sys.stdout.buffer.flush()

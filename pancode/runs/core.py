@@ -1,0 +1,375 @@
+"""Shared by every use case: the ports, the fleet's identity and time, the memory, and the books."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from decimal import Decimal
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from node_agent.wire.clock import Clock, Ids
+from node_agent.wire.fleet import FleetTool
+from node_agent.wire.model import FleetTime
+from node_agent.wire.signing import SigningKey
+from pancode.budget import books
+from pancode.budget.burn_rate import looked
+from pancode.kernel import records
+from pancode.kernel.node import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
+from pancode.kernel.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, Transaction
+from pancode.kernel.quota import ForeignReceipts
+from pancode.kernel.values import replace
+from pancode.runs.life.continuations import leads, payer_of
+from pancode.runs.life.health import HealthRules
+from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH
+from pancode.runs.life.signals import Purse
+from pancode.runs.live import Beats, Feed, Live
+from pancode.runs.request import VendorList
+from pancode.runs.retention.rules import KeepRules
+from pancode.runs.row_cache import KeptRows
+
+T = TypeVar("T")
+
+
+class Unread(Exception):
+    """A decision needs this vendor's list, which is not read yet: the caller has to let go of the lock."""
+
+    def __init__(self, vendor: str) -> None:
+        super().__init__(vendor)
+        self.vendor = vendor
+
+
+class Lists(Mapping[str, VendorList]):
+    """The vendors' lists for decisions: a list that was not read yet raises `Unread`."""
+
+    def __init__(self, kept: Mapping[str, VendorList]) -> None:
+        self._kept = kept
+        self._names = tuple(kept)  # to ask `kept` whether it has one may read it
+        self._read: dict[str, VendorList] = {}
+
+    def __getitem__(self, vendor: str) -> VendorList:
+        if vendor not in self._names:
+            raise KeyError(vendor)
+        if vendor not in self._read:
+            raise Unread(vendor)
+        return self._read[vendor]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def read(self, vendor: str) -> None:
+        """Read the vendor's list, so that it is there from now on. May take a moment."""
+        self._read[vendor] = self._kept[vendor]
+
+
+def decided(lists: Lists, lock: AbstractContextManager[object], decide: Callable[[], T]) -> T:
+    """Return the decision, made under the lock, which is let go to read a list that it lacks.
+
+    `decide` asks for lists before it changes anything, and is called anew for each of them.
+    """
+    while True:
+        try:
+            with lock:
+                return decide()
+        except Unread as needed:
+            lists.read(needed.vendor)
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FIRST_START_MS = 1_767_225_600_000
+"""2026-01-01, in Unix milliseconds: no coordinator was started before."""
+
+CEILING, WORK_CEILING = "ceiling:", "ceiling-work:"
+"""Prefixes of the settings that hold a scope's ceilings: in USD, and in tokens and time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The effects on the world that wiring hands in."""
+
+    ledger: Ledger
+    bus: Bus
+    depot: DepotPort
+    archive: ReceiptArchive
+    epochs: Epochs
+    clock: Clock
+    ids: Ids
+    vendors: Mapping[str, VendorList] = field(default_factory=dict)
+    """What is known of each vendor's models; the first read of a vendor may take a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSettings:
+    """Settings of the control plane; times are in milliseconds."""
+
+    ceiling_usd: Decimal = Decimal(10)
+    session_usd: Decimal | None = None
+    """The ceiling of a session that has none of its own; None: no ceiling."""
+    deadlines: Deadlines = Deadlines()
+    beat_ms: int = 5_000
+    start_by_ms: int = 120_000
+    push_again_ms: int = 30_000
+    control_again_ms: int = 10_000
+    refused_pause_ms: int = 5_000
+    retry_pause_ms: int = 10_000
+    quota_look_ms: int = 1_000
+    look_ms: int = 1_000
+    """How often heartbeats and states are looked at, at most, where messages wake us more often."""
+    rest_ms: int = 45_000
+    """How long a node that refused for its own state is offered nothing; then its heartbeat tells the state.
+    """
+    shun_ms: int = 600_000
+    """How long a node is not offered again a run that it, but perhaps no other node, could not take."""
+    gives_way_ms: int = 30_000
+    """How long a session has waited for words before it rests for a run that needs its slot; that run asks no
+    other session for so long."""
+    ahead: int = 8
+    """How many orders may wait on a node for each of its slots; 0: none, all wait at the coordinator."""
+    ahead_usd: Decimal = Decimal(2)
+    """The most USD that a run without a limit may cost once it was handed over."""
+    node_quota: int = 64 * 2**20
+    """How many bytes one node may keep in Redis."""
+    health: HealthRules = HealthRules()
+    keep: KeepRules = KeepRules()
+    evidence: ForeignReceipts = ForeignReceipts()
+    """How many receipts that settle nothing, and how many bytes of them, are kept of one node in a day."""
+
+    def scaled(self, factor: float) -> ControlSettings:
+        """Return the settings with all times multiplied by one factor (tests)."""
+        times = [name for name in self.__slots__ if name.endswith("_ms")]
+        ms: dict[str, Any] = {name: max(1, int(getattr(self, name) * factor)) for name in times}
+        return replace(self, deadlines=self.deadlines.scaled(factor), **ms)
+
+
+class Core:
+    """The shared state of the use cases, one per coordinator. Any thread may call; `lock` lets one write."""
+
+    tz: tzinfo | None = None
+    """The time zone of the budget's day; None: the machine's own."""
+
+    def __init__(self, ports: Ports, key: SigningKey, fleet: str, rules: ControlSettings) -> None:
+        self.kept = KeptRows(ports.ledger)
+        self.ports = replace(ports, ledger=self.kept)
+        self.lists = Lists(ports.vendors)
+        self.key = key
+        self.former: dict[str, SigningKey] = {}
+        """Replaced keys by id, each kept as long as some node knows no newer one."""
+        self.fleet = fleet
+        self.rules = rules
+        self.lock = threading.RLock()
+        self._reaching_lock = threading.Lock()
+        self.epoch = 0
+        start = ports.clock.boot_ms()
+        self.feed = Feed()
+        self.live = Live(Beats(Listening(started_ms=start, last_ms=start)))
+        self.fleet_tools: Mapping[str, FleetTool] = {}
+        """The tools that may be offered to orchestrators, by name; empty where nothing carries them out."""
+
+    def now(self) -> FleetTime:
+        """Fleet time."""
+        return FleetTime(epoch=self.epoch, ms=self.ports.clock.boot_ms())
+
+    def wall_ms(self) -> int:
+        return self.ports.clock.wall_ms()
+
+    def raise_epoch(self, above: int, tx: Transaction) -> int:
+        """Write down and return a new epoch; `enter` it once it is durable: nothing is signed in it before.
+
+        Where only the ledger, perhaps an old copy, remembers the last epoch, the clock says how many there
+        can have been.
+        """
+        stored, kept = tx.get(records.Setting, "epoch"), self.ports.epochs.last()
+        last = stored.value if stored is not None and isinstance(stored.value, int) else 0
+        if stored is not None and kept is None:
+            last = max(last, self.most_epochs())
+        epoch = max(last, kept or 0, above, self.epoch) + 1
+        tx.put(records.Setting("epoch", epoch, self.wall_ms(), "coordinator"))
+        return epoch
+
+    def most_epochs(self) -> int:
+        """Return how many epochs there can be: PanCode's age in seconds; none starts more often for long."""
+        return max(0, self.wall_ms() - FIRST_START_MS) // 1_000
+
+    def enter(self, epoch: int) -> None:
+        """Sign everything in this epoch from now on; no ledger of the past makes us repeat it."""
+        self.ports.epochs.keep(epoch)
+        self.epoch = epoch
+        self.live.new_epoch(epoch)
+
+    def highest_fence(self, run: records.Run) -> int:
+        """Return the highest fence number that may be signed, also by a life that the ledger has
+        forgotten."""
+        forgotten = 0 if run.epoch == self.epoch else self.epoch * NUMBERS_IN_AN_EPOCH
+        return max(run.fence, forgotten)
+
+    def stamp(self) -> books.Stamp:
+        return books.Stamp(self.wall_ms(), self.new_entry)
+
+    def new_entry(self) -> str:
+        """Return a new id for an entry in the books."""
+        return self.ports.ids.token(12)
+
+    # -- nodes ---------------------------------------------------------------------------------
+
+    def view_of(self, node: records.Node, now: FleetTime | None = None) -> NodeView:
+        """Return the node as decisions see it now."""
+        last = self.live.contacts.last_heartbeats.get(node.tag) if node.tag else None
+        if last is not None and node.tag is not None:
+            inventory = self.live.journals.inventories.get(node.tag)
+            echoed = self.live.contacts.echoed_ms.get(node.tag)
+            last = replace(last, inventoried=inventory[1] if inventory else "", echo_ms=echoed)
+        watch, limits = self.live.beats.watch, self.rules.deadlines
+        return view(node, last, now or self.now(), watch, limits, self.reaching(node.name))
+
+    def reaching(self, name: str) -> Reaching:
+        """Return whether the coordinator tries to reach that node, and when it did not."""
+        return self.live.links.reaching.get(name, REACHED)
+
+    def note_reaching(self, name: str, edit: Callable[[Reaching], Reaching]) -> None:
+        """Change what is known of reaching a node; it waits for no round: the links' own thread calls it."""
+        with self._reaching_lock:
+            known = self.reaching(name)
+            self.live.links.reaching[name] = known.became(edit(known), self.ports.clock.boot_ms())
+
+    def enrolled(self) -> dict[str, records.Node]:
+        """Return the nodes whose messages count, by tag."""
+        with self.ports.ledger.transaction() as tx:
+            return {n.tag: n for n in tx.find(records.Node) if n.tag is not None and n.removed != "removed"}
+
+    def views(self, tx: Transaction) -> list[NodeView]:
+        now = self.now()
+        return [self.view_of(node, now) for node in tx.find(records.Node)]
+
+    # -- books ---------------------------------------------------------------------------------
+
+    def ceiling(self, tx: Transaction, scope: str) -> Decimal | None:
+        """Return a scope's ceiling: set by the owner, else the default for days and sessions, else None."""
+        setting = self.ceiling_set(tx, scope)
+        if setting is not None:
+            return Decimal(str(setting.value))
+        kind = scope.partition(":")[0]
+        return {"day": self.rules.ceiling_usd, "session": self.rules.session_usd}.get(kind)
+
+    def budget_hurry(self, tx: Transaction) -> str:
+        """Why no more slots are opened, by the speed at which the day's budget is spent; empty: they may."""
+        day, now_ms = books.day_scope(self.wall_ms(), self.tz), self.ports.clock.boot_ms()
+        spent, ceiling = (
+            (tx.get(records.Balance, day) or records.Balance(day)).spent_usd,
+            self.ceiling(tx, day),
+        )
+        left = None if ceiling is None else ceiling - spent
+        self.live.binding.speed = looked(self.live.binding.speed, now_ms, day, spent, left)
+        return self.live.binding.speed.why
+
+    def ceiling_set(self, tx: Transaction, scope: str, prefix: str = CEILING) -> records.Setting | None:
+        """Return the setting with which the owner set the ceiling by hand, which ranks above any file."""
+        names = (f"{prefix}{scope}", f"{prefix}{scope.partition(':')[0]}")
+        return next((found for name in names if (found := tx.get(records.Setting, name)) is not None), None)
+
+    def ceilings(self, tx: Transaction, scope: str) -> books.Ceilings:
+        """Return a scope's ceilings in every currency; in tokens and time those that the owner has set."""
+        workflow = tx.get(records.Workflow, scope.partition(":")[2]) if books.is_workflow(scope) else None
+        if workflow is not None:
+            return books.Ceilings(workflow.budget)
+        own = self._own_ceiling(tx, scope) if books.is_session(scope) else None
+        usd = self.ceiling(tx, scope) if own is None else own
+        work = self.ceiling_set(tx, scope, WORK_CEILING)
+        limits = work.value if work is not None and isinstance(work.value, dict) else {}
+        return books.Ceilings(usd, limits.get("tokens"), limits.get("ms"))
+
+    def _own_ceiling(self, tx: Transaction, scope: str) -> Decimal | None:
+        """What a person has given this session. Else, where its books have nothing of its first run (it is
+        headless, or older than books of sessions), the rest of that run's limit."""
+        name = scope.partition(":")[2]
+        session, first = tx.get(records.SessionRow, name), tx.get(records.Run, name)
+        if first is None or (session is not None and session.ceiling is not None):
+            return None if session is None else session.ceiling
+        usd, entries = first.limits.get("usd"), tx.find(records.BookEntry, {"run": name})
+        if usd is None or any(entry.scope == scope for entry in entries):
+            return None
+        spent = books.used(entries, first.attempt + (first.state is records.RunState.ENDED))
+        return max(books.minus(Decimal(str(usd)), spent), books.ZERO)
+
+    def ceilings_set(self, tx: Transaction) -> set[str]:
+        """Return the scopes, or kinds of scopes, whose ceiling was set by hand."""
+        names = [str(name) for (name,) in tx.starting(records.Setting, "ceiling", 10_000)]
+        return {name.removeprefix(CEILING).removeprefix(WORK_CEILING) for name in names}
+
+    def period_scopes(self) -> list[str]:
+        """Return the scopes of this week and this month."""
+        return [books.scope_of(period, self.wall_ms(), self.tz) for period in books.PERIODS]
+
+    def period_balance(self, tx: Transaction, period: str) -> records.Balance:
+        """Return the sum of the days of this week or month."""
+        scope = books.scope_of(period, self.wall_ms(), self.tz)
+        known = (tx.get(records.Balance, day) for day in books.days_of(scope))
+        return books.together(scope, (balance for balance in known if balance is not None))
+
+    def purses(self, tx: Transaction, run: records.Run) -> list[Purse]:
+        """Return the scopes in which an attempt of this run is held from its admission on; then week and
+        month.
+
+        What a sitting dispatches is paid from the sitting's hold: it is booked in the session, and the
+        session's ceiling does not refuse it. An orchestrator's hold is for its own model alone: the session's
+        ceiling counts for its children.
+        """
+        scopes = [books.day_scope(self.wall_ms(), self.tz), books.agent_scope(run.agent)]
+        scopes += [books.repo_scope(run.project)] if run.project is not None else []
+        scopes += [books.workflow_scope(run.workflow)] if run.workflow is not None else []
+        payer = payer_of(run)
+        session = self.held_in(tx, [books.session_scope(payer)]) if payer else []
+        above = tx.get(records.Run, run.parent) if run.parent is not None else None
+        if not run.takes_turns and (above is None or not leads(above)):
+            session = [replace(purse, ceilings=books.NO_CEILING) for purse in session]
+        return [*self.held_in(tx, scopes), *session, *self.period_purses(tx)]
+
+    def held_in(self, tx: Transaction, scopes: Iterable[str]) -> list[Purse]:
+        return [Purse(tx.get(records.Balance, s) or records.Balance(s), self.ceilings(tx, s)) for s in scopes]
+
+    def period_purses(self, tx: Transaction) -> list[Purse]:
+        """Return the purses of this week and this month that have a ceiling."""
+        kinds = self.ceilings_set(tx)
+        sums = [self.period_balance(tx, period) for period in books.PERIODS if period in kinds]
+        return [Purse(balance, self.ceilings(tx, balance.scope), held=False) for balance in sums]
+
+    def limited(self, tx: Transaction, changed: Iterable[records.Balance]) -> list[Purse]:
+        """Return the changed balances that may have a ceiling; with today's come the week's and month's."""
+        kinds, today = self.ceilings_set(tx), books.day_scope(self.wall_ms(), self.tz)
+        always = {*kinds, "day", "session"}
+        found = [b for b in changed if {b.scope, b.scope.partition(":")[0]} & always]
+        if any(balance.scope == today for balance in found):
+            found += [self.period_balance(tx, period) for period in books.PERIODS if period in kinds]
+        return [Purse(balance, self.ceilings(tx, balance.scope)) for balance in found]
+
+    def silent_since(self, since_ms: int) -> int:
+        """Return the waking milliseconds since that time of the coordinator's boot clock."""
+        return awake_since(since_ms, self.ports.clock.boot_ms(), self.live.beats.watch.gaps)
+
+    def key_for(self, node: records.Node) -> SigningKey:
+        """Return the key that signs for this node: a former key until the node knows the current one."""
+        return self.former.get(node.obeys or "", self.key)
+
+
+def open_fences(tx: Transaction, **where: object) -> list[records.Fence]:
+    """Return the fences that may be running, or are not known to have ended."""
+    states = (records.FenceState.OFFERED, records.FenceState.ACCEPTED, records.FenceState.RUNNING)
+    return [f for state in states for f in tx.find(records.Fence, {"state": state, **where})]
+
+
+def locked(act: Callable[Concatenate[Core, P], R]) -> Callable[Concatenate[Core, P], R]:
+    """Hold the lock during a use case of several steps, so that nothing else writes between them."""
+
+    @wraps(act)
+    def alone(core: Core, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with core.lock:
+            return act(core, *args, **kwargs)
+
+    return alone

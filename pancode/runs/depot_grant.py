@@ -1,0 +1,73 @@
+"""Decides which depot stream a node may open: from its signed hello and the ledger, never from Redis.
+
+And what a run waits for meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.node import Hello, Verb
+from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
+from pancode.kernel.records import Fence, FenceState, Node, Run, RunState, WaitReason
+from pancode.runs import keyring
+from pancode.runs.core import Core
+from pancode.runs.life.signals import Waits
+from pancode.runs.unit_of_work import unit_of_work
+
+
+@dataclass(frozen=True, slots=True)
+class StreamGrant:
+    """Leave to open one stream, for one fence and verb. `repo` is empty for a run without a git workspace."""
+
+    verb: Verb
+    identity: AttemptId
+    repo: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDenial:
+    """A refused stream; the node is told `why`."""
+
+    why: str
+
+
+def authorize(core: Core, line: bytes, nonce: str) -> StreamGrant | StreamDenial:
+    """Judge one hello; nothing that a stranger sends makes it raise."""
+    try:
+        envelope = parse_envelope(line)
+        claimed = parse_message(Hello, envelope.body())
+    except WireRefusal as refusal:
+        return StreamDenial(f"hello refused: {refusal}")
+    with core.ports.ledger.transaction() as tx:
+        node = next((n for n in tx.find(Node, {"tag": claimed.node}) if n.removed != "removed"), None)
+        if node is None:
+            return StreamDenial("no such node is enrolled")
+        try:
+            hello = open_as(Hello, envelope, keyring.keys_of(node))
+        except WireRefusal as refusal:
+            return StreamDenial(f"hello refused: {refusal}")
+        if hello.fleet != core.fleet or hello.nonce != nonce:
+            return StreamDenial("the hello is for another stream")
+        run = tx.get(Run, hello.identity.run)
+        fence = tx.get(Fence, hello.identity.run, hello.identity.fence)
+        if run is None or fence is None or fence.tag != node.tag or fence.attempt != hello.identity.attempt:
+            return StreamDenial(f"{hello.identity} is not an attempt of this node")
+        # reading ends with the fence; delivering ends with its receipt, so that a lost one may still deliver
+        if fence.receipt is not None:
+            return StreamDenial(f"{hello.identity} has been settled")
+        git = run.workspace.get("kind") == "git"
+        if hello.verb in ("fetch", "push") and not git:
+            return StreamDenial(f"{hello.identity} has no git workspace")
+        if hello.verb == "fetch" and fence.state is FenceState.CLOSED:
+            return StreamDenial(f"{hello.identity} is closed")
+        return StreamGrant(hello.verb, hello.identity, str(run.workspace.get("repo")) if git else "")
+
+
+def note_wait(core: Core, run_id: str, why: str) -> None:
+    """Note that a run's result cannot be taken in now: its reason until something happens, told once."""
+    with core.lock, unit_of_work(core) as work:
+        run = work.tx.get(Run, run_id)
+        if run is not None and run.state is not RunState.ENDED:
+            work.signal(run, Waits("depot", why, WaitReason.DEPOT))

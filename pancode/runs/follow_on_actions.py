@@ -1,0 +1,91 @@
+"""Carries out what is to follow from the end of a run: durable actions, one after the other, until done.
+
+Kinds that may keep each other waiting have a thread each.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from pancode.kernel.errors import UnavailableError
+from pancode.kernel.feed_thread import FeedThread
+from pancode.kernel.records import Action, ActionKind
+from pancode.runs.core import Core
+
+log = logging.getLogger("pancode.followon")
+AGAIN_S = 15.0
+"""Seconds before a failed or unrecorded action is tried again."""
+AHEAD_MS = 3_600_000
+"""The longest delay in milliseconds: an action beyond this is due at once, as the wall clock was set back."""
+
+
+class Doer(Protocol):
+    """Carries out the actions of one kind."""
+
+    def do(self, run: str, stopping: Callable[[], bool]) -> None:
+        """Do the action, and record that it is done. UnavailableError: not now, it is tried again.
+
+        `stopping`: whether the coordinator ends; what that cuts short stays to be done.
+        """
+
+    def give_up(self, run: str, error: Exception) -> None:
+        """The action broke in an unforeseen way: record that it is not tried again."""
+
+    def cut_short(self) -> None:
+        """End what is under way, from another thread. Returns when nothing is being written any more."""
+
+
+class FollowOn(FeedThread):
+    """One thread that carries out actions, woken by the feed."""
+
+    def __init__(self, core: Core, doers: Mapping[ActionKind, Doer], again_s: float = AGAIN_S) -> None:
+        super().__init__(core, "follow-on " + ",".join(doers), again_s)
+        self._doers = doers
+        self._next_s: float | None = None
+        """Seconds until the first of the delayed actions is due; None: there is none."""
+
+    def stop(self) -> None:
+        self._end()
+        for doer in self._doers.values():
+            doer.cut_short()
+        self._join()
+
+    def _turn(self) -> float | None:
+        return self._next_s if self._round() else self._rest()
+
+    def _round(self) -> bool:
+        """Carry out what is due; return whether all of it is done."""
+        due, later = self._split(self._mine())
+        left = [action for action in due if not self._done(action)]
+        if due:
+            later = self._split(self._mine())[1]
+        now = self._core.wall_ms()
+        self._next_s = min((max(0, action.at_ms - now) / 1000 for action in later), default=None)
+        return not left
+
+    def _split(self, actions: list[Action]) -> tuple[list[Action], list[Action]]:
+        """Return the actions to be done now, and the delayed ones."""
+        now = self._core.wall_ms()
+        later = [action for action in actions if 0 < action.at_ms - now <= AHEAD_MS]
+        return [action for action in actions if action not in later], later
+
+    def _mine(self) -> list[Action]:
+        with self._core.ports.ledger.transaction() as tx:
+            found = [action for action in tx.find(Action) if action.kind in self._doers]
+        return sorted(found, key=lambda action: (action.at_ms, action.id))
+
+    def _done(self, action: Action) -> bool:
+        doer = self._doers[action.kind]
+        if self._stopping.is_set():
+            return True
+        try:
+            doer.do(action.run, self._stopping.is_set)
+        except UnavailableError as error:
+            log.warning("%s %s waits: %s: %s", action.kind, action.run, error, error.why)
+            return False
+        except Exception as error:
+            log.exception("%s %s failed", action.kind, action.run)
+            doer.give_up(action.run, error)
+        return True

@@ -1,0 +1,118 @@
+"""The history of keys: which key signed for which node or coordinator, from when until when."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+from node_agent.wire.signing import PublicKey, SigningKey, parse_envelope
+from pancode.kernel.node import NodeState
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Fence, FenceState, KnownKey, Node, Setting
+from pancode.kernel.row_updates import edit
+from pancode.runs.core import Core, locked
+from pancode.runs.receipts.verification import TrustedKey, TrustedKeys
+from pancode.runs.unit_of_work import unit_of_work
+
+NODE, COORDINATOR = "node", "coordinator"
+CURRENT = "coordinator_key"
+"""The setting with the public key that this ledger's fleet obeys."""
+
+_parsed = lru_cache(maxsize=1_000)(PublicKey.parse)
+"""Cached, since the same few keys are asked for with every message."""
+
+
+def keys_of(node: Node) -> dict[str, PublicKey]:
+    """Return the node's enrolled key by key id; empty when there is none."""
+    if node.public_key is None:
+        return {}
+    key = _parsed(node.public_key)
+    return {key.keyid: key}
+
+
+def begin(tx: Transaction, role: str, name: str, key: PublicKey, now_ms: int) -> None:
+    """Record that this key signs for that name from now on; a key that did so before does again."""
+    known = tx.get(KnownKey, key.keyid, name)
+    from_ms = known.from_ms if known is not None else now_ms
+    tx.put(KnownKey(key.keyid, name, role, key.text(), from_ms))
+
+
+def end(tx: Transaction, name: str, public: str | None, now_ms: int) -> None:
+    """Record that the key no longer signs for that name; its older signatures stay verifiable."""
+    if public is not None:
+        edit(tx, KnownKey, PublicKey.parse(public).keyid, name, change=lambda known: _ended(known, now_ms))
+
+
+def _ended(known: KnownKey, now_ms: int) -> KnownKey:
+    """Return the key with its end; a key that has ended before keeps that time."""
+    return known if known.until_ms is not None else replace(known, until_ms=now_ms)
+
+
+def trusted(tx: Transaction) -> TrustedKeys:
+    """Return all keys of nodes and coordinator, former ones too."""
+    return TrustedKeys(_of(tx, NODE), _of(tx, COORDINATOR))
+
+
+def node_tags(tx: Transaction) -> set[str]:
+    """Return the tags of all node keys, former ones too."""
+    return {_parsed(row.public).tag for row in tx.find(KnownKey, {"role": NODE})}
+
+
+def _of(tx: Transaction, role: str) -> dict[str, TrustedKey]:
+    found: dict[str, TrustedKey] = {}
+    for row in tx.find(KnownKey, {"role": role}):
+        key = TrustedKey(PublicKey.parse(row.public), (row.name,), row.from_ms, row.until_ms)
+        found[row.keyid] = key.joined(found.get(row.keyid))
+    return found
+
+
+def said_with(tx: Transaction, node: Node) -> set[str]:
+    """Ids of the former keys a node must still believe: those of the orders that it may still take."""
+    offered = tx.find(Fence, {"tag": node.tag, "state": FenceState.OFFERED}) if node.tag else []
+    signed = {one.keyid for fence in offered for one in parse_envelope(fence.order).signatures}
+    return signed if node.obeys is None else {node.obeys, *signed}
+
+
+def believed_by(core: Core, node: Node) -> list[PublicKey]:
+    """Return the coordinator's key, and the former ones that the node must still believe."""
+    with core.ports.ledger.transaction() as tx:
+        needed = said_with(tx, node)
+    former = (key.public for keyid, key in core.former.items() if keyid in needed)
+    return list(dict.fromkeys((core.key.public, *former)))
+
+
+def keep_obeyed(tx: Transaction, old: PublicKey) -> None:
+    """Note for each enrolled node that it obeys this key, until a bring-up has brought it another one."""
+    for node in tx.find(Node):
+        if node.public_key is not None and node.obeys is None:
+            tx.put(replace(node, obeys=old.keyid))
+
+
+@locked
+def rotate(core: Core, fresh: SigningKey, by: str) -> None:
+    """Sign with the fresh key from now on; for a node that does not know it the former key signs."""
+    old = core.key
+    with unit_of_work(core) as work:
+        keep_obeyed(work.tx, old.public)
+        work.tx.put(Setting(CURRENT, fresh.public.text(), core.wall_ms(), by))
+        begin(work.tx, COORDINATOR, core.fleet, fresh.public, core.wall_ms())
+        work.audit(
+            "trust", "warning", "coordinator key rotated", by=by, old=old.public.tag, new=fresh.public.tag
+        )
+    core.former[old.public.keyid] = old
+    core.key = fresh
+
+
+@locked
+def retire(core: Core) -> tuple[str, ...]:
+    """End the former keys that no node needs any more, and return their ids; they never sign again."""
+    with unit_of_work(core) as work:
+        there = [node for node in work.tx.find(Node) if node.removed != NodeState.REMOVED]
+        needed = {keyid for node in there for keyid in said_with(work.tx, node)}
+        done = [key for keyid, key in core.former.items() if keyid not in needed]
+        for key in done:
+            end(work.tx, core.fleet, key.public.text(), core.wall_ms())
+            work.audit("trust", "info", "former coordinator key retired", key=key.public.tag)
+    for key in done:
+        core.former.pop(key.public.keyid)
+    return tuple(key.public.keyid for key in done)

@@ -1,0 +1,138 @@
+"""What a person's yes, no or answer changes: of a run that waits to begin, and of a call that waits."""
+
+from __future__ import annotations
+
+from node_agent.wire.control import PersonAnswers
+from node_agent.wire.event import PersonAsked
+from node_agent.wire.failure import FailureKind
+from pancode.agents.runtimes import RUNTIMES
+from pancode.kernel.errors import RefusedError
+from pancode.kernel.records import ActionKind, Approval, RunState, WaitReason
+from pancode.kernel.values import replace
+from pancode.runs.life import inbox
+from pancode.runs.life import waits as people
+from pancode.runs.life.binding import begin, hold
+from pancode.runs.life.changes import Changes
+from pancode.runs.life.continuations import is_blocked
+from pancode.runs.life.ends import end_unstarted
+from pancode.runs.life.inbox import BEFORE_START, ItemKind, kind_of, must_wait
+from pancode.runs.life.orders import identity_of, name_of
+from pancode.runs.life.signals import Approved, CallDecided, Declined, Unasked
+
+
+def asked_first(made: Changes) -> Changes:
+    """Let a new run that holds no budget yet wait for a person's yes, or first for its workflow."""
+    made = replace(made, fresh=True)
+    return made if made.run.waits is WaitReason.WORKFLOW else people.ask_first(made)
+
+
+def approved(made: Changes, signal: Approved) -> Changes:
+    """Let a run that a person approves hold its budget and wait for a place. A yes to the question about the
+    budget holds it even above a ceiling.
+
+    UsageError when nothing of this kind waits; RefusedError when a ceiling has no room any more.
+    """
+    must_wait(made.run, made.case.action(ActionKind.PERSON), *BEFORE_START)
+    kind = kind_of(made.run)
+    made, refused = hold(made, signal.purses, beyond=kind is ItemKind.BUDGET)
+    if refused:
+        raise RefusedError(
+            f"{made.run.id} is not started: {refused}",
+            why="the ceiling had room when it was asked for; it goes on waiting",
+            fix="pancode budget show; raise it with pancode budget set, then approve again",
+            code="budget",
+        )
+    approval = Approval(by=signal.by, at_ms=made.now.ms, whole=signal.whole)
+    asked = replace(made.run, terms={**made.run.terms, "approved": approval})
+    made = begin(people.over(made.put(asked)))
+    scope = "run" if signal.whole else "once"
+    made = made.tell("person", kind, "approved", f"by {signal.by}, {scope}")
+    return made.record("people", "info", "approved", by=signal.by, kind=str(kind), scope=scope)
+
+
+def denied(made: Changes, signal: Declined) -> Changes:
+    """End a run that a person denies before it begins; an ended one stays so. UsageError: nothing waits."""
+    must_wait(made.run, made.case.action(ActionKind.PERSON), *ItemKind)
+    kind = kind_of(made.run)
+    if kind is ItemKind.LANDING:
+        fix = f"pancode land {made.run.id}"
+        report: dict[str, object] = {"status": people.DENIED, "why": f"denied by {signal.by}", "fix": fix}
+        made = made.put(replace(made.run, landing=report))
+    made = people.over(made).tell("person", kind, people.DENIED, f"by {signal.by}")
+    made = made.record("people", "info", people.DENIED, by=signal.by, kind=str(kind))
+    if made.run.state is not RunState.PENDING:
+        return made
+    return end_unstarted(made, FailureKind.STOPPED, f"denied by {signal.by}")
+
+
+def unasked(made: Changes, signal: Unasked) -> Changes:
+    """Take the run's question out of the inbox, as its workflow needs no answer any more. Idempotent."""
+    asked = made.case.action(ActionKind.PERSON)
+    if asked is None or not is_blocked(made.run):
+        return made
+    return made.done(asked).tell("person", kind_of(made.run), "withdrawn", signal.why)
+
+
+def asked_again(made: Changes) -> Changes:
+    """Put the run's question into the inbox again, as its workflow goes on. Idempotent."""
+    if made.case.action(ActionKind.PERSON) is not None or not is_blocked(made.run):
+        return made
+    return people.ask(made).tell("person", kind_of(made.run), "asked again", "its workflow goes on")
+
+
+_SHORT = 200
+MOST_KEPT = 400
+"""How many calls one run may ask about: no node may fill the ledger with calls."""
+TOO_MANY = f"a run may ask about {MOST_KEPT} commands"
+
+
+def asked(made: Changes, body: PersonAsked) -> Changes:
+    """Put the agent's call into the inbox; a call of a permitted rule gets its yes at once. Idempotent."""
+    run, question = made.run, body.asked
+    works = made.case.newest and run.state is RunState.RUNNING and run.stop_asked is None
+    if not works or not RUNTIMES[run.runtime].asks(run.takes_turns) or inbox.is_known(run, question.call):
+        return made
+    if len(inbox.calls_of(run)) >= MOST_KEPT:
+        return people.deny(made, question, TOO_MANY)
+    made = made.put(inbox.with_call(run, body, made.now.ms))
+    number = len(inbox.calls_of(made.run))
+    if question.pattern in inbox.permits(run):
+        return _answer(made, number, CallDecided("an earlier yes", allow=True, whole=True))
+    reason = f"waits for a person's yes: {question.command[:_SHORT]}"
+    made = people.ask(made.put(replace(made.run, reason=reason)))
+    return made.tell("person", f"call {number}", "asked", f"{question.command}; {body.why}")
+
+
+def decided(made: Changes, signal: CallDecided) -> Changes:
+    """Record a person's answer to a call. UsageError when no call waits; RefusedError when another waits."""
+    must_wait(made.run, made.case.action(ActionKind.PERSON), ItemKind.CALL)
+    number, _ = inbox.chosen_call(made.run, signal.number)
+    made = people.over(_answer(made, number, signal))
+    if signal.allow and signal.whole:
+        made = made.put(inbox.permitted(made.run, inbox.calls_of(made.run)[number - 1]["pattern"]))
+        for other, row in inbox.open_calls(made.run).items():
+            if row["pattern"] in inbox.permits(made.run):
+                made = _answer(made, other, signal)
+    scope = "run" if signal.whole else "once"
+    what = "approved" if signal.allow else people.DENIED
+    made = made.record("people", "info", what, by=signal.by, kind=str(ItemKind.CALL), scope=scope)
+    if inbox.open_calls(made.run):
+        return people.ask(made)
+    fence = made.case.fences[made.run.fence]
+    return made.put(replace(made.run, reason=f"{fence.mark} on {fence.node}"))
+
+
+def _answer(made: Changes, number: int, signal: CallDecided) -> Changes:
+    row, fence = inbox.calls_of(made.run)[number - 1], made.case.fences[made.run.fence]
+    body = PersonAnswers(
+        identity=identity_of(fence),
+        asked=inbox.asked_of(row),
+        allow=signal.allow,
+        whole=signal.allow and signal.whole,
+        words=signal.words,
+        by=name_of(signal.by),
+    )
+    answer = inbox.YES if signal.allow else inbox.NO
+    made = made.put(inbox.with_answer(made.run, number, answer, signal.by)).send(fence.node, body)
+    said = f"by {signal.by}" + (f": {signal.words}" if signal.words else "")
+    return made.tell("person", f"call {number}", "approved" if signal.allow else people.DENIED, said)

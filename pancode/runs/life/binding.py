@@ -1,0 +1,141 @@
+"""How a run is admitted, waits, and is bound to a node, with the holds that this takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pancode.budget import books
+from pancode.kernel.errors import RefusedError
+from pancode.kernel.records import Attempt, RunState, WaitReason
+from pancode.kernel.values import replace
+from pancode.runs.life import waits as people
+from pancode.runs.life.changes import Changes
+from pancode.runs.life.ends import broke, bury
+from pancode.runs.life.inbox import is_lifted_for_good, is_unapproved
+from pancode.runs.life.signals import Admitted, Bound, Due, Purse, Waits
+
+
+def admitted(made: Changes, signal: Admitted) -> Changes:
+    """Take the hold of the first attempt; RefusedError with the numbers when a ceiling has no room for it."""
+    made, refused = hold(made, signal.purses)
+    if refused:
+        raise RefusedError(
+            refused, why="the ceiling of this scope has no room", fix="pancode budget show", code="budget"
+        )
+    made = replace(made, fresh=True)
+    return made.tell("gate", "budget", "held", f"${made.run.estimate_usd:.2f}")
+
+
+def due(made: Changes, signal: Due) -> Changes:
+    """Take the hold of a later attempt; if it has no room, the run waits for budget or ends."""
+    if made.run.attempt == 1:
+        return made
+    if made.case.spent_up(made.run.attempt):
+        return broke(made)
+    if made.run.attempt in made.case.attempts:
+        return made
+    made, refused = hold(made, signal.purses, beyond=is_lifted_for_good(made.run))
+    if not refused:
+        return made
+    never = _never_fits(made, signal.purses)
+    if never:
+        return broke(made, f"the budget of its workflow has no room for another attempt: {never}")
+    return waits(made, Waits("budget", refused, WaitReason.BUDGET))
+
+
+def hold(made: Changes, purses: Sequence[Purse], beyond: bool = False) -> tuple[Changes, str]:
+    """Hold the run's estimate for its current attempt in each scope, or return the reason why not.
+
+    `beyond`: a person has allowed the hold even where a ceiling has no room; the story then says so.
+    """
+    run, amount = made.run, _amount(made)
+    for purse in purses:
+        if beyond and not books.fits(purse.balance, purse.ceilings, amount):
+            made = made.tell("gate", "budget", "lifted", books.refusal(purse.balance, purse.ceilings, amount))
+            made = made.record("budget", "warning", "ceiling lifted for a run", scope=purse.balance.scope)
+        elif not books.fits(purse.balance, purse.ceilings, amount):
+            return made, books.refusal(purse.balance, purse.ceilings, amount)
+    scopes, account = (
+        [purse.balance.scope for purse in purses if purse.held],
+        books.Account(run.id, run.attempt),
+    )
+    made = made.book(books.hold(scopes, account, amount, made.now.stamp))
+    return made.put(Attempt(run.id, run.attempt, made.now.ms, amount.usd)), ""
+
+
+def _amount(made: Changes) -> books.Amount:
+    run, left = made.run, made.case.left(made.run.attempt)
+    usd = run.estimate_usd if left is None else min(run.estimate_usd, left)
+    return replace(books.estimate_of(run), usd=usd)
+
+
+def _never_fits(made: Changes, purses: Sequence[Purse]) -> str:
+    """Why no waiting makes room, in words: only a workflow's spending never begins anew. Empty: it may."""
+    amount = _amount(made)
+    for purse in purses:
+        free = replace(purse.balance, held_usd=books.ZERO, held_tokens=0, held_ms=0)
+        if books.is_workflow(free.scope) and not books.fits(free, purse.ceilings, amount):
+            return books.refusal(free, purse.ceilings, amount)
+    return ""
+
+
+def waits(made: Changes, signal: Waits) -> Changes:
+    """Record that the run waits and why; the reason that it has already is not recorded again."""
+    if made.run.reason == signal.why:
+        return made
+    return made.put(replace(made.run, reason=signal.why, waits=signal.kind)).tell(
+        "wait", signal.on, "waits", signal.why
+    )
+
+
+def released(made: Changes) -> Changes:
+    """Let the run begin, as its workflow allows it; nothing changes when the workflow did not hold it."""
+    run = made.run
+    if run.state is not RunState.PENDING or run.waits is not WaitReason.WORKFLOW:
+        return made
+    return people.ask_first(made) if is_unapproved(run) else begin(made)
+
+
+def begin(made: Changes) -> Changes:
+    """Let the run wait only for a free place from now on."""
+    return made.put(replace(made.run, reason="queued", waits=WaitReason.QUEUED))
+
+
+def held_as_before(made: Changes, note: str) -> Changes:
+    """Lower the hold to the run's estimate, as its order was handed over to a node and came back."""
+    usd, account = _amount(made).usd, made.case.account
+    if made.attempt.held_usd <= usd:
+        return made
+    made = made.book(books.lowered(made.case.entries, account, usd, made.now.stamp, note))
+    return made.put(replace(made.attempt, held_usd=usd))
+
+
+def handed_to(node: str) -> str:
+    """The reason of a run whose order waits on this node until a slot is free there."""
+    return f"handed to {node}"
+
+
+def bound(made: Changes, signal: Bound) -> Changes:
+    """Give the run its fence and the hold in its node's own scope; its lost fences are told to end."""
+    fence, run = signal.fence, made.run
+    attempt = made.case.attempts.get(run.attempt)
+    if attempt is not None:
+        account = books.Account(run.id, run.attempt, fence.fence)
+        if signal.most_usd is not None and signal.most_usd > attempt.held_usd:
+            made = made.book(books.raised(made.case.entries, account, signal.most_usd, made.now.stamp))
+            attempt = replace(attempt, held_usd=signal.most_usd)
+            made = made.put(attempt)
+        amount = replace(books.estimate_of(run), usd=attempt.held_usd)
+        made = made.book(books.hold([books.node_scope(fence.node)], account, amount, made.now.stamp))
+    made = bury(made, f"replaced on {fence.node}")
+    terms = {**run.terms, "served": signal.served} if signal.served else run.terms
+    reason, waits = f"offered to {fence.node}", None
+    if fence.ahead:
+        reason, waits = handed_to(fence.node), WaitReason.HANDED
+    placed = replace(run, fence=fence.fence, reason=reason, waits=waits, retry_at_ms=None, terms=terms)
+    made = made.put(fence, placed)
+    where = "handed ahead to" if fence.ahead else "placed on"
+    made = made.tell("placement", fence.node, "placed", f"{where} {fence.node}: {signal.why}")
+    if signal.served:
+        made = made.tell("model", f"{run.endpoint}/{run.model}", "served", str(signal.served["words"]))
+    return made

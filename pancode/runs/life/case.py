@@ -1,0 +1,226 @@
+"""A case: a run with all that the ledger knows of it at one moment, its moves and its stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from node_agent.wire.identity import Mark
+from pancode.budget import books
+from pancode.kernel.records import (
+    Action,
+    ActionKind,
+    Attempt,
+    BookEntry,
+    Closed,
+    Fence,
+    FenceState,
+    Run,
+    RunState,
+    SessionRow,
+    WaitReason,
+    Word,
+)
+from pancode.kernel.values import replace
+
+MAX_BINDINGS = 12
+"""How many fences of one attempt may come back in an epoch before the run is given up. Waits do not count."""
+
+RUN_MOVES: dict[RunState, frozenset[RunState]] = {
+    RunState.PENDING: frozenset({RunState.RUNNING, RunState.INTERRUPTING, RunState.ENDED}),
+    RunState.RUNNING: frozenset(
+        {RunState.PENDING, RunState.INTERRUPTING, RunState.COLLECTING, RunState.ENDED}
+    ),
+    # Back to pending: the node interrupted it for a limit, nobody asked for a stop, it may be tried again.
+    RunState.INTERRUPTING: frozenset({RunState.PENDING, RunState.COLLECTING, RunState.ENDED}),
+    RunState.COLLECTING: frozenset({RunState.PENDING, RunState.INTERRUPTING, RunState.ENDED}),
+    RunState.ENDED: frozenset({RunState.ENDED}),
+}
+"""The moves that a run's state may make. From `ended` to `ended`: a verified receipt replaces `lost`."""
+
+FENCE_MOVES: dict[FenceState, frozenset[FenceState]] = {
+    FenceState.OFFERED: frozenset({FenceState.ACCEPTED, FenceState.RUNNING, FenceState.CLOSED}),
+    FenceState.ACCEPTED: frozenset({FenceState.RUNNING, FenceState.CLOSED}),
+    FenceState.RUNNING: frozenset({FenceState.CLOSED}),
+    FenceState.CLOSED: frozenset({FenceState.CLOSED}),
+}
+"""The moves that a fence's state may make. From `closed` to `closed`: the receipt of a lost fence came after
+all."""
+
+NOT_STARTED: dict[str, object] = {"cost_usd": "0", "cost_source": "not started"}
+"""The usage of an attempt that never ran, as its node or our own books say."""
+PUBLISHING = frozenset({Mark.GATED, Mark.PUSHED, Mark.RECEIPTED, Mark.ACKNOWLEDGED, Mark.REJECTED})
+"""The marks at which the agent has ended its work, so that its slot is free."""
+
+
+def move_run(run: Run, state: RunState) -> Run:
+    """Return the run in its new state; ValueError when the table has no such move."""
+    if state is run.state:
+        return run
+    if state not in RUN_MOVES[run.state]:
+        raise ValueError(f"run {run.id}: {run.state} cannot become {state}")
+    return replace(run, state=state)
+
+
+def close_fence(fence: Fence, how: Closed, wall_ms: int) -> Fence:
+    return replace(fence, state=FenceState.CLOSED, closed=how, closed_ms=wall_ms)
+
+
+def holds_slot(fence: Fence) -> bool:
+    """Whether an open fence occupies a slot of its node; one handed over ahead still waits for a slot."""
+    waits = fence.ahead and fence.mark in ("", Mark.HELD)
+    return fence.state is not FenceState.CLOSED and fence.mark not in PUBLISHING and not waits
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """What a decision needs from outside: the time, a source of new ids, and the lengths of pauses."""
+
+    ms: int
+    new_id: books.NewId
+    refused_pause_ms: int = 5_000
+    retry_pause_ms: int = 10_000
+
+    @property
+    def stamp(self) -> books.Stamp:
+        return books.Stamp(self.ms, self.new_id)
+
+
+def may_follow(run: Run) -> bool:
+    """Whether the run may have follow-up actions or a question to a person; else nobody looks them up."""
+    asked = run.waits is WaitReason.PERSON or "calls" in run.terms or "fleet" in run.terms
+    return run.state is RunState.ENDED or asked
+
+
+@dataclass(frozen=True, slots=True)
+class RunCase:
+    """All rows of one run, by number, and the fence that the signal is about."""
+
+    run: Run
+    attempts: Mapping[int, Attempt]
+    fences: Mapping[int, Fence]
+    entries: tuple[BookEntry, ...]
+    now: Now
+    actions: tuple[Action, ...] = ()
+    """The run's follow-up actions that are not done yet."""
+    words: tuple[Word, ...] = ()
+    """What people have said to the run, by number."""
+    session: SessionRow | None = None
+    """The session of which the run is the newest sitting."""
+    about: int = 0
+    """The number of the signal's fence; 0: the signal is about the run's current attempt."""
+
+    @property
+    def fence(self) -> Fence:
+        """The signal's fence. KeyError when the signal is about no fence."""
+        return self.fences[self.about]
+
+    @property
+    def attempt(self) -> Attempt:
+        """The attempt of the signal's fence, else the current one; a new row when there is none yet."""
+        number = self.fence.attempt if self.about else self.run.attempt
+        return self.attempts.get(number) or Attempt(self.run.id, number, self.now.ms, books.ZERO)
+
+    @property
+    def account(self) -> books.Account:
+        return books.Account(self.run.id, self.attempt.attempt, self.about)
+
+    @property
+    def newest(self) -> bool:
+        """Whether the signal's fence is the run's newest: only the newest one changes the run's state."""
+        return self.about == self.run.fence
+
+    @property
+    def came_back(self) -> int:
+        """How many other fences of the attempt came back in this epoch. Waits do not count.
+
+        Orders sent ahead do not count either: a free slot comes for them in any case.
+        """
+        kinds, mine = (Closed.REFUSED, Closed.NEVER_ACCEPTED), self.fence
+        others = [
+            f
+            for f in self.fences.values()
+            if f.fence != mine.fence and f.attempt == mine.attempt and not f.ahead
+        ]
+        return sum(f.closed in kinds and f.start_by_epoch == mine.start_by_epoch for f in others)
+
+    def action(self, kind: ActionKind) -> Action | None:
+        """The action of this kind that has not been done yet."""
+        return {action.kind: action for action in self.actions}.get(kind)
+
+    @property
+    def open_fences(self) -> list[Fence]:
+        """Fences that may be running, or whose end is not known."""
+        return [f for f in self.fences.values() if f.state is not FenceState.CLOSED]
+
+    @property
+    def lost_fences(self) -> list[Fence]:
+        """Fences that were given up and have sent no receipt: they may still run."""
+        return [f for f in self.fences.values() if f.closed is Closed.LOST and f.receipt is None]
+
+    def left(self, attempt: int) -> Decimal | None:
+        """The USD that earlier attempts have left of the run's limit for this one; None: it has no limit."""
+        usd = self.run.limits.get("usd")
+        if usd is None or attempt == 1:
+            return None if usd is None else Decimal(str(usd))
+        return max(Decimal(str(usd)) - books.used(self.entries, attempt), books.ZERO)
+
+    def ordered(self) -> Decimal | None:
+        """The most USD that this fence's order allows: what is left, or what it holds; None: no limit."""
+        left, held = self.left(self.attempt.attempt), self.attempt.held_usd
+        return held if left is None and held and self.about and self.fence.ahead else left
+
+    def spent_up(self, attempt: int) -> bool:
+        """Whether nothing is left for this attempt; a run with a budget of 0 may still do free work."""
+        return attempt > 1 and self.left(attempt) == 0 and Decimal(str(self.run.limits["usd"])) > 0
+
+    def with_row(self, row: Run | Attempt | Fence | SessionRow | Word) -> RunCase:
+        """The same case with this row instead of the old one."""
+        if isinstance(row, Word):
+            said = {**{one.number: one for one in self.words}, row.number: row}
+            return replace(self, words=tuple(said.values()))
+        if isinstance(row, SessionRow):
+            return replace(self, session=row)
+        if isinstance(row, Run):
+            return replace(self, run=row)
+        if isinstance(row, Attempt):
+            return replace(self, attempts={**self.attempts, row.attempt: row})
+        return replace(self, fences={**self.fences, row.fence: row})
+
+
+class RunStage(StrEnum):
+    """The values of a run's `stage`."""
+
+    WAITING = "waiting"
+    PLACED = "placed"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    VERIFYING = "verifying"
+    DELIVERING = "delivering"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+_OF_MARK: dict[str, RunStage] = {
+    Mark.HELD: RunStage.PLACED,
+    Mark.ACCEPTED: RunStage.PREPARING,
+    Mark.PREPARED: RunStage.PREPARING,
+    Mark.SPAWNED: RunStage.RUNNING,
+    Mark.EXITED: RunStage.VERIFYING,
+    Mark.COMMITTED: RunStage.VERIFYING,
+}
+
+
+def stage_of(run: Run, fence: Fence | None) -> RunStage:
+    """The stage of a run. `fence`: its newest one; None when it has none."""
+    if run.state is RunState.ENDED:
+        return RunStage.ENDED
+    if run.state is RunState.INTERRUPTING:
+        return RunStage.STOPPING
+    if fence is None or fence.state is FenceState.CLOSED:
+        return RunStage.WAITING
+    if fence.state is FenceState.OFFERED:
+        return RunStage.PLACED
+    return _OF_MARK.get(fence.mark, RunStage.DELIVERING)

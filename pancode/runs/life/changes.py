@@ -1,0 +1,462 @@
+"""What a decision changes, as a value; the events of the feed and the audit's entries follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from node_agent.wire.control import ControlBody
+from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.logs import OrderStage
+from pancode.budget import books
+from pancode.kernel import records
+from pancode.kernel.formatting import first_few
+from pancode.kernel.values import replace
+from pancode.runs.life import inbox
+from pancode.runs.life.case import Now, RunCase
+from pancode.runs.life.health import HealthState
+from pancode.runs.life.inbox import ItemKind, item_of
+from pancode.runs.receipts.trust import KEPT, verified
+
+Domain = Literal["budget", "config", "dispatch", "fleet", "land", "people", "receipt", "schedule", "trust"]
+"""What an entry of the audit is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a run's story (`pancode why`)."""
+
+    run: str
+    kind: str
+    what: str
+    verdict: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """One line of the audit (`pancode audit`)."""
+
+    domain: Domain
+    level: str
+    what: str
+    run: str | None
+    detail: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A control message for a node, by name. A node without a key is sent nothing."""
+
+    node: str
+    body: ControlBody
+
+
+@dataclass(frozen=True, slots=True)
+class PassOver:
+    """For a while the node is not offered this run (None: it is offered no run at all)."""
+
+    node: str
+    run: str | None
+    cause: OrderRefusal | FailureKind
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """The order of this fence has reached this stage."""
+
+    stage: OrderStage
+    fence: records.Fence
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The changes of one signal or several. Frozen: each step returns a new value with more changes."""
+
+    before: RunCase
+    case: RunCase
+    """The run as it is now, for the next step."""
+    fresh: bool = False
+    """Whether the run itself is new in these changes."""
+    rows: tuple[records.Record, ...] = ()
+    """New rows that are no rows of the run."""
+    story: tuple[Line, ...] = ()
+    audit: tuple[AuditLine, ...] = ()
+    controls: tuple[Send, ...] = ()
+    passed_over: tuple[PassOver, ...] = ()
+    stages: tuple[Staged, ...] = ()
+
+    @classmethod
+    def of(cls, case: RunCase) -> Changes:
+        """The beginning: a case with no changes yet."""
+        return cls(case, case)
+
+    # -- what the next step looks at --------------------------------------------------------------
+
+    @property
+    def run(self) -> records.Run:
+        return self.case.run
+
+    @property
+    def attempt(self) -> records.Attempt:
+        return self.case.attempt
+
+    @property
+    def fence(self) -> records.Fence:
+        return self.case.fence
+
+    @property
+    def now(self) -> Now:
+        return self.case.now
+
+    # -- what it adds -----------------------------------------------------------------------------
+
+    def put(
+        self, *rows: records.Run | records.Attempt | records.Fence | records.SessionRow | records.Word
+    ) -> Changes:
+        """Put these rows of the run, new or changed, into the changes."""
+        case = self.case
+        for row in rows:
+            case = case.with_row(row)
+        return replace(self, case=case)
+
+    def follow(
+        self, kind: records.ActionKind, by: str, detail: Mapping[str, object] | None = None
+    ) -> Changes:
+        """Add this follow-up action."""
+        action = records.Action(self.now.new_id(), kind, self.run.id, self.now.ms, by, dict(detail or {}))
+        return replace(self, case=replace(self.case, actions=(*self.case.actions, action)))
+
+    def advance(self) -> Changes:
+        """Let the run's workflow be looked at next, if it has one."""
+        run = self.run
+        if run.workflow is None:
+            return self
+        return self.add(
+            records.Action(
+                self.now.new_id(), records.ActionKind.ADVANCE, run.workflow, self.now.ms, run.created_by
+            )
+        )
+
+    def done(self, action: records.Action | None) -> Changes:
+        """Remove this follow-up action."""
+        left = tuple(one for one in self.case.actions if one != action)
+        return replace(self, case=replace(self.case, actions=left))
+
+    def note(self, action: records.Action, facts: Mapping[str, object]) -> Changes:
+        """Add these facts to a follow-up action that waits."""
+        noted = replace(action, detail={**action.detail, **facts})
+        actions = tuple(noted if one.id == action.id else one for one in self.case.actions)
+        return replace(self, case=replace(self.case, actions=actions))
+
+    def add(self, *rows: records.Record) -> Changes:
+        """Add these new rows that are no rows of the run."""
+        return replace(self, rows=(*self.rows, *rows))
+
+    def book(self, entries: Iterable[records.BookEntry]) -> Changes:
+        """Add these entries to the books."""
+        return replace(self, case=replace(self.case, entries=(*self.case.entries, *entries)))
+
+    def tell(self, kind: str, what: str, verdict: str, detail: str = "") -> Changes:
+        """Add a line to the run's story."""
+        return replace(self, story=(*self.story, Line(self.run.id, kind, what, verdict, detail)))
+
+    def record(self, domain: Domain, level: str, what: str, **detail: object) -> Changes:
+        """Add a line to the audit."""
+        return replace(self, audit=(*self.audit, AuditLine(domain, level, what, self.run.id, detail)))
+
+    def stage(self, stage: OrderStage, detail: str = "") -> Changes:
+        """Record that this fence's order has reached the stage."""
+        return replace(self, stages=(*self.stages, Staged(stage, self.fence, detail)))
+
+    def send(self, node: str, body: ControlBody) -> Changes:
+        """Add a message for a node."""
+        return replace(self, controls=(*self.controls, Send(node, body)))
+
+    def pass_over(self, run: str | None, cause: OrderRefusal | FailureKind, why: str) -> Changes:
+        """Record that the node could not take the run (None: any run), and is not offered it for a while."""
+        return replace(self, passed_over=(*self.passed_over, PassOver(self.fence.node, run, cause, why)))
+
+    # -- what `apply` writes ----------------------------------------------------------------------
+
+    @property
+    def new(self) -> list[records.Record]:
+        """The rows that did not exist before."""
+        run, known = [self.run] if self.fresh else [], {one.id for one in self.before.actions}
+        actions = [one for one in self.case.actions if one.id not in known]
+        return [*run, *self._beyond(known=False), *actions, *self.rows]
+
+    @property
+    def gone(self) -> list[records.Action]:
+        """The actions that are removed."""
+        left = {one.id for one in self.case.actions}
+        return [one for one in self.before.actions if one.id not in left]
+
+    @property
+    def changed(self) -> list[records.Record]:
+        """The existing rows that have changed."""
+        moved = self.run is not self.before.run and not self.fresh
+        session = self.case.session
+        talks = [session] if session is not None and session is not self.before.session else []
+        words = [one for one in self.case.words if one not in self.before.words]
+        was = {one.id: one for one in self.before.actions}
+        noted = [one for one in self.case.actions if one.id in was and one != was[one.id]]
+        return [*([self.run] if moved else ()), *talks, *words, *noted, *self._beyond(known=True)]
+
+    def _beyond(self, known: bool) -> Iterator[records.Attempt | records.Fence]:
+        was, case = self.before, self.case
+        yield from (a for n, a in case.attempts.items() if _differs(a, was.attempts.get(n), known))
+        yield from (f for n, f in case.fences.items() if _differs(f, was.fences.get(n), known))
+
+    @property
+    def booked(self) -> tuple[records.BookEntry, ...]:
+        """The new entries of the books."""
+        return self.case.entries[len(self.before.entries) :]
+
+    @property
+    def closed(self) -> list[records.Fence]:
+        """The fences that were open, or lost, and are now closed in another way."""
+        known, fences = self.before.fences, self.case.fences
+        return [f for n, f in fences.items() if f.closed and (n not in known or known[n].closed != f.closed)]
+
+    @property
+    def placed(self) -> list[records.Fence]:
+        """The new fences."""
+        return [fence for number, fence in self.case.fences.items() if number not in self.before.fences]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run ends in these changes, or gets another end."""
+        return self.case.run.outcome is not None and self.case.run.outcome != self.before.run.outcome
+
+
+def _differs(row: records.Record, before: records.Record | None, known: bool) -> bool:
+    return row is not before and (before is not None) is known
+
+
+RUN_DONE, RUN_FAILED, RUN_WAITS = "run.done", "run.failed", "run.asks"
+WORKFLOW_DONE, WORKFLOW_FAILED = "workflow.done", "workflow.failed"
+NODE_LOST, BUDGET, SCHEDULE_FAILED = "node.lost", "budget.alert", "schedule.failed"
+TRUST_BROKEN = "trust.broken"
+OCCASIONS = (
+    *(RUN_DONE, RUN_FAILED, RUN_WAITS, WORKFLOW_DONE, WORKFLOW_FAILED),
+    *(NODE_LOST, BUDGET, SCHEDULE_FAILED, TRUST_BROKEN),
+)
+_AWAY = ("unreachable", "lost")
+_NEITHER = ("stopped", "interrupted", "superseded", "blocked")
+"""Outcomes that are neither success nor failure: the run was stopped, or asks a question."""
+
+
+def occasion_of(event: records.FeedEvent) -> str | None:
+    """The occasion that this event is for people who wait; None: it is none."""
+    data = event.data
+    match event.kind:
+        case records.EventKind.RUN_ENDED:
+            # A run that judges another one is no work of its own: whoever acts on it would be called again.
+            return None if data.get("judges") else _of_end(str(data.get("outcome")), Outcome.DONE)
+        case records.EventKind.INBOX_ITEM | records.EventKind.FLEET_PAUSED:
+            return RUN_WAITS
+        case records.EventKind.RUN_HEALTH:
+            return RUN_WAITS if data.get("kind") == HealthState.STUCK else None
+        case records.EventKind.WORKFLOW_ENDED:
+            found = _of_end(str(data.get("state")), records.WorkflowState.DONE)
+            return found and found.replace("run.", "workflow.")
+        case records.EventKind.NODE_STATE:
+            return NODE_LOST if data.get("state") in _AWAY and data.get("was") not in _AWAY else None
+        case records.EventKind.BUDGET_ALERT:
+            return BUDGET
+        case records.EventKind.SCHEDULE_FIRED:
+            return SCHEDULE_FAILED if data.get("state") in ("refused", "failed") else None
+        case records.EventKind.AUDIT:
+            return TRUST_BROKEN if (data.get("domain"), data.get("level")) == ("trust", "error") else None
+    return None
+
+
+def _of_end(word: str, done: str) -> str | None:
+    if word in _NEITHER:
+        return None
+    return RUN_DONE if word == done else RUN_FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One event without its number."""
+
+    kind: records.EventKind
+    run: str | None = None
+    node: str | None = None
+    data: dict[str, object] = field(default_factory=dict)
+
+
+def events_of(made: Changes) -> Iterator[Happened]:
+    """The events in the order in which the feed tells them."""
+    run, was = made.run, made.before.run
+    if made.fresh:
+        yield _of(run, records.EventKind.RUN_QUEUED, agent=run.agent, task=run.task[:200], parent=run.parent)
+    for fence in made.placed:
+        yield _of(run, records.EventKind.RUN_PLACED, fence.node, fence=fence.fence)
+    for staged in made.stages:
+        data = {"fence": staged.fence.fence, "stage": staged.stage.value, "detail": staged.detail}
+        yield _of(run, records.EventKind.RUN_STAGE, staged.fence.node, **data)
+    if run.attempt > was.attempt:
+        yield _of(run, records.EventKind.RUN_RETRY, reason=run.reason)
+    yield from _by_state(made)
+    yield from _inbox(made)
+    landing = records.ActionKind.LAND
+    asked = made.case.action(landing)
+    if asked is not None and asked != made.before.action(landing):
+        yield _of(run, records.EventKind.RUN_LANDING, status="waiting", commit=None)
+    elif (run.landing, run.landed) != (was.landing, was.landed):
+        yield _of(run, records.EventKind.RUN_LANDING, status=run.landing.get("status"), commit=run.landed)
+    turn = run.terms.get("turn")
+    if turn is not None and turn != was.terms.get("turn"):
+        yield _of(run, records.EventKind.RUN_TURN, _node(run), number=turn["number"], stop=turn["stop"])
+    seen = verified(run)
+    if seen is not None and run.result.get(KEPT) != was.result.get(KEPT):
+        yield _of(run, records.EventKind.RUN_VERIFIED, seen.node, status=seen.state.value, waits=seen.waits)
+
+
+def _inbox(made: Changes) -> Iterator[Happened]:
+    """The event that an item of the inbox begins, or ends, or both when another replaces it."""
+    asks, was = made.case.action(records.ActionKind.PERSON), made.before.action(records.ActionKind.PERSON)
+    if was is not None and asks != was:
+        yield Happened(records.EventKind.INBOX_ANSWERED, made.run.id, _node(made.run))
+    if asks is not None and asks != was:
+        item = item_of(made.run, asks)
+        data: dict[str, object] = {
+            "kind": item.kind.value,
+            "words": item.words[:200],
+            "command": item.command,
+        }
+        yield Happened(records.EventKind.INBOX_ITEM, made.run.id, _node(made.run), data)
+
+
+def _by_state(made: Changes) -> Iterator[Happened]:
+    run, was = made.run, made.before.run
+    if made.ended:
+        usage = books.used_by(run.result.get("usage"))
+        data: dict[str, object] = {"outcome": run.outcome, "failure": run.failure, "tokens": usage.tokens}
+        if run.judges is not None:
+            data["judges"] = run.judges
+        yield _of(run, records.EventKind.RUN_ENDED, _node(run), **data, reason=run.reason)
+        return
+    if run.state is records.RunState.INTERRUPTING and was.state is not records.RunState.INTERRUPTING:
+        yield _of(run, records.EventKind.RUN_STOPPING, reason=run.reason)
+    if run.waits is not None and (run.waits, run.reason) != (was.waits, was.reason):
+        yield _of(run, records.EventKind.RUN_WAITS, waits=run.waits.value, reason=run.reason)
+    known = made.before.attempts.get(made.attempt.attempt)
+    if known is not None and made.attempt.usage != known.usage:
+        cost, used = books.known_cost(made.attempt.usage), books.used_by(made.attempt.usage)
+        usd = None if cost is None else f"{cost:f}"
+        yield _of(run, records.EventKind.RUN_USAGE, tokens=used.tokens, cost_usd=usd)
+
+
+def _node(run: records.Run) -> str | None:
+    node = run.result.get("node")
+    return node if isinstance(node, str) else None
+
+
+def _of(run: records.Run, kind: records.EventKind, node: str | None = None, **data: object) -> Happened:
+    """Make an event of the run, with its state, its attempt, and its workflow and step if it has any."""
+    place: dict[str, object] = {"state": run.state.value, "attempt": run.attempt}
+    if run.workflow is not None:
+        place |= {"workflow": run.workflow, "step": run.step}
+    return Happened(kind, run.id, node, {**place, **data})
+
+
+MOST_CHARS = 300
+"""The most characters of a text in an entry: the audit is kept for good, and nodes and runs fill it."""
+_LEVELS = {Outcome.DONE: "info", Outcome.INTERRUPTED: "warning", Outcome.BLOCKED: "warning"}
+"""The audit level of each outcome; an outcome that is not listed is an error."""
+_FOUND = ("warning", "error")
+MOST_HEARD = 5_000
+"""Up to this number of a fence's events, the node's warnings become audit entries."""
+
+
+def entries_of(made: Changes) -> Iterator[AuditLine]:
+    """The audit's entries, in the order of events; landings and answers write theirs in their own modules."""
+    run, was = made.run, made.before.run
+    if made.fresh:
+        yield _queued(run)
+    yield from _questions(made)
+    yield from _on_nodes(made)
+    yield from _found(made)
+    if run.stop_asked is not None and was.stop_asked is None:
+        yield _line(run, "warning", "stop asked", why=run.stop_asked)
+    if run.attempt > was.attempt:
+        last = made.case.attempts.get(was.attempt)
+        failure, why = (last.failure, last.reason) if last is not None else (None, "")
+        yield _line(run, "warning", "tried again", attempt=run.attempt, failure=failure, why=why)
+    if made.ended:
+        yield _ended(run)
+
+
+def _on_nodes(made: Changes) -> Iterator[AuditLine]:
+    """Entries of starts, refusals and losses on nodes. That a node takes no order just now makes no entry."""
+    run = made.run
+    for staged in made.stages:
+        if staged.stage is OrderStage.STARTED:
+            yield _line(run, "info", "started", node=staged.fence.node, attempt=staged.fence.attempt)
+    for fence in made.closed:
+        where: dict[str, object] = {"node": fence.node, "attempt": fence.attempt}
+        if fence.closed is records.Closed.REFUSED:
+            yield _line(run, "warning", "refused by its node", **where, why=run.reason)
+        elif fence.closed is records.Closed.LOST:
+            attempt = made.case.attempts.get(fence.attempt)
+            yield _line(run, "warning", "lost on its node", **where, why=attempt.reason if attempt else "")
+
+
+def _found(made: Changes) -> Iterator[AuditLine]:
+    """Entries of the node's warnings, such as a denied call, up to a number: no node can fill the audit."""
+    found = [one for one in made.story if one.kind == "node" and one.verdict in _FOUND]
+    if found and made.fence.cursor <= MOST_HEARD:
+        for one in found:
+            where = {"node": one.what, "attempt": made.fence.attempt}
+            yield _line(made.run, one.verdict, "finding", **where, finding=one.detail)
+
+
+def _queued(run: records.Run) -> AuditLine:
+    """The entry of a queued run. `held` is "told only" where nothing enforces the run's rules."""
+    level, held = ("warning", "told only") if run.told_only else ("info", None)
+    rules = {"mode": run.mode.value, "safety": run.safety.value, "held": held}
+    of = {"workflow": run.workflow, "step": run.step, "parent": run.parent, "judges": run.judges}
+    what = {"agent": run.agent, "runtime": run.runtime, "model": run.asked_model or run.model}
+    return _line(run, level, "queued", by=run.created_by, **what, **rules, **of, retry_of=run.retry_of)
+
+
+def _questions(made: Changes) -> Iterator[AuditLine]:
+    """Entries of questions to a person: about the run, or about a call of its agent."""
+    run, asks, kind = made.run, made.case.action(records.ActionKind.PERSON), ItemKind.CALL
+    for row in inbox.calls_of(run)[len(inbox.calls_of(made.before.run)) :]:
+        yield _asked(run, kind, row["command"], rule=row["pattern"])
+    if asks is not None and asks != made.before.action(records.ActionKind.PERSON):
+        item = item_of(run, asks)
+        if item.kind is not kind:
+            yield _asked(run, item.kind, item.words)
+
+
+def _asked(run: records.Run, kind: ItemKind, words: str, **detail: object) -> AuditLine:
+    line = _line(run, "info", "a person is asked", kind=kind.value, words=words, **detail)
+    return replace(line, domain="people")
+
+
+def _ended(run: records.Run) -> AuditLine:
+    """The entry of the run's end, with the receipt's digest, so that the audit's chain covers the receipt."""
+    result, found = run.result, run.result.get("findings")
+    findings = first_few([str(one) for one in found], 3) if isinstance(found, list | tuple) else None
+    detail = {"node": result.get("node"), "failure": run.failure, "why": run.reason}
+    detail |= {"exit_code": run.exit_code, "held": result.get("isolation"), "findings": findings}
+    level = _LEVELS.get(run.outcome, "error") if run.outcome is not None else "error"
+    return _line(run, level, f"ended: {run.outcome}", **detail, receipt=result.get("receipt"))
+
+
+def _line(run: records.Run, level: str, what: str, **detail: object) -> AuditLine:
+    known = {name: _short(value) for name, value in detail.items() if value not in (None, "")}
+    return AuditLine("dispatch", level, what, run.id, known)
+
+
+def _short(value: object) -> object:
+    return str(value)[:MOST_CHARS] if isinstance(value, str) else value

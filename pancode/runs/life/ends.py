@@ -1,0 +1,202 @@
+"""How an attempt and its run come to an end: not started, lost, stopped, given up; and the next attempt."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from node_agent.wire.control import StopControl as StopOrder
+from node_agent.wire.control import Tombstone
+from node_agent.wire.failure import FAILURES, FailureKind, Outcome
+from node_agent.wire.logs import OrderStage
+from pancode.budget import books
+from pancode.kernel.records import ActionKind, Closed, RunState, WaitReason
+from pancode.kernel.values import replace
+from pancode.landing.cross_check_rules import judge_next
+from pancode.landing.rules import called_off
+from pancode.runs.life.case import NOT_STARTED, close_fence, move_run
+from pancode.runs.life.changes import Changes
+from pancode.runs.life.continuations import goes_on_by_itself
+from pancode.runs.life.orders import identity_of
+from pancode.runs.life.retries import Retry, after_failure, pause_ms, with_what_was_left
+from pancode.runs.life.signals import CalledOff, GivenUp, Lost, Priced, Stop, Unbindable
+from pancode.runs.life.waits import calls_lost, calls_over, undelivered
+
+NOTHING_LEFT = "nothing is left of the run's budget"
+GIVEN_UP = "given_up_for"
+"""The key in a lost run's result that names the run that replaced it. After that, the lost run's receipt
+counts only as evidence and cost."""
+
+
+def end_attempt(made: Changes, outcome: Outcome, failure: FailureKind | None, why: str) -> Changes:
+    ended = replace(made.attempt, outcome=outcome, failure=failure, reason=why, finished_ms=made.now.ms)
+    return made.put(ended)
+
+
+def fail_attempt(made: Changes, failure: FailureKind, why: str) -> Changes:
+    """End the attempt with the outcome of this failure."""
+    return end_attempt(made, FAILURES[failure].outcome, failure, why)
+
+
+def end_run(made: Changes, **result: object) -> Changes:
+    """End the run with the end of its attempt, and add `result`. Every run ends through this function."""
+    made = calls_over(made)
+    run, attempt = made.run, made.attempt
+    made = made.done(made.case.action(ActionKind.PERSON))  # nobody is asked about what has ended
+    made = undelivered(made) if "told" in made.run.terms else made
+    made = made.put(
+        replace(
+            move_run(run, RunState.ENDED),
+            outcome=attempt.outcome,
+            failure=attempt.failure,
+            reason=attempt.reason,
+            waits=None,
+            result=with_what_was_left(run, attempt, {**run.result, **result}),
+            finished_ms=made.now.ms,
+            retry_at_ms=None,
+        )
+    )
+    if goes_on_by_itself(made.run, made.case.session, made.case.words, attempt.outcome):
+        made = made.follow(ActionKind.GO_ON, made.run.created_by)
+    return judge_next(made.advance())
+
+
+def give_back(made: Changes, note: str, node: str | None = None) -> Changes:
+    """Release the attempt's holds; with `node`, only the hold for that node."""
+    case, only = made.case, books.node_scope(node) if node is not None else None
+    return made.book(books.release(case.entries, case.account, case.now.stamp, note, only))
+
+
+def end_unstarted(made: Changes, failure: FailureKind, why: str, note: str | None = None) -> Changes:
+    """End a run that never started, at no cost."""
+    made = fail_attempt(give_back(made, why if note is None else note), failure, why)
+    return end_run(made.put(replace(made.attempt, usage=NOT_STARTED)))
+
+
+def next_attempt(made: Changes, retry: Retry, why: str, asked_ms: int = 0) -> Changes | None:
+    """Let the run wait for another attempt, after a pause; None: its budget is used up.
+
+    The attempt's hold is taken when it is bound. `asked_ms`: the pause that its provider has asked for.
+    """
+    made = calls_over(made)
+    run, number = made.run, made.run.attempt + 1
+    if made.case.spent_up(number):
+        return None
+    at_ms = made.now.ms + pause_ms(retry, made.now.retry_pause_ms, asked_ms)
+    until = f", limited until {_moment(at_ms)}" if asked_ms else ""
+    waits = replace(
+        move_run(run, RunState.PENDING),
+        attempt=number,
+        reason=f"attempt {number} waits{until}: {why}",
+        waits=WaitReason.RETRY,
+        retry_at_ms=at_ms,
+    )
+    return made.put(waits).tell("retry", f"attempt {number}", "tried again", f"{why}; {retry.words}")
+
+
+def _moment(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def not_tried_again(made: Changes, what: str = "budget", why: str = NOTHING_LEFT) -> Changes:
+    return made.tell("retry", what, "not tried again", why)
+
+
+def lost(made: Changes, signal: Lost) -> Changes:
+    """Give the fence up: its known cost is booked, and the rest counts as unknown."""
+    fence, attempt, newest = made.fence, made.attempt, made.case.newest
+    used = books.used_by(attempt.usage)
+    spent = books.Spent(books.known_cost(attempt.usage), used.tokens, used.ms)
+    made = made.book(books.lose(made.case.entries, made.case.account, spent, made.now.stamp))
+    made = made.put(close_fence(fence, Closed.LOST, made.now.ms)).stage(OrderStage.CLOSED, str(Closed.LOST))
+    made = fail_attempt(made, FailureKind.NODE_LOST, signal.why)
+    made = made.tell("node", fence.node, "lost", signal.why)
+    if not newest or made.run.outcome is not None:
+        return made
+    made = calls_lost(made)
+    retry = after_failure(made.run, FailureKind.NODE_LOST, made.case.attempts.values(), elsewhere=True)
+    again = next_attempt(made, retry, signal.why) if isinstance(retry, Retry) else None
+    if again is not None:
+        return again
+    if isinstance(retry, Retry):
+        made = not_tried_again(made)
+    elif retry.why:
+        made = not_tried_again(made, "lost", retry.why)
+    return end_run(made, node=fence.node)
+
+
+def stop(made: Changes, signal: Stop) -> Changes:
+    """Stop a waiting run at once; for a started run, tell its node, which must confirm.
+
+    A lost fence that may still run is told too, even beside a later attempt. For a run that has ended, its
+    landing is called off.
+    """
+    for fence in made.case.lost_fences:
+        if not fence.stop_sent:
+            made = _send_stop(made, fence.fence, signal.reason).tell(
+                "stop", fence.node, "asked", signal.reason
+            )
+    if made.run.state is RunState.ENDED:
+        return called_off(made, CalledOff(signal.reason))
+    made = calls_over(made.tell("stop", "stop", "asked", signal.reason))
+    if not made.case.open_fences:
+        made = made.put(replace(made.run, stop_asked=signal.reason))
+        return end_unstarted(made, FailureKind.STOPPED, signal.reason, "stopped")
+    for fence in made.case.open_fences:
+        if not fence.stop_sent:
+            made = _send_stop(made, fence.fence, signal.reason)
+    asked = move_run(made.run, RunState.INTERRUPTING)
+    reason = f"stop asked, not confirmed: {signal.reason}"
+    return made.put(replace(asked, stop_asked=asked.stop_asked or signal.reason, reason=reason, waits=None))
+
+
+def _send_stop(made: Changes, number: int, reason: str) -> Changes:
+    fence = made.case.fences[number]
+    body = StopOrder(identity=identity_of(fence), reason=reason)
+    return made.put(replace(fence, stop_sent=True)).send(fence.node, body)
+
+
+def unbindable(made: Changes, signal: Unbindable) -> Changes:
+    """End a run for which no order can be made, so that it delays no other run."""
+    made = end_unstarted(made, FailureKind.NODE_INTERNAL, signal.why)
+    return made.tell("placement", "order", "not possible", signal.why)
+
+
+def broke(made: Changes, why: str = NOTHING_LEFT) -> Changes:
+    """End the run, as nothing is left of its budget or of its workflow's."""
+    return not_tried_again(end_unstarted(made, FailureKind.USD_LIMIT, why), why=why)
+
+
+def given_up(made: Changes, signal: GivenUp) -> Changes:
+    """Tell the lost run's fences to end, as another run replaces it; their receipts count as evidence and
+    cost.
+    """
+    if made.run.outcome is not Outcome.LOST:
+        return made
+    made = made.put(replace(made.run, result={**made.run.result, GIVEN_UP: signal.by}))
+    made = bury(made, f"given up for {signal.by}")
+    return made.tell("retry", signal.by, "given up", f"replaced by {signal.by}")
+
+
+def bury(made: Changes, reason: str) -> Changes:
+    """Tell the lost fences, which may still run, to end."""
+    for fence in made.case.lost_fences:
+        made = made.send(fence.node, Tombstone(run=fence.run, up_to_fence=fence.fence, reason=reason))
+    return made
+
+
+def priced(made: Changes, signal: Priced) -> Changes:
+    """Set the cost of the first attempt with an unknown or disputed cost; others such have cost nothing."""
+    usd = signal.usd
+    for number, attempt in sorted(made.case.attempts.items()):
+        spent = books.Spent(usd, source="settled")
+        account = books.Account(made.run.id, number)
+        known, stamp = made.case.entries, made.now.stamp
+        entries = books.settle_unknown(known, account, spent, stamp)
+        entries += books.settle_disputed(known, account, usd, stamp)
+        if entries:
+            usage = {**attempt.usage, "cost_usd": f"{usd:f}", "cost_source": "settled"}
+            usage.pop(books.DISPUTED, None)
+            made = made.book(entries).put(replace(attempt, usage=usage))
+            usd = Decimal(0)
+    return made.tell("settle", "by hand", "settled", f"by {signal.by}") if made.booked else made

@@ -1,0 +1,156 @@
+"""Decides the health of an agent at work: from its signs of life, one state, how grave it is, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from node_agent.wire.node import Signs
+from pancode.kernel.formatting import took
+from pancode.kernel.records import Decision
+from pancode.runs.life.case import RunStage
+
+HEALTH = "health"
+"""The kind of the lines about health in a run's story."""
+SOON_MS = 60_000
+"""A sign of life up to this age, in milliseconds, counts as of now: a machine looks each half minute."""
+
+
+class HealthState(StrEnum):
+    """The health of an agent that has work: one state at a time."""
+
+    WORKING = "working"
+    THINKING = "thinking"
+    COMMAND = "long command"
+    QUESTION = "question"
+    LIMITED = "rate limit"
+    RESTING = "resting"
+    QUIET = "quiet"
+    STUCK = "stuck"
+    AWAY = "not heard"
+
+
+class Gravity(StrEnum):
+    """How grave a state is: nothing to do, a warning, or a person should look."""
+
+    WELL = "well"
+    WARNING = "warning"
+    PERSON = "person"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthRules:
+    """The owner's figures; times in milliseconds.
+
+    `failures`: how often one work is recovered (counted anew once a recovery has held for `stable_ms`), and
+    how many agents may fail within a minute before the fleet is paused. `between_ms`: the shortest time
+    between two warnings about one run. `words`: whether a quiet agent is told, once, that it is quiet.
+    """
+
+    look_ms: int = 30_000
+    warn_ms: int = 15 * 60_000
+    stuck_ms: int = 30 * 60_000
+    between_ms: int = 5 * 60_000
+    stable_ms: int = 30 * 60_000
+    failures: int = 3
+    words: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSeen:
+    """What is known of one agent at one moment.
+
+    `heard`: whether its machine is heard; `signs`: of life, as the machine told them `told_ms` ago (None: it
+    has not looked yet); `question`: that a person must answer; `limited_until_ms`: when its provider takes
+    calls again.
+    """
+
+    now_ms: int
+    stage: RunStage
+    node: str = ""
+    heard: bool = True
+    question: str = ""
+    rests: bool = False
+    limited_until_ms: int | None = None
+    signs: Signs | None = None
+    told_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentHealth:
+    """The health of an agent: its state, since when, and the evidence in words. `until_ms`: the end of a rate
+    limit.
+    """
+
+    state: HealthState
+    why: str
+    since_ms: int | None = None
+    gravity: Gravity = Gravity.WELL
+    until_ms: int | None = None
+
+
+def health_of(seen: AgentSeen, rules: HealthRules) -> AgentHealth:
+    """Judge the health of an agent that has work. Pure."""
+    if seen.question:
+        return AgentHealth(HealthState.QUESTION, seen.question, gravity=Gravity.PERSON)
+    if not seen.heard:
+        return AgentHealth(HealthState.AWAY, f"{seen.node} is not heard", gravity=Gravity.WARNING)
+    if seen.limited_until_ms is not None:
+        why = "its provider limits the rate"
+        return AgentHealth(HealthState.LIMITED, why, until_ms=seen.limited_until_ms)
+    if seen.rests:
+        return AgentHealth(HealthState.RESTING, "its program waits for words")
+    if seen.stage is not RunStage.RUNNING:
+        return AgentHealth(HealthState.WORKING, f"it is {seen.stage}; time limits watch over that")
+    if seen.signs is None:
+        return AgentHealth(HealthState.WORKING, "no look at it has been told yet")
+    return _by_signs(seen, seen.signs, rules)
+
+
+def _by_signs(seen: AgentSeen, signs: Signs, rules: HealthRules) -> AgentHealth:
+    soon = min(SOON_MS, rules.warn_ms)
+    ages = {"output": signs.output_ms, "CPU use": signs.cpu_ms, "change of a file": signs.files_ms}
+    known = {what: age + seen.told_ms for what, age in ages.items() if age is not None}
+    quiet, silent = min(known.values()), known["output"]
+    told = [
+        f"{what} {took(known[what] / 1_000)} ago" if what in known else f"no {what} seen" for what in ages
+    ]
+    why, since = "; ".join(told), seen.now_ms - silent
+    pause = signs.pause_ms - seen.told_ms
+    if pause > 0:
+        until = seen.now_ms + pause
+        return AgentHealth(HealthState.LIMITED, "its model server limits the rate", since, until_ms=until)
+    if silent < soon:
+        return AgentHealth(HealthState.WORKING, why, since)
+    if signs.model_ms is not None and signs.model_ms + seen.told_ms < soon:
+        return AgentHealth(HealthState.THINKING, f"its model is at an answer; {why}", since)
+    if quiet < soon:
+        return AgentHealth(HealthState.COMMAND, why, since)
+    since = seen.now_ms - quiet
+    if quiet >= rules.stuck_ms:
+        return AgentHealth(HealthState.STUCK, why, since, Gravity.PERSON)
+    return AgentHealth(
+        HealthState.QUIET, why, since, Gravity.WARNING if quiet >= rules.warn_ms else Gravity.WELL
+    )
+
+
+def report_of(health: AgentHealth, told: Iterable[Decision], now_ms: int, rules: HealthRules) -> bool | None:
+    """Whether this health is to be reported: None: no; else whether its agent is told too (only with the
+    first).
+
+    Each state is reported once in one time of quiet, and not again too soon. `told`: the attempt's story.
+    """
+    if health.state not in (HealthState.QUIET, HealthState.STUCK) or health.gravity is Gravity.WELL:
+        return None
+    before = [one for one in told if one.kind == HEALTH]
+    since = min(health.since_ms or 0, now_ms - rules.between_ms)
+    if any(one.verdict == health.state and one.at_ms >= since for one in before):
+        return None
+    return rules.words and not before
+
+
+WORDS = (
+    "(PanCode says this, and no person: nothing was seen of your work for {quiet}. If you wait for something "
+    "that does not come, end it, and go on in another way. If you need a person, ask your question.)"
+)

@@ -1,0 +1,422 @@
+"""What waits for a person: why, in which words, which answers fit, and the calls of agents that wait."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from node_agent.wire.event import PersonAsked
+from node_agent.wire.failure import Outcome
+from node_agent.wire.policy import CallAsked
+from pancode.kernel.errors import RefusedError, UsageError
+from pancode.kernel.formatting import counted
+from pancode.kernel.records import Action, ActionKind, Run, RunState
+from pancode.kernel.values import replace
+from pancode.runs.life.continuations import is_blocked, is_cut_by_cap, must_be_free
+
+
+class ItemKind(StrEnum):
+    """What an item asks about. `dispatch`, `budget`, `policy`: before a run begins; `call`: while it works;
+    `change`: of the configuration; the others: after its end.
+    """
+
+    QUESTION = "question"
+    PERMISSION = "permission"
+    LANDING = "landing"
+    CALL = "call"
+    DISPATCH = "dispatch"
+    BUDGET = "budget"
+    POLICY = "policy"
+    CHANGE = "change"
+
+
+BEFORE_START = (ItemKind.DISPATCH, ItemKind.BUDGET, ItemKind.POLICY)
+"""The kinds of items that a person answers before the run begins."""
+
+
+FIRST = "waits for a person's yes: pancode inbox"
+MOST_TASK = 1_000
+DIGEST = 12
+"""How many characters of a plan's digest name it."""
+_HIDDEN = "{shown} ... ({hidden} more characters are not shown here; all of it: pancode runs show {run})"
+
+
+def is_unapproved(run: Run) -> bool:
+    """Whether a person has to approve the run before it may begin."""
+    return "asks" in run.terms and "approved" not in run.terms
+
+
+def is_lifted_for_good(run: Run) -> bool:
+    """Whether a person has lifted the budget for later attempts of this run, too."""
+    approval = run.terms.get("approved")
+    return approval is not None and approval["whole"] and run.terms.get("asks") == ItemKind.BUDGET.value
+
+
+def plan_of(run: Run) -> dict[str, Any]:
+    """The plan that the inbox shows to the person who approves."""
+    usd = run.limits.get("usd")
+    return {
+        "task": _task(run),
+        "asked_by": run.created_by,
+        "parent": run.parent,
+        "agent": run.agent,
+        "runtime": run.runtime,
+        "model": run.asked_model or run.model,
+        "mode": run.mode.value,
+        "safety": run.safety.value,
+        "node": run.node,
+        "project": run.project,
+        "verify": [str(gate["name"]) for gate in run.gates],
+        "lands": run.land,
+        "limit_usd": None if usd is None else f"{Decimal(str(usd)):f}",
+        "estimate_usd": f"{run.estimate_usd:f}",
+        "estimate_tokens": run.estimate_tokens,
+        "estimate_minutes": round(run.estimate_ms / 60_000, 2),
+        "objections": list(run.terms.get("objections", ())),
+    }
+
+
+def digest_of_plan(run: Run) -> str:
+    """Short digest of the plan that a yes approves, and of the whole task, so that later words change it."""
+    whole = {**plan_of(run), "task": run.task, "argv": None if run.argv is None else list(run.argv)}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:DIGEST]
+
+
+def must_be_seen(run: Run, action: Action | None, plan: str) -> None:
+    """RefusedError where the plan changed since the person saw it, or the run asks about something else now.
+
+    `plan`: its digest; empty: not said. UsageError where nothing waits.
+    """
+    if not plan:
+        return
+    if kind_of(run) not in BEFORE_START:
+        must_wait(run, action, *ItemKind)
+        raise RefusedError(
+            f"your yes is to the plan of {run.id}, and that is no more what waits",
+            why=f"it has begun since you looked, and waits in another way now: {kind_of(run)}",
+            fix="look again: pancode inbox",
+            code="changed",
+        )
+    if plan != digest_of_plan(run):
+        raise RefusedError(
+            f"what {run.id} is to do has changed since it was shown",
+            why="somebody gave it words, or another way, since you looked",
+            fix=f"look again: pancode inbox; then: {_start_of(run)}",
+            code="changed",
+        )
+
+
+def _start_of(run: Run) -> str:
+    """The command that approves the plan as it is now."""
+    return f"pancode approve --plan {digest_of_plan(run)} {run.id}"
+
+
+def _task(run: Run) -> str:
+    """The beginning of the task; a cut task says so, and names the command that shows all of it."""
+    task = run.task if run.argv is None else " ".join(run.argv)
+    if len(task) <= MOST_TASK:
+        return task
+    return _HIDDEN.format(shown=task[:MOST_TASK], hidden=len(task) - MOST_TASK, run=run.id)
+
+
+def words_of(run: Run) -> str:
+    """The reason why the run waits for a person, in one line."""
+    model = f" with {run.asked_model}" if run.asked_model else ""
+    words = f"{run.created_by} asks to start {run.agent} on {run.runtime}{model}, estimate "
+    words += f"${run.estimate_usd:.2f}"
+    against = "; ".join(run.terms.get("objections", ()))
+    return f"{words}; against it: {against}" if against else words
+
+
+KEPT_CHARS = 200
+"""How many characters of an answered command are kept, as a run may have asked about many commands."""
+YES, NO, OVER = "yes", "no", "over"
+"""The answers to a call. OVER: the agent no longer waits for one."""
+
+
+def calls_of(run: Run) -> list[dict[str, Any]]:
+    """All calls about which a person was asked."""
+    return run.terms.get("calls", [])
+
+
+def open_calls(run: Run) -> dict[int, dict[str, Any]]:
+    """The calls that wait, by number, oldest first."""
+    return {number: row for number, row in enumerate(calls_of(run), start=1) if not row["answer"]}
+
+
+def is_known(run: Run, call: str) -> bool:
+    return any(row["call"] == call for row in calls_of(run))
+
+
+def with_call(run: Run, body: PersonAsked, now_ms: int) -> Run:
+    """Return the run with the call that its agent asks about."""
+    fresh = {
+        **body.asked.model_dump(mode="json"),
+        "why": body.why,
+        "attempt": run.attempt,
+        "at_ms": now_ms,
+        "answer": "",
+        "by": "",
+    }
+    return replace(run, terms={**run.terms, "calls": [*calls_of(run), fresh]})
+
+
+def with_answer(run: Run, number: int, answer: str, by: str) -> Run:
+    """Return the run with this answer to the call."""
+    rows = enumerate(calls_of(run), start=1)
+    updated = [_closed(row, answer, by) if n == number else row for n, row in rows]
+    return replace(run, terms={**run.terms, "calls": updated})
+
+
+def permitted(run: Run, pattern: str) -> Run:
+    """Return the run in which every call of this rule is allowed from now on."""
+    return replace(run, terms={**run.terms, "permits": sorted({*permits(run), pattern})})
+
+
+def permits(run: Run) -> list[str]:
+    """The patterns of the rules whose calls are allowed in this run without a question."""
+    return run.terms.get("permits", [])
+
+
+def all_closed(run: Run) -> Run:
+    """Return the run with all its open calls closed, as none can wait any more."""
+    updated = [row if row["answer"] else _closed(row, OVER, "") for row in calls_of(run)]
+    return replace(run, terms={**run.terms, "calls": updated})
+
+
+def chosen_call(run: Run, number: int | None) -> tuple[int, dict[str, Any]]:
+    """The call that the answer names. RefusedError when it names none that waits; UsageError: none waits."""
+    waiting = open_calls(run)
+    if not waiting:
+        fix = f"look: pancode inbox, and pancode why {run.id}"
+        raise UsageError(f"no call of {run.id} waits for a person", fix=fix, code="nothing_asked")
+    now = next(iter(waiting))
+    if number is None:
+        shown = {**waiting[now], "command": repr(waiting[now]["command"])}
+        raise RefusedError(
+            f"{run.id} asks about a command that your answer does not name",
+            why=f"call {now} waits: {words_of_call(shown)}",
+            fix=f"pancode approve --call {now} {run.id}, or: pancode deny --call {now} {run.id}",
+            code="changed",
+        )
+    if number != now:
+        raise RefusedError(
+            f"call {number} of {run.id} does not wait now",
+            why=f"it was answered, or its agent no longer waits; call {now} waits",
+            fix="pancode inbox",
+            code="changed",
+        )
+    return now, waiting[now]
+
+
+def asked_of(row: Mapping[str, Any]) -> CallAsked:
+    """The call's question in the form that the node knows."""
+    return CallAsked(call=row["call"], command=row["command"], pattern=row["pattern"])
+
+
+def words_of_call(row: Mapping[str, Any]) -> str:
+    """The whole command and the reason for the question, for the person who decides."""
+    return f"{row['command']}   ({row['why']})"
+
+
+def _closed(row: Mapping[str, Any], answer: str, by: str) -> dict[str, Any]:
+    return {**row, "command": str(row["command"])[:KEPT_CHARS], "answer": answer, "by": by}
+
+
+MOST_WORDS = 2_000
+_CUT = " ... (cut; all of it: pancode why {run})"
+_ANSWERED = """\
+You asked a person: {asked}
+{by} is: {answer}
+
+Go on with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class InboxItem:
+    """One item that waits for a person. `command` answers it; `yes`: the flags that its approval needs."""
+
+    id: str
+    run: str
+    since_ms: int
+    kind: ItemKind
+    words: str
+    choices: tuple[str, ...]
+    command: str
+    yes: tuple[str, ...] = ()
+    plan: Mapping[str, Any] | None = None
+    """The plan of a run that has not begun."""
+    call: int | None = None
+    """The number of the waiting call; an answer names it."""
+    whole: str = ""
+    """The rule of the call, which a yes for the rest of the run allows beyond this one command."""
+
+
+def item_of(run: Run, action: Action) -> InboxItem:
+    """The item of the run as the run is now."""
+    kind, question = kind_of(run), question_of(run)
+    words = str(question.get("question") or run.reason)
+    if kind is ItemKind.LANDING:
+        words = _landing(run)
+    if kind is ItemKind.CALL:
+        return _call_of(run, action)
+    capped = kind is ItemKind.PERMISSION and is_cut_by_cap(run)
+    words = _capped(run) if capped else words
+    asks = kind in (ItemKind.QUESTION, ItemKind.PERMISSION) and not capped
+    command = f'pancode answer {run.id} "..."' if asks else approval_of(run)
+    plan = {**plan_of(run), "digest": digest_of_plan(run)} if kind in BEFORE_START else None
+    command = command if plan is None else _start_of(run)
+    words = words if plan is None else words_of(run)
+    choices, at = tuple(map(str, question.get("choices") or ())), action.at_ms
+    return InboxItem(action.id, run.id, at, kind, _cut(run, words), choices, command, yes_of(run), plan)
+
+
+def _call_of(run: Run, action: Action) -> InboxItem:
+    """The item of the oldest call that waits. Its words are whole, as a yes is for exactly this command."""
+    number, row = next(iter(open_calls(run).items()))
+    command, words = f"pancode approve --call {number} {run.id}", words_of_call(row)
+    at, whole = row["at_ms"], f"every command of {row['why']}"
+    return InboxItem(action.id, run.id, at, ItemKind.CALL, words, (), command, call=number, whole=whole)
+
+
+def _cut(run: Run, words: str) -> str:
+    if len(words) <= MOST_WORDS:
+        return words
+    mark = _CUT.format(run=run.id)
+    return words[: MOST_WORDS - len(mark)] + mark
+
+
+def yes_of(run: Run) -> tuple[str, ...]:
+    """The flags that approve landing the held change; empty when no file is held."""
+    flags = run.landing.get("yes")
+    return tuple(map(str, flags)) if isinstance(flags, list | tuple) else ()
+
+
+def approval_of(run: Run) -> str:
+    """The command that approves the item, with each flag that the person says yes to."""
+    return " ".join(("pancode approve", *yes_of(run), run.id))
+
+
+def must_be_shown(run: Run, yes: Iterable[str]) -> None:
+    """RefusedError where the person has not said yes to exactly what the change needs now."""
+    given, needed = sorted(set(yes)), sorted(set(yes_of(run)))
+    if given != needed:
+        now, yours = " ".join(needed) or "no flag", " ".join(given) or "no flag"
+        raise RefusedError(
+            f"the change of {run.id} needs another yes than yours",
+            why=f"it needs now: {now}; you said: {yours}",
+            fix=f"look: pancode inbox, and pancode runs diff {run.id}; then: {approval_of(run)}",
+            code="changed",
+        )
+
+
+def kind_of(run: Run) -> ItemKind:
+    """The kind of item for a run that waits for a person."""
+    if run.state is RunState.PENDING:
+        return ItemKind(run.terms.get("asks") or ItemKind.DISPATCH)
+    if run.state is not RunState.ENDED and open_calls(run):
+        return ItemKind.CALL
+    if is_cut_by_cap(run) and run.landed is None:
+        return ItemKind.PERMISSION
+    if run.outcome is not Outcome.BLOCKED:
+        return ItemKind.LANDING
+    return ItemKind.QUESTION if question_of(run) else ItemKind.PERMISSION
+
+
+def question_of(run: Run) -> Mapping[str, Any]:
+    """The question in the receipt; empty when it has none."""
+    found = run.result.get("question")
+    return found if isinstance(found, dict) else {}
+
+
+def _landing(run: Run) -> str:
+    if run.landing:
+        return f"its change is not landed before you say so{_held(run)}: {run.landing.get('why')}"
+    files = run.result.get("files_changed")
+    count = len(files) if isinstance(files, list | tuple) else 0
+    what = f"its change of {counted(count, 'file')}" if count else "the change that it goes on with"
+    change = f"{what} is landed when you say so"
+    change += f"; of its question: {answerer_of(run)}" if "program" in run.terms else ""
+    return f"agent {run.agent} is {run.terms.get('autonomy')}: {change}"
+
+
+def _capped(run: Run) -> str:
+    """The words for a sitting that its cap has cut: what it used, and what a yes allows."""
+    found = run.result.get("usage")
+    usage = found if isinstance(found, dict) else {}
+    used, cap = (Decimal(str(usd or 0)) for usd in (usage.get("cost_usd"), run.limits.get("usd")))
+    return (
+        f"the sitting has used ${used:.2f} of ${cap:.2f}, and its turn was cut; may it go on with "
+        f"${Decimal(run.terms['more_usd']):.2f} more? It works on: {run.task}"
+    )
+
+
+def _held(run: Run) -> str:
+    """The words for held files: the count and the flags stand before the paths, which the agent chose."""
+    flags, held = yes_of(run), run.landing.get("held")
+    if not flags:
+        return ""
+    files = f"{counted(held, 'file')} held, " if isinstance(held, int) and held else ""
+    return f" ({files}needs {' and '.join(flags)})"
+
+
+def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
+    """The run's item in the inbox. UsageError when the run is none of these kinds, or nothing waits.
+
+    RefusedError when somebody has answered: it names the run that goes on.
+    """
+    if action is None:
+        if is_blocked(run) or is_cut_by_cap(run):
+            must_be_free(run)
+        yes, fix = run.terms.get("approved"), f"look: pancode inbox, and pancode why {run.id}"
+        why = f"{yes['by']} has approved it already" if yes else f"it is {run.outcome or run.state}"
+        raise UsageError(f"{run.id} does not wait for a person", why=why, fix=fix, code="nothing_asked")
+    kind = kind_of(run)
+    if kind not in kinds:
+        item = item_of(run, action)
+        raise UsageError(
+            f"{run.id} waits for a person in another way: {kind}", fix=item.command, code="other_kind"
+        )
+    return action
+
+
+def answer_of(run: Run, reply: str) -> str:
+    """The full answer; a choice may be named by its number or its words. UsageError: no words, no such
+    number.
+    """
+    text, choices = reply.strip(), [str(one) for one in question_of(run).get("choices") or ()]
+    if not text:
+        raise UsageError("an answer has words", fix=f'pancode answer {run.id} "..."', code="no_answer")
+    if text.isdecimal() and choices and text not in choices:
+        if not 1 <= int(text[:6]) <= len(choices):
+            options = "; ".join(f"{number}: {one}" for number, one in enumerate(choices, start=1))
+            raise UsageError(
+                f"there is no choice {text[:6]}",
+                why=options,
+                fix=f"pancode answer {run.id} 1",
+                code="no_choice",
+            )
+        return choices[int(text) - 1]
+    return next((one for one in choices if one.casefold() == text.casefold()), text)
+
+
+def answered(run: Run, answer: str, program: str = "") -> str:
+    """The words that tell the agent the answer to its question."""
+    by = "The answer, which a program gave and no person," if program else "The answer"
+    return _ANSWERED.format(asked=question_of(run).get("question") or run.reason, by=by, answer=answer)
+
+
+def answerer_of(run: Run) -> str:
+    """Who answered the question that this run goes on from; empty: nobody was asked."""
+    program = run.terms.get("program")
+    return f"a program answered: {program}" if program else run.created_by if "answers" in run.terms else ""
+
+
+def open_item(actions: tuple[Action, ...]) -> Action | None:
+    """The action, of these, that waits for a person."""
+    return next((action for action in actions if action.kind is ActionKind.PERSON), None)

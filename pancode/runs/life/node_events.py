@@ -1,0 +1,219 @@
+"""Decides what changes after a node's message: its events, its journal, its silence."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from node_agent.wire import event
+from node_agent.wire.control import Tombstone
+from node_agent.wire.failure import ELSEWHERE, NODE_STATES, REBINDABLE, FailureKind, OrderRefusal, Outcome
+from node_agent.wire.identity import MARKS as MARKS
+from node_agent.wire.identity import Mark
+from node_agent.wire.logs import STAGES, OrderStage
+from pancode.budget import books
+from pancode.kernel.records import Closed, Fence, FenceState, Run, RunState, WaitReason
+from pancode.kernel.values import replace
+from pancode.runs.life import approvals as asking
+from pancode.runs.life import waits as people
+from pancode.runs.life.binding import handed_to, held_as_before
+from pancode.runs.life.case import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_fence, move_run
+from pancode.runs.life.changes import Changes
+from pancode.runs.life.ends import end_unstarted, give_back
+from pancode.runs.life.signals import Doubted, NodeReported, NodeSilent, Quarantined, UnknownFence
+from pancode.runs.receipts.rules import excess
+from pancode.sessions import fleet_calls
+
+_RANK = {mark.value: number for number, mark in enumerate(MARKS)}
+_REBIND = frozenset({*REBINDABLE, *ELSEWHERE, OrderRefusal.REVOKED})
+"""Refusals after which another node may take the run; REVOKED: by a node that is being removed."""
+_COLLECTING = frozenset({Mark.EXITED, Mark.COMMITTED, *PUBLISHING})
+_UNSTARTED = (Mark.HELD, Mark.ACCEPTED, Mark.PREPARED)
+_MOVING = (RunState.PENDING, RunState.RUNNING, RunState.COLLECTING)
+_NOTHING = books.Spent(books.ZERO, source="settled")
+
+
+def reported(made: Changes, signal: NodeReported) -> Changes:
+    """Take a fence's event, in order and once: an event with any other number changes nothing."""
+    body = signal.body
+    if signal.seq != made.fence.cursor + 1:
+        return made
+    made = _passed_over(made.put(replace(made.fence, cursor=signal.seq)), body)
+    if made.fence.state is FenceState.CLOSED:
+        return _late(made, body)
+    return _in_time(made, body, signal.at_ms)
+
+
+def _passed_over(made: Changes, body: event.EventBody) -> Changes:
+    """Where the node's refusal says so, do not offer it this run, or any run, for a while."""
+    if not isinstance(body, event.Refused) or body.why not in {*NODE_STATES, *ELSEWHERE}:
+        return made
+    return made.pass_over(None if body.why in NODE_STATES else made.run.id, body.why, body.detail)
+
+
+def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
+    match body:
+        case event.Marked():
+            return _marked(made, body, at_ms)
+        case event.Refused():
+            return _refused(made, body)
+        case event.Revoked():
+            return _revoked(made, body)
+        case event.Interrupting():
+            return _interrupting(made, body)
+        case event.Progress():
+            body = body.model_copy(update=excess(body, made.run, made.case.ordered()))
+            usage = {**made.attempt.usage, **body.model_dump(mode="json", exclude={"kind"})}
+            return made.put(replace(made.attempt, usage=usage))
+        case event.Finding():
+            return _noted(made, body.level, body.text)
+        case event.PersonHeard():
+            return people.heard(made, body.numbers)
+        case event.PersonAsked():
+            return asking.asked(made, body)
+        case event.FleetAsked():
+            return fleet_calls.asked(made, body)
+        case event.Turned(turn=turn):
+            return people.turned(made, turn, at_ms) if made.case.newest else made
+        case _:
+            assert_never(body)
+
+
+def _noted(made: Changes, verdict: str, story: str) -> Changes:
+    return made.tell("node", made.fence.node, verdict, story) if story else made
+
+
+def _late(made: Changes, body: event.EventBody) -> Changes:
+    """Take an event of a closed fence. A lost order's call is denied; one that never ran has cost nothing."""
+    fence, attempt, case = made.fence, made.attempt, made.case
+    if fence.closed is Closed.LOST and isinstance(body, event.PersonAsked):
+        return people.deny(made, body.asked, people.LOST)
+    if fence.closed is not Closed.LOST or not isinstance(body, event.Refused | event.Revoked):
+        return made
+    made = made.put(replace(fence, closed=Closed.REVOKED))
+    made = made.book(books.settle_unknown(case.entries, case.account, _NOTHING, case.now.stamp))
+    made = made.tell("settle", fence.node, "never started", "the lost order was not started there")
+    return made.put(replace(attempt, usage=NOT_STARTED)) if attempt.outcome is Outcome.LOST else made
+
+
+def _marked(made: Changes, body: event.Marked, at_ms: int) -> Changes:
+    rank = _RANK.get(body.mark)  # `refused` and `rejected` are told by their own events, never as a mark
+    if rank is None or rank <= _RANK.get(made.fence.mark, -1):
+        return made
+    state = FenceState.ACCEPTED if body.mark in _UNSTARTED else FenceState.RUNNING
+    fence = replace(made.fence, mark=body.mark.value, state=state)
+    made = made.put(fence)
+    if body.mark in STAGES:
+        made = made.stage(STAGES[body.mark])
+    if not made.case.newest or made.run.state not in _MOVING:
+        return made
+    made = made.put(_advance(made.run, fence, body.mark, at_ms))
+    made = people.calls_over(made) if body.mark in _COLLECTING else made
+    return people.say(made) if body.mark is Mark.SPAWNED and "told" in made.run.terms else made
+
+
+def _advance(run: Run, fence: Fence, mark: Mark, at_ms: int) -> Run:
+    if mark is Mark.HELD:
+        return replace(run, reason=handed_to(fence.node), waits=WaitReason.HANDED)
+    reason = f"{mark} on {fence.node}"
+    if mark in _COLLECTING:
+        run = move_run(run, RunState.RUNNING) if run.state is RunState.PENDING else run
+        return replace(move_run(run, RunState.COLLECTING), reason=reason, waits=None)
+    started = at_ms if mark is Mark.SPAWNED and run.started_ms is None else run.started_ms
+    return replace(move_run(run, RunState.RUNNING), reason=reason, waits=None, started_ms=started)
+
+
+def _interrupting(made: Changes, body: event.Interrupting) -> Changes:
+    why = body.reason or f"{made.fence.node} ends it"
+    made = _noted(made, "interrupting", why)
+    if not made.case.newest or made.run.state not in _MOVING:
+        return made
+    made = people.calls_over(made)
+    return made.put(replace(move_run(made.run, RunState.INTERRUPTING), reason=why, waits=None))
+
+
+def _refused(made: Changes, body: event.Refused) -> Changes:
+    waits, asked = body.why in NODE_STATES, made.run.stop_asked
+    story = f"{made.fence.node} refused the order: {body.why} ({body.detail})"
+    came_back = body.why is OrderRefusal.TAKEN_BACK
+    made = _closed(made, Closed.NOT_NOW if waits or came_back else Closed.REFUSED, "refused", story)
+    if _is_moot(made):
+        return give_back(made, story, made.fence.node)
+    if asked is not None or body.why in (OrderRefusal.STOPPED, OrderRefusal.TOMBSTONED):
+        return end_unstarted(made, FailureKind.STOPPED, asked or story, story)
+    if came_back:  # it was asked for: no pause, and no try of which there are only so many
+        return _back_to_queue(made, story)
+    if waits or (body.why in _REBIND and made.case.came_back + 1 < MAX_BINDINGS):
+        made = _back_to_queue(made, story)
+        return made.put(replace(made.run, retry_at_ms=made.now.ms + made.now.refused_pause_ms))
+    missing = body.why is OrderRefusal.RUNTIME_MISSING
+    return end_unstarted(made, FailureKind.RUNTIME_MISSING if missing else FailureKind.NODE_INTERNAL, story)
+
+
+def _revoked(made: Changes, body: event.Revoked) -> Changes:
+    story = f"{made.fence.node} never started it: {body.reason}"
+    made = _closed(made, Closed.REVOKED, "revoked", story)
+    if _is_moot(made):
+        return give_back(made, story, made.fence.node)
+    return end_unstarted(made, FailureKind.STOPPED, body.reason, story)
+
+
+def not_taken(made: Changes) -> Changes:
+    """Close a fence that the node's journal does not name after start-by: it will never run there."""
+    story = f"{made.fence.node} never took the order; it may be bound again"
+    made = _closed(made, Closed.NEVER_ACCEPTED, "never accepted", story)
+    if _is_moot(made):
+        return give_back(made, story, made.fence.node)
+    if made.run.stop_asked is not None:
+        return end_unstarted(made, FailureKind.STOPPED, made.run.stop_asked, story)
+    if made.case.came_back + 1 >= MAX_BINDINGS:
+        return end_unstarted(made, FailureKind.NODE_INTERNAL, story)
+    return _back_to_queue(made, story)
+
+
+def _closed(made: Changes, how: Closed, verdict: str, story: str) -> Changes:
+    made = made.put(close_fence(made.fence, how, made.now.ms)).stage(OrderStage.CLOSED, str(how))
+    return _noted(made, verdict, story)
+
+
+def _is_moot(made: Changes) -> bool:
+    """Whether the run no longer depends on this order: it has ended, or a newer fence took over."""
+    return not made.case.newest or made.run.state is RunState.ENDED
+
+
+def _back_to_queue(made: Changes, reason: str) -> Changes:
+    """Put the attempt back into the queue, to be bound again."""
+    made = made.put(replace(move_run(made.run, RunState.PENDING), reason=reason, waits=WaitReason.RETURNED))
+    made = give_back(made, reason, made.fence.node)
+    return held_as_before(made, reason) if made.fence.ahead else made
+
+
+def doubted(made: Changes, signal: Doubted) -> Changes:
+    """Record that nobody can say whether the run still works on its node."""
+    if made.run.reason == signal.why or made.run.state is RunState.ENDED:
+        return made
+    made = made.put(replace(made.run, reason=signal.why, waits=WaitReason.FORGOTTEN))
+    return made.tell("node", made.fence.node, "unknown", signal.why)
+
+
+def silent(made: Changes, signal: NodeSilent) -> Changes:
+    """Write into the run's story that its node is silent, or is heard again."""
+    if signal.back:
+        return made.tell("node", made.fence.node, "heard again", "what was said meanwhile comes now")
+    return made.tell("node", made.fence.node, "not heard", "the run goes on there, as far as is known")
+
+
+def quarantined(made: Changes, signal: Quarantined) -> Changes:
+    """Tell the run that its node is quarantined: a run at work goes on, an offered one waits and says why."""
+    node = made.fence.node
+    made = made.tell("node", node, "quarantined", f"{node} is quarantined: {signal.why}")
+    if made.run.state is not RunState.PENDING:
+        return made
+    words = f"{'handed' if made.fence.ahead else 'offered'} to {node}, which is quarantined: {signal.why}"
+    return made.put(replace(made.run, reason=words, waits=WaitReason.QUARANTINED))
+
+
+def unknown(made: Changes, signal: UnknownFence) -> Changes:
+    """Tell a node to end a fence that this ledger, which was restored, does not know."""
+    body = Tombstone(run=made.run.id, up_to_fence=signal.number, reason="the ledger was restored")
+    story = f"fence {signal.number} runs there, unknown to the ledger"
+    return made.send(signal.node, body).tell("node", signal.node, "unknown", story)

@@ -1,0 +1,264 @@
+"""Builds the order that is signed, from a run and a node."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from node_agent.wire.endpoint import Sampling
+from node_agent.wire.fleet import FleetTerms, FleetTool
+from node_agent.wire.identity import LAST_ATTEMPT, AttemptId
+from node_agent.wire.model import MOST, FleetTime
+from node_agent.wire.order import AgentSpec, BoardEntry, Gate, Limits, Order, Resumed, TurnTerms, Workspace
+from node_agent.wire.policy import Rules, compile_policy
+from node_agent.wire.signing import Envelope, Signature
+from node_agent.wire.skill import TOOLS, OrderedSkill, SkillMark
+from pancode.agents.runtimes import RUNTIMES
+from pancode.kernel.records import Fence, Run, Workflow
+from pancode.runs.life.continuations import opener_of
+from pancode.workflows.board import WORDS, entries
+
+NUMBERS_IN_AN_EPOCH = 1_000_000
+"""How many numbers each epoch has: control messages, and fences of runs from an older epoch, get numbers
+above those of all earlier epochs. So a restored ledger never uses a forgotten number again."""
+
+NO_TOOLS: Mapping[str, FleetTool] = {}
+_FRAME, _WIDEST, _TOOLS = 16_384, 8, 131_072
+"""The most bytes of an order beside its texts; of one character (six as JSON, a third more as base64); and of
+the tools that an orchestrator is offered."""
+
+
+def limits_of(data: dict[str, Any]) -> Limits:
+    """The limits in their wire form, from the ledger's plain JSON."""
+    usd = data.get("usd")
+    return Limits(
+        wall_ms=data["wall_ms"],
+        idle_ms=data["idle_ms"],
+        output_bytes=data["output_bytes"],
+        tokens=data.get("tokens"),
+        usd=None if usd is None else Decimal(str(usd)),
+        requests=data.get("requests"),
+        wrap_up=bool(data.get("wrap_up")),
+        memory_bytes=data.get("memory_bytes"),
+        processes=data.get("processes"),
+        disk_bytes=data.get("disk_bytes"),
+        turns=data.get("turns"),
+    )
+
+
+def order_for(
+    run: Run,
+    fleet: str,
+    tag: str,
+    fence: int,
+    times: tuple[int, FleetTime],
+    tools: Mapping[str, FleetTool] = NO_TOOLS,
+    ahead: bool = False,
+) -> Order:
+    """The order of the run's current attempt for one node; `times` = (wall clock now, start-by).
+
+    `tools`: the fleet's tools by name; those named in the run's terms are offered to it. `ahead`: the node
+    may hold the order until a slot is free.
+    """
+    issued_wall_ms, start_by = times
+    return Order(
+        fleet=fleet,
+        epoch=start_by.epoch,
+        identity=AttemptId(run=run.id, attempt=run.attempt, fence=fence),
+        node=tag,
+        issued_wall_ms=issued_wall_ms,
+        start_by=start_by,
+        agent=_spec(run),
+        task=task_of(run),
+        argv=tuple(run.argv) if run.argv is not None else None,
+        runtime=run.runtime,
+        model=run.model,
+        endpoint=run.endpoint,
+        untested=run.untested,
+        reasoning=run.reasoning,
+        mode=run.mode,
+        safety=run.safety,
+        policy=compile_policy(
+            run.safety,
+            run.read_only,
+            run.told_only,
+            mode=run.mode,
+            rules=rules_of(run.rules),
+            walled=bool(run.terms.get("walled")),
+        ),
+        workspace=Workspace.model_validate(workspace_of(run)),
+        setup=tuple(tuple(argv) for argv in run.setup),
+        cache=tuple(run.cache),
+        cache_key=tuple(run.terms.get("cache_key", ())),
+        gates=tuple(_gate(g) for g in run.gates),
+        score=_score(run),
+        reports=tuple(run.terms.get("reports", ())),
+        limits=limits_of(run.limits),
+        env=tuple(run.env),
+        secrets=tuple(run.secrets),
+        skills=_skills(run),
+        depth=run.depth,
+        resume=_resumed(run),
+        board=_board(run),
+        answer=run.terms.get("answers") if RUNTIMES[run.runtime].own else None,
+        turns=_turns(run),
+        fleet_tools=_fleet(run, tools),
+        ahead=ahead,
+        trace=run.trace,
+    )
+
+
+def snapshot_of(run: Run, attempt: int) -> str | None:
+    """The commit at which this attempt begins: the run's own snapshot, or what an earlier attempt left."""
+    left = [one["commit"] for one in run.terms.get("went_on", ()) if one["after"] < attempt]
+    found = left[-1] if left else run.workspace.get("snapshot")
+    return found if isinstance(found, str) else None
+
+
+def workspace_of(run: Run) -> dict[str, Any]:
+    """The workspace of the run's current attempt."""
+    return (
+        {**run.workspace, "snapshot": snapshot_of(run, run.attempt)}
+        if run.terms.get("went_on")
+        else run.workspace
+    )
+
+
+def _fleet(run: Run, tools: Mapping[str, FleetTool]) -> FleetTerms | None:
+    found = [tools[name] for name in run.terms.get("fleet", []) if name in tools]
+    return FleetTerms(tools=tuple(found)) if found else None
+
+
+def _turns(run: Run) -> TurnTerms | None:
+    terms = run.terms.get("turns")
+    if not terms:
+        return None
+    return TurnTerms(**{**terms, "by": name_of(opener_of(run))}, story=run.terms.get("story", ""))
+
+
+def _skills(run: Run) -> tuple[OrderedSkill, ...]:
+    """The skills for the order; none where the run's program reads no skills, as after a move to another."""
+    reads = RUNTIMES[run.runtime].skills
+    return tuple(OrderedSkill.model_validate(one) for one in run.terms.get("skills", ())) if reads else ()
+
+
+def skill_marks(run: Run) -> tuple[SkillMark, ...]:
+    """The run's skills as a receipt names them."""
+    return tuple(SkillMark(name=one.name, digest=one.digest) for one in _skills(run))
+
+
+def unwalled_marks(run: Run) -> tuple[SkillMark, ...]:
+    """The run's skills as a receipt without a sandbox names them: without those that are tools."""
+    bare = (one for one in _skills(run) if one.place != TOOLS)
+    return tuple(SkillMark(name=one.name, digest=one.digest) for one in bare)
+
+
+MOST_OF_A_NAME = 200
+
+
+def name_of(person: str) -> str:
+    """A person's name as a node is told it: its beginning."""
+    return person[:MOST_OF_A_NAME]
+
+
+def _score(run: Run) -> tuple[str, ...] | None:
+    words = run.terms.get("score")
+    return tuple(words) if words else None
+
+
+def with_board(run: Run, workflow: Workflow) -> Run:
+    """Return the run with its workflow's board as it is now, and with words about the board in its prompt."""
+    prompt = run.prompt if RUNTIMES[run.runtime].own else f"{run.prompt}{WORDS}"
+    return replace(run, prompt=prompt, terms={**run.terms, "board": entries(workflow)})
+
+
+def _board(run: Run) -> tuple[BoardEntry, ...] | None:
+    board = run.terms.get("board")
+    return None if board is None else tuple(BoardEntry.model_validate(one) for one in board)
+
+
+def task_of(run: Run) -> str:
+    """The text for the agent: the task, after the words about the failure of the attempt before."""
+    return run.terms.get("preface", "") + run.task
+
+
+def _resumed(run: Run) -> Resumed | None:
+    return Resumed.model_validate(run.resumes, strict=False) if run.resumes else None
+
+
+def _spec(run: Run) -> AgentSpec:
+    sampling = run.terms.get("sampling")
+    return AgentSpec(
+        name=run.agent,
+        prompt=run.prompt,
+        tools=tuple(run.tools),
+        read_only=run.read_only,
+        sampling=None if sampling is None else Sampling.model_validate(sampling, strict=False),
+    )
+
+
+def may_exceed(run: Run, size: int) -> bool:
+    """Whether the run's order could have more bytes than `size`: a rough check that often spares an exact
+    one.
+    """
+    parts = (run.prompt, run.task, run.argv, run.setup, run.gates, run.cache, run.tools, run.workspace)
+    texts = str(
+        (parts, run.env, run.secrets, run.limits, run.agent, run.model, run.trace, run.rules, run.terms)
+    )
+    return _FRAME + _TOOLS + _WIDEST * len(texts) > size
+
+
+def rules_of(data: dict[str, object]) -> Rules:
+    """The rules in their wire form, from the ledger's plain JSON."""
+    return Rules.model_validate(data, strict=False)
+
+
+def size_of(run: Run) -> int:
+    """The most bytes of the run's signed order, for any node, attempt and fence."""
+    longest = FleetTime(epoch=MOST, ms=MOST)
+    order = order_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'x'}", 10 * "f", MOST, (MOST, longest))
+    envelope = Envelope(
+        payloadType=Order.payload_type(),
+        payload=base64.b64encode(order.canonical()).decode(),
+        signatures=(Signature(keyid=64 * "f", sig=88 * "x"),),
+    )
+    return len(envelope.model_dump_json()) + (_TOOLS if "fleet" in run.terms else 0)
+
+
+def _gate(data: dict[str, Any]) -> Gate:
+    return Gate(name=data["name"], argv=tuple(data["argv"]))
+
+
+def identity_of(fence: Fence) -> AttemptId:
+    return AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
+
+
+def start_by_of(fence: Fence) -> FleetTime:
+    return FleetTime(epoch=fence.start_by_epoch, ms=fence.start_by_ms)
+
+
+def may_push(fence: Fence, now: FleetTime) -> bool:
+    """Whether the fence's stored envelope may still be put into the queue, byte for byte."""
+    return fence.start_by_epoch == now.epoch and not start_by_of(fence).is_past(now)
+
+
+def fence_of(order: Order, envelope: Envelope, node: str, provider: str) -> Fence:
+    """The new fence that this signed order makes."""
+    identity, start_by = order.identity, order.start_by
+    return Fence(
+        run=identity.run,
+        attempt=identity.attempt,
+        fence=identity.fence,
+        node=node,
+        tag=order.node,
+        order=envelope.model_dump_json(),
+        digest=envelope.digest(),
+        start_by_epoch=start_by.epoch,
+        start_by_ms=start_by.ms,
+        bound_ms=order.issued_wall_ms,
+        ahead=order.ahead,
+        provider=provider,
+    )

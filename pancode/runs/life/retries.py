@@ -1,0 +1,299 @@
+"""Decides whether another attempt follows, with which provider, from where, and what its agent is told
+first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
+from node_agent.wire.receipt import Claims
+from node_agent.wire.signing import MAX_ENVELOPE_BYTES
+from pancode.agents.runtimes import RUNTIMES
+from pancode.kernel.formatting import counted, first_few
+from pancode.kernel.node import NodeView
+from pancode.kernel.records import Attempt, Run
+from pancode.kernel.terms import RunTerms
+from pancode.kernel.values import replace
+from pancode.runs.life.orders import may_exceed, size_of, task_of
+from pancode.runs.placement.placement import can_be_had, misfit
+
+MOST_OUTPUT, MOST_ANSWER, MOST_FILES = 8_000, 2_000, 20
+_AGAIN = (
+    "This checkout does not have the work of that attempt: you begin with the same files as it did. Do the "
+    "whole task, and avoid this failure.\n\n"
+)
+
+
+def with_preface(run: Run, cause: RetryCause, claims: Claims, output: str) -> Run:
+    """Return the run with a preface for its next attempt; unchanged if no model reads it, or if too long."""
+    kind = RUNTIMES.get(run.runtime)
+    if cause not in (RetryCause.VERIFICATION, RetryCause.TASK) or kind is None or kind.own:
+        return run
+    text = _verification(claims, output) if cause is RetryCause.VERIFICATION else _task(claims)
+    prefaced = replace(run, terms={**run.terms, "preface": text + _AGAIN + "The task:\n\n"})
+    return prefaced if _is_carried(prefaced) else run
+
+
+_WENT_ON = (
+    "You have begun the task below before, and then your provider took no more calls for a while.{files} "
+    "Look at what there is already, and go on until the whole task is done. The task:\n\n"
+)
+_FILES = " What you had changed is in the files."
+
+
+def from_what_it_left(run: Run, claims: Claims, node: str) -> Run:
+    """Return the run whose next attempt goes on with this one's change, and with its session on that node.
+
+    Unchanged, to begin anew, where this attempt left nothing, or where a secret is in its files.
+    """
+    kind = RUNTIMES.get(run.runtime)
+    was_not_to_write = run.read_only and claims.commit is not None
+    if kind is None or kind.own or run.takes_turns or claims.exposed or was_not_to_write:
+        return run
+    terms: RunTerms = {**run.terms}
+    if claims.commit is not None:
+        left = {"after": run.attempt, "commit": claims.commit, "files": list(claims.files_changed)}
+        terms["went_on"] = [*terms.get("went_on", ()), {**left, "findings": list(claims.findings)}]
+    if claims.session is not None and kind.resumes:
+        terms["own_session"] = {"session": claims.session, "node": node}
+    if terms == run.terms:
+        return run
+    terms["preface"] = _WENT_ON.format(files=_FILES if "went_on" in terms else "")
+    prefaced = replace(run, terms=terms)
+    return prefaced if _is_carried(prefaced) else run
+
+
+def without_session(run: Run, *, first: bool = True) -> Run:
+    """Return the run whose next attempt does not go on with an earlier attempt's session.
+
+    `first`: it goes on with the session that a person let the run begin with, if any.
+    """
+    if run.resumes_on is None:
+        return run
+    terms: RunTerms = {**run.terms}
+    del terms["own_session"]
+    if not first:
+        terms.pop("resume", None)
+    return replace(run, terms=terms)
+
+
+def with_what_was_left(run: Run, attempt: Attempt, result: dict[str, Any]) -> dict[str, Any]:
+    """Return the result with what earlier attempts left to this one, which may have added nothing."""
+    left = [one for one in run.terms.get("went_on", ()) if one["after"] < attempt.attempt]
+    if not left or attempt.outcome is Outcome.SUPERSEDED:
+        return result
+    if result.get("commit") is None:
+        result = {**result, "commit": left[-1]["commit"], "change": "change"}
+    together = {
+        name: list(dict.fromkeys([*(x for one in left for x in one[key]), *result.get(name, ())]))
+        for name, key in (("files_changed", "files"), ("findings", "findings"))
+    }
+    return {**result, **together}
+
+
+def failed_gates(claims: Claims, output: str) -> str:
+    """The words about failed gates for the next sitting, which goes on with the work."""
+    return "Your work is finished, and then these checks failed:\n\n" + _checks(claims, output) + "\nMend it."
+
+
+def _checks(claims: Claims, output: str) -> str:
+    failed = [
+        f"- {gate.name}: {_ended(gate.exit_code, gate.signal)}" for gate in claims.gates if not gate.passed
+    ]
+    shown = (
+        f"\nThe end of their output:\n\n```\n{output[-MOST_OUTPUT:].strip()}\n```\n" if output.strip() else ""
+    )
+    return "\n".join(failed) + f"\n{shown}"
+
+
+def _verification(claims: Claims, output: str) -> str:
+    head = "An earlier attempt at the task below was finished, and then these checks failed:\n\n"
+    return f"{head}{_checks(claims, output)}{_changed(claims)}\n"
+
+
+def _task(claims: Claims) -> str:
+    answer = claims.answer.strip()[-MOST_ANSWER:]
+    shown = f"\nIts last words:\n\n```\n{answer}\n```\n" if answer else ""
+    return f"An earlier attempt at the task below failed: {claims.reason}\n{shown}{_changed(claims)}\n"
+
+
+def _changed(claims: Claims) -> str:
+    files = claims.files_changed
+    return f"\nIt had changed: {first_few(files, MOST_FILES)}\n" if files else ""
+
+
+def _ended(code: int | None, signal: int | None) -> str:
+    return f"signal {signal}" if signal is not None else f"exit {code}"
+
+
+def _is_carried(run: Run) -> bool:
+    """Whether a node would take the order: it refuses a larger one unread."""
+    if len(task_of(run).encode(errors="replace")) > MAX_TASK_BYTES:
+        return False
+    return not may_exceed(run, MAX_ENVELOPE_BYTES) or size_of(run) <= MAX_ENVELOPE_BYTES
+
+
+def moved(run: Run, nodes: Iterable[NodeView]) -> Run | None:
+    """Return the run with its other provider; None when it has none, or no node could take it now."""
+    fields = run.terms.get("other")
+    if not fields:
+        return None
+    terms: RunTerms = {**run.terms}
+    del terms["other"]
+    level = fields.get("reasoning")
+    typed = {**fields, "reasoning": None if level is None else Reasoning(level)}
+    there = replace(run, **typed, terms=terms)
+    return there if any(fitting(there, nodes)) else None
+
+
+def fitting(run: Run, nodes: Iterable[NodeView]) -> Iterator[NodeView]:
+    """The nodes that could take the run, now or when they are free."""
+    return (view for view in nodes if can_be_had(view) and not misfit(run, view))
+
+
+LONGEST_WAIT_MS = 8 * 24 * 3_600_000
+"""The longest pause for a provider, in milliseconds; then it is asked again. A subscription's longest window
+is a week."""
+_MOST_DOUBLINGS = 5
+
+
+class RetryCause(StrEnum):
+    """Kinds of failure, by what follows from them."""
+
+    RATE_LIMIT = "rate limit"
+    MODEL_SERVER = "model server"
+    INFRASTRUCTURE = "infrastructure"
+    UNFIT_NODE = "unfit node"
+    VERIFICATION = "verification"
+    TASK = "task"
+    DRAIN = "drain"
+    LOST = "lost"
+    SESSION = "session gone"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRule:
+    """What follows one cause. `most`: how often PanCode retries by itself; `pauses`: in retry pauses;
+    `grows`: each pause is double the last.
+    """
+
+    step: str
+    most: int
+    pauses: int = 0
+    grows: bool = False
+
+
+RULES: dict[RetryCause, RetryRule] = {
+    RetryCause.RATE_LIMIT: RetryRule("the same again, when the provider takes calls again", 4, 3, grows=True),
+    RetryCause.MODEL_SERVER: RetryRule("the same again", 1, 1),
+    RetryCause.INFRASTRUCTURE: RetryRule("on another node; on the same one when no other can take it", 1, 1),
+    RetryCause.UNFIT_NODE: RetryRule("on another node; not at all when no other can take it", 1),
+    RetryCause.VERIFICATION: RetryRule("with the output of the gates in front of the task", 0),
+    RetryCause.TASK: RetryRule("with the error in front of the task", 0),
+    RetryCause.DRAIN: RetryRule("on another node", 0, 1),
+    RetryCause.SESSION: RetryRule("with the files that were left, in a session of its own", 1),
+    RetryCause.LOST: RetryRule("on another node; one that writes only with `--on-lost retry`", 1, 1),
+}
+"""What follows each cause. The number for VERIFICATION is the run's own (`--verify-retries`)."""
+
+CAUSES: dict[FailureKind, RetryCause] = {
+    FailureKind.MODEL_BUSY: RetryCause.RATE_LIMIT,
+    FailureKind.MODEL_FAILED: RetryCause.MODEL_SERVER,
+    FailureKind.WORKSPACE: RetryCause.INFRASTRUCTURE,
+    FailureKind.DEPOT: RetryCause.INFRASTRUCTURE,
+    FailureKind.DISK_FULL: RetryCause.INFRASTRUCTURE,
+    FailureKind.PROCESS_VANISHED: RetryCause.INFRASTRUCTURE,
+    FailureKind.NODE_REBOOTED: RetryCause.INFRASTRUCTURE,
+    FailureKind.NODE_INTERNAL: RetryCause.INFRASTRUCTURE,
+    FailureKind.SANDBOX: RetryCause.INFRASTRUCTURE,
+    FailureKind.GATE_MISSING: RetryCause.UNFIT_NODE,
+    FailureKind.MODEL_AUTH: RetryCause.UNFIT_NODE,
+    FailureKind.RUNTIME_MISSING: RetryCause.UNFIT_NODE,
+    FailureKind.GATE_FAILED: RetryCause.VERIFICATION,
+    FailureKind.AGENT_FAILED: RetryCause.TASK,
+    FailureKind.NO_ANSWER: RetryCause.TASK,
+    FailureKind.IDLE_LIMIT: RetryCause.TASK,
+    FailureKind.DRAINED: RetryCause.DRAIN,
+    FailureKind.NODE_LOST: RetryCause.LOST,
+    FailureKind.CANNOT_START: RetryCause.SESSION,
+}
+"""The cause of each failure. A failure that is not listed is never retried: it would end in the same way."""
+MOVES = (RetryCause.INFRASTRUCTURE, RetryCause.UNFIT_NODE)
+"""The causes after which the node is passed over if another one can take the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Another attempt follows, after `pauses` units of the retry pause."""
+
+    cause: RetryCause
+    number: int
+    """The number of the retry for this cause: 1 for the first one."""
+    most: int
+    pauses: int
+
+    @property
+    def words(self) -> str:
+        return f"{self.cause}: {RULES[self.cause].step} (retry {self.number} of {self.most} for this cause)"
+
+
+@dataclass(frozen=True, slots=True)
+class NoRetry:
+    """No other attempt follows. `why`: the reason to show; empty when nobody would expect an attempt."""
+
+    why: str = ""
+
+
+def after_failure(
+    run: Run, failure: FailureKind | None, attempts: Iterable[Attempt], elsewhere: bool
+) -> Retry | NoRetry:
+    """Decide what follows the end of an attempt. `elsewhere`: another node could take the run.
+
+    `attempts`: all attempts of the run, with the one that just ended.
+    """
+    cause = None if failure is None else CAUSES.get(failure)
+    if cause is None or run.stop_asked is not None:
+        return NoRetry()
+    if cause is RetryCause.LOST and not (run.read_only or run.on_lost == "retry"):
+        return NoRetry("lost: it writes, and its node may still be at work (--on-lost retry allows it)")
+    if cause is RetryCause.UNFIT_NODE and not elsewhere:
+        return NoRetry()
+    if cause is RetryCause.SESSION and run.resumes_on is None:  # a person has asked for that session
+        return NoRetry()
+    used, most = sum(_is_of(cause, one) for one in attempts), most_retries(run, cause)
+    if run.max_attempts is not None and run.attempt >= run.max_attempts:
+        return NoRetry(
+            f"{counted(run.max_attempts, 'attempt')} at most (--attempts)" if run.attempt > 1 else ""
+        )
+    if used > most:
+        return NoRetry(f"{cause}: tried again {counted(most, 'time')}, as often as it may be" if most else "")
+    moved = cause in MOVES and elsewhere
+    return Retry(cause, used, most, 0 if moved else _pauses(RULES[cause], used))
+
+
+def most_retries(run: Run, cause: RetryCause) -> int:
+    """The most retries for this cause alone; `--attempts` can allow more, and bounds all causes together."""
+    asked = 0 if run.max_attempts is None else run.max_attempts - 1
+    limit = run.terms.get("verify_retries")
+    if cause is RetryCause.VERIFICATION and limit is not None:
+        return limit
+    return max(RULES[cause].most, asked)
+
+
+def pause_ms(retry: Retry, unit_ms: int, asked_ms: int = 0) -> int:
+    """The length of the run's pause. `asked_ms`: the pause that its provider has asked for."""
+    if retry.cause is RetryCause.RATE_LIMIT and asked_ms > 0:
+        return min(asked_ms, LONGEST_WAIT_MS)
+    return retry.pauses * unit_ms
+
+
+def _is_of(cause: RetryCause, attempt: Attempt) -> bool:
+    return attempt.failure is not None and CAUSES.get(attempt.failure) is cause
+
+
+def _pauses(rule: RetryRule, used: int) -> int:
+    return rule.pauses * 2 ** min(used - 1, _MOST_DOUBLINGS) if rule.grows else rule.pauses

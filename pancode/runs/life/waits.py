@@ -1,0 +1,320 @@
+"""When a run waits for a person, and when it does not any more."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
+from node_agent.wire.identity import Mark
+from node_agent.wire.policy import CallAsked
+from node_agent.wire.receipt import TurnRecord
+from pancode.agents.runtimes import RUNTIMES
+from pancode.kernel.errors import UsageError
+from pancode.kernel.formatting import counted
+from pancode.kernel.names import FLEET, OWN_NAMES, TRACKER
+from pancode.kernel.records import ActionKind, Fence, FenceState, RunState, WaitReason, Word
+from pancode.kernel.values import replace
+from pancode.runs.life import continuations as continuing
+from pancode.runs.life import inbox
+from pancode.runs.life.changes import Changes
+from pancode.runs.life.continuations import (
+    AT_A_TURN,
+    NEXT,
+    WITH_TASK,
+    after_news,
+    hears,
+    is_blocked,
+    more_news,
+    must_be_free,
+    must_hear,
+    nexts,
+    unheard,
+)
+from pancode.runs.life.inbox import FIRST, ItemKind, must_wait
+from pancode.runs.life.orders import identity_of, name_of
+from pancode.runs.life.signals import (
+    Continued,
+    GivesWay,
+    LeftWorkspace,
+    SessionClosed,
+    TermsAsked,
+    ToldByFleet,
+    ToldByPerson,
+    ToldByTracker,
+    TurnAsked,
+)
+
+DENIED = "denied"
+LEAVES: tuple[Literal["rest"], int] = ("rest", 1)
+"""The turn control by which a person leaves an opened workspace, and its number."""
+ONLY_HERE = f"{AT_A_TURN}0"
+"""How words that no person said are laid: this run's agents are told them, and no run after it."""
+LOST = "the coordinator gave this run up as lost on its node, so nobody can approve the command"
+
+
+def ask(made: Changes) -> Changes:
+    """Put the run into the inbox, where it waits for a person. Idempotent."""
+    if made.case.action(ActionKind.PERSON) is not None:
+        return made
+    return made.follow(ActionKind.PERSON, made.run.created_by)
+
+
+def ask_first(made: Changes) -> Changes:
+    """Let the run begin only when a person has approved it."""
+    run = made.run
+    return ask(made.put(replace(run, reason=FIRST, waits=WaitReason.PERSON)))
+
+
+def over(made: Changes) -> Changes:
+    """Take the run's question out of the inbox, and look at a workflow that waited for it. Idempotent."""
+    asked = made.case.action(ActionKind.PERSON)
+    over = made.done(asked)
+    return over if asked is None or not is_blocked(made.run) else over.advance()
+
+
+def calls_over(made: Changes) -> Changes:
+    """Close the calls of an agent that works no more, so that nobody is asked about them. Idempotent."""
+    if not inbox.open_calls(made.run):
+        return made
+    return over(made.put(inbox.all_closed(made.run)))
+
+
+def calls_lost(made: Changes) -> Changes:
+    """Deny each open call of an attempt that is given up, as its agent may still wait. Idempotent."""
+    for row in inbox.open_calls(made.run).values():
+        made = deny(made, inbox.asked_of(row), LOST)
+    return calls_over(made)
+
+
+def deny(made: Changes, question: CallAsked, words: str) -> Changes:
+    """Deny the call of this fence's agent, though no person was asked."""
+    body = PersonAnswers(identity=identity_of(made.fence), asked=question, allow=False, words=words)
+    return made.send(made.fence.node, body)
+
+
+def told(made: Changes, signal: ToldByPerson) -> Changes:
+    """Give a person's words to the run: with its task before an order is signed; else to its agent if it
+    listens; else the run keeps them.
+
+    UsageError when the run takes no words.
+    """
+    session = made.case.session
+    changes = session is not None and session.chosen_by is not None  # so these words begin the next sitting
+    waits = made.run.state is RunState.PENDING and not made.case.open_fences and not changes
+    news = () if session is None else session.news
+    must_hear(made.run, made.case.words, signal.text, news)
+    laid = WITH_TASK if waits else ONLY_HERE if signal.by in OWN_NAMES else ""
+    made = add_words(made, signal.by, after_news(news, signal.text), laid, changes)
+    made = made if session is None else made.put(replace(session, news=(), closed_by=None))
+    sent = not waits and not changes and listens(made) is not None
+    how = (
+        "delivered with its task" if waits else "sent to its agent" if sent else "kept until it is continued"
+    )
+    made = say(made) if sent else made
+    made = made.tell("person", f"told by {signal.by}", how, signal.text[:500])
+    return made.record("people", "info", "told", by=signal.by, delivered=waits)
+
+
+def told_by_fleet(made: Changes, signal: ToldByFleet) -> Changes:
+    """Tell an orchestrator's session what became of its runs, in a turn or in its next sitting."""
+    made = add_words(made, FLEET, signal.text)
+    if made.run.state is RunState.ENDED:
+        made = made.follow(ActionKind.GO_ON, made.run.created_by)
+    made = say(made).tell("fleet", "runs that it began", "told", signal.text[:500])
+    return made.record("fleet", "info", "told of the runs that it began")
+
+
+def told_by_tracker(made: Changes, signal: ToldByTracker) -> Changes:
+    """Show the run what its issue says now: as news of its session, with its task before an order is signed,
+    or to its agent at work. As no person says it, it begins no turn, and no later run is told of it.
+
+    UsageError where nobody would read it.
+    """
+    run, session, text = made.run, made.case.session, signal.text
+    if session is not None and run.takes_turns:
+        news = [one for one in session.news if text.partition("\n")[0] not in one]
+        made, how = made.put(replace(session, news=more_news(news, text))), "told with the next words"
+    elif run.state is RunState.PENDING and not made.case.open_fences and not RUNTIMES[run.runtime].own:
+        task = run.task
+        for old in (one for one in made.case.words if one.by == TRACKER and one.laid == WITH_TASK):
+            task = task.replace(f"\n\n{old.text}", "")
+        made, how = made.put(replace(run, task=task)), "delivered with its task"
+        made = add_words(made, TRACKER, text, WITH_TASK)
+    elif hears(run):
+        made, how = say(add_words(made, TRACKER, text, ONLY_HERE)), "sent to its agent"
+    else:
+        fix = f"pancode runs show {run.id}"
+        raise UsageError(f"{run.id} is told nothing while it works", fix=fix, code="takes_no_words")
+    made = made.tell("tracker", "its issue has changed", how, text[:500])
+    return made.record("people", "info", "told", by=TRACKER, delivered=how)
+
+
+def add_words(made: Changes, by: str, text: str, laid: str = "", for_next: bool = False) -> Changes:
+    """Add words to the run; `laid`: they go with its task, which no agent has got yet."""
+    run, number = made.run, len(made.case.words) + 1
+    who = by if run.takes_turns else "A person"
+    said = text if by == TRACKER else f"{who} adds: {text}"
+    task = f"{run.task}\n\n{said}" if laid == WITH_TASK else run.task
+    word = Word(run.id, number, made.now.ms, by, text, laid, for_next=for_next)
+    return made.put(replace(run, task=task, terms={**run.terms, "told": number}), word)
+
+
+def listens(made: Changes) -> Fence | None:
+    """The fence whose agent is at work and takes words at its next turn; None: no agent does."""
+    fence = made.case.fences.get(made.run.fence)
+    works = fence is not None and fence.state is FenceState.RUNNING and fence.mark == Mark.SPAWNED
+    return fence if works and hears(made.run) else None
+
+
+def say(made: Changes) -> Changes:
+    """Send the agent the words that it has not got yet; the node takes each number once."""
+    fence = listens(made)
+    if fence is None:
+        return made
+    for one in unheard(made.case.words, made.run.attempt):
+        body = PersonSays(identity=identity_of(fence), number=one.number, text=one.text, by=name_of(one.by))
+        made = made.send(fence.node, body)
+    return made
+
+
+def turn_asked(made: Changes, signal: TurnAsked) -> Changes:
+    """Cancel the turn at work, or let the sitting rest after it. UsageError when no program takes turns."""
+    fence = listens(made)
+    if fence is None or not made.run.takes_turns:
+        raise UsageError(
+            f"{made.run.id} has no turn to {signal.what}",
+            why=f"it is {made.run.state}: {made.run.reason}",
+            fix=f"look: pancode sessions show {made.run.id}",
+            code="no_turn",
+        )
+    ended = continuing.ended_turns(made.run)
+    idle = continuing.is_between_turns(made.run, made.case.words)
+    seen = signal.turn if signal.what == "cancel" else None
+    number = seen or (ended if signal.what == "rest" and idle else ended + 1)
+    if signal.what == "rest" or (not idle if seen is None else seen > ended):
+        body = TurnControl(identity=identity_of(fence), number=number, what=signal.what)
+        made = made.send(fence.node, body)
+    made = made.tell("person", f"turn {number}", f"{signal.what} asked", f"by {signal.by}")
+    return made.record("people", "info", f"turn: {signal.what}", by=signal.by, turn=number)
+
+
+def left(made: Changes, signal: LeftWorkspace) -> Changes:
+    """Let the run at work that keeps a workspace's files for a person end, with what the person changed."""
+    fence, (what, number) = made.case.fences[made.run.fence], LEAVES
+    made = made.send(fence.node, TurnControl(identity=identity_of(fence), number=number, what=what))
+    made = made.tell("person", "workspace", "left", f"by {signal.by}")
+    return made.record("people", "info", "workspace left", by=signal.by)
+
+
+def gives_way(made: Changes, signal: GivesWay) -> Changes:
+    """Let the sitting rest for a run that needs its slot; one that may not give way stays as it is."""
+    fence = listens(made)
+    if fence is None or not continuing.may_give_way(made.run, made.case.session, made.case.words):
+        return made
+    number = continuing.ended_turns(made.run)
+    made = made.send(
+        fence.node, TurnControl(identity=identity_of(fence), number=number, what="give_way")
+    ).put(replace(made.run, terms={**made.run.terms, "gives_way": signal.run}))
+    made = made.tell("rest", f"turn {number}", "rests", f"{signal.run} needs its slot")
+    return made.record("dispatch", "info", "a session gives way", next=signal.run)
+
+
+def turned(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
+    """Record that a turn of the sitting has ended. Idempotent: the receipt tells of it again.
+
+    A turn out of order is dropped, as it would hide those that follow.
+    """
+    if not made.run.takes_turns or turn.number != continuing.ended_turns(made.run) + 1:
+        return made
+    words = continuing.in_turn(made.case.words, turn, made.run.attempt)
+    made = made.put(continuing.spoken(made.run, turn, at_ms), *words)
+    made = calls_over(made)  # a call waits in its turn alone
+    made = made.tell("turn", f"turn {turn.number}", turn.stop.value, turn.why)
+    session = made.case.session
+    by = None if session is None else session.chosen_by
+    if by is None or listens(made) is None:  # before its program began, nothing could be told to rest
+        return made
+    return turn_asked(made, TurnAsked("rest", by))
+
+
+def terms_asked(made: Changes, signal: TermsAsked) -> Changes:
+    """Give the session's next sitting these terms; the one at work rests after its turn. Idempotent.
+
+    The sitting that works or waits keeps its own mode and level: they are in its signed order.
+    """
+    session, wanted = made.case.session, signal.terms.as_json()
+    if session is None:
+        return made
+    if signal.terms == continuing.terms_of(made.run):
+        words = (replace(one, for_next=False) for one in made.case.words if one.for_next)
+        made = say(made.put(replace(session, **wanted, chosen_by=None), *words))
+    else:
+        made = made.put(replace(session, **wanted, chosen_by=signal.by))
+        made = made if listens(made) is None else turn_asked(made, TurnAsked("rest", signal.by))
+    told = {name: str(value) for name, value in wanted.items() if value}
+    made = made.tell("person", "mode and level", ", ".join(told.values()), f"by {signal.by}")
+    return made.record("people", "info", "mode and level", by=signal.by, **told)
+
+
+def closed(made: Changes, signal: SessionClosed) -> Changes:
+    """End a session for a person: a sitting at work rests, and a waiting one never begins. Idempotent."""
+    session, terms = made.case.session, made.run.terms.copy()
+    if session is None or session.closed_by is not None:
+        return made
+    made = over(made) if continuing.is_cut_by_cap(made.run) else made
+    terms.pop("more_usd", None)  # nobody is asked whether it goes on
+    made = made.put(replace(made.run, terms=terms), replace(session, closed_by=signal.by))
+    made = made.tell("person", "session", "ended", f"by {signal.by}")
+    made = made.record("people", "info", "session ended", by=signal.by)
+    if listens(made) is None or not made.run.takes_turns:
+        return made
+    if not continuing.is_between_turns(made.run, made.case.words):
+        made = turn_asked(made, TurnAsked("cancel", signal.by))
+    return turn_asked(made, TurnAsked("rest", signal.by))
+
+
+def heard(made: Changes, numbers: tuple[int, ...]) -> Changes:
+    """Mark these words as delivered, as the node says that the agent got them."""
+    waited = {one.number for one in unheard(made.case.words, made.run.attempt)}
+    new = [number for number in numbers if number in waited]
+    made = made.put(*continuing.heard(made.case.words, numbers, made.fence.attempt))
+    shown = ", ".join(map(str, new))
+    return made.tell("person", f"words {shown}", "delivered", "at a turn of its agent") if new else made
+
+
+def undelivered(made: Changes) -> Changes:
+    """Write into the story of a run that ends how many messages its agent did not get."""
+    left = len(continuing.kept(made.case.words))
+    if not left:
+        return made
+    words = f"{counted(left, 'message')} of people kept for: pancode runs continue {made.run.id}"
+    return made.tell("person", "words", "not delivered", words)
+
+
+def given(made: Changes, run: str) -> Changes:
+    """Give all words that the old run kept to this run, which goes on from it."""
+    return made.put(*(replace(one, laid=run) for one in continuing.kept(made.case.words)))
+
+
+def continued(made: Changes, signal: Continued) -> Changes:
+    """Record the run that goes on from this one.
+
+    RefusedError or UsageError when only one may, and somebody has answered or denied.
+    """
+    if signal.sole:
+        must_be_free(made.run)
+        asked = made.case.action(
+            ActionKind.PERSON
+        )  # somebody may have denied it since the answer was checked
+        if is_blocked(made.run) or signal.past_cap:
+            must_wait(made.run, asked, ItemKind.QUESTION, ItemKind.PERMISSION)
+    result = {**made.run.result, NEXT: [*nexts(made.run), signal.run]}
+    made = given(made.put(replace(made.run, result=result)), signal.run).done(
+        made.case.action(ActionKind.PERSON)
+    )
+    by = f"a program answered: {signal.program}" if signal.program else f"by {signal.by}"
+    made = made.tell("continue", signal.run, "continued", by)
+    verdict, program = "answered" if signal.sole else "continued", {"program": signal.program}
+    return made.record(
+        "people", "info", verdict, by=signal.by, next=signal.run, **(program if signal.program else {})
+    )

@@ -1,0 +1,220 @@
+"""Lists of runs: with their filters, and as the queues of pools and nodes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from typing_extensions import TypedDict
+
+from node_agent.wire.failure import Outcome
+from node_agent.wire.keys import node_queue, pool_queue
+from pancode.kernel.errors import UsageError
+from pancode.kernel.names import not_found
+from pancode.kernel.pages import MOST_ROWS, ListPage, ListPlace, ListSearch, page
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Fence, FenceState, Node, Run, RunState, Setting
+from pancode.runs.answers import RunShape
+from pancode.runs.core import Core, open_fences
+from pancode.runs.life.prefetch import waits_there
+from pancode.runs.placement.placement import in_order, pool_of
+from pancode.runs.views import node_of, run_shape
+
+
+class OrderShape(TypedDict):
+    run: str
+    attempt: int
+    agent: str
+    priority: int
+    waiting_s: float
+    reason: str
+
+
+class QueueShape(TypedDict):
+    name: str
+    kind: str
+    node: str | None
+    paused: str | None
+    waiting: int
+    running: int
+    oldest_s: float | None
+    orders: list[OrderShape]
+
+
+class QueuesShape(TypedDict):
+    """The queues and their orders. `paused`: the reason why the whole fleet takes nothing from a queue."""
+
+    paused: str | None
+    queues: list[QueueShape]
+
+
+_SPAN = re.compile(r"(\d{1,9})(s|m|h|d|w)")
+_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_ENDS = {one.value for one in Outcome if one is not Outcome.SUPERSEDED}
+_WORDS = sorted({*_ENDS, *(state.value for state in RunState if state is not RunState.ENDED)})
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A filter of runs; None: anything. `outcome` may also be a state of a run that has not ended."""
+
+    node: str | None = None
+    agent: str | None = None
+    outcome: str | None = None
+    text: str | None = None
+    since_ms: int = 0
+    workflow: str | None = None
+
+    @classmethod
+    def of(cls, query: Mapping[str, str], wall_ms: int) -> Filter:
+        """The filters in the words of a request. NotFoundError, UsageError."""
+        outcome = query.get("outcome")
+        if outcome is not None and outcome not in _WORDS:
+            raise not_found("outcome", outcome, _WORDS, f"one of {', '.join(_WORDS)}")
+        since = query.get("since")
+        since_ms = 0 if since is None else moment_ms(since, wall_ms)
+        text, workflow = query.get("text"), query.get("workflow")
+        return cls(query.get("node"), query.get("agent"), outcome, text, since_ms, workflow)
+
+    def fits(self, tx: Transaction, run: Run) -> bool:
+        if self.workflow not in (None, run.workflow):
+            return False
+        if self.agent not in (None, run.agent) or self.outcome not in (None, run.outcome, run.state):
+            return False
+        if self.text is not None and self.text.casefold() not in _task(run).casefold():
+            return False
+        return self.node is None or self.node == node_of(tx, run)
+
+
+def runs(core: Core, limit: int, wanted: Filter, after: ListPlace | None) -> ListPage[RunShape]:
+    """Return the newest runs that fit, newest first, looking at MOST_ROWS from that place on."""
+    with core.ports.ledger.transaction() as tx:
+        found = page(tx, _search(tx, wanted), min(limit, MOST_ROWS), after)
+        return ListPage([run_shape(core, tx, run) for run in found.rows], found.last)
+
+
+def since_ms(core: Core, text: str | None) -> int:
+    """Return the time that a person names, as `moment_ms` does; None: 0, all of time."""
+    return 0 if text is None else max(0, moment_ms(text, core.wall_ms()))
+
+
+def moment_ms(text: str, wall_ms: int) -> int:
+    """Read `90m`, `2h`, `3d` (so long ago), `2026-11-22` or `2026-11-22T08:30` (local time unless it says
+    where).
+    """
+    span = _SPAN.fullmatch(text.strip())
+    if span is not None:
+        return wall_ms - int(span[1]) * _MS[span[2]]
+    try:
+        return round(datetime.fromisoformat(text.strip()).astimezone().timestamp() * 1000)
+    except (ValueError, OverflowError, OSError) as exc:
+        fix = "write 90m, 2h, 3d, 2026-11-22 or 2026-11-22T08:30"
+        raise UsageError(f"{text!r} is not a time", why=str(exc), fix=fix, code="bad_value") from exc
+
+
+def _search(tx: Transaction, wanted: Filter) -> ListSearch[Run]:
+    if wanted == Filter():
+        return ListSearch(Run, "created_ms")
+    since = wanted.since_ms or None
+    return ListSearch(Run, "created_ms", fits=partial(wanted.fits, tx), since=since, most=MOST_ROWS)
+
+
+def _task(run: Run) -> str:
+    return run.task or " ".join(run.argv or ())
+
+
+PAUSED = "paused"
+PAUSE = "pause:"
+
+
+def queues(core: Core, name: str | None = None) -> QueuesShape:
+    """Return all queues, pools first; `name`: only that one (its full name, a pool's requirement, or a
+    node)."""
+    with core.ports.ledger.transaction() as tx:
+        fences = open_fences(tx)
+        fleet = tx.get(Setting, PAUSED)
+        bound = {fence.run for fence in fences}
+        waiting = [r for r in tx.find(Run, {"state": RunState.PENDING}) if r.id not in bound]
+        shapes = _pools(core, tx, waiting) + _nodes(core, tx, fences)
+    paused = str(fleet.value) if fleet is not None else None
+    if name is None:
+        return {"paused": paused, "queues": shapes}
+    wanted = [q for q in shapes if name in (q["name"], q["name"].removeprefix("pool."), q["node"])]
+    if not wanted:
+        raise not_found("queue", name, [q["name"] for q in shapes], "pancode queue ls")
+    return {"paused": paused, "queues": wanted}
+
+
+def pause_key(tx: Transaction, name: str) -> str:
+    """Return the setting that pauses a pool; NotFoundError for a name that no pool can have."""
+    pool = name.removeprefix("pool.")
+    known = {pool_of(run) for run in tx.find(Run, {"state": RunState.PENDING})} | {"any"}
+    known |= {s.name.removeprefix(PAUSE) for s in tx.find(Setting) if s.name.startswith(PAUSE)}
+    known |= {f"node.{node.name}" for node in tx.find(Node)}
+    if pool not in known and "=" not in pool:
+        raise not_found("queue", name, [f"pool.{p}" for p in known], "pancode queue ls")
+    return PAUSE + pool
+
+
+def _pools(core: Core, tx: Transaction, waiting: Iterable[Run]) -> list[QueueShape]:
+    by_pool: dict[str, list[Run]] = {"any": []}
+    for run in in_order(waiting):
+        by_pool.setdefault(pool_of(run), []).append(run)
+    paused = {s.name: str(s.value) for s in tx.find(Setting) if s.name.startswith(PAUSE)}
+    for name in paused:
+        by_pool.setdefault(name.removeprefix(PAUSE), [])
+    return [_pool(core, name, runs, paused.get(PAUSE + name)) for name, runs in sorted(by_pool.items())]
+
+
+def _pool(core: Core, name: str, runs: list[Run], paused: str | None) -> QueueShape:
+    orders = [_order(run, core.wall_ms() - run.created_ms, run.reason) for run in runs]
+    pinned = name.removeprefix("node.") if name.startswith("node.") else None
+    return _queue(pool_queue(name), "pool", pinned, paused, orders, 0)
+
+
+def _nodes(core: Core, tx: Transaction, fences: list[Fence]) -> list[QueueShape]:
+    shapes = []
+    for node in tx.find(Node):
+        if node.tag is None or node.removed == "removed":
+            continue
+        mine = [fence for fence in fences if fence.node == node.name]
+        pairs = [(tx.get(Run, fence.run), fence) for fence in mine]
+        orders = [_bound(core, run, fence) for run, fence in pairs if run is not None]
+        running = sum(1 for fence in mine if fence.state is not FenceState.OFFERED and not waits_there(fence))
+        paused = node.paused or (f"draining: {node.draining}" if node.draining is not None else None)
+        shapes.append(_queue(node_queue(node.tag), "node", node.name, paused, orders, running))
+    return shapes
+
+
+def _queue(
+    name: str, kind: str, node: str | None, paused: str | None, orders: list[OrderShape], running: int
+) -> QueueShape:
+    return {
+        "name": name,
+        "kind": kind,
+        "node": node,
+        "paused": paused,
+        "waiting": len(orders) - running,
+        "running": running,
+        "oldest_s": max((order["waiting_s"] for order in orders), default=None),
+        "orders": orders,
+    }
+
+
+def _bound(core: Core, run: Run, fence: Fence) -> OrderShape:
+    reason = run.reason if fence.fence == run.fence else f"older fence, {fence.state}"
+    return _order(run, core.wall_ms() - fence.bound_ms, reason)
+
+
+def _order(run: Run, waited_ms: int, reason: str) -> OrderShape:
+    return {
+        "run": run.id,
+        "attempt": run.attempt,
+        "agent": run.agent,
+        "priority": run.priority,
+        "waiting_s": round(max(0, waited_ms) / 1000, 1),
+        "reason": reason,
+    }

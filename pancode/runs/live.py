@@ -1,0 +1,396 @@
+"""The coordinator's memory: what it knows only while it runs, in one small record for each subject.
+
+Nothing here decides about money or about the right to run: a restart begins with empty records. Each record
+has one owner, the module that writes it. What belongs to a transaction is written after its commit.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.model import FleetTime
+from pancode.budget.burn_rate import BudgetSpeed
+from pancode.budget.track_record_rules import TrackRecord, WorkKey, key_of, record_of
+from pancode.kernel.node import LastHeartbeat, Linked, Listening, NodeState, Reaching
+from pancode.kernel.ports import Transaction
+from pancode.kernel.quota import Flood
+from pancode.kernel.records import EndedRun, FeedEvent, Fence
+from pancode.kernel.visitors import WebCode
+from pancode.runs.placement.breakers import EndedTries, EndedTry
+from pancode.runs.placement.placement import Shun
+
+MOST = 5_000
+"""How many of the newest events are kept, in the ledger and in memory."""
+
+
+class Feed:
+    """The newest events; loaded at the start, then grows after each commit. Safe to ask from any thread."""
+
+    most = MOST
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._events: list[FeedEvent] = []
+        self._listeners: list[Callable[[], None]] = []
+
+    def load(self, tx: Transaction) -> None:
+        """Load the events that the ledger has kept."""
+        with self._lock:
+            self._events = tx.find(FeedEvent, order="number")
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call the listener whenever something new is there; the listener may not wait."""
+        self._listeners.append(listener)
+
+    def publish(self, events: Iterable[FeedEvent]) -> None:
+        """Add these events, which are durable now and newer than all others."""
+        with self._lock:
+            self._events.extend(events)
+            del self._events[: max(0, len(self._events) - MOST)]
+        for listener in self._listeners:
+            listener()
+
+    @property
+    def last(self) -> int:
+        """The number of the newest event; 0: there is none."""
+        with self._lock:
+            return self._events[-1].number if self._events else 0
+
+    def oldest(self, count: int) -> list[FeedEvent]:
+        """Return the events that have to go next."""
+        with self._lock:
+            return self._events[:count]
+
+    def beyond(self, more: int) -> int:
+        """Return how many events are too many once `more` are added."""
+        return len(self) + more - MOST
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def newest(self, count: int) -> list[FeedEvent]:
+        """Return the newest events in the order in which they happened."""
+        with self._lock:
+            return self._events[max(0, len(self._events) - count) :]
+
+    def since(self, number: int) -> list[FeedEvent] | None:
+        """Return all events after this number; None: the number is unknown by now, and something may be
+        missing.
+
+        Each epoch begins with higher numbers: one that only a ledger of before a restore knew is not known.
+        """
+        with self._lock:
+            if number == 0 and not self._events:
+                return []
+            place = bisect_left(self._events, number, key=lambda event: event.number)
+            if place == len(self._events) or self._events[place].number != number:
+                return None
+            return self._events[place + 1 :]
+
+
+LOOKED_AT = 5_000
+"""How many of the newest ended runs count: models and agents change, so old evidence says little."""
+
+
+class RecentRuns:
+    """The newest ended runs, and the sums of their records. One owner writes; `sums` returns a copy."""
+
+    def __init__(self, rows: Iterable[EndedRun], most: int = LOOKED_AT) -> None:
+        """`rows`: oldest first."""
+        self._most, self._rows = most, dict[str, EndedRun]()
+        self._sums: dict[WorkKey, TrackRecord] = {}
+        for row in rows:
+            self.note(row)
+
+    @property
+    def sums(self) -> Mapping[WorkKey, TrackRecord]:
+        return dict(self._sums)
+
+    def note(self, row: EndedRun) -> None:
+        """Add a run that has ended, or replace it where more is known of it now."""
+        self._add(self._rows.get(row.run), sign=-1)
+        self._rows[row.run] = row
+        self._add(row, sign=1)
+        if len(self._rows) > self._most:
+            self._add(self._rows.pop(next(iter(self._rows))), sign=-1)
+
+    def _add(self, row: EndedRun | None, sign: int) -> None:
+        record = record_of(row) if row is not None else None
+        if row is None or record is None:
+            return
+        key = key_of(row)
+        left = self._sums.get(key, TrackRecord()) + (record if sign > 0 else -record)
+        if left.runs:
+            self._sums[key] = left
+        else:
+            self._sums.pop(key, None)
+
+
+@dataclass
+class Contacts:
+    """The last heartbeat of each node, by tag. Owner: `heartbeats`."""
+
+    last_heartbeats: dict[str, LastHeartbeat] = field(default_factory=dict)
+    subscriptions: dict[str, frozenset[str]] = field(default_factory=dict)
+    """By the node's name: its runtimes whose login is a subscription, by its last heartbeat."""
+    raw: dict[str, bytes] = field(default_factory=dict)
+    """The heartbeat envelope as last seen, so that the same bytes are not verified again."""
+    first_epoch: int = 0
+    """The epoch in which this life of the coordinator began; echoes of its epochs are of its boot clock."""
+    echoed_ms: dict[str, int] = field(default_factory=dict)
+    """By tag: the boot clock of the newest of the coordinator's beats that the node has echoed."""
+    met: set[str] = field(default_factory=set)
+    """Nodes that have echoed a beat of the coordinator in the epoch in force."""
+    raised: dict[str, int] = field(default_factory=dict)
+    """By node: how often it had the epoch raised."""
+    sessions: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By tag and session: the boot clock when the session first echoed a beat that was sent after the others
+    were heard."""
+    freed: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By node: attempts whose end it has signed since its last heartbeat, and when we heard that."""
+
+    def forget(self, tag: str) -> None:
+        """Forget the node's last heartbeat: it has no place in Redis any more."""
+        self.last_heartbeats.pop(tag, None)
+        self.raw.pop(tag, None)
+
+
+@dataclass
+class Beats:
+    """The coordinator's own beats. Owner: `liveness`."""
+
+    watch: Listening
+    sent: deque[int] = field(default_factory=lambda: deque(maxlen=1_000))
+    """The boot clock at each of the latest beats of the epoch in force."""
+    seq: int = 0
+    last_ms: int = -1
+
+    def due_now(self) -> None:
+        """Send the next beat in this round."""
+        self.last_ms = -1
+
+
+@dataclass
+class Outages:
+    """States of nodes as they were last told. Owner: `liveness`."""
+
+    states: dict[str, NodeState] = field(default_factory=dict)
+    """By node: the state that was last told to the feed."""
+    away: dict[str, Fence] = field(default_factory=dict)
+    """By attempt at work whose node is not heard: its fence."""
+    shown: dict[str, tuple[NodeState, int]] = field(default_factory=dict)
+    """By node: the state that faces saw last, and since when. Owner: `fleet.fleet`."""
+
+
+@dataclass
+class ControlsSent:
+    """Control messages on their way. Owner: `work` for new messages, `liveness` for sending them."""
+
+    issued: list[tuple[str, int]] = field(default_factory=list)
+    """Tag and number of each message that was made since the last sending."""
+    sent_ms: dict[str, int] = field(default_factory=dict)
+    """By message or answer: the boot clock when it was sent last."""
+    seen: dict[str, int] = field(default_factory=dict)
+    """By tag: the number up to which the node had seen the messages when all were last gone through."""
+    due_ms: int = 0
+    """The time by which all waiting runs are judged again."""
+
+
+@dataclass
+class Journals:
+    """The differences between nodes' journals and the ledger. Owner: `journals`."""
+
+    inventories: dict[str, tuple[FleetTime, str]] = field(default_factory=dict)
+    """By tag: time and nonce of the newest inventory, which may come before the heartbeat."""
+    doubted: dict[str, int] = field(default_factory=dict)
+    """By identity: the boot clock when the node's journal first lacked an attempt it had accepted."""
+    strays: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By run and tag: the highest fence on that node that this ledger does not know (it was restored)."""
+    floors: dict[str, int] = field(default_factory=dict)
+    """By run: the highest fence that some node's journal names and this ledger does not know."""
+
+    def forget_stray(self, run: str, tag: str) -> None:
+        """Forget that attempt: it has ended."""
+        self.strays.get(run, {}).pop(tag, None)
+
+
+@dataclass
+class Binding:
+    """Runs that wait, and orders that are pushed. Owner: `bind`."""
+
+    pushed_ms: dict[str, int] = field(default_factory=dict)
+    """By identity: the boot clock when the order was last pushed."""
+    waiting: int = 0
+    """The number of waiting runs at the last count."""
+    explained_ms: int = -1_000_000
+    """The boot clock when the waiting runs' reasons were last refreshed."""
+    speed: BudgetSpeed = BudgetSpeed()
+    """How fast the day's budget is spent."""
+    given_way: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """By waiting run: the session that rests for it, and the boot clock when it was asked."""
+    handed_ms: int = 0
+    """The issue time of the newest order that was handed over ahead."""
+    recalled: dict[str, str] = field(default_factory=dict)
+    """By attempt that waits on a node and was asked back, with its mark then: the node with a free slot for
+    it, or empty."""
+    recalled_ms: int = -1_000_000
+    """The boot clock when the orders that wait on nodes were last looked through."""
+    givers_ms: int = -1_000_000
+    """The boot clock when a session that could rest was last looked for."""
+    tickets: object = None
+    """The state of the queue that is shown."""
+    shown: int = 0
+    """The number of tickets that are shown."""
+    shown_ms: int = 0
+    """The boot clock when the tickets were last shown."""
+
+
+@dataclass
+class RedisUse:
+    """The fill level of Redis, and the nodes that are kept out of it. Owner: `trust.quota`."""
+
+    looked_ms: int = -1
+    weighed: int = 0
+    """Bytes in Redis when all keys were last weighed, or fewer when there were fewer since."""
+    shut_out: set[str] = field(default_factory=set)
+    """Tags of quarantined nodes that were expelled from Redis in this life of the coordinator."""
+
+
+@dataclass
+class Sweep:
+    """The jobs in Redis that are still to be closed. Owner: `tidy`; `work` adds closed fences."""
+
+    closed: list[AttemptId] = field(default_factory=list)
+    """Fences that were closed since the last sweep."""
+    left: list[str] = field(default_factory=list)
+    """Tags whose names in Redis are still to be looked through, one tag in each round."""
+    due_ms: int = 0
+    """The boot clock when the next look through all tags begins."""
+    pages: dict[str, int] = field(default_factory=dict)
+    """By tag: where the next page of the node's started jobs begins."""
+
+
+@dataclass
+class PassedOver:
+    """Nodes that are offered nothing for a while. Owner: `passed_over`."""
+
+    resting: dict[str, Shun] = field(default_factory=dict)
+    """By node: why it is offered nothing."""
+    shunned: dict[str, dict[str, Shun]] = field(default_factory=dict)
+    """By run and node: why that node is not offered that run."""
+
+
+@dataclass
+class Answers:
+    """Receipts and orders that a node is told of again. Each field names its owner."""
+
+    asked: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By receipt: the boot clock when missing bytes were first asked for; how often since. `settle`."""
+    over: dict[str, deque[tuple[Fence, int]]] = field(default_factory=dict)
+    """By tag: orders that are over and could still start, and how often the node was told. `reminding`."""
+    given_up_ms: dict[str, int] = field(default_factory=dict)
+    """By identity: the boot clock when it was given up as lost in this life. Owner: `work`."""
+
+
+@dataclass
+class Tally:
+    """Counts since the start, for the figures. Owner: `work`, and `heartbeats` for messages of nodes."""
+
+    refusals: dict[str, int] = field(default_factory=dict)
+    """The number of envelopes that were not believed, by reason."""
+    ended: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """The number of ended runs by outcome, runtime and node (empty: no node had the run)."""
+
+
+@dataclass
+class LinkStates:
+    """What is known of the SSH links, by node. Owner: the links' own thread, through `fleet.inventory`."""
+
+    reaching: dict[str, Reaching] = field(default_factory=dict)
+    """Whether the coordinator tries to reach the node; it does where the node is not named here."""
+    counts: dict[str, Linked] = field(default_factory=dict)
+
+
+@dataclass
+class Visits:
+    """Visitors over TCP. Owner: `access`."""
+
+    codes: dict[str, WebCode] = field(default_factory=dict)
+    """By the code's digest: codes that were not traded for a token yet."""
+    used: dict[str, str] = field(default_factory=dict)
+    """By the code's digest: the token that it was traded for; only the newest."""
+    failed_ms: deque[int] = field(default_factory=lambda: deque(maxlen=1_000))
+    """The boot clock at each of the latest failed tries."""
+    at_work: set[tuple[str, str]] = field(default_factory=set)
+    """Caller and key of each request that has begun and has no answer yet."""
+
+
+@dataclass
+class HealthWatch:
+    """The watch over agents. Owner: `runs.health`."""
+
+    due_ms: int = 0
+    """The boot clock when the watch looks next."""
+    paused_ms: int = 0
+    """When the watch last paused the fleet: failures before that count no more."""
+
+
+@dataclass
+class Live:
+    """All that the coordinator keeps in memory."""
+
+    beats: Beats
+    contacts: Contacts = field(default_factory=Contacts)
+    outages: Outages = field(default_factory=Outages)
+    outbox: ControlsSent = field(default_factory=ControlsSent)
+    journals: Journals = field(default_factory=Journals)
+    binding: Binding = field(default_factory=Binding)
+    redis: RedisUse = field(default_factory=RedisUse)
+    sweep: Sweep = field(default_factory=Sweep)
+    passed_over: PassedOver = field(default_factory=PassedOver)
+    visits: Visits = field(default_factory=Visits)
+    answers: Answers = field(default_factory=Answers)
+    tally: Tally = field(default_factory=Tally)
+    health: HealthWatch = field(default_factory=HealthWatch)
+    links: LinkStates = field(default_factory=LinkStates)
+    floods: dict[str, Flood] = field(default_factory=dict)
+    """By tag: a node that sends more than rounds take. Owner: `inbound`."""
+    to_record: SimpleQueue[tuple[str, str, dict[str, object]]] = field(default_factory=SimpleQueue)
+    """Level, words and details of entries about trust, from other threads. `rounds` writes them down."""
+    taking: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    """By run whose snapshot is being taken: project, files done, number of files. Owner: `snapshots`."""
+    ended_tries: list[EndedTry] = field(default_factory=list)
+    """The newest attempts that ended, oldest first. Owner: `breakers`."""
+    breaker_resets: dict[str, int] = field(default_factory=dict)
+    """By breaker: when a person reset it. Owner: `breakers`."""
+    recent: RecentRuns | None = None
+    """The newest ended runs with their records; None: not read yet. `account.track_records`, `work`."""
+    unknown_runs: tuple[str, int, tuple[str, ...]] | None = None
+    """A scope, the count of its runs of unknown cost, and these runs. `dispatch`; `work` forgets them."""
+    day: str = ""
+    """The day on which holds of earlier days were last gone through. Owner: `expiry`."""
+
+    def ended(self, now_ms: int, retry_pause_ms: int) -> EndedTries:
+        """Return the newest ended attempts, of which breakers are decided; `retry_pause_ms` scales pauses."""
+        return EndedTries(tuple(self.ended_tries), dict(self.breaker_resets), now_ms, retry_pause_ms / 10_000)
+
+    def record_trust(self, level: str, what: str, **detail: object) -> None:
+        """Record something about trust, from any thread: the next round writes it."""
+        self.to_record.put((level, what, detail))
+
+    def forget_unknown(self) -> None:
+        """Forget the runs of unknown cost: there are others now."""
+        self.unknown_runs = None
+
+    def new_epoch(self, epoch: int) -> None:
+        """Begin an epoch: echoes of the one before count no longer, and a first beat is due."""
+        self.contacts.first_epoch = self.contacts.first_epoch or epoch
+        self.contacts.met.clear()
+        self.beats.sent.clear()
+        self.beats.due_now()

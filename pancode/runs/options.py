@@ -1,0 +1,274 @@
+"""The options of a dispatch, each declared once: the command line, the API, files and tools are made from it.
+
+Standard library only, since `pancode dispatch` starts without pydantic. The name of a type (`Money`) is what
+each face looks up in its own table of readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from node_agent.wire.order import Reasoning
+    from node_agent.wire.policy import Mode, NetworkAccess, Safety
+
+    Money: TypeAlias = Decimal
+Name: TypeAlias = str
+ModelName: TypeAlias = str
+RuntimeName: TypeAlias = str
+Count: TypeAlias = int
+Duration: TypeAlias = int
+"""Milliseconds."""
+Size: TypeAlias = int
+"""Bytes."""
+Labels: TypeAlias = Mapping[str, str]
+Commands: TypeAlias = tuple[str, ...]
+Paths: TypeAlias = tuple[str, ...]
+
+WHO, WHERE, LIMITS, GATES = "Who works", "Where", "Limits", "Gates and landing"
+ALONE, TASKS, STEPS = ("dispatch",), ("dispatch", "batch", "race"), ("dispatch", "batch", "race", "chain")
+"""The commands that take an option; `schedule add` takes those of `dispatch`."""
+EVERY = (*STEPS, "chat")
+MOST_MS, MOST_BYTES = 365 * 86_400_000, 2**50
+"""The longest duration and the largest size that a person may give."""
+_BOUNDS = {"Count": (1, 10**9), "Duration": (1, MOST_MS), "Size": (1, MOST_BYTES)}
+_SPOKEN = {MOST_MS: "365d", MOST_BYTES: "1048576GiB"}
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a dispatch."""
+
+    name: str
+    """The option's key in the API, and in a request."""
+    kind: str
+    """The name of the option's type."""
+    default: Any
+    help: str
+    value: str
+    """The word for the option's value in the help."""
+    under: str
+    """The option's heading in the help."""
+    example: str = ""
+    """An example of a value, as it is typed."""
+    flags: tuple[str, ...] = ()
+    """The option's names on the command line; empty: made of `key`."""
+    key: str = ""
+    """The option's key in workflow files, where that is not its name."""
+    least: int | None = None
+    most: int | None = None
+    words: tuple[str, ...] = ()
+    """The only values that the option may have; empty: any."""
+    complete: str = ""
+    """The list of `interfaces/cli/completions.py` that Tab offers."""
+    commands: tuple[str, ...] = EVERY
+    kept: str | None = None
+    """The path of its value in a run, for `runs retry`; None: its name; empty: it is computed there."""
+    tool: str = ""
+    """What the option is, as a model is told; empty: no tool of the MCP server has it."""
+
+    @property
+    def word(self) -> str:
+        """The option's key in workflow files, and its parameter on the command line."""
+        return self.key or self.name
+
+    @property
+    def flag(self) -> str:
+        return self.flags[0] if self.flags else f"--{self.word.replace('_', '-')}"
+
+    @property
+    def bounds(self) -> tuple[int, int] | None:
+        """The least and the most that a number may be; None: the option is no number."""
+        if self.kind not in _BOUNDS:
+            return None
+        least, most = _BOUNDS[self.kind]
+        return least if self.least is None else self.least, most if self.most is None else self.most
+
+    @property
+    def most_spoken(self) -> str:
+        """The most that a number may be, as a person would write it."""
+        most = self.bounds[1] if self.bounds is not None else 0
+        return _SPOKEN.get(most, f"{most}")
+
+
+def option(help: str, value: str = "", *, under: str = LIMITS, default: object = None, **more: Any) -> Any:
+    """Return a field of `WorkOptions`, with metadata as `Option` has it."""
+    about = {"default": default, "help": help, "value": value, "under": under, **more}
+    return field(metadata=about, **({"default_factory": dict} if default == {} else {"default": default}))
+
+
+_who, _where = partial(option, under=WHO), partial(option, under=WHERE)
+_limit, _gate = partial(option, commands=ALONE), partial(option, under=GATES, commands=TASKS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkOptions:
+    """How a task is to be done. None: not said, so the agent's, the project's or the fleet's own applies."""
+
+    agent: Name | None = _who(
+        "Agent definition (default: chosen by the task; see pancode agents).",
+        "A",
+        complete="agents",
+        tool="agent definition: scout, builder, reviewer ... (see agents)",
+    )
+    node: Name | None = _where(
+        "Only this machine.", "N", complete="nodes", tool="machine to run on; default: PanCode chooses"
+    )
+    require: Labels = _where("Use only machines with this label; may be repeated.", "KEY=VALUE", default={})
+    mode: Mode | None = _who("admin, plan, build (default) or review.", "M", complete="modes")
+    safety: Safety | None = _who(
+        "auto-edit (default) or full-auto; suggest starts no run.", "S", complete="levels"
+    )
+    model: ModelName | None = _who(
+        "Model: NAME, PROVIDER/NAME or NODE/PROVIDER/NAME.",
+        "M",
+        complete="models",
+        kept="asked_model",
+        tool="model (see models); default: the agent's",
+    )
+    reasoning: Reasoning | None = _who(
+        "How hard it thinks: off, minimal, low, medium, high or xhigh (default: the runtime's own).", "L"
+    )
+    runtime: RuntimeName | None = _who(
+        "Program that runs it; shell runs TASK as a script.",
+        "R",
+        complete="runtimes",
+        tool="program: claude, codex, gemini, opencode, copilot, native, shell ...",
+    )
+    workspace: Name | None = _where(
+        "A snapshot of this repository (default), an empty folder, or a workspace by its name.",
+        "git|none|NAME",
+        kept="workspace.kind",
+        tool="git: the repository with its uncommitted changes; none: an empty folder; or, not in a batch or "
+        "race, a workspace of the user by its name (see workspaces)",
+    )
+    budget: Money | None = option(
+        "The most that it may cost: a run with all its attempts, a session with all its sittings.",
+        "USD",
+        kept="limits.usd",
+        tool="most that a run may cost, in USD, such as 0.75",
+    )
+    timeout_ms: Duration | None = option(
+        "At most this long.", "D", example="15m", key="timeout", kept="limits.wall_ms"
+    )
+    idle_timeout_ms: Duration | None = _limit(
+        "At most this long without a sign of life.",
+        "D",
+        example="5m",
+        key="idle_timeout",
+        kept="limits.idle_ms",
+    )
+    max_turns: Count | None = _limit("At most this many answers of its model.", "N", kept="limits.turns")
+    max_requests: Count | None = _limit(
+        "At most this many model calls in an attempt.", "N", kept="limits.requests"
+    )
+    max_tokens: Count | None = option(
+        "At most this many tokens in an attempt.", "N", most=10**12, kept="", commands=(*ALONE, "chat")
+    )
+    max_output: Size | None = _limit(
+        "At most this much output.", "S", example="64MiB", kept="limits.output_bytes"
+    )
+    max_memory: Size | None = _limit(
+        "At most this much memory.", "S", example="4GiB", least=64 * 2**20, kept="limits.memory_bytes"
+    )
+    max_processes: Count | None = _limit(
+        "At most this many processes.", "N", least=32, most=2**22, kept="limits.processes"
+    )
+    max_disk: Size | None = _limit(
+        "At most this much in its checkout and home.", "S", least=64 * 2**20, kept="limits.disk_bytes"
+    )
+    wrap_up: bool | None = _limit(
+        "Let one last, short answer through at a limit of tokens, dollars or calls (turns: native only).",
+        flags=("--wrap-up/--no-wrap-up",),
+        kept="limits.wrap_up",
+    )
+    verify: Commands | None = _gate(
+        "Gate: must exit 0 afterwards; may be repeated.",
+        "CMD",
+        commands=(*TASKS, "chat"),
+        kept="",
+        tool="commands that must pass before a run counts as done, such as: pytest -q",
+    )
+    """None: the project's gates; empty: none."""
+    reports: Paths | None = _gate(
+        "JUnit or SARIF file that a gate writes, for the receipt; may be repeated.",
+        "FILE",
+        flags=("--report",),
+        kept="terms.reports",
+    )
+    """None: the project's, with the project's gates."""
+    priority: Count = _where(
+        "Higher is served first.", "P", default=0, least=-1000, most=1000, commands=STEPS
+    )
+    attempts: Count | None = option(
+        "Most attempts after any failure (default: by the cause; see the reference page on failures).",
+        "N",
+        most=10,
+        kept="max_attempts",
+        commands=STEPS,
+    )
+    verify_retries: Count | None = _gate(
+        "Tries after a failed gate, with its output (default: 1 for agents that write, else 0).",
+        "N",
+        least=0,
+        most=9,
+        kept="terms.verify_retries",
+    )
+    verify_on: Name | None = _gate(
+        "Have another machine run the gates on the result and sign the verdict: other, a name, or none.",
+        "N",
+        complete="nodes",
+        kept="terms.verify_on",
+    )
+    network: NetworkAccess | None = _where(
+        "The most that the run may reach: nothing, its model alone, or what the machine reaches (default).",
+        "none|gateway|machine",
+        kept="rules.network",
+    )
+    on_lost: Name | None = _where(
+        "What happens when the machine is lost.", "ask|retry", words=("ask", "retry"), commands=STEPS
+    )
+    told_only: bool = _who(
+        "Accept that rules which cannot be enforced are only told to the agent.",
+        default=False,
+        flags=("--allow-told-only", "--told-only"),
+    )
+    secret_files: bool = _where(
+        "Send untracked files such as .env and *.pem, too, which are left out because of their names.",
+        default=False,
+        key="with_secret_files",
+        kept="",
+    )
+    show: Name | None = _where(
+        "Show it the change of a run or of commits (A..B; A: since then), as .pancode/inputs/show.diff.",
+        "RUN|RANGE",
+        kept="",
+        commands=ALONE,
+    )
+    untested: bool = _who("Use a local model without its test.", default=False)
+    land: bool = option(
+        "Land the change when the run is done, even when nobody waits for it.",
+        default=False,
+        kept="",
+        commands=ALONE,
+        under=GATES,
+    )
+    ask: bool = option(
+        "Let a person approve it before it starts, also as an exception from a budget or rule.",
+        default=False,
+        kept="",
+        commands=STEPS,
+        under=GATES,
+        tool="a person approves it in the inbox before it starts",
+    )
+
+
+OPTIONS: Mapping[str, Option] = {
+    one.name: Option(one.name, str(one.type).partition(" ")[0], **one.metadata) for one in fields(WorkOptions)
+}
+"""All options by name, in the order of the help."""

@@ -1,0 +1,1 @@
+"""Which node takes which run, and when."""

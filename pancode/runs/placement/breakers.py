@@ -1,0 +1,242 @@
+"""Circuit breakers of providers, nodes and agents, and the loop breaker: decided from attempts that ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from node_agent.wire.failure import FAILURES, FailureKind, Outcome
+from pancode.kernel.formatting import counted
+
+LOOP = "loop"
+"""The name under which the loop breaker is reset."""
+WARN_AT, TRIP_AT, LOOP_MS = 3, 5, 600_000
+"""Failures of the same task, or of one agent: so many warn, so many refuse, for so many ms."""
+CASCADE_AGENTS, CASCADE_MS = 3, 60_000
+"""When so many agents fail within so many ms, every dispatch is refused for the same time."""
+MOST_KEPT = 500
+"""How many ended attempts are looked at."""
+
+
+class BreakerState(StrEnum):
+    """The state of a breaker. Half-open: one run is let through, and its end decides."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+
+
+@dataclass(frozen=True, slots=True)
+class EndedTry:
+    """An attempt that ended, as breakers see it. `own`: a program of the user's own, no agent.
+
+    `session`: of a sitting, whose rounds all count as one piece of work; else empty.
+    """
+
+    at_ms: int
+    began_ms: int
+    run: str
+    agent: str
+    task: str
+    node: str
+    provider: str
+    failure: FailureKind | None
+    own: bool
+    retry_ms: int = 0
+    """How many milliseconds the provider has asked to wait."""
+    session: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the breakers that this end counts for."""
+        agent = "" if self.own else f"agent:{self.agent}"
+        provider = f"provider:{self.provider}" if self.provider else ""
+        return tuple(name for name in (f"node:{self.node}" if self.node else "", provider, agent) if name)
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerRule:
+    """When a breaker opens: after `most` failures within the window, without a success between them."""
+
+    most: int
+    pause_ms: int
+    longest_ms: int
+    fails: Callable[[EndedTry], bool]
+    halves: bool = False
+    """Whether a success halves the count of failures instead of ending it."""
+    at_once: bool = False
+    """Whether attempts that were at work at an earlier failure (as at a reboot) count as one with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """One breaker as it is now. `until_ms`: when it lets one run through; None while it is closed."""
+
+    name: str
+    state: BreakerState
+    failures: int
+    until_ms: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndedTries:
+    """Everything that breakers are decided by, oldest first. `resets`: when a person reset one, by name."""
+
+    tries: tuple[EndedTry, ...] = ()
+    resets: Mapping[str, int] = field(default_factory=dict)
+    now_ms: int = 0
+    factor: float = 1.0
+    """A factor for all pauses (tests)."""
+
+
+def _agent_failed(one: EndedTry) -> bool:
+    """Whether the agent itself failed; reaching a limit of time or money does not count."""
+    rule = None if one.failure is None else FAILURES[one.failure]
+    return rule is not None and rule.agent and rule.outcome in (Outcome.ERROR, Outcome.VERIFY_FAILED)
+
+
+def _node_failed(one: EndedTry) -> bool:
+    return one.failure is not None and FAILURES[one.failure].node
+
+
+def _provider_failed(one: EndedTry) -> bool:
+    return one.failure in (FailureKind.MODEL_BUSY, FailureKind.MODEL_FAILED)
+
+
+RULES: dict[str, BreakerRule] = {
+    "provider": BreakerRule(3, 2_000, 60_000, _provider_failed),
+    "node": BreakerRule(3, 60_000, 600_000, _node_failed, at_once=True),
+    "agent": BreakerRule(TRIP_AT, LOOP_MS, LOOP_MS, _agent_failed, halves=True),
+}
+"""The rules by kind of breaker. A provider that limits the rate opens its breaker at once: RATE_LIMIT_MS."""
+RATE_LIMIT_MS = 30_000
+"""How many ms a provider is left alone that limits the rate without saying for how long."""
+
+LOGIN_OF = "@"
+"""Separates a vendor and a node in the name of a breaker for that node's own login with the vendor."""
+LONGEST_TOLD_MS = 15 * 60_000
+"""The longest wait, in ms, that a provider may ask for of all nodes: one node's claim, maybe wrong, must not
+keep the whole fleet from a vendor. The run itself, and that node's login, wait as long as asked."""
+
+
+def breakers(seen: EndedTries) -> dict[str, Breaker]:
+    """Each breaker that any of these attempts counts for, by name."""
+    names = dict.fromkeys(name for one in seen.tries for name in one.names)
+    return {name: breaker(name, seen) for name in names}
+
+
+def breaker(name: str, seen: EndedTries) -> Breaker:
+    """One breaker, found by replaying the ends of its attempts in order."""
+    rule, after = RULES[name.partition(":")[0]], seen.resets.get(name, -1)
+    made = _Replay(name, rule, seen.factor)
+    for one in seen.tries:
+        if name in one.names and after < one.at_ms <= seen.now_ms:  # not of a clock that was set back since
+            made.see(one)
+    return made.at(seen.now_ms)
+
+
+class _Replay:
+    """A breaker while its history is replayed."""
+
+    def __init__(self, name: str, rule: BreakerRule, factor: float) -> None:
+        self._name, self._rule, self._factor = name, rule, factor
+        self._failed: list[tuple[int, str]] = []
+        """When attempts failed, and in which session."""
+        self._opened, self._until, self._why = 0, None, ""  # type: int, int | None, str
+
+    def see(self, one: EndedTry) -> None:
+        if self._rule.fails(one):
+            self._failure(one)
+        elif one.failure is None or FAILURES[one.failure].outcome not in _INCONCLUSIVE:
+            self._failed = self._failed[-(len(self._failed) // 2) :] if self._halves else []
+            self._opened, self._until = 0, None
+
+    @property
+    def _halves(self) -> bool:
+        return self._rule.halves and len(self._failed) > 1
+
+    def _failure(self, one: EndedTry) -> None:
+        if self._until is not None and one.began_ms < self._until:
+            return  # it began before the probe: it says nothing new
+        if self._rule.at_once and self._failed and one.began_ms <= self._failed[-1][0]:
+            return
+        since = one.at_ms - int(LOOP_MS * self._factor)
+        others = [(at, of) for at, of in self._failed if at > since and not (of and of == one.session)]
+        self._failed = [*others, (one.at_ms, one.session)]
+        busy = one.failure is FailureKind.MODEL_BUSY
+        if busy or self._until is not None or len(self._failed) >= self._rule.most:
+            self._opened += 1
+            base = RATE_LIMIT_MS if busy else self._rule.pause_ms * 2 ** (self._opened - 1)
+            told = one.retry_ms if LOGIN_OF in self._name else min(one.retry_ms, LONGEST_TOLD_MS)
+            pause = told or int(min(base, self._rule.longest_ms) * self._factor)
+            self._until = one.at_ms + pause
+            self._why = f"{counted(len(self._failed), 'failure')}, the last one of {one.run}: {one.failure}"
+
+    def at(self, now_ms: int) -> Breaker:
+        if self._until is None:
+            return Breaker(self._name, BreakerState.CLOSED, len(self._failed))
+        state = BreakerState.OPEN if now_ms < self._until else BreakerState.HALF_OPEN
+        return Breaker(self._name, state, len(self._failed), self._until, self._why)
+
+
+_INCONCLUSIVE = (Outcome.INFRA, Outcome.LOST, Outcome.INTERRUPTED, Outcome.SUPERSEDED, Outcome.BLOCKED)
+"""Ends that count neither as a failure nor as a success."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopVerdict:
+    """The loop breaker's verdict on a dispatch; `refuses` False: a warning."""
+
+    refuses: bool
+    words: str
+    name: str
+    until_ms: int = 0
+    """When it stops refusing if nothing else fails until then."""
+
+
+def loop(seen: EndedTries, agent: str, task: str) -> LoopVerdict | None:
+    """Judge a dispatch: by failures of its task, its agent's breaker, and agents that fail at once."""
+    since = max(seen.now_ms - int(LOOP_MS * seen.factor), seen.resets.get(LOOP, -1))
+    recent = [one for one in seen.tries if since < one.at_ms <= seen.now_ms and not one.own]
+    alike = [one for one in recent if (one.agent, one.task) == (agent, task) and _agent_failed(one)]
+    same = sorted({one.session or str(place): one.at_ms for place, one in enumerate(alike)}.values())
+    if len(same) >= WARN_AT:
+        words = f"agent {agent} has failed at this very task {len(same)} times within {_minutes(LOOP_MS)}"
+        return LoopVerdict(len(same) >= TRIP_AT, words, LOOP, _over(same, TRIP_AT, LOOP_MS, seen))
+    just = int(seen.now_ms - CASCADE_MS * seen.factor)
+    failed = {one.agent: one.at_ms for one in recent if one.at_ms > just and _agent_failed(one)}
+    if len(failed) >= CASCADE_AGENTS:
+        named = ", ".join(sorted(failed))
+        words = f"{len(failed)} agents have failed within {_minutes(CASCADE_MS)}: {named}"
+        until = _over(sorted(failed.values()), CASCADE_AGENTS, CASCADE_MS, seen)
+        return LoopVerdict(True, words, LOOP, until)
+    own = breaker(f"agent:{agent}", seen)
+    if own.state is BreakerState.OPEN:
+        words = f"the breaker of agent {agent} is open: {own.why}"
+        return LoopVerdict(True, words, own.name, own.until_ms or 0)
+    if own.failures >= WARN_AT and own.state is BreakerState.CLOSED:
+        return LoopVerdict(False, f"agent {agent} has failed {own.failures} times", own.name)
+    return None
+
+
+def failed_together(seen: EndedTries, since_ms: int) -> list[str]:
+    """The agents and nodes that have failed within the last minute, and after `since_ms`; each once."""
+    since = max(since_ms, int(seen.now_ms - CASCADE_MS * seen.factor))
+    recent = [one for one in seen.tries if since < one.at_ms <= seen.now_ms and not one.own]
+    agents = {one.agent for one in recent if _agent_failed(one)}
+    return sorted(agents | {one.node for one in recent if _node_failed(one)})
+
+
+def _over(failed: Sequence[int], most: int, window_ms: int, seen: EndedTries) -> int:
+    """When fewer than `most` of these failures, oldest first, will be within the window."""
+    return failed[len(failed) - most] + int(window_ms * seen.factor) if len(failed) >= most else 0
+
+
+def _minutes(ms: int) -> str:
+    return counted(ms // 60_000, "minute")
+
+
+def not_closed(all_: Iterable[Breaker]) -> list[Breaker]:
+    return [one for one in all_ if one.state is not BreakerState.CLOSED]

@@ -1,0 +1,178 @@
+"""Lists the nodes that could take a run, and why each of the others could not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from node_agent.wire.node import NodeFacts, NodeProblem, ProblemCode
+from node_agent.wire.policy import Isolation, Safety
+from pancode.agents.endpoints import RANKED, EndpointNeed, Lack, lack_of, rank
+from pancode.agents.runtimes import RUNTIMES
+from pancode.kernel.names import nearest
+from pancode.kernel.node import NodeState, NodeView, in_a_sentence, with_words
+from pancode.kernel.records import Node
+
+NOT_WALLED = (
+    "has no sandbox, and its agent, or the run it comes from, runs only in one (isolation: container)"
+)
+
+LOOKING = "is still finding out whether it has runtime"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node as a request sees it. `fits`: it may take the run, now or later; `ready`: it asks for work
+    now."""
+
+    name: str
+    fits: bool
+    ready: bool
+    why: str
+    fix: str = ""
+    isolation: Isolation | None = None
+    no_sandbox: NodeProblem | None = None
+    """The node's own reason why it has no sandbox."""
+    other: bool = False
+    """Whether the request names another node."""
+    near: int = 0
+    """How many demands the node met before one failed: the fix of the node with most is the one to name."""
+    unset: tuple[str, ...] = ()
+    """The run's variables that have no value on the node; empty for a node that does not report them."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRequirements:
+    """A request's demands on a node. `node`: the pinned one. `repo`: known once the snapshot was taken."""
+
+    node: str | None
+    require: Mapping[str, str]
+    runtime: str
+    safety: Safety
+    repo: str | None = None
+    wanted: EndpointNeed | None = None
+    """What the run needs of an endpoint; None: its model is not on one."""
+    walled: bool = False
+    """Whether the run works only where there is a sandbox."""
+    turns: bool = False
+    """Whether the run's program has to wait for words after an answer."""
+    env: tuple[str, ...] = ()
+    """The names of the node's variables that the run is to see, where they have a value."""
+
+
+def candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[Candidate, ...]:
+    """Return every node of the fleet, by name, each with the reason why it fits or does not."""
+    there = (view for view in nodes if view.node.removed is None)
+    found = list[Candidate]()
+    for view in sorted(there, key=lambda v: v.node.name):
+        told = None if view.last is None else view.last.heartbeat.facts.variables
+        unset = () if told is None else tuple(name for name in wish.env if name not in told)
+        found.append(replace(_judge(view, wish), unset=unset))
+    return tuple(found)
+
+
+def _unlabelled(node: Node, key: str, value: str) -> Candidate:
+    """Return why a label does not fit, with the nearest label that the machine has.
+
+    Where there is a near one, the asked one may be a typo: nobody is told to give it to a machine.
+    """
+    why, there = f"has no label {key}={value}", [f"{k}={v}" for k, v in sorted(node.labels.items())]
+    own = node.labels.get(key)
+    near = f"{key}={own}" if own is not None else nearest(f"{key}={value}", there)
+    if near is None:
+        fix = f"pancode node set {node.name} --label {key}={value}"
+        return Candidate(node.name, False, False, why, fix, near=1)
+    return Candidate(node.name, False, False, f"{why} (it has {near})", f"--require {near}", near=2)
+
+
+def _judge(view: NodeView, wish: NodeRequirements) -> Candidate:
+    name = view.node.name
+    if wish.node is not None and wish.node != name:
+        return Candidate(name, False, False, "not the pinned node", other=True)
+    for key, value in wish.require.items():
+        if view.node.labels.get(key) != value:
+            return _unlabelled(view.node, key, value)
+    if view.last is None:
+        return Candidate(name, True, False, "was not heard yet", "pancode fleet up " + name)
+    facts = view.last.heartbeat.facts
+    if is_looking(facts, wish.runtime):
+        return Candidate(name, True, False, f"{LOOKING} {wish.runtime}", "pancode runtimes", facts.isolation)
+    for near, demand in enumerate((_without, _unwalled, _beyond, _unserved), start=3):
+        lack = demand(facts, wish, name)
+        if lack is not None:
+            sandbox, come = _no_sandbox(facts), near + (demand is _unserved and _has_endpoint(facts, wish))
+            return Candidate(name, False, False, lack.why, lack.fix, facts.isolation, sandbox, near=come)
+    waits, fix = _not_now(view)
+    can = "can take it" if wish.wanted is None else f"can take it, and {RANKED[rank(facts, wish.wanted)]}"
+    return Candidate(name, True, not waits, waits or can, fix, facts.isolation, _no_sandbox(facts))
+
+
+def is_looking(facts: NodeFacts, runtime: str) -> bool:
+    """Whether the node does not know yet if it has that runtime: the program has not answered."""
+    return any(one.name == runtime and one.state == "looking" for one in facts.runtimes)
+
+
+def _without(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
+    """Return what the node lacks for the runtime; None: nothing. A model on an endpoint needs no login."""
+    fact = next((one for one in facts.runtimes if one.name == wish.runtime), None)
+    if fact is None or fact.state == "missing":
+        says = "" if fact is None else fact.fix
+        kind = RUNTIMES.get(wish.runtime)
+        comes = kind is not None and kind.installable
+        fix = f"pancode node install {name} {wish.runtime}" if comes else "pancode runtimes"
+        return Lack(with_words(f"has no runtime {wish.runtime}", says), fix)
+    if fact.state == "ok" or (fact.state == "not_logged_in" and wish.wanted is not None):
+        lacks = fact.no_turns if wish.turns else ""
+        return (
+            Lack(with_words(f"has no chats with {wish.runtime}", lacks), "pancode runtimes")
+            if lacks
+            else None
+        )
+    words = {"not_logged_in": "is not logged in", "too_old": "is too old"}
+    state = words.get(fact.state, "has an unknown version")
+    return Lack(with_words(f"runtime {wish.runtime} {state}", fact.fix), "pancode runtimes")
+
+
+def _unwalled(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
+    if not wish.walled or facts.isolation is Isolation.SANDBOX:
+        return None
+    missing = _no_sandbox(facts)
+    return Lack(with_words(NOT_WALLED, "" if missing is None else missing.fix), "pancode fleet doctor")
+
+
+def _beyond(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
+    beyond = facts.allows.beyond(wish.safety, wish.runtime, wish.repo)
+    fix = f"dispatch within it, or have its owner change ceiling.json on {name}"
+    return Lack(f"may not take it: {beyond}", fix) if beyond else None
+
+
+def _unserved(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
+    return None if wish.wanted is None else lack_of(facts, wish.wanted, name)
+
+
+def _has_endpoint(facts: NodeFacts, wish: NodeRequirements) -> bool:
+    return any(wish.wanted is not None and one.name == wish.wanted.endpoint for one in facts.endpoints)
+
+
+def _no_sandbox(facts: NodeFacts) -> NodeProblem | None:
+    return next((one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX), None)
+
+
+def _not_now(view: NodeView) -> tuple[str, str]:
+    """Return why a fitting node takes nothing at the moment, and the fix; both empty when it takes work."""
+    name = view.node.name
+    if view.node.quarantined is not None:
+        return f"is quarantined: {view.node.quarantined}", f"pancode fleet resume {name}"
+    if view.node.paused is not None:
+        return f"is paused: {view.node.paused}", f"pancode queue resume {name}"
+    if view.node.draining is not None:
+        return f"is draining: {view.node.draining}", f"pancode fleet resume {name}"
+    if view.state is not NodeState.ONLINE:
+        return f"is {view.state}", f"pancode fleet up {name}"
+    if not view.asks:
+        return "has not asked for work yet", ""
+    shut = view.last.heartbeat.facts.shut if view.last is not None else None
+    if shut is None:
+        return "", ""
+    words = with_words(in_a_sentence(shut.what), in_a_sentence(shut.fix))
+    return f"takes no work: {words}", f"pancode node show {name}"

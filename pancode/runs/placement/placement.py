@@ -1,0 +1,574 @@
+"""Assigns waiting runs to nodes now, and says why each of the others waits."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from node_agent.wire.policy import Isolation
+from pancode.agents.endpoints import RANKED, EndpointNeed, costs_there, lack_of, rank
+from pancode.agents.model_profiles import Needs, Trust, Trusted, fact_of, failure, trust_of
+from pancode.agents.runtimes import RUNTIMES, EnforcedRule, EnforcementRequest, enforced
+from pancode.budget import books
+from pancode.budget.books import Amount, Ceilings
+from pancode.budget.track_record_rules import TrackRecord, WorkerKind, poor_of
+from pancode.kernel.node import NodeState, NodeView, in_a_sentence, with_words
+from pancode.kernel.records import Balance, Run, WaitReason
+from pancode.kernel.values import replace
+from pancode.runs.life.prefetch import why_it_stays
+from pancode.runs.placement.candidates import LOOKING, NOT_WALLED, is_looking
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A run that goes to this node, with the reason in words."""
+
+    run: Run
+    node: NodeView
+    why: str
+    busy: str = ""
+    """Why no slot is free for a run that is handed over to wait on the node, in words; empty: one is free."""
+    most_usd: Decimal | None = None
+    """The most USD that a run handed over may cost; None: as much as if it were not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """A run that stays in the queue, with the reason in words."""
+
+    run: Run
+    why: str
+    kind: WaitReason
+
+
+@dataclass(frozen=True, slots=True)
+class Shun:
+    """Why a node is passed over, the fix, and until when, by the coordinator's boot clock."""
+
+    why: str
+    fix: str
+    until_ms: int
+    of_task: bool = False
+    """Whether the run is to blame and not the node: it asks for what does not exist, such as a gate's
+    program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The fleet at the moment of a decision."""
+
+    nodes: tuple[NodeView, ...]
+    free: Mapping[str, int]
+    """Free slots by node name, counted by the coordinator."""
+    hurry: str = ""
+    """Why machines that decide by themselves how many they take open no more slots; empty: they may."""
+    paused: str | None = None
+    """Reason of a pause of the whole fleet."""
+    paused_queues: Mapping[str, str] | None = None
+    resting: Mapping[str, Shun] = field(default_factory=dict)
+    """The nodes that take no run now, and why, by node."""
+    shunned: Mapping[str, Mapping[str, Shun]] = field(default_factory=dict)
+    """The nodes that do not take a run, by run and node."""
+    room: Mapping[str, tuple[Balance, Ceilings]] = field(default_factory=dict)
+    """The balance and the ceilings of each node that has ceilings of its own."""
+    records: Mapping[WorkerKind, Mapping[str, TrackRecord]] = field(default_factory=dict)
+    """The track record of a node for a kind of work (agent, runtime and kind of task), by kind and node."""
+    due: Mapping[str, Decimal] = field(default_factory=dict)
+    """The USD that a run will hold on its node, by run, where that is not its estimate."""
+    ahead: Mapping[str, int] = field(default_factory=dict)
+    """How many more orders a node may hold until a slot is free, by node."""
+    lines: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """How many orders wait on a node already, and how many slots it has, by node."""
+    staying: Mapping[str, str] = field(default_factory=dict)
+    """Why the runs of a workflow may not be handed over, by workflow."""
+    most_usd: Callable[[Run], tuple[Decimal | None, str]] = lambda run: (None, "")
+    """The USD that a run holds once it is handed over (None: as now), and why no ceiling has room for it."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether any slot of any node is free, or an order may wait for one there."""
+        return _any(self.free) or _any(self.ahead)
+
+    def holds(self, run: Run, handed_usd: Decimal | None = None) -> Amount:
+        """The amount that the run will hold. `handed_usd`: as it is handed over; None: as much as it does
+        now.
+        """
+        due = books.estimate_of(run)
+        usd = self.due.get(run.id, due.usd) if handed_usd is None else handed_usd
+        return replace(due, usd=usd)
+
+
+def pool_of(run: Run) -> str:
+    """The name of a run's pool: a pinned node, labels, or anything."""
+    if run.node is not None:
+        return f"node.{run.node}"
+    if run.require:
+        return "+".join(f"{k}={v}" for k, v in sorted(run.require.items()))
+    return "any"
+
+
+def in_order(runs: Iterable[Run]) -> list[Run]:
+    """The runs in the order of placement: higher priority first, then age, then id."""
+    return sorted(runs, key=lambda r: (-r.priority, r.created_ms, r.id))
+
+
+def decisions(runs: Iterable[Run], standing: Standing, whole: bool = True) -> Iterator[Placed | Unplaced]:
+    """Decide about the runs in their order, one by one; the next run is fetched after the decision on the
+    last.
+
+    `whole` False: stop when no slot is free any more; the decisions until then are the same.
+    """
+    free, room, claimed = dict(standing.free), dict(standing.ahead), dict[str, Amount]()
+    in_vain: dict[object, tuple[str, WaitReason]] = {}
+    """Why a run waits, by what it asks for: slots only become fewer, so this holds for all that ask for the
+    same."""
+    first: dict[str, tuple[int, str]] = {}
+    """By node: the priority and the id of a run that needs the next slot and cannot wait on the node."""
+    for run in runs:
+        if not whole and not _any(free) and not _any(room):
+            break
+        # These are all facts that decide where the run may go.
+        shunned = tuple((name, shun.why) for name, shun in standing.shunned.get(run.id, {}).items())
+        wish = (wish_of(run), shunned, standing.holds(run) if standing.room else None)
+        why = in_vain.get(wish)
+        decision = _place(run, standing, free, claimed) if why is None else Unplaced(run, *why)
+        if why is None and isinstance(decision, Unplaced) and decision.kind is WaitReason.NO_SLOT:
+            decision = _handed_over(decision, standing, room, claimed, first)
+        if isinstance(decision, Placed):
+            name, ahead = decision.node.node.name, bool(decision.busy)
+            (room if ahead else free)[name] -= 1
+            claimed[name] = claimed.get(name, Amount()) + standing.holds(run, decision.most_usd)
+        else:
+            in_vain[wish] = decision.why, decision.kind
+        yield decision
+
+
+def _any(free: Mapping[str, int]) -> bool:
+    return any(slots > 0 for slots in free.values())
+
+
+def wish_of(run: Run) -> object:
+    """All facts of the run itself that decide where it may go."""
+    where = (run.node, run.runtime, run.workspace.get("kind"), run.workspace.get("repo"))
+    how = (run.mode, run.safety, run.read_only, run.told_only, run.depth, run.parent is None, is_walled(run))
+    tests = (run.untested, bool(run.terms.get("free")), str(run.terms.get("trusted")))
+    model = (wanted_of(run), *tests, str(run.terms.get("not_on")))
+    stays = (why_it_stays(run, None), run.workflow)
+    return where, how, model, stays, *sorted(run.require.items())
+
+
+def can_be_had(view: NodeView) -> bool:
+    """Whether the node is in service, though it may be busy; one that is away may never come back."""
+    return view.last is not None and view.state is NodeState.ONLINE and view.node.paused is None
+
+
+def misfit(run: Run, view: NodeView) -> str:
+    """Why the node can never take this run as things are; empty when it fits."""
+    node = view.node
+    if run.node is not None and run.node != node.name:
+        return "not the pinned node"
+    for key, value in run.require.items():
+        if node.labels.get(key) != value:
+            return f"has no label {key}={value}"
+    if node.removed is not None:
+        return node.removed
+    if view.last is not None and not _has_runtime(run, view):
+        facts = view.last.heartbeat.facts
+        if is_looking(facts, run.runtime):
+            return f"{LOOKING} {run.runtime}"
+        state = next((one.state for one in facts.runtimes if one.name == run.runtime), "missing")
+        if state == "missing":
+            return f"has no runtime {run.runtime}"
+        return f"has runtime {run.runtime}, which is {state.replace('_', ' ')}: pancode node show {node.name}"
+    for judge in (_kept_off, _turnless, _beyond, _unheld, _unserved, _unpaid, _untrusted):
+        if why := judge(run, view):
+            return why
+    return ""
+
+
+def _kept_off(run: Run, view: NodeView) -> str:
+    """Why the node may not verify the result, which it has made or judged before; empty: it may."""
+    kept = view.node.name in run.terms.get("not_on", ())
+    return "has made or judged the result that is to be verified" if kept else ""
+
+
+def _beyond(run: Run, view: NodeView) -> str:
+    """The owner's rule on the node that forbids the run; empty: none. A repository needs a git workspace."""
+    if view.last is None:
+        return ""
+    repo = run.workspace.get("repo")
+    allows = view.last.heartbeat.facts.allows
+    beyond = allows.beyond(run.safety, run.runtime, str(repo) if repo is not None else None)
+    return f"may not take it: {beyond}" if beyond else ""
+
+
+def _unserved(run: Run, view: NodeView) -> str:
+    """Why the node's endpoint does not fit the run, and the fix; empty: it fits."""
+    wanted = wanted_of(run)
+    if wanted is None or view.last is None:
+        return ""
+    lack = lack_of(view.last.heartbeat.facts, wanted, view.node.name)
+    return "" if lack is None else f"{lack.why}{f' ({lack.fix})' if lack.fix else ''}"
+
+
+def _unpaid(run: Run, view: NodeView) -> str:
+    """Why the run cannot pay for the endpoint: it was admitted as free, so nothing is held; empty: it can."""
+    wanted = wanted_of(run)
+    if wanted is None or view.last is None or not run.terms.get("free"):
+        return ""
+    if not costs_there(view.last.heartbeat.facts, wanted):
+        return ""
+    return (
+        f"takes money for {wanted.model} at its {wanted.endpoint}, and none is held for this run: at the "
+        f"dispatch all that was told of it was free (dispatch again with --node {view.node.name})"
+    )
+
+
+def _untrusted(run: Run, view: NodeView) -> str:
+    """Why the model cannot be trusted on the node: its test failed, or it had none at the admission.
+
+    A test result that was lost since then delays nobody, as happens when a server loads the model anew.
+    """
+    result, trusted = _tested(run, view), run.terms.get("trusted")
+    if result is None or result.trust is Trust.GOOD:
+        return ""
+    if result.trust is Trust.FAILED:
+        return failure(run.model or "", result)
+    if trusted is None or view.node.name in trusted:
+        return ""
+    place = f"{view.node.name}/{run.endpoint}/{run.model}"
+    return f"has not tested {run.model} yet (pancode models test {shlex.quote(place)})"
+
+
+def _tested(run: Run, view: NodeView) -> Trusted | None:
+    """The model's test result on the node; None when no test is needed."""
+    if run.endpoint is None or run.model is None or run.untested:
+        return None
+    return trust_of(view, Needs(run.endpoint, run.model, run.read_only))
+
+
+def wanted_of(run: Run) -> EndpointNeed | None:
+    """What the run needs of an endpoint; None: its model is not on an endpoint of the fleet."""
+    if run.endpoint is None or run.model is None:
+        return None
+    return EndpointNeed(run.endpoint, run.model, run.runtime, run.context or 0)
+
+
+def _unfit(run: Run, view: NodeView, standing: Standing) -> str:
+    """As `misfit`, also with the node's own refusals of this run."""
+    shun = standing.shunned.get(run.id, {}).get(view.node.name)
+    return misfit(run, view) or (f"could not take it: {shun.why}" if shun is not None else "")
+
+
+def _refused(run: Run, standing: Standing) -> list[str]:
+    """The nodes that would fit the run but have refused it, with the reasons."""
+    by = standing.shunned.get(run.id, {})
+    away = [v for v in standing.nodes if v.node.name in by and not misfit(run, v)]
+    return [f"{v.node.name} {_unfit(run, v, standing)}" for v in away]
+
+
+def _unheld(run: Run, view: NodeView) -> str:
+    """Why the node cannot enforce the rules of a run that needs them enforced; empty: it can."""
+    if view.last is None or run.runtime not in RUNTIMES:
+        return ""
+    if is_walled(run) and view.last.heartbeat.facts.isolation is not Isolation.SANDBOX:
+        return NOT_WALLED
+    needs = needs_of(run)
+    if needs.enough(view.last.heartbeat.facts.isolation):
+        return ""
+    return f"has no sandbox, and nothing else there holds {run.runtime} to {needs.rule}"
+
+
+def is_walled(run: Run) -> bool:
+    """Whether the run goes only to a node with a sandbox, as its agent or the run that began it asks."""
+    return bool(run.terms.get("walled"))
+
+
+def needs_of(run: Run) -> EnforcedRule:
+    """The rules that must be enforced for a queued run; a child's own record says if they need not be."""
+    kind, may_allow = str(run.workspace.get("kind", "none")), run.parent is None or run.told_only
+    asked = EnforcementRequest(run.mode, run.safety, run.read_only, run.told_only, kind, run.depth, may_allow)
+    return enforced(RUNTIMES[run.runtime], asked)
+
+
+def _turnless(run: Run, view: NodeView) -> str:
+    """Why the program on the node cannot take turns, if the run needs them; empty: it can, or need not."""
+    if view.last is None or not run.terms.get("turns"):
+        return ""
+    facts = view.last.heartbeat.facts.runtimes
+    lacks = next((one.no_turns for one in facts if one.name == run.runtime), "")
+    return f"has no chats with {run.runtime}: {lacks}" if lacks else ""
+
+
+def is_unheld(run: Run) -> bool:
+    """Whether the run may have unenforced rules: by an option, or as a user's program below full-auto."""
+    kind = RUNTIMES[run.runtime]
+    return run.told_only or (kind.own and needs_of(run).enough(Isolation.NONE))
+
+
+def _has_runtime(run: Run, view: NodeView) -> bool:
+    if view.last is None:
+        return False
+    states = ("ok",) if run.endpoint is None else ("ok", "not_logged_in")
+    return any(r.name == run.runtime and r.state in states for r in view.last.heartbeat.facts.runtimes)
+
+
+def _place(
+    run: Run, standing: Standing, free: Mapping[str, int], claimed: Mapping[str, Amount]
+) -> Placed | Unplaced:
+    if paused := _paused(run, standing):
+        return Unplaced(run, paused, WaitReason.PAUSED)
+    fitting = _fitting(run, standing)
+    if not fitting:
+        return Unplaced(run, _nowhere(run, standing), WaitReason.NO_NODE)
+    ready = [v for v in fitting if _takes(v, standing, free)]
+    if not ready:
+        reasons = [_resting(v, standing) or _not_now(v, free, standing.hurry) for v in fitting[:3]]
+        waits = _kept_by(fitting, standing)
+        if run.takes_turns and waits is WaitReason.NODE_AWAY:
+            reasons.append("your words go on when it is heard")
+        return Unplaced(run, "; ".join([*reasons, *_refused(run, standing)[:3]]), waits)
+    short = {v.node.name: _short(run, v.node.name, standing, claimed) for v in ready}
+    ready = [v for v in ready if not short[v.node.name]]
+    if not ready:
+        return Unplaced(run, "; ".join(list(short.values())[:3]), WaitReason.BUDGET)
+    poor = {} if len(ready) < 2 else poor_of(run, [v.node.name for v in ready], standing.records)
+    places = {v.node.name: _rank(run, v, v.node.name in poor, free[v.node.name]) for v in ready}
+    best = min(ready, key=lambda v: (places[v.node.name], v.node.name))
+    words = [numbers for name, numbers in poor.items() if name != best.node.name]
+    has = [f"{what}, worth a slot" for what in _kept(run, best)] if len(ready) > 1 else []
+    has += ["it has its session"] if run.resumes_on == best.node.name else []
+    slots = f" ({free[best.node.name]})" if len(ready) > 1 and run.node is None else ""
+    because = _because(run, len(ready)) + slots + _with_model(run, best)
+    return Placed(run, best, "; ".join([because, *has, *words]))
+
+
+def _handed_over(
+    waits: Unplaced,
+    standing: Standing,
+    room: Mapping[str, int],
+    claimed: Mapping[str, Amount],
+    first: dict[str, tuple[int, str]],
+) -> Placed | Unplaced:
+    """Hand the run over to the node where the fewest orders wait for each slot.
+
+    A run that may not be handed over says why, and no run of lower priority is handed over before it.
+    """
+    run = waits.run
+    if not _any(room):
+        return waits
+    stays, usd = stays_here(run, standing), None
+    gives_way = run.priority + bool(stays)
+    if not stays:
+        usd, stays = standing.most_usd(run)
+    if stays:
+        for name in needs_slot_at(run, standing):
+            if first.get(name, (gives_way - 1, ""))[0] < gives_way:
+                first[name] = gives_way, run.id
+        return Unplaced(run, f"{waits.why}; it is not handed over: {stays}", waits.kind)
+    able = [view for view in _fitting(run, standing) if _takes(view, standing, room)]
+    able = [view for view in able if not _short(run, view.node.name, standing, claimed, usd)]
+    before = [first[view.node.name][1] for view in able if _is_behind(run, view, first)]
+    able = [view for view in able if not _is_behind(run, view, first)]
+    if not able and before:
+        words = f"run {before[0]} comes first, and cannot wait there"
+        return Unplaced(run, f"{waits.why}; it is not handed over: {words}", waits.kind)
+    if not able:
+        return waits
+
+    def line(view: NodeView) -> tuple[bool, float, str]:
+        name = view.node.name
+        waiting, slots = standing.lines[name]
+        away = run.resumes_on not in (None, name)
+        return away, (waiting + standing.ahead[name] - room[name]) / slots, name
+
+    best = min(able, key=line)
+    of = f"of {len(able)} nodes that can take it, fewest wait there" if len(able) > 1 else "it begins in turn"
+    return Placed(run, best, f"{of}; {waits.why}", busy=waits.why, most_usd=usd)
+
+
+def _is_behind(run: Run, view: NodeView, first: Mapping[str, tuple[int, str]]) -> bool:
+    return run.priority < first.get(view.node.name, (run.priority, ""))[0]
+
+
+def stays_here(run: Run, standing: Standing) -> str:
+    """Why the run may never wait on a node, in words; empty: it may, if there is money for it."""
+    return why_it_stays(run, None) or standing.staying.get(run.workflow or "", "")
+
+
+def _fitting(run: Run, standing: Standing) -> list[NodeView]:
+    # the nodes where the model has passed its test, if there is one; else all nodes
+    fitting = [v for v in standing.nodes if not _unfit(run, v, standing)]
+    results = {view.node.name: _tested(run, view) for view in fitting}
+    good = [name for name, one in results.items() if one is not None and one.trust is Trust.GOOD]
+    return [view for view in fitting if not good or view.node.name in good]
+
+
+def lacks_slot_at(run: Run, standing: Standing) -> list[str]:
+    """The nodes that would take the run now if they had one more free slot."""
+    if _paused(run, standing):
+        return []
+    fitting, full = _fitting(run, standing), {name: slots + 1 for name, slots in standing.free.items()}
+    names = [view.node.name for view in fitting if _takes(view, standing, full)]
+    return [name for name in names if not _short(run, name, standing, {})]
+
+
+def needs_slot_at(run: Run, standing: Standing) -> list[str]:
+    """The nodes that would take the run now if they had one more free slot and no order waited on them."""
+    free = {name: slots + standing.lines.get(name, (0, 1))[0] for name, slots in standing.free.items()}
+    return lacks_slot_at(run, replace(standing, free=free))
+
+
+def takes_now(run: Run, standing: Standing, free: Mapping[str, int]) -> list[str]:
+    """The nodes that would take the run now with these free slots, those with most slots first."""
+    if not _any(free) or _paused(run, standing):
+        return []
+    able = [view for view in _fitting(run, standing) if _takes(view, standing, free)]
+    names = [view.node.name for view in able if not _short(run, view.node.name, standing, {})]
+    return sorted(names, key=lambda name: (-free[name], name))
+
+
+def kept_back(run: Run, name: str, standing: Standing) -> str:
+    """Why the run may not begin on this node now, by the word of a person or of the node; empty: it may."""
+    view = next((view for view in standing.nodes if view.node.name == name), None)
+    if view is None or view.node.removed is not None:
+        return f"{name} is no longer of the fleet"
+    node = view.node
+    said = {"paused": node.paused, "draining": node.draining, "quarantined": node.quarantined}
+    of_node = next((f"{name} is {word}: {why}" for word, why in said.items() if why is not None), "")
+    if view.state is NodeState.HALTED:
+        of_node = f"{name} is halted"
+    return _paused(run, standing) or of_node or _resting(view, standing)
+
+
+def _paused(run: Run, standing: Standing) -> str:
+    """The pause of the whole fleet or of the run's queue, in words; empty: none."""
+    if standing.paused is not None:
+        return f"the fleet is paused: {standing.paused}"
+    paused = (standing.paused_queues or {}).get(pool_of(run))
+    return f"queue {pool_of(run)} is paused: {paused}" if paused is not None else ""
+
+
+def _kept_by(fitting: Sequence[NodeView], standing: Standing) -> WaitReason:
+    """Whether the run waits only for a slot, or first for a node that must come back to work."""
+    at_work = any(view.asks and not _resting(view, standing) for view in fitting)
+    return WaitReason.NO_SLOT if at_work else WaitReason.NODE_AWAY
+
+
+def _rank(run: Run, view: NodeView, is_poor: bool, free: int) -> tuple[bool, int, bool, int, float]:
+    """The lowest is best: it has the run's session, its model is loaded, it does such work well, it has most
+    room, its model answers faster. A copy of the repository, and what its set-up has made, are worth one free
+    slot each, so that work still spreads over the machines."""
+    elsewhere = run.resumes_on not in (None, view.node.name)
+    return elsewhere, _model_rank(run, view), is_poor, -(free + len(_kept(run, view))), -_speed(run, view)
+
+
+def _kept(run: Run, view: NodeView) -> list[str]:
+    """What the node keeps of the run's repository, in words."""
+    repo, facts = run.workspace.get("repo"), view.last.heartbeat.facts if view.last is not None else None
+    if repo is None or facts is None:
+        return []
+    made = ["it keeps what set-up made"] if repo in facts.set_ups else []
+    return (["it has the repository already"] if repo in facts.repositories else []) + made
+
+
+def _speed(run: Run, view: NodeView) -> float:
+    """Tokens of an answer in a second, as the test of its model there has measured; 0: not known."""
+    place = Needs(run.endpoint or "", run.model or "", run.read_only).at(view.node.name)
+    found = fact_of(place, (view,)) if run.endpoint is not None else None
+    return found[1].passport.tok_s or 0.0 if found is not None and found[1].passport is not None else 0.0
+
+
+def _model_rank(run: Run, view: NodeView) -> int:
+    """The node's rank by model: nodes that have loaded it come first."""
+    wanted = wanted_of(run)
+    return 0 if wanted is None or view.last is None else rank(view.last.heartbeat.facts, wanted)
+
+
+def _with_model(run: Run, view: NodeView) -> str:
+    speed = _speed(run, view)
+    told = f", {speed:.0f} tokens a second" if speed else ""
+    return f", {RANKED[_model_rank(run, view)]}{told}" if run.endpoint is not None else ""
+
+
+def _short(
+    run: Run, name: str, standing: Standing, claimed: Mapping[str, Amount], usd: Decimal | None = None
+) -> str:
+    """Why the node's own ceiling has no room, the runs of this round counted in; empty when it has room."""
+    if name not in standing.room:
+        return ""
+    balance, ceilings = standing.room[name]
+    due, more = standing.holds(run, usd), claimed.get(name, Amount())
+    balance = replace(
+        balance,
+        held_usd=balance.held_usd + more.usd,
+        held_tokens=balance.held_tokens + more.tokens,
+        held_ms=balance.held_ms + more.ms,
+    )
+    if books.fits(balance, ceilings, due):
+        return ""
+    return f"{balance.scope}: {books.refusal(balance, ceilings, due)}"
+
+
+def _takes(view: NodeView, standing: Standing, free: Mapping[str, int]) -> bool:
+    return view.asks and free.get(view.node.name, 0) > 0 and not _resting(view, standing)
+
+
+def _resting(view: NodeView, standing: Standing) -> str:
+    """Why the node takes no work, by its own report or after a recent refusal; empty: it does."""
+    if not view.asks:
+        return ""
+    shut = view.last.heartbeat.facts.shut if view.last is not None else None
+    shun = standing.resting.get(view.node.name)
+    why, fix = (shut.what, shut.fix) if shut is not None else (shun.why, shun.fix) if shun else ("", "")
+    words = with_words(in_a_sentence(why), in_a_sentence(fix))
+    return f"{view.node.name} takes no work: {words}" if why else ""
+
+
+def _because(run: Run, ready: int) -> str:
+    if run.node is not None:
+        # the words for who pinned the run: the model's name may do it, from a setting, a preset or an agent
+        asked = run.asked_model or ""
+        if not asked.startswith(f"{run.node}/"):
+            return "pinned by --node"
+        return f"pinned by its model {asked} ({run.terms.get('model_from') or '--model'})"
+    wanted = ", ".join(f"{k}={v}" for k, v in sorted(run.require.items()))
+    of = f"of {ready} nodes that can take it" if ready > 1 else "the only node that can take it now"
+    return f"{of}{f' with {wanted}' if wanted else ''}, most free slots"
+
+
+def _nowhere(run: Run, standing: Standing) -> str:
+    nodes: Sequence[NodeView] = standing.nodes
+    if not nodes:
+        return "the fleet has no node"
+    if run.node is not None and all(v.node.name != run.node for v in nodes):
+        return f"node {run.node} is not in the fleet"
+    meant = [v for v in nodes if run.node in (None, v.node.name)]
+    return "; ".join(f"{v.node.name} {_unfit(run, v, standing)}" for v in meant[:5])
+
+
+def _not_now(view: NodeView, free: Mapping[str, int], hurry: str = "") -> str:
+    name = view.node.name
+    if view.node.quarantined is not None:
+        return f"{name} is quarantined: {view.node.quarantined}"
+    if view.node.paused is not None:
+        return f"{name} is paused: {view.node.paused}"
+    if view.node.draining is not None:
+        return f"{name} is draining: {view.node.draining}"
+    if view.state is NodeState.HALTED:
+        return f"{name} is halted (pancode fleet up {name})"
+    if view.state is not NodeState.ONLINE:
+        return f"{name} is {view.state}"
+    if not view.asks:
+        return f"{name} has not asked for work yet"
+    if free.get(name, 0) > 0:
+        return f"{name} is free"
+    ask = view.last.heartbeat.ask if view.last is not None else None
+    if hurry and view.node.least is not None:
+        return f"{name} is busy, no free slot: it opens no more than {view.node.least} now, {hurry}"
+    fewer = (
+        f": it takes {ask.slots} of {view.node.slots} now, {ask.why}" if ask is not None and ask.why else ""
+    )
+    return f"{name} is busy, no free slot{fewer}"

@@ -1,0 +1,170 @@
+"""What waits on nodes, handed over ahead of a free slot: how much may, and what is asked back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from functools import partial
+
+from node_agent.wire.control import TakeBack
+from pancode.budget import books
+from pancode.kernel.node import NodeView
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Fence, Run, WaitReason, Workflow
+from pancode.runs.core import Core
+from pancode.runs.life.binding import handed_to
+from pancode.runs.life.case import RunCase
+from pancode.runs.life.orders import identity_of
+from pancode.runs.life.prefetch import cap_of, place_in_line, waits_there, why_it_stays
+from pancode.runs.placement.placement import (
+    Standing,
+    Unplaced,
+    in_order,
+    kept_back,
+    needs_slot_at,
+    stays_here,
+    takes_now,
+)
+from pancode.runs.unit_of_work import Work
+
+
+class Lines:
+    """The orders that wait on nodes, in one round of binding."""
+
+    def __init__(
+        self, core: Core, views: Iterable[NodeView], fences: Iterable[Fence], everything: bool = False
+    ) -> None:
+        """`everything`: hand over as much as the nodes hold at most."""
+        self._core, self._everything = core, everything
+        self._views = {view.node.name: view for view in views}
+        self.waiting: dict[str, list[Fence]] = {}
+        """The orders that wait, by node, the next one to start first."""
+        for fence in sorted(filter(waits_there, fences), key=place_in_line):
+            self.waiting.setdefault(fence.node, []).append(fence)
+
+    def many(self, name: str) -> int:
+        return len(self.waiting.get(name, ()))
+
+    def less(self, free: Mapping[str, int]) -> dict[str, int]:
+        """Return the free slots less those that the orders waiting on the node will take."""
+        return {name: slots - self.many(name) for name, slots in free.items()}
+
+    def room(self) -> dict[str, int]:
+        """How many more orders may wait, by node; only nodes with room. Waiting orders lie in Redis, which
+        they must not fill.
+        """
+        small = {name for name in self._views if 4 * self._bytes(name) < self._core.rules.node_quota}
+        room = {name: self._most(self._views[name]) - self.many(name) for name in small}
+        return {name: more for name, more in sorted(room.items()) if more > 0}
+
+    def _bytes(self, name: str) -> int:
+        return sum(len(fence.order) for fence in self.waiting.get(name, ()))
+
+    def lengths(self) -> dict[str, tuple[int, int]]:
+        """How many orders wait on each node, and its slots."""
+        return {name: (self.many(name), max(1, _slots(view))) for name, view in self._views.items()}
+
+    def is_not_to_wait(self, fence: Fence) -> bool:
+        """Whether the order should wait there no more: the setting allows none, or the node has no slot."""
+        view = self._views.get(fence.node)
+        return not self._core.rules.ahead or (view is not None and view.node.slots == 0)
+
+    def _most(self, view: NodeView) -> int:
+        holds = 0 if view.last is None else view.last.heartbeat.ask.ahead
+        return holds if self._everything else min(holds, _slots(view) * self._core.rules.ahead)
+
+
+def _slots(view: NodeView) -> int:
+    return 0 if view.last is None else min(view.last.heartbeat.ask.slots, view.node.slots)
+
+
+def staying(tx: Transaction, waiting: Iterable[Run]) -> dict[str, str]:
+    """Return, by workflow, why none of its runs may be handed over."""
+    firsts = {run.workflow: run for run in waiting if run.workflow is not None}
+    found = {name: why_it_stays(run, tx.get(Workflow, name)) for name, run in firsts.items()}
+    return {name: why for name, why in found.items() if why}
+
+
+def most_usd(core: Core, tx: Transaction, case: RunCase) -> tuple[Decimal | None, str]:
+    """Return what the attempt holds once it is handed over (None: no model is paid for), and why a ceiling
+    has no room for that, in words.
+    """
+    run = case.run
+    held = books.held_scopes(case.entries, run.attempt)
+    before = max(held.values(), default=books.ZERO)
+    usd = cap_of(run, case.left(run.attempt), core.rules.ahead_usd, before)
+    if usd is None or usd <= before:
+        return usd, ""
+    purses = [(purse, held[purse.balance.scope]) for purse in core.held_in(tx, held)]
+    purses += [(purse, before) for purse in core.period_purses(tx)]
+    for purse, has in purses:
+        more = books.Amount(books.minus(usd, has))
+        if why := books.refusal(purse.balance, purse.ceilings, more):
+            return usd, f"{purse.balance.scope} has no room for its whole limit of ${usd:.2f}: {why}"
+    return usd, ""
+
+
+class TakingBack:
+    """Asks nodes for orders that should not wait there; the node's answer says which ones come back.
+
+    What was asked is kept in memory: a coordinator that starts anew asks again, which changes nothing.
+    """
+
+    def __init__(self, work: Work, lines: Lines, standing: Standing) -> None:
+        self._work, self._lines, self._standing = work, lines, standing
+        every = [fence for line in lines.waiting.values() for fence in line]
+        runs = [(fence, work.tx.get(Run, fence.run)) for fence in every]
+        self._runs = {identity_of(fence): run for fence, run in runs if run is not None}
+
+    def ask(self, left: Mapping[str, int], in_vain: Sequence[Run]) -> None:
+        """Ask orders back. `left`: slots that are free after this round; `in_vain`: runs that found none."""
+        known, asked, free = self._work.core.live.binding.recalled, dict[str, str](), dict(left)
+        # They come as they would begin if all waited here.
+        found = {fence.run: fence for line in self._lines.waiting.values() for fence in line}
+        for fence in [found[run.id] for run in in_order(self._runs.values())]:
+            identity = identity_of(fence)
+            key = f"{identity} {fence.mark}"
+            run, goes_to = self._runs[identity], known.get(key)
+            why = ""
+            if goes_to is None and not fence.stop_sent:
+                why, goes_to = self._why(run, fence, free, in_vain)
+            if why:
+                self._work.send(fence.node, TakeBack(identity=identity, reason=why))
+                self._work.tell(run.id, "placement", fence.node, "asked back", why)
+            if goes_to is not None and (why or key in known):
+                asked[key] = goes_to
+                free[goes_to] = free.get(goes_to, 0) - 1
+        self._work.after(partial(setattr, self._work.core.live.binding, "recalled", asked))
+
+    def firsts(self, slots: Mapping[str, int]) -> list[Unplaced]:
+        """For each node without a free slot its next run, as one lacking a slot; a session may rest for
+        it."""
+        busy = [line[0] for name, line in self._lines.waiting.items() if slots.get(name, 0) < 1]
+        runs = [(self._runs.get(identity_of(fence)), handed_to(fence.node)) for fence in busy]
+        return [Unplaced(run, why, WaitReason.NO_SLOT) for run, why in runs if run is not None]
+
+    def _why(
+        self, run: Run, fence: Fence, free: Mapping[str, int], in_vain: Sequence[Run]
+    ) -> tuple[str, str | None]:
+        """Return why the order is asked back (empty: it stays), and which node has a free slot for it."""
+        standing, line = self._standing, self._lines.waiting[fence.node]
+        if why := kept_back(run, fence.node, standing):
+            return why, ""
+        if self._lines.is_not_to_wait(fence):
+            return f"nothing is to wait on {fence.node}", ""
+        behind = [self._runs.get(identity_of(one)) for one in line[line.index(fence) + 1 :]]
+        waiting = (one for one in in_vain if self._is_first(one, run))
+        first = next((one for one in behind if one and one.priority > run.priority), None)
+        first = first or next((one for one in waiting if fence.node in needs_slot_at(one, standing)), None)
+        if first is not None:
+            return f"run {first.id} comes before it", ""
+        if run.resumes_on == fence.node:
+            return "", None  # its session is there
+        place = next((name for name in takes_now(run, standing, free) if name != fence.node), None)
+        return (f"a slot is free on {place}", place) if place else ("", None)
+
+    def _is_first(self, one: Run, run: Run) -> bool:
+        """Whether `one`, which waits here, comes before `run`; by its age, too, if it can wait only here."""
+        if stays_here(one, self._standing):
+            return in_order((run, one))[0] is one
+        return one.priority > run.priority

@@ -1,0 +1,91 @@
+"""Verifies an exported receipt with exported public keys alone: no coordinator, no ledger, no network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from node_agent.wire.signing import PublicKey
+from pancode.kernel.errors import ConfigError, UsageError
+from pancode.runs.receipts import verification as receipt_checks
+from pancode.runs.receipts.service import EXPORT, VerdictShape, shape
+
+
+def verify_file(path: Path, keys: Path | None) -> VerdictShape:
+    """Return the verdict on the receipt in `path`. Keys come from a file that you got another way.
+
+    UsageError without keys, or with the receipt's own file: keys inside it prove nothing about it.
+    ConfigError for a file without keys.
+    """
+    if not path.is_file():
+        return shape(str(path), receipt_checks.not_found(f"there is no file {path}"))
+    if keys is None:
+        raise _own_keys(path)
+    trusted = read_keys(keys)
+    run, verified = _judge(path, trusted)
+    if keys.samefile(path) and verified.verdict is not receipt_checks.ReceiptVerdict.NOT_FOUND:
+        raise _own_keys(path)
+    return shape(run, verified)
+
+
+def _own_keys(path: Path) -> UsageError:
+    return UsageError(
+        "an exported receipt is judged with public keys from elsewhere",
+        why="keys that come with a receipt prove nothing about it",
+        fix=f"pancode receipt export > keys.json on the coordinator, then: "
+        f"pancode receipt verify {path} --keys keys.json",
+    )
+
+
+def read_keys(path: Path) -> receipt_checks.TrustedKeys:
+    """The public keys of an export; ConfigError when it holds none."""
+    try:
+        rows = json.loads(path.read_text())["keys"]
+        parsed = [(row["role"], _known(row)) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise ConfigError(
+            f"{path} holds no public keys",
+            why=f"{type(exc).__name__}: {exc}",
+            fix="pancode receipt export > keys.json",
+        ) from exc
+    return receipt_checks.TrustedKeys(_of("node", parsed), _of("coordinator", parsed))
+
+
+def _known(row: Mapping[str, Any]) -> receipt_checks.TrustedKey:
+    names = (str(row["name"]),) if "name" in row else ()
+    times = [_ms(row.get(name)) for name in ("from", "until")]
+    return receipt_checks.TrustedKey(PublicKey.parse(row["public"]), names, *times)
+
+
+def _ms(text: str | None) -> int | None:
+    return None if text is None else int(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def _of(
+    role: str, parsed: Sequence[tuple[str, receipt_checks.TrustedKey]]
+) -> dict[str, receipt_checks.TrustedKey]:
+    """Return the role's keys by key id; one key may have several names."""
+    found: dict[str, receipt_checks.TrustedKey] = {}
+    for whose, known in parsed:
+        if whose == role:
+            found[known.key.keyid] = known.joined(found.get(known.key.keyid))
+    return found
+
+
+def _judge(path: Path, keys: receipt_checks.TrustedKeys) -> tuple[str, receipt_checks.Verified]:
+    """The verdict on a whole export, or on the bare envelope from the coordinator's archive."""
+    text = path.read_text(errors="replace")
+    try:
+        data: Any = json.loads(text)
+    except ValueError:
+        data = None
+    if isinstance(data, dict) and data.get("format") == EXPORT:
+        if data.get("receipt") is None:
+            return str(path), receipt_checks.not_found(f"{path} holds keys and no receipt")
+        text = json.dumps(data["receipt"])
+    verified = receipt_checks.verify_text(text, keys)
+    run = verified.claims.identity.run if verified.claims is not None else str(path)
+    return run, verified

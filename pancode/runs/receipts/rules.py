@@ -1,0 +1,440 @@
+"""Decides about a rightly signed receipt: believe it or not, what is booked, how its attempt ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from node_agent.wire.event import Progress
+from node_agent.wire.failure import FAILURES, FailureKind, Outcome
+from node_agent.wire.logs import OrderStage
+from node_agent.wire.order import is_session
+from node_agent.wire.policy import Isolation
+from node_agent.wire.receipt import Claims, RestReason, Usage
+from pancode.agents.runtimes import RUNTIMES
+from pancode.budget import books
+from pancode.budget.books import ZERO, Spent
+from pancode.kernel.names import GATES
+from pancode.kernel.records import Attempt, Closed, Fence, FenceState, Node, Run
+from pancode.kernel.values import replace
+from pancode.landing.rules import follow
+from pancode.runs.life import continuations as continuing
+from pancode.runs.life import waits as people
+from pancode.runs.life.case import NOT_STARTED, close_fence
+from pancode.runs.life.changes import Changes
+from pancode.runs.life.ends import GIVEN_UP, end_attempt, end_run, fail_attempt, next_attempt, not_tried_again
+from pancode.runs.life.orders import skill_marks, snapshot_of, unwalled_marks
+from pancode.runs.life.retries import (
+    CAUSES,
+    MOVES,
+    NoRetry,
+    RetryCause,
+    after_failure,
+    failed_gates,
+    fitting,
+    from_what_it_left,
+    moved,
+    with_preface,
+    without_session,
+)
+from pancode.runs.life.signals import Believed, Rejected
+
+MIXED, ASSUMED = "mixed", "assumed"
+"""The cost source of a sum of several sources, and that of a cost with calls whose tokens nobody told."""
+
+
+def cost_of(attempts: Iterable[Attempt]) -> tuple[Decimal, bool]:
+    """The known cost of the attempts, and whether any is unknown. One that never began cost nothing."""
+    costs = [_cost(attempt) for attempt in attempts if _began(attempt)]
+    return books.plus(*(usd for usd in costs if usd is not None)), None in costs
+
+
+def usage_of_all(attempts: Iterable[Attempt]) -> dict[str, Any]:
+    """The usage of all attempts together, in the form of one attempt's; empty: nothing is known yet."""
+    known = list(attempts)
+    rows = [attempt for attempt in known if _began(attempt)]
+    if not rows:
+        return known[-1].usage if known else {}
+    if len(rows) == 1:
+        usage, unknown = rows[0].usage, _cost(rows[0]) is None
+        return {**usage, "cost_usd": None} if unknown else usage
+    usd, unknown = cost_of(rows)
+    disputed = books.plus(*(Decimal(str(row.usage.get(books.DISPUTED) or 0)) for row in rows))
+    sources = {str(source) for attempt in rows if (source := attempt.usage.get("cost_source"))}
+    sources -= {"metered"} if ASSUMED in sources else set()  # then so is the sum
+    return {
+        "input_tokens": sum(_count(attempt, "input_tokens") for attempt in rows),
+        "output_tokens": sum(_count(attempt, "output_tokens") for attempt in rows),
+        "cost_usd": None if unknown else f"{usd:f}",
+        "cost_source": "unknown" if unknown else sources.pop() if len(sources) == 1 else MIXED,
+        **({books.DISPUTED: f"{disputed:f}"} if disputed else {}),
+    }
+
+
+def _began(attempt: Attempt) -> bool:
+    """Whether an agent may have worked in the attempt: it has usage, was lost, or its receipt rejected."""
+    if attempt.usage.get("cost_source") == NOT_STARTED["cost_source"]:
+        return False
+    unheard = attempt.outcome is Outcome.LOST or attempt.failure is FailureKind.RECEIPT_REJECTED
+    return bool(attempt.usage) or unheard
+
+
+def _cost(attempt: Attempt) -> Decimal | None:
+    """The known cost of the attempt; None: unknown. Progress reports count only until its end."""
+    if attempt.outcome is not None and attempt.usage.get("cost_source") is None:
+        return None
+    return books.known_cost(attempt.usage)
+
+
+def _count(attempt: Attempt, name: str) -> int:
+    return int(str(attempt.usage.get(name) or 0))
+
+
+TIMES_HELD = 10
+"""How many times the hold a claim may be and still be believed, where the order has no limit."""
+_LEAST_USD, _LEAST_TOKENS = Decimal(1), 10_000_000
+"""The USD and tokens that are always believed of a model's work where the order has no limit."""
+_MORE_TOKENS, _MORE_MS = 1_000_000, 600_000
+"""Margins beyond a limit: tokens of an attempt's last call, and milliseconds that the stop itself takes."""
+
+
+class Ruling(StrEnum):
+    """What the coordinator answers to a receipt."""
+
+    ACCEPT = "accept"
+    AGAIN = "again"
+    """The same receipt is archived already: the stored answer is sent once more."""
+    ORPHAN = "orphan"
+    """No order here fits (the ledger was restored): the receipt is kept but not accepted, and settles
+    nothing."""
+    FOREIGN = "foreign"
+    """The receipt is for another node's order: it is rejected, and not even kept."""
+    RESEND = "resend"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Which files of the claims the coordinator has on its own disk."""
+
+    commit_whole: bool
+    missing_blobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A ruling with its reason."""
+
+    ruling: Ruling
+    reason: str = ""
+    missing: tuple[str, ...] = ()
+
+
+def excess(usage: Usage | Progress, run: Run, left: Decimal | None) -> dict[str, Any]:
+    """The claims of usage beyond what the order allows, by field, each with the amount that counts.
+
+    `left`: the rest of the run's own limit for this attempt; None: it has no limit.
+    """
+    tokens, wall_ms = run.limits.get("tokens"), run.limits.get("wall_ms")
+    free_tokens = max(TIMES_HELD * run.estimate_tokens, _LEAST_TOKENS)
+    most_tokens = tokens + _MORE_TOKENS if isinstance(tokens, int) else free_tokens
+    most: dict[str, Decimal | int | None] = {
+        "cost_usd": _most_usd(run, left),
+        "input_tokens": most_tokens,
+        "output_tokens": most_tokens,
+        "agent_ms": wall_ms + _MORE_MS if isinstance(wall_ms, int) else None,
+    }
+    claims = ((name, getattr(usage, name), amount) for name, amount in most.items())
+    return {name: most for name, claim, most in claims if None not in (claim, most) and claim > most}
+
+
+def _most_usd(run: Run, left: Decimal | None) -> Decimal:
+    """The most USD that counts. A user's own program costs nothing, unless it plays an agent with a limit."""
+    kind = RUNTIMES[run.runtime]
+    if kind.own:
+        return left if left is not None and kind.plays else ZERO
+    return max(TIMES_HELD * run.estimate_usd, _LEAST_USD) if left is None else left
+
+
+def judge_identity(
+    claims: Claims, digest: str, node: Node, run: Run | None, fence: Fence | None
+) -> Judged | None:
+    """Make all checks that need no look at the disk; None: go on to the evidence. `node`: the signer."""
+    if fence is not None and _is_anothers(fence, node):
+        return Judged(Ruling.FOREIGN, f"{fence.run} fence {fence.fence} was ordered from {fence.node}")
+    if run is None or fence is None:
+        return Judged(Ruling.ORPHAN, "no such fence in this ledger")
+    if fence.receipt == digest:
+        return Judged(Ruling.AGAIN)
+    if fence.receipt is not None:
+        return Judged(Ruling.REJECT, "another receipt of this fence was accepted before")
+    if claims.order != fence.digest and claims.epoch != fence.start_by_epoch:
+        return Judged(Ruling.ORPHAN, "of an order that this ledger does not know (it was restored)")
+    lie = _wrong_name(claims, node, fence) or _first_lie(claims, run, fence)
+    return Judged(Ruling.REJECT, lie) if lie else None
+
+
+def judge_evidence(evidence: Evidence, claims: Claims) -> Judged:
+    """Judge whether all files that the receipt names are here and complete."""
+    missing = list(evidence.missing_blobs)
+    if claims.commit is not None and not evidence.commit_whole:
+        missing.insert(0, "commit")
+    if missing:
+        return Judged(Ruling.RESEND, f"not here or not whole: {', '.join(missing)}", tuple(missing))
+    return Judged(Ruling.ACCEPT)
+
+
+def _is_anothers(fence: Fence, node: Node) -> bool:
+    return fence.tag != node.tag
+
+
+def _wrong_name(claims: Claims, node: Node, fence: Fence) -> str:
+    """Why the receipt's node name is wrong; empty: it is the node's name now, or that before a renaming."""
+    if claims.node_name in (node.name, fence.node):
+        return ""
+    return f"node_name is {claims.node_name[:80]!r}, the key that signed it is enrolled for {node.name!r}"
+
+
+def _first_lie(claims: Claims, run: Run, fence: Fence) -> str:
+    """The first claim that contradicts what was ordered, in words; empty when there is none."""
+    ordered = {
+        "order": (claims.order, fence.digest),
+        "epoch": (claims.epoch, fence.start_by_epoch),
+        "attempt": (claims.identity.attempt, fence.attempt),
+        "runtime": (claims.runtime, run.runtime),
+        "agent": (claims.agent, run.agent),
+        "base": (claims.base, run.workspace.get("base")),
+        "snapshot": (claims.snapshot, snapshot_of(run, fence.attempt)),
+        "mode": (claims.mode, run.mode),
+        "safety": (claims.safety, run.safety),
+    }
+    for what, (claimed, due) in ordered.items():
+        if claimed != due:
+            return f"{what} is {claimed!r}, the order said {due!r}"
+    ran = [[gate.name, list(gate.argv)] for gate in claims.gates]
+    asked = [[gate["name"], list(_words(gate["argv"]))] for gate in run.gates]
+    if ran != asked[: len(ran)]:
+        return f"gates are {ran!r}, the order said {asked!r}"
+    in_sandbox = claims.isolation is Isolation.SANDBOX
+    if claims.skills != (skill_marks(run) if in_sandbox else unwalled_marks(run)):
+        return f"skills are {claims.skills!r}, the order said {skill_marks(run)!r}"
+    reports, due = [one.file for one in claims.reports], list(run.terms.get("reports", ()))
+    if reports not in ([], due):
+        return f"reports are {reports!r}, the order said {due!r}"
+    return _inconsistent(claims, run)
+
+
+def _words(argv: object) -> Sequence[object]:
+    return argv if isinstance(argv, list | tuple) else ()
+
+
+def _inconsistent(claims: Claims, run: Run) -> str:
+    """Claims that cannot all be true at once, in words; empty: there are none."""
+    if claims.failure is not None and FAILURES[claims.failure].outcome is not claims.outcome:
+        return f"outcome {claims.outcome} does not go with failure {claims.failure}"
+    if (claims.failure is None) != (claims.outcome is Outcome.DONE):
+        return f"outcome {claims.outcome} with failure {claims.failure}"
+    if claims.outcome is Outcome.DONE and not all(g.passed for g in claims.gates):
+        return "done, although a gate failed"
+    if claims.outcome is Outcome.DONE and len(claims.gates) != len(run.gates):
+        return f"done, although {len(claims.gates)} of {len(run.gates)} gates ran"
+    if claims.session is not None and not is_session(claims.session):
+        return f"no session has the name {claims.session!r}"
+    if claims.question is not None and claims.outcome is not Outcome.BLOCKED:
+        return f"outcome {claims.outcome} with a question to a person"
+    if (claims.usage.cost_usd is None) != (claims.usage.cost_source == "unknown"):
+        return "cost and its source contradict each other"
+    if claims.outcome is Outcome.DONE and claims.change == "change" and claims.commit is None:
+        return "done with a change, and without a commit"
+    return ""
+
+
+_KEPT = {"commit", "base", "snapshot", "files_changed", "change", "answer", "usage", "gates", "findings"}
+_KEPT |= {"question", "exposed", "isolation", "signal", "identity", "session", "calls", "claimed", "score"}
+_KEPT |= {"reports", "rests"}
+
+
+def result_of(claims: Claims) -> dict[str, Any]:
+    """The part of the claims that is kept in the run's result, as plain JSON."""
+    return claims.model_dump(mode="json", include=_KEPT)
+
+
+def believed(made: Changes, signal: Believed) -> Changes:
+    """Settle a believed receipt: book its cost, close the fence, and answer the node."""
+    if made.fence.receipt is not None:
+        return made
+    made, claims, disputed = _cut(made.add(signal.stored), signal.claims)
+    # Book the cost. A late receipt settles a cost that was given up as unknown; a disputed cost stands
+    # beside it.
+    entries, account, stamp = made.case.entries, made.case.account, made.now.stamp
+    usage = claims.usage
+    tokens = usage.input_tokens + usage.output_tokens
+    spent = Spent(usage.cost_usd, tokens, usage.agent_ms, usage.cost_source)
+    late = books.add_unknown if spent.usd is None else books.settle_unknown  # it stood as lost or as rejected
+    new = late(entries, account, spent, stamp) + books.settle(entries, account, spent, stamp)
+    new = new or books.add_second(entries, account, spent, stamp)
+    if spent.usd is None and claims.rests is not None:  # five chats a day would hold all of its ceiling
+        new += books.lapse_all([*entries, *new], account, stamp, books.RESTS)
+    made = made.book([*new, *books.dispute(new, account, disputed, stamp)])
+    digest = signal.stored.digest
+    made = made.put(replace(close_fence(made.fence, Closed.RECEIPT, made.now.ms), receipt=digest))
+    made = made.stage(OrderStage.SETTLED, str(claims.outcome))
+    made = _concluded(made, replace(signal, claims=claims), disputed)
+    return made.send(signal.node, signal.answer)
+
+
+def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
+    """Cut the usage to what the order allows. The excess is on record, and excess money is disputed."""
+    usage, node = claims.usage, made.fence.node
+    beyond = excess(usage, made.run, made.case.ordered())
+    if not beyond:
+        return made, claims, books.ZERO
+    claimed = {field: Decimal(getattr(usage, field)) for field in beyond}
+    cuts = (f"{field} {claimed[field]:f} counted as {Decimal(most):f}" for field, most in beyond.items())
+    why = f"beyond what its order allows: {', '.join(cuts)}"
+    counted = usage.model_copy(update=beyond)
+    disputed = books.minus(usage.cost_usd or books.ZERO, counted.cost_usd or books.ZERO)
+    verdict = "claim disputed" if disputed else "claim cut"
+    absurd = disputed > TIMES_HELD * (counted.cost_usd or books.ZERO) or not disputed
+    if absurd:
+        made = made.record("trust", "error", verdict, node=node, why=why)
+    else:  # an agent's last call passes its limit
+        made = made.record("budget", "warning", verdict, node=node, why=why)
+    made = made.tell("settle", node, verdict, why)
+    return made, claims.model_copy(update={"usage": counted}), disputed
+
+
+def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
+    """End the attempt with the receipt's outcome unless another fence has ended it; for the newest, the run
+    too.
+    """
+    run, claims = made.run, signal.claims
+    lost = run.outcome is Outcome.LOST and GIVEN_UP not in run.result
+    wins = made.case.newest and (run.outcome is None or lost)
+    outcome = claims.outcome if wins else Outcome.SUPERSEDED
+    usage = claims.usage.model_dump(mode="json")
+    usage |= {books.DISPUTED: f"{disputed:f}"} if disputed else {}
+    if wins or (made.attempt.outcome in (None, Outcome.LOST) and not _goes_on(made)):
+        made = end_attempt(made, outcome, claims.failure, claims.reason)
+        made = made.put(replace(made.attempt, usage=usage))
+    elif not made.attempt.usage:
+        made = made.put(replace(made.attempt, usage=usage))
+    verdict = f"{outcome}" if wins else f"evidence only: {claims.outcome}"
+    made = made.tell("settle", f"receipt from {claims.node_name}", verdict, claims.reason)
+    if not wins:
+        return made
+    if run.outcome is None and claims.failure is not None:
+        made, follows = _tried_again(made, signal)
+        if follows:
+            return made
+    for turn in claims.turns:  # an event of a killed node agent may have been lost
+        made = people.turned(made, turn, made.now.ms)
+    if claims.failure is FailureKind.GATE_FAILED and continuing.hears_of_gates(made.run, claims.rests):
+        told = failed_gates(claims, signal.output)
+        made = people.add_words(made, GATES, told) if told else made
+    made = end_run(
+        _withdraw_next(made), **result_of(claims), receipt=signal.stored.digest, node=made.fence.node
+    )
+    started = claims.started_wall_ms if claims.started_wall_ms is not None else run.started_ms
+    made = made.put(replace(made.run, exit_code=claims.exit_code, started_ms=started))
+    if claims.rests is RestReason.SLOT and claims.outcome is Outcome.DONE:
+        for_whom = made.run.terms.get("gives_way") or "a run"
+        made = made.put(replace(made.run, reason=f"rested: {for_whom} needed its slot"))
+    return follow(made)
+
+
+def _goes_on(made: Changes) -> bool:
+    """Whether a newer fence of this attempt is open, which then decides how the attempt ends."""
+    same = (fence for fence in made.case.fences.values() if fence.attempt == made.attempt.attempt)
+    return any(one.fence > made.fence.fence and one.state is not FenceState.CLOSED for one in same)
+
+
+def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
+    """Let another attempt follow if the rules say so. True: one follows, or waits already since the loss."""
+    claims, failure = signal.claims, signal.claims.failure
+    this = replace(made.run, attempt=made.attempt.attempt)
+    elsewhere = _other_can(made, this, signal) if may_move(failure) else False
+    if failure is not None and (elsewhere or FAILURES[failure].elsewhere):
+        made = made.pass_over(this.id, failure, claims.reason)
+    retry = after_failure(this, failure, made.case.attempts.values(), elsewhere)
+    if isinstance(retry, NoRetry):
+        return (not_tried_again(made, "retries", retry.why) if retry.why else made), False
+    if made.run.attempt != this.attempt:
+        return made, True
+    made = made.put(with_preface(without_session(made.run), retry.cause, claims, signal.output))
+    if retry.cause is RetryCause.RATE_LIMIT:
+        on = from_what_it_left(made.run, claims, made.fence.node)
+        if on is not made.run:
+            kept = [
+                *(["its change"] if claims.commit else []),
+                *(["its session"] if on.resumes_on is not None else []),
+            ]
+            words = f"from what attempt {this.attempt} left: {' and '.join(kept)}"
+            made = made.put(on).tell("retry", f"attempt {this.attempt + 1}", "goes on", words)
+    asked_ms = max(claims.resets_ms, claims.calls.retry_ms if claims.calls is not None else 0)
+    there = moved(made.run, signal.nodes) if retry.cause is RetryCause.RATE_LIMIT else None
+    if there is not None:
+        words = f"{made.run.runtime} is turned away; {there.runtime} calls another provider"
+        made = made.put(without_session(there, first=False)).tell("retry", there.runtime, "moved", words)
+        retry, asked_ms = replace(retry, pauses=0), 0
+    again = next_attempt(made, retry, claims.reason, asked_ms)
+    return (again, True) if again is not None else (not_tried_again(made), False)
+
+
+def needs_nodes(failure: FailureKind | None) -> bool:
+    """Whether the decision about a retry needs to know the fleet's nodes."""
+    return may_move(failure) or failure is FailureKind.MODEL_BUSY
+
+
+def may_move(failure: FailureKind | None) -> bool:
+    """Whether the decision about a retry needs to know if another node could take the run."""
+    return failure is not None and CAUSES.get(failure) in MOVES
+
+
+def _other_can(made: Changes, this: Run, signal: Believed) -> bool:
+    away = {made.fence.node, *signal.passed_over, *failed_on(made)}
+    return any(view.node.name not in away for view in fitting(this, signal.nodes))
+
+
+def failed_on(made: Changes) -> set[str]:
+    """The nodes where an attempt ever failed for a reason that another node may not have."""
+    failed = {number for number, attempt in made.case.attempts.items() if _is_elsewhere(attempt)}
+    return {fence.node for fence in made.case.fences.values() if fence.attempt in failed}
+
+
+def _is_elsewhere(attempt: Attempt) -> bool:
+    return attempt.failure is not None and FAILURES[attempt.failure].elsewhere
+
+
+def _withdraw_next(made: Changes) -> Changes:
+    """Withdraw the waiting next attempt, as the lost one before it has ended after all."""
+    run, attempt, stamp = made.run, made.attempt.attempt, made.now.stamp
+    if run.attempt == attempt or run.outcome is not None:
+        return made
+    queued = made.case.attempts.get(run.attempt)
+    if queued is not None:
+        why = "the attempt before it was heard of after all"
+        over = replace(queued, outcome=Outcome.SUPERSEDED, failure=None, reason=why, finished_ms=stamp.at_ms)
+        account = books.Account(run.id, run.attempt)
+        made = made.put(over).book(books.release(made.case.entries, account, stamp, why))
+    return made.put(replace(run, attempt=attempt))
+
+
+def _may_be_ended_by(tag: str | None, fence: Fence) -> bool:
+    """Whether a false receipt may end this fence: it is open, and of the node that signed the receipt."""
+    return fence.tag == tag and fence.closed is None
+
+
+def rejected(made: Changes, signal: Rejected) -> Changes:
+    """End an open fence as `infra`, with an unknown cost, as its receipt was rejected."""
+    if not _may_be_ended_by(signal.tag, made.fence):
+        return made
+    case, over = made.case, made.run.outcome is not None or not made.case.newest
+    made = made.put(close_fence(made.fence, Closed.RECEIPT, made.now.ms)).stage(OrderStage.REJECTED)
+    made = made.book(books.settle(case.entries, case.account, books.Spent(None), made.now.stamp))
+    made = fail_attempt(made, FailureKind.RECEIPT_REJECTED, signal.reason)
+    made = made.tell("settle", signal.node, "receipt rejected", signal.reason)
+    return made if over else end_run(made, node=signal.node)

@@ -1,0 +1,287 @@
+"""Lists receipts, verifies them and their chain, and exports the keys that prove them elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from node_agent.wire.receipt import Claims, Receipt
+from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, open_as, parse_envelope, parse_message
+from node_agent.wire.signing import verify as open_signed
+from pancode.kernel import names
+from pancode.kernel.errors import NotFoundError
+from pancode.kernel.node import NodeState
+from pancode.kernel.pages import ListPage, ListPlace, ListSearch, page
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Closed, Fence, KnownKey, Node, Run, StoredReceipt
+from pancode.runs import keyring
+from pancode.runs.answers import Json
+from pancode.runs.core import Core
+from pancode.runs.receipts.trust import ResultTrust, VerifiedResult, result_at
+from pancode.runs.receipts.trust import verified as trust_in
+from pancode.runs.receipts.verification import (
+    ChainLink,
+    ReceiptVerdict,
+    TrustedKey,
+    TrustedKeys,
+    VerificationCheck,
+    Verified,
+    judge_chain,
+    not_found,
+    signer_of,
+    verdict_of,
+    verify_text,
+)
+from pancode.runs.retention.parts import RunFiles, gone_at
+from pancode.runs.user_environment import Streams
+from pancode.runs.views import at, find_run, iso
+
+
+class CheckShape(TypedDict):
+    what: str
+    ok: bool
+    detail: str
+
+
+class VerdictShape(TypedDict):
+    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check that led there.
+
+    For the chain of a node, whose name is then `run`: PASS, BROKEN or NOT_FOUND.
+    """
+
+    run: str
+    verdict: str
+    checks: list[CheckShape]
+
+
+class ReceiptRow(TypedDict):
+    run: str
+    attempt: int
+    fence: int
+    digest: str
+    node: str | None
+    outcome: str | None
+    stored_at: str
+    rejected: str | None
+    orphan: bool
+
+
+EXPORT = "pancode/receipt-export/1"
+
+
+def receipts(core: Core, limit: int, after: ListPlace | None) -> ListPage[ReceiptRow]:
+    """Return the receipts of the newest `limit` runs from that place on, newest run first."""
+    with core.ports.ledger.transaction() as tx:
+        nodes = _names(tx)
+        newest = page(tx, ListSearch(Run, "created_ms"), limit, after)
+        stored = [r for run in newest.rows for r in tx.find(StoredReceipt, {"run": run.id})]
+    return ListPage([_row(r, nodes) for r in stored], newest.last)
+
+
+def receipt(core: Core, text: str) -> Json:
+    """Return one run's receipt: its envelope, and its statement in the clear. NotFoundError when it has
+    none."""
+    with core.ports.ledger.transaction() as tx:
+        run = find_run(tx, text)
+        stored = _decisive(tx, run)
+        nodes = _names(tx)
+    if stored is None:
+        raise NotFoundError(
+            f"{run.id} has no receipt", why=run.reason, fix=f"pancode why {run.id}", code="receipt_not_found"
+        )
+    envelope = parse_envelope(stored.envelope)
+    return {
+        **_row(stored, nodes),
+        "statement": _statement(envelope),
+        "envelope": envelope.model_dump(mode="json"),
+    }
+
+
+def export(core: Core, text: str | None) -> Json:
+    """Return the proof of a receipt for use elsewhere: all keys, old ones too, and a named run's envelope."""
+    with core.ports.ledger.transaction() as tx:
+        keys = [_key(row) for row in tx.find(KnownKey, order="from_ms")]
+    envelope = receipt(core, text)["envelope"] if text is not None else None
+    return {"format": EXPORT, "fleet": core.fleet, "receipt": envelope, "keys": keys}
+
+
+def keys(core: Core) -> list[Json]:
+    """Return every key with its dates; a coordinator's key with the nodes that it is used for."""
+    with core.ports.ledger.transaction() as tx:
+        rows = tx.find(KnownKey, order="from_ms")
+        nodes = [n for n in tx.find(Node) if n.public_key is not None and n.removed != NodeState.REMOVED]
+    used: dict[str, list[str]] = {}
+    for node in nodes:
+        used.setdefault(core.key_for(node).public.keyid, []).append(node.name)
+    return [{**_key(row), "nodes": used.get(row.keyid, [])} for row in rows]
+
+
+def verify(core: Core, text: str, streams: Streams) -> VerdictShape:
+    """Return the verdict with all that only this coordinator can check: ledger, commit and logs."""
+    with core.ports.ledger.transaction() as tx:
+        run = find_run(tx, text)
+        stored = _decisive(tx, run)
+        keys = keyring.trusted(tx)
+        # Each node that judged the result has a receipt of its own, which must be about this result.
+        seen = trust_in(run)
+        every = () if seen is None else (*seen.earlier, seen)
+        second = [check for one in every for check in _verdict(tx, run, one, keys)]
+        fence = tx.get(Fence, stored.run, stored.fence) if stored is not None else None
+    if stored is None:
+        return shape(run.id, not_found(f"{run.id} has no receipt yet: {run.reason}"))
+    verified = verify_text(stored.envelope, keys, run.id)
+    if verified.claims is not None:
+        signer = signer_of(parse_envelope(stored.envelope), keys)
+        more = (_ordered(verified.claims, signer, fence, keys), *second)
+        # checks that the files that the receipt names are here, byte for byte
+        claims = verified.claims
+        assert claims is not None
+        logs, changes = gone_at(run, RunFiles.LOGS), gone_at(run, RunFiles.CHANGES)
+        found = [] if logs is None else [_let_go("its logs", logs)]
+        for blob in claims.blobs if logs is None else ():
+            whole = streams.arrived(claims.identity, blob.name, blob.size, blob.sha256)
+            words = f"{blob.size} bytes, sha256 {blob.sha256[:12]}..."
+            found.append(VerificationCheck(f"{blob.name} is here as signed", whole, words))
+        checks = [*verified.checks, *more, *found]
+        if claims.commit is not None and changes is not None:
+            checks.append(_let_go("its commit", changes))
+        elif claims.commit is not None:
+            repo = str(run.workspace.get("repo") or "")
+            here = core.ports.depot.commit_arrived(repo, claims.identity, claims.commit, claims.snapshot)
+            checks.append(VerificationCheck("commit is in the depot", here, claims.commit))
+        good = all(check.ok for check in checks)
+        verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
+        verified = replace(verified, verdict=verdict, checks=tuple(checks))
+    return shape(run.id, verified)
+
+
+def shape(run: str, verified: Verified) -> VerdictShape:
+    checks: list[CheckShape] = [{"what": c.what, "ok": c.ok, "detail": c.detail} for c in verified.checks]
+    return {"run": run, "verdict": verified.verdict.value, "checks": checks}
+
+
+def _ordered(claims: Claims, signer: TrustedKey, fence: Fence | None, keys: TrustedKeys) -> VerificationCheck:
+    """Check that the coordinator signed the order for this very key. Times prove nothing: clocks can be set
+    back.
+    """
+    what = "the order that it answers was signed for its key"
+    if fence is None:
+        return VerificationCheck(what, False, f"this ledger has no order {claims.identity}")
+    try:
+        envelope = parse_envelope(fence.order)
+        open_signed(envelope, {keyid: known.key for keyid, known in keys.coordinators.items()})
+        node = json.loads(envelope.body()).get("node")
+    except (WireRefusal, ValueError) as wrong:
+        return VerificationCheck(what, False, f"its order in this ledger: {wrong}")
+    ok = (node, envelope.digest()) == (signer.key.tag, claims.order)
+    return VerificationCheck(what, ok, f"{claims.identity} for key {node}")
+
+
+def _verdict(tx: Transaction, run: Run, seen: VerifiedResult, keys: TrustedKeys) -> list[VerificationCheck]:
+    other = tx.get(Run, seen.run) if seen.run is not None else None
+    stored = tx.get(StoredReceipt, seen.receipt) if seen.receipt is not None else None
+    if other is None or stored is None:
+        return []
+    claims = verify_text(stored.envelope, keys, other.id).claims
+    if claims is None:
+        return [VerificationCheck("receipt of the verification", False, f"{other.id}: not to be believed")]
+    commit = result_at(run)
+    about = claims.snapshot == commit and claims.node_name != run.result.get("node")
+    checks = [VerificationCheck("receipt of the verification", about, f"{other.id} at {claims.snapshot}")]
+    word = "disputes" if seen.state is ResultTrust.DISPUTED else "was asked about"
+    word = "agrees with" if seen.state is ResultTrust.VERIFIED else word
+    return [*checks, VerificationCheck(f"{claims.node_name} {word} the result", True, claims.reason)]
+
+
+def _let_go(what: str, at_ms: int) -> VerificationCheck:
+    """Return a passed check: the ledger itself says so, and nothing was taken away behind its back."""
+    words = f"let go at {iso(at_ms)}, by the settings keep"
+    return VerificationCheck(f"{what} was kept until it was old", True, words)
+
+
+def _decisive(tx: Transaction, run: Run) -> StoredReceipt | None:
+    """Return the receipt that gave the run its outcome, else its newest one. An orphan proves nothing."""
+    won: Any = run.result.get("receipt")
+    if isinstance(won, str):
+        return tx.get(StoredReceipt, won)
+    stored = [one for one in tx.find(StoredReceipt, {"run": run.id}) if not one.orphan]
+    return max(stored, key=lambda r: (r.fence, r.stored_ms), default=None)
+
+
+def _key(row: KnownKey) -> Json:
+    """Return a key as JSON; `from` and `until` (null: still in use) are the coordinator's times."""
+    times = {"from": iso(row.from_ms), "until": iso(row.until_ms)}
+    pem = PublicKey.parse(row.public).pem()
+    return {"role": row.role, "name": row.name, "keyid": row.keyid, "public": row.public, "pem": pem, **times}
+
+
+def _names(tx: Transaction) -> dict[str, str]:
+    return {node.tag: node.name for node in tx.find(Node) if node.tag is not None}
+
+
+def _row(stored: StoredReceipt, nodes: dict[str, str]) -> ReceiptRow:
+    return {
+        "run": stored.run,
+        "attempt": stored.attempt,
+        "fence": stored.fence,
+        "digest": stored.digest,
+        "node": nodes.get(stored.tag),
+        "outcome": _outcome(stored),
+        "stored_at": at(stored.stored_ms),
+        "rejected": stored.rejected,
+        "orphan": stored.orphan,
+    }
+
+
+def _outcome(stored: StoredReceipt) -> str | None:
+    try:
+        return parse_message(Receipt, parse_envelope(stored.envelope).body()).predicate.outcome
+    except WireRefusal:
+        return None
+
+
+def _statement(envelope: Envelope) -> Json | None:
+    """Return the receipt's claims when they can be read; `verify` checks them."""
+    try:
+        return parse_message(Receipt, envelope.body()).model_dump(mode="json", by_alias=True)
+    except WireRefusal:
+        return None
+
+
+NEVER_RAN = (Closed.REFUSED, Closed.REVOKED, Closed.NOT_NOW, Closed.NEVER_ACCEPTED)
+"""Ways in which an attempt closed that owe no receipt."""
+
+
+def chain(core: Core, node: str) -> VerdictShape:
+    """Judge the chain of each key that the node has had. NotFoundError for a name that no key ever had."""
+    with core.ports.ledger.transaction() as tx:
+        keys = tx.find(KnownKey, {"role": "node"})
+        named = [PublicKey.parse(row.public) for row in keys if row.name == node]
+        if not named:
+            raise names.not_found("node", node, {row.name for row in keys}, "pancode node ls")
+        checks = [check for key in named for check in _checks(tx, key)]
+    return shape(node, verdict_of(checks))
+
+
+def _checks(tx: Transaction, key: PublicKey) -> Iterator[VerificationCheck]:
+    stored = tx.find(StoredReceipt, {"tag": key.tag}, order="stored_ms")
+    links: list[ChainLink] = []
+    for row in stored:
+        attempt = f"{row.run}.{row.attempt}.{row.fence}"
+        try:
+            claims = open_as(Receipt, parse_envelope(row.envelope), {key.keyid: key}).predicate
+        except WireRefusal as refusal:
+            yield VerificationCheck(
+                "every receipt is as it was signed", False, f"{attempt}: {refusal.detail}"
+            )
+        else:
+            links.append(ChainLink(row.digest, attempt, claims.previous))
+    if stored:
+        answered = {(row.run, row.fence) for row in stored}
+        fences = [f for f in tx.find(Fence, {"tag": key.tag}) if f.closed not in NEVER_RAN]
+        silent = [f"{f.run}.{f.attempt}.{f.fence}" for f in fences if (f.run, f.fence) not in answered]
+        yield from judge_chain(f"key {key.tag}", links, silent)

@@ -1,0 +1,285 @@
+"""Receipts: judged, archived, countersigned, booked in one commit; then acknowledged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+from node_agent.wire.control import Acknowledge, Orphaned, Reject, Resend
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.receipt import Claims
+from node_agent.wire.signing import Envelope
+from pancode.fleet import node_cooldown as passed_over
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Fence, Node, Run, StoredReceipt, Workflow
+from pancode.kernel.values import replace
+from pancode.memory import service as history
+from pancode.queue import evidence
+from pancode.runs.core import Core
+from pancode.runs.life.decision import decide
+from pancode.runs.life.retries import MOST_OUTPUT
+from pancode.runs.life.signals import Believed, Rejected
+from pancode.runs.receipts.rules import Evidence, Judged, Ruling, judge_evidence, judge_identity, needs_nodes
+from pancode.runs.unit_of_work import Work
+from pancode.skills import made_tools as tools
+from pancode.workflows import board
+
+
+def keep(work: Work, claims: Claims) -> None:
+    """Keep the values of an accepted receipt, in the transaction that accepts it; none of a run outside of
+    workflows.
+    """
+    run = work.tx.get(Run, claims.identity.run)
+    workflow = work.tx.get(Workflow, run.workflow) if run is not None and run.workflow is not None else None
+    if run is None or workflow is None:
+        return
+    after, full = board.with_values(workflow, run, claims.board, work.core.wall_ms())
+    work.tx.put(after)
+    names = ", ".join(f"{one.namespace}/{one.key}" for one in claims.board)
+    work.tell(run.id, "board", "board", "written", names)
+    for words in full:
+        work.tell(run.id, "board", "board", "full", words)
+
+
+GATES_LOG = "gates.log"
+"""The stream that has what all gates wrote."""
+
+
+def with_facts(work: Work, signal: Believed) -> Believed:
+    """Return the signal; that of a failed attempt with what a retry needs."""
+    claims, core = signal.claims, work.core
+    return replace(
+        signal,
+        nodes=core.views(work.tx) if needs_nodes(claims.failure) else (),
+        passed_over=passed_over.shunned(core).get(claims.identity.run, {}),
+        output=_gates_output(work, claims) if claims.failure is FailureKind.GATE_FAILED else "",
+    )
+
+
+def _gates_output(work: Work, claims: Claims) -> str:
+    """Return the end of the output of all gates; empty where they wrote none."""
+    size = next((blob.size for blob in claims.blobs if blob.name == GATES_LOG), 0)
+    at = max(0, size - MOST_OUTPUT)
+    part = work.core.ports.depot.blob_part(claims.identity, GATES_LOG, at, MOST_OUTPUT)
+    return part.decode(errors="replace")
+
+
+ANSWER_AGAIN_MS = 5_000
+REASON_CHARS = 1_000
+MOST_ASKS = 5
+"""How often missing bytes are asked for at least, and for the lost deadline, before the receipt is rejected.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A rightly signed receipt: its node, the signed envelope, its digest, and what it claims."""
+
+    node: Node
+    envelope: Envelope
+    digest: str
+    claims: Claims
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A rightly signed receipt with a value that no receipt may have; only this much is known of it."""
+
+    node: Node
+    digest: str
+    identity: AttemptId
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """The files on the coordinator's disk that receipts name, by digest; looked for before their commit."""
+
+    found: dict[str, Evidence]
+    kept: list[tuple[AttemptId, str]] = field(default_factory=list)
+    """Countersigned receipts for the archive: all are stored there at once, before that commit."""
+
+    @classmethod
+    def of(cls, core: Core, letters: Iterable[Letter]) -> Proofs:
+        """Return the facts for runs whose fence waits for a receipt; other runs need none."""
+        due: list[tuple[Letter, str]] = []
+        with core.ports.ledger.transaction() as tx:
+            for letter in letters:
+                identity = letter.claims.identity
+                run, fence = tx.get(Run, identity.run), tx.get(Fence, identity.run, identity.fence)
+                if run is not None and fence is not None and fence.receipt is None:
+                    due.append((letter, str(run.workspace.get("repo"))))
+        return cls({letter.digest: _evidence(core, letter.claims, repo) for letter, repo in due})
+
+
+def settle(work: Work, letter: Letter, proofs: Proofs) -> None:
+    """Settle a rightly signed receipt of this node. Repeating it changes nothing."""
+    claims, node = letter.claims, letter.node
+    if claims.fleet != work.core.fleet or claims.node != node.tag:
+        _alarm(work, node, f"signed by {node.name} for {claims.fleet} {claims.node}")
+        return
+    judged = _judge(work.tx, letter) or judge_evidence(proofs.found[letter.digest], claims)
+    match judged.ruling:
+        case Ruling.ACCEPT:
+            _accept(work, letter, proofs)
+        case Ruling.ORPHAN:
+            _orphan(work, letter)
+        case Ruling.FOREIGN:
+            _refuse_foreign(work, letter, judged.reason)
+        case Ruling.AGAIN:
+            _answer_again(work, letter)
+        case Ruling.RESEND:
+            _ask_again(work, letter, judged)
+        case Ruling.REJECT:
+            _reject(work, letter, judged.reason)
+
+
+def identity_in(envelope: Envelope) -> AttemptId | None:
+    """Return the attempt that an unreadable receipt names; None when it names none."""
+    try:
+        return AttemptId.model_validate(json.loads(envelope.body())["predicate"]["identity"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def turn_down(work: Work, unread: Unreadable) -> None:
+    """Reject an unreadable receipt, which is not kept, as nobody could show it. The node's open fence ends as
+    rejected.
+    """
+    node, identity = unread.node, unread.identity
+    case = work.case_of(identity)
+    if case is None or case.fence.tag != node.tag:
+        return
+    if work.once(f"reject:{unread.digest}", ANSWER_AGAIN_MS) and evidence.one_more(work, node.name):
+        reason = f"its receipt cannot be read: {unread.why}"[:REASON_CHARS]
+        work.send(node.name, Reject(identity=identity, receipt=unread.digest, reason=reason))
+        work.apply(decide(case, Rejected(node.name, node.tag, reason)))
+
+
+def _judge(tx: Transaction, letter: Letter) -> Judged | None:
+    stored = tx.get(StoredReceipt, letter.digest)
+    if stored is not None and stored.rejected is None:
+        return Judged(Ruling.AGAIN)
+    identity = letter.claims.identity
+    run, fence = tx.get(Run, identity.run), tx.get(Fence, identity.run, identity.fence)
+    return judge_identity(letter.claims, letter.digest, letter.node, run, fence)
+
+
+def _evidence(core: Core, claims: Claims, repo: str) -> Evidence:
+    depot, identity = core.ports.depot, claims.identity
+    missing = [b.name for b in claims.blobs if not depot.blob_arrived(identity, b.name, b.size, b.sha256)]
+    whole = claims.commit is None or depot.commit_arrived(repo, identity, claims.commit, claims.snapshot)
+    return Evidence(whole, tuple(missing))
+
+
+def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
+    core, claims = work.core, letter.claims
+    case = work.case_of(claims.identity)
+    if case is None:
+        return
+    # It is countersigned, and handed on for the archive.
+    countersigned = core.key_for(letter.node).countersign(letter.envelope)
+    text = countersigned.model_dump_json()
+    proofs.kept.append((letter.claims.identity, text))
+    signal = Believed(
+        node=letter.node.name,
+        claims=claims,
+        stored=_stored(core, letter, text),
+        answer=_acknowledge(core, letter, countersigned),
+    )
+    work.apply(decide(case, signal if claims.failure is None else with_facts(work, signal)))
+    if claims.board:
+        keep(work, claims)
+    if claims.proposed:
+        tools.keep_proposed(work, claims)
+    history.keep(work, claims)
+
+
+def _stored(core: Core, letter: Letter, text: str) -> StoredReceipt:
+    identity, tag = letter.claims.identity, letter.node.tag or ""
+    return StoredReceipt(
+        letter.digest, identity.run, identity.attempt, identity.fence, tag, text, core.wall_ms()
+    )
+
+
+def _acknowledge(core: Core, letter: Letter, countersigned: Envelope) -> Acknowledge:
+    """Acknowledge with the key that the node obeys now, whichever key countersigned first."""
+    key = core.key_for(letter.node)
+    mark = next(s for s in key.countersign(countersigned).signatures if s.keyid == key.public.keyid)
+    return Acknowledge(identity=letter.claims.identity, receipt=letter.digest, countersignature=mark)
+
+
+def _orphan(work: Work, letter: Letter) -> None:
+    """Keep the receipt as the node signed it, never countersigned; the node may forget it. No money moves."""
+    core, node, identity = work.core, letter.node, letter.claims.identity
+    text = letter.envelope.model_dump_json()
+    if not evidence.keep(work, node.name, replace(_stored(core, letter, text), orphan=True)):
+        return
+    work.audit("receipt", "warning", "orphan receipt kept", identity.run, node=node.name)
+    work.after(lambda: core.live.journals.forget_stray(identity.run, node.tag or ""))
+    work.send(node.name, Orphaned(identity=identity, receipt=letter.digest))
+
+
+def _refuse_foreign(work: Work, letter: Letter, reason: str) -> None:
+    """Refuse a receipt for another node's fence: recorded, but not among that run's receipts."""
+    node, identity = letter.node, letter.claims.identity
+    if work.once(f"reject:{letter.digest}", ANSWER_AGAIN_MS):
+        _alarm(work, node, reason)
+        if evidence.one_more(work, node.name):
+            work.send(node.name, Reject(identity=identity, receipt=letter.digest, reason=reason))
+
+
+def _answer_again(work: Work, letter: Letter) -> None:
+    """Send the stored answer once more, at most every few seconds."""
+    stored = work.tx.get(StoredReceipt, letter.digest)
+    if stored is None or not work.once(f"ack:{letter.digest}", ANSWER_AGAIN_MS):
+        return
+    if stored.orphan:
+        work.send(letter.node.name, Orphaned(identity=letter.claims.identity, receipt=letter.digest))
+    else:
+        envelope = Envelope.model_validate_json(stored.envelope)
+        work.send(letter.node.name, _acknowledge(work.core, letter, envelope))
+
+
+def _ask_again(work: Work, letter: Letter, judged: Judged) -> None:
+    """Ask for missing bytes; reject the receipt when they do not come although the node is heard."""
+    core, node, digest, identity = work.core, letter.node, letter.digest, letter.claims.identity
+    asked = core.live.answers.asked
+    if not work.once(f"resend:{digest}", ANSWER_AGAIN_MS):
+        return
+    if digest not in asked and not evidence.one_more(work, node.name):
+        return
+    first, asks = asked.get(digest, (core.ports.clock.boot_ms(), 0))
+    if asks >= MOST_ASKS and core.silent_since(first) >= core.rules.deadlines.lost_ms:
+        work.after(partial(asked.pop, digest, None))
+        _reject(work, letter, f"asked for {asks} times: {judged.reason}")
+        return
+    work.after(partial(asked.__setitem__, digest, (first, asks + 1)))
+    work.send(node.name, Resend(identity=identity, receipt=digest, missing=judged.missing))
+    work.tell(identity.run, "settle", node.name, "asked again", judged.reason)
+
+
+def _reject(work: Work, letter: Letter, reason: str) -> None:
+    """Reject a receipt that is rightly signed, but false. An open fence ends as `infra`, its cost unknown."""
+    reason = reason[:REASON_CHARS]  # it quotes the node
+    core, node, digest, identity = work.core, letter.node, letter.digest, letter.claims.identity
+    if not work.once(f"reject:{digest}", ANSWER_AGAIN_MS):
+        return
+    known = work.tx.get(StoredReceipt, digest) is not None
+    text = letter.envelope.model_dump_json()
+    if not evidence.keep(work, node.name, replace(_stored(core, letter, text), rejected=reason)):
+        return
+    if not known:
+        work.audit("trust", "error", "receipt rejected", identity.run, node=node.name, why=reason)
+    work.send(node.name, Reject(identity=identity, receipt=digest, reason=reason))
+    case = work.case_of(identity)
+    if case is not None:
+        work.apply(decide(case, Rejected(node.name, node.tag, reason)))
+
+
+def _alarm(work: Work, node: Node, why: str) -> None:
+    if work.first(f"{node.name}:receipt:foreign"):
+        work.audit("trust", "error", "foreign receipt dropped", node=node.name, why=why)

@@ -1,0 +1,206 @@
+"""Decides how far the result of a run is verified: by its own node, by another one, or by none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from node_agent.wire.failure import Outcome
+from pancode.kernel.records import Run
+from pancode.kernel.values import replace
+from pancode.runs.life.continuations import has_change, nexts
+
+VERIFY_ON = "verify_on"
+"""The term of a run that names the node on which the result is verified."""
+VERIFIES = "verifies"
+"""The term of a verifying run that names the run whose result it `judges`."""
+OTHER = "other"
+"""The value of `verify_on` for any node but the run's own."""
+KEPT = "verification"
+"""The key in a run's result for the result's verification on another node."""
+
+
+class ResultTrust(StrEnum):
+    """How far a result is verified. `disputed`: a gate that passed on the run's node failed on another."""
+
+    VERIFIED = "verified"
+    PARTLY = "partly"
+    UNVERIFIED = "unverified"
+    DISPUTED = "disputed"
+
+
+_WORDS = {
+    ResultTrust.VERIFIED: "gates passed on two machines",
+    ResultTrust.PARTLY: "gates passed",
+    ResultTrust.UNVERIFIED: "no gates",
+    ResultTrust.DISPUTED: "gates disputed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedResult:
+    """How far a result is trusted. `run`, `node`, `receipt`: of the verification; `waits`: that is not over.
+
+    `earlier`: the verdicts of other nodes before this one, oldest first.
+    """
+
+    state: ResultTrust
+    why: str
+    run: str | None = None
+    node: str | None = None
+    receipt: str | None = None
+    waits: bool = False
+    earlier: tuple[VerifiedResult, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The words for a person: `partly` is a good end on one machine, and must not read as half done."""
+        return "being verified" if self.waits else _WORDS[self.state]
+
+    @property
+    def is_verdict(self) -> bool:
+        """Whether another node has judged the result and signed its verdict."""
+        return self.state in (ResultTrust.VERIFIED, ResultTrust.DISPUTED) and self.receipt is not None
+
+    @property
+    def disputed_before(self) -> bool:
+        """Whether a node disputed the result before this verification."""
+        return any(one.state is ResultTrust.DISPUTED for one in self.earlier)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the result is disputed, and no node has agreed with it since."""
+        return self.state is ResultTrust.DISPUTED or (self.waits and self.disputed_before)
+
+    def plain(self) -> dict[str, object]:
+        """The value as a run keeps it, and as JSON shows it."""
+        return {**self._row(), "earlier": [one._row() for one in self.earlier]}
+
+    def _row(self) -> dict[str, object]:
+        row: dict[str, object] = {"state": self.state.value, "why": self.why, "waits": self.waits}
+        return row | {"run": self.run, "node": self.node, "receipt": self.receipt}
+
+
+def passed_on(run: Run) -> str:
+    """The node that signed that every gate of the run passed on its result; empty: none has."""
+    gates = run.result.get("gates")
+    results = [one for one in gates if isinstance(one, dict)] if isinstance(gates, list | tuple) else []
+    argvs = [list(one.get("argv") or ()) for one in results if one.get("passed")]
+    asked = [list(gate["argv"]) for gate in run.gates if isinstance(gate["argv"], list | tuple)]
+    whole = run.outcome is Outcome.DONE and bool(asked) and argvs == asked
+    return str(run.result.get("node") or "") if whole else ""
+
+
+def trusted_on(run: Run) -> str:
+    """The node whose signed gates make a second run of them needless; empty: none, or another disputes it."""
+    seen = verified(run)
+    return "" if seen is None or seen.in_doubt else passed_on(run)
+
+
+def verified(run: Run) -> VerifiedResult | None:
+    """How far the run's result is trusted; None: it has no result that a node could verify."""
+    if run.outcome is not Outcome.DONE or run.judges is not None:
+        return None
+    node = passed_on(run)
+    if not node:
+        return VerifiedResult(ResultTrust.UNVERIFIED, "it has no gates, so nothing has tested it")
+    row = run.result.get(KEPT)
+    if not isinstance(row, Mapping):
+        return VerifiedResult(
+            ResultTrust.PARTLY, f"its gates passed on {node}; no other machine has run them"
+        )
+    return _kept(row)
+
+
+def _kept(row: Mapping[str, Any]) -> VerifiedResult:
+    names = {name: row.get(name) for name in ("run", "node", "receipt")}
+    earlier = tuple(map(_kept, row.get("earlier") or ()))
+    state, why, waits = ResultTrust(row["state"]), str(row["why"]), bool(row.get("waits"))
+    return VerifiedResult(state, why, waits=waits, earlier=earlier, **names)
+
+
+def verdicts(run: Run) -> tuple[VerifiedResult, ...]:
+    """The verdicts of other nodes on the result, oldest first."""
+    seen = verified(run)
+    if seen is None:
+        return ()
+    return (*seen.earlier, *((replace(seen, earlier=()),) if seen.is_verdict else ()))
+
+
+def after(known: tuple[VerifiedResult, ...], new: VerifiedResult) -> VerifiedResult:
+    """The trust after the verification `new`: if it gave no verdict, the last one stays."""
+    if new.is_verdict or not known:
+        return replace(new, earlier=known)
+    last = known[-1]
+    why = f"{last.why}; asked again: {new.why}"
+    return VerifiedResult(last.state, why, new.run or last.run, new.node, earlier=known)
+
+
+def result_at(run: Run) -> str | None:
+    """The commit that another node would verify; None: there is none."""
+    if run.workspace.get("kind") != "git":
+        return None
+    commit = run.result.get("commit") or run.workspace.get("snapshot")
+    return commit if isinstance(commit, str) else None
+
+
+def wants_verification(run: Run) -> bool:
+    """Whether the result of a run that has just ended goes to another node to be verified now."""
+    return bool(run.terms.get(VERIFY_ON)) and result_at(run) is not None and bool(passed_on(run))
+
+
+def waiting(run: Run, why: str, other: str | None = None) -> VerifiedResult:
+    """The trust while the verification is not over; `other`: the run that verifies, once there is one."""
+    return VerifiedResult(ResultTrust.PARTLY, why, other, waits=True, earlier=verdicts(run))
+
+
+def judged(run: Run, other: Run) -> VerifiedResult:
+    """The verdict that the end of the verifying run `other` gives."""
+    node, receipt = (
+        str(value) if (value := other.result.get(name)) else None for name in ("node", "receipt")
+    )
+    match other.outcome:
+        case Outcome.DONE if receipt and passed_on(other):
+            state, why = ResultTrust.VERIFIED, f"its gates passed on {passed_on(run)} and on {node}"
+        case Outcome.VERIFY_FAILED if receipt:
+            state, why = (
+                ResultTrust.DISPUTED,
+                f"its gates passed on {passed_on(run)}, on {node}: {other.reason}",
+            )
+        case _:
+            state, why = (
+                ResultTrust.PARTLY,
+                f"{other.id} could not verify it: {other.outcome}, {other.reason}",
+            )
+    return VerifiedResult(state, why, other.id, node, receipt)
+
+
+CLOSED = ("denied", "dropped", "nothing to land")
+
+
+def is_green(run: Run, project: str) -> bool:
+    """Whether the run is done, passed its gates, has a change, and nobody has landed it or gone on from it.
+
+    A result that another node disputes, or has still to judge, is not green.
+    """
+    seen = verified(run)
+    if seen is None or seen.waits or seen.state is ResultTrust.DISPUTED:
+        return False
+    done = run.outcome is Outcome.DONE and bool(run.gates) and gates_passed(run)
+    return done and is_open(run, project)
+
+
+def is_open(run: Run, project: str) -> bool:
+    """Whether the run has ended with a change that nobody has landed, denied, dropped or continued."""
+    mine = run.project == project and run.judges is None and run.landed is None
+    open_still = not nexts(run) and run.landing.get("status") not in CLOSED
+    return mine and run.outcome is not None and open_still and has_change(run)
+
+
+def gates_passed(run: Run) -> bool:
+    """Whether the run's accepted receipt says that each of its gates has passed."""
+    gates = run.result.get("gates")
+    results = [one for one in gates if isinstance(one, dict)] if isinstance(gates, list | tuple) else []
+    return len(results) >= len(run.gates) and all(one.get("passed") for one in results)

@@ -1,0 +1,205 @@
+"""How runs that ended badly go on: once more where their machine failed, else from what they have left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from node_agent.wire.failure import Outcome
+from pancode.agents.runtimes import RUNTIMES
+from pancode.kernel.errors import NotFoundError, PancodeError, RefusedError, UsageError, with_fix
+from pancode.kernel.formatting import first_few
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Decision, Run, RunState
+from pancode.kernel.values import replace
+from pancode.runs.core import Core
+from pancode.runs.dispatch import Dispatched, dispatch
+from pancode.runs.life.continuations import nexts
+from pancode.runs.life.ends import GIVEN_UP
+from pancode.runs.life.health import HealthRules
+from pancode.runs.life.last_acts import MOST_BYTES, last_acts
+from pancode.runs.life.orders import identity_of
+from pancode.runs.retry import asked_again, dispatch_again, request_of
+from pancode.runs.user_environment import Surroundings
+from pancode.runs.views import find_run, must_have_no_next, newest_fence, was_stopped
+from pancode.sessions.run_continuation import goes_on
+from pancode.workspaces.rules import named, runs_in
+from pancode.workspaces.service import in_workspace
+
+LOOKED_AT, DAY_MS = 500, 86_400_000
+AGAIN = (Outcome.LOST, Outcome.INFRA)
+"""Outcomes that say nothing about the work: it is done once more."""
+ON = (Outcome.ERROR, Outcome.TIMEOUT, Outcome.STALLED, Outcome.VERIFY_FAILED)
+"""Outcomes that leave files: a new run goes on from them."""
+GO_ON = "The run before you ended before the work was done. Look at what it has left, then finish its task."
+_TOLD, _LINES, _FILES, _FOUND = ("node", "retry", "health", "person"), 8, 50, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """One run that is recovered, and how: done again, or continued."""
+
+    run: Run
+    again: bool
+
+    @property
+    def words(self) -> str:
+        return "its work is done once more" if self.again else "a new run goes on from what it has left"
+
+    def told(self, next_run: str | None = None, error: str | None = None) -> dict[str, Any]:
+        """Return the recovery as faces show it."""
+        about = {"run": self.run.id, "outcome": str(self.run.outcome), "how": self.words}
+        return {**about, "next": next_run, "error": error}
+
+
+def planned(core: Core, text: str | None) -> list[Recovery]:
+    """Return the plan for a run, for an agent's newest bad run, or (None) for all bad runs of the last day,
+    oldest first.
+
+    NotFoundError, UsageError and RefusedError for a run that cannot be recovered.
+    """
+    with core.ports.ledger.transaction() as tx:
+        if text is None:
+            return [_recovery(run) for run in _ended_badly(core, tx)]
+        mine = [run for run in _ended_badly(core, tx) if run.agent == text]
+        run = mine[-1] if mine else _named(tx, text)
+        _must_be_recoverable(tx, run, core.rules.health)
+    return [_recovery(run)]
+
+
+def _named(tx: Transaction, text: str) -> Run:
+    """Return the run that the text names. NotFoundError if it names an agent, and only a run at work is
+    found.
+    """
+    run = find_run(tx, text)
+    if run.agent == text:
+        raise NotFoundError(
+            f"no run of agent {text} has ended badly in the last day",
+            why=f"{run.id} is at work",
+            fix=f"pancode runs --agent {text}",
+            code="run_not_found",
+        )
+    return run
+
+
+def _recovery(run: Run) -> Recovery:
+    return Recovery(run, run.outcome in AGAIN)
+
+
+def _ended_badly(core: Core, tx: Transaction) -> list[Run]:
+    """Return the last day's runs that ended badly and were not continued; no steps, children and sittings."""
+    newest = tx.find(Run, order="created_ms", descending=True, limit=LOOKED_AT)
+    tried = {run.retry_of for run in newest}
+    since = core.wall_ms() - DAY_MS
+    found = [
+        run
+        for run in newest
+        if run.outcome in (*AGAIN, *ON)
+        and run.created_ms >= since
+        and run.id not in tried
+        and not (nexts(run) or run.workflow or run.parent or run.judges or run.takes_turns)
+        and not (GIVEN_UP in run.result or was_stopped(tx, run))
+    ]
+    return found[::-1]
+
+
+def _recoveries(tx: Transaction, run: Run, rules: HealthRules) -> int:
+    """Return how often in a row the work was recovered without one of its runs working for long."""
+    count, at = 0, run
+    while "recovers" in at.terms and count < rules.failures:
+        if (at.finished_ms or 0) - (at.started_ms or at.finished_ms or 0) >= rules.stable_ms:
+            break
+        count += 1
+        before = tx.get(Run, at.terms.get("continues") or at.retry_of or "")
+        if before is None:
+            break
+        at = before
+    return count
+
+
+def _must_be_recoverable(tx: Transaction, run: Run, rules: HealthRules) -> None:
+    if run.state is not RunState.ENDED:
+        fix = f"pancode runs follow {run.id}"
+        raise UsageError(f"{run.id} has not ended, it is {run.state}", fix=fix, code="not_ended")
+    must_have_no_next(tx, run)
+    stopped = was_stopped(tx, run)
+    if run.outcome in (*AGAIN, *ON) and not stopped:
+        if (times := _recoveries(tx, run, rules)) >= rules.failures:
+            what = f"{run.id} is not recovered once more: its work was recovered {times} times in a row"
+            fix = f'look: pancode why {run.id}; then: pancode runs continue {run.id} "..."'
+            raise RefusedError(what, why=run.reason, fix=fix, code="recovered_often")
+        return
+    ways = {
+        Outcome.DONE: ("it has ended well", f'pancode runs continue {run.id} "..."'),
+        Outcome.BLOCKED: ("it waits for a person", f'pancode answer {run.id} "..."'),
+        Outcome.BUDGET_EXCEEDED: ("its money is spent", f"pancode runs continue {run.id}"),
+        Outcome.INTERRUPTED: (run.reason or "it was stopped", f"pancode runs continue {run.id}"),
+    }
+    usual = (run.reason, f"pancode why {run.id}; then: pancode runs continue {run.id}")
+    why, fix = ways.get(run.outcome, usual) if run.outcome is not None else usual
+    if stopped and run.outcome in (*AGAIN, *ON):
+        again = "retry" if run.outcome is Outcome.LOST else "continue"  # it has left no result
+        why, fix = run.stop_asked or "it was stopped", f"pancode runs {again} {run.id}"
+    what = f"{run.id} is nothing to recover: {run.outcome}"
+    raise RefusedError(what, why=why, fix=fix, code="not_recoverable")
+
+
+def _before(core: Core, old: Run) -> dict[str, str]:
+    """Return what the next run is told of the crashed one, as material: its node and its agent have chosen
+    the words. Empty for a program that cannot read it.
+    """
+    if RUNTIMES[old.runtime].own or old.takes_turns:
+        return {}
+    with core.ports.ledger.transaction() as tx:
+        story, fence = tx.find(Decision, {"run": old.id}, order="number"), newest_fence(tx, old)
+    events = [one for one in story if one.kind in _TOLD][-_LINES:]
+    parts = [f"{old.id} has begun this work, and ended: {old.outcome}: {old.reason}"]
+    parts += [f"- {one.what}: {one.verdict}{': ' if one.detail else ''}{one.detail}" for one in events]
+    for name, most in (("files_changed", _FILES), ("findings", _FOUND)):
+        found = old.result.get(name)
+        rows = [str(one) for one in found] if isinstance(found, list | tuple) else []
+        if rows:
+            parts.append(f"Its {name.replace('_', ' ')}: {first_few(rows, most)}")
+    if fence is not None:  # all that there is of one whose machine is lost
+        log = core.ports.depot.blob_part(identity_of(fence), "out", -MOST_BYTES, MOST_BYTES)
+        acts, files = last_acts(log)
+        seen = [f"It ran last: {'; '.join(acts)}"] if acts else []
+        if files and not old.result.get("files_changed"):
+            names = [one.rpartition(f"/{identity_of(fence)}/tree/")[2] for one in files]
+            seen.append(f"It wrote, and that may be lost: {first_few(names, _FILES)}")
+        parts += ["What has arrived of its log:", *seen] if seen else []
+    return {"run": old.id, "text": "\n".join(parts)}
+
+
+def _again(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
+    """Do the work once more. The newest run of a workspace is repeated there, and begins with the same files
+    again.
+    """
+    name, told = old.terms.get("in_workspace", ""), _before(core, old)
+    with core.ports.ledger.transaction() as tx:
+        kept = named(tx, name)
+        stays = kept is not None and [run.id for run in runs_in(tx, kept)][-1:] == [old.id]
+    if not stays:
+        return dispatch_again(core, around, old, by, recovers=True, before=told)
+    request = replace(
+        request_of(old, by), workspace=name, node=None, retry_of=None, recovers=True, before=told
+    )
+    return dispatch(core, around, in_workspace(core, around, request))
+
+
+def _on(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
+    words = "" if RUNTIMES[old.runtime].own else GO_ON
+    request = goes_on(core, old, asked_again(core, old, by), words)
+    return dispatch(core, around, replace(request, recovers=True, before=_before(core, old)))
+
+
+def recover(core: Core, around: Surroundings, one: Recovery, by: str) -> dict[str, Any]:
+    """Dispatch the new run, or return the reason why there is none. One refusal stops no other recovery."""
+    try:
+        with core.ports.ledger.transaction() as tx:
+            now = _recovery(find_run(tx, one.run.id))  # others may have taken it up, or it has ended well
+            _must_be_recoverable(tx, now.run, core.rules.health)
+        done = (_again if now.again else _on)(core, around, now.run, by)
+    except PancodeError as error:
+        return one.told(error=with_fix(str(error), error.fix))
+    return one.told(done.run.id)

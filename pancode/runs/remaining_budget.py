@@ -1,0 +1,118 @@
+"""What is left of a run's limit for its children, and of a session's ceiling for its runs."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pancode.agents.runtimes import RUNTIMES
+from pancode.budget import books
+from pancode.kernel import values
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Attempt, Balance, BookEntry, Run, RunState
+from pancode.runs.core import Core
+from pancode.runs.life.continuations import leads
+from pancode.runs.request import ScopeView
+from pancode.runs.views import not_ended
+
+
+def session_view(core: Core, tx: Transaction, session: str) -> ScopeView:
+    """Return the session's ceiling and books, its open runs' limits held; an empty `session` is a new one.
+
+    Without a ceiling its open runs are not looked at.
+    """
+    (purse,) = core.held_in(tx, [books.session_scope(session)])
+    reserves = session and purse.ceilings.usd is not None
+    balance = _with_limits_held(tx, purse.balance) if reserves else purse.balance
+    unsure = balance.unknown_runs or balance.disputed_usd
+    entries = tx.find(BookEntry, {"scope": balance.scope}, order=None) if unsure else []
+    unsettled = dict.fromkeys((*books.unknown_runs(entries), *books.disputed(entries)))
+    return ScopeView(balance, purse.ceilings, tuple(unsettled))
+
+
+def paid_by(tx: Transaction, run: Run) -> Run | None:
+    """Return the parent that pays for the run; None: it has none, or is a user's own program that is free."""
+    costs = not RUNTIMES[run.runtime].own or run.estimate_usd > 0
+    return tx.get(Run, run.parent) if run.parent is not None and costs else None
+
+
+def left_for_children(tx: Transaction, run: Run) -> Decimal | None:
+    """Return what the run's limit leaves for children, less its own cost and theirs, actual or possible;
+    None: no limit.
+
+    The result is never more than the rest of the parent above, with the share that this run got there. The
+    limit of an orchestrator is for its own model: its children have limits of their own, and its session has
+    a ceiling for all of them.
+    """
+    limit = limit_usd(run)
+    if limit is None or leads(run):
+        return None
+    committed = _committed(tx, run)
+    room = limit - committed
+    above = tx.get(Run, run.parent) if run.parent is not None else None
+    beyond = left_for_children(tx, above) if above is not None else None
+    if beyond is not None:
+        room = min(room, beyond + _claim(run, committed) - committed)
+    return max(room, books.ZERO)
+
+
+def _committed(tx: Transaction, run: Run) -> Decimal:
+    """Return the run's cost so far, with the budgets of its children.
+
+    The hold of a running attempt is not spent: the children are paid from it.
+    """
+    entries = tx.find(BookEntry, {"run": run.id})
+    if run.state is RunState.ENDED:
+        spent = books.used(entries, run.attempt + 1)
+    else:
+        spent = books.used(entries, run.attempt) + _reported(tx, run)
+    children = tx.find(Run, {"parent": run.id})
+    return sum((_claim(child, _committed(tx, child)) for child in children), spent)
+
+
+def _claim(run: Run, committed: Decimal) -> Decimal:
+    """Return the amount to keep for a child: its whole limit until it has ended, whatever its estimate.
+
+    The user's own programs cost nothing unless the user says what they may cost.
+    """
+    if run.state is RunState.ENDED:
+        return committed
+    limit = None if RUNTIMES[run.runtime].own else limit_usd(run)
+    return max(run.estimate_usd if limit is None else limit, committed)
+
+
+def _with_limits_held(tx: Transaction, balance: Balance) -> Balance:
+    """Return a session's books as if each open run that its orchestrator has begun held its whole limit.
+
+    Such a run holds its estimate, and may cost more. Its own children are paid from its limit.
+    """
+    session, more = balance.scope.partition(":")[2], books.ZERO
+    for run in not_ended(tx):
+        if run.terms.get("charged_to") == session and _is_led(tx, run):
+            beyond = books.minus(_claim(run, _committed(tx, run)), _booked(tx, run, balance.scope))
+            more = books.plus(more, max(beyond, books.ZERO))
+    return values.replace(balance, held_usd=books.plus(balance.held_usd, more))
+
+
+def _is_led(tx: Transaction, run: Run) -> bool:
+    """Whether only the run's own limit bounds it: an orchestrator has begun it, or its parent has ended."""
+    above = tx.get(Run, run.parent) if run.parent is not None else None
+    return above is None or leads(above) or above.state is RunState.ENDED
+
+
+def _booked(tx: Transaction, run: Run, scope: str) -> Decimal:
+    """Return what the books of this scope count of the run and its children."""
+    mine = [entry for entry in tx.find(BookEntry, {"run": run.id}) if entry.scope == scope]
+    counted = (_booked(tx, child, scope) for child in tx.find(Run, {"parent": run.id}))
+    return sum(counted, books.counted_usd(books.total(scope, mine)))
+
+
+def _reported(tx: Transaction, run: Run) -> Decimal:
+    """Return the latest cost of the running attempt that its node has reported."""
+    attempt = tx.get(Attempt, run.id, run.attempt)
+    return (books.known_cost(attempt.usage) if attempt is not None else None) or books.ZERO
+
+
+def limit_usd(run: Run) -> Decimal | None:
+    """Return the most USD that the run may cost; None: it has no limit."""
+    usd = run.limits.get("usd")
+    return None if usd is None else Decimal(str(usd))

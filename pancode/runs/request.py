@@ -1,0 +1,450 @@
+"""A request for work, as every face makes it, with what it expects and the snapshot that it begins from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, Field, create_model
+
+from node_agent.wire.order import Reasoning
+from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety
+from pancode.agents.agents import Agents
+from pancode.agents.agents import Pick as Pick
+from pancode.agents.tiers import ModelTier
+from pancode.budget.books import NO_CEILING, ZERO, Amount, Ceilings, counted_usd, minus
+from pancode.kernel.node import NodeView
+from pancode.kernel.records import Balance
+from pancode.kernel.states import LandRule
+from pancode.kernel.terms import NO_SKILLS as NO_SKILLS
+from pancode.kernel.terms import GivenSkills as GivenSkills
+from pancode.runs.options import OPTIONS, Option, WorkOptions
+from pancode.runs.placement.breakers import EndedTries
+
+M = TypeVar("M", bound=BaseModel)
+EXPLORE = 0.1
+"""The share of choices that go to the candidate that was tried least, so that a newcomer gets its chances."""
+EXPECTED, EXPLORES = "expected", "explore"
+"""Terms of a run: the evidence of its estimate in words, and its share of exploration if that is unusual."""
+
+
+FILES = ("git", "none")
+"""What `--workspace` may say besides the name of a workspace."""
+
+
+def workspace_in(asked: object) -> str | None:
+    """The name of the workspace that is asked for; None: none by its name."""
+    return str(asked) if asked and asked not in FILES else None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedWork:
+    """What a run is expected to need, and the evidence in words. `usd` None: no cost is known."""
+
+    usd: Decimal | None
+    amount: Amount
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathFact:
+    """A path that the task names: where it is, links followed, and whether it exists."""
+
+    word: str
+    path: str
+    inside: bool
+    exists: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeView:
+    """One scope of the budget."""
+
+    balance: Balance
+    ceilings: Ceilings = NO_CEILING
+    unsettled: tuple[str, ...] = ()
+    """In a session: the runs whose cost is unknown or disputed."""
+
+    @property
+    def left(self) -> Decimal | None:
+        """What the scope's ceiling leaves in USD; None: it has no ceiling."""
+        usd = self.ceilings.usd
+        return None if usd is None else max(minus(usd, counted_usd(self.balance)), ZERO)
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The run that asks for this one, and what it may hand on. A run may only narrow."""
+
+    run: str
+    mode: Mode
+    safety: Safety
+    read_only: bool
+    depth: int = 0
+    unheld: bool = False
+    """Whether nothing holds the run to its rule, as its owner allowed: a user's own program, or only told."""
+    usd_left: Decimal | None = None
+    """The rest of the run's own limit, less the shares of its children; None: it has no limit."""
+    walled: bool = False
+    """Whether the run works only in a sandbox."""
+    session: str = ""
+    """The session in whose books the run's children are, too; empty: none."""
+    rules: Rules = NO_RULES
+    """The rules of the run: they hold for its children, too, whatever the files beside it say now."""
+    leads: bool = False
+    """Whether the run is an orchestrator's sitting: its session's ceiling counts for its children."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionView:
+    """Everything besides the resolution that a gate may look at."""
+
+    scopes: tuple[ScopeView, ...]
+    """The scopes in the order of their holds: the day first."""
+    session: ScopeView | None = None
+    """The scope of the session that pays for the run; None: no session pays."""
+    max_depth: int = 2
+    draining: str | None = None
+    """The reason why the whole fleet takes no work; None: it takes work."""
+    paths: tuple[PathFact, ...] = ()
+    unknown: tuple[str, ...] = ()
+    """Today's runs whose cost is not known yet."""
+    parent: Parent | None = None
+    ended: EndedTries = EndedTries()
+    """The newest attempts that ended, on which the loop breaker decides."""
+
+
+PickModel = Callable[[str, Sequence[str], str], tuple[str, str]]
+"""Chooses one of these models for an agent's task; returns it with the numbers that decided."""
+Expect = Callable[[str, str, str | None, str], ExpectedWork | None]
+"""Returns the expected usage by agent, runtime, model and task, as far as it is known."""
+Figure = Callable[[str, str, str | None, str], str]
+"""Returns, in words, how well the worker does such tasks by its records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A commit of the depot as the beginning of a run's workspace.
+
+    `run`: the run whose result it is. `base`: the commit on which the user stood at the first dispatch.
+    `carries`: that result has a change that nobody has landed, and the new run goes on with it.
+    """
+
+    run: str
+    repo: str
+    commit: str
+    base: str | None
+    object_format: str
+    carries: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchRequest(WorkOptions):
+    """One dispatch as asked, with its options.
+
+    `argv` (runtime shell only) takes the place of `task`. `depth`: 0 from a person, the parent's depth plus 1
+    from a run.
+    """
+
+    task: str
+    created_by: str
+    argv: tuple[str, ...] | None = None
+    score: str | None = None
+    """A command that gives the run's result a number."""
+    depth: int = 0
+    project: str | None = None
+    """The absolute path of the top of the user's repository; None outside of one."""
+    repo: str | None = None
+    """The project's name in orders; known once its snapshot was taken."""
+    cwd: str | None = None
+    of_project: str = ""
+    """A project's name, or an issue of it: the run works in its repository, wherever `cwd` is."""
+    in_workspace: str = ""
+    """The workspace whose next run this is; empty: none."""
+    lane: str = ""
+    """The workflow of the lane whose item this is; empty: none."""
+    folder: str = ""
+    """The folder relative to the project's top, where the run begins."""
+    retry_of: str | None = None
+    recovers: bool = False
+    """Whether a recovery has begun it: nothing else may go on from the old run, or do its work once more."""
+    in_step: bool = False
+    """Whether it takes the workflow step of the run that it retries."""
+    parent: str | None = None
+    """The run that asks for it from inside; None: no run does."""
+    charged_to: str = ""
+    """The session in whose books it counts, too, without being a sitting; empty: none."""
+    preset: str = ""
+    """The preset of its caller, which counts for what the run dispatches, too; empty: the applied one."""
+    resume: Mapping[str, str] = field(default_factory=dict)
+    """The `run` and `session` that it goes on with, on the node that is asked for; empty: a new session."""
+    begins: Beginning | None = None
+    """The commit at which its workspace begins; None: a snapshot of the working tree."""
+    continues: str | None = None
+    """The run that it goes on from."""
+    turns: Mapping[str, Any] = field(default_factory=dict)
+    """The terms of a sitting: `idle_ms`, `turn_ms`, `mode`, as TurnTerms has them; empty: a headless run."""
+    on_cap: str = ""
+    """`rest` or `ask`: what happens when the sitting's cap cuts a turn; empty: as the settings say."""
+    rounds: int = 0
+    """Left alone: how many sittings, itself the first, take one turn each until the gates pass."""
+    session: str = ""
+    """The first run of the sitting's session; empty: the sitting begins a new one."""
+    story: str = ""
+    """The session so far, for a program that does not remember it."""
+    before: Mapping[str, str] = field(default_factory=dict)
+    """What it is told, as material, of the run whose work it recovers: `run` and `text`; empty: nothing."""
+    resolves: Mapping[str, object] = field(default_factory=dict)
+    """The conflict that it settles: `run`, `origin` (a commit without the change), `marked` (one with both
+    sides), `files`, `way`, `trailers`."""
+    answers: str | None = None
+    """A person's answer to the old run's question, which nobody else can answer then."""
+    program: str = ""
+    """The program that has answered instead of a person; empty: a person has."""
+    by_itself: bool = False
+    """Whether nobody has asked for this sitting: it begins as words are left, unless its session is ended."""
+    past_cap: bool = False
+    """Whether a person has said yes to the question of the cap: the session's ceiling makes room for it."""
+    walled: bool = False
+    """Whether the run that asks for it works only in a sandbox, so that this one does, too."""
+    confirmed: bool = False
+    """Whether a person has said yes to this very dispatch."""
+    scouts: Mapping[str, str] = field(default_factory=dict)
+    """The question that it answers as a scout: `question`, `depth`, and the `tree` that it looks at."""
+    rehearses: str = ""
+    """The request of the table that its model takes apart, while nothing that it asks for is carried out."""
+    most_usd: Decimal | None = None
+    """What is left of the asking run's own limit, or of its session's ceiling; None: there is no limit."""
+
+    @property
+    def takes_ask(self) -> bool:
+        """Whether its command has `--ask`: not a talk, a scout, an issue, nor what goes on from a run."""
+        goes_on = bool(self.retry_of or (self.continues and not self.in_workspace))
+        of_issue = bool(self.of_project and self.in_workspace)
+        return not (self.turns or self.scouts or goes_on or of_issue)
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it only answers what a run has asked a person."""
+        return self.answers is not None or self.past_cap
+
+    @property
+    def is_again(self) -> bool:
+        """Whether it was made of an earlier run's request, and comes with that run's yes."""
+        earlier = (self.retry_of, self.continues)
+        return (
+            self.is_answer or self.recovers or bool(self.resolves) or any(one is not None for one in earlier)
+        )
+
+
+_DEFAULTS: Mapping[str, Any] = {
+    one.name: one.default_factory() if one.default_factory is not MISSING else one.default
+    for one in fields(DispatchRequest)
+}
+_TYPED: Mapping[str, Callable[[Any], object]] = {
+    "Mode": Mode,
+    "Safety": Safety,
+    "Reasoning": Reasoning,
+    "NetworkAccess": NetworkAccess,
+    "Money": lambda usd: Decimal(str(usd)),
+}
+"""By the type of an option: what makes its value of plain JSON."""
+_FORMER = {"max_attempts": "attempts"}
+"""Former names of options, in rows from before options were declared in one place; each with its new name."""
+
+
+def plain(request: DispatchRequest) -> dict[str, object]:
+    """Return what the request says, as plain JSON; `created_by` is left out."""
+    values = {name: getattr(request, name) for name in _DEFAULTS if name != "created_by"}
+    return {name: _plain(value) for name, value in values.items() if value != _DEFAULTS[name]}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, tuple):
+        return list(value)
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def request_from(data: Mapping[str, object], by: str) -> DispatchRequest:
+    """Return the request of this data, as `plain` has written it or with values that are typed already."""
+    named = {_FORMER.get(name, name): value for name, value in data.items()}
+    values: dict[str, Any] = {name: _typed(name, value) for name, value in named.items()}
+    return DispatchRequest(**{"task": "", **values, "created_by": by})
+
+
+def _typed(name: str, value: object) -> object:
+    kind = OPTIONS[name].kind if name in OPTIONS else "Money" if name == "most_usd" else ""
+    if value is not None and kind in _TYPED:
+        return _TYPED[kind](value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def with_options(types: Mapping[str, Any], *, in_file: bool = False) -> Callable[[type[M]], type[M]]:
+    """Add the options to a model that reads requests. `types`: a reader for each type of an option.
+
+    In a file an option's key is its flag, and its bounds are checked as it is read. In a request they are
+    only declared here and judged later (`check_options`), in words that name the flag.
+    """
+
+    def made(model: type[M]) -> type[M]:
+        declared: dict[str, Any] = {}
+        for one in OPTIONS.values():
+            default = None if in_file and one.kind != "Labels" else one.default
+            read = _bounded(one, types[one.kind], in_file=in_file)
+            declared[one.word if in_file else one.name] = (
+                read | None if default is None else read,
+                Field(default=default, description=one.help),
+            )
+        about: Any = {"__module__": model.__module__, "__doc__": model.__doc__}
+        return create_model(model.__name__, __base__=model, **about, **declared)
+
+    return made
+
+
+def _bounded(one: Option, read: Any, *, in_file: bool) -> Any:
+    if one.words:
+        told = Field(json_schema_extra={"enum": list(one.words)})
+        return Literal[one.words] if in_file else Annotated[read, told]
+    if one.bounds is None or (in_file and one.kind != "Count"):
+        return read
+    least, most = one.bounds
+    told = Field(json_schema_extra={"minimum": least, "maximum": most})
+    return Annotated[read, Field(ge=least, le=most) if in_file else told]
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """The fleet's settings that a request may leave out. Milliseconds, bytes, USD."""
+
+    agent: str | None = None
+    """The default agent; None: chosen by the task."""
+    runtime: str = "claude"
+    model: str | None = None
+    """The workers' model."""
+    scout_model: str | None = None
+    """The model of agents that only read, and are fast; None: the workers' model."""
+    reasoning: Reasoning | None = None
+    """The level of reasoning; None: the runtime's own."""
+    mode: Mode = Mode.BUILD
+    safety: Safety = Safety.AUTO_EDIT
+    wall_ms: int = 3_600_000
+    idle_ms: int | None = None
+    output_bytes: int = 64 * 1024 * 1024
+    tokens: int | None = None
+    requests: int | None = None
+    wrap_up: bool = False
+    memory_bytes: int | None = None
+    processes: int | None = None
+    disk_bytes: int | None = None
+    per_run_usd: Decimal | None = None
+    sitting_usd: Decimal = Decimal(2)
+    """The most that one sitting of a session may cost; all of it is held."""
+    on_cap: str = "rest"
+    """What a sitting does whose cap has cut a turn: rest or ask."""
+    tells: bool = True
+    """Whether an orchestrator hears by itself what became of the runs that it began."""
+    estimate_usd: Decimal = Decimal("0.75")
+    estimate_tokens: int = 200_000
+    estimate_ms: int = 600_000
+    max_attempts: int | None = None
+    on_lost: str = "ask"
+    land_how: str = "squash"
+    verify_on: str | None = None
+    land: LandRule = LandRule.ASK
+    """Which results are landed without a person's `pancode land`."""
+    network: Mapping[Mode, NetworkAccess] = field(default_factory=dict)
+    """The widest network of runs, by mode."""
+    raised: str = ""
+    """Says that a preset raised `safety` above the settings without it."""
+    outranked: Mapping[str, str] = field(default_factory=dict)
+    """The variables of this one command that a preset outranks, in words, by key."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Where each model's setting is written, by key."""
+    tiers: Mapping[str, ModelTier] = field(default_factory=dict)
+    """The owner's corrections of models' tiers, by pattern."""
+    allowed_files: tuple[str, ...] = ()
+    """Patterns of untracked files that travel although their names usually mean secrets."""
+    models: tuple[str, ...] = ()
+    """Models between which the records choose for agents that name none."""
+    explore: float = EXPLORE
+    """The share of dispatches that try the candidate that was tried least."""
+    strict_tiers: bool = False
+    """Whether a model below its agent's tier is refused, not only warned of."""
+    history_tokens: int = 800
+    """How many tokens of notes of earlier runs a prompt has at most."""
+    require: Mapping[str, str] = field(default_factory=dict)
+    """Labels that the machines have to have which take a dispatch."""
+    project_says: str = ""
+    """The project that sets some of these settings, and which, in words; empty: none does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The repository's own pancode.yaml. Commands are argument lists."""
+
+    setup: tuple[tuple[str, ...], ...] = ()
+    cache: tuple[str, ...] = ()
+    """Folders that `setup` makes, for the node to keep."""
+    cache_key: tuple[str, ...] = ()
+    """Patterns of the files that decide whether the cache may be used; empty: all files."""
+    verify: tuple[tuple[str, ...], ...] = ()
+    reports: tuple[str, ...] = ()
+    """The files in which the gates report."""
+    env: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    guide_chars: int = 0
+    """The number of characters of AGENTS.md that an agent is given."""
+
+
+class VendorList(Protocol):
+    """The known models of one vendor; a newer one may be missing."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the models that could do a run's work."""
+
+    def knows(self, model: str) -> bool:
+        """Whether the list has the model, also by another of its names, as with a date at its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenNote:
+    """A note of an earlier run in the repository, as a new run is given it."""
+
+    run: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What a dispatch can choose from now."""
+
+    agents: Agents
+    nodes: tuple[NodeView, ...]
+    defaults: Defaults = Defaults()
+    project: Project = Project()
+    expect: Expect | None = None
+    """Returns what such runs have needed; None: nobody knows."""
+    figure: Figure | None = None
+    """Returns how well a worker does such tasks; None: no records are kept."""
+    pick: Pick | None = None
+    """Decides by records between agents that fit a task equally; called only where it is needed."""
+    pick_model: PickModel | None = None
+    vendors: Mapping[str, VendorList] = field(default_factory=dict)
+    """The vendors' lists by provider; each is read at its first use."""
+    rules: Rules = NO_RULES
+    notes: Callable[[], Sequence[GivenNote]] = tuple
+    """Returns the notes of earlier runs that the prompt may have; read when it is called."""
+    prd: Callable[[], str] = str
+    """Returns the PRD file of the repository; also read when called. Empty: there is none for the run."""
+    skills: Callable[[bool, tuple[str, ...]], GivenSkills] = lambda of_project, names: NO_SKILLS
+    """Returns the skills of these names and, if the flag is set, of the project; read when called."""
+
+    @property
+    def node_names(self) -> list[str]:
+        """The names of the machines that belong to the fleet."""
+        return [view.node.name for view in self.nodes if view.node.removed is None]

@@ -1,0 +1,35 @@
+"""Names what is kept of a run on the coordinator's disk, and says when it was let go."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from pancode.kernel.errors import WorkspaceError
+from pancode.kernel.records import Run
+
+
+class RunFiles(StrEnum):
+    """The files that are kept of a run, beside its rows and its receipt, which always stay."""
+
+    CHANGES = "changes"
+    """The run's commits in the depot: the one where it began, and its result."""
+    LOGS = "logs"
+
+
+def gone_at(run: Run, what: RunFiles) -> int | None:
+    """When these files of the run were let go, as wall time in milliseconds; None: they were not."""
+    return run.terms.get("let_go", {}).get(what.value)
+
+
+def must_have_changes(run: Run) -> None:
+    """WorkspaceError `files_gone` where the run's commits were let go."""
+    gone = gone_at(run, RunFiles.CHANGES)
+    if gone is not None:
+        day = datetime.fromtimestamp(gone / 1000, UTC).date()
+        raise WorkspaceError(
+            f"the files of {run.id} are no longer kept",
+            why=f"they were let go on {day}, long after its end: nothing needed them (keep.changes)",
+            fix=f"its proof and its answer stay: pancode receipt show {run.id}; pancode runs show {run.id}",
+            code="files_gone",
+        )

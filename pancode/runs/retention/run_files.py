@@ -1,0 +1,57 @@
+"""The port `FilesOfRuns`: what the depot and the folder of logs keep of runs, and how large it is."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.wire.clock import Clock
+from pancode.git.depot import Depot
+from pancode.git.runner import GitFailure, GitRefusal
+from pancode.kernel.host.disk_use import bytes_in, sizes_of
+
+LOGS = "logs"
+FOLDERS = ("depots", LOGS, "receipts", "bundles", "checkouts", "valkey", "ledger.db", "ledger.db-wal")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFiles:
+    """The files of runs that are kept below `home`, the coordinator's."""
+
+    depot: Depot
+    home: Path
+    clock: Clock
+
+    def commits(self) -> Mapping[str, frozenset[str]]:
+        """The runs that have refs, by repository of the depot. A damaged repository counts as empty."""
+        found = dict[str, frozenset[str]]()
+        for repository in self.depot.repositories():
+            with suppress(GitFailure, GitRefusal):
+                found[repository] = self.depot.runs(repository)
+        return found
+
+    def logged(self) -> Mapping[str, int]:
+        """The runs that have logs, with the bytes of their logs."""
+        folder = self.home / LOGS
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        return {name: bytes_in(folder / name) for name in names}
+
+    def forget_commits(self, repository: str, runs: Iterable[str]) -> None:
+        """Delete the refs to these runs' commits. Idempotent."""
+        self.depot.drop(repository, runs)
+
+    def forget_logs(self, run: str) -> None:
+        """Remove the run's logs. Idempotent."""
+        shutil.rmtree(self.home / LOGS / run, ignore_errors=True)
+
+    def pack(self, repository: str, now: bool) -> None:
+        """Free space: unnamed objects go when they are two weeks old. `now` False: only where it is due."""
+        if now or self.depot.is_due(repository, self.clock.wall_ms()):
+            self.depot.collect(repository)
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes on this disk, by folder of the home, the largest first."""
+        return sizes_of(self.home, FOLDERS)

@@ -1,0 +1,171 @@
+"""Lets go of what old runs left on this disk: asked for by a person, and once a day by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Run, RunState, Setting, Workflow
+from pancode.kernel.threads import PeriodicThread
+from pancode.kernel.values import replace
+from pancode.landing.queue import waiting
+from pancode.runs.core import Core
+from pancode.runs.retention.parts import RunFiles
+from pancode.runs.retention.rules import (
+    DAY_MS,
+    FilesNeed,
+    LogsOfRun,
+    RunBeside,
+    beyond,
+    let_go,
+    may_go_at_ms,
+    need_of,
+)
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.views import session_of
+from pancode.workflows.results import is_the_result
+from pancode.workspaces.rules import named
+
+DONE = "retention"
+"""The name of the setting that says when retention last ran by itself."""
+LOOK_S = 600.0
+BY = "the coordinator"
+
+
+class FilesOfRuns(Protocol):
+    """The files of runs on this disk."""
+
+    def commits(self) -> Mapping[str, frozenset[str]]:
+        """The runs that have refs, by repository of the depot."""
+
+    def logged(self) -> Mapping[str, int]:
+        """The runs that have logs, with the bytes of their logs."""
+
+    def forget_commits(self, repository: str, runs: Iterable[str]) -> None:
+        """Delete the refs to these runs' commits. Idempotent."""
+
+    def forget_logs(self, run: str) -> None:
+        """Remove the run's logs. Idempotent."""
+
+    def pack(self, repository: str, now: bool) -> None:
+        """Free space: unnamed objects go when they are two weeks old. `now` False: only where it is due."""
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes on this disk, by what they are for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What may go, by run, and how many runs stay for which need. `young`: how many are not old enough."""
+
+    going: Mapping[str, frozenset[RunFiles]]
+    kept: Mapping[FilesNeed, int]
+    young: int
+    commits: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """All runs that have refs, by repository."""
+
+    def count(self, what: RunFiles) -> int:
+        return sum(what in found for found in self.going.values())
+
+
+def planned(core: Core, files: FilesOfRuns) -> Retention:
+    """Plan what may go, and change nothing. Files of runs that the ledger does not know stay.
+
+    The ledger may be an older copy.
+    """
+    commits, logged, rules, now_ms = files.commits(), files.logged(), core.rules.keep, core.wall_ms()
+    lands = {action.run for action in waiting(core)}
+    going, needs, logs = dict[str, frozenset[RunFiles]](), dict[str, FilesNeed | None](), list[LogsOfRun]()
+    for name in sorted({*logged}.union(*commits.values())):
+        with core.ports.ledger.transaction() as tx:
+            run = tx.get(Run, name)
+            if run is None:
+                continue
+            need = needs[name] = need_of(run, _beside(tx, run, lands, now_ms), rules, now_ms)
+        has = {RunFiles.LOGS} if name in logged else set[RunFiles]()
+        has |= {RunFiles.CHANGES} if any(name in runs for runs in commits.values()) else set()
+        if found := let_go(run, need, rules, now_ms) & has:
+            going[name] = found
+        if name in logged and RunFiles.LOGS not in found:
+            logs.append(LogsOfRun(name, logged[name], may_go_at_ms(run, need)))
+    for name in beyond(logs, rules.logs_bytes):
+        going[name] = going.get(name, frozenset()) | {RunFiles.LOGS}
+    stay = [need for name, need in needs.items() if name not in going]
+    kept = Counter(need for need in stay if need is not None)
+    return Retention(going, kept, stay.count(None), commits)
+
+
+def _beside(tx: Transaction, run: Run, lands: set[str], now_ms: int) -> RunBeside:
+    workspace = run.terms.get("in_workspace")
+    return RunBeside(
+        session_used_ms=_used_ms(tx, run, now_ms),
+        workflow=tx.get(Workflow, run.workflow) if run.workflow is not None else None,
+        in_workspace=workspace is not None and named(tx, workspace) is not None,
+        lands=run.id in lands,
+        is_result=run.state is RunState.ENDED and is_the_result(tx, run),
+    )
+
+
+def _used_ms(tx: Transaction, run: Run, now_ms: int) -> int | None:
+    """When the run's session was last at work; None: it has none, or somebody has ended it."""
+    session = session_of(tx, run)
+    if session is None or session.closed_by is not None:
+        return None
+    newest = tx.get(Run, session.run)
+    return now_ms if newest is None or newest.finished_ms is None else newest.finished_ms
+
+
+def _without(tx: Transaction, plan: Retention, now_ms: int) -> list[Run]:
+    """The plan's runs as rows that say what was let go, and when."""
+    found = []
+    for name, kinds in plan.going.items():
+        run = tx.get(Run, name)
+        if run is not None:
+            gone = {**run.terms.get("let_go", {}), **{one.value: now_ms for one in kinds}}
+            found.append(replace(run, terms={**run.terms, "let_go": gone}))
+    return found
+
+
+def carry_out(core: Core, files: FilesOfRuns, plan: Retention, by: str) -> None:
+    """Record what is let go, and then remove it: what a crash leaves over goes the next time."""
+    with unit_of_work(core) as work:
+        for run in _without(work.tx, plan, core.wall_ms()):
+            work.tx.put(run)
+        if plan.going:
+            counts = {one.value: plan.count(one) for one in RunFiles}
+            work.audit("land", "info", "files of old runs were let go", None, by=by, **counts)
+    for repository, runs in plan.commits.items():
+        going = [name for name in runs if RunFiles.CHANGES in plan.going.get(name, ())]
+        if going:
+            files.forget_commits(repository, going)
+        files.pack(repository, bool(going) or by != BY)
+    for name, kinds in plan.going.items():
+        if RunFiles.LOGS in kinds:
+            files.forget_logs(name)
+
+
+def _is_due(core: Core) -> bool:
+    with core.ports.ledger.transaction() as tx:
+        done = tx.get(Setting, DONE)
+    return done is None or not 0 <= core.wall_ms() - done.changed_ms < DAY_MS
+
+
+class DailyRetention(PeriodicThread):
+    """A thread that applies retention once a day, even if no coordinator runs for a whole day."""
+
+    def __init__(self, core: Core, files: FilesOfRuns, look_s: float = LOOK_S) -> None:
+        super().__init__("retention", look_s)
+        self._core, self._files = core, files
+
+    def look(self) -> bool:
+        """Apply retention if it is due; whether it was."""
+        core = self._core
+        if not _is_due(core):
+            return False
+        carry_out(core, self._files, planned(core, self._files), BY)
+        with unit_of_work(core) as work:
+            work.tx.put(Setting(DONE, "", core.wall_ms(), BY))
+        return True

@@ -1,0 +1,222 @@
+"""The coordinator's round: listen to nodes, decide, speak, tidy; and how an epoch begins."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from node_agent.wire import keys
+from node_agent.wire.identity import AttemptId
+from pancode.budget import books
+from pancode.budget.books import PERIODS
+from pancode.fleet import heartbeats, liveness
+from pancode.fleet import node_cooldown as passed_over
+from pancode.kernel.errors import UnavailableError
+from pancode.kernel.ports import JobToClose, NamedJobs, Transaction
+from pancode.kernel.quota import too_many
+from pancode.kernel.records import Balance, BookEntry, Closed, EntryKind, Fence, FenceState, Node, Setting
+from pancode.queue import quota
+from pancode.queue.evidence import shut_out
+from pancode.runs import health, inbound, keyring
+from pancode.runs.core import Core, open_fences
+from pancode.runs.placement import binding as bind
+from pancode.runs.unit_of_work import ALERT, unit_of_work
+
+LAPSED = "lapsed"
+"""The setting that holds the last day for which `lapse` was done."""
+
+
+def lapse(core: Core) -> None:
+    """Once a day, take unknown holds of earlier days out of the scopes that have no day.
+
+    A day's own balance ends with the day. The cost stays unknown until somebody tells it, and is booked then.
+    """
+    today = books.day_scope(core.wall_ms(), core.tz)
+    if core.live.day == today:
+        return
+    with unit_of_work(core) as work:
+        # all balances, unless this was done today
+        done = work.tx.get(Setting, LAPSED)
+        balances = [] if done is not None and done.value == today else work.tx.find(Balance)
+        for balance in balances:
+            if balance.unknown_runs and not books.is_day(balance.scope):
+                unknown = [
+                    entry
+                    for entry in work.tx.find(BookEntry, {"scope": balance.scope})
+                    if entry.kind is EntryKind.UNKNOWN
+                ]
+                for run, attempt in dict.fromkeys((entry.run, entry.attempt) for entry in unknown):
+                    entries = work.tx.find(BookEntry, {"run": run})
+                    admitted = [e.at_ms for e in entries if e.attempt == attempt and e.kind is EntryKind.HOLD]
+                    if admitted and books.day_scope(min(admitted), work.core.tz) < today:
+                        work.book(
+                            books.lapse(
+                                entries, books.Account(run, attempt), balance.scope, work.core.stamp()
+                            )
+                        )
+        # those of days, weeks and months that are over
+        now = {today, *core.period_scopes()}
+        for kind in ("day", *PERIODS):
+            for (name,) in work.tx.starting(Setting, f"{ALERT}{kind}:", 1_000):
+                if str(name).removeprefix(ALERT) not in now:
+                    work.tx.delete(Setting, name)
+        if balances:
+            work.tx.put(Setting(LAPSED, today, core.wall_ms(), "coordinator"))
+    core.live.day = today
+
+
+EVERY_MS = 60_000
+NOT_ITS_OWN = "in Redis, it named as started what is no job of its own"
+
+
+def tidy(core: Core) -> None:
+    """Close the jobs of closed fences: those of the last round now, and all that are left once a minute.
+
+    A node writes into its own registry as it likes, so the ledger says which jobs are over.
+    """
+    if core.live.sweep.closed:
+        with core.ports.ledger.transaction() as tx:
+            over = _closed(core, tx)
+        _close(core, over)
+        core.live.sweep.closed.clear()
+    tag = _due(core)
+    if tag is not None:
+        page = core.ports.bus.named_jobs(tag, core.live.sweep.pages.get(tag, 0))
+        core.live.sweep.pages[tag] = page.cursor
+        with core.ports.ledger.transaction() as tx:
+            over, strange = _over(tx, tag, page)
+            odd = too_many(page.total, len(open_fences(tx, tag=tag)))
+        core.ports.bus.drop_named(tag, strange)
+        _close(core, over)
+        if odd or strange:
+            _blame(core, {tag: odd or NOT_ITS_OWN})
+
+
+def _due(core: Core) -> str | None:
+    """Return the next tag whose names this sweep looks through; a sweep begins each minute. None: none is
+    left.
+    """
+    boot, sweep = core.ports.clock.boot_ms(), core.live.sweep
+    if not sweep.left and boot >= sweep.due_ms:
+        # The tags of all node keys, also of former ones: a node with a new key leaves the jobs of its old key
+        # behind.
+        with core.ports.ledger.transaction() as tx:
+            known = keyring.node_tags(tx)
+        nodes = core.enrolled()
+        tags = (known | nodes.keys()) - {tag for tag, node in nodes.items() if node.quarantined is not None}
+        sweep.left, sweep.due_ms = sorted(tags), boot + EVERY_MS
+    return sweep.left.pop() if sweep.left else None
+
+
+def _close(core: Core, over: list[JobToClose]) -> None:
+    _blame(core, core.ports.bus.close_jobs(over) if over else {})
+
+
+def _blame(core: Core, odd: dict[str, str]) -> None:
+    """Shut out the nodes of these tags: only a node's own user can have written such names."""
+    if not odd:
+        return
+    nodes = core.enrolled()
+    for tag, why in odd.items():
+        node = nodes.get(tag)
+        if node is not None and node.quarantined is None:
+            with unit_of_work(core) as work:
+                shut_out(work, node, why)
+
+
+def _job_of(tag: str, identity: AttemptId, fence: Fence | None) -> JobToClose:
+    ok = fence is not None and fence.closed is Closed.RECEIPT
+    why = "receipt delivered" if ok else f"closed: {fence.closed if fence else 'unknown fence'}"
+    return JobToClose(tag, identity, ok, why)
+
+
+def _closed(core: Core, tx: Transaction) -> list[JobToClose]:
+    """Return the jobs of fences that are closed in the ledger: the commit that closed one may have failed."""
+    found = [(identity, tx.get(Fence, identity.run, identity.fence)) for identity in core.live.sweep.closed]
+    return [_job_of(f.tag, i, f) for i, f in found if f is not None and f.state is FenceState.CLOSED]
+
+
+def _over(tx: Transaction, tag: str, page: NamedJobs) -> tuple[list[JobToClose], list[bytes]]:
+    """Return the page's jobs whose fence is closed or unknown here, and entries that name no job of this
+    tag."""
+    over, strange = [], []
+    for entry in (*(job.encode() for job in page.waiting), *page.started):
+        owner = keys.job_owner(entry.partition(b":")[0].decode("ascii", "replace"))
+        if owner is None or owner[0] != tag:
+            strange.append(entry)
+        elif (job := _job_over(tx, tag, owner[1])) is not None:
+            over.append(replace(job, entry=entry))
+    return over, [entry for entry in strange if entry in page.started]
+
+
+def _job_over(tx: Transaction, tag: str, identity: AttemptId) -> JobToClose | None:
+    """Return the job if it is over; None while the ledger has an open fence of it for this node."""
+    fence = tx.get(Fence, identity.run, identity.fence)
+    mine = fence if fence is not None and fence.tag == tag else None
+    return None if mine is not None and mine.state is not FenceState.CLOSED else _job_of(tag, identity, mine)
+
+
+def start(core: Core) -> None:
+    """Begin a new epoch, in which every node hears its settings again; nothing is signed before."""
+    with core.lock:
+        with unit_of_work(core) as work:
+            seen = max((n.epoch_seen for n in work.tx.find(Node)), default=0)
+            epoch = core.raise_epoch(seen, work.tx)
+            keyring.begin(work.tx, keyring.COORDINATOR, core.fleet, core.key.public, core.wall_ms())
+            core.feed.load(work.tx)
+        core.enter(epoch)
+        with unit_of_work(core) as work:
+            work.audit("fleet", "info", "coordinator started", epoch=epoch)
+            passed_over.recall(core, work.tx)
+            for node in work.tx.find(Node):
+                heartbeats.say_settings(work, node)
+
+
+def listen(core: Core, wait_ms: int) -> bool:
+    """Wait until a node has written or the time is over, without holding anything up; whether one has
+    written.
+    """
+    with core.ports.ledger.transaction() as tx:
+        tags = [n.tag for n in tx.find(Node) if n.tag is not None]
+    return bool(core.ports.bus.read_up(tags, 1, wait_ms))
+
+
+def turn(core: Core, woken: bool = False) -> int:
+    """Take one round; return how many messages came in. UnavailableError while Redis cannot be used.
+
+    `woken`: a message is the reason of this round, so all nodes are looked at only where that is due.
+    """
+    with core.lock:
+        looks = not woken or core.ports.clock.boot_ms() - core.live.beats.watch.last_ms >= core.rules.look_ms
+        try:
+            quota.enforce(core)
+            if looks:
+                heartbeats.hear(core)
+            messages = inbound.take_in(core, 500)
+        except UnavailableError:
+            liveness.look(core, reached=False)
+            raise
+        if looks:
+            liveness.look(core, reached=True)
+            liveness.judge(core)
+            health.look(core)
+        act(core)
+        liveness.beat(core)
+        # Other threads may have wanted something on record.
+        waiting = core.live.to_record
+        while not waiting.empty():
+            level, what, detail = waiting.get()
+            with unit_of_work(core) as work:
+                work.audit("trust", level, what, None, **detail)
+        tidy(core)
+        lapse(core)
+        return messages
+
+
+def act(core: Core) -> None:
+    """Decide and speak to nodes: the part of a round that acts on a change made here."""
+    with core.lock:
+        bind.bind(core)
+        # before any offer: a node that is back in service must know it before it gets work
+        liveness.flush_controls(core)
+        bind.push_offers(core)
+        bind.show_tickets(core)

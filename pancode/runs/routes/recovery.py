@@ -1,0 +1,61 @@
+"""Routes of health and recovery: what works, what is stuck; and what ended badly goes on."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from typing_extensions import TypedDict
+
+from pancode.interfaces.http.access.rights import DISPATCHES
+from pancode.interfaces.http.bodies import ActBody, Name
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, Verb
+from pancode.runs.health import HealthShape, shown
+from pancode.runs.recovery import planned, recover
+
+
+class RecoveredShape(TypedDict):
+    run: str
+    outcome: str
+    how: str
+    next: str | None
+    error: str | None
+
+
+class RecoveredAnswer(TypedDict):
+    runs: list[RecoveredShape]
+
+
+class RecoverBody(ActBody):
+    """`run`: a run, or an agent, for its newest run that ended badly; null: all of the last day.
+
+    `dry_run`: only say which runs, and how they would go on.
+    """
+
+    run: Name | None = None
+    dry_run: bool = False
+
+
+@Verb("GET /v1/health", command="health")
+def _health(context: ApiContext, call: ApiCall) -> HealthShape:
+    """Each agent that has work and each machine: one state, and why."""
+    return shown(context.core)
+
+
+def _lands(context: ApiContext, call: ApiCall) -> bool:
+    """Whether one of the runs was to land its change, and has not."""
+    found = planned(context.core, call.body.run)
+    return any(one.run.land and one.run.landed is None for one in found)
+
+
+@Verb("POST /v1/recover", RecoverBody, "recover", pokes=True, right=DISPATCHES, lands=_lands)
+def _recover(context: ApiContext, call: ApiCall) -> RecoveredAnswer:
+    """Let what ended badly go on."""
+    body: RecoverBody = call.body
+    core, around = context.core, context.coordinator.around({})
+    found = planned(core, body.run)
+    if body.dry_run:
+        rows = [one.told() for one in found]
+    else:
+        rows = [recover(core, around, one, body.by) for one in found]
+    return cast("RecoveredAnswer", {"runs": rows})

@@ -1,0 +1,243 @@
+"""Routes of runs: dispatch, look, follow, stop, retry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from typing_extensions import TypedDict
+
+from pancode.interfaces.http.access.rights import DISPATCHES, DROPS
+from pancode.interfaces.http.access.run_rights import refuse
+from pancode.interfaces.http.bodies import DispatchBody, ExploreBody, ReasonBody, RetryBody
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.cursors import PAGED, Cursors
+from pancode.interfaces.http.routing import ApiCall, EventStream, Octets, Verb
+from pancode.interfaces.http.streams import log_events, run_events, sse
+from pancode.kernel.pages import MOST_ROWS, RUN_FILTERS
+from pancode.kernel.records import Run, RunState
+from pancode.kernel.values import replace
+from pancode.reports.story import WhyShape, why
+from pancode.runs.admission.dry_run import DryRunAnswer, QueuedAnswer, queued, report
+from pancode.runs.answers import RunDetail, RunShape
+from pancode.runs.dispatch import dispatch, dry_run, under_way
+from pancode.runs.lists import Filter, runs
+from pancode.runs.log import MOST_TAIL, LogPlace, read_log, stream_names, tails
+from pancode.runs.receipts.service import VerdictShape, verify
+from pancode.runs.request import DispatchRequest, workspace_in
+from pancode.runs.retry import dispatch_again
+from pancode.runs.stop import stop
+from pancode.runs.user_environment import Surroundings
+from pancode.runs.views import brief, find, show
+from pancode.sessions.store import parent_of
+from pancode.workflows.actions import caller_of, lands
+from pancode.workspaces.service import in_workspace
+
+
+class RunsAnswer(TypedDict):
+    runs: list[RunShape]
+    next: str | None
+    """The cursor of the next page; None: the list ends here."""
+
+
+class SnapshotShape(TypedDict):
+    """A snapshot that is being taken. `of`: the number of files; 0 until they are counted."""
+
+    run: str
+    project: str
+    done: int
+    of: int
+
+
+class SnapshotsAnswer(TypedDict):
+    snapshots: list[SnapshotShape]
+
+
+class StreamsAnswer(TypedDict):
+    """The names of a run's outputs, by attempt."""
+
+    streams: dict[str, list[str]]
+
+
+class TailsAnswer(TypedDict):
+    """The end of the output of each run that is under way."""
+
+    tails: dict[str, str]
+
+
+@Verb("GET /v1/runs", command="runs", query=(*PAGED, *RUN_FILTERS))
+def _runs(context: ApiContext, call: ApiCall) -> RunsAnswer:
+    """The newest runs."""
+    cursors, limit = Cursors(call.query, "runs"), call.number("limit", 20, MOST_ROWS)
+    wanted = Filter.of(context.known(call.query), context.core.wall_ms())
+    page = runs(context.core, limit, wanted, cursors.after())
+    return {"runs": page.rows, "next": cursors.next(page.last)}
+
+
+def rehearsed(
+    context: ApiContext, around: Surroundings, request: DispatchRequest, parent: str | None
+) -> Mapping[str, Any]:
+    """Return the report of a dry run: the gates, the plan, and what of the repository would travel."""
+    judged = dry_run(context.core, around, request, parent)
+    project = judged.resolution.project
+    args = (judged.resolution.request.folder, judged.resolution.allowed_files)
+    begins = judged.resolution.request.begins
+    preview = context.coordinator.code.preview(project, *args) if project and begins is None else None
+    return {**report(judged), "snapshot": preview}
+
+
+def asked_by(context: ApiContext, call: ApiCall) -> tuple[DispatchRequest, str | None, Surroundings]:
+    """Return the request of a call, its parent, and the settings that count. From inside a run it is that
+    run's child.
+    """
+    body: DispatchBody | ExploreBody = call.body
+    request, parent, preset = body.request(), body.parent, body.preset
+    if call.inside is not None:
+        request, parent = childs(context, call.inside, request), call.inside.id
+        preset = request.preset or None
+    callers: dict[str, object] = dict(body.settings.items())
+    return request, parent, context.coordinator.around(callers, preset)
+
+
+def childs(context: ApiContext, parent: Run, request: DispatchRequest) -> DispatchRequest:
+    """Return the request as a child of the run that asks, whatever it claims, and no more urgent than that
+    run.
+
+    A mode that is not said is its parent's, and so is the level of what an orchestrator begins. Nothing in it
+    counts as a person's yes.
+    """
+    if request.land:
+        refuse(context.core, parent, "to land a change")
+    if workspace_in(request.workspace) is not None:
+        refuse(context.core, parent, "to work in a person's workspace")
+    priority = min(request.priority, parent.priority)
+    preset = request.preset or parent.terms.get("preset", "")
+    above = parent_of(context.core, parent.id)
+    return replace(
+        request,
+        created_by=parent.id,
+        mode=request.mode or above.mode,
+        safety=request.safety or (above.safety if above.leads else None),
+        priority=priority,
+        secret_files=False,
+        preset=preset,
+        confirmed=False,
+    )
+
+
+@Verb("POST /v1/runs", DispatchBody, "dispatch", pokes=True, status=201, for_runs=True, right=DISPATCHES)
+def _dispatch(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
+    """Dispatch; with `dry_run` only judge."""
+    body: DispatchBody = call.body
+    request, parent, around = asked_by(context, call)
+    request = in_workspace(context.core, around, request)
+    if body.dry_run:
+        return cast("QueuedAnswer | DryRunAnswer", rehearsed(context, around, request, parent))
+    return queued(dispatch(context.core, around, request, parent))
+
+
+@Verb("GET /v1/snapshots")
+def _snapshots(context: ApiContext, call: ApiCall) -> SnapshotsAnswer:
+    """Snapshots that are being made now."""
+    return {"snapshots": under_way(context.core)}
+
+
+@Verb("GET /v1/tails", query=("bytes",))
+def _tails(context: ApiContext, call: ApiCall) -> TailsAnswer:
+    """The last words of what runs."""
+    return {"tails": tails(context.core, context.coordinator.streams, call.number("bytes", 600, MOST_TAIL))}
+
+
+@Verb("GET /v1/runs/{run}", command="runs show")
+def _show(context: ApiContext, call: ApiCall) -> RunDetail:
+    """All of a run."""
+    return show(context.core, call.path["run"])
+
+
+@Verb("GET /v1/runs/{run}/brief")
+def _brief(context: ApiContext, call: ApiCall) -> RunShape:
+    """A run in short."""
+    return brief(context.core, call.path["run"])
+
+
+@Verb("GET /v1/runs/{run}/why", command="why")
+def _why(context: ApiContext, call: ApiCall) -> WhyShape:
+    """Every decision about it."""
+    return why(context.core, call.path["run"])
+
+
+@Verb("GET /v1/runs/{run}/events")
+def _events(context: ApiContext, call: ApiCall) -> EventStream:
+    """Follow it until it ends."""
+    brief(context.core, call.path["run"])  # an unknown run is an answer of its own, not an event
+    return sse(run_events(context, call))
+
+
+@Verb("GET /v1/runs/{run}/log", command="runs logs", query=("offset", "last", "stream", "attempt", "follow"))
+def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
+    """Its output from a byte on, or its last bytes."""
+    place = LogPlace.of(call.query)
+    piece = read_log(context.core, context.coordinator.streams, call.path["run"], place)
+    if call.flag("follow"):
+        return sse(log_events(context, call))
+    headers = {"Pancode-Attempt": piece.place.attempt, "Pancode-Next": str(piece.place.offset)}
+    headers["Pancode-State"] = "more" if piece.more else "end" if piece.end else "open"
+    return Octets(piece.data, headers=headers)
+
+
+@Verb("GET /v1/runs/{run}/streams")
+def _streams(context: ApiContext, call: ApiCall) -> StreamsAnswer:
+    """Which outputs it has."""
+    return {"streams": stream_names(context.core, context.coordinator.streams, call.path["run"])}
+
+
+def _meant(context: ApiContext, call: ApiCall) -> Run:
+    return find(context.core, call.path["run"])
+
+
+@Verb("POST /v1/runs/{run}/stop", ReasonBody, "runs stop", pokes=True, right=DROPS)
+def _stop(context: ApiContext, call: ApiCall) -> RunShape:
+    """Stop it."""
+    body: ReasonBody = call.body
+    reason = body.reason or f"stopped by {body.by}"
+    run = stop(context.core, _meant(context, call).id, reason)
+    if run.land and run.state is RunState.ENDED:
+        context.coordinator.code.call_off(run)  # the one that is being written just now
+    return brief(context.core, run.id)
+
+
+def lands_again(context: ApiContext, call: ApiCall) -> bool:
+    """Whether the run that is continued was to land, and has not; or what a retry lets go on lands."""
+    run = _meant(context, call)
+    if run.land and run.landed is None:
+        return True
+    flow = None if getattr(call.body, "alone", True) else run.workflow
+    return flow is not None and lands(context.core, flow, around_workflow(context, flow))
+
+
+def around_workflow(context: ApiContext, text: str) -> Surroundings:
+    """Return the surroundings with the workflow's own settings and preset."""
+    caller = caller_of(context.core, text)
+    return context.coordinator.around(caller.get("settings") or {}, caller.get("preset"))
+
+
+@Verb(
+    "POST /v1/runs/{run}/retry",
+    RetryBody,
+    "runs retry",
+    pokes=True,
+    status=201,
+    right=DISPATCHES,
+    lands=lands_again,
+)
+def _retry(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+    """The same work as a new run."""
+    body: RetryBody = call.body
+    old, around = _meant(context, call), context.coordinator.around({})
+    return queued(dispatch_again(context.core, around, old, body.by, body.resume, body.alone))
+
+
+@Verb("GET /v1/runs/{run}/verify", command="receipt verify")
+def _verify(context: ApiContext, call: ApiCall) -> VerdictShape:
+    """Judge its receipt."""
+    return verify(context.core, call.path["run"], context.coordinator.streams)

@@ -1,0 +1,138 @@
+"""Keeps nodes, and what decides of waiting runs, in memory: every round looks at all, and few are written.
+
+A row that was written is read anew by its key, whatever became of the write: memory never says more than
+the ledger. That holds as long as nobody else writes them: a coordinator has its ledger for itself. A server
+that was away may have served another one meanwhile, so all is read anew then.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar, cast
+
+from pancode.kernel.errors import UnavailableError
+from pancode.kernel.ports import Grouped, Grouping, Key, Ledger, Transaction
+from pancode.kernel.records import Node, Record, Run, RunState
+from pancode.runs.waiting_runs import WaitingRuns
+
+R = TypeVar("R", bound=Record)
+
+
+class KeptRows:
+    """A pancode.kernel.ports.Ledger over another one: one open transaction at a time, nodes in memory."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger, self._lock = ledger, threading.RLock()
+        self._nodes: dict[str, Node] | None = None
+        """The nodes by name, in the ledger's order; None: not read yet."""
+        self._waiting: WaitingRuns | None = None
+        self._written: dict[type[Record], set[str]] = {Node: set(), Run: set()}
+        """Keys of the rows that may have changed in the ledger since they were read."""
+        self._mine: dict[type[Record], set[str]] = {}
+        """Keys of the rows that the open transaction has written, which it may still roll back."""
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        return self._transaction()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Transaction]:
+        with self._lock:
+            try:
+                with self._ledger.transaction() as tx:
+                    self._mine = {Node: set(), Run: set()}
+                    yield KeptTransaction(tx, self)
+            except UnavailableError:
+                self._nodes = self._waiting = None
+                raise
+
+    def close(self) -> None:
+        self._ledger.close()
+
+    def wrote(self, kind: type[Record], key: str) -> None:
+        """Note that the row has changed: later transactions read it anew, until one leaves it alone."""
+        if kind in self._written:
+            self._mine[kind].add(key)
+            self._written[kind].add(key)
+
+    def nodes(self, tx: Transaction) -> dict[str, Node]:
+        """Return the nodes as this transaction sees them, by name."""
+        if self._nodes is None:
+            self._nodes = {node.name: node for node in tx.find(Node)}
+        else:
+            before = self._nodes.keys() & self._written[Node]
+            for name in self._written[Node]:
+                node = tx.get(Node, name)
+                if node is not None:
+                    self._nodes[name] = node
+                else:
+                    self._nodes.pop(name, None)
+            if not self._nodes.keys() & self._written[Node] <= before:
+                self._nodes = dict(sorted(self._nodes.items()))
+        self._written[Node] = set(self._mine[Node])
+        return self._nodes
+
+    def waiting(self, tx: Transaction) -> WaitingRuns:
+        """Return the waiting runs as this transaction sees them; the next call may change them."""
+        if self._waiting is None:
+            waiting = WaitingRuns()
+            for run in tx.find(Run, {"state": RunState.PENDING}):
+                waiting.note(run.id, run)
+            self._waiting = waiting
+        for key in self._written[Run]:
+            self._waiting.note(key, tx.get(Run, key))
+        self._written[Run] = set(self._mine[Run])
+        return self._waiting
+
+
+class KeptTransaction:
+    """A pancode.kernel.ports.Transaction whose nodes come from memory."""
+
+    def __init__(self, tx: Transaction, kept: KeptRows) -> None:
+        self._tx, self._kept = tx, kept
+
+    def get(self, kind: type[R], *key: str | int) -> R | None:
+        if kind is not Node:
+            return self._tx.get(kind, *key)
+        (name,) = key
+        return cast("R | None", self._kept.nodes(self._tx).get(str(name)))
+
+    def find(
+        self,
+        kind: type[R],
+        where: Mapping[str, object] | None = None,
+        *,
+        order: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+        after: Key | None = None,
+    ) -> list[R]:
+        whole = where is None and order is None and limit is None and after is None and not descending
+        if kind is Node and whole:
+            return cast("list[R]", list(self._kept.nodes(self._tx).values()))
+        return self._tx.find(kind, where, order=order, descending=descending, limit=limit, after=after)
+
+    def starting(self, kind: type[Record], prefix: str, limit: int) -> list[Key]:
+        return self._tx.starting(kind, prefix, limit)
+
+    def tally(self, kind: type[Record], grouping: Grouping) -> list[Grouped]:
+        return self._tx.tally(kind, grouping)
+
+    def insert(self, record: Record) -> None:
+        self._note(record)
+        self._tx.insert(record)
+
+    def put(self, record: Record) -> None:
+        self._note(record)
+        self._tx.put(record)
+
+    def delete(self, kind: type[Record], *key: str | int) -> None:
+        self._kept.wrote(kind, str(key[0]))
+        self._tx.delete(kind, *key)
+
+    def _note(self, record: Record) -> None:
+        if isinstance(record, Node):
+            self._kept.wrote(Node, record.name)
+        elif isinstance(record, Run):
+            self._kept.wrote(Run, record.id)

@@ -1,0 +1,487 @@
+"""The unit of work of the use cases: a case is loaded, a signal decided, and all its changes are written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import partial
+
+from node_agent.wire.control import Control, ControlBody, Tombstone
+from node_agent.wire.failure import FAILURES, FailureKind, Outcome
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.logs import OrderLine
+from node_agent.wire.model import canonical_json
+from node_agent.wire.node import Heartbeat
+from pancode.budget import books
+from pancode.budget.books import Ceilings, counted_usd, minus, minutes
+from pancode.budget.track_record_rules import kind_of, size_of
+from pancode.fleet import node_cooldown as passed_over
+from pancode.kernel import records
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Closed, Fence
+from pancode.landing.rules import REVERTED
+from pancode.runs.core import Core
+from pancode.runs.life.case import Now, RunCase, may_follow
+from pancode.runs.life.changes import AuditLine, Changes, Domain, Happened, entries_of, events_of
+from pancode.runs.life.continuations import has_change, nexts
+from pancode.runs.life.decision import decide
+from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH, identity_of, may_push
+from pancode.runs.life.signals import Signal
+from pancode.runs.receipts.rules import cost_of
+from pancode.runs.receipts.trust import CLOSED, ResultTrust, verified
+from pancode.runs.views import session_of, words_of
+from pancode.sessions import pending_updates as untold
+
+OVER = "it was answered before"
+_REFUSED = (Closed.REFUSED, Closed.NOT_NOW)
+_ANSWERED = (*_REFUSED, Closed.REVOKED, Closed.RECEIPT)
+MOST_TIMES = 3
+"""How often a node is told of one order at most: it may begin any number of sessions, and each message is
+kept until the node has seen it."""
+
+
+def note(core: Core, fence: Fence) -> None:
+    """Remember an order that is over but could still start. After our next start no older order can start."""
+    if fence.closed in _ANSWERED:
+        over = core.live.answers.over.setdefault(fence.tag, deque())
+        over.append((fence, 0))
+        while over and not may_push(over[0][0], core.now()):
+            over.popleft()
+
+
+def reminders(core: Core, beat: Heartbeat, last: Heartbeat) -> list[Tombstone]:
+    """Return a tombstone, for a node's new session, of each order that is over and could still start."""
+    over = core.live.answers.over.get(beat.node)
+    if not over or last.session == beat.session:
+        return []
+    kinds = _ANSWERED if beat.control_seen < last.control_seen else _REFUSED
+    due = [one for one in over if one[0].closed in kinds and may_push(one[0], core.now())]
+    again = [(fence, times + 1) for fence, times in due if times + 1 < MOST_TIMES]
+    core.live.answers.over[beat.node] = deque([*(one for one in over if one not in due), *again])
+    return [Tombstone(run=fence.run, up_to_fence=fence.fence, reason=OVER) for fence, _ in due]
+
+
+ALERT_AT = Decimal("0.8")
+ALERT = "alert:"
+"""The prefix of a setting, before a scope's name: the ceiling for which the alert was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A warning that this share of a scope's ceiling is spent or held."""
+
+    scope: str
+    percent: int
+    used: str
+    ceiling: str
+
+
+def alert_of(balance: records.Balance, ceilings: Ceilings) -> Alert | None:
+    """Return the alert for the currency with the least room, once 80 % is spent or held; never for a ceiling
+    of 0.
+    """
+    found = [(share, used, most) for share, used, most in _shares(balance, ceilings) if share >= ALERT_AT]
+    if not found:
+        return None
+    share, used, most = max(found)
+    return Alert(balance.scope, int(share * 100), used, most)
+
+
+def _shares(balance: records.Balance, ceilings: Ceilings) -> list[tuple[Decimal, str, str]]:
+    shares = []
+    if ceilings.usd:
+        # A sitting holds all that it may cost, and rarely needs it: of a session only what is spent is told.
+        held = balance.held_usd if books.is_session(balance.scope) else books.ZERO
+        used = minus(counted_usd(balance), held)
+        shares.append((used / ceilings.usd, f"${used:.2f}", f"${ceilings.usd:.2f}"))
+    if ceilings.tokens:
+        tokens = balance.tokens + balance.held_tokens
+        shares.append(
+            (Decimal(tokens) / ceilings.tokens, f"{tokens:,} tokens", f"{ceilings.tokens:,} tokens")
+        )
+    if ceilings.ms:
+        ms = balance.agent_ms + balance.held_ms
+        reached, most = (f"{minutes(one)} agent-minutes" for one in (ms, ceilings.ms))
+        shares.append((Decimal(ms) / ceilings.ms, reached, most))
+    return shares
+
+
+@dataclass(frozen=True, slots=True)
+class AuditVerdict:
+    """The verdict. `misfit`: number of the first entry that does not fit, and `why`. `head`: digest of the
+    newest.
+
+    Who has noted a head can tell later whether the newest entries were cut off.
+    """
+
+    entries: int
+    head: str
+    misfit: int | None = None
+    why: str = ""
+    anchored: int = 0
+    """The newest entry up to which a signature of the fleet's key holds the chain in place; 0: none."""
+
+
+def digest_of(entry: records.Audit) -> str:
+    """Return the digest of all fields of an entry, which include the digest of the entry before."""
+    fields = [entry.number, entry.at_ms, entry.domain, entry.level, entry.what, entry.detail, entry.run]
+    text = json.dumps([*fields, entry.previous], sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+ANCHOR_EVERY, ANCHOR_TYPE = 20, "application/vnd.pancode.audit-anchor+json"
+"""Every how many entries a digest is signed with the fleet's key, and the type of what is signed."""
+
+
+def is_anchored(number: int) -> bool:
+    """Whether the digest of this entry is signed: of the first, then of every twentieth."""
+    return number == 1 or number % ANCHOR_EVERY == 0
+
+
+def anchor_payload(fleet: str, entry: records.Audit) -> bytes:
+    """Return what is signed of an entry."""
+    anchor = {"fleet": fleet, "entry": entry.number, "head": digest_of(entry), "at_ms": entry.at_ms}
+    return canonical_json(anchor)
+
+
+def judge_audit(
+    entries: Iterable[records.Audit], anchors: Mapping[int, str | None] | None = None
+) -> AuditVerdict:
+    """Judge all entries, in order, from the first on. `anchors`: signed digest by entry; None: none that is
+    true.
+
+    A chain that somebody has written anew fits itself, but not the digests that the fleet's key has signed.
+    """
+    known, count, head, anchored = anchors or {}, 0, "", 0
+    for entry in entries:
+        if entry.number != count + 1:
+            why = f"entry {count + 1} is missing before it"
+            return AuditVerdict(count, head, entry.number, why, anchored)
+        if entry.previous != head:
+            before = f"entry {count} was changed" if count else "something was before it"
+            why = f"{before}, or this one was put in its place"
+            return AuditVerdict(count, head, entry.number, why, anchored)
+        count, head = count + 1, digest_of(entry)
+        if known.get(count, head) != head:
+            why = "it is not the entry whose digest was signed with the fleet's key"
+            return AuditVerdict(count, head, count, why, anchored)
+        anchored = count if count in known else anchored
+    if known and max(known) > count:
+        why = f"entry {max(known)} was signed with the fleet's key, and is gone"
+        return AuditVerdict(count, head, max(known), why, anchored)
+    return AuditVerdict(count, head, anchored=anchored)
+
+
+SPENT = (records.EntryKind.SPEND, records.EntryKind.CORRECT, records.EntryKind.UNKNOWN)
+"""Kinds of entries that say what was spent."""
+FAULTS = (Outcome.LOST, Outcome.INFRA, Outcome.VERIFY_FAILED)
+"""Outcomes that a person wants to see."""
+
+
+def ended_run(
+    run: records.Run, attempts: Collection[records.Attempt], entries: Iterable[records.BookEntry]
+) -> records.EndedRun | None:
+    """Return the narrow row of a run that has ended; None: it has not ended."""
+    if run.state is not records.RunState.ENDED or run.outcome is None or run.finished_ms is None:
+        return None
+    booked = [entry for entry in entries if entry.kind in SPENT and books.is_day(entry.scope)]
+    times = [entry.at_ms for entry in booked]
+    node = run.result.get("node")
+    return records.EndedRun(
+        run=run.id,
+        ended_ms=run.finished_ms,
+        agent=run.agent,
+        model=run.model,
+        runtime=run.runtime,
+        kind=kind_of(run.task),
+        repository=run.project,
+        node=node if isinstance(node, str) else None,
+        outcome=run.outcome,
+        started=run.started_ms is not None,
+        counts=_counts(run),
+        judges=run.judges is not None,
+        landed=bool(run.landed),
+        reverted=REVERTED in run.result,
+        left=is_left(run),
+        retry_of=run.retry_of,
+        ms=max(0, run.finished_ms - (run.started_ms or run.finished_ms)),
+        usd=books.plus(*(entry.usd for entry in booked)),
+        tokens=sum(entry.tokens for entry in booked),
+        agent_ms=sum(entry.agent_ms for entry in booked),
+        unknown=cost_of(attempts)[1],
+        first_ms=min(times, default=None),
+        last_ms=max(times, default=None),
+        size=size_of(run.task),
+    )
+
+
+def _counts(run: records.Run) -> bool:
+    """Whether the run counts in track records. Faults of ours, of a machine or of a model server, questions,
+    what people stopped, and rehearsals are left out.
+    """
+    if "rehearses" in run.terms:
+        return False
+    proven = run.result.get("receipt") is not None and run.judges is None
+    return proven and (run.outcome is Outcome.DONE or _is_agents_fault(run.failure))
+
+
+def _is_agents_fault(failure: FailureKind | None) -> bool:
+    return failure is not None and FAILURES[failure].agent
+
+
+def is_left(run: records.Run) -> bool:
+    """Whether a person wants to see the run's end, or has to decide on its change; no further run has it."""
+    if run.judges is not None or nexts(run):  # a run that goes on from it has its change
+        return False
+    return is_at_fault(run) or _is_unlanded(run)
+
+
+def is_at_fault(run: records.Run) -> bool:
+    """Whether a person wants to see the run's end, with or without a change."""
+    seen = verified(run)
+    return run.outcome in FAULTS or (seen is not None and seen.state is ResultTrust.DISPUTED)
+
+
+def _is_unlanded(run: records.Run) -> bool:
+    is_open = run.landed is None and run.landing.get("status") not in CLOSED
+    return run.outcome is Outcome.DONE and is_open and has_change(run)
+
+
+MOST_TOLD, TOLD_CHARS = 5_000, 4_000
+"""Of a run's story: up to how many entries nodes may add, and how many characters each may have."""
+
+
+class Work:
+    """One transaction, and the updates of memory after its commit: a commit that fails updates nothing."""
+
+    def __init__(self, core: Core, tx: Transaction) -> None:
+        self.core, self.tx = core, tx
+        self._after: list[Callable[[], object]] = []
+        self._seen_keys: set[str] = set()
+        self._events: list[records.FeedEvent] = []
+        self._audited: list[records.Audit] = []
+
+    # -- load ------------------------------------------------------------------------------------
+
+    def case(self, run: records.Run, about: int = 0) -> RunCase:
+        """Return all rows of the run as they are now; `about`: the number of a fence."""
+        rules, mine = self.core.rules, {"run": run.id}
+        found = session_of(self.tx, run)
+        return RunCase(
+            run=run,
+            attempts={a.attempt: a for a in self.tx.find(records.Attempt, mine)},
+            fences={f.fence: f for f in self.tx.find(records.Fence, mine)},
+            entries=tuple(self.tx.find(records.BookEntry, mine)),
+            now=Now(self.core.wall_ms(), self.core.new_entry, rules.refused_pause_ms, rules.retry_pause_ms),
+            actions=tuple(self.tx.find(records.Action, mine)) if may_follow(run) else (),
+            words=tuple(words_of(self.tx, run)),
+            session=found if found is not None and found.run == run.id else None,
+            about=about,
+        )
+
+    def case_of(self, identity: AttemptId) -> RunCase | None:
+        """Return the case of an attempt; None unless run, attempt and fence are all here and agree."""
+        run = self.tx.get(records.Run, identity.run)
+        case = self.case(run, identity.fence) if run is not None else None
+        if case is None or identity.attempt not in case.attempts or identity.fence not in case.fences:
+            return None
+        return case if case.fence.attempt == identity.attempt else None
+
+    # -- decide and apply --------------------------------------------------------------------------
+
+    def signal(self, run: records.Run, *signals: Signal) -> records.Run:
+        """Load the run's rows, decide, and apply; return the changed run."""
+        return self.apply(decide(self.case(run), *signals))
+
+    def signal_fence(self, fence: records.Fence, *signals: Signal) -> None:
+        """Signal the fence's run; nothing happens where its run or attempt is not here."""
+        case = self.case_of(identity_of(fence))
+        if case is not None:
+            self.apply(decide(case, *signals))
+
+    def apply(self, changes: Changes) -> records.Run:
+        """Write what was decided. Memory is told after the commit."""
+        for row in changes.new:
+            self.tx.insert(row)
+        for row in changes.changed:
+            self.tx.put(row)
+        for action in changes.gone:
+            self.tx.delete(records.Action, action.id)
+        self.book(changes.booked)
+        for line in changes.story:
+            self.tell(line.run, line.kind, line.what, line.verdict, line.detail)
+        for one in changes.audit:
+            self.audit(one.domain, one.level, one.what, one.run, **one.detail)
+        self._record(entries_of(changes))  # the feed has an event of its own for each
+        for message in changes.controls:
+            self.send(message.node, message.body)
+        for event in events_of(changes):
+            self.happened(event)
+        self._account(changes)
+        untold.owe(self.tx, changes)
+        self.after(partial(self._note, changes))
+        return changes.run
+
+    def _account(self, changes: Changes) -> None:
+        """Write the narrow row of a run that has ended, and keep it in memory."""
+        if changes.run is changes.before.run and not changes.booked:
+            return
+        row = ended_run(changes.run, list(changes.case.attempts.values()), changes.case.entries)
+        if row is not None:
+            self.tx.put(row)
+            self.after(partial(self._remember, row))
+        elif changes.before.run.state is records.RunState.ENDED:
+            self.tx.delete(records.EndedRun, changes.run.id)
+
+    def _remember(self, row: records.EndedRun) -> None:
+        if self.core.live.recent is not None:
+            self.core.live.recent.note(row)
+
+    # -- the effects -------------------------------------------------------------------------------
+
+    def book(self, entries: Iterable[records.BookEntry]) -> None:
+        """Write these entries in the books, and the balances that they change."""
+        balances: dict[str, records.Balance] = {}
+        for entry in entries:
+            self.tx.insert(entry)
+            scope = entry.scope
+            known = balances.get(scope) or self.tx.get(records.Balance, scope) or records.Balance(scope)
+            balances[scope] = books.apply(known, entry)
+            if "unknown" in (entry.kind, entry.source):
+                self.after(self.core.live.forget_unknown)
+        for balance in balances.values():
+            self.tx.put(balance)
+        for purse in self.core.limited(self.tx, balances.values()):
+            alert = alert_of(purse.balance, purse.ceilings)
+            if alert is not None:
+                self._alert(alert)
+
+    def _alert(self, alert: Alert) -> None:
+        """Warn a person, once for each ceiling that a scope has had."""
+        name = f"{ALERT}{alert.scope}"
+        known = self.tx.get(records.Setting, name)
+        if known is not None and known.value == alert.ceiling:
+            return
+        self.tx.put(records.Setting(name, alert.ceiling, self.core.wall_ms(), "coordinator"))
+        detail = {"scope": alert.scope, "used": alert.used, "ceiling": alert.ceiling}
+        self.audit("budget", "warning", f"{alert.percent} % of a ceiling is used", **detail)
+        self.happened(Happened(records.EventKind.BUDGET_ALERT, data={**detail, "percent": alert.percent}))
+
+    def tell(self, run: str, kind: str, what: str, verdict: str, detail: str = "") -> None:
+        """Add to the run's story (`pancode why`)."""
+        last = self.tx.find(records.Decision, {"run": run}, order="number", descending=True, limit=1)
+        number = last[0].number + 1 if last else 1
+        if kind == "node" and number > MOST_TOLD:
+            return  # a node can say as much as it likes, and the ledger is for all
+        self.tx.insert(
+            records.Decision(run, number, self.core.wall_ms(), kind, what, verdict, detail[:TOLD_CHARS])
+        )
+
+    def audit(self, domain: Domain, level: str, what: str, run: str | None = None, **detail: object) -> None:
+        """Add to the audit, the record of everything, and to the feed."""
+        self._record([AuditLine(domain, level, what, run, detail)])
+        node = detail.get("node")
+        data: dict[str, object] = {"domain": domain, "level": level, "what": what}
+        self.happened(Happened(records.EventKind.AUDIT, run, node if isinstance(node, str) else None, data))
+
+    def _record(self, lines: Iterable[AuditLine]) -> None:
+        for line in lines:
+            last = self._audited or self.tx.find(records.Audit, order="number", descending=True, limit=1)
+            number, previous = (last[0].number + 1, digest_of(last[0])) if last else (1, "")
+            at_ms, what = self.core.wall_ms(), (line.domain, line.level, line.what, line.detail, line.run)
+            entry = records.Audit(number, at_ms, *what, previous)
+            self.tx.insert(entry)
+            self._audited = [entry]
+            if is_anchored(number):
+                signed = self.core.key.sign(ANCHOR_TYPE, anchor_payload(self.core.fleet, entry))
+                self.tx.put(records.AuditAnchor(number, signed.model_dump_json()))
+
+    def happened(self, event: Happened) -> None:
+        """Add to the feed; its oldest event goes when full. No number is used twice, as with controls."""
+        feed, tx = self.core.feed, self.tx
+        last = self._events[-1:] or tx.find(records.FeedEvent, order="number", descending=True, limit=1)
+        number = max(last[0].number if last else 0, self.core.epoch * NUMBERS_IN_AN_EPOCH) + 1
+        row = records.FeedEvent(number, self.core.wall_ms(), event.kind, event.run, event.node, event.data)
+        tx.insert(row)
+        self._events.append(row)
+        beyond = feed.beyond(len(self._events))
+        if beyond > 0:
+            tx.delete(records.FeedEvent, feed.oldest(beyond)[-1].number)
+
+    def send(self, name: str, body: ControlBody) -> None:
+        """Sign and keep the next control message for a node; nothing happens for a node without a key."""
+        node = self.tx.get(records.Node, name)
+        if node is None or node.tag is None:
+            return
+        core, stored = self.core, self.tx.get(records.Setting, "epoch")
+        epoch = stored.value if stored is not None and isinstance(stored.value, int) else core.epoch
+        seq = max(node.control_seq, epoch * NUMBERS_IN_AN_EPOCH) + 1
+        self.tx.put(replace(node, control_seq=seq))
+        message = Control(fleet=core.fleet, node=node.tag, seq=seq, at=core.now(), body=body)
+        text = message.signed(core.key_for(node)).model_dump_json()
+        self.tx.insert(records.ControlMessage(node.tag, seq, text, core.ports.clock.boot_ms()))
+        self.after(partial(core.live.outbox.issued.append, (node.tag, seq)))
+
+    # -- after the commit --------------------------------------------------------------------------
+
+    def after(self, note: Callable[[], object]) -> None:
+        """Call `note` once all that was written is durable."""
+        self._after.append(note)
+
+    def once(self, key: str, within_ms: int) -> bool:
+        """Whether to say this now: it was not said within that time, nor before in this transaction."""
+        boot, sent = self.core.ports.clock.boot_ms(), self.core.live.outbox.sent_ms
+        if key in self._seen_keys or (key in sent and boot - sent[key] < within_ms):
+            return False
+        self._seen_keys.add(key)
+        self.after(partial(sent.__setitem__, key, boot))
+        return True
+
+    def first(self, key: str) -> bool:
+        """Count the refusal; return whether it is the first of its kind."""
+        refusals = self.core.live.tally.refusals
+        is_first = key not in refusals and key not in self._seen_keys
+        self._seen_keys.add(key)
+        self.after(lambda: refusals.__setitem__(key, refusals.get(key, 0) + 1))
+        return is_first
+
+    def committed(self) -> None:
+        """Update memory and publish events: the commit is durable."""
+        for note in self._after:
+            note()
+        if self._events:
+            self.core.feed.publish(self._events)
+
+    def _note(self, changes: Changes) -> None:
+        live, run = self.core.live, changes.run
+        for fence in changes.closed:
+            note(self.core, fence)
+            identity = identity_of(fence)
+            live.sweep.closed.append(identity)
+            if fence.closed is records.Closed.LOST:
+                live.answers.given_up_ms[str(identity)] = self.core.ports.clock.boot_ms()
+            else:
+                boot = self.core.ports.clock.boot_ms()
+                live.contacts.freed.setdefault(fence.tag, {})[str(identity)] = boot
+        if changes.ended:
+            live.tally.ended[(str(run.outcome), run.runtime, str(run.result.get("node") or ""))] += 1
+        for staged in changes.stages:
+            fence = staged.fence
+            ms = max(0, self.core.wall_ms() - fence.bound_ms)
+            OrderLine.of(staged.stage, identity_of(fence), fence.node, ms, staged.detail).write()
+        passed_over.note_changes(self.core, changes)
+
+
+@contextmanager
+def unit_of_work(core: Core) -> Iterator[Work]:
+    """Open one transaction of the ledger, one at a time; memory is told once it has been committed."""
+    with core.lock:
+        with core.ports.ledger.transaction() as tx:
+            work = Work(core, tx)
+            yield work
+        work.committed()

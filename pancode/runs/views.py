@@ -1,0 +1,509 @@
+"""Runs as JSON, in the shapes that scripts rely on, and how the text of a person finds one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, cast
+
+from node_agent.wire.failure import Outcome
+from node_agent.wire.policy import Mode, Safety
+from pancode.budget import books
+from pancode.kernel import records
+from pancode.kernel.errors import NotFoundError, RefusedError, UsageError
+from pancode.kernel.formatting import ordinal
+from pancode.kernel.names import LAST, OF_AGENT, RUNNING, not_found, pick_run
+from pancode.kernel.node import NodeState
+from pancode.kernel.ports import Grouping, Transaction
+from pancode.landing.rules import LANDED, NOTHING, REVERTED, landing_of
+from pancode.runs.answers import Json, LandingShape, RunDetail, RunShape, UsageShape, VerificationShape
+from pancode.runs.core import Core
+from pancode.runs.life.binding import handed_to
+from pancode.runs.life.case import stage_of
+from pancode.runs.life.continuations import is_blocked, narrower, nexts
+from pancode.runs.life.ends import GIVEN_UP
+from pancode.runs.life.inbox import answerer_of, item_of, open_item
+from pancode.runs.life.orders import identity_of
+from pancode.runs.life.prefetch import place_in_line, waits_there
+from pancode.runs.life.waits import ONLY_HERE
+from pancode.runs.receipts.rules import usage_of_all
+from pancode.runs.receipts.trust import verified
+
+_NEAR, _SHOWN, _TASK = 200, 8, 40
+_PAGES = (20, 2_000)
+"""How many of the newest runs are looked at: the first number, and the second where that finds none."""
+
+
+def find(core: Core, text: str, *, to_land: bool = False) -> records.Run:
+    """Find a run as `find_run` does, for a caller without a transaction."""
+    with core.ports.ledger.transaction() as tx:
+        return find_run(tx, text, to_land=to_land)
+
+
+def find_run(tx: Transaction, text: str, *, to_land: bool = False) -> records.Run:
+    """Return the run that an id, an unambiguous prefix, `last` or `running` names; `last@FOLDER`: last from
+    there.
+
+    An agent's name stands for the only run of it that has not ended, and `agent:NAME` for nothing else.
+    `to_land`: a run without a repository is not the last one. NotFoundError with the nearest id, UsageError
+    that lists the candidates.
+    """
+    exact = tx.get(records.Run, text)
+    if exact is not None:
+        return exact
+    if text == RUNNING:
+        return _running(tx)
+    if text.startswith(OF_AGENT):
+        agent = text.removeprefix(OF_AGENT)
+        newest = tx.find(records.Run, order="created_ms", descending=True, limit=_NEAR)
+        found = _of_agent(tx, agent, newest)
+        if found is None:
+            raise not_found("agent", agent, {run.agent for run in newest}, "pancode runs")
+        return found
+    last, _, folder = text.partition("@")
+    if last == LAST:
+        return _last(tx, folder, to_land) or _picked(tx, LAST, [])
+    prefix = text if text.startswith("r-") else f"r-{text}"
+    ids = [str(key[0]) for key in tx.starting(records.Run, prefix, 20)] if text else []
+    if ids:
+        return _picked(tx, text, ids)
+    newest = tx.find(records.Run, order="created_ms", descending=True, limit=_NEAR)
+    # The nearest name is still looked for, where it is no agent's.
+    return _of_agent(tx, text, newest) or _picked(tx, text, [run.id for run in newest])
+
+
+def not_ended(tx: Transaction) -> Iterator[records.Run]:
+    """All runs that have not ended."""
+    for state in records.RunState:
+        if state is not records.RunState.ENDED:
+            yield from tx.find(records.Run, {"state": state})
+
+
+def _of_agent(tx: Transaction, agent: str, newest: list[records.Run]) -> records.Run | None:
+    """Return the only run of this agent that has not ended; None: no known run is of such an agent.
+
+    UsageError that lists several, NotFoundError that lists those that have ended.
+    """
+    mine = (run for run in not_ended(tx) if run.agent == agent and run.judges is None)
+    found = sorted(mine, key=lambda run: run.created_ms, reverse=True)
+    if len(found) == 1:
+        return found[0]
+    ended = [run for run in newest if run.agent == agent]
+    if not found and not ended:
+        return None
+    why = "; ".join(f"{run.id} {_in_short(run)}" for run in (found or ended)[:_SHOWN])
+    fix = f"name the one that is meant; all of them: pancode runs --agent {agent}"
+    if found:
+        what = f"agent {agent} has {len(found)} runs that have not ended"
+        named = {"agent": agent, "runs": " ".join(run.id for run in found[:_SHOWN])}
+        raise UsageError(what, why=why, fix=fix, code="run_ambiguous", details=named)
+    raise NotFoundError(f"no run of agent {agent} is at work", why=why, fix=fix, code="run_not_found")
+
+
+def _in_short(run: records.Run) -> str:
+    """Return the run's state or outcome, and the beginning of its task."""
+    task = " ".join((run.task or " ".join(run.argv or ())).split())
+    return f"({run.outcome or run.state}: {task[:_TASK]}{'...' if len(task) > _TASK else ''})"
+
+
+def _last(tx: Transaction, folder: str, to_land: bool) -> records.Run | None:
+    """Return the newest run of the folder's repository or of none; if no run is of it, the fleet's newest.
+
+    A run without a repository does not count to land. Verifying runs, which nobody asked for, come last.
+    """
+    asked: list[records.Run] = []
+    for most in _PAGES if folder else _PAGES[:1]:
+        newest = tx.find(records.Run, order="created_ms", descending=True, limit=most)
+        asked = sorted(newest, key=lambda run: run.judges is not None)
+        here = [run for run in asked if (is_in(folder, run.project) if run.project else not to_land)]
+        if any(run.project for run in here) and here[0].judges is None:
+            return here[0]
+        if len(newest) < most:
+            break
+    return asked[0] if asked else None
+
+
+def is_in(folder: str, project: str) -> bool:
+    """Whether this folder is the top of that repository, or below it."""
+    return f"{folder}/".startswith(f"{project}/")
+
+
+def _running(tx: Transaction) -> records.Run:
+    """Return the run that was started last; NotFoundError that names runs that do not run."""
+    found = tx.find(records.Run, {"state": records.RunState.RUNNING})
+    if found:
+        return max(found, key=lambda run: (run.started_ms or 0, run.created_ms))
+    others = (records.RunState.INTERRUPTING, records.RunState.COLLECTING, records.RunState.PENDING)
+    there = [run for state in others for run in tx.find(records.Run, {"state": state}, limit=_SHOWN)][:_SHOWN]
+    why = "; ".join(f"{run.id} is {run.state}: {run.reason}" for run in there)
+    fix = "name the one that is meant: pancode runs stop RUN" if there else "pancode runs"
+    raise NotFoundError("no run is running", why=why, fix=fix, code="run_not_found")
+
+
+def _picked(tx: Transaction, text: str, ids: list[str]) -> records.Run:
+    found = tx.get(records.Run, pick_run(text, ids))
+    assert found is not None  # its id was read in this very transaction
+    return found
+
+
+def attempts_of(tx: Transaction, run: records.Run) -> list[records.Attempt]:
+    """Return the attempts, oldest first; read by key, as a list of runs asks this for each of them."""
+    found = (tx.get(records.Attempt, run.id, number) for number in range(1, run.attempt + 1))
+    return [attempt for attempt in found if attempt is not None]
+
+
+def usage_of_run(tx: Transaction, run: records.Run) -> dict[str, Any]:
+    """Return the usage of all attempts of a run together; empty: nothing is known yet."""
+    return usage_of_all(attempts_of(tx, run))
+
+
+LONGEST = 100
+"""How many runs of one chain are followed at most."""
+
+
+def before(tx: Transaction, run: records.Run) -> Iterator[records.Run]:
+    """Yield the runs that this run goes on from, newest first."""
+    for _ in range(LONGEST):
+        old = run.terms.get("continues")
+        found = tx.get(records.Run, old) if old is not None else None
+        if found is None:
+            return
+        yield found
+        run = found
+
+
+def session_of(tx: Transaction, run: records.Run) -> records.SessionRow | None:
+    """Return the session that has this sitting; None: the run takes no turns."""
+    return tx.get(records.SessionRow, run.session) if run.takes_turns else None
+
+
+def words_of(tx: Transaction, run: records.Run) -> list[records.Word]:
+    """Return what people have said to this run, by number."""
+    return tx.find(records.Word, {"run": run.id}) if "told" in run.terms else []
+
+
+def chain_of(tx: Transaction, run: records.Run) -> list[records.Run]:
+    """Return the whole chain of runs that go on from each other, of which this is one, oldest first."""
+    return tx.find(records.Run, {"session": run.session}, order="place") if run.session else [run]
+
+
+def hands_now(tx: Transaction, run: records.Run) -> tuple[Mode, Safety]:
+    """Return the mode and level that bound the runs it dispatches: no wider than those of its session's
+    newest sitting. What a person chose for the next one narrows them at once, and widens nothing.
+    """
+    hands, session = (run.mode, run.safety), session_of(tx, run)
+    if session is None:
+        return hands
+    newest = chain_of(tx, run)[-1]
+    return narrower(narrower(hands, (session.mode, session.safety)), (newest.mode, newest.safety))
+
+
+def is_taken(tx: Transaction, old: records.Run) -> bool:
+    """Whether the run's question is open, or the run that answers it works: one at a time goes on from it."""
+    if not is_blocked(old):
+        return False
+    newest = tx.get(records.Run, nexts(old)[-1]) if nexts(old) else None
+    if newest is not None:
+        return newest.state is not records.RunState.ENDED
+    return any(
+        action.kind is records.ActionKind.PERSON for action in tx.find(records.Action, {"run": old.id})
+    )
+
+
+def must_have_no_next(tx: Transaction, run: records.Run) -> None:
+    """Raise RefusedError where another run goes on from this one, or does its work once more."""
+    given_up = run.result.get(GIVEN_UP)
+    found = [*nexts(run), *([str(given_up)] if given_up else _retries(tx, run))]
+    if found:
+        what, fix = f"{run.id} goes on already, as {found[-1]}", f"pancode runs show {found[-1]}"
+        raise RefusedError(what, fix=fix, code="already_continued")
+
+
+def _retries(tx: Transaction, run: records.Run) -> list[str]:
+    ended = tx.tally(records.EndedRun, Grouping(("run",), among={"retry_of": (run.id,)}))
+    begun = (one.id for one in not_ended(tx) if one.retry_of == run.id)
+    return [*(str(one.key[0]) for one in ended), *begun]
+
+
+def was_stopped(tx: Transaction, run: records.Run) -> bool:
+    """Whether a stop was asked for; of a lost run only its fence tells that."""
+    fence = newest_fence(tx, run)
+    return run.stop_asked is not None or (fence is not None and fence.stop_sent)
+
+
+def runs_of(tx: Transaction, steps: Iterable[records.WorkflowStep]) -> dict[str, records.Run]:
+    """Return, by id, each step's newest run and the earlier runs of that step from which it goes on."""
+    found = dict[str, records.Run]()
+    for step in steps:
+        newest = tx.get(records.Run, step.run) if step.run is not None else None
+        if newest is not None:
+            found[newest.id] = newest
+            mine = (
+                old for old in before(tx, newest) if (old.workflow, old.step) == (step.workflow, step.name)
+            )
+            found.update((old.id, old) for old in mine)
+    return found
+
+
+HEARD = (NodeState.ONLINE, NodeState.DRAINING, NodeState.DRAINED)
+"""States of a node that was heard a moment ago."""
+
+
+def iso(ms: int | None) -> str | None:
+    """Return the time in ISO 8601, UTC, to the millisecond; None for None, and for no date of a calendar."""
+    if ms is None:
+        return None
+    try:
+        moment = datetime.fromtimestamp(ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def at(ms: int) -> str:
+    """Return the time as `iso` does, where it is always known."""
+    return iso(ms) or ""
+
+
+def brief(core: Core, text: str) -> RunShape:
+    """Return one run, as in the list."""
+    with core.ports.ledger.transaction() as tx:
+        return run_shape(core, tx, find_run(tx, text))
+
+
+def show(core: Core, text: str) -> RunDetail:
+    """Return everything about one run."""
+    with core.ports.ledger.transaction() as tx:
+        run = find_run(tx, text)
+        attempts = tx.find(records.Attempt, {"run": run.id})
+        fences = tx.find(records.Fence, {"run": run.id})
+        chain, words = [old.id for old in before(tx, run)], words_of(tx, run)
+        shape = run_shape(core, tx, run)
+        waits = open_item(tuple(tx.find(records.Action, {"run": run.id})))
+    rows: Json = {"attempts": [_attempt(a) for a in attempts], "fences": [_fence(f) for f in fences]}
+    rows |= {"chain": chain, "inbox": _inbox(run, waits), "told": list(map(_told, words))}
+    return cast("RunDetail", {**shape, **_details(run), **rows})
+
+
+def usage_of(usage: dict[str, Any]) -> UsageShape:
+    """Return usage as kept in the ledger; before a node reports, it is 0 tokens at an unknown cost.
+
+    Without a receipt there is no source: an amount reported on the way is shown, a zero says nothing.
+    """
+    cost = usage.get("cost_usd")
+    source = str(usage.get("cost_source") or ("reported" if cost and Decimal(str(cost)) else "unknown"))
+    return {
+        "input_tokens": int(usage.get("input_tokens") or 0),
+        "output_tokens": int(usage.get("output_tokens") or 0),
+        "cost_usd": None if cost is None or source == "unknown" else str(cost),
+        "cost_source": source,
+        "disputed_usd": usage.get(books.DISPUTED),
+    }
+
+
+def newest_fence(tx: Transaction, run: records.Run) -> records.Fence | None:
+    return tx.get(records.Fence, run.id, run.fence) if run.fence else None
+
+
+def node_of(tx: Transaction, run: records.Run) -> str | None:
+    """Return the run's node; before placement the pinned one."""
+    node = run.result.get("node")
+    if node:
+        return str(node)
+    fence = newest_fence(tx, run)
+    return fence.node if fence is not None else run.node
+
+
+def in_line(tx: Transaction, run: records.Run, fence: records.Fence) -> str:
+    """Return why the run waits; of a run that waits on a node, also its place in that line."""
+    if run.waits is not records.WaitReason.HANDED:
+        return run.reason
+    open_ = (records.FenceState.OFFERED, records.FenceState.ACCEPTED)
+    there = (one for state in open_ for one in tx.find(records.Fence, {"node": fence.node, "state": state}))
+    before = sum(place_in_line(one) < place_in_line(fence) for one in there if waits_there(one))
+    where = handed_to(fence.node)
+    return f"{where}, {ordinal(before + 1)} there{run.reason.removeprefix(where)}"
+
+
+def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
+    fence = newest_fence(tx, run)
+    result: dict[str, Any] = run.result
+    usage = usage_of_run(tx, run) or result.get("usage")
+    return {
+        "run": run.id,
+        "state": run.state.value,
+        "stage": stage_of(run, fence).value,
+        "waits": run.waits.value if run.waits is not None else None,
+        "attempt": run.attempt,
+        "fence": run.fence,
+        "node": node_of(tx, run),
+        "agent": run.agent,
+        "runtime": run.runtime,
+        "model": run.model,
+        "task": run.task or " ".join(run.argv or ()),
+        "outcome": run.outcome.value if run.outcome is not None else None,
+        "reason": run.reason if fence is None else in_line(tx, run, fence),
+        "exit_code": run.exit_code,
+        "commit": result.get("commit"),
+        "files_changed": list(result.get("files_changed") or ()),
+        "receipt": result.get("receipt"),
+        "usage": usage_of(usage or {}),
+        "notes": _notes(core, tx, run, fence),
+        "created_at": at(run.created_ms),
+        "started_at": iso(run.started_ms),
+        "finished_at": iso(run.finished_ms),
+        "retry_of": run.retry_of,
+        "continues": run.terms.get("continues"),
+        "continued_by": list(nexts(run)),
+        "parent": run.parent,
+        "landed": run.landed,
+        "landing": cast("LandingShape | None", landing_of(run)),
+        "verification": cast("VerificationShape", seen.plain()) if (seen := verified(run)) else None,
+        "workflow": run.workflow,
+        "step": run.step,
+    }
+
+
+def _notes(core: Core, tx: Transaction, run: records.Run, fence: records.Fence | None) -> list[str]:
+    """Return details that a state or outcome alone would hide."""
+    lost = _still_running(core, tx, run) if run.outcome is Outcome.LOST or run.attempt > 1 else []
+    return lost + _of_newest(core, tx, run, fence)
+
+
+def _of_newest(core: Core, tx: Transaction, run: records.Run, fence: records.Fence | None) -> list[str]:
+    if run.outcome is Outcome.DONE:
+        change = run.result.get("change")
+        notes = ["no change"] if change in ("no_change", "empty") and run.judges is None else []
+        return [*notes, *_trust(run), *_not_landed(run), *(["reverted"] if REVERTED in run.result else [])]
+    if run.state in (records.RunState.ENDED, records.RunState.PENDING) or fence is None:
+        return []
+    return unknown_since(core, tx, fence)
+
+
+def _trust(run: records.Run) -> list[str]:
+    seen = verified(run)
+    if seen is None:
+        return []
+    before = ["disputed before"] if seen.disputed_before and not seen.in_doubt else []
+    return [seen.words, *before]
+
+
+def _not_landed(run: records.Run) -> list[str]:
+    """Say that a landing which was asked for waits or failed: it must not be overlooked."""
+    landing = landing_of(run)
+    if landing is None or landing["status"] in (LANDED, NOTHING):
+        return []
+    return ["landing" if landing["status"] == "waiting" else f"not landed: {landing['status']}"]
+
+
+def unknown_since(core: Core, tx: Transaction, fence: records.Fence) -> list[str]:
+    """Return `unknown since T`, a note (not a state) on a running run whose node is not heard."""
+    node = tx.get(records.Node, fence.node)
+    view = core.view_of(node) if node is not None else None
+    if view is None or view.state in HEARD:
+        return []
+    since = at(core.wall_ms() - view.silent_ms) if view.silent_ms is not None else "the coordinator's start"
+    why = f": {view.node.quarantined}" if view.node.quarantined is not None else ""
+    return [f"unknown since {since}: {fence.node} is {view.state}{why}"]
+
+
+def _still_running(core: Core, tx: Transaction, run: records.Run) -> list[str]:
+    """Name lost fences that may still run: their node lists them again, or has not confirmed their end."""
+    notes = []
+    for fence in tx.find(records.Fence, {"run": run.id}):
+        if not _is_lost(fence):
+            continue
+        which = "" if fence.fence == run.fence else f"attempt {fence.attempt} "
+        # whether a heartbeat names it that answers a beat of ours from after it was given up
+        contacts, identity = core.live.contacts, identity_of(fence)
+        last, echoed = contacts.last_heartbeats.get(fence.tag), contacts.echoed_ms.get(fence.tag)
+        since = core.live.answers.given_up_ms.get(str(identity), 0)
+        named_since = (
+            last is not None and echoed is not None and echoed > since and identity in last.heartbeat.ask.open
+        )
+        if named_since:
+            notes.append(f"{which}lost, still running on {fence.node}")
+        if fence.stop_sent:
+            notes.append(f"{which}stop asked, not confirmed by {fence.node}")
+    return notes
+
+
+def _is_lost(fence: records.Fence) -> bool:
+    return fence.closed is records.Closed.LOST and fence.receipt is None
+
+
+def _told(word: records.Word) -> Json:
+    laid = "" if word.laid == ONLY_HERE else word.laid
+    row = {"by": word.by, "at_ms": word.at_ms, "text": word.text, "delivered": laid}
+    row |= {"for_next": True} if word.for_next else {}
+    return {**row, **({} if word.turn is None else {"turn": word.turn}), "at": iso(word.at_ms)}
+
+
+def _details(run: records.Run) -> Json:
+    result: dict[str, Any] = run.result
+    return {
+        "argv": list(run.argv) if run.argv is not None else None,
+        "mode": run.mode.value,
+        "reasoning": run.reasoning,
+        "safety": run.safety.value,
+        "isolation": result.get("isolation"),
+        "priority": run.priority,
+        "project": run.project,
+        "workspace": dict(run.workspace),
+        "folder": str(run.workspace.get("folder") or "") or None,
+        "in_workspace": run.terms.get("in_workspace"),
+        "setup": [list(argv) for argv in run.setup],
+        "cache": list(run.cache),
+        "verify": [str(gate["name"]) for gate in run.gates],
+        "gates": list(result.get("gates") or ()),
+        "reports": list(result.get("reports") or ()),
+        "skills": [str(one["name"]) for one in run.terms.get("skills", ())],
+        "limits": dict(run.limits),
+        "estimate_usd": f"{run.estimate_usd:f}",
+        "created_by": run.created_by,
+        "answer": str(result.get("answer") or ""),
+        "findings": list(result.get("findings") or ()),
+        "calls": result.get("calls"),
+        "claimed": usage_of(result["claimed"]) if result.get("claimed") else None,
+        "model_from": run.terms.get("model_from"),
+        "served": run.terms.get("served"),
+        "answered": answerer_of(run),
+        "session": "same" if run.resumes else "new",
+    }
+
+
+def _inbox(run: records.Run, action: records.Action | None) -> Json | None:
+    if action is None:
+        return None
+    item = item_of(run, action)
+    return {"kind": item.kind.value, "command": item.command, "choices": list(item.choices)}
+
+
+def _attempt(attempt: records.Attempt) -> Json:
+    return {
+        "attempt": attempt.attempt,
+        "outcome": attempt.outcome.value if attempt.outcome is not None else None,
+        "failure": attempt.failure.value if attempt.failure is not None else None,
+        "reason": attempt.reason,
+        "held_usd": f"{attempt.held_usd:f}",
+        "usage": usage_of(attempt.usage),
+        "agent_ms": attempt.usage.get("agent_ms"),
+        "created_at": at(attempt.created_ms),
+        "finished_at": iso(attempt.finished_ms),
+    }
+
+
+def _fence(fence: records.Fence) -> Json:
+    return {
+        "attempt": fence.attempt,
+        "fence": fence.fence,
+        "node": fence.node,
+        "state": fence.state.value,
+        "mark": fence.mark,
+        "closed": fence.closed.value if fence.closed is not None else None,
+        "receipt": fence.receipt,
+        "stop": "asked" if fence.stop_sent and (fence.closed is None or _is_lost(fence)) else None,
+        "bound_at": at(fence.bound_ms),
+        "closed_at": iso(fence.closed_ms),
+    }

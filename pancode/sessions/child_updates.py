@@ -1,0 +1,169 @@
+"""Tells the session of an orchestrator what became of the runs that it began, in words of the fleet itself.
+
+One word is for all that has happened by then. It is made when it is laid, in the transaction that takes its
+runs from those that are untold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from node_agent.wire.failure import Outcome
+from node_agent.wire.receipt import RestReason, TurnStop
+from pancode.kernel.errors import PancodeError
+from pancode.kernel.formatting import counted
+from pancode.kernel.names import FLEET, OWN_NAMES
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Action, Run, RunState, SessionRow, Setting, Workflow
+from pancode.kernel.states import SessionState, WorkflowKind, WorkflowState
+from pancode.kernel.values import replace
+from pancode.landing.review_rules import review_of
+from pancode.runs.core import Core
+from pancode.runs.life.continuations import kept, leads, more_news, nexts, opener_of
+from pancode.runs.life.inbox import item_of, open_item
+from pancode.runs.life.signals import ToldByFleet
+from pancode.runs.lists import PAUSED
+from pancode.runs.receipts.rules import cost_of
+from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.user_environment import Surroundings
+from pancode.runs.views import attempts_of, words_of
+from pancode.sessions.pending_updates import pending, runs_of
+from pancode.sessions.session import SessionChain, load
+
+MOST_TOLD = 20
+"""How many runs one message names at most."""
+MOST_IN_A_ROW = 10
+"""How many messages of the fleet may follow each other without a person's words in between."""
+_GOES_ON = (RestReason.IDLE, RestReason.SLOT, RestReason.SIZE)
+"""A session that rests for one of these reasons is woken; else a person let it rest, or its cap did."""
+_WORD = """\
+[The fleet tells you this by itself. No person has said it, and nothing in it is an order.]
+What became of runs that you began:
+{lines}
+Read more with run_show. Sum up for the person what came of it.
+Name what waits for them, with its command.{last}"""
+_LAST = f"""
+This is word {MOST_IN_A_ROW} of the fleet in a row. You hear no more of it until the person has spoken."""
+_HELD = (
+    f"{MOST_IN_A_ROW} words of the fleet came in a row, so it waited; what it has to tell follows this turn"
+)
+
+
+class Tidings:
+    """Tells sessions that may hear it what became of the runs they began; durable, as an action for each."""
+
+    def __init__(self, core: Core, around: Callable[[Mapping[str, object]], Surroundings]) -> None:
+        self._core, self._around = core, around
+
+    def do(self, session: str, stopping: Callable[[], bool]) -> None:
+        """Tell the session once. What may not be said now stays, and is looked at with the next event of the
+        feed.
+        """
+        with self._core.ports.ledger.transaction() as tx:
+            row = tx.get(SessionRow, session)
+            run = None if row is None else tx.get(Run, row.run)
+        if run is None or row is None or is_left_alone(run, row):
+            return
+        try:
+            tells = self._around({}).defaults(run.project).tells
+        except PancodeError:  # a broken file of settings is told by its other readers
+            return
+        with unit_of_work(self._core) as work:
+            action = pending(work.tx, session)
+            if action is not None:
+                tell(work, action, load(work.tx, session), tells)
+
+    def give_up(self, run: str, error: Exception) -> None:
+        """Do nothing: the action stays for the next event."""
+
+    def cut_short(self) -> None:
+        """Do nothing: a telling is short, and the next coordinator does it again."""
+
+
+def tell(work: Work, action: Action, session: SessionChain, tells: bool) -> None:
+    """Send one message about all runs of the action, if the session may have it now. `tells`: the setting;
+    False: the runs are forgotten.
+    """
+    found = runs_in(work.tx, action)
+    lines = [line for run in found if (line := line_of(work.tx, run))]
+    if not tells or not lines:
+        work.tx.delete(Action, action.id)
+        return
+    if not may_hear(work.tx, session) or all(is_midway(work.tx, run) for run in found):
+        return
+    number = in_a_row(work.tx, session) + 1
+    row = session.row
+    if number <= MOST_IN_A_ROW:
+        more = len(lines) - MOST_TOLD
+        shown = [*lines[:MOST_TOLD], *([f"- and {more} more: call runs"] if more > 0 else [])]
+        text = _WORD.format(lines="\n".join(shown), last=_LAST if number == MOST_IN_A_ROW else "")
+        work.tx.delete(Action, action.id)
+        work.signal(session.newest, ToldByFleet(text))
+    elif row is not None and f"({_HELD})" not in row.news:  # the word itself follows the person's next turn
+        work.tx.put(replace(row, news=more_news(row.news, _HELD)))
+        work.tell(row.run, "fleet", "runs that it began", "not told yet", _HELD)
+
+
+def runs_in(tx: Transaction, action: Action) -> list[Run]:
+    return [run for name in runs_of(action) if (run := tx.get(Run, name)) is not None]
+
+
+def line_of(tx: Transaction, run: Run) -> str:
+    """Return a line about the run, without words of its agent. Empty: the run waits for nobody any more."""
+    item = open_item(tuple(tx.find(Action, {"run": run.id})))
+    asks = None if item is None else item_of(run, item)
+    how, review = "it has not ended", None
+    if run.state is RunState.ENDED:
+        usd, unknown = cost_of(attempts_of(tx, run))
+        files = run.result.get("files_changed")
+        changed = counted(len(files) if isinstance(files, list | tuple) else 0, "changed file")
+        how, review = f"{run.outcome}, ${usd:.2f}{' and unknown' * unknown}, {changed}", review_of(tx, run)
+    elif asks is None:
+        return ""
+    waits = ""
+    if asks is not None:
+        waits = f"; it waits for a person: {asks.kind}: {asks.command}"
+    elif review is not None:
+        waits = f"; it waits for a person: {review['what'].partition(':')[0]}: {review['command']}"
+    return f"- {run.id} ({run.agent}): {how}{waits}"
+
+
+def is_midway(tx: Transaction, run: Run) -> bool:
+    """Whether the run is a finished step of a workflow that goes on: by itself it is worth no message."""
+    workflow = None if run.workflow is None else tx.get(Workflow, run.workflow)
+    if workflow is None or workflow.kind is WorkflowKind.LANE or run.outcome is not Outcome.DONE:
+        return False
+    return workflow.state in (WorkflowState.RUNNING, WorkflowState.STOPPING)
+
+
+def is_left_alone(run: Run, row: SessionRow) -> bool:
+    """Whether a person has ended, stopped or rested it, or its cap has: only a person's words go on then."""
+    if row.closed_by or row.chosen_by or run.stop_asked is not None or not leads(run):
+        return True
+    if run.terms.get("turn", {}).get("stop") in (TurnStop.CANCELLED, TurnStop.LIMIT):
+        return True
+    rests = run.outcome is Outcome.DONE and run.result.get("rests") in _GOES_ON
+    return run.state is RunState.ENDED and not rests
+
+
+def may_hear(tx: Transaction, session: SessionChain) -> bool:
+    """Whether the session waits for words, and the fleet is not paused; words of people go first."""
+    run, row = session.newest, session.row
+    if row is None or is_left_alone(run, row) or tx.get(Setting, PAUSED) is not None:
+        return False
+    if session.goes_on or kept(session.words) or session.item:
+        return False
+    return not nexts(run) if run.state is RunState.ENDED else session.state is SessionState.WAITS_FOR_YOU
+
+
+def in_a_row(tx: Transaction, session: SessionChain) -> int:
+    """Return how many messages of the fleet came since a person's last words."""
+    count = 0
+    for run in reversed(session.runs):
+        for word in reversed(words_of(tx, run)):
+            if word.by not in OWN_NAMES:
+                return count
+            count += word.by == FLEET
+        if opener_of(run) != FLEET:
+            return count
+    return count

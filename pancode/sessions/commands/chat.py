@@ -1,0 +1,310 @@
+"""`pancode chat` and `pancode attach`: talk with an agent on any machine, leave, and come back."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Argument
+
+from node_agent.wire.clock import SystemClock, SystemIds
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import BARE, Commands
+from pancode.interfaces.cli.output import Face, aside, folder_here, tell_error, who
+from pancode.interfaces.cli.parameters import Json, Run, option
+from pancode.interfaces.cli.terminal import safe
+from pancode.interfaces.client.client import Client, RepeatedPost, path_of
+from pancode.kernel.caller import folder, terminal_is_gone
+from pancode.kernel.errors import ExitCode, UsageError
+from pancode.kernel.names import ORCHESTRATOR
+from pancode.reports.commands.brief import tell_brief
+from pancode.runs.commands import options
+from pancode.runs.commands.dispatch import of_caller, post_agreed
+from pancode.sessions.commands.line_chat import (
+    ChatLoop,
+    come_back,
+    leaves_with_terminal,
+    read_line,
+    tell_command,
+)
+from pancode.sessions.commands.preflight import FoundLine, opened
+from pancode.sessions.commands.screen.controller import ChatDesk
+from pancode.sessions.commands.slash import LEAVE, typed
+
+if TYPE_CHECKING:
+    from pancode.sessions.commands.screen.app import ChatScreen
+
+
+class OnCap(StrEnum):
+    """What a session does where the cap of a sitting cuts a turn."""
+
+    REST = "rest"
+    ASK = "ask"
+
+
+app = Commands()
+Words = Annotated[str | None, Argument(help="The first words; without them you are asked.")]
+Once = Annotated[bool, option("Take one turn, print its answer, and let the session rest.", "--once")]
+Plain = Annotated[bool, option("Line by line, as in a pipe, and no whole screen.", "--plain")]
+Agent = Annotated[
+    str | None,
+    option(
+        "Agent definition (default: panos; with --until-verified dispatch.agent, else builder).",
+        "A",
+        complete=completions.agents,
+    ),
+]
+Terms = Mapping[str, str]
+AS_SAID: Terms = {}
+"""No mode or level was chosen with keys: those of the command line hold."""
+_CALLER = ("by", "cwd", "settings")
+
+
+@app.verb(
+    "chat",
+    'pancode chat --node gpubox "why is the build slow?"',
+    'pancode chat --once --json --model anthropic/claude-sonnet-4-5 "name the failing test"',
+    cls=options.WorkCommand,
+)
+@options.takes("chat", after="agent")
+def chat(
+    ctx: typer.Context,
+    *,
+    words: Words = None,
+    once: Once = False,
+    plain: Plain = False,
+    agent: Agent = None,
+    on_cap: Annotated[
+        OnCap | None,
+        option("At the cap of a sitting: rest (default), or ask a person in the inbox whether to go on."),
+    ] = None,
+    until_verified: Annotated[
+        bool, option("Go on without words until the gates pass, at most for --budget.", "--until-verified")
+    ] = False,
+    yes: options.Yes = False,
+    face: Json,
+    **_options: Any,
+) -> int:
+    """Talk with Panos, or with --agent another one, on any machine; `pancode` alone does it, too.
+
+    It stays when you leave: Ctrl-D and /detach end nothing. A terminal shows a whole screen, which first
+    says what was found; --plain, a pipe and TERM=dumb are line by line. Inside a repository the agent has all
+    of it, and begins in the folder where you stand. Without --model and --runtime it is what is ready. A
+    --preset counts for this session and what is dispatched from it, and no applied one changes.
+
+    After ten minutes without words, or 30 seconds where a run waits for its slot, the session rests: the
+    slot is free, its files and its memory are kept, and your next words go on with it. /help shows what else
+    can be typed. A runtime that takes no turns is refused, with the names of those that do.
+    """
+    if _by_itself(ctx, face, words):
+        return ExitCode.DONE
+    body = _body(ctx.params)
+    body |= {"on_cap": on_cap.value} if on_cap is not None else {}
+    once_only = RepeatedPost(lambda: SystemIds().token(16))
+
+    def begin(face: Face, client: Client, task: str, terms: Terms = AS_SAID) -> dict[str, Any]:
+        """Begin a session. Words that are sent again after a lost answer do not begin a second one."""
+        asked = {"task": task, **body, **terms}
+        begun: dict[str, Any] = post_agreed(face, client, "/v1/sessions", asked, once_only)
+        return begun
+
+    def opening(face: Face, client: Client) -> list[FoundLine]:
+        return opened(client, body, face.note)
+
+    if not once and not plain and _draws(face):
+        shown = opening if agent is None else None
+        return _on_screen(ChatDesk(face, SystemIds(), begin, opening=shown, flags=_flags(body)), words)
+    leaves_with_terminal()
+    client = face.client(works=True)
+    if agent is None and not once and _is_seen(face):
+        for line in opening(face, client):
+            face.note(safe(str(line)))
+    first = _first(face, words, once=once)
+    if first is None:
+        return ExitCode.DONE
+    begun = begin(face, client, first)
+    _tell_begun(face, begun)
+    talk = ChatLoop(face, client, SystemIds(), SystemClock(), begun["run"])
+    return talk.once((begun["run"], 0)) if once else talk.go((begun["run"], 0), first)
+
+
+def _tell_begun(face: Face, begun: Mapping[str, Any]) -> None:
+    for warning in begun["warnings"]:
+        face.note(f"warning: {safe(warning)}")
+    chosen = f", {safe(begun['chosen'])}" if begun["chosen"] else ""
+    face.note(f"session {begun['run']}: agent {safe(begun['agent'])}{chosen}")
+
+
+def _body(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request without its task. The orchestrator, with whom a person talks, needs no files."""
+    asked = dict(given)
+    if given["agent"] is None and not given["until_verified"]:  # what is left alone works by itself
+        asked["agent"] = ORCHESTRATOR
+        if folder() is None:
+            asked["workspace"] = given["workspace"] or "none"
+    about = {name: value for name, value in of_caller(asked).items() if name in _CALLER}
+    alone = {"until_verified": True} if given["until_verified"] else {}
+    return {**options.said(asked), **about, **alone, "yes": given["yes"]}
+
+
+def _by_itself(ctx: typer.Context, face: Face, words: str | None) -> bool:
+    """Whether `pancode` alone is done: without a terminal it prints the brief, and with one it talks."""
+    if not ctx.meta.get(BARE):
+        return False
+    if words is not None:
+        fix = f"pancode chat {shlex.quote(words)}; or the command first: pancode {shlex.quote(words)} ..."
+        raise UsageError("options before a command are those of a chat", fix=fix, code="not_a_command")
+    if _is_seen(face):
+        return False
+    tell_brief(face)
+    return True
+
+
+def _is_seen(face: Face) -> bool:
+    """Whether a person sits at all three streams; Textual draws on standard error."""
+    return not face.as_json and all(one.isatty() for one in (sys.stdin, sys.stdout, sys.stderr))
+
+
+def _flags(body: Mapping[str, Any]) -> dict[str, str]:
+    """Return the mode and level that this command names; the level of a preset only the coordinator knows."""
+    said = {name: str(body[name]) for name in ("mode", "safety") if body.get(name)}
+    level = "" if body.get("preset") else body.get("settings", {}).get("dispatch.safety")
+    return said if level is None else {"safety": str(level), **said}
+
+
+def _draws(face: Face) -> bool:
+    """Whether the terminal can show a whole screen."""
+    return _is_seen(face) and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def page_of(desk: ChatDesk, first: str = "") -> ChatScreen:
+    """The page of a chat, which says the first words at once."""
+    from pancode.sessions.commands.screen.app import ChatScreen
+
+    return ChatScreen(desk, SystemClock(), who(), folder_here(), first)
+
+
+def _on_screen(desk: ChatDesk, first: str | None) -> int:
+    """Show the page until the person leaves it; then say what was not sent, and how to come back."""
+    from pancode.interfaces.tui.application import on_screen
+
+    page = page_of(desk, first or "")
+    try:
+        return on_screen(page, desk.theme)
+    finally:
+        page.tell_unsent(aside)
+        if desk.run:
+            aside(f"{come_back(page.shape.get('session', desk.run), page.shape.get('state', ''))}\n")
+
+
+def _unless_json(face: Face, command: str, *, once: bool) -> None:
+    if face.as_json and not once:
+        fix = f'{command} --once --json "..."'
+        raise UsageError("a conversation is no JSON", fix=fix, code="needs_once")
+
+
+def _first(face: Face, words: str | None, *, once: bool) -> str | None:
+    """Return the first words: an argument, or a line typed or piped. None: the person leaves, or all lines
+    were commands.
+
+    UsageError where there are none.
+    """
+    if words is not None and _is_command(words):
+        words = None
+        if once or not face.can_ask():
+            return None
+    if words is None and not once:
+        words = _typed() if face.can_ask() else _piped()
+        if not words and terminal_is_gone():
+            raise KeyboardInterrupt
+        if words is None:
+            return None
+    _unless_json(face, "pancode chat", once=once)
+    if not words:
+        raise UsageError("a session begins with words, and there are none", fix='pancode chat "..."')
+    return words
+
+
+def _is_command(text: str) -> bool:
+    """Whether the text is a command, which is then done. UsageError for an unknown or failed one."""
+    command = None if text in LEAVE else typed(text)
+    if command is not None and not tell_command(command):
+        raise UsageError(f"{safe(command.text)} did not end well", fix="/help", code="command_failed")
+    return text in LEAVE or command is not None
+
+
+def _piped() -> str | None:
+    """Return the first piped line with words, behind the commands, which are done; None: all were
+    commands."""
+    commands = False
+    while (line := read_line()) is not None:
+        text = line.strip()
+        if text in LEAVE:
+            return None
+        if text and not _is_command(text):
+            return text
+        commands = commands or bool(text)
+    return None if commands else ""
+
+
+def _typed() -> str | None:
+    """Return the first typed line with words; None at the end of the input."""
+    while True:
+        aside("> ")
+        line = read_line()
+        text = (line or "").strip()
+        if line is None or text in LEAVE:
+            return None
+        try:
+            if text and not _is_command(text):
+                return text
+        except UsageError as error:
+            tell_error(error, as_json=False)
+
+
+@app.verb(
+    "attach",
+    "pancode attach last",
+    "pancode attach r-7f3k",
+    'pancode attach --once r-7f3k "and now the tests"',
+)
+def attach(
+    run: Run,
+    words: Annotated[str | None, Argument(help="Words to say at once.")] = None,
+    *,
+    once: Once = False,
+    plain: Plain = False,
+    since: Annotated[
+        str | None, option("Show it from this number on, as the stream of the API tells it.", "RUN:BYTE")
+    ] = None,
+    face: Json,
+) -> int:
+    """Come back to a session, or go on with any run, at work or ended: what it said is shown, then you talk.
+
+    RUN is any run of the session; `last` is the session that began last. Several people can be attached at
+    once: each sees who said what.
+    """
+    client = face.client(works=words is not None)
+    if once and words is None:
+        raise UsageError(
+            "--once takes a turn, and there are no words", fix=f'pancode attach --once {run} "..."'
+        )
+    _unless_json(face, f"pancode attach {run}", once=once)
+    shape = client.get(path_of("sessions", run))
+    if not once and not plain and _draws(face):
+        return _on_screen(ChatDesk(face, SystemIds(), None, shape["run"], since or ""), words)
+    leaves_with_terminal()
+    talk = ChatLoop(face, client, SystemIds(), SystemClock(), shape["run"], since or "")
+    if words is not None and words.strip() in LEAVE:
+        return ExitCode.DONE
+    command = None if words is None else typed(words.strip())
+    if command is not None:
+        well = talk.commanded(command)
+        return talk.go() if well and not once else ExitCode.DONE if well else ExitCode.ERROR
+    message = None if words is None else talk.say(words)
+    return talk.once(message) if once and message is not None else talk.go()

@@ -1,0 +1,441 @@
+"""The terminal's chat with one session, line by line: shows it, sends words, answers questions, leaves."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from shutil import get_terminal_size
+from typing import Any
+
+from node_agent.wire.clock import Clock, Ids
+from pancode.interfaces.cli.output import Face, aside, exit_of, tell_error, who
+from pancode.interfaces.cli.terminal import Sink, count, safe, safe_block, usd
+from pancode.interfaces.client.client import Client, path_of
+from pancode.interfaces.client.session import (
+    MISSED,
+    NO_TURN,
+    OVER,
+    Happening,
+    SessionActs,
+    SessionFollower,
+    in_turn,
+)
+from pancode.kernel.caller import terminal_is_gone
+from pancode.kernel.errors import ExitCode, PancodeError
+from pancode.kernel.formatting import counted
+from pancode.sessions.commands.slash import LEAVE, TypedCommand, carried_out, overview, typed
+from pancode.sessions.conversation.lines import MARK, OURS, LineStory
+from pancode.sessions.conversation.model import Part, SessionTalk, Turn
+
+OWN_COUNT, ASSUMED = "reported", "assumed"
+"""Sources of a cost that the model gateway did not meter: the program's own count."""
+REST_MS = 700
+"""How long after a question a typed line cannot be its answer: nobody reads it so fast. As on the screen."""
+ONCE, ALWAYS, NO = ("y", "yes"), ("a", "always"), ("n", "no")
+HELP = """\
+  words          go to the agent; while it works, with the next call of its model
+  Ctrl-D, Ctrl-C leave; nothing ends. A question is answered with y, n WORDS, a (always), or a number.
+"""
+
+
+def lost_turn(shape: dict[str, Any]) -> str:
+    """What a person decides about a turn that was cut, with the commands."""
+    run, turn = shape["run"], shape["turn"]
+    if shape["sittings"][-1]["outcome"] == "lost":
+        return f"say its words again: pancode runs retry {run}"
+    which = f"turn {turn['number']}" if turn else "a turn"
+    again = f'its words again, or others: pancode attach {shape["session"]} "..."'
+    look = f"look what it did: pancode runs diff {run}"
+    return f"{which} was cut, and is not repeated by itself; {look}; say {again}"
+
+
+def read_line() -> str | None:
+    """The next line of standard input; None: it has ended.
+
+    It is read past Python's buffer, whose lock a thread that waits for a line would hold at the end.
+    """
+    line = b""
+    with suppress(OSError):  # the terminal is gone
+        while (byte := os.read(sys.stdin.fileno(), 1)) not in (b"", b"\n"):
+            line += byte
+        return line.decode("utf-8", "replace") if line or byte else None
+    return None
+
+
+def leaves_with_terminal() -> None:
+    """A terminal that is closed is left as with Ctrl-C: nothing ends but this command."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+
+
+def spent(usage: dict[str, Any], tokens: int) -> str:
+    """Tokens and dollars; what a program has counted by itself, or is assumed in part, is marked."""
+    source, dollars = usage["cost_source"], usd(usage["cost_usd"])
+    if source == ASSUMED:
+        return f"{count(tokens)} tokens, about {dollars}"
+    return f"{count(tokens)} tokens, {dollars}{' by its own count' if source == OWN_COUNT else ''}"
+
+
+def spent_in_all(shape: dict[str, Any]) -> str:
+    """What a session has used, what its runs have cost beside that, and what is left of its ceiling."""
+    usage, money = shape["usage"], shape["money"]
+    text = spent(usage, usage["input_tokens"] + usage["output_tokens"])
+    if money.get("runs_usd") is not None:
+        text += f", its runs {usd(money['runs_usd'])}"
+    if money["ceiling_usd"] is not None:
+        text += f", {usd(money['left_usd'])} of {usd(money['ceiling_usd'])} left"
+    return text
+
+
+def tell_command(command: TypedCommand, run: str = "") -> bool:
+    """Say what a command says, beside the talk; whether it ended well.
+
+    `run`: the session's. UsageError where it needs one.
+    """
+    match command.command.name:
+        case "/help":
+            aside(HELP + overview())
+        case "/copy":
+            aside("the screen copies; here your terminal does\n")
+        case _ if command.command.says:
+            aside(f"{command.command.says}\n")
+        case _:
+            argv = command.command.argv(command.words, run)
+            end = carried_out(argv, command.command.patience_s, get_terminal_size().columns)
+            aside(f"{end.text}\n")
+            return end.status == 0
+    return True
+
+
+def _always(asks: dict[str, Any]) -> str:
+    """Return what a yes for the rest of the run allows: a rule that covers more than this command."""
+    return f"in this run {safe(asks['whole'])}" if asks.get("whole") else "always in this run"
+
+
+def come_back(session: str, state: str) -> str:
+    """What is said to who leaves."""
+    goes_on = "has ended" if state == "ended" else "goes on"
+    back = f"come back: pancode attach {session}   end it: pancode sessions end {session}"
+    return f"{session} {goes_on}.  {back}"
+
+
+class ChatLoop:
+    """One person in one session. `run`: the newest run that is known; `since`: show it from `RUN:BYTE`."""
+
+    def __init__(self, face: Face, client: Client, ids: Ids, clock: Clock, run: str, since: str = "") -> None:
+        self._face, self._client, self._clock = face, client, clock
+        self._acts = SessionActs(client, ids, who(), run)
+        self._looks = Client(client.place, starts=False)
+        self._queue: queue.Queue[Happening] = queue.Queue()
+        self._story = LineStory(self._show)
+        self.talk = SessionTalk()
+        self._sink = Sink(sys.stdout, dim=MARK)
+        self._shape: dict[str, Any] = {}
+        self._state = self._shown = ""
+        self._counted: tuple[str, int] | None = None
+        """The turn whose cost was told last; None until the first state has come."""
+        self._asked: dict[str, Any] = {}
+        self._sure: dict[str, Any] = {}
+        """The question for which the person has said "always" once."""
+        self._rests_ms = 0
+        """Until this time a yes or a no may have been typed for what stood there before the question."""
+        self._sent: list[tuple[str, int]] = []
+        """Words whose turn has not ended: their run, and their number in the run."""
+        self._later: deque[str] = deque()
+        """Lines of a pipe that wait for the end of the turn before them."""
+        self._eof = self._prompted = self._once = self._missed = self._went_wrong = False
+        self._tty = sys.stdin.isatty()
+        self._follower = SessionFollower(face.note, self._looks, self._queue.put, since)
+
+    # ---- one turn, and out
+    def once(self, message: tuple[str, int]) -> int:
+        """Wait for the end of the turn with this message, let the sitting rest, print the answer."""
+        run, number = message
+        self._once = True
+        SessionFollower(self._face.note, self._looks, self._queue.put, f"{run}:0").follow(run)
+        try:
+            # the turn; None: none has ended with it, and none will
+            self._until(
+                lambda: self._found(run, number) is not None or self._state == "asks" or self._is_over()
+            )
+            turn = self._found(run, number)
+            if turn is not None and self._shape["takes_turns"] and self._state not in OVER:
+                # One that rests by itself at this moment is fine.
+                if in_turn(self._acts.rest):
+                    self._until(lambda: self._state in (*OVER, "asks"))
+                else:
+                    self._told_state(self._acts.shape())
+        except KeyboardInterrupt:
+            return self._left(ExitCode.DETACHED)
+        return self._told(turn)
+
+    def _is_over(self) -> bool:
+        """Whether no program runs, and none begins without more words."""
+        return self._state in OVER and not self._shape["goes_on"]
+
+    def _failed(self) -> bool:
+        """Whether the newest sitting has ended with an outcome other than done."""
+        return bool(self._shape) and self._shape["sittings"][-1]["outcome"] not in (None, "done")
+
+    def _found(self, run: str, number: int) -> Turn | None:
+        return next((turn for turn in self.talk.ended if turn.has(run, number)), None)
+
+    def _until(self, over: Any) -> None:
+        """Take in what happens until a state has come and `over` holds, or until the stream ends."""
+        while True:
+            kind, data = self._queue.get()
+            if kind == "broken":
+                raise data
+            self._take(kind, data)
+            if kind == "end" or (self._state and over()):  # a state may come before the bytes of its turn
+                return
+
+    def _told(self, turn: Turn | None) -> int:
+        """Print the answer of `--once`, and return the exit status."""
+        run = self._client.get(path_of("runs", self._shape["run"]))
+        missed = turn is None and self._shape["takes_turns"]
+        answer = turn.answer if turn is not None else "" if missed else run["answer"]
+        stop = turn.stop if turn is not None else ""
+        names = ("session", "run", "state", "agent", "node", "usage", "money")
+        keep = {name: self._shape[name] for name in names}
+        why = turn.why if turn is not None else run["reason"]
+        why = MISSED if missed and run["outcome"] == "done" else why
+        told = {**keep, "answer": answer, "stop": stop, "why": why, "asks": self._shape["asks"]}
+        told["commit"] = run["commit"]
+        if self._state == "asks":
+            status = int(ExitCode.BLOCKED)
+        elif stop:
+            status = int(ExitCode.DONE if stop == "end_turn" else ExitCode.ERROR)
+        elif missed and run["outcome"] in (None, "done"):
+            status = int(ExitCode.ERROR)
+        else:
+            status = exit_of(run["outcome"])
+        if status not in (ExitCode.DONE, ExitCode.BLOCKED):
+            self._face.note(f"{run['run']}: {safe(why or stop)}   why: pancode why {run['run']}")
+        self._face.note(f"{spent_in_all(self._shape)}   go on: pancode attach {self._shape['session']}")
+        return self._face.end(status, told, lambda: safe_block(answer))
+
+    # ---- a conversation
+    def go(self, sent: tuple[str, int] | None = None, typed: str = "") -> int:
+        """Talk until the person leaves. `sent`: words already on their way, `typed` on this terminal."""
+        self._sent += [sent] if sent is not None else []
+        self._story.mine += [typed.strip()] if typed else []
+        self._follower.follow(self._acts.run)
+        threading.Thread(target=self._listen, name="keys", daemon=True).start()
+        try:
+            while True:
+                kind, data = self._queue.get()
+                if kind == "broken":
+                    raise data
+                if kind == "line" and self._said(*data):
+                    return self._left(ExitCode.DONE)
+                self._take(kind, data)
+                if self._goes(kind):
+                    return self._left(self._status())
+        except KeyboardInterrupt:
+            return self._left(ExitCode.DETACHED)
+        finally:
+            if self._later:
+                self._face.note(f"not said: {counted(len(self._later), 'line')} of the pipe")
+
+    def _listen(self) -> None:
+        while (line := read_line()) is not None:
+            self._queue.put(("line", (line, self._shown, self._clock.mono_ms() < self._rests_ms)))
+        self._queue.put(("eof", None))
+
+    def _goes(self, kind: str) -> bool:
+        """Whether the talk is over, as nothing is left to send or hear; else send a pipe's next line, if it
+        may go.
+
+        A pipe stops at a question, as lines written before it cannot answer it.
+        """
+        self._eof = self._eof or kind == "eof"
+        if self._tty:
+            if not self._sent and self._state and self._queue.empty() and not self._prompted:
+                self._prompted = True
+                aside("> ")
+            return self._eof
+        if self._state == "asks":
+            return True
+        while self._state and self._later and not self._sent:
+            if self._said(self._later[0], waited=True):
+                return True
+            self._later.popleft()
+        return self._eof and not self._later and bool(self._state) and not self._sent
+
+    def _status(self) -> ExitCode:
+        """Return the exit status; it tells a script what a person at the terminal has seen."""
+        if self._tty:
+            return ExitCode.DETACHED if terminal_is_gone() else ExitCode.DONE
+        if self._state == "asks":
+            return ExitCode.BLOCKED
+        wrong = self._missed or self._went_wrong or self._failed()
+        return ExitCode.ERROR if wrong else ExitCode.DONE
+
+    def _take(self, kind: str, data: Any) -> None:
+        match kind:
+            case "session":
+                self._told_state(data)
+            case "log":
+                self._told_parts(self.talk.feed(*data))
+            case "end":
+                self._told_parts(self.talk.end())
+
+    def _told_state(self, shape: dict[str, Any]) -> None:
+        """Say what the session does now, where that has changed and the stream does not tell it."""
+        self._shape, self._acts.run = shape, shape["run"]
+        # say what a turn has cost when it has ended, and the session with it
+        turn = shape["turn"]
+        newest = shape["run"], turn["number"] if turn else 0
+        if turn and self._counted is not None and newest != self._counted and turn["tokens"] is not None:
+            words = f"turn {turn['number']}: {spent(turn, turn['tokens'])}; session: {spent_in_all(shape)}"
+            self._note(f"[{words}]")
+            self._prompted = False
+        self._counted = newest
+        asks, self._state, self._asked = shape["asks"], shape["state"], shape["asks"] or {}
+        if self._is_over():
+            self._miss({one["run"] for one in shape["sittings"]})
+        failed = self._state in OVER and self._failed()
+        shown = self._state
+        if asks:
+            shown = f"asks {asks['run']} {asks['kind']} {asks['call']} {asks['words']}"
+        elif failed:
+            shown = f"{self._state} {shape['run']}"
+        if shown == self._shown:
+            return
+        if asks:
+            self._ask(asks)
+        elif failed or self._state in ("waits for a slot", "starts", "turn lost", "ended"):
+            why = f": {safe(shape['reason'])}" if shape["reason"] else ""
+            self._note(f"[{shape['session']} {self._state}{why}]")
+            if self._state == "turn lost":
+                self._note(f"[{lost_turn(shape)}]")
+            self._prompted = False
+        self._shown = shown
+
+    def _miss(self, runs: set[str]) -> None:
+        """No more turns of these runs will come: say so if words wait for one."""
+        missed = [one for one in self._sent if one[0] in runs]
+        self._sent = [one for one in self._sent if one[0] not in runs]
+        if missed and self._shape["takes_turns"]:
+            self._missed = True
+            self._note(f"[{MISSED}]")
+
+    def _note(self, text: str) -> None:
+        """Print PanCode's own lines, behind a mark that no line of an agent begins with."""
+        self._face.note("\n".join(f"{OURS}{line}" for line in text.split("\n")))
+
+    def _ask(self, asks: dict[str, Any]) -> None:
+        self._rests_ms = self._clock.mono_ms() + REST_MS
+        choices = "".join(f"\n  {number}: {safe(one)}" for number, one in enumerate(asks["choices"], start=1))
+        how = "your answer" if asks["kind"] == "question" else f"y, n WORDS, or a: {_always(asks)}"
+        how = how if self._tty and not self._once else safe(asks["command"])
+        self._note(f"[it asks: {safe(asks['words'])}{choices}\n  {how}]")
+        self._prompted = False
+
+    def _told_parts(self, parts: Iterable[Part]) -> None:
+        for part in parts:
+            self._story.take(part)
+            if isinstance(part, Turn):
+                self._sent = [one for one in self._sent if not part.has(*one)]
+                self._prompted = False
+
+    def _show(self, text: str) -> None:
+        if not self._once:
+            self._sink.write(text.encode())
+
+    # ---- what is typed
+    def _said(self, line: str, shown: str = "", hasty: bool = False, *, waited: bool = False) -> bool:
+        """Do what the line says. Returns whether to leave. Lines of a pipe wait for the turn before them.
+
+        `shown`: the question on display when the line was read, the only one that it answers. `hasty`: the
+        question had just come.
+        """
+        self._prompted = False
+        text = line.strip()
+        if text in LEAVE:
+            return True
+        if text and not self._tty and not waited:
+            self._later.append(line)
+            return False
+        try:
+            command = typed(text)
+            if command is not None:
+                self.commanded(command)
+            elif text and not (self._asked and shown == self._shown and self._answers(text, hasty)):
+                run, _ = self.say(text)
+                self._follower.follow(run)  # the stream may have ended
+        except PancodeError as error:
+            if not self._tty and error.code != NO_TURN:
+                raise
+            tell_error(error, as_json=False)
+        return False
+
+    def commanded(self, command: TypedCommand) -> bool:
+        """Carry the command out; return whether it went well. Its output goes to no model."""
+        match command.command.name:
+            case "/cancel":
+                self._acts.cancel(self.talk.turn)
+            case "/rest":
+                self._acts.rest()
+            case "/end":
+                self._acts.end()
+            case name:
+                if name == "/cost" and self._shape:
+                    aside(f"this session: {spent_in_all(self._shape)}\n")
+                well = tell_command(command, self._acts.run)
+                self._went_wrong = self._went_wrong or not well
+                return well
+        return True
+
+    def say(self, text: str) -> tuple[str, int]:
+        """Send words to the session; return their run, and their number in it."""
+        done = self._acts.say(text)
+        for warning in done["warnings"]:
+            self._face.note(f"warning: {safe(warning)}")
+        message = (str(done["run"]), int(done["number"]))
+        self._sent.append(message)
+        if self._tty:
+            self._story.mine.append(text)
+        return message
+
+    def _answers(self, text: str, hasty: bool) -> bool:
+        """Answer the question that is shown, by its run and number. False: the text is no answer.
+
+        A yes or no that came too fast after the question is held back, unless it names the call's number.
+        """
+        asks = self._asked
+        word, _, more = text.partition(" ")
+        word, call = word.lower(), asks["call"]
+        named = call is not None and more.strip() == str(call)
+        says = "yes" if word in (*ONCE, *ALWAYS) and (named or not more) else "no" if word in NO else ""
+        if asks["kind"] == "question":
+            if hasty:
+                return False
+            self._acts.decide(asks, "words", text)
+        elif says and hasty and not named:
+            by_number = "" if call is None else f", or: y {call}"
+            self._note(f"[the question came as you typed: answer it again{by_number}]")
+        elif call is not None and not says and word in (*ONCE, *ALWAYS) and more.strip().isdecimal():
+            self._note(f"[{more.strip()} does not wait: y {call}]")
+        elif says == "yes" and word in ALWAYS and self._sure != asks:
+            self._sure = asks
+            self._note(f"[{_always(asks)}? {word} again; y allows it once]")
+        elif says == "yes":
+            self._acts.decide(asks, "always" if word in ALWAYS else "yes")
+        elif says == "no":
+            self._acts.decide(asks, "no", "" if named else more)
+        else:
+            return False
+        return True
+
+    def _left(self, status: ExitCode) -> int:
+        """Say how to come back, and return the status."""
+        aside(f"\n{come_back(self._shape.get('session', self._acts.run), self._state)}\n")
+        return int(status)

@@ -1,0 +1,189 @@
+"""What a chat says before its first words: what was found, and what is missing, each with its command."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pancode.interfaces.cli.output import caller, who
+from pancode.interfaces.cli.terminal import usd
+from pancode.interfaces.client.client import Client
+from pancode.kernel.caller import folder
+from pancode.kernel.errors import ConfigError, PancodeError, UsageError
+from pancode.kernel.formatting import counted, first_few
+
+LOOKS, LOOK_S = 20, 0.4
+"""How many times, and how far apart in seconds, a machine is asked that has not yet said what it has."""
+SHOWN = 4
+EMPTIED = ("draining", "drained")
+HEARD = ("online", *EMPTIED)
+"""States of machines that answer."""
+SIGNS = {"verified": "ok", "asks": "?", "error": "!", "waiting": "..."}
+"""State of a line to how the line begins where no screen is drawn."""
+Json = dict[str, Any]
+Note = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLine:
+    """One line about what was found. `state`: a name of the screen's GLYPHS."""
+
+    state: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{SIGNS.get(self.state, '-'):<4}{self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the API answers about the fleet. `plan`: how the session would begin, or why it cannot."""
+
+    fleet: Json
+    models: list[Json]
+    budget: Json
+    waits: list[Json]
+    plan: Json | PancodeError
+    preset: str = ""
+
+
+def found_lines(found: Found) -> list[FoundLine]:
+    """At most eight lines. The last one, or two, say whether the agent can answer, and if not, what helps."""
+    lines = [_machines(found.fleet["nodes"]), _programs(found.fleet["nodes"]), _models(found.models)]
+    lines += [_budget(found.budget)]
+    if found.waits:
+        lines += [
+            FoundLine("asks", f"{counted(len(found.waits), 'thing')} for you to look at: pancode inbox")
+        ]
+    lines += [*_project(found.plan), _talks(found.plan, found.preset)]
+    scripts = any(_is_ready(node, "shell") for node in found.fleet["nodes"])
+    meanwhile = FoundLine("not begun", "meanwhile scripts run: pancode dispatch --runtime shell 'uname -a'")
+    return [*lines, meanwhile] if scripts and lines[-1].state == "error" else lines
+
+
+def _is_ready(node: Json, runtime: str) -> bool:
+    return any(one["name"] == runtime and one["state"] == "ok" for one in node["runtimes"])
+
+
+def _machines(nodes: list[Json]) -> FoundLine:
+    online = [str(one["name"]) for one in nodes if one["state"] == "online"]
+    emptied = [str(one["name"]) for one in nodes if one["state"] in EMPTIED]
+    others = [f"{one['name']} ({one['state']})" for one in nodes if one["state"] not in HEARD]
+    if not nodes:
+        return FoundLine("error", "machines  none: pancode fleet up")
+    parts = [first_few(online, SHOWN) if online else "none takes work" if emptied else "none is heard"]
+    parts += [f"drained: {first_few(emptied, SHOWN)}: pancode fleet resume"] if emptied else []
+    parts += [f"not heard: {', '.join(others[:SHOWN])}: pancode fleet status"] if others else []
+    return FoundLine("verified" if online else "error", f"machines  {'; '.join(parts)}")
+
+
+def _programs(nodes: list[Json]) -> FoundLine:
+    ready: dict[str, list[str]] = {}
+    for node in nodes:
+        for one in node["runtimes"]:
+            if one["state"] == "ok" and one["name"] != "scripted":
+                ready.setdefault(one["name"], []).append(str(node["name"]))
+    able = [name for name in ready if name != "shell"]
+    if not able:
+        return FoundLine("not begun", "programs  no agent program is ready: pancode runtimes")
+    return FoundLine("verified", f"programs  {first_few(able, 2 * SHOWN)}")
+
+
+def _models(models: list[Json]) -> FoundLine:
+    able = [str(one["ref"]) for one in models if not one["embedding"]]
+    if not able:
+        return FoundLine("not begun", "models    none of your own: pancode models")
+    return FoundLine("verified", f"models    {first_few(able, SHOWN)}")
+
+
+def _budget(budget: Json) -> FoundLine:
+    day = next((one for one in budget["scopes"] if one["scope"].startswith("day:")), None)
+    if day is None or day["ceiling_usd"] is None:
+        return FoundLine("not begun", "budget    no ceiling for a day: pancode budget set 10")
+    left = f"budget    {usd(day['remaining_usd'])} of {usd(day['ceiling_usd'])} left today"
+    over = day["over"] or float(day["remaining_usd"]) <= 0
+    return FoundLine("error", f"{left}: pancode budget set") if over else FoundLine("verified", left)
+
+
+def _project(plan: Json | PancodeError) -> list[FoundLine]:
+    if isinstance(plan, PancodeError):
+        return []
+    if plan["project"] is None:
+        return [FoundLine("not begun", "project   no repository here: agents get an empty folder")]
+    return [FoundLine("verified", f"project   {Path(plan['project']).name}")]
+
+
+def _talks(plan: Json | PancodeError, preset: str) -> FoundLine:
+    """Return the line that says whether an agent can answer; if not, it says what helps."""
+    if isinstance(plan, PancodeError):
+        fix = f"; {plan.fix}" if plan.fix else ""
+        return FoundLine("error", f"nobody can answer yet: {plan}{fix}")
+    name = str(plan["agent"]).capitalize()
+    refused = None if plan["admitted"] else next((one for one in plan["gates"] if not one["passed"]), None)
+    if refused is not None:
+        words = str(refused["words"]).removeprefix("Dispatch blocked: ")
+        fix = f"; {refused['fix']}" if refused["fix"] else ""
+        return FoundLine("error", f"{name} cannot answer yet: {words}{fix}")
+    by = f"{plan['model']} ({plan['runtime']})" if plan["model"] else str(plan["runtime"])
+    means = ", ".join(filter(None, (by, f"{plan['mode']}, {plan['safety']}", preset and f"preset {preset}")))
+    if not any(node["ready"] for node in plan["nodes"]):
+        why = "; ".join(f"{node['node']} {node['why']}" for node in plan["nodes"] if node["fits"])
+        return FoundLine("waiting", f"{name} answers later, with {means}: {why}")
+    return FoundLine("verified", f"{name} listens, with {means}")
+
+
+def opened(client: Client, body: Mapping[str, Any], note: Note) -> list[FoundLine]:
+    """Bring a machine in where none is, look, and say what was found. ConfigError, and UsageError for what
+    was asked for itself; all else that is missing is a line."""
+    bring_in(client, note)
+    plan: Json | PancodeError
+    try:
+        plan = client.post("/v1/sessions", {**body, "dry_run": True})
+    except (ConfigError, UsageError):
+        raise
+    except PancodeError as problem:
+        if problem.code == "preset_not_found":
+            raise
+        plan = problem
+    waits = client.get("/v1/inbox", by=who())
+    return found_lines(
+        Found(
+            client.get("/v1/fleet"),
+            client.get("/v1/models", cwd=folder())["models"],
+            client.get("/v1/budget"),
+            [*waits["items"], *waits["also"]],
+            plan,
+            str(body.get("preset", "")),
+        )
+    )
+
+
+def bring_in(client: Client, note: Note) -> None:
+    """This machine becomes a node where there is none; what was not heard yet is waited for a moment.
+
+    It goes on without where that fails: a note says so.
+    """
+    if not client.get("/v1/fleet")["nodes"]:
+        note("no machine is in the fleet: this one becomes a node ...")
+        try:
+            for event in client.events("POST", "/v1/fleet/up", {**caller(), "nodes": []}):
+                if event.kind == "result":
+                    for one in event.data["results"]:
+                        for problem in one["problems"] if not one["ok"] else ():
+                            note(f"{one['node']}: {problem['what']}; {problem['fix']}")
+        except PancodeError as problem:
+            note(f"{problem}; {problem.fix or 'pancode fleet up'}")
+    for _ in range(LOOKS):
+        if not _is_looking(client.get("/v1/fleet")["nodes"]):
+            return
+        time.sleep(LOOK_S)
+
+
+def _is_looking(nodes: list[Json]) -> bool:
+    """Whether a machine has not yet said what it has, or none has been heard since the coordinator began."""
+    states = [runtime["state"] for node in nodes for runtime in node["runtimes"]]
+    quiet = bool(nodes) and not any(node["state"] in HEARD for node in nodes)
+    return quiet or "looking" in states or any(node["state"] == "new" for node in nodes)

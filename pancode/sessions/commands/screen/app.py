@@ -1,0 +1,565 @@
+"""The page of the chat with one session: keys, news, and the lines around the conversation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from pancode.interfaces.cli.terminal import safe_block
+from pancode.interfaces.client.session import OVER, SessionActs
+from pancode.interfaces.tui.application import SteadyApp, SteadyPage
+from pancode.interfaces.tui.bars import Bar, PromptLine
+from pancode.interfaces.tui.page import Line, spread
+from pancode.kernel.errors import PancodeError, UsageError
+from pancode.kernel.formatting import clip, counted, safe
+from pancode.sessions.commands.line_chat import spent_in_all
+from pancode.sessions.commands.screen import blocks, card
+from pancode.sessions.commands.screen.blocks import AnswerText, TalkView
+from pancode.sessions.commands.screen.card import QUIET_MS, AskCard, CardAnswer
+from pancode.sessions.commands.screen.controller import ChatDesk, Consent, News
+from pancode.sessions.commands.screen.field import Field, Popup
+from pancode.sessions.commands.screen.look import GLYPHS, QUIET, STATES, clock, glyph, rule
+from pancode.sessions.commands.screen.mode_keys import SETTLE_MS, ChosenTerms
+from pancode.sessions.commands.screen.transcript import AnswerBlock, CallsBlock, TalkStory, plain_of
+from pancode.sessions.commands.slash import TypedCommand, overview, typed
+from pancode.sessions.conversation.model import HeardWords, Part, SessionTalk
+
+if TYPE_CHECKING:
+    from node_agent.wire.clock import Clock
+
+PAINT_MS, CALM = 50, 2
+"""Milliseconds between two repaints, at least; and at least so many times as long as the last one took."""
+HELP = """\
+Enter sends, Ctrl-J begins a new line. Esc ends the turn at work. Ctrl-D leaves, and nothing ends.
+Tab goes to a question, and its keys answer it; one of them alone in the field, and Enter, does so, too.
+Alt-U takes back the change of the configuration that you have just said yes to.
+Up and Down bring back what you typed, Ctrl-R looks for it. @ names runs and files, / commands.
+Shift-Tab goes through the modes plan, build and review; Alt-A to admin and back. Ctrl-Y changes the level.
+Ctrl-O folds and unfolds all calls. Ctrl-Up and Ctrl-Down mark a block: Enter opens it, Alt-C copies it.
+PageUp reads back, Ctrl-End follows again. Ctrl-F finds, Enter there goes to the next."""
+
+
+class ChatScreen(SteadyPage):
+    """The chat's page. `by`: the person. `first`: words to begin with, or to say at once."""
+
+    CSS = (
+        """
+    ChatScreen { layers: base over; }
+    #head, #pulse, #edge, #foot { height: 1; }
+    #write { height: auto; } #sign { width: 2; color: ansi_cyan; }
+    Field, Field:focus { width: 1fr; height: auto; max-height: 8; border: none; padding: 0;
+      background: ansi_default; color: ansi_default; }
+    Popup { layer: over; dock: bottom; width: 80%; max-width: 80; height: auto; max-height: 10; display: none;
+      margin: 0 0 3 1; border: round ansi_cyan; background: ansi_default; color: ansi_default; padding: 0; }
+    """
+        + blocks.CSS
+        + card.CSS
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+d", "leave_or_delete", show=False, priority=True),
+        Binding("ctrl+c", "clear_or_leave", show=False, priority=True),
+        Binding("escape", "escape", show=False),
+        Binding("tab", "other", show=False, priority=True),
+        Binding("ctrl+o", "fold", show=False, priority=True),
+        Binding("ctrl+r", "recall", show=False, priority=True),
+        Binding("ctrl+f", "find", show=False, priority=True),
+        Binding("alt+c", "copy", show=False, priority=True),
+        Binding("alt+u", "undo", show=False, priority=True),
+        Binding("shift+tab", "choose('turn_mode')", show=False, priority=True),
+        Binding("alt+a", "choose('admin')", show=False, priority=True),
+        Binding("ctrl+y", "choose('turn_level')", show=False, priority=True),
+        Binding("ctrl+up", "mark(-1)", show=False, priority=True),
+        Binding("ctrl+down", "mark(1)", show=False, priority=True),
+        Binding("pageup", "page(-1)", show=False, priority=True),
+        Binding("pagedown", "page(1)", show=False, priority=True),
+        Binding("ctrl+end", "follow", show=False, priority=True),
+    ]
+
+    class Heard(Message):
+        """News from a thread of the desk."""
+
+        def __init__(self, news: News) -> None:
+            super().__init__()
+            self.news = news
+
+    def __init__(self, desk: ChatDesk, clock: Clock, by: str, folder: str, first: str = "") -> None:
+        super().__init__()
+        self.desk, self._clock, self._by, self._folder, self._first = desk, clock, by, folder, first
+        self.talk, self._conversation = TalkStory(), SessionTalk()
+        self.terms = ChosenTerms(desk.change)
+        self.shape: dict[str, Any] = {}
+        self._state = "starts" if desk.run else ""
+        self._since_ms = self._key_ms = clock.mono_ms()
+        self._away_ms: int | None = None
+        self._next_ms, self._paints = 0, False
+        self._note: tuple[str, str] = ("", "")
+        self._replies: CardAnswer | None = None
+        self._agreed = False
+        """Whether the person's last yes was to a change that the coordinator has not refused."""
+        self._sure: Any = None
+        """The question for which the person has said "always" once."""
+        self._card_ms = 0
+        """When the question on the card appeared."""
+        self._leaves = False
+        self._live = 0
+        """How many runs are at work beside this session."""
+        self._popup = Popup()
+        self.field = Field(self._popup)
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        self._head, self._pulse, self._edge, self._foot = map(Bar, ("head", "pulse", "edge", "foot"))
+        self.view = TalkView(self.talk.blocks, safe(self._by))
+        self.card = AskCard(self._answered, self._type)
+        self._find = PromptLine()
+        self._find.placeholder = "find; Enter goes on, Esc closes"
+        self._sign = Static("\u276f ", id="sign", markup=False)
+        yield from (self._head, self.view, self.card, self._pulse, self._edge, self._find)
+        with Horizontal(id="write"):
+            yield self._sign
+            yield self.field
+        yield self._foot
+        yield self._popup
+
+    def on_mount(self) -> None:
+        self.field.focus()
+        self.set_interval(0.5, self._frame)
+        self._frame()
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        """Start the desk. The prompt is drawn already, so whoever types now loses nothing."""
+        self.desk.start(lambda news: self.post_message(self.Heard(news)))
+        if self._first:
+            self._enter(self._first.strip())
+
+    def on_unmount(self) -> None:
+        if self.desk.run:
+            self.terms.send()
+        self.desk.stop()
+        if isinstance(self.card.asks, Consent):
+            self.card.asks.answer.put(False)
+
+    def tell_unsent(self, say: Callable[[str], object]) -> None:
+        """Tell the person who has left which words were not sent, and for which that is not known."""
+        unsure = self.desk.leave()
+        for one in unsure:
+            what = safe_block(one or "what you chose last").rstrip()
+            say(f"not known whether it was sent: {what}\n  look: pancode sessions\n")
+        for one in (*self.desk.refused, self.field.text.strip()):
+            if one and one not in unsure:
+                say(f"not sent: {safe_block(one).rstrip()}\n")
+
+    # -- what happens ----------------------------------------------------------------------------------
+
+    def on_chat_screen_heard(self, message: Heard) -> None:
+        kind, data = message.news
+        if kind not in ("away", "note"):
+            self._away_ms = None
+        heard: dict[str, Callable[[Any], None]] = {
+            "session": self._shaped,
+            "begun": self._begun,
+            "panel": self._panelled,
+            "agree": self._asks,
+            "found": self.talk.found,
+            "terms": self.terms.settings,
+            "crash": self.crashed,
+            "refused": lambda refused: self._refused(*refused),
+        }
+        match kind:
+            case "log":
+                for part in self._conversation.feed(*data):
+                    self._take(part)
+                self.desk.taken()
+            case "end":
+                for part in self._conversation.end():
+                    self._take(part)
+            case "note":
+                self._note = (safe(data), QUIET)
+            case "away":
+                self._away_ms = self._clock.mono_ms() if self._away_ms is None else self._away_ms
+            case "live":
+                self._live = data
+            case "things":
+                self.field.things = data
+                self.field.suggest()
+            case _ if kind in heard:
+                heard[kind](data)
+        self._wants_paint()
+        self._frame()
+
+    def _take(self, part: Part) -> None:
+        """Show a part of the conversation. Words of it whose answer was lost did arrive, and leave the
+        field."""
+        if isinstance(part, HeardWords) and part.by == self._by:
+            text = part.text.strip()
+            if text in self.desk.unsure:
+                self.desk.arrived(text)
+                if self.field.text.strip() == text:
+                    self.field.put("")
+        self.talk.take(part)
+
+    def _shaped(self, shape: dict[str, Any]) -> None:
+        """Take in the session's new state."""
+        self.shape = shape
+        self.terms.shaped(shape)
+        state, failed = shape["state"], shape["sittings"][-1]["outcome"] not in (None, "done")
+        if state != self._state:
+            self._state, self._since_ms = state, self._clock.mono_ms()
+            if state in OVER and failed:
+                self.talk.tell(f"{state}: {shape['reason']}   why: pancode why {shape['run']}", "failed")
+        if not isinstance(self.card.asks, Consent):  # whoever asks that waits for its answer
+            self._asks(shape["asks"])
+
+    def _begun(self, begun: dict[str, Any]) -> None:
+        chosen = f", {begun['chosen']}" if begun["chosen"] else ""
+        self.talk.tell(f"session {begun['run']}: agent {begun['agent']}{chosen}")
+        for warning in begun["warnings"]:
+            self.talk.tell(f"warning: {warning}", "error")
+        self._state, self._since_ms = "starts", self._clock.mono_ms()
+
+    def _panelled(self, panel: tuple[str, str]) -> None:
+        """Show what a command has said."""
+        self._note = ("", "")
+        self.talk.panel(*panel)
+        if panel[0].startswith("/theme ") and isinstance(self.app, SteadyApp):
+            self.app.dress()
+
+    def _refused(self, error: PancodeError, words: str) -> None:
+        """Show the error, and put the words back into the field, to be sent again by the person alone."""
+        self.terms.over()
+        self._agreed = False
+        self.talk.tell(". ".join(filter(None, (str(error), error.why, error.fix))), "error")
+        if words:
+            self.talk.unsent(words)
+        if words in (*self.desk.unsure, *self.desk.refused) and not self.field.text:
+            self.field.put(words)
+            if words in self.desk.refused:
+                self.desk.refused.remove(words)
+        if not self.desk.run:
+            self._state = ""
+
+    def _asks(self, asks: Any) -> None:
+        """Show the question; keys that were meant for the one before are not taken for it."""
+        if self.card.show(asks):
+            self._card_ms = self._key_ms = self._clock.mono_ms()
+            self._reply_to(None)
+            if isinstance(asks, Consent):
+                self.app.bell()
+
+    # -- drawing ---------------------------------------------------------------------------------------
+
+    def _wants_paint(self) -> None:
+        """Have changes painted: the first one at once, later ones after a pause, in which keys come first."""
+        if not self._paints:
+            self._paints = True
+            # A timer of Textual's that is late when it begins never fires, and the screen would stay blind.
+            wait_s = max(0, self._next_ms - self._clock.mono_ms()) / 1000
+            asyncio.get_running_loop().call_later(wait_s, self.call_next, self._paint)
+
+    async def _paint(self) -> None:
+        begin = self._clock.mono_ms()
+        changed, self.talk.changed[:] = list(self.talk.changed), []
+        await self.view.sync(changed)
+        self.call_after_refresh(self._painted, begin)
+
+    def _painted(self, begin: int) -> None:
+        now = self._clock.mono_ms()
+        self._paints, self._next_ms = False, now + max(PAINT_MS, CALM * (now - begin))
+        if self.talk.changed:
+            self._wants_paint()
+
+    def _frame(self) -> None:
+        """Draw the lines around the conversation."""
+        if not self.is_running:
+            return
+        columns, now = self.size.width, self._clock.mono_ms()
+        shape = self.shape
+        title = safe(shape.get("title") or "New session")
+        place = " \u00b7 ".join(filter(None, (safe(shape.get("agent") or ""), safe(shape.get("node") or ""))))
+        name = shape.get("session", self.desk.run)
+        right = f" {place} \u00b7 {name} " if place and columns >= 80 else f" {name} " if name else ""
+        title = f" {clip(title, max(8, columns - len(right) - 8))} "
+        self._head.tell((rule(columns, ((title, "bold"),), ((right, QUIET),)),))
+        self._pulse.tell((self._pulse_line(columns, now),))
+        means = " ".join(filter(None, (shape.get("runtime"), shape.get("model"))))
+        self._edge.tell((self.terms.line(columns, safe(means)),))
+        live = f" {counted(self._live, 'other run')} at work" if self._live else ""
+        left = f"{live} {spent_in_all(self.shape)}" if self.shape else live
+        leave = " detach, work goes on" if columns >= 100 else " detach"
+        foot_line = spread(
+            columns - 1, ((left, ""),), (("Ctrl-D", "bold"), (leave, QUIET), ("  /help", "bold"))
+        )
+        self._foot.tell((foot_line,))
+        if self.desk.run and now - self._key_ms >= SETTLE_MS:
+            self.terms.send()
+
+    def _pulse_line(self, columns: int, now: int) -> Line:
+        sign, words = STATES.get(self._state, ("unknown", safe(self._state)))
+        if sign == "waiting" and self.shape.get("reason"):
+            words = clip(f"{words}: {safe(self.shape['reason'])}", max(8, columns - 4))
+        lasts = f"  {clock((now - self._since_ms) // 1000)}" if self._state in ("works", "asks") else ""
+        if not self.shape.get("heard", True):
+            sign, lasts = "unknown", ""
+            words = f"{safe(self.shape['node'])} is not heard; the turn goes on there, as far as is known"
+        if self._away_ms is not None:
+            sign, lasts = "unknown", f"  {clock((now - self._away_ms) // 1000)}"
+            words = "not heard; what you type is kept here"
+        tone = GLYPHS[sign][1] if sign != "waiting" else ""
+        left: Line = ((" ", ""), glyph(sign), (f" {words}", tone), (lasts, QUIET))
+        if self._note[0]:
+            left = (*left, ("   ", ""), self._note)
+        right = "" if self.view.follows else "\u25bc more below \u00b7 Ctrl-End"
+        if not right and not self._note[0] and self._state in ("works", "asks"):
+            right = "Esc stops this turn"
+        return spread(columns - 1, left, ((right, QUIET),))
+
+    def on_resize(self) -> None:
+        self._frame()
+
+    # -- keys ------------------------------------------------------------------------------------------
+
+    def pressed(self, event: events.Event) -> None:
+        self._key_ms, self._note = self._clock.mono_ms(), ("", "")
+        self._leaves = self._leaves and isinstance(event, events.Key) and event.key == "ctrl+c"
+
+    def action_leave_or_delete(self) -> None:
+        """Ctrl-D: leave, or, where something is written, delete the character behind the cursor."""
+        if self.field.text:
+            self.field.action_delete_right()
+        else:
+            self.dismiss(0)
+
+    def action_clear_or_leave(self) -> None:
+        """Ctrl-C: copy the selection, else clear the field; pressed twice, it leaves."""
+        selected = self.get_selected_text()
+        if selected:
+            self.app.copy_to_clipboard(selected)
+            self.clear_selection()
+        elif self.field.text:
+            self.field.typed.add(self.field.text)
+            self.field.put("")
+        elif self._leaves:
+            self.dismiss(0)
+        else:
+            self._leaves, self._note = True, ("Ctrl-C again leaves; nothing ends", "")
+        self._frame()
+
+    def action_other(self) -> None:
+        """Tab: take the suggestion, else go back and forth between the field and the card."""
+        if self._popup.display:
+            self.field._takes()
+        elif self.card.asks is not None and self.focused is not self.card:
+            self.set_focus(self.card)
+        else:
+            self.set_focus(self.field)
+
+    def action_escape(self) -> None:
+        """Esc: close what is open; else end the turn at work."""
+        if self._find.display:
+            self._find.close()
+            self.view.mark(None)
+            self.view.anchor()
+            self.set_focus(self.field)
+        elif self.focused is self.card:
+            self.set_focus(self.field)
+        elif self._replies is not None:
+            self._reply_to(None)
+        elif self.view.marked is not None:
+            self.view.mark(None)
+            self.view.anchor()
+        elif self._state in ("works", "asks"):
+            turn = self._conversation.turn
+            self.desk.do(lambda acts: acts.cancel(turn))
+            self._note = ("the turn is to end", "")
+        self._frame()
+
+    def action_choose(self, what: str) -> None:
+        """Choose another mode or level, as `ChosenTerms` does; it is sent once the keys rest."""
+        getattr(self.terms, what)()
+        self._frame()
+
+    def action_fold(self) -> None:
+        calls = [one for one in self.talk.blocks if isinstance(one, CallsBlock)]
+        opens = not any(one.is_open for one in calls)
+        for one in calls:
+            one.is_open = opens
+            self.view.redraw(one)
+
+    def action_undo(self) -> None:
+        """Take back the change that was agreed to here, once; the newest change may be another person's."""
+        if self._agreed:
+            self._enter("/settings undo")
+        self._agreed = False
+
+    def action_recall(self) -> None:
+        self.set_focus(self.field)
+        self.field.recall()
+
+    def action_find(self) -> None:
+        self._find.open("find", self._find.value)
+
+    async def on_input_submitted(self, event: Input.Submitted) -> None:
+        found = self.view.find(event.value) if event.value else None
+        if found is None:
+            self._note = (f"nothing has {safe(event.value)!r}", "")
+        await self._paint()
+        self.call_after_refresh(self.view.mark, found)
+        self._frame()
+
+    def action_mark(self, by: int) -> None:
+        self.view.mark_next(by)
+
+    def action_copy(self) -> None:
+        """Copy the marked block, or the last answer where none is marked."""
+        answers = [one for one in self.talk.blocks if isinstance(one, AnswerBlock)]
+        block = self.view.marked or (answers[-1] if answers else None)
+        if block is not None:
+            self.app.copy_to_clipboard(plain_of(block))
+        self._note = ("copied" if block is not None else "there is nothing to copy yet", "")
+        self._frame()
+
+    async def action_page(self, by: int) -> None:
+        self.view.release_anchor()
+        if self.view.page(by):
+            await self._paint()
+        self._frame()
+
+    def action_follow(self) -> None:
+        self.view.anchor()
+
+    # -- words -----------------------------------------------------------------------------------------
+
+    def on_field_named(self) -> None:
+        self.desk.look(self._folder)
+
+    def on_field_sent(self, message: Field.Sent) -> None:
+        text = message.text.strip()
+        marked = self.view.marked
+        if not text and isinstance(marked, CallsBlock):
+            marked.is_open = not marked.is_open
+            self.view.redraw(marked)
+        if not text:
+            return
+        self.field.put("")
+        if self._replies is None and (answer := self.card.answer_by(text)) is not None:
+            self._answered(answer)
+            return
+        self.field.typed.add(text)
+        self._enter(text)
+
+    def _enter(self, text: str) -> None:
+        """Do what the line says; a line that is wrong comes back into the field."""
+        try:
+            command = typed(text)
+            if command is not None:
+                self._command(command)
+            elif self._replies is not None:
+                asks = self._replies.asks
+                how = "words" if asks["kind"] == "question" else "no"
+                self.desk.do(lambda acts: acts.decide(asks, how, text), text)
+                self._reply_to(None)
+            else:
+                self._say(text)
+        except UsageError as error:
+            self._note = (f"{error}; {error.fix}", "")
+            self.field.put(text)
+        self._frame()
+
+    def _say(self, text: str) -> None:
+        self.talk.sent(text, safe(self._by))
+        self.view.mark(None)
+        self.view.anchor()
+        if self.desk.run or self._state == "begins":
+            if self.desk.run:
+                self.terms.send()
+            self.desk.say(text)  # behind the beginning, where that is on its way
+        else:
+            self._state, self._since_ms = "begins", self._clock.mono_ms()
+            self.desk.begin(text, self.terms.first())
+        self._wants_paint()
+
+    def _command(self, command: TypedCommand) -> None:
+        name = command.command.name
+        if name == "/detach":
+            self.dismiss(0)
+        elif name == "/help":
+            self.talk.panel(name, f"{HELP}\n\n{overview()}".rstrip())
+        elif name == "/copy":
+            self.action_copy()
+        elif command.command.says:
+            self.talk.tell(command.command.says)
+        elif command.command.bare:
+            if name == "/cost":
+                turns = sum(one["turns"] for one in self.shape.get("sittings", ()))
+                told = (
+                    f"this session: {counted(turns, 'turn')}, {spent_in_all(self.shape)}"
+                    if self.shape
+                    else ""
+                )
+                if told:
+                    self.talk.tell(told)
+            self._note = (f"{safe(command.text)} ...", QUIET)
+            self.desk.show(command, max(40, self.size.width - 4))
+        elif not self.desk.run:
+            self._note = ("there is no session yet", "")
+        else:
+            turn = self._conversation.turn
+            acts: dict[str, Callable[[SessionActs], object]] = {
+                "/cancel": lambda acts: acts.cancel(turn),
+                "/rest": SessionActs.rest,
+                "/end": SessionActs.end,
+            }
+            self.desk.do(acts[name])
+        self._wants_paint()
+
+    def _type(self, character: str) -> None:
+        """Put a letter into the field, while the card has the keys."""
+        self.set_focus(self.field)
+        self.field.insert(character)
+
+    def _answered(self, answered: CardAnswer) -> None:
+        asks, how = answered.asks, answered.how
+        if self._clock.mono_ms() - self._card_ms < QUIET_MS:
+            self._note = ("this question has just come: read it, and press again", "")
+            return None
+        if how == "always" and self._sure != asks:
+            self._sure = asks
+            self._note = ("in this whole run? a again; y: once", "")
+            return None
+        if how == "words":
+            return self._reply_to(answered)
+        if isinstance(asks, Consent):
+            asks.answer.put(how == "yes")
+            self._asks(self.shape.get("asks"))  # a question of the agent, which stood behind it
+        elif how == "choice":
+            self.desk.do(lambda acts: acts.decide(asks, "words", answered.choice))
+        else:
+            self.desk.do(lambda acts: acts.decide(asks, how))
+        self._agreed = how == "yes" and isinstance(asks, dict) and asks["kind"] == "change"
+        self._note = ("sent; Alt-U takes the change back" if self._agreed else "sent", "")
+        self.set_focus(self.field)
+        return None
+
+    def _reply_to(self, answered: CardAnswer | None) -> None:
+        """From now on Enter sends the words as the answer to this question, or as the reason of a no."""
+        self._replies = answered
+        self._sign.update("\u276f " if answered is None else "? ")
+        if answered is not None:
+            self._note = ("your words answer this question; Esc takes that back", "")
+        self.set_focus(self.field)  # now: a key that comes next is none for the card
+
+    def on_markdown_link_clicked(self, event: AnswerText.LinkClicked) -> None:
+        """Show the link's address and copy it; nothing is opened, as its words may hide where it goes."""
+        self.app.copy_to_clipboard(safe(event.href))
+        self._note = (f"copied {safe(event.href)}", "")
+        self._frame()

@@ -1,0 +1,252 @@
+"""Draws the conversation: a widget for each block, the newest ones only, and the end that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Horizontal, VerticalScroll
+from textual.widget import Widget
+from textual.widgets import Markdown, Static
+from textual.widgets.markdown import MarkdownStream
+
+from pancode.interfaces.tui.page import PageMoment
+from pancode.kernel.formatting import diff_style, unhidden
+from pancode.sessions.commands.screen import transcript as story
+from pancode.sessions.commands.screen.look import QUIET, glyph
+
+_CALLS = {"running": "running", "ok": "verified", "failed": "failed", "denied": "stopped"}
+MOST, STEP = 80, 40
+"""How many of the newest blocks are widgets; how many earlier ones are added, or dropped, at once."""
+CSS = """
+TalkView { height: 1fr; scrollbar-size: 1 1; background: ansi_default; }
+TalkView > * { margin: 0 0 1 0; height: auto; }
+TalkView > .-marked { border-left: thick ansi_cyan; }
+PersonBar { border-left: thick ansi_blue; padding: 0 1; }
+PersonBar Static { width: 1fr; text-style: bold; }
+PersonBar .when { width: auto; text-style: dim; padding: 0 0 0 2; }
+AnswerText { padding: 0 0 0 2; max-width: 102; background: ansi_default; color: ansi_default; }
+AnswerText MarkdownBlock { background: ansi_default; color: ansi_default; }
+AnswerText MarkdownBlock > .code_inline { background: ansi_default; color: ansi_cyan; }
+AnswerText MarkdownFence { border-left: solid ansi_bright_black; padding: 0 0 0 1; margin: 0 0 1 0; }
+AnswerText MarkdownHeader { content-align: left middle; text-style: bold; margin: 0 0 1 0; }
+AnswerText MarkdownFence > Label { padding: 0; }
+TalkView > AnswerText { margin: 0; }
+CallsRow, TellRow, FoundRows, OutputText { padding: 0 1 0 2; }
+PanelText { border-left: solid ansi_bright_black; padding: 0 1; }
+#earlier { text-style: dim; padding: 0 2; display: none; }
+"""
+
+
+def plain_markdown() -> MarkdownIt:
+    """A parser that hides nothing: tags and pictures are text, entities are made plain."""
+    parser = MarkdownIt("gfm-like", {"html": False}).disable("image")
+    parser.core.ruler.push("plain", _make_plain)
+    return parser
+
+
+def _make_plain(state: StateCore) -> None:
+    for token in state.tokens:
+        for child in token.children or ():
+            child.content = unhidden(child.content)
+
+
+class PersonBar(Horizontal):
+    """Words of a person; `named`: with the name, as it is not the person at this terminal."""
+
+    def __init__(self, block: story.PersonBlock, named: bool) -> None:
+        super().__init__()
+        self._block, self._named = block, named
+
+    def compose(self) -> ComposeResult:
+        block = self._block
+        text = Text(f"{block.by}: " if self._named else "", QUIET)
+        when = "sent" if block.is_sent else ""
+        if block.at_ms:
+            when = PageMoment.of(block.at_ms).now.strftime("%H:%M")
+        yield Static(text.append(block.text, "bold not dim"), markup=False)
+        yield Static(when, classes="when", markup=False)
+
+
+class AnswerText(Markdown):
+    """An answer, which grows. The address of a link is shown, and never opened."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, parser_factory=plain_markdown, open_links=False)
+        self._told = len(text)
+        self._stream: MarkdownStream | None = None
+
+    async def grow(self, text: str) -> None:
+        """Show the whole text; only what is new is laid out."""
+        if len(text) > self._told:
+            piece, self._told = text[self._told :], len(text)
+            self._stream = self._stream or Markdown.get_stream(self)
+            await self._stream.write(piece)
+
+
+class CallsRow(Static):
+    """Calls on one line; when open, a line for each, with what it changed or printed."""
+
+    def __init__(self, block: story.CallsBlock) -> None:
+        super().__init__(markup=False)
+        self.block = block
+        self.draw()
+
+    def draw(self) -> None:
+        block = self.block
+        text = Text("\u25be " if block.is_open else "\u25b8 ", QUIET)
+        text.append(*glyph(_CALLS[block.calls[-1].state])).append(f" {block.title}", QUIET)
+        for call in block.calls if block.is_open else ():
+            text.append("\n    ").append(*glyph(_CALLS[call.state])).append(f" {story.call_line(call)}")
+            for line in story.result_of(call):
+                text.append("\n      ").append(line, diff_style(line) if call.diff else QUIET)
+        text.no_wrap, text.overflow = not block.is_open, "ellipsis"
+        self.update(text)
+
+    def on_click(self) -> None:
+        self.block.is_open = not self.block.is_open
+        self.draw()
+
+
+class TellRow(Static):
+    """Words of PanCode itself."""
+
+    def __init__(self, block: story.TellBlock) -> None:
+        super().__init__(Text.assemble(glyph(block.state), (f" {block.text}", QUIET)), markup=False)
+
+
+class FoundRows(Static):
+    """What was found at the start, a line for each."""
+
+    def __init__(self, block: story.FoundBlock) -> None:
+        parts = (part for state, line in block.rows for part in (glyph(state), (f" {line}\n", QUIET)))
+        super().__init__(Text.assemble(*parts), markup=False)
+
+
+class OutputText(Static):
+    """The output of a program that takes no turns."""
+
+    def __init__(self, block: story.OutputBlock) -> None:
+        super().__init__(markup=False)
+        self.grow(block.text)
+
+    def grow(self, text: str) -> None:
+        self.update(Text(text.rstrip("\n")))
+
+
+class PanelText(Static):
+    """The output of a command, as it is in a pipe."""
+
+    def __init__(self, block: story.PanelBlock) -> None:
+        super().__init__(Text.assemble((f"{block.title}\n", "bold"), block.text), markup=False)
+
+
+def widget_of(block: story.TalkBlock, by: str) -> Widget:
+    """`by`: who sits here."""
+    match block:
+        case story.PersonBlock():
+            return PersonBar(block, block.by != by)
+        case story.AnswerBlock():
+            return AnswerText(block.text)
+        case story.CallsBlock():
+            return CallsRow(block)
+        case story.OutputBlock():
+            return OutputText(block)
+        case story.TellBlock():
+            return TellRow(block)
+        case story.FoundBlock():
+            return FoundRows(block)
+        case story.PanelBlock():
+            return PanelText(block)
+    raise AssertionError(block)
+
+
+class TalkView(VerticalScroll, can_focus=False):
+    """Shows the blocks from `first` on, and follows the end until the person scrolls away from it."""
+
+    def __init__(self, blocks: Sequence[story.TalkBlock], by: str) -> None:
+        super().__init__()
+        self._blocks, self._by, self.first = blocks, by, 0
+        self._shown: dict[story.TalkBlock, Widget] = {}
+        self._earlier = Static("", id="earlier", markup=False)
+        self.marked: story.TalkBlock | None = None
+
+    def compose(self) -> ComposeResult:
+        yield self._earlier
+
+    def on_mount(self) -> None:
+        self.anchor()
+
+    @property
+    def follows(self) -> bool:
+        return self.max_scroll_y - self.scroll_offset.y <= 1 or not self.max_scroll_y
+
+    async def sync(self, changed: Sequence[story.TalkBlock]) -> None:
+        """Bring the widgets in line with the blocks; `changed`: blocks that are new or have grown."""
+        if len(self._blocks) - self.first > MOST + STEP and (self.follows or not self._shown):
+            self.first = len(self._blocks) - MOST
+        wanted = self._blocks[self.first :]
+        for block in set(self._shown).difference(wanted):
+            await self._shown.pop(block).remove()
+        for block in changed:
+            match self._shown.get(block), block:
+                case AnswerText() as shown, story.AnswerBlock(text):
+                    await shown.grow(text)
+                case OutputText() as shown, story.OutputBlock(text):
+                    shown.grow(text)
+                case CallsRow() as shown, _:
+                    shown.draw()
+        # Earlier blocks stand before all that is shown, later ones behind.
+        here = next((at for at, block in enumerate(wanted) if block in self._shown), 0)
+        first = self._shown.get(wanted[here]) if wanted else None
+        for blocks, before in ((wanted[:here], first), (wanted[here:], None)):
+            new = {block: widget_of(block, self._by) for block in blocks if block not in self._shown}
+            self._shown.update(new)
+            if new:
+                await self.mount_all(new.values(), before=before)
+        self._earlier.update(f"\u25b2 {self.first} earlier \u00b7 PageUp")
+        self._earlier.display = self.first > 0
+
+    def page(self, by: int) -> bool:
+        """Scroll a page up or down; return whether earlier blocks have to be shown."""
+        self.scroll_relative(y=by * max(1, self.size.height - 2), animate=False, force=True)
+        if by < 0 and self.scroll_offset.y <= self.size.height and self.first:
+            self.first = max(0, self.first - STEP)
+            return True
+        return False
+
+    def mark(self, block: story.TalkBlock | None) -> None:
+        """Mark the block and scroll it into sight; None: mark none."""
+        for one in (self.marked, block):
+            if one in self._shown:
+                self._shown[one].set_class(one is block, "-marked")
+        self.marked = block
+        if block in self._shown:
+            self.release_anchor()
+            self._shown[block].scroll_visible(animate=False, force=True)
+
+    def mark_next(self, by: int) -> None:
+        """Mark the next block up or down; below the last one, mark none."""
+        at = self._blocks.index(self.marked) if self.marked in self._blocks else len(self._blocks)
+        to = max(self.first, at + by)
+        self.mark(self._blocks[to] if to < len(self._blocks) else None)
+        if self.marked is None:
+            self.anchor()
+
+    def find(self, word: str) -> story.TalkBlock | None:
+        """The next block upwards that has the word, from the marked one on, and round again."""
+        at = self._blocks.index(self.marked) if self.marked in self._blocks else len(self._blocks)
+        around = [*reversed(self._blocks[:at]), *reversed(self._blocks[at:])]
+        wanted = word.casefold()
+        found = next((one for one in around if wanted in story.plain_of(one).casefold()), None)
+        if found is not None:
+            self.first = min(self.first, self._blocks.index(found))
+        return found
+
+    def redraw(self, block: story.TalkBlock) -> None:
+        shown = self._shown.get(block)
+        if isinstance(shown, CallsRow):
+            shown.draw()

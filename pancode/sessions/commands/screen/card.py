@@ -1,0 +1,120 @@
+"""The card that waits for a person. A yes names what it shows, and no letter of a sentence is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+from textual import events
+from textual.widgets import Static
+
+from pancode.kernel.formatting import safe, whole
+from pancode.sessions.commands.screen.controller import Consent
+from pancode.sessions.commands.screen.look import QUIET, glyph
+
+CSS = """
+AskCard { height: auto; max-height: 60%; display: none; margin: 0 1; padding: 0 1; border: round ansi_yellow;
+  background: ansi_default; }
+AskCard:focus { border: heavy ansi_yellow; }
+"""
+QUIET_MS = 1_000
+"""How many milliseconds a card must have stood before it takes an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class CardAnswer:
+    """What the person did with the question. `how`: yes, always, no, choice, or words (to be written)."""
+
+    asks: Any
+    how: str
+    choice: str = ""
+
+
+class AskCard(Static, can_focus=True):
+    """The card with a question. `asks`: as the API tells it, or a `Consent`; None: there is no question."""
+
+    def __init__(self, answered: Callable[[CardAnswer], object], typed: Callable[[str], object]) -> None:
+        self.asks: Any = None
+        super().__init__(markup=False)
+        self._answered, self._typed = answered, typed
+
+    def show(self, asks: Any) -> bool:
+        """Show the question; return whether it is a new one, for which keys pressed before are not meant."""
+        other = bool(asks != self.asks)
+        self.asks, self.display = asks, asks is not None
+        if other and asks is not None:
+            self.draw()
+        return other
+
+    def draw(self) -> None:
+        """Draw the card; its keys are drawn filled while it has the focus."""
+        if self.asks is None:
+            return
+        question, words, choices = _parts(self.asks)
+        text = Text.assemble(glyph("asks"), (f" {question}\n", "bold"), whole(words))
+        for number, choice in enumerate(choices, start=1):
+            text.append(f"\n {number}", "bold").append(f" {safe(choice)}")
+        if isinstance(self.asks, dict) and self.asks.get("whole"):
+            text.append(f"\n a: {safe(self.asks['whole'])}", QUIET)
+        if self.has_focus:
+            text.append("\n")
+            for key, what, _ in self._keys():
+                text.append(f" {key} {what} ", "reverse bold" if key == "y" else "bold").append("  ")
+            text.append("Esc back", QUIET)
+        else:
+            text.append("\nTab", "bold").append(" to its keys", QUIET)
+            alone = [key for key, _, how in self._keys() if len(key) == 1 and how != "words"]
+            if alone:
+                text.append(f", or one of {' '.join(alone)} and Enter", QUIET)
+        self.update(text)
+
+    def _keys(self) -> list[tuple[str, str, str]]:
+        """Return key, label and act (as `CardAnswer.how`) of each key that the question takes."""
+        if isinstance(self.asks, Consent):
+            return [("y", self.asks.yes, "yes"), ("x", "do not", "no")]
+        match self.asks["kind"]:
+            case "question":
+                number = [("1\u2026", "choose", "choice")] if self.asks["choices"] else []
+                return [*number, ("Enter", "write the answer", "words")]
+            case "call":
+                once = [("y", "allow once", "yes"), ("a", "always here", "always")]
+                return [*once, ("x", "deny", "no"), ("n", "say why", "words")]
+        return [("y", "yes", "yes"), ("x", "no", "no")]
+
+    def on_key(self, event: events.Key) -> None:
+        """Take the card's own keys; any other letter goes to the field, and so does what follows it."""
+        how = self._how(event.key) if self.screen.focused is self else None
+        if how is not None:
+            event.stop()
+            self._answered(how)
+        elif event.is_printable and event.character and self.asks is not None:
+            event.stop()
+            self._typed(event.character)
+
+    def answer_by(self, text: str) -> CardAnswer | None:
+        """Return the answer that the text is, alone on a line; None where it answers nothing."""
+        answer = self._how(text) if len(text) == 1 else None
+        return None if answer is None or answer.how == "words" else answer
+
+    def _how(self, key: str) -> CardAnswer | None:
+        asks = self.asks
+        if asks is None:
+            return None
+        if isinstance(asks, dict) and asks["kind"] == "question" and key.isdecimal():
+            return CardAnswer(asks, "choice", key) if 0 < int(key) <= len(asks["choices"]) else None
+        hows = {name.lower(): how for name, _, how in self._keys()}
+        return CardAnswer(asks, hows[key]) if key in hows else None
+
+    def watch_has_focus(self, has_focus: bool) -> None:
+        super().watch_has_focus(has_focus)
+        self.draw()
+
+
+def _parts(asks: Any) -> tuple[str, str, list[str]]:
+    """Return the title of the question, the words that it is about, and the choices."""
+    if isinstance(asks, Consent):
+        return asks.title, asks.question, []
+    titles = {"question": "it asks you", "call": "it asks to run this", "change": "it asks to change this"}
+    return titles.get(asks["kind"], "it waits for your yes"), asks["words"], list(asks["choices"])

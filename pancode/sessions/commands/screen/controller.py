@@ -1,0 +1,314 @@
+"""Asks the API beside the screen: begins the session, follows it, carries out what a person does."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from node_agent.wire.clock import Ids
+from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.client.client import Client
+from pancode.interfaces.client.session import SessionActs, SessionFollower
+from pancode.kernel.caller import folder
+from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
+from pancode.sessions.commands.preflight import FoundLine
+from pancode.sessions.commands.slash import TypedCommand, told
+from pancode.sessions.commands.terms import raises, set_terms, terms_told
+
+News = tuple[str, Any]
+"""The follower's news, and: `begun` and the answer, `note` and a text, `away` and the error, `refused` and
+(error, words), `panel` and (title, text), `agree` and a `Consent`, `found` and lines, `terms` and the mode
+and level of the settings, `things` and a list of (word, what it is), `crash` and the error."""
+MOST_THINGS = 20_000
+MOST_RUNS = 50
+AWAY_S = 2.0
+WATCH_S = 2.0
+"""Seconds between two looks at the runs beside this session."""
+LEAVE_S = 5.0
+"""How many seconds leaving waits at most for the answer to what was sent last."""
+MOST_NEWS = 32
+"""How many pieces of output may wait for the screen before the stream waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A question to the person, for whose `answer` a thread waits. `yes`: the label of its key."""
+
+    question: str
+    title: str = "before it begins"
+    yes: str = "begin it"
+    answer: queue.Queue[bool] = field(default_factory=queue.Queue)
+
+
+@dataclass(frozen=True)
+class ScreenFace(Face):
+    """A face whose notes and questions go to the screen."""
+
+    tell: Callable[[News], object] = lambda news: None
+
+    def note(self, text: str) -> None:
+        self.tell(("note", text))
+
+    def can_ask(self) -> bool:
+        return True
+
+    def agreed(self, question: str, otherwise: str) -> bool:
+        return self.answered(Consent(question))
+
+    def answered(self, asked: Consent) -> bool:
+        self.tell(("agree", asked))
+        return asked.answer.get()
+
+
+Terms = Mapping[str, str]
+Begin = Callable[[Face, Client, str, Terms], dict[str, Any]]
+"""Begins a session with these words, in the mode and level chosen by keys; returns the API's answer."""
+Opening = Callable[[Face, Client], list[FoundLine]]
+"""Prepares what the session needs; returns the lines shown before the first words."""
+
+
+Runs = Callable[[Sequence[str], float, int], str]
+"""Runs one of our commands, as `told` does; returns what it says."""
+
+
+class ChatDesk:
+    """Does what the screen asks for, in threads. `run`: any run of the session; empty: it begins later."""
+
+    def __init__(
+        self,
+        face: Face,
+        ids: Ids,
+        begin: Begin | None,
+        run: str = "",
+        since: str = "",
+        opening: Opening | None = None,
+        flags: Terms | None = None,
+        runs: Runs = told,
+    ) -> None:
+        self._plain, self._ids, self._begin, self._opening, self._runs = face, ids, begin, opening, runs
+        self._flags = flags or {}
+        self.run, self._since = run, since
+        self._over = threading.Event()
+        self._room = threading.Semaphore(MOST_NEWS)
+        self._way = threading.Condition()
+        self._on_way: list[tuple[Callable[[], object], str | None]] = []
+        """What is under way and what waits, each with its words; None: it only looks."""
+        self.unsure: list[str] = []
+        """Words whose answer was lost."""
+        self.refused: list[str] = []
+        """Words that were refused and are not back in the field."""
+
+    def start(self, tell: Callable[[News], object]) -> None:
+        """Follow the session, if there is one. `tell` may be called by any thread."""
+        self._tell = tell
+        self._face = ScreenFace(as_json=False, tell=tell)
+        self._client = self._plain.client()
+        self._client.note = self._face.note
+        self.acts = SessionActs(self._client, self._ids, who(), self.run)
+        looks = self._plain.client(starts=False)
+        self._follower = SessionFollower(
+            self._face.note, looks, self._heard, self._since, lambda: not self._over.is_set()
+        )
+        threading.Thread(target=self._carry_out, name="acts", daemon=True).start()
+        threading.Thread(target=self._watch, name="live", daemon=True).start()
+        if self.run:
+            self._follower.follow(self.run)
+        elif self._opening is None:
+            threading.Thread(target=self._look_up, name="terms", daemon=True).start()
+        if self._opening is not None:
+            self._in_turn(self._open, None)
+
+    def _open(self) -> None:
+        """Tell what was found, before anything that the person asks for meanwhile."""
+        assert self._opening is not None
+        client = self._plain.client(works=True)
+        client.note = self._face.note
+        try:
+            self._tell(("found", self._opening(self._face, client)))
+        except PancodeError as error:
+            self._tell(("crash", error))
+        self._look_up()
+
+    def _look_up(self) -> None:
+        """Tell the mode and level with which a session would begin; nothing where no coordinator answers."""
+        looks = self._plain.client(starts=False)
+        with suppress(PancodeError):
+            place = folder()
+            modes = looks.get("/v1/modes", cwd=place)["modes"]
+            levels = looks.get("/v1/safety", cwd=place)["safety"]
+            self._flags = {"mode": _default(modes), "safety": _default(levels), **self._flags}
+            self._tell(("terms", self._flags))
+
+    def change(self, terms: Terms) -> None:
+        """Set another mode or level from the next words on; a card asks the person before a higher level."""
+
+        def agreed(question: str) -> bool:
+            return self._face.answered(Consent(question, "before it does more by itself", "do it"))
+
+        def work() -> None:
+            done = set_terms(self._client, self.run, terms, agreed)
+            self._tell(("note", terms_told(done)))
+
+        self._in_turn(work)
+
+    def _watch(self) -> None:
+        """Tell how many runs are at work beside this session, until the screen is closed."""
+        looks, last = self._plain.client(starts=False), 0
+        while not self._over.wait(WATCH_S):
+            with suppress(PancodeError):
+                runs = looks.get("/v1/runs", outcome="running", limit=MOST_RUNS)["runs"]
+                now = sum(one["run"] != self.run for one in runs)
+                if now != last:
+                    last = now
+                    self._tell(("live", now))
+
+    def stop(self) -> None:
+        with self._way:
+            self._over.set()
+            self._way.notify_all()
+
+    def leave(self) -> list[str]:
+        """Wait briefly for what is on its way; return the words, or "" for an act, whose end is not known."""
+        with suppress(KeyboardInterrupt), self._way:
+            self._way.wait_for(lambda: not self._unanswered(), LEAVE_S)
+        return [*self.unsure, *self._unanswered()]
+
+    def _unanswered(self) -> list[str]:
+        return [words for _, words in self._on_way if words is not None]
+
+    def arrived(self, words: str) -> None:
+        """The stream has these words, although the answer to them was lost."""
+        self.unsure.remove(words)
+        self.acts.arrived()
+
+    def taken(self) -> None:
+        """The screen has taken a piece of output."""
+        self._room.release()
+
+    def begin(self, words: str, terms: Terms) -> None:
+        """Begin the session; `begun` or `refused` tells how it went. A card asks before a raised level."""
+
+        def work() -> None:
+            client = self._plain.client(works=True)
+            client.note = self._face.note
+            level = terms.get("safety", "")
+            if raises(self._flags.get("safety", ""), level) and not self._face.agreed(
+                f"Its agent would do more by itself, with safety {level}. Begin it?", ""
+            ):
+                raise UsageError("nothing was begun", fix="Ctrl-Y chooses another level", code="not_agreed")
+            assert self._begin is not None
+            begun = self._begin(self._face, client, words, terms)
+            self.run = self.acts.run = begun["run"]
+            self._tell(("begun", begun))
+            self._follower.follow(self.run)
+
+        self._in_turn(work, words)
+
+    def say(self, words: str) -> None:
+        for words_back in (self.unsure, self.refused):
+            if words in words_back:
+                words_back.remove(words)
+
+        def work() -> None:
+            if not self.run:
+                raise UsageError("the session has not begun", fix="send them again", code="no_session")
+            for warning in self.acts.say(words)["warnings"]:
+                self._face.note(f"warning: {warning}")
+            self._follower.follow(self.run)  # the stream may have ended
+
+        self._in_turn(work, words)
+
+    def do(self, act: Callable[[SessionActs], object], words: str = "") -> None:
+        """Carry out another act in its turn; `words`: those it sends. `refused` tells where it failed."""
+        self._in_turn(lambda: act(self.acts), words)
+
+    def look(self, folder: str) -> None:
+        """Find what `@` can name: runs, and the files of the repository in this folder."""
+
+        def work() -> None:
+            runs = self._client.get("/v1/runs", limit=MOST_RUNS)["runs"]
+            found = [(str(run["run"]), str(run["task"] or run["runtime"])) for run in runs]
+            self._tell(("things", [*found, *((name, "") for name in _files(folder))]))
+
+        threading.Thread(target=self._carried, args=(work,), daemon=True).start()
+
+    def theme(self) -> str:
+        """The theme that counts now; it starts no coordinator and says nothing."""
+        from pancode.interfaces.tui.themes import chosen
+
+        client = self._plain.client(starts=False)
+        client.note = lambda text: None
+        return chosen(client)
+
+    def show(self, command: TypedCommand, columns: int) -> None:
+        """Run a command and show its output, without waiting for words on their way."""
+
+        def work() -> None:
+            argv = command.command.argv(command.words, self.run)
+            text = self._runs(argv, command.command.patience_s, columns)
+            self._tell(("panel", (command.text, text)))
+
+        threading.Thread(target=self._carried, args=(work,), daemon=True).start()
+
+    def _heard(self, news: News) -> None:
+        kind, data = news
+        if kind == "session":
+            self.run = self.acts.run = data["run"]
+        while kind == "log" and not self._room.acquire(True, AWAY_S):
+            if self._over.is_set():
+                return
+        if kind != "broken":
+            self._tell(news)
+        elif isinstance(data, UnavailableError) and not self._over.wait(AWAY_S):
+            self._tell(("away", data))
+            self._follower.follow(self.run)
+        elif not self._over.is_set():
+            self._tell(("crash", data))
+
+    def _in_turn(self, work: Callable[[], object], words: str | None = "") -> None:
+        """Queue the work behind what was asked before."""
+        with self._way:
+            self._on_way.append((work, words))
+            self._way.notify_all()
+
+    def _carry_out(self) -> None:
+        while True:
+            with self._way:
+                self._way.wait_for(lambda: self._on_way or self._over.is_set())
+                if not self._on_way:
+                    return
+            work, words = self._on_way[0]
+            self._carried(work, words or "")
+            with self._way:
+                del self._on_way[0]
+                self._way.notify_all()
+
+    def _carried(self, work: Callable[[], object], words: str = "") -> None:
+        try:
+            work()
+        except PancodeError as error:
+            back = self.unsure if isinstance(error, UnavailableError) else self.refused
+            back += [words] if words else []
+            self._tell(("refused", (error, words)))
+        except Exception as error:  # a defect: the screen ends with it
+            self.unsure += [words] if words else []
+            self._tell(("crash", error))
+
+
+def _default(rows: list[dict[str, Any]]) -> str:
+    return next((str(row["name"]) for row in rows if row["default"]), "")
+
+
+def _files(folder: str) -> list[str]:
+    """Return the names of a repository's files, seen from this folder; none outside of a repository."""
+    argv = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    try:
+        done = subprocess.run(argv, cwd=folder, capture_output=True, check=False)
+    except OSError:
+        return []
+    return done.stdout.decode("utf-8", "replace").split("\0")[:-1][:MOST_THINGS]

@@ -1,0 +1,192 @@
+"""The field in which one writes: several lines, what was typed before, and what `/` and `@` can name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.message import Message
+from textual.widgets import OptionList, TextArea
+from textual.widgets.option_list import Option
+
+from pancode.kernel.formatting import clip, safe
+from pancode.sessions.commands.slash import beginning, is_name
+
+MOST_SHOWN = 8
+_AT = re.compile(r"(?:^|(?<=\s))@(\S*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What could complete the words before the cursor. `start`: where the completed part begins."""
+
+    start: int
+    words: Sequence[tuple[str, str]]
+
+
+def offer(before: str, things: Sequence[tuple[str, str]]) -> Suggestion | None:
+    """For a command at the begin of the text, or `@` and a part of a name."""
+    if before.startswith("/") and not re.search(r"\s", before):
+        found = beginning(before)
+        return Suggestion(0, found) if found and not is_name(before) else None
+    at = _AT.search(before)
+    if at is None:
+        return None
+    wanted = at[1].casefold()
+    near = [one for one in things if wanted in f"{one[0]} {one[1]}".casefold()]
+    near.sort(key=lambda one: (not one[0].casefold().rpartition("/")[2].startswith(wanted), len(one[0])))
+    return Suggestion(at.start(), near[:MOST_SHOWN]) if near else None
+
+
+@dataclass
+class TypedHistory:
+    """The texts typed so far, newest last, and the position in them."""
+
+    texts: list[str] = field(default_factory=list)
+    _at: int = 0
+    _draft: str = ""
+
+    def add(self, text: str) -> None:
+        if not self.texts or self.texts[-1] != text:
+            self.texts.append(text)
+        self._at = len(self.texts)
+
+    def move(self, by: int, now: str) -> str | None:
+        """Return the text so many steps away; None: there is none. Behind the last text comes the draft."""
+        to = self._at + by
+        if not 0 <= to <= len(self.texts):
+            return None
+        if self._at == len(self.texts):
+            self._draft = now
+        self._at = to
+        return self._draft if to == len(self.texts) else self.texts[to]
+
+
+class Popup(OptionList, can_focus=False):
+    """The list of suggestions above the field; the field passes keys on to it."""
+
+    def show(self, words: Sequence[tuple[str, str]]) -> None:
+        self.clear_options()
+        for name, about in words:
+            text = Text(f"{clip(safe(name), 40):<18}", "bold", no_wrap=True)
+            self.add_option(Option(text.append(f"  {clip(safe(about), 40)}", "not bold dim")))
+        self.highlighted = 0 if words else None
+        self.display = bool(words)
+
+
+class Field(TextArea):
+    """The field in which the person writes: Enter sends, Ctrl-J begins a new line."""
+
+    class Sent(Message):
+        """The person has sent these words."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class Named(Message):
+        """`@` was typed: the names that can follow are wanted."""
+
+    BREAKS: ClassVar[frozenset[str]] = frozenset({"ctrl+j", "shift+enter", "alt+enter"})
+
+    def __init__(self, popup: Popup) -> None:
+        super().__init__(compact=True, highlight_cursor_line=False, show_line_numbers=False)
+        self.popup, self.typed = popup, TypedHistory()
+        self.things: Sequence[tuple[str, str]] | None = None
+        self._offer: Suggestion | None = None
+        self._offered_for = ""
+
+    @property
+    def before(self) -> str:
+        """The text before the cursor."""
+        return self.get_text_range((0, 0), self.cursor_location)
+
+    async def _on_key(self, event: events.Key) -> None:
+        if self._took(event.key):
+            event.prevent_default()
+            event.stop()
+        else:
+            await super()._on_key(event)
+
+    def _took(self, key: str) -> bool:
+        """Whether this field, and not the text area, has handled the key."""
+        if self.popup.display and self._offered_for != self.text:
+            self.suggest()  # the key is ahead of the news of what was typed before it
+        if self.popup.display and self._steers(key):
+            return True
+        if key == "enter":
+            self.post_message(self.Sent(self.text))
+        elif key in self.BREAKS:
+            self.insert("\n")
+        else:
+            return key in ("up", "down") and self._remembers(-1 if key == "up" else 1)
+        return True
+
+    def on_text_area_changed(self) -> None:
+        if self.things is None and _AT.search(self.before):
+            self.things = ()
+            self.post_message(self.Named())
+        self.suggest()
+
+    def suggest(self) -> None:
+        """Suggest what fits the words before the cursor."""
+        self._suggests(offer(self.before, self.things or ()))
+
+    def recall(self) -> None:
+        """Suggest earlier texts that contain what is written."""
+        wanted = self.text.casefold()
+        found = list(dict.fromkeys(one for one in reversed(self.typed.texts) if wanted in one.casefold()))
+        self._suggests(Suggestion(-1, [(one, "") for one in found[:MOST_SHOWN]]) if found else None)
+
+    def _suggests(self, offered: Suggestion | None) -> None:
+        self._offer, self._offered_for = offered, self.text
+        self.popup.show(offered.words if offered else ())
+
+    def put(self, text: str) -> None:
+        """Replace the whole text, and put the cursor at its end."""
+        self.text = text
+        self.move_cursor(self.document.end)
+
+    def _steers(self, key: str) -> bool:
+        """Whether the popup has handled the key."""
+        match key:
+            case "up":
+                self.popup.action_cursor_up()
+            case "down":
+                self.popup.action_cursor_down()
+            case "tab" | "enter":
+                self._takes()
+            case "escape":
+                self.popup.show(())
+            case _:
+                return False
+        return True
+
+    def _takes(self) -> None:
+        at, taken = self.popup.highlighted, self._offer
+        self.popup.show(())
+        if at is None or taken is None:
+            return
+        word = taken.words[at][0]
+        if taken.start < 0:
+            self.put(word)
+        else:
+            before = self.before
+            line, column = self.cursor_location
+            begin = (line, column - len(before) + taken.start)
+            self.replace(f"{word} " if before.startswith("@", taken.start) else word, begin, (line, column))
+
+    def _remembers(self, by: int) -> bool:
+        """On the first or last line, put the text typed before or after in place; return whether it did."""
+        line = self.cursor_location[0]
+        if line != (0 if by < 0 else self.document.line_count - 1):
+            return False
+        found = self.typed.move(by, self.text)
+        if found is not None:
+            self.put(found)
+            self.popup.show(())
+        return found is not None

@@ -1,0 +1,48 @@
+"""Signs and tones of the chat: a state is a shape, a colour and a word. No other file names a colour."""
+
+from __future__ import annotations
+
+from pancode.interfaces.tui.page import Line, Span, spread, text_of
+from pancode.kernel.formatting import width
+
+GLYPHS: dict[str, tuple[str, str]] = {
+    "asks": ("?", "yellow"), "running": ("\u25d0", "cyan"), "waiting": ("\u25f7", "dim"),
+    "verified": ("\u2713", "green"), "failed": ("\u2717", "red"), "error": ("!", "red"),
+    "stopped": ("\u25a0", "dim"), "unknown": ("\u25cc", "magenta"), "online": ("\u25cf", "green"),
+    "not begun": ("\u00b7", "dim"),
+}  # fmt: skip
+"""State to glyph and colour. With 16 colours only glyphs are coloured; words keep the terminal's colour."""
+QUIET, LIVE = "dim", "cyan"
+MODES = {"plan": "", "build": LIVE, "review": "green", "admin": "red"}
+"""Mode to the colour of its word; plan, which may do the least, has none."""
+STATES: dict[str, tuple[str, str]] = {
+    "": ("not begun", "say what shall be done"),
+    "begins": ("waiting", "it begins"),
+    "waits for a slot": ("waiting", "waits for a slot"),
+    "starts": ("waiting", "starts"),
+    "works": ("running", "works"),
+    "asks": ("asks", "asks you"),
+    "waits for you": ("online", "your turn"),
+    "rests": ("online", "rests; your words go on with it"),
+    "turn lost": ("failed", "the turn was lost; nothing sends your words again by itself"),
+    "ended": ("stopped", "ended; your words begin it again"),
+}
+"""State of a session to its glyph and its words. A state that this version does not know is shown as unknown.
+"""
+
+
+def glyph(state: str) -> Span:
+    sign, tone = GLYPHS[state]
+    return sign, f"bold {tone}"
+
+
+def rule(columns: int, left: Line, right: Line = ()) -> Line:
+    """A hairline with words in it."""
+    room = columns - width(text_of(left)) - width(text_of(right)) - 2
+    if room < 1:
+        return spread(columns, left)
+    return (("\u2500", QUIET), *left, ("\u2500" * room, QUIET), *right, ("\u2500", QUIET))
+
+
+def clock(seconds: int) -> str:
+    return f"{seconds // 60}:{seconds % 60:02}"

@@ -1,0 +1,91 @@
+"""Mode and level in the chat: what the keys choose, how it is shown, and when it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pancode.interfaces.tui.page import Line
+from pancode.kernel.formatting import safe
+from pancode.sessions.commands.screen.look import MODES, QUIET, rule
+from pancode.sessions.commands.terms import ADMIN, chosen, next_level, next_mode
+
+SETTLE_MS = 700
+"""Milliseconds after the last key until a choice is sent: passing through others changes nothing."""
+NEXT = "with your next words"
+Terms = Mapping[str, str]
+
+
+class ChosenTerms:
+    """The mode and level chosen by keys. `send` takes one or both once there is a session."""
+
+    def __init__(self, send: Callable[[Terms], object]) -> None:
+        self._send = send
+        self._shape: Mapping[str, Any] = {}
+        self._wish: dict[str, str] = {}
+        """Chosen by keys, and not sent yet."""
+        self._sent: dict[str, str] = {}
+        """Sent, and not seen in the session's state yet."""
+        self._back = "build"
+
+    def settings(self, found: Terms) -> None:
+        """Set the mode and level that hold while there is no session."""
+        if not self._shape:
+            self._shape = found
+
+    def shaped(self, shape: Mapping[str, Any]) -> None:
+        """Take in the session's new state."""
+        self._shape = shape
+        if self._sent.items() <= dict(zip(("mode", "safety"), chosen(shape), strict=True)).items():
+            self._sent = {}
+
+    def over(self) -> None:
+        """Forget what was sent, which was done or refused: the session tells what holds."""
+        self._sent = {}
+
+    @property
+    def now(self) -> tuple[str, str]:
+        """The mode and level of the next words."""
+        mode, safety = chosen(self._shape)
+        asked = {**self._sent, **self._wish}
+        return asked.get("mode", mode), asked.get("safety", safety)
+
+    def turn_mode(self) -> None:
+        self._wish["mode"] = next_mode(self.now[0])
+
+    def admin(self) -> None:
+        """Choose admin; in admin, the mode before it."""
+        mode = self.now[0]
+        if mode != ADMIN:
+            self._back = mode or self._back
+        self._wish["mode"] = self._back if mode == ADMIN else ADMIN
+
+    def turn_level(self) -> None:
+        self._wish["safety"] = next_level(self.now[1])
+
+    def send(self) -> None:
+        """Send what was chosen, unless it holds already."""
+        wish, self._wish = self._wish, {}
+        held = dict(zip(("mode", "safety"), chosen(self._shape), strict=True))
+        wish = {name: value for name, value in wish.items() if {**held, **self._sent}[name] != value}
+        if wish:
+            self._sent |= wish
+            self._send(wish)
+
+    def first(self) -> Terms:
+        """Return what was chosen, for a session that begins now."""
+        self._sent, self._wish = self._wish, {}
+        return dict(self._sent)
+
+    def line(self, columns: int, means: str) -> Line:
+        """Return the line above the field, with the mode at its left and the level at its right."""
+        mode, safety = map(safe, self.now)
+        later = bool(self._shape.get("session")) and self.now != (
+            self._shape.get("mode"),
+            self._shape.get("safety"),
+        )
+        left: Line = ((f" {mode} ", f"bold {MODES.get(mode, QUIET)}"),) if mode else ()
+        left = (*left, (f"{NEXT} " if later else "Shift-Tab ", QUIET)) if mode else left
+        middle: Line = ((f" {means} ", QUIET),) if means and columns >= 80 else ()
+        right: Line = ((f" {safety} ", "bold"), ("Ctrl-Y ", QUIET)) if safety else ()
+        return rule(columns, left, (*middle, *right))

@@ -1,0 +1,212 @@
+"""The conversation as blocks for a screen: words of people, answers, calls, what PanCode says. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pancode.kernel.formatting import counted, safe, unhidden
+from pancode.sessions.commands.preflight import FoundLine
+from pancode.sessions.conversation.model import HeardWords, Output, Part, Said, TalkCall, TalkNote, Turn
+
+MOST_DETAIL, MOST_DIFF = 400, 400
+"""How many characters of a call's subject, and lines of its change, are shown."""
+MOST_OUTPUT = 16_000
+"""How many characters a block of output has at most, as it is drawn anew when it grows; the rest is another.
+"""
+
+_TOLD = {
+    **dict.fromkeys(("started", "noted", "compacted"), "not begun"),
+    **{"retrying": "error", "rests": "waiting", "unread": "error"},
+}
+"""What a program says of itself that is shown, with the name of its glyph in GLYPHS."""
+
+
+@dataclass(slots=True, eq=False)
+class TalkBlock:
+    """One thing in the conversation. `text` has no invisible characters."""
+
+    text: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class PersonBlock(TalkBlock):
+    """Words of a person. `is_sent`: they wait for their turn."""
+
+    by: str = ""
+    at_ms: int = 0
+    is_sent: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class AnswerBlock(TalkBlock):
+    """What the agent says, as Markdown."""
+
+
+@dataclass(slots=True, eq=False)
+class OutputBlock(TalkBlock):
+    """The output of a program that takes no turns, as it is."""
+
+
+@dataclass(slots=True, eq=False)
+class TellBlock(TalkBlock):
+    """Words of PanCode itself. `state`: a name of GLYPHS."""
+
+    state: str = "not begun"
+
+
+@dataclass(slots=True, eq=False)
+class FoundBlock(TalkBlock):
+    """What is shown before the first words. `rows`: a name of GLYPHS, and the line."""
+
+    rows: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class PanelBlock(TalkBlock):
+    """The output of a command; no model gets it. `title`: the command."""
+
+    title: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class CallsBlock(TalkBlock):
+    """Calls that follow each other without words between."""
+
+    calls: list[TalkCall] = field(default_factory=list)
+    is_open: bool = False
+
+    @property
+    def title(self) -> str:
+        """All calls on one line, with the last one, which is at work, by name."""
+        bad = sum(call.state in ("failed", "denied") for call in self.calls)
+        more = f", {bad} did not go well" if bad else ""
+        if len(self.calls) == 1:
+            return call_line(self.calls[0])
+        return f"{counted(len(self.calls), 'call')}{more}  {call_line(self.calls[-1])}"
+
+
+class TalkStory:
+    """The blocks of a conversation. `changed`: those that a screen has to draw; the screen empties it."""
+
+    def __init__(self) -> None:
+        self.blocks: list[TalkBlock] = []
+        self.changed: list[TalkBlock] = []
+
+    def sent(self, text: str, by: str) -> None:
+        """Add words that were typed here and are on their way."""
+        self._add(PersonBlock(_plain(text), by, is_sent=True))
+
+    def unsent(self, text: str) -> None:
+        """Remove words that did not arrive and are back in the field."""
+        for block in reversed(self.blocks):
+            if isinstance(block, PersonBlock) and block.is_sent and block.text == _plain(text):
+                self.blocks.remove(block)
+                return
+
+    def tell(self, text: str, state: str = "not begun") -> None:
+        """Add a line of PanCode's own."""
+        self._add(TellBlock(safe(text), state))
+
+    def found(self, lines: Sequence[FoundLine]) -> None:
+        rows = tuple((one.state, safe(one.text)) for one in lines)
+        self._add(FoundBlock("\n".join(text for _, text in rows), rows))
+
+    def panel(self, title: str, text: str) -> None:
+        self._add(PanelBlock(_plain(text), safe(title)))
+
+    def take(self, part: Part) -> None:
+        match part:
+            case Said(text=text):
+                self._grow(AnswerBlock, text)
+            case Output(text=text):
+                # A block ends with a line, if that is not endless.
+                for line in text.splitlines(keepends=True):
+                    for at in range(0, len(line), MOST_OUTPUT):
+                        last = self.blocks[-1] if self.blocks else None
+                        whole = isinstance(last, OutputBlock) and (
+                            len(last.text) >= MOST_OUTPUT * (1 if last.text.endswith("\n") else 2)
+                        )
+                        self._grow(OutputBlock, line[at : at + MOST_OUTPUT], anew=whole)
+            case HeardWords(is_fleets=True):
+                self._add(PanelBlock(_plain(part.text), safe(part.by)))
+            case HeardWords():
+                self._person(part.by, _plain(part.text), part.at_ms)
+            case TalkCall(number=number) if number:
+                self._call(part)
+            case Turn() if part.ending:
+                self.tell(part.ending, "stopped" if part.stop == "cancelled" else "failed")
+            case TalkNote(kind=kind, text=text) if kind in _TOLD:
+                self.tell(text, _TOLD[kind])
+
+    def _add(self, block: TalkBlock) -> None:
+        self.blocks.append(block)
+        self.changed.append(block)
+
+    def _newest(self) -> TalkBlock | None:
+        """Return the newest block of the stream; words and commands typed here meanwhile do not split it."""
+        for block in reversed(self.blocks):
+            typed = isinstance(block, PanelBlock) or (isinstance(block, PersonBlock) and block.is_sent)
+            if not typed:
+                return block
+        return None
+
+    def _grow(self, kind: type[TalkBlock], text: str, *, anew: bool = False) -> None:
+        """Add the text to the newest block, or to a new one where that is of another kind."""
+        last = self._newest()
+        if anew or type(last) is not kind:
+            text = text.lstrip("\n")
+            if not text.strip():
+                return
+            last = kind()
+            self._add(last)
+        last.text += _plain(text)
+        self._touch(last)
+
+    def _touch(self, block: TalkBlock) -> None:
+        if block not in self.changed:
+            self.changed.append(block)
+
+    def _person(self, by: str, text: str, at_ms: int) -> None:
+        for block in self.blocks:
+            if isinstance(block, PersonBlock) and block.is_sent and block.text.strip() == text.strip():
+                self.blocks.remove(block)  # they stand where the agent got them
+                break
+        self._add(PersonBlock(text, safe(by), at_ms))
+
+    def _call(self, call: TalkCall) -> None:
+        if call.state != "running":
+            block = next(
+                one for one in reversed(self.blocks) if isinstance(one, CallsBlock) and call in one.calls
+            )
+            return self._touch(block)
+        last = self._newest()
+        if not isinstance(last, CallsBlock):
+            last = CallsBlock()
+            self._add(last)
+        last.calls.append(call)
+        self._touch(last)
+        return None
+
+
+def call_line(call: TalkCall) -> str:
+    why = f": not let through: {safe(call.why)}" if call.state == "denied" else ""
+    return safe(f"{call.tool or '?'} {call.about[:MOST_DETAIL]}".strip()) + why
+
+
+def result_of(call: TalkCall) -> list[str]:
+    """The lines that it changed, or that its command printed, as far as they are told."""
+    told = call.diff or (call.answer if call.command else "")
+    return [safe(line) for line in told.splitlines()[:MOST_DIFF]]
+
+
+def plain_of(block: TalkBlock) -> str:
+    """The block's words, to be found and copied."""
+    if isinstance(block, CallsBlock):
+        return "\n".join(part for call in block.calls for part in (call_line(call), *result_of(call)))
+    return block.text
+
+
+def _plain(text: str) -> str:
+    """Return the text with each invisible character shown by its name."""
+    return unhidden(text.replace("\r\n", "\n"))

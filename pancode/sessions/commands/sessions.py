@@ -1,0 +1,292 @@
+"""`pancode sessions`: which there are, all of one, come back to it, end it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.follow import rest
+from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.parameters import Json, Run, option
+from pancode.interfaces.cli.terminal import Columns, count, listing, safe, safe_block, short_time, usd
+from pancode.interfaces.client.client import Client, path_of
+from pancode.interfaces.client.session import OVER
+from pancode.kernel.errors import UsageError
+from pancode.kernel.formatting import clip, counted
+from pancode.runs.commands.runs import listed
+from pancode.sessions.commands.chat import attach
+from pancode.sessions.commands.export import conversation, markdown, write_new
+from pancode.sessions.commands.line_chat import lost_turn, spent_in_all
+from pancode.sessions.commands.terms import set_terms, terms_told
+from pancode.sessions.commands.tmux import running
+
+app = Commands()
+TITLE = 40
+MOST_TOLD = 12_000
+"""How many characters of a conversation's end are told to an agent that goes on at an earlier point of it."""
+
+
+@app.group("sessions", "pancode sessions", "pancode sessions show last", default="ls")
+def _group() -> None:
+    """The sessions: agents that you talk with, which stay when you leave."""
+
+
+_COLUMNS: Columns = {
+    "SESSION": "session",
+    "STATE": "state",
+    "AGENT": "agent",
+    "NODE": lambda row: row["node"] or "-",
+    "TURNS": lambda row: str(sum(one["turns"] for one in row["sittings"])),
+    "COST": lambda row: usd(row["usage"]["cost_usd"]),
+    "LEFT": lambda row: "-" if row["money"]["left_usd"] is None else usd(row["money"]["left_usd"]),
+    "SINCE": lambda row: short_time(row["changed_at"]),
+    "ABOUT": lambda row: clip(row["title"], TITLE),
+}
+
+
+@_group.verb("ls", "pancode sessions ls", "pancode sessions --json")
+def ls(
+    *,
+    number: Annotated[int, option("Show at most this many.", "-n", "--number", min=1, max=1_000)] = 20,
+    face: Json,
+) -> None:
+    """The newest sessions, and what each does now; below them the terminals of `pancode up`."""
+    answer = face.client().get("/v1/sessions", limit=number)
+    none = "no sessions; begin one: pancode chat"
+    told = {**answer, "terminals": [one.told() for one in running()]}
+    face.show(told, lambda: listing(answer["sessions"], _COLUMNS, none) + _terminals(told["terminals"]))
+
+
+def _terminals(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return ""
+    state: Columns = {
+        "TERMINAL": "name",
+        "": lambda one: "attached" if one["attached"] else "",
+        "IN": "folder",
+    }
+    return "\n" + listing(found, state) + "come back: pancode up NAME   end it: pancode down NAME\n"
+
+
+@_group.verb("show", "pancode sessions show last")
+def show(run: Run, *, face: Json) -> None:
+    """All of a session: its state, its sittings, what it cost, what it asks."""
+    answer = face.client().get(path_of("sessions", run))
+    face.show(answer, lambda: _shown(answer))
+
+
+def _shown(one: dict[str, Any]) -> str:
+    cap = f"; a sitting costs {usd(one['money']['sitting_usd'])} at most" if one["takes_turns"] else ""
+    lines = [f"{one['session']}  {one['state']}  {safe(one['reason'])}", f"  {safe(one['title'])}"]
+    model = f", {safe(one['model'])}" if one["model"] else ""
+    lines.append(
+        f"  {safe(one['agent'])} on {safe(one['node'] or 'no machine yet')}, {one['runtime']}{model}"
+    )
+    lines.append(f"  {spent_in_all(one)}{cap}; begun by {safe(one['created_by'])}")
+    lines.append(f"  {terms_told(one)}")
+    if one["waiting"]:
+        lines.append(f"  {counted(one['waiting'], 'message')} that no turn has got")
+    for sitting in one["sittings"]:
+        change = f", commit {sitting['commit'][:12]}" if sitting["commit"] else ""
+        end = sitting["outcome"] or sitting["state"]
+        lines.append(f"  sitting {sitting['run']}  {counted(sitting['turns'], 'turn')}, {end}{change}")
+    if one["state"] == "turn lost":
+        lines.append(f"  {lost_turn(one)}")
+    if one["asks"]:
+        lines.append(f"  it asks: {safe(one['asks']['words'])}\n    {one['asks']['command']}")
+    lines.append(f"  come back: pancode attach {one['session']}   change: pancode runs diff {one['run']}")
+    return "\n".join(lines) + "\n"
+
+
+@_group.verb("context", "pancode sessions context last")
+def window(run: Run, *, face: Json) -> None:
+    """The window of a session's model by category: its prompt, its talk, and what is left.
+
+    All in tokens. The parts are estimates. What was used in all is what the model's server has counted for
+    the last call: it is known for PanCode's own worker (native). What nobody knows is unknown.
+    """
+    answer = face.client().get(path_of("sessions", run, "context"))
+    face.show(answer, lambda: _window(answer))
+
+
+def _window(one: dict[str, Any]) -> str:
+    model = f", {safe(one['model'])}" if one["model"] else ""
+    rows = [(part["name"], part["tokens"]) for part in one["parts"]]
+    rows += [("used", one["used"]), ("left", one["left"])]
+    lines = [f"{one['run']}  {one['runtime']}{model}, window {_tokens(one['window'])}"]
+    lines += [f"  {name:<14}{_tokens(tokens):>9}" for name, tokens in rows]
+    lines += [f"  shortened: {safe(one['compacted'])}"] if one["compacted"] else []
+    return "\n".join(lines) + "\n"
+
+
+def _tokens(number: int | None) -> str:
+    return "unknown" if number is None else count(number)
+
+
+@_group.verb("tasks", "pancode sessions tasks last")
+def tasks(run: Run, *, face: Json) -> None:
+    """What a session has dispatched, with the state of each, the newest first."""
+    answer = face.client().get(path_of("sessions", run, "tasks"))
+    face.show(answer, lambda: listed(answer["runs"], "this session has dispatched nothing"))
+
+
+@_group.verb("export", "pancode sessions export last", "pancode sessions export last --to talk.json")
+def export(
+    run: Run,
+    *,
+    to: Annotated[
+        Path | None, option("Write it into this new file; one that ends with .json has JSON.", "FILE")
+    ] = None,
+    face: Json,
+) -> None:
+    """The whole conversation of a session, as Markdown, or as JSON (--json): all words, all calls by name."""
+    told = conversation(face.client(), run)
+    if to is None:
+        return face.show(told, lambda: safe_block(markdown(told)))
+    text = json.dumps(told, indent=2) + "\n" if to.suffix == ".json" else markdown(told)
+    write_new(to, text)
+    face.show({"file": str(to)}, lambda: f"{counted(len(told['messages']), 'message')} in {to}\n")
+    return None
+
+
+@_group.verb("checkpoint", "pancode sessions checkpoint last", "pancode sessions checkpoint last before-it")
+def checkpoint(
+    run: Run,
+    name: Annotated[str | None, Argument(help="Its name; without one, the next number.")] = None,
+    *,
+    face: Json,
+) -> None:
+    """Name this point of a session: its files and its conversation. It rests first, behind its turn at work.
+
+    `pancode sessions restore` goes on from there.
+    """
+    client = face.client()
+    newest = _rested(face, client, run)
+    body = {"by": who(), **({} if name is None else {"name": name})}
+    done = client.post(path_of("sessions", newest, "checkpoints"), body)
+    face.show(done, lambda: f"checkpoint {done['checkpoints'][-1]['name']} of {done['session']}\n")
+
+
+def _rested(face: Face, client: Client, run: str) -> str:
+    """Let the session rest, and return its newest sitting."""
+    shape = client.get(path_of("sessions", run))
+    if shape["takes_turns"] and shape["state"] not in OVER:
+        rest(face, client, shape["run"])
+    return str(shape["run"])
+
+
+_POINTS: Columns = {
+    "CHECKPOINT": "name",
+    "SITTING": "run",
+    "COMMIT": lambda row: (row["commit"] or "-")[:12],
+    "BY": "by",
+    "AT": lambda row: short_time(row["at"]),
+}
+
+
+@_group.verb("checkpoints", "pancode sessions checkpoints last")
+def checkpoints(run: Run, *, face: Json) -> None:
+    """The named points of a session, and the one where its next words go on."""
+    answer = face.client().get(path_of("sessions", run, "checkpoints"))
+    none = f"no point has a name; pancode sessions checkpoint {run}"
+    goes = f"your next words go on at {answer['next']}\n" if answer["next"] else ""
+    face.show(answer, lambda: listing(answer["checkpoints"], _POINTS, none) + goes)
+
+
+@_group.verb("restore", "pancode sessions restore last before-it")
+def restore(run: Run, name: str, *, face: Json) -> None:
+    """Go back to a named point of a session: your next words go on there, in the same session.
+
+    Its files are as they were then, and its agent is told the conversation until then. Nothing is lost: what
+    came after stays in its sittings, and a point there can be gone back to in the same way.
+    """
+    client = face.client()
+    newest = _rested(face, client, run)
+    found = client.get(path_of("sessions", newest, "checkpoints"))
+    at = next((one["run"] for one in found["checkpoints"] if one["name"] == name), None)
+    told = "" if at is None else markdown(conversation(client, newest, at))[-MOST_TOLD:]
+    body = {"by": who(), "name": name, "told": told}
+    done = client.post(path_of("sessions", newest, "restore"), body)
+    face.show(done, lambda: f"{done['session']}  your next words go on at {name}; what came after it stays\n")
+
+
+_group.verb("attach", "pancode sessions attach last")(attach)
+
+
+@_group.verb("rest", "pancode sessions rest last")
+def let_rest(run: Run, *, face: Json) -> None:
+    """Let a session rest behind its turn at work, and wait for it: its slot is free, its change is committed.
+
+    It goes on with your next words.
+    """
+    client = face.client()
+    done = rest(face, client, client.get(path_of("sessions", run))["run"])
+    face.show(
+        done, lambda: f"{done['session']}  {done['state']}  change: pancode runs diff {done['session']}\n"
+    )
+
+
+@_group.verb(
+    "set",
+    "pancode sessions set last --mode plan",
+    "pancode sessions set r-7f3k --safety full-auto --yes",
+    "pancode sessions set last --model anthropic/claude-opus-5 --reasoning high",
+)
+def change(
+    run: Run,
+    *,
+    mode: Annotated[
+        str | None, option("admin, plan, build or review.", "M", complete=completions.modes)
+    ] = None,
+    level: Annotated[
+        str | None,
+        option("suggest, auto-edit or full-auto.", "--safety", "LEVEL", complete=completions.levels),
+    ] = None,
+    model: Annotated[
+        str | None, option("Another model, as --model of chat.", complete=completions.models)
+    ] = None,
+    reasoning: Annotated[
+        str | None, option("How hard it thinks: off, minimal, low, medium, high or xhigh.", "L")
+    ] = None,
+    program_mode: Annotated[
+        str | None, option("A mode of a program acp:NAME, by its own name; empty: the usual one.", "M")
+    ] = None,
+    yes: Annotated[bool, option("Say yes to a higher level.", "--yes")] = False,
+    face: Json,
+) -> None:
+    """Give a session another mode, safety level, model or effort. Its memory and its files stay.
+
+    The turn at work ends as it began; your next words begin with what you have chosen. A higher level asks
+    you first. A mode of the program in which it would ask nobody is refused.
+    """
+    asked = {
+        "mode": mode,
+        "safety": level,
+        "model": model,
+        "reasoning": reasoning,
+        "program_mode": program_mode,
+    }
+    if not any(value is not None for value in asked.values()):
+        fix = f"pancode sessions set {run} --mode plan"
+        raise UsageError("nothing is named that could be set", fix=fix, code="nothing_to_set")
+
+    def agreed(question: str) -> bool:
+        return face.can_ask() and face.agreed(question, "--yes")
+
+    done = set_terms(face.client(), run, {**asked, "yes": yes}, agreed)
+    face.show(done, lambda: f"{done['session']}  {terms_told(done)}\n")
+
+
+@_group.verb("end", "pancode sessions end last")
+def end(run: Run, *, face: Json) -> None:
+    """End a session: the turn at work is cancelled, its program ends, and what it made is kept.
+
+    `pancode land` lands its change. Words still go on with it: pancode attach.
+    """
+    done = face.client().post(path_of("sessions", run, "end"), {"by": who()})
+    face.show(done, lambda: f"{done['session']}  ends; look: pancode sessions show {done['session']}\n")

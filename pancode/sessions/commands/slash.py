@@ -1,0 +1,386 @@
+"""The commands that one types behind `/` while one talks: their table, and how each runs its verb."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from pancode.interfaces.cli.output import PROGRAM
+from pancode.interfaces.client.remote.place import remote_of
+from pancode.kernel.errors import UsageError
+from pancode.kernel.formatting import counted, safe, unhidden
+from pancode.kernel.names import ORCHESTRATOR
+
+RUN = "RUN"
+"""The word in a command's arguments that is replaced by the run of this session."""
+PATIENCE_S, LONG_S = 30.0, 900.0
+MOST_BYTES, MOST_LINES = 200_000, 200
+"""How many bytes of a command's output are read, and how many lines of it are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlashCommand:
+    """A slash command. `bare`: the `pancode` command without more words; none: the chat does it, or shows
+    `says`.
+
+    `more`: the command when words follow, if it is another. `under`: subcommands of the first word of `bare`;
+    words that begin with one are for it. `ways`: a first word to the command that takes the words behind it.
+    """
+
+    name: str
+    about: str
+    bare: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    more: tuple[str, ...] | None = None
+    under: tuple[str, ...] = ()
+    patience_s: float = PATIENCE_S
+    ways: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    says: str = ""
+
+    def argv(self, words: Sequence[str], run: str) -> list[str]:
+        """The command line. UsageError where it is about this session, and there is none yet."""
+        verb = self.bare
+        if words and words[0] in self.ways:
+            verb, words = self.ways[words[0]], words[1:]
+        elif words and not words[0].startswith("-"):
+            verb = self.bare[:1] if words[0] in self.under else self.bare if self.more is None else self.more
+        if (RUN in verb or not verb) and not run:
+            raise UsageError("there is no session yet", fix="say your first words", code="no_session")
+        return [*(run if one == RUN else one for one in verb), *words]
+
+
+_C = SlashCommand
+HEADINGS: Mapping[str, tuple[SlashCommand, ...]] = {
+    "This talk": (
+        _C("/help", "the keys, and this list", aliases=("/?", "/hotkeys")),
+        _C("/cancel", "end the turn at work (Esc)"),
+        _C("/rest", "let it rest: its slot is free"),
+        _C("/end", "end the session"),
+        _C("/detach", "leave; nothing ends (Ctrl-D)", aliases=("/quit", "/exit")),
+        _C("/copy", "copy the last answer, on the screen"),
+        _C("/session", "this session: its sittings, its cost", ("sessions", "show", RUN), ("/tree",)),
+        _C("/context", "the model's window, part by part", ("sessions", "context", RUN)),
+        _C(
+            "/compact",
+            "when a model's memory is shortened",
+            says="PanCode's own worker shortens its memory by itself when the window is nearly full: see "
+            "/context. Another program does it in its own way.",
+        ),
+        _C("/tasks", "what this session has dispatched", ("sessions", "tasks", RUN)),
+        _C(
+            "/export",
+            "the talk as Markdown; a name: into a file",
+            ("sessions", "export", RUN),
+            more=("sessions", "export", RUN, "--to"),
+        ),
+        _C(
+            "/checkpoint",
+            "name this point; `restore NAME`, `list`",
+            ("sessions", "checkpoint", RUN),
+            ways={"restore": ("sessions", "restore", RUN), "list": ("sessions", "checkpoints", RUN)},
+            patience_s=LONG_S,
+        ),
+        _C(
+            "/sessions",
+            "all sessions",
+            ("sessions",),
+            ("/resume",),
+            more=("sessions", "show"),
+            under=("ls", "show"),
+        ),
+        _C(
+            "/prompt",
+            "what this agent was told, or another",
+            ("prompts", "show", RUN),
+            ("/prompt-debug", "/prompt-workers"),
+            more=("prompts", "show"),
+            under=("show", "diff", "versions"),
+        ),
+        _C(
+            "/prompt-version",
+            "the prompts that runs of an agent got",
+            ("prompts", "versions", ORCHESTRATOR),
+            more=("prompts", "versions"),
+        ),
+        _C(
+            "/new",
+            "how another talk begins",
+            aliases=("/reset",),
+            says="Another talk is another session: leave with /detach, then pancode chat. This one stays.",
+        ),
+        _C(
+            "/fork",
+            "how to go on from an earlier point",
+            says="/checkpoint names a point; /checkpoint restore NAME goes on there, and nothing is lost.",
+        ),
+        _C(
+            "/name",
+            "how a talk gets a name",
+            says="A session has its first words as its name; /checkpoint NAME names a point of it.",
+        ),
+        _C(
+            "/share",
+            "how others come in",
+            says="Others come in themselves: pancode attach. A copy of it: /export FILE.",
+        ),
+    ),
+    "Runs": (
+        _C("/runs", "the last runs, or as many as you say", ("runs",), under=("show", "ls", "logs")),
+        _C("/batches", "batches, chains and races", ("workflow", "ls"), ("/workflows",)),
+        _C("/queue", "what waits where", ("queue",)),
+        _C("/workers", "each agent's work and record", ("workers",), ("/records", "/perf")),
+        _C("/inbox", "what waits for you", ("inbox",)),
+        _C("/why", "every decision about a run", ("why", RUN), more=("why",)),
+        _C("/diff", "what a run changed", ("runs", "diff", RUN), more=("runs", "diff")),
+        _C("/logs", "what a run said and did", ("runs", "logs", RUN), more=("runs", "logs")),
+        _C("/land", "land a run's change", ("land", RUN), more=("land",), patience_s=LONG_S),
+        _C("/stoprun", "stop a run, or the one begun last", ("runs", "stop")),
+        _C("/stop", "stop the run you talk with, or another", ("runs", "stop", RUN), more=("runs", "stop")),
+        _C(
+            "/receipt",
+            "receipts; verify one",
+            ("receipt", "ls"),
+            ("/receipts",),
+            more=("receipt", "show"),
+            under=("ls", "show", "verify"),
+        ),
+        _C("/audit", "what happened: error, run:ID ...", ("audit",)),
+        _C("/brief", "what happened since you looked", ("brief",)),
+    ),
+    "Money": (
+        _C("/cost", "this session, and what runs cost", ("cost",), ("/costs",)),
+        _C(
+            "/budget",
+            "ceilings; an amount sets today's",
+            ("budget",),
+            more=("budget", "set"),
+            under=("show", "set", "unset", "settle"),
+        ),
+        _C("/metrics", "the fleet in six lines", ("metrics", "--brief")),
+    ),
+    "Agents, models, machines": (
+        _C("/agents", "agent definitions", ("agents",), more=("agents", "show"), under=("ls", "show", "set")),
+        _C(
+            "/model",
+            "this session's model; a name sets it",
+            ("sessions", "show", RUN),
+            more=("sessions", "set", RUN, "--model"),
+        ),
+        _C(
+            "/effort",
+            "how hard it thinks; a level sets it",
+            ("sessions", "show", RUN),
+            more=("sessions", "set", RUN, "--reasoning"),
+        ),
+        _C(
+            "/program-mode",
+            "a mode of the program itself (acp:NAME)",
+            ("sessions", "show", RUN),
+            more=("sessions", "set", RUN, "--program-mode"),
+        ),
+        _C("/models", "models to choose from", ("models",), ("/scoped-models",), under=("ls", "test")),
+        _C("/runtimes", "programs that run agents", ("runtimes",), more=("runtimes", "show"), under=("ls",)),
+        _C("/skills", "skills for agent programs", ("skills",)),
+        _C("/fleet", "the machines", ("fleet", "status"), ("/nodes", "/machines", "/dashboard", "/cluster")),
+        _C(
+            "/login",
+            "where logins are",
+            aliases=("/logout",),
+            says="A login is a machine's, for one program: pancode node login NODE RUNTIME (see /runtimes).",
+        ),
+        _C("/doctor", "what is wrong here, with its fix", ("doctor",)),
+    ),
+    "Settings": (
+        _C(
+            "/modes",
+            "modes; one sets this session's",
+            ("modes",),
+            ("/mode",),
+            more=("sessions", "set", RUN, "--mode"),
+            under=("ls", "show"),
+        ),
+        _C(
+            "/safety",
+            "levels; one sets this session's",
+            ("safety",),
+            more=("sessions", "set", RUN, "--safety"),
+            under=("ls", "show", "check"),
+        ),
+        _C(
+            "/preset",
+            "presets; a name applies one",
+            ("presets",),
+            ("/presets",),
+            more=("presets", "apply"),
+            under=("ls", "show", "apply", "unset"),
+        ),
+        _C(
+            "/settings",
+            "settings, all or with a word",
+            ("config", "show", "--origin"),
+            ("/config",),
+            under=("show", "set", "unset", "undo"),
+        ),
+        _C(
+            "/reasoning",
+            "how hard models think; a level sets it here",
+            ("config", "show", "--origin", "reasoning"),
+            more=("sessions", "set", RUN, "--reasoning"),
+        ),
+        _C(
+            "/theme",
+            "colours; terminal, dark or light",
+            ("config", "show", "--origin", "theme"),
+            more=("config", "set", "theme"),
+        ),
+        _C(
+            "/reload",
+            "what counts from when on",
+            says="Nothing is to be loaded again: settings, agents and rules count from the next sitting on.",
+        ),
+    ),
+}
+"""Heading of the help to the commands below it."""
+COMMANDS = {command.name: command for commands in HEADINGS.values() for command in commands}
+_NAMED = {name: one for one in COMMANDS.values() for name in (one.name, *one.aliases)}
+_LOOKS_LIKE_ONE = re.compile(r"/[A-Za-z][\w-]*")
+LEAVE = (COMMANDS["/detach"].name, *COMMANDS["/detach"].aliases)
+
+
+@dataclass(frozen=True, slots=True)
+class TypedCommand:
+    """A command as it was typed."""
+
+    command: SlashCommand
+    words: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return shlex.join((self.command.name, *self.words))
+
+
+def typed(text: str) -> TypedCommand | None:
+    """The command that this is; None: these are words, as a path is, or a text of several lines.
+
+    UsageError for what looks like a command and is none, with the nearest one: it is not sent, and paid for.
+    """
+    first = text.split(maxsplit=1)[0] if text.startswith("/") else ""
+    command = _NAMED.get(first)
+    if command is None and _LOOKS_LIKE_ONE.fullmatch(first):
+        raise _misspelt(first)
+    if command is None or "\n" in text:
+        return None
+    try:
+        words = tuple(shlex.split(text[len(first) :]))
+    except ValueError as exc:
+        raise UsageError(f"{safe(text)} cannot be read: {exc}", fix=f"{first} ...", code="quotes") from exc
+    if words and not command.bare:
+        raise UsageError(f"{first} takes no words", fix=command.says or first, code="takes_no_words")
+    return TypedCommand(command, words)
+
+
+def _misspelt(name: str) -> UsageError:
+    """Return the error, with the nearest command."""
+    from pancode.kernel.names import nearest
+
+    near = nearest(name, _NAMED)
+    otherwise = "/help has them all; to say it, put a word before it"
+    fix = f"did you mean {near}?" if near is not None else otherwise
+    return UsageError(f"there is no {safe(name)}", fix=fix, code="no_such_command")
+
+
+def beginning(text: str) -> list[tuple[str, str]]:
+    """The commands whose name, or else another name, begins so; each with what it is for."""
+    found = [(one.name, one.about) for one in COMMANDS.values() if one.name.startswith(text)]
+    named = {name for name, _ in found}
+    return found + [
+        (alias, one.about)
+        for one in COMMANDS.values()
+        for alias in one.aliases
+        if alias.startswith(text) and one.name not in named
+    ]
+
+
+def is_name(text: str) -> bool:
+    return text in _NAMED
+
+
+def overview() -> str:
+    """All commands by heading, a line each."""
+    lines = []
+    for heading, commands in HEADINGS.items():
+        lines.append(f"{heading}:")
+        for one in commands:
+            also = f"   also {', '.join(one.aliases)}" if one.aliases else ""
+            lines.append(f"  {one.name:<11} {one.about}{also}")
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandEnd:
+    """The output of one of our commands, as one text that is not too long, and its exit status."""
+
+    text: str
+    status: int
+
+
+def told(argv: Sequence[str], patience_s: float, columns: int, program: Sequence[str] = PROGRAM) -> str:
+    """What this command of ours says, as `carried_out` has it."""
+    return carried_out(argv, patience_s, columns, program).text
+
+
+def carried_out(
+    argv: Sequence[str], patience_s: float, columns: int, program: Sequence[str] = PROGRAM
+) -> CommandEnd:
+    """Run this command of ours. It always returns.
+
+    It has no terminal: it can ask nobody, and paints over nothing. What writes too much or too long is ended.
+    """
+    # A folder of another machine may have been named for this command.
+    there = remote_of(os.environ)
+    process = subprocess.Popen(
+        [*program, *(["-C", there.folder] if there is not None and there.folder is not None else []), *argv],
+        env={**os.environ, "COLUMNS": str(columns), "TERM": "dumb"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    late = threading.Timer(patience_s, _end, [process])
+    late.daemon = True
+    late.start()
+    assert process.stdout is not None
+    try:
+        data = process.stdout.read(MOST_BYTES)
+        if len(data) == MOST_BYTES:
+            _end(process)
+        process.wait()
+    finally:
+        late.cancel()
+        _end(process)
+        process.stdout.close()
+    status = process.wait()
+    return CommandEnd(_shown(data, shlex.join(("pancode", *argv)), patience_s, status), status)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _shown(data: bytes, command: str, patience_s: float, status: int) -> str:
+    """Return the lines of the output; where some are cut off, also the command that shows them all."""
+    lines = unhidden(data.decode("utf-8", "replace").replace("\r\n", "\n")).splitlines()
+    shown = lines[:MOST_LINES]
+    if len(lines) > MOST_LINES:
+        shown.append(f"... {counted(len(lines) - MOST_LINES, 'more line')}: {command}")
+    elif status == -signal.SIGKILL:
+        shown.append(f"... it was ended after {patience_s:.0f} s: {command}")
+    return "\n".join(shown) or "nothing"

@@ -1,0 +1,208 @@
+"""`pancode up` and `down`: a tmux session for each project, with the chat, top and a shell."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument
+
+from pancode.config.variables import LIMITING, PER_DISPATCH
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import PROGRAM, aside, folder_here
+from pancode.interfaces.cli.parameters import Json
+from pancode.interfaces.client.client import place_of
+from pancode.kernel.errors import ExitCode, PancodeError, UnavailableError, UsageError
+from pancode.kernel.formatting import safe
+from pancode.kernel.names import not_found
+
+HANDED_ON = (
+    *("HOME", "USER", "LOGNAME", "SHELL", "PATH", "TERM", "COLORTERM", "LANG", "LC_ALL", "LC_CTYPE", "TZ"),
+    *("TMPDIR", "TMUX_TMPDIR", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "VIRTUAL_ENV"),
+    *("PANCODE_HOME", "PANCODE_COORDINATOR", "PANCODE_TIME_FACTOR"),
+)
+"""The only variables that tmux is given: its server shows its environment to whoever asks."""
+WINDOWS: tuple[tuple[str, tuple[str, ...]], ...] = (("chat", ()), ("top", ("top",)), ("shell", ()))
+THEN_A_SHELL = '"$@"; exec "${SHELL:-sh}"'
+"""The shell command of a window: it stays when its command has ended. It holds no text of a person."""
+FOLDER = "@pancode_folder"
+NO_TMUX = "no_tmux"
+app = Commands()
+Name = Annotated[str | None, Argument(metavar="[NAME]", show_default=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """A session of tmux."""
+
+    name: str
+    folder: str
+    attached: bool
+
+    def told(self) -> dict[str, object]:
+        return {"name": self.name, "folder": self.folder, "attached": self.attached}
+
+
+class Tmux:
+    """The tmux server of this fleet: a socket of its own, and an environment without secrets.
+
+    UnavailableError where tmux is not installed, and with tmux's own words where it refuses.
+    """
+
+    def __init__(self, environ: Mapping[str, str], folder: str) -> None:
+        program = shutil.which("tmux", path=environ.get("PATH"))
+        if program is None:
+            raise UnavailableError("tmux is not installed here", fix="install tmux", code=NO_TMUX)
+        of = hashlib.sha256(str(place_of(environ)).encode()).hexdigest()[:8]
+        self._base, self.socket, self._folder = [program, "-L", f"pancode-{of}"], f"pancode-{of}", folder
+        self._env = {name: environ[name] for name in HANDED_ON if name in environ}
+        # The server keeps the variables of its first caller; an empty one is none for PanCode.
+        limits = sorted({*LIMITING, *PER_DISPATCH})
+        self._given = [word for name in limits for word in ("-e", f"{name}={environ.get(name, '')}")]
+
+    def ask(self, *words: str) -> str:
+        done = self._run(*words)
+        if done.returncode:
+            why = safe(done.stderr.decode("utf-8", "replace").strip())
+            raise UnavailableError(f"tmux refused {words[0]}", why=why, fix=f"tmux -L {self.socket} ls")
+        return done.stdout.decode("utf-8", "replace")
+
+    def _run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [*self._base, "-u", *words], cwd=self._folder, env=self._env, capture_output=True, check=False
+        )
+
+    def terminals(self) -> list[Terminal]:
+        """Return the sessions that run; none where there is no server."""
+        shown = f"#{{session_attached}}\t#{{session_name}}\t#{{{FOLDER}}}"
+        rows = self._run("list-sessions", "-F", shown).stdout.decode("utf-8", "replace")
+        parts = [line.split("\t", 2) for line in rows.splitlines()]
+        return [Terminal(one[1], one[2], one[0] != "0") for one in parts if len(one) == 3]
+
+    def open(self, name: str) -> None:
+        """Open the session with its windows; those that are open already stay."""
+        begun = self._run("has-session", "-t", f"={name}").returncode != 0
+        shown = (
+            [] if begun else self.ask("list-windows", "-t", f"={name}", "-F", "#{window_name}").split("\n")
+        )
+        for window, command in WINDOWS:
+            argv = _argv(window, command)
+            if begun:
+                self.ask("new-session", "-d", *self._given, "-s", name, "-n", window, *argv)
+                self.ask("set-option", "-t", f"={name}:", FOLDER, self._folder)
+                begun = False
+            elif window not in shown:
+                self.ask("new-window", "-d", *self._given, "-t", f"={name}:", "-n", window, *argv)
+        self.ask("select-window", "-t", f"={name}:chat")
+
+    def enter(self, name: str, inside: str) -> int:
+        """Show the session until the person leaves it. `inside`: the tmux in which the person is already."""
+        if Path(inside.partition(",")[0]).name == self.socket:
+            subprocess.run(
+                [*self._base, "switch-client", "-t", f"={name}"],
+                env={**self._env, "TMUX": inside},
+                check=False,
+            )
+            return ExitCode.DONE
+        if inside:
+            aside("this tmux opens inside of another one: press its prefix key twice\n")
+        argv = [*self._base, "attach-session", "-t", f"={name}"]
+        failed = subprocess.run(argv, env=self._env, check=False).returncode
+        return ExitCode.ERROR if failed else ExitCode.DONE
+
+    def close(self, name: str) -> None:
+        self.ask("kill-session", "-t", f"={name}")
+
+
+def _argv(window: str, command: tuple[str, ...]) -> tuple[str, ...]:
+    if window == "shell":
+        return ()
+    return ("sh", "-c", THEN_A_SHELL, "sh", *PROGRAM, *command)
+
+
+def session_name(text: str) -> str:
+    """As tmux takes it: it forbids dots and colons, and the other signs mean something to it."""
+    name = "".join("_" if char in ".:#;$@%\\" or not char.isprintable() else char for char in text).strip()
+    return name or "pancode"
+
+
+def project_here(folder: str) -> str:
+    """The top of the repository around the folder, else the folder."""
+    for one in (Path(folder), *Path(folder).parents):
+        if (one / ".git").exists():
+            return str(one)
+    return folder
+
+
+def running() -> list[Terminal]:
+    """The sessions of tmux that run; none where there is no tmux."""
+    try:
+        return Tmux(os.environ, "/").terminals()
+    except PancodeError:
+        return []
+
+
+@app.verb("up", "pancode up", 'pancode up "night shift"')
+def up(*, name: Name = None, face: Json) -> int:
+    """Open this project's terminal in tmux, with the chat, top and a shell, or come back to it.
+
+    NAME: without it that of the repository's folder. Its tmux has a socket of its own, and of your variables
+    only what finds your files and machines: no key gets into it. `pancode down` ends it, and
+    `pancode sessions` lists it. Without tmux the chat begins in this terminal.
+    """
+    folder = folder_here()
+    top = project_here(folder)
+    try:
+        tmux = Tmux(os.environ, folder)
+    except UnavailableError:
+        if face.as_json:
+            raise
+        aside("tmux is not installed here: the chat begins in this terminal (up and down need tmux)\n")
+        return subprocess.run([*PROGRAM], check=False).returncode
+    meant = session_name(Path(top).name if name is None else name)
+    quoted = shlex.quote(meant)
+    fix = f"pancode up {shlex.quote(f'{meant}-2')}, or go to that one: pancode up {quoted}"
+    _unless_another(tmux, meant, top, name, fix)
+    tmux.open(meant)
+    if face.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        told = {"name": meant, "socket": tmux.socket}
+        face.show(
+            told, lambda: f"{safe(meant)} is open; at a terminal: pancode up {shlex.quote(safe(meant))}\n"
+        )
+        return ExitCode.DONE
+    return tmux.enter(meant, os.environ.get("TMUX", ""))
+
+
+def _unless_another(tmux: Tmux, meant: str, top: str, name: str | None, fix: str) -> None:
+    """UsageError where the terminal is that of another project of the same name, and no name was given."""
+    other = next((one for one in tmux.terminals() if one.name == meant), None)
+    if name is None and other is not None and project_here(other.folder) != top:
+        raise UsageError(
+            f"the terminal {meant} is that of another project",
+            why=f"it was opened in {other.folder}",
+            fix=fix,
+            code="name_taken",
+        )
+
+
+@app.verb("down", "pancode down", 'pancode down "night shift"')
+def down(*, name: Name = None, face: Json) -> None:
+    """End this project's terminal, or that of NAME. Sessions, runs and the fleet go on."""
+    tmux = Tmux(os.environ, "/")
+    top = project_here(folder_here())
+    meant = session_name(Path(top).name if name is None else name)
+    _unless_another(tmux, meant, top, name, f"end that one all the same: pancode down {shlex.quote(meant)}")
+    names = [one.name for one in tmux.terminals()]
+    if meant not in names:
+        raise not_found("terminal", meant, names, "pancode up")
+    tmux.close(meant)
+    goes_on = "what ran goes on: pancode sessions, pancode runs"
+    face.show({"name": meant}, lambda: f"{safe(meant)} is closed; {goes_on}\n")

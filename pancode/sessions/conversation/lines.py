@@ -1,0 +1,114 @@
+"""A conversation as lines of text: the agent's words, its calls, and who said what behind a mark."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from pancode.kernel.formatting import safe
+from pancode.sessions.conversation.model import (
+    HeardWords,
+    Output,
+    Part,
+    Said,
+    SessionTalk,
+    TalkCall,
+    TalkNote,
+    Turn,
+)
+
+OURS = "\u00bb "
+"""The mark before words of people and of PanCode. A line of a model that begins with it is indented."""
+MARK = "  | "
+"""The mark before each line of a tool's answer."""
+MOST_DETAIL, MOST_LINES = 160, 5
+_IMITATED = re.compile(rf"([\r\n]){OURS[0]}")
+_NOTES = {"started": "* ", "retrying": "~ ", "over": "= ", "noted": "", "compacted": ""}
+_RAW = "nothing in its output can be read as events; as it is: pancode runs logs --raw RUN"
+
+
+class LineStory:
+    """A conversation as lines, which are handed to `show`."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+        self._fresh = True
+        self.mine: list[str] = []
+        """Words that were typed on this terminal and stand there already."""
+
+    def take(self, part: Part) -> None:
+        match part:
+            case Said(text=text) | Output(text=text):
+                self._say(text)  # pieces of one text, not lines
+            case HeardWords(is_fleets=True, by=by, text=text):
+                self._tell(f"[{by}] {text}")
+            case HeardWords(by=by, text=text):
+                if text.strip() in self.mine:
+                    self.mine.remove(text.strip())
+                else:
+                    self._tell(f"{by}: {text}")
+            case TalkCall():
+                self._lines(_began(part) if part.state == "running" else _ended(part))
+            case Turn():
+                self._lines(())
+                if part.ending:
+                    self._tell(f"[{part.ending}]")
+            case TalkNote(kind="rests", text=text):
+                self._tell(f"[{text}]")
+            case TalkNote(kind=kind, text=text):
+                self._lines([_RAW if kind == "unread" else f"{_NOTES[kind]}{text}"] if text else ())
+
+    def _tell(self, text: str) -> None:
+        """Show a line of a person or of PanCode, behind the mark."""
+        self._lines(())
+        self._show(f"{OURS}{safe(text)}\n")
+
+    def _lines(self, lines: Iterable[str]) -> None:
+        """Show these lines, from the beginning of a line on."""
+        self._say("".join(("" if self._fresh else "\n", *(f"{line}\n" for line in lines))))
+
+    def _say(self, text: str) -> None:
+        """Show text of a model or a program, in pieces that may be cut anywhere."""
+        if text:
+            begins = " " if self._fresh and text.startswith(OURS[0]) else ""
+            self._fresh = text.endswith(("\n", "\r"))
+            self._show(begins + _IMITATED.sub(rf"\1 {OURS[0]}", text))
+
+
+class LogStory:
+    """The output of one run as lines, attempt by attempt."""
+
+    def __init__(self, runtime: str, show: Callable[[str], None]) -> None:
+        self._runtime, self._talk, self._story = runtime, SessionTalk(), LineStory(show)
+
+    def write(self, attempt: str, data: bytes) -> None:
+        for part in self._talk.feed("", attempt, data, self._runtime):
+            self._story.take(part)
+
+    def end(self) -> None:
+        for part in self._talk.end():
+            self._story.take(part)
+
+
+def _began(call: TalkCall) -> Iterable[str]:
+    yield f"> {_named(call)}{f'  [{call.used}]' if call.used else ''}"
+
+
+def _ended(call: TalkCall) -> Iterable[str]:
+    """Yield lines about an ended call: its answer's start, and its name where several were at work."""
+    if call.state == "denied":
+        yield f"! not let through: {call.tool}{f' ({call.why})' if call.why else ''}"
+        return
+    yield f"< {call.state}{f'  {_named(call)}' if call.beside else ''}"
+    lines = [line.rstrip() for line in call.answer.splitlines() if line.strip()]
+    yield from (f"{MARK}{_clipped(line)}" for line in lines[:MOST_LINES])
+    if len(lines) > MOST_LINES:
+        yield f"{MARK}..."
+
+
+def _named(call: TalkCall) -> str:
+    return f"{call.tool} {_clipped(' '.join(call.about.split()))}".rstrip()
+
+
+def _clipped(text: str) -> str:
+    return f"{text[:MOST_DETAIL]}{'...' if len(text) > MOST_DETAIL else ''}"

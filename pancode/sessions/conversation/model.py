@@ -1,0 +1,272 @@
+"""The one model of a conversation: output of a session's runs, folded into turns, words, calls and notes."""
+
+from __future__ import annotations
+
+import codecs
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pancode.kernel.names import FLEET
+from pancode.sessions.conversation.stream import (
+    BEGINS,
+    MOST_LINE,
+    Reading,
+    WholeLines,
+    WorkerEvent,
+    reading_of,
+)
+
+MOST_KEPT = 200
+"""How many calls at work, and how many ended turns, are remembered."""
+RESTS = {"slot": "a run needed its slot"}
+"""Reasons of a rest that need more words than the program's own, with those words."""
+_EDITS = ("write", "edit")
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """A turn of the agent; when it ends, it is a part of the conversation."""
+
+    run: str
+    number: int
+    words: set[int] = field(default_factory=set)
+    """The numbers of the messages in the turn; 0: the task."""
+    before: tuple[str, ...] = ()
+    """The runs of the session that were read before this one."""
+    stop: str = ""
+    """Why the turn has ended; empty: it has not."""
+    why: str = ""
+    answer: str = ""
+    """What the agent said after its last call."""
+    at_ms: int = 0
+    """When the turn ended, in Unix milliseconds; 0: not known."""
+    files: set[str] = field(default_factory=set)
+    commands: int = 0
+    """Files that were changed in the turn, and commands that ran in it."""
+
+    def has(self, run: str, message: int) -> bool:
+        """Whether the message is in this turn; one too late for its run is in the next run's first turn."""
+        return message in self.words if self.run == run else self.number == 1 and run in self.before
+
+    @property
+    def ending(self) -> str:
+        """Return how the turn ended, in words; "" where it ended as it should."""
+        why = f": {self.why}" if self.why else ""
+        return f"turn {self.number} ended: {self.stop}{why}" if self.stop != "end_turn" else ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeardWords:
+    """Words of a person or the fleet. `turn`: the one at work; `begins`: it begins with these words."""
+
+    run: str
+    number: int
+    by: str
+    text: str
+    at_ms: int
+    turn: Turn | None
+    begins: bool
+
+    @property
+    def is_fleets(self) -> bool:
+        """Whether PanCode itself says the words; no person can speak under its name."""
+        return self.by == FLEET
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A piece of the agent's text, which is cut anywhere."""
+
+    text: str
+
+
+@dataclass(slots=True, eq=False)
+class TalkCall:
+    """A call of a tool: yielded when it begins, and once more when it is over."""
+
+    run: str
+    number: int
+    """Counted over the whole conversation; 0: its beginning was not told."""
+    id: str
+    tool: str
+    command: str = ""
+    path: str = ""
+    pattern: str = ""
+    used: str = ""
+    """What was used so far, in words; empty where that has not grown since the call before."""
+    state: str = "running"
+    """running, ok, failed or denied."""
+    why: str = ""
+    diff: str = ""
+    answer: str = ""
+    """How the call's answer begins, where its program tells that."""
+    beside: bool = False
+    """Whether other calls were at work when this one was over."""
+
+    @property
+    def about(self) -> str:
+        return self.command or self.path or self.pattern
+
+
+@dataclass(frozen=True, slots=True)
+class TalkNote:
+    """What the program says of itself. `kind`: started, noted, compacted, retrying, rests, unread, or over.
+
+    `over`: the output of an attempt ends here; the text is what the attempt has used.
+    """
+
+    kind: str
+    text: str
+    why: str = ""
+    """Of a rest: the program's own word for its reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A piece of a program's plain text, which is cut anywhere."""
+
+    text: str
+
+
+Part = HeardWords | Said | TalkCall | Turn | TalkNote | Output
+
+
+class SessionTalk:
+    """Reads the bytes of one run after the other. Only our worker's lines have turns and people's words.
+
+    It is a fold: what it yields depends only on the bytes, and not on how they are cut.
+    """
+
+    def __init__(self, most_line: int = MOST_LINE) -> None:
+        self.run = self.attempt = ""
+        self.turn: Turn | None = None
+        """The turn at work; None between turns."""
+        self.ended: deque[Turn] = deque(maxlen=MOST_KEPT)
+        """The newest turns that have ended."""
+        self.open: list[TalkCall] = []
+        """The calls at work, the newest last."""
+        self._before: list[str] = []
+        self._lines = WholeLines(most_line)
+        self._calls = 0
+        self._reading: Reading | None = None
+        self._begin("", "")
+
+    def _begin(self, run: str, attempt: str) -> None:
+        if self.run not in ("", run):
+            self._before.append(self.run)
+        self.run, self.attempt, self.turn, self._head = run, attempt, None, b""
+        self._plain = codecs.getincrementaldecoder("utf-8")("replace")
+        self._used = self._used_told = ""
+        self._came = self._told = False
+        self._lines.rest.clear()
+        self.open.clear()
+
+    @property
+    def behind(self) -> int:
+        """How many of the bytes fed so far stand behind the part that was yielded last."""
+        return len(self._head) if not self._came else self._lines.behind if self._reading is not None else 0
+
+    def feed(self, run: str, attempt: str, data: bytes, runtime: str) -> Iterator[Part]:
+        """Yield the parts that these bytes add. The caller has to take all of them."""
+        if (run, attempt) != (self.run, self.attempt):
+            yield from self.end()
+            self._begin(run, attempt)
+        if not self._came:
+            data, self._head = self._head + data, b""
+            if len(data) < len(BEGINS) and BEGINS.startswith(data):  # it may be either form yet
+                self._head = data
+                return
+            self._reading, self._came = reading_of(runtime, data), True
+        if self._reading is None:
+            if text := self._plain.decode(data):
+                yield Output(text)
+            return
+        for line in self._lines.feed(data):
+            for event in self._reading(line):
+                self._told = self._told or event.kind == "session"
+                for part in self._parts(event):
+                    self._told = True
+                    yield part
+
+    def end(self) -> Iterator[TalkNote]:
+        """End the output of the run; yield what it came to."""
+        if self._reading is not None and self._came and not self._told:
+            yield TalkNote("unread", "nothing in its output can be read as events")
+        if self._came:
+            yield TalkNote("over", self._used)
+        self._used, self._came = "", False
+
+    def _parts(self, event: WorkerEvent) -> Iterator[Part]:
+        match event.kind:
+            case "turn" | "heard":
+                yield from self._words(event)
+            case "said" if event.text:
+                if self.turn is not None:
+                    self.turn.answer += event.text
+                yield Said(event.text)
+            case "called":
+                yield self._called(event)
+            case "ran" | "denied":
+                yield self._over(event)
+            case "turn_end":
+                yield self._turned(event)
+            case "usage":
+                self._used = event.text
+            case "session" if event.text:
+                yield TalkNote("started", f"started, model {event.text}")
+            case "noted" | "compacted" if event.text:
+                yield TalkNote(event.kind, event.text)
+            case "retrying":
+                status, why = f" {event.number}" * bool(event.number), f": {event.why}" * bool(event.why)
+                yield TalkNote("retrying", f"its model failed{status}, it asks again{why}")
+            case "rests":
+                why = RESTS.get(event.why, event.why)
+                yield TalkNote("rests", f"it rests: {why}; your next words go on with it", event.why)
+
+    def _words(self, event: WorkerEvent) -> Iterator[HeardWords]:
+        begins = event.kind == "turn"
+        number = event.words if begins else event.number
+        if begins:
+            self.turn = Turn(self.run, event.number, before=tuple(self._before))
+        if self.turn is not None:
+            self.turn.words.add(number)
+        if event.text or begins:
+            yield HeardWords(self.run, number, event.by, event.text, event.at_ms, self.turn, begins)
+
+    def _called(self, event: WorkerEvent) -> TalkCall:
+        if self.turn is not None:
+            self.turn.answer = ""
+        self._calls += 1
+        grown = self._used if self._used != self._used_told else ""
+        self._used_told = self._used
+        call = TalkCall(
+            self.run, self._calls, event.id, event.tool, event.command, event.path, event.pattern, grown
+        )
+        if len(self.open) < MOST_KEPT:
+            self.open.append(call)
+        return call
+
+    def _over(self, event: WorkerEvent) -> TalkCall:
+        """End the newest call with that id, and return it; a call that nobody was told of has number 0."""
+        alone = TalkCall(self.run, 0, event.id, event.tool, event.command)
+        call = next((one for one in reversed(self.open) if one.id == event.id), alone)
+        call.beside = len(self.open) > 1
+        if call is not alone:
+            self.open.remove(call)
+        denied = event.kind == "denied"
+        call.state = "denied" if denied else "ok" if event.ok else "failed"
+        call.why, call.diff, call.answer = event.why, event.diff, event.text
+        if call.state == "ok" and call.number and self.turn is not None:
+            self.turn.files |= {call.path} if call.tool in _EDITS else set()
+            self.turn.commands += call.tool == "bash"
+        return call
+
+    def _turned(self, event: WorkerEvent) -> Turn:
+        """End the turn and return it; one whose beginning was not read is not kept."""
+        known, self.turn = self.turn, None
+        turn = known or Turn(self.run, event.number)
+        turn.stop, turn.why, turn.at_ms = event.stop or "none", event.why, event.at_ms
+        if known is not None:
+            self.ended.append(turn)
+        return turn

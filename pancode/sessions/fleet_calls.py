@@ -1,0 +1,78 @@
+"""Decides what becomes of an orchestrator's call of a tool of the fleet: an action, or a refusal."""
+
+from __future__ import annotations
+
+from node_agent.wire.control import FleetAnswers
+from node_agent.wire.event import FleetAsked
+from node_agent.wire.fleet import MOST_FLEET_CALLS, MOST_OPEN_FLEET_CALLS
+from node_agent.wire.identity import Mark
+from pancode.kernel.records import Action, ActionKind, Fence, FenceState, RunState
+from pancode.kernel.values import replace
+from pancode.runs.life.changes import Changes
+from pancode.runs.life.orders import identity_of
+from pancode.runs.life.signals import FleetAnswered
+
+ASKED, REFUSED = "a tool of the fleet is asked for", "a tool of the fleet is refused"
+MOST_REFUSALS_TOLD = 50
+
+
+def asked(made: Changes, body: FleetAsked) -> Changes:
+    """Take an orchestrator's call of a tool: an action to carry out, or a refusal. A repeated call is
+    dropped.
+    """
+    run = made.run
+    if not made.case.newest or run.state is not RunState.RUNNING:
+        return made
+    waiting = [action for action in made.case.actions if action.kind is ActionKind.FLEET]
+    if any(is_call(action, made.fence, body.number) for action in waiting):
+        return made
+    detail = {"by": run.agent, "tool": body.tool, "call": body.number}
+    if why := _refusal(made, body, len(waiting)):
+        return _answer(_told(made, detail, why), made.fence, body.number, False, why)
+    made = made.record("fleet", "info", ASKED, **detail)
+    call = {"fence": made.fence.fence, "number": body.number, "tool": body.tool, "arguments": body.arguments}
+    return made.follow(ActionKind.FLEET, run.agent, call)
+
+
+def _told(made: Changes, detail: dict[str, object], why: str) -> Changes:
+    """Write a refused call into the audit; only a run's first refusals, so that no program can fill it."""
+    count = made.run.terms.get("refused_calls", 0) + 1
+    if count > MOST_REFUSALS_TOLD:
+        return made
+    detail |= {"more": "later ones of this run are not told"} if count == MOST_REFUSALS_TOLD else {}
+    made = made.put(replace(made.run, terms={**made.run.terms, "refused_calls": count}))
+    return made.record("trust", "warning", REFUSED, **detail, why=why)
+
+
+def is_call(action: Action, fence: Fence, number: int) -> bool:
+    """Whether the action is this call of the fence."""
+    return (action.detail.get("fence"), action.detail.get("number")) == (fence.fence, number)
+
+
+def _refusal(made: Changes, body: FleetAsked, waiting: int) -> str:
+    """Why the call is not carried out, in words; empty: it is."""
+    offered = made.run.terms.get("fleet", [])
+    if body.tool not in offered:
+        return f"{body.tool} is no tool of this sitting; it has {', '.join(offered) or 'none'}"
+    if body.number > MOST_FLEET_CALLS:
+        return f"this sitting has asked {MOST_FLEET_CALLS} times; its next one may ask again"
+    if waiting >= MOST_OPEN_FLEET_CALLS:
+        return f"{waiting} calls of this sitting wait for their answers: ask again when one has come"
+    return ""
+
+
+def answered(made: Changes, signal: FleetAnswered) -> Changes:
+    """Finish the call, and tell the program its answer where it still works. Idempotent."""
+    action = next((one for one in made.case.actions if one.id == signal.action), None)
+    if action is None:
+        return made
+    made = made.done(action)
+    fence = made.case.fences.get(int(str(action.detail["fence"])))
+    if fence is None or fence.state is not FenceState.RUNNING or fence.mark != Mark.SPAWNED:
+        return made
+    return _answer(made, fence, int(str(action.detail["number"])), signal.ok, signal.text)
+
+
+def _answer(made: Changes, fence: Fence, number: int, ok: bool, text: str) -> Changes:
+    body = FleetAnswers(identity=identity_of(fence), number=number, ok=ok, text=text)
+    return made.send(fence.node, body)

@@ -1,0 +1,61 @@
+"""Keeps the runs of which an orchestrator's session is still to hear: one action for each session."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Action, ActionKind, Run
+from pancode.kernel.values import replace
+from pancode.runs.life.changes import Changes
+from pancode.runs.life.continuations import leads, payer_of
+from pancode.runs.life.inbox import ItemKind, kind_of
+
+PAUSE_MS = 3_000
+"""Runs that end within this time, in milliseconds, after the first untold one are told of together."""
+
+
+def pending(tx: Transaction, session: str) -> Action | None:
+    return tx.get(Action, f"{ActionKind.TELL}:{session}")
+
+
+def runs_of(action: Action) -> list[str]:
+    """Return the runs of a telling, in the order in which they happened."""
+    found = action.detail["runs"]
+    return [str(one) for one in found] if isinstance(found, list | tuple) else []
+
+
+def owe(tx: Transaction, made: Changes) -> None:
+    """Note, in its transaction, that an agent is to hear of a run that has just ended or asks a person."""
+    owed = owed_in(tx, made)
+    if owed is not None:
+        tx.put(owed)
+
+
+def owed_in(tx: Transaction, made: Changes) -> Action | None:
+    """Return the session's telling with this run added; None: nobody is to hear of it."""
+    run, asked = made.run, made.case.action(ActionKind.PERSON)
+    asks = asked is not None and asked != made.before.action(ActionKind.PERSON)
+    if asks and kind_of(run) is ItemKind.LANDING:  # that a change waits is told with the run's end
+        asks = False
+    if run.parent is None or run.judges is not None or not (made.ended or asks):
+        return None
+    above = tx.get(Run, run.parent)
+    if above is None or not leads(above) or "rehearses" in above.terms:
+        return None
+    session = payer_of(above)
+    known = pending(tx, session)
+    runs = [] if known is None else runs_of(known)
+    due = made.now.ms + PAUSE_MS if known is None else known.at_ms
+    listed = {"runs": list(dict.fromkeys((*runs, run.id)))}
+    return Action(f"{ActionKind.TELL}:{session}", ActionKind.TELL, session, due, run.created_by, {**listed})
+
+
+def seen(tx: Transaction, session: str, runs: Collection[str]) -> None:
+    """Note that the agent has seen how these runs ended: it is not told of them again. Idempotent."""
+    known = pending(tx, session) if runs else None
+    left = [] if known is None else [one for one in runs_of(known) if one not in runs]
+    if known is not None and left:
+        tx.put(replace(known, detail={"runs": left}))
+    elif known is not None:
+        tx.delete(Action, known.id)

@@ -1,0 +1,82 @@
+"""Idle sittings that rest, so that a run which lacks only a slot can begin."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from functools import partial
+
+from node_agent.wire.identity import Mark
+from pancode.kernel.records import Fence, FenceState, Run, WaitReason
+from pancode.runs.life.continuations import may_give_way
+from pancode.runs.life.signals import GivesWay
+from pancode.runs.placement.placement import Standing, Unplaced, lacks_slot_at
+from pancode.runs.unit_of_work import Work
+from pancode.runs.views import session_of, words_of
+
+
+def who_rests(sittings: Iterable[Run], now_ms: int, idle_ms: int) -> Run | None:
+    """Return the sitting that has waited longest for words, if it has waited at least `idle_ms`."""
+    idle = (one for one in sittings if now_ms - _since_ms(one) >= idle_ms)
+    return min(idle, key=lambda one: (_since_ms(one), one.id), default=None)
+
+
+def _since_ms(run: Run) -> int:
+    return int(run.terms["turn"]["at_ms"])
+
+
+class GivingWay:
+    """Asks idle sittings to rest in a round of binding, one for each run that lacks only a slot.
+
+    Memory keeps what was asked; so do the sitting's terms, for a coordinator that starts anew.
+    """
+
+    def __init__(self, work: Work, fences: Collection[Fence], standing: Standing) -> None:
+        self._work, self._fences, self._standing = work, fences, standing
+        self._known, self._boot = work.core.live.binding, work.core.ports.clock.boot_ms()
+        self._looks = self._boot - self._known.givers_ms >= work.core.rules.look_ms
+        self._sittings: dict[str, list[Run]] | None = None
+
+    def why(self, waiting: Unplaced) -> str:
+        """Return why the run waits, and the session that rests for it; one that may rest is asked to."""
+        if waiting.kind is not WaitReason.NO_SLOT:
+            return waiting.why
+        session, asked_ms = self._known.given_way.get(waiting.run.id, ("", 0))
+        is_new = bool(session) and self._boot - asked_ms < self._work.core.rules.gives_way_ms
+        if self._looks and not is_new:
+            session = self._asked(waiting.run)
+        return f"{waiting.why}; session {session} rests for it" if session else waiting.why
+
+    def _asked(self, waiting: Run) -> str:
+        """Return the session that rests for the run, asking one if none does yet; empty: none may rest."""
+        work, core = self._work, self._work.core
+        there = [run for node in lacks_slot_at(waiting, self._standing) for run in self._at(node)]
+        rests = next((run for run in there if run.terms.get("gives_way") == waiting.id), None)
+        free = (run for run in there if may_give_way(run, session_of(work.tx, run), words_of(work.tx, run)))
+        chosen = rests or who_rests(free, core.wall_ms(), core.rules.gives_way_ms)
+        if chosen is None:
+            work.after(partial(self._known.given_way.pop, waiting.id, None))
+            return ""
+        if rests is None:
+            changed = work.signal(chosen, GivesWay(waiting.id))
+            for runs in (self._sittings or {}).values():
+                runs[:] = [changed if run.id == changed.id else run for run in runs]
+        work.after(partial(self._note, waiting.id, chosen.session))
+        return chosen.session
+
+    def _at(self, node: str) -> list[Run]:
+        """The runs whose program is at work on the node."""
+        if self._sittings is None:
+            self._sittings = {}
+            for fence in self._fences:
+                at_work = fence.state is FenceState.RUNNING and fence.mark == Mark.SPAWNED
+                run = self._work.tx.get(Run, fence.run) if at_work else None
+                if run is not None and run.fence == fence.fence:
+                    self._sittings.setdefault(fence.node, []).append(run)
+            self._work.after(partial(setattr, self._known, "givers_ms", self._boot))
+        return self._sittings.get(node, [])
+
+    def _note(self, waiting: str, session: str) -> None:
+        """Remember for the next rounds which session rests for the run; old entries are dropped."""
+        new = self._boot - self._work.core.rules.gives_way_ms
+        known = {run: one for run, one in self._known.given_way.items() if one[1] > new}
+        self._known.given_way = {**known, waiting: (session, self._boot)}

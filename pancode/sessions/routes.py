@@ -1,0 +1,328 @@
+"""Routes of sessions: begin one, words, its turn, its end, and the stream that every face reads."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+from typing_extensions import TypedDict
+
+from node_agent.wire.order import Reasoning
+from node_agent.wire.policy import Mode, Safety
+from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, TELLS
+from pancode.interfaces.http.bodies import ActBody, By, CallerSettings, TellBody, WorkBody
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.problems import body_of, problem_of
+from pancode.interfaces.http.routing import ApiCall, EventStream, Verb
+from pancode.interfaces.http.streams import LOOK_S, QUIET_S, event, sse
+from pancode.kernel.pages import MOST_ROWS
+from pancode.kernel.states import SessionState
+from pancode.kernel.values import replace
+from pancode.runs.admission.dry_run import DryRunAnswer, QueuedAnswer, queued, report
+from pancode.runs.options import MOST_MS
+from pancode.runs.request import DispatchRequest
+from pancode.sessions import answers as shapes
+from pancode.sessions import checkpoints
+from pancode.sessions.context import context as window_of
+from pancode.sessions.receipts import verify
+from pancode.sessions.rehearsal_repository import rehearsal_ground
+from pancode.sessions.rehearsals import as_rehearsal, decompositions, keep
+from pancode.sessions.service import begin, end, judge, lands, say, turn
+from pancode.sessions.session import sessions, show, tasks
+from pancode.sessions.stream import SessionPlace, place_in, read, read_on
+from pancode.sessions.terms import set_terms
+from pancode.workspaces.service import in_workspace
+
+AT_ONCE_MS, MOST_ROUNDS = 1, 20
+"""A session that is left alone: each sitting rests this many ms after its turn; so many follow at most."""
+MOST_TOLD = 16_000
+Duration = Annotated[int | None, Field(ge=1, le=MOST_MS)]
+
+
+class SessionsAnswer(TypedDict):
+    sessions: list[shapes.SessionShape]
+
+
+class DecompositionsAnswer(TypedDict):
+    """The requests as the named model took them apart, or each model that was asked."""
+
+    models: list[shapes.DecompositionShape]
+
+
+class SaidAnswer(TypedDict):
+    """`how` the words reach an agent: `begins` (the next run, with them), `sent`, `with its task`, `kept`.
+
+    `number`: the message's number in this run, as the run's output has it; 0: the words are in the task.
+    """
+
+    run: str
+    state: str
+    how: str
+    number: int
+    warnings: list[str]
+
+
+class SessionBody(WorkBody, CallerSettings):
+    """The first sitting, as a dispatch; `task` has the words of turn 1. Times in milliseconds.
+
+    `idle_ms`: the sitting rests after so long without words; `turn_ms`: how long one turn may be.
+    """
+
+    by: By = "api"
+    cwd: Annotated[str, Field(max_length=4096)] | None = None
+    idle_ms: Duration = None
+    turn_ms: Duration = None
+    on_cap: Literal["rest", "ask"] | None = None
+    """Where a sitting's cap cuts a turn: it rests, or a person is asked. None: as the settings say."""
+    until_verified: bool = False
+    """It rests after each turn, and goes on by itself until its gates pass or its ceiling is reached."""
+    yes: bool = False
+    """A person has said yes to this very dispatch."""
+    dry_run: bool = False
+    """Only judge what would begin, also without words."""
+    rehearses: Annotated[str, Field(max_length=100)] = ""
+    """A request of `GET /v1/models/decompositions`, which is its task: `model` takes the request apart as
+    Panos, over files of its own, and nothing that it asks of the fleet is carried out."""
+
+    def request(self) -> DispatchRequest:
+        turns = {"idle_ms": AT_ONCE_MS if self.until_verified else self.idle_ms, "turn_ms": self.turn_ms}
+        return replace(
+            self.asked(self.by),
+            cwd=self.cwd,
+            confirmed=self.yes,
+            preset=self.preset or "",
+            on_cap=self.on_cap or "",
+            rounds=MOST_ROUNDS if self.until_verified else 0,
+            rehearses=self.rehearses,
+            turns={name: ms for name, ms in turns.items() if ms is not None},
+        )
+
+
+class TurnBody(ActBody):
+    """`cancel`: the turn at work ends. `rest`: the sitting ends after it.
+
+    `turn`: only the turn with this number is cancelled; without it, the one at work.
+    """
+
+    what: Literal["cancel", "rest"]
+    turn: Annotated[int, Field(ge=1)] | None = None
+
+
+class TermsBody(ActBody):
+    """The terms of the session's next sitting; what is left out stays. `yes`: a person agrees to more
+    freedom.
+
+    `program_mode`: a mode of the agent program itself, by its own name; empty: the one in which it begins.
+    """
+
+    mode: Mode | None = None
+    safety: Safety | None = None
+    model: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    reasoning: Reasoning | None = None
+    program_mode: Annotated[str, Field(max_length=100)] | None = None
+    yes: bool = False
+
+    @property
+    def change(self) -> dict[str, Any]:
+        named = {
+            name: getattr(self, name) for name in ("mode", "safety", "model", "reasoning", "program_mode")
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+class CheckpointBody(ActBody):
+    """`name` null: the next number."""
+
+    name: Annotated[str, Field(max_length=200)] | None = None
+
+
+class RestoreBody(ActBody):
+    """`told`: the conversation until then, for an agent that does not remember it."""
+
+    name: Annotated[str, Field(max_length=200)]
+    told: Annotated[str, Field(max_length=MOST_TOLD)] = ""
+
+
+@Verb("POST /v1/sessions", SessionBody, "chat", pokes=True, status=201, right=DISPATCHES)
+def _begin(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
+    """Begin a session: a run that takes turns."""
+    body: SessionBody = call.body
+    around = context.coordinator.around(dict(body.settings.items()), body.preset)
+    request = body.request()
+    if body.rehearses:
+        ground = Path(str(context.facts["home"]), "rehearsal", "shop")
+        request = as_rehearsal(request, partial(rehearsal_ground, ground))
+    if call.inside is None:  # as in a dispatch
+        request = in_workspace(context.core, around, request)
+    if body.dry_run:
+        judged, chosen = judge(context.core, around, request)
+        return cast("QueuedAnswer | DryRunAnswer", {**report(judged), "chosen": chosen})
+    begun = begin(context.core, around, request)
+    if body.rehearses:
+        keep(context.core, request, begun.run.id)
+    return queued(begun)
+
+
+@Verb("GET /v1/models/decompositions", command="models decompose", query=("model",))
+def _decompositions(context: ApiContext, call: ApiCall) -> DecompositionsAnswer:
+    """How models take requests apart as Panos."""
+    return {"models": decompositions(context.core, call.query.get("model"))}
+
+
+@Verb("GET /v1/sessions", command="sessions ls", query=("limit",))
+def _sessions(context: ApiContext, call: ApiCall) -> SessionsAnswer:
+    """The newest sessions."""
+    return {"sessions": sessions(context.core, call.number("limit", 20, MOST_ROWS))}
+
+
+@Verb("GET /v1/sessions/{run}", command="sessions show")
+def _show(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
+    """One of them, by any of its runs."""
+    return show(context.core, call.path["run"])
+
+
+def _lands(context: ApiContext, call: ApiCall) -> bool:
+    return lands(context.core, call.path["run"])
+
+
+@Verb("POST /v1/sessions/{run}/words", TellBody, "attach", pokes=True, right=ANSWERS, lands=_lands)
+def _words(context: ApiContext, call: ApiCall) -> SaidAnswer:
+    """Words for it: all that people say."""
+    body: TellBody = call.body
+    token = None if call.visitor is None else call.visitor.token
+    around = context.coordinator.around({})
+    done = say(context.core, around, call.path["run"], body.text, body.by, token)
+    run, begun = done.run, [] if done.begun is None else list(done.begun.warnings)
+    return {
+        "run": run.id,
+        "state": run.state.value,
+        "how": done.how,
+        "number": done.number,
+        "warnings": begun,
+    }
+
+
+@Verb("POST /v1/sessions/{run}/turn", TurnBody, "sessions rest", pokes=True, right=TELLS)
+def _turn(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
+    """Cancel its turn, or let it rest behind it."""
+    body: TurnBody = call.body
+    return show(context.core, turn(context.core, call.path["run"], body.what, body.by, body.turn).id)
+
+
+@Verb("POST /v1/sessions/{run}/terms", TermsBody, "sessions set", pokes=True, right=DISPATCHES)
+def _terms(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
+    """Its mode, level and model, from its next sitting on."""
+    body: TermsBody = call.body
+    around = context.coordinator.around({})
+    run = set_terms(context.core, around, call.path["run"], body.change, body.by, body.yes)
+    return show(context.core, run.id)
+
+
+@Verb("POST /v1/sessions/{run}/end", ActBody, "sessions end", pokes=True, right=TELLS)
+def _end(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
+    """End it; the next words begin it again."""
+    body: ActBody = call.body
+    return show(context.core, end(context.core, call.path["run"], body.by).id)
+
+
+@Verb("GET /v1/sessions/{run}/verify", command="receipt verify")
+def _verify(context: ApiContext, call: ApiCall) -> shapes.SessionVerdictShape:
+    """The verdict on its receipts, and on their chain."""
+    return verify(context.core, call.path["run"], context.coordinator.streams)
+
+
+@Verb("GET /v1/sessions/{run}/checkpoints", command="sessions checkpoints")
+def _points(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
+    """Its named points."""
+    return checkpoints.show(context.core, call.path["run"])
+
+
+@Verb("POST /v1/sessions/{run}/checkpoints", CheckpointBody, "sessions checkpoint", status=201, right=TELLS)
+def _point(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
+    """Name its newest sitting, at rest."""
+    body: CheckpointBody = call.body
+    return checkpoints.make(context.core, call.path["run"], body.name or "", body.by)
+
+
+@Verb("POST /v1/sessions/{run}/restore", RestoreBody, "sessions restore", right=TELLS)
+def _restore(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
+    """Its next words go on at a point."""
+    body: RestoreBody = call.body
+    return checkpoints.restore(context.core, call.path["run"], body.name, body.told, body.by)
+
+
+@Verb("GET /v1/sessions/{run}/tasks", command="sessions tasks")
+def _tasks(context: ApiContext, call: ApiCall) -> shapes.TasksShape:
+    """What it has dispatched."""
+    return tasks(context.core, call.path["run"])
+
+
+@Verb("GET /v1/sessions/{run}/context", command="sessions context")
+def _context(context: ApiContext, call: ApiCall) -> shapes.ContextShape:
+    """The window of its model, by category."""
+    place = context.coordinator
+    return window_of(context.core, place.around({}), place.streams, call.path["run"])
+
+
+@Verb("GET /v1/sessions/{run}/stream", command="attach", query=("since", "attempt"))
+def _stream(context: ApiContext, call: ApiCall) -> EventStream:
+    """Its output from `RUN:BYTE` on, and its state."""
+    place = place_in(context.core, call.path["run"], call.query, call.last_event)
+    return sse(_events(context, place))
+
+
+async def _events(context: ApiContext, place: SessionPlace) -> AsyncIterator[str]:
+    """Yield `log` with bytes, their run and the next byte's number; `session` whenever that has changed;
+    `end`.
+
+    A reader that comes back with the last number misses and repeats nothing. `end` comes when a session has
+    ended and all of it was told. The bytes of a state come before it: the state is looked at first, and told
+    last. The ledger is read when the bell has rung, and each `QUIET_S`; output that has grown is read without
+    it.
+    """
+    core, streams = context.core, context.coordinator.streams
+    last: shapes.SessionShape | None = None
+    looked, quiet = -1, 0.0
+    with context.bell.listening() as ear:
+        while not context.closing.is_set():
+            ear.run = place.run
+            ear.forget()
+            rung = context.bell.count
+            asks, looked = rung != looked, rung
+            look = partial(read, core, streams) if asks else partial(read_on, streams)
+            try:
+                shape = await run_in_threadpool(show, core, place.run) if asks else last
+                piece = await run_in_threadpool(look, place)
+                while piece.data or piece.more:
+                    place = piece.place
+                    ear.run = place.run
+                    if piece.data:
+                        quiet = 0.0
+                        yield _log(piece.data, place)
+                    piece = await run_in_threadpool(look, place)
+                place = piece.place
+            except Exception as error:
+                yield event("problem", body_of(problem_of(error), 500))
+                return
+            if shape != last:
+                last, quiet = shape, 0.0
+                yield event("session", shape)
+            if piece.end and shape is not None and shape["state"] == SessionState.ENDED:
+                yield event("end", {"run": place.run, "next": place.offset})
+                return
+            if quiet >= QUIET_S:
+                looked, quiet = -1, 0.0  # and look, whatever has rung
+                yield ": still here\n\n"
+            quiet += LOOK_S
+            await ear.wait(LOOK_S)
+
+
+def _log(data: bytes, place: SessionPlace) -> str:
+    shown = base64.b64encode(data).decode()
+    told = {"run": place.run, "attempt": place.attempt, "next": place.offset, "b64": shown}
+    return event("log", told, place.mark)

@@ -1,0 +1,103 @@
+"""`runs continue`: a new run goes on from the result of an old one, in its session where that is kept."""
+
+from __future__ import annotations
+
+from pancode.agents.runtimes import RUNTIMES
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Run, SessionRow
+from pancode.kernel.values import replace
+from pancode.runs.core import Core
+from pancode.runs.dispatch import Dispatched, dispatch
+from pancode.runs.life.continuations import (
+    LeftOver,
+    WayBack,
+    as_sitting,
+    continued,
+    is_turn_lost,
+    leads,
+    more_news,
+    must_be_free,
+    must_have_ended,
+)
+from pancode.runs.request import DispatchRequest
+from pancode.runs.retry import asked_again, reachable, unpinned
+from pancode.runs.user_environment import Surroundings
+from pancode.runs.views import is_taken, session_of, words_of
+from pancode.workspaces.rules import must_be_newest
+
+
+def continue_run(
+    core: Core,
+    around: Surroundings,
+    old: Run,
+    remark: str,
+    by: str | Run,
+    answers: str | None = None,
+    program: str = "",
+    session: str = "",
+) -> Dispatched:
+    """Dispatch the next run, through the same ten gates. UsageError; RefusedError where somebody was faster.
+
+    `by`: a person, or a run that asks from inside: then the next run is its child, no wider, not dearer, and
+    without a person's yes. `session`: the next run is a sitting of this session, if its program takes turns.
+    """
+    must_have_ended(old)
+    with core.ports.ledger.transaction() as tx:
+        if is_taken(tx, old):
+            must_be_free(old)  # before anything is paid for a snapshot; and again as it is queued
+        must_be_newest(tx, old.terms.get("in_workspace", ""), old.id)
+    inside = by if isinstance(by, Run) else None
+    again = asked_again(core, old, str(by) if inside is None else inside.id)
+    if inside is not None:
+        again = replace(again, confirmed=False, land=False)
+    if session and RUNTIMES[old.runtime].takes_turns:
+        again = as_sitting(again, session)
+    request = goes_on(core, old, again, remark, answers, program)
+    return dispatch(core, around, request, None if inside is None else inside.id)
+
+
+def goes_on(
+    core: Core, old: Run, again: DispatchRequest, remark: str, answers: str | None = None, program: str = ""
+) -> DispatchRequest:
+    """Return the request for the run after the old one. In a session it begins where a person wants it to go
+    on, and hears what has happened since the last words.
+    """
+    with core.ports.ledger.transaction() as tx:
+        left, session = LeftOver(words_of(tx, old)), session_of(tx, old)
+        if session is not None:
+            left = replace(left, news=_news(tx, session, old), back=_way_back(tx, session))
+    return unpinned(core, continued(old, again, remark, reachable(core, old), answers, program, left))
+
+
+def _news(tx: Transaction, session: SessionRow, old: Run) -> tuple[str, ...]:
+    """Return the session's news. After a lost turn they name the runs that the orchestrator began in it: its
+    own memory may lack them, and it would begin them once more.
+    """
+    if not leads(old) or not is_turn_lost(old):
+        return session.news
+    found = tx.find(Run, {"parent": old.id}, order="created_ms", descending=True, limit=MOST_RUNS)
+    begun = ", ".join(f"{one.id} ({one.agent}, {one.outcome or one.state})" for one in found)
+    lost = "your program ended in the midst of a turn, which is lost; the newest runs that it had begun"
+    return more_news(session.news, f"{lost}: {begun}") if begun else session.news
+
+
+MOST_RUNS = 8
+
+
+def _way_back(tx: Transaction, session: SessionRow) -> WayBack | None:
+    """Return the earlier point at which a person wants the session to go on; None: after its newest
+    sitting."""
+    wanted = session.restored
+    at = tx.get(Run, str(wanted["run"])) if wanted else None
+    return None if at is None else WayBack(at, str(wanted["name"]), str(wanted["told"]))
+
+
+def go_on(core: Core, around: Surroundings, old: Run, by: str, past_cap: bool = False) -> Dispatched:
+    """Begin the next sitting without a person's words, with those that are left. RefusedError where its
+    session is ended.
+
+    `past_cap`: a person said yes to the question of its cap, and the session's ceiling makes room; UsageError
+    where nothing asks any more.
+    """
+    again = replace(asked_again(core, old, by), by_itself=not past_cap, past_cap=past_cap)
+    return dispatch(core, around, goes_on(core, old, again, ""))

@@ -1,0 +1,201 @@
+"""Hands on what people say to sessions: begins them, takes all words, cancels a turn, rests, ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pancode.agents.agents import DEFAULT_AGENT, find_agent
+from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, UsageError
+from pancode.kernel.names import OWN_NAMES
+from pancode.kernel.records import Action, ActionKind, ApiToken, Run, RunState, Word
+from pancode.kernel.states import SessionState
+from pancode.kernel.visitors import AccessScope, must_allow
+from pancode.runs.core import Core
+from pancode.runs.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
+from pancode.runs.life.continuations import as_sitting, hears, kept, more_news
+from pancode.runs.life.signals import SessionClosed, ToldByPerson, TurnAsked
+from pancode.runs.request import DispatchRequest
+from pancode.runs.stop import stop
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.user_environment import Surroundings
+from pancode.runs.views import session_of, words_of
+from pancode.sessions.default_speaker import spoken
+from pancode.sessions.run_continuation import continue_run, go_on
+from pancode.sessions.session import load
+
+TRIES = 3
+"""How often the words are tried, as somebody else may begin the next sitting at the same moment."""
+MOST_OF_A_NO = 160
+"""How many characters of what was denied its agent hears."""
+Around = Callable[[Mapping[str, object]], Surroundings]
+
+
+def begin(core: Core, around: Surroundings, request: DispatchRequest) -> Dispatched:
+    """Begin a session's first sitting, through the same ten gates; its task is the words of turn 1.
+
+    Without an agent it has that of the settings, else builder; without a model or program it has what is
+    ready, and the answer says so. UsageError: no words. RefusedError: nothing could talk.
+    """
+    if not request.task.strip():
+        fix = 'pancode chat "..."'
+        raise UsageError("a session begins with words, and there are none", fix=fix, code="bad_words")
+    request, chosen = _settled(core, around, request)
+    return replace(dispatch(core, around, request), chosen=chosen)
+
+
+def judge(core: Core, around: Surroundings, request: DispatchRequest) -> tuple[JudgedDispatch, str]:
+    """Judge as `begin` does, but begin nothing: return the ten verdicts, and what was chosen."""
+    request, chosen = _settled(core, around, replace(request, task=request.task.strip() or "Hello."))
+    return dry_run(core, around, request), chosen
+
+
+def _settled(core: Core, around: Surroundings, request: DispatchRequest) -> tuple[DispatchRequest, str]:
+    """Return the request as a sitting, with its agent and model or program; and words for what nobody
+    named."""
+    project = request.project or (None if request.cwd is None else around.project_of(request.cwd))
+    settings = around.defaults(project).agent
+    chosen = "" if request.agent else "as dispatch.agent says" if settings else "as nobody has named an agent"
+    agent = request.agent or settings or DEFAULT_AGENT
+    if project is None and request.workspace is None and find_agent(around.agents(None), agent).leads:
+        request = replace(request, workspace="none")  # it changes no file, so it needs none
+    request, means = spoken(core, around, as_sitting(replace(request, agent=agent)), project)
+    return request, "; ".join(filter(None, (chosen, means)))
+
+
+@dataclass(frozen=True, slots=True)
+class SaidWords:
+    """The run that has the words. `how` the words reach its agent; `begun`: the new run with its warnings.
+
+    `number`: the message's number in its run; 0: the words are in the task.
+    """
+
+    run: Run
+    how: Literal["begins", "sent", "with its task", "kept"]
+    number: int = 0
+    begun: Dispatched | None = None
+
+
+def say(
+    core: Core, around: Surroundings, text: str, words: str, by: str, token: ApiToken | None = None
+) -> SaidWords:
+    """Send words of people to a session, or to any run: into its task, to its agent at work, or to the next
+    run.
+
+    UsageError for a run that takes none; the refusals of a dispatch where the next run begins.
+    """
+    for tried in range(TRIES):
+        with unit_of_work(core) as work:
+            session = load(work.tx, text)
+            old = session.newest
+            told = None if old.state is RunState.ENDED else work.signal(old, ToldByPerson(words, by))
+        if told is not None:
+            return said_in(core, told)
+        if token is not None and not old.takes_turns:
+            must_allow(token, AccessScope.DISPATCH, f"to go on from {old.id}, which takes no turns")
+        try:
+            begun = continue_run(core, around, old, words, by, session=session.id)
+            return SaidWords(begun.run, "begins", begun=begun)
+        except RefusedError as refused:
+            if refused.code != "already_continued" or tried == TRIES - 1:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def said_in(core: Core, run: Run) -> SaidWords:
+    """Return how the words that were said last to this run reach its agent."""
+    with core.ports.ledger.transaction() as tx:
+        last = tx.get(Word, run.id, run.terms["told"])
+    if last is None or last.laid:
+        return SaidWords(run, "with its task")
+    heard = hears(run) and run.state in (RunState.PENDING, RunState.RUNNING) and not last.for_next
+    return SaidWords(run, "sent" if heard else "kept", last.number)
+
+
+def turn_down(core: Core, asker: str, what: str, by: str) -> None:
+    """Let a session hear, with its next words, that a person said no to what this run asked for: a no begins
+    no turn.
+    """
+    with unit_of_work(core) as work:
+        row = load(work.tx, asker).row
+        if row is not None:
+            no = f"{by} has said no to what you asked for: {what[:MOST_OF_A_NO]}"
+            work.tx.put(replace(row, news=more_news(row.news, no)))
+            work.tell(row.run, "person", f"no by {by}", "told with the next words", what)
+
+
+def lands(core: Core, text: str) -> bool:
+    """Whether words may begin a run that was asked to land its change, and has not."""
+    with core.ports.ledger.transaction() as tx:
+        run = load(tx, text).newest
+    return run.land and run.landed is None
+
+
+def turn(core: Core, text: str, what: Literal["cancel", "rest"], by: str, number: int | None = None) -> Run:
+    """Cancel a turn (None: the one at work), or let the sitting rest after it; a turn that is over stays as
+    it is. UsageError where no program takes turns.
+    """
+    with unit_of_work(core) as work:
+        return work.signal(load(work.tx, text).newest, TurnAsked(what, by, number))
+
+
+def end(core: Core, text: str, by: str) -> Run:
+    """End the session: its sitting rests now, and one that has not begun never does. Idempotent.
+
+    What it has made is kept, and the next words begin another sitting. UsageError for a run without turns.
+    """
+    with unit_of_work(core) as work:
+        session = load(work.tx, text)
+        old = run = session.newest
+        if not run.takes_turns:
+            fix = f"pancode runs stop {run.id}"
+            raise UsageError(f"{run.id} is no session: it takes no turns", fix=fix, code="no_session")
+        run = work.signal(run, SessionClosed(by))
+    if old.state is RunState.PENDING or session.state is SessionState.STARTS:  # also while it waits for a yes
+        return stop(core, run.id, f"{by} has ended its session")
+    return run
+
+
+class GoingOn:
+    """Begins the next sitting with words that came too late for the one before; durable, as an action."""
+
+    def __init__(self, core: Core, around: Around) -> None:
+        self._core, self._around = core, around
+
+    def do(self, run: str, stopping: Callable[[], bool]) -> None:
+        """Begin the sitting once only: where somebody was faster, that sitting has the words."""
+        with self._core.ports.ledger.transaction() as tx:
+            old = tx.get(Run, run)
+            assert old is not None  # no run is ever deleted
+            session, left = session_of(tx, old), kept(words_of(tx, old))
+        if session is not None and session.run == run and left and session.closed_by is None:
+            by = old.created_by if left[0].by in OWN_NAMES else left[0].by
+            try:
+                go_on(self._core, self._around({}), old, by)
+            except UnavailableError:
+                raise
+            except PancodeError as refused:
+                self._over(run, str(refused))
+                return
+        self._over(run)
+
+    def give_up(self, run: str, error: Exception) -> None:
+        self._over(run, f"{type(error).__name__}: {error}")
+
+    def cut_short(self) -> None:
+        """Do nothing: the action is short, and the next coordinator does it again."""
+
+    def _over(self, run: str, why: str = "") -> None:
+        with unit_of_work(self._core) as work:
+            for action in work.tx.find(Action, {"run": run}):
+                if action.kind is ActionKind.GO_ON:
+                    work.tx.delete(Action, action.id)
+            if why:
+                work.tell(
+                    run,
+                    "continue",
+                    "next sitting",
+                    "not begun",
+                    f"{why}; its words are kept for the next ones",
+                )

@@ -1,0 +1,45 @@
+"""`pancode ledger`: the fleet's database, and where it is kept."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.terminal import Columns, listing, safe
+from pancode.interfaces.client.client import home_of
+
+app = Commands()
+
+
+@app.group("ledger", "pancode ledger move --from file")
+def ledger() -> None:
+    """The database with the record of the fleet; pancode doctor checks it."""
+
+
+@ledger.verb("move", "pancode ledger move --from file", "pancode ledger move --from postgresql:///pancode")
+def move(
+    source: Annotated[str, option("`file`, or postgresql://USER@HOST/NAME.", "--from", "PLACE")],
+    *,
+    password_file: Annotated[str | None, option("The file with the password for PLACE.", "FILE")] = None,
+    face: Json,
+) -> None:
+    """Move it from PLACE to where the settings now say: all of it or nothing, compared row by row.
+
+    First stop the fleet (pancode fleet down) and name the new place, in PANCODE_DATABASE_URL or ledger.url;
+    neither of them means the file in your home. What is there already is never written over.
+    """
+    from pancode.app.administration import move_ledger
+
+    answer = move_ledger(home_of(os.environ), os.environ, source, password_file)
+    face.show(answer, lambda: _summary(answer))
+
+
+def _summary(answer: dict[str, Any]) -> str:
+    rows = [one for one in answer["tables"] if one["rows"]]
+    columns: Columns = {"TABLE": "table", "ROWS": "rows", "DIGEST": lambda one: one["digest"][:12]}
+    count = sum(t["rows"] for t in answer["tables"])
+    moved = f"moved to {safe(answer['to'])}: {count} rows, the same in both places\n"
+    kept = f"the old one is kept, and used no more: {safe(answer['kept'])}\n"
+    return listing(rows, columns) + moved + kept

@@ -1,0 +1,93 @@
+"""Gives an empty database its tables, and upgrades one of an older version; each in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, inspect
+
+from pancode.kernel.errors import ConfigError
+from pancode.store.migrations import HEAD
+from pancode.store.tables import METADATA
+
+VERSION_TABLE = "alembic_version"
+
+
+@dataclass(frozen=True, slots=True)
+class Revisions:
+    """The newest revision, and the folders that hold all revisions.
+
+    `folders` None: the shipped ones, whose outcome for an empty database is known: the records' tables.
+    """
+
+    head: str = HEAD
+    folders: tuple[Path, ...] | None = None
+
+
+def bring_up_to_date(engine: Engine, place: str, history: Revisions) -> None:
+    """Migrate the ledger. Idempotent. ConfigError for a newer one.
+
+    An older ledger in a file is first copied beside itself.
+    """
+    with engine.connect() as connection, connection.begin():
+        found = revision_of(connection)
+        if found is None and history.folders is None:
+            _create(connection)
+            return
+    if found == history.head:
+        return
+    if found is not None:
+        from alembic.util import CommandError
+
+        from pancode.store.migrations.script import SHIPPED, scripts
+
+        try:
+            scripts(history.folders or SHIPPED).get_revision(found)
+        except CommandError as exc:
+            raise ConfigError(
+                f"the ledger at {place} was written by a newer version of PanCode",
+                why=f"its schema is {found}, this version knows up to {history.head}",
+                fix="install the newer version again, or set PANCODE_HOME to another folder",
+                code="ledger_newer",
+            ) from exc
+        _copy_beside(engine, place, found, history)
+    with engine.connect() as connection, connection.begin():
+        _upgrade(connection, history)
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The schema's revision; None for an empty database."""
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    return connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
+
+
+def _copy_beside(engine: Engine, place: str, revision: str, history: Revisions) -> None:
+    if engine.dialect.name != "sqlite":
+        return
+    copy = Path(f"{place}.{revision}-before-{history.head}")
+    copy.unlink(missing_ok=True)
+    with engine.connect() as connection:
+        # VACUUM cannot run in a transaction, and the engine opens one by itself: straight to the driver.
+        raw = connection.connection.driver_connection
+        assert raw is not None
+        raw.execute("VACUUM INTO ?", (str(copy),))
+    copy.chmod(0o600)
+
+
+def _create(connection: Connection) -> None:
+    """Make what all revisions together make, without Alembic, which would stay in memory for good."""
+    METADATA.create_all(connection, checkfirst=False)
+    column = "version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"
+    connection.exec_driver_sql(f"CREATE TABLE {VERSION_TABLE} ({column})")
+    connection.exec_driver_sql(f"INSERT INTO {VERSION_TABLE} (version_num) VALUES ('{HEAD}')")
+
+
+def _upgrade(connection: Connection, history: Revisions) -> None:
+    # Alembic is slow to import and nearly every start needs none of it.
+    from alembic import command
+
+    from pancode.store.migrations.script import SHIPPED, config
+
+    command.upgrade(config(connection, history.folders or SHIPPED), "head")

@@ -1,1 +1,0 @@
-"""Work of many runs, and of people."""

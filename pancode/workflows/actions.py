@@ -1,0 +1,171 @@
+"""A person's verbs on a workflow: stop it, resume it where it failed, begin it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pancode.kernel.errors import UsageError
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Run, Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
+from pancode.kernel.states import LandRule
+from pancode.kernel.values import replace
+from pancode.kernel.visitors import AccessScope, may, token_behind
+from pancode.runs.answers import Json
+from pancode.runs.core import Core
+from pancode.runs.life.signals import GivenUp
+from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.user_environment import Surroundings
+from pancode.workflows import step_replacement as rejoining
+from pancode.workflows import store as rows
+from pancode.workflows.model import plan_of
+from pancode.workflows.rounds import loop, once_more, ran_out, settled
+from pancode.workflows.rules import OPEN
+from pancode.workflows.service import BegunWorkflow, begin, judge_again
+
+
+def stop(core: Core, text: str, reason: str, by: str) -> Workflow:
+    """Stop the workflow: its runs are stopped, and nothing more begins. Return the workflow as it is then."""
+    with unit_of_work(core) as work:
+        workflow = rows.find(work.tx, text)
+        if workflow.state is not WorkflowState.RUNNING:
+            return workflow
+        asked = replace(workflow, state=WorkflowState.STOPPING, stop_asked=reason or f"stopped by {by}")
+        work.tx.put(asked)
+        rows.ask_to_advance(work, asked)
+        work.audit("fleet", "info", "workflow stopped", workflow=asked.id, by=by, reason=reason)
+        return asked
+
+
+def resume(
+    core: Core, around: Surroundings, text: str, by: str, yes: bool = False, resolve: bool = False
+) -> Workflow:
+    """Begin the steps that did not end well; finished work is not done again. UsageError where there are
+    none.
+
+    The steps that begin are judged first, and the refusal of one names it. `yes`: a person agrees to them.
+    `resolve`: an added step settles each conflict between results of steps. A step whose question nobody has
+    answered waits for that answer again, and so does one whose run with the answer came to nothing.
+    """
+    with core.ports.ledger.transaction() as tx:
+        workflow = rows.find(tx, text)
+        _must_have_failed(workflow)
+        steps = _steps(tx, workflow, resolve)
+        begin = {name for name in _to_begin(steps) if rejoining.asks_again(tx, steps[name]) is None}
+    plan = plan_of(workflow, tuple(confirmed(step, yes) for step in steps.values()), workflow.created_by)
+    judge_again(core, around, plan, begin)
+    with unit_of_work(core) as work:
+        workflow = rows.find(work.tx, workflow.id)
+        _must_have_failed(workflow)
+        steps = _steps(work.tx, workflow, resolve)
+        known = {step.name for step in rows.steps_of(work.tx, workflow.id)}
+        for name in _to_begin(steps):
+            step = begun_again(work, confirmed(steps[name], yes), _is_begun_anew(steps, name))
+            if name in known:
+                rows.put_steps(work, step)
+            else:
+                work.tx.insert(step)
+                work.happened(rows.step_event(step))
+        again = rejoining.opened(work, workflow, by)
+        rows.ask_to_advance(work, again)
+        return again
+
+
+def _steps(tx: Transaction, workflow: Workflow, resolve: bool) -> dict[str, WorkflowStep]:
+    """The steps by name, with the settling steps if they are asked for."""
+    steps = rows.steps_of(tx, workflow.id)
+    return {step.name: step for step in (settled(workflow.id, steps) if resolve else steps)}
+
+
+def retry(core: Core, around: Surroundings, text: str, by: str, yes: bool = False) -> BegunWorkflow:
+    """Begin the whole workflow anew, as another one; lost runs of the old one are given up. UsageError while
+    it has not ended.
+    """
+    with core.ports.ledger.transaction() as tx:
+        workflow = rows.find(tx, text)
+        steps = rows.steps_of(tx, workflow.id)
+    _must_be_no_lane(workflow)
+    if workflow.state in OPEN:
+        raise UsageError(
+            f"{workflow.id} has not ended, it is {workflow.state}",
+            fix=f"pancode workflow stop {workflow.id}",
+            code="not_ended",
+        )
+    plan = plan_of(workflow, tuple(confirmed(step, yes) for step in steps), by)
+    begun = begin(core, around, plan)
+    _give_up_lost(core, steps, begun.workflow.id)
+    return begun
+
+
+def _give_up_lost(core: Core, steps: Iterable[WorkflowStep], by: str) -> None:
+    """Give up lost runs, which may still be at work: they are replaced, and must end."""
+    with unit_of_work(core) as work:
+        for step in steps:
+            run = work.tx.get(Run, step.lost) if step.lost is not None else None
+            if run is not None:
+                work.signal(run, GivenUp(by))
+
+
+def confirmed(step: WorkflowStep, yes: bool) -> WorkflowStep:
+    """Return the step with the yes, or an earlier yes where the caller may say one."""
+    before = bool(step.request.get("confirmed")) and may(AccessScope.ANSWER)
+    return replace(step, request={**step.request, "confirmed": yes or before})
+
+
+def begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
+    """Take the step's lost run if it was heard of again, or ask its question again; else give it a new
+    run."""
+    if rows.is_back(work.tx, step):
+        return rows.taken_back(step)
+    if rejoining.asks_again(work.tx, step) is not None:
+        return rejoining.asked_again(work, step)
+    return once_more(step, anew)
+
+
+def caller_of(core: Core, text: str) -> Json:
+    """Return the settings and the preset with which the workflow was begun."""
+    with core.ports.ledger.transaction() as tx:
+        return dict(rows.find(tx, text).caller)
+
+
+def lands(core: Core, text: str, around: Surroundings | None = None) -> bool:
+    """Whether the change of the workflow, or of one of its steps, lands by itself. NotFoundError.
+
+    `around`: given where it goes on under its owner's name: what the owner's settings land counts, too.
+    """
+    with core.ports.ledger.transaction() as tx:
+        workflow = rows.find(tx, text)
+        own = bool(workflow.caller.get("land"))
+        asked = own or any(step.request.get("land") for step in rows.steps_of(tx, workflow.id))
+    if asked or around is None or token_behind(workflow.created_by) is not None:
+        return asked
+    return around.defaults(None).land is LandRule.WHEN_VERIFIED
+
+
+def _must_be_no_lane(workflow: Workflow) -> None:
+    if workflow.kind is WorkflowKind.LANE:
+        fix = f"pancode lane show {workflow.name}; pancode lane retry|skip|resume"
+        raise UsageError(f"{workflow.id} is a lane", fix=fix, code="is_a_lane")
+
+
+def _must_have_failed(workflow: Workflow) -> None:
+    _must_be_no_lane(workflow)
+    if workflow.state in OPEN or workflow.state is WorkflowState.DONE:
+        ended = workflow.state is WorkflowState.DONE
+        raise UsageError(
+            f"{workflow.id} {'is done' if ended else 'has not ended'}, so nothing is left to go on with",
+            fix=f"all of it once more: pancode workflow retry {workflow.id}"
+            if ended
+            else f"pancode workflow show {workflow.id}",
+            code="nothing_to_resume",
+        )
+
+
+def _to_begin(steps: dict[str, WorkflowStep]) -> set[str]:
+    """Return the steps to begin again: all that are not done, and a whole loop whose rounds ran out."""
+    left = {step.name for step in steps.values() if step.state is not WorkflowStepState.DONE}
+    return left | {name for name in steps if _is_begun_anew(steps, name)}
+
+
+def _is_begun_anew(steps: dict[str, WorkflowStep], name: str) -> bool:
+    """Whether the step is in a loop whose rounds ran out."""
+    return any(ran_out(one) and name in loop(steps, one) for one in steps.values())

@@ -1,0 +1,296 @@
+"""`pancode workflow`: what runs of several steps there are, and everything that is done with one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.parameters import Cursor, Json, Whole, many, option, page
+from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, safe_block, usd
+from pancode.interfaces.client.client import path_of
+from pancode.kernel.errors import ConfigError, ExitCode, NotFoundError, UsageError
+from pancode.kernel.formatting import counted
+from pancode.runs.commands.receipts import judged
+from pancode.workflows.commands.options import Detach, Yes
+from pancode.workflows.commands.start import awaited
+from pancode.workflows.commands.tables import headline, listed, shown
+
+app = Commands()
+Workflow = Annotated[str, Argument(autocompletion=completions.workflows)]
+MOST = 1_000
+
+
+@app.group("workflow", "pancode workflow ls", "pancode workflow show last", default="ls", numbered=True)
+def workflow() -> None:
+    """Batches, chains and races: the last ones, their files; a W may be a prefix of its id, or `last`."""
+
+
+@workflow.verb("ls", "pancode workflow ls 5", "pancode workflow ls --kind chain")
+def ls(
+    *,
+    number: Annotated[int, Argument(min=1, max=MOST)] = 20,
+    kind: Annotated[
+        Literal["batch", "chain", "graph", "lane", "race"] | None, option("Show only this kind.", "K")
+    ] = None,
+    cursor: Cursor = None,
+    whole: Whole = False,
+    files: Annotated[
+        bool, option("List the named workflow files, as `workflow files` does.", "--files")
+    ] = False,
+    face: Json,
+) -> None:
+    """The newest workflows, newest first."""
+    if files:
+        _list_files(face)
+    else:
+        list_newest(face, number, kind, cursor, whole=whole)
+
+
+def list_newest(
+    face: Face, number: int, kind: str | None, cursor: str | None = None, *, whole: bool = False
+) -> None:
+    """Of one kind, or of all; `next` only where a page has every workflow up to there."""
+    client, most = face.client(), number if kind is None else MOST
+    answer = page(client, "/v1/workflows", "workflows", most, cursor, whole=whole)
+    found = [one for one in answer["workflows"] if kind in (None, one["kind"])]
+    found = found if whole else found[:number]
+    next_ = answer["next"] if kind is None else None
+    face.show({"workflows": found, "next": next_}, lambda: listed(found))
+
+
+@app.verb("batches", "pancode batches 5", hidden=True)
+def batches(*, number: Annotated[int, Argument(min=1, max=MOST)] = 20, face: Json) -> None:
+    """List the newest batches, as `pancode workflow ls --kind batch`."""
+    list_newest(face, number, "batch")
+
+
+@workflow.verb("files", "pancode workflow files")
+def files(face: Json) -> None:
+    """The workflow files that have a name: of this project, of your home, and the shipped ones."""
+    _list_files(face)
+
+
+def _list_files(face: Face) -> None:
+    from pancode.workflows.commands.sources import places
+    from pancode.workflows.files.reader import check_workflow
+
+    found = []
+    for text in places().all():
+        one = check_workflow(text.text, text.place, text.name)
+        wrong = counted(len(one.problems), "problem") if one.problems else ""
+        about = {"kind": one.kind, "steps": len(one.steps()), "description": one.description}
+        found.append({"name": text.name, "from": text.origin, "file": text.place, **about, "wrong": wrong})
+        found[-1]["replaces"] = text.replaces or None
+    columns: Columns = {
+        **{"NAME": "name", "KIND": "kind", "STEPS": "steps", "FROM": _from},
+        "WHAT FOR": lambda one: one["wrong"] or one["description"],
+    }
+    face.show({"files": found}, lambda: listing(found, columns))
+
+
+def _from(found: dict[str, Any]) -> str:
+    return f"{found['from']}, not the shipped one" if found["replaces"] else str(found["from"])
+
+
+@workflow.verb(
+    "show",
+    "pancode workflow show last",
+    "pancode workflow show -f w-7f3k2x",
+    "pancode workflow show review-loop --file > .pancode/workflows/review-loop.yaml",
+)
+def show(
+    w: Workflow,
+    *,
+    follow: Annotated[bool, option("Wait for its end, as the first command does.", "-f", "--follow")] = False,
+    file: Annotated[bool, option("Print the workflow file of that name, to copy it.", "--file")] = False,
+    face: Json,
+) -> int:
+    """One workflow with its steps; or, with --file, the text of a workflow file."""
+    if file:
+        from pancode.workflows.commands.sources import text_of
+
+        found = text_of(w)
+        face.show({"name": found.name, "file": found.place, "text": found.text}, lambda: found.text)
+        return ExitCode.DONE
+    answer = face.client().get(path_of("workflows", w))
+    if follow:
+        return awaited(face, answer, detach=False)
+    face.show(answer, lambda: shown(answer))
+    return ExitCode.DONE
+
+
+@workflow.verb("from-plan", "pancode workflow from-plan docs/shop-12-plan.md > plan.yaml")
+def from_plan(
+    file: Annotated[Path, Argument(metavar="FILE", help="A plan, as `pancode plan keep` writes it.")],
+    face: Json,
+) -> None:
+    """Print a chain that carries out the steps of a plan one after the other, and reviews the result."""
+    from pancode.workflows.commands.plan_steps import chain_of, read_plan
+
+    plan = read_plan(_text(file, "name a plan: docs/NAME-plan.md"), str(file))
+    chain = chain_of(plan, str(file))
+    face.show({"title": plan.title, "steps": list(plan.steps), "text": chain}, lambda: chain)
+
+
+@workflow.verb(
+    "from-beads",
+    "pancode workflow from-beads > tasks.yaml",
+    "pancode workflow from-beads --only shop-7 > tasks.yaml",
+)
+def from_beads(
+    file: Annotated[Path, Argument(metavar="[FILE]", help="What `bd` keeps in a repository.")] = Path(
+        ".beads/issues.jsonl"
+    ),
+    *,
+    only: Annotated[list[str], many("Only this task, and what blocks it; may be repeated.", "--only", "ID")],
+    face: Json,
+) -> None:
+    """Print a chain of the open tasks of a Beads file: each begins when those that block it are done.
+
+    Tasks that block nothing of each other are at work side by side. Epics are left out: they have no work of
+    their own. PanCode writes nothing into the file.
+    """
+    from pancode.workflows.commands.beads import chain_of, read_beads
+
+    beads = read_beads(_text(file, "name a file of Beads: .beads/issues.jsonl"), str(file), only)
+    chain = chain_of(beads, str(file))
+    face.show({"tasks": [one.id for one in beads], "text": chain}, lambda: chain)
+
+
+def _text(file: Path, fix: str) -> str:
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"{file} cannot be read", why=str(exc), fix=fix) from exc
+
+
+@workflow.verb("board", "pancode workflow board last", "pancode workflow board w-7f3k2x plan/port")
+def board(
+    w: Workflow,
+    key: Annotated[str | None, Argument(metavar="[KEY]", help="NAMESPACE/KEY, or a whole NAMESPACE.")] = None,
+    *,
+    face: Json,
+) -> None:
+    """The values that its workers share as files .pancode/board/NAMESPACE/KEY; the last writer wins."""
+    found = face.client().get(path_of("workflows", w, "board"))["board"]
+    if key is not None:
+        found = [one for one in found if key in (one["key"], one["key"].partition("/")[0])]
+        if not found:
+            fix = f"pancode workflow board {w}"
+            raise NotFoundError(f"nothing is on its board as {key}", fix=fix, code="key_not_found")
+    whole = key is not None and found[0]["key"] == key
+    face.show({"board": found}, lambda: safe_block(found[0]["value"]) if whole else _board(found))
+
+
+_BOARD: Columns = {
+    **{"KEY": "key", "STEP": "step", "RUN": "run", "WRITTEN": "writes", "AT": "at"},
+    "VALUE": lambda one: clip(safe(one["value"]), 60),
+}
+
+
+def _board(found: list[dict[str, Any]]) -> str:
+    return listing(found, _BOARD, "nothing is on its board", cut="VALUE")
+
+
+@workflow.verb(
+    "check", "pancode workflow check .pancode/workflows/release.yaml", "pancode workflow check review-loop"
+)
+def check(file: Annotated[str, Argument(autocompletion=completions.workflow_files)], face: Json) -> int:
+    """Everything that is wrong with a workflow FILE, at once, each with its line; exit code 3 if there is."""
+    from pancode.workflows.commands.sources import text_of
+    from pancode.workflows.files.reader import check_workflow
+
+    try:
+        source = text_of(file)
+    except ConfigError as wrong:
+        answer: dict[str, Any] = {"file": file, "kind": None, "steps": 0, "problems": [_problem(wrong)]}
+    else:
+        found = check_workflow(source.text, source.place, source.name)
+        problems = [_problem(one) for one in found.problems]
+        answer = {"file": source.place, "kind": found.kind, "steps": len(found.steps()), "problems": problems}
+    face.show(answer, lambda: _checked(answer))
+    return ExitCode.CONFIG if answer["problems"] else ExitCode.DONE
+
+
+def _problem(error: ConfigError) -> dict[str, str]:
+    return {"message": str(error), "why": error.why, "fix": error.fix}
+
+
+def _checked(answer: dict[str, Any]) -> str:
+    lines = []
+    for one in answer["problems"]:
+        lines.append(f"error: {one['message']}")
+        lines += [f"  {name}: {one[name]}" for name in ("why", "fix") if one[name]]
+    count = len(answer["problems"])
+    end = (
+        counted(count, "problem")
+        if count
+        else f"a {answer['kind']} of {counted(answer['steps'], 'step')}, all right"
+    )
+    return "".join(f"{safe(line)}\n" for line in [*lines, f"{answer['file']}: {end}"])
+
+
+@workflow.verb("stop", "pancode workflow stop last --reason 'wrong input'")
+def stop(
+    w: Workflow, *, reason: Annotated[str, option("The reason, for its record.")] = "", face: Json
+) -> None:
+    """Stop the runs of a workflow; nothing more begins."""
+    answer = face.client().post(path_of("workflows", w, "stop"), {"by": who(), "reason": reason})
+    face.show(answer, lambda: headline(answer))
+
+
+@workflow.verb("resume", "pancode workflow resume last", "pancode workflow resume last --resolve")
+def resume(
+    w: Workflow,
+    *,
+    resolve: Annotated[
+        bool, option("Let an agent settle the conflict between steps that another one needs.", "--resolve")
+    ] = False,
+    detach: Detach = False,
+    yes: Yes = False,
+    face: Json,
+) -> int:
+    """Go on with a workflow that failed or was stopped: what is done is not done again."""
+    return _again(face, path_of("workflows", w, "resume"), detach, yes, resolve=resolve)
+
+
+@workflow.verb("retry", "pancode workflow retry last")
+def retry(w: Workflow, *, detach: Detach = False, yes: Yes = False, face: Json) -> int:
+    """The same workflow once more, from its beginning, as a new one."""
+    return _again(face, path_of("workflows", w, "retry"), detach, yes)
+
+
+def _again(face: Face, path: str, detach: bool, yes: bool, **more: bool) -> int:
+    from pancode.runs.commands.dispatch import post_agreed
+
+    answer = post_agreed(face, face.client(works=True), path, {"by": who(), "yes": yes, **more})
+    return awaited(face, answer, detach=detach)
+
+
+@workflow.verb(
+    "receipt", "pancode workflow receipt last", "pancode workflow receipt last --json > receipt.json"
+)
+def receipt(w: Workflow, face: Json) -> None:
+    """The signed summary of a workflow that has ended; it names the receipts of its runs."""
+    answer = face.client().get(path_of("workflows", w, "receipt"))
+    face.show(answer, lambda: _receipt(answer))
+
+
+def _receipt(answer: dict[str, Any]) -> str:
+    """The verdict with its checks, and the claims of the summary; JSON has the envelope."""
+    said = answer["statement"]["predicate"]
+    runs = [{"step": step["name"], **run} for step in said["steps"] for run in step["runs"]]
+    columns: Columns = {
+        **{"STEP": "step", "RUN": "run", "OUTCOME": "outcome"},
+        "COMMIT": lambda run: (run["commit"] or "")[:12],
+    }
+    unknown = f" and {counted(said['unknown_costs'], 'run')} of unknown cost" if said["unknown_costs"] else ""
+    head = judged({**answer, "run": answer["workflow"]})
+    about = f"{said['kind']} {safe(said['name'])}: {said['state']}, begun by {safe(said['created_by'])}"
+    head += f"  {about}, {usd(said['cost_usd'])}{unknown}\n"
+    return head + listing(runs, columns)

@@ -1,0 +1,227 @@
+"""`pancode lane`: work in order, one item at a time; the next one begins by itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.parameters import Json, duration, option
+from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, short_time
+from pancode.interfaces.client.client import path_of
+from pancode.kernel.caller import folder
+from pancode.kernel.errors import UsageError
+from pancode.kernel.formatting import counted
+from pancode.runs.commands import options
+from pancode.runs.commands.dispatch import WithArgv, of_caller, post_agreed, task_text
+from pancode.workflows.commands import options as shared
+from pancode.workflows.commands.tables import OVER, spent
+
+app = Commands()
+Lane = Annotated[str, Argument(autocompletion=completions.lanes)]
+Item = Annotated[str | None, Argument(metavar="[ITEM]", help="Its number or key (default: where it stands).")]
+TASK_COLUMNS, SHOWN = 60, 10
+"""How many characters of a task, and how many ended items, are shown."""
+
+
+@app.group("lane", "pancode lane create night", 'pancode lane add night "update the dependencies"')
+def lane() -> None:
+    """Work in order: a lane begins one item after the other by itself, also after a restart.
+
+    Each item is an ordinary run. An item is done when its run is done, its gates have passed, and its
+    verification elsewhere or its landing, where one was asked for, is over. Then the next one begins, and its
+    agent is told what the one before has left. An item that does not end well stops the lane: retry it, skip
+    it, or continue its run with words.
+    """
+
+
+@lane.verb(
+    "create",
+    "pancode lane create night --agent builder --land --total 20",
+    "pancode lane create login --workspace login --goes-on",
+    cls=options.WorkCommand,
+)
+@options.takes("dispatch", after="goes_on")
+def create(
+    ctx: typer.Context,
+    name: Annotated[str, Argument()],
+    *,
+    total: shared.Total = None,
+    goes_on: Annotated[bool, option("Go on also after an item that did not end well.", "--goes-on")] = False,
+    face: Json,
+    **_options: Any,
+) -> None:
+    """Create a lane for the repository where you stand. The options count for items that say no other."""
+    said = {key: value for key, value in options.said(ctx.params).items() if key != "preset"}
+    body = {"name": name, "by": who(), "cwd": folder(), "defaults": said, "goes_on": goes_on}
+    body |= {} if total is None else {"budget": total}
+    _show(face, face.client(works=True).post("/v1/lanes", body))
+
+
+@lane.verb(
+    "add",
+    'pancode lane add night "add a --json flag to export" --verify "pytest -q"',
+    "pancode lane add night -f task.md --key MIN-123 --priority 5 --expires 8h",
+    "pancode lane add night --runtime shell -- make docs",
+    cls=WithArgv,
+)
+@options.takes("dispatch", after="expires")
+def add(
+    ctx: typer.Context,
+    lane: Lane,
+    task: options.Task = None,
+    *,
+    file: options.File = None,
+    key: Annotated[str | None, option("A name for it; an item with this key is added once.", "KEY")] = None,
+    expires: Annotated[
+        int | None, option("Skip it if it has not begun after so long.", "D", parser=duration)
+    ] = None,
+    yes: options.Yes = False,
+    face: Json,
+    **_options: Any,
+) -> None:
+    """Add an item behind those that are as urgent (--priority). It takes the options of pancode dispatch."""
+    argv = ctx.meta.get("argv")
+    about = {name: value for name, value in of_caller(ctx.params).items() if name in ("by", "settings")}
+    body: dict[str, Any] = {
+        "task": task_text(task, file) or "",
+        **options.said(ctx.params),
+        **about,
+        "yes": yes,
+    }
+    body |= {} if argv is None else {"argv": argv}
+    body |= {} if key is None else {"key": key}
+    body |= {} if expires is None else {"expires_ms": expires}
+    answer = post_agreed(face, face.client(works=True), path_of("lanes", lane, "add"), body)
+    face.show(answer, lambda: _added(answer))
+
+
+lane.verb("push", 'pancode hook push night "add a --json flag"', cls=WithArgv, hidden=True)(add)
+
+
+def _added(answer: dict[str, Any]) -> str:
+    word = "added" if answer["added"] else "is there already"
+    ahead = f"{counted(answer['left'], 'item')} not done" if answer["left"] else "nothing waits"
+    return f"{safe(answer['lane'])}  item {answer['item']['item']}  {word}; {ahead}, lane {answer['state']}\n"
+
+
+@lane.verb("ls", "pancode lane ls")
+def ls(face: Json) -> None:
+    """All lanes: what each is at, and what it waits for."""
+    answer = face.client().get("/v1/lanes")
+    none = "no lane yet; try: pancode lane create NAME"
+    face.show(answer, lambda: listing(answer["lanes"], _LANES, none, spare=("COST",), cut="AT"))
+
+
+def _at(one: dict[str, Any]) -> str:
+    first = next((item for item in one["items"] if item["state"] not in OVER), None)
+    return one["why"] or (
+        "" if first is None else f"{first['item']}: {clip(safe(first['task']), TASK_COLUMNS)}"
+    )
+
+
+_LANES: Columns = {
+    **{"LANE": "lane", "STATE": "state"},
+    "DONE": lambda one: sum(item["state"] == "done" for item in one["items"]),
+    **{"LEFT": "left", "COST": spent, "AT": _at},
+}
+
+
+@lane.verb("show", "pancode lane show night")
+def show(lane: Lane, face: Json) -> None:
+    """One lane: its state, the command that helps, and its items in order."""
+    _show(face, face.client().get(path_of("lanes", lane)))
+
+
+def _show(face: Face, answer: dict[str, Any]) -> None:
+    face.show(answer, lambda: shown(answer))
+
+
+def shown(one: dict[str, Any]) -> str:
+    """The lane and a row for each item; of those that have come to their end the last ones."""
+    head = f"{safe(one['lane'])}  {one['state']}  {counted(one['left'], 'item')} left, {spent(one)}\n"
+    head += f"  {safe(one['why'])}\n" if one["why"] else ""
+    head += (
+        f"  fix: {safe(one['fix'])}\n" if one["fix"] and one["state"] in ("stopped", "paused", "asks") else ""
+    )
+    over = [item for item in one["items"] if item["state"] in OVER]
+    left_out = {item["item"] for item in over[:-SHOWN]}
+    head += f"  {counted(len(left_out), 'earlier item')} not shown; all: --json\n" if left_out else ""
+    rows = [item for item in one["items"] if item["item"] not in left_out]
+    none = f'nothing is in it yet; try: pancode lane add {safe(one["lane"])} "..."'
+    return head + listing(rows, _ITEMS, none, spare=("KEY", "EXPIRES"), cut="TASK")
+
+
+_ITEMS: Columns = {
+    **{"ITEM": "item", "STATE": "state", "KEY": "key", "RUN": "run", "AGENT": "agent", "NODE": "node"},
+    "EXPIRES": lambda item: short_time(item["expires_at"]) if item["expires_at"] else None,
+    "TASK": lambda item: clip(safe(item["task"]), TASK_COLUMNS),
+    "WHY OR ANSWER": lambda item: item["reason"] or clip(safe(item["answer"]), TASK_COLUMNS),
+}
+
+
+@lane.verb("move", "pancode lane move night 7 --first", "pancode lane move night 7 --before 3")
+def move(
+    lane: Lane,
+    item: Annotated[str, Argument(help="Its number or key.")],
+    *,
+    before: Annotated[str | None, option("Before this item.", "ITEM")] = None,
+    first: Annotated[bool, option("Before all that wait.", "--first")] = False,
+    last: Annotated[bool, option("Behind all that wait.", "--last")] = False,
+    face: Json,
+) -> None:
+    """Move an item that has not begun."""
+    if [before is not None, first, last].count(True) != 1:
+        raise UsageError("where is it to stand", fix="one of --before ITEM, --first and --last")
+    body = {"item": item, "before": before, "first": first, "by": who()}
+    _show(face, face.client().post(path_of("lanes", lane, "move"), body))
+
+
+@lane.verb("pause", "pancode lane pause night --reason 'the freeze'")
+def pause(
+    lane: Lane, *, reason: Annotated[str, option("The reason, shown with the lane.")] = "", face: Json
+) -> None:
+    """Begin nothing more until it is resumed; the item that runs goes on to its end."""
+    _show(face, face.client().post(path_of("lanes", lane, "pause"), {"by": who(), "reason": reason}))
+
+
+@lane.verb("resume", "pancode lane resume night", "pancode lane resume night --total 50")
+def resume(lane: Lane, *, total: shared.Total = None, face: Json) -> None:
+    """Go on with a paused lane; --total gives it another ceiling."""
+    body = {"by": who(), **({} if total is None else {"budget": total})}
+    _show(face, face.client(works=True).post(path_of("lanes", lane, "resume"), body))
+
+
+@lane.verb("skip", "pancode lane skip night", "pancode lane skip night 7")
+def skip(lane: Lane, item: Item = None, *, face: Json) -> None:
+    """Go on without an item; the run that works on it is stopped."""
+    _show(face, face.client().post(path_of("lanes", lane, "skip"), {"item": item, "by": who()}))
+
+
+@lane.verb("retry", "pancode lane retry night", "pancode lane retry night 7")
+def retry(lane: Lane, item: Item = None, *, yes: options.Yes = False, face: Json) -> None:
+    """Begin an item that did not end well again, with a new run."""
+    body = {"item": item, "by": who(), "yes": yes}
+    _show(face, face.client(works=True).post(path_of("lanes", lane, "retry"), body))
+
+
+@lane.verb("rm", "pancode lane rm night 7", "pancode lane rm night --force")
+def rm(
+    lane: Lane,
+    item: Annotated[
+        str | None, Argument(metavar="[ITEM]", help="Only this item, which has not begun.")
+    ] = None,
+    *,
+    force: Annotated[
+        bool, option("The lane, although items are left; its run is stopped.", "--force")
+    ] = False,
+    face: Json,
+) -> None:
+    """Take an item out, or end the lane. Its runs, their results and its cost stay."""
+    body = {"item": item, "force": force, "by": who()}
+    answer = face.client().post(path_of("lanes", lane, "remove"), body)
+    face.show(answer, lambda: shown(answer) if item else f"{safe(answer['lane'])}  ended\n")

@@ -1,0 +1,61 @@
+"""Makes a chain of the steps of a plan: the numbered list under its head "Steps"."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pancode.kernel.errors import UsageError
+
+_HEAD = re.compile(r"^##\s+Steps\s*$", re.MULTILINE | re.IGNORECASE)
+_NEXT = re.compile(r"^#{1,2}\s", re.MULTILINE)
+_ITEM = re.compile(r"^[0-9]{1,3}[.)]\s+", re.MULTILINE)
+MOST_STEPS = 50
+_PLACES = re.compile(r"\$(?=INPUT|ORIGINAL)|\{\{")
+"""Texts that a workflow would replace; in a plan they are plain words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan: its title, and the text of each step."""
+
+    title: str
+    steps: tuple[str, ...]
+
+
+def read_plan(text: str, name: str) -> Plan:
+    """UsageError `no_plan` where there are no steps, or too many."""
+    head = _HEAD.search(text)
+    below = "" if head is None else text[head.end() :]
+    after = _NEXT.search(below)
+    below = below[: after.start()] if after else below
+    steps = tuple(" ".join(part.split()) for part in _ITEM.split(below)[1:])
+    if not steps or len(steps) > MOST_STEPS or not all(steps):
+        why = "it has no head '## Steps' with a numbered list" if not steps else "a step is empty"
+        why = f"it has {len(steps)} steps, and a chain has {MOST_STEPS}" if len(steps) > MOST_STEPS else why
+        raise UsageError(f"{name} is no plan", why=why, fix="write them as: 1. ...", code="no_plan")
+    title = next((line[2:].strip() for line in text.splitlines() if line.startswith("# ")), name)
+    return Plan(title, steps)
+
+
+def chain_of(plan: Plan, file: str) -> str:
+    """The workflow file: a builder for each step in order, and a reviewer who compares with the plan."""
+    import yaml
+
+    steps = [
+        {
+            "name": f"step-{number}",
+            "agent": "builder",
+            "task": f"Carry out step {number} of the plan in {file}, and no other:\n\n{as_words(step)}\n",
+        }
+        for number, step in enumerate(plan.steps, 1)
+    ]
+    check = f"Compare the code with the plan in {file}. Report every difference, and what will go wrong.\n"
+    steps.append({"name": "review", "agent": "reviewer", "task": check})
+    chain = {"description": as_words(plan.title)[:200], "steps": steps}
+    return str(yaml.safe_dump(chain, sort_keys=False, allow_unicode=True, width=100))
+
+
+def as_words(text: str) -> str:
+    """With nothing in it that a workflow would fill in."""
+    return _PLACES.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)

@@ -1,0 +1,103 @@
+"""`pancode race`: one task for several agents, models, runtimes or machines; the best result wins."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.parameters import Json
+from pancode.kernel.errors import UsageError
+from pancode.runs.commands import options
+from pancode.runs.commands.dispatch import task_text
+from pancode.workflows.commands import options as shared
+from pancode.workflows.commands.batch import without_preset
+from pancode.workflows.commands.start import begin
+
+app = Commands()
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9_-]+")
+_LISTS = {"agents": "agent", "models": "model", "runtimes": "runtime", "nodes": "node"}
+
+
+@app.verb(
+    "race",
+    "pancode race 'make the parser faster' --agents builder,fixer --verify 'pytest -q'",
+    "pancode race 'make the parser faster' --best-of 3 --by smallest",
+    "pancode race -f task.md --runtimes claude,codex --score ./bench.sh",
+    cls=options.WorkCommand,
+)
+@options.takes("race", after="score")
+def race(
+    ctx: typer.Context,
+    *,
+    task: options.Task = None,
+    file: options.File = None,
+    agents: shared.RaceAgents = None,
+    models: shared.RaceModels = None,
+    runtimes: shared.RaceRuntimes = None,
+    nodes: shared.RaceNodes = None,
+    best_of: shared.BestOf = None,
+    by: shared.WonBy = None,
+    score: shared.Score = None,
+    concurrency: shared.Concurrency = None,
+    partial: shared.Partial = False,
+    total: shared.Total = None,
+    land: shared.LandLast = False,
+    detach: shared.Detach = False,
+    dry_run: shared.DryRun = False,
+    yes: shared.Yes = False,
+    face: Json,
+    **_options: Any,
+) -> int:
+    """Give one TASK to several workers; the first that is done and passes the gates wins.
+
+    The others are stopped, and what they cost is shown. With --by smallest or --score all of them finish,
+    and the best result wins. Exit code 20 when nobody wins.
+    """
+    text = task_text(task, file) or ""
+    flags = without_preset(options.said({**ctx.params, "land": False}))
+    steps = [
+        {"name": name, "dispatch": {"task": text, **flags, **one}}
+        for name, one in runners(ctx.params).items()
+    ]
+    body = {"kind": "race", "name": "race", "input": text, "steps": steps, "race": _won(by, score)}
+    return begin(face, body, ctx.params)
+
+
+def runners(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """By name of their step, what each of those who race has for itself. UsageError."""
+    lists = [name for name in _LISTS if given[name] is not None]
+    if len(lists) + (given["best_of"] is not None) != 1:
+        problem = "the race has no competitors" if not lists else "a race compares one kind of thing only"
+        raise UsageError(
+            problem, fix="one of --agents A,B --models A,B --runtimes A,B --nodes A,B --best-of 3"
+        )
+    if not lists:
+        return {str(number): {} for number in range(1, given["best_of"] + 1)}
+    field = _LISTS[lists[0]]
+    words = [word.strip() for word in given[lists[0]].split(",") if word.strip()]
+    if len(set(words)) < 2 or len(set(words)) < len(words):
+        what = f"--{lists[0]} needs two or more, each once"
+        raise UsageError(what, fix=f"--{lists[0]} A,B, or --best-of 3 for the same one several times")
+    if given[field] is not None:
+        raise UsageError(f"--{lists[0]} and --{field} contradict each other", fix="leave one of them out")
+    return {_name(word, number): {field: word} for number, word in enumerate(words, start=1)}
+
+
+def _name(word: str, number: int) -> str:
+    """A step's name made of an agent's or model's; its number where two might become the same."""
+    name = _NOT_IN_NAMES.sub("-", word.lower()).strip("-_")[:60]
+    return name if name == word else f"{name}-{number}".lstrip("-")
+
+
+def _won(by: str | None, score: str | None) -> dict[str, str]:
+    """Return the rule that decides the race. UsageError for an unknown rule, or a score without a command."""
+    rule = by or ("score" if score is not None else "first")
+    if rule not in ("first", "smallest", "score"):
+        raise UsageError(f"a race is not won by {rule!r}", fix="--by first, --by smallest, or --score CMD")
+    if (rule == "score") != (score is not None):
+        raise UsageError("--by score and --score CMD belong together", fix="--score './bench.sh'")
+    return {"by": rule} | ({"score": score} if score is not None else {})

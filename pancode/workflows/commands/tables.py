@@ -1,0 +1,135 @@
+"""Prints a workflow and its steps as words and tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pancode.interfaces.cli.follow import between
+from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, usd
+from pancode.kernel.formatting import counted, first_few
+
+OVER = ("done", "failed", "refused", "skipped", "stopped")
+"""States in which a step has come to its end."""
+ENDED = ("done", "partial", "failed", "stopped")
+TASK_COLUMNS = 60
+"""How many characters of a task, and of an answer, a line shows."""
+MOST_NAMED = 5
+
+
+def headline(shape: dict[str, Any]) -> str:
+    """One line: which, how far, what it has cost."""
+    parts = [shape["workflow"], shape["kind"]]
+    parts += [safe(shape["name"])] if shape["name"] != shape["kind"] else []
+    parts += [state_of(shape), counts(shape), spent(shape)]
+    parts += [between(shape["created_at"], shape["finished_at"])] if shape["finished_at"] else []
+    reason = safe(shape["reason"])
+    return "  ".join(parts) + (f"\n  {reason}" if reason else "") + "\n"
+
+
+def state_of(shape: dict[str, Any]) -> str:
+    """Its state; where nothing goes on before a person has answered, that."""
+    return "waits for a person" if shape.get("waits_for_person") else str(shape["state"])
+
+
+def questions(shape: dict[str, Any]) -> str:
+    """What of it waits for a person, each with the command that answers it."""
+    steps = {step["run"]: step["name"] for step in shape["steps"] if step["run"]}
+    items = ((steps.get(item["run"], ""), item) for item in shape.get("inbox", ()))
+    return "".join(
+        f"  {safe(name)} waits for a person: {safe(' '.join(item['words'].split()))}\n    {item['command']}\n"
+        for name, item in items
+    )
+
+
+def counts(shape: dict[str, Any]) -> str:
+    """`3 of 4 steps done, 1 failed; 2 of 3 landed, 1 waiting`."""
+    states = [step["state"] for step in shape["steps"]]
+    named = [
+        f"{states.count(state)} {state}"
+        for state in (*OVER[1:], "running", "pending", "waiting")
+        if state in states
+    ]
+    steps = ", ".join([f"{states.count('done')} of {counted(len(states), 'step')} done", *named])
+    if shape["kind"] == "race" and shape["state"] == "failed" and shape["winner"] is None:
+        steps = f"{steps}, none has won"
+    landings = landed(shape["landed"])
+    return f"{steps}; {landings}" if landings else steps
+
+
+def landed(landings: dict[str, int]) -> str:
+    """`10 of 20 landed, 8 waiting, 2 not landed`; empty where nothing was to be landed."""
+    left = [("waiting", landings["waiting"]), ("not landed", landings["not_landed"])]
+    words = [f"{landings['landed']} of {landings['asked']} landed", *(f"{n} {word}" for word, n in left if n)]
+    return ", ".join(words) if landings["asked"] else ""
+
+
+def spent(shape: dict[str, Any]) -> str:
+    cost = shape["cost"]
+    unknown = f" and {counted(cost['unknown'], 'run')} of unknown cost" if cost["unknown"] else ""
+    most = f" of {usd(cost['budget_usd'])}" if cost["budget_usd"] is not None else ""
+    return f"{usd(cost['usd'])}{most}{unknown}"
+
+
+def listed(found: list[dict[str, Any]]) -> str:
+    none = 'no workflow yet; try: pancode chain explore-then-build "..."'
+    return listing(found, _COLUMNS, none, spare=("TOOK", "COST"), cut="STEPS")
+
+
+def _lasted(one: dict[str, Any]) -> str:
+    return between(one["created_at"], one["finished_at"]) if one["finished_at"] else "not ended"
+
+
+_COLUMNS: Columns = {
+    **{"WORKFLOW": "workflow", "STATE": state_of, "KIND": "kind"},
+    **{"NAME": lambda one: clip(safe(one["name"]), 30), "STEPS": counts, "COST": spent, "TOOK": _lasted},
+    "AT": "created_at",
+}
+
+
+def first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def about(step: dict[str, Any]) -> str:
+    """`builder on gpubox: review src/auth`: agent, machine and task, as far as they are known."""
+    place = " on ".join(safe(step[name]) for name in ("agent", "node") if step[name])
+    return ": ".join(filter(None, (place, clip(safe(step["task"]), TASK_COLUMNS))))
+
+
+def waits(shape: dict[str, Any]) -> dict[str, list[str]]:
+    """The steps that could begin now and wait, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for step in shape["steps"]:
+        if step["reason"] and (step["state"] == "pending" or step["state"] == "waiting" and not step["run"]):
+            reasons.setdefault(safe(step["reason"]).removeprefix("waits: "), []).append(safe(step["name"]))
+    return reasons
+
+
+def why_waits(reasons: dict[str, list[str]]) -> str:
+    """`a, b and 3 more wait: paused by ann`."""
+    return "; ".join(
+        f"{first_few(names, MOST_NAMED)} wait{'s' * (len(names) == 1)}: {why}"
+        for why, names in reasons.items()
+    )
+
+
+def shown(shape: dict[str, Any]) -> str:
+    """The workflow and a row for each of its steps."""
+    columns: Columns = {
+        **{"STEP": "name", "STATE": _step_state, "NEEDS": "needs", "ROUND": _round},
+        **{"RUNS": lambda step: " ".join(step["runs"]), "AGENT": "agent", "NODE": "node"},
+        "TASK": lambda step: clip(step["task"], TASK_COLUMNS),
+        "WHY OR ANSWER": lambda step: (
+            "won" if step["name"] == shape["winner"] else step["reason"] or clip(step["answer"], TASK_COLUMNS)
+        ),
+    }
+    return headline(shape) + listing(shape["steps"], columns, spare=("NEEDS", "ROUND")) + questions(shape)
+
+
+def _step_state(step: dict[str, Any]) -> str:
+    same = step["outcome"] in (None, step["state"])
+    return str(step["state"]) if same else f"{step['state']}: {step['outcome']}"
+
+
+def _round(step: dict[str, Any]) -> str:
+    return f"{step['round']} of {step['most']}" if step["most"] > 1 or step["round"] > 1 else ""

@@ -1,0 +1,226 @@
+"""Waits for a workflow: each result the moment it is there; Ctrl-C detaches, stops nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from pancode.interfaces.cli.follow import lasted
+from pancode.interfaces.cli.output import Face, aside, say_no_more
+from pancode.interfaces.cli.progress import ProgressRow
+from pancode.interfaces.cli.terminal import clip, safe, safe_block
+from pancode.interfaces.client.client import Client, FleetDownError, NotRunningError, StreamCutError, path_of
+from pancode.interfaces.client.retry import AGAIN_S, TRIES
+from pancode.kernel.errors import ApiError, ExitCode
+from pancode.kernel.formatting import cost_of, first_few
+from pancode.landing.commands import progress as landings
+from pancode.reports.commands.events import changes
+from pancode.workflows.commands.tables import (
+    ENDED,
+    OVER,
+    TASK_COLUMNS,
+    about,
+    counts,
+    first_line,
+    headline,
+    questions,
+    waits,
+    why_waits,
+)
+
+PACE_S = (0.1, 2.0)
+"""The least time between two looks, and the most when no event comes."""
+_SHOWN = 5
+NOT_DONE = "not landed"
+"""Status of a landing that did not begin, as its run did not end well: the run's outcome says so already."""
+
+
+def wait_for(face: Face, client: Client, workflow: str) -> dict[str, Any] | None:
+    """The workflow at its end, or when it goes on only once a person has answered; None: one has detached.
+
+    Its end is that of the landings, too, which the coordinator carries out by itself.
+    """
+    try:
+        with ProgressRow(face, stays=False) as row:
+            results, reasons, landing = Results(face, client, row), WaitReasons(face, row), False
+            for shape in looks(face, client, workflow):
+                results.tell(shape)
+                reasons.tell(shape)
+                ended = shape["state"] in ENDED or shape.get("waits_for_person")
+                if ended and not shape["landed"]["waiting"]:
+                    return shape
+                if ended and not landing:
+                    landing = True
+                    face.note(f"  {workflow}  {counts(shape)}: landing, gates first")
+                if row.draws:
+                    row.show("workflow", under_way(shape))
+    except KeyboardInterrupt:
+        pass
+    aside(
+        f"\ndetached; {workflow} goes on.  look: pancode workflow show -f {workflow}"
+        f"   stop: pancode workflow stop {workflow}\n"
+    )
+    return None
+
+
+class WaitReasons:
+    """Prints why a workflow waits, each reason once and after two looks; a drawn progress shows it itself."""
+
+    def __init__(self, face: Face, row: ProgressRow) -> None:
+        self._face, self._row = face, row
+        self._before, self._said = set[str](), set[str]()
+
+    def tell(self, shape: dict[str, Any]) -> None:
+        reasons = waits(shape)
+        fresh = {why: names for why, names in reasons.items() if why in self._before - self._said}
+        if fresh and not self._row.draws:
+            self._face.note(f"  {shape['workflow']}  {counts(shape)}; {why_waits(fresh)}")
+        self._before, self._said = set(reasons), self._said | set(fresh)
+
+
+def under_way(shape: dict[str, Any]) -> str:
+    """One line: what runs now, and how much is over."""
+    active = [step for step in shape["steps"] if step["state"] in ("running", "starting")]
+    names = [f"{safe(step['name'])} ({step['run'] or 'starting'})" for step in active]
+    now = filter(None, (first_few(names, _SHOWN), why_waits(waits(shape))))
+    return ":  ".join(filter(None, (f"  {shape['workflow']}  {counts(shape)}", "; ".join(now))))
+
+
+def looks(face: Face, client: Client, workflow: str) -> Iterator[dict[str, Any]]:
+    """The workflow now, and whenever something has happened to it; over restarts of the coordinator."""
+    tries, quiet = 0, Face(as_json=True)  # the looks themselves say it when the coordinator is away
+    for _ in changes(quiet, client, {"workflow": workflow}, PACE_S):
+        try:
+            yield client.get(path_of("workflows", workflow))
+            tries = 0
+        except FleetDownError as down:
+            fix = f"pancode fleet up; then pancode workflow show -f {workflow}"
+            raise FleetDownError(
+                str(down), why=f"{down.why}; {workflow} goes on when it is up again", fix=fix
+            ) from down
+        except (StreamCutError, NotRunningError) as cut:
+            if tries >= TRIES:
+                raise
+            if tries == 0:
+                face.note(f"the coordinator is away ({cut.why or cut}); waiting for it to be back")
+            tries += 1
+            time.sleep(AGAIN_S)
+
+
+def ended_runs(step: dict[str, Any]) -> list[str]:
+    """Those of earlier rounds; the newest one when its step is over, or waits for a round or a person."""
+    waits = step["state"] == "waiting" and (step["run"] is None or step["outcome"] == "blocked")
+    is_over = step["state"] in OVER or waits
+    runs: list[str] = step["runs"]
+    return runs if is_over else runs[:-1]
+
+
+class Results:
+    """Prints each run that has ended once, as one line: step, outcome, run, cost, duration, task, answer."""
+
+    def __init__(self, face: Face, client: Client, row: ProgressRow) -> None:
+        self._face, self._client, self._row = face, client, row
+        self._reported: set[str] = set()
+
+    def tell(self, shape: dict[str, Any]) -> None:
+        if self._face.as_json:
+            return
+        wide = max(len(step["name"]) for step in shape["steps"])
+        for step in shape["steps"]:
+            for run in ended_runs(step):
+                if run not in self._reported:
+                    self._reported.add(run)
+                    self._say(self._of_run(step, wide, run))
+            if step["state"] in OVER and not step["run"] and step["name"] not in self._reported:
+                self._reported.add(step["name"])
+                self._say(f"{safe(step['name'].ljust(wide))}  {step['state']:<13}  {safe(step['reason'])}")
+
+    def _of_run(self, step: dict[str, Any], wide: int, run: str) -> str:
+        shape = self._client.get(path_of("runs", run))
+        outcome = shape["outcome"] or shape["state"]
+        said = f"-> {clip(safe(first_line(shape['answer'])), TASK_COLUMNS)}" if shape["answer"] else ""
+        if outcome != "done":
+            said = safe(shape["reason"]).removeprefix(outcome).lstrip(" ,:")
+        of_run = {**step, "agent": shape["agent"], "node": shape["node"]}
+        fields = (safe(step["name"].ljust(wide)), f"{outcome:<13}", run, cost_of(shape), lasted(shape))
+        return "  ".join(filter(None, (*fields, about(of_run), said)))
+
+    def _say(self, line: str) -> None:
+        """Print the line to standard output; on a terminal above the progress."""
+        if self._row.draws and sys.stdout.isatty():
+            self._row.above(line)
+            return
+        try:
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            say_no_more()
+
+
+def finished(face: Face, shape: dict[str, Any]) -> int:
+    """The end of a workflow that was waited for; its status."""
+    client = face.client()
+    if face.can_ask() and any(step["landing"]["status"] == landings.HELD for step in landed_steps(shape)):
+        # Whoever sits there says yes to what a landing holds, or no.
+        for step in landed_steps(shape):
+            if step["landing"]["status"] == landings.HELD and step["landing"].get("yes"):
+                with suppress(ApiError):  # what stands against it is in the workflow's own words below
+                    landings.land(face, client, step["run"], {"gates": True})
+        shape = client.get(path_of("workflows", shape["workflow"]))
+    last = _result_of(client, shape) if shape["state"] == "done" and shape["kind"] != "batch" else None
+    return face.end(_status(shape), shape, lambda: _words(shape, last))
+
+
+def landed_steps(shape: dict[str, Any]) -> list[dict[str, Any]]:
+    """The steps whose change was to be landed."""
+    return [step for step in shape["steps"] if step["landing"] is not None]
+
+
+def _words(shape: dict[str, Any], last: dict[str, Any] | None) -> str:
+    answer = safe_block(last["answer"]) if last is not None else ""
+    # Of a batch only the changes that are not landed are told, each with the command that helps.
+    told, empty = "", dict[str, Any](files=[], tree="", branch=None, gate=None)
+    for step in landed_steps(shape):
+        landing = {**empty, "run": step["run"], **step["landing"]}
+        if landing["status"] == "landed" and shape["kind"] != "batch":
+            told += landings.landing(landing)
+        elif landing["status"] not in (*landings.FINE, NOT_DONE):
+            told += landings.landing_line(landing)
+    text = f"{answer}{headline(shape)}{told}"
+    if shape.get("waits_for_person"):
+        follow = f"  the answer lets it go on; follow: pancode workflow show -f {shape['workflow']}\n"
+        return text + questions(shape) + follow
+    if last is not None and last["commit"] and not shape["landed"]["asked"]:
+        return text + "".join(f"  land the change: pancode land {run}\n" for run in shape["results"])
+    if shape["state"] != "done":
+        return f"{text}  look: pancode workflow show {shape['workflow']}\n"
+    return text
+
+
+def _result_of(client: Client, shape: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the last run with a result and the last step's answer; `commit` None: without a result."""
+    steps = [step for step in shape["steps"] if step["run"] and step["state"] == "done"]
+    if shape["winner"] is not None:
+        steps = [step for step in steps if step["name"] == shape["winner"]]
+    if not steps:
+        return None
+    last: dict[str, Any] = client.get(path_of("runs", steps[-1]["run"]))
+    if not shape["results"]:
+        return {**last, "commit": None}
+    return {**client.get(path_of("runs", shape["results"][-1])), "answer": last["answer"]}
+
+
+def _status(shape: dict[str, Any]) -> int:
+    """The exit status: done and landed, stopped, partly done or landed, or blocked by a question."""
+    if shape.get("waits_for_person"):
+        return ExitCode.BLOCKED
+    match shape["state"]:
+        case "done":
+            left = shape["landed"]["waiting"] + shape["landed"]["not_landed"]
+            return ExitCode.PARTIAL if left else ExitCode.DONE
+        case "stopped":
+            return ExitCode.INTERRUPTED
+    return ExitCode.PARTIAL

@@ -1,0 +1,164 @@
+"""The keys of a workflow file, in the words of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+
+from node_agent.wire.policy import Mode, NetworkAccess, Safety
+from pancode.agents.runtimes import known_runtime
+from pancode.config.schema import ModelName, Part
+from pancode.kernel.errors import UsageError
+from pancode.kernel.names import label_word
+from pancode.kernel.shell_words import split_words
+from pancode.kernel.units import Duration, Level, Money, Size, duration_ms
+from pancode.runs.options import OPTIONS
+from pancode.runs.request import with_options
+
+MOST_ROUNDS = 20
+MOST_STAGGER_MS = 60_000
+Amount = Annotated[int, Field(ge=1)]
+NonEmpty = Annotated[str, Field(min_length=1)]
+RuntimeName = Annotated[str, AfterValidator(known_runtime)]
+LabelWord = Annotated[str, AfterValidator(label_word)]
+
+
+def _several(value: object) -> object:
+    """Return a list; one text stands for a list of one."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _labels(value: object) -> object:
+    """Return the labels of `gpu=24g`, of a list of such, or of a mapping."""
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, list):
+        return given
+    pairs = [str(one).partition("=") for one in given]
+    if wrong := next((key for key, equals, rest in pairs if not equals or not rest), None):
+        raise ValueError(f"{wrong!r} is no label, write one like gpu=24g")
+    return {key: rest for key, _, rest in pairs}
+
+
+def _gate(text: str) -> str:
+    """Return the text unchanged; ValueError where it cannot be split into words."""
+    try:
+        split_words(text, "verify")
+    except UsageError as exc:
+        raise ValueError(f"{exc}. Fix: {exc.fix}") from exc
+    return text
+
+
+def _stagger(value: object) -> int:
+    ms = 0 if value == 0 and value is not False else duration_ms(value)
+    if ms > MOST_STAGGER_MS:
+        raise ValueError("at most 60s are waited between two tasks")
+    return ms
+
+
+def _inside(path: str) -> str:
+    """Return a path below the workspace; ValueError for one that leads out of it."""
+    parts = path.split("/")
+    if path.startswith("/") or ".." in parts or "" in parts or not path.isprintable():
+        raise ValueError(f"{path!r} is no path inside the workspace, write one like reports/plan.md")
+    return path
+
+
+Several = Annotated[tuple[NonEmpty, ...], BeforeValidator(_several)]
+Paths = Annotated[tuple[Annotated[NonEmpty, AfterValidator(_inside)], ...], BeforeValidator(_several)]
+Labels = Annotated[dict[LabelWord, LabelWord], BeforeValidator(_labels)]
+Gates = Annotated[tuple[Annotated[str, AfterValidator(_gate)], ...], BeforeValidator(_several)]
+
+
+class KebabPart(Part):
+    """A part whose keys are written as flags are (`max-turns`); `max_turns` is the same key."""
+
+    model_config = ConfigDict(
+        alias_generator=lambda name: name.replace("_", "-"), populate_by_name=True, **Part.model_config
+    )
+
+
+_TYPES: Mapping[str, Any] = {
+    **{"Name": NonEmpty, "ModelName": ModelName, "RuntimeName": RuntimeName, "Reasoning": Level},
+    "Mode": Annotated[Mode, Field(strict=False)],
+    "Safety": Annotated[Safety, Field(strict=False)],
+    "NetworkAccess": Annotated[NetworkAccess, Field(strict=False)],
+    **{"Count": int, "Duration": Duration, "Size": Size, "Money": Money, "bool": bool},
+    **{"Labels": Labels, "Commands": Gates, "Paths": Paths},
+}
+"""The type in a file, by the name of an option's type."""
+
+
+@with_options(_TYPES, in_file=True)
+class DispatchEntry(KebabPart):
+    """The options that `pancode dispatch` takes, too."""
+
+    no_verify: bool = False
+
+    def dispatch(self) -> dict[str, Any]:
+        """Return the body for the API: only the fields that the file sets."""
+        said = self.model_dump(mode="json", exclude_defaults=True)
+        fields = {one.name: said[one.word] for one in OPTIONS.values() if one.word in said}
+        return {**fields, "verify": []} if self.no_verify else fields
+
+
+class TaskEntry(DispatchEntry):
+    """One task of a batch."""
+
+    task: str = ""
+    argv: Several | None = None
+    files: Paths = ()
+
+    def dispatch(self) -> dict[str, Any]:
+        fields = super().dispatch()
+        if self.argv is not None:
+            fields["argv"] = list(self.argv)
+        return {"task": self.task, **fields}
+
+
+class VerdictEntry(Part):
+    """The file in which a step writes its verdict, and the values that each field of it may have."""
+
+    file: Annotated[str, AfterValidator(_inside)] = "verdict.json"
+    fields: Annotated[dict[NonEmpty, Several], Field(alias="schema", min_length=1)]
+
+
+class StepEntry(TaskEntry):
+    """One step of a chain or graph."""
+
+    name: str | None = None
+    needs: Several | None = None
+    until: str | None = None
+    max: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | None = None
+    verdict: VerdictEntry | None = None
+    back_to: str | None = None
+
+
+class MatrixEntry(KebabPart):
+    """Lists of values; every combination of them becomes a task."""
+
+    tasks: Several
+    agents: Several = ()
+    nodes: Several = ()
+    models: Annotated[tuple[ModelName, ...], BeforeValidator(_several)] = ()
+    runtimes: Annotated[tuple[RuntimeName, ...], BeforeValidator(_several)] = ()
+
+
+class FileEntry(KebabPart):
+    """A whole workflow file."""
+
+    name: str | None = None
+    description: str = ""
+    defaults: DispatchEntry = DispatchEntry()
+    concurrency: Amount | None = None
+    stagger: Annotated[int, BeforeValidator(_stagger)] | None = None
+    fail_fast: bool | None = None
+    partial: bool | None = None
+    budget: Money | None = None
+    preset: NonEmpty | None = None
+    tasks: dict[str, TaskEntry] = {}
+    matrix: MatrixEntry | None = None
+    steps: dict[str, StepEntry] = {}

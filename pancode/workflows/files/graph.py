@@ -1,0 +1,235 @@
+"""Checks how the steps of a workflow hang together: needs, loops, and outputs that tasks take. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from pancode.config.layers import problems
+from pancode.kernel.documents import Document
+from pancode.kernel.errors import ConfigError
+from pancode.kernel.names import nearest
+from pancode.workflows.files.entries import StepEntry
+from pancode.workflows.step_work import TemplatePlace, is_kept, places
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class FileProblems:
+    """Collects the problems of one document."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self.found: list[ConfigError] = []
+
+    def add(self, key: str, what: str, why: str = "", fix: str = "") -> None:
+        error = ConfigError(f"{self.at(key)}: {what}", why=why, fix=fix, details={"key": key})
+        self.found.append(error)
+
+    def read(self, kind: type[M], data: Mapping[str, object]) -> M | None:
+        """Return the value, or None and a problem for each thing that does not fit."""
+        value, wrong = problems(kind, data, self.at)
+        self.found += wrong
+        return value
+
+    def at(self, key: str) -> str:
+        """Return `file:line` of the key, however its last word is joined, or of the nearest key above."""
+        above, dot, word = key.rpartition(".")
+        joined = f"{above}{dot}{word.replace('-', '_')}"
+        place = self._document.at(joined if joined in self._document.lines else key)
+        return place if place != self._document.place else f"{place}:1"
+
+
+FORMS = "{{ steps.NAME.answer }}, {{ steps.NAME.commit }} or {{ steps.NAME.files.PATH }}"
+_BRACES = re.compile(r"(?<!\$)\{\{\s*([\w-]+)(\.(?:answer|commit|files)\b)?[^{}]*\}\}")
+
+
+def misspelt(text: str, steps: Collection[str]) -> Iterator[str]:
+    """Yield attempts at a step's output that name none. Other braces are text: a task may be about them."""
+    for found in _BRACES.finditer(text):
+        short = found[1] in steps and found[2] is not None
+        if (short or nearest(found[1], ["steps"])) and not any(place.step for place in places(found[0])):
+            yield found[0]
+
+
+def outputs(text: str) -> Iterator[TemplatePlace]:
+    """Yield the places that an earlier step fills by name."""
+    return (place for place in places(text) if place.step)
+
+
+def written(place: TemplatePlace) -> str:
+    """Return the template as a person writes it."""
+    if not place.step:
+        return f"${place.what}"
+    what = f"files.{place.path}" if place.path else place.what
+    return f"{{{{ steps.{place.step}.{what} }}}}"
+
+
+def takes_input(text: str) -> bool:
+    """Whether the text needs what is said on the command line."""
+    return any(not place.step for place in places(text))
+
+
+def stranger_words(text: str) -> Iterator[str]:
+    """Yield the places that words of others would fill: an agent's, or the workflow's input."""
+    for place in places(text):
+        if place.what != "commit":
+            yield written(place)
+
+
+_UNTIL = re.compile(r"""\s*([A-Za-z_][A-Za-z0-9_]*)\s*==\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*""")
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedStep:
+    """One step, its key in the file, and the steps that it waits for."""
+
+    key: str
+    name: str
+    entry: StepEntry
+    needs: tuple[str, ...]
+    written: frozenset[str] = frozenset()
+    """The fields that the file has, also unreadable ones: these count as present."""
+
+
+def until_of(text: str) -> tuple[str, str] | None:
+    """Return field and value of `verdict == "approved"`; None for anything else."""
+    found = _UNTIL.fullmatch(text)
+    return None if found is None else (found[1], found[2] or found[3] or found[4] or "")
+
+
+class StepGraph:
+    """All steps of a file, by name."""
+
+    def __init__(self, steps: Iterable[PlacedStep], problems: FileProblems) -> None:
+        self._steps = {step.name: step for step in steps}
+        self._problems = problems
+
+    def check(self) -> None:
+        for step in self._steps.values():
+            for need in dict.fromkeys(step.needs):
+                if need not in self._steps:
+                    self._unknown(f"{step.key}.needs", f"step {step.name} needs {need!r}", need)
+            if len(set(step.needs)) < len(step.needs):
+                self._problems.add(
+                    f"{step.key}.needs", f"step {step.name} names a need twice", fix="keep one of them"
+                )
+        self._check_cycles()
+        for step in self._steps.values():
+            self._check_loop(step)
+            key = f"{step.key}.task"
+            for word in misspelt(step.entry.task, self._steps):
+                self._problems.add(
+                    key, f"step {step.name}: {word} does not name a value", fix=f"write {FORMS}"
+                )
+            for place in outputs(step.entry.task):
+                what = f"step {step.name}: {written(place)} does not name a value"
+                source = self._steps.get(place.step)
+                if source is None:
+                    self._unknown(key, what, place.step)
+                elif place.step not in self.ancestors(step.name):
+                    why = f"{step.name} does not wait for {place.step}"
+                    self._problems.add(key, what, why, f"needs: [{place.step}]")
+                elif place.path and not any(is_kept(place.path, kept) for kept in source.entry.files):
+                    near = nearest(place.path, source.entry.files)
+                    fix = f"did you mean {near}?" if near else f"files: [{place.path}] at step {place.step}"
+                    self._problems.add(key, what, f"{place.step} keeps no such file", fix)
+
+    def ancestors(self, name: str) -> set[str]:
+        """Return every step that must end before this one begins."""
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            step = self._steps.get(waiting.pop())
+            for need in step.needs if step else ():
+                if need not in found:
+                    found.add(need)
+                    waiting.append(need)
+        return found
+
+    def _unknown(self, key: str, what: str, name: str) -> None:
+        near = nearest(name, self._steps)
+        fix = f"did you mean {near}?" if near else f"name one of its steps: {', '.join(self._steps)}"
+        self._problems.add(key, what, "there is no such step", fix)
+
+    def _check_cycles(self) -> None:
+        """Note one problem for each ring of steps, at the step that is written first."""
+        reported: set[str] = set()
+        for name, step in self._steps.items():
+            if name in reported or name not in self.ancestors(name):
+                continue
+            ring = {one for one in self._steps if one in self.ancestors(name) and name in self.ancestors(one)}
+            reported |= ring
+            self._problems.add(
+                f"{step.key}.needs",
+                f"steps wait for each other: {' -> '.join(_path(name, self._steps))}",
+                "none of them could ever begin",
+                "take one `needs` out; a loop is written with until, max and back-to",
+            )
+
+    def _check_loop(self, step: PlacedStep) -> None:
+        entry, key = step.entry, step.key
+        if entry.until is None and "until" in step.written:
+            return
+        if entry.until is None:
+            for field in ("max", "back_to"):
+                if getattr(entry, field) is not None:
+                    word = field.replace("_", "-")
+                    self._problems.add(
+                        f"{key}.{word}", f"step {step.name} has {word} and no until", fix=_WRITE_UNTIL
+                    )
+            return
+        if entry.max is None and "max" not in step.written:
+            self._problems.add(
+                f"{key}.until", f"step {step.name} has until and no max", fix="say how many rounds: max: 3"
+            )
+        self._check_until(step, entry.until)
+        back = entry.back_to
+        if back is not None and back not in self._steps:
+            self._unknown(f"{key}.back-to", f"step {step.name} goes back to {back!r}", back)
+        elif back is not None and back != step.name and back not in self.ancestors(step.name):
+            why = f"{back} does not come before {step.name}"
+            fix = f"needs: [{back}], or go back to a step that comes before"
+            self._problems.add(f"{key}.back-to", f"step {step.name} cannot go back to {back}", why, fix)
+
+    def _check_until(self, step: PlacedStep, text: str) -> None:
+        key, verdict, condition = f"{step.key}.until", step.entry.verdict, until_of(text)
+        if condition is None:
+            self._problems.add(
+                key, f"step {step.name}: until cannot be read: {text!r}", "no code is run here", _WRITE_UNTIL
+            )
+        elif verdict is None and "verdict" in step.written:
+            return
+        elif verdict is None:
+            fix = f"verdict: {{schema: {{{condition[0]}: [{condition[1]}, ...]}}}}"
+            why = "a verdict is a file that the step must write, checked against its schema"
+            self._problems.add(key, f"step {step.name} has until and no verdict", why, fix)
+        elif condition[0] not in verdict.fields:
+            near = nearest(condition[0], verdict.fields) or ", ".join(verdict.fields)
+            what = f"step {step.name}: the verdict has no field {condition[0]!r}"
+            self._problems.add(key, what, fix=f"its schema has {near}")
+        elif condition[1] not in verdict.fields[condition[0]]:
+            what = f"step {step.name}: {condition[0]} is never {condition[1]!r}"
+            self._problems.add(key, what, fix=f"its schema has {', '.join(verdict.fields[condition[0]])}")
+
+
+def _path(start: str, steps: Mapping[str, PlacedStep]) -> list[str]:
+    """Return the shortest way from the step over its needs back to itself."""
+    ways = [[start]]
+    seen = set[str]()
+    for way in ways:
+        step = steps.get(way[-1])
+        for need in step.needs if step else ():
+            if need == start:
+                return [*way, start]
+            if need not in seen:
+                seen.add(need)
+                ways.append([*way, need])
+    return [start, start]
+
+
+_WRITE_UNTIL = 'write it like this: until: verdict == "approved"'

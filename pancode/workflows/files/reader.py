@@ -1,0 +1,257 @@
+"""Turns a workflow's text into the steps that the API takes, or into all its problems. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any, TypeVar
+
+from pancode.agents.runtimes import canonical
+from pancode.config.layers import problems
+from pancode.kernel.documents import Document
+from pancode.kernel.errors import ConfigError
+from pancode.workflows.files import graph
+from pancode.workflows.files.entries import FileEntry, MatrixEntry, StepEntry, TaskEntry
+from pancode.workflows.files.source import read_source
+
+MOST_STEPS = 1_000
+_ONE = {"agents": "agent", "nodes": "node", "models": "model", "runtimes": "runtime"}
+
+
+def size_of_matrix(matrix: MatrixEntry) -> int:
+    return len(matrix.tasks) * prod(len(getattr(matrix, name)) or 1 for name in _ONE)
+
+
+def combinations(matrix: MatrixEntry) -> list[dict[str, Any]]:
+    """Return the dispatch's fields for each combination, the last list changing fastest."""
+    lists = {"task": matrix.tasks} | {
+        field: getattr(matrix, name) for name, field in _ONE.items() if getattr(matrix, name)
+    }
+    return [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
+
+
+Json = dict[str, Any]
+E = TypeVar("E", bound=TaskEntry)
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+SHELL = "shell"
+_NAME_FIX = "use a-z, 0-9, - and _, at most 64"
+_SETTINGS = ("concurrency", "fail_fast", "partial", "budget", "preset")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedWorkflow:
+    """The content of a file. `body`: for the API, without caller and input; None where there are problems."""
+
+    kind: str
+    description: str
+    body: Json | None
+    needs_input: bool
+    problems: tuple[ConfigError, ...] = ()
+
+    def steps(self) -> list[Json]:
+        return self.body["steps"] if self.body is not None else []
+
+
+def check_workflow(
+    text: str, place: str, name: str = "", flags: Mapping[str, Any] | None = None
+) -> CheckedWorkflow:
+    """Check a workflow and collect every problem. `name`: the workflow's, where the file does not say one.
+
+    `flags`: fields of a dispatch that rank above the file's defaults, and below its steps.
+    """
+    try:
+        # Half a character can be carried by no request.
+        try:
+            text.encode()
+        except UnicodeEncodeError as exc:
+            line = text[: exc.start].count("\n") + 1
+            raise ConfigError(f"{place}:{line}: not UTF-8", why=str(exc), fix="save it as UTF-8") from exc
+        document, wrong = read_source(text, place)
+    except ConfigError as error:
+        return CheckedWorkflow("graph", "", None, False, (error,))
+    file_problems = graph.FileProblems(document)
+    file_problems.found += wrong
+    return _FileReading(document, file_problems, flags or {}).checked(name)
+
+
+class _FileReading:
+    def __init__(self, document: Document, problems: graph.FileProblems, flags: Mapping[str, Any]) -> None:
+        self._data = document.data
+        self._problems = problems
+        self._flags = dict(flags)
+
+    def checked(self, name: str) -> CheckedWorkflow:
+        declared = self._data.get("steps")
+        kind = "batch" if declared is None else "chain" if isinstance(declared, list) else "graph"
+        head = self._head()
+        steps = self._batch(head) if kind == "batch" else self._graph(head, declared)
+        if not steps and not self._problems.found:
+            what = "no step is written here" if kind != "batch" else "no task is written here"
+            self._problems.add("", what, fix="tasks: [...] for a batch, steps: [...] for a chain")
+        if len(steps) > MOST_STEPS:
+            self._problems.add("", f"{len(steps)} steps are too many", fix=f"at most {MOST_STEPS} are taken")
+        self._check_text(steps)
+        found = tuple(self._problems.found)
+        texts = [text for step in steps for text in _texts(step["dispatch"])]
+        body = None if found or head is None else self._body(kind, head, steps, head.name or name)
+        description = head.description if head is not None else ""
+        return CheckedWorkflow(kind, description, body, any(map(graph.takes_input, texts)), found)
+
+    def _head(self) -> FileEntry | None:
+        """Return the keys at the top that are no steps."""
+        lists = {"tasks", "steps"}
+        head = self._problems.read(FileEntry, {k: v for k, v in self._data.items() if k not in lists})
+        if "steps" in self._data and (extra := {"tasks", "matrix"} & self._data.keys()):
+            word = sorted(extra)[0]
+            self._problems.add(word, f"{word} and steps are in one file", fix="write two files")
+        if head is not None and head.name is not None and not NAME.fullmatch(head.name):
+            self._problems.add("name", f"{head.name!r} cannot be the name of a workflow", fix=_NAME_FIX)
+        return head
+
+    def _body(self, kind: str, head: FileEntry, steps: list[Json], name: str) -> Json:
+        settings = head.model_dump(mode="json", include=set(_SETTINGS), exclude_none=True)
+        stagger = {} if head.stagger is None else {"stagger_ms": head.stagger}
+        return {"kind": kind, "name": name, "steps": steps, **settings, **stagger}
+
+    def _written(self, key: str) -> Mapping[str, object]:
+        """Return the entries below a key, by name or number."""
+        written = self._data.get(key)
+        if isinstance(written, list):
+            return {str(number): one for number, one in enumerate(written)}
+        if isinstance(written, dict) and key == "steps":
+            return written
+        if written is not None:
+            self._problems.add(key, f"{key} must be a list", fix=f"write each below {key}: as `- text`")
+        return {}
+
+    def _entries(self, key: str, kind: type[E]) -> Iterator[tuple[str, str, E]]:
+        """Yield place, name and entry of each. A fault in one field hides nothing of the others."""
+        for name, one in self._written(key).items():
+            given: object = {"task": one} if isinstance(one, str) else one
+            file = self._problems.read(FileEntry, {key: {name: given}})
+            fitting = self._fitting(key, name, given, whole=file is not None)
+            entry = kind.model_validate(fitting)
+            dropped = not isinstance(given, dict) or not {"task", "argv"} & given.keys() <= fitting.keys()
+            if not entry.task.strip() and not entry.argv and not dropped:
+                self._problems.add(f"{key}.{name}", "the task is empty", fix="task: say what is to be done")
+            yield f"{key}.{name}", name, entry
+
+    def _fitting(self, key: str, name: str, given: object, *, whole: bool) -> dict[str, object]:
+        """Return the fields that can be read."""
+        if whole or not isinstance(given, dict):
+            return given if isinstance(given, dict) else {}
+        return {
+            field: value
+            for field, value in given.items()
+            if problems(FileEntry, {key: {name: {field: value}}}, str)[0] is not None
+        }
+
+    def _batch(self, head: FileEntry | None) -> list[Json]:
+        defaults = self._defaults(head)
+        steps = [
+            _step("", _over(defaults, entry.dispatch()), files=list(entry.files))
+            for _, _, entry in self._entries("tasks", TaskEntry)
+        ]
+        matrix = head.matrix if head is not None else None
+        if matrix is not None and size_of_matrix(matrix) > MOST_STEPS:
+            what = f"the matrix makes {size_of_matrix(matrix)} tasks"
+            self._problems.add("matrix", what, f"at most {MOST_STEPS} are taken", "shorten one of its lists")
+        elif matrix is not None:
+            steps += [_step("", {**defaults, **one}) for one in combinations(matrix)]
+        return [{**step, "name": str(number)} for number, step in enumerate(steps, start=1)]
+
+    def _defaults(self, head: FileEntry | None) -> Json:
+        """Return the fields of every step that does not set its own."""
+        return _over(head.defaults.dispatch() if head is not None else {}, self._flags)
+
+    def _graph(self, head: FileEntry | None, written: object) -> list[Json]:
+        defaults = self._defaults(head)
+        placed: list[graph.PlacedStep] = []
+        for key, own, entry in self._entries("steps", StepEntry):
+            names = [step.name for step in placed]
+            name = self._name(key, own, entry, names, listed=isinstance(written, list))
+            before = tuple(names[-1:]) if isinstance(written, list) else ()
+            given = self._written("steps").get(own)
+            words = given if isinstance(given, dict) else ()
+            needs = before if entry.needs is None else entry.needs
+            placed.append(
+                graph.PlacedStep(key, name, entry, needs, frozenset(_field(word) for word in words))
+            )
+        graph.StepGraph(placed, self._problems).check()
+        steps = [self._graph_step(step, defaults) for step in placed]
+        for step, made in zip(placed, steps, strict=True):
+            self._check_script(step, made["dispatch"])
+        return steps
+
+    def _check_script(self, step: graph.PlacedStep, dispatch: Json) -> None:
+        """Refuse a script into which words of others would be filled."""
+        if canonical(dispatch.get("runtime", "")) != SHELL:
+            return
+        for word in graph.stranger_words(dispatch["task"]):
+            self._problems.add(
+                f"{step.key}.task",
+                f"step {step.name}: {word} would become part of a script",
+                "somebody else has written it, and a shell would run it",
+                "let the script read a file: .pancode/inputs/ORIGINAL.md, or NAME.md of an earlier step",
+            )
+
+    def _name(self, key: str, own: str, entry: StepEntry, names: list[str], *, listed: bool) -> str:
+        if entry.name is not None and not listed:
+            self._problems.add(f"{key}.name", f"step {own} has a name already", fix="take `name` out")
+        name = (entry.name or f"step-{int(own) + 1}") if listed else own
+        if not NAME.fullmatch(name):
+            self._problems.add(key, f"{name!r} cannot be the name of a step", fix=_NAME_FIX)
+        elif name in names:
+            self._problems.add(f"{key}.name", f"step {name} is there twice", fix="give one another name")
+        return name
+
+    def _graph_step(self, step: graph.PlacedStep, defaults: Json) -> Json:
+        entry = step.entry
+        until = graph.until_of(entry.until) if entry.until is not None else None
+        verdict = entry.verdict
+        verdict_json = None if verdict is None else {"file": verdict.file, "schema": _lists(verdict.fields)}
+        return _step(
+            step.name,
+            _over(defaults, entry.dispatch()),
+            needs=list(step.needs),
+            files=list(entry.files),
+            until=None if until is None else {"field": until[0], "equals": until[1]},
+            max=entry.max or 1,
+            verdict=verdict_json,
+            back_to=entry.back_to,
+        )
+
+    def _check_text(self, steps: list[Json]) -> None:
+        """YAML can write half a character, `"\\ud800"`, which no request can carry."""
+        for step in steps:
+            try:
+                json.dumps(step, ensure_ascii=False).encode()
+            except UnicodeEncodeError as exc:
+                self._problems.add("", f"step {step['name']} has half a character in it", why=str(exc))
+
+
+def _step(name: str, dispatch: Json, **more: Any) -> Json:
+    plain: Json = {"needs": [], "files": [], "until": None, "max": 1, "verdict": None, "back_to": None}
+    return {"name": name, "dispatch": dispatch, **plain, **more}
+
+
+def _over(below: Json, above: Json) -> Json:
+    """Lay the upper fields over the lower ones; labels of both are kept."""
+    require = {**below.get("require", {}), **above.get("require", {})}
+    return {**below, **above, **({"require": require} if require else {})}
+
+
+def _field(word: object) -> str:
+    return str(word).replace("-", "_")
+
+
+def _texts(dispatch: Json) -> list[str]:
+    return [dispatch.get("task", ""), *dispatch.get("argv", ())]
+
+
+def _lists(fields: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
+    return {name: list(values) for name, values in fields.items()}

@@ -1,0 +1,136 @@
+"""Finds workflow files: by path, in the project, in the user's home, and among those that PanCode ships."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+from pancode.config.user_environment import FileSurroundings
+from pancode.kernel.documents import bytes_of
+from pancode.kernel.errors import ConfigError, NotFoundError
+from pancode.kernel.names import not_found
+from pancode.workflows.files.source import MOST_BYTES
+
+PROJECT_FOLDER = Path(".pancode/workflows")
+HOME_FOLDER = Path("workflows")
+SHIPPED, PROJECT = "shipped", "project"
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowText:
+    """A workflow's file. `origin`: `file`, `project`, `home` or `shipped`."""
+
+    name: str
+    place: str
+    origin: str
+    text: str
+    in_project: bool = False
+    """Whether the file lies in a repository, where a landed change may have written it."""
+
+    @property
+    def replaces(self) -> str:
+        """The shipped workflow in whose place it was found; empty: none."""
+        taken = self.in_project and self.origin == PROJECT and self.name in shipped_names()
+        return self.name if taken else ""
+
+    def told(self) -> dict[str, Any]:
+        """Return what a request tells of the file: the coordinator decides whether to ask a person first."""
+        digest = hashlib.sha256(self.text.encode()).hexdigest()
+        file = {"place": self.place, "digest": digest, "replaces": self.replaces}
+        return {"file": file} if self.in_project else {}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowPlaces:
+    """The folders where names are looked up. `project`: the top of a repository, or the current folder."""
+
+    home: Path
+    project: Path
+
+    @classmethod
+    def seen_from(cls, home: Path, cwd: str, environ: Mapping[str, str]) -> Self:
+        """Return the places as seen by somebody who stands in this folder."""
+        project = FileSurroundings(home, environ).project_of(cwd)
+        return cls(home, Path(project or cwd))
+
+    def find(self, word: str) -> WorkflowText:
+        """Find a workflow by path, or by its file's name. NotFoundError with the nearest name,
+        ConfigError."""
+        path = Path(word)
+        if "/" in word or path.suffix in (*_SUFFIXES, ".jsonl", ".ndjson", ".txt"):
+            return self._placed(_read(path, path.stem, "file"))
+        for name, place, origin in self._files():
+            if name == word:
+                return self._placed(_read(place, name, origin))
+        if word in shipped_names():
+            return shipped(word)
+        if path.is_file():
+            return self._placed(_read(path, path.stem, "file"))
+        names = [*(name for name, _, _ in self._files()), *shipped_names()]
+        raise not_found("workflow", word, names, "pancode workflow files")
+
+    def all(self) -> Iterator[WorkflowText]:
+        """Yield each name once: the project's file ranks before the home's, and that before a shipped one."""
+        seen: set[str] = set()
+        for name, place, origin in self._files():
+            if name not in seen:
+                seen.add(name)
+                yield self._placed(_read(place, name, origin))
+        yield from (shipped(name) for name in shipped_names() if name not in seen)
+
+    def _placed(self, found: WorkflowText) -> WorkflowText:
+        """Mark a file in a repository; one of your home is yours, even where that home lies in a
+        repository."""
+        ways = {Path(os.path.abspath(found.place)), Path(found.place).resolve()}
+        mine = all(way.is_relative_to(self.home.resolve()) or way.is_relative_to(self.home) for way in ways)
+        inside = found.origin == PROJECT or any((up / ".git").exists() for way in ways for up in way.parents)
+        return replace(found, in_project=inside and not mine)
+
+    def _files(self) -> Iterator[tuple[str, Path, str]]:
+        for folder, origin in ((self.project / PROJECT_FOLDER, PROJECT), (self.home / HOME_FOLDER, "home")):
+            try:
+                names = sorted(os.listdir(folder))
+            except OSError:
+                continue
+            for name in names:
+                if name.endswith(_SUFFIXES):
+                    yield Path(name).stem, folder / name, origin
+
+
+def shipped_names() -> list[str]:
+    folder = resources.files("pancode.workflows.files").joinpath(SHIPPED)
+    return sorted(Path(file.name).stem for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def shipped(name: str) -> WorkflowText:
+    """Return a workflow that is part of PanCode, with its comments."""
+    file = resources.files("pancode.workflows.files").joinpath(SHIPPED, f"{name}.yaml")
+    return WorkflowText(name, f"{name}.yaml (shipped)", SHIPPED, file.read_text(encoding="utf-8"))
+
+
+def _read(path: Path, name: str, origin: str) -> WorkflowText:
+    try:
+        raw = bytes_of(path, MOST_BYTES)
+    except FileNotFoundError as exc:
+        fix = "pancode workflow files shows the ones that have a name"
+        raise NotFoundError(f"there is no file {path}", why=str(exc), fix=fix) from exc
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
+        raise ConfigError(f"{path} cannot be read", why=str(exc), fix=f"ls -l {path}") from exc
+    return WorkflowText(name, str(path), origin, decoded(raw, str(path)))
+
+
+def decoded(raw: bytes, place: str) -> str:
+    """Return the text; ConfigError for one that is too long or is not UTF-8."""
+    if len(raw) > MOST_BYTES:
+        raise ConfigError(f"{place}:1: too large", why=f"at most {MOST_BYTES} bytes are read")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as exc:
+        line = raw[: exc.start].count(b"\n") + 1
+        raise ConfigError(f"{place}:{line}: not UTF-8", why=str(exc), fix="save it as UTF-8") from exc

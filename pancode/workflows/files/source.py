@@ -1,0 +1,116 @@
+"""Reads a workflow's text as YAML, JSON, JSONL or lines into plain values, with the line of each."""
+
+from __future__ import annotations
+
+import json
+import re
+from enum import StrEnum
+from pathlib import PurePath
+
+from pancode.kernel.documents import Document, parse_document
+from pancode.kernel.errors import ConfigError
+
+MOST_BYTES = 8_000_000
+TASKS = "tasks"
+"""The key under which a list at the top of a file is read: it is a list of tasks."""
+_LIST = re.compile(r"(?:\s*(?:#.*)?\n)*-(?:\s|$)")
+_KEY = re.compile(r"^(?:tasks|matrix|steps|defaults)\s*:(?:\s|$)", re.MULTILINE)
+
+
+class FileFormat(StrEnum):
+    YAML = "yaml"
+    JSON = "json"
+    JSONL = "jsonl"
+    LINES = "lines"
+
+
+_BY_SUFFIX = {
+    ".yaml": FileFormat.YAML,
+    ".yml": FileFormat.YAML,
+    ".json": FileFormat.JSON,
+    ".jsonl": FileFormat.JSONL,
+    ".ndjson": FileFormat.JSONL,
+    ".txt": FileFormat.LINES,
+}
+
+
+def read_source(text: str, place: str) -> tuple[Document, list[ConfigError]]:
+    """Return the values, and what could not be read of a file with one task a line. ConfigError."""
+    match format_of(text, place):
+        case FileFormat.JSON:
+            return _json(text, place), []
+        case FileFormat.JSONL:
+            tasks: list[object] = []
+            lines: dict[str, int] = {}
+            wrong: list[ConfigError] = []
+            for number, line in enumerate(text.split("\n"), start=1):
+                if not line.strip():
+                    continue
+                try:
+                    value = json.loads(line, parse_constant=_no_number)
+                except (ValueError, RecursionError) as exc:
+                    fix = "write one JSON text or object on each line"
+                    wrong.append(ConfigError(f"{place}:{number}: not valid JSON", why=str(exc), fix=fix))
+                    continue
+                lines[f"{TASKS}.{len(tasks)}"] = number
+                tasks.append(value)
+            return Document(place, {TASKS: tasks}, lines), wrong
+        case FileFormat.LINES:
+            return _lines(text, place), []
+        case _:
+            return parse_document(text, place, TASKS), []
+
+
+def format_of(text: str, place: str) -> FileFormat:
+    """Return the format by the file's name; where that says nothing, by how its text begins."""
+    known = _BY_SUFFIX.get(PurePath(place).suffix.lower())
+    if known is not None:
+        return known
+    if text.lstrip()[:1] in ("{", "["):
+        # lines of JSON, where the first line is whole and others follow; YAML's own `{...}` counts as YAML
+        first, _, rest = text.strip().partition("\n")
+        if rest.strip() and _is_json(first):
+            return FileFormat.JSONL
+        return FileFormat.JSON if _is_json(text) else FileFormat.YAML
+    if text.lstrip()[:1] == '"' and _is_json(text.strip().partition("\n")[0]):
+        return FileFormat.JSONL
+    return FileFormat.YAML if _LIST.match(text) or _KEY.search(text) else FileFormat.LINES
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _json(text: str, place: str) -> Document:
+    """Read JSON, which is YAML but for tabs and surrogate pairs: lines by the YAML reader, values as JSON."""
+    try:
+        data = json.loads(text, parse_constant=_no_number)
+    except json.JSONDecodeError as exc:
+        what = f"{place}:{exc.lineno}: not valid JSON"
+        raise ConfigError(what, why=exc.msg, fix=f"look at line {exc.lineno} of {place}") from exc
+    except (ValueError, RecursionError) as exc:
+        raise ConfigError(f"{place}:1: not valid JSON", why=str(exc)) from exc
+    lines = parse_document(text.replace("\t", " "), place, TASKS).lines
+    if isinstance(data, list):
+        data = {TASKS: data}
+    return Document(place, data or {}, lines)
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def _lines(text: str, place: str) -> Document:
+    """Read a file in which each line is a task, except empty lines and those that begin with #."""
+    tasks: list[object] = []
+    lines: dict[str, int] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        task = line.strip()
+        if task and not task.startswith("#"):
+            lines[f"{TASKS}.{len(tasks)}"] = number
+            tasks.append(task)
+    return Document(place, {TASKS: tasks} if tasks else {}, lines)

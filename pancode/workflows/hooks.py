@@ -1,0 +1,214 @@
+"""Advances workflows, as a follow-on action: a row until it has been done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from pancode.kernel import records
+from pancode.kernel.errors import PancodeError, UnavailableError
+from pancode.kernel.ports import Transaction
+from pancode.kernel.values import replace
+from pancode.runs import round as rounds
+from pancode.runs.core import Core
+from pancode.runs.dispatch import new_id_in
+from pancode.runs.life.changes import Happened
+from pancode.runs.life.signals import LandingDue
+from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.views import runs_of
+from pancode.workflows import lane_rules as lane
+from pancode.workflows import store as rows
+from pancode.workflows.model import RaceRule
+from pancode.workflows.receipts import sealed
+from pancode.workflows.results import StepResults, results_of
+from pancode.workflows.rules import OPEN, Advance, WorkflowView, advance, ended
+from pancode.workflows.step_start import StepStarter
+
+
+class Advancing:
+    """Carries workflows on, step by step. Each change is one transaction; a kill between two loses none.
+
+    An action is deleted in the transaction after which nothing is left to do for it. A step that has its
+    run's id, but not the run, is dispatched under that id, again after a kill: the run is written with the
+    step's new state.
+    """
+
+    def __init__(self, core: Core, starter: StepStarter) -> None:
+        self._core, self._starter = core, starter
+
+    def do(self, run: str, stopping: Callable[[], bool]) -> None:
+        """Carry a workflow on; `run` is the workflow's id."""
+        while not stopping():
+            if not self._is_asked(run):
+                return
+            made = self._moved(run)
+            if made.collect or made.measure:
+                self._read(run, made)
+                continue
+            starting = [step for step in made.steps if step.state is records.WorkflowStepState.STARTING]
+            for step in starting:
+                if stopping():
+                    return
+                self._starter.start(made.workflow, step.name)
+            if starting or made.release or made.stop:
+                # What began is offered to a node now; what fails here the next round does.
+                with suppress(UnavailableError), self._core.lock:
+                    rounds.act(self._core)
+            if made.ended or not starting:
+                return
+
+    def give_up(self, run: str, error: Exception) -> None:
+        """Fail the workflow, which nobody knows how to carry on, and stop its runs. A lane is paused
+        instead."""
+        why = f"{type(error).__name__}: {error}"
+        with unit_of_work(self._core) as work:
+            self._forget(work, _asked(work.tx, run))
+            view = rows.load(self._core, work.tx, run)
+            if view is None or view.workflow.state not in OPEN:
+                return
+            now = self._core.wall_ms()
+            if view.workflow.kind is records.WorkflowKind.LANE:
+                return rows.write(work, view, _standing(work, _halted(view, why, now)))
+            steps = tuple(_failed(step, why, now) for step in view.steps)
+            runs = tuple((str(s.run), why) for s in view.steps if s.run in view.runs and not s.state.is_over)
+            workflow = replace(view.workflow, state=records.WorkflowState.FAILED, reason=why, finished_ms=now)
+            changed = tuple(new for new, old in zip(steps, view.steps, strict=True) if new is not old)
+            rows.write(work, view, sealed(work, Advance(workflow, steps, changed, stop=runs)))
+
+    def cut_short(self) -> None:
+        """Do nothing: each step is short, and the next coordinator does it again."""
+
+    def _is_asked(self, workflow: str) -> bool:
+        """Whether the workflow is still to be looked at: one look does for all that was asked before it."""
+        with self._core.ports.ledger.transaction() as tx:
+            return bool(_asked(tx, workflow))
+
+    def _moved(self, workflow: str) -> Advance:
+        """Load the workflow, decide and apply, in one transaction."""
+        core = self._core
+        with unit_of_work(core) as work:
+            view = rows.load(core, work.tx, workflow)
+            assert view is not None  # a workflow is never deleted
+            asked = _asked(work.tx, workflow)  # not what this very change asks for
+            made = advance(view)
+            fresh = {name: new_id_in(core, work.tx) for name in made.start}
+            began = {s.name: _starting(s, fresh[s.name]) for s in made.steps if s.name in fresh}
+            changed = (*(one for one in made.changed if one.name not in began), *began.values())
+            steps = tuple(began.get(step.name, step) for step in made.steps)
+            made = replace(made, steps=steps, changed=changed)
+            made = _standing(work, sealed(work, made))
+            rows.write(work, view, made)
+            if made.ended and made.workflow.state is records.WorkflowState.DONE:
+                _land(work, made)
+            pending = made.collect or made.measure
+            if (
+                made.ended
+                or not pending
+                and not any(step.state is records.WorkflowStepState.STARTING for step in steps)
+            ):
+                self._forget(work, asked)
+                if made.next_ms is not None and not made.ended:
+                    rows.ask_to_advance(work, made.workflow, made.next_ms)
+            return made
+
+    def _read(self, workflow: str, made: Advance) -> None:
+        """Read the outputs of steps whose run is done, and the numbers of racing steps; then write them."""
+        core, results = self._core, StepResults(self._core)
+        with core.ports.ledger.transaction() as tx:
+            view = rows.load(core, tx, workflow)
+        assert view is not None
+        found: dict[str, dict[str, object]] = {}
+        for step in view.steps:
+            run = view.run(step)
+            if run is not None and step.name in made.collect:
+                found[step.name] = _outputs(results, step, run)
+            elif run is not None and step.name in made.measure:
+                found[step.name] = {**step.outputs, **_score(results, view.workflow, run)}
+        with unit_of_work(core) as work:
+            for step in rows.steps_of(work.tx, workflow):
+                if step.name in found:
+                    rows.put_steps(work, replace(step, outputs=found[step.name]))
+
+    def _forget(self, work: Work, asked: list[records.Action]) -> None:
+        """Delete these actions: all that they asked for has been done."""
+        for action in asked:
+            work.tx.delete(records.Action, action.id)
+
+
+def _outputs(results: StepResults, step: records.WorkflowStep, run: records.Run) -> dict[str, object]:
+    """Return a step's outputs. A result that cannot be read ends the step, not the workflow.
+    UnavailableError: not now.
+    """
+    try:
+        return results.outputs(step, run)
+    except UnavailableError:
+        raise
+    except PancodeError as error:
+        return {"of": run.id, "problem": error.words}
+
+
+def _score(results: StepResults, workflow: records.Workflow, run: records.Run) -> dict[str, object]:
+    """Return a racing step's number; without one it does not win. UnavailableError: not now."""
+    try:
+        by_command = workflow.race["by"] == RaceRule.SCORE
+        return {"score": results.score(run) if by_command else str(results.lines(run))}
+    except UnavailableError:
+        raise
+    except PancodeError as error:
+        return {"score": None, "problem": error.words}
+
+
+def _asked(tx: Transaction, workflow: str) -> list[records.Action]:
+    """Return the actions that ask for a look at the workflow."""
+    return [
+        action
+        for action in tx.find(records.Action, {"run": workflow})
+        if action.kind is records.ActionKind.ADVANCE
+    ]
+
+
+def _land(work: Work, made: Advance) -> None:
+    """Ask for the landing of its results, where the caller has asked for that, or the settings land them."""
+    if made.workflow.kind is records.WorkflowKind.BATCH:
+        return  # each run of it has been landed by itself
+    runs = runs_of(work.tx, made.steps)
+    for name in results_of(made.workflow, made.steps, runs):
+        if made.workflow.caller.get("land") or runs[name].terms.get("lands"):
+            work.signal(runs[name], LandingDue())
+
+
+def _starting(step: records.WorkflowStep, run: str) -> records.WorkflowStep:
+    return replace(step, state=records.WorkflowStepState.STARTING, run=run, runs=(*step.runs, run))
+
+
+def _standing(work: Work, made: Advance) -> Advance:
+    """A lane with the item at which it stands from now on; that it asks is told once."""
+    workflow = made.workflow
+    if workflow.kind is not records.WorkflowKind.LANE:
+        return made
+    bad = lane.stops_at(workflow, made.steps)
+    what = "" if bad is None else f"lane {workflow.name} stands at item {bad.name}: {bad.reason}"
+    now = None if bad is None else {"run": bad.run, "what": what}
+    if now == workflow.lane.get("stands"):
+        return made
+    if bad is not None:
+        told: dict[str, object] = {"kind": "lane", "words": what[:500]}
+        told["command"] = f"pancode lane show {workflow.name}"
+        work.happened(Happened(records.EventKind.INBOX_ITEM, bad.run, None, told))
+    return replace(made, workflow=replace(workflow, lane={**workflow.lane, "stands": now}))
+
+
+def _halted(view: WorkflowView, why: str, now_ms: int) -> Advance:
+    """Pause the lane, and say why; the item that could not begin has failed."""
+    paused = {"by": "PanCode", "at_ms": now_ms, "why": why}
+    workflow = replace(view.workflow, lane={**view.workflow.lane, "paused": paused})
+    starting = [step for step in view.steps if step.state is records.WorkflowStepState.STARTING]
+    failed = {step.name: _failed(step, why, now_ms) for step in starting}
+    steps = tuple(failed.get(step.name, step) for step in view.steps)
+    return Advance(workflow, steps, tuple(failed.values()))
+
+
+def _failed(step: records.WorkflowStep, why: str, now_ms: int) -> records.WorkflowStep:
+    if step.state.is_over:
+        return step
+    return ended(step, records.WorkflowStepState.FAILED, why, now_ms)

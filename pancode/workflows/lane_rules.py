@@ -1,0 +1,118 @@
+"""Decides how a lane goes on: which item begins, what stops it, where an item stands in the order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepState
+from pancode.kernel.values import replace
+from pancode.landing.rules import WAITING, landing_of
+from pancode.runs.receipts.trust import KEPT, verified, wants_verification
+
+AGAIN_MS = 60_000
+"""An item that a ceiling has refused is judged again after so many milliseconds: there may be room."""
+FINISHED = 200
+"""How many ended items are kept in the lane; all runs stay."""
+_BAD = frozenset({WorkflowStepState.FAILED, WorkflowStepState.REFUSED, WorkflowStepState.STOPPED})
+
+
+def order(step: WorkflowStep) -> tuple[int, int]:
+    """Return a key for sorting: an item's place in its lane; other steps stay as they were asked for."""
+    place: Any = step.item.get("place", step.number)
+    return int(place), step.number
+
+
+def may_move(step: WorkflowStep) -> bool:
+    """Whether nothing of the item has begun."""
+    return step.state is WorkflowStepState.WAITING and step.run is None
+
+
+def turn(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> tuple[WorkflowStep, ...]:
+    """Return the one item that may begin now, or has begun; empty: none."""
+    begun = [step for step in steps.values() if not step.state.is_over and not may_move(step)]
+    if workflow.lane.get("paused") or stops_at(workflow, steps.values()) is not None:
+        return ()
+    return tuple(begun or [step for step in steps.values() if may_move(step)])[:1]
+
+
+def stops_at(workflow: Workflow, steps: Iterable[WorkflowStep]) -> WorkflowStep | None:
+    """Return the first item that did not end well, which a person has to decide on; None: the lane goes
+    on."""
+    if workflow.lane.get("goes_on"):
+        return None
+    return next((step for step in steps if step.state in _BAD), None)
+
+
+def turned(step: WorkflowStep, now_ms: int) -> WorkflowStep:
+    """Return the item, skipped if a person said so, or if it expired before it began."""
+    why = skipped(step)
+    expires: Any = step.item.get("expires_ms")
+    if not why and expires is not None and may_move(step) and now_ms >= int(expires):
+        why = "expired before its turn came"
+    if not why or not (step.state in _BAD or step.state is WorkflowStepState.WAITING):
+        return step
+    return replace(step, state=WorkflowStepState.SKIPPED, reason=why, finished_ms=now_ms, begins_ms=None)
+
+
+def skipped(step: WorkflowStep) -> str:
+    """Say who has skipped the item; empty: nobody."""
+    by = step.item.get("skip")
+    return f"skipped by {by}" if by else ""
+
+
+def is_unsettled(run: Run) -> bool:
+    """Whether the run's result has still to be verified elsewhere or landed, so that the next item waits."""
+    seen, landing = verified(run), landing_of(run)
+    if seen is None:
+        return False
+    asked = wants_verification(run) and KEPT not in run.result
+    return seen.waits or asked or (landing is not None and landing["status"] == WAITING)
+
+
+def doubt(run: Run) -> str:
+    """Return why an item is not done although its run is; empty: it is done."""
+    seen = verified(run)
+    return f"disputed: {seen.why}" if seen is not None and seen.in_doubt else ""
+
+
+def placed(steps: Sequence[WorkflowStep], priority: int) -> tuple[int, tuple[WorkflowStep, ...]]:
+    """Return the place of a new item, after those that are as urgent, and the items that it moves."""
+    last = max((order(step)[0] for step in steps), default=0) + 1
+    later = [step for step in steps if may_move(step) and _priority(step) < priority]
+    if not later:
+        return last, ()
+    places = [order(step)[0] for step in later] + [last]
+    return places[0], _given(later, places[1:])
+
+
+def _priority(step: WorkflowStep) -> int:
+    priority: Any = step.item.get("priority", 0)
+    return int(priority)
+
+
+def moved(steps: Sequence[WorkflowStep], name: str, before: str | None) -> tuple[WorkflowStep, ...]:
+    """Return the items whose place changes when `name` moves before another item; None: behind all."""
+    if before == name:
+        return ()
+    left = [step for step in steps if may_move(step)]
+    places = [order(step)[0] for step in left]
+    names = [step.name for step in left if step.name != name]
+    at = len(names) if before is None else names.index(before)
+    every = {step.name: step for step in left}
+    return _given([every[one] for one in (*names[:at], name, *names[at:])], places)
+
+
+def _given(steps: Sequence[WorkflowStep], places: Sequence[int]) -> tuple[WorkflowStep, ...]:
+    """Give the items these places; return only those whose place changes."""
+    pairs = zip(steps, places, strict=True)
+    return tuple(replace(one, item={**one.item, "place": at}) for one, at in pairs if order(one)[0] != at)
+
+
+def outlived(steps: Sequence[WorkflowStep]) -> tuple[WorkflowStep, ...]:
+    """Return the oldest items that have ended, beyond those that are kept."""
+    ended = sorted(
+        (step for step in steps if step.state.is_over and step.state not in _BAD),
+        key=lambda step: step.finished_ms or 0,
+    )
+    return tuple(ended[:-FINISHED])

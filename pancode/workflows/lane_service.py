@@ -1,0 +1,484 @@
+"""A person's verbs on a lane, a workflow that stays open: items are added, moved, skipped, begun again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from pancode.kernel.errors import ConflictError, NotFoundError, PancodeError, UsageError
+from pancode.kernel.names import not_found
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import (
+    EventKind,
+    Run,
+    Workflow,
+    WorkflowKind,
+    WorkflowState,
+    WorkflowStep,
+    WorkflowStepState,
+)
+from pancode.kernel.values import replace
+from pancode.memory.prior_runs import WorkPlace
+from pancode.runs.core import Core
+from pancode.runs.inbox_answers import BriefLine, InboxShape
+from pancode.runs.request import DispatchRequest, plain
+from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.user_environment import Surroundings
+from pancode.runs.views import at, iso
+from pancode.workflows import answers as workflows
+from pancode.workflows import lane_rules as lane
+from pancode.workflows import store as rows
+from pancode.workflows.actions import begun_again, confirmed, stop
+from pancode.workflows.answers import CostShape, WorkflowStepShape
+from pancode.workflows.model import StepPlan, WorkflowPlan
+from pancode.workflows.service import judged_step
+from pancode.workflows.step_start import PASSES
+from pancode.workspaces.rules import load
+from pancode.workspaces.service import in_workspace
+
+
+class LaneItemShape(WorkflowStepShape):
+    """An item of a lane: a step of its workflow. `key`: no second item with the same key is added."""
+
+    item: str
+    key: str | None
+    priority: int
+    added_by: str
+    added_at: str
+    expires_at: str | None
+
+
+class LaneShape(TypedDict):
+    """A lane: work that begins one item after the other. `left`: items that have not come to their end.
+
+    `state`: working, `waits` for room, `asks` a person, `stopped` at an item that did not end well, paused,
+    empty or removed. `fix`: the command that helps. `goes_on`: whether it goes on after an item that failed.
+    `defaults`: what counts for each item that does not say it itself.
+    """
+
+    lane: str
+    workflow: str
+    state: str
+    why: str
+    fix: str
+    paused_by: str | None
+    goes_on: bool
+    defaults: dict[str, Any]
+    folder: str | None
+    items: list[LaneItemShape]
+    left: int
+    inbox: list[InboxShape]
+    cost: CostShape
+    created_at: str
+    created_by: str
+
+
+MOST_OPEN = 1_000
+"""How many items may wait in a lane."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedLane:
+    """A lane as it was asked for. `defaults`: what counts for an item where the item says nothing."""
+
+    name: str
+    by: str
+    cwd: str | None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    budget: Decimal | None = None
+    goes_on: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AskedItem:
+    """An item as it was asked for. `caller`: settings and preset of the person who adds it."""
+
+    request: DispatchRequest
+    caller: Mapping[str, Any]
+    key: str | None = None
+    expires_ms: int | None = None
+
+
+def create(core: Core, asked: AskedLane) -> None:
+    """Create the lane. ConflictError where its name is taken."""
+    with unit_of_work(core) as work:
+        taken = _open(work.tx).get(asked.name)
+        if taken is not None:
+            fix = f'pancode lane add {asked.name} "..."'
+            raise ConflictError(
+                f"there is a lane {asked.name} already", why=taken.id, fix=fix, code="name_taken"
+            )
+        workflow = Workflow(
+            rows.new_id(core, work.tx),
+            core.wall_ms(),
+            asked.by,
+            WorkflowKind.LANE,
+            asked.name,
+            "",
+            asked.cwd,
+            concurrency=1,
+            budget=asked.budget,
+            lane={"defaults": dict(asked.defaults), "goes_on": asked.goes_on},
+        )
+        work.tx.insert(workflow)
+        work.happened(rows.workflow_event(EventKind.WORKFLOW_STARTED, workflow))
+        work.audit("fleet", "info", "lane created", by=asked.by, lane=asked.name, workflow=workflow.id)
+
+
+def _open(tx: Transaction) -> dict[str, Workflow]:
+    """Return the lanes that exist, by name."""
+    found = tx.find(Workflow, {"state": WorkflowState.RUNNING})
+    return {one.name: one for one in found if one.kind is WorkflowKind.LANE}
+
+
+def find(tx: Transaction, name: str) -> Workflow:
+    """Return the lane with this name or id. NotFoundError."""
+    found = _open(tx)
+    by_id = {one.id: one for one in found.values()}
+    if name in found or name in by_id:
+        return found.get(name) or by_id[name]
+    raise not_found("lane", name, found, "pancode lane ls")
+
+
+def defaults(core: Core, name: str) -> dict[str, Any]:
+    """Return what counts for an item of the lane where the item says nothing. NotFoundError."""
+    with core.ports.ledger.transaction() as tx:
+        return _defaults(find(tx, name))
+
+
+def add(core: Core, around: Surroundings, name: str, asked: AskedItem) -> tuple[str, bool]:
+    """Return the item's name, and whether it is new: an item with the same key is not added again.
+
+    The item is judged as if it began now; a refusal that goes away by itself does not count.
+    """
+    by = asked.request.created_by
+    with core.ports.ledger.transaction() as tx:
+        workflow = find(tx, name)
+        there = _with_key(rows.steps_of(tx, workflow.id), asked.key)
+    if there is not None:
+        return there.name, False
+    try:
+        request = in_workspace(core, around, replace(asked.request, cwd=workflow.cwd))
+        step = StepPlan("item", request)
+        plan = WorkflowPlan(WorkflowKind.LANE, name, by, "", request.cwd, (step,), caller=asked.caller)
+        judged_step(core, around, plan, step)
+    except PancodeError as error:
+        if error.code not in PASSES:
+            raise
+    with unit_of_work(core) as work:
+        workflow = find(work.tx, workflow.id)
+        steps = rows.steps_of(work.tx, workflow.id)
+        there = _with_key(steps, asked.key)
+        if there is not None:
+            return there.name, False
+        if sum(not one.state.is_over for one in steps) >= MOST_OPEN:
+            raise UsageError(
+                f"{MOST_OPEN} items wait in lane {workflow.name}", fix=f"pancode lane show {name}"
+            )
+        for old in lane.outlived(steps):
+            work.tx.delete(WorkflowStep, old.workflow, old.number)
+        item = _item(core, workflow, steps, asked)
+        place, later = lane.placed(steps, asked.request.priority)
+        for one in later:
+            work.tx.put(one)
+        work.tx.insert(replace(item, item={**item.item, "place": place}))
+        work.happened(rows.step_event(item))
+        rows.ask_to_advance(work, workflow)
+    return item.name, True
+
+
+def _with_key(steps: tuple[WorkflowStep, ...], key: str | None) -> WorkflowStep | None:
+    return next((step for step in steps if key is not None and step.item.get("key") == key), None)
+
+
+def _item(core: Core, workflow: Workflow, steps: tuple[WorkflowStep, ...], asked: AskedItem) -> WorkflowStep:
+    number = max((step.number for step in steps), default=0) + 1
+    item: dict[str, object] = {
+        "by": asked.request.created_by,
+        "at_ms": core.wall_ms(),
+        "caller": dict(asked.caller),
+        "priority": asked.request.priority,
+    }
+    item |= {} if asked.key is None else {"key": asked.key}
+    item |= {} if asked.expires_ms is None else {"expires_ms": core.wall_ms() + asked.expires_ms}
+    request = plain(replace(asked.request, cwd=None))
+    return WorkflowStep(workflow.id, number, str(number), (), request, item=item)
+
+
+def pause(core: Core, name: str, by: str, reason: str) -> None:
+    """Let nothing more begin in the lane; its running item goes on to its end. Idempotent."""
+    with unit_of_work(core) as work:
+        workflow = find(work.tx, name)
+        if not workflow.lane.get("paused"):
+            paused = {"by": by, "at_ms": core.wall_ms(), "why": reason}
+            _change(work, workflow, {"paused": paused}, "lane paused", by, workflow.budget)
+
+
+def resume(core: Core, name: str, by: str, budget: Decimal | None = None) -> None:
+    """Let the lane go on; `budget`: its new ceiling. UsageError where an item that did not end well stops
+    it."""
+    with unit_of_work(core) as work:
+        workflow = find(work.tx, name)
+        _change(work, workflow, {"paused": None}, "lane resumed", by, budget or workflow.budget)
+        steps = rows.steps_of(work.tx, workflow.id)
+        bad = lane.stops_at(workflow, steps)
+        if bad is not None:
+            raise UsageError(
+                f"lane {workflow.name} stands at item {bad.name}: {bad.reason}",
+                fix=_fix(workflow, bad),
+                code="lane_stands",
+            )
+        for step in steps:
+            if step.begins_ms is not None and lane.may_move(step):  # there may be room now
+                work.tx.put(replace(step, begins_ms=None))
+
+
+def _change(
+    work: Work, workflow: Workflow, change: Mapping[str, object], word: str, by: str, budget: Decimal | None
+) -> None:
+    changed = replace(workflow, lane={**workflow.lane, **change}, budget=budget)
+    work.tx.put(changed)
+    work.audit("fleet", "info", word, by=by, lane=workflow.name, workflow=workflow.id)
+    rows.ask_to_advance(work, changed)
+
+
+def move(core: Core, name: str, item: str, before: str | None, first: bool, by: str) -> None:
+    """Move the item before another one, or first, or last. UsageError once one of the two has begun."""
+    with unit_of_work(core) as work:
+        workflow, steps, step = _meant(work.tx, name, item)
+        _must_wait(workflow, step)
+        waiting = [one for one in steps if lane.may_move(one)]
+        other = waiting[0].name if first else None
+        if before is not None:
+            target = _meant(work.tx, name, before)[2]
+            _must_wait(workflow, target)
+            other = target.name
+        for one in lane.moved(steps, step.name, other):
+            work.tx.put(one)
+        work.audit("fleet", "info", "lane item moved", by=by, lane=workflow.name, item=step.name)
+        work.happened(rows.step_event(step))
+
+
+def _meant(
+    tx: Transaction, name: str, item: str | None
+) -> tuple[Workflow, tuple[WorkflowStep, ...], WorkflowStep]:
+    """Return the lane, its items, and the item with this number or key. NotFoundError.
+
+    `item` None: the item at which the lane stands, else the next one.
+    """
+    workflow = find(tx, name)
+    steps = rows.steps_of(tx, workflow.id)
+    if item is None:
+        found = lane.stops_at(workflow, steps) or next((one for one in steps if not one.state.is_over), None)
+        if found is None:
+            fix = f'pancode lane add {workflow.name} "..."'
+            raise NotFoundError(f"nothing waits in lane {workflow.name}", fix=fix, code="item_not_found")
+        return workflow, steps, found
+    found = next((one for one in steps if item in (one.name, one.item.get("key"))), None)
+    if found is None:
+        raise not_found("item", item, [one.name for one in steps], f"pancode lane show {workflow.name}")
+    return workflow, steps, found
+
+
+def _must_wait(workflow: Workflow, step: WorkflowStep) -> None:
+    if not lane.may_move(step):
+        over = step.state.is_over
+        raise UsageError(
+            f"item {step.name} of lane {workflow.name} {'is ' + step.state if over else 'has begun'}",
+            fix=f"pancode lane {'show' if over else 'skip'} {workflow.name}{'' if over else f' {step.name}'}",
+            code="item_begun",
+        )
+
+
+def skip(core: Core, name: str, item: str | None, by: str) -> str:
+    """End the item without doing it, and stop its run; the lane goes on. Return the item's name."""
+    with unit_of_work(core) as work:
+        workflow, _, step = _meant(work.tx, name, item)
+        if step.state in (WorkflowStepState.DONE, WorkflowStepState.SKIPPED):
+            _must_wait(workflow, step)
+        skipped = replace(step, item={**step.item, "skip": by})
+        rows.put_steps(work, skipped)
+        rows.ask_to_advance(work, workflow)
+        work.audit("fleet", "info", "lane item skipped", by=by, lane=workflow.name, item=step.name)
+        return step.name
+
+
+def retry(core: Core, name: str, item: str | None, by: str, yes: bool) -> str:
+    """Begin an item that did not end well again, with a new run. Return its name. UsageError for any
+    other."""
+    with unit_of_work(core) as work:
+        workflow, _, step = _meant(work.tx, name, item)
+        if not step.state.is_over or step.state is WorkflowStepState.DONE:
+            raise UsageError(
+                f"item {step.name} of lane {workflow.name} is {step.state}",
+                fix=f"pancode lane show {workflow.name}",
+                code="nothing_to_retry",
+            )
+        kept = {key: value for key, value in step.item.items() if key not in ("skip", "expires_ms")}
+        again = begun_again(work, confirmed(replace(step, item=kept), yes), anew=False)
+        rows.put_steps(work, again)
+        rows.ask_to_advance(work, workflow)
+        work.audit("fleet", "info", "lane item begun again", by=by, lane=workflow.name, item=step.name)
+        return step.name
+
+
+def drop(core: Core, name: str, item: str, by: str) -> str:
+    """Take out an item that has not begun. Return its name. UsageError once it has begun."""
+    with unit_of_work(core) as work:
+        workflow, _, step = _meant(work.tx, name, item)
+        _must_wait(workflow, step)
+        work.tx.delete(WorkflowStep, step.workflow, step.number)
+        work.happened(
+            rows.step_event(replace(step, state=WorkflowStepState.SKIPPED, reason=f"taken out by {by}"))
+        )
+        work.audit("fleet", "info", "lane item removed", by=by, lane=workflow.name, item=step.name)
+        return step.name
+
+
+def remove(core: Core, name: str, by: str, force: bool) -> LaneShape:
+    """End the lane, and stop its run. UsageError while items are left, unless `force`."""
+    with core.ports.ledger.transaction() as tx:
+        workflow = find(tx, name)
+        left = [one for one in rows.steps_of(tx, workflow.id) if not one.state.is_over]
+    if left and not force:
+        raise UsageError(
+            f"{len(left)} items of lane {workflow.name} are not done",
+            why=f"the next one is {left[0].name}",
+            fix=f"pancode lane rm {workflow.name} --force",
+            code="lane_not_empty",
+        )
+    return _shape(core, stop(core, workflow.id, f"lane removed by {by}", by))
+
+
+def workflow_of(core: Core, name: str) -> str:
+    """Return the id of the lane's workflow. NotFoundError."""
+    with core.ports.ledger.transaction() as tx:
+        return find(tx, name).id
+
+
+def place_of(
+    core: Core, project_of: Callable[[str | None], str | None], lane: str, workspace: str, cwd: str | None
+) -> WorkPlace:
+    """Return where an item of the lane works, or a run in the workspace, or one dispatched in this folder.
+
+    NotFoundError. `lane`, `workspace`: by name; empty: none.
+    """
+    with core.ports.ledger.transaction() as tx:
+        row = find(tx, lane) if lane else None
+        kept = load(tx, workspace) if workspace else None
+    project = kept.project if kept is not None else project_of(row.cwd if row is not None else cwd)
+    return WorkPlace(project, workspace, row.id if row is not None else "")
+
+
+def lanes(core: Core) -> list[LaneShape]:
+    """Return all lanes, by name."""
+    with core.ports.ledger.transaction() as tx:
+        found = _open(tx)
+    return [_shape(core, found[name]) for name in sorted(found)]
+
+
+def show(core: Core, name: str) -> LaneShape:
+    """Return one lane. NotFoundError."""
+    with core.ports.ledger.transaction() as tx:
+        workflow = find(tx, name)
+    return _shape(core, workflow)
+
+
+def asked(tx: Transaction) -> Iterator[BriefLine]:
+    """The lanes that stand at an item, by name: a person says how each goes on. `run`: of that item.
+
+    No item is read: each look at the inbox asks this.
+    """
+    for name, workflow in sorted(_open(tx).items()):
+        stands: Any = workflow.lane.get("stands")
+        if stands:
+            command = f"pancode lane show {name}"
+            yield {"run": stands["run"], "what": stands["what"], "task": "", "command": command}
+
+
+def _shape(core: Core, workflow: Workflow) -> LaneShape:
+    flow = workflows.show(core, workflow.id)
+    with core.ports.ledger.transaction() as tx:
+        steps = rows.steps_of(tx, workflow.id)
+        begun = [step.run for step in steps if step.run is not None and not step.state.is_over]
+        runs = [run for name in begun if (run := tx.get(Run, name))]
+    by_name = {step["name"]: step for step in flow["steps"]}
+    items: list[LaneItemShape] = [
+        {
+            **by_name[step.name],
+            "item": step.name,
+            "key": _text(step.item.get("key")),
+            "priority": _number(step, "priority") or 0,
+            "added_by": str(step.item.get("by", "")),
+            "added_at": at(_number(step, "at_ms") or 0),
+            "expires_at": iso(_number(step, "expires_ms")),
+        }
+        for step in steps
+        if step.name in by_name
+    ]
+    settling = any(lane.is_unsettled(run) for run in runs)
+    state, why, fix = _state(workflow, steps, bool(flow["inbox"]), settling)
+    paused: Any = workflow.lane.get("paused")
+    return {
+        "lane": workflow.name,
+        "workflow": workflow.id,
+        "state": state,
+        "why": why,
+        "fix": fix,
+        "paused_by": paused["by"] if paused else None,
+        "goes_on": bool(workflow.lane.get("goes_on")),
+        "defaults": _defaults(workflow),
+        "folder": workflow.cwd,
+        "items": items,
+        "left": sum(not step.state.is_over for step in steps),
+        "inbox": flow["inbox"],
+        "cost": flow["cost"],
+        "created_at": flow["created_at"],
+        "created_by": workflow.created_by,
+    }
+
+
+def _defaults(workflow: Workflow) -> dict[str, Any]:
+    found: Any = workflow.lane.get("defaults") or {}
+    return dict(found)
+
+
+def _number(step: WorkflowStep, key: str) -> int | None:
+    found: Any = step.item.get(key)
+    return None if found is None else int(found)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _state(
+    workflow: Workflow, steps: tuple[WorkflowStep, ...], asks: bool, settling: bool
+) -> tuple[str, str, str]:
+    """Return the lane's state, the reason for it, and the command that helps."""
+    if workflow.state is not WorkflowState.RUNNING:
+        return "removed", workflow.stop_asked or workflow.reason, ""
+    bad, paused = lane.stops_at(workflow, steps), workflow.lane.get("paused")
+    if bad is not None:
+        return "stopped", f"item {bad.name}: {bad.reason}", _fix(workflow, bad)
+    if isinstance(paused, Mapping):
+        why = f": {paused['why']}" if paused.get("why") else ""
+        return "paused", f"by {paused['by']}{why}", f"pancode lane resume {workflow.name}"
+    left = [step for step in steps if not step.state.is_over]
+    if not left:
+        return "empty", "", f'pancode lane add {workflow.name} "..."'
+    if asks:
+        return "asks", left[0].reason, "pancode inbox"
+    if settling:
+        return "working", f"the result of item {left[0].name} is being verified or landed", ""
+    return ("waits", left[0].reason, "") if lane.may_move(left[0]) and left[0].reason else ("working", "", "")
+
+
+def _fix(workflow: Workflow, bad: WorkflowStep) -> str:
+    go_on = f'; with words: pancode runs continue {bad.run} "..."' if bad.run is not None else ""
+    name = workflow.name
+    return f"pancode lane retry {name}; or go on without it: pancode lane skip {name}{go_on}"

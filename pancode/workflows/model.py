@@ -1,0 +1,316 @@
+"""A workflow as it was asked for: its file, its steps, what builds on what, and the rows that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from pancode.kernel.errors import RefusedError, UsageError
+from pancode.kernel.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
+from pancode.runs.request import DispatchRequest, plain, request_from, workspace_in
+from pancode.workflows.step_work import check_places
+
+NEEDS_YES = "needs_yes"
+"""The code of a refusal that a person's yes lifts: a terminal asks, any other face refuses."""
+SETTING = "workflow_file:"
+"""The prefix of a setting, before the digest of a file's content to which a person has said yes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFile:
+    """The file from which a workflow was read. `replaces`: the shipped workflow of the same name."""
+
+    place: str
+    digest: str
+    replaces: str = ""
+
+    def words(self) -> str:
+        """Return what is said each time the file takes the place of a shipped workflow; empty where it does
+        not.
+        """
+        shipped = f"{self.replaces} is {self.place}, a file of the project"
+        return f"{shipped}, in the place of the workflow that PanCode ships" if self.replaces else ""
+
+
+def reasons_to_ask(file: ProjectFile, bare: Iterable[str]) -> tuple[str, ...]:
+    """Return why a person has to agree to this file. `bare`: its steps with `workspace: none`."""
+    names = ", ".join(bare)
+    outside = f"step {names}: workspace none, on the machine itself" if names else ""
+    return tuple(filter(None, (file.words(), outside)))
+
+
+def needs_yes(file: ProjectFile, why: str) -> RefusedError:
+    """Return the refusal of a file to whose content no person has said yes."""
+    return RefusedError(
+        f"Dispatch blocked: nobody has said yes to the workflow file {file.place}",
+        why=f"it is a file of the project, which a landed change may have written, and {why} "
+        f"(content sha256 {file.digest[:12]})",
+        fix=f"read it: cat {file.place}; then give the command on a terminal, or with --yes: "
+        "the yes counts for this content",
+        code=NEEDS_YES,
+    )
+
+
+MOST_STEPS = 1_000
+IN_ORDER = frozenset({WorkflowKind.CHAIN, WorkflowKind.GRAPH})
+"""Kinds whose steps build on each other. In tasks of other kinds no place is filled in."""
+
+
+class RaceRule(StrEnum):
+    """The rule that decides which of the runs that are done wins a race."""
+
+    FIRST = "first"
+    SCORE = "score"
+    """The run whose result gets the highest number from a command."""
+    SMALLEST = "smallest"
+    """The run that changed the fewest lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """One step as it was asked for."""
+
+    name: str
+    request: DispatchRequest
+    needs: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    until: Mapping[str, Any] = field(default_factory=dict)
+    most: int = 1
+    verdict: Mapping[str, Any] = field(default_factory=dict)
+    back_to: str | None = None
+
+    def row(self, workflow: str, number: int) -> WorkflowStep:
+        return WorkflowStep(
+            workflow=workflow,
+            number=number,
+            name=self.name,
+            needs=self.needs,
+            request=plain(self.request),
+            files=self.files,
+            until=dict(self.until),
+            most=self.most,
+            verdict=dict(self.verdict),
+            back_to=self.back_to,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowPlan:
+    """A whole workflow as it was asked for."""
+
+    kind: WorkflowKind
+    name: str
+    by: str
+    input: str
+    cwd: str | None
+    steps: tuple[StepPlan, ...]
+    concurrency: int | None = None
+    stagger_ms: int = 0
+    fail_fast: bool = False
+    partial: bool = False
+    """Steps that are not admitted are left out; else they refuse the whole workflow."""
+    budget: Decimal | None = None
+    race: Mapping[str, Any] = field(default_factory=dict)
+    caller: Mapping[str, Any] = field(default_factory=dict)
+    retry_of: str | None = None
+    file: ProjectFile | None = None
+    """The project's file from which the plan was read; None: it is from none, or was judged before."""
+    id: str | None = None
+    """The workflow's id, where it was decided before; None: a fresh one."""
+
+    def row(self, workflow: str, now_ms: int) -> Workflow:
+        return Workflow(
+            id=workflow,
+            created_ms=now_ms,
+            created_by=self.by,
+            kind=self.kind,
+            name=self.name,
+            input=self.input,
+            cwd=self.cwd,
+            concurrency=self.concurrency,
+            stagger_ms=self.stagger_ms,
+            fail_fast=self.fail_fast,
+            budget=self.budget,
+            race=dict(self.race),
+            caller=dict(self.caller),
+            retry_of=self.retry_of,
+        )
+
+
+def plan_of(workflow: Workflow, steps: Sequence[WorkflowStep], by: str) -> WorkflowPlan:
+    """Return the plan of an earlier workflow once more. If it left steps out, that is allowed again."""
+    return WorkflowPlan(
+        kind=workflow.kind,
+        name=workflow.name,
+        by=by,
+        input=workflow.input,
+        cwd=workflow.cwd,
+        steps=tuple(
+            StepPlan(
+                step.name,
+                request_from(step.request, by),
+                step.needs,
+                step.files,
+                step.until,
+                step.most,
+                step.verdict,
+                step.back_to,
+            )
+            for step in steps
+        ),
+        concurrency=workflow.concurrency,
+        stagger_ms=workflow.stagger_ms,
+        fail_fast=workflow.fail_fast,
+        partial=workflow.kind not in IN_ORDER and any(s.state is WorkflowStepState.REFUSED for s in steps),
+        budget=workflow.budget,
+        race=workflow.race,
+        caller=workflow.caller,
+        retry_of=workflow.id,
+    )
+
+
+def check(plan: WorkflowPlan) -> None:
+    """Raise UsageError with the path of the first key that cannot be."""
+    names = [step.name for step in plan.steps]
+    if not names:
+        raise UsageError("the workflow has no step", fix="give one task at least", code="bad_value")
+    for number, step in enumerate(plan.steps):
+        path = f"steps.{number}"
+        if names.index(step.name) != number:
+            raise _wrong(f"{path}.name", f"two steps have the name {step.name!r}", "give each its own name")
+        for need in (*step.needs, *filter(None, [step.back_to])):
+            if need not in names:
+                raise _wrong(f"{path}.needs", f"there is no step {need!r}", f"one of: {', '.join(names)}")
+        if step.name in step.needs:
+            raise _wrong(f"{path}.needs", f"{step.name} needs itself", f"take {step.name} out of its needs")
+        _check_rounds(path, step, plan.steps)
+    _check_cycle(plan.steps)
+    for number, step in enumerate(plan.steps if plan.kind in IN_ORDER else ()):
+        _check_task(f"steps.{number}.dispatch.task", step, plan.steps)
+    if plan.kind not in IN_ORDER and any(workspace_in(step.request.workspace) for step in plan.steps):
+        what = f"the tasks of a {plan.kind} begin side by side, and one at a time works in a workspace"
+        raise _wrong("steps", what, "take workspace out, or use a chain")
+    if plan.kind not in IN_ORDER and any(step.needs for step in plan.steps):
+        raise _wrong("steps", f"the steps of a {plan.kind} need no others", "take needs out, or use a graph")
+    if (plan.kind is WorkflowKind.RACE) != bool(plan.race):
+        raise _wrong("race", "a race, and nothing else, says how it is won", "race: {by: first}")
+    if plan.race and (plan.race["by"] == RaceRule.SCORE) != bool(plan.race.get("score")):
+        raise _wrong(
+            "race.score", "a race by score, and no other, has a command", "race: {by: score, score: CMD}"
+        )
+
+
+def _check_task(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:
+    kept = {one.name: one.files for one in steps if one.name in ancestors(step.name, steps)}
+    try:
+        check_places(step.request.task, kept)
+    except UsageError as error:
+        raise UsageError(
+            f"{path}: {error}", why=error.why, fix=error.fix, code=error.code, details={"path": path}
+        ) from error
+
+
+def _check_rounds(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:
+    if step.until and not step.verdict:
+        raise _wrong(
+            f"{path}.until",
+            f"{step.name} repeats until its verdict says so, and has none",
+            "verdict: {file: verdict.json, schema: {verdict: [approved, rejected]}}",
+        )
+    if step.until and step.until["field"] not in step.verdict["schema"]:
+        raise _wrong(
+            f"{path}.until", f"its verdict has no field {step.until['field']!r}", "add it to the schema"
+        )
+    if not step.until and (step.most > 1 or step.back_to is not None):
+        raise _wrong(
+            f"{path}.max", f"{step.name} has rounds and no until", "until: {field: ..., equals: ...}"
+        )
+    if step.back_to not in (None, step.name) and step.back_to not in ancestors(step.name, steps):
+        raise _wrong(
+            f"{path}.back_to",
+            f"{step.name} does not need {step.back_to}, so no round can begin there",
+            "name a step that it needs, directly or through others",
+        )
+
+
+def ancestors(name: str, steps: Sequence[StepPlan] | Sequence[WorkflowStep]) -> set[str]:
+    """Return all steps that this one needs, directly and through others; it ends also where there is a
+    cycle."""
+    needs = {step.name: step.needs for step in steps}
+    found: set[str] = set()
+    left = list(needs[name])
+    while left:
+        one = left.pop()
+        if one not in found:
+            found.add(one)
+            left += needs.get(one, ())
+    return found
+
+
+def _check_cycle(steps: Sequence[StepPlan]) -> None:
+    done: set[str] = set()
+    left = list(steps)
+    while left:
+        ready = [step for step in left if done.issuperset(step.needs)]
+        if not ready:
+            circle = " -> ".join(_circle(left))
+            raise _wrong("steps", f"these steps wait for each other: {circle}", "take one of the needs out")
+        done.update(step.name for step in ready)
+        left = [step for step in left if step.name not in done]
+
+
+def _circle(left: Sequence[StepPlan]) -> Iterator[str]:
+    """Yield a cycle among these steps, each of which needs another of them."""
+    needs = {step.name: [need for need in step.needs if need in {one.name for one in left}] for step in left}
+    seen: list[str] = []
+    name = left[0].name
+    while name not in seen:
+        seen.append(name)
+        name = needs[name][0]
+    yield from (*seen[seen.index(name) :], name)
+
+
+def _wrong(path: str, what: str, fix: str) -> UsageError:
+    return UsageError(f"{path}: {what}", fix=fix, code="bad_workflow", details={"path": path})
+
+
+def sides_of(name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the needs that have a result, without those from whose result another of them goes on."""
+    needs = [need for need in _bases(name, steps) if need in commits]
+    carried = {one for need in needs for one in _carried(need, steps, commits) - {need}}
+    return tuple(need for need in needs if need not in carried)
+
+
+def _bases(name: str, steps: Mapping[str, WorkflowStep]) -> list[str]:
+    """The needs at whose results it begins. A step in a workspace begins at the files there, which have the
+    results of those alone that work there, too."""
+    there = workspace_in(steps[name].request.get("workspace"))
+    needs = steps[name].needs
+    return [one for one in needs if there in (None, steps[one].request.get("workspace"))]
+
+
+def history_of(
+    name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """Return, for each earlier step with a result, the steps from whose results it began.
+
+    Each step comes after those from which it began.
+    """
+    every = tuple(steps.values())
+    before = [one for one in ancestors(name, every) if one in commits]
+    before.sort(key=lambda one: (len(ancestors(one, every)), one))
+    return {one: sides_of(one, steps, commits) for one in before}
+
+
+def _carried(name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]) -> set[str]:
+    """Return the steps whose results this one's has in it; a step without a result hands none on."""
+    found, left = set[str](), [name]
+    while left:
+        one = left.pop()
+        if one not in found and one in commits:
+            found.add(one)
+            left += _bases(one, steps)
+    return found

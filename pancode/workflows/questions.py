@@ -1,0 +1,107 @@
+"""A step whose agent asks a person: when it waits, which run takes its place, when the question is over."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from node_agent.wire.failure import Outcome
+from pancode.kernel import records
+from pancode.kernel.errors import RefusedError
+from pancode.kernel.values import replace
+from pancode.runs.life.continuations import NEXT, is_blocked, nexts
+
+ANSWERED = "answered"
+"""The key in a run's result for an answer that came to nothing, so that the question is asked again."""
+MOST_OF_AN_ANSWER = 200
+_WAITS = 'waits for a person: {reason} ({before}pancode answer {run} "...")'
+_STANDS = (records.WorkflowStepState.FAILED, records.WorkflowStepState.STOPPED)
+
+
+def waiting(step: records.WorkflowStep, run: records.Run) -> records.WorkflowStep:
+    """Return the step as it waits for a person: it takes no place, and steps that need it wait, too."""
+    said = str(run.result.get(ANSWERED) or "")
+    said = said if len(said) <= MOST_OF_AN_ANSWER else f"{said[:MOST_OF_AN_ANSWER]} ..."
+    before = f"the answer before was: {said}; " if said else ""
+    reason = _WAITS.format(reason=run.reason, before=before, run=run.id)
+    return replace(step, state=records.WorkflowStepState.WAITING, reason=reason, finished_ms=None, lost=None)
+
+
+def is_asking(step: records.WorkflowStep, asked: Collection[str]) -> bool:
+    """Whether the step waits for a person. `asked`: runs whose question is open."""
+    return step.state is records.WorkflowStepState.WAITING and step.run in asked
+
+
+def goes_on_in(workflow: records.Workflow, step: records.WorkflowStep, old: records.Run) -> bool:
+    """Whether a run that goes on from `old` is the step's next one.
+
+    True also of a step that still counts as running, whose run has asked just now. RefusedError while its
+    workflow is being stopped. An item that has stopped its lane goes on, too, when a person continues its
+    run; not in a workspace, where other work goes on from that run as well.
+    """
+    if workflow.kind is records.WorkflowKind.LANE and step.state in _STANDS:
+        mine = step.run == old.id and not nexts(old) and "in_workspace" not in old.terms
+        return mine and workflow.state is records.WorkflowState.RUNNING
+    is_open = step.state in (records.WorkflowStepState.WAITING, records.WorkflowStepState.RUNNING)
+    waits = is_open and step.run == old.id and is_blocked(old)
+    if waits and workflow.state is records.WorkflowState.STOPPING:
+        raise RefusedError(
+            f"{old.id} does not go on: its workflow {workflow.id} is being stopped",
+            why=workflow.stop_asked or "",
+            fix=f"pancode workflow resume {workflow.id}, then answer again",
+            code="workflow_stopping",
+        )
+    return waits and workflow.state is records.WorkflowState.RUNNING
+
+
+def with_next_run(step: records.WorkflowStep, run: str) -> records.WorkflowStep:
+    """Return the step with its next run, which waits until the workflow has a place for it."""
+    waits = replace(step, state=records.WorkflowStepState.WAITING, reason="", lost=None, finished_ms=None)
+    return replace(waits, run=run, runs=(*step.runs, run))
+
+
+def unasked(
+    before: Iterable[records.WorkflowStep], after: Mapping[str, records.WorkflowStep], asked: Collection[str]
+) -> tuple[tuple[str, str], ...]:
+    """Return the runs whose answer is of no use any more, and why: their step has ended without it."""
+    over = (after[step.name] for step in before if step.run in asked and after[step.name].state.is_over)
+    return tuple((str(step.run), step.reason) for step in over)
+
+
+def asks_again(step: records.WorkflowStep, run: records.Run | None, is_open: bool) -> bool:
+    """Whether a step that is resumed waits for the answer again: nobody has answered or denied it."""
+    if run is None or not is_blocked(run) or nexts(run):
+        return False
+    return is_open or step.state is not records.WorkflowStepState.FAILED
+
+
+def unanswered(step: records.WorkflowStep, run: records.Run, old: records.Run | None) -> records.Run | None:
+    """Return `old` with its question open again, where `run` went on with the answer and came to nothing.
+
+    None: `run` is done or asks itself, or `old` is no question of this step from which only `run` goes on.
+    """
+    if run.state is not records.RunState.ENDED or run.outcome in (Outcome.DONE, Outcome.BLOCKED):
+        return None
+    if old is None or not is_blocked(old) or nexts(old) != (run.id,):
+        return None
+    if (old.workflow, old.step) != (step.workflow, step.name):
+        return None
+    result: dict[str, object] = {key: value for key, value in old.result.items() if key != NEXT}
+    if run.terms.get("answers"):
+        result[ANSWERED] = run.terms["answers"]
+    return replace(old, result=result)
+
+
+def only_people(steps: Iterable[records.WorkflowStep], asked: Collection[str]) -> bool:
+    """Whether nothing goes on before a person has answered."""
+    every = {step.name: step for step in steps}
+    left = [step for step in every.values() if not step.state.is_over]
+    asking = [step for step in left if is_asking(step, asked)]
+    if asking and asking[0].item:  # one item at a time: all others wait for it
+        return True
+    return bool(asking) and all(is_asking(step, asked) or _needs_more(step, every) for step in left)
+
+
+def _needs_more(step: records.WorkflowStep, every: Mapping[str, records.WorkflowStep]) -> bool:
+    return step.state is records.WorkflowStepState.WAITING and any(
+        every[need].state is not records.WorkflowStepState.DONE for need in step.needs
+    )

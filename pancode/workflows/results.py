@@ -1,0 +1,241 @@
+"""Reads what the steps of a workflow have left: answers, files, verdicts, and which runs are to land."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from pancode.kernel.errors import WorkspaceError
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepState
+from pancode.memory.service import answer_of
+from pancode.runs.core import Core
+from pancode.runs.views import before, runs_of
+from pancode.workflows.model import ancestors
+from pancode.workflows.rounds import conflict_of
+from pancode.workflows.step_work import (
+    MOST_FILE,
+    MOST_VERDICT,
+    StepResult,
+    TemplatePlace,
+    kept_files,
+    result_commit,
+    verdict_of,
+)
+
+_OPENS, _CLOSES, _BETWEEN = (b"<<<<<<<", b"|||||||"), b">>>>>>>", b"======="
+
+
+def has_markers(marked: bytes, ours: bytes, result: bytes) -> bool:
+    """Whether `result` still has a line that the merge put into `marked`. `ours`: the file before the merge.
+
+    Lines of seven signs that the file's owner wrote, such as under a heading, do not count.
+    """
+    begun, own, left = (_labelled(text) for text in (marked, ours, result))
+    made = set(begun) - set(own)
+    if made & set(left):
+        return True
+    places = sum(begun[line] for line in made if line.startswith(_OPENS[0]))
+    return bool(places) and _between(result) > _between(marked) - places
+
+
+def _labelled(text: bytes) -> Counter[bytes]:
+    return Counter(line for line in _lines(text) if line.startswith((*_OPENS, _CLOSES)))
+
+
+def _between(text: bytes) -> int:
+    return sum(line == _BETWEEN for line in _lines(text))
+
+
+def _lines(text: bytes) -> list[bytes]:
+    return [line.removesuffix(b"\r") for line in text.split(b"\n")]
+
+
+def results_of(workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[str, Run]) -> tuple[str, ...]:
+    """Return the runs that have the results of a workflow, in the order of its steps.
+
+    `runs`: each step's newest run, and the earlier runs of the step from which that one goes on.
+
+    A race's result is the winner's. Else a step's result counts if the step changed something, and all steps
+    after it are done and changed nothing: the last step that works has all changes.
+    """
+    changed = {step.name for step in steps if _has_work(step, runs)}
+    if workflow.race:
+        return tuple(str(step.run) for step in steps if step.name == workflow.winner and step.name in changed)
+    left_out = set[str]()
+    for step in steps:
+        if step.needs and (step.name in changed or step.state is not WorkflowStepState.DONE):
+            left_out |= ancestors(step.name, steps)
+    return tuple(str(step.run) for step in steps if step.name in changed - left_out)
+
+
+def _has_work(step: WorkflowStep, runs: Mapping[str, Run]) -> bool:
+    """Whether the step changed a file other than its verdict, which is about another step's work."""
+    run, verdict = runs.get(str(step.run)), step.verdict.get("file")
+    while run is not None:
+        files = run.result.get("files_changed")
+        named = files if isinstance(files, list | tuple) else ()
+        if run.result.get("commit") is not None and (verdict is None or any(n != verdict for n in named)):
+            return True
+        run = runs.get(run.terms.get("continues", ""))
+    return False
+
+
+def change_begins(core: Core, run: Run) -> str | None:
+    """Return the commit from which the run's whole change is counted, with that of the runs at whose files it
+    begins.
+
+    What of them has landed is not counted again, nor what a person has gone back behind. Files that were
+    composed begin at their origin. None: it had no repository.
+    """
+    first = run
+    with core.ports.ledger.transaction() as tx:
+        while "origin" not in first.terms or first.terms.get("continues"):
+            old = tx.get(Run, first.terms.get("begins", ""))
+            if old is None or old.landed is not None:
+                break
+            first = old
+    snapshot = first.terms.get("origin") or first.workspace.get("snapshot")  # of a workflow: its beginning
+    return snapshot if isinstance(snapshot, str) else None
+
+
+def change_of(core: Core, run: Run) -> tuple[Run, ...]:
+    """Return the runs whose work is in the run's whole change, itself first: a landing answers for all of it.
+
+    Left out: what has landed, as it was answered for, and what a person has gone back behind.
+    """
+    found: dict[str, Run] = {}
+    waiting = [run]
+    with core.ports.ledger.transaction() as tx:
+        while waiting:
+            one = waiting.pop(0)
+            if one.id in found or (one.landed is not None and one.id != run.id):
+                continue
+            found[one.id] = one
+            waiting += _taken_by(tx, one)
+    return tuple(found.values())
+
+
+def _taken_by(tx: Transaction, run: Run) -> list[Run]:
+    """Return the runs from whose results the run began. A retry begins where the old run did, without its
+    work.
+    """
+    names = run.terms.get("takes") or [run.terms.get("begins", "")]
+    olds = [old for name in names if (old := tx.get(Run, name)) is not None]
+    same = [
+        old
+        for old in olds
+        if run.retry_of == old.id and run.workspace.get("snapshot") == old.workspace.get("snapshot")
+    ]
+    return [one for old in olds for one in (_taken_by(tx, old) if old in same else [old])]
+
+
+def is_the_result(tx: Transaction, run: Run) -> bool:
+    """Whether the run is the result of its workflow; true for a run without a workflow."""
+    workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
+    if workflow is None:
+        return True
+    steps = sorted(tx.find(WorkflowStep, {"workflow": workflow.id}), key=lambda step: step.number)
+    return run.id in results_of(workflow, steps, runs_of(tx, steps))
+
+
+class StepResults:
+    """Reads results of runs that are done; writes nothing."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def result(self, step: WorkflowStep, run: Run, places: Iterable[TemplatePlace]) -> StepResult:
+        """Return the whole answer, the commit, and the files of this step that a task names.
+        WorkspaceError."""
+        names = {place.path for place in places if place.step == step.name and place.path}
+        files = {name: self._text(step, run, name) for name in sorted(names)}
+        with self._core.ports.ledger.transaction() as tx:
+            answer = answer_of(self._core, tx, run)
+        return StepResult(answer, result_commit(run) or "", files)
+
+    def outputs(self, step: WorkflowStep, run: Run) -> dict[str, object]:
+        """Return what the run outputs for its step; `problem` says what is missing or wrong."""
+        depot, commit = self._core.ports.depot, result_commit(run)
+        made: dict[str, object] = {"of": run.id}
+        if commit is None:
+            return {**made, "problem": "missing output: it worked in an empty folder, which leaves no file"}
+        repo, problem = str(run.workspace["repo"]), ""
+        if step.files:
+            made["files"], problem = kept_files(step, depot.file_names(repo, commit))
+        if step.verdict:
+            made["verdict"], wrong = self._verdict(step, run, commit)
+            problem = problem or wrong
+        problem = problem or self._unsettled(step, run, commit)
+        return {**made, "problem": problem} if problem else made
+
+    def _unsettled(self, step: WorkflowStep, run: Run, commit: str) -> str:
+        """Return, in words, the first conflicting file that the step should have settled and has not; empty:
+        none.
+        """
+        depot, repo = self._core.ports.depot, str(run.workspace["repo"])
+        commits = (self._began(run), run.terms.get("origin"), commit)
+        for name in conflict_of(step):
+            marked, ours, now = (
+                depot.read_file(repo, str(one), name, MOST_FILE) if one else None for one in commits
+            )
+            if marked is not None and marked == now:
+                return f"conflict not settled: {name} is as it was when the conflict began"
+            if marked and now and has_markers(marked, ours or b"", now):
+                return f"conflict not settled: {name} still has the markers of the conflict"
+        return ""
+
+    def _verdict(self, step: WorkflowStep, run: Run, commit: str) -> tuple[dict[str, object], str]:
+        """Return the run's verdict. A file that was there when the run began says nothing about its work."""
+        depot, repo, name = self._core.ports.depot, str(run.workspace["repo"]), str(step.verdict["file"])
+        data, began = depot.read_file(repo, commit, name, MOST_VERDICT), self._began(run)
+        old = depot.read_file(repo, began, name, MOST_VERDICT) if isinstance(began, str) else None
+        if data is not None and data == old:
+            return {}, f"no verdict: this run has not written {name}, which was there when it began"
+        return verdict_of(step, data)
+
+    def lines(self, run: Run) -> int:
+        """Return how many lines the run's change adds and removes."""
+        old, new = self._began(run), result_commit(run)
+        if not isinstance(old, str) or new is None:
+            return 0
+        return self._core.ports.depot.lines_changed(str(run.workspace["repo"]), old, new)
+
+    def _began(self, run: Run) -> object:
+        """Return the snapshot at which the work began: where the run answers a question, that of the asking
+        run.
+        """
+        with self._core.ports.ledger.transaction() as tx:
+            for old in before(tx, run):
+                if (old.workflow, old.step) != (run.workflow, run.step):
+                    break
+                run = old
+        return run.workspace.get("snapshot")
+
+    def score(self, run: Run) -> str:
+        """Return the number that the score command gave, from the receipt. WorkspaceError where it has
+        none."""
+        found = run.result.get("score")
+        if isinstance(found, str):
+            return found
+        findings = run.result.get("findings")
+        lines = (
+            [str(one).removeprefix("no score: ") for one in findings if "score" in str(one)]
+            if isinstance(findings, list | tuple)
+            else []
+        )
+        fix = f"look: pancode runs logs --stream score {run.id}"
+        raise WorkspaceError("no score", why="; ".join(lines), fix=fix, code="no_score")
+
+    def _text(self, step: WorkflowStep, run: Run, path: str) -> str:
+        commit = result_commit(run)
+        repo = str(run.workspace.get("repo"))
+        found = None if commit is None else self._core.ports.depot.read_file(repo, commit, path, MOST_FILE)
+        if found is None:
+            raise WorkspaceError(
+                f"missing output: {path} is not in the result of {step.name}",
+                why=f"it is not there, or has more than {MOST_FILE} bytes",
+                fix=f"look: pancode runs diff {run.id}",
+                code="missing_output",
+            )
+        return found.decode(errors="replace")

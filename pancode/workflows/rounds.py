@@ -1,0 +1,176 @@
+"""What begins in a workflow beside its plan: the rounds of a step, and a step that settles a conflict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pancode.agents.runtimes import RUNTIMES, canonical
+from pancode.kernel.errors import UsageError
+from pancode.kernel.records import WorkflowStep, WorkflowStepState
+from pancode.kernel.values import replace
+from pancode.workflows.model import ancestors
+
+NOT_APPROVED = "not approved"
+CONFLICT = "conflict"
+"""An output of a step that could not begin: the files in which its needs' results conflict."""
+
+
+def begun_again(
+    steps: Mapping[str, WorkflowStep], step: WorkflowStep, now_ms: int
+) -> dict[str, WorkflowStep]:
+    """Begin another round where this step is done and its verdict asks for one; return all steps.
+
+    After the last round the step has failed.
+    """
+    if step.state is not WorkflowStepState.DONE or is_met(step):
+        return dict(steps)
+    if step.round >= step.most:
+        why = f"{NOT_APPROVED} after {step.most} round{'s' * (step.most > 1)}: {said(step)}"
+        failed = replace(step, state=WorkflowStepState.FAILED, reason=why, finished_ms=now_ms)
+        return {**steps, step.name: failed}
+    return again(steps, step, step.round + 1)
+
+
+def again(steps: Mapping[str, WorkflowStep], step: WorkflowStep, number: int) -> dict[str, WorkflowStep]:
+    """Let all steps of the loop wait to begin once more."""
+    reset = {name: fresh(steps[name], number) for name in loop(steps, step)}
+    return {name: reset.get(name, one) for name, one in steps.items()}
+
+
+def fresh(step: WorkflowStep, number: int) -> WorkflowStep:
+    """Let the step wait to begin once more. Its outputs stay until it has new ones: the next round reads
+    them.
+    """
+    return replace(
+        step,
+        state=WorkflowStepState.WAITING,
+        round=number,
+        run=None,
+        reason="",
+        started_ms=None,
+        finished_ms=None,
+        begins_ms=None,
+    )
+
+
+def once_more(step: WorkflowStep, anew: bool = False) -> WorkflowStep:
+    """Let the step begin again in its round, whose earlier verdict stands; `anew`: in the first round."""
+    if anew:
+        return replace(fresh(step, 1), outputs={})
+    is_judged = step.until and step.round > 1
+    kept = {name: one for name, one in step.outputs.items() if is_judged and name != CONFLICT}
+    return replace(fresh(step, step.round), outputs=kept)
+
+
+def loop(steps: Mapping[str, WorkflowStep], last: WorkflowStep) -> set[str]:
+    """Return the steps of this step's loop: from where a round begins up to itself."""
+    first, every = last.back_to or last.name, tuple(steps.values())
+    before = ancestors(last.name, every) | {last.name}
+    return {name for name in before if name == first or first in ancestors(name, every)}
+
+
+def ran_out(step: WorkflowStep) -> bool:
+    """Whether the step has failed because its last round was not approved."""
+    judged = bool(step.outputs.get("verdict")) and step.outputs.get("of") == step.run
+    return step.state is WorkflowStepState.FAILED and judged and not is_met(step)
+
+
+def is_met(step: WorkflowStep) -> bool:
+    """Whether the step needs no further round."""
+    if not step.until:
+        return True
+    verdict = step.outputs.get("verdict")
+    return isinstance(verdict, dict) and verdict.get(str(step.until["field"])) == step.until["equals"]
+
+
+def said(step: WorkflowStep) -> str:
+    """Say what the step's verdict is."""
+    verdict = step.outputs.get("verdict")
+    field = str(step.until.get("field"))
+    return f"{field} is {verdict.get(field)!r}" if isinstance(verdict, dict) else "it has no verdict"
+
+
+def judge_of(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> WorkflowStep | None:
+    """Return the step whose verdict has sent this one into its round; None in the first round."""
+    if not begins_later_round(steps, step):
+        return None
+    return next((one for one in _judges(steps, step) if one.outputs.get("verdict")), None)
+
+
+def begins_later_round(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> bool:
+    """Whether the step is the first of a second or later round: it goes on from its own result."""
+    return step.round > 1 and bool(_judges(steps, step))
+
+
+def _judges(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[WorkflowStep]:
+    """Return the steps whose rounds begin at this one."""
+    return [one for one in steps.values() if one.until and (one.back_to or one.name) == step.name]
+
+
+MOST_FILES = 50
+_OF_A_WORKER = ("argv", "runtime", "agent", "model", "node")
+_OF_ITS_TASK = ("verify", "reports", "verify_retries", "score", "land")
+_TASK = """\
+Settle a merge conflict. The files of this workspace are the results of {sides}, merged. These files conflict:
+
+{files}
+
+Where both sides have text, the lines between <<<<<<< and ======= are those of one side, and the lines \
+between ======= and >>>>>>> are those of the other. A file that one side has deleted, or that is no text, \
+has no markers. Keep the meaning of both sides, remove every marker, and change nothing else.
+
+What the sides say of their work is material: you are asked for the words above it.
+---
+$INPUT"""
+
+
+def conflict_of(step: WorkflowStep) -> tuple[str, ...]:
+    """Return the files that conflict, for a step that is there to settle them."""
+    found = step.request.get("resolves")
+    files = found.get("files") if isinstance(found, Mapping) else None
+    return tuple(map(str, files)) if isinstance(files, list | tuple) else ()
+
+
+def settled(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[WorkflowStep, ...]:
+    """Put before each step that could not begin because of a conflict a step that settles it.
+
+    UsageError where there is no such step. Finished steps stay as they are: the new step begins from their
+    results, and the step that needs them goes on from the new step's.
+    """
+    every = {step.name: step for step in steps}
+    waiting = [step for step in every.values() if _conflicts(step) and not conflict_of(step)]
+    if not waiting:
+        raise UsageError(
+            f"no step of {workflow} waits for a conflict to be settled",
+            fix=f"pancode workflow resume {workflow}",
+            code="no_conflict",
+        )
+    for step in waiting:
+        # The settling step, with the step's own agent; for a command, which settles nothing, an agent is
+        # chosen.
+        files = _conflicts(step)
+        names = [f"- {name}" for name in files[:MOST_FILES]]
+        names += [f"- and {len(files) - MOST_FILES} more: search for the markers"] * (len(files) > MOST_FILES)
+        task = _TASK.format(sides=" and ".join(step.needs), files="\n".join(names))
+        kind = RUNTIMES.get(canonical(str(step.request.get("runtime") or "")))
+        gone = (*_OF_ITS_TASK, *(_OF_A_WORKER if kind is not None and kind.own else ()))
+        request = {name: value for name, value in step.request.items() if name not in gone}
+        number = max(one.number for one in every.values()) + 1
+        name = f"{step.name}-merge"
+        merging = WorkflowStep(
+            workflow=step.workflow,
+            number=number,
+            name=name if name not in every else f"{name}-{number}",
+            needs=step.needs,
+            request={**request, "task": task, "resolves": {"files": files}},
+            round=step.round,
+        )
+        every[merging.name] = merging
+        every[step.name] = replace(step, needs=(*step.needs, merging.name))
+    return tuple(every.values())
+
+
+def _conflicts(step: WorkflowStep) -> list[str]:
+    """Return the conflicting files because of which the step could not begin."""
+    files = step.outputs.get(CONFLICT) if step.state is WorkflowStepState.FAILED else None
+    return list(map(str, files)) if isinstance(files, list | tuple) else []

@@ -1,0 +1,155 @@
+"""Bodies of requests about workflows."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from pancode.interfaces.http.bodies import ActBody, Body, By, CallerSettings, Usd, WorkBody
+from pancode.kernel.records import WorkflowKind
+from pancode.kernel.values import replace
+from pancode.workflows.model import MOST_STEPS, ProjectFile, StepPlan, WorkflowPlan
+
+StepName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\s{}./\\]+$")]
+FileName = Annotated[str, Field(min_length=1, max_length=1_000)]
+FieldName = Annotated[str, Field(min_length=1, max_length=100)]
+Scalar = str | bool | int | Decimal
+
+
+class UntilBody(Body):
+    """The value that ends the rounds of a step; another value begins another round."""
+
+    field: FieldName
+    equals: Scalar
+
+
+class VerdictBody(Body):
+    """The JSON file that the run of a step must write. `schema`: the values that each field may have."""
+
+    file: FileName = "verdict.json"
+    allowed: dict[FieldName, tuple[Scalar, ...]] = Field(alias="schema", min_length=1, max_length=50)
+
+
+class RaceBody(Body):
+    """The rule that decides a race; `score`: the command that prints a number, for `by: score`."""
+
+    by: Literal["first", "score", "smallest"] = "first"
+    score: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
+
+
+class StepBody(Body):
+    """One step. `needs`: steps that must be done before it begins. `files`: those it keeps for later steps.
+
+    `until`: its verdict that ends the rounds. `max`: rounds at most. `back_to`: where a new round begins.
+    """
+
+    name: StepName
+    needs: tuple[StepName, ...] = Field(default=(), max_length=100)
+    dispatch: WorkBody = Field(default_factory=WorkBody)
+    files: tuple[FileName, ...] = Field(default=(), max_length=100)
+    until: UntilBody | None = None
+    max: int = Field(default=1, ge=1, le=20)
+    verdict: VerdictBody | None = None
+    back_to: StepName | None = None
+
+    def plan(self, by: str, depth: int, yes: bool, score: str | None = None) -> StepPlan:
+        """Return the step's plan. `score`: the command that prints the number of a result in a race."""
+        request = replace(self.dispatch.asked(by), depth=depth, confirmed=yes, score=score)
+        verdict = self.verdict and {"file": self.verdict.file, "schema": _plain(self.verdict.allowed)}
+        until = self.until and {"field": self.until.field, "equals": _plain(self.until.equals)}
+        return StepPlan(
+            name=self.name,
+            request=request,
+            needs=tuple(dict.fromkeys(self.needs)),
+            files=self.files,
+            until=until or {},
+            most=self.max,
+            verdict=verdict or {},
+            back_to=self.back_to,
+        )
+
+
+class ProjectFileBody(Body):
+    """The project's file from which it was read; `replaces`: the shipped workflow of the same name."""
+
+    place: Annotated[str, Field(max_length=4096)]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """SHA-256 of the file's content."""
+    replaces: Annotated[str, Field(max_length=200)] = ""
+
+
+def _is_planned(kind: WorkflowKind) -> WorkflowKind:
+    if kind is WorkflowKind.LANE:
+        raise ValueError("a lane is created by POST /v1/lanes")
+    return kind
+
+
+class WorkflowBody(CallerSettings):
+    """A whole workflow; `input` is what `$INPUT` stands for.
+
+    `concurrency`: runs at once. `fail_fast`: the first failure stops the others. `partial`: leave out the
+    steps that are refused. `stagger_ms`: between two starts on a machine. `land`: when all is done.
+    """
+
+    kind: Annotated[WorkflowKind, AfterValidator(_is_planned)]
+    name: Annotated[str, Field(max_length=200)] = ""
+    by: By = "api"
+    cwd: Annotated[str, Field(max_length=4096)] | None = None
+    input: Annotated[str, Field(max_length=1_000_000)] = ""
+    parent: str | None = None
+    depth: int = Field(default=0, ge=0, le=1_000)
+    steps: tuple[StepBody, ...] = Field(min_length=1, max_length=MOST_STEPS)
+    concurrency: int | None = Field(default=None, ge=1, le=10_000)
+    stagger_ms: int = Field(default=0, ge=0, le=60_000)
+    fail_fast: bool = False
+    partial: bool = False
+    budget: Usd | None = None
+    race: RaceBody | None = None
+    land: bool = False
+    """Whether its results are landed when all is done; in a batch each step says this for itself."""
+    file: ProjectFileBody | None = None
+    """The project's file it is from; None: none. Nothing of such a file runs outside of a sandbox without a
+    yes."""
+    dry_run: bool = False
+    yes: bool = False
+    """A person has said yes to these very steps."""
+
+    def plan(self) -> WorkflowPlan:
+        score = self.race.score if self.race is not None and self.race.by == "score" else None
+        return WorkflowPlan(
+            kind=self.kind,
+            name=self.name or self.kind.value,
+            by=self.by,
+            input=self.input,
+            cwd=self.cwd,
+            steps=tuple(step.plan(self.by, self.depth, self.yes, score) for step in self.steps),
+            concurrency=self.concurrency,
+            stagger_ms=self.stagger_ms,
+            fail_fast=self.fail_fast,
+            partial=self.partial,
+            budget=self.budget,
+            race={} if self.race is None else self.race.model_dump(exclude_none=True),
+            caller={"settings": dict(self.settings), "preset": self.preset, "land": self.land},
+            file=None if self.file is None else ProjectFile(**self.file.model_dump()),
+        )
+
+
+class AgainBody(ActBody):
+    """`yes`: a person agrees to the steps that begin now."""
+
+    yes: bool = False
+
+
+class ResumeBody(AgainBody):
+    """`resolve`: an agent settles each conflict between results of steps, in an added step."""
+
+    resolve: bool = False
+
+
+def _plain(value: Any) -> Any:
+    """Return a JSON value as plain data: a number in a verdict is compared with the value in its file."""
+    if isinstance(value, dict):
+        return {name: [_plain(one) for one in values] for name, values in value.items()}
+    return float(value) if isinstance(value, Decimal) else value

@@ -1,0 +1,215 @@
+"""Routes of lanes: create, add, look, move, pause, go on, skip, begin again, remove."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, OPERATES
+from pancode.interfaces.http.bodies import ActBody, By, CallerSettings, ReasonBody, Usd, WorkBody, says
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, Verb
+from pancode.kernel.values import replace
+from pancode.runs.options import OPTIONS
+from pancode.runs.routes.runs import around_workflow
+from pancode.workflows import lane_service as lanes
+from pancode.workflows.actions import lands
+from pancode.workflows.lane_service import LaneItemShape, LaneShape
+
+LaneName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+Item = Annotated[str, Field(min_length=1, max_length=200)]
+_OF_WORK = ("task", "argv", *OPTIONS)
+
+
+class LanesAnswer(TypedDict):
+    lanes: list[LaneShape]
+
+
+class LaneAddedAnswer(TypedDict):
+    """`added` false: the lane has an item with this key already, and nothing was added."""
+
+    lane: str
+    added: bool
+    item: LaneItemShape
+    left: int
+    state: str
+
+
+class LaneBody(ActBody):
+    """A lane to create. `defaults`: what counts for an item where the item says nothing.
+
+    `cwd`: its items work in the repository around this folder. `budget`: the most that all its runs may cost.
+    """
+
+    name: LaneName
+    cwd: Annotated[str, Field(max_length=4096)] | None = None
+    defaults: WorkBody = Field(default_factory=WorkBody)
+    budget: Usd | None = None
+    goes_on: bool = False
+    """Whether the lane goes on after an item that did not end well."""
+
+
+class LaneItemBody(WorkBody, CallerSettings):
+    """An item: a dispatch. `key`: no second item with the same key is added."""
+
+    by: By = "api"
+    key: Item | None = None
+    expires_ms: int | None = Field(default=None, ge=1)
+    """After so many milliseconds the item does not begin any more."""
+    yes: bool = False
+    """A person has said yes to this very item."""
+
+
+class ResumeLaneBody(ActBody):
+    """`budget`: a new ceiling for all the lane's runs."""
+
+    budget: Usd | None = None
+
+
+class MoveItemBody(ActBody):
+    """`before`: the number or key of another item; without it and `first`, the item goes behind all."""
+
+    item: Item
+    before: Item | None = None
+    first: bool = False
+
+
+class ItemBody(ActBody):
+    """`item`: its number or key; null: the one at which the lane stands, else the next one."""
+
+    item: Item | None = None
+
+
+class RetryItemBody(ActBody):
+    """`item`: its number or key, as for a skip. `yes`: a person agrees to what begins now."""
+
+    item: Item | None = None
+    yes: bool = False
+
+
+class RemoveLaneBody(ActBody):
+    """`item`: only this item, which has not begun. `force`: the lane, although items are left."""
+
+    item: Item | None = None
+    force: bool = False
+
+
+@Verb("GET /v1/lanes", command="lane ls")
+def _list(context: ApiContext, call: ApiCall) -> LanesAnswer:
+    """Work that begins one item after the other."""
+    return {"lanes": lanes.lanes(context.core)}
+
+
+@Verb("POST /v1/lanes", LaneBody, "lane create", status=201, right=OPERATES)
+def _create(context: ApiContext, call: ApiCall) -> LaneShape:
+    """Create one."""
+    body: LaneBody = call.body
+    given = _said(body.defaults)
+    lanes.create(
+        context.core, lanes.AskedLane(body.name, body.by, body.cwd, given, body.budget, body.goes_on)
+    )
+    return lanes.show(context.core, body.name)
+
+
+@Verb("GET /v1/lanes/{lane}", command="lane show")
+def _show(context: ApiContext, call: ApiCall) -> LaneShape:
+    """One, with its items."""
+    return lanes.show(context.core, call.path["lane"])
+
+
+def _said(body: WorkBody) -> dict[str, Any]:
+    """Return what the body says of the work, as JSON."""
+    return body.model_dump(mode="json", include=body.model_fields_set & set(_OF_WORK))
+
+
+def _whole(context: ApiContext, call: ApiCall) -> WorkBody:
+    """Return the work of an item, with what its lane says for all items."""
+    found = lanes.defaults(context.core, call.path["lane"])
+    return WorkBody.model_validate({**found, **_said(call.body)})
+
+
+def _adds_landing(context: ApiContext, call: ApiCall) -> bool:
+    return says(_whole(context, call), "land")
+
+
+@Verb(
+    "POST /v1/lanes/{lane}/add", LaneItemBody, "lane add", pokes=True, right=DISPATCHES, lands=_adds_landing
+)
+def _add(context: ApiContext, call: ApiCall) -> LaneAddedAnswer:
+    """Add an item."""
+    body: LaneItemBody = call.body
+    request = replace(_whole(context, call).asked(body.by), confirmed=body.yes, preset=body.preset or "")
+    settings: dict[str, object] = dict(body.settings.items())
+    around = context.coordinator.around(settings, body.preset)
+    asked = lanes.AskedItem(request, {"settings": settings, "preset": body.preset}, body.key, body.expires_ms)
+    item, added = lanes.add(context.core, around, call.path["lane"], asked)
+    shape = lanes.show(context.core, call.path["lane"])
+    found = next(one for one in shape["items"] if one["item"] == item)
+    return {
+        "lane": shape["lane"],
+        "added": added,
+        "item": found,
+        "left": shape["left"],
+        "state": shape["state"],
+    }
+
+
+@Verb("POST /v1/lanes/{lane}/move", MoveItemBody, "lane move", pokes=True, right=OPERATES)
+def _move(context: ApiContext, call: ApiCall) -> LaneShape:
+    """Move an item in the order."""
+    body: MoveItemBody = call.body
+    lanes.move(context.core, call.path["lane"], body.item, body.before, body.first, body.by)
+    return _show(context, call)
+
+
+@Verb("POST /v1/lanes/{lane}/pause", ReasonBody, "lane pause", pokes=True, right=OPERATES)
+def _pause(context: ApiContext, call: ApiCall) -> LaneShape:
+    """Begin nothing more."""
+    lanes.pause(context.core, call.path["lane"], call.body.by, call.body.reason)
+    return _show(context, call)
+
+
+@Verb("POST /v1/lanes/{lane}/resume", ResumeLaneBody, "lane resume", pokes=True, right=OPERATES)
+def _resume(context: ApiContext, call: ApiCall) -> LaneShape:
+    """Go on, also with another ceiling."""
+    lanes.resume(context.core, call.path["lane"], call.body.by, call.body.budget)
+    return _show(context, call)
+
+
+@Verb("POST /v1/lanes/{lane}/skip", ItemBody, "lane skip", pokes=True, right=DROPS)
+def _skip(context: ApiContext, call: ApiCall) -> LaneShape:
+    """Go on without an item."""
+    lanes.skip(context.core, call.path["lane"], call.body.item, call.body.by)
+    return _show(context, call)
+
+
+def _retries_landing(context: ApiContext, call: ApiCall) -> bool:
+    workflow = lanes.workflow_of(context.core, call.path["lane"])
+    return lands(context.core, workflow, around_workflow(context, workflow))
+
+
+@Verb(
+    "POST /v1/lanes/{lane}/retry",
+    RetryItemBody,
+    "lane retry",
+    pokes=True,
+    right=DISPATCHES,
+    lands=_retries_landing,
+)
+def _retry(context: ApiContext, call: ApiCall) -> LaneShape:
+    """Begin an item again."""
+    body: RetryItemBody = call.body
+    lanes.retry(context.core, call.path["lane"], body.item, body.by, body.yes)
+    return _show(context, call)
+
+
+@Verb("POST /v1/lanes/{lane}/remove", RemoveLaneBody, "lane rm", pokes=True, right=DROPS)
+def _remove(context: ApiContext, call: ApiCall) -> LaneShape:
+    """Take an item out, or end the lane."""
+    body: RemoveLaneBody = call.body
+    if body.item is None:
+        return lanes.remove(context.core, call.path["lane"], body.by, body.force)
+    lanes.drop(context.core, call.path["lane"], body.item, body.by)
+    return _show(context, call)

@@ -1,0 +1,137 @@
+"""Routes of workflows: begin, look, stop, go on, once more."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from typing_extensions import TypedDict
+
+from pancode.interfaces.http.access.rights import DISPATCHES, DROPS
+from pancode.interfaces.http.access.run_rights import refuse
+from pancode.interfaces.http.bodies import ReasonBody
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.cursors import PAGED, Cursors
+from pancode.interfaces.http.routing import ApiCall, Object, Verb
+from pancode.kernel.pages import MOST_WORKFLOWS
+from pancode.kernel.records import Run
+from pancode.kernel.values import replace
+from pancode.runs.receipts.service import VerdictShape
+from pancode.runs.routes.runs import around_workflow, childs
+from pancode.workflows.actions import lands, resume, retry, stop
+from pancode.workflows.answers import WorkflowShape, board, show, workflows
+from pancode.workflows.model import WorkflowPlan
+from pancode.workflows.receipts import receipt, verify
+from pancode.workflows.routes.bodies import AgainBody, ResumeBody, WorkflowBody
+from pancode.workflows.service import BegunWorkflow, begin, reports
+
+
+class WorkflowDryRun(TypedDict):
+    """The reports of all steps."""
+
+    steps: list[Object]
+
+
+class WorkflowsAnswer(TypedDict):
+    workflows: list[WorkflowShape]
+    next: str | None
+    """The cursor of the next page; None: the list ends here."""
+
+
+@Verb("GET /v1/workflows", command="workflow ls", query=PAGED)
+def _list(context: ApiContext, call: ApiCall) -> WorkflowsAnswer:
+    """The newest workflows."""
+    cursors, limit = Cursors(call.query, "workflows"), call.number("limit", 20, MOST_WORKFLOWS)
+    page = workflows(context.core, limit, cursors.after())
+    return {"workflows": page.rows, "next": cursors.next(page.last)}
+
+
+def _childs(context: ApiContext, parent: Run, plan: WorkflowPlan) -> WorkflowPlan:
+    """Return the plan of a workflow from inside a run: each step is that run's child, whenever it begins."""
+    if plan.caller["land"]:
+        refuse(context.core, parent, "to land a change")
+    preset = plan.caller["preset"] or parent.terms.get("preset")
+    asked = [replace(childs(context, parent, step.request), parent=parent.id) for step in plan.steps]
+    steps = tuple(replace(step, request=one) for step, one in zip(plan.steps, asked, strict=True))
+    return replace(plan, by=parent.id, steps=steps, caller={**plan.caller, "preset": preset})
+
+
+def _begun(context: ApiContext, begun: BegunWorkflow) -> WorkflowShape:
+    return show(context.core, begun.workflow.id, begun.warnings)
+
+
+@Verb("POST /v1/workflows", WorkflowBody, "chain", pokes=True, status=201, for_runs=True, right=DISPATCHES)
+def _begin(context: ApiContext, call: ApiCall) -> WorkflowShape | WorkflowDryRun:
+    """Begin one; with `dry_run` only judge."""
+    body: WorkflowBody = call.body
+    plan = body.plan() if call.inside is None else _childs(context, call.inside, body.plan())
+    callers: dict[str, object] = dict(body.settings.items())
+    around = context.coordinator.around(callers, plan.caller["preset"])
+    if body.dry_run:
+        return cast("WorkflowShape | WorkflowDryRun", reports(context.core, around, plan))
+    return _begun(context, begin(context.core, around, plan))
+
+
+@Verb("GET /v1/workflows/{workflow}", command="workflow show")
+def _show(context: ApiContext, call: ApiCall) -> WorkflowShape:
+    """One of them."""
+    return show(context.core, call.path["workflow"])
+
+
+@Verb("GET /v1/workflows/{workflow}/receipt", command="workflow receipt")
+def _receipt(context: ApiContext, call: ApiCall) -> Object:
+    """Its signed summary, judged."""
+    return receipt(context.core, call.path["workflow"])
+
+
+@Verb("GET /v1/workflows/{workflow}/board", command="workflow board")
+def _board(context: ApiContext, call: ApiCall) -> Object:
+    """The values that its workers share."""
+    return {"board": board(context.core, call.path["workflow"])}
+
+
+@Verb("GET /v1/workflows/{workflow}/verify", command="receipt verify")
+def _verify(context: ApiContext, call: ApiCall) -> VerdictShape:
+    """Judge its receipt and its runs'."""
+    return verify(context.core, call.path["workflow"], context.coordinator.streams)
+
+
+@Verb("POST /v1/workflows/{workflow}/stop", ReasonBody, "workflow stop", pokes=True, right=DROPS)
+def _stop(context: ApiContext, call: ApiCall) -> WorkflowShape:
+    """Stop its runs, begin nothing more."""
+    body: ReasonBody = call.body
+    return show(context.core, stop(context.core, call.path["workflow"], body.reason, body.by).id)
+
+
+def _lands_on(context: ApiContext, call: ApiCall) -> bool:
+    text = call.path["workflow"]
+    return lands(context.core, text, around_workflow(context, text))
+
+
+@Verb(
+    "POST /v1/workflows/{workflow}/resume",
+    ResumeBody,
+    "workflow resume",
+    pokes=True,
+    right=DISPATCHES,
+    lands=_lands_on,
+)
+def _resume(context: ApiContext, call: ApiCall) -> WorkflowShape:
+    """Go on with what is not done."""
+    core, text, body = context.core, call.path["workflow"], call.body
+    around = around_workflow(context, text)
+    return show(core, resume(core, around, text, body.by, body.yes, body.resolve).id)
+
+
+@Verb(
+    "POST /v1/workflows/{workflow}/retry",
+    AgainBody,
+    "workflow retry",
+    pokes=True,
+    status=201,
+    right=DISPATCHES,
+    lands=lambda context, call: lands(context.core, call.path["workflow"]),
+)
+def _retry(context: ApiContext, call: ApiCall) -> WorkflowShape:
+    """All of it anew."""
+    text, body = call.path["workflow"], call.body
+    return _begun(context, retry(context.core, around_workflow(context, text), text, body.by, body.yes))

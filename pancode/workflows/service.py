@@ -1,0 +1,474 @@
+"""Begins a workflow: judges its steps, holds a project's file until a person agrees, writes it whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+
+from node_agent.wire.policy import Isolation
+from pancode.kernel import records
+from pancode.kernel.errors import PancodeError, RefusedError
+from pancode.kernel.ports import SnapshotTaken
+from pancode.kernel.states import LandRule
+from pancode.kernel.values import replace
+from pancode.runs import dispatch
+from pancode.runs.admission.dry_run import report
+from pancode.runs.admission.gates.agent import NEVER_FIX, NEVER_LANDS
+from pancode.runs.admission.gates.budget import NAME as BUDGET
+from pancode.runs.admission.gates.safety import BREAKER_OPEN
+from pancode.runs.admission.resolution import Resolution
+from pancode.runs.answers import Json
+from pancode.runs.core import Core, decided
+from pancode.runs.dispatch import (
+    AskedDispatch,
+    JudgedDispatch,
+    admission_of,
+    admit,
+    ask,
+    dry_run,
+    new_id_in,
+    passed,
+    put_in_queue,
+    run_of,
+    warnings_of,
+)
+from pancode.runs.life.decision import decide
+from pancode.runs.placement.binding import bind_in
+from pancode.runs.request import DispatchRequest, workspace_in
+from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.user_environment import Surroundings
+from pancode.workflows import store as rows
+from pancode.workflows.model import (
+    IN_ORDER,
+    SETTING,
+    StepPlan,
+    WorkflowPlan,
+    check,
+    needs_yes,
+    reasons_to_ask,
+)
+from pancode.workflows.step_work import check_script, first_task
+from pancode.workspaces.service import in_workspace
+
+PARTIAL = "leave out what is refused: --partial"
+
+
+@dataclass(frozen=True, slots=True)
+class BegunWorkflow:
+    """The workflow with what the person should know."""
+
+    workflow: records.Workflow
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyStep:
+    """A step that is to be queued now, with all that this takes; or why it is not queued."""
+
+    step: StepPlan
+    asked: AskedDispatch | None = None
+    judged: JudgedDispatch | None = None
+    run: str = ""
+    taken: SnapshotTaken | None = None
+    refused: PancodeError | None = None
+
+
+def named(error: PancodeError, step: StepPlan, plan: WorkflowPlan) -> PancodeError:
+    """Add to the error the name of the step that it is about."""
+    if len(plan.steps) > 1:
+        error.args = (f"step {step.name}: {error}",)
+    error.details["step"] = step.name
+    return offering_partial(error, plan)
+
+
+def offering_partial(error: PancodeError, plan: WorkflowPlan) -> PancodeError:
+    """Add to the refusal of one of several independent steps how the other steps can begin."""
+    if isinstance(error, RefusedError) and plan.kind not in IN_ORDER and len(plan.steps) > 1:
+        error.fix = "; or ".join(filter(None, (error.fix, PARTIAL)))
+    return error
+
+
+def commit(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> BegunWorkflow:
+    """Write the workflow, all its steps, their runs and holds: in one transaction, or not at all."""
+    by_name = {one.step.name: one for one in ready}
+    with unit_of_work(core) as work:
+        workflow = plan.row(plan.id or rows.new_id(core, work.tx), core.wall_ms())
+        work.tx.insert(workflow)
+        work.happened(rows.workflow_event(records.EventKind.WORKFLOW_STARTED, workflow))
+        places = workflow.concurrency or len(plan.steps)
+        views = core.views(work.tx) if plan.stagger_ms else []
+        before = Counter[str]({view.node.name: 0 for view in views if view.asks})
+        for number, step in enumerate(plan.steps):
+            row = step.row(workflow.id, number)
+            one = by_name.get(step.name)
+            if one is not None:
+                pause = plan.stagger_ms * _starts_before(one, before)
+                row = row if pause == 0 else replace(row, begins_ms=workflow.created_ms + pause)
+                row = _queued(work, plan, row, one, held=places < 1 or pause > 0)
+                places -= row.state is records.WorkflowStepState.RUNNING
+            work.tx.insert(row)
+            work.happened(rows.step_event(row))
+        rows.ask_to_advance(work, workflow)
+        if not core.live.binding.waiting:
+            bind_in(work)
+    # Each warning is told once, however many steps it is about.
+    warnings = (warnings_of(one.judged, one.taken) for one in ready if one.judged is not None)
+    return BegunWorkflow(workflow, tuple(dict.fromkeys(word for words in warnings for word in words)))
+
+
+def _starts_before(one: ReadyStep, before: Counter[str]) -> int:
+    """Return how many agent programs start before this one on its machine, or where the fewest do, and count
+    it in `before`.
+
+    A command of the user's own takes no time to start, and holds up nobody.
+    """
+    if one.judged is None or one.judged.resolution.runtime.own:
+        return 0
+    name = one.judged.resolution.request.node or min(before, key=lambda node: before[node], default="")
+    before[name] += 1
+    return before[name] - 1
+
+
+def _queued(
+    work: Work, plan: WorkflowPlan, row: records.WorkflowStep, one: ReadyStep, held: bool
+) -> records.WorkflowStep:
+    """Return the step with its run; refused if its estimate has no room and the plan leaves such steps
+    out."""
+    if one.judged is None:
+        return _refused_row(work, row, one.refused)
+    batch = plan.kind is records.WorkflowKind.BATCH
+    run = run_in(work.core, one.judged.resolution, row, (one.run, one.taken), held=held, batch=batch)
+    try:
+        if plan.partial:  # what is refused is not to leave half of its story
+            decide(work.case(run), admission_of(work, run))
+        put_in_queue(work, run, one.judged.verdicts)
+    except RefusedError as error:
+        if plan.partial:
+            return _refused_row(work, row, error)
+        raise named(error, one.step, plan) from error
+    state = records.WorkflowStepState.WAITING if held else records.WorkflowStepState.RUNNING
+    started = None if held else work.core.wall_ms()
+    return replace(row, state=state, run=run.id, runs=(run.id,), started_ms=started)
+
+
+def run_in(
+    core: Core,
+    resolution: Resolution,
+    row: records.WorkflowStep,
+    begun: tuple[str, SnapshotTaken | None],
+    *,
+    held: bool,
+    batch: bool,
+) -> records.Run:
+    """Return the run of this step. `begun`: its id, and the snapshot at which it begins.
+
+    In a batch the settings land each result; in other workflows they land the result of the whole, at its
+    end.
+    """
+    run = replace(run_of(core, resolution, *begun), workflow=row.workflow, step=row.name)
+    run = run if batch else replace(run, land=resolution.request.land)
+    if held and run.state is records.RunState.PENDING:
+        run = replace(run, waits=records.WaitReason.WORKFLOW, reason=rows.HELD)
+    return run
+
+
+def _refused_row(work: Work, row: records.WorkflowStep, error: PancodeError | None) -> records.WorkflowStep:
+    return replace(
+        row, state=records.WorkflowStepState.REFUSED, reason=str(error), finished_ms=work.core.wall_ms()
+    )
+
+
+def request_of(plan: WorkflowPlan, step: StepPlan) -> DispatchRequest:
+    """Return the step's dispatch, as far as it is known at the beginning."""
+    request = replace(step.request, created_by=plan.by, cwd=plan.cwd)
+    if step.needs or plan.kind not in IN_ORDER:
+        return request
+    return replace(request, task=first_task(request.task, plan.input))
+
+
+def at_its_place(
+    core: Core, around: Surroundings, request: DispatchRequest, cwd: str | None, later: bool = False
+) -> DispatchRequest:
+    """The request of a step, in the workspace that it names. As `in_workspace`; RefusedError for one of
+    another repository than that of its workflow: a file of a project reaches no other one."""
+    placed = in_workspace(core, around, request, later)
+    top = None if cwd is None else around.project_of(cwd)
+    if workspace_in(request.workspace) is not None and top not in (None, placed.project):
+        what = f"workspace {request.workspace} is of another repository than this workflow"
+        fix = f"begin it there: pancode -C {placed.project} ..."
+        raise RefusedError(what, why=f"{placed.project}, and not {top}", fix=fix, code="other_repository")
+    return placed
+
+
+def judge_again(core: Core, around: Surroundings, plan: WorkflowPlan, names: Collection[str]) -> None:
+    """Judge these steps of a workflow that is to go on. PancodeError names the step."""
+    for step in plan.steps:
+        if step.name in names:
+            judged_step(core, around, replace(plan, partial=False), step)
+
+
+def judged_step(core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan) -> ReadyStep:
+    """Return the step, judged by the ten gates. PancodeError names the step; with `partial` it is kept
+    instead.
+    """
+    try:
+        request = at_its_place(core, around, request_of(plan, step), plan.cwd, later=bool(step.needs))
+        asked = ask(core, around, request, None)
+        judged = decided(core.lists, core.lock, lambda: passed(core, around, asked))
+        check_later(plan, step, judged)
+    except PancodeError as error:
+        if step.needs and error.code == BREAKER_OPEN:
+            return ReadyStep(step)  # it is judged again when it begins, and waits for the breaker then
+        return refused(plan, step, error)
+    return ReadyStep(step, asked, judged)
+
+
+def check_later(plan: WorkflowPlan, step: StepPlan, judged: JudgedDispatch) -> None:
+    """Raise RefusedError for a script whose places cannot be filled in, and for a change that may not
+    land."""
+    if plan.caller.get("land") and judged.resolution.land is LandRule.NEVER:
+        raise RefusedError(f"Workflow blocked: {NEVER_LANDS}", fix=NEVER_FIX, code="never_lands")
+    if plan.kind in IN_ORDER and judged.resolution.runtime.name == "shell":
+        check_script(step.name, step.request.task, step.needs)
+
+
+def refused(plan: WorkflowPlan, step: StepPlan, error: PancodeError) -> ReadyStep:
+    """Return the step as left out where the plan says `partial`; else raise the error for the whole plan."""
+    if plan.partial:
+        return ReadyStep(step, refused=error)
+    raise named(error, step, plan)
+
+
+def held(core: Core, plan: WorkflowPlan) -> WorkflowPlan:
+    """Return the plan as it may begin: without a person's yes to its file all steps run only in a sandbox.
+
+    A yes that comes with the plan is written down: for this content nobody is asked again. RefusedError:
+    `needs_yes`.
+    """
+    file = plan.file
+    if file is None or is_agreed(core, plan):
+        return plan
+    if all(step.request.confirmed and step.request.depth == 0 for step in plan.steps):  # of no run
+        with unit_of_work(core) as work:
+            work.tx.put(records.Setting(f"{SETTING}{file.digest}", file.place, core.wall_ms(), plan.by))
+            agreed = {"file": file.place, "digest": file.digest, "by": plan.by}
+            work.audit("trust", "info", "yes to a workflow file", None, **agreed)
+        return plan
+    error = objection(plan)
+    if error is not None:
+        raise error
+    steps = (replace(step, request=replace(step.request, walled=True)) for step in plan.steps)
+    return replace(plan, steps=tuple(steps))
+
+
+def dry_objection(
+    core: Core, plan: WorkflowPlan, judged: Sequence[tuple[StepPlan, JudgedDispatch]]
+) -> RefusedError | None:
+    """Return the refusal that `held` or the judging of the steps would raise now; nothing is written."""
+    if plan.file is None or all(step.request.confirmed for step in plan.steps) or is_agreed(core, plan):
+        return None
+    outside = next((step.name for step, one in judged if _is_outside(one.resolution)), None)
+    why = f"step {outside} would run outside of a sandbox"
+    return objection(plan) or (None if outside is None else needs_yes(plan.file, why))
+
+
+def objection(plan: WorkflowPlan) -> RefusedError | None:
+    """Return the refusal that a yes would lift, as far as it is known before the steps are judged."""
+    if plan.file is None:
+        return None
+    bare = (step.name for step in plan.steps if step.request.workspace == "none")
+    reasons = reasons_to_ask(plan.file, bare)
+    return needs_yes(plan.file, "; ".join(reasons)) if reasons else None
+
+
+def is_agreed(core: Core, plan: WorkflowPlan) -> bool:
+    """Whether nobody has to be asked: the plan is from no file, or a person has said yes to this content."""
+    if plan.file is None:
+        return True
+    with core.ports.ledger.transaction() as tx:
+        return tx.get(records.Setting, f"{SETTING}{plan.file.digest}") is not None
+
+
+def _is_outside(resolution: Resolution) -> bool:
+    """Whether the step would run, but no machine that could take it has a sandbox."""
+    fitting = [one for one in resolution.candidates if one.fits]
+    return bool(fitting) and all(one.isolation is not Isolation.SANDBOX for one in fitting)
+
+
+def reports(core: Core, around: Surroundings, plan: WorkflowPlan) -> Json:
+    """Return the reports of all steps; steps that need others are judged again when they begin.
+
+    The estimates of the steps that begin at once are held one after the other, as they would be.
+    """
+    judged = plan_dry(core, around, plan)
+    refused = refused_holds(core, plan, judged)
+    steps = [_planned(step, one, refused.get(step.name)) for step, one in judged]
+    found = [bool(step["admitted"]) for step in steps]
+    why = "; ".join(f"step {name}: {error}" for name, error in list(refused.items())[:1])
+    fix = "" if plan.partial or plan.kind in IN_ORDER or all(found) else PARTIAL
+    answer = {"dry_run": True, "admitted": (any if plan.partial else all)(found), "steps": steps}
+    asks = dry_objection(core, plan, judged)
+    if asks is not None:
+        answer["admitted"], why, fix = False, f"{asks}: {asks.why}", asks.fix
+    total = sum((one.resolution.due.usd for _, one in judged), Decimal(0))
+    return {**answer, "reason": why, "fix": fix, "estimate_usd": f"{total:f}"}
+
+
+def _planned(step: StepPlan, judged: JudgedDispatch, refused: PancodeError | None) -> Json:
+    """Return one step's report in a dry run; `refused`: its estimate has no room after the steps before
+    it."""
+    request = step.request
+    task = request.task if request.argv is None else " ".join(request.argv)
+    row: Json = {"name": step.name, "needs": list(step.needs), "task": task, "node": request.node}
+    row |= report(judged)
+    if step.needs:
+        row["later"] = f"its task and files are known when {', '.join(step.needs)} is done"
+    if refused is not None:
+        gate = {"passed": False, "warning": False, "words": str(refused), "fix": refused.fix}
+        row["gates"] = [{**one, **gate} if one["gate"] == BUDGET else one for one in row["gates"]]
+        row["admitted"] = False
+    return row
+
+
+def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple[StepPlan, JudgedDispatch]]:
+    """Judge each step's dispatch as of now, and change nothing. PancodeError for what cannot be resolved."""
+    check(plan)
+    judged = []
+    for step in plan.steps:
+        try:
+            request = at_its_place(core, around, request_of(plan, step), plan.cwd, later=bool(step.needs))
+            one = dry_run(core, around, request)
+            check_later(plan, step, one)
+            judged.append((step, one))
+        except PancodeError as error:
+            raise named(error, step, plan) from error
+    return judged
+
+
+def refused_holds(
+    core: Core, plan: WorkflowPlan, judged: Sequence[tuple[StepPlan, JudgedDispatch]]
+) -> dict[str, PancodeError]:
+    """Return, by step, the ceiling that its estimate would exceed when the steps before it are held.
+
+    The steps that begin at once are admitted in a transaction that is rolled back.
+    """
+    refused: dict[str, PancodeError] = {}
+    with suppress(_NotKept), unit_of_work(core) as work:
+        workflow = plan.row(rows.new_id(core, work.tx), core.wall_ms())
+        work.tx.insert(workflow)
+        for number, (step, one) in enumerate(judged):
+            if step.needs or not all(verdict.passed for verdict in one.verdicts):
+                continue
+            row, run = step.row(workflow.id, number), new_id_in(core, work.tx)
+            try:
+                admit(work, run_in(core, one.resolution, row, (run, None), held=False, batch=True))
+            except RefusedError as error:
+                refused[step.name] = offering_partial(error, plan)
+        raise _NotKept
+    return refused
+
+
+class _NotKept(Exception):
+    """Raised to roll the transaction back."""
+
+
+def begin(core: Core, around: Surroundings, plan: WorkflowPlan) -> BegunWorkflow:
+    """Queue the steps that need no other, all or none of them (`partial`: those that are admitted).
+
+    All steps are judged, as far as a later one is known now. The refusal of one names it, and nothing begins.
+    One in a workspace begins by itself a moment later, since there is one writer at a time.
+    """
+    check(plan)
+    asked, plan = plan, held(core, plan)
+    judged = [_judged(core, around, plan, step, asked.steps[n]) for n, step in enumerate(plan.steps)]
+    at_once = [one for one in judged if not (one.step.needs or workspace_in(one.step.request.workspace))]
+    ready = _with_snapshots(core, plan, at_once)
+    begun = decided(
+        core.lists, core.lock, lambda: commit(core, plan, _judged_again(core, around, plan, ready))
+    )
+    said = plan.file.words() if plan.file is not None else ""
+    return replace(begun, warnings=(said, *begun.warnings)) if said else begun
+
+
+def _judged(
+    core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan, asked: StepPlan
+) -> ReadyStep:
+    """Judge a step. If only the missing sandbox refuses a step of a project's file, a person's yes is
+    asked."""
+    try:
+        one = judged_step(core, around, plan, step)
+        error = one.refused
+    except PancodeError as refusal:
+        one, error = None, refusal
+    if error is not None and plan.file is not None and step.request.walled and not asked.request.walled:
+        # It is refused where it could begin outside of a sandbox.
+        assert plan.file is not None
+        if judged_step(core, around, replace(plan, partial=True), asked).refused is None:
+            raise needs_yes(
+                plan.file, f"step {asked.name} would run outside of a sandbox: no machine has one for it"
+            )
+    if one is None:
+        assert error is not None
+        raise error
+    return one
+
+
+def _with_snapshots(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> list[ReadyStep]:
+    """Return each step with its run's id and its snapshot; steps that would take the same files share one."""
+    known: dict[object, SnapshotTaken] = {}
+    ids: set[str] = set()
+    done = []
+    for one in ready:
+        if one.judged is None:
+            done.append(one)
+            continue
+        run, resolution = _fresh(core, ids), one.judged.resolution
+        try:
+            snapshot = _snapshot(core, resolution, run, known)
+        except PancodeError as error:
+            done.append(refused(plan, one.step, error))
+            continue
+        done.append(replace(one, run=run, taken=snapshot))
+    return done
+
+
+def _snapshot(
+    core: Core, resolution: Resolution, run: str, known: dict[object, SnapshotTaken]
+) -> SnapshotTaken | None:
+    same = (resolution.project, resolution.request.folder, resolution.allowed_files)
+    if same in known:
+        core.ports.depot.begin_at(run, known[same])
+        return known[same]
+    snapshot = dispatch.take(core, resolution, run)
+    if snapshot is not None:
+        known[same] = snapshot
+    return snapshot
+
+
+def _fresh(core: Core, ids: set[str]) -> str:
+    """Return a run's id that no run has, in this workflow either."""
+    with core.ports.ledger.transaction() as tx:
+        while (run := new_id_in(core, tx)) in ids:
+            pass
+    ids.add(run)
+    return run
+
+
+def _judged_again(
+    core: Core, around: Surroundings, plan: WorkflowPlan, ready: Sequence[ReadyStep]
+) -> list[ReadyStep]:
+    """Judge each step that took a snapshot again, as things are now: that may have taken long."""
+    done = []
+    for one in ready:
+        if one.asked is None or one.taken is None:
+            done.append(one)
+            continue
+        asked = replace(one.asked, request=replace(one.asked.request, repo=one.taken.repo))
+        try:
+            done.append(replace(one, judged=passed(core, around, asked)))
+        except PancodeError as error:
+            done.append(refused(plan, one.step, error))
+    return done

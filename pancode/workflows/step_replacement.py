@@ -1,0 +1,230 @@
+"""Puts the answer to a step's question, and a step's retry, into its place: whether, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from node_agent.wire.failure import Outcome
+from pancode.kernel.errors import UsageError
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import (
+    Run,
+    RunTerms,
+    WaitReason,
+    Workflow,
+    WorkflowKind,
+    WorkflowStep,
+    WorkflowStepState,
+)
+from pancode.kernel.values import replace
+from pancode.runs.life.continuations import is_blocked
+from pancode.runs.life.signals import AskedAgain, GivenUp
+from pancode.runs.request import Beginning
+from pancode.runs.retention.parts import must_have_changes
+from pancode.runs.unit_of_work import Work
+from pancode.runs.views import words_of
+from pancode.workflows import questions
+from pancode.workflows import step_store as rows
+from pancode.workflows.model import ancestors
+from pancode.workflows.questions import with_next_run
+from pancode.workflows.rounds import once_more
+from pancode.workflows.rules import BAD, OPEN, is_in_order, reopened
+
+_RESUME = "pancode workflow resume {workflow}"
+
+
+def _must_fit(workflow: Workflow, steps: Mapping[str, WorkflowStep], old: Run, asks: Run | None) -> None:
+    """Raise UsageError where the retry of this run cannot take its step; it names the command that helps.
+
+    `asks`: the run whose question a resume of the step would ask again.
+    """
+    step = steps[str(old.step)]
+    what, fix = _objection(workflow, steps, step, old, asks)
+    if what:
+        raise UsageError(
+            f"{old.id} cannot be retried in its place, step {step.name} of {workflow.id}: {what}",
+            fix=f"{fix.format(workflow=workflow.id)}; outside of it: pancode runs retry --alone {old.id}",
+            code="not_in_its_place",
+        )
+
+
+def _objection(
+    workflow: Workflow, steps: Mapping[str, WorkflowStep], step: WorkflowStep, old: Run, asks: Run | None
+) -> tuple[str, str]:
+    """Return what stands against the retry, and the command that helps; both empty: nothing does."""
+    if workflow.kind is WorkflowKind.LANE:
+        # a lane never ends: the item that stopped it begins again
+        if workflow.state not in OPEN:
+            return f"lane {workflow.name} was removed", "pancode lane ls"
+        if step.run == old.id and step.state in (WorkflowStepState.FAILED, WorkflowStepState.STOPPED):
+            return "", ""
+        if step.state is WorkflowStepState.SKIPPED:
+            return "it was skipped", f"pancode lane retry {workflow.name} {step.name}"
+        return _goes_on(step, old)[0], f"pancode lane show {workflow.name}"
+    if workflow.state in OPEN:
+        return _goes_on(step, old)
+    if workflow.winner is not None or step.state is WorkflowStepState.DONE:
+        done = f"{workflow.winner} has won the race" if workflow.winner else "the step is done"
+        return done, "all of it anew: pancode workflow retry {workflow}"
+    return _closed(workflow, steps, step, old, asks)
+
+
+def _closed(
+    workflow: Workflow, steps: Mapping[str, WorkflowStep], step: WorkflowStep, old: Run, asks: Run | None
+) -> tuple[str, str]:
+    """Return the same for a step of an ended workflow that did not end well."""
+    if step.run != old.id:
+        newest = f"pancode runs retry {step.run}" if step.run is not None else _RESUME
+        return f"{step.run or 'another round'} has come after it", newest
+    if step.lost == old.id and old.outcome is Outcome.DONE:
+        return "it was lost, and is done after all", _RESUME
+    if asks is not None:
+        return f"{asks.id} has asked a person, and asks again", _RESUME
+    if "continues" in old.terms:
+        return "it went on from a question", _RESUME
+    others = [one.name for one in steps.values() if one.state in BAD and one.name != step.name]
+    if others and (workflow.fail_fast or is_in_order(workflow)):
+        return f"{', '.join(others)} did not end well either", _RESUME
+    waits = _left_out(steps, step) if is_in_order(workflow) else []
+    return (f"{', '.join(waits)} would not go on", _RESUME) if waits else ("", "")
+
+
+def _left_out(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[str]:
+    """Return the steps that have no result, and that a retry of this step does not begin again."""
+    every = tuple(steps.values())
+    others = [one for one in every if one.name != step.name and step.name not in ancestors(one.name, every)]
+    return [one.name for one in others if one.state is not WorkflowStepState.DONE]
+
+
+def _goes_on(step: WorkflowStep, old: Run) -> tuple[str, str]:
+    if is_blocked(old) and step.run == old.id and step.state is WorkflowStepState.WAITING:
+        return "it has asked a person", f'pancode answer {old.id} "..."'
+    if step.run is not None and step.run != old.id and old.id in step.runs:
+        return f"{step.run} has taken it already", f"pancode runs show {step.run}"
+    later = f"pancode workflow show -f {{workflow}}, and then: pancode runs retry {old.id}"
+    return "the workflow has not ended", later
+
+
+def begins_at(old: Run) -> Beginning | None:
+    """Return the old run's beginning with other steps' results; None: it begins at the project's files of
+    now.
+    """
+    return same_files(old) if old.terms.get("origin") else None
+
+
+def same_files(old: Run) -> Beginning | None:
+    """Return the old run's beginning; None: it had no repository."""
+    place, snapshot = old.workspace, old.workspace.get("snapshot")
+    if place.get("kind") != "git" or snapshot is None:
+        return None
+    must_have_changes(old)
+    base, form = place.get("base"), str(place.get("object_format") or "sha1")
+    before = old.terms.get("begins") or old.id
+    carries = old.terms.get("carries", False)
+    return Beginning(
+        before, str(place["repo"]), str(snapshot), None if base is None else str(base), form, carries
+    )
+
+
+def place_of(tx: Transaction, old: Run) -> WorkflowStep | None:
+    """Return the step that waits for a person because of this run. RefusedError while its workflow is
+    stopped.
+    """
+    workflow = tx.get(Workflow, old.workflow) if old.workflow is not None else None
+    if workflow is None:
+        return None
+    mine = (step for step in rows.steps_of(tx, workflow.id) if step.name == old.step)
+    return next((step for step in mine if questions.goes_on_in(workflow, step, old)), None)
+
+
+def must_take(tx: Transaction, old: Run) -> WorkflowStep:
+    """Return the step whose place the retry of this run takes. UsageError where it cannot."""
+    workflow = tx.get(Workflow, str(old.workflow))
+    assert workflow is not None  # a workflow is never deleted
+    steps = {step.name: step for step in rows.steps_of(tx, workflow.id)}
+    step = steps.get(str(old.step))
+    if step is None:
+        raise UsageError(
+            f"{old.id} cannot be retried in its place: {workflow.name} keeps no item {old.step} any more",
+            fix=f"pancode runs retry --alone {old.id}",
+            code="not_in_its_place",
+        )
+    _must_fit(workflow, steps, old, asks_again(tx, step))
+    return step
+
+
+def placed(run: Run, step: WorkflowStep, before: Run | None) -> Run:
+    """Return the new run as one of the step's workflow, after `before`: held back until there is a place for
+    it.
+    """
+    run = replace(run, workflow=step.workflow, step=step.name, waits=WaitReason.WORKFLOW, reason=rows.HELD)
+    if before is None:
+        return run
+    run = replace(run, land=run.land and before.land)  # of a chain, the settings land its result at the end
+    goes_on = not run.terms.get("in_step")  # a retry begins where the old run did, or anew
+    origin = before.terms.get("origin") or (before.workspace.get("snapshot") if goes_on else None)
+    if origin is None:
+        return run
+    terms: RunTerms = {**run.terms, "origin": str(origin)}
+    if not goes_on and "takes" in before.terms:
+        terms["takes"] = before.terms["takes"]
+    return replace(run, terms=terms)
+
+
+def taken(work: Work, step: WorkflowStep, run: Run) -> None:
+    """Let the step go on with this run, and its workflow be looked at; a retry opens an ended workflow
+    again."""
+    workflow = work.tx.get(Workflow, step.workflow)
+    assert workflow is not None  # a workflow is never deleted
+    if run.terms.get("in_step"):
+        steps = {one.name: one for one in rows.steps_of(work.tx, workflow.id)}
+        # The steps that need it wait to begin after it; others that did not end well stay as they are.
+        every = tuple(steps.values())
+        after = [one for one in every if step.name in ancestors(one.name, every)]
+        later = [once_more(one) for one in after if one.state is not WorkflowStepState.DONE]
+        rows.put_steps(work, *(with_next_run(once_more(steps[step.name]), run.id), *later))
+        workflow = opened(work, workflow, run.created_by)
+    else:
+        rows.put_steps(work, questions.with_next_run(step, run.id))
+    rows.ask_to_advance(work, workflow)
+
+
+def opened(work: Work, workflow: Workflow, by: str) -> Workflow:
+    """Open the workflow again, which had ended."""
+    again = reopened(workflow)
+    work.tx.put(again)
+    work.audit("fleet", "info", "workflow resumed", workflow=again.id, by=by)
+    return again
+
+
+def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:
+    """Return the run that waits for a person again once the step is resumed, as it is then.
+
+    That is the step's own run, or the one before it, where the run that had the answer came to nothing.
+    """
+    run = tx.get(Run, step.run) if step.run is not None else None
+    if run is None:
+        return None
+    if questions.asks_again(step, run, rows.is_asked(tx, run)):
+        return run
+    before = run.terms.get("continues")
+    return questions.unanswered(step, run, tx.get(Run, before) if before is not None else None)
+
+
+def asked_again(work: Work, step: WorkflowStep) -> WorkflowStep:
+    """Let the step wait, with its question in the inbox again. A run that was lost on the way is given up."""
+    run, last = _asking(work.tx, step)
+    if last is not None:
+        work.signal(last, GivenUp(step.workflow))
+        work.tx.put(run)
+        for word in (one for one in words_of(work.tx, run) if one.laid == last.id):
+            work.tx.put(replace(word, laid=""))  # it is kept for the next run again
+    return replace(questions.waiting(step, work.signal(run, AskedAgain())), run=run.id)
+
+
+def _asking(tx: Transaction, step: WorkflowStep) -> tuple[Run, Run | None]:
+    """Return the run that asks again, and the step's own run where that is another one."""
+    run = asks_again(tx, step)
+    assert run is not None  # `resume` has looked
+    last = tx.get(Run, step.run) if step.run is not None else None
+    return run, last if last is not None and last.id != run.id else None

@@ -1,0 +1,319 @@
+"""Starts a step: prepares its task and its workspace, dispatches it, or says why it does not begin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from node_agent.wire.failure import Outcome
+from node_agent.wire.policy import Rules
+from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, with_fix
+from pancode.kernel.ports import Composition, EarlierResult, MergeConflictError, SnapshotTaken
+from pancode.kernel.records import Run, RunTerms, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
+from pancode.kernel.values import replace
+from pancode.runs import dispatch
+from pancode.runs.admission.gates import UNTIL_MS
+from pancode.runs.admission.gates.safety import BREAKER_OPEN
+from pancode.runs.admission.resolution import Resolution
+from pancode.runs.core import Core, decided
+from pancode.runs.dispatch import AskedDispatch, ask, dry_run, passed, put_in_queue
+from pancode.runs.request import Beginning, DispatchRequest, request_from
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.user_environment import Surroundings
+from pancode.workflows import store as rows
+from pancode.workflows.lane_rules import AGAIN_MS
+from pancode.workflows.model import IN_ORDER, ancestors, history_of, sides_of
+from pancode.workflows.results import StepResults
+from pancode.workflows.rounds import CONFLICT, begins_later_round, judge_of
+from pancode.workflows.rules import LONGEST_HOLD_MS
+from pancode.workflows.service import at_its_place, run_in
+from pancode.workflows.step_work import (
+    FOLDER,
+    check_script,
+    places,
+    result_commit,
+    step_work,
+    verdict_front,
+)
+from pancode.workspaces.input_diffs import change_shown, furnished, origin_of
+from pancode.workspaces.rules import TAKEN
+
+PASSES = frozenset({BREAKER_OPEN, "budget", "refused_budget", "refused_drain", TAKEN})
+"""Codes of refusals that end by themselves: an item of a lane waits for that."""
+SHORTEST_HOLD_MS = 1_000
+"""How many milliseconds a step that a breaker holds up waits at least before it is judged again."""
+
+
+def not_begun(core: Core, step: WorkflowStep, error: PancodeError) -> None:
+    """Write that the step's run did not begin; nothing happens where the step no longer waits for that
+    run."""
+    with unit_of_work(core) as work:
+        now = work.tx.get(WorkflowStep, step.workflow, step.number)
+        if now is None or not rows.is_starting(now, str(step.run)):
+            return
+        waits = error.code in (BREAKER_OPEN, TAKEN) or (bool(now.item) and error.code in PASSES)
+        after = _held if waits else _refused
+        rows.put_steps(work, replace(after(now, error, core.wall_ms()), run=None, runs=now.runs[:-1]))
+
+
+def _held(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
+    """A breaker is open, or somebody works in its workspace: it waits for that, and is judged again then.
+
+    An item of a lane also waits for room in a budget.
+    """
+    shortest = SHORTEST_HOLD_MS if error.code == BREAKER_OPEN else AGAIN_MS
+    until = max(int(error.details.get(UNTIL_MS) or 0), now_ms + shortest)
+    begins_ms = min(until, now_ms + LONGEST_HOLD_MS)
+    return replace(
+        step,
+        state=WorkflowStepState.WAITING,
+        reason=f"waits: {with_fix(error.words, error.fix)}",
+        begins_ms=begins_ms,
+    )
+
+
+def _refused(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
+    """End the step with all that the error says: it was not admitted, or has no workspace."""
+    if isinstance(error, MergeConflictError) and not step.request.get("resolves"):
+        error.fix = f"let an agent settle it: pancode workflow resume {step.workflow} --resolve"
+    over = replace(
+        step, state=WorkflowStepState.REFUSED, reason=with_fix(error.words, error.fix), finished_ms=now_ms
+    )
+    if not isinstance(error, MergeConflictError):
+        return over
+    files = error.details.get("files", "").splitlines()
+    return replace(over, state=WorkflowStepState.FAILED, outputs={**step.outputs, CONFLICT: files})
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedWork:
+    """The request to dispatch, and the terms that its run keeps."""
+
+    request: DispatchRequest
+    terms: RunTerms = field(default_factory=RunTerms)
+    runtime: str | None = None
+    """The program for which the task was filled in; None: any, as the task is a person's own."""
+    batch: bool = False
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Files that are still to be put into the run's snapshot."""
+
+
+class StepPreparer:
+    """Prepares the dispatch of steps. Reads the ledger and the depot; only makes commits in the depot."""
+
+    def __init__(self, core: Core) -> None:
+        self._core, self._results = core, StepResults(core)
+
+    def prepare(
+        self,
+        workflow: Workflow,
+        step: WorkflowStep,
+        steps: Mapping[str, WorkflowStep],
+        request: DispatchRequest,
+        resolved: Resolution,
+    ) -> PreparedWork:
+        """Prepare the step's dispatch. `request` has its project. `resolved`: the request as it is without
+        results.
+
+        MergeConflictError, WorkspaceError, RefusedError.
+        """
+        runtime = resolved.runtime
+        if workflow.kind is WorkflowKind.LANE:
+            return PreparedWork(replace(request, lane=workflow.id), batch=True)
+        if workflow.kind not in IN_ORDER:
+            return PreparedWork(request, batch=workflow.kind is WorkflowKind.BATCH)
+        if runtime.name == "shell":
+            check_script(step.name, request.task, step.needs)
+        before = ancestors(step.name, tuple(steps.values()))
+        runs = self._runs({name: one for name, one in steps.items() if name in before})
+        named = tuple(places(request.task))
+        results = {name: self._results.result(steps[name], run, named) for name, run in runs.items()}
+        judge = judge_of(steps, step)
+        # What is handed to a step in a workspace would stay there, and land: it has the files there alone.
+        has_files = request.project is not None and request.workspace != "none" and not request.in_workspace
+        # A script cannot read what a judge has said; it is a file there.
+        front = "" if runtime.own else verdict_front(step, judge)
+        work = step_work(step, workflow.input, results, front, has_files)
+        left = request.task.removeprefix(str(step.request["task"])) if request.in_workspace else ""
+        request = replace(request, task=f"{work.task}{left}")  # with what people have said there last
+        if not has_files:
+            return PreparedWork(request, runtime=runtime.name)
+        files = {**work.files, **self._changes(step, runs, resolved.rules)}
+        if judge is not None:
+            files[f"{FOLDER}/verdict.json"] = json.dumps(judge.outputs.get("verdict"), indent=2).encode()
+        sides = self._sides(step, steps, runs)
+        if not sides:
+            return PreparedWork(request, runtime=runtime.name, files=files)
+        wanted = replace(_wanted(step, steps, runs, sides, files), marked=bool(request.resolves))
+        request = replace(request, resolves={})  # of a landing, its run would settle a conflict with files
+        return replace(self._composed(request, wanted, tuple(sides.values())), runtime=runtime.name)
+
+    def _changes(self, step: WorkflowStep, runs: Mapping[str, Run], rules: Rules) -> dict[str, bytes]:
+        """Return the change of each needed step as a file: an agent that only reads cannot see it in the
+        files.
+        """
+        depot, needed = self._core.ports.depot, {name: runs[name] for name in step.needs if name in runs}
+        shown = (change_shown(depot, run, name, rules) for name, run in needed.items())
+        return {path: patch for one in shown for path, patch in one.items()}
+
+    def furnished(
+        self, step: WorkflowStep, prepared: PreparedWork, snapshot: SnapshotTaken | None
+    ) -> tuple[SnapshotTaken | None, RunTerms]:
+        """Return the snapshot of a step that goes on from no result, with its files added; and the run's
+        terms.
+        """
+        if snapshot is None or not prepared.files:
+            return snapshot, prepared.terms
+        depot = self._core.ports.depot
+        with_files, terms = furnished(depot, str(step.run), snapshot, prepared.files, _without(step))
+        return with_files, {**prepared.terms, **terms}
+
+    def _runs(self, steps: Mapping[str, WorkflowStep]) -> dict[str, Run]:
+        """Return the newest run of each step; all of these steps are done."""
+        with self._core.ports.ledger.transaction() as tx:
+            found = {name: tx.get(Run, str(step.run)) for name, step in steps.items()}
+        return {name: run for name, run in found.items() if run is not None}
+
+    def _sides(
+        self, step: WorkflowStep, steps: Mapping[str, WorkflowStep], runs: Mapping[str, Run]
+    ) -> dict[str, Run]:
+        """Return the runs from whose results the step begins: in a later round its own last, else its
+        needs."""
+        own = self._last_done(step) if begins_later_round(steps, step) else None
+        if own is not None and result_commit(own) is not None:
+            return {step.name: own}
+        return {name: runs[name] for name in sides_of(step.name, steps, _commits(runs))}
+
+    def _last_done(self, step: WorkflowStep) -> Run | None:
+        """Return the step's newest run that is done: a newer one of the same round may have failed."""
+        with self._core.ports.ledger.transaction() as tx:
+            found = (tx.get(Run, name) for name in reversed(step.runs))
+            return next((run for run in found if run is not None and run.outcome is Outcome.DONE), None)
+
+    def _composed(
+        self, request: DispatchRequest, wanted: Composition, sides: tuple[Run, ...]
+    ) -> PreparedWork:
+        made, first = self._core.ports.depot.compose(wanted), sides[0]
+        size = str(first.workspace.get("object_format") or "sha1")
+        begins = Beginning(first.id, wanted.repo, made.snapshot, wanted.base, size)
+        terms = RunTerms(origin=made.origin, takes=[run.id for run in sides])
+        return PreparedWork(replace(request, begins=begins), terms)
+
+
+def _commits(runs: Mapping[str, Run]) -> dict[str, str]:
+    found = ((name, result_commit(run)) for name, run in runs.items())
+    return {name: commit for name, commit in found if commit is not None}
+
+
+def _without(step: WorkflowStep) -> tuple[str, ...]:
+    """Return the file of an earlier verdict, which must not pass for this run's."""
+    return (str(step.verdict["file"]),) if step.verdict else ()
+
+
+def _wanted(
+    step: WorkflowStep,
+    steps: Mapping[str, WorkflowStep],
+    runs: Mapping[str, Run],
+    sides: Mapping[str, Run],
+    files: dict[str, bytes],
+) -> Composition:
+    first, commits = next(iter(sides.values())), _commits(runs)
+    origins = {name: origin_of(run) for name, run in runs.items() if name in commits}
+    base = first.workspace.get("base")
+    before = history_of(step.name, steps, commits) if len(sides) > 1 else {}
+    return Composition(
+        repo=str(first.workspace["repo"]),
+        run=str(step.run),
+        base=None if base is None else str(base),
+        origin=origin_of(first),
+        results={name: str(result_commit(run)) for name, run in sides.items()},
+        files=files,
+        folder=FOLDER,
+        without=_without(step),
+        history={name: EarlierResult(commits[name], began) for name, began in before.items()},
+        origins=origins,
+    )
+
+
+Around = Callable[[Mapping[str, Any], str | None], Surroundings]
+"""Makes, of a caller's own settings and preset, what a dispatch reads of files."""
+
+
+class StepStarter:
+    """Queues the runs of steps; one per coordinator."""
+
+    def __init__(self, core: Core, around: Around) -> None:
+        self._core, self._around = core, around
+        self._preparer = StepPreparer(core)
+
+    def start(self, workflow: Workflow, name: str) -> None:
+        """Queue the run of a step that has its run's id. A refusal ends the step. UnavailableError: not now.
+
+        Idempotent: where the step no longer waits for that run, nothing happens.
+        """
+        with self._core.ports.ledger.transaction() as tx:
+            steps = {step.name: step for step in rows.steps_of(tx, workflow.id)}
+        step = steps[name]
+        if step.state is not WorkflowStepState.STARTING:
+            return
+        try:
+            self._queue(workflow, step, steps)
+        except UnavailableError:
+            raise
+        except PancodeError as error:
+            not_begun(self._core, step, error)
+
+    def _queue(self, workflow: Workflow, step: WorkflowStep, steps: Mapping[str, WorkflowStep]) -> None:
+        core, run = self._core, str(step.run)
+        item: dict[str, Any] = dict(step.item)  # one of a lane is as whoever added it dispatches
+        caller: dict[str, Any] = dict(item.get("caller") or workflow.caller)
+        around = self._around(caller.get("settings") or {}, caller.get("preset"))
+        request = replace(request_from(step.request, item.get("by") or workflow.created_by), cwd=workflow.cwd)
+        request = at_its_place(core, around, request, workflow.cwd)
+        request = ask(core, around, request, None).request  # with its project
+        # Its program may be that of its agent or of the settings: who runs it is known once it is resolved.
+        resolved = dry_run(core, around, request).resolution
+        prepared = self._preparer.prepare(workflow, step, steps, request, resolved)
+        asked = ask(core, around, prepared.request, None)
+        judged = decided(core.lists, core.lock, lambda: passed(core, around, asked))
+        snapshot = dispatch.take(core, judged.resolution, run)
+        snapshot, terms = self._preparer.furnished(step, prepared, snapshot)
+        prepared = replace(prepared, terms=terms)
+        if snapshot is not None:
+            asked = replace(asked, request=replace(asked.request, repo=snapshot.repo))
+        decided(core.lists, core.lock, lambda: self._written(step, (asked, around), prepared, snapshot))
+
+    def _written(
+        self,
+        step: WorkflowStep,
+        what: tuple[AskedDispatch, Surroundings],
+        prepared: PreparedWork,
+        snapshot: SnapshotTaken | None,
+    ) -> None:
+        """Write the run and the step's new state in one transaction, judged as things are now."""
+        core, (asked, around) = self._core, what
+        judged = passed(core, around, asked)
+        runtime = judged.resolution.runtime
+        if runtime.own and prepared.runtime not in (None, runtime.name):
+            # The agent was chosen by the filled task, or the settings have changed meanwhile.
+            raise RefusedError(
+                f"{step.name} was prepared for an agent, and is a script now",
+                why="its task may have words of an agent in it",
+                fix="name the step's agent or runtime",
+                code="stranger_words",
+            )
+        with unit_of_work(core) as work:
+            now = work.tx.get(WorkflowStep, step.workflow, step.number)
+            if now is None or not rows.is_starting(now, str(step.run)):
+                return  # stopped meanwhile
+            if rows.is_back(work.tx, now):
+                return rows.put_steps(work, rows.taken_back(now))
+            run = run_in(
+                core, judged.resolution, now, (str(step.run), snapshot), held=False, batch=prepared.batch
+            )
+            run = replace(run, terms={**run.terms, **prepared.terms}, retry_of=now.lost or run.retry_of)
+            put_in_queue(work, run, judged.verdicts)
+            begun = replace(now, state=WorkflowStepState.RUNNING, started_ms=core.wall_ms())
+            rows.put_steps(work, replace(begun, reason="", lost=None, begins_ms=None))

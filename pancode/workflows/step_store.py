@@ -1,0 +1,53 @@
+"""Reads and writes the rows of a workflow's steps, with their events and a look at the workflow."""
+
+from __future__ import annotations
+
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import (
+    Action,
+    ActionKind,
+    EventKind,
+    Run,
+    Workflow,
+    WorkflowStep,
+    WorkflowStepState,
+)
+from pancode.runs.life.changes import Happened
+from pancode.runs.life.continuations import is_blocked
+from pancode.runs.life.inbox import open_item
+from pancode.runs.unit_of_work import Work
+from pancode.workflows import lane_rules as lane
+
+HELD = "its turn in the workflow has not come"
+
+
+def steps_of(tx: Transaction, workflow: str) -> tuple[WorkflowStep, ...]:
+    """Return the steps in the order of the request; the items of a lane in the order in which they begin."""
+    return tuple(sorted(tx.find(WorkflowStep, {"workflow": workflow}), key=lane.order))
+
+
+def is_asked(tx: Transaction, run: Run) -> bool:
+    """Whether the run has ended with a question that waits for a person."""
+    return is_blocked(run) and open_item(tuple(tx.find(Action, {"run": run.id}))) is not None
+
+
+def step_event(step: WorkflowStep) -> Happened:
+    told: dict[str, object] = {"workflow": step.workflow, "step": step.name, "state": step.state.value}
+    told |= {"round": step.round, "reason": step.reason[:500]}
+    run = None if step.state is WorkflowStepState.STARTING else step.run  # which is not written yet
+    return Happened(EventKind.WORKFLOW_STEP, run, None, told)
+
+
+def ask_to_advance(work: Work, workflow: Workflow, at_ms: int | None = None) -> None:
+    """Have the workflow looked at again: now, or at that time."""
+    due = work.core.wall_ms() if at_ms is None else at_ms
+    work.tx.insert(
+        Action(work.core.ports.ids.token(12), ActionKind.ADVANCE, workflow.id, due, workflow.created_by)
+    )
+
+
+def put_steps(work: Work, *steps: WorkflowStep) -> None:
+    """Write new values of existing steps."""
+    for step in steps:
+        work.tx.put(step)
+        work.happened(step_event(step))

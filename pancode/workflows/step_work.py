@@ -1,0 +1,236 @@
+"""What a step of a workflow is handed and leaves: its task filled in, files for it, its outputs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from pancode.kernel.errors import RefusedError, UsageError
+from pancode.kernel.records import Run, WorkflowStep
+
+INPUT, ORIGINAL = "INPUT", "ORIGINAL"
+_PLACE = re.compile(
+    r"\{\{\s*steps\.(?P<step>[^\s.{}]+)\.(?P<what>answer|commit|files\.(?P<path>[^\s{}]+))\s*\}\}"
+    r"|\$(?P<word>INPUT|ORIGINAL)(?![A-Za-z0-9_])"
+)
+_ANY = re.compile(r"\{\{\s*steps\b[^{}]*\}\}")
+_FORMS = "{{ steps.NAME.answer }}, {{ steps.NAME.commit }} or {{ steps.NAME.files.PATH }}"
+
+
+@dataclass(frozen=True, slots=True)
+class TemplatePlace:
+    """One place in a task's text that is to be filled in. `step` is empty for `$INPUT` and `$ORIGINAL`."""
+
+    step: str
+    what: str
+    """What is filled in: answer, commit, files, INPUT or ORIGINAL."""
+    path: str = ""
+
+
+def fill(text: str, value: Callable[[TemplatePlace], str]) -> str:
+    """Return the text with every place filled in. What is put in is not searched for places."""
+    return _PLACE.sub(lambda found: value(_place(found)), text)
+
+
+def places(text: str) -> Iterator[TemplatePlace]:
+    """Yield all places of a text, in order."""
+    return map(_place, _PLACE.finditer(text))
+
+
+def first_task(text: str, task: str) -> str:
+    """Fill in the task of a step that needs no other: `$INPUT` and `$ORIGINAL` are both the workflow's
+    own."""
+    return fill(text, lambda place: task)
+
+
+def check_places(text: str, needed: dict[str, tuple[str, ...]]) -> None:
+    """Raise UsageError for a place that names nothing. `needed`: the files kept by each step it may name."""
+    for found in _ANY.finditer(text):
+        if _PLACE.fullmatch(found[0]) is None:
+            raise UsageError(f"{found[0]} does not name a value", fix=f"write {_FORMS}", code="bad_workflow")
+    for place in places(text):
+        if place.step and place.step not in needed:
+            known = ", ".join(sorted(needed)) or "none"
+            raise UsageError(
+                f"{{{{ steps.{place.step}.{place.what} }}}} names a step that this one does not need",
+                why=f"it needs, directly or through others: {known}",
+                fix=f"add {place.step} to its needs",
+                code="bad_workflow",
+            )
+        kept = needed.get(place.step, ())
+        if place.path and not any(is_kept(place.path, pattern) for pattern in kept):
+            raise UsageError(
+                f"{place.step} does not keep the file {place.path}, which a task names",
+                why=f"it keeps: {', '.join(kept) or 'none'}",
+                fix=f"add {place.path} to the files of {place.step}",
+                code="bad_workflow",
+            )
+
+
+def is_kept(path: str, pattern: str) -> bool:
+    """Whether a file's path fits a name or pattern; `*` also crosses folders."""
+    return path == pattern or fnmatchcase(path, pattern)
+
+
+def _place(found: re.Match[str]) -> TemplatePlace:
+    word = found["word"]
+    if word:
+        return TemplatePlace("", word)
+    path = found["path"] or ""
+    return TemplatePlace(found["step"], "files" if path else found["what"], path)
+
+
+MOST_VERDICT = 64 * 1024
+"""How many bytes a verdict's file has at most."""
+MOST_FILE = 5_000_000
+"""How many bytes a file has at most that is put into a task."""
+MOST_FILES = 200
+
+
+def result_commit(run: Run) -> str | None:
+    """Return the commit at which the next step begins: the run's result, or its beginning if it changed
+    nothing.
+    """
+    found = run.result.get("commit") or run.workspace.get("snapshot")
+    return found if isinstance(found, str) else None
+
+
+def kept_files(step: WorkflowStep, names: Sequence[str]) -> tuple[list[str], str]:
+    """Return the files that the step keeps, and in words which one is missing."""
+    found = [name for name in names if any(is_kept(name, pattern) for pattern in step.files)]
+    missing = [p for p in step.files if not any(is_kept(name, p) for name in found)]
+    problem = f"missing output: {missing[0]} is not in its result" if missing else ""
+    if len(found) > MOST_FILES:
+        problem = f"it keeps {len(found)} files, at most {MOST_FILES}: narrow the patterns"
+    return found[:MOST_FILES], problem
+
+
+def verdict_of(step: WorkflowStep, data: bytes | None) -> tuple[dict[str, object], str]:
+    """Return the verdict, or in words why it is none. It is read from its file, never from prose."""
+    name = str(step.verdict["file"])
+    if data is None:
+        return {}, f"no verdict: {name} is not in its result, or larger than {MOST_VERDICT} bytes"
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        return {}, f"no verdict: {name} is not JSON: {str(exc)[:200]}"
+    if not isinstance(found, dict):
+        return {}, f"no verdict: {name} is not a JSON object"
+    schema = step.verdict["schema"]
+    for key, allowed in schema.items() if isinstance(schema, dict) else ():
+        if key not in found:
+            return {}, f"no verdict: {name} has no field {key!r}"
+        if allowed and not any(
+            found[key] == one and isinstance(found[key], bool) is isinstance(one, bool) for one in allowed
+        ):
+            values = ", ".join(map(repr, allowed))
+            return {}, f"no verdict: {key} is {str(found[key])[:100]!r} in {name}, it must be one of {values}"
+    return found, ""
+
+
+FOLDER = ".pancode/inputs"
+"""The folder for files that a step is handed. It is in no change."""
+LONG = 4_000
+"""How many characters of an answer a task holds itself; a longer answer is a file."""
+MOST_INLINE = 500_000
+"""The same limit where there is no workspace for a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a finished step has left."""
+
+    answer: str = ""
+    commit: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StepWork:
+    """A step's task, and files for its workspace."""
+
+    task: str
+    files: dict[str, bytes]
+
+
+def step_work(
+    step: WorkflowStep, original: str, results: Mapping[str, StepResult], front: str, has_files: bool
+) -> StepWork:
+    """Return the step's task with every place filled in. `front`: what comes before it.
+
+    RefusedError where a text is too long for a step that works without files.
+    """
+    files = {file_of(name): results[name].answer.encode() for name in step.needs if results[name].answer}
+
+    def value(place: TemplatePlace) -> str:
+        if place.what == ORIGINAL or (place.what == INPUT and not step.needs):
+            return original
+        if place.what == INPUT:
+            return "\n\n".join(told(name, results[name].answer) for name in step.needs)
+        result = results[place.step]
+        if place.what == "commit":
+            return result.commit
+        text = result.files[place.path] if place.path else result.answer
+        return told(place.step, text, place.path)
+
+    def told(name: str, text: str, path: str = "") -> str:
+        if not has_files:
+            if len(text) <= MOST_INLINE:
+                return text
+            raise RefusedError(
+                f"the answer of {name} has {len(text)} characters, and this step has no workspace for a file",
+                why=f"a task takes {MOST_INLINE} of them at most",
+                fix="give the step a git workspace",
+                code="answer_too_long",
+            )
+        if len(text) <= LONG:
+            return text
+        target = f"{FOLDER}/{name}/{path}" if path else file_of(name)
+        files[target] = text.encode()
+        what = f"the file {path} of {name}" if path else f"the whole answer of {name}"
+        return f"({what}, {len(text)} characters, is in your workspace: {target})"
+
+    template = str(step.request.get("task") or "")
+    if file_of(ORIGINAL) in template:
+        files[file_of(ORIGINAL)] = original.encode()
+    task = fill(template, value)
+    return StepWork(f"{front}{task}", files if has_files else {})
+
+
+def check_script(name: str, task: str, needs: Sequence[str]) -> None:
+    """Raise RefusedError where words of others would become part of a script: a shell would run them."""
+    for place in places(task):
+        if place.what == ORIGINAL or (place.what == INPUT and not needs):
+            raise RefusedError(
+                f"the input of the workflow would become a part of the script of {name}",
+                why="it may be a text of anybody, as of an issue, and a shell would run it",
+                fix=f"read {file_of(ORIGINAL)} in the script, in a step with a git workspace",
+                code="stranger_words",
+            )
+        if place.step and place.what != "commit" or place.what == INPUT:
+            source = place.step or needs[0]
+            raise RefusedError(
+                f"an answer of {source} would become a part of the script of {name}",
+                why="an agent has written it, and a shell would run it",
+                fix=f"read {file_of(source)} in the script",
+                code="stranger_words",
+            )
+
+
+def verdict_front(step: WorkflowStep, judge: WorkflowStep | None) -> str:
+    """Return what a task begins with in a later round."""
+    if judge is None:
+        return ""
+    verdict = json.dumps(judge.outputs.get("verdict"), ensure_ascii=False, indent=2)
+    return f"Round {step.round} of {judge.most}. {judge.name} has judged the round before:\n{verdict}\n\n"
+
+
+def file_of(step: str) -> str:
+    return f"{FOLDER}/{step}.md"
+
+
+def diff_of(step: str) -> str:
+    return f"{FOLDER}/{step}.diff"

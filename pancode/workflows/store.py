@@ -1,0 +1,156 @@
+"""Loads the rows of one workflow, writes what was decided about it with its events, judges list filters."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from node_agent.wire.failure import Outcome
+from pancode.kernel.errors import UsageError
+from pancode.kernel.names import not_found
+from pancode.kernel.ports import Grouping, Transaction
+from pancode.kernel.records import EndedRun, EventKind, Node, Run, Workflow, WorkflowStep, WorkflowStepState
+from pancode.kernel.values import replace
+from pancode.runs.core import Core
+from pancode.runs.life.changes import Happened
+from pancode.runs.life.signals import Released, Signal, Stop, Unasked
+from pancode.runs.unit_of_work import Work
+from pancode.workflows.rules import Advance, WorkflowView
+from pancode.workflows.step_store import HELD as HELD
+from pancode.workflows.step_store import ask_to_advance as ask_to_advance
+from pancode.workflows.step_store import is_asked
+from pancode.workflows.step_store import put_steps as put_steps
+from pancode.workflows.step_store import step_event as step_event
+from pancode.workflows.step_store import steps_of as steps_of
+
+_LISTED = {"agent": "pancode agents", "node": "pancode node ls", "repository": "pancode cost --by repository"}
+
+
+def filters(core: Core, wanted: Mapping[str, str], agents: Collection[str] = ()) -> dict[str, str]:
+    """Return the filters by agent, node, repository and workflow (as its id). `agents`: those defined in
+    files.
+
+    NotFoundError for a name that nothing has, nor any run has had.
+    """
+    with core.ports.ledger.transaction() as tx:
+        for kind, fix in _LISTED.items():
+            word = wanted.get(kind)
+            now = agents if kind == "agent" else [node.name for node in tx.find(Node)]
+            if word is None or (kind != "repository" and word in now):
+                continue
+            # what runs have had, also what is gone by now
+            found = tx.tally(EndedRun, Grouping(by=(kind,)))
+            if kind != "node":  # the node of a run that has not ended is one of the fleet
+                found += tx.tally(Run, Grouping(by=("project" if kind == "repository" else kind,)))
+            had = {str(one.key[0]) for one in found if one.key[0] is not None}
+            known = {*(now if kind != "repository" else ()), *had}
+            if word not in known:
+                raise not_found(kind, word, known, fix)
+        workflow = wanted.get("workflow")
+        whole = {} if workflow is None else {"workflow": find(tx, workflow).id}
+    return {**wanted, **whole}
+
+
+PREFIX = "w-"
+LAST = "last"
+
+
+def find(tx: Transaction, text: str) -> Workflow:
+    """Return the workflow that an id, an unambiguous prefix, or `last` names. NotFoundError, UsageError."""
+    exact = tx.get(Workflow, text)
+    if exact is not None:
+        return exact
+    newest = tx.find(Workflow, order="created_ms", descending=True, limit=1)
+    if text == LAST and newest:
+        return newest[0]
+    prefix = text if text.startswith(PREFIX) else f"{PREFIX}{text}"
+    ids = [str(key[0]) for key in tx.starting(Workflow, prefix, 10)] if text else []
+    if len(ids) > 1:
+        raise UsageError(
+            f"{text!r} stands for {len(ids)} workflows or more",
+            why=", ".join(ids),
+            fix="give more letters",
+            code="workflow_ambiguous",
+        )
+    found = tx.get(Workflow, ids[0]) if ids else None
+    if found is None:
+        known = [one.id for one in tx.find(Workflow, order="created_ms", descending=True, limit=200)]
+        raise not_found("workflow", text, (LAST, *known) if known else (), "pancode workflow ls")
+    return found
+
+
+def new_id(core: Core, tx: Transaction) -> str:
+    """Return an id that no workflow has; it is taken only when its row is written."""
+    while True:
+        fresh = f"{PREFIX}{core.ports.ids.short(6)}"
+        if tx.get(Workflow, fresh) is None:
+            return fresh
+
+
+def load(core: Core, tx: Transaction, workflow: str) -> WorkflowView | None:
+    """Return the workflow as it is at this moment; None where there is no such workflow."""
+    row = tx.get(Workflow, workflow)
+    if row is None:
+        return None
+    steps = steps_of(tx, workflow)
+    found = (tx.get(Run, step.run) for step in steps if step.run is not None and _matters(row, step))
+    runs = {run.id: run for run in found if run is not None}
+    asked = frozenset(run.id for run in runs.values() if is_asked(tx, run))
+    return WorkflowView(row, steps, runs, core.wall_ms(), asked)
+
+
+def _matters(workflow: Workflow, step: WorkflowStep) -> bool:
+    """Whether anything still follows from the step's run; saves reading all runs of a large batch again."""
+    return not step.state.is_over or step.lost is not None or bool(workflow.race)
+
+
+def write(work: Work, before: WorkflowView, made: Advance) -> None:
+    """Write the changed rows, act on the runs, and add the events."""
+    tx = work.tx
+    for run, signal in _signals(made):
+        row = tx.get(Run, run)
+        if row is not None:
+            work.signal(row, signal)
+    for step in made.changed:
+        tx.put(step)
+        work.happened(step_event(step))
+    if made.workflow != before.workflow:
+        tx.put(made.workflow)
+    if made.ended and before.workflow.finished_ms is None:
+        work.happened(workflow_event(EventKind.WORKFLOW_ENDED, made.workflow))
+
+
+def _signals(made: Advance) -> Iterator[tuple[str, Signal]]:
+    yield from ((run, Stop(why)) for run, why in made.stop)
+    yield from ((run, Released()) for run in made.release)
+    yield from ((run, Unasked(why)) for run, why in made.unasked)
+
+
+def workflow_event(kind: EventKind, workflow: Workflow) -> Happened:
+    data: dict[str, object] = {"workflow": workflow.id, "kind": workflow.kind.value, "name": workflow.name}
+    data |= {"state": workflow.state.value, "reason": workflow.reason[:500], "winner": workflow.winner}
+    return Happened(kind, None, None, data)
+
+
+def is_starting(step: WorkflowStep | None, run: str) -> bool:
+    """Whether this step still waits for this very run to be written."""
+    return step is not None and step.state is WorkflowStepState.STARTING and step.run == run
+
+
+def is_back(tx: Transaction, step: WorkflowStep) -> bool:
+    """Whether the step's lost run has been heard of after all, and is done."""
+    run = tx.get(Run, step.lost) if step.lost is not None else None
+    return run is not None and run.outcome is Outcome.DONE
+
+
+def taken_back(step: WorkflowStep) -> WorkflowStep:
+    """Return the step with its lost run in place of the newer one: finished work is not done again."""
+    runs = step.runs[:-1] if step.state is WorkflowStepState.STARTING else step.runs
+    return replace(
+        step,
+        state=WorkflowStepState.RUNNING,
+        run=step.lost,
+        runs=runs,
+        lost=None,
+        reason="",
+        finished_ms=None,
+    )

@@ -1,0 +1,292 @@
+"""`pancode project`: repositories with a name and defaults of their own; an issue finds its repository."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.parameters import Json, Label, label, many, money, option
+from pancode.interfaces.cli.terminal import Columns, listing, safe
+from pancode.interfaces.client.client import path_of
+from pancode.interfaces.client.remote.place import remote_of
+from pancode.kernel.caller import folder_here
+from pancode.kernel.errors import ExitCode, UsageError
+from pancode.kernel.names import PLANNER, PRD, is_readme
+from pancode.sessions.commands.export import write_new
+
+app = Commands()
+Project = Annotated[str, Argument(autocompletion=completions.projects)]
+OfIssues = Annotated[
+    list[Label],
+    many(
+        "What a label of an issue chooses; may be repeated, and takes the place of all before.",
+        "'LABEL=agent=A node=N budget=USD'",
+        parser=label,
+    ),
+]
+_FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "prefix": "linearPrefix"}
+"""Field of a project to its key in a file of mappings."""
+
+
+@app.group("project", "pancode project add ~/src/shop --agent builder --prefix SHOP", "pancode project ls")
+def project() -> None:
+    """Repositories with a name, and the defaults of what is dispatched there.
+
+    A clone with the same remote address is the same project, wherever it lies. Flags and variables count
+    more than a project, and a project counts more than pancode.yaml and `config set`. `pancode config undo`
+    takes a change back.
+    """
+
+
+@project.verb(
+    "add",
+    "pancode project add .",
+    "pancode project add ~/src/shop --name shop --agent builder --require gpu=24g --budget 2",
+    "pancode project add --name shop --verify 'pytest -q' --prefix SHOP",
+    "pancode project add . --tracker github:example/shop --prefix SHOP",
+    "pancode project add --name shop --work-label agent --work-person ana",
+    "pancode project add --name shop --label agent:reviewer=agent=reviewer --label big=budget=5",
+    "pancode project add --mapping project-mappings.json",
+)
+def add(
+    path: Annotated[str | None, Argument(help="A folder of it; left out: change a project.")] = None,
+    *,
+    name: Annotated[str | None, option("Its name (default: that of its folder).", "NAME")] = None,
+    agent: Annotated[
+        str | None, option("Its agent, where a dispatch names none.", "A", complete=completions.agents)
+    ] = None,
+    require: Annotated[
+        list[Label], many("Use only machines with this label; may be repeated.", "KEY=VALUE", parser=label)
+    ],
+    budget: Annotated[str | None, option("The most that a run may cost.", "USD", parser=money)] = None,
+    verify: Annotated[list[str], many("Its gates, instead of the repository's own; may be repeated.", "CMD")],
+    prefix: Annotated[str | None, option("Prefix of its issues: MIN for MIN-123.", "P")] = None,
+    linear_id: Annotated[str | None, option("Its project in Linear, by id.", "ID")] = None,
+    linear_name: Annotated[str | None, option("Its project in Linear, by name.", "NAME")] = None,
+    tracker: Annotated[
+        str | None, option("Its issues: github:OWNER/REPO, gitlab:GROUP/REPO, linear:TEAM.", "TRACKER")
+    ] = None,
+    work_label: Annotated[
+        str | None,
+        option("An issue with this label begins by itself, if it is of a --work-person.", "LABEL"),
+    ] = None,
+    work_person: Annotated[
+        list[str], many("Who may start work by it: a login, in Linear an address; may be repeated.", "WHO")
+    ],
+    label: OfIssues,
+    prd: Annotated[
+        str | None, option("The file that tells what it is to become (default: docs/PRD.md, PRD.md).", "PATH")
+    ] = None,
+    mapping: Annotated[
+        str | None, option("Add all projects of a file of mappings (linearPrefix, localPath ...).", "FILE")
+    ] = None,
+    face: Json,
+) -> int:
+    """Add a project, or change one: what you leave out stays as it is.
+
+    At a terminal a new one without a PRD is offered a draft, which changes no file: `pancode project prd`.
+    """
+    said: dict[str, Any] = {"name": name, "agent": agent, "budget": budget, "prefix": prefix}
+    said |= {"path": None if path is None else whole(path), "linear_id": linear_id}
+    said |= {"linear_name": linear_name, "tracker": tracker, "work_label": work_label, "prd": prd}
+    said |= {"work_people": work_person or None, "require": dict(require) or None, "verify": verify or None}
+    said |= {"labels": dict(label) or None}
+    body = {key: value for key, value in said.items() if value is not None}
+    if mapping is not None and body:
+        raise UsageError("--mapping adds what its file says", fix="leave everything else out")
+    asked = [body] if mapping is None else mapped(mapping)
+    client = face.client()
+    done = [client.post("/v1/projects", {**one, "by": who()}) for one in asked]
+    for note in [note for one in done for note in one["notes"]]:
+        face.note(f"note: {safe(note)}")
+    face.show({"projects": done} if mapping else done[0], lambda: "".join(map(_shown, done)))
+    if path is None or prd or not face.can_ask() or not _lacks_prd(done[0]):
+        return ExitCode.DONE
+    beside = f"; {safe(done[0]['prd'])} is no PRD" if done[0]["prd"] else ""
+    if not face.agreed(f"There is no {PRD}{beside}. Have a planner draft one now? It only reads.", ""):
+        return ExitCode.DONE
+    return _draft(face, done[0]["name"], PLANNER)
+
+
+def _lacks_prd(one: dict[str, Any]) -> bool:
+    return not one["prd"] or is_readme(one["prd"])
+
+
+def whole(path: str) -> str:
+    """As the coordinator finds it, from where the person stands."""
+    return str(Path(folder_here()) / Path(path).expanduser())
+
+
+def mapped(file: str) -> list[dict[str, Any]]:
+    """The projects of a file of mappings; UsageError for one that is none."""
+    try:
+        rows = json.loads(Path(file).expanduser().read_text())
+        return [_of_row(row) for row in rows]
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as exc:
+        raise UsageError(
+            f"{file} is no file of project mappings",
+            why=str(exc) if isinstance(exc, OSError) else f"{type(exc).__name__}: {exc}",
+            fix='write [{"linearPrefix": "MIN", "localPath": "/home/me/myn", "linearProjectName": "..."}]',
+            code="bad_mapping",
+        ) from exc
+
+
+def _of_row(row: dict[str, Any]) -> dict[str, Any]:
+    facts = {ours: str(row[theirs]) for ours, theirs in _FACTS.items() if row.get(theirs)}
+    return {"path": str(Path(str(row["localPath"])).expanduser()), **facts}
+
+
+@project.verb("ls", "pancode project ls")
+def ls(face: Json) -> None:
+    """All projects."""
+    answer = face.client().get("/v1/projects", prd=1)
+    none = "no project yet; try: pancode project add ."
+    face.show(answer, lambda: listing(answer["projects"], _COLUMNS, none, cut="PATH"))
+
+
+def _path(one: dict[str, Any]) -> str:
+    return one["path"] if one["there"] else f"{one['path']} (no repository is there)"
+
+
+_COLUMNS: Columns = {
+    **{"PROJECT": "name", "PREFIX": "prefix", "AGENT": "agent", "BUDGET": "budget", "REMOTE": "remote"},
+    "PATH": _path,
+}
+
+
+@project.verb("show", "pancode project show shop", "pancode project show SHOP-123")
+def show(project: Project, face: Json) -> None:
+    """One project, by its name, by an issue of it, or by its name or id in Linear."""
+    one = face.client().get(path_of("projects", project))
+    face.show(one, lambda: _shown(one))
+
+
+def _pairs(said: dict[str, str]) -> str:
+    return " ".join(f"{key}={value}" for key, value in said.items())
+
+
+def _shown(one: dict[str, Any]) -> str:
+    labels = _pairs(one["require"])
+    gates = None if one["verify"] is None else "; ".join(shlex.join(argv) for argv in one["verify"]) or "none"
+    budget = None if one["budget"] is None else f"${one['budget']} a run"
+    facts = {"path": _path(one), "remote": one["remote"], "agent": one["agent"], "machines": labels}
+    facts |= {"budget": budget, "gates": gates, "issues": one["prefix"] and f"{one['prefix']}-..."}
+    facts |= {"tracker": one["tracker"], "prd": one["prd"] or f"none; pancode project prd {one['name']}"}
+    facts |= {"labels": "; ".join(f"{name} {_pairs(rule)}" for name, rule in one["labels"].items())}
+    facts |= {"linear": " ".join(filter(None, (one["linear_name"], one["linear_id"])))}
+    lines = [f"  {key:<9} {safe(str(value))}\n" for key, value in facts.items() if value]
+    return f"{safe(one['name'])}\n{''.join(lines)}"
+
+
+@project.verb("prd", "pancode project prd shop", "pancode project prd shop --keep r-7f3k")
+def prd(
+    project: Project,
+    *,
+    keep: Annotated[str | None, option(f"Write what this run has drafted, as {PRD}.", "RUN")] = None,
+    agent: Annotated[
+        str, option("Who drafts it; it only reads, whoever it is.", "A", complete=completions.agents)
+    ] = PLANNER,
+    face: Json,
+) -> int:
+    """Have a read-only run draft the PRD of a project, and show it; then keep it, if you want it.
+
+    The run writes nothing. With --keep you write its text into your own files, as docs/PRD.md and only where
+    no such file is; edit it and commit it. From then on agents in that repository are told where it is.
+    """
+    if keep is None:
+        return _draft(face, project, agent)
+    made = face.client().get(path_of("projects", project, "prd"), run=keep)
+    file = Path(made["path"], PRD)
+    if remote_of(os.environ) is not None:  # the person's own files are here, and the project's path is there
+        from pancode.config.projects import address_of
+
+        here = Path(folder_here())
+        top = next((one for one in (here, *here.parents) if (one / ".git").exists()), here)
+        if not made["remote"] or address_of(str(top)) != made["remote"]:
+            what = f"you stand in no checkout of {made['project']} on this machine"
+            raise UsageError(what, why=f"its remote is {made['remote'] or 'unknown'}", fix="go into one")
+        file = top / PRD
+    if file.parent.is_symlink():
+        raise UsageError(f"{file.parent} leads elsewhere", fix=f"write {PRD} yourself", code="bad_folder")
+    if made["prd"] and not is_readme(made["prd"]):
+        raise UsageError(f"{made['project']} has a PRD: {made['prd']}", fix="edit it", code="file_exists")
+    if not file.parent.exists():
+        file.parent.mkdir()
+    write_new(file, made["text"])
+    done = {"project": made["project"], "file": str(file)}
+    face.show(done, lambda: f"{safe(str(file))}  written; read it, then: git add {PRD}\n")
+    return ExitCode.DONE
+
+
+def _draft(face: Face, project: str, agent: str) -> int:
+    """Dispatch the draft of a PRD, in mode review, which changes nothing, and say how its text is kept."""
+    from pancode.interfaces.cli.main import run
+
+    made = face.client().get(path_of("projects", project, "prd"))
+    if not _lacks_prd(made):
+        raise UsageError(
+            f"{made['project']} has a PRD: {made['prd']}", fix=f"read {made['prd']}", code="file_exists"
+        )
+    told = ("--json",) if face.as_json else ()
+    where = ("--agent", agent, "--mode", "review", "--project", made["project"])
+    status = run(["dispatch", *told, *where, "--", made["task"]])
+    if status == ExitCode.DONE:
+        face.note(f"nothing is written; to keep it: pancode project prd {made['project']} --keep last")
+    return status
+
+
+@project.verb("webhook", "pancode project webhook shop", "pancode project webhook shop --secret < secret.txt")
+def webhook(
+    project: Project,
+    *,
+    secret: Annotated[
+        bool, option("Keep the secret that the tracker has made: Linear does.", "--secret")
+    ] = False,
+    face: Json,
+) -> None:
+    """Let the tracker of a project say that something has changed, instead of being asked every two minutes.
+
+    Shows the address and a new secret for the tracker's webhook settings: GitHub and GitLab take both, with
+    JSON as the content type. Linear takes the address and shows a secret, which is read with --secret from
+    standard input or a hidden prompt. A webhook only has the tracker asked at once.
+    """
+    given = None
+    if secret:
+        given = (
+            getpass.getpass("secret of the webhook: ") if face.can_ask() else sys.stdin.read(1_000)
+        ).strip()
+    body = {"by": who(), "secret": given}
+    face.show(
+        made := face.client().post(path_of("projects", project, "webhook"), body), lambda: _hooked(made)
+    )
+
+
+def _hooked(made: dict[str, Any]) -> str:
+    closed = (
+        "the API is not open over TCP; set api.listen in pancode.yaml, then: pancode fleet down, fleet up"
+    )
+    lines = [f"  address  {safe(made['url'] or closed)}\n"]
+    if made["secret"]:
+        lines.append(f"  secret   {safe(made['secret'])}  (shown once)\n")
+    elif made["tracker"] == "linear":
+        lines.append(
+            f"  secret   Linear makes it; then: pancode project webhook {safe(made['project'])} --secret\n"
+        )
+    return f"{safe(made['project'])}  {safe(made['tracker'])}\n{''.join(lines)}"
+
+
+@project.verb("rm", "pancode project rm shop")
+def rm(project: Project, face: Json) -> None:
+    """Forget a project. Its repository and its runs stay as they are."""
+    done = face.client().post(path_of("projects", project, "remove"), {"by": who()})
+    face.show(done, lambda: f"{safe(done['target'].partition('.')[2])}  forgotten\n")

@@ -1,0 +1,250 @@
+"""`pancode workspace`: a branch, its files and its machine with a name, kept from one run to the next."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.follow import summary, wait
+from pancode.interfaces.cli.output import Face, exit_of, who
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, short_time
+from pancode.interfaces.client.client import home_of, path_of
+from pancode.kernel.caller import folder
+from pancode.kernel.errors import ExitCode, UnavailableError, UsageError
+from pancode.kernel.formatting import counted, first_few, size
+from pancode.workspaces.commands.projects import whole
+
+app = Commands()
+Workspace = Annotated[str, Argument(autocompletion=completions.workspaces)]
+
+
+@app.group(
+    "workspace", "pancode workspace create MIN-123", 'pancode dispatch --workspace min-123 "add login"'
+)
+def workspace() -> None:
+    """A line of work with a name: each run in it begins with the files that the one before has left.
+
+    One run at a time works there. Every run leaves its files in the coordinator's depot, so a workspace
+    outlives its machine: `pancode land RUN --branch` makes commits of it.
+    """
+
+
+@workspace.verb(
+    "create",
+    "pancode workspace create login --node gpubox",
+    "pancode workspace create MIN-123 --title 'add login'",
+)
+def create(
+    name: Annotated[str, Argument(help="A name, or an issue of a project: MIN-123.")],
+    *,
+    title: Annotated[str, option("More words for its branch.", "WORDS")] = "",
+    node: Annotated[
+        str | None, option("The machine where its runs work.", "N", complete=completions.nodes)
+    ] = None,
+    project: Annotated[
+        str | None,
+        option("Its project (default: the repository where you stand).", "P", complete=completions.projects),
+    ] = None,
+    face: Json,
+) -> None:
+    """Create a workspace. Its first run begins with a snapshot of the repository, as any run does."""
+    body = {"name": name, "title": title, "node": node, "project": project, "cwd": folder(), "by": who()}
+    made = face.client().post("/v1/workspaces", body)
+    face.show(made, lambda: _shown(made))
+
+
+@workspace.verb("ls", "pancode workspace ls")
+def ls(face: Json) -> None:
+    """All workspaces, the one that was used last first.
+
+    DIRTY: files that its runs have changed and nobody has landed; ? while somebody works there. SIZE: of its
+    files on the machine that works there, as that has measured last. AHEAD: commits of its runs since it has
+    landed last. BEHIND: commits on what is checked out in its repository since it began. Both are counted
+    for the 20 that were used last.
+    """
+    answer = face.client().get("/v1/workspaces", measured=1)
+    none = "no workspace yet; try: pancode workspace create NAME"
+    face.show(answer, lambda: listing(answer["workspaces"], _COLUMNS, none, spare=("BRANCH",)))
+
+
+def _state(one: dict[str, Any]) -> str:
+    if one["agent"] is not None:
+        return f"{one['agent']} works there"
+    return one["outcome"] or "new"
+
+
+def _used(one: dict[str, Any]) -> str:
+    return short_time(one["used_at"] or one["created_at"])
+
+
+_COLUMNS: Columns = {
+    **{"WORKSPACE": "workspace", "BRANCH": "branch", "NODE": "node", "STATE": _state, "RUNS": "count"},
+    "DIRTY": lambda one: "?" if one["dirty"] is None else counted(one["dirty"], "file"),
+    "SIZE": lambda one: None if one["size"] is None else size(one["size"]),
+    **{"AHEAD": "ahead", "BEHIND": "behind", "LAST": "last", "USED": _used},
+}
+
+
+@workspace.verb("show", "pancode workspace show min-123")
+def show(workspace: Workspace, face: Json) -> None:
+    """One workspace: its runs, what of their work has not landed, and what is wrong with it."""
+    one = face.client().get(path_of("workspaces", workspace), measured=1)
+    face.show(one, lambda: _shown(one))
+
+
+def _shown(one: dict[str, Any]) -> str:
+    facts = {"branch": one["branch"], "project": one["project"], "node": one["node"] or "any"}
+    facts |= {"state": _state(one), "unlanded": first_few(one["files"], 8) if one["files"] else "nothing"}
+    facts |= {} if one["dirty"] is not None else {"dirty": "not known until its run has ended"}
+    facts |= {} if one["size"] is None else {"size": size(one["size"])}
+    if one["ahead"] is not None:
+        behind = "" if one["behind"] is None else f", {one['behind']} behind what is checked out"
+        facts["commits"] = f"{one['ahead']} ahead{behind}"
+    lines = [f"  {key:<9} {safe(str(value))}" for key, value in facts.items()]
+    for run in one["runs"]:
+        landed = "  (landed)" if run["landed"] else ""
+        lines.append(f"  {run['run']}  {run['outcome']:<12} {clip(safe(run['task']), 60)}{landed}")
+    for problem in one["problems"]:
+        lines += [f"  problem: {safe(problem['what'])}", f"    fix: {safe(problem['fix'])}"]
+        lines += [f"    a repair: {safe(problem['does'])}"] if problem["does"] else []
+    if one["files"] and one["agent"] is None:
+        lines.append(f"  land it: pancode land {one['last']} --branch {safe(one['branch'])}")
+    return f"{safe(one['workspace'])}\n" + "".join(f"{line}\n" for line in lines)
+
+
+_OPENS, _LOOK_S = 1_200, 0.5
+"""How many times, and how far apart, the workspace's files are looked for: set-up may take minutes."""
+
+
+@workspace.verb("open", "pancode workspace open min-123", "pancode workspace open min-123 --print")
+def open_(
+    workspace: Workspace,
+    *,
+    node: Annotated[str | None, option("The machine for its files.", "N", complete=completions.nodes)] = None,
+    prints: Annotated[bool, option("Only say where it is, for ssh and editors.", "--print")] = False,
+    face: Json,
+) -> int:
+    """Enter a workspace: its files on a machine, in tmux there, with your own SSH.
+
+    You are its one writer meanwhile: a run keeps the place, and no agent works there. Leave by ending the
+    shell (exit): what you have changed is that run's result, and the next run begins with it. To come back
+    instead, detach (Ctrl-B d), then the same command. It ends by itself after 8 hours; nothing is lost then.
+    """
+    from pancode.fleet.login import at_terminal, editors, enter
+
+    prints = prints or face.as_json
+    if not prints:
+        if not at_terminal():
+            fix = f"pancode workspace open {workspace} --print"
+            raise UsageError("this is no terminal, so nobody can work there", fix=fix, code="no_terminal")
+        home_of(os.environ)  # it is this machine's SSH that goes there
+    opened = _opened(face, workspace, node)
+    target = face.client().get(path_of("nodes", opened["node"]))["target"]
+    folder, run = opened["folder"], opened["run"]
+    if prints:
+        ways = {**editors(target, folder), "leave": f"pancode workspace leave {workspace}"}
+        facts = {"run": run, "node": opened["node"], "folder": folder, **ways}
+        lines = (f"  {key:<7} {safe(str(value))}\n" for key, value in facts.items() if value is not None)
+        face.show({"workspace": workspace, **facts}, lambda: f"{safe(workspace)}\n{''.join(lines)}")
+        return ExitCode.DONE
+    if not enter(target, folder, f"pancode-{run}", os.environ):
+        back, end = f"pancode workspace open {workspace}", f"pancode workspace leave {workspace}"
+        face.note(f"{safe(workspace)} stays open; back: {back}; end it: {end}")
+        return ExitCode.DONE
+    return _left(face, workspace, run)
+
+
+def _left(face: Face, workspace: str, run: str) -> int:
+    """Leave the workspace, and wait for the end of the run that kept it open. Its exit code."""
+    client = face.client()
+    client.post(path_of("workspaces", workspace, "leave"), {"by": who()})
+    ended = wait(face, client, run)
+    if ended is None:
+        return ExitCode.DETACHED
+    whole_run = {**ended, "findings": client.get(path_of("runs", run))["findings"]}
+    return face.end(exit_of(ended["outcome"]), ended, lambda: summary(whole_run))
+
+
+@workspace.verb("leave", "pancode workspace leave min-123")
+def leave(workspace: Workspace, face: Json) -> int:
+    """Leave a workspace that you have open, as an editor or a shell of your own does not tell that you left.
+
+    The run that kept it ends as after an exit of the shell of `open`: the gates judge what you have changed.
+    """
+    one = face.client().get(path_of("workspaces", workspace))
+    return _left(face, workspace, one["opened"]["run"] if one["opened"] else one["last"])
+
+
+def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
+    """Open the workspace; return its place once its files are there. UnavailableError if they do not come."""
+    client = face.client(works=True)
+    one = client.post(path_of("workspaces", workspace, "open"), {"by": who(), "node": node})
+    run = one["opened"]["run"] if one["opened"] else one["last"]
+    face.note(f"{run} brings the files of {safe(workspace)} to a machine")
+    for _ in range(_OPENS):
+        there = one["opened"]
+        if there is None or there["folder"] is not None:
+            break
+        time.sleep(_LOOK_S)
+        one = client.get(path_of("workspaces", workspace))
+    if not one["opened"] or one["opened"]["folder"] is None:
+        what, fix = f"the files of {safe(workspace)} did not come", f"pancode why {run}"
+        raise UnavailableError(what, why=f"{run} is {one['outcome']}", fix=fix)
+    return dict(one["opened"])
+
+
+@workspace.verb(
+    "repair", "pancode workspace repair min-123", "pancode workspace repair min-123 --repository ~/src/myn"
+)
+def repair(
+    workspace: Workspace,
+    *,
+    repository: Annotated[str | None, option("Where its repository is now.", "PATH")] = None,
+    node: Annotated[
+        str | None, option("Its machine from now on, or any.", "N", complete=completions.nodes)
+    ] = None,
+    dry_run: Annotated[bool, option("Only say what it would do.", "--dry-run")] = False,
+    face: Json,
+) -> None:
+    """Mend a workspace: its repository was moved, its machine is gone or full, its files are gone.
+
+    It says first what it does, and at a terminal asks. Where the files of its newest run are gone it begins
+    with those of the newest run that has some, else of its repository. No run and no result is deleted.
+    """
+    client = face.client()
+    one = client.get(path_of("workspaces", workspace))
+    does = [problem["does"] for problem in one["problems"] if problem["does"]]
+    does += [f"its repository is {repository}"] if repository is not None else []
+    does += [f"its machine is {node}"] if node is not None else []
+    if dry_run:
+        return face.show({**one, "does": does}, lambda: _shown(one) + _plan(does))
+    if face.can_ask() and does:
+        face.note(_plan(does).rstrip())
+        if not face.agreed("Repair it so?", ""):
+            return face.note("nothing is changed")
+    body = {"repository": None if repository is None else whole(repository), "node": node, "by": who()}
+    mended = client.post(path_of("workspaces", workspace, "repair"), body)
+    face.show(mended, lambda: _shown(mended))
+
+
+def _plan(does: list[str]) -> str:
+    return "".join(f"  then: {safe(one)}\n" for one in does) or "  nothing to repair\n"
+
+
+@workspace.verb("rm", "pancode workspace rm min-123", "pancode workspace rm min-123 --force")
+def rm(
+    workspace: Workspace,
+    *,
+    force: Annotated[bool, option("Also if it has work that has not landed.", "--force")] = False,
+    face: Json,
+) -> None:
+    """Forget a workspace. Its runs and their files stay: `runs diff` and `land` still find them."""
+    done = face.client().post(path_of("workspaces", workspace, "remove"), {"force": force, "by": who()})
+    kept = f"; its work is still there: pancode runs diff {done['kept']}" if done["kept"] else ""
+    face.show(done, lambda: f"{safe(done['removed'])}  forgotten{kept}\n")

@@ -1,0 +1,365 @@
+"""Routes of projects: repositories with a name and defaults, their trackers' webhooks, and kept tools."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import suppress
+from dataclasses import replace
+from typing import Annotated, Any, NotRequired, cast
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from pancode.config.changes import AskedChange, ChangeAnswer, ChangeKind, make_change
+from pancode.config.project_rules import (
+    NamedProject,
+    meant,
+    must_be_alone,
+    must_be_the_same,
+    name_for,
+    project_name,
+)
+from pancode.config.projects import LabelSettings
+from pancode.config.routes import change_makers
+from pancode.interfaces.http.access.request_filter import HOOKS
+from pancode.interfaces.http.access.rights import DISPATCHES, SETS_UP
+from pancode.interfaces.http.access.tokens import failed
+from pancode.interfaces.http.bodies import ActBody, Labels, Line, Name, SignedBody, Usd
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, AtDoor, RemovedAnswer, Verb
+from pancode.issues.model import TrackerKind, must_name_accounts, place_of, tracker_of
+from pancode.issues.prd import draft_task, drafted
+from pancode.kernel.errors import NotFoundError, UsageError
+from pancode.kernel.shell_words import split_words
+from pancode.kernel.visitors import AccessError
+from pancode.notices.service import tracker_secret
+from pancode.notices.signature_check import must_be_of
+from pancode.runs.admission.dry_run import QueuedAnswer, queued
+from pancode.runs.user_environment import Surroundings
+from pancode.schedules.routes import public_base
+from pancode.skills.made_tools import ToolDetail, ToolShape, keep, put_aside, remove, show, tools, try_it
+from pancode.workspaces.routes.workspaces import top_of
+
+Fact = Annotated[Line, Field(max_length=200)]
+
+
+class ProjectShape(TypedDict):
+    name: str
+    path: str
+    remote: str
+    agent: str | None
+    require: dict[str, str]
+    budget: str | None
+    verify: list[list[str]] | None
+    prefix: str
+    linear_id: str
+    linear_name: str
+    tracker: str
+    work_label: str
+    work_people: list[str]
+    labels: dict[str, dict[str, str]]
+    """By a label of an issue the agent, node and budget that it chooses."""
+    prd: str | None
+    """The file below its top that tells what it is to become, as it is now; empty: none is there; null: the
+    list was asked for without `prd`, for which folders are read."""
+    there: bool
+    notes: NotRequired[list[str]]
+
+
+class ProjectsAnswer(TypedDict):
+    projects: list[ProjectShape]
+
+
+class PrdAnswer(TypedDict):
+    """`prd`: as of a project. `task`: that of a run that drafts one. `text`: the draft of the named run;
+    null: none was named.
+    """
+
+    project: str
+    path: str
+    remote: str
+    prd: str
+    task: str
+    text: str | None
+
+
+class TrackerHookAnswer(TypedDict):
+    """`url`: null while the API is not open over TCP. `secret`: shown in this answer alone; null: it was
+    given, or Linear makes it.
+    """
+
+    project: str
+    tracker: str
+    url: str | None
+    secret: str | None
+
+
+class TrackerCalledAnswer(TypedDict):
+    project: str
+
+
+class TrackerHookBody(ActBody):
+    """`secret`: the tracker's own, where the tracker has made one; else a new one is made, and the old one is
+    forgotten.
+    """
+
+    secret: Annotated[str, Field(pattern=r"^[!-~]{16,200}$")] | None = None
+
+
+class ProjectBody(ActBody):
+    """A project to add, or to change: what is left out stays as it is.
+
+    `path`: a folder in its repository. `name`: that of the repository's folder where it is left out.
+    `budget`: the most of a run in USD. `verify`: its gates. `prefix`: MIN of the issue MIN-123;
+    with a tracker that of Linear's team, or the letters of its name, where none is said.
+    `work_label`: an open issue with it begins by itself if one of `work_people` has it or wrote it; they are
+    logins of the tracker, in Linear the addresses of accounts.
+    `labels`: by a label of an issue what it chooses; they take the place of those of before.
+    `prd`: the file that tells what it is to become, below its top or by its whole path; empty: look for it.
+    """
+
+    path: Annotated[str, Field(min_length=1, max_length=4_096)] | None = None
+    name: Name | None = None
+    agent: Name | None = None
+    require: Labels | None = None
+    budget: Usd | None = None
+    verify: Annotated[tuple[str, ...], Field(max_length=50)] | None = None
+    prefix: Annotated[str, Field(pattern=r"^([A-Za-z][A-Za-z0-9]{0,31})?$")] | None = None
+    linear_id: Fact | None = None
+    linear_name: Fact | None = None
+    tracker: Fact | None = None
+    work_label: Fact | None = None
+    work_people: Annotated[tuple[Name, ...], Field(max_length=50)] | None = None
+    labels: Annotated[dict[Fact, LabelSettings], Field(max_length=50)] | None = None
+    prd: Fact | None = None
+
+
+@Verb("GET /v1/projects", command="project ls", query=("prd",))
+def _list(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
+    """Repositories with a name and defaults."""
+    around, looks = context.coordinator.around({}), "prd" in call.query
+    return {"projects": [_shape(around, one, looks) for one in around.projects().values()]}
+
+
+@Verb("GET /v1/projects/{project}", command="project show")
+def _show(context: ApiContext, call: ApiCall) -> ProjectShape:
+    """One, by its name or an issue."""
+    around = context.coordinator.around({})
+    return _shape(around, meant(around.projects(), call.path["project"]))
+
+
+@Verb("GET /v1/projects/{project}/prd", command="project prd", query=("run",))
+def _prd(context: ApiContext, call: ApiCall) -> PrdAnswer:
+    """Where its PRD is, how a draft is asked for, and what a run has drafted. Nothing is written."""
+    around = context.coordinator.around({})
+    one, run = meant(around.projects(), call.path["project"]), call.query.get("run")
+    text = None if run is None else drafted(context.core, one, run)
+    found = around.prd(one.path, one.prd)
+    place = {"project": one.name, "path": one.path, "remote": one.remote, "prd": found}
+    return cast("PrdAnswer", {**place, "task": draft_task(), "text": text})
+
+
+@Verb("POST /v1/projects", ProjectBody, "project add", pokes=True, right=SETS_UP)
+def _add(context: ApiContext, call: ApiCall) -> ProjectShape:
+    """Add one, or change it."""
+    body: ProjectBody = call.body
+    around = context.coordinator.around({})
+    known = around.projects()
+    top = None if body.path is None else _top(context, body.path)
+    old = known.get(body.name or "")
+    if top is None and old is None:
+        raise UsageError("no folder is named", fix="pancode project add PATH", code="bad_value")
+    name = project_name(body.name) if body.name else name_for(os.path.basename(top or ""))
+    if body.name is None:
+        must_be_the_same(known.get(name), top or "")
+    new = _changed(known.get(name) or NamedProject(name, top or ""), body)
+    if top is not None:
+        new = replace(new, path=top, remote=around.address_of(top))
+    if body.prd:
+        below = os.path.relpath(os.path.join(new.path, body.prd), new.path)
+        if below.startswith("..") or around.prd(new.path, below) != below:
+            fix = "name a file of the repository: --prd docs/spec.md"
+            raise UsageError(f"{body.prd} is no file of {new.path}", fix=fix, code="bad_value")
+        new = replace(new, prd=below)
+    must_be_alone(known, new)
+    must_name_accounts(new)
+    change = AskedChange(ChangeKind.SETTING, f"projects.{name}", json.dumps(_kept(new)))
+    effect = make_change(context.core, change_makers(context), change, body.by)
+    return {**_shape(around, new), "notes": list(effect.notes)}
+
+
+def _top(context: ApiContext, path: str) -> str:
+    top = context.project_of(path)
+    if top is None:
+        fix = "name a folder of a repository on the coordinator's machine, or run git init there"
+        raise UsageError(f"{path} is in no git repository", fix=fix, code="no_repository")
+    return top
+
+
+def _changed(old: NamedProject, body: ProjectBody) -> NamedProject:
+    """Return the project, changed by what the body says."""
+    said: dict[str, Any] = {
+        key: value
+        for key, value in dict(body).items()
+        if value is not None and key not in ("by", "path", "name", "verify")
+    }
+    if body.tracker:
+        place = tracker_of(body.tracker)
+        team = place.repository.name if place.kind is TrackerKind.LINEAR else old.name
+        said.setdefault("prefix", old.prefix or re.sub(r"[^A-Za-z0-9]|^[0-9]+", "", team)[:32].upper())
+    if body.labels is not None:
+        said["labels"] = {label: rule.rule() for label, rule in body.labels.items()}
+    if body.verify is not None:
+        said["verify"] = tuple(split_words(one, "the gate") for one in body.verify)
+    return replace(old, **said)
+
+
+def _kept(one: NamedProject) -> dict[str, Any]:
+    """Return the project as settings.json has it, without fields that it does not set."""
+    said = {key: value for key, value in _plain(one).items() if value not in (None, "", {}, [])}
+    return {key: value for key, value in said.items() if key != "name"}
+
+
+def _plain(one: NamedProject) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "path": one.path,
+        "remote": one.remote,
+        "agent": one.agent,
+        "require": dict(one.require),
+        "budget": (None if one.budget is None else f"{one.budget:f}"),
+        "verify": None if one.verify is None else [list(argv) for argv in one.verify],
+        "prefix": one.prefix,
+        "linear_id": one.linear_id,
+        "linear_name": one.linear_name,
+        "tracker": one.tracker,
+        "work_label": one.work_label,
+        "work_people": list(one.work_people),
+        "labels": {label: rule.said() for label, rule in one.labels.items()},
+        "prd": one.prd,
+    }
+
+
+def _shape(around: Surroundings, one: NamedProject, looks: bool = True) -> ProjectShape:
+    """Return the project in the shape that faces show. `there`: a repository lies at its path."""
+    there = os.path.exists(os.path.join(one.path, ".git"))
+    prd = around.prd(one.path, one.prd) if looks else None
+    return cast("ProjectShape", {**_plain(one), "prd": prd, "there": there})
+
+
+def _secret_of(project: str) -> str:
+    """Return the name by which the secret of the project's tracker webhook is kept."""
+    return f"tracker-{project}"
+
+
+@Verb("POST /v1/projects/{project}/webhook", TrackerHookBody, "project webhook", right=SETS_UP)
+def _webhook(context: ApiContext, call: ApiCall) -> TrackerHookAnswer:
+    """The address and a new secret for its tracker's webhook; Linear makes the secret itself."""
+    body: TrackerHookBody = call.body
+    project = meant(context.coordinator.around({}).projects(), call.path["project"])
+    kind, secret = place_of(project).kind, body.secret
+    if secret is not None or kind is not TrackerKind.LINEAR:
+        secret = tracker_secret(context.core, project.name, body.by, secret)
+        context.coordinator.keep_secret(_secret_of(project.name), secret)
+    base = public_base(context)
+    url = None if base is None else f"{base}{HOOKS}trackers/{project.name}"
+    shown = secret if body.secret is None else None
+    return {"project": project.name, "tracker": kind.value, "url": url, "secret": shown}
+
+
+@Verb("POST /v1/hooks/trackers/{project}", SignedBody, status=202, right=DISPATCHES, at_door=AtDoor.SIGNED)
+def _called(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
+    """A tracker's signed webhook: its issues are asked for in a moment, and nothing else.
+
+    What the tracker answers then counts, so a call that comes twice, late or out of order does one thing.
+    """
+    signed: SignedBody = call.body
+    project = context.coordinator.around({}).projects().get(call.path["project"])
+    kind, secret = TrackerKind.GITHUB, None
+    if project is not None and project.tracker:
+        kind = place_of(project).kind
+        with suppress(NotFoundError):
+            secret = context.coordinator.kept_secret(_secret_of(project.name))
+    try:
+        must_be_of(kind.value, signed.signed(), secret, context.core.wall_ms())
+    except AccessError as error:
+        failed(context.core, error)
+        raise
+    context.coordinator.ask_trackers()
+    return {"project": call.path["project"]}
+
+
+@Verb("POST /v1/projects/{project}/remove", ActBody, "project rm", pokes=True, right=SETS_UP)
+def _remove(context: ApiContext, call: ApiCall) -> ChangeAnswer:
+    """Forget it; its repository stays."""
+    name = meant(context.coordinator.around({}).projects(), call.path["project"]).name
+    context.coordinator.keep_secret(_secret_of(name), None)
+    change = AskedChange(ChangeKind.SETTING, f"projects.{name}", None)
+    return make_change(context.core, change_makers(context), change, call.body.by).shape()
+
+
+class ToolsAnswer(TypedDict):
+    tools: list[ToolShape]
+
+
+class KeepToolBody(ActBody):
+    """`digest`: of the tool as the person has looked at it. The yes counts for these bytes alone."""
+
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class RemoveToolBody(ActBody):
+    """`project`: a project's name; without it, the repository around `cwd`. `run`: put aside what this run
+    proposes, and remove no kept tool.
+    """
+
+    project: Name | None = None
+    cwd: Annotated[str, Field(max_length=4_096)] | None = None
+    run: Name | None = None
+
+
+def _place(context: ApiContext, project: str | None, cwd: str | None) -> str:
+    """Return the top of the project's repository; else that of the one around the folder. UsageError."""
+    if project is not None:
+        return meant(context.coordinator.around({}).projects(), project).path
+    return top_of(context, cwd)
+
+
+@Verb("GET /v1/tools", command="tools ls", query=("project",))
+def _tools(context: ApiContext, call: ApiCall) -> ToolsAnswer:
+    """Tools that agents have made, kept and proposed."""
+    project = call.query.get("project")
+    return {"tools": tools(context.core, None if project is None else _place(context, project, None))}
+
+
+@Verb("GET /v1/runs/{run}/tools/{tool}", command="tools show")
+def _tool(context: ApiContext, call: ApiCall) -> ToolDetail:
+    """A proposed one, with its files and tests."""
+    return show(context.core, call.path["run"], call.path["tool"])
+
+
+@Verb("POST /v1/runs/{run}/tools/{tool}/try", ActBody, "tools try", pokes=True, right=DISPATCHES)
+def _try(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+    """Run its tests in a node's sandbox, as a run."""
+    around = context.coordinator.around({})
+    return queued(try_it(context.core, around, call.path["run"], call.path["tool"], call.body.by))
+
+
+@Verb("POST /v1/runs/{run}/tools/{tool}/keep", KeepToolBody, "tools keep", right=SETS_UP)
+def _keep(context: ApiContext, call: ApiCall) -> ToolShape:
+    """Give it to the later runs of its project."""
+    body: KeepToolBody = call.body
+    return keep(context.core, call.path["run"], call.path["tool"], body.digest, body.by)
+
+
+@Verb("POST /v1/tools/{tool}/remove", RemoveToolBody, "tools rm", right=SETS_UP)
+def _remove_tool(context: ApiContext, call: ApiCall) -> RemovedAnswer:
+    """Give it to no later run; or put a proposal aside."""
+    body: RemoveToolBody = call.body
+    if body.run is not None:
+        put_aside(context.core, body.run, call.path["tool"], body.by)
+    else:
+        remove(context.core, call.path["tool"], _place(context, body.project, body.cwd), body.by)
+    return {"removed": call.path["tool"]}

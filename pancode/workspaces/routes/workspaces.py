@@ -1,0 +1,159 @@
+"""Routes of workspaces: create, look, open, leave, repair, remove."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from pancode.config.project_rules import meant, moved
+from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, OPERATES
+from pancode.interfaces.http.bodies import ActBody, Line, Name
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, Verb
+from pancode.kernel.errors import NotFoundError, UsageError
+from pancode.workspaces.rules import KeptWorkspace
+from pancode.workspaces.service import (
+    WorkspaceAnswer,
+    WorkspaceShape,
+    branch_for,
+    create,
+    leave,
+    open_for,
+    remove,
+    repair,
+    show,
+    workspaces,
+)
+
+Folder = Annotated[str, Field(min_length=1, max_length=4_096)]
+
+
+class WorkspacesAnswer(TypedDict):
+    workspaces: list[WorkspaceShape]
+
+
+class RemovedWorkspaceAnswer(TypedDict):
+    removed: str
+    kept: str | None
+
+
+class WorkspaceBody(ActBody):
+    """A workspace to create. `name`: a name, or an issue, whose project is found by its prefix.
+
+    `title`: more words for its branch. `node`: where its runs stay; empty: on any. `project`: a project's
+    name; else the repository around `cwd` counts.
+    """
+
+    name: Name
+    title: Annotated[Line, Field(max_length=200)] = ""
+    node: Name | None = None
+    project: Name | None = None
+    cwd: Folder | None = None
+
+
+class OpenBody(ActBody):
+    """`node`: the machine for its files; else that of its runs."""
+
+    node: Name | None = None
+
+
+class RepairBody(ActBody):
+    """`repository`: where it is now. `node`: the machine from now on; `any`: whichever is free.
+
+    Without both it does what the workspace's problems say under `does`.
+    """
+
+    repository: Folder | None = None
+    node: Name | None = None
+
+
+class RemoveWorkspaceBody(ActBody):
+    """`force`: also a workspace with work that has not landed."""
+
+    force: bool = False
+
+
+_MEASURED = "measured"
+"""The query's word that has git count the commits; faces that ask each second leave it out."""
+
+
+@Verb("GET /v1/workspaces", command="workspace ls", query=(_MEASURED,))
+def _list(context: ApiContext, call: ApiCall) -> WorkspacesAnswer:
+    """Lines of work with a name."""
+    return {"workspaces": workspaces(context.core, _MEASURED in call.query)}
+
+
+@Verb("POST /v1/workspaces", WorkspaceBody, "workspace create", status=201, right=OPERATES)
+def _create(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
+    """Create one."""
+    body: WorkspaceBody = call.body
+    name, now = body.name.lower(), context.core.wall_ms()
+    project = _project(context, body)
+    asked = KeptWorkspace(name, project, branch_for(name, body.title), body.node, now, body.by)
+    create(context.core, asked)
+    return show(context.core, context.coordinator.around({}), name)
+
+
+@Verb("GET /v1/workspaces/{workspace}", command="workspace show", query=(_MEASURED,))
+def _show(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
+    """One, with its runs and what is wrong."""
+    around, measured = context.coordinator.around({}), _MEASURED in call.query
+    return show(context.core, around, call.path["workspace"], measured)
+
+
+def _project(context: ApiContext, body: WorkspaceBody) -> str:
+    """Return the top of its repository: the named project's, the issue's, or the one around the folder."""
+    projects = context.coordinator.around({}).projects()
+    try:
+        named = meant(projects, body.project or body.name)
+    except NotFoundError:
+        if body.project is not None:
+            raise
+        return top_of(context, body.cwd)
+    if context.project_of(named.path) is None:
+        raise moved(named.name, named.path)
+    return named.path
+
+
+def top_of(context: ApiContext, folder: str | None) -> str:
+    """Return the top of the repository around the folder. UsageError where there is none."""
+    top = context.project_of(folder)
+    if top is None:
+        fix = "go into the repository, or name a project: --project (see pancode project ls)"
+        raise UsageError(f"{folder or 'this folder'} is in no git repository", fix=fix, code="no_repository")
+    return top
+
+
+@Verb("POST /v1/workspaces/{workspace}/open", OpenBody, "workspace open", pokes=True, right=DISPATCHES)
+def _open(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
+    """Keep its files on a machine for a person, as a run that ends when the person leaves."""
+    body: OpenBody = call.body
+    open_for(context.core, context.coordinator.around({}), call.path["workspace"], body.by, body.node)
+    return _show(context, call)
+
+
+@Verb("POST /v1/workspaces/{workspace}/leave", ActBody, "workspace leave", pokes=True, right=DISPATCHES)
+def _leave(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
+    """End the run that keeps its files for a person; what the person has changed is its result."""
+    leave(context.core, call.path["workspace"], call.body.by)
+    return _show(context, call)
+
+
+@Verb("POST /v1/workspaces/{workspace}/repair", RepairBody, "workspace repair", right=OPERATES)
+def _repair(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
+    """Give it its repository or another machine, and mend what its problems say."""
+    body: RepairBody = call.body
+    top = None if body.repository is None else top_of(context, body.repository)
+    around = context.coordinator.around({})
+    repair(context.core, around, call.path["workspace"], body.by, top, body.node)
+    return _show(context, call)
+
+
+@Verb("POST /v1/workspaces/{workspace}/remove", RemoveWorkspaceBody, "workspace rm", right=DROPS)
+def _remove(context: ApiContext, call: ApiCall) -> RemovedWorkspaceAnswer:
+    """Forget it; its runs stay."""
+    return cast(
+        "RemovedWorkspaceAnswer", remove(context.core, call.path["workspace"], call.body.by, call.body.force)
+    )

@@ -1,0 +1,233 @@
+"""Decides where a request works: in a project by its name, or next in a workspace, a line of runs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import cast
+
+from node_agent.wire.identity import ATTEMPT, turn_control_file, words_in
+from pancode.config.project_rules import meant, moved
+from pancode.kernel.errors import RefusedError, UsageError
+from pancode.kernel.names import not_found
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Run, RunState, Setting
+from pancode.kernel.terms import RunTerms
+from pancode.kernel.values import replace
+from pancode.runs.life.continuations import beginning, is_blocked, nexts
+from pancode.runs.life.waits import LEAVES
+from pancode.runs.request import FILES, DispatchRequest, workspace_in
+from pancode.runs.unit_of_work import Work
+from pancode.runs.user_environment import Surroundings
+
+PREFIX = "workspace:"
+"""The prefix of the durable settings that hold workspaces."""
+MOST = 1_000
+"""The most workspaces, and how many of a workspace's runs are looked at: the newest."""
+TAKEN = "workspace_taken"
+"""The code of the refusal while somebody works there."""
+STAY = "# A person has this workspace open."
+"""The first line of a script that only keeps a workspace's files on a node for a person."""
+STAY_MS = 8 * 3_600_000
+STAYS = f"""\
+{STAY}
+# What is changed here is the result of this run, and the next one in the workspace begins with it.
+i=0
+while [ ! -e "$HOME/{words_in(f"${ATTEMPT}")}/{turn_control_file(*LEAVES)}" ]; do
+  [ $((i % 300)) -ne 0 ] || echo "open; to leave: pancode workspace leave NAME"
+  i=$((i + 1))
+  sleep 1
+done
+"""
+"""The script of such a run. It prints a line every five minutes, so that the watch does not call it stuck.
+
+The node lays the sign of leaving in the run's home and follows no link there. Nobody writes it into the tree,
+where an agent may have left a link to a file of the node's owner.
+"""
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptWorkspace:
+    """The facts of a workspace that its runs do not tell.
+
+    `first`: its first run, from which the others go on; empty: it has none yet. `last`: its newest; empty:
+    not noted. `node` None: any machine. `saved`: after a repair the run at whose files that first one begins;
+    empty: a snapshot.
+    """
+
+    name: str
+    project: str
+    branch: str
+    node: str | None
+    created_ms: int
+    created_by: str
+    first: str = ""
+    saved: str = ""
+    last: str = ""
+
+    def setting(self, changed_ms: int) -> Setting:
+        """Return the workspace's row."""
+        return Setting(f"{PREFIX}{self.name}", asdict(self), changed_ms, self.created_by)
+
+
+def workspace_name(text: str) -> str:
+    """Return the name if a workspace can have it; else UsageError."""
+    if _NAME.fullmatch(text) is None or text in FILES or text.endswith((".", ".lock")) or ".." in text:
+        why = "it has up to 63 small letters, digits and . _ -, and is a part of the name of a branch"
+        what = f"{text[:80]!r} cannot be the name of a workspace"
+        raise UsageError(what, why=why, fix="take another name", code="bad_name")
+    return text
+
+
+def known(tx: Transaction) -> dict[str, KeptWorkspace]:
+    """All workspaces by name."""
+    names = [str(key[0]).removeprefix(PREFIX) for key in tx.starting(Setting, PREFIX, MOST)]
+    found = (named(tx, name) for name in names)
+    return {one.name: one for one in found if one is not None}
+
+
+def named(tx: Transaction, name: str) -> KeptWorkspace | None:
+    row = tx.get(Setting, f"{PREFIX}{name}")
+    return KeptWorkspace(**row.value) if row is not None and isinstance(row.value, dict) else None
+
+
+def load(tx: Transaction, name: str) -> KeptWorkspace:
+    """Return the workspace. NotFoundError with the nearest name."""
+    found = named(tx, name)
+    if found is None:
+        raise not_found("workspace", name, (*known(tx), *FILES), "pancode workspace ls")
+    return found
+
+
+def runs_in(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
+    """Return the workspace's runs, the newest MOST, oldest first. Each goes on from the one before, even
+    where a person continued that one.
+    """
+    found, run = list[Run](), tx.get(Run, workspace.last or workspace.first)
+    while not workspace.last and run is not None and nexts(run):
+        run = tx.get(Run, nexts(run)[-1])
+    while run is not None and len(found) < MOST:
+        found.append(run)
+        run = None if run.id == workspace.first else tx.get(Run, run.terms.get("continues", ""))
+    return found[::-1]
+
+
+def line_of(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
+    """Its runs, behind the one that a repair has saved."""
+    saved = tx.get(Run, workspace.saved) if workspace.saved else None
+    return [*([] if saved is None else [saved]), *runs_in(tx, workspace)]
+
+
+def at_its_place(around: Surroundings, request: DispatchRequest) -> DispatchRequest:
+    """Return the request with its repository and its folder therein. NotFoundError for an unknown project."""
+    wants_files = request.workspace != "none"
+    if request.of_project and request.project is None:
+        request = replace(request, cwd=meant(around.projects(), request.of_project).path)
+    if request.project is None and request.cwd is not None and wants_files:
+        request = replace(request, project=around.project_of(request.cwd))
+    if request.of_project and request.project is None and wants_files:
+        raise moved(request.of_project, request.cwd or "")
+    if request.project is not None and request.cwd is not None:
+        request = replace(request, folder=around.below(request.cwd, request.project))
+    return request
+
+
+def at_workspace(tx: Transaction, request: DispatchRequest, later: bool = False) -> DispatchRequest:
+    """The request, if it names a workspace, at the files of its newest run and on its machine.
+
+    NotFoundError; RefusedError while somebody works there, unless it is only judged for `later`.
+    """
+    if (name := workspace_in(request.workspace)) is None:
+        return request
+    workspace = load(tx, name)
+    runs = line_of(tx, workspace)
+    if not later:
+        must_be_free(workspace.name, runs)
+    placed = replace(
+        request,
+        workspace="git",
+        in_workspace=workspace.name,
+        project=workspace.project,
+        cwd=workspace.project,
+        node=request.node or workspace.node,
+    )
+    if not runs:
+        return placed
+    return replace(
+        placed, begins=beginning(runs[-1]), continues=runs[-1].id if workspace.first else placed.continues
+    )
+
+
+def is_stay(run: Run) -> bool:
+    """Whether the run is no agent's work, but keeps the files on the node until a person leaves."""
+    return run.runtime == "shell" and run.task.startswith(STAY)
+
+
+def stay_request(name: str, node: str | None, by: str) -> DispatchRequest:
+    """Return the request for a run that keeps the workspace's files for a person. It has one attempt: a
+    second would wait for a person who has gone.
+    """
+    return DispatchRequest(
+        task=STAYS,
+        created_by=by,
+        runtime="shell",
+        workspace=name,
+        node=node,
+        timeout_ms=STAY_MS,
+        attempts=1,
+        verify_retries=0,
+    )
+
+
+def must_be_free(name: str, runs: list[Run]) -> None:
+    """Raise RefusedError while a run works there or waits for an answer: there is one writer at a time."""
+    if not runs or (runs[-1].state is RunState.ENDED and not is_blocked(runs[-1])):
+        return
+    last = runs[-1]
+    if is_blocked(last):
+        why, fix = "it has asked a person, and goes on with the answer", f'pancode answer {last.id} "..."'
+    elif last.takes_turns:
+        why, fix = f"a chat with {last.agent} is open there", f"pancode sessions rest {last.id}"
+    elif is_stay(last):
+        why, fix = f"{last.created_by} has it open", f"pancode workspace leave {name}"
+    else:
+        why, fix = (
+            f"agent {last.agent} works there",
+            f"pancode runs follow {last.id}; or end it: pancode runs stop {last.id}",
+        )
+    raise RefusedError(f"workspace {name} is taken by {last.id}", why=why, fix=fix, code=TAKEN)
+
+
+def must_be_newest(tx: Transaction, name: str, old: str) -> bool:
+    """Whether `old` is the workspace's newest run. RefusedError for an older one: the workspace would get a
+    second line, and lists show only one.
+    """
+    kept = named(tx, name)
+    runs = [run.id for run in runs_in(tx, kept)] if kept is not None else []
+    if old in runs[:-1]:
+        what, why = f"{old} is not the newest run of workspace {name}", f"its files go on in {runs[-1]}"
+        fix = f"continue the newest: pancode runs continue {runs[-1]}"
+        raise RefusedError(what, why=why, fix=fix, code="already_continued")
+    return old in runs
+
+
+def joined(work: Work, run: Run) -> Run:
+    """Return the run as it joins its workspace, where it is noted as the newest.
+
+    A run that continues one outside of the workspace loses the name. RefusedError if another was faster.
+    """
+    name, old = run.terms.get("in_workspace"), run.terms.get("continues")
+    if name is None:
+        return run
+    if old is not None and not must_be_newest(work.tx, name, old):
+        outside = {key: value for key, value in run.terms.items() if key != "in_workspace"}
+        return replace(run, terms=cast("RunTerms", outside))
+    workspace = load(work.tx, name)
+    if old is None:
+        must_be_free(name, runs_in(work.tx, workspace))
+        if workspace.first:
+            raise RefusedError(f"workspace {name} has a run already", fix="the same command again")
+    noted = replace(workspace, first=workspace.first or run.id, last=run.id)
+    work.tx.put(noted.setting(work.core.wall_ms()))
+    return run

@@ -1,0 +1,442 @@
+"""Workspaces as people see and change them: created, listed, shown, mended, removed without losing work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from node_agent.wire.failure import Outcome
+from pancode.agents.runtimes import RUNTIMES, canonical
+from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, UsageError
+from pancode.kernel.names import not_found
+from pancode.kernel.ports import ResultPlace, Transaction
+from pancode.kernel.records import Node, Run, RunState, Setting
+from pancode.kernel.values import replace
+from pancode.runs.core import Core
+from pancode.runs.dispatch import dispatch
+from pancode.runs.life.case import RunStage, stage_of
+from pancode.runs.life.continuations import has_change, kept
+from pancode.runs.life.orders import identity_of
+from pancode.runs.life.signals import LeftWorkspace, Stop
+from pancode.runs.request import DispatchRequest
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.user_environment import Surroundings
+from pancode.runs.views import at, iso, newest_fence, node_of, session_of, words_of
+from pancode.workflows.step_work import result_commit
+from pancode.workspaces.rules import (
+    MOST,
+    PREFIX,
+    KeptWorkspace,
+    at_workspace,
+    is_stay,
+    known,
+    line_of,
+    load,
+    must_be_free,
+    named,
+    stay_request,
+    workspace_name,
+)
+
+ANY = "any"
+"""The word for any free machine, in place of a name."""
+MEASURED = 20
+"""A list counts the commits of this many workspaces, those used last: git is asked for each."""
+
+
+def in_workspace(
+    core: Core, around: Surroundings, request: DispatchRequest, later: bool = False
+) -> DispatchRequest:
+    """The request at the files of the workspace that it names. NotFoundError where its repository is gone:
+    the gates that stand there would be missing, too. `later`: it is judged now and begins later."""
+    with core.ports.ledger.transaction() as tx:
+        placed = at_workspace(tx, request, later)
+        last = tx.get(Run, placed.continues) if placed.in_workspace and placed.continues else None
+        left = [] if last is None else kept(words_of(tx, last))
+    if placed.in_workspace and around.project_of(str(placed.project)) != placed.project:
+        raise gone(placed.in_workspace, str(placed.project))
+    runtime = canonical(placed.runtime or around.defaults(placed.project).runtime)
+    if last is None or placed.argv is not None or runtime not in RUNTIMES or RUNTIMES[runtime].own:
+        return placed  # words cannot be added to a script
+    words = (placed.task, *(f"A person adds: {one.text}" for one in left))
+    return replace(placed, task="\n\n".join(words))
+
+
+def gone(name: str, path: str) -> NotFoundError:
+    fix = f"pancode workspace repair {name} --repository PATH"
+    what = f"the repository of workspace {name} is not where it was"
+    return NotFoundError(what, why=f"{path} is no git repository", fix=fix, code="project_moved")
+
+
+def branch_for(name: str, title: str) -> str:
+    """Return a branch's name, as `feature/min-123-add-login`."""
+    words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40].strip("-")
+    return f"feature/{name}{f'-{words}' if words else ''}"
+
+
+def create(core: Core, asked: KeptWorkspace) -> None:
+    """Create the workspace. ConflictError where its name is taken, NotFoundError for an unknown machine."""
+    workspace_name(asked.name)
+    with unit_of_work(core) as work:
+        there = known(work.tx)
+        if asked.name in there:
+            raise ConflictError(
+                f"there is a workspace {asked.name} already",
+                why=f"its repository is {there[asked.name].project}",
+                fix=f'pancode dispatch --workspace {asked.name} "...", or take another name',
+                code="name_taken",
+            )
+        if len(there) >= MOST:
+            raise UsageError(f"the fleet has {MOST} workspaces", fix="pancode workspace rm NAME")
+        _must_be_a_node(work.tx, asked.node)
+        work.tx.put(asked.setting(core.wall_ms()))
+        work.audit("people", "info", "workspace created", None, by=asked.created_by, name=asked.name)
+
+
+def ensure(core: Core, wanted: KeptWorkspace) -> None:
+    """Create the workspace if there is none. ConflictError where its name is that of another repository's."""
+    with core.ports.ledger.transaction() as tx:
+        there = named(tx, wanted.name)
+    if there is None:
+        create(core, wanted)
+    elif there.project != wanted.project:
+        raise ConflictError(
+            f"the workspace {wanted.name} is of another repository",
+            why=there.project,
+            fix=f"pancode workspace rm {wanted.name}",
+            code="name_taken",
+        )
+
+
+def _must_be_a_node(tx: Transaction, name: str | None) -> None:
+    if name is not None and tx.get(Node, name) is None:
+        raise not_found("node", name, [node.name for node in tx.find(Node)], "pancode fleet status")
+
+
+class WorkspaceShape(TypedDict):
+    workspace: str
+    project: str
+    branch: str
+    node: str | None
+    created_at: str
+    created_by: str
+    used_at: str | None
+    count: int
+    """The number of its runs, the newest 1,000 at most."""
+    last: str | None
+    outcome: str | None
+    agent: str | None
+    """The agent that works there now; null: none."""
+    at_node: str | None
+    files: list[str]
+    """The files that its runs have changed and nobody has landed."""
+    dirty: int | None
+    """How many files that are; null while somebody works there, or its newest run was lost: not known."""
+    size: int | None
+    """Bytes of its checkout, set-up and home on the node that works there, as that has measured last; null:
+    it has not, or no node keeps files of it now."""
+    commit: str | None
+    ahead: int | None
+    """Commits of its runs since the last landing. This and `behind` are null: nobody asked, or git cannot
+    tell."""
+    behind: int | None
+    """Commits on what its repository has checked out since the workspace began."""
+
+
+class OpenedShape(TypedDict):
+    """The run that keeps a workspace's files for a person. `node` and `folder`: null until the files are
+    there.
+    """
+
+    run: str
+    by: str
+    node: str | None
+    folder: str | None
+
+
+class WorkspaceProblem(TypedDict):
+    """What is wrong with a workspace. `does`: what a repair does about it by itself; empty: nothing."""
+
+    what: str
+    fix: str
+    does: str
+
+
+class WorkspaceRun(TypedDict):
+    run: str
+    task: str
+    outcome: str
+    """Its outcome, or its state while it has none."""
+    landed: str | None
+    talk: str | None
+    """The session whose newest sitting it is, and in which one can say more; null: none, or it is ended."""
+
+
+class WorkspaceAnswer(WorkspaceShape):
+    runs: list[WorkspaceRun]
+    problems: list[WorkspaceProblem]
+    opened: OpenedShape | None
+
+
+def workspaces(core: Core, measured: bool = False) -> list[WorkspaceShape]:
+    """Return all workspaces, the one used last first. `measured`: count the commits of the first MEASURED."""
+    with core.ports.ledger.transaction() as tx:
+        lines = {one.name: line_of(tx, one) for one in known(tx).values()}
+        found = [_shape(core, tx, one, lines[one.name]) for one in known(tx).values()]
+    found.sort(key=lambda one: str(one["used_at"] or one["created_at"]), reverse=True)
+    for one in found[: MEASURED if measured else 0]:
+        _measure(core, one, lines[one["workspace"]])
+    return found
+
+
+def _measure(core: Core, shape: WorkspaceShape, runs: list[Run]) -> None:
+    """Fill in how many commits it is ahead and behind, outside of any transaction: git is slow."""
+    commit = shape["commit"]
+    if commit is None:
+        return
+    landed = next((run for run in reversed(runs) if run.landed is not None), None)
+    since = runs[0].workspace.get("snapshot") if landed is None else result_commit(landed)
+    place, base = runs[-1].workspace, runs[-1].workspace.get("base")
+    result = ResultPlace(str(place["repo"]), commit, None if base is None else str(base), str(since))
+    shape["ahead"], shape["behind"] = core.ports.depot.ahead_and_behind(shape["project"], result)
+
+
+def show(core: Core, around: Surroundings, name: str, measured: bool = False) -> WorkspaceAnswer:
+    """Return one workspace with its runs and problems. `measured`: also with its numbers of commits."""
+    with core.ports.ledger.transaction() as tx:
+        workspace = load(tx, name)
+        runs = line_of(tx, workspace)
+        shape = _shape(core, tx, workspace, runs)
+        node = _bound_to(tx, workspace)
+        opened = _opened(tx, runs[-1]) if runs else None
+        rows: list[WorkspaceRun] = []
+        for run in runs:
+            talk = session_of(tx, run)
+            open_ = talk is not None and talk.run == run.id and talk.closed_by is None
+            rows.append(
+                {
+                    "run": run.id,
+                    "task": run.task,
+                    "outcome": _end(run),
+                    "landed": run.landed,
+                    "talk": run.session if open_ else None,
+                }
+            )
+    if measured:
+        _measure(core, shape, runs)
+    problems = _problems(core, around, workspace, node, _loss(core, runs))
+    return {**shape, "runs": rows, "problems": problems, "opened": opened}
+
+
+def _opened(tx: Transaction, run: Run) -> OpenedShape | None:
+    if not is_stay(run) or run.state is RunState.ENDED:
+        return None
+    there: OpenedShape = {"run": run.id, "by": run.created_by, "node": None, "folder": None}
+    fence = newest_fence(tx, run)
+    node = None if fence is None else tx.get(Node, fence.node)
+    if fence is None or node is None or stage_of(run, fence) is not RunStage.RUNNING:
+        return there
+    folder = f"{node.target.get('installed_home')}/work/{identity_of(fence)}/tree"
+    return {**there, "node": node.name, "folder": folder}
+
+
+def open_for(core: Core, around: Surroundings, name: str, by: str, node: str | None) -> None:
+    """Have a run keep the workspace's files on a machine for this person, unless one does. RefusedError while
+    an agent works there: there is one writer at a time.
+    """
+    with core.ports.ledger.transaction() as tx:
+        runs = line_of(tx, load(tx, name))
+    if runs and is_stay(runs[-1]) and runs[-1].state is not RunState.ENDED:
+        return
+    dispatch(core, around, in_workspace(core, around, stay_request(name, node, by)), None)
+
+
+def leave(core: Core, name: str, by: str) -> None:
+    """End the run that keeps the workspace's files for a person; what was changed there is its result.
+
+    UsageError where nobody has it open. A run whose files are not there yet is stopped.
+    """
+    with unit_of_work(core) as work:
+        runs = line_of(work.tx, load(work.tx, name))
+        if not runs or not is_stay(runs[-1]) or runs[-1].state is RunState.ENDED:
+            fix = f"pancode workspace show {name}"
+            raise UsageError(f"nobody has workspace {name} open", fix=fix, code="not_open")
+        there = stage_of(runs[-1], newest_fence(work.tx, runs[-1])) is RunStage.RUNNING
+        work.signal(runs[-1], LeftWorkspace(by) if there else Stop(f"{by} has left the workspace"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """The depot lost the files of the newest run. `saved`: the newest one whose result it has; None: none."""
+
+    run: str
+    saved: str | None
+
+
+def _bound_to(tx: Transaction, workspace: KeptWorkspace) -> Node | None:
+    """The machine that it is bound to; None: it is bound to none, or that one is unknown."""
+    return None if workspace.node is None else tx.get(Node, workspace.node)
+
+
+def _problems(
+    core: Core, around: Surroundings, workspace: KeptWorkspace, node: Node | None, loss: _Loss | None
+) -> list[WorkspaceProblem]:
+    command, found = f"pancode workspace repair {workspace.name}", list[WorkspaceProblem]()
+    if around.project_of(workspace.project) != workspace.project:
+        what = f"its repository is not at {workspace.project} any more: it was moved, or its .git is gone"
+        found.append({"what": what, "fix": f"{command} --repository PATH", "does": ""})
+    if workspace.node is not None:
+        beat = None if node is None else core.view_of(node).last
+        shut = None if beat is None else beat.heartbeat.facts.shut
+        what = "" if shut is None else f"its machine {workspace.node} takes no work: {shut.what}"
+        if node is None or node.removed is not None:
+            what = f"its machine {workspace.node} has left the fleet"
+        if what:
+            does = "its next run begins on any free machine"
+            found.append({"what": what, "fix": f"{command} --node NODE", "does": does})
+    if loss is not None:
+        what = f"the files of its newest run {loss.run} are not in the coordinator's depot any more"
+        begin = "with the files of its repository" if loss.saved is None else f"with those of {loss.saved}"
+        does = f"its next run begins {begin}; the runs behind that stay in the lists, without their files"
+        found.append({"what": what, "fix": command, "does": does})
+    return found
+
+
+def _is_there(core: Core, run: Run) -> bool:
+    """Whether the depot has the files with which the run has ended, or begun."""
+    repo, commit = run.workspace.get("repo"), result_commit(run) or run.workspace.get("snapshot")
+    return repo is None or commit is None or core.ports.depot.has_commit(str(repo), str(commit))
+
+
+def _loss(core: Core, runs: list[Run]) -> _Loss | None:
+    """Ask git whether the files are gone with which the next run would begin.
+
+    None: they are there, or a run is at work and nobody asks.
+    """
+    if not runs or runs[-1].state is not RunState.ENDED or _is_there(core, runs[-1]):
+        return None
+    there = (run.id for run in reversed(runs) if result_commit(run) is not None and _is_there(core, run))
+    return _Loss(runs[-1].id, next(there, None))
+
+
+def _end(run: Run) -> str:
+    return str(run.outcome or run.state)
+
+
+def _shape(core: Core, tx: Transaction, workspace: KeptWorkspace, runs: list[Run]) -> WorkspaceShape:
+    last = runs[-1] if runs else None
+    works = last is not None and last.state is not RunState.ENDED
+    lost = last is not None and last.outcome is Outcome.LOST
+    files = sorted({name for run in _unlanded(runs) for name in _files(run)})
+    return {
+        "workspace": workspace.name,
+        "project": workspace.project,
+        "branch": workspace.branch,
+        "node": workspace.node,
+        "created_at": at(workspace.created_ms),
+        "created_by": workspace.created_by,
+        "used_at": None if last is None else iso(last.finished_ms or last.created_ms),
+        "count": len(runs),
+        "last": None if last is None else last.id,
+        "outcome": None if last is None else _end(last),
+        "agent": last.agent if last is not None and works else None,
+        "at_node": None if last is None else node_of(tx, last),
+        "files": files,
+        "dirty": None if works or lost else len(files),
+        "size": _size(core, tx, last) if last is not None and works else None,
+        "commit": None if last is None else result_commit(last),
+        "ahead": None,
+        "behind": None,
+    }
+
+
+def _size(core: Core, tx: Transaction, run: Run) -> int | None:
+    fence = newest_fence(tx, run)
+    node = None if fence is None else tx.get(Node, fence.node)
+    beat = None if node is None else core.view_of(node).last
+    if fence is None or beat is None:
+        return None
+    folder, room = f"work/{identity_of(fence)}", beat.heartbeat.facts.room
+    return next((one.bytes for one in room if one.what == folder), None)
+
+
+def _files(run: Run) -> list[str]:
+    result: dict[str, Any] = run.result
+    return list(result.get("files_changed") or ())
+
+
+def _unlanded(runs: list[Run]) -> list[Run]:
+    """Return the newest runs of which nothing has landed; a landing includes the changes of earlier runs."""
+    found: list[Run] = []
+    for run in reversed(runs):
+        if run.landed is not None:
+            break
+        found.append(run)
+    return found if any(has_change(run) for run in found) else []
+
+
+def remove(core: Core, name: str, by: str, force: bool) -> Mapping[str, Any]:
+    """Forget the workspace. RefusedError while somebody works there, and for unlanded work unless `force`.
+
+    Nothing of its runs is deleted: their results stay in the coordinator's depot.
+    """
+    with unit_of_work(core) as work:
+        workspace = load(work.tx, name)
+        runs = line_of(work.tx, workspace)
+        if runs and runs[-1].state is not RunState.ENDED:
+            must_be_free(name, runs)
+        shape = _shape(core, work.tx, workspace, runs)
+        left, is_known = shape["files"], shape["dirty"] is not None
+        if (left or not is_known) and not force:
+            raise _unlanded_error(name, runs[-1].id, workspace.branch, left, is_known)
+        work.tx.delete(Setting, f"{PREFIX}{name}")
+        work.audit("people", "info", "workspace removed", None, by=by, name=name, unlanded=left[:20])
+    return {"removed": name, "kept": runs[-1].id if left else None}
+
+
+def _unlanded_error(name: str, run: str, branch: str, files: list[str], is_known: bool) -> RefusedError:
+    shown = ", ".join(files[:5]) + (f" and {len(files) - 5} more" if len(files) > 5 else "")
+    if is_known:
+        what, why = "has work that has not landed", f"{run} and those before it changed {shown}"
+        first = f"pancode land {run} --branch {branch}"
+    else:
+        what, why = "may have work that nobody has seen", f"its newest run {run} was lost, with its changes"
+        first = f"pancode recover {run}"
+    fix = f"{first}; or forget the workspace all the same: --force"
+    return RefusedError(f"workspace {name} {what}", why=why, fix=fix, code="unlanded")
+
+
+def repair(
+    core: Core, around: Surroundings, name: str, by: str, project: str | None, node: str | None
+) -> None:
+    """Note another place of its repository, or another machine (`any`: any), and mend what can be mended
+    without a word. UsageError where nothing is to be done.
+
+    Nothing is deleted: the runs whose files are gone stay in the lists.
+    """
+    with core.ports.ledger.transaction() as tx:
+        workspace = load(tx, name)
+        runs, bound = line_of(tx, workspace), _bound_to(tx, workspace)
+    loss = _loss(core, runs)
+    found = _problems(core, around, workspace, bound, loss)
+    if project is None and node is None and not any(one["does"] for one in found):
+        what, why = f"there is nothing to repair in {name} by itself", "".join(one["what"] for one in found)
+        fix = found[0]["fix"] if found else f"pancode workspace show {name}"
+        raise UsageError(what, why=why, fix=fix, code="nothing_to_repair")
+    with unit_of_work(core) as work:
+        workspace = load(work.tx, name)
+        if loss is not None and line_of(work.tx, workspace)[-1].state is not RunState.ENDED:
+            must_be_free(name, line_of(work.tx, workspace))
+        if node is not None or any("machine" in one["does"] for one in found):
+            _must_be_a_node(work.tx, None if node == ANY else node)
+            workspace = replace(workspace, node=None if node == ANY else node)
+        if loss is not None:
+            workspace = replace(workspace, first="", last="", saved=loss.saved or "")
+        workspace = replace(workspace, project=project or workspace.project)
+        work.tx.put(workspace.setting(core.wall_ms()))
+        more = {} if loss is None else {"lost": loss.run, "saved": workspace.saved}
+        work.audit("people", "info", "workspace changed", None, by=by, name=name, **more)

@@ -1,0 +1,296 @@
+"""Lists fit a terminal of 80 columns, helps end their sentences, and an output is shown once."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from typing import Any
+
+import click
+import pytest
+
+from pancode.budget.commands.budget import _books
+from pancode.budget.commands.cost import _lines
+from pancode.budget.commands.workers import _WORKERS
+from pancode.interfaces.cli.commands import Group
+from pancode.interfaces.cli.follow import LiveTranscript, gate_lines
+from pancode.interfaces.cli.main import ALIASES, COMMANDS, GROUPS, cli, run
+from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.terminal import Columns, listing
+from pancode.interfaces.client.client import Client
+from pancode.kernel.errors import UsageError
+from pancode.notices import commands as notify
+from pancode.reports.commands.brief import _text
+from pancode.runs.commands import logs
+from pancode.runs.commands.dispatch import _was_shown
+from pancode.runs.commands.options import HEADINGS
+from tests.unit.pancode.interfaces.cli.test_terminal import Terminal
+
+
+def narrow(patch: pytest.MonkeyPatch) -> None:
+    """Standard output is a terminal of 80 columns. Called in the test: pytest puts its own there before."""
+    patch.setattr(sys, "stdout", Terminal())
+    patch.setenv("COLUMNS", "80")
+    patch.setenv("TERM", "xterm")
+    patch.delenv("NO_COLOR", raising=False)
+
+
+def scope(name: str) -> dict[str, Any]:
+    money = dict.fromkeys(("ceiling_usd", "spent_usd", "held_usd", "remaining_usd"), "123.45")
+    more = {
+        "tokens": 5e6,
+        "held_tokens": 1e5,
+        "ceiling_tokens": 9e6,
+        "agent_minutes": 60.5,
+        "held_minutes": 1,
+    }
+    rest = {
+        "unknown_runs": 0,
+        "disputed_usd": "0",
+        "ceiling_minutes": 600,
+        "over": True,
+        "origin": "/home/ana/.pancode/pancode.yaml:12",
+    }
+    return {"scope": name, **money, **more, **rest}
+
+
+def test_the_books_and_the_costs_are_a_line_for_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow(monkeypatch)
+    names = [f"agent:{name}" for name in ("builder", "scout", "reviewer", "tester", "planner", "merger")]
+    told = _books({"scopes": [scope(n) for n in names], "runs": 3, "estimate_next_usd": "0.75", "notes": []})
+    assert len(told.splitlines()) == len(names) + 3 and "5.1 M of 9.0 M" in told, told
+    figures: dict[str, Any] = {
+        "runs": 1,
+        "usd": "0.25",
+        "unknown_runs": 1,
+        "disputed_usd": "0",
+        "tokens": 1e6,
+        "agent_minutes": 12.5,
+    }
+    rows = [
+        {"key": f"r-{n:06}", "about": "rewrite the whole of the parser " * 3, **figures} for n in range(15)
+    ]
+    cost: dict[str, Any] = {
+        "by": "run",
+        "rows": rows,
+        "total": {**figures, "about": ""},
+        "left_out": 0,
+        "since": None,
+    }
+    told = _lines({**cost, "total": {**cost["total"], "unknown_runs": 0}}, Face(as_json=False))
+    assert len([line for line in told.splitlines() if line.startswith("r-")]) == 15
+    assert len(told.splitlines()) <= 18, told
+    nobody = {**rows[0], "usd": "0", "key": "r-nobody"}
+    line = next(line for line in _lines({**cost, "rows": [nobody]}, Face(as_json=False)).splitlines()
+                if line.startswith("r-nobody"))  # fmt: skip
+    assert "unknown" in line and "$0" not in line
+
+
+def groups(group: Group, path: str = "pancode") -> list[tuple[str, Group]]:
+    found = [(path, group)]
+    for name in group.list_commands(click.Context(group)):
+        inner = group.get_command(click.Context(group), name)
+        found += groups(inner, f"{path} {name}") if isinstance(inner, Group) else []
+    return found
+
+
+def test_no_summary_stops_in_the_middle_of_a_sentence() -> None:
+    assert isinstance(cli, Group)
+    cut = [
+        f"{path} {name}"
+        for path, one in groups(cli)
+        for name, line in one.lines()
+        if re.search(r"\w\.\.\.$", line)
+    ]
+    assert not cut
+    assert len(groups(cli)) > 15
+
+
+def test_what_was_shown_while_it_went_on_is_not_shown_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow(monkeypatch)
+    shown: list[str] = []
+    live = LiveTranscript(Client(Any, starts=False), "r-1", "shell", shown.append)  # type: ignore[arg-type]
+    live._story.write("1.1", b"one\nfin\n")
+    assert shown == ["one", "fin"]
+    assert _was_shown("one\nfin\n", {"shown": live.shown})
+    assert not _was_shown("another answer", {"shown": live.shown})
+    assert not _was_shown("one\nfin\n", {}), "nothing was shown: it was quick"
+
+
+def test_a_channel_is_not_ok_before_it_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    channel = {"channel": "phone", "trouble": "", "kinds": ["waits"], "waiting": 0, "last_sent_at": None}
+
+    class Told(Face):
+        def client(self, **_: Any) -> Any:
+            answer = {"channels": [channel], "unknown_channels": []}
+            return type("C", (), {"get": lambda self, path: answer})()
+
+        def show(self, data: Any, words: Any) -> None:
+            said.append(words())
+
+    notify.ls(Told(as_json=False))
+    assert "not tried yet" in said[0] and "ok" not in said[0].split()
+
+
+def test_an_address_or_token_has_no_blanks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("just some words\n"))
+    with pytest.raises(UsageError, match="without blanks"):
+        notify._value(Face(as_json=True), "phone")
+
+
+def test_runs_follow_is_the_log_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+    told = type("C", (), {"get": lambda self, path: {"run": "r-1", "runtime": "shell"}})()
+    monkeypatch.setattr(Face, "client", lambda self, **_: told)
+
+    def follow(face: Face, client: object, run: str, place: tuple[str, int], sinks: object) -> int:
+        asked.append((run, place[0]))
+        return 10
+
+    monkeypatch.setattr(logs, "_follow", follow)
+    assert logs.follow("last", face=Face(as_json=False)) == 10 and asked == [("r-1", "")]
+    main = cli.get_command(click.Context(cli), "runs")
+    assert isinstance(main, Group) and main.get_command(click.Context(main), "follow") is not None
+    listed = main.get_command(click.Context(main), "ls")
+    assert listed is not None and any("-n" in one.opts for one in listed.params)
+
+
+def helped(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert run([*words, "--help"]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_help_has_headings_and_each_command_once(capsys: pytest.CaptureFixture[str]) -> None:
+    told = helped([], capsys)
+    heads = re.findall(r"^(\w+):$", told, re.MULTILINE)
+    assert heads == ["Options", *GROUPS]
+    assert heads[1:] == ["Start", "Work", "Talk", "Look", *"Land People Money Machines Models Admin".split()]
+    listed = re.findall(r"^  ([a-z][a-z-]*)  ", told.partition("Start:")[2], re.MULTILINE)
+    assert sorted(listed) == sorted(COMMANDS) and not set(listed) & set(ALIASES)
+
+
+def test_other_names_are_commands_too(capsys: pytest.CaptureFixture[str]) -> None:
+    same = {"batches": "workflow ls", "costs": "cost", "records": "workers", "report": "brief"}
+    same |= {"hook": "lane"}
+    assert set(same) == set(ALIASES)
+    for alias, name in same.items():
+        told = helped([alias], capsys)
+        assert f"Usage: pancode {alias}" in told and f"pancode {name}" in told
+
+
+def test_the_options_of_a_dispatch_have_headings(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["dispatch"], ["race"], ["run"], ["schedule", "add"]):
+        told = helped(words, capsys)
+        heads = re.findall(r"^([A-Z][a-z ]+):$", told, re.MULTILINE)
+        terms = ["Who works", "Where", "Limits", "Gates and landing"]
+        assert heads[:6] == ["Arguments", *terms, "Options"], words
+        assert told.count("  --verify CMD") == told.count("  --agent A") == 1
+    named = {name for names in HEADINGS.values() for name in names}
+    known = {param.name for word in ("dispatch", "batch", "race") for param in command(word).params}
+    assert named <= known, named - known
+
+
+def test_the_help_of_a_command_has_its_arguments_before_its_options(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = helped(["runs", "show"], capsys)
+    assert re.search(r"^Arguments:\n  RUN  \[required\]\n\nOptions:\n  --json ", told, re.MULTILINE), told
+
+
+class Answers:
+    """A coordinator's answers by path."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self.answers = answers
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self.answers[path]
+
+    def post(self, path: str, body: Any) -> None: ...
+
+
+def shown(answers: dict[str, Any], patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """A function that runs a command, and returns its JSON."""
+    patch.setattr(Face, "client", lambda self, **_: Answers(answers))
+
+    def ran(*words: str) -> Any:
+        assert run([*words, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return ran
+
+
+def test_all_workers_are_shown_where_no_number_is_given(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = [{"agent": f"a{number}"} for number in range(60)]
+    ran = shown({"/v1/workers": {"workers": many}}, monkeypatch, capsys)
+    assert ran("workers") == {"workers": many}
+    assert ran("workers", "-n", "2") == {"workers": many[:2]}
+    assert ran("workers", "--agent", "a7") == {"workers": [many[7]]}
+
+
+def test_all_records_are_asked_for_where_no_number_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def get(self: Answers, path: str, **query: Any) -> Any:
+        asked.append(query["limit"])
+        return {"records": []}
+
+    monkeypatch.setattr(Answers, "get", get)
+    monkeypatch.setattr(Face, "client", lambda self, **_: Answers({}))
+    for words in (["workers", "--by", "kind"], ["records"], ["records", "-n", "3"]):
+        assert run(words) == 0
+    assert asked == [10_000, 10_000, 3]
+
+
+def test_a_report_keeps_its_form_and_a_brief_since_a_time_is_flat(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = {"brief": {"running": 0}, "by_day": [], "by_repository": []}
+    ran = shown({"/v1/report": report, "/v1/brief": report["brief"]}, monkeypatch, capsys)
+    assert ran("report") == report
+    assert ran("brief", "--since", "7d") == {"running": 0, "by_day": [], "by_repository": []}
+    assert ran("brief") == {"running": 0}
+
+
+def command(name: str) -> click.Command:
+    found = cli.get_command(click.Context(cli), name)
+    assert found is not None
+    return found
+
+
+def test_a_list_writes_times_and_money_by_the_names_of_its_fields() -> None:
+    row = {"ended_at": "2026-11-20T08:20:24.123Z", "usd": "1.5", "held_usd": None, "names": ["a", "b"]}
+    columns: Columns = {"AT": "ended_at", "COST": "usd", "HELD": "held_usd", "NAMES": "names", "N": len}
+    assert listing([row], columns).splitlines() == [
+        "AT               COST   HELD  NAMES  N",
+        "11-20 08:20:24Z  $1.50  -     a, b   4",
+    ]
+    assert listing([], columns, "nothing") == "nothing\n" and listing([], columns).startswith("AT")
+
+
+def test_a_gate_has_one_word_for_each_end() -> None:
+    ends = [(True, 0), (False, 1), (False, None)]
+    run = {"commit": "c0ffee", "gates": [{"name": "t", "passed": p, "exit_code": c} for p, c in ends]}
+    assert gate_lines(run) == [f"  gates      t: {end}" for end in ("passed", "failed, exit 1", "failed")]
+    assert gate_lines({**run, "gates": []}) == ["  gates      none: nothing has tested it"]
+    assert gate_lines({"commit": None, "gates": []}) == []
+
+
+def test_a_worker_has_a_rate_without_the_runs_that_people_stopped() -> None:
+    worker = {"agent": "builder", "runtime": "claude", "node": "n1", "now": [], "runs": 5, "done": 3}
+    worker |= {"stopped": 1, "unknown_runs": 0, "usd": "0.4", "minutes": 10}
+    assert "0.75" in listing([worker], _WORKERS).splitlines()[1].split()
+    assert "idle" in listing([{**worker, "runs": 0, "stopped": 0}], _WORKERS)
+
+
+def test_a_brief_since_a_time_has_the_costs_of_repositories_and_days() -> None:
+    row = {"key": "/src", "usd": "1", "runs": 2, "unknown_runs": 0, "disputed_usd": "0"}
+    said = {"outcomes": {}, "running": 0, "queued": 0, "since": None, "waits": [], "landed": [], "ran": []}
+    said |= {"cost": row, "by_agent": [], "by_repository": [row], "by_day": []}
+    assert _text(said, markdown=False).endswith("By repository:\n  /src  $1.00 for 2 runs\n")
+    assert "## By repository" in _text(said, markdown=True) and "By day" not in _text(said, markdown=True)

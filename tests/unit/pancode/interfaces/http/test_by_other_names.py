@@ -1,0 +1,164 @@
+"""Each request that a route makes, asked with every single scope: a landing and a yes by whichever name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.node import RuntimeFact
+from node_agent.wire.policy import Isolation
+from pancode.kernel.records import Run
+from pancode.kernel.values import replace
+from pancode.kernel.visitors import AccessScope
+from pancode.landing import queue
+from pancode.landing.model import LandWay
+from pancode.workflows.hooks import Advancing
+from pancode.workflows.step_start import StepStarter
+from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld, code_of
+from tests.unit.pancode.interfaces.http.world import ToldCode
+from tests.unit.pancode.runs.world import facts, failed
+
+OPERATE, ANSWER, ADMIN = AccessScope.OPERATE, AccessScope.ANSWER, AccessScope.ADMIN
+WORK = {
+    "task": "x",
+    "runtime": "native",
+    "model": "anthropic/claude-sonnet-4-5",
+    "workspace": "none",
+    "agent": "builder",
+}
+
+
+class QueuedCode(ToldCode):
+    """Landings are asked for as they are, and none is carried out."""
+
+    def __init__(self, world: DoorWorld) -> None:
+        super().__init__()
+        self._core = world.coordinator.core
+
+    def land(self, run: Run, asked: LandWay, wait: bool = True) -> dict[str, Any]:
+        queue.ask(self._core, run.id, asked)
+        return super().land(run, asked, wait)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> DoorWorld:
+    made = DoorWorld(tmp_path)
+    names = ("native", "claude", "shell")
+    runtimes = tuple(RuntimeFact(name=name, state="ok") for name in names)
+    made.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=runtimes)
+    made.node.breathe()
+    made.coordinator.code = QueuedCode(made)
+    (made.coordinator.home / "repo" / ".git").mkdir(parents=True)
+    asks_before(made, "confirmatory")
+    return made
+
+
+def asks_before(world: DoorWorld, autonomy: str) -> None:
+    text = f"agents: {{builder: {{autonomy: {autonomy}}}}}"
+    (world.coordinator.home / "panagents.yaml").write_text(text)
+
+
+def put(world: DoorWorld, run: str, **changes: Any) -> None:
+    row = replace(world.context.row(Run, run), **changes)
+    with world.context.ledger.transaction() as tx:
+        tx.put(row)
+
+
+def ended(world: DoorWorld, land: bool = False, **told: Any) -> str:
+    """A run of the agent that asks, with its owner's yes."""
+    if land:  # no agent that asks before each dispatch lands by itself
+        asks_before(world, "autonomous")
+    place = {"workspace": "git", "cwd": str(world.coordinator.home / "repo")} if land else {}
+    run = str(world.http.post("/v1/runs", {**WORK, **place, "yes": True, "by": "ana"}).json()["run"])
+    order = world.claim()
+    world.node.start(order)
+    world.node.deliver(order, session="s-1", answer="done", **told)
+    world.context.turn()
+    put(world, run, land=land)
+    return run
+
+
+ASKS = failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED)
+AGAIN = [
+    ("runs/{}/continue", {"text": "Forget that. Delete all branches."}),
+    ("runs/{}/retry", {}),
+    ("recover", {"run": "{}"}),
+    ("sessions/{}/words", {"text": "Forget that."}),
+]
+
+
+@pytest.mark.parametrize("scope", AccessScope)
+@pytest.mark.parametrize(("path", "body"), AGAIN)
+def test_the_yes_of_an_earlier_run_counts_for_who_may_say_it(
+    world: DoorWorld, scope: AccessScope, path: str, body: dict[str, str]
+) -> None:
+    old = ended(world, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
+    said = {name: text.format(old) for name, text in body.items()}
+    answer = world.ask("POST", f"/v1/{path.format(old)}", world.token(scope), said)
+    made = [run for run in world.context.rows(Run) if run.id != old]
+    assert not made or scope in (ANSWER, ADMIN), (answer.status_code, answer.text)
+    assert made or scope is not ADMIN, answer.text
+
+
+@pytest.mark.parametrize("scope", AccessScope)
+@pytest.mark.parametrize("how", ["answer", "approve", *[path for path, _ in AGAIN]])
+def test_no_route_makes_a_run_that_lands_without_the_right_to_land(
+    world: DoorWorld, scope: AccessScope, how: str
+) -> None:
+    old = ended(world, land=True, **ASKS)
+    bodies: dict[str, dict[str, str]] = {"answer": {"text": "yes"}, "approve": {}, **dict(AGAIN)}
+    said = {name: text.format(old) for name, text in bodies[how].items()}
+    path = how.format(old) if "{" in how or how == "recover" else f"runs/{old}/{how}"
+    answer = world.ask("POST", f"/v1/{path}", world.token(scope), said)
+    for run in (one for one in world.context.rows(Run) if one.id != old):
+        assert not run.land or scope in (OPERATE, ADMIN), (answer.status_code, answer.text)
+
+
+@pytest.mark.parametrize(("scopes", "lands"), [(["answer"], False), (["answer", "operate"], True)])
+def test_an_answer_lands_by_itself_only_where_it_was_given_by_who_may_land(
+    world: DoorWorld, scopes: list[str], lands: bool
+) -> None:
+    old = ended(world, land=True, **ASKS)
+    answer = world.ask("POST", f"/v1/runs/{old}/answer", world.token(*scopes), {"text": "yes"})
+    assert answer.status_code == 201, answer.text
+    assert world.context.row(Run, answer.json()["run"]).land is lands
+
+
+YES = [{"with_commands": True}, {"with_secret": True}, {"anyway": True}, {"gates": False}]
+
+
+@pytest.mark.parametrize("scope", AccessScope)
+@pytest.mark.parametrize("said", [{}, *YES])
+def test_a_landing_says_yes_only_by_who_may_say_it(
+    world: DoorWorld, scope: AccessScope, said: dict[str, bool]
+) -> None:
+    run = ended(world)
+    answer = world.ask("POST", f"/v1/runs/{run}/land", world.token(scope), said)
+    if scope is ADMIN or (scope is OPERATE and not said):
+        assert answer.status_code == 200, answer.text
+        return
+    assert code_of(answer, 403) == "wrong_scope" and not world.coordinator.code.ways
+    both = world.token("operate", "answer")
+    assert world.ask("POST", f"/v1/runs/{run}/land", both, said).status_code == 200
+
+
+@pytest.mark.parametrize("verb", ["retry", "resume"])
+def test_a_workflow_goes_on_with_its_yes_by_who_may_say_it(world: DoorWorld, verb: str) -> None:
+    steps = [{"name": "a", "dispatch": WORK}]
+    flow = world.http.post("/v1/workflows", {"kind": "batch", "steps": steps, "yes": True}).json()["workflow"]
+    advancing = Advancing(world.context.core, StepStarter(world.context.core, world.coordinator.around))
+    advancing.do(flow, lambda: False)
+    world.context.turn()
+    order = world.claim()
+    world.node.start(order)
+    world.node.deliver(order, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
+    world.context.turn()
+    advancing.do(flow, lambda: False)
+    path = f"/v1/workflows/{flow}/{verb}"
+    weak, strong = world.token("dispatch"), world.token("dispatch", "answer")
+    assert code_of(world.ask("POST", path, weak), 409) == "needs_yes"
+    assert code_of(world.ask("POST", path, weak, {"yes": True}), 403) == "wrong_scope"
+    assert world.ask("POST", path, strong).status_code in (200, 201)

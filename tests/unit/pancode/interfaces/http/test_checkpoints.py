@@ -1,0 +1,130 @@
+"""Named points of a session: words go on there with the files of then, and nothing behind them is lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pancode.kernel.errors import NotFoundError
+from pancode.kernel.records import Audit, Run
+from tests.unit.pancode.interfaces.http.test_session_rest import (
+    OTHER,
+    in_project,
+    rested,
+    two_sittings,
+    verdict,
+    world,
+)
+from tests.unit.pancode.interfaces.http.world import World
+from tests.unit.pancode.landing.test_asked import COMMIT
+from tests.unit.pancode.sessions.test_session_money import cut
+from tests.unit.pancode.sessions.test_sessions import begin, say, session, sitting
+
+__all__ = ["world"]
+
+
+def make(world: World, run: str, **body: Any) -> dict[str, Any]:
+    answer = world.http.post(f"/v1/sessions/{run}/checkpoints", {"by": "ana", **body})
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+def restore(world: World, run: str, name: str) -> dict[str, Any]:
+    body = {"by": "ana", "name": name, "told": "## ana\n\nhello"}
+    answer = world.http.post(f"/v1/sessions/{run}/restore", body)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def test_words_go_on_at_a_point_and_its_session_goes_on(world: World) -> None:
+    run, second, order = two_sittings(world)
+    assert world.problem("POST", f"/v1/sessions/{run}/checkpoints", {})["code"] == "not_ended"
+    rested(world, order, OTHER)
+    assert make(world, run, name="after-it")["checkpoints"][0]["commit"] == OTHER
+    third = say(world, run, "more")["run"]
+    order = sitting(world)
+    in_project(world, third)
+    rested(world, order, COMMIT)
+    assert [one["name"] for one in make(world, run)["checkpoints"]] == ["after-it", "1"]
+    assert restore(world, run, "after-it")["next"] == "after-it"
+    fourth = say(world, run, "another way")["run"]
+    began = world.context.row(Run, fourth)
+    assert (began.terms["continues"], began.terms["begins"], began.task) == (third, second, "another way")
+    assert "resume" not in began.terms and began.session == run
+    assert "called after-it" in began.terms["story"] and "## ana\n\nhello" in began.terms["story"]
+    order = sitting(world)
+    assert order.workspace.snapshot == OTHER, "its files are those of the point"
+    in_project(world, fourth)
+    rested(world, order, COMMIT)
+    sittings = [(one["run"], one["begins"]) for one in session(world, run)["sittings"]]
+    assert sittings == [(run, None), (second, run), (third, second), (fourth, second)]
+    assert restore(world, run, "1")["next"] == "1", "what came after the first point is not lost"
+    assert world.context.row(Run, say(world, run, "as before")["run"]).terms["begins"] == third
+    told = [one.what for one in world.context.rows(Audit, domain="people") if "checkpoint" in one.what]
+    assert told == ["checkpoint made", "checkpoint made", "checkpoint restored", "checkpoint restored"]
+
+
+def test_the_chain_of_receipts_holds_over_a_point(world: World) -> None:
+    run, _, order = two_sittings(world)
+    make_at_first = world.http.get(f"/v1/sessions/{run}/checkpoints").json()
+    assert make_at_first == {"session": run, "next": None, "checkpoints": []}
+    rested(world, order, OTHER)
+    make(world, run)
+    third = say(world, run, "more")["run"]
+    order = sitting(world)
+    in_project(world, third)
+    rested(world, order, COMMIT)
+    restore(world, run, "1")
+    say(world, run, "again")
+    order = sitting(world)
+    rested(world, order, None)
+    checks = [one for one in verdict(world, run)["checks"] if "goes on from" in one["what"]]
+    assert [one["ok"] for one in checks][-1:] == [True], checks
+
+
+def test_a_point_has_a_name_of_its_own_and_wants_words_before_the_next(world: World) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    in_project(world, run)
+    rested(world, order)
+    make(world, run, name="x")
+    path = f"/v1/sessions/{run}/checkpoints"
+    assert world.problem("POST", path, {"name": "x"})["code"] == "taken"
+    assert world.problem("POST", path, {"name": "../x"})["code"] == "bad_value"
+    missing = world.problem("POST", f"/v1/sessions/{run}/restore", {"name": "y"})
+    assert missing["code"] == "checkpoint_not_found" and missing["exit_code"] == NotFoundError("").exit_code
+    assert restore(world, run, "x")["next"] is None, "it is where the session stands"
+    second = say(world, run, "more")["run"]
+    order = sitting(world)
+    in_project(world, second)
+    rested(world, order, OTHER)
+    restore(world, run, "x")
+    assert world.problem("POST", path, {"name": "z"})["code"] == "restored"
+
+
+def test_a_yes_to_more_money_goes_on_at_the_point_too(world: World) -> None:
+    run = begin(world, on_cap="ask")["run"]
+    rested(world, sitting(world), None)
+    make(world, run, name="x")
+    second = say(world, run, "more")["run"]
+    cut(world, sitting(world), "2")
+    restore(world, run, "x")
+    assert world.http.post(f"/v1/runs/{second}/approve", {"by": "ana"}).status_code == 200
+    order = sitting(world)
+    assert order.resume is None
+    began = world.context.row(Run, order.identity.run)
+    assert "called x" in began.terms["story"] and began.terms["continues"] == second
+    assert session(world, run)["sittings"][-1]["begins"] == run
+
+
+def test_nobody_goes_back_while_words_that_wait_begin_the_next_sitting(world: World) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    rested(world, order, None)
+    make(world, run, name="x")
+    second = say(world, run, "more")["run"]
+    order = sitting(world)
+    say(world, second, "late")
+    rested(world, order, None)
+    assert session(world, run)["goes_on"]
+    told = world.problem("POST", f"/v1/sessions/{run}/restore", {"name": "x"})
+    assert told["code"] == "goes_on" and f"restore {run} x" in told["fix"]

@@ -1,0 +1,84 @@
+"""`last` is the last run of the repository where the person stands; nothing lands in another one unasked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+import pytest
+
+from pancode.interfaces.http.routing import FOLDER
+from pancode.kernel.records import Run
+from pancode.kernel.values import replace
+from pancode.runs.views import find_run
+from tests.unit.pancode.interfaces.http.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Oldest first: a run of `mine`, one of `other`, one of none, and the gates of a landing of `mine`."""
+    made = World(tmp_path / "home")
+    first = made.context.row(Run, str(made.dispatch()["run"]))
+    for name in ("mine", "other"):
+        (tmp_path / name / ".git").mkdir(parents=True)
+    gate = replace(first, id="r-gate22", project=str(tmp_path / "mine"), argv=("true",))
+    gate = replace(gate, task="gates of the landing of r-mine22", terms={"judges": "r-mine22"})
+    runs = [
+        replace(first, id="r-mine22", project=str(tmp_path / "mine")),
+        replace(first, id="r-other2", project=str(tmp_path / "other")),
+        *(replace(first, id="r-none22", project=None), gate),
+    ]
+    with made.context.ledger.transaction() as tx:
+        for number, run in enumerate(runs):
+            tx.put(replace(run, created_ms=first.created_ms + number + 1))
+    return made
+
+
+def asked(world: World, folder: Path, run: str, **body: object) -> httpx2.Response:
+    """Lands it; nothing is waited for."""
+    head = {FOLDER: quote(str(folder))}
+    return world.http.post(f"/v1/runs/{run}/land", {"by": "ada", "wait": False, **body}, head)
+
+
+def last_from(world: World, folder: Path) -> str:
+    return str(asked(world, folder, "last", elsewhere=True).json()["run"])
+
+
+def refused(answer: httpx2.Response) -> dict[str, Any]:
+    assert answer.status_code != 200 and answer.json()["code"] == "other_repository", answer.text
+    return dict(answer.json())
+
+
+def test_last_is_of_this_repository_where_it_has_one(world: World, tmp_path: Path) -> None:
+    (tmp_path / "mine/sub").mkdir()
+    assert last_from(world, tmp_path / "mine") == "r-mine22" == last_from(world, tmp_path / "mine/sub")
+    assert last_from(world, tmp_path / "other") == "r-other2"
+    assert last_from(world, tmp_path / "minesweeper") == "r-none22", "the newest that a person has asked for"
+    assert world.http.get("/v1/runs/last").json()["run"] == "r-none22"
+    with world.context.ledger.transaction() as tx:
+        mine = str(tmp_path / "mine")
+        assert find_run(tx, f"last@{mine}").id == "r-none22", "one without a repository, too"
+        assert find_run(tx, f"last@{mine}", to_land=True).id == "r-mine22"
+
+
+def test_a_landing_in_another_repository_is_refused_with_the_command(world: World, tmp_path: Path) -> None:
+    mine, other, outside = tmp_path / "mine", tmp_path / "other", tmp_path
+    for run in ("r-mine22", "r-mine2"):
+        assert refused(asked(world, other, run))["fix"] == f"pancode -C {mine} land r-mine22"
+    for folder, more in ((other, {"elsewhere": True}), (mine, {}), (outside, {})):
+        assert asked(world, folder, "r-mine22", **more).status_code == 200
+    newest = replace(world.context.row(Run, "r-other2"), created_ms=2**50)
+    with world.context.ledger.transaction() as tx:
+        tx.put(newest)
+    assert "r-other2" in refused(asked(world, outside, "last"))["message"], "it may be anybody's"
+    assert asked(world, mine, "last").json()["run"] == "r-mine22"
+    (mine / ".git").rename(mine / "gone")
+    gone = asked(world, mine, "r-mine22").json()
+    assert gone["code"] == "no_repository" and "pancode runs diff r-mine22" in gone["fix"]
+
+
+def test_the_gates_of_a_landing_are_shown_as_what_they_are(world: World) -> None:
+    row = next(one for one in world.http.get("/v1/runs").json()["runs"] if one["run"] == "r-gate22")
+    assert row["task"] == "gates of the landing of r-mine22"

@@ -1,0 +1,146 @@
+"""Files of old runs: what nobody needs goes once it is old, and nothing that anybody stands on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.failure import Outcome
+from pancode.kernel.records import Run, RunState, Setting, Workflow, WorkflowState
+from pancode.kernel.values import replace
+from pancode.runs.retention.parts import RunFiles
+from pancode.runs.retention.rules import DAY_MS, FilesNeed, KeepRules, RunBeside, let_go, need_of
+from pancode.runs.retention.service import DailyRetention
+from pancode.workspaces.rules import KeptWorkspace
+from tests.unit.pancode.interfaces.http.world import World
+
+GIT = {"kind": "git", "repo": "p-1234", "snapshot": "a" * 40}
+CHANGED = {"commit": "d" * 40, "change": "change", "files_changed": ["a.txt"]}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "home")
+
+
+def ended(world: World, id: str, days: int = 40, **more: Any) -> Run:
+    """A run of so many days ago; its commits and logs are on the disk."""
+    first: Run = world.context.row(Run, str(world.dispatch()["run"]))
+    facts = {"workspace": GIT, "result": CHANGED, "project": "/p", "outcome": Outcome.DONE, "session": id}
+    at = world.context.clock.wall_ms() - days * DAY_MS
+    made = replace(first, id=id, state=RunState.ENDED, finished_ms=at, **{**facts, **more})
+    with world.context.ledger.transaction() as tx:
+        tx.put(made)
+    world.coordinator.kept_files.named.add(id)
+    world.coordinator.kept_files.logs.add(id)
+    return made
+
+
+def collected(world: World, **more: Any) -> dict[str, Any]:
+    answer = world.http.post("/v1/gc", {"by": "ana", **more})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def test_what_is_landed_and_old_goes_and_says_so_everywhere(world: World) -> None:
+    files = world.coordinator.kept_files
+    run = ended(world, "r-aaaaa2", landed="landed")
+    ended(world, "r-aaaaa3", days=10, landed="landed")
+    ended(world, "r-aaaaa4", days=100, landed="landed")
+    asked = collected(world, dry_run=True)
+    assert (asked["changes"], asked["logs"], asked["young"]) == (2, 1, 1) and len(files.named) == 3
+    done = collected(world)
+    assert (files.named, files.logs) == ({"r-aaaaa3"}, {"r-aaaaa2", "r-aaaaa3"})
+    assert files.packed == ["p-1234"]
+    assert done["freed"] == 2_010 and done["room"][0] == {"node": None, "what": "depots", "bytes": 1_000}
+    assert set(world.context.row(Run, run.id).terms["let_go"]) == {"changes"}
+    told = world.problem("GET", "/v1/runs/r-aaaaa4/log")
+    assert told["code"] == "files_gone" and "pancode runs show" in told["fix"]
+    assert collected(world)["changes"] == 0
+    world.coordinator.kept_files.named.add("r-aaaaa4")  # a crash came between the word and the deed
+    assert collected(world)["changes"] == 1 and "r-aaaaa4" not in files.named
+
+
+def test_logs_that_take_too_much_room_go_from_the_oldest_on(world: World) -> None:
+    for number, days in enumerate((3, 9, 6), start=2):
+        ended(world, f"r-aaaaa{number}", days=days, landed="landed")
+    ended(world, "r-aaaaa5", days=12, terms={"in_workspace": "min-1"})
+    kept = KeptWorkspace("min-1", "/p", "feature/min-1", None, 0, "ana", "r-aaaaa5")
+    with world.context.ledger.transaction() as tx:
+        tx.put(kept.setting(0))
+    core = world.context.core
+    core.rules = replace(core.rules, keep=replace(core.rules.keep, logs_bytes=25))
+    asked = collected(world)
+    assert world.coordinator.kept_files.logs == {"r-aaaaa2", "r-aaaaa5"}, "a workspace stands on the oldest"
+    assert (asked["logs"], asked["changes"], asked["young"]) == (2, 0, 1)
+
+
+def test_a_run_that_this_ledger_does_not_know_keeps_its_files(world: World) -> None:
+    world.coordinator.kept_files.named.add("r-zzzzz9")
+    assert collected(world)["changes"] == 0 and world.coordinator.kept_files.named == {"r-zzzzz9"}
+
+
+@pytest.mark.parametrize("days", [40, 4_000])
+def test_a_change_that_nobody_has_decided_about_stays(world: World, days: int) -> None:
+    ended(world, "r-aaaaa2", days=days)
+    assert collected(world)["kept"] == [{"runs": 1, "why": FilesNeed.DECISION.value}]
+    assert world.coordinator.kept_files.named == {"r-aaaaa2"}
+
+
+def test_what_a_workspace_stands_on_stays_until_that_is_removed(world: World) -> None:
+    ended(world, "r-aaaaa2", landed="landed", terms={"in_workspace": "min-1"})
+    kept = KeptWorkspace("min-1", "/p", "feature/min-1", None, 0, "ana", "r-aaaaa2")
+    with world.context.ledger.transaction() as tx:
+        tx.put(kept.setting(0))
+    assert collected(world)["kept"] == [{"runs": 1, "why": FilesNeed.WORKSPACE.value}]
+    with world.context.ledger.transaction() as tx:
+        tx.delete(Setting, "workspace:min-1")
+    assert collected(world)["changes"] == 1
+
+
+def test_it_happens_by_itself_once_a_day(world: World) -> None:
+    ended(world, "r-aaaaa2", landed="landed")
+    daily = DailyRetention(world.context.core, world.coordinator.kept_files)
+    assert daily.look() and world.coordinator.kept_files.named == set()
+    ended(world, "r-aaaaa3", landed="landed")
+    assert not daily.look() and world.coordinator.kept_files.packed == ["p-1234"]
+    world.context.clock.ms += DAY_MS
+    assert daily.look() and world.coordinator.kept_files.named == set()
+
+
+def _beside(**facts: Any) -> RunBeside:
+    return RunBeside(**facts)
+
+
+def test_each_need_is_a_reason(world: World) -> None:
+    run = ended(world, "r-aaaaa2", landed="landed")
+    rules, now = KeepRules(), world.context.clock.wall_ms()
+    workflow = Workflow("w-1", 0, "ana", "chain", "", "", None)  # type: ignore[arg-type]
+    cases = [
+        (_beside(session_used_ms=now - 89 * DAY_MS), FilesNeed.SESSION),
+        (_beside(session_used_ms=now - 90 * DAY_MS), None),
+        (_beside(workflow=workflow), FilesNeed.WORKFLOW),
+        (_beside(workflow=replace(workflow, state=WorkflowState.DONE)), None),
+        (_beside(in_workspace=True), FilesNeed.WORKSPACE),
+        (_beside(lands=True), FilesNeed.LANDING),
+        (_beside(), None),
+    ]
+    for beside, need in cases:
+        assert need_of(run, beside, rules, now) is need, beside
+    assert need_of(replace(run, state=RunState.PENDING), _beside(), rules, now) is FilesNeed.AT_WORK
+    loser = replace(run, landed=None)
+    assert need_of(loser, _beside(), rules, now) is FilesNeed.DECISION
+    assert need_of(loser, _beside(is_result=False), rules, now) is None, (
+        "the loser of a race waits for nobody"
+    )
+
+
+def test_logs_stay_as_long_as_their_change_waits(world: World) -> None:
+    run, now = ended(world, "r-aaaaa2", days=200), world.context.clock.wall_ms()
+    rules = KeepRules()
+    assert let_go(run, FilesNeed.DECISION, rules, now) == frozenset()
+    half_a_year = replace(rules, undecided_ms=180 * DAY_MS)
+    assert let_go(run, FilesNeed.DECISION, half_a_year, now) == {RunFiles.CHANGES, RunFiles.LOGS}
+    assert let_go(run, FilesNeed.SESSION, half_a_year, now) == frozenset()

@@ -1,0 +1,181 @@
+"""What a token may not do beyond its scopes: land, say yes, live on in schedules, read whole addresses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.identity import AttemptId
+from pancode.kernel.records import Audit, Firing, Run, Schedule, Workflow, WorkflowStep
+from pancode.kernel.values import replace
+from pancode.schedules.scheduler import Scheduler
+from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld, code_of
+
+HOUR = 3_600_000
+HOOK = "https://hooks.example.org/services/T0/B0/topsecret"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> DoorWorld:
+    return DoorWorld(tmp_path)
+
+
+def asks(world: DoorWorld, **more: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Each request that begins work, with `more` in its dispatch."""
+    step = {"name": "a", "dispatch": world.shell(**{k: v for k, v in more.items() if k != "yes"})}
+    said = {"yes": more["yes"]} if "yes" in more else {}
+    flow = {"kind": "batch", "name": "pair", "steps": [step], **said}
+    return [
+        ("/v1/runs", world.shell(**more)),
+        ("/v1/workflows", flow),
+        ("/v1/schedules", {"name": "a", "cron": "@daily", "dispatch": world.shell(**more)}),
+        ("/v1/schedules", {"name": "b", "cron": "@daily", "workflow": flow}),
+    ]
+
+
+def _put(world: DoorWorld, row: Run | Schedule | WorkflowStep) -> None:
+    with world.context.ledger.transaction() as tx:
+        tx.put(row)
+
+
+@pytest.mark.parametrize(("word", "scope"), [("land", "operate"), ("yes", "answer")])
+def test_a_landing_and_a_persons_yes_need_their_own_scope(world: DoorWorld, word: str, scope: str) -> None:
+    weak, strong = world.token("dispatch"), world.token("dispatch", scope)
+    for path, body in asks(world, **{word: True}):
+        answer = world.ask("POST", path, weak, body)
+        assert code_of(answer, 403) == "wrong_scope", path
+        assert scope in answer.json()["why"] and answer.json()["fix"].startswith(f"without {word}; or: ")
+    for kind in (Run, Workflow, Schedule):
+        assert world.context.rows(kind) == []
+    assert "asked over TCP" not in [row.what for row in world.context.rows(Audit)]
+    for path, body in asks(world, **{word: True}):
+        assert "wrong_scope" not in world.ask("POST", path, strong, body).text, path
+    for path, body in asks(world, **{word: False}):
+        assert "wrong_scope" not in world.ask("POST", path, weak, body).text, path
+
+
+def test_what_is_begun_once_more_lands_only_by_who_may_land(world: DoorWorld) -> None:
+    weak, strong = world.token("dispatch"), world.token("dispatch", "operate")
+    run = world.dispatch()["run"]
+    row = replace(world.context.row(Run, run), land=True)
+    _put(world, row)
+    flow = {"kind": "batch", "name": "pair", "steps": [{"name": "a", "dispatch": world.shell()}]}
+    made = world.http.post("/v1/schedules", {"name": "n", "cron": "@daily", "workflow": flow})
+    assert made.status_code == 201, made.text
+    schedule = world.context.row(Schedule, "n")
+    plan: Any = schedule.work["plan"]
+    plan["steps"][0]["request"]["land"] = True
+    _put(world, replace(schedule, work={**schedule.work, "plan": plan}))
+    paths = (f"/v1/runs/{run}/retry", f"/v1/runs/{run}/continue", "/v1/schedules/n/run")
+    for path in paths:
+        assert code_of(world.ask("POST", path, weak), 403) == "wrong_scope", path
+    for path in paths:
+        assert "wrong_scope" not in world.ask("POST", path, strong).text, path
+    _put(world, replace(row, landed="c" * 40))
+    assert "wrong_scope" not in world.ask("POST", paths[0], weak).text, "it has landed already"
+
+
+def test_a_workflow_that_lands_is_not_begun_again_by_a_weak_token(world: DoorWorld) -> None:
+    weak = world.token("dispatch")
+    flow = {"kind": "batch", "name": "pair", "steps": [{"name": "a", "dispatch": world.shell()}]}
+    made = world.http.post("/v1/workflows", flow).json()["workflow"]
+    assert "wrong_scope" not in world.ask("POST", f"/v1/workflows/{made}/retry", weak).text
+    (step,) = world.context.rows(WorkflowStep, workflow=made)
+    _put(world, replace(step, request={**step.request, "land": True}))
+    for verb in ("retry", "resume"):
+        assert code_of(world.ask("POST", f"/v1/workflows/{made}/{verb}", weak), 403) == "wrong_scope"
+    run = f"/v1/runs/{step.run}/retry"
+    _put(world, replace(world.context.row(Run, str(step.run)), land=False))
+    assert code_of(world.ask("POST", run, weak), 403) == "wrong_scope", "its workflow would go on"
+    assert "wrong_scope" not in world.ask("POST", run, weak, {"alone": True}).text
+
+
+def test_what_the_owners_settings_land_is_not_resumed_by_a_weak_token(world: DoorWorld) -> None:
+    """Its steps begin under the owner's name; a retry of all of it is the token's own, and lands nothing."""
+    weak, strong = world.token("dispatch"), world.token("dispatch", "operate")
+    flow = {"kind": "batch", "name": "pair", "steps": [{"name": "a", "dispatch": world.shell()}]}
+    made = world.http.post("/v1/workflows", flow).json()["workflow"]
+    (step,) = world.context.rows(WorkflowStep, workflow=made)
+    resume, again = f"/v1/workflows/{made}/resume", f"/v1/runs/{step.run}/retry"
+    assert "wrong_scope" not in world.ask("POST", resume, weak).text
+    (world.coordinator.home / "pancode.yaml").write_text("dispatch: {land: when-verified}\n")
+    for path in (resume, again):
+        assert code_of(world.ask("POST", path, weak), 403) == "wrong_scope", path
+        assert "wrong_scope" not in world.ask("POST", path, strong).text, path
+    assert "wrong_scope" not in world.ask("POST", f"/v1/workflows/{made}/retry", weak).text
+
+
+def _add(world: DoorWorld, token: str, name: str = "nightly", **more: Any) -> dict[str, Any]:
+    said = {"name": name, "cron": "0 * * * *", "dispatch": world.shell(), **more}
+    answer = world.ask("POST", "/v1/schedules", token, said)
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+def _pass(world: DoorWorld) -> list[Firing]:
+    world.context.clock.ms += HOUR
+    world.node.breathe()
+    Scheduler(world.context.core, world.coordinator.around).round()
+    return sorted(world.context.rows(Firing), key=lambda one: one.at_ms)
+
+
+def test_a_revoked_token_takes_its_schedules_with_it(world: DoorWorld) -> None:
+    token = world.token("dispatch", name="ci")
+    _add(world, token)
+    world.http.post("/v1/schedules", {"name": "ours", "cron": "@daily", "dispatch": world.shell()})
+    answer = world.http.post("/v1/tokens/ci/revoke", {"by": "ana"}).json()
+    assert answer == {"tokens": [], "paused": ["nightly"], "left": []}
+    assert "ci" in str(world.context.row(Schedule, "nightly").paused)
+    assert world.context.row(Schedule, "ours").paused is None
+    (told,) = [row for row in world.context.rows(Audit) if row.what == "token revoked"]
+    assert told.detail["paused"] == ["nightly"]
+    assert _pass(world) == [] and world.context.rows(Run) == []
+    assert world.problem("POST", "/v1/schedules/nightly/resume", {"by": "ana"})["code"] == "token_over"
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_schedule_of_a_token_that_has_expired_is_refused(world: DoorWorld, again: bool) -> None:
+    _add(world, world.token("dispatch", name="ci", lasts_ms=90 * 60_000), overlap=True)
+    assert [one.state for one in _pass(world)] == ["begun"]
+    world.context.clock.ms += HOUR
+    if again:  # another one of that name has not made it
+        world.token("dispatch", name="ci")
+    firing = _pass(world)[-1]
+    assert firing.state == "refused" and "in force no more" in firing.reason and firing.fix, firing
+    assert len(world.context.rows(Run)) == 1
+
+
+def test_a_yes_is_not_kept_for_later_by_a_token(world: DoorWorld) -> None:
+    token = world.token("dispatch", "answer")
+    flow = {"kind": "batch", "name": "p", "steps": [{"name": "a", "dispatch": world.shell()}], "yes": True}
+    _add(world, token, dispatch=world.shell(yes=True))
+    _add(world, token, "flow", dispatch=None, workflow=flow)
+    assert "confirmed" not in repr([one.work for one in world.context.rows(Schedule)])
+    body = {"name": "mine", "cron": "@daily", "dispatch": world.shell(yes=True)}
+    assert world.http.post("/v1/schedules", body).status_code == 201
+    assert "confirmed" in repr(world.context.row(Schedule, "mine").work), "a person on the socket"
+
+
+def test_an_address_of_a_webhook_is_whole_for_its_owner_alone(world: DoorWorld) -> None:
+    world.http.post("/v1/webhooks", {"name": "ci", "url": HOOK, "by": "ana"})
+
+    def seen(answer: Any) -> str:
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["webhooks"][0]["url"])
+
+    assert seen(world.http.get("/v1/webhooks")) == HOOK
+    assert seen(world.ask("GET", "/v1/webhooks", world.token("admin"))) == HOOK
+    assert seen(world.ask("GET", "/v1/webhooks", world.token("read"))) == "https://hooks.example.org"
+    assert seen(world.ask("GET", "/v1/webhooks", world.token("operate"))) == "https://hooks.example.org"
+    run = world.dispatch()["run"]
+    world.coordinator.inside = (AttemptId(run=run, attempt=1, fence=1),)
+    assert seen(world.http.get("/v1/webhooks")) == "https://hooks.example.org"
+
+
+def test_an_address_to_which_nothing_is_sent_is_refused_when_it_is_added(world: DoorWorld) -> None:
+    for url in ("http://169.254.169.254/x", "https://100.100.100.200/", "http://93.184.216.34/x"):
+        answer = world.http.post("/v1/webhooks", {"name": "bad", "url": url, "by": "ana"})
+        assert answer.status_code >= 400, url
+    assert world.http.get("/v1/webhooks").json()["webhooks"] == []

@@ -1,0 +1,36 @@
+"""One fleet for all tests that only look; a fresh one for those that act."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.pancode.interfaces.tui.scene import Scene
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """Nobody changes it."""
+    return Scene(tmp_path_factory.mktemp("still"))
+
+
+@pytest.fixture(scope="module")
+def talked(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """As `still`, with a session."""
+    made = Scene(tmp_path_factory.mktemp("talked"))
+    made.talk()
+    return made
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """As `still`, with a project that has a tracker."""
+    made = Scene(tmp_path_factory.mktemp("tracked"))
+    made.track(tmp_path_factory.mktemp("shop") / "shop")
+    return made

@@ -1,0 +1,167 @@
+"""The questions before an act name what will happen; the requests fit the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pancode.interfaces.tui.acts import ACTS, Act, choices, held, named, subject
+from pancode.interfaces.tui.page import Page, PagePlace
+from tests.unit.pancode.interfaces.tui.scene import Scene
+
+RUN: dict[str, Any] = {
+    "run": "r-1", "runtime": "claude", "node": "gpubox", "agent": "builder", "task": "fix\x1b it",
+    "usage": {"cost_usd": "0.42"}, "files_changed": ["a", "b"],
+}  # fmt: skip
+NODE: dict[str, Any] = {
+    "name": "gpubox", "slots": {"used": 2, "total": 4}, "draining": None, "paused": None, "quarantined": None,
+}  # fmt: skip
+FLOW: dict[str, Any] = {
+    "workflow": "w-1", "name": "three", "cost": {"usd": "1.5"},
+    "steps": [{"finished_at": None, "state": "failed"}, {"finished_at": "x", "state": "done"}],
+}  # fmt: skip
+ITEM: dict[str, Any] = {
+    "id": "i", "run": "r-1", "kind": "landing", "words": "2 files", "choices": [], "yes": ["--with-commands"],
+}  # fmt: skip
+
+
+def act(name: str, kind: str, shape: dict[str, Any], words: str = "") -> Act:
+    return ACTS[name, kind].act(shape, words)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "shape", "question"),
+    [
+        ("stop", "run", RUN, "Stop run r-1: claude on gpubox, $0.42 so far?"),
+        (
+            "stop",
+            "run",
+            {**RUN, "node": None, "usage": {"cost_usd": None}},
+            "Stop run r-1: claude, on no machine yet, cost not known yet?",
+        ),
+        ("retry", "run", RUN, r"Retry r-1 as a new run: builder (claude), 'fix\\x1b it'?"),
+        (
+            "land",
+            "run",
+            RUN,
+            "Land r-1: write 2 files into the checkout it was dispatched from, gates first?",
+        ),
+        (
+            "begin",
+            "issue",
+            {"issue": "SHOP-1", "title": "fix\x1b it"},
+            r"Have an agent work on SHOP-1 'fix\\x1b it', in a workspace of its own, and tell its tracker?",
+        ),
+        ("drain", "node", NODE, "Drain gpubox: nothing new starts there, 2 runs in flight go on?"),
+        ("drain", "node", {**NODE, "draining": "a disk"}, "Resume gpubox: it takes new work again?"),
+        ("stop", "workflow", FLOW, "Stop workflow w-1: 1 step not ended, $1.50 so far?"),
+        ("verify", "run", RUN, "Run the gates of r-1 once more, on another machine than gpubox?"),
+        ("drop", "run", RUN, "Put the change of r-1 aside (2 files)? It is kept, and asked about no more."),
+        (
+            "resolve",
+            "run",
+            RUN,
+            "Let an agent settle the conflict of r-1 with your files? Its result is a run of its own.",
+        ),
+        (
+            "continue",
+            "workflow",
+            FLOW,
+            "Begin 1 step of w-1 again that did not end well? What is done is kept.",
+        ),
+        ("retry", "workflow", FLOW, "Retry workflow w-1 'three': all of it anew, as a new workflow?"),
+        (
+            "approve",
+            "item",
+            ITEM,
+            "Approve r-1: 2 files. This lands it, gates first and says yes to --with-commands?",
+        ),
+        (
+            "approve",
+            "item",
+            {**ITEM, "kind": "dispatch", "words": "it costs $3", "yes": []},
+            "Approve r-1: it costs $3. This starts it?",
+        ),
+        ("deny", "item", ITEM, "Deny r-1: nothing is started, landed or continued, and it leaves the inbox?"),
+    ],
+)
+def test_a_question_names_what_will_happen(
+    name: str, kind: str, shape: dict[str, Any], question: str
+) -> None:
+    assert act(name, kind, shape).question == question
+
+
+def test_a_command_is_asked_about_in_its_own_lines_and_whole() -> None:
+    words = f"ls # looks\ncurl x\t|sh\x1b{'宽' * 300}"
+    made = act("approve", "item", {**ITEM, "kind": "call", "call": 3, "words": words, "yes": []})
+    first, *command, last = made.question.splitlines()
+    assert first == "Approve this command of r-1?" and last == "This lets this one command run."
+    assert command == ["    ls # looks", rf"    curl x\x09|sh\x1b{'宽' * 300}"] and made.body == {"call": 3}
+
+
+def test_an_approval_says_yes_to_exactly_what_is_held() -> None:
+    assert act("approve", "item", ITEM).body == {"with_commands": True}
+    asked = held(act("land", "run", RUN), "it changes .github/x", "--with-commands --with-secret")
+    assert asked.body == {"with_commands": True, "with_secret": True} and ".github/x" in asked.question
+    assert asked.path == "/v1/runs/r-1/land"
+
+
+def test_choices_stand_with_their_numbers() -> None:
+    assert choices({"words": "Which?", "choices": ["left", "right"]}) == "Which?\n  1: left\n  2: right"
+
+
+def test_the_api_takes_each_request(scene: Scene) -> None:
+    """With the shapes that it answers with itself."""
+    client = scene.client
+    sent = {
+        ("stop", "run"): scene.works,
+        ("retry", "run"): scene.done,
+        ("tell", "run"): scene.waits,
+        ("land", "run"): scene.done,
+        ("drain", "node"): "n1",
+        ("stop", "workflow"): (flow := client.get("/v1/workflows")["workflows"][0]["workflow"]),
+        ("continue", "workflow"): flow,
+        ("drop", "run"): scene.done,
+        ("continue", "run"): scene.done,
+        ("resolve", "run"): scene.done,
+        ("verify", "run"): scene.done,
+    }
+    refused = {  # the API's own words: a script takes none, and what is settled or alone has no other to ask
+        ("tell", "run"): "cannot be given words|cannot be told",
+        ("continue", "workflow"): "has not ended",
+        ("continue", "run"): "cannot be given words",
+        ("verify", "run"): "cannot be verified now",
+    }
+    for (name, kind), about in sent.items():
+        chosen = ACTS[name, kind]
+        assert chosen.look is not None
+        made = chosen.act(client.get(chosen.look(about).path), "words")
+        if (name, kind) in refused:
+            with pytest.raises(Exception, match=refused[name, kind]):
+                client.post(made.path, {"by": "ada", **made.body})
+        else:
+            client.post(made.path, {"by": "ada", **made.body})
+    (item,) = client.get("/v1/inbox")["items"]
+    client.post(act("deny", "item", item).path, {"by": "ada"})
+    assert client.get("/v1/inbox")["items"] == []
+    assert client.get("/v1/nodes/n1")["draining"] == "drained by ada"
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        (PagePlace("run", "r-1"), "run"),
+        (PagePlace("log", "r-1"), "run"),
+        (PagePlace("machine", "gpubox"), "node"),
+        (PagePlace("workflow", "w-1"), "workflow"),
+    ],
+)
+def test_keys_act_on_what_a_page_will_show_before_its_answers_are_there(place: PagePlace, kind: str) -> None:
+    about = subject(Page(shape=named(place)), None, place)
+    assert (about.kind_for(frozenset({kind})), about.name(kind)) == (kind, place.about)
+
+
+@pytest.mark.parametrize("place", [PagePlace("runs"), PagePlace("item", "i")])
+def test_keys_wait_for_the_answers_where_they_say_what_is_asked(place: PagePlace) -> None:
+    assert not subject(Page(shape=named(place)), None, place).kinds

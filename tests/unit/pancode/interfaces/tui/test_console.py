@@ -1,0 +1,303 @@
+"""A person at the console: goes in and out, filters, follows a log, acts; the coordinator goes and comes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from pancode.interfaces.tui.app import Console
+from pancode.interfaces.tui.application import SteadyApp
+from pancode.interfaces.tui.page import PagePlace
+from pancode.interfaces.tui.sheet import Sheet
+from pancode.kernel.errors import NotFoundError
+from tests.unit.pancode.interfaces.tui.scene import Scene, comes, console, played, screen, shows
+
+
+def posts(scene: Scene) -> list[tuple[str, object]]:
+    return [
+        (path, body) for method, path, body in scene.client.asked if method == "POST" and "by" in (body or {})
+    ]
+
+
+def test_in_and_out_keeps_the_marked_row(still: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, still.done)
+        await pilot.press("j", "j", "j", "enter")
+        await shows(app, pilot, f"runs > run {still.done}")
+        await pilot.press("w")
+        await shows(app, pilot, f"why {still.done}")
+        await pilot.press("h")
+        await shows(app, pilot, "STORY")
+        await pilot.press("escape")
+        await shows(app, pilot, "STATE")
+        await comes(app, pilot, lambda: app._subject.copied == still.done, "the row that was marked")
+
+    played(still, play, "runs")
+
+
+def test_a_chat_stands_above_its_row_until_one_leaves_it(talked: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "and now?")
+        await pilot.press("enter")
+        told = await shows(app, pilot, "talking with r-")
+        assert "and now?" not in told
+        await pilot.press("q", "colon", "j")
+        assert "talking with r-" in screen(app), "its keys are no keys of the page below"
+        await pilot.press("escape")
+        await shows(app, pilot, "and now?")
+        assert len(talked.chats) == 1 and app.app.screen is app
+        await pilot.press("enter")
+        await shows(app, pilot, "talking with r-")
+        talked.chats[1].crashed(NotFoundError("it was forgotten"))
+        await shows(app, pilot, "it was forgotten")
+        await shows(app, pilot, "and now?")
+
+    played(talked, play, "sessions")
+
+
+@pytest.mark.parametrize(
+    ("presses", "words"),
+    [
+        (("colon", *"mac", "tab", "enter"), "not heard for"),
+        (("colon", *"inbox", "enter"), "Which port?"),
+        (("colon", *"nosuch", "enter"), "there is no resource 'nosuch'"),
+        (("colon", *"runs", "escape"), " now "),
+        (("i",), "8080 / 9090"),
+        (("D",), "D acts on node"),
+        (("y",), "copied r-"),
+        (("slash", *"write", "enter"), "/write"),
+        (("colon", *"runs", "enter", "o", "O"), "▼"),
+        (("question_mark", *"clipboard"), "OSC 52"),
+    ],
+)
+def test_keys(still: Scene, presses: tuple[str, ...], words: str) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "TASK")
+        await pilot.press(*presses)
+        await shows(app, pilot, words)
+
+    played(still, play)
+
+
+def test_a_filter_narrows_as_one_types_and_escape_ends_it(still: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "choose the port")
+        await pilot.press("slash", *"tidy")
+        await comes(app, pilot, lambda: still.asks not in screen(app), "fewer rows")
+        assert still.done in screen(app)
+        await pilot.press("enter", "escape")
+        await comes(app, pilot, lambda: "/tidy" not in screen(app), "the end of the filter")
+        await shows(app, pilot, still.asks)
+
+    played(still, play, "runs")
+
+
+def test_stop_asks_by_name_and_only_y_sends_it(scene: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, scene.works)
+        await pilot.press("slash", *"tests", "enter", "s")
+        await shows(app, pilot, f"Stop run {scene.works}: scripted on n1, cost not known yet?")
+        await pilot.press("enter", "n")
+        await pilot.pause(0.1)
+        assert not posts(scene)
+        await pilot.press("s")
+        await shows(app, pilot, "Stop run")
+        await pilot.press("y")
+        await shows(app, pilot, "is asked to end")
+
+    played(scene, play)
+    assert posts(scene) == [(f"/v1/runs/{scene.works}/stop", {"by": "ada", "reason": ""})]
+
+
+def test_a_refusal_is_told_with_its_fix(scene: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "Which port?")
+        await pilot.press("a")
+        await shows(app, pilot, "Your answer to")
+        assert "2: 9090" in screen(app)
+        await pilot.press("7", "enter")
+        await shows(app, pilot, "there is no choice 7")
+        await shows(app, pilot, f"pancode answer {scene.asks} 1")
+
+    played(scene, play, "inbox")
+    assert posts(scene)[0] == (f"/v1/runs/{scene.asks}/answer", {"by": "ada", "text": "7"})
+
+
+def test_deny_and_drain(scene: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "Which port?")
+        await pilot.press("n")
+        await shows(app, pilot, f"Deny {scene.asks}")
+        await pilot.press("y")
+        await shows(app, pilot, "nothing waits for you")
+        await pilot.press("colon", *"machines", "enter")
+        await shows(app, pilot, "gpubox")
+        await pilot.press("G", "D")
+        await shows(app, pilot, "Drain n1: nothing new starts there")
+        await pilot.press("y")
+        await shows(app, pilot, "drain")
+
+    played(scene, play, "inbox")
+    assert scene.client.get("/v1/nodes/n1")["draining"] == "drained by ada"
+
+
+def test_work_on_an_issue_is_begun_by_a_key(scene: Scene, tmp_path: Path) -> None:
+    scene.track(tmp_path / "shop")
+
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "Enter asks github:o/r")
+        await pilot.press("j", "enter")
+        await shows(app, pilot, "Log out")
+        await pilot.press("j", "b")
+        await shows(app, pilot, "Have an agent work on SHOP-13")
+        assert not posts(scene)
+        await pilot.press("y")
+        await shows(app, pilot, "SHOP-13 is begun")
+
+    played(scene, play, "issues")
+    assert posts(scene) == [("/v1/work", {"by": "ada", "issue": "SHOP-13"})]
+    assert {one["issue"] for one in scene.client.get("/v1/work")["works"]} == {"SHOP-13", "SHOP-12"}
+
+
+def test_a_log_follows_until_one_scrolls_up(scene: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, scene.works)
+        await pilot.press("slash", *"tests", "enter", "l")
+        await shows(app, pilot, "(following)")
+        scene.log(scene.working, b"".join(b"line %d\n" % at for at in range(100)))
+        await shows(app, pilot, "line 99")
+        await pilot.press("k")
+        await shows(app, pilot, "stands still; G follows")
+        scene.log(scene.working, b"late\n")
+        await pilot.pause(0.8)
+        assert "late" not in screen(app)
+        await pilot.press("G")
+        await shows(app, pilot, "late")
+        scene.log(scene.working, b"\x1b[2J\x1b]52;c;QUJD\x07later\n")
+        await shows(app, pilot, "later")
+        await pilot.press("slash", *"line 42", "enter")
+        await comes(app, pilot, lambda: "line 43" not in screen(app), "fewer lines")
+        assert "line 42" in screen(app)
+
+    played(scene, play)
+
+
+def test_a_coordinator_that_goes_is_told_and_comes_back(scene: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, scene.works)
+        scene.client.is_away = True
+        await shows(app, pilot, "COORDINATOR NOT REACHED")
+        scene.desk.clock.ms += 40_000
+        told = await shows(app, pilot, "not heard for 40 s")
+        assert scene.works in told, "what was known stays in sight"
+        scene.client.is_away = False
+        await shows(app, pilot, "0/2 machines")  # which were not heard meanwhile, either
+        assert "NOT REACHED" not in screen(app)
+
+    played(scene, play)
+
+
+def test_a_coordinator_that_never_answered_says_why(scene: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        told = await shows(app, pilot, "fix: pancode fleet up")
+        assert "COORDINATOR NOT REACHED" in told and "nothing runs" not in told
+
+    scene.client.is_away = True
+    played(scene, play)
+
+
+def test_what_happens_is_shown_without_a_key(scene: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, scene.works)
+        made = await asyncio.to_thread(scene.world.dispatch, task="brand new")
+        new = str(made["run"])
+        scene.client.happened()
+        await shows(app, pilot, new)
+
+    played(scene, play, "runs")
+
+
+def test_a_thing_that_is_not_there_is_a_page_with_its_fix(still: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "TASK")
+        app.go(PagePlace("run", "r-nosuch"))
+        await shows(app, pilot, "fix:")
+        await pilot.press("escape")
+        await shows(app, pilot, "TASK")
+
+    played(still, play)
+
+
+def test_a_small_and_a_changing_window(still: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "as of")
+        for size in ((30, 8), (200, 60), (80, 24)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+        await shows(app, pilot, still.works)
+
+    played(still, play)
+
+
+def test_only_changed_rows_are_drawn(still: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, still.done)
+        sheet = app.query_one(Sheet)
+        drawn: list[object] = []
+        sheet.refresh = lambda *regions, **more: drawn.append(regions)  # type: ignore[method-assign,assignment]
+        sheet.show(list(sheet.told), sheet.cursor)
+        assert drawn == []
+        sheet.show([*sheet.told[:-1], (("other", ""),)], sheet.cursor)
+        assert len(drawn) == 1
+
+    played(still, play, "runs")
+
+
+@pytest.mark.parametrize("presses", [("q",), ("ctrl+c",), ("colon", *"quit", "enter")])
+def test_ways_to_leave(still: Scene, presses: tuple[str, ...]) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "as of")
+        await pilot.press(*presses)
+        await comes(app, pilot, lambda: app.app.return_value == 0, "the end")
+
+    played(still, play)
+
+
+def test_a_defect_in_a_thread_ends_it_with_the_error(still: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "as of")
+        app._reader.beside(_fails)
+        steady = app.app
+        assert isinstance(steady, SteadyApp)
+        await comes(app, pilot, lambda: isinstance(steady.crash, ZeroDivisionError), "the defect")
+
+    played(still, play)
+
+
+def test_a_defect_on_the_screen_is_kept_for_the_command_to_tell(still: Scene) -> None:
+    seen: list[SteadyApp] = []
+
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "as of")
+        assert isinstance(app.app, SteadyApp)
+        seen.append(app.app)
+        app.call_later(_fails)
+        await pilot.pause(0.2)
+
+    with pytest.raises(ZeroDivisionError):
+        played(still, play)
+    assert isinstance(seen[0].crash, ZeroDivisionError) and not seen[0]._exit_renderables
+
+
+def _fails() -> None:
+    raise ZeroDivisionError
+
+
+def test_a_console_that_was_never_shown_asks_nothing(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)  # of its own: a console of another test may still be asking
+    before = len(scene.client.asked)
+    console(scene)
+    assert len(scene.client.asked) == before

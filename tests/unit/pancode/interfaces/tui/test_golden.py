@@ -1,0 +1,71 @@
+"""Golden screens as text, 80 x 24 and 120 x 40; `GOLDEN_SCREENS=write` draws them anew."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from pancode.interfaces.tui.app import Console
+from pancode.interfaces.tui.canvas import Canvas
+from tests.unit.pancode.interfaces.tui.scene import Scene, comes, played, screen, shows
+
+GOLDEN = Path(__file__).parent / "golden"
+WRITES = os.environ.get("GOLDEN_SCREENS") == "write"
+SCREENS: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "now": ("now", (), "write the tests"),
+    "runs": ("runs", (), "tidy the imports"),
+    "machines": ("machines", (), "not heard for"),
+    "queue": ("queue", (), "a new disk"),
+    "inbox": ("inbox", (), "Which port?"),
+    "money": ("money", (), "agent builder"),
+    "workflows": ("workflows", (), "checks"),
+    "steps": ("workflows", ("enter",), "lint"),
+    "sessions": ("sessions", (), "and now?"),
+    "issues": ("issues", (), "Enter asks"),
+    "open": ("issues", ("j", "enter"), "Log out"),
+    "run": ("runs", ("j", "j", "j", "enter"), "STORY"),
+    "log": ("runs", ("j", "j", "j", "l"), "(end of the log)"),
+    "diff": ("runs", ("j", "j", "j", "d"), "+++ b"),
+    "filter": ("runs", ("slash", "t", "i", "d", "y"), "/tidy"),
+    "keys": ("now", ("question_mark",), "go to a resource"),
+    "stop": ("runs", ("j", "j", "s"), "Stop run"),
+}
+
+
+def beside_is_of_the_marked_row(page: Console) -> bool:
+    """Whether the preview, if there is one, shows the run of the marked row, as it was read."""
+    canvas = page.query_one(Canvas)
+    shown = "".join(text for line in canvas.beside.told or () for text, _ in line)
+    run = "" if canvas.row is None else str(canvas.row.shape.get("run") or "")
+    return not shown or (run in shown and "reading ..." not in shown)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("name", sorted(SCREENS))
+def test_a_screen_is_as_it_was(request: pytest.FixtureRequest, name: str, size: tuple[int, int]) -> None:
+    others = {"sessions": "talked", "issues": "tracked", "open": "tracked"}
+    scene: Scene = request.getfixturevalue(others.get(name, "still"))
+    begin, presses, words = SCREENS[name]
+    golden = GOLDEN / f"{name}-{size[0]}x{size[1]}.txt"
+
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "as of")
+        for key in presses:
+            await pilot.press(key)
+            await comes(app, pilot, lambda: beside_is_of_the_marked_row(app), "what stands beside")
+        await shows(app, pilot, words)
+        await comes(app, pilot, lambda: beside_is_of_the_marked_row(app), "what stands beside")
+        await pilot.pause()
+        shown = screen(app) + "\n"
+        if WRITES:
+            golden.write_text(shown, encoding="utf-8")
+        assert shown == golden.read_text(encoding="utf-8")
+
+    played(scene, play, begin, size)
+
+
+def test_every_golden_screen_has_its_case() -> None:
+    assert {path.name.rpartition("-")[0] for path in GOLDEN.iterdir()} == set(SCREENS)

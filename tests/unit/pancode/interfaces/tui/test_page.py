@@ -1,0 +1,161 @@
+"""How a page fits into a width, is filtered and wrapped; how times and names are read."""
+
+from __future__ import annotations
+
+import pytest
+
+from pancode.interfaces.tui.app import path_line, title_line, top_line, trouble_lines
+from pancode.interfaces.tui.keys import KEYS, footer, help_lines
+from pancode.interfaces.tui.page import (
+    Page,
+    PageMoment,
+    PagePlace,
+    PageRow,
+    fact,
+    filtered,
+    laid_out,
+    line,
+    ordered,
+    span,
+    text_of,
+    wrapped,
+)
+from pancode.interfaces.tui.views import resource
+from pancode.kernel.errors import UnavailableError
+
+ROWS = (
+    PageRow("a", "run", ("r-1", "running", "builder", "a long task that has many words")),
+    PageRow("b", "run", ("r-2", "done", "a-very-long-agent", "short")),
+)
+TABLE = Page(head=("RUN", "STATE", "AGENT", "TASK"), rows=ROWS, spare=("AGENT",), cut="TASK", empty="none")
+
+
+@pytest.mark.parametrize(
+    ("columns", "head", "first"),
+    [
+        (
+            80,
+            "RUN  STATE    AGENT              TASK",
+            "r-1  running  builder            a long task that has many words",
+        ),
+        (
+            60,
+            "RUN  STATE    AGENT              TASK",
+            "r-1  running  builder            a long task that has man...",
+        ),
+        (50, "RUN  STATE    TASK", "r-1  running  a long task that has many words"),
+        (24, "RUN  STATE    TASK", "r-1  running  a long ..."),
+    ],
+)
+def test_a_table_fits(columns: int, head: str, first: str) -> None:
+    told, rows = laid_out(TABLE, columns)
+    assert (text_of(told).rstrip(), text_of(rows[0])) == (head, first)
+    assert rows[1][1] == ("done     ", "green"), "a state has its colour"
+
+
+def test_a_filter_takes_any_case_and_any_cell() -> None:
+    assert [row.key for row in filtered(TABLE, "LONG-AGENT").rows] == ["b"]
+    assert filtered(TABLE, "zzz").empty == "nothing has 'zzz'"
+    assert filtered(TABLE, "") is TABLE
+    lines = Page(lines=(line("one"), line("two")))
+    assert [text_of(one) for one in filtered(lines, "TW").lines] == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "up"),
+    [
+        (("2 min", "40 s", "-", "3 h", "90 s"), "40 s, 90 s, 2 min, 3 h, -"),
+        (("$10.00", "unknown", "$9.50", ""), "$9.50, $10.00, unknown, "),
+        (("b", "A", "c"), "A, b, c"),
+        (("9%", "80%", "1.5 GB"), "9%, 80%, 1.5 GB"),
+    ],
+)
+def test_rows_are_ordered_by_what_a_column_says(cells: tuple[str, ...], up: str) -> None:
+    page = Page(
+        head=("N", "IT"), rows=tuple(PageRow(c, "run", ("x", c)) for c in cells), cut="IT", spare=("IT",)
+    )
+    found = ordered(page, "IT", down=False)
+    assert ", ".join(row.cells[1] for row in found.rows) == up
+    assert found.head == ("N", "IT ▲") and (found.cut, found.spare) == ("IT ▲", ("IT ▲",))
+    told = [row.cells[1] for row in ordered(page, "IT", down=True).rows if row.cells[1] not in ("", "-")]
+    assert told[::-1] == [cell for cell in up.split(", ") if cell not in ("", "-")]
+    assert ordered(page, "GONE", down=False) == page
+
+
+@pytest.mark.parametrize(
+    ("told", "columns", "parts"),
+    [
+        (line("short"), 40, ["short"]),
+        (line("one two three four five six"), 20, ["one two three four ", "  five six"]),
+        (line("x" * 30), 20, ["x" * 20, "  " + "x" * 10]),
+        (fact("task", "one two three"), 20, ["task       one two ", "           three"]),
+        (line("\u4e2d" * 15), 20, ["\u4e2d" * 10, "  " + "\u4e2d" * 5]),
+    ],
+)
+def test_long_lines_are_wrapped(told: tuple[tuple[str, str], ...], columns: int, parts: list[str]) -> None:
+    assert [text_of(one) for one in wrapped([told], columns)] == parts
+
+
+def test_a_wrapped_line_keeps_its_colours() -> None:
+    parts = wrapped([(("one two three ", "red"), ("four five six", "green"))], 20)
+    assert parts == [(("one two three ", "red"), ("four ", "green")), (("  ", ""), ("five six", "green"))]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0, "0 s"), (65, "65 s"), (150, "2 min"), (8_000, "2 h"), (300_000, "3 d")]
+)
+def test_spans(seconds: float, told: str) -> None:
+    assert span(seconds) == told
+
+
+def test_times_are_short_today_and_dated_else() -> None:
+    moment = PageMoment.of(1_790_000_000_000)  # 2026-09-21 14:13:20 UTC
+    assert moment.at("2026-09-21T08:00:00.000Z") == "08:00:00"
+    assert moment.at("2026-09-20T08:00:00.000Z") == "09-20 08:00"
+    assert (moment.at(None), moment.ago(None), moment.between(None, None)) == ("-", "-", "-")
+    assert moment.ago("2026-09-22T08:00:00.000Z") == "0 s", "another machine's clock may go before"
+    assert moment.between("2026-09-21T08:00:00.000Z", "2026-09-21T08:03:00.000Z") == "3 min"
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        *(("runs", "runs"), (":RUNS ", "runs"), ("ma", "machines"), ("m", None), ("nodes", "machines")),
+        *(("q", "quit"), ("budget", "money"), ("run", "runs"), ("", None), ("zzz", None)),
+    ],
+)
+def test_resources_by_name_and_beginning(typed: str, found: str | None) -> None:
+    assert resource(typed) == found
+
+
+def test_a_page_says_of_when_it_is() -> None:
+    moment = PageMoment.of(1_790_000_000_000)
+    told = text_of(title_line("runs", moment, 3, 60))
+    assert told.endswith("as of 14:13:20") and "not heard" not in told
+    late = title_line("runs", moment, 40, 60)
+    assert text_of(late).endswith("as of 14:13:20, not heard for 40 s") and late[-1][1] == "red"
+    assert text_of(title_line("runs", None, 0, 60)).endswith("asking ...")
+    assert len(text_of(title_line("x" * 100, moment, 40, 60))) <= 60
+
+
+def test_an_unreachable_coordinator_is_no_idle_fleet() -> None:
+    error = UnavailableError("no coordinator runs", why="nobody listens", fix="pancode fleet up")
+    told = text_of(top_line({}, error, 40))
+    assert "COORDINATOR NOT REACHED for 40 s: nobody listens" in told
+    assert [text_of(one) for one in trouble_lines(error)][-1] == "fix: pancode fleet up"
+    assert path_line([PagePlace("runs"), PagePlace("run", "r-1")], "x") == "runs > run r-1  /x"
+
+
+def test_the_footer_shows_the_keys_that_fit() -> None:
+    run = [key.press for key, _ in footer(frozenset({"run"}))]
+    assert "s" in run and "D" not in run
+    node = [key.press for key, _ in footer(frozenset({"node"}))]
+    assert "D" in node and "s" not in node
+    width = sum(len(f" {key.label} {words} ") for key, words in footer(frozenset({"run"})))
+    assert width <= 82, "only the last word may be cut on 80 columns"
+
+
+def test_the_help_is_filtered_as_one_types() -> None:
+    assert len(help_lines("")) == len(KEYS)
+    assert [text_of(one).split()[0] for one in help_lines("clipboard")] == ["y"]
+    assert "no such key" in text_of(help_lines("zzzz")[0])

@@ -1,0 +1,81 @@
+"""Shows when `pancode web` opens a browser, and when it leaves the link to the person."""
+
+from __future__ import annotations
+
+import os
+import webbrowser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from pancode.interfaces.cli.output import Face
+from pancode.interfaces.web import commands as doorpage
+from pancode.interfaces.web import commands as web
+from pancode.interfaces.web.commands import FOLDER, forget, laid
+
+LINK = "http://127.0.0.1:7433/#code=abc"
+
+
+@pytest.fixture(autouse=True)
+def stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process waits a minute behind a test."""
+    monkeypatch.setattr(doorpage, "forget", lambda page: None)
+
+
+class Opener:
+    """A browser that notes what it was given."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.opened: list[str] = []
+
+    def open(self, url: str) -> bool:
+        self.opened.append(url)
+        return True
+
+
+@pytest.mark.parametrize(
+    ("name", "takes"), [("xdg-open", True), ("firefox", True), ("w3m", False), ("www-browser", False)]
+)
+def test_a_browser_without_a_window_is_not_given_the_link(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    takes: bool,
+) -> None:
+    opener = Opener(name)
+    monkeypatch.setattr(webbrowser, "get", lambda: opener)
+    monkeypatch.setenv("PANCODE_HOME", str(tmp_path / "my home"))
+    assert web._opened(Face(False), LINK) is takes
+    assert len(opener.opened) == takes and "abc" not in "".join(opener.opened), "no code on a command line"
+    for given in opener.opened:
+        page = Path(unquote(urlsplit(given).path))
+        assert page.parent == tmp_path / "my home" / FOLDER and page.stat().st_mode & 0o777 == 0o600
+        assert page.parent.stat().st_mode & 0o777 == 0o700 and f"0; url={LINK}" in page.read_text()
+    assert ("open the link" in capsys.readouterr().err) is not takes
+
+
+def test_a_machine_without_a_browser_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none() -> object:
+        raise webbrowser.Error("could not locate runnable browser")
+
+    monkeypatch.setattr(webbrowser, "get", none)
+    assert not web._opened(Face(False), LINK)
+    assert "no browser was found here" in capsys.readouterr().err
+
+
+def test_pages_of_before_go_and_one_that_may_be_opened_still_stays(tmp_path: Path) -> None:
+    old, new = laid(tmp_path, LINK), laid(tmp_path, LINK)
+    at = new.stat().st_mtime - 70
+    os.utime(old, (at, at))
+    last = laid(tmp_path, LINK)
+    assert set((tmp_path / FOLDER).iterdir()) == {new, last}
+
+
+def test_a_page_goes_by_itself(tmp_path: Path) -> None:
+    page = laid(tmp_path, LINK)
+    assert forget(page, 0).wait(60) == 0 and not page.exists()

@@ -1,0 +1,86 @@
+"""Names that are not quite right, and prefixes of runs."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pancode.kernel.errors import ExitCode, NotFoundError, UsageError
+from pancode.kernel.names import nearest, not_found, pick_run
+
+RUNS = ("r-7f3k2q", "r-7f9zzz", "r-abcd", "r-abcdef")
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("gpubx", "gpubox"),
+        ("GPUBOX", "gpubox"),
+        ("biulder", None),
+        ("dsk", "desk"),
+        ("zzz", None),
+        ("gpu", "gpubox"),
+        ("g", None),
+    ],
+)
+def test_the_nearest_name(word: str, name: str | None) -> None:
+    assert nearest(word, ["gpubox", "desk"]) == name
+
+
+def test_not_found_says_the_nearest_name_and_how_to_look() -> None:
+    error = not_found("node", "gpubx", ["desk", "gpubox"], "pancode node ls")
+    assert (str(error), error.why, error.exit_code) == ("there is no node 'gpubx'", "did you mean gpubox?", 4)
+    assert "use gpubox" in error.fix and "pancode node ls" in error.fix
+
+
+def test_not_found_lists_the_names_when_none_is_near_and_says_when_there_are_none() -> None:
+    assert not_found("node", "zzz", [f"n{i}" for i in range(10)], "x").why.endswith("n7 and 2 more")
+    assert not_found("node", "zzz", [], "x").why == "there is no node at all"
+
+
+@pytest.mark.parametrize(
+    ("text", "run"),
+    [
+        ("last", "r-7f3k2q"),
+        ("r-7f3k2q", "r-7f3k2q"),
+        ("r-7f9", "r-7f9zzz"),
+        ("7f9", "r-7f9zzz"),
+        ("abcd", "r-abcd"),
+        ("abcde", "r-abcdef"),
+    ],
+)
+def test_a_run_by_id_prefix_or_last(text: str, run: str) -> None:
+    assert pick_run(text, RUNS) == run
+
+
+def test_a_prefix_of_several_runs_is_a_usage_error_that_lists_them() -> None:
+    with pytest.raises(UsageError) as caught:
+        pick_run("7f", RUNS)
+    assert caught.value.why == "r-7f3k2q, r-7f9zzz"
+
+
+@pytest.mark.parametrize("text", ["r-zz", "", "r-7f3k2qq"])
+def test_no_such_run(text: str) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        pick_run(text, RUNS)
+    assert caught.value.exit_code is ExitCode.NOT_FOUND
+
+
+def test_last_of_nothing() -> None:
+    with pytest.raises(NotFoundError, match="no run yet"):
+        pick_run("last", ())
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("23456789bcdf", min_size=4, max_size=6), unique=True, min_size=1), st.data())
+def test_a_run_is_found_by_any_prefix_that_only_it_has(tails: list[str], data: st.DataObject) -> None:
+    runs = [f"r-{tail}" for tail in tails]
+    run = data.draw(st.sampled_from(runs))
+    prefix = run[: data.draw(st.integers(3, len(run)))]
+    alone = [other for other in runs if other.startswith(prefix)] == [run]
+    if alone or prefix in runs:
+        assert pick_run(prefix, runs) == prefix if prefix in runs else run
+    else:
+        with pytest.raises(UsageError):
+            pick_run(prefix, runs)

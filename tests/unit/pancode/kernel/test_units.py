@@ -1,0 +1,27 @@
+"""Values with a unit that are larger than anything."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from pancode.interfaces.cli.parameters import duration, size_of
+from pancode.kernel.units import duration_ms, size_bytes
+
+
+@pytest.mark.parametrize("text", ["366d", "99999999h", f"{'9' * 400}h"])
+def test_no_duration_is_longer_than_a_year(text: str) -> None:
+    with pytest.raises(ValueError, match="365d at most"):
+        duration_ms(text)
+
+
+def test_no_size_is_larger_than_a_disk() -> None:
+    for size in ("1048577GiB", 2**51):
+        with pytest.raises(ValueError, match="at most"):
+            size_bytes(size)
+
+
+def test_an_option_of_endless_digits_is_a_wrong_option() -> None:
+    for parser, text in ((duration, f"{'9' * 400}h"), (size_of, f"{'9' * 400}GiB")):
+        with pytest.raises(click.BadParameter):
+            parser(text)

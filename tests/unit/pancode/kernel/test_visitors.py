@@ -1,0 +1,71 @@
+"""A token is known by its digest, ends in time, and allows what its scopes say."""
+
+from __future__ import annotations
+
+import pytest
+
+from pancode.kernel.records import ApiToken
+from pancode.kernel.values import replace
+from pancode.kernel.visitors import (
+    AccessError,
+    AccessScope,
+    NewToken,
+    allows,
+    digest,
+    judge,
+    must_allow,
+    must_be_its_item,
+    narrowed,
+)
+
+NOW = 1_000_000
+TOKEN = ApiToken("ci", digest("pct_a"), ("dispatch",), NOW, "ana", NOW + 1_000)
+
+
+def test_only_its_own_secret_is_a_token_and_only_before_its_end() -> None:
+    assert judge("pct_a", TOKEN, NOW) == TOKEN
+    for found, now, code in (
+        (None, NOW, "unknown_token"),
+        (replace(TOKEN, digest=digest("pct_b")), NOW, "unknown_token"),
+        (TOKEN, NOW + 1_000, "expired_token"),
+    ):
+        with pytest.raises(AccessError) as told:
+            judge("pct_a", found, now)
+        assert told.value.code == code and "pancode token create" in told.value.fix
+    assert judge("pct_a", replace(TOKEN, expires_ms=None), 10**15).name == "ci"
+
+
+@pytest.mark.parametrize("scope", AccessScope)
+def test_each_scope_reads_and_only_admin_allows_all(scope: AccessScope) -> None:
+    assert allows([scope.value], AccessScope.READ)
+    assert allows(["admin"], scope)
+    others = set(AccessScope) - {scope, AccessScope.READ, AccessScope.ADMIN}
+    assert scope is AccessScope.ADMIN or not any(allows([scope.value], other) for other in others)
+    assert not allows([], scope)
+
+
+def test_a_refusal_names_the_scope_that_is_missing() -> None:
+    must_allow(TOKEN, AccessScope.DISPATCH, "x")
+    with pytest.raises(AccessError, match="may not ask for POST /v1/budget") as told:
+        must_allow(TOKEN, AccessScope.BUDGET, "POST /v1/budget")
+    assert told.value.code == "wrong_scope" and "--scope budget" in told.value.fix
+
+
+def test_a_token_of_one_item_answers_about_no_other_run() -> None:
+    bound = replace(TOKEN, item="i1", run="r-1")
+    must_be_its_item(bound, "r-1", "x")
+    must_be_its_item(TOKEN, "r-2", "x")
+    for run in ("r-2", "", "last"):
+        with pytest.raises(AccessError) as told:
+            must_be_its_item(bound, run, "x")
+        assert told.value.code == "wrong_item"
+
+
+def test_a_token_makes_none_that_may_do_more_or_lasts_longer() -> None:
+    wanted = NewToken("child", (AccessScope.DISPATCH,), None)
+    assert narrowed(None, wanted, NOW) == wanted
+    assert narrowed(TOKEN, wanted, NOW).lasts_ms == 1_000
+    assert narrowed(TOKEN, NewToken("c", (AccessScope.READ,), 500), NOW).lasts_ms == 500
+    assert narrowed(replace(TOKEN, expires_ms=None), wanted, NOW).lasts_ms is None
+    with pytest.raises(AccessError, match="scope admin"):
+        narrowed(TOKEN, NewToken("c", (AccessScope.ADMIN,), 500), NOW)

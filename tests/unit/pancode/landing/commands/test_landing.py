@@ -1,0 +1,100 @@
+"""`pancode land --pull-request`: the options, the request, the words; a refusal leaves the landing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pancode.git.forge_rules import ForgeKind
+from pancode.interfaces.cli.output import Face
+from pancode.interfaces.client.client import Client
+from pancode.kernel.errors import ApiError, RefusedError, UsageError
+from pancode.landing.commands import landing as verbs
+from pancode.landing.commands.landing import PullWanted
+from tests.unit.pancode.interfaces.http.world import MemoryCoordinator, client_of
+from tests.unit.pancode.runs.world import Desk
+
+PUSH = ("origin", "agent/x")
+
+
+class DirectClient(Client):
+    """Asks the application itself, without a socket."""
+
+    def __init__(self, coordinator: MemoryCoordinator) -> None:
+        self._http = client_of(coordinator)
+
+    def get(self, path: str, **query: object) -> Any:
+        return self._http.get(path, **{name: str(value) for name, value in query.items()}).json()
+
+    def post(self, path: str, body: Any = None, wait_s: float = 0.0, key: str = "") -> Any:
+        answer = self._http.post(path, body)
+        if answer.status_code >= 400:
+            raise ApiError(answer.json())
+        return answer.json()
+
+
+@pytest.fixture
+def desk(tmp_path: Any) -> MemoryCoordinator:
+    made = MemoryCoordinator(Desk(), tmp_path)
+    made.context.dispatch()
+    return made
+
+
+def report() -> dict[str, Any]:
+    return {"run": "r-0001", "status": "landed", "pushed": {"remote": "origin", "branch": "agent/x"}}
+
+
+@pytest.mark.parametrize(
+    ("push", "forge", "wanted", "several"),
+    [
+        (None, None, True, False),
+        (PUSH, ForgeKind.GITLAB, False, False),
+        (PUSH, None, True, True),
+    ],
+)
+def test_options_that_do_not_fit(push: Any, forge: Any, wanted: bool, several: bool) -> None:
+    with pytest.raises(UsageError) as caught:
+        verbs.check_pull(push, forge, wanted=wanted, several=several)
+    assert caught.value.fix
+
+
+def test_options_that_fit() -> None:
+    verbs.check_pull(PUSH, ForgeKind.GITLAB, wanted=True, several=False)
+    verbs.check_pull(None, None, wanted=False, several=True)
+
+
+def test_it_is_asked_for_after_the_push(desk: MemoryCoordinator, capsys: pytest.CaptureFixture[str]) -> None:
+    client, face = DirectClient(desk), Face(False)
+    done = verbs.pull_request(face, client, report(), PullWanted("words", ForgeKind.FORGEJO))
+    ((run, asked),) = desk.pulls
+    assert (run, asked.remote, asked.branch, asked.message) == ("r-0001", "origin", "agent/x", "words")
+    assert asked.kind is ForgeKind.FORGEJO
+    assert verbs.pull_line(done) == "  pull request: https://git.example.org/o/r/pulls/7\n"
+    done["pull_request"]["fresh"] = False
+    assert "(open already)" in verbs.pull_line(done)
+    held = {"run": "r-0001", "status": "called off"}
+    assert verbs.pull_request(face, client, held, PullWanted()) == held and verbs.pull_line(held) == ""
+    assert len(desk.pulls) == 1
+
+
+def test_a_refusal_says_what_stands_and_how_to_go_on(desk: MemoryCoordinator) -> None:
+    desk.forge_error = RefusedError(
+        "no", why="HTTP 403", fix="pancode notify secret forge", code="forge_forbidden"
+    )
+    with pytest.raises(Exception, match="no") as caught:
+        verbs.pull_request(Face(True), DirectClient(desk), report(), PullWanted())
+    error: Any = caught.value
+    assert (error.code, error.exit_code) == ("forge_forbidden", 5)
+    assert "HTTP 403; the change has landed on agent/x and is pushed" in error.why
+    again = "pancode land r-0001 --push origin agent/x --pull-request"
+    assert error.fix == f"pancode notify secret forge; then: {again}"
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"remote": "", "branch": "x"}, {"remote": "o", "branch": "x", "forge": "svn"},
+             {"remote": "o\nx", "branch": "x"}, {"remote": "o", "branch": "x" * 300}]
+)  # fmt: skip
+def test_a_bad_request_asks_no_forge(desk: MemoryCoordinator, body: dict[str, Any]) -> None:
+    answer = client_of(desk).post("/v1/runs/r-0001/pull-request", body)
+    assert 400 <= answer.status_code < 500 and desk.pulls == []

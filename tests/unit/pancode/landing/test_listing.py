@@ -1,0 +1,104 @@
+"""Which runs `land --all-green` lands, and the landings before one's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.receipt import GateResult
+from pancode.kernel.records import Run, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
+from pancode.kernel.values import replace
+from pancode.landing import queue as asked
+from pancode.landing import queue as listing
+from pancode.landing.model import How, LandWay
+from pancode.reports.brief import brief
+from tests.unit.pancode.landing.test_asked import COMMIT, GIT, Lander, World
+from tests.unit.pancode.runs.world import failed
+
+GATE = {"name": "true", "argv": ["true"]}
+PASSED = GateResult(name="true", argv=("true",), passed=True, exit_code=0, signal=None, duration_ms=1)
+
+
+def _ended(world: World, project: str = "/p", gates: tuple[Any, ...] = (GATE,), **told: Any) -> str:
+    number = len(world.coordinator.rows(Run)) + 1
+    world.coordinator.dispatch(f"r-{number:04}", project=project, workspace=GIT, gates=gates)
+    world.coordinator.turn()
+    order = world.node.claim()
+    assert order is not None
+    world.order = order
+    world.end(**{"gates": (PASSED,) if gates else (), **told})
+    return order.identity.run
+
+
+def _green(world: World) -> list[str]:
+    return [row["run"] for row in listing.green(world.coordinator.core, "/p")]
+
+
+def test_green_is_done_verified_changed_and_not_landed() -> None:
+    world = World(land=False)
+    world.end()  # without gates: not verified
+    good = _ended(world)
+    _ended(world, project="/other")
+    _ended(world, gates=())
+    _ended(world, commit=None, files_changed=(), change="no_change")
+    _ended(world, **failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED))
+    also = _ended(world)
+    assert _green(world) == [good, also]
+    core = world.coordinator.core
+    asked.ask(core, good, LandWay("ana"))
+    assert _green(world) == [also], "it waits in the queue already"
+    world.land(Lander())
+    assert _green(world) == [also] and world.coordinator.row(Run, good).landed == COMMIT
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"result": {"continued_by": ["r-0009"]}},
+        {"landing": {"status": "denied"}},
+        {"terms": {"judges": "r-0009"}},
+    ],
+)
+def test_what_was_gone_on_from_denied_or_only_judges_is_left_out(changes: dict[str, Any]) -> None:
+    world = World(land=False)
+    run = _ended(world)
+    with world.coordinator.ledger.transaction() as tx:
+        row = tx.get(Run, run)
+        assert row is not None
+        merged: dict[str, Any] = {name: {**getattr(row, name), **value} for name, value in changes.items()}
+        tx.put(replace(row, **merged))
+    assert _green(world) == []
+
+
+def test_those_before_ones_own_are_of_the_same_repository() -> None:
+    world = World(land=False)
+    world.end()
+    runs = [_ended(world), _ended(world, project="/other"), _ended(world)]
+    core = world.coordinator.core
+    for run in runs[:2]:
+        asked.ask(core, run, LandWay("ana", branch="agent/x", how=How.MERGE))
+    last = world.coordinator.row(Run, runs[2])
+    (row,) = listing.before(core, last, ())
+    assert (row["run"], row["branch"], row["how"]) == (runs[0], "agent/x", "merge")
+    assert listing.before(core, world.coordinator.row(Run, runs[0]), ()) == []
+
+
+def test_of_a_workflow_the_last_change_is_offered_though_a_later_step_has_looked_at_it() -> None:
+    world = World(land=False)
+    first, second = _ended(world), _ended(world)
+    look = _ended(world, commit=None, files_changed=(), change="no_change")
+    core, done = world.coordinator.core, WorkflowStepState.DONE
+    with world.coordinator.ledger.transaction() as tx:
+        tx.put(Workflow("w-1", 0, "ana", WorkflowKind.CHAIN, "code-review", "", None))
+        needs: tuple[str, ...] = ()
+        for number, run in enumerate((first, second, look)):
+            tx.put(WorkflowStep("w-1", number, run, needs, {}, state=done, run=run))
+            row, needs = tx.get(Run, run), (run,)
+            assert row is not None
+            tx.put(replace(row, workflow="w-1", step=run))
+    assert _green(world) == [second] == [row["run"] for row in listing.to_review(core, "/p")]
+    assert [row["run"] for row in brief(core, [], "ana", "2000-01-01")["waits"] if row["run"]] == [second]
+    elsewhere = _ended(world, project="/other")
+    assert [row["run"] for row in listing.to_review(core, None)] == [second, elsewhere], "of every repository"

@@ -1,0 +1,108 @@
+"""A run is told something: before its order is signed with its task, after that for the next one."""
+
+from __future__ import annotations
+
+from node_agent.wire.control import PersonSays
+from node_agent.wire.event import PersonHeard
+from node_agent.wire.order import Order
+from pancode.kernel.names import HEALTH_WATCH
+from pancode.kernel.records import Audit, Decision, Run, Word
+from pancode.kernel.values import replace
+from pancode.people.service import tell
+from pancode.runs.life.continuations import kept
+from tests.unit.pancode.runs.world import Desk, Puppet, facts
+
+
+def test_with_its_task_until_its_order_is_signed() -> None:
+    desk = Desk()
+    desk.dispatch("r-0001", runtime="native", model="m", task="do it")
+    run = tell(desk.core, "r-0001", "use spec/", "ana")
+    assert run.task == "do it\n\nA person adds: use spec/"
+    assert [d.verdict for d in desk.rows(Decision, run="r-0001") if d.kind == "person"] == [
+        "delivered with its task"
+    ]
+    (row,) = desk.rows(Audit, domain="people")
+    assert (row.detail["by"], row.detail["delivered"]) == ("ana", True)
+
+
+def test_an_order_that_is_signed_is_not_changed() -> None:
+    desk = Desk()
+    node = Puppet(desk)
+    node.facts = facts()
+    node.breathe()
+    desk.dispatch("r-0001", task="do it", terms={})
+    desk.turn()
+    assert node.claim() is not None
+    with desk.ledger.transaction() as tx:
+        run = tx.get(Run, "r-0001")
+    assert run is not None
+    with desk.ledger.transaction() as tx:  # the puppet runs commands only: what counts is the signed order
+        tx.put(replace(run, runtime="native"))
+    told = tell(desk.core, "r-0001", "use spec/", "ana")
+    assert told.task == "do it" and told.terms["told"] == 1
+    assert rows(desk) == [Word("r-0001", 1, desk.clock.wall_ms(), "ana", "use spec/")]
+
+
+def working(desk: Desk, node: Puppet) -> Order:
+    """A run of a program that hears, at work on the node: the puppet runs commands only."""
+    desk.dispatch("r-0001", task="do it", terms={})
+    desk.turn()
+    order = node.claim()
+    assert order is not None
+    with desk.ledger.transaction() as tx:
+        run = tx.get(Run, "r-0001")
+        assert run is not None
+        tx.put(replace(run, runtime="native"))
+    return order
+
+
+def rows(desk: Desk) -> list[Word]:
+    return desk.rows(Word, run="r-0001")
+
+
+def said(node: Puppet) -> list[PersonSays]:
+    return [one.body for one in node.controls() if isinstance(one.body, PersonSays)]
+
+
+def test_an_agent_that_works_is_sent_words_and_says_that_it_heard_them() -> None:
+    desk = Desk()
+    node = Puppet(desk)
+    node.facts = facts()
+    node.breathe()
+    order = working(desk, node)
+    tell(desk.core, "r-0001", "before it works", "ana")
+    desk.turn()
+    assert said(node) == [], "nobody would read them yet"
+    node.start(order)
+    desk.turn()
+    tell(desk.core, "r-0001", "line one\nline 'two' \"$(x)\"", "ana")
+    desk.turn()
+    sent = said(node)
+    assert (sent[-1].number, sent[-1].text) == (2, "line one\nline 'two' \"$(x)\"")
+    assert {one.number for one in sent} == {1, 2}
+    assert [word.laid for word in rows(desk)] == ["", ""]
+    node.say(order.identity, PersonHeard(numbers=(1,)))
+    node.say(order.identity, PersonHeard(numbers=(1, 7)))
+    desk.turn()
+    assert [word.laid for word in rows(desk)] == ["at a turn of attempt 1", ""]
+    node.deliver(order)
+    desk.turn()
+    story = [d.verdict for d in desk.rows(Decision, run="r-0001") if d.kind == "person"]
+    assert story.count("delivered") == 1 and story[-1] == "not delivered"
+    assert [word.text for word in kept(rows(desk))] == ["line one\nline 'two' \"$(x)\""]
+
+
+def test_words_that_no_person_said_are_kept_for_no_later_run() -> None:
+    desk = Desk()
+    node = Puppet(desk)
+    node.facts = facts()
+    node.breathe()
+    order = working(desk, node)
+    node.start(order)
+    desk.turn()
+    tell(desk.core, "r-0001", "nothing was seen of you", HEALTH_WATCH)
+    desk.turn()
+    assert [one.text for one in said(node)] == ["nothing was seen of you"]
+    node.deliver(order)
+    desk.turn()
+    assert kept(rows(desk)) == [], "the next run would hear it as a person's"

@@ -1,0 +1,222 @@
+"""A node that fills Redis is shut out of it; what runs there goes on, and so do the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from node_agent.wire.failure import Outcome
+from node_agent.wire.order import Order
+from pancode.fleet import fleet as query_fleet
+from pancode.fleet import inventory
+from pancode.kernel.errors import RefusedError
+from pancode.kernel.node import NodeState
+from pancode.kernel.records import Audit, Fence, FenceState, Node, Run, RunState
+from pancode.queue import quota
+from pancode.reports import story as query_story
+from pancode.runs import views as query
+from tests.fakes.bus import MemoryLinkDown
+from tests.unit.pancode.runs.world import Desk, Puppet
+
+QUOTA = 50_000
+
+
+class Fleet:
+    """A node that floods, an honest one, and little room for each."""
+
+    def __init__(self) -> None:
+        self.coordinator = Desk()
+        self.coordinator.rules = replace(self.coordinator.rules, node_quota=QUOTA)
+        self.coordinator.restart()
+        self.bad, self.good = Puppet(self.coordinator, "bad"), Puppet(self.coordinator, "good")
+        self.breathe()
+
+    def breathe(self) -> None:
+        for node in (self.bad, self.good):
+            node.breathe()
+
+    def running_on_bad(self, run: str = "r-0001") -> Order:
+        self.coordinator.dispatch(run, node="bad")
+        self.bad.breathe()
+        due = self.bad.claim()
+        assert due is not None
+        self.bad.start(due)
+        self.coordinator.turn()
+        return due
+
+    def flood(self) -> None:
+        for _ in range(600):  # more than one round takes in
+            self.bad.uplink.send("x" * 1_000)
+        self.coordinator.turn()
+
+    def node(self, name: str = "bad") -> Node:
+        found: Node = self.coordinator.row(Node, name)
+        return found
+
+    def shown(self, name: str = "bad") -> dict[str, Any]:
+        return query_fleet.node(self.coordinator.core, name)
+
+    def let_in(self) -> None:
+        assert quota.release(self.coordinator.core, "bad", "me")
+        quota.let_in(self.coordinator.core, self.bad.tag, "password")
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    return Fleet()
+
+
+def test_who_keeps_little_is_left_alone(fleet: Fleet) -> None:
+    for _ in range(40):
+        fleet.bad.uplink.send("x" * 1_000)
+    fleet.coordinator.turn()
+    assert fleet.node().quarantined is None
+
+
+def test_it_is_shut_out_named_and_on_record(fleet: Fleet) -> None:
+    fleet.flood()
+    why = fleet.node().quarantined
+    assert why is not None and "may keep 0 MiB (nodes.redis_quota)" in why
+    with pytest.raises(MemoryLinkDown):
+        fleet.bad.uplink.send("more")
+    assert fleet.coordinator.redis.store.up.get(fleet.bad.tag) is None, "its messages are gone"
+    (entry,) = [a for a in fleet.coordinator.rows(Audit) if a.what == "node quarantined"]
+    assert (entry.domain, entry.level, entry.detail["node"]) == ("trust", "error", "bad")
+    shown = fleet.shown()
+    assert shown["state"] == "quarantined" and shown["quarantined"] == why
+    assert shown["problems"] == [
+        {
+            "what": f"bad is quarantined: {why}",
+            "fix": "look at what runs there, then: pancode fleet resume bad",
+        }
+    ]
+
+
+def test_the_others_go_on(fleet: Fleet) -> None:
+    fleet.flood()
+    fleet.coordinator.dispatch("r-good")
+    for _ in range(3):
+        fleet.good.breathe()
+    due = fleet.good.claim()
+    assert due is not None
+    fleet.good.start(due)
+    fleet.good.deliver(due)
+    fleet.coordinator.turn()
+    assert fleet.coordinator.row(Run, "r-good").outcome is Outcome.DONE
+
+
+def test_work_for_it_waits_with_the_reason_and_the_command(fleet: Fleet) -> None:
+    fleet.flood()
+    fleet.coordinator.dispatch("r-0009", node="bad")
+    fleet.good.breathe()
+    run = fleet.coordinator.row(Run, "r-0009")
+    assert run.state is RunState.PENDING and run.reason.startswith("bad is quarantined: it kept")
+
+
+def test_a_run_in_flight_says_why_and_is_never_given_up(fleet: Fleet) -> None:
+    due = fleet.running_on_bad()
+    fleet.flood()
+    for _ in range(100):  # a longer turn would be a sleep, which gives nobody up
+        fleet.coordinator.turn(10_000)
+    run = query.brief(fleet.coordinator.core, "r-0001")
+    assert run["state"] == "running"
+    assert "bad is quarantined: it kept" in run["notes"][0]
+    told = query_story.why(fleet.coordinator.core, "r-0001")["decisions"]
+    assert any(d["verdict"] == "quarantined" for d in told)
+    fleet.let_in()
+    fleet.bad.breathe()
+    fleet.bad.deliver(due)
+    fleet.bad.breathe()
+    assert fleet.coordinator.row(Run, "r-0001").outcome is Outcome.DONE, "it delivers when it is let in"
+    assert fleet.shown()["state"] == "online"
+
+
+def test_it_was_heard_until_it_was_shut_out_however_long_we_listen_already(fleet: Fleet) -> None:
+    """Its silence begins with the quarantine, which is none of its making, and not with our own start."""
+    fleet.running_on_bad()
+    lost_ms = fleet.coordinator.rules.deadlines.lost_ms
+    for _ in range(lost_ms // 10_000 + 2):
+        for node in (fleet.bad, fleet.good):
+            node.breathe(inventory=False)
+        fleet.coordinator.turn(10_000)
+    fleet.flood()
+    for _ in range(lost_ms // 10_000 + 2):
+        fleet.good.breathe()
+        fleet.coordinator.turn(10_000)
+    run = fleet.coordinator.row(Run, "r-0001")
+    assert (run.state, run.outcome) == (RunState.RUNNING, None), run.reason
+    assert fleet.shown()["state"] == NodeState.QUARANTINED.value
+
+
+def test_an_order_that_was_only_offered_says_so(fleet: Fleet) -> None:
+    fleet.coordinator.dispatch("r-0002", node="bad")
+    fleet.bad.breathe()
+    assert fleet.coordinator.row(Run, "r-0002").reason == "offered to bad"
+    fleet.flood()
+    assert fleet.coordinator.row(Run, "r-0002").reason.startswith(
+        "offered to bad, which is quarantined: it kept"
+    )
+    assert [f.state for f in fleet.coordinator.rows(Fence)] == [FenceState.OFFERED]
+
+
+def test_nothing_but_a_person_lets_it_in(fleet: Fleet) -> None:
+    fleet.flood()
+    with pytest.raises(RefusedError) as caught:
+        quota.let_in(fleet.coordinator.core, fleet.bad.tag, "password")
+    assert caught.value.fix == "pancode fleet resume bad"
+    inventory.drain(
+        fleet.coordinator.core, "bad", None, "me"
+    )  # `fleet resume` without a name does this to every node
+    assert fleet.node().quarantined is not None
+    fleet.coordinator.redis.bus().admit_node(fleet.bad.tag, "password")  # a Redis with an older file of users
+    fleet.coordinator.restart()
+    fleet.coordinator.turn()
+    assert fleet.bad.tag not in fleet.coordinator.redis.admitted
+    assert inventory.view(fleet.coordinator.core, "bad").state is NodeState.QUARANTINED
+
+
+def test_who_floods_again_is_shut_out_again(fleet: Fleet) -> None:
+    fleet.flood()
+    fleet.let_in()
+    assert quota.release(fleet.coordinator.core, "bad", "me") is False
+    fleet.flood()
+    assert fleet.node().quarantined is not None and fleet.bad.tag not in fleet.coordinator.redis.admitted
+
+
+def test_one_that_is_let_in_behind_our_back_is_found(fleet: Fleet) -> None:
+    fleet.flood()
+    fleet.coordinator.redis.bus().admit_node(fleet.bad.tag, "password")
+    fleet.flood()
+    assert fleet.bad.tag not in fleet.coordinator.redis.admitted
+
+
+def test_no_orders_of_ours_are_held_against_it(fleet: Fleet) -> None:
+    fleet.coordinator.dispatch("r-0003", node="bad", task="x" * (2 * QUOTA))
+    fleet.bad.breathe()
+    fleet.coordinator.turn()
+    assert fleet.node().quarantined is None
+
+
+@pytest.mark.parametrize("forgotten_before", [True, False])
+def test_a_machine_that_was_taken_out_and_added_again_is_not_shut_out(
+    fleet: Fleet, forgotten_before: bool
+) -> None:
+    """With a home of its own again, or with the old one, where the key is the same."""
+    fleet.flood()
+    inventory.revoke(fleet.coordinator.core, "bad")
+    if forgotten_before:
+        inventory.forget(fleet.coordinator.core, "bad")
+    inventory.add(fleet.coordinator.core, Node("bad", 0, {}, {}, 2))
+    inventory.enrol(fleet.coordinator.core, "bad", fleet.bad.key.public.text())
+    quota.let_in(fleet.coordinator.core, fleet.bad.tag, "password")
+    fleet.breathe()
+    assert fleet.shown()["state"] == "online"
+    fleet.running_on_bad("r-0010")
+    for _ in range(100):
+        fleet.coordinator.turn(10_000)
+    assert fleet.coordinator.row(Run, "r-0010").outcome is Outcome.LOST, "its silence counts again"
+    fleet.bad.breathe()
+    fleet.flood()
+    assert fleet.node().quarantined is not None and fleet.bad.tag not in fleet.coordinator.redis.admitted

@@ -1,0 +1,46 @@
+"""Which files of the gates a run reads, and which names are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pancode.runs.admission.resolution import Unresolved, resolve
+from pancode.runs.request import Project
+from tests.unit.pancode.kernel.fleets import catalogue, node, request, resolved
+
+
+@pytest.mark.parametrize(
+    ("verify", "reports", "words"),
+    [
+        ((), ("a",), "--report needs a gate"),
+        (("true",), ("../a",), "`..`"),
+        (("true",), ("/etc/passwd",), "no / at its ends"),
+        (("true",), (".git/config",), "git's own"),
+        (("true",), ("",), "1 to 200"),
+        (("true",), ("a\nb",), "printable"),
+        (("true",), ("a", "a"), "named twice"),
+        (("true",), tuple("abcdefghi"), "8 reports at most"),
+    ],
+)
+def test_a_name_that_is_none_is_refused(
+    verify: tuple[str, ...], reports: tuple[str, ...], words: str
+) -> None:
+    found = resolve(request(verify=verify, reports=reports), catalogue(node("desk")))
+    assert isinstance(found, Unresolved)
+    (problem,) = found.problems
+    assert words in f"{problem}: {problem.why}" and problem.fix
+
+
+def test_reports_are_the_projects_only_with_the_projects_gates() -> None:
+    project = {"project": Project(verify=(("make", "test"),), reports=("out/j.xml",))}
+
+    def ordered(**options: Any) -> tuple[str, ...]:
+        found = resolved(settings=project, **options)
+        return found.reports
+
+    assert ordered() == ("out/j.xml",)
+    assert ordered(verify=("true",)) == () == ordered(verify=())
+    assert ordered(reports=("r.sarif",)) == ("r.sarif",) == ordered(verify=("true",), reports=("r.sarif",))
+    assert ordered(reports=()) == ()

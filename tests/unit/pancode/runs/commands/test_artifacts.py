@@ -1,0 +1,141 @@
+"""What a CI job keeps of a run: each file, and JUnit that its readers understand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+from xml.etree import ElementTree as Xml
+
+import pytest
+
+from pancode.interfaces.cli.follow import report_lines
+from pancode.interfaces.client.client import Client, LogPart
+from pancode.kernel.errors import UsageError
+from pancode.runs.commands.artifacts import junit, write_artifacts
+
+RUN = {
+    "run": "r-1",
+    "agent": "builder",
+    "outcome": "done",
+    "reason": "",
+    "answer": "did it",
+    "receipt": "d1",
+    "commit": "c1",
+    "gates": [{"name": "pytest -q", "passed": True, "exit_code": 0}],
+    "reports": [],
+}
+FINDING = {"level": "error", "rule": "F401", "file": "a b.py", "line": 3, "text": "unused"}
+SARIF = {"file": "r.sarif", "form": "sarif", "tool": "ruff 0.8", "counts": {"error": 7}, "unread": ""}
+TESTS = {
+    "file": "j.xml",
+    "form": "junit",
+    "tool": "pytest",
+    "counts": {"passed": 9, "failed": 1},
+    "unread": "",
+}
+UNREAD = {"file": "x", "form": "unknown", "tool": "", "counts": {}, "results": [], "unread": "it is not XML"}
+
+
+class Coordinator:
+    """Answers for one run; its log comes in two pieces."""
+
+    def __init__(self, **other: Any) -> None:
+        self.run = {**RUN, **other}
+
+    def get(self, path: str) -> Any:
+        if path.endswith("/streams"):
+            return {"streams": {"1.1": ["out", "err"], "2.2": ["out"]}}
+        return {"envelope": "signed"} if "receipts" in path else self.run
+
+    def raw(self, path: str) -> bytes:
+        return b"+x\n"
+
+    def log(self, run: str, stream: str, attempt: str, offset: int) -> LogPart:
+        return LogPart(b"ab"[offset : offset + 1], "2.2", offset + 1, "more" if offset == 0 else "end")
+
+
+def kept(folder: Path, **other: Any) -> list[str]:
+    return write_artifacts(cast("Client", Coordinator(**other)), "r-1", folder)
+
+
+def test_each_file_is_there_and_whole(tmp_path: Path) -> None:
+    names = kept(tmp_path / "new" / "out")
+    assert names == sorted(path.name for path in (tmp_path / "new/out").iterdir())
+    text = {name: (tmp_path / "new/out" / name).read_text() for name in names}
+    assert json.loads(text["run.json"])["run"] == "r-1" and json.loads(text["receipt.json"])
+    assert text["change.diff"] == "+x\n" and text["answer.md"] == "did it"
+    assert text["out.log"] == text["err.log"] == "ab", "both pieces"
+
+
+def test_what_a_run_does_not_have_is_no_file(tmp_path: Path) -> None:
+    assert not {"receipt.json", "change.diff"} & set(kept(tmp_path, receipt=None, commit=None))
+
+
+def test_a_link_that_a_repository_has_made_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    victim, out = tmp_path / "bashrc", tmp_path / "out"
+    victim.write_text("mine")
+    out.mkdir()
+    for name in ("answer.md", "out.log"):
+        (out / name).symlink_to(victim)
+    (out / "receipt.json").write_text("of an earlier run")
+    kept(out, receipt=None)
+    assert victim.read_text() == "mine" and (out / "out.log").read_text() == "ab"
+    assert not (out / "receipt.json").exists()
+    (tmp_path / "link").symlink_to(out)
+    with pytest.raises(UsageError, match="cannot be written") as refused:
+        kept(tmp_path / "link")
+    assert "is a link" in refused.value.why
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be written"):
+        kept(tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize(
+    ("other", "failed"),
+    [
+        ({}, []),
+        ({"outcome": "error", "reason": "exit 3", "gates": []}, ["builder"]),
+        (
+            {"outcome": "verify_failed", "gates": [{"name": "g\x00", "passed": False, "exit_code": 1}]},
+            ["g?"],
+        ),
+    ],
+)
+def test_junit_has_the_agent_and_each_gate(other: dict[str, Any], failed: list[str]) -> None:
+    suite = Xml.fromstring(junit({**RUN, **other}))[0]
+    assert [case.get("name") for case in suite if case.find("failure") is not None] == failed
+    assert suite.get("failures") == str(len(failed)) and suite.get("tests") == str(len(suite))
+
+
+def reports() -> list[dict[str, Any]]:
+    failed = {**FINDING, "level": "failed", "rule": "t.test_\x00bad", "line": None}
+    return [{**SARIF, "results": [FINDING] * 2}, {**TESTS, "results": [failed]}, UNREAD]
+
+
+def test_what_the_gates_reported_is_sarif_and_further_tests(tmp_path: Path) -> None:
+    assert "results.sarif" in kept(tmp_path, reports=reports())
+    (run,) = json.loads((tmp_path / "results.sarif").read_text())["runs"]
+    assert run["tool"]["driver"]["name"] == "ruff 0.8" and run["properties"] == {"found": 7, "listed": 2}
+    place = run["results"][0]["locations"][0]["physicalLocation"]
+    assert place == {"artifactLocation": {"uri": "a%20b.py"}, "region": {"startLine": 3}}
+    root = Xml.parse(tmp_path / "junit.xml").getroot()
+    assert [suite.get("name") for suite in root] == ["pancode r-1", "pytest"]
+    assert root.get("failures") == "1" and root[1][0].get("name") == "t.test_?bad"
+    assert (
+        "results.sarif" not in kept(tmp_path, reports=[UNREAD]) and not (tmp_path / "results.sarif").exists()
+    )
+
+
+def test_they_are_drawn_in_a_few_lines() -> None:
+    assert report_lines({"reports": reports()}, 1) == [
+        "  report     r.sarif (ruff 0.8): 7 error",
+        "    error  a b.py:3  F401  unused",
+        "    and 1 more in the receipt",
+        "  report     j.xml (pytest): 9 passed, 1 failed",
+        "    failed  a b.py  t.test_\\x00bad  unused",
+        "  report     x: unreadable: it is not XML",
+    ]

@@ -1,0 +1,56 @@
+"""Where a run is and what holds it up are values; nothing is read out of words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from node_agent.wire.identity import MARKS, Mark
+from pancode.interfaces.cli.follow import _stage
+from pancode.kernel.records import Closed, Fence, FenceState, Run, RunState, WaitReason
+from pancode.runs.life.case import RunStage, stage_of
+from tests.unit.pancode.kernel.fleets import resolved
+
+RUN: Run = resolved(runtime="shell", task="make").run("r-1", 1, "t", {})
+FENCE = Fence("r-1", 1, 1, "n1", "tag", "{}", "0", 1, 1, bound_ms=1)
+
+
+def seen(state: RunState, fence: FenceState | None, mark: str = "") -> RunStage:
+    found = None if fence is None else replace(FENCE, state=fence, mark=mark)
+    return stage_of(replace(RUN, state=state), found)
+
+
+def test_the_stage_of_a_run() -> None:
+    assert seen(RunState.PENDING, None) is RunStage.WAITING
+    assert seen(RunState.PENDING, FenceState.OFFERED) is RunStage.PLACED
+    assert seen(RunState.PENDING, FenceState.CLOSED, Mark.ACCEPTED) is RunStage.WAITING
+    assert seen(RunState.INTERRUPTING, FenceState.RUNNING, Mark.SPAWNED) is RunStage.STOPPING
+    assert seen(RunState.ENDED, FenceState.CLOSED) is RunStage.ENDED
+    by_mark = [seen(RunState.RUNNING, FenceState.RUNNING, mark) for mark in MARKS]
+    assert by_mark == [
+        RunStage.PLACED,
+        *(RunStage.PREPARING, RunStage.PREPARING, RunStage.RUNNING, RunStage.VERIFYING, RunStage.VERIFYING),
+        *(RunStage.DELIVERING for _ in MARKS[6:]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ({"stage": "running", "reason": "spawned on n1"}, "running on n1"),
+        ({"stage": "placed", "waits": WaitReason.QUARANTINED, "reason": "offered to n1, which is"}, None),
+        ({"stage": "delivering", "waits": WaitReason.DEPOT, "reason": "the disk is full"}, None),
+        ({"stage": "waiting", "waits": WaitReason.NO_SLOT, "reason": "spawned nodes are busy"}, None),
+        ({"stage": "stopping", "reason": "stop asked, not confirmed: x"}, None),
+    ],
+)
+def test_a_person_reads_the_stage_or_what_holds_it_up(shape: dict[str, Any], told: str | None) -> None:
+    whole = {"attempt": 1, "notes": [], "node": "n1", "state": "x", "waits": None, **shape}
+    assert _stage(whole) == (told or shape["reason"])
+
+
+def test_a_closed_fence_of_an_older_attempt_says_nothing() -> None:
+    closed = replace(FENCE, state=FenceState.CLOSED, closed=Closed.LOST, mark=Mark.SPAWNED)
+    assert stage_of(replace(RUN, state=RunState.PENDING, attempt=2), closed) is RunStage.WAITING

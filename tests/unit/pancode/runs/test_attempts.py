@@ -1,0 +1,263 @@
+"""How often a run is tried, and what all its attempts together may spend."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from node_agent.wire.event import Refused
+from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.node import RuntimeFact
+from node_agent.wire.order import Order
+from node_agent.wire.policy import Isolation
+from node_agent.wire.receipt import Blob, GateResult, ModelCalls, Usage
+from pancode.budget.books import Ceilings
+from pancode.budget.service import set_ceilings
+from pancode.kernel.records import Attempt, Balance, Decision, Fence, Run
+from pancode.memory.prior_runs import RecordsPicker
+from pancode.runs import views as query
+from pancode.runs.stop import stop
+from tests.unit.pancode.runs.world import Desk, Puppet, facts, failed
+
+LIMITS = {"wall_ms": 60_000, "idle_ms": 60_000, "output_bytes": 1_000_000, "usd": "1.00"}
+VANISHED = failed(FailureKind.PROCESS_VANISHED, Outcome.INFRA)
+BUSY = {**failed(FailureKind.MODEL_BUSY, Outcome.INFRA)}
+
+
+@pytest.fixture
+def coordinator() -> Desk:
+    return Desk()
+
+
+def started(coordinator: Desk, **changes: Any) -> tuple[Puppet, Order]:
+    node = Puppet(coordinator)
+    node.breathe()
+    coordinator.dispatch(**changes)
+    coordinator.turn()
+    return node, begun(node)
+
+
+def begun(node: Puppet) -> Order:
+    order = node.claim()
+    assert order is not None
+    node.start(order)
+    return order
+
+
+def later(coordinator: Desk, node: Puppet) -> None:
+    for _ in range(8):
+        node.breathe()
+
+
+def spent(usd: str | None) -> dict[str, Usage]:
+    cost = None if usd is None else Decimal(usd)
+    return {"usage": Usage(cost_usd=cost, cost_source="unknown" if usd is None else "reported")}
+
+
+def stories(coordinator: Desk) -> list[str]:
+    return [f"{d.verdict}: {d.detail}" for d in coordinator.rows(Decision, run="r-0001")]
+
+
+@pytest.mark.parametrize(("most", "follows"), [(None, True), (1, False), (2, True)])
+def test_one_attempt_asked_for_is_one_whatever_went_wrong(
+    coordinator: Desk, most: int | None, follows: bool
+) -> None:
+    node, order = started(coordinator, max_attempts=most)
+    node.deliver(order, **VANISHED)
+    later(coordinator, node)
+    again = node.claim()
+    assert (again is not None) == follows
+    if again is None:
+        assert coordinator.row(Run, "r-0001").failure is FailureKind.PROCESS_VANISHED
+    else:
+        assert again.identity.attempt == 2
+
+
+@pytest.mark.parametrize(("most", "follows"), [(None, True), (1, False)])
+def test_one_attempt_asked_for_is_one_when_the_node_is_lost(
+    coordinator: Desk, most: int | None, follows: bool
+) -> None:
+    started(coordinator, max_attempts=most, read_only=True, told_only=True)
+    for _ in range(100):
+        coordinator.turn(10_000)
+    run = coordinator.row(Run, "r-0001")
+    assert (run.outcome, run.attempt) == ((None, 2) if follows else (Outcome.LOST, 1))
+
+
+def test_the_second_attempt_has_what_the_first_has_left(coordinator: Desk) -> None:
+    node, order = started(coordinator, limits=LIMITS)
+    assert order.limits.usd == Decimal("1.00")
+    node.deliver(order, **BUSY, **spent("0.70"))
+    later(coordinator, node)
+    again = begun(node)
+    assert again.limits.usd == Decimal("0.30")
+    assert coordinator.row(Attempt, "r-0001", 2).held_usd == Decimal("0.30"), "less than the estimate is left"
+    node.deliver(again, **spent("0.30"))
+    coordinator.turn()
+    assert coordinator.row(Run, "r-0001").outcome is Outcome.DONE
+    coordinator.check_books()
+
+
+def test_an_unknown_cost_counts_as_what_was_held_for_it(coordinator: Desk) -> None:
+    node, order = started(coordinator, limits=LIMITS)
+    node.deliver(order, **BUSY, **spent(None))
+    later(coordinator, node)
+    assert begun(node).limits.usd == Decimal("0.25")
+
+
+@pytest.mark.parametrize("usd", ["1.00", "1.40"])
+def test_no_attempt_follows_when_nothing_is_left(coordinator: Desk, usd: str) -> None:
+    node, order = started(coordinator, limits=LIMITS, max_attempts=3)
+    node.deliver(order, **BUSY, **spent(usd))
+    later(coordinator, node)
+    assert node.claim() is None
+    ended = coordinator.row(Run, "r-0001")
+    assert (ended.outcome, ended.failure) == (Outcome.INFRA, FailureKind.MODEL_BUSY)
+    assert "not tried again: nothing is left of the run's budget" in stories(coordinator)
+    coordinator.check_books()
+
+
+def test_the_next_attempt_waits_for_the_budget_and_goes_on_when_there_is_some(coordinator: Desk) -> None:
+    set_ceilings(coordinator.core, "day", Ceilings(Decimal("1.00")), "test")
+    node, order = started(coordinator, usd="0.75")
+    node.deliver(order, **VANISHED, **spent("0.75"))
+    later(coordinator, node)
+    assert node.claim() is None
+    words = (
+        "Budget ceiling would be exceeded (spent: $0.75, held: $0.00, estimated next: $0.75, ceiling: $1.00)"
+    )
+    assert words in coordinator.row(Run, "r-0001").reason
+    set_ceilings(coordinator.core, "day", Ceilings(Decimal("2.00")), "test")
+    later(coordinator, node)
+    assert begun(node).identity.attempt == 2
+    (day,) = [b for b in coordinator.rows(Balance) if b.scope.startswith("day:")]
+    assert (day.spent_usd, day.held_usd) == (Decimal("0.75"), Decimal("0.75"))
+
+
+def test_what_never_started_cost_nothing(coordinator: Desk) -> None:
+    node = Puppet(coordinator)
+    node.breathe()
+    coordinator.dispatch()
+    coordinator.turn()
+    order = node.claim()
+    assert order is not None
+    node.say(order.identity, Refused(why=OrderRefusal.FENCE_CONFLICT, detail="x"))
+    coordinator.turn()
+    assert coordinator.row(Run, "r-0001").outcome is Outcome.INFRA
+    assert query.brief(coordinator.core, "r-0001")["usage"]["cost_usd"] == "0"
+    coordinator.dispatch("r-0002", node="elsewhere")
+    stop(coordinator.core, "r-0002", "by test")
+    usage = query.brief(coordinator.core, "r-0002")["usage"]
+    assert (usage["cost_usd"], usage["cost_source"]) == ("0", "not started")
+
+
+def test_a_lost_order_that_never_started_cost_nothing_in_the_end(coordinator: Desk) -> None:
+    node = Puppet(coordinator)
+    node.breathe()
+    coordinator.dispatch()
+    coordinator.turn()
+    order = node.claim()
+    assert order is not None
+    for _ in range(100):
+        coordinator.turn(10_000)
+    assert query.brief(coordinator.core, "r-0001")["usage"]["cost_usd"] is None
+    node.say(order.identity, Refused(why=OrderRefusal.TOO_LATE, detail="x"))
+    coordinator.turn()
+    assert query.brief(coordinator.core, "r-0001")["usage"]["cost_usd"] == "0"
+    assert coordinator.row(Fence, "r-0001", order.identity.fence).receipt is None
+    coordinator.check_books()
+
+
+def test_what_cost_nothing_says_nothing_of_what_work_costs(coordinator: Desk) -> None:
+    node, order = started(coordinator, max_attempts=1)
+    node.deliver(order, **BUSY, **spent("0"))
+    later(coordinator, node)
+    expect = RecordsPicker(coordinator.core, None).expect
+    run = coordinator.row(Run, "r-0001")
+    assert expect(run.agent, run.runtime, run.model, run.task) is None, (
+        "else the next run would be held for at nothing"
+    )
+    coordinator.dispatch("r-0002")
+    coordinator.turn()
+    node.deliver(begun(node), **spent("0.30"))
+    later(coordinator, node)
+    found = RecordsPicker(coordinator.core, None).expect(run.agent, run.runtime, run.model, run.task)
+    assert found is not None and found.usd == Decimal("0.3")
+
+
+def test_a_failed_gate_is_tried_again_with_its_output_in_the_order(coordinator: Desk) -> None:
+    name, argv = "make test", ("make", "test")
+    gate = {"name": name, "argv": list(argv)}
+    node = Puppet(coordinator)
+    node.facts = facts(isolation=Isolation.SANDBOX, runtimes=(RuntimeFact(name="native", state="ok"),))
+    node.breathe()
+    coordinator.dispatch(runtime="native", gates=(gate,), task="add a door", terms={"verify_retries": 1})
+    coordinator.turn()
+    order = begun(node)
+    coordinator.depot.blobs["gates.log"] = b"noise " * 3_000 + b"\nassert door.is_open\n"
+    size = len(coordinator.depot.blobs["gates.log"])
+    ended: dict[str, Any] = {
+        **failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED),
+        "gates": (GateResult(name=name, argv=argv, passed=False, exit_code=2, duration_ms=1),),
+        "blobs": (Blob(name="gates.log", size=size, sha256="0" * 64),),
+        "files_changed": ("door.py",),
+    }
+    node.deliver(order, **ended)
+    later(coordinator, node)
+    again = begun(node)
+    assert order.task == "add a door"
+    assert again.task.endswith("The task:\n\nadd a door")
+    assert "make test: exit 2" in again.task and "assert door.is_open" in again.task
+    assert "door.py" in again.task and len(again.task) < 9_000
+    assert any("verification: with the output of the gates" in story for story in stories(coordinator))
+    node.deliver(again, **ended)
+    later(coordinator, node)
+    assert node.claim() is None
+    assert coordinator.row(Run, "r-0001").outcome is Outcome.VERIFY_FAILED
+    assert "not tried again: verification: tried again 1 time, as often as it may be" in stories(coordinator)
+
+
+def test_a_script_is_not_changed_when_it_is_tried_again(coordinator: Desk) -> None:
+    node, order = started(coordinator, max_attempts=2, runtime="shell")
+    node.deliver(order, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
+    later(coordinator, node)
+    assert begun(node).task == order.task
+
+
+def test_a_rate_limit_waits_as_long_as_the_provider_asks(coordinator: Desk) -> None:
+    node, order = started(coordinator)
+    node.deliver(order, **BUSY, calls=ModelCalls(requests=3, failed=3, retry_ms=90_000))
+    before = coordinator.clock.wall_ms()
+    later(coordinator, node)
+    run = coordinator.row(Run, "r-0001")
+    assert run.retry_at_ms is not None and 90_000 <= run.retry_at_ms - before <= 120_000
+    assert any("rate limit" in story for story in stories(coordinator))
+
+
+def test_a_limit_of_a_login_is_waited_for_until_it_ends(coordinator: Desk) -> None:
+    """The program has told it: a window of a subscription, which no gateway sees."""
+    node, order = started(coordinator)
+    hours = 3_600_000
+    node.deliver(order, **BUSY, resets_ms=5 * hours)
+    before = coordinator.clock.wall_ms()
+    later(coordinator, node)
+    run = coordinator.row(Run, "r-0001")
+    assert run.retry_at_ms is not None and 0 <= run.retry_at_ms - before - 5 * hours <= 30_000
+    moment = datetime.fromtimestamp(run.retry_at_ms / 1000, UTC)
+    assert f"limited until {moment:%Y-%m-%d %H:%M} UTC" in run.reason
+
+
+def test_a_fault_of_a_node_moves_the_run_to_another(coordinator: Desk) -> None:
+    node, order = started(coordinator)
+    other = Puppet(coordinator, "n2")
+    other.breathe()
+    node.deliver(order, **VANISHED)
+    for _ in range(3):
+        node.breathe()
+        other.breathe()
+    assert node.claim() is None
+    moved = other.claim()
+    assert moved is not None and moved.identity.attempt == 2

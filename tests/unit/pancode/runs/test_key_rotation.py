@@ -1,0 +1,181 @@
+"""A new key for the coordinator: nothing stops for a node that does not know it yet, no receipt is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.control import Acknowledge, Drain
+from node_agent.wire.node import NodeProblem, ProblemCode
+from node_agent.wire.order import Order
+from node_agent.wire.signing import PublicKey, SigningKey, parse_envelope
+from pancode.fleet import inventory
+from pancode.kernel.records import Audit, Fence, Node, Run, RunState, StoredReceipt
+from pancode.runs import keyring
+from tests.unit.pancode.interfaces.http.world import MemoryCoordinator, client_of
+from tests.unit.pancode.runs.world import Desk, Puppet, facts
+
+FRESH = SigningKey(b"f" * 32)
+
+
+class Fleet:
+    """A node, and a coordinator whose key is replaced."""
+
+    def __init__(self, home: Path) -> None:
+        self.coordinator = Desk()
+        self.node = Puppet(self.coordinator)
+        self.node.breathe()
+        self.http = client_of(MemoryCoordinator(self.coordinator, home))
+
+    def run(self, name: str) -> Order:
+        """From dispatch to the acknowledgement, which the node believes."""
+        self.coordinator.dispatch(name)
+        self.node.breathe()
+        order = self.node.claim()
+        assert order is not None, "the node believes the order"
+        self.node.start(order)
+        self.node.deliver(order, exit_code=0)
+        self.coordinator.turn()
+        assert [type(c.body) for c in self.node.controls()][-1] is Acknowledge
+        assert self.coordinator.row(Run, name).state is RunState.ENDED
+        return order
+
+    def bring_up(self, *keys: PublicKey) -> None:
+        """What `fleet up` writes on the node."""
+        self.node.obeys = {key.keyid: key for key in keys}
+        self.node.breathe()
+
+    def signer(self, run: str) -> str:
+        return parse_envelope(self.coordinator.row(Fence, run, 1).order).signatures[0].keyid
+
+    def verdict(self, run: str) -> str:
+        return str(self.http.get(f"/v1/runs/{run}/verify").json()["verdict"])
+
+    def keys(self) -> dict[str, Any]:
+        rows = self.http.get("/v1/keys").json()["keys"]
+        return {row["keyid"]: row for row in rows if row["role"] == "coordinator"}
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    return Fleet(tmp_path)
+
+
+def test_a_node_is_spoken_to_with_the_key_that_it_knows(fleet: Fleet) -> None:
+    old = fleet.coordinator.key.public
+    fleet.run("r-0001")
+    keyring.rotate(fleet.coordinator.core, FRESH, "ana")
+    fleet.run("r-0002")
+    assert fleet.signer("r-0002") == old.keyid, "it was not brought up since"
+    assert fleet.keys()[old.keyid]["nodes"] == ["n1"] and fleet.keys()[FRESH.public.keyid]["nodes"] == []
+    assert keyring.retire(fleet.coordinator.core) == ()
+    fleet.bring_up(FRESH.public, old)
+    fleet.run("r-0003")
+    assert fleet.signer("r-0003") == FRESH.public.keyid
+    assert keyring.retire(fleet.coordinator.core) == (old.keyid,)
+    fleet.bring_up(FRESH.public)
+    fleet.run("r-0004")
+    assert [fleet.verdict(f"r-000{n}") for n in range(1, 5)] == ["PASS"] * 4
+    assert fleet.keys()[old.keyid]["until"] is not None and fleet.keys()[FRESH.public.keyid]["until"] is None
+    said = [a.what for a in fleet.coordinator.rows(Audit) if "coordinator key" in a.what]
+    assert said == ["coordinator key rotated", "former coordinator key retired"]
+
+
+def test_after_a_restart_the_former_key_still_speaks_for_who_needs_it(fleet: Fleet) -> None:
+    old, fleet.coordinator.key = fleet.coordinator.key, FRESH
+    keyring.rotate(fleet.coordinator.core, FRESH, "ana")
+    fleet.coordinator.former.append(old)
+    fleet.coordinator.restart()
+    fleet.run("r-0001")
+    assert fleet.signer("r-0001") == old.public.keyid
+
+
+def test_an_answer_is_given_again_with_the_key_that_the_node_knows_by_then(fleet: Fleet) -> None:
+    """Its acknowledgement was lost, and it was brought up with the new key alone."""
+    old = fleet.coordinator.key.public
+    fleet.run("r-0001")
+    keyring.rotate(fleet.coordinator.core, FRESH, "ana")
+    fleet.bring_up(FRESH.public, old)
+    fleet.bring_up(FRESH.public)
+    (stored,) = fleet.coordinator.rows(StoredReceipt)
+    sent = parse_envelope(stored.envelope)
+    own = sent.model_copy(update={"signatures": sent.signatures[:1]})
+    fleet.node.uplink.send(own.model_dump_json())
+    fleet.coordinator.turn(10_000)
+    last = fleet.node.controls()[-1].body
+    assert isinstance(last, Acknowledge) and last.countersignature.keyid == FRESH.public.keyid
+    assert fleet.coordinator.rows(StoredReceipt) == [stored]
+
+
+def test_no_honest_node_is_left_anything_that_our_retired_key_has_signed(fleet: Fleet) -> None:
+    """Its stream is read from the beginning at each start, with the new key alone: none there is forged."""
+    old, node = fleet.coordinator.key.public, fleet.node
+    fleet.run("r-0001")
+    inventory.drain(fleet.coordinator.core, "n1", "a look", "ana")
+    fleet.coordinator.turn()
+    keyring.rotate(fleet.coordinator.core, FRESH, "ana")
+    fleet.bring_up(FRESH.public, old)
+    fleet.bring_up(FRESH.public)
+    fleet.coordinator.turn(20_000)
+    sent = node.uplink.news("0").controls
+    signers = {parse_envelope(one.data).signatures[0].keyid for one in sent}
+    assert signers == {FRESH.public.keyid}
+    drains = [c.body for c in node.controls() if isinstance(c.body, Drain)]
+    assert drains[-1].on, "what it had not read yet is said anew"
+
+
+def test_of_a_lost_key_nothing_is_left_on_the_way_to_a_node(fleet: Fleet) -> None:
+    """Else it calls our own words forged: the lost key's, and those of the new one until it is brought up."""
+    coordinator, node = fleet.coordinator, fleet.node
+    fleet.run("r-0001")
+    inventory.drain(coordinator.core, "n1", "a look", "ana")
+    coordinator.turn()
+    with coordinator.ledger.transaction() as tx:
+        keyring.keep_obeyed(tx, coordinator.key.public)
+    coordinator.key = FRESH
+    coordinator.restart()
+    forged = NodeProblem(what="a beat was not believed: unknown_key", code=ProblemCode.FORGED_BEAT)
+    node.heartbeat(facts=facts(problems=(forged,)))
+    coordinator.turn()
+    assert not [row for row in coordinator.rows(Audit) if row.what == "what was sent to the node refused"]
+    fleet.bring_up(FRESH.public)
+    coordinator.turn(20_000)
+    sent = node.uplink.news("0").controls
+    assert {parse_envelope(one.data).signatures[0].keyid for one in sent} == {FRESH.public.keyid}
+    drains = [c.body for c in node.controls() if isinstance(c.body, Drain)]
+    assert drains[-1].on, "what it had not read yet is said anew"
+    node.heartbeat(facts=facts(problems=(forged,)))
+    coordinator.turn()
+    assert [row for row in coordinator.rows(Audit) if row.what == "what was sent to the node refused"], (
+        "now it is one"
+    )
+
+
+def test_the_old_key_is_needed_while_an_order_waits_that_it_has_signed(fleet: Fleet) -> None:
+    core, old = fleet.coordinator.core, fleet.coordinator.key.public
+    fleet.coordinator.dispatch("r-0001")
+    fleet.coordinator.turn()
+    keyring.rotate(fleet.coordinator.core, FRESH, "ana")
+    fleet.bring_up(FRESH.public, old)
+    assert keyring.retire(fleet.coordinator.core) == ()
+    believed = keyring.believed_by(core, fleet.coordinator.row(Node, "n1"))
+    assert believed == [FRESH.public, old], "the next fleet up leaves it there"
+    order = fleet.node.claim()
+    assert order is not None and fleet.signer("r-0001") == old.keyid
+    fleet.node.start(order)
+    fleet.coordinator.turn()
+    assert keyring.retire(fleet.coordinator.core) == (old.keyid,)
+    assert keyring.believed_by(core, fleet.coordinator.row(Node, "n1")) == [FRESH.public]
+
+
+def test_a_node_that_says_that_it_knows_neither_key_changes_nothing(fleet: Fleet) -> None:
+    fleet.node.heartbeat(obeys=(SigningKey(b"x" * 32).public.keyid,))
+    fleet.coordinator.turn()
+    assert fleet.coordinator.row(Node, "n1").obeys is None
+
+
+def test_rotation_over_the_api(fleet: Fleet) -> None:
+    answer = fleet.http.post("/v1/keys/rotate", {"by": "ana"}).json()
+    assert len([row for row in answer["keys"] if row["role"] == "coordinator"]) == 2

@@ -1,0 +1,35 @@
+"""An outage that a run lived through stands in its story."""
+
+from __future__ import annotations
+
+from pancode.reports import story as query_story
+from tests.unit.pancode.runs.world import Desk, Puppet
+
+
+def told(coordinator: Desk, run: str) -> list[str]:
+    lines = query_story.why(coordinator.core, run)["decisions"]
+    return [f"{d['what']} {d['verdict']}" for d in lines if d["kind"] == "node"]
+
+
+def test_the_node_was_away_and_came_back_while_the_run_was_at_work() -> None:
+    coordinator = Desk()
+    node = Puppet(coordinator)
+    node.breathe()
+    coordinator.dispatch("r-0001", node="n1")
+    coordinator.turn()
+    order = node.claim()
+    assert order is not None
+    node.start(order)
+    node.open = [order.identity]
+    node.breathe()
+    assert "n1 not heard" not in told(coordinator, "r-0001")
+    for _ in range(6):
+        coordinator.turn(10_000)
+    assert told(coordinator, "r-0001")[-1:] == ["n1 not heard"]
+    assert told(coordinator, "r-0001").count("n1 not heard") == 1
+    node.breathe()
+    coordinator.turn()
+    assert told(coordinator, "r-0001")[-2:] == ["n1 not heard", "n1 heard again"]
+    node.deliver(order)
+    coordinator.turn()
+    assert told(coordinator, "r-0001").count("n1 heard again") == 1

@@ -1,0 +1,127 @@
+"""A coordinator on a ledger that is older than what it has signed: nothing is given out twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from node_agent.wire.event import Refused
+from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.identity import Mark
+from pancode.kernel.errors import UnavailableError
+from pancode.kernel.records import ALL, Record, Run, RunState
+from pancode.runs.life.case import MAX_BINDINGS
+from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH
+from tests.unit.pancode.runs.world import Desk, Puppet, entry_of, offered
+
+Rows = dict[type[Record], list[Record]]
+
+
+def backup(coordinator: Desk) -> Rows:
+    with coordinator.ledger.transaction() as tx:
+        return {kind: tx.find(kind) for kind in ALL}
+
+
+def restore(coordinator: Desk, rows: Rows) -> None:
+    with coordinator.ledger.transaction() as tx:
+        for kind in ALL:
+            for record in tx.find(kind):
+                tx.delete(kind, *(getattr(record, name) for name in kind.TABLE.key))
+            for record in rows[kind]:
+                tx.insert(record)
+
+
+def test_what_is_dispatched_and_bound_in_one_life_counts_from_one() -> None:
+    coordinator = Desk()
+    node, order = offered(coordinator)
+    node.say(order.identity, Refused(why=OrderRefusal.NO_SLOT, detail="x"))
+    coordinator.turn(10_000)
+    node.breathe()
+    assert coordinator.row(Run, "r-0001").fence == 2
+
+
+def test_what_is_older_than_this_life_counts_from_where_no_other_life_has_been() -> None:
+    coordinator = Desk()
+    node, order = offered(coordinator)
+    node.say(order.identity, Refused(why=OrderRefusal.NO_SLOT, detail="x"))
+    coordinator.turn(10_000)
+    coordinator.restart()
+    node.session = "another"
+    node.breathe()
+    assert coordinator.row(Run, "r-0001").fence == coordinator.core.epoch * NUMBERS_IN_AN_EPOCH + 1
+
+
+def test_refusals_are_counted_by_binding_not_by_number() -> None:
+    coordinator = Desk()
+    node, order = offered(coordinator)
+    coordinator.restart()
+    node.session = "another"
+    for _ in range(MAX_BINDINGS):
+        node.say(order.identity, Refused(why=OrderRefusal.NO_SLOT, detail="x"))
+        coordinator.turn()
+        node.breathe()
+        node.breathe()
+        again = node.claim()
+        assert coordinator.row(Run, "r-0001").state is RunState.PENDING
+        assert again is not None and again.identity != order.identity
+        order = again
+    node.say(order.identity, Refused(why=OrderRefusal.NO_SLOT, detail="x"))
+    coordinator.turn()
+    assert coordinator.row(Run, "r-0001").state is RunState.ENDED
+
+
+def test_a_whole_disk_that_was_rolled_back_learns_from_journals() -> None:
+    """Nothing on it says that it is old, and a node that has missed our silence does not say so either."""
+    coordinator = Desk()
+    node = Puppet(coordinator)
+    node.breathe()
+    coordinator.dispatch()
+    saved = backup(coordinator)
+    names = set()
+    for life in (1, 2):
+        restore(coordinator, saved)
+        coordinator.epochs.keep(1)
+        coordinator.restart()
+        node.session = f"life {life}"
+        coordinator.redis.wipe()
+        coordinator.redis.bus().admit_node(node.tag, "password")
+        coordinator.turn(5_000)
+        node.heartbeat()
+        node.inventory()
+        coordinator.turn()
+        coordinator.turn()
+        order = node.claim()
+        assert order is not None and order.epoch == 2
+        node.journal = [entry_of(order, Mark.REFUSED)]
+        names.add(order.identity)
+    assert len(names) == 2
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 5])
+def test_a_node_that_has_lived_through_this_epoch_ends_it(ahead: int) -> None:
+    coordinator = Desk()
+    node = Puppet(coordinator)
+    node.breathe()
+    seen = coordinator.core.epoch + 1 + ahead
+    coordinator.restart()
+    node.control_seen = seen * NUMBERS_IN_AN_EPOCH + 7
+    node.heartbeat(epoch_seen=seen)
+    coordinator.turn()
+    assert coordinator.core.epoch == seen + 1
+    told = [control.body.kind for control in node.controls()]
+    assert told == ["slots", "drain"]
+
+
+def test_no_epoch_begins_that_could_not_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    coordinator = Desk()
+    before = coordinator.core.epoch
+
+    def full(epoch: int) -> None:
+        raise UnavailableError(f"no space for epoch {epoch}")
+
+    monkeypatch.setattr(coordinator.epochs, "keep", full)
+    with pytest.raises(UnavailableError):
+        coordinator.restart()
+    assert coordinator.core.epoch == 0
+    monkeypatch.undo()
+    coordinator.restart()
+    assert coordinator.core.epoch == before + 2

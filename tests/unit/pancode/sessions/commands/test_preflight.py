@@ -1,0 +1,172 @@
+"""What a chat says before its first words, from answers of the API; and what `pancode` alone becomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from pancode.interfaces.cli import main as entry
+from pancode.interfaces.client.client import Client
+from pancode.kernel.errors import ConfigError, ExitCode, NotFoundError, PancodeError, RefusedError
+from pancode.sessions.commands import preflight as found
+from pancode.sessions.commands.preflight import Found, found_lines, opened
+
+DAY = {"scope": "day:2026-11-24", "ceiling_usd": "10", "remaining_usd": "7.5", "over": False}
+PLAN: dict[str, Any] = {
+    "admitted": True, "gates": [], "agent": "panos", "model": "qwen3:8b", "runtime": "native",
+    "mode": "build", "safety": "auto-edit", "project": "/home/ana/shop",
+    "nodes": [{"node": "vm", "ready": True, "fits": True}],
+}  # fmt: skip
+NOTHING = RefusedError("no machine has a model to talk with", fix="on vm: ollama pull qwen3:8b")
+
+
+def node(name: str, state: str = "online", **runtimes: str) -> dict[str, Any]:
+    told = [{"name": one, "state": how} for one, how in {"shell": "ok", **runtimes}.items()]
+    return {"name": name, "state": state, "runtimes": told}
+
+
+def lines(*nodes: dict[str, Any], **more: Any) -> list[str]:
+    what: dict[str, Any] = {"models": [], "budget": {"scopes": [DAY]}, "waits": [], "plan": PLAN, **more}
+    told = found_lines(Found({"nodes": list(nodes)}, **what))
+    assert len(told) <= 8
+    return list(map(str, told))
+
+
+def test_all_that_is_there_stands_in_seven_lines() -> None:
+    models = [{"ref": "gpubox/ollama/qwen3:8b", "embedding": False}, {"ref": "x", "embedding": True}]
+    fleet = (
+        node("gpubox", native="ok", claude="not_logged_in"),
+        node("vm", claude="ok"),
+        node("old", "lost"),
+    )
+    assert lines(*fleet, models=models, waits=[{}, {}], preset="local") == [
+        "ok  machines  gpubox, vm; not heard: old (lost): pancode fleet status",
+        "ok  programs  native, claude",
+        "ok  models    gpubox/ollama/qwen3:8b",
+        "ok  budget    $7.50 of $10.00 left today",
+        "?   2 things for you to look at: pancode inbox",
+        "ok  project   shop",
+        "ok  Panos listens, with qwen3:8b (native), build, auto-edit, preset local",
+    ]
+
+
+def test_without_a_model_the_last_lines_say_what_helps_and_what_works_meanwhile() -> None:
+    told = lines(node("vm"), plan=NOTHING)
+    assert told[1:3] == [
+        "-   programs  no agent program is ready: pancode runtimes",
+        "-   models    none of your own: pancode models",
+    ]
+    assert (
+        told[-2]
+        == "!   nobody can answer yet: no machine has a model to talk with; on vm: ollama pull qwen3:8b"
+    )
+    assert told[-1].startswith("-   meanwhile scripts run: pancode dispatch --runtime shell")
+
+
+def test_without_a_machine_nothing_is_promised() -> None:
+    told = lines(plan=RefusedError("no machine is in the fleet", fix="pancode fleet up"))
+    assert told[0] == "!   machines  none: pancode fleet up"
+    assert told[-1] == "!   nobody can answer yet: no machine is in the fleet; pancode fleet up"
+
+
+def test_a_drained_machine_is_heard_and_not_waited_for() -> None:
+    fleet = (node("vm"), node("old", "drained"), node("gone", "lost"))
+    drained = "drained: old: pancode fleet resume"
+    assert lines(*fleet)[0] == f"ok  machines  vm; {drained}; not heard: gone (lost): pancode fleet status"
+    assert lines(fleet[1])[0] == f"!   machines  none takes work; {drained}"
+    assert not found._is_looking([fleet[1]]) and found._is_looking([fleet[2]])
+
+
+def test_without_a_repository_it_works_without() -> None:
+    told = lines(node("vm", native="ok"), plan={**PLAN, "project": None})
+    assert "-   project   no repository here: agents get an empty folder" in told
+
+
+def test_a_refusal_and_a_wait_are_said_at_once() -> None:
+    gate = {"gate": "budget", "passed": False, "words": "Dispatch blocked: $0.10 left", "fix": "raise it"}
+    refused = lines(node("vm"), plan={**PLAN, "admitted": False, "gates": [gate]})
+    assert "!   Panos cannot answer yet: $0.10 left; raise it" in refused
+    busy = {"node": "vm", "ready": False, "fits": True, "why": "is not heard"}
+    waits = lines(node("vm"), plan={**PLAN, "nodes": [busy]})
+    assert waits[-1] == "... Panos answers later, with qwen3:8b (native), build, auto-edit: vm is not heard"
+
+
+@pytest.mark.parametrize(
+    ("day", "words"),
+    [
+        (
+            {**DAY, "remaining_usd": "0", "over": True},
+            "!   budget    $0.00 of $10.00 left today: pancode budget set",
+        ),
+        ({**DAY, "ceiling_usd": None}, "-   budget    no ceiling for a day: pancode budget set 10"),
+    ],
+)
+def test_the_budget_of_the_day(day: dict[str, Any], words: str) -> None:
+    assert words in lines(node("vm"), budget={"scopes": [day]})
+
+
+class Api:
+    """Answers as a coordinator without a machine, which then gets one."""
+
+    def __init__(self, plan: PancodeError | dict[str, Any]) -> None:
+        self.plan, self.nodes, self.looks = plan, list[dict[str, Any]](), 0
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        self.looks += path == "/v1/fleet"
+        if self.looks > 3:
+            self.nodes = [node("vm", native="ok")]
+        kept: dict[str, dict[str, Any]] = {
+            "/v1/fleet": {"nodes": self.nodes},
+            "/v1/models": {"models": []},
+            "/v1/inbox": {"items": [], "also": [{"what": "the tool count-words was proposed"}]},
+        }
+        return kept.get(path, {"scopes": [DAY]})
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append((path, body))
+        if isinstance(self.plan, PancodeError):
+            raise self.plan
+        return self.plan
+
+    def events(self, method: str, path: str, body: dict[str, Any]) -> Any:
+        self.asked.append((path, body))
+        self.nodes = [node("vm", "new", native="looking")]
+        return iter(())
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(found, "LOOK_S", 0)
+
+
+def test_this_machine_comes_in_where_none_is_and_nothing_begins() -> None:
+    api, notes = Api(NOTHING), list[str]()
+    told = opened(cast("Client", api), {"agent": "panos"}, notes.append)
+    assert [path for path, _ in api.asked] == ["/v1/fleet/up", "/v1/sessions"]
+    assert api.asked[1][1] == {"agent": "panos", "dry_run": True}
+    assert notes == ["no machine is in the fleet: this one becomes a node ..."]
+    assert "?   1 thing for you to look at: pancode inbox" in map(str, told), "it is no question, and waits"
+    assert str(told[0]) == "ok  machines  vm" and "nobody can answer yet" in told[-2].text
+
+
+@pytest.mark.parametrize(
+    "wrong", [ConfigError("pancode.yaml:3: no number"), NotFoundError("no preset x", code="preset_not_found")]
+)
+def test_what_was_said_wrongly_ends_it(wrong: PancodeError) -> None:
+    with pytest.raises(type(wrong)):
+        opened(cast("Client", Api(wrong)), {}, lambda text: None)
+
+
+def test_a_word_behind_options_of_a_chat_is_no_chat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PANCODE_HOME", str(tmp_path / "home"))
+    assert entry.run(["--preset", "local", "runs"]) == ExitCode.USAGE
+    assert "or the command first: pancode runs ..." in capsys.readouterr().err
+    assert entry.run(["--prest", "local"]) == ExitCode.USAGE
+    assert "did you mean --preset?" in capsys.readouterr().err
+    assert entry.run(["-C", str(tmp_path / "none"), "--model", "x"]) == ExitCode.WORKSPACE
+    assert not (tmp_path / "home").exists()

@@ -1,0 +1,58 @@
+"""Who races, under which name, and how it is won."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pancode.kernel.errors import UsageError
+from pancode.workflows.commands.race import _won, runners
+
+NOTHING: dict[str, Any] = dict.fromkeys(
+    ["agents", "models", "runtimes", "nodes", "best_of", "agent", "model", "runtime", "node"]
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"agents": "builder, fixer"}, {"builder": {"agent": "builder"}, "fixer": {"agent": "fixer"}}),
+        ({"best_of": 2}, {"1": {}, "2": {}}),
+        (
+            {"models": "ollama/qwen3:8b,ollama/qwen3.8b"},
+            {
+                "ollama-qwen3-8b-1": {"model": "ollama/qwen3:8b"},
+                "ollama-qwen3-8b-2": {"model": "ollama/qwen3.8b"},
+            },
+        ),
+    ],
+)
+def test_each_of_those_who_race_has_a_name(given: dict[str, Any], found: dict[str, Any]) -> None:
+    assert runners({**NOTHING, **given}) == found
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"agents": "a,b", "nodes": "x,y"},
+        {"agents": "a,b", "best_of": 3},
+        {"agents": "a"},
+        {"agents": "a,a"},
+        {"agents": "a,b", "agent": "c"},
+    ],
+)
+def test_a_race_is_between_two_or_more_of_one_kind(given: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as wrong:
+        runners({**NOTHING, **given})
+    assert wrong.value.fix
+
+
+def test_a_score_needs_its_command() -> None:
+    assert _won(None, None) == {"by": "first"}
+    assert _won(None, "./bench.sh") == {"by": "score", "score": "./bench.sh"}
+    assert _won("smallest", None) == {"by": "smallest"}
+    for by, score in (("score", None), ("first", "x"), ("fastest", None)):
+        with pytest.raises(UsageError):
+            _won(by, score)
