@@ -18,8 +18,8 @@ from node_agent.wire.signing import SigningKey
 from pancode import __version__
 from pancode.agents.price_list import KeptLists
 from pancode.app.fleet_identity import fleet_id, own_key
-from pancode.app.remote.checkouts import CheckoutCopies
 from pancode.app.telemetry import BackgroundThread, tracing_of
+from pancode.checkouts.copies import CheckoutCopies
 from pancode.config.agents.presets import NO_PRESET, apply_preset
 from pancode.config.agents.writer import OwnAgents
 from pancode.config.load import ConfigPlaces, load

@@ -10,8 +10,8 @@ from starlette.applications import Starlette
 from pancode.agents.routes import agents as agent_routes
 from pancode.agents.routes import choices as choice_routes
 from pancode.agents.routes import models as model_routes
-from pancode.app.remote import checkout_routes
 from pancode.budget import routes as account_routes
+from pancode.checkouts import routes as checkout_routes
 from pancode.config import routes as config_routes
 from pancode.fleet import routes as fleet_routes
 from pancode.interfaces.http.access import routes as token_routes

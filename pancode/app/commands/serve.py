@@ -54,8 +54,8 @@ def serve(
         sys.stdout.write(f"{words}, pid {now.pid if now is not None else '?'}\n")
         return ExitCode.DONE
     if not child:
+        from pancode.app.fleet_tools import beside
         from pancode.app.server.serve import serve_here
-        from pancode.interfaces.mcp.fleet_tools import beside
 
         serve_here(os.environ, beside, quiet=False)
         return ExitCode.DONE
@@ -66,9 +66,9 @@ def serve(
 
 
 def _as_child(stamp: int | None) -> int:
+    from pancode.app.fleet_tools import beside
     from pancode.app.server.serve import left_to_service, serve_here
     from pancode.app.server.single_instance import AlreadyRunningError
-    from pancode.interfaces.mcp.fleet_tools import beside
 
     by_service = "NOTIFY_SOCKET" in os.environ
     if not by_service and left_to_service(home_of(os.environ), os.environ, time.sleep):
@@ -165,6 +165,6 @@ def api_stdio() -> int:
 
     A command on another machine starts it through SSH where PANCODE_COORDINATOR names this one.
     """
-    from pancode.app.remote.api_stdio import answer
+    from pancode.app.server.api_stdio import answer
 
     return answer()

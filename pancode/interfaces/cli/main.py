@@ -335,7 +335,7 @@ def before(
 
         stand_in(folder)
     elif os.environ.get(VARIABLE):
-        from pancode.app.commands.travel import travelled
+        from pancode.checkouts.commands.travel import travelled
         from pancode.kernel.caller import let_files_travel
 
         let_files_travel(travelled)

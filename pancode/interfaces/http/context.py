@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from node_agent.wire.identity import AttemptId
-from pancode.app.remote.checkouts import CheckoutCopies
+from pancode.checkouts.copies import CheckoutCopies
 from pancode.fleet.place import ListenAddress
 from pancode.fleet.ssh.machines import Machines
 from pancode.git.forge_rules import ForgeKind

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from pancode.app.commands.travel import own_checkout, travel_now
+from pancode.checkouts.commands.travel import own_checkout, travel_now
 from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands

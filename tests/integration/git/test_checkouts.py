@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from node_agent.wire.clock import SystemIds
-from pancode.app.remote import own_checkout
-from pancode.app.remote.checkouts import CheckoutCopies, served
-from pancode.app.remote.own_checkout import OwnCheckout, checkout_of
+from pancode.checkouts.commands import own_checkout
+from pancode.checkouts.commands.own_checkout import OwnCheckout, checkout_of
+from pancode.checkouts.copies import CheckoutCopies, served
 from pancode.git.runner import GitRefusal
 from pancode.kernel.errors import ApiError, ConflictError, UnavailableError, WorkspaceError
 from tests.integration.git.repos import Repo, cloned

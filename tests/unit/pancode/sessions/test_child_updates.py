@@ -23,8 +23,8 @@ from pancode.sessions.child_updates import MOST_IN_A_ROW, Tidings
 from pancode.sessions.service import GoingOn
 from pancode.workflows.hooks import Advancing
 from pancode.workflows.step_start import StepStarter
+from tests.unit.pancode.app.test_fleet_tools import BUILD, Panos
 from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld
-from tests.unit.pancode.interfaces.mcp.test_fleet_tools import BUILD, Panos
 from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.sessions.test_sessions import begin, record, say, sent, session, world
 

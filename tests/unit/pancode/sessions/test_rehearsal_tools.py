@@ -13,8 +13,8 @@ from node_agent.wire.receipt import TurnStop, Usage
 from pancode.agents.agents import FLEET_TOOLS
 from pancode.kernel.records import Run, RunNote, SessionRow, Workflow
 from pancode.runs.retry import request_of
+from tests.unit.pancode.app.test_fleet_tools import Panos, runs
 from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld
-from tests.unit.pancode.interfaces.mcp.test_fleet_tools import Panos, runs
 from tests.unit.pancode.sessions import test_sessions
 from tests.unit.pancode.sessions.test_sessions import MODEL, record, say, turned
 

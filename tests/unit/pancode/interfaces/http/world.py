@@ -16,7 +16,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
 from node_agent.wire.signing import SigningKey
 from pancode.app.http_routes import build_app
-from pancode.app.remote.checkouts import CheckoutCopies
+from pancode.checkouts.copies import CheckoutCopies
 from pancode.config.agents.presets import apply_preset
 from pancode.config.agents.writer import OwnAgents
 from pancode.config.settings_writer import KeptSettings

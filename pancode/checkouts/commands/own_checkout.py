@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.clock import Ids
-from pancode.app.remote.checkouts import FILLED, HERE, SAME, SENT, WORDS
+from pancode.checkouts.copies import FILLED, HERE, SAME, SENT, WORDS
 from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits
 from pancode.git.objects import import_base

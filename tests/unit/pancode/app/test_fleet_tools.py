@@ -17,8 +17,8 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import Mode
 from node_agent.wire.receipt import TurnStop, Usage
 from pancode.agents.agents import CHANGE, FLEET_TOOLS, LOOKS, SCOUTS
-from pancode.interfaces.mcp import fleet_tools as for_runs
-from pancode.interfaces.mcp.fleet_tools import FleetCalls, offered
+from pancode.app import fleet_tools as for_runs
+from pancode.app.fleet_tools import FleetCalls, offered
 from pancode.interfaces.mcp.protocol import CallProgress
 from pancode.interfaces.mcp.tools import BY_NAME
 from pancode.kernel.records import Action, ActionKind, Audit, Run

@@ -11,7 +11,7 @@ from pancode.interfaces.client.client import Client, path_of
 from pancode.interfaces.client.remote.place import RemoteCoordinator, remote_of
 
 if TYPE_CHECKING:
-    from pancode.app.remote.own_checkout import OwnCheckout
+    from pancode.checkouts.commands.own_checkout import OwnCheckout
 
 
 def travelled(there: RemoteCoordinator, files: bool = True) -> str | None:
@@ -44,6 +44,8 @@ def travel_now() -> None:
 
 def _checkout(there: RemoteCoordinator) -> OwnCheckout | None:
     from node_agent.wire.clock import SystemIds
-    from pancode.app.remote.own_checkout import checkout_of  # git, and only for a coordinator elsewhere
+    from pancode.checkouts.commands.own_checkout import (
+        checkout_of,  # git, and only for a coordinator elsewhere
+    )
 
     return checkout_of(there, lambda text: aside(f"{text}\n"), SystemIds())

@@ -74,7 +74,7 @@ class Relay:
 
     def _connected(self, wanted: Mapping[str, Any]) -> socket.socket:
         if "copy" in wanted:
-            from pancode.app.remote.checkouts import served  # only where files travel
+            from pancode.checkouts.copies import served  # only where files travel
 
             return served(self._home, str(wanted["copy"]), str(wanted.get("service")))
         starts, works = bool(wanted["starts"]), bool(wanted["works"])

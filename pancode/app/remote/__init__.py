@@ -1,1 +1,0 @@
-"""A coordinator on another machine, and checkouts that travel there."""

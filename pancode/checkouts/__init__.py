@@ -1,0 +1,1 @@
+"""Checkouts on clients' machines, and their copies where the coordinator runs."""
