@@ -34,142 +34,18 @@ NEVER = "*.md docs/* LICENSE .gitignore"
 SHIPPED = "pancode/*.md docs/*.py"
 PRODUCT = "pancode/* node_agent/*"
 SCREENS = (
-    "pancode/interfaces/tui/__init__.py pancode/interfaces/tui/acts.py "
-    "pancode/interfaces/tui/app.py pancode/interfaces/tui/application.py "
-    "pancode/interfaces/tui/bars.py pancode/interfaces/tui/canvas.py "
-    "pancode/interfaces/tui/dialogs.py pancode/interfaces/tui/keys.py "
-    "pancode/interfaces/tui/log_reader.py pancode/interfaces/tui/page.py "
-    "pancode/interfaces/tui/pages/* pancode/interfaces/tui/preview.py "
-    "pancode/interfaces/tui/reader.py pancode/interfaces/tui/sheet.py "
-    "pancode/interfaces/tui/themes.py pancode/interfaces/tui/views.py "
-    "pancode/interfaces/web/__init__.py pancode/interfaces/web/files.py "
-    "pancode/interfaces/web/static/* pancode/interfaces/mcp/__init__.py "
-    "pancode/app/fleet_tools.py pancode/interfaces/mcp/install.py "
-    "pancode/interfaces/mcp/prompts.py pancode/interfaces/mcp/protocol.py "
-    "pancode/interfaces/mcp/server.py pancode/interfaces/mcp/session_tools.py "
-    "pancode/interfaces/mcp/skill/* pancode/interfaces/mcp/skills.py "
-    "pancode/interfaces/mcp/tool.py pancode/interfaces/mcp/tools.py "
-    "pancode/interfaces/mcp/workflow_tools.py pancode/sessions/rehearsal_tools.py "
-    "pancode/interfaces/acp/__init__.py pancode/interfaces/acp/server.py "
-    "pancode/interfaces/acp/session.py pancode/interfaces/acp/updates.py ansible/* "
-    "deploy/*"
+    "pancode/interfaces/tui/* pancode/interfaces/web/* pancode/interfaces/mcp/* pancode/interfaces/acp/* "
+    "ansible/* deploy/*"
 )
-FACES = (
-    f"{SCREENS} pancode/agents/commands/* pancode/app/commands/* "
-    f"pancode/checkouts/commands/travel.py pancode/budget/commands/* "
-    f"pancode/config/commands.py pancode/fleet/commands/* "
-    f"pancode/interfaces/acp/commands.py pancode/interfaces/cli/* "
-    f"pancode/interfaces/http/access/commands.py pancode/interfaces/mcp/commands.py "
-    f"pancode/interfaces/tui/commands.py pancode/interfaces/web/commands.py "
-    f"pancode/issues/commands/* pancode/landing/commands/* pancode/memory/commands/* "
-    f"pancode/people/commands/* pancode/queue/commands.py pancode/reports/commands/* "
-    f"pancode/runs/commands/* pancode/sessions/commands/* pancode/store/commands.py "
-    f"pancode/workflows/commands/* pancode/workspaces/commands/* "
-    f"pancode/notices/commands.py pancode/schedules/commands.py "
-    f"pancode/skills/commands/*"
-)
+FACES = f"{SCREENS} pancode/interfaces/cli/* pancode/*/commands/* pancode/*/commands.py"
 CORE = (
-    "pancode/budget/service.py pancode/config/project_rules.py "
-    "pancode/fleet/breaker_service.py pancode/fleet/node_cooldown.py "
-    "pancode/kernel/event_facts.py pancode/kernel/feed_thread.py pancode/kernel/pages.py "
-    "pancode/kernel/row_updates.py pancode/runs/answers.py pancode/runs/core.py "
-    "pancode/runs/inbox_answers.py pancode/runs/keyring.py pancode/runs/live.py "
-    "pancode/runs/remaining_budget.py pancode/runs/row_cache.py "
-    "pancode/runs/unit_of_work.py pancode/runs/user_environment.py pancode/runs/views.py "
-    "pancode/runs/waiting_runs.py pancode/sessions/pending_updates.py "
-    "pancode/sessions/store.py pancode/budget/books.py pancode/kernel/__init__.py "
-    "pancode/kernel/feature_records.py pancode/kernel/names.py pancode/kernel/ports.py "
-    "pancode/kernel/quota.py pancode/kernel/records.py pancode/kernel/shell_words.py "
-    "pancode/kernel/states.py pancode/kernel/terms.py pancode/kernel/values.py "
-    "pancode/kernel/visitors.py pancode/workflows/board.py pancode/budget/burn_rate.py "
-    "pancode/landing/cross_check_rules.py pancode/landing/model.py "
-    "pancode/landing/rules.py pancode/memory/model.py pancode/runs/life/* "
-    "pancode/runs/placement/placement.py pancode/runs/receipts/rules.py "
-    "pancode/runs/receipts/trust.py pancode/runs/receipts/verification.py "
-    "pancode/runs/retention/parts.py pancode/runs/retention/rules.py "
-    "pancode/sessions/fleet_calls.py pancode/agents/prompt_history.py "
-    "pancode/config/fleet_settings.py pancode/issues/prd.py "
-    "pancode/memory/scout_service.py pancode/memory/service.py pancode/runs/__init__.py "
-    "pancode/runs/depot_grant.py pancode/runs/follow_on_actions.py pancode/runs/health.py "
-    "pancode/runs/inbound.py pancode/runs/lists.py pancode/runs/log.py "
-    "pancode/runs/placement/prefetch_service.py pancode/runs/receipts/service.py "
-    "pancode/runs/receipts/settlement.py pancode/runs/retry.py pancode/runs/round.py "
-    "pancode/runs/stop.py pancode/workspaces/service.py "
-    "pancode/skills/made_tools.py pancode/agents/model_server.py "
-    "pancode/memory/prior_runs.py pancode/runs/admission/* pancode/runs/dispatch.py "
-    "pancode/runs/placement/binding.py pancode/runs/placement/prefetch.py "
-    "pancode/sessions/preemption.py pancode/workspaces/input_diffs.py "
-    "pancode/workspaces/rules.py pancode/skills/made_tool_store.py "
-    "pancode/agents/model_service.py pancode/agents/model_tests.py "
-    "pancode/config/watch.py pancode/fleet/__init__.py pancode/fleet/acts.py "
-    "pancode/fleet/bundle/* pancode/fleet/direct/__init__.py "
-    "pancode/fleet/direct/authority.py pancode/fleet/direct/entrance.py "
-    "pancode/fleet/direct/guests.py pancode/fleet/direct/listener.py "
-    "pancode/fleet/direct/port.py pancode/fleet/fleet.py pancode/fleet/heartbeats.py "
-    "pancode/fleet/inventory.py pancode/fleet/liveness.py pancode/fleet/ssh/* "
-    "pancode/queue/evidence.py pancode/queue/quota.py pancode/skills/node_copies.py "
-    "pancode/workflows/lane_rules.py pancode/workflows/model.py "
-    "pancode/workflows/questions.py pancode/workflows/rounds.py "
-    "pancode/workflows/rules.py pancode/workflows/step_replacement.py "
-    "pancode/workflows/step_store.py pancode/workflows/step_work.py "
-    "pancode/schedules/__init__.py pancode/schedules/answers.py "
-    "pancode/schedules/git_pushes.py pancode/schedules/model.py "
-    "pancode/schedules/request.py pancode/schedules/rules.py "
-    "pancode/schedules/scheduler.py pancode/schedules/service.py "
-    "pancode/schedules/store.py pancode/schedules/times.py pancode/schedules/work.py "
-    "pancode/config/changes.py pancode/landing/review_rules.py pancode/people/__init__.py "
-    "pancode/people/change_makers.py pancode/people/proposals.py "
-    "pancode/people/service.py pancode/runs/recovery.py "
-    "pancode/sessions/run_continuation.py pancode/workflows/__init__.py "
-    "pancode/workflows/actions.py pancode/workflows/answers.py pancode/workflows/hooks.py "
-    "pancode/workflows/lane_service.py pancode/workflows/receipts.py "
-    "pancode/workflows/results.py pancode/workflows/service.py "
-    "pancode/workflows/step_start.py pancode/workflows/store.py "
-    "pancode/sessions/__init__.py pancode/sessions/answers.py "
-    "pancode/sessions/checkpoints.py pancode/sessions/child_updates.py "
-    "pancode/sessions/context.py pancode/sessions/default_speaker.py "
-    "pancode/sessions/receipts.py pancode/sessions/rehearsals.py "
-    "pancode/sessions/service.py pancode/sessions/session.py pancode/sessions/stream.py "
-    "pancode/sessions/terms.py pancode/store/__init__.py pancode/store/errors.py "
-    "pancode/store/inspection.py pancode/store/ledger.py pancode/store/migration.py "
-    "pancode/store/migrations/* pancode/store/move.py pancode/store/postgres.py "
-    "pancode/store/postgres_errors.py pancode/store/postgres_inspection.py "
-    "pancode/store/shape.py pancode/store/sqlite.py pancode/store/tables.py "
-    "pancode/store/tallies.py "
+    "pancode/kernel/* pancode/runs/* pancode/fleet/* pancode/workflows/* pancode/people/* "
+    "pancode/schedules/* pancode/sessions/* pancode/workspaces/* pancode/memory/* pancode/store/* "
     "node_agent/attempt/* node_agent/journal/*"
 )
 WORKERS = " ".join(f"node_agent/{room}/*" for room in "runtimes sdk native chat hooks acp".split())
-PROGRAMS = (
-    f"{WORKERS} node_agent/machine/* node_agent/runner/* pancode/skills/__init__.py "
-    f"pancode/skills/assignment.py pancode/skills/copies.py "
-    f"pancode/skills/copy_requests.py pancode/skills/definitions.py "
-    f"pancode/skills/index.py pancode/skills/library.py pancode/skills/made_tool_rules.py "
-    f"pancode/skills/model.py pancode/skills/shipped/* pancode/skills/sources.py "
-    f"requirements/*"
-)
-SSH = (
-    "pancode/fleet/systemd/* pancode/agents/evidence.json "
-    "pancode/agents/safety_evidence.py pancode/agents/safety_rules.py "
-    "pancode/agents/vendor_models.py pancode/app/administration.py pancode/app/demo.py "
-    "pancode/app/demo_stage.py pancode/app/doctor.py pancode/app/init.py "
-    "pancode/app/server/api_stdio.py pancode/checkouts/commands/own_checkout.py "
-    "pancode/app/repair.py pancode/app/server/__init__.py "
-    "pancode/app/server/coordinator_thread.py pancode/app/server/http_server.py "
-    "pancode/app/server/leftovers.py pancode/app/server/serve.py "
-    "pancode/app/server/single_instance.py pancode/app/server/tcp_listeners.py "
-    "pancode/config/agents/editor.py "
-    "pancode/config/folder_settings.py pancode/fleet/ansible/* "
-    "pancode/fleet/direct/places.py pancode/fleet/login.py pancode/fleet/units.py "
-    "pancode/runs/receipts/offline_verification.py pancode/skills/local_service.py "
-    "pancode/skills/node_service.py pancode/agents/model_service.py "
-    "pancode/agents/model_tests.py pancode/config/watch.py pancode/fleet/__init__.py "
-    "pancode/fleet/acts.py pancode/fleet/bundle/* pancode/fleet/direct/__init__.py "
-    "pancode/fleet/direct/authority.py pancode/fleet/direct/entrance.py "
-    "pancode/fleet/direct/guests.py pancode/fleet/direct/listener.py "
-    "pancode/fleet/direct/port.py pancode/fleet/fleet.py pancode/fleet/heartbeats.py "
-    "pancode/fleet/inventory.py pancode/fleet/liveness.py pancode/fleet/ssh/* "
-    "pancode/queue/evidence.py pancode/queue/quota.py pancode/skills/node_copies.py"
-)
+PROGRAMS = f"{WORKERS} node_agent/machine/* node_agent/runner/* pancode/skills/* requirements/*"
+SSH = "pancode/fleet/* pancode/app/*"
 SCHEDULES = "tests/simulation/test_schedules.py::test_every_invariant_holds["
 COUNT = (("PANCODE_SIM_COUNT", "1040"),)
 CHOOSING = frozenset({"tests/slices.py", "tests/journeys.py", "tests/run.py"})
@@ -195,19 +71,11 @@ def _e2e(names: str) -> tuple[str, ...]:
 
 
 SLICES = {
-    "simulation": Slice((SCHEDULES,), CORE, "", COUNT),
-    "simulation-more": Slice(("tests/simulation/",), CORE, "", COUNT),
+    "simulation": Slice((SCHEDULES,), CORE, FACES, COUNT),
+    "simulation-more": Slice(("tests/simulation/",), CORE, FACES, COUNT),
     "matrix": Slice(
         ("tests/clis/test_matrix.py",),
-        (
-            f"{WORKERS} node_agent/sandbox/* node_agent/policy/* pancode/agents/__init__.py "
-            f"pancode/agents/agents.py pancode/agents/endpoints.py "
-            f"pancode/agents/model_profiles.py pancode/agents/models.py pancode/agents/presets.py "
-            f"pancode/agents/prompt_fit.py pancode/agents/prompts.py pancode/agents/runtimes.py "
-            f"pancode/agents/tiers.py pancode/memory/scout_rules.py pancode/runs/options.py "
-            f"pancode/runs/placement/candidates.py pancode/runs/request.py "
-            f"pancode/sessions/rehearsal_rules.py pancode/agents/safety_evidence.*"
-        ),
+        f"{WORKERS} node_agent/sandbox/* node_agent/policy/* pancode/agents/*",
         programs=True,
     ),
     "gateway": Slice(
@@ -224,70 +92,30 @@ SLICES = {
     "programs-on-hosts": Slice(
         _e2e("programs.py claude.py skills_of_runs.py mcp.py::test_a_real_"),
         f"{WORKERS} node_agent/machine/* node_agent/gateway/* node_agent/shim/* node_agent/runner/* "
-        "pancode/interfaces/mcp/__init__.py pancode/app/fleet_tools.py "
-        "pancode/interfaces/mcp/install.py pancode/interfaces/mcp/prompts.py "
-        "pancode/interfaces/mcp/protocol.py pancode/interfaces/mcp/server.py "
-        "pancode/interfaces/mcp/session_tools.py pancode/interfaces/mcp/skill/* "
-        "pancode/interfaces/mcp/skills.py pancode/interfaces/mcp/tool.py "
-        "pancode/interfaces/mcp/tools.py pancode/interfaces/mcp/workflow_tools.py "
-        "pancode/sessions/rehearsal_tools.py",
+        "pancode/interfaces/mcp/* pancode/app/fleet_tools.py",
         "",
         programs=True,
     ),
     "installs": Slice(
         (*_e2e("pythons.py from_wheel.py"), "tests/integration/packaging/"),
-        "pancode/fleet/bundle/* pancode/start.py pancode/commit.py pancode/store/__init__.py "
-        "pancode/store/errors.py pancode/store/inspection.py pancode/store/ledger.py "
-        "pancode/store/migration.py pancode/store/migrations/* pancode/store/move.py "
-        "pancode/store/postgres.py pancode/store/postgres_errors.py "
-        "pancode/store/postgres_inspection.py pancode/store/shape.py pancode/store/sqlite.py "
-        "pancode/store/tables.py pancode/store/tallies.py "
+        "pancode/fleet/bundle/* pancode/start.py pancode/commit.py pancode/store/* "
         "deploy/* docker-compose.yml requirements/* tests/stack/* .ci/dist",
         "",
     ),
     "systemd": Slice(
         (*_e2e("systemd.py service.py"), "tests/integration/systemd/"),
         "node_agent/runner/* node_agent/shim/* node_agent/cli/* "
-        "pancode/fleet/systemd/* pancode/agents/evidence.json "
-        "pancode/agents/safety_evidence.py pancode/agents/safety_rules.py "
-        "pancode/agents/vendor_models.py pancode/app/administration.py pancode/app/demo.py "
-        "pancode/app/demo_stage.py pancode/app/doctor.py pancode/app/init.py "
-        "pancode/app/server/api_stdio.py pancode/checkouts/commands/own_checkout.py "
-        "pancode/app/repair.py pancode/app/server/__init__.py "
-        "pancode/app/server/coordinator_thread.py pancode/app/server/http_server.py "
-        "pancode/app/server/leftovers.py pancode/app/server/serve.py "
-        "pancode/app/server/single_instance.py pancode/app/server/tcp_listeners.py "
-        "pancode/config/agents/editor.py "
-        "pancode/config/folder_settings.py pancode/fleet/ansible/* "
-        "pancode/fleet/direct/places.py pancode/fleet/login.py pancode/fleet/units.py "
-        "pancode/runs/receipts/offline_verification.py pancode/skills/local_service.py "
-        "pancode/skills/node_service.py pancode/fleet/ssh/* pancode/skills/node_copies.py",
+        "pancode/fleet/systemd/* pancode/fleet/ssh/* pancode/app/*",
         "",
     ),
     "ansible-services": Slice(
         _e2e("ansible_coordinator.py ansible_services.py"),
-        (
-            f"ansible/* requirements/* .ci/dist {SSH} pancode/app/commands/serve.py "
-            f"pancode/app/commands/setup.py pancode/fleet/commands/__init__.py "
-            f"pancode/fleet/commands/ansible_import.py pancode/fleet/commands/fleet.py "
-            f"pancode/fleet/commands/keys.py pancode/fleet/commands/nodes.py "
-            f"pancode/fleet/commands/secrets.py pancode/fleet/commands/steps.py "
-            f"pancode/interfaces/cli/node_report.py pancode/queue/commands.py "
-            f"pancode/store/commands.py"
-        ),
+        f"ansible/* requirements/* .ci/dist {SSH}",
         "",
     ),
     "ansible": Slice(
         ("tests/e2e/test_ansible", "tests/integration/test_ansible_"),
-        (
-            f"ansible/* requirements/* {SSH} pancode/app/commands/serve.py "
-            f"pancode/app/commands/setup.py pancode/fleet/commands/__init__.py "
-            f"pancode/fleet/commands/ansible_import.py pancode/fleet/commands/fleet.py "
-            f"pancode/fleet/commands/keys.py pancode/fleet/commands/nodes.py "
-            f"pancode/fleet/commands/secrets.py pancode/fleet/commands/steps.py "
-            f"pancode/interfaces/cli/node_report.py pancode/queue/commands.py "
-            f"pancode/store/commands.py"
-        ),
+        f"ansible/* requirements/* {SSH}",
         "",
     ),
     "stores": Slice(
@@ -296,54 +124,14 @@ SLICES = {
             *(f"tests/integration/{name}/" for name in ("store", "redis")),
             "tests/contract/",
         ),
-        (
-            "pancode/store/__init__.py pancode/store/errors.py pancode/store/inspection.py "
-            "pancode/store/ledger.py pancode/store/migration.py pancode/store/migrations/* "
-            "pancode/store/move.py pancode/store/postgres.py pancode/store/postgres_errors.py "
-            "pancode/store/postgres_inspection.py pancode/store/shape.py pancode/store/sqlite.py "
-            "pancode/store/tables.py pancode/store/tallies.py pancode/queue/__init__.py "
-            "pancode/queue/inspection.py pancode/queue/node_rights.py pancode/queue/node_usage.py "
-            "pancode/queue/queue.py pancode/queue/rq_json.py pancode/queue/scripts.py "
-            "pancode/queue/valkey/* pancode/budget/books.py pancode/kernel/__init__.py "
-            "pancode/kernel/feature_records.py pancode/kernel/names.py pancode/kernel/ports.py "
-            "pancode/kernel/quota.py pancode/kernel/records.py pancode/kernel/shell_words.py "
-            "pancode/kernel/states.py pancode/kernel/terms.py pancode/kernel/values.py "
-            "pancode/kernel/visitors.py pancode/workflows/board.py pancode/agents/evidence.json "
-            "pancode/agents/safety_evidence.py pancode/agents/safety_rules.py "
-            "pancode/agents/vendor_models.py pancode/app/administration.py pancode/app/demo.py "
-            "pancode/app/demo_stage.py pancode/app/doctor.py pancode/app/init.py "
-            "pancode/app/server/api_stdio.py pancode/checkouts/commands/own_checkout.py "
-            "pancode/app/repair.py pancode/app/server/__init__.py "
-            "pancode/app/server/coordinator_thread.py pancode/app/server/http_server.py "
-            "pancode/app/server/leftovers.py pancode/app/server/serve.py "
-            "pancode/app/server/single_instance.py pancode/app/server/tcp_listeners.py "
-            "pancode/config/agents/editor.py "
-            "pancode/config/folder_settings.py pancode/fleet/ansible/* "
-            "pancode/fleet/direct/places.py pancode/fleet/login.py pancode/fleet/units.py "
-            "pancode/runs/receipts/offline_verification.py "
-            "pancode/skills/local_service.py pancode/skills/node_service.py node_agent/link/* "
-            "node_agent/wire/*"
-        ),
+        "pancode/store/* pancode/queue/* pancode/kernel/* pancode/app/* node_agent/link/* node_agent/wire/*",
     ),
     "links": Slice(
         (
             *_e2e("link_ direct.py fault_real_cut.py fault_up.py lab_fixture.py tidy.py"),
             *(f"tests/integration/{name}" for name in ("ssh/", "direct/", "test_lab.py")),
         ),
-        (
-            "pancode/agents/model_service.py pancode/agents/model_tests.py "
-            "pancode/config/watch.py pancode/fleet/__init__.py pancode/fleet/acts.py "
-            "pancode/fleet/bundle/* pancode/fleet/direct/__init__.py "
-            "pancode/fleet/direct/authority.py pancode/fleet/direct/entrance.py "
-            "pancode/fleet/direct/guests.py pancode/fleet/direct/listener.py "
-            "pancode/fleet/direct/port.py pancode/fleet/fleet.py pancode/fleet/heartbeats.py "
-            "pancode/fleet/inventory.py pancode/fleet/liveness.py pancode/fleet/ssh/* "
-            "pancode/queue/evidence.py pancode/queue/quota.py pancode/skills/node_copies.py "
-            "pancode/app/__init__.py pancode/app/build.py pancode/app/coordinator.py "
-            "pancode/app/fleet_identity.py pancode/app/reboot.py pancode/app/telemetry.py "
-            "node_agent/link/* "
-            "node_agent/agent/*"
-        ),
+        "pancode/fleet/* pancode/app/* node_agent/link/* node_agent/agent/*",
     ),
     "faults-of-fleets": Slice(
         _e2e("fault_fleets fault_sessions fault_silence fault_node night"), PRODUCT, SCREENS
@@ -353,19 +141,13 @@ SLICES = {
     "people": Slice(
         _e2e("people.py acp.py editors.py"),
         PRODUCT,
-        (
-            "pancode/interfaces/web/__init__.py pancode/interfaces/web/files.py "
-            "pancode/interfaces/web/static/* ansible/* deploy/*"
-        ),
+        "pancode/interfaces/web/* ansible/* deploy/*",
         programs=True,
     ),
     "talks": Slice(
         _e2e("sessions.py chat panos.py first_minute.py history.py"),
         PRODUCT,
-        (
-            "pancode/interfaces/web/__init__.py pancode/interfaces/web/files.py "
-            "pancode/interfaces/web/static/* ansible/* deploy/*"
-        ),
+        "pancode/interfaces/web/* ansible/* deploy/*",
         programs=True,
     ),
     "console": Slice(_e2e("web top.py"), PRODUCT, "ansible/* deploy/*"),
@@ -377,48 +159,15 @@ SLICES = {
             "retention skills time where"
         ),
         PRODUCT,
-        (
-            "pancode/interfaces/tui/__init__.py pancode/interfaces/tui/acts.py "
-            "pancode/interfaces/tui/app.py pancode/interfaces/tui/application.py "
-            "pancode/interfaces/tui/bars.py pancode/interfaces/tui/canvas.py "
-            "pancode/interfaces/tui/dialogs.py pancode/interfaces/tui/keys.py "
-            "pancode/interfaces/tui/log_reader.py pancode/interfaces/tui/page.py "
-            "pancode/interfaces/tui/pages/* pancode/interfaces/tui/preview.py "
-            "pancode/interfaces/tui/reader.py pancode/interfaces/tui/sheet.py "
-            "pancode/interfaces/tui/themes.py pancode/interfaces/tui/views.py "
-            "pancode/interfaces/web/__init__.py pancode/interfaces/web/files.py "
-            "pancode/interfaces/web/static/* ansible/* deploy/*"
-        ),
+        "pancode/interfaces/tui/* pancode/interfaces/web/* ansible/* deploy/*",
     ),
     "work": Slice(
-        ("tests/e2e/",),
-        PRODUCT,
-        (
-            "pancode/interfaces/tui/__init__.py pancode/interfaces/tui/acts.py "
-            "pancode/interfaces/tui/app.py pancode/interfaces/tui/application.py "
-            "pancode/interfaces/tui/bars.py pancode/interfaces/tui/canvas.py "
-            "pancode/interfaces/tui/dialogs.py pancode/interfaces/tui/keys.py "
-            "pancode/interfaces/tui/log_reader.py pancode/interfaces/tui/page.py "
-            "pancode/interfaces/tui/pages/* pancode/interfaces/tui/preview.py "
-            "pancode/interfaces/tui/reader.py pancode/interfaces/tui/sheet.py "
-            "pancode/interfaces/tui/themes.py pancode/interfaces/tui/views.py "
-            "pancode/interfaces/web/__init__.py pancode/interfaces/web/files.py "
-            "pancode/interfaces/web/static/* ansible/* deploy/*"
-        ),
+        ("tests/e2e/",), PRODUCT, "pancode/interfaces/tui/* pancode/interfaces/web/* ansible/* deploy/*"
     ),
     "git": Slice(
         ("tests/integration/git/", "tests/integration/forge/"),
-        (
-            "pancode/checkouts/copies.py pancode/git/* pancode/issues/__init__.py "
-            "pancode/issues/auto_start.py pancode/issues/forge_trackers.py "
-            "pancode/issues/model.py pancode/issues/plans.py pancode/issues/service.py "
-            "pancode/issues/tracker_sync.py pancode/landing/__init__.py "
-            "pancode/landing/cross_check.py pancode/landing/forge/* pancode/landing/git/* "
-            "pancode/landing/judgement.py pancode/landing/pull_request.py "
-            "pancode/landing/queue.py pancode/landing/service.py "
-            "pancode/runs/retention/run_files.py pancode/runs/retention/service.py "
-            "pancode/sessions/rehearsal_repository.py node_agent/workspace/* node_agent/files/*"
-        ),
+        "pancode/git/* pancode/landing/* pancode/issues/* pancode/checkouts/* "
+        "node_agent/workspace/* node_agent/files/*",
     ),
     "node": Slice(
         tuple(
@@ -428,14 +177,7 @@ SLICES = {
         + ("tests/integration/test_",),
         "node_agent/*",
     ),
-    "coordinator": Slice(
-        ("tests/integration/",),
-        PRODUCT,
-        (
-            "ansible/* deploy/* pancode/interfaces/web/__init__.py "
-            "pancode/interfaces/web/files.py pancode/interfaces/web/static/*"
-        ),
-    ),
+    "coordinator": Slice(("tests/integration/",), PRODUCT, "ansible/* deploy/* pancode/interfaces/web/*"),
     "unit": Slice(("tests/unit/",), PRODUCT, ""),
     "rules": Slice(("tests/architecture/",), "requirements/* docs/*.py tests/run.py tests/together.py", ""),
 }

@@ -117,7 +117,7 @@ def api_page() -> str:
         ]
     return page(
         "HTTP API",
-        "`pancode/api`",
+        "the routes of `pancode`",
         words(INTRO),
         block(TRY, "console run=local"),
         words(HOW),

@@ -27,7 +27,7 @@ def commands_page() -> str:
     top = whole()
     parts = [words(INTRO), _contents(top)]
     parts += [part for path, command in walk(cli, top) for part in _one(path, command)]
-    return page("Commands", "`pancode/cli`", *parts)
+    return page("Commands", "the commands of `pancode`", *parts)
 
 
 def walk(group: click.Group, context: click.Context) -> Iterator[tuple[click.Context, click.Command]]:

@@ -18,7 +18,7 @@ from pancode.interfaces.cli.output import MEANINGS
 
 DAY = "2026-11-21"
 """Of this version's pages; with the version it is all that a page says of time."""
-_NOTE = '.\\" Written from pancode/cli by `make man`.'
+_NOTE = '.\\" Written from the commands of pancode by `make man`.'
 _FILES = {
     "~/.pancode": "the coordinator's home: settings, ledger, receipts, keys, results",
     "~/.pancode/pancode.yaml": "your settings; written, all comments, by pancode init",

@@ -49,7 +49,7 @@ def json_page() -> str:
     ]
     return page(
         "JSON",
-        "the types that the routes of `pancode/api` return",
+        "the types that the routes of `pancode` return",
         words(INTRO),
         table(("Command", "Object", ""), rows),
         "## Objects",

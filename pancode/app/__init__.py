@@ -1,1 +1,1 @@
-"""The only place that knows adapters and control: puts one coordinator together."""
+"""Puts one coordinator together: the only package that knows every other."""

@@ -1,1 +1,1 @@
-"""Code transport on the coordinator: snapshots, the depot and its server, diffs and landing."""
+"""Git on the coordinator: snapshots, the depot and its server, stored logs."""

@@ -1,1 +1,1 @@
-"""The rows, states, books and ports that every room stands on. Pure."""
+"""Errors, ids, rows, states and ports that every package stands on."""

@@ -1,1 +1,1 @@
-"""The code of runs: snapshots, the depot, landings, pull requests."""
+"""Results into branches and files: the queue, cross-checks, reviews, pull requests."""

@@ -1,1 +1,1 @@
-"""Runs after their dispatch: messages of nodes, receipts, stops, retries, lists, rounds."""
+"""The engine: admission, placement, the life of a run, receipts, and what is asked of runs."""

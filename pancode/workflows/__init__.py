@@ -1,1 +1,1 @@
-"""Carries workflows out, and shows them."""
+"""Batches, chains, races and lanes: decided, carried out and shown."""

@@ -13,10 +13,11 @@ RUNTIMES = "node_agent/runtimes"
 SHARED = ("node_agent.wire", "node_agent.policy")
 GATES = "pancode/runs/admission/gates"
 THIRD_PARTY_OF_WIRE = {"pydantic", "pydantic_core", "cryptography"}  # pydantic is made of two packages
+CALLED = ("commands", "routes")
 BESIDE = {
-    "pancode.fleet": ("ssh", "direct", "bundle"),
-    "pancode.code": ("git", "forge"),
-    "pancode.notices": ("delivery",),
+    "pancode.fleet": ("ssh", "direct", "bundle", "systemd", "ansible", "login", "units", *CALLED),
+    "pancode.landing": ("git", "forge", *CALLED),
+    "pancode.notices": ("delivery", *CALLED),
 }
 LOADED_LATE = {
     "node_agent/policy/patterns.py": ("re2",),
@@ -63,8 +64,12 @@ def test_pancode_knows_only_the_wire_of_the_node_agent() -> None:
 
 
 def test_routes_call_use_cases_and_open_no_transaction() -> None:
-    strays = [hit for path in modules("pancode/api") for hit in _named(path, "pancode.runs.unit_of_work")]
-    strays += [str(path) for path in modules("pancode/api") if ".transaction(" in path.read_text()]
+    routes = [path for path in modules("pancode") if "routes" in path.with_suffix("").parts]
+    frames = [path for path in modules("pancode/interfaces/http") if "access" not in path.parts]
+    handlers = [*routes, *frames, *modules("pancode/app/http_routes.py")]
+    assert len(routes) > 20, "it finds them"
+    strays = [hit for path in handlers for hit in _named(path, "pancode.runs.unit_of_work")]
+    strays += [str(path) for path in handlers if ".transaction(" in path.read_text()]
     assert not strays
 
 

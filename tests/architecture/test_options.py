@@ -11,21 +11,34 @@ import tokenize
 from pancode.runs.options import OPTIONS, Option
 from tests.architecture.sources import ROOT, modules, text
 
+_CALLED = {"commands", "routes"}
 FACES = (
-    "pancode/api",
-    "pancode/cli",
-    "pancode/interfaces/mcp",
-    "pancode/workflows/files",
-    "pancode/runs",
-    "pancode/work",
+    *("pancode/interfaces", "pancode/issues", "pancode/people", "pancode/schedules", "pancode/workflows"),
+    *("pancode/memory/service.py", "pancode/memory/scout_service.py", "pancode/skills/made_tools.py"),
+    *(
+        "pancode/workspaces/service.py",
+        "pancode/config/fleet_settings.py",
+        "pancode/agents/prompt_history.py",
+    ),
+    *(f"pancode/runs/{one}.py" for one in ("depot_grant", "follow_on_actions", "health", "inbound", "lists")),
+    *(f"pancode/runs/{one}.py" for one in ("log", "retry", "round", "stop", "receipts/service")),
+    *("pancode/runs/receipts/settlement.py", "pancode/runs/placement/prefetch_service.py"),
+    *(path.as_posix() for path in modules("pancode") if _CALLED & set(path.with_suffix("").parts)),
 )
-"""Rooms that read, show or repeat a request; those below them use what it says."""
+"""Where a request is read, shown or repeated; what stands below them uses what it says."""
 USES = {
     ("pancode/runs/routes/runs.py", "secret_files"),  # a run's child does not send them
     ("pancode/runs/retry.py", "secret_files"),  # a run keeps the patterns that it stands for
     ("pancode/runs/retry.py", "max_tokens"),  # a program of one's own has counted none
+    ("pancode/workflows/rounds.py", "verify_retries"),  # the round after a failed gate takes its place
     ("pancode/runs/commands/runs.py", "wrap_up"),  # how many calls of a run were the last one
 }
+WAITS = (
+    *("pancode/interfaces/acp/session.py", "pancode/interfaces/cli/output.py"),
+    *("pancode/interfaces/client/client.py", "pancode/interfaces/client/remote/channels.py"),
+    "pancode/issues/forge_trackers.py",
+)
+"""Their `timeout_ms` is how long an answer is waited for."""
 PLANTED = """
     planted: Count | None = option(
         "A planted option.", "N", most=9, kept="limits.planted", tool="an option that is planted"
@@ -104,8 +117,7 @@ def test_no_face_spells_an_option() -> None:
     spelled = {
         (path, name) for path in words for name in options if not words[path].isdisjoint(options[name])
     }
-    others = {("pancode/interfaces/cli/output.py", "timeout_ms")}  # how long a request is waited for
-    assert spelled - others == USES
+    assert spelled - {(path, "timeout_ms") for path in WAITS} == USES
 
 
 def _names(one: Option) -> set[str]:

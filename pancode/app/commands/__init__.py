@@ -1,1 +1,1 @@
-"""The commands of app."""
+"""The commands of the coordinator itself: serve, service, init, doctor, demo."""

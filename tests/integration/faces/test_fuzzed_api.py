@@ -20,8 +20,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from pancode.app.http_routes import VERBS, openapi
-from tests.unit.pancode.interfaces.http.test_inbox import blocked
 from tests.unit.pancode.interfaces.http.world import World, app_of
+from tests.unit.pancode.people.routes.test_inbox import blocked
 
 CHECKS = [
     not_a_server_error,

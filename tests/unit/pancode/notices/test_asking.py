@@ -15,8 +15,8 @@ from pancode.kernel.records import ApiToken, Audit, Delivery
 from pancode.kernel.values import replace
 from pancode.notices.deliverer import LINK_MS, Outgoing
 from pancode.notices.rules import NoticeRoute, NotifyRules
-from tests.unit.pancode.interfaces.http.test_inbox import blocked, held
 from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld, code_of
+from tests.unit.pancode.people.routes.test_inbox import blocked, held
 
 DESK = "https://desk.example.org/"
 RULES = NotifyRules({"phone": "ntfy"}, (NoticeRoute(("phone",), ("waits",)),), console=DESK, answers=True)

@@ -18,8 +18,8 @@ from pancode.interfaces.http.access.tokens import MOST_FAILURES
 from pancode.interfaces.http.routing import AtDoor
 from pancode.interfaces.http.tcp import door_app
 from pancode.kernel.records import ApiToken, Audit, Run
-from tests.unit.pancode.interfaces.http.test_inbox import blocked
 from tests.unit.pancode.interfaces.http.world import World, app_of
+from tests.unit.pancode.people.routes.test_inbox import blocked
 
 BASE = "http://127.0.0.1:7433"
 

@@ -15,8 +15,8 @@ from pancode.agents.agents import FLEET_TOOLS, SCOUTS
 from pancode.app import fleet_tools as for_runs
 from pancode.interfaces.mcp.protocol import CallProgress
 from pancode.kernel.records import Run
+from tests.unit.pancode.agents.routes.test_exams import Local, passport
 from tests.unit.pancode.app.test_fleet_tools import Panos
-from tests.unit.pancode.interfaces.http.test_exams import Local, passport
 from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.sessions.test_sessions import world as talking

@@ -21,10 +21,10 @@ from pancode.landing.service import Lander, resolve
 from pancode.runs.life.continuations import continued
 from pancode.runs.retry import dispatch_again, request_of
 from pancode.sessions.run_continuation import continue_run
-from tests.unit.pancode.interfaces.http.test_inbox import keep
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.landing.test_asked import COMMIT, GIT, fails_at
 from tests.unit.pancode.landing.test_asked import Lander as ToldLander
+from tests.unit.pancode.people.routes.test_inbox import keep
 from tests.unit.pancode.runs.world import facts
 
 MARKED, OURS = "d" * 40, "e" * 40

@@ -6,7 +6,9 @@ from typing import Any
 
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.records import Audit, Run
-from tests.unit.pancode.interfaces.http.test_session_rest import (
+from tests.unit.pancode.interfaces.http.world import World
+from tests.unit.pancode.landing.test_asked import COMMIT
+from tests.unit.pancode.sessions.routes.test_session_rest import (
     OTHER,
     in_project,
     rested,
@@ -14,8 +16,6 @@ from tests.unit.pancode.interfaces.http.test_session_rest import (
     verdict,
     world,
 )
-from tests.unit.pancode.interfaces.http.world import World
-from tests.unit.pancode.landing.test_asked import COMMIT
 from tests.unit.pancode.sessions.test_session_money import cut
 from tests.unit.pancode.sessions.test_sessions import begin, say, session, sitting
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from pancode.kernel.threads import PeriodicThread
-from tests.unit.pancode.interfaces.http.test_hooks import HookWorld
 from tests.unit.pancode.interfaces.http.test_tcp import code_of
+from tests.unit.pancode.schedules.routes.test_hooks import HookWorld
 
 TRACKERS = {"github": "github:example/shop", "gitlab": "gitlab:example/shop", "linear": "linear:SHOP"}
 OF_LINEAR = "lin_wh_0123456789abcdef"

@@ -13,8 +13,8 @@ from pancode.kernel.records import Action, Attempt, Audit, Decision, FeedEvent, 
 from pancode.kernel.values import replace
 from pancode.people import service as answering
 from pancode.runs.life.inbox import is_lifted_for_good, is_unapproved
-from tests.unit.pancode.interfaces.http.test_inbox import blocked, held, items, keep
 from tests.unit.pancode.interfaces.http.world import World
+from tests.unit.pancode.people.routes.test_inbox import blocked, held, items, keep
 
 
 @pytest.fixture

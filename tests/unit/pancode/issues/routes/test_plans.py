@@ -12,7 +12,7 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import RestReason, TurnWords
 from pancode.kernel.records import Run
-from tests.unit.pancode.interfaces.http.test_issues import Shop
+from tests.unit.pancode.issues.routes.test_issues import Shop
 from tests.unit.pancode.runs.world import facts
 from tests.unit.pancode.sessions.test_sessions import begin, record, sitting
 

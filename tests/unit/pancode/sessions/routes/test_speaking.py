@@ -12,7 +12,7 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.config.agents.presets import FILE
 from pancode.kernel.records import Audit, Run
-from tests.unit.pancode.interfaces.http.test_exams import passport
+from tests.unit.pancode.agents.routes.test_exams import passport
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.kernel.fleets import endpoint
 from tests.unit.pancode.runs.world import facts

@@ -11,9 +11,9 @@ from pancode.kernel.values import replace
 from pancode.runs.life.continuations import NEXT
 from pancode.sessions.session import load
 from pancode.sessions.store import joined_chain
-from tests.unit.pancode.interfaces.http.test_session_rest import world
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.kernel.fleets import resolved
+from tests.unit.pancode.sessions.routes.test_session_rest import world
 from tests.unit.pancode.sessions.test_sessions import begin, record, rested, say, session, sitting
 
 __all__ = ["world"]

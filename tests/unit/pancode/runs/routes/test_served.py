@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.endpoint import Grade, ModelFact, Residence
 from pancode.agents.model_server import served
 from pancode.kernel.records import Run
-from tests.unit.pancode.interfaces.http.test_exams import Local, passport
+from tests.unit.pancode.agents.routes.test_exams import Local, passport
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.kernel.fleets import endpoint, node
 
