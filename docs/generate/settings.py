@@ -18,7 +18,7 @@ from pancode.config.agents.definitions import shipped_text
 from pancode.config.agents.presets import PresetEntry
 from pancode.config.schema import PROJECT_KEYS, Settings
 from pancode.config.variables import LIMITING, PER_DISPATCH, VARIABLES
-from pancode.kernel import units as values
+from pancode.kernel import units
 
 UNKNOWN = f"""
 Every command warns of a `PANCODE_` variable that is unknown. Where it is close to one that limits runs
@@ -29,10 +29,10 @@ The other variables count where the coordinator was started with them. A command
 and `pancode config show`, say where theirs differ.
 """
 KINDS = {
-    values.duration_ms: "duration, as `90s`, `15m`, `1h30m`",
-    values.size_bytes: "size, as `64MiB`",
-    values.amount_usd: "USD",
-    values._command: "command: words of a shell, or a list",
+    units.duration_ms: "duration, as `90s`, `15m`, `1h30m`",
+    units.size_bytes: "size, as `64MiB`",
+    units.amount_usd: "USD",
+    units._command: "command: words of a shell, or a list",
 }
 BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 PLACES = (

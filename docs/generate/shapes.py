@@ -8,16 +8,16 @@ from typing import Any, get_args, get_origin, get_type_hints
 from typing_extensions import is_typeddict
 
 from docs.generate.markdown import bases, code, page, table, told, words
-from pancode.agents import model_tests as exams
+from pancode.agents import model_tests
 from pancode.app.http_routes import VERBS
 from pancode.notices import answers as outgoing_shapes
 from pancode.reports import story
 from pancode.runs import answers as run_shapes
-from pancode.runs import inbox_answers as inbox_shapes
-from pancode.runs.admission import dry_run as report
+from pancode.runs import inbox_answers
+from pancode.runs.admission import dry_run
 from pancode.sessions import answers as session_shapes
 
-MODULES = (run_shapes, report, inbox_shapes, exams, story, outgoing_shapes, session_shapes)
+MODULES = (run_shapes, dry_run, inbox_answers, model_tests, story, outgoing_shapes, session_shapes)
 """These come first, and hold what no route answers with; the others are found by the routes."""
 
 PRINTED = (

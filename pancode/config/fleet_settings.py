@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pancode.fleet import breaker_service as breakers
-from pancode.fleet import inventory
+from pancode.fleet import breaker_service, inventory
 from pancode.kernel.names import not_found
 from pancode.kernel.records import Node, Setting
 from pancode.runs.core import Core, locked
@@ -56,12 +55,12 @@ def drain_fleet(core: Core, names: Sequence[str], reason: str | None, by: str) -
 @locked
 def reset_breaker(core: Core, name: str, by: str) -> None:
     """Close a breaker: failures until now do not count any more. NotFoundError."""
-    known = breakers.names(core)
+    known = breaker_service.names(core)
     if name not in known:
         raise not_found("breaker", name, known, "pancode breakers")
     at = core.wall_ms()
     with unit_of_work(core) as work:
-        work.tx.put(Setting(f"{breakers.RESET}{name}", "reset", at, by))
+        work.tx.put(Setting(f"{breaker_service.RESET}{name}", "reset", at, by))
         work.audit("people", "info", "breaker reset", None, by=by, breaker=name)
         work.after(lambda: core.live.breaker_resets.__setitem__(name, at))
 

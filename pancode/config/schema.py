@@ -18,7 +18,7 @@ from pancode.agents.runtimes import known_runtime
 from pancode.agents.tiers import ModelTier
 from pancode.config.projects import ProjectSettings
 from pancode.git.forge_rules import ForgeAccess, ForgeKind
-from pancode.kernel import units as values
+from pancode.kernel import units
 from pancode.kernel.errors import ConfigError, UsageError
 from pancode.kernel.states import LandRule
 from pancode.kernel.units import SecretShownError
@@ -121,11 +121,11 @@ class NotifyChannel(_Part):
 class NotifyRule(_Part):
     """Which notices go to which channels; what is left out stands for all."""
 
-    to: values.Texts
+    to: units.Texts
     kinds: Annotated[tuple[NoticeKind, ...], Field(strict=False)] = USUAL
-    agents: values.Texts = ()
-    nodes: values.Texts = ()
-    repositories: values.Texts = ()
+    agents: units.Texts = ()
+    nodes: units.Texts = ()
+    repositories: units.Texts = ()
 
 
 class Notify(_Part):
@@ -185,7 +185,7 @@ def _model_name(text: str) -> str:
 
 
 ModelName = Annotated[str, AfterValidator(_model_name)]
-ModelNames = Annotated[tuple[ModelName, ...], BeforeValidator(values.as_tuple)]
+ModelNames = Annotated[tuple[ModelName, ...], BeforeValidator(units.as_tuple)]
 
 
 class Part(BaseModel):
@@ -197,11 +197,11 @@ class Part(BaseModel):
 class Budget(Part):
     """Money, in USD; and what a run without a history is thought to need of tokens and time."""
 
-    ceiling: values.Money = Decimal(10)
-    per_run: values.Money | None = None
-    estimate: values.Money = Decimal("0.75")
+    ceiling: units.Money = Decimal(10)
+    per_run: units.Money | None = None
+    estimate: units.Money = Decimal("0.75")
     estimate_tokens: int = Field(default=200_000, ge=0)
-    estimate_time: values.Duration = 10 * MINUTE_MS
+    estimate_time: units.Duration = 10 * MINUTE_MS
 
 
 class SessionSettings(Part):
@@ -210,8 +210,8 @@ class SessionSettings(Part):
     `tell`: the session of an orchestrator hears by itself what became of the runs that it began.
     """
 
-    sitting_usd: Annotated[values.Money, Field(gt=0)] = Decimal(2)
-    max_usd: values.Money | None = None
+    sitting_usd: Annotated[units.Money, Field(gt=0)] = Decimal(2)
+    max_usd: units.Money | None = None
     on_cap: Literal["rest", "ask"] = "rest"
     tell: bool = True
 
@@ -223,12 +223,12 @@ class Dispatch(Part):
     runtime: Annotated[str, AfterValidator(known_runtime)] = "claude"
     mode: Annotated[Mode, Field(strict=False)] = Mode.BUILD
     safety: Annotated[Safety, Field(strict=False)] = Safety.AUTO_EDIT
-    reasoning: values.Level | None = None
+    reasoning: units.Level | None = None
     max_depth: int = Field(default=2, ge=0, le=10)
     max_attempts: int | None = Field(default=None, ge=1, le=10)
     on_lost: Literal["ask", "retry"] = "ask"
     verify_on: str | None = Field(default=None, min_length=1)
-    require: values.Labels = {}
+    require: units.Labels = {}
     land: Annotated[LandRule, Field(strict=False)] = LandRule.ASK
     network: dict[Annotated[Mode, Field(strict=False)], Annotated[NetworkAccess, Field(strict=False)]] = {}
 
@@ -236,15 +236,15 @@ class Dispatch(Part):
 class LimitSettings(Part):
     """The limits of a run."""
 
-    wall: values.Duration = 60 * MINUTE_MS
-    idle: values.Duration | None = None
-    output: values.Size = 64 * 2**20
+    wall: units.Duration = 60 * MINUTE_MS
+    idle: units.Duration | None = None
+    output: units.Size = 64 * 2**20
     tokens: int | None = Field(default=None, gt=0)
     requests: int | None = Field(default=None, gt=0)
     wrap_up: bool = False
-    memory: Annotated[values.Size, Field(ge=64 * 2**20)] | None = None
+    memory: Annotated[units.Size, Field(ge=64 * 2**20)] | None = None
     processes: int | None = Field(default=None, ge=32)
-    disk: Annotated[values.Size, Field(ge=64 * 2**20)] | None = None
+    disk: Annotated[units.Size, Field(ge=64 * 2**20)] | None = None
 
 
 HEALTH = HealthRules()
@@ -253,11 +253,11 @@ HEALTH = HealthRules()
 class HealthSettings(Part):
     """The watch over agents at work: it warns, tells a quiet agent once, then asks; it stops nothing."""
 
-    look: values.Duration = HEALTH.look_ms
-    warn: values.Duration = HEALTH.warn_ms
-    stuck: values.Duration = HEALTH.stuck_ms
-    between: values.Duration = HEALTH.between_ms
-    stable: values.Duration = HEALTH.stable_ms
+    look: units.Duration = HEALTH.look_ms
+    warn: units.Duration = HEALTH.warn_ms
+    stuck: units.Duration = HEALTH.stuck_ms
+    between: units.Duration = HEALTH.between_ms
+    stable: units.Duration = HEALTH.stable_ms
     failures: int = Field(default=HEALTH.failures, ge=1, le=100)
     words: bool = HEALTH.words
 
@@ -279,11 +279,11 @@ class KeepSettings(Part):
     once a day, and with `pancode gc`.
     """
 
-    changes: values.Duration = KEEP.changes_ms
-    logs: values.Duration = KEEP.logs_ms
-    undecided: values.Duration | None = KEEP.undecided_ms
-    sessions: values.Duration = KEEP.sessions_ms
-    logs_size: values.Size = KEEP.logs_bytes
+    changes: units.Duration = KEEP.changes_ms
+    logs: units.Duration = KEEP.logs_ms
+    undecided: units.Duration | None = KEEP.undecided_ms
+    sessions: units.Duration = KEEP.sessions_ms
+    logs_size: units.Size = KEEP.logs_bytes
 
     def rules(self) -> KeepRules:
         """Return the form that decisions take."""
@@ -300,7 +300,7 @@ class Models(Part):
     worker: ModelName | None = None
     scout: ModelName | None = None
     choices: ModelNames = ()
-    machines: values.Machines = ()
+    machines: units.Machines = ()
     tiers: dict[str, Annotated[ModelTier, Field(strict=False)]] = {}
     strict_tiers: bool = False
 
@@ -318,14 +318,14 @@ class NodeKeepSettings(Part):
     set-up has made. `sessions`: memories of agents; its size is that of talks. A size of None is no bound.
     """
 
-    mirrors: values.Duration = _OF_NODES.mirrors.age_ms
-    mirrors_size: values.Size | None = _OF_NODES.mirrors.size
-    checkouts: values.Duration = _OF_NODES.checkouts.age_ms
-    checkouts_size: values.Size | None = _OF_NODES.checkouts.size
-    set_ups: values.Duration = _OF_NODES.set_ups.age_ms
-    set_ups_size: values.Size | None = _OF_NODES.set_ups.size
-    sessions: values.Duration = _OF_NODES.sessions.age_ms
-    sessions_size: values.Size | None = _OF_NODES.sessions.size
+    mirrors: units.Duration = _OF_NODES.mirrors.age_ms
+    mirrors_size: units.Size | None = _OF_NODES.mirrors.size
+    checkouts: units.Duration = _OF_NODES.checkouts.age_ms
+    checkouts_size: units.Size | None = _OF_NODES.checkouts.size
+    set_ups: units.Duration = _OF_NODES.set_ups.age_ms
+    set_ups_size: units.Size | None = _OF_NODES.set_ups.size
+    sessions: units.Duration = _OF_NODES.sessions.age_ms
+    sessions_size: units.Size | None = _OF_NODES.sessions.size
 
     def bounds(self) -> NodeKeep:
         """Return the form in which a node reads them."""
@@ -347,18 +347,18 @@ class Nodes(Part):
     slots: int = Field(default=4, ge=1, le=256)
     least: int | None = Field(default=None, ge=1, le=256)
     ahead: int = Field(default=8, ge=0, le=64)
-    ahead_usd: Annotated[values.Money, Field(gt=0)] = Decimal(2)
-    redis_quota: Annotated[values.Size, Field(ge=2**20)] = 64 * 2**20
+    ahead_usd: Annotated[units.Money, Field(gt=0)] = Decimal(2)
+    redis_quota: Annotated[units.Size, Field(ge=2**20)] = 64 * 2**20
     evidence_receipts: int = Field(default=1_000, ge=1, le=1_000_000)
-    evidence_size: Annotated[values.Size, Field(ge=2**20)] = 64 * 2**20
+    evidence_size: Annotated[units.Size, Field(ge=2**20)] = 64 * 2**20
     keep: NodeKeepSettings = NodeKeepSettings()
 
 
 class ApiTls(Part):
     """Certificate and key with which the API is open over TCP; PEM files."""
 
-    cert: values.FilePath | None = None
-    key: values.FilePath | None = None
+    cert: units.FilePath | None = None
+    key: units.FilePath | None = None
 
 
 class ApiDoor(Part):
@@ -368,7 +368,7 @@ class ApiDoor(Part):
     """
 
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
-    hosts: values.Texts = ()
+    hosts: units.Texts = ()
     tls: ApiTls = ApiTls()
 
 
@@ -376,17 +376,17 @@ class LedgerPlace(Part):
     """The ledger's place; without a URL, a file in the home. The password is read at each connection."""
 
     url: str | None = Field(default=None, pattern=r"^(postgresql|postgres)://")
-    password_file: values.FilePath | None = None
+    password_file: units.FilePath | None = None
 
 
 class Redis(Part):
     """The bus. Without a URL the coordinator runs its own Valkey. The files are read at each connection."""
 
     url: str | None = Field(default=None, pattern=r"^(redis|rediss|unix)://")
-    password_file: values.FilePath | None = None
-    ca_file: values.FilePath | None = None
-    cert_file: values.FilePath | None = None
-    key_file: values.FilePath | None = None
+    password_file: units.FilePath | None = None
+    ca_file: units.FilePath | None = None
+    cert_file: units.FilePath | None = None
+    key_file: units.FilePath | None = None
 
 
 class DirectLinks(Part):
@@ -406,7 +406,7 @@ class Metrics(Part):
     """
 
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
-    hosts: values.Texts = ()
+    hosts: units.Texts = ()
 
 
 class Land(Part):
@@ -421,8 +421,8 @@ class SetUpCache(Part):
     `key`: patterns of the files that set-up reads; empty: every file counts.
     """
 
-    folders: values.FolderNames = ()
-    key: values.Texts = ()
+    folders: units.FolderNames = ()
+    key: units.Texts = ()
 
 
 def _form(value: object) -> str:
@@ -430,7 +430,7 @@ def _form(value: object) -> str:
 
 
 Cached = Annotated[
-    Annotated[values.FolderNames, Tag("[folders]")] | Annotated[SetUpCache, Tag("[keyed]")],
+    Annotated[units.FolderNames, Tag("[folders]")] | Annotated[SetUpCache, Tag("[keyed]")],
     Discriminator(_form),
 ]
 """The folders alone, or the folders with a key."""
@@ -442,25 +442,25 @@ class Allow(Part):
     `files`: untracked files that travel although such names usually mean secrets.
     """
 
-    env: values.Names = ()
-    secrets: values.Names = ()
-    files: values.Texts = ()
+    env: units.Names = ()
+    secrets: units.Names = ()
+    files: units.Texts = ()
 
 
 class Timing(Part):
     """The deadlines of silence, and the intervals of reports. `factor` scales all of them."""
 
     factor: float = Field(default=1.0, gt=0, le=10)
-    beat: values.Duration = 5_000
-    ask: values.Duration = 15_000
-    suspect: values.Duration = 30_000
-    unreachable: values.Duration = 3 * MINUTE_MS
-    lost: values.Duration = 15 * MINUTE_MS
-    start_by: values.Duration = 2 * MINUTE_MS
-    push_again: values.Duration = 30_000
-    control_again: values.Duration = 10_000
-    refused_pause: values.Duration = 5_000
-    retry_pause: values.Duration = 10_000
+    beat: units.Duration = 5_000
+    ask: units.Duration = 15_000
+    suspect: units.Duration = 30_000
+    unreachable: units.Duration = 3 * MINUTE_MS
+    lost: units.Duration = 15 * MINUTE_MS
+    start_by: units.Duration = 2 * MINUTE_MS
+    push_again: units.Duration = 30_000
+    control_again: units.Duration = 10_000
+    refused_pause: units.Duration = 5_000
+    retry_pause: units.Duration = 10_000
 
 
 class HistorySettings(Part):
@@ -506,12 +506,12 @@ class Settings(Part):
     allow: Allow = Allow()
     timing: Timing = Timing()
     projects: dict[str, ProjectSettings] = {}
-    setup: values.Commands = ()
+    setup: units.Commands = ()
     cache: Cached = ()
-    verify: values.Commands = ()
-    reports: values.ReportNames = ()
-    env: values.Names = ()
-    secrets: values.Names = ()
+    verify: units.Commands = ()
+    reports: units.ReportNames = ()
+    env: units.Names = ()
+    secrets: units.Names = ()
 
     def defaults(self) -> Defaults:
         """Return the form that resolution takes."""
@@ -569,7 +569,7 @@ class Settings(Part):
             secrets=self.secrets,
         )
 
-    def _check_allowed(self, key: str, asked: values.Names, allowed: values.Names) -> None:
+    def _check_allowed(self, key: str, asked: units.Names, allowed: units.Names) -> None:
         """Raise ConfigError for what the owner has not allowed: a stranger's set-up and gates get it."""
         refused = [name for name in asked if name not in allowed]
         if refused:

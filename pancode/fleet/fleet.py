@@ -14,7 +14,7 @@ from pancode import __version__
 from pancode.agents.endpoints import asks
 from pancode.agents.model_service import EndpointShape, endpoint_shape
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES
-from pancode.fleet import node_cooldown as passed_over
+from pancode.fleet import node_cooldown
 from pancode.kernel.formatting import counted, size
 from pancode.kernel.names import not_found
 from pancode.kernel.node import SHORT_DISK, Linked, NodeState, NodeView, Reaching, apart, holds, skew_within
@@ -400,7 +400,7 @@ def _skew(core: Core, view: NodeView, beat: Heartbeat | None) -> float | None:
 
 def _passed_over(core: Core, name: str) -> list[Json]:
     """The node's recent refusals as problems, which its own report may not show yet."""
-    return [{"what": shun.why, "fix": shun.fix} for shun in passed_over.of_node(core, name)]
+    return [{"what": shun.why, "fix": shun.fix} for shun in node_cooldown.of_node(core, name)]
 
 
 def _flood(core: Core, node: Node) -> list[Json]:

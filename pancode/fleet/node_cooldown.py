@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from node_agent.wire.failure import FAILURES, FailureKind, OrderRefusal
-from pancode.fleet import breaker_service as breakers
+from pancode.fleet import breaker_service
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Closed, Fence, Run, RunState
@@ -32,7 +32,9 @@ def note_changes(core: Core, changes: Changes) -> None:
     ended = [
         one for n, one in case.attempts.items() if one.finished_ms and not (n in was and was[n].finished_ms)
     ]
-    breakers.note(core, case.run, ((one, fences[one.attempt]) for one in ended if one.attempt in fences))
+    breaker_service.note(
+        core, case.run, ((one, fences[one.attempt]) for one in ended if one.attempt in fences)
+    )
 
 
 def note(core: Core, passed: PassOver) -> None:
@@ -52,7 +54,7 @@ def recall(core: Core, tx: Transaction) -> None:
 
     What a node has refused is not known any more: it is offered once more, and refused once more.
     """
-    breakers.recall(core, tx)
+    breaker_service.recall(core, tx)
     for run in tx.find(Run, {"state": RunState.PENDING}):
         for old in tx.find(Attempt, {"run": run.id}) if run.attempt > 1 else ():
             if old.failure is None or not FAILURES[old.failure].elsewhere:
@@ -77,18 +79,18 @@ def kept_from(
     core: Core, tx: Transaction, waiting: Sequence[Run], views: Iterable[NodeView]
 ) -> Mapping[str, Mapping[str, Shun]]:
     """Return, by run, the nodes that it may not go to now: they could not take it, or a breaker is open."""
-    by_breaker, by_refusal = breakers.blocked_nodes(core, tx, waiting, views), shunned(core)
+    by_breaker, by_refusal = breaker_service.blocked_nodes(core, tx, waiting, views), shunned(core)
     return {run: {**by_breaker.get(run, {}), **by_refusal.get(run, {})} for run in {*by_breaker, *by_refusal}}
 
 
 def decides_of_each(core: Core) -> bool:
     """Whether a breaker is open: then two runs that ask for the same may wait for different reasons."""
-    return breakers.any_open(core)
+    return breaker_service.any_open(core)
 
 
 def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
     """Whether a half-open breaker has let another run through in this round already; `probes` grows."""
-    return breakers.is_second_probe(core, run, node, probes)
+    return breaker_service.is_second_probe(core, run, node, probes)
 
 
 def of_node(core: Core, name: str) -> list[Shun]:

@@ -10,7 +10,7 @@ from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.formatting import counted
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
-from pancode.landing import cross_check_rules as cross_check
+from pancode.landing import cross_check_rules
 from pancode.runs.life import signals
 from pancode.runs.life import waits as people
 from pancode.runs.life.changes import Changes
@@ -37,7 +37,7 @@ def follow(made: Changes) -> Changes:
     if waits_for_person(made.run) and made.case.action(ActionKind.PERSON) is None:
         made = made.follow(ActionKind.PERSON, made.run.created_by)
     if wants_verification(made.run):
-        return cross_check.follow(made)
+        return cross_check_rules.follow(made)
     return _asked(made)
 
 
@@ -127,7 +127,7 @@ def due(made: Changes) -> Changes:
     if "autonomy" in run.terms:
         why = f"agent {run.agent} is {run.terms['autonomy']}: a person approves its change"
         return _written(made, {"status": HELD, "why": why, "fix": f"pancode approve {run.id}"})
-    return made if cross_check.is_waiting(run) else _asked(made)
+    return made if cross_check_rules.is_waiting(run) else _asked(made)
 
 
 def spoiled_by(made_by: Sequence[Run]) -> tuple[Run, ...]:
@@ -175,7 +175,7 @@ def dropped(made: Changes, signal: signals.Dropped) -> Changes:
 def called_off(made: Changes, signal: signals.CalledOff) -> Changes:
     """Call off the waiting landing, if there is one. A landing that has begun records its end itself."""
     waits, run = made.case.action(ActionKind.LAND), made.run
-    if waits is None and run.land and not run.landing and cross_check.is_waiting(run):
+    if waits is None and run.land and not run.landing and cross_check_rules.is_waiting(run):
         return _written(made, _off(made, signal.why))
     if waits is None or (run.landed is not None and not by_hand(waits)):
         return made
@@ -260,7 +260,7 @@ def landing_of(run: Run) -> Mapping[str, Any] | None:
         return {"status": "waiting", "why": "the run has not ended"}
     if run.outcome is not Outcome.DONE:
         return {"status": NOT_DONE, "why": f"the run ended as {run.outcome}"}
-    if cross_check.is_waiting(run):
+    if cross_check_rules.is_waiting(run):
         return {"status": "waiting", "why": "another node verifies the result first"}
     if run.result.get("commit") is None and "begins" not in run.terms:
         return {"status": NOTHING, "why": "the run changed no file"}

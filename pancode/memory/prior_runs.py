@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from pancode.agents.prompts import CHARS_PER_TOKEN
-from pancode.budget import track_record_rules as track_records
+from pancode.budget import track_record_rules
 from pancode.budget.track_record_rules import TrackRecord, WorkKey, choose
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import EndedRun, Run, RunNote
@@ -53,19 +53,19 @@ class RecordsPicker:
         self._draw = cache(lambda: int(core.ports.ids.token(4), 16) / 2**32)
 
     def agent(self, names: Sequence[str], task: str) -> tuple[str, str]:
-        found = track_records.of_agents(self.records(), task, self._repository)
+        found = track_record_rules.of_agents(self.records(), task, self._repository)
         return choose(names, found, self._draw(), self._explore)
 
     def model(self, agent: str, models: Sequence[str], task: str) -> tuple[str, str]:
         bare = {name: name.rpartition("/")[2] for name in models}
-        found = track_records.of_models(self.records(), agent, task, bare)
+        found = track_record_rules.of_models(self.records(), agent, task, bare)
         return choose(models, found, self._draw(), self._explore)
 
     def expect(self, agent: str, runtime: str, model: str | None, task: str) -> ExpectedWork | None:
-        return track_records.expected(self.records(), agent, runtime, model, task)
+        return track_record_rules.expected(self.records(), agent, runtime, model, task)
 
     def figure(self, agent: str, runtime: str, model: str | None, task: str) -> str:
-        return track_records.figure(self.records(), agent, runtime, model, task)
+        return track_record_rules.figure(self.records(), agent, runtime, model, task)
 
 
 NOTES_LOOKED_AT, MOST_NOTES = 200, 12

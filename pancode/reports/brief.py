@@ -24,8 +24,8 @@ from pancode.runs.receipts.rules import cost_of
 from pancode.runs.receipts.trust import verified
 from pancode.runs.views import at, attempts_of, node_of
 from pancode.schedules.answers import brief_lines
-from pancode.skills import made_tools as tools
-from pancode.workflows import lane_service as lanes
+from pancode.skills import made_tools
+from pancode.workflows import lane_service
 
 
 class BriefShape(TypedDict):
@@ -116,7 +116,7 @@ def _also(
     `open_`: the runs that have not ended, by state.
     """
     again = {run.retry_of for runs in open_.values() for run in runs}
-    stand = list(islice(lanes.asked(tx), _SHOWN))  # each says it of its run, too
+    stand = list(islice(lane_service.asked(tx), _SHOWN))  # each says it of its run, too
     left = _left(tx, begin, {*(item["run"] for item in inbox), *again, *(one["run"] for one in stand)})
     today = tx.get(Balance, books.day_scope(core.wall_ms()))
     disputed = [_disputed(run, usd) for run, usd in disputed_runs(tx).items()]
@@ -125,7 +125,7 @@ def _also(
         *stand,
         *(found for run in _runs(tx, left[:_WAITING]) if (found := review_of(tx, run)) is not None),
         *_more(len(left) - _WAITING),
-        *tools.asked(core, tx),
+        *made_tools.asked(core, tx),
         *brief_lines(tx, begin),
         *disputed[:_SHOWN],
         *_sick(tx.find(Node)),

@@ -54,7 +54,7 @@ from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import is_taken, must_have_no_next
 from pancode.sessions.store import add_sitting, joined_chain, make_room, parent_of, payer
-from pancode.workflows import step_replacement as rejoining
+from pancode.workflows import step_replacement
 from pancode.workspaces.input_diffs import NOTHING_SHOWN, prd_for, told_of, with_shown
 from pancode.workspaces.rules import at_its_place, joined
 
@@ -122,17 +122,17 @@ def admit(work: Work, run: Run, budget: Decimal | None = None) -> Run:
     if "recovers" in run.terms and (recovered := old or replaced) is not None:
         must_have_no_next(tx, recovered)
     run = _within_parent(work, run)
-    step = rejoining.place_of(tx, old) if old is not None else None
+    step = step_replacement.place_of(tx, old) if old is not None else None
     if replaced is not None and run.terms.get("in_step"):
-        step = rejoining.must_take(tx, replaced)
-    run = rejoining.placed(run, step, old or replaced) if step is not None else run
+        step = step_replacement.must_take(tx, replaced)
+    run = step_replacement.placed(run, step, old or replaced) if step is not None else run
     admitted = work.signal(replace(run, epoch=work.core.epoch), admission_of(work, run))
     if replaced is not None:
         work.signal(replaced, GivenUp(run.id))
     if before is not None and (old := tx.get(Run, before)) is not None:
         _goes_on(work, old, run)
     if step is not None:
-        rejoining.taken(work, step, admitted)
+        step_replacement.taken(work, step, admitted)
     return admitted
 
 

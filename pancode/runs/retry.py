@@ -27,7 +27,7 @@ from pancode.runs.placement.placement import can_be_had, is_walled
 from pancode.runs.request import DispatchRequest, request_from
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import session_of, words_of
-from pancode.workflows import step_replacement as rejoining
+from pancode.workflows import step_replacement
 from pancode.workflows.step_replacement import begins_at, same_files
 
 
@@ -64,7 +64,9 @@ def dispatch_again(
         request = replace(unpinned(core, again), retry_of=old.id)
     if old.workflow is not None and not alone:
         with core.ports.ledger.transaction() as tx:
-            rejoining.must_take(tx, old)  # before anything is paid for a snapshot; and again as it is queued
+            step_replacement.must_take(
+                tx, old
+            )  # before anything is paid for a snapshot; and again as it is queued
             lane = lane_of(tx, old)
         request = replace(request, in_step=True, begins=begins_at(old), lane=lane)
     elif recovers and "begins" in old.terms and not old.takes_turns:

@@ -8,8 +8,7 @@ from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
 from pancode.budget import books
 from pancode.budget.books import PERIODS
-from pancode.fleet import heartbeats, liveness
-from pancode.fleet import node_cooldown as passed_over
+from pancode.fleet import heartbeats, liveness, node_cooldown
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.ports import JobToClose, NamedJobs, Transaction
 from pancode.kernel.quota import too_many
@@ -166,7 +165,7 @@ def start(core: Core) -> None:
         core.enter(epoch)
         with unit_of_work(core) as work:
             work.audit("fleet", "info", "coordinator started", epoch=epoch)
-            passed_over.recall(core, work.tx)
+            node_cooldown.recall(core, work.tx)
             for node in work.tx.find(Node):
                 heartbeats.say_settings(work, node)
 

@@ -20,7 +20,7 @@ from node_agent.wire.node import Heartbeat
 from pancode.budget import books
 from pancode.budget.books import Ceilings, counted_usd, minus, minutes
 from pancode.budget.track_record_rules import kind_of, size_of
-from pancode.fleet import node_cooldown as passed_over
+from pancode.fleet import node_cooldown
 from pancode.kernel import records
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Closed, Fence
@@ -35,7 +35,7 @@ from pancode.runs.life.signals import Signal
 from pancode.runs.receipts.rules import cost_of
 from pancode.runs.receipts.trust import CLOSED, ResultTrust, verified
 from pancode.runs.views import session_of, words_of
-from pancode.sessions import pending_updates as untold
+from pancode.sessions import pending_updates
 
 OVER = "it was answered before"
 _REFUSED = (Closed.REFUSED, Closed.NOT_NOW)
@@ -323,7 +323,7 @@ class Work:
         for event in events_of(changes):
             self.happened(event)
         self._account(changes)
-        untold.owe(self.tx, changes)
+        pending_updates.owe(self.tx, changes)
         self.after(partial(self._note, changes))
         return changes.run
 
@@ -474,7 +474,7 @@ class Work:
             fence = staged.fence
             ms = max(0, self.core.wall_ms() - fence.bound_ms)
             OrderLine.of(staged.stage, identity_of(fence), fence.node, ms, staged.detail).write()
-        passed_over.note_changes(self.core, changes)
+        node_cooldown.note_changes(self.core, changes)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pancode.runs.core import Core
 from pancode.runs.life.signals import GivenUp
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
-from pancode.workflows import step_replacement as rejoining
+from pancode.workflows import step_replacement
 from pancode.workflows import store as rows
 from pancode.workflows.model import plan_of
 from pancode.workflows.rounds import loop, once_more, ran_out, settled
@@ -50,7 +50,7 @@ def resume(
         workflow = rows.find(tx, text)
         _must_have_failed(workflow)
         steps = _steps(tx, workflow, resolve)
-        begin = {name for name in _to_begin(steps) if rejoining.asks_again(tx, steps[name]) is None}
+        begin = {name for name in _to_begin(steps) if step_replacement.asks_again(tx, steps[name]) is None}
     plan = plan_of(workflow, tuple(confirmed(step, yes) for step in steps.values()), workflow.created_by)
     judge_again(core, around, plan, begin)
     with unit_of_work(core) as work:
@@ -65,7 +65,7 @@ def resume(
             else:
                 work.tx.insert(step)
                 work.happened(rows.step_event(step))
-        again = rejoining.opened(work, workflow, by)
+        again = step_replacement.opened(work, workflow, by)
         rows.ask_to_advance(work, again)
         return again
 
@@ -116,8 +116,8 @@ def begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
     run."""
     if rows.is_back(work.tx, step):
         return rows.taken_back(step)
-    if rejoining.asks_again(work.tx, step) is not None:
-        return rejoining.asked_again(work, step)
+    if step_replacement.asks_again(work.tx, step) is not None:
+        return step_replacement.asked_again(work, step)
     return once_more(step, anew)
 
 

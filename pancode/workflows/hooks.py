@@ -16,7 +16,7 @@ from pancode.runs.life.changes import Happened
 from pancode.runs.life.signals import LandingDue
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import runs_of
-from pancode.workflows import lane_rules as lane
+from pancode.workflows import lane_rules
 from pancode.workflows import store as rows
 from pancode.workflows.model import RaceRule
 from pancode.workflows.receipts import sealed
@@ -186,7 +186,7 @@ def _standing(work: Work, made: Advance) -> Advance:
     workflow = made.workflow
     if workflow.kind is not records.WorkflowKind.LANE:
         return made
-    bad = lane.stops_at(workflow, made.steps)
+    bad = lane_rules.stops_at(workflow, made.steps)
     what = "" if bad is None else f"lane {workflow.name} stands at item {bad.name}: {bad.reason}"
     now = None if bad is None else {"run": bad.run, "what": what}
     if now == workflow.lane.get("stands"):

@@ -17,8 +17,7 @@ from pancode.kernel.records import (
     WorkflowStepState,
 )
 from pancode.kernel.values import replace
-from pancode.workflows import lane_rules as lane
-from pancode.workflows import questions, rounds
+from pancode.workflows import lane_rules, questions, rounds
 from pancode.workflows.model import RaceRule
 
 BAD = frozenset({WorkflowStepState.FAILED, WorkflowStepState.REFUSED})
@@ -78,7 +77,7 @@ def advance(view: WorkflowView) -> Advance:
     steps = {step.name: steps.get(step.name, step) for step in view.steps}
     for step in view.steps:  # a later step may send an earlier one into another round
         steps = rounds.begun_again(steps, steps[step.name], view.now_ms)
-    steps = {name: lane.turned(step, view.now_ms) for name, step in steps.items()}
+    steps = {name: lane_rules.turned(step, view.now_ms) for name, step in steps.items()}
     workflow, measure = decided(view.workflow, steps, view.runs)
     steps = _cut(replace(view, workflow=workflow), steps)
     started, released, next_ms = _begun(replace(view, workflow=workflow), steps)
@@ -126,11 +125,11 @@ def _judged(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
         return step
     if run.id in view.asked:
         return questions.waiting(step, run)
-    if step.item and lane.is_unsettled(run):
+    if step.item and lane_rules.is_unsettled(run):
         return step
     step = replace(step, lost=run.id if _is_lost(run) else None)
     if run.outcome is Outcome.DONE:
-        problem = str(step.outputs.get("problem") or "") or (lane.doubt(run) if step.item else "")
+        problem = str(step.outputs.get("problem") or "") or (lane_rules.doubt(run) if step.item else "")
         state = WorkflowStepState.FAILED if problem else WorkflowStepState.DONE
         return ended(step, state, problem, view.now_ms)
     state = WorkflowStepState.STOPPED if run.stop_asked is not None else WorkflowStepState.FAILED
@@ -200,7 +199,7 @@ def _begun(
     if workflow.stop_asked is not None or _gave_up(workflow, steps):
         return [], [], None
     room = (workflow.concurrency or len(steps)) - sum(is_active(step) for step in steps.values())
-    for step in lane.turn(workflow, steps) if workflow.kind is WorkflowKind.LANE else steps.values():
+    for step in lane_rules.turn(workflow, steps) if workflow.kind is WorkflowKind.LANE else steps.values():
         if step.state is not WorkflowStepState.WAITING or not _is_ready(step, steps):
             continue
         if questions.is_asking(step, view.asked):
@@ -258,7 +257,7 @@ def _stops(
     if not why and _gave_up(workflow, steps):
         why, held_only = f"{_bad(steps)} did not end well", True
     for step in steps.values():
-        run, because = view.run(step), why or lane.skipped(step)
+        run, because = view.run(step), why or lane_rules.skipped(step)
         is_meant = step.state is WorkflowStepState.WAITING or not held_only
         if not because or not is_meant or run is None:
             continue

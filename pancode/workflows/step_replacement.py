@@ -23,8 +23,7 @@ from pancode.runs.request import Beginning
 from pancode.runs.retention.parts import must_have_changes
 from pancode.runs.unit_of_work import Work
 from pancode.runs.views import words_of
-from pancode.workflows import questions
-from pancode.workflows import step_store as rows
+from pancode.workflows import questions, step_store
 from pancode.workflows.model import ancestors
 from pancode.workflows.questions import with_next_run
 from pancode.workflows.rounds import once_more
@@ -133,7 +132,7 @@ def place_of(tx: Transaction, old: Run) -> WorkflowStep | None:
     workflow = tx.get(Workflow, old.workflow) if old.workflow is not None else None
     if workflow is None:
         return None
-    mine = (step for step in rows.steps_of(tx, workflow.id) if step.name == old.step)
+    mine = (step for step in step_store.steps_of(tx, workflow.id) if step.name == old.step)
     return next((step for step in mine if questions.goes_on_in(workflow, step, old)), None)
 
 
@@ -141,7 +140,7 @@ def must_take(tx: Transaction, old: Run) -> WorkflowStep:
     """Return the step whose place the retry of this run takes. UsageError where it cannot."""
     workflow = tx.get(Workflow, str(old.workflow))
     assert workflow is not None  # a workflow is never deleted
-    steps = {step.name: step for step in rows.steps_of(tx, workflow.id)}
+    steps = {step.name: step for step in step_store.steps_of(tx, workflow.id)}
     step = steps.get(str(old.step))
     if step is None:
         raise UsageError(
@@ -157,7 +156,9 @@ def placed(run: Run, step: WorkflowStep, before: Run | None) -> Run:
     """Return the new run as one of the step's workflow, after `before`: held back until there is a place for
     it.
     """
-    run = replace(run, workflow=step.workflow, step=step.name, waits=WaitReason.WORKFLOW, reason=rows.HELD)
+    run = replace(
+        run, workflow=step.workflow, step=step.name, waits=WaitReason.WORKFLOW, reason=step_store.HELD
+    )
     if before is None:
         return run
     run = replace(run, land=run.land and before.land)  # of a chain, the settings land its result at the end
@@ -177,16 +178,16 @@ def taken(work: Work, step: WorkflowStep, run: Run) -> None:
     workflow = work.tx.get(Workflow, step.workflow)
     assert workflow is not None  # a workflow is never deleted
     if run.terms.get("in_step"):
-        steps = {one.name: one for one in rows.steps_of(work.tx, workflow.id)}
+        steps = {one.name: one for one in step_store.steps_of(work.tx, workflow.id)}
         # The steps that need it wait to begin after it; others that did not end well stay as they are.
         every = tuple(steps.values())
         after = [one for one in every if step.name in ancestors(one.name, every)]
         later = [once_more(one) for one in after if one.state is not WorkflowStepState.DONE]
-        rows.put_steps(work, *(with_next_run(once_more(steps[step.name]), run.id), *later))
+        step_store.put_steps(work, *(with_next_run(once_more(steps[step.name]), run.id), *later))
         workflow = opened(work, workflow, run.created_by)
     else:
-        rows.put_steps(work, questions.with_next_run(step, run.id))
-    rows.ask_to_advance(work, workflow)
+        step_store.put_steps(work, questions.with_next_run(step, run.id))
+    step_store.ask_to_advance(work, workflow)
 
 
 def opened(work: Work, workflow: Workflow, by: str) -> Workflow:
@@ -205,7 +206,7 @@ def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:
     run = tx.get(Run, step.run) if step.run is not None else None
     if run is None:
         return None
-    if questions.asks_again(step, run, rows.is_asked(tx, run)):
+    if questions.asks_again(step, run, step_store.is_asked(tx, run)):
         return run
     before = run.terms.get("continues")
     return questions.unanswered(step, run, tx.get(Run, before) if before is not None else None)

@@ -16,14 +16,14 @@ from pancode.runs.life.changes import Happened
 from pancode.runs.life.continuations import is_blocked
 from pancode.runs.life.inbox import open_item
 from pancode.runs.unit_of_work import Work
-from pancode.workflows import lane_rules as lane
+from pancode.workflows import lane_rules
 
 HELD = "its turn in the workflow has not come"
 
 
 def steps_of(tx: Transaction, workflow: str) -> tuple[WorkflowStep, ...]:
     """Return the steps in the order of the request; the items of a lane in the order in which they begin."""
-    return tuple(sorted(tx.find(WorkflowStep, {"workflow": workflow}), key=lane.order))
+    return tuple(sorted(tx.find(WorkflowStep, {"workflow": workflow}), key=lane_rules.order))
 
 
 def is_asked(tx: Transaction, run: Run) -> bool:

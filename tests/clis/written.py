@@ -11,11 +11,11 @@ from typing import Any
 
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.policy import Isolation
-from pancode.agents import safety_evidence as evidence
+from pancode.agents import safety_evidence
 from pancode.agents.safety_evidence import TryResult
 from tests.clis.install import VERSIONS
 
-PATH = Path(evidence.__file__).with_name(evidence.FILE)
+PATH = Path(safety_evidence.__file__).with_name(safety_evidence.FILE)
 Came = Mapping[str, TryResult]
 
 

@@ -24,14 +24,13 @@ from pancode.kernel.records import WaitReason
 from pancode.runs import inbound
 from pancode.runs import round as rounds
 from pancode.runs.core import Core
-from pancode.runs.life import binding, ends
-from pancode.runs.life import node_events as events
+from pancode.runs.life import binding, ends, node_events
 from pancode.runs.life.case import RunCase
 from pancode.runs.life.retries import Retry, RetryCause
 from pancode.runs.placement import binding as bind
 from pancode.runs.placement import placement
 from pancode.runs.receipts import rules as receipts
-from pancode.runs.receipts import settlement as settle
+from pancode.runs.receipts import settlement
 from pancode.runs.receipts.rules import Judged, Ruling
 from tests.fakes.epochs import MemoryEpochs
 
@@ -73,7 +72,7 @@ def _forget_stop(made: Any) -> Any:
     return _not_taken(made.put(replace(made.run, stop_asked=None)))
 
 
-_not_taken = events.not_taken
+_not_taken = node_events.not_taken
 
 
 def _at_once(before: Any, least: int, most: int, seen: Any, now_ms: int, tempo: Any) -> Any:
@@ -84,12 +83,12 @@ _paced = pace.paced
 
 
 def _accept_without_archive(patch: pytest.MonkeyPatch) -> None:
-    accepted = settle._accept
+    accepted = settlement._accept
 
     def hasty(work: Any, letter: Any, proofs: Any) -> None:
         accepted(work, letter, replace(proofs, kept=[]))
 
-    patch.setattr(settle, "_accept", hasty)
+    patch.setattr(settlement, "_accept", hasty)
 
 
 def _as_if_nothing_happened(case: Any, record: Any, rebooted: bool) -> Any:
@@ -170,12 +169,12 @@ def _set_up_all_the_same(patch: pytest.MonkeyPatch) -> None:
 
 
 def _forget_elsewhere(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(events, "_REBIND", REBINDABLE)
+    patch.setattr(node_events, "_REBIND", REBINDABLE)
     patch.setattr(placement, "_beyond", lambda run, view: "")
 
 
 def _give_nothing_back(patch: pytest.MonkeyPatch) -> None:
-    for place in (ends, events):
+    for place in (ends, node_events):
         patch.setattr(place, "give_back", lambda made, *_: made)
 
 
@@ -202,7 +201,9 @@ BUGS = (
         _to(Listening, "looked", lambda self, now, tolerance, reached: replace(self, last_ms=now)),
     ),
     Bug(
-        "evidence is not looked at", "depot", _to(settle, "judge_evidence", lambda *_: Judged(Ruling.ACCEPT))
+        "evidence is not looked at",
+        "depot",
+        _to(settlement, "judge_evidence", lambda *_: Judged(Ruling.ACCEPT)),
     ),
     Bug("set-up runs over what was put back", "calm", _set_up_all_the_same),
     Bug("holds do not go back", "cuts", _give_nothing_back, 60),
@@ -210,7 +211,7 @@ BUGS = (
     Bug(
         "a stop is forgotten when the order is freed",
         "races",
-        _to(events, "not_taken", _forget_stop),
+        _to(node_events, "not_taken", _forget_stop),
         25,
         50,
     ),

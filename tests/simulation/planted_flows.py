@@ -14,9 +14,8 @@ from pancode.runs.core import Core
 from pancode.runs.life.changes import Changes
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.workflows import actions as asked
-from pancode.workflows import rounds
+from pancode.workflows import rounds, step_start
 from pancode.workflows import rules as advance
-from pancode.workflows import step_start as starting
 from pancode.workflows import store as rows
 from pancode.workflows.hooks import Advancing
 from pancode.workflows.model import sides_of
@@ -119,14 +118,14 @@ def _is_judged(step: Any) -> bool:
 FLOW_BUGS = (
     Bug("a step begins before its needs", "flows", _to(advance, "_is_ready", lambda step, steps: True), 10),
     Bug("the end of a run advances nothing", "flows", _to(Changes, "advance", lambda made: made), 10),
-    Bug("an answer is not handed on", "flows", _to(starting, "step_work", _without_answers), 10),
+    Bug("an answer is not handed on", "flows", _to(step_start, "step_work", _without_answers), 10),
     Bug("a race is won a second time", "flows", _any_winner, 25, 17),
     Bug("a workflow does not pay for its runs", "flows", _free_of_charge, 10),
     Bug("what is done is done again", "flows", _to(asked, "_to_begin", _all_again), 25, 5),
     Bug("more begin than there are places for", "flows", _to(advance, "is_active", lambda step: False), 20),
     Bug("a run that was lost is forgotten", "flows", _keeps_no_name, 25, 12),
-    Bug("a merge forgets one parent", "flows", _to(starting, "sides_of", _one_parent), 10),
+    Bug("a merge forgets one parent", "flows", _to(step_start, "sides_of", _one_parent), 10),
     Bug("a conflict begins with one side", "flows", _half_of_a_conflict, 10),
-    Bug("a round begins from nothing", "flows", _to(starting, "begins_later_round", lambda *_: False), 10),
+    Bug("a round begins from nothing", "flows", _to(step_start, "begins_later_round", lambda *_: False), 10),
     Bug("what a stop left of a round is done again", "flows", _to(asked, "ran_out", _is_judged), 25, 88),
 )

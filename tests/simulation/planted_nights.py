@@ -17,7 +17,7 @@ from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.identity import HOLDS_SLOT, Mark
 from pancode.budget import books
 from pancode.runs.life.signals import NotTaken
-from pancode.runs.placement import prefetch as handover
+from pancode.runs.placement import prefetch
 from pancode.runs.placement.prefetch import Lines
 from pancode.runs.unit_of_work import Work
 from tests.simulation.planted import Bug, _to
@@ -32,7 +32,7 @@ def _with(**facts: Any) -> Any:
 
 def _begin_while_draining(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(intake, "begins", _with(draining=False))
-    patch.setattr(handover, "kept_back", lambda *_: "")
+    patch.setattr(prefetch, "kept_back", lambda *_: "")
 
 
 def _take_back_whatever(controls: Any, body: Any) -> None:

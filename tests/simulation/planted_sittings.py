@@ -12,9 +12,9 @@ from node_agent.attempt.job import Job
 from node_agent.native.sitting import Sitting
 from pancode.kernel.records import RunState
 from pancode.kernel.values import replace as changed
-from pancode.runs.admission import resolution as resolve
-from pancode.runs.life import continuations as life
-from pancode.sessions import run_continuation as continuing
+from pancode.runs.admission import resolution
+from pancode.runs.life import continuations
+from pancode.sessions import run_continuation
 from pancode.sessions import service as words
 from pancode.sessions.session import load
 from tests.simulation.kinds import SITTINGS
@@ -22,13 +22,13 @@ from tests.simulation.planted import Bug, Plant, _to
 
 
 def _tries_again(patch: pytest.MonkeyPatch) -> None:
-    as_sitting = life.as_sitting
+    as_sitting = continuations.as_sitting
 
     def patient(*said: Any, **more: Any) -> Any:
         return replace(as_sitting(*said, **more), attempts=3)
 
     patch.setattr(words, "as_sitting", patient)
-    patch.setattr(continuing, "as_sitting", patient)
+    patch.setattr(run_continuation, "as_sitting", patient)
 
 
 _turn = Sitting._turn
@@ -59,7 +59,7 @@ def _begins_at_once(core: Any, around: Any, text: str, said: str, by: str, token
     if session.newest.state is not RunState.RUNNING:
         return _say(core, around, text, said, by, token)
     old = changed(session.newest, state=RunState.ENDED)
-    begun = continuing.continue_run(core, around, old, said, by, session=session.id)
+    begun = run_continuation.continue_run(core, around, old, said, by, session=session.id)
     return words.SaidWords(begun.run, "begins", begun=begun)
 
 
@@ -72,12 +72,12 @@ def _told_to_another(job: Job, message: Any) -> None:
 
 
 def _holds_an_estimate(patch: pytest.MonkeyPatch) -> None:
-    estimate = resolve.estimate
+    estimate = resolution.estimate
 
     def small(*said: Any) -> Any:
         return replace(estimate(*said), usd=Decimal("0.30"))
 
-    patch.setattr(resolve, "estimate", small)
+    patch.setattr(resolution, "estimate", small)
 
 
 def _bug(name: str, plant: Plant, first: int = 0) -> Bug:

@@ -11,8 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pancode import __version__
-from pancode.fleet.bundle import bytecode, download
-from pancode.fleet.bundle import installation as installed
+from pancode.fleet.bundle import bytecode, download, installation
 from pancode.fleet.bundle.archive import Bundle, Contents, digest, manifest, pack, sha256_of
 from pancode.fleet.bundle.contents import assemble, node_agent_files, node_agent_folder
 from pancode.fleet.bundle.errors import BundleError, NotHere
@@ -33,7 +32,10 @@ class BundleStore:
         self, folder: Path, sources: Sequence[Source] | None = None, agent: Path | None = None, level: int = 6
     ) -> None:
         self.folder = folder
-        self._sources = sources or (installed.libraries, lambda p: download.libraries(p, folder / "wheels"))
+        self._sources = sources or (
+            installation.libraries,
+            lambda p: download.libraries(p, folder / "wheels"),
+        )
         self._agent = agent
         self._level = level
         self._lock = threading.Lock()

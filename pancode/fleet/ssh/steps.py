@@ -10,9 +10,8 @@ from pathlib import Path
 
 from pancode.fleet.bundle.archive import Bundle
 from pancode.fleet.ssh.probe import NodeProbe, Python
-from pancode.fleet.ssh.scripts import checks as looks
+from pancode.fleet.ssh.scripts import checks, removal
 from pancode.fleet.ssh.scripts import install as scripts
-from pancode.fleet.ssh.scripts import removal
 from pancode.fleet.ssh.tunnel import folders
 from pancode.fleet.ssh.unit import Unit
 
@@ -132,7 +131,7 @@ class NodeLocation:
 
 def home_step(place: NodeLocation) -> BringUpStep:
     """Make the node home's folders, private to the login; a folder of somebody else is refused."""
-    act = RemoteScript(scripts.MAKE_HOME, (place.node_home, place.fleet), 20, looks.HOME)
+    act = RemoteScript(scripts.MAKE_HOME, (place.node_home, place.fleet), 20, checks.HOME)
     return BringUpStep(StepName.HOME, f"folders in {place.node_home}", (act,), (place.node_home,))
 
 
@@ -147,7 +146,7 @@ def bundle_step(place: NodeLocation, probe: NodeProbe, bundle: Bundle, python: P
     args = (place.node_home, bundle.name, python.path, bundle.sha256, how)
     unpack = RemoteScript(scripts.UNPACK, args, 300)
     acts: tuple[Act, ...] = () if there else (Put(archive, bundle.path), unpack)
-    point = RemoteScript(scripts.POINT, (place.node_home, bundle.name), 20, looks.POINT)
+    point = RemoteScript(scripts.POINT, (place.node_home, bundle.name), 20, checks.POINT)
     return BringUpStep(StepName.BUNDLE, f"{bundle.version} ({bundle.name})", (*acts, point), (folder,))
 
 
@@ -171,7 +170,7 @@ def unit_step(place: NodeLocation, probe: NodeProbe, python: str) -> BringUpStep
         return BringUpStep(StepName.UNIT, "no user services there")
     unit = place.unit(python)
     path = unit.path(place.home)
-    folder = RemoteScript(scripts.MAKE_FOLDERS, (path.rpartition("/")[0],), 20, looks.FOLDERS)
+    folder = RemoteScript(scripts.MAKE_FOLDERS, (path.rpartition("/")[0],), 20, checks.FOLDERS)
     return BringUpStep(StepName.UNIT, unit.name, (folder, Put(path, unit.text().encode(), 0o644)), (path,))
 
 
@@ -180,10 +179,10 @@ def start_step(place: NodeLocation, probe: NodeProbe, python: str, restart: bool
     again = "restart" if restart else "keep"
     if probe.services_usable:
         unit = place.unit(python)
-        act = RemoteScript(scripts.START_UNIT, (place.node_home, unit.name, again), 60, looks.STARTED)
+        act = RemoteScript(scripts.START_UNIT, (place.node_home, unit.name, again), 60, checks.STARTED)
         return BringUpStep(StepName.START, f"user unit {unit.name}", (act,))
     argv = place.command(python, "run")
-    act = RemoteScript(scripts.START_DETACHED, (place.node_home, again, *argv), 60, looks.STARTED)
+    act = RemoteScript(scripts.START_DETACHED, (place.node_home, again, *argv), 60, checks.STARTED)
     return BringUpStep(StepName.START, "detached process (no user services there)", (act,))
 
 
@@ -210,7 +209,7 @@ def stop_step(place: NodeLocation) -> BringUpStep:
 
 def install_key_step(line: str, marker: str) -> BringUpStep:
     """Install the fleet's key, limited to forwarding and commands, and marked so that it can be removed."""
-    act = RemoteScript(scripts.ADD_FLEET_KEY, (line, marker), 20, looks.FLEET_KEY)
+    act = RemoteScript(scripts.ADD_FLEET_KEY, (line, marker), 20, checks.FLEET_KEY)
     return BringUpStep(StepName.ENROL, "fleet key in authorized_keys", (act,), (".ssh/authorized_keys",))
 
 
@@ -222,7 +221,7 @@ def remove_steps(place: NodeLocation, marker: str) -> tuple[BringUpStep, ...]:
         BringUpStep(
             StepName.STOP,
             "the node agent and all that runs in its home",
-            (RemoteScript(removal.STOP_ALL, args, 90, looks.AT_WORK),),
+            (RemoteScript(removal.STOP_ALL, args, 90, checks.AT_WORK),),
         ),
         BringUpStep(
             StepName.REMOVE,

@@ -12,7 +12,7 @@ from typing import Any
 from pancode.interfaces.cli.output import Face, aside, exit_of, who
 from pancode.interfaces.cli.progress import ProgressRow, SetUpLine, SetUpTimer
 from pancode.interfaces.cli.terminal import count, safe, tone, took, usd
-from pancode.interfaces.client import retry as asking
+from pancode.interfaces.client import retry
 from pancode.interfaces.client.client import Client, RepeatedPost, path_of
 from pancode.interfaces.client.session import followed_log, in_turn
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, UnavailableError, WorkspaceError
@@ -33,7 +33,7 @@ def admitted(
     def post(body: dict[str, Any]) -> Any:
         return client.post_work(path, body, told) if words is None else words.post(client, path, body, told)
 
-    return asking.admitted(face.note, client, body, post, answered)
+    return retry.admitted(face.note, client, body, post, answered)
 
 
 def follow_new(face: Face, path: str, body: dict[str, Any], detach: bool) -> int:
@@ -237,7 +237,7 @@ def detached(face: Face, run: str) -> int:
 
 def changes(face: Face, client: Client, run: str) -> Iterator[dict[str, Any]]:
     """The run whenever it changes, over restarts of the coordinator, until it has ended."""
-    for event in asking.resumed(face.note, run, lambda: client.events("GET", path_of("runs", run, "events"))):
+    for event in retry.resumed(face.note, run, lambda: client.events("GET", path_of("runs", run, "events"))):
         if event.kind == "run":
             yield event.data
 

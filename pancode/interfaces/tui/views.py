@@ -7,10 +7,7 @@ from dataclasses import dataclass, field
 
 from pancode.interfaces.client.client import path_of
 from pancode.interfaces.tui.page import Json, Page, PageMoment
-from pancode.interfaces.tui.pages import budget as money
-from pancode.interfaces.tui.pages import issues, runs, texts
-from pancode.interfaces.tui.pages import nodes as machines
-from pancode.interfaces.tui.pages import workflows as work
+from pancode.interfaces.tui.pages import budget, issues, nodes, runs, texts, workflows
 
 MOST_RUNS, MOST_WORKFLOWS, MOST_SESSIONS = 200, 50, 50
 
@@ -70,15 +67,15 @@ VIEWS: Mapping[str, PageView] = {
         "the dashboard: what goes on, and what needs you",
     ),
     "runs": PageView(runs.runs, _with(runs=_RUNS), "the newest runs"),
-    "machines": PageView(machines.machines, _with(), "the machines of the fleet"),
-    "queue": PageView(work.queue, _with(), "what waits where, and why"),
+    "machines": PageView(nodes.machines, _with(), "the machines of the fleet"),
+    "queue": PageView(workflows.queue, _with(), "what waits where, and why"),
     "workflows": PageView(
-        work.workflows,
+        workflows.workflows,
         _with(workflows=ApiAsk("/v1/workflows", {"limit": MOST_WORKFLOWS})),
         "batches, chains and races",
     ),
     "sessions": PageView(
-        work.sessions,
+        workflows.sessions,
         _with(sessions=ApiAsk("/v1/sessions", {"limit": MOST_SESSIONS})),
         "agents that you talk with; Enter goes on with one",
     ),
@@ -87,10 +84,10 @@ VIEWS: Mapping[str, PageView] = {
         _with(works=_WORKS, projects=ApiAsk("/v1/projects")),
         "issues: what is worked on, and the open ones of each tracker; b begins",
     ),
-    "inbox": PageView(work.inbox, _with(), "questions and approvals that wait for you"),
-    "money": PageView(money.money, _with(cost=ApiAsk("/v1/cost", {"by": "agent"})), "budget and cost"),
-    "agents": PageView(money.agents, _with(workers=_WORKERS), "who works where"),
-    "models": PageView(machines.models, _with(models=_MODELS), "models with tier and context"),
+    "inbox": PageView(workflows.inbox, _with(), "questions and approvals that wait for you"),
+    "money": PageView(budget.money, _with(cost=ApiAsk("/v1/cost", {"by": "agent"})), "budget and cost"),
+    "agents": PageView(budget.agents, _with(workers=_WORKERS), "who works where"),
+    "models": PageView(nodes.models, _with(models=_MODELS), "models with tier and context"),
     "run": PageView(runs.run, _run),
     "why": PageView(runs.why, _why),
     "log": PageView(lambda answers, about, moment: Page(shape={"run": about}), _with()),
@@ -102,9 +99,9 @@ VIEWS: Mapping[str, PageView] = {
     "receipt": PageView(
         texts.receipt, lambda about: {"verify": ApiAsk(path_of("runs", about, "verify"), once=True)}
     ),
-    "machine": PageView(machines.machine, lambda about: {"node": ApiAsk(path_of("nodes", about))}),
-    "workflow": PageView(work.workflow, lambda about: {"workflow": ApiAsk(path_of("workflows", about))}),
-    "item": PageView(work.item, _with()),
+    "machine": PageView(nodes.machine, lambda about: {"node": ApiAsk(path_of("nodes", about))}),
+    "workflow": PageView(workflows.workflow, lambda about: {"workflow": ApiAsk(path_of("workflows", about))}),
+    "item": PageView(workflows.item, _with()),
     "open": PageView(
         issues.open_issues,
         lambda about: {"works": _WORKS, "issues": ApiAsk("/v1/issues", {"project": about}, once=True)},

@@ -20,7 +20,7 @@ from pancode.interfaces.client.client import Client, path_of
 from pancode.kernel.caller import work_folder
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, WorkspaceError
 from pancode.kernel.formatting import counted
-from pancode.landing.commands import progress as landing
+from pancode.landing.commands import progress
 
 app = Commands()
 MOST_LINES, MOST_ANSWER = 400, 4_000
@@ -140,9 +140,9 @@ def _shown_again(client: Client, run: str) -> str:
 
 
 def _land(face: Face, client: Client, run: str) -> str:
-    report = landing.land(face, client, run, {})
-    sys.stdout.write(landing.landing(report))
-    if report["status"] not in landing.FINE:
+    report = progress.land(face, client, run, {})
+    sys.stdout.write(progress.landing(report))
+    if report["status"] not in progress.FINE:
         raise WorkspaceError(f"not landed: {report['status']}", why=str(report.get("why", "")))
     return "landed"
 

@@ -17,7 +17,7 @@ from pancode.interfaces.client.client import LAND_S, path_of
 from pancode.kernel.errors import ExitCode, RefusedError
 from pancode.kernel.formatting import whole
 from pancode.kernel.names import OWN_NAMES
-from pancode.landing.commands import progress as landings
+from pancode.landing.commands import progress
 
 app = Commands()
 
@@ -172,9 +172,9 @@ def approve(
     try:
         done = client.post(path_of("runs", run, "approve"), body, LAND_S)
     except KeyboardInterrupt:
-        landings.call_off(face, run)
+        progress.call_off(face, run)
         raise
-    face.show(done, lambda: landings.landing(done) if "status" in done else _approved(done))
+    face.show(done, lambda: progress.landing(done) if "status" in done else _approved(done))
 
 
 def _approved(done: dict[str, Any]) -> str:

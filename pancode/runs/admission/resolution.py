@@ -22,7 +22,7 @@ from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Run, RunTerms
 from pancode.kernel.states import LandRule
 from pancode.kernel.visitors import token_behind
-from pancode.runs.admission import request_rules as requested
+from pancode.runs.admission import request_rules
 from pancode.runs.admission.limits import RunLimits, run_limits
 from pancode.runs.admission.model_choice import model_from, pinned, reasoning_for, runtime_and_model, unlisted
 from pancode.runs.placement.candidates import Candidate, NodeRequirements, candidates
@@ -298,7 +298,7 @@ class Resolution:
             origin=str(asked.resolves.get("origin", "")),
             resolves=dict(asked.resolves),
             asks=self.asks,
-            score=list(requested.score(asked)),
+            score=list(request_rules.score(asked)),
             reports=list(self.reports),
             other=dict(self.other),
             objections=list(self.objections),
@@ -337,28 +337,28 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
         request = replace(request, node=agent.node)
     if request.node is None:  # a machine that is named takes the place of a project's labels
         request = replace(request, require={**catalogue.defaults.require, **request.require})
-    _try(problems, lambda: requested.check_node(request, catalogue))
-    _try(problems, lambda: requested.check_options(request))
-    workspace = _try(problems, lambda: requested.workspace(request))
+    _try(problems, lambda: request_rules.check_node(request, catalogue))
+    _try(problems, lambda: request_rules.check_options(request))
+    workspace = _try(problems, lambda: request_rules.workspace(request))
     if agent is not None:
-        _try(problems, lambda: requested.check_lead(request, agent))
+        _try(problems, lambda: request_rules.check_lead(request, agent))
     if agent is not None and workspace is not None:
-        _try(problems, lambda: requested.check_worktree(agent, workspace))
-    gates = _try(problems, lambda: requested.gates(request, catalogue, workspace))
-    _try(problems, lambda: requested.score(request))
-    _try(problems, lambda: requested.reports(request, catalogue, gates))
+        _try(problems, lambda: request_rules.check_worktree(agent, workspace))
+    gates = _try(problems, lambda: request_rules.gates(request, catalogue, workspace))
+    _try(problems, lambda: request_rules.score(request))
+    _try(problems, lambda: request_rules.reports(request, catalogue, gates))
     found = None if agent is None else _try(problems, lambda: runtime_and_model(request, agent, catalogue))
     if gates is not None:
-        _try(problems, lambda: requested.verify_on(request, catalogue, gates, workspace))
-        _try(problems, lambda: requested.check_rounds(request, gates))
+        _try(problems, lambda: request_rules.verify_on(request, catalogue, gates, workspace))
+        _try(problems, lambda: request_rules.check_rounds(request, gates))
     runtime, ref = found if found is not None else (None, None)
     if runtime is not None and runtime.name != "shell" and request.argv is not None:
-        request = requested.as_task(request)
+        request = request_rules.as_task(request)
     if runtime is not None:
-        _try(problems, lambda: requested.check_argv(request, runtime))
-        _try(problems, lambda: requested.check_network(request, agent, catalogue, runtime))
-        _try(problems, lambda: requested.check_calls(request, runtime))
-        _try(problems, lambda: requested.check_turns(request, runtime))
+        _try(problems, lambda: request_rules.check_argv(request, runtime))
+        _try(problems, lambda: request_rules.check_network(request, agent, catalogue, runtime))
+        _try(problems, lambda: request_rules.check_calls(request, runtime))
+        _try(problems, lambda: request_rules.check_turns(request, runtime))
     thinks = agent and runtime and _try(problems, lambda: reasoning_for(request, agent, runtime, catalogue))
     skills = agent and runtime and _try(problems, lambda: _skills(agent, runtime, workspace, catalogue))
     if agent is not None:
@@ -392,7 +392,7 @@ def _agent(request: DispatchRequest, catalogue: Catalogue) -> agents.Choice:
     script = kind is not None and kind.own and (request.runtime is not None or request.model is None)
     if name is None and not script:
         mode = request.mode or catalogue.defaults.mode
-        return agents.choose(catalogue.agents, requested.as_task(request).task, mode, catalogue.pick)
+        return agents.choose(catalogue.agents, request_rules.as_task(request).task, mode, catalogue.pick)
     return agents.Choice(agents.find_agent(catalogue.agents, name or agents.DEFAULT_AGENT))
 
 
@@ -413,7 +413,7 @@ def _put_together(
     free = is_free(wanted, catalogue)
     worker = (agent.name, runtime, model_for(ref, runtime) if ref else None)
     due = estimate(request, catalogue, worker, limits)
-    rules = narrowed(catalogue.rules, *requested.requested_networks(request, agent, catalogue))
+    rules = narrowed(catalogue.rules, *request_rules.requested_networks(request, agent, catalogue))
     asked = (request.node, request.require, runtime.name, safety, request.repo)
     walled = is_walled_by(request, agent, rules, runtime)
     settled = _settled(request, agent, catalogue, gates, workspace)
@@ -436,7 +436,7 @@ def _put_together(
         setup=project.setup if workspace == "git" else (),
         cache=project.cache if workspace == "git" else (),
         gates=gates,
-        reports=requested.reports(request, catalogue, gates),
+        reports=request_rules.reports(request, catalogue, gates),
         workspace=workspace,
         candidates=able,
         due=replace(due, usd=Decimal(0)) if free else due,
@@ -446,7 +446,7 @@ def _put_together(
         trusted=trusted_at(catalogue.nodes, needs),
         on_lost=request.on_lost or defaults.on_lost,
         max_attempts=attempts,
-        verify_retries=requested.verify_retries(request, agent, runtime, attempts),
+        verify_retries=request_rules.verify_retries(request, agent, runtime, attempts),
         rules=rules,
         chosen=choice.why,
         tiered=_tiered(ref, able, catalogue, needs),
@@ -503,7 +503,7 @@ def _settled(
     names of variables and secrets.
     """
     defaults, project = catalogue.defaults, catalogue.project
-    on = requested.verify_on(request, catalogue, gates, workspace)
+    on = request_rules.verify_on(request, catalogue, gates, workspace)
     asks = request.turns and (request.on_cap or defaults.on_cap) == "ask"
     more = {"more_usd": f"{defaults.sitting_usd:f}" if asks else ""}
     raised = "" if request.safety is not None else defaults.raised

@@ -126,11 +126,11 @@ def rq(
 
     Do not point RQ's tools themselves at a fleet: they unpickle what a node may write.
     """
-    from pancode.app import administration as queue_look
+    from pancode.app import administration
 
     out = io.StringIO()
     try:
-        queue_look.rq(words, home_of(os.environ), os.environ, out)
+        administration.rq(words, home_of(os.environ), os.environ, out)
     finally:
         # Nodes wrote part of it: control characters are shown, not obeyed.
         sys.stdout.write("\n".join(map(safe, out.getvalue().split("\n"))))

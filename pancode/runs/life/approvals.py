@@ -9,8 +9,7 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.records import ActionKind, Approval, RunState, WaitReason
 from pancode.kernel.values import replace
-from pancode.runs.life import inbox
-from pancode.runs.life import waits as people
+from pancode.runs.life import inbox, waits
 from pancode.runs.life.binding import begin, hold
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.continuations import is_blocked
@@ -23,7 +22,7 @@ from pancode.runs.life.signals import Approved, CallDecided, Declined, Unasked
 def asked_first(made: Changes) -> Changes:
     """Let a new run that holds no budget yet wait for a person's yes, or first for its workflow."""
     made = replace(made, fresh=True)
-    return made if made.run.waits is WaitReason.WORKFLOW else people.ask_first(made)
+    return made if made.run.waits is WaitReason.WORKFLOW else waits.ask_first(made)
 
 
 def approved(made: Changes, signal: Approved) -> Changes:
@@ -44,7 +43,7 @@ def approved(made: Changes, signal: Approved) -> Changes:
         )
     approval = Approval(by=signal.by, at_ms=made.now.ms, whole=signal.whole)
     asked = replace(made.run, terms={**made.run.terms, "approved": approval})
-    made = begin(people.over(made.put(asked)))
+    made = begin(waits.over(made.put(asked)))
     scope = "run" if signal.whole else "once"
     made = made.tell("person", kind, "approved", f"by {signal.by}, {scope}")
     return made.record("people", "info", "approved", by=signal.by, kind=str(kind), scope=scope)
@@ -56,10 +55,10 @@ def denied(made: Changes, signal: Declined) -> Changes:
     kind = kind_of(made.run)
     if kind is ItemKind.LANDING:
         fix = f"pancode land {made.run.id}"
-        report: dict[str, object] = {"status": people.DENIED, "why": f"denied by {signal.by}", "fix": fix}
+        report: dict[str, object] = {"status": waits.DENIED, "why": f"denied by {signal.by}", "fix": fix}
         made = made.put(replace(made.run, landing=report))
-    made = people.over(made).tell("person", kind, people.DENIED, f"by {signal.by}")
-    made = made.record("people", "info", people.DENIED, by=signal.by, kind=str(kind))
+    made = waits.over(made).tell("person", kind, waits.DENIED, f"by {signal.by}")
+    made = made.record("people", "info", waits.DENIED, by=signal.by, kind=str(kind))
     if made.run.state is not RunState.PENDING:
         return made
     return end_unstarted(made, FailureKind.STOPPED, f"denied by {signal.by}")
@@ -77,7 +76,7 @@ def asked_again(made: Changes) -> Changes:
     """Put the run's question into the inbox again, as its workflow goes on. Idempotent."""
     if made.case.action(ActionKind.PERSON) is not None or not is_blocked(made.run):
         return made
-    return people.ask(made).tell("person", kind_of(made.run), "asked again", "its workflow goes on")
+    return waits.ask(made).tell("person", kind_of(made.run), "asked again", "its workflow goes on")
 
 
 _SHORT = 200
@@ -93,13 +92,13 @@ def asked(made: Changes, body: PersonAsked) -> Changes:
     if not works or not RUNTIMES[run.runtime].asks(run.takes_turns) or inbox.is_known(run, question.call):
         return made
     if len(inbox.calls_of(run)) >= MOST_KEPT:
-        return people.deny(made, question, TOO_MANY)
+        return waits.deny(made, question, TOO_MANY)
     made = made.put(inbox.with_call(run, body, made.now.ms))
     number = len(inbox.calls_of(made.run))
     if question.pattern in inbox.permits(run):
         return _answer(made, number, CallDecided("an earlier yes", allow=True, whole=True))
     reason = f"waits for a person's yes: {question.command[:_SHORT]}"
-    made = people.ask(made.put(replace(made.run, reason=reason)))
+    made = waits.ask(made.put(replace(made.run, reason=reason)))
     return made.tell("person", f"call {number}", "asked", f"{question.command}; {body.why}")
 
 
@@ -107,17 +106,17 @@ def decided(made: Changes, signal: CallDecided) -> Changes:
     """Record a person's answer to a call. UsageError when no call waits; RefusedError when another waits."""
     must_wait(made.run, made.case.action(ActionKind.PERSON), ItemKind.CALL)
     number, _ = inbox.chosen_call(made.run, signal.number)
-    made = people.over(_answer(made, number, signal))
+    made = waits.over(_answer(made, number, signal))
     if signal.allow and signal.whole:
         made = made.put(inbox.permitted(made.run, inbox.calls_of(made.run)[number - 1]["pattern"]))
         for other, row in inbox.open_calls(made.run).items():
             if row["pattern"] in inbox.permits(made.run):
                 made = _answer(made, other, signal)
     scope = "run" if signal.whole else "once"
-    what = "approved" if signal.allow else people.DENIED
+    what = "approved" if signal.allow else waits.DENIED
     made = made.record("people", "info", what, by=signal.by, kind=str(ItemKind.CALL), scope=scope)
     if inbox.open_calls(made.run):
-        return people.ask(made)
+        return waits.ask(made)
     fence = made.case.fences[made.run.fence]
     return made.put(replace(made.run, reason=f"{fence.mark} on {fence.node}"))
 
@@ -135,4 +134,4 @@ def _answer(made: Changes, number: int, signal: CallDecided) -> Changes:
     answer = inbox.YES if signal.allow else inbox.NO
     made = made.put(inbox.with_answer(made.run, number, answer, signal.by)).send(fence.node, body)
     said = f"by {signal.by}" + (f": {signal.words}" if signal.words else "")
-    return made.tell("person", f"call {number}", "approved" if signal.allow else people.DENIED, said)
+    return made.tell("person", f"call {number}", "approved" if signal.allow else waits.DENIED, said)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from pancode.landing import cross_check_rules as cross_check
+from pancode.landing import cross_check_rules
 from pancode.landing import rules as landing
-from pancode.runs.life import approvals as asking
-from pancode.runs.life import binding, ends
-from pancode.runs.life import node_events as events
-from pancode.runs.life import waits as people
+from pancode.runs.life import approvals, binding, ends, node_events, waits
 from pancode.runs.life.case import RunCase
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.signals import (
@@ -108,7 +105,7 @@ def _queued(made: Changes, signal: Queued) -> Changes:
         case Admitted():
             return binding.admitted(made, signal)
         case AskedFirst():
-            return asking.asked_first(made)
+            return approvals.asked_first(made)
         case Due():
             return binding.due(made, signal)
         case Waits():
@@ -124,17 +121,17 @@ def _queued(made: Changes, signal: Queued) -> Changes:
 def _from_node(made: Changes, signal: FromNode) -> Changes:
     match signal:
         case NodeReported():
-            return events.reported(made, signal)
+            return node_events.reported(made, signal)
         case NotTaken():
-            return events.not_taken(made)
+            return node_events.not_taken(made)
         case Doubted():
-            return events.doubted(made, signal)
+            return node_events.doubted(made, signal)
         case NodeSilent():
-            return events.silent(made, signal)
+            return node_events.silent(made, signal)
         case Quarantined():
-            return events.quarantined(made, signal)
+            return node_events.quarantined(made, signal)
         case UnknownFence():
-            return events.unknown(made, signal)
+            return node_events.unknown(made, signal)
         case _:
             assert_never(signal)
 
@@ -160,19 +157,19 @@ def _steered(made: Changes, signal: Steered) -> Changes:
         return _spoken(made, signal)
     match signal:
         case LeftWorkspace():
-            return people.left(made, signal)
+            return waits.left(made, signal)
         case Continued():
-            return people.continued(made, signal)
+            return waits.continued(made, signal)
         case Declined():
-            return asking.denied(made, signal)
+            return approvals.denied(made, signal)
         case Approved():
-            return asking.approved(made, signal)
+            return approvals.approved(made, signal)
         case CallDecided():
-            return asking.decided(made, signal)
+            return approvals.decided(made, signal)
         case Unasked():
-            return asking.unasked(made, signal)
+            return approvals.unasked(made, signal)
         case AskedAgain():
-            return asking.asked_again(made)
+            return approvals.asked_again(made)
         case _:
             assert_never(signal)
 
@@ -180,19 +177,19 @@ def _steered(made: Changes, signal: Steered) -> Changes:
 def _spoken(made: Changes, signal: Spoken) -> Changes:
     match signal:
         case ToldByPerson():
-            return people.told(made, signal)
+            return waits.told(made, signal)
         case ToldByFleet():
-            return people.told_by_fleet(made, signal)
+            return waits.told_by_fleet(made, signal)
         case ToldByTracker():
-            return people.told_by_tracker(made, signal)
+            return waits.told_by_tracker(made, signal)
         case TurnAsked():
-            return people.turn_asked(made, signal)
+            return waits.turn_asked(made, signal)
         case GivesWay():
-            return people.gives_way(made, signal)
+            return waits.gives_way(made, signal)
         case TermsAsked():
-            return people.terms_asked(made, signal)
+            return waits.terms_asked(made, signal)
         case SessionClosed():
-            return people.closed(made, signal)
+            return waits.closed(made, signal)
         case FleetAnswered():
             return fleet_calls.answered(made, signal)
         case _:
@@ -226,10 +223,10 @@ def _landed(made: Changes, signal: Landing) -> Changes:
 def _verified(made: Changes, signal: Verifying) -> Changes:
     match signal:
         case VerificationAsked():
-            return cross_check.asked(made, signal)
+            return cross_check_rules.asked(made, signal)
         case VerificationBegun():
-            return cross_check.begun(made, signal)
+            return cross_check_rules.begun(made, signal)
         case VerificationOver():
-            return landing.after_verification(cross_check.over(made, signal)).advance()
+            return landing.after_verification(cross_check_rules.over(made, signal)).advance()
         case _:
             assert_never(signal)

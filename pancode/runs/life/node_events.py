@@ -13,7 +13,7 @@ from node_agent.wire.logs import STAGES, OrderStage
 from pancode.budget import books
 from pancode.kernel.records import Closed, Fence, FenceState, Run, RunState, WaitReason
 from pancode.kernel.values import replace
-from pancode.runs.life import approvals as asking
+from pancode.runs.life import approvals
 from pancode.runs.life import waits as people
 from pancode.runs.life.binding import handed_to, held_as_before
 from pancode.runs.life.case import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_fence, move_run
@@ -69,7 +69,7 @@ def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
         case event.PersonHeard():
             return people.heard(made, body.numbers)
         case event.PersonAsked():
-            return asking.asked(made, body)
+            return approvals.asked(made, body)
         case event.FleetAsked():
             return fleet_calls.asked(made, body)
         case event.Turned(turn=turn):

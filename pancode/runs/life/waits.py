@@ -14,8 +14,7 @@ from pancode.kernel.formatting import counted
 from pancode.kernel.names import FLEET, OWN_NAMES, TRACKER
 from pancode.kernel.records import ActionKind, Fence, FenceState, RunState, WaitReason, Word
 from pancode.kernel.values import replace
-from pancode.runs.life import continuations as continuing
-from pancode.runs.life import inbox
+from pancode.runs.life import continuations, inbox
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.continuations import (
     AT_A_TURN,
@@ -187,8 +186,8 @@ def turn_asked(made: Changes, signal: TurnAsked) -> Changes:
             fix=f"look: pancode sessions show {made.run.id}",
             code="no_turn",
         )
-    ended = continuing.ended_turns(made.run)
-    idle = continuing.is_between_turns(made.run, made.case.words)
+    ended = continuations.ended_turns(made.run)
+    idle = continuations.is_between_turns(made.run, made.case.words)
     seen = signal.turn if signal.what == "cancel" else None
     number = seen or (ended if signal.what == "rest" and idle else ended + 1)
     if signal.what == "rest" or (not idle if seen is None else seen > ended):
@@ -209,9 +208,9 @@ def left(made: Changes, signal: LeftWorkspace) -> Changes:
 def gives_way(made: Changes, signal: GivesWay) -> Changes:
     """Let the sitting rest for a run that needs its slot; one that may not give way stays as it is."""
     fence = listens(made)
-    if fence is None or not continuing.may_give_way(made.run, made.case.session, made.case.words):
+    if fence is None or not continuations.may_give_way(made.run, made.case.session, made.case.words):
         return made
-    number = continuing.ended_turns(made.run)
+    number = continuations.ended_turns(made.run)
     made = made.send(
         fence.node, TurnControl(identity=identity_of(fence), number=number, what="give_way")
     ).put(replace(made.run, terms={**made.run.terms, "gives_way": signal.run}))
@@ -224,10 +223,10 @@ def turned(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
 
     A turn out of order is dropped, as it would hide those that follow.
     """
-    if not made.run.takes_turns or turn.number != continuing.ended_turns(made.run) + 1:
+    if not made.run.takes_turns or turn.number != continuations.ended_turns(made.run) + 1:
         return made
-    words = continuing.in_turn(made.case.words, turn, made.run.attempt)
-    made = made.put(continuing.spoken(made.run, turn, at_ms), *words)
+    words = continuations.in_turn(made.case.words, turn, made.run.attempt)
+    made = made.put(continuations.spoken(made.run, turn, at_ms), *words)
     made = calls_over(made)  # a call waits in its turn alone
     made = made.tell("turn", f"turn {turn.number}", turn.stop.value, turn.why)
     session = made.case.session
@@ -245,7 +244,7 @@ def terms_asked(made: Changes, signal: TermsAsked) -> Changes:
     session, wanted = made.case.session, signal.terms.as_json()
     if session is None:
         return made
-    if signal.terms == continuing.terms_of(made.run):
+    if signal.terms == continuations.terms_of(made.run):
         words = (replace(one, for_next=False) for one in made.case.words if one.for_next)
         made = say(made.put(replace(session, **wanted, chosen_by=None), *words))
     else:
@@ -261,14 +260,14 @@ def closed(made: Changes, signal: SessionClosed) -> Changes:
     session, terms = made.case.session, made.run.terms.copy()
     if session is None or session.closed_by is not None:
         return made
-    made = over(made) if continuing.is_cut_by_cap(made.run) else made
+    made = over(made) if continuations.is_cut_by_cap(made.run) else made
     terms.pop("more_usd", None)  # nobody is asked whether it goes on
     made = made.put(replace(made.run, terms=terms), replace(session, closed_by=signal.by))
     made = made.tell("person", "session", "ended", f"by {signal.by}")
     made = made.record("people", "info", "session ended", by=signal.by)
     if listens(made) is None or not made.run.takes_turns:
         return made
-    if not continuing.is_between_turns(made.run, made.case.words):
+    if not continuations.is_between_turns(made.run, made.case.words):
         made = turn_asked(made, TurnAsked("cancel", signal.by))
     return turn_asked(made, TurnAsked("rest", signal.by))
 
@@ -277,14 +276,14 @@ def heard(made: Changes, numbers: tuple[int, ...]) -> Changes:
     """Mark these words as delivered, as the node says that the agent got them."""
     waited = {one.number for one in unheard(made.case.words, made.run.attempt)}
     new = [number for number in numbers if number in waited]
-    made = made.put(*continuing.heard(made.case.words, numbers, made.fence.attempt))
+    made = made.put(*continuations.heard(made.case.words, numbers, made.fence.attempt))
     shown = ", ".join(map(str, new))
     return made.tell("person", f"words {shown}", "delivered", "at a turn of its agent") if new else made
 
 
 def undelivered(made: Changes) -> Changes:
     """Write into the story of a run that ends how many messages its agent did not get."""
-    left = len(continuing.kept(made.case.words))
+    left = len(continuations.kept(made.case.words))
     if not left:
         return made
     words = f"{counted(left, 'message')} of people kept for: pancode runs continue {made.run.id}"
@@ -293,7 +292,7 @@ def undelivered(made: Changes) -> Changes:
 
 def given(made: Changes, run: str) -> Changes:
     """Give all words that the old run kept to this run, which goes on from it."""
-    return made.put(*(replace(one, laid=run) for one in continuing.kept(made.case.words)))
+    return made.put(*(replace(one, laid=run) for one in continuations.kept(made.case.words)))
 
 
 def continued(made: Changes, signal: Continued) -> Changes:

@@ -12,7 +12,7 @@ from node_agent.wire.order import Order
 from pancode.agents.model_server import served
 from pancode.budget import books
 from pancode.budget.track_record_rules import TrackRecord, WorkerKind, of_nodes, worker_kind
-from pancode.fleet import node_cooldown as passed_over
+from pancode.fleet import node_cooldown
 from pancode.fleet.breaker_service import provider_of
 from pancode.kernel.errors import UnavailableError, WorkspaceError
 from pancode.kernel.node import NodeView
@@ -52,8 +52,8 @@ def standing_of(
         hurry=core.live.binding.speed.why,
         paused=str(paused.value) if paused else None,
         paused_queues=queues,
-        resting=passed_over.resting(core),
-        shunned=passed_over.kept_from(core, tx, waiting, views),
+        resting=node_cooldown.resting(core),
+        shunned=node_cooldown.kept_from(core, tx, waiting, views),
         due=_due(tx, waiting, has_rooms(tx)),
         records=_records(core, waiting) if len(views) > 1 else {},
         room=_room(core, tx, views) if any(s.name.startswith(_OF_NODES) for s in settings) else {},
@@ -181,7 +181,7 @@ def _place(work: Work, turn: _Turn, standing: Standing, giving: GivingWay, whole
     for decision in decisions(turn.served(), standing, whole):
         if isinstance(decision, Placed):
             name = decision.node.node.name
-            if not passed_over.is_second_probe(core, decision.run, name, probes):
+            if not node_cooldown.is_second_probe(core, decision.run, name, probes):
                 placed += _bound(work, decision)
                 turn.taken.update([name] if not decision.busy else ())
             elif decision.run.reason != (why := f"a breaker lets one run through to {name} first"):
@@ -200,9 +200,9 @@ class _Turn:
     def __init__(self, work: Work, queue: WaitingRuns, bound: set[str]) -> None:
         self._work, self._queue, self._bound = work, queue, bound
         core = work.core
-        self.alone: Set[str] = {*core.live.journals.strays, *passed_over.shunned(core)}
+        self.alone: Set[str] = {*core.live.journals.strays, *node_cooldown.shunned(core)}
         """Runs that are decided one by one, not with the others that ask for the same."""
-        if passed_over.decides_of_each(core) or has_rooms(work.tx):
+        if node_cooldown.decides_of_each(core) or has_rooms(work.tx):
             self.alone = queue.all.keys()
         self._ready: dict[str, Run | None] = {}
         self.taken = Counter[str]()

@@ -10,7 +10,7 @@ from typing import Any
 
 from node_agent.wire.signing import PublicKey
 from pancode.kernel.errors import ConfigError, UsageError
-from pancode.runs.receipts import verification as receipt_checks
+from pancode.runs.receipts import verification
 from pancode.runs.receipts.service import EXPORT, VerdictShape, shape
 
 
@@ -21,12 +21,12 @@ def verify_file(path: Path, keys: Path | None) -> VerdictShape:
     ConfigError for a file without keys.
     """
     if not path.is_file():
-        return shape(str(path), receipt_checks.not_found(f"there is no file {path}"))
+        return shape(str(path), verification.not_found(f"there is no file {path}"))
     if keys is None:
         raise _own_keys(path)
     trusted = read_keys(keys)
     run, verified = _judge(path, trusted)
-    if keys.samefile(path) and verified.verdict is not receipt_checks.ReceiptVerdict.NOT_FOUND:
+    if keys.samefile(path) and verified.verdict is not verification.ReceiptVerdict.NOT_FOUND:
         raise _own_keys(path)
     return shape(run, verified)
 
@@ -40,7 +40,7 @@ def _own_keys(path: Path) -> UsageError:
     )
 
 
-def read_keys(path: Path) -> receipt_checks.TrustedKeys:
+def read_keys(path: Path) -> verification.TrustedKeys:
     """The public keys of an export; ConfigError when it holds none."""
     try:
         rows = json.loads(path.read_text())["keys"]
@@ -51,13 +51,13 @@ def read_keys(path: Path) -> receipt_checks.TrustedKeys:
             why=f"{type(exc).__name__}: {exc}",
             fix="pancode receipt export > keys.json",
         ) from exc
-    return receipt_checks.TrustedKeys(_of("node", parsed), _of("coordinator", parsed))
+    return verification.TrustedKeys(_of("node", parsed), _of("coordinator", parsed))
 
 
-def _known(row: Mapping[str, Any]) -> receipt_checks.TrustedKey:
+def _known(row: Mapping[str, Any]) -> verification.TrustedKey:
     names = (str(row["name"]),) if "name" in row else ()
     times = [_ms(row.get(name)) for name in ("from", "until")]
-    return receipt_checks.TrustedKey(PublicKey.parse(row["public"]), names, *times)
+    return verification.TrustedKey(PublicKey.parse(row["public"]), names, *times)
 
 
 def _ms(text: str | None) -> int | None:
@@ -65,17 +65,17 @@ def _ms(text: str | None) -> int | None:
 
 
 def _of(
-    role: str, parsed: Sequence[tuple[str, receipt_checks.TrustedKey]]
-) -> dict[str, receipt_checks.TrustedKey]:
+    role: str, parsed: Sequence[tuple[str, verification.TrustedKey]]
+) -> dict[str, verification.TrustedKey]:
     """Return the role's keys by key id; one key may have several names."""
-    found: dict[str, receipt_checks.TrustedKey] = {}
+    found: dict[str, verification.TrustedKey] = {}
     for whose, known in parsed:
         if whose == role:
             found[known.key.keyid] = known.joined(found.get(known.key.keyid))
     return found
 
 
-def _judge(path: Path, keys: receipt_checks.TrustedKeys) -> tuple[str, receipt_checks.Verified]:
+def _judge(path: Path, keys: verification.TrustedKeys) -> tuple[str, verification.Verified]:
     """The verdict on a whole export, or on the bare envelope from the coordinator's archive."""
     text = path.read_text(errors="replace")
     try:
@@ -84,8 +84,8 @@ def _judge(path: Path, keys: receipt_checks.TrustedKeys) -> tuple[str, receipt_c
         data = None
     if isinstance(data, dict) and data.get("format") == EXPORT:
         if data.get("receipt") is None:
-            return str(path), receipt_checks.not_found(f"{path} holds keys and no receipt")
+            return str(path), verification.not_found(f"{path} holds keys and no receipt")
         text = json.dumps(data["receipt"])
-    verified = receipt_checks.verify_text(text, keys)
+    verified = verification.verify_text(text, keys)
     run = verified.claims.identity.run if verified.claims is not None else str(path)
     return run, verified

@@ -21,8 +21,7 @@ from pancode.kernel.names import GATES
 from pancode.kernel.records import Attempt, Closed, Fence, FenceState, Node, Run
 from pancode.kernel.values import replace
 from pancode.landing.rules import follow
-from pancode.runs.life import continuations as continuing
-from pancode.runs.life import waits as people
+from pancode.runs.life import continuations, waits
 from pancode.runs.life.case import NOT_STARTED, close_fence
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.ends import GIVEN_UP, end_attempt, end_run, fail_attempt, next_attempt, not_tried_again
@@ -331,10 +330,10 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
         if follows:
             return made
     for turn in claims.turns:  # an event of a killed node agent may have been lost
-        made = people.turned(made, turn, made.now.ms)
-    if claims.failure is FailureKind.GATE_FAILED and continuing.hears_of_gates(made.run, claims.rests):
+        made = waits.turned(made, turn, made.now.ms)
+    if claims.failure is FailureKind.GATE_FAILED and continuations.hears_of_gates(made.run, claims.rests):
         told = failed_gates(claims, signal.output)
-        made = people.add_words(made, GATES, told) if told else made
+        made = waits.add_words(made, GATES, told) if told else made
     made = end_run(
         _withdraw_next(made), **result_of(claims), receipt=signal.stored.digest, node=made.fence.node
     )

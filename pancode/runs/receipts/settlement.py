@@ -12,7 +12,7 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import Envelope
-from pancode.fleet import node_cooldown as passed_over
+from pancode.fleet import node_cooldown
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Fence, Node, Run, StoredReceipt, Workflow
 from pancode.kernel.values import replace
@@ -24,7 +24,7 @@ from pancode.runs.life.retries import MOST_OUTPUT
 from pancode.runs.life.signals import Believed, Rejected
 from pancode.runs.receipts.rules import Evidence, Judged, Ruling, judge_evidence, judge_identity, needs_nodes
 from pancode.runs.unit_of_work import Work
-from pancode.skills import made_tools as tools
+from pancode.skills import made_tools
 from pancode.workflows import board
 
 
@@ -54,7 +54,7 @@ def with_facts(work: Work, signal: Believed) -> Believed:
     return replace(
         signal,
         nodes=core.views(work.tx) if needs_nodes(claims.failure) else (),
-        passed_over=passed_over.shunned(core).get(claims.identity.run, {}),
+        passed_over=node_cooldown.shunned(core).get(claims.identity.run, {}),
         output=_gates_output(work, claims) if claims.failure is FailureKind.GATE_FAILED else "",
     )
 
@@ -194,7 +194,7 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
     if claims.board:
         keep(work, claims)
     if claims.proposed:
-        tools.keep_proposed(work, claims)
+        made_tools.keep_proposed(work, claims)
     history.keep(work, claims)
 
 

@@ -16,7 +16,7 @@ from pancode.interfaces.client.client import Client, FleetDownError, NotRunningE
 from pancode.interfaces.client.retry import AGAIN_S, TRIES
 from pancode.kernel.errors import ApiError, ExitCode
 from pancode.kernel.formatting import cost_of, first_few
-from pancode.landing.commands import progress as landings
+from pancode.landing.commands import progress
 from pancode.reports.commands.events import changes
 from pancode.workflows.commands.tables import (
     ENDED,
@@ -163,12 +163,12 @@ class Results:
 def finished(face: Face, shape: dict[str, Any]) -> int:
     """The end of a workflow that was waited for; its status."""
     client = face.client()
-    if face.can_ask() and any(step["landing"]["status"] == landings.HELD for step in landed_steps(shape)):
+    if face.can_ask() and any(step["landing"]["status"] == progress.HELD for step in landed_steps(shape)):
         # Whoever sits there says yes to what a landing holds, or no.
         for step in landed_steps(shape):
-            if step["landing"]["status"] == landings.HELD and step["landing"].get("yes"):
+            if step["landing"]["status"] == progress.HELD and step["landing"].get("yes"):
                 with suppress(ApiError):  # what stands against it is in the workflow's own words below
-                    landings.land(face, client, step["run"], {"gates": True})
+                    progress.land(face, client, step["run"], {"gates": True})
         shape = client.get(path_of("workflows", shape["workflow"]))
     last = _result_of(client, shape) if shape["state"] == "done" and shape["kind"] != "batch" else None
     return face.end(_status(shape), shape, lambda: _words(shape, last))
@@ -186,9 +186,9 @@ def _words(shape: dict[str, Any], last: dict[str, Any] | None) -> str:
     for step in landed_steps(shape):
         landing = {**empty, "run": step["run"], **step["landing"]}
         if landing["status"] == "landed" and shape["kind"] != "batch":
-            told += landings.landing(landing)
-        elif landing["status"] not in (*landings.FINE, NOT_DONE):
-            told += landings.landing_line(landing)
+            told += progress.landing(landing)
+        elif landing["status"] not in (*progress.FINE, NOT_DONE):
+            told += progress.landing_line(landing)
     text = f"{answer}{headline(shape)}{told}"
     if shape.get("waits_for_person"):
         follow = f"  the answer lets it go on; follow: pancode workflow show -f {shape['workflow']}\n"

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.app.server import http_server as protocol
-from pancode.app.server import tcp_listeners as door
+from pancode.app.server import http_server, tcp_listeners
 from pancode.app.server.tcp_listeners import Shown
 from pancode.fleet.direct.places import PlaceBounds
 from pancode.fleet.place import ListenAddress
@@ -104,7 +103,7 @@ def test_a_head_has_a_deadline_and_a_stream_of_a_token_has_none(
 ) -> None:
     monkeypatch.setattr(figure_routes, "QUIET_S", 0.2)
     for name in ("HEAD_S", "TAKEN_S", "BODY_S"):
-        monkeypatch.setattr(protocol, name, 0.2)
+        monkeypatch.setattr(http_server, name, 0.2)
     stream = http.client.HTTPConnection("127.0.0.1", opening.port, timeout=PATIENCE_S * crowded())
     stream.request("GET", "/v1/events", headers=opening.token(AccessScope.READ, name="watcher"))
     followed = stream.getresponse()
@@ -127,7 +126,7 @@ def test_those_who_wait_give_way(opening: Opening) -> None:
     kept.request("GET", "/v1/runs", headers=headers)
     assert kept.getresponse().read()
     own = kept.sock
-    waiting = [connected(opening.port) for _ in range(door.BOUNDS.each + 20)]
+    waiting = [connected(opening.port) for _ in range(tcp_listeners.BOUNDS.each + 20)]
     try:
         for wire in waiting[:20]:
             with suppress(ConnectionError):
@@ -143,7 +142,7 @@ def test_those_who_wait_give_way(opening: Opening) -> None:
 
 
 def test_the_port_of_figures_has_the_same_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "FIGURES_BOUNDS", PlaceBounds(4, 4, 4))
+    monkeypatch.setattr(tcp_listeners, "FIGURES_BOUNDS", PlaceBounds(4, 4, 4))
     with socket.create_server(("127.0.0.1", 0)) as free:
         place = ListenAddress("127.0.0.1", free.getsockname()[1], "a test")
     shown = Shown(api_context(tmp_path, place))

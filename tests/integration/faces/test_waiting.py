@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pancode.interfaces.client import client as connection
+from pancode.interfaces.client import client
 from pancode.interfaces.client.client import Client, SilentError, StreamCutError
 from pancode.kernel.errors import ApiError
 from tests.integration.faces.listening import Listening
@@ -101,9 +101,9 @@ def test_who_asks_one_that_answers_nobody_is_told_whom_to_end(
     busy: Busy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a coordinator that stands still (SIGSTOP): one question, one note, one bounded wait."""
-    monkeypatch.setattr(connection, "LOOK_S", 0.05)
-    monkeypatch.setattr(connection, "NOTE_S", 0.1)
-    monkeypatch.setattr(connection, "SILENT_S", 0.4)
+    monkeypatch.setattr(client, "LOOK_S", 0.05)
+    monkeypatch.setattr(client, "NOTE_S", 0.1)
+    monkeypatch.setattr(client, "SILENT_S", 0.4)
     notes: list[str] = []
     with pytest.raises(SilentError) as told:
         Client(tmp_path, starts=False, note=notes.append).get("/v1/runs")
@@ -116,8 +116,8 @@ def test_who_asks_one_that_answers_nobody_is_told_whom_to_end(
 def test_who_is_slow_and_answers_others_is_waited_for_in_silence(
     busy: Busy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "LOOK_S", 0.05)
-    monkeypatch.setattr(connection, "NOTE_S", 0.1)
+    monkeypatch.setattr(client, "LOOK_S", 0.05)
+    monkeypatch.setattr(client, "NOTE_S", 0.1)
     notes: list[str] = []
     assert Client(tmp_path, starts=False, note=notes.append).post("/v1/runs") == {"run": "r-1"}
     assert notes == []

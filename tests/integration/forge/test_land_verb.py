@@ -15,7 +15,7 @@ from pancode.interfaces.cli.output import Face
 from pancode.kernel.errors import ApiError, UsageError
 from pancode.kernel.records import Audit, Run
 from pancode.kernel.values import replace
-from pancode.landing.commands import landing as verbs
+from pancode.landing.commands import landing
 from pancode.landing.forge.forges import HttpForges
 from pancode.landing.pull_request import PullAsked, PullRequestShape, must_be_possible, open_pull_request
 from pancode.notices.delivery.sender import KeptSecrets
@@ -92,7 +92,7 @@ class Place:
         return done.stdout.strip()
 
     def land(self, **more: Any) -> Any:
-        return verbs.land(run="r-0001", push_to=PUSH, pull_request=True, face=Face(False), **more)
+        return landing.land(run="r-0001", push_to=PUSH, pull_request=True, face=Face(False), **more)
 
 
 @pytest.fixture
@@ -136,11 +136,11 @@ def test_a_refusal_loses_nothing_and_the_same_command_goes_on(
 
 
 def test_no_forge_is_asked_unless_it_is_wanted(place: Place) -> None:
-    assert verbs.land(run="r-0001", push_to=PUSH, face=Face(True)) == 0
+    assert landing.land(run="r-0001", push_to=PUSH, face=Face(True)) == 0
     with pytest.raises(UsageError):
         place.land(all_green=True)
     with pytest.raises(UsageError):
-        verbs.land(run="r-0001", branch="agent/x", pull_request=True, face=Face(True))
+        landing.land(run="r-0001", branch="agent/x", pull_request=True, face=Face(True))
     assert place.forge.asked == []
 
 

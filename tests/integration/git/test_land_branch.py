@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.git import GitCall, GitDone
-from pancode.git import repository as project
-from pancode.git import runner as safe
+from pancode.git import repository, runner
 from pancode.git.runner import GitRefusal, run_git
 from pancode.kernel.values import replace
 from pancode.landing.git.tree.branch_landing import land_on_branch
@@ -138,8 +137,8 @@ def test_a_landing_starts_few_programs(coordinator: Desk, monkeypatch: pytest.Mo
 
     _land(coordinator, coordinator.result(edit_c))
     request = coordinator.result(everything)
-    monkeypatch.setattr(safe, "run_git", counted)
-    monkeypatch.setattr(project, "run_git", counted)
+    monkeypatch.setattr(runner, "run_git", counted)
+    monkeypatch.setattr(repository, "run_git", counted)
     assert _land(coordinator, request).status is LandStatus.LANDED
     assert len(asked) <= 14, asked  # 13 where the run has made one commit only
     assert not any("--max-parents=0" in words for words in asked), "nor is the history walked"

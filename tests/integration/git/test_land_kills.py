@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pancode.git import runner as safe
+from pancode.git import runner
 from pancode.kernel.values import replace
 from pancode.landing.git.tree.branch_landing import land_on_branch
 from pancode.landing.model import How, LandRequest, LandStatus, OnBranch
@@ -28,7 +28,7 @@ class Killer:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.left: int | None = None
         self.after = False
-        real = safe.run_git
+        real = runner.run_git
 
         def run(*args: Any, **more: Any) -> Any:
             if self.left is None:
@@ -40,7 +40,7 @@ class Killer:
                 real(*args, **more)
             raise Crash
 
-        monkeypatch.setattr(safe, "run_git", run)
+        monkeypatch.setattr(runner, "run_git", run)
 
 
 def _edit(number: int) -> Callable[[Repo], object]:

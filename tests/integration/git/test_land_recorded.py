@@ -8,7 +8,7 @@ import pytest
 
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
-from pancode.landing import queue as asked
+from pancode.landing import queue
 from pancode.landing.git.change_store import DepotRepositories
 from pancode.landing.model import LandWay
 from pancode.landing.service import Lander
@@ -38,7 +38,7 @@ def test_what_was_written_is_recorded_by_the_next_coordinator(coordinator: Desk,
                 result={**row.result, "commit": request.result_commit},
             )
         )
-    asked.ask(world.coordinator.core, "r-0001", LandWay("ana", with_commands=True, branch=branch))
+    queue.ask(world.coordinator.core, "r-0001", LandWay("ana", with_commands=True, branch=branch))
     repositories = DepotRepositories(coordinator.depot)
 
     def dies(*meant: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import redis
 
 from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
-from pancode.app import administration as queue_look
+from pancode.app import administration
 from pancode.kernel.errors import UsageError
 from pancode.kernel.ports import JobToClose, Offer
 from tests.integration.redis.conftest import PASSWORD, TAG, Site
@@ -133,7 +133,7 @@ def test_our_commands_run_nothing_and_change_nothing(mined: tuple[Site, Path], t
 @pytest.mark.parametrize("words", [["worker"], ["requeue", "--all"], []])
 def test_a_command_that_does_more_than_look_is_refused(tmp_path: Path, words: list[str]) -> None:
     with pytest.raises(UsageError, match="is not run on a fleet"):
-        queue_look.rq(words, tmp_path, {}, io.StringIO())
+        administration.rq(words, tmp_path, {}, io.StringIO())
 
 
 def test_another_redis_or_other_classes_are_refused(valkey_site: Site, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.fleet.ssh.scripts import checks as look_scripts
+from pancode.fleet.ssh.scripts import checks
 from pancode.fleet.ssh.scripts import install as install_scripts
 from pancode.fleet.ssh.scripts.link import spoken
 
@@ -28,10 +28,10 @@ def listing(home: Path) -> list[tuple[str, int, int]]:
 @pytest.mark.parametrize(
     ("look", "script", "args"),
     [
-        (look_scripts.HOME, install_scripts.MAKE_HOME, ("{}/node", "f1")),
-        (look_scripts.FOLDERS, install_scripts.MAKE_FOLDERS, ("{}/a/b",)),
-        (look_scripts.POINT, install_scripts.POINT, ("{}", "b1")),
-        (look_scripts.FLEET_KEY, install_scripts.ADD_FLEET_KEY, (LINE, MARK)),
+        (checks.HOME, install_scripts.MAKE_HOME, ("{}/node", "f1")),
+        (checks.FOLDERS, install_scripts.MAKE_FOLDERS, ("{}/a/b",)),
+        (checks.POINT, install_scripts.POINT, ("{}", "b1")),
+        (checks.FLEET_KEY, install_scripts.ADD_FLEET_KEY, (LINE, MARK)),
     ],
 )
 def test_a_look_agrees_with_its_script(tmp_path: Path, look: str, script: str, args: tuple[str, ...]) -> None:
@@ -46,7 +46,7 @@ def test_a_look_agrees_with_its_script(tmp_path: Path, look: str, script: str, a
     assert said(script, tmp_path, *words) == "no"
 
 
-@pytest.mark.parametrize("look", [look_scripts.STARTED, look_scripts.AT_WORK])
+@pytest.mark.parametrize("look", [checks.STARTED, checks.AT_WORK])
 def test_no_agent_is_at_work_in_a_fresh_home(tmp_path: Path, look: str) -> None:
-    meant = "yes" if look == look_scripts.STARTED else "no"
+    meant = "yes" if look == checks.STARTED else "no"
     assert said(look, tmp_path, str(tmp_path), "keep") == meant

@@ -10,12 +10,12 @@ import pytest
 
 from pancode.fleet.ssh.scripts import install as install_scripts
 from pancode.fleet.ssh.scripts import link as scripts
-from pancode.fleet.ssh.scripts import removal as removal_scripts
+from pancode.fleet.ssh.scripts import removal
 from pancode.fleet.ssh.unit import Unit
 
 ALL_SCRIPTS = {
     f"{module.__name__}.{name}": getattr(module, name)
-    for module in (scripts, install_scripts, removal_scripts)
+    for module in (scripts, install_scripts, removal)
     for name in dir(module)
     if name.isupper() and name[0] != "_" and name not in ("BEGIN", "END", "AGENT", "TOOL_FOLDERS")
 }

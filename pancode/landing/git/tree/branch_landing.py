@@ -20,7 +20,7 @@ from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import GitFailure, GitRefusal, must_git, translated
 from pancode.landing import model as land_values
 from pancode.landing.git.merge import GitCommits, tree_of
-from pancode.landing.git.tree import tree_landing as land
+from pancode.landing.git.tree import tree_landing
 from pancode.landing.git.tree.steps import free_branch
 
 IDLE_MS = 3_000
@@ -186,7 +186,7 @@ def land_on_branch(
                     f"branch {target.name} is moved faster than it can be landed on",
                     fix=f"pancode land {request.run or 'RUN'} --branch {target.name}",
                 )
-        except land.CalledOffError:
+        except tree_landing.CalledOffError:
             report = land_values.LandReport(land_values.LandStatus.CALLED_OFF)
         return replace(report, tree=str(seen.top), branch=target.name)
 
@@ -211,9 +211,9 @@ def _land(
         import_tip(seen, depot, tip)
     git = depot.git(seen.repo_id)
     ours = branch.tree or (tree_of(git, tip) if tip else git.must("mktree", stdin=b"").text())
-    merged, changes = land.merge_result(depot, request, ours, session)
+    merged, changes = tree_landing.merge_result(depot, request, ours, session)
     if isinstance(merged, land_values.LandReport):
-        return land.explained(git, request, tip, merged)
+        return tree_landing.explained(git, request, tip, merged)
     who = NOBODY | dict(seen.user)
     around = os.environ if request.environ is None else request.environ
     stamp = stamp_env(who["user.name"], who["user.email"], target.now_ms)
@@ -223,16 +223,16 @@ def _land(
             return session.sign_commit(seen, around, (tree, parents, words), stamp)
         return session.write_commit(tree, parents, stamp, words)
 
-    made = land.commits_of(git, write, request, target, tip, merged)
+    made = tree_landing.commits_of(git, write, request, target, tip, merged)
     if isinstance(made, land_values.LandReport):
         return made
     unless_filtered(seen, git, changes, ("" if target.how is land_values.How.SQUASH else made.commit, tip))
     gate = gates(replace(merged, tree=made.tree, commit=made.commit)) if gates is not None else None
-    land.unless_called_off(called_off)
+    tree_landing.unless_called_off(called_off)
     if gate is not None and not gate.ok:
-        return land.not_passed(gate)
+        return tree_landing.not_passed(gate)
     _bring(seen, depot, made.commit, tip)
-    land.unless_called_off(called_off)
+    tree_landing.unless_called_off(called_off)
     if free_branch(seen, target.name) != branch:
         return None
     old = branch.tip or "0" * len(made.commit)

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from pancode.kernel.errors import RefusedError
-from pancode.runs.admission.gates import agent, budget, request, safety
-from pancode.runs.admission.gates import placement as routing
+from pancode.runs.admission.gates import agent, budget, placement, request, safety
 from pancode.runs.admission.gates.budget import DO_IT_THERE, nothing_left, used_up
 from pancode.runs.admission.gates.gate import GateVerdict, asks_for, objections
 from pancode.runs.admission.resolution import Resolution
@@ -24,9 +23,9 @@ ORDER: Mapping[str, Gate] = {
     safety.NAME: safety.judge,
     budget.NAME: budget.judge,
     agent.NAME: agent.judge,
-    routing.NAME: routing.judge,
+    placement.NAME: placement.judge,
 }
-OWNERS = frozenset({"drain", "recursion", safety.NAME, budget.NAME, agent.NAME, routing.NAME})
+OWNERS = frozenset({"drain", "recursion", safety.NAME, budget.NAME, agent.NAME, placement.NAME})
 """The gates whose fixes are settings that only the owner may change."""
 _NOT_FOR_RUNS = "that is for the person who started"
 _ASK = "; or add --ask: it waits in the inbox for a person's yes"

@@ -11,7 +11,7 @@ from node_agent.wire.policy import ALLOWED, SAFETY_RANK, ActionClass, Enforcemen
 from pancode.agents.runtimes import EnforcedRule, EnforcementRequest, enforced
 from pancode.kernel.node import with_words
 from pancode.kernel.values import replace
-from pancode.runs.admission import request_rules as requested
+from pancode.runs.admission import request_rules
 from pancode.runs.admission.gates.gate import GateVerdict, passed, refused, warned
 from pancode.runs.admission.resolution import Resolution
 from pancode.runs.placement.breakers import LoopVerdict, loop
@@ -35,7 +35,7 @@ def _commands(resolution: Resolution) -> Iterator[tuple[str, str]]:
     """Yield the commands of set-up, gates, score and the user's own script, each as a shell would have it."""
     yield from (("setup", shlex.join(argv)) for argv in resolution.setup)
     yield from (("verify", shlex.join(argv)) for argv in resolution.gates)
-    score = requested.score(resolution.request)
+    score = request_rules.score(resolution.request)
     if score:
         yield "score", shlex.join(score)
     if resolution.runtime.name == "shell":

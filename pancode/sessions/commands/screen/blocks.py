@@ -15,7 +15,7 @@ from textual.widgets.markdown import MarkdownStream
 
 from pancode.interfaces.tui.page import PageMoment
 from pancode.kernel.formatting import diff_style, unhidden
-from pancode.sessions.commands.screen import transcript as story
+from pancode.sessions.commands.screen import transcript
 from pancode.sessions.commands.screen.look import QUIET, glyph
 
 _CALLS = {"running": "running", "ok": "verified", "failed": "failed", "denied": "stopped"}
@@ -57,7 +57,7 @@ def _make_plain(state: StateCore) -> None:
 class PersonBar(Horizontal):
     """Words of a person; `named`: with the name, as it is not the person at this terminal."""
 
-    def __init__(self, block: story.PersonBlock, named: bool) -> None:
+    def __init__(self, block: transcript.PersonBlock, named: bool) -> None:
         super().__init__()
         self._block, self._named = block, named
 
@@ -90,7 +90,7 @@ class AnswerText(Markdown):
 class CallsRow(Static):
     """Calls on one line; when open, a line for each, with what it changed or printed."""
 
-    def __init__(self, block: story.CallsBlock) -> None:
+    def __init__(self, block: transcript.CallsBlock) -> None:
         super().__init__(markup=False)
         self.block = block
         self.draw()
@@ -100,8 +100,8 @@ class CallsRow(Static):
         text = Text("\u25be " if block.is_open else "\u25b8 ", QUIET)
         text.append(*glyph(_CALLS[block.calls[-1].state])).append(f" {block.title}", QUIET)
         for call in block.calls if block.is_open else ():
-            text.append("\n    ").append(*glyph(_CALLS[call.state])).append(f" {story.call_line(call)}")
-            for line in story.result_of(call):
+            text.append("\n    ").append(*glyph(_CALLS[call.state])).append(f" {transcript.call_line(call)}")
+            for line in transcript.result_of(call):
                 text.append("\n      ").append(line, diff_style(line) if call.diff else QUIET)
         text.no_wrap, text.overflow = not block.is_open, "ellipsis"
         self.update(text)
@@ -114,14 +114,14 @@ class CallsRow(Static):
 class TellRow(Static):
     """Words of PanCode itself."""
 
-    def __init__(self, block: story.TellBlock) -> None:
+    def __init__(self, block: transcript.TellBlock) -> None:
         super().__init__(Text.assemble(glyph(block.state), (f" {block.text}", QUIET)), markup=False)
 
 
 class FoundRows(Static):
     """What was found at the start, a line for each."""
 
-    def __init__(self, block: story.FoundBlock) -> None:
+    def __init__(self, block: transcript.FoundBlock) -> None:
         parts = (part for state, line in block.rows for part in (glyph(state), (f" {line}\n", QUIET)))
         super().__init__(Text.assemble(*parts), markup=False)
 
@@ -129,7 +129,7 @@ class FoundRows(Static):
 class OutputText(Static):
     """The output of a program that takes no turns."""
 
-    def __init__(self, block: story.OutputBlock) -> None:
+    def __init__(self, block: transcript.OutputBlock) -> None:
         super().__init__(markup=False)
         self.grow(block.text)
 
@@ -140,26 +140,26 @@ class OutputText(Static):
 class PanelText(Static):
     """The output of a command, as it is in a pipe."""
 
-    def __init__(self, block: story.PanelBlock) -> None:
+    def __init__(self, block: transcript.PanelBlock) -> None:
         super().__init__(Text.assemble((f"{block.title}\n", "bold"), block.text), markup=False)
 
 
-def widget_of(block: story.TalkBlock, by: str) -> Widget:
+def widget_of(block: transcript.TalkBlock, by: str) -> Widget:
     """`by`: who sits here."""
     match block:
-        case story.PersonBlock():
+        case transcript.PersonBlock():
             return PersonBar(block, block.by != by)
-        case story.AnswerBlock():
+        case transcript.AnswerBlock():
             return AnswerText(block.text)
-        case story.CallsBlock():
+        case transcript.CallsBlock():
             return CallsRow(block)
-        case story.OutputBlock():
+        case transcript.OutputBlock():
             return OutputText(block)
-        case story.TellBlock():
+        case transcript.TellBlock():
             return TellRow(block)
-        case story.FoundBlock():
+        case transcript.FoundBlock():
             return FoundRows(block)
-        case story.PanelBlock():
+        case transcript.PanelBlock():
             return PanelText(block)
     raise AssertionError(block)
 
@@ -167,12 +167,12 @@ def widget_of(block: story.TalkBlock, by: str) -> Widget:
 class TalkView(VerticalScroll, can_focus=False):
     """Shows the blocks from `first` on, and follows the end until the person scrolls away from it."""
 
-    def __init__(self, blocks: Sequence[story.TalkBlock], by: str) -> None:
+    def __init__(self, blocks: Sequence[transcript.TalkBlock], by: str) -> None:
         super().__init__()
         self._blocks, self._by, self.first = blocks, by, 0
-        self._shown: dict[story.TalkBlock, Widget] = {}
+        self._shown: dict[transcript.TalkBlock, Widget] = {}
         self._earlier = Static("", id="earlier", markup=False)
-        self.marked: story.TalkBlock | None = None
+        self.marked: transcript.TalkBlock | None = None
 
     def compose(self) -> ComposeResult:
         yield self._earlier
@@ -184,7 +184,7 @@ class TalkView(VerticalScroll, can_focus=False):
     def follows(self) -> bool:
         return self.max_scroll_y - self.scroll_offset.y <= 1 or not self.max_scroll_y
 
-    async def sync(self, changed: Sequence[story.TalkBlock]) -> None:
+    async def sync(self, changed: Sequence[transcript.TalkBlock]) -> None:
         """Bring the widgets in line with the blocks; `changed`: blocks that are new or have grown."""
         if len(self._blocks) - self.first > MOST + STEP and (self.follows or not self._shown):
             self.first = len(self._blocks) - MOST
@@ -193,9 +193,9 @@ class TalkView(VerticalScroll, can_focus=False):
             await self._shown.pop(block).remove()
         for block in changed:
             match self._shown.get(block), block:
-                case AnswerText() as shown, story.AnswerBlock(text):
+                case AnswerText() as shown, transcript.AnswerBlock(text):
                     await shown.grow(text)
-                case OutputText() as shown, story.OutputBlock(text):
+                case OutputText() as shown, transcript.OutputBlock(text):
                     shown.grow(text)
                 case CallsRow() as shown, _:
                     shown.draw()
@@ -218,7 +218,7 @@ class TalkView(VerticalScroll, can_focus=False):
             return True
         return False
 
-    def mark(self, block: story.TalkBlock | None) -> None:
+    def mark(self, block: transcript.TalkBlock | None) -> None:
         """Mark the block and scroll it into sight; None: mark none."""
         for one in (self.marked, block):
             if one in self._shown:
@@ -236,17 +236,17 @@ class TalkView(VerticalScroll, can_focus=False):
         if self.marked is None:
             self.anchor()
 
-    def find(self, word: str) -> story.TalkBlock | None:
+    def find(self, word: str) -> transcript.TalkBlock | None:
         """The next block upwards that has the word, from the marked one on, and round again."""
         at = self._blocks.index(self.marked) if self.marked in self._blocks else len(self._blocks)
         around = [*reversed(self._blocks[:at]), *reversed(self._blocks[at:])]
         wanted = word.casefold()
-        found = next((one for one in around if wanted in story.plain_of(one).casefold()), None)
+        found = next((one for one in around if wanted in transcript.plain_of(one).casefold()), None)
         if found is not None:
             self.first = min(self.first, self._blocks.index(found))
         return found
 
-    def redraw(self, block: story.TalkBlock) -> None:
+    def redraw(self, block: transcript.TalkBlock) -> None:
         shown = self._shown.get(block)
         if isinstance(shown, CallsRow):
             shown.draw()

@@ -124,7 +124,10 @@ OURS = {
     "SKILL.md": "of the skills that its order has, in its home",
 }
 """Names in that code which are no files of a project on which a program acts."""
-READERS = ("node_agent/runtimes", "node_agent/native", "node_agent/sdk", "node_agent/hooks", "pancode/config")
+READERS = (
+    *("node_agent/runtimes", "node_agent/native", "node_agent/sdk", "node_agent/hooks"),
+    *("pancode/config", "pancode/workflows/files"),
+)
 _SUFFIXES = {".json", ".jsonl", ".ndjson", ".txt", ".yaml", ".yml"}
 _NAME = re.compile(r"\.[a-z][a-z-]{2,}|[A-Z]{2,}\.md|[a-z-]+\.ya?ml")
 

@@ -17,7 +17,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import Mode
 from node_agent.wire.receipt import TurnStop, Usage
 from pancode.agents.agents import CHANGE, FLEET_TOOLS, LOOKS, SCOUTS
-from pancode.app import fleet_tools as for_runs
+from pancode.app import fleet_tools
 from pancode.app.fleet_tools import FleetCalls, offered
 from pancode.interfaces.mcp.protocol import CallProgress
 from pancode.interfaces.mcp.tools import BY_NAME
@@ -109,7 +109,7 @@ def test_its_order_offers_the_tools_of_its_mode_and_nobody_elses_does(world: Doo
 def test_a_long_answer_is_cut_and_says_so(world: DoorWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     long = {"isError": False, "content": [{"type": "text", "text": "x" * 300_000}]}
     panos = Panos(world)
-    monkeypatch.setattr(for_runs, "call", lambda *_: long)
+    monkeypatch.setattr(fleet_tools, "call", lambda *_: long)
     answer = panos.answer("fleet_status")
     assert len(answer.text) < MOST_FLEET_ANSWER and "300000 characters in all" in answer.text
 
@@ -165,7 +165,7 @@ def test_a_coordinator_that_died_between_act_and_answer_gives_the_stored_one(wor
     panos = Panos(world)
     panos.asks("dispatch", **BUILD)
     (action,) = panos.waiting()
-    for_runs.carried_out(
+    fleet_tools.carried_out(
         world.api, world.context.row(Run, panos.session), action.detail, CallProgress(lambda told: None)
     )
     assert len(runs(world)) == 2 and panos.waiting(), "it was killed here: nothing was answered"
@@ -567,13 +567,13 @@ class HeldCalls(FleetCalls):
 def test_one_sitting_leaves_room_for_the_calls_of_others(world: DoorWorld) -> None:
     greedy = Panos(world)
     calls = greedy.calls = HeldCalls(world)
-    for _ in range(for_runs.MOST_OF_ONE + 2):
+    for _ in range(fleet_tools.MOST_OF_ONE + 2):
         greedy.asks("fleet_status")
     other = Panos(world)
     other.asks("fleet_status")
     try:
         calls._turn()
-        until(lambda: len(calls.runs) == for_runs.MOST_OF_ONE + 1, "those that may be at work are")
+        until(lambda: len(calls.runs) == fleet_tools.MOST_OF_ONE + 1, "those that may be at work are")
         assert calls.runs.count(other.session) == 1
     finally:
         calls.go.set()

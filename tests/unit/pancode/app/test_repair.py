@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from pancode import __version__
-from pancode.app import doctor
-from pancode.app import repair as mending
+from pancode.app import doctor, repair
 from pancode.app.commands.setup import _mended
 from pancode.app.init import write_files
 from pancode.app.repair import Mend, mends
@@ -120,7 +119,7 @@ def test_a_checkout_of_an_attempt_that_begins_meanwhile_is_not_offered(
         return iter(found)
 
     monkeypatch.setattr(Path, "glob", glob)
-    assert list(mending._left_checkouts(node)) == [] and len(seen) == 3
+    assert list(repair._left_checkouts(node)) == [] and len(seen) == 3
 
 
 def test_a_socket_of_a_coordinator_that_is_gone_goes(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,10 +164,10 @@ def test_a_running_fleet_is_offered_its_old_node_agents_and_what_old_runs_left(
         return {"changes": ["r-1"] if lets_go else [], "logs": []}
 
     commands = list[tuple[str, ...]]()
-    monkeypatch.setattr(mending, "holder_of", lambda home: 1)
-    monkeypatch.setattr(mending, "ask", lambda *_: {"nodes": nodes})
+    monkeypatch.setattr(repair, "holder_of", lambda home: 1)
+    monkeypatch.setattr(repair, "ask", lambda *_: {"nodes": nodes})
     monkeypatch.setattr(Client, "post", plan)
-    monkeypatch.setattr(mending, "_run", lambda *words: commands.append(words))
+    monkeypatch.setattr(repair, "_run", lambda *words: commands.append(words))
     for one in found(user):
         one.do()
     assert commands == [("fleet", "up", "old"), ("fleet", "up", "silent"), *([("gc",)] if lets_go else [])]

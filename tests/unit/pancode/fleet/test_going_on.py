@@ -10,7 +10,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import LoggedIn, RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Exposed, GateResult, ModelCalls, Usage
-from pancode.fleet import breaker_service as breakers
+from pancode.fleet import breaker_service
 from pancode.kernel.records import Decision, Run
 from pancode.runs.life.orders import snapshot_of
 from pancode.runs.stop import stop
@@ -205,7 +205,7 @@ def test_a_limit_of_one_machines_login_holds_up_no_other_machine(coordinator: De
     order = claimed(node)
     node.deliver(order, **LIMITED, base=None, snapshot="a" * 40)
     coordinator.turn()
-    names = [one.name for one in breakers.now(coordinator.core) if one.state != "closed"]
+    names = [one.name for one in breaker_service.now(coordinator.core) if one.state != "closed"]
     assert names == ["provider:anthropic@n1"]
     coordinator.dispatch("r-0002")
     coordinator.dispatch("r-0003", node="n1")
@@ -218,7 +218,7 @@ def test_a_limit_of_one_machines_login_holds_up_no_other_machine(coordinator: De
     assert "provider:anthropic@n1 is open until" in coordinator.row(Run, "r-0003").reason
     node.facts = facts(runtimes=(RuntimeFact(name="claude", state="ok", login=LoggedIn.KEY),))
     for _ in range(2):
-        names = [one.name for one in breakers.now(coordinator.core) if one.state != "closed"]
+        names = [one.name for one in breaker_service.now(coordinator.core) if one.state != "closed"]
         assert names == ["provider:anthropic@n1"], (
             "of the login that it was, after a restart, and another login"
         )

@@ -16,8 +16,7 @@ from pancode.budget.books import Ceilings
 from pancode.budget.service import set_ceilings
 from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import fleet as query_fleet
-from pancode.fleet import inventory
-from pancode.fleet import node_cooldown as passed_over
+from pancode.fleet import inventory, node_cooldown
 from pancode.kernel.node import MOST_CHARS
 from pancode.kernel.records import Balance, Closed, Decision, Fence, Run, RunState
 from pancode.runs.life.case import MAX_BINDINGS
@@ -185,7 +184,7 @@ def test_who_is_passed_over_stands_for_nobody_who_asks_for_the_same(coordinator:
     pause_queue(coordinator.core, None, "lunch", "me")
     for number in range(1, 4):
         coordinator.dispatch(f"r-000{number}")
-    passed_over.note(coordinator.core, PassOver("n1", "r-0001", OrderRefusal.CEILING, "not here"))
+    node_cooldown.note(coordinator.core, PassOver("n1", "r-0001", OrderRefusal.CEILING, "not here"))
     pause_queue(coordinator.core, None, None, "me")
     coordinator.turn()
     assert sorted(fence.run for fence in coordinator.rows(Fence)) == ["r-0002", "r-0003"]
@@ -318,8 +317,8 @@ def test_a_gate_with_a_typo_is_no_problem_of_the_machine(coordinator: Desk) -> N
     node.deliver(order, **failed(FailureKind.GATE_MISSING, Outcome.ERROR))
     coordinator.turn()
     core = coordinator.core
-    assert "n1" in passed_over.shunned(core)["r-0001"], "another machine may have the program"
-    assert passed_over.of_node(core, "n1") == []
+    assert "n1" in node_cooldown.shunned(core)["r-0001"], "another machine may have the program"
+    assert node_cooldown.of_node(core, "n1") == []
 
 
 def test_who_waits_for_another_node_is_told_why_the_first_could_not_take_it(coordinator: Desk) -> None:
@@ -348,4 +347,4 @@ def test_a_node_that_is_back_in_service_is_asked_at_once_and_knows_it_before_the
     act(coordinator.core)
     assert writes.index("send_controls") < writes.index("push_order")
     assert node.claim() is not None
-    assert passed_over.of_node(coordinator.core, "n1") == []
+    assert node_cooldown.of_node(coordinator.core, "n1") == []

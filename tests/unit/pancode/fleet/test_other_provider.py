@@ -10,7 +10,7 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.receipt import ModelCalls
-from pancode.fleet import breaker_service as breakers
+from pancode.fleet import breaker_service
 from pancode.kernel.records import Run
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import facts, failed
@@ -55,7 +55,7 @@ def test_it_goes_on_at_once_with_another_provider(tmp_path: Path) -> None:
     fleet.turned_away()
     order = fleet.node.claim()
     assert order is not None and order.runtime == "codex" and order.identity.attempt == 2
-    shown = breakers.now(fleet.desk.core)
+    shown = breaker_service.now(fleet.desk.core)
     assert [one.name for one in shown if one.state != "closed"] == ["provider:anthropic"]
     fleet.node.start(order)
     fleet.node.deliver(order)
@@ -64,7 +64,7 @@ def test_it_goes_on_at_once_with_another_provider(tmp_path: Path) -> None:
     assert (ended.outcome, ended.runtime) == (Outcome.DONE, "codex")
     fleet.desk.check_books()
     fleet.desk.restart()
-    shown = breakers.now(fleet.desk.core)
+    shown = breaker_service.now(fleet.desk.core)
     assert [one.name for one in shown if one.state != "closed"] == ["provider:anthropic"], (
         "after a restart, too"
     )

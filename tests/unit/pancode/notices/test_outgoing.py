@@ -13,7 +13,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from pancode.kernel.errors import NotFoundError, UnavailableError
 from pancode.kernel.records import Audit, Delivery
 from pancode.kernel.values import replace
-from pancode.notices import pace as pacing
+from pancode.notices import pace
 from pancode.notices.deliverer import Outgoing
 from pancode.notices.rules import NoticeRoute, NotifyRules, QuietHours
 from tests.unit.pancode.runs.world import failed
@@ -139,7 +139,7 @@ def test_a_try_that_cannot_be_written_down_is_not_made_again_at_once(
         world.outgoing.round(here=True)
     assert len(world.post.notices) == 1, "the channel is left alone for a while"
     monkeypatch.undo()
-    world.desk.clock.ms += pacing.NOTICE_AGAIN_MS[0]
+    world.desk.clock.ms += pace.NOTICE_AGAIN_MS[0]
     world.outgoing.round(here=True)
     assert world.states() == ["sent"]
 
@@ -147,7 +147,7 @@ def test_a_try_that_cannot_be_written_down_is_not_made_again_at_once(
 def test_old_deliveries_of_a_target_that_takes_nothing_are_dropped_and_shown(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pacing, "MOST_WAITING", 2)
+    monkeypatch.setattr(pace, "MOST_WAITING", 2)
     world.post.down = "no answer"
     world.fail(5)
     world.outgoing.round(here=True)

@@ -15,7 +15,7 @@ from pancode.kernel.errors import RefusedError
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Audit, Fence, FenceState, Node, Run, RunState
 from pancode.queue import quota
-from pancode.reports import story as query_story
+from pancode.reports import story
 from pancode.runs import views as query
 from tests.fakes.bus import MemoryLinkDown
 from tests.unit.pancode.runs.world import Desk, Puppet
@@ -123,7 +123,7 @@ def test_a_run_in_flight_says_why_and_is_never_given_up(fleet: Fleet) -> None:
     run = query.brief(fleet.coordinator.core, "r-0001")
     assert run["state"] == "running"
     assert "bad is quarantined: it kept" in run["notes"][0]
-    told = query_story.why(fleet.coordinator.core, "r-0001")["decisions"]
+    told = story.why(fleet.coordinator.core, "r-0001")["decisions"]
     assert any(d["verdict"] == "quarantined" for d in told)
     fleet.let_in()
     fleet.bad.breathe()

@@ -18,7 +18,7 @@ from pancode.fleet import inventory
 from pancode.kernel.names import FLEET
 from pancode.kernel.records import Action, ActionKind, Run, SessionRow, Word
 from pancode.kernel.values import replace
-from pancode.sessions import child_updates as tidings
+from pancode.sessions import child_updates
 from pancode.sessions.child_updates import MOST_IN_A_ROW, Tidings
 from pancode.sessions.service import GoingOn
 from pancode.workflows.hooks import Advancing
@@ -139,7 +139,7 @@ def test_a_run_that_waits_for_a_person_is_told_and_one_that_was_answered_is_not(
 
 
 def test_a_long_list_ends_with_how_many_more(world: DoorWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tidings, "MOST_TOLD", 1)
+    monkeypatch.setattr(child_updates, "MOST_TOLD", 1)
     panos = Told(world)
     first, second = (ends(world, panos.begins()) for _ in range(2))
     panos.ends_turn(0)

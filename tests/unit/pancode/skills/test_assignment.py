@@ -8,7 +8,7 @@ import pytest
 
 from node_agent.wire.skill import OrderedSkill, digest_of, packed
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError
-from pancode.skills import assignment as giving
+from pancode.skills import assignment
 from pancode.skills.assignment import given
 from pancode.skills.model import Skill
 from pancode.skills.sources import FoundSkill, read_skill, skills_of, sources
@@ -65,7 +65,7 @@ def test_who_names_one_that_cannot_be_given_is_told(found: list[FoundSkill]) -> 
 
 def test_there_is_a_ceiling(found: list[FoundSkill], monkeypatch: pytest.MonkeyPatch) -> None:
     one = len(given(["deploy"], found, ()).ordered[0].packed)
-    monkeypatch.setattr(giving, "MOST_PACKED", one + 10)
+    monkeypatch.setattr(assignment, "MOST_PACKED", one + 10)
     told = given(["deploy"], found, ())
     assert [skill.name for skill in told.ordered] == ["deploy"]
     assert sum("no room" in words for words in told.left_out) == 2

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from node_agent.wire.failure import Outcome
 from pancode.kernel.records import Run, RunState, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.runs.receipts.trust import KEPT
-from pancode.workflows import lane_rules as lane
+from pancode.workflows import lane_rules
 from pancode.workflows.rules import Advance, WorkflowView, advance
 from tests.unit.pancode.runs.world import a_run
 
@@ -36,7 +36,7 @@ def done(number: int, **result: Any) -> Run:
 
 def look(*steps: WorkflowStep, run: Run | None = None, **about: Any) -> Advance:
     runs = {} if run is None else {run.id: run}
-    return advance(WorkflowView(replace(LANE, **about), tuple(sorted(steps, key=lane.order)), runs, 10))
+    return advance(WorkflowView(replace(LANE, **about), tuple(sorted(steps, key=lane_rules.order)), runs, 10))
 
 
 def states(made: Advance) -> dict[str, str]:
@@ -89,20 +89,20 @@ def test_whatever_is_added_and_moved_each_item_has_one_place(acts: list[tuple[st
     """What has begun keeps its place, and who is more urgent is never added behind who is less."""
     steps = [item(number, DONE) for number in range(1, begun + 1)]
     for what, number in acts:
-        waiting, name = [one for one in steps if lane.may_move(one)], ""
+        waiting, name = [one for one in steps if lane_rules.may_move(one)], ""
         if what == "add":
-            place, later = lane.placed(steps, number)
+            place, later = lane_rules.placed(steps, number)
             fresh = max((one.number for one in steps), default=0) + 1
             changed = (*later, item(fresh, item={"place": place, "priority": number}))
         elif waiting:
             name = waiting[number % len(waiting)].name
-            changed = lane.moved(steps, name, waiting[0].name if what == "first" else None)
+            changed = lane_rules.moved(steps, name, waiting[0].name if what == "first" else None)
         else:
             continue
         by_name = {one.name: one for one in (*steps, *changed)}
         assert len(by_name) == len(steps) + (what == "add")
-        steps = sorted(by_name.values(), key=lane.order)
-        assert len({lane.order(one)[0] for one in steps}) == len(steps)
+        steps = sorted(by_name.values(), key=lane_rules.order)
+        assert len({lane_rules.order(one)[0] for one in steps}) == len(steps)
         assert all(one.state.is_over for one in steps[:begun])
         if what != "add":
             assert steps[begun if what == "first" else -1].name == name

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from pancode.agents import agents
-from pancode.agents import model_profiles as passports
+from pancode.agents import agents, model_profiles
 from pancode.agents.commands.models import _exit_of_tests, _test_result, _tested
 from pancode.interfaces.cli.follow import admitted
 from pancode.interfaces.cli.output import Face
@@ -25,7 +24,7 @@ WORK = {"by": "ana"}
 
 
 def test_a_code_that_both_sides_know() -> None:
-    assert MODEL_UNTESTED == passports.MODEL_UNTESTED
+    assert MODEL_UNTESTED == model_profiles.MODEL_UNTESTED
 
 
 def untested(node: str, model: str = "hf.co/qwen") -> ApiError:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pancode.app.init import write_files
-from pancode.config.agents import writer as agentwrite
+from pancode.config.agents import writer
 from pancode.config.agents.edit import set_value
 from pancode.config.agents.editor import check_file, new_agent, set_field
 from pancode.config.agents.writer import AgentsFile
@@ -145,7 +145,7 @@ def test_a_file_that_changes_meanwhile_is_left_alone(
         agents_file.file.write_text("# somebody else\n")
         return set_value(text, path, value, place)
 
-    monkeypatch.setattr(agentwrite, "set_value", slow)
+    monkeypatch.setattr(writer, "set_value", slow)
     with pytest.raises(ConflictError, match="was changed meanwhile"):
         set_field(agents_file, "fixer", "tier", "mid")
     assert agents_file.file.read_text() == "# somebody else\n"

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.fleet.bundle import download
-from pancode.fleet.bundle import installation as installed
+from pancode.fleet.bundle import download, installation
 from pancode.fleet.bundle.archive import Contents
 from pancode.fleet.bundle.contents import wanted
 from pancode.fleet.bundle.errors import BundleError, NotHere
@@ -47,7 +46,7 @@ def names(path: Path) -> list[str]:
 def test_roots_are_those_of_our_own_distribution() -> None:
     project = tomllib.loads((Path(__file__).parents[5] / "pyproject.toml").read_text())["project"]
     listed = {r.split(">")[0].split("<")[0] for r in project["optional-dependencies"]["node"]}
-    assert listed == set(installed.ROOTS)
+    assert listed == set(installation.ROOTS)
 
 
 def test_what_a_bundle_holds(tmp_path: Path) -> None:
@@ -105,14 +104,14 @@ def test_no_source_says_every_reason_and_the_fix(tmp_path: Path) -> None:
 
 def test_installed_wheels_that_do_not_run_there_are_not_taken() -> None:
     with pytest.raises(NotHere, match="does not run on cp313-aarch64"):
-        installed.libraries(NodePlatform((3, 13, 0), "aarch64", (2, 36)), ("pydantic",))
+        installation.libraries(NodePlatform((3, 13, 0), "aarch64", (2, 36)), ("pydantic",))
     with pytest.raises(NotHere, match="not installed"):
-        installed.libraries(NODE, ("no-such-library-of-ours",))
+        installation.libraries(NODE, ("no-such-library-of-ours",))
 
 
 def test_what_an_early_311_needs_is_judged_by_the_nodes_python() -> None:
-    early = installed._requirements(metadata.distribution("redis"), OLD)
-    late = installed._requirements(metadata.distribution("redis"), NODE)
+    early = installation._requirements(metadata.distribution("redis"), OLD)
+    late = installation._requirements(metadata.distribution("redis"), NODE)
     assert "async-timeout" in early and "async-timeout" not in late
 
 
@@ -143,7 +142,7 @@ def test_pip_takes_only_listed_wheels(tmp_path: Path) -> None:
 
 def test_the_locked_list_is_found_and_covers_every_root() -> None:
     listed = download.requirements_file().read_text()
-    for name in (*installed.ROOTS, "cffi", "pydantic-core"):
+    for name in (*installation.ROOTS, "cffi", "pydantic-core"):
         assert f"\n{name}==" in "\n" + listed
 
 

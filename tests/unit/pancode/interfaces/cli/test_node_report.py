@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from pancode.interfaces.cli import node_report as told
+from pancode.interfaces.cli import node_report
 from pancode.interfaces.client.client import Client
 
 
@@ -35,14 +35,14 @@ class Told:
 def test_it_waits_for_that_node_and_those_runtimes_and_not_for_ever(
     monkeypatch: pytest.MonkeyPatch, states: tuple[str, ...], asked: int, last: str
 ) -> None:
-    monkeypatch.setattr(told, "_LOOK_S", 0)
+    monkeypatch.setattr(node_report, "_LOOK_S", 0)
     coordinator = Told(*states)
-    facts = told.facts_after(cast("Client", coordinator), "desk", ("claude",), ("missing", "looking"))
+    facts = node_report.facts_after(cast("Client", coordinator), "desk", ("claude",), ("missing", "looking"))
     assert coordinator.asked == asked
     assert facts == {"claude": {"node": "desk", "state": last}}
 
 
 def test_where_no_runtime_is_meant_nothing_is_asked() -> None:
     coordinator = Told("missing")
-    assert told.facts_after(cast("Client", coordinator), "desk", (), ("missing",)) == {}
+    assert node_report.facts_after(cast("Client", coordinator), "desk", (), ("missing",)) == {}
     assert coordinator.asked == 0

@@ -12,7 +12,7 @@ from node_agent.wire.event import Revoked
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.app.http_routes import VERBS
 from pancode.fleet import inventory
-from pancode.interfaces.http import context as api_context
+from pancode.interfaces.http import context
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.records import Balance, Fence, FenceState, Node, Run, RunState, Setting
 from pancode.runs.core import Core
@@ -87,7 +87,7 @@ def test_an_order_that_cannot_go_out_at_once_is_signed_and_goes_out_later(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(api_context, "act", act)
+        patch.setattr(context, "act", act)
         run = world.dispatch()["run"]
     (fence,) = world.context.rows(Fence, run=run)
     assert fence.state is FenceState.OFFERED and world.node.claim() is None

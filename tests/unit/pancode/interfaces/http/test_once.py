@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from pancode.app.http_routes import VERBS
-from pancode.interfaces.http import routing as once
+from pancode.interfaces.http import routing
 from pancode.interfaces.http.access.idempotency import KEPT_MS, MOST_KEPT, RequestMark, begin
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.kernel.records import KeyedRequest, Run
@@ -122,7 +122,7 @@ def test_after_a_crash_it_is_not_begun_again_and_this_is_said(
     world: World, monkeypatch: pytest.MonkeyPatch, restarts: bool
 ) -> None:
     """The run was queued, and the process ended before it wrote the answer down."""
-    monkeypatch.setattr(once, "answered", broken)
+    monkeypatch.setattr(routing, "answered", broken)
     assert send(world).status_code == 201, "it has begun, and this is told"
     if restarts:
         world.context.restart()

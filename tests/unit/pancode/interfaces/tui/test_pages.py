@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from pancode.interfaces.tui.page import Page, PageMoment, PagePlace, laid_out, text_of
-from pancode.interfaces.tui.pages import nodes as machines
-from pancode.interfaces.tui.pages import runs, texts
+from pancode.interfaces.tui.pages import nodes, runs, texts
 from pancode.interfaces.tui.pages import workflows as work
 from pancode.interfaces.tui.pages.summary import summary, troubles
 from pancode.interfaces.tui.views import SUMMARY, VIEWS, ApiAsk
@@ -211,7 +210,7 @@ def test_the_coordinators_own_trouble_stands_above() -> None:
     trouble = {"what": "the disk is full", "why": "0 bytes", "fix": "make room"}
     told = {"fleet": {"coordinator": {"trouble": trouble, "closed": []}, "nodes": []}}
     assert [text_of(one) for one in troubles(told)] == ["the disk is full: 0 bytes", "  fix: make room"]
-    assert machines.machines(told, "", PageMoment.of(0)).empty.startswith("no machine")
+    assert nodes.machines(told, "", PageMoment.of(0)).empty.startswith("no machine")
 
 
 def test_an_empty_fleet_says_what_to_try() -> None:

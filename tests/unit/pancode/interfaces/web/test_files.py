@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 
-from pancode.interfaces.web import files as serving
+from pancode.interfaces.web import files
 from pancode.interfaces.web.files import STATIC, WebFile, names, policy_of, routes
 
 MOST_BYTES = 115_000
@@ -89,9 +89,7 @@ def test_a_file_is_sent_compressed_and_once() -> None:
     again = get(at, **{"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert get("/").headers["cache-control"] == "no-cache"
-    assert get("/").text.replace(f"./{folder}/", "") == (STATIC / serving.PAGE).read_text().replace(
-        '"./', '"'
-    )
+    assert get("/").text.replace(f"./{folder}/", "") == (STATIC / files.PAGE).read_text().replace('"./', '"')
 
 
 @pytest.mark.parametrize(

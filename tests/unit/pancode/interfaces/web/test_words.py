@@ -9,7 +9,7 @@ from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.interfaces.client.retry import NEEDS_YES
 from pancode.interfaces.http.bodies import ActBody
-from pancode.kernel import formatting as plain
+from pancode.kernel import formatting
 from pancode.sessions.routes import TermsBody
 from tests.architecture.sources import ROOT
 
@@ -23,10 +23,10 @@ def test_the_console_names_what_the_terminal_names() -> None:
     categories = re.findall(r"\\p\{(\w+)\}", table)
     ranges = re.findall(r"\\u\{(\w+)\}(?:-\\u\{(\w+)\})?", table)
     blank = {chr(code) for low, high in ranges for code in range(int(low, 16), int(high or low, 16) + 1)}
-    assert tuple(categories) == plain.HIDING
-    assert blank == plain.BLANK
+    assert tuple(categories) == formatting.HIDING
+    assert blank == formatting.BLANK
     for char in "\u061c\u00ad\U000e0041\u202e\u2066\u200b":
-        assert plain.unhidden(char) == f"<U+{ord(char):04X}>"
+        assert formatting.unhidden(char) == f"<U+{ord(char):04X}>"
 
 
 def test_lines_of_a_log_take_away_no_sign_that_turns_the_reading() -> None:

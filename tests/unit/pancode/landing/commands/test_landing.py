@@ -10,7 +10,7 @@ from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ApiError, RefusedError, UsageError
-from pancode.landing.commands import landing as verbs
+from pancode.landing.commands import landing
 from pancode.landing.commands.landing import PullWanted
 from tests.unit.pancode.interfaces.http.world import MemoryCoordinator, client_of
 from tests.unit.pancode.runs.world import Desk
@@ -55,26 +55,26 @@ def report() -> dict[str, Any]:
 )
 def test_options_that_do_not_fit(push: Any, forge: Any, wanted: bool, several: bool) -> None:
     with pytest.raises(UsageError) as caught:
-        verbs.check_pull(push, forge, wanted=wanted, several=several)
+        landing.check_pull(push, forge, wanted=wanted, several=several)
     assert caught.value.fix
 
 
 def test_options_that_fit() -> None:
-    verbs.check_pull(PUSH, ForgeKind.GITLAB, wanted=True, several=False)
-    verbs.check_pull(None, None, wanted=False, several=True)
+    landing.check_pull(PUSH, ForgeKind.GITLAB, wanted=True, several=False)
+    landing.check_pull(None, None, wanted=False, several=True)
 
 
 def test_it_is_asked_for_after_the_push(desk: MemoryCoordinator, capsys: pytest.CaptureFixture[str]) -> None:
     client, face = DirectClient(desk), Face(False)
-    done = verbs.pull_request(face, client, report(), PullWanted("words", ForgeKind.FORGEJO))
+    done = landing.pull_request(face, client, report(), PullWanted("words", ForgeKind.FORGEJO))
     ((run, asked),) = desk.pulls
     assert (run, asked.remote, asked.branch, asked.message) == ("r-0001", "origin", "agent/x", "words")
     assert asked.kind is ForgeKind.FORGEJO
-    assert verbs.pull_line(done) == "  pull request: https://git.example.org/o/r/pulls/7\n"
+    assert landing.pull_line(done) == "  pull request: https://git.example.org/o/r/pulls/7\n"
     done["pull_request"]["fresh"] = False
-    assert "(open already)" in verbs.pull_line(done)
+    assert "(open already)" in landing.pull_line(done)
     held = {"run": "r-0001", "status": "called off"}
-    assert verbs.pull_request(face, client, held, PullWanted()) == held and verbs.pull_line(held) == ""
+    assert landing.pull_request(face, client, held, PullWanted()) == held and landing.pull_line(held) == ""
     assert len(desk.pulls) == 1
 
 
@@ -83,7 +83,7 @@ def test_a_refusal_says_what_stands_and_how_to_go_on(desk: MemoryCoordinator) ->
         "no", why="HTTP 403", fix="pancode notify secret forge", code="forge_forbidden"
     )
     with pytest.raises(Exception, match="no") as caught:
-        verbs.pull_request(Face(True), DirectClient(desk), report(), PullWanted())
+        landing.pull_request(Face(True), DirectClient(desk), report(), PullWanted())
     error: Any = caught.value
     assert (error.code, error.exit_code) == ("forge_forbidden", 5)
     assert "HTTP 403; the change has landed on agent/x and is pushed" in error.why

@@ -14,7 +14,7 @@ from pancode.git.depot import Depot
 from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
-from pancode.landing import queue as asked
+from pancode.landing import queue
 from pancode.landing.git.change_store import DepotRepositories
 from pancode.landing.model import Conflict, ConflictState, LandWay
 from pancode.landing.service import Lander, resolve
@@ -84,14 +84,14 @@ def test_its_run_begins_at_both_and_lands_for_both(
     world.node.deliver(order, commit=COMMIT, change="change", files_changed=("a.txt",))
     world.context.turn()
     core, ways = world.context.core, list[LandWay]()
-    (action,) = asked.waiting(core)
+    (action,) = queue.waiting(core)
 
     def land(run: Run, way: LandWay, wanted: Callable[[], bool]) -> dict[str, Any]:
         ways.append(way)
         return ToldLander()(run, way, wanted)
 
     fails_at(monkeypatch, 3)  # one notes what is written, and one records it for both
-    asked.carry_out(core, action, land, lambda: False)
+    queue.carry_out(core, action, land, lambda: False)
     (way,) = ways
     assert (way.by, way.branch, way.message) == ("ana", "agent/x", "rename it")
     for run in (new.id, old.id):
@@ -109,11 +109,11 @@ def test_no_yes_counts_for_what_an_agent_has_yet_to_write(world: World, old: Run
     world.node.deliver(order, commit=COMMIT, change="change", files_changed=("Makefile",))
     world.context.turn()
     core, around = world.context.core, world.coordinator.around({})
-    (action,) = asked.waiting(core)
+    (action,) = queue.waiting(core)
     ended: Run = world.context.row(Run, new.id)
     next_one = continue_run(core, around, ended, "edit .github too", "ben").run
     for run in (ended, next_one):
-        way = asked.way_of(run, action)
+        way = queue.way_of(run, action)
         assert (way.by, way.branch, way.says_yes) == ("ana", "agent/x", False)
 
 
@@ -152,13 +152,13 @@ def test_what_has_not_settled_the_conflict_is_never_landed(
     world.context.turn()
     core = world.context.core
     lander = Lander(core, Unsettled(tmp_path, *left))
-    (action,) = asked.waiting(core)
-    asked.carry_out(core, action, lander.land, lambda: False)
+    (action,) = queue.waiting(core)
+    queue.carry_out(core, action, lander.land, lambda: False)
     told = world.context.row(Run, new.id)
     assert told.landed is None and told.landing["status"] == "not settled"
     assert why in str(told.landing["why"]) and f"pancode land {old.id} --resolve" in str(told.landing["fix"])
     with pytest.raises(WorkspaceError, match="has not settled the conflict"):
-        lander.land(told, LandWay("ana", gates=False), asked.LandingWish(core, action))
+        lander.land(told, LandWay("ana", gates=False), queue.LandingWish(core, action))
 
 
 def test_a_settling_that_is_continued_keeps_its_purpose_and_is_not_retried(

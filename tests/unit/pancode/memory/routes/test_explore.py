@@ -12,7 +12,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Mode
 from pancode.agents.agents import FLEET_TOOLS, SCOUTS
-from pancode.app import fleet_tools as for_runs
+from pancode.app import fleet_tools
 from pancode.interfaces.mcp.protocol import CallProgress
 from pancode.kernel.records import Run
 from tests.unit.pancode.agents.routes.test_exams import Local, passport
@@ -192,7 +192,7 @@ def test_panos_sends_scouts_in_each_mode_and_they_are_its_children(talking: Door
     panos.asks(SCOUTS, questions=[WHERE])
     (action,) = panos.waiting()
     run = talking.context.row(Run, panos.session)
-    ok, text = for_runs.carried_out(talking.api, run, action.detail, Hurried(lambda told: None))
+    ok, text = fleet_tools.carried_out(talking.api, run, action.detail, Hurried(lambda told: None))
     told = json.loads(text)
     (row,) = told["scouts"]
     child = talking.context.row(Run, row["run"])

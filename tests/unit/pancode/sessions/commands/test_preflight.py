@@ -10,7 +10,7 @@ import pytest
 from pancode.interfaces.cli import main as entry
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ConfigError, ExitCode, NotFoundError, PancodeError, RefusedError
-from pancode.sessions.commands import preflight as found
+from pancode.sessions.commands import preflight
 from pancode.sessions.commands.preflight import Found, found_lines, opened
 
 DAY = {"scope": "day:2026-11-24", "ceiling_usd": "10", "remaining_usd": "7.5", "over": False}
@@ -76,7 +76,7 @@ def test_a_drained_machine_is_heard_and_not_waited_for() -> None:
     drained = "drained: old: pancode fleet resume"
     assert lines(*fleet)[0] == f"ok  machines  vm; {drained}; not heard: gone (lost): pancode fleet status"
     assert lines(fleet[1])[0] == f"!   machines  none takes work; {drained}"
-    assert not found._is_looking([fleet[1]]) and found._is_looking([fleet[2]])
+    assert not preflight._is_looking([fleet[1]]) and preflight._is_looking([fleet[2]])
 
 
 def test_without_a_repository_it_works_without() -> None:
@@ -139,7 +139,7 @@ class Api:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(found, "LOOK_S", 0)
+    monkeypatch.setattr(preflight, "LOOK_S", 0)
 
 
 def test_this_machine_comes_in_where_none_is_and_nothing_begins() -> None:

@@ -17,7 +17,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from pancode.kernel.errors import ApiError, RefusedError
-from pancode.sessions.commands.screen import controller as desk
+from pancode.sessions.commands.screen import controller
 from pancode.sessions.commands.screen.card import QUIET_MS, CardAnswer
 from pancode.sessions.commands.screen.controller import MOST_NEWS, Consent
 from pancode.sessions.commands.screen.look import STATES
@@ -694,7 +694,7 @@ def test_before_a_session_begins_keys_choose_how_it_begins() -> None:
 
 
 def test_the_last_line_tells_what_is_at_work_while_one_types(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "WATCH_S", 0.02)
+    monkeypatch.setattr(controller, "WATCH_S", 0.02)
 
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         await pilot.press(*"half")

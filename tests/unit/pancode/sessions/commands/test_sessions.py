@@ -13,7 +13,7 @@ from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.client import Client, path_of
 from pancode.interfaces.client.session import MISSED
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
-from pancode.sessions.commands import line_chat as talk
+from pancode.sessions.commands import line_chat
 from pancode.sessions.commands.line_chat import ChatLoop
 from pancode.sessions.commands.slash import CommandEnd
 from pancode.sessions.conversation.lines import OURS, LineStory
@@ -297,7 +297,7 @@ def test_a_command_of_a_pipe_is_no_turn_to_wait_for() -> None:
 
 def test_a_command_that_fails_fails_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     ends = iter((0, 4))
-    monkeypatch.setattr(talk, "carried_out", lambda *given: CommandEnd("said", next(ends)))
+    monkeypatch.setattr(line_chat, "carried_out", lambda *given: CommandEnd("said", next(ends)))
     happens: Happens = (("line", ("/runs", "")), ("eof", None), ("session", shape("rests")))
     assert [piped(*happens)[0] for _ in range(2)] == [ExitCode.DONE, ExitCode.ERROR]
 
