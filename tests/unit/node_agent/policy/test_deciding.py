@@ -126,7 +126,7 @@ OURS = {
 """Names in that code which are no files of a project on which a program acts."""
 READERS = (
     *("node_agent/runtimes", "node_agent/native", "node_agent/sdk", "node_agent/hooks"),
-    *("pancode/config", "pancode/workflows/files"),
+    *("pancode/config", "pancode/workflows/files", "pancode/app/repository_proposal.py"),
 )
 _SUFFIXES = {".json", ".jsonl", ".ndjson", ".txt", ".yaml", ".yml"}
 _NAME = re.compile(r"\.[a-z][a-z-]{2,}|[A-Z]{2,}\.md|[a-z-]+\.ya?ml")
@@ -146,7 +146,8 @@ def test_every_name_in_the_code_of_what_reads_a_project_is_asked_about() -> None
 
 def _names(folder: str) -> Iterator[str]:
     """Names of files and folders in its texts; docstrings are left out."""
-    files = sorted((ROOT / folder).rglob("*.py"))
+    place = ROOT / folder
+    files = [place] if place.is_file() else sorted(place.rglob("*.py"))
     assert files, folder
     for file in files:
         tree = ast.parse(file.read_text())
