@@ -40,7 +40,7 @@ PEOPLE = tuple(
         *("interfaces/cli/*", "interfaces/tui/*", "app/*", "*/commands/*", "*/commands.py"),
         *("agents/safety_evidence.py", "agents/safety_rules.py", "agents/vendor_models.py"),
         *(
-            "config/agents/editor.py",
+            "config/agents/definition_changes.py",
             "config/folder_settings.py",
             "fleet/ansible/*",
             "fleet/direct/places.py",

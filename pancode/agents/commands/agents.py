@@ -119,7 +119,7 @@ def set_agent(
 
     The result is checked before anything is written. A shipped agent gets an entry that is laid over it.
     """
-    from pancode.config.agents.editor import set_field
+    from pancode.config.agents.definition_changes import set_field
 
     answer = set_field(_agents_file(), name, field, value)
     words = f"{answer['agent']}.{field} is {_plain(answer['value'])}  {answer['file']}:{answer['line']}\n"
@@ -140,7 +140,7 @@ def new_agent(
     face: Json,
 ) -> None:
     """Add an agent to your panagents.yaml, as a copy of another one to be changed."""
-    from pancode.config.agents.editor import new_agent as made
+    from pancode.config.agents.definition_changes import new_agent as made
 
     answer = made(_agents_file(), name, base)
     where = f"{answer['file']}:{answer['line']}"
@@ -154,7 +154,7 @@ def check_agents(*, file: Annotated[Path | None, Argument()] = None, face: Json)
 
     FILE may be a folder with a panagents.yaml in it.
     """
-    from pancode.config.agents.editor import check_file
+    from pancode.config.agents.definition_changes import check_file
 
     answer = check_file(_agents_file(), file)
     face.show(answer, lambda: _checked(answer))

@@ -11,8 +11,8 @@ import pytest
 
 from pancode.app.init import write_files
 from pancode.config.agents import writer
+from pancode.config.agents.definition_changes import check_file, new_agent, set_field
 from pancode.config.agents.edit import set_value
-from pancode.config.agents.editor import check_file, new_agent, set_field
 from pancode.config.agents.writer import AgentsFile
 from pancode.kernel.documents import read_document
 from pancode.kernel.errors import ConfigError, ConflictError, NotFoundError, RefusedError, UsageError
