@@ -61,18 +61,10 @@ class RunTerms(TypedDict, total=False):
     """The nodes where the run's model had passed its test when the run was dispatched."""
     model_from: str
     """Where the choice of the run's model came from, in words."""
-    project_says: str
-    """The project of the run's repository, and which of the run's settings it made, in words."""
-    record: str
-    """How well the run's worker did such tasks before the dispatch, in words."""
-    left_out: list[str]
-    """What the prompt leaves out because the model's window is small, in words."""
     notes: list[str]
     """The earlier runs whose notes are in the prompt."""
     skills: list[dict[str, Any]]
     """Wire form of node_agent.wire.skill.OrderedSkill: the skills that the run is given, by name."""
-    skills_left_out: list[str]
-    """Why other skills of the project or the agent are left out, in words."""
     served: dict[str, Any]
     """The model server when the run was placed, as the node reported it."""
     cache_key: list[str]
@@ -93,8 +85,6 @@ class RunTerms(TypedDict, total=False):
     """Whether the run verifies the result of the run that it judges."""
     not_on: list[str]
     """Nodes that may not take the run, as it judges their own result."""
-    expected: str
-    """The evidence for the run's estimate, in words."""
     explore: float
     """The share of runs that explore, where it is not the usual one."""
     preface: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -39,7 +39,6 @@ from pancode.runs.life.signals import Admitted, AskedFirst, Continued, GivenUp
 from pancode.runs.placement.binding import bind_in
 from pancode.runs.remaining_budget import left_for_children, limit_usd, paid_by, session_view
 from pancode.runs.request import (
-    EXPECTED,
     NO_SKILLS,
     AdmissionView,
     Catalogue,
@@ -297,7 +296,7 @@ def _queued(
     # is free: all or nothing.
     # An idle fleet serves it at once, and each commit waits for the disk, so both are one commit.
     with unit_of_work(core) as work:
-        queued = put_in_queue(work, run, judged.verdicts, judged.resolution.request.budget)
+        queued = put_in_queue(work, run, judged, judged.resolution.request.budget)
         if not core.live.binding.waiting:
             bind_in(work)
     run = queued
@@ -503,26 +502,27 @@ def run_of(core: Core, resolution: Resolution, run_id: str, snapshot: SnapshotTa
     return resolution.run(run_id, core.wall_ms(), core.ports.ids.token(8), workspace)
 
 
-def put_in_queue(work: Work, run: Run, verdicts: Sequence[GateVerdict], budget: Decimal | None = None) -> Run:
-    """Record the gates' verdicts and admit the run, inside a transaction; no order is made."""
-    for verdict in verdicts:
+def put_in_queue(work: Work, run: Run, judged: JudgedDispatch, budget: Decimal | None = None) -> Run:
+    """Record what was decided about the run and admit it, inside a transaction; no order is made."""
+    decided = judged.resolution
+    for verdict in judged.verdicts:
         word = "warning" if verdict.warning else "passed" if verdict.passed else "asks a person"
         work.tell(run.id, "gate", verdict.gate, word, verdict.words)
     if chosen_by := run.terms.get("model_from"):
         work.tell(run.id, "model", run.asked_model or "", "chosen", str(chosen_by))
-    if record := run.terms.get("record"):
-        work.tell(run.id, "records", run.agent, "looked up", record)
+    if decided.record:
+        work.tell(run.id, "records", run.agent, "looked up", decided.record)
     if notes := run.terms.get("notes"):
         work.tell(run.id, "prompt", "history", "given", f"notes of {', '.join(notes)}")
     if skills := run.terms.get("skills"):
         work.tell(run.id, "skills", run.agent, "given", ", ".join(one["name"] for one in skills))
-    for words in run.terms.get("skills_left_out", ()):
+    for words in decided.skills.left_out:
         work.tell(run.id, "skills", run.agent, "left out", words)
-    if says := run.terms.get("project_says"):
-        work.tell(run.id, "settings", "project", "applied", says)
-    if left_out := run.terms.get("left_out"):
-        work.tell(run.id, "prompt", "fitted", "left out", "; ".join(left_out))
+    if decided.project_says:
+        work.tell(run.id, "settings", "project", "applied", decided.project_says)
+    if decided.left_out:
+        work.tell(run.id, "prompt", "fitted", "left out", "; ".join(decided.left_out))
     run = joined(work, run)
-    if evidence := run.terms.get(EXPECTED):
-        work.tell(run.id, "estimate", f"${run.estimate_usd:f}", "expected", str(evidence))
+    if decided.expected:
+        work.tell(run.id, "estimate", f"${run.estimate_usd:f}", "expected", decided.expected)
     return admit(work, run, budget)

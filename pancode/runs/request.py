@@ -26,9 +26,8 @@ from pancode.runs.placement.breakers import EndedTries
 M = TypeVar("M", bound=BaseModel)
 EXPLORE = 0.1
 """The share of choices that go to the candidate that was tried least, so that a newcomer gets its chances."""
-EXPECTED, EXPLORES = "expected", "explore"
-"""Terms of a run: the evidence of its estimate in words, and its share of exploration if that is unusual."""
-
+EXPLORES = "explore"
+"""A term of a run: its share of exploration, where that is unusual."""
 
 FILES = ("git", "none")
 """What `--workspace` may say besides the name of a workspace."""

@@ -144,7 +144,7 @@ def _queued(
     try:
         if plan.partial:  # what is refused is not to leave half of its story
             decide(work.case(run), admission_of(work, run))
-        put_in_queue(work, run, one.judged.verdicts)
+        put_in_queue(work, run, one.judged)
     except RefusedError as error:
         if plan.partial:
             return _refused_row(work, row, error)

@@ -314,6 +314,6 @@ class StepStarter:
                 core, judged.resolution, now, (str(step.run), snapshot), held=False, batch=prepared.batch
             )
             run = replace(run, terms={**run.terms, **prepared.terms}, retry_of=now.lost or run.retry_of)
-            put_in_queue(work, run, judged.verdicts)
+            put_in_queue(work, run, judged)
             begun = replace(now, state=WorkflowStepState.RUNNING, started_ms=core.wall_ms())
             rows.put_steps(work, replace(begun, reason="", lost=None, begins_ms=None))
