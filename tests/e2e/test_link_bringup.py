@@ -31,7 +31,7 @@ LISTING = "cd /home/ops && find . | LC_ALL=C sort"
 def store(tmp_path_factory: pytest.TempPathFactory) -> BundleStore:
     folder = tmp_path_factory.mktemp("agent") / "node_agent"
     shutil.copytree(node_agent_folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(STAND_IN, folder / "interfaces/cli/main.py")
+    shutil.copy(STAND_IN, folder / "cli/main.py")
     return BundleStore(tmp_path_factory.mktemp("bundles"), agent=folder, level=1)
 
 

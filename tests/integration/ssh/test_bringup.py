@@ -39,7 +39,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The node agent's package with the stand-in as its entry."""
     folder = tmp_path_factory.mktemp("agent") / "node_agent"
     shutil.copytree(node_agent_folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(Path(__file__).with_name("stand_in.py"), folder / "interfaces/cli/main.py")
+    shutil.copy(Path(__file__).with_name("stand_in.py"), folder / "cli/main.py")
     return folder
 
 
