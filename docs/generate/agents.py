@@ -89,8 +89,8 @@ In the modes {listed(BY_MODE)} only read-only agents are chosen; where the task 
 PROMPTS = """
 Every agent's prompt is compiled, part by part, in this order, and is the same to the byte for the same
 definition, mode, level, runtime, rules and notes. `pancode prompts show NAME` prints it for a folder with
-its digest and an estimate of its tokens (a token for four characters); `pancode prompts diff A B` compares
-two agents or runs, and `pancode prompts versions NAME` lists the prompts of its newest runs.
+its digest and an estimate of its tokens (a token for four characters), and `pancode prompts show RUN` prints
+the one that a run was given.
 
 Where the window of the model is known, prompt and task together take at most half of it. What does not fit
 is left out in this order: notes of earlier runs, the last one first; then the agent's own prompt, in whose

@@ -10,7 +10,6 @@ from docs.generate.api import api_page
 from docs.generate.commands import commands_page
 from docs.generate.evidence import evidence_page
 from docs.generate.figures import figures_page
-from docs.generate.hardened import units_page
 from docs.generate.messages import messages_page, redis_page
 from docs.generate.runtimes import runtimes_page
 from docs.generate.settings import settings_page
@@ -39,7 +38,6 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "safety-matrix.md": evidence_page,
     "events.md": messages_page,
     "redis-keys.md": redis_page,
-    "units.md": units_page,
     "metrics.md": figures_page,
     "json.md": json_page,
     "api.md": api_page,

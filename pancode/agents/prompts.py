@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -217,22 +216,6 @@ class Prompt:
 
     def chars(self, category: Category) -> int:
         return sum(len(piece.text) for piece in self.pieces if piece.category is category)
-
-
-_NOTED = re.compile(
-    "\n\n"
-    + re.escape(CONTEXT_HEAD.partition("{mark}")[0])
-    + r"([0-9a-f]{16})`.*?\n--- \1\n.*?\n--- \1(?=\n|$)",
-    re.DOTALL,
-)
-
-
-_PRD = re.compile("\n\n" + re.escape(PRD_LINE).replace(re.escape("{path}"), r'"[^\n]*"') + r"(?=\n|$)")
-
-
-def without_notes(text: str) -> str:
-    """Return a prompt as it would be without earlier runs, and without a PRD in the repository."""
-    return _PRD.sub("", _NOTED.sub("", text, count=1), count=1)
 
 
 def digest_of(text: str) -> str:

@@ -50,7 +50,7 @@ def move_ledger(
         moved = move(begun, target, SystemClock().wall_ms())
     finally:
         lock.leave()
-    tables = [{"table": m.table, "rows": m.rows, "digest": m.digest} for m in moved]
+    tables = [{"table": m.table, "rows": m.rows} for m in moved]
     old = str(kept_as(path)) if begun == path else place_of(begun)
     return {"from": place_of(begun), "to": place_of(target), "kept": old, "tables": tables}
 

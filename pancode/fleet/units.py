@@ -14,8 +14,8 @@ from pancode.config.agents.presets import NO_PRESET
 from pancode.config.load import ConfigPlaces, load
 from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.unit import Unit
-from pancode.fleet.systemd.hardening import SYSTEM_NODE, lines
 from pancode.fleet.systemd.system_unit import SystemService
+from pancode.fleet.systemd.unit import SYSTEM_NODE, lines
 from pancode.kernel.errors import ConfigError, UnavailableError, UsageError
 
 

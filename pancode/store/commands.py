@@ -25,7 +25,7 @@ def move(
     password_file: Annotated[str | None, option("The file with the password for PLACE.", "FILE")] = None,
     face: Json,
 ) -> None:
-    """Move it from PLACE to where the settings now say: all of it or nothing, compared row by row.
+    """Move it from PLACE to where the settings now say: all of it or nothing.
 
     First stop the fleet (pancode fleet down) and name the new place, in PANCODE_DATABASE_URL or ledger.url;
     neither of them means the file in your home. What is there already is never written over.
@@ -38,8 +38,8 @@ def move(
 
 def _summary(answer: dict[str, Any]) -> str:
     rows = [one for one in answer["tables"] if one["rows"]]
-    columns: Columns = {"TABLE": "table", "ROWS": "rows", "DIGEST": lambda one: one["digest"][:12]}
+    columns: Columns = {"TABLE": "table", "ROWS": "rows"}
     count = sum(t["rows"] for t in answer["tables"])
-    moved = f"moved to {safe(answer['to'])}: {count} rows, the same in both places\n"
+    moved = f"moved to {safe(answer['to'])}: {count} rows\n"
     kept = f"the old one is kept, and used no more: {safe(answer['kept'])}\n"
     return listing(rows, columns) + moved + kept

@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
 from dataclasses import dataclass
-from pathlib import Path
 
 from pancode.kernel.errors import ConfigError, ConflictError, PancodeError, UnavailableError
-from pancode.kernel.host.tls_context import believing
-from pancode.store.postgres import CONNECT_S, Database
+from pancode.store.postgres import Database
 
-_HELLO = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
-"""The bytes by which PostgreSQL is asked for TLS; its answer is one letter."""
 _PORT = 5432
-
-
-def why_not_believed(database: Database) -> str:
-    """OpenSSL's reason, such as `certificate has expired`; empty when there is none."""
-    host, port = _place(database)
-    root = _parameter(database, "sslrootcert") or str(Path("~/.postgresql/root.crt").expanduser())
-    try:
-        context = believing(None if root == "system" else root)
-        context.check_hostname = False  # whose it is the library says itself
-        with socket.create_connection((host, port), CONNECT_S) as plain:
-            plain.sendall(_HELLO)
-            if plain.recv(1) == b"S":
-                context.wrap_socket(plain, server_hostname=host).close()
-    except ssl.SSLCertVerificationError as exc:
-        return exc.verify_message
-    except (OSError, ValueError):
-        return ""
-    return ""
 
 
 def look(database: Database) -> str:
@@ -177,8 +153,6 @@ def meaning(database: Database, error: BaseException | None) -> PancodeError:
     state = str(getattr(error, "sqlstate", None) or "")
     message = database.without_secret(str(error))
     verdict = _judge(state, message, type(error).__name__)
-    if "certificate verify failed" in message:
-        message = f"{message}: {why_not_believed(database)}".rstrip(": ")
     name = str(database.url.database).replace('"', '""')
     user = str(database.url.username or "USER").replace('"', '""')
     known = {

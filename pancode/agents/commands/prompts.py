@@ -1,4 +1,4 @@
-"""`pancode prompts`: what a run is told, part by part; two of them compared; which there were over time."""
+"""`pancode prompts`: what a run is told, part by part."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, listing, safe_block, short_time
+from pancode.interfaces.cli.terminal import safe_block
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.caller import folder
 
@@ -27,7 +27,7 @@ Model = Annotated[
 
 @app.group("prompts", "pancode prompts show builder --model ollama/qwen3:8b --task 'Add a test.'")
 def prompts() -> None:
-    """What runs are told: show it, compare two, see which there were."""
+    """What runs are told."""
 
 
 @prompts.verb(
@@ -82,53 +82,3 @@ def in_parts(answer: dict[str, Any]) -> str:
         + out
         + "".join(f"\n--- {piece['category']}\n{safe_block(piece['text'])}" for piece in answer["pieces"])
     )
-
-
-@prompts.verb("diff", "pancode prompts diff builder reviewer", "pancode prompts diff r-k3v9xq builder")
-def diff(
-    old: Annotated[str, Argument(metavar="A", autocompletion=completions.agents)],
-    new: Annotated[str, Argument(metavar="B", autocompletion=completions.agents)],
-    *,
-    model: Model = None,
-    mode: Mode = None,
-    safety: Safety = None,
-    runtime: Runtime = None,
-    face: Json,
-) -> None:
-    """Compare two prompts, line by line. A and B are agents or runs; the options are those of `show`."""
-    from difflib import unified_diff
-
-    asked = {"model": model, "mode": mode, "safety": safety, "runtime": runtime}
-    before, after = (_text(face, name, asked) for name in (old, new))
-    lines = list(unified_diff(before.splitlines(), after.splitlines(), old, new, lineterm=""))
-    face.show({"diff": lines}, lambda: safe_block("\n".join(lines)) if lines else "both are told the same\n")
-
-
-def _text(face: Face, name: str, asked: dict[str, str | None]) -> str:
-    if _RUN.fullmatch(name):
-        return str(face.client().get(path_of("runs", name, "prompt"))["text"])
-    return "\n\n".join(piece["text"] for piece in compiled(face, name, asked)["pieces"])
-
-
-@prompts.verb("versions", "pancode prompts versions builder")
-def versions(
-    agent: Annotated[str, Argument(autocompletion=completions.agents)],
-    *,
-    number: Annotated[int, option("Show at most this many.", "-n", "--number", min=1, max=1_000)] = 20,
-    face: Json,
-) -> None:
-    """Show each prompt that the newest runs of AGENT were given, with its digest, the newest first.
-
-    Notes of earlier runs are not counted: they differ from run to run.
-    """
-    answer = face.client().get(path_of("agents", agent, "prompt", "versions"), limit=number)
-    face.show(
-        answer, lambda: listing(answer["versions"], _VERSIONS, f"no run of {agent} has had a prompt yet")
-    )
-
-
-_VERSIONS: Columns = {
-    "DIGEST": lambda row: row["digest"][:12],
-    **{"RUNS": "runs", "FIRST": lambda row: short_time(row["first_at"])},
-    **{"LAST": lambda row: short_time(row["last_at"]), "NEWEST RUN": "run"},
-}

@@ -11,13 +11,12 @@ from typing_extensions import TypedDict
 from node_agent.wire.policy import Mode, Safety
 from pancode.agents.agents import ORCHESTRATOR, Agent, find_agent
 from pancode.agents.prompt_fit import fitted
-from pancode.agents.prompt_history import PromptVersion, RunPromptAnswer, program_for, told_prompt, versions
+from pancode.agents.prompt_history import RunPromptAnswer, program_for, told_prompt
 from pancode.agents.prompts import Situation, tokens_of
 from pancode.agents.runtimes import RUNTIMES
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Object, Verb
 from pancode.kernel.names import not_found
-from pancode.kernel.pages import MOST_ROWS
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -40,10 +39,6 @@ class PromptAnswer(TypedDict):
     tokens: Any
     left_out: list[str]
     pieces: list[Object]
-
-
-class PromptVersionsAnswer(TypedDict):
-    versions: list[PromptVersion]
 
 
 @Verb("GET /v1/agents", command="agents", query=("cwd", "name"))
@@ -102,12 +97,6 @@ def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
         "left_out": list(told.left_out),
         "pieces": [asdict(piece) for piece in told.prompt.pieces],
     }
-
-
-@Verb("GET /v1/agents/{agent}/prompt/versions", command="prompts versions", query=("limit",))
-def _versions(context: ApiContext, call: ApiCall) -> PromptVersionsAnswer:
-    """The prompts of its runs."""
-    return {"versions": versions(context.core, call.path["agent"], call.number("limit", 20, MOST_ROWS))}
 
 
 @Verb("GET /v1/runs/{run}/prompt", command="prompts show")

@@ -9,7 +9,46 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pancode.fleet.ssh.unit import literal, quoted
-from pancode.fleet.systemd.hardening import COORDINATOR, SYSTEM_COORDINATOR, lines
+
+COORDINATOR = {
+    "NoNewPrivileges": "yes",
+    "LockPersonality": "yes",
+    "RestrictRealtime": "yes",
+    "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+    "SystemCallArchitectures": "native",
+    "SystemCallFilter": "~@clock @cpu-emulation @module @obsolete @raw-io @reboot @swap",
+    "SystemCallErrorNumber": "EPERM",
+}
+"""The settings of every coordinator; a user's manager can apply them without any right of its own."""
+
+SYSTEM_COORDINATOR = {
+    "CapabilityBoundingSet": "",
+    "AmbientCapabilities": "",
+    "ProtectSystem": "full",
+    "PrivateDevices": "yes",
+    "ProtectClock": "yes",
+    "ProtectControlGroups": "yes",
+    "ProtectHostname": "yes",
+    "ProtectKernelLogs": "yes",
+    "ProtectKernelModules": "yes",
+    "ProtectKernelTunables": "yes",
+    "KeyringMode": "private",
+}
+"""More settings for a coordinator that the system's manager starts."""
+
+SYSTEM_NODE = {
+    "CapabilityBoundingSet": (
+        "~CAP_SYS_MODULE CAP_SYS_TIME CAP_SYS_BOOT CAP_SYS_RAWIO CAP_SYSLOG CAP_MAC_ADMIN CAP_MAC_OVERRIDE "
+        "CAP_AUDIT_CONTROL CAP_WAKE_ALARM CAP_BLOCK_SUSPEND CAP_LEASE CAP_LINUX_IMMUTABLE CAP_SYS_PACCT"
+    ),
+    "KeyringMode": "private",
+}
+"""The settings of a node agent that the system's manager starts; a user's manager can apply none of them."""
+
+
+def lines(*settings: Mapping[str, str]) -> str:
+    """The settings as lines of a unit."""
+    return "".join(f"{name}={value}\n" for one in settings for name, value in one.items())
 
 
 @dataclass(frozen=True, slots=True)

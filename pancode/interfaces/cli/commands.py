@@ -46,6 +46,12 @@ ELSEWHERE = {
     "hook": "pancode lane",
     "cv": "pancode workers",
     "sync": "pancode skills sync",
+    "skill": "pancode skills show pancode; to install it: pancode skills sync pancode",
+    "records": "pancode workers",
+    "report": "pancode brief",
+    "mail read": "pancode inbox; what was said with one run: pancode runs show RUN",
+    "prompts diff": "pancode prompts show A > a; pancode prompts show B > b; diff a b",
+    "prompts versions": "pancode prompts show RUN",
     "presets use": "pancode presets apply NAME",
     "queue move": "pancode queue rm RUN",
     "fleet upgrade": "pancode fleet up",
@@ -60,7 +66,7 @@ ELSEWHERE = {
     "work cv": "pancode workers",
     "workspace destroy": "pancode workspace rm NAME",
 }
-"""Commands that people know from other tools or expect, each with the PanCode command for the same thing."""
+"""Commands of earlier versions and of other tools, each with the PanCode command for the same thing."""
 
 
 class Commands(typer.Typer):

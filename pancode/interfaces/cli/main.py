@@ -168,10 +168,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "pancode.people.commands.inbox",
             "words for a run's agent: with its task, or while it works",
         ),
-        "mail": (
-            "pancode.people.commands.mail",
-            "the inbox and your words for agents as one mailbox: send, ls, read",
-        ),
+        "mail": ("pancode.people.commands.inbox", "other names of inbox and tell: ls, send"),
         "notify": ("pancode.notices.commands", "notices to people: the channels, what came of each, a test"),
         "webhook": (
             "pancode.notices.commands",
@@ -203,7 +200,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "prompts": (
             "pancode.agents.commands.prompts",
-            "what runs are told, part by part: show, diff, versions",
+            "what runs are told, part by part: show",
         ),
         "models": (
             "pancode.agents.commands.models",
@@ -251,10 +248,6 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "pancode.skills.commands.skills",
             "skills (SKILL.md) for agent programs: check, add, copy to where they look",
         ),
-        "skill": (
-            "pancode.interfaces.mcp.commands",
-            "a skill that tells other agents when to hand work over: install, show",
-        ),
         "api-stdio": (
             "pancode.app.commands.serve",
             "for PANCODE_COORDINATOR on another machine: the coordinator's API",
@@ -267,8 +260,6 @@ ALIASES = {
     "batches": "pancode.workflows.commands.group",
     "costs": "pancode.budget.commands.cost",
     "hook": "pancode.workflows.commands.lanes:lane",
-    "records": "pancode.budget.commands.workers",
-    "report": "pancode.reports.commands.brief",
 }
 """Other names of commands, with their modules; the help does not list them."""
 

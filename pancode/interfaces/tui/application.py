@@ -1,16 +1,15 @@
-"""The one application on the whole terminal, which leaves it as it was, whatever ends it; and its pages."""
+"""The one application on the whole terminal, which restores it when it ends; and its pages."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from textual import events
@@ -25,33 +24,6 @@ from pancode.kernel.errors import ExitCode, PancodeError
 
 LOOK_S = 1.0
 """Seconds between two checks that the terminal is there: no signal tells a process that does not own it."""
-
-
-WATCH = r"""
-was=$(stty -g <&2) || exit
-echo
-read -r over && exit
-case $(stty -a <&2) in *-isig*) stty "$was" <&2 ;; esac
-printf '\033[<u\033[?1000l\033[?1002l\033[?1003l\033[?1006l\033[?1015l\033[?1016l' >&2
-printf '\033[?2004l\033[?2048l\033[?1004l\033[?7h\033[0m\033[?1049l\033[?25h' >&2
-"""
-"""Holds the terminal as it was, and gives it back if we are killed: nobody says that we are over then, and
-our end of its pipe closes. Where a shell has taken the terminal over already, its own settings stay."""
-
-
-@contextmanager
-def watched() -> Iterator[None]:
-    """After a kill that cannot be caught, too. In a session of its own it outlives us."""
-    argv, pipe = ("sh", "-c", WATCH), subprocess.PIPE
-    with subprocess.Popen(argv, bufsize=0, stdin=pipe, stdout=pipe, start_new_session=True) as watch:
-        assert watch.stdin is not None and watch.stdout is not None
-        watch.stdout.readline()
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                watch.stdin.write(b"over\n")
-                watch.stdin.flush()
 
 
 class _Lasting:
@@ -169,11 +141,10 @@ class SteadyApp(App[int]):
 
 
 def on_screen(page: SteadyPage, theme: Callable[[], str] = lambda: OWN) -> int:
-    """Show the page until the person leaves. Whatever ends it, the terminal is then as it was before."""
+    """Show the page until the person leaves, then restore the terminal; after `kill -9`, run `reset`."""
     app, before = SteadyApp(page, theme), termios.tcgetattr(sys.stdin)
     try:
-        with watched():
-            status = app.run()
+        status = app.run()
     finally:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it leaves already, in order
         with suppress(termios.error, OSError, ValueError):  # the terminal may be gone

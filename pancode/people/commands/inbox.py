@@ -241,3 +241,12 @@ def delivery(done: dict[str, Any]) -> str:
         return f"{done['run']}  sent: its agent gets it at its next turn\n"
     kept = f"kept for: pancode runs continue {done['run']}"
     return f"{done['run']}  not delivered, it is {done['state']}; {kept}\n"
+
+
+@app.group("mail", "pancode mail ls", "pancode mail send builder 'the tests are in spec/'", default="ls")
+def mail() -> None:
+    """The inbox and your words for agents by the names of a mailbox: `ls` is `inbox`, `send` is `tell`."""
+
+
+mail.verb("ls", "pancode mail ls")(inbox)
+mail.verb("send", "pancode mail send builder 'the tests are in spec/'")(tell)

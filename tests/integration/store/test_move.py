@@ -57,11 +57,8 @@ def test_there_and_back_it_is_the_same(tmp_path: Path, database: Database, postg
     assert everything(database) == before
     assert {m.table: m.rows for m in told}["audit"] == len(before[Audit]) > 2_500
     assert not path.exists() and everything(kept_as(path)) == before
-    again = move(database, path, 6)
+    move(database, path, 6)
     assert everything(path) == before
-    assert [m.digest for m in again[1:] if m.table != "settings"] == [
-        m.digest for m in told[1:] if m.table != "settings"
-    ]
 
 
 def test_a_place_that_holds_a_ledger_is_not_written_over(tmp_path: Path, database: Database) -> None:

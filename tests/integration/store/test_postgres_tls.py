@@ -83,7 +83,7 @@ def test_a_certificate_that_has_expired_and_is_renewed(authority: Authority, her
         made.show(authority.issue("old", "localhost", days_ago=60), authority.ca)
         url = address(made, authority.ca)
         limit_ms = int(10_000 * crowded())  # the server reads its settings when it comes to it
-        assert wait_until(SystemClock(), limit_ms, lambda: "certificate has expired" in refused(url).why)
+        assert wait_until(SystemClock(), limit_ms, lambda: refused(url).code == "ledger_tls")
         made.show(here, authority.ca)
         assert wait_until(SystemClock(), limit_ms, lambda: _opens(url))
 
