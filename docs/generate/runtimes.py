@@ -9,6 +9,7 @@ from node_agent.runtimes.base import Capabilities, Runtime
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Isolation, Mode, Safety
+from pancode.agents.runtimes import is_listed
 
 TOLD = {
     "stream": "Live events",
@@ -32,7 +33,7 @@ RULES = (("read-only", Safety.AUTO_EDIT, True), *((level.value, level, False) fo
 
 
 def runtimes_page() -> str:
-    every = list(RUNTIMES.values())
+    every = [kind for kind in RUNTIMES.values() if is_listed(kind.name)]
     shown = [name for name in (field.name for field in fields(Capabilities)) if name not in LEFT_OUT]
     can = [(code(r.name), *(yes(getattr(r.capabilities, name)) for name in shown)) for r in every]
     return page(

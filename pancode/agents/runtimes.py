@@ -220,6 +220,12 @@ def enforced(kind: RuntimeKind, asked: EnforcementRequest) -> EnforcedRule:
     return EnforcedRule(kind, rule, asked.told_only, outside, asked.may_allow)
 
 
+def is_listed(name: str) -> bool:
+    """Whether lists for people name the runtime: a program that plays an agent serves demos and tests."""
+    kind = RUNTIMES.get(name)
+    return kind is None or not kind.plays
+
+
 def matrix() -> list[tuple[str, str, Enforcement, Enforcement]]:
     """Return, for each runtime and rule, who holds it on a node with a sandbox, and on one without."""
     rows = []

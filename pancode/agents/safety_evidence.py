@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any
 
 from node_agent.wire.policy import Enforcement, Isolation
-from pancode.agents.runtimes import READ_ONLY, RULES, RUNTIMES, matrix
+from pancode.agents.runtimes import READ_ONLY, RULES, RUNTIMES, is_listed, matrix
 from pancode.kernel.names import not_found
 
 FILE = "evidence.json"
@@ -136,7 +136,9 @@ def matrix_here(runtime: str | None = None) -> dict[str, Any]:
     found = evidence()
     if runtime is not None and runtime not in RUNTIMES:
         raise not_found("runtime", runtime, RUNTIMES, "pancode safety matrix")
-    rows = [_row(found, *row) for row in matrix() if runtime in (None, row[0])]
+    rows = [
+        _row(found, *row) for row in matrix() if (is_listed(row[0]) if runtime is None else runtime == row[0])
+    ]
     answer: dict[str, Any] = {"matrix": rows, "measured": found.measured}
     return answer if runtime is None else {**answer, "acts": _acts(found, runtime)}
 

@@ -13,7 +13,7 @@ from node_agent.wire.node import Heartbeat, NodeFacts, NodeProblem, ProblemCode,
 from pancode import __version__
 from pancode.agents.endpoints import asks
 from pancode.agents.model_service import EndpointShape, endpoint_shape
-from pancode.agents.runtimes import OUR_OWN, RUNTIMES
+from pancode.agents.runtimes import OUR_OWN, RUNTIMES, is_listed
 from pancode.fleet import node_cooldown
 from pancode.kernel.formatting import counted, size
 from pancode.kernel.names import not_found
@@ -312,7 +312,7 @@ def _node(
         "state": _shown(view.state, used).value,
         "since": _since(core, view),
         "slots": _slots(view, used, core.live.binding.speed.why),
-        "runtimes": [_runtime(view.node.name, facts, r, newest) for r in facts.runtimes]
+        "runtimes": [_runtime(view.node.name, facts, r, newest) for r in facts.runtimes if is_listed(r.name)]
         if facts is not None
         else [],
         "endpoints": [endpoint_shape(one) for one in facts.endpoints] if facts is not None else [],

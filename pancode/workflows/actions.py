@@ -143,7 +143,7 @@ def lands(core: Core, text: str, around: Surroundings | None = None) -> bool:
 
 def _must_be_no_lane(workflow: Workflow) -> None:
     if workflow.kind is WorkflowKind.LANE:
-        fix = f"pancode lane show {workflow.name}; pancode lane retry|skip|resume"
+        fix = f"pancode lane show {workflow.name}; pancode lane skip|resume {workflow.name}"
         raise UsageError(f"{workflow.id} is a lane", fix=fix, code="is_a_lane")
 
 

@@ -91,18 +91,6 @@ def _priority(step: WorkflowStep) -> int:
     return int(priority)
 
 
-def moved(steps: Sequence[WorkflowStep], name: str, before: str | None) -> tuple[WorkflowStep, ...]:
-    """Return the items whose place changes when `name` moves before another item; None: behind all."""
-    if before == name:
-        return ()
-    left = [step for step in steps if may_move(step)]
-    places = [order(step)[0] for step in left]
-    names = [step.name for step in left if step.name != name]
-    at = len(names) if before is None else names.index(before)
-    every = {step.name: step for step in left}
-    return _given([every[one] for one in (*names[:at], name, *names[at:])], places)
-
-
 def _given(steps: Sequence[WorkflowStep], places: Sequence[int]) -> tuple[WorkflowStep, ...]:
     """Give the items these places; return only those whose place changes."""
     pairs = zip(steps, places, strict=True)

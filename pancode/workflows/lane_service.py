@@ -1,4 +1,4 @@
-"""A person's verbs on a lane, a workflow that stays open: items are added, moved, skipped, begun again."""
+"""What a person does with a lane, a workflow that stays open: items are added, skipped, removed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from pancode.runs.views import at, iso
 from pancode.workflows import answers as workflows
 from pancode.workflows import lane_rules as lane
 from pancode.workflows import store as rows
-from pancode.workflows.actions import begun_again, confirmed, stop
+from pancode.workflows.actions import stop
 from pancode.workflows.answers import CostShape, WorkflowStepShape
 from pancode.workflows.model import StepPlan, WorkflowPlan
 from pancode.workflows.service import judged_step
@@ -246,23 +246,6 @@ def _change(
     rows.ask_to_advance(work, changed)
 
 
-def move(core: Core, name: str, item: str, before: str | None, first: bool, by: str) -> None:
-    """Move the item before another one, or first, or last. UsageError once one of the two has begun."""
-    with unit_of_work(core) as work:
-        workflow, steps, step = _meant(work.tx, name, item)
-        _must_wait(workflow, step)
-        waiting = [one for one in steps if lane.may_move(one)]
-        other = waiting[0].name if first else None
-        if before is not None:
-            target = _meant(work.tx, name, before)[2]
-            _must_wait(workflow, target)
-            other = target.name
-        for one in lane.moved(steps, step.name, other):
-            work.tx.put(one)
-        work.audit("fleet", "info", "lane item moved", by=by, lane=workflow.name, item=step.name)
-        work.happened(rows.step_event(step))
-
-
 def _meant(
     tx: Transaction, name: str, item: str | None
 ) -> tuple[Workflow, tuple[WorkflowStep, ...], WorkflowStep]:
@@ -307,25 +290,6 @@ def skip(core: Core, name: str, item: str | None, by: str) -> str:
         return step.name
 
 
-def retry(core: Core, name: str, item: str | None, by: str, yes: bool) -> str:
-    """Begin an item that did not end well again, with a new run. Return its name. UsageError for any
-    other."""
-    with unit_of_work(core) as work:
-        workflow, _, step = _meant(work.tx, name, item)
-        if not step.state.is_over or step.state is WorkflowStepState.DONE:
-            raise UsageError(
-                f"item {step.name} of lane {workflow.name} is {step.state}",
-                fix=f"pancode lane show {workflow.name}",
-                code="nothing_to_retry",
-            )
-        kept = {key: value for key, value in step.item.items() if key not in ("skip", "expires_ms")}
-        again = begun_again(work, confirmed(replace(step, item=kept), yes), anew=False)
-        rows.put_steps(work, again)
-        rows.ask_to_advance(work, workflow)
-        work.audit("fleet", "info", "lane item begun again", by=by, lane=workflow.name, item=step.name)
-        return step.name
-
-
 def drop(core: Core, name: str, item: str, by: str) -> str:
     """Take out an item that has not begun. Return its name. UsageError once it has begun."""
     with unit_of_work(core) as work:
@@ -352,12 +316,6 @@ def remove(core: Core, name: str, by: str, force: bool) -> LaneShape:
             code="lane_not_empty",
         )
     return _shape(core, stop(core, workflow.id, f"lane removed by {by}", by))
-
-
-def workflow_of(core: Core, name: str) -> str:
-    """Return the id of the lane's workflow. NotFoundError."""
-    with core.ports.ledger.transaction() as tx:
-        return find(tx, name).id
 
 
 def place_of(
@@ -479,6 +437,8 @@ def _state(
 
 
 def _fix(workflow: Workflow, bad: WorkflowStep) -> str:
-    go_on = f'; with words: pancode runs continue {bad.run} "..."' if bad.run is not None else ""
-    name = workflow.name
-    return f"pancode lane retry {name}; or go on without it: pancode lane skip {name}{go_on}"
+    skip = f"pancode lane skip {workflow.name}"
+    if bad.run is None:
+        return f'{skip}; then add it again: pancode lane add {workflow.name} "..."'
+    again = f'pancode runs retry {bad.run}; with words: pancode runs continue {bad.run} "..."'
+    return f"{again}; or go on without it: {skip}"

@@ -58,7 +58,7 @@ def _objection(
         if step.run == old.id and step.state in (WorkflowStepState.FAILED, WorkflowStepState.STOPPED):
             return "", ""
         if step.state is WorkflowStepState.SKIPPED:
-            return "it was skipped", f"pancode lane retry {workflow.name} {step.name}"
+            return "it was skipped", f'add it again: pancode lane add {workflow.name} "..."'
         return _goes_on(step, old)[0], f"pancode lane show {workflow.name}"
     if workflow.state in OPEN:
         return _goes_on(step, old)

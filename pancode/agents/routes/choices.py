@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
-from pancode.agents.runtimes import RUNTIMES, matrix
+from pancode.agents.runtimes import RUNTIMES, is_listed, matrix
 from pancode.fleet.fleet import fleet
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Object, Verb
@@ -59,7 +59,7 @@ def _runtimes(context: ApiContext, call: ApiCall) -> RuntimesAnswer:
     The facts that PanCode knows, and the source of each.
     """
     heard = fleet(context.core, {})["nodes"]
-    found: dict[str, list[dict[str, Any]]] = {n: [] for n in RUNTIMES}
+    found: dict[str, list[dict[str, Any]]] = {n: [] for n in RUNTIMES if is_listed(n)}
     for node in heard:
         for fact in node["runtimes"]:
             found.setdefault(fact["name"], []).append({"node": node["name"], **fact})
@@ -107,5 +107,6 @@ def _safety(context: ApiContext, call: ApiCall) -> SafetyAnswer:
     rows: list[HeldShape] = [
         {"runtime": runtime, "rule": rule, "with_sandbox": walled.value, "without": bare.value}
         for runtime, rule, walled, bare in matrix()
+        if is_listed(runtime)
     ]
     return {"safety": levels, "matrix": rows}

@@ -49,6 +49,8 @@ ELSEWHERE = {
     "skill": "pancode skills show pancode; to install it: pancode skills sync pancode",
     "records": "pancode workers",
     "report": "pancode brief",
+    "lane retry": "pancode runs retry RUN; the command of a stopped lane: pancode lane show LANE",
+    "lane move": "pancode lane rm LANE ITEM, then pancode lane add LANE TASK --priority N",
     "mail read": "pancode inbox; what was said with one run: pancode runs show RUN",
     "prompts diff": "pancode prompts show A > a; pancode prompts show B > b; diff a b",
     "prompts versions": "pancode prompts show RUN",

@@ -84,7 +84,7 @@ def _programs(nodes: list[Json]) -> FoundLine:
     ready: dict[str, list[str]] = {}
     for node in nodes:
         for one in node["runtimes"]:
-            if one["state"] == "ok" and one["name"] != "scripted":
+            if one["state"] == "ok":
                 ready.setdefault(one["name"], []).append(str(node["name"]))
     able = [name for name in ready if name != "shell"]
     if not able:

@@ -14,7 +14,6 @@ from pancode.interfaces.cli.parameters import Json, duration, option
 from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, short_time
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.caller import folder
-from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import counted
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import WithArgv, of_caller, post_agreed, task_text
@@ -34,8 +33,8 @@ def lane() -> None:
 
     Each item is an ordinary run. An item is done when its run is done, its gates have passed, and its
     verification elsewhere or its landing, where one was asked for, is over. Then the next one begins, and its
-    agent is told what the one before has left. An item that does not end well stops the lane: retry it, skip
-    it, or continue its run with words.
+    agent is told what the one before has left. An item that does not end well stops the lane: retry its
+    run, continue it with words, or skip the item.
     """
 
 
@@ -164,23 +163,6 @@ _ITEMS: Columns = {
 }
 
 
-@lane.verb("move", "pancode lane move night 7 --first", "pancode lane move night 7 --before 3")
-def move(
-    lane: Lane,
-    item: Annotated[str, Argument(help="Its number or key.")],
-    *,
-    before: Annotated[str | None, option("Before this item.", "ITEM")] = None,
-    first: Annotated[bool, option("Before all that wait.", "--first")] = False,
-    last: Annotated[bool, option("Behind all that wait.", "--last")] = False,
-    face: Json,
-) -> None:
-    """Move an item that has not begun."""
-    if [before is not None, first, last].count(True) != 1:
-        raise UsageError("where is it to stand", fix="one of --before ITEM, --first and --last")
-    body = {"item": item, "before": before, "first": first, "by": who()}
-    _show(face, face.client().post(path_of("lanes", lane, "move"), body))
-
-
 @lane.verb("pause", "pancode lane pause night --reason 'the freeze'")
 def pause(
     lane: Lane, *, reason: Annotated[str, option("The reason, shown with the lane.")] = "", face: Json
@@ -200,13 +182,6 @@ def resume(lane: Lane, *, total: shared.Total = None, face: Json) -> None:
 def skip(lane: Lane, item: Item = None, *, face: Json) -> None:
     """Go on without an item; the run that works on it is stopped."""
     _show(face, face.client().post(path_of("lanes", lane, "skip"), {"item": item, "by": who()}))
-
-
-@lane.verb("retry", "pancode lane retry night", "pancode lane retry night 7")
-def retry(lane: Lane, item: Item = None, *, yes: options.Yes = False, face: Json) -> None:
-    """Begin an item that did not end well again, with a new run."""
-    body = {"item": item, "by": who(), "yes": yes}
-    _show(face, face.client(works=True).post(path_of("lanes", lane, "retry"), body))
 
 
 @lane.verb("rm", "pancode lane rm night 7", "pancode lane rm night --force")

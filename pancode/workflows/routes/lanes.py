@@ -1,4 +1,4 @@
-"""Routes of lanes: create, add, look, move, pause, go on, skip, begin again, remove."""
+"""Routes of lanes: create, add, list, show, pause, resume, skip, remove."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.values import replace
 from pancode.runs.options import OPTIONS
-from pancode.runs.routes.runs import around_workflow
 from pancode.workflows import lane_service as lanes
-from pancode.workflows.actions import lands
 from pancode.workflows.lane_service import LaneItemShape, LaneShape
 
 LaneName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
@@ -68,25 +66,10 @@ class ResumeLaneBody(ActBody):
     budget: Usd | None = None
 
 
-class MoveItemBody(ActBody):
-    """`before`: the number or key of another item; without it and `first`, the item goes behind all."""
-
-    item: Item
-    before: Item | None = None
-    first: bool = False
-
-
 class ItemBody(ActBody):
     """`item`: its number or key; null: the one at which the lane stands, else the next one."""
 
     item: Item | None = None
-
-
-class RetryItemBody(ActBody):
-    """`item`: its number or key, as for a skip. `yes`: a person agrees to what begins now."""
-
-    item: Item | None = None
-    yes: bool = False
 
 
 class RemoveLaneBody(ActBody):
@@ -156,14 +139,6 @@ def _add(context: ApiContext, call: ApiCall) -> LaneAddedAnswer:
     }
 
 
-@Verb("POST /v1/lanes/{lane}/move", MoveItemBody, "lane move", pokes=True, right=OPERATES)
-def _move(context: ApiContext, call: ApiCall) -> LaneShape:
-    """Move an item in the order."""
-    body: MoveItemBody = call.body
-    lanes.move(context.core, call.path["lane"], body.item, body.before, body.first, body.by)
-    return _show(context, call)
-
-
 @Verb("POST /v1/lanes/{lane}/pause", ReasonBody, "lane pause", pokes=True, right=OPERATES)
 def _pause(context: ApiContext, call: ApiCall) -> LaneShape:
     """Begin nothing more."""
@@ -182,26 +157,6 @@ def _resume(context: ApiContext, call: ApiCall) -> LaneShape:
 def _skip(context: ApiContext, call: ApiCall) -> LaneShape:
     """Go on without an item."""
     lanes.skip(context.core, call.path["lane"], call.body.item, call.body.by)
-    return _show(context, call)
-
-
-def _retries_landing(context: ApiContext, call: ApiCall) -> bool:
-    workflow = lanes.workflow_of(context.core, call.path["lane"])
-    return lands(context.core, workflow, around_workflow(context, workflow))
-
-
-@Verb(
-    "POST /v1/lanes/{lane}/retry",
-    RetryItemBody,
-    "lane retry",
-    pokes=True,
-    right=DISPATCHES,
-    lands=_retries_landing,
-)
-def _retry(context: ApiContext, call: ApiCall) -> LaneShape:
-    """Begin an item again."""
-    body: RetryItemBody = call.body
-    lanes.retry(context.core, call.path["lane"], body.item, body.by, body.yes)
     return _show(context, call)
 
 

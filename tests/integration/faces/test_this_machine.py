@@ -28,7 +28,7 @@ def fleet(pancode: Shell, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     assert up.status == 0, up.err + up.out
     keep_bundles(pancode.home / "bundles")
     (node,) = up.data["nodes"]
-    assert node["state"] == "online" and {"shell", "scripted"} <= {r["name"] for r in node["runtimes"]}
+    assert node["state"] == "online" and {"shell", "native"} <= {r["name"] for r in node["runtimes"]}
     yield pancode
     removed = pancode("node", "rm", node["name"], "--yes", timeout_s=LONG_S)
     down = pancode("fleet", "down", "--now")

@@ -39,7 +39,6 @@ WITHOUT_TOOL = {
     "POST /v1/sessions/{run}/terms": "a person alone changes mode and level",
     "POST /v1/workflows/{workflow}/resume": "an agent retries the runs that it knows",
     "POST /v1/workflows/{workflow}/retry": "as resume",
-    "POST /v1/lanes/{lane}/retry": "a lane stops for a person, and an agent retries the run",
     "POST /v1/hooks/trackers/{project}": "a tracker asks it, with a signature",
     "POST /v1/runs/{run}/tools/{tool}/try": "a person tries it before a yes",
     "POST /v1/hooks/{schedule}": "a program of others asks it, with a signature",

@@ -52,7 +52,6 @@ def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World)
         "/v1/plans": {"what": "MIN-1"},
         "/v1/lanes": {"name": "x"},
         "/v1/lanes/{lane}/add": {"task": "x"},
-        "/v1/lanes/{lane}/move": {"item": "1"},
         "/v1/config/unset": {"key": "dispatch.safety"},
         "/v1/runs/{run}/answer": {"text": "yes"},
         "/v1/runs/{run}/tell": {"text": "yes"},

@@ -80,29 +80,19 @@ def test_an_empty_lane_stays_open_and_a_removed_one_ends() -> None:
     assert made.ended and states(made) == {"1": "stopped"}
 
 
-ACTS = st.lists(st.tuples(st.sampled_from(["add", "move", "first"]), st.integers(0, 9)), max_size=25)
-
-
 @settings(max_examples=200)
-@given(ACTS, st.integers(0, 2))
-def test_whatever_is_added_and_moved_each_item_has_one_place(acts: list[tuple[str, int]], begun: int) -> None:
+@given(st.lists(st.integers(0, 9), max_size=25), st.integers(0, 2))
+def test_whatever_is_added_each_item_has_one_place(priorities: list[int], begun: int) -> None:
     """What has begun keeps its place, and who is more urgent is never added behind who is less."""
     steps = [item(number, DONE) for number in range(1, begun + 1)]
-    for what, number in acts:
-        waiting, name = [one for one in steps if lane_rules.may_move(one)], ""
-        if what == "add":
-            place, later = lane_rules.placed(steps, number)
-            fresh = max((one.number for one in steps), default=0) + 1
-            changed = (*later, item(fresh, item={"place": place, "priority": number}))
-        elif waiting:
-            name = waiting[number % len(waiting)].name
-            changed = lane_rules.moved(steps, name, waiting[0].name if what == "first" else None)
-        else:
-            continue
+    for priority in priorities:
+        place, later = lane_rules.placed(steps, priority)
+        fresh = max((one.number for one in steps), default=0) + 1
+        changed = (*later, item(fresh, item={"place": place, "priority": priority}))
         by_name = {one.name: one for one in (*steps, *changed)}
-        assert len(by_name) == len(steps) + (what == "add")
+        assert len(by_name) == len(steps) + 1
         steps = sorted(by_name.values(), key=lane_rules.order)
         assert len({lane_rules.order(one)[0] for one in steps}) == len(steps)
         assert all(one.state.is_over for one in steps[:begun])
-        if what != "add":
-            assert steps[begun if what == "first" else -1].name == name
+    waiting = [int(str(one.item["priority"])) for one in steps[begun:]]
+    assert waiting == sorted(waiting, reverse=True)

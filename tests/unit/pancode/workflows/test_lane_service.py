@@ -188,7 +188,7 @@ def test_a_lane_of_500_items_is_read_as_seldom_as_one_of_five(
     assert len(lane(night)["items"]) == 501 and counted.rows["get Run"] < 20
 
 
-@pytest.mark.parametrize("way", ["retry", "runs retry", "skip", "continue"])
+@pytest.mark.parametrize("way", ["retry", "skip", "continue"])
 def test_a_failed_item_stops_the_lane_until_a_person_says_how_it_goes_on(night: Flows, way: str) -> None:
     add(night, "false")
     add(night)
@@ -196,8 +196,8 @@ def test_a_failed_item_stops_the_lane_until_a_person_says_how_it_goes_on(night: 
     night.end("1", **ERROR)
     shown = lane(night)
     assert shown["state"] == "stopped" and shown["why"].startswith("item 1: ") and night.claim() == []
-    assert "pancode lane retry night" in shown["fix"] and "pancode lane skip night" in shown["fix"]
     run = night.runs()["1"].id
+    assert f"pancode runs retry {run};" in shown["fix"] and "pancode lane skip night" in shown["fix"]
     also = night.world.http.get("/v1/inbox", by="ana").json()["also"]
     (waits,) = [one for one in also if "budget" not in one["command"]]
     assert (waits["run"], waits["command"]) == (run, "pancode lane show night"), "not twice, for its run, too"
@@ -217,12 +217,7 @@ def test_a_failed_item_stops_the_lane_until_a_person_says_how_it_goes_on(night: 
         ]
         assert night.claim() == ["2"] and states(night)["1"] == "skipped"
         return
-    path = {
-        "retry": "lanes/night/retry",
-        "runs retry": f"runs/{run}/retry",
-        "continue": f"runs/{run}/continue",
-    }
-    answer = night.world.http.post(f"/v1/{path[way]}", {"by": "ana"})
+    answer = night.world.http.post(f"/v1/runs/{run}/{way}", {"by": "ana"})
     assert answer.status_code in (200, 201), answer.text
     night.advance()
     assert night.claim() == ["1"]
@@ -244,27 +239,24 @@ def test_a_lane_that_goes_on_leaves_what_failed_behind(flows: Flows) -> None:
     flows.claim()
     flows.end("1", **ERROR)
     assert flows.claim() == ["2"] and states(flows)["1"] == "failed"
-    act(flows, "retry", item="1")
+    failed_run = flows.runs()["1"].id
+    assert flows.world.http.post(f"/v1/runs/{failed_run}/retry", {"by": "ana"}).status_code == 201
     flows.end("2")
     assert flows.claim() == ["1"]
 
 
-def test_what_is_urgent_and_what_is_moved_comes_first(night: Flows) -> None:
+def test_what_is_urgent_comes_first(night: Flows) -> None:
     for _ in range(4):
         add(night)
     night.claim()
     add(night, priority=5)
     add(night, priority=5)
     assert order(night) == ["1", "5", "6", "2", "3", "4"]
-    act(night, "move", item="4", first=True)
-    act(night, "move", item="5")
-    act(night, "move", item="3", before="2")
-    assert order(night) == ["1", "4", "6", "3", "2", "5"]
-    begun = night.world.problem("POST", "/v1/lanes/night/move", {"item": "1", "first": True, "by": "ana"})
+    begun = night.world.problem("POST", "/v1/lanes/night/remove", {"item": "1", "by": "ana"})
     assert begun["code"] == "item_begun" and "skip" in begun["fix"]
-    act(night, "remove", item="6")
+    act(night, "remove", item="5")
     night.end("1")
-    assert night.claim() == ["4"]
+    assert night.claim() == ["6"]
 
 
 def test_a_pause_begins_nothing_and_lets_what_runs_end(night: Flows) -> None:

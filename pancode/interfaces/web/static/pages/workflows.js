@@ -90,14 +90,13 @@ function nameOf(step, run, flow) {
   return parts.length ? `${step.name}: ${parts.join(", ")}` : `${step.name}: ${step.agent}${run ? `, ${run.runtime}` : ""}`;
 }
 
-/** Items in order, one at a time: keys pause it, go on, and move, skip or begin again an item. */
+/** Items in order, one at a time: keys pause and resume the lane, and retry or skip an item. */
 function Lane({ flow, again }) {
   const id = flow.workflow, live = useLive(at("lanes", id), undefined, (event) => event.data?.workflow === id || event.kind.startsWith("run."));
   const lane = live.data, done = () => { live.again(); again(); };
   if (!lane) return null;
-  const key = (label, path, item, sure, more = {}) => html`<${Act} label=${label} path=${path} body=${{ item, ...more }} sure=${sure} done=${done} />`;
-  const keys = (one) => html`${one.state === "waiting" && !one.run && html`${key("First", at("lanes", id, "move"), one.item, "", { first: true })}${key("Last", at("lanes", id, "move"), one.item)}`}
-    ${["failed", "refused", "stopped", "skipped"].includes(one.state) && key("Retry", at("lanes", id, "retry"), one.item)}
+  const key = (label, path, item, sure) => html`<${Act} label=${label} path=${path} body=${{ item }} sure=${sure} done=${done} />`;
+  const keys = (one) => html`${["failed", "stopped"].includes(one.state) && one.run && html`<${Act} label="Retry" path=${at("runs", one.run, "retry")} done=${done} />`}
     ${!["done", "skipped"].includes(one.state) && key("Skip", at("lanes", id, "skip"), one.item, `Go on without item ${one.item}? A run of it is stopped.`)}`;
   return html`<${Panel} title=${`Lane ${lane.lane}`} act=${html`<span class="facts"><b>${plain(lane.state)}</b>${lane.paused_by === null ? html`<${Act} label="Pause" path=${at("lanes", id, "pause")} done=${done} />` : html`<${Act} label="Resume" kind="main" path=${at("lanes", id, "resume")} done=${done} />`}</span>`}>
     ${lane.why && html`<${Warning}>${lane.why}<//>`}

@@ -82,7 +82,7 @@ NOT_IN_TOP = {
             "POST /v1/presets/unset",
             "POST /v1/config/set",
             "POST /v1/config/unset",
-            *(f"POST /v1/lanes/{{lane}}/{word}" for word in ("move", "pause", "resume", "skip", "retry")),
+            *(f"POST /v1/lanes/{{lane}}/{word}" for word in ("pause", "resume", "skip")),
             "POST /v1/schedules/{schedule}/pause",
             "POST /v1/schedules/{schedule}/resume",
             "POST /v1/schedules/{schedule}/run",
