@@ -110,24 +110,16 @@ def safe_block(text: str) -> str:
 class Sink:
     """Writes a stranger's output in pieces cut anywhere: half a character waits for its other half."""
 
-    def __init__(self, stream: TextIO, dim: str = "") -> None:
-        """`dim`: how lines begin that are shown less brightly."""
+    def __init__(self, stream: TextIO) -> None:
         self._stream, self._half = stream, b""
-        self._dim = re.compile(rb"(?m)^%s.*$" % re.escape(dim.encode())) if dim else None
 
     def write(self, data: bytes) -> None:
         whole = self._half + data
         at = _end_of_whole(whole) if self._stream.isatty() else len(whole)
         self._half = whole[at:]
         self._stream.flush()
-        self._stream.buffer.write(self._dimmed(harmless(whole[:at], self._stream)))
+        self._stream.buffer.write(harmless(whole[:at], self._stream))
         self._stream.buffer.flush()
-
-    def _dimmed(self, data: bytes) -> bytes:
-        """Dim lines that begin so, where they are whole: a line that is cut between pieces stays as it is."""
-        if self._dim is None:
-            return data
-        return self._dim.sub(lambda found: paint(found[0].decode(), "dim", self._stream).encode(), data)
 
 
 def _end_of_whole(data: bytes) -> int:

@@ -16,7 +16,7 @@ from pancode.interfaces.cli.terminal import Sink
 from pancode.interfaces.client.client import Client, FleetDownError, LogPart, path_of
 from pancode.interfaces.client.session import Place, followed_log, stored_log
 from pancode.kernel.errors import ExitCode, UsageError
-from pancode.sessions.conversation.lines import MARK, LogStory
+from pancode.sessions.conversation.lines import LogStory
 from pancode.sessions.conversation.stream import reading_of
 
 app = Commands()
@@ -49,7 +49,7 @@ def logs(
     outs = {stream: sys.stdout} if stream else {"out": sys.stdout, "err": sys.stderr}
     sinks: dict[str, Sink | LogStory] = {one: Sink(out) for one, out in outs.items()}
     if not (raw or stream or face.as_json) and reading_of(brief["runtime"]) is not None:
-        told = Sink(sys.stdout, dim=MARK)
+        told = Sink(sys.stdout)
         sinks["out"] = LogStory(brief["runtime"], lambda text: told.write(text.encode()))
     if follow:
         return _follow(face, client, brief["run"], (attempt, offset), sinks)

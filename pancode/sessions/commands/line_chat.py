@@ -30,7 +30,7 @@ from pancode.kernel.caller import terminal_is_gone
 from pancode.kernel.errors import ExitCode, PancodeError
 from pancode.kernel.formatting import counted
 from pancode.sessions.commands.slash import LEAVE, TypedCommand, carried_out, overview, typed
-from pancode.sessions.conversation.lines import MARK, OURS, LineStory
+from pancode.sessions.conversation.lines import OURS, LineStory
 from pancode.sessions.conversation.model import Part, SessionTalk, Turn
 
 OWN_COUNT, ASSUMED = "reported", "assumed"
@@ -135,7 +135,7 @@ class ChatLoop:
         self._queue: queue.Queue[Happening] = queue.Queue()
         self._story = LineStory(self._show)
         self.talk = SessionTalk()
-        self._sink = Sink(sys.stdout, dim=MARK)
+        self._sink = Sink(sys.stdout)
         self._shape: dict[str, Any] = {}
         self._state = self._shown = ""
         self._counted: tuple[str, int] | None = None

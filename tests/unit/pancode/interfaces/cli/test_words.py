@@ -380,16 +380,6 @@ def test_what_turns_a_line_around_is_shown_wherever_a_piece_is_cut(char: str) ->
         assert told.getvalue().decode() == f"+if é<U+{ord(char):04X}>admin:\n"
 
 
-def test_what_a_tool_gave_back_is_dim_and_steers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    terminal, file = WideTerminal(told := io.BytesIO()), io.TextIOWrapper(kept := io.BytesIO())
-    Sink(terminal, dim="  | ").write(b"< ok\n  | a\x1b[31m\nsaid\n")
-    assert told.getvalue() == b"< ok\n\x1b[2m  | a<1b>[31m\x1b[0m\nsaid\n"
-    Sink(file, dim="  | ").write(b"  | a\n")
-    assert kept.getvalue() == b"  | a\n"
-
-
 def test_a_task_comes_from_a_file_or_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "task.md").write_text("# Do it\n\nin two lines\n")
     assert task_text(None, str(tmp_path / "task.md")) == "# Do it\n\nin two lines"
