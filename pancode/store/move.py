@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
 
@@ -78,8 +77,10 @@ def _open(where: Where) -> Iterator[Connection]:
 
 
 def _copied(old: Connection, new: Connection, table: Table) -> Moved:
-    for rows in _chunks(old, table):
-        new.execute(table.insert(), rows)
+    every = select(table).order_by(*table.primary_key.columns)
+    found = old.execute(every, execution_options={"yield_per": _AT_ONCE})
+    for rows in found.mappings().partitions():
+        new.execute(table.insert(), [dict(row) for row in rows])
     before, after = _count(old, table), _count(new, table)
     if before != after:
         raise PancodeError(
@@ -114,13 +115,6 @@ def _check_target(new: Connection, target: str) -> None:
 def _count(connection: Connection, table: Table) -> int:
     found: int = connection.execute(select(func.count()).select_from(table)).scalar_one()
     return found
-
-
-def _chunks(connection: Connection, table: Table) -> Iterator[list[dict[str, Any]]]:
-    every = select(table).order_by(*table.primary_key.columns)
-    found = connection.execute(every, execution_options={"yield_per": _AT_ONCE})
-    for rows in found.mappings().partitions():
-        yield [dict(row) for row in rows]
 
 
 def _mark(old: Connection, target: str, wall_ms: int) -> None:

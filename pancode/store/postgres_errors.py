@@ -12,20 +12,13 @@ _PORT = 5432
 
 def look(database: Database) -> str:
     """The command that shows the server's certificate."""
-    host, port = _place(database)
+    query = {
+        name: value if isinstance(value, str) else value[0] for name, value in database.url.query.items()
+    }
+    host = database.url.host or query.get("host") or "localhost"
+    port = database.url.port or query.get("port") or _PORT
     show = "openssl x509 -noout -dates -issuer -ext subjectAltName"
     return f"openssl s_client -starttls postgres -connect {host}:{port} </dev/null | {show}"
-
-
-def _place(database: Database) -> tuple[str, int]:
-    host = database.url.host or _parameter(database, "host") or "localhost"
-    return host, database.url.port or int(_parameter(database, "port") or _PORT)
-
-
-def _parameter(database: Database, name: str) -> str:
-    """One parameter of the address's query, after the question mark."""
-    value = database.url.query.get(name, "")
-    return value if isinstance(value, str) else value[0]
 
 
 @dataclass(frozen=True, slots=True)
