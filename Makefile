@@ -26,7 +26,7 @@ ready: $(READY) ## the virtual environment with what PanCode needs to run, from 
 
 setup: $(STAMP) ## the same with what its tests need (instant when nothing changed)
 
-$(READY): requirements/tools.txt requirements/coordinator.txt pyproject.toml .ci/setup pancode/start.py
+$(READY): requirements/tools.txt requirements/coordinator.txt pyproject.toml .ci/setup
 	@.ci/setup
 	@touch $@
 

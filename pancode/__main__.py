@@ -1,16 +1,17 @@
-"""The command `pancode`, also as `python -m pancode`: Ctrl-C is silent from the first moment to the last."""
+"""The command `pancode`, also as `python -m pancode`: Ctrl-C prints no traceback while it starts or ends."""
 
 from __future__ import annotations
 
-import signal
-
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # the real one takes milliseconds, in which Ctrl-C would be a traceback
+if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
     from types import FrameType
     from typing import NoReturn
 
     Handler = Callable[[int, FrameType | None], object] | int
+else:
+    import _signal as signal  # `signal` reads other modules for milliseconds, in which Ctrl-C is a traceback
 
 
 def main() -> NoReturn:

@@ -98,7 +98,7 @@ SLICES = {
     ),
     "installs": Slice(
         (*_e2e("pythons.py from_wheel.py"), "tests/integration/packaging/"),
-        "pancode/fleet/bundle/* pancode/start.py pancode/commit.py pancode/store/* "
+        "pancode/fleet/bundle/* pancode/commit.py pancode/store/* "
         "deploy/* docker-compose.yml requirements/* tests/stack/* .ci/dist",
         "",
     ),

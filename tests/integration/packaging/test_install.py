@@ -91,6 +91,23 @@ def test_the_demo_passes_without_a_network(installed: Installed) -> None:
     assert left_in(installed.env) == (before, [])
 
 
+@pytest.mark.parametrize("way", ["uv", "pip"])
+@pytest.mark.parametrize("name", ["a b", "x" * 150])
+def test_it_works_from_a_folder_with_a_space_or_a_long_name(wheel: Path, way: str, name: str) -> None:
+    """A kernel takes no `#!` line with a space, or of more than 127 characters."""
+    with root() as place, root() as home:
+        installed = install(way, place / name, wheel)
+        own = {"HOME": str(home), "PANCODE_HOME": str(home / "p")}  # sockets need a short path
+        try:
+            up = installed.run("fleet", "up", **own)
+            assert up.returncode == 0, up.stdout + up.stderr
+            words = ("dispatch", "--runtime", "shell", "--workspace", "none", "echo started")
+            done = installed.run(*words, **own)
+            assert done.returncode == 0, done.stdout + done.stderr
+        finally:
+            installed.run("fleet", "down", "--now", **own)
+
+
 def test_a_bundle_for_nodes_is_made_of_it(installed: Installed) -> None:
     made = installed.call([str(installed.python), "-c", BUNDLE, str(installed.folder / "bundles")])
     assert made.returncode == 0, made.stderr
