@@ -302,6 +302,8 @@ def test_a_full_disk_is_told_and_no_traceback(
         (["dispatch", "--nod", "x", "t"], "--node"),
         (["help", "exit-code"], "exit-codes"),
         (["queue", "move", "x"], "use: pancode queue rm RUN"),
+        (["doctor", "panos", "--model", "x"], "use: pancode models test MODEL"),
+        (["doctor", "x"], "unexpected extra argument"),
     ],
 )
 def test_a_mistyped_name_is_usage_with_the_nearest_one(
