@@ -61,6 +61,7 @@ ELSEWHERE = {
     "workspace destroy": "pancode workspace rm NAME",
     "doctor panos": "pancode models test MODEL",
     "models decompose": "pancode models test MODEL",
+    "webhook": "pancode events -f, or pancode notify secret NAME",
 }
 """Commands of other tools, commands that people expect, and removed ones, each with what to use instead."""
 

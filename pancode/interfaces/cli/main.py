@@ -173,10 +173,6 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "the inbox and your words for agents as one mailbox: send, ls, read",
         ),
         "notify": ("pancode.notices.commands", "notices to people: the channels, what came of each, a test"),
-        "webhook": (
-            "pancode.notices.commands",
-            "signed events for other programs: add, ls, deliveries, redeliver",
-        ),
     },
     "Money": {
         "cost": (
