@@ -44,10 +44,7 @@ class PassportShape(TypedDict):
 
 
 class ModelShape(TypedDict):
-    """A model of an endpoint. `tier`, `tier_why`: how able it is, and how that is known; null is unknown.
-
-    `decomposes`: how many of the requests it took apart well, such as `7 of 12`; null: it was not asked.
-    """
+    """A model of an endpoint. `tier`, `tier_why`: how able it is, and how that is known; null is unknown."""
 
     node: str
     endpoint: str
@@ -70,7 +67,6 @@ class ModelShape(TypedDict):
     remote: bool
     digest: str | None
     passport: PassportShape
-    decomposes: str | None
 
 
 class EndpointShape(TypedDict):
@@ -167,4 +163,4 @@ def _shape(node: str, endpoint: EndpointFact, model: ModelFact, tiers: dict[str,
     passport = {"passport": passport_shape(model.passport)}
     tier = {"tier": None if tiered.tier is None else tiered.tier.value, "tier_why": tiered.why}
     told = {**place, **tier, **apart(model.model_dump(mode="json")), **passport}
-    return cast(ModelShape, {**told, "decomposes": None})
+    return cast(ModelShape, told)

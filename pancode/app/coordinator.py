@@ -126,12 +126,11 @@ class OutgoingParts:
     def __init__(self, root: Path, environ: Mapping[str, str], core: Core) -> None:
         self._root, self._environ = root, environ
         self.secrets = KeptSecrets(Home(root).secrets)
-        self.sender = Sender(self.rules, self.secrets)
-        self.sending = Outgoing(core, self.sender)
+        self.sending = Outgoing(core, Sender(self.rules, self.secrets))
 
     def shown(self) -> list[dict[str, str]]:
         """The failed deliveries as `fleet status` shows them."""
-        fix = "pancode notify ls; pancode webhook ls"
+        fix = "pancode notify ls"
         return [
             {"what": words, "why": "its last message did not arrive", "fix": fix}
             for words in self.sending.troubles
@@ -248,7 +247,7 @@ class Coordinator:
         """Make the threads that act by themselves, some of which tell the world outside."""
         core, root = self.core, self.home.root
         self._outgoing = OutgoingParts(root, self._environ, core)
-        self.notify_rules, self.judge_webhook = self._outgoing.rules, self._outgoing.sender.judge
+        self.notify_rules = self._outgoing.rules
         self.keep_secret, self.kept_secret = self._outgoing.secrets.keep, self._outgoing.secrets.read
         self._forges = forges_of(root, self._environ, self._outgoing.secrets)
         read = partial(forge_settings, root, self._environ)

@@ -400,7 +400,7 @@ def _secrets(homes: Sequence[Path]) -> Check:
 
 
 def _outgoing(home: Path) -> Check:
-    """Check which notices and webhooks did not arrive last."""
+    """Check which notices did not arrive last."""
     runs = holder_of(home) is not None
     return notices(runs, ask(home, "/v1/notify", PING_S) if runs else None)
 
@@ -411,7 +411,7 @@ def notices(runs: bool, answer: Mapping[str, Any] | None) -> Check:
         why = "the coordinator does not say" if runs else "no coordinator runs"
         return good("notices", f"not known: {why}")
     if answer["troubles"]:
-        fix = "pancode notify ls; pancode webhook ls; then: pancode notify test CHANNEL"
+        fix = "pancode notify ls; then: pancode notify test CHANNEL"
         return bad("notices", "warning", "; ".join(map(str, answer["troubles"])), fix)
     count = len(answer["channels"])
     return good("notices", f"{count} channels, nothing failed" if count else "no channel is set")

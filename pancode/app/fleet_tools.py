@@ -37,7 +37,6 @@ from pancode.runs.life.signals import FleetAnswered, LandingProposed
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import find
 from pancode.sessions.pending_updates import seen
-from pancode.sessions.rehearsal_tools import Rehearsal
 from pancode.workflows import store as rows
 
 log = logging.getLogger("pancode.fleet_calls")
@@ -187,8 +186,7 @@ def carried_out(
     """Whether it was done, and the answer for its model. UnavailableError, CancelledCall: not now."""
     name = str(asked["tool"])
     identity = AttemptId(run=run.id, attempt=run.attempt, fence=int(str(asked["fence"])))
-    rehearsal = Rehearsal(context, run, int(str(asked["number"]))) if "rehearses" in run.terms else None
-    client = RunClient(context, run, f"fleet:{identity}:{asked['number']}", rehearsal)
+    client = RunClient(context, run, f"fleet:{identity}:{asked['number']}")
     try:
         given = _given(BY_NAME[name], run, str(asked["arguments"]))
         answer = call(lambda begins: client, {}, name, given, run.agent, progress)
@@ -239,12 +237,12 @@ def _given(tool: McpTool, run: Run, arguments: str) -> dict[str, Any]:
 class RunClient(Client):
     """The API's client inside the coordinator, with the rights of one run: only what the run is offered.
 
-    `key`: of the one request that changes something. `rehearsal`: gives answers in place of the API.
+    `key`: of the one request that changes something.
     """
 
-    def __init__(self, context: ApiContext, run: Run, key: str, rehearsal: Rehearsal | None = None) -> None:
+    def __init__(self, context: ApiContext, run: Run, key: str) -> None:
         super().__init__(Path(str(context.facts["home"])), starts=False)
-        self._context, self._run, self._key, self._rehearsal = context, run, key, rehearsal
+        self._context, self._run, self._key = context, run, key
         self._allowed = {BY_NAME[name].route for name in run.terms.get("fleet", []) if name in BY_NAME}
 
     def _send(self, method: str, path: str, body: Any, *_: Any) -> tuple[Any, Any]:
@@ -266,8 +264,6 @@ class RunClient(Client):
     def _done(self, verb: Verb, asked: ApiCall) -> Any:
         if verb.method != "GET" and verb.name not in self._allowed:
             refuse(self._context.core, self._run, verb.name)
-        if self._rehearsal is not None and (told := self._rehearsal.told(verb, asked)) is not None:
-            return told
         if verb.method == "GET":
             return verb.answered(self._context, asked)
         if "run" in asked.path:

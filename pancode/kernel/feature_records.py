@@ -243,7 +243,9 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Webhook(Record):
-    """An address to which signed events are sent."""
+    """An address to which an earlier version sent signed events. Nothing reads it: its table stays until a
+    migration drops it.
+    """
 
     TABLE: ClassVar = Table("webhooks", ("name",))
     name: str
@@ -251,7 +253,6 @@ class Webhook(Record):
     created_ms: int
     created_by: str
     events: tuple[str, ...]
-    """The occasions and kinds of events that are sent; a kind may end with `.*`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +265,7 @@ class Delivery(Record):
     id: str
     """The target and the event's number, so that no delivery is made twice."""
     target: str
-    """`notify:CHANNEL` or `webhook:NAME`."""
+    """`notify:CHANNEL`; an earlier version also had `webhook:NAME`."""
     created_ms: int
     kind: str
     body: dict[str, object]

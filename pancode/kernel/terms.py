@@ -166,9 +166,6 @@ class RunTerms(TypedDict, total=False):
     """The run that needs this sitting's slot: the sitting was asked to rest for it."""
     scouts: dict[str, str]
     """The question that the run answers as a scout: `question`, `depth`, and the `tree` that it looks at."""
-    rehearses: str
-    """The request of `sessions/rehearsal_rules.py` that the run's model takes apart; its calls of the fleet's
-    tools are not carried out."""
     origin: str
     """The snapshot at which the first step of the workflow began, or the user's own side of a conflict."""
     resolves: dict[str, Any]

@@ -97,8 +97,6 @@ def keep(work: Work, claims: Claims) -> None:
     lane = lane_of(work.tx, run)
     if run.project is None and not lane:
         return
-    if "rehearses" in run.terms:  # nothing of it has happened, and the next one would be told it
-        return
     scouts = "scouts" in run.terms
     told = claims.outcome is Outcome.DONE or (scouts and claims.failure is FailureKind.REQUEST_LIMIT)
     answer = _whole(work.core, claims) if told else ""

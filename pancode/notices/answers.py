@@ -1,4 +1,4 @@
-"""The JSON of notices and webhooks that faces may rely on. Additions only."""
+"""The JSON of notices that faces may rely on. Additions only."""
 
 from __future__ import annotations
 
@@ -28,20 +28,3 @@ class ChannelShape(TypedDict):
     waiting: int
     last_sent_at: str | None
     trouble: str
-
-
-class WebhookShape(TypedDict):
-    """An address that is sent signed events. `secret`: shown once, when it is made.
-
-    `url`: with its path only for a person on the coordinator's machine, and for a token with `admin`.
-    """
-
-    webhook: str
-    url: str
-    events: list[str]
-    created_at: str
-    created_by: str
-    waiting: int
-    last_sent_at: str | None
-    trouble: str
-    secret: str | None

@@ -1,4 +1,4 @@
-"""`pancode notify` and `webhook`: notices to people, signed events for other programs."""
+"""`pancode notify`: notices to people."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typer import Argument
 
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, who
-from pancode.interfaces.cli.parameters import Json, many, option
+from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, listing, safe
-from pancode.interfaces.client.client import Client, home_of, path_of
+from pancode.interfaces.client.client import Client, home_of
 from pancode.kernel.errors import ExitCode, UsageError
 
 app = Commands()
@@ -118,67 +118,3 @@ def _value(face: Face, name: str) -> str:
             fix=f"echo ADDRESS | pancode notify secret {name}",
         )
     return text.strip()
-
-
-Hook = Annotated[str, Argument(metavar="NAME")]
-
-
-@app.group("webhook", "pancode webhook ls", "pancode webhook deliveries ci", default="ls")
-def webhook() -> None:
-    """Signed events for other programs, by the scheme of Standard Webhooks."""
-
-
-@webhook.verb(
-    "add",
-    "pancode webhook add ci https://ci.example.org/pancode",
-    "pancode webhook add board http://10.0.0.7:8080/hook --event run.done --event run.failed",
-)
-def add(
-    name: Hook,
-    url: Annotated[str, Argument(metavar="URL")],
-    *,
-    event: Annotated[
-        list[str],
-        many("run.failed, run.done, node.lost ..., a kind of event, or run.*; may be repeated.", "EVENT"),
-    ],
-    face: Json,
-) -> None:
-    """Send events to URL, each signed with a secret that is shown once."""
-    body = {"by": who(), "name": name, "url": url, "events": event}
-    made = face.client().post("/v1/webhooks", body)
-    face.show(made, lambda: f"{made['webhook']}  {safe(made['url'])}\nsecret, shown once: {made['secret']}\n")
-
-
-@webhook.verb("ls", "pancode webhook ls")
-def ls_webhooks(face: Json) -> None:
-    """Every webhook, and what came of its last delivery."""
-    answer = face.client().get("/v1/webhooks")
-    none = "no webhook; pancode webhook add NAME URL"
-    face.show(answer, lambda: listing(answer["webhooks"], _WEBHOOKS, none, cut="EVENTS"))
-
-
-_WEBHOOKS: Columns = {
-    **{"WEBHOOK": "webhook", "STATE": lambda one: "failing" if one["trouble"] else "ok", "URL": "url"},
-    **{"EVENTS": "events", "WAITING": "waiting", "LAST SENT": "last_sent_at", "WHY": "trouble"},
-}
-
-
-@webhook.verb("rm", "pancode webhook rm ci")
-def rm(name: Hook, face: Json) -> None:
-    """Send it nothing more; its deliveries and its secret are forgotten."""
-    answer = face.client().post(path_of("webhooks", name, "remove"), {"by": who()})
-    face.show(answer, lambda: f"{answer['removed']}  removed\n")
-
-
-@webhook.verb("deliveries", "pancode webhook deliveries ci -n 50")
-def deliveries(name: Hook, *, number: Newest = 20, face: Json) -> None:
-    """What was sent to a webhook and what it answered, newest first."""
-    show_deliveries(face, f"webhook:{name}", number)
-
-
-@webhook.verb("redeliver", "pancode webhook redeliver webhook:ci:4294967301")
-def redeliver(delivery: Annotated[str, Argument(metavar="DELIVERY")], face: Json) -> int:
-    """Send a delivery once more, under the same id."""
-    client = face.client()
-    made: dict[str, Any] = client.post("/v1/deliveries/again", {"by": who(), "delivery": delivery})
-    return awaited(face, client, made)

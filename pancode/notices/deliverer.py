@@ -1,6 +1,6 @@
-"""The thread that delivers: one try at a time for each target, and a rest after one that failed.
+"""The thread that delivers notices: one try at a time for each channel, and a rest after one that failed.
 
-So a target that is slow, or takes nothing, holds one of a few threads for one try, which has a deadline.
+So a channel that is slow, or takes nothing, holds one of a few threads for one try, which has a deadline.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, Unav
 from pancode.kernel.event_facts import facts_of
 from pancode.kernel.feed_thread import FeedThread
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import ApiToken, Delivery, DeliveryState, EventKind, FeedEvent, Webhook
+from pancode.kernel.records import ApiToken, Delivery, DeliveryState, EventKind, FeedEvent
 from pancode.kernel.visitors import NOTICE, AccessScope, NewToken
 from pancode.notices import store as rows
-from pancode.notices.pace import NOTIFY, WEBHOOK, Sending, rest_ms, rested, to_send
+from pancode.notices.pace import NOTICE_AGAIN_MS, NOTIFY, Sending, rested, to_send
 from pancode.notices.rules import NotifyRules
-from pancode.notices.signatures import encoded, headers, payload, wants
 from pancode.notices.store import DeliveryTry, OutgoingPort
 from pancode.notices.texts import ASKS, KIND_OF, digest, notice_of
 from pancode.notices.views import troubles
@@ -29,7 +28,6 @@ from pancode.people.service import items
 from pancode.runs.core import Core
 from pancode.runs.life.changes import occasion_of
 from pancode.runs.unit_of_work import unit_of_work
-from pancode.runs.views import at
 
 LINK_MS = 3 * 86_400_000
 PAGE = "answer"
@@ -85,14 +83,13 @@ class FeedFollower:
         core = self._core
         with core.ports.ledger.transaction() as tx:
             known = rows.mark(tx) if self._read is None else self._read
-            hooks = tx.find(Webhook)
             events = core.feed.since(known) if known is not None else None
             last = events[-1].number if events else core.feed.last if events is None else known
             since = rows.channels_since(tx) if self._since is None else self._since
             now = {name: since.get(name, last or 0) for name in rules.channels}
             found: list[Delivery] = []
-            if events and (hooks or rules.channels):
-                found = [one for event in events for one in _deliveries(core, tx, event, rules, (hooks, now))]
+            if events and rules.channels:
+                found = [one for event in events for one in _deliveries(core, tx, event, rules, now)]
         forget_answered(core, events)
         if found or known is None or events is None or len(events) > BEHIND or now != since:
             with unit_of_work(core) as work:
@@ -104,37 +101,21 @@ class FeedFollower:
 
 
 def _deliveries(
-    core: Core,
-    tx: Transaction,
-    event: FeedEvent,
-    rules: NotifyRules,
-    to: tuple[list[Webhook], dict[str, int]],
+    core: Core, tx: Transaction, event: FeedEvent, rules: NotifyRules, since: Mapping[str, int]
 ) -> list[Delivery]:
-    """Return deliveries for an event. `to`: the webhooks; and channel to the event after which it begins."""
-    occasion, (hooks, since) = occasion_of(event), to
-    found = []
-    for hook in hooks:
-        if event.at_ms >= hook.created_ms and wants(hook.events, event, occasion):
-            body = payload(event, occasion, at(event.at_ms))
-            target = f"{WEBHOOK}{hook.name}"
-            found.append(_delivery(core, target, event, str(body["type"]), (body, core.wall_ms())))
-    if occasion is None or occasion not in KIND_OF or not rules.channels:
-        return found
-    facts, kind = facts_of(tx, event), KIND_OF[occasion]
+    """Return deliveries for an event. `since`: channel to the event after which it begins."""
+    occasion = occasion_of(event)
+    if occasion is None or occasion not in KIND_OF:
+        return []
+    facts, kind, found = facts_of(tx, event), KIND_OF[occasion], []
     notice = notice_of(event, occasion, facts, rules.console)
     for channel in rules.channels_for(kind, facts):
         if event.number <= since[channel]:
             continue
-        due = rules.due_ms(kind, core.wall_ms())
-        found.append(_delivery(core, f"{NOTIFY}{channel}", event, kind, (notice.row(), due)))
+        target, now = f"{NOTIFY}{channel}", core.wall_ms()
+        due = rules.due_ms(kind, now)
+        found.append(Delivery(f"{target}:{event.number}", target, now, kind, notice.row(), due))
     return found
-
-
-def _delivery(
-    core: Core, target: str, event: FeedEvent, kind: str, what: tuple[dict[str, object], int]
-) -> Delivery:
-    """Return a delivery. `what`: its body, and when it is due."""
-    return Delivery(f"{target}:{event.number}", target, core.wall_ms(), kind, *what)
 
 
 log = logging.getLogger("pancode.outgoing")
@@ -144,7 +125,7 @@ LOOK_S, AT_ONCE, SHOWN = 15.0, 4, 20
 class Outgoing(FeedThread):
     """Sends deliveries. `round` makes them and begins tries; each try ends by itself.
 
-    A try that is killed is made again: a webhook then has the same id, and a notice comes twice.
+    A try that is killed is made again: the notice then comes twice.
     """
 
     def __init__(self, core: Core, port: OutgoingPort) -> None:
@@ -192,14 +173,10 @@ class Outgoing(FeedThread):
         return wait_s
 
     def _plan(self, target: str, mine: Sequence[Delivery]) -> Sending:
-        now = self._core.wall_ms()
-        if target.startswith(WEBHOOK):
-            later = min((one.due_ms for one in mine if one.due_ms > now), default=None)
-            return Sending(tuple((one,) for one in mine if one.due_ms <= now), later)
         with self._core.ports.ledger.transaction() as tx:
             last = rows.newest(tx, target, SHOWN)
         sent = {one.done_ms for one in last if one.state is DeliveryState.SENT and one.done_ms is not None}
-        return to_send(mine, sorted(sent), now)
+        return to_send(mine, sorted(sent), self._core.wall_ms())
 
     def _begin(self, target: str, batch: Sequence[Delivery], rules: NotifyRules, here: bool) -> None:
         with self._lock:
@@ -219,11 +196,11 @@ class Outgoing(FeedThread):
                 rows.ended(work, batch, sent)
             self._rests.pop(target, None)
             if not sent.ok and not sent.final:
-                self._rests[target] = self._core.wall_ms() + rest_ms(target)
+                self._rests[target] = self._core.wall_ms() + NOTICE_AGAIN_MS[0]
             self.troubles = troubles(self._core, rules)
         except Exception:
             log.exception("%s: a delivery could not be made, or not be written down", target)
-            self._rests[target] = self._core.wall_ms() + rest_ms(target)
+            self._rests[target] = self._core.wall_ms() + NOTICE_AGAIN_MS[0]
         finally:
             with self._lock:
                 self._busy.discard(target)
@@ -231,35 +208,17 @@ class Outgoing(FeedThread):
 
     def _tried(self, target: str, batch: Sequence[Delivery], rules: NotifyRules) -> DeliveryTry:
         try:
-            if target.startswith(NOTIFY):
-                channel = target.removeprefix(NOTIFY)
-                if channel not in rules.channels:
-                    return DeliveryTry(False, "the settings have no such channel any more", final=True)
-                address = self._port.secret(rules.channels[channel])
-                if len(batch) == 1:
-                    notice = with_link(self._core, rules, batch[0].body, channel)
-                else:
-                    notice = digest([one.body for one in batch]).row()
-                self._port.notify(address, notice)
-                return DeliveryTry(True, "sent" if len(batch) == 1 else f"sent with {len(batch) - 1} others")
-            return self._posted(target.removeprefix(WEBHOOK), batch[0])
+            channel = target.removeprefix(NOTIFY)
+            if channel not in rules.channels:
+                return DeliveryTry(False, "the settings have no such channel any more", final=True)
+            address = self._port.secret(rules.channels[channel])
+            if len(batch) == 1:
+                notice = with_link(self._core, rules, batch[0].body, channel)
+            else:
+                notice = digest([one.body for one in batch]).row()
+            self._port.notify(address, notice)
+            return DeliveryTry(True, "sent" if len(batch) == 1 else f"sent with {len(batch) - 1} others")
         except UnavailableError as error:
             return DeliveryTry(False, error.words)
         except PancodeError as error:
             return DeliveryTry(False, error.words, final=not isinstance(error, NotFoundError))
-
-    def _posted(self, name: str, one: Delivery) -> DeliveryTry:
-        with self._core.ports.ledger.transaction() as tx:
-            hook = rows.webhook(tx, name)
-        body, at_s = encoded(one.body), self._core.wall_ms() // 1000
-        signed = headers(self._port.secret(secret_name(hook)), message_id(one), at_s, body)
-        return DeliveryTry(True, self._port.post(hook.url, signed, body))
-
-
-def secret_name(hook: Webhook) -> str:
-    return f"webhook-{hook.name}"
-
-
-def message_id(one: Delivery) -> str:
-    """Return the message's id, which is the same at each try, so that a receiver recognises it."""
-    return "msg_" + one.id.replace(":", "_")

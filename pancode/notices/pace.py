@@ -10,12 +10,12 @@ from pancode.kernel.records import Delivery
 A_MINUTE, MOST = 60_000, 5
 """The length of a minute in milliseconds, and how many notices in a minute are sent one by one."""
 NOTICE_AGAIN_MS = (15_000, 60_000, 300_000)
-WEBHOOK_AGAIN_MS = (5_000, 30_000, 120_000, 600_000, 1_800_000, 3_600_000, 14_400_000)
-"""Milliseconds until each next try; after the last of them a delivery has failed."""
+"""Milliseconds until each next try; after the last of them a delivery has failed. A failed try makes the
+other deliveries of its target wait for the first of these."""
 MOST_WAITING = 200
 """How many deliveries of one target may wait; the oldest are given up for newer ones."""
-NOTIFY, WEBHOOK = "notify:", "webhook:"
-"""The prefixes of the targets of deliveries."""
+NOTIFY = "notify:"
+"""The prefix of the targets of deliveries; the channel follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,9 @@ def to_send(waiting: Sequence[Delivery], sent_ms: Sequence[int], now_ms: int) ->
     return Sending((tuple(due),), later)
 
 
-def again_ms(target: str, tries: int) -> int | None:
+def again_ms(tries: int) -> int | None:
     """Return how many milliseconds to wait after so many tries; None: the delivery has failed."""
-    pauses = _pauses(target)
-    return pauses[tries - 1] if tries <= len(pauses) else None
+    return NOTICE_AGAIN_MS[tries - 1] if tries <= len(NOTICE_AGAIN_MS) else None
 
 
 def rested(planned: Sending, until_ms: int, now_ms: int) -> Sending:
@@ -52,15 +51,6 @@ def rested(planned: Sending, until_ms: int, now_ms: int) -> Sending:
     return Sending((), until_ms if planned.again_ms is None else min(until_ms, planned.again_ms))
 
 
-def rest_ms(target: str) -> int:
-    """Return how many milliseconds a target is left alone after a failed try, whatever else waits for it."""
-    return _pauses(target)[0]
-
-
 def too_old(waiting: Sequence[Delivery]) -> Sequence[Delivery]:
     """Return the deliveries to drop for newer ones. `waiting`: of one target, the oldest first."""
     return waiting[:-MOST_WAITING]
-
-
-def _pauses(target: str) -> tuple[int, ...]:
-    return NOTICE_AGAIN_MS if target.startswith(NOTIFY) else WEBHOOK_AGAIN_MS

@@ -1,4 +1,4 @@
-"""Reads and writes the rows of webhooks and deliveries."""
+"""Reads and writes the rows of deliveries."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pancode.kernel.errors import ConflictError
-from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Delivery, DeliveryState, Setting, Webhook
+from pancode.kernel.records import Delivery, DeliveryState, Setting
 from pancode.kernel.values import replace
-from pancode.notices.pace import MOST_WAITING, NOTIFY, again_ms, too_old
+from pancode.notices.pace import MOST_WAITING, again_ms, too_old
 from pancode.notices.rules import NotifyRules
-from pancode.runs.core import Core
 from pancode.runs.unit_of_work import Work
 
 
@@ -28,10 +25,6 @@ class OutgoingPort(Protocol):
 
     def notify(self, address: str, notice: Mapping[str, Any]) -> None:
         """Send one notice to an address of Apprise. UnavailableError, whose words do not have the address."""
-
-    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> str:
-        """Post; return the answer's status in words. UnavailableError if not 2xx; RefusedError: the
-        address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +91,7 @@ def ended(work: Work, batch: Sequence[Delivery], sent: DeliveryTry) -> None:
         if known is None or known.state is not DeliveryState.WAITING:
             continue
         tries = known.tries + 1
-        pause = None if sent.final else again_ms(known.target, tries)
+        pause = None if sent.final else again_ms(tries)
         tried = replace(known, tries=tries, status=sent.status[:300], tried_ms=now)
         if sent.ok:
             tried = replace(tried, state=DeliveryState.SENT, done_ms=now)
@@ -111,42 +104,8 @@ def ended(work: Work, batch: Sequence[Delivery], sent: DeliveryTry) -> None:
 
 
 def _record(work: Work, one: Delivery) -> None:
-    what = "notice not delivered" if one.target.startswith(NOTIFY) else "webhook not delivered"
+    what = "notice not delivered"
     work.audit("fleet", "warning", what, None, target=one.target, words=one.status, about=one.kind)
-
-
-def add_webhook(work: Work, hook: Webhook) -> None:
-    """Add the webhook. ConflictError where the name is taken."""
-    if work.tx.get(Webhook, hook.name) is not None:
-        fix = f"take another name, or: pancode webhook rm {hook.name}"
-        raise ConflictError(f"there is a webhook {hook.name} already", fix=fix, code="name_taken")
-    work.tx.insert(hook)
-
-
-def webhook(tx: Transaction, name: str) -> Webhook:
-    """Return the webhook of this name. NotFoundError with the nearest name."""
-    found = tx.get(Webhook, name)
-    if found is None:
-        raise not_found("webhook", name, [one.name for one in tx.find(Webhook)], "pancode webhook ls")
-    return found
-
-
-def remove(work: Work, name: str, target: str) -> None:
-    """Remove the webhook with its deliveries."""
-    for one in work.tx.find(Delivery, {"target": target}):
-        work.tx.delete(Delivery, one.id)
-    work.tx.delete(Webhook, name)
-
-
-def again(work: Work, delivery: str, core: Core) -> Delivery:
-    """Let the delivery be sent once more, under its id. NotFoundError."""
-    found = work.tx.get(Delivery, delivery)
-    if found is None:
-        raise not_found("delivery", delivery, (), "pancode webhook deliveries")
-    now = core.wall_ms()
-    anew = replace(found, state=DeliveryState.WAITING, tries=0, due_ms=now, done_ms=None)
-    work.tx.put(anew)
-    return anew
 
 
 def _drop_waiting(work: Work, target: str) -> None:

@@ -212,8 +212,6 @@ class DispatchRequest(WorkOptions):
     """Whether a person has said yes to this very dispatch."""
     scouts: Mapping[str, str] = field(default_factory=dict)
     """The question that it answers as a scout: `question`, `depth`, and the `tree` that it looks at."""
-    rehearses: str = ""
-    """The request of the table that its model takes apart, while nothing that it asks for is carried out."""
     most_usd: Decimal | None = None
     """What is left of the asking run's own limit, or of its session's ceiling; None: there is no limit."""
 

@@ -217,7 +217,6 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
         rounds=_rounds(run),
         session=run.session if run.takes_turns else "",
         charged_to=run.terms.get("charged_to", ""),
-        rehearses=run.terms.get("rehearses", ""),
         preset=terms.get("preset", ""),
         walled=is_walled(run),
         confirmed=True,  # by the person who names this very run; a run may not

@@ -222,10 +222,8 @@ def ended_run(
 
 def _counts(run: records.Run) -> bool:
     """Whether the run counts in track records. Faults of ours, of a machine or of a model server, questions,
-    what people stopped, and rehearsals are left out.
+    and what people stopped are left out.
     """
-    if "rehearses" in run.terms:
-        return False
     proven = run.result.get("receipt") is not None and run.judges is None
     return proven and (run.outcome is Outcome.DONE or _is_agents_fault(run.failure))
 

@@ -13,7 +13,7 @@ from pancode.interfaces.http.bodies import ActBody, Body, By, DispatchBody, Reas
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, AtDoor, RemovedAnswer, Verb
 from pancode.kernel.errors import ConfigError, UsageError
-from pancode.notices.service import fresh_secret
+from pancode.kernel.signature_check import fresh_secret
 from pancode.schedules.answers import ScheduleShape, preview, schedules, show
 from pancode.schedules.model import WEBHOOK, secret_name
 from pancode.schedules.request import AskedSchedule
@@ -174,7 +174,7 @@ def with_secret(context: ApiContext, made: ScheduleShape) -> ScheduleShape:
     """Keep the secret of a schedule that was just made; the returned schedule alone shows it."""
     if made["trigger"]["kind"] != WEBHOOK:
         return made
-    secret = fresh_secret(context.core)
+    secret = fresh_secret(context.core.ports.ids)
     context.coordinator.keep_secret(secret_name(made["schedule"]), secret)
     return {**made, "secret": secret}
 

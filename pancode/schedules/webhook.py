@@ -9,9 +9,9 @@ from typing_extensions import TypedDict
 from pancode.interfaces.http.access.tokens import failed
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.records import Firing, FiringState, Schedule
+from pancode.kernel.signature_check import MOST_A_MINUTE, HookCall, ProvenCall, proven, too_many
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import AccessError
-from pancode.notices.signature_check import MOST_A_MINUTE, HookCall, ProvenCall, proven, too_many
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.schedules import store as rows

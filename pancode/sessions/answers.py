@@ -180,30 +180,3 @@ class ContextShape(TypedDict):
     left: int | None
     parts: list[WindowPart]
     compacted: str
-
-
-class RehearsedShape(TypedDict):
-    """How a model took a request apart. `state`: not asked, under way, passed, failed, unknown with a `why`.
-
-    `expected`: runs that read or write, side by side (+) or after each other (then); `asked`: their agents.
-    `spent_usd`: by the books, with what is held for unknown costs.
-    """
-
-    name: str
-    words: str
-    expected: str
-    state: str
-    asked: str
-    why: str
-    run: str | None
-    spent_usd: str
-    at: str | None
-
-
-class DecompositionShape(TypedDict):
-    """How the model takes requests apart as an orchestrator, by its newest rehearsal of each."""
-
-    model: str
-    passed: int
-    of: int
-    requests: list[RehearsedShape]

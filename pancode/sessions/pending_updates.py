@@ -41,7 +41,7 @@ def owed_in(tx: Transaction, made: Changes) -> Action | None:
     if run.parent is None or run.judges is not None or not (made.ended or asks):
         return None
     above = tx.get(Run, run.parent)
-    if above is None or not leads(above) or "rehearses" in above.terms:
+    if above is None or not leads(above):
         return None
     session = payer_of(above)
     known = pending(tx, session)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
@@ -30,8 +29,6 @@ from pancode.sessions import answers as shapes
 from pancode.sessions import checkpoints
 from pancode.sessions.context import context as window_of
 from pancode.sessions.receipts import verify
-from pancode.sessions.rehearsal_repository import rehearsal_ground
-from pancode.sessions.rehearsals import as_rehearsal, decompositions, keep
 from pancode.sessions.service import begin, end, judge, lands, say, turn
 from pancode.sessions.session import sessions, show, tasks
 from pancode.sessions.stream import SessionPlace, place_in, read, read_on
@@ -46,12 +43,6 @@ Duration = Annotated[int | None, Field(ge=1, le=MOST_MS)]
 
 class SessionsAnswer(TypedDict):
     sessions: list[shapes.SessionShape]
-
-
-class DecompositionsAnswer(TypedDict):
-    """The requests as the named model took them apart, or each model that was asked."""
-
-    models: list[shapes.DecompositionShape]
 
 
 class SaidAnswer(TypedDict):
@@ -85,9 +76,6 @@ class SessionBody(WorkBody, CallerSettings):
     """A person has said yes to this very dispatch."""
     dry_run: bool = False
     """Only judge what would begin, also without words."""
-    rehearses: Annotated[str, Field(max_length=100)] = ""
-    """A request of `GET /v1/models/decompositions`, which is its task: `model` takes the request apart as
-    Panos, over files of its own, and nothing that it asks of the fleet is carried out."""
 
     def request(self) -> DispatchRequest:
         turns = {"idle_ms": AT_ONCE_MS if self.until_verified else self.idle_ms, "turn_ms": self.turn_ms}
@@ -98,7 +86,6 @@ class SessionBody(WorkBody, CallerSettings):
             preset=self.preset or "",
             on_cap=self.on_cap or "",
             rounds=MOST_ROUNDS if self.until_verified else 0,
-            rehearses=self.rehearses,
             turns={name: ms for name, ms in turns.items() if ms is not None},
         )
 
@@ -154,24 +141,12 @@ def _begin(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
     body: SessionBody = call.body
     around = context.coordinator.around(dict(body.settings.items()), body.preset)
     request = body.request()
-    if body.rehearses:
-        ground = Path(str(context.facts["home"]), "rehearsal", "shop")
-        request = as_rehearsal(request, partial(rehearsal_ground, ground))
     if call.inside is None:  # as in a dispatch
         request = in_workspace(context.core, around, request)
     if body.dry_run:
         judged, chosen = judge(context.core, around, request)
         return cast("QueuedAnswer | DryRunAnswer", {**report(judged), "chosen": chosen})
-    begun = begin(context.core, around, request)
-    if body.rehearses:
-        keep(context.core, request, begun.run.id)
-    return queued(begun)
-
-
-@Verb("GET /v1/models/decompositions", command="models decompose", query=("model",))
-def _decompositions(context: ApiContext, call: ApiCall) -> DecompositionsAnswer:
-    """How models take requests apart as Panos."""
-    return {"models": decompositions(context.core, call.query.get("model"))}
+    return queued(begin(context.core, around, request))
 
 
 @Verb("GET /v1/sessions", command="sessions ls", query=("limit",))

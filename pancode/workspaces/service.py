@@ -15,6 +15,7 @@ from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, Us
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import ResultPlace, Transaction
 from pancode.kernel.records import Node, Run, RunState, Setting
+from pancode.kernel.signature_check import fresh_secret
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dispatch
@@ -440,3 +441,10 @@ def repair(
         work.tx.put(workspace.setting(core.wall_ms()))
         more = {} if loss is None else {"lost": loss.run, "saved": workspace.saved}
         work.audit("people", "info", "workspace changed", None, by=by, name=name, **more)
+
+
+def tracker_secret(core: Core, project: str, by: str, given: str | None) -> str:
+    """Return the secret with which a project's tracker signs: its own, or a new one. The audit notes it."""
+    with unit_of_work(core) as work:
+        work.audit("trust", "info", "secret of a tracker's webhook", None, by=by, project=project)
+    return given or fresh_secret(core.ports.ids)

@@ -25,7 +25,6 @@ from tests.e2e.programs import (
     model_on,
     on_host,
     project,
-    requests_in,
 )
 from tests.lab import Lab
 
@@ -333,57 +332,3 @@ def test_its_worker_is_killed_with_a_call_open_and_the_next_sitting_hears_what_w
     assert len(children(fleet, session)) == 1, "nothing is begun twice"
     asked = [one["detail"] for one in fleet.ask("audit", f"run:{session}")["audit"]]
     assert [one["call"] for one in asked if one.get("tool") == "dispatch"] == [1]
-
-
-REHEARSED = [
-    {
-        "if": {"prompt": "Review the authentication"},
-        "turns": [
-            calls("dispatch", task="review shop/auth.py", agent="reviewer"),
-            calls("dispatch", task="build rate limiting for the search endpoint", agent="builder"),
-            calls("land", run="last"),
-            says("Both are under way."),
-        ],
-    },
-    {
-        "if": {"prompt": "First plan how"},
-        "turns": [calls("dispatch", task="plan, build and review a cache", agent="builder"), says("Done.")],
-    },
-]
-
-
-def test_a_model_takes_requests_apart_and_what_it_asked_for_is_judged_within_a_budget(
-    fleet: Owner, healed: Lab
-) -> None:
-    """It takes more than 30 s: three sittings. Its model is scripted, so it says nothing of real ones."""
-    where = ("--runtime", "native", "--node", f"node{HERE}", "--json")
-    asked = ("models", "decompose", NATIVE.model, *where)
-
-    def decomposed(*words: str, budget: str = "0.50") -> tuple[int, dict[str, dict[str, Any]]]:
-        only = [one for name in words if name != "--again" for one in ("--only", name)]
-        again = ["--again"] if "--again" in words else []
-        done = fleet.run(*asked, *only, *again, "--budget", budget, timeout_s=180)
-        return done.code, {row["name"]: row for row in done.json()["requests"]}
-
-    before = {one["run"] for one in fleet.ask("runs")["runs"]}
-    with (
-        installed(healed, "native", [HERE]),
-        model_on(healed, HERE, {"count": "assistant", "rules": REHEARSED, "turns": [says("?")]}) as log,
-    ):
-        give_secrets(healed, HERE, dict(NATIVE.env(f"http://127.0.0.1:{PORT}")))
-        give_prices(healed, HERE, {NATIVE.model: "1 1 1 1"})
-        await_state(fleet, HERE, "native", "ok")
-        code, rows = decomposed("side-by-side", "chain")
-        good, bad = rows["side-by-side"], rows["chain"]
-        assert (good["state"], good["asked"]) == ("passed", "builder + reviewer"), good
-        assert (code, bad["state"], bad["asked"]) == (5, "failed", "builder"), bad
-        made = len(requests_in(log))
-        assert decomposed("side-by-side")[0] == 0 and len(requests_in(log)) == made, "it is known"
-        code, rows = decomposed("chain", "--again", budget="0.001")
-        assert (code, rows["chain"]["state"]) == (6, "unknown"), rows["chain"]
-    sittings = {good["run"], bad["run"], rows["chain"]["run"]}
-    assert {one["run"] for one in fleet.ask("runs")["runs"]} - before == sittings, "nothing was begun"
-    usage = {run: fleet.show(run)["usage"] for run in sittings}
-    assert 0 < float(good["spent_usd"]) < 0.01 and good["spent_usd"] == usage[good["run"]]["cost_usd"]
-    assert not [one for one in fleet.ask("inbox")["items"] if one["run"] in sittings]
-    assert fleet.ask("receipt", "verify", good["run"])["verdict"] == "PASS"

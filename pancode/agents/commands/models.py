@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator
-from decimal import Decimal
 from typing import Annotated, Any
 
 from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.follow import admitted
 from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, many, money, option
+from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, advice, listing, safe, short_time, size, tokens
-from pancode.interfaces.client.client import Client, home_of
+from pancode.interfaces.client.client import home_of
 from pancode.interfaces.client.retry import tested
 from pancode.kernel.caller import folder, who
-from pancode.kernel.errors import ApiError, ExitCode, UsageError
-from pancode.kernel.names import not_found
+from pancode.kernel.errors import ExitCode, UsageError
 
 app = Commands()
-PASSED, FAILED, UNDER_WAY = "passed", "failed", "under way"
-LOOK_S = 0.5
 _Node = Annotated[str | None, option("Only this machine.", "N", complete=completions.nodes)]
 
 _NONE = """no model server was found
@@ -197,112 +190,3 @@ def _test_result(one: dict[str, Any]) -> str:
 
 def _when(one: dict[str, Any]) -> str:
     return f" at {short_time(one['taken_at'])}; not tested again now (--again does)" if one["earlier"] else ""
-
-
-@models.verb(
-    "decompose",
-    "pancode models decompose anthropic/claude-sonnet-4-5 --budget 2",
-    "pancode models decompose qwen3-coder:30b --only chain --again",
-)
-def decompose(
-    model: Annotated[str, Argument(autocompletion=completions.models)],
-    *,
-    budget: Annotated[
-        str,
-        option("The most that all of it may cost; without it, 1.", "USD", parser=money, show_default=False),
-    ] = "1",
-    only: Annotated[list[str], many("Only this request; may be repeated.", "--only", "NAME")],
-    again: Annotated[bool, option("Ask again what is known already.", "--again")] = False,
-    runtime: Annotated[
-        str | None, option("Program that Panos runs in.", "R", complete=completions.runtimes)
-    ] = None,
-    node: Annotated[str | None, option("Only on this machine.", "N", complete=completions.nodes)] = None,
-    face: Json,
-) -> int:
-    """Ask MODEL, as Panos, to take twelve requests apart; show which it did as expected.
-
-    Each request is a session of its own, over a small repository that PanCode makes. What it would dispatch
-    is compared with what is expected; nothing is carried out. Its calls cost what they cost: no session gets
-    more than --budget leaves. The result is kept, so only what is not known yet is asked.
-
-    A request that was cut off (money, time) or failed without an answer is unknown, and is asked the next
-    time. Exit code 5 when the model took a request apart in another way, 6 when some are not known.
-    """
-    client = face.client(works=True)
-    names = [row["name"] for row in _requests(client, model)]
-    for name in only:
-        if name not in names:
-            raise not_found("request", name, names, "pancode models decompose --help")
-    where = {name: value for name, value in (("runtime", runtime), ("node", node)) if value}
-    _rehearsed(face, client, {"model": model, "by": who(), **where}, Decimal(budget), only or names, again)
-    rows = _requests(client, model)
-    face.show({"model": model, "requests": rows}, lambda: _decomposed(model, rows))
-    return _exit_of_requests([row for row in rows if row["name"] in (only or names)])
-
-
-def _rehearsed(
-    face: Face, client: Client, asked: dict[str, Any], left: Decimal, names: list[str], again: bool
-) -> None:
-    """Rehearse the requests one after the other within the budget. ApiError where the first is refused."""
-    rows = [row for row in _requests(client, asked["model"]) if row["name"] in names]
-    wanted = rows if again else [row for row in rows if row["state"] not in (PASSED, FAILED)]
-    for number, row in enumerate(wanted):
-        if left <= 0:
-            return face.note("the budget is used up; for the rest: the same command again")
-        face.note(f"{row['name']}: {safe(row['words'])}")
-        body = {**asked, "rehearses": row["name"], "budget": f"{left:f}"}
-        try:
-            if row["state"] != UNDER_WAY:
-                admitted(face, client, "/v1/sessions", body)
-        except ApiError as refused:
-            if number == 0:
-                raise
-            return face.note(f"  not asked: {safe(str(refused))}")
-        done = _at_rest(client, asked["model"], row["name"])
-        left -= Decimal(done["spent_usd"])
-        told = done["why"] or f"{done['asked']} (expected: {done['expected']})"
-        face.note(f"  {done['state']}, ${done['spent_usd']}: {safe(told)}")
-
-
-def _requests(client: Client, model: str) -> list[dict[str, Any]]:
-    (found,) = client.get("/v1/models/decompositions", model=model)["models"]
-    rows: list[dict[str, Any]] = found["requests"]
-    return rows
-
-
-def _at_rest(client: Client, model: str, name: str) -> dict[str, Any]:
-    """Wait until the request's session rests; return its row. After Ctrl-C the same command shows it."""
-    while True:
-        row = next(row for row in _requests(client, model) if row["name"] == name)
-        if row["state"] != UNDER_WAY:
-            return row
-        time.sleep(LOOK_S)
-
-
-def _decomposed(model: str, rows: list[dict[str, Any]]) -> str:
-    passed = sum(row["state"] == PASSED for row in rows)
-    head = f"{safe(model)}: {passed} of {len(rows)} as expected\n"
-    return head + listing(rows, _REQUESTS) + "".join(_whys_of(rows))
-
-
-def _whys_of(rows: list[dict[str, Any]]) -> Iterator[str]:
-    for row in rows:
-        if row["state"] not in (PASSED, "not asked", UNDER_WAY):
-            why = row["why"] or f"look: pancode runs logs {row['run']}"
-            yield f"  {row['name']}: {safe(row['words'])}\n    {safe(why)}\n"
-
-
-_REQUESTS: Columns = {
-    **{"REQUEST": "name", "RESULT": "state", "EXPECTED": "expected"},
-    "ASKED FOR": lambda one: one["asked"] or "-",
-    "RUN": lambda one: one["run"] or "-",
-    "AT": lambda one: short_time(one["at"]) if one["at"] else "-",
-}
-
-
-def _exit_of_requests(rows: list[dict[str, Any]]) -> int:
-    """Return the exit status of these requests: a failed one counts before one without a result."""
-    states = {row["state"] for row in rows}
-    if FAILED in states:
-        return ExitCode.REFUSED
-    return ExitCode.DONE if states == {PASSED} else ExitCode.UNAVAILABLE

@@ -14,7 +14,6 @@ from pancode.interfaces.http.bodies import ExamBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, EventStream, Object, Verb
 from pancode.interfaces.http.streams import sse, steps
-from pancode.sessions.rehearsals import summaries
 
 
 class EndpointsAnswer(TypedDict):
@@ -55,9 +54,5 @@ def _models(context: ApiContext, call: ApiCall) -> ModelsAnswer:
     Every model of theirs, with its tier.
     """
     tiers = context.coordinator.around({}).tiers(context.project_of(call.query.get("cwd")))
-    found = models(context.core, ModelFilter(call.query.get("node"), call.query.get("tier")), tiers)
-    known = summaries(context.core)
-    for row in found["models"]:
-        names = (row["ref"], f"{row['endpoint']}/{row['id']}", row["id"])
-        row["decomposes"] = next((known[name] for name in names if name in known), None)
-    return cast("ModelsAnswer", found)
+    wanted = ModelFilter(call.query.get("node"), call.query.get("tier"))
+    return cast("ModelsAnswer", models(context.core, wanted, tiers))

@@ -8,9 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Argument
-
-from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, folder_here
 from pancode.interfaces.cli.parameters import Json, option
@@ -98,15 +95,9 @@ def _narrator(face: Face) -> Callable[[str], None]:
     return write
 
 
-@app.verb("doctor", "pancode doctor", "pancode doctor --fix", "pancode doctor panos --model qwen3-coder:30b")
+@app.verb("doctor", "pancode doctor", "pancode doctor --fix")
 def doctor(
-    what: Annotated[
-        str | None, Argument(help="panos: how well a model takes requests apart (models decompose).")
-    ] = None,
     *,
-    model: Annotated[
-        str | None, option("With panos: the model to try.", "M", complete=completions.models)
-    ] = None,
     mend: Annotated[
         bool, option("Mend what can be mended without harm; ask before each act.", "--fix")
     ] = False,
@@ -122,8 +113,6 @@ def doctor(
     """
     from pancode.app.doctor import examine
 
-    if what is not None or model is not None:
-        return _panos(what, model, face)
     face.acts_here("pancode doctor")
     if yes and not mend:
         raise UsageError("--yes says yes to what --fix would do", fix="pancode doctor --fix --yes")
@@ -139,16 +128,6 @@ def doctor(
     return (
         ExitCode.UNAVAILABLE if any(not c["ok"] and c["level"] == "error" for c in checks) else ExitCode.DONE
     )
-
-
-def _panos(what: str | None, model: str | None, face: Face) -> int:
-    from pancode.interfaces.cli.main import run
-
-    if what != "panos" or model is None:
-        raise UsageError(
-            "doctor looks at this machine, or at Panos with a model", fix="pancode doctor panos --model MODEL"
-        )
-    return run(["models", "decompose", *(["--json"] if face.as_json else []), "--", model])
 
 
 def _mended(face: Face, yes: bool) -> None:

@@ -57,7 +57,7 @@ class Home:
 
     @property
     def secrets(self) -> Path:
-        """The folder of channels' addresses and webhooks' keys, a file for each."""
+        """The folder of channels' addresses, forges' tokens and webhooks' keys, a file for each."""
         return self.root / "secrets"
 
     @property

@@ -67,8 +67,12 @@ ELSEWHERE = {
     "work hook": "pancode lane add LANE TASK",
     "work cv": "pancode workers",
     "workspace destroy": "pancode workspace rm NAME",
+    "doctor panos": "pancode models test MODEL",
+    "models decompose": "pancode models test MODEL",
+    "webhook": "pancode events -f, or pancode notify secret NAME",
 }
 """Commands of earlier versions and of other tools, each with the PanCode command for the same thing."""
+"""Commands of other tools, commands that people expect, and removed ones, each with what to use instead."""
 
 
 class Commands(typer.Typer):
@@ -107,6 +111,12 @@ class RichHelpCommand(TyperCommand):
 
     headings: ClassVar[Mapping[str, Collection[str]]] = {}
     """Heading of the help to the parameters below it; all other parameters stand below `Options`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        first = args[0] if args and not ctx.resilient_parsing else ""
+        if f"{ctx.command_path} {first}".removeprefix("pancode ") in ELSEWHERE:
+            raise unknown(first, [], ctx.command_path)
+        return super().parse_args(ctx, args)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if _is_drawn(ctx):

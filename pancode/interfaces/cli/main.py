@@ -170,10 +170,6 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "mail": ("pancode.people.commands.inbox", "other names of inbox and tell: ls, send"),
         "notify": ("pancode.notices.commands", "notices to people: the channels, what came of each, a test"),
-        "webhook": (
-            "pancode.notices.commands",
-            "signed events for other programs: add, ls, deliveries, redeliver",
-        ),
     },
     "Money": {
         "cost": (

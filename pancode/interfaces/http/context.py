@@ -82,9 +82,6 @@ class CoordinatorApi(Protocol):
     def notify_rules(self) -> NotifyRules:
         """Return the settings of notices as the files are now. ConfigError."""
 
-    def judge_webhook(self, url: str) -> None:
-        """Raise RefusedError where nothing would be posted to the URL; an unknown host may exist later."""
-
     def keep_secret(self, name: str, value: str | None) -> None:
         """Keep a secret for the coordinator alone; None: forget it."""
 

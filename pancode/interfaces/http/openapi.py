@@ -13,7 +13,7 @@ from pancode import __version__
 from pancode.interfaces.http.access.idempotency import MOST_CHARS
 from pancode.interfaces.http.bodies import Body, Empty, SignedBody
 from pancode.interfaces.http.routing import AtDoor, EventStream, Octets, Verb
-from pancode.notices.signature_check import HEADERS
+from pancode.kernel.signature_check import HEADERS
 
 Json = dict[str, Any]
 REF = "#/components/schemas/{model}"

@@ -261,8 +261,7 @@ class Verb:
         if self.method == "GET" and not self.asks_who:
             return self.answered(context, call)
         run = _inside(context, caller)
-        may = run is None or (self.for_runs and "rehearses" not in run.terms)
-        if run is not None and not may and self.method != "GET":
+        if run is not None and not self.for_runs and self.method != "GET":
             refuse(context.core, run, self.name)
         return self.answered(context, replace(call, inside=run))
 

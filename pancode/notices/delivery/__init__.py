@@ -1,1 +1,1 @@
-"""Sends notices and webhooks over the network."""
+"""Sends notices over the network."""

@@ -290,7 +290,6 @@ class Resolution:
             named_usd=f"{asked.budget:f}" if charged_to and asked.budget is not None else "",
             preset=asked.preset,
             scouts=dict(asked.scouts),
-            rehearses=asked.rehearses,
             origin=str(asked.resolves.get("origin", "")),
             resolves=dict(asked.resolves),
             asks=self.asks,

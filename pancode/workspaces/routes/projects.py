@@ -33,14 +33,14 @@ from pancode.issues.model import TrackerKind, must_name_accounts, place_of, trac
 from pancode.issues.prd import draft_task, drafted
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.shell_words import split_words
+from pancode.kernel.signature_check import must_be_of
 from pancode.kernel.visitors import AccessError
-from pancode.notices.service import tracker_secret
-from pancode.notices.signature_check import must_be_of
 from pancode.runs.admission.dry_run import QueuedAnswer, queued
 from pancode.runs.user_environment import Surroundings
 from pancode.schedules.routes import public_base
 from pancode.skills.made_tools import ToolDetail, ToolShape, keep, put_aside, remove, show, tools, try_it
 from pancode.workspaces.routes.workspaces import top_of
+from pancode.workspaces.service import tracker_secret
 
 Fact = Annotated[Line, Field(max_length=200)]
 

@@ -25,12 +25,12 @@ from pancode.interfaces.http.access import tokens
 from pancode.interfaces.http.access.request_filter import DoorPlace
 from pancode.interfaces.http.context import ApiContext as ApiDesk
 from pancode.kernel.visitors import AccessScope, NewToken
-from pancode.notices.signatures import headers as signed_headers
 from pancode.reports import routes as figure_routes
 from tests.contract.certificates import Authority
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.interfaces.http.world import FACTS, MemoryCoordinator
 from tests.unit.pancode.runs.world import Desk, Puppet
+from tests.unit.pancode.schedules.world import signed_headers
 
 FREE = DoorPlace(ListenAddress("127.0.0.1", 0, "api.listen of a test"))
 

@@ -67,17 +67,15 @@ def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World)
         "/v1/nodes/{node}/login": {"runtime": "claude"},
         "/v1/nodes/{node}/programs": {"act": "install", "runtimes": ["claude"]},
         "/v1/schedules": {"name": "x", "cron": "@daily", "dispatch": {"task": "x"}},
-        "/v1/webhooks": {"name": "x", "url": "https://example.org"},
         "/v1/notify/test": {"channel": "phone"},
         "/v1/runs/{run}/pull-request": {"remote": "origin", "branch": "x"},
-        "/v1/deliveries/again": {"delivery": "x"},
         "/v1/tokens": {"name": "x"},
         "/v1/web/session": {"code": "x"},
         "/v1/checkouts/{machine}/{name}/files": {"commit": "a" * 40},
     }
     for verb in others:
         path = verb.path.replace("{run}", run).replace("{node}", "n1").replace("{workflow}", "last")
-        path = path.replace("{schedule}", "nightly").replace("{webhook}", "ci")
+        path = path.replace("{schedule}", "nightly")
         told = world.problem(
             verb.method, path, bodies.get(verb.path, {"scope": "day"} if "unset" in path else {})
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.kernel.errors import NotFoundError, UnavailableError
-from pancode.kernel.records import Audit, Delivery
+from pancode.kernel.records import Audit, Delivery, Webhook
 from pancode.kernel.values import replace
 from pancode.notices import pace
 from pancode.notices.deliverer import Outgoing
@@ -27,7 +26,6 @@ class Post:
 
     def __init__(self) -> None:
         self.notices: list[str] = []
-        self.posts: list[tuple[str, Mapping[str, str], bytes]] = []
         self.down = ""
         self.now = NotifyRules({"phone": "ntfy"}, (NoticeRoute(("phone",)),))
 
@@ -37,18 +35,12 @@ class Post:
     def secret(self, name: str) -> str:
         if name == "gone":
             raise NotFoundError("there is no secret gone")
-        return "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+        return f"ntfy://host/{name}"
 
     def notify(self, address: str, notice: Mapping[str, Any]) -> None:
         if self.down:
             raise UnavailableError(self.down)
         self.notices.append(str(notice["title"]))
-
-    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> str:
-        if self.down:
-            raise UnavailableError(self.down)
-        self.posts.append((url, headers, body))
-        return "HTTP 204"
 
 
 class World:
@@ -106,25 +98,34 @@ def test_a_new_channel_gets_no_news_from_before_it_existed(world: World) -> None
     assert len(world.post.notices) == 1, "what happens after that is told, over a restart too"
 
 
-def hooked(world: World) -> None:
-    world.http.post("/v1/webhooks", {"name": "ci", "url": "https://ci.example.org/hook", "events": []})
-
-
 def test_a_round_makes_one_try_of_a_target_and_leaves_it_alone_after_one_that_failed(world: World) -> None:
-    hooked(world)
     world.post.down = "no answer"
     world.fail(3)
     for _ in range(3):
         world.outgoing.round(here=True)
-    tried = [one for one in world.desk.rows(Delivery) if one.target == "webhook:ci" and one.tries]
-    assert [one.tries for one in tried] == [1], "the others wait with it"
+    assert [one.tries for one in world.desk.rows(Delivery) if one.tries] == [1], "the others wait with it"
     world.post.down = ""
-    world.desk.clock.ms += 5_000
+    world.desk.clock.ms += pace.NOTICE_AGAIN_MS[0]
     world.outgoing.round(here=True)
-    assert len(world.post.posts) == 1, "one for each round, so that other targets have their turn"
+    assert len(world.post.notices) == 1, "one for each round, so that other targets have their turn"
     for _ in range(4):
         world.outgoing.round(here=True)
-    assert len(world.post.posts) == 3
+    assert len(world.post.notices) == 3
+
+
+def test_rows_of_webhooks_of_an_earlier_version_are_given_up_and_hold_up_no_notice(world: World) -> None:
+    """Earlier versions sent signed events to addresses; their rows may still wait in the ledger."""
+    now = world.desk.core.wall_ms()
+    with world.desk.ledger.transaction() as tx:
+        tx.put(Webhook("ci", "https://ci.example.org/hook", now, "ana", ("run.failed",)))
+        tx.put(Delivery("webhook:ci:7", "webhook:ci", now, "run.failed", {"type": "run.failed"}, now))
+    world.fail()
+    for _ in range(2):
+        world.outgoing.round(here=True)
+    assert sorted(world.states()) == ["failed", "sent"] and len(world.post.notices) == 1
+    (row,) = world.http.get("/v1/deliveries", target="webhook:ci").json()["deliveries"]
+    assert row["status"] == "the settings have no such channel any more"
+    assert world.http.get("/v1/notify").json()["troubles"] == []
 
 
 def test_a_try_that_cannot_be_written_down_is_not_made_again_at_once(
@@ -211,66 +212,19 @@ def test_quiet_hours_hold_back_and_then_tell(world: World) -> None:
     assert len(world.post.notices) == 1
 
 
-def test_a_webhook_is_signed_logged_and_delivered_again_under_its_id(world: World) -> None:
-    body = {"name": "ci", "url": "https://ci.example.org/hook", "events": ["run.failed"]}
-    made = world.http.post("/v1/webhooks", body)
-    assert made.status_code == 201 and made.json()["secret"].startswith("whsec_")
-    assert world.times.world.coordinator.kept == {"webhook-ci": made.json()["secret"]}
-    assert world.http.get("/v1/webhooks").json()["webhooks"][0]["secret"] is None, "shown once"
-    world.times.world.dispatch()
-    world.times.play()
-    world.fail()
-    world.outgoing.round(here=True)
-    ((url, headers, _),) = world.post.posts
-    assert url == "https://ci.example.org/hook" and headers["webhook-signature"].startswith("v1,")
-    (row,) = world.http.get("/v1/deliveries", target="webhook:ci").json()["deliveries"]
-    assert (row["state"], row["status"], row["tries"]) == ("sent", "HTTP 204", 1)
-    world.http.post("/v1/deliveries/again", {"delivery": row["delivery"]})
-    world.outgoing.round(here=True)
-    assert len(world.post.posts) == 2 and world.post.posts[1][1]["webhook-id"] == headers["webhook-id"]
-    world.http.post("/v1/webhooks/ci/remove", {})
-    assert world.times.world.coordinator.kept == {} and world.http.get("/v1/webhooks").json() == {
-        "webhooks": []
-    }
-
-
 def test_a_broken_chain_of_the_audit_is_told_once(world: World) -> None:
     """And with it all that the audit has of the kind: forged messages, a machine in quarantine."""
-    world.http.post("/v1/webhooks", {"name": "ci", "url": "https://ci.example.org/hook"})
     world.fail()
     world.outgoing.round(here=True)
     world.post.notices.clear()
-    world.post.posts.clear()
     with world.desk.ledger.transaction() as tx:
         tx.put(replace(tx.find(Audit, order="number")[0], what="nothing happened"))
     for _ in range(2):
         assert world.http.get("/v1/audit/verify").json()["verdict"] == "FAIL"
     world.outgoing.round(here=True)
     assert world.post.notices == ["the chain of the audit is broken"]
-    ((_, _, body),) = world.post.posts
-    assert json.loads(body)["type"] == "trust.broken"
-
-
-@pytest.mark.parametrize(
-    ("said", "code"),
-    [
-        ({"name": "CI"}, "bad_name"),
-        ({"url": "ftp://x"}, "bad_value"),
-        ({"url": "https://me:pw@x/"}, "bad_value"),
-        ({"events": ["run.fails"]}, "bad_value"),
-        ({"more": 1}, "unknown_key"),
-    ],
-)
-def test_what_is_no_webhook_is_refused(world: World, said: dict[str, Any], code: str) -> None:
-    body = {"name": "ci", "url": "https://ci.example.org/hook", **said}
-    assert world.times.world.problem("POST", "/v1/webhooks", body)["code"] == code
 
 
 def test_unknown_names_are_refused(world: World) -> None:
-    for path, body in (
-        ("/v1/notify/test", {"channel": "phon"}),
-        ("/v1/webhooks/none/remove", {}),
-        ("/v1/deliveries/again", {"delivery": "x"}),
-    ):
-        assert world.times.world.problem("POST", path, body)["status"] == 404
+    assert world.times.world.problem("POST", "/v1/notify/test", {"channel": "phon"})["status"] == 404
     assert world.times.world.problem("GET", "/v1/deliveries")["code"] == "bad_value"

@@ -8,11 +8,18 @@ from typing import Any
 
 from node_agent.wire.receipt import Usage
 from pancode.kernel.records import Firing, Run
+from pancode.kernel.signature_check import STANDARD, signature
 from pancode.schedules.git_pushes import PushWatch
 from pancode.schedules.scheduler import Scheduler
 from tests.unit.pancode.interfaces.http.world import World
 
 HOUR = 3_600_000
+
+
+def signed_headers(secret: str, message_id: str, at_s: int, body: bytes) -> dict[str, str]:
+    """The headers of a webhook, as a program signs it by Standard Webhooks."""
+    signed = (message_id, str(at_s), signature(secret, message_id, at_s, body))
+    return {"Content-Type": "application/json", **dict(zip(STANDARD, signed, strict=True))}
 
 
 class Times:

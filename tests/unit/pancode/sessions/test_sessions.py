@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import subprocess
 from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,13 +24,14 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import CallAsked, Isolation
 from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop, TurnWords, Usage
 from pancode.fleet import inventory
-from pancode.kernel.records import Action, ActionKind, FeedEvent, Run, Word
+from pancode.kernel.records import Action, ActionKind, FeedEvent, Run, Setting, Word
 from pancode.kernel.values import replace
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.sessions.routes import _events
 from pancode.sessions.service import GoingOn
 from pancode.sessions.stream import SessionPlace
+from pancode.store.shape import shape_of
 from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld, code_of
 from tests.unit.pancode.interfaces.http.world import World, app_of, events_of
 from tests.unit.pancode.runs.world import Puppet, facts, failed
@@ -404,6 +406,22 @@ def made(world: World, run: str, **changes: Any) -> None:
     row = world.context.row(Run, run)
     with unit_of_work(world.context.core) as work:
         work.tx.put(replace(row, **changes))
+
+
+def test_a_rehearsal_of_an_earlier_version_goes_on_as_any_other_session(world: World) -> None:
+    """A home may hold runs with the term `rehearses` and settings `decomposes:MODEL`: nothing reads them."""
+    run = begin(world)["run"]
+    stored = json.dumps({**world.context.row(Run, run).terms, "rehearses": "chain"})
+    (column,) = (one for one in shape_of(Run).columns if one.name == "terms")
+    assert column.decode is not None
+    made(world, run, terms=column.decode(stored))
+    with unit_of_work(world.context.core) as work:
+        work.tx.put(Setting(f"decomposes:{MODEL}", {"chain": run}, 0, "ana"))
+    rested(world, sitting(world), record(1, 0))
+    again = world.context.row(Run, say(world, run, "go on")["run"])
+    assert again.session == run and "rehearses" not in again.terms
+    for path in ("/v1/models", "/v1/config", f"/v1/runs/{run}", "/v1/sessions"):
+        assert world.http.get(path).status_code == 200, path
 
 
 def test_the_retry_of_a_lost_sitting_has_what_its_session_had(world: World) -> None:

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.endpoint import ModelFact
-from pancode.runs.request import DispatchRequest
-from pancode.sessions.rehearsals import keep
 from tests.unit.pancode.interfaces.http.world import Http, MemoryCoordinator, app_of
 from tests.unit.pancode.kernel.fleets import endpoint
 from tests.unit.pancode.runs.world import Desk, Puppet
@@ -50,7 +48,5 @@ def test_models_with_their_tiers(http: Http, context: Desk) -> None:
     ]
     assert [m["id"] for m in http.get("/v1/models", tier="frontier").json()["models"]] == ["large"]
     assert http.get("/v1/models", node="desk").json() == {"models": []}
-    keep(context.core, DispatchRequest("", "ana", model="ollama/tiny", rehearses="chain"), "r-gone")
-    assert [m["decomposes"] for m in http.get("/v1/models").json()["models"]] == ["0 of 12", None]
     wrong = http.get("/v1/models", tier="frontir")
     assert wrong.status_code == 400 and "did you mean frontier?" in wrong.text

@@ -49,7 +49,6 @@ def gets(runs: Sequence[str], node: str) -> list[str]:
     names = {"run": runs, "node": [node], "agent": ["builder"], "workflow": ["last"]}
     names |= {
         "schedule": ["nightly"],
-        "webhook": ["ci"],
         "workspace": ["login"],
         "project": ["shop"],
         "issue": ["SHOP-12"],

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.identity import AttemptId
 from pancode.kernel.records import Audit, Firing, Run, Schedule, Workflow, WorkflowStep
 from pancode.kernel.values import replace
 from pancode.schedules.scheduler import Scheduler
@@ -156,26 +155,3 @@ def test_a_yes_is_not_kept_for_later_by_a_token(world: DoorWorld) -> None:
     body = {"name": "mine", "cron": "@daily", "dispatch": world.shell(yes=True)}
     assert world.http.post("/v1/schedules", body).status_code == 201
     assert "confirmed" in repr(world.context.row(Schedule, "mine").work), "a person on the socket"
-
-
-def test_an_address_of_a_webhook_is_whole_for_its_owner_alone(world: DoorWorld) -> None:
-    world.http.post("/v1/webhooks", {"name": "ci", "url": HOOK, "by": "ana"})
-
-    def seen(answer: Any) -> str:
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["webhooks"][0]["url"])
-
-    assert seen(world.http.get("/v1/webhooks")) == HOOK
-    assert seen(world.ask("GET", "/v1/webhooks", world.token("admin"))) == HOOK
-    assert seen(world.ask("GET", "/v1/webhooks", world.token("read"))) == "https://hooks.example.org"
-    assert seen(world.ask("GET", "/v1/webhooks", world.token("operate"))) == "https://hooks.example.org"
-    run = world.dispatch()["run"]
-    world.coordinator.inside = (AttemptId(run=run, attempt=1, fence=1),)
-    assert seen(world.http.get("/v1/webhooks")) == "https://hooks.example.org"
-
-
-def test_an_address_to_which_nothing_is_sent_is_refused_when_it_is_added(world: DoorWorld) -> None:
-    for url in ("http://169.254.169.254/x", "https://100.100.100.200/", "http://93.184.216.34/x"):
-        answer = world.http.post("/v1/webhooks", {"name": "bad", "url": url, "by": "ana"})
-        assert answer.status_code >= 400, url
-    assert world.http.get("/v1/webhooks").json()["webhooks"] == []

@@ -21,7 +21,6 @@ FILTERS = {
     "/v1/endpoints?node=n11": "did you mean n1?",
     "/v1/models?node=n11": "did you mean n1?",
     "/v1/queues?name=pool.an": "did you mean pool.any?",
-    "/v1/deliveries?target=webhook:nope": "",
     "/v1/deliveries?target=notify:nope": "",
     "/v1/agents?name=bilder": "did you mean builder?",
     "/v1/presets?name=nope": "",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,7 +31,6 @@ from pancode.kernel.node import NodeState
 from pancode.kernel.records import Node, Run
 from pancode.landing.model import LandWay
 from pancode.landing.pull_request import PullAsked, PullRequestShape
-from pancode.notices.delivery.sender import KeptSecrets, Sender
 from pancode.notices.rules import NotifyRules
 from pancode.runs import keyring
 from pancode.runs.core import Core
@@ -250,13 +248,6 @@ class MemoryCoordinator:
 
     def notify_rules(self) -> NotifyRules:
         return self.rules
-
-    def judge_webhook(self, url: str) -> None:
-        """As the real one, where only addresses are known by name."""
-        sender = Sender(
-            lambda: self.rules, KeptSecrets(self.home), lambda host, port: [str(ip_address(host))]
-        )
-        sender.judge(url)
 
     def keep_secret(self, name: str, value: str | None) -> None:
         self.kept.pop(name, None)

@@ -13,13 +13,13 @@ import pytest
 
 from pancode.interfaces.http.access.tokens import MOST_FAILURES
 from pancode.kernel.records import Audit, Firing, KeyedRequest, Run
+from pancode.kernel.signature_check import MOST_A_MINUTE, MOST_BYTES, WITHIN_MS
 from pancode.notices.rules import NotifyRules
-from pancode.notices.signature_check import MOST_A_MINUTE, MOST_BYTES, WITHIN_MS
-from pancode.notices.signatures import headers
 from pancode.schedules.scheduler import Scheduler
 from pancode.schedules.store import KEPT
 from pancode.schedules.webhook import AGAIN
 from tests.unit.pancode.interfaces.http.test_tcp import BASE, DoorWorld, code_of
+from tests.unit.pancode.schedules.world import signed_headers
 
 BODY = b'{"task": "rm -rf /", "by": "mallory"}'
 
@@ -48,7 +48,7 @@ class HookWorld(DoorWorld):
             return await client.post(path, headers=said, content=body)
 
     def signed(self, message: str = "msg_1", secret: str = "", body: bytes = BODY) -> dict[str, str]:
-        return headers(secret or self.secret, message, self.context.clock.wall_ms() // 1000, body)
+        return signed_headers(secret or self.secret, message, self.context.clock.wall_ms() // 1000, body)
 
     def call(self, message: str = "msg_1", name: str = "ci") -> dict[str, Any]:
         answer = self.send(self.signed(message), name=name)

@@ -1,15 +1,16 @@
-"""Checks the signature of a webhook for a schedule (Standard Webhooks or a forge) or of a tracker. Pure."""
+"""Checks the signature of a webhook for a schedule (Standard Webhooks or a forge) or of a tracker."""
 
 from __future__ import annotations
 
 import hmac
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
+from node_agent.wire.clock import Ids
 from pancode.kernel.visitors import AccessError
-from pancode.notices.signatures import secret_of, signature
 
 WITHIN_MS = 5 * 60_000
 """The greatest difference between a call's time and ours, in milliseconds."""
@@ -21,8 +22,28 @@ STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
 GITLAB, LINEAR = "x-gitlab-token", "linear-signature"
 HEADERS = (*STANDARD, FORGES, DELIVERY, "x-github-event", GITLAB, LINEAR)
 """The headers of a call that are read; no others are."""
-_NOBODY = secret_of(bytes(32))
+PREFIX, KEY_BYTES = "whsec_", 32
 _MOST_ID, _MOST_SIGNATURES = 200, 10
+
+
+def secret_of(key: bytes) -> str:
+    """Return the key in the form that Standard Webhooks gives to a secret."""
+    return PREFIX + b64encode(key).decode()
+
+
+_NOBODY = secret_of(bytes(KEY_BYTES))
+
+
+def fresh_secret(ids: Ids) -> str:
+    """Return a fresh secret, for the program that signs and for the check."""
+    return secret_of(bytes.fromhex(ids.token(KEY_BYTES)))
+
+
+def signature(secret: str, message_id: str, at_s: int, body: bytes) -> str:
+    """Return the right `webhook-signature` by Standard Webhooks, version 1 (HMAC-SHA256)."""
+    key = b64decode(secret.removeprefix(PREFIX))
+    signed = hmac.new(key, f"{message_id}.{at_s}.".encode() + body, sha256)
+    return f"v1,{b64encode(signed.digest()).decode()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +83,19 @@ def proven(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
             )
         return ProvenCall(f"webhook:{_digest(message.encode())}", message)
     if FORGES in call.headers:
-        return _forges(call, secret)
+        # A forge signs no time and no id: the same body is the same call.
+        signed = hmac.new((secret or _NOBODY).encode(), call.body, sha256).hexdigest()
+        if not _same(call.headers[FORGES], f"sha256={signed}") or secret is None:
+            raise _wrong()
+        shown = "".join(char for char in call.headers.get(DELIVERY, "") if char.isalnum() or char == "-")
+        is_ping = call.headers.get("x-github-event") == "ping"
+        return ProvenCall(f"webhook:{_digest(call.body)}", shown[:_MOST_ID], is_ping)
     raise AccessError(
         "the webhook is not signed",
         why=f"it has neither the header {STANDARD[2]} nor {FORGES}",
         fix="give the sender the secret that `pancode schedule add` has shown",
         code="unsigned",
     )
-
-
-def _forges(call: HookCall, secret: str | None) -> ProvenCall:
-    """Return a forge's call: it has no time, and its id is not signed, so the same body is the same call."""
-    signed = hmac.new((secret or _NOBODY).encode(), call.body, sha256).hexdigest()
-    if not _same(call.headers[FORGES], f"sha256={signed}") or secret is None:
-        raise _wrong()
-    shown = "".join(char for char in call.headers.get(DELIVERY, "") if char.isalnum() or char == "-")
-    is_ping = call.headers.get("x-github-event") == "ping"
-    return ProvenCall(f"webhook:{_digest(call.body)}", shown[:_MOST_ID], is_ping)
 
 
 TRACKERS_WITHIN_MS = 60_000
@@ -109,23 +126,19 @@ def must_be_of(tracker: str, call: HookCall, secret: str | None, now_ms: int) ->
             fix="give the tracker the address and the secret of `pancode project webhook NAME`",
             code="wrong_signature",
         )
-    if tracker == "linear" and abs(now_ms - _time_of(call.body)) > TRACKERS_WITHIN_MS:
+    if tracker != "linear":
+        return
+    try:
+        at = json.loads(call.body)["webhookTimestamp"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        at = None
+    if not isinstance(at, int) or abs(now_ms - at) > TRACKERS_WITHIN_MS:
         raise AccessError(
             "the time of the webhook is too far from ours",
             why=f"webhookTimestamp is more than {TRACKERS_WITHIN_MS // 1000} s from the time here",
             fix="set the clock of this machine; Linear sends the webhook again by itself",
             code="stale_webhook",
         )
-
-
-def _time_of(body: bytes) -> int:
-    """Return the time of a call of Linear, in Unix milliseconds; 0 where it has none."""
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        return 0
-    at = said.get("webhookTimestamp") if isinstance(said, dict) else None
-    return at if isinstance(at, int) else 0
 
 
 def too_many() -> AccessError:

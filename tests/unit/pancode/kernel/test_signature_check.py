@@ -8,12 +8,12 @@ import hmac
 import pytest
 
 from pancode.kernel.errors import UsageError
+from pancode.kernel.signature_check import WITHIN_MS, HookCall, proven, secret_of, signature
 from pancode.kernel.visitors import AccessError
-from pancode.notices.signature_check import WITHIN_MS, HookCall, proven
-from pancode.notices.signatures import headers, secret_of
 from pancode.schedules.model import OnWebhook, plain, trigger_of, words_of
 from pancode.schedules.request import AskedSchedule, wanted_trigger
 from pancode.schedules.work import PlannedWork
+from tests.unit.pancode.schedules.world import signed_headers
 
 NOW = 1_800_000_000_000
 SECRET, OTHER = secret_of(b"s" * 32), secret_of(b"o" * 32)
@@ -22,7 +22,7 @@ BODY = b'{"ref": "refs/heads/main"}'
 
 
 def standard(secret: str = SECRET, message: str = "msg_1", at_ms: int = NOW, body: bytes = BODY) -> HookCall:
-    return HookCall(headers(secret, message, at_ms // 1000, body), body)
+    return HookCall(signed_headers(secret, message, at_ms // 1000, body), body)
 
 
 def forge(secret: str = SECRET, body: bytes = BODY, **more: str) -> HookCall:
@@ -54,6 +54,14 @@ def test_both_ways_of_signing_are_proved_and_the_same_call_has_one_key() -> None
     assert renamed.id == "anotheridb"
     assert proven(forge(body=b"{}"), SECRET, NOW).key != pushed.key
     assert proven(forge(x_github_event="ping"), SECRET, NOW).is_ping
+
+
+def test_the_signature_is_that_of_the_standard() -> None:
+    """The example of the specification of Standard Webhooks."""
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    body = b'{"test": 2432232314}'
+    signed = signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
+    assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_one_good_signature_of_several_is_enough() -> None:
