@@ -71,8 +71,7 @@ ELSEWHERE = {
     "models decompose": "pancode models test MODEL",
     "webhook": "pancode events -f, or pancode notify secret NAME",
 }
-"""Commands of earlier versions and of other tools, each with the PanCode command for the same thing."""
-"""Commands of other tools, commands that people expect, and removed ones, each with what to use instead."""
+"""Removed commands, and those of other tools that people expect, each with what to use instead."""
 
 
 class Commands(typer.Typer):
