@@ -50,18 +50,6 @@ def workers(
     face.show({"workers": rows[:number]}, lambda: listing(rows[:number], _WORKERS, "no agent has worked yet"))
 
 
-@app.verb("records", "pancode workers --by kind", hidden=True)
-def records(
-    *,
-    rankings: Annotated[bool, option("Group by agent and model alone.", "--rankings")] = False,
-    agent: Agent = None,
-    number: Most = None,
-    face: Json,
-) -> None:
-    """Show what `pancode workers --by kind` shows."""
-    _records(face, agent, number, whole=not rankings)
-
-
 def _records(face: Face, agent: str | None, number: int | None, *, whole: bool) -> None:
     answer = face.client().get("/v1/records", rankings=not whole, agent=agent, limit=number or _MOST)
     columns: Columns = {

@@ -1,4 +1,4 @@
-"""`pancode brief` and `report`: what happened, what waits for you, what landed, what it cost."""
+"""`pancode brief`: what happened, what waits for you, what landed, what it cost."""
 
 from __future__ import annotations
 
@@ -29,9 +29,12 @@ def brief(
     PanCode remembers for each user when they last looked. A brief with --since does not count as a look; it
     has the cost of each repository and day, too.
     """
-    _not_both(markdown, face.as_json)
+    if markdown and face.as_json:
+        raise UsageError("the answer is JSON or Markdown, not both", fix="leave out --json or --markdown")
     if since is not None:
-        of_time = _flat(_since(face, since))
+        report = face.client().get("/v1/report", by=who(), since=since)
+        costs = {"by_day": report["by_day"], "by_repository": report["by_repository"]}
+        of_time: dict[str, Any] = {**report["brief"], **costs}
         return face.show(of_time, lambda: _text(of_time, markdown))
     tell_brief(face, markdown)
     face.client().post("/v1/brief/looked", {"by": who()})
@@ -41,30 +44,6 @@ def tell_brief(face: Face, markdown: bool = False) -> None:
     """What happened since the person looked; this is no look."""
     answer = face.client().get("/v1/brief", by=who())
     face.show(answer, lambda: _text(answer, markdown))
-
-
-@app.verb("report", "pancode brief --since 7d", hidden=True)
-def report(
-    *, since: Annotated[str, option("Since then.", "TIME")] = "7d", markdown: Markdown = False, face: Json
-) -> None:
-    """Show what `pancode brief --since 7d` shows; with --json the brief stands in a field of its own."""
-    _not_both(markdown, face.as_json)
-    whole = _since(face, since)
-    face.show(whole, lambda: _text(_flat(whole), markdown))
-
-
-def _not_both(markdown: bool, as_json: bool) -> None:
-    if markdown and as_json:
-        raise UsageError("the answer is JSON or Markdown, not both", fix="leave out --json or --markdown")
-
-
-def _since(face: Face, since: str) -> dict[str, Any]:
-    answer: dict[str, Any] = face.client().get("/v1/report", by=who(), since=since)
-    return answer
-
-
-def _flat(report: dict[str, Any]) -> dict[str, Any]:
-    return {**report["brief"], "by_day": report["by_day"], "by_repository": report["by_repository"]}
 
 
 def _text(answer: dict[str, Any], markdown: bool) -> str:

@@ -16,7 +16,6 @@ from pancode.interfaces.cli.output import PROGRAM
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import counted, safe, unhidden
-from pancode.kernel.names import ORCHESTRATOR
 
 RUN = "RUN"
 """The word in a command's arguments that is replaced by the run of this session."""
@@ -101,13 +100,12 @@ HEADINGS: Mapping[str, tuple[SlashCommand, ...]] = {
             ("prompts", "show", RUN),
             ("/prompt-debug", "/prompt-workers"),
             more=("prompts", "show"),
-            under=("show", "diff", "versions"),
+            under=("show",),
         ),
         _C(
             "/prompt-version",
-            "the prompts that runs of an agent got",
-            ("prompts", "versions", ORCHESTRATOR),
-            more=("prompts", "versions"),
+            "the prompt that a run got",
+            says="The prompt of a run, with its digest: /prompt RUN.",
         ),
         _C(
             "/new",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pancode.interfaces.cli.main import COMMANDS
+from pancode.interfaces.mcp.tools import TOOLS
 from pancode.kernel.errors import NotFoundError
 from pancode.skills.library import KeptSkills
 from pancode.skills.model import MOST_BYTES, MOST_FILES, Skill, SkillFile, made_of
@@ -148,10 +149,16 @@ def test_the_nearest_source_counts_and_says_what_it_hides(tmp_path: Path) -> Non
 
 def test_those_that_ship_are_sound_short_and_name_commands_that_exist(tmp_path: Path) -> None:
     found = skills_of(sources(tmp_path, None))
-    assert len(found) == 12
+    assert len(found) == 13
     for one in found:
         assert not one.skill.findings, one.skill.name
         assert 30 <= one.skill.body.count("\n") <= 100
         assert len(one.skill.description) <= 160  # Claude Code lists the last ones by name alone beyond a sum
         assert set(re.findall(r"`?pancode ([a-z]+)", one.skill.body)) <= set(COMMANDS)
         assert set(re.findall(r"the skill ([a-z-]+)", one.skill.body)) <= {o.skill.name for o in found}
+
+
+def test_the_skill_that_hands_work_over_names_tools_that_exist(tmp_path: Path) -> None:
+    body = named(skills_of(sources(tmp_path, None)), "pancode").skill.body
+    tools = set(re.findall(r"`([a-z]+(?:_[a-z]+)*)`", body)) - {"pancode"}
+    assert tools and tools <= {tool.name for tool in TOOLS}

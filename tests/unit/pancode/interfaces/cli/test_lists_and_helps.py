@@ -173,8 +173,7 @@ def test_the_help_has_headings_and_each_command_once(capsys: pytest.CaptureFixtu
 
 
 def test_other_names_are_commands_too(capsys: pytest.CaptureFixture[str]) -> None:
-    same = {"batches": "workflow ls", "costs": "cost", "records": "workers", "report": "brief"}
-    same |= {"hook": "lane"}
+    same = {"batches": "workflow ls", "costs": "cost", "hook": "lane"}
     assert set(same) == set(ALIASES)
     for alias, name in same.items():
         told = helped([alias], capsys)
@@ -242,17 +241,16 @@ def test_all_records_are_asked_for_where_no_number_is_given(monkeypatch: pytest.
 
     monkeypatch.setattr(Answers, "get", get)
     monkeypatch.setattr(Face, "client", lambda self, **_: Answers({}))
-    for words in (["workers", "--by", "kind"], ["records"], ["records", "-n", "3"]):
+    for words in (["workers", "--by", "kind"], ["workers", "--by", "kind", "-n", "3"]):
         assert run(words) == 0
-    assert asked == [10_000, 10_000, 3]
+    assert asked == [10_000, 3]
 
 
-def test_a_report_keeps_its_form_and_a_brief_since_a_time_is_flat(
+def test_a_brief_since_a_time_has_the_costs_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = {"brief": {"running": 0}, "by_day": [], "by_repository": []}
     ran = shown({"/v1/report": report, "/v1/brief": report["brief"]}, monkeypatch, capsys)
-    assert ran("report") == report
     assert ran("brief", "--since", "7d") == {"running": 0, "by_day": [], "by_repository": []}
     assert ran("brief") == {"running": 0}
 

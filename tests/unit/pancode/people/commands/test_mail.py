@@ -1,4 +1,4 @@
-"""`mail` is the inbox and the words of runs as one mailbox: what is typed there asks what they ask."""
+"""`mail ls` and `mail send` are `inbox` and `tell`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,6 @@ ASKS: dict[str, Any] = {
     "words": "Which port?",
     "command": "pancode answer r-0007 1",
 }
-TOLD = [
-    {
-        "by": "ann",
-        "at": "2026-11-22T09:00:00.000Z",
-        "text": "tests are in spec",
-        "delivered": "in turn 2",
-    },
-    {"by": "bob", "at": "2026-11-22T09:30:00.000Z", "text": "no \x1b[31mrush", "delivered": None},
-]
 
 
 class Mailbox:
@@ -37,16 +28,8 @@ class Mailbox:
         self.posted = list[tuple[str, Any]]()
 
     def get(self, path: str, **_: Any) -> dict[str, Any]:
-        if path == "/v1/inbox":
-            return {"items": [ASKS, {**ASKS, "run": "r-0008", "words": "Which name?"}], "also": []}
-        assert path == "/v1/runs/last"
-        return {
-            "run": "r-0007",
-            "agent": "builder",
-            "task": "serve\nit",
-            "told": TOLD,
-            "answer": "I need a port.",
-        }
+        assert path == "/v1/inbox"
+        return {"items": [ASKS, {**ASKS, "run": "r-0008", "words": "Which name?"}], "also": []}
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         self.posted.append((path, body["text"]))
@@ -58,27 +41,6 @@ def mailbox(monkeypatch: pytest.MonkeyPatch) -> Mailbox:
     there = Mailbox()
     monkeypatch.setattr(Face, "client", lambda self, **_: cast("Any", there))
     return there
-
-
-def test_a_run_is_read_with_its_words_its_answer_and_what_it_asks(
-    mailbox: Mailbox, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["mail", "read", "last"]) == ExitCode.DONE
-    said = capsys.readouterr().out
-    places = [
-        said.index(part)
-        for part in (
-            "r-0007  builder  serve it",
-            "delivered in turn 2:\n",
-            "tests are in spec",
-            "not delivered yet:\n",
-            "I need a port.",
-            "Which port?",
-            "pancode answer r-0007 1",
-        )
-    ]
-    assert places == sorted(places)
-    assert "\x1b" not in said and "Which name?" not in said
 
 
 def test_the_box_lists_what_waits(mailbox: Mailbox, capsys: pytest.CaptureFixture[str]) -> None:
