@@ -86,7 +86,7 @@ def test_records_count_what_was_done_and_not_what_was_stopped(fleet: Owner) -> N
     top = fleet.repository("proven")
     paid(fleet, top, "node1", "write made.txt new", "usage 1 1 0.01")
     paid(fleet, top, "node2", "exit 3")
-    (mine,) = (row for row in fleet.ask("records", "-n", "1000")["records"] if row["repository"] == str(top))
+    (mine,) = (row for row in fleet.ask("workers", "--by", "kind", "-n", "1000")["records"] if row["repository"] == str(top))
     assert (mine["agent"], mine["runtime"], mine["runs"], mine["good"]) == ("builder", "scripted", 2, 1)
     assert mine["low"] < mine["rate"] < mine["high"]
-    assert "builder" in fleet.run("records", "--rankings").ok().out
+    assert "builder" in fleet.run("workers", "--by", "agent").ok().out
