@@ -73,7 +73,7 @@ def test_a_brief_says_what_happened_once_and_the_audit_is_whole(fleet: Owner) ->
     text = fleet.run("brief", "--markdown").ok().out
     assert text.startswith("# Since") and "## Landed" in text and str(made["run"]) in text
     assert str(made["run"]) not in fleet.run("brief").ok().out, "once"
-    assert "By day" in fleet.run("report").ok().out
+    assert "By day" in fleet.run("brief", "--since", "7d").ok().out
     said = fleet.run("audit", "verify")
     assert said.code == ExitCode.DONE and said.out.startswith("PASS"), said
     fleet.run("budget", "set", "50").ok()
@@ -86,7 +86,8 @@ def test_records_count_what_was_done_and_not_what_was_stopped(fleet: Owner) -> N
     top = fleet.repository("proven")
     paid(fleet, top, "node1", "write made.txt new", "usage 1 1 0.01")
     paid(fleet, top, "node2", "exit 3")
-    (mine,) = (row for row in fleet.ask("workers", "--by", "kind", "-n", "1000")["records"] if row["repository"] == str(top))
+    every = fleet.ask("workers", "--by", "kind", "-n", "1000")["records"]
+    (mine,) = (row for row in every if row["repository"] == str(top))
     assert (mine["agent"], mine["runtime"], mine["runs"], mine["good"]) == ("builder", "scripted", 2, 1)
     assert mine["low"] < mine["rate"] < mine["high"]
     assert "builder" in fleet.run("workers", "--by", "agent").ok().out
