@@ -46,7 +46,6 @@ MORE = {
         "pancode.fleet.commands.steps",
         "The steps of a bring-up as data, for a tool that carries them out.",
     ),
-    "import": ("pancode.fleet.commands.ansible_import", "Machines of an Ansible inventory into this one."),
 }
 
 
