@@ -23,7 +23,7 @@ from tests.lab import Lab
 pytestmark = pytest.mark.slow
 
 PORT = 6380
-AGENT = "qwen"
+AGENT = "gemini"
 _PINNED = PACKAGES[AGENT]
 assert isinstance(_PINNED, Package)
 NPM, VERSION = _PINNED.npm, _PINNED.version
@@ -123,7 +123,7 @@ def test_a_node_gets_what_it_lacks_as_sudo_and_as_root(
 ) -> None:
     """30 s and more: a package, an agent program and the SSH server's drop-in, then a fresh host's bundle."""
     machine.sshd([1], "restart", FORBIDS)
-    assert inside(machine, "ls -d /usr/bin/bwrap /home/ops/.local/bin/qwen") == ""
+    assert inside(machine, "ls -d /usr/bin/bwrap /home/ops/.local/bin/gemini") == ""
     add(owner, machine, 1, "--fleet-key")
     plays.play("site").fine()
     assert "ok installed" in inside(machine, "dpkg -s bubblewrap")
