@@ -98,11 +98,13 @@ def install(args: argparse.Namespace) -> int:
     from node_agent.cli.installing import NoProgram, uninstall
     from node_agent.cli.installing import install as bring
     from node_agent.machine.programs import installed
+    from node_agent.wire.endpoint import GONE
 
     home, status = _home(args), OK
     values = _values(home)
-    all_of_it = (name for name, one in installed(home.root).items() if args.away or not one.chosen)
-    for name in args.runtimes or list(all_of_it):
+    ours = installed(home.root)
+    all_of_it = [name for name, one in ours.items() if args.away or not (one.chosen or name in GONE)]
+    for name in args.runtimes or all_of_it:
         try:
             if args.away:
                 uninstall(home, name, os.environ)

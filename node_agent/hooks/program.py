@@ -31,7 +31,6 @@ from node_agent.runtimes.copilot.tools import call_of as copilot_call
 from node_agent.runtimes.gemini.tools import call_of as gemini_call
 from node_agent.runtimes.hooks import REFUSED, HookRules
 from node_agent.runtimes.opencode.tools import call_of as opencode_call
-from node_agent.runtimes.qwen.tools import call_of as qwen_call
 from node_agent.wire.clock import SystemClock, SystemIds
 
 DENIED = 2
@@ -46,7 +45,6 @@ _CALLS: Mapping[str, Callable[[str, dict[str, Any]], ToolCall]] = {
     "copilot": copilot_call,
     "gemini": gemini_call,
     "opencode": opencode_call,
-    "qwen": qwen_call,
 }
 SPEAKING = frozenset(_CALLS)
 """The runtimes whose calls this program can read."""

@@ -2,7 +2,7 @@
 
 Seen live: Claude Code 2.1.328 writes the moment into a `rate_limit_event`, Codex 0.169.0 the time of the
 node's own clock into its words, and nothing else of it. Gemini CLI 0.61.0 and Copilot CLI 1.0.102 hand on the
-words of the server, which may name a time to wait. OpenCode 1.18.33 and Qwen Code 0.15.10 wait by themselves.
+words of the server, which may name a time to wait. OpenCode 1.18.33 waits by itself.
 With a key, the gateway reads what the server asks.
 """
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from node_agent.runtimes import base
 from node_agent.runtimes.acp import AcpWay, talked
+from node_agent.runtimes.starting import guard, guarded
 from node_agent.runtimes.vendors import OTHER_KEY, OTHER_URL
 from node_agent.runtimes.workerstream import WorkerParser
 from node_agent.wire.endpoint import OTHER
@@ -25,7 +26,8 @@ INSTALL = "put it on the PATH of the node, or mend its entry in ceiling.json the
 
 class OtherAgent(WireModel):
     """The owner's entry for one program. `env`, `files` (of the run's home): its settings, in which `{url}`,
-    `{key}` and `{model}` stand for the gateway's address, its stand-in for a key, and the run's model.
+    `{key}`, `{model}` and `{run}` stand for the gateway's address, its stand-in for a key, the run's model,
+    and the path of the run's home.
 
     `sessions`: the files and folders of the home with its memory. Fields left out of an entry are taken from
     `SHIPPED`, by the entry's name.
@@ -35,6 +37,9 @@ class OtherAgent(WireModel):
     env: dict[str, str] = {}
     files: dict[str, str] = {}
     sessions: tuple[str, ...] = ()
+    resumes: tuple[str, ...] = ("resume", "load")
+    keeps: tuple[str, str] | None = None
+    """As in `AcpWay`."""
     install: str = INSTALL
 
     @property
@@ -67,6 +72,21 @@ _OF_HERMES = {
     "context_length": 65_536,  # it works with no less
     "ollama_num_ctx": 65_536,
 }
+_OF_QWEN = {
+    "privacy": {"usageStatisticsEnabled": False},
+    "general": {"enableAutoUpdate": False},
+    "telemetry": {"enabled": False},
+    "security": {"auth": {"selectedType": "openai"}},
+    "permissions": {"ask": ["run_shell_command", "edit", "write_file", "notebook_edit", "web_fetch"]},
+    "model": {"name": "{model}", "generationConfig": {"maxRetries": 1, "timeout": 60000}},
+}
+_HIDDEN_FROM_QWEN = {
+    name: text.decode()
+    for name, text in guard(
+        (".qwen/settings.json", ".env"), ("QWEN.md", "AGENTS.md"), (".agents/skills", ".qwen/skills")
+    ).items()
+}
+"""It would take settings of the repository for its own: servers, hooks and commands that run at its start."""
 _KILO_DISABLES = ("AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD", "PROJECT_CONFIG", "DEFAULT_PLUGINS")
 SHIPPED: Mapping[str, OtherAgent] = {
     "kilo": OtherAgent(
@@ -84,6 +104,18 @@ SHIPPED: Mapping[str, OtherAgent] = {
         files={".hermes/config.yaml": json.dumps({"model": _OF_HERMES})},
         sessions=(".hermes/state.db", ".hermes/state.db-wal"),
         install="pipx install 'hermes-agent[acp]==0.19.0'",
+    ),
+    "qwen": OtherAgent(
+        argv=(
+            *("qwen", "--acp", "--extensions", "none"),
+            *("--exclude-tools", "agent", "--exclude-tools", "skill"),  # they may be the repository's own
+        ),
+        env={"OPENAI_MODEL": "{model}", "QWEN_CODE_NO_RELAUNCH": "true", **guarded("{run}")},
+        files={".qwen/settings.json": json.dumps(_OF_QWEN), **_HIDDEN_FROM_QWEN},
+        sessions=(".qwen/projects",),
+        resumes=("load",),
+        keeps=(".qwen/projects/*/chats/{}.jsonl", '"type":"assistant"'),
+        install="npm install -g @qwen-code/qwen-code@0.15.10",
     ),
 }
 """Entries measured with the versions named in them. An owner still has to name a program to have it."""
@@ -117,7 +149,8 @@ def _launch(agent: OtherAgent, request: base.LaunchRequest, place: base.Place) -
     """A value stands between quotes in settings, so it is written as the inside of a JSON string."""
     env = base.base_env(request, place)
     model = request.model or "default"
-    values = {"{url}": env.get(OTHER_URL, ""), "{key}": env.get(OTHER_KEY, ""), "{model}": model}
+    values = {"{url}": env.get(OTHER_URL, ""), "{key}": env.get(OTHER_KEY, "")}
+    values |= {"{model}": model, "{run}": request.home}
     given = {name: _filled(text, values) for name, text in agent.env.items()}
     files = {name: _filled(text, values).encode() for name, text in agent.files.items()}
     way = AcpWay(
@@ -125,6 +158,8 @@ def _launch(agent: OtherAgent, request: base.LaunchRequest, place: base.Place) -
         argv=agent.argv,
         install=agent.install,
         memory=agent.sessions,
+        resumes=agent.resumes,
+        keeps=agent.keeps,
         begins=request.prompt,
         chooses=True,
         mode=request.sitting.mode if request.sitting else "",

@@ -13,11 +13,10 @@ from node_agent.runtimes.gemini.runtime import RUNTIME as GEMINI
 from node_agent.runtimes.native.runtime import RUNTIME as NATIVE
 from node_agent.runtimes.openai_agents.runtime import RUNTIME as OPENAI_AGENTS
 from node_agent.runtimes.opencode.runtime import RUNTIME as OPENCODE
-from node_agent.runtimes.qwen.runtime import RUNTIME as QWEN
 from node_agent.runtimes.scripted.runtime import RUNTIME as SCRIPTED
 from node_agent.runtimes.shell.runtime import RUNTIME as SHELL
 
-_ALL = (CLAUDE, CLAUDE_SDK, CODEX, COPILOT, GEMINI, NATIVE, OPENAI_AGENTS, OPENCODE, QWEN, SCRIPTED, SHELL)
+_ALL = (CLAUDE, CLAUDE_SDK, CODEX, COPILOT, GEMINI, NATIVE, OPENAI_AGENTS, OPENCODE, SCRIPTED, SHELL)
 
 RUNTIMES: Mapping[str, Runtime] = {runtime.name: runtime for runtime in _ALL}
 

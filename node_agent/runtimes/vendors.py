@@ -104,7 +104,6 @@ VENDORS: Mapping[str, Vendor] = {
     "claude-sdk": _ANTHROPIC,
     "codex": replace(_OPENAI, models=("gpt-*", "codex-*"), logins=("CODEX_LOGIN",), hosts=("chatgpt.com",)),
     "opencode": replace(_OPENAI, logins=("OPENCODE_LOGIN",), hosts=("chatgpt.com",)),
-    "qwen": _OPENAI,
     **dict.fromkeys(OURS, Vendor(((KEY, "authorization"),), URL, "", "/v1", logins=LOGINS)),
     "gemini": Vendor(
         (("GEMINI_API_KEY", "x-goog-api-key"),),

@@ -231,7 +231,7 @@ class Order(Message):
     """A command to run after the gates. The last line of its output is a number; a higher number is better.
     """
     reports: ReportFiles = ()
-    """JUnit or SARIF files that the gates write; their results go into the receipt."""
+    """JUnit files that the gates write; their results go into the receipt."""
     limits: Limits
     env: tuple[str, ...] = ()
     """The names of the node's variables that the agent may see."""

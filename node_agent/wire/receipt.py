@@ -110,8 +110,9 @@ class GateResult(WireModel):
 MOST_RESULTS = 50
 """The most results of one report."""
 ReportForm = Literal["junit", "sarif", "unknown"]
+"""Only receipts of older versions have `sarif`."""
 ReportLevel = Literal["error", "failed", "warning", "note", "none", "passed", "skipped"]
-"""SARIF has error, warning, note and none; JUnit has error, failed, passed and skipped."""
+"""JUnit has error, failed, passed and skipped; the others are of older receipts."""
 
 
 class ReportResult(WireModel):

@@ -12,7 +12,7 @@ from functools import lru_cache
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import MODE_WRITES, Mode, NetworkAccess
-from pancode.agents.runtimes import RUNTIMES
+from pancode.agents.runtimes import RUNTIMES, no_runtime
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import ORCHESTRATOR as ORCHESTRATOR
 from pancode.kernel.names import not_found
@@ -40,7 +40,7 @@ FLEET_TOOLS: Mapping[Mode, tuple[str, ...]] = {
 """The tools of `pancode/interfaces/mcp` that each mode allows. In review each run only reads."""
 ABLE = frozenset({"native", "claude-sdk", "openai-agents", "opencode", "claude"})
 """The runtimes whose program was seen to ask for these tools. Codex hides a server's tools from its model,
-and Copilot starts no such server. Gemini CLI and Qwen Code were not tried."""
+and Copilot starts no such server. Gemini CLI was not tried."""
 
 
 def fleet_tools_of(agent: Agent, mode: Mode, runtime: str, talks: bool) -> tuple[str, ...]:
@@ -258,7 +258,7 @@ def flaws(agent: Agent) -> Iterator[Flaw]:
     """Yield everything that is wrong with a definition."""
     yield from _tools(agent)
     if agent.runtime is not None and agent.runtime not in RUNTIMES:
-        missing = not_found("runtime", agent.runtime, RUNTIMES, "pancode runtimes")
+        missing = no_runtime(agent.runtime)
         yield Flaw("runtime", str(missing), missing.why, missing.fix)
     elif agent.sampling is not None and agent.runtime not in (None, SAMPLES):
         yield Flaw("sampling", *no_sampling(agent, agent.runtime or ""), beside=("runtime",))

@@ -33,7 +33,6 @@ OWN_TOKENS = {
     "native": 700,
     "openai-agents": 700,
     "opencode": 5_400,
-    "qwen": 17_600,
 }
 """The tokens of each program's first call at full-auto before the task, as they were measured."""
 _PULL = {

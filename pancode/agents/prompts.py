@@ -95,14 +95,6 @@ CALLED: dict[str, dict[str, str]] = {
     },
     "opencode": {"find": "glob", "ls": "list", "write": "edit"},
     "copilot": {"read": "view", "find": "glob", "ls": "view", "write": "create"},
-    "qwen": {
-        "read": "read_file",
-        "grep": "grep_search",
-        "find": "glob",
-        "ls": "list_directory",
-        "write": "write_file",
-        "bash": "run_shell_command",
-    },
 }
 """Each program's names of our tools; a tool that is missing has our name there."""
 

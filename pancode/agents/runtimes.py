@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from node_agent.wire.endpoint import is_other
+from node_agent.wire.endpoint import GONE, is_other
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import MODE_WRITES, Enforcement, Isolation, Mode, Safety, is_on_the_machine
 from pancode.agents.models import PROVIDERS, ModelRef
-from pancode.kernel.names import nearest
+from pancode.kernel.errors import NotFoundError
+from pancode.kernel.names import nearest, not_found
 
 READ_ONLY = "read-only"
 RULES = (READ_ONLY, Safety.AUTO_EDIT.value, Safety.FULL_AUTO.value)
@@ -89,7 +90,6 @@ _TABLE: dict[str, RuntimeKind] = {
             reasons=_EVERY - {Reasoning.OFF},
             asks_people=True,
         ),
-        replace(_PROGRAM, name="qwen", holds=frozenset({READ_ONLY}), needs_model=True),
         replace(_WORKER, name="openai-agents"),
         replace(_WORKER, name=OUR_OWN, installable=False),
     )
@@ -97,12 +97,20 @@ _TABLE: dict[str, RuntimeKind] = {
 
 
 class _Kinds(Mapping[str, RuntimeKind]):
-    """The table of runtimes. Any name that begins with `acp:` is a program of some node owner's choice."""
+    """The table of runtimes. Any name that begins with `acp:` is a program of some node owner's choice.
+
+    A stored run finds the kind of a runtime that is gone, although that one is no longer in the table.
+    """
 
     def __getitem__(self, name: str) -> RuntimeKind:
+        if name in GONE:
+            return RuntimeKind(name, takes_turns=True)
         if name not in _TABLE and is_other(name):
             return RuntimeKind(name, reasons=_EVERY, takes_turns=True, chosen=True)
         return _TABLE[name]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (name in _TABLE or is_other(name))
 
     def __iter__(self) -> Iterator[str]:
         return iter(_TABLE)
@@ -150,11 +158,21 @@ def canonical(name: str) -> str:
 
 def known_runtime(name: str) -> str:
     """Return the name unchanged; ValueError with the nearest one for an unknown runtime."""
+    if name in GONE:
+        raise ValueError(f"there is no runtime {name!r} any more: {GONE[name]}")
     if canonical(name) not in RUNTIMES:
         near = nearest(name, (*RUNTIMES, *ALIASES))
         words = f"did you mean {near}?" if near else f"there are {', '.join(sorted(RUNTIMES))}"
         raise ValueError(f"there is no runtime {name!r}; {words}")
     return name
+
+
+def no_runtime(name: str, fix: str = "pancode runtimes", known: Iterable[str] = RUNTIMES) -> NotFoundError:
+    """Return the error for an unknown runtime. `fix`: the command that lists the known ones."""
+    if name in GONE:
+        words = f"there is no runtime {name!r} any more"
+        return NotFoundError(words, fix=GONE[name], code="runtime_not_found")
+    return not_found("runtime", name, known, fix)
 
 
 def runtime_for(ref: ModelRef | None) -> str | None:

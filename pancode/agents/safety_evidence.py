@@ -10,8 +10,7 @@ from importlib import resources
 from typing import Any
 
 from node_agent.wire.policy import Enforcement, Isolation
-from pancode.agents.runtimes import READ_ONLY, RULES, RUNTIMES, is_listed, matrix
-from pancode.kernel.names import not_found
+from pancode.agents.runtimes import READ_ONLY, RULES, RUNTIMES, is_listed, matrix, no_runtime
 
 FILE = "evidence.json"
 WALLS = (Isolation.SANDBOX, Isolation.NONE)
@@ -135,7 +134,7 @@ def matrix_here(runtime: str | None = None) -> dict[str, Any]:
     """Return who holds each rule for each runtime, with the acts tried; for one runtime also every act."""
     found = evidence()
     if runtime is not None and runtime not in RUNTIMES:
-        raise not_found("runtime", runtime, RUNTIMES, "pancode safety matrix")
+        raise no_runtime(runtime, "pancode safety matrix")
     rows = [
         _row(found, *row) for row in matrix() if (is_listed(row[0]) if runtime is None else runtime == row[0])
     ]

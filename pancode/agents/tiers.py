@@ -11,9 +11,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from pancode.agents.models import CLOUD, ModelRef
-from pancode.agents.runtimes import RUNTIMES, RuntimeKind, canonical
+from pancode.agents.runtimes import RUNTIMES, RuntimeKind, canonical, no_runtime
 from pancode.kernel.errors import NotFoundError, UsageError
-from pancode.kernel.names import not_found
 from pancode.kernel.node import with_words
 
 FRONTIER_BILLIONS, MID_BILLIONS = 100.0, 7.0
@@ -166,9 +165,9 @@ class CloudModel:
 
 def providers_of(name: str) -> tuple[str, ...]:
     """Return the vendors whose models a runtime can use; UsageError where nobody can say, NotFoundError."""
-    kind = RUNTIMES.get(canonical(name))
-    if kind is None:
-        raise not_found("runtime", name, RUNTIMES, "pancode runtimes")
+    if canonical(name) not in RUNTIMES:
+        raise no_runtime(name)
+    kind = RUNTIMES[canonical(name)]
     if kind.provider is None and not kind.reaches:
         raise UsageError(f"no vendor's models are known of runtime {kind.name}", why=_why(kind), fix=_FIX)
     return (kind.provider,) if kind.provider is not None else tuple(CLOUD)
@@ -204,7 +203,7 @@ def check_login(node: Mapping[str, Any], runtime: str) -> None:
     A machine that was not heard yet says itself what it has, when it is asked.
     """
     if runtime not in RUNTIMES:
-        raise not_found("runtime", runtime, RUNTIMES, "pancode runtimes")
+        raise no_runtime(runtime)
     fact = next((one for one in node["runtimes"] if one["name"] == runtime), None)
     if fact is not None and fact["state"] == "missing":
         raise NotFoundError(

@@ -136,7 +136,7 @@ class RunDetail(RunShape):
     verify: list[str]
     gates: list[Json]
     reports: list[Json]
-    """The files in which the run's gates reported, JUnit or SARIF; as in the receipt."""
+    """The files in which the run's gates reported; as in the receipt."""
     skills: list[str]
     """The names of the skills that the run is given; the receipt has their digests."""
     limits: Json

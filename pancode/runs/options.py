@@ -196,7 +196,7 @@ class WorkOptions:
     )
     """None: the project's gates; empty: none."""
     reports: Paths | None = _gate(
-        "JUnit or SARIF file that a gate writes, for the receipt; may be repeated.",
+        "JUnit file that a gate writes, for the receipt; may be repeated.",
         "FILE",
         flags=("--report",),
         kept="terms.reports",

@@ -15,7 +15,7 @@ GATES = "pancode/runs/admission/gates"
 THIRD_PARTY_OF_WIRE = {"pydantic", "pydantic_core", "cryptography"}  # pydantic is made of two packages
 CALLED = ("commands", "routes")
 BESIDE = {
-    "pancode.fleet": ("ssh", "direct", "bundle", "systemd", "ansible", "login", "units", *CALLED),
+    "pancode.fleet": ("ssh", "direct", "bundle", "systemd", "login", "units", *CALLED),
     "pancode.landing": ("git", "forge", *CALLED),
     "pancode.notices": ("delivery", *CALLED),
 }

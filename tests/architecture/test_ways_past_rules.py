@@ -42,7 +42,6 @@ PEOPLE = tuple(
         *(
             "config/agents/definition_changes.py",
             "config/folder_settings.py",
-            "fleet/ansible/*",
             "fleet/direct/places.py",
         ),
         *("fleet/login.py", "fleet/units.py", "runs/receipts/offline_verification.py"),

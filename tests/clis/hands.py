@@ -69,9 +69,4 @@ HANDS = {
         lambda path: call("read", filePath=path),
         lambda line: call("bash", command=line, description="p"),
     ),
-    "qwen": Hands(
-        lambda path, text: call("write_file", file_path=path, content=text),
-        lambda path: call("read_file", file_path=path),
-        lambda line: call("run_shell_command", command=line, description="p", is_background=False),
-    ),
 }

@@ -79,8 +79,7 @@ GEMINI = Cli("gemini", "gemini-2.5-pro", _google)
 NATIVE = Cli("native", "fake-coder", _openai)
 OPENAI_AGENTS = Cli("openai-agents", "fake-coder", _openai)
 OPENCODE = Cli("opencode", "fake-coder", _openai)
-QWEN = Cli("qwen", "fake-coder", _openai)
-EVERY = (CLAUDE, CLAUDE_SDK, CODEX, COPILOT, GEMINI, NATIVE, OPENAI_AGENTS, OPENCODE, QWEN)
+EVERY = (CLAUDE, CLAUDE_SDK, CODEX, COPILOT, GEMINI, NATIVE, OPENAI_AGENTS, OPENCODE)
 
 
 @dataclass

@@ -45,8 +45,6 @@ class Quirks:
     """The tools at auto-edit, where they are few enough to be named."""
     tells_version: bool = False
     mentions: bool = False
-    asks_beside: bool = False
-    """It asks its model side questions, which count."""
     takes_along: bool = False
     """What it had started ends with it; of the others it is left to the node."""
 
@@ -105,13 +103,5 @@ QUIRKS = {
         hangs=("500",),
         signals={signal.SIGKILL: -9},
         offered=frozenset({"read", "grep", "glob", "edit", "write"}),
-    ),
-    "qwen": Quirks(
-        "OPENAI_API_KEY",
-        failures=_but("429", "500"),
-        hangs=("500",),
-        tells_version=True,
-        mentions=True,
-        asks_beside=True,
     ),
 }

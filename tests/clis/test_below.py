@@ -20,14 +20,13 @@ from tests.clis.launched import (
     NATIVE,
     OPENAI_AGENTS,
     OPENCODE,
-    QWEN,
     Cli,
     names,
 )
 
 pytestmark = pytest.mark.slow
 
-EVERY = (CLAUDE, CLAUDE_SDK, CODEX, COPILOT, GEMINI, NATIVE, OPENAI_AGENTS, OPENCODE, QWEN)
+EVERY = (CLAUDE, CLAUDE_SDK, CODEX, COPILOT, GEMINI, NATIVE, OPENAI_AGENTS, OPENCODE)
 TURNS = [
     {"tool": "read", "args": {"path": "${cwd}/notes.txt"}},
     {"tool": "edit", "args": {"path": "${cwd}/notes.txt", "old": "beta", "new": "BETA"}},
@@ -36,7 +35,7 @@ TURNS = [
     {"tool": "write", "args": {"path": "${cwd}/.git/hooks/post-commit", "content": "x\n"}},
     {"text": "Done: the work is finished."},
 ]
-_WORDS = ("AGENTS.md", "CLAUDE.md", "GEMINI.md", "QWEN.md", ".github/copilot-instructions.md")
+_WORDS = ("AGENTS.md", "CLAUDE.md", "GEMINI.md", ".github/copilot-instructions.md")
 
 
 def hostile(folder: Path, told: Path) -> None:
@@ -46,7 +45,7 @@ def hostile(folder: Path, told: Path) -> None:
     server = {"theirs": {"command": "sh", "args": ["-c", f"touch {told}"], "trust": True}}
     settings = json.dumps({"hooks": hooks, "mcpServers": server})
     texts = dict.fromkeys(_WORDS, "WORDS-OF-THE-REPOSITORY")
-    texts |= {f".{name}/settings.json": settings for name in ("claude", "gemini", "qwen")}
+    texts |= {f".{name}/settings.json": settings for name in ("claude", "gemini")}
     texts |= {".mcp.json": settings, ".env": "THEIRS=1\n"}
     texts[".codex/config.toml"] = f'[mcp_servers.x]\ncommand = "touch"\nargs = ["{told}"]\n'
     for name, text in texts.items():
@@ -65,5 +64,4 @@ def test_all_of_the_checkout_is_its_own(make_bench: MakeBench, cli: Cli, tmp_pat
     assert (b.work / "notes.txt").read_text() == "alpha\nBETA\ngamma\n"
     assert (b.work / "sub/new.txt").exists()
     assert "WORDS-OF-THE-REPOSITORY" not in asked and not (tmp_path / "THEIRS").exists()
-    if cli is not QWEN:  # its file tools write wherever they may: it is told only, and the matrix says so
-        assert names(b.outside) == [] and not (b.work / ".git/hooks/post-commit").exists()
+    assert names(b.outside) == [] and not (b.work / ".git/hooks/post-commit").exists()

@@ -16,12 +16,12 @@ from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.policy import CommandRule, Isolation, Rules, Safety, compile_policy
 from tests.clis.conftest import MakeBench
 from tests.clis.hands import HANDS
-from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, QWEN, Bench, Cli
+from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, Bench, Cli
 
 pytestmark = pytest.mark.slow
 
 DONE = {"text": "Done: the work is finished.", "usage": {"input": 1200, "output": 34, "cache_read": 500}}
-HOOKED = (CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, QWEN)
+HOOKED = (CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE)
 TELLS = tuple(cli for cli in HOOKED if cli is not CODEX)
 """Codex leaves no event of a call that was not let through."""
 RULED = Rules(commands=(CommandRule(pattern="printf ruled-", reason="the owner said so"),))

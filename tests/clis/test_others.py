@@ -1,5 +1,5 @@
 """Programs that are shipped by name for an owner who wants them, started as the node does, against the
-scripted model server. Takes half a minute for each: both start slowly, and twice.
+scripted model server. Takes half a minute for each: they start slowly, and twice.
 """
 
 from __future__ import annotations
@@ -33,14 +33,16 @@ FORBIDDEN = "git push origin main"
 COMMANDS = {
     "kilo": lambda line: call("bash", command=line, description="p"),
     "hermes": lambda line: call("terminal", command=line),
+    "qwen": lambda line: call("run_shell_command", command=line, description="p", is_background=False),
 }
 WRITES = {
     "kilo": lambda path, text: call("write", filePath=path, content=text),
     "hermes": lambda path, text: call("write_file", path=path, content=text),
+    "qwen": lambda path, text: call("write_file", file_path=path, content=text),
 }
-MODES = {"kilo": "debug", "hermes": "accept_edits"}
+MODES = {"kilo": "debug", "hermes": "accept_edits", "qwen": "auto-edit"}
 """One that each has, and does not begin in."""
-ASKS = ("kilo",)
+ASKS = ("kilo", "qwen")
 """They ask before each command; the others only before what they think is dangerous."""
 
 
@@ -98,3 +100,22 @@ def test_it_is_found_writes_runs_is_denied_and_remembers(
     then = b.run(sitting(b, "second words", resume=Resume(first.session, first.usage)))
     assert then.failure is None and then.answer.strip().startswith("I remember."), then.reason
     assert was_told(tmp_path, "first words", "second words")
+
+
+@pytest.mark.parametrize("name", ["qwen"])
+def test_qwen_code_takes_nothing_from_the_repository(bench_of: Any, name: str, tmp_path: Path) -> None:
+    """Neither its settings, whose servers and hooks would run at its start, nor its words and variables."""
+    b, _ = bench_of({"turns": [ENDS]})
+    run = {"command": "sh", "args": ["-c", f"touch {tmp_path}/THEIRS"]}
+    hook = [{"hooks": [{"type": "command", "command": f"touch {tmp_path}/THEIRS"}]}]
+    (b.work / ".qwen").mkdir()
+    settings = {"mcpServers": {"x": run}, "hooks": {"SessionStart": hook, "UserPromptSubmit": hook}}
+    (b.work / ".qwen/settings.json").write_text(json.dumps(settings))
+    for file in (".qwen/.env", ".env"):
+        (b.work / file).write_text("OPENAI_BASE_URL=http://127.0.0.1:9\n")
+    for file in ("QWEN.md", "AGENTS.md"):
+        (b.work / file).write_text("WORDS-OF-THE-REPOSITORY")
+    verdict = b.run(sitting(b, "first words"))
+    assert verdict.failure is None and verdict.answer.strip().startswith("I did it."), verdict.reason
+    assert was_told(tmp_path, "PROMPT-OF-THE-AGENT", "first words")
+    assert not was_told(tmp_path, "WORDS-OF-THE-REPOSITORY") and not (tmp_path / "THEIRS").exists()

@@ -21,7 +21,6 @@ from tests.clis.launched import (
     GEMINI,
     OPENAI_AGENTS,
     OPENCODE,
-    QWEN,
     Cli,
     first_request,
 )
@@ -70,7 +69,6 @@ CASES = [
     (GEMINI_NEW, Reasoning.MINIMAL, thinking, "MINIMAL"),
     (OPENAI_AGENTS, Reasoning.XHIGH, chat, "xhigh"),
     (OPENCODE, Reasoning.LOW, chat, "low"),
-    (QWEN, Reasoning.OFF, chat, "none"),
 ]
 
 
@@ -86,7 +84,7 @@ def test_the_level_reaches_the_model(
     assert read(first_request(tmp_path)) == expected
 
 
-@pytest.mark.parametrize("cli", [OPENAI_AGENTS, OPENCODE, QWEN, COPILOT], ids=lambda cli: cli.runtime)
+@pytest.mark.parametrize("cli", [OPENAI_AGENTS, OPENCODE, COPILOT], ids=lambda cli: cli.runtime)
 def test_without_a_level_none_is_asked_for(make_bench: MakeBench, tmp_path: Path, cli: Cli) -> None:
     b, _ = make_bench(cli, preset("text"))
     assert b.run(b.request()).failure is None

@@ -18,11 +18,13 @@ from pancode.skills.definitions import KINDS, definitions
 from pancode.skills.local_service import act_here
 from pancode.skills.sources import skills_of, sources
 from tests.clis.conftest import MakeBench
-from tests.clis.launched import CLAUDE, CODEX, COPILOT, ENDS_S, GEMINI, OPENCODE, QWEN, Bench, Cli
+from tests.clis.launched import CLAUDE, CODEX, COPILOT, ENDS_S, GEMINI, OPENCODE, Bench, Cli
 from tests.crowd import crowded
 
 pytestmark = pytest.mark.slow
 
+QWEN = Cli("qwen", "fake-coder", OPENCODE.env)
+"""No runtime: only what a person has in its home is tested."""
 HELD_BACK = ("permission", "tools", "agent", "default_agent", "plugin")
 """Parts of our settings for OpenCode that keep skills from a run."""
 
@@ -56,15 +58,22 @@ class Plain(Bench):
 
     said: tuple[str, ...] = ()
 
+    @property
+    def near(self) -> dict[str, str]:
+        return {"HOME": str(self.home), "PATH": self.path, **self.cli.env(self.url)}
+
     def launch(self, request: LaunchRequest) -> ProcessSpec:
+        if self.cli is QWEN:
+            return ProcessSpec(self.said or PLAIN["qwen"][0], self.near, b"", {})
         made = super().launch(request)
         if self.cli.runtime not in PLAIN:
             return made
         argv, env_of = PLAIN[self.cli.runtime]
         argv = self.said or argv
-        near = {"HOME": str(self.home), "PATH": self.path, **self.cli.env(self.url)}
         files = {".gemini/settings.json": json.dumps(KEYED).encode()}
-        return replace(made, argv=argv, env=near if env_of is None else env_of(made), files=files, stdin=b"")
+        return replace(
+            made, argv=argv, env=self.near if env_of is None else env_of(made), files=files, stdin=b""
+        )
 
 
 @pytest.mark.parametrize("cli", (CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, QWEN), ids=lambda cli: cli.runtime)

@@ -13,7 +13,7 @@ import pytest
 from node_agent.wire.policy import Safety
 from node_agent.wire.skill import OrderedSkill, SkillPlace, digest_of, packed
 from tests.clis.conftest import MakeBench
-from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, QWEN, Cli
+from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, Cli
 from tests.clis.test_talked import sitting
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,6 @@ READS = {
     "claude": ("Skill", {"skill": "pancode:deploy"}),
     "copilot": ("skill", {"skill": "deploy"}),
     "gemini": ("activate_skill", {"name": "deploy"}),
-    "qwen": ("skill", {"skill": "deploy"}),
 }
 """How its model reads a skill. Codex has no tool for that, and OpenCode's needs ripgrep on the machine."""
 
@@ -38,7 +37,7 @@ def skill(name: str, place: SkillPlace = "") -> OrderedSkill:
 
 
 @pytest.mark.parametrize("safety", [Safety.AUTO_EDIT, Safety.SUGGEST])
-@pytest.mark.parametrize("cli", (CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, QWEN), ids=lambda cli: cli.runtime)
+@pytest.mark.parametrize("cli", (CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE), ids=lambda cli: cli.runtime)
 def test_a_program_lists_those_of_its_order(
     make_bench: MakeBench, cli: Cli, safety: Safety, tmp_path: Path
 ) -> None:
@@ -70,7 +69,7 @@ def test_a_program_lists_those_of_its_order(
     assert script.stat().st_mode & 0o100
 
 
-@pytest.mark.parametrize("cli", (CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, QWEN), ids=lambda cli: cli.runtime)
+@pytest.mark.parametrize("cli", (CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE), ids=lambda cli: cli.runtime)
 def test_a_program_that_takes_turns_lists_them_too(make_bench: MakeBench, cli: Cli, tmp_path: Path) -> None:
     reads = READS.get(cli.runtime)
     turns = [{"call": {"name": reads[0], "arguments": reads[1]}}] if reads else []

@@ -17,7 +17,7 @@ from tests.unit.node_agent.runtimes.asked import LIMITS, PLACE, REQUEST
 NARROWING = sorted(name for name, runtime in RUNTIMES.items() if runtime.capabilities.narrows)
 WITHOUT_SHELL = ("read", "grep", "find", "ls", "edit", "write")
 FULL = replace(REQUEST, safety=Safety.FULL_AUTO, model="m")
-TURNS: dict[str, str] = {"claude": "--max-turns 7", "qwen": "--max-session-turns 7"}
+TURNS: dict[str, str] = {"claude": "--max-turns 7"}
 """By its command line; Gemini is told in its settings."""
 
 
@@ -49,7 +49,6 @@ def test_the_shell_is_where_each_program_keeps_it(name: str) -> None:
             ("native", "claude-sdk", "openai-agents"),
             '"tools":["read","write","edit","grep","find","ls","changes"]' in told,
         ),
-        "qwen": "--exclude-tools run_shell_command" in line,
     }
     assert tokens[name]
 
@@ -62,7 +61,7 @@ def test_no_list_gives_what_the_level_does_not() -> None:
         assert whole(launch(everything, PLACE)) == whole(launch(held, PLACE))
 
 
-@pytest.mark.parametrize("name", ["claude", "gemini", "qwen"])
+@pytest.mark.parametrize("name", ["claude", "gemini"])
 def test_a_limit_of_turns_is_told_to_who_has_one(name: str) -> None:
     assert RUNTIMES[name].capabilities.turn_limit
     limits = Limits(**{**LIMITS.model_dump(), "turns": 7})
@@ -77,7 +76,6 @@ def test_a_limit_of_turns_is_told_to_who_has_one(name: str) -> None:
     [
         ("claude", b'{"type":"result","subtype":"error_max_turns","is_error":true,"num_turns":7}\n', 1),
         ("gemini", b'{"type":"init","session_id":"s","model":"m"}\n', 53),
-        ("qwen", b'{"type":"system","subtype":"init","session_id":"s","model":"m"}\n', 53),
     ],
 )
 def test_a_program_that_ended_at_its_turns_says_so(name: str, output: bytes, status: int) -> None:

@@ -42,7 +42,7 @@ def test_it_says_what_was_read_edited_and_answered_in_order(runtime: str) -> Non
     assert lines[-1].startswith("= 3600 tokens in, 102 out")
 
 
-@pytest.mark.parametrize("runtime", ["claude", "codex", "copilot", "opencode", "qwen"])
+@pytest.mark.parametrize("runtime", ["claude", "codex", "copilot", "opencode"])
 def test_it_shows_how_what_a_tool_gave_back_begins(runtime: str) -> None:
     lines = story(runtime, output(runtime, "ok-edit"), 64).splitlines()
     first = lines.index("< ok")

@@ -17,9 +17,6 @@ name = "scripted"
 base_url = "{url}/v1"
 wire_api = "responses"
 env_key = "MODEL_KEY"
-
-[mcp_servers.pancode]
-command = "replaced"
 """
 
 

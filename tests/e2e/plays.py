@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.crowd import crowded
-from tests.e2e.owner import Owner, Said
+from tests.e2e.owner import Owner
 from tests.lab import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,16 +112,3 @@ class Plays:
             timeout=timeout_s * crowded(),
         )
         return Played(done.returncode, done.stdout)
-
-    def pancode(self, *words: str) -> Said:
-        """PanCode's own command line, where it finds Ansible's programs."""
-        done = subprocess.run(
-            self.owner.argv(*words),
-            cwd=self.owner.home,
-            env={**self.environ(), "PATH": f"{BIN}:{self.owner.env['PATH']}"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=90 * crowded(),
-        )
-        return Said(done.returncode, done.stdout, done.stderr)

@@ -75,7 +75,6 @@ def owner(hosts: Lab) -> Iterator[Owner]:
 @pytest.fixture(scope="module")
 def plays(owner: Owner, hosts: Lab) -> Plays:
     plays = Plays(owner, hosts, (1, 2, 3))
-    plays.hosts["node1"] |= {"pancode_labels": {"rack": "a"}, "pancode_slots": 2}
     plays.hosts["node2"] |= {"ansible_user": "root", "node_user": "ops"}
     plays.hosts["node3"] |= {"node_user": "worker", "node_create_user": True}
     plays.write(plays.hosts)
@@ -83,14 +82,16 @@ def plays(owner: Owner, hosts: Lab) -> Plays:
 
 
 @pytest.fixture
-def imported(owner: Owner, plays: Plays) -> None:
+def added(owner: Owner, hosts: Lab) -> None:
     """Also where a test is run by itself, or once more."""
     if not owner.nodes():
-        plays.pancode("node", "import", "--ansible", str(plays.inventory)).ok()
+        add(owner, hosts, 1, "--fleet-key", "--slots", "2", "--label", "rack=a")
+        add(owner, hosts, 2, "--fleet-key")
+        add(owner, hosts, 3, "--fleet-key", "--user", "worker")
 
 
 @pytest.fixture
-def sited(imported: None, owner: Owner, plays: Plays) -> None:
+def sited(added: None, owner: Owner, plays: Plays) -> None:
     if {node["state"] for node in owner.nodes().values()} != {"online"}:
         _open_doors(plays.lab)
         plays.play("site").fine()
@@ -107,37 +108,12 @@ def listing(owner: Owner, lab: Lab) -> list[str]:
     return lab.run(1, text).stdout.splitlines()
 
 
-def test_the_inventory_comes_into_the_fleet_once(owner: Owner, plays: Plays) -> None:
-    first = plays.pancode("node", "import", "--ansible", str(plays.inventory), "--json").ok().json()
-    assert first["changed"] == ["node1", "node2", "node3"]
-    assert plays.pancode("node", "import", "--ansible", str(plays.inventory), "--json").ok().json() == {
-        "nodes": ["node1", "node2", "node3"],
-        "changed": [],
-    }
-    told = owner.nodes()
-    assert told["node1"]["labels"] == {"rack": "a"} and told["node1"]["slots"]["total"] == 2
-    assert owner.ask("node", "show", "node3")["target"]["target"]["user"] == "worker"
-
-
-def test_a_host_that_cannot_be_a_node_is_named_with_file_variable_and_fix(owner: Owner, plays: Plays) -> None:
-    bad = owner.home / "bad"
-    (bad / "host_vars").mkdir(parents=True)
-    (bad / "hosts.ini").write_text("[pancode_nodes]\ngood\nporty ansible_port=22x\nbox\n")
-    (bad / "host_vars/box.yml").write_text("ansible_connection: local\nansible_password: geheim\n")
-    said = plays.pancode("node", "import", "--ansible", str(bad / "hosts.ini"))
-    assert said.code == 3 and "geheim" not in said.err
-    assert f"{bad}/hosts.ini: host porty: ansible_port is no port: '22x'" in said.err, said.err
-    assert f"{bad}/host_vars/box.yml: host box: ansible_connection is local" in said.err
-    assert "take it out of the group pancode_nodes" in said.err
-    assert "good" not in owner.nodes(), "nothing is imported by halves"
-
-
 def test_a_check_changes_nothing_and_says_what_would(
-    imported: None, owner: Owner, plays: Plays, hosts: Lab
+    added: None, owner: Owner, plays: Plays, hosts: Lab
 ) -> None:
     look = "find /home/ops -name .ansible -prune -o -print | sort"
     before = hosts.run(1, look).stdout
-    checked = plays.play("site", "--check", "--diff", "--limit", "localhost,node1").fine()
+    checked = plays.play("site", "--check", "--diff", "--limit", "node1").fine()
     assert checked.recap["node1"].changed == 1, checked.text
     assert "home: folders in" in checked.text
     assert hosts.run(1, look).stdout == before
@@ -145,19 +121,18 @@ def test_a_check_changes_nothing_and_says_what_would(
 
 
 def test_site_makes_nodes_as_login_root_and_sudo_and_then_changes_nothing(
-    imported: None, owner: Owner, plays: Plays, hosts: Lab
+    added: None, owner: Owner, plays: Plays, hosts: Lab
 ) -> None:
     """30 s and more: three fresh hosts get and compile their bundles."""
     first = plays.play("site").fine().recap
     assert {host: told.changed for host, told in first.items()} == {
-        "localhost": 0,
         "node1": 1,
         "node2": 1,
         "node3": 2,
     }
     until(lambda: {n["state"] for n in owner.nodes().values()} == {"online"}, "all online", told=owner.nodes)
     second = plays.again("site", "--diff").fine()
-    assert (second.changed, len(second.recap)) == (0, 4), second.text
+    assert (second.changed, len(second.recap)) == (0, 3), second.text
     assert set(changed(plays, "upgrade", "--check").values()) == {0}
     assert "/home/worker" in hosts.run(3, "ps -u worker -o args=").stdout
     for node in ("node1", "node3"):
@@ -187,8 +162,6 @@ def test_the_fleet_is_an_inventory_with_groups(sited: None, owner: Owner, plays:
     assert "node3" in listed["state_online"]["hosts"] and "node1" in listed["runtime_shell"]["hosts"]
     reach = listed["_meta"]["hostvars"]["node3"]
     assert reach["ansible_user"] == {"__ansible_unsafe": "worker"}, "a value is never a template"
-    back = plays.pancode("node", "import", "--ansible", str(source), "--json").ok().json()
-    assert back == {"nodes": ["node1", "node2", "node3"], "changed": []}, "the way back is the way in"
 
 
 def test_a_secret_is_never_shown(sited: None, owner: Owner, plays: Plays, hosts: Lab) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.clis.install import PACKAGES, Package, ensure
 from tests.e2e.bare_host import bare_host, inside
-from tests.e2e.fleets import own_fleet
+from tests.e2e.fleets import add, own_fleet
 from tests.e2e.owner import Owner, until
 from tests.e2e.plays import Plays
 from tests.e2e.registry import serving
@@ -23,7 +23,7 @@ from tests.lab import Lab
 pytestmark = pytest.mark.slow
 
 PORT = 6380
-AGENT = "qwen"
+AGENT = "gemini"
 _PINNED = PACKAGES[AGENT]
 assert isinstance(_PINNED, Package)
 NPM, VERSION = _PINNED.npm, _PINNED.version
@@ -123,7 +123,8 @@ def test_a_node_gets_what_it_lacks_as_sudo_and_as_root(
 ) -> None:
     """30 s and more: a package, an agent program and the SSH server's drop-in, then a fresh host's bundle."""
     machine.sshd([1], "restart", FORBIDS)
-    assert inside(machine, "ls -d /usr/bin/bwrap /home/ops/.local/bin/qwen") == ""
+    assert inside(machine, "ls -d /usr/bin/bwrap /home/ops/.local/bin/gemini") == ""
+    add(owner, machine, 1, "--fleet-key")
     plays.play("site").fine()
     assert "ok installed" in inside(machine, "dpkg -s bubblewrap")
     assert inside(machine, "sshd -T | grep allowstreamlocal") == "allowstreamlocalforwarding yes"

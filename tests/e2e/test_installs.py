@@ -19,7 +19,7 @@ from tests.e2e.programs import on_host
 from tests.e2e.registry import serving
 from tests.lab import Lab
 
-K, AGENT = 2, "qwen"
+K, AGENT = 2, "gemini"
 _PINNED = PACKAGES[AGENT]
 assert isinstance(_PINNED, Package)
 NPM, VERSION = _PINNED.npm, _PINNED.version

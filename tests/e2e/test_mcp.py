@@ -117,7 +117,7 @@ def _turns(name: Callable[[str], dict[str, str]]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("program", ASKING)
 def test_a_real_program_hands_a_task_to_a_machine(fleet: Owner, tmp_path: Path, program: str) -> None:
-    """With the configuration that `pancode mcp install` writes, beside what points it at the model server."""
+    """With the entry that `pancode mcp install` makes, beside what points it at the model server."""
     try:
         binary, asking = ensure(program) / program, ASKING[program]
     except CannotInstall as exc:

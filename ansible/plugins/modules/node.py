@@ -10,7 +10,7 @@ description:
   - Asks the fleet's coordinator for its steps, carries them out over Ansible's own connection and has the
     machine joined. The steps are those of C(pancode fleet up).
   - Either tool takes over from the other and changes nothing.
-  - The machine has to be in the fleet's inventory, see C(pancode node import --ansible).
+  - The machine has to be in the fleet's inventory, see C(pancode node add).
 options:
   name:
     description: The node's name in the fleet.

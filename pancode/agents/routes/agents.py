@@ -13,7 +13,7 @@ from pancode.agents.agents import ORCHESTRATOR, Agent, find_agent
 from pancode.agents.prompt_fit import fitted
 from pancode.agents.prompt_history import RunPromptAnswer, program_for, told_prompt
 from pancode.agents.prompts import Situation, tokens_of
-from pancode.agents.runtimes import RUNTIMES
+from pancode.agents.runtimes import RUNTIMES, no_runtime
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Object, Verb
 from pancode.kernel.names import not_found
@@ -80,7 +80,7 @@ def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
     usual, model = agent.runtime or defaults.runtime, call.query.get("model")
     runtime, window = program_for(context.core, model, call.query.get("runtime"), usual)
     if runtime not in RUNTIMES:
-        raise not_found("runtime", runtime, RUNTIMES, "pancode runtimes")
+        raise no_runtime(runtime)
     mode = _one_of(Mode, call.query.get("mode"), defaults.mode)
     safety = _one_of(Safety, call.query.get("safety"), defaults.safety)
     task = call.query.get("task") or ""

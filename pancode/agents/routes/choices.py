@@ -8,11 +8,10 @@ from typing_extensions import TypedDict
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
-from pancode.agents.runtimes import RUNTIMES, is_listed, matrix
+from pancode.agents.runtimes import RUNTIMES, is_listed, matrix, no_runtime
 from pancode.fleet.fleet import fleet
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Object, Verb
-from pancode.kernel.names import not_found
 from pancode.kernel.node import holds
 
 
@@ -65,7 +64,7 @@ def _runtimes(context: ApiContext, call: ApiCall) -> RuntimesAnswer:
             found.setdefault(fact["name"], []).append({"node": node["name"], **fact})
     name = call.query.get("name")
     if name is not None and name not in found:
-        raise not_found("runtime", name, found, "pancode runtimes")
+        raise no_runtime(name, known=found)
     walls = [{"node": n["name"], "isolation": n["isolation"], "holds": holds(n["isolation"])} for n in heard]
     return {"runtimes": [_runtime(n, f) for n, f in found.items() if name in (None, n)], "walls": walls}
 

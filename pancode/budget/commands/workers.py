@@ -42,21 +42,17 @@ def workers(
     good run. That RATE is smoothed, and BETWEEN holds the true one 95 times in 100: with few runs it is wide.
     """
     if by != "node":
-        return _records(face, agent, number, whole=by == "kind")
+        asked = {"rankings": by == "agent", "agent": agent, "limit": number or _MOST}
+        answer = face.client().get("/v1/records", **asked)
+        kinds = () if by == "kind" else ("KIND", "SIZE", "REPOSITORY")
+        columns: Columns = {head: cell for head, cell in _RECORDS.items() if head not in kinds}
+        none = "no run has a record yet: an accepted receipt makes one"
+        return face.show(answer, lambda: listing(answer["records"], columns, none))
     found: list[Row] = face.client().get("/v1/workers")["workers"]
     rows = [one for one in found if agent in (None, one["agent"])]
     if agent is not None and not rows:
         raise not_found("agent", agent, {one["agent"] for one in found}, "pancode workers")
     face.show({"workers": rows[:number]}, lambda: listing(rows[:number], _WORKERS, "no agent has worked yet"))
-
-
-def _records(face: Face, agent: str | None, number: int | None, *, whole: bool) -> None:
-    answer = face.client().get("/v1/records", rankings=not whole, agent=agent, limit=number or _MOST)
-    columns: Columns = {
-        head: cell for head, cell in _RECORDS.items() if whole or head not in ("KIND", "SIZE", "REPOSITORY")
-    }
-    none = "no run has a record yet: an accepted receipt makes one"
-    face.show(answer, lambda: listing(answer["records"], columns, none))
 
 
 def _each_landed(row: Row) -> str:

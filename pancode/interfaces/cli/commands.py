@@ -59,6 +59,7 @@ ELSEWHERE = {
     "fleet upgrade": "pancode fleet up",
     "fleet drill": "pancode demo",
     "runtimes set": "pancode config set dispatch.runtime NAME",
+    "node import": "pancode node add NAME",
     "modes set": "pancode config set dispatch.mode NAME",
     "safety set": "pancode config set dispatch.safety NAME",
     "work issue": "pancode work ISSUE",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +16,8 @@ from typer import Argument
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import safe_block
-from pancode.interfaces.mcp.install import PROGRAMS, ConfigChange, change_of
+from pancode.interfaces.cli.terminal import safe, safe_block
+from pancode.interfaces.mcp.install import NAME, PROGRAMS, ClientProgram, carry_out, handed_on, program_of
 from pancode.kernel.errors import ExitCode
 
 app = Commands()
@@ -61,34 +64,64 @@ def serve(*, tools: Tools = "") -> int:
 def install(
     program: Program, *, tools: Tools = "", dry_run: DryRun = False, yes: Yes = False, face: Json
 ) -> int:
-    """Enter this server into the configuration of another agent program; shows the change first."""
+    """Enter this server into another agent program, by that program's own command.
+
+    If the program is not on PATH, the lines to add and their file are printed.
+    """
+    known = program_of(program)
     found = shutil.which("pancode")
     argv = [os.path.abspath(found)] if found else [sys.executable, "-m", "pancode"]
-    more = ["--tools", tools] if _names(tools) else []
-    change = change_of(program, [*argv, "mcp", *more], Path.home(), os.environ)
-    return _changed(face, change, dry_run=dry_run, yes=yes)
+    argv += ["mcp", *(["--tools", tools] if _names(tools) else [])]
+    variables = handed_on(os.environ)
+    fix = f"if {NAME} is there already: pancode mcp uninstall {program}, then this again"
+    act = _Act(known, known.adding(argv, variables), "add to", known.lines(argv, variables), fix)
+    return _carried_out(face, act, dry_run=dry_run, yes=yes)
 
 
 @mcp.verb("uninstall", "pancode mcp uninstall claude")
 def uninstall(program: Program, *, dry_run: DryRun = False, yes: Yes = False, face: Json) -> int:
-    """Take this server out of the configuration of another agent program."""
-    return _changed(face, change_of(program, (), Path.home(), os.environ), dry_run=dry_run, yes=yes)
+    """Take this server out of another agent program, by that program's own command."""
+    known = program_of(program)
+    act = _Act(
+        known,
+        known.removing(),
+        "remove from",
+        f"the entry {NAME} below {known.section}\n",
+        f"look: {program} mcp list",
+    )
+    return _carried_out(face, act, dry_run=dry_run, yes=yes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Act:
+    """The program's own command, empty where it has none; and what a person would do to its file instead."""
+
+    program: ClientProgram
+    command: Sequence[str]
+    verb: str
+    lines: str
+    fix: str
 
 
 def _names(tools: str) -> list[str]:
     return [name for name in tools.split(",") if name]
 
 
-def _changed(face: Face, change: ConfigChange, *, dry_run: bool, yes: bool) -> int:
-    answer = {"file": str(change.file), "changed": change.needed and not dry_run, "diff": change.diff()}
-    if not change.needed:
-        face.show(answer, lambda: f"{change.file} is as it should be\n")
+def _carried_out(face: Face, act: _Act, *, dry_run: bool, yes: bool) -> int:
+    name, file = act.program.name, str(act.program.place(Path.home(), os.environ))
+    program = shutil.which(name)
+    answer = {"program": name, "command": [], "file": file, "lines": act.lines, "changed": False}
+    if not act.command or program is None:
+        face.note(f"{name} is not on PATH" if program is None else f"{name} has no command for this")
+        face.show(answer, lambda: safe_block(f"{act.verb} {file}:\n{act.lines}"))
         return ExitCode.DONE
-    face.note(safe_block(change.diff()))
-    if not dry_run:
-        if not yes and not face.agreed(f"Change {change.file}?", "--yes"):
-            return ExitCode.REFUSED
-        change.write()
-    words = "would be changed" if dry_run else "changed; start the program anew"
-    face.show(answer, lambda: f"{change.file} {words}\n")
+    shown = safe(shlex.join(act.command))
+    answer |= {"command": list(act.command), "changed": not dry_run}
+    if dry_run:
+        face.show(answer, lambda: f"would run: {shown}\n")
+        return ExitCode.DONE
+    if not yes and not face.agreed(f"Run {shown}?", "--yes"):
+        return ExitCode.REFUSED
+    said = carry_out(program, act.command, act.fix)
+    face.show(answer, lambda: safe_block(f"{said}\n") + "start the program anew\n")
     return ExitCode.DONE

@@ -14,10 +14,10 @@ from pancode.agents.agents import Agent, Speed, Tier
 from pancode.agents.endpoints import check_known, endpoint_names, endpoint_of, pull_command, serving
 from pancode.agents.model_profiles import endpoints_of
 from pancode.agents.models import ModelRef, known, model_ref
-from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, canonical, runtime_for
+from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, canonical, no_runtime, runtime_for
 from pancode.kernel.errors import NotFoundError, PancodeError, UsageError
 from pancode.kernel.formatting import first_few
-from pancode.kernel.names import nearest, not_found
+from pancode.kernel.names import nearest
 from pancode.kernel.node import NodeView
 from pancode.memory.scout_rules import cheapest
 from pancode.runs.request import Catalogue, DispatchRequest, VendorList
@@ -152,7 +152,7 @@ def runtime_and_model(
     wanted = request.runtime or agent.runtime or usual or catalogue.defaults.runtime
     name = canonical(wanted)
     if name not in RUNTIMES:
-        raise not_found("runtime", wanted, RUNTIMES, "pancode runtimes")
+        raise no_runtime(wanted)
     kind = RUNTIMES[name]
     if kind.own:
         return kind, None

@@ -1,4 +1,4 @@
-"""Writes what a CI job keeps of a run: receipt, change, logs, JUnit, SARIF, and the run as JSON."""
+"""Writes what a CI job keeps of a run: receipt, change, logs, JUnit, and the run as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 from xml.etree import ElementTree as Xml
 
 from pancode.interfaces.client.client import Client, path_of
@@ -16,7 +15,7 @@ from pancode.kernel.errors import UsageError
 
 Json = dict[str, Any]
 KNOWN = (
-    *("run.json", "junit.xml", "results.sarif", "answer.md", "receipt.json"),
+    *("run.json", "junit.xml", "answer.md", "receipt.json"),
     *("change.diff", "out.log", "err.log"),
 )
 """The files that a later run with the same folder replaces, or removes."""
@@ -31,8 +30,6 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
         "junit.xml": lambda: junit(shown),
         "answer.md": lambda: str(shown["answer"]).encode(),
     }
-    if (found := sarif(shown["reports"])) is not None:
-        texts["results.sarif"] = lambda: _plain(found)
     if shown["receipt"]:
         texts["receipt.json"] = lambda: _plain(client.get(path_of("receipts", run)))
     if shown["commit"]:
@@ -135,31 +132,3 @@ def _pieces(client: Client, run: str, stream: str) -> Iterator[bytes]:
 
 def _plain(value: Any) -> bytes:
     return json.dumps(value, indent=2).encode() + b"\n"
-
-
-SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-
-
-def sarif(reports: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """One run for each SARIF file that was read; None without any."""
-    read = [one for one in reports if one["form"] == "sarif" and not one["unread"]]
-    return {"$schema": SCHEMA, "version": "2.1.0", "runs": list(map(_sarif_run, read))} if read else None
-
-
-def _sarif_run(report: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "tool": {"driver": {"name": report["tool"] or "unknown"}},
-        "automationDetails": {"id": f"pancode/{report['file']}/"},
-        "properties": {"found": sum(report["counts"].values()), "listed": len(report["results"])},
-        "results": [_sarif_result(one) for one in report["results"]],
-    }
-
-
-def _sarif_result(one: dict[str, Any]) -> dict[str, Any]:
-    result = {"level": one["level"], "message": {"text": one["text"] or one["rule"] or "no text"}}
-    result |= {"ruleId": one["rule"]} if one["rule"] else {}
-    if one["file"]:
-        place: dict[str, Any] = {"artifactLocation": {"uri": quote(one["file"], safe="/:%")}}
-        place |= {"region": {"startLine": one["line"]}} if one["line"] else {}
-        result["locations"] = [{"physicalLocation": place}]
-    return result

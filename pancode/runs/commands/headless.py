@@ -33,7 +33,7 @@ Headless = Annotated[
 ]
 Keep = Annotated[bool, option("Leave the fleet up that --headless has brought up.", "--keep-fleet")]
 Artifacts = Annotated[
-    Path | None, option("Write receipt, change, logs, JUnit, SARIF and the run itself here.", "DIR")
+    Path | None, option("Write receipt, change, logs, JUnit and the run itself here.", "DIR")
 ]
 STOPS_S = 60
 """The time that a stopped run has to end."""

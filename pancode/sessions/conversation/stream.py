@@ -74,7 +74,8 @@ BEGINS = b'{"type": "'
 TAKING_TURNS = frozenset(
     {OURS, "claude", "claude-sdk", "codex", "copilot", "gemini", "openai-agents", "opencode", "qwen"}
 )
-"""Runtimes that take turns, as the node agent's own table has them, which no face needs to load."""
+"""Runtimes that take turns, as the node agent's own table has them, which no face needs to load; `qwen`: in
+chats of older versions."""
 Reading = Callable[[bytes], Iterable[WorkerEvent]]
 """Returns the events of one whole line."""
 

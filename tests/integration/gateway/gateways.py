@@ -34,7 +34,6 @@ VARIABLES = {
     "codex": ("OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
     "copilot": ("COPILOT_PROVIDER_API_KEY", "COPILOT_PROVIDER_BASE_URL", "/v1"),
     "gemini": ("GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL", ""),
-    "qwen": ("OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
 }
 LIMITS = Limits(wall_ms=600_000, idle_ms=60_000, output_bytes=1 << 26)
 

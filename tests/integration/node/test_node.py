@@ -61,18 +61,17 @@ def test_a_heartbeat_names_what_has_a_value_there_and_tells_none(world: NodeWorl
 
 def test_what_a_gate_reports_is_in_the_receipt_and_is_no_change(world: NodeWorld) -> None:
     """What the agent has laid in its place is not."""
-    found = """{"runs": [{"tool": {"driver": {"name": "lint"}}, "results": [{"level": "error", "ruleId": "R1",
-      "message": {"text": "bad"}, "locations": [{"physicalLocation": {"region": {"startLine": 2},
-      "artifactLocation": {"uri": "file://'$PWD'/f1"}}}]}]}]}"""
+    found = """<testsuite name="lint"><testcase name="R1" file="'$PWD'/f1" line="2">
+      <failure message="bad"/></testcase></testsuite>"""
     order = world.order(
-        "#!scripted\nwrite forged.xml '<testsuites/>'\nwrite out.sarif '{}'\nanswer done",
-        gates=gate("sh", "-c", f"echo '{found}' > out.sarif"),
-        reports=("out.sarif", "forged.xml"),
+        "#!scripted\nwrite forged.xml '<testsuites/>'\nwrite out.xml '<testsuites/>'\nanswer done",
+        gates=gate("sh", "-c", f"echo '{found}' > out.xml"),
+        reports=("out.xml", "forged.xml"),
     )
     claims = world.run(order)
     assert claims.outcome is Outcome.DONE and not any("gates changed" in text for text in claims.findings)
     lint, forged = claims.reports
-    assert (lint.tool, lint.counts, lint.unread) == ("lint", {"error": 1}, "")
+    assert (lint.tool, lint.counts, lint.unread) == ("lint", {"failed": 1}, "")
     assert [(one.file, one.line, one.rule, one.text) for one in lint.results] == [("f1", 2, "R1", "bad")]
     assert forged.unread == "no gate has written it as a plain file" and forged.results == ()
 

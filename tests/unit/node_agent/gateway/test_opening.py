@@ -69,7 +69,7 @@ def test_what_is_wrong_is_named_and_no_word_of_a_login(tmp_path: Path, said: str
         ("native", "qwen3-coder", "http://[::1]:8080/v1", True),
         ("native", "groq/llama-3.3-70b-versatile", "http://127.0.0.1:8080/v1", False),
         ("opencode", "qwen3-coder", "http://10.1.2.3/v1", True),
-        ("qwen", "qwen3-coder", "http://192.168.0.7:8000/v1", True),
+        ("opencode", "qwen3-coder", "http://192.168.0.7:8000/v1", True),
         ("openai-agents", "qwen3-coder", "http://169.254.7.7/v1", True),
         ("native", "qwen3-coder", "http://gpubox:8080/v1", True),
         ("codex", "qwen3-coder", "http://172.20.0.1/v1", True),

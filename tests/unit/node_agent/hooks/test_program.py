@@ -29,7 +29,6 @@ SHELLS = {
     "copilot": "bash",
     "gemini": "run_shell_command",
     "opencode": "bash",
-    "qwen": "run_shell_command",
 }
 
 

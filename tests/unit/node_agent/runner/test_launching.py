@@ -501,7 +501,6 @@ def skill(place: SkillPlace = "") -> OrderedSkill:
         ("copilot", "copilot/skills", (".agents/skills", ".claude/skills")),
         ("gemini", ".gemini/skills", ()),
         ("opencode", "config/opencode/skills", ()),
-        ("qwen", ".qwen/skills", ()),
     ],
 )
 @pytest.mark.parametrize("sitting", [False, True])
@@ -509,7 +508,7 @@ def test_skills_lie_where_its_program_looks(
     runtime: str, folder: str, itself: tuple[str, ...], sitting: bool, tmp_path: Path
 ) -> None:
     turns = TurnTerms(idle_ms=1, turn_ms=1, by="ana") if sitting else None
-    model = "m" if runtime in ("copilot", "opencode", "qwen") else None
+    model = "m" if runtime in ("copilot", "opencode") else None
 
     def files(*skills: OrderedSkill) -> set[str]:
         values = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://h/v1"}

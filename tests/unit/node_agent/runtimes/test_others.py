@@ -84,6 +84,18 @@ def test_what_is_left_out_of_an_entry_is_as_shipped() -> None:
     assert Flag.RESUME in can
 
 
+def test_qwen_code_reads_nothing_of_the_repository_and_goes_on_by_loading() -> None:
+    asked = ask(sitting=TurnTerms(idle_ms=1, turn_ms=1), model="m", home="/a b/r")
+    place = Place("/bin", "python", False, Isolation.SANDBOX, {}, "/p/node_agent", "/l")
+    made = runtime_of("qwen", OtherAgent(), ASKER).launch(asked, place)
+    assert made.env["NODE_OPTIONS"] == '--require="/a b/r/guard.cjs"' and made.env["OPENAI_MODEL"] == "m"
+    assert b'[".qwen/settings.json", ".env"]' in made.files["guard.cjs"]
+    way = AcpWay.model_validate_json(made.files[FILE])
+    assert way.resumes == ("load",) and way.keeps is not None
+    settings = json.loads(made.files[".qwen/settings.json"])
+    assert settings["model"]["name"] == "m" and "run_shell_command" in settings["permissions"]["ask"]
+
+
 def test_its_output_is_read_in_the_form_of_our_own_worker() -> None:
     """Else no face would see a turn of it, and `chat --once` would wait for ever."""
     assert is_of_our_worker("acp:vibe", b'{"type": "session"')

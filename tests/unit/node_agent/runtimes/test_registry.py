@@ -32,7 +32,6 @@ def test_the_runtimes_of_today() -> None:
         "native",
         "openai-agents",
         "opencode",
-        "qwen",
         "scripted",
         "shell",
     ]

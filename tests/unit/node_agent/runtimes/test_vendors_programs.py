@@ -33,7 +33,6 @@ PROGRAMS = {
     ),
     "gemini": Program("0.61.0", "0.61.0", "0.70.1", "GEMINI_API_KEY", "@google/gemini-cli@latest"),
     "opencode": Program("1.18.33", "1.18.33", "2.0.0", "OPENAI_BASE_URL", "opencode-ai@latest"),
-    "qwen": Program("0.15.10", "0.15.10", "0.70.1", "OPENAI_BASE_URL", "@qwen-code/qwen-code@latest"),
 }
 
 

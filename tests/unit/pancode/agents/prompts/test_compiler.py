@@ -38,7 +38,6 @@ CASES: dict[str, tuple[str, Situation]] = {
     "scout-admin-auto-edit-opencode": ("scout", Situation(Mode.ADMIN, Safety.AUTO_EDIT, "opencode")),
     "planner-build-auto-edit-copilot": ("planner", Situation(Mode.BUILD, Safety.AUTO_EDIT, "copilot")),
     "panos-build-auto-edit-native": ("panos", Situation(Mode.BUILD, Safety.AUTO_EDIT, "native")),
-    "documenter-build-full-auto-qwen": ("documenter", Situation(Mode.BUILD, Safety.FULL_AUTO, "qwen")),
 }
 WORKERS = ("SCOPE:", "FILES CHANGED:", "RESULT:", "DECIDED:", "OPEN:")
 SOMETIMES = (Category.RULES, Category.CONTEXT)

@@ -1,172 +1,158 @@
-"""Entering the MCP server into other programs' files: shown, made, taken back; the rest stays as it was."""
+"""Entering the MCP server into other programs by their own commands, or telling what to write where."""
 
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pancode.interfaces.mcp.install import PROGRAMS, ConfigChange, change_of
-from pancode.kernel.errors import ConfigError, UsageError
+from pancode.interfaces.cli.main import run
+from pancode.interfaces.mcp.install import PROGRAMS, carry_out
+from pancode.kernel.errors import ConfigError, ExitCode
 
-OURS = ("/opt/p/pancode", "mcp")
-CODEX = '# mine\nmodel = "gpt-5"\n\n[mcp_servers.other]\ncommand = "x"\n\n[tui]\nnotifications = true\n'
+US = ["PANCODE", "mcp"]
+ADDS = {
+    "claude": ["mcp", "add", "--scope", "user", "pancode", "--env", "PANCODE_HOME=HOME", "--", *US],
+    "codex": ["mcp", "add", "pancode", "--env", "PANCODE_HOME=HOME", "--", *US],
+    "gemini": ["mcp", "add", "--scope", "user", "pancode", US[0], "--env", "PANCODE_HOME=HOME", "--", "mcp"],
+    "opencode": ["mcp", "add", "pancode", "--env", "PANCODE_HOME=HOME", "--", *US],
+    "copilot": ["mcp", "add", "pancode", "--env", "PANCODE_HOME=HOME", "--", *US],
+    "qwen": ["mcp", "add", "--scope", "user", "pancode", US[0], "--env", "PANCODE_HOME=HOME", "--", "mcp"],
+}
+"""The arguments that each real program took (versions of tests/clis/install.py)."""
+REMOVES = {
+    "claude": ["mcp", "remove", "--scope", "user", "pancode"],
+    "codex": ["mcp", "remove", "pancode"],
+    "gemini": ["mcp", "remove", "--scope", "user", "pancode"],
+    "copilot": ["mcp", "remove", "pancode"],
+    "qwen": ["mcp", "remove", "--scope", "user", "pancode"],
+}
 
 
-def changed(program: str, home: Path, argv: tuple[str, ...] = OURS) -> ConfigChange:
-    change = change_of(program, argv, home, {})
-    change.write()
-    return change
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with a folder `bin` that alone is on PATH, and nothing in it."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("PANCODE_HOME", str(tmp_path / 'a "fleet"'))
+    for program in PROGRAMS.values():
+        if program.variable:
+            monkeypatch.delenv(program.variable, raising=False)
+    return tmp_path
 
 
-def servers(program: str, home: Path) -> dict[str, Any]:
-    text = PROGRAMS[program].place(home, {}).read_text()
-    if program == "codex":
-        return dict(tomllib.loads(text).get("mcp_servers", {}))
-    return dict(json.loads(text)[PROGRAMS[program].key])
+def lay(home: Path, program: str, script: str = "echo done by it") -> Path:
+    """Put a program there that writes down its arguments; return the file with them."""
+    file = home / "bin" / program
+    told = home / f"{program}.argv"
+    file.write_text(f'#!/bin/sh\nfor word in "$@"; do echo "$word"; done > {told}\n{script}\n')
+    file.chmod(0o755)
+    return told
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_it_is_entered_once_and_taken_out_again(tmp_path: Path, program: str) -> None:
-    change = changed(program, tmp_path)
-    assert change.needed and "+" in change.diff() and str(change.file) in change.diff()
-    entry = servers(program, tmp_path)["pancode"]
-    words = entry["command"] if program == "opencode" else [entry["command"], *entry["args"]]
-    assert words == ["/opt/p/pancode", "mcp"]
-    assert not change_of(program, OURS, tmp_path, {}).needed, "twice is once"
-    moved = changed(program, tmp_path, ("/elsewhere/pancode", "mcp"))
-    assert moved.needed and "/elsewhere/pancode" in moved.text and "/opt/p" not in moved.text
-    changed(program, tmp_path, ())
-    assert not change.file.exists(), "there was no file before"
-    assert not change_of(program, (), tmp_path, {}).needed
-
-
-@pytest.mark.parametrize("program", sorted(set(PROGRAMS) - {"codex"}))
-def test_what_else_a_json_file_says_stays(tmp_path: Path, program: str) -> None:
-    known = PROGRAMS[program]
-    place = known.place(tmp_path, {})
-    place.parent.mkdir(parents=True, exist_ok=True)
-    before = {"theme": "späť", known.key: {"other": {"command": "x"}}, "n": [1, 2]}
-    place.write_text(json.dumps(before))
-    place.chmod(0o640)
-    changed(program, tmp_path)
-    changed(program, tmp_path, ())
-    assert json.loads(place.read_text()) == before
-    assert place.stat().st_mode & 0o777 == 0o640
-
-
-def test_comments_and_tables_of_a_toml_file_stay(tmp_path: Path) -> None:
-    place = PROGRAMS["codex"].place(tmp_path, {})
-    place.parent.mkdir(parents=True)
-    place.write_text(CODEX)
-    entered = changed("codex", tmp_path).text
-    assert entered.startswith(CODEX) and set(servers("codex", tmp_path)) == {"other", "pancode"}
-    place.write_text(entered.replace("[tui]", '[mcp_servers.pancode.env]\nA = "1"\n\n[tui]'))
-    changed("codex", tmp_path, ())
-    assert tomllib.loads(place.read_text()) == tomllib.loads(CODEX)
-    assert place.read_text().startswith("# mine\n")
-
-
-def test_tables_after_ours_stay_however_they_are_written(tmp_path: Path) -> None:
-    place = PROGRAMS["codex"].place(tmp_path, {})
-    place.parent.mkdir(parents=True)
-    after = '# of other\n  [mcp_servers.other]\n  command = "x"\n\n  [projects."/a b"]\n  trust = 1\n# end\n'
-    place.write_text('[mcp_servers.pancode]\ncommand = "old"\nargs = [\n  "mcp",\n]\n\n' + after)
-    changed("codex", tmp_path, ())
-    assert place.read_text() == after
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "\n",
-        "{}",
-        "{ }\n",
-        '{"a":1}',
-        '{"a":1,"KEY":{}}\n',
-        '{"a": {"b": [1, 2]}, "KEY": {"other": {"command": "x"}}, "z": 1}',
-        '{\n  "KEY": {\n  },\n  "z": "KEY"\n}\n',
-        '{\n\t"a": "sp\u00e4t \\u00e4",\n\t"KEY": {\n\t\t"other": {"command": "x"}\n\t}\n}',
-        '{\r\n    "a": 1.50,\r\n    "n": null\r\n}\r\n',
-    ],
-)
-@pytest.mark.parametrize("program", ["claude", "opencode"])
-def test_what_is_taken_out_leaves_a_json_file_byte_for_byte(tmp_path: Path, program: str, text: str) -> None:
-    known = PROGRAMS[program]
-    place = known.place(tmp_path, {})
-    place.parent.mkdir(parents=True, exist_ok=True)
-    before = text.replace("KEY", known.key).encode()
-    place.write_bytes(before)
-    changed(program, tmp_path)
-    told = json.loads(place.read_bytes())
-    assert "pancode" in told.pop(known.key)
-    changed(program, tmp_path, ("/elsewhere/pancode", "mcp", "--tools", "all"))
-    changed(program, tmp_path, ())
-    assert place.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    "text", ["", "a = 1", "a = 1\n", "a = 1\n\n", "[t]\na = 1\n\n\n", CODEX, "\n", "a = 1\r\n"]
-)
-def test_what_is_taken_out_leaves_a_toml_file_byte_for_byte(tmp_path: Path, text: str) -> None:
-    place = PROGRAMS["codex"].place(tmp_path, {})
-    place.parent.mkdir(parents=True)
-    place.write_bytes(text.encode())
-    changed("codex", tmp_path)
-    assert "pancode" in servers("codex", tmp_path)
-    changed("codex", tmp_path, ("/elsewhere/pancode", "mcp"))
-    changed("codex", tmp_path, ())
-    assert place.read_bytes() == text.encode()
-
-
-def test_a_file_that_its_program_writes_meanwhile_is_left_alone(tmp_path: Path) -> None:
-    change = change_of("claude", OURS, tmp_path, {})
-    (tmp_path / ".claude.json").write_text('{"login": "fresh"}')
-    with pytest.raises(ConfigError, match="has changed meanwhile"):
-        change.write()
-    assert (tmp_path / ".claude.json").read_text() == '{"login": "fresh"}'
-
-
-def test_a_variable_of_the_program_moves_its_file(tmp_path: Path) -> None:
-    place = change_of("codex", OURS, tmp_path, {"CODEX_HOME": str(tmp_path / "c")}).file
-    assert place == tmp_path / "c" / "config.toml"
-
-
-@pytest.mark.parametrize(
-    ("program", "text"), [("claude", "{"), ("claude", "[]"), ("codex", "= 1"), ("qwen", '{"mcpServers": 1}')]
-)
-def test_a_file_that_is_not_as_its_program_writes_it_is_left_alone(
-    tmp_path: Path, program: str, text: str
+def test_the_programs_own_command_enters_the_server(
+    home: Path, capsys: pytest.CaptureFixture[str], program: str
 ) -> None:
-    place = PROGRAMS[program].place(tmp_path, {})
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(text)
-    with pytest.raises(ConfigError) as refused:
-        change_of(program, OURS, tmp_path, {})
-    assert "nothing was changed" in str(refused.value) and str(place) in refused.value.fix
-
-
-def test_an_unknown_program_is_refused_with_those_that_are_known(tmp_path: Path) -> None:
-    with pytest.raises(UsageError) as refused:
-        change_of("emacs", OURS, tmp_path, {})
-    assert "claude, codex" in refused.value.fix
-
-
-def test_a_link_to_the_file_stays_a_link(tmp_path: Path) -> None:
-    real = tmp_path / "dotfiles.json"
-    real.write_text("{}")
-    (tmp_path / ".claude.json").symlink_to(real)
-    changed("claude", tmp_path)
-    assert (tmp_path / ".claude.json").is_symlink() and "pancode" in real.read_text()
+    told = lay(home, program)
+    lay(home, "pancode")
+    wanted = [word.replace("HOME=HOME", f"HOME={os.environ['PANCODE_HOME']}") for word in ADDS[program]]
+    wanted = [str(home / "bin/pancode") if word == US[0] else word for word in wanted]
+    assert run(["mcp", "install", program, "--dry-run"]) == ExitCode.DONE and not told.exists()
+    assert f"would run: {program} mcp add" in capsys.readouterr().out
+    assert run(["mcp", "install", program, "--yes"]) == ExitCode.DONE
+    assert told.read_text().splitlines() == wanted
+    assert capsys.readouterr().out == "done by it\nstart the program anew\n"
+    assert run(["mcp", "install", program, "--tools", "all", "--yes", "--json"]) == ExitCode.DONE
+    assert told.read_text().splitlines() == [*wanted, "--tools", "all"]
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["changed"] and answer["command"] == [program, *wanted, "--tools", "all"]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_home_of_its_own_is_told_to_the_server(tmp_path: Path, program: str) -> None:
-    """Codex hands none of its variables on."""
-    change_of(program, OURS, tmp_path, {"PANCODE_HOME": '/srv/a "fleet"'}).write()
-    entry = servers(program, tmp_path)["pancode"]
-    assert entry["environment" if program == "opencode" else "env"] == {"PANCODE_HOME": '/srv/a "fleet"'}
+def test_the_programs_own_command_takes_it_out(
+    home: Path, capsys: pytest.CaptureFixture[str], program: str
+) -> None:
+    told = lay(home, program)
+    assert run(["mcp", "uninstall", program, "--yes"]) == ExitCode.DONE
+    said = capsys.readouterr()
+    if program in REMOVES:
+        assert told.read_text().splitlines() == REMOVES[program]
+    else:
+        assert "has no command for this" in said.err and not told.exists()
+        assert f"remove from {home}/.config/opencode/opencode.json" in said.out
+
+
+def test_nobody_is_there_to_agree(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = lay(home, "claude")
+    assert run(["mcp", "install", "claude"]) == ExitCode.USAGE
+    assert "--yes" in capsys.readouterr().err and not told.exists()
+
+
+def test_a_failure_is_shown_with_the_programs_words(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lay(home, "claude", "echo half of it; echo 'pancode already exists in user config' >&2; exit 1")
+    assert run(["mcp", "install", "claude", "--yes"]) == ExitCode.CONFIG
+    said = capsys.readouterr()
+    assert said.out == "" and "failed with exit 1" in said.err
+    assert "already exists in user config" in said.err and "pancode mcp uninstall claude" in said.err
+
+
+def test_a_program_that_cannot_be_started_is_a_failure(home: Path) -> None:
+    with pytest.raises(ConfigError, match="codex cannot be started"):
+        carry_out(str(home / "none"), ["codex", "mcp"], "")
+
+
+def parsed(program: str, lines: str) -> dict[str, Any]:
+    read = tomllib.loads if program == "codex" else json.loads
+    return dict(read(lines)[PROGRAMS[program].section]["pancode"])
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_without_the_program_the_lines_and_their_file_are_told(
+    home: Path, capsys: pytest.CaptureFixture[str], program: str
+) -> None:
+    lay(home, "pancode")
+    assert run(["mcp", "install", program]) == ExitCode.DONE
+    said = capsys.readouterr()
+    assert f"{program} is not on PATH" in said.err
+    first, _, lines = said.out.partition("\n")
+    assert first == f"add to {home / PROGRAMS[program].file}:"
+    entry = parsed(program, lines)
+    ours = [str(home / "bin/pancode"), "mcp"]
+    assert (entry["command"] if program == "opencode" else [entry["command"], *entry["args"]]) == ours
+    env = entry["environment" if program == "opencode" else "env"]
+    assert env == {"PANCODE_HOME": os.environ["PANCODE_HOME"]}
+    assert run(["mcp", "install", program, "--json"]) == ExitCode.DONE
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["changed"], answer["command"], answer["lines"]) == (False, [], lines)
+
+
+def test_without_a_home_of_its_own_no_variable_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PANCODE_HOME")
+    for program in PROGRAMS:
+        assert run(["mcp", "install", program, "--json"]) == ExitCode.DONE
+        assert (
+            not {"env", "environment"} & parsed(program, json.loads(capsys.readouterr().out)["lines"]).keys()
+        )
+
+
+def test_a_variable_of_the_program_moves_its_file(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CODEX_HOME", "/elsewhere")
+    assert run(["mcp", "install", "codex"]) == ExitCode.DONE
+    assert capsys.readouterr().out.startswith("add to /elsewhere/config.toml:\n")
+
+
+def test_an_unknown_program_is_refused_with_those_that_are_known(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["mcp", "install", "emacs"]) == ExitCode.USAGE
+    assert "claude, codex" in capsys.readouterr().err

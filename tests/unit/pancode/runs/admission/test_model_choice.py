@@ -93,7 +93,7 @@ def test_a_model_whose_own_name_has_slashes_is_asked_for_whole(model: str) -> No
 
 def test_a_vendors_name_is_part_of_what_a_nodes_own_server_calls_it() -> None:
     """LM Studio and OpenRouter name models like this, and these runtimes ask one server only."""
-    for runtime in ("opencode", "copilot", "qwen"):
+    for runtime in ("opencode", "copilot"):
         assert resolved(model="openai/gpt-oss-20b", runtime=runtime).model == "openai/gpt-oss-20b"
     assert model_for(ModelRef("desk", "openai", "gpt-5.5"), RUNTIMES["codex"]) == "gpt-5.5"
     assert resolved(model="openai/gpt-5.5").model == "gpt-5.5"

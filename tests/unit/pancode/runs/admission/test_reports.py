@@ -42,5 +42,5 @@ def test_reports_are_the_projects_only_with_the_projects_gates() -> None:
 
     assert ordered() == ("out/j.xml",)
     assert ordered(verify=("true",)) == () == ordered(verify=())
-    assert ordered(reports=("r.sarif",)) == ("r.sarif",) == ordered(verify=("true",), reports=("r.sarif",))
+    assert ordered(reports=("r.xml",)) == ("r.xml",) == ordered(verify=("true",), reports=("r.xml",))
     assert ordered(reports=()) == ()

@@ -1,1 +1,0 @@
-"""Inventories of Ansible."""
