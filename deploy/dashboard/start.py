@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 # Beside this file in the image; pancode/queue/rq_json.py in the clone.
-from harmless_rq import make_harmless
+from rq_json import make_harmless
 
 
 def main() -> None:

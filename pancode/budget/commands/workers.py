@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, listing, took, usd
 from pancode.kernel.formatting import counted
@@ -42,8 +41,8 @@ def workers(
     good run. That RATE is smoothed, and BETWEEN holds the true one 95 times in 100: with few runs it is wide.
     """
     if by != "node":
-        asked = {"rankings": by == "agent", "agent": agent, "limit": number or _MOST}
-        answer = face.client().get("/v1/records", **asked)
+        limit = number or _MOST
+        answer = face.client().get("/v1/records", rankings=by == "agent", agent=agent, limit=limit)
         kinds = () if by == "kind" else ("KIND", "SIZE", "REPOSITORY")
         columns: Columns = {head: cell for head, cell in _RECORDS.items() if head not in kinds}
         none = "no run has a record yet: an accepted receipt makes one"

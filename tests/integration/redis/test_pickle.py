@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from base64 import b64encode
@@ -148,8 +149,8 @@ def test_the_dashboard_is_started_without_pickle(mined: tuple[Site, Path], tmp_p
     (tmp_path / "rq_dashboard").mkdir()
     text = f"URL, JOB = {url(site)!r}, {JOB!r}\n{PAGES}"
     (tmp_path / "rq_dashboard/cli.py").write_text(text)
-    folders = f"{ROOT / 'pancode/queue'}:{tmp_path}"
-    done = run([sys.executable, str(ROOT / "deploy/dashboard/start.py")], tmp_path, PYTHONPATH=folders)
+    shutil.copy(ROOT / "pancode/queue/rq_json.py", tmp_path)
+    done = run([sys.executable, str(ROOT / "deploy/dashboard/start.py")], tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0 and not place.exists(), done.stderr
     assert int(done.stdout.split()[0]) > 10 and "NotImportedError" in done.stdout, done.stdout
     bare = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from rq_dashboard.cli import main; main()"
