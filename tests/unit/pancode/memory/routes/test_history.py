@@ -88,13 +88,6 @@ def test_the_next_run_there_is_given_it_as_material(world: World, top: Path, tmp
     assert world.http.post("/v1/runs", none).json()["notes_of"] == []
 
 
-def test_versions_of_a_prompt_do_not_count_its_notes(world: World, top: Path) -> None:
-    done(world, begun(world, top))
-    done(world, begun(world, top, "Document the limiter."))
-    (row,) = world.http.get("/v1/agents/builder/prompt/versions").json()["versions"]
-    assert row["runs"] == 2
-
-
 def test_the_owner_turns_it_off(world: World, top: Path) -> None:
     run = done(world, begun(world, top))
     (world.coordinator.home / "pancode.yaml").write_text("history: {tokens: 0}\n")
