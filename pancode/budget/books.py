@@ -147,6 +147,11 @@ def node_scope(name: str) -> str:
     return f"node:{name}"
 
 
+def is_node(scope: str) -> bool:
+    """Whether the scope is a node's."""
+    return scope.startswith("node:")
+
+
 def agent_scope(name: str) -> str:
     return f"agent:{name}"
 
@@ -278,8 +283,8 @@ def release(
     """Entries that release the attempt's holds, as nothing was spent (`only`: in that scope alone)."""
     held = held_scopes(entries, account.attempt)
     due = {scope: usd for scope, usd in held.items() if only in (None, scope)}
-    back = [_entry(EntryKind.RELEASE, scope, account, usd, stamp) for scope, usd in due.items()]
-    return [replace(_freed(entry, entries), note=note) for entry in back]
+    back = [one for scope, usd in due.items() for one in _released(entries, account, scope, usd, stamp)]
+    return [replace(entry, note=note) for entry in back]
 
 
 def lowered(
@@ -287,14 +292,16 @@ def lowered(
 ) -> list[BookEntry]:
     """Entries that undo `raised`: only `usd` stays held.
 
-    Where that is 0, it is held anew, as the release has closed all holds of the scope; since the account's
-    fence is not 0, that hold counts no run.
+    Where that is 0 and no hold of 0 is open, it is held anew; since the account's fence is not 0, that hold
+    counts no run.
     """
     more = {scope: held for scope, held in held_scopes(entries, account.attempt).items() if held > usd}
     back = [
         _entry(EntryKind.RELEASE, scope, account, minus(held, usd), stamp) for scope, held in more.items()
     ]
-    nothing = [] if usd else hold(more, account, Amount(), stamp)
+    open_zeros = _open_zeros(entries, account.attempt)
+    bare = [scope for scope in more if not usd and not open_zeros.get(scope)]
+    nothing = hold(bare, account, Amount(), stamp)
     return [*(replace(entry, note=note) for entry in back), *nothing]
 
 
@@ -306,7 +313,7 @@ def settle(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: 
             unknown = _entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, spent)
             made.append(_freed(unknown, entries, told=spent))
             continue
-        made.append(_freed(_entry(EntryKind.RELEASE, scope, account, usd, stamp), entries))
+        made += _released(entries, account, scope, usd, stamp)
         made.append(_entry(EntryKind.SPEND, scope, account, spent.usd, stamp, spent))
     return made
 
@@ -346,8 +353,8 @@ def settle_unknown(
     made: list[BookEntry] = []
     sums = _sums(entries, account.attempt)
     for scope in _unknown_scopes(entries, account.attempt):
-        back = _entry(EntryKind.RELEASE, scope, account, sums.get(scope, ZERO), stamp)
-        made.append(replace(_freed(back, entries), source="unknown"))
+        back, *zeros = _released(entries, account, scope, sums.get(scope, ZERO), stamp)
+        made += [replace(back, source="unknown"), *zeros]
         mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
         booked = plus(*(e.usd for e in mine if e.kind in _SPENDS))
         rest = replace(
@@ -436,11 +443,11 @@ def lapse(
     unknown.
     """
     held = _sums(entries, account.attempt).get(scope, ZERO)
-    back = _freed(_entry(EntryKind.RELEASE, scope, account, held, stamp), entries)
-    nothing = not (held or back.held_tokens or back.held_ms)
+    back = _released(entries, account, scope, held, stamp)
+    nothing = not (held or back[0].held_tokens or back[0].held_ms)
     if nothing or scope not in _unknown_scopes(entries, account.attempt):
         return []
-    return [replace(back, note=note)]
+    return [replace(entry, note=note) for entry in back]
 
 
 def lapse_all(entries: Sequence[BookEntry], account: Account, stamp: Stamp, note: str) -> list[BookEntry]:
@@ -515,19 +522,30 @@ def _unknown_scopes(entries: Sequence[BookEntry], attempt: int) -> list[str]:
 def held_scopes(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
     """The USD held, by scope with an open hold (one of 0 USD included), where the cost is not unknown.
 
-    A release that leaves nothing held closes all holds of the scope, however many there were.
+    The order of the entries is free: a scope is open while more USD, or more holds of 0 USD, were held in it
+    than released.
     """
-    open_holds: dict[str, int] = {}
-    sums: dict[str, Decimal] = {}
+    zeros, unknown = _open_zeros(entries, attempt), set(_unknown_scopes(entries, attempt))
+    sums = _sums(entries, attempt).items()
+    return {scope: usd for scope, usd in sums if (usd or zeros.get(scope)) and scope not in unknown}
+
+
+def _open_zeros(entries: Sequence[BookEntry], attempt: int) -> dict[str, int]:
+    """How many holds of 0 USD are open, by scope; a release of 0 USD closes one."""
+    counts: dict[str, int] = {}
     for entry in entries:
-        if entry.attempt != attempt or entry.kind not in _SIGN:
-            continue
-        scope, sign = entry.scope, _SIGN[entry.kind]
-        sums[scope] = plus(sums.get(scope, ZERO), _signed(entry, sign))
-        all_released = sign < 0 and not sums[scope]
-        open_holds[scope] = 0 if all_released else open_holds.get(scope, 0) + sign
-    unknown = set(_unknown_scopes(entries, attempt))
-    return {scope: sums[scope] for scope, n in open_holds.items() if n > 0 and scope not in unknown}
+        if entry.attempt == attempt and entry.kind in _SIGN and not entry.usd:
+            counts[entry.scope] = counts.get(entry.scope, 0) + _SIGN[entry.kind]
+    return {scope: count for scope, count in counts.items() if count > 0}
+
+
+def _released(
+    entries: Sequence[BookEntry], account: Account, scope: str, usd: Decimal, stamp: Stamp
+) -> list[BookEntry]:
+    """Entries that release what the attempt holds in the scope: `usd`, and each hold of 0 USD."""
+    first = _freed(_entry(EntryKind.RELEASE, scope, account, usd, stamp), entries)
+    zeros = _open_zeros(entries, account.attempt).get(scope, 0) - (0 if usd else 1)
+    return [first, *(_entry(EntryKind.RELEASE, scope, account, ZERO, stamp) for _ in range(zeros))]
 
 
 def _sums(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from node_agent.wire import keys
@@ -12,16 +13,56 @@ from pancode.fleet import heartbeats, liveness, node_cooldown
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.ports import JobToClose, NamedJobs, Transaction
 from pancode.kernel.quota import too_many
-from pancode.kernel.records import Balance, BookEntry, Closed, EntryKind, Fence, FenceState, Node, Setting
+from pancode.kernel.records import (
+    Balance,
+    BookEntry,
+    Closed,
+    EntryKind,
+    Fence,
+    FenceState,
+    Node,
+    Run,
+    RunState,
+    Setting,
+)
 from pancode.queue import quota
 from pancode.queue.evidence import shut_out
 from pancode.runs import health, inbound, keyring
 from pancode.runs.core import Core, open_fences
 from pancode.runs.placement import binding as bind
-from pancode.runs.unit_of_work import ALERT, unit_of_work
+from pancode.runs.unit_of_work import ALERT, Work, unit_of_work
 
+HOLDS_REPAIRED = "holds_repaired"
+"""The setting that says that `repair_holds` was done."""
 LAPSED = "lapsed"
 """The setting that holds the last day for which `lapse` was done."""
+
+
+def repair_holds(core: Core) -> None:
+    """Release, once for a ledger, what ended runs still hold on nodes.
+
+    Earlier versions left such a hold where a node gave an order back and the run held 0 USD.
+    """
+    with unit_of_work(core) as work:
+        if work.tx.get(Setting, HOLDS_REPAIRED) is not None:
+            return
+        work.tx.put(Setting(HOLDS_REPAIRED, True, core.wall_ms(), "coordinator"))
+        for balance in work.tx.find(Balance):
+            if books.is_node(balance.scope) and (balance.held_usd or balance.held_tokens or balance.held_ms):
+                entries = work.tx.find(BookEntry, {"scope": balance.scope})
+                for name, attempt in sorted({(entry.run, entry.attempt) for entry in entries}):
+                    run = work.tx.get(Run, name)
+                    if run is not None and run.state is RunState.ENDED:
+                        mine = [entry for entry in entries if entry.run == name]
+                        _release_hold(work, mine, books.Account(name, attempt))
+
+
+def _release_hold(work: Work, entries: Sequence[BookEntry], account: books.Account) -> None:
+    made = books.release(entries, account, work.core.stamp(), "its run has ended")
+    work.book(made)
+    for entry in made:
+        more = {"scope": entry.scope, "minutes": books.minutes(-entry.held_ms), "tokens": -entry.held_tokens}
+        work.audit("budget", "warning", "hold of an ended run released", account.run, **more)
 
 
 def lapse(core: Core) -> None:
@@ -32,6 +73,7 @@ def lapse(core: Core) -> None:
     today = books.day_scope(core.wall_ms(), core.tz)
     if core.live.day == today:
         return
+    repair_holds(core)
     with unit_of_work(core) as work:
         # all balances, unless this was done today
         done = work.tx.get(Setting, LAPSED)

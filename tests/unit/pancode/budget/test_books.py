@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta, timezone
 from decimal import Decimal
-from itertools import count
+from itertools import count, permutations
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -49,13 +50,17 @@ class Books(RuleBasedStateMachine):
             self.balances[entry.scope] = books.apply(before, entry)
 
     def of(self, account: Account) -> list[BookEntry]:
-        return [entry for entry in self.entries if entry.run == account.run]
+        """In any order: a ledger promises none, and ids are random."""
+        mine = [entry for entry in self.entries if entry.run == account.run]
+        self.order.shuffle(mine)
+        return mine
 
     def balance(self, scope: str) -> Balance:
         return self.balances.get(scope, Balance(scope))
 
-    @initialize(ceiling=CENTS, tokens=st.none() | FEW, ms=st.none() | FEW)
-    def set_ceiling(self, ceiling: Decimal, tokens: int | None, ms: int | None) -> None:
+    @initialize(ceiling=CENTS, tokens=st.none() | FEW, ms=st.none() | FEW, order=st.randoms())
+    def set_ceiling(self, ceiling: Decimal, tokens: int | None, ms: int | None, order: Any) -> None:
+        self.order = order
         self.ceiling = Ceilings(ceiling, tokens, ms)
 
     def over(self, more: Amount) -> bool:
@@ -190,6 +195,31 @@ class Books(RuleBasedStateMachine):
 
 Books.TestCase.settings = settings(max_examples=120, stateful_step_count=25, deadline=None)
 TestBooks = Books.TestCase
+
+
+@pytest.mark.parametrize("usd", [Decimal(0), Decimal("0.5")])
+def test_an_order_that_a_node_gave_back_is_booked_once_whatever_the_order_of_entries(usd: Decimal) -> None:
+    stamp, amount = stamps(), Amount(usd, 0, 600_000)
+    first, second = Account("r-1", 1, 1), Account("r-1", 1, 2)
+    made = books.hold((NODE,), first, amount, stamp())
+    made += books.release(made, first, stamp(), "given back", NODE)
+    made += books.hold((NODE,), second, amount, stamp())
+    for entries in permutations(made):
+        done = books.settle(entries, second, Spent(usd, 10, 5_000), stamp())
+        assert [entry.kind for entry in done] == [EntryKind.RELEASE, EntryKind.SPEND]
+        balance = books.total(NODE, [*entries, *done])
+        assert (balance.held_usd, balance.held_ms, balance.agent_ms) == (Decimal(0), 0, 5_000)
+
+
+@pytest.mark.parametrize("estimate", [Decimal(0), Decimal("0.5")])
+def test_a_hold_that_was_raised_is_released_whole_whatever_the_order_of_entries(estimate: Decimal) -> None:
+    stamp, account = stamps(), Account("r-1", 1, 1)
+    made = books.hold((DAY,), Account("r-1", 1), Amount(estimate), stamp())
+    made += books.raised(made, account, Decimal(2), stamp())
+    for entries in permutations(made):
+        done = books.settle(entries, account, Spent(Decimal(1)), stamp())
+        assert books.held_scopes([*entries, *done], 1) == {}
+        assert books.total(DAY, [*entries, *done]).held_usd == 0
 
 
 def test_a_day_is_the_coordinators_own() -> None:
