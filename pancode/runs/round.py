@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from node_agent.wire import keys
@@ -30,7 +29,7 @@ from pancode.queue.evidence import shut_out
 from pancode.runs import health, inbound, keyring
 from pancode.runs.core import Core, open_fences
 from pancode.runs.placement import binding as bind
-from pancode.runs.unit_of_work import ALERT, Work, unit_of_work
+from pancode.runs.unit_of_work import ALERT, unit_of_work
 
 HOLDS_REPAIRED = "holds_repaired"
 """The setting that says that `repair_holds` was done."""
@@ -52,17 +51,14 @@ def repair_holds(core: Core) -> None:
                 entries = work.tx.find(BookEntry, {"scope": balance.scope})
                 for name, attempt in sorted({(entry.run, entry.attempt) for entry in entries}):
                     run = work.tx.get(Run, name)
-                    if run is not None and run.state is RunState.ENDED:
-                        mine = [entry for entry in entries if entry.run == name]
-                        _release_hold(work, mine, books.Account(name, attempt))
-
-
-def _release_hold(work: Work, entries: Sequence[BookEntry], account: books.Account) -> None:
-    made = books.release(entries, account, work.core.stamp(), "its run has ended")
-    work.book(made)
-    for entry in made:
-        more = {"scope": entry.scope, "minutes": books.minutes(-entry.held_ms), "tokens": -entry.held_tokens}
-        work.audit("budget", "warning", "hold of an ended run released", account.run, **more)
+                    if run is None or run.state is not RunState.ENDED:
+                        continue
+                    mine = [entry for entry in entries if entry.run == name]
+                    account, why = books.Account(name, attempt), "its run has ended"
+                    if made := books.release(mine, account, core.stamp(), why):
+                        work.book(made)
+                        told = "hold of an ended run released"
+                        work.audit("budget", "warning", told, name, scope=balance.scope, attempt=attempt)
 
 
 def lapse(core: Core) -> None:
