@@ -428,9 +428,8 @@ def _reached(reach: dict[str, Any]) -> Iterator[Fact]:
     for place, pins in sorted(reach["pins"].items()):
         yield "Host key", safe(f"{place} {_fingerprint(str(pins))}")
     yield "Home", safe(reach["installed_home"] or "nothing of ours is there yet")
-    yield from (("SSH config", safe(str(warning))) for warning in target["warnings"])
-    if target["ignored"]:
-        yield "SSH config", f"without effect for PanCode: {safe(', '.join(map(str, target['ignored'])))}"
+    # A machine that an earlier version added may lack the field.
+    yield from (("SSH config", safe(str(warning))) for warning in target.get("warnings", ()))
 
 
 def _fingerprint(line: str) -> str:

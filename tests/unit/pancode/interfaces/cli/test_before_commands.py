@@ -12,9 +12,14 @@ from pancode.app.commands import setup
 from pancode.config.folder_settings import settings_here
 from pancode.config.variables import LIMITING, VARIABLES, unknown_variables
 from pancode.fleet.commands.nodes import node_page
+from pancode.fleet.ssh.reach import reach_to
+from pancode.fleet.ssh.target import Target
 from pancode.interfaces.cli import main as entry
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ExitCode
+from pancode.kernel.records import Node
+from pancode.kernel.values import replace
+from pancode.runs.unit_of_work import unit_of_work
 from tests.unit.pancode.interfaces.http.world import FINGERPRINT, World
 
 
@@ -126,9 +131,9 @@ def test_the_page_of_a_machine_that_was_not_heard_yet(tmp_path: Path) -> None:
     world = World(tmp_path)
     added = {"name": "gpubox", "fingerprint": FINGERPRINT}
     assert world.http.post("/v1/nodes", added).status_code < 300
-    page = node_page({**world.http.get("/v1/nodes/gpubox").json(), "target": {}})
+    page = node_page(world.http.get("/v1/nodes/gpubox").json())
     assert "Machine:      not heard yet" in page and "pancode fleet up gpubox" in page
-    heard = {**world.http.get("/v1/nodes/n1").json(), "target": {}}
+    heard = world.http.get("/v1/nodes/n1").json()
     assert "not heard" not in node_page(heard)
     native = {
         "name": "native",
@@ -140,3 +145,20 @@ def test_the_page_of_a_machine_that_was_not_heard_yet(tmp_path: Path) -> None:
     assert "native: n1 says: set KEY" in node_page({**heard, "runtimes": [native]}), "no problem of it tells"
     told = [{"what": "native not logged in", "fix": "", "says": native["says"]}]
     assert node_page({**heard, "runtimes": [native], "problems": told}).count("set KEY") == 1
+
+
+@pytest.mark.parametrize("lacks", [(), ("warnings",)])
+def test_the_page_of_a_machine_says_how_it_is_reached(tmp_path: Path, lacks: tuple[str, ...]) -> None:
+    """`lacks`: what a row of an earlier version does not have."""
+    world = World(tmp_path)
+    hop = Target("jump", "jump.lan", 22, "ops")
+    target = Target("n1", "10.0.0.5", 2222, "ana", hops=(hop,), warnings=("no X11",))
+    reach = reach_to(target, installed_home="/home/ana/.pancode-node")
+    stored = {key: value for key, value in reach.target.items() if key not in lacks}
+    data = {**reach.data(), "target": stored}
+    with unit_of_work(world.coordinator.core) as work:
+        row = next(one for one in work.tx.find(Node) if one.name == "n1")
+        work.tx.put(replace(row, target=data))
+    page = node_page(world.http.get("/v1/nodes/n1").json())
+    assert "Reached by:   ssh ana@10.0.0.5, port 2222, through jump.lan" in page
+    assert "Home:         /home/ana/.pancode-node" in page and ("no X11" in page) is not bool(lacks)
