@@ -52,11 +52,11 @@ class PullRequestBody(ActBody):
 
 
 def _meant(context: ApiContext, call: ApiCall) -> Run:
-    return meant(context.core, call.path["run"], to_land=True)
+    return meant(context.core, call.path["run"])
 
 
 def _at_rest(context: ApiContext, call: ApiCall) -> Run:
-    return at_rest(context.core, call.path["run"], to_land=True)
+    return at_rest(context.core, call.path["run"])
 
 
 @Verb("GET /v1/runs/{run}/diff", command="runs diff", query=("stat",))

@@ -35,19 +35,28 @@ _PAGES = (20, 2_000)
 """How many of the newest runs are looked at: the first number, and the second where that finds none."""
 
 
-def find(core: Core, text: str, *, to_land: bool = False) -> records.Run:
+def find(core: Core, text: str) -> records.Run:
     """Find a run as `find_run` does, for a caller without a transaction."""
     with core.ports.ledger.transaction() as tx:
-        return find_run(tx, text, to_land=to_land)
+        return find_run(tx, text)
 
 
-def find_run(tx: Transaction, text: str, *, to_land: bool = False) -> records.Run:
+def newer_elsewhere(core: Core, folder: str) -> str:
+    """Say that the last run in this folder is not the newest of all; empty: it is, or there is none."""
+    with core.ports.ledger.transaction() as tx:
+        here, newest = _last(tx, folder), _last(tx, "")
+    if here is None or newest is None or here.id == newest.id:
+        return ""
+    place = newest.project or "no repository"
+    return f"last is {here.id}, the newest run of {here.project}; {newest.id} is newer, of {place}"
+
+
+def find_run(tx: Transaction, text: str) -> records.Run:
     """Return the run that an id, an unambiguous prefix, `last` or `running` names; `last@FOLDER`: last from
     there.
 
     An agent's name stands for the only run of it that has not ended, and `agent:NAME` for nothing else.
-    `to_land`: a run without a repository is not the last one. NotFoundError with the nearest id, UsageError
-    that lists the candidates.
+    NotFoundError with the nearest id, UsageError that lists the candidates.
     """
     exact = tx.get(records.Run, text)
     if exact is not None:
@@ -63,7 +72,7 @@ def find_run(tx: Transaction, text: str, *, to_land: bool = False) -> records.Ru
         return found
     last, _, folder = text.partition("@")
     if last == LAST:
-        return _last(tx, folder, to_land) or _picked(tx, LAST, [])
+        return _last(tx, folder) or _picked(tx, LAST, [])
     prefix = text if text.startswith("r-") else f"r-{text}"
     ids = [str(key[0]) for key in tx.starting(records.Run, prefix, 20)] if text else []
     if ids:
@@ -107,17 +116,17 @@ def _in_short(run: records.Run) -> str:
     return f"({run.outcome or run.state}: {task[:_TASK]}{'...' if len(task) > _TASK else ''})"
 
 
-def _last(tx: Transaction, folder: str, to_land: bool) -> records.Run | None:
-    """Return the newest run of the folder's repository or of none; if no run is of it, the fleet's newest.
+def _last(tx: Transaction, folder: str) -> records.Run | None:
+    """Return the newest run of the folder's repository; if no run is of it, the newest of all.
 
-    A run without a repository does not count to land. Verifying runs, which nobody asked for, come last.
+    Verifying runs, which nobody asked for, come last.
     """
     asked: list[records.Run] = []
     for most in _PAGES if folder else _PAGES[:1]:
         newest = tx.find(records.Run, order="created_ms", descending=True, limit=most)
         asked = sorted(newest, key=lambda run: run.judges is not None)
-        here = [run for run in asked if (is_in(folder, run.project) if run.project else not to_land)]
-        if any(run.project for run in here) and here[0].judges is None:
+        here = [run for run in asked if run.project and is_in(folder, run.project)]
+        if here and here[0].judges is None:
             return here[0]
         if len(newest) < most:
             break

@@ -114,12 +114,12 @@ def of_run(tx: Transaction, run: records.Run) -> SessionChain:
     return SessionChain(runs, row, words, fence, open_item(actions), goes_on, change)
 
 
-def meant(core: Core, text: str, *, to_land: bool = False) -> records.Run:
+def meant(core: Core, text: str) -> records.Run:
     """Return the run that the text names, as `find_run` does; of a session the newest sitting, which has the
     whole change.
     """
     with core.ports.ledger.transaction() as tx:
-        run = find_run(tx, text, to_land=to_land)
+        run = find_run(tx, text)
         newest = chain_of(tx, run)[-1]
     return newest if newest.takes_turns else run
 
@@ -128,11 +128,11 @@ NOT_AT_REST = "not_at_rest"
 """The code of a refusal that a rest of the session lifts; `run` in its details is the session."""
 
 
-def at_rest(core: Core, text: str, *, to_land: bool = False) -> records.Run:
+def at_rest(core: Core, text: str) -> records.Run:
     """Return the run as `meant` does. WorkspaceError for a sitting with a repository that has not ended: it
     has no change yet.
     """
-    run = meant(core, text, to_land=to_land)
+    run = meant(core, text)
     if not run.takes_turns or run.project is None or run.state is records.RunState.ENDED:
         return run
     raise WorkspaceError(

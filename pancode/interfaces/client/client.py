@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from pancode import __version__
 from pancode.interfaces.client.remote.address import VARIABLE
@@ -377,6 +377,7 @@ class Client:
         self.works = works
         self._headers = {"Pancode-Folder": quote(folder)} if folder else {}
         self.server_version = __version__
+        self._noted = ""
         self._child: subprocess.Popen[bytes] | None = None
 
     def get(self, path: str, **query: object) -> Any:
@@ -506,6 +507,10 @@ class Client:
                 raise _cut(error, pid) from error
             raise
         self.server_version = response.headers.get("Pancode-Version") or self.server_version
+        told = unquote(response.headers.get("Pancode-Note") or "")
+        if told and told != self._noted:
+            self.note(f"note: {told}")
+            self._noted = told
         return connection, response
 
     def connected(self, timeout_s: float) -> UnixConnection:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from types import ModuleType
 from typing import Any, TypeVar, get_type_hints
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Address
@@ -30,6 +30,7 @@ from pancode.kernel.names import LAST, nearest
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import AccessScope, Risk, Visitor
+from pancode.runs.views import newer_elsewhere
 
 REPLAYED = "Idempotency-Replayed"
 log = logging.getLogger("pancode.api")
@@ -79,6 +80,8 @@ MAX_BODY = 8 * 1024 * 1024
 MAX_DEPTH = 20
 FOLDER = "pancode-folder"
 """The header with the folder where the person stands, percent-encoded."""
+NOTE = "pancode-note"
+"""The header of an answer with a note for the person, percent-encoded."""
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
 
 
@@ -235,8 +238,10 @@ class Verb:
         async def endpoint(request: Request) -> Response:
             try:
                 call = await read(request, self.body, self.query)
-                answer = await run_in_threadpool(self._done, context, call, request.client)
-                return answer if isinstance(answer, Response) else AsciiJson(answer, self.status)
+                answer, note = await run_in_threadpool(self._done, context, call, request.client)
+                response = answer if isinstance(answer, Response) else AsciiJson(answer, self.status)
+                response.headers.update({NOTE: quote(note)} if note else {})
+                return response
             except Exception as error:  # before any server's own words on it, which have no code, why and fix
                 return response_of(error)
 
@@ -253,17 +258,20 @@ class Verb:
             context.poke()
         return answer
 
-    def _done(self, context: ApiContext, call: ApiCall, caller: Address | None) -> Any:
+    def _done(self, context: ApiContext, call: ApiCall, caller: Address | None) -> tuple[Any, str]:
         """Answer, and act on the change in the same thread: another thread would have to be waited for.
 
-        InsideRunError for a run that asks for more than it may.
+        Beside it a note for the person, or an empty text. InsideRunError for a run that asks for more than it
+        may.
         """
+        here = f"{LAST}@{call.folder}"
+        note = newer_elsewhere(context.core, call.folder) if here in call.path.values() else ""
         if self.method == "GET" and not self.asks_who:
-            return self.answered(context, call)
+            return self.answered(context, call), note
         run = _inside(context, caller)
         if run is not None and not self.for_runs and self.method != "GET":
             refuse(context.core, run, self.name)
-        return self.answered(context, replace(call, inside=run))
+        return self.answered(context, replace(call, inside=run)), note
 
 
 def verbs_of(module: ModuleType) -> list[Verb]:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 import httpx2
 from starlette.applications import Starlette
@@ -26,6 +27,7 @@ from pancode.fleet.place import ListenAddress
 from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.http.access.request_filter import DoorPlace
 from pancode.interfaces.http.context import ApiContext as ApiDesk
+from pancode.interfaces.http.routing import FOLDER
 from pancode.kernel.errors import NotFoundError, PancodeError, UsageError, WorkspaceError
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Node, Run
@@ -311,6 +313,10 @@ class Http:
 
     def get(self, path: str, **query: str) -> httpx2.Response:
         return asyncio.run(self._send("GET", path, query, None))
+
+    def get_from(self, folder: Path, path: str) -> httpx2.Response:
+        """As asked by a person who stands in this folder."""
+        return asyncio.run(self._send("GET", path, {}, None, {FOLDER: quote(str(folder))}))
 
     def post(
         self, path: str, body: object = None, headers: Mapping[str, str] | None = None

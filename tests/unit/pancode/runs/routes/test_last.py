@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import httpx2
 import pytest
 
-from pancode.interfaces.http.routing import FOLDER
+from pancode.interfaces.http.routing import FOLDER, NOTE
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.runs.views import find_run
@@ -59,8 +59,17 @@ def test_last_is_of_this_repository_where_it_has_one(world: World, tmp_path: Pat
     assert world.http.get("/v1/runs/last").json()["run"] == "r-none22"
     with world.context.ledger.transaction() as tx:
         mine = str(tmp_path / "mine")
-        assert find_run(tx, f"last@{mine}").id == "r-none22", "one without a repository, too"
-        assert find_run(tx, f"last@{mine}", to_land=True).id == "r-mine22"
+        assert find_run(tx, f"last@{mine}").id == "r-mine22", "for every verb"
+
+
+def test_a_note_says_that_a_newer_run_is_elsewhere(world: World, tmp_path: Path) -> None:
+    def note(folder: str, run: str = "last") -> str:
+        answer = world.http.get_from(tmp_path / folder, f"/v1/runs/{run}")
+        return unquote(answer.headers.get(NOTE, ""))
+
+    words = f"last is r-mine22, the newest run of {tmp_path}/mine; r-none22 is newer, of no repository"
+    assert note("mine/sub") == words and note("mine", "r-mine22") == ""
+    assert note("minesweeper") == "", "it is the newest of all"
 
 
 def test_a_landing_in_another_repository_is_refused_with_the_command(world: World, tmp_path: Path) -> None:
