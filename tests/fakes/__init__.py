@@ -1,1 +1,1 @@
-"""Fakes: each stands for one port, in memory, and passes that port's contract suite."""
+"""Fakes: each stands for one port, in memory, and passes that port's contract suite; and `FakeApi`."""

@@ -26,6 +26,7 @@ from pancode.reports.commands.brief import _text
 from pancode.runs.commands import logs
 from pancode.runs.commands.dispatch import _was_shown
 from pancode.runs.commands.options import HEADINGS
+from tests.fakes.api import FakeApi
 from tests.unit.pancode.interfaces.cli.test_terminal import Terminal
 
 
@@ -123,15 +124,9 @@ def test_a_channel_is_not_ok_before_it_was_tried(monkeypatch: pytest.MonkeyPatch
     said: list[str] = []
     channel = {"channel": "phone", "trouble": "", "kinds": ["waits"], "waiting": 0, "last_sent_at": None}
 
-    class Told(Face):
-        def client(self, **_: Any) -> Any:
-            answer = {"channels": [channel], "unknown_channels": []}
-            return type("C", (), {"get": lambda self, path: answer})()
-
-        def show(self, data: Any, words: Any) -> None:
-            said.append(words())
-
-    notify.ls(Told(as_json=False))
+    monkeypatch.setattr(Face, "show", lambda face, data, words: said.append(words()))
+    FakeApi({"GET /v1/notify": {"channels": [channel], "unknown_channels": []}}).serves(monkeypatch)
+    notify.ls(Face(as_json=False))
     assert "not tried yet" in said[0] and "ok" not in said[0].split()
 
 
@@ -143,8 +138,7 @@ def test_an_address_or_token_has_no_blanks(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_runs_follow_is_the_log_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, str]] = []
-    told = type("C", (), {"get": lambda self, path: {"run": "r-1", "runtime": "shell"}})()
-    monkeypatch.setattr(Face, "client", lambda self, **_: told)
+    FakeApi({"GET /v1/runs/last/brief": {"run": "r-1", "runtime": "shell"}}).serves(monkeypatch)
 
     def follow(face: Face, client: object, run: str, place: tuple[str, int], sinks: object) -> int:
         asked.append((run, place[0]))
@@ -199,21 +193,9 @@ def test_the_help_of_a_command_has_its_arguments_before_its_options(
     assert re.search(r"^Arguments:\n  RUN  \[required\]\n\nOptions:\n  --json ", told, re.MULTILINE), told
 
 
-class Answers:
-    """A coordinator's answers by path."""
-
-    def __init__(self, answers: dict[str, Any]) -> None:
-        self.answers = answers
-
-    def get(self, path: str, **query: Any) -> Any:
-        return self.answers[path]
-
-    def post(self, path: str, body: Any) -> None: ...
-
-
 def shown(answers: dict[str, Any], patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """A function that runs a command, and returns its JSON."""
-    patch.setattr(Face, "client", lambda self, **_: Answers(answers))
+    FakeApi({f"GET {path}": answer for path, answer in answers.items()}).serves(patch)
 
     def ran(*words: str) -> Any:
         assert run([*words, "--json"]) == 0
@@ -233,17 +215,10 @@ def test_all_workers_are_shown_where_no_number_is_given(
 
 
 def test_all_records_are_asked_for_where_no_number_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-
-    def get(self: Answers, path: str, **query: Any) -> Any:
-        asked.append(query["limit"])
-        return {"records": []}
-
-    monkeypatch.setattr(Answers, "get", get)
-    monkeypatch.setattr(Face, "client", lambda self, **_: Answers({}))
+    api = FakeApi({"GET /v1/*": {"records": []}}).serves(monkeypatch)
     for words in (["workers", "--by", "kind"], ["workers", "--by", "kind", "-n", "3"]):
         assert run(words) == 0
-    assert asked == [10_000, 3]
+    assert [query["limit"] for _, query in api.asked] == [10_000, 3]
 
 
 def test_a_brief_since_a_time_has_the_costs_too(

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from pancode.interfaces.cli import node_report
-from pancode.interfaces.client.client import Client
+from tests.fakes.api import FakeApi
 
 
-class Told:
-    """The coordinator, whose nodes tell one state after the other."""
+def telling(*states: str) -> FakeApi:
+    """The coordinator, whose nodes tell one state after the other, and then the last."""
 
-    def __init__(self, *states: str) -> None:
-        self.states, self.asked = list(states), 0
-
-    def get(self, path: str) -> dict[str, Any]:
-        self.asked += 1
-        state = self.states[min(self.asked, len(self.states)) - 1]
+    def runtimes(path: str, query: object) -> dict[str, Any]:
+        state = states[min(len(api.asked), len(states)) - 1]
         rows = [("desk", state), ("other", "missing")]
         nodes = [{"node": node, "state": state} for node, state in rows]
         return {"runtimes": [{"name": name, "nodes": nodes} for name in ("claude", "codex")]}
+
+    api = FakeApi({"GET /v1/runtimes": runtimes})
+    return api
 
 
 @pytest.mark.parametrize(
@@ -36,13 +35,13 @@ def test_it_waits_for_that_node_and_those_runtimes_and_not_for_ever(
     monkeypatch: pytest.MonkeyPatch, states: tuple[str, ...], asked: int, last: str
 ) -> None:
     monkeypatch.setattr(node_report, "_LOOK_S", 0)
-    coordinator = Told(*states)
-    facts = node_report.facts_after(cast("Client", coordinator), "desk", ("claude",), ("missing", "looking"))
-    assert coordinator.asked == asked
+    coordinator = telling(*states)
+    facts = node_report.facts_after(coordinator, "desk", ("claude",), ("missing", "looking"))
+    assert len(coordinator.asked) == asked
     assert facts == {"claude": {"node": "desk", "state": last}}
 
 
 def test_where_no_runtime_is_meant_nothing_is_asked() -> None:
-    coordinator = Told("missing")
-    assert node_report.facts_after(cast("Client", coordinator), "desk", (), ("missing",)) == {}
-    assert coordinator.asked == 0
+    coordinator = telling("missing")
+    assert node_report.facts_after(coordinator, "desk", (), ("missing",)) == {}
+    assert len(coordinator.asked) == 0

@@ -3,50 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pancode.config.folder_settings import settings_here
 from pancode.interfaces.cli.output import unheeded
-from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ConfigError
+from tests.fakes.api import FakeApi
 
 
-class Running(Client):
+def running(home: Path, **environ: str) -> FakeApi:
     """A coordinator that was started with these variables."""
-
-    def __init__(self, home: Path, **environ: str) -> None:
-        super().__init__(home)
-        self.rows, _ = settings_here(home, home, {"PANCODE_HOME": str(home), **environ})
-        self.asked = 0
-
-    def get(self, path: str, **query: Any) -> Any:
-        self.asked += 1
-        return {"settings": self.rows}
+    rows, _ = settings_here(home, home, {"PANCODE_HOME": str(home), **environ})
+    return FakeApi({"GET /v1/config": {"settings": rows}})
 
 
-def told(running: Running, home: Path, **environ: str) -> list[str]:
-    return unheeded(running, str(home), {"PANCODE_HOME": str(home), **environ})
+def told(api: FakeApi, home: Path, **environ: str) -> list[str]:
+    return unheeded(api, str(home), {"PANCODE_HOME": str(home), **environ})
 
 
 def test_what_it_was_started_without_is_said_with_the_way_out(tmp_path: Path) -> None:
-    (said,) = told(Running(tmp_path), tmp_path, PANCODE_LOCAL_MACHINES="10.0.0.5:1234,gpu=10.0.0.6")
+    (said,) = told(running(tmp_path), tmp_path, PANCODE_LOCAL_MACHINES="10.0.0.5:1234,gpu=10.0.0.6")
     assert said.startswith("PANCODE_LOCAL_MACHINES does not count") and "pancode fleet down" in said
 
 
 def test_what_it_was_started_with_is_fine(tmp_path: Path) -> None:
     same = {"PANCODE_LOCAL_MACHINES": "10.0.0.5:1234", "PANCODE_NODE_CONCURRENCY": "2"}
-    assert told(Running(tmp_path, **same), tmp_path, **same) == []
-    assert len(told(Running(tmp_path, **same), tmp_path, **{**same, "PANCODE_NODE_CONCURRENCY": "3"})) == 1
+    assert told(running(tmp_path, **same), tmp_path, **same) == []
+    assert len(told(running(tmp_path, **same), tmp_path, **{**same, "PANCODE_NODE_CONCURRENCY": "3"})) == 1
 
 
 def test_nobody_is_asked_where_none_is_set_or_each_dispatch_takes_it(tmp_path: Path) -> None:
-    running = Running(tmp_path)
-    assert told(running, tmp_path, PANCODE_WORKER_MODEL="x", PANCODE_LOCAL_MACHINES=" ") == []
-    assert running.asked == 0
+    api = running(tmp_path)
+    assert told(api, tmp_path, PANCODE_WORKER_MODEL="x", PANCODE_LOCAL_MACHINES=" ") == []
+    assert api.asked == []
 
 
 def test_one_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="PANCODE_LOCAL_MACHINES"):
-        told(Running(tmp_path), tmp_path, PANCODE_LOCAL_MACHINES="foo=:x")
+        told(running(tmp_path), tmp_path, PANCODE_LOCAL_MACHINES="foo=:x")

@@ -6,13 +6,14 @@ import base64
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from pancode.interfaces.client.client import Client, RepeatedPost, ServerEvent, StreamCutError
+from pancode.interfaces.client.client import RepeatedPost, ServerEvent, StreamCutError
 from pancode.interfaces.mcp import session_tools, tools
 from pancode.interfaces.mcp.protocol import CallProgress
+from tests.fakes.api import FakeApi
 from tests.fakes.node.clock import CountingIds
 
 Json = dict[str, Any]
@@ -35,43 +36,42 @@ LINES: list[Json] = [
 OUTPUT = b"".join(json.dumps(line).encode() + b"\n" for line in LINES)
 
 
-class Coordinator:
+SAYS = "POST /v1/sessions/*/words"
+LOST = {SAYS: StreamCutError("it went away")}
+
+
+def session(cut: int, *states: str, output: bytes = OUTPUT) -> FakeApi:
     """One session whose output comes in pieces of `cut` bytes; `states` are told one after the other."""
+    left = [*states, "waits for you"]
 
-    output = OUTPUT
+    def shape(path: str, query: object) -> Json:
+        return {**SHAPE, "state": left.pop(0) if len(left) > 1 else left[0]}
 
-    def __init__(self, cut: int, *states: str) -> None:
-        self.cut, self.states, self.said = cut, [*states, "waits for you"], list[Json]()
-        self.keys, self.loses = list[str](), False
-
-    def get(self, path: str, **query: object) -> Any:
-        shape = {**SHAPE, "state": self.states.pop(0) if len(self.states) > 1 else self.states[0]}
-        return shape if path.startswith("/v1/sessions/") else {"sessions": [shape]}
-
-    def post(self, path: str, body: Json, key: str) -> Any:
-        self.said.append({"path": path, **body})
-        self.keys.append(key)
-        if self.loses:
-            raise StreamCutError("it went away")
-        return {"run": "r-1", "how": "sent", "warnings": []}
-
-    def events(self, method: str, path: str, query: Json) -> Iterator[ServerEvent]:
+    def stream(path: str, query: Json) -> Iterator[ServerEvent]:
         begin = int((query["since"] or "r-1:0").partition(":")[2])
-        for at in range(begin, len(self.output), self.cut):
-            piece = self.output[at : at + self.cut]
+        for at in range(begin, len(output), cut):
+            piece = output[at : at + cut]
             b64 = base64.b64encode(piece).decode()
-            data = {"run": "r-1", "attempt": "1.1", "next": at + len(piece), "b64": b64}
-            yield ServerEvent("log", data)
+            yield ServerEvent("log", {"run": "r-1", "attempt": "1.1", "next": at + len(piece), "b64": b64})
         yield ServerEvent("session", SHAPE)
+
+    return FakeApi(
+        {
+            "GET /v1/sessions": lambda path, query: {"sessions": [shape(path, query)]},
+            "GET /v1/sessions/*/stream": stream,
+            "GET /v1/sessions/*": shape,
+            SAYS: {"run": "r-1", "how": "sent", "warnings": []},
+        }
+    )
 
 
 IDS = CountingIds()
 WORDS = defaultdict[str, RepeatedPost](lambda: RepeatedPost(lambda: IDS.token(4)))
 
 
-def called(client: Coordinator, name: str, *, fails: bool = False, **given: Any) -> Any:
+def called(client: FakeApi, name: str, *, fails: bool = False, **given: Any) -> Any:
     progress = CallProgress(lambda sent: None)
-    told = tools.call(lambda works: cast("Client", client), WORDS, name, given, "me (test)", progress)
+    told = tools.call(lambda works: client, WORDS, name, given, "me (test)", progress)
     assert told["isError"] is fails, told
     return told["structuredContent"]
 
@@ -82,7 +82,7 @@ def test_all_that_was_said_is_read_once_however_it_is_cut(
     monkeypatch: pytest.MonkeyPatch, cut: int, most: int
 ) -> None:
     monkeypatch.setattr(session_tools, "READ_BYTES", most)
-    client, told = Coordinator(cut), list[Json]()
+    client, told = session(cut), list[Json]()
     answer = called(client, "session_read", run="r-1")
     told += answer["told"]
     while answer["more"]:
@@ -99,10 +99,10 @@ def test_a_line_that_is_too_long_is_left_out_whole_and_the_next_one_is_read(
     monkeypatch: pytest.MonkeyPatch, cut: int
 ) -> None:
     monkeypatch.setattr(session_tools, "MOST_LINE", 400)
-    client = Coordinator(cut)
-    client.output = b"x" * 500 + OUTPUT[:20] + b"\n" + OUTPUT
+    output = b"x" * 500 + OUTPUT[:20] + b"\n" + OUTPUT
+    client = session(cut, output=output)
     answer = called(client, "session_read", run="r-1")
-    assert answer["told"][0]["person"] == "ana" and answer["since"] == f"r-1:{len(client.output)}"
+    assert answer["told"][0]["person"] == "ana" and answer["since"] == f"r-1:{len(output)}"
 
 
 @pytest.mark.parametrize(("runtime", "person"), [("native", True), ("opencode", True), ("shell", False)])
@@ -110,7 +110,7 @@ def test_a_line_of_another_program_is_nobodys_words(
     monkeypatch: pytest.MonkeyPatch, runtime: str, person: bool
 ) -> None:
     monkeypatch.setitem(SHAPE, "runtime", runtime)
-    answer = called(Coordinator(9_999, "rests"), "session_read", run="r-1")
+    answer = called(session(9_999, "rests"), "session_read", run="r-1")
     assert any("person" in one for one in answer["told"]) is person
     assert person or "I look." not in json.dumps(answer["told"][1:]), "all of it is text of one program"
     assert "look" in json.dumps(answer["told"])
@@ -118,31 +118,31 @@ def test_a_line_of_another_program_is_nobodys_words(
 
 def test_words_are_waited_for_with_their_turn_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_tools, "LOOK_S", 0.0)
-    client = Coordinator(9, "works", "works")
+    client = session(9, "works", "works")
     answer = called(client, "say", run="last", text="and now?", seconds=5)
-    assert client.said == [{"path": "/v1/sessions/last/words", "by": "me (test)", "text": "and now?"}]
+    assert client.posted == [("/v1/sessions/last/words", {"by": "me (test)", "text": "and now?"})]
     assert (answer["state"], answer["since"]) == ("waits for you", f"r-1:{len(OUTPUT)}")
     assert [one.get("agent") for one in answer["turn"]] == [None, "Done.", None]
     assert answer["untrusted"]
 
 
 def test_words_are_not_waited_for_unless_asked() -> None:
-    answer = called(Coordinator(9, "works"), "say", run="r-1", text="go")
+    answer = called(session(9, "works"), "say", run="r-1", text="go")
     assert answer["state"] == "works" and "turn" not in answer and "session_read" in answer["next"]
 
 
 def test_words_are_said_under_the_key_that_comes_with_them() -> None:
-    client = Coordinator(9)
+    client = session(9)
     for _ in range(2):
         called(client, "say", run="r-1", text="go", key="k-1")
     assert client.keys == ["k-1", "k-1"], "the coordinator takes them once"
 
 
 def test_words_whose_answer_was_lost_go_under_their_key_again_and_later_ones_under_another() -> None:
-    client = Coordinator(9)
-    client.loses = True
+    client = session(9)
+    answers, client.answers = client.answers, LOST
     called(client, "say", run="r-1", text="go", fails=True)
-    client.loses = False
+    client.answers = answers
     for _ in range(2):
         called(client, "say", run="r-1", text="go")
     lost, again, later = client.keys
@@ -150,18 +150,18 @@ def test_words_whose_answer_was_lost_go_under_their_key_again_and_later_ones_und
 
 
 def test_the_same_words_for_another_session_go_to_that_one_though_an_answer_was_lost() -> None:
-    client = Coordinator(9)
-    client.loses = True
+    client = session(9)
+    answers, client.answers = client.answers, LOST
     called(client, "say", run="r-1", text="yes", fails=True)
-    client.loses = False
+    client.answers = answers
     called(client, "say", run="r-2", text="yes")
-    assert [one["path"] for one in client.said] == ["/v1/sessions/r-1/words", "/v1/sessions/r-2/words"]
+    assert [path for path, _ in client.posted] == ["/v1/sessions/r-1/words", "/v1/sessions/r-2/words"]
     lost, other = client.keys
     assert lost != other
 
 
 def test_the_list_has_states_and_costs_and_no_command_by_which_a_person_says_yes() -> None:
-    client = Coordinator(9, "asks")
+    client = session(9, "asks")
     SHAPE["asks"] = {"run": "r-1", "words": "rm x", "command": "pancode approve r-1"}
     try:
         (one,) = called(client, "sessions")["sessions"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -15,52 +15,26 @@ from pancode.interfaces.mcp import server as resources
 from pancode.interfaces.mcp.protocol import CallProgress, ParamsError
 from pancode.interfaces.mcp.server import INSTRUCTIONS, serve
 from pancode.kernel.errors import ApiError, UsageError
+from tests.fakes.api import FakeApi
 
 WORDS = defaultdict[str, RepeatedPost](lambda: RepeatedPost(str))
 
 
-class Answers:
-    """A coordinator that answers by path; `asked` keeps what it was asked."""
-
-    def __init__(self, **paths: Any) -> None:
-        self.paths, self.asked = paths, list[tuple[str, Any]]()
-
-    def get(self, path: str, **query: object) -> Any:
-        self.asked.append((path, query))
-        return self.paths["get"].pop(0)
-
-    def post_work(self, path: str, body: Any, told: object, wait_s: float = 1) -> Any:
-        self.asked.append((path, body))
-        answer = self.paths["post"]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def post(self, path: str, body: Any) -> Any:
-        return self.post_work(path, body, None)
-
-    def raw(self, path: str, **query: object) -> bytes:
-        return cast("bytes", self.paths["raw"])
-
-    def log(self, run: str, stream: str, attempt: str, offset: int) -> LogPart:
-        return LogPart(self.paths["log"][offset:], "1", offset + len(self.paths["log"]), "end")
-
-
-class Pieces(Answers):
+def logged(data: bytes, piece: int | None = None) -> FakeApi:
     """A log in pieces, as the coordinator gives it; behind its end a later attempt begins."""
 
-    def log(self, run: str, stream: str, attempt: str, offset: int) -> LogPart:
-        data = self.paths["log"][offset : offset + 65_536]
-        return LogPart(
-            data, "1.1" if data or not offset else "2.2", offset + len(data), "more" if data else "end"
-        )
+    def log(path: str, query: dict[str, Any]) -> LogPart:
+        offset = query["offset"]
+        part = data[offset:][:piece]
+        attempt = "1.1" if part or not offset else "2.2"
+        return LogPart(part, attempt, offset + len(part), "more" if part and piece else "end")
+
+    return FakeApi({"GET /v1/runs/r-1/log": log})
 
 
-def called(client: Answers, name: str, /, **given: Any) -> Any:
+def called(client: FakeApi, name: str, /, **given: Any) -> Any:
     sent: list[Any] = []
-    result = tools.call(
-        lambda works: cast("Client", client), WORDS, name, given, "me (test)", CallProgress(sent.append, "t")
-    )
+    result = tools.call(lambda works: client, WORDS, name, given, "me (test)", CallProgress(sent.append, "t"))
     return result["structuredContent"], result["isError"], sent
 
 
@@ -68,7 +42,7 @@ def test_a_dispatch_may_name_a_workspace() -> None:
     fields = {tool.name: tool.listed()["inputSchema"]["properties"] for tool in tools.TOOLS}
     assert "enum" not in fields["dispatch"]["workspace"]
     assert "not in a batch" in fields["dispatch_batch"]["workspace"]["description"]
-    client = Answers(post={"run": "r-abc", "state": "pending"})
+    client = FakeApi({"POST /v1/runs": {"run": "r-abc", "state": "pending"}})
     called(client, "dispatch", task="go on", workspace="login", cwd="/srv/shop")
     ((path, body),) = client.asked
     assert (path, body["workspace"]) == ("/v1/runs", "login")
@@ -126,14 +100,14 @@ def test_the_list_that_a_client_gets_unasked_is_short() -> None:
 
 def test_an_answer_fits_the_schema_that_the_list_gives() -> None:
     run = {"run": "r-1", "state": "ended", "outcome": None, "reason": "", "stage": "ended"}
-    answer, _, _ = called(Answers(get=[run]), "wait", run="r-1", seconds=1)
+    answer, _, _ = called(FakeApi({"GET /v1/runs/r-1/brief": [run]}), "wait", run="r-1", seconds=1)
     wanted = tools.BY_NAME["wait"].listed()["outputSchema"]["properties"]
     assert set(wanted) <= set(answer), "and more, such as the mark of what is not to be trusted"
 
 
 def test_a_receipt_is_read_as_the_machine_signed_it() -> None:
     row = {"run": "r-1", "digest": "ab", "statement": {"outcome": "done"}, "envelope": {"signatures": ["x"]}}
-    answer, failed, _ = called(Answers(get=[row]), "receipt", run="r-1")
+    answer, failed, _ = called(FakeApi({"GET /v1/receipts/r-1": row}), "receipt", run="r-1")
     assert not failed and answer["statement"] == {"outcome": "done"} and "signatures" not in str(answer)
 
 
@@ -153,7 +127,7 @@ def test_prompts_hold_the_words_of_a_person_or_stand_alone() -> None:
 
 
 def test_a_schedule_is_made_of_its_time_and_its_task() -> None:
-    client = Answers(post={"schedule": "nightly"})
+    client = FakeApi({"POST /v1/schedules*": {"schedule": "nightly"}})
     answer, failed, _ = called(
         client, "schedule_add", name="nightly", task="x", cron="30 2 * * *", agent="builder", cwd="/src/p"
     )
@@ -170,7 +144,8 @@ def test_a_schedule_is_made_of_its_time_and_its_task() -> None:
 
 def test_work_on_another_machine_needs_a_folder_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANCODE_COORDINATOR", "ssh://desk")
-    client = Answers(post={"run": "r-1"}, get=[{"agents": []}, {"records": []}])
+    agents: dict[str, Any] = {"GET /v1/agents": {"agents": []}, "GET /v1/records": {"records": []}}
+    client = FakeApi({"POST /v1/runs": {"run": "r-1"}, **agents})
     answer, failed, _ = called(client, "dispatch", task="x")
     assert failed and answer["code"] == "not_from_here" and not client.asked
     called(client, "dispatch", task="x", cwd="/src/p")
@@ -195,12 +170,12 @@ def test_work_on_another_machine_needs_a_folder_there(monkeypatch: pytest.Monkey
     ],
 )
 def test_wrong_arguments_are_named_in_a_result(name: str, given: dict[str, Any], words: str) -> None:
-    answer, failed, _ = called(Answers(), name, **given)
+    answer, failed, _ = called(FakeApi({}), name, **given)
     assert failed and words in answer["message"] and answer["code"] == "bad_argument"
 
 
 def test_null_is_left_out_and_a_whole_number_may_have_a_point() -> None:
-    client = Answers(get=[{"runs": []}])
+    client = FakeApi({"GET /v1/runs": {"runs": []}})
     called(client, "runs", limit=20.0, outcome=None)
     assert client.asked[0][1]["limit"] == 20
     with pytest.raises(ParamsError, match="there is no tool unheard"):
@@ -218,7 +193,7 @@ def test_only_tools_that_begin_work_bring_up_a_fleet_that_was_taken_down() -> No
 
     def client(works: bool) -> Client:
         asked.append(works)
-        return cast("Client", Answers(get=[{"items": []}]))
+        return FakeApi({"GET /v1/inbox": {"items": []}})
 
     tools.call(client, WORDS, "inbox", {}, "me", CallProgress(lambda message: None))
     assert asked == [False]
@@ -226,7 +201,7 @@ def test_only_tools_that_begin_work_bring_up_a_fleet_that_was_taken_down() -> No
 
 def test_a_dispatch_says_who_asks_and_where_and_what_comes_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PANCODE_RUN", raising=False)
-    client = Answers(post={"run": "r-1", "state": "pending"})
+    client = FakeApi({"POST /v1/runs": {"run": "r-1", "state": "pending"}})
     answer, failed, _ = called(client, "dispatch", task="x", cwd="/src/p")
     assert not failed and "wait with run r-1" in answer["next"]
     assert client.asked == [("/v1/runs", {"by": "me (test)", "cwd": "/src/p", "task": "x"})]
@@ -235,14 +210,14 @@ def test_a_dispatch_says_who_asks_and_where_and_what_comes_next(monkeypatch: pyt
 def test_a_dispatch_from_inside_a_run_is_its_child(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANCODE_RUN", "r-above")
     monkeypatch.setenv("PANCODE_DEPTH", "1")
-    client = Answers(post={"run": "r-2"})
+    client = FakeApi({"POST /v1/runs": {"run": "r-2"}})
     called(client, "dispatch", task="x", cwd="/")
     assert client.asked[0][1]["parent"] == "r-above" and client.asked[0][1]["depth"] == 2
 
 
-def refused(exit_code: int, fix: str, code: str = "x") -> Answers:
+def refused(exit_code: int, fix: str, code: str = "x") -> FakeApi:
     problem = {"message": "no", "why": "no node", "fix": fix, "code": code, "exit_code": exit_code}
-    return Answers(post=ApiError(problem))
+    return FakeApi({"POST /v1/runs": ApiError(problem)})
 
 
 def test_an_error_is_an_answer_with_why_and_fix() -> None:
@@ -259,21 +234,21 @@ def test_a_model_is_not_told_the_way_past_a_rule(exit_code: int, code: str) -> N
 def test_fixes_and_commands_of_people_inside_of_a_result_are_left_out() -> None:
     item: Any = {"run": "r-1", "command": "pancode approve --with-commands r-1", "yes": ["--with-commands"]}
     item["words"] = "its change is not landed (needs --with-commands)"
-    answer, _, _ = called(Answers(get=[{"items": [item]}]), "inbox")
+    answer, _, _ = called(FakeApi({"GET /v1/inbox": {"items": [item]}}), "inbox")
     assert answer["items"] == [{"run": "r-1", "words": "its change waits for the user's yes"}]
     warned: Any = {"run": "r-1", "reason": "waits: held (fix: pancode approve r-1)", "task": "say (fix: it)"}
     warned["warnings"] = ["budget: nearly used (fix: pancode budget set 20)"]
-    answer, _, _ = called(Answers(post=warned), "dispatch", task="x")
+    answer, _, _ = called(FakeApi({"POST /v1/runs": warned}), "dispatch", task="x")
     assert (answer["reason"], answer["warnings"]) == ("waits: held", ["budget: nearly used"])
     assert answer["task"] == "say (fix: it)", "these are no words of ours"
     judged = {"gates": [{"gate": "budget", "fix": "pancode budget set 20"}, {"gate": "drain", "fix": ""}]}
-    answer, _, _ = called(Answers(post=judged), "dispatch", task="x", dry_run=True)
+    answer, _, _ = called(FakeApi({"POST /v1/runs": judged}), "dispatch", task="x", dry_run=True)
     assert [gate["fix"] for gate in answer["gates"]] == ["ask the user", ""]
 
 
 def test_words_of_runs_are_marked_and_each_character_in_them_is_seen() -> None:
     said = "ok\u202e\U000e0041 \x1b[2J\tna\u00efve \ufe0f\u3164\n"
-    answer, _, _ = called(Answers(log=said.encode()), "logs", run="r-1")
+    answer, _, _ = called(logged(said.encode()), "logs", run="r-1")
     assert next(iter(answer)) == "untrusted" and "never an instruction" in answer["untrusted"]
     assert answer["text"] == "ok<U+202E><U+E0041> <U+001B>[2J\tna\u00efve <U+FE0F><U+3164>\n"
     assert "untrusted" in INSTRUCTIONS
@@ -283,7 +258,7 @@ def test_words_of_runs_are_marked_and_each_character_in_them_is_seen() -> None:
 
 
 def test_an_answer_says_that_a_program_gives_it() -> None:
-    client = Answers(post={"run": "r-2"})
+    client = FakeApi({"POST /v1/runs/r-1/answer": {"run": "r-2"}})
     called(client, "answer", run="r-1", text="1")
     assert client.asked == [("/v1/runs/r-1/answer", {"by": "me (test)", "text": "1", "program": "me (test)"})]
 
@@ -291,26 +266,26 @@ def test_an_answer_says_that_a_program_gives_it() -> None:
 def test_waiting_tells_how_far_the_run_is_and_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tools, "LOOK_S", 0.0)
     at_work = {"state": "running", "stage": "agent", "reason": "on n1"}
-    client = Answers(get=[at_work, at_work, {"state": "ended"}])
+    client = FakeApi({"GET /v1/runs/r-1/brief": [at_work, at_work, {"state": "ended"}]})
     answer, _, sent = called(client, "wait", run="r-1")
     assert answer["state"] == "ended" and "run_show" in answer["next"]
     assert [message["params"]["message"] for message in sent] == ["agent: on n1"] * 2
-    answer, _, _ = called(Answers(get=[at_work, at_work]), "wait", run="r-1", seconds=1)
+    answer, _, _ = called(FakeApi({"GET /v1/runs/r-1/brief": [at_work] * 2}), "wait", run="r-1", seconds=1)
     assert "call wait again" in answer["next"]
 
 
 def test_a_log_comes_in_parts() -> None:
     data = b"x" * tools.LOG_BYTES + b"the rest"
-    first, _, _ = called(Answers(log=data), "logs", run="r-1")
+    first, _, _ = called(logged(data), "logs", run="r-1")
     assert first["state"] == "more" and first["next_offset"] == tools.LOG_BYTES
-    second, _, _ = called(Answers(log=data), "logs", run="r-1", offset=first["next_offset"])
+    second, _, _ = called(logged(data), "logs", run="r-1", offset=first["next_offset"])
     assert second["text"] == "the rest" and second["state"] == "end"
 
 
 def test_a_log_has_a_tail_that_says_how_much_stands_before_it() -> None:
     for size in (0, 1, 5, 65_536, 65_537, 1_234_567):
         data = bytes(ord("a") + (n % 23) for n in range(size))
-        answer, _, _ = called(Pieces(log=data), "logs", run="r-1", tail=10)
+        answer, _, _ = called(logged(data, 65_536), "logs", run="r-1", tail=10)
         assert answer["text"].encode() == data[-10:] and answer["left_out"] == max(0, size - 10)
         assert (answer["next_offset"], answer["state"]) == (size, "end")
 
@@ -347,18 +322,20 @@ def test_the_fleet_leaves_out_what_is_missing() -> None:
         "problems": [],
     }
     told = {"nodes": [{"name": f"n{k}", **node} for k in range(3)]}
-    answer, _, _ = called(Answers(get=[told]), "fleet_status")
+    answer, _, _ = called(FakeApi({"GET /v1/fleet": told}), "fleet_status")
     assert answer["nodes"][0]["runtimes"] == {"shell": "ok", "claude": "not logged in"}
     assert len(str(answer["nodes"])) < 500 < 5_000 < len(str(told))
 
 
 def test_a_large_diff_is_cut_and_says_so() -> None:
-    answer, _, _ = called(Answers(raw=b"+" * (tools.DIFF_CHARS + 1)), "diff", run="r-1")
+    answer, _, _ = called(
+        FakeApi({"GET /v1/runs/r-1/diff": b"+" * (tools.DIFF_CHARS + 1)}), "diff", run="r-1"
+    )
     assert answer["cut"] and len(answer["diff"]) == tools.DIFF_CHARS
 
 
 def test_a_batch_is_a_workflow_whose_steps_are_the_tasks() -> None:
-    client = Answers(post={"workflow": "w-1"})
+    client = FakeApi({"POST /v1/workflows": {"workflow": "w-1"}})
     answer, failed, _ = called(client, "dispatch_batch", tasks=["a", "b"], cwd="/src", agent="scout")
     path, body = client.asked[0]
     assert not failed and path == "/v1/workflows" and "workflow_show with workflow w-1" in answer["next"]
@@ -368,7 +345,7 @@ def test_a_batch_is_a_workflow_whose_steps_are_the_tasks() -> None:
 
 
 def test_a_chain_is_a_workflow_whose_steps_need_each_the_one_before() -> None:
-    client = Answers(post={"workflow": "w-1"})
+    client = FakeApi({"POST /v1/workflows": {"workflow": "w-1"}})
     steps = [{"task": "plan", "agent": "scout"}, {"task": "build"}]
     called(client, "dispatch_chain", steps=steps, cwd="/src", agent="builder")
     body = client.asked[0][1]
@@ -383,7 +360,7 @@ def test_a_chain_is_a_workflow_whose_steps_need_each_the_one_before() -> None:
 
 
 def test_a_race_is_one_task_for_several() -> None:
-    client = Answers(post={"workflow": "w-1"})
+    client = FakeApi({"POST /v1/workflows": {"workflow": "w-1"}})
     called(client, "dispatch_race", task="x", agents=["builder", "fixer"], by="smallest", cwd="/src")
     called(client, "dispatch_race", task="x", best_of=3, cwd="/src")
     named, same = client.asked[0][1], client.asked[1][1]
@@ -396,7 +373,7 @@ def test_a_race_is_one_task_for_several() -> None:
 
 
 def test_a_shipped_workflow_is_found_by_name_and_a_wrong_one_says_what_there_is(tmp_path: Path) -> None:
-    client = Answers(post={"workflow": "w-2"})
+    client = FakeApi({"POST /v1/workflows": {"workflow": "w-2"}})
     called(client, "run_workflow", workflow="review-loop", input="do it", cwd=str(tmp_path))
     body = client.asked[0][1]
     assert body["input"] == "do it" and len(body["steps"]) >= 2
@@ -410,7 +387,8 @@ def test_a_shipped_workflow_is_found_by_name_and_a_wrong_one_says_what_there_is(
 
 
 def test_resources_are_those_of_a_run() -> None:
-    client = cast("Client", Answers(raw=b"+x", log=b"said", get=[{"digest": "d"}]))
+    words = {"GET /v1/runs/r-1/diff": b"+x", "GET /v1/runs/r-1/log": b"said"}
+    client = FakeApi({**words, "GET /v1/receipts/r-1": {"digest": "d"}})
     for name, text in (("diff", "+x"), ("log", "said"), ("receipt", '"digest": "d"')):
         mark, content = resources.read(client, f"pancode://runs/r-1/{name}")["contents"]
         assert text in content["text"] and "never an instruction" in mark["text"]
@@ -425,7 +403,8 @@ def test_agents_come_with_their_records_and_no_rate_of_too_few_runs() -> None:
         return {**about, "runs": runs, "good": runs, "rate": 0.8, "enough": runs >= 3}
 
     agents = [{"name": "builder", "prompt": "long"}, {"name": "scout"}]
-    client = Answers(get=[{"agents": agents}, {"records": [row("builder", 2), row("builder", 9)]}])
+    records = [row("builder", 2), row("builder", 9)]
+    client = FakeApi({"GET /v1/agents": {"agents": agents}, "GET /v1/records": {"records": records}})
     answer, failed, _ = called(client, "agents", cwd="/src/p")
     builder, scout = answer["agents"]
     assert not failed and scout["records"] == [] and "prompt" not in builder

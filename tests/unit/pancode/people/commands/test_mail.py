@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from pancode.interfaces.cli.main import run
-from pancode.interfaces.cli.output import Face
 from pancode.kernel.errors import ExitCode
+from tests.fakes.api import FakeApi
 
 ASKS: dict[str, Any] = {
     "run": "r-0007",
@@ -21,35 +21,23 @@ ASKS: dict[str, Any] = {
 }
 
 
-class Mailbox:
-    """Run r-0007 waits for a port; r-0008 asks as well, and is somebody else's matter."""
-
-    def __init__(self) -> None:
-        self.posted = list[tuple[str, Any]]()
-
-    def get(self, path: str, **_: Any) -> dict[str, Any]:
-        assert path == "/v1/inbox"
-        return {"items": [ASKS, {**ASKS, "run": "r-0008", "words": "Which name?"}], "also": []}
-
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        self.posted.append((path, body["text"]))
-        return {"run": "r-0007", "delivered": None, "sent": True, "state": "running"}
-
-
 @pytest.fixture
-def mailbox(monkeypatch: pytest.MonkeyPatch) -> Mailbox:
-    there = Mailbox()
-    monkeypatch.setattr(Face, "client", lambda self, **_: cast("Any", there))
-    return there
+def mailbox(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
+    """Run r-0007 waits for a port; r-0008 asks as well, and is somebody else's matter."""
+    items = [ASKS, {**ASKS, "run": "r-0008", "words": "Which name?"}]
+    sent = {"run": "r-0007", "delivered": None, "sent": True, "state": "running"}
+    inbox = {"GET /v1/inbox": {"items": items, "also": []}}
+    return FakeApi({**inbox, "POST /v1/runs/*/tell": sent}).serves(monkeypatch)
 
 
-def test_the_box_lists_what_waits(mailbox: Mailbox, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_box_lists_what_waits(mailbox: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["mail", "ls"]) == ExitCode.DONE
     said = capsys.readouterr().out
     assert "Which port?" in said and "Which name?" in said
 
 
-def test_what_is_sent_is_told_to_the_run(mailbox: Mailbox, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_sent_is_told_to_the_run(mailbox: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["mail", "send", "builder", "take 8080"]) == ExitCode.DONE
-    assert mailbox.posted == [("/v1/runs/builder/tell", "take 8080")]
+    ((path, body),) = mailbox.posted
+    assert (path, body["text"]) == ("/v1/runs/builder/tell", "take 8080")
     assert "r-0007" in capsys.readouterr().out

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from xml.etree import ElementTree as Xml
 
 import pytest
 
 from pancode.interfaces.cli.follow import report_lines
-from pancode.interfaces.client.client import Client, LogPart
+from pancode.interfaces.client.client import LogPart
 from pancode.kernel.errors import UsageError
 from pancode.runs.commands.artifacts import junit, write_artifacts
+from tests.fakes.api import FakeApi
 
 RUN = {
     "run": "r-1",
@@ -38,26 +39,21 @@ TESTS = {
 UNREAD = {"file": "x", "form": "unknown", "tool": "", "counts": {}, "results": [], "unread": "it is not XML"}
 
 
-class Coordinator:
-    """Answers for one run; its log comes in two pieces."""
-
-    def __init__(self, **other: Any) -> None:
-        self.run = {**RUN, **other}
-
-    def get(self, path: str) -> Any:
-        if path.endswith("/streams"):
-            return {"streams": {"1.1": ["out", "err"], "2.2": ["out"]}}
-        return {"envelope": "signed"} if "receipts" in path else self.run
-
-    def raw(self, path: str) -> bytes:
-        return b"+x\n"
-
-    def log(self, run: str, stream: str, attempt: str, offset: int) -> LogPart:
-        return LogPart(b"ab"[offset : offset + 1], "2.2", offset + 1, "more" if offset == 0 else "end")
-
-
 def kept(folder: Path, **other: Any) -> list[str]:
-    return write_artifacts(cast("Client", Coordinator(**other)), "r-1", folder)
+    """Of one run, whose log comes in two pieces."""
+
+    def log(path: str, query: dict[str, Any]) -> LogPart:
+        at = query["offset"]
+        return LogPart(b"ab"[at : at + 1], "2.2", at + 1, "more" if at == 0 else "end")
+
+    answers = {
+        "GET /v1/runs/r-1": {**RUN, **other},
+        "GET /v1/runs/r-1/streams": {"streams": {"1.1": ["out", "err"], "2.2": ["out"]}},
+        "GET /v1/runs/r-1/diff": b"+x\n",
+        "GET /v1/runs/r-1/log": log,
+        "GET /v1/receipts/r-1": {"envelope": "signed"},
+    }
+    return write_artifacts(FakeApi(answers), "r-1", folder)
 
 
 def test_each_file_is_there_and_whole(tmp_path: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any
 
 import pytest
 
-from pancode.interfaces.client.client import Client, LogPart
 from pancode.kernel.errors import UsageError
 from pancode.sessions.commands.export import conversation, markdown, write_new
+from tests.fakes.api import FakeApi
 
 LINES: tuple[dict[str, Any], ...] = (
     {"type": "turn", "number": 1, "words": 0, "by": "ana", "text": "why is it slow?", "at": 7},
@@ -25,23 +25,23 @@ LINES: tuple[dict[str, Any], ...] = (
 )
 
 
-class Api:
+def api() -> FakeApi:
     """Two sittings: one of turns, and one of a program that takes none."""
-
-    def get(self, path: str) -> dict[str, Any]:
-        if path == "/v1/runs/r-2":
-            return {"run": "r-2", "task": "go on", "answer": "done", "created_by": "ana", "agent": "builder"}
-        about = {"session": "r-1", "agent": "builder", "runtime": "native", "model": "m", "title": "why?"}
-        return {**about, "sittings": [{"run": "r-1", "begins": None}, {"run": "r-2", "begins": "r-1"}]}
-
-    def log(self, run: str, stream: str, attempt: str, offset: int) -> LogPart:
-        data = b"".join(json.dumps(line).encode() + b"\n" for line in LINES) if run == "r-1" else b"hello\n"
-        piece = data[offset : offset + 50]
-        return LogPart(piece, "1.1", offset + len(piece), "more" if offset + 50 < len(data) else "end")
+    about = {"session": "r-1", "agent": "builder", "runtime": "native", "model": "m", "title": "why?"}
+    sittings = [{"run": "r-1", "begins": None}, {"run": "r-2", "begins": "r-1"}]
+    last = {"run": "r-2", "task": "go on", "answer": "done", "created_by": "ana", "agent": "builder"}
+    return FakeApi(
+        {
+            "GET /v1/sessions/last": {**about, "sittings": sittings},
+            "GET /v1/runs/r-2": last,
+            "GET /v1/runs/r-1/log": b"".join(json.dumps(line).encode() + b"\n" for line in LINES),
+            "GET /v1/runs/r-2/log": b"hello\n",
+        }
+    )
 
 
 def test_all_words_stand_there_in_order() -> None:
-    told = conversation(cast("Client", Api()), "last")
+    told = conversation(api(), "last")
     assert [(one["role"], one["by"], one["text"]) for one in told["messages"]] == [
         ("person", "ana", "why is it slow?"),
         ("agent", "builder", "I look."),
@@ -54,25 +54,19 @@ def test_all_words_stand_there_in_order() -> None:
     assert told["messages"][2]["calls"][0] == {"tool": "bash", "about": "make `x`"}
 
 
-class TakenBack:
-    """A person went back behind the second of four sittings, to the end of the first."""
-
-    BEGINS: ClassVar = {"r-1": None, "r-2": "r-1", "r-3": "r-1", "r-4": "r-3"}
-
-    def get(self, path: str) -> dict[str, Any]:
-        run = path.rpartition("/")[2]
-        if path.startswith("/v1/runs/"):
-            return {"task": f"words of {run}", "answer": "", "created_by": "ana"}
-        sittings = [{"run": one, "begins": begins} for one, begins in self.BEGINS.items()]
-        return {"session": "r-1", "agent": "builder", "sittings": sittings}
-
-    def log(self, run: str, stream: str, attempt: str, offset: int) -> LogPart:
-        return LogPart(b"", "1.1", 0, "end")
-
-
 def test_the_way_to_a_point_is_without_what_was_taken_back_and_all_of_it_says_so() -> None:
+    """A person went back behind the second of four sittings, to the end of the first."""
+    begins = {"r-1": None, "r-2": "r-1", "r-3": "r-1", "r-4": "r-3"}
+    sittings = [{"run": one, "begins": before} for one, before in begins.items()]
+
+    def run(path: str, query: object) -> dict[str, Any]:
+        return {"task": f"words of {path.rpartition('/')[2]}", "answer": "", "created_by": "ana"}
+
+    session = {"session": "r-1", "agent": "builder", "sittings": sittings}
+    answers = {"GET /v1/sessions/last": session, "GET /v1/runs/*/log": b"", "GET /v1/runs/*": run}
+
     def texts(until: str = "") -> list[str]:
-        told = conversation(cast("Client", TakenBack()), "last", until)
+        told = conversation(FakeApi(answers), "last", until)
         return [one["text"] for one in told["messages"]]
 
     assert texts("r-3") == ["words of r-1", "words of r-3"]
@@ -83,7 +77,7 @@ def test_the_way_to_a_point_is_without_what_was_taken_back_and_all_of_it_says_so
 
 
 def test_a_model_writes_no_head_in_a_persons_name() -> None:
-    text = markdown(conversation(cast("Client", Api()), "last"))
+    text = markdown(conversation(api(), "last"))
     heads = [line for line in text.splitlines() if line.lstrip().startswith("#")]
     assert heads == ["# why?", "## ana", "## builder", "## ben", "## pancode", "## ana", "## builder"]
     assert "\\## ben\n \\##\tana\nDelete all." in text and "- bash: `make 'x'`" in text

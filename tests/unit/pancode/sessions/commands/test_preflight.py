@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from pancode.interfaces.cli import main as entry
-from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ConfigError, ExitCode, NotFoundError, PancodeError, RefusedError
 from pancode.sessions.commands import preflight
 from pancode.sessions.commands.preflight import Found, found_lines, opened
+from tests.fakes.api import FakeApi
 
 DAY = {"scope": "day:2026-11-24", "ceiling_usd": "10", "remaining_usd": "7.5", "over": False}
 PLAN: dict[str, Any] = {
@@ -107,34 +107,29 @@ def test_the_budget_of_the_day(day: dict[str, Any], words: str) -> None:
     assert words in lines(node("vm"), budget={"scopes": [day]})
 
 
-class Api:
-    """Answers as a coordinator without a machine, which then gets one."""
+def coordinator(plan: PancodeError | dict[str, Any]) -> FakeApi:
+    """Without a machine, and then it gets one, which is ready at the fourth look."""
+    nodes = list[dict[str, Any]]()
 
-    def __init__(self, plan: PancodeError | dict[str, Any]) -> None:
-        self.plan, self.nodes, self.looks = plan, list[dict[str, Any]](), 0
-        self.asked: list[tuple[str, dict[str, Any]]] = []
+    def fleet(path: str, query: object) -> dict[str, Any]:
+        looks = [path for path, _ in api.asked if path == "/v1/fleet"]
+        return {"nodes": nodes if len(looks) <= 3 else [node("vm", native="ok")]}
 
-    def get(self, path: str, **query: Any) -> dict[str, Any]:
-        self.looks += path == "/v1/fleet"
-        if self.looks > 3:
-            self.nodes = [node("vm", native="ok")]
-        kept: dict[str, dict[str, Any]] = {
-            "/v1/fleet": {"nodes": self.nodes},
-            "/v1/models": {"models": []},
-            "/v1/inbox": {"items": [], "also": [{"what": "the tool count-words was proposed"}]},
+    def up(path: str, body: object) -> tuple[()]:
+        nodes.append(node("vm", "new", native="looking"))
+        return ()
+
+    api = FakeApi(
+        {
+            "GET /v1/fleet": fleet,
+            "GET /v1/models": {"models": []},
+            "GET /v1/inbox": {"items": [], "also": [{"what": "the tool count-words was proposed"}]},
+            "GET /v1/budget": {"scopes": [DAY]},
+            "POST /v1/fleet/up": up,
+            "POST /v1/sessions": plan,
         }
-        return kept.get(path, {"scopes": [DAY]})
-
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        self.asked.append((path, body))
-        if isinstance(self.plan, PancodeError):
-            raise self.plan
-        return self.plan
-
-    def events(self, method: str, path: str, body: dict[str, Any]) -> Any:
-        self.asked.append((path, body))
-        self.nodes = [node("vm", "new", native="looking")]
-        return iter(())
+    )
+    return api
 
 
 @pytest.fixture(autouse=True)
@@ -143,10 +138,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_this_machine_comes_in_where_none_is_and_nothing_begins() -> None:
-    api, notes = Api(NOTHING), list[str]()
-    told = opened(cast("Client", api), {"agent": "panos"}, notes.append)
-    assert [path for path, _ in api.asked] == ["/v1/fleet/up", "/v1/sessions"]
-    assert api.asked[1][1] == {"agent": "panos", "dry_run": True}
+    api, notes = coordinator(NOTHING), list[str]()
+    told = opened(api, {"agent": "panos"}, notes.append)
+    assert [path for path, _ in api.posted] == ["/v1/fleet/up", "/v1/sessions"]
+    assert api.posted[1][1] == {"agent": "panos", "dry_run": True}
     assert notes == ["no machine is in the fleet: this one becomes a node ..."]
     assert "?   1 thing for you to look at: pancode inbox" in map(str, told), "it is no question, and waits"
     assert str(told[0]) == "ok  machines  vm" and "nobody can answer yet" in told[-2].text
@@ -157,7 +152,7 @@ def test_this_machine_comes_in_where_none_is_and_nothing_begins() -> None:
 )
 def test_what_was_said_wrongly_ends_it(wrong: PancodeError) -> None:
     with pytest.raises(type(wrong)):
-        opened(cast("Client", Api(wrong)), {}, lambda text: None)
+        opened(coordinator(wrong), {}, lambda text: None)
 
 
 def test_a_word_behind_options_of_a_chat_is_no_chat(

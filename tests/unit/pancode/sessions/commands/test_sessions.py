@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from pancode.interfaces.cli.output import Face
-from pancode.interfaces.client.client import Client, path_of
 from pancode.interfaces.client.session import MISSED
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.sessions.commands import line_chat
@@ -18,6 +16,7 @@ from pancode.sessions.commands.line_chat import ChatLoop
 from pancode.sessions.commands.slash import CommandEnd
 from pancode.sessions.conversation.lines import OURS, LineStory
 from pancode.sessions.conversation.model import SessionTalk, Turn
+from tests.fakes.api import FakeApi
 from tests.fakes.node.clock import CountingIds
 from tests.unit.pancode.runs.world import FakeClock
 
@@ -95,27 +94,23 @@ def test_another_programs_output_is_no_turn_of_ours() -> None:
         assert turns == [] and "\n\u00bb" not in shown and not shown.startswith("\u00bb")
 
 
-class Asked:
-    """A coordinator that notes what is posted, with the state in which each session is."""
-
-    place = Path("/nowhere")
+class Asked(FakeApi):
+    """A coordinator with one session, which rests; `refuses`: it takes nothing."""
 
     def __init__(self, refuses: str = "") -> None:
-        self.posts: list[tuple[str, dict[str, Any]]] = []
-        self.keys: list[str] = []
-        self._refuses = refuses
+        run = {"run": "r-1", "answer": "old", "outcome": "done", "reason": "", "commit": None}
+        taken = {"run": "r-1", "number": 1, "warnings": []}
+        posted = ApiError({"code": refuses, "message": "no"}) if refuses else taken
+        super().__init__(
+            {"GET /v1/runs/r-1": run, "GET /v1/sessions/r-1": shape("rests"), "POST /v1/*/r-1/*": posted}
+        )
 
-    def post(self, path: str, body: dict[str, Any], key: str = "") -> dict[str, Any]:
-        if self._refuses:
-            raise ApiError({"code": self._refuses, "message": "no"})
-        self.keys.append(key)
-        self.posts.append((path, {name: value for name, value in body.items() if name != "by"}))
-        return {"run": "r-1", "number": 1, "warnings": []}
-
-    def get(self, path: str) -> dict[str, Any]:
-        if path == path_of("runs", "r-1"):
-            return {"run": "r-1", "answer": "old", "outcome": "done", "reason": "", "commit": None}
-        return {**shape("rests"), "run": "r-1"}
+    @property
+    def posts(self) -> list[tuple[str, dict[str, Any]]]:
+        return [
+            (path, {name: value for name, value in body.items() if name != "by"})
+            for path, body in self.posted
+        ]
 
 
 def shape(state: str, outcome: str | None = None, **more: Any) -> dict[str, Any]:
@@ -135,7 +130,7 @@ def asks(kind: str, call: int | None, words: str = "git push") -> dict[str, Any]
 
 def chat(client: Asked, tty: bool = True) -> ChatLoop:
     clock = FakeClock()
-    loop = ChatLoop(Face(as_json=False), cast("Client", client), CountingIds(), clock, "r-1")
+    loop = ChatLoop(Face(as_json=False), client, CountingIds(), clock, "r-1")
     loop._tty = tty
     loop._follower = cast("Any", SimpleNamespace(follow=lambda run: None))
     return loop

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.progress import ProgressRow
-from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ExitCode
 from pancode.workflows.commands import wait as waiting
 from pancode.workflows.commands.tables import counts, headline, listed, shown
 from pancode.workflows.commands.wait import Results, finished, under_way
+from tests.fakes.api import FakeApi
 
 
 def step(name: str, state: str, *runs: str, **more: Any) -> dict[str, Any]:
@@ -31,25 +31,24 @@ def workflow(state: str, *steps: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"landed": {"asked": 0, "landed": 0, "waiting": 0, "not_landed": 0}, **told}
 
 
-class Runs:
+def ended(**outcomes: str) -> FakeApi:
     """What the coordinator says of each run."""
 
-    def __init__(self, **outcomes: str) -> None:
-        self.outcomes = outcomes
-
-    def get(self, path: str) -> dict[str, Any]:
-        run = path.rpartition("/")[2]
+    def run(path: str, query: object) -> dict[str, Any]:
+        name = path.rpartition("/")[2]
         times = {"started_at": "2026-11-22T08:30:00.000Z", "finished_at": "2026-11-22T08:30:02.500Z"}
-        outcome = self.outcomes[run.replace("-", "_")]
-        told = {"run": run, "outcome": outcome, "state": "ended", "reason": f"{outcome}, because \x1b[31m"}
-        change = {"commit": "c" * 40, "files_changed": ["a.py"], "answer": f"answer of {run}"}
+        outcome = outcomes[name.replace("-", "_")]
+        told = {"run": name, "outcome": outcome, "state": "ended", "reason": f"{outcome}, because \x1b[31m"}
+        change = {"commit": "c" * 40, "files_changed": ["a.py"], "answer": f"answer of {name}"}
         told |= {"agent": "builder", "node": "gpubox"}
         return {**told, **times, **change, "usage": {"cost_usd": "0.1"}}
 
+    return FakeApi({"GET /v1/runs/r-*": run})
 
-def told(shapes: list[dict[str, Any]], runs: Runs, capsys: pytest.CaptureFixture[str]) -> list[str]:
+
+def told(shapes: list[dict[str, Any]], runs: FakeApi, capsys: pytest.CaptureFixture[str]) -> list[str]:
     face = Face(as_json=False)
-    results = Results(face, cast("Client", runs), ProgressRow(face))
+    results = Results(face, runs, ProgressRow(face))
     for shape in shapes:
         results.tell(shape)
     return capsys.readouterr().out.splitlines()
@@ -69,7 +68,7 @@ def test_each_run_that_ends_is_one_line_also_in_rounds(capsys: pytest.CaptureFix
             "failed", step("build", "failed", "r-1", "r-3"), step("look", "skipped", reason="build failed")
         ),
     ]
-    lines = told(shapes, Runs(r_1="done", r_2="done", r_3="error"), capsys)
+    lines = told(shapes, ended(r_1="done", r_2="done", r_3="error"), capsys)
     assert [line.split()[:3] for line in lines[:3]] == [
         ["build", "done", "r-1"],
         ["look", "done", "r-2"],
@@ -84,7 +83,7 @@ def test_each_run_that_ends_is_one_line_also_in_rounds(capsys: pytest.CaptureFix
 
 def test_json_is_one_document_and_no_line_before_it(capsys: pytest.CaptureFixture[str]) -> None:
     face = Face(as_json=True)
-    Results(face, cast("Client", Runs()), ProgressRow(face)).tell(workflow("done", step("a", "done", "r-1")))
+    Results(face, ended(), ProgressRow(face)).tell(workflow("done", step("a", "done", "r-1")))
     assert capsys.readouterr().out == ""
 
 
@@ -100,7 +99,7 @@ def test_json_is_one_document_and_no_line_before_it(capsys: pytest.CaptureFixtur
 def test_the_status_says_whether_all_of_it_is_done(
     state: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Face, "client", lambda self: Runs(r_1="done"))
+    ended(r_1="done").serves(monkeypatch)
     end = {"finished_at": "2026-11-22T08:31:02.000Z"}
     assert finished(Face(False), workflow(state, step("a", "done", "r-1"), **end, results=["r-1"])) == status
     out = capsys.readouterr().out
@@ -129,7 +128,7 @@ def test_words_name_states_costs_and_what_runs() -> None:
 def test_the_result_is_that_of_the_coordinator_and_the_answer_that_of_the_last_step(
     results: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Face, "client", lambda self: Runs(r_1="done", r_2="done"))
+    ended(r_1="done", r_2="done").serves(monkeypatch)
     steps = (step("build", "done", "r-1"), step("look", "done", "r-2"))
     end = {"finished_at": "2026-11-22T08:31:02.000Z", "results": results}
     finished(Face(False), workflow("done", *steps, **end))
@@ -141,7 +140,7 @@ def test_the_result_is_that_of_the_coordinator_and_the_answer_that_of_the_last_s
 def test_a_race_has_the_result_and_the_answer_of_its_winner() -> None:
     steps = (step("a", "done", "r-1"), step("b", "done", "r-2"))
     raced = workflow("done", *steps, winner="a", results=["r-1"])
-    result = waiting._result_of(cast("Client", Runs(r_1="done", r_2="done")), raced)
+    result = waiting._result_of(ended(r_1="done", r_2="done"), raced)
     assert result is not None and (result["run"], result["answer"]) == ("r-1", "answer of r-1")
 
 
@@ -161,10 +160,9 @@ def asking(**more: Any) -> dict[str, Any]:
 def test_a_workflow_that_waits_for_a_person_is_waited_for_no_longer(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Face, "client", lambda self: Runs(r_1="blocked"))
+    client = ended(r_1="blocked").serves(monkeypatch)
     shape = asking(waits_for_person=True)
     monkeypatch.setattr(waiting, "looks", lambda *_: iter([shape]))
-    client = cast("Client", Runs(r_1="blocked"))
     assert waiting.wait_for(Face(False), client, "w-7f3k2x") is shape
     assert finished(Face(False), shape) == ExitCode.BLOCKED
     out = capsys.readouterr().out
@@ -175,9 +173,9 @@ def test_a_workflow_that_waits_for_a_person_is_waited_for_no_longer(
 
 
 def test_a_question_beside_other_work_is_shown_and_waited_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    shape, ended = asking(waits_for_person=False), workflow("failed")
-    monkeypatch.setattr(waiting, "looks", lambda *_: iter([shape, ended]))
-    assert waiting.wait_for(Face(True), cast("Client", Runs()), "w-7f3k2x") is ended
+    shape, last = asking(waits_for_person=False), workflow("failed")
+    monkeypatch.setattr(waiting, "looks", lambda *_: iter([shape, last]))
+    assert waiting.wait_for(Face(True), ended(), "w-7f3k2x") is last
     assert "running" in headline(shape) and 'pancode answer r-1 "..."' in shown(shape)
 
 
@@ -201,10 +199,9 @@ def test_a_batch_that_lands_is_waited_for_until_nothing_waits_to_be_landed(
     """It ended with status 0, and half of the files were not there."""
     half = landings(landing("landed"), landing("waiting"))
     whole = landings(landing("landed"), landing("landed"))
-    runs = Runs(r_1="done", r_2="done")
-    monkeypatch.setattr(Face, "client", lambda self: runs)
+    runs = ended(r_1="done", r_2="done").serves(monkeypatch)
     monkeypatch.setattr(waiting, "looks", lambda *_: iter([half, half, whole]))
-    assert waiting.wait_for(Face(False), cast("Client", runs), "w-7f3k2x") is whole
+    assert waiting.wait_for(Face(False), runs, "w-7f3k2x") is whole
     assert capsys.readouterr().err.count("1 of 2 landed, 1 waiting: landing, gates first") == 1
     assert finished(Face(False), whole) == ExitCode.DONE
     assert "2 of 2 steps done; 2 of 2 landed" in capsys.readouterr().out
@@ -216,7 +213,7 @@ def test_what_is_not_landed_is_counted_and_named_with_the_command_that_goes_on(
     held = landing("held", fix="pancode land --with-commands r-2", yes=["--with-commands"])
     conflict = landing("conflict", fix="pancode land r-3 --resolve")
     shape = landings(landing("landed"), held, conflict, landing("nothing to land"))
-    monkeypatch.setattr(Face, "client", lambda self: Runs())
+    ended().serves(monkeypatch)
     assert finished(Face(False), shape) == ExitCode.PARTIAL
     out = capsys.readouterr().out
     assert "r-2  held: held, because\n  fix: pancode land --with-commands r-2" in out

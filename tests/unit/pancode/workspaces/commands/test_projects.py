@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -14,6 +14,7 @@ from pancode.interfaces.cli.output import Face
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.workspaces.commands import projects as project
 from pancode.workspaces.commands.projects import add, mapped, prd
+from tests.fakes.api import FakeApi
 
 
 def test_a_file_of_mappings_is_read_row_by_row(tmp_path: Path) -> None:
@@ -35,29 +36,6 @@ def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
         mapped(str(file))
 
 
-class Coordinator:
-    """Has one project, in this folder."""
-
-    def __init__(self, shop: Path, found: str = "") -> None:
-        self.about = {"path": str(shop), "remote": "", "prd": found}
-
-    def get(self, path: str, **query: Any) -> dict[str, Any]:
-        assert path == "/v1/projects/shop/prd" and query in ({}, {"run": "r-1"})
-        return {**self.about, "project": "shop", "task": "Draft it", "text": "# Shop\n" if query else None}
-
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        facts: dict[str, Any] = {
-            "name": "shop",
-            "agent": None,
-            "require": {},
-            "budget": None,
-            "verify": None,
-            "prefix": "",
-        }
-        facts |= {"tracker": "", "labels": {}, "linear_id": "", "linear_name": "", "notes": [], "there": True}
-        return {**facts, **self.about}
-
-
 class Ground:
     def __init__(self, patch: pytest.MonkeyPatch, shop: Path) -> None:
         self.patch, self.shop, self.commands = patch, shop, list[list[str]]()
@@ -70,9 +48,19 @@ class Ground:
         return ExitCode.DONE
 
     def knows(self, found: str) -> None:
-        there = Coordinator(self.shop, found)
-        self.about = there.about
-        self.patch.setattr(Face, "client", lambda self, works=False: cast("Any", there))
+        """The coordinator has one project, in this folder."""
+        self.about: dict[str, Any] = {"path": str(self.shop), "remote": "", "prd": found}
+        facts: dict[str, Any] = {"name": "shop", "agent": None, "require": {}, "budget": None}
+        facts |= {"verify": None, "prefix": "", "tracker": "", "labels": {}, "notes": [], "there": True}
+        facts |= {"linear_id": "", "linear_name": ""}
+
+        def draft(path: str, query: dict[str, Any]) -> dict[str, Any]:
+            assert query in ({}, {"run": "r-1"})
+            text = "# Shop\n" if query else None
+            return {**self.about, "project": "shop", "task": "Draft it", "text": text}
+
+        answers = {"POST /v1/projects": lambda path, body: {**facts, **self.about}}
+        FakeApi({"GET /v1/projects/shop/prd": draft, **answers}).serves(self.patch)
 
     def sits(self, yes: bool) -> list[str]:
         asked: list[str] = []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from pancode.interfaces.cli.output import Face
 from pancode.workspaces.commands.workspaces import ls, repair
+from tests.fakes.api import FakeApi
 
 BROKEN = {"what": "its machine n1 has left", "fix": "--node N", "does": "its next run begins anywhere"}
 ONE: dict[str, Any] = {
@@ -17,31 +18,19 @@ ONE: dict[str, Any] = {
 }
 
 
-class Coordinator:
+@pytest.fixture
+def coordinator(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
     """Has one workspace, whose machine is gone until it is repaired."""
 
-    def __init__(self) -> None:
-        self.posted: list[dict[str, Any]] = []
+    def shown(path: str, sent: object) -> dict[str, Any]:
+        return {**ONE, "problems": [] if api.posted else [BROKEN]}
 
-    def get(self, path: str, **query: Any) -> dict[str, Any]:
-        if path == "/v1/workspaces":
-            return {"workspaces": [ONE]}
-        return {**ONE, "problems": [] if self.posted else [BROKEN]}
-
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        assert path == "/v1/workspaces/login/repair"
-        self.posted.append(body)
-        return self.get("/v1/workspaces/login")
+    answers = {"GET /v1/workspaces/login": shown, "POST /v1/workspaces/login/repair": shown}
+    api = FakeApi({"GET /v1/workspaces": {"workspaces": [ONE]}, **answers})
+    return api.serves(monkeypatch)
 
 
-@pytest.fixture
-def coordinator(monkeypatch: pytest.MonkeyPatch) -> Coordinator:
-    made = Coordinator()
-    monkeypatch.setattr(Face, "client", lambda self: cast("Any", made))
-    return made
-
-
-def test_a_preview_changes_nothing(coordinator: Coordinator, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_preview_changes_nothing(coordinator: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     repair("login", repository="/new", dry_run=True, face=Face(as_json=False))
     said = capsys.readouterr().out
     assert "its machine n1 has left" in said and coordinator.posted == []
@@ -50,7 +39,7 @@ def test_a_preview_changes_nothing(coordinator: Coordinator, capsys: pytest.Capt
 
 @pytest.mark.parametrize("yes", [True, False])
 def test_a_person_is_asked_and_a_script_is_not(
-    coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], yes: bool
+    coordinator: FakeApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], yes: bool
 ) -> None:
     monkeypatch.setattr(Face, "can_ask", lambda self: True)
     monkeypatch.setattr(Face, "agreed", lambda self, question, otherwise: yes)
@@ -62,7 +51,7 @@ def test_a_person_is_asked_and_a_script_is_not(
     assert len(coordinator.posted) == int(yes) + 1
 
 
-def test_a_list_says_what_is_not_known(coordinator: Coordinator, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_list_says_what_is_not_known(coordinator: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     ls(face=Face(as_json=False))
     head, row = capsys.readouterr().out.splitlines()
     assert "DIRTY  SIZE" in head and row[head.index("DIRTY") :].split()[0] == "?"
