@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,15 +10,17 @@ from pancode.agents import agents, model_profiles
 from pancode.agents.commands.models import _exit_of_tests, _test_result, _tested
 from pancode.interfaces.cli.follow import admitted
 from pancode.interfaces.cli.output import Face
-from pancode.interfaces.client.client import Client, RepeatedPost, ServerEvent, StreamCutError
+from pancode.interfaces.client.client import RepeatedPost, ServerEvent, StreamCutError
 from pancode.interfaces.client.retry import MODEL_UNTESTED, WHICH_AGENT
 from pancode.kernel.errors import ApiError, ExitCode, UnavailableError
 from pancode.runs.commands.dispatch import post_agreed
+from tests.fakes.api import FakeApi
 from tests.fakes.node.clock import CountingIds
 
 FACE = Face(as_json=False)
 DONE = {"run": "r-1"}
 WORK = {"by": "ana"}
+TESTS = "/v1/models/test"
 
 
 def test_a_code_that_both_sides_know() -> None:
@@ -47,61 +47,49 @@ def result(**changes: Any) -> dict[str, Any]:
     }
 
 
-class ToolResults(Client):
+class Dispatching(FakeApi):
     """Answers in order; a test ends as it is told to."""
 
     def __init__(self, *answers: Any, test: dict[str, Any] | None = None) -> None:
-        super().__init__(Path("/nowhere"))
-        self.answers, self.test = list(answers), test or result()
-        self.tested: list[Any] = []
-        self.keys: list[str] = []
-        self.bodies: list[Any] = []
+        told = {"progress": {"text": "testing m on a, up to 60 s"}, "result": {"tests": [test or result()]}}
+        events = [ServerEvent(kind, data) for kind, data in told.items()]
+        super().__init__({f"POST {TESTS}": lambda path, body: events, "POST /v1/*": list(answers)})
 
-    def post_work(self, path: str, body: Any, told: Any, wait_s: float = 0, key: str = "") -> Any:
-        self.keys.append(key)
-        self.bodies.append(body)
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def events(
-        self, method: str, path: str, body: Any = None, query: Any = None, wanted: Any = None
-    ) -> Iterator[ServerEvent]:
-        self.tested.append((path, body["model"], body["node"]))
-        yield ServerEvent("progress", {"text": "testing m on a, up to 60 s"})
-        yield ServerEvent("result", {"tests": [self.test]})
+    @property
+    def tested(self) -> list[tuple[str, str]]:
+        """Which model was tested, and where."""
+        return [(body["model"], body["node"]) for path, body in self.posted if path == TESTS]
 
 
 def test_what_needs_no_test_is_asked_once() -> None:
-    client = ToolResults(DONE)
+    client = Dispatching(DONE)
     assert admitted(FACE, client, "/v1/runs", WORK) == DONE and client.tested == []
 
 
 def test_a_model_is_tested_and_then_dispatched(capsys: pytest.CaptureFixture[str]) -> None:
-    client = ToolResults(untested("a"), DONE)
+    client = Dispatching(untested("a"), DONE)
     assert admitted(FACE, client, "/v1/runs", WORK) == DONE
-    assert client.tested == [("/v1/models/test", "a/ollama/hf.co/qwen", "a")]
+    assert client.tested == [("a/ollama/hf.co/qwen", "a")]
     assert capsys.readouterr().err == "  testing m on a, up to 60 s\n"
 
 
 def test_each_place_is_tested_once_and_the_last_word_is_the_coordinators() -> None:
-    client = ToolResults(untested("a"), untested("b"), untested("a"))
+    client = Dispatching(untested("a"), untested("b"), untested("a"))
     with pytest.raises(ApiError) as no:
         admitted(FACE, client, "/v1/runs", WORK)
-    assert no.value.code == MODEL_UNTESTED and [node for _, _, node in client.tested] == ["a", "b"]
+    assert no.value.code == MODEL_UNTESTED and [node for _, node in client.tested] == ["a", "b"]
 
 
 def test_a_test_that_could_not_be_made_is_an_error_with_its_words() -> None:
     given_up = result(state="given up", passed=None, checks=[], words="no slot was free", fix="later")
     with pytest.raises(UnavailableError, match="could not be tested: no slot was free") as no:
-        admitted(FACE, ToolResults(untested("a"), test=given_up), "/v1/runs", WORK)
+        admitted(FACE, Dispatching(untested("a"), test=given_up), "/v1/runs", WORK)
     assert no.value.fix == "later"
 
 
 @pytest.mark.parametrize("error", [ApiError({"code": "refused_routing"}), ApiError({"code": MODEL_UNTESTED})])
 def test_any_other_refusal_is_passed_on(error: ApiError) -> None:
-    client = ToolResults(error)
+    client = Dispatching(error)
     with pytest.raises(ApiError):
         admitted(FACE, client, "/v1/runs", WORK)
     assert client.tested == []
@@ -126,24 +114,24 @@ class Sits(Face):
 
 def test_who_sits_there_is_asked_which_agent_a_task_is_for() -> None:
     assert WHICH_AGENT == agents.WHICH_AGENT
-    client = ToolResults(either("scout", "builder"), DONE)
+    client = Dispatching(either("scout", "builder"), DONE)
     task = {**WORK, "task": "review it and run the tests"}
     assert post_agreed(Sits(as_json=False), client, "/v1/runs", task) == DONE
-    assert client.bodies == [task, {**task, "agent": "builder"}]
+    assert [body for _, body in client.posted] == [task, {**task, "agent": "builder"}]
 
 
 def test_where_nobody_sits_both_names_are_the_answer() -> None:
     for face, asked in ((FACE, {**WORK, "task": "x"}), (Sits(as_json=False), {**WORK, "steps": []})):
-        client = ToolResults(either("scout", "builder"))
+        client = Dispatching(either("scout", "builder"))
         with pytest.raises(ApiError, match="two agents fit"):
             post_agreed(face, client, "/v1/runs", asked)
-        assert len(client.bodies) == 1
+        assert len(client.posted) == 1
 
 
 def test_first_words_whose_answer_was_lost_begin_one_session() -> None:
     ids = CountingIds()
     words = RepeatedPost(lambda: ids.token(4))
-    client = ToolResults(StreamCutError("it went away"), untested("a"), DONE, DONE)
+    client = Dispatching(StreamCutError("it went away"), untested("a"), DONE, DONE)
     with pytest.raises(StreamCutError):
         admitted(FACE, client, "/v1/sessions", WORK, words=words)
     for _ in range(2):
@@ -154,7 +142,7 @@ def test_first_words_whose_answer_was_lost_begin_one_session() -> None:
 
 def test_a_run_does_not_test_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANCODE_RUN", "r-1")
-    client = ToolResults(untested("a"))
+    client = Dispatching(untested("a"))
     with pytest.raises(ApiError):
         admitted(FACE, client, "/v1/runs", WORK)
     assert client.tested == []

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.endpoint import GONE
 from node_agent.wire.policy import Mode, Safety
 from pancode.interfaces.cli.follow import LiveTranscript
-from pancode.interfaces.client.client import Client, ServerEvent, StreamCutError
+from pancode.interfaces.client.client import ServerEvent, StreamCutError
 from pancode.interfaces.client.session import WAITING
 from pancode.kernel.states import SessionState
 from pancode.sessions.commands import terms
 from pancode.sessions.conversation.lines import LogStory
 from pancode.sessions.conversation.stream import TAKING_TURNS
 from tests.contract.transcripts import output
+from tests.fakes.api import FakeApi
 
 CLAUDE = output("claude", "ok-edit")
 
@@ -54,33 +54,24 @@ def test_plain_text_is_shown_as_it_is_whole_characters_only() -> None:
     assert "".join(shown) == "naïve\n"
 
 
-class Cut(Client):
+def cut(path: str, query: dict[str, Any]) -> Iterator[ServerEvent]:
     """A stream that is cut in the middle, and then goes on from where it was asked to."""
-
-    def __init__(self, home: Path) -> None:
-        super().__init__(home, starts=False)
-        self.asked: list[dict[str, Any]] = []
-
-    def events(
-        self, method: str, path: str, body: Any = None, query: Any = None, wanted: Any = None
-    ) -> Iterator[ServerEvent]:
-        self.asked.append(dict(query))
-        begin, half = query["offset"], len(CLAUDE) // 2
-        piece = CLAUDE[begin:half] if begin == 0 else CLAUDE[begin:]
-        told = {"attempt": "1.1", "next": begin + len(piece), "b64": base64.b64encode(piece).decode()}
-        yield ServerEvent("log", told)
-        if begin == 0:
-            raise StreamCutError("cut")
-        yield ServerEvent("end", {})
+    begin, half = query["offset"], len(CLAUDE) // 2
+    piece = CLAUDE[begin:half] if begin == 0 else CLAUDE[begin:]
+    told = {"attempt": "1.1", "next": begin + len(piece), "b64": base64.b64encode(piece).decode()}
+    yield ServerEvent("log", told)
+    if begin == 0:
+        raise StreamCutError("cut")
+    yield ServerEvent("end", {})
 
 
-def test_live_lines_come_once_and_whole_over_a_cut(tmp_path: Path, monkeypatch: Any) -> None:
+def test_live_lines_come_once_and_whole_over_a_cut(monkeypatch: Any) -> None:
     monkeypatch.setattr("pancode.interfaces.client.retry.AGAIN_S", 0.01)
     lines: list[str] = []
-    client = Cut(tmp_path)
+    client = FakeApi({"GET /v1/runs/r-1/log": cut})
     live = LiveTranscript(client, "r-1", "claude", lines.append)
     live.start()
     live.finish()
-    assert [one["offset"] for one in client.asked] == [0, len(CLAUDE) // 2]
+    assert [query["offset"] for _, query in client.asked] == [0, len(CLAUDE) // 2]
     assert lines[0] == "* started, model claude-sonnet-4-5" and lines[-1].endswith("$0.01278")
     assert lines.count("Done: the work is finished.") == 1

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from pancode.interfaces.cli.output import Face
-from pancode.interfaces.client.client import Client, ServerEvent, StreamCutError
+from pancode.interfaces.client.client import ServerEvent, StreamCutError
 from pancode.reports.commands import events
+from tests.fakes.api import FakeApi
 
 
 def told(number: int, **data: Any) -> ServerEvent:
@@ -24,27 +25,22 @@ def test_a_line_says_what_happened_where_in_plain_words() -> None:
     assert "failure" not in line and "\x1b" not in line and line.endswith("\n")
 
 
-class Cut:
-    """A coordinator that goes away after some events, and comes back."""
-
-    def __init__(self, *parts: list[ServerEvent]) -> None:
-        self.parts, self.asked = list(parts), list[Mapping[str, object]]()
-
-    def events(self, method: str, path: str, query: Mapping[str, object]) -> Iterator[ServerEvent]:
-        self.asked.append(query)
-        if not self.parts:
-            raise KeyboardInterrupt
-        yield from self.parts.pop(0)
-        raise StreamCutError("away")
-
-
 def test_who_follows_goes_on_after_the_last_one_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "AGAIN_S", 0.0)
-    cut = Cut([told(1), told(2)], [], [ServerEvent("reset", {"last": 9})], [told(10)])
+    parts = [[told(1), told(2)], [], [ServerEvent("reset", {"last": 9})], [told(10)]]
+
+    def cut(path: str, query: object) -> Iterator[ServerEvent]:
+        """A coordinator that goes away after some events, and comes back."""
+        if not parts:
+            raise KeyboardInterrupt
+        yield from parts.pop(0)
+        raise StreamCutError("away")
+
+    api = FakeApi({"GET /v1/events": cut})
     heard: list[ServerEvent] = []
     with pytest.raises(KeyboardInterrupt):
-        for event in events.followed(Face(True), cast("Client", cut), {"tail": 3}):
+        for event in events.followed(Face(True), api, {"tail": 3}):
             heard.append(event)
     assert [event.data.get("number", event.kind) for event in heard] == [1, 2, "reset", 10]
-    since = [(asked.get("since"), asked["tail"]) for asked in cut.asked]
+    since = [(asked.get("since"), asked["tail"]) for _, asked in api.asked]
     assert since == [(None, 3), (2, 0), (2, 0), (9, 0), (10, 0)]
