@@ -178,7 +178,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-class Fleet:
+class TracedFleet:
     """A fleet of this machine alone, in a home of its own, that runs the traced copy."""
 
     def __init__(self, place: Path, tree: Path) -> None:
@@ -224,10 +224,10 @@ class Fleet:
 
 
 @contextmanager
-def fleet(place: Path) -> Iterator[tuple[Fleet, Path]]:
+def fleet(place: Path) -> Iterator[tuple[TracedFleet, Path]]:
     notes = place / "notes"
     notes.mkdir()
-    made = Fleet(place, traced_copy(place, notes))
+    made = TracedFleet(place, traced_copy(place, notes))
     made.repository()
     try:
         made.run("fleet", "up")
@@ -238,7 +238,7 @@ def fleet(place: Path) -> Iterator[tuple[Fleet, Path]]:
         made.run("fleet", "down", "--now")
 
 
-def look_at_now(made: Fleet) -> None:
+def look_at_now(made: TracedFleet) -> None:
     """The console's first page in a real browser, by the link that `pancode web` prints."""
     from playwright.sync_api import expect
 
@@ -250,7 +250,7 @@ def look_at_now(made: Fleet) -> None:
         expect(page.get_by_role("heading", name="Now", exact=True)).to_be_visible()
 
 
-ACTS: Mapping[str, Callable[[Fleet], object]] = {
+ACTS: Mapping[str, Callable[[TracedFleet], object]] = {
     "a dispatch": lambda made: made.run(
         "dispatch", "--runtime", "shell", "--verify", "grep -q more a.txt", "echo more >> a.txt"
     ),

@@ -21,14 +21,14 @@ ONE, TWO = (CallAsked(call=f"{n:016x}", command=f"git push {n}", pattern="push")
 
 
 @dataclass
-class World:
+class Calls:
     port: CallsPort
     ask: Callable[[AttemptId, CallAsked], None]
     phase: Path
     is_patient: Callable[[], bool]
 
 
-def on_disk(root: Path) -> World:
+def on_disk(root: Path) -> Calls:
     folders = WorkspaceFolders(root)
     phase = root / "phase"
     phase.mkdir()
@@ -38,24 +38,24 @@ def on_disk(root: Path) -> World:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{asked.call}.json").write_text(asked.model_dump_json())
 
-    return World(HomeCalls(root), ask, phase, (phase / PATIENCE).exists)
+    return Calls(HomeCalls(root), ask, phase, (phase / PATIENCE).exists)
 
 
-def in_memory(root: Path) -> World:
+def in_memory(root: Path) -> Calls:
     host = MemoryHost(MemoryClock())
 
     def ask(identity: AttemptId, asked: CallAsked) -> None:
         host.calls.setdefault(str(identity), []).append(asked)
 
-    return World(MemoryCalls(host), ask, Path("/j/work"), lambda: bool(host.patient))
+    return Calls(MemoryCalls(host), ask, Path("/j/work"), lambda: bool(host.patient))
 
 
 @pytest.fixture(params=[in_memory, on_disk])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calls]:
     yield request.param(tmp_path)
 
 
-def test_a_question_is_open_until_it_is_answered(world: World) -> None:
+def test_a_question_is_open_until_it_is_answered(world: Calls) -> None:
     assert world.port.open(WHO) == ()
     world.ask(WHO, ONE)
     world.ask(WHO, TWO)
@@ -65,7 +65,7 @@ def test_a_question_is_open_until_it_is_answered(world: World) -> None:
     assert world.port.open(WHO) == (TWO,)
 
 
-def test_patience_comes_and_goes(world: World) -> None:
+def test_patience_comes_and_goes(world: Calls) -> None:
     world.port.patience(world.phase, False)
     for waits in (True, True, False, False):
         world.port.patience(world.phase, waits)

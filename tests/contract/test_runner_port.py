@@ -40,7 +40,7 @@ LONG_S = 30
 
 
 @dataclass
-class World:
+class Runner:
     """A runner, a folder, and a way to let time pass."""
 
     runner: RunnerPort
@@ -91,18 +91,18 @@ class World:
 
 
 @pytest.fixture(params=["memory", "shims"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runner]:
     if request.param == "memory":
         clock, scripts = MemoryClock(), list[Script]()
         host = MemoryHost(clock, lambda identity: scripts[-1])
         runner = MemoryRunner(host)
-        yield World(runner, Path("/j/work"), tmp_path, clock.advance, host.kill_shims, lambda: True, scripts)
+        yield Runner(runner, Path("/j/work"), tmp_path, clock.advance, host.kill_shims, lambda: True, scripts)
         return
     (tmp_path / "j").mkdir()
     real = ShimRunner(sys.executable, Path(shim.__file__), SystemClock())
     folder = tmp_path / "j" / "work"
     begun = (tmp_path / "ran").exists
-    yield World(real, folder, tmp_path, lambda ms: None, lambda: _kill(real, folder), begun)
+    yield Runner(real, folder, tmp_path, lambda ms: None, lambda: _kill(real, folder), begun)
     real.sweep(MARKER)
 
 
@@ -116,13 +116,13 @@ def _kill(runner: ShimRunner, folder: Path) -> None:
         time.sleep(0.02)
 
 
-def test_nothing_was_started(world: World) -> None:
+def test_nothing_was_started(world: Runner) -> None:
     assert world.runner.look(world.folder) == NotStarted()
     assert world.runner.planned(world.folder) is None
     assert world.runner.tail(world.folder.parent / "out", 0, 10) == b""
 
 
-def test_a_whole_phase(world: World) -> None:
+def test_a_whole_phase(world: Runner) -> None:
     plan = world.plan(0)
     world.runner.prepare(world.folder, plan)
     assert world.runner.look(world.folder) == NotStarted()
@@ -134,7 +134,7 @@ def test_a_whole_phase(world: World) -> None:
     assert world.runner.look(world.folder) == Ended(record)  # the same answer ever after
 
 
-def test_it_starts_once_however_often_it_is_asked(world: World) -> None:
+def test_it_starts_once_however_often_it_is_asked(world: Runner) -> None:
     plan = world.plan(0, seconds=0.3)
     for _ in range(3):
         world.runner.start(world.folder, plan)
@@ -145,13 +145,13 @@ def test_it_starts_once_however_often_it_is_asked(world: World) -> None:
     assert not ran.exists() or ran.read_text() == "ran\n"
 
 
-def test_another_plan_for_the_folder_is_refused(world: World) -> None:
+def test_another_plan_for_the_folder_is_refused(world: Runner) -> None:
     world.runner.prepare(world.folder, world.plan(0))
     with pytest.raises(RunnerError):
         world.runner.prepare(world.folder, world.plan(1))
 
 
-def test_what_was_prepared_and_not_started_is_discarded(world: World) -> None:
+def test_what_was_prepared_and_not_started_is_discarded(world: Runner) -> None:
     """Also a plan that a power cut has torn, and a stop that was left for it."""
     world.runner.discard(world.folder)  # nothing lies there
     world.runner.prepare(world.folder, world.plan(0), stdin=b"old")
@@ -170,7 +170,7 @@ def test_what_was_prepared_and_not_started_is_discarded(world: World) -> None:
         world.runner.discard(world.folder)
 
 
-def test_a_prepared_phase_gets_another_limit(world: World) -> None:
+def test_a_prepared_phase_gets_another_limit(world: Runner) -> None:
     plan = world.plan(0, seconds=LONG_S)
     world.runner.prepare(world.folder, plan)
     shorter = replace(plan, limits=replace(plan.limits, wall_ms=300))
@@ -182,21 +182,21 @@ def test_a_prepared_phase_gets_another_limit(world: World) -> None:
     assert record.ended is PhaseEnd.FAILED and record.steps[-1].ended_by is StepEndedBy.WALL
 
 
-def test_set_up_that_fails_ends_the_phase(world: World) -> None:
+def test_set_up_that_fails_ends_the_phase(world: Runner) -> None:
     plan = world.plan(3, 0, kind=StepKind.SETUP)
     world.runner.start(world.folder, plan)
     record = world.end()
     assert record.ended is PhaseEnd.FAILED and [step.exit_code for step in record.steps] == [3]
 
 
-def test_gates_go_on_after_one_that_fails(world: World) -> None:
+def test_gates_go_on_after_one_that_fails(world: Runner) -> None:
     plan = world.plan(0, 3, 0, kind=StepKind.GATE)
     world.runner.start(world.folder, plan)
     record = world.end()
     assert record.ended is PhaseEnd.FAILED and [step.exit_code for step in record.steps] == [0, 3, 0]
 
 
-def test_a_stop_before_the_start(world: World) -> None:
+def test_a_stop_before_the_start(world: Runner) -> None:
     plan = world.plan(0)
     world.runner.prepare(world.folder, plan)
     world.runner.stop(world.folder, "no more")
@@ -208,7 +208,7 @@ def test_a_stop_before_the_start(world: World) -> None:
     assert not (world.cwd / "ran").exists()
 
 
-def test_a_stop_while_it_runs(world: World) -> None:
+def test_a_stop_while_it_runs(world: Runner) -> None:
     plan = world.plan(0, seconds=LONG_S)
     world.runner.start(world.folder, plan)
     assert isinstance(world.runner.look(world.folder), Running)
@@ -219,7 +219,7 @@ def test_a_stop_while_it_runs(world: World) -> None:
     assert record.steps[-1].ended_by is StepEndedBy.STOP
 
 
-def test_a_shim_that_is_gone(world: World) -> None:
+def test_a_shim_that_is_gone(world: Runner) -> None:
     plan = world.plan(0, seconds=LONG_S)
     world.runner.start(world.folder, plan)
     world.kill()
@@ -231,7 +231,7 @@ def test_a_shim_that_is_gone(world: World) -> None:
     assert world.runner.sweep(MARKER) == 0
 
 
-def test_a_plan_that_is_forgotten(world: World) -> None:
+def test_a_plan_that_is_forgotten(world: Runner) -> None:
     plan = world.plan(0)
     world.runner.start(world.folder, plan)
     world.end()

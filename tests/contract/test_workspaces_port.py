@@ -24,7 +24,7 @@ from tests.fakes.node import (
     MemoryWorkspaces,
     Script,
 )
-from tests.integration.git.depot_world import World
+from tests.integration.git.depot_world import Depots
 from tests.integration.git.repos import leave_a_mess, snap, workspace_of
 from tests.unit.node_agent.stage import order_of
 
@@ -97,7 +97,7 @@ def _five_bytes(identity: AttemptId) -> Script:
 
 
 def _for_real(tmp_path: Path, is_warm: bool) -> Iterator[Room]:
-    world = World(tmp_path, Depot(tmp_path / "depots"))
+    world = Depots(tmp_path, Depot(tmp_path / "depots"))
     world.server.start()
     spaces = GitWorkspaces(tmp_path / "n", world.client)
     away = world.socket.with_suffix(".away")

@@ -50,7 +50,7 @@ def timing() -> SshTiming:
 
 
 @dataclass
-class Coordinator:
+class LinkLab:
     """What reaches the hosts of one lab."""
 
     lab: Lab
@@ -128,11 +128,11 @@ class Coordinator:
 
 
 @asynccontextmanager
-async def coordinator(lab: Lab, folder: Path) -> AsyncIterator[Coordinator]:
+async def coordinator(lab: Lab, folder: Path) -> AsyncIterator[LinkLab]:
     """Ends that echo; every link closed, and what lies on the hosts taken away at the end."""
     ends = TunnelTargets(folder / "r.sock", folder / "d.sock")
     listeners = [await asyncio.start_unix_server(echo, str(p)) for p in (ends.redis, ends.depot)]
-    it = Coordinator(lab, ends)
+    it = LinkLab(lab, ends)
     try:
         yield it
     finally:

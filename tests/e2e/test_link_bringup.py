@@ -18,7 +18,7 @@ from pancode.fleet.ssh import bringup
 from pancode.fleet.ssh.bringup import BringUpPlan, bring_up
 from pancode.fleet.ssh.probe import NodeProbe
 from pancode.fleet.ssh.steps import HomeFile, StepName
-from tests.e2e.link_lab import NODE_HOME, Coordinator, coordinator, passes
+from tests.e2e.link_lab import NODE_HOME, LinkLab, coordinator, passes
 from tests.lab import Lab
 
 pytestmark = pytest.mark.bare_hosts
@@ -38,7 +38,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> BundleStore:
 class Half:
     """The coordinator's half of one node's bring-up, with its real link."""
 
-    def __init__(self, it: Coordinator, k: int, store: BundleStore) -> None:
+    def __init__(self, it: LinkLab, k: int, store: BundleStore) -> None:
         self.it, self.k = it, k
         self.reports: list[ProgressLine] = []
         self.plan = BringUpPlan("n", "e2e", store, self.files, self.link, self.heartbeat, lambda: 0)

@@ -23,7 +23,7 @@ ROOT = Path(pancode.__file__ or "").parents[1]
 PATH = f"PATH={Path(sys.executable).parent}:/usr/bin:/bin"
 
 
-class Desk:
+class Host:
     """A host with a live systemd, where its user `ops` has a fleet."""
 
     def __init__(self, lab: Lab) -> None:
@@ -51,13 +51,13 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def coordinator() -> Iterator[Desk]:
+def coordinator() -> Iterator[Host]:
     if lacks := "; ".join(missing()) or systemd.why_not():
         pytest.skip(lacks)
     reap()
     spec = Spec(home_mb=1024, systemd=True, share=(str(ROOT), sys.base_prefix, sys.prefix))
     with Lab(own_name("v"), owned=True).up(1, spec, replace=True) as lab:
-        coordinator = Desk(lab)
+        coordinator = Host(lab)
         until(lambda: "running" in lab.run(1, "systemctl is-system-running --wait").stdout, "a manager", 60)
         coordinator.ops("pancode", "serve", "--background")
         coordinator.ops("pancode", "fleet", "down")
@@ -65,7 +65,7 @@ def coordinator() -> Iterator[Desk]:
 
 
 @pytest.fixture(scope="module")
-def unit(coordinator: Desk) -> str:
+def unit(coordinator: Host) -> str:
     """Installed, and started as at a boot: `systemctl start` comes back when it is ready."""
     said = coordinator.root("pancode", "service", "install", "--system", "--user", "ops")
     name = said.split("service ")[1].splitlines()[0]
@@ -73,7 +73,7 @@ def unit(coordinator: Desk) -> str:
     return name
 
 
-def test_it_answers_as_soon_as_it_is_started_and_says_what_it_is(coordinator: Desk, unit: str) -> None:
+def test_it_answers_as_soon_as_it_is_started_and_says_what_it_is(coordinator: Host, unit: str) -> None:
     said = coordinator.ops("pancode", "fleet", "status")
     assert f"pid {coordinator.shows('MainPID', unit)} " in said
     assert f"restarted at boot; runs as the system's service {unit}" in said
@@ -82,7 +82,7 @@ def test_it_answers_as_soon_as_it_is_started_and_says_what_it_is(coordinator: De
     assert coordinator.root("pancode", "service", "install", "--system", "--user", "ops").count(unit) == 2
 
 
-def test_a_fleet_comes_up_from_it_and_its_node_agent_is_not_closed_in(coordinator: Desk, unit: str) -> None:
+def test_a_fleet_comes_up_from_it_and_its_node_agent_is_not_closed_in(coordinator: Host, unit: str) -> None:
     assert "online" in coordinator.ops("pancode", "fleet", "up")
     told = ("cat", "/proc/self/cgroup", "/proc/self/status")
     said = coordinator.ops("pancode", "dispatch", "--runtime", "shell", "--workspace", "none", "--", *told)
@@ -94,7 +94,7 @@ def test_a_fleet_comes_up_from_it_and_its_node_agent_is_not_closed_in(coordinato
 
 
 @pytest.mark.parametrize("how", ["restarted", "fallen"])
-def test_who_asks_while_it_starts_is_answered_by_it(coordinator: Desk, unit: str, how: str) -> None:
+def test_who_asks_while_it_starts_is_answered_by_it(coordinator: Host, unit: str, how: str) -> None:
     """30 s at times: a service that has fallen is started again after 15 s."""
     before = coordinator.shows("MainPID", unit)
     if how == "restarted":
@@ -109,7 +109,7 @@ def test_who_asks_while_it_starts_is_answered_by_it(coordinator: Desk, unit: str
     )
 
 
-def test_one_that_hangs_is_ended_and_started_again(coordinator: Desk, unit: str) -> None:
+def test_one_that_hangs_is_ended_and_started_again(coordinator: Host, unit: str) -> None:
     folder = f"/etc/systemd/system/{unit}.d"
     patience = "[Service]\nWatchdogSec=8\nTimeoutAbortSec=1\nRestartSec=1\n"
     coordinator.root("sh", "-c", f"mkdir {folder}; printf %s {shlex.quote(patience)} > {folder}/soon.conf")
@@ -134,7 +134,7 @@ def test_one_that_hangs_is_ended_and_started_again(coordinator: Desk, unit: str)
     assert "online" in coordinator.ops("pancode", "fleet", "up")
 
 
-def test_it_is_taken_out_and_what_runs_goes_on(coordinator: Desk, unit: str) -> None:
+def test_it_is_taken_out_and_what_runs_goes_on(coordinator: Host, unit: str) -> None:
     pid = coordinator.shows("MainPID", unit)
     coordinator.root("pancode", "service", "remove", "--system", "--user", "ops")
     assert not coordinator.root("find", "/etc/systemd/system", "-name", f"{unit}*")

@@ -15,11 +15,11 @@ from pancode.kernel.records import Fence
 from tests.simulation.coordinator import FLEET
 from tests.simulation.machines import Machine
 from tests.simulation.onlooker import every_look_is_answered
-from tests.simulation.world import World
+from tests.simulation.world import SimWorld
 from tests.unit.pancode.interfaces.http.lies import SAID, events, receipt, word
 
 
-def any_value(w: World, machine: Machine, own: list[Fence]) -> None:
+def any_value(w: SimWorld, machine: Machine, own: list[Fence]) -> None:
     """It may spoil its own work. Whoever looks is answered all the same."""
     kind, seed = w.random.choice(SAID), w.random.randrange(2**32)
     told = _told(w, machine, kind, seed, [fence for fence in own if fence.closed is None])
@@ -37,7 +37,7 @@ def any_value(w: World, machine: Machine, own: list[Fence]) -> None:
     w.after_this_step.append(lambda: every_look_is_answered(w, list(w.runs[-2:]), machine.name))
 
 
-def _told(w: World, machine: Machine, kind: type[Signed], seed: int, own: list[Fence]) -> Any:
+def _told(w: SimWorld, machine: Machine, kind: type[Signed], seed: int, own: list[Fence]) -> Any:
     """None where it has nothing to lie of."""
     heard, core = w.channel.heartbeats.get(machine.tag), w.coordinator.core
     if not heard or core is None:

@@ -110,7 +110,7 @@ class SimArchive:
         return True
 
 
-class Desk:
+class SimDesk:
     """The coordinator's machine. `lives` counts its starts; `rules` are those of this schedule."""
 
     def __init__(self, redis: MemoryRedis, depot: SimDepot, clock: MemoryClock, key: Any = None) -> None:

@@ -27,10 +27,10 @@ from pancode.runs.core import open_fences
 from tests.simulation.invariants import must
 from tests.simulation.machines import Machine
 from tests.simulation.truth import claims_in
-from tests.simulation.world import World
+from tests.simulation.world import SimWorld
 
 
-def at_the_end(world: World) -> None:
+def at_the_end(world: SimWorld) -> None:
     """Every invariant of the end."""
     with world.coordinator.seen() as tx:
         every_run_has_ended(tx)
@@ -57,7 +57,7 @@ def every_run_has_ended(tx: Transaction) -> None:
         must(run.state is RunState.ENDED, f"{run.id} never ended: {run.state} ({run.reason})")
 
 
-def at_most_one_attempt_won(tx: Transaction, world: World) -> None:
+def at_most_one_attempt_won(tx: Transaction, world: SimWorld) -> None:
     """One winner for a run; and for a run that was given up, none beside the new one."""
     winners = Counter(a.run for a in tx.find(Attempt) if a.outcome is Outcome.DONE)
     must(all(n == 1 for n in winners.values()), f"more than one attempt won: {winners}")
@@ -101,7 +101,7 @@ def _held_work(tx: Transaction) -> dict[tuple[str, int, str], tuple[int, int]]:
     return held
 
 
-def no_unknown_cost_narrows_a_scope_for_ever(tx: Transaction, world: World) -> None:
+def no_unknown_cost_narrows_a_scope_for_ever(tx: Transaction, world: SimWorld) -> None:
     """What is held for an unknown cost of another day is held in that day alone."""
     assert world.coordinator.core is not None
     core = world.coordinator.core
@@ -125,14 +125,14 @@ def no_unknown_cost_narrows_a_scope_for_ever(tx: Transaction, world: World) -> N
         )
 
 
-def nobody_ends_by_a_wait(tx: Transaction, world: World) -> None:
+def nobody_ends_by_a_wait(tx: Transaction, world: SimWorld) -> None:
     """Where machines are only full, or their owners stricter for a while, no run is given up for it."""
     for attempt in tx.find(Attempt) if world.kind.name == "owners" else ():
         refused = attempt.failure is FailureKind.NODE_INTERNAL and "refused the order" in attempt.reason
         must(not refused, f"{attempt.run} was given up: {attempt.reason}")
 
 
-def what_was_spent_is_booked(tx: Transaction, world: World) -> None:
+def what_was_spent_is_booked(tx: Transaction, world: SimWorld) -> None:
     """The costs that accepted receipts swear to are in the day's books: spent up to the limit of their order,
     disputed beyond it."""
     spends = (EntryKind.SPEND, EntryKind.CORRECT)
@@ -164,7 +164,7 @@ def _accepted(tx: Transaction) -> dict[tuple[str, int], list[StoredReceipt]]:
     return found
 
 
-def what_was_told_of_work_is_booked(tx: Transaction, world: World) -> None:
+def what_was_told_of_work_is_booked(tx: Transaction, world: SimWorld) -> None:
     """Tokens and time of every accepted receipt, in the day's books; what one says nothing of stays held."""
     for stored in tx.find(StoredReceipt):
         if stored.orphan or stored.rejected is not None or stored.run in world.truth.lied_of:
@@ -190,7 +190,7 @@ def _known_cost(stored: StoredReceipt) -> Decimal | None:
     return Decimal(cost) if counts else None
 
 
-def only_what_never_came_is_rejected(tx: Transaction, world: World) -> None:
+def only_what_never_came_is_rejected(tx: Transaction, world: SimWorld) -> None:
     """Bytes that were lost are asked for and sent again; a receipt is rejected when they never come."""
     for attempt in tx.find(Attempt) if world.kind.name == "depot" else ():
         rejected = attempt.failure is FailureKind.RECEIPT_REJECTED
@@ -198,7 +198,7 @@ def only_what_never_came_is_rejected(tx: Transaction, world: World) -> None:
         must(not (rejected and kept), f"{attempt.run}: rejected, although it could have been sent again")
 
 
-def every_word_was_heard(tx: Transaction, world: World) -> None:
+def every_word_was_heard(tx: Transaction, world: SimWorld) -> None:
     """No control message to a living node is still on its way."""
     tags = {machine.tag for machine in world.machines if not machine.gone}
     left = [(m.tag, m.seq) for m in tx.find(ControlMessage) if m.tag in tags]
@@ -232,7 +232,7 @@ def the_node_is_at_rest(tx: Transaction, machine: Machine, restored: set[str]) -
     must(not left, f"{machine.name} keeps {left}")
 
 
-def nothing_went_wrong_by_itself(world: World) -> None:
+def nothing_went_wrong_by_itself(world: SimWorld) -> None:
     """Without a fault there is no refusal but for a stop, a drain or fewer slots, and nothing is lost."""
     fine = {OrderRefusal.STOPPED, OrderRefusal.DRAINING}
     with world.coordinator.seen() as tx:
@@ -253,7 +253,7 @@ def nothing_went_wrong_by_itself(world: World) -> None:
         must(counted <= allowed or machine.slots < machine.most_slots, f"{machine.name}: {counted}")
 
 
-def no_job_is_a_phantom(world: World) -> None:
+def no_job_is_a_phantom(world: SimWorld) -> None:
     """What Redis shows is what there is."""
     gone = {machine.tag for machine in world.machines if machine.gone}
     for queue in world.coordinator.redis.bus().queues():
@@ -262,7 +262,7 @@ def no_job_is_a_phantom(world: World) -> None:
         must(not left or not mine, f"queue {queue.name} still shows {left}")
 
 
-def reasons_are_true(world: World) -> None:
+def reasons_are_true(world: SimWorld) -> None:
     """A wait names a cause that is there: pause, drain, ceiling, a node that could really not be heard."""
     if not world.truth.turned:
         return
@@ -274,7 +274,7 @@ def reasons_are_true(world: World) -> None:
                 _true_reason(world, tx, run)
 
 
-def _true_reason(world: World, tx: Transaction, run: Run) -> None:
+def _true_reason(world: SimWorld, tx: Transaction, run: Run) -> None:
     why = run.reason
     if why.startswith("the fleet is paused"):
         must(tx.get(Setting, "paused") is not None, f"{run.id} says {why}")
@@ -285,14 +285,14 @@ def _true_reason(world: World, tx: Transaction, run: Run) -> None:
             _true_of_node(world, tx, run, part)
 
 
-def _barely_silent(world: World, node: Node) -> bool:
+def _barely_silent(world: SimWorld, node: Node) -> bool:
     """Two beats of five seconds, each seen a step of three late, are a little more than an ask is valid."""
     assert world.coordinator.core is not None
     silent = world.coordinator.core.view_of(node).silent_ms or 0
     return silent <= world.coordinator.rules.deadlines.ask_ms + max(world.kind.paces)
 
 
-def _fits(world: World, tx: Transaction, run: Run) -> bool:
+def _fits(world: SimWorld, tx: Transaction, run: Run) -> bool:
     assert world.coordinator.core is not None
     core = world.coordinator.core
     for scope in (books.day_scope(world.clock.wall_ms(), core.tz), books.agent_scope(run.agent)):
@@ -307,7 +307,7 @@ def _fits(world: World, tx: Transaction, run: Run) -> bool:
     return True
 
 
-def _true_of_node(world: World, tx: Transaction, run: Run, part: str) -> None:
+def _true_of_node(world: SimWorld, tx: Transaction, run: Run, part: str) -> None:
     name, _, said = part.partition(" ")
     machine = next((m for m in world.machines if m.name == name), None)
     node = tx.get(Node, name)

@@ -19,7 +19,7 @@ from pancode.kernel.records import Fence
 from tests.simulation.anything import any_value
 from tests.simulation.coordinator import FLEET
 from tests.simulation.machines import Machine
-from tests.simulation.world import World
+from tests.simulation.world import SimWorld
 
 FORGERIES = ("altered", "forged", "rubbish", "forged order")
 """Nothing of it may be believed by anybody: with and without them all goes the same way."""
@@ -27,7 +27,7 @@ DENIALS = ("forged heartbeat", "forged beat", "replayed", "foreign order", "old 
 """What stands in the place of an honest word, or is one at the wrong time: it delays, no more."""
 
 
-def enemy(w: World) -> None:
+def enemy(w: SimWorld) -> None:
     """Whatever he does, he may only delay and deny."""
     machine, what = w.machine(), w.random.choice((*FORGERIES, *DENIALS))
     card = w.random.random()
@@ -60,7 +60,7 @@ def spoil(what: str, data: bytes, stranger: SigningKey) -> bytes:
     return envelope.model_copy(update={"payload": changed}).model_dump_json().encode()
 
 
-def _order(w: World, machine: Machine, what: str, card: float) -> None:
+def _order(w: SimWorld, machine: Machine, what: str, card: float) -> None:
     """An order that was signed for some fence, some node, some time ago, under a new job id."""
     with w.coordinator.seen() as tx:
         fences = tx.find(Fence)
@@ -80,7 +80,7 @@ def _order(w: World, machine: Machine, what: str, card: float) -> None:
     w.redis.bus().push_orders([Offer(machine.tag, identity, text)])
 
 
-def _beat(w: World, machine: Machine) -> None:
+def _beat(w: SimWorld, machine: Machine) -> None:
     now = FleetTime(epoch=90_000, ms=1)
     beat = Beat(fleet=FLEET, node=machine.tag, seq=90_000, time=now, cursors={}, control_floor=0)
     kept = w.redis.store.beats.get(machine.tag)
@@ -88,7 +88,7 @@ def _beat(w: World, machine: Machine) -> None:
     w.after_this_step.append(lambda: _put_back(w.redis.store.beats, machine.tag, kept))
 
 
-def _heartbeat(w: World, machine: Machine, what: str, card: float) -> None:
+def _heartbeat(w: SimWorld, machine: Machine, what: str, card: float) -> None:
     old, store = w.channel.heartbeats.get(machine.tag), w.redis.store.heartbeats
     if not old:
         return
@@ -110,7 +110,7 @@ def _put_back(store: dict[str, bytes], tag: str, kept: bytes | None, lie: Heartb
         store[tag] = kept
 
 
-def withhold(w: World) -> None:
+def withhold(w: SimWorld) -> None:
     """The newest heartbeat of a node is kept back and shown when the node has long been silent."""
     machine, store = w.machine(), w.redis.store.heartbeats
     w.say(f"enemy: withholds a heartbeat of {machine.name}")
@@ -146,7 +146,7 @@ LIES = (
 )
 
 
-def hostile(w: World) -> None:
+def hostile(w: SimWorld) -> None:
     """Rightly signed and wrong. It may spoil its own work, never another's, nor the coordinator."""
     machine, what = w.machine(), w.random.choice(LIES)
     w.say(f"{machine.name} lies: {what}")
@@ -173,20 +173,20 @@ def hostile(w: World) -> None:
         _event(w, machine, fence, fence.cursor + (900 if what == "late number" else 1), body)
 
 
-def _send(w: World, machine: Machine, message: Signed) -> None:
+def _send(w: SimWorld, machine: Machine, message: Signed) -> None:
     if not w.redis.down:
         data = message.signed(machine.key).model_dump_json().encode()
         w.channel.inject(w.redis, "up", machine.tag, data)
 
 
-def _event(w: World, machine: Machine, fence: Fence, seq: int, body: Any) -> None:
+def _event(w: SimWorld, machine: Machine, fence: Fence, seq: int, body: Any) -> None:
     identity = AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
     wall = machine.clock.wall_ms()
     event = Event(identity=identity, seq=seq, wall_ms=wall, body=body)
     _send(w, machine, Events(fleet=FLEET, node=machine.tag, events=(event,)))
 
 
-def _false_heartbeat(w: World, machine: Machine, what: str) -> None:
+def _false_heartbeat(w: SimWorld, machine: Machine, what: str) -> None:
     old = w.channel.heartbeats.get(machine.tag)
     if not old or w.redis.down:
         return
@@ -197,7 +197,7 @@ def _false_heartbeat(w: World, machine: Machine, what: str) -> None:
     w.redis.store.heartbeats[machine.tag] = lie.signed(machine.key).model_dump_json().encode()
 
 
-def _false_receipt(w: World, machine: Machine, what: str, own: list[Fence]) -> None:
+def _false_receipt(w: SimWorld, machine: Machine, what: str, own: list[Fence]) -> None:
     """Another's under this key; or one for its own order, open or over, that says what was never ordered."""
     told = [r for r in (_receipt(d) for s, t, d in w.channel.seen if s == "up") if r is not None]
     fences = [f for f in own if (f.closed is None) is (what == "false receipt")]

@@ -4,38 +4,38 @@ from __future__ import annotations
 
 from node_agent.wire.signing import SigningKey
 from pancode.kernel.records import Fence, Run, RunState
-from tests.simulation.world import World
+from tests.simulation.world import SimWorld
 
 
-def nothing(w: World) -> None:
+def nothing(w: SimWorld) -> None:
     """A moment in which all goes well."""
 
 
-def crash_node(w: World) -> None:
+def crash_node(w: SimWorld) -> None:
     machine, calls = w.machine(), w.random.randint(1, 40)
     w.say(f"{machine.name} will crash in {calls} calls")
     machine.crash_in(calls)
 
 
-def restart_node(w: World) -> None:
+def restart_node(w: SimWorld) -> None:
     machine = w.machine()
     w.say(f"{machine.name}'s node agent is killed")
     machine.agent = None
 
 
-def crash_coordinator(w: World) -> None:
+def crash_coordinator(w: SimWorld) -> None:
     calls = w.random.randint(1, 30)
     w.say(f"coordinator will crash in {calls} calls")
     w.coordinator.crash_in(calls)
 
 
-def cut(w: World) -> None:
+def cut(w: SimWorld) -> None:
     machine = w.machine()
     w.say(f"{machine.name} link cut")
     machine.cut(True)
 
 
-def mend(w: World) -> None:
+def mend(w: SimWorld) -> None:
     w.say("links, disks and Redis mended")
     for machine in w.machines:
         machine.cut(False)
@@ -45,7 +45,7 @@ def mend(w: World) -> None:
     w.coordinator.frozen = False
 
 
-def silence(w: World) -> None:
+def silence(w: SimWorld) -> None:
     """A node (rather a busy one) is cut off for about the last deadline, while the rest goes on."""
     busy = [machine for machine in w.machines if machine.alive()]
     machine = w.random.choice(busy) if busy else w.machine()
@@ -57,25 +57,25 @@ def silence(w: World) -> None:
     machine.cut(False)
 
 
-def power(w: World) -> None:
+def power(w: SimWorld) -> None:
     machine = w.machine()
     w.say(f"{machine.name} power cut")
     machine.power_cut()
 
 
-def power_fails(w: World) -> None:
+def power_fails(w: SimWorld) -> None:
     machine, calls = w.machine(), w.random.randint(1, 60)
     w.say(f"{machine.name} loses its power in {calls} calls")
     machine.power_fails_in(calls)
 
 
-def freeze_node(w: World) -> None:
+def freeze_node(w: SimWorld) -> None:
     machine = w.machine()
     w.say(f"{machine.name} frozen")
     machine.frozen = True
 
 
-def sleep_coordinator(w: World) -> None:
+def sleep_coordinator(w: SimWorld) -> None:
     ms = w.random.choice((20_000, 60_000, 400_000))
     w.say(f"coordinator sleeps {ms} ms")
     w.coordinator.frozen = True
@@ -84,41 +84,41 @@ def sleep_coordinator(w: World) -> None:
     w.coordinator.frozen = False
 
 
-def redis_away(w: World) -> None:
+def redis_away(w: SimWorld) -> None:
     w.redis.down = not w.redis.down
     w.say(f"redis {'down' if w.redis.down else 'up'}")
 
 
-def wipe(w: World) -> None:
+def wipe(w: SimWorld) -> None:
     w.say("redis wiped")
     w.redis.wipe()
     w.truth.contact_ms.clear()  # what was on its way is gone
 
 
-def noise(w: World) -> None:
+def noise(w: SimWorld) -> None:
     w.channel.chaos = w.random.choice((0.0, 0.2, 0.5))
     w.say(f"messages are lost, doubled and late: {w.channel.chaos}")
 
 
-def disk_full(w: World) -> None:
+def disk_full(w: SimWorld) -> None:
     machine = w.machine()
     w.say(f"{machine.name} disk full")
     machine.host.full = machine.shelf.full = True
 
 
-def kill_programs(w: World) -> None:
+def kill_programs(w: SimWorld) -> None:
     machine = w.machine()
     w.say(f"{machine.name} programs of sittings killed")
     machine.programs.kill()
 
 
-def kill_shims(w: World) -> None:
+def kill_shims(w: SimWorld) -> None:
     machine = w.machine()
     w.say(f"{machine.name} shims killed")
     machine.host.kill_shims()
 
 
-def lose_disk(w: World) -> None:
+def lose_disk(w: SimWorld) -> None:
     """The machine comes back with an empty disk; its key was kept, or a person has it enrolled anew."""
     machine, new_key = w.machine(), w.random.random() < 0.5
     w.say(f"{machine.name} comes back with an empty disk, new key: {new_key}")
@@ -134,7 +134,7 @@ def lose_disk(w: World) -> None:
         w.enrol(machine)
 
 
-def lose_bytes(w: World) -> None:
+def lose_bytes(w: SimWorld) -> None:
     """The depot loses what it had of attempts that are not settled yet."""
     with w.coordinator.seen() as tx:
         unsettled = {f"{f.run}.{f.attempt}.{f.fence}" for f in tx.find(Fence) if f.receipt is None}
@@ -144,7 +144,7 @@ def lose_bytes(w: World) -> None:
         w.lose(name)
 
 
-def swallow(w: World) -> None:
+def swallow(w: SimWorld) -> None:
     """The depot never keeps anything of one attempt."""
     if w.runs:
         identity = f"{w.random.choice(w.runs)}.1.1"
@@ -155,12 +155,12 @@ def swallow(w: World) -> None:
 # -- the coordinator's machine -------------------------------------------------------------------
 
 
-def reboot_coordinator(w: World) -> None:
+def reboot_coordinator(w: SimWorld) -> None:
     w.say("the coordinator's machine reboots")
     w.coordinator.reboot()
 
 
-def wall(w: World) -> None:
+def wall(w: SimWorld) -> None:
     """A wall clock is set: by seconds, by hours, by more than a day."""
     clock = w.random.choice((w.clock, w.machine().clock))
     jump = w.random.choice((-86_400_000, -3_600_000, -5_000, 40_000, 90_000_000))
@@ -168,12 +168,12 @@ def wall(w: World) -> None:
     clock.wall += jump
 
 
-def backup(w: World) -> None:
+def backup(w: SimWorld) -> None:
     w.say(f"backup {len(w.backups)} of the ledger")
     w.backups.append(w.coordinator.backup())
 
 
-def restore(w: World) -> None:
+def restore(w: SimWorld) -> None:
     """The coordinator's ledger or whole disk dies; a backup is put back. Depot and archive are whole."""
     if not w.backups:
         return

@@ -31,7 +31,7 @@ from tests.simulation.trees import carries
 from tests.simulation.truth import claims_in
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.world import SimWorld
 
 MOST_ATTEMPTS = 12
 
@@ -39,7 +39,7 @@ MOST_ATTEMPTS = 12
 class FlowTruth:
     """Keeps what it has seen of each workflow."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SimWorld) -> None:
         self.world = world
         self._runs: set[str] = set()
         self._winners: dict[str, str] = {}

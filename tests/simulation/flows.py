@@ -23,7 +23,7 @@ from tests.fakes.node import Script
 from tests.simulation.flow_shapes import NEVER, PROJECT, SHAPES, Shape
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.world import SimWorld
 
 NO_HOME = Path("/nonexistent/pancode")
 MOST_FLOWS, MOST_RESUMES = 5, 12
@@ -85,7 +85,7 @@ def answer_of(flow: str, step: str) -> str:
     return f"{flow} has {step}"
 
 
-def plan_of(w: World, name: str, shape: Shape) -> WorkflowPlan:
+def plan_of(w: SimWorld, name: str, shape: Shape) -> WorkflowPlan:
     r = w.random
     return WorkflowPlan(
         kind=shape.kind,
@@ -116,7 +116,7 @@ def step_plan(shape: Shape, step: str, on_lost: str = "ask") -> StepPlan:
     return StepPlan(step, request, shape.steps[step], **keys)
 
 
-def script_of(w: World, name: str, step: str, fails: bool) -> Script:
+def script_of(w: SimWorld, name: str, step: str, fails: bool) -> Script:
     cost = w.random.choice(("0.01", "0.02"))
     answer = f'{{"answer": "{answer_of(name, step)}", "in": 10, "out": 5, "usd": "{cost}"}}\n'
     git = w.flows.wanted[name].shape.git
@@ -132,7 +132,7 @@ def script_of(w: World, name: str, step: str, fails: bool) -> Script:
 # -- what people do --------------------------------------------------------------------------------
 
 
-def flow(w: World) -> None:
+def flow(w: SimWorld) -> None:
     r = w.random
     shape = r.choice(tuple(SHAPES))
     name = f"flow{len(w.flows.resumed)}"
@@ -150,7 +150,7 @@ def flow(w: World) -> None:
     w.say(f"{name} {'began' if done else 'was refused, or nobody knows'}")
 
 
-def stop_flow(w: World) -> None:
+def stop_flow(w: SimWorld) -> None:
     found = [one for one in workflows(w) if one.state is WorkflowState.RUNNING]
     if found:
         one = w.random.choice(found)
@@ -158,13 +158,13 @@ def stop_flow(w: World) -> None:
         w.coordinator.ask(lambda core: asked.stop(core, one.id, "by the simulation", "sim"))
 
 
-def resume_flow(w: World) -> None:
+def resume_flow(w: SimWorld) -> None:
     found = [one for one in workflows(w) if one.state not in (*OPEN, WorkflowState.DONE)]
     if found:
         resume(w, w.random.choice(found))
 
 
-def resume(w: World, one: Workflow) -> None:
+def resume(w: SimWorld, one: Workflow) -> None:
     w.say(f"resume {one.name}, which has {one.state}: {one.reason[:80]}")
     w.flows.resumed[one.name] += 1
     w.coordinator.ask(lambda core: asked.resume(core, AROUND, one.id, "sim"))
@@ -173,7 +173,7 @@ def resume(w: World, one: Workflow) -> None:
 # -- what the coordinator does ---------------------------------------------------------------------
 
 
-def follow(w: World) -> None:
+def follow(w: SimWorld) -> None:
     """One round of the thread that advances workflows; it may die between any two calls."""
     core = w.coordinator.awake
     if core is None or not w.flows.resumed:
@@ -185,19 +185,19 @@ def follow(w: World) -> None:
             return
 
 
-def _advanced(w: World, core: Core, workflow: str) -> Callable[[], None]:
+def _advanced(w: SimWorld, core: Core, workflow: str) -> Callable[[], None]:
     advancing = Advancing(core, StepStarter(core, around))
     return lambda: advancing.do(workflow, lambda: w.coordinator.core is not core)
 
 
-def due(w: World) -> list[str]:
+def due(w: SimWorld) -> list[str]:
     """Workflows that are to be looked at now."""
     with w.coordinator.seen() as tx:
         found = [one for one in tx.find(Action) if one.kind is ActionKind.ADVANCE]
     return list(dict.fromkeys(one.run for one in found if one.at_ms <= w.clock.wall_ms()))
 
 
-def assign(w: World) -> None:
+def assign(w: SimWorld) -> None:
     """Each run of a workflow does what its step does, before any node has begun it."""
     names = {one.id: one.name for one in workflows(w)}
     known = w.machines[0].scripts
@@ -212,7 +212,7 @@ def assign(w: World) -> None:
             machine.scripts[run.id] = script
 
 
-def workflows(w: World) -> list[Workflow]:
+def workflows(w: SimWorld) -> list[Workflow]:
     with w.coordinator.seen() as tx:
         return tx.find(Workflow, order="created_ms")
 
@@ -220,7 +220,7 @@ def workflows(w: World) -> list[Workflow]:
 # -- the end of faults -----------------------------------------------------------------------------
 
 
-def go_on(w: World) -> None:
+def go_on(w: SimWorld) -> None:
     """People resume what ended otherwise than it would have without faults and stops."""
     for one in workflows(w):
         wanted = one.state not in OPEN and not ended_as_it_should(w, one)
@@ -228,7 +228,7 @@ def go_on(w: World) -> None:
             resume(w, one)
 
 
-def ended_as_it_should(w: World, one: Workflow) -> bool:
+def ended_as_it_should(w: SimWorld, one: Workflow) -> bool:
     """As a run without any fault and stop would have ended."""
     with w.coordinator.seen() as tx:
         steps = steps_of(tx, one.id)
@@ -239,5 +239,5 @@ def ended_as_it_should(w: World, one: Workflow) -> bool:
     return one.state is WorkflowState.DONE if not bad else failed == bad
 
 
-def at_rest(w: World) -> bool:
+def at_rest(w: SimWorld) -> bool:
     return all(one.state not in OPEN for one in workflows(w)) and not due(w)

@@ -28,7 +28,7 @@ from pancode.runs.life.case import holds_slot
 from pancode.runs.life.prefetch import waits_there
 from tests.simulation.machines import Machine
 from tests.simulation.truth import claims_in
-from tests.simulation.world import World
+from tests.simulation.world import SimWorld
 
 REPLACED_MS = 120_000
 """For a word of the coordinator to arrive and to be obeyed by what ignores SIGTERM."""
@@ -48,7 +48,7 @@ def must(holds: bool, what: str) -> None:
 class Invariants:
     """Keeps what it has seen, to tell a change that must never be."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SimWorld) -> None:
         self.world, self.coordinator, self.truth = world, world.coordinator, world.truth
         self.ceilings: dict[str, Decimal] = {}
         self.work: dict[str, Any] = {}

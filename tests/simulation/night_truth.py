@@ -15,7 +15,7 @@ from tests.simulation.invariants import must
 from tests.simulation.machines import Machine
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.world import SimWorld
 
 PATIENCE = 3
 """So many steps may pass before a slot that is free is taken by what waits there."""
@@ -24,7 +24,7 @@ PATIENCE = 3
 class NightTruth:
     """Keeps what it has seen of each machine a step before."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SimWorld) -> None:
         self.world = world
         self._seen: set[tuple[str, int]] = set()
         self._idle: dict[str, tuple[AttemptId | None, int]] = {}

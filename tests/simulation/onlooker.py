@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from tests.simulation.coordinator import Desk
+from tests.simulation.coordinator import SimDesk
 from tests.simulation.invariants import must
 from tests.unit.pancode.interfaces.http.lies import gets
 from tests.unit.pancode.interfaces.http.world import Http, MemoryCoordinator, app_of
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.world import SimWorld
 
 NO_HOME = Path("/nonexistent/pancode")
 
 
-def every_look_is_answered(w: World, runs: list[str], node: str) -> None:
+def every_look_is_answered(w: SimWorld, runs: list[str], node: str) -> None:
     """No GET breaks on what a node has said; the coordinator is there to answer."""
     if w.coordinator.awake is None or w.redis.down or not runs:
         return
@@ -27,7 +27,7 @@ def every_look_is_answered(w: World, runs: list[str], node: str) -> None:
     must(not broken, f"GETs that do not answer: {broken}")
 
 
-def _http(coordinator: Desk) -> Http:
+def _http(coordinator: SimDesk) -> Http:
     app, api = app_of(MemoryCoordinator(cast(Any, coordinator), NO_HOME))
     api.closing.set()  # a stream of events ends at once
     return Http(app)

@@ -11,7 +11,7 @@ from pancode.kernel.ports import Offer
 from pancode.kernel.records import Fence
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.world import SimWorld
 
 SHARE = 0.08
 """Of the steps in which it does so."""
@@ -24,7 +24,7 @@ class Postman:
     random: Random
     works: bool = True
 
-    def deliver_again(self, w: World) -> None:
+    def deliver_again(self, w: SimWorld) -> None:
         """One order that was signed at some time, closed or not; the ledger that signed it may be gone."""
         if not self.works or w.redis.down or self.random.random() >= SHARE:
             return

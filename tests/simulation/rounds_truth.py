@@ -14,7 +14,7 @@ from tests.simulation.invariants import must
 from tests.simulation.trees import carries
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.world import SimWorld
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class SeenRound:
 class RoundsTruth:
     """Keeps the round of each judge, and the verdicts that have begun another one."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SimWorld) -> None:
         self.world = world
         self._seen: dict[str, SeenRound] = {}
         self._judged: set[str] = set()

@@ -13,13 +13,13 @@ from tests.simulation.invariants import Broken, Invariants
 from tests.simulation.kinds import KINDS, WORK, kind_of
 from tests.simulation.night_truth import NightTruth
 from tests.simulation.talk_truth import TalkTruth
-from tests.simulation.world import World
+from tests.simulation.world import SimWorld
 
 SETTLE_STEPS = 700
 QUIET_MS = 70_000
 """Long enough for what is tidied once a minute."""
 LOGS = (Audit, AuditAnchor, FeedEvent)
-Act = Callable[[World], None]
+Act = Callable[[SimWorld], None]
 
 
 def act_named(name: str) -> Act:
@@ -31,7 +31,7 @@ def act_named(name: str) -> Act:
     raise KeyError(name)
 
 
-class Schedule(World):
+class Schedule(SimWorld):
     """`run()` raises Broken with the seed and the story of what was done. The same seed does the same."""
 
     def __init__(self, seed: int, kind: str | None = None) -> None:

@@ -17,7 +17,7 @@ from pancode.sessions.session import of_run
 from tests.simulation.invariants import must
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.world import SimWorld
 
 WORD = re.compile(r"word\d{4}")
 
@@ -25,7 +25,7 @@ WORD = re.compile(r"word\d{4}")
 class TalkTruth:
     """Each invariant is one method; its docstring is its name."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SimWorld) -> None:
         self.world = world
 
     def after_step(self) -> None:

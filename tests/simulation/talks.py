@@ -16,7 +16,7 @@ from pancode.sessions import service as words
 from tests.simulation.flows import AROUND
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.world import SimWorld
 
 MOST_SESSIONS = 4
 MODEL = "anthropic/claude-sonnet-4-5"
@@ -49,7 +49,7 @@ class Talks:
 # -- what people do --------------------------------------------------------------------------------
 
 
-def talk(w: World) -> None:
+def talk(w: SimWorld) -> None:
     """Open a session, or say something in one, or send what was typed when nobody answered."""
     r, talks = w.random, w.talks
     text, by = talks.word(), r.choice(("ana", "ben"))
@@ -70,7 +70,7 @@ def talk(w: World) -> None:
         send(w, said)
 
 
-def send(w: World, said: Said) -> None:
+def send(w: SimWorld, said: Said) -> None:
     """As a face sends words, with their key: of two answers the second is that of the first."""
     mark = RequestMark("sim", said.text, "words", said.text)
 
@@ -90,7 +90,7 @@ def _said(core: Core, said: Said) -> str:
     return words.say(core, AROUND, said.session, said.text, said.by).how
 
 
-def hush(w: World) -> None:
+def hush(w: SimWorld) -> None:
     found = sessions(w)
     if not found:
         return
@@ -105,7 +105,7 @@ def hush(w: World) -> None:
             w.coordinator.ask(lambda core: words.end(core, session, "sim"))
 
 
-def sessions(w: World) -> list[str]:
+def sessions(w: SimWorld) -> list[str]:
     """By their first runs, oldest first."""
     with w.coordinator.seen() as tx:
         runs = tx.find(Run, order="created_ms")
@@ -115,7 +115,7 @@ def sessions(w: World) -> list[str]:
 # -- what the coordinator does ---------------------------------------------------------------------
 
 
-def follow(w: World) -> None:
+def follow(w: SimWorld) -> None:
     """One round of the thread that begins the next sittings; it may die between any two calls."""
     core = w.coordinator.awake
     if core is None or not w.talks.sessions:
@@ -127,11 +127,11 @@ def follow(w: World) -> None:
             return
 
 
-def due(w: World) -> list[str]:
+def due(w: SimWorld) -> list[str]:
     with w.coordinator.seen() as tx:
         found = [one for one in tx.find(Action) if one.kind is ActionKind.GO_ON]
     return list(dict.fromkeys(one.run for one in found))
 
 
-def at_rest(w: World) -> bool:
+def at_rest(w: SimWorld) -> bool:
     return not due(w)

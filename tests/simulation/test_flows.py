@@ -23,7 +23,7 @@ from tests.simulation import flows
 from tests.simulation.flow_shapes import PROJECT, SHAPES, Shape
 from tests.simulation.planted_flows import counts_first
 from tests.simulation.schedule import Schedule
-from tests.simulation.world import World
+from tests.simulation.world import SimWorld
 
 MOMENTS = 45
 TASKS = 200
@@ -147,7 +147,7 @@ def writes_of_the_advance(shape: str, monkeypatch: pytest.MonkeyPatch) -> list[i
     wire, follow, end = world.coordinator.wire, flows.follow, MemoryTransaction.end
     first, inside = wire.count, list[bool]()
 
-    def followed(one: World) -> None:
+    def followed(one: SimWorld) -> None:
         inside.append(True)
         follow(one)
         inside.clear()

@@ -10,7 +10,7 @@ from typing import Any
 
 from pancode.kernel.records import Fence
 from tests.fakes.node import MemoryDepot
-from tests.simulation.coordinator import Desk
+from tests.simulation.coordinator import SimDesk
 from tests.simulation.machines import Machine
 
 HEARD_MS = 15_000
@@ -20,7 +20,7 @@ HEARD_MS = 15_000
 class Truth:
     """`silent_ms`: time in which the coordinator was awake and looking and the node could not be heard."""
 
-    def __init__(self, coordinator: Desk, machines: list[Machine]) -> None:
+    def __init__(self, coordinator: SimDesk, machines: list[Machine]) -> None:
         self.coordinator, self.machines = coordinator, machines
         self.contact_ms: dict[str, int] = defaultdict(int)
         self.silent_ms: dict[str, int] = defaultdict(int)

@@ -21,11 +21,11 @@ from pancode.runs.core import CEILING, WORK_CEILING
 from tests.fakes.node import Script
 from tests.simulation.kinds import ENDLESS
 from tests.simulation.machines import Machine
-from tests.simulation.world import World
+from tests.simulation.world import SimWorld
 from tests.unit.pancode.runs.world import enqueue
 
 
-def dispatch(w: World) -> None:
+def dispatch(w: SimWorld) -> None:
     core = w.coordinator.awake
     if core is None or w.number >= w.kind.most_runs:
         return
@@ -40,7 +40,7 @@ def dispatch(w: World) -> None:
         w.say(f"{run_id} was not queued")
 
 
-def a_script(w: World) -> Script:
+def a_script(w: SimWorld) -> Script:
     r = w.random
     cost = r.choice(("0.01", "0.30", "1.50"))
     answer = f'{{"answer": "did it", "in": 10, "out": 5, "usd": "{cost}"}}\n'
@@ -58,7 +58,7 @@ def a_script(w: World) -> Script:
     )
 
 
-def a_run(w: World, run_id: str) -> Run:
+def a_run(w: SimWorld, run_id: str) -> Run:
     r = w.random
     git = r.random() < 0.6
     snapshot = w.coordinator.depot.snapshot(SnapshotRequest("p", run_id)).snapshot
@@ -100,12 +100,12 @@ def a_run(w: World, run_id: str) -> Run:
     return Run(**fields)
 
 
-def stop(w: World) -> None:
+def stop(w: SimWorld) -> None:
     if w.runs:
         stop_run(w, w.random.choice(w.runs))
 
 
-def stop_run(w: World, run_id: str) -> None:
+def stop_run(w: SimWorld, run_id: str) -> None:
     """Taken down as a wish only when it got an answer: a caller who got none asks again."""
     w.say(f"stop {run_id}")
     if w.coordinator.ask(lambda core: runs_stop.stop(core, run_id, "by the simulation")):
@@ -115,7 +115,7 @@ def stop_run(w: World, run_id: str) -> None:
             w.truth.asked_to_stop(run_id)
 
 
-def retry(w: World) -> None:
+def retry(w: SimWorld) -> None:
     if not w.runs or w.number >= w.kind.most_runs:
         return
     run_id = w.random.choice(w.runs)
@@ -139,7 +139,7 @@ def retry(w: World) -> None:
         w.truth.given_up.add(run_id)
 
 
-def a_retry(w: World, run_id: str) -> Run | None:
+def a_retry(w: SimWorld, run_id: str) -> Run | None:
     """The same request once more, as the gates let it pass; None while the old one has not ended."""
     with w.coordinator.seen() as tx:
         old = tx.get(Run, run_id)
@@ -150,19 +150,19 @@ def a_retry(w: World, run_id: str) -> Run | None:
     return Run(**{**asked, **new}, retry_of=old.id)
 
 
-def drain(w: World) -> None:
+def drain(w: SimWorld) -> None:
     machine, reason = w.machine(), w.random.choice((None, "sim"))
     w.say(f"drain {machine.name} {reason}")
     w.coordinator.ask(lambda core: inventory.drain(core, machine.name, reason, "sim"))
 
 
-def pause(w: World) -> None:
+def pause(w: SimWorld) -> None:
     value = w.random.choice((None, "sim"))
     w.say(f"pause {value}")
     w.coordinator.ask(lambda core: pause_queue(core, None, value, "sim"))
 
 
-def resize(w: World) -> None:
+def resize(w: SimWorld) -> None:
     machine, slots = w.machine(), w.random.choice((1, 2, 3))
     w.say(f"{machine.name} gets {slots} slots")
     machine.most_slots = max(machine.most_slots, slots)
@@ -171,7 +171,7 @@ def resize(w: World) -> None:
         machine.slots = min(machine.slots, slots)
 
 
-def bounds(w: World) -> None:
+def bounds(w: SimWorld) -> None:
     """Its owner lets a machine decide by itself how many it takes."""
     machine, slots = w.machine(), w.random.choice((2, 3))
     w.say(f"{machine.name} gets 1 to {slots} slots")
@@ -181,13 +181,13 @@ def bounds(w: World) -> None:
     )
 
 
-def strain(w: World) -> None:
+def strain(w: SimWorld) -> None:
     machine, load = w.machine(), w.random.choice((0.1, 0.1, 1.2, 2.0, 2.0))
     w.say(f"{machine.name} has the load {load}")
     machine.load = machine.facts.load = load
 
 
-def ceiling(w: World) -> None:
+def ceiling(w: SimWorld) -> None:
     usd = Decimal(w.random.choice(("2", "4", "6")))
     scope = w.random.choice(("day", "day", "agent:builder", "node", f"node:{w.machine().name}"))
     work = (Ceilings(tokens=2_000), Ceilings(ms=1_800_000), Ceilings(usd, 3_000))
@@ -196,7 +196,7 @@ def ceiling(w: World) -> None:
     w.coordinator.ask(lambda core: set_ceilings(core, scope, said, "sim"))
 
 
-def owner(w: World) -> None:
+def owner(w: SimWorld) -> None:
     """The owner of a machine writes another `ceiling.json`, or takes it away."""
     machine = w.machine()
     limits: tuple[Ceiling, ...] = (
@@ -213,14 +213,14 @@ def owner(w: World) -> None:
 # -- nodes leave ---------------------------------------------------------------------------------
 
 
-def revoke(w: World) -> None:
+def revoke(w: SimWorld) -> None:
     """`node rm`, first half: at once, whether the node is there or not."""
     machine = w.machine()
     w.say(f"revoke {machine.name}")
     w.coordinator.ask(lambda core: inventory.revoke(core, machine.name))
 
 
-def forget(w: World) -> None:
+def forget(w: SimWorld) -> None:
     """`node rm`, second half: it was cleaned, which was proven."""
     machine = w.machine()
     if machine.gone or w.coordinator.awake is None:
@@ -231,7 +231,7 @@ def forget(w: World) -> None:
     w.coordinator.ask(lambda core: inventory.forget(core, machine.name))
 
 
-def vanish(w: World) -> None:
+def vanish(w: SimWorld) -> None:
     """`node rm` of a machine that never comes back."""
     machine = w.machine()
     w.say(f"{machine.name} vanishes")
@@ -239,7 +239,7 @@ def vanish(w: World) -> None:
     w.coordinator.ask(lambda core: inventory.revoke(core, machine.name))
 
 
-def take_away(w: World, machine: Machine) -> None:
+def take_away(w: SimWorld, machine: Machine) -> None:
     machine.power_cut()
     machine.gone = True
     w.truth.trusted.add(machine.name)
@@ -248,7 +248,7 @@ def take_away(w: World, machine: Machine) -> None:
 # -- the end of faults ---------------------------------------------------------------------------
 
 
-def wind_up(w: World) -> None:
+def wind_up(w: SimWorld) -> None:
     """What people do in the end: nothing is paused, there is money, what cannot end is stopped, once."""
     core = w.coordinator.core
     assert core is not None
@@ -270,7 +270,7 @@ def wind_up(w: World) -> None:
             stop_run(w, run.id)
 
 
-def _be_generous(w: World) -> None:
+def _be_generous(w: SimWorld) -> None:
     with w.coordinator.seen() as tx:
         names = [s.name for s in tx.find(Setting) if s.name.startswith((CEILING, WORK_CEILING))]
     much = Ceilings(Decimal(10_000), 10**12, 10**15)
@@ -278,7 +278,7 @@ def _be_generous(w: World) -> None:
         w.coordinator.ask(partial(set_ceilings, scope=scope, ceilings=much, by="sim"))
 
 
-def stop_homeless(w: World) -> None:
+def stop_homeless(w: SimWorld) -> None:
     """What waits for nodes that have left the fleet waits for ever, and says so, until somebody ends it."""
     with w.coordinator.seen() as tx:
         bound = {f.run for f in tx.find(Fence) if f.state is not FenceState.CLOSED}

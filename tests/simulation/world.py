@@ -12,7 +12,7 @@ from tests.fakes.bus import MemoryRedis
 from tests.fakes.node import MemoryClock, MemoryDepot
 from tests.simulation import flows, talks
 from tests.simulation.channel import Channel
-from tests.simulation.coordinator import RULES, Desk, Rows, SimDepot
+from tests.simulation.coordinator import RULES, Rows, SimDepot, SimDesk
 from tests.simulation.kinds import Kind
 from tests.simulation.machines import TEMPO, Machine
 from tests.simulation.postman import Postman
@@ -21,7 +21,7 @@ from tests.simulation.trees import Trees
 from tests.simulation.truth import Truth
 
 
-class World:
+class SimWorld:
     """What acts act on."""
 
     def __init__(self, seed: int, kind: Kind) -> None:
@@ -34,7 +34,7 @@ class World:
         self.postman = Postman(Random(seed + 2))
         self.redis = MemoryRedis(self.server.boot_ms)
         self.redis.carry = self.channel.carry
-        self.coordinator = Desk(self.redis, SimDepot(self.arrived, self.trees), self.clock)
+        self.coordinator = SimDesk(self.redis, SimDepot(self.arrived, self.trees), self.clock)
         if kind.ceiling_usd is not None:
             self.coordinator.rules = replace(RULES, ceiling_usd=kind.ceiling_usd)
         count = self.random.choice(kind.nodes)

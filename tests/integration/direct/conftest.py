@@ -23,7 +23,7 @@ from pancode.git.depot import Depot
 from pancode.kernel.node import node_user
 from pancode.queue.queue import RedisBus
 from tests.contract.redis_servers import Server, open_server
-from tests.integration.git.depot_world import World
+from tests.integration.git.depot_world import Depots
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -73,7 +73,7 @@ class House:
     place: ListenAddress
     server: Server
     bus: RedisBus
-    depot: World
+    depot: Depots
     loop: LoopThread
     clock: Shifted = field(default_factory=Shifted)
     known: dict[str, str] = field(default_factory=dict)
@@ -151,7 +151,7 @@ def house(tmp_path: Path) -> Iterator[House]:
         place = ListenAddress("127.0.0.1", free.getsockname()[1], "a test")
     server = open_server("valkey", tmp_path)
     bus, loop = RedisBus(server.access, SystemClock()), LoopThread("direct")
-    depot = World(tmp_path, Depot(tmp_path / "depots"))
+    depot = Depots(tmp_path, Depot(tmp_path / "depots"))
     depot.server.start()
     try:
         yield House(tmp_path, place, server, bus, depot, loop)

@@ -20,7 +20,7 @@ from pancode.landing.service import Lander
 from pancode.runs import views as query
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until
-from tests.unit.pancode.landing.test_asked import COMMIT, GIT, World
+from tests.unit.pancode.landing.test_asked import COMMIT, GIT, LandingWorld
 
 LANDED = {"status": "landed", "files": ("a.txt",), "tree": "/p", "branch": "main", "commit": COMMIT}
 
@@ -28,7 +28,7 @@ LANDED = {"status": "landed", "files": ("a.txt",), "tree": "/p", "branch": "main
 class Waiting(Lander):
     """Production's, but for git: it answers or raises what a test wants, and waits as a gate would."""
 
-    def __init__(self, world: World, folder: Path, *answers: object) -> None:
+    def __init__(self, world: LandingWorld, folder: Path, *answers: object) -> None:
         super().__init__(world.coordinator.core, DepotRepositories(Depot(folder)))
         self.answers, self.begun = list(answers), threading.Event()
         self.at_once, self.most, self.order = 0, 0, list[str]()
@@ -51,12 +51,12 @@ class Waiting(Lander):
         return landing.ended
 
 
-def _landing(world: World) -> dict[str, Any]:
+def _landing(world: LandingWorld) -> dict[str, Any]:
     return dict(query.brief(world.coordinator.core, "last")["landing"] or {})
 
 
 @contextmanager
-def _going(world: World, lander: Lander) -> Iterator[LandingQueue]:
+def _going(world: LandingWorld, lander: Lander) -> Iterator[LandingQueue]:
     queue = LandingQueue(world.coordinator.core, lander.land, lander.cut_short, again_s=0.05)
     queue.start()
     try:
@@ -66,7 +66,7 @@ def _going(world: World, lander: Lander) -> Iterator[LandingQueue]:
 
 
 def test_one_that_breaks_does_not_wait_for_ever(tmp_path: Path) -> None:
-    world = World()
+    world = LandingWorld()
     world.end()
     with _going(world, Waiting(world, tmp_path, ZeroDivisionError("by zero"))):
         until(lambda: _landing(world)["status"] == "failed", "it is written down")
@@ -74,14 +74,14 @@ def test_one_that_breaks_does_not_wait_for_ever(tmp_path: Path) -> None:
 
 
 def test_what_the_ledger_did_not_take_is_tried_again(tmp_path: Path) -> None:
-    world = World()
+    world = LandingWorld()
     world.end()
     with _going(world, Waiting(world, tmp_path, UnavailableError("full"), UnavailableError("full"), "")):
         until(lambda: _landing(world)["status"] == "landed", "it is landed")
 
 
 def test_one_that_waits_is_called_off_before_it_begins(tmp_path: Path) -> None:
-    world = World()
+    world = LandingWorld()
     world.end()
     lander, run = Waiting(world, tmp_path), world.coordinator.row(Run, "r-0001")
     assert lander.call_off(run) == [{"status": "called off", "queued": True}]
@@ -92,7 +92,7 @@ def test_one_that_waits_is_called_off_before_it_begins(tmp_path: Path) -> None:
 
 
 def test_one_under_way_is_called_off_for_good_and_by_our_own_end_until_the_next_start(tmp_path: Path) -> None:
-    world = World()
+    world = LandingWorld()
     world.end()
     lander = Waiting(world, tmp_path, "waits")
     with _going(world, lander):
@@ -107,7 +107,7 @@ def test_one_under_way_is_called_off_for_good_and_by_our_own_end_until_the_next_
     assert _landing(world)["status"] == "called off"
 
 
-def _more(world: World, count: int, repo: str) -> list[Run]:
+def _more(world: LandingWorld, count: int, repo: str) -> list[Run]:
     """More ended runs, of that repository."""
     made = []
     for _ in range(count):
@@ -125,7 +125,7 @@ def _more(world: World, count: int, repo: str) -> list[Run]:
 def test_landings_of_one_repository_go_one_after_another_and_others_do_not_wait_for_them(
     tmp_path: Path,
 ) -> None:
-    world = World(land=False)
+    world = LandingWorld(land=False)
     world.end()
     runs, (other,) = _more(world, 3, "repo-1"), _more(world, 1, "repo-2")
     lander, core = Waiting(world, tmp_path, "waits"), world.coordinator.core
@@ -147,7 +147,7 @@ def test_landings_of_one_repository_go_one_after_another_and_others_do_not_wait_
 
 
 def test_a_refusal_is_an_error_with_its_fix(tmp_path: Path) -> None:
-    world = World(land=False)
+    world = LandingWorld(land=False)
     world.end()
     error = WorkspaceError("r-0001 was not landed: conflict", why="a.txt: both", fix="look", code="conflict")
     with _going(world, Waiting(world, tmp_path, error)) as queue:

@@ -23,8 +23,7 @@ from pancode.runs.unit_of_work import unit_of_work
 from tests.integration.forge.fakes import TOKEN, FakeForgejo, serving
 from tests.unit.pancode.interfaces.http.world import MemoryCoordinator, ToldCode
 from tests.unit.pancode.landing.commands.test_landing import DirectClient
-from tests.unit.pancode.landing.test_asked import Lander
-from tests.unit.pancode.landing.test_asked import World as LandingWorld
+from tests.unit.pancode.landing.test_asked import Lander, LandingWorld
 
 PUSH = ("origin", "agent/x")
 

@@ -24,7 +24,7 @@ NOTE = "<!-- mark -->\nRun r-1 works on this."
 
 
 @dataclass
-class World:
+class Forge:
     fake: FakeTracker
     trackers: HttpTrackers
     place: TrackerPlace
@@ -35,16 +35,16 @@ class World:
 
 
 @pytest.fixture(params=sorted(KINDS))
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
+def world(request: pytest.FixtureRequest) -> Iterator[Forge]:
     make, host, ref = KINDS[request.param]
     fake = make()
     with serving(fake) as api:
         hosts = {host: ForgeAccess("tracker", None, api)}
         trackers = HttpTrackers(lambda: hosts, lambda name: TOKEN, {}, SystemClock())
-        yield World(fake, trackers, tracker_of(request.param), ref)
+        yield Forge(fake, trackers, tracker_of(request.param), ref)
 
 
-def test_an_issue_is_read(world: World) -> None:
+def test_an_issue_is_read(world: Forge) -> None:
     one = world.issue()
     assert (one.ref, one.title, one.text) == (world.ref, "Add login", "People should log in.")
     assert (one.state, one.labels, one.assignees) == (IssueState.OPEN, ("feature",), ("ana",))
@@ -53,7 +53,7 @@ def test_an_issue_is_read(world: World) -> None:
     assert [found.ref for found in world.trackers.issues(world.place, prefix, 50)] == [world.ref]
 
 
-def test_an_issue_is_found_behind_two_pages_of_others(world: World) -> None:
+def test_an_issue_is_found_behind_two_pages_of_others(world: Forge) -> None:
     world.fake.newer = 250
     prefix = world.ref.partition("-")[0]
     refs = [one.ref for one in world.trackers.issues(world.place, prefix, 1_000)]
@@ -62,7 +62,7 @@ def test_an_issue_is_found_behind_two_pages_of_others(world: World) -> None:
     assert [one.ref for one in world.trackers.issues(world.place, prefix, 10, "Feature")] == [world.ref]
 
 
-def test_an_issue_goes_through_its_states_and_each_step_may_come_twice(world: World) -> None:
+def test_an_issue_goes_through_its_states_and_each_step_may_come_twice(world: Forge) -> None:
     for state in (IssueState.PROGRESS, IssueState.REVIEW, IssueState.DONE):
         for _ in range(2):
             world.trackers.move(world.place, world.issue(), state)
@@ -71,7 +71,7 @@ def test_an_issue_goes_through_its_states_and_each_step_may_come_twice(world: Wo
     assert world.trackers.issues(world.place, "SHOP", 50) == []
 
 
-def test_one_comment_is_written_and_changed_also_after_a_kill_before_its_name_was_kept(world: World) -> None:
+def test_one_comment_is_written_and_changed_also_after_a_kill_before_its_name_was_kept(world: Forge) -> None:
     world.fake.comments["1" if "linear" not in str(world.place) else "c9"] = "a person's words"
     known = world.trackers.comment(world.place, world.issue(), NOTE, "")
     assert world.trackers.comment(world.place, world.issue(), f"{NOTE} More.", known) == known
@@ -79,7 +79,7 @@ def test_one_comment_is_written_and_changed_also_after_a_kill_before_its_name_wa
     assert len(world.fake.comments) == 2 and world.fake.comments[known].endswith("Again.")
 
 
-def test_a_pull_request_and_an_issue_that_is_not_there_are_no_issues(world: World) -> None:
+def test_a_pull_request_and_an_issue_that_is_not_there_are_no_issues(world: Forge) -> None:
     with pytest.raises((NotFoundError, RefusedError)):
         world.trackers.issue(world.place, world.ref.replace("12", "99"))
 
@@ -88,7 +88,7 @@ def test_a_pull_request_and_an_issue_that_is_not_there_are_no_issues(world: Worl
     "answer", [(429, {"Retry-After": "60"}, b"{}"), (502, {}, b"<html>"), (200, {}, b"{")]
 )
 def test_a_tracker_that_limits_or_fails_is_said_in_its_words(
-    world: World, answer: tuple[int, dict[str, str], bytes]
+    world: Forge, answer: tuple[int, dict[str, str], bytes]
 ) -> None:
     world.fake.answers.append(answer)
     with pytest.raises(PancodeError) as caught:
@@ -97,7 +97,7 @@ def test_a_tracker_that_limits_or_fails_is_said_in_its_words(
 
 
 def test_a_token_that_expires_in_the_middle_is_named_with_its_command_and_a_new_one_counts_at_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: Forge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = [TOKEN]
     monkeypatch.setattr(world.trackers, "_secret", lambda name: token[0])
@@ -118,7 +118,7 @@ def test_a_token_that_expires_in_the_middle_is_named_with_its_command_and_a_new_
     assert len(world.fake.comments) == 1
 
 
-def test_an_issue_of_a_megabyte_is_read_whole_and_a_longer_answer_is_refused(world: World) -> None:
+def test_an_issue_of_a_megabyte_is_read_whole_and_a_longer_answer_is_refused(world: Forge) -> None:
     world.fake.text = "x" * (1 << 20)
     assert len(world.issue().text) == 1 << 20
     world.fake.text = "x" * (9 << 20)
@@ -127,7 +127,7 @@ def test_an_issue_of_a_megabyte_is_read_whole_and_a_longer_answer_is_refused(wor
     assert "too long" in caught.value.why and len(caught.value.why) < 400
 
 
-def test_a_link_to_an_inner_address_is_never_fetched_nor_a_redirect_followed(world: World) -> None:
+def test_a_link_to_an_inner_address_is_never_fetched_nor_a_redirect_followed(world: Forge) -> None:
     inner = FakeGitHubIssues()
     with serving(inner) as address:
         world.fake.text = f"![x]({address}/secret.png) <img src='{address}/a'> {address}/latest/meta-data/"
@@ -142,7 +142,7 @@ def test_a_link_to_an_inner_address_is_never_fetched_nor_a_redirect_followed(wor
     assert inner.asked == []
 
 
-def test_an_answer_that_still_holds_is_not_sent_again(world: World) -> None:
+def test_an_answer_that_still_holds_is_not_sent_again(world: Forge) -> None:
     prefix = world.ref.partition("-")[0]
     first = world.trackers.issues(world.place, prefix, 50)
     assert world.trackers.issues(world.place, prefix, 50) == first

@@ -10,8 +10,8 @@ import pytest
 from node_agent.workspace.workspaces import Workspaces
 from pancode.git.depot import Depot
 from pancode.git.snapshot import Snapshot
-from tests.integration.git.coordinator import Desk
-from tests.integration.git.depot_world import World
+from tests.integration.git.coordinator import Trees
+from tests.integration.git.depot_world import Depots
 from tests.integration.git.repos import PathTransport, Repo, attempt, leave_a_mess, simple, snap, workspace_of
 
 
@@ -27,18 +27,18 @@ def repo(tmp_path: Path) -> Repo:
 
 
 @pytest.fixture
-def world(tmp_path: Path, depot: Depot) -> Iterator[World]:
+def world(tmp_path: Path, depot: Depot) -> Iterator[Depots]:
     """A depot server that serves."""
-    world = World(tmp_path, depot)
+    world = Depots(tmp_path, depot)
     world.server.start()
     yield world
     world.close()
 
 
 @pytest.fixture
-def coordinator(tmp_path: Path, depot: Depot) -> Desk:
+def coordinator(tmp_path: Path, depot: Depot) -> Trees:
     """A user's dirty tree with a snapshot."""
-    return Desk(tmp_path, depot)
+    return Trees(tmp_path, depot)
 
 
 @pytest.fixture

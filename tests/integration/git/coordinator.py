@@ -14,7 +14,7 @@ Act = Callable[[Repo], object]
 LINES = "".join(f"{number}\n" for number in range(1, 21))
 
 
-class Desk:
+class Trees:
     """The user's dirty tree, a snapshot of it, and an agent's copy to make a result in."""
 
     def __init__(self, tmp_path: Path, depot: Depot) -> None:

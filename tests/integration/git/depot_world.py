@@ -41,7 +41,7 @@ class CountingIds:
         return self.token(length)[:length]
 
 
-class World:
+class Depots:
     """A server with one project, one snapshot, and an authority that knows one attempt."""
 
     def __init__(self, tmp_path: Path, depot: Depot) -> None:

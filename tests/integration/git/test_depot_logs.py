@@ -16,11 +16,11 @@ from node_agent.wire.git import AT_ONCE
 from node_agent.workspace.depot import ask, read_line, send
 from pancode.git.depot_server import FULL, DepotParts, DepotServer, ServerLimits
 from pancode.git.log_store import MOST_LOGS, LogStreams
-from tests.integration.git.depot_world import CountingIds, World, until
+from tests.integration.git.depot_world import CountingIds, Depots, until
 from tests.integration.git.repos import attempt
 
 
-def test_a_log_grows_by_offset_and_is_whole_at_the_end(world: World, tmp_path: Path) -> None:
+def test_a_log_grows_by_offset_and_is_whole_at_the_end(world: Depots, tmp_path: Path) -> None:
     port: ports.DepotLink = world.client
     log = tmp_path / "out"
     log.write_bytes(b"one\n")
@@ -41,14 +41,14 @@ def test_a_log_grows_by_offset_and_is_whole_at_the_end(world: World, tmp_path: P
     assert world.streams.log(attempt(), "out").parent == world.home / "logs" / "r-aaaa" / "1.1"
 
 
-def test_an_empty_log_is_whole(world: World, tmp_path: Path) -> None:
+def test_an_empty_log_is_whole(world: Depots, tmp_path: Path) -> None:
     empty = tmp_path / "err"
     empty.touch()
     blob = world.client.upload(attempt(), "err", empty)
     assert blob.size == 0
 
 
-def test_a_log_that_changed_is_refused(world: World, tmp_path: Path) -> None:
+def test_a_log_that_changed_is_refused(world: Depots, tmp_path: Path) -> None:
     log = tmp_path / "out"
     log.write_bytes(b"first version")
     world.client.follow(attempt(), "out", log)
@@ -72,7 +72,7 @@ def _append(peer: socket.socket, offset: int, data: bytes) -> dict[str, object]:
     return dict(read_line(peer))
 
 
-def test_gap_overlap_and_difference(world: World) -> None:
+def test_gap_overlap_and_difference(world: Depots) -> None:
     peer = world.client._door.open("log", attempt())
     assert _append(peer, 0, b"abcdef") == {"ok": True, "size": 6}
     assert _append(peer, 7, b"x")["size"] == 6
@@ -88,7 +88,7 @@ def test_gap_overlap_and_difference(world: World) -> None:
     peer.close()
 
 
-def test_a_torn_append_is_kept_and_continued(world: World, tmp_path: Path) -> None:
+def test_a_torn_append_is_kept_and_continued(world: Depots, tmp_path: Path) -> None:
     peer = world.client._door.open("log", attempt())
     send(peer, b'{"op":"append","name":"out","offset":0,"length":10}\n')
     read_line(peer)
@@ -102,7 +102,7 @@ def test_a_torn_append_is_kept_and_continued(world: World, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/b", "..", ".hidden", "", "-x", "a\0b", "x\n"])
-def test_a_name_that_is_no_plain_name_is_refused(name: str, world: World) -> None:
+def test_a_name_that_is_no_plain_name_is_refused(name: str, world: Depots) -> None:
     peer = world.client._door.open("log", attempt())
     with pytest.raises(LinkDown):
         ask(peer, op="size", name=name)
@@ -120,7 +120,7 @@ def test_a_name_that_is_no_plain_name_is_refused(name: str, world: World) -> Non
         b"x" * 20_000,
     ],
 )
-def test_a_request_that_is_none_ends_the_stream(line: bytes, world: World) -> None:
+def test_a_request_that_is_none_ends_the_stream(line: bytes, world: Depots) -> None:
     peer = world.client._door.open("log", attempt())
     send(peer, line)
     assert select.select([peer], [], [], 5.0)[0]
@@ -130,14 +130,14 @@ def test_a_request_that_is_none_ends_the_stream(line: bytes, world: World) -> No
     assert world.ended(1)[0].problem
 
 
-def test_a_link_is_not_uploaded(world: World, tmp_path: Path) -> None:
+def test_a_link_is_not_uploaded(world: Depots, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s")
     (tmp_path / "out").symlink_to(tmp_path / "secret")
     with pytest.raises(StepFailed, match="cannot be read"):
         world.client.upload(attempt(), "out", tmp_path / "out")
 
 
-def test_all_logs_of_an_attempt_share_its_bound(world: World) -> None:
+def test_all_logs_of_an_attempt_share_its_bound(world: Depots) -> None:
     world.max_bytes = 10
     peer = world.client._door.open("log", attempt())
     assert _append(peer, 0, b"123456")["ok"] is True
@@ -148,7 +148,7 @@ def test_all_logs_of_an_attempt_share_its_bound(world: World) -> None:
     peer.close()
 
 
-def test_an_attempt_has_only_so_many_logs(world: World) -> None:
+def test_an_attempt_has_only_so_many_logs(world: Depots) -> None:
     folder = world.streams.log(attempt(), "out").parent
     folder.mkdir(parents=True)
     for number in range(MOST_LOGS):
@@ -159,7 +159,7 @@ def test_an_attempt_has_only_so_many_logs(world: World) -> None:
     assert len(list(folder.iterdir())) == MOST_LOGS
 
 
-def test_a_node_cannot_take_the_last_of_our_disk(world: World, tmp_path: Path) -> None:
+def test_a_node_cannot_take_the_last_of_our_disk(world: Depots, tmp_path: Path) -> None:
     world.server.stop()
     told: list[tuple[str, str]] = []
     parts = DepotParts(
@@ -186,7 +186,7 @@ def test_a_node_cannot_take_the_last_of_our_disk(world: World, tmp_path: Path) -
         LogStreams(world.home, keep_free=1 << 60).must_have_room(1)
 
 
-def test_the_same_bytes_are_read_once_and_changed_ones_again(world: World, tmp_path: Path) -> None:
+def test_the_same_bytes_are_read_once_and_changed_ones_again(world: Depots, tmp_path: Path) -> None:
     log = tmp_path / "out"
     log.write_bytes(b"one")
     blob = world.client.upload(attempt(), "out", log)
@@ -197,7 +197,7 @@ def test_the_same_bytes_are_read_once_and_changed_ones_again(world: World, tmp_p
     assert not world.streams.arrived(attempt(), "out", blob.size, blob.sha256)
 
 
-def grows(world: World, log: Path, *pieces: bytes) -> bytes:
+def grows(world: Depots, log: Path, *pieces: bytes) -> bytes:
     """What the depot has of a log that a sitting writes piece by piece; each of them is sent."""
     vars(world.server)["_limits"] = ServerLimits()  # nobody is so quiet, however slow the machine is
     for piece in pieces:
@@ -207,7 +207,7 @@ def grows(world: World, log: Path, *pieces: bytes) -> bytes:
     return world.streams.log(attempt(), "out").read_bytes()
 
 
-def test_the_pieces_of_a_sitting_go_over_one_stream_and_ring(world: World, tmp_path: Path) -> None:
+def test_the_pieces_of_a_sitting_go_over_one_stream_and_ring(world: Depots, tmp_path: Path) -> None:
     log, err, grown = tmp_path / "out", tmp_path / "err", list[str]()
     world.streams.listeners.append(grown.append)
     err.write_bytes(b"a warning")
@@ -222,7 +222,7 @@ def test_the_pieces_of_a_sitting_go_over_one_stream_and_ring(world: World, tmp_p
     assert [end.problem for end in world.ends] == ["", ""]
 
 
-def test_a_sitting_goes_on_after_a_quiet_time(world: World, tmp_path: Path) -> None:
+def test_a_sitting_goes_on_after_a_quiet_time(world: Depots, tmp_path: Path) -> None:
     assert grows(world, tmp_path / "out", b"one ") == b"one "
     for peer in list(vars(world.server)["_open"].values()):
         peer.settimeout(0.1)  # it is quiet for too long after what it reads next
@@ -232,7 +232,7 @@ def test_a_sitting_goes_on_after_a_quiet_time(world: World, tmp_path: Path) -> N
     assert world.hellos == 2
 
 
-def test_the_stream_of_a_sitting_that_is_over_is_closed(world: World, tmp_path: Path) -> None:
+def test_the_stream_of_a_sitting_that_is_over_is_closed(world: Depots, tmp_path: Path) -> None:
     grows(world, tmp_path / "out", b"one ")
     world.client.close_others([attempt()])
     assert grows(world, tmp_path / "out", b"two ") == b"one two " and world.hellos == 1
@@ -241,7 +241,9 @@ def test_the_stream_of_a_sitting_that_is_over_is_closed(world: World, tmp_path: 
     assert grows(world, tmp_path / "out", b"three") == b"one two three" and world.hellos == 2
 
 
-def test_a_sitting_goes_on_where_the_depot_is_after_both_ends_were_gone(world: World, tmp_path: Path) -> None:
+def test_a_sitting_goes_on_where_the_depot_is_after_both_ends_were_gone(
+    world: Depots, tmp_path: Path
+) -> None:
     log = tmp_path / "out"
     assert grows(world, log, b"one ", b"two ") == b"one two "
     world.server.stop()
@@ -253,7 +255,7 @@ def test_a_sitting_goes_on_where_the_depot_is_after_both_ends_were_gone(world: W
     assert grows(world, log, b"five ") == b"one two three four five "
 
 
-def test_a_sitting_takes_the_link_that_is_there_now(world: World, tmp_path: Path) -> None:
+def test_a_sitting_takes_the_link_that_is_there_now(world: Depots, tmp_path: Path) -> None:
     places = [world.socket, tmp_path / "s" / "nobody"]
     world.client = world.another_client(lambda: places[0])
     grows(world, tmp_path / "out", b"one ")
@@ -264,7 +266,7 @@ def test_a_sitting_takes_the_link_that_is_there_now(world: World, tmp_path: Path
     assert grows(world, tmp_path / "out", b"three") == b"one two three"
 
 
-def test_refused_bytes_that_came_at_once_are_no_requests(world: World) -> None:
+def test_refused_bytes_that_came_at_once_are_no_requests(world: Depots) -> None:
     world.max_bytes = 10
     peer = world.client._door.open("log", attempt())
     forged = b'{"op":"append","name":"err","offset":0,"length":1,"now":true}\nx'

@@ -18,18 +18,18 @@ from node_agent.wire.node import Verb
 from node_agent.workspace.depot import DepotAccess, DepotClient, ask, read_line
 from node_agent.workspace.mirror import make_bare
 from node_agent.workspace.workspaces import Workspaces
-from tests.integration.git.depot_world import World, git_children, until
+from tests.integration.git.depot_world import Depots, git_children, until
 from tests.integration.git.repos import NOW_MS, Repo, attempt, simple, snap, sound, tree_of, workspace_of
 from tests.open_files import few_files
 
 STAMP = CommitStamp("result", NOW_MS)
 
 
-def test_the_socket_is_for_its_owner_only(world: World) -> None:
+def test_the_socket_is_for_its_owner_only(world: Depots) -> None:
     assert world.socket.stat().st_mode & 0o777 == 0o600
 
 
-def test_an_attempt_travels_both_ways(world: World, tmp_path: Path) -> None:
+def test_an_attempt_travels_both_ways(world: Depots, tmp_path: Path) -> None:
     spaces = Workspaces(tmp_path / "node", world.client)
     order = workspace_of(world.taken)
     tree = spaces.prepare(attempt(), order)
@@ -47,7 +47,7 @@ def test_an_attempt_travels_both_ways(world: World, tmp_path: Path) -> None:
     assert [end.problem for end in world.ended(3)] == ["", "", ""]
 
 
-def test_two_clients_at_once(world: World, tmp_path: Path) -> None:
+def test_two_clients_at_once(world: Depots, tmp_path: Path) -> None:
     failed: list[Exception] = []
 
     def work(number: int) -> None:
@@ -70,7 +70,7 @@ def test_two_clients_at_once(world: World, tmp_path: Path) -> None:
     sound(world.depot, world.taken)
 
 
-def _git_stream(world: World, verb: Verb, repository: Path, *args: str) -> subprocess.CompletedProcess[str]:
+def _git_stream(world: Depots, verb: Verb, repository: Path, *args: str) -> subprocess.CompletedProcess[str]:
     """Plain git over a granted stream, asking for what it likes."""
     peer = world.client._door.open(verb, attempt())
     peer.setblocking(True)
@@ -90,7 +90,7 @@ def _git_stream(world: World, verb: Verb, repository: Path, *args: str) -> subpr
         peer.close()
 
 
-def test_hidden_refs_and_objects_cannot_be_stolen(world: World, tmp_path: Path) -> None:
+def test_hidden_refs_and_objects_cannot_be_stolen(world: Depots, tmp_path: Path) -> None:
     bare = tmp_path / "thief"
     make_bare(bare, "sha1")
     listed = _git_stream(world, "fetch", bare, "ls-remote", "DEPOT").stdout
@@ -106,7 +106,7 @@ def test_hidden_refs_and_objects_cannot_be_stolen(world: World, tmp_path: Path) 
     "target",
     ["refs/heads/main", "refs/pancode/snap/r-aaaa", "refs/pancode/r-aaaa/1.2", "refs/pancode/r-bbbb/1.1"],
 )
-def test_only_the_granted_ref_can_be_pushed(target: str, world: World, tmp_path: Path) -> None:
+def test_only_the_granted_ref_can_be_pushed(target: str, world: Depots, tmp_path: Path) -> None:
     clone = tmp_path / "clone.git"
     make_bare(clone, "sha1")
     world.client.fetch(attempt(), clone, "refs/pancode/snap/r-aaaa")
@@ -121,7 +121,7 @@ def test_only_the_granted_ref_can_be_pushed(target: str, world: World, tmp_path:
     assert world.depot.git(world.taken.repo_id).text("for-each-ref") == before
 
 
-def test_the_snapshot_cannot_even_be_moved_forward(world: World, tmp_path: Path) -> None:
+def test_the_snapshot_cannot_even_be_moved_forward(world: Depots, tmp_path: Path) -> None:
     spaces = Workspaces(tmp_path / "node", world.client)
     order = workspace_of(world.taken)
     (spaces.prepare(attempt(), order) / "new").write_text("n")
@@ -132,7 +132,7 @@ def test_the_snapshot_cannot_even_be_moved_forward(world: World, tmp_path: Path)
     assert world.depot.commit_at(world.taken.repo_id, "refs/pancode/snap/r-aaaa") == order.snapshot
 
 
-def test_a_delivered_result_cannot_be_replaced_or_deleted(world: World, tmp_path: Path) -> None:
+def test_a_delivered_result_cannot_be_replaced_or_deleted(world: Depots, tmp_path: Path) -> None:
     clone = tmp_path / "clone.git"
     make_bare(clone, "sha1")
     world.client.fetch(attempt(), clone, "refs/pancode/snap/r-aaaa")
@@ -144,7 +144,7 @@ def test_a_delivered_result_cannot_be_replaced_or_deleted(world: World, tmp_path
     assert world.depot.result_at(world.taken.repo_id, attempt()) == world.taken.snapshot_commit
 
 
-def test_a_push_over_its_size_is_refused_and_leaves_nothing(world: World, tmp_path: Path) -> None:
+def test_a_push_over_its_size_is_refused_and_leaves_nothing(world: Depots, tmp_path: Path) -> None:
     world.max_bytes = 100_000
     spaces = Workspaces(tmp_path / "node", world.client)
     order = workspace_of(world.taken)
@@ -158,7 +158,7 @@ def test_a_push_over_its_size_is_refused_and_leaves_nothing(world: World, tmp_pa
     assert not world.depot.verify_result(world.taken.repo_id, attempt(), made.commit or "").ok
 
 
-def test_broken_objects_are_refused(world: World, tmp_path: Path) -> None:
+def test_broken_objects_are_refused(world: Depots, tmp_path: Path) -> None:
     clone = Repo(tmp_path / "evil")
     blob = clone.git("hash-object", "-w", "--stdin", stdin=b"#!/bin/sh\n")
     tree = clone.git("mktree", stdin=f"100644 blob {blob}\t.git\n".encode(), check=False)
@@ -169,7 +169,7 @@ def test_broken_objects_are_refused(world: World, tmp_path: Path) -> None:
     assert world.depot.result_at(world.taken.repo_id, attempt()) is None
 
 
-def test_history_that_fsck_would_refuse_still_travels_to_the_node(world: World, tmp_path: Path) -> None:
+def test_history_that_fsck_would_refuse_still_travels_to_the_node(world: Depots, tmp_path: Path) -> None:
     old = simple(tmp_path / "old", 1)
     raw = old.git("cat-file", "commit", "HEAD").replace("+0000", "+051800").encode() + b"\n"
     commit = old.git("hash-object", "-t", "commit", "-w", "--literally", "--stdin", stdin=raw)
@@ -179,7 +179,7 @@ def test_history_that_fsck_would_refuse_still_travels_to_the_node(world: World, 
     assert (tree / "f1").read_text() == "1\n"
 
 
-def test_a_killed_fetch_leaves_no_children(world: World, tmp_path: Path) -> None:
+def test_a_killed_fetch_leaves_no_children(world: Depots, tmp_path: Path) -> None:
     peer = world.client._door.open("fetch", attempt())
     peer.setblocking(True)
     bare = tmp_path / "bare"
@@ -200,7 +200,7 @@ def test_a_killed_fetch_leaves_no_children(world: World, tmp_path: Path) -> None
     world.ended(1)
 
 
-def test_a_client_that_says_nothing_holds_nothing(world: World) -> None:
+def test_a_client_that_says_nothing_holds_nothing(world: Depots) -> None:
     silent = socket.socket(socket.AF_UNIX)
     silent.connect(str(world.socket))
     assert "nonce" in read_line(silent)
@@ -213,7 +213,7 @@ def test_a_client_that_says_nothing_holds_nothing(world: World) -> None:
     until(lambda: not git_children())
 
 
-def test_a_replayed_or_foreign_hello_is_refused(world: World) -> None:
+def test_a_replayed_or_foreign_hello_is_refused(world: Depots) -> None:
     stale = DepotClient(DepotAccess(lambda: world.socket, lambda n, v, i: world.sign("0", v, i), 5.0))
     with pytest.raises(StepFailed, match="replayed"):
         stale.follow(attempt(), "out", Path(__file__))
@@ -223,14 +223,14 @@ def test_a_replayed_or_foreign_hello_is_refused(world: World) -> None:
         world.client.follow(attempt("r-wait"), "out", Path(__file__))
 
 
-def test_no_link_and_no_server_mean_later(world: World, tmp_path: Path) -> None:
+def test_no_link_and_no_server_mean_later(world: Depots, tmp_path: Path) -> None:
     for address in (None, tmp_path / "nothing.sock", ("127.0.0.1", 1)):
         away = DepotClient(DepotAccess(lambda a=address: a, world.sign, 2.0))  # type: ignore[misc]
         with pytest.raises(LinkDown):
             away.follow(attempt(), "out", Path(__file__))
 
 
-def test_a_server_that_stops_in_the_middle_means_later(world: World, tmp_path: Path) -> None:
+def test_a_server_that_stops_in_the_middle_means_later(world: Depots, tmp_path: Path) -> None:
     peer = world.client._door.open("log", attempt())
     world.server.stop()
     with pytest.raises(LinkDown):
@@ -241,7 +241,7 @@ def test_a_server_that_stops_in_the_middle_means_later(world: World, tmp_path: P
     assert not world.socket.exists()
 
 
-def test_stop_ends_streams_that_are_open(world: World) -> None:
+def test_stop_ends_streams_that_are_open(world: Depots) -> None:
     peer = world.client._door.open("fetch", attempt())
     until(lambda: bool(git_children()))
     world.server.stop()
@@ -249,7 +249,7 @@ def test_stop_ends_streams_that_are_open(world: World) -> None:
     peer.close()
 
 
-def test_a_depot_that_hangs_means_later_and_leaves_no_git(world: World, tmp_path: Path) -> None:
+def test_a_depot_that_hangs_means_later_and_leaves_no_git(world: Depots, tmp_path: Path) -> None:
     hung = socket.socket(socket.AF_UNIX)
     hung.bind(str(tmp_path / "hung.sock"))
     hung.listen()
@@ -276,7 +276,7 @@ def test_a_depot_that_hangs_means_later_and_leaves_no_git(world: World, tmp_path
     hung.close()
 
 
-def test_over_loopback_tcp_where_unix_sockets_cannot_be_forwarded(world: World, tmp_path: Path) -> None:
+def test_over_loopback_tcp_where_unix_sockets_cannot_be_forwarded(world: Depots, tmp_path: Path) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
 
     def relay() -> None:
@@ -310,7 +310,7 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
         pass
 
 
-def test_a_moment_without_files_closes_no_door(world: World) -> None:
+def test_a_moment_without_files_closes_no_door(world: Depots) -> None:
     with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as waiting:
         with few_files(0):
             first.connect(str(world.socket))  # who waits in accept has its file already

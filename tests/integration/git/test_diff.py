@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pancode.landing.git.diff import FileStat, diff_patch, diff_stat, shown_change
-from tests.integration.git.coordinator import Desk, everything
+from tests.integration.git.coordinator import Trees, everything
 from tests.integration.git.repos import Repo
 
 
-def test_diff(coordinator: Desk) -> None:
+def test_diff(coordinator: Trees) -> None:
     def act(agent: Repo) -> None:
         everything(agent)
         agent.write("bin", b"\0\1\2")
@@ -27,7 +27,7 @@ def test_diff(coordinator: Desk) -> None:
     assert check.git("write-tree") == coordinator.agent.git("rev-parse", "HEAD^{tree}")
 
 
-def test_a_change_for_a_reader_is_without_what_it_may_not_read_and_has_an_end(coordinator: Desk) -> None:
+def test_a_change_for_a_reader_is_without_what_it_may_not_read_and_has_an_end(coordinator: Trees) -> None:
     def act(agent: Repo) -> None:
         everything(agent)
         agent.write("keys/k", "the-key\n")

@@ -21,7 +21,7 @@ from tests.integration.git.repos import NOW_MS, Repo, fingerprint, tree_of
 PLACES = ["tree", "info", "global", "default"]
 
 
-class Desk:
+class FilteredUser:
     """A user whose git strips notebooks, with the pattern in one of the places that git reads."""
 
     def __init__(self, folder: Path, depot: Depot, place: str) -> None:
@@ -72,11 +72,11 @@ class Desk:
 
 
 @pytest.fixture(params=PLACES)
-def desk(request: pytest.FixtureRequest, tmp_path: Path, depot: Depot) -> Desk:
-    return Desk(tmp_path, depot, request.param)
+def desk(request: pytest.FixtureRequest, tmp_path: Path, depot: Depot) -> FilteredUser:
+    return FilteredUser(tmp_path, depot, request.param)
 
 
-def test_what_a_filter_takes_away_does_not_travel_and_the_fix_loses_nothing(desk: Desk) -> None:
+def test_what_a_filter_takes_away_does_not_travel_and_the_fix_loses_nothing(desk: FilteredUser) -> None:
     desk.repo.write("a.nb", "one OUTPUT\n")
     before = fingerprint(desk.repo.path)
     with pytest.raises(GitRefusal, match="under a filter") as refused:
@@ -89,7 +89,7 @@ def test_what_a_filter_takes_away_does_not_travel_and_the_fix_loses_nothing(desk
 
 
 @pytest.mark.parametrize("how", list(How))
-def test_it_never_enters_history(desk: Desk, how: How) -> None:
+def test_it_never_enters_history(desk: FilteredUser, how: How) -> None:
     request = desk.result(desk.snap(), "a.nb", "uno OUTPUT\n")
     with pytest.raises(GitRefusal, match=r"changed what is under a filter: a\.nb") as refused:
         desk.on_branch(request, how)
@@ -98,7 +98,7 @@ def test_it_never_enters_history(desk: Desk, how: How) -> None:
     assert (desk.repo.path / "a.nb").read_text() == "uno OUTPUT\n"
 
 
-def test_a_landing_writes_over_no_content_that_git_does_not_have(desk: Desk) -> None:
+def test_a_landing_writes_over_no_content_that_git_does_not_have(desk: FilteredUser) -> None:
     """git takes the file for unchanged."""
     request = desk.result(desk.snap(), "a.nb", "uno\n")
     desk.repo.write("a.nb", "one OUTPUT\n")
@@ -116,9 +116,9 @@ def _pointer(data: str) -> str:
 
 
 @pytest.fixture
-def lfs(tmp_path: Path, depot: Depot) -> Desk:
+def lfs(tmp_path: Path, depot: Depot) -> FilteredUser:
     """A repository with a large file under LFS as `git lfs` leaves it: a pointer in git, content on disk."""
-    desk = Desk(tmp_path, depot, "tree")
+    desk = FilteredUser(tmp_path, depot, "tree")
     desk.repo.write(".gitattributes", "*.bin filter=lfs\n")
     desk.repo.write("a.bin", _pointer("raw" * 1000))
     desk.repo.commit()
@@ -126,7 +126,7 @@ def lfs(tmp_path: Path, depot: Depot) -> Desk:
     return desk
 
 
-def test_a_new_time_alone_is_no_change_whatever_the_size(lfs: Desk) -> None:
+def test_a_new_time_alone_is_no_change_whatever_the_size(lfs: FilteredUser) -> None:
     taken = lfs.snap(limits=ListingLimits(file=2000))
     assert tree_of(lfs.depot, taken)["a.bin"][1].decode() == _pointer("raw" * 1000)
     assert any("a.bin" in said and "a pointer and not the content" in said for said in taken.warnings)
@@ -135,7 +135,7 @@ def test_a_new_time_alone_is_no_change_whatever_the_size(lfs: Desk) -> None:
         lfs.snap(limits=ListingLimits(file=2000))
 
 
-def test_a_raw_blob_of_a_pattern_of_lfs_does_not_land(lfs: Desk) -> None:
+def test_a_raw_blob_of_a_pattern_of_lfs_does_not_land(lfs: FilteredUser) -> None:
     taken = lfs.snap()
     with pytest.raises(GitRefusal, match="under Git LFS: a.bin"):
         lfs.on_branch(lfs.result(taken, "a.bin", "new content"))

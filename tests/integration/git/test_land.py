@@ -15,18 +15,18 @@ from pancode.git.runner import GitRefusal
 from pancode.landing.git.merge import commit_of, offer
 from pancode.landing.git.tree.tree_landing import land
 from pancode.landing.model import Conflict, LandingGates, LandReport, LandRequest, LandStatus, Merged
-from tests.integration.git.coordinator import Act, Desk, edit_a_line, edit_c, everything
+from tests.integration.git.coordinator import Act, Trees, edit_a_line, edit_c, everything
 from tests.integration.git.repos import NOW_MS, Repo, fingerprint, snap
 from tests.integration.git.traps import Traps
 
 
-def unchanged(coordinator: Desk, report: LandReport, *names: str) -> None:
+def unchanged(coordinator: Trees, report: LandReport, *names: str) -> None:
     assert report.status is LandStatus.CONFLICT
     assert tuple(conflict.path for conflict in report.conflicts) == names
     assert all(conflict.why for conflict in report.conflicts)
 
 
-def test_everything_lands_beside_the_users_edits(coordinator: Desk) -> None:
+def test_everything_lands_beside_the_users_edits(coordinator: Trees) -> None:
     request = coordinator.result(everything)
     text = (coordinator.user.path / "a").read_text().replace("10\n", "later10\n", 1)
     coordinator.user.write("a", text)
@@ -48,7 +48,7 @@ def test_everything_lands_beside_the_users_edits(coordinator: Desk) -> None:
     assert os.stat(coordinator.user.path / "new").st_nlink == 1
 
 
-def test_landed_twice_is_nothing_to_land(coordinator: Desk) -> None:
+def test_landed_twice_is_nothing_to_land(coordinator: Trees) -> None:
     request = coordinator.result(everything)
     assert coordinator.land(request).status is LandStatus.LANDED
     before = coordinator.tree()
@@ -56,7 +56,7 @@ def test_landed_twice_is_nothing_to_land(coordinator: Desk) -> None:
     assert coordinator.tree() == before
 
 
-def test_landing_after_the_user_committed(coordinator: Desk) -> None:
+def test_landing_after_the_user_committed(coordinator: Trees) -> None:
     request = coordinator.result(edit_c)
     coordinator.user.commit("moved on")
     assert coordinator.land(request).files == ("c",)
@@ -99,7 +99,7 @@ CLASHES = [
 
 @pytest.mark.parametrize(("agent", "user", "name"), CLASHES)
 def test_a_clash_names_the_file_and_changes_nothing(
-    agent: Act, user: Act, name: str, coordinator: Desk
+    agent: Act, user: Act, name: str, coordinator: Trees
 ) -> None:
     request = coordinator.result(lambda repo: (agent(repo), repo.write("also", "fine\n")))
     user(coordinator.user)
@@ -112,7 +112,7 @@ def test_a_clash_names_the_file_and_changes_nothing(
     assert coordinator.user.git("status", "--porcelain", "also") == ""
 
 
-def test_a_submodule_change_is_not_landed(coordinator: Desk) -> None:
+def test_a_submodule_change_is_not_landed(coordinator: Trees) -> None:
     def act(agent: Repo) -> None:
         agent.git("update-index", "--add", "--cacheinfo", f"160000,{agent.head},sub")
         (agent.path / "sub").mkdir()
@@ -129,7 +129,7 @@ def test_a_submodule_change_is_not_landed(coordinator: Desk) -> None:
     assert coordinator.tree() == before
 
 
-def test_a_tree_with_a_git_folder_is_not_written(coordinator: Desk) -> None:
+def test_a_tree_with_a_git_folder_is_not_written(coordinator: Trees) -> None:
     git = coordinator.depot.git(coordinator.taken.repo_id)
     blob = git.must("hash-object", "-w", "--stdin", stdin=b"[core]\n\tfsmonitor = evil\n").text()
     inner = git.must("mktree", stdin=f"100644 blob {blob}\tconfig\n".encode()).text()
@@ -157,13 +157,13 @@ def _folder_to_file(agent: Repo) -> None:
 
 
 @pytest.mark.parametrize(("act", "path"), [(_file_to_folder, "b/inside"), (_folder_to_file, "dd")])
-def test_files_and_folders_change_places(act: Act, path: str, coordinator: Desk) -> None:
+def test_files_and_folders_change_places(act: Act, path: str, coordinator: Trees) -> None:
     request = coordinator.result(act)
     assert coordinator.land(request).status is LandStatus.LANDED
     assert "now a" in (coordinator.user.path / path).read_text()
 
 
-def test_line_ends_are_written_as_the_repository_asks(coordinator: Desk) -> None:
+def test_line_ends_are_written_as_the_repository_asks(coordinator: Trees) -> None:
     coordinator.user.write(".gitattributes", "*.txt text eol=crlf\n")
     coordinator.user.write("w.txt", b"one\r\ntwo\r\n")
     coordinator.taken = snap(coordinator.user, coordinator.depot)
@@ -176,7 +176,7 @@ def test_line_ends_are_written_as_the_repository_asks(coordinator: Desk) -> None
     assert (coordinator.user.path / "w.txt").read_bytes() == b"one\r\ntwo\r\nthree\r\n"
 
 
-def test_gates_see_the_merged_tree_and_can_refuse_it(coordinator: Desk) -> None:
+def test_gates_see_the_merged_tree_and_can_refuse_it(coordinator: Trees) -> None:
     request = coordinator.result(edit_a_line)
     coordinator.user.write("only-mine", "m\n")
     seen: list[tuple[str, list[str], tuple[str, ...], bool]] = []
@@ -197,7 +197,7 @@ def test_gates_see_the_merged_tree_and_can_refuse_it(coordinator: Desk) -> None:
     assert (coordinator.user.path / "a").read_text().startswith("agent1\n")
 
 
-def test_the_very_tree_that_was_tested_is_told_apart(coordinator: Desk) -> None:
+def test_the_very_tree_that_was_tested_is_told_apart(coordinator: Trees) -> None:
     request, seen = coordinator.result(everything), list[bool]()
 
     def gates(merged: Merged) -> LandingGates:
@@ -210,7 +210,7 @@ def test_the_very_tree_that_was_tested_is_told_apart(coordinator: Desk) -> None:
     assert seen == [True, False]
 
 
-def test_what_a_person_has_to_say_yes_to_is_held(coordinator: Desk) -> None:
+def test_what_a_person_has_to_say_yes_to_is_held(coordinator: Trees) -> None:
     request, before = coordinator.result(edit_c), coordinator.tree()
     why = (Conflict("c", "a gate names it", "--with-commands"),)
     report = coordinator.land(request, gates=lambda merged: LandingGates(False, "ask", why))
@@ -218,7 +218,7 @@ def test_what_a_person_has_to_say_yes_to_is_held(coordinator: Desk) -> None:
     assert coordinator.tree() == before
 
 
-def test_a_merged_tree_becomes_a_snapshot_that_a_node_may_have(coordinator: Desk) -> None:
+def test_a_merged_tree_becomes_a_snapshot_that_a_node_may_have(coordinator: Trees) -> None:
     request, made = coordinator.result(edit_c), list[str]()
 
     def gates(merged: Merged) -> LandingGates:
@@ -234,7 +234,7 @@ def test_a_merged_tree_becomes_a_snapshot_that_a_node_may_have(coordinator: Desk
     assert git.text("rev-parse", f"{made[0]}^") == coordinator.taken.base_commit
 
 
-def test_an_edit_while_the_gates_run_is_kept(coordinator: Desk) -> None:
+def test_an_edit_while_the_gates_run_is_kept(coordinator: Trees) -> None:
     request = coordinator.result(everything)
 
     def gates(merged: Merged) -> LandingGates:
@@ -249,7 +249,7 @@ def test_an_edit_while_the_gates_run_is_kept(coordinator: Desk) -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
-def test_an_edit_in_the_middle_is_kept_and_the_rest_is_rolled_back(name: str, coordinator: Desk) -> None:
+def test_an_edit_in_the_middle_is_kept_and_the_rest_is_rolled_back(name: str, coordinator: Trees) -> None:
     """The owner edits a file when the landing replaces files already, just before it comes to this one."""
     request, before = coordinator.result(everything), coordinator.contents()
 
@@ -263,7 +263,7 @@ def test_an_edit_in_the_middle_is_kept_and_the_rest_is_rolled_back(name: str, co
 
 
 @pytest.mark.parametrize("moment", ["take b", "put new", "put ln", "write done"])
-def test_an_error_in_the_middle_rolls_back(moment: str, coordinator: Desk) -> None:
+def test_an_error_in_the_middle_rolls_back(moment: str, coordinator: Trees) -> None:
     request = coordinator.result(everything)
     before = coordinator.tree()
 
@@ -278,7 +278,7 @@ def test_an_error_in_the_middle_rolls_back(moment: str, coordinator: Desk) -> No
     assert coordinator.land(request).status is LandStatus.LANDED
 
 
-def test_a_file_that_appears_in_the_middle_is_kept(coordinator: Desk) -> None:
+def test_a_file_that_appears_in_the_middle_is_kept(coordinator: Trees) -> None:
     request = coordinator.result(everything)
     before = coordinator.contents()
 
@@ -292,7 +292,7 @@ def test_a_file_that_appears_in_the_middle_is_kept(coordinator: Desk) -> None:
     assert coordinator.contents() == before
 
 
-def test_one_landing_at_a_time(coordinator: Desk) -> None:
+def test_one_landing_at_a_time(coordinator: Trees) -> None:
     request = coordinator.result(edit_c)
     handle = os.open(coordinator.user.path, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
@@ -306,7 +306,7 @@ def test_one_landing_at_a_time(coordinator: Desk) -> None:
     assert done[0].status is LandStatus.LANDED
 
 
-def test_a_hostile_repository_lands_without_running_anything(coordinator: Desk, tmp_path: Path) -> None:
+def test_a_hostile_repository_lands_without_running_anything(coordinator: Trees, tmp_path: Path) -> None:
     def act(agent: Repo) -> None:
         everything(agent)
         agent.write(".gitattributes", "* filter=evil\n")
@@ -342,7 +342,7 @@ def test_landing_in_a_linked_worktree(tmp_path: Path, depot: Depot) -> None:
     assert linked.git("status", "--porcelain") == " M f"
 
 
-def test_what_was_held_back_for_its_name_is_neither_merged_nor_overwritten(coordinator: Desk) -> None:
+def test_what_was_held_back_for_its_name_is_neither_merged_nor_overwritten(coordinator: Trees) -> None:
     coordinator.user.write(".env", "MINE=1\n")
     seen: list[tuple[str, ...]] = []
 

@@ -12,17 +12,17 @@ from pancode.git.runner import GitRefusal, run_git
 from pancode.kernel.values import replace
 from pancode.landing.git.tree.branch_landing import land_on_branch
 from pancode.landing.model import LandingGates, LandReport, LandRequest, LandStatus, OnBranch
-from tests.integration.git.coordinator import Desk, edit_c, everything
+from tests.integration.git.coordinator import Trees, edit_c, everything
 from tests.integration.git.repos import NOW_MS
 from tests.integration.git.traps import Traps
 
 
-def _land(coordinator: Desk, request: LandRequest, name: str = "agent/x", **more: object) -> LandReport:
+def _land(coordinator: Trees, request: LandRequest, name: str = "agent/x", **more: object) -> LandReport:
     target = OnBranch(name, "mend it\n\nPanCode-Run: r-aaaa", NOW_MS)
     return land_on_branch(coordinator.user.path, coordinator.depot, request, target, **more)  # type: ignore[arg-type]
 
 
-def test_a_new_branch_begins_at_head_with_the_runs_own_change_alone(coordinator: Desk) -> None:
+def test_a_new_branch_begins_at_head_with_the_runs_own_change_alone(coordinator: Trees) -> None:
     request, before, head = coordinator.result(everything), coordinator.tree(), coordinator.user.head
     index = (coordinator.user.path / ".git/index").read_bytes()
     report = _land(coordinator, request)
@@ -38,7 +38,7 @@ def test_a_new_branch_begins_at_head_with_the_runs_own_change_alone(coordinator:
     assert git("fsck", "--strict") == ""
 
 
-def test_a_second_one_stands_on_the_first_and_the_same_again_is_nothing(coordinator: Desk) -> None:
+def test_a_second_one_stands_on_the_first_and_the_same_again_is_nothing(coordinator: Trees) -> None:
     first = _land(coordinator, coordinator.result(edit_c))
     again = coordinator.result(everything)
     second = _land(coordinator, again)
@@ -47,7 +47,7 @@ def test_a_second_one_stands_on_the_first_and_the_same_again_is_nothing(coordina
     assert _land(coordinator, again).status is LandStatus.NOTHING
 
 
-def test_a_conflict_and_a_gate_leave_the_branch(coordinator: Desk) -> None:
+def test_a_conflict_and_a_gate_leave_the_branch(coordinator: Trees) -> None:
     request = coordinator.result(edit_c)
     coordinator.user.git("stash", "-q")
     coordinator.user.git("checkout", "-q", "-b", "theirs")
@@ -64,12 +64,12 @@ def test_a_conflict_and_a_gate_leave_the_branch(coordinator: Desk) -> None:
 
 
 @pytest.mark.parametrize("name", ["-x", "a..b", "", "a b"])
-def test_what_is_no_branchs_name_is_refused(coordinator: Desk, name: str) -> None:
+def test_what_is_no_branchs_name_is_refused(coordinator: Trees, name: str) -> None:
     with pytest.raises(GitRefusal, match="cannot be the name of a branch"):
         _land(coordinator, coordinator.result(edit_c), name)
 
 
-def test_a_branch_that_is_checked_out_is_refused(coordinator: Desk, tmp_path: Path) -> None:
+def test_a_branch_that_is_checked_out_is_refused(coordinator: Trees, tmp_path: Path) -> None:
     request, here = coordinator.result(edit_c), coordinator.user.git("symbolic-ref", "--short", "HEAD")
     coordinator.user.git("worktree", "add", "-q", "-b", "elsewhere", str(tmp_path / "other"))
     for name in (here, "elsewhere"):
@@ -77,14 +77,14 @@ def test_a_branch_that_is_checked_out_is_refused(coordinator: Desk, tmp_path: Pa
             _land(coordinator, request, name)
 
 
-def test_a_name_that_stands_for_another_branch_is_refused(coordinator: Desk) -> None:
+def test_a_name_that_stands_for_another_branch_is_refused(coordinator: Trees) -> None:
     request, git = coordinator.result(edit_c), coordinator.user.git
     git("symbolic-ref", "refs/heads/alias", git("symbolic-ref", "HEAD"))
     with pytest.raises(GitRefusal, match="is another name of refs/heads/"):
         _land(coordinator, request, "alias")
 
 
-def test_a_bare_repository_works_on_no_branch(coordinator: Desk, tmp_path: Path) -> None:
+def test_a_bare_repository_works_on_no_branch(coordinator: Trees, tmp_path: Path) -> None:
     """Its HEAD names a branch, but no files are out: the worktree beside it may land there."""
     request, git = coordinator.result(edit_c), coordinator.user.git
     git("stash", "-q")
@@ -96,7 +96,7 @@ def test_a_bare_repository_works_on_no_branch(coordinator: Desk, tmp_path: Path)
     assert report.status is LandStatus.LANDED and git("rev-parse", "work") == report.commit
 
 
-def test_the_commit_has_the_name_that_git_would_give_it(coordinator: Desk, tmp_path: Path) -> None:
+def test_the_commit_has_the_name_that_git_would_give_it(coordinator: Trees, tmp_path: Path) -> None:
     """The repository's own settings first, then the user's."""
     request, home = coordinator.result(edit_c), tmp_path / "home"
     home.mkdir()
@@ -107,7 +107,7 @@ def test_the_commit_has_the_name_that_git_would_give_it(coordinator: Desk, tmp_p
     assert said == "Ana work@example.org Ana work@example.org"
 
 
-def test_settings_that_git_cannot_read_are_named(coordinator: Desk, tmp_path: Path) -> None:
+def test_settings_that_git_cannot_read_are_named(coordinator: Trees, tmp_path: Path) -> None:
     """Else the programs that the repository names would not be known, and not be kept from running."""
     (tmp_path / ".gitconfig").write_text("[user\n")
     request = replace(coordinator.result(edit_c), environ={"HOME": str(tmp_path)})
@@ -116,7 +116,7 @@ def test_settings_that_git_cannot_read_are_named(coordinator: Desk, tmp_path: Pa
     assert "gitconfig" in refused.value.why and "that git names" in refused.value.fix
 
 
-def test_a_hostile_repository_runs_nothing(coordinator: Desk, tmp_path: Path) -> None:
+def test_a_hostile_repository_runs_nothing(coordinator: Trees, tmp_path: Path) -> None:
     request, traps = coordinator.result(everything), Traps(tmp_path / "traps")
     traps.arm(coordinator.user.path / ".git", coordinator.user)
     traps.reset()
@@ -127,7 +127,7 @@ def test_a_hostile_repository_runs_nothing(coordinator: Desk, tmp_path: Path) ->
     assert traps.sprung() == []
 
 
-def test_a_landing_starts_few_programs(coordinator: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_landing_starts_few_programs(coordinator: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each costs some 3 ms, whatever it does: fifty landings are asked for at once."""
     asked: list[tuple[str, ...]] = []
 

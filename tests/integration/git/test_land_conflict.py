@@ -9,12 +9,12 @@ import pytest
 from pancode.landing.git.base_tree import conflict_state, unsettled
 from pancode.landing.git.tree.branch_landing import land_on_branch
 from pancode.landing.model import ConflictState, LandStatus, OnBranch
-from tests.integration.git.coordinator import LINES, Desk, edit_c
+from tests.integration.git.coordinator import LINES, Trees, edit_c
 from tests.integration.git.repos import NOW_MS
 
 
 @pytest.mark.parametrize("branch", ["", "theirs"])
-def test_it_begins_with_both_and_its_result_lands(coordinator: Desk, branch: str) -> None:
+def test_it_begins_with_both_and_its_result_lands(coordinator: Trees, branch: str) -> None:
     request, user = coordinator.result(edit_c), coordinator.user
     if branch:
         user.git("stash", "-q")
@@ -48,7 +48,7 @@ def test_it_begins_with_both_and_its_result_lands(coordinator: Desk, branch: str
     assert report.status is LandStatus.LANDED and report.files == ("c",)
 
 
-def _settled(coordinator: Desk, state: ConflictState, text: str = LINES + "mine\nk\n") -> str:
+def _settled(coordinator: Trees, state: ConflictState, text: str = LINES + "mine\nk\n") -> str:
     """As an agent would."""
     agent, depot = coordinator.agent, str(coordinator.depot.path(coordinator.taken.repo_id))
     git = coordinator.depot.git(coordinator.taken.repo_id)
@@ -61,6 +61,6 @@ def _settled(coordinator: Desk, state: ConflictState, text: str = LINES + "mine\
     return agent.head
 
 
-def test_what_merges_cleanly_has_no_files(coordinator: Desk) -> None:
+def test_what_merges_cleanly_has_no_files(coordinator: Trees) -> None:
     request = coordinator.result(edit_c)
     assert conflict_state(coordinator.user.path, coordinator.depot, request, "").files == ()

@@ -11,7 +11,7 @@ from pancode.git.depot import Depot
 from pancode.git.runner import GitRefusal
 from pancode.landing.git.tree.tree_landing import recover
 from pancode.landing.model import LandRequest, LandStatus
-from tests.integration.git.coordinator import LINES, Desk, edit_c, everything
+from tests.integration.git.coordinator import LINES, Trees, edit_c, everything
 from tests.integration.git.repos import Repo
 
 
@@ -25,7 +25,7 @@ class Crash(BaseException):
     """The process ends here, and nothing that it had planned for errors happens."""
 
 
-def _names_of_checkpoints(coordinator: Desk, request: LandRequest) -> list[str]:
+def _names_of_checkpoints(coordinator: Trees, request: LandRequest) -> list[str]:
     names: list[str] = []
     coordinator.land(request, checkpoint=names.append)
     return names
@@ -33,11 +33,11 @@ def _names_of_checkpoints(coordinator: Desk, request: LandRequest) -> list[str]:
 
 def test_a_crash_at_any_point_is_mended_by_the_next_call(tmp_path: Path) -> None:
     """Every effect of a landing is one point. The tree is the old one or the new one, never a mixture."""
-    coordinator = Desk(tmp_path / "count", Depot(tmp_path / "count" / "depots"))
+    coordinator = Trees(tmp_path / "count", Depot(tmp_path / "count" / "depots"))
     total = len(_names_of_checkpoints(coordinator, coordinator.result(_one_of_each)))
     assert total == 12
     for point in range(total):
-        coordinator = Desk(tmp_path / f"at{point}", Depot(tmp_path / f"at{point}" / "depots"))
+        coordinator = Trees(tmp_path / f"at{point}", Depot(tmp_path / f"at{point}" / "depots"))
         request = coordinator.result(_one_of_each)
         passed: list[str] = []
         old = coordinator.contents()
@@ -60,7 +60,7 @@ def test_a_crash_at_any_point_is_mended_by_the_next_call(tmp_path: Path) -> None
         assert not list((coordinator.user.path / ".git").glob("pancode-land*"))
 
 
-def test_a_crash_while_rolling_back_is_mended_too(coordinator: Desk) -> None:
+def test_a_crash_while_rolling_back_is_mended_too(coordinator: Trees) -> None:
     request, old = coordinator.result(everything), coordinator.contents()
 
     def crash(name: str) -> None:
@@ -76,7 +76,7 @@ def test_a_crash_while_rolling_back_is_mended_too(coordinator: Desk) -> None:
     assert coordinator.contents() == old
 
 
-def test_what_the_user_did_after_a_crash_is_never_overwritten(coordinator: Desk) -> None:
+def test_what_the_user_did_after_a_crash_is_never_overwritten(coordinator: Trees) -> None:
     request = coordinator.result(everything)
 
     def crash(name: str) -> None:

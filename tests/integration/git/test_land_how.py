@@ -13,14 +13,14 @@ from pancode.git.runner import GitRefusal
 from pancode.kernel.values import replace
 from pancode.landing.git.tree.branch_landing import land_on_branch
 from pancode.landing.model import How, LandingGates, LandReport, LandRequest, LandStatus, OnBranch
-from tests.integration.git.coordinator import LINES, Desk, edit_a_line, edit_c
+from tests.integration.git.coordinator import LINES, Trees, edit_a_line, edit_c
 from tests.integration.git.repos import NOW_MS, Repo
 
 TRAILERS = ("Pancode-Run: r-aaaa", "Pancode-Receipt: sha256:abc")
 
 
 def _land(
-    coordinator: Desk, request: LandRequest, how: How, name: str = "agent/x", **more: object
+    coordinator: Trees, request: LandRequest, how: How, name: str = "agent/x", **more: object
 ) -> LandReport:
     target = OnBranch(name, "mend it", NOW_MS, how, TRAILERS)
     request = replace(request, base=coordinator.user.head, run="r-aaaa")
@@ -58,7 +58,7 @@ def _moved(user: Repo) -> str:
     ],
 )
 def test_each_way_has_the_same_files_and_its_own_history(
-    coordinator: Desk, how: How, subjects: list[str]
+    coordinator: Trees, how: How, subjects: list[str]
 ) -> None:
     tip, request = _moved(coordinator.user), coordinator.result(_three_commits)
     before, head = coordinator.tree(), coordinator.user.head
@@ -81,7 +81,7 @@ def test_each_way_has_the_same_files_and_its_own_history(
 
 
 @pytest.mark.parametrize("how", list(How))
-def test_the_same_again_is_found_and_said(coordinator: Desk, how: How) -> None:
+def test_the_same_again_is_found_and_said(coordinator: Trees, how: How) -> None:
     request = coordinator.result(_three_commits)
     first = _land(coordinator, request, how)
     again = _land(coordinator, request, how)
@@ -89,7 +89,7 @@ def test_the_same_again_is_found_and_said(coordinator: Desk, how: How) -> None:
     assert coordinator.user.git("rev-parse", "agent/x") == first.commit
 
 
-def test_an_equal_patch_is_found_also_where_others_have_gone_on(coordinator: Desk) -> None:
+def test_an_equal_patch_is_found_also_where_others_have_gone_on(coordinator: Trees) -> None:
     request, user = coordinator.result(edit_c), coordinator.user
     request = replace(request, base=user.head)
     user.git("stash", "-q")
@@ -104,7 +104,7 @@ def test_an_equal_patch_is_found_also_where_others_have_gone_on(coordinator: Des
     assert f"found by an equal patch: commit {picked[:12]}" in report.already
 
 
-def test_a_change_that_was_taken_back_is_landed_again(coordinator: Desk) -> None:
+def test_a_change_that_was_taken_back_is_landed_again(coordinator: Trees) -> None:
     request, user = coordinator.result(edit_c), coordinator.user
     _land(coordinator, request, How.SQUASH)
     user.git("worktree", "add", "-q", str(user.path.parent / "other"), "agent/x")
@@ -115,7 +115,7 @@ def test_a_change_that_was_taken_back_is_landed_again(coordinator: Desk) -> None
 
 @pytest.mark.parametrize(("back_again", "status"), [(False, LandStatus.CONFLICT), (True, LandStatus.NOTHING)])
 def test_a_change_that_was_taken_back_and_edited_is_a_conflict(
-    coordinator: Desk, back_again: bool, status: LandStatus
+    coordinator: Trees, back_again: bool, status: LandStatus
 ) -> None:
     request, user = coordinator.result(edit_c), coordinator.user
     _land(coordinator, request, How.SQUASH)
@@ -129,7 +129,7 @@ def test_a_change_that_was_taken_back_and_edited_is_a_conflict(
     assert _land(coordinator, request, How.SQUASH).status is status
 
 
-def test_commits_that_do_not_fit_one_by_one_are_a_conflict(coordinator: Desk) -> None:
+def test_commits_that_do_not_fit_one_by_one_are_a_conflict(coordinator: Trees) -> None:
     def there_and_back(agent: Repo) -> None:
         agent.write("c", "agent\n")
         agent.git("add", "-A")
@@ -150,7 +150,7 @@ def test_commits_that_do_not_fit_one_by_one_are_a_conflict(coordinator: Desk) ->
     assert _land(coordinator, request, How.SQUASH).status is LandStatus.LANDED
 
 
-def test_a_branch_that_moves_meanwhile_is_merged_into_anew(coordinator: Desk) -> None:
+def test_a_branch_that_moves_meanwhile_is_merged_into_anew(coordinator: Trees) -> None:
     """Two sides land at the same time: neither commit is lost, and the gates see each merged tree."""
     first, user = coordinator.result(edit_c), coordinator.user
     second = coordinator.result(edit_a_line)
@@ -167,7 +167,7 @@ def test_a_branch_that_moves_meanwhile_is_merged_into_anew(coordinator: Desk) ->
     assert user.git("rev-list", "--count", "agent/x").strip() == "3"
 
 
-def test_a_branch_that_is_being_rebased_and_a_tree_in_a_merge_are_left_alone(coordinator: Desk) -> None:
+def test_a_branch_that_is_being_rebased_and_a_tree_in_a_merge_are_left_alone(coordinator: Trees) -> None:
     request, user = coordinator.result(edit_c), coordinator.user
     user.git("branch", "agent/x")
     (user.path / ".git/rebase-merge").mkdir()
@@ -181,7 +181,7 @@ def test_a_branch_that_is_being_rebased_and_a_tree_in_a_merge_are_left_alone(coo
     assert _land(coordinator, request, How.SQUASH, "agent/y").status is LandStatus.LANDED
 
 
-def test_a_detached_head_and_a_repository_that_has_vanished(coordinator: Desk, tmp_path: Path) -> None:
+def test_a_detached_head_and_a_repository_that_has_vanished(coordinator: Trees, tmp_path: Path) -> None:
     request = coordinator.result(edit_c)
     coordinator.user.git("checkout", "-q", "--detach")
     assert coordinator.land(request).status is LandStatus.LANDED
@@ -235,7 +235,7 @@ def _keys(tmp_path: Path, kind: str, phrase: str = "") -> dict[str, str]:
 @pytest.mark.parametrize("how", list(How))
 @pytest.mark.parametrize("kind", ["ssh", "openpgp"])
 def test_each_commit_is_signed_where_git_is_told_to_sign(
-    coordinator: Desk, how: How, kind: str, tmp_path_factory: pytest.TempPathFactory
+    coordinator: Trees, how: How, kind: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     if shutil.which("gpg" if kind == "openpgp" else "ssh-keygen") is None:
         pytest.skip("that program is not here")
@@ -250,7 +250,7 @@ def test_each_commit_is_signed_where_git_is_told_to_sign(
 
 
 def test_a_key_that_wants_a_passphrase_lands_nothing_and_says_how(
-    coordinator: Desk, tmp_path_factory: pytest.TempPathFactory
+    coordinator: Trees, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     request = replace(
         coordinator.result(edit_c), environ=_keys(tmp_path_factory.mktemp("k"), "ssh", "secret")
@@ -262,7 +262,7 @@ def test_a_key_that_wants_a_passphrase_lands_nothing_and_says_how(
 
 
 def test_a_repository_names_no_program_that_signs(
-    coordinator: Desk, tmp_path_factory: pytest.TempPathFactory
+    coordinator: Trees, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     around, ran = _keys(tmp_path_factory.mktemp("k"), "ssh"), tmp_path_factory.mktemp("r") / "ran"
     for key in ("gpg.ssh.program", "gpg.program"):

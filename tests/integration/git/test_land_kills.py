@@ -12,7 +12,7 @@ from pancode.git import runner
 from pancode.kernel.values import replace
 from pancode.landing.git.tree.branch_landing import land_on_branch
 from pancode.landing.model import How, LandRequest, LandStatus, OnBranch
-from tests.integration.git.coordinator import LINES, Desk
+from tests.integration.git.coordinator import LINES, Trees
 from tests.integration.git.repos import NOW_MS, Repo
 
 RUNS, KILLS = 4, 10
@@ -55,7 +55,7 @@ def _edit(number: int) -> Callable[[Repo], object]:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", list(How))
 def test_no_commit_is_lost_and_nothing_of_the_users_is_touched(
-    coordinator: Desk, monkeypatch: pytest.MonkeyPatch, how: How
+    coordinator: Trees, monkeypatch: pytest.MonkeyPatch, how: How
 ) -> None:
     chance, user = random.Random(how.value), coordinator.user
     requests = [
@@ -85,7 +85,7 @@ def test_no_commit_is_lost_and_nothing_of_the_users_is_touched(
 
 
 def _killed_or_landed(
-    coordinator: Desk, request: LandRequest, how: How, killer: Killer, chance: random.Random, kills: int
+    coordinator: Trees, request: LandRequest, how: How, killer: Killer, chance: random.Random, kills: int
 ) -> LandStatus | None:
     """None: it was cut off."""
     killer.left = chance.randint(1, 16) if kills < KILLS else None

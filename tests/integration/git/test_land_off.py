@@ -11,10 +11,10 @@ import pytest
 from pancode.landing.model import LandingGates, LandReport, LandStatus, Merged
 from pancode.landing.service import Landings
 from tests.crowd import crowded
-from tests.integration.git.coordinator import Desk, everything
+from tests.integration.git.coordinator import Trees, everything
 
 
-def test_before_its_gates_have_passed(coordinator: Desk) -> None:
+def test_before_its_gates_have_passed(coordinator: Trees) -> None:
     request, before = coordinator.result(everything), coordinator.tree()
     asked: list[Merged] = []
 
@@ -29,7 +29,7 @@ def test_before_its_gates_have_passed(coordinator: Desk) -> None:
 
 
 @pytest.mark.parametrize("looks", range(1, 4))
-def test_at_every_look(coordinator: Desk, looks: int) -> None:
+def test_at_every_look(coordinator: Trees, looks: int) -> None:
     """Called off at the first look, the second ...: whole or not at all."""
     request, before, count = coordinator.result(everything), coordinator.tree(), 0
 
@@ -45,7 +45,7 @@ def test_at_every_look(coordinator: Desk, looks: int) -> None:
         assert looks == 3 and (coordinator.user.path / "new").read_text() == "n\n"
 
 
-def test_while_it_waits_for_another_one(coordinator: Desk) -> None:
+def test_while_it_waits_for_another_one(coordinator: Trees) -> None:
     request, off = coordinator.result(everything), threading.Event()
     handle = os.open(coordinator.user.path, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)

@@ -13,8 +13,8 @@ from pancode.landing.git.change_store import DepotRepositories
 from pancode.landing.model import LandWay
 from pancode.landing.service import Lander
 from pancode.runs.unit_of_work import unit_of_work
-from tests.integration.git.coordinator import Desk, everything
-from tests.unit.pancode.landing.test_asked import World
+from tests.integration.git.coordinator import Trees, everything
+from tests.unit.pancode.landing.test_asked import LandingWorld
 
 FILES = ["a", "b", "dd/inner", "dir/sub/z", "ln", "new", "x.sh"]
 
@@ -24,8 +24,8 @@ class Crash(BaseException):
 
 
 @pytest.mark.parametrize("branch", ["", "agent/x"])
-def test_what_was_written_is_recorded_by_the_next_coordinator(coordinator: Desk, branch: str) -> None:
-    world, request = World(land=False), coordinator.result(everything)
+def test_what_was_written_is_recorded_by_the_next_coordinator(coordinator: Trees, branch: str) -> None:
+    world, request = LandingWorld(land=False), coordinator.result(everything)
     world.end()
     row = world.coordinator.row(Run, "r-0001")
     place = {"repo": request.repo_id, "snapshot": request.snapshot_commit, "base": coordinator.user.head}

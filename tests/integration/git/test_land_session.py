@@ -11,12 +11,12 @@ import pytest
 from node_agent.wire.git import shown
 from pancode.landing.git.tree.branch_landing import IDLE_MS, LandingSession, land_on_branch
 from pancode.landing.model import LandReport, LandStatus, OnBranch
-from tests.integration.git.coordinator import Desk, edit_c
+from tests.integration.git.coordinator import Trees, edit_c
 from tests.integration.git.repos import NOW_MS, Repo
 
 
 @pytest.fixture
-def session(coordinator: Desk) -> LandingSession:
+def session(coordinator: Trees) -> LandingSession:
     return LandingSession(coordinator.depot, coordinator.result(edit_c).repo_id)
 
 
@@ -28,7 +28,7 @@ def made(name: str) -> Callable[[Repo], None]:
 
 
 def land(
-    coordinator: Desk, session: LandingSession, name: str, branch: str = "agent/x", at_ms: int = NOW_MS
+    coordinator: Trees, session: LandingSession, name: str, branch: str = "agent/x", at_ms: int = NOW_MS
 ) -> LandReport:
     """The change of a run that has made one new file of that name."""
     target, request = OnBranch(branch, f"add {name!r}", at_ms), coordinator.result(made(name))
@@ -39,7 +39,7 @@ def land(
 
 
 def test_a_landing_after_another_starts_nine_programs(
-    coordinator: Desk, session: LandingSession, monkeypatch: pytest.MonkeyPatch
+    coordinator: Trees, session: LandingSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Any] = []
 
@@ -58,7 +58,7 @@ def test_a_landing_after_another_starts_nine_programs(
     assert coordinator.user.git("fsck", "--strict") == ""
 
 
-def test_its_commits_are_those_that_git_writes(coordinator: Desk, session: LandingSession) -> None:
+def test_its_commits_are_those_that_git_writes(coordinator: Trees, session: LandingSession) -> None:
     commit = land(coordinator, session, "Zoë").commit
     git, depot = coordinator.user.git, coordinator.depot.git(session.repo_id)
     tree, parent = git("rev-parse", f"{commit}^{{tree}}"), git("rev-parse", f"{commit}^")
@@ -70,7 +70,7 @@ def test_its_commits_are_those_that_git_writes(coordinator: Desk, session: Landi
     assert again.text() == commit
 
 
-def test_each_landing_sees_what_was_done_meanwhile(coordinator: Desk, session: LandingSession) -> None:
+def test_each_landing_sees_what_was_done_meanwhile(coordinator: Trees, session: LandingSession) -> None:
     git = coordinator.user.git
     land(coordinator, session, "one")
     git("config", "user.email", "work@example.org")
@@ -84,13 +84,13 @@ def test_each_landing_sees_what_was_done_meanwhile(coordinator: Desk, session: L
     assert git("rev-parse", f"{third}^") == coordinator.user.head
 
 
-def test_names_like_the_mark_of_an_end(coordinator: Desk, session: LandingSession) -> None:
+def test_names_like_the_mark_of_an_end(coordinator: Trees, session: LandingSession) -> None:
     for name in ("end\n", "end\nx", "end"):
         assert shown(name.encode()) in land(coordinator, session, name).files
     assert coordinator.user.git("ls-tree", "-z", "--name-only", "agent/x").split("\0").count("end") == 1
 
 
-def test_after_a_while_the_settings_are_read_anew(coordinator: Desk, session: LandingSession) -> None:
+def test_after_a_while_the_settings_are_read_anew(coordinator: Trees, session: LandingSession) -> None:
     """A file that another one includes is none that is looked at each time."""
     included = coordinator.user.path.parent / "included"
     coordinator.user.git("config", "include.path", str(included))

@@ -14,7 +14,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Workspace
 from node_agent.workspace.workspaces import Workspaces
 from pancode.git.depot import Depot
-from tests.integration.git.depot_world import World
+from tests.integration.git.depot_world import Depots
 from tests.integration.git.repos import snap, workspace_of
 
 ONE = AttemptId.parse("r-aaaa.1.1")
@@ -23,14 +23,14 @@ ASKS = b'{"question": "which?"}'
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path, Depot(tmp_path / "depots"))
+def world(tmp_path: Path) -> Iterator[Depots]:
+    made = Depots(tmp_path, Depot(tmp_path / "depots"))
     made.server.start()
     yield made
     made.server.stop()
 
 
-def prepared(world: World, tmp_path: Path, workspace: Workspace) -> tuple[Workspaces, Path]:
+def prepared(world: Depots, tmp_path: Path, workspace: Workspace) -> tuple[Workspaces, Path]:
     spaces = Workspaces(tmp_path / "n", world.client)
     return spaces, spaces.prepare(ONE, workspace)
 
@@ -42,7 +42,7 @@ def leave(tree: Path, name: str = QUESTION, data: bytes = ASKS) -> Path:
     return path
 
 
-def test_it_is_read_twice_and_in_no_result(world: World, tmp_path: Path) -> None:
+def test_it_is_read_twice_and_in_no_result(world: Depots, tmp_path: Path) -> None:
     git = workspace_of(world.taken)
     spaces, tree = prepared(world, tmp_path, git)
     assert spaces.question(ONE, git) is None
@@ -52,7 +52,7 @@ def test_it_is_read_twice_and_in_no_result(world: World, tmp_path: Path) -> None
     assert spaces.commit(ONE, git, STAMP).kind == "empty"
 
 
-def test_it_may_lie_where_the_agent_began_or_at_the_top(world: World, tmp_path: Path) -> None:
+def test_it_may_lie_where_the_agent_began_or_at_the_top(world: Depots, tmp_path: Path) -> None:
     world.repo.write("sub/b.txt", "b\n")
     git = workspace_of(snap(world.repo, world.depot)).model_copy(update={"folder": "sub"})
     spaces, tree = prepared(world, tmp_path, git)
@@ -62,7 +62,7 @@ def test_it_may_lie_where_the_agent_began_or_at_the_top(world: World, tmp_path: 
 
 
 @pytest.mark.parametrize("how", ["link", "folder is a link", "folder"])
-def test_no_link_is_followed(world: World, tmp_path: Path, how: str) -> None:
+def test_no_link_is_followed(world: Depots, tmp_path: Path, how: str) -> None:
     git = workspace_of(world.taken)
     spaces, tree = prepared(world, tmp_path, git)
     secret = leave(tmp_path / "away", "question.json", b"secret")
@@ -76,21 +76,21 @@ def test_no_link_is_followed(world: World, tmp_path: Path, how: str) -> None:
     assert spaces.question(ONE, git) is None and secret.exists()
 
 
-def test_a_file_of_the_repository_is_no_question(world: World, tmp_path: Path) -> None:
+def test_a_file_of_the_repository_is_no_question(world: Depots, tmp_path: Path) -> None:
     world.repo.write(QUESTION, "{}\n")
     git = workspace_of(snap(world.repo, world.depot))
     spaces, tree = prepared(world, tmp_path, git)
     assert spaces.question(ONE, git) is None and (tree / QUESTION).exists()
 
 
-def test_a_long_one_is_read_as_far_as_it_takes_to_refuse_it(world: World, tmp_path: Path) -> None:
+def test_a_long_one_is_read_as_far_as_it_takes_to_refuse_it(world: Depots, tmp_path: Path) -> None:
     none = Workspace(kind="none")
     spaces, tree = prepared(world, tmp_path, none)
     leave(tree, data=b" " * (MOST_QUESTION * 3))
     assert len(spaces.question(ONE, none) or b"") == MOST_QUESTION + 1
 
 
-def test_a_board_that_an_agent_closed_is_taken(world: World, tmp_path: Path) -> None:
+def test_a_board_that_an_agent_closed_is_taken(world: Depots, tmp_path: Path) -> None:
     git = workspace_of(world.taken)
     spaces, tree = prepared(world, tmp_path, git)
     leave(tree, f"{BOARD}/plan/port", b"8080")
@@ -100,7 +100,7 @@ def test_a_board_that_an_agent_closed_is_taken(world: World, tmp_path: Path) -> 
     assert spaces.commit(ONE, git, STAMP).kind == "empty"
 
 
-def test_a_board_that_stays_is_in_no_result(world: World, tmp_path: Path) -> None:
+def test_a_board_that_stays_is_in_no_result(world: Depots, tmp_path: Path) -> None:
     world.repo.write(f"{BOARD}/plan/port", "1\n")
     git = workspace_of(snap(world.repo, world.depot))
     spaces, tree = prepared(world, tmp_path, git)
@@ -113,7 +113,7 @@ def test_a_board_that_stays_is_in_no_result(world: World, tmp_path: Path) -> Non
     assert spaces.changed_since(ONE, made.commit) == ()
 
 
-def test_without_a_board_such_files_are_like_any_others(world: World, tmp_path: Path) -> None:
+def test_without_a_board_such_files_are_like_any_others(world: Depots, tmp_path: Path) -> None:
     git = workspace_of(world.taken)
     spaces, tree = prepared(world, tmp_path, git)
     leave(tree, f"{BOARD}/plan/port", b"8080")

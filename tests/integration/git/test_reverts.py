@@ -7,18 +7,18 @@ import os
 from pancode.landing.git.reverts import LandedChange, find_reverts
 from pancode.landing.git.tree.tree_landing import land
 from pancode.landing.model import LandRequest
-from tests.integration.git.coordinator import Desk, edit_c
+from tests.integration.git.coordinator import Trees, edit_c
 from tests.integration.git.repos import NOW_MS
 
 
-def found(coordinator: Desk, request: LandRequest, commit: str | None = None) -> dict[str, str]:
+def found(coordinator: Trees, request: LandRequest, commit: str | None = None) -> dict[str, str]:
     change = LandedChange(
         "r-aaaa", request.repo_id, request.snapshot_commit, request.result_commit, commit, NOW_MS - 86_400_000
     )
     return find_reverts(coordinator.user.path, coordinator.depot, [change], dict(os.environ))
 
 
-def test_a_revert_is_found_by_its_message_and_by_its_patch(coordinator: Desk) -> None:
+def test_a_revert_is_found_by_its_message_and_by_its_patch(coordinator: Trees) -> None:
     coordinator.user.commit("what was there")
     request = coordinator.result(edit_c)
     land(coordinator.user.path, coordinator.depot, request)

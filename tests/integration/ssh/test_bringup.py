@@ -28,7 +28,7 @@ from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.step_runner import perform
 from pancode.fleet.ssh.steps import HomeFile, NodeLocation, StepName
 from pancode.kernel.errors import ConflictError, UnavailableError
-from tests.integration.ssh.world import KEYS, World, remote, world
+from tests.integration.ssh.world import KEYS, SshLab, remote, world
 
 FLEET = "f1"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMtL8jLEu/a6cJZTn+PFC5C/WmctCxUsUoiMrlzbk5a9"
@@ -56,7 +56,7 @@ def nothing_is_left_running(tmp_path: Path) -> Iterator[None]:
             subprocess.run(["kill", "-KILL", path.read_text().strip()], capture_output=True, check=False)
 
 
-class Fleet:
+class BringUp:
     """The coordinator's half: what it gives to bring-up and what it is told."""
 
     def __init__(self, store: BundleStore, settings: bytes = b"{}") -> None:
@@ -87,11 +87,11 @@ class Fleet:
         return await bringup.take_out(node, self.plan, self.reports.append)
 
 
-def home(it: World) -> Path:
+def home(it: SshLab) -> Path:
     return it.home / ".pancode-node" / FLEET
 
 
-def pid(it: World, name: str = "agent") -> int:
+def pid(it: SshLab, name: str = "agent") -> int:
     return int((home(it) / f"run/{name}.pid").read_text())
 
 
@@ -112,7 +112,7 @@ def test_an_agent_that_hangs_is_started_again_and_what_runs_goes_on(
 ) -> None:
     async def go() -> None:
         async with world(tmp_path) as it, remote(it) as node:
-            fleet = Fleet(store)
+            fleet = BringUp(store)
             await fleet.up(node)
             old, attempt = pid(it), pid(it, "attempt")
             os.kill(old, signal.SIGSTOP)
@@ -129,7 +129,7 @@ def test_up_again_upgrade_and_remove(tmp_path: Path, agent: Path, store: BundleS
     async def go() -> None:
         async with world(tmp_path) as it, remote(it) as node:
             before = files(it.home)
-            fleet = Fleet(store)
+            fleet = BringUp(store)
             first = await fleet.up(node)
             assert first.ok and fleet.keys[0].startswith("public-half-of"), first.problems
             assert [r.step for r in fleet.reports if r.state != "started"] == [
@@ -192,7 +192,7 @@ def test_a_home_of_another_node_is_refused_before_anything_changes(
         async with world(tmp_path) as it, remote(it) as node:
             home(it).mkdir(parents=True, mode=0o700)
             (home(it) / "node.json").write_text(json.dumps({"fleet": FLEET, "name": "a"}, indent=2))
-            before, fleet, seen = files(it.home), Fleet(store), list[str]()
+            before, fleet, seen = files(it.home), BringUp(store), list[str]()
 
             async def check(found: NodeProbe) -> None:
                 seen.append(found.named)
@@ -227,7 +227,7 @@ def test_the_bundle_runs_alone(tmp_path: Path, store: BundleStore) -> None:
     asyncio.run(go())
 
 
-async def _unpacked(it: World, node: Remote, store: BundleStore) -> tuple[Bundle, NodeLocation, str]:
+async def _unpacked(it: SshLab, node: Remote, store: BundleStore) -> tuple[Bundle, NodeLocation, str]:
     found = await probe(node, FLEET)
     place = NodeLocation.of(FLEET, found)
     fit = platforms(found)
@@ -264,7 +264,7 @@ def test_a_damaged_bundle_never_becomes_one(tmp_path: Path, store: BundleStore) 
 def test_an_agent_that_does_not_start_is_reported_with_its_words(tmp_path: Path, store: BundleStore) -> None:
     async def go() -> None:
         async with world(tmp_path) as it, remote(it) as node:
-            fleet = Fleet(store)
+            fleet = BringUp(store)
             place = NodeLocation.of(FLEET, await probe(node, FLEET))
             await perform(node, steps.home_step(place))
             (home(it) / "broken").write_text("")
@@ -285,10 +285,10 @@ def test_a_newer_node_agent_is_left_alone_and_named_with_what_helps(
 
     async def go() -> None:
         async with world(tmp_path) as it, remote(it) as node:
-            assert (await Fleet(store).up(node)).ok
+            assert (await BringUp(store).up(node)).ok
             pid = (home(it) / "run/agent.pid").read_text()
             (home(it) / "layout").write_text("99\n")
-            fleet = Fleet(store, settings=b'{"slots": 9}')
+            fleet = BringUp(store, settings=b'{"slots": 9}')
             out = await fleet.up(node)
             assert fleet.reports[-1].step == StepName.PROBE and not out.ok
             (problem,) = (found for found in out.problems if "layout" in found["what"])
@@ -322,11 +322,11 @@ def test_a_home_that_is_not_ours_is_neither_used_nor_removed(
             else:
                 place.write_text("a file")
             before = files(tmp_path)
-            fleet = Fleet(store)
+            fleet = BringUp(store)
             out = await fleet.up(node)
             assert fleet.reports[-1].step == StepName.HOME and out.problems[0]["what"]
             with pytest.raises(RemoteFailed, match="stop|remove"):
-                await Fleet(store).remove(node)
+                await BringUp(store).remove(node)
             assert files(tmp_path) == before
 
     asyncio.run(go())
@@ -393,7 +393,7 @@ def test_removal_finds_what_hides(tmp_path: Path, store: BundleStore) -> None:
             proof = await perform(node, steps.prove_step(place, marker(FLEET)))
             kinds = sorted(left.split()[0] for left in proof.values("left"))
             assert kinds[0] == "file" and kinds.count("process") >= 3, proof
-            assert (await Fleet(store).remove(node)).ok
+            assert (await BringUp(store).remove(node)).ok
 
     asyncio.run(go())
 
@@ -403,7 +403,7 @@ def test_two_fleets_on_one_node_do_not_touch_each_other(tmp_path: Path, store: B
         async with world(tmp_path) as it, remote(it) as node:
             for name in ("f1", "f2"):
                 await perform(node, steps.home_step(NodeLocation.of(name, await probe(node, name))))
-            assert (await Fleet(store).remove(node)).ok
+            assert (await BringUp(store).remove(node)).ok
             assert [p.name for p in (it.home / ".pancode-node").iterdir()] == ["f2"]
 
     asyncio.run(go())
@@ -422,9 +422,9 @@ def test_an_odd_home_folder_is_no_obstacle(tmp_path: Path, store: BundleStore) -
             it.server = server
             it.pins[server.target.endpoint] = server.host_key
             async with remote(it) as node:
-                out = await Fleet(store).up(node)
+                out = await BringUp(store).up(node)
                 assert out.ok, out.problems
-                assert (await Fleet(store).remove(node)).ok
+                assert (await BringUp(store).remove(node)).ok
                 assert files(odd) == []
             await LoopbackServer.stop(plain)
 

@@ -13,7 +13,7 @@ from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.link import LinkKind
 from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.tunnel import Pass
-from tests.integration.ssh.world import World, talk, world
+from tests.integration.ssh.world import SshLab, talk, world
 
 DAY_MS = 24 * 3600 * 1000
 FIRST = Pass("10.0.0.5:7843", "CA\n", "ONE\n", 0, 20 * DAY_MS, 30 * DAY_MS)
@@ -22,7 +22,7 @@ FIRST = Pass("10.0.0.5:7843", "CA\n", "ONE\n", 0, 20 * DAY_MS, 30 * DAY_MS)
 class Way:
     """What the coordinator would give the node now; `trouble`: what the node finds when it tries."""
 
-    def __init__(self, it: World, now: Pass | None) -> None:
+    def __init__(self, it: SshLab, now: Pass | None) -> None:
         self.now, self.trouble, self.tried = now, "", 0
         it.ends = replace(it.ends, direct=self.given, prove=self.prove)
 
@@ -35,7 +35,7 @@ class Way:
             raise ConnectError(LinkFault.NOT_DIRECT, self.trouble, fix="mend it")
 
 
-def pointer(it: World) -> dict[str, str]:
+def pointer(it: SshLab) -> dict[str, str]:
     shape: dict[str, str] = json.loads((it.home / "n/s/current").read_text())
     return shape
 

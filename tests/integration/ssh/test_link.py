@@ -20,13 +20,13 @@ from pancode.fleet.ssh.home import LoopbackKeys, make_key
 from pancode.fleet.ssh.link import LinkKind
 from pancode.fleet.ssh.tunnel import Generation
 from tests.crowd import crowded
-from tests.integration.ssh.world import KEYS, World, talk, world
+from tests.integration.ssh.world import KEYS, SshLab, talk, world
 
 SERVER = "pancode.fleet.ssh.loopback.server._Server"
 UP = [LinkKind.UP]
 
 
-def generation(it: World) -> Generation:
+def generation(it: SshLab) -> Generation:
     found = it.states[-1].generation
     assert found is not None
     return found

@@ -15,7 +15,7 @@ from pancode.fleet.ssh.loopback.server import LoopbackNode, LoopbackServer
 from pancode.fleet.ssh.steps import StepName
 from tests.integration.ssh.test_bringup import (
     FLEET,
-    Fleet,
+    BringUp,
     agent,
     alive,
     files,
@@ -71,7 +71,7 @@ def test_a_unit_is_made_kept_and_taken_out(tmp_path: Path, store: BundleStore) -
             await it.server.start()
             it.pins[it.server.target.endpoint] = it.server.host_key
             async with remote(it) as node:
-                fleet = Fleet(store)
+                fleet = BringUp(store)
                 out = await fleet.up(node)
                 assert out.ok, out.problems
                 old = pid(it)

@@ -35,7 +35,7 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 @dataclass
-class World:
+class SshLab:
     """One node on this machine."""
 
     folder: Path
@@ -87,13 +87,13 @@ async def talk(address: str, data: bytes) -> bytes:
 
 
 @asynccontextmanager
-async def world(folder: Path) -> AsyncIterator[World]:
+async def world(folder: Path) -> AsyncIterator[SshLab]:
     """Everything up; everything down again."""
     server = LoopbackServer(LoopbackNode("desk", "me", folder / "h", KEYS))
     await server.start()
     ends = TunnelTargets(folder / "r.sock", folder / "d.sock")
     listeners = [await asyncio.start_unix_server(echo, str(p)) for p in (ends.redis, ends.depot)]
-    it = World(folder, server, ends, {server.target.endpoint: server.host_key})
+    it = SshLab(folder, server, ends, {server.target.endpoint: server.host_key})
     try:
         yield it
     finally:
@@ -105,7 +105,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def remote(it: World) -> AsyncIterator[Remote]:
+async def remote(it: SshLab) -> AsyncIterator[Remote]:
     session = await it.dial()
     try:
         yield Remote(session)

@@ -13,7 +13,7 @@ from tests.unit.node_agent.stage import STRANGER, Stage
 
 
 @dataclass
-class Desk(NoExams):
+class ToldExams(NoExams):
     """Takes down what it is asked."""
 
     asked: list[Examine] = field(default_factory=list)
@@ -49,8 +49,8 @@ def heard(stage: Stage) -> Heartbeat:
     return found
 
 
-def staged() -> tuple[Stage, Desk]:
-    coordinator = Desk()
+def staged() -> tuple[Stage, ToldExams]:
+    coordinator = ToldExams()
     stage = Stage(exams=coordinator)
     stage.go(2_000)
     return stage, coordinator

@@ -42,7 +42,7 @@ SAME = CommandRule(pattern="git", ask=True)
 React = Callable[[Path, CallAsked], None]
 
 
-class World:
+class Asks:
     """A home, and somebody who reacts to each question at the first look after it."""
 
     def __init__(self, home: Path, react: React) -> None:
@@ -87,11 +87,11 @@ def rubbish(folder: Path, asked: CallAsked) -> None:
 
 
 def test_a_yes_and_a_no(tmp_path: Path) -> None:
-    yes = World(tmp_path, says(True))
+    yes = Asks(tmp_path, says(True))
     assert yes.asker.refusal("git push", [PUSH]) == ""
     assert [(one.command, one.pattern) for one in yes.asked] == [("git push", "push")]
-    assert World(tmp_path, says(False)).asker.refusal("git push", [PUSH]) == "a person says no"
-    assert World(tmp_path, says(False, words="not today")).asker.refusal("git push", [PUSH]).endswith("today")
+    assert Asks(tmp_path, says(False)).asker.refusal("git push", [PUSH]) == "a person says no"
+    assert Asks(tmp_path, says(False, words="not today")).asker.refusal("git push", [PUSH]).endswith("today")
 
 
 @pytest.mark.parametrize(
@@ -116,23 +116,23 @@ def test_a_yes_and_a_no(tmp_path: Path) -> None:
     ],
 )
 def test_nothing_but_an_answer_to_this_question_lets_it_through(tmp_path: Path, react: React) -> None:
-    world = World(tmp_path, react)
+    world = Asks(tmp_path, react)
     assert world.asker.refusal("git push", [PUSH]).startswith(NOBODY)
     assert not list(tmp_path.rglob("*.json")), "nobody waits for the answer any more"
 
 
 def test_a_yes_to_the_rule_asks_no_more_and_only_for_this_rule(tmp_path: Path) -> None:
-    world = World(tmp_path, says(True, whole=True))
+    world = Asks(tmp_path, says(True, whole=True))
     assert world.asker.refusal("git push", [PUSH]) == ""
     assert world.asker.refusal("git push --force", [PUSH]) == "" and len(world.asked) == 1
     assert world.asker.refusal("git push", [PUSH, SAME]) == "" and len(world.asked) == 2
-    once = World(tmp_path, says(True))
+    once = Asks(tmp_path, says(True))
     assert [once.asker.refusal("git push", [PUSH]) for _ in range(2)] == ["", ""] and len(once.asked) == 2
 
 
 @pytest.mark.parametrize("command", ["x" * (MOST_COMMAND + 1), " "])
 def test_what_nobody_could_read_is_not_asked(tmp_path: Path, command: str) -> None:
-    world = World(tmp_path, says(True))
+    world = Asks(tmp_path, says(True))
     assert world.asker.refusal(command, [PUSH]) == TOO_LONG and not world.asked
 
 
@@ -141,15 +141,15 @@ def test_the_hook_asks_and_without_a_desk_it_denies(tmp_path: Path) -> None:
     rules = HookRules(runtime="claude", policy=policy, top="/w")
     event = {"tool_name": "Bash", "tool_input": {"command": "git push"}}
     assert "rule ask: push" in answer(rules, event, "/h")
-    assert answer(rules, event, "/h", World(tmp_path, says(True)).asker) == ""
-    assert "no: wait" in answer(rules, event, "/h", World(tmp_path, says(False, words="wait")).asker)
-    quiet = World(tmp_path, says(True))
+    assert answer(rules, event, "/h", Asks(tmp_path, says(True)).asker) == ""
+    assert "no: wait" in answer(rules, event, "/h", Asks(tmp_path, says(False, words="wait")).asker)
+    quiet = Asks(tmp_path, says(True))
     assert answer(rules, {**event, "tool_input": {"command": "ls"}}, "/h", quiet.asker) == ""
     assert not quiet.asked
 
 
 def test_what_a_rule_lets_through_is_said_so_and_waits_for_nobody(tmp_path: Path) -> None:
-    world = World(tmp_path, says(True, whole=True))
+    world = Asks(tmp_path, says(True, whole=True))
     spec = spec_of(tmp_path, Safety.FULL_AUTO, Rules(commands=(PUSH,)), desk=world.desk)
     with (tmp_path / "said").open("wb") as stream:
         voice = Voice(world.clock, stream.fileno())

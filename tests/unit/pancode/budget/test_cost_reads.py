@@ -14,13 +14,13 @@ from pancode.people.service import items
 from pancode.reports.brief import FIRST_MS, brief, report
 from pancode.runs.lists import since_ms
 from tests.unit.pancode.budget.test_cost import play
-from tests.unit.pancode.runs.test_round_cost import Fleet
+from tests.unit.pancode.runs.test_round_cost import CountedDesk
 from tests.unit.pancode.runs.world import Puppet
 
 
 @pytest.fixture
-def desk() -> Fleet:
-    desk = Fleet("100")
+def desk() -> CountedDesk:
+    desk = CountedDesk("100")
     node = Puppet(desk)
     node.breathe()
     play(desk, node, "r-0001", "done", Decimal("0.2"), project="/home/ana/shop")
@@ -28,7 +28,7 @@ def desk() -> Fleet:
     return desk
 
 
-def grow(desk: Fleet, count: int) -> None:
+def grow(desk: CountedDesk, count: int) -> None:
     """Copies of the run of known cost, as it stands in the ledger."""
     with desk.ledger.transaction() as tx:
         (run, row) = (tx.get(Run, "r-0001"), tx.get(EndedRun, "r-0001"))
@@ -42,7 +42,7 @@ def grow(desk: Fleet, count: int) -> None:
                 tx.put(replace(entry, id=f"{entry.id}-{number}", run=name))
 
 
-def read(desk: Fleet) -> dict[str, Counter[str]]:
+def read(desk: CountedDesk) -> dict[str, Counter[str]]:
     found = {}
     core = desk.core
     for name, ask in {
@@ -56,7 +56,7 @@ def read(desk: Fleet) -> dict[str, Counter[str]]:
     return found
 
 
-def test_they_read_no_more_of_a_long_history_than_of_a_short_one(desk: Fleet) -> None:
+def test_they_read_no_more_of_a_long_history_than_of_a_short_one(desk: CountedDesk) -> None:
     grow(desk, 80)
     few = read(desk)
     grow(desk, 200)
@@ -67,7 +67,7 @@ def test_they_read_no_more_of_a_long_history_than_of_a_short_one(desk: Fleet) ->
     assert told["brief"]["cost"]["unknown_runs"] == 1
 
 
-def test_a_report_adds_the_ended_runs_up_once_and_reads_no_entry(desk: Fleet) -> None:
+def test_a_report_adds_the_ended_runs_up_once_and_reads_no_entry(desk: CountedDesk) -> None:
     grow(desk, 10)
     rows = read(desk)["report"]
     assert rows["BookEntry"] <= 10  # of the runs that are shown one by one

@@ -148,7 +148,7 @@ def test_the_words_have_the_numbers() -> None:
     assert choose(["a", "b", "c"], {"a": TrackRecord(10, 9)}, draw=0.05)[0] == "b"
 
 
-class Fleet:
+class TaggedAgents:
     """Two agents of one's own with the same tag; `told` has the names that were to be chosen from."""
 
     def __init__(self) -> None:
@@ -162,7 +162,7 @@ class Fleet:
 
 
 def test_between_agents_that_fit_as_well_the_records_decide_and_say_so() -> None:
-    fleet = Fleet()
+    fleet = TaggedAgents()
     chosen = agents.choose(fleet.agents, "mend the parser", Mode.BUILD, fleet.pick)
     assert chosen.agent.name == "bob" and "best record: 9 of 10" in chosen.why and "as of ann" in chosen.why
     assert fleet.told == [("ann", "bob", "mend the parser")]

@@ -13,7 +13,7 @@ from pancode.kernel.records import Audit, Decision, Run
 from pancode.kernel.values import replace
 from pancode.landing.pull_request import OpenedPull, PullAsked, PullRequest, open_pull_request
 from pancode.runs.unit_of_work import unit_of_work
-from tests.unit.pancode.landing.test_asked import Lander, World
+from tests.unit.pancode.landing.test_asked import Lander, LandingWorld
 
 ASKED = PullAsked("ana", "origin", "agent/x")
 
@@ -47,19 +47,19 @@ class MemoryForges:
         return replace(self.pulls[wanted.branch], fresh=True)
 
 
-def landed(world: World) -> Run:
+def landed(world: LandingWorld) -> Run:
     world.end()
     assert world.land(Lander())["status"] == "landed"
     found: Run = world.coordinator.row(Run, "r-0001")
     return found
 
 
-def told(world: World, kind: type[Any]) -> list[str]:
+def told(world: LandingWorld, kind: type[Any]) -> list[str]:
     return [row.what for row in world.coordinator.rows(kind) if "pull request" in row.what]
 
 
 def test_it_is_opened_and_written_down_once() -> None:
-    world, forges = World(), MemoryForges()
+    world, forges = LandingWorld(), MemoryForges()
     run, core = landed(world), world.coordinator.core
     made = open_pull_request(core, forges, run, ASKED)
     assert made == {
@@ -74,7 +74,7 @@ def test_it_is_opened_and_written_down_once() -> None:
 
 
 def test_the_settings_are_asked_each_time() -> None:
-    world, forges = World(), MemoryForges()
+    world, forges = LandingWorld(), MemoryForges()
     run, core = landed(world), world.coordinator.core
     forges.set = {}
     with pytest.raises(PancodeError) as caught:
@@ -88,7 +88,7 @@ def test_the_settings_are_asked_each_time() -> None:
 
 
 def test_nothing_is_asked_for_what_has_not_landed() -> None:
-    world, forges = World(land=False), MemoryForges()
+    world, forges = LandingWorld(land=False), MemoryForges()
     world.end()
     core, run = world.coordinator.core, world.coordinator.row(Run, "r-0001")
     with pytest.raises(PancodeError) as caught:
@@ -101,7 +101,7 @@ def test_nothing_is_asked_for_what_has_not_landed() -> None:
 
 
 def test_a_refusal_writes_nothing_down() -> None:
-    world, forges = World(), MemoryForges()
+    world, forges = LandingWorld(), MemoryForges()
     run = landed(world)
     forges.error = RefusedError("no", fix="look")
     with pytest.raises(RefusedError):

@@ -52,7 +52,7 @@ class Lander:
         return told
 
 
-class World:
+class LandingWorld:
     """A run with `--land`, offered to a node."""
 
     def __init__(self, land: bool = True) -> None:
@@ -85,7 +85,7 @@ class World:
 
 
 def test_it_is_landed_when_the_run_is_done_and_once() -> None:
-    world, lander = World(), Lander()
+    world, lander = LandingWorld(), Lander()
     assert world.land(lander) == {"status": "waiting", "why": "the run has not ended"}
     world.end()
     assert query.brief(world.coordinator.core, "last")["notes"] == ["no gates", "landing"]
@@ -97,7 +97,7 @@ def test_it_is_landed_when_the_run_is_done_and_once() -> None:
 
 
 def test_the_next_coordinator_lands_what_this_one_has_not() -> None:
-    world, lander = World(), Lander()
+    world, lander = LandingWorld(), Lander()
     world.end()
     world.coordinator.restart()
     assert world.land(lander)["status"] == "landed" and lander.landed == ["r-0001"]
@@ -106,7 +106,7 @@ def test_the_next_coordinator_lands_what_this_one_has_not() -> None:
 
 
 def test_what_our_own_end_cuts_short_stays_asked_for() -> None:
-    world = World()
+    world = LandingWorld()
     world.end()
     (run,) = world.waiting()
     over: list[bool] = []
@@ -122,12 +122,12 @@ def test_what_our_own_end_cuts_short_stays_asked_for() -> None:
     assert not world.kept()
 
 
-def _landing(world: World) -> dict[str, Any]:
+def _landing(world: LandingWorld) -> dict[str, Any]:
     return dict(query.brief(world.coordinator.core, "last")["landing"] or {})
 
 
 def test_a_stop_that_comes_too_late_for_the_work_comes_in_time_for_the_landing() -> None:
-    world, lander = World(), Lander()
+    world, lander = LandingWorld(), Lander()
     stop(world.coordinator.core, "r-0001", "wrong branch")
     world.end()
     told = world.land(lander)
@@ -137,7 +137,7 @@ def test_a_stop_that_comes_too_late_for_the_work_comes_in_time_for_the_landing()
 
 
 def test_a_stop_of_a_run_that_is_done_calls_off_the_landing_that_waits() -> None:
-    world, lander = World(), Lander()
+    world, lander = LandingWorld(), Lander()
     world.end()
     stopped = stop(world.coordinator.core, "r-0001", "wrong branch")
     assert stopped.landing["status"] == "called off" and not world.kept()
@@ -149,7 +149,7 @@ def test_a_stop_of_a_run_that_is_done_calls_off_the_landing_that_waits() -> None
 
 
 def test_a_stop_of_a_lost_run_counts_when_its_late_word_is_done() -> None:
-    world, lander = World(), Lander()
+    world, lander = LandingWorld(), Lander()
     world.node.start(world.order)
     world.node.open = [world.order.identity]
     world.node.breathe()
@@ -165,12 +165,12 @@ def test_a_stop_of_a_lost_run_counts_when_its_late_word_is_done() -> None:
 def test_a_stop_while_it_is_landed_changes_nothing_that_is_true_afterwards() -> None:
     """Called off under way: what is written down in the end is what became of it, and once."""
     for answer in ("landed", "called off"):
-        world = World()
+        world = LandingWorld()
         world.end()
         (run,) = world.waiting()
 
         def stopped(
-            meant: Run, way: LandWay, wanted: object, world: World = world, answer: str = answer
+            meant: Run, way: LandWay, wanted: object, world: LandingWorld = world, answer: str = answer
         ) -> dict[str, Any]:
             stop(world.coordinator.core, meant.id, "now")
             return Lander(answer)(meant)
@@ -182,7 +182,7 @@ def test_a_stop_while_it_is_landed_changes_nothing_that_is_true_afterwards() -> 
 
 
 def test_what_was_taken_back_and_landed_again_is_not_reverted_any_more() -> None:
-    world = World()
+    world = LandingWorld()
     world.end()
     core, coordinator = world.coordinator.core, world.coordinator
     assert world.land(Lander())["status"] == "landed"
@@ -202,7 +202,7 @@ def test_what_was_taken_back_and_landed_again_is_not_reverted_any_more() -> None
 def test_a_drop_or_a_no_while_it_is_landed_stays_said() -> None:
     """The landing ends as called off, for it was: that is not what became of the change."""
     for said in ("dropped", "denied"):
-        world = World()
+        world = LandingWorld()
         world.end()
         details = {"yes": "--with-commands"}
         world.land(Lander(WorkspaceError("held", why="Makefile", code="held", details=details)))
@@ -222,7 +222,7 @@ def test_a_drop_or_a_no_while_it_is_landed_stays_said() -> None:
 
 def test_what_cannot_be_written_down_stays_asked_for() -> None:
     """The tree may have it: that nothing was landed is not to be said."""
-    world, full = World(), UnavailableError("the disk of the ledger is full")
+    world, full = LandingWorld(), UnavailableError("the disk of the ledger is full")
     world.end()
     with pytest.raises(UnavailableError):
         world.land(Lander(full))
@@ -249,7 +249,7 @@ def test_a_landing_whose_record_failed_is_recorded_by_the_next_try(
     monkeypatch: pytest.MonkeyPatch, again: bool
 ) -> None:
     """The files are written by then, so that the next try finds no change any more."""
-    world, way = World(land=False), LandWay("ana", with_commands=True)
+    world, way = LandingWorld(land=False), LandWay("ana", with_commands=True)
     world.end()
     asked.ask(world.coordinator.core, "r-0001", way)
     fails_at(monkeypatch, 2)
@@ -268,7 +268,7 @@ def test_a_landing_whose_record_failed_is_recorded_by_the_next_try(
 
 
 def test_what_the_ledger_cannot_note_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    world, lander = World(), Lander()
+    world, lander = LandingWorld(), Lander()
     world.end()
     fails_at(monkeypatch, 1)
     with pytest.raises(UnavailableError):
@@ -277,7 +277,7 @@ def test_what_the_ledger_cannot_note_is_not_written(monkeypatch: pytest.MonkeyPa
 
 
 def test_one_that_broke_is_said_to_have_failed() -> None:
-    world = World()
+    world = LandingWorld()
     world.end()
     (action,) = world.waiting()
     with pytest.raises(ZeroDivisionError):
@@ -290,7 +290,7 @@ def test_one_that_broke_is_said_to_have_failed() -> None:
 
 def test_without_memory_its_thread_dies_and_it_stays_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The coordinator ends then; the next one lands it."""
-    world, dead, known = World(), list[type[BaseException]](), threading.Event()
+    world, dead, known = LandingWorld(), list[type[BaseException]](), threading.Event()
     world.end()
 
     def died(args: threading.ExceptHookArgs) -> None:
@@ -310,7 +310,7 @@ def test_without_memory_its_thread_dies_and_it_stays_asked_for(monkeypatch: pyte
 
 
 def test_a_person_who_was_faster_leaves_nothing_to_do() -> None:
-    world, lander = World(), Lander()
+    world, lander = LandingWorld(), Lander()
     world.end()
     core = world.coordinator.core
     row = world.coordinator.row(Run, "r-0001")
@@ -321,7 +321,7 @@ def test_a_person_who_was_faster_leaves_nothing_to_do() -> None:
 
 
 def test_a_conflict_is_said_wherever_somebody_may_look() -> None:
-    world = World()
+    world = LandingWorld()
     world.end()
     told = world.land(Lander(WorkspaceError("not landed", why="a.txt", fix="look", code="conflict")))
     assert (told["status"], told["fix"]) == ("conflict", "look") and "a.txt" in told["why"]
@@ -339,19 +339,19 @@ def test_a_conflict_is_said_wherever_somebody_may_look() -> None:
     ],
 )
 def test_what_is_not_done_or_has_changed_nothing_is_not_landed(ended: dict[str, Any], status: str) -> None:
-    world, lander = World(), Lander()
+    world, lander = LandingWorld(), Lander()
     world.end(**ended)
     assert world.land(lander)["status"] == status and lander.landed == []
 
 
 def test_without_land_nothing_is_landed() -> None:
-    world, lander = World(land=False), Lander()
+    world, lander = LandingWorld(land=False), Lander()
     world.end()
     assert world.land(lander) == {} and lander.landed == [] and not world.kept()
 
 
 def test_by_hand_it_waits_with_its_way_also_over_a_restart() -> None:
-    world, ways = World(land=False), list[LandWay]()
+    world, ways = LandingWorld(land=False), list[LandWay]()
     world.end()
     way = LandWay("ana", gates=False, branch="agent/x", how=How.REBASE)
     first = asked.ask(world.coordinator.core, "r-0001", way)
@@ -368,7 +368,7 @@ def test_by_hand_it_waits_with_its_way_also_over_a_restart() -> None:
 
 
 def test_another_way_takes_the_place_of_the_one_that_waits() -> None:
-    world = World()
+    world = LandingWorld()
     world.end()
     core, (old,) = world.coordinator.core, world.waiting()
     new = asked.ask(core, "r-0001", LandWay("ana", with_commands=True))
@@ -378,13 +378,13 @@ def test_another_way_takes_the_place_of_the_one_that_waits() -> None:
 
 
 def test_one_that_has_not_ended_does_not_wait_in_the_queue() -> None:
-    world = World(land=False)
+    world = LandingWorld(land=False)
     with pytest.raises(WorkspaceError, match="has not ended"):
         asked.ask(world.coordinator.core, "r-0001", LandWay("ana"))
 
 
 def test_what_a_person_asked_for_in_vain_is_not_put_into_the_inbox() -> None:
-    world = World(land=False)
+    world = LandingWorld(land=False)
     world.end()
     asked.ask(world.coordinator.core, "r-0001", LandWay("ana"))
     told = world.land(
@@ -395,7 +395,7 @@ def test_what_a_person_asked_for_in_vain_is_not_put_into_the_inbox() -> None:
 
 
 def test_an_approval_comes_too_late_for_one_that_was_denied() -> None:
-    world = World()
+    world = LandingWorld()
     world.end()
     core, way = world.coordinator.core, LandWay("ana", approves=True)
     with pytest.raises(UsageError, match="does not wait for a person"):

@@ -13,14 +13,14 @@ from pancode.kernel.values import replace
 from pancode.landing import queue
 from pancode.landing.model import How, LandWay
 from pancode.reports.brief import brief
-from tests.unit.pancode.landing.test_asked import COMMIT, GIT, Lander, World
+from tests.unit.pancode.landing.test_asked import COMMIT, GIT, Lander, LandingWorld
 from tests.unit.pancode.runs.world import failed
 
 GATE = {"name": "true", "argv": ["true"]}
 PASSED = GateResult(name="true", argv=("true",), passed=True, exit_code=0, signal=None, duration_ms=1)
 
 
-def _ended(world: World, project: str = "/p", gates: tuple[Any, ...] = (GATE,), **told: Any) -> str:
+def _ended(world: LandingWorld, project: str = "/p", gates: tuple[Any, ...] = (GATE,), **told: Any) -> str:
     number = len(world.coordinator.rows(Run)) + 1
     world.coordinator.dispatch(f"r-{number:04}", project=project, workspace=GIT, gates=gates)
     world.coordinator.turn()
@@ -31,12 +31,12 @@ def _ended(world: World, project: str = "/p", gates: tuple[Any, ...] = (GATE,), 
     return order.identity.run
 
 
-def _green(world: World) -> list[str]:
+def _green(world: LandingWorld) -> list[str]:
     return [row["run"] for row in queue.green(world.coordinator.core, "/p")]
 
 
 def test_green_is_done_verified_changed_and_not_landed() -> None:
-    world = World(land=False)
+    world = LandingWorld(land=False)
     world.end()  # without gates: not verified
     good = _ended(world)
     _ended(world, project="/other")
@@ -61,7 +61,7 @@ def test_green_is_done_verified_changed_and_not_landed() -> None:
     ],
 )
 def test_what_was_gone_on_from_denied_or_only_judges_is_left_out(changes: dict[str, Any]) -> None:
-    world = World(land=False)
+    world = LandingWorld(land=False)
     run = _ended(world)
     with world.coordinator.ledger.transaction() as tx:
         row = tx.get(Run, run)
@@ -72,7 +72,7 @@ def test_what_was_gone_on_from_denied_or_only_judges_is_left_out(changes: dict[s
 
 
 def test_those_before_ones_own_are_of_the_same_repository() -> None:
-    world = World(land=False)
+    world = LandingWorld(land=False)
     world.end()
     runs = [_ended(world), _ended(world, project="/other"), _ended(world)]
     core = world.coordinator.core
@@ -85,7 +85,7 @@ def test_those_before_ones_own_are_of_the_same_repository() -> None:
 
 
 def test_of_a_workflow_the_last_change_is_offered_though_a_later_step_has_looked_at_it() -> None:
-    world = World(land=False)
+    world = LandingWorld(land=False)
     first, second = _ended(world), _ended(world)
     look = _ended(world, commit=None, files_changed=(), change="no_change")
     core, done = world.coordinator.core, WorkflowStepState.DONE

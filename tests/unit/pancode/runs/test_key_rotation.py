@@ -20,7 +20,7 @@ from tests.unit.pancode.runs.world import Desk, Puppet, facts
 FRESH = SigningKey(b"f" * 32)
 
 
-class Fleet:
+class Rotation:
     """A node, and a coordinator whose key is replaced."""
 
     def __init__(self, home: Path) -> None:
@@ -59,11 +59,11 @@ class Fleet:
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Fleet:
-    return Fleet(tmp_path)
+def fleet(tmp_path: Path) -> Rotation:
+    return Rotation(tmp_path)
 
 
-def test_a_node_is_spoken_to_with_the_key_that_it_knows(fleet: Fleet) -> None:
+def test_a_node_is_spoken_to_with_the_key_that_it_knows(fleet: Rotation) -> None:
     old = fleet.coordinator.key.public
     fleet.run("r-0001")
     keyring.rotate(fleet.coordinator.core, FRESH, "ana")
@@ -83,7 +83,7 @@ def test_a_node_is_spoken_to_with_the_key_that_it_knows(fleet: Fleet) -> None:
     assert said == ["coordinator key rotated", "former coordinator key retired"]
 
 
-def test_after_a_restart_the_former_key_still_speaks_for_who_needs_it(fleet: Fleet) -> None:
+def test_after_a_restart_the_former_key_still_speaks_for_who_needs_it(fleet: Rotation) -> None:
     old, fleet.coordinator.key = fleet.coordinator.key, FRESH
     keyring.rotate(fleet.coordinator.core, FRESH, "ana")
     fleet.coordinator.former.append(old)
@@ -92,7 +92,7 @@ def test_after_a_restart_the_former_key_still_speaks_for_who_needs_it(fleet: Fle
     assert fleet.signer("r-0001") == old.public.keyid
 
 
-def test_an_answer_is_given_again_with_the_key_that_the_node_knows_by_then(fleet: Fleet) -> None:
+def test_an_answer_is_given_again_with_the_key_that_the_node_knows_by_then(fleet: Rotation) -> None:
     """Its acknowledgement was lost, and it was brought up with the new key alone."""
     old = fleet.coordinator.key.public
     fleet.run("r-0001")
@@ -109,7 +109,7 @@ def test_an_answer_is_given_again_with_the_key_that_the_node_knows_by_then(fleet
     assert fleet.coordinator.rows(StoredReceipt) == [stored]
 
 
-def test_no_honest_node_is_left_anything_that_our_retired_key_has_signed(fleet: Fleet) -> None:
+def test_no_honest_node_is_left_anything_that_our_retired_key_has_signed(fleet: Rotation) -> None:
     """Its stream is read from the beginning at each start, with the new key alone: none there is forged."""
     old, node = fleet.coordinator.key.public, fleet.node
     fleet.run("r-0001")
@@ -126,7 +126,7 @@ def test_no_honest_node_is_left_anything_that_our_retired_key_has_signed(fleet: 
     assert drains[-1].on, "what it had not read yet is said anew"
 
 
-def test_of_a_lost_key_nothing_is_left_on_the_way_to_a_node(fleet: Fleet) -> None:
+def test_of_a_lost_key_nothing_is_left_on_the_way_to_a_node(fleet: Rotation) -> None:
     """Else it calls our own words forged: the lost key's, and those of the new one until it is brought up."""
     coordinator, node = fleet.coordinator, fleet.node
     fleet.run("r-0001")
@@ -153,7 +153,7 @@ def test_of_a_lost_key_nothing_is_left_on_the_way_to_a_node(fleet: Fleet) -> Non
     )
 
 
-def test_the_old_key_is_needed_while_an_order_waits_that_it_has_signed(fleet: Fleet) -> None:
+def test_the_old_key_is_needed_while_an_order_waits_that_it_has_signed(fleet: Rotation) -> None:
     core, old = fleet.coordinator.core, fleet.coordinator.key.public
     fleet.coordinator.dispatch("r-0001")
     fleet.coordinator.turn()
@@ -170,12 +170,12 @@ def test_the_old_key_is_needed_while_an_order_waits_that_it_has_signed(fleet: Fl
     assert keyring.believed_by(core, fleet.coordinator.row(Node, "n1")) == [FRESH.public]
 
 
-def test_a_node_that_says_that_it_knows_neither_key_changes_nothing(fleet: Fleet) -> None:
+def test_a_node_that_says_that_it_knows_neither_key_changes_nothing(fleet: Rotation) -> None:
     fleet.node.heartbeat(obeys=(SigningKey(b"x" * 32).public.keyid,))
     fleet.coordinator.turn()
     assert fleet.coordinator.row(Node, "n1").obeys is None
 
 
-def test_rotation_over_the_api(fleet: Fleet) -> None:
+def test_rotation_over_the_api(fleet: Rotation) -> None:
     answer = fleet.http.post("/v1/keys/rotate", {"by": "ana"}).json()
     assert len([row for row in answer["keys"] if row["role"] == "coordinator"]) == 2

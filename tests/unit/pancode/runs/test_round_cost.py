@@ -70,7 +70,7 @@ class CountedCalls:
         return getattr(self._port, name)
 
 
-class Fleet(Desk):
+class CountedDesk(Desk):
     """A coordinator whose reads and calls are counted."""
 
     def restart(self) -> None:
@@ -81,8 +81,8 @@ class Fleet(Desk):
         core.ports = replace(core.ports, ledger=core.kept, bus=self.bus)
 
 
-def fleet(count: int) -> tuple[Fleet, list[Puppet]]:
-    desk = Fleet()
+def fleet(count: int) -> tuple[CountedDesk, list[Puppet]]:
+    desk = CountedDesk()
     puppets = [Puppet(desk, f"n{n}") for n in range(count)]
     desk.turn()
     for puppet in puppets:
@@ -112,7 +112,7 @@ def test_all_beats_travel_together() -> None:
 
 
 def test_a_run_is_ended_without_a_look_at_all_nodes() -> None:
-    desk = Fleet()
+    desk = CountedDesk()
     puppet, order = offered(desk)
     for n in range(20):
         Puppet(desk, f"other{n}")
@@ -209,7 +209,7 @@ def test_a_first_read_that_fails_loses_no_waiting_run() -> None:
 
 
 def test_a_long_queue_is_not_read_in_each_round() -> None:
-    desk = Fleet()
+    desk = CountedDesk()
     pause_queue(desk.core, None, "lunch", "me")
     for n in range(60):
         desk.dispatch(f"r-{n:04d}", usd="0")

@@ -41,7 +41,7 @@ CALL: Json = {
 }
 
 
-class Fleet:
+class StreamedSession:
     """The coordinator as its client sees it; `happened` is the stream of the one session."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Fleet:
 class Editor:
     """The editor's end of the two streams."""
 
-    def __init__(self, fleet: Fleet, names: Path) -> None:
+    def __init__(self, fleet: StreamedSession, names: Path) -> None:
         self.fleet, self.sent, self.clock = fleet, queue.Queue[str](), MemoryClock()
         self.told: list[Json] = []
         self._changed = threading.Condition()
@@ -153,7 +153,7 @@ class Editor:
 
 @pytest.fixture
 def editor(tmp_path: Path) -> Editor:
-    return Editor(Fleet(), tmp_path / "editors")
+    return Editor(StreamedSession(), tmp_path / "editors")
 
 
 TURN: tuple[Json, Json, Json] = (
@@ -438,7 +438,7 @@ def test_a_session_is_loaded_by_the_name_that_an_editor_gave_it(editor: Editor, 
     editor.say(3, session, "go")
     editor.fleet.log(*TURN)
     editor.until(id=3)
-    later = Editor(Fleet(), tmp_path / "editors")
+    later = Editor(StreamedSession(), tmp_path / "editors")
     listed = later.ask(1, "session/list", cwd=f"{FOLDER}/src")["result"]["sessions"]
     assert [one["sessionId"] for one in listed] == [session]
     assert later.ask(2, "session/list", cwd="/home/ana/other")["result"]["sessions"] == []

@@ -34,7 +34,7 @@ EARLIER = MOST_SUM - 10**9
 """Tokens that many receipts before have claimed."""
 
 
-class Fleet(World):
+class LiarWorld(World):
     """A liar with an order of its own, an honest node with one, and every GET of the API."""
 
     def __init__(self, home: Path) -> None:
@@ -153,7 +153,7 @@ LIES = st.lists(st.tuples(st.sampled_from(SAID), st.integers(0, 2**32)), min_siz
 @given(LIES)
 def test_any_value_of_one_node_breaks_nothing(lies: list[tuple[type[Signed], int]]) -> None:
     with TemporaryDirectory() as home:
-        fleet = Fleet(Path(home))
+        fleet = LiarWorld(Path(home))
         for kind, seed in lies:
             fleet.lie(kind, seed)
         fleet.check()
@@ -162,7 +162,7 @@ def test_any_value_of_one_node_breaks_nothing(lies: list[tuple[type[Signed], int
 @pytest.mark.parametrize("kind", SAID)
 def test_most_of_what_is_tried_is_believed(kind: type[Signed], tmp_path: Path) -> None:
     """Or the property would hold of nothing."""
-    fleet = Fleet(tmp_path)
+    fleet = LiarWorld(tmp_path)
     told = fleet.context.core.live.tally.refusals
     for seed in range(12):
         fleet.lie(kind, seed)
