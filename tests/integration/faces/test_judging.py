@@ -21,8 +21,8 @@ from pancode.landing.judgement import LandingJudge
 from pancode.landing.model import LandingGates, LandWay, Merged
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until
-from tests.unit.pancode.landing.test_asked import COMMIT, GIT
-from tests.unit.pancode.runs.world import Desk, Puppet, failed
+from tests.unit.pancode.landing.test_asked import LandingWorld
+from tests.unit.pancode.runs.world import failed
 
 GATE = {"name": "sh test.sh", "argv": ["sh", "test.sh"]}
 PASSED = Signed(
@@ -30,29 +30,15 @@ PASSED = Signed(
 )
 
 
-class World:
+class Judged(LandingWorld):
     """A run that is done, with a gate; its depot has one tree."""
 
     def __init__(self, folder: Path, **result: Any) -> None:
-        self.coordinator, self.depot = Desk(), Depot(folder)
+        super().__init__(land=False, gates=(GATE,), setup=(("sh", "prepare.sh"),))
+        self.depot = Depot(folder)
         self.depot.ensure("repo-1")
         self.tree = self.depot.git("repo-1").must("mktree", stdin=b"").text()
-        self.node = Puppet(self.coordinator)
-        self.node.breathe()
-        self.coordinator.dispatch(project="/p", workspace=GIT, gates=(GATE,), setup=(("sh", "prepare.sh"),))
-        self.coordinator.turn()
-        self._end(self.claimed(), **{"commit": COMMIT, "change": "change", "gates": (PASSED,), **result})
-
-    def claimed(self) -> Order:
-        order = self.node.claim()
-        assert order is not None
-        return order
-
-    def _end(self, order: Order, **told: Any) -> None:
-        self.coordinator.depot.commits.add(COMMIT)
-        self.node.start(order)
-        self.node.deliver(order, **told)
-        self.coordinator.turn()
+        self.end(**{"gates": (PASSED,), "files_changed": (), **result})
 
     def judged(
         self, *files: str, tested: bool = False, off: Callable[[], bool] = lambda: False, **said: Any
@@ -70,14 +56,13 @@ class World:
         thread.start()
         until(lambda: len(self.coordinator.rows(Run)) == 2, "its run is queued")
         self.coordinator.turn()
-        order = self.claimed()
-        self._end(order, **told)
+        order = self.node.carry_out(**told)
         thread.join(20 * crowded())
         return order, answers[0]
 
 
 def test_the_very_tree_is_taken_on_the_nodes_signed_word(tmp_path: Path) -> None:
-    said = World(tmp_path).judged(tested=True)
+    said = Judged(tmp_path).judged(tested=True)
     assert said.ok and "passed on n1, which signed that" in said.detail and said.run is None
 
 
@@ -85,7 +70,7 @@ def test_the_very_tree_is_taken_on_the_nodes_signed_word(tmp_path: Path) -> None
     "result", [{"gates": ()}, {"gates": (PASSED.model_copy(update={"argv": ("true",)}),)}]
 )
 def test_other_gates_than_the_runs_own_are_not_its_word(tmp_path: Path, result: dict[str, Any]) -> None:
-    world = World(tmp_path, **result)
+    world = Judged(tmp_path, **result)
     (held,) = world.judged(tested=True).held
     assert held.yes == "--anyway", "a receipt that contradicts itself ends its run as infra"
     assert "stopped" in world.judged(tested=True, anyway=True, off=lambda: True).detail
@@ -93,7 +78,7 @@ def test_other_gates_than_the_runs_own_are_not_its_word(tmp_path: Path, result: 
 
 
 def test_another_tree_is_prepared_and_judged_by_a_run_of_its_own(tmp_path: Path) -> None:
-    world = World(tmp_path)
+    world = Judged(tmp_path)
     order, said = world.on_a_node(gates=(PASSED,), change="no_change")
     assert (order.runtime, order.argv) == ("shell", ("true",))
     assert order.setup == (("sh", "prepare.sh"),) and [gate.argv for gate in order.gates] == [
@@ -111,19 +96,19 @@ def test_another_tree_is_prepared_and_judged_by_a_run_of_its_own(tmp_path: Path)
 
 
 def test_gates_that_fail_there_say_where_to_look(tmp_path: Path) -> None:
-    order, said = World(tmp_path).on_a_node(**failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED))
+    order, said = Judged(tmp_path).on_a_node(**failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED))
     assert not said.ok and f"runs logs --stream gates.log {order.identity.run}" in said.detail
 
 
 def test_one_that_is_called_off_stops_its_run(tmp_path: Path) -> None:
-    world = World(tmp_path)
+    world = Judged(tmp_path)
     assert not world.judged(off=lambda: True).ok
     (judging,) = [run for run in world.coordinator.rows(Run) if run.id != "r-0001"]
     assert judging.stop_asked is not None and "called off" in judging.stop_asked
 
 
 def test_files_that_decide_what_runs_next_need_a_yes(tmp_path: Path) -> None:
-    world = World(tmp_path)
+    world = Judged(tmp_path)
     said = world.judged("a.txt", "test.sh", ".github/workflows/ci.yml", tested=True)
     assert [(one.path, one.yes) for one in said.held] == [
         ("test.sh", "--with-commands"), (".github/workflows/ci.yml", "--with-commands"),
@@ -133,7 +118,7 @@ def test_files_that_decide_what_runs_next_need_a_yes(tmp_path: Path) -> None:
 
 
 def test_a_node_that_takes_no_work_leaves_it_to_another(tmp_path: Path) -> None:
-    world = World(tmp_path)
+    world = Judged(tmp_path)
     inventory.pause(world.coordinator.core, "n1", "away", "ana")
     world.judged(off=lambda: True)
     (judging,) = [run for run in world.coordinator.rows(Run) if run.id != "r-0001"]
@@ -141,7 +126,7 @@ def test_a_node_that_takes_no_work_leaves_it_to_another(tmp_path: Path) -> None:
 
 
 def test_a_secret_in_the_result_needs_a_yes_of_its_own(tmp_path: Path) -> None:
-    world = World(tmp_path, exposed=(Exposed(secret="API_KEY", file="config.py"),))
+    world = Judged(tmp_path, exposed=(Exposed(secret="API_KEY", file="config.py"),))
     (held,) = world.judged(tested=True, with_commands=True).held
     assert (held.path, held.why, held.yes) == ("config.py", "holds the secret API_KEY", "--with-secret")
     assert world.judged(tested=True, with_secret=True).ok

@@ -14,14 +14,14 @@ from pancode.kernel.records import Audit
 from pancode.runs.core import ControlSettings
 from pancode.runs.round import EVERY_MS
 from tests.integration.redis.conftest import TAG, Site
-from tests.integration.redis.test_quota import Fleet
+from tests.integration.redis.test_quota import RealFleet
 from tests.integration.redis.test_rights import as_node
 
 ROUND_S = 10
 """A round with 200,000 names took more than 60 s, and others' orders were not pushed; now it takes 0.1 s."""
 
 
-def turns(fleet: Fleet) -> float:
+def turns(fleet: RealFleet) -> float:
     """Two rounds, in the first of which everything is looked at; how long they took."""
     began = time.monotonic()
     fleet.coordinator.turn(EVERY_MS)
@@ -29,7 +29,7 @@ def turns(fleet: Fleet) -> float:
     return time.monotonic() - began
 
 
-def culprits(fleet: Fleet) -> list[Any]:
+def culprits(fleet: RealFleet) -> list[Any]:
     return [a.detail["node"] for a in fleet.coordinator.rows(Audit) if a.what == "node quarantined"]
 
 
@@ -39,28 +39,28 @@ def many(client: Any, key: str, members: list[str]) -> None:
 
 
 def test_200_000_names_of_jobs_that_run(valkey_site: Site) -> None:
-    fleet = Fleet(valkey_site)
+    fleet = RealFleet(valkey_site)
     fleet.coordinator.core.rules = ControlSettings()  # far below the shipped quota
     tag = fleet.bad.tag
     members = [f"{tag}_r-zz{number:07d}_1_1:x" for number in range(200_000)]
     many(as_node(valkey_site, tag), f"rq:wip:{keys.node_queue(tag)}", members)
     assert turns(fleet) < ROUND_S and culprits(fleet) == ["bad"]
     assert "200000 jobs as started" in (fleet.quarantined() or "")
-    fleet.settles()
+    fleet.still_works()
     assert fleet.left() == []
 
 
 def test_a_counter_that_is_no_number(site: Site) -> None:
-    fleet = Fleet(site)
+    fleet = RealFleet(site)
     due = running(fleet)
     as_node(site, fleet.bad.tag).hset(f"rq:worker:{fleet.bad.tag}", "successful_job_count", "abc")
     fleet.bad.deliver(due)
-    fleet.settles()
+    fleet.still_works()
     assert culprits(fleet) == ["bad"] and "no number" in (fleet.quarantined() or "")
 
 
 def test_the_name_of_another_nodes_job(site: Site) -> None:
-    fleet = Fleet(site)
+    fleet = RealFleet(site)
     theirs, mine = waiting(fleet), running(fleet)
     names = [f"{fleet.bad.tag}_r-pad{number:05d}_1_1" for number in range(260)]
     client = as_node(site, fleet.bad.tag)
@@ -71,11 +71,11 @@ def test_the_name_of_another_nodes_job(site: Site) -> None:
     assert site.admin.exists(f"rq:job:{theirs}") and culprits(fleet) == ["bad"]
     due = fleet.good.claim()
     assert due is not None and keys.job_id(fleet.good.tag, due.identity) == theirs
-    fleet.settles()
+    fleet.still_works()
 
 
 def test_a_few_names_of_jobs_that_are_over_go_and_nobody_is_blamed(site: Site) -> None:
-    fleet = Fleet(site)
+    fleet = RealFleet(site)
     key = f"rq:wip:{keys.node_queue(fleet.bad.tag)}"
     many(as_node(site, fleet.bad.tag), key, [f"{fleet.bad.tag}_r-{n:04d}_1_1:x" for n in range(300)])
     for _ in range(6):
@@ -83,7 +83,7 @@ def test_a_few_names_of_jobs_that_are_over_go_and_nobody_is_blamed(site: Site) -
     assert site.admin.zcard(key) == 0 and culprits(fleet) == []
 
 
-def running(fleet: Fleet) -> Any:
+def running(fleet: RealFleet) -> Any:
     fleet.coordinator.dispatch("r-bad0", node="bad")
     for _ in range(3):
         fleet.bad.breathe()
@@ -94,7 +94,7 @@ def running(fleet: Fleet) -> Any:
     return due
 
 
-def waiting(fleet: Fleet) -> str:
+def waiting(fleet: RealFleet) -> str:
     """The id of a job that waits in the honest node's queue."""
     fleet.coordinator.dispatch("r-wait", node="good")
     for _ in range(2):

@@ -19,14 +19,14 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import AttemptId
 from pancode.kernel.host.files import FileArchive
 from pancode.kernel.quota import ForeignReceipts
-from pancode.kernel.records import Node, Run
+from pancode.kernel.records import Run
 from pancode.queue import quota
 from pancode.queue.node_rights import node_rules
 from pancode.runs.core import ControlSettings
 from pancode.store.ledger import SqlLedger
 from tests.integration.redis.conftest import PASSWORD, TAG, Site
 from tests.integration.redis.test_rights import as_node
-from tests.unit.pancode.runs.world import Desk, Puppet
+from tests.unit.pancode.runs.world import Desk, Fleet
 
 QUOTA = 4 * 2**20
 PIECE = b"x" * 2**18
@@ -61,37 +61,18 @@ class RealRedis:
         return self._site.uplink(tag)
 
 
-class Fleet:
+class RealFleet(Fleet):
+    """Over a real server; with a `folder`, its ledger and archive are real ones, too."""
+
     def __init__(self, site: Site, folder: Path | None = None) -> None:
-        """`folder`: for ledger and archive, which else are in memory."""
-        self.site = site
-        self.coordinator = coordinator = Desk(redis=RealRedis(site))
+        self.site, desk = site, Desk(redis=RealRedis(site))
         if folder is not None:
-            real: Any = SqlLedger(folder / "ledger.db"), FileArchive(folder / "receipts", coordinator.clock)
-            coordinator.ledger, coordinator.archive = real
-            site.opened.append(coordinator.ledger)
-        self.coordinator.rules = replace(self.coordinator.rules, node_quota=QUOTA)
-        self.coordinator.restart()
-        self.bad, self.good = Puppet(self.coordinator, "bad"), Puppet(self.coordinator, "good")
-        for node in (self.bad, self.good):
-            site.bus.admit_node(node.tag, PASSWORD)
-            node.breathe()
-
-    def quarantined(self) -> str | None:
-        found: Node = self.coordinator.row(Node, "bad")
-        return found.quarantined
-
-    def settles(self) -> None:
-        """A run of the honest node, from dispatch to receipt."""
-        self.coordinator.dispatch("r-good", node="good")
-        for _ in range(3):
-            self.good.breathe()
-        due = self.good.claim()
-        assert due is not None
-        self.good.start(due)
-        self.good.deliver(due)
-        self.coordinator.turn()
-        assert self.coordinator.row(Run, "r-good").outcome is Outcome.DONE
+            real: Any = SqlLedger(folder / "ledger.db"), FileArchive(folder / "receipts", desk.clock)
+            desk.ledger, desk.archive = real
+            site.opened.append(desk.ledger)
+        desk.rules = replace(desk.rules, node_quota=QUOTA)
+        desk.restart()
+        super().__init__(desk, PASSWORD)
 
     def left(self) -> list[bytes]:
         """Keys that the flooding node made, or could have made."""
@@ -103,7 +84,7 @@ class Fleet:
 
 @pytest.mark.parametrize("path", FLOODS)
 def test_every_key_that_it_may_write_is_weighed(path: str, site: Site) -> None:
-    fleet = Fleet(site)
+    fleet = RealFleet(site)
     client = as_node(site, fleet.bad.tag)
     for number in range(24):
         FLOODS[path](client, fleet.bad.tag, number)
@@ -114,7 +95,7 @@ def test_every_key_that_it_may_write_is_weighed(path: str, site: Site) -> None:
     with pytest.raises(redis.RedisError):
         client.ping()
     assert fleet.left() == []
-    fleet.settles()
+    fleet.still_works()
 
 
 def test_no_pattern_of_its_rights_is_forgotten(site: Site) -> None:
@@ -137,7 +118,7 @@ def test_what_the_coordinator_alone_writes_is_not_held_against_it(site: Site) ->
 
 def test_a_server_that_is_full_to_the_last_byte(site: Site) -> None:
     """Nothing can be written any more, and the coordinator still ends it."""
-    fleet = Fleet(site)
+    fleet = RealFleet(site)
     client = as_node(site, fleet.bad.tag)
     site.admin.config_set("maxmemory-policy", "noeviction")
     site.admin.config_set("maxmemory", site.bus.used() + 8 * 2**20)
@@ -153,12 +134,12 @@ def test_a_server_that_is_full_to_the_last_byte(site: Site) -> None:
     fleet.coordinator.turn()
     assert fleet.quarantined() is not None
     assert fleet.left() == []
-    fleet.settles()
+    fleet.still_works()
 
 
 def test_connections_that_hold_much_are_weighed_or_cut(valkey_site: Site) -> None:
     """Half a request each, never ended."""
-    site, fleet = valkey_site, Fleet(valkey_site)
+    site, fleet = valkey_site, RealFleet(valkey_site)
     assert isinstance(site.server.place, str)
     held = []
     for _ in range(12):
@@ -175,7 +156,7 @@ def test_connections_that_hold_much_are_weighed_or_cut(valkey_site: Site) -> Non
         assert site.bus.used() < 100 * 2**20, "the server cuts the largest"
         fleet.coordinator.turn()
         assert "and its connections" in (fleet.quarantined() or "")
-        fleet.settles()
+        fleet.still_works()
     finally:
         for line in held:
             line.close()
@@ -189,7 +170,7 @@ def test_the_coordinator_s_own_connections_are_never_cut(valkey_site: Site) -> N
 
 def test_a_large_order_that_ended_is_not_kept(site: Site) -> None:
     """RQ's tools show a closed job for a week; the order itself is in the ledger."""
-    fleet = Fleet(site)
+    fleet = RealFleet(site)
     noise = "".join(hashlib.sha256(b"%d" % n).hexdigest() for n in range(8_000))
     fleet.coordinator.dispatch("r-0001", node="good", task=noise)
     for _ in range(2):
@@ -205,7 +186,7 @@ def test_a_large_order_that_ended_is_not_kept(site: Site) -> None:
 
 
 def test_weighing_is_not_done_while_there_is_room(site: Site) -> None:
-    fleet = Fleet(site)
+    fleet = RealFleet(site)
     site.admin.config_resetstat()
     for _ in range(5):
         fleet.coordinator.turn(1_000)
@@ -221,7 +202,7 @@ def _words(*words: str) -> bytes:
 
 def test_receipts_of_runs_that_never_were_do_not_fill_the_disk(valkey_site: Site, tmp_path: Path) -> None:
     """Through a real server into a real ledger and archive: what is kept is bounded, the others go on."""
-    fleet = Fleet(valkey_site, tmp_path)
+    fleet = RealFleet(valkey_site, tmp_path)
     fleet.coordinator.core.rules = replace(ControlSettings(), evidence=ForeignReceipts(1_000, 2**20))
     fleet.coordinator.dispatch("r-bad0", node="bad")
     for _ in range(3):
@@ -237,7 +218,7 @@ def test_receipts_of_runs_that_never_were_do_not_fill_the_disk(valkey_site: Site
             fleet.coordinator.turn()
     assert "receipts of 1 MiB in a day" in (fleet.quarantined() or "")
     assert size_of(tmp_path) - before < 8 * 2**20
-    fleet.settles()
+    fleet.still_works()
 
 
 def size_of(folder: Path) -> int:

@@ -34,86 +34,49 @@ from pancode.kernel.records import (
 )
 from pancode.runs.receipts.settlement import REASON_CHARS
 from pancode.runs.unit_of_work import MOST_TOLD, TOLD_CHARS, unit_of_work
-from tests.unit.pancode.runs.world import Desk, Puppet, facts
+from tests.unit.pancode.runs.world import Desk, Fleet, facts
 
 NESTED = b'{"v":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
 
-class Fleet:
-    """A liar and an honest node."""
-
-    def __init__(self, ceiling: str = "10") -> None:
-        self.coordinator = Desk(ceiling)
-        self.liar, self.honest = Puppet(self.coordinator, "liar"), Puppet(self.coordinator, "honest")
-        self.breathe()
-
-    def breathe(self) -> None:
-        for node in (self.liar, self.honest):
-            node.breathe()
-
-    def alarms(self) -> list[Any]:
-        return [a for a in self.coordinator.rows(Audit) if a.domain == "trust" and a.level == "error"]
-
-    def still_works(self) -> None:
-        """A run that is for the honest node alone comes to its end."""
-        run = self.coordinator.dispatch("r-good", node="honest")
-        for _ in range(3):
-            self.honest.breathe()
-        due = self.honest.claim()
-        assert due is not None and due.identity.run == run.id
-        self.honest.start(due)
-        self.honest.deliver(due, exit_code=0)
-        self.coordinator.turn()
-        assert self.coordinator.row(Run, run.id).state is RunState.ENDED
-
-
 @pytest.mark.parametrize("seen", [2**53 - 1, 30_000_000])
 def test_an_epoch_that_never_was(seen: int) -> None:
-    fleet = Fleet()
+    fleet = Fleet(Desk())
     before = fleet.coordinator.core.epoch
-    fleet.liar.heartbeat(epoch_seen=seen)
+    fleet.bad.heartbeat(epoch_seen=seen)
     fleet.coordinator.turn()
     assert fleet.coordinator.core.epoch == before and len(fleet.alarms()) == 1
     fleet.still_works()
 
 
 def test_a_control_number_that_never_was() -> None:
-    fleet = Fleet()
-    fleet.liar.heartbeat(control_seen=2**53 - 1)
+    fleet = Fleet(Desk())
+    fleet.bad.heartbeat(control_seen=2**53 - 1)
     fleet.coordinator.turn()
     assert len(fleet.alarms()) == 1
     fleet.still_works()
 
 
 def test_one_node_cannot_raise_the_epoch_for_ever() -> None:
-    fleet = Fleet()
+    fleet = Fleet(Desk())
     before = fleet.coordinator.core.epoch
     for _ in range(4 * MOST_RAISES):
-        fleet.liar.heartbeat(epoch_seen=fleet.coordinator.core.epoch + 1)
+        fleet.bad.heartbeat(epoch_seen=fleet.coordinator.core.epoch + 1)
         fleet.coordinator.turn()
     assert fleet.coordinator.core.epoch <= before + 2 * MOST_RAISES
     assert [a.detail["code"] for a in fleet.alarms()] == ["impossible"]
     fleet.still_works()
 
 
-def taken(fleet: Fleet, **run: Any) -> Order:
-    """A run of the liar's, accepted by it."""
-    fleet.coordinator.dispatch("r-bad0", node="liar", **run)
-    fleet.liar.breathe()
-    due = fleet.liar.claim()
-    assert due is not None
-    return due
-
-
 @pytest.mark.parametrize("fence", [999_999_999, 500_000_001, 200_000])
 def test_a_fence_that_never_was_leaves_the_run_its_numbers(fence: int) -> None:
-    fleet = Fleet()
-    due = taken(fleet)
-    fleet.liar.say(due.identity, Refused(why=OrderRefusal.CEILING, detail="no"))
+    fleet = Fleet(Desk())
+    due = fleet.taken()
+    fleet.bad.say(due.identity, Refused(why=OrderRefusal.CEILING, detail="no"))
     strange = AttemptId(run=due.identity.run, attempt=1, fence=fence)
-    fleet.liar.journal = [JournalEntry(identity=strange, order="1" * 64, mark=Mark.REFUSED, last_event=1)]
+    fleet.bad.journal = [JournalEntry(identity=strange, order="1" * 64, mark=Mark.REFUSED, last_event=1)]
     for _ in range(4):
-        fleet.liar.breathe()
+        fleet.bad.breathe()
     assert fleet.coordinator.row(Run, due.identity.run).fence < 10
     assert len(fleet.alarms()) == 1
     fleet.still_works()
@@ -121,50 +84,50 @@ def test_a_fence_that_never_was_leaves_the_run_its_numbers(fence: int) -> None:
 
 @pytest.mark.parametrize("kind", [Events, Receipt])
 def test_nesting_without_end_in_a_signed_message(kind: type[Events] | type[Receipt]) -> None:
-    fleet = Fleet()
-    fleet.liar.uplink.send(fleet.liar.key.sign(kind.payload_type(), NESTED).model_dump_json())
-    fleet.liar.uplink.send('{"payloadType":"x","payload":"é","signatures":[]}')
+    fleet = Fleet(Desk())
+    fleet.bad.uplink.send(fleet.bad.key.sign(kind.payload_type(), NESTED).model_dump_json())
+    fleet.bad.uplink.send('{"payloadType":"x","payload":"é","signatures":[]}')
     fleet.coordinator.turn()
     fleet.still_works()
 
 
 def test_nesting_without_end_in_a_signed_heartbeat() -> None:
-    fleet = Fleet()
-    envelope = fleet.liar.key.sign(Heartbeat.payload_type(), NESTED)
-    fleet.liar.uplink.set_heartbeat(envelope.model_dump_json())
+    fleet = Fleet(Desk())
+    envelope = fleet.bad.key.sign(Heartbeat.payload_type(), NESTED)
+    fleet.bad.uplink.set_heartbeat(envelope.model_dump_json())
     fleet.coordinator.turn()
-    fleet.liar.uplink.set_heartbeat(envelope.model_copy(update={"payload": "é"}).model_dump_json())
+    fleet.bad.uplink.set_heartbeat(envelope.model_copy(update={"payload": "é"}).model_dump_json())
     fleet.coordinator.turn()
     fleet.still_works()
 
 
 def test_a_receipt_that_is_about_something_else_than_it_claims() -> None:
-    fleet = Fleet()
-    due = taken(fleet)
-    fleet.liar.start(due)
-    honest = fleet.liar.receipt(due)
+    fleet = Fleet(Desk())
+    due = fleet.taken()
+    fleet.bad.start(due)
+    honest = fleet.bad.receipt(due)
     body = json.loads(honest.body())
     body["subject"] = [{"name": "main", "digest": {"gitCommit": "f" * 40}}]
-    forged = fleet.liar.key.sign(Receipt.payload_type(), json.dumps(body).encode())
+    forged = fleet.bad.key.sign(Receipt.payload_type(), json.dumps(body).encode())
     with pytest.raises(WireRefusal, match="subjects"):
-        open_as(Receipt, forged, {fleet.liar.key.public.keyid: fleet.liar.key.public})
-    fleet.liar.uplink.send(forged.model_dump_json())
+        open_as(Receipt, forged, {fleet.bad.key.public.keyid: fleet.bad.key.public})
+    fleet.bad.uplink.send(forged.model_dump_json())
     fleet.coordinator.turn()
     assert fleet.coordinator.rows(StoredReceipt) == [] and len(fleet.alarms()) == 1
-    fleet.liar.uplink.send(honest.model_dump_json())
+    fleet.bad.uplink.send(honest.model_dump_json())
     fleet.coordinator.turn()
     assert len(fleet.coordinator.rows(StoredReceipt)) == 1
 
 
 def test_what_a_liar_says_of_costs_stays_a_number() -> None:
-    fleet = Fleet()
-    due = taken(fleet)
-    fleet.liar.start(due)
-    body = json.loads(fleet.liar.receipt(due).body())
+    fleet = Fleet(Desk())
+    due = fleet.taken()
+    fleet.bad.start(due)
+    body = json.loads(fleet.bad.receipt(due).body())
     for usage in ({"cost_usd": "1E+9999999"}, {"input_tokens": 10**30}):
         body["predicate"]["usage"] |= usage
-        fleet.liar.uplink.send(
-            fleet.liar.key.sign(Receipt.payload_type(), json.dumps(body).encode()).model_dump_json()
+        fleet.bad.uplink.send(
+            fleet.bad.key.sign(Receipt.payload_type(), json.dumps(body).encode()).model_dump_json()
         )
         fleet.coordinator.turn()
     assert fleet.coordinator.rows(StoredReceipt) == []
@@ -173,12 +136,12 @@ def test_what_a_liar_says_of_costs_stays_a_number() -> None:
 
 
 def test_a_node_that_never_stops_talking_does_not_fill_the_ledger() -> None:
-    fleet = Fleet()
-    due = taken(fleet)
-    fleet.liar.start(due)
+    fleet = Fleet(Desk())
+    due = fleet.taken()
+    fleet.bad.start(due)
     fleet.coordinator.turn()
     for _ in range(3):
-        fleet.liar.say(due.identity, Finding(level="info", text="x" * 1_000_000))
+        fleet.bad.say(due.identity, Finding(level="info", text="x" * 1_000_000))
     fleet.coordinator.turn()
     told = fleet.coordinator.rows(Decision, run=due.identity.run)
     assert max(len(one.detail) for one in told) == TOLD_CHARS
@@ -186,9 +149,9 @@ def test_a_node_that_never_stops_talking_does_not_fill_the_ledger() -> None:
     with core.ports.ledger.transaction() as tx:
         tx.insert(Decision(due.identity.run, MOST_TOLD, 0, "node", "n", "v", ""))
     for _ in range(3):
-        fleet.liar.say(due.identity, Finding(level="info", text="one more"))
+        fleet.bad.say(due.identity, Finding(level="info", text="one more"))
     fleet.coordinator.turn()
-    fleet.liar.deliver(due)
+    fleet.bad.deliver(due)
     fleet.coordinator.turn()
     kinds = [
         one.kind for one in fleet.coordinator.rows(Decision, run=due.identity.run) if one.number > MOST_TOLD
@@ -199,15 +162,15 @@ def test_a_node_that_never_stops_talking_does_not_fill_the_ledger() -> None:
 
 @pytest.mark.parametrize("what", ["exit_code", "signal", "epoch", "started_wall_ms", "last_event"])
 def test_a_number_that_no_column_holds_is_not_believed(what: str) -> None:
-    fleet = Fleet()
-    due = taken(fleet)
-    fleet.liar.start(due)
-    body = json.loads(fleet.liar.receipt(due).body())
+    fleet = Fleet(Desk())
+    due = fleet.taken()
+    fleet.bad.start(due)
+    body = json.loads(fleet.bad.receipt(due).body())
     body["predicate"][what] = 2**70
-    forged = fleet.liar.key.sign(Receipt.payload_type(), json.dumps(body).encode())
+    forged = fleet.bad.key.sign(Receipt.payload_type(), json.dumps(body).encode())
     with pytest.raises(WireRefusal, match=what):
-        open_as(Receipt, forged, {fleet.liar.key.public.keyid: fleet.liar.key.public})
-    fleet.liar.uplink.send(forged.model_dump_json())
+        open_as(Receipt, forged, {fleet.bad.key.public.keyid: fleet.bad.key.public})
+    fleet.bad.uplink.send(forged.model_dump_json())
     fleet.coordinator.turn()
     assert len(fleet.alarms()) == 1
     fleet.still_works()
@@ -234,10 +197,10 @@ def test_what_is_claimed_beyond_its_order_is_disputed_and_no_ceiling_counts_it(
     runtime: str, limit: str | None, counts: str
 ) -> None:
     """One receipt shut admission for the whole fleet and the whole day: a claim of 10^15 counted as $105."""
-    fleet = Fleet()
-    due = taken(fleet, runtime=runtime, limits={**LIMITS, "usd": limit})
-    fleet.liar.start(due)
-    fleet.liar.deliver(due, usage=MOST_COST.model_copy(update={"agent_ms": 10**11}))
+    fleet = Fleet(Desk())
+    due = fleet.taken(runtime=runtime, limits={**LIMITS, "usd": limit})
+    fleet.bad.start(due)
+    fleet.bad.deliver(due, usage=MOST_COST.model_copy(update={"agent_ms": 10**11}))
     fleet.coordinator.turn()
     run = fleet.coordinator.row(Run, due.identity.run)
     assert run.state is RunState.ENDED and run.outcome is Outcome.DONE
@@ -254,36 +217,34 @@ def test_what_is_claimed_beyond_its_order_is_disputed_and_no_ceiling_counts_it(
 
 
 def test_an_honest_claim_within_its_order_is_not_disputed() -> None:
-    fleet = Fleet()
-    due = taken(fleet, runtime="claude", limits={**LIMITS, "usd": "0.50"})
-    fleet.liar.start(due)
-    fleet.liar.deliver(
-        due, usage=MOST_COST.model_copy(update={"cost_usd": Decimal("0.5"), "input_tokens": 9})
-    )
+    fleet = Fleet(Desk())
+    due = fleet.taken(runtime="claude", limits={**LIMITS, "usd": "0.50"})
+    fleet.bad.start(due)
+    fleet.bad.deliver(due, usage=MOST_COST.model_copy(update={"cost_usd": Decimal("0.5"), "input_tokens": 9}))
     fleet.coordinator.turn()
-    balance = fleet.coordinator.row(Balance, "node:liar")
+    balance = fleet.coordinator.row(Balance, "node:bad")
     assert (balance.spent_usd, balance.disputed_usd) == (Decimal("0.5"), 0)
     (alarm,) = fleet.alarms()
     assert alarm.what == "claim cut" and alarm.detail["why"].endswith(" counted as 10000000"), "its tokens"
 
 
 def test_the_last_call_passes_a_limit_and_that_is_no_attack() -> None:
-    fleet = Fleet()
-    due = taken(fleet, runtime="claude", limits={**LIMITS, "usd": "0.50"})
-    fleet.liar.start(due)
-    fleet.liar.deliver(due, usage=Usage(cost_usd=Decimal("0.53"), cost_source="reported"))
+    fleet = Fleet(Desk())
+    due = fleet.taken(runtime="claude", limits={**LIMITS, "usd": "0.50"})
+    fleet.bad.start(due)
+    fleet.bad.deliver(due, usage=Usage(cost_usd=Decimal("0.53"), cost_source="reported"))
     fleet.coordinator.turn()
-    assert fleet.coordinator.row(Balance, "node:liar").disputed_usd == Decimal("0.03")
+    assert fleet.coordinator.row(Balance, "node:bad").disputed_usd == Decimal("0.03")
     said = [(a.domain, a.level) for a in fleet.coordinator.rows(Audit) if a.what == "claim disputed"]
     assert said == [("budget", "warning")] and fleet.alarms() == []
 
 
 @pytest.mark.parametrize("real", ["0", "0.50", "3.25"])
 def test_a_person_says_what_a_disputed_run_has_cost_and_that_is_the_end_of_it(real: str) -> None:
-    fleet = Fleet()
-    due = taken(fleet, runtime="claude", limits={**LIMITS, "usd": "0.50"})
-    fleet.liar.start(due)
-    fleet.liar.deliver(due, usage=MOST_COST)
+    fleet = Fleet(Desk())
+    due = fleet.taken(runtime="claude", limits={**LIMITS, "usd": "0.50"})
+    fleet.bad.start(due)
+    fleet.bad.deliver(due, usage=MOST_COST)
     fleet.coordinator.turn()
     core, run = fleet.coordinator.core, due.identity.run
     assert settle_by_hand(core, run, Decimal(real), "ana") == 1
@@ -297,41 +258,41 @@ def test_a_person_says_what_a_disputed_run_has_cost_and_that_is_the_end_of_it(re
 
 
 def test_the_disputed_claim_of_a_lost_node_that_comes_late_stands_beside_its_limit() -> None:
-    fleet = Fleet()
-    due = taken(fleet, runtime="claude", limits={**LIMITS, "usd": "0.50"})
-    fleet.liar.start(due)
+    fleet = Fleet(Desk())
+    due = fleet.taken(runtime="claude", limits={**LIMITS, "usd": "0.50"})
+    fleet.bad.start(due)
     for _ in range(100):
         fleet.coordinator.turn(10_000)
     assert fleet.coordinator.row(Run, due.identity.run).outcome is Outcome.LOST
-    fleet.liar.deliver(due, usage=MOST_COST)
-    fleet.liar.breathe()
-    balance = fleet.coordinator.row(Balance, "node:liar")
+    fleet.bad.deliver(due, usage=MOST_COST)
+    fleet.bad.breathe()
+    balance = fleet.coordinator.row(Balance, "node:bad")
     assert (balance.spent_usd, balance.disputed_usd) == (Decimal("0.50"), MOST_USD - Decimal("0.50"))
     assert balance.unknown_runs == 0 and balance.held_usd == 0
     fleet.coordinator.check_books()
 
 
 def test_what_is_told_on_the_way_is_cut_too() -> None:
-    fleet = Fleet()
-    due = taken(fleet)
-    fleet.liar.start(due)
-    fleet.liar.say(due.identity, Progress(input_tokens=1, output_tokens=1, cost_usd=MOST_USD))
+    fleet = Fleet(Desk())
+    due = fleet.taken()
+    fleet.bad.start(due)
+    fleet.bad.say(due.identity, Progress(input_tokens=1, output_tokens=1, cost_usd=MOST_USD))
     fleet.coordinator.turn()
     assert fleet.coordinator.row(Attempt, due.identity.run, 1).usage["cost_usd"] == "7.50"
 
 
 def test_no_sum_of_claims_refuses_the_receipt_of_another_node() -> None:
     """Defect 4: 512 receipts of one node brought a scope to 2^63, and the 513th, of another, was dropped."""
-    fleet = Fleet(ceiling="100000")
+    fleet = Fleet(Desk(ceiling="100000"))
     core = fleet.coordinator.core
     with unit_of_work(core) as work:
         earlier = BookEntry(
             "e-1", 0, "agent:builder", EntryKind.SPEND, "r-none", 1, 1, Decimal(0), 2**63 - 10**7
         )
         work.book([earlier])
-    due = taken(fleet)
-    fleet.liar.start(due)
-    fleet.liar.deliver(due, usage=MOST_COST)
+    due = fleet.taken()
+    fleet.bad.start(due)
+    fleet.bad.deliver(due, usage=MOST_COST)
     fleet.coordinator.turn()
     assert fleet.coordinator.row(Balance, "agent:builder").tokens == books.MOST_SUM
     fleet.still_works()
@@ -339,22 +300,22 @@ def test_no_sum_of_claims_refuses_the_receipt_of_another_node() -> None:
 
 
 def test_a_rejection_quotes_no_more_than_a_line_of_a_long_claim() -> None:
-    fleet = Fleet()
-    due = taken(fleet)
-    fleet.liar.start(due)
+    fleet = Fleet(Desk())
+    due = fleet.taken()
+    fleet.bad.start(due)
     gate = GateResult(name="g", argv=("x" * 500_000,), passed=True, exit_code=0, duration_ms=1)
-    fleet.liar.deliver(due, gates=(gate,))
+    fleet.bad.deliver(due, gates=(gate,))
     fleet.coordinator.turn()
     assert len(fleet.coordinator.row(Run, due.identity.run).reason) <= REASON_CHARS
 
 
 def test_a_node_finds_no_end_of_reasons_for_the_record() -> None:
-    fleet = Fleet()
+    fleet = Fleet(Desk())
     for number in range(100):
         code = list(ProblemCode)[number % len(ProblemCode)]
         problem = NodeProblem(what=f"order {number} was not believed: late ({number} times)", code=code)
-        fleet.liar.facts = facts(problems=(problem,))
-        fleet.liar.heartbeat()
+        fleet.bad.facts = facts(problems=(problem,))
+        fleet.bad.heartbeat()
         fleet.coordinator.turn()
     assert len(fleet.alarms()) == len(FORGED)
     fleet.still_works()
@@ -362,20 +323,20 @@ def test_a_node_finds_no_end_of_reasons_for_the_record() -> None:
 
 def invalid(fleet: Fleet, due: Order, **changes: Any) -> Any:
     """A receipt with a value that none may have, signed by the liar as it is."""
-    made = json.loads(fleet.liar.receipt(due).body())
+    made = json.loads(fleet.bad.receipt(due).body())
     made["predicate"] |= changes
-    return fleet.liar.key.sign(Receipt.payload_type(), json.dumps(made).encode())
+    return fleet.bad.key.sign(Receipt.payload_type(), json.dumps(made).encode())
 
 
 @pytest.mark.parametrize("changes", [{"reason": None}, {"last_event": -1}, {"outcome": "splendid"}])
 def test_a_receipt_with_an_invalid_field_ends_its_run(changes: dict[str, Any]) -> None:
     """Rightly signed, and none that anybody could show: the run does not collect for ever."""
-    fleet = Fleet()
-    due = taken(fleet)
-    fleet.liar.start(due)
+    fleet = Fleet(Desk())
+    due = fleet.taken()
+    fleet.bad.start(due)
     envelope = invalid(fleet, due, **changes)
     for _ in range(3):
-        fleet.liar.uplink.send(envelope.model_dump_json())
+        fleet.bad.uplink.send(envelope.model_dump_json())
         fleet.coordinator.turn()
     run = fleet.coordinator.row(Run, due.identity.run)
     assert (run.state, run.outcome, run.failure) == (
@@ -384,7 +345,7 @@ def test_a_receipt_with_an_invalid_field_ends_its_run(changes: dict[str, Any]) -
         FailureKind.RECEIPT_REJECTED,
     )
     assert run.reason.startswith(f"its receipt cannot be read: predicate.{next(iter(changes))}: ")
-    told = [c.body for c in fleet.liar.controls() if isinstance(c.body, Reject)]
+    told = [c.body for c in fleet.bad.controls() if isinstance(c.body, Reject)]
     assert [(one.identity, one.receipt) for one in told] == [(due.identity, envelope.digest())]
     assert [(a.what, a.detail["code"]) for a in fleet.alarms()] == [("message refused", "invalid_field")]
     assert fleet.coordinator.rows(StoredReceipt) == []
@@ -393,25 +354,25 @@ def test_a_receipt_with_an_invalid_field_ends_its_run(changes: dict[str, Any]) -
 
 
 def test_an_invalid_receipt_ends_nothing_of_another_and_nothing_that_is_over() -> None:
-    fleet = Fleet()
-    due = taken(fleet)
-    fleet.liar.start(due)
-    fleet.liar.deliver(due, exit_code=0)
+    fleet = Fleet(Desk())
+    due = fleet.taken()
+    fleet.bad.start(due)
+    fleet.bad.deliver(due, exit_code=0)
     fleet.coordinator.turn()
     before = fleet.coordinator.row(Run, due.identity.run)
-    fleet.coordinator.dispatch("r-hers", node="honest")
-    fleet.honest.breathe()
-    hers = fleet.honest.claim()
+    fleet.coordinator.dispatch("r-hers", node="good")
+    fleet.good.breathe()
+    hers = fleet.good.claim()
     assert hers is not None
-    fleet.honest.start(hers)
+    fleet.good.start(hers)
     fleet.coordinator.turn()
     running = fleet.coordinator.row(Run, "r-hers")
     for identity in (due.identity.model_dump(), hers.identity.model_dump(), {"run": 7}, None):
         envelope = invalid(fleet, due, reason=None, identity=identity)
-        fleet.liar.uplink.send(envelope.model_dump_json())
+        fleet.bad.uplink.send(envelope.model_dump_json())
     fleet.coordinator.turn()
     assert (fleet.coordinator.row(Run, due.identity.run), fleet.coordinator.row(Run, "r-hers")) == (
         before,
         running,
     )
-    assert not [c for c in fleet.honest.controls() if isinstance(c.body, Reject)]
+    assert not [c for c in fleet.good.controls() if isinstance(c.body, Reject)]

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import Order
 from pancode.kernel.errors import UnavailableError, UsageError, WorkspaceError
 from pancode.kernel.records import Action, Audit, EndedRun, Run
 from pancode.kernel.values import replace
@@ -55,22 +54,18 @@ class Lander:
 class LandingWorld:
     """A run with `--land`, offered to a node."""
 
-    def __init__(self, land: bool = True) -> None:
+    def __init__(self, **run: Any) -> None:
         self.coordinator = Desk()
         self.node = Puppet(self.coordinator)
         self.node.breathe()
-        self.coordinator.dispatch(project="/p", workspace=GIT, land=land)
+        self.coordinator.dispatch(project="/p", workspace=GIT, **{"land": True, **run})
         self.coordinator.turn()
-        order = self.node.claim()
-        assert order is not None
-        self.order: Order = order
+        self.order = self.node.take()
 
     def end(self, **changes: Any) -> None:
         self.coordinator.depot.commits.add(COMMIT)
         done = {"commit": COMMIT, "change": "change", "files_changed": ("a.txt",)}
-        self.node.start(self.order)
-        self.node.deliver(self.order, **{**done, **changes})
-        self.coordinator.turn()
+        self.node.carry_out(self.order, **{**done, **changes})
 
     def waiting(self) -> list[Action]:
         return asked.waiting(self.coordinator.core)

@@ -43,44 +43,44 @@ class Post:
         self.notices.append(str(notice["title"]))
 
 
-class World:
+class Noticed(Times):
     def __init__(self, home: Path) -> None:
-        self.times = Times(home)
-        self.desk, self.http = self.times.desk, self.times.world.http
+        super().__init__(home)
+        self.http = self.world.http
         self.post = Post()
-        self.times.world.coordinator.rules = self.post.now
-        self.outgoing = self.fresh()
+        self.world.coordinator.rules = self.post.now
+        self.outgoing = self.deliverer()
         self.outgoing.round(here=True)
 
-    def fresh(self) -> Outgoing:
+    def deliverer(self) -> Outgoing:
         return Outgoing(self.desk.core, self.post)
 
     def fail(self, count: int = 1) -> None:
         for _ in range(count):
-            self.times.world.dispatch(task="false")
-            self.times.play(**FAILS)
+            self.world.dispatch(task="false")
+            self.play(**FAILS)
 
-    def states(self) -> list[str]:
+    def delivered(self) -> list[str]:
         return [one.state.value for one in self.desk.rows(Delivery)]
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world(tmp_path: Path) -> Noticed:
+    return Noticed(tmp_path)
 
 
-def test_a_failure_is_told_once_and_a_restart_repeats_nothing(world: World) -> None:
+def test_a_failure_is_told_once_and_a_restart_repeats_nothing(world: Noticed) -> None:
     world.fail()
     world.outgoing.round(here=True)
     world.outgoing.round(here=True)
     assert len(world.post.notices) == 1 and "error: builder" in world.post.notices[0]
     world.desk.restart()
-    world.outgoing = world.fresh()
+    world.outgoing = world.deliverer()
     world.outgoing.round(here=True)
-    assert len(world.post.notices) == 1 and world.states() == ["sent"]
+    assert len(world.post.notices) == 1 and world.delivered() == ["sent"]
 
 
-def test_a_new_channel_gets_no_news_from_before_it_existed(world: World) -> None:
+def test_a_new_channel_gets_no_news_from_before_it_existed(world: Noticed) -> None:
     """The first channel of a fleet, after a restart, was sent a digest of 30 old notices."""
     channels, world.post.now = world.post.now, NotifyRules()
     world.outgoing.round(here=True)
@@ -88,17 +88,17 @@ def test_a_new_channel_gets_no_news_from_before_it_existed(world: World) -> None
     world.outgoing.round(here=True)
     world.post.now = channels
     world.desk.restart()
-    world.outgoing = world.fresh()
+    world.outgoing = world.deliverer()
     world.outgoing.round(here=True)
-    assert world.post.notices == [] and world.states() == []
+    assert world.post.notices == [] and world.delivered() == []
     world.fail()
     world.desk.restart()
-    world.outgoing = world.fresh()
+    world.outgoing = world.deliverer()
     world.outgoing.round(here=True)
     assert len(world.post.notices) == 1, "what happens after that is told, over a restart too"
 
 
-def test_a_round_makes_one_try_of_a_target_and_leaves_it_alone_after_one_that_failed(world: World) -> None:
+def test_a_round_makes_one_try_of_a_target_and_leaves_it_alone_after_one_that_failed(world: Noticed) -> None:
     world.post.down = "no answer"
     world.fail(3)
     for _ in range(3):
@@ -113,7 +113,7 @@ def test_a_round_makes_one_try_of_a_target_and_leaves_it_alone_after_one_that_fa
     assert len(world.post.notices) == 3
 
 
-def test_rows_of_webhooks_of_an_earlier_version_are_given_up_and_hold_up_no_notice(world: World) -> None:
+def test_rows_of_webhooks_of_an_earlier_version_are_given_up_and_hold_up_no_notice(world: Noticed) -> None:
     """Earlier versions sent signed events to addresses; their rows may still wait in the ledger."""
     now = world.desk.core.wall_ms()
     with world.desk.ledger.transaction() as tx:
@@ -122,14 +122,14 @@ def test_rows_of_webhooks_of_an_earlier_version_are_given_up_and_hold_up_no_noti
     world.fail()
     for _ in range(2):
         world.outgoing.round(here=True)
-    assert sorted(world.states()) == ["failed", "sent"] and len(world.post.notices) == 1
+    assert sorted(world.delivered()) == ["failed", "sent"] and len(world.post.notices) == 1
     (row,) = world.http.get("/v1/deliveries", target="webhook:ci").json()["deliveries"]
     assert row["status"] == "the settings have no such channel any more"
     assert world.http.get("/v1/notify").json()["troubles"] == []
 
 
 def test_a_try_that_cannot_be_written_down_is_not_made_again_at_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: Noticed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise UnavailableError("the disk is full")
@@ -142,44 +142,44 @@ def test_a_try_that_cannot_be_written_down_is_not_made_again_at_once(
     monkeypatch.undo()
     world.desk.clock.ms += pace.NOTICE_AGAIN_MS[0]
     world.outgoing.round(here=True)
-    assert world.states() == ["sent"]
+    assert world.delivered() == ["sent"]
 
 
 def test_old_deliveries_of_a_target_that_takes_nothing_are_dropped_and_shown(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: Noticed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pace, "MOST_WAITING", 2)
     world.post.down = "no answer"
     world.fail(5)
     world.outgoing.round(here=True)
-    assert sorted(world.states()) == ["failed"] * 3 + ["waiting"] * 2
+    assert sorted(world.delivered()) == ["failed"] * 3 + ["waiting"] * 2
     log = world.http.get("/v1/deliveries", target="notify:phone").json()["deliveries"]
     assert [row["status"].startswith("dropped") for row in log] == [False, False, True, True, True]
     (told,) = [one for one in world.desk.rows(Audit) if one.what == "notice not delivered"]
     assert "dropped" in str(told.detail["words"])
 
 
-def test_what_happens_while_nobody_sends_is_sent_later(world: World) -> None:
+def test_what_happens_while_nobody_sends_is_sent_later(world: Noticed) -> None:
     world.fail()
     world.desk.restart()
-    world.outgoing = world.fresh()
+    world.outgoing = world.deliverer()
     world.outgoing.round(here=True)
     assert len(world.post.notices) == 1
 
 
-def test_many_at_once_are_one_digest(world: World) -> None:
+def test_many_at_once_are_one_digest(world: Noticed) -> None:
     world.fail(7)
     world.outgoing.round(here=True)
-    assert world.post.notices == ["PanCode: 7 notices"] and set(world.states()) == {"sent"}
+    assert world.post.notices == ["PanCode: 7 notices"] and set(world.delivered()) == {"sent"}
 
 
-def test_a_channel_that_fails_is_shown_and_given_up(world: World) -> None:
+def test_a_channel_that_fails_is_shown_and_given_up(world: Noticed) -> None:
     world.post.down = "HTTP 403"
     world.fail()
     for _ in range(8):
         world.outgoing.round(here=True)
         world.desk.clock.ms += 400_000
-    assert world.states() == ["failed"]
+    assert world.delivered() == ["failed"]
     answer = world.http.get("/v1/notify").json()
     assert answer["channels"][0]["trouble"] == "HTTP 403" and "phone" in answer["troubles"][0]
     (told,) = [one for one in world.desk.rows(Audit) if one.what == "notice not delivered"]
@@ -191,8 +191,8 @@ def test_a_channel_that_fails_is_shown_and_given_up(world: World) -> None:
     assert world.http.get("/v1/notify").json()["troubles"] == []
 
 
-def test_a_lost_secret_is_a_failure_with_its_reason(world: World) -> None:
-    world.post.now = world.times.world.coordinator.rules = NotifyRules(
+def test_a_lost_secret_is_a_failure_with_its_reason(world: Noticed) -> None:
+    world.post.now = world.world.coordinator.rules = NotifyRules(
         {"phone": "gone"}, (NoticeRoute(("phone",)),)
     )
     world.fail()
@@ -201,18 +201,18 @@ def test_a_lost_secret_is_a_failure_with_its_reason(world: World) -> None:
     assert row.state.value == "waiting" and "no secret gone" in row.status
 
 
-def test_quiet_hours_hold_back_and_then_tell(world: World) -> None:
+def test_quiet_hours_hold_back_and_then_tell(world: Noticed) -> None:
     quiet = QuietHours(0, 23 * 60 + 59, "UTC")
     world.post.now = NotifyRules({"phone": "ntfy"}, (NoticeRoute(("phone",)),), quiet)
     world.fail()
     world.outgoing.round(here=True)
-    assert world.post.notices == [] and world.states() == ["waiting"]
+    assert world.post.notices == [] and world.delivered() == ["waiting"]
     world.desk.clock.ms += 24 * HOUR
     world.outgoing.round(here=True)
     assert len(world.post.notices) == 1
 
 
-def test_a_broken_chain_of_the_audit_is_told_once(world: World) -> None:
+def test_a_broken_chain_of_the_audit_is_told_once(world: Noticed) -> None:
     """And with it all that the audit has of the kind: forged messages, a machine in quarantine."""
     world.fail()
     world.outgoing.round(here=True)
@@ -225,6 +225,6 @@ def test_a_broken_chain_of_the_audit_is_told_once(world: World) -> None:
     assert world.post.notices == ["the chain of the audit is broken"]
 
 
-def test_unknown_names_are_refused(world: World) -> None:
-    assert world.times.world.problem("POST", "/v1/notify/test", {"channel": "phon"})["status"] == 404
-    assert world.times.world.problem("GET", "/v1/deliveries")["code"] == "bad_value"
+def test_unknown_names_are_refused(world: Noticed) -> None:
+    assert world.world.problem("POST", "/v1/notify/test", {"channel": "phon"})["status"] == 404
+    assert world.world.problem("GET", "/v1/deliveries")["code"] == "bad_value"

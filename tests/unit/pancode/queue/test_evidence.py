@@ -10,9 +10,9 @@ import pytest
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
 from pancode.kernel.quota import ForeignReceipts, too_much_evidence
-from pancode.kernel.records import Audit, Node, StoredReceipt
+from pancode.kernel.records import Audit, StoredReceipt
 from pancode.queue import quota
-from tests.unit.pancode.budget.test_hostile_node import Fleet, taken
+from tests.unit.pancode.runs.world import Desk, Fleet
 
 SHARE = ForeignReceipts(20, 60_000)
 DAY_MS = 86_400_000
@@ -20,107 +20,104 @@ DAY_MS = 86_400_000
 
 @pytest.fixture
 def fleet() -> Fleet:
-    made = Fleet()
+    made = Fleet(Desk())
     made.coordinator.core.rules = replace(made.coordinator.core.rules, evidence=SHARE)
     return made
 
 
 def orphan(fleet: Fleet, due: Order, number: int, **changes: Any) -> None:
     identity = AttemptId(run=f"r-no{number:04d}", attempt=1, fence=1)
-    fleet.liar.deliver(due, identity=identity, **changes)
+    fleet.bad.deliver(due, identity=identity, **changes)
 
 
 def kept(fleet: Fleet) -> list[StoredReceipt]:
-    return [r for r in fleet.coordinator.rows(StoredReceipt) if r.tag == fleet.liar.tag]
-
-
-def why(fleet: Fleet) -> str | None:
-    node: Node = fleet.coordinator.row(Node, "liar")
-    return node.quarantined
+    return [r for r in fleet.coordinator.rows(StoredReceipt) if r.tag == fleet.bad.tag]
 
 
 def test_orphans_without_number(fleet: Fleet) -> None:
-    due = taken(fleet)
+    due = fleet.taken()
     for number in range(60):
         orphan(fleet, due, number)
     fleet.coordinator.turn()
-    assert len(kept(fleet)) == SHARE.receipts and "21 receipts" in (why(fleet) or "")
-    assert [a.detail["node"] for a in fleet.alarms() if a.what == "node quarantined"] == ["liar"]
+    assert len(kept(fleet)) == SHARE.receipts and "21 receipts" in (fleet.quarantined() or "")
+    assert [a.detail["node"] for a in fleet.alarms() if a.what == "node quarantined"] == ["bad"]
     fleet.still_works()
 
 
 def test_orphans_of_many_bytes(fleet: Fleet) -> None:
-    due = taken(fleet)
+    due = fleet.taken()
     for number in range(SHARE.receipts):
         orphan(fleet, due, number, answer="x" * 4_000)
     fleet.coordinator.turn()
-    assert 1 <= len(kept(fleet)) < SHARE.receipts and "nodes.evidence_size" in (why(fleet) or "")
+    assert 1 <= len(kept(fleet)) < SHARE.receipts and "nodes.evidence_size" in (fleet.quarantined() or "")
     fleet.still_works()
 
 
 def test_other_receipts_of_a_settled_fence_without_number(fleet: Fleet) -> None:
-    due = taken(fleet)
-    fleet.liar.start(due)
-    fleet.liar.deliver(due)
+    due = fleet.taken()
+    fleet.bad.start(due)
+    fleet.bad.deliver(due)
     fleet.coordinator.turn()
     for number in range(60):
-        fleet.liar.deliver(due, reason=f"exit {number}")
+        fleet.bad.deliver(due, reason=f"exit {number}")
     fleet.coordinator.turn()
-    assert len(kept(fleet)) == SHARE.receipts + 1 and why(fleet) is not None
+    assert len(kept(fleet)) == SHARE.receipts + 1 and fleet.quarantined() is not None
     fleet.still_works()
 
 
 def test_receipts_whose_bytes_never_come_without_number(fleet: Fleet) -> None:
-    due = taken(fleet)
-    fleet.liar.start(due)
+    due = fleet.taken()
+    fleet.bad.start(due)
     for number in range(60):
-        fleet.liar.deliver(due, commit="b" * 40, change="change", reason=f"exit {number}")
+        fleet.bad.deliver(due, commit="b" * 40, change="change", reason=f"exit {number}")
     fleet.coordinator.turn()
-    assert why(fleet) is not None and len(fleet.coordinator.core.live.answers.asked) == SHARE.receipts
+    assert fleet.quarantined() is not None
+    assert len(fleet.coordinator.core.live.answers.asked) == SHARE.receipts
     fleet.still_works()
 
 
 def test_the_same_one_again_costs_nothing(fleet: Fleet) -> None:
-    said = fleet.liar.receipt(taken(fleet), identity=AttemptId(run="r-none", attempt=1, fence=1))
+    said = fleet.bad.receipt(fleet.taken(), identity=AttemptId(run="r-none", attempt=1, fence=1))
     for _ in range(60):
-        fleet.liar.uplink.send(said.model_dump_json())
+        fleet.bad.uplink.send(said.model_dump_json())
         fleet.coordinator.turn(6_000)
-    assert len(kept(fleet)) == 1 and why(fleet) is None
+    assert len(kept(fleet)) == 1 and fleet.quarantined() is None
 
 
 def test_each_day_has_a_share_of_its_own(fleet: Fleet) -> None:
-    due = taken(fleet)
+    due = fleet.taken()
     for day in range(3):
         for number in range(SHARE.receipts - 1):
             orphan(fleet, due, 100 * day + number)
         fleet.coordinator.turn()
         fleet.coordinator.clock.ms += DAY_MS
-    assert len(kept(fleet)) == 3 * (SHARE.receipts - 1) and why(fleet) is None
+    assert len(kept(fleet)) == 3 * (SHARE.receipts - 1) and fleet.quarantined() is None
 
 
 def test_who_is_let_in_again_begins_anew(fleet: Fleet) -> None:
-    due = taken(fleet)
+    due = fleet.taken()
     for number in range(60):
         orphan(fleet, due, number)
     fleet.coordinator.turn()
     fleet.coordinator.turn()
-    assert quota.release(fleet.coordinator.core, "liar", "me")
-    quota.let_in(fleet.coordinator.core, fleet.liar.tag, "password")
+    assert quota.release(fleet.coordinator.core, "bad", "me")
+    quota.let_in(fleet.coordinator.core, fleet.bad.tag, "password")
     orphan(fleet, due, 99)
     fleet.coordinator.turn()
-    assert why(fleet) is None and len(kept(fleet)) == SHARE.receipts + 1
+    assert fleet.quarantined() is None and len(kept(fleet)) == SHARE.receipts + 1
 
 
 def test_a_disk_that_is_nearly_full_keeps_nothing_that_settles_nothing(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    due = taken(fleet)
+    due = fleet.taken()
     monkeypatch.setattr(fleet.coordinator.archive, "has_room", lambda: False)
-    fleet.liar.controls()
+    fleet.bad.controls()
     orphan(fleet, due, 1)
     orphan(fleet, due, 2)
     fleet.coordinator.turn()
-    assert kept(fleet) == [] and why(fleet) is None and fleet.liar.controls() == [], "it sends them again"
+    assert kept(fleet) == [] and fleet.quarantined() is None
+    assert fleet.bad.controls() == [], "it sends them again"
     assert [a.what for a in fleet.coordinator.rows(Audit) if "nearly full" in a.what] == [
         "receipt not kept: the disk is nearly full"
     ]

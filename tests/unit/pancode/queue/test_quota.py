@@ -18,75 +18,61 @@ from pancode.queue import quota
 from pancode.reports import story
 from pancode.runs import views as query
 from tests.fakes.bus import MemoryLinkDown
-from tests.unit.pancode.runs.world import Desk, Puppet
+from tests.unit.pancode.runs.world import Desk, Fleet
 
 QUOTA = 50_000
 
 
-class Fleet:
-    """A node that floods, an honest one, and little room for each."""
-
-    def __init__(self) -> None:
-        self.coordinator = Desk()
-        self.coordinator.rules = replace(self.coordinator.rules, node_quota=QUOTA)
-        self.coordinator.restart()
-        self.bad, self.good = Puppet(self.coordinator, "bad"), Puppet(self.coordinator, "good")
-        self.breathe()
-
-    def breathe(self) -> None:
-        for node in (self.bad, self.good):
-            node.breathe()
-
-    def running_on_bad(self, run: str = "r-0001") -> Order:
-        self.coordinator.dispatch(run, node="bad")
-        self.bad.breathe()
-        due = self.bad.claim()
-        assert due is not None
-        self.bad.start(due)
-        self.coordinator.turn()
-        return due
-
-    def flood(self) -> None:
-        for _ in range(600):  # more than one round takes in
-            self.bad.uplink.send("x" * 1_000)
-        self.coordinator.turn()
-
-    def node(self, name: str = "bad") -> Node:
-        found: Node = self.coordinator.row(Node, name)
-        return found
-
-    def shown(self, name: str = "bad") -> dict[str, Any]:
-        return query_fleet.node(self.coordinator.core, name)
-
-    def let_in(self) -> None:
-        assert quota.release(self.coordinator.core, "bad", "me")
-        quota.let_in(self.coordinator.core, self.bad.tag, "password")
-
-
 @pytest.fixture
 def fleet() -> Fleet:
-    return Fleet()
+    """With little room for each node."""
+    desk = Desk()
+    desk.rules = replace(desk.rules, node_quota=QUOTA)
+    desk.restart()
+    return Fleet(desk)
+
+
+def running_on_bad(fleet: Fleet, run: str = "r-0001") -> Order:
+    due = fleet.taken(run)
+    fleet.bad.start(due)
+    fleet.coordinator.turn()
+    return due
+
+
+def flood(fleet: Fleet) -> None:
+    for _ in range(600):  # more than one round takes in
+        fleet.bad.uplink.send("x" * 1_000)
+    fleet.coordinator.turn()
+
+
+def shown(fleet: Fleet) -> dict[str, Any]:
+    return query_fleet.node(fleet.coordinator.core, "bad")
+
+
+def let_in(fleet: Fleet) -> None:
+    assert quota.release(fleet.coordinator.core, "bad", "me")
+    quota.let_in(fleet.coordinator.core, fleet.bad.tag, "password")
 
 
 def test_who_keeps_little_is_left_alone(fleet: Fleet) -> None:
     for _ in range(40):
         fleet.bad.uplink.send("x" * 1_000)
     fleet.coordinator.turn()
-    assert fleet.node().quarantined is None
+    assert fleet.quarantined() is None
 
 
 def test_it_is_shut_out_named_and_on_record(fleet: Fleet) -> None:
-    fleet.flood()
-    why = fleet.node().quarantined
+    flood(fleet)
+    why = fleet.quarantined()
     assert why is not None and "may keep 0 MiB (nodes.redis_quota)" in why
     with pytest.raises(MemoryLinkDown):
         fleet.bad.uplink.send("more")
     assert fleet.coordinator.redis.store.up.get(fleet.bad.tag) is None, "its messages are gone"
     (entry,) = [a for a in fleet.coordinator.rows(Audit) if a.what == "node quarantined"]
     assert (entry.domain, entry.level, entry.detail["node"]) == ("trust", "error", "bad")
-    shown = fleet.shown()
-    assert shown["state"] == "quarantined" and shown["quarantined"] == why
-    assert shown["problems"] == [
+    told = shown(fleet)
+    assert told["state"] == "quarantined" and told["quarantined"] == why
+    assert told["problems"] == [
         {
             "what": f"bad is quarantined: {why}",
             "fix": "look at what runs there, then: pancode fleet resume bad",
@@ -95,7 +81,7 @@ def test_it_is_shut_out_named_and_on_record(fleet: Fleet) -> None:
 
 
 def test_the_others_go_on(fleet: Fleet) -> None:
-    fleet.flood()
+    flood(fleet)
     fleet.coordinator.dispatch("r-good")
     for _ in range(3):
         fleet.good.breathe()
@@ -108,7 +94,7 @@ def test_the_others_go_on(fleet: Fleet) -> None:
 
 
 def test_work_for_it_waits_with_the_reason_and_the_command(fleet: Fleet) -> None:
-    fleet.flood()
+    flood(fleet)
     fleet.coordinator.dispatch("r-0009", node="bad")
     fleet.good.breathe()
     run = fleet.coordinator.row(Run, "r-0009")
@@ -116,8 +102,8 @@ def test_work_for_it_waits_with_the_reason_and_the_command(fleet: Fleet) -> None
 
 
 def test_a_run_in_flight_says_why_and_is_never_given_up(fleet: Fleet) -> None:
-    due = fleet.running_on_bad()
-    fleet.flood()
+    due = running_on_bad(fleet)
+    flood(fleet)
     for _ in range(100):  # a longer turn would be a sleep, which gives nobody up
         fleet.coordinator.turn(10_000)
     run = query.brief(fleet.coordinator.core, "r-0001")
@@ -125,36 +111,36 @@ def test_a_run_in_flight_says_why_and_is_never_given_up(fleet: Fleet) -> None:
     assert "bad is quarantined: it kept" in run["notes"][0]
     told = story.why(fleet.coordinator.core, "r-0001")["decisions"]
     assert any(d["verdict"] == "quarantined" for d in told)
-    fleet.let_in()
+    let_in(fleet)
     fleet.bad.breathe()
     fleet.bad.deliver(due)
     fleet.bad.breathe()
     assert fleet.coordinator.row(Run, "r-0001").outcome is Outcome.DONE, "it delivers when it is let in"
-    assert fleet.shown()["state"] == "online"
+    assert shown(fleet)["state"] == "online"
 
 
 def test_it_was_heard_until_it_was_shut_out_however_long_we_listen_already(fleet: Fleet) -> None:
     """Its silence begins with the quarantine, which is none of its making, and not with our own start."""
-    fleet.running_on_bad()
+    running_on_bad(fleet)
     lost_ms = fleet.coordinator.rules.deadlines.lost_ms
     for _ in range(lost_ms // 10_000 + 2):
         for node in (fleet.bad, fleet.good):
             node.breathe(inventory=False)
         fleet.coordinator.turn(10_000)
-    fleet.flood()
+    flood(fleet)
     for _ in range(lost_ms // 10_000 + 2):
         fleet.good.breathe()
         fleet.coordinator.turn(10_000)
     run = fleet.coordinator.row(Run, "r-0001")
     assert (run.state, run.outcome) == (RunState.RUNNING, None), run.reason
-    assert fleet.shown()["state"] == NodeState.QUARANTINED.value
+    assert shown(fleet)["state"] == NodeState.QUARANTINED.value
 
 
 def test_an_order_that_was_only_offered_says_so(fleet: Fleet) -> None:
     fleet.coordinator.dispatch("r-0002", node="bad")
     fleet.bad.breathe()
     assert fleet.coordinator.row(Run, "r-0002").reason == "offered to bad"
-    fleet.flood()
+    flood(fleet)
     assert fleet.coordinator.row(Run, "r-0002").reason.startswith(
         "offered to bad, which is quarantined: it kept"
     )
@@ -162,14 +148,14 @@ def test_an_order_that_was_only_offered_says_so(fleet: Fleet) -> None:
 
 
 def test_nothing_but_a_person_lets_it_in(fleet: Fleet) -> None:
-    fleet.flood()
+    flood(fleet)
     with pytest.raises(RefusedError) as caught:
         quota.let_in(fleet.coordinator.core, fleet.bad.tag, "password")
     assert caught.value.fix == "pancode fleet resume bad"
     inventory.drain(
         fleet.coordinator.core, "bad", None, "me"
     )  # `fleet resume` without a name does this to every node
-    assert fleet.node().quarantined is not None
+    assert fleet.quarantined() is not None
     fleet.coordinator.redis.bus().admit_node(fleet.bad.tag, "password")  # a Redis with an older file of users
     fleet.coordinator.restart()
     fleet.coordinator.turn()
@@ -178,17 +164,17 @@ def test_nothing_but_a_person_lets_it_in(fleet: Fleet) -> None:
 
 
 def test_who_floods_again_is_shut_out_again(fleet: Fleet) -> None:
-    fleet.flood()
-    fleet.let_in()
+    flood(fleet)
+    let_in(fleet)
     assert quota.release(fleet.coordinator.core, "bad", "me") is False
-    fleet.flood()
-    assert fleet.node().quarantined is not None and fleet.bad.tag not in fleet.coordinator.redis.admitted
+    flood(fleet)
+    assert fleet.quarantined() is not None and fleet.bad.tag not in fleet.coordinator.redis.admitted
 
 
 def test_one_that_is_let_in_behind_our_back_is_found(fleet: Fleet) -> None:
-    fleet.flood()
+    flood(fleet)
     fleet.coordinator.redis.bus().admit_node(fleet.bad.tag, "password")
-    fleet.flood()
+    flood(fleet)
     assert fleet.bad.tag not in fleet.coordinator.redis.admitted
 
 
@@ -196,7 +182,7 @@ def test_no_orders_of_ours_are_held_against_it(fleet: Fleet) -> None:
     fleet.coordinator.dispatch("r-0003", node="bad", task="x" * (2 * QUOTA))
     fleet.bad.breathe()
     fleet.coordinator.turn()
-    assert fleet.node().quarantined is None
+    assert fleet.quarantined() is None
 
 
 @pytest.mark.parametrize("forgotten_before", [True, False])
@@ -204,7 +190,7 @@ def test_a_machine_that_was_taken_out_and_added_again_is_not_shut_out(
     fleet: Fleet, forgotten_before: bool
 ) -> None:
     """With a home of its own again, or with the old one, where the key is the same."""
-    fleet.flood()
+    flood(fleet)
     inventory.revoke(fleet.coordinator.core, "bad")
     if forgotten_before:
         inventory.forget(fleet.coordinator.core, "bad")
@@ -212,11 +198,11 @@ def test_a_machine_that_was_taken_out_and_added_again_is_not_shut_out(
     inventory.enrol(fleet.coordinator.core, "bad", fleet.bad.key.public.text())
     quota.let_in(fleet.coordinator.core, fleet.bad.tag, "password")
     fleet.breathe()
-    assert fleet.shown()["state"] == "online"
-    fleet.running_on_bad("r-0010")
+    assert shown(fleet)["state"] == "online"
+    running_on_bad(fleet, "r-0010")
     for _ in range(100):
         fleet.coordinator.turn(10_000)
     assert fleet.coordinator.row(Run, "r-0010").outcome is Outcome.LOST, "its silence counts again"
     fleet.bad.breathe()
-    fleet.flood()
-    assert fleet.node().quarantined is not None and fleet.bad.tag not in fleet.coordinator.redis.admitted
+    flood(fleet)
+    assert fleet.quarantined() is not None and fleet.bad.tag not in fleet.coordinator.redis.admitted

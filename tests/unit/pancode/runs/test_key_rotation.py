@@ -14,32 +14,22 @@ from node_agent.wire.signing import PublicKey, SigningKey, parse_envelope
 from pancode.fleet import inventory
 from pancode.kernel.records import Audit, Fence, Node, Run, RunState, StoredReceipt
 from pancode.runs import keyring
-from tests.unit.pancode.interfaces.http.world import MemoryCoordinator, client_of
-from tests.unit.pancode.runs.world import Desk, Puppet, facts
+from tests.unit.pancode.interfaces.http.world import World
+from tests.unit.pancode.runs.world import facts
 
 FRESH = SigningKey(b"f" * 32)
 
 
-class Rotation:
+class Rotation(World):
     """A node, and a coordinator whose key is replaced."""
-
-    def __init__(self, home: Path) -> None:
-        self.coordinator = Desk()
-        self.node = Puppet(self.coordinator)
-        self.node.breathe()
-        self.http = client_of(MemoryCoordinator(self.coordinator, home))
 
     def run(self, name: str) -> Order:
         """From dispatch to the acknowledgement, which the node believes."""
-        self.coordinator.dispatch(name)
+        self.context.dispatch(name)
         self.node.breathe()
-        order = self.node.claim()
-        assert order is not None, "the node believes the order"
-        self.node.start(order)
-        self.node.deliver(order, exit_code=0)
-        self.coordinator.turn()
+        order = self.node.carry_out(exit_code=0)
         assert [type(c.body) for c in self.node.controls()][-1] is Acknowledge
-        assert self.coordinator.row(Run, name).state is RunState.ENDED
+        assert self.context.row(Run, name).state is RunState.ENDED
         return order
 
     def bring_up(self, *keys: PublicKey) -> None:
@@ -48,7 +38,7 @@ class Rotation:
         self.node.breathe()
 
     def signer(self, run: str) -> str:
-        return parse_envelope(self.coordinator.row(Fence, run, 1).order).signatures[0].keyid
+        return parse_envelope(self.context.row(Fence, run, 1).order).signatures[0].keyid
 
     def verdict(self, run: str) -> str:
         return str(self.http.get(f"/v1/runs/{run}/verify").json()["verdict"])
@@ -64,61 +54,61 @@ def fleet(tmp_path: Path) -> Rotation:
 
 
 def test_a_node_is_spoken_to_with_the_key_that_it_knows(fleet: Rotation) -> None:
-    old = fleet.coordinator.key.public
+    old = fleet.context.key.public
     fleet.run("r-0001")
-    keyring.rotate(fleet.coordinator.core, FRESH, "ana")
+    keyring.rotate(fleet.context.core, FRESH, "ana")
     fleet.run("r-0002")
     assert fleet.signer("r-0002") == old.keyid, "it was not brought up since"
     assert fleet.keys()[old.keyid]["nodes"] == ["n1"] and fleet.keys()[FRESH.public.keyid]["nodes"] == []
-    assert keyring.retire(fleet.coordinator.core) == ()
+    assert keyring.retire(fleet.context.core) == ()
     fleet.bring_up(FRESH.public, old)
     fleet.run("r-0003")
     assert fleet.signer("r-0003") == FRESH.public.keyid
-    assert keyring.retire(fleet.coordinator.core) == (old.keyid,)
+    assert keyring.retire(fleet.context.core) == (old.keyid,)
     fleet.bring_up(FRESH.public)
     fleet.run("r-0004")
     assert [fleet.verdict(f"r-000{n}") for n in range(1, 5)] == ["PASS"] * 4
     assert fleet.keys()[old.keyid]["until"] is not None and fleet.keys()[FRESH.public.keyid]["until"] is None
-    said = [a.what for a in fleet.coordinator.rows(Audit) if "coordinator key" in a.what]
+    said = [a.what for a in fleet.context.rows(Audit) if "coordinator key" in a.what]
     assert said == ["coordinator key rotated", "former coordinator key retired"]
 
 
 def test_after_a_restart_the_former_key_still_speaks_for_who_needs_it(fleet: Rotation) -> None:
-    old, fleet.coordinator.key = fleet.coordinator.key, FRESH
-    keyring.rotate(fleet.coordinator.core, FRESH, "ana")
-    fleet.coordinator.former.append(old)
-    fleet.coordinator.restart()
+    old, fleet.context.key = fleet.context.key, FRESH
+    keyring.rotate(fleet.context.core, FRESH, "ana")
+    fleet.context.former.append(old)
+    fleet.context.restart()
     fleet.run("r-0001")
     assert fleet.signer("r-0001") == old.public.keyid
 
 
 def test_an_answer_is_given_again_with_the_key_that_the_node_knows_by_then(fleet: Rotation) -> None:
     """Its acknowledgement was lost, and it was brought up with the new key alone."""
-    old = fleet.coordinator.key.public
+    old = fleet.context.key.public
     fleet.run("r-0001")
-    keyring.rotate(fleet.coordinator.core, FRESH, "ana")
+    keyring.rotate(fleet.context.core, FRESH, "ana")
     fleet.bring_up(FRESH.public, old)
     fleet.bring_up(FRESH.public)
-    (stored,) = fleet.coordinator.rows(StoredReceipt)
+    (stored,) = fleet.context.rows(StoredReceipt)
     sent = parse_envelope(stored.envelope)
     own = sent.model_copy(update={"signatures": sent.signatures[:1]})
     fleet.node.uplink.send(own.model_dump_json())
-    fleet.coordinator.turn(10_000)
+    fleet.context.turn(10_000)
     last = fleet.node.controls()[-1].body
     assert isinstance(last, Acknowledge) and last.countersignature.keyid == FRESH.public.keyid
-    assert fleet.coordinator.rows(StoredReceipt) == [stored]
+    assert fleet.context.rows(StoredReceipt) == [stored]
 
 
 def test_no_honest_node_is_left_anything_that_our_retired_key_has_signed(fleet: Rotation) -> None:
     """Its stream is read from the beginning at each start, with the new key alone: none there is forged."""
-    old, node = fleet.coordinator.key.public, fleet.node
+    old, node = fleet.context.key.public, fleet.node
     fleet.run("r-0001")
-    inventory.drain(fleet.coordinator.core, "n1", "a look", "ana")
-    fleet.coordinator.turn()
-    keyring.rotate(fleet.coordinator.core, FRESH, "ana")
+    inventory.drain(fleet.context.core, "n1", "a look", "ana")
+    fleet.context.turn()
+    keyring.rotate(fleet.context.core, FRESH, "ana")
     fleet.bring_up(FRESH.public, old)
     fleet.bring_up(FRESH.public)
-    fleet.coordinator.turn(20_000)
+    fleet.context.turn(20_000)
     sent = node.uplink.news("0").controls
     signers = {parse_envelope(one.data).signatures[0].keyid for one in sent}
     assert signers == {FRESH.public.keyid}
@@ -128,7 +118,7 @@ def test_no_honest_node_is_left_anything_that_our_retired_key_has_signed(fleet: 
 
 def test_of_a_lost_key_nothing_is_left_on_the_way_to_a_node(fleet: Rotation) -> None:
     """Else it calls our own words forged: the lost key's, and those of the new one until it is brought up."""
-    coordinator, node = fleet.coordinator, fleet.node
+    coordinator, node = fleet.context, fleet.node
     fleet.run("r-0001")
     inventory.drain(coordinator.core, "n1", "a look", "ana")
     coordinator.turn()
@@ -154,26 +144,26 @@ def test_of_a_lost_key_nothing_is_left_on_the_way_to_a_node(fleet: Rotation) -> 
 
 
 def test_the_old_key_is_needed_while_an_order_waits_that_it_has_signed(fleet: Rotation) -> None:
-    core, old = fleet.coordinator.core, fleet.coordinator.key.public
-    fleet.coordinator.dispatch("r-0001")
-    fleet.coordinator.turn()
-    keyring.rotate(fleet.coordinator.core, FRESH, "ana")
+    core, old = fleet.context.core, fleet.context.key.public
+    fleet.context.dispatch("r-0001")
+    fleet.context.turn()
+    keyring.rotate(fleet.context.core, FRESH, "ana")
     fleet.bring_up(FRESH.public, old)
-    assert keyring.retire(fleet.coordinator.core) == ()
-    believed = keyring.believed_by(core, fleet.coordinator.row(Node, "n1"))
+    assert keyring.retire(fleet.context.core) == ()
+    believed = keyring.believed_by(core, fleet.context.row(Node, "n1"))
     assert believed == [FRESH.public, old], "the next fleet up leaves it there"
     order = fleet.node.claim()
     assert order is not None and fleet.signer("r-0001") == old.keyid
     fleet.node.start(order)
-    fleet.coordinator.turn()
-    assert keyring.retire(fleet.coordinator.core) == (old.keyid,)
-    assert keyring.believed_by(core, fleet.coordinator.row(Node, "n1")) == [FRESH.public]
+    fleet.context.turn()
+    assert keyring.retire(fleet.context.core) == (old.keyid,)
+    assert keyring.believed_by(core, fleet.context.row(Node, "n1")) == [FRESH.public]
 
 
 def test_a_node_that_says_that_it_knows_neither_key_changes_nothing(fleet: Rotation) -> None:
     fleet.node.heartbeat(obeys=(SigningKey(b"x" * 32).public.keyid,))
-    fleet.coordinator.turn()
-    assert fleet.coordinator.row(Node, "n1").obeys is None
+    fleet.context.turn()
+    assert fleet.context.row(Node, "n1").obeys is None
 
 
 def test_rotation_over_the_api(fleet: Rotation) -> None:

@@ -13,7 +13,7 @@ from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.node import JournalEntry
 from node_agent.wire.order import Order
 from pancode.kernel.records import Attempt, BookEntry, Closed, EntryKind, Fence, Run
-from tests.unit.pancode.budget.test_hostile_node import Fleet
+from tests.unit.pancode.runs.world import Desk, Fleet
 
 LIES: tuple[EventBody, ...] = (
     Refused(why=OrderRefusal.CEILING, detail="lie"),
@@ -26,12 +26,12 @@ LIES: tuple[EventBody, ...] = (
 
 def on_honest(fleet: Fleet, starts: bool = True) -> Order:
     """A run that the honest node has; the liar knows its id, and how far its events have come."""
-    fleet.coordinator.dispatch("r-good", node="honest")
-    fleet.honest.breathe()
-    due = fleet.honest.claim()
+    fleet.coordinator.dispatch("r-good", node="good")
+    fleet.good.breathe()
+    due = fleet.good.claim()
     assert due is not None
     if starts:
-        fleet.honest.start(due)
+        fleet.good.start(due)
         fleet.coordinator.turn()
     return due
 
@@ -44,49 +44,49 @@ def state(fleet: Fleet, who: AttemptId) -> tuple[Any, ...]:
 @pytest.mark.parametrize("starts", [True, False], ids=["running", "offered"])
 @pytest.mark.parametrize("body", LIES, ids=lambda body: body.kind)
 def test_an_event_of_anothers_fence(body: EventBody, starts: bool) -> None:
-    fleet = Fleet()
+    fleet = Fleet(Desk())
     due = on_honest(fleet, starts)
     before = state(fleet, due.identity)
-    fleet.liar.events[str(due.identity)] = before[0].cursor
-    fleet.liar.say(due.identity, body)
+    fleet.bad.events[str(due.identity)] = before[0].cursor
+    fleet.bad.say(due.identity, body)
     fleet.coordinator.turn()
     assert state(fleet, due.identity) == before
-    assert [(a.what, a.detail["node"]) for a in fleet.alarms()] == [("foreign events dropped", "liar")]
+    assert [(a.what, a.detail["node"]) for a in fleet.alarms()] == [("foreign events dropped", "bad")]
     if not starts:
-        fleet.honest.start(due)
-    fleet.honest.deliver(due, exit_code=0)
+        fleet.good.start(due)
+    fleet.good.deliver(due, exit_code=0)
     fleet.coordinator.turn()
     assert fleet.coordinator.row(Run, "r-good").outcome is Outcome.DONE
 
 
 def test_a_refusal_whose_number_a_lie_has_used_up_frees_the_order() -> None:
     """The run goes on elsewhere, as the node's own journal says that it refused it."""
-    fleet = Fleet()
+    fleet = Fleet(Desk())
     due = on_honest(fleet, starts=False)
     digest = fleet.coordinator.row(Fence, "r-good", due.identity.fence).digest
-    fleet.honest.say(due.identity, Marked(mark=Mark.REFUSED))
+    fleet.good.say(due.identity, Marked(mark=Mark.REFUSED))
     entry = JournalEntry(identity=due.identity, order=digest, mark=Mark.REFUSED, last_event=1)
-    fleet.honest.journal = [entry]
+    fleet.good.journal = [entry]
     for _ in range(fleet.coordinator.rules.start_by_ms // 5_000 + 3):
-        fleet.honest.breathe()
+        fleet.good.breathe()
     assert fleet.coordinator.row(Fence, "r-good", due.identity.fence).closed is Closed.NEVER_ACCEPTED
 
 
 def test_a_node_that_gives_no_reason_for_its_end_is_named_as_the_reason() -> None:
-    fleet = Fleet()
+    fleet = Fleet(Desk())
     due = on_honest(fleet)
-    fleet.honest.say(due.identity, Interrupting(reason=""))
+    fleet.good.say(due.identity, Interrupting(reason=""))
     fleet.coordinator.turn()
-    assert fleet.coordinator.row(Run, "r-good").reason == "honest ends it"
+    assert fleet.coordinator.row(Run, "r-good").reason == "good ends it"
 
 
 def test_an_attempt_keeps_how_it_ended_when_a_second_node_ran_it_too() -> None:
     """The first had refused it, and has forgotten that; what it used is booked all the same."""
-    fleet = Fleet()
+    fleet = Fleet(Desk())
     fleet.coordinator.dispatch("r-good", require={"os": "linux"})
     for _ in range(2):
         fleet.breathe()
-    first, second = fleet.liar, fleet.honest
+    first, second = fleet.bad, fleet.good
     due = first.claim()
     if due is None:
         first, second, due = second, first, second.claim()

@@ -20,7 +20,7 @@ from node_agent.wire.signing import Envelope, M, SigningKey, WireRefusal, open_a
 from pancode.budget import books
 from pancode.fleet import inventory
 from pancode.kernel.ports import Composed, Composition, ResultPlace, SnapshotRequest, SnapshotTaken
-from pancode.kernel.records import Balance, BookEntry, Node, Record, Run
+from pancode.kernel.records import Audit, Balance, BookEntry, Node, Record, Run
 from pancode.runs import keyring
 from pancode.runs.core import ControlSettings, Core, Ports
 from pancode.runs.dispatch import admit
@@ -225,7 +225,9 @@ def a_run(run: str, wall_ms: int, usd: Decimal, **changes: Any) -> Run:
 class Puppet:
     """A node that speaks only when told."""
 
-    def __init__(self, coordinator: Desk, name: str = "n1", slots: int = 2) -> None:
+    def __init__(
+        self, coordinator: Desk, name: str = "n1", slots: int = 2, password: str = "password"
+    ) -> None:
         self.coordinator, self.name, self.slots = coordinator, name, slots
         self.key = SigningKey(name.encode().ljust(32, b"n"))
         self.tag = self.key.public.tag
@@ -238,7 +240,7 @@ class Puppet:
         self.obeys = {coordinator.key.public.keyid: coordinator.key.public}
         self.facts = facts()
         self.journal: list[JournalEntry] = []
-        coordinator.redis.bus().admit_node(self.tag, "password")
+        coordinator.redis.bus().admit_node(self.tag, password)
         inventory.add(
             coordinator.core,
             Node(name, 0, {}, {"os": "linux"}, slots, tag=self.tag, public_key=self.key.public.text()),
@@ -308,6 +310,20 @@ class Puppet:
             return None
         return open_as(Order, parse_envelope(claimed.envelope), self.obeys)
 
+    def take(self) -> Order:
+        """The order that waits for it."""
+        due = self.claim()
+        assert due is not None, "no order waits, or it does not believe it"
+        return due
+
+    def carry_out(self, due: Order | None = None, /, **claims: Any) -> Order:
+        """Start and end a run, the next one unless `due` is given; the coordinator has its receipt then."""
+        due = due or self.take()
+        self.start(due)
+        self.deliver(due, **claims)
+        self.coordinator.turn()
+        return due
+
     def say(self, identity: AttemptId, body: EventBody, key: SigningKey | None = None) -> None:
         seq = self.events[str(identity)] = self.events.get(str(identity), 0) + 1
         event = Event(identity=identity, seq=seq, wall_ms=self.coordinator.clock.wall_ms(), body=body)
@@ -363,6 +379,43 @@ class Puppet:
         return [fresh[seq] for seq in sorted(fresh)]
 
 
+class Fleet:
+    """A node that does harm, and an honest one."""
+
+    def __init__(self, coordinator: Desk, password: str = "password") -> None:
+        self.coordinator = coordinator
+        self.bad = Puppet(coordinator, "bad", password=password)
+        self.good = Puppet(coordinator, "good", password=password)
+        self.breathe()
+
+    def breathe(self) -> None:
+        for node in (self.bad, self.good):
+            node.breathe()
+
+    def taken(self, run: str = "r-bad0", **changes: Any) -> Order:
+        """A run of the bad node's, accepted by it."""
+        self.coordinator.dispatch(run, node="bad", **changes)
+        self.bad.breathe()
+        return self.bad.take()
+
+    def alarms(self) -> list[Any]:
+        return [a for a in self.coordinator.rows(Audit) if a.domain == "trust" and a.level == "error"]
+
+    def quarantined(self) -> str | None:
+        """Why the bad node is shut out."""
+        found: Node = self.coordinator.row(Node, "bad")
+        return found.quarantined
+
+    def still_works(self) -> None:
+        """A run that is for the honest node alone comes to its end."""
+        self.coordinator.dispatch("r-good", node="good")
+        for _ in range(3):
+            self.good.breathe()
+        due = self.good.carry_out()
+        assert due.identity.run == "r-good"
+        assert self.coordinator.row(Run, "r-good").outcome is Outcome.DONE
+
+
 def failed(kind: FailureKind, outcome: Outcome) -> dict[str, Any]:
     return {"failure": kind, "outcome": outcome, "reason": kind.value}
 
@@ -394,6 +447,4 @@ def offered(coordinator: Desk) -> tuple[Puppet, Order]:
     node.breathe()
     coordinator.dispatch()
     coordinator.turn()
-    order = node.claim()
-    assert order is not None
-    return node, order
+    return node, node.take()

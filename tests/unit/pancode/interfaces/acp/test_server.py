@@ -7,7 +7,7 @@ import io
 import json
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pancode.kernel import jsonrpc
 from pancode.kernel.errors import ApiError
 from pancode.kernel.jsonrpc import JsonRpcLines
 from tests.crowd import until
+from tests.fakes.api import FakeApi
 from tests.fakes.node.clock import MemoryClock
 
 Json = dict[str, Any]
@@ -41,40 +42,34 @@ CALL: Json = {
 }
 
 
-class StreamedSession:
+class StreamedSession(FakeApi):
     """The coordinator as its client sees it; `happened` is the stream of the one session."""
 
     def __init__(self) -> None:
         self.happened: list[ServerEvent] = []
         self._changed = threading.Condition()
-        self.posted: list[tuple[str, Json]] = []
-        self.keys = list[object]()
         self.listening = list[object]()
         self.refuses: Exception | None = None
-
-    def get(self, path: str, **query: object) -> Any:
-        if path.startswith("/v1/sessions/"):
-            if path != "/v1/sessions/r-1":
-                raise ApiError({"message": "no such run", "code": "not_found", "exit_code": 4})
-            return SHAPE
-        names = {"agents": "description", "models": "tier_why", "nodes": "state"}
-        rows: Json = {
-            key: [{"name": "box", "ref": "m", "embedding": False, word: "w"}] for key, word in names.items()
+        unknown = ApiError({"message": "no such run", "code": "not_found", "exit_code": 4})
+        sessions = [{**SHAPE, "project": FOLDER, "title": "t", "changed_at": "2026-01-01"}]
+        row = {"name": "box", "ref": "m", "embedding": False}
+        shown = {
+            "GET /v1/agents": {"agents": [{**row, "description": "w"}]},
+            "GET /v1/models": {"models": [{**row, "tier_why": "w"}]},
+            "GET /v1/fleet": {"nodes": [{**row, "state": "w"}]},
+            "GET /v1/sessions": {"sessions": sessions},
+            "GET /v1/sessions/r-1": SHAPE,
+            "GET /v1/sessions/*": unknown,
         }
-        return {**rows, "sessions": [{**SHAPE, "project": FOLDER, "title": "t", "changed_at": "2026-01-01"}]}
+        super().__init__({**shown, "POST /v1/*": self._takes})
 
-    def post(self, path: str, body: Json, **more: object) -> Any:
-        self.posted.append((path, body))
-        self.keys += [more["key"]] if "key" in more else []
+    def _takes(self, path: str, body: object) -> Json:
         if self.refuses is not None:
             raise self.refuses
-        return {"run": "r-1", "number": len(self.posted)}
-
-    def post_work(self, path: str, body: Json, told: object, **more: object) -> Any:
-        return {**self.post(path, body, **more), "warnings": [], "agent": "builder"}
+        return {"run": "r-1", "number": len(self.posted), "warnings": [], "agent": "builder"}
 
     def events(
-        self, method: str, path: str, query: Json, wanted: Callable[[], bool]
+        self, method: str, path: str, body: Any = None, query: Any = None, wanted: Any = None
     ) -> Iterator[ServerEvent]:
         """From the beginning for each who asks, as long as they want it."""
         told = 0
@@ -92,7 +87,7 @@ class StreamedSession:
             self.happened.append(event)
             self._changed.notify_all()
 
-    def log(self, *events: Json) -> None:
+    def writes(self, *events: Json) -> None:
         data = b"".join(json.dumps(event).encode() + b"\n" for event in events)
         told = {"run": "r-1", "attempt": "1.1", "next": 9, "b64": base64.b64encode(data).decode()}
         self._happens(ServerEvent("log", told))
@@ -109,7 +104,7 @@ class Editor:
         self.told: list[Json] = []
         self._changed = threading.Condition()
         lines = JsonRpcLines(self, self)  # type: ignore[arg-type]
-        server = AcpServer(lines, lambda works: fleet, SystemIds(), self.clock, {}, names)  # type: ignore[arg-type, return-value]
+        server = AcpServer(lines, lambda works: fleet, SystemIds(), self.clock, {}, names)
         self.thread = threading.Thread(target=server.serve, daemon=True)
         self.thread.start()
 
@@ -232,7 +227,7 @@ def test_a_line_that_is_too_long_is_skipped_whole(
 def test_a_turn_is_streamed_and_ends_with_its_reason(editor: Editor) -> None:
     session = editor.begun()
     editor.say(3, session, "go")
-    editor.fleet.log(*TURN)
+    editor.fleet.writes(*TURN)
     assert editor.until(id=3)["result"] == {"stopReason": "end_turn"}
     path, body = editor.fleet.posted[0]
     assert path == "/v1/sessions" and (body["task"], body["cwd"]) == ("go", FOLDER)
@@ -244,7 +239,7 @@ def test_a_turn_is_streamed_and_ends_with_its_reason(editor: Editor) -> None:
 def test_a_turn_that_failed_is_an_error_with_the_command_that_says_why(editor: Editor, stop: str) -> None:
     session = editor.begun()
     editor.say(3, session, "go")
-    editor.fleet.log(TURN[0], {**TURN[2], "stop": stop, "why": "the key is wrong"})
+    editor.fleet.writes(TURN[0], {**TURN[2], "stop": stop, "why": "the key is wrong"})
     refused = editor.until(id=3)["error"]
     assert "the key is wrong" in refused["message"] and refused["data"]["fix"] == "pancode why r-1"
 
@@ -261,7 +256,7 @@ def test_words_whose_answer_was_lost_are_said_again_under_their_key(editor: Edit
     session = editor.begun()
     editor.say(3, session, "hi")
     editor.fleet.state()
-    editor.fleet.log(*TURN)
+    editor.fleet.writes(*TURN)
     editor.until(id=3)
     editor.fleet.refuses = StreamCutError("it went away")
     for number in (4, 5):
@@ -282,7 +277,7 @@ def test_first_words_whose_answer_was_lost_begin_one_session(editor: Editor) -> 
     assert "went away" in str(editor.until(id=3)["error"])
     editor.fleet.refuses = None
     editor.say(4, session, "go")
-    editor.fleet.log(*TURN)
+    editor.fleet.writes(*TURN)
     editor.until(id=4)
     lost, again = editor.fleet.keys
     assert lost == again and {path for path, _ in editor.fleet.posted} == {"/v1/sessions"}
@@ -291,7 +286,7 @@ def test_first_words_whose_answer_was_lost_begin_one_session(editor: Editor) -> 
 def test_a_card_is_answered_by_its_number_and_only_as_it_offers(editor: Editor) -> None:
     session = editor.begun()
     editor.say(3, session, "go")
-    editor.fleet.log(TURN[0])
+    editor.fleet.writes(TURN[0])
     editor.fleet.state(state="asks", asks=CALL)
     card = editor.until(method="session/request_permission")
     assert [one["optionId"] for one in card["params"]["options"]] == ["once", "run", "no"]
@@ -304,7 +299,7 @@ def test_a_card_is_answered_by_its_number_and_only_as_it_offers(editor: Editor) 
     later = editor.until(method="session/request_permission", id=card["id"] + 1)
     for wrong in ({"outcome": {"outcome": "selected", "optionId": "everything"}}, "x"):
         editor.send(id=later["id"], result=wrong)
-    editor.fleet.log(TURN[2])
+    editor.fleet.writes(TURN[2])
     editor.until(id=3)
     assert len(editor.fleet.posted) == 2, "an option that was not offered is no yes, nor is a second answer"
 
@@ -312,14 +307,14 @@ def test_a_card_is_answered_by_its_number_and_only_as_it_offers(editor: Editor) 
 def test_a_card_that_another_face_has_answered_is_taken_away(editor: Editor) -> None:
     session = editor.begun()
     editor.say(3, session, "go")
-    editor.fleet.log(TURN[0])
+    editor.fleet.writes(TURN[0])
     editor.fleet.state(state="asks", asks=CALL)
     card = editor.until(method="session/request_permission")
     editor.fleet.state()
     gone = editor.until(method="$/cancel_request")
     assert gone["params"] == {"requestId": card["id"]}
     editor.send(id=card["id"], result={"outcome": {"outcome": "selected", "optionId": "once"}})
-    editor.fleet.log(*TURN[1:])
+    editor.fleet.writes(*TURN[1:])
     editor.until(id=3)
     assert len(editor.fleet.posted) == 1, "its late yes answers nothing"
 
@@ -339,12 +334,12 @@ def test_a_question_ends_the_turn_and_the_next_words_answer_it_by_its_name(edito
 def test_a_cancel_names_the_turn_and_a_sitting_that_waits_is_ended(editor: Editor) -> None:
     session = editor.begun()
     editor.say(3, session, "go")
-    editor.fleet.log(TURN[0], TURN[1])
+    editor.fleet.writes(TURN[0], TURN[1])
     editor.until(method="session/update", params=said(session, "Done."))
     editor.send(method="session/cancel", params={"sessionId": session})
     until(lambda: len(editor.fleet.posted) == 2, "it is cancelled", PATIENCE_S)
     assert editor.fleet.posted[1] == ("/v1/sessions/r-1/turn", {**editor.fleet.posted[1][1], "turn": 1})
-    editor.fleet.log({**TURN[2], "stop": "cancelled"})
+    editor.fleet.writes({**TURN[2], "stop": "cancelled"})
     assert editor.until(id=3)["result"] == {"stopReason": "cancelled"}
 
     editor.say(4, session, "more")
@@ -358,7 +353,7 @@ def test_a_cancel_names_the_turn_and_a_sitting_that_waits_is_ended(editor: Edito
 def test_a_cancel_ends_the_turn_that_is_shown_whoever_began_it(editor: Editor) -> None:
     session = editor.begun()
     editor.say(3, session, "go")
-    editor.fleet.log(TURN[0], TURN[1])
+    editor.fleet.writes(TURN[0], TURN[1])
     editor.until(method="session/update", params=said(session, "Done."))
     editor.fleet.state(state="works")
     assert "result" in editor.ask(4, "session/load", sessionId=session, cwd=FOLDER, mcpServers=[])
@@ -372,11 +367,11 @@ def test_a_cancel_ends_the_turn_that_is_shown_whoever_began_it(editor: Editor) -
 def test_a_cancel_is_waited_for_by_the_clock_however_much_the_agent_says(editor: Editor) -> None:
     session = editor.begun()
     editor.say(3, session, "go")
-    editor.fleet.log(TURN[0])
+    editor.fleet.writes(TURN[0])
     editor.send(method="session/cancel", params={"sessionId": session})
     until(lambda: len(editor.fleet.posted) == 2, "it is cancelled", PATIENCE_S)
     for number in range(50):
-        editor.fleet.log({"type": "said", "text": f"piece {number}"})
+        editor.fleet.writes({"type": "said", "text": f"piece {number}"})
         editor.until(method="session/update", params=said(session, f"piece {number}"))
     assert not [one for one in editor.told if one.get("id") == 3]
     editor.clock.advance(CANCEL_MS)
@@ -386,7 +381,7 @@ def test_a_cancel_is_waited_for_by_the_clock_however_much_the_agent_says(editor:
 def test_the_number_of_a_lost_turn_cancels_nothing_of_the_next_sitting(editor: Editor) -> None:
     session = editor.begun()
     editor.say(3, session, "go")
-    editor.fleet.log(TURN[0], TURN[1])
+    editor.fleet.writes(TURN[0], TURN[1])
     editor.fleet.state(run="r-2", state="starts", goes_on=True)
     editor.fleet.state(run="r-2", state="asks", asks=CALL)
     editor.until(method="session/request_permission")
@@ -402,7 +397,7 @@ def test_the_number_of_a_lost_turn_cancels_nothing_of_the_next_sitting(editor: E
 def test_a_yes_that_fails_is_asked_for_again_and_a_closed_card_names_the_command(editor: Editor) -> None:
     session = editor.begun()
     editor.say(3, session, "go")
-    editor.fleet.log(TURN[0])
+    editor.fleet.writes(TURN[0])
     editor.fleet.state(state="asks", asks=CALL)
     card = editor.until(method="session/request_permission")
     editor.fleet.refuses = ApiError({"message": "the link is cut", "code": "unavailable"})
@@ -436,13 +431,13 @@ def test_input_that_ends_in_a_turn_ends_nothing_on_the_fleet(editor: Editor) -> 
 def test_a_session_is_loaded_by_the_name_that_an_editor_gave_it(editor: Editor, tmp_path: Path) -> None:
     session = editor.begun()
     editor.say(3, session, "go")
-    editor.fleet.log(*TURN)
+    editor.fleet.writes(*TURN)
     editor.until(id=3)
     later = Editor(StreamedSession(), tmp_path / "editors")
     listed = later.ask(1, "session/list", cwd=f"{FOLDER}/src")["result"]["sessions"]
     assert [one["sessionId"] for one in listed] == [session]
     assert later.ask(2, "session/list", cwd="/home/ana/other")["result"]["sessions"] == []
-    later.fleet.log(*TURN)
+    later.fleet.writes(*TURN)
     later.fleet.state(state="waits for you")
     options = later.ask(3, "session/load", sessionId=session, cwd=FOLDER, mcpServers=[])["result"]
     assert [one["currentValue"] for one in options["configOptions"]] == ["builder", "box", "m"]
@@ -453,7 +448,7 @@ def test_a_session_is_loaded_by_the_name_that_an_editor_gave_it(editor: Editor, 
 def test_a_session_that_is_loaded_again_is_shown_and_asked_once(editor: Editor) -> None:
     session = editor.begun()
     editor.say(3, session, "go")
-    editor.fleet.log(TURN[0])
+    editor.fleet.writes(TURN[0])
     editor.fleet.state(state="asks", asks=CALL)
     card = editor.until(method="session/request_permission")
     for number in (4, 5, 6):
@@ -463,8 +458,8 @@ def test_a_session_that_is_loaded_again_is_shown_and_asked_once(editor: Editor) 
     cards = [one["id"] for one in editor.told if one.get("method") == "session/request_permission"]
     gone = [one["params"]["requestId"] for one in editor.told if one.get("method") == "$/cancel_request"]
     assert cards == [card["id"] + more for more in range(4)] and gone == cards[:-1]
-    editor.fleet.log(TURN[1])
-    editor.fleet.log({"type": "said", "text": "the end"})
+    editor.fleet.writes(TURN[1])
+    editor.fleet.writes({"type": "said", "text": "the end"})
     editor.until(method="session/update", params=said(session, "the end"))
     assert texts(editor, "agent_message_chunk") == ["Done.", "the end"]
 
@@ -482,7 +477,7 @@ def test_what_a_session_is_made_of_is_chosen_before_its_first_words(editor: Edit
     assert choose(4, "node", "other")["error"]["code"] == -32602
     assert choose(5, "color", "box")["error"]["code"] == -32602
     editor.say(6, session, "go")
-    editor.fleet.log(*TURN)
+    editor.fleet.writes(*TURN)
     editor.until(id=6)
     assert editor.fleet.posted[0][1]["node"] == "box" and "agent" not in editor.fleet.posted[0][1]
     assert "before the first words" in choose(7, "node", "box")["error"]["message"]
