@@ -101,8 +101,7 @@ def http(tmp_path: Path) -> Http:
     puppet.breathe()
     run: Run = context.dispatch("r-0001", workspace={"kind": "git", "repo": "repo-1", "snapshot": "a" * 40})
     context.turn()
-    order = puppet.claim()
-    assert order is not None
+    order = puppet.take()
     puppet.start(order)
     context.depot.commits.add(COMMIT)
     coordinator = MemoryCoordinator(context, tmp_path)

@@ -175,12 +175,10 @@ def test_a_large_order_that_ended_is_not_kept(site: Site) -> None:
     fleet.coordinator.dispatch("r-0001", node="good", task=noise)
     for _ in range(2):
         fleet.good.breathe()
-    due = fleet.good.claim()
-    assert due is not None and due.task == noise
+    due = fleet.good.take()
+    assert due.task == noise
     before = site.bus.weigh()[fleet.good.tag].size
-    fleet.good.start(due)
-    fleet.good.deliver(due)
-    fleet.coordinator.turn()
+    fleet.good.carry_out(due)
     assert fleet.coordinator.row(Run, "r-0001").outcome is Outcome.DONE
     assert site.bus.weigh()[fleet.good.tag].size < before / 5
 
@@ -207,8 +205,7 @@ def test_receipts_of_runs_that_never_were_do_not_fill_the_disk(valkey_site: Site
     fleet.coordinator.dispatch("r-bad0", node="bad")
     for _ in range(3):
         fleet.bad.breathe()
-    due = fleet.bad.claim()
-    assert due is not None
+    due = fleet.bad.take()
     before, sent = size_of(tmp_path), 0
     while fleet.quarantined() is None and sent < 400:
         sent += 1

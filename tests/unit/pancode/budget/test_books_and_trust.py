@@ -81,9 +81,7 @@ def test_a_late_receipt_books_tokens_and_minutes_too(coordinator: Desk) -> None:
 
 def test_an_unknown_cost_holds_in_lasting_scopes_until_its_day_is_over(coordinator: Desk) -> None:
     node, order = offered(coordinator)
-    node.start(order)
-    node.deliver(order, usage=Usage(cost_usd=None, cost_source="unknown"))
-    coordinator.turn()
+    node.carry_out(order, usage=Usage(cost_usd=None, cost_source="unknown"))
     today = next(b.scope for b in coordinator.rows(Balance) if b.scope.startswith("day:"))
     held = {"agent:builder": Decimal("0.75"), "node:n1": Decimal("0.75"), today: Decimal("0.75")}
     coordinator.turn(3_600_000)

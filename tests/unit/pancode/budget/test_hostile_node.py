@@ -199,9 +199,7 @@ def test_what_is_claimed_beyond_its_order_is_disputed_and_no_ceiling_counts_it(
     """One receipt shut admission for the whole fleet and the whole day: a claim of 10^15 counted as $105."""
     fleet = Fleet(Desk())
     due = fleet.taken(runtime=runtime, limits={**LIMITS, "usd": limit})
-    fleet.bad.start(due)
-    fleet.bad.deliver(due, usage=MOST_COST.model_copy(update={"agent_ms": 10**11}))
-    fleet.coordinator.turn()
+    fleet.bad.carry_out(due, usage=MOST_COST.model_copy(update={"agent_ms": 10**11}))
     run = fleet.coordinator.row(Run, due.identity.run)
     assert run.state is RunState.ENDED and run.outcome is Outcome.DONE
     counted, claimed = Decimal(counts), MOST_USD
@@ -219,9 +217,9 @@ def test_what_is_claimed_beyond_its_order_is_disputed_and_no_ceiling_counts_it(
 def test_an_honest_claim_within_its_order_is_not_disputed() -> None:
     fleet = Fleet(Desk())
     due = fleet.taken(runtime="claude", limits={**LIMITS, "usd": "0.50"})
-    fleet.bad.start(due)
-    fleet.bad.deliver(due, usage=MOST_COST.model_copy(update={"cost_usd": Decimal("0.5"), "input_tokens": 9}))
-    fleet.coordinator.turn()
+    fleet.bad.carry_out(
+        due, usage=MOST_COST.model_copy(update={"cost_usd": Decimal("0.5"), "input_tokens": 9})
+    )
     balance = fleet.coordinator.row(Balance, "node:bad")
     assert (balance.spent_usd, balance.disputed_usd) == (Decimal("0.5"), 0)
     (alarm,) = fleet.alarms()
@@ -231,9 +229,7 @@ def test_an_honest_claim_within_its_order_is_not_disputed() -> None:
 def test_the_last_call_passes_a_limit_and_that_is_no_attack() -> None:
     fleet = Fleet(Desk())
     due = fleet.taken(runtime="claude", limits={**LIMITS, "usd": "0.50"})
-    fleet.bad.start(due)
-    fleet.bad.deliver(due, usage=Usage(cost_usd=Decimal("0.53"), cost_source="reported"))
-    fleet.coordinator.turn()
+    fleet.bad.carry_out(due, usage=Usage(cost_usd=Decimal("0.53"), cost_source="reported"))
     assert fleet.coordinator.row(Balance, "node:bad").disputed_usd == Decimal("0.03")
     said = [(a.domain, a.level) for a in fleet.coordinator.rows(Audit) if a.what == "claim disputed"]
     assert said == [("budget", "warning")] and fleet.alarms() == []
@@ -243,9 +239,7 @@ def test_the_last_call_passes_a_limit_and_that_is_no_attack() -> None:
 def test_a_person_says_what_a_disputed_run_has_cost_and_that_is_the_end_of_it(real: str) -> None:
     fleet = Fleet(Desk())
     due = fleet.taken(runtime="claude", limits={**LIMITS, "usd": "0.50"})
-    fleet.bad.start(due)
-    fleet.bad.deliver(due, usage=MOST_COST)
-    fleet.coordinator.turn()
+    fleet.bad.carry_out(due, usage=MOST_COST)
     core, run = fleet.coordinator.core, due.identity.run
     assert settle_by_hand(core, run, Decimal(real), "ana") == 1
     for balance in fleet.coordinator.rows(Balance):
@@ -291,9 +285,7 @@ def test_no_sum_of_claims_refuses_the_receipt_of_another_node() -> None:
         )
         work.book([earlier])
     due = fleet.taken()
-    fleet.bad.start(due)
-    fleet.bad.deliver(due, usage=MOST_COST)
-    fleet.coordinator.turn()
+    fleet.bad.carry_out(due, usage=MOST_COST)
     assert fleet.coordinator.row(Balance, "agent:builder").tokens == books.MOST_SUM
     fleet.still_works()
     fleet.coordinator.check_books()
@@ -356,14 +348,11 @@ def test_a_receipt_with_an_invalid_field_ends_its_run(changes: dict[str, Any]) -
 def test_an_invalid_receipt_ends_nothing_of_another_and_nothing_that_is_over() -> None:
     fleet = Fleet(Desk())
     due = fleet.taken()
-    fleet.bad.start(due)
-    fleet.bad.deliver(due, exit_code=0)
-    fleet.coordinator.turn()
+    fleet.bad.carry_out(due, exit_code=0)
     before = fleet.coordinator.row(Run, due.identity.run)
     fleet.coordinator.dispatch("r-hers", node="good")
     fleet.good.breathe()
-    hers = fleet.good.claim()
-    assert hers is not None
+    hers = fleet.good.take()
     fleet.good.start(hers)
     fleet.coordinator.turn()
     running = fleet.coordinator.row(Run, "r-hers")

@@ -19,8 +19,7 @@ def _broken(desk: Desk, node: Puppet) -> None:
     for number in range(1, 4):
         desk.dispatch(f"r-000{number}", max_attempts=1)
         desk.turn()
-        order = node.claim()
-        assert order is not None
+        order = node.take()
         node.start(order)
         node.deliver(order, **BROKEN)
         node.breathe()
@@ -52,16 +51,16 @@ def test_a_node_with_an_open_breaker_gets_one_run_after_its_pause(desk: Desk) ->
     run = desk.row(Run, "r-0004")
     assert "the breaker of node:n1 is open until" in run.reason, run.reason
     _later(desk, node, 60_000)
-    probe = node.claim()
-    assert probe is not None and probe.identity.run == "r-0004"
+    probe = node.take()
+    assert probe.identity.run == "r-0004"
     assert node.claim() is None, "one probe at a time"
     assert "lets one run through" in desk.row(Run, "r-0005").reason
     node.start(probe)
     node.deliver(probe)
     _later(desk, node, 5_000)
     assert _state(desk, "node:n1") == "closed"
-    after = node.claim()
-    assert after is not None and after.identity.run == "r-0005"
+    after = node.take()
+    assert after.identity.run == "r-0005"
 
 
 def test_a_probe_that_has_begun_well_holds_up_nobody(desk: Desk) -> None:
@@ -72,12 +71,12 @@ def test_a_probe_that_has_begun_well_holds_up_nobody(desk: Desk) -> None:
     desk.dispatch("r-0004")
     desk.dispatch("r-0005")
     _later(desk, node, 70_000)
-    probe = node.claim()
-    assert probe is not None and node.claim() is None
+    probe = node.take()
+    assert node.claim() is None
     node.start(probe)
     _later(desk, node, 5_000)
-    after = node.claim()
-    assert after is not None and after.identity.run == "r-0005"
+    after = node.take()
+    assert after.identity.run == "r-0005"
 
 
 def test_an_open_breaker_outlives_a_restart_and_so_does_its_reset(desk: Desk) -> None:

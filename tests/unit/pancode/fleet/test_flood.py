@@ -24,8 +24,7 @@ def at_work(coordinator: Desk, name: str, run: str) -> tuple[Puppet, Order]:
     node.breathe()
     coordinator.dispatch(run, node=name)
     coordinator.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     node.start(order)
     coordinator.turn()
     return node, order

@@ -49,8 +49,7 @@ def turned_away(desk: Desk, node: Puppet, left: dict[str, Any]) -> Order:
 
 
 def claimed(node: Puppet) -> Order:
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     node.start(order)
     return order
 
@@ -71,9 +70,7 @@ def test_it_begins_with_what_it_had_changed_and_remembers(coordinator: Desk) -> 
     assert order.identity.attempt == 2 and order.workspace.snapshot == LEFT
     assert order.resume is not None and order.resume.session == SESSION
     assert order.task.startswith("You have begun") and order.task.endswith("true")
-    node.start(order)
-    node.deliver(order, commit=MORE, change="change", files_changed=("two.py",), base=None, snapshot=LEFT)
-    coordinator.turn()
+    node.carry_out(order, commit=MORE, change="change", files_changed=("two.py",), base=None, snapshot=LEFT)
     ended: Run = coordinator.row(Run, "r-0001")
     result: dict[str, Any] = ended.result
     assert ended.outcome is Outcome.DONE and result["commit"] == MORE
@@ -88,9 +85,7 @@ def test_it_begins_with_what_it_had_changed_and_remembers(coordinator: Desk) -> 
 def test_what_it_had_changed_is_its_result_where_nothing_more_was_to_do(coordinator: Desk) -> None:
     node = Puppet(coordinator)
     order = turned_away(coordinator, node, HAS_LEFT)
-    node.start(order)
-    node.deliver(order, commit=None, change="empty", base=None, snapshot=LEFT)
-    coordinator.turn()
+    node.carry_out(order, commit=None, change="empty", base=None, snapshot=LEFT)
     result: dict[str, Any] = coordinator.row(Run, "r-0001").result
     assert (result["commit"], result["change"], list(result["files_changed"])) == (LEFT, "change", ["one.py"])
 
@@ -141,8 +136,8 @@ def test_a_session_that_its_node_does_not_keep_any_more_costs_no_work(coordinato
     coordinator.turn()
     for _ in range(3):
         node.breathe()
-    again = node.claim()
-    assert again is not None and again.identity.attempt == 3
+    again = node.take()
+    assert again.identity.attempt == 3
     assert (again.workspace.snapshot, again.resume) == (LEFT, None)
 
 
@@ -191,8 +186,8 @@ def test_the_session_that_a_person_asked_for_comes_back_when_its_own_is_over(coo
     coordinator.turn()
     for _ in range(3):
         node.breathe()
-    third = node.claim()
-    assert third is not None and third.resume is not None and third.resume.run == "r-0000"
+    third = node.take()
+    assert third.resume is not None and third.resume.run == "r-0000"
 
 
 def test_a_limit_of_one_machines_login_holds_up_no_other_machine(coordinator: Desk) -> None:
@@ -213,8 +208,8 @@ def test_a_limit_of_one_machines_login_holds_up_no_other_machine(coordinator: De
     for _ in range(3):
         node.breathe()
         other.breathe()
-    there = other.claim()
-    assert there is not None and there.identity.run == "r-0002" and node.claim() is None
+    there = other.take()
+    assert there.identity.run == "r-0002" and node.claim() is None
     assert "provider:anthropic@n1 is open until" in coordinator.row(Run, "r-0003").reason
     node.facts = facts(runtimes=(RuntimeFact(name="claude", state="ok", login=LoggedIn.KEY),))
     for _ in range(2):

@@ -41,8 +41,7 @@ def two(coordinator: Desk) -> tuple[Puppet, Puppet]:
 
 
 def refuse(coordinator: Desk, node: Puppet, why: OrderRefusal, detail: str = "no") -> Order:
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     node.say(order.identity, Refused(why=why, detail=detail))
     coordinator.turn()
     return order
@@ -66,8 +65,8 @@ def test_a_full_node_that_is_freest_leaves_the_run_to_another(coordinator: Desk)
     refuse(coordinator, full, OrderRefusal.DISK_FULL, "less than 512 MB free")
     wait(coordinator, full, other)
     assert full.claim() is None
-    order = other.claim()
-    assert order is not None and order.identity.attempt == 1
+    order = other.take()
+    assert order.identity.attempt == 1
 
 
 def test_a_run_that_is_pinned_to_a_full_node_waits_as_long_as_it_is_full(coordinator: Desk) -> None:
@@ -82,8 +81,8 @@ def test_a_run_that_is_pinned_to_a_full_node_waits_as_long_as_it_is_full(coordin
         assert reason(coordinator) == "n1 takes no work: less than 512 MB free (free disk there)"
         coordinator.clock.ms += coordinator.rules.rest_ms
         wait(coordinator, node)
-    order = node.claim()
-    assert order is not None and coordinator.row(Run, "r-0001").state is RunState.PENDING
+    order = node.take()
+    assert coordinator.row(Run, "r-0001").state is RunState.PENDING
     assert {f.closed for f in coordinator.rows(Fence)} == {Closed.NOT_NOW, None}
     node.deliver(order)
     coordinator.turn()
@@ -171,8 +170,8 @@ def test_a_refusal_of_one_owner_sends_the_run_to_another(coordinator: Desk, why:
     refuse(coordinator, strict, why, "not here")
     wait(coordinator, strict, other)
     assert strict.claim() is None
-    order = other.claim()
-    assert order is not None and order.identity.attempt == 1, "no attempt was used up"
+    order = other.take()
+    assert order.identity.attempt == 1, "no attempt was used up"
     shown, _ = query_fleet.fleet(coordinator.core, {})["nodes"]
     fixes = {p["what"]: p["fix"] for p in shown["problems"]}
     assert fixes["could not take r-0001: not here"]
@@ -219,8 +218,8 @@ def test_who_waits_for_a_nodes_money_keeps_its_slot_from_nobody(coordinator: Des
     coordinator.dispatch(usd="0.75", node="n1", priority=9)
     coordinator.dispatch("r-0002", usd="0.50", node="n1")
     coordinator.turn()
-    order = node.claim()
-    assert order is not None and order.identity.run == "r-0002"
+    order = node.take()
+    assert order.identity.run == "r-0002"
     assert reason(coordinator).startswith("node:n1: Dispatch blocked: Budget ceiling would be exceeded")
 
 
@@ -241,17 +240,13 @@ def test_a_bad_key_on_one_node_sends_the_next_attempt_to_another(coordinator: De
     bad, good = two(coordinator)
     coordinator.dispatch()
     coordinator.turn()
-    order = bad.claim()
-    assert order is not None
-    bad.start(order)
-    bad.deliver(order, **failed(FailureKind.MODEL_AUTH, Outcome.INFRA))
-    coordinator.turn()
+    bad.carry_out(**failed(FailureKind.MODEL_AUTH, Outcome.INFRA))
     if restarted:
         coordinator.restart()
     wait(coordinator, bad, good, ms=20_000)
     assert bad.claim() is None
-    later = good.claim()
-    assert later is not None and later.identity.attempt == 2
+    later = good.take()
+    assert later.identity.attempt == 2
 
 
 @pytest.mark.parametrize("changes", [{"node": "n1"}, {"max_attempts": 1}])
@@ -261,11 +256,7 @@ def test_a_bad_key_ends_the_run_where_no_other_node_may_take_it(
     bad, good = two(coordinator)
     coordinator.dispatch(**changes)
     coordinator.turn()
-    order = bad.claim()
-    assert order is not None
-    bad.start(order)
-    bad.deliver(order, **failed(FailureKind.MODEL_AUTH, Outcome.INFRA))
-    coordinator.turn()
+    bad.carry_out(**failed(FailureKind.MODEL_AUTH, Outcome.INFRA))
     wait(coordinator, bad, good, ms=20_000)
     assert coordinator.row(Run, "r-0001").failure is FailureKind.MODEL_AUTH
     assert good.claim() is None
@@ -277,8 +268,8 @@ def test_a_run_of_which_no_order_can_be_made_holds_up_no_other(coordinator: Desk
     coordinator.dispatch("r-0001", priority=9, limits={"wall_ms": -1, "idle_ms": 1, "output_bytes": 1})
     coordinator.dispatch("r-0002")
     coordinator.turn()
-    order = node.claim()
-    assert order is not None and order.identity.run == "r-0002"
+    order = node.take()
+    assert order.identity.run == "r-0002"
     ended = coordinator.row(Run, "r-0001")
     assert ended.outcome is Outcome.INFRA and ended.reason.startswith("no order can be made of it: ")
     assert "placement" in {one.kind for one in coordinator.rows(Decision, run="r-0001")}
@@ -299,11 +290,7 @@ def test_a_bad_key_ends_the_run_where_the_other_node_cannot_be_had(coordinator: 
     wait(coordinator, bad, ms=coordinator.rules.deadlines.suspect_ms + 10_000)
     coordinator.dispatch()
     coordinator.turn()
-    order = bad.claim()
-    assert order is not None
-    bad.start(order)
-    bad.deliver(order, **failed(FailureKind.MODEL_AUTH, Outcome.INFRA))
-    coordinator.turn()
+    bad.carry_out(**failed(FailureKind.MODEL_AUTH, Outcome.INFRA))
     assert coordinator.row(Run, "r-0001").failure is FailureKind.MODEL_AUTH
 
 
@@ -311,11 +298,7 @@ def test_a_gate_with_a_typo_is_no_problem_of_the_machine(coordinator: Desk) -> N
     node, _ = two(coordinator)
     coordinator.dispatch()
     coordinator.turn()
-    order = node.claim()
-    assert order is not None
-    node.start(order)
-    node.deliver(order, **failed(FailureKind.GATE_MISSING, Outcome.ERROR))
-    coordinator.turn()
+    node.carry_out(**failed(FailureKind.GATE_MISSING, Outcome.ERROR))
     core = coordinator.core
     assert "n1" in node_cooldown.shunned(core)["r-0001"], "another machine may have the program"
     assert node_cooldown.of_node(core, "n1") == []

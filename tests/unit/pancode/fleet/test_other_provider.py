@@ -39,11 +39,7 @@ class Limited:
         return run
 
     def turned_away(self) -> None:
-        order = self.node.claim()
-        assert order is not None
-        self.node.start(order)
-        self.node.deliver(order, **BUSY)
-        self.desk.turn()
+        self.node.carry_out(**BUSY)
         self.node.heartbeat()
         self.desk.turn()
 
@@ -53,13 +49,11 @@ def test_it_goes_on_at_once_with_another_provider(tmp_path: Path) -> None:
     run = fleet.dispatched()
     assert run.runtime == "claude" and run.terms["other"]["runtime"] == "codex"
     fleet.turned_away()
-    order = fleet.node.claim()
-    assert order is not None and order.runtime == "codex" and order.identity.attempt == 2
+    order = fleet.node.take()
+    assert order.runtime == "codex" and order.identity.attempt == 2
     shown = breaker_service.now(fleet.desk.core)
     assert [one.name for one in shown if one.state != "closed"] == ["provider:anthropic"]
-    fleet.node.start(order)
-    fleet.node.deliver(order)
-    fleet.desk.turn()
+    fleet.node.carry_out(order)
     ended: Run = fleet.desk.row(Run, run.id)
     assert (ended.outcome, ended.runtime) == (Outcome.DONE, "codex")
     fleet.desk.check_books()

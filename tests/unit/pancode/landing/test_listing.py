@@ -24,8 +24,7 @@ def _ended(world: LandingWorld, project: str = "/p", gates: tuple[Any, ...] = (G
     number = len(world.coordinator.rows(Run)) + 1
     world.coordinator.dispatch(f"r-{number:04}", project=project, workspace=GIT, gates=gates)
     world.coordinator.turn()
-    order = world.node.claim()
-    assert order is not None
+    order = world.node.take()
     world.order = order
     world.end(**{"gates": (PASSED,) if gates else (), **told})
     return order.identity.run

@@ -47,8 +47,7 @@ def working(desk: Desk, node: Puppet) -> Order:
     """A run of a program that hears, at work on the node: the puppet runs commands only."""
     desk.dispatch("r-0001", task="do it", terms={})
     desk.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     with desk.ledger.transaction() as tx:
         run = tx.get(Run, "r-0001")
         assert run is not None

@@ -55,9 +55,7 @@ def test_orphans_of_many_bytes(fleet: Fleet) -> None:
 
 def test_other_receipts_of_a_settled_fence_without_number(fleet: Fleet) -> None:
     due = fleet.taken()
-    fleet.bad.start(due)
-    fleet.bad.deliver(due)
-    fleet.coordinator.turn()
+    fleet.bad.carry_out(due)
     for number in range(60):
         fleet.bad.deliver(due, reason=f"exit {number}")
     fleet.coordinator.turn()

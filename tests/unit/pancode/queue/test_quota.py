@@ -85,11 +85,7 @@ def test_the_others_go_on(fleet: Fleet) -> None:
     fleet.coordinator.dispatch("r-good")
     for _ in range(3):
         fleet.good.breathe()
-    due = fleet.good.claim()
-    assert due is not None
-    fleet.good.start(due)
-    fleet.good.deliver(due)
-    fleet.coordinator.turn()
+    fleet.good.carry_out()
     assert fleet.coordinator.row(Run, "r-good").outcome is Outcome.DONE
 
 

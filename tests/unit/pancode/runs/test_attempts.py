@@ -41,8 +41,7 @@ def started(coordinator: Desk, **changes: Any) -> tuple[Puppet, Order]:
 
 
 def begun(node: Puppet) -> Order:
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     node.start(order)
     return order
 
@@ -142,8 +141,7 @@ def test_what_never_started_cost_nothing(coordinator: Desk) -> None:
     node.breathe()
     coordinator.dispatch()
     coordinator.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     node.say(order.identity, Refused(why=OrderRefusal.FENCE_CONFLICT, detail="x"))
     coordinator.turn()
     assert coordinator.row(Run, "r-0001").outcome is Outcome.INFRA
@@ -159,8 +157,7 @@ def test_a_lost_order_that_never_started_cost_nothing_in_the_end(coordinator: De
     node.breathe()
     coordinator.dispatch()
     coordinator.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     for _ in range(100):
         coordinator.turn(10_000)
     assert query.brief(coordinator.core, "r-0001")["usage"]["cost_usd"] is None
@@ -259,5 +256,5 @@ def test_a_fault_of_a_node_moves_the_run_to_another(coordinator: Desk) -> None:
         node.breathe()
         other.breathe()
     assert node.claim() is None
-    moved = other.claim()
-    assert moved is not None and moved.identity.attempt == 2
+    moved = other.take()
+    assert moved.identity.attempt == 2

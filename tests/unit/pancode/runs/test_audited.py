@@ -53,16 +53,14 @@ def test_a_failure_and_another_attempt(coordinator: Desk) -> None:
     coordinator.dispatch(max_attempts=2)
     node = Puppet(coordinator)
     node.breathe()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     node.start(order)
     node.say(order.identity, Finding(level="warning", text="it asked for a door"))
     node.deliver(order, findings=("it asked for a door",), **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
     coordinator.turn()
     coordinator.turn(60_000)
     node.breathe()
-    again = node.claim()
-    assert again is not None
+    again = node.take()
     node.deliver(
         again,
         findings=("x" * 900, "b", "c", "d"),

@@ -38,8 +38,7 @@ class Pair:
         node.breathe()
         self.coordinator.dispatch(run, node=node.name)
         self.coordinator.turn()
-        order = node.claim()
-        assert order is not None
+        order = node.take()
         node.start(order)
         self.coordinator.turn()
         return order

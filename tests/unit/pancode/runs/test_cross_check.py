@@ -68,9 +68,7 @@ class Pair:
         raise AssertionError("no node has an order")
 
     def answer(self, name: str, order: Order, /, **claims: Any) -> None:
-        self.nodes[name].start(order)
-        self.nodes[name].deliver(order, **claims)
-        self.desk.turn()
+        self.nodes[name].carry_out(order, **claims)
 
     def follow(self) -> None:
         """As the coordinator's thread does it."""

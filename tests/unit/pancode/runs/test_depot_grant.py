@@ -32,8 +32,7 @@ def bound(coordinator: Desk, node: Puppet) -> AttemptId:
     node.breathe()
     coordinator.dispatch(workspace=WORKSPACE, node=node.name)
     coordinator.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     return order.identity
 
 
@@ -70,8 +69,7 @@ def test_a_settled_fence_delivers_no_more(coordinator: Desk) -> None:
     node.breathe()
     coordinator.dispatch(workspace=WORKSPACE)
     coordinator.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     node.deliver(order)
     coordinator.turn()
     assert authorize(coordinator.core, hello(node, order.identity, "push"), "n") == StreamDenial(

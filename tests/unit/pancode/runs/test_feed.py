@@ -19,9 +19,7 @@ def told(coordinator: Desk, run: str | None = "r-0001") -> list[str]:
 def test_a_run_is_told_from_its_admission_to_its_end() -> None:
     coordinator = Desk()
     node, order = offered(coordinator)
-    node.start(order)
-    node.deliver(order)
-    coordinator.turn()
+    node.carry_out(order)
     assert told(coordinator) == [
         "run.queued",
         "run.placed",

@@ -35,8 +35,7 @@ class Theft:
         self.http = client_of(MemoryCoordinator(self.coordinator, home))
 
     def claimed(self) -> Order:
-        order = self.vm.claim()
-        assert order is not None
+        order = self.vm.take()
         self.vm.start(order)
         self.coordinator.turn()
         return order

@@ -36,8 +36,7 @@ def at_work(desk: Desk, runtime: str = "native") -> tuple[Puppet, Order]:
     node.breathe()
     desk.dispatch(runtime=runtime)
     desk.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     node.start(order)
     node.open = [order.identity]
     node.breathe()

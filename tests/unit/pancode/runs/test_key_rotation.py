@@ -152,8 +152,8 @@ def test_the_old_key_is_needed_while_an_order_waits_that_it_has_signed(fleet: Ro
     assert keyring.retire(fleet.context.core) == ()
     believed = keyring.believed_by(core, fleet.context.row(Node, "n1"))
     assert believed == [FRESH.public, old], "the next fleet up leaves it there"
-    order = fleet.node.claim()
-    assert order is not None and fleet.signer("r-0001") == old.keyid
+    order = fleet.node.take()
+    assert fleet.signer("r-0001") == old.keyid
     fleet.node.start(order)
     fleet.context.turn()
     assert keyring.retire(fleet.context.core) == (old.keyid,)

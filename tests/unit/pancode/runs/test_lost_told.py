@@ -22,8 +22,7 @@ def lost(coordinator: Desk, node: Puppet, run: str = "r-0001") -> Order:
     node.breathe()
     coordinator.dispatch(run, node=node.name)
     coordinator.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     node.start(order)
     node.open = [order.identity]
     node.breathe()
@@ -88,14 +87,12 @@ def test_of_a_run_that_goes_on_the_lost_attempt_is_told_too(coordinator: Desk) -
     first.breathe()
     coordinator.dispatch(read_only=True, told_only=True)
     coordinator.turn()
-    order = first.claim()
-    assert order is not None
+    order = first.take()
     first.start(order)
     first.open = [order.identity]
     silence(coordinator)
     second.breathe()
-    again = second.claim()
-    assert again is not None
+    again = second.take()
     second.start(again)
     first.breathe()
     second.breathe()

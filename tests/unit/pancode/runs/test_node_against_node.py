@@ -28,8 +28,7 @@ def on_honest(fleet: Fleet, starts: bool = True) -> Order:
     """A run that the honest node has; the liar knows its id, and how far its events have come."""
     fleet.coordinator.dispatch("r-good", node="good")
     fleet.good.breathe()
-    due = fleet.good.claim()
-    assert due is not None
+    due = fleet.good.take()
     if starts:
         fleet.good.start(due)
         fleet.coordinator.turn()
@@ -94,11 +93,9 @@ def test_an_attempt_keeps_how_it_ended_when_a_second_node_ran_it_too() -> None:
     first.say(due.identity, Refused(why=OrderRefusal.DISK_FULL, detail="full"))
     for _ in range(3):
         fleet.breathe()
-    again = second.claim()
-    assert again is not None and (again.identity.attempt, again.identity.fence) == (1, 2)
-    second.start(again)
-    second.deliver(again, exit_code=0)
-    fleet.coordinator.turn()
+    again = second.take()
+    assert (again.identity.attempt, again.identity.fence) == (1, 2)
+    second.carry_out(again, exit_code=0)
     first.deliver(due, exit_code=0)
     fleet.coordinator.turn()
     attempt = fleet.coordinator.row(Attempt, "r-good", 1)

@@ -35,16 +35,13 @@ def test_done_without_change_and_gate_says_both(
     }
     coordinator.dispatch(project="/p", workspace=workspace, gates=gates)
     coordinator.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     passed = tuple(
         GateResult(name="g", argv=("true",), passed=True, exit_code=0, duration_ms=1) for _ in gates
     )
     commit = "c" * 40 if change == "change" else None
     coordinator.depot.commits.add("c" * 40)
-    node.start(order)
-    node.deliver(order, change=change, gates=passed, commit=commit)
-    coordinator.turn()
+    node.carry_out(order, change=change, gates=passed, commit=commit)
     shape = query.brief(coordinator.core, "last")
     assert (shape["outcome"], shape["notes"]) == ("done", notes)
     assert f"done ({', '.join(notes)})" in summary({**shape, "findings": []})

@@ -33,8 +33,8 @@ def test_a_run_is_offered_run_settled_and_acknowledged(coordinator: Desk) -> Non
     node.breathe()
     run = coordinator.dispatch()
     coordinator.turn()
-    order = node.claim()
-    assert order is not None and order.identity.run == run.id
+    order = node.take()
+    assert order.identity.run == run.id
     assert coordinator.row(Run, run.id).reason == "offered to n1"
     node.start(order)
     coordinator.turn()
@@ -69,8 +69,8 @@ def test_a_slot_is_taken_until_the_gates_are_over(coordinator: Desk) -> None:
         assert coordinator.row(Fence, "r-0001", 1).mark == mark and node.claim() is None
     node.say(order.identity, Marked(mark=Mark.GATED))
     coordinator.turn()
-    second = node.claim()
-    assert second is not None and second.identity.run == "r-0002"
+    second = node.take()
+    assert second.identity.run == "r-0002"
 
 
 def test_no_order_before_the_inventory(coordinator: Desk) -> None:
@@ -91,14 +91,14 @@ def test_of_a_crowd_it_is_said_now_and_then_why_it_waits(coordinator: Desk) -> N
     for number in range(40):
         coordinator.dispatch(f"r-00{number:02}", usd="0.01")
     coordinator.turn(0)
-    first = node.claim()
-    assert first is not None and first.identity.run == "r-0000"
+    first = node.take()
+    assert first.identity.run == "r-0000"
     late = coordinator.dispatch("r-0040", usd="0.01")
     node.start(first)
     node.deliver(first)
     coordinator.turn(0)
-    second = node.claim()
-    assert second is not None and second.identity.run == "r-0001"
+    second = node.take()
+    assert second.identity.run == "r-0001"
     assert coordinator.row(Run, late.id).reason == "queued"
     coordinator.turn()
     assert coordinator.row(Run, late.id).reason == "n1 is busy, no free slot"
@@ -109,8 +109,7 @@ def test_a_slot_that_the_node_names_is_taken_even_if_we_forgot_it(coordinator: D
     node.breathe()
     coordinator.dispatch()
     coordinator.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     node.open = [order.identity]
     node.deliver(order)
     node.breathe()
@@ -127,8 +126,7 @@ def test_a_slot_is_free_again_with_the_receipt_not_with_the_next_heartbeat(coord
     node.breathe()
     coordinator.dispatch()
     coordinator.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     node.open = [order.identity]
     node.breathe()
     node.deliver(order)
@@ -143,8 +141,7 @@ def test_a_heartbeat_of_before_the_receipt_takes_no_slot_back(coordinator: Desk)
     node.breathe()
     coordinator.dispatch()
     coordinator.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     coordinator.clock.ms += 100
     node.open = [order.identity]
     node.heartbeat()
@@ -260,8 +257,7 @@ def test_a_node_is_not_drained_while_it_has_a_run_that_its_heartbeat_does_not_kn
     node.breathe()
     coordinator.dispatch(node=node.name)
     coordinator.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     node.start(order)
     coordinator.turn()
     inventory.drain(coordinator.core, node.name, "new disk", "ana")

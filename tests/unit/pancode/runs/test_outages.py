@@ -17,8 +17,7 @@ def test_the_node_was_away_and_came_back_while_the_run_was_at_work() -> None:
     node.breathe()
     coordinator.dispatch("r-0001", node="n1")
     coordinator.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     node.start(order)
     node.open = [order.identity]
     node.breathe()

@@ -27,8 +27,7 @@ def working(coordinator: Desk, name: str = "n1") -> Puppet:
     node.breathe()
     coordinator.dispatch(run=f"r-00{name}", node=name)
     coordinator.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     node.start(order)
     coordinator.turn()
     return node

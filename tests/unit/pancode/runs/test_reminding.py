@@ -44,9 +44,7 @@ def test_what_it_refused(coordinator: Desk, emptied: bool) -> None:
 
 def test_what_it_delivered_only_when_its_disk_was_emptied(coordinator: Desk) -> None:
     node, order = offered(coordinator)
-    node.start(order)
-    node.deliver(order)
-    coordinator.turn()
+    node.carry_out(order)
     assert begin_anew(coordinator, node, emptied=False) == []
     assert begin_anew(coordinator, node, emptied=True) == [("r-0001", 1)]
 

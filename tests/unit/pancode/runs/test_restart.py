@@ -64,8 +64,8 @@ def test_pauses_and_priority_outlive_the_coordinator(coordinator: Desk) -> None:
     pause_queue(coordinator.core, None, None, "ana")
     coordinator.restart()
     breathe(first, second)
-    order = first.claim()
-    assert order is not None and order.identity.run == "r-soon", "the higher priority, not the older run"
+    order = first.take()
+    assert order.identity.run == "r-soon", "the higher priority, not the older run"
     assert second.claim() is None
     reasons = {run.id: run.reason for run in coordinator.rows(Run)}
     assert reasons["r-pool"] == "queue any is paused: bad prompt"

@@ -89,8 +89,8 @@ def test_a_whole_disk_that_was_rolled_back_learns_from_journals() -> None:
         node.inventory()
         coordinator.turn()
         coordinator.turn()
-        order = node.claim()
-        assert order is not None and order.epoch == 2
+        order = node.take()
+        assert order.epoch == 2
         node.journal = [entry_of(order, Mark.REFUSED)]
         names.add(order.identity)
     assert len(names) == 2

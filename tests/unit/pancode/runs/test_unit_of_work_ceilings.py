@@ -62,8 +62,7 @@ def test_what_was_used_takes_the_place_of_what_was_held(coordinator: Desk) -> No
     node.breathe()
     coordinator.dispatch(**BUSY)
     coordinator.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     for scope in ("day:", "agent:", "node:"):
         held = balance(coordinator, scope)
         assert (held.held_tokens, held.held_ms) == (400, 10 * MINUTE)
@@ -85,8 +84,7 @@ def test_the_next_attempt_waits_for_tokens_and_goes_on_when_there_are_some(coord
     node.breathe()
     coordinator.dispatch(**BUSY)
     coordinator.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     spent = Usage(input_tokens=600, output_tokens=0, cost_usd=Decimal(0), cost_source="local")
     node.deliver(
         order, outcome=Outcome.INFRA, failure=FailureKind.PROCESS_VANISHED, reason="gone", usage=spent
@@ -99,8 +97,8 @@ def test_the_next_attempt_waits_for_tokens_and_goes_on_when_there_are_some(coord
     set_ceilings(coordinator.core, "day", Ceilings(tokens=1_000), "test")
     node.breathe()
     coordinator.turn()
-    again = node.claim()
-    assert again is not None and again.identity.attempt == 2
+    again = node.take()
+    assert again.identity.attempt == 2
     coordinator.check_books()
 
 
@@ -138,8 +136,7 @@ def test_tokens_that_nobody_told_do_not_pass_the_ceiling(coordinator: Desk) -> N
     coordinator.dispatch("r-0001", usd="0.01", estimate_tokens=400, estimate_ms=MINUTE)
     node.breathe()
     coordinator.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     node.start(order)
     usage = Usage(agent_ms=MINUTE, cost_usd=None, cost_source="unknown")
     node.deliver(order, outcome=Outcome.TIMEOUT, failure=FailureKind.WALL_LIMIT, reason="late", usage=usage)

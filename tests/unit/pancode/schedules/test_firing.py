@@ -197,9 +197,7 @@ def test_schedules_that_call_each_other_come_to_an_end(times: Times) -> None:
         times.desk.turn()
         order = times.node.claim()
         if order is not None:
-            times.node.start(order)
-            times.node.deliver(order, **FAILS)
-            times.desk.turn()
+            times.node.carry_out(order, **FAILS)
         times.pass_(1_000)
     begun = [one for one in times.desk.rows(Firing) if one.state is FiringState.BEGUN]
     assert 2 <= len(begun) <= 6, [(one.schedule, one.depth) for one in begun]

@@ -72,11 +72,7 @@ def asking() -> Desk:
     node.breathe()
     desk.dispatch("r-0001")
     desk.turn()
-    order = node.claim()
-    assert order is not None
-    node.start(order)
-    node.deliver(order, **failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED))
-    desk.turn()
+    node.carry_out(**failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED))
     return desk
 
 

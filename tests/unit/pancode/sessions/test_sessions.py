@@ -115,10 +115,7 @@ def test_a_chat_works_in_a_workspace_and_is_one_of_its_runs(world: World, tmp_pa
     place = {"by": "ana", "name": "login", "cwd": str(tmp_path / "shop"), "node": "n1"}
     assert world.http.post("/v1/workspaces", place).status_code == 201
     first = world.dispatch(workspace="login")["run"]
-    order = world.claim()
-    world.node.start(order)
-    world.node.deliver(order)
-    world.context.turn()
+    order = world.node.carry_out()
     unknown = world.problem("POST", "/v1/sessions", {"task": "hi", "workspace": "logn", "by": "ana"})
     assert unknown["code"] == "workspace_not_found"
     run = begin(world, workspace="login")["run"]

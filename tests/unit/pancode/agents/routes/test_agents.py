@@ -144,10 +144,7 @@ def test_a_person_says_yes_to_an_agent_that_asks_first(world: World) -> None:
     )
     assert world.context.rows(Run) == []
     queued = world.dispatch(yes=True)
-    order = world.claim()
-    world.node.start(order)
-    world.node.deliver(order, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
-    world.context.turn()
+    world.node.carry_out(**failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
     again = world.http.post(f"/v1/runs/{queued['run']}/retry", {})
     assert again.status_code == 201, "who names a run to be tried again has said yes to it"
 

@@ -254,10 +254,7 @@ def _revoked() -> Any:
 
 def test_progress_is_told_to_its_end(world: World) -> None:
     run = world.dispatch()["run"]
-    order = world.claim()
-    world.node.start(order)
-    world.node.deliver(order, exit_code=0)
-    world.context.turn()
+    world.node.carry_out(exit_code=0)
     events = events_of(world.http.get(f"/v1/runs/{run}/events"))
     assert events[-1][0] == "run" and events[-1][1]["outcome"] == "done"
 
@@ -300,16 +297,12 @@ def test_a_log_goes_on_with_the_next_attempt(world: World) -> None:
     run = world.dispatch(attempts=2)["run"]
     first = world.claim()
     world.coordinator.streams.put(first.identity, "out", b"first\n")
-    world.node.start(first)
-    world.node.deliver(first, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
-    world.context.turn()
+    world.node.carry_out(first, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
     world.context.turn(world.context.rules.retry_pause_ms)
     world.node.breathe()
     second = world.claim()
     world.coordinator.streams.put(second.identity, "out", b"second\n")
-    world.node.start(second)
-    world.node.deliver(second)
-    world.context.turn()
+    world.node.carry_out(second)
     kinds = [kind for kind, _ in events_of(world.http.get(f"/v1/runs/{run}/log", attempt="1.1", follow="1"))]
     assert kinds == ["log", "attempt", "log", "end"]
     assert world.http.get(f"/v1/runs/{run}/log").content == b"second\n"

@@ -73,10 +73,7 @@ def ended(world: DoorWorld, land: bool = False, **told: Any) -> str:
         asks_before(world, "autonomous")
     place = {"workspace": "git", "cwd": str(world.coordinator.home / "repo")} if land else {}
     run = str(world.http.post("/v1/runs", {**WORK, **place, "yes": True, "by": "ana"}).json()["run"])
-    order = world.claim()
-    world.node.start(order)
-    world.node.deliver(order, session="s-1", answer="done", **told)
-    world.context.turn()
+    world.node.carry_out(session="s-1", answer="done", **told)
     put(world, run, land=land)
     return run
 
@@ -152,10 +149,7 @@ def test_a_workflow_goes_on_with_its_yes_by_who_may_say_it(world: DoorWorld, ver
     advancing = Advancing(world.context.core, StepStarter(world.context.core, world.coordinator.around))
     advancing.do(flow, lambda: False)
     world.context.turn()
-    order = world.claim()
-    world.node.start(order)
-    world.node.deliver(order, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
-    world.context.turn()
+    world.node.carry_out(**failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
     advancing.do(flow, lambda: False)
     path = f"/v1/workflows/{flow}/{verb}"
     weak, strong = world.token("dispatch"), world.token("dispatch", "answer")

@@ -58,9 +58,7 @@ def old(world: World, tmp_path: Path) -> Run:
     order = world.claim()
     world.context.depot.commits.add(COMMIT)
     keep(world, replace(world.context.row(Run, run), workspace=GIT, project=str(project)))
-    world.node.start(order)
-    world.node.deliver(order, commit=COMMIT, change="change", files_changed=("a.txt",))
-    world.context.turn()
+    world.node.carry_out(order, commit=COMMIT, change="change", files_changed=("a.txt",))
     found: Run = world.context.row(Run, run)
     return found
 
@@ -79,10 +77,7 @@ def test_its_run_begins_at_both_and_lands_for_both(
     assert (new.workspace["snapshot"], new.workspace["base"], new.land) == (MARKED, None, True)
     assert (new.terms["origin"], new.terms["begins"], "continues" in new.terms) == (OURS, old.id, False)
     world.context.turn()
-    order = world.claim()
-    world.node.start(order)
-    world.node.deliver(order, commit=COMMIT, change="change", files_changed=("a.txt",))
-    world.context.turn()
+    world.node.carry_out(commit=COMMIT, change="change", files_changed=("a.txt",))
     core, ways = world.context.core, list[LandWay]()
     (action,) = queue.waiting(core)
 
@@ -104,10 +99,7 @@ def test_no_yes_counts_for_what_an_agent_has_yet_to_write(world: World, old: Run
     yes: dict[str, Any] = {"with_commands": True, "with_secret": True, "anyway": True, "gates": False}
     new = _resolve(world, old, tmp_path, "a.txt", branch="agent/x", **yes)
     world.context.turn()
-    order = world.claim()
-    world.node.start(order)
-    world.node.deliver(order, commit=COMMIT, change="change", files_changed=("Makefile",))
-    world.context.turn()
+    world.node.carry_out(commit=COMMIT, change="change", files_changed=("Makefile",))
     core, around = world.context.core, world.coordinator.around({})
     (action,) = queue.waiting(core)
     ended: Run = world.context.row(Run, new.id)
@@ -166,10 +158,7 @@ def test_a_settling_that_is_continued_keeps_its_purpose_and_is_not_retried(
 ) -> None:
     new = _resolve(world, old, tmp_path, "a.txt", branch="agent/x")
     world.context.turn()
-    order = world.claim()
-    world.node.start(order)
-    world.node.deliver(order, commit=COMMIT, change="change", files_changed=("a.txt",))
-    world.context.turn()
+    world.node.carry_out(commit=COMMIT, change="change", files_changed=("a.txt",))
     ended: Run = world.context.row(Run, new.id)
     core, around = world.context.core, world.coordinator.around({})
     with pytest.raises(UsageError, match="cannot be retried") as refused:

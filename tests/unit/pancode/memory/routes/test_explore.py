@@ -46,9 +46,7 @@ def explore(world: World, top: Path, *questions: str, **more: Any) -> list[dict[
 
 
 def done(world: World, order: Order, answer: str = ANSWER, **changes: Any) -> str:
-    world.node.start(order)
-    world.node.deliver(order, answer=answer, change="no_change", **changes)
-    world.context.turn()
+    world.node.carry_out(order, answer=answer, change="no_change", **changes)
     return order.identity.run
 
 

@@ -38,9 +38,7 @@ def begun(world: World, top: Path, task: str = "Build the limiter.", **more: Any
 
 
 def done(world: World, order: Order, answer: str = REPORT, **changes: Any) -> str:
-    world.node.start(order)
-    world.node.deliver(order, answer=answer, change="no_change", **changes)
-    world.context.turn()
+    world.node.carry_out(order, answer=answer, change="no_change", **changes)
     return str(order.identity.run)
 
 
@@ -171,9 +169,7 @@ def test_what_looked_like_a_secret_is_told(world: World, top: Path) -> None:
 
 def test_a_rejected_receipt_leaves_nothing(world: World, top: Path) -> None:
     order = begun(world, top)
-    world.node.start(order)
-    world.node.deliver(order, answer=REPORT, snapshot="f" * 40)
-    world.context.turn()
+    world.node.carry_out(order, answer=REPORT, snapshot="f" * 40)
     assert notes(world, top) == []
 
 

@@ -99,9 +99,7 @@ def held(world: World) -> str:
     order = world.claim()
     keep(world, replace(world.context.row(Run, run), terms={"autonomy": "supervised"}))
     world.context.depot.commits.add(commit)
-    world.node.start(order)
-    world.node.deliver(order, commit=commit, change="change", files_changed=("Makefile",))
-    world.context.turn()
+    world.node.carry_out(order, commit=commit, change="change", files_changed=("Makefile",))
     keep(world, replace(world.context.row(Run, run), landing=HELD))
     return run
 

@@ -30,10 +30,7 @@ def world(tmp_path: Path) -> World:
 def play(world: World, **ended: Any) -> str:
     run = str(world.dispatch(runtime="scripted", budget="0.25")["run"])
     world.context.turn()
-    order = world.claim()
-    world.node.start(order)
-    world.node.deliver(order, **{"usage": PAID, **ended})
-    world.context.turn()
+    world.node.carry_out(**{"usage": PAID, **ended})
     world.node.breathe()
     return run
 

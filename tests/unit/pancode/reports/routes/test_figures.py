@@ -45,8 +45,7 @@ def test_a_run_is_counted_where_it_stands_and_where_it_ends(
     assert waiting["pancode_runs pending"] == waiting["pancode_queue_waiting pool.any"] == 1
     assert waiting["pancode_budget_held_usd"] == 0.75
     context.turn()
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     node.start(order)
     context.turn()
     working = values(coordinator)

@@ -62,8 +62,8 @@ class LiarWorld(World):
     def _order(self, node: Puppet) -> Order:
         run = self.dispatch(node=node.name, budget="0.10")["run"]
         self.breathe()
-        order = node.claim()
-        assert order is not None and order.identity.run == run
+        order = node.take()
+        assert order.identity.run == run
         node.start(order)
         self.context.turn()
         return order

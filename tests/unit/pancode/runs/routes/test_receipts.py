@@ -32,8 +32,7 @@ class Done:
         node.breathe()
         self.run = self.context.dispatch("r-0001").id
         self.context.turn()
-        order = node.claim()
-        assert order is not None
+        order = node.take()
         node.start(order)
         self.coordinator = MemoryCoordinator(self.context, home)
         self.coordinator.streams.put(order.identity, "out", b"hello\n")

@@ -87,10 +87,7 @@ def test_what_comes_while_one_runs_follows_it_and_the_newest_is_enough(world: Ho
         world.call(f"msg_{number}")
         world.context.clock.ms += 1
     assert world.states() == ["begun", "skipped", "waiting"] and len(world.context.rows(Run)) == 1
-    order = world.claim()
-    world.node.start(order)
-    world.node.deliver(order)
-    world.context.turn()
+    world.node.carry_out()
     world.node.breathe()
     world.scheduler.round()
     assert world.states() == ["begun", "skipped", "begun"] and len(world.context.rows(Run)) == 2

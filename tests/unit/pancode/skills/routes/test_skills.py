@@ -57,9 +57,7 @@ def test_a_receipt_that_names_others_is_not_believed(world: World, top: Path, na
     order = begun(world, top)
     digests = {"deploy": order.skills[0].digest}
     marks = tuple(SkillMark(name=name, digest=digests.get(name, "0" * 64)) for name in names)
-    world.node.start(order)
-    world.node.deliver(order, change="no_change", skills=marks)
-    world.context.turn()
+    world.node.carry_out(order, change="no_change", skills=marks)
     assert isinstance(world.node.controls()[-1].body, Reject)
 
 

@@ -220,9 +220,7 @@ def test_what_begins_at_an_earlier_result_is_told_of_a_prd_that_is_in_it(
     world.dispatch(workspace="login", cwd=str(shop))
     order = world.claim()
     world.context.depot.commits.add("a" * 40)
-    world.node.start(order)
-    world.node.deliver(order, commit="a" * 40, change="change", files_changed=("a.txt",))
-    world.context.turn()
+    world.node.carry_out(order, commit="a" * 40, change="change", files_changed=("a.txt",))
     written(shop, "PRD.md")
     there = {("a" * 40, "PRD.md"): b"# PRD"} if has else {}
     read = world.context.depot
@@ -240,10 +238,7 @@ def drafting(world: World, shop: Path, answer: str | None, task: str = "") -> st
     assert begun.status_code == 201, begun.text
     row: Run = world.context.row(Run, begun.json()["run"])
     assert "read only" in row.prompt
-    order = world.claim()
-    world.node.start(order)
-    world.node.deliver(order, answer=answer or "")
-    world.context.turn()
+    world.node.carry_out(answer=answer or "")
     return row.id
 
 

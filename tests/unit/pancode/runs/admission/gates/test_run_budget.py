@@ -40,8 +40,7 @@ def put(coordinator: Desk, run: str, usd: str, estimate: str = "0.02", **more: A
 
 
 def begin(coordinator: Desk, node: Puppet) -> Order:
-    order = node.claim()
-    assert order is not None
+    order = node.take()
     node.start(order)
     coordinator.turn()
     return order
