@@ -19,8 +19,9 @@ from pancode.runs.core import ControlSettings
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger
+from tests.fakes.node.clock import CountingIds
 from tests.unit.pancode.interfaces.http.world import MemoryCoordinator
-from tests.unit.pancode.runs.world import CountingIds, Desk, HonestDepot, ListArchive, Puppet, failed
+from tests.unit.pancode.runs.world import Desk, HonestDepot, ListArchive, Puppet, failed
 
 FACTOR = 0.05
 OUTCOMES: dict[str, dict[str, Any]] = {

@@ -24,21 +24,8 @@ from pancode.git.depot_server import (
 from pancode.git.log_store import LogStreams
 from pancode.git.snapshot import Snapshot
 from tests.crowd import until as until
+from tests.fakes.node.clock import CountingIds
 from tests.integration.git.repos import simple, snap
-
-
-class CountingIds:
-    """Ids for a test: every token another one."""
-
-    def __init__(self) -> None:
-        self._next = 0
-
-    def token(self, nbytes: int) -> str:
-        self._next += 1
-        return f"{self._next:0{2 * nbytes}x}"
-
-    def short(self, length: int) -> str:
-        return self.token(length)[:length]
 
 
 class Depots:

@@ -16,7 +16,8 @@ from node_agent.wire.git import AT_ONCE
 from node_agent.workspace.depot import ask, read_line, send
 from pancode.git.depot_server import FULL, DepotParts, DepotServer, ServerLimits
 from pancode.git.log_store import MOST_LOGS, LogStreams
-from tests.integration.git.depot_world import CountingIds, Depots, until
+from tests.fakes.node.clock import CountingIds
+from tests.integration.git.depot_world import Depots, until
 from tests.integration.git.repos import attempt
 
 

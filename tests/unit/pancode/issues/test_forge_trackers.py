@@ -15,9 +15,9 @@ from pancode.issues.forge_trackers import HttpTrackers
 from pancode.issues.model import Issue, TrackerKind, TrackerPlace, tracker_of
 from pancode.kernel.errors import ConfigError, UnavailableError
 from pancode.kernel.values import replace
+from tests.fakes.node.clock import MemoryClock
 from tests.integration.forge.fakes import TOKEN
 from tests.integration.forge.trackers import ME, FakeGitHubIssues, FakeGitLabIssues, FakeLinear, FakeTracker
-from tests.unit.pancode.runs.world import FakeClock
 
 KINDS = {
     "github:o/r": (FakeGitHubIssues, "github.com", "SHOP-12"),
@@ -34,7 +34,7 @@ class Asked:
     def __init__(self, text: str, environ: Mapping[str, str] | None = None) -> None:
         make, host, self.ref = KINDS[text]
         self.fake: FakeTracker = make()
-        self.clock = FakeClock()
+        self.clock = MemoryClock()
         self.place: TrackerPlace = tracker_of(text)
         hosts = {host: ForgeAccess("tracker", None, f"http://tracker.example{self.fake.api}")}
         self.trackers = HttpTrackers(lambda: hosts, lambda name: TOKEN, {}, self.clock)
@@ -158,7 +158,7 @@ def test_a_token_is_a_secret_a_variable_or_a_login(
 
     def used(environ: Mapping[str, str], hosts: Mapping[str, ForgeAccess] = {}) -> str:
         """The token that the tracker is sent, and refuses."""
-        trackers = HttpTrackers(lambda: hosts, lambda name: f"of-{name}", environ, FakeClock())
+        trackers = HttpTrackers(lambda: hosts, lambda name: f"of-{name}", environ, MemoryClock())
         with pytest.raises(ConfigError) as caught:
             trackers.issue(place, "MIN-12")
         assert caught.value.code == "forge_token" and "of-" not in f"{caught.value}{caught.value.why}"
@@ -181,7 +181,7 @@ def test_a_token_is_a_secret_a_variable_or_a_login(
         assert used({"PATH": str(tmp_path)}) == "of-the-login"
     others = {"GITHUB_TOKEN", "GITLAB_TOKEN", "LINEAR_API_KEY"} - {variable}
     none = HttpTrackers(
-        lambda: {}, lambda name: "", {**dict.fromkeys(others, "x"), "PATH": "/none"}, FakeClock()
+        lambda: {}, lambda name: "", {**dict.fromkeys(others, "x"), "PATH": "/none"}, MemoryClock()
     )
     with pytest.raises(ConfigError) as caught:
         none.issue(place, "MIN-12")

@@ -29,6 +29,7 @@ from pancode.runs.unit_of_work import unit_of_work
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger
+from tests.fakes.node.clock import CountingIds, MemoryClock
 
 FLEET = "f-test"
 
@@ -37,37 +38,6 @@ def enqueue(core: Core, run: Run) -> Run:
     """Queue an admitted run."""
     with unit_of_work(core) as work:
         return admit(work, run)
-
-
-class FakeClock:
-    """Time that moves when told."""
-
-    def __init__(self, start: int = 1_000_000) -> None:
-        self.ms = start
-
-    def wall_ms(self) -> int:
-        return 1_790_000_000_000 + self.ms
-
-    def boot_ms(self) -> int:
-        return self.ms
-
-    def mono_ms(self) -> int:
-        return self.ms
-
-
-class CountingIds:
-    """Ids that a failing test can name."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def token(self, nbytes: int) -> str:
-        self.count += 1
-        return f"{self.count:0{2 * nbytes}x}"
-
-    def short(self, length: int) -> str:
-        self.count += 1
-        return f"{self.count:0{length}d}"
 
 
 class HonestDepot:
@@ -146,7 +116,7 @@ class Desk:
 
     def __init__(self, ceiling: str = "10", redis: Any = None) -> None:
         """`redis`: another store than memory, with the same two ends."""
-        self.clock = FakeClock()
+        self.clock = MemoryClock()
         self.redis = redis or MemoryRedis(self.clock.boot_ms)
         self.ledger = MemoryLedger(strict=True)
         self.depot = HonestDepot()

@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.signing import SigningKey
 from pancode.fleet.ssh.home import Home
 from pancode.kernel.errors import ConfigError
-from tests.unit.pancode.runs.world import CountingIds
+from tests.fakes.node.clock import CountingIds
 
 KEY = SigningKey(b"k" * 32)
 

@@ -12,7 +12,7 @@ import pytest
 from node_agent.wire.identity import AttemptId
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.host.files import FileArchive, make_private, write_durable
-from tests.unit.pancode.runs.world import FakeClock
+from tests.fakes.node.clock import MemoryClock
 
 ONE, TWO = AttemptId.parse("r-0001.1.1"), AttemptId.parse("r-0002.2.3")
 DAY_MS = 24 * 3_600_000
@@ -23,7 +23,7 @@ def lines(path: Path) -> list[object]:
 
 
 def test_a_line_for_each_in_the_file_of_its_day(tmp_path: Path) -> None:
-    clock = FakeClock()
+    clock = MemoryClock()
     archive = FileArchive(tmp_path / "receipts", clock)
     archive.store([(ONE, '{"payload":"a"}')])
     archive.store([(TWO, '{"payload":"b"}')])
@@ -39,10 +39,10 @@ def test_a_line_for_each_in_the_file_of_its_day(tmp_path: Path) -> None:
 
 
 def test_what_a_crash_has_cut_short_takes_no_later_line_with_it(tmp_path: Path) -> None:
-    FileArchive(tmp_path, FakeClock()).store([(ONE, '{"payload":"a"}')])
+    FileArchive(tmp_path, MemoryClock()).store([(ONE, '{"payload":"a"}')])
     (path,) = tmp_path.iterdir()
     os.truncate(path, path.stat().st_size - 5)
-    again = FileArchive(tmp_path, FakeClock())
+    again = FileArchive(tmp_path, MemoryClock())
     again.store([(ONE, '{"payload":"a"}')])
     again.store([(TWO, "{}")])
     cut, *whole = path.read_text().splitlines()
@@ -51,17 +51,17 @@ def test_what_a_crash_has_cut_short_takes_no_later_line_with_it(tmp_path: Path) 
 
 
 def test_several_are_a_line_each_also_behind_one_that_was_cut_short(tmp_path: Path) -> None:
-    FileArchive(tmp_path, FakeClock()).store([(ONE, "{}"), (TWO, "{}")])
+    FileArchive(tmp_path, MemoryClock()).store([(ONE, "{}"), (TWO, "{}")])
     (path,) = tmp_path.iterdir()
     os.truncate(path, path.stat().st_size - 1)
-    FileArchive(tmp_path, FakeClock()).store([(TWO, "{}"), (ONE, "{}")])
+    FileArchive(tmp_path, MemoryClock()).store([(TWO, "{}"), (ONE, "{}")])
     attempts = [json.loads(line)["attempt"] for line in path.read_text().splitlines()]
     assert attempts == ["r-0001.1.1", "r-0002.2.3", "r-0002.2.3", "r-0001.1.1"]
 
 
 def test_a_folder_that_was_taken_away_is_made_again(tmp_path: Path) -> None:
     root = tmp_path / "receipts"
-    archive = FileArchive(root, FakeClock())
+    archive = FileArchive(root, MemoryClock())
     archive.store([(ONE, "{}")])
     root.rename(tmp_path / "elsewhere")
     with pytest.raises(UnavailableError, match="could not be archived"):

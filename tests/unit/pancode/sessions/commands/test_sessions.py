@@ -17,8 +17,7 @@ from pancode.sessions.commands.slash import CommandEnd
 from pancode.sessions.conversation.lines import OURS, LineStory
 from pancode.sessions.conversation.model import SessionTalk, Turn
 from tests.fakes.api import FakeApi
-from tests.fakes.node.clock import CountingIds
-from tests.unit.pancode.runs.world import FakeClock
+from tests.fakes.node.clock import CountingIds, MemoryClock
 
 LINES = (
     {"type": "session", "session": "s", "version": "1"},
@@ -94,23 +93,18 @@ def test_another_programs_output_is_no_turn_of_ours() -> None:
         assert turns == [] and "\n\u00bb" not in shown and not shown.startswith("\u00bb")
 
 
-class Asked(FakeApi):
+def api(refuses: str = "") -> FakeApi:
     """A coordinator with one session, which rests; `refuses`: it takes nothing."""
+    run = {"run": "r-1", "answer": "old", "outcome": "done", "reason": "", "commit": None}
+    taken = {"run": "r-1", "number": 1, "warnings": []}
+    takes = ApiError({"code": refuses, "message": "no"}) if refuses else taken
+    shown = {"GET /v1/runs/r-1": run, "GET /v1/sessions/r-1": shape("rests")}
+    return FakeApi({**shown, "POST /v1/*/r-1/*": takes})
 
-    def __init__(self, refuses: str = "") -> None:
-        run = {"run": "r-1", "answer": "old", "outcome": "done", "reason": "", "commit": None}
-        taken = {"run": "r-1", "number": 1, "warnings": []}
-        posted = ApiError({"code": refuses, "message": "no"}) if refuses else taken
-        super().__init__(
-            {"GET /v1/runs/r-1": run, "GET /v1/sessions/r-1": shape("rests"), "POST /v1/*/r-1/*": posted}
-        )
 
-    @property
-    def posts(self) -> list[tuple[str, dict[str, Any]]]:
-        return [
-            (path, {name: value for name, value in body.items() if name != "by"})
-            for path, body in self.posted
-        ]
+def posts(client: FakeApi) -> list[tuple[str, dict[str, Any]]]:
+    """What was posted, without the name of who did."""
+    return [(path, {name: it for name, it in body.items() if name != "by"}) for path, body in client.posted]
 
 
 def shape(state: str, outcome: str | None = None, **more: Any) -> dict[str, Any]:
@@ -128,8 +122,8 @@ def asks(kind: str, call: int | None, words: str = "git push") -> dict[str, Any]
     return shape("asks", asks=asked)
 
 
-def chat(client: Asked, tty: bool = True) -> ChatLoop:
-    clock = FakeClock()
+def chat(client: FakeApi, tty: bool = True) -> ChatLoop:
+    clock = MemoryClock()
     loop = ChatLoop(Face(as_json=False), client, CountingIds(), clock, "r-1")
     loop._tty = tty
     loop._follower = cast("Any", SimpleNamespace(follow=lambda run: None))
@@ -137,12 +131,12 @@ def chat(client: Asked, tty: bool = True) -> ChatLoop:
 
 
 def typed(told: dict[str, Any], *texts: str) -> list[tuple[str, dict[str, Any]]]:
-    client = Asked()
+    client = api()
     loop = chat(client)
     loop._told_state(told)
     for text in texts:
         assert not loop._said(text, loop._shown)
-    return client.posts
+    return posts(client)
 
 
 def test_an_answer_names_the_question_that_was_shown() -> None:
@@ -170,7 +164,7 @@ def test_words_before_a_question_are_words_and_commands_are_none() -> None:
 
 
 def test_words_that_were_read_before_a_question_are_no_answer_to_it() -> None:
-    client = Asked()
+    client = api()
     loop = chat(client)
     loop._told_state(shape("works"))
     before = loop._shown
@@ -180,7 +174,7 @@ def test_words_that_were_read_before_a_question_are_no_answer_to_it() -> None:
     loop._told_state(asks("question", None, "force it?"))
     loop._said("y", other)
     loop._said("y", loop._shown)
-    assert [path.rpartition("/")[2] for path, _ in client.posts] == ["words", "words", "answer"]
+    assert [path.rpartition("/")[2] for path, _ in posts(client)] == ["words", "words", "answer"]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +197,7 @@ def test_a_yes_of_the_moment_before_a_question_is_none(
     sent: list[tuple[str, dict[str, Any]]],
 ) -> None:
     """It was typed for what stood there before, such as the agent's own words."""
-    client, clock = Asked(), FakeClock()
+    client, clock = api(), MemoryClock()
     loop = chat(client)
     loop._clock = clock
     typed_lines = iter([text, None])
@@ -213,18 +207,18 @@ def test_a_yes_of_the_moment_before_a_question_is_none(
     loop._listen()
     kind, line = loop._queue.get()
     assert kind == "line" and not loop._said(*line)
-    assert [(path.rpartition("/")[2], body) for path, body in client.posts] == sent
+    assert [(path.rpartition("/")[2], body) for path, body in posts(client)] == sent
     told = capsys.readouterr().err
     assert bool(sent) is not any(one in told for one in ("the question came as you typed", "4 does not wait"))
     clock.ms += 51
     typed_lines = iter(["y", None])
     loop._listen()
     assert loop._queue.get() == ("eof", None) and not loop._said(*loop._queue.get()[1])
-    assert client.posts[-1][0].endswith("approve")
+    assert posts(client)[-1][0].endswith("approve")
 
 
 def test_no_line_of_an_agent_looks_like_one_of_pancodes_own(capsys: pytest.CaptureFixture[str]) -> None:
-    loop = chat(Asked())
+    loop = chat(api())
     loop._told_state(asks("call", 3))
     asked = capsys.readouterr().err
     assert all(line.startswith(OURS) for line in asked.splitlines()) and "it asks: git push" in asked
@@ -237,9 +231,9 @@ def test_no_line_of_an_agent_looks_like_one_of_pancodes_own(capsys: pytest.Captu
 Happens = tuple[tuple[str, Any], ...]
 
 
-def piped(*happens: tuple[str, Any], refuses: str = "") -> tuple[int, Asked, ChatLoop]:
+def piped(*happens: tuple[str, Any], refuses: str = "") -> tuple[int, FakeApi, ChatLoop]:
     """The status of a pipe's chat in which this happens."""
-    client = Asked(refuses)
+    client = api(refuses)
     loop = chat(client, tty=False)
     loop._listen = lambda: None  # type: ignore[method-assign]
     for one in happens:
@@ -255,7 +249,7 @@ def test_a_pipe_stops_at_a_question_and_answers_nothing(capsys: pytest.CaptureFi
     status, client, _ = piped(
         ("line", ("y", "asks")), ("session", asks("call", 3)), ("line", ("y", "asks")), ("eof", None)
     )
-    assert status == ExitCode.BLOCKED and client.posts == []
+    assert status == ExitCode.BLOCKED and posts(client) == []
     assert "it asks: git push" in (said := capsys.readouterr().err) and "not said: 1 line" in said
 
 
@@ -276,7 +270,7 @@ def test_words_that_do_not_go_on_by_themselves_end_a_pipe(capsys: pytest.Capture
         ("session", kept),
     )
     assert status == ExitCode.ERROR and MISSED in capsys.readouterr().err and not loop._sent
-    assert [path for path, _ in client.posts] == ["/v1/sessions/r-1/words"] and all(client.keys)
+    assert [path for path, _ in posts(client)] == ["/v1/sessions/r-1/words"] and all(client.keys)
 
 
 def test_a_line_of_a_pipe_whose_post_failed_is_not_dropped(capsys: pytest.CaptureFixture[str]) -> None:
@@ -287,7 +281,7 @@ def test_a_line_of_a_pipe_whose_post_failed_is_not_dropped(capsys: pytest.Captur
 
 def test_a_command_of_a_pipe_is_no_turn_to_wait_for() -> None:
     status, client, _ = piped(("line", ("/rest", "")), ("eof", None), ("session", shape("works")))
-    assert status == ExitCode.DONE and [body for _, body in client.posts] == [{"what": "rest"}]
+    assert status == ExitCode.DONE and [body for _, body in posts(client)] == [{"what": "rest"}]
 
 
 def test_a_command_that_fails_fails_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,14 +292,14 @@ def test_a_command_that_fails_fails_a_pipe(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_cancel_names_the_turn_that_is_seen() -> None:
-    client = Asked()
+    client = api()
     loop = chat(client)
     loop._told_state(shape("works"))
     loop._take("log", ("r-1", "1.1", lines({"type": "turn", "number": 4, "words": 2, "text": "x"}), "native"))
     loop._said("/cancel")
     loop._take("log", ("r-1", "1.1", lines({"type": "turn_end", "number": 4, "stop": "end_turn"}), "native"))
     loop._said("/cancel")
-    assert [body for _, body in client.posts] == [{"what": "cancel", "turn": 4}, {"what": "cancel"}]
+    assert [body for _, body in posts(client)] == [{"what": "cancel", "turn": 4}, {"what": "cancel"}]
 
 
 def one_turn(monkeypatch: pytest.MonkeyPatch, *happens: tuple[str, Any], refuses: str = "") -> int:
@@ -318,7 +312,7 @@ def one_turn(monkeypatch: pytest.MonkeyPatch, *happens: tuple[str, Any], refuses
 
         def follow(self, run: str) -> None: ...
 
-    loop = chat(Asked(refuses), tty=False)
+    loop = chat(api(refuses), tty=False)
     monkeypatch.setattr("pancode.sessions.commands.line_chat.SessionFollower", Follower)
     return loop.once(("r-1", 0))
 
@@ -341,7 +335,7 @@ def test_once_prints_the_answer_alone(
 
 def test_the_end_of_a_turn_says_what_it_cost_and_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     turn = {"number": 1, "tokens": 40, "cost_usd": "0.02", "cost_source": "metered"}
-    loop = chat(Asked())
+    loop = chat(api())
     loop._told_state(shape("waits for you", turn=turn))
     assert "turn 1" not in capsys.readouterr().err, "it ended before this face came"
     told = shape("waits for you", turn={**turn, "number": 2})
