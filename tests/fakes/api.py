@@ -31,6 +31,7 @@ class FakeApi(Client):
         self.posted: list[tuple[str, Json]] = []
         """Those of them that change something."""
         self.keys: list[str] = []
+        """The idempotency key of each request that changes something; empty where it has none."""
 
     def serves(self, monkeypatch: pytest.MonkeyPatch) -> Self:
         """Be the client of every command."""
@@ -41,7 +42,7 @@ class FakeApi(Client):
         return self._told("GET", path, query)
 
     def post(self, path: str, body: Json | None = None, wait_s: float = 0, key: str = "") -> Any:
-        self.keys += [key] if key else []
+        self.keys.append(key)
         return self._told("POST", path, body or {})
 
     def post_work(self, path: str, body: Json, told: object, wait_s: float = 0, key: str = "") -> Any:
