@@ -26,7 +26,7 @@ from node_agent.wire.endpoint import GONE
 INSTALL_S = 900
 LAST_WORDS = 2_000
 """The most characters of a package manager's output that are shown."""
-_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
+_VERSION = re.compile(r"[0-9][0-9A-Za-z.+_-]{0,63}")
 
 
 class NoProgram(Exception):
@@ -43,7 +43,7 @@ def install(
     """Install the program in this version, or the newest where `version` is empty. NoProgram."""
     program, user = _program(runtime), environ["HOME"]
     if version and not _VERSION.fullmatch(version):
-        raise NoProgram(f"{version!r} is no version", "name one such as 1.2.3")
+        raise NoProgram(f"{version!r} is not a version", "name one such as 1.2.3")
     path = search_path(home.read_settings().path, environ)
     env = handed_on(home, path, environ, values)
     os.makedirs(f"{user}/.local/bin", exist_ok=True)

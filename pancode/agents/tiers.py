@@ -209,6 +209,8 @@ def check_login(node: Mapping[str, Any], runtime: str) -> None:
         raise NotFoundError(
             f"{runtime} is not on {node['name']}",
             why=with_words("its node agent looked along its PATH", fact["says"]),
-            fix=f"install it there; pancode node show {node['name']}",
+            fix=f"pancode node install {node['name']} {runtime}"
+            if RUNTIMES[runtime].installable
+            else f"install it there; pancode node show {node['name']}",
             code="runtime_missing",
         )

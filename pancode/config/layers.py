@@ -43,7 +43,8 @@ def words_of(error: ErrorDetails, path: str, known: list[str]) -> Words:
     key, value = path.rpartition(".")[2], error["input"]
     match error["type"]:
         case "tuple_type" | "list_type":
-            return "a list is expected here", f"write {key}: [{value!r}]"
+            parts = [part.strip() for part in str(value).split("&&")]
+            return "a list is expected here", f"write {key}: {parts if isinstance(value, str) else [value]}"
         case "model_type" | "model_attributes_type":
             return "keys with values are expected below it", f"known are {', '.join(known)}"
         case _ if value is None:

@@ -164,7 +164,7 @@ def _status(answer: dict[str, Any], failed: Container[str] = ()) -> str:
 
     `failed`: nodes whose bring-up has just failed and says why; their last known state is not shown.
     """
-    none = "no node in the fleet; add one: pancode node add NAME, or pancode fleet up for this machine"
+    none = "the fleet has no node; add this machine: pancode node add NAME --local; or another: node add NAME"
     nodes = [
         {**one, "state": "unknown", "problems": []} if one["name"] in failed else one
         for one in answer["nodes"]

@@ -6,7 +6,7 @@ import getpass
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncssh
 
@@ -155,7 +155,12 @@ class Target:
 
 
 def resolve(alias: str, overrides: Overrides, places: SshPlaces) -> Target:
-    """The target of `alias`. TargetError for a configuration that cannot be followed exactly."""
+    """The target of `alias`. TargetError for a configuration that cannot be followed exactly.
+
+    A host that is given for a name which ssh does not know may be an alias itself.
+    """
+    if overrides.host and places.ask(alias, Overrides())["hostname"] == (alias,):
+        alias, overrides = overrides.host, replace(overrides, host=None)
     return _resolve(alias, overrides, places, (), jumps=True)
 
 

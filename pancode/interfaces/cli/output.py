@@ -127,16 +127,27 @@ def unheeded(client: Client, cwd: str, environ: Mapping[str, str]) -> list[str]:
     remote = remote_of(environ)
     if remote is not None:
         return [f"{name} does not count: the coordinator on {remote} has its own settings" for name in named]
-    from pancode.config.folder_settings import settings_here
+    there: dict[str, Any] = {row["key"]: row["value"] for row in client.get("/v1/config")["settings"]}
+    named = {name: key for name, key in named.items() if not _is_plainly(environ[name], name, there.get(key))}
+    if not named:
+        return []
+    from pancode.config.folder_settings import settings_here  # the schema, which takes long to load
 
     here = {row["key"]: row for row in settings_here(home_of(environ), Path(cwd), environ)[0]}
-    there: dict[str, Any] = {row["key"]: row["value"] for row in client.get("/v1/config")["settings"]}
     return [
         f"{name} does not count: the coordinator was started without it, with {there.get(key)} for {key} "
         "(fix: pancode fleet down, then this command again)"
         for name, key in named.items()
         if here[key]["origin"] == name and here[key]["value"] != there.get(key)
     ]
+
+
+def _is_plainly(text: str, name: str, value: object) -> bool:
+    """Whether the coordinator has the value of this variable, as far as the schema is not needed."""
+    try:
+        return value in (text.strip(), str(VARIABLES[name][1](text.strip())).lower())
+    except ValueError:
+        return False
 
 
 MEANINGS: dict[ExitCode, str] = {

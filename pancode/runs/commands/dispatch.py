@@ -13,7 +13,7 @@ import click
 import typer
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import ELSEWHERE, Commands
 from pancode.interfaces.cli.follow import admitted, landed, summary, unless_landed, wait
 from pancode.interfaces.cli.output import Face, exit_of, who
 from pancode.interfaces.cli.parameters import Json, option
@@ -108,6 +108,7 @@ def dispatch(
 def queued(face: Face, ctx: typer.Context, *, asks: bool = True) -> dict[str, Any]:
     """Send the request of the options; the queued run, or the report of a dry run. `asks`: questions too."""
     given = ctx.params
+    must_be_task(given)
     body = _body(task_text(given["task"], given["file"]), ctx.meta.get("argv"), given)
     post = post_agreed if asks else _post
     answer: dict[str, Any] = post(face, face.client(works=True), "/v1/runs", body)
@@ -116,6 +117,17 @@ def queued(face: Face, ctx: typer.Context, *, asks: bool = True) -> dict[str, An
     if answer["chosen"] and not given["dry_run"]:
         face.note(f"agent {answer['agent']}: {safe(answer['chosen'])}")
     return answer
+
+
+def must_be_task(given: Mapping[str, Any]) -> None:
+    """Raise UsageError for a task that is a command's name: what users of gh and docker type to look."""
+    task = given["task"]
+    if task in ELSEWHERE and given["runtime"] is None:
+        raise UsageError(
+            f"{task} is a command and not a task, so no run was started",
+            fix=f"{ELSEWHERE[task]}; if it is a task, say it in more words",
+            code="no_task",
+        )
 
 
 def finished(face: Face, answer: dict[str, Any]) -> int:

@@ -20,7 +20,7 @@ from pancode.interfaces.client.client import Client, NotRunningError, path_of
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.runs.commands import options
 from pancode.runs.commands.artifacts import write_artifacts
-from pancode.runs.commands.dispatch import WithArgv, finished, queued
+from pancode.runs.commands.dispatch import WithArgv, finished, must_be_task, queued
 
 app = Commands()
 Headless = Annotated[
@@ -66,6 +66,7 @@ def run(
     Ctrl-C and SIGTERM: no run, no coordinator, no node agent. A fleet that runs is used, and stays up.
     """
     ctx.params |= dict.fromkeys(_NOT_HERE, False)
+    must_be_task(ctx.params)
     if not headless:
         return _done(face, ctx, artifacts, headless=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as a CI job is cancelled

@@ -69,6 +69,22 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
     assert target.endpoint == "b:2"
 
 
+@pytest.mark.parametrize(
+    ("config", "host", "expected"),
+    [
+        ("Host third\n HostName 10.0.0.9\n User ops", "third", ("10.0.0.9", 22, "ops")),
+        ("Host third\n User ops", "third", ("third", 22, "ops")),
+        ("Host gpubox\n User ops\n HostName 10.0.0.7", "10.0.0.8", ("10.0.0.8", 22, "ops")),
+        ("", "10.0.0.8", ("10.0.0.8", 22, ME)),
+    ],
+)
+def test_a_host_may_be_an_alias_where_the_name_is_none(
+    tmp_path: Path, config: str, host: str, expected: tuple[str, int, str]
+) -> None:
+    target = found(tmp_path, config, given=Overrides(host))
+    assert (target.host, target.port, target.user) == expected
+
+
 def test_identities_keep_their_order_and_their_tokens(tmp_path: Path) -> None:
     first = "IdentityFile ~/.ssh/%n_%r\n"
     config = f"{first}IdentityFile ${{KEYS}}/a%%b\nIdentityFile %d/c\n{first}User ops"

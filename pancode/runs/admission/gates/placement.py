@@ -12,6 +12,7 @@ from pancode.runs.request import AdmissionView
 
 NAME = "routing"
 _SHOWN = 6
+NO_NODE = "pancode fleet up; for this machine after its removal: pancode node add NAME --local"
 
 
 def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
@@ -46,7 +47,7 @@ def _node(resolution: Resolution) -> GateVerdict:
     fitting = [c for c in resolution.candidates if c.fits]
     if not fitting:
         if not resolution.candidates:
-            return refused(NAME, "Dispatch blocked: the fleet has no node", "pancode fleet up")
+            return refused(NAME, "Dispatch blocked: the fleet has no node", NO_NODE)
         shown = [c for c in resolution.candidates if not c.other]
         nearest = sorted((c for c in shown if c.fix), key=lambda c: -c.near)
         fix = nearest[0].fix if nearest else "pancode fleet status"

@@ -56,6 +56,17 @@ def asked(environ: dict[str, str]) -> list[str]:
     return Path(environ["HOME"], "asked").read_text().splitlines()
 
 
+@pytest.mark.parametrize(
+    "version", ["npm:other-package", "latest", "../x", "https://host/x.tgz", "1.0 && true", "-g", "1" * 65]
+)
+def test_what_is_not_a_version_is_never_given_to_npm(
+    home: NodeHome, environ: dict[str, str], version: str
+) -> None:
+    with pytest.raises(NoProgram, match="is not a version"):
+        install(home, "gemini", version, environ, {})
+    assert not Path(environ["HOME"], "asked").exists()
+
+
 def test_a_program_comes_by_npm_in_the_version_that_was_asked_and_goes_again(
     home: NodeHome, environ: dict[str, str]
 ) -> None:

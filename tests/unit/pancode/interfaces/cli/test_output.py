@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,15 @@ def test_what_it_was_started_with_is_fine(tmp_path: Path) -> None:
     same = {"PANCODE_LOCAL_MACHINES": "10.0.0.5:1234", "PANCODE_NODE_CONCURRENCY": "2"}
     assert told(running(tmp_path, **same), tmp_path, **same) == []
     assert len(told(running(tmp_path, **same), tmp_path, **{**same, "PANCODE_NODE_CONCURRENCY": "3"})) == 1
+
+
+def test_the_schema_is_not_loaded_where_the_coordinator_has_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = {"PANCODE_NODE_CONCURRENCY": "2", "PANCODE_BUDGET_CEILING": "25", "PANCODE_STRICT_TIERS": "yes"}
+    api = running(tmp_path, **same)
+    monkeypatch.setitem(sys.modules, "pancode.config.folder_settings", None)  # an import of it fails
+    assert told(api, tmp_path, **same) == [] and len(api.asked) == 1
 
 
 def test_nobody_is_asked_where_none_is_set_or_each_dispatch_takes_it(tmp_path: Path) -> None:

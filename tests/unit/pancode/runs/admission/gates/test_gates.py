@@ -19,6 +19,7 @@ from pancode.kernel.errors import ExitCode
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Balance
 from pancode.runs.admission.gates import NAMES, GateVerdict, first_refused, judge, refusal, request
+from pancode.runs.admission.gates.placement import NO_NODE
 from pancode.runs.life.orders import order_for, size_of
 from pancode.runs.request import AdmissionView, Defaults, Parent, PathFact, ScopeView
 from tests.unit.pancode.kernel.fleets import BUILDER, SCOUT, node, resolved
@@ -373,7 +374,7 @@ def test_an_empty_fleet() -> None:
     bare = resolved()
     verdict = judge(replace(bare, candidates=()), VIEW)[9]
     assert not verdict.passed
-    assert (verdict.words, verdict.fix) == ("Dispatch blocked: the fleet has no node", "pancode fleet up")
+    assert (verdict.words, verdict.fix) == ("Dispatch blocked: the fleet has no node", NO_NODE)
 
 
 def test_the_model_of_the_fleet_counts_for_routing() -> None:
