@@ -118,6 +118,22 @@ def test_every_file_that_a_rule_names_is_there() -> None:
     assert not gone, "a rule over no file passes; name what exists"
 
 
+IMPORTED = re.compile(rf"^ *from ({OURS}[\w.]*) import (\w+)", re.MULTILINE)
+
+
+def test_code_in_a_string_imports_what_is_there() -> None:
+    """Tests run such code in other processes; neither the type checker nor the linter reads it."""
+    files = [path.as_posix() for path in tracked()]
+    gone = {
+        f"{path}: {module}.{name}"
+        for path in modules("tests", "docs", "deploy")
+        for words in _strings(path)
+        for module, name in IMPORTED.findall(words.replace("; ", "\n"))
+        if not _is_there(f"{module}.{name}", files)
+    }
+    assert not gone
+
+
 def test_licence_and_changelog() -> None:
     licence = (ROOT / "LICENSE").read_text()
     assert "Apache License" in licence and "Version 2.0" in licence and len(licence) > 11_000

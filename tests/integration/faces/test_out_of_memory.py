@@ -28,9 +28,9 @@ def breaks(self): raise MemoryError
 Rounds._round = breaks
 """,
     "api": """
-from pancode.agents import answering
+from pancode.app.server import http_server
 async def breaks(self, listening): raise MemoryError
-answering._Server._accept = breaks
+http_server._Server._accept = breaks
 """,
     "a thread": """
 import threading
