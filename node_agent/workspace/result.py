@@ -376,6 +376,8 @@ AUTHOR = ("PanCode", "result@pancode.invalid")
 """The author of the commit with the files that an agent left uncommitted."""
 PATIENCE_S = 300.0
 """Seconds for one git command over an agent's tree, in case it can be delayed in an unknown way."""
+MOST_NESTED = 1_000
+"""The most repositories inside a tree whose files are taken into the result."""
 MAX_LISTED = 200
 """The most ignored files that are named."""
 _SUBMODULES = re.compile(rb"(?<![^\0])160000 [^\t\0]*\t([^\0]+)")
@@ -404,6 +406,8 @@ class _Leftovers:
     nested: tuple[bytes, ...]
     large: tuple[bytes, ...]
     links: tuple[bytes, ...]
+    opened: tuple[bytes, ...] = ()
+    """Repositories inside the tree whose files are among `names`."""
 
 
 def build(
@@ -419,7 +423,8 @@ def build(
     `before`: the state after set-up, which is not the agent's work.
     """
     index, piped = fresh_index(places, history.tip, places.out / "result.index")
-    left = _leftovers(places, index)
+    known = before.nested if before is not None else frozenset[bytes]()
+    left = _with_nested(places, index, _leftovers(places, index), snapshot, known)
     odd = _stage(places, index, left)
     refused = _omitted_by_git(places.tree, index, left)
     blocked = _without_set_up(index, before) if before is not None and before.changes else None
@@ -526,17 +531,54 @@ def _leftovers(places: AttemptFolders, index: NodeGit) -> _Leftovers:
     entries = index.must("ls-files", "-z", "-s").out
     links = {found[1] for found in _SUBMODULES.finditer(entries)}
     names = tuple(name for name in touched(index) if not is_left_out(places, name))
-    nested = tuple(name for name in names if name.endswith(b"/"))
     plain = [name for name in names if not name.endswith(b"/") and name not in links]
-    large = tuple(name for name in plain if _size(tree, name) > MAX_FILE)
+    taken, large = _by_size(tree, plain)
     gone = _beyond_links(tree, plain)
     return _Leftovers(
-        names=tuple(name for name in plain if name not in large and name not in gone),
+        names=tuple(name for name in taken if name not in gone),
         gone=gone,
-        nested=nested,
+        nested=tuple(name for name in names if name.endswith(b"/")),
         large=large,
         links=tuple(sorted(links.intersection(names) | {name for name in links if _is_filled(tree, name)})),
     )
+
+
+def _with_nested(
+    places: AttemptFolders, index: NodeGit, left: _Leftovers, snapshot: str, known: frozenset[bytes]
+) -> _Leftovers:
+    """Add the files of the repositories that the agent has made inside the tree, without their history.
+
+    `known`: those that set-up made. A submodule of the snapshot stays one.
+    """
+    in_snapshot = index.must("ls-tree", "-r", "-z", snapshot).out if left.links else b""
+    submodules = {found[1] for found in _SUBMODULES.finditer(in_snapshot)}
+    made = [name for name in left.nested if name not in known]
+    made += [link + b"/" for link in left.links if link not in submodules]
+    files, opened = list[bytes](), list[bytes]()
+    while made and len(opened) < MOST_NESTED:
+        folder = made.pop()
+        inside = NodeGit(index.git_dir, places.tree / os.fsdecode(folder), patience_s=PATIENCE_S)
+        inside.env["GIT_INDEX_FILE"] = str(index.git_dir / "nested.index")  # there is none: every file is new
+        names = [folder + name for name in touched(inside)]
+        made += [name for name in names if name.endswith(b"/")]
+        files += [name for name in names if not name.endswith(b"/") and not is_left_out(places, name)]
+        opened.append(folder)
+    taken, large = _by_size(places.tree, files)
+    return replace(
+        left,
+        names=(*left.names, *taken),
+        large=(*left.large, *large),
+        nested=tuple(dict.fromkeys((*(name for name in left.nested if name not in opened), *made))),
+        links=tuple(link for link in left.links if link + b"/" not in opened),
+        opened=tuple(sorted(opened)),
+    )
+
+
+def _by_size(tree: Path, names: Iterable[bytes]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """Return those that a result takes, and those that are too large for one."""
+    every = tuple(names)
+    large = tuple(name for name in every if _size(tree, name) > MAX_FILE)
+    return tuple(name for name in every if name not in large), large
 
 
 def _omitted_by_git(tree: Path, index: NodeGit, left: _Leftovers) -> str | None:
@@ -617,6 +659,7 @@ def _leftover_warnings(left: _Leftovers) -> tuple[str | None, ...]:
     cases = (
         (left.large, f"larger than {MAX_FILE >> 20} MB, not in the result"),
         (left.nested, "a repository of its own, not in the result"),
+        (left.opened, "a repository of its own; its files are in the result, its history is not"),
         (left.links, "a submodule: nothing that was done inside it is in the result"),
     )
     return tuple(f"{such_as(list(map(shown, names)))}: {text}" for names, text in cases if names)

@@ -22,7 +22,12 @@ if sys.argv[1:2] == ["serve"] or "serve" in getattr(sys, "orig_argv", []):
     open(os.environ["PANCODE_HOME"] + "/begun", "w").close()
     time.sleep({seconds})
 """
-IMPATIENT = "from pancode.interfaces.client import client; client.START_S = 1.0; from pancode.__main__ import main; main()"
+IMPATIENT = """
+from pancode.interfaces.client import client
+client.START_S = 1.0
+from pancode.__main__ import main
+main()
+"""
 
 
 def impatient(pancode: Shell, folder: Path, seconds: float, *words: str) -> subprocess.CompletedProcess[str]:

@@ -205,10 +205,56 @@ def test_all_files_deleted_is_a_change(bench: Bench) -> None:
     assert len(made.files_changed) == 4
 
 
-def test_nested_repository_is_named_and_left_out(bench: Bench) -> None:
-    made = bench.after(lambda agent: (simple(agent.path / "n", 1), None)[1])
-    assert (made.kind, made.nested) == ("empty", ("n/",))
-    assert made.warnings
+@pytest.mark.parametrize("commits", [True, False])
+def test_files_of_a_new_repository_inside_are_in_the_result_without_its_history(
+    bench: Bench, commits: bool
+) -> None:
+    """As `git init`, `cargo init` and `create-next-app` leave them in a folder."""
+
+    def act(agent: Repo) -> None:
+        web = Repo(agent.path / "web")
+        web.write(".gitignore", "out\n")
+        web.write("src/index.js", "1\n")
+        web.write("out", "built\n")
+        inner = Repo(agent.path / "web/inner")
+        inner.write("deep", "2\n")
+        if commits:
+            inner.commit()
+            web.git("add", ".gitignore", "src")
+            web.git("commit", "-qm", "init")
+
+    made = bench.after(act)
+    files = bench.delivered(made)
+    assert made.kind == "change" and made.nested == ()
+    assert {name for name in files if name.startswith("web")} == {
+        "web/.gitignore",
+        "web/src/index.js",
+        "web/inner/deep",
+    }
+    assert any("its files are in the result, its history is not" in text for text in made.warnings)
+
+
+def test_a_new_repository_that_the_agent_committed_as_a_link_is_in_the_result(bench: Bench) -> None:
+    def act(agent: Repo) -> None:
+        web = Repo(agent.path / "web")
+        web.write("index.js", "1\n")
+        web.commit()
+        agent.git("add", "-A")
+        agent.git("commit", "-qm", "all")
+        assert "160000" in agent.git("ls-files", "-s", "web")
+
+    made = bench.after(act)
+    assert bench.delivered(made)["web/index.js"] == b"1\n" and made.nested == ()
+
+
+def test_more_repositories_inside_than_are_opened_are_named(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node_agent.workspace.result.MOST_NESTED", 1)
+    for name in ("m", "n"):
+        simple(bench.agent.path / name, 1)
+    made = bench.commit()
+    assert len(made.nested) == 1 and any("not in the result" in text for text in made.warnings)
 
 
 def test_what_the_agent_hid_from_git_is_found(bench: Bench) -> None:
