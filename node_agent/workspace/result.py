@@ -434,7 +434,9 @@ def build(
         parents = (history.tip,) if history.based else (snapshot, history.tip)
         asked = [word for parent in parents for word in ("-p", parent)]
         signed = NodeGit(places.out, variables=stamp_env(*AUTHOR, stamp.date_ms))
-        commit = signed.must("commit-tree", tree, *asked, stdin=_message(stamp)).text()
+        message = stamp.message.replace("\0", "").strip() or "PanCode result"
+        lines = message.encode("utf-8", "replace") + b"\n"
+        commit = signed.must("commit-tree", tree, *asked, stdin=lines).text()
     ignored = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
     kind = _kind(snapshot, commit, _tree_of(out, snapshot), tree)
     unseen = _only_ignored(ignored) if kind == "empty" else ()
@@ -649,10 +651,6 @@ def _kind(snapshot: str, commit: str, old_tree: str, tree: str) -> Literal["chan
     if tree != old_tree:
         return "change"
     return "empty" if commit == snapshot else "no_change"
-
-
-def _message(stamp: CommitStamp) -> bytes:
-    return (stamp.message.replace("\0", "").strip() or "PanCode result").encode("utf-8", "replace") + b"\n"
 
 
 def _leftover_warnings(left: _Leftovers) -> tuple[str | None, ...]:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,10 +129,15 @@ def unheeded(client: Client, cwd: str, environ: Mapping[str, str]) -> list[str]:
     if remote is not None:
         return [f"{name} does not count: the coordinator on {remote} has its own settings" for name in named]
     there: dict[str, Any] = {row["key"]: row["value"] for row in client.get("/v1/config")["settings"]}
-    named = {name: key for name, key in named.items() if not _is_plainly(environ[name], name, there.get(key))}
+    for name, key in list(named.items()):
+        text = environ[name].strip()
+        # A variable with the coordinator's value is heeded. Other values need the schema, which loads slowly.
+        with suppress(ValueError):
+            if there.get(key) in (text, str(VARIABLES[name][1](text)).lower()):
+                del named[name]
     if not named:
         return []
-    from pancode.config.folder_settings import settings_here  # the schema, which takes long to load
+    from pancode.config.folder_settings import settings_here  # with the schema
 
     here = {row["key"]: row for row in settings_here(home_of(environ), Path(cwd), environ)[0]}
     return [
@@ -140,14 +146,6 @@ def unheeded(client: Client, cwd: str, environ: Mapping[str, str]) -> list[str]:
         for name, key in named.items()
         if here[key]["origin"] == name and here[key]["value"] != there.get(key)
     ]
-
-
-def _is_plainly(text: str, name: str, value: object) -> bool:
-    """Whether the coordinator has the value of this variable, as far as the schema is not needed."""
-    try:
-        return value in (text.strip(), str(VARIABLES[name][1](text.strip())).lower())
-    except ValueError:
-        return False
 
 
 MEANINGS: dict[ExitCode, str] = {
