@@ -26,7 +26,7 @@ def test_what_is_missing_is_said_with_the_fix_on_that_machine() -> None:
     with pytest.raises(NotFoundError, match="codex is not on gpubox") as caught:
         check_login(NODE, "codex")
     assert caught.value.why.endswith("(gpubox says: npm install -g @openai/codex)")
-    assert caught.value.fix == "install it there; pancode node show gpubox"
+    assert caught.value.fix == "pancode node install gpubox codex"
 
 
 @pytest.mark.parametrize("name", ["cluade", "nativ", ""])
