@@ -8,8 +8,9 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from node_agent.chat.dialect import Question, Stream, Trouble, broken_off, refusal, request_of
+from node_agent.chat.dialect import Question, Trouble, broken_off, refusal, request_of
 from node_agent.chat.messages import Answer
+from node_agent.chat.stream import Stream
 from node_agent.wire.clock import Ids
 from node_agent.wire.endpoint import Sampling
 

@@ -102,7 +102,8 @@ def _size(turn: Turn) -> int:
             return len(text.encode()) + _PER_TURN
         case Answered(text, calls):
             wrote = sum(len(one.arguments.encode()) + len(one.name) + _PER_CALL for one in calls)
-            return len(text.encode()) + wrote + _PER_TURN
+            extra = sum(len(json.dumps(one)) for one in (turn.extra, *(call.extra for call in calls)) if one)
+            return len(text.encode()) + wrote + extra + _PER_TURN
         case ToolResults(results):
             return sum(len(one.text.encode()) + _PER_CALL for one in results) + _PER_TURN
     assert_never(turn)
@@ -128,7 +129,7 @@ def _short(turn: Turn, size: int) -> Turn:
         case ToolResults(results):
             return ToolResults(tuple(replace(one, text=_cut(one.text, size)) for one in results))
         case Answered(text, calls):
-            return Answered(_cut(text, size), tuple(_short_call(one, size) for one in calls))
+            return replace(turn, text=_cut(text, size), calls=tuple(_short_call(one, size) for one in calls))
     return turn
 
 

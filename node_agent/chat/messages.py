@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+Extra = dict[str, Any]
+"""What a server has added to a message or a call that we do not know, such as a thought's signature. Only
+that server can read it; it wants the same again with the next question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +19,7 @@ class Call:
     id: str
     name: str
     arguments: str
+    extra: Extra = field(default_factory=dict, hash=False)
 
     @property
     def fields(self) -> dict[str, Any] | None:
@@ -48,6 +53,7 @@ class Answered:
 
     text: str
     calls: tuple[Call, ...] = ()
+    extra: Extra = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,7 @@ class Answer:
     finish: str
     tokens: Tokens
     model: str = ""
+    extra: Extra = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,27 +101,32 @@ _KINDS: dict[str, type[Turn]] = {"asked": Asked, "answered": Answered, "told": T
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
-def to_json(session: str, turns: Sequence[Turn]) -> bytes:
-    """Return a session as JSON, to go on with later."""
+def to_json(session: str, turns: Sequence[Turn], server: str) -> bytes:
+    """Return a session as JSON, to go on with later. `server`: an identifier of the server that answered."""
     plain = [{"kind": _NAMES[type(turn)], **asdict(turn)} for turn in turns]
-    return json.dumps({"session": session, "turns": plain}).encode()
+    return json.dumps({"session": session, "server": server, "turns": plain}).encode()
 
 
-def from_json(data: bytes) -> tuple[str, list[Turn]]:
-    """Return the session in JSON; ValueError for other data."""
+def from_json(data: bytes, server: str) -> tuple[str, list[Turn]]:
+    """Return the session in JSON, for that server; ValueError for other data."""
     try:
         raw = json.loads(data)
-        return str(raw["session"]), [_turn(one) for one in raw["turns"]]
+        is_same = raw.get("server") == server
+        return str(raw["session"]), [_turn(one, is_same) for one in raw["turns"]]
     except (KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise ValueError("no session of ours") from exc
 
 
-def _turn(raw: dict[str, Any]) -> Turn:
+def _turn(raw: dict[str, Any], is_same: bool) -> Turn:
+    """`is_same`: the conversation goes on with the server that can read what it has added."""
     match raw["kind"]:
         case "asked":
             return Asked(str(raw["text"]))
         case "answered":
-            return Answered(str(raw["text"]), tuple(Call(**one) for one in raw["calls"]))
+            calls = tuple(Call(**one) for one in raw["calls"])
+            if is_same:
+                return Answered(str(raw["text"]), calls, raw["extra"])
+            return Answered(str(raw["text"]), tuple(replace(one, extra={}) for one in calls))
         case "told":
             return ToolResults(tuple(Result(**one) for one in raw["results"]))
     raise ValueError("a turn of no kind")

@@ -120,7 +120,7 @@ class Loop:
     def _worked(self) -> str:
         while True:
             answer = self._answer()
-            self.talk.append(Answered(answer.text, answer.calls))
+            self.talk.append(Answered(answer.text, answer.calls, answer.extra))
             if answer.calls:
                 self._do(answer.calls)
             words = self.words()

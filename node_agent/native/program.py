@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 if not __package__:
@@ -100,7 +101,7 @@ def _loop(
 
 def _model(spec: WorkerSpec, voice: Voice) -> Model:
     """The model's client. It gets the key, which leaves the environment that this process shows."""
-    url = os.environ.get(spec.url_name, "") or spec.url
+    url = _address(spec)
     key = os.environ.get(spec.key_name, "")
     for name in spec.hidden:
         wipe(name)
@@ -110,11 +111,22 @@ def _model(spec: WorkerSpec, voice: Voice) -> Model:
     return model
 
 
+def _address(spec: WorkerSpec) -> str:
+    return os.environ.get(spec.url_name, "") or spec.url
+
+
+def _identifier(spec: WorkerSpec) -> str:
+    """Identify the server and the model in the session's file. The gateway's address differs in each run; the
+    address is hashed, because there may be a password in it."""
+    address = spec.url if spec.through_gateway else _address(spec)
+    return sha256(f"{address} {spec.model}".encode()).hexdigest()
+
+
 def _before(spec: WorkerSpec) -> tuple[str, list[Turn]]:
     """Return the session to go on with, or a new one; an unreadable session counts as none."""
     if spec.resume:
         try:
-            session, turns = from_json(Path(spec.home, SESSION).read_bytes())
+            session, turns = from_json(Path(spec.home, SESSION).read_bytes(), _identifier(spec))
         except (OSError, ValueError):
             session, turns = "", []
         if session == spec.resume:
@@ -127,7 +139,7 @@ def _save(spec: WorkerSpec, session: str, turns: list[Turn]) -> None:
     file = Path(spec.home, SESSION)
     with contextlib.suppress(OSError):
         with file.with_suffix(".new").open("wb") as new:
-            new.write(to_json(session, turns))
+            new.write(to_json(session, turns, _identifier(spec)))
             if spec.sitting is not None:
                 new.flush()
                 os.fsync(new.fileno())

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from node_agent.chat.dialect import Stream, Trouble
+from node_agent.chat.dialect import Trouble
 from node_agent.chat.messages import Call
+from node_agent.chat.stream import Stream
 from node_agent.wire.endpoint import CheckFact, Dialect, EndpointFact, ExamCheck, Grade, ModelFact, widen
 
 ANSWER, CONTEXT, TOOL, EDIT = "passport-answer", "passport-context", "passport-tool", "passport-edit"

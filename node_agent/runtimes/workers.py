@@ -100,6 +100,7 @@ def spec_of(
         url=provider.home,
         suffix="" if through else provider.suffix,
         is_hosted=hosted,
+        through_gateway=through,
         newest=hosted and provider.name == "openai",
         hidden=(KEY, URL, NAME, HOSTED, *CREDENTIALS),
         top=request.workspace,

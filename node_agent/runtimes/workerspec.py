@@ -52,6 +52,8 @@ class WorkerSpec(WireModel):
     is_hosted: bool = False
     """Whether a vendor hosts the model, because no other server is given: then an unknown context counts as
     large."""
+    through_gateway: bool = False
+    """Whether the model is called through the run's model gateway, which has another address in each run."""
     newest: bool = False
     """Whether the server is OpenAI's own, which wants an answer's token limit under its new name."""
     hidden: tuple[str, ...] = ()

@@ -293,7 +293,7 @@ def _event(line: bytes) -> dict[str, Any]:
 
 
 def _call(event: dict[str, Any]) -> Call:
-    return Call(*(text_of(event.get(name)) for name in ("id", "name", "arguments")))
+    return Call(text_of(event.get("id")), text_of(event.get("name")), text_of(event.get("arguments")))
 
 
 def _failure(event: dict[str, Any]) -> Over:

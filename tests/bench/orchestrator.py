@@ -229,7 +229,7 @@ def split(model: Model, words: str, tools: Sequence[ToolForm]) -> tuple[list[Ste
             return recorder.steps, f"its answer is longer than {MOST_TOKENS} tokens", tokens
         if not answer.calls:
             return recorder.steps, "", tokens
-        turns.append(Answered(answer.text, answer.calls))
+        turns.append(Answered(answer.text, answer.calls, answer.extra))
         turns.append(ToolResults(tuple(done(one, recorder) for one in answer.calls)))
     return recorder.steps, f"it did not end within {MOST_ANSWERS} answers", tokens
 

@@ -171,3 +171,12 @@ def test_a_prompt_that_was_too_long_is_known_by_the_server_s_words(
     with pytest.raises(Trouble) as caught:
         ask()
     assert caught.value.too_long and caught.value.room == room and not caught.value.passing
+
+
+def test_thoughts_go_back_with_the_next_question(served: Any, tmp_path: Path) -> None:
+    """Servers of DeepSeek's kind refuse a tool's result without the thoughts before its call."""
+    ask, _ = served({"turns": [{**READ, "reasoning": "I look first.", "chunk_chars": 2}, {"text": "ok"}]})
+    answer = ask()
+    turn = Answered(answer.text, answer.calls, answer.extra)
+    ask((Asked("go"), turn, ToolResults((Result(answer.calls[0].id, "read", "words"),))))
+    assert sent(tmp_path)["messages"][2]["reasoning_content"] == "I look first."

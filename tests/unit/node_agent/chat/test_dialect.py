@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from node_agent.chat.dialect import MOST_CALLS, Stream, refusal
-from node_agent.chat.messages import Call
+from node_agent.chat.dialect import Question, refusal, request_of
+from node_agent.chat.messages import Answered, Call, from_json, to_json
+from node_agent.chat.stream import MOST_CALLS, Stream
 
 
 @pytest.mark.parametrize(
@@ -17,8 +19,13 @@ from node_agent.chat.messages import Call
         (b'{"error": "model \\"q\\" not found"}', 'model "q" not found', None),
         (b'{"detail": "no"}', "no", None),
         (b'{"message": "no\\n such"}', "no such", None),
-        (b"<html>Bad Request</html>", "status 400", None),
-        (b'{"error": {"n_ctx": "many"}}', "it tells an error", None),
+        (b"", "status 400", None),
+        (b"<html><title>no</title>Bad<br>Request</html>", "Bad Request", None),
+        (b"upstream connect error", "upstream connect error", None),
+        (b'{"error": {"n_ctx": "many"}}', '{"error": {"n_ctx": "many"}}', None),
+        (b'[{"error": {"code": 400, "message": "no signature"}}]', "no signature", None),
+        (b'{"detail": [{"loc": ["body"], "msg": "a"}, {"msg": "b"}]}', "a; b", None),
+        (b'{"errors": ["a", {"message": "b"}]}', "a; b", None),
     ],
 )
 def test_a_refusal_in_the_servers_words(body: bytes, words: str, room: int | None) -> None:
@@ -127,3 +134,97 @@ def test_an_error_in_the_middle_of_a_stream() -> None:
 )
 def test_arguments_that_are_no_object(arguments: str, fields: dict[str, object] | None) -> None:
     assert Call("c", "ping", arguments).fields == fields
+
+
+def test_thoughts_between_marks_are_left_out_however_they_are_cut() -> None:
+    whole = "<think>\nA secret <b>.</think>\n\nAll done."
+    for size in (1, 3, 7, 12, len(whole)):
+        stream = Stream()
+        pieces = [whole[at : at + size] for at in range(0, len(whole), size)]
+        said = [stream.take(chunk(content=one)) for one in pieces]
+        said.append(stream.take('{"choices":[{"delta":{},"finish_reason":"stop"}]}'))
+        assert ("".join(said), stream.text, stream.thought) == ("All done.", "All done.", True), size
+    end = '{"choices":[{"delta":{"content":"<thi"},"finish_reason":"stop"}]}'
+    assert joined(end).text == "<thi"
+    assert joined(chunk(content="<think>hm"), '{"choices":[{"finish_reason":"stop"}]}').text == ""
+
+
+def test_a_text_in_parts() -> None:
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+        {"type": "text", "text": "All "},
+        {"type": "text", "text": "done."},
+    ]
+    stream = joined(chunk(content=parts))
+    assert stream.text == "All done." and stream.thought
+
+
+def test_the_pieces_of_calls_from_servers_that_differ() -> None:
+    """All calls with the index 0; the name and the identifier in each piece; pieces without either."""
+    for pieces in (
+        [{"index": 0, "id": one, "function": {"name": one, "arguments": "{}"}} for one in "ab"],
+        [
+            {"index": at, "id": one, "function": {"name": one, "arguments": part}}
+            for at, one in enumerate("ab")
+            for part in "{}"
+        ],
+        [
+            {**start, "function": function}
+            for one in "ab"
+            for start, function in (({"id": one}, {"name": one}), ({}, {"arguments": "{}"}))
+        ],
+    ):
+        assert joined(*(chunk(tool_calls=[one]) for one in pieces)).calls == (
+            Call("a", "a", "{}"),
+            Call("b", "b", "{}"),
+        )
+    nameless = [{"function": {"name": one, "arguments": "{}"}} for one in "ab"]
+    assert [one.name for one in joined(*(chunk(tool_calls=[one]) for one in nameless)).calls] == ["a", "b"]
+
+
+def sent_again(*events: str) -> dict[str, Any]:
+    """The model's message, as it goes back with the next question."""
+    answer = joined(*events).answer()
+    question = Question("s", [Answered(answer.text, answer.calls, answer.extra)], [], 9, 9.0)
+    message: dict[str, Any] = request_of(question, "m", None, newest=False)["messages"][1]
+    return message
+
+
+@pytest.mark.parametrize("made_up", [0, 1.5, True, "", " a b", [], [1, "x"], {"a": {"b": [None]}}])
+def test_what_we_do_not_know_goes_back_as_it_came(made_up: object) -> None:
+    call = {"index": 0, "id": "c", "x_made_up": made_up}
+    function = {"name": "ls", "arguments": "{}", "x_made_up": made_up}
+    message = sent_again(chunk(x_made_up=made_up, tool_calls=[{**call, "function": function}], x_null=None))
+    (told,) = message.pop("tool_calls")
+    assert message == {"role": "assistant", "content": None, "x_made_up": made_up}
+    known = {"id": "c", "type": "function", "x_made_up": made_up}
+    assert told == {**known, "function": {"name": "ls", "arguments": "{}", "x_made_up": made_up}}
+
+
+def test_what_we_do_not_know_is_put_together_from_its_pieces() -> None:
+    first = {"type": "text", "text": "I shall", "index": 0, "signature": None}
+    last = {"type": "text", "text": " write.", "index": 0, "signature": "c2ln"}
+    message = sent_again(
+        chunk(reasoning_content="I shall", reasoning_details=[first]),
+        chunk(reasoning_content=None, reasoning_details=[{"text": "other", "index": 1}]),
+        chunk(reasoning_content=" write.", reasoning_details=[last]),
+        chunk(content="Done."),
+    )
+    assert message["reasoning_content"] == "I shall write." and message["content"] == "Done."
+    assert message["reasoning_details"] == [
+        {"type": "text", "text": "I shall write.", "index": 0, "signature": "c2ln"},
+        {"text": "other", "index": 1},
+    ]
+
+
+@pytest.mark.parametrize("value", ["1e999", '"\\ud800"', "[" * 99 + "]" * 99])
+def test_what_cannot_be_sent_is_not_kept(value: str) -> None:
+    event = '{"choices": [{"delta": {"content": "a", "x": ' + value + "}}]}"
+    assert sent_again(event) == {"role": "assistant", "content": "a"}
+
+
+def test_only_the_same_server_gets_what_only_it_can_read() -> None:
+    turn = Answered("a", (Call("c", "ls", "{}", {"x": 1}),), {"reasoning_content": "hm"})
+    saved = to_json("s", [turn], "one server")
+    assert from_json(saved, "one server") == ("s", [turn])
+    assert from_json(saved, "another") == ("s", [Answered("a", (Call("c", "ls", "{}"),))])

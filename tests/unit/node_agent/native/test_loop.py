@@ -109,7 +109,7 @@ def test_calls_are_done_told_and_answered(folder: Path) -> None:
         "type": "usage", "input": 200, "cached": 100, "output": 20, "turns": 2, "told": True, "model": "m"
     }  # fmt: skip
     assert stage.script.questions[0].turns == (Asked("the task"),)
-    assert from_json(to_json("s", stage.saved)) == ("s", stage.loop.talk)
+    assert from_json(to_json("s", stage.saved, "here"), "here") == ("s", stage.loop.talk)
 
 
 @pytest.mark.parametrize(

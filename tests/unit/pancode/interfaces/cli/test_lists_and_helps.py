@@ -195,7 +195,7 @@ def test_the_help_of_a_command_has_its_arguments_before_its_options(
 
 def shown(answers: dict[str, Any], patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """A function that runs a command, and returns its JSON."""
-    looked = {"POST /v1/brief/looked": {}}  # what `brief` tells after it was shown
+    looked: dict[str, Any] = {"POST /v1/brief/looked": {}}  # what `brief` tells after it was shown
     FakeApi(looked | {f"GET {path}": answer for path, answer in answers.items()}).serves(patch)
 
     def ran(*words: str) -> Any:

@@ -1,0 +1,250 @@
+"""An answer of a model server, as it comes in pieces. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from node_agent.chat.dialect import json_of, words_of
+from node_agent.chat.messages import Answer, Call, Extra, Tokens
+
+MOST_CALLS = 256
+MOST_LEVELS = 32
+"""The most levels of a value that is kept for the server."""
+_FINISHES = {"tool_calls": "tool_call", "function_call": "tool_call"}
+_THINKS, _THOUGHT = "<think>", "</think>"
+"""The marks around thoughts, from a server that does not separate them from the text."""
+_MESSAGE = ("role", "content", "tool_calls", "refusal", "function_call")
+_CALL, _FUNCTION = ("index", "id", "type", "function"), ("name", "arguments")
+_LABELS = ("index", "id", "type", "format", "role", "name", "object")
+"""Keys whose text each piece repeats; every other text goes on with the next piece."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """An answer as it comes. `error`: the server's words in the middle of it; `garbled`: a part was no JSON
+    object.
+
+    `thought`: the model thinks; its thoughts are not in the text. `stated_speed`: tokens per second, as the
+    server says. `has_grown`: there was a token in the last event.
+    """
+
+    error: str = ""
+    garbled: bool = False
+    thought: bool = False
+    finish: str = ""
+    model: str = ""
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    tokens: int | None = None
+    stated_speed: float | None = None
+    has_grown: bool = False
+    _text: list[str] = field(default_factory=list)
+    _marked: _Marked = field(default_factory=lambda: _Marked())
+    _calls: list[_OpenCall] = field(default_factory=list)
+    _by_key: dict[int | str, _OpenCall] = field(default_factory=dict)
+    _extra: list[Extra] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self._text)
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """Return the calls in the order of their start; one without a name does not count."""
+        named = (one for one in self._calls if one.name)
+        return tuple(Call(one.id, one.name, "".join(one.arguments), _kept(one.extra)) for one in named)
+
+    def take(self, data: str) -> str:
+        """Take one event, or an answer in one piece; return the text in it. Raises nothing."""
+        self.has_grown = False
+        value = json_of(data)
+        if not isinstance(value, dict):
+            self.garbled = True
+            return ""
+        if value.get("error"):
+            self.error = words_of(value, data)
+        self.model = value["model"] if isinstance(value.get("model"), str) else self.model
+        usage, timings = value.get("usage"), value.get("timings")
+        if isinstance(usage, dict):
+            details = usage.get("prompt_tokens_details")
+            self.prompt_tokens = _number(usage.get("prompt_tokens"), self.prompt_tokens)
+            self.tokens = _number(usage.get("completion_tokens"), self.tokens)
+            if isinstance(details, dict):
+                self.cached_tokens = _number(details.get("cached_tokens"), self.cached_tokens)
+        if isinstance(timings, dict) and isinstance(timings.get("predicted_per_second"), int | float):
+            self.stated_speed = float(timings["predicted_per_second"])
+        choices = value.get("choices")
+        first = choices[0] if isinstance(choices, list) and choices else None
+        return self._choice(first) if isinstance(first, dict) else ""
+
+    def answer(self) -> Answer:
+        """The answer so far."""
+        prompt, cached = self.prompt_tokens or 0, self.cached_tokens or 0
+        tokens = Tokens(max(prompt - cached, 0), cached, self.tokens or 0, told=prompt > 0)
+        return Answer(self.text, self.calls, self.finish, tokens, self.model, _kept(self._extra))
+
+    def _choice(self, choice: Mapping[str, Any]) -> str:
+        delta, finish = choice.get("delta") or choice.get("message"), choice.get("finish_reason")
+        text = self._delta(delta) if isinstance(delta, dict) else ""
+        if isinstance(finish, str):
+            self.finish = self.finish or _FINISHES.get(finish, finish)
+            text += self._marked.rest()
+        self._text.append(text)
+        return text
+
+    def _delta(self, delta: Mapping[str, Any]) -> str:
+        content, calls = delta.get("content"), delta.get("tool_calls")
+        if isinstance(content, list):  # of parts, some of which are thoughts
+            parts = [one for one in content if isinstance(one, dict)]
+            self.thought = self.thought or any(one.get("type") in ("thinking", "reasoning") for one in parts)
+            content = "".join(str(one.get("text")) for one in parts if one.get("type") == "text")
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        if delta.get("refusal"):
+            self.finish = "content_filter"
+        for call in calls if isinstance(calls, list) else ():
+            if isinstance(call, dict):
+                self._call(call)
+        if extra := {key: value for key, value in delta.items() if key not in _MESSAGE}:
+            self._extra.append(extra)
+        text = self._marked.text(content if isinstance(content, str) else "")
+        self.thought = self.thought or bool(thought) or self._marked.is_thought
+        self.has_grown = bool(content or thought or calls)
+        return text
+
+    def _call(self, call: Mapping[str, Any]) -> None:
+        """Take a piece of a call."""
+        function: dict[str, Any] = call["function"] if isinstance(call.get("function"), dict) else {}
+        name, arguments = function.get("name"), function.get("arguments")
+        name = name if isinstance(name, str) else ""
+        given = call["id"] if isinstance(call.get("id"), str) else ""
+        found = self._open(call.get("index"), given, name)
+        if found is None:
+            return
+        found.id = found.id or given
+        if name != found.name:  # else it is repeated in each piece
+            found.name += name
+        text = json.dumps(arguments) if isinstance(arguments, dict) else arguments  # some send an object
+        found.arguments.append(text if isinstance(text, str) else "")
+        inner = {key: value for key, value in function.items() if key not in _FUNCTION}
+        extra = {key: value for key, value in call.items() if key not in _CALL}
+        found.extra.append({**extra, "function": inner} if inner else extra)
+
+    def _open(self, index: object, id_: str, name: str) -> _OpenCall | None:
+        """Return the call that a piece belongs to; None: there are too many.
+
+        Some servers name no index, and send each call whole or the pieces of one after another. Some give
+        all calls of an answer the index 0; then each begins with an identifier and a name.
+        """
+        key = index if isinstance(index, int) else id_
+        found = self._by_key.get(key)
+        if key == "" and self._calls and not name:
+            found = self._calls[-1]
+        if found is None or (id_ and name and found.id not in ("", id_)):
+            if len(self._calls) >= MOST_CALLS:
+                return None
+            found = _OpenCall()
+            self._calls.append(found)
+            if key != "":
+                self._by_key[key] = found
+        return found
+
+
+@dataclass(slots=True)
+class _OpenCall:
+    """A call as it comes."""
+
+    id: str = ""
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+    extra: list[Extra] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Marked:
+    """Leaves out the thoughts between marks. They count at the beginning of the text, in pieces of any size;
+    later only where the first mark is a piece by itself, because a text may be about such a mark."""
+
+    is_thinking: bool = False
+    is_thought: bool = False
+    _has_begun: bool = False
+    _held: str = ""
+
+    def text(self, piece: str) -> str:
+        """Return the text in this piece and in what was held back before it."""
+        if self._has_begun and not self.is_thinking:
+            if piece != _THINKS:
+                return piece
+            self.is_thinking = self.is_thought = True
+            return ""
+        self._held += piece
+        if not self.is_thinking:
+            start = self._held.lstrip()
+            if start.startswith(_THINKS):
+                self.is_thinking = self.is_thought = True
+                self._held = start.removeprefix(_THINKS)
+            elif _THINKS.startswith(start):
+                return ""
+            else:
+                self._has_begun = True
+                return self.rest()
+        _, mark, after = self._held.partition(_THOUGHT)
+        if not mark:
+            self._held = self._held[1 - len(_THOUGHT) :]
+            return ""
+        self.is_thinking, self._held = False, ""
+        return self.text(after) if after else ""
+
+    def rest(self) -> str:
+        """Return what was held back, at the end of an answer; of thoughts nothing."""
+        held, self._held = self._held, ""
+        return "" if self.is_thinking else held.lstrip() if self.is_thought else held
+
+
+def _kept(pieces: Iterable[Extra]) -> Extra:
+    """Return the keys of all pieces that can go back to the server; null says nothing."""
+    flat = ({key: one for key, one in piece.items() if _is_flat(one)} for piece in pieces)
+    whole = {key: value for key, value in _merged(flat).items() if value is not None}
+    try:
+        json.dumps(whole, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError:  # 1e999, or half of a pair of surrogates
+        return {}
+    return whole
+
+
+def _merged(pieces: Iterable[Mapping[str, Any]]) -> Extra:
+    values: dict[str, list[Any]] = {}
+    for piece in pieces:
+        for key, value in piece.items():
+            values.setdefault(key, []).append(value)
+    return {key: _joined(found, key in _LABELS) for key, found in values.items()}
+
+
+def _joined(pieces: list[Any], is_label: bool = False) -> Any:
+    """Return one value of its pieces: texts, lists and objects go on, of other values the last one counts."""
+    given = [one for one in pieces if one is not None]
+    if len(given) < 2 or is_label:
+        return given[-1] if given else None
+    if all(isinstance(one, str) for one in given):
+        return "".join(given)
+    if all(isinstance(one, dict) for one in given):
+        return _merged(given)
+    if not all(isinstance(one, list) for one in given):
+        return given[-1]
+    groups: dict[object, list[Any]] = {}
+    for number, item in enumerate(item for one in given for item in one):
+        at = item.get("index") if isinstance(item, dict) else None
+        groups.setdefault(number if at is None else ("index", str(at)), []).append(item)
+    return [_joined(group) for group in groups.values()]
+
+
+def _is_flat(value: Any, levels: int = MOST_LEVELS) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_is_flat(one, levels - 1) for one in inner)
+
+
+def _number(value: Any, otherwise: int | None) -> int | None:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+    return value if is_count else otherwise
