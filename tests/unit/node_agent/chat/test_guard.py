@@ -119,3 +119,15 @@ def test_whatever_the_conversation(talk: list[Turn], context: int) -> None:
         if isinstance(turn, ToolResults):
             assert {r.id for r in turn.results} == open_calls
         open_calls = {c.id for c in turn.calls} if isinstance(turn, Answered) else set()
+
+
+def test_what_only_the_server_can_read_counts_and_is_never_cut() -> None:
+    signature = {"signature": "s" * 3_000}
+    signed = Answered("long " * 2_000, (Call("c", "ls", "{}", signature),), signature)
+    assert (
+        guard().tokens([signed]) - guard().tokens([Answered(signed.text, (Call("c", "ls", "{}"),))]) > 1_500
+    )
+    fitted = guard(4_096).fit([TASK, signed])
+    kept = fitted.turns[1]
+    assert isinstance(kept, Answered) and len(kept.text) < len(signed.text)
+    assert (kept.extra, kept.calls[0].extra) == (signature, signature)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -297,3 +298,10 @@ def test_a_flood_of_calls_in_one_answer_is_bounded(folder: Path) -> None:
     assert stage.loop.run("t") == "ok"
     assert [one["ok"] for one in stage.told("ran")] == [True] * 32 + [False] * 8
     assert isinstance(stage.loop.talk[1], Answered)
+
+
+def test_what_only_the_server_understands_is_part_of_the_conversation(folder: Path) -> None:
+    thought = {"x_made_up": "hm"}
+    stage = Stage(folder, Script(replace(calls("ls"), extra=thought), says("Done.")))
+    stage.loop.run("the task")
+    assert stage.script.questions[1].turns[1] == Answered("", calls("ls").calls, thought)
