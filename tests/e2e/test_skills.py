@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from pancode import skills
 from tests.e2e.owner import Owner
 from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
 
 FILE = "/home/ops/.claude/skills/refactor/SKILL.md"
+SHIPPED = len(list((Path(skills.__file__).parent / "shipped").glob("*/SKILL.md")))
 BOTH = ("--node", "node1", "--node", "node2")
 
 
@@ -36,9 +39,9 @@ def test_copies_on_two_hosts(fleet: Owner, hosts: Lab) -> None:
     hosts.run(2, f"rm -r {FILE[:-9]} && ln -s /nowhere {FILE[:-9]}")
     (deploy / "SKILL.md").write_text(text + "More.\n")
     seen = {one["node"]: one["tools"] for one in fleet.ask("skills", "status", "--fleet")["nodes"]}
-    assert list(seen)[0] == "this machine" and seen["this machine"]["codex"] == {"missing": 13}
-    assert seen["node1"]["claude"] == {"same": 11, "changed": 1, "old": 1}
-    assert seen["node2"]["claude"] == {"same": 11, "link": 1, "old": 1}
+    assert list(seen)[0] == "this machine" and seen["this machine"]["codex"] == {"missing": SHIPPED + 1}
+    assert seen["node1"]["claude"] == {"same": SHIPPED - 1, "changed": 1, "old": 1}
+    assert seen["node2"]["claude"] == {"same": SHIPPED - 1, "link": 1, "old": 1}
     assert "+mine" in fleet.run("skills", "diff", "refactor", *BOTH).ok().out
 
     said = fleet.run("skills", "sync", *BOTH).ok().out
