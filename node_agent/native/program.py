@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import sys
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -53,8 +54,11 @@ def main(argv: list[str]) -> int:
     clock = SystemClock()
     beat = WorkerBeat(pause)
     equipped = equipment_of(spec, clock, beat.wait)
-    session, talk = _before(spec)
-    loop, model = _loop(spec, clock, equipped, session, beat)
+    url = os.environ.get(spec.url_name, "") or spec.url  # before `_model` wipes the variable
+    server = _identifier(spec, url)
+    session, talk = _before(spec, server)
+    model = _model(spec, url, equipped.voice)
+    loop = _loop(spec, model, clock, equipped, beat, lambda turns: _save(spec, session, turns, server))
     loop.talk += talk
     loop.voice.tell(
         "session",
@@ -78,9 +82,13 @@ def main(argv: list[str]) -> int:
 
 
 def _loop(
-    spec: WorkerSpec, clock: SystemClock, equipped: Equipment, session: str, beat: WorkerBeat
-) -> tuple[Loop, Model]:
-    model = _model(spec, equipped.voice)
+    spec: WorkerSpec,
+    model: Model,
+    clock: SystemClock,
+    equipped: Equipment,
+    beat: WorkerBeat,
+    saved: Callable[[list[Turn]], None],
+) -> Loop:
     return Loop(
         model=model,
         box=equipped.box,
@@ -91,17 +99,16 @@ def _loop(
         system=equipped.system,
         tools=equipped.tools,
         wait=beat.wait,
-        saved=lambda turns: _save(spec, session, turns),
+        saved=saved,
         known=spec.context is not None or spec.is_hosted,
         thinks=spec.thinks,
         fleet=FleetDesk(spec.fleet, equipped.voice, equipped.words, beat.wait),
         words=equipped.words.new,
-    ), model
+    )
 
 
-def _model(spec: WorkerSpec, voice: Voice) -> Model:
+def _model(spec: WorkerSpec, url: str, voice: Voice) -> Model:
     """The model's client. It gets the key, which leaves the environment that this process shows."""
-    url = _address(spec)
     key = os.environ.get(spec.key_name, "")
     for name in spec.hidden:
         wipe(name)
@@ -111,22 +118,20 @@ def _model(spec: WorkerSpec, voice: Voice) -> Model:
     return model
 
 
-def _address(spec: WorkerSpec) -> str:
-    return os.environ.get(spec.url_name, "") or spec.url
+def _identifier(spec: WorkerSpec, url: str) -> str:
+    """Return what identifies the server and the model in the session's file.
 
-
-def _identifier(spec: WorkerSpec) -> str:
-    """Identify the server and the model in the session's file. The gateway's address differs in each run; the
-    address is hashed, because there may be a password in it."""
-    address = spec.url if spec.through_gateway else _address(spec)
+    The gateway has another address in each run. The address is hashed, as it may contain a password.
+    """
+    address = spec.url if spec.through_gateway else url
     return sha256(f"{address} {spec.model}".encode()).hexdigest()
 
 
-def _before(spec: WorkerSpec) -> tuple[str, list[Turn]]:
+def _before(spec: WorkerSpec, server: str) -> tuple[str, list[Turn]]:
     """Return the session to go on with, or a new one; an unreadable session counts as none."""
     if spec.resume:
         try:
-            session, turns = from_json(Path(spec.home, SESSION).read_bytes(), _identifier(spec))
+            session, turns = from_json(Path(spec.home, SESSION).read_bytes(), server)
         except (OSError, ValueError):
             session, turns = "", []
         if session == spec.resume:
@@ -134,12 +139,12 @@ def _before(spec: WorkerSpec) -> tuple[str, list[Turn]]:
     return SystemIds().token(8), []
 
 
-def _save(spec: WorkerSpec, session: str, turns: list[Turn]) -> None:
+def _save(spec: WorkerSpec, session: str, turns: list[Turn], server: str) -> None:
     """Save the session. A full disk costs it, not the run. A sitting's session survives a power cut."""
     file = Path(spec.home, SESSION)
     with contextlib.suppress(OSError):
         with file.with_suffix(".new").open("wb") as new:
-            new.write(to_json(session, turns, _identifier(spec)))
+            new.write(to_json(session, turns, server))
             if spec.sitting is not None:
                 new.flush()
                 os.fsync(new.fileno())
