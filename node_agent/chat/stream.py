@@ -19,7 +19,7 @@ _THINKS, _THOUGHT = "<think>", "</think>"
 _MESSAGE = ("role", "content", "tool_calls", "refusal", "function_call")
 _CALL, _FUNCTION = ("index", "id", "type", "function"), ("name", "arguments")
 _LABELS = ("index", "id", "type", "format", "role", "name", "object")
-"""Keys whose text each piece repeats; every other text goes on with the next piece."""
+"""Keys whose text each piece repeats; every other text is continued by the next piece."""
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Stream:
     def calls(self) -> tuple[Call, ...]:
         """Return the calls in the order of their start; one without a name does not count."""
         named = (one for one in self._calls if one.name)
-        return tuple(Call(one.id, one.name, "".join(one.arguments), _kept(one.extra)) for one in named)
+        return tuple(Call(one.id, one.name, "".join(one.arguments), _sendable(one.extra)) for one in named)
 
     def take(self, data: str) -> str:
         """Take one event, or an answer in one piece; return the text in it. Raises nothing."""
@@ -84,7 +84,7 @@ class Stream:
         """The answer so far."""
         prompt, cached = self.prompt_tokens or 0, self.cached_tokens or 0
         tokens = Tokens(max(prompt - cached, 0), cached, self.tokens or 0, told=prompt > 0)
-        return Answer(self.text, self.calls, self.finish, tokens, self.model, _kept(self._extra))
+        return Answer(self.text, self.calls, self.finish, tokens, self.model, _sendable(self._extra))
 
     def _choice(self, choice: Mapping[str, Any]) -> str:
         delta, finish = choice.get("delta") or choice.get("message"), choice.get("finish_reason")
@@ -203,10 +203,10 @@ class _Marked:
         return "" if self.is_thinking else held.lstrip() if self.is_thought else held
 
 
-def _kept(pieces: Iterable[Extra]) -> Extra:
-    """Return the keys of all pieces that can go back to the server; null says nothing."""
+def _sendable(pieces: Iterable[Extra]) -> Extra:
+    """Return the keys of all pieces that can be sent back to the server, without null ones."""
     flat = ({key: one for key, one in piece.items() if _is_flat(one)} for piece in pieces)
-    whole = {key: value for key, value in _merged(flat).items() if value is not None}
+    whole = {key: value for key, value in _merge(flat).items() if value is not None}
     try:
         json.dumps(whole, allow_nan=False, ensure_ascii=False).encode()
     except ValueError:  # 1e999, or half of a pair of surrogates
@@ -214,33 +214,36 @@ def _kept(pieces: Iterable[Extra]) -> Extra:
     return whole
 
 
-def _merged(pieces: Iterable[Mapping[str, Any]]) -> Extra:
+def _merge(pieces: Iterable[Mapping[str, Any]]) -> Extra:
+    """Return the objects as one, in which the values of each key are joined."""
     values: dict[str, list[Any]] = {}
     for piece in pieces:
         for key, value in piece.items():
             values.setdefault(key, []).append(value)
-    return {key: _joined(found, key in _LABELS) for key, found in values.items()}
+    return {key: _join(found, key in _LABELS) for key, found in values.items()}
 
 
-def _joined(pieces: list[Any], is_label: bool = False) -> Any:
-    """Return one value of its pieces: texts, lists and objects go on, of other values the last one counts."""
+def _join(pieces: list[Any], is_label: bool = False) -> Any:
+    """Join the pieces of one value: texts, lists and objects are put together, of other values the last one
+    counts."""
     given = [one for one in pieces if one is not None]
     if len(given) < 2 or is_label:
         return given[-1] if given else None
     if all(isinstance(one, str) for one in given):
         return "".join(given)
     if all(isinstance(one, dict) for one in given):
-        return _merged(given)
+        return _merge(given)
     if not all(isinstance(one, list) for one in given):
         return given[-1]
     groups: dict[object, list[Any]] = {}
     for number, item in enumerate(item for one in given for item in one):
         at = item.get("index") if isinstance(item, dict) else None
         groups.setdefault(number if at is None else ("index", str(at)), []).append(item)
-    return [_joined(group) for group in groups.values()]
+    return [_join(group) for group in groups.values()]
 
 
 def _is_flat(value: Any, levels: int = MOST_LEVELS) -> bool:
+    """Check that the value has at most so many levels, as other code walks it by recursion."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return levels > 0 and all(_is_flat(one, levels - 1) for one in inner)
 

@@ -21,7 +21,7 @@ from node_agent.machine.programs import RECORD, InstalledProgram, installed, wri
 from node_agent.runtimes import adapters
 from node_agent.runtimes.base import Program
 from node_agent.runtimes.registry import RUNTIMES
-from node_agent.wire.endpoint import GONE
+from node_agent.wire.endpoint import REMOVED_RUNTIMES
 
 INSTALL_S = 900
 LAST_WORDS = 2_000
@@ -66,7 +66,7 @@ def install(
 def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
     """Remove what `install` has installed. NoProgram for anything else."""
     user, known = environ["HOME"], installed(home.root)
-    program = _brought(known[runtime]) if runtime in known else _program(runtime)
+    program = _installed_program(known[runtime]) if runtime in known else _program(runtime)
     if runtime not in known:
         brought = ", ".join(known) or "nothing"
         raise NoProgram(
@@ -84,18 +84,24 @@ def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
         _run(argv, handed_on(home, path, environ, {}), runtime)
     left = {name: one for name, one in known.items() if name != runtime}
     _keep(home, left)
-    if all(_brought(one).environment for one in left.values()):
+    if all(_installed_program(one).environment for one in left.values()):
         _take_node_away(user)
 
 
-def _brought(one: InstalledProgram) -> Program:
+def _installed_program(one: InstalledProgram) -> Program:
     """Return a program that was installed, also where an older version had the runtime."""
-    return Program(one.runtime, one.package, "", "", "") if one.runtime in GONE else _program(one.runtime)
+    return (
+        Program(one.runtime, one.package, "", "", "")
+        if one.runtime in REMOVED_RUNTIMES
+        else _program(one.runtime)
+    )
 
 
 def _program(runtime: str) -> Program:
     if runtime not in RUNTIMES:
-        raise NoProgram(f"there is no runtime {runtime!r}", GONE.get(runtime, "look: pancode runtimes"))
+        raise NoProgram(
+            f"there is no runtime {runtime!r}", REMOVED_RUNTIMES.get(runtime, "look: pancode runtimes")
+        )
     program = RUNTIMES[runtime].program
     if program is None:
         raise NoProgram(f"{runtime} is a part of PanCode", "look: pancode runtimes")

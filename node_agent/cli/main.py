@@ -98,12 +98,14 @@ def install(args: argparse.Namespace) -> int:
     from node_agent.cli.installing import NoProgram, uninstall
     from node_agent.cli.installing import install as bring
     from node_agent.machine.programs import installed
-    from node_agent.wire.endpoint import GONE
+    from node_agent.wire.endpoint import REMOVED_RUNTIMES
 
     home, status = _home(args), OK
     values = _values(home)
     ours = installed(home.root)
-    all_of_it = [name for name, one in ours.items() if args.away or not (one.chosen or name in GONE)]
+    all_of_it = [
+        name for name, one in ours.items() if args.away or not (one.chosen or name in REMOVED_RUNTIMES)
+    ]
     for name in args.runtimes or all_of_it:
         try:
             if args.away:

@@ -55,7 +55,10 @@ def main(argv: list[str]) -> int:
     beat = WorkerBeat(pause)
     equipped = equipment_of(spec, clock, beat.wait)
     url = os.environ.get(spec.url_name, "") or spec.url  # before `_model` wipes the variable
-    server = _identifier(spec, url)
+    # The session's file identifies the server and the model by a hash, as an address may contain a password.
+    # The gateway has another address in each run.
+    named = spec.url if spec.through_gateway else url
+    server = sha256(f"{named} {spec.model}".encode()).hexdigest()
     session, talk = _before(spec, server)
     model = _model(spec, url, equipped.voice)
     loop = _loop(spec, model, clock, equipped, beat, lambda turns: _save(spec, session, turns, server))
@@ -116,15 +119,6 @@ def _model(spec: WorkerSpec, url: str, voice: Voice) -> Model:
     model = Model(spec.model, server, voice.say, SystemIds())
     model.sampling, model.newest = spec.sampling, spec.newest
     return model
-
-
-def _identifier(spec: WorkerSpec, url: str) -> str:
-    """Return what identifies the server and the model in the session's file.
-
-    The gateway has another address in each run. The address is hashed, as it may contain a password.
-    """
-    address = spec.url if spec.through_gateway else url
-    return sha256(f"{address} {spec.model}".encode()).hexdigest()
 
 
 def _before(spec: WorkerSpec, server: str) -> tuple[str, list[Turn]]:

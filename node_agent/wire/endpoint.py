@@ -160,10 +160,10 @@ RUNTIME_WIRES: Mapping[str, ModelWire] = {
 """The API that each runtime uses at an endpoint; a runtime that is not listed can use none."""
 OTHER = "acp:"
 """The prefix of the runtimes that are programs of a node owner's own choice; such programs speak ACP."""
-GONE: Mapping[str, str] = {
+REMOVED_RUNTIMES: Mapping[str, str] = {
     "qwen": "in a chat: acp:qwen, once the machine's owner has named it in ceiling.json; else: opencode"
 }
-"""The runtimes of older versions, and what to use instead. Stored runs and older nodes still name them."""
+"""Runtimes that were removed, and what to use instead. Stored runs and older nodes still name them."""
 OTHER_HELD = "command rules hold it only where it asks before it acts; the rest is held by the sandbox alone"
 """For people: such a program may ask about each command, or only about those that it thinks are dangerous."""
 OTHERS = r"^[a-z0-9][a-z0-9._-]{0,60}$"

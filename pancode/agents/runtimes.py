@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from node_agent.wire.endpoint import GONE, is_other
+from node_agent.wire.endpoint import REMOVED_RUNTIMES, is_other
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import MODE_WRITES, Enforcement, Isolation, Mode, Safety, is_on_the_machine
 from pancode.agents.models import PROVIDERS, ModelRef
@@ -103,7 +103,7 @@ class _Kinds(Mapping[str, RuntimeKind]):
     """
 
     def __getitem__(self, name: str) -> RuntimeKind:
-        if name in GONE:
+        if name in REMOVED_RUNTIMES:
             return RuntimeKind(name, takes_turns=True)
         if name not in _TABLE and is_other(name):
             return RuntimeKind(name, reasons=_EVERY, takes_turns=True, chosen=True)
@@ -158,8 +158,9 @@ def canonical(name: str) -> str:
 
 def known_runtime(name: str) -> str:
     """Return the name unchanged; ValueError with the nearest one for an unknown runtime."""
-    if name in GONE:
-        raise ValueError(f"there is no runtime {name!r} any more: {GONE[name]}")
+    if name in REMOVED_RUNTIMES:
+        removed = no_runtime(name)
+        raise ValueError(f"{removed}: {removed.fix}")
     if canonical(name) not in RUNTIMES:
         near = nearest(name, (*RUNTIMES, *ALIASES))
         words = f"did you mean {near}?" if near else f"there are {', '.join(sorted(RUNTIMES))}"
@@ -169,9 +170,9 @@ def known_runtime(name: str) -> str:
 
 def no_runtime(name: str, fix: str = "pancode runtimes", known: Iterable[str] = RUNTIMES) -> NotFoundError:
     """Return the error for an unknown runtime. `fix`: the command that lists the known ones."""
-    if name in GONE:
+    if name in REMOVED_RUNTIMES:
         words = f"there is no runtime {name!r} any more"
-        return NotFoundError(words, fix=GONE[name], code="runtime_not_found")
+        return NotFoundError(words, fix=REMOVED_RUNTIMES[name], code="runtime_not_found")
     return not_found("runtime", name, known, fix)
 
 

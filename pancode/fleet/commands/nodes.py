@@ -342,12 +342,12 @@ def uninstall(words: Words, *, face: Json) -> int:
 
 def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
     """Let each machine in turn do the act. Returns ERROR where one of them did not do all of it."""
-    from node_agent.wire.endpoint import GONE
+    from node_agent.wire.endpoint import REMOVED_RUNTIMES
     from pancode.fleet.login import programs
 
     home_of(os.environ)  # it is this machine's SSH that goes there
     client = face.client()
-    runtimes = {*GONE, *(one["name"] for one in client.get("/v1/runtimes")["runtimes"])}
+    runtimes = {*REMOVED_RUNTIMES, *(one["name"] for one in client.get("/v1/runtimes")["runtimes"])}
     wanted = [word for word in words if word in runtimes]
     nodes = [word for word in words if word not in runtimes]
     if not nodes or not (wanted or act == "update"):

@@ -17,7 +17,7 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import safe, safe_block
-from pancode.interfaces.mcp.install import NAME, PROGRAMS, ClientProgram, carry_out, handed_on, program_of
+from pancode.interfaces.mcp.install import NAME, PROGRAMS, ClientProgram, handed_on, program_of, run_command
 from pancode.kernel.errors import ExitCode
 
 app = Commands()
@@ -64,7 +64,7 @@ def serve(*, tools: Tools = "") -> int:
 def install(
     program: Program, *, tools: Tools = "", dry_run: DryRun = False, yes: Yes = False, face: Json
 ) -> int:
-    """Enter this server into another agent program, by that program's own command.
+    """Add this server to another agent program, with that program's own command.
 
     If the program is not on PATH, the lines to add and their file are printed.
     """
@@ -74,26 +74,26 @@ def install(
     argv += ["mcp", *(["--tools", tools] if _names(tools) else [])]
     variables = handed_on(os.environ)
     fix = f"if {NAME} is there already: pancode mcp uninstall {program}, then this again"
-    act = _Act(known, known.adding(argv, variables), "add to", known.lines(argv, variables), fix)
-    return _carried_out(face, act, dry_run=dry_run, yes=yes)
+    change = _Change(known, known.add_command(argv, variables), "add to", known.lines(argv, variables), fix)
+    return _apply(face, change, dry_run=dry_run, yes=yes)
 
 
 @mcp.verb("uninstall", "pancode mcp uninstall claude")
 def uninstall(program: Program, *, dry_run: DryRun = False, yes: Yes = False, face: Json) -> int:
-    """Take this server out of another agent program, by that program's own command."""
+    """Remove this server from another agent program, with that program's own command."""
     known = program_of(program)
-    act = _Act(
+    change = _Change(
         known,
-        known.removing(),
+        known.remove_command(),
         "remove from",
         f"the entry {NAME} below {known.section}\n",
         f"look: {program} mcp list",
     )
-    return _carried_out(face, act, dry_run=dry_run, yes=yes)
+    return _apply(face, change, dry_run=dry_run, yes=yes)
 
 
 @dataclass(frozen=True, slots=True)
-class _Act:
+class _Change:
     """The program's own command, empty where it has none; and what a person would do to its file instead."""
 
     program: ClientProgram
@@ -107,21 +107,21 @@ def _names(tools: str) -> list[str]:
     return [name for name in tools.split(",") if name]
 
 
-def _carried_out(face: Face, act: _Act, *, dry_run: bool, yes: bool) -> int:
-    name, file = act.program.name, str(act.program.place(Path.home(), os.environ))
+def _apply(face: Face, change: _Change, *, dry_run: bool, yes: bool) -> int:
+    name, file = change.program.name, str(change.program.place(Path.home(), os.environ))
     program = shutil.which(name)
-    answer = {"program": name, "command": [], "file": file, "lines": act.lines, "changed": False}
-    if not act.command or program is None:
+    answer = {"program": name, "command": [], "file": file, "lines": change.lines, "changed": False}
+    if not change.command or program is None:
         face.note(f"{name} is not on PATH" if program is None else f"{name} has no command for this")
-        face.show(answer, lambda: safe_block(f"{act.verb} {file}:\n{act.lines}"))
+        face.show(answer, lambda: safe_block(f"{change.verb} {file}:\n{change.lines}"))
         return ExitCode.DONE
-    shown = safe(shlex.join(act.command))
-    answer |= {"command": list(act.command), "changed": not dry_run}
+    shown = safe(shlex.join(change.command))
+    answer |= {"command": list(change.command), "changed": not dry_run}
     if dry_run:
         face.show(answer, lambda: f"would run: {shown}\n")
         return ExitCode.DONE
     if not yes and not face.agreed(f"Run {shown}?", "--yes"):
         return ExitCode.REFUSED
-    said = carry_out(program, act.command, act.fix)
-    face.show(answer, lambda: safe_block(f"{said}\n") + "start the program anew\n")
+    said = run_command(program, change.command, change.fix)
+    face.show(answer, lambda: safe_block(f"{said}\n") + "restart the program\n")
     return ExitCode.DONE

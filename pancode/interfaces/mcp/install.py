@@ -1,4 +1,4 @@
-"""Enters the MCP server into another agent program by that program's own command, and takes it out again."""
+"""Adds the MCP server to another agent program by that program's own command, and removes it again."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class ClientProgram:
     scope: tuple[str, ...] = ()
     """The option that chooses the settings of the user."""
     removes: bool = True
-    """Whether it has a command that takes a server out."""
+    """Whether it has a command that removes a server."""
     splits: bool = False
-    """Whether the server's program stands before `--`, and only its arguments behind."""
+    """Whether the server's program comes before `--`, and only its arguments after it."""
 
     def place(self, home: Path, environ: Mapping[str, str]) -> Path:
         folder = environ.get(self.variable) if self.variable else None
@@ -43,16 +43,16 @@ class ClientProgram:
         other = file.with_suffix(".jsonc")  # OpenCode begins this one where it has none
         return other if other.exists() else file
 
-    def adding(self, argv: Sequence[str], variables: Mapping[str, str]) -> list[str]:
-        """Return the program's own command that enters the server."""
+    def add_command(self, argv: Sequence[str], variables: Mapping[str, str]) -> list[str]:
+        """Return the program's own command that adds the server."""
         env = [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]
         command = [self.name, "mcp", "add", *self.scope, NAME]
         if self.splits:
             return [*command, argv[0], *env, "--", *argv[1:]]
         return [*command, *env, "--", *argv]
 
-    def removing(self) -> list[str]:
-        """Return the program's own command that takes the server out; empty: it has none."""
+    def remove_command(self) -> list[str]:
+        """Return the program's own command that removes the server; empty: it has none."""
         return [self.name, "mcp", "remove", *self.scope, NAME] if self.removes else []
 
     def lines(self, argv: Sequence[str], variables: Mapping[str, str]) -> str:
@@ -114,7 +114,7 @@ def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[name] for name in HANDED_ON if environ.get(name)}
 
 
-def carry_out(program: str, command: Sequence[str], fix: str) -> str:
+def run_command(program: str, command: Sequence[str], fix: str) -> str:
     """Run a program's own command, and return what it says. ConfigError with its words where it fails.
 
     `program`: the path of the program's file.

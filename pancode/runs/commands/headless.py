@@ -66,9 +66,9 @@ def run(
     Ctrl-C and SIGTERM: no run, no coordinator, no node agent. A fleet that runs is used, and stays up.
     """
     ctx.params |= dict.fromkeys(_NOT_HERE, False)
-    must_be_task(ctx.params)
     if not headless:
         return _done(face, ctx, artifacts, headless=False)
+    must_be_task(ctx.params)  # before a fleet is brought up
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as a CI job is cancelled
     with _fleet(face, ends=not keep_fleet):
         return _done(face, ctx, artifacts, headless=True)

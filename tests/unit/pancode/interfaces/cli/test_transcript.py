@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from node_agent.runtimes.registry import RUNTIMES
-from node_agent.wire.endpoint import GONE
+from node_agent.wire.endpoint import REMOVED_RUNTIMES
 from node_agent.wire.policy import Mode, Safety
 from pancode.interfaces.cli.follow import LiveTranscript
 from pancode.interfaces.client.client import ServerEvent, StreamCutError
@@ -24,7 +24,7 @@ CLAUDE = output("claude", "ok-edit")
 
 def test_what_a_face_knows_without_the_node_agent_is_what_that_has() -> None:
     ours = {name for name, one in RUNTIMES.items() if one.capabilities.takes_turns}
-    assert ours | GONE.keys() == TAKING_TURNS, "chats of older versions are read, too"
+    assert ours | REMOVED_RUNTIMES.keys() == TAKING_TURNS, "chats of older versions are read, too"
     assert {*WAITING} < {*SessionState}
     assert tuple(Safety) == terms.LEVELS and {*terms.TURNS, terms.ADMIN} == set(Mode)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pancode.interfaces.cli.main import run
-from pancode.interfaces.mcp.install import PROGRAMS, carry_out
+from pancode.interfaces.mcp.install import PROGRAMS, run_command
 from pancode.kernel.errors import ConfigError, ExitCode
 
 US = ["PANCODE", "mcp"]
@@ -67,7 +67,7 @@ def test_the_programs_own_command_enters_the_server(
     assert f"would run: {program} mcp add" in capsys.readouterr().out
     assert run(["mcp", "install", program, "--yes"]) == ExitCode.DONE
     assert told.read_text().splitlines() == wanted
-    assert capsys.readouterr().out == "done by it\nstart the program anew\n"
+    assert capsys.readouterr().out == "done by it\nrestart the program\n"
     assert run(["mcp", "install", program, "--tools", "all", "--yes", "--json"]) == ExitCode.DONE
     assert told.read_text().splitlines() == [*wanted, "--tools", "all"]
     answer = json.loads(capsys.readouterr().out)
@@ -104,7 +104,7 @@ def test_a_failure_is_shown_with_the_programs_words(home: Path, capsys: pytest.C
 
 def test_a_program_that_cannot_be_started_is_a_failure(home: Path) -> None:
     with pytest.raises(ConfigError, match="codex cannot be started"):
-        carry_out(str(home / "none"), ["codex", "mcp"], "")
+        run_command(str(home / "none"), ["codex", "mcp"], "")
 
 
 def parsed(program: str, lines: str) -> dict[str, Any]:
