@@ -149,7 +149,7 @@ def _project(context: ApiContext, call: ApiCall) -> str:
     folder = call.query.get("folder", "")
     project = context.coordinator.around({}).project_of(folder) if folder else None
     if project is None:
-        what = f"{folder or 'no folder'} is not in a git repository"
+        what = f"{folder} is not in a git repository" if folder else "the request names no folder"
         raise WorkspaceError(what, fix="cd into your repository")
     return project
 

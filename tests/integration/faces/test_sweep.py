@@ -1,0 +1,568 @@
+"""Whatever only looks is looked at once over a fleet that has everything: commands, routes, pages.
+
+A command that crashes, says nothing, or answers with other JSON than its route promises fails here, in text
+and as `--json`; so does a new command that stands in no table below.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import click
+import jsonschema_rs
+import pytest
+from starlette.routing import Route, compile_path
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pancode.app.http_routes import VERBS, openapi
+from pancode.interfaces.cli.main import cli, run
+from pancode.interfaces.cli.output import COMMAND_LOG
+from pancode.interfaces.client.client import Client
+from pancode.interfaces.http.routing import Verb
+from pancode.interfaces.tui.page import PageMoment
+from pancode.interfaces.tui.pages.summary import summary
+from pancode.interfaces.tui.views import SUMMARY, VIEWS
+from tests.integration.faces.populated import Populated
+from tests.unit.pancode.interfaces.http.faces import WEB
+
+LOOKS: dict[str, tuple[str, ...]] = {
+    "agents check": ("agents.yaml",),
+    "agents ls": ("",),
+    "agents show": ("builder", "builder --prompt"),
+    "audit": ("", "run:{run}"),
+    "breakers ls": ("",),
+    "brief": ("", "--since 7d", "--markdown"),
+    "budget show": ("", "--all"),
+    "completion": ("bash", "zsh", "fish"),
+    "config show": ("", "--origin", "budget.ceiling"),
+    "context history": ("",),
+    "context state": ("",),
+    "cost": ("", *(f"--by {by}" for by in ("agent", "model", "node", "repository", "day")), "--csv"),
+    "doctor": ("",),
+    "endpoints": ("", "--node gpubox"),
+    "events": ("", "-n 500"),
+    "fleet doctor": ("=20",),
+    "fleet status": ("",),
+    "gc": ("--dry-run",),
+    "health check": ("=12",),
+    "health status": ("=12",),
+    "help": ("", "dispatch", "exit-codes"),
+    "history find": ("limiter", ""),
+    "history show": ("{scout}",),
+    "inbox": ("",),
+    "issues ls": ("",),
+    "issues show": ("{issue}",),
+    "key ls": ("",),
+    "key show": ("coordinator", "gpubox"),
+    "lane ls": ("",),
+    "lane show": ("{lane}",),
+    "mail ls": ("",),
+    "metrics": ("", "--brief"),
+    "models ls": ("",),
+    "modes ls": ("",),
+    "modes show": ("build",),
+    "node ls": ("",),
+    "node show": ("desk", "gpubox", "attic"),
+    "notify log": ("{channel}",),
+    "notify ls": ("",),
+    "presets ls": ("",),
+    "presets show": ("local",),
+    "project ls": ("",),
+    "project show": ("{project}",),
+    "prompts show": ("builder", "{scout}"),
+    "queue info": ("",),
+    "queue ls": ("",),
+    "queue rq": ("info",),
+    "queue show": ("pool.node.attic",),
+    "receipt export": ("{run}",),
+    "receipt ls": ("",),
+    "receipt show": ("{run}",),
+    "receipt verify": ("{run}", "{session}", "{workflow}"),
+    "redis users": ("--password-file password",),
+    "review": ("",),
+    "runs diff": ("{run}", "{run} --stat"),
+    "runs follow": ("{run}",),
+    "runs logs": ("{run}",),
+    "runs ls": ("", "--all", "--outcome lost", "--node desk", "--text limiter"),
+    "runs show": (
+        *("{run}", "{landed}", "{to_land}", "{running}", "{waiting}", "{blocked}", "{interrupted}", "{lost}"),
+        *("{error}", "{verify_failed}", "{timeout}", "{stalled}", "{budget_exceeded}", "{infra}"),
+        *("{policy_violation}", "{session}", "{scout}", "{tool_run}", "{child}"),
+    ),
+    "runtimes ls": ("",),
+    "runtimes show": ("claude",),
+    "safety check": ("'git status'", "'rm -rf /' =18"),
+    "safety ls": ("",),
+    "safety matrix": ("", "claude"),
+    "safety show": ("", "auto-edit"),
+    "schedule ls": ("",),
+    "schedule show": ("{schedule}",),
+    "service print": ("",),
+    "sessions checkpoints": ("{session}",),
+    "sessions context": ("{session}",),
+    "sessions export": ("{session} --to {fresh}",),
+    "sessions ls": ("",),
+    "sessions show": ("{session}",),
+    "sessions tasks": ("{session}",),
+    "skills check": ("",),
+    "skills diff": ("",),
+    "skills ls": ("",),
+    "skills search": ("deploy --index {repo}",),
+    "skills show": ("pancode",),
+    "skills status": ("",),
+    "token ls": ("",),
+    "tools ls": ("",),
+    "tools show": ("{tool_run} {tool}",),
+    "why": ("{run}", "{lost}", "{waiting}", "{session}"),
+    "work status": ("",),
+    "workers": ("", "--by node", "--agent builder"),
+    "workflow board": ("{workflow}", "{workflow} one/port"),
+    "workflow check": ("chain.yaml",),
+    "workflow files": ("",),
+    "workflow from-beads": ("beads.jsonl",),
+    "workflow from-plan": ("plan.md",),
+    "workflow ls": ("",),
+    "workflow receipt": ("{workflow}",),
+    "workflow show": ("{workflow}",),
+    "workspace ls": ("",),
+    "workspace show": ("{workspace}",),
+}
+"""Each command that only looks, with what it is asked; `=N` at the end: it ends with that status, not 0."""
+
+LOOKS_OF_CHANGES: dict[str, tuple[str, ...]] = {
+    "batch": ("-t true -t true --runtime shell --workspace none --dry-run",),
+    "chain": ("chain.yaml --runtime shell --dry-run",),
+    "dispatch": ("true --runtime shell --dry-run",),
+    "land": ("",),
+    "mcp install": ("claude --dry-run",),
+    "race": ("true --runtimes shell,scripted --dry-run",),
+    "recover": ("--all --dry-run",),
+    "schedule add": ("later 'true' --cron '0 3 * * *' --runtime shell --dry-run",),
+    "work on": ("{issue} --runtime shell --dry-run",),
+    "workspace repair": ("{workspace} --dry-run",),
+}
+"""What a command that changes something only says where it is asked so."""
+
+CHANGES = """
+agents new, agents set, answer, approve, batch, breakers reset, budget set, budget settle, budget unset,
+chain, config set, config undo, config unset, demo, deny, dispatch, down, explore, fleet down, fleet drain,
+fleet handover, fleet resume, fleet up, history forget, init, key rotate, land, lane add, lane create,
+lane pause, lane push, lane resume, lane rm, lane skip, ledger move, mail send, mcp install, mcp uninstall,
+models test, node add, node install, node login, node rm, node secret set, node set, node trust,
+node uninstall, node update, notify secret, notify test, plan keep, plan on, presets apply, presets unset,
+project add, project prd, project rm, project webhook, queue pause, queue resume, queue rm, race, recover,
+run, runs continue, runs land, runs recover, runs retry, runs stop, runs verify, schedule add,
+schedule pause, schedule resume, schedule rm, schedule run, service install, service remove,
+sessions checkpoint, sessions end, sessions rest, sessions restore, sessions set, skills add, skills agree,
+skills restore, skills rm, skills sync, tell, token create, token revoke, tools keep, tools rm, tools try, up,
+web, work kill, work on, work tell, workflow resume, workflow retry, workflow stop, workspace create,
+workspace leave, workspace open, workspace repair, workspace rm
+"""
+"""Each command that changes something: its own tests ask it."""
+
+HOLDS = {
+    "acp": "an editor talks with it; tests/e2e/test_acp.py",
+    "api-stdio": "a client on another machine talks with it; tests/integration/faces/test_remote.py",
+    "attach": "a person talks with it; tests/e2e/test_chat_screen.py",
+    "chat": "a person talks with it; tests/e2e/test_chat_screen.py",
+    "mcp serve": "an agent talks with it; tests/e2e/test_mcp.py",
+    "node steps": "a tool answers it; tests/e2e/test_ansible.py",
+    "serve": "the coordinator itself",
+    "sessions attach": "a person talks with it; tests/e2e/test_chat_screen.py",
+    "top": "a screen; its pages are below",
+}
+"""Each command that goes on until somebody ends it, and where it is tested."""
+
+NOTHING = re.compile(r"^(no|none|nothing|this session has dispatched nothing)\b", re.MULTILINE)
+"""How a command says that there is nothing; a fact of a longer page stands behind blanks."""
+OWN_JSON: dict[str, tuple[str, ...]] = {
+    "agents check": ("agents disabled file problems remarks",),
+    "config show": ("settings",),
+    "doctor": ("checks",),
+    "events": ("at data kind node number run",),
+    "mcp install": ("changed command file lines program",),
+    "queue info": ("queues workers",),
+    "redis users": ("users",),
+    "runs diff": ("diff run",),
+    "runs follow": ("attempt next stream text",),
+    "runs logs": ("attempt next stream text",),
+    "safety check": ("action allowed asks because safety",),
+    "service print": ("text",),
+    "sessions export": ("file",),
+    "sessions ls": ("sessions terminals",),
+    "skills check": ("skills",),
+    "skills diff": ("copies",),
+    "skills ls": ("skills",),
+    "skills search": ("commit index skills",),
+    "skills show": ("body description digest files findings folder front name origin scripts shadows",),
+    "skills status": ("nodes",),
+    "workflow check": ("file kind problems steps",),
+    "workflow files": ("files",),
+    "workflow from-beads": ("tasks text",),
+    "workflow from-plan": ("steps text title",),
+    "brief": (
+        "by by_agent by_day by_repository cost held landed outcomes queued ran running since until waits",
+    ),
+    "workspace repair": (
+        "agent ahead at_node behind branch commit count created_at created_by dirty does files last node "
+        "opened outcome problems project runs size used_at workspace",
+    ),
+    "help": ("help", "exit_codes"),
+    "safety matrix": ("matrix measured", "acts matrix measured"),
+    "safety show": ("files note rules warnings",),
+}
+"""Commands whose JSON is made on this machine, or is a stream of the API: the keys of each object."""
+MAY_WRITE = {
+    "brief": {"POST /v1/brief/looked"},
+    "fleet doctor": {"POST /v1/fleet/doctor"},
+    "gc": {"POST /v1/gc"},
+}
+"""What a command that looks asks beside GET."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One request, as the API has answered it."""
+
+    verb: Verb
+    status: int
+    data: Any
+
+
+@dataclass
+class Recorder:
+    """The application; it records each request with its answer."""
+
+    app: ASGIApp
+    heard: list[Heard] = field(default_factory=list)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        status, body, kind = 0, bytearray(), b""
+
+        async def note(message: Message) -> None:
+            nonlocal status, kind
+            if message["type"] == "http.response.start":
+                status, kind = message["status"], dict(message["headers"]).get(b"content-type", b"")
+            body.extend(message.get("body", b""))
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                data = json.loads(body) if b"json" in kind else bytes(body)
+                self.heard.append(Heard(asked_verb(scope["method"], scope["path"]), status, data))
+            await send(message)
+
+        await self.app(scope, receive, note)
+
+
+PATHS = [(compile_path(verb.path)[0], verb) for verb in VERBS]
+
+
+def asked_verb(method: str, path: str) -> Verb:
+    return next(verb for pattern, verb in PATHS if verb.method == method and pattern.match(path))
+
+
+class Schemas:
+    """The OpenAPI document's schema of each answer."""
+
+    def __init__(self) -> None:
+        self.document = openapi()
+        self.known: dict[str, jsonschema_rs.Validator] = {}
+
+    def problems(self, verb: Verb, data: Any) -> list[str]:
+        if verb.name not in self.known:
+            said = self.document["paths"][verb.path][verb.method.lower()]["responses"][str(verb.status)]
+            shape = said["content"]["application/json"]["schema"]
+            whole = {**shape, "components": self.document["components"]}
+            self.known[verb.name] = jsonschema_rs.validator_for(whole)
+        return [
+            f"{verb.name}: {one.instance_path}: {one.message}"
+            for one in self.known[verb.name].iter_errors(data)
+        ]
+
+
+SCHEMAS, COUNT = Schemas(), count()
+
+
+@dataclass
+class Said:
+    """What a command has said, and what it has asked the API."""
+
+    status: int
+    out: str
+    err: str
+    heard: list[Heard]
+
+
+class Out(io.TextIOWrapper):
+    """Standard output that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8", write_through=True)
+
+    @property
+    def text(self) -> str:
+        kept = self.buffer
+        assert isinstance(kept, io.BytesIO)
+        return kept.getvalue().decode()
+
+
+@dataclass
+class Sweep:
+    """The fleet with a command line on it."""
+
+    fleet: Populated
+    recorder: Recorder
+
+    def __call__(self, words: list[str]) -> Said:
+        out, err, before, log = Out(), Out(), len(self.recorder.heard), self.fleet.home / COMMAND_LOG
+        log.unlink(missing_ok=True)
+        with chdir(self.fleet.repo.path), redirect_stdout(out), redirect_stderr(err):
+            status = run(words)
+        assert not log.exists(), log.read_text()
+        return Said(status, out.text, err.text, self.recorder.heard[before:])
+
+    def route(self, verb: Verb) -> tuple[str, dict[str, str]]:
+        """The path of a route with names that exist, and the query that it needs."""
+        name = next((name for start, name in NAMES.items() if verb.path.startswith(start)), "run")
+        names = {**self.fleet.names, "run": self.fleet.names[name], "repo": str(self.fleet.repo.path)}
+        query = {key: value.format(**names) for key, value in QUERIES.get(verb.path, {}).items()}
+        return verb.path.format(**names), query
+
+    def asked(self, command: str, example: str) -> tuple[list[str], int]:
+        """The words of a command, and the status with which it is to end."""
+        words, _, status = example.partition("=") if re.search(r"=\d+$", example) else (example, "", "0")
+        names = {
+            **self.fleet.names,
+            "repo": self.fleet.repo.path,
+            "fresh": self.fleet.home / f"{next(COUNT)}.md",
+        }
+        return [*command.split(), *shlex.split(words.format(**names))], int(status)
+
+
+@pytest.fixture(scope="module")
+def sweep() -> Iterator[Sweep]:
+    folder = Path(tempfile.mkdtemp(prefix="pcf-"))  # short: sockets live in it
+    fleet = Populated(folder)
+    recorder = Recorder(fleet.app)
+    api = fleet.serve(recorder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PANCODE_HOME", str(fleet.home))
+        patch.setenv("USER", "ana")
+        yield Sweep(fleet, recorder)
+    api.stop()
+    fleet.close()
+    shutil.rmtree(folder)
+
+
+def leaves(command: click.Command = cli, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command below this one, by its words."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        found = command.get_command(context, name)
+        assert found is not None, name
+        yield from leaves(found, f"{path} {name}".strip())
+
+
+def changing() -> set[str]:
+    return {name.strip() for name in CHANGES.replace("\n", " ").split(",")}
+
+
+def test_each_command_stands_in_one_table() -> None:
+    tables = (set(LOOKS), changing(), set(HOLDS))
+    assert set().union(*tables) == {name for name, _ in leaves()}
+    assert sum(map(len, tables)) == len(set().union(*tables)), "a command stands in two tables"
+    assert set(LOOKS_OF_CHANGES) <= changing()
+
+
+EXAMPLES = [
+    (command, example) for command, examples in {**LOOKS, **LOOKS_OF_CHANGES}.items() for example in examples
+]
+TAKES_JSON = {name for name, command in leaves() if any("--json" in one.opts for one in command.params)}
+
+
+@pytest.mark.parametrize(("command", "example"), EXAMPLES, ids=lambda word: word or "-")
+def test_a_command_that_looks_says_something(sweep: Sweep, command: str, example: str) -> None:
+    words, status = sweep.asked(command, example)
+    said = sweep(words)
+    assert said.status == status, said.err
+    assert said.out.strip() and not NOTHING.search(said.out), said.out
+    check_heard(command, said)
+
+
+@pytest.mark.parametrize(
+    ("command", "example"),
+    [one for one in EXAMPLES if one[0] in TAKES_JSON and not one[1].endswith(("--csv", "--markdown"))],
+    ids=lambda word: word or "-",
+)
+def test_its_json_is_what_its_route_promises(sweep: Sweep, command: str, example: str) -> None:
+    words, status = sweep.asked(command, example)
+    said = sweep([*words, "--json"])
+    assert said.status == status, said.err
+    check_heard(command, said)
+    answers = [one.data for one in said.heard if isinstance(one.data, dict)]
+    for line in map(json.loads, said.out.splitlines()):
+        assert isinstance(line, dict) and line
+        lists = [value for value in line.values() if isinstance(value, list)]
+        assert any(lists) or not lists or command in LISTS_NOTHING
+        if not is_part(line, answers):
+            assert " ".join(sorted(line)) in OWN_JSON.get(command, ())
+
+
+LISTS_NOTHING = ("key show", "mcp install", "project show", "safety check", "work on", "workflow check")
+"""Commands about one thing, of which there is nothing more to say."""
+
+
+def is_part(line: dict[str, Any], answers: list[dict[str, Any]]) -> bool:
+    """Whether a command says what the API has answered: an answer, one of its rows, or some rows of one."""
+
+    def has(answer: dict[str, Any]) -> bool:
+        inner = [row for value in answer.values() if isinstance(value, list) for row in value]
+        same = all(name in answer and _within(value, answer[name]) for name, value in line.items())
+        return same or line in [*inner, *answer.values()]
+
+    return any(map(has, answers))
+
+
+def _within(value: Any, whole: Any) -> bool:
+    return value == whole or (
+        isinstance(value, list) and isinstance(whole, list) and all(one in whole for one in value)
+    )
+
+
+def check_heard(command: str, said: Said) -> None:
+    """Whatever the API has answered fits its document, and nothing was changed."""
+    wrong = [f"{one.verb.name} -> {one.status}: {one.data}" for one in said.heard if one.status >= 400]
+    for one in said.heard:
+        if one.status < 400 and not isinstance(one.data, bytes):
+            wrong += SCHEMAS.problems(one.verb, one.data)
+    assert not wrong
+    if command not in LOOKS_OF_CHANGES:
+        writes = {one.verb.name for one in said.heard if one.verb.method != "GET"}
+        assert writes <= MAY_WRITE.get(command, set())
+
+
+NAMES = {
+    "/v1/sessions/{run}": "session",
+    "/v1/explore/{run}": "scout",
+    "/v1/history/{run}": "scout",
+    "/v1/runs/{run}/prompt": "scout",
+    "/v1/runs/{run}/tools/{tool}": "tool_run",
+}
+"""What stands for the run in a route's path, where it is not just any run."""
+QUERIES = {
+    "/v1/deliveries": {"target": "notify:phone"},
+    "/v1/events": {"tail": "3", "end": "1"},
+    "/v1/issues": {"project": "shop"},
+    "/v1/landings/green": {"folder": "{repo}"},
+}
+MAY_BE_EMPTY = {
+    "/v1/context": {"given"},
+    "/v1/notify": {"troubles", "unknown_channels"},
+    "/v1/snapshots": {"snapshots"},
+}
+"""Lists that are empty in a fleet that is well."""
+NOT_HERE = {
+    "/v1/sessions/{run}/stream": "it goes on until its reader leaves: tests/unit/pancode/sessions",
+    "/v1/web/session": "only a browser's token has one: tests/e2e/test_web.py",
+}
+LOOKING = [verb for verb in VERBS if verb.method == "GET" and verb.path not in NOT_HERE]
+
+
+def test_the_routes_are_those_of_the_application(sweep: Sweep) -> None:
+    routes = [(one.path, list(one.methods or ())) for one in sweep.fleet.app.routes if isinstance(one, Route)]
+    there = {path for path, methods in routes if "GET" in methods}
+    assert there == {verb.path for verb in LOOKING} | set(NOT_HERE)
+
+
+@pytest.mark.parametrize("verb", LOOKING, ids=lambda verb: verb.path)
+def test_a_route_that_looks_answers_as_its_document_says(sweep: Sweep, verb: Verb) -> None:
+    path, query = sweep.route(verb)
+    answer = sweep.fleet.http.get(path, **query)
+    assert answer.status_code == 200, answer.text
+    if "json" not in answer.headers["content-type"]:
+        assert answer.content
+        return
+    assert SCHEMAS.problems(verb, answer.json()) == []
+    if "{" not in verb.path:
+        empty = {name for name, value in answer.json().items() if value == []}
+        assert empty <= MAY_BE_EMPTY.get(verb.path, set())
+
+
+CALLS = re.compile(
+    r"""\b(?:useLive|get|ask|withQuery)\((?:[^()"`]*\? )?"""
+    r"""(?:"(?P<plain>[a-z][\w./-]*)"|`?\$?\{?at\((?P<parts>[^()]*)\))"""
+    r"""[^,;)]*(?:, \{(?P<query>(?:[^{}]|\{[^{}]*\})*)\})?"""
+)
+"""Where a page asks for an answer: its path, or the parts of it, and the query."""
+
+
+def pages() -> dict[str, set[tuple[str, tuple[str, ...]]]]:
+    """What each page of the console asks, read out of its source."""
+    found = {}
+    for file in sorted(WEB.glob("pages/*.js")):
+        calls = CALLS.finditer(file.read_text())
+        found[file.stem] = {(_path(one), _keys(one["query"] or "")) for one in calls if _path(one)}
+    return found
+
+
+def _path(call: re.Match[str]) -> str:
+    parts = [part.strip() for part in (call["parts"] or "").split(",") if part.strip()]
+    return call["plain"] or "/".join(part[1:-1] if part[0] == '"' else "x" for part in parts)
+
+
+def _keys(query: str) -> tuple[str, ...]:
+    names = (re.match(r"\s*(\w+)\s*(?::|$)", part) for part in query.split(","))
+    return tuple(sorted(name[1] for name in names if name and name[1] not in ("signal", "method", "headers")))
+
+
+WITHOUT_ASKING = {"dispatch", "make", "runtimeline"}
+"""Pages that only send, or show what their page has asked."""
+
+
+def test_each_page_asks_for_what_is_there() -> None:
+    asked = pages()
+    assert {name for name, asks in asked.items() if not asks} == WITHOUT_ASKING
+    for page, asks in asked.items():
+        for path, query in asks:
+            verb = asked_verb("GET", f"/v1/{path}")
+            assert set(query) <= set(verb.query), (page, path, query)
+
+
+TOP = [
+    *((view, "") for view, page in VIEWS.items() if page.words),
+    *((view, "{run}") for view in ("run", "why", "diff", "receipt")),
+    *(("machine", name) for name in ("desk", "gpubox", "attic")),
+    *(("run", f"{{{name}}}") for name in ("lost", "running", "waiting", "blocked", "session", "infra")),
+    *(("workflow", "{workflow}"), ("item", "{item}"), ("open", "{project}")),
+]
+
+
+@pytest.mark.parametrize(("view", "about"), TOP, ids=lambda word: word or "-")
+def test_a_page_of_top_shows_something(sweep: Sweep, view: str, about: str) -> None:
+    client = Client(sweep.fleet.home, starts=False)
+    item = client.get("/v1/inbox")["items"][0]["id"]
+    name = about.format(**{**sweep.fleet.names, "item": item})
+    asks = {**SUMMARY, **VIEWS[view].asks(name)}
+    answers = {
+        word: client.raw(ask.path, **ask.query) if ask.raw else client.get(ask.path, **ask.query)
+        for word, ask in asks.items()
+    }
+    page = VIEWS[view].page(answers, name, PageMoment.of(sweep.fleet.desk.clock.wall_ms()))
+    assert page.rows or page.lines
+    assert summary(answers)
+
+
+def test_every_page_of_top_is_shown() -> None:
+    assert {view for view, _ in TOP} == set(VIEWS) - {"log"}, "the log is that of runs logs"
