@@ -45,6 +45,9 @@ FAILED: Mapping[FailureKind, str] = {
     FailureKind.WORKSPACE: "the checkout could not be made or read on the node",
     FailureKind.DEPOT: "the coordinator's depot refused to give the code",
     FailureKind.RESULT_REFUSED: "the depot did not take the result: git's fsck refused it, or it is too much",
+    FailureKind.INCOMPLETE_RESULT: "files of the agent are not in the result (larger than 100 MB, in a "
+    "submodule, or of a name that git takes for its own); the node keeps them all, and the end "
+    "names the command that copies them",
     FailureKind.DISK_FULL: "the node's disk was full",
     FailureKind.PROCESS_VANISHED: "the process and its shim ended without a record",
     FailureKind.NODE_REBOOTED: "the node was restarted while it ran",

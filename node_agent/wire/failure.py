@@ -61,6 +61,7 @@ class FailureKind(StrEnum):
     WORKSPACE = "workspace"
     DEPOT = "depot"
     RESULT_REFUSED = "result_refused"
+    INCOMPLETE_RESULT = "incomplete_result"
     DISK_FULL = "disk_full"
     PROCESS_VANISHED = "process_vanished"
     NODE_REBOOTED = "node_rebooted"
@@ -121,6 +122,7 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.WORKSPACE: _rule(Outcome.INFRA, "n"),
     FailureKind.DEPOT: _rule(Outcome.INFRA, ""),
     FailureKind.RESULT_REFUSED: _rule(Outcome.ERROR, "a"),
+    FailureKind.INCOMPLETE_RESULT: _rule(Outcome.ERROR, ""),
     FailureKind.DISK_FULL: _rule(Outcome.INFRA, "n"),
     FailureKind.PROCESS_VANISHED: _rule(Outcome.INFRA, "n"),
     FailureKind.NODE_REBOOTED: _rule(Outcome.INFRA, ""),
