@@ -37,6 +37,8 @@ FAILED: Mapping[FailureKind, str] = {
     FailureKind.MODEL_AUTH: "the model's server did not accept the login",
     FailureKind.MODEL_BUSY: "the model's server was overloaded or limited the rate",
     FailureKind.MODEL_FAILED: "the model's server failed otherwise",
+    FailureKind.MODEL_REFUSED: "the model's server refused the request as it was (HTTP 400 or 413); "
+    "the same request would be refused again",
     FailureKind.RUNTIME_MISSING: "the runtime's program could not be started on the node",
     FailureKind.RUNTIME_UNREADABLE: "the runtime's output could not be understood",
     FailureKind.SETUP_FAILED: "a command of `setup` failed, could not be started, or was ended by a limit",
