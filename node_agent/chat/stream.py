@@ -92,7 +92,7 @@ class Stream:
     def is_whole(self) -> bool:
         """Whether nothing of the answer can be missing.
 
-        Some servers never say why an answer ended: then the end of the stream counts, or whole arguments of calls.
+        Some servers never say why an answer ended: then the stream's end counts, or whole arguments of calls.
         """
         calls = self.calls
         are_whole = bool(calls) and all(isinstance(json_of(one.arguments), dict) for one in calls)
