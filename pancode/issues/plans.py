@@ -13,12 +13,12 @@ from pancode.issues.service import look
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.names import PLANNER
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Run
+from pancode.kernel.records import KeptWorkspace, Run
 from pancode.memory.service import answer_of
 from pancode.runs.core import Core
 from pancode.runs.request import DispatchRequest
 from pancode.runs.user_environment import Surroundings
-from pancode.workspaces.rules import KeptWorkspace, load, named, runs_in, workspace_name
+from pancode.workspaces.rules import load, runs_in, workspace_name
 from pancode.workspaces.service import branch_for, ensure
 
 STEPS = "## Steps"
@@ -79,7 +79,7 @@ def place(
         name_of = workspace_name(words or what)
         name, title, path, work = name_of, "", top(), what
     with core.ports.ledger.transaction() as tx:
-        there = named(tx, name)
+        there = tx.get(KeptWorkspace, name)
         run = None if there is None else _talk(tx, there)
     file, begin = plan_file(name), ""
     if goes_on and run is None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import fields
 from decimal import Decimal
 
 from typing_extensions import TypedDict
@@ -24,7 +23,7 @@ from pancode.issues.model import (
 from pancode.kernel.errors import ConflictError, RefusedError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Run, RunState, Setting
+from pancode.kernel.records import IssueWork, KeptWorkspace, Run, RunState
 from pancode.kernel.values import replace
 from pancode.landing.pull_request import PullAsked
 from pancode.runs.core import Core
@@ -34,58 +33,16 @@ from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import at
-from pancode.workspaces.rules import KeptWorkspace, named, runs_in
+from pancode.workspaces.rules import runs_in
 from pancode.workspaces.service import branch_for, ensure, in_workspace
 
-PREFIX = "issue:"
-"""How the names of the durable settings begin that hold the work on issues."""
-MOST = 1_000
+MOST_ENDED = 100
+"""How many ended works are listed beside the open ones: the newest."""
 
 
-@dataclass(frozen=True, slots=True)
-class IssueWork:
-    """The work on one issue. `workspace`: where its runs are; `said`: what the tracker was last told.
-
-    `state`: of the issue, as the tracker was told; `text`: the issue's words, as its runs know them; `pull`:
-    the address of its pull request; `comment`: the tracker's id of PanCode's comment; `trouble`: why the
-    tracker could not be told, in words. `run`: of its newest run, chosen before that is queued, in this
-    `epoch`: a coordinator that is killed in between leaves a record without its run.
-    """
-
-    ref: str
-    title: str
-    url: str
-    project: str
-    workspace: str
-    by: str
-    began_ms: int
-    text: str
-    tracker: TrackerKind
-    state: str = ""
-    said: str = ""
-    pull: str = ""
-    comment: str = ""
-    trouble: str = ""
-    run: str = ""
-    epoch: int = 0
-
-    def setting(self, changed_ms: int) -> Setting:
-        """The work as the row in which it is kept."""
-        return Setting(f"{PREFIX}{self.workspace}", asdict(self), changed_ms, self.by)
-
-
-def works(tx: Transaction) -> list[IssueWork]:
-    """The work on all issues."""
-    names = (str(name).removeprefix(PREFIX) for (name,) in tx.starting(Setting, PREFIX, MOST))
-    return [one for name in names if (one := work_in(tx, name)) is not None]
-
-
-def work_in(tx: Transaction, workspace: str) -> IssueWork | None:
-    """The work on the issue of this workspace; None: there is none."""
-    row = tx.get(Setting, f"{PREFIX}{workspace}")
-    if row is None or not isinstance(row.value, Mapping):
-        return None
-    return IssueWork(**{**row.value, "tracker": TrackerKind(row.value["tracker"])})
+def open_works(tx: Transaction) -> list[IssueWork]:
+    """Return the work on all issues that is not ended, the oldest first."""
+    return tx.find(IssueWork, {"ended": False}, order="began_ms")
 
 
 def known_to_runs(one: IssueWork, issue: Issue) -> IssueWork:
@@ -96,7 +53,7 @@ def known_to_runs(one: IssueWork, issue: Issue) -> IssueWork:
 def is_begun(core: Core, tx: Transaction, workspace: str) -> bool:
     """Whether work on the issue was begun, and not by a coordinator that was killed before its run was
     queued."""
-    one = work_in(tx, workspace)
+    one = tx.get(IssueWork, workspace)
     if one is None:
         return False
     return not one.run or one.epoch == core.epoch or tx.get(Run, one.run) is not None
@@ -106,20 +63,29 @@ def keep(core: Core, done: IssueWork, before: IssueWork) -> None:
     """Record what has changed in the work, unless it was forgotten meanwhile; the rest may have changed by
     other hands."""
     with unit_of_work(core) as work:
-        there = work_in(work.tx, done.workspace)
+        there = work.tx.get(IssueWork, done.workspace)
         if there is not None:
             new = {one.name: getattr(done, one.name) for one in fields(done)}
             changed = {name: value for name, value in new.items() if value != getattr(before, name)}
-            work.tx.put(replace(there, **changed).setting(core.wall_ms()))
+            work.tx.put(replace(there, **changed))
 
 
 def forget(core: Core, workspace: str, run: str | None = None) -> None:
     """Forget the work of a workspace that is gone, so that the tracker is told nothing more. `run`: only
     where that one is still its newest run, and nobody else has begun it meanwhile."""
     with unit_of_work(core) as work:
-        there = work_in(work.tx, workspace)
+        there = work.tx.get(IssueWork, workspace)
         if there is not None and run in (None, there.run):
-            work.tx.delete(Setting, f"{PREFIX}{workspace}")
+            work.tx.delete(IssueWork, workspace)
+
+
+def end(core: Core, over: IssueWork) -> None:
+    """End the work and its workspace, unless somebody has begun it anew meanwhile."""
+    with unit_of_work(core) as work:
+        now, place = work.tx.get(IssueWork, over.workspace), work.tx.get(KeptWorkspace, over.workspace)
+        if now == over and place is not None:
+            work.tx.put(replace(now, ended=True))
+            work.tx.put(replace(place, ended=True))
 
 
 def closing(core: Core, run: Run, asked: PullAsked) -> PullAsked:
@@ -127,7 +93,7 @@ def closing(core: Core, run: Run, asked: PullAsked) -> PullAsked:
     there = _of(core, run)
     if there is None:
         return asked
-    in_linear = there.tracker is TrackerKind.LINEAR
+    in_linear = there.tracker == TrackerKind.LINEAR
     return replace(asked, closes=there.ref if in_linear else f"#{number_of(there.ref)}")
 
 
@@ -141,7 +107,7 @@ def note_pull(core: Core, run: Run, url: str) -> None:
 def _of(core: Core, run: Run) -> IssueWork | None:
     """The work on an issue that the run is part of."""
     with core.ports.ledger.transaction() as tx:
-        return work_in(tx, run.terms.get("in_workspace", ""))
+        return tx.get(IssueWork, run.terms.get("in_workspace", ""))
 
 
 def look(around: Surroundings, trackers: Trackers, ref: str) -> tuple[NamedProject, Issue]:
@@ -210,14 +176,14 @@ def begin(
     ensure(core, KeptWorkspace(name, project.path, branch_for(name, issue.title), request.node, now, by))
     kind, title = place_of(project).kind, issue.title[:MOST_TITLE]
     fresh = IssueWork(
-        issue.ref, title, issue.url, project.name, name, by, now, words_of(issue), kind,
+        name, issue.ref, title, issue.url, project.name, by, now, words_of(issue), kind.value,
         run=run, epoch=core.epoch,
     )  # fmt: skip
     with unit_of_work(core) as work:
-        kept = work_in(work.tx, name)
+        kept = work.tx.get(IssueWork, name)
         if kept is not None and is_begun(core, work.tx, name):
             return kept
-        work.tx.put(fresh.setting(now))
+        work.tx.put(fresh)
     return fresh
 
 
@@ -244,8 +210,8 @@ def start(
             forget(core, name, run)
         raise
     with unit_of_work(core) as work:
-        now = work_in(work.tx, name) or known_to_runs(there, issue)
-        work.tx.put(replace(now, run=run).setting(core.wall_ms()))
+        now = work.tx.get(IssueWork, name) or known_to_runs(there, issue)
+        work.tx.put(replace(now, run=run, ended=False))
         if there.run == run:
             by, what = request.created_by, "work on an issue"
             work.audit("people", "info", what, None, by=by, issue=issue.ref, url=issue.url)
@@ -273,25 +239,26 @@ class IssueWorkShape(TypedDict):
 
 
 def status(core: Core) -> list[IssueWorkShape]:
-    """All work on issues, the newest first."""
+    """All open work on issues and the newest ended, the newest first."""
     with core.ports.ledger.transaction() as tx:
-        found = [_shape(one, runs_of(tx, one)[1]) for one in works(tx)]
+        ended = tx.find(IssueWork, {"ended": True}, order="began_ms", descending=True, limit=MOST_ENDED)
+        found = [_shape(one, runs_of(tx, one)[1]) for one in (*open_works(tx), *ended)]
     return sorted(found, key=lambda one: str(one["began_at"]), reverse=True)
 
 
 def runs_of(tx: Transaction, one: IssueWork) -> tuple[KeptWorkspace | None, list[Run]]:
     """The workspace of the work, and its runs, newest last. None: a person has removed the workspace."""
-    line = named(tx, one.workspace)
+    line = tx.get(KeptWorkspace, one.workspace)
     return line, [] if line is None else runs_in(tx, line)
 
 
 def newest(core: Core, ref: str) -> Run:
     """The newest run of the work on this issue. NotFoundError where there is none."""
     with core.ports.ledger.transaction() as tx:
-        there = work_in(tx, ref.lower())
+        there = tx.get(IssueWork, ref.lower())
         runs = [] if there is None else runs_of(tx, there)[1]
         if not runs:
-            names = [one.ref for one in works(tx)]
+            names = [one.ref for one in open_works(tx)]
             raise not_found("issue at work", ref, names, f"pancode work {ref.upper()}")
     return runs[-1]
 

@@ -16,19 +16,19 @@ from pancode.issues.model import (
     material,
     place_of,
 )
-from pancode.issues.service import IssueWork, forget, keep, known_to_runs, runs_of, works
+from pancode.issues.service import end, forget, keep, known_to_runs, open_works, runs_of
 from pancode.kernel.errors import PancodeError, UsageError, with_fix
 from pancode.kernel.feed_thread import FeedThread
 from pancode.kernel.formatting import counted
-from pancode.kernel.records import Run, RunState
+from pancode.kernel.records import EventKind, IssueWork, KeptWorkspace, Run, RunState
 from pancode.kernel.threads import SOON_S
 from pancode.kernel.values import replace
+from pancode.landing.rules import DROPPED
 from pancode.runs.core import Core
 from pancode.runs.life.continuations import has_change, is_blocked
 from pancode.runs.life.signals import ToldByTracker
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
-from pancode.workspaces.rules import KeptWorkspace
 
 MARK = "<!-- pancode: the work on this issue -->"
 """The first line of PanCode's comment, by which the comment is found again."""
@@ -107,6 +107,26 @@ MERGE_S = 900.0
 CHANGED = "The issue {} has changed in its tracker. This is what it says now.\n{}"
 
 
+NEWS = frozenset(
+    {
+        EventKind.RUN_QUEUED,
+        EventKind.RUN_ENDED,
+        EventKind.RUN_LANDING,
+        EventKind.INBOX_ITEM,
+        EventKind.INBOX_ANSWERED,
+    }
+)
+"""The kinds of events after which the work on an issue may be at another point."""
+
+
+def is_over(work: IssueWork, runs: Sequence[Run]) -> bool:
+    """Whether nothing is left to do: the issue is over, and its change has landed or was dropped."""
+    if work.state not in OVER or not runs or runs[-1].state is not RunState.ENDED or is_blocked(runs[-1]):
+        return False
+    last = runs[-1]
+    return last.landed is not None or not has_change(last) or last.landing.get("status") == DROPPED
+
+
 class TrackerNews(FeedThread):
     """Tells trackers the news: load, decide, apply. The next coordinator tells what a killed one did not.
 
@@ -114,7 +134,7 @@ class TrackerNews(FeedThread):
     """
 
     def __init__(self, core: Core, around: Callable[[], Surroundings], trackers: Trackers) -> None:
-        super().__init__(core, "trackers", AGAIN_S)
+        super().__init__(core, "trackers", AGAIN_S, NEWS)
         self._around, self._trackers = around, trackers
         self._rests: dict[str, int] = {}
         self._hurried = False
@@ -134,7 +154,7 @@ class TrackerNews(FeedThread):
             soon = self._core.ports.clock.mono_ms() + int(SOON_S * 1000)
             self._rests = {name: min(rest, soon) for name, rest in self._rests.items()}
         with self._core.ports.ledger.transaction() as tx:
-            there = [(one, *runs_of(tx, one)) for one in works(tx)]
+            there = [(one, *runs_of(tx, one)) for one in open_works(tx)]
         waits: list[float] = []
         for one, line, runs in there:
             if line is None:
@@ -151,6 +171,8 @@ class TrackerNews(FeedThread):
         news = wanted.state is not None and (moved or wanted.text != one.said)
         merges = one.pull and one.state == IssueState.REVIEW
         if not news and not works_now and not merges:
+            if is_over(one, runs):
+                end(self._core, one)
             return None
         rest = self._rests.get(one.workspace, 0)
         if now < rest and (not news or one.trouble):
@@ -165,6 +187,8 @@ class TrackerNews(FeedThread):
         self._rests[one.workspace] = now + int(pause * 1000)
         if done != one:
             keep(self._core, done, one)
+        if is_over(done, runs) and not done.trouble:
+            end(self._core, done)
         return pause if works_now or merges or done.trouble else None
 
     def _told(self, one: IssueWork, runs: list[Run], news: IssueProgress | None) -> IssueWork:

@@ -24,6 +24,60 @@ class AuditAnchor(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class KeptWorkspace(Record):
+    """The facts of a workspace that its runs do not tell.
+
+    `first`: its first run, from which the others go on; empty: it has none yet. `last`: its newest; empty:
+    not noted. `node` None: any machine. `saved`: after a repair the run at whose files that first one begins;
+    empty: a snapshot. `ended`: its issue is over; the next run in it opens it again.
+    """
+
+    TABLE: ClassVar = Table("workspaces", ("name",), ("ended,created_ms",))
+    name: str
+    project: str
+    branch: str
+    node: str | None
+    created_ms: int
+    created_by: str
+    first: str = ""
+    saved: str = ""
+    last: str = ""
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IssueWork(Record):
+    """The work on one issue. `workspace`: where its runs are; `said`: what the tracker was last told.
+
+    `state`: of the issue, as the tracker was told; `text`: the issue's words, as its runs know them; `pull`:
+    the address of its pull request; `comment`: the tracker's id of PanCode's comment; `trouble`: why the
+    tracker could not be told, in words. `run`: of its newest run, chosen before that is queued, in this
+    `epoch`: a coordinator that is killed in between leaves a record without its run. `tracker`: its
+    kind.
+    `ended`: the issue is over, and its change has landed or was dropped.
+    """
+
+    TABLE: ClassVar = Table("issue_works", ("workspace",), ("ended,began_ms",))
+    workspace: str
+    ref: str
+    title: str
+    url: str
+    project: str
+    by: str
+    began_ms: int
+    text: str
+    tracker: str
+    state: str = ""
+    said: str = ""
+    pull: str = ""
+    comment: str = ""
+    trouble: str = ""
+    run: str = ""
+    epoch: int = 0
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class EndedRun(Record):
     """A run that has ended, as costs, track records, workers and briefs count it. Written with the run
     itself.

@@ -6,6 +6,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 
+from pancode.kernel.states import EventKind
 from pancode.kernel.threads import EssentialThread
 from pancode.runs.core import Core
 
@@ -16,12 +17,16 @@ JOIN_S = 30
 class FeedThread(ABC):
     """A thread that acts on the feed. Started once, stopped once. An error in a turn is logged, no more."""
 
-    def __init__(self, core: Core, name: str, again_s: float) -> None:
-        """`again_s`: seconds from a turn that failed until the next one."""
+    def __init__(
+        self, core: Core, name: str, again_s: float, kinds: frozenset[EventKind] | None = None
+    ) -> None:
+        """`again_s`: seconds from a turn that failed until the next one. `kinds`: of the events that bring a
+        turn; None: all.
+        """
         self._core, self._again_s = core, again_s
         self._stopping, self._woken = threading.Event(), threading.Event()
         self._thread = EssentialThread(self._go, name)
-        core.feed.listen(self._woken.set)
+        core.feed.listen(self._woken.set, kinds)
 
     def start(self) -> None:
         self._thread.start()

@@ -16,6 +16,8 @@ from pancode.kernel.feature_records import DeliveryState as DeliveryState
 from pancode.kernel.feature_records import EndedRun as EndedRun
 from pancode.kernel.feature_records import Firing as Firing
 from pancode.kernel.feature_records import FiringState as FiringState
+from pancode.kernel.feature_records import IssueWork as IssueWork
+from pancode.kernel.feature_records import KeptWorkspace as KeptWorkspace
 from pancode.kernel.feature_records import KeyedRequest as KeyedRequest
 from pancode.kernel.feature_records import RunNote as RunNote
 from pancode.kernel.feature_records import Schedule as Schedule
@@ -477,4 +479,6 @@ ALL: tuple[type[Record], ...] = (
     ControlMessage,
     ApiToken,
     KeyedRequest,
+    KeptWorkspace,
+    IssueWork,
 )

@@ -20,7 +20,7 @@ from pancode.budget.track_record_rules import TrackRecord, WorkKey, key_of, reco
 from pancode.kernel.node import LastHeartbeat, Linked, Listening, NodeState, Reaching
 from pancode.kernel.ports import Transaction
 from pancode.kernel.quota import Flood
-from pancode.kernel.records import EndedRun, FeedEvent, Fence
+from pancode.kernel.records import EndedRun, EventKind, FeedEvent, Fence
 from pancode.kernel.visitors import WebCode
 from pancode.runs.placement.breakers import EndedTries, EndedTry
 from pancode.runs.placement.placement import Shun
@@ -37,24 +37,27 @@ class Feed:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._events: list[FeedEvent] = []
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: list[tuple[Callable[[], None], frozenset[EventKind] | None]] = []
 
     def load(self, tx: Transaction) -> None:
         """Load the events that the ledger has kept."""
         with self._lock:
             self._events = tx.find(FeedEvent, order="number")
 
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Call the listener whenever something new is there; the listener may not wait."""
-        self._listeners.append(listener)
+    def listen(self, listener: Callable[[], None], kinds: frozenset[EventKind] | None = None) -> None:
+        """Call the listener when an event of these kinds (None: of any) is there; it may not wait."""
+        self._listeners.append((listener, kinds))
 
     def publish(self, events: Iterable[FeedEvent]) -> None:
         """Add these events, which are durable now and newer than all others."""
+        new = list(events)
+        there = {event.kind for event in new}
         with self._lock:
-            self._events.extend(events)
+            self._events.extend(new)
             del self._events[: max(0, len(self._events) - MOST)]
-        for listener in self._listeners:
-            listener()
+        for listener, kinds in self._listeners:
+            if kinds is None or kinds & there:
+                listener()
 
     @property
     def last(self) -> int:

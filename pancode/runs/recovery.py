@@ -10,7 +10,7 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import NotFoundError, PancodeError, RefusedError, UsageError, with_fix
 from pancode.kernel.formatting import first_few
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Decision, Run, RunState
+from pancode.kernel.records import Decision, KeptWorkspace, Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch
@@ -23,7 +23,7 @@ from pancode.runs.retry import asked_again, dispatch_again, request_of
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run, must_have_no_next, newest_fence, was_stopped
 from pancode.sessions.run_continuation import goes_on
-from pancode.workspaces.rules import named, runs_in
+from pancode.workspaces.rules import runs_in
 from pancode.workspaces.service import in_workspace
 
 LOOKED_AT, DAY_MS = 500, 86_400_000
@@ -177,7 +177,7 @@ def _again(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
     """
     name, told = old.terms.get("in_workspace", ""), _before(core, old)
     with core.ports.ledger.transaction() as tx:
-        kept = named(tx, name)
+        kept = tx.get(KeptWorkspace, name)
         stays = kept is not None and [run.id for run in runs_in(tx, kept)][-1:] == [old.id]
     if not stays:
         return dispatch_again(core, around, old, by, recovers=True, before=told)

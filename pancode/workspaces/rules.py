@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
 from typing import cast
 
 from node_agent.wire.identity import ATTEMPT, turn_control_file, words_in
@@ -11,7 +10,7 @@ from pancode.config.project_rules import meant, moved
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Run, RunState, Setting
+from pancode.kernel.records import KeptWorkspace, Run, RunState
 from pancode.kernel.terms import RunTerms
 from pancode.kernel.values import replace
 from pancode.runs.life.continuations import beginning, is_blocked, nexts
@@ -20,10 +19,8 @@ from pancode.runs.request import FILES, DispatchRequest, workspace_in
 from pancode.runs.unit_of_work import Work
 from pancode.runs.user_environment import Surroundings
 
-PREFIX = "workspace:"
-"""The prefix of the durable settings that hold workspaces."""
 MOST = 1_000
-"""The most workspaces, and how many of a workspace's runs are looked at: the newest."""
+"""The most open workspaces, and how many of a workspace's runs are looked at: the newest."""
 TAKEN = "workspace_taken"
 """The code of the refusal while somebody works there."""
 STAY = "# A person has this workspace open."
@@ -47,30 +44,6 @@ where an agent may have left a link to a file of the node's owner.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
-@dataclass(frozen=True, slots=True)
-class KeptWorkspace:
-    """The facts of a workspace that its runs do not tell.
-
-    `first`: its first run, from which the others go on; empty: it has none yet. `last`: its newest; empty:
-    not noted. `node` None: any machine. `saved`: after a repair the run at whose files that first one begins;
-    empty: a snapshot.
-    """
-
-    name: str
-    project: str
-    branch: str
-    node: str | None
-    created_ms: int
-    created_by: str
-    first: str = ""
-    saved: str = ""
-    last: str = ""
-
-    def setting(self, changed_ms: int) -> Setting:
-        """Return the workspace's row."""
-        return Setting(f"{PREFIX}{self.name}", asdict(self), changed_ms, self.created_by)
-
-
 def workspace_name(text: str) -> str:
     """Return the name if a workspace can have it; else UsageError."""
     if _NAME.fullmatch(text) is None or text in FILES or text.endswith((".", ".lock")) or ".." in text:
@@ -80,23 +53,17 @@ def workspace_name(text: str) -> str:
     return text
 
 
-def known(tx: Transaction) -> dict[str, KeptWorkspace]:
-    """All workspaces by name."""
-    names = [str(key[0]).removeprefix(PREFIX) for key in tx.starting(Setting, PREFIX, MOST)]
-    found = (named(tx, name) for name in names)
-    return {one.name: one for one in found if one is not None}
-
-
-def named(tx: Transaction, name: str) -> KeptWorkspace | None:
-    row = tx.get(Setting, f"{PREFIX}{name}")
-    return KeptWorkspace(**row.value) if row is not None and isinstance(row.value, dict) else None
+def open_workspaces(tx: Transaction) -> list[KeptWorkspace]:
+    """Return all that are not ended, the oldest first."""
+    return tx.find(KeptWorkspace, {"ended": False}, order="created_ms")
 
 
 def load(tx: Transaction, name: str) -> KeptWorkspace:
     """Return the workspace. NotFoundError with the nearest name."""
-    found = named(tx, name)
+    found = tx.get(KeptWorkspace, name)
     if found is None:
-        raise not_found("workspace", name, (*known(tx), *FILES), "pancode workspace ls")
+        names = [one.name for one in open_workspaces(tx)]
+        raise not_found("workspace", name, (*names, *FILES), "pancode workspace ls")
     return found
 
 
@@ -203,7 +170,7 @@ def must_be_newest(tx: Transaction, name: str, old: str) -> bool:
     """Whether `old` is the workspace's newest run. RefusedError for an older one: the workspace would get a
     second line, and lists show only one.
     """
-    kept = named(tx, name)
+    kept = tx.get(KeptWorkspace, name)
     runs = [run.id for run in runs_in(tx, kept)] if kept is not None else []
     if old in runs[:-1]:
         what, why = f"{old} is not the newest run of workspace {name}", f"its files go on in {runs[-1]}"
@@ -228,6 +195,5 @@ def joined(work: Work, run: Run) -> Run:
         must_be_free(name, runs_in(work.tx, workspace))
         if workspace.first:
             raise RefusedError(f"workspace {name} has a run already", fix="the same command again")
-    noted = replace(workspace, first=workspace.first or run.id, last=run.id)
-    work.tx.put(noted.setting(work.core.wall_ms()))
+    work.tx.put(replace(workspace, first=workspace.first or run.id, last=run.id, ended=False))
     return run

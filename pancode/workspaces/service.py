@@ -14,7 +14,7 @@ from pancode.agents.runtimes import OUR_OWN, RUNTIMES, canonical
 from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import ResultPlace, Transaction
-from pancode.kernel.records import Node, Run, RunState, Setting
+from pancode.kernel.records import KeptWorkspace, Node, Run, RunState
 from pancode.kernel.signature_check import fresh_secret
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
@@ -30,21 +30,20 @@ from pancode.runs.views import at, iso, newest_fence, node_of, session_of, words
 from pancode.workflows.step_work import result_commit
 from pancode.workspaces.rules import (
     MOST,
-    PREFIX,
-    KeptWorkspace,
     at_workspace,
     is_stay,
-    known,
     line_of,
     load,
     must_be_free,
-    named,
+    open_workspaces,
     stay_request,
     workspace_name,
 )
 
 ANY = "any"
 """The word for any free machine, in place of a name."""
+MOST_ENDED = 100
+"""How many ended workspaces are listed beside the open ones: the newest."""
 MEASURED = 20
 """A list counts the commits of this many workspaces, those used last: git is asked for each."""
 
@@ -83,25 +82,25 @@ def create(core: Core, asked: KeptWorkspace) -> None:
     """Create the workspace. ConflictError where its name is taken, NotFoundError for an unknown machine."""
     workspace_name(asked.name)
     with unit_of_work(core) as work:
-        there = known(work.tx)
-        if asked.name in there:
+        there = work.tx.get(KeptWorkspace, asked.name)
+        if there is not None:
             raise ConflictError(
                 f"there is a workspace {asked.name} already",
-                why=f"its repository is {there[asked.name].project}",
+                why=f"its repository is {there.project}{', its issue is over' if there.ended else ''}",
                 fix=f'pancode dispatch --workspace {asked.name} "...", or take another name',
                 code="name_taken",
             )
-        if len(there) >= MOST:
+        if len(open_workspaces(work.tx)) >= MOST:
             raise UsageError(f"the fleet has {MOST} workspaces", fix="pancode workspace rm NAME")
         _must_be_a_node(work.tx, asked.node)
-        work.tx.put(asked.setting(core.wall_ms()))
+        work.tx.put(asked)
         work.audit("people", "info", "workspace created", None, by=asked.created_by, name=asked.name)
 
 
 def ensure(core: Core, wanted: KeptWorkspace) -> None:
     """Create the workspace if there is none. ConflictError where its name is that of another repository's."""
     with core.ports.ledger.transaction() as tx:
-        there = named(tx, wanted.name)
+        there = tx.get(KeptWorkspace, wanted.name)
     if there is None:
         create(core, wanted)
     elif there.project != wanted.project:
@@ -184,10 +183,15 @@ class WorkspaceAnswer(WorkspaceShape):
 
 
 def workspaces(core: Core, measured: bool = False) -> list[WorkspaceShape]:
-    """Return all workspaces, the one used last first. `measured`: count the commits of the first MEASURED."""
+    """Return all open workspaces and the newest ended ones, the one used last first.
+
+    `measured`: count the commits of the first MEASURED.
+    """
     with core.ports.ledger.transaction() as tx:
-        lines = {one.name: line_of(tx, one) for one in known(tx).values()}
-        found = [_shape(core, tx, one, lines[one.name]) for one in known(tx).values()]
+        ended = tx.find(KeptWorkspace, {"ended": True}, order="created_ms", descending=True, limit=MOST_ENDED)
+        kept = [*open_workspaces(tx), *ended]
+        lines = {one.name: line_of(tx, one) for one in kept}
+        found = [_shape(core, tx, one, lines[one.name]) for one in kept]
     found.sort(key=lambda one: str(one["used_at"] or one["created_at"]), reverse=True)
     for one in found[: MEASURED if measured else 0]:
         _measure(core, one, lines[one["workspace"]])
@@ -394,7 +398,7 @@ def remove(core: Core, name: str, by: str, force: bool) -> Mapping[str, Any]:
         left, is_known = shape["files"], shape["dirty"] is not None
         if (left or not is_known) and not force:
             raise _unlanded_error(name, runs[-1].id, workspace.branch, left, is_known)
-        work.tx.delete(Setting, f"{PREFIX}{name}")
+        work.tx.delete(KeptWorkspace, name)
         work.audit("people", "info", "workspace removed", None, by=by, name=name, unlanded=left[:20])
     return {"removed": name, "kept": runs[-1].id if left else None}
 
@@ -438,7 +442,7 @@ def repair(
         if loss is not None:
             workspace = replace(workspace, first="", last="", saved=loss.saved or "")
         workspace = replace(workspace, project=project or workspace.project)
-        work.tx.put(workspace.setting(core.wall_ms()))
+        work.tx.put(workspace)
         more = {} if loss is None else {"lost": loss.run, "saved": workspace.saved}
         work.audit("people", "info", "workspace changed", None, by=by, name=name, **more)
 

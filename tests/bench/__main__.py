@@ -16,6 +16,7 @@ from tests.bench.flows import flows
 from tests.bench.gateway import gateway
 from tests.bench.history import history
 from tests.bench.idle import idle
+from tests.bench.issues import issues
 from tests.bench.landing import landing
 from tests.bench.load import throughput_and_start
 from tests.bench.models import models
@@ -29,7 +30,7 @@ from tests.bench.scale import scale
 from tests.bench.talking import talking
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "performance.md"
-ROWS = "abcdefghijklmnopqrst"
+ROWS = "abcdefghijklmnopqrstu"
 _QUICK = "quick run: few rounds, and a p99 of 60 samples is the worst of them"
 
 
@@ -64,6 +65,7 @@ def main(argv: list[str]) -> int:
         ("q", lambda: faces(_tell, *((3, 4) if quick else (9, 10)))),
         ("s", lambda: scale(_tell, quick)),
         ("t", lambda: talking(_tell, *((4, 10, 40) if quick else (20, 30, 300)))),
+        ("u", lambda: issues(_tell, 2 if quick else 7)),
         ("e", lambda: idle(_tell, 20 if quick else 60)),
     ]
     for letters, measure in parts:

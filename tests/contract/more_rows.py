@@ -8,6 +8,8 @@ from pancode.kernel.records import (
     Delivery,
     Firing,
     FiringState,
+    IssueWork,
+    KeptWorkspace,
     KeyedRequest,
     Record,
     RunNote,
@@ -26,4 +28,8 @@ MORE: tuple[Record, ...] = (
     AuditAnchor(20, "{}"),
     ApiToken("grafana", "d" * 64, ("read", "answer"), 1, "ana", 2, "i-1", "r-1", 3),
     KeyedRequest("socket", "k 1", "POST /v1/runs", "d" * 64, 1, 201, '{"run":"r-1"}'),
+    KeptWorkspace("login", "/home/ana/shop", "feature/login", None, 7, "ana", "r-1", "", "r-2", ended=True),
+    IssueWork(
+        "shop-12", "SHOP-12", "Add login", "https://x", "shop", "ana", 7, "words", "github", "open", "said"
+    ),
 )

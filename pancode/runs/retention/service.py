@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Run, RunState, Setting, Workflow
+from pancode.kernel.records import KeptWorkspace, Run, RunState, Setting, Workflow
 from pancode.kernel.threads import PeriodicThread
 from pancode.kernel.values import replace
 from pancode.landing.queue import waiting
@@ -27,7 +27,6 @@ from pancode.runs.retention.rules import (
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import session_of
 from pancode.workflows.results import is_the_result
-from pancode.workspaces.rules import named
 
 DONE = "retention"
 """The name of the setting that says when retention last ran by itself."""
@@ -99,11 +98,11 @@ def planned(core: Core, files: FilesOfRuns) -> Retention:
 
 
 def _beside(tx: Transaction, run: Run, lands: set[str], now_ms: int) -> RunBeside:
-    workspace = run.terms.get("in_workspace")
+    kept = tx.get(KeptWorkspace, run.terms.get("in_workspace", ""))
     return RunBeside(
         session_used_ms=_used_ms(tx, run, now_ms),
         workflow=tx.get(Workflow, run.workflow) if run.workflow is not None else None,
-        in_workspace=workspace is not None and named(tx, workspace) is not None,
+        in_workspace=kept is not None and not kept.ended,
         lands=run.id in lands,
         is_result=run.state is RunState.ENDED and is_the_result(tx, run),
     )

@@ -13,7 +13,7 @@ from pancode.interfaces.http.bodies import ActBody, Line, Name
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import NotFoundError, UsageError
-from pancode.workspaces.rules import KeptWorkspace
+from pancode.kernel.records import KeptWorkspace
 from pancode.workspaces.service import (
     WorkspaceAnswer,
     WorkspaceShape,

@@ -132,7 +132,9 @@ def test_landings_of_one_repository_go_one_after_another_and_others_do_not_wait_
     with _going(world, lander) as queue:
         asked = [queue.ask(run, LandWay("ana")) for run in runs[:1]]
         assert lander.begun.wait(30 * crowded())
-        asked += [queue.ask(run, LandWay("ana")) for run in runs[1:]]
+        for run in runs[1:]:
+            world.coordinator.clock.advance(1)
+            asked.append(queue.ask(run, LandWay("ana")))
         rows = landing_rows(core, queue.under_way())
         assert [(row["run"], row["place"], row["under_way"]) for row in rows] == [
             (run.id, place, place == 0) for place, run in enumerate(runs)

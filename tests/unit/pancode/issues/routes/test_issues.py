@@ -15,10 +15,10 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.config.fleet_settings import pause_queue
 from pancode.issues.model import IssueState
-from pancode.issues.service import closing, note_pull, work_in
+from pancode.issues.service import closing, note_pull
 from pancode.issues.tracker_sync import TrackerNews
 from pancode.kernel.errors import UnavailableError
-from pancode.kernel.records import Run, SessionRow, Word
+from pancode.kernel.records import IssueWork, KeptWorkspace, Run, SessionRow, Word
 from pancode.kernel.values import replace
 from pancode.landing.pull_request import PullAsked, pull_request
 from pancode.runs.unit_of_work import unit_of_work
@@ -127,6 +127,40 @@ def test_an_issue_goes_from_its_first_run_to_a_landed_change(shop: Shop) -> None
     shop.begin()
     assert shop.told()[0] is IssueState.DONE and len(shop.trackers.written) == written, "nothing is new"
     assert (shop.status["state"], shop.status["run"]) == ("done", run.id)
+
+
+def kept(shop: Shop) -> tuple[bool, bool]:
+    """Whether the work and its workspace are ended."""
+    with shop.world.context.ledger.transaction() as tx:
+        work, place = tx.get(IssueWork, "shop-12"), tx.get(KeptWorkspace, "shop-12")
+        assert work is not None and place is not None
+        return work.ended, place.ended
+
+
+def test_finished_work_ends_with_its_workspace_and_is_not_looked_at_again(shop: Shop) -> None:
+    run = shop.begun()
+    shop.ends()
+    shop.told()
+    assert kept(shop) == (False, False)
+    shop.lands(run, "main")
+    assert shop.told()[0] is IssueState.DONE and kept(shop) == (True, True)
+    shop.trackers.expired = True
+    shop.world.context.clock.ms += 10_000_000
+    assert shop.news.round() is None and shop.status["trouble"] is None, "its tracker is not asked"
+    assert shop.status["state"] == "done", "it is listed"
+    shop.trackers.expired = False
+    shop.trackers.there["SHOP-12"] = replace(shop.trackers.there["SHOP-12"], state=IssueState.OPEN)
+    shop.begun()
+    assert kept(shop) == (False, False), "who begins it anew opens both"
+
+
+def test_a_change_that_waits_keeps_the_work_of_a_closed_issue_open(shop: Shop) -> None:
+    shop.begun()
+    shop.ends()
+    shop.told()
+    shop.trackers.there["SHOP-12"] = replace(shop.trackers.there["SHOP-12"], state=IssueState.DONE)
+    shop.told()
+    assert kept(shop) == (False, False)
 
 
 def labelled(shop: Shop, *labels: str, **rules: dict[str, str]) -> None:
@@ -266,7 +300,7 @@ def test_an_issue_of_a_megabyte_is_bounded_everywhere_and_that_is_said(shop: Sho
     run = shop.begun(**NATIVE)
     assert len(run.task) < 22_000 and "[the rest is in the tracker]" in run.task
     with shop.world.context.ledger.transaction() as tx:
-        row = work_in(tx, "shop-12")
+        row = tx.get(IssueWork, "shop-12")
     assert row is not None and len(row.text) < 21_000 and len(row.title) == 200, "it is read at each look"
     shop.told()
     shop.edits("y" * (1 << 20))

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import Outcome
-from pancode.kernel.records import Run, RunState, Setting, Workflow, WorkflowState
+from pancode.kernel.records import KeptWorkspace, Run, RunState, Workflow, WorkflowState
 from pancode.kernel.values import replace
 from pancode.runs.retention.parts import RunFiles
 from pancode.runs.retention.rules import DAY_MS, FilesNeed, KeepRules, RunBeside, let_go, need_of
 from pancode.runs.retention.service import DailyRetention
-from pancode.workspaces.rules import KeptWorkspace
 from tests.unit.pancode.interfaces.http.world import World
 
 GIT = {"kind": "git", "repo": "p-1234", "snapshot": "a" * 40}
@@ -69,7 +68,7 @@ def test_logs_that_take_too_much_room_go_from_the_oldest_on(world: World) -> Non
     ended(world, "r-aaaaa5", days=12, terms={"in_workspace": "min-1"})
     kept = KeptWorkspace("min-1", "/p", "feature/min-1", None, 0, "ana", "r-aaaaa5")
     with world.context.ledger.transaction() as tx:
-        tx.put(kept.setting(0))
+        tx.put(kept)
     core = world.context.core
     core.rules = replace(core.rules, keep=replace(core.rules.keep, logs_bytes=25))
     asked = collected(world)
@@ -93,10 +92,10 @@ def test_what_a_workspace_stands_on_stays_until_that_is_removed(world: World) ->
     ended(world, "r-aaaaa2", landed="landed", terms={"in_workspace": "min-1"})
     kept = KeptWorkspace("min-1", "/p", "feature/min-1", None, 0, "ana", "r-aaaaa2")
     with world.context.ledger.transaction() as tx:
-        tx.put(kept.setting(0))
+        tx.put(kept)
     assert collected(world)["kept"] == [{"runs": 1, "why": FilesNeed.WORKSPACE.value}]
     with world.context.ledger.transaction() as tx:
-        tx.delete(Setting, "workspace:min-1")
+        tx.delete(KeptWorkspace, "min-1")
     assert collected(world)["changes"] == 1
 
 

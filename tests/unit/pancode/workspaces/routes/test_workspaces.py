@@ -160,7 +160,7 @@ def test_it_goes_on_behind_the_runs_that_a_list_shows(
         ended(world, COMMITS[number % 3])
         if old:
             with world.context.ledger.transaction() as tx:
-                tx.put(replace(dispatched.load(tx, "login"), last="").setting(0))
+                tx.put(replace(dispatched.load(tx, "login"), last=""))
     assert [run.terms.get("continues") for run in runs[1:]] == [run.id for run in runs[:-1]]
     assert {run.terms.get("in_workspace") for run in runs} == {"login"}
     assert [row["run"] for row in shown(world)["runs"]] == [run.id for run in runs[2:]]
