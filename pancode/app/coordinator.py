@@ -26,6 +26,7 @@ from pancode.config.load import ConfigPlaces, load
 from pancode.config.settings_writer import KeptSettings
 from pancode.config.user_environment import FileSurroundings
 from pancode.config.watch import ConfigWatch
+from pancode.fleet.answers import TroubleShape
 from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.direct.entrance import Rooms
 from pancode.fleet.direct.guests import Direct
@@ -128,7 +129,7 @@ class OutgoingParts:
         self.secrets = KeptSecrets(Home(root).secrets)
         self.sending = Outgoing(core, Sender(self.rules, self.secrets))
 
-    def shown(self) -> list[dict[str, str]]:
+    def shown(self) -> list[TroubleShape]:
         """The failed deliveries as `fleet status` shows them."""
         fix = "pancode notify ls"
         return [
@@ -291,9 +292,9 @@ class Coordinator:
         note_pull(self.core, run, opened["url"])
         return opened
 
-    def closed(self) -> Sequence[Mapping[str, str]]:
+    def closed(self) -> Sequence[TroubleShape]:
         found = self._direct.troubles
-        closed = [{"what": str(one), "why": one.why, "fix": one.fix} for one in found]
+        closed: list[TroubleShape] = [{"what": str(one), "why": one.why, "fix": one.fix} for one in found]
         return [*closed, *self._outgoing.shown()]
 
     def start(self) -> None:

@@ -118,8 +118,7 @@ class FiguresAnswer(TypedDict):
 
 
 def _samples(context: ApiContext) -> list[Sample]:
-    facts = {**context.facts, "trouble": context.trouble.shape()}
-    return figures(context.core, facts, context.coordinator.process_figures())
+    return figures(context.core, context.running(), context.coordinator.process_figures())
 
 
 @Verb("GET /v1/breakers", command="breakers")

@@ -29,7 +29,10 @@ class VerificationShape(VerdictOfNode):
 
 
 class LandingShape(TypedDict, total=False):
-    """The result of the landing: `waiting`, `landed`, `nothing to land`, `conflict`, `gate failed` ..."""
+    """The result of the landing: `waiting`, `landed`, `nothing to land`, `conflict`, `gate failed` ...
+
+    `recovered`: an earlier landing had been cut off, and was completed first. `how`: as which commits.
+    """
 
     status: str
     why: str
@@ -43,6 +46,10 @@ class LandingShape(TypedDict, total=False):
     held: int
     gate: Json | None
     already: str
+    conflicts: list[Json]
+    recovered: str | None
+    error: str
+    how: str
 
 
 Json = dict[str, Any]
@@ -162,3 +169,37 @@ class RunDetail(RunShape):
     """What of the run waits for a person: its kind, the command that answers, the choices."""
     served: Json | None
     """The run's model server: node, endpoint, model, context, slots and test when it was placed."""
+
+
+class HandedRun(TypedDict):
+    """A run that waits on a node for a slot. `there`: the node has said that it has the order."""
+
+    run: str
+    node: str
+    why: str
+    there: bool
+
+
+class StayingRun(TypedDict):
+    """A run that waits for its coordinator, and why."""
+
+    run: str
+    why: str
+    task: str
+
+
+class LaterSteps(TypedDict):
+    """How many steps, or items of a lane, begin only once the coordinator is here. `name`: empty for none."""
+
+    workflow: str
+    name: str
+    steps: int
+
+
+class HandoverShape(TypedDict):
+    """What goes on without the coordinator, and what does not. `at_work`: how many runs have begun."""
+
+    at_work: int
+    handed: list[HandedRun]
+    stays: list[StayingRun]
+    later: list[LaterSteps]

@@ -8,7 +8,8 @@ from typing_extensions import TypedDict
 
 from node_agent.wire.failure import FailureKind
 from pancode.config.fleet_settings import pause_queue
-from pancode.fleet.fleet import NodeShape, fleet
+from pancode.fleet.answers import NodeShape, ProblemShape
+from pancode.fleet.fleet import machines
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import took
 from pancode.kernel.names import HEALTH_WATCH
@@ -168,9 +169,9 @@ def shown(core: Core) -> HealthShape:
     with core.ports.ledger.transaction() as tx:
         agents = [_agent_shape(tx, run, health) for run, health in _agents(core, tx, not_ended(tx))]
         removed = {node.name for node in tx.find(Node) if node.removed is not None}
-    machines = [_machine(row) for row in fleet(core, {})["nodes"] if row["name"] not in removed]
-    grave = {row["gravity"] for row in (*agents, *machines)}
-    return {"well": Gravity.PERSON not in grave, "agents": agents, "machines": machines}
+    rows = [_machine(row) for row in machines(core) if row["name"] not in removed]
+    grave = {row["gravity"] for row in (*agents, *rows)}
+    return {"well": Gravity.PERSON not in grave, "agents": agents, "machines": rows}
 
 
 def _agent_shape(tx: Transaction, run: Run, health: AgentHealth) -> HealthRow:
@@ -193,11 +194,11 @@ def _agent_shape(tx: Transaction, run: Run, health: AgentHealth) -> HealthRow:
 
 
 def _machine(row: NodeShape) -> HealthRow:
-    problem = row["problems"][0] if row["problems"] else {"what": "", "fix": ""}
+    problem: ProblemShape = row["problems"][0] if row["problems"] else {"what": "", "fix": ""}
     gravity = Gravity.WARNING if row["state"] == NodeState.SUSPECT else Gravity.WELL
     gravity = Gravity.PERSON if row["state"] in _SICK else gravity
     works = row["state"] == NodeState.ONLINE and row["slots"]["used"]
-    why = str(problem["what"]) or f"{row['slots']['used']} of {row['slots']['total']} slots are taken"
+    why = problem["what"] or f"{row['slots']['used']} of {row['slots']['total']} slots are taken"
     return {
         "who": row["name"],
         "run": None,
@@ -207,7 +208,7 @@ def _machine(row: NodeShape) -> HealthRow:
         "since": row["since"],
         "until": None,
         "why": why,
-        "command": str(problem["fix"]) if gravity is not Gravity.WELL else "",
+        "command": problem["fix"] if gravity is not Gravity.WELL else "",
     }
 
 

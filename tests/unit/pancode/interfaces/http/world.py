@@ -23,6 +23,7 @@ from pancode.config.settings_writer import KeptSettings
 from pancode.config.user_environment import FileSurroundings
 from pancode.fleet import inventory
 from pancode.fleet.acts import Caller, LinkWay, NodeResult, NodeSpec, Progress, ProgressLine
+from pancode.fleet.answers import TroubleShape
 from pancode.fleet.place import ListenAddress
 from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.http.access.request_filter import DoorPlace
@@ -226,7 +227,7 @@ class MemoryCoordinator:
         self.pulls: list[tuple[str, PullAsked]] = []
         self.forge_error: PancodeError | None = None
         self.door: DoorPlace | None = None
-        self.shut: list[Mapping[str, str]] = []
+        self.shut: list[TroubleShape] = []
         self.chosen = KeptSettings(home, {}, home / "none.yaml")
         self.own_agents = OwnAgents(home, {})
         self.trackers: Any = MemoryTrackers()
@@ -277,7 +278,7 @@ class MemoryCoordinator:
     def head_of(self, repo: str, branch: str) -> str:
         return self.heads[repo, branch]
 
-    def closed(self) -> Sequence[Mapping[str, str]]:
+    def closed(self) -> Sequence[TroubleShape]:
         return self.shut
 
     def rotate_key(self, by: str) -> None:

@@ -1,0 +1,221 @@
+"""Agents, models, model servers and agent programs as the API shows them."""
+
+from __future__ import annotations
+
+from typing_extensions import TypedDict
+
+from pancode.kernel.routes import Route
+
+
+class GradeShape(TypedDict):
+    """One check of a model's test: passed, failed or unknown."""
+
+    check: str
+    grade: str
+    words: str
+    fix: str
+    says: str
+    """The node's own advice, in the form `NODE says: ...`."""
+
+
+class PassportShape(TypedDict):
+    """The result of a model's test; `passed` None: the model was not tested as it is now.
+
+    `ctx`: how many tokens a call gets; `tok_s`: how many tokens of an answer come in a second.
+    """
+
+    passed: bool | None
+    checks: list[GradeShape]
+    ctx: int | None
+    tok_s: float | None
+    taken_at: str | None
+
+
+class ModelTestFact(TypedDict):
+    """A model's test as its node tells it."""
+
+    taken_ms: int
+    took_ms: int
+    checks: list[GradeShape]
+    ctx: int | None
+    tok_s: float | None
+
+
+class ModelFacts(TypedDict):
+    """What a node tells of a model."""
+
+    id: str
+    family: str | None
+    parameters: int | None
+    quantisation: str | None
+    ctx_usable: int | None
+    ctx_max: int | None
+    residence: str | None
+    size: int | None
+    vram: int | None
+    slots: int | None
+    tools: bool | None
+    vision: bool | None
+    embedding: bool
+    remote: bool
+    digest: str | None
+
+
+class EndpointModel(ModelFacts):
+    """A model as its server has it."""
+
+    passport: ModelTestFact | None
+
+
+class ModelShape(ModelFacts):
+    """A model of an endpoint. `tier`, `tier_why`: how able it is, and how that is known; null is unknown."""
+
+    node: str
+    endpoint: str
+    ref: str
+    tier: str | None
+    tier_why: str
+    passport: PassportShape
+
+
+class EndpointShape(TypedDict):
+    """A model server that a node reaches. `more`: how many models its heartbeat leaves out.
+
+    `waiting`: the calls in its own queue; null: it does not tell. `says`: the node's own advice.
+    """
+
+    name: str
+    dialect: str
+    at: str
+    version: str | None
+    health: str
+    words: str
+    fix: str
+    says: str
+    slots: int | None
+    slots_free: int | None
+    waiting: int | None
+    wires: list[str]
+    free: bool
+    age_ms: int
+    models: list[EndpointModel]
+    more: int
+
+
+class NodeEndpoint(EndpointShape):
+    """A model server, and the node that reaches it."""
+
+    node: str
+
+
+class EndpointsAnswer(TypedDict):
+    endpoints: list[NodeEndpoint]
+
+
+class ModelsAnswer(TypedDict):
+    models: list[ModelShape]
+
+
+class ModelTestAsked(TypedDict):
+    """A test of a model that was asked for, as its node tells of it."""
+
+    ask: str
+    endpoint: str
+    model: str
+    state: str
+    words: str
+    fix: str
+    says: str
+
+
+class RuntimeTold(TypedDict):
+    """A program that runs agents, as its machine tells of it. `can`: what it does itself.
+
+    `login`: how it is paid for. `says`: the node's own advice.
+    """
+
+    name: str
+    version: str | None
+    state: str
+    fix: str
+    says: str
+    no_turns: str
+    can: list[str]
+    login: str
+    brought: str
+
+
+class RuntimeFacts(RuntimeTold):
+    """`endpoints`: the machine's own model servers that it can ask; `served`: nobody has to log in for them.
+
+    `old`: which machine has a newer version, and the command that brings it; empty: it is not old.
+    """
+
+    endpoints: list[str]
+    served: bool
+    old: str
+
+
+class NodeRuntime(RuntimeFacts):
+    node: str
+
+
+class RuntimeShape(TypedDict):
+    """A program that runs agents, and the machines that tell of it."""
+
+    name: str
+    nodes: list[NodeRuntime]
+    reasoning: list[str]
+    takes_turns: bool
+    installable: bool
+
+
+class WallShape(TypedDict):
+    """What holds the runs of a machine."""
+
+    node: str
+    isolation: str | None
+    holds: str
+
+
+class RuntimesAnswer(TypedDict):
+    runtimes: list[RuntimeShape]
+    walls: list[WallShape]
+
+
+class ModeShape(TypedDict):
+    name: str
+    dispatches: bool
+    writes: bool
+    default: bool
+
+
+class ModesAnswer(TypedDict):
+    modes: list[ModeShape]
+
+
+class LevelShape(TypedDict):
+    name: str
+    allows: list[str]
+    default: bool
+
+
+class HeldShape(TypedDict):
+    """How a runtime is held to a rule, with a sandbox and without."""
+
+    runtime: str
+    rule: str
+    with_sandbox: str
+    without: str
+
+
+class SafetyAnswer(TypedDict):
+    safety: list[LevelShape]
+    matrix: list[HeldShape]
+
+
+ENDPOINTS = Route[EndpointsAnswer]("GET /v1/endpoints")
+MODELS = Route[ModelsAnswer]("GET /v1/models")
+RUNTIMES = Route[RuntimesAnswer]("GET /v1/runtimes")
+MODES = Route[ModesAnswer]("GET /v1/modes")
+SAFETY = Route[SafetyAnswer]("GET /v1/safety")
