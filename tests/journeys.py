@@ -48,11 +48,12 @@ JOURNEYS = {
     "tests/e2e/test_trust_forgery.py::test_forged_receipts_and_events_settle_nothing": "forged receipts",
     "tests/e2e/test_time.py::test_a_killed_coordinator_fires_once": "a schedule",
     "tests/integration/redis/test_tools.py::test_rq_info_shows_queues_jobs_and_the_node": "`rq info`",
+    "tests/integration/packaging/test_upgrade.py::test_a_newer_version_continues_where_the_older_one_stopped[8f79f20c]": "an upgrade",
     "tests/e2e/test_demo.py::test_a_plain_user_without_a_network_is_shown_all_and_nothing_is_left": "the demo",
 }
 """How the ids of tests begin, and what a user would lose."""
 
-NOT_SET_UP = re.compile(r"postgres|^tests/integration/(test_ansible_|packaging/|systemd/)")
+NOT_SET_UP = re.compile(r"postgres|^tests/integration/(test_ansible_|packaging/(?!test_upgrade)|systemd/)")
 """Tests of what the set-up of `make test` does not bring: each has a slice that does."""
 
 _SCHEDULES = re.compile(r"tests/simulation/test_schedules\.py::.*?(sessions|machines)?\[(\d+)\]")

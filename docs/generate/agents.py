@@ -48,7 +48,7 @@ MEANINGS: Mapping[str, str] = {
     "sandbox, which its node makes sure of once more; `none`: no more than every run has, which is "
     "a checkout of its own",
     "runtime": "which program runs it; names as `cli:claude-code` are known. Left out: by the model, else "
-    "`dispatch.runtime`",
+    "`dispatch.runtime`, else what is ready",
     "runtime_args": "refused, but for an empty list: a flag could lift a run's limits",
     "node": "the machine on which all its runs are; `--node` counts more. Left out: any machine that fits",
     "model": "its model; `${VARIABLES}` are filled in here and nowhere else, and one alone that is not set "

@@ -134,6 +134,17 @@ def sifted(
     return shown, tuple(needs.at(one.name) for one in untested)
 
 
+def failures(found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs) -> tuple[str, ...]:
+    """Return how the model failed its test on the nodes that could take the run otherwise, in words."""
+    fitting = {one.name for one in found if one.fits}
+    trust = ((view.node.name, trust_of(view, needs)) for view in views if view.node.name in fitting)
+    return tuple(
+        f"on {name} {failure(needs.model, one)}"
+        for name, one in trust
+        if one is not None and one.trust is Trust.FAILED
+    )
+
+
 def unknowns(found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs) -> tuple[str, ...]:
     """Return the facts that no test could find out, on the nodes that could take the run, in words."""
     fitting = {one.name for one in found if one.fits}

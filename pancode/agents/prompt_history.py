@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from typing_extensions import TypedDict
 
+from pancode.agents.default_worker import find_workers
 from pancode.agents.endpoints import endpoint_of, fleets_model
 from pancode.agents.prompt_fit import window_of
 from pancode.agents.prompts import digest_of
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, canonical, runtime_for
+from pancode.agents.tiers import ModelTier
 from pancode.kernel.errors import NotFoundError
 from pancode.runs.core import Core
 from pancode.runs.views import find_run
@@ -32,12 +36,21 @@ def told_prompt(core: Core, text: str) -> RunPromptAnswer:
     return {"run": run.id, "agent": run.agent, "digest": digest_of(run.prompt), "text": run.prompt}
 
 
-def program_for(core: Core, model: str | None, named: str | None, usual: str) -> tuple[str, int | None]:
-    """Return the runtime that a model asks for, if none is named, and the model's window, if known."""
-    if model is None:
-        return canonical(named or usual), None
+def program_for(
+    core: Core, model: str | None, named: str | None, usual: str | None, tiers: Mapping[str, ModelTier]
+) -> tuple[str, int | None]:
+    """Return the runtime that a model asks for, if none is named, and the model's window, if known.
+
+    `usual`: the runtime of the agent or the settings; None: what is ready.
+    """
     with core.ports.ledger.transaction() as tx:
         nodes = core.views(tx)
+    if model is None and not named and not usual:
+        ready = find_workers(None, nodes, tiers)
+        model, usual = (ready[0].model, ready[0].runtime) if ready else (None, None)
+    usual = usual or OUR_OWN
+    if model is None:
+        return canonical(named or usual), None
     ref = fleets_model(model, nodes)
     endpoint = endpoint_of(ref, nodes)
     theirs = runtime_for(ref) if endpoint is None else OUR_OWN

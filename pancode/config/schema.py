@@ -220,7 +220,7 @@ class Dispatch(Part):
     """The defaults of a dispatch."""
 
     agent: str | None = None
-    runtime: Annotated[str, AfterValidator(known_runtime)] = "claude"
+    runtime: Annotated[str, AfterValidator(known_runtime)] | None = None
     mode: Annotated[Mode, Field(strict=False)] = Mode.BUILD
     safety: Annotated[Safety, Field(strict=False)] = Safety.AUTO_EDIT
     reasoning: units.Level | None = None

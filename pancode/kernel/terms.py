@@ -146,6 +146,8 @@ class RunTerms(TypedDict, total=False):
     """The budget that was named for the run, where an orchestrator's session may pay it."""
     preset: str
     """The preset that the run's caller named; it also counts for what the run dispatches."""
+    caller_settings: dict[str, str]
+    """The variables of the session's caller, as settings; they also count for what the run dispatches."""
     fleet: list[str]
     """The names of the fleet's tools that the run's agent, an orchestrator, is offered."""
     refused_calls: int

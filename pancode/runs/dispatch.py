@@ -11,11 +11,12 @@ from functools import cache
 from typing_extensions import TypedDict
 
 from node_agent.policy.rulefile import RuleError, together
+from pancode.agents.default_worker import DefaultWorker, find_workers
 from pancode.agents.endpoints import costs_nothing
-from pancode.agents.model_profiles import ModelPlace, Needs, sifted, unknowns, untested
+from pancode.agents.model_profiles import ModelPlace, Needs, failures, sifted, unknowns, untested
 from pancode.agents.presets import outranked_for
 from pancode.budget import books
-from pancode.kernel.errors import ConfigError, RefusedError, with_fix
+from pancode.kernel.errors import ConfigError, PancodeError, RefusedError, with_fix
 from pancode.kernel.ports import SnapshotRequest, SnapshotTaken, Transaction
 from pancode.kernel.records import Balance, BookEntry, Run, RunTerms, Setting
 from pancode.memory.prior_runs import RecordsPicker, WorkPlace, given_skills, recalled, recent
@@ -32,7 +33,7 @@ from pancode.runs.admission.gates import (
 )
 from pancode.runs.admission.gates.safety import accepted
 from pancode.runs.admission.request_rules import WAITS_TO_LAND, as_allowed, as_task
-from pancode.runs.admission.resolution import Resolution, Unresolved, resolve, with_other
+from pancode.runs.admission.resolution import Resolution, Unresolved, names_worker, resolve, with_other
 from pancode.runs.core import Core, decided
 from pancode.runs.life.continuations import leads, payer_of
 from pancode.runs.life.signals import Admitted, AskedFirst, Continued, GivenUp
@@ -383,22 +384,47 @@ def _judge(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDisp
     left = None if session is None else session.left
     caps = [usd for usd in (request.most_usd, left) if usd is not None]
     as_sitting = replace(request, most_usd=min(caps, default=None))
-    resolved = resolve(as_sitting, catalogue)
-    if isinstance(resolved, Unresolved):
-        raise resolved.error.because(*outranked_for(asked.request, catalogue.defaults))
-    view = replace(_view(core, around, resolved, asked), parent=above, session=session)
-    resolved, places, notes = _trusted(resolved, catalogue)
-    verdicts = judge(resolved, view)
-    if first_refused(verdicts) is None:
-        resolved = with_other(resolved, catalogue, lambda one: first_refused(judge(one, view)) is None)
-    costly = any(not costs_nothing(catalogue.nodes, one.endpoint, one.model) for one in places)
-    outranked = _outranked(resolved, catalogue)
-    if resolved.request.ask:
-        resolved = replace(resolved, asks=asks_for(verdicts), objections=objections(verdicts))
-    # the run as it is queued: the request is not yet the permission
-    told_only = accepted(resolved, above)
-    on_record = replace(resolved, request=replace(resolved.request, told_only=told_only))
-    return JudgedDispatch(on_record, verdicts, places, costly, notes, outranked)
+
+    def judge_with(worker: DefaultWorker) -> JudgedDispatch:
+        """Judge it with that worker; an empty one: with what the request, its agent or the settings name."""
+        runtime, model = worker.runtime or as_sitting.runtime, worker.model or as_sitting.model
+        resolved = resolve(replace(as_sitting, runtime=runtime, model=model), catalogue)
+        if isinstance(resolved, Unresolved):
+            raise resolved.error.because(*outranked_for(asked.request, catalogue.defaults))
+        if worker.text:  # the request stays as it was, and is judged anew later
+            nobody = f"with {worker.text}, as nobody has named a model"
+            named = replace(resolved.request, runtime=as_sitting.runtime, model=as_sitting.model)
+            chosen = "; ".join(filter(None, (resolved.chosen, nobody)))
+            source = nobody if worker.model else ""
+            resolved = replace(resolved, request=named, chosen=chosen, model_from=source)
+        view = replace(_view(core, around, resolved, asked), parent=above, session=session)
+        resolved, places, notes = _trusted(resolved, catalogue)
+        verdicts = judge(resolved, view)
+        if first_refused(verdicts) is None:
+            resolved = with_other(resolved, catalogue, lambda one: first_refused(judge(one, view)) is None)
+        costly = any(not costs_nothing(catalogue.nodes, one.endpoint, one.model) for one in places)
+        outranked = _outranked(resolved, catalogue)
+        if resolved.request.ask:
+            resolved = replace(resolved, asks=asks_for(verdicts), objections=objections(verdicts))
+        # the run as it is queued: the request is not yet the permission
+        told_only = accepted(resolved, above)
+        on_record = replace(resolved, request=replace(resolved.request, told_only=told_only))
+        return JudgedDispatch(on_record, verdicts, places, costly, notes, outranked)
+
+    later: JudgedDispatch | None = None
+    if not names_worker(
+        as_sitting, catalogue
+    ):  # the first that is ready, else the first that could do it later
+        for worker in find_workers(request.node, catalogue.nodes, catalogue.defaults.tiers):
+            try:
+                found = judge_with(worker)
+            except PancodeError:
+                continue  # this one takes no turns, or has no such option
+            admitted = first_refused(found.verdicts, request.ask) is None and not found.untested
+            if admitted and any(one.ready for one in found.resolution.candidates):
+                return found
+            later = later or found
+    return later or judge_with(DefaultWorker())
 
 
 def _outranked(resolved: Resolution, catalogue: Catalogue) -> tuple[str, ...]:
@@ -421,6 +447,15 @@ def _trusted(
         return resolved, (), (f"the model {wanted.model} counts without a test, as you said (--untested)",)
     needs = Needs(wanted.endpoint, wanted.model, resolved.agent.read_only)
     shown, places = sifted(resolved.candidates, catalogue.nodes, needs)
+    words, able = failures(resolved.candidates, catalogue.nodes, needs), any(one.fits for one in shown)
+    if words and not able and resolved.request.model and (needs.read_only or resolved.request.turns):
+        # only its test speaks against the model that its owner names, for a chat or an agent that only reads
+        if resolved.request.confirmed:
+            accepted = replace(resolved, request=replace(resolved.request, untested=True))
+            return accepted, (), tuple(f"{one}; it is used, as you said (--yes)" for one in words)
+        shown = tuple(
+            replace(one, fix=f"{one.fix}; or use it as it is: --yes" if one.fix else "") for one in shown
+        )
     return replace(resolved, candidates=shown), places, unknowns(shown, catalogue.nodes, needs)
 
 

@@ -177,6 +177,8 @@ class DispatchRequest(WorkOptions):
     """The session in whose books it counts, too, without being a sitting; empty: none."""
     preset: str = ""
     """The preset of its caller, which counts for what the run dispatches, too; empty: the applied one."""
+    caller_settings: Mapping[str, str] = field(default_factory=dict)
+    """The variables of a session's caller, as settings, which count for what the session dispatches, too."""
     resume: Mapping[str, str] = field(default_factory=dict)
     """The `run` and `session` that it goes on with, on the node that is asked for; empty: a new session."""
     begins: Beginning | None = None
@@ -319,7 +321,8 @@ class Defaults:
 
     agent: str | None = None
     """The default agent; None: chosen by the task."""
-    runtime: str = "claude"
+    runtime: str | None = None
+    """The default runtime; None: what is ready."""
     model: str | None = None
     """The workers' model."""
     scout_model: str | None = None

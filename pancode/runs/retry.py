@@ -218,6 +218,7 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
         session=run.session if run.takes_turns else "",
         charged_to=run.terms.get("charged_to", ""),
         preset=terms.get("preset", ""),
+        caller_settings=terms.get("caller_settings", {}),
         walled=is_walled(run),
         confirmed=True,  # by the person who names this very run; a run may not
         retry_of=run.id,

@@ -84,6 +84,7 @@ class SessionBody(WorkBody, CallerSettings):
             cwd=self.cwd,
             confirmed=self.yes,
             preset=self.preset or "",
+            caller_settings=dict(self.settings.items()),
             on_cap=self.on_cap or "",
             rounds=MOST_ROUNDS if self.until_verified else 0,
             turns={name: ms for name, ms in turns.items() if ms is not None},

@@ -21,7 +21,6 @@ from pancode.runs.stop import stop
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import session_of, words_of
-from pancode.sessions.default_speaker import spoken
 from pancode.sessions.run_continuation import continue_run, go_on
 from pancode.sessions.session import load
 
@@ -41,27 +40,27 @@ def begin(core: Core, around: Surroundings, request: DispatchRequest) -> Dispatc
     if not request.task.strip():
         fix = 'pancode chat "..."'
         raise UsageError("a session begins with words, and there are none", fix=fix, code="bad_words")
-    request, chosen = _settled(core, around, request)
-    return replace(dispatch(core, around, request), chosen=chosen)
+    request, chosen = _settled(around, request)
+    done = dispatch(core, around, request)
+    return replace(done, chosen="; ".join(filter(None, (chosen, done.chosen))))
 
 
 def judge(core: Core, around: Surroundings, request: DispatchRequest) -> tuple[JudgedDispatch, str]:
     """Judge as `begin` does, but begin nothing: return the ten verdicts, and what was chosen."""
-    request, chosen = _settled(core, around, replace(request, task=request.task.strip() or "Hello."))
-    return dry_run(core, around, request), chosen
+    request, chosen = _settled(around, replace(request, task=request.task.strip() or "Hello."))
+    judged = dry_run(core, around, request)
+    return judged, "; ".join(filter(None, (chosen, judged.resolution.chosen)))
 
 
-def _settled(core: Core, around: Surroundings, request: DispatchRequest) -> tuple[DispatchRequest, str]:
-    """Return the request as a sitting, with its agent and model or program; and words for what nobody
-    named."""
+def _settled(around: Surroundings, request: DispatchRequest) -> tuple[DispatchRequest, str]:
+    """Return the request as a sitting with its agent, and words for an agent that nobody named."""
     project = request.project or (None if request.cwd is None else around.project_of(request.cwd))
     settings = around.defaults(project).agent
     chosen = "" if request.agent else "as dispatch.agent says" if settings else "as nobody has named an agent"
     agent = request.agent or settings or DEFAULT_AGENT
     if project is None and request.workspace is None and find_agent(around.agents(None), agent).leads:
         request = replace(request, workspace="none")  # it changes no file, so it needs none
-    request, means = spoken(core, around, as_sitting(replace(request, agent=agent)), project)
-    return request, "; ".join(filter(None, (chosen, means)))
+    return as_sitting(replace(request, agent=agent)), chosen
 
 
 @dataclass(frozen=True, slots=True)

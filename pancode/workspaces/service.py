@@ -10,7 +10,7 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from node_agent.wire.failure import Outcome
-from pancode.agents.runtimes import RUNTIMES, canonical
+from pancode.agents.runtimes import OUR_OWN, RUNTIMES, canonical
 from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import ResultPlace, Transaction
@@ -60,7 +60,7 @@ def in_workspace(
         left = [] if last is None else kept(words_of(tx, last))
     if placed.in_workspace and around.project_of(str(placed.project)) != placed.project:
         raise gone(placed.in_workspace, str(placed.project))
-    runtime = canonical(placed.runtime or around.defaults(placed.project).runtime)
+    runtime = canonical(placed.runtime or around.defaults(placed.project).runtime or OUR_OWN)
     if last is None or placed.argv is not None or runtime not in RUNTIMES or RUNTIMES[runtime].own:
         return placed  # words cannot be added to a script
     words = (placed.task, *(f"A person adds: {one.text}" for one in left))

@@ -78,7 +78,8 @@ def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
     around, project = context.coordinator.around({}), context.project_of(call.query.get("cwd"))
     agent, defaults = find_agent(around.agents(project), call.path["agent"]), around.defaults(project)
     usual, model = agent.runtime or defaults.runtime, call.query.get("model")
-    runtime, window = program_for(context.core, model, call.query.get("runtime"), usual)
+    named = call.query.get("runtime")
+    runtime, window = program_for(context.core, model, named, usual, defaults.tiers)
     if runtime not in RUNTIMES:
         raise no_runtime(runtime)
     mode = _one_of(Mode, call.query.get("mode"), defaults.mode)

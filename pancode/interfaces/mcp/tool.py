@@ -190,6 +190,8 @@ def shown(answer: Any, untrusted: bool) -> Json:
 def refusal(error: PancodeError, untrusted: bool) -> Json:
     """Return an error as a tool's answer. Where a rule said no, the fix is left to the user."""
     fix = ASK if error.is_rule else error.fix
+    if error.code == "model_untested":  # a test takes nothing from anybody
+        fix = f"{ASK} to run: {error.fix.partition(';')[0]}"
     problem = {"code": error.code, "message": str(error), "why": error.why, "fix": fix}
     return {**_mark(untrusted), **{name: unhidden(text) for name, text in problem.items()}}
 

@@ -11,6 +11,7 @@ from node_agent.wire.endpoint import Dialect, EndpointFact, Health
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode
 from pancode.agents.agents import Agent, Speed, Tier
+from pancode.agents.default_worker import nothing_ready
 from pancode.agents.endpoints import check_known, endpoint_names, endpoint_of, pull_command, serving
 from pancode.agents.model_profiles import endpoints_of
 from pancode.agents.models import ModelRef, known, model_ref
@@ -150,6 +151,16 @@ def runtime_and_model(
     endpoint = endpoint_of(asked, catalogue.nodes)
     usual = runtime_for(asked) if endpoint is None else OUR_OWN
     wanted = request.runtime or agent.runtime or usual or catalogue.defaults.runtime
+    # the machines on which the run may go, as far as the request itself says it
+    there = (view for view in catalogue.nodes if view.node.removed is None)
+    allowed = [view for view in there if request.node in (None, view.node.name)]
+    if wanted is None and asked is not None:  # of the vendor that lists the model, else one that is there
+        theirs = [one for one in RUNTIMES.values() if one.provider is not None]
+        listed = [one for one in theirs if _is_theirs(asked.model, one, catalogue.vendors)]
+        ready = [one for one in listed or theirs if _is_there(one, allowed)]
+        wanted = (ready or listed or [RUNTIMES[OUR_OWN]])[0].name
+    if wanted is None:
+        raise nothing_ready(request.node, catalogue.nodes, talks=bool(request.turns))
     name = canonical(wanted)
     if name not in RUNTIMES:
         raise no_runtime(wanted)
@@ -158,13 +169,16 @@ def runtime_and_model(
         return kind, None
     with _named_by(request, agent, catalogue):
         if whole is not None and whole.provider is None and not (request.runtime or agent.runtime):
-            # the machines on which the run may go, as far as the request itself says it
-            there = (view for view in catalogue.nodes if view.node.removed is None)
-            meant = [view for view in there if request.node in (None, view.node.name)]
-            check_somewhere(whole, kind, meant, catalogue.vendors)
+            check_somewhere(whole, kind, allowed, catalogue.vendors)
         if asked is not None and endpoint is not None:
             check_known(catalogue.nodes, asked, endpoint)
     return kind, whole if kind.provider is None else asked
+
+
+def is_worker_named(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> bool:
+    """Whether the request, its agent or the settings name a runtime or a model."""
+    named = request.runtime or request.model or request.resume or agent.runtime or catalogue.defaults.runtime
+    return bool(named or _model(request, agent, catalogue)[0])
 
 
 def _read(

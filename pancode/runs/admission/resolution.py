@@ -15,7 +15,7 @@ from pancode.agents.model_profiles import Needs, tier_at, trusted_at
 from pancode.agents.models import ModelRef
 from pancode.agents.prompt_fit import fitted, window_of
 from pancode.agents.prompts import Situation, tokens_of
-from pancode.agents.runtimes import RUNTIMES, RuntimeKind, canonical, model_for
+from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, canonical, model_for
 from pancode.agents.tiers import Tiered, tier_of
 from pancode.budget.books import Amount
 from pancode.kernel.errors import PancodeError
@@ -24,7 +24,14 @@ from pancode.kernel.states import LandRule
 from pancode.kernel.visitors import token_behind
 from pancode.runs.admission import request_rules
 from pancode.runs.admission.limits import RunLimits, run_limits
-from pancode.runs.admission.model_choice import model_from, pinned, reasoning_for, runtime_and_model, unlisted
+from pancode.runs.admission.model_choice import (
+    is_worker_named,
+    model_from,
+    pinned,
+    reasoning_for,
+    runtime_and_model,
+    unlisted,
+)
 from pancode.runs.placement.candidates import Candidate, NodeRequirements, candidates
 from pancode.runs.request import (
     EXPLORE,
@@ -289,6 +296,7 @@ class Resolution:
             charged_to=charged_to,
             named_usd=f"{asked.budget:f}" if charged_to and asked.budget is not None else "",
             preset=asked.preset,
+            caller_settings=dict(asked.caller_settings),
             scouts=dict(asked.scouts),
             origin=str(asked.resolves.get("origin", "")),
             resolves=dict(asked.resolves),
@@ -365,6 +373,14 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
     return replace(made, skills=skills or NO_SKILLS)
 
 
+def names_worker(request: DispatchRequest, catalogue: Catalogue) -> bool:
+    """Whether somebody names a runtime or a model; also true for an unknown agent."""
+    try:
+        return is_worker_named(request, _agent(request, catalogue).agent, catalogue)
+    except PancodeError:
+        return True
+
+
 def _skills(
     agent: agents.Agent, runtime: RuntimeKind, workspace: str | None, catalogue: Catalogue
 ) -> GivenSkills:
@@ -382,7 +398,7 @@ def _agent(request: DispatchRequest, catalogue: Catalogue) -> agents.Choice:
     """Return the agent: named by request or settings, else chosen by the task's words; a script gets none
     so."""
     name = request.agent or catalogue.defaults.agent
-    kind = RUNTIMES.get(canonical(request.runtime or catalogue.defaults.runtime))
+    kind = RUNTIMES.get(canonical(request.runtime or catalogue.defaults.runtime or OUR_OWN))
     script = kind is not None and kind.own and (request.runtime is not None or request.model is None)
     if name is None and not script:
         mode = request.mode or catalogue.defaults.mode

@@ -37,7 +37,14 @@ SessionAgent = Annotated[
 NoVerify = Annotated[bool, option("Leave out the project's gates.", "--no-verify")]
 Detach = Annotated[bool, option("Do not wait for the result.", "--detach/--wait")]
 DryRun = Annotated[bool, option("Show the ten gates and what would happen; start nothing.", "--dry-run")]
-Yes = Annotated[bool, option("Say yes for an agent that asks a person before each dispatch.", "--yes")]
+Yes = Annotated[
+    bool,
+    option(
+        "Say yes for an agent that asks a person before each dispatch, and to a --model that failed its test"
+        " (in a chat, or for an agent that only reads).",
+        "--yes",
+    ),
+]
 _BESIDE = {
     "reasoning": Parameter("preset", Parameter.KEYWORD_ONLY, default=None, annotation=Preset),
     "verify": Parameter("no_verify", Parameter.KEYWORD_ONLY, default=False, annotation=NoVerify),

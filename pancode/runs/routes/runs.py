@@ -95,7 +95,7 @@ def asked_by(context: ApiContext, call: ApiCall) -> tuple[DispatchRequest, str |
     if call.inside is not None:
         request, parent = childs(context, call.inside, request), call.inside.id
         preset = request.preset or None
-    callers: dict[str, object] = dict(body.settings.items())
+    callers: dict[str, object] = {**request.caller_settings, **dict(body.settings.items())}
     return request, parent, context.coordinator.around(callers, preset)
 
 
@@ -121,6 +121,7 @@ def childs(context: ApiContext, parent: Run, request: DispatchRequest) -> Dispat
         priority=priority,
         secret_files=False,
         preset=preset,
+        caller_settings=parent.terms.get("caller_settings", {}),
         confirmed=False,
     )
 

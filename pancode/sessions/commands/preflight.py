@@ -23,6 +23,8 @@ HEARD = ("online", *EMPTIED)
 """States of machines that answer."""
 SIGNS = {"verified": "ok", "asks": "?", "error": "!", "waiting": "..."}
 """State of a line to how the line begins where no screen is drawn."""
+BLOCKED = "Dispatch blocked: "
+"""How the words of a refusal begin, which a line leaves out."""
 Json = dict[str, Any]
 Note = Callable[[str], object]
 
@@ -120,11 +122,12 @@ def _talks(plan: Json | PancodeError, preset: str) -> FoundLine:
     """Return the line that says whether an agent can answer; if not, it says what helps."""
     if isinstance(plan, PancodeError):
         fix = f"; {plan.fix}" if plan.fix else ""
-        return FoundLine("error", f"nobody can answer yet: {plan}{fix}")
+        what = str(plan).removeprefix(BLOCKED)
+        return FoundLine("error", f"nobody can answer yet: {what}{fix}")
     name = str(plan["agent"]).capitalize()
     refused = None if plan["admitted"] else next((one for one in plan["gates"] if not one["passed"]), None)
     if refused is not None:
-        words = str(refused["words"]).removeprefix("Dispatch blocked: ")
+        words = str(refused["words"]).removeprefix(BLOCKED)
         fix = f"; {refused['fix']}" if refused["fix"] else ""
         return FoundLine("error", f"{name} cannot answer yet: {words}{fix}")
     by = f"{plan['model']} ({plan['runtime']})" if plan["model"] else str(plan["runtime"])

@@ -52,7 +52,10 @@ def _childs(context: ApiContext, parent: Run, plan: WorkflowPlan) -> WorkflowPla
     preset = plan.caller["preset"] or parent.terms.get("preset")
     asked = [replace(childs(context, parent, step.request), parent=parent.id) for step in plan.steps]
     steps = tuple(replace(step, request=one) for step, one in zip(plan.steps, asked, strict=True))
-    return replace(plan, by=parent.id, steps=steps, caller={**plan.caller, "preset": preset})
+    settings = {**parent.terms.get("caller_settings", {}), **plan.caller["settings"]}
+    return replace(
+        plan, by=parent.id, steps=steps, caller={**plan.caller, "settings": settings, "preset": preset}
+    )
 
 
 def _begun(context: ApiContext, begun: BegunWorkflow) -> WorkflowShape:
@@ -64,8 +67,7 @@ def _begin(context: ApiContext, call: ApiCall) -> WorkflowShape | WorkflowDryRun
     """Begin one; with `dry_run` only judge."""
     body: WorkflowBody = call.body
     plan = body.plan() if call.inside is None else _childs(context, call.inside, body.plan())
-    callers: dict[str, object] = dict(body.settings.items())
-    around = context.coordinator.around(callers, plan.caller["preset"])
+    around = context.coordinator.around(plan.caller["settings"], plan.caller["preset"])
     if body.dry_run:
         return cast("WorkflowShape | WorkflowDryRun", reports(context.core, around, plan))
     return _begun(context, begin(context.core, around, plan))

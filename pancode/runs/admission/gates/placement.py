@@ -5,6 +5,7 @@ from __future__ import annotations
 from node_agent.wire.endpoint import RUNTIME_WIRES, wire_of
 from node_agent.wire.order import Reasoning
 from pancode.agents.runtimes import foreign_provider
+from pancode.kernel.formatting import first_few
 from pancode.runs.admission.gates.gate import GateVerdict, passed, refused, warned
 from pancode.runs.admission.resolution import Resolution
 from pancode.runs.placement.candidates import Candidate
@@ -88,5 +89,13 @@ def _odd(resolution: Resolution, asked: list[Candidate]) -> tuple[list[str], lis
 
 
 def _listed(candidates: list[Candidate]) -> str:
-    more = f"; and {len(candidates) - _SHOWN} more" if len(candidates) > _SHOWN else ""
-    return "; ".join(f"{c.name} {c.why}" for c in candidates[:_SHOWN]) + more
+    """Return each node with its reason; nodes with an equal reason are named together."""
+    by_reason: dict[str, list[str]] = {}
+    for one in candidates:
+        by_reason.setdefault(one.why.replace(one.name, "each"), []).append(one.name)
+    whys = {one.name: one.why for one in candidates}
+    told = [
+        f"{names[0]} {whys[names[0]]}" if len(names) == 1 else f"{first_few(names, _SHOWN)}: each {reason}"
+        for reason, names in by_reason.items()
+    ]
+    return first_few(told, _SHOWN, "; ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +15,7 @@ from pancode.budget.books import Amount
 from pancode.kernel.node import LastHeartbeat, NodeState, NodeView
 from pancode.kernel.records import Node
 from pancode.runs.admission.resolution import Resolution, resolve
-from pancode.runs.request import Catalogue, DispatchRequest, ExpectedWork
+from pancode.runs.request import Catalogue, Defaults, DispatchRequest, ExpectedWork
 
 BUILDER = Agent("builder", prompt="You build.", tools=TOOLS, read_only=False)
 SCOUT = Agent("scout", prompt="You look.", tools=READ_TOOLS)
@@ -90,8 +91,10 @@ def node(name: str, runtimes: Mapping[str, str] | None = None, **options: Any) -
 
 
 def catalogue(*nodes: NodeView, **options: Any) -> Catalogue:
-    agents = options.pop("agents", AGENTS)
-    return Catalogue(agents, nodes or (node("desk"),), **options)
+    """The settings name claude as the default runtime, unless `defaults` name another."""
+    agents, defaults = options.pop("agents", AGENTS), options.pop("defaults", Defaults())
+    defaults = replace(defaults, runtime=defaults.runtime or "claude")
+    return Catalogue(agents, nodes or (node("desk"),), defaults, **options)
 
 
 def request(task: str = "add a --json flag", **options: Any) -> DispatchRequest:

@@ -19,7 +19,7 @@ PLAN: dict[str, Any] = {
     "mode": "build", "safety": "auto-edit", "project": "/home/ana/shop",
     "nodes": [{"node": "vm", "ready": True, "fits": True}],
 }  # fmt: skip
-NOTHING = RefusedError("no machine has a model to talk with", fix="on vm: ollama pull qwen3:8b")
+NOTHING = RefusedError("no program or model is ready", fix="on vm: ollama pull qwen3:8b")
 
 
 def node(name: str, state: str = "online", **runtimes: str) -> dict[str, Any]:
@@ -58,10 +58,7 @@ def test_without_a_model_the_last_lines_say_what_helps_and_what_works_meanwhile(
         "-   programs  no agent program is ready: pancode runtimes",
         "-   models    none of your own: pancode models",
     ]
-    assert (
-        told[-2]
-        == "!   nobody can answer yet: no machine has a model to talk with; on vm: ollama pull qwen3:8b"
-    )
+    assert told[-2] == "!   nobody can answer yet: no program or model is ready; on vm: ollama pull qwen3:8b"
     assert told[-1].startswith("-   meanwhile scripts run: pancode dispatch --runtime shell")
 
 

@@ -44,9 +44,11 @@ def model(name: str, *, tested: bool = False, **more: Any) -> ModelFact:
     return ModelFact(id=name, passport=passport() if tested else None, ctx_usable=32_768, **more)
 
 
-def test_the_tested_model_comes_first_then_the_larger_one(world: World) -> None:
+def test_the_best_tier_comes_first_then_the_tested_model_then_the_larger_one(world: World) -> None:
     small, large = model("small", parameters=10**9), model("large", parameters=10**10)
     has(world, endpoint("ollama", small, large), gemini="ok")
+    assert (plan(world)["runtime"], plan(world)["model"]) == ("gemini", None)
+    has(world, endpoint("ollama", small, large))
     told = plan(world)
     assert (told["runtime"], told["model"], told["admitted"]) == ("native", "large", True)
     assert "with ollama/large, as nobody has named a model" in told["chosen"]
@@ -67,7 +69,11 @@ def test_what_is_named_is_taken_and_a_wrong_name_is_said(world: World) -> None:
 @pytest.mark.parametrize(
     ("servers", "runtimes", "words"),
     [
-        ((), {}, "on n1: install Ollama and ollama pull qwen3:8b; or with a key: pancode node secret set n1"),
+        (
+            (),
+            {},
+            "pancode node install n1 claude, then pancode node login n1 claude; or on n1: install Ollama",
+        ),
         ((endpoint("ollama"),), {}, "on n1: ollama pull qwen3:8b"),
         ((), {"native": "ok"}, "native is ready, name its model: pancode chat --runtime native"),
         ((), {"opencode": "ok"}, "opencode is ready, name its model: pancode chat --runtime opencode"),
@@ -78,10 +84,13 @@ def test_nothing_that_talks_says_what_could_be_had(
 ) -> None:
     has(world, *servers, **runtimes)
     told = plan(world)
-    assert (told["code"], told["message"]) == ("nothing_talks", "no machine has a model to talk with")
+    assert (told["code"], told["message"]) == (
+        "nothing_ready",
+        "Dispatch blocked: no program or model that could do this is ready on any node",
+    )
     assert told["fix"].startswith(words)
     refused = world.http.post("/v1/sessions", WORDS).json()
-    assert refused["code"] == "nothing_talks" and world.context.rows(Run) == []
+    assert refused["code"] == "nothing_ready" and world.context.rows(Run) == []
 
 
 def test_a_judged_session_begins_nothing(world: World) -> None:
