@@ -38,7 +38,9 @@ def _in_many(value: Any, kind: type, inner: Any, where: str) -> Iterator[str]:
     if not isinstance(value, kind):
         yield f"{where}: {value!r} is not a {kind.__name__}"
         return
-    for name, one in value.items() if isinstance(value, dict) else enumerate(value):
+    many: Any = value
+    rows = many.items() if kind is dict else enumerate(many)
+    for name, one in rows:
         yield from misfits(one, inner, f"{where}.{name}")
 
 

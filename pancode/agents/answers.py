@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from typing_extensions import TypedDict
 
-from pancode.kernel.routes import Route
+from pancode.kernel.route import Route
 
 
 class GradeShape(TypedDict):
@@ -214,8 +216,78 @@ class SafetyAnswer(TypedDict):
     matrix: list[HeldShape]
 
 
+class RunPromptAnswer(TypedDict):
+    """The prompt as the run was dispatched; what its node adds (AGENTS.md) is in the digest of the
+    receipt."""
+
+    run: str
+    agent: str
+    digest: str
+    text: str
+
+
+class AgentShape(TypedDict):
+    """An agent's definition, by the names of panagents.yaml where those are not ours. `own`: a user's own."""
+
+    name: str
+    description: str
+    prompt: str
+    tools: list[str]
+    read_only: bool
+    tier: str
+    speed: str
+    runtime: str | None
+    node: str | None
+    model: str | None
+    reasoning: str | None
+    limits: dict[str, Any]
+    max_attempts: int | None
+    env: list[str]
+    secrets: list[str]
+    skills: list[str]
+    tags: list[str]
+    sampling: dict[str, Any] | None
+    network: str | None
+    enabled: bool
+    autonomy: str
+    origin: str
+    own: bool
+    role: str
+    isolation: str
+
+
+class PromptPiece(TypedDict):
+    """A part of a prompt, and what it is about."""
+
+    category: str
+    text: str
+
+
+class AgentsAnswer(TypedDict):
+    """`talks`: the agent for a person who names none; null: a person has switched that agent off."""
+
+    agents: list[AgentShape]
+    talks: str | None
+
+
+class PromptAnswer(TypedDict):
+    agent: str
+    mode: str
+    safety: str
+    runtime: str
+    digest: str
+    window: int | None
+    """Tokens in the window of the named model; null: not known, so nothing is left out."""
+    tokens: dict[str, int]
+    left_out: list[str]
+    pieces: list[PromptPiece]
+
+
 ENDPOINTS = Route[EndpointsAnswer]("GET /v1/endpoints")
 MODELS = Route[ModelsAnswer]("GET /v1/models")
 RUNTIMES = Route[RuntimesAnswer]("GET /v1/runtimes")
 MODES = Route[ModesAnswer]("GET /v1/modes")
 SAFETY = Route[SafetyAnswer]("GET /v1/safety")
+AGENTS = Route[AgentsAnswer]("GET /v1/agents")
+PROMPT = Route[PromptAnswer]("GET /v1/agents/{agent}/prompt")
+RUN_PROMPT = Route[RunPromptAnswer]("GET /v1/runs/{run}/prompt")

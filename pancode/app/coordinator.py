@@ -58,11 +58,12 @@ from pancode.kernel.host.fleet_lock import Alone
 from pancode.kernel.host.process_metrics import Itself
 from pancode.kernel.ports import Ledger
 from pancode.kernel.records import ActionKind, Node, Run
+from pancode.landing.answers import PullRequestShape
 from pancode.landing.cross_check import Verifications
 from pancode.landing.forge.forges import HttpForges
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.git.port import GitDepot
-from pancode.landing.pull_request import PullAsked, PullRequestShape, must_be_possible, open_pull_request
+from pancode.landing.pull_request import PullAsked, must_be_possible, open_pull_request
 from pancode.notices.deliverer import Outgoing
 from pancode.notices.delivery.sender import KeptSecrets, Sender
 from pancode.notices.rules import NotifyRules

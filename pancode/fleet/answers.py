@@ -7,7 +7,7 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from pancode.agents.answers import EndpointShape, ModelTestAsked, RuntimeFacts, RuntimeTold
-from pancode.kernel.routes import Route
+from pancode.kernel.route import Route
 from pancode.runs.answers import HandoverShape
 
 
@@ -314,6 +314,18 @@ class DownAnswer(TypedDict):
     results: list[NodeResultShape]
 
 
+class BreakerShape(TypedDict):
+    name: str
+    state: str
+    failures: int
+    until_ms: int | None
+    why: str
+
+
+class BreakersAnswer(TypedDict):
+    breakers: list[BreakerShape]
+
+
 FLEET = Route[FleetShape]("GET /v1/fleet")
 DRAIN = Route[DrainAnswer]("POST /v1/fleet/drain")
 HANDOVER = Route[HandoverShape]("POST /v1/fleet/handover")
@@ -330,3 +342,5 @@ CLEANED = Route[CleanedAnswer]("POST /v1/nodes/{node}/cleaned")
 TRUST = Route[NodeResultShape]("POST /v1/nodes/{node}/trust")
 SHUTDOWN = Route[StoppingAnswer]("POST /v1/shutdown")
 PING = Route[PingAnswer]("GET /v1/ping")
+BREAKERS = Route[BreakersAnswer]("GET /v1/breakers")
+RESET_BREAKER = Route[BreakersAnswer]("POST /v1/breakers/reset")

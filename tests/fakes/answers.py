@@ -85,3 +85,16 @@ def fleet(*nodes: Any, **coordinator: Any) -> Any:
     }
     more |= {"draining": None, "refused_envelopes": {}, "clock": None}
     return {"coordinator": {**process, **more, **coordinator}, "nodes": list(nodes)}
+
+
+def run(**changes: Any) -> Any:
+    """A run that is done, as `runs show` has it."""
+    usage = {"input_tokens": 0, "output_tokens": 0, "cost_usd": "0", "cost_source": "local"}
+    made: dict[str, Any] = {"run": "r-1", "state": "ended", "stage": "ended", "waits": None, "attempt": 1}
+    made |= {"fence": 1, "node": "desk", "agent": "builder", "runtime": "shell", "model": None, "task": "t"}
+    made |= {"outcome": "done", "reason": "", "exit_code": 0, "commit": None, "files_changed": []}
+    made |= {"receipt": None, "usage": {**usage, "disputed_usd": None}, "notes": [], "created_at": ""}
+    made |= {"started_at": None, "finished_at": None, "retry_of": None, "continues": None, "landed": None}
+    made |= {"continued_by": [], "parent": None, "landing": None, "verification": None, "workflow": None}
+    made |= {"step": None, "gates": [], "reports": [], "answer": "", "findings": [], "attempts": []}
+    return {**made, "inbox": None, "told": [], "chain": [], "session": "new", **changes}

@@ -11,7 +11,7 @@ import pytest
 
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.client import Client, LogPart, ServerEvent, path_of
-from pancode.kernel.routes import path_in
+from pancode.kernel.route import path_in
 
 Json = dict[str, Any]
 PIECE = 65_536

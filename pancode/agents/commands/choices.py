@@ -29,7 +29,7 @@ from pancode.interfaces.cli.terminal import Columns, RowColumns, listing, safe, 
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.caller import folder, folder_here
 from pancode.kernel.errors import ExitCode, UsageError
-from pancode.kernel.routes import check_name
+from pancode.kernel.route import check_name
 
 app = Commands()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pancode import __version__
-from pancode.agents.answers import EndpointShape, RuntimeFacts
+from pancode.agents.answers import AGENTS, EndpointShape, RuntimeFacts
 from pancode.agents.commands.choices import is_local_only
 from pancode.commit import UNKNOWN, commit
 from pancode.fleet.answers import (
@@ -62,7 +62,7 @@ def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
     face.show(answer, lambda: _status(answer, failed) + _troubles(answer["results"]))
     if other := _other_code(answer["coordinator"]):
         face.note(f"this command is {other}; change over: pancode fleet down, pancode fleet up")
-    for node, runtime, agents in missing_programs(client.get("/v1/agents")["agents"], answer["nodes"]):
+    for node, runtime, agents in missing_programs(client.get(AGENTS)["agents"], answer["nodes"]):
         command = f"pancode node install {node} {runtime}"
         face.note(f"no machine has {runtime}, which {', '.join(agents)} asks for: {command}")
         if face.can_ask() and face.agreed(f"install {runtime} on {node} now?", command):

@@ -23,7 +23,7 @@ from pancode import __version__
 from pancode.interfaces.client.remote.address import VARIABLE
 from pancode.interfaces.client.remote.place import RemoteCoordinator, cut_link, remote_of
 from pancode.kernel.errors import ApiError, ConfigError, PancodeError, UnavailableError
-from pancode.kernel.routes import A, Route, check_name, path_in
+from pancode.kernel.route import A, Route, check_name, path_in
 
 if TYPE_CHECKING:
     import subprocess

@@ -22,8 +22,9 @@ from pancode.interfaces.http.access.request_filter import DoorPlace
 from pancode.issues.model import Trackers
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
 from pancode.kernel.records import Run
+from pancode.landing.answers import PullRequestShape
 from pancode.landing.git.change_store import DepotCode
-from pancode.landing.pull_request import PullAsked, PullRequestShape
+from pancode.landing.pull_request import PullAsked
 from pancode.notices.rules import NotifyRules
 from pancode.runs.core import Core
 from pancode.runs.retention.service import FilesOfRuns

@@ -32,8 +32,9 @@ from pancode.interfaces.http.routing import FOLDER
 from pancode.kernel.errors import NotFoundError, PancodeError, UsageError, WorkspaceError
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Node, Run
+from pancode.landing.answers import PullRequestShape
 from pancode.landing.model import LandWay
-from pancode.landing.pull_request import PullAsked, PullRequestShape
+from pancode.landing.pull_request import PullAsked
 from pancode.notices.rules import NotifyRules
 from pancode.runs import keyring
 from pancode.runs.core import Core

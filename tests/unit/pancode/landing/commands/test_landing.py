@@ -10,7 +10,7 @@ from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ApiError, RefusedError, UsageError
-from pancode.kernel.routes import path_in
+from pancode.kernel.route import path_in
 from pancode.landing.commands import landing
 from pancode.landing.commands.landing import PullWanted
 from tests.unit.pancode.interfaces.http.world import MemoryCoordinator, client_of
