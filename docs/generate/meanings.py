@@ -37,6 +37,8 @@ FAILED: Mapping[FailureKind, str] = {
     FailureKind.MODEL_AUTH: "the model's server did not accept the login",
     FailureKind.MODEL_BUSY: "the model's server was overloaded or limited the rate",
     FailureKind.MODEL_FAILED: "the model's server failed otherwise",
+    FailureKind.MODEL_REFUSED: "the model's server refused the request as it was (HTTP 400 or 413); "
+    "the same request would be refused again",
     FailureKind.RUNTIME_MISSING: "the runtime's program could not be started on the node",
     FailureKind.RUNTIME_UNREADABLE: "the runtime's output could not be understood",
     FailureKind.SETUP_FAILED: "a command of `setup` failed, could not be started, or was ended by a limit",
@@ -45,6 +47,9 @@ FAILED: Mapping[FailureKind, str] = {
     FailureKind.WORKSPACE: "the checkout could not be made or read on the node",
     FailureKind.DEPOT: "the coordinator's depot refused to give the code",
     FailureKind.RESULT_REFUSED: "the depot did not take the result: git's fsck refused it, or it is too much",
+    FailureKind.INCOMPLETE_RESULT: "files of the agent are not in the result (larger than 100 MB, in a "
+    "submodule, or of a name that git takes for its own); the node keeps them all, and the end "
+    "names the command that copies them",
     FailureKind.DISK_FULL: "the node's disk was full",
     FailureKind.PROCESS_VANISHED: "the process and its shim ended without a record",
     FailureKind.NODE_REBOOTED: "the node was restarted while it ran",

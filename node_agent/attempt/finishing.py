@@ -73,6 +73,10 @@ def commit(case: Case) -> Turn:
     judged, broken = judged_by_rules(case, result, fault)
     if judged is not None:
         judged = replace(judged, reason=clean(judged.reason))
+    if result.missing and judged is None:
+        place = case.context.workspaces.place_aside(case.identity)
+        words = f"{clean('; '.join(result.missing))}; all files are kept in {place}"
+        judged = verdict.Fault(FailureKind.INCOMPLETE_RESULT, words[:1000])
     findings, _ = clipped(map(clean, (*broken, *result.warnings)))
     findings += exposed.findings
     left_out = len(result.files_changed) - len(names)
@@ -81,6 +85,8 @@ def commit(case: Case) -> Turn:
     data = CommittedData(
         kind=result.kind, commit=result.commit, files=names, findings=findings, exposed=exposed.pairs
     )
+    if result.missing:
+        data["incomplete"] = True
     return case.mark(Mark.COMMITTED, judged, data)
 
 
@@ -410,6 +416,8 @@ def clean_up(case: Case) -> Turn:
     for phase in case.phases:
         context.runner.forget(phase)
     if entry.mark is not Mark.REJECTED:
+        if entry.committed.get("incomplete"):
+            context.workspaces.put_aside(case.identity)
         context.workspaces.remove(case.identity, case.order.workspace)
         context.journal.drop(case.identity, KEPT)
     context.journal.write(case.identity, Note(cleaned=True, lazy=True))

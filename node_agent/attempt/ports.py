@@ -189,13 +189,17 @@ class CommitStamp:
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """The result of an attempt. `commit`: None for `none` and `empty`. `changes`: of all its commits."""
+    """The result of an attempt. `commit`: None for `none` and `empty`. `changes`: of all its commits.
+
+    `missing`: in words, the files of the agent that the result does not hold and git does not ignore.
+    """
 
     kind: Literal["change", "no_change", "empty", "none"]
     commit: str | None = None
     files_changed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     changes: tuple[FileChange, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +316,12 @@ class WorkspacesPort(Protocol):
 
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
         """Remove checkout and home. Idempotent."""
+
+    def put_aside(self, identity: AttemptId) -> None:
+        """Keep the attempt's whole folder at `place_aside`, until `forget`. Idempotent."""
+
+    def place_aside(self, identity: AttemptId) -> str:
+        """Return the folder in which `put_aside` keeps the attempt's files."""
 
     def forget(self, identity: AttemptId, workspace: Workspace) -> None:
         """Delete the files that `salvage` kept. Idempotent."""

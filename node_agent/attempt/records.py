@@ -85,6 +85,8 @@ class CommittedData(MarkData, total=False):
     kind: ChangeKind
     commit: str | None
     files: list[str]
+    incomplete: bool
+    """Whether the result lacks files of the agent, so that the checkout is kept."""
     exposed: list[list[str]]
     """The name of each secret, with the file that contains its value."""
 

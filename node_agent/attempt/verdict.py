@@ -49,7 +49,7 @@ _STOPPED = {
     StopKind.MODEL_FAILED: FailureKind.MODEL_FAILED,
     StopKind.MODEL_BUSY: FailureKind.MODEL_BUSY,
     StopKind.MODEL_AUTH: FailureKind.MODEL_AUTH,
-    StopKind.MODEL_REFUSES: FailureKind.AGENT_FAILED,
+    StopKind.MODEL_REFUSES: FailureKind.MODEL_REFUSED,
 }
 MOST_TRIES, MOST_FAILING_S = 10, 90
 """Failed calls in a row, and seconds of failing: both must be reached. A server that loads its model fails

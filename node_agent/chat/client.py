@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from node_agent.chat.dialect import Question, Trouble, broken_off, refusal, request_of
 from node_agent.chat.messages import Answer
-from node_agent.chat.stream import Stream
+from node_agent.chat.stream import DONE, Stream
 from node_agent.wire.clock import Ids
 from node_agent.wire.endpoint import Sampling
 
@@ -25,7 +25,7 @@ CONNECT_S, FIRST_S, BETWEEN_S = 10.0, 600.0, 120.0
 two pieces. A socket's own time-out would not do: servers keep a dead stream open with comments."""
 BEAT_S = 0.04
 MOST_BYTES, MOST_ERROR = 64 << 20, 64 << 10
-PATH, DONE = "/chat/completions", b"[DONE]"
+PATH = "/chat/completions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Model:
             raise Trouble("no answer in time", passing=True) from exc
         if stream.error:
             raise broken_off(stream.error)
-        if stream.garbled or not stream.finish:
+        if not stream.is_whole:
             what = "it is not all JSON" if stream.garbled else "its stream ended before it"
             raise Trouble(f"the answer could not be read: {what}", passing=True)
         return stream.answer()
@@ -108,10 +108,11 @@ async def events(server: Server, body: Mapping[str, Any], most: int = MOST_BYTES
             *lines, line = (line + piece).split(b"\n")
             for one in lines:
                 if one.startswith(b"data:"):
-                    if (data := one[5:].strip()) == DONE:
+                    if data := one[5:].strip():  # an empty one only keeps the connection open
+                        yield data.decode("utf-8", "replace")
+                    if data.startswith(DONE.encode()):
                         return
-                    yield data.decode("utf-8", "replace")
-                elif not one.startswith((b":", b"event:", b"id:")):
+                elif not one.startswith((b":", b"event:", b"id:", b"retry:")):
                     plain += one
         if rest := bytes(plain + line).removeprefix(b"data:").strip():
             yield rest.decode("utf-8", "replace")

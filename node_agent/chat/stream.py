@@ -10,6 +10,8 @@ from typing import Any
 from node_agent.chat.dialect import json_of, words_of
 from node_agent.chat.messages import Answer, Call, Extra, Tokens
 
+DONE = "[DONE]"
+"""The event that ends a stream."""
 MOST_CALLS = 256
 MOST_LEVELS = 32
 """The most levels of a value that is kept for the server."""
@@ -35,6 +37,9 @@ class Stream:
     garbled: bool = False
     thought: bool = False
     finish: str = ""
+    """Why the answer ended, as the server says; empty: it does not say."""
+    is_done: bool = False
+    """Whether the server has said that the stream is over."""
     model: str = ""
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
@@ -60,6 +65,9 @@ class Stream:
     def take(self, data: str) -> str:
         """Take one event, or an answer in one piece; return the text in it. Raises nothing."""
         self.has_grown = False
+        if data.startswith(DONE):
+            self.is_done = True
+            return ""
         value = json_of(data)
         if not isinstance(value, dict):
             self.garbled = True
@@ -80,14 +88,29 @@ class Stream:
         first = choices[0] if isinstance(choices, list) and choices else None
         return self._choice(first) if isinstance(first, dict) else ""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of the answer can be missing.
+
+        Some servers never say why an answer ended: then the stream's end counts, or whole arguments of calls.
+        """
+        calls = self.calls
+        are_whole = bool(calls) and all(isinstance(json_of(one.arguments), dict) for one in calls)
+        has_ended = bool(self.finish) or are_whole or (self.is_done and bool(self.text))
+        return has_ended and not self.garbled
+
     def answer(self) -> Answer:
         """The answer so far."""
         prompt, cached = self.prompt_tokens or 0, self.cached_tokens or 0
         tokens = Tokens(max(prompt - cached, 0), cached, self.tokens or 0, told=prompt > 0)
-        return Answer(self.text, self.calls, self.finish, tokens, self.model, _sendable(self._extra))
+        finish = self.finish or ("tool_call" if self.calls else "stop")
+        return Answer(self.text, self.calls, finish, tokens, self.model, _sendable(self._extra))
 
     def _choice(self, choice: Mapping[str, Any]) -> str:
-        delta, finish = choice.get("delta") or choice.get("message"), choice.get("finish_reason")
+        finish = choice.get("finish_reason")
+        delta = choice.get("delta")
+        if not delta and not self._text and not self._calls:  # some repeat the whole message at the end
+            delta = choice.get("message")
         text = self._delta(delta) if isinstance(delta, dict) else ""
         if isinstance(finish, str):
             self.finish = self.finish or _FINISHES.get(finish, finish)
@@ -127,7 +150,8 @@ class Stream:
         if name != found.name:  # else it is repeated in each piece
             found.name += name
         text = json.dumps(arguments) if isinstance(arguments, dict) else arguments  # some send an object
-        found.arguments.append(text if isinstance(text, str) else "")
+        if isinstance(text, str) and not (text.startswith("{") and text == "".join(found.arguments)):
+            found.arguments.append(text)  # else it is repeated whole at the end
         inner = {key: value for key, value in function.items() if key not in _FUNCTION}
         extra = {key: value for key, value in call.items() if key not in _CALL}
         found.extra.append({**extra, "function": inner} if inner else extra)
@@ -138,7 +162,8 @@ class Stream:
         Some servers name no index, and send each call whole or the pieces of one after another. Some give
         all calls of an answer the index 0; then each begins with an identifier and a name.
         """
-        key = index if isinstance(index, int) else id_
+        digits = isinstance(index, str) and index.isdecimal() and len(index) < 10
+        key = int(str(index)) if digits else index if isinstance(index, int) else id_
         found = self._by_key.get(key)
         if key == "" and self._calls and not name:
             found = self._calls[-1]

@@ -53,6 +53,7 @@ class FailureKind(StrEnum):
     MODEL_AUTH = "model_auth"
     MODEL_BUSY = "model_busy"
     MODEL_FAILED = "model_failed"
+    MODEL_REFUSED = "model_refused"
     RUNTIME_MISSING = "runtime_missing"
     RUNTIME_UNREADABLE = "runtime_unreadable"
     SETUP_FAILED = "setup_failed"
@@ -61,6 +62,7 @@ class FailureKind(StrEnum):
     WORKSPACE = "workspace"
     DEPOT = "depot"
     RESULT_REFUSED = "result_refused"
+    INCOMPLETE_RESULT = "incomplete_result"
     DISK_FULL = "disk_full"
     PROCESS_VANISHED = "process_vanished"
     NODE_REBOOTED = "node_rebooted"
@@ -113,6 +115,7 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.MODEL_AUTH: _rule(Outcome.INFRA, "e"),
     FailureKind.MODEL_BUSY: _rule(Outcome.INFRA, ""),
     FailureKind.MODEL_FAILED: _rule(Outcome.INFRA, ""),
+    FailureKind.MODEL_REFUSED: _rule(Outcome.INFRA, ""),
     FailureKind.RUNTIME_MISSING: _rule(Outcome.INFRA, "ne"),
     FailureKind.RUNTIME_UNREADABLE: _rule(Outcome.INFRA, ""),
     FailureKind.SETUP_FAILED: _rule(Outcome.INFRA, ""),
@@ -121,6 +124,7 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.WORKSPACE: _rule(Outcome.INFRA, "n"),
     FailureKind.DEPOT: _rule(Outcome.INFRA, ""),
     FailureKind.RESULT_REFUSED: _rule(Outcome.ERROR, "a"),
+    FailureKind.INCOMPLETE_RESULT: _rule(Outcome.ERROR, ""),
     FailureKind.DISK_FULL: _rule(Outcome.INFRA, "n"),
     FailureKind.PROCESS_VANISHED: _rule(Outcome.INFRA, "n"),
     FailureKind.NODE_REBOOTED: _rule(Outcome.INFRA, ""),
@@ -132,8 +136,8 @@ FAILURES: dict[FailureKind, FailureRule] = {
 
 
 _BY_STATUS = {
-    400: FailureKind.AGENT_FAILED,
-    413: FailureKind.AGENT_FAILED,
+    400: FailureKind.MODEL_REFUSED,
+    413: FailureKind.MODEL_REFUSED,
     401: FailureKind.MODEL_AUTH,
     403: FailureKind.MODEL_AUTH,
     429: FailureKind.MODEL_BUSY,

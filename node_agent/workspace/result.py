@@ -131,15 +131,20 @@ _OF_A_REPOSITORY = ("HEAD", "commondir")
 _POINTER, _MOST = b"gitdir:", 4096
 
 
-def without_pipes(tree: Path) -> tuple[str, ...]:
-    """Remove pipes that git would read; say which. Opens closed folders: git, too, will look into them."""
-    removed: list[str] = []
+def without_pipes(tree: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Remove pipes that git would read. Opens closed folders: git, too, will look into them.
+
+    Return what was removed, in words, and the files named `.git` that lead to no repository: git skips them.
+    """
+    removed, strays = list[str](), list[str]()
     for one in walk(tree, opening=True):
         if one.name in _READ and _waits(one.name, one.at):
             removed += _removed(one, one.name)
         elif one.name == ".git" and one.way:  # at the top it is ours, and no git of ours follows it
             removed += _repository(one)
-    return tuple(removed)
+            if not one.is_folder and _leads_to(one) == one.name and not _is_folder_link(one):
+                strays.append(shown(os.fsencode("/".join((*one.way, one.name)))))
+    return tuple(removed), tuple(strays)
 
 
 def has_pipe(repository: Path) -> bool:
@@ -154,6 +159,13 @@ def _repository(one: WalkedName) -> list[str]:
     if one.is_folder:
         return [text for name in waiting for text in _removed(one, f".git/{name}")]
     return _removed(one, ".git") if waiting else []
+
+
+def _is_folder_link(one: WalkedName) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(one.name, dir_fd=one.at).st_mode)
+    except OSError:
+        return False
 
 
 def _leads_to(one: WalkedName) -> str:
@@ -422,11 +434,11 @@ def build(
 
     `before`: the state after set-up, which is not the agent's work.
     """
-    index, piped = fresh_index(places, history.tip, places.out / "result.index")
+    index, piped, strays = fresh_index(places, history.tip, places.out / "result.index")
     known = before.nested if before is not None else frozenset[bytes]()
     left = _with_nested(places, index, _leftovers(places, index), snapshot, known)
     odd = _stage(places, index, left)
-    refused = _omitted_by_git(places.tree, index, left)
+    refused = _omitted_by_git(places.tree, index, left, strays)
     blocked = _without_set_up(index, before) if before is not None and before.changes else None
     tree = index.must("write-tree").text()
     commit = history.tip
@@ -448,6 +460,7 @@ def build(
         commit=None if commit == snapshot else commit,
         files_changed=changed_between(out, snapshot, commit),
         changes=all_changes(out, places.tree, (snapshot, commit), history.tip),
+        missing=_missing(left, known, refused),
         ignored=tuple(map(shown, ignored[:MAX_LISTED])),
         nested=tuple(map(shown, left.nested)),
         warnings=tuple(text for text in warnings if text),
@@ -456,13 +469,14 @@ def build(
 
 def survey(places: AttemptFolders, snapshot: str) -> Baseline:
     """Return how the files differ from the snapshot now, large ones too. Stores no content of them."""
-    index, _ = fresh_index(places, snapshot, places.out / "baseline.index")
+    index, _, _ = fresh_index(places, snapshot, places.out / "baseline.index")
     left = _leftovers(places, index)
     every = replace(left, names=(*left.names, *left.large), large=())
     _stage(places, index, every, "--info-only")
     raw = index.must("diff-index", "--cached", "-z", "--raw", "--no-renames", "--no-abbrev", snapshot).out
     head, _ = head_of(places.git)
-    return Baseline(head, changes_of(list(parse_raw_diff(raw))), frozenset(left.nested))
+    inside = frozenset((*left.nested, *(link + b"/" for link in left.links)))
+    return Baseline(head, changes_of(list(parse_raw_diff(raw))), inside)
 
 
 def changed_after(index: NodeGit, before: Baseline | None) -> tuple[bytes, ...]:
@@ -496,18 +510,20 @@ def _entries(index: NodeGit) -> dict[bytes, Entry]:
     return {path: (mode, oid) for path, (mode, oid, _) in pairs}
 
 
-def fresh_index(places: AttemptFolders, commit: str, index: Path) -> tuple[NodeGit, tuple[str, ...]]:
+def fresh_index(
+    places: AttemptFolders, commit: str, index: Path
+) -> tuple[NodeGit, tuple[str, ...], tuple[str, ...]]:
     """Return git for the agent's tree with a new index of `commit`, every file compared by its content.
 
-    The second part says in words what was removed from the tree because git would have waited for it.
+    The other parts are those of `without_pipes`.
     """
-    removed = without_pipes(places.tree)
+    removed, strays = without_pipes(places.tree)
     for leftover in (index, index.with_name(f"{index.name}.lock")):
         leftover.unlink(missing_ok=True)
     git = NodeGit(places.out, places.tree, {"GIT_INDEX_FILE": str(index)}, PATIENCE_S)
     git.must("read-tree", commit)
     git.ask("update-index", "-q", "--refresh")
-    return git, removed
+    return git, removed, strays
 
 
 def touched(index: NodeGit) -> tuple[bytes, ...]:
@@ -583,14 +599,14 @@ def _by_size(tree: Path, names: Iterable[bytes]) -> tuple[tuple[bytes, ...], tup
     return tuple(name for name in every if name not in large), large
 
 
-def _omitted_by_git(tree: Path, index: NodeGit, left: _Leftovers) -> str | None:
-    """Return words on names that git leaves out silently: other systems take them for its own folder."""
+def _omitted_by_git(tree: Path, index: NodeGit, left: _Leftovers, strays: Iterable[str]) -> str | None:
+    """Return words on names that git leaves out silently: some system takes them for git's own folder."""
     root = os.fsencode(tree)
     like = [
         name for name in left.names if _LIKE_GIT.search(name) and os.path.lexists(os.path.join(root, name))
     ]
     kept = _entries(index) if like else {}
-    lost = [shown(name) for name in like if name not in kept]
+    lost = [*(shown(name) for name in like if name not in kept), *strays]
     if not lost:
         return None
     more = f" and {len(lost) - 10} more" if len(lost) > 10 else ""
@@ -653,7 +669,15 @@ def _kind(snapshot: str, commit: str, old_tree: str, tree: str) -> Literal["chan
     return "empty" if commit == snapshot else "no_change"
 
 
-def _leftover_warnings(left: _Leftovers) -> tuple[str | None, ...]:
+def _missing(left: _Leftovers, known: frozenset[bytes], refused: str | None) -> tuple[str, ...]:
+    """Return words on the agent's files that the result does not hold; `known`: folders of set-up's."""
+    nested = tuple(name for name in left.nested if name not in known)
+    links = tuple(name for name in left.links if name + b"/" not in known)
+    words = _leftover_warnings(replace(left, nested=nested, links=links, opened=()))
+    return (*words, *([refused] if refused else []))
+
+
+def _leftover_warnings(left: _Leftovers) -> tuple[str, ...]:
     cases = (
         (left.large, f"larger than {MAX_FILE >> 20} MB, not in the result"),
         (left.nested, "a repository of its own, not in the result"),

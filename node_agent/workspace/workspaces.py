@@ -294,7 +294,7 @@ class Workspaces:
         """Return the files that differ from the result commit, by content: the gates changed them."""
         places = self._home.places(identity)
         folders.must_be_folder(places.tree)
-        index, _ = result.fresh_index(places, commit, places.out / "gates.index")
+        index, _, _ = result.fresh_index(places, commit, places.out / "gates.index")
         names = result.changed_after(index, self._baseline_of(identity, baseline))
         return tuple(shown(name) for name in names if not folders.is_left_out(places, name))
 
@@ -324,9 +324,11 @@ class Workspaces:
             if made.commit is not None:
                 return (self._keep(identity, workspace, made.commit),)
         except WorkspaceFailure as failure:
-            return (f"{self._put_aside(identity, places)} ({failure})",)
+            self.put_aside(identity)
+            return (f"{self.place_aside(identity)} ({failure})",)
         if workspace.kind == "none" and any(places.tree.iterdir()):
-            return (self._put_aside(identity, places),)
+            self.put_aside(identity)
+            return (self.place_aside(identity),)
         return ()
 
     def _keep(self, identity: AttemptId, workspace: Workspace, commit: str) -> str:
@@ -338,12 +340,17 @@ class Workspaces:
         NodeGit(mirror).must("update-ref", salvage_ref(identity), commit)
         return f"commit {commit} in {mirror}"
 
-    def _put_aside(self, identity: AttemptId, places: folders.AttemptFolders) -> str:
-        target = self._home.salvage(identity)
+    @translated("keeping of the workspace")
+    def put_aside(self, identity: AttemptId) -> None:
+        """Keep the attempt's whole folder at `place_aside`, until `forget`. Idempotent."""
+        places, target = self._home.places(identity), self._home.salvage(identity)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not os.path.lexists(target):
+        if os.path.lexists(places.folder) and not os.path.lexists(target):
             os.rename(places.folder, target)
-        return str(target)
+
+    def place_aside(self, identity: AttemptId) -> str:
+        """Return the folder in which `put_aside` keeps the attempt's files."""
+        return str(self._home.salvage(identity))
 
     @translated("remove of the workspace")
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:

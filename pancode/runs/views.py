@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
 
-from node_agent.wire.failure import Outcome
+from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.policy import Mode, Safety
 from pancode.budget import books
 from pancode.kernel import records
@@ -301,9 +301,20 @@ def show(core: Core, text: str) -> RunDetail:
         chain, words = [old.id for old in before(tx, run)], words_of(tx, run)
         shape = run_shape(core, tx, run)
         waits = open_item(tuple(tx.find(records.Action, {"run": run.id})))
+        # where the result lacks files, its node has kept the checkout: the command that copies it
+        copied = list[str]()
+        if attempts and attempts[-1].failure is FailureKind.INCOMPLETE_RESULT and fences:
+            node = tx.get(records.Node, fences[-1].node)
+            reach: Mapping[str, object] = node.target if node is not None else {}
+            home = reach.get("installed_home") or "~/.pancode-node/*"
+            place = f"{home}/salvage/{identity_of(fences[-1])}/tree"
+            copy = f"cp -r {place}" if reach.get("local") else f"scp -r {fences[-1].node}:{place}"
+            copied = [f"to copy all its files: {copy} {run.id}"]
     rows: Json = {"attempts": [_attempt(a) for a in attempts], "fences": [_fence(f) for f in fences]}
     rows |= {"chain": chain, "inbox": _inbox(run, waits), "told": list(map(_told, words))}
-    return cast("RunDetail", {**shape, **_details(run), **rows})
+    details = _details(run)
+    details["findings"] += copied
+    return cast("RunDetail", {**shape, **details, **rows})
 
 
 def usage_of(usage: dict[str, Any]) -> UsageShape:

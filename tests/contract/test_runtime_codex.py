@@ -100,7 +100,7 @@ def failed(words: object) -> bytes:
         (SAID + line(type="turn.completed"), 0, F.RUNTIME_UNREADABLE),
         (SAID + line(type="turn.completed", usage={"other": 1}), 0, F.RUNTIME_UNREADABLE),
         (SAID + failed("Missing environment variable: `OPENAI_API_KEY`."), 1, F.MODEL_AUTH),
-        (SAID + failed("unexpected status 400 Bad Request: no such tool"), 1, F.AGENT_FAILED),
+        (SAID + failed("unexpected status 400 Bad Request: no such tool"), 1, F.MODEL_REFUSED),
         (SAID + failed("unexpected status 529 Overloaded"), 1, F.MODEL_BUSY),
         (SAID + failed("Codex ran out of room in the model's context window."), 1, F.AGENT_FAILED),
         (SAID + failed("You've hit your usage limit."), 1, F.MODEL_BUSY),

@@ -125,7 +125,7 @@ END = result() + report()
         (START + SAID + result(2) + report(), 0, F.AGENT_FAILED),
         (START + SAID + result(None) + report(), 0, F.AGENT_FAILED),
         (START + failed(statusCode=403) + result(1), 1, F.MODEL_AUTH),
-        (START + failed(statusCode=400) + result(1), 1, F.AGENT_FAILED),
+        (START + failed(statusCode=400) + result(1), 1, F.MODEL_REFUSED),
         (START + failed(errorType="authentication") + result(1), 1, F.MODEL_AUTH),
         (START + failed(errorType="rate_limit") + result(1), 1, F.MODEL_BUSY),
         (START + failed(errorType="query") + result(1), 1, F.MODEL_FAILED),

@@ -122,7 +122,7 @@ def trouble(words: str) -> bytes:
         (START + failed("[API Error: rate limit exceeded]"), 173, F.MODEL_BUSY),
         (START + failed("[API Error: overloaded]"), 247, F.MODEL_BUSY),
         (START + failed("[API Error: no such model]"), 148, F.MODEL_FAILED),
-        (START + failed("[API Error: the prompt is too long]"), 144, F.AGENT_FAILED),
+        (START + failed("[API Error: the prompt is too long]"), 144, F.MODEL_REFUSED),
         (START + failed("[API Error: fetch failed]"), 1, F.MODEL_FAILED),
         (START + failed("Reached max session turns"), 53, F.TURN_LIMIT),
         (START + failed(7), 1, F.AGENT_FAILED),

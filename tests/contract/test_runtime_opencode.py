@@ -114,7 +114,7 @@ RULE = "The user has specified a rule which prevents you from using this specifi
         ),  # the last counts
         (failed("UnknownError") + START + SAID + finish(), 0, None),
         (failed(statusCode=403), 1, F.MODEL_AUTH),
-        (failed(statusCode=400, message="no such tool"), 1, F.AGENT_FAILED),
+        (failed(statusCode=400, message="no such tool"), 1, F.MODEL_REFUSED),
         (failed(message="Unable to connect"), 1, F.MODEL_FAILED),
         (failed("ProviderAuthError"), 1, F.MODEL_AUTH),
         (failed("MessageOutputLengthError"), 1, F.AGENT_FAILED),

@@ -62,6 +62,10 @@ class MemoryLedger:
         self._owner: int | None = None
         self._closed = False
 
+    def as_written(self, kind: type[R]) -> list[R]:
+        """Return all rows in the order in which they were first written, which no query tells."""
+        return [cast("R", row) for row in self._tables[kind].rows.values()]
+
     def transaction(self) -> AbstractContextManager[MemoryTransaction]:
         """Commits on leaving, rolls back on any exception. RuntimeError inside another one of this thread."""
         return self._transaction()

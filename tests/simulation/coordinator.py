@@ -26,7 +26,7 @@ from pancode.runs.round import listen, start, turn
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger
-from tests.fakes.node import CountingIds, Crash, MemoryClock, MemoryDepot, Tripping, Tripwire
+from tests.fakes.node import Crash, MemoryClock, MemoryDepot, SeededIds, Tripping, Tripwire
 from tests.simulation.trees import Trees
 
 FLEET = "f-simulation"
@@ -120,7 +120,7 @@ class SimDesk:
             before_commit=lambda: self.wire.pass_by("before commit"),
             after_commit=lambda: self.wire.pass_by("after commit"),
         )
-        self.archive, self.depot, self.ids = SimArchive(), depot, CountingIds()
+        self.archive, self.depot, self.ids = SimArchive(), depot, SeededIds(1)
         self.epochs = MemoryEpochs()
         self.key: SigningKey = key or SigningKey(b"c" * 32)
         self.rules = RULES

@@ -77,7 +77,7 @@ class Invariants:
             settings = tx.find(Setting)
             self.ceilings = {s.name: Decimal(str(s.value)) for s in settings if s.name.startswith("ceiling:")}
             self.work = {s.name: s.value for s in settings if s.name.startswith("ceiling-work:")}
-            self.books_balance(tx.find(BookEntry), tx.find(Balance))
+            self.books_balance(self.coordinator.ledger.as_written(BookEntry), tx.find(Balance))
             receipts = tx.find(StoredReceipt)
             self.accepted_means_true_and_there(tx, receipts)
             self.nothing_is_deleted_before_it_is_acknowledged({(r.run, r.fence) for r in receipts})

@@ -22,7 +22,6 @@ from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.kernel.records import Node
 from tests.fakes.bus import MemoryRedis, NodeShapes
 from tests.fakes.node import (
-    CountingIds,
     Crash,
     MemoryCalls,
     MemoryClock,
@@ -34,6 +33,7 @@ from tests.fakes.node import (
     MemoryWorkspaces,
     NoSessions,
     Script,
+    SeededIds,
     Tripping,
     Tripwire,
     die,
@@ -75,7 +75,7 @@ class Machine:
         self.tempo = TEMPO
         self.clock = MemoryClock(ms=int.from_bytes(name.encode(), "big") % 5_000_000)
         self.scripts: dict[str, Script] = {}
-        self.ids, self.wire, self.disks = CountingIds(), Tripwire(), 0
+        self.ids, self.wire, self.disks = SeededIds(int.from_bytes(name.encode(), "big")), Tripwire(), 0
         self.agent: NodeAgent | None = None
         self.top, self.facts = Ceiling(), MemoryFacts(MemoryHost(self.clock, lambda who: Script()))
         self.frozen = self.gone = False

@@ -87,7 +87,7 @@ def _bug(name: str, plant: Plant, first: int = 0) -> Bug:
 SITTING_BUGS = (
     _bug("words are sent again after a reboot", _tries_again),
     _bug("a turn is synced after its model was asked", _to(Sitting, "_turn", _synced_late)),
-    _bug("words that are heard in a turn are not synced", _to(Sitting, "_more", _heard_unsynced), 90),
+    _bug("words that are heard in a turn are not synced", _to(Sitting, "_more", _heard_unsynced), 245),
     _bug("a cancelled turn calls on", _to(Sitting, "_look", _looks_at_no_wish)),
     _bug("the next sitting begins before the receipt of the one before", _to(words, "say", _begins_at_once)),
     _bug("words of another session are taken", _to(Job, "tell", _told_to_another)),

@@ -6,7 +6,7 @@ For simulation and tests; they pass the same contract suites as the real ones.
 from __future__ import annotations
 
 from tests.fakes.node.calls import MemoryCalls, NoSessions
-from tests.fakes.node.clock import CountingIds, MemoryClock
+from tests.fakes.node.clock import MemoryClock, SeededIds
 from tests.fakes.node.host import MemoryHost, Script
 from tests.fakes.node.places import MemoryDepot, MemoryDepotLink, MemoryWorkspaces
 from tests.fakes.node.runner import MemoryRunner
@@ -16,7 +16,7 @@ from tests.fakes.node.trip import Crash, Tripping, Tripwire, die
 from tests.fakes.node.uplink import MemoryUplink
 
 __all__ = [
-    "CountingIds",
+    "SeededIds",
     "Crash",
     "LineReader",
     "MemoryCalls",

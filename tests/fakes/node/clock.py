@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random  # noqa: TID251
 from dataclasses import dataclass
+
+from node_agent.wire.clock import ALPHABET
 
 
 @dataclass(slots=True)
@@ -25,16 +28,16 @@ class MemoryClock:
         self.ms += ms
 
 
-@dataclass(slots=True)
-class CountingIds:
-    """Ids that only count: the same run gives the same ids."""
+class SeededIds:
+    """Ids in no order, as those of production: the same seed gives the same ids."""
 
-    count: int = 0
+    def __init__(self, seed: int = 0) -> None:
+        self._random, self.count = random.Random(seed), 0
 
     def token(self, nbytes: int) -> str:
         self.count += 1
-        return f"{self.count:0{2 * nbytes}x}"
+        return self._random.randbytes(nbytes).hex()
 
     def short(self, length: int) -> str:
         self.count += 1
-        return f"{self.count:0{length}d}"
+        return "".join(self._random.choices(ALPHABET, k=length))

@@ -41,6 +41,8 @@ class Script:
     """The files that its gates write about themselves."""
     start_fails: bool = False
     commit_fails: bool = False
+    missing: tuple[str, ...] = ()
+    """The words on files that the result does not hold."""
     board: tuple[tuple[str, bytes], ...] = ()
     """The files of the board that its agent leaves."""
     tools: tuple[tuple[str, dict[str, bytes] | str], ...] = ()

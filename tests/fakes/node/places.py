@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from node_agent.attempt.ports import AttemptResult, CommitStamp, Guide, LinkDown, StepFailed
 from node_agent.attempt.records import PutBack
@@ -183,7 +184,8 @@ class MemoryWorkspaces:
         if str(identity) in self._host.torn:
             files = (EMPTIED,)
         changes = tuple(FileChange(name, Touch.CHANGED) for name in files)
-        return AttemptResult("change" if files else "no_change", commit, files, changes=changes)
+        kind: Literal["change", "no_change"] = "change" if files else "no_change"
+        return AttemptResult(kind, commit, files, changes=changes, missing=script.missing)
 
     def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:
         return ()
@@ -220,6 +222,13 @@ class MemoryWorkspaces:
         self._host.set_up.discard(str(identity))
         self._host.baselines.pop(str(identity), None)
         self._host.homes.pop(str(identity), None)
+
+    def put_aside(self, identity: AttemptId) -> None:
+        if str(identity) not in self._host.salvaged:
+            self._host.salvaged.append(str(identity))
+
+    def place_aside(self, identity: AttemptId) -> str:
+        return f"salvage/{identity}"
 
     def forget(self, identity: AttemptId, workspace: Workspace) -> None:
         self._host.salvaged = [name for name in self._host.salvaged if name != str(identity)]

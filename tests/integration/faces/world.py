@@ -19,7 +19,7 @@ from pancode.runs.core import ControlSettings
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger
-from tests.fakes.node.clock import CountingIds
+from tests.fakes.node.clock import SeededIds
 from tests.unit.pancode.interfaces.http.world import MemoryCoordinator
 from tests.unit.pancode.runs.world import Desk, HonestDepot, ListArchive, Puppet, failed
 
@@ -65,7 +65,7 @@ class LiveDesk(Desk):
         self.ledger = MemoryLedger(strict=True)
         self.depot = HonestDepot()
         self.archive, self.epochs = ListArchive(), MemoryEpochs()
-        self.ids = CountingIds()
+        self.ids = SeededIds()
         self.key, self.former = SigningKey(b"c" * 32), []
         self.rules = ControlSettings().scaled(FACTOR)
         self.restart()

@@ -24,7 +24,7 @@ from pancode.git.depot_server import (
 from pancode.git.log_store import LogStreams
 from pancode.git.snapshot import Snapshot
 from tests.crowd import until as until
-from tests.fakes.node.clock import CountingIds
+from tests.fakes.node.clock import SeededIds
 from tests.integration.git.repos import simple, snap
 
 
@@ -43,7 +43,7 @@ class Depots:
         self.ends: list[StreamEnd] = []
         self.max_bytes = 50_000_000
         self.hellos = 0
-        parts = DepotParts(depot, self.streams, self.authorize, CountingIds(), self.ends.append)
+        parts = DepotParts(depot, self.streams, self.authorize, SeededIds(), self.ends.append)
         self.server = DepotServer(self.socket, parts, ServerLimits(hello_s=1.0, idle_s=2.0))
         self.clients: list[DepotClient] = []
         self.client = self.another_client(lambda: self.socket)

@@ -16,7 +16,7 @@ from node_agent.wire.git import AT_ONCE
 from node_agent.workspace.depot import ask, read_line, send
 from pancode.git.depot_server import FULL, DepotParts, DepotServer, ServerLimits
 from pancode.git.log_store import MOST_LOGS, LogStreams
-from tests.fakes.node.clock import CountingIds
+from tests.fakes.node.clock import SeededIds
 from tests.integration.git.depot_world import Depots, until
 from tests.integration.git.repos import attempt
 
@@ -167,7 +167,7 @@ def test_a_node_cannot_take_the_last_of_our_disk(world: Depots, tmp_path: Path) 
         world.depot,
         LogStreams(world.home, keep_free=1 << 60),
         world.authorize,
-        CountingIds(),
+        SeededIds(),
         world.ends.append,
         lambda grant, why: told.append((grant.identity.run, why)),
     )

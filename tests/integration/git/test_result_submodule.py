@@ -43,4 +43,19 @@ def test_what_is_done_in_a_submodule_is_named(
     agent = Repo(spaces.prepare(attempt(), order), init=False)
     act(agent)
     made = spaces.commit(attempt(), order, STAMP)
-    assert made.kind == "empty" and made.warnings == said
+    assert made.kind == "empty" and made.warnings == said and made.missing == said
+
+
+def test_what_set_up_put_into_a_submodule_is_not_missing(tmp_path: Path, depot: Depot) -> None:
+    other = simple(tmp_path / "other", 1)
+    repo = simple(tmp_path / "project")
+    repo.git("submodule", "add", "-q", str(other.path), "sub")
+    repo.commit()
+    taken = snap(repo, depot)
+    spaces = Workspaces(tmp_path / "node", PathTransport(depot, taken.repo_id))
+    order = workspace_of(taken)
+    agent = Repo(spaces.prepare(attempt(), order), init=False)
+    _cloned(agent)
+    baseline = spaces.baseline(attempt(), order)
+    made = spaces.commit(attempt(), order, STAMP, baseline)
+    assert made.missing == ()

@@ -30,7 +30,6 @@ from node_agent.wire.policy import Mode, Safety, compile_policy
 from node_agent.wire.receipt import Claims, Receipt
 from node_agent.wire.signing import PublicKey, SigningKey, open_as, parse_envelope
 from tests.fakes.node import (
-    CountingIds,
     Crash,
     MemoryCalls,
     MemoryClock,
@@ -45,6 +44,7 @@ from tests.fakes.node import (
     MemoryWorkspaces,
     NoSessions,
     Script,
+    SeededIds,
     Tripping,
     Tripwire,
 )
@@ -208,7 +208,7 @@ class Stage(Coordinator):
     secrets: dict[str, str] = field(default_factory=dict)
     wire: Tripwire = field(default_factory=Tripwire)
     clock: MemoryClock = field(default_factory=MemoryClock)
-    ids: CountingIds = field(default_factory=CountingIds)
+    ids: SeededIds = field(default_factory=SeededIds)
     shelf: MemoryShelf = field(default_factory=MemoryShelf)
     depot: MemoryDepot = field(default_factory=MemoryDepot)
     uplink: MemoryUplink = field(default_factory=MemoryUplink)

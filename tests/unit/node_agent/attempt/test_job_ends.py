@@ -131,6 +131,17 @@ def test_the_depot_says_no() -> None:
     assert any(isinstance(body, Finding) and "did not take" in body.text for body in stage.bodies())
 
 
+def test_a_result_without_files_of_the_agent_is_not_done_and_the_checkout_is_kept() -> None:
+    stage = Stage(script=lambda _: Script(missing=("big: larger than 100 MB, not in the result",)))
+    stage.push(gated())
+    stage.settle()
+    claims = stage.claims[NAME]
+    assert (claims.outcome, claims.failure) == (Outcome.ERROR, FailureKind.INCOMPLETE_RESULT)
+    assert "big: larger" in claims.reason and f"salvage/{NAME}" in claims.reason
+    assert claims.commit in stage.depot.commits.values()
+    assert stage.host.salvaged == [NAME] and NAME not in stage.host.trees
+
+
 def test_receipts_name_their_predecessor() -> None:
     stage = Stage(slots=3)
     for fence in range(1, 6):

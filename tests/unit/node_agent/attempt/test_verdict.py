@@ -228,7 +228,7 @@ def counted(failing: int, status: int, seconds: int = MOST_FAILING_S) -> ModelCo
         (0, StopKind.MODEL_FAILED, K.MODEL_FAILED),
         (429, StopKind.MODEL_BUSY, K.MODEL_BUSY),
         (401, StopKind.MODEL_AUTH, K.MODEL_AUTH),
-        (400, StopKind.MODEL_REFUSES, K.AGENT_FAILED),
+        (400, StopKind.MODEL_REFUSES, K.MODEL_REFUSED),
     ],
 )
 def test_a_model_server_that_fails_on_and_on_ends_the_run_as_its_failure(

@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.chat.dialect import Question, refusal, request_of
 from node_agent.chat.messages import Answered, Call, from_json, to_json
-from node_agent.chat.stream import MOST_CALLS, Stream
+from node_agent.chat.stream import DONE, MOST_CALLS, Stream
 
 
 @pytest.mark.parametrize(
@@ -180,6 +180,119 @@ def test_the_pieces_of_calls_from_servers_that_differ() -> None:
         )
     nameless = [{"function": {"name": one, "arguments": "{}"}} for one in "ab"]
     assert [one.name for one in joined(*(chunk(tool_calls=[one]) for one in nameless)).calls] == ["a", "b"]
+
+
+def call(**one: object) -> str:
+    return chunk(tool_calls=[one])
+
+
+def ended(reason: object) -> str:
+    return json.dumps({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
+
+
+PING = {"name": "ping", "arguments": '{"x": 1}'}
+PINGS = (Call("a", "ping", '{"x": 1}'),)
+
+
+@pytest.mark.parametrize(
+    ("events", "text", "calls", "finish"),
+    [
+        # how streams end
+        ((chunk(content="hi"), ended("stop"), DONE), "hi", (), "stop"),
+        ((chunk(content="hi"), ended("stop")), "hi", (), "stop"),
+        ((chunk(content="hi"), DONE), "hi", (), "stop"),
+        ((chunk(content="hi"), ended(None), DONE), "hi", (), "stop"),
+        ((chunk(content="hi"), ended(""), DONE), "hi", (), "stop"),
+        ((chunk(content="hi"), ended("end_turn"), DONE), "hi", (), "end_turn"),
+        ((call(index=0, id="a", function=PING), DONE), "", PINGS, "tool_call"),
+        ((call(index=0, id="a", function=PING),), "", PINGS, "tool_call"),
+        ((call(index=0, id="a", function=PING), ended("stop"), DONE), "", PINGS, "stop"),
+        ((call(index=0, id="a", function=PING), ended("function_call")), "", PINGS, "tool_call"),
+        (
+            (chunk(content="hi"), ended("stop"), '{"choices": [], "usage": {"prompt_tokens": 3}}', DONE),
+            "hi",
+            (),
+            "stop",
+        ),
+        ((chunk(content="hi"), ended("stop"), '{"choices": null}', "[DONE] "), "hi", (), "stop"),
+        # how streams begin, and what they leave out
+        ((chunk(role="assistant", content=None), chunk(content="hi"), ended("stop")), "hi", (), "stop"),
+        (('{"choices": [{"delta": null}]}', chunk(content="hi"), ended("stop")), "hi", (), "stop"),
+        ((chunk(content="hi", tool_calls=None), ended("stop")), "hi", (), "stop"),
+        ((chunk(content="hi", tool_calls=[]), ended("stop")), "hi", (), "stop"),
+        ((call(id="a", type="function", function=PING), ended("tool_calls")), "", PINGS, "tool_call"),
+        ((call(index="0", id="a", function=PING), ended("tool_calls")), "", PINGS, "tool_call"),
+        ((call(index=None, id="a", function=PING), ended("tool_calls")), "", PINGS, "tool_call"),
+        (
+            (call(index=0, id="a", function={"name": "ping", "arguments": {"x": 1}}), ended("tool_calls")),
+            "",
+            PINGS,
+            "tool_call",
+        ),
+        (
+            (
+                call(index=0, id="a", function={"name": "ping", "arguments": None}),
+                call(index=0, id=None, function={"name": None, "arguments": '{"x": 1}'}),
+                ended("tool_calls"),
+            ),
+            "",
+            PINGS,
+            "tool_call",
+        ),
+        # how streams repeat
+        (
+            (
+                call(index=0, id="a", type="function", function={"name": "ping", "arguments": '{"x"'}),
+                call(index=0, id="a", type="function", function={"name": "ping", "arguments": ": 1}"}),
+                ended("tool_calls"),
+            ),
+            "",
+            PINGS,
+            "tool_call",
+        ),
+        (
+            (
+                call(index=0, id="a", function=PING),
+                call(index=0, function={"arguments": '{"x": 1}'}),
+                ended("stop"),
+            ),
+            "",
+            PINGS,
+            "stop",
+        ),
+        (
+            (
+                chunk(content="hi"),
+                '{"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}',
+            ),
+            "hi",
+            (),
+            "stop",
+        ),
+        (('{"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}',), "hi", (), "stop"),
+    ],
+)
+def test_how_servers_begin_repeat_leave_out_and_end(
+    events: tuple[str, ...], text: str, calls: tuple[Call, ...], finish: str
+) -> None:
+    stream = joined(*events)
+    answer = stream.answer()
+    assert stream.is_whole and (answer.text, answer.calls, answer.finish) == (text, calls, finish)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (),
+        (chunk(content="hi"),),
+        (DONE,),
+        (call(index=0, id="a", function={"name": "ping", "arguments": '{"x"'}),),
+        (call(index=0, id="a", function={"name": "ping", "arguments": '{"x"'}), "half", DONE),
+        (chunk(content="hi"), "<html>", ended("stop")),
+    ],
+)
+def test_an_answer_that_was_cut_off_is_not_whole(events: tuple[str, ...]) -> None:
+    assert not joined(*events).is_whole
 
 
 def sent_again(*events: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from node_agent.wire.policy import (
     compile_policy,
 )
 from node_agent.wire.signing import SigningKey
-from tests.fakes.node import CountingIds, MemoryClock
+from tests.fakes.node import MemoryClock, SeededIds
 from tests.unit.node_agent.native.tree_of import spec_of
 from tests.unit.node_agent.runtimes.asked import ask, place
 
@@ -50,7 +50,7 @@ class Asks:
         home = Path(mkdtemp(dir=home))
         self._folder, self._react = home / calls_in(str(WHO)), react
         self.desk = CallDesk(home=str(home), identity=WHO, key=NODE.public.text(), wait_ms=5_000)
-        self.asker = Asker(self.desk, self.clock, CountingIds(), self._wait)
+        self.asker = Asker(self.desk, self.clock, SeededIds(), self._wait)
 
     def _wait(self, seconds: float) -> None:
         self.clock.advance(int(seconds * 1000) or 1)

@@ -245,7 +245,7 @@ def trouble(status: int | None, **more: Any) -> Trouble:
     ("status", "kind", "asked"),
     [
         (401, F.MODEL_AUTH, 1),
-        (400, F.AGENT_FAILED, 1),
+        (400, F.MODEL_REFUSED, 1),
         (429, F.MODEL_BUSY, 3),
         (500, F.MODEL_FAILED, 3),
         (None, F.MODEL_FAILED, 3),

@@ -240,7 +240,7 @@ def test_a_turn_that_takes_too_long_ends_and_the_sitting_goes_on(tmp_path: Path)
 def test_no_answer_at_all_is_how_the_run_ends(tmp_path: Path) -> None:
     talk = Talk(tmp_path, Script(Trouble("boom", 400)))
     over = talk.sitting.run("the task")
-    assert isinstance(over, Over) and over.kind is FailureKind.AGENT_FAILED
+    assert isinstance(over, Over) and over.kind is FailureKind.MODEL_REFUSED
     assert talk.told("rests")[0]["why"] == "idle"
 
 

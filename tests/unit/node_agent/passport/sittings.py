@@ -13,7 +13,7 @@ from node_agent.passport.questions import Reply
 from node_agent.wire.control import Examine
 from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, Residence
 from node_agent.wire.model import FleetTime
-from tests.fakes.node import CountingIds, MemoryClock
+from tests.fakes.node import MemoryClock, SeededIds
 
 MODEL = ModelFact(id="m", ctx_usable=32_768, residence=Residence.LOADED, tools=True, digest="d1")
 FACT = EndpointFact(name="box", dialect=Dialect.OLLAMA, at="127.0.0.1:1", version="1", models=(MODEL,))
@@ -71,7 +71,7 @@ class Box:
         def chat(server: ExamServer) -> Box:
             return self
 
-        return ExamTools(self, chat, self.clock, CountingIds(), self.clock.advance, self.turn, Patience())
+        return ExamTools(self, chat, self.clock, SeededIds(), self.clock.advance, self.turn, Patience())
 
 
 def with_model(**changes: object) -> EndpointFact:

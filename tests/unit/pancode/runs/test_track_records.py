@@ -55,7 +55,7 @@ def test_what_a_landed_change_cost_counts_failures_too() -> None:
 
 def test_a_dispatch_draws_once_and_chooses_by_records_of_that_kind() -> None:
     coordinator = played()
-    picker = RecordsPicker(coordinator.core, None)
+    picker = RecordsPicker(coordinator.core, None, explore=1.0)
     before = coordinator.ids.count
     first = picker.agent(["ann", "bob"], "fix the parser")
     assert coordinator.ids.count == before + 1 and picker.agent(["ann", "bob"], "fix the parser") == first

@@ -29,7 +29,7 @@ from pancode.runs.unit_of_work import unit_of_work
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger
-from tests.fakes.node.clock import CountingIds, MemoryClock
+from tests.fakes.node.clock import MemoryClock, SeededIds
 
 FLEET = "f-test"
 
@@ -121,7 +121,7 @@ class Desk:
         self.ledger = MemoryLedger(strict=True)
         self.depot = HonestDepot()
         self.archive, self.epochs = ListArchive(), MemoryEpochs()
-        self.ids = CountingIds()
+        self.ids = SeededIds()
         self.key, self.former = SigningKey(b"c" * 32), list[SigningKey]()
         self.rules = ControlSettings(ceiling_usd=Decimal(ceiling))
         self.restart()

@@ -114,7 +114,9 @@ def test_a_run_gets_the_slot_of_an_idle_session_which_goes_on_behind_it(world: W
     chat = begin(world)["run"]
     order = sitting(world)
     turned(world, order, record(1, 0))
-    waiting, later = world.dispatch()["run"], world.dispatch()["run"]
+    waiting = world.dispatch()["run"]
+    world.context.clock.advance(1)
+    later = world.dispatch()["run"]
     passes(world, 15_000)
     assert sent(world) == [], "its person may be about to answer"
     passes(world, 20_000)

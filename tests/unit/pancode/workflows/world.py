@@ -62,7 +62,7 @@ class Flows:
         return [one for one in rows if one.kind is ActionKind.ADVANCE and one.at_ms <= now]
 
     def claim(self) -> list[str]:
-        """The steps that the node has taken now, in order."""
+        """The steps that the node has taken now, by name: those of one moment have no order."""
         taken = []
         while (order := self.node.claim()) is not None:
             run = self.coordinator.row(Run, order.identity.run)
@@ -71,7 +71,7 @@ class Flows:
             self.node.start(order)
             self.node.open.append(order.identity)
         self.coordinator.turn()
-        return taken
+        return sorted(taken)
 
     def knows(self, runtime: str) -> None:
         """The node has this program from now on."""

@@ -16,7 +16,7 @@ from pancode.kernel.errors import ApiError, ExitCode, UnavailableError
 from pancode.kernel.route import Route
 from pancode.runs.commands.dispatch import post_agreed
 from tests.fakes.api import FakeApi
-from tests.fakes.node.clock import CountingIds
+from tests.fakes.node.clock import SeededIds
 
 FACE = Face(as_json=False)
 DONE = {"run": "r-1"}
@@ -131,7 +131,7 @@ def test_where_nobody_sits_both_names_are_the_answer() -> None:
 
 
 def test_first_words_whose_answer_was_lost_begin_one_session() -> None:
-    ids = CountingIds()
+    ids = SeededIds()
     words = RepeatedPost(lambda: ids.token(4))
     client = Dispatching(StreamCutError("it went away"), untested("a"), DONE, DONE)
     with pytest.raises(StreamCutError):

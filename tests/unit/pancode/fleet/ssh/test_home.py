@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.signing import SigningKey
 from pancode.fleet.ssh.home import Home
 from pancode.kernel.errors import ConfigError
-from tests.fakes.node.clock import CountingIds
+from tests.fakes.node.clock import SeededIds
 
 KEY = SigningKey(b"k" * 32)
 
@@ -53,7 +53,7 @@ def test_a_home_that_cannot_be_made_is_a_configuration_error(tmp_path: Path) -> 
 
 
 def test_keys_are_made_once_and_are_private(home: Home) -> None:
-    ids = CountingIds()
+    ids = SeededIds()
     assert home.signing_key() is None
     home.keep_key(KEY)
     kept = home.signing_key()
@@ -76,7 +76,7 @@ def test_a_damaged_key_is_never_replaced(home: Home) -> None:
 
 
 def test_forgetting_a_node_leaves_nothing_of_it(home: Home) -> None:
-    home.node_password("0" * 10, CountingIds())
+    home.node_password("0" * 10, SeededIds())
     home.loopback_keys("desk")
     home.forget_node("desk", "0" * 10)
     assert [p for p in (home.root / "key").rglob("*") if p.is_file()] == []

@@ -69,6 +69,7 @@ def test_a_page_of_a_filter_may_be_short_and_the_list_still_goes_on(
     monkeypatch.setattr("pancode.runs.lists.MOST_ROWS", 4)
     for task in ("echo old", *["echo new"] * 9):
         world.dispatch(task=task)
+        world.context.clock.advance(1)
     found = pages(world, "/v1/runs", text="old")
     assert [len(page) for page in found] == [0, 0, 1]
 

@@ -14,7 +14,7 @@ from pancode.interfaces.client.client import RepeatedPost, ServerEvent, StreamCu
 from pancode.interfaces.mcp import session_tools, tools
 from pancode.interfaces.mcp.protocol import CallProgress
 from tests.fakes.api import FakeApi
-from tests.fakes.node.clock import CountingIds
+from tests.fakes.node.clock import SeededIds
 
 Json = dict[str, Any]
 SHAPE: Json = {
@@ -65,7 +65,7 @@ def session(cut: int, *states: str, output: bytes = OUTPUT) -> FakeApi:
     )
 
 
-IDS = CountingIds()
+IDS = SeededIds()
 WORDS = defaultdict[str, RepeatedPost](lambda: RepeatedPost(lambda: IDS.token(4)))
 
 

@@ -123,8 +123,8 @@ def test_a_forgotten_answer_is_asked_again_and_a_kept_one_is_given_to_later_runs
 
 
 def test_one_that_used_up_its_calls_has_answered_and_one_that_failed_has_not(world: World, top: Path) -> None:
-    explore(world, top, WHERE, HOW)
-    orders = [world.claim(), world.claim()]
+    asked = [row["run"] for row in explore(world, top, WHERE, HOW)]
+    orders = sorted((world.claim(), world.claim()), key=lambda one: asked.index(one.identity.run))
     limit = {"outcome": Outcome.BUDGET_EXCEEDED, "failure": FailureKind.REQUEST_LIMIT}
     done(world, orders[0], **limit)
     done(world, orders[1], "", outcome=Outcome.ERROR, failure=FailureKind.AGENT_FAILED)

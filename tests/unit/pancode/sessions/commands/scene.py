@@ -20,7 +20,7 @@ from pancode.interfaces.tui.application import SteadyApp
 from pancode.kernel.route import path_in
 from pancode.sessions.commands.screen.app import ChatScreen
 from pancode.sessions.commands.screen.controller import ChatDesk
-from tests.fakes.node.clock import CountingIds, MemoryClock
+from tests.fakes.node.clock import MemoryClock, SeededIds
 
 RUN = "r-abc123"
 Play = Callable[["ChatScene", Pilot[int]], Awaitable[None]]
@@ -150,7 +150,7 @@ class ChatScene:
         object.__setattr__(face, "api", self.api)
         self.ran: list[list[str]] = []
         """Command lines of commands."""
-        self.desk = ChatDesk(face, CountingIds(), begin or _begun, run, runs=self._runs)
+        self.desk = ChatDesk(face, SeededIds(), begin or _begun, run, runs=self._runs)
         self.page = ChatScreen(self.desk, cast("Clock", self.clock), "ada", "/nowhere", first)
         self.app = SteadyApp(self.page)
 

@@ -17,7 +17,7 @@ from pancode.sessions.commands.slash import CommandEnd
 from pancode.sessions.conversation.lines import OURS, LineStory
 from pancode.sessions.conversation.model import SessionTalk, Turn
 from tests.fakes.api import FakeApi
-from tests.fakes.node.clock import CountingIds, MemoryClock
+from tests.fakes.node.clock import MemoryClock, SeededIds
 
 LINES = (
     {"type": "session", "session": "s", "version": "1"},
@@ -124,7 +124,7 @@ def asks(kind: str, call: int | None, words: str = "git push") -> Any:
 
 def chat(client: FakeApi, tty: bool = True) -> ChatLoop:
     clock = MemoryClock()
-    loop = ChatLoop(Face(as_json=False), client, CountingIds(), clock, "r-1")
+    loop = ChatLoop(Face(as_json=False), client, SeededIds(), clock, "r-1")
     loop._tty = tty
     loop._follower = cast("Any", SimpleNamespace(follow=lambda run: None))
     return loop
