@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any, NotRequired, TypeVar
+from typing import Any, NotRequired, TypeVar, cast
 
 from pancode.interfaces.cli.output import Face, aside, exit_of, who
 from pancode.interfaces.cli.progress import ProgressRow, SetUpLine, SetUpTimer
@@ -194,8 +194,7 @@ def wait(face: Face, client: Client, run: str) -> WaitedRun | None:
                     if live is not None:
                         live.finish()
                         return {**shape, "shown": live.shown}
-                    ended: WaitedRun = {**shape, "shown": ""}
-                    return ended
+                    return cast(WaitedRun, shape)
                 usage = shape["usage"]
                 tokens = usage["input_tokens"] + usage["output_tokens"]
                 spent = f"  {count(tokens)} tokens" if tokens else ""
