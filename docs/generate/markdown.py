@@ -59,7 +59,10 @@ def told(thing: Any) -> str:
 
 def bases(cls: type) -> list[str]:
     """Names of the classes that it is written on; a TypedDict does not remember them in every Python."""
-    body = ast.parse(dedent(inspect.getsource(cls))).body[0]
+    try:
+        body = ast.parse(dedent(inspect.getsource(cls))).body[0]
+    except OSError:  # it was made by a call, because a key of it is no name
+        return []
     assert isinstance(body, ast.ClassDef)
     return [ast.unparse(base) for base in body.bases]
 

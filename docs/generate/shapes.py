@@ -61,15 +61,16 @@ def json_page() -> str:
 def all_shapes() -> list[type]:
     """Each once: in the order of the modules, then of the routes."""
     found = [shape for module in MODULES for shape in vars(module).values() if is_typeddict(shape)]
-    found += [shape for verb in VERBS for shape in _within(verb.answers)]
+    found += [shape for verb in VERBS for shape in _within(verb.answers, ())]
     return list(dict.fromkeys(shape for shape in found if shape.__name__ != "TypedDict"))
 
 
-def _within(hint: Any) -> list[type]:
-    """The objects of which it is made, the inner ones first."""
+def _within(hint: Any, outer: tuple[Any, ...]) -> list[type]:
+    """The objects of which it is made, the inner ones first. `outer`: one in itself is not looked into."""
     if is_typeddict(hint):
-        return [*(one for part in get_type_hints(hint).values() for one in _within(part)), hint]
-    return [one for part in get_args(hint) for one in _within(part)]
+        parts = get_type_hints(hint).values() if hint not in outer else ()
+        return [*(one for part in parts for one in _within(part, (*outer, hint))), hint]
+    return [one for part in get_args(hint) for one in _within(part, outer)]
 
 
 def _link(name: str) -> str:

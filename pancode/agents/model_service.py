@@ -6,86 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from typing_extensions import TypedDict
-
 from node_agent.wire.endpoint import EndpointFact, Grade, ModelFact, PassportFact
+from pancode.agents.answers import EndpointShape, GradeShape, ModelShape, NodeEndpoint, PassportShape
 from pancode.agents.models import ModelRef
 from pancode.agents.tiers import ModelTier, tier_of
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import nearest, not_found
 from pancode.kernel.node import apart
-from pancode.runs.answers import Json
 from pancode.runs.core import Core
 from pancode.runs.views import iso
-
-
-class GradeShape(TypedDict):
-    """One check of a model's test: passed, failed or unknown."""
-
-    check: str
-    grade: str
-    words: str
-    fix: str
-    says: str
-    """The node's own advice, in the form `NODE says: ...`."""
-
-
-class PassportShape(TypedDict):
-    """The result of a model's test; `passed` None: the model was not tested as it is now.
-
-    `ctx`: how many tokens a call gets; `tok_s`: how many tokens of an answer come in a second.
-    """
-
-    passed: bool | None
-    checks: list[GradeShape]
-    ctx: int | None
-    tok_s: float | None
-    taken_at: str | None
-
-
-class ModelShape(TypedDict):
-    """A model of an endpoint. `tier`, `tier_why`: how able it is, and how that is known; null is unknown."""
-
-    node: str
-    endpoint: str
-    id: str
-    ref: str
-    tier: str | None
-    tier_why: str
-    family: str | None
-    parameters: int | None
-    quantisation: str | None
-    ctx_usable: int | None
-    ctx_max: int | None
-    residence: str | None
-    size: int | None
-    vram: int | None
-    slots: int | None
-    tools: bool | None
-    vision: bool | None
-    embedding: bool
-    remote: bool
-    digest: str | None
-    passport: PassportShape
-
-
-class EndpointShape(TypedDict):
-    """A model server that a node reaches. `more`: how many models its heartbeat leaves out."""
-
-    name: str
-    dialect: str
-    at: str
-    version: str | None
-    health: str
-    words: str
-    fix: str
-    slots: int | None
-    slots_free: int | None
-    wires: list[str]
-    free: bool
-    age_ms: int
-    models: list[Json]
-    more: int
 
 
 def passport_shape(passport: PassportFact | None) -> PassportShape:
@@ -117,12 +46,12 @@ def endpoint_shape(fact: EndpointFact) -> EndpointShape:
     return cast(EndpointShape, apart(fact.model_dump(mode="json")))
 
 
-def endpoints(core: Core, node: str | None) -> list[Json]:
+def endpoints(core: Core, node: str | None) -> list[NodeEndpoint]:
     """The endpoints by node, then by name. NotFoundError for an unknown node."""
     return [{"node": name, **endpoint_shape(fact)} for name, fact in _every(core, node)]
 
 
-def models(core: Core, asked: ModelFilter, tiers: Mapping[str, ModelTier]) -> dict[str, list[ModelShape]]:
+def models(core: Core, asked: ModelFilter, tiers: Mapping[str, ModelTier]) -> list[ModelShape]:
     """The models of a node or tier, or all. UsageError for an unknown tier."""
     wanted = _tier(asked.tier)
     every = [
@@ -130,7 +59,7 @@ def models(core: Core, asked: ModelFilter, tiers: Mapping[str, ModelTier]) -> di
         for node, endpoint in _every(core, asked.node)
         for model in endpoint.models
     ]
-    return {"models": [one for one in every if wanted is None or one["tier"] == wanted]}
+    return [one for one in every if wanted is None or one["tier"] == wanted]
 
 
 def _tier(text: str | None) -> ModelTier | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from typing_extensions import TypedDict
-
+from pancode.agents.answers import RunPromptAnswer
 from pancode.agents.default_worker import find_workers
 from pancode.agents.endpoints import endpoint_of, fleets_model
 from pancode.agents.prompt_fit import window_of
@@ -15,16 +14,6 @@ from pancode.agents.tiers import ModelTier
 from pancode.kernel.errors import NotFoundError
 from pancode.runs.core import Core
 from pancode.runs.views import find_run
-
-
-class RunPromptAnswer(TypedDict):
-    """The prompt as the run was dispatched; what its node adds (AGENTS.md) is in the digest of the
-    receipt."""
-
-    run: str
-    agent: str
-    digest: str
-    text: str
 
 
 def told_prompt(core: Core, text: str) -> RunPromptAnswer:

@@ -26,6 +26,7 @@ from pancode.config.load import ConfigPlaces, load
 from pancode.config.settings_writer import KeptSettings
 from pancode.config.user_environment import FileSurroundings
 from pancode.config.watch import ConfigWatch
+from pancode.fleet.answers import TroubleShape
 from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.direct.entrance import Rooms
 from pancode.fleet.direct.guests import Direct
@@ -57,11 +58,12 @@ from pancode.kernel.host.fleet_lock import Alone
 from pancode.kernel.host.process_metrics import Itself
 from pancode.kernel.ports import Ledger
 from pancode.kernel.records import ActionKind, Node, Run
+from pancode.landing.answers import PullRequestShape
 from pancode.landing.cross_check import Verifications
 from pancode.landing.forge.forges import HttpForges
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.git.port import GitDepot
-from pancode.landing.pull_request import PullAsked, PullRequestShape, must_be_possible, open_pull_request
+from pancode.landing.pull_request import PullAsked, must_be_possible, open_pull_request
 from pancode.notices.deliverer import Outgoing
 from pancode.notices.delivery.sender import KeptSecrets, Sender
 from pancode.notices.rules import NotifyRules
@@ -128,7 +130,7 @@ class OutgoingParts:
         self.secrets = KeptSecrets(Home(root).secrets)
         self.sending = Outgoing(core, Sender(self.rules, self.secrets))
 
-    def shown(self) -> list[dict[str, str]]:
+    def shown(self) -> list[TroubleShape]:
         """The failed deliveries as `fleet status` shows them."""
         fix = "pancode notify ls"
         return [
@@ -291,9 +293,9 @@ class Coordinator:
         note_pull(self.core, run, opened["url"])
         return opened
 
-    def closed(self) -> Sequence[Mapping[str, str]]:
+    def closed(self) -> Sequence[TroubleShape]:
         found = self._direct.troubles
-        closed = [{"what": str(one), "why": one.why, "fix": one.fix} for one in found]
+        closed: list[TroubleShape] = [{"what": str(one), "why": one.why, "fix": one.fix} for one in found]
         return [*closed, *self._outgoing.shown()]
 
     def start(self) -> None:

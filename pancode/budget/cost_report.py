@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from typing_extensions import TypedDict
-
 from pancode.budget import books, costs
+from pancode.budget.answers import CostRow, CostTable
 from pancode.budget.costs import BY, CostLine
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import not_found
@@ -19,34 +18,6 @@ from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.life.continuations import payer_of
 from pancode.runs.views import at, node_of
-
-
-class CostRow(TypedDict):
-    """The cost of a group of runs together. `key` null: the runs that lack the property.
-
-    `disputed_usd`: what nodes claim beyond the limits of their orders. It is not in `usd`.
-    """
-
-    key: str | None
-    runs: int
-    usd: str
-    disputed_usd: str
-    unknown_runs: int
-    tokens: int
-    agent_minutes: float
-    about: str
-
-
-class CostTable(TypedDict):
-    """`by`: the property; `left_out`: how many more rows there are; `total`: of all runs, shown or left
-    out."""
-
-    by: str
-    since: str | None
-    rows: list[CostRow]
-    total: CostRow
-    left_out: int
-
 
 _SPENT = (EntryKind.SPEND.value, EntryKind.CORRECT.value, EntryKind.UNKNOWN.value)
 _DAY = costs.SCOPE_OF["day"]

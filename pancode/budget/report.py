@@ -5,42 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from typing_extensions import TypedDict
-
 from pancode.budget import books
+from pancode.budget.answers import BudgetShape, ScopeShape
 from pancode.budget.books import PERIODS, is_period
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Balance, Setting
 from pancode.runs.core import CEILING, WORK_CEILING, Core
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import at
-
-
-class ScopeShape(TypedDict):
-    scope: str
-    ceiling_usd: str | None
-    origin: str | None
-    spent_usd: str
-    held_usd: str
-    remaining_usd: str | None
-    disputed_usd: str
-    unknown_runs: int
-    tokens: int
-    held_tokens: int
-    ceiling_tokens: int | None
-    agent_minutes: float
-    held_minutes: float
-    ceiling_minutes: float | None
-    over: bool
-
-
-class BudgetShape(TypedDict):
-    """The books. `runs`: admitted today. `notes`: ceilings that a file names and that do not count now."""
-
-    scopes: list[ScopeShape]
-    estimate_next_usd: str
-    runs: int
-    notes: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +25,8 @@ class Configured:
 
     @classmethod
     def of(cls, around: Surroundings) -> Configured:
-        (row,) = (row for row in around.origins(None) if row["key"] == "budget.ceiling")
-        return cls(Decimal(row["value"]), row["origin"], around.defaults(None).estimate_usd)
+        said = around.origins(None)["budget.ceiling"]
+        return cls(Decimal(said.value), said.origin, around.defaults(None).estimate_usd)
 
 
 def budget(core: Core, configured: Configured, everything: bool = False) -> BudgetShape:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing_extensions import TypedDict
-
 from pancode.agents.agents import find_agent
+from pancode.budget.answers import (
+    BUDGET,
+    COST,
+    RECORDS,
+    SET_CEILING,
+    SETTLE,
+    UNSET_CEILING,
+    WORKERS,
+    BudgetShape,
+    CostTable,
+    SettledAnswer,
+    TrackRecordsAnswer,
+    WorkersAnswer,
+)
 from pancode.budget.books import PERIODS, repo_scope, session_scope
-from pancode.budget.cost_report import CostTable, cost
-from pancode.budget.report import BudgetShape, Configured, budget
+from pancode.budget.cost_report import cost
+from pancode.budget.report import Configured, budget
 from pancode.budget.service import set_ceilings, settle_by_hand, unset_ceiling
-from pancode.budget.track_records import TrackRecordRow, track_records
-from pancode.budget.workers import WorkerShape, workers
+from pancode.budget.track_records import track_records
+from pancode.budget.workers import workers
 from pancode.fleet.fleet import must_exist
 from pancode.interfaces.http.access.rights import BUDGETS, NOTES, SETTLES
 from pancode.interfaces.http.bodies import ActBody, CeilingBody, ScopeBody, SettleBody
@@ -18,46 +30,22 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import UsageError
 from pancode.kernel.pages import MOST_ROWS
+from pancode.people.answers import INBOX, InboxAnswer
 from pancode.people.service import items
-from pancode.reports.brief import BriefShape, ReportShape, also_waits, brief, looked, report
-from pancode.runs.inbox_answers import BriefLine, InboxShape
+from pancode.reports.answers import BRIEFING, LOOKED, REPORT, BriefShape, LookedAnswer, ReportShape
+from pancode.reports.brief import also_waits, brief, looked, report
 from pancode.runs.lists import since_ms
 from pancode.runs.views import find
 from pancode.sessions.session import show
 
 
-class InboxAnswer(TypedDict):
-    """`also`: what waits for a person beside the questions; `by` says whose last look counts there."""
-
-    items: list[InboxShape]
-    also: list[BriefLine]
-
-
-class SettledAnswer(TypedDict):
-    run: str
-    usd: str
-    attempts: int
-
-
-class WorkersAnswer(TypedDict):
-    workers: list[WorkerShape]
-
-
-class TrackRecordsAnswer(TypedDict):
-    records: list[TrackRecordRow]
-
-
-class LookedAnswer(TypedDict):
-    by: str
-
-
-@Verb("GET /v1/budget", command="budget show", query=("all",))
+@Verb(BUDGET, command="budget show", query=("all",))
 def _budget(context: ApiContext, call: ApiCall) -> BudgetShape:
     """Spent, held, free."""
     return budget(context.core, Configured.of(context.coordinator.around({})), call.flag("all"))
 
 
-@Verb("POST /v1/budget/ceiling", CeilingBody, "budget set", pokes=True, right=BUDGETS)
+@Verb(SET_CEILING, CeilingBody, "budget set", pokes=True, right=BUDGETS)
 def _ceiling(context: ApiContext, call: ApiCall) -> BudgetShape:
     """Set a ceiling."""
     body: CeilingBody = call.body
@@ -105,7 +93,7 @@ def _whole(context: ApiContext, kind: str, name: str) -> str:
     return f"{kind}:{name}" if name else kind
 
 
-@Verb("POST /v1/budget/ceiling/unset", ScopeBody, "budget unset", pokes=True, right=BUDGETS)
+@Verb(UNSET_CEILING, ScopeBody, "budget unset", pokes=True, right=BUDGETS)
 def _unset(context: ApiContext, call: ApiCall) -> BudgetShape:
     """The configured one again.
 
@@ -116,7 +104,7 @@ def _unset(context: ApiContext, call: ApiCall) -> BudgetShape:
     return _budget(context, call)
 
 
-@Verb("POST /v1/budget/settle", SettleBody, "budget settle", pokes=True, right=SETTLES)
+@Verb(SETTLE, SettleBody, "budget settle", pokes=True, right=SETTLES)
 def _settle(context: ApiContext, call: ApiCall) -> SettledAnswer:
     """Say what an unknown cost was."""
     body: SettleBody = call.body
@@ -128,7 +116,7 @@ def _settle(context: ApiContext, call: ApiCall) -> SettledAnswer:
 _COST = ("by", "since", "limit", "agent", "node", "repository")
 
 
-@Verb("GET /v1/cost", command="cost", query=_COST)
+@Verb(COST, command="cost", query=_COST)
 def _cost(context: ApiContext, call: ApiCall) -> CostTable:
     """What runs have cost, by one of their properties."""
     by, limit = call.query.get("by", "run"), call.number("limit", 50, MOST_ROWS)
@@ -140,20 +128,20 @@ def _cost(context: ApiContext, call: ApiCall) -> CostTable:
     return cost(context.core, by, since_ms(context.core, call.query.get("since")), limit, only)
 
 
-@Verb("GET /v1/workers", command="workers")
+@Verb(WORKERS, command="workers")
 def _workers(context: ApiContext, call: ApiCall) -> WorkersAnswer:
     """Each agent on each runtime and node: its work now, its record."""
     return {"workers": workers(context.core)}
 
 
-@Verb("GET /v1/records", command="workers", query=("agent", "rankings", "limit"))
+@Verb(RECORDS, command="workers", query=("agent", "rankings", "limit"))
 def _records(context: ApiContext, call: ApiCall) -> TrackRecordsAnswer:
     """Who does which kind of work how well."""
     agent, limit = context.known(call.query).get("agent"), call.number("limit", 50, MOST_ROWS)
     return {"records": track_records(context.core, agent, call.flag("rankings"), limit)}
 
 
-@Verb("GET /v1/inbox", command="inbox", query=("by",), for_item=True)
+@Verb(INBOX, command="inbox", query=("by",), for_item=True)
 def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
     """Everything that waits for a person."""
     found = items(context.core)
@@ -164,21 +152,21 @@ def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
     return {"items": found, "also": also_waits(context.core, found, call.query.get("by", "api"))}
 
 
-@Verb("GET /v1/brief", command="brief", query=("by", "since"))
+@Verb(BRIEFING, command="brief", query=("by", "since"))
 def _brief(context: ApiContext, call: ApiCall) -> BriefShape:
     """What happened since the last look."""
     context.coordinator.code.look_for_reverts()
     return brief(context.core, items(context.core), call.query.get("by", "api"), call.query.get("since"))
 
 
-@Verb("POST /v1/brief/looked", ActBody, "brief", right=NOTES)
+@Verb(LOOKED, ActBody, "brief", right=NOTES)
 def _looked(context: ApiContext, call: ApiCall) -> LookedAnswer:
     """A person has looked now."""
     looked(context.core, call.body.by)
     return {"by": call.body.by}
 
 
-@Verb("GET /v1/report", command="brief", query=("by", "since"))
+@Verb(REPORT, command="brief", query=("by", "since"))
 def _report(context: ApiContext, call: ApiCall) -> ReportShape:
     """A brief of a longer time, with costs."""
     context.coordinator.code.look_for_reverts()

@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-from typing_extensions import TypedDict
-
 from pancode.budget import books
+from pancode.budget.answers import TrackRecordRow
 from pancode.budget.track_record_rules import ENOUGH, TrackRecord, WorkKey, summed
 from pancode.kernel.values import replace
 from pancode.memory.prior_runs import lately
 from pancode.runs.core import Core
-
-
-class TrackRecordRow(TypedDict):
-    """How well an agent does one kind of work in one place. `rate` is smoothed, `low` to `high` its interval.
-
-    `kind`, `size` and `repository` are null in rankings; the cost of a landed change is null while it is
-    unknown.
-    """
-
-    agent: str
-    model: str | None
-    runtime: str
-    kind: str | None
-    size: str | None
-    """The size of the task: small, medium, large."""
-    repository: str | None
-    runs: int
-    good: int
-    landed: int
-    reverted: int
-    """Landed changes that were taken back later; their runs are not good."""
-    rate: float
-    low: float
-    high: float
-    enough: bool
-    """Whether enough runs stand behind the rate for it to say something."""
-    usd_each_landed: float | None
-    minutes_each_landed: float | None
-    unknown_runs: int
 
 
 def track_records(core: Core, agent: str | None, rankings: bool, limit: int) -> list[TrackRecordRow]:

@@ -5,39 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from typing_extensions import TypedDict
-
 from node_agent.wire.failure import Outcome
 from pancode.budget import books
+from pancode.budget.answers import WorkerNow, WorkerShape
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import EndedRun, Run, RunState
 from pancode.runs.core import Core
 from pancode.runs.views import run_shape
-
-
-class WorkerNow(TypedDict):
-    """A run that a worker is at now."""
-
-    run: str
-    stage: str
-    since: str | None
-    task: str
-
-
-class WorkerShape(TypedDict):
-    """One agent on one runtime and node. `done`, `stopped`: how many of its last `runs`, which cost `usd`."""
-
-    agent: str
-    runtime: str
-    node: str | None
-    now: list[WorkerNow]
-    runs: int
-    done: int
-    stopped: int
-    usd: str
-    unknown_runs: int
-    minutes: float
-
 
 LOOKED_AT = 2_000
 """How many of the newest runs the workers' numbers are made of."""

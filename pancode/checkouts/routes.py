@@ -5,30 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Literal, cast
 
 from pydantic import Field
-from typing_extensions import TypedDict
 
+from pancode.checkouts.answers import CHECKOUT, FILL, CheckoutAnswer, FilledAnswer
 from pancode.interfaces.http.access.rights import DISPATCHES
 from pancode.interfaces.http.bodies import ActBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 
 Commit = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
-
-
-class CheckoutAnswer(TypedDict):
-    """The coordinator's copy of a checkout. `top`: the copy's folder here; `commit`: the files as they are
-    now, above the commit `head` of `branch`; `filled`: as they came; null: nothing was ever sent.
-    """
-
-    top: str
-    commit: str | None
-    filled: str | None
-    head: str | None
-    branch: str | None
-
-
-class FilledAnswer(TypedDict):
-    top: str
 
 
 class CheckoutBody(ActBody):
@@ -48,7 +32,7 @@ class FilesBody(ActBody):
     branch: Annotated[str, Field(min_length=1, max_length=250)] | None = None
 
 
-@Verb("POST /v1/checkouts/{machine}/{name}", CheckoutBody, "dispatch", right=DISPATCHES)
+@Verb(CHECKOUT, CheckoutBody, "dispatch", right=DISPATCHES)
 def _state(context: ApiContext, call: ApiCall) -> CheckoutAnswer:
     """The copy of a checkout on the caller's machine, made where it is missing."""
     state = context.coordinator.checkouts.state(_copy(call), call.body.object_format)
@@ -56,7 +40,7 @@ def _state(context: ApiContext, call: ApiCall) -> CheckoutAnswer:
     return cast("CheckoutAnswer", {"top": str(state.top), **about})
 
 
-@Verb("POST /v1/checkouts/{machine}/{name}/files", FilesBody, "dispatch", right=DISPATCHES)
+@Verb(FILL, FilesBody, "dispatch", right=DISPATCHES)
 def _fill(context: ApiContext, call: ApiCall) -> FilledAnswer:
     """Make the copy as the checkout is now."""
     body: FilesBody = call.body

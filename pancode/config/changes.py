@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from typing_extensions import TypedDict
-
+from pancode.config.answers import ChangeAnswer
 from pancode.kernel.errors import NotFoundError, RefusedError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Setting
@@ -34,20 +33,6 @@ class ChangeKind(StrEnum):
     """Fields of an agent of the user's own file, or a new agent; the target is the agent's name."""
     AGENTS_FILE = "agents file"
     """The user's whole file of agents as it was. It takes a change back; nobody can ask for this kind."""
-
-
-class SaidShape(TypedDict):
-    value: str
-    origin: str
-
-
-class ChangeAnswer(TypedDict):
-    kind: str
-    target: str
-    value: str | None
-    old: SaidShape
-    new: SaidShape
-    notes: list[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Argument
 
+from pancode.config.answers import SET_SETTING, SETTINGS, UNDO, UNSET_SETTING, ChangeAnswer, SettingShape
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, folder_here, unheeded, who
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, listing, safe
+from pancode.interfaces.cli.terminal import RowColumns, listing, safe
 from pancode.interfaces.client.client import Client, home_of
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ExitCode, PancodeError, UnavailableError
@@ -42,17 +43,21 @@ def show(
     rows, warnings = _settings(face)
     for warning in warnings:
         face.note(f"warning: {warning}")
-    columns: Columns = {"KEY": "key", "VALUE": "value", **({"ORIGIN": "origin"} if origin else {})}
+    columns: RowColumns[SettingShape] = {
+        "KEY": "key",
+        "VALUE": "value",
+        **({"ORIGIN": "origin"} if origin else {}),
+    }
     rows = [row for row in rows if word.lower() in row["key"]]
     face.show({"settings": rows}, lambda: listing(rows, columns, "no setting has this in its name"))
 
 
-def _settings(face: Face) -> tuple[list[dict[str, Any]], list[str]]:
+def _settings(face: Face) -> tuple[list[SettingShape], list[str]]:
     from pancode.config.folder_settings import settings_here
 
     if remote_of(os.environ) is not None:
         client = face.client()
-        rows = client.get("/v1/config")["settings"]
+        rows = client.get(SETTINGS)["settings"]
         return rows, unheeded(client, folder_here(), os.environ)
     rows, warnings = settings_here(home_of(os.environ), Path(folder_here()), os.environ)
     return rows, [*warnings, *_unheeded_here()]
@@ -81,7 +86,7 @@ def set_(
     holds, whatever is set here. What has a command of its own is set there: pancode budget set, presets
     apply, agents set, node set.
     """
-    done = face.client().post("/v1/config/set", {"key": key, "value": value, "by": who()})
+    done = face.client().post(SET_SETTING, {"key": key, "value": value, "by": who()})
     _tell(face, done)
 
 
@@ -90,7 +95,7 @@ def unset(key: Key, face: Json) -> None:
     """Take out what `config set` has set: the files count again."""
     body = {"key": key, "by": who()}
     try:
-        done = face.client().post("/v1/config/unset", body)
+        done = face.client().post(UNSET_SETTING, body)
     except PancodeError as error:
         if error.exit_code is not ExitCode.CONFIG or remote_of(os.environ) is not None:
             raise
@@ -104,16 +109,16 @@ def unset(key: Key, face: Json) -> None:
 @config.verb("undo", "pancode config undo")
 def undo(face: Json) -> None:
     """Take the last change back, as long as nothing else has changed it since; again: the one before it."""
-    _tell(face, face.client().post("/v1/config/undo", {"by": who()}))
+    _tell(face, face.client().post(UNDO, {"by": who()}))
 
 
-def _tell(face: Face, done: dict[str, Any]) -> None:
+def _tell(face: Face, done: ChangeAnswer) -> None:
     for note in done["notes"]:
         face.note(f"note: {safe(note)}")
     face.show(done, lambda: change_line(done))
 
 
-def change_line(done: dict[str, Any]) -> str:
+def change_line(done: ChangeAnswer) -> str:
     """Old -> new, and where the new one is written."""
     old, new = safe(done["old"]["value"]), safe(done["new"]["value"])
     return f"{safe(done['target'])}  {old} -> {new}  ({safe(done['new']['origin'])})\n"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pancode.config.agents.presets import VARIABLE
-from pancode.config.changes import AskedChange, ChangeAnswer, ChangeKind
+from pancode.config.answers import ChangeAnswer, SettingShape
+from pancode.config.changes import AskedChange, ChangeKind
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.settings_writer import KeptSettings
 from pancode.config.user_environment import FileSurroundings
@@ -16,12 +16,14 @@ from pancode.people.change_makers import SettingMaker
 
 def settings_here(
     home: Path, cwd: Path, environ: Mapping[str, str]
-) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+) -> tuple[list[SettingShape], tuple[str, ...]]:
     """Return (`{"key", "value", "origin"}` of every setting, warnings). ConfigError with file and line."""
     project = FileSurroundings(home, environ).project_of(str(cwd))
     places = ConfigPlaces(home, Path(project) if project is not None else None)
     loaded = load(places, environ, preset=environ.get(VARIABLE, "").strip() or None)
-    rows = [{"key": key, "value": value, "origin": origin} for key, value, origin in loaded.rows()]
+    rows: list[SettingShape] = [
+        {"key": key, "value": value, "origin": origin} for key, value, origin in loaded.rows()
+    ]
     return rows, loaded.warnings
 
 

@@ -3,53 +3,39 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, NotRequired, cast
+from typing import Annotated, cast
 
 from pydantic import Field
-from typing_extensions import TypedDict
 
 from pancode.agents.presets import Preset, find_preset
 from pancode.budget.routes import budget_scope
-from pancode.config.changes import AskedChange, ChangeAnswer, ChangeKind, ChangeMakers, make_change, undo
+from pancode.config.answers import (
+    APPLY_PRESET,
+    PRESETS,
+    PROPOSE,
+    SET_SETTING,
+    SETTINGS,
+    UNDO,
+    UNSET_PRESET,
+    UNSET_SETTING,
+    AppliedAnswer,
+    ChangeAnswer,
+    PresetsAnswer,
+    PresetShape,
+    ProposedAnswer,
+    SettingsAnswer,
+    SettingShape,
+)
+from pancode.config.changes import AskedChange, ChangeKind, ChangeMakers, make_change, undo
 from pancode.config.fleet_settings import record_preset
 from pancode.interfaces.http.access.rights import SETS_UP, TELLS
 from pancode.interfaces.http.bodies import ActBody, Line, PresetBody, SetSettingBody, SettingBody
 from pancode.interfaces.http.context import ApiContext
-from pancode.interfaces.http.routing import ApiCall, Object, Verb
+from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import NotFoundError
 from pancode.people.change_makers import makers_of
 from pancode.people.proposals import propose
-
-
-class PresetShape(TypedDict):
-    name: str
-    description: str
-    model: str | None
-    worker_model: str | None
-    scout_model: str | None
-    reasoning: str | None
-    safety: str | None
-    origin: str
-    applied: bool
-
-
-class PresetsAnswer(TypedDict):
-    presets: list[PresetShape]
-
-
-class AppliedAnswer(TypedDict):
-    preset: str | None
-    before: str | None
-    settings: NotRequired[list[Object]]
-    warnings: NotRequired[list[str]]
-
-
-class SettingsAnswer(TypedDict):
-    settings: list[Object]
-
-
-class ProposedAnswer(ChangeAnswer):
-    id: str
+from pancode.runs.user_environment import SettingSaid
 
 
 def change_makers(context: ApiContext) -> ChangeMakers:
@@ -74,7 +60,7 @@ class ProposeBody(ActBody):
     why: Line = ""
 
 
-@Verb("GET /v1/presets", command="presets", query=("name",))
+@Verb(PRESETS, command="presets", query=("name",))
 def _presets(context: ApiContext, call: ApiCall) -> PresetsAnswer:
     """The presets."""
     around = context.coordinator.around({})
@@ -98,7 +84,7 @@ def _shape(preset: Preset, origin: str, applied: bool) -> PresetShape:
     }
 
 
-@Verb("POST /v1/presets/apply", PresetBody, "presets apply", right=SETS_UP)
+@Verb(APPLY_PRESET, PresetBody, "presets apply", right=SETS_UP)
 def _apply_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
     """Apply one.
 
@@ -109,12 +95,12 @@ def _apply_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
     before = context.coordinator.applied_preset(preset.name)
     record_preset(context.core, preset.name, before, body.by)
     around = context.coordinator.around({})
-    rows = [row for row in around.origins(None) if row["key"] in preset.settings()]
+    rows = [row for row in _rows(around.origins(None)) if row["key"] in preset.settings()]
     raised = around.defaults(None).raised
     return {"preset": preset.name, "before": before, "settings": rows, "warnings": [raised] if raised else []}
 
 
-@Verb("POST /v1/presets/unset", ActBody, "presets unset", right=SETS_UP)
+@Verb(UNSET_PRESET, ActBody, "presets unset", right=SETS_UP)
 def _unset_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
     """Apply none."""
     body: ActBody = call.body
@@ -125,13 +111,18 @@ def _unset_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
     return {"preset": None, "before": before}
 
 
-@Verb("GET /v1/config", command="config show", query=("cwd",))
+@Verb(SETTINGS, command="config show", query=("cwd",))
 def _config(context: ApiContext, call: ApiCall) -> SettingsAnswer:
     """Every setting, and where it was said."""
-    return {"settings": context.coordinator.around({}).origins(context.project_of(call.query.get("cwd")))}
+    project = context.project_of(call.query.get("cwd"))
+    return {"settings": _rows(context.coordinator.around({}).origins(project))}
 
 
-@Verb("POST /v1/config/set", SetSettingBody, "config set", pokes=True, right=SETS_UP)
+def _rows(settings: dict[str, SettingSaid]) -> list[SettingShape]:
+    return [{"key": key, "value": one.value, "origin": one.origin} for key, one in settings.items()]
+
+
+@Verb(SET_SETTING, SetSettingBody, "config set", pokes=True, right=SETS_UP)
 def _set(context: ApiContext, call: ApiCall) -> ChangeAnswer:
     """Set one, above all files."""
     body: SetSettingBody = call.body
@@ -139,7 +130,7 @@ def _set(context: ApiContext, call: ApiCall) -> ChangeAnswer:
     return make_change(context.core, change_makers(context), change, body.by).shape()
 
 
-@Verb("POST /v1/config/unset", SettingBody, "config unset", pokes=True, right=SETS_UP)
+@Verb(UNSET_SETTING, SettingBody, "config unset", pokes=True, right=SETS_UP)
 def _unset(context: ApiContext, call: ApiCall) -> ChangeAnswer:
     """And take it out again."""
     body: SettingBody = call.body
@@ -147,7 +138,7 @@ def _unset(context: ApiContext, call: ApiCall) -> ChangeAnswer:
     return make_change(context.core, change_makers(context), change, body.by).shape()
 
 
-@Verb("POST /v1/config/propose", ProposeBody, status=201, for_runs=True, right=TELLS)
+@Verb(PROPOSE, ProposeBody, status=201, for_runs=True, right=TELLS)
 def _propose(context: ApiContext, call: ApiCall) -> ProposedAnswer:
     """Ask a person for a change.
 
@@ -159,7 +150,7 @@ def _propose(context: ApiContext, call: ApiCall) -> ProposedAnswer:
     return cast("ProposedAnswer", asked)
 
 
-@Verb("POST /v1/config/undo", ActBody, "config undo", pokes=True, right=SETS_UP)
+@Verb(UNDO, ActBody, "config undo", pokes=True, right=SETS_UP)
 def _undo(context: ApiContext, call: ApiCall) -> ChangeAnswer:
     """Take the last change back."""
     body: ActBody = call.body

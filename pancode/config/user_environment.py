@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from node_agent.policy.rulefile import FILES, RuleError, read_rules, together
 from node_agent.wire.policy import BUILT_IN, NO_RULES, PathAccess, PathRule, Rules
@@ -27,6 +26,7 @@ from pancode.kernel.terms import GivenSkills
 from pancode.kernel.values import replace
 from pancode.runs.admission.request_rules import is_inside, is_rooted, located, mentioned
 from pancode.runs.request import Defaults, PathFact, Project
+from pancode.runs.user_environment import SettingSaid
 from pancode.skills.assignment import given
 from pancode.skills.library import KeptSkills
 from pancode.skills.sources import PROJECT, SkillSource, skills_of, sources
@@ -233,9 +233,9 @@ class FileSurroundings:
         """The greatest depth of runs inside runs."""
         return self.loaded().settings.dispatch.max_depth
 
-    def origins(self, project: str | None) -> list[dict[str, Any]]:
-        """Return every setting: `{"key", "value", "origin"}`, passwords not shown."""
-        return [{"key": k, "value": v, "origin": o} for k, v, o in self.loaded(project).rows()]
+    def origins(self, project: str | None) -> dict[str, SettingSaid]:
+        """Return every setting by its key."""
+        return {key: SettingSaid(value, origin) for key, value, origin in self.loaded(project).rows()}
 
     def project_of(self, folder: str) -> str | None:
         """Return the top of the git repository around the folder, links followed; None outside of one."""

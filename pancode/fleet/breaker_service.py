@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from typing_extensions import TypedDict
-
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import Mark
 from pancode.agents.models import provider_name
 from pancode.agents.runtimes import RUNTIMES
+from pancode.fleet.answers import BreakerShape
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Fence, Run, Setting
@@ -83,14 +82,6 @@ def now(core: Core) -> list[Breaker]:
         breakers(core.live.ended(core.wall_ms(), core.rules.retry_pause_ms)).values(),
         key=lambda one: (order.index(one.state), one.name),
     )
-
-
-class BreakerShape(TypedDict):
-    name: str
-    state: str
-    failures: int
-    until_ms: int | None
-    why: str
 
 
 @locked

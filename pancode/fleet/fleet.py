@@ -6,67 +6,39 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median_low
-
-from typing_extensions import TypedDict
+from typing import Any
 
 from node_agent.wire.node import Heartbeat, NodeFacts, NodeProblem, ProblemCode, RuntimeFact
 from pancode import __version__
+from pancode.agents.answers import RuntimeFacts, RuntimeTold
 from pancode.agents.endpoints import asks
-from pancode.agents.model_service import EndpointShape, endpoint_shape
+from pancode.agents.model_service import endpoint_shape
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, is_listed
 from pancode.fleet import node_cooldown
+from pancode.fleet.answers import (
+    CheckLine,
+    CoordinatorShape,
+    FleetShape,
+    MachineFacts,
+    NodeDetail,
+    NodeShape,
+    ProblemShape,
+    ReachShape,
+    RoomRow,
+    RunningShape,
+    SlotsShape,
+    TargetShape,
+    TroubleShape,
+)
+from pancode.fleet.place import Reach
 from pancode.kernel.formatting import counted, size
 from pancode.kernel.names import not_found
 from pancode.kernel.node import SHORT_DISK, Linked, NodeState, NodeView, Reaching, apart, holds, skew_within
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Node, Run, Setting
-from pancode.runs.answers import Json
 from pancode.runs.core import Core, open_fences
 from pancode.runs.life.case import holds_slot
 from pancode.runs.views import at
-
-
-class SlotsShape(TypedDict):
-    """A node's slots. `now`: how many it fills at this time, and `why` that is fewer than all."""
-
-    used: int
-    total: int
-    now: int
-    why: str
-
-
-class DiskPartShape(TypedDict):
-    """A folder of the node's home: its name there, and its bytes on the disk."""
-
-    what: str
-    bytes: int
-
-
-class NodeShape(TypedDict):
-    """A machine as `fleet status` shows it."""
-
-    name: str
-    state: str
-    since: str | None
-    slots: SlotsShape
-    runtimes: list[Json]
-    endpoints: list[EndpointShape]
-    labels: dict[str, str]
-    version: str | None
-    clock_skew_s: float | None
-    disk_free: int | None
-    disk_most: DiskPartShape | None
-    """What of ours takes the most of a disk with less than 1 GiB free; null: more is free, or not known."""
-    linked: bool
-    """Whether the link to the machine is up, also where no node agent is heard through it."""
-    isolation: str | None
-    problems: list[Json]
-
-
-class FleetShape(TypedDict):
-    coordinator: Json
-    nodes: list[NodeShape]
-
 
 SKEW_S = 30.0
 """A clock difference of fewer seconds than this is no problem."""
@@ -77,8 +49,8 @@ _SET = "timedatectl set-ntp true"
 class ClockVerdict:
     """The problem of the coordinator's own clock, if any; and those of nodes, by name."""
 
-    own: Json | None = None
-    nodes: Mapping[str, Json] = field(default_factory=dict)
+    own: TroubleShape | None = None
+    nodes: Mapping[str, ProblemShape] = field(default_factory=dict)
 
 
 def judge_clocks(skews: Mapping[str, float], here: Collection[str], ahead_s: float) -> ClockVerdict:
@@ -106,14 +78,14 @@ def _beyond(skews: Mapping[str, float], names: Collection[str]) -> dict[str, flo
     return {name: skew for name, skew in skews.items() if name in names and abs(skew) > SKEW_S}
 
 
-def _blamed(off: Mapping[str, float]) -> dict[str, Json]:
+def _blamed(off: Mapping[str, float]) -> dict[str, ProblemShape]:
     return {
         name: {"what": f"its clock is {skew:+.0f} s off", "fix": f"set the clock of {name} ({_SET})"}
         for name, skew in off.items()
     }
 
 
-def _own(true_s: float, nodes: int, ahead_s: float) -> Json:
+def _own(true_s: float, nodes: int, ahead_s: float) -> TroubleShape:
     why = f"{counted(nodes, 'node')} differ from it in the same direction"
     if nodes == 1:
         why = f"the one node differs from it, and our newest run was queued {ahead_s:.0f} s in its future"
@@ -124,20 +96,27 @@ def _own(true_s: float, nodes: int, ahead_s: float) -> Json:
 SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
 
-def wall_lines(name: str, facts: NodeFacts) -> list[Json]:
+def wall_lines(name: str, facts: NodeFacts) -> list[CheckLine]:
     """What the node's sandbox enforces, why there is no better one, the node's other problems, its disk."""
-    wall = NodeProblem(what=f"isolation {facts.isolation}: holds {holds(facts.isolation)}")
-    problems = [one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX]
-    lines = apart([one.model_dump() for one in (wall, *problems)])
-    others = [one for one in facts.problems if one.code is not ProblemCode.NO_SANDBOX]
-    wrong = [{"node": name, "ok": not one.fix, **apart(one.model_dump())} for one in others]
+    lacks = [one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX]
+    lines = [_line(name, NodeProblem(what=f"isolation {facts.isolation}: holds {holds(facts.isolation)}"))]
+    lines += [_line(name, one) for one in lacks]
     if facts.room:
         filled = ", ".join(f"{one.what} {size(one.bytes)}" for one in facts.room[:4])
-        lines += apart([NodeProblem(what=f"disk {size(facts.disk_free)} free; {filled}").model_dump()])
-    return [{"node": name, "ok": True, **one} for one in lines] + wrong
+        lines.append(_line(name, NodeProblem(what=f"disk {size(facts.disk_free)} free; {filled}")))
+    return lines + [_line(name, one, ok=not one.fix) for one in facts.problems if one not in lacks]
 
 
-def problems_of(view: NodeView, reaching: Reaching, clock: Json | None) -> list[Json]:
+def _line(node: str, problem: NodeProblem, *, ok: bool = True) -> CheckLine:
+    return {"node": node, "ok": ok, **_told(problem)}
+
+
+def _told(problem: NodeProblem) -> ProblemShape:
+    """What a node has told: its advice is in `says`, and `fix` is empty."""
+    return {"what": problem.what, "fix": "", "says": problem.fix, "code": problem.code.value}
+
+
+def problems_of(view: NodeView, reaching: Reaching, clock: ProblemShape | None) -> list[ProblemShape]:
     """Everything on the node that a person should mend; `clock`: the problem of its clock."""
     beat = view.last.heartbeat if view.last is not None else None
     found = _state_problem(view, reaching)
@@ -153,7 +132,7 @@ def problems_of(view: NodeView, reaching: Reaching, clock: Json | None) -> list[
     return found if clock is None else [*found, clock]
 
 
-def _other_version(name: str, version: str) -> list[Json]:
+def _other_version(name: str, version: str) -> list[ProblemShape]:
     """The problem of a node agent of another version; if that is newer, our own process may be outdated."""
     if version == __version__:
         return []
@@ -177,7 +156,7 @@ def is_served(facts: NodeFacts, fact: RuntimeFact) -> bool:
     return bool(asks(facts, fact.name))
 
 
-def _state_problem(view: NodeView, reaching: Reaching) -> list[Json]:
+def _state_problem(view: NodeView, reaching: Reaching) -> list[ProblemShape]:
     name = view.node.name
     if view.state is NodeState.QUARANTINED:
         what = f"{name} is quarantined: {view.node.quarantined}"
@@ -192,26 +171,38 @@ def _state_problem(view: NodeView, reaching: Reaching) -> list[Json]:
     return []
 
 
-def fleet(core: Core, coordinator: Json) -> FleetShape:
-    """Coordinator and nodes. `coordinator`: what only its process knows (pid, version, home ...)."""
+def machines(core: Core) -> list[NodeShape]:
+    """Return all nodes that were not removed."""
+    with core.ports.ledger.transaction() as tx:
+        views = [view for view in core.views(tx) if view.state is not NodeState.REMOVED]
+        return _nodes(core, tx, views, _clocks(core, tx, views))
+
+
+def fleet(core: Core, process: RunningShape) -> FleetShape:
+    """Coordinator and nodes. `process`: what only the coordinator's process knows."""
     with core.ports.ledger.transaction() as tx:
         views = [view for view in core.views(tx) if view.state is not NodeState.REMOVED]
         clocks = _clocks(core, tx, views)
-        newest = newest_of(views)
-        nodes = [_node(core, tx, view, clocks, newest) for view in views]
-        settings = {name: tx.get(Setting, name) for name in ("paused", "draining")}
-    own = {name: str(setting.value) if setting is not None else None for name, setting in settings.items()}
-    known: Json = {
+        nodes = _nodes(core, tx, views, clocks)
+        paused, draining = (tx.get(Setting, name) for name in ("paused", "draining"))
+    coordinator: CoordinatorShape = {
+        **process,
         "fleet": core.fleet,
         "epoch": core.epoch,
-        **own,
+        "paused": None if paused is None else str(paused.value),
+        "draining": None if draining is None else str(draining.value),
         "refused_envelopes": dict(core.live.tally.refusals),
         "clock": clocks.own,
     }
-    return {"coordinator": {**coordinator, **known}, "nodes": nodes}
+    return {"coordinator": coordinator, "nodes": nodes}
 
 
-def node(core: Core, name: str) -> Json:
+def _nodes(core: Core, tx: Transaction, views: Sequence[NodeView], clocks: ClockVerdict) -> list[NodeShape]:
+    newest = newest_of(views)
+    return [_node(core, tx, view, clocks, newest) for view in views]
+
+
+def node(core: Core, name: str) -> NodeDetail:
     """One machine, how it is reached, and what it told of itself (`facts`: None before it was heard).
 
     The names of its variables and secrets with a value are only for `dispatch`: names tell much, and anybody
@@ -222,23 +213,61 @@ def node(core: Core, name: str) -> Json:
         view = core.view_of(found)
         views = core.views(tx)
         shape = _node(core, tx, view, _clocks(core, tx, views), newest_of(views))
-    facts = None
+    facts: MachineFacts | None = None
     if view.last is not None:
-        facts = apart(view.last.heartbeat.facts.model_dump(mode="json", exclude={"variables"}))
+        told = view.last.heartbeat.facts.model_dump(mode="json", exclude={"variables"})
+        facts = apart({**found.facts, **told})
     return {
         **shape,
-        "target": dict(found.target),
+        "target": reach_shape(Reach.made_of({"target": {}, **found.target})),
         "tag": found.tag,
         "public_key": found.public_key,
         "added_at": at(found.added_ms),
         "draining": found.draining,
         "paused": found.paused,
         "quarantined": found.quarantined,
-        "facts": None if facts is None else {**found.facts, **facts},
+        "facts": facts,
     }
 
 
-def walls(core: Core, names: Sequence[str]) -> list[Json]:
+def reach_shape(reach: Reach) -> ReachShape:
+    """Return the way to a node."""
+    return {
+        "target": _target(reach.target),
+        "pins": dict(reach.pins),
+        "local": reach.local,
+        "local_home": reach.local_home,
+        "node_home": reach.node_home,
+        "uid": reach.uid,
+        "installed_home": reach.installed_home,
+        "is_twin": reach.is_twin,
+        "fleet_key": reach.fleet_key,
+        "halted": reach.halted,
+        "direct": reach.direct,
+    }
+
+
+def _target(data: Mapping[str, Any]) -> TargetShape:
+    """Return the target with each field that an older version did not write."""
+    return {
+        "alias": data.get("alias", ""),
+        "host": data.get("host", ""),
+        "port": data.get("port", 0),
+        "user": data.get("user", ""),
+        "identities": list(data.get("identities", ())),
+        "certificates": list(data.get("certificates", ())),
+        "identities_only": data.get("identities_only", False),
+        "agent_path": data.get("agent_path"),
+        "hops": [_target(hop) for hop in data.get("hops", ())],
+        "proxy": list(data.get("proxy", ())),
+        "family": data.get("family", "any"),
+        "bind_address": data.get("bind_address"),
+        "algorithms": [list(pair) for pair in data.get("algorithms", ())],
+        "warnings": list(data.get("warnings", ())),
+    }
+
+
+def walls(core: Core, names: Sequence[str]) -> list[CheckLine]:
     """Lines of `fleet doctor` for these nodes (none named: all): what the sandbox enforces, and why not more.
 
     A node that was not heard is left out, as another line says that.
@@ -251,7 +280,7 @@ def walls(core: Core, names: Sequence[str]) -> list[Json]:
     ]
 
 
-def rooms(core: Core) -> list[Json]:
+def rooms(core: Core) -> list[RoomRow]:
     """What fills the disk of each node, as last reported: `node`, `what`, `bytes`."""
     with core.ports.ledger.transaction() as tx:
         nodes = [node for node in tx.find(Node) if node.removed is None]
@@ -339,15 +368,20 @@ def _slots(view: NodeView, used: int, hurry: str) -> SlotsShape:
     return {"used": used, "total": total, "now": now, "why": ", ".join(filter(None, (ask.why, hurry)))}
 
 
-def _runtime(name: str, facts: NodeFacts, fact: RuntimeFact, newest: NewestPrograms) -> Json:
+def _runtime(name: str, facts: NodeFacts, fact: RuntimeFact, newest: NewestPrograms) -> RuntimeFacts:
     """With the machine's own model servers that it can ask, for which nobody has to log in; and `old`: which
     machine has a newer version, and the command that brings it. A chosen version is never old."""
-    served = {"endpoints": list(asks(facts, fact.name)), "served": is_served(facts, fact)}
     mine, (rank, where) = _plain(fact), newest.get(fact.name, ([], ""))
     verb, hint = ("update", "") if fact.brought else ("install", " (or as it was brought)")
     is_old = bool(mine) and mine < rank and fact.brought != "chosen"
     old = f"{where}: pancode node {verb} {name} {fact.name}{hint}" if is_old else ""
-    return {**apart(fact.model_dump(mode="json")), **served, "old": old}
+    told: RuntimeTold = apart(fact.model_dump(mode="json"))
+    return {
+        **told,
+        "endpoints": list(asks(facts, fact.name)),
+        "served": is_served(facts, fact),
+        "old": old,
+    }
 
 
 def _shown(state: NodeState, used: int) -> NodeState:
@@ -398,11 +432,18 @@ def _skew(core: Core, view: NodeView, beat: Heartbeat | None) -> float | None:
     return skew_within(measured, seen - (core.now().ms - beat.echo.ms) / 1000, seen)
 
 
-def _passed_over(core: Core, name: str) -> list[Json]:
+def _passed_over(core: Core, name: str) -> list[ProblemShape]:
     """The node's recent refusals as problems, which its own report may not show yet."""
     return [{"what": shun.why, "fix": shun.fix} for shun in node_cooldown.of_node(core, name)]
 
 
-def _flood(core: Core, node: Node) -> list[Json]:
+def _flood(core: Core, node: Node) -> list[ProblemShape]:
     flood = core.live.floods.get(node.tag or "")
-    return [] if flood is None else list(flood.problem(node.name, core.ports.clock.boot_ms()))
+    return (
+        []
+        if flood is None
+        else [
+            {"what": one["what"], "fix": one["fix"]}
+            for one in flood.problem(node.name, core.ports.clock.boot_ms())
+        ]
+    )

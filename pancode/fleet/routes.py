@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, NotRequired, cast
-
-from typing_extensions import TypedDict
+from typing import Any, cast
 
 from pancode.agents.tiers import check_login
 from pancode.config.fleet_settings import drain_fleet, pause_queue
+from pancode.fleet import answers
 from pancode.fleet.acts import Caller, NodeChange, NodeSpec, Progress
-from pancode.fleet.fleet import FleetShape, NodeShape, fleet, must_exist, node, rooms, walls
+from pancode.fleet.answers import (
+    ChecksAnswer,
+    CleanedAnswer,
+    CollectAnswer,
+    DrainAnswer,
+    FleetShape,
+    LoginAnswer,
+    NodeDetail,
+    NodeResultShape,
+    PingAnswer,
+    ProbeAnswer,
+    ProgramsAnswer,
+    RoomRow,
+    StoppingAnswer,
+)
+from pancode.fleet.fleet import fleet, must_exist, node, rooms, walls
 from pancode.fleet.inventory import adjust, busy_runs, note_act
 from pancode.interfaces.http import bodies
 from pancode.interfaces.http.access.rights import OPERATES, REMOVES, SETS_UP
@@ -20,97 +34,16 @@ from pancode.interfaces.http.streams import sse, steps
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.formatting import counted
 from pancode.queue.quota import release
-from pancode.runs.placement.prefetch_service import HandoverShape, hand_over
+from pancode.runs.answers import HandoverShape
+from pancode.runs.placement.prefetch_service import hand_over
 from pancode.runs.retention.parts import RunFiles
 from pancode.runs.retention.service import carry_out, planned
 
 
-class DrainAnswer(TypedDict):
-    nodes: list[str]
-    draining: str | None
-    let_in: NotRequired[list[str]]
-
-
-class ChecksAnswer(TypedDict):
-    checks: list[Object]
-
-
-class RoomRow(TypedDict):
-    """Bytes on a machine's disk; `node` null: on the disk of the coordinator's home."""
-
-    node: str | None
-    what: str
-    bytes: int
-
-
-class KeptFilesRow(TypedDict):
-    """How many old runs keep their files, and why."""
-
-    runs: int
-    why: str
-
-
-class CollectAnswer(TypedDict):
-    """`changes`, `logs`: of how many runs they are deleted. `young`: how many runs are not old enough yet.
-
-    `freed`: bytes; commits give their room back two weeks later.
-    """
-
-    changes: int
-    logs: int
-    young: int
-    kept: list[KeptFilesRow]
-    freed: int
-    room: list[RoomRow]
-
-
-class ProbeAnswer(TypedDict):
-    target: Object
-    questions: list[Object]
-    warnings: list[str]
-
-
-class LoginAnswer(TypedDict):
-    node: str
-    runtime: str
-    target: Object
-
-
-class ProgramsAnswer(TypedDict):
-    node: str
-    runtimes: list[str]
-    target: Object
-
-
-class CleanedAnswer(TypedDict):
-    forgotten: bool
-
-
-class NodeResultShape(TypedDict):
-    """The result for one node of a call that takes long."""
-
-    node: str
-    ok: bool
-    problems: list[Object]
-    changed: list[str]
-    seconds: float
-    again: bool
-
-
-class StoppingAnswer(TypedDict):
-    stopping: bool
-    pid: int | None
-
-
-@Verb("GET /v1/fleet", command="fleet status")
+@Verb(answers.FLEET, command="fleet status")
 def _status(context: ApiContext, call: ApiCall) -> FleetShape:
     """Coordinator and nodes."""
-    known = {
-        "after_reboot": context.coordinator.after_reboot(),
-        "trouble": context.trouble.shape(),
-        "closed": [*context.coordinator.closed(), *context.closed],
-    }
-    return fleet(context.core, {**context.facts, **known})
+    return fleet(context.core, context.running())
 
 
 @Verb("POST /v1/fleet/up", bodies.UpBody, "fleet up", right=OPERATES)
@@ -150,7 +83,7 @@ def _down(context: ApiContext, call: ApiCall) -> EventStream:
     return sse(steps(context, work))
 
 
-@Verb("POST /v1/fleet/drain", bodies.DrainBody, "fleet drain", pokes=True, right=OPERATES)
+@Verb(answers.DRAIN, bodies.DrainBody, "fleet drain", pokes=True, right=OPERATES)
 def _drain(context: ApiContext, call: ApiCall) -> DrainAnswer:
     """Start nothing new there."""
     body: bodies.DrainBody = call.body
@@ -159,13 +92,13 @@ def _drain(context: ApiContext, call: ApiCall) -> DrainAnswer:
     return {"nodes": drain_fleet(context.core, body.nodes, reason, body.by), "draining": reason}
 
 
-@Verb("POST /v1/fleet/handover", bodies.ActBody, "fleet handover", pokes=True, right=OPERATES)
+@Verb(answers.HANDOVER, bodies.ActBody, "fleet handover", pokes=True, right=OPERATES)
 def _handover(context: ApiContext, call: ApiCall) -> HandoverShape:
     """Hand all runs over that may wait on nodes, and say which stay here, and why."""
     return hand_over(context.core)
 
 
-@Verb("POST /v1/fleet/resume", bodies.DrainBody, "fleet resume", pokes=True, right=OPERATES)
+@Verb(answers.RESUME, bodies.DrainBody, "fleet resume", pokes=True, right=OPERATES)
 def _resume(context: ApiContext, call: ApiCall) -> DrainAnswer:
     """Take work again."""
     body: bodies.DrainBody = call.body
@@ -178,7 +111,7 @@ def _resume(context: ApiContext, call: ApiCall) -> DrainAnswer:
     return {"nodes": nodes, "draining": None, "let_in": freed}
 
 
-@Verb("POST /v1/fleet/doctor", bodies.NodesBody, "fleet doctor", right=OPERATES)
+@Verb(answers.DOCTOR, bodies.NodesBody, "fleet doctor", right=OPERATES)
 def _doctor(context: ApiContext, call: ApiCall) -> ChecksAnswer:
     """Reach and check nodes."""
     body: bodies.NodesBody = call.body
@@ -187,7 +120,7 @@ def _doctor(context: ApiContext, call: ApiCall) -> ChecksAnswer:
     return {"checks": [*walls(context.core, body.nodes), *checks]}
 
 
-@Verb("POST /v1/gc", bodies.CollectBody, "gc", right=REMOVES)
+@Verb(answers.COLLECT, bodies.CollectBody, "gc", right=REMOVES)
 def _collect(context: ApiContext, call: ApiCall) -> CollectAnswer:
     """Let go of the commits and logs of old runs."""
     core, files = context.core, context.coordinator.kept_files
@@ -202,33 +135,33 @@ def _collect(context: ApiContext, call: ApiCall) -> CollectAnswer:
         "young": plan.young,
         "kept": [{"runs": runs, "why": need.value} for need, runs in plan.kept.items()],
         "freed": max(0, sum(before.values()) - sum(after.values())),
-        "room": [*here, *cast("list[RoomRow]", rooms(core))],
+        "room": [*here, *rooms(core)],
     }
 
 
-@Verb("GET /v1/nodes/{node}", command="node show")
-def _node(context: ApiContext, call: ApiCall) -> NodeShape:
+@Verb(answers.NODE, command="node show")
+def _node(context: ApiContext, call: ApiCall) -> NodeDetail:
     """One node, with what it has told."""
-    return cast("NodeShape", node(context.core, call.path["node"]))
+    return node(context.core, call.path["node"])
 
 
-@Verb("POST /v1/nodes/probe", bodies.SpecBody, right=SETS_UP)
+@Verb(answers.PROBE, bodies.SpecBody, right=SETS_UP)
 def _probe(context: ApiContext, call: ApiCall) -> ProbeAnswer:
     """Look at a machine before it is added."""
     body: bodies.SpecBody = call.body
     return cast("ProbeAnswer", context.coordinator.fleet.probe(_spec(body), _caller(body)))
 
 
-@Verb("POST /v1/nodes", bodies.SpecBody, "node add", status=201, right=SETS_UP)
-def _add(context: ApiContext, call: ApiCall) -> NodeShape:
+@Verb(answers.ADD, bodies.SpecBody, "node add", status=201, right=SETS_UP)
+def _add(context: ApiContext, call: ApiCall) -> NodeDetail:
     """Put a machine into the inventory."""
     body: bodies.SpecBody = call.body
     added = context.coordinator.fleet.add(_spec(body), _caller(body))
-    return cast("NodeShape", node(context.core, added.name))
+    return node(context.core, added.name)
 
 
-@Verb("POST /v1/nodes/{node}/set", bodies.SetBody, "node set", pokes=True, right=OPERATES)
-def _set(context: ApiContext, call: ApiCall) -> NodeShape:
+@Verb(answers.SET, bodies.SetBody, "node set", pokes=True, right=OPERATES)
+def _set(context: ApiContext, call: ApiCall) -> NodeDetail:
     """Slots and labels."""
     body: bodies.SetBody = call.body
     name = call.path["node"]
@@ -236,10 +169,10 @@ def _set(context: ApiContext, call: ApiCall) -> NodeShape:
     if body.slots is None and not body.labels and not body.unlabel:
         raise UsageError("nothing is to be changed", fix="give --slots, --label or --unlabel")
     adjust(context.core, name, NodeChange(body.slots, body.least, body.labels, body.unlabel), body.by)
-    return cast("NodeShape", node(context.core, name))
+    return node(context.core, name)
 
 
-@Verb("POST /v1/nodes/{node}/login", bodies.LoginBody, "node login", right=SETS_UP)
+@Verb(answers.LOGIN, bodies.LoginBody, "node login", right=SETS_UP)
 def _login(context: ApiContext, call: ApiCall) -> LoginAnswer:
     """Note that a login is opened there."""
     body: bodies.LoginBody = call.body
@@ -251,7 +184,7 @@ def _login(context: ApiContext, call: ApiCall) -> LoginAnswer:
     return {"node": found["name"], "runtime": body.runtime, "target": found["target"]}
 
 
-@Verb("POST /v1/nodes/{node}/programs", bodies.ProgramsBody, "node install", right=SETS_UP)
+@Verb(answers.PROGRAMS, bodies.ProgramsBody, "node install", right=SETS_UP)
 def _programs(context: ApiContext, call: ApiCall) -> ProgramsAnswer:
     """Note that programs are installed there."""
     body: bodies.ProgramsBody = call.body
@@ -281,13 +214,13 @@ def _handed(context: ApiContext, call: ApiCall) -> Object:
     return context.coordinator.fleet.handed(call.path["node"], body.probe, body.key, body.remove)
 
 
-@Verb("POST /v1/nodes/{node}/cleaned", bodies.CallerBody, right=REMOVES)
+@Verb(answers.CLEANED, bodies.CallerBody, right=REMOVES)
 def _cleaned(context: ApiContext, call: ApiCall) -> CleanedAnswer:
     """Another tool has cleaned it."""
     return {"forgotten": context.coordinator.fleet.cleaned(call.path["node"])}
 
 
-@Verb("POST /v1/nodes/{node}/trust", bodies.TrustBody, "node trust", right=REMOVES)
+@Verb(answers.TRUST, bodies.TrustBody, "node trust", right=REMOVES)
 def _trust(context: ApiContext, call: ApiCall) -> NodeResultShape:
     """A new host key is right."""
     body: bodies.TrustBody = call.body
@@ -297,7 +230,7 @@ def _trust(context: ApiContext, call: ApiCall) -> NodeResultShape:
     return cast("NodeResultShape", asdict(trusted))
 
 
-@Verb("POST /v1/shutdown", bodies.ShutdownBody, "fleet down", right=SETS_UP)
+@Verb(answers.SHUTDOWN, bodies.ShutdownBody, "fleet down", right=SETS_UP)
 def _shutdown(context: ApiContext, call: ApiCall) -> StoppingAnswer:
     """Stop the coordinator."""
     body: bodies.ShutdownBody = call.body
@@ -313,13 +246,7 @@ def _spec(body: bodies.SpecBody) -> NodeSpec:
     return NodeSpec(**body.model_dump(exclude={"by", "environ"}))
 
 
-class PingAnswer(TypedDict):
-    """Whoever may know it also gets pid, home and begin."""
-
-    version: str
-
-
-@Verb("GET /v1/ping", at_door=AtDoor.OPEN)
+@Verb(answers.PING, at_door=AtDoor.OPEN)
 def _ping(context: ApiContext, call: ApiCall) -> PingAnswer:
     """Which coordinator this is.
 
@@ -327,4 +254,4 @@ def _ping(context: ApiContext, call: ApiCall) -> PingAnswer:
     """
     if call.visitor is not None and call.visitor.token is None:
         return {"version": context.facts["version"]}
-    return cast("PingAnswer", context.facts)
+    return {**context.process()}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NotRequired, cast
+from typing import Annotated, cast
 
 from pydantic import Field
-from typing_extensions import TypedDict
 
 from pancode.config.project_rules import NamedProject, meant
 from pancode.config.projects import project_among
@@ -16,12 +15,27 @@ from pancode.interfaces.http.access.rights import DISPATCHES
 from pancode.interfaces.http.bodies import ActBody, CallerSettings, Name, Usd
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
+from pancode.issues.answers import (
+    ISSUE,
+    ISSUES,
+    KEEP_PLAN,
+    PLAN,
+    WORK,
+    WORK_RUN,
+    WORKS,
+    IssueAnswer,
+    IssuesAnswer,
+    IssueShape,
+    IssueWorkAnswer,
+    IssueWorksAnswer,
+    PlanAnswer,
+)
 from pancode.issues.model import Issue, place_of, shortened
 from pancode.issues.plans import MOST_QUESTIONS, keeping, place
-from pancode.issues.service import IssueWorkShape, asked, look, newest, start, status
+from pancode.issues.service import asked, look, newest, start, status
 from pancode.kernel.errors import UsageError
-from pancode.runs.admission.dry_run import DryRunAnswer, QueuedAnswer, queued
-from pancode.runs.answers import RunShape
+from pancode.runs.admission.dry_run import queued
+from pancode.runs.answers import QueuedAnswer, RunShape
 from pancode.runs.dispatch import dispatch
 from pancode.runs.request import request_from
 from pancode.runs.routes.runs import rehearsed
@@ -32,60 +46,6 @@ from pancode.workspaces.service import in_workspace
 MOST = 200
 MOST_WORK = 20_000
 """How many characters a task that is to be planned has at most."""
-
-
-class IssueShape(TypedDict):
-    """An issue as its tracker tells it."""
-
-    issue: str
-    title: str
-    url: str
-    state: str
-    labels: list[str]
-    assignees: list[str]
-    author: str
-
-
-class IssuesAnswer(TypedDict):
-    project: str
-    issues: list[IssueShape]
-
-
-class IssueAnswer(IssueShape):
-    project: str
-    text: str
-
-
-class IssueWorksAnswer(TypedDict):
-    works: list[IssueWorkShape]
-
-
-class PlanAnswer(TypedDict):
-    """Where a plan is made. `task`: what its planner is asked; `run`: the talk with it, empty before it
-    begins; `file`: where the plan is kept.
-    """
-
-    workspace: str
-    file: str
-    task: str
-    run: str
-
-
-class IssueWorkAnswer(TypedDict):
-    """The run that was queued; with `dry_run` what the run would be asked, and the report of its gates."""
-
-    issue: str
-    title: str
-    url: str
-    workspace: str
-    task: NotRequired[str]
-    report: NotRequired[DryRunAnswer]
-    run: NotRequired[str]
-    state: NotRequired[str]
-    reason: NotRequired[str]
-    agent: NotRequired[str]
-    chosen: NotRequired[str]
-    warnings: NotRequired[list[str]]
 
 
 class WorkOnIssueBody(ActBody, CallerSettings):
@@ -119,7 +79,7 @@ class KeepPlanBody(ActBody):
     questions: Annotated[str, Field(max_length=MOST_QUESTIONS)] = ""
 
 
-@Verb("GET /v1/issues", command="issues ls", query=("project", "cwd"))
+@Verb(ISSUES, command="issues ls", query=("project", "cwd"))
 def _issues(context: ApiContext, call: ApiCall) -> IssuesAnswer:
     """The open issues of a project, asked of its tracker."""
     project = _project(context, call)
@@ -140,7 +100,7 @@ def _project(context: ApiContext, call: ApiCall) -> NamedProject:
     return here
 
 
-@Verb("GET /v1/issues/{issue}", command="issues show")
+@Verb(ISSUE, command="issues show")
 def _issue(context: ApiContext, call: ApiCall) -> IssueAnswer:
     """One issue, asked of its tracker."""
     around = context.coordinator.around({})
@@ -160,19 +120,19 @@ def _shape(one: Issue) -> IssueShape:
     }
 
 
-@Verb("GET /v1/work", command="work status")
+@Verb(WORKS, command="work status")
 def _works(context: ApiContext, call: ApiCall) -> IssueWorksAnswer:
     """The work on issues."""
     return {"works": status(context.core)}
 
 
-@Verb("GET /v1/work/{issue}", command="work tell")
+@Verb(WORK_RUN, command="work tell")
 def _newest(context: ApiContext, call: ApiCall) -> RunShape:
     """The newest run that works on it."""
     return brief(context.core, newest(context.core, call.path["issue"]).id)
 
 
-@Verb("POST /v1/work", WorkOnIssueBody, "work", pokes=True, right=DISPATCHES)
+@Verb(WORK, WorkOnIssueBody, "work", pokes=True, right=DISPATCHES)
 def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
     """Have an issue worked on; with `dry_run` only judge.
 
@@ -194,7 +154,7 @@ def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
     return cast("IssueWorkAnswer", {**about, "workspace": name, **queued(begun)})
 
 
-@Verb("POST /v1/plans", PlanBody, "plan", right=DISPATCHES)
+@Verb(PLAN, PlanBody, "plan", right=DISPATCHES)
 def _plan(context: ApiContext, call: ApiCall) -> PlanAnswer:
     """The workspace and the task of a talk with a planner."""
     body: PlanBody = call.body
@@ -204,7 +164,7 @@ def _plan(context: ApiContext, call: ApiCall) -> PlanAnswer:
     return cast("PlanAnswer", asdict(found))
 
 
-@Verb("POST /v1/plans/{workspace}/keep", KeepPlanBody, "plan keep", pokes=True, right=DISPATCHES)
+@Verb(KEEP_PLAN, KeepPlanBody, "plan keep", pokes=True, right=DISPATCHES)
 def _keep_plan(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """Write a plan into its workspace, as a run.
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 from decimal import Decimal
 
-from typing_extensions import TypedDict
-
 from pancode.agents.agents import DEFAULT_AGENT
 from pancode.config.project_rules import NamedProject, meant, moved
+from pancode.issues.answers import IssueWorkShape
 from pancode.issues.model import (
     MOST_TITLE,
     OVER,
@@ -218,24 +217,6 @@ def start(
         if said:
             work.tell(run, "settings", "labels", "applied", "; ".join(said))
     return name, replace(done, warnings=(*done.warnings, *said))
-
-
-class IssueWorkShape(TypedDict):
-    """The work on an issue. `state`: as the tracker was told; `trouble`: why it could not be told."""
-
-    issue: str
-    title: str
-    url: str
-    project: str
-    workspace: str
-    began_at: str
-    by: str
-    state: str | None
-    run: str | None
-    run_state: str | None
-    waits: bool
-    pull: str | None
-    trouble: str | None
 
 
 def status(core: Core) -> list[IssueWorkShape]:

@@ -8,30 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from typing_extensions import TypedDict
-
 from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, place_of, repository_of
 from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.formatting import safe, usd
 from pancode.kernel.records import Run
+from pancode.landing.answers import PullRequestShape
 from pancode.landing.rules import NOTHING
 from pancode.runs.core import Core
 from pancode.runs.receipts.trust import verified
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import usage_of, usage_of_run
-
-
-class PullRequestShape(TypedDict):
-    """The pull request of a run that has landed on a branch. `fresh` false: it was open already."""
-
-    run: str
-    url: str
-    number: int
-    forge: str
-    branch: str
-    base: str
-    fresh: bool
-
 
 RUN, AGENT, RECEIPT = "Pancode-Run", "Pancode-Agent", "Pancode-Receipt"
 _TITLE = 72

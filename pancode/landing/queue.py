@@ -12,6 +12,7 @@ from pancode.kernel.errors import PancodeError, UnavailableError, WorkspaceError
 from pancode.kernel.feed_thread import JOIN_S, FeedThread
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.visitors import must_ask
+from pancode.landing.answers import LandingRow
 from pancode.landing.model import LandWay
 from pancode.landing.rules import CALLED_OFF, FAILED, LANDED, NOTHING, WAITING, WRITES, by_hand
 from pancode.runs.answers import RunShape
@@ -299,23 +300,32 @@ NEWEST = 500
 FINE = (LANDED, NOTHING, CALLED_OFF, WAITING)
 
 
-def landing_rows(core: Core, under_way: Collection[str]) -> list[dict[str, Any]]:
+def landing_rows(core: Core, under_way: Collection[str]) -> list[LandingRow]:
     """Each landing that is asked for and not over, in order; `place` 0: it is its turn."""
-    rows, before = [], Counter[str]()
+    rows, before = list[LandingRow](), Counter[str]()
     for action in waiting(core):
         with core.ports.ledger.transaction() as tx:
             run = tx.get(Run, action.run)
         if run is None:
             continue
         way, repo = way_of(run, action), repo_of(action)
-        row = {"run": run.id, "project": run.project, "place": before[repo], "by": way.by}
-        rows.append(row | {"branch": way.branch or None, "how": way.how.value if way.branch else None})
-        rows[-1] |= {"since": iso(action.at_ms), "under_way": action.id in under_way}
+        rows.append(
+            {
+                "run": run.id,
+                "project": run.project,
+                "place": before[repo],
+                "by": way.by,
+                "branch": way.branch or None,
+                "how": way.how.value if way.branch else None,
+                "since": iso(action.at_ms),
+                "under_way": action.id in under_way,
+            }
+        )
         before[repo] += 1
     return rows
 
 
-def before(core: Core, run: Run, under_way: Collection[str]) -> list[dict[str, Any]]:
+def before(core: Core, run: Run, under_way: Collection[str]) -> list[LandingRow]:
     """The landings of the same repository before this run's, or before the place that it would get."""
     rows = [row for row in landing_rows(core, under_way) if row["project"] == run.project]
     mine = next((number for number, row in enumerate(rows) if row["run"] == run.id), len(rows))

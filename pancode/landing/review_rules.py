@@ -5,7 +5,7 @@ from __future__ import annotations
 from node_agent.wire.failure import Outcome
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
-from pancode.runs.inbox_answers import BriefLine
+from pancode.runs.answers import BriefLine
 from pancode.runs.receipts.trust import ResultTrust, verified
 from pancode.runs.unit_of_work import is_at_fault, is_left
 from pancode.workflows.results import is_the_result

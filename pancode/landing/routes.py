@@ -4,42 +4,43 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
-from typing_extensions import TypedDict
 
 from node_agent.wire.failure import Outcome
 from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.http.access.rights import DISPATCHES, LANDS, OPERATES
 from pancode.interfaces.http.bodies import ActBody, LandBody, Line, ReasonBody, VerifyBody
 from pancode.interfaces.http.context import ApiContext
-from pancode.interfaces.http.routing import ApiCall, Object, Octets, Verb
+from pancode.interfaces.http.routing import ApiCall, Octets, Verb
 from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.names import LAST
 from pancode.kernel.records import Run
 from pancode.kernel.visitors import AccessScope, must_allow
+from pancode.landing.answers import (
+    CALL_OFF,
+    DROP,
+    GREEN,
+    JUDGE,
+    LAND,
+    LANDINGS,
+    PULL_REQUEST,
+    RESOLVE,
+    REVIEW,
+    CalledOffAnswer,
+    GreenAnswer,
+    LandAnswer,
+    LandingsAnswer,
+    PullRequestShape,
+)
 from pancode.landing.cross_check import ask
 from pancode.landing.model import How
-from pancode.landing.pull_request import PullAsked, PullRequestShape
+from pancode.landing.pull_request import PullAsked
 from pancode.landing.queue import drop, green, to_review
-from pancode.runs.admission.dry_run import QueuedAnswer
-from pancode.runs.answers import RunShape
+from pancode.runs.answers import QueuedAnswer, RunShape
 from pancode.runs.views import brief
 from pancode.sessions.session import at_rest, meant
-
-
-class CalledOffAnswer(TypedDict):
-    run: str
-    landings: list[Object]
-
-
-class LandingsAnswer(TypedDict):
-    landings: list[Object]
-
-
-class GreenAnswer(TypedDict):
-    runs: list[RunShape]
 
 
 class PullRequestBody(ActBody):
@@ -91,7 +92,7 @@ def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
     )
 
 
-@Verb("POST /v1/runs/{run}/verify", VerifyBody, "runs verify", pokes=True, right=DISPATCHES)
+@Verb(JUDGE, VerifyBody, "runs verify", pokes=True, right=DISPATCHES)
 def _verify_elsewhere(context: ApiContext, call: ApiCall) -> RunShape:
     """Another node runs its gates."""
     body: VerifyBody = call.body
@@ -103,7 +104,7 @@ def _verify_elsewhere(context: ApiContext, call: ApiCall) -> RunShape:
     return brief(context.core, run.id)
 
 
-@Verb("GET /v1/landings", command="land", query=("before",))
+@Verb(LANDINGS, command="land", query=("before",))
 def _landings(context: ApiContext, call: ApiCall) -> LandingsAnswer:
     """The landings that wait, in order."""
     named = call.query.get("before")
@@ -111,21 +112,21 @@ def _landings(context: ApiContext, call: ApiCall) -> LandingsAnswer:
     return {"landings": context.coordinator.code.landings(before)}
 
 
-@Verb("GET /v1/landings/green", command="land", query=("folder",))
+@Verb(GREEN, command="land", query=("folder",))
 def _green(context: ApiContext, call: ApiCall) -> GreenAnswer:
     """Done, with its gates passed and not landed, in a repository."""
     return {"runs": green(context.core, _project(context, call))}
 
 
-@Verb("GET /v1/landings/review", command="review", query=("folder",))
+@Verb(REVIEW, command="review", query=("folder",))
 def _review(context: ApiContext, call: ApiCall) -> GreenAnswer:
     """Changes that nobody has decided on, here or everywhere."""
     project = _project(context, call) if "folder" in call.query else None
     return {"runs": to_review(context.core, project)}
 
 
-@Verb("POST /v1/runs/{run}/land", LandBody, "land", right=LANDS, starts=True)
-def _land(context: ApiContext, call: ApiCall) -> Object:
+@Verb(LAND, LandBody, "land", right=LANDS, starts=True)
+def _land(context: ApiContext, call: ApiCall) -> LandAnswer:
     """Land it; answers when that is over."""
     body: LandBody = call.body
     run = _at_rest(context, call)
@@ -142,7 +143,9 @@ def _land(context: ApiContext, call: ApiCall) -> Object:
             code="not_done",
         )
     how = context.coordinator.around({}).defaults(run.project).land_how
-    return {"run": run.id, **context.coordinator.code.land(run, body.landing(How(how)), body.wait)}
+    told: Any = {"run": run.id, **context.coordinator.code.land(run, body.landing(How(how)), body.wait)}
+    answer: LandAnswer = told
+    return answer
 
 
 def _project(context: ApiContext, call: ApiCall) -> str:
@@ -154,7 +157,7 @@ def _project(context: ApiContext, call: ApiCall) -> str:
     return project
 
 
-@Verb("POST /v1/runs/{run}/land/resolve", LandBody, "land", pokes=True, status=201, right=LANDS, starts=True)
+@Verb(RESOLVE, LandBody, "land", pokes=True, status=201, right=LANDS, starts=True)
 def _resolve(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """A run that settles its conflict, and is landed."""
     body: LandBody = call.body
@@ -165,7 +168,7 @@ def _resolve(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     return context.coordinator.code.resolve(around, run, way)
 
 
-@Verb("POST /v1/runs/{run}/pull-request", PullRequestBody, "land", right=LANDS)
+@Verb(PULL_REQUEST, PullRequestBody, "land", right=LANDS)
 def _pull_request(context: ApiContext, call: ApiCall) -> PullRequestShape:
     """A pull request of what has landed and is pushed."""
     body: PullRequestBody = call.body
@@ -173,7 +176,7 @@ def _pull_request(context: ApiContext, call: ApiCall) -> PullRequestShape:
     return context.coordinator.pull_request(_at_rest(context, call), asked)
 
 
-@Verb("POST /v1/runs/{run}/land/drop", ReasonBody, "review", right=OPERATES)
+@Verb(DROP, ReasonBody, "review", right=OPERATES)
 def _drop(context: ApiContext, call: ApiCall) -> RunShape:
     """Its change is not wanted."""
     run = _meant(context, call)
@@ -182,7 +185,7 @@ def _drop(context: ApiContext, call: ApiCall) -> RunShape:
     return brief(context.core, run.id)
 
 
-@Verb("POST /v1/runs/{run}/land/cancel", ReasonBody, right=OPERATES)
+@Verb(CALL_OFF, ReasonBody, right=OPERATES)
 def _call_off(context: ApiContext, call: ApiCall) -> CalledOffAnswer:
     """Call a landing off."""
     run = _meant(context, call)

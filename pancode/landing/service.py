@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from node_agent.wire.git import shown
 from pancode.agents.runtimes import RUNTIMES
@@ -15,6 +15,7 @@ from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import must_ask
+from pancode.landing.answers import CalledOffRow
 from pancode.landing.judgement import LandingJudge, Repositories
 from pancode.landing.model import (
     CalledOff,
@@ -73,7 +74,7 @@ class Landings:
                     del self._under_way[run]
             landing.over.set()
 
-    def call_off(self, run: str, wait_s: float) -> list[dict[str, Any]]:
+    def call_off(self, run: str, wait_s: float) -> list[CalledOffRow]:
         """Call off this run's landings, and wait for their ends: their reports. Empty: there were none."""
         with self._lock:
             meant = list(self._under_way.get(run, ()))
@@ -81,7 +82,7 @@ class Landings:
             landing.off.set()
         for landing in meant:
             landing.over.wait(wait_s)
-        return [landing.ended or {"status": _unended(landing)} for landing in meant]
+        return [cast(CalledOffRow, landing.ended or {"status": _unended(landing)}) for landing in meant]
 
 
 def _unended(landing: Landing) -> str:
@@ -217,7 +218,7 @@ class Lander:
         target = OnBranch(way.branch, message, self._core.wall_ms(), how, trailers)
         return self._repositories.onto_branch(project, request, target, judge, off)
 
-    def call_off(self, run: Run) -> list[dict[str, Any]]:
+    def call_off(self, run: Run) -> list[CalledOffRow]:
         """Withdraw the wish for a landing, so that none begins later, and then call off those under way."""
         waited = call_off(self._core, run.id, "called off before it was landed")
         ended = self._landings.call_off(run.id, OFF_S)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing_extensions import TypedDict
-
 from pancode.agents.prompts import CHARS_PER_TOKEN
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS
 from pancode.interfaces.http.bodies import ExploreBody, ForgetBody
@@ -11,46 +9,28 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import UsageError
 from pancode.kernel.pages import MOST_ROWS
+from pancode.memory.answers import (
+    EXPLORE,
+    FORGET,
+    HISTORY,
+    NOTE,
+    REMEMBERED,
+    SCOUT,
+    ExploreAnswer,
+    ForgottenAnswer,
+    HistoryAnswer,
+    NoteShape,
+    RememberedAnswer,
+    ScoutShape,
+)
 from pancode.memory.prior_runs import WorkPlace, recalled
-from pancode.memory.scout_service import Expedition, ScoutShape, explore, scouted
-from pancode.memory.service import Forgotten, NoteShape, forget, search, show
+from pancode.memory.scout_service import Expedition, explore, scouted
+from pancode.memory.service import Forgotten, forget, search, show
 from pancode.runs.routes.runs import asked_by
 from pancode.workflows.lane_service import place_of
 
 
-class HistoryAnswer(TypedDict):
-    """`repository` null: the notes are of all, or of a lane that has none."""
-
-    repository: str | None
-    notes: list[NoteShape]
-
-
-class ForgottenAnswer(TypedDict):
-    """The runs whose notes were forgotten."""
-
-    forgotten: list[str]
-
-
-class RememberedShape(TypedDict):
-    """A note as a new run is given it: material, with its source and its age."""
-
-    run: str
-    text: str
-    tokens: int
-
-
-class RememberedAnswer(TypedDict):
-    """What a new run in that place would be told of earlier ones. `budget`, `used`: tokens."""
-
-    repository: str | None
-    workspace: str | None
-    lane: str | None
-    budget: int
-    used: int
-    given: list[RememberedShape]
-
-
-@Verb("GET /v1/history", command="history", query=("cwd", "text", "limit", "all", "lane", "workspace"))
+@Verb(HISTORY, command="history", query=("cwd", "text", "limit", "all", "lane", "workspace"))
 def _search(context: ApiContext, call: ApiCall) -> HistoryAnswer:
     """What runs decided, did and left open.
 
@@ -62,7 +42,7 @@ def _search(context: ApiContext, call: ApiCall) -> HistoryAnswer:
     return {"repository": place.project, "notes": notes}
 
 
-@Verb("GET /v1/context", command="context state", query=("cwd", "text", "lane", "workspace"))
+@Verb(REMEMBERED, command="context state", query=("cwd", "text", "lane", "workspace"))
 def _remembered(context: ApiContext, call: ApiCall) -> RememberedAnswer:
     """What a new run in the lane, the workspace or the repository would be told of those before it."""
     place = _place(context, call)
@@ -87,13 +67,13 @@ def _place(context: ApiContext, call: ApiCall) -> WorkPlace:
     return place_of(context.core, context.project_of, lane, workspace, call.query.get("cwd"))
 
 
-@Verb("GET /v1/history/{run}", command="history show")
+@Verb(NOTE, command="history show")
 def _show(context: ApiContext, call: ApiCall) -> NoteShape:
     """The note of one run."""
     return show(context.core, call.path["run"])
 
 
-@Verb("POST /v1/history/forget", ForgetBody, "history forget", right=DROPS)
+@Verb(FORGET, ForgetBody, "history forget", right=DROPS)
 def _forget(context: ApiContext, call: ApiCall) -> ForgottenAnswer:
     """Delete notes; runs and receipts stay."""
     body: ForgetBody = call.body
@@ -107,13 +87,7 @@ def _forget(context: ApiContext, call: ApiCall) -> ForgottenAnswer:
     return {"forgotten": forget(context.core, Forgotten(body.runs, body.before, project), body.by)}
 
 
-class ExploreAnswer(TypedDict):
-    """One row for each question, in order."""
-
-    scouts: list[ScoutShape]
-
-
-@Verb("POST /v1/explore", ExploreBody, "explore", pokes=True, for_runs=True, right=DISPATCHES)
+@Verb(EXPLORE, ExploreBody, "explore", pokes=True, for_runs=True, right=DISPATCHES)
 def _explore(context: ApiContext, call: ApiCall) -> ExploreAnswer:
     """Send scouts out with questions; what is known is answered."""
     body: ExploreBody = call.body
@@ -122,7 +96,7 @@ def _explore(context: ApiContext, call: ApiCall) -> ExploreAnswer:
     return {"scouts": explore(context.core, around, request, parent, asked)}
 
 
-@Verb("GET /v1/explore/{run}")
+@Verb(SCOUT)
 def _scouted(context: ApiContext, call: ApiCall) -> ScoutShape:
     """What one of them has found."""
     return scouted(context.core, call.path["run"])

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from typing_extensions import TypedDict
-
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.agents.model_profiles import MODEL_UNTESTED
 from pancode.kernel.errors import NotFoundError, PancodeError, UsageError
@@ -14,6 +12,7 @@ from pancode.kernel.formatting import took
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, RunNote, RunState
 from pancode.kernel.values import replace
+from pancode.memory.answers import ScoutShape
 from pancode.memory.scout_rules import (
     DEPTH,
     QUESTION,
@@ -31,28 +30,6 @@ from pancode.runs.dispatch import dispatch
 from pancode.runs.request import DispatchRequest
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run, iso, not_ended
-
-
-class ScoutShape(TypedDict):
-    """A question and what a scout has found. `state`: answered, under way, failed, refused.
-
-    `earlier`: the answer was known of these very files before it was asked now; `age`: since then, in words.
-    `cut`: the answer was longer than its depth hands on. `reason`: how the run stands or why it failed, in
-    words.
-    """
-
-    question: str
-    depth: str
-    state: str
-    run: str | None
-    earlier: bool
-    at: str | None
-    age: str
-    model: str | None
-    answer: str
-    cut: bool
-    reason: str
-
 
 LOOKED_AT = 500
 """How many of the newest notes of a repository are looked at for an answer."""

@@ -6,8 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from typing_extensions import TypedDict
-
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
@@ -16,6 +14,7 @@ from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.formatting import safe, unhidden
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Fence, Run, RunNote, Workflow, WorkflowKind
+from pancode.memory.answers import NoteShape
 from pancode.memory.model import (
     MOST_LEFT,
     MOST_PART,
@@ -31,24 +30,6 @@ from pancode.runs.core import Core
 from pancode.runs.lists import moment_ms
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import at, find_run
-
-
-class NoteShape(TypedDict):
-    """What a run decided, did and left open. `source`: where it is from and how old, in words; `parts`: by
-    their names in the form of the run's report.
-    """
-
-    run: str
-    agent: str
-    repository: str
-    at: str
-    source: str
-    commit: str | None
-    landed: bool
-    receipt: str | None
-    task: str
-    parts: dict[str, str]
-
 
 _SHAPES: tuple[tuple[str, str], ...] = (
     ("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing_extensions import TypedDict
 
+from pancode.kernel.route import Route
+
 
 class DeliveryShape(TypedDict):
     """One message to one target. `status`: what the other side said last."""
@@ -28,3 +30,19 @@ class ChannelShape(TypedDict):
     waiting: int
     last_sent_at: str | None
     trouble: str
+
+
+class ChannelsAnswer(TypedDict):
+    channels: list[ChannelShape]
+    troubles: list[str]
+    unknown_channels: list[str]
+    """Channels that a rule names, but that the settings do not have."""
+
+
+class DeliveriesAnswer(TypedDict):
+    deliveries: list[DeliveryShape]
+
+
+CHANNELS = Route[ChannelsAnswer]("GET /v1/notify")
+TEST_NOTICE = Route[DeliveryShape]("POST /v1/notify/test")
+DELIVERIES = Route[DeliveriesAnswer]("GET /v1/deliveries")

@@ -16,6 +16,7 @@ from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, listing, safe
 from pancode.interfaces.client.client import Client, home_of
 from pancode.kernel.errors import ExitCode, UsageError
+from pancode.notices.answers import CHANNELS, DELIVERIES, TEST_NOTICE, DeliveryShape
 
 app = Commands()
 
@@ -24,11 +25,11 @@ PATIENCE, EVERY_S = 80, 0.5
 Newest = Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=300)]
 
 
-def awaited(face: Face, client: Client, made: dict[str, Any]) -> int:
+def awaited(face: Face, client: Client, made: DeliveryShape) -> int:
     """Until its first try has ended; the exit status."""
     now = made
     for _ in range(PATIENCE):
-        found = client.get("/v1/deliveries", target=made["target"], limit=50)["deliveries"]
+        found = client.get(DELIVERIES, target=made["target"], limit=50)["deliveries"]
         now = next((one for one in found if one["delivery"] == made["delivery"]), now)
         if now["state"] != "waiting" or now["tries"]:
             break
@@ -40,7 +41,7 @@ def awaited(face: Face, client: Client, made: dict[str, Any]) -> int:
 
 def show_deliveries(face: Face, target: str, number: int) -> None:
     """The newest of a target, such as `notify:phone`."""
-    answer = face.client().get("/v1/deliveries", target=target, limit=number)
+    answer = face.client().get(DELIVERIES, target=target, limit=number)
     face.show(answer, lambda: listing(answer["deliveries"], _DELIVERIES, "nothing was sent yet"))
 
 
@@ -59,7 +60,7 @@ def notify() -> None:
 @notify.verb("ls", "pancode notify ls")
 def ls(face: Json) -> None:
     """Every channel with the kinds of notices that it gets, and how its last message ended."""
-    answer = face.client().get("/v1/notify")
+    answer = face.client().get(CHANNELS)
     none = "no channel; add one to pancode.yaml: notify: {channels: {phone: {url: secret:phone}}}"
     unknown = [f"a rule of notices names the unknown channel {safe(n)}\n" for n in answer["unknown_channels"]]
     face.show(answer, lambda: listing(answer["channels"], _CHANNELS, none) + "".join(unknown))
@@ -79,7 +80,7 @@ _CHANNELS: Columns = {
 def test(channel: Channel, face: Json) -> int:
     """Send a notice now, also in quiet hours, and say what came of it."""
     client = face.client()
-    made = client.post("/v1/notify/test", {"by": who(), "channel": channel})
+    made = client.post(TEST_NOTICE, {"by": who(), "channel": channel})
     return awaited(face, client, made)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import Field
-from typing_extensions import TypedDict
 
 from pancode.interfaces.http.access.rights import OPERATES
 from pancode.interfaces.http.bodies import ActBody
@@ -13,29 +12,25 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import UsageError
 from pancode.notices import service as asked
-from pancode.notices.answers import ChannelShape, DeliveryShape
+from pancode.notices.answers import (
+    CHANNELS,
+    DELIVERIES,
+    TEST_NOTICE,
+    ChannelsAnswer,
+    DeliveriesAnswer,
+    DeliveryShape,
+)
 from pancode.notices.views import channels, deliveries, troubles
 
 Word = Annotated[str, Field(min_length=1, max_length=2_000)]
 MOST = 300
 
 
-class ChannelsAnswer(TypedDict):
-    channels: list[ChannelShape]
-    troubles: list[str]
-    unknown_channels: list[str]
-    """Channels that a rule names, but that the settings do not have."""
-
-
-class DeliveriesAnswer(TypedDict):
-    deliveries: list[DeliveryShape]
-
-
 class ChannelBody(ActBody):
     channel: Word
 
 
-@Verb("GET /v1/notify", command="notify ls")
+@Verb(CHANNELS, command="notify ls")
 def _channels(context: ApiContext, call: ApiCall) -> ChannelsAnswer:
     """Channels of notices."""
     rules, core = context.coordinator.notify_rules(), context.core
@@ -43,14 +38,14 @@ def _channels(context: ApiContext, call: ApiCall) -> ChannelsAnswer:
     return {"channels": channels(core, rules), "troubles": troubles(core, rules), "unknown_channels": unknown}
 
 
-@Verb("POST /v1/notify/test", ChannelBody, "notify test", right=OPERATES)
+@Verb(TEST_NOTICE, ChannelBody, "notify test", right=OPERATES)
 def _test(context: ApiContext, call: ApiCall) -> DeliveryShape:
     """Send a notice now."""
     body: ChannelBody = call.body
     return asked.send_test(context.core, context.coordinator.notify_rules(), body.channel, body.by)
 
 
-@Verb("GET /v1/deliveries", command="notify log", query=("target", "limit"))
+@Verb(DELIVERIES, command="notify log", query=("target", "limit"))
 def _deliveries(context: ApiContext, call: ApiCall) -> DeliveriesAnswer:
     """What a target was sent."""
     target = call.query.get("target")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Literal, cast
 
 from pydantic import Field
-from typing_extensions import TypedDict
 
 from node_agent.wire.model import MOST
 from node_agent.wire.policy import MOST_NO
@@ -20,6 +19,7 @@ from pancode.kernel.records import Run
 from pancode.kernel.visitors import must_allow
 from pancode.landing.model import LandWay
 from pancode.landing.rules import LANDED
+from pancode.people.answers import ANSWER, CONTINUE, DENY, TELL, ToldAnswer
 from pancode.people.proposals import PREFIX, approve
 from pancode.people.proposals import deny as deny_change
 from pancode.people.service import (
@@ -34,8 +34,8 @@ from pancode.people.service import (
     tell,
     waits_for_call,
 )
-from pancode.runs.admission.dry_run import QueuedAnswer, queued
-from pancode.runs.answers import RunShape
+from pancode.runs.admission.dry_run import queued
+from pancode.runs.answers import QueuedAnswer, RunShape
 from pancode.runs.dispatch import Dispatched
 from pancode.runs.life.continuations import GO_ON, WITH_TASK
 from pancode.runs.life.inbox import ItemKind, kind_of
@@ -46,15 +46,6 @@ from pancode.sessions.run_continuation import continue_run
 from pancode.sessions.service import lands, said_in, say, turn_down
 
 CallNumber = Annotated[int | None, Field(ge=1, le=MOST)]
-
-
-class ToldAnswer(TypedDict):
-    """`delivered`: how the words reached the run; null: not yet. `sent`: they are on their way to it."""
-
-    run: str
-    state: str
-    delivered: str | None
-    sent: bool
 
 
 class ApproveBody(ActBody):
@@ -96,7 +87,7 @@ def _goes_on_landing(context: ApiContext, call: ApiCall) -> bool:
 
 
 @Verb(
-    "POST /v1/runs/{run}/continue",
+    CONTINUE,
     ContinueBody,
     "runs continue",
     pokes=True,
@@ -126,9 +117,7 @@ def _tells_landing(context: ApiContext, call: ApiCall) -> bool:
     return run.takes_turns and lands(context.core, run.id)
 
 
-@Verb(
-    "POST /v1/runs/{run}/answer", AnswerBody, "answer", pokes=True, status=201, right=ANSWERS, for_item=True
-)
+@Verb(ANSWER, AnswerBody, "answer", pokes=True, status=201, right=ANSWERS, for_item=True)
 def _answer(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """Answer its question."""
     body: AnswerBody = call.body
@@ -198,7 +187,7 @@ def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Object:
     return {"run": run.id, **done}
 
 
-@Verb("POST /v1/runs/{run}/deny", DenyBody, "deny", right=DECIDES, for_item=True)
+@Verb(DENY, DenyBody, "deny", right=DECIDES, for_item=True)
 def _deny(context: ApiContext, call: ApiCall) -> RunShape:
     """Say no to what it waits for."""
     body: DenyBody = call.body
@@ -230,7 +219,7 @@ def _deny(context: ApiContext, call: ApiCall) -> RunShape:
     return brief(core, run.id)
 
 
-@Verb("POST /v1/runs/{run}/tell", TellBody, "tell", pokes=True, right=ANSWERS, lands=_tells_landing)
+@Verb(TELL, TellBody, "tell", pokes=True, right=ANSWERS, lands=_tells_landing)
 def _tell(context: ApiContext, call: ApiCall) -> ToldAnswer:
     """Words for its agent.
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.records import Action, ActionKind, Run, Setting
 from pancode.people.proposals import proposed
+from pancode.runs.answers import InboxShape
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched
-from pancode.runs.inbox_answers import InboxShape, inbox_shape
+from pancode.runs.inbox_answers import inbox_shape
 from pancode.runs.life.continuations import is_cut_by_cap, must_be_free
 from pancode.runs.life.inbox import (
     BEFORE_START,

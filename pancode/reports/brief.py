@@ -6,53 +6,26 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
 
-from typing_extensions import TypedDict
-
 from node_agent.wire.failure import Outcome
 from pancode.budget import books
-from pancode.budget.cost_report import CostRow, CostTable, cost, cost_tables, disputed_runs
+from pancode.budget.answers import CostTable
+from pancode.budget.cost_report import cost, cost_tables, disputed_runs
 from pancode.kernel.formatting import counted
 from pancode.kernel.ports import Grouping, Transaction
 from pancode.kernel.records import Balance, EndedRun, EventKind, Node, Run, RunState, Setting
 from pancode.landing.review_rules import line_of, review_of, task_of
+from pancode.reports.answers import BriefShape, ReportShape
 from pancode.runs import health
+from pancode.runs.answers import BriefLine, InboxShape
 from pancode.runs.core import Core
-from pancode.runs.inbox_answers import BriefLine, InboxShape
 from pancode.runs.lists import since_ms
 from pancode.runs.placement.placement import in_order
 from pancode.runs.receipts.rules import cost_of
 from pancode.runs.receipts.trust import verified
 from pancode.runs.views import at, attempts_of, node_of
-from pancode.schedules.answers import brief_lines
+from pancode.schedules.views import brief_lines
 from pancode.skills import made_tools
 from pancode.workflows import lane_service
-
-
-class BriefShape(TypedDict):
-    """A summary of a period. `outcomes`: the number of runs by outcome; `waits`: for a person; `held`: what
-    has not begun, and why, a line for each reason."""
-
-    by: str
-    since: str
-    until: str
-    outcomes: dict[str, int]
-    ran: list[BriefLine]
-    waits: list[BriefLine]
-    held: list[BriefLine]
-    landed: list[BriefLine]
-    cost: CostRow
-    by_agent: list[CostRow]
-    running: int
-    queued: int
-
-
-class ReportShape(TypedDict):
-    """A brief of a longer time, with the cost of each day and each repository."""
-
-    brief: BriefShape
-    by_day: list[CostRow]
-    by_repository: list[CostRow]
-
 
 LOOKED = "looked:"
 """The prefix of the setting that holds when a person last looked; the person's name follows."""

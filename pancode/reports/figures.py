@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pancode.budget import books
-from pancode.fleet.fleet import NodeShape, fleet
+from pancode.fleet.answers import NodeShape, RunningShape
+from pancode.fleet.fleet import machines
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.node import NodeState
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Balance, Run, RunState, Setting
-from pancode.runs.answers import Json
 from pancode.runs.core import Core
 from pancode.runs.lists import queues
 from pancode.runs.views import HEARD
@@ -130,9 +130,8 @@ FIGURES: Mapping[str, Figure] = {
 _OPEN = tuple(state for state in RunState if state is not RunState.ENDED)
 
 
-def figures(core: Core, coordinator: Json, process: Mapping[str, float]) -> list[Sample]:
-    """Return all samples known now. `coordinator`: as for `fleet`; `process`: of our own process, by name."""
-    shape = fleet(core, coordinator)
+def figures(core: Core, coordinator: RunningShape, process: Mapping[str, float]) -> list[Sample]:
+    """Return all samples known now. `coordinator`: its process; `process`: of our own process, by name."""
     with core.ports.ledger.transaction() as tx:
         mine = [*_contacts(core, tx), *_runs(tx), *_money(core, tx), *_settings(tx)]
     own = [
@@ -142,7 +141,7 @@ def figures(core: Core, coordinator: Json, process: Mapping[str, float]) -> list
         _one("pancode_round_age_seconds", max(0, core.now().ms - core.live.beats.watch.last_ms) / 1000),
         *(_one(name, value) for name, value in process.items()),
     ]
-    rest = [*_nodes(shape["nodes"]), *_queues(core), *_ended(core), *_redis(core)]
+    rest = [*_nodes(machines(core)), *_queues(core), *_ended(core), *_redis(core)]
     return [*own, *rest, *mine]
 
 

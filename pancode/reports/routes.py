@@ -10,10 +10,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from typing_extensions import TypedDict
 
 from pancode.config.fleet_settings import reset_breaker
-from pancode.fleet.breaker_service import BreakerShape, listed
+from pancode.fleet.answers import BREAKERS, RESET_BREAKER, BreakersAnswer
+from pancode.fleet.breaker_service import listed
 from pancode.interfaces.http.access.rights import OPERATES
 from pancode.interfaces.http.bodies import BreakerBody
 from pancode.interfaces.http.context import ApiContext
@@ -22,6 +22,7 @@ from pancode.interfaces.http.streams import QUIET_S, event, sse
 from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.records import EventKind, FeedEvent
+from pancode.reports.answers import METRICS, FiguresAnswer, FigureShape
 from pancode.reports.figures import FIGURES, MEDIA_TYPE, Sample, exposition, figures
 from pancode.reports.story import event as shape_of
 from pancode.runs.views import find
@@ -102,33 +103,17 @@ def _begun(context: ApiContext, wanted: Wanted, tail: int) -> tuple[int, list[Fe
 PATH = "/metrics"
 
 
-class BreakersAnswer(TypedDict):
-    breakers: list[BreakerShape]
-
-
-class FigureShape(TypedDict):
-    name: str
-    labels: dict[str, str]
-    value: float
-
-
-class FiguresAnswer(TypedDict):
-    figures: list[FigureShape]
-    text: str
-
-
 def _samples(context: ApiContext) -> list[Sample]:
-    facts = {**context.facts, "trouble": context.trouble.shape()}
-    return figures(context.core, facts, context.coordinator.process_figures())
+    return figures(context.core, context.running(), context.coordinator.process_figures())
 
 
-@Verb("GET /v1/breakers", command="breakers")
+@Verb(BREAKERS, command="breakers")
 def _breakers(context: ApiContext, call: ApiCall) -> BreakersAnswer:
     """Circuit breakers."""
     return {"breakers": listed(context.core)}
 
 
-@Verb("POST /v1/breakers/reset", BreakerBody, "breakers reset", right=OPERATES)
+@Verb(RESET_BREAKER, BreakerBody, "breakers reset", right=OPERATES)
 def _reset(context: ApiContext, call: ApiCall) -> BreakersAnswer:
     """Close one."""
     body: BreakerBody = call.body
@@ -136,7 +121,7 @@ def _reset(context: ApiContext, call: ApiCall) -> BreakersAnswer:
     return _breakers(context, call)
 
 
-@Verb("GET /v1/metrics", command="metrics")
+@Verb(METRICS, command="metrics")
 def _figures(context: ApiContext, call: ApiCall) -> FiguresAnswer:
     """The fleet in figures."""
     samples = _samples(context)

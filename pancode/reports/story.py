@@ -5,71 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
-
-from typing_extensions import TypedDict
+from typing import get_args
 
 from node_agent.wire.signing import PublicKey, WireRefusal, parse_envelope, verify
 from pancode.kernel.names import not_found
 from pancode.kernel.pages import ListPage, ListPlace, ListSearch, page
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Audit, AuditAnchor, Decision, FeedEvent, Run, RunState
+from pancode.reports.answers import AuditRow, AuditVerdictShape, DecisionShape, FeedShape, WhyShape
 from pancode.runs import keyring
-from pancode.runs.answers import Json
 from pancode.runs.core import Core
 from pancode.runs.health import words_about
 from pancode.runs.life.changes import Domain
 from pancode.runs.unit_of_work import ANCHOR_TYPE, judge_audit, unit_of_work
 from pancode.runs.views import at, find_run
-
-
-class DecisionShape(TypedDict):
-    at: str
-    kind: str
-    what: str
-    verdict: str
-    detail: str
-
-
-class WhyShape(TypedDict):
-    """Every decision about one run, in order; `now` says what it waits for or how it ended."""
-
-    run: str
-    now: str
-    decisions: list[DecisionShape]
-
-
-class FeedShape(TypedDict):
-    """Something that happened, as `pancode events` and `GET /v1/events` tell it. `number` grows."""
-
-    number: int
-    at: str
-    kind: str
-    run: str | None
-    node: str | None
-    data: dict[str, Any]
-
-
-class AuditVerdictShape(TypedDict):
-    """`PASS`, or `FAIL` with the first entry that does not fit. `head`: digest of the newest one checked."""
-
-    verdict: str
-    entries: int
-    head: str
-    entry: int | None
-    why: str
-    anchored: int
-    """The last entry up to which a signature of the fleet's key holds the chain in place; 0: none."""
-
-
-class AuditRow(TypedDict):
-    number: int
-    at: str
-    domain: str
-    level: str
-    what: str
-    run: str | None
-    detail: Json
 
 
 @dataclass(frozen=True, slots=True)

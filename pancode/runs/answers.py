@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
+
+from pancode.kernel.route import Route
+
+Json = dict[str, Any]
 
 
 class VerdictOfNode(TypedDict):
@@ -29,7 +33,10 @@ class VerificationShape(VerdictOfNode):
 
 
 class LandingShape(TypedDict, total=False):
-    """The result of the landing: `waiting`, `landed`, `nothing to land`, `conflict`, `gate failed` ..."""
+    """The result of the landing: `waiting`, `landed`, `nothing to land`, `conflict`, `gate failed` ...
+
+    `recovered`: an earlier landing had been cut off, and was completed first. `how`: as which commits.
+    """
 
     status: str
     why: str
@@ -43,9 +50,10 @@ class LandingShape(TypedDict, total=False):
     held: int
     gate: Json | None
     already: str
-
-
-Json = dict[str, Any]
+    conflicts: list[Json]
+    recovered: str | None
+    error: str
+    how: str
 
 
 class UsageShape(TypedDict):
@@ -117,6 +125,68 @@ class RunShape(TypedDict):
     step: str | None
 
 
+class GateResultShape(TypedDict):
+    """How a gate of a run ended, as in the receipt."""
+
+    name: str
+    argv: list[str]
+    passed: bool
+    exit_code: int | None
+    signal: int | None
+    duration_ms: int
+    judged: bool
+    changed: list[str]
+
+
+class AttemptShape(TypedDict):
+    """One attempt of a run, and what it used."""
+
+    attempt: int
+    outcome: str | None
+    failure: str | None
+    reason: str
+    held_usd: str
+    usage: UsageShape
+    agent_ms: int | None
+    created_at: str
+    finished_at: str | None
+
+
+class FenceShape(TypedDict):
+    """One binding of an attempt to a node. `stop`: `asked` where the node has not confirmed it."""
+
+    attempt: int
+    fence: int
+    node: str
+    state: str
+    mark: str | None
+    closed: str | None
+    receipt: str | None
+    stop: str | None
+    bound_at: str
+    closed_at: str | None
+
+
+class ToldShape(TypedDict):
+    """What a person has said to a run. `delivered`: how; empty: not yet. `for_next`: to what follows it."""
+
+    by: str
+    at_ms: int
+    at: str | None
+    text: str
+    delivered: str
+    for_next: NotRequired[bool]
+    turn: NotRequired[int]
+
+
+class RunWaits(TypedDict):
+    """What of a run waits for a person: its kind, the command that answers, the choices."""
+
+    kind: str
+    command: str
+    choices: list[str]
+
+
 class RunDetail(RunShape):
     """What `runs show` tells: all other facts about one run."""
 
@@ -134,7 +204,7 @@ class RunDetail(RunShape):
     setup: list[list[str]]
     cache: list[str]
     verify: list[str]
-    gates: list[Json]
+    gates: list[GateResultShape]
     reports: list[Json]
     """The files in which the run's gates reported; as in the receipt."""
     skills: list[str]
@@ -146,11 +216,11 @@ class RunDetail(RunShape):
     findings: list[str]
     calls: CallsShape | None
     claimed: UsageShape | None
-    attempts: list[Json]
-    fences: list[Json]
+    attempts: list[AttemptShape]
+    fences: list[FenceShape]
     chain: list[str]
     """The runs that this one goes on from, newest first."""
-    told: list[Json]
+    told: list[ToldShape]
     """What people said: by, at, text, and how it was delivered: `with its task`, a run; empty: not yet."""
     answered: str
     """Who has answered the question from which the run goes on, in words; empty: it goes on from none."""
@@ -158,7 +228,370 @@ class RunDetail(RunShape):
     """`same`: the run goes on with the conversation of the run before; else `new`."""
     model_from: str | None
     """Who chose the run's model, in words."""
-    inbox: Json | None
+    inbox: RunWaits | None
     """What of the run waits for a person: its kind, the command that answers, the choices."""
     served: Json | None
     """The run's model server: node, endpoint, model, context, slots and test when it was placed."""
+
+
+class HandedRun(TypedDict):
+    """A run that waits on a node for a slot. `there`: the node has said that it has the order."""
+
+    run: str
+    node: str
+    why: str
+    there: bool
+
+
+class StayingRun(TypedDict):
+    """A run that waits for its coordinator, and why."""
+
+    run: str
+    why: str
+    task: str
+
+
+class LaterSteps(TypedDict):
+    """How many steps, or items of a lane, begin only once the coordinator is here. `name`: empty for none."""
+
+    workflow: str
+    name: str
+    steps: int
+
+
+class HandoverShape(TypedDict):
+    """What goes on without the coordinator, and what does not. `at_work`: how many runs have begun."""
+
+    at_work: int
+    handed: list[HandedRun]
+    stays: list[StayingRun]
+    later: list[LaterSteps]
+
+
+class RunsAnswer(TypedDict):
+    runs: list[RunShape]
+    next: str | None
+    """The cursor of the next page; None: the list ends here."""
+
+
+class SnapshotShape(TypedDict):
+    """A snapshot that is being taken. `of`: the number of files; 0 until they are counted."""
+
+    run: str
+    project: str
+    done: int
+    of: int
+
+
+class SnapshotsAnswer(TypedDict):
+    snapshots: list[SnapshotShape]
+
+
+class StreamsAnswer(TypedDict):
+    """The names of a run's outputs, by attempt."""
+
+    streams: dict[str, list[str]]
+
+
+class TailsAnswer(TypedDict):
+    """The end of the output of each run that is under way."""
+
+    tails: dict[str, str]
+
+
+class PausedAnswer(TypedDict):
+    queue: str | None
+    paused: str | None
+
+
+class RecoveredShape(TypedDict):
+    run: str
+    outcome: str
+    how: str
+    next: str | None
+    error: str | None
+
+
+class RecoveredAnswer(TypedDict):
+    runs: list[RecoveredShape]
+
+
+class CheckShape(TypedDict):
+    what: str
+    ok: bool
+    detail: str
+
+
+class VerdictShape(TypedDict):
+    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check that led there.
+
+    For the chain of a node, whose name is then `run`: PASS, BROKEN or NOT_FOUND.
+    """
+
+    run: str
+    verdict: str
+    checks: list[CheckShape]
+
+
+class ReceiptRow(TypedDict):
+    run: str
+    attempt: int
+    fence: int
+    digest: str
+    node: str | None
+    outcome: str | None
+    stored_at: str
+    rejected: str | None
+    orphan: bool
+
+
+class ReceiptsAnswer(TypedDict):
+    receipts: list[ReceiptRow]
+    next: str | None
+    """The cursor of the next page; None: the list ends here."""
+
+
+class ReceiptDetail(ReceiptRow):
+    """A receipt with its statement in the clear, and the signed envelope."""
+
+    statement: Json | None
+    envelope: Json
+
+
+KeyTimes = TypedDict("KeyTimes", {"from": str | None, "until": str | None})
+"""From when until when a key was used, by the coordinator's clock; `until` null: it is in use."""
+
+
+class KeyShape(KeyTimes):
+    """A key that signs for the fleet."""
+
+    role: str
+    name: str
+    keyid: str
+    public: str
+    pem: str
+
+
+class UsedKey(KeyShape):
+    """`nodes`: those for which a coordinator's key is used."""
+
+    nodes: list[str]
+
+
+class KeysAnswer(TypedDict):
+    keys: list[UsedKey]
+
+
+class ExportAnswer(TypedDict):
+    """All keys, old ones too, and a named run's signed envelope."""
+
+    format: str
+    fleet: str
+    receipt: Json | None
+    keys: list[KeyShape]
+
+
+class HealthRow(TypedDict):
+    """The health of an agent that has work (`run`), or of a machine. `gravity`: well, warning, or person
+    (somebody should act).
+
+    `since`: the newest sign of its work; `until`: the end of a rate limit; `command`: what may be done.
+    """
+
+    who: str
+    run: str | None
+    node: str | None
+    state: str
+    gravity: str
+    since: str | None
+    until: str | None
+    why: str
+    command: str
+
+
+class HealthShape(TypedDict):
+    """The health of the fleet. `well`: nothing in it needs a person."""
+
+    well: bool
+    agents: list[HealthRow]
+    machines: list[HealthRow]
+
+
+class OrderShape(TypedDict):
+    run: str
+    attempt: int
+    agent: str
+    priority: int
+    waiting_s: float
+    reason: str
+
+
+class QueueShape(TypedDict):
+    name: str
+    kind: str
+    node: str | None
+    paused: str | None
+    waiting: int
+    running: int
+    oldest_s: float | None
+    orders: list[OrderShape]
+
+
+class QueuesShape(TypedDict):
+    """The queues and their orders. `paused`: the reason why the whole fleet takes nothing from a queue."""
+
+    paused: str | None
+    queues: list[QueueShape]
+
+
+class Queued(TypedDict):
+    """The answer to an asynchronous dispatch; `chosen`: the reason for this agent, empty for a named one."""
+
+    run: str
+    state: str
+    reason: str
+    agent: str
+    chosen: str
+
+
+class QueuedAnswer(Queued):
+    warnings: list[str]
+    workflow: NotRequired[str]
+    """The workflow that goes on with the run: the run takes the place of one of its runs."""
+    answer: NotRequired[str]
+    """The words with which a question was answered."""
+
+
+class GateShape(TypedDict):
+    """One of the ten gates of admission."""
+
+    gate: str
+    passed: bool
+    warning: bool
+    words: str
+    fix: str
+
+
+class NodeFitShape(TypedDict):
+    """Whether a node can take a run, and why not."""
+
+    node: str
+    fits: bool
+    ready: bool
+    why: str
+    fix: str
+    isolation: str | None
+
+
+class PreviewShape(TypedDict):
+    """What of a repository would travel."""
+
+    branch: str | None
+    head: str | None
+    changed: list[str]
+    untracked: list[str]
+    warnings: list[str]
+
+
+class DryRunReport(TypedDict):
+    """The verdicts of the gates, and the run that would be queued.
+
+    `asks`: why a person is asked first. `untested`: models that are tested before it begins, at a cost if
+    `costly_test`. `notes_of`: runs whose notes it is given. `network`: what each phase may reach.
+    """
+
+    dry_run: bool
+    admitted: bool
+    asks: str | None
+    gates: list[GateShape]
+    untested: list[str]
+    costly_test: bool
+    notes: list[str]
+    agent: str
+    chosen: str
+    runtime: str
+    model: str | None
+    reasoning: str | None
+    mode: str
+    safety: str
+    workspace: str
+    project: str | None
+    folder: str
+    setup: list[list[str]]
+    cache: list[str]
+    verify: list[list[str]]
+    limits: Json
+    tokens: dict[str, int]
+    left_out: list[str]
+    notes_of: list[str]
+    nodes: list[NodeFitShape]
+    network: dict[str, str]
+    env: list[str]
+    secrets: list[str]
+    estimate_usd: str
+    estimate_tokens: int
+    estimate_minutes: float
+
+
+class DryRunAnswer(DryRunReport):
+    """The answer of `--dry-run`. `snapshot`: null: no repository would travel."""
+
+    snapshot: PreviewShape | None
+
+
+class BriefLine(TypedDict):
+    """One thing to tell, and the command that goes on with it."""
+
+    run: str | None
+    what: str
+    task: str
+    command: str
+    outcome: NotRequired[str]
+    """The outcome of a run that waits for a person."""
+
+
+class InboxShape(TypedDict):
+    """One thing that waits for a person; `kind` as in `ItemKind`; `command` answers it.
+
+    `yes`: the flags that its approval must carry. `plan`: of a run that has not begun: what it is to do, the
+    estimate, the `objections` of gates that a yes lifts, and the `digest` that a yes names. `call`: the
+    number of the call that waits. `whole`: what a yes for the rest of the run allows, where that is a rule.
+    """
+
+    id: str
+    run: str
+    since: str
+    kind: str
+    words: str
+    choices: list[str]
+    command: str
+    yes: list[str]
+    call: int | None
+    whole: str
+    plan: dict[str, Any] | None
+
+
+RUNS = Route[RunsAnswer]("GET /v1/runs")
+DISPATCH = Route[QueuedAnswer | DryRunAnswer]("POST /v1/runs")
+QUEUE, DRY_RUN = Route[QueuedAnswer](DISPATCH), Route[DryRunAnswer](DISPATCH)
+"""It answers with the one, or where the body says `dry_run` with the other."""
+SNAPSHOTS = Route[SnapshotsAnswer]("GET /v1/snapshots")
+TAILS = Route[TailsAnswer]("GET /v1/tails")
+RUN = Route[RunDetail]("GET /v1/runs/{run}")
+BRIEF = Route[RunShape]("GET /v1/runs/{run}/brief")
+STREAMS = Route[StreamsAnswer]("GET /v1/runs/{run}/streams")
+STOP = Route[RunShape]("POST /v1/runs/{run}/stop")
+RETRY = Route[QueuedAnswer]("POST /v1/runs/{run}/retry")
+VERIFY = Route[VerdictShape]("GET /v1/runs/{run}/verify")
+CHAIN = Route[VerdictShape]("GET /v1/chains/{node}")
+RECEIPTS = Route[ReceiptsAnswer]("GET /v1/receipts")
+RECEIPT = Route[ReceiptDetail]("GET /v1/receipts/{run}")
+EXPORT = Route[ExportAnswer]("GET /v1/export")
+KEYS = Route[KeysAnswer]("GET /v1/keys")
+ROTATE = Route[KeysAnswer]("POST /v1/keys/rotate")
+QUEUES = Route[QueuesShape]("GET /v1/queues")
+PAUSE = Route[PausedAnswer]("POST /v1/queues/pause")
+RESUME = Route[PausedAnswer]("POST /v1/queues/resume")
+TAKE_OUT = Route[RunShape]("POST /v1/queues/runs/{run}/remove")
+HEALTH = Route[HealthShape]("GET /v1/health")
+RECOVER = Route[RecoveredAnswer]("POST /v1/recover")

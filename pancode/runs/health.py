@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from typing_extensions import TypedDict
-
 from node_agent.wire.failure import FailureKind
 from pancode.config.fleet_settings import pause_queue
-from pancode.fleet.fleet import NodeShape, fleet
+from pancode.fleet.fleet import machines
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import took
 from pancode.kernel.names import HEALTH_WATCH
@@ -27,8 +25,8 @@ from pancode.kernel.records import (
     WaitReason,
 )
 from pancode.kernel.values import replace
+from pancode.runs.answers import BriefLine, HealthRow, HealthShape
 from pancode.runs.core import Core
-from pancode.runs.inbox_answers import BriefLine
 from pancode.runs.life.case import stage_of
 from pancode.runs.life.changes import Happened
 from pancode.runs.life.continuations import hears, is_between_turns
@@ -49,33 +47,6 @@ from pancode.runs.lists import PAUSED
 from pancode.runs.placement.breakers import failed_together
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import HEARD, iso, newest_fence, not_ended, words_of
-
-
-class HealthRow(TypedDict):
-    """The health of an agent that has work (`run`), or of a machine. `gravity`: well, warning, or person
-    (somebody should act).
-
-    `since`: the newest sign of its work; `until`: the end of a rate limit; `command`: what may be done.
-    """
-
-    who: str
-    run: str | None
-    node: str | None
-    state: str
-    gravity: str
-    since: str | None
-    until: str | None
-    why: str
-    command: str
-
-
-class HealthShape(TypedDict):
-    """The health of the fleet. `well`: nothing in it needs a person."""
-
-    well: bool
-    agents: list[HealthRow]
-    machines: list[HealthRow]
-
 
 _SICK = (NodeState.UNREACHABLE, NodeState.LOST, NodeState.QUARANTINED)
 
@@ -168,9 +139,9 @@ def shown(core: Core) -> HealthShape:
     with core.ports.ledger.transaction() as tx:
         agents = [_agent_shape(tx, run, health) for run, health in _agents(core, tx, not_ended(tx))]
         removed = {node.name for node in tx.find(Node) if node.removed is not None}
-    machines = [_machine(row) for row in fleet(core, {})["nodes"] if row["name"] not in removed]
-    grave = {row["gravity"] for row in (*agents, *machines)}
-    return {"well": Gravity.PERSON not in grave, "agents": agents, "machines": machines}
+    rows = list(_machines(core, removed))
+    grave = {row["gravity"] for row in (*agents, *rows)}
+    return {"well": Gravity.PERSON not in grave, "agents": agents, "machines": rows}
 
 
 def _agent_shape(tx: Transaction, run: Run, health: AgentHealth) -> HealthRow:
@@ -192,23 +163,29 @@ def _agent_shape(tx: Transaction, run: Run, health: AgentHealth) -> HealthRow:
     }
 
 
-def _machine(row: NodeShape) -> HealthRow:
-    problem = row["problems"][0] if row["problems"] else {"what": "", "fix": ""}
-    gravity = Gravity.WARNING if row["state"] == NodeState.SUSPECT else Gravity.WELL
-    gravity = Gravity.PERSON if row["state"] in _SICK else gravity
-    works = row["state"] == NodeState.ONLINE and row["slots"]["used"]
-    why = str(problem["what"]) or f"{row['slots']['used']} of {row['slots']['total']} slots are taken"
-    return {
-        "who": row["name"],
-        "run": None,
-        "node": row["name"],
-        "state": HealthState.WORKING.value if works else row["state"],
-        "gravity": gravity.value,
-        "since": row["since"],
-        "until": None,
-        "why": why,
-        "command": str(problem["fix"]) if gravity is not Gravity.WELL else "",
-    }
+def _machines(core: Core, removed: set[str]) -> Iterator[HealthRow]:
+    for row in machines(core):
+        if row["name"] in removed:
+            continue
+        gravity = Gravity.WARNING if row["state"] == NodeState.SUSPECT else Gravity.WELL
+        gravity = Gravity.PERSON if row["state"] in _SICK else gravity
+        used, total = row["slots"]["used"], row["slots"]["total"]
+        works = row["state"] == NodeState.ONLINE and used
+        what, fix = f"{used} of {total} slots are taken", ""
+        if row["problems"]:
+            problem = row["problems"][0]
+            what, fix = problem["what"] or what, problem["fix"]
+        yield {
+            "who": row["name"],
+            "run": None,
+            "node": row["name"],
+            "state": HealthState.WORKING.value if works else row["state"],
+            "gravity": gravity.value,
+            "since": row["since"],
+            "until": None,
+            "why": what,
+            "command": fix if gravity is not Gravity.WELL else "",
+        }
 
 
 def _agents(core: Core, tx: Transaction, runs: Iterable[Run]) -> Iterator[tuple[Run, AgentHealth]]:

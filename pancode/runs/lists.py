@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from typing_extensions import TypedDict
-
 from node_agent.wire.failure import Outcome
 from node_agent.wire.keys import node_queue, pool_queue
 from pancode.kernel.errors import UsageError
@@ -17,39 +15,11 @@ from pancode.kernel.names import not_found
 from pancode.kernel.pages import MOST_ROWS, ListPage, ListPlace, ListSearch, page
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Fence, FenceState, Node, Run, RunState, Setting
-from pancode.runs.answers import RunShape
+from pancode.runs.answers import OrderShape, QueueShape, QueuesShape, RunShape
 from pancode.runs.core import Core, open_fences
 from pancode.runs.life.prefetch import waits_there
 from pancode.runs.placement.placement import in_order, pool_of
 from pancode.runs.views import node_of, run_shape
-
-
-class OrderShape(TypedDict):
-    run: str
-    attempt: int
-    agent: str
-    priority: int
-    waiting_s: float
-    reason: str
-
-
-class QueueShape(TypedDict):
-    name: str
-    kind: str
-    node: str | None
-    paused: str | None
-    waiting: int
-    running: int
-    oldest_s: float | None
-    orders: list[OrderShape]
-
-
-class QueuesShape(TypedDict):
-    """The queues and their orders. `paused`: the reason why the whole fleet takes nothing from a queue."""
-
-    paused: str | None
-    queues: list[QueueShape]
-
 
 _SPAN = re.compile(r"(\d{1,9})(s|m|h|d|w)")
 _MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}

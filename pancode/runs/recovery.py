@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from node_agent.wire.failure import Outcome
 from pancode.agents.runtimes import RUNTIMES
@@ -12,6 +11,7 @@ from pancode.kernel.formatting import first_few
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Decision, KeptWorkspace, Run, RunState
 from pancode.kernel.values import replace
+from pancode.runs.answers import RecoveredShape
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch
 from pancode.runs.life.continuations import nexts
@@ -46,10 +46,15 @@ class Recovery:
     def words(self) -> str:
         return "its work is done once more" if self.again else "a new run goes on from what it has left"
 
-    def told(self, next_run: str | None = None, error: str | None = None) -> dict[str, Any]:
+    def told(self, next_run: str | None = None, error: str | None = None) -> RecoveredShape:
         """Return the recovery as faces show it."""
-        about = {"run": self.run.id, "outcome": str(self.run.outcome), "how": self.words}
-        return {**about, "next": next_run, "error": error}
+        return {
+            "run": self.run.id,
+            "outcome": str(self.run.outcome),
+            "how": self.words,
+            "next": next_run,
+            "error": error,
+        }
 
 
 def planned(core: Core, text: str | None) -> list[Recovery]:
@@ -193,7 +198,7 @@ def _on(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
     return dispatch(core, around, replace(request, recovers=True, before=_before(core, old)))
 
 
-def recover(core: Core, around: Surroundings, one: Recovery, by: str) -> dict[str, Any]:
+def recover(core: Core, around: Surroundings, one: Recovery, by: str) -> RecoveredShape:
     """Dispatch the new run, or return the reason why there is none. One refusal stops no other recovery."""
     try:
         with core.ports.ledger.transaction() as tx:

@@ -13,7 +13,6 @@ from pancode.agents.presets import Presets
 from pancode.agents.tiers import ModelTier
 from pancode.config.project_rules import NamedProject
 from pancode.kernel.terms import GivenSkills
-from pancode.runs.answers import Json
 from pancode.runs.request import Defaults, PathFact, Project
 
 
@@ -165,5 +164,5 @@ class Surroundings(Protocol):
     def applied(self) -> str | None:
         """The name of the applied preset."""
 
-    def origins(self, project: str | None) -> list[Json]:
-        """Return every setting with its value and where it was said: `{"key", "value", "origin"}`."""
+    def origins(self, project: str | None) -> dict[str, SettingSaid]:
+        """Return every setting by its key."""

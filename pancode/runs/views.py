@@ -17,7 +17,18 @@ from pancode.kernel.names import LAST, OF_AGENT, RUNNING, not_found, pick_run
 from pancode.kernel.node import NodeState
 from pancode.kernel.ports import Grouping, Transaction
 from pancode.landing.rules import LANDED, NOTHING, REVERTED, landing_of
-from pancode.runs.answers import Json, LandingShape, RunDetail, RunShape, UsageShape, VerificationShape
+from pancode.runs.answers import (
+    AttemptShape,
+    FenceShape,
+    Json,
+    LandingShape,
+    RunDetail,
+    RunShape,
+    RunWaits,
+    ToldShape,
+    UsageShape,
+    VerificationShape,
+)
 from pancode.runs.core import Core
 from pancode.runs.life.binding import handed_to
 from pancode.runs.life.case import stage_of
@@ -453,11 +464,20 @@ def _is_lost(fence: records.Fence) -> bool:
     return fence.closed is records.Closed.LOST and fence.receipt is None
 
 
-def _told(word: records.Word) -> Json:
+def _told(word: records.Word) -> ToldShape:
     laid = "" if word.laid == ONLY_HERE else word.laid
-    row = {"by": word.by, "at_ms": word.at_ms, "text": word.text, "delivered": laid}
-    row |= {"for_next": True} if word.for_next else {}
-    return {**row, **({} if word.turn is None else {"turn": word.turn}), "at": iso(word.at_ms)}
+    told: ToldShape = {
+        "by": word.by,
+        "at_ms": word.at_ms,
+        "at": iso(word.at_ms),
+        "text": word.text,
+        "delivered": laid,
+    }
+    if word.for_next:
+        told["for_next"] = True
+    if word.turn is not None:
+        told["turn"] = word.turn
+    return told
 
 
 def _details(run: records.Run) -> Json:
@@ -493,14 +513,14 @@ def _details(run: records.Run) -> Json:
     }
 
 
-def _inbox(run: records.Run, action: records.Action | None) -> Json | None:
+def _inbox(run: records.Run, action: records.Action | None) -> RunWaits | None:
     if action is None:
         return None
     item = item_of(run, action)
     return {"kind": item.kind.value, "command": item.command, "choices": list(item.choices)}
 
 
-def _attempt(attempt: records.Attempt) -> Json:
+def _attempt(attempt: records.Attempt) -> AttemptShape:
     return {
         "attempt": attempt.attempt,
         "outcome": attempt.outcome.value if attempt.outcome is not None else None,
@@ -508,13 +528,13 @@ def _attempt(attempt: records.Attempt) -> Json:
         "reason": attempt.reason,
         "held_usd": f"{attempt.held_usd:f}",
         "usage": usage_of(attempt.usage),
-        "agent_ms": attempt.usage.get("agent_ms"),
+        "agent_ms": int(str(lasted)) if (lasted := attempt.usage.get("agent_ms")) is not None else None,
         "created_at": at(attempt.created_ms),
         "finished_at": iso(attempt.finished_ms),
     }
 
 
-def _fence(fence: records.Fence) -> Json:
+def _fence(fence: records.Fence) -> FenceShape:
     return {
         "attempt": fence.attempt,
         "fence": fence.fence,

@@ -6,15 +6,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Firing, Schedule
-from pancode.runs.core import Core
-from pancode.runs.inbox_answers import BriefLine
-from pancode.runs.views import at, iso
-from pancode.schedules import store as rows
-from pancode.schedules.model import AtTime, trigger_of, words_of
-from pancode.schedules.times import CronTimes, shown
-from pancode.schedules.work import work_of
+from pancode.kernel.route import Route
 
 
 class FiringShape(TypedDict):
@@ -60,82 +52,13 @@ class ScheduleShape(TypedDict):
     secret: str | None
 
 
-NEXT, FIRINGS = 5, 20
-_TASK = 200
+class SchedulesAnswer(TypedDict):
+    schedules: list[ScheduleShape]
 
 
-def schedules(core: Core) -> list[ScheduleShape]:
-    """Return all schedules by name, each with its last firing."""
-    with core.ports.ledger.transaction() as tx:
-        return [_shape(core, tx, one, 1) for one in tx.find(Schedule)]
-
-
-def show(core: Core, name: str, warnings: tuple[str, ...] = ()) -> ScheduleShape:
-    """Return one schedule, with its last firings. NotFoundError."""
-    with core.ports.ledger.transaction() as tx:
-        return {**_shape(core, tx, rows.find(tx, name), FIRINGS), "warnings": list(warnings)}
-
-
-def preview(core: Core, schedule: Schedule, warnings: tuple[str, ...]) -> ScheduleShape:
-    """Return the shape of a schedule that is not written."""
-    with core.ports.ledger.transaction() as tx:
-        return {**_shape(core, tx, schedule, 0), "warnings": list(warnings)}
-
-
-def brief_lines(tx: Transaction, since_ms: int) -> list[BriefLine]:
-    """Return lines about firings that were refused or failed since then, the newest of each schedule."""
-    found: list[BriefLine] = []
-    for schedule in tx.find(Schedule):
-        bad = [one for one in rows.newest(tx, schedule.name, FIRINGS) if one.state in rows.TOLD]
-        bad = [one for one in bad if (one.done_ms or 0) >= since_ms]
-        if bad:
-            what = f"schedule {schedule.name}: {bad[0].state}: {bad[0].reason[:160]}"
-            command = f"pancode schedule show {schedule.name}"
-            found.append({"run": None, "what": what, "task": "", "command": command})
-    return found
-
-
-def _shape(core: Core, tx: Transaction, schedule: Schedule, firings: int) -> ScheduleShape:
-    trigger, now = trigger_of(schedule.trigger), core.wall_ms()
-    times: list[int] = []
-    if isinstance(trigger, CronTimes):
-        times = trigger.next(now, NEXT)
-    elif isinstance(trigger, AtTime) and trigger.at_ms > now:
-        times = [trigger.at_ms]
-    known = rows.newest(tx, schedule.name, FIRINGS)
-    work = work_of(schedule.work, schedule.name)
-    return {
-        "schedule": schedule.name,
-        "created_at": at(schedule.created_ms),
-        "created_by": schedule.created_by,
-        "trigger": schedule.trigger,
-        "words": words_of(trigger),
-        "kind": str(schedule.work["kind"]),
-        "task": " ".join(work.words().split())[:_TASK],
-        "missed": schedule.missed,
-        "overlap": schedule.overlap,
-        "paused": schedule.paused,
-        "next_at": iso(times[0]) if times else None,
-        "next": [shown(ms, str(schedule.trigger.get("zone"))) for ms in times],
-        "running": rows.running(tx, known),
-        "trouble": schedule.trouble,
-        "firings": [_firing(one) for one in known[:firings]],
-        "warnings": [],
-        "url": None,
-        "secret": None,
-    }
-
-
-def _firing(one: Firing) -> FiringShape:
-    return {
-        "key": one.key,
-        "due_at": at(one.at_ms),
-        "state": one.state.value,
-        "run": one.run,
-        "workflow": one.workflow,
-        "reason": one.reason,
-        "fix": one.fix,
-        "cause": one.cause,
-        "late": one.late,
-        "done_at": iso(one.done_ms),
-    }
+SCHEDULES = Route[SchedulesAnswer]("GET /v1/schedules")
+ADD_SCHEDULE = Route[ScheduleShape]("POST /v1/schedules")
+SCHEDULE = Route[ScheduleShape]("GET /v1/schedules/{schedule}")
+PAUSE_SCHEDULE = Route[ScheduleShape]("POST /v1/schedules/{schedule}/pause")
+RESUME_SCHEDULE = Route[ScheduleShape]("POST /v1/schedules/{schedule}/resume")
+RUN_SCHEDULE = Route[ScheduleShape]("POST /v1/schedules/{schedule}/run")

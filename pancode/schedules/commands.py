@@ -14,11 +14,21 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, who, work_folder
 from pancode.interfaces.cli.parameters import Json, Label, label, many, option
-from pancode.interfaces.cli.terminal import Columns, listing, safe, short_time
+from pancode.interfaces.cli.terminal import RowColumns, listing, safe, short_time
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import UsageError
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import WithArgv, of_caller, task_text
+from pancode.schedules.answers import (
+    ADD_SCHEDULE,
+    PAUSE_SCHEDULE,
+    RESUME_SCHEDULE,
+    RUN_SCHEDULE,
+    SCHEDULE,
+    SCHEDULES,
+    FiringShape,
+    ScheduleShape,
+)
 from pancode.schedules.times import zone_of
 from pancode.workflows.commands import options as workflow_options
 from pancode.workflows.commands.batch import tasks_of, without_preset
@@ -71,31 +81,31 @@ Zone = Annotated[str | None, option("Time zone of --cron and --at (default: this
 DryRun = Annotated[bool, option("Show its next times; write nothing.", "--dry-run")]
 
 
-def listed(found: list[dict[str, Any]]) -> str:
+def listed(found: list[ScheduleShape]) -> str:
     none = "no schedule yet; try: pancode schedule add nightly --cron '30 2 * * *' \"...\""
     below = [[f"  {line}" for line in (*_at(one), *_troubles(one))] for one in found]
     return listing(found, _COLUMNS, none, spare=("WORK",), cut="WORK", below=below)
 
 
-def shown(one: dict[str, Any]) -> str:
+def shown(one: ScheduleShape) -> str:
     """The schedule with its next times and its last firings."""
     lines = [f"{one['schedule']}  {_state(one)}  {safe(one['words'])}", f"begins  {safe(one['task'])}"]
     overlap = "may overlap" if one["overlap"] else "never two at once"
     lines += [f"missed times  {one['missed']}; {overlap}"]
     lines += [f"paused  {safe(one['paused'])}"] if one["paused"] else []
-    lines += [f"webhook  POST {safe(one['url'])}"] if one.get("url") else []
-    lines += [f"secret, shown once: {safe(one['secret'])}"] if one.get("secret") else []
+    lines += [f"webhook  POST {safe(one['url'])}"] if one["url"] else []
+    lines += [f"secret, shown once: {safe(one['secret'])}"] if one["secret"] else []
     lines += [f"next  {text}" for text in one["next"]]
     lines += _troubles({**one, "firings": []})
     firings = listing(one["firings"], _FIRINGS) if one["firings"] else ""
     return "".join(f"{line}\n" for line in lines) + firings
 
 
-def warned(one: dict[str, Any]) -> list[str]:
+def warned(one: ScheduleShape) -> list[str]:
     return [f"warning: {safe(text)}" for text in one["warnings"]]
 
 
-def _state(one: dict[str, Any]) -> str:
+def _state(one: ScheduleShape) -> str:
     if one["paused"] is not None:
         return "paused"
     if one["running"] is not None:
@@ -104,7 +114,7 @@ def _state(one: dict[str, Any]) -> str:
     return "over" if over else "waiting"
 
 
-def _last(one: dict[str, Any]) -> str | None:
+def _last(one: ScheduleShape) -> str | None:
     if not one["firings"]:
         return None
     last = one["firings"][0]
@@ -112,7 +122,7 @@ def _last(one: dict[str, Any]) -> str | None:
     return f"{short_time(last['due_at'])} {what}"
 
 
-def _cause(firing: dict[str, Any]) -> str:
+def _cause(firing: FiringShape) -> str:
     cause = firing["cause"]
     if "by" in cause:
         return f"asked by {safe(str(cause['by']))}"
@@ -120,7 +130,7 @@ def _cause(firing: dict[str, Any]) -> str:
     return what or ("late" if firing["late"] else "")
 
 
-_COLUMNS: Columns = {
+_COLUMNS: RowColumns[ScheduleShape] = {
     **{
         "SCHEDULE": "schedule",
         "STATE": _state,
@@ -130,18 +140,18 @@ _COLUMNS: Columns = {
         "WORK": "task",
     }
 }
-_FIRINGS: Columns = {
+_FIRINGS: RowColumns[FiringShape] = {
     **{"AT": "due_at", "STATE": "state", "BEGAN": lambda one: one["run"] or one["workflow"], "ON": _cause},
     "WHY": "reason",
 }
 
 
-def _at(one: dict[str, Any]) -> list[str]:
+def _at(one: ScheduleShape) -> list[str]:
     """Return the address that fires the schedule, or the warnings that say why it has none."""
-    return [f"POST {safe(one['url'])}"] if one.get("url") else [safe(text) for text in one["warnings"]]
+    return [f"POST {safe(one['url'])}"] if one["url"] else [safe(text) for text in one["warnings"]]
 
 
-def _troubles(one: dict[str, Any]) -> list[str]:
+def _troubles(one: ScheduleShape) -> list[str]:
     """Return the problems of the schedule that a person has to mend."""
     found = [f"cannot look: {safe(one['trouble'])}"] if one["trouble"] else []
     for firing in one["firings"][:1]:
@@ -236,7 +246,7 @@ def add(
     body |= {"zone": zone or _zone(), **_work(ctx, task_text(task, file), chain, batch)}
     if on_push is not None:
         body["on_push"] = [_repo(on_push[0]), on_push[1]]
-    answer = face.client(works=not given["dry_run"]).post("/v1/schedules", body)
+    answer = face.client(works=not given["dry_run"]).post(ADD_SCHEDULE, body)
     _show(face, answer)
 
 
@@ -276,14 +286,14 @@ def _work(
 @schedule.verb("ls", "pancode schedule ls", "pancode schedule ls --json")
 def ls(face: Json) -> None:
     """All schedules: when each fires next, and what came of its last firing."""
-    answer = face.client().get("/v1/schedules")
+    answer = face.client().get(SCHEDULES)
     face.show(answer, lambda: listed(answer["schedules"]))
 
 
 @schedule.verb("show", "pancode schedule show nightly")
 def show(name: Name, face: Json) -> None:
     """One schedule with its next five times and its last firings."""
-    _show(face, face.client().get(path_of("schedules", name)))
+    _show(face, face.client().get(SCHEDULE.at(name)))
 
 
 @schedule.verb("pause", "pancode schedule pause nightly --reason 'the freeze'")
@@ -291,19 +301,19 @@ def pause(
     name: Name, *, reason: Annotated[str, option("The reason, shown with the schedule.")] = "", face: Json
 ) -> None:
     """Fire no more until it is resumed; what runs goes on."""
-    _show(face, face.client().post(path_of("schedules", name, "pause"), {"by": who(), "reason": reason}))
+    _show(face, face.client().post(PAUSE_SCHEDULE.at(name), {"by": who(), "reason": reason}))
 
 
 @schedule.verb("resume", "pancode schedule resume nightly")
 def resume(name: Name, face: Json) -> None:
     """Let a paused schedule fire again; times that passed during the pause are left out."""
-    _show(face, face.client().post(path_of("schedules", name, "resume"), {"by": who()}))
+    _show(face, face.client().post(RESUME_SCHEDULE.at(name), {"by": who()}))
 
 
 @schedule.verb("run", "pancode schedule run nightly")
 def run(name: Name, face: Json) -> None:
     """Fire now, also when it is paused; its times stay as they are."""
-    _show(face, face.client(works=True).post(path_of("schedules", name, "run"), {"by": who()}))
+    _show(face, face.client(works=True).post(RUN_SCHEDULE.at(name), {"by": who()}))
 
 
 @schedule.verb("rm", "pancode schedule rm nightly")
@@ -313,7 +323,7 @@ def rm(name: Name, face: Json) -> None:
     face.show(answer, lambda: f"{answer['removed']}  removed\n")
 
 
-def _show(face: Face, answer: dict[str, Any]) -> None:
+def _show(face: Face, answer: ScheduleShape) -> None:
     for line in warned(answer):
         face.note(line)
     face.show(answer, lambda: shown(answer))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Literal, cast
 
 from pydantic import Field
-from typing_extensions import TypedDict
 
 from pancode.interfaces.http.access.request_filter import HOOKS
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, OPERATES
@@ -14,19 +13,25 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, AtDoor, RemovedAnswer, Verb
 from pancode.kernel.errors import ConfigError, UsageError
 from pancode.kernel.signature_check import fresh_secret
-from pancode.schedules.answers import ScheduleShape, preview, schedules, show
+from pancode.schedules.answers import (
+    ADD_SCHEDULE,
+    PAUSE_SCHEDULE,
+    RESUME_SCHEDULE,
+    RUN_SCHEDULE,
+    SCHEDULE,
+    SCHEDULES,
+    SchedulesAnswer,
+    ScheduleShape,
+)
 from pancode.schedules.model import WEBHOOK, secret_name
 from pancode.schedules.request import AskedSchedule
 from pancode.schedules.service import add, fire, lands, pause, planned, remove, resume
+from pancode.schedules.views import preview, schedules, show
 from pancode.schedules.webhook import HookShape, called
 from pancode.schedules.work import PlannedWork
 from pancode.workflows.routes.bodies import WorkflowBody
 
 Words = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-class SchedulesAnswer(TypedDict):
-    schedules: list[ScheduleShape]
 
 
 class ScheduleBody(Body):
@@ -92,13 +97,13 @@ class ScheduleBody(Body):
         return PlannedWork(request=request, caller={**caller, "land": request.land})
 
 
-@Verb("GET /v1/schedules", command="schedule ls")
+@Verb(SCHEDULES, command="schedule ls")
 def _list(context: ApiContext, call: ApiCall) -> SchedulesAnswer:
     """All schedules."""
     return {"schedules": [placed(context, one) for one in schedules(context.core)]}
 
 
-@Verb("POST /v1/schedules", ScheduleBody, "schedule add", status=201, right=DISPATCHES)
+@Verb(ADD_SCHEDULE, ScheduleBody, "schedule add", status=201, right=DISPATCHES)
 def _add(context: ApiContext, call: ApiCall) -> ScheduleShape:
     """Make one; with `dry_run` only judge."""
     body: ScheduleBody = call.body if call.visitor is None else call.body.without_yes()
@@ -112,20 +117,20 @@ def _add(context: ApiContext, call: ApiCall) -> ScheduleShape:
     return placed(context, with_secret(context, show(core, schedule.name, warnings)))
 
 
-@Verb("GET /v1/schedules/{schedule}", command="schedule show")
+@Verb(SCHEDULE, command="schedule show")
 def _show(context: ApiContext, call: ApiCall) -> ScheduleShape:
     """One, with its firings."""
     return placed(context, show(context.core, call.path["schedule"]))
 
 
-@Verb("POST /v1/schedules/{schedule}/pause", ReasonBody, "schedule pause", right=OPERATES)
+@Verb(PAUSE_SCHEDULE, ReasonBody, "schedule pause", right=OPERATES)
 def _pause(context: ApiContext, call: ApiCall) -> ScheduleShape:
     """Fire no more."""
     pause(context.core, call.path["schedule"], call.body.reason, call.body.by)
     return _show(context, call)
 
 
-@Verb("POST /v1/schedules/{schedule}/resume", ActBody, "schedule resume", right=OPERATES)
+@Verb(RESUME_SCHEDULE, ActBody, "schedule resume", right=OPERATES)
 def _resume(context: ApiContext, call: ApiCall) -> ScheduleShape:
     """Fire again."""
     resume(context.core, call.path["schedule"], call.body.by)
@@ -136,7 +141,7 @@ def _lands(context: ApiContext, call: ApiCall) -> bool:
     return lands(context.core, call.path["schedule"])
 
 
-@Verb("POST /v1/schedules/{schedule}/run", ActBody, "schedule run", right=DISPATCHES, lands=_lands)
+@Verb(RUN_SCHEDULE, ActBody, "schedule run", right=DISPATCHES, lands=_lands)
 def _fire(context: ApiContext, call: ApiCall) -> ScheduleShape:
     """Fire now."""
     fire(context.core, call.path["schedule"], call.body.by)

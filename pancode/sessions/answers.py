@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing_extensions import TypedDict
 
-from pancode.runs.answers import Json, RunShape, UsageShape
-from pancode.runs.receipts.service import CheckShape, VerdictShape
+from pancode.kernel.route import Route
+from pancode.runs.answers import (
+    CheckShape,
+    DryRunAnswer,
+    Json,
+    QueuedAnswer,
+    RunShape,
+    UsageShape,
+    VerdictShape,
+)
 
 
 class SittingShape(TypedDict):
@@ -180,3 +188,36 @@ class ContextShape(TypedDict):
     left: int | None
     parts: list[WindowPart]
     compacted: str
+
+
+class SessionsAnswer(TypedDict):
+    sessions: list[SessionShape]
+
+
+class SaidAnswer(TypedDict):
+    """`how` the words reach an agent: `begins` (the next run, with them), `sent`, `with its task`, `kept`.
+
+    `number`: the message's number in this run, as the run's output has it; 0: the words are in the task.
+    """
+
+    run: str
+    state: str
+    how: str
+    number: int
+    warnings: list[str]
+
+
+CHAT = Route[QueuedAnswer | DryRunAnswer]("POST /v1/sessions")
+BEGIN_CHAT, TRY_CHAT = Route[QueuedAnswer](CHAT), Route[DryRunAnswer](CHAT)
+SESSIONS = Route[SessionsAnswer]("GET /v1/sessions")
+SESSION = Route[SessionShape]("GET /v1/sessions/{run}")
+WORDS = Route[SaidAnswer]("POST /v1/sessions/{run}/words")
+TURN = Route[SessionShape]("POST /v1/sessions/{run}/turn")
+TERMS = Route[SessionShape]("POST /v1/sessions/{run}/terms")
+END = Route[SessionShape]("POST /v1/sessions/{run}/end")
+SESSION_VERDICT = Route[SessionVerdictShape]("GET /v1/sessions/{run}/verify")
+CHECKPOINTS = Route[CheckpointsShape]("GET /v1/sessions/{run}/checkpoints")
+CHECKPOINT = Route[CheckpointsShape]("POST /v1/sessions/{run}/checkpoints")
+RESTORE = Route[CheckpointsShape]("POST /v1/sessions/{run}/restore")
+TASKS = Route[TasksShape]("GET /v1/sessions/{run}/tasks")
+CONTEXT = Route[ContextShape]("GET /v1/sessions/{run}/context")

@@ -9,11 +9,10 @@ from node_agent.wire.receipt import TurnWords
 from node_agent.wire.signing import WireRefusal, parse_envelope
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.records import Fence, Run, RunState
-from pancode.runs.answers import Json
+from pancode.runs.answers import CheckShape, ReceiptDetail
 from pancode.runs.core import Core
 from pancode.runs.life.orders import name_of
 from pancode.runs.receipts import service as receipts
-from pancode.runs.receipts.service import CheckShape
 from pancode.runs.receipts.verification import ReceiptVerdict
 from pancode.runs.user_environment import Streams
 from pancode.runs.views import find_run, words_of
@@ -68,7 +67,7 @@ def _row(core: Core, run: Run, streams: Streams) -> SittingVerdict:
     }
 
 
-def _receipt(core: Core, run: str) -> Json | None:
+def _receipt(core: Core, run: str) -> ReceiptDetail | None:
     try:
         return receipts.receipt(core, run)
     except (NotFoundError, WireRefusal):

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
-from typing_extensions import TypedDict
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
@@ -22,11 +21,29 @@ from pancode.interfaces.http.streams import LOOK_S, QUIET_S, event, sse
 from pancode.kernel.pages import MOST_ROWS
 from pancode.kernel.states import SessionState
 from pancode.kernel.values import replace
-from pancode.runs.admission.dry_run import DryRunAnswer, QueuedAnswer, queued, report
+from pancode.runs.admission.dry_run import queued, report
+from pancode.runs.answers import DryRunAnswer, QueuedAnswer
 from pancode.runs.options import MOST_MS
 from pancode.runs.request import DispatchRequest
 from pancode.sessions import answers as shapes
 from pancode.sessions import checkpoints
+from pancode.sessions.answers import (
+    CHAT,
+    CHECKPOINT,
+    CHECKPOINTS,
+    CONTEXT,
+    END,
+    RESTORE,
+    SESSION,
+    SESSION_VERDICT,
+    SESSIONS,
+    TASKS,
+    TERMS,
+    TURN,
+    WORDS,
+    SaidAnswer,
+    SessionsAnswer,
+)
 from pancode.sessions.context import context as window_of
 from pancode.sessions.receipts import verify
 from pancode.sessions.service import begin, end, judge, lands, say, turn
@@ -39,23 +56,6 @@ AT_ONCE_MS, MOST_ROUNDS = 1, 20
 """A session that is left alone: each sitting rests this many ms after its turn; so many follow at most."""
 MOST_TOLD = 16_000
 Duration = Annotated[int | None, Field(ge=1, le=MOST_MS)]
-
-
-class SessionsAnswer(TypedDict):
-    sessions: list[shapes.SessionShape]
-
-
-class SaidAnswer(TypedDict):
-    """`how` the words reach an agent: `begins` (the next run, with them), `sent`, `with its task`, `kept`.
-
-    `number`: the message's number in this run, as the run's output has it; 0: the words are in the task.
-    """
-
-    run: str
-    state: str
-    how: str
-    number: int
-    warnings: list[str]
 
 
 class SessionBody(WorkBody, CallerSettings):
@@ -136,7 +136,7 @@ class RestoreBody(ActBody):
     told: Annotated[str, Field(max_length=MOST_TOLD)] = ""
 
 
-@Verb("POST /v1/sessions", SessionBody, "chat", pokes=True, status=201, right=DISPATCHES)
+@Verb(CHAT, SessionBody, "chat", pokes=True, status=201, right=DISPATCHES)
 def _begin(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
     """Begin a session: a run that takes turns."""
     body: SessionBody = call.body
@@ -150,13 +150,13 @@ def _begin(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
     return queued(begin(context.core, around, request))
 
 
-@Verb("GET /v1/sessions", command="sessions ls", query=("limit",))
+@Verb(SESSIONS, command="sessions ls", query=("limit",))
 def _sessions(context: ApiContext, call: ApiCall) -> SessionsAnswer:
     """The newest sessions."""
     return {"sessions": sessions(context.core, call.number("limit", 20, MOST_ROWS))}
 
 
-@Verb("GET /v1/sessions/{run}", command="sessions show")
+@Verb(SESSION, command="sessions show")
 def _show(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """One of them, by any of its runs."""
     return show(context.core, call.path["run"])
@@ -166,7 +166,7 @@ def _lands(context: ApiContext, call: ApiCall) -> bool:
     return lands(context.core, call.path["run"])
 
 
-@Verb("POST /v1/sessions/{run}/words", TellBody, "attach", pokes=True, right=ANSWERS, lands=_lands)
+@Verb(WORDS, TellBody, "attach", pokes=True, right=ANSWERS, lands=_lands)
 def _words(context: ApiContext, call: ApiCall) -> SaidAnswer:
     """Words for it: all that people say."""
     body: TellBody = call.body
@@ -183,14 +183,14 @@ def _words(context: ApiContext, call: ApiCall) -> SaidAnswer:
     }
 
 
-@Verb("POST /v1/sessions/{run}/turn", TurnBody, "sessions rest", pokes=True, right=TELLS)
+@Verb(TURN, TurnBody, "sessions rest", pokes=True, right=TELLS)
 def _turn(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """Cancel its turn, or let it rest behind it."""
     body: TurnBody = call.body
     return show(context.core, turn(context.core, call.path["run"], body.what, body.by, body.turn).id)
 
 
-@Verb("POST /v1/sessions/{run}/terms", TermsBody, "sessions set", pokes=True, right=DISPATCHES)
+@Verb(TERMS, TermsBody, "sessions set", pokes=True, right=DISPATCHES)
 def _terms(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """Its mode, level and model, from its next sitting on."""
     body: TermsBody = call.body
@@ -199,46 +199,46 @@ def _terms(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     return show(context.core, run.id)
 
 
-@Verb("POST /v1/sessions/{run}/end", ActBody, "sessions end", pokes=True, right=TELLS)
+@Verb(END, ActBody, "sessions end", pokes=True, right=TELLS)
 def _end(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """End it; the next words begin it again."""
     body: ActBody = call.body
     return show(context.core, end(context.core, call.path["run"], body.by).id)
 
 
-@Verb("GET /v1/sessions/{run}/verify", command="receipt verify")
+@Verb(SESSION_VERDICT, command="receipt verify")
 def _verify(context: ApiContext, call: ApiCall) -> shapes.SessionVerdictShape:
     """The verdict on its receipts, and on their chain."""
     return verify(context.core, call.path["run"], context.coordinator.streams)
 
 
-@Verb("GET /v1/sessions/{run}/checkpoints", command="sessions checkpoints")
+@Verb(CHECKPOINTS, command="sessions checkpoints")
 def _points(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     """Its named points."""
     return checkpoints.show(context.core, call.path["run"])
 
 
-@Verb("POST /v1/sessions/{run}/checkpoints", CheckpointBody, "sessions checkpoint", status=201, right=TELLS)
+@Verb(CHECKPOINT, CheckpointBody, "sessions checkpoint", status=201, right=TELLS)
 def _point(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     """Name its newest sitting, at rest."""
     body: CheckpointBody = call.body
     return checkpoints.make(context.core, call.path["run"], body.name or "", body.by)
 
 
-@Verb("POST /v1/sessions/{run}/restore", RestoreBody, "sessions restore", right=TELLS)
+@Verb(RESTORE, RestoreBody, "sessions restore", right=TELLS)
 def _restore(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     """Its next words go on at a point."""
     body: RestoreBody = call.body
     return checkpoints.restore(context.core, call.path["run"], body.name, body.told, body.by)
 
 
-@Verb("GET /v1/sessions/{run}/tasks", command="sessions tasks")
+@Verb(TASKS, command="sessions tasks")
 def _tasks(context: ApiContext, call: ApiCall) -> shapes.TasksShape:
     """What it has dispatched."""
     return tasks(context.core, call.path["run"])
 
 
-@Verb("GET /v1/sessions/{run}/context", command="sessions context")
+@Verb(CONTEXT, command="sessions context")
 def _context(context: ApiContext, call: ApiCall) -> shapes.ContextShape:
     """The window of its model, by category."""
     place = context.coordinator

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from typing_extensions import TypedDict
-
 from node_agent.wire.failure import Outcome
 from node_agent.wire.receipt import Claims
 from pancode.kernel.errors import ConflictError, RefusedError, UsageError
@@ -13,13 +11,14 @@ from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import EventKind, Run
 from pancode.kernel.values import replace
+from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch
-from pancode.runs.inbox_answers import BriefLine
 from pancode.runs.life.changes import Happened
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import at, find_run
+from pancode.skills.answers import ToolDetail, ToolShape
 from pancode.skills.made_tool_rules import SoundTool, tool_of
 from pancode.skills.made_tool_store import (
     MOST,
@@ -43,32 +42,6 @@ _ASKED = {
 """By a tool's state, where a person is asked about the tool: the words, and the verb that goes on with it."""
 _MOST_ASKED = 20
 _NOT_JUDGED = (Outcome.INTERRUPTED, Outcome.LOST, Outcome.INFRA, Outcome.SUPERSEDED)
-
-
-class ToolShape(TypedDict):
-    """A tool of a project. `state`: proposed, not sound, on trial, cut short, failed, tried, kept, or changed
-    since it was kept.
-
-    `digest`: of the files as they are laid for a run. `by`: who has kept it. `problem`: why it cannot be
-    tried or kept.
-    """
-
-    name: str
-    project: str
-    state: str
-    about: str
-    digest: str
-    run: str
-    by: str | None
-    at: str
-    trial: str | None
-    problem: str | None
-
-
-class ToolDetail(ToolShape):
-    """A tool with its `files`: path to text."""
-
-    files: dict[str, str]
 
 
 def keep_proposed(work: Work, claims: Claims) -> None:

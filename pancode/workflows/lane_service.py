@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from typing_extensions import TypedDict
-
 from pancode.kernel.errors import ConflictError, NotFoundError, PancodeError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
@@ -23,59 +21,22 @@ from pancode.kernel.records import (
 )
 from pancode.kernel.values import replace
 from pancode.memory.prior_runs import WorkPlace
+from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
-from pancode.runs.inbox_answers import BriefLine, InboxShape
 from pancode.runs.request import DispatchRequest, plain
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import at, iso
-from pancode.workflows import answers as workflows
 from pancode.workflows import lane_rules as lane
 from pancode.workflows import store as rows
+from pancode.workflows import views as workflows
 from pancode.workflows.actions import stop
-from pancode.workflows.answers import CostShape, WorkflowStepShape
+from pancode.workflows.answers import LaneItemShape, LaneShape
 from pancode.workflows.model import StepPlan, WorkflowPlan
 from pancode.workflows.service import judged_step
 from pancode.workflows.step_start import PASSES
 from pancode.workspaces.rules import load
 from pancode.workspaces.service import in_workspace
-
-
-class LaneItemShape(WorkflowStepShape):
-    """An item of a lane: a step of its workflow. `key`: no second item with the same key is added."""
-
-    item: str
-    key: str | None
-    priority: int
-    added_by: str
-    added_at: str
-    expires_at: str | None
-
-
-class LaneShape(TypedDict):
-    """A lane: work that begins one item after the other. `left`: items that have not come to their end.
-
-    `state`: working, `waits` for room, `asks` a person, `stopped` at an item that did not end well, paused,
-    empty or removed. `fix`: the command that helps. `goes_on`: whether it goes on after an item that failed.
-    `defaults`: what counts for each item that does not say it itself.
-    """
-
-    lane: str
-    workflow: str
-    state: str
-    why: str
-    fix: str
-    paused_by: str | None
-    goes_on: bool
-    defaults: dict[str, Any]
-    folder: str | None
-    items: list[LaneItemShape]
-    left: int
-    inbox: list[InboxShape]
-    cost: CostShape
-    created_at: str
-    created_by: str
-
 
 MOST_OPEN = 1_000
 """How many items may wait in a lane."""

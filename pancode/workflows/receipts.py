@@ -15,14 +15,14 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Balance, Run, StoredReceipt, Workflow, WorkflowStep
 from pancode.kernel.values import replace
 from pancode.runs import keyring
-from pancode.runs.answers import Json
+from pancode.runs.answers import CheckShape, Json, VerdictShape
 from pancode.runs.core import Core
 from pancode.runs.receipts import service as receipts
-from pancode.runs.receipts.service import CheckShape, VerdictShape
 from pancode.runs.receipts.verification import ReceiptVerdict, TrustedKeys, not_found
 from pancode.runs.unit_of_work import Work
 from pancode.runs.user_environment import Streams
 from pancode.workflows import store as rows
+from pancode.workflows.answers import WorkflowReceipt
 from pancode.workflows.rules import Advance
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -104,7 +104,7 @@ def sealed(work: Work, made: Advance) -> Advance:
     return replace(made, workflow=replace(workflow, receipt=envelope.model_dump_json()))
 
 
-def receipt(core: Core, text: str) -> Json:
+def receipt(core: Core, text: str) -> WorkflowReceipt:
     """Return the signed summary of an ended workflow, with checks of its signature and its receipts."""
     with core.ports.ledger.transaction() as tx:
         workflow, keys = rows.find(tx, text), keyring.trusted(tx)
@@ -120,8 +120,14 @@ def receipt(core: Core, text: str) -> Json:
         checks = [_signed(envelope, keys), *(_held(tx, one) for one in said["subject"])]
     good = all(check["ok"] for check in checks)
     verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
-    told: Json = {"workflow": workflow.id, "state": workflow.state.value, "verdict": verdict.value}
-    return {**told, "checks": checks, "statement": said, "envelope": envelope.model_dump(mode="json")}
+    return {
+        "workflow": workflow.id,
+        "state": workflow.state.value,
+        "verdict": verdict.value,
+        "checks": checks,
+        "statement": said,
+        "envelope": envelope.model_dump(mode="json"),
+    }
 
 
 def verify(core: Core, text: str, streams: Streams) -> VerdictShape:

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from typing_extensions import TypedDict
-
 from node_agent.wire.failure import Outcome
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, canonical
 from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, UsageError
@@ -28,6 +26,13 @@ from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import at, iso, newest_fence, node_of, session_of, words_of
 from pancode.workflows.step_work import result_commit
+from pancode.workspaces.answers import (
+    OpenedShape,
+    WorkspaceAnswer,
+    WorkspaceProblem,
+    WorkspaceRun,
+    WorkspaceShape,
+)
 from pancode.workspaces.rules import (
     MOST,
     at_workspace,
@@ -115,71 +120,6 @@ def ensure(core: Core, wanted: KeptWorkspace) -> None:
 def _must_be_a_node(tx: Transaction, name: str | None) -> None:
     if name is not None and tx.get(Node, name) is None:
         raise not_found("node", name, [node.name for node in tx.find(Node)], "pancode fleet status")
-
-
-class WorkspaceShape(TypedDict):
-    workspace: str
-    project: str
-    branch: str
-    node: str | None
-    created_at: str
-    created_by: str
-    used_at: str | None
-    count: int
-    """The number of its runs, the newest 1,000 at most."""
-    last: str | None
-    outcome: str | None
-    agent: str | None
-    """The agent that works there now; null: none."""
-    at_node: str | None
-    files: list[str]
-    """The files that its runs have changed and nobody has landed."""
-    dirty: int | None
-    """How many files that are; null while somebody works there, or its newest run was lost: not known."""
-    size: int | None
-    """Bytes of its checkout, set-up and home on the node that works there, as that has measured last; null:
-    it has not, or no node keeps files of it now."""
-    commit: str | None
-    ahead: int | None
-    """Commits of its runs since the last landing. This and `behind` are null: nobody asked, or git cannot
-    tell."""
-    behind: int | None
-    """Commits on what its repository has checked out since the workspace began."""
-
-
-class OpenedShape(TypedDict):
-    """The run that keeps a workspace's files for a person. `node` and `folder`: null until the files are
-    there.
-    """
-
-    run: str
-    by: str
-    node: str | None
-    folder: str | None
-
-
-class WorkspaceProblem(TypedDict):
-    """What is wrong with a workspace. `does`: what a repair does about it by itself; empty: nothing."""
-
-    what: str
-    fix: str
-    does: str
-
-
-class WorkspaceRun(TypedDict):
-    run: str
-    task: str
-    outcome: str
-    """Its outcome, or its state while it has none."""
-    landed: str | None
-    talk: str | None
-    """The session whose newest sitting it is, and in which one can say more; null: none, or it is ended."""
-
-
-class WorkspaceAnswer(WorkspaceShape):
-    runs: list[WorkspaceRun]
-    problems: list[WorkspaceProblem]
-    opened: OpenedShape | None
 
 
 def workspaces(core: Core, measured: bool = False) -> list[WorkspaceShape]:

@@ -57,7 +57,9 @@ def _module(base: str, name: str) -> str:
 
 def test_a_module_knows_few_others() -> None:
     checked = [p for p in modules(*PACKAGES) if not p.as_posix().startswith(PUTS_TOGETHER)]
-    counts = {path.as_posix(): len(ours(path)) for path in checked}
+    # Types of answers have no behaviour, and a handler returns one of them in any case.
+    known = {path: {name for name in ours(path) if not name.endswith(".answers")} for path in checked}
+    counts = {path.as_posix(): len(names) for path, names in known.items()}
     held({path: count for path, count in counts.items() if count > MOST_IMPORTS}, "imports")
 
 

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from typer import Argument
 
+from pancode.agents.answers import (
+    MODES,
+    RUNTIMES,
+    SAFETY,
+    LevelShape,
+    ModeShape,
+    NodeRuntime,
+    RuntimeFacts,
+    RuntimesAnswer,
+    RuntimeShape,
+    WallShape,
+)
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, listing, safe, table
-from pancode.interfaces.client.client import home_of, named
+from pancode.interfaces.cli.terminal import Columns, RowColumns, listing, safe, table
+from pancode.interfaces.client.client import home_of
 from pancode.kernel.caller import folder, folder_here
 from pancode.kernel.errors import ExitCode, UsageError
+from pancode.kernel.route import check_name
 
 app = Commands()
-
-
-def _ask(face: Face, what: str, **query: object) -> dict[str, Any]:
-    answer: dict[str, Any] = face.client().get(f"/v1/{what}", cwd=folder(), **query)
-    return answer
 
 
 @app.group("runtimes", "pancode runtimes", default="ls")
@@ -35,70 +42,72 @@ def runtimes() -> None:
 @runtimes.verb("ls", "pancode runtimes")
 def list_runtimes(face: Json) -> None:
     """All that PanCode knows: the nodes that have each, the fix for the others, and the wall of each node."""
-    answer = _ask(face, "runtimes")
+    answer = face.client().get(RUNTIMES, cwd=folder())
     face.show(answer, lambda: runtime_rows(answer["runtimes"], answer["walls"]))
 
 
 @runtimes.verb("show", "pancode runtimes show claude")
 def show_runtime(name: str, face: Json) -> None:
     """One runtime, node by node."""
-    answer = _ask(face, "runtimes", name=name)
+    answer = face.client().get(RUNTIMES, cwd=folder(), name=name)
     face.show(answer["runtimes"][0], lambda: _found(answer))
 
 
-def _found(answer: dict[str, Any]) -> str:
-    none = {"node": None, "version": None, "state": "on no node", "fix": ""}
-    rows = [node for runtime in answer["runtimes"] for node in runtime["nodes"] or [none]]
+def _found(answer: RuntimesAnswer) -> str:
+    rows = [node for runtime in answer["runtimes"] for node in runtime["nodes"]]
     levels = [f"reasoning: {', '.join(one['reasoning'])}\n" for one in answer["runtimes"] if one["reasoning"]]
     named = answer["runtimes"][0]["name"]
     from node_agent.wire.endpoint import OTHER, OTHER_HELD
 
-    return listing(rows, _FOUND) + "".join(levels) + (f"{OTHER_HELD}\n" if named.startswith(OTHER) else "")
+    held = f"{OTHER_HELD}\n" if named.startswith(OTHER) else ""
+    return listing(rows, _FOUND, f"{named} is on no node") + "".join(levels) + held
 
 
-_FOUND: Columns = {
+_FOUND: RowColumns[NodeRuntime] = {
     **{"NODE": "node", "VERSION": "version", "STATE": lambda fact: _state(fact)},
-    **{"LOGIN": lambda fact: _login(fact), "DOES ITSELF": lambda fact: ", ".join(fact.get("can", ()))},
-    "FIX": lambda fact: fact.get("says") or fact["fix"],
+    **{"LOGIN": lambda fact: _login(fact), "DOES ITSELF": lambda fact: ", ".join(fact["can"])},
+    "FIX": lambda fact: fact["says"] or fact["fix"],
 }
 
 
-def _state(fact: dict[str, Any]) -> str:
-    return "own servers only" if is_local_only(fact) else str(fact["state"]).replace("_", " ")
+def _state(fact: NodeRuntime) -> str:
+    return "own servers only" if is_local_only(fact) else fact["state"].replace("_", " ")
 
 
-def _login(fact: dict[str, Any]) -> str:
+def _login(fact: NodeRuntime) -> str:
     if by_subscription(fact):
         return "subscription, not metered"
-    if fact.get("endpoints"):
+    if fact["endpoints"]:
         return f"none for {', '.join(fact['endpoints'])}"
-    return "key, metered" if fact.get("login") == "key" else "-"
+    return "key, metered" if fact["login"] == "key" else "-"
 
 
-def _show(face: Face, what: str, name: str, shown: Callable[[list[dict[str, Any]]], str]) -> None:
-    """Show the entry with this name. NotFoundError, with the nearest name, where there is none."""
+def _one(what: str, name: str, found: Sequence[Named]) -> Named:
+    """Return the entry with this name. NotFoundError, with the nearest name, where there is none."""
     from pancode.kernel.names import not_found
 
-    found = _ask(face, what)[what]
     one = next((one for one in found if one["name"] == name), None)
     if one is None:
-        raise not_found(what.removesuffix("s"), name, [one["name"] for one in found], f"pancode {what}")
-    face.show(one, lambda: shown([one]))
+        raise not_found(what, name, [one["name"] for one in found], f"pancode {what}s".replace("ys", "y"))
+    return one
 
 
-def _modes(found: list[dict[str, Any]]) -> str:
+Named = TypeVar("Named", ModeShape, LevelShape)
+
+
+def _modes(found: list[ModeShape]) -> str:
     return listing(found, _MODES)
 
 
-def _levels(found: list[dict[str, Any]]) -> str:
+def _levels(found: list[LevelShape]) -> str:
     return listing(found, {"SAFETY": "name", "": _default, "ALLOWS": "allows"})
 
 
-def _default(one: dict[str, Any]) -> str:
+def _default(one: ModeShape | LevelShape) -> str:
     return "default" if one["default"] else ""
 
 
-_MODES: Columns = {
+_MODES: RowColumns[ModeShape] = {
     **{"MODE": "name", "DISPATCHES": lambda mode: _yes(mode["dispatches"])},
     **{"WRITING AGENTS": lambda mode: _yes(mode["writes"]), "": _default},
 }
@@ -112,14 +121,15 @@ def modes() -> None:
 @modes.verb("ls", "pancode modes")
 def list_modes(face: Json) -> None:
     """List all modes; the default is marked."""
-    answer = _ask(face, "modes")
+    answer = face.client().get(MODES, cwd=folder())
     face.show(answer, lambda: _modes(answer["modes"]))
 
 
 @modes.verb("show", "pancode modes show review")
 def show_mode(name: str, face: Json) -> None:
     """One mode."""
-    _show(face, "modes", name, _modes)
+    mode = _one("mode", name, face.client().get(MODES, cwd=folder())["modes"])
+    face.show(mode, lambda: _modes([mode]))
 
 
 @app.group("safety", "pancode safety", default="ls")
@@ -130,7 +140,7 @@ def safety() -> None:
 @safety.verb("ls", "pancode safety")
 def list_levels(face: Json) -> None:
     """List all safety levels; the default is marked."""
-    answer = _ask(face, "safety")
+    answer = face.client().get(SAFETY, cwd=folder())
     face.show(answer, lambda: _levels(answer["safety"]))
 
 
@@ -154,7 +164,8 @@ def show_matrix(
 def show_safety(*, level: Annotated[str | None, Argument()] = None, face: Json) -> None:
     """The safety rules in force in this folder, and where each of them is written; or one LEVEL."""
     if level is not None:
-        _show(face, "safety", level, _levels)
+        found = _one("safety", level, face.client().get(SAFETY, cwd=folder())["safety"])
+        face.show(found, lambda: _levels([found]))
     else:
         from pancode.agents.safety_rules import rules_here
 
@@ -209,7 +220,7 @@ def check_deed(
         raise UsageError("give a command or --path, one of them", fix="pancode safety check 'rm -rf build'")
     for value in (command, path, level):
         if value is not None:
-            named(value)
+            check_name(value)
     deed = Deed(command, path, use or "write", level, read_only)
     answer = judged_here(home_of(os.environ), Path(folder_here()), os.environ, deed)
     verdict = "asks a person" if answer["asks"] else "allowed" if answer["allowed"] else "not allowed"
@@ -222,7 +233,7 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def runtime_rows(runtimes: Sequence[dict[str, Any]], walls: Sequence[dict[str, Any]] = ()) -> str:
+def runtime_rows(runtimes: Sequence[RuntimeShape], walls: Sequence[WallShape] = ()) -> str:
     """A row for each runtime, a row for each fix, and the wall around runs, each with its machines."""
     if not any(runtime["nodes"] for runtime in runtimes):
         return "no machine has reported yet\n"
@@ -244,7 +255,7 @@ def runtime_rows(runtimes: Sequence[dict[str, Any]], walls: Sequence[dict[str, A
     return "\n".join([*parts, "flags, reasoning and logins of one: pancode runtimes show NAME\n"])
 
 
-def _on(facts: Sequence[dict[str, Any]], *, ready: bool) -> str:
+def _on(facts: Sequence[NodeRuntime], *, ready: bool) -> str:
     """Return the machines that have the runtime (`ready`) or lack it, grouped by version or state."""
     found: dict[str, list[str]] = {}
     for fact in facts:
@@ -253,43 +264,43 @@ def _on(facts: Sequence[dict[str, Any]], *, ready: bool) -> str:
     return "; ".join(f"{cell} on {', '.join(nodes)}" for cell, nodes in found.items())
 
 
-def _cell(fact: dict[str, Any]) -> str:
+def _cell(fact: NodeRuntime) -> str:
     if is_local_only(fact):
         return f"{fact['version'] or 'ok'} (own servers)"
-    found = fact["version"] or "ok" if fact["state"] == "ok" else str(fact["state"]).replace("_", " ")
+    found = fact["version"] or "ok" if fact["state"] == "ok" else fact["state"].replace("_", " ")
     return f"{found} (subscription)" if fact["state"] == "ok" and by_subscription(fact) else found
 
 
-def is_local_only(fact: dict[str, Any]) -> bool:
+def is_local_only(fact: RuntimeFacts) -> bool:
     """Whether it is no vendor's own program, has no key, and asks model servers of the machine's own."""
-    return bool(fact.get("served"))
+    return fact["served"]
 
 
-def by_subscription(fact: dict[str, Any]) -> bool:
+def by_subscription(fact: RuntimeFacts) -> bool:
     """Whether its runs go by a vendor's own login there."""
-    return fact.get("login") == "subscription"
+    return fact["login"] == "subscription"
 
 
-def _fixes(runtimes: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _fixes(runtimes: Sequence[RuntimeShape]) -> Iterator[str]:
     """Yield each fix once, whole and on a line of its own; machines that need the same are named together."""
     for runtime in runtimes:
         needs: dict[tuple[str, str], list[str]] = {}
         for fact in runtime["nodes"]:
-            said = str(fact.get("says") or "").removeprefix(f"{fact['node']} says: ") or fact["fix"]
+            said = fact["says"].removeprefix(f"{fact['node']} says: ") or fact["fix"]
             if said:
                 hint = said.replace(f" {fact['node']} ", " NODE ")
                 needs.setdefault((_need(fact), hint), []).append(fact["node"])
-            if lacks := fact.get("no_turns"):
+            if lacks := fact["no_turns"]:
                 needs.setdefault(("no chats", lacks), []).append(fact["node"])
         for (word, hint), nodes in needs.items():
             fix = safe(hint if len(nodes) > 1 else hint.replace(" NODE ", f" {nodes[0]} "))
-            if runtime.get("installable") and word == "missing":
+            if runtime["installable"] and word == "missing":
                 said = "the machine says" if len(nodes) == 1 else "the machines say"
                 fix = safe(f"pancode node install {' '.join(nodes)} {runtime['name']}") + f"\n  {said}: {fix}"
             yield safe(f"{runtime['name']}: {word} on {', '.join(nodes)}") + f"\n  {fix}\n"
 
 
-def _need(fact: dict[str, Any]) -> str:
+def _need(fact: NodeRuntime) -> str:
     if is_local_only(fact):
         return f"for {', '.join(fact['endpoints'])}; for others"
     return "another version" if fact["state"] == "ok" else fact["state"].replace("_", " ")

@@ -7,11 +7,21 @@ from typing import Annotated, Any
 
 from typer import Argument
 
+from pancode.agents.answers import ENDPOINTS, MODELS, ModelShape, NodeEndpoint, PassportShape
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, advice, listing, safe, short_time, size, tokens
+from pancode.interfaces.cli.terminal import (
+    Columns,
+    RowColumns,
+    advice,
+    listing,
+    safe,
+    short_time,
+    size,
+    tokens,
+)
 from pancode.interfaces.client.client import home_of
 from pancode.interfaces.client.retry import tested
 from pancode.kernel.caller import folder, who
@@ -31,7 +41,7 @@ _NONE = """no model server was found
 @app.verb("endpoints", "pancode endpoints", "pancode endpoints --node gpubox")
 def endpoints(*, node: _Node = None, face: Json) -> None:
     """Show the model servers that your machines reach: their kinds, health and APIs."""
-    answer: dict[str, Any] = face.client().get("/v1/endpoints", node=node)
+    answer = face.client().get(ENDPOINTS, node=node)
     face.show(answer, lambda: _endpoints(answer["endpoints"]))
 
 
@@ -62,11 +72,11 @@ def list_models(
         raise UsageError("--node is about your own servers, --runtime about vendors", fix="leave one out")
     if runtime is not None:
         return show_vendors(face, runtime, tier)
-    answer: dict[str, Any] = face.client().get("/v1/models", cwd=folder(), node=node, tier=tier)
+    answer = face.client().get(MODELS, cwd=folder(), node=node, tier=tier)
     face.show(answer, lambda: _models(answer["models"], tier))
 
 
-def _endpoints(found: list[dict[str, Any]]) -> str:
+def _endpoints(found: list[NodeEndpoint]) -> str:
     if not found:
         return _NONE
     wrong = [one for one in found if one["health"] != "ok"]
@@ -76,12 +86,12 @@ def _endpoints(found: list[dict[str, Any]]) -> str:
     return listing(found, _ENDPOINTS) + lines
 
 
-def _slots(one: dict[str, Any]) -> str:
+def _slots(one: NodeEndpoint) -> str:
     free = "?" if one["slots_free"] is None else one["slots_free"]
     return "?" if one["slots"] is None else f"{free}/{one['slots']} free"
 
 
-_ENDPOINTS: Columns = {
+_ENDPOINTS: RowColumns[NodeEndpoint] = {
     **{"NODE": "node", "ENDPOINT": "name"},
     "KIND": lambda one: f"{one['dialect']} {one['version'] or ''}".rstrip(),
     **{"AT": lambda one: one["at"], "STATE": "health", "SLOTS": _slots},
@@ -91,15 +101,15 @@ _ENDPOINTS: Columns = {
 }
 
 
-def _models(found: list[dict[str, Any]], tier: str | None) -> str:
+def _models(found: list[ModelShape], tier: str | None) -> str:
     if not found:
         return f"no model of the tier {tier}; all of them: pancode models\n" if tier else _NONE
     return listing(found, _MODELS)
 
 
-def _tested(passport: dict[str, Any] | None) -> str:
+def _tested(passport: PassportShape) -> str:
     """Return the result of the model's test: the first check that failed, or its speed."""
-    if passport is None or passport["passed"] is None:
+    if passport["passed"] is None:
         return "not yet"
     if passport["passed"]:
         return "passed" if passport["tok_s"] is None else f"passed, {passport['tok_s']:.0f} tok/s"
@@ -116,7 +126,7 @@ def _yes(known: bool | None) -> str:
     return "?" if known is None else "yes" if known else "no"
 
 
-_MODELS: Columns = {
+_MODELS: RowColumns[ModelShape] = {
     "MODEL": "ref",
     "TIER": lambda one: "no words (vectors)" if one["embedding"] else one["tier"] or "?",
     **{"SIZE": lambda one: _parameters(one["parameters"]), "QUANT": lambda one: one["quantisation"] or "?"},

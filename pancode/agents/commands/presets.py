@@ -6,6 +6,7 @@ from typing import Annotated
 
 from typer import Argument
 
+from pancode.config.answers import APPLY_PRESET, PRESETS, UNSET_PRESET
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import who
@@ -26,7 +27,7 @@ def presets() -> None:
 @presets.verb("ls", "pancode presets")
 def list_presets(face: Json) -> None:
     """List all presets; the applied one is marked."""
-    answer = face.client().get("/v1/presets")
+    answer = face.client().get(PRESETS)
     face.show(answer, lambda: listing(answer["presets"], _COLUMNS))
 
 
@@ -40,7 +41,7 @@ _COLUMNS: Columns = {
 @presets.verb("show", "pancode presets show hybrid")
 def show_preset(name: Annotated[str, Argument(autocompletion=completions.presets)], face: Json) -> None:
     """What one sets, and where it is written."""
-    preset = face.client().get("/v1/presets", name=name)["presets"][0]
+    preset = face.client().get(PRESETS, name=name)["presets"][0]
     face.show(
         preset,
         lambda: "".join(f"{key:<13} {safe(_word(value))}\n" for key, value in preset.items() if value != ""),
@@ -57,7 +58,7 @@ def apply_preset(name: Annotated[str, Argument(autocompletion=completions.preset
     """Make it the default of every dispatch; `none` ends that. Your files stay as they are."""
     if name == "none":
         return unset_preset(face)
-    answer = face.client().post("/v1/presets/apply", {"name": name, "by": who()})
+    answer = face.client().post(APPLY_PRESET, {"name": name, "by": who()})
     for warning in answer["warnings"]:
         face.note(f"warning: {safe(warning)}")
     columns: Columns = {"KEY": "key", "VALUE": "value", "ORIGIN": "origin"}
@@ -67,5 +68,5 @@ def apply_preset(name: Annotated[str, Argument(autocompletion=completions.preset
 @presets.verb("unset", "pancode presets unset")
 def unset_preset(face: Json) -> None:
     """No preset any more: variables and files count again."""
-    answer = face.client().post("/v1/presets/unset", {"by": who()})
+    answer = face.client().post(UNSET_PRESET, {"by": who()})
     face.show(answer, lambda: f"preset {answer['before']} is no longer applied\n")

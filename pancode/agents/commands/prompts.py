@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Argument
 
+from pancode.agents.answers import PROMPT, RUN_PROMPT, PromptAnswer
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import safe_block
-from pancode.interfaces.client.client import path_of
 from pancode.kernel.caller import folder
 
 app = Commands()
@@ -53,22 +53,21 @@ def show(
     and then the form of its report, are said in short. The task, mode, rules and tools are always whole.
     """
     if _RUN.fullmatch(name):
-        answer = face.client().get(path_of("runs", name, "prompt"))
-        head = f"{answer['run']} of {answer['agent']}\ndigest {answer['digest']}\n\n"
-        return face.show(answer, lambda: head + safe_block(answer["text"]))
+        told = face.client().get(RUN_PROMPT.at(name))
+        head = f"{told['run']} of {told['agent']}\ndigest {told['digest']}\n\n"
+        return face.show(told, lambda: head + safe_block(told["text"]))
     asked = {"model": model, "mode": mode, "safety": safety, "runtime": runtime, "task": task}
     answer = compiled(face, name, asked)
     face.show(answer, lambda: in_parts(answer))
 
 
-def compiled(face: Face, agent: str, asked: dict[str, str | None]) -> dict[str, Any]:
+def compiled(face: Face, agent: str, asked: dict[str, str | None]) -> PromptAnswer:
     """The prompt of an agent as a dispatch would compile it here."""
     query = {key: value for key, value in asked.items() if value is not None}
-    answer: dict[str, Any] = face.client().get(path_of("agents", agent, "prompt"), cwd=folder(), **query)
-    return answer
+    return face.client().get(PROMPT.at(agent), cwd=folder(), **query)
 
 
-def in_parts(answer: dict[str, Any]) -> str:
+def in_parts(answer: PromptAnswer) -> str:
     """A compiled prompt for people."""
     window = "" if answer["window"] is None else f", in a window of {answer['window']} tokens"
     head = (

@@ -6,67 +6,55 @@ from dataclasses import asdict
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from typing_extensions import TypedDict
-
 from node_agent.wire.policy import Mode, Safety
 from pancode.agents.agents import ORCHESTRATOR, Agent, find_agent
+from pancode.agents.answers import (
+    AGENTS,
+    PROMPT,
+    RUN_PROMPT,
+    AgentsAnswer,
+    AgentShape,
+    PromptAnswer,
+    RunPromptAnswer,
+)
 from pancode.agents.prompt_fit import fitted
-from pancode.agents.prompt_history import RunPromptAnswer, program_for, told_prompt
+from pancode.agents.prompt_history import program_for, told_prompt
 from pancode.agents.prompts import Situation, tokens_of
 from pancode.agents.runtimes import RUNTIMES, no_runtime
 from pancode.interfaces.http.context import ApiContext
-from pancode.interfaces.http.routing import ApiCall, Object, Verb
+from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.names import not_found
 
 E = TypeVar("E", bound=StrEnum)
 
 
-class AgentsAnswer(TypedDict):
-    """`talks`: the agent for a person who names none; null: a person has switched that agent off."""
-
-    agents: list[Object]
-    talks: str | None
-
-
-class PromptAnswer(TypedDict):
-    agent: str
-    mode: str
-    safety: str
-    runtime: str
-    digest: str
-    window: int | None
-    """Tokens in the window of the named model; null: not known, so nothing is left out."""
-    tokens: Any
-    left_out: list[str]
-    pieces: list[Object]
-
-
-@Verb("GET /v1/agents", command="agents", query=("cwd", "name"))
+@Verb(AGENTS, command="agents", query=("cwd", "name"))
 def _agents(context: ApiContext, call: ApiCall) -> AgentsAnswer:
     """Agent definitions."""
     agents = context.coordinator.around({}).agents(context.project_of(call.query.get("cwd")))
     name = call.query.get("name")
     chosen = [find_agent(agents, name)] if name is not None else list(agents.values())
     talks = ORCHESTRATOR if find_agent(agents, ORCHESTRATOR).enabled else None
-    return {"agents": [_plain(agent) for agent in chosen], "talks": talks}
+    return {"agents": [_shape(agent) for agent in chosen], "talks": talks}
 
 
-def _plain(agent: Agent) -> dict[str, Any]:
+def _shape(agent: Agent) -> AgentShape:
     """Return the agent by the names of panagents.yaml, where those are not ours."""
-    fields = asdict(agent)
+    told: Any = asdict(agent)
     usd, sampling = agent.limits.usd, agent.sampling
-    del fields["said_role"], fields["walls"]
-    return {
-        **fields,
-        "limits": {**fields["limits"], "usd": None if usd is None else f"{usd:f}"},
+    del told["said_role"], told["walls"]
+    told |= {
+        "limits": told["limits"] | {"usd": None if usd is None else f"{usd:f}"},
         "sampling": None if sampling is None else sampling.model_dump(mode="json", exclude_none=True),
         "role": agent.role.value,
         "isolation": agent.walls.value,
     }
+    shape: AgentShape = told
+    return shape
 
 
 @Verb(
-    "GET /v1/agents/{agent}/prompt",
+    PROMPT,
     command="prompts show",
     query=("cwd", "mode", "safety", "runtime", "model", "task"),
 )
@@ -96,11 +84,11 @@ def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
         "digest": told.prompt.digest,
         "tokens": tokens_of(told.prompt, task, around.project(project).guide_chars),
         "left_out": list(told.left_out),
-        "pieces": [asdict(piece) for piece in told.prompt.pieces],
+        "pieces": [{"category": piece.category, "text": piece.text} for piece in told.prompt.pieces],
     }
 
 
-@Verb("GET /v1/runs/{run}/prompt", command="prompts show")
+@Verb(RUN_PROMPT, command="prompts show")
 def _told(context: ApiContext, call: ApiCall) -> RunPromptAnswer:
     """What a run was told."""
     return told_prompt(context.core, call.path["run"])

@@ -2,74 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from typing_extensions import TypedDict
-
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
+from pancode.agents import answers
+from pancode.agents.answers import (
+    HeldShape,
+    LevelShape,
+    ModesAnswer,
+    ModeShape,
+    NodeRuntime,
+    RuntimesAnswer,
+    RuntimeShape,
+    SafetyAnswer,
+    WallShape,
+)
 from pancode.agents.runtimes import RUNTIMES, is_listed, matrix, no_runtime
-from pancode.fleet.fleet import fleet
+from pancode.fleet.fleet import machines
 from pancode.interfaces.http.context import ApiContext
-from pancode.interfaces.http.routing import ApiCall, Object, Verb
+from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.node import holds
 
 
-class RuntimesAnswer(TypedDict):
-    runtimes: list[Object]
-    walls: list[Object]
-
-
-class ModeShape(TypedDict):
-    name: str
-    dispatches: bool
-    writes: bool
-    default: bool
-
-
-class ModesAnswer(TypedDict):
-    modes: list[ModeShape]
-
-
-class LevelShape(TypedDict):
-    name: str
-    allows: list[str]
-    default: bool
-
-
-class HeldShape(TypedDict):
-    """How a runtime is held to a rule, with a sandbox and without."""
-
-    runtime: str
-    rule: str
-    with_sandbox: str
-    without: str
-
-
-class SafetyAnswer(TypedDict):
-    safety: list[LevelShape]
-    matrix: list[HeldShape]
-
-
-@Verb("GET /v1/runtimes", command="runtimes", query=("cwd", "name"))
+@Verb(answers.RUNTIMES, command="runtimes", query=("cwd", "name"))
 def _runtimes(context: ApiContext, call: ApiCall) -> RuntimesAnswer:
     """Programs, and where they are.
 
     The facts that PanCode knows, and the source of each.
     """
-    heard = fleet(context.core, {})["nodes"]
-    found: dict[str, list[dict[str, Any]]] = {n: [] for n in RUNTIMES if is_listed(n)}
+    heard = machines(context.core)
+    found: dict[str, list[NodeRuntime]] = {n: [] for n in RUNTIMES if is_listed(n)}
     for node in heard:
         for fact in node["runtimes"]:
             found.setdefault(fact["name"], []).append({"node": node["name"], **fact})
     name = call.query.get("name")
     if name is not None and name not in found:
         raise no_runtime(name, known=found)
-    walls = [{"node": n["name"], "isolation": n["isolation"], "holds": holds(n["isolation"])} for n in heard]
+    walls: list[WallShape] = [
+        {"node": n["name"], "isolation": n["isolation"], "holds": holds(n["isolation"])} for n in heard
+    ]
     return {"runtimes": [_runtime(n, f) for n, f in found.items() if name in (None, n)], "walls": walls}
 
 
-def _runtime(name: str, nodes: list[dict[str, Any]]) -> dict[str, Any]:
+def _runtime(name: str, nodes: list[NodeRuntime]) -> RuntimeShape:
     """Return the runtime's shape; a node may report one that this coordinator does not know."""
     kind = RUNTIMES.get(name)
     levels = [level.value for level in Reasoning if kind is not None and level in kind.reasons]
@@ -79,7 +53,7 @@ def _runtime(name: str, nodes: list[dict[str, Any]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@Verb("GET /v1/modes", command="modes", query=("cwd",))
+@Verb(answers.MODES, command="modes", query=("cwd",))
 def _modes(context: ApiContext, call: ApiCall) -> ModesAnswer:
     """What each mode lets a dispatch do."""
     default = context.coordinator.around({}).defaults(context.project_of(call.query.get("cwd"))).mode
@@ -95,7 +69,7 @@ def _modes(context: ApiContext, call: ApiCall) -> ModesAnswer:
     return {"modes": modes}
 
 
-@Verb("GET /v1/safety", command="safety ls", query=("cwd",))
+@Verb(answers.SAFETY, command="safety ls", query=("cwd",))
 def _safety(context: ApiContext, call: ApiCall) -> SafetyAnswer:
     """The levels, and who holds them."""
     default = context.coordinator.around({}).defaults(context.project_of(call.query.get("cwd"))).safety

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from typing_extensions import TypedDict
-
-from pancode.agents.model_service import ModelFilter, ModelShape, endpoints, models
+from pancode.agents import answers
+from pancode.agents.answers import EndpointsAnswer, ModelsAnswer
+from pancode.agents.model_service import ModelFilter, endpoints, models
 from pancode.agents.model_tests import examine, where
 from pancode.fleet.acts import Progress
 from pancode.interfaces.http.access.rights import TESTS
 from pancode.interfaces.http.bodies import ExamBody
 from pancode.interfaces.http.context import ApiContext
-from pancode.interfaces.http.routing import ApiCall, EventStream, Object, Verb
+from pancode.interfaces.http.routing import ApiCall, EventStream, Verb
 from pancode.interfaces.http.streams import sse, steps
-
-
-class EndpointsAnswer(TypedDict):
-    endpoints: list[Object]
-
-
-class ModelsAnswer(TypedDict):
-    models: list[ModelShape]
 
 
 @Verb("POST /v1/models/test", ExamBody, "models test", right=TESTS)
@@ -38,7 +30,7 @@ def _test(context: ApiContext, call: ApiCall) -> EventStream:
     return sse(steps(context, work))
 
 
-@Verb("GET /v1/endpoints", command="endpoints", query=("node",))
+@Verb(answers.ENDPOINTS, command="endpoints", query=("node",))
 def _endpoints(context: ApiContext, call: ApiCall) -> EndpointsAnswer:
     """Model servers of the nodes.
 
@@ -47,7 +39,7 @@ def _endpoints(context: ApiContext, call: ApiCall) -> EndpointsAnswer:
     return {"endpoints": endpoints(context.core, call.query.get("node"))}
 
 
-@Verb("GET /v1/models", command="models", query=("cwd", "node", "tier"))
+@Verb(answers.MODELS, command="models", query=("cwd", "node", "tier"))
 def _models(context: ApiContext, call: ApiCall) -> ModelsAnswer:
     """Their models.
 
@@ -55,4 +47,4 @@ def _models(context: ApiContext, call: ApiCall) -> ModelsAnswer:
     """
     tiers = context.coordinator.around({}).tiers(context.project_of(call.query.get("cwd")))
     wanted = ModelFilter(call.query.get("node"), call.query.get("tier"))
-    return cast("ModelsAnswer", models(context.core, wanted, tiers))
+    return {"models": models(context.core, wanted, tiers)}

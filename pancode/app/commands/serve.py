@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
+from pancode.fleet.answers import PING
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, tell_error
 from pancode.interfaces.cli.parameters import Json, option
@@ -41,7 +42,7 @@ def serve(
     """The coordinator in the foreground; Ctrl-C stops it cleanly, and runs on nodes go on."""
     Face(as_json=False).acts_here("pancode serve")
     if check:
-        Client(home_of(os.environ), starts=False).get("/v1/ping")
+        Client(home_of(os.environ), starts=False).get(PING)
         return ExitCode.DONE
     if background:
         from pancode.app.server.single_instance import holder_of

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from typer import Argument
 
+from pancode.budget.answers import BUDGET, SET_CEILING, SETTLE, UNSET_CEILING, BudgetShape
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import who
 from pancode.interfaces.cli.parameters import Json, Run, money, option
@@ -37,7 +38,7 @@ def show(
     face: Json,
 ) -> None:
     """Today, week and month where they have a ceiling, and each node, agent and repository."""
-    answer = face.client().get("/v1/budget", all=everything)
+    answer = face.client().get(BUDGET, all=everything)
     face.show(answer, lambda: _books(answer))
 
 
@@ -50,7 +51,7 @@ _BOOKS: Columns = {
 }
 
 
-def _books(answer: dict[str, Any]) -> str:
+def _books(answer: BudgetShape) -> str:
     runs = counted(answer["runs"], "run")
     next_ = f"{runs} today; the next would hold {usd(answer['estimate_next_usd'])}\n"
     return (
@@ -96,14 +97,14 @@ def set_(
     """
     ceilings = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
     body = {name: value for name, value in ceilings.items() if value is not None}
-    answer = face.client().post("/v1/budget/ceiling", {"by": who(), "scope": _absolute(scope), **body})
+    answer = face.client().post(SET_CEILING, {"by": who(), "scope": _absolute(scope), **body})
     face.show(answer, lambda: _books(answer))
 
 
 @budget.verb("unset", "pancode budget unset", "pancode budget unset --scope node:gpubox")
 def unset(*, scope: Scope = "day", face: Json) -> None:
     """Take back all that `budget set` has set there: the configured ceiling counts again, or none."""
-    answer = face.client().post("/v1/budget/ceiling/unset", {"by": who(), "scope": _absolute(scope)})
+    answer = face.client().post(UNSET_CEILING, {"by": who(), "scope": _absolute(scope)})
     face.show(answer, lambda: _books(answer))
 
 
@@ -117,5 +118,5 @@ def settle(
     accept it with the amount that its node claims, and dismiss it with the amount that counts now
     (`pancode runs show RUN`).
     """
-    answer = face.client().post("/v1/budget/settle", {"by": who(), "run": run, "usd": amount})
+    answer = face.client().post(SETTLE, {"by": who(), "run": run, "usd": amount})
     face.show(answer, lambda: f"{answer['run']}  settled at {usd(answer['usd'])}\n")

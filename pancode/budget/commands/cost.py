@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import os
-from typing import Annotated, Any
+from typing import Annotated
 
+from pancode.budget.answers import COST, CostTable
 from pancode.budget.costs import BY
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
@@ -48,16 +49,19 @@ def cost(
         raise UsageError("the answer is JSON or CSV, not both", fix="leave out --json or --csv")
     where = None if repository is None else os.path.abspath(repository)
     answer = face.client().get(
-        "/v1/cost", by=by, since=since, limit=number, agent=agent, node=node, repository=where
+        COST, by=by, since=since, limit=number, agent=agent, node=node, repository=where
     )
     face.show(answer, lambda: _csv(answer) if as_csv else _lines(answer, face))
 
 
-def _csv(answer: dict[str, Any]) -> str:
+def _csv(answer: CostTable) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow((answer["by"], *_FIGURES))
-    writer.writerows((_cell(row["key"]), *(row[name] for name in _FIGURES)) for row in answer["rows"])
+    writer.writerows(
+        (_cell(row["key"]), *(value for name, value in row.items() if name in _FIGURES))
+        for row in answer["rows"]
+    )
     return out.getvalue()
 
 
@@ -67,7 +71,7 @@ def _cell(key: str | None) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
-def _lines(answer: dict[str, Any], face: Face) -> str:
+def _lines(answer: CostTable, face: Face) -> str:
     if not answer["rows"]:
         return "nothing was spent" + (f" since {short_time(answer['since'])}\n" if answer["since"] else "\n")
     about = {"ABOUT": "about"} if answer["by"] == "run" else {}

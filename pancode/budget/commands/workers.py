@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from pancode.budget.answers import RECORDS, WORKERS, TrackRecordRow, WorkerShape
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, listing, took, usd
+from pancode.interfaces.cli.terminal import RowColumns, listing, took, usd
 from pancode.kernel.formatting import counted
 from pancode.kernel.names import not_found
 
@@ -42,25 +43,27 @@ def workers(
     """
     if by != "node":
         limit = number or _MOST
-        answer = face.client().get("/v1/records", rankings=by == "agent", agent=agent, limit=limit)
+        answer = face.client().get(RECORDS, rankings=by == "agent", agent=agent, limit=limit)
         kinds = () if by == "kind" else ("KIND", "SIZE", "REPOSITORY")
-        columns: Columns = {head: cell for head, cell in _RECORDS.items() if head not in kinds}
+        columns: RowColumns[TrackRecordRow] = {
+            head: cell for head, cell in _RECORDS.items() if head not in kinds
+        }
         none = "no run has a record yet: an accepted receipt makes one"
         return face.show(answer, lambda: listing(answer["records"], columns, none))
-    found: list[Row] = face.client().get("/v1/workers")["workers"]
+    found = face.client().get(WORKERS)["workers"]
     rows = [one for one in found if agent in (None, one["agent"])]
     if agent is not None and not rows:
         raise not_found("agent", agent, {one["agent"] for one in found}, "pancode workers")
     face.show({"workers": rows[:number]}, lambda: listing(rows[:number], _WORKERS, "no agent has worked yet"))
 
 
-def _each_landed(row: Row) -> str:
+def _each_landed(row: TrackRecordRow) -> str:
     if row["usd_each_landed"] is not None:
         return usd(str(row["usd_each_landed"]))
     return "unknown" if row["unknown_runs"] and row["landed"] else "-"
 
 
-_RECORDS: Columns = {
+_RECORDS: RowColumns[TrackRecordRow] = {
     **{"AGENT": "agent", "MODEL": "model", "RUNTIME": "runtime", "KIND": "kind", "SIZE": "size"},
     **{"REPOSITORY": "repository"},
     **{"RUNS": "runs", "GOOD": "good", "RATE": lambda row: f"{row['rate']:.2f}"},
@@ -69,17 +72,17 @@ _RECORDS: Columns = {
 }
 
 
-def _rate(worker: Row) -> str:
+def _rate(worker: WorkerShape) -> str:
     ended = worker["runs"] - worker["stopped"]
     return f"{worker['done'] / ended:.2f}" if ended else "-"
 
 
-def _cost(worker: Row) -> str:
+def _cost(worker: WorkerShape) -> str:
     unknown = f" + {counted(worker['unknown_runs'], 'unknown')}" if worker["unknown_runs"] else ""
     return f"{usd(worker['usd'])}{unknown}" if worker["runs"] else "-"
 
 
-_WORKERS: Columns = {
+_WORKERS: RowColumns[WorkerShape] = {
     **{"AGENT": "agent", "RUNTIME": "runtime", "NODE": "node"},
     "NOW": lambda row: ", ".join(f"{one['run']} {one['stage']}" for one in row["now"]) or "idle",
     **{"RUNS": "runs", "DONE": "done", "RATE": _rate, "STOPPED": "stopped", "COST": _cost},

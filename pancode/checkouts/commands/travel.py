@@ -7,8 +7,9 @@ import re
 from typing import TYPE_CHECKING
 
 from pancode.interfaces.cli.output import aside
-from pancode.interfaces.client.client import Client, path_of
+from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.remote.place import RemoteCoordinator, remote_of
+from pancode.runs.answers import RUN
 
 if TYPE_CHECKING:
     from pancode.checkouts.commands.own_checkout import OwnCheckout
@@ -27,7 +28,7 @@ def own_checkout(client: Client, run: str) -> OwnCheckout | None:
     if there is None or there.folder is not None:
         return None
     found = _checkout(there)
-    began = str(client.get(path_of("runs", run))["project"] or "")
+    began = str(client.get(RUN.at(run))["project"] or "")
     if found is not None and began.endswith(f"/{found.copy}"):
         return found
     if re.search(r"/checkouts/c-[0-9a-f]{16}/[^/]+$", began):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from typer import Argument
 
+from pancode.fleet.answers import BREAKERS, RESET_BREAKER
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import who
 from pancode.interfaces.cli.parameters import Json
@@ -27,7 +28,7 @@ def breakers() -> None:
 @breakers.verb("ls", "pancode breakers", "pancode breakers --json")
 def list_breakers(face: Json) -> None:
     """Those that hold something up come first."""
-    answer = face.client().get("/v1/breakers")
+    answer = face.client().get(BREAKERS)
     face.show(
         answer,
         lambda: listing(
@@ -39,7 +40,7 @@ def list_breakers(face: Json) -> None:
 @breakers.verb("reset", "pancode breakers reset node:gpubox", "pancode breakers reset loop")
 def reset_breaker(name: Annotated[str, Argument()], face: Json) -> None:
     """Forget the failures of a breaker: work goes there again. `loop`: the one against repeated tasks."""
-    answer = face.client().post("/v1/breakers/reset", {"name": name, "by": who()})
+    answer = face.client().post(RESET_BREAKER, {"name": name, "by": who()})
     face.show(answer, lambda: f"{name}: reset\n")
 
 

@@ -10,17 +10,35 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pancode import __version__
+from pancode.agents.answers import AGENTS, EndpointShape, RuntimeFacts
 from pancode.agents.commands.choices import is_local_only
 from pancode.commit import UNKNOWN, commit
+from pancode.fleet.answers import (
+    DOCTOR,
+    DRAIN,
+    FLEET,
+    HANDOVER,
+    PING,
+    RESUME,
+    SHUTDOWN,
+    CheckLine,
+    DownAnswer,
+    FleetShape,
+    NodeResultShape,
+    NodeShape,
+    ProcessShape,
+    UpAnswer,
+)
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, caller, who
 from pancode.interfaces.cli.parameters import Json, Link, Nodes, option
 from pancode.interfaces.cli.progress import Steps
-from pancode.interfaces.cli.terminal import Columns, advice, console, draws, listing, safe, tokens
+from pancode.interfaces.cli.terminal import RowColumns, advice, console, draws, listing, safe, tokens
 from pancode.interfaces.client.client import Client, NotRunningError, Place, ServerEvent, mark_down
 from pancode.kernel.errors import ApiError, ExitCode, UnavailableError, UsageError
 from pancode.kernel.formatting import counted, disk_of, slots_of
 from pancode.reports.commands.events import changes
+from pancode.runs.answers import HandedRun, HandoverShape, LaterSteps
 
 app = Commands()
 
@@ -39,12 +57,12 @@ def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
     """
     client = face.client(works=True)
     body = {**caller(), "nodes": nodes, **({"link": link} if link else {})}
-    answer = steps(face, client.events("POST", "/v1/fleet/up", body))
+    answer: UpAnswer = steps(face, client.events("POST", "/v1/fleet/up", body))
     failed = {one["node"] for one in answer["results"] if not one["ok"]}
     face.show(answer, lambda: _status(answer, failed) + _troubles(answer["results"]))
     if other := _other_code(answer["coordinator"]):
         face.note(f"this command is {other}; change over: pancode fleet down, pancode fleet up")
-    for node, runtime, agents in missing_programs(client.get("/v1/agents")["agents"], answer["nodes"]):
+    for node, runtime, agents in missing_programs(client.get(AGENTS)["agents"], answer["nodes"]):
         command = f"pancode node install {node} {runtime}"
         face.note(f"no machine has {runtime}, which {', '.join(agents)} asks for: {command}")
         if face.can_ask() and face.agreed(f"install {runtime} on {node} now?", command):
@@ -55,7 +73,7 @@ def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
 
 
 def missing_programs(
-    agents: list[dict[str, Any]], nodes: list[dict[str, Any]]
+    agents: list[dict[str, Any]], nodes: list[NodeShape]
 ) -> Iterator[tuple[str, str, list[str]]]:
     """A machine that is there, a program that no machine has, and the agents that ask for it."""
     there = [one for one in nodes if one["state"] == "online"]
@@ -86,7 +104,7 @@ def steps(face: Face, events: Iterator[ServerEvent]) -> Any:
     )
 
 
-def _exit(results: list[dict[str, Any]]) -> int:
+def _exit(results: list[NodeResultShape]) -> int:
     """Return the exit status: 20 where some nodes failed, 6 where all did."""
     failed = [r for r in results if not r["ok"]]
     if not failed:
@@ -94,7 +112,7 @@ def _exit(results: list[dict[str, Any]]) -> int:
     return ExitCode.UNAVAILABLE if len(failed) == len(results) else ExitCode.PARTIAL
 
 
-def _troubles(results: list[dict[str, Any]]) -> str:
+def _troubles(results: list[NodeResultShape]) -> str:
     """The problems of a bring-up with their fixes, without those that the status table shows."""
     lines = []
     for result in results:
@@ -117,7 +135,7 @@ def status(
     if watch and not face.as_json and draws(sys.stdout):
         return _watch(face, client)
     for _ in changes(face, client) if watch else (None,):
-        answer = client.get("/v1/fleet")
+        answer = client.get(FLEET)
         face.show(answer, partial(_whole, answer))
 
 
@@ -128,44 +146,43 @@ def _watch(face: Face, client: Client) -> None:
 
     with Live(console=console(sys.stdout), auto_refresh=False) as live:
         for _ in changes(face, client):
-            live.update(Text.from_ansi(_whole(client.get("/v1/fleet"))), refresh=True)
+            live.update(Text.from_ansi(_whole(client.get(FLEET))), refresh=True)
 
 
-def _whole(answer: dict[str, Any]) -> str:
+def _whole(answer: FleetShape) -> str:
     info = answer["coordinator"]
     text = f"coordinator  pid {info['pid']}  {info['version']}  fleet {info['fleet']}  home {info['home']}\n"
-    text += f"             {info['after_reboot']}\n" if info.get("after_reboot") else ""
-    text += f"             api at {info['api']}\n" if info.get("api") else ""
+    text += f"             {info['after_reboot']}\n" if info["after_reboot"] else ""
+    text += f"             api at {info['api']}\n" if info["api"] else ""
     if other := _other_code(info):
         text += f"             this command is {other}; change over: pancode fleet down, pancode fleet up\n"
-    own = [info[name] for name in ("trouble", "clock") if info.get(name)]
-    for trouble in [*own, *info.get("closed", [])]:
+    own = [one for one in (info["trouble"], info["clock"]) if one is not None]
+    for trouble in [*own, *info["closed"]]:
         text += f"             {safe(trouble['what'])}: {safe(trouble['why'])}\n"
         text += f"             fix: {safe(trouble['fix'])}\n"
-    for word in ("paused", "draining"):
-        if info[word]:
-            text += f"             {word}: {safe(info[word])}\n"
+    for word, why in (("paused", info["paused"]), ("draining", info["draining"])):
+        text += f"             {word}: {safe(why)}\n" if why else ""
     return text + _status(answer)
 
 
-def _other_code(info: dict[str, Any]) -> str:
+def _other_code(info: ProcessShape) -> str:
     """This command as version or commit, where the coordinator runs other code; empty: it runs the same."""
     if info["version"] != __version__:
         return __version__
-    mine, its = _commit(), info.get("commit", UNKNOWN)
+    mine, its = _commit(), info["commit"]
     return f"of commit {mine}, the coordinator of {its}" if UNKNOWN not in (mine, its) and mine != its else ""
 
 
 _commit = cache(commit)
 
 
-def _status(answer: dict[str, Any], failed: Container[str] = ()) -> str:
+def _status(answer: FleetShape, failed: Container[str] = ()) -> str:
     """Return the readiness table, with each problem and its fix below its node.
 
     `failed`: nodes whose bring-up has just failed and says why; their last known state is not shown.
     """
     none = "the fleet has no node; add this machine: pancode node add NAME --local; or another: node add NAME"
-    nodes = [
+    nodes: list[NodeShape] = [
         {**one, "state": "unknown", "problems": []} if one["name"] in failed else one
         for one in answer["nodes"]
     ]
@@ -173,23 +190,23 @@ def _status(answer: dict[str, Any], failed: Container[str] = ()) -> str:
     return listing(nodes, _NODES, none, below=below, spare=("CLOCK", "DISK", "ISOLATION", "AGENT"))
 
 
-def _problems(node: dict[str, Any]) -> Iterator[str]:
+def _problems(node: NodeShape) -> Iterator[str]:
     for fact in node["runtimes"]:
-        if fact.get("old"):
-            yield f"        {safe(fact['name'])} {safe(fact['version'])} is old, {safe(fact['old'])}"
+        if fact["old"]:
+            yield f"        {safe(fact['name'])} {safe(fact['version'] or '')} is old, {safe(fact['old'])}"
     for problem in node["problems"]:
         yield f"        {safe(problem['what'])}"
         if hint := advice(problem):
             yield f"        {hint}"
 
 
-def clock(node: dict[str, Any]) -> str:
+def clock(node: NodeShape) -> str:
     """How far its clock is from ours."""
     skew = node["clock_skew_s"]
     return "-" if skew is None else f"{skew:+.1f} s"
 
 
-_NODES: Columns = {
+_NODES: RowColumns[NodeShape] = {
     **{"NODE": "name", "STATE": "state", "AGENT": "version", "SLOTS": slots_of},
     "RUNTIMES": lambda node: ", ".join(runtime_words(r) for r in node["runtimes"] if r["state"] != "missing"),
     "ENDPOINTS": lambda node: ", ".join(map(endpoint_words, node["endpoints"])),
@@ -197,7 +214,7 @@ _NODES: Columns = {
 }
 
 
-def endpoint_words(fact: dict[str, Any]) -> str:
+def endpoint_words(fact: EndpointShape) -> str:
     """With its first model, which is loaded where one is; what is wrong stands below."""
     if fact["health"] != "ok":
         return f"{fact['name']} {fact['health'].upper()}"
@@ -209,11 +226,11 @@ def endpoint_words(fact: dict[str, Any]) -> str:
     return f"{shown}, +{others}" if others else shown
 
 
-def runtime_words(fact: dict[str, Any]) -> str:
+def runtime_words(fact: RuntimeFacts) -> str:
     version = f" {fact['version']}" if fact["version"] else ""
     good = fact["state"] == "ok" or is_local_only(fact)
     state = "" if good else f" {fact['state'].replace('_', ' ').upper()}"
-    state += " OLD" if fact.get("old") else ""
+    state += " OLD" if fact["old"] else ""
     return f"{fact['name']}{version}{state}"
 
 
@@ -256,10 +273,16 @@ def _nobody_there(face: Face, home: Place, whole: bool) -> int:
     return ExitCode.DONE
 
 
-def _down(face: Face, client: Client, nodes: list[str], now: bool) -> dict[str, Any]:
+class StoppedFleet(DownAnswer):
+    """`stopped`: the coordinator, too."""
+
+    stopped: bool
+
+
+def _down(face: Face, client: Client, nodes: list[str], now: bool) -> StoppedFleet:
     body = {**caller(), "nodes": nodes, "now": now}
     try:
-        answer = steps(face, client.events("POST", "/v1/fleet/down", body))
+        answer: DownAnswer = steps(face, client.events("POST", "/v1/fleet/down", body))
     except ApiError as error:
         if error.code != "runs_in_flight" or not face.agreed(
             f"{error} ({error.why}). Go down?", "pancode fleet down --now"
@@ -282,7 +305,7 @@ def _shut_down(client: Client) -> None:
     from pancode.app.server.single_instance import holder_of
 
     process = holder_of(client.place) if isinstance(client.place, Path) else None
-    client.post("/v1/shutdown", {"by": who()})
+    client.post(SHUTDOWN, {"by": who()})
     for _ in range(600):
         if _is_away(client) and (process is None or not process.alive()):
             return
@@ -293,7 +316,7 @@ def _shut_down(client: Client) -> None:
 def _is_away(client: Client) -> bool:
     """Whether nothing answers on the socket, and nothing is left of a coordinator on this machine."""
     try:
-        client.get("/v1/ping")
+        client.get(PING)
     except UnavailableError as away:
         home = client.place
         return (
@@ -309,7 +332,7 @@ def drain(
     """Start nothing new on NODES (none: on the whole fleet); what runs goes on."""
     if not reason.strip():
         raise UsageError("--reason is empty", fix="give a reason, for people who wait: --reason 'new disk'")
-    answer = face.client().post("/v1/fleet/drain", {"by": who(), "nodes": nodes, "reason": reason})
+    answer = face.client().post(DRAIN, {"by": who(), "nodes": nodes, "reason": reason})
     face.show(answer, lambda: f"draining {', '.join(answer['nodes']) or 'the fleet'}: {safe(reason)}\n")
 
 
@@ -325,23 +348,23 @@ def handover(face: Json) -> int:
     tried again, when this machine is back. Exit code 6 while a node has not said that it has its share.
     """
     client = face.client()
-    answer: dict[str, Any] = {}
-    for look in range(_LOOKS):
-        time.sleep(_LOOK_S if look else 0)
-        answer = client.post("/v1/fleet/handover", {"by": who()})
+    answer = client.post(HANDOVER, {"by": who()})
+    for _ in range(1, _LOOKS):
         if all(one["there"] for one in answer["handed"]):
             break
+        time.sleep(_LOOK_S)
+        answer = client.post(HANDOVER, {"by": who()})
     face.show(answer, lambda: handed_over(answer))
     return int(ExitCode.DONE if all(one["there"] for one in answer["handed"]) else ExitCode.UNAVAILABLE)
 
 
-def handed_over(answer: dict[str, Any]) -> str:
+def handed_over(answer: HandoverShape) -> str:
     """What goes on without this machine, what stays, and what is on its way, in words."""
     handed, stays = answer["handed"], answer["stays"]
     coming = sum(not one["there"] for one in handed)
     text = f"{counted(answer['at_work'], 'run')} at work, {len(handed)} waiting on nodes, {len(stays)} here\n"
     if handed:
-        columns: Columns = {
+        columns: RowColumns[HandedRun] = {
             "RUN": "run",
             "NODE": "node",
             "": lambda one: "" if one["there"] else "on its way",
@@ -351,7 +374,7 @@ def handed_over(answer: dict[str, Any]) -> str:
     if stays:
         text += "\nstay here:\n" + listing(stays, {"RUN": "run", "WHY": "why", "TASK": "task"})
     if answer["later"]:
-        rows: Columns = {"WORKFLOW": "workflow", "NAME": "name", "STEPS": "steps"}
+        rows: RowColumns[LaterSteps] = {"WORKFLOW": "workflow", "NAME": "name", "STEPS": "steps"}
         text += "\nlater steps, which begin when this machine is back:\n" + listing(answer["later"], rows)
     if coming:
         why = f"{counted(coming, 'run')} on the way, which no node has said that it has"
@@ -362,16 +385,16 @@ def handed_over(answer: dict[str, Any]) -> str:
 @fleet.verb("resume", "pancode fleet resume gpubox")
 def resume(nodes: Nodes, face: Json) -> None:
     """Take NODES (none: the whole fleet) back into service; named ones out of quarantine, too."""
-    answer = face.client().post("/v1/fleet/resume", {"by": who(), "nodes": nodes})
-    again = "".join(f"{name} is out of quarantine\n" for name in answer["let_in"])
+    answer = face.client().post(RESUME, {"by": who(), "nodes": nodes})
+    again = "".join(f"{name} is out of quarantine\n" for name in answer.get("let_in", ()))
     face.show(answer, lambda: f"{again}in service: {', '.join(answer['nodes']) or 'the fleet'}\n")
 
 
 @fleet.verb("doctor", "pancode fleet doctor")
 def doctor(nodes: Nodes, face: Json) -> int:
     """Reach every node, mend what bring-up can mend, name the rest with its fix."""
-    answer = face.client().post("/v1/fleet/doctor", {**caller(), "nodes": nodes})
-    columns: Columns = {
+    answer = face.client().post(DOCTOR, {**caller(), "nodes": nodes})
+    columns: RowColumns[CheckLine] = {
         "NODE": "node",
         "": lambda one: "ok" if one["ok"] else "NO",
         "WHAT": "what",

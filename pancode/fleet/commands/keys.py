@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated
 
+from pancode.fleet.answers import PING
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, who
 from pancode.interfaces.cli.parameters import Json, Node, option
-from pancode.interfaces.cli.terminal import Columns, listing, short_time
+from pancode.interfaces.cli.terminal import RowColumns, listing, short_time
 from pancode.interfaces.client.client import KEY_LOST, home_of
 from pancode.kernel.errors import ConflictError, NotFoundError, UnavailableError
+from pancode.runs.answers import KEYS, ROTATE, KeysAnswer, UsedKey
 
 app = Commands()
 
@@ -24,7 +26,7 @@ def key() -> None:
 @key.verb("ls", "pancode key ls")
 def ls(face: Json) -> None:
     """Every key that signs or has signed. Former ones are kept: old receipts are verified with them."""
-    answer = face.client().get("/v1/keys")
+    answer = face.client().get(KEYS)
     face.show(answer, lambda: listing(answer["keys"], _COLUMNS))
 
 
@@ -34,14 +36,14 @@ def show(name: Node, face: Json) -> None:
 
     Of a name the key that is in use now; former ones by their id.
     """
-    rows = face.client().get("/v1/keys")["keys"]
+    rows = face.client().get(KEYS)["keys"]
     found = [row for row in rows if _is_meant(row, name)]
     if not found:
         raise NotFoundError(f"no key in use is called {name}", fix="pancode key ls", code="key_not_found")
-    face.show(found[-1], lambda: str(found[-1]["pem"]))
+    face.show(found[-1], lambda: found[-1]["pem"])
 
 
-def _is_meant(row: dict[str, Any], name: str) -> bool:
+def _is_meant(row: UsedKey, name: str) -> bool:
     """Whether the key is the one named: by the first digits of its id, or by its name while it is in use."""
     if len(name) >= _SHORTEST_ID and row["keyid"].startswith(name):
         return True
@@ -64,25 +66,24 @@ def rotate(
     Until then each is spoken to with the key that it knows, so nothing stops; receipts stay verifiable.
     The fleet up after that takes the old key off the nodes.
     """
-    answer = _begun_anew(face) if lost else face.client().post("/v1/keys/rotate", {"by": who()})
+    answer = _begun_anew(face) if lost else face.client().post(ROTATE, {"by": who()})
     message = "the coordinator has a new key; next: pancode fleet up\n"
     face.show(answer, lambda: message + listing(answer["keys"], _COLUMNS))
 
 
-def _begun_anew(face: Face) -> dict[str, Any]:
+def _begun_anew(face: Face) -> KeysAnswer:
     """Have a new key begun by a file in the home, as a coordinator that lost its key does not start."""
     home = home_of(os.environ)
     with suppress(UnavailableError):
-        face.client(starts=False).get("/v1/ping")
+        face.client(starts=False).get(PING)
         raise ConflictError("the coordinator is at work: it has its key", fix="pancode key rotate")
     mark = home / KEY_LOST
     mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     mark.touch(mode=0o600)
-    answer: dict[str, Any] = face.client(works=True).get("/v1/keys")
-    return answer
+    return face.client(works=True).get(KEYS)
 
 
-_COLUMNS: Columns = {
+_COLUMNS: RowColumns[UsedKey] = {
     **{"ROLE": "role", "NAME": "name", "KEY": lambda row: row["keyid"][:10]},
     "FROM (UTC)": lambda row: short_time(row["from"]),
     "UNTIL (UTC)": lambda row: short_time(row["until"]) if row["until"] else "in use",

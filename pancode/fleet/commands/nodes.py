@@ -7,12 +7,30 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import typer
 from typer import Argument
 
+from pancode.agents.answers import RUNTIMES, NodeRuntime
 from pancode.agents.commands.choices import is_local_only
+from pancode.fleet.answers import (
+    ADD,
+    FLEET,
+    LOGIN,
+    NODE,
+    PROBE,
+    PROGRAMS,
+    SET,
+    TRUST,
+    AllowedShape,
+    NodeDetail,
+    NodeResultShape,
+    NodeShape,
+    ProblemShape,
+    QuestionShape,
+    ReachShape,
+)
 from pancode.fleet.commands.fleet import endpoint_words, runtime_words, steps
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
@@ -29,7 +47,16 @@ from pancode.interfaces.cli.parameters import (
     option,
     slot_bounds,
 )
-from pancode.interfaces.cli.terminal import Columns, advice, listing, safe, safe_block, short_time, size, tone
+from pancode.interfaces.cli.terminal import (
+    RowColumns,
+    advice,
+    listing,
+    safe,
+    safe_block,
+    short_time,
+    size,
+    tone,
+)
 from pancode.interfaces.client.client import Client, home_of, path_of
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
 from pancode.kernel.formatting import slots_of
@@ -104,7 +131,7 @@ def add(
         face.note(f"\n{safe(name)} was not added")
         raise
     try:
-        answer = client.post("/v1/nodes", spec)
+        answer = client.post(ADD, spec)
     except KeyboardInterrupt:
         face.note(f"\ninterrupted before the answer came; whether {safe(name)} was added: pancode node ls")
         raise
@@ -114,7 +141,7 @@ def add(
 def _agree(face: Face, client: Client, spec: dict[str, Any], given: tuple[str | None, bool | None]) -> None:
     """Ask everything that needs an answer before anything is changed; the answers go into `spec`."""
     accept_fingerprint, fleet_key = given
-    probed = client.post("/v1/nodes/probe", spec)
+    probed = client.post(PROBE, spec)
     for warning in probed["warnings"]:
         face.note(f"warning: {safe(warning)}")
     fingerprint = _accepted(face, probed["questions"], accept_fingerprint)
@@ -133,7 +160,7 @@ def _wants_key(face: Face, name: str) -> bool:
     )
 
 
-def _accepted(face: Face, questions: list[dict[str, Any]], given: str | None) -> str | None:
+def _accepted(face: Face, questions: list[QuestionShape], given: str | None) -> str | None:
     """Return the fingerprint that the person accepts, None where no question came up; UsageError for a no."""
     for question in questions:
         if given is not None:
@@ -141,15 +168,15 @@ def _accepted(face: Face, questions: list[dict[str, Any]], given: str | None) ->
         text = safe(question["text"])
         if not face.agreed(f"{text}. Is it the right one?", f"--accept-fingerprint {question['value']}"):
             raise UsageError("nothing was added", why="the host key was not accepted", code="not_accepted")
-        return str(question["value"])
+        return question["value"]
     return given
 
 
 @node.verb("ls", "pancode node ls")
 def ls(face: Json) -> None:
     """All machines."""
-    answer = {"nodes": face.client().get("/v1/fleet")["nodes"]}
-    columns: Columns = {
+    answer = {"nodes": face.client().get(FLEET)["nodes"]}
+    columns: RowColumns[NodeShape] = {
         "NODE": "name",
         "STATE": "state",
         "SLOTS": slots_of,
@@ -159,14 +186,14 @@ def ls(face: Json) -> None:
     face.show(answer, lambda: listing(answer["nodes"], columns, "no node; pancode node add NAME"))
 
 
-def _labels(shape: dict[str, Any]) -> str:
+def _labels(shape: NodeShape) -> str:
     return ",".join(f"{k}={v}" for k, v in sorted(shape["labels"].items()))
 
 
 @node.verb("show", "pancode node show gpubox")
 def show(name: Node, face: Json) -> None:
     """How a machine is reached, and what it says about itself."""
-    answer = face.client().get(path_of("nodes", name))
+    answer = face.client().get(NODE.at(name))
     face.show(answer, lambda: node_page(answer))
 
 
@@ -198,7 +225,7 @@ def set_(
     fewer are heeded at once.
     """
     wanted = {**_bounds(slots), "labels": dict(labels), "unlabel": list(unlabel), "by": who()}
-    answer = face.client().post(path_of("nodes", name, "set"), wanted)
+    answer = face.client().post(SET.at(name), wanted)
     count = answer["slots"]["total"]
     face.show(answer, lambda: f"{name}: {count} slots, labels {safe(_labels(answer)) or '-'}\n")
 
@@ -210,19 +237,19 @@ def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")]
     A machine that is away is revoked at once and cleaned at its next contact.
     """
     client = face.client()
-    busy = client.get(path_of("nodes", name))["slots"]["used"]
+    busy = client.get(NODE.at(name))["slots"]["used"]
     if busy:
         face.note(f"{busy} in flight there: running work is killed, and ends as lost")
     if not yes and not face.agreed(
         f"Remove {name} from the fleet, with its node home there, also a secrets.json of yours?", "--yes"
     ):
         return ExitCode.DONE
-    answer: dict[str, Any] = steps(face, client.events("POST", path_of("nodes", name, "remove"), caller()))
+    answer: NodeResultShape = steps(face, client.events("POST", path_of("nodes", name, "remove"), caller()))
     face.show(answer, lambda: _removed(answer))
     return ExitCode.DONE if answer["ok"] else ExitCode.PARTIAL
 
 
-def _removed(answer: dict[str, Any]) -> str:
+def _removed(answer: NodeResultShape) -> str:
     if answer["ok"] and "forgotten" in answer["changed"]:
         name = answer["node"]
         return f"{name} is removed; that machine is in the fleet under another name, and stays as it is\n"
@@ -251,20 +278,20 @@ def trust(
 ) -> None:
     """Pin a host key that has changed, after you have looked why."""
     client = face.client()
-    if (client.get(path_of("nodes", name))["target"] or {}).get("local"):
+    if client.get(NODE.at(name))["target"]["local"]:
         raise UsageError(
             f"{name} is this machine: it is reached without a host key",
             fix=f"nothing is to be trusted; bring it up: pancode fleet up {name}",
         )
-    probed = client.post("/v1/nodes/probe", {"name": name, **caller()})
+    probed = client.post(PROBE, {"name": name, **caller()})
     fingerprint = _accepted(face, probed["questions"], accept_fingerprint)
     if fingerprint is None:
         face.show(
             {"node": name, "ok": True, "changed": []}, lambda: f"{name} has the host key that is pinned\n"
         )
         return
-    answer = client.post(path_of("nodes", name, "trust"), {**caller(), "fingerprint": fingerprint})
-    gone = client.get(path_of("nodes", name))["state"] == "removed, not cleaned"
+    answer = client.post(TRUST.at(name), {**caller(), "fingerprint": fingerprint})
+    gone = client.get(NODE.at(name))["state"] == "removed, not cleaned"
     then = "it is being removed, and is cleaned now by itself" if gone else f"next: pancode fleet up {name}"
     face.show(answer, lambda: f"{name}: pinned {fingerprint}; {then}\n")
 
@@ -282,7 +309,7 @@ def login(
     from pancode.fleet.login import log_in
 
     home_of(os.environ)  # it is this machine's SSH that goes there
-    verb, asked = path_of("nodes", name, "login"), {"by": who(), "runtime": runtime}
+    verb, asked = LOGIN.at(name), {"by": who(), "runtime": runtime}
     client = face.client()
     answer = client.post(verb, asked)
     outcome = "not seen to its end"
@@ -340,6 +367,14 @@ def uninstall(words: Words, *, face: Json) -> int:
     return _programs(face, "uninstall", words)
 
 
+class ProgramsDone(TypedDict):
+    """What a machine did with its programs, and what it said."""
+
+    node: str
+    well: bool
+    said: str
+
+
 def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
     """Let each machine in turn do the act. Returns ERROR where one of them did not do all of it."""
     from node_agent.wire.endpoint import REMOVED_RUNTIMES
@@ -347,7 +382,7 @@ def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
 
     home_of(os.environ)  # it is this machine's SSH that goes there
     client = face.client()
-    runtimes = {*REMOVED_RUNTIMES, *(one["name"] for one in client.get("/v1/runtimes")["runtimes"])}
+    runtimes = {*REMOVED_RUNTIMES, *(one["name"] for one in client.get(RUNTIMES)["runtimes"])}
     wanted = [word for word in words if word in runtimes]
     nodes = [word for word in words if word not in runtimes]
     if not nodes or not (wanted or act == "update"):
@@ -356,9 +391,9 @@ def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
     if version and len(wanted) > 1:
         raise UsageError("a version is that of one program", fix=f"name one runtime of {', '.join(wanted)}")
     more = ("--away",) if act == "uninstall" else ("--version", version) if version else ()
-    told, well = list[dict[str, Any]](), True
+    told, well = list[ProgramsDone](), True
     for name in nodes:
-        verb, asked = path_of("nodes", name, "programs"), {"by": who(), "act": act, "runtimes": wanted}
+        verb, asked = PROGRAMS.at(name), {"by": who(), "act": act, "runtimes": wanted}
         target = client.post(verb, asked)["target"]
         face.note(f"{name}: {act} {' '.join(wanted) or 'all that was installed'} ...")
         did, said = False, "not seen to its end"
@@ -377,11 +412,11 @@ def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
     return ExitCode.DONE if well else ExitCode.ERROR
 
 
-def _tell_what_lacks(face: Face, facts: dict[str, dict[str, Any]]) -> None:
+def _tell_what_lacks(face: Face, facts: dict[str, NodeRuntime]) -> None:
     """Name the programs that were installed and cannot take a run yet, and what each lacks."""
     for name, fact in facts.items():
         if fact["state"] != "ok" and not is_local_only(fact):
-            words = f"{name} on {fact['node']} is {str(fact['state']).replace('_', ' ')}"
+            words = f"{name} on {fact['node']} is {fact['state'].replace('_', ' ')}"
             face.note(safe(f"{words}: {fact['says']}" if fact["says"] else words))
 
 
@@ -389,19 +424,23 @@ WIDTH = 13
 Fact = tuple[str, str]
 
 
-def node_page(node: dict[str, Any]) -> str:
+def node_page(node: NodeDetail) -> str:
     """A line for each thing that is known; what was not heard is left out."""
     rows = [*_state(node), *_reached(node["target"]), *_machine(node), *_offers(node)]
     lines = [f"{name + ':' if name else '':<{WIDTH}} {words}".rstrip() for name, words in rows]
     return "\n".join([*lines, *_problems(node["problems"])]) + "\n"
 
 
-def _state(node: dict[str, Any]) -> Iterator[Fact]:
+def _state(node: NodeDetail) -> Iterator[Fact]:
     yield "Name", safe(node["name"])
     yield "State", f"{tone(node['state'])} since {short_time(node['since'])}"
-    for name in ("draining", "paused", "quarantined"):
-        if node[name]:
-            yield name.capitalize(), _why(node[name])
+    for name, why in (
+        ("Draining", node["draining"]),
+        ("Paused", node["paused"]),
+        ("Quarantined", node["quarantined"]),
+    ):
+        if why:
+            yield name, safe(why)
     fewer = f"; it takes {node['slots']['now']} now: {node['slots']['why']}" if node["slots"]["why"] else ""
     yield "Slots", f"{node['slots']['used']} of {node['slots']['total']} in use{safe(fewer)}"
     yield "Labels", ", ".join(f"{safe(k)}={safe(v)}" for k, v in sorted(node["labels"].items())) or "-"
@@ -410,26 +449,18 @@ def _state(node: dict[str, Any]) -> Iterator[Fact]:
     yield "Key", node["public_key"] or "none yet: pancode fleet up"
 
 
-def _why(given: Any) -> str:
-    if not isinstance(given, dict):
-        return safe(str(given))
-    return ", ".join(f"{safe(str(k))} {safe(str(v))}" for k, v in given.items() if v not in (None, ""))
-
-
-def _reached(reach: dict[str, Any]) -> Iterator[Fact]:
-    target = reach.get("target")
-    if target is None:
+def _reached(reach: ReachShape) -> Iterator[Fact]:
+    target = reach["target"]
+    if not target["host"]:
         return
     user, port = (f"{target['user']}@" if target["user"] else ""), target["port"] or 22
-    through = [f"{hop['host']}" for hop in target["hops"] if isinstance(hop, dict)]
-    through += target.get("proxy", ())[:1]
+    through = [*(hop["host"] for hop in target["hops"]), *target["proxy"][:1]]
     way = f"ssh {user}{target['host']}, port {port}" + (f", through {', '.join(through)}" if through else "")
     yield "Reached by", "this machine itself" if reach["local"] else safe(way)
     for place, pins in sorted(reach["pins"].items()):
-        yield "Host key", safe(f"{place} {_fingerprint(str(pins))}")
+        yield "Host key", safe(f"{place} {_fingerprint(pins)}")
     yield "Home", safe(reach["installed_home"] or "nothing of ours is there yet")
-    # A machine that an earlier version added may lack the field.
-    yield from (("SSH config", safe(str(warning))) for warning in target.get("warnings", ()))
+    yield from (("SSH config", safe(warning)) for warning in target["warnings"])
 
 
 def _fingerprint(line: str) -> str:
@@ -442,7 +473,7 @@ def _fingerprint(line: str) -> str:
     return f"{kind} SHA256:{base64.b64encode(hashlib.sha256(raw).digest()).decode().rstrip('=')}"
 
 
-def _machine(node: dict[str, Any]) -> Iterator[Fact]:
+def _machine(node: NodeDetail) -> Iterator[Fact]:
     facts = node["facts"]
     if facts is None:
         yield "Machine", "not heard yet"
@@ -458,15 +489,16 @@ def _machine(node: dict[str, Any]) -> Iterator[Fact]:
     yield "Allows", _allowed(facts["allows"])
 
 
-def _allowed(allows: dict[str, Any]) -> str:
+def _allowed(allows: AllowedShape) -> str:
     if allows["closed"]:
         return safe(f"nothing: {allows['closed']}")
     parts = [f"up to {allows['safety']}"]
-    parts += [f"{what} {', '.join(allows[what])}" for what in ("repositories", "runtimes") if allows[what]]
+    for what, named in (("repositories", allows["repositories"]), ("runtimes", allows["runtimes"])):
+        parts += [f"{what} {', '.join(named)}"] if named else []
     return safe("; ".join(parts))
 
 
-def _offers(node: dict[str, Any]) -> Iterator[Fact]:
+def _offers(node: NodeDetail) -> Iterator[Fact]:
     there = [one for one in node["runtimes"] if one["state"] != "missing"]
     for name, one in zip(["Runtimes", *[""] * len(there)], there, strict=False):
         yield name, safe(runtime_words(one))
@@ -477,11 +509,11 @@ def _offers(node: dict[str, Any]) -> Iterator[Fact]:
     for one in there:
         if one["state"] == "not_logged_in" and one["says"] not in told and not is_local_only(one):
             yield "Not ready", safe(f"{one['name']}: {one['says']}")
-    for one in node["endpoints"]:
-        yield "Endpoint", safe(endpoint_words(one))
+    for server in node["endpoints"]:
+        yield "Endpoint", safe(endpoint_words(server))
 
 
-def _problems(problems: list[dict[str, Any]]) -> Iterator[str]:
+def _problems(problems: list[ProblemShape]) -> Iterator[str]:
     if problems:
         yield "Problems:"
     for one in problems:

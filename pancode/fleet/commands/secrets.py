@@ -6,11 +6,12 @@ import getpass
 import os
 import sys
 
+from pancode.fleet.answers import NODE
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.node_report import facts_after
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, Node
-from pancode.interfaces.client.client import home_of, path_of
+from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import UsageError
 
 app = Commands()
@@ -39,7 +40,7 @@ def set_(node: Node, name: str, face: Json) -> None:
 
     home_of(os.environ)  # it is this machine's SSH that goes there
     client = face.client()
-    answer = client.get(path_of("nodes", node))
+    answer = client.get(NODE.at(node))
     words = set_secret(answer["name"], answer["target"], name, _value(face, node, name), os.environ)
     takers = {one.name for one in RUNTIMES.values() if name in one.credentials}
     facts = facts_after(client, answer["name"], takers, ("not_logged_in",))

@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Annotated, Any
 
+from pancode.fleet.answers import CLEANED
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import caller, who
 from pancode.interfaces.cli.parameters import Json, option
@@ -80,7 +81,7 @@ class _Talk:
         return answer
 
     def cleaned(self) -> None:
-        self._client.post(path_of("nodes", self._name, "cleaned"), {"by": who()})
+        self._client.post(CLEANED.at(self._name), {"by": who()})
 
     def joined(self) -> dict[str, Any]:
         """Bring the node up, as `fleet up NAME` does, without printing the steps; return its result."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from pancode.fleet import inventory
 from pancode.fleet.acts import Caller, LinkWay, NodeResult, NodeSpec, Progress, ProgressLine, unwatched
+from pancode.fleet.answers import CheckLine
 from pancode.fleet.place import Reach, changed
 from pancode.fleet.ssh import external_bringup as handed
 from pancode.fleet.ssh.bringup import BringUp, problem_of
@@ -259,18 +260,20 @@ class Machines:
         self._retire()
         return [result.news() for result in results]
 
-    def doctor(self, names: Sequence[str], caller: Caller) -> list[Json]:
+    def doctor(self, names: Sequence[str], caller: Caller) -> list[CheckLine]:
         """Problems of machines and links: `{"node", "what", "ok", "fix"}`; a note counts as ok.
 
         It is a second bring-up, which changes nothing that is right, and names all that is wrong.
         """
         results = self._brought_up(names, caller, unwatched)
-        problems = [
+        problems: list[CheckLine] = [
             {"node": r.node, "what": p["what"], "ok": p.get("weight") == "note", "fix": p["fix"]}
             for r in results
             for p in r.problems
         ]
-        fine = [{"node": r.node, "what": "reached, checked", "ok": True, "fix": ""} for r in results if r.ok]
+        fine: list[CheckLine] = [
+            {"node": r.node, "what": "reached, checked", "ok": True, "fix": ""} for r in results if r.ok
+        ]
         return problems + fine
 
     def _brought_up(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:

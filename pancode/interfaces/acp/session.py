@@ -244,7 +244,7 @@ class EditorSession:
             raise UsageError("this session has not begun", fix="say something first")
         in_turn(self._acts.end if command == "end" else self._acts.rest)
         self._follow()
-        self.shape = self._acts.shape()
+        self.shape = {**self._acts.shape()}
         while self.shape["state"] not in OVER and not self._cancelled.is_set():
             self._unless_broken()
             self._state.wait(LOOK_S)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypeVar, cast
 
 from pancode.interfaces.cli.output import Face, aside, exit_of, who
 from pancode.interfaces.cli.progress import ProgressRow, SetUpLine, SetUpTimer
@@ -17,44 +17,68 @@ from pancode.interfaces.client.client import Client, RepeatedPost, path_of
 from pancode.interfaces.client.session import followed_log, in_turn
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, UnavailableError, WorkspaceError
 from pancode.kernel.formatting import counted, gate_state
+from pancode.kernel.route import A, Route
+from pancode.runs.answers import (
+    RUN,
+    LandingShape,
+    QueuedAnswer,
+    RunDetail,
+    RunShape,
+    RunWaits,
+    VerificationShape,
+)
+from pancode.sessions.answers import SESSION, TURN, SessionShape
+
+T = TypeVar("T")
 
 
 def admitted(
     face: Face,
     client: Client,
-    path: str,
+    route: Route[A],
     body: dict[str, Any],
     answered: Callable[[ApiError], Any] = lambda refused: None,
     words: RepeatedPost | None = None,
-) -> Any:
+) -> A:
     """As `asking.admitted`, with the snapshots under way. `words`: what is begun by them is begun once."""
     told = Snapshots(face, str(body.get("cwd") or "")).show
 
-    def post(body: dict[str, Any]) -> Any:
-        return client.post_work(path, body, told) if words is None else words.post(client, path, body, told)
+    def post(body: dict[str, Any]) -> A:
+        return client.post_work(route, body, told) if words is None else words.post(client, route, body, told)
 
     return retry.admitted(face.note, client, body, post, answered)
 
 
-def follow_new(face: Face, path: str, body: dict[str, Any], detach: bool) -> int:
+def follow_new(face: Face, route: Route[QueuedAnswer], body: dict[str, Any], detach: bool) -> int:
     """Ask for the run; the exit status is that of its outcome, unless nobody waits for it."""
-    answer = admitted(face, face.client(works=True), path, body)
-    for warning in answer.pop("warnings", []):
-        face.note(f"warning: {safe(warning)}")
+    answer = admitted(face, face.client(works=True), route, body)
+    warn(face, answer["warnings"])
     if "answer" in answer:
         face.note(f"answered: {safe(answer['answer'])}")
     if "workflow" in answer:
         flow = answer["workflow"]
         face.note(f"{flow} goes on with {answer['run']}; follow: pancode workflow show -f {flow}")
     if detach:
-        face.show(answer, lambda: f"{answer['run']}  {answer['state']}  {safe(answer['reason'])}\n")
+        show_queued(face, answer)
         return ExitCode.DONE
     client = face.client()
     ended = wait(face, client, answer["run"])
     if ended is None:
         return ExitCode.DETACHED
-    findings = client.get(path_of("runs", ended["run"]))["findings"]
-    return face.end(exit_of(ended["outcome"]), ended, lambda: summary({**ended, "findings": findings}))
+    whole = client.get(RUN.at(ended["run"]))
+    return face.end(exit_of(ended["outcome"]), ended, lambda: summary(whole))
+
+
+def warn(face: Face, warnings: Iterable[str]) -> None:
+    """Print each warning beside the result."""
+    for warning in warnings:
+        face.note(f"warning: {safe(warning)}")
+
+
+def show_queued(face: Face, answer: QueuedAnswer) -> None:
+    """Print the run that was queued; its warnings are told already."""
+    told = {name: value for name, value in answer.items() if name != "warnings"}
+    face.show(told, lambda: f"{answer['run']}  {answer['state']}  {safe(answer['reason'])}\n")
 
 
 FINE = ("landed", "nothing to land")
@@ -68,7 +92,7 @@ _REST_S, _REST_LOOK_S = 2 * 3600.0, 0.5
 """Seconds that a rest is waited for, as a turn, its commit and its gates may last; and between two looks."""
 
 
-def at_rest(face: Face, client: Client, run: str, act: Callable[[str], Any]) -> Any:
+def at_rest(face: Face, client: Client, run: str, act: Callable[[str], T]) -> T:
     """What `act` answers for this run; where that is a session with a program, it rests first. ApiError."""
     try:
         return act(run)
@@ -80,14 +104,14 @@ def at_rest(face: Face, client: Client, run: str, act: Callable[[str], Any]) -> 
     return act(sitting)
 
 
-def rest(face: Face, client: Client, run: str) -> dict[str, Any]:
+def rest(face: Face, client: Client, run: str) -> SessionShape:
     """Let this sitting rest behind its turn at work, and wait for its end: the session then.
 
     WorkspaceError where its turn waits for a person; UnavailableError where it does not end.
     """
     asked = False
     for _ in range(int(_REST_S / _REST_LOOK_S)):
-        shape: dict[str, Any] = client.get(path_of("sessions", run))
+        shape = client.get(SESSION.at(run))
         mine = next((one for one in shape["sittings"] if one["run"] == run), shape["sittings"][-1])
         if mine["state"] == "ended":
             return shape
@@ -97,7 +121,7 @@ def rest(face: Face, client: Client, run: str) -> dict[str, Any]:
         if not asked and shape["state"] in ("works", "waits for you"):
             behind = "behind the turn at work" if shape["state"] == "works" else "first"
             face.note(f"  the conversation rests {behind}: it goes on with your next words")
-            in_turn(lambda: client.post(path_of("sessions", run, "turn"), {"by": who(), "what": "rest"}))
+            in_turn(lambda: client.post(TURN.at(run), {"by": who(), "what": "rest"}))
             asked = True  # also where it has ended by itself a moment ago
         time.sleep(_REST_LOOK_S)
     fix = f"wait for it: pancode attach {run}; or end its turn: pancode sessions end {run}"
@@ -125,16 +149,16 @@ def taking(done: int, of: int) -> str:
     return f"taking a snapshot: {done:,} of {of:,} files" if of else "taking a snapshot"
 
 
-def gate_lines(run: dict[str, Any]) -> list[str]:
+def gate_lines(run: RunDetail) -> list[str]:
     """The gates of a run with their ends; of a change without gates, that there are none."""
     none = ["  gates      none: nothing has tested it"] if run["commit"] else []
     gates = [(safe(one["name"]), gate_state(one)) for one in run["gates"]]
     return [f"  gates      {name}: {tone(state.split(',')[0])}{state[6:]}" for name, state in gates] or none
 
 
-def report_lines(run: dict[str, Any], most: int) -> list[str]:
+def report_lines(run: RunDetail, most: int) -> list[str]:
     """At most so many results of each file."""
-    return [line for report in run.get("reports") or () for line in _report(report, most)]
+    return [line for report in run["reports"] for line in _report(report, most)]
 
 
 def _report(report: dict[str, Any], most: int) -> list[str]:
@@ -154,7 +178,13 @@ def _finding(one: dict[str, Any]) -> str:
     return "  ".join(filter(None, (one["level"], f"{one['file']}{line}", one["rule"], one["text"])))
 
 
-def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
+class WaitedRun(RunShape):
+    """A run at its end. `shown`: the output that was shown while it went on."""
+
+    shown: NotRequired[str]
+
+
+def wait(face: Face, client: Client, run: str) -> WaitedRun | None:
     """The run at its end, with the output that was `shown` meanwhile; None when the person has detached."""
     try:
         live, own = None, SetUpLine(Client(client.place, starts=False), run)
@@ -163,8 +193,8 @@ def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
                 if shape["state"] == "ended":
                     if live is not None:
                         live.finish()
-                        shape = {**shape, "shown": live.shown}
-                    return shape
+                        return {**shape, "shown": live.shown}
+                    return cast(WaitedRun, shape)
                 usage = shape["usage"]
                 tokens = usage["input_tokens"] + usage["output_tokens"]
                 spent = f"  {count(tokens)} tokens" if tokens else ""
@@ -217,7 +247,7 @@ class LiveTranscript(threading.Thread):
             self.shown = f"{self.shown}{line}\n"[-KEPT:]
 
 
-def _beginning(face: Face, line: ProgressRow, shape: dict[str, Any]) -> LiveTranscript:
+def _beginning(face: Face, line: ProgressRow, shape: RunShape) -> LiveTranscript:
     """Start to show the story of the run's agent, above the line of its progress."""
     from pancode.sessions.conversation.lines import MARK
 
@@ -235,7 +265,7 @@ def detached(face: Face, run: str) -> int:
     return ExitCode.DETACHED
 
 
-def changes(face: Face, client: Client, run: str) -> Iterator[dict[str, Any]]:
+def changes(face: Face, client: Client, run: str) -> Iterator[RunShape]:
     """The run whenever it changes, over restarts of the coordinator, until it has ended."""
     for event in retry.resumed(face.note, run, lambda: client.events("GET", path_of("runs", run, "events"))):
         if event.kind == "run":
@@ -251,13 +281,13 @@ _STAGES = {
 }
 
 
-def _stage(shape: dict[str, Any]) -> str:
+def _stage(shape: RunShape) -> str:
     """The progress of a run in few words; a wait or a problem in the words of its reason."""
     attempt = f"attempt {shape['attempt']}: " if shape["attempt"] > 1 else ""
     notes = "".join(f"  ({safe(note)})" for note in shape["notes"])
     words = _STAGES.get(shape["stage"])
     if words is not None and shape["waits"] is None:
-        return f"{attempt}{words} {safe(shape['node'])}{notes}"
+        return f"{attempt}{words} {safe(shape['node'] or '-')}{notes}"
     return f"{attempt}{safe(shape['reason']) or shape['state']}{notes}"
 
 
@@ -270,7 +300,7 @@ _LOGS = {
 """Options of `runs logs` for failures whose output is not in the agent's stream."""
 
 
-def summary(shape: dict[str, Any]) -> str:
+def summary(shape: RunDetail) -> str:
     """A finished run in a few lines; what was found on the way (a file left behind) is never left out."""
     notes = f" ({', '.join(shape['notes'])})" if shape["notes"] else ""
     state = shape["outcome"] or shape["state"]
@@ -280,32 +310,32 @@ def summary(shape: dict[str, Any]) -> str:
     if shape["commit"]:
         files = len(shape["files_changed"])
         lines.append(f"  commit {shape['commit'][:12]}, {counted(files, 'file')} changed")
-    lines += [f"  landing    {_landing(shape['landing'])}"] if shape.get("landing") else []
-    lines += [f"  tested     {_tested(shape['verification'])}"] if shape.get("verification") else []
+    lines += [f"  landing    {_landing(shape['landing'])}"] if shape["landing"] else []
+    lines += [f"  tested     {_tested(shape['verification'])}"] if shape["verification"] else []
     lines += [f"  finding    {safe(text)}" for text in shape["findings"]]
-    lines += _asks(shape["run"], shape["inbox"]) if shape.get("inbox") else []
+    lines += _asks(shape["run"], shape["inbox"]) if shape["inbox"] else []
     if shape["outcome"] not in (None, "done"):
-        failure = (shape.get("attempts") or [{}])[-1].get("failure")
-        stream = _LOGS.get(failure, "")
+        failure = shape["attempts"][-1]["failure"] if shape["attempts"] else None
+        stream = _LOGS.get(failure or "", "")
         look = f"  look: pancode runs logs {stream}{shape['run']} " if failure != "gate_missing" else ""
         servers = "   servers: pancode endpoints" if failure == "model_failed" else ""
         lines.append(f"{look}  why: pancode why {shape['run']}{servers}")
     return "\n".join(lines) + "\n"
 
 
-def _asks(run: str, item: dict[str, Any]) -> list[str]:
+def _asks(run: str, item: RunWaits) -> list[str]:
     choices = [f"  {number}: {safe(one)}" for number, one in enumerate(item["choices"], start=1)]
     no = "" if item["kind"] == "call" else f"   no: pancode deny {run}"
     return [*choices, f"  it waits for you: {item['command']}{no}"]
 
 
-def _tested(seen: dict[str, Any]) -> str:
+def _tested(seen: VerificationShape) -> str:
     before = [safe(str(one["node"])) for one in seen["earlier"] if one["state"] == "disputed"]
     disputed = f" (disputed before by {', '.join(before)})" if before else ""
     return f"{safe(seen['why'])}{disputed}"
 
 
-def _landing(landing: dict[str, Any]) -> str:
+def _landing(landing: LandingShape) -> str:
     where = (
         f" in {safe(landing['tree'])}, {counted(len(landing['files']), 'file')}, not committed"
         if landing.get("tree")
@@ -315,14 +345,14 @@ def _landing(landing: dict[str, Any]) -> str:
     return f"{safe(landing['status'])}{where}{why}"
 
 
-def _cost(shape: dict[str, Any]) -> str:
+def _cost(shape: RunShape) -> str:
     usage = shape["usage"]
     source = usage["cost_source"]
     disputed = f", and {usd(usage['disputed_usd'])} disputed" if usage["disputed_usd"] else ""
     return f"cost {usd(usage['cost_usd'])}{f' ({source})' if usage['cost_usd'] is not None else ''}{disputed}"
 
 
-def lasted(shape: dict[str, Any]) -> str:
+def lasted(shape: RunShape) -> str:
     """The duration of a run; for one that has not ended, the time since its start."""
     if shape["started_at"] is None:
         return "-" if shape["outcome"] is None else "never started"
@@ -339,7 +369,7 @@ def between(begin: str, end: str) -> str:
     return took(round(seconds, 1))
 
 
-def landed(face: Face, client: Client, run: str) -> dict[str, Any] | None:
+def landed(face: Face, client: Client, run: str) -> RunDetail | None:
     """The run when it is known what became of `--verify-on` and `--land`, which the coordinator carries out.
 
     None: detached meanwhile.
@@ -347,9 +377,10 @@ def landed(face: Face, client: Client, run: str) -> dict[str, Any] | None:
     noted = False
     try:
         while True:
-            shape: dict[str, Any] = client.get(path_of("runs", run))
-            verifies = (shape["verification"] or {}).get("waits", False)
-            if (shape["landing"] or {}).get("status") != "waiting" and not verifies:
+            shape = client.get(RUN.at(run))
+            seen, landing = shape["verification"], shape["landing"]
+            verifies = seen is not None and seen["waits"]
+            if (landing is None or landing["status"] != "waiting") and not verifies:
                 return shape
             if not noted:
                 face.note(f"  {run}  {'another machine verifies it' if verifies else 'landing, gates first'}")
@@ -360,7 +391,7 @@ def landed(face: Face, client: Client, run: str) -> dict[str, Any] | None:
         return None
 
 
-def unless_landed(shape: dict[str, Any]) -> None:
+def unless_landed(shape: RunDetail) -> None:
     """WorkspaceError where a change was to be landed and is not, although the run is done."""
     report = shape["landing"]
     if shape["outcome"] == "done" and report is not None and report["status"] not in FINE:

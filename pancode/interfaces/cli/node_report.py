@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Container
-from typing import Any
 
+from pancode.agents.answers import RUNTIMES, NodeRuntime
 from pancode.interfaces.client.client import Client
 
 _LOOKS, _LOOK_S = 20, 0.25
@@ -13,15 +13,15 @@ _LOOKS, _LOOK_S = 20, 0.25
 
 def facts_after(
     client: Client, node: str, runtimes: Collection[str], before: Container[str]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, NodeRuntime]:
     """What the node tells of these runtimes, by name, once none of them is in a state of `before`.
 
     After five seconds: what it tells then.
     """
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, NodeRuntime] = {}
     for look in range(_LOOKS if runtimes else 0):
         time.sleep(_LOOK_S if look else 0)
-        rows = client.get("/v1/runtimes")["runtimes"]
+        rows = client.get(RUNTIMES)["runtimes"]
         facts = [(one["name"], fact) for one in rows for fact in one["nodes"] if fact["node"] == node]
         found = {name: fact for name, fact in facts if name in runtimes}
         if not any(fact["state"] in before for fact in found.values()):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pancode.config.answers import SETTINGS
 from pancode.config.variables import PER_DISPATCH, VARIABLES
 from pancode.interfaces.cli.terminal import paint, safe
 from pancode.interfaces.client.client import Client, home_of, place_of
@@ -128,7 +129,7 @@ def unheeded(client: Client, cwd: str, environ: Mapping[str, str]) -> list[str]:
     remote = remote_of(environ)
     if remote is not None:
         return [f"{name} does not count: the coordinator on {remote} has its own settings" for name in named]
-    there: dict[str, Any] = {row["key"]: row["value"] for row in client.get("/v1/config")["settings"]}
+    there: dict[str, Any] = {row["key"]: row["value"] for row in client.get(SETTINGS)["settings"]}
     for name, key in list(named.items()):
         text = environ[name].strip()
         # A variable with the coordinator's value is heeded. Other values need the schema, which loads slowly.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import typer
 from typer import Argument, Option
@@ -12,6 +12,7 @@ from typer import Argument, Option
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.client import Client
+from pancode.kernel.route import Route
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -132,13 +133,24 @@ PAGE = 1_000
 """How many rows each page has that `--all` asks for."""
 
 
+P = TypeVar("P")
+
+
 def page(
-    client: Client, path: str, rows: str, limit: int, cursor: str | None, *, whole: bool, **filters: object
-) -> dict[str, Any]:
+    client: Client,
+    route: Route[P],
+    rows: str,
+    limit: int,
+    cursor: str | None,
+    *,
+    whole: bool,
+    **filters: object,
+) -> P:
     """The list's answer, its rows under the name `rows`; `next` is there where more follows."""
     most = PAGE if whole else limit
-    answer: dict[str, Any] = client.get(path, limit=most, cursor=cursor, **filters)
+    answer: Any = client.get(route, limit=most, cursor=cursor, **filters)
     while whole and answer["next"] is not None:
-        more = client.get(path, limit=most, cursor=answer["next"], **filters)
+        more: Any = client.get(route, limit=most, cursor=answer["next"], **filters)
         answer = {**more, rows: [*answer[rows], *more[rows]]}
-    return answer
+    found: P = answer
+    return found

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.terminal import console, draws, safe, took
-from pancode.interfaces.client.client import Client, NotRunningError, path_of
+from pancode.interfaces.client.client import Client, NotRunningError
 from pancode.kernel.errors import PancodeError
+from pancode.runs.answers import STREAMS
 
 if TYPE_CHECKING:
     from typing import Self
@@ -140,7 +141,7 @@ class SetUpLine:
 
     def look(self) -> str:
         """Return the last line that set-up wrote; "" before it writes, and once other streams have output."""
-        by_attempt = self._client.get(path_of("runs", self._run, "streams"))["streams"]
+        by_attempt = self._client.get(STREAMS.at(self._run))["streams"]
         attempt, names = next(reversed(by_attempt.items()), ("", []))
         if SETUP not in names or OTHERS.intersection(names):
             return ""

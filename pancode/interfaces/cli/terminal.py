@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeVar
 
 from pancode.kernel.formatting import clip as clip
 from pancode.kernel.formatting import count as count
@@ -163,13 +163,16 @@ _END_OF_ROW = "\x1f"
 
 _TONED = {"", "STATE", "OUTCOME", "VERDICT", "GRADE", "LEVEL"}
 """Heads of columns whose words have a colour."""
-Columns = Mapping[str, str | Callable[[Any], object]]
+Row = TypeVar("Row", bound=Mapping[str, Any])
+RowColumns = Mapping[str, str | Callable[[Row], object]]
 """Head to a field of the row, or a function of it. Fields ending in at, since or usd are written as such."""
+Columns = RowColumns[Any]
+"""Columns of rows whose fields nobody has typed."""
 
 
 def listing(
-    rows: Sequence[Mapping[str, Any]],
-    columns: Columns,
+    rows: Sequence[Row],
+    columns: RowColumns[Row],
     empty: str = "",
     *,
     below: Iterable[Sequence[str]] = (),
@@ -183,7 +186,7 @@ def listing(
     return table(tuple(columns), cells, below, spare, cut)
 
 
-def _of(row: Mapping[str, Any], cell: str | Callable[[Any], object]) -> object:
+def _of(row: Row, cell: str | Callable[[Row], object]) -> object:
     if not isinstance(cell, str):
         return cell(row)
     value = row[cell]

@@ -16,13 +16,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import quote, unquote, urlencode
 
 from pancode import __version__
 from pancode.interfaces.client.remote.address import VARIABLE
 from pancode.interfaces.client.remote.place import RemoteCoordinator, cut_link, remote_of
-from pancode.kernel.errors import ApiError, ConfigError, PancodeError, UnavailableError, UsageError
+from pancode.kernel.errors import ApiError, ConfigError, PancodeError, UnavailableError
+from pancode.kernel.route import A, Route, check_name, path_in
 
 if TYPE_CHECKING:
     import subprocess
@@ -58,15 +59,6 @@ def unusable(home: Path, exc: OSError) -> ConfigError:
         else "set PANCODE_HOME to a folder of your own"
     )
     return ConfigError(f"{home} cannot be used", why=str(exc), fix=fix, code="home_unusable")
-
-
-def named(text: str) -> str:
-    """A name that a person typed. UsageError for an empty one: an empty variable does not mean `any`."""
-    if not text:
-        raise UsageError("the name is empty", fix="give a name; a run: pancode runs")
-    if not text.isascii() and text != text.encode("utf-8", "ignore").decode():
-        raise UsageError("the name is not valid text", fix="give a name; a run: pancode runs")
-    return text
 
 
 class NotRunningError(UnavailableError):
@@ -380,6 +372,10 @@ class Client:
         self._noted = ""
         self._child: subprocess.Popen[bytes] | None = None
 
+    @overload
+    def get(self, path: Route[A], **query: object) -> A: ...
+    @overload
+    def get(self, path: str, **query: object) -> Any: ...
     def get(self, path: str, **query: object) -> Any:
         """Return the answer as plain JSON; ApiError for a refusal of any kind.
 
@@ -387,10 +383,29 @@ class Client:
         """
         return self._json("GET", _with(path, query), None)
 
+    @overload
+    def post(
+        self, path: Route[A], body: Json | None = None, wait_s: float = ANSWER_S, key: str = ""
+    ) -> A: ...
+    @overload
+    def post(self, path: str, body: Json | None = None, wait_s: float = ANSWER_S, key: str = "") -> Any: ...
     def post(self, path: str, body: Json | None = None, wait_s: float = ANSWER_S, key: str = "") -> Any:
         """As `get`, for a request that changes something. It is sent twice only with an idempotency `key`."""
-        return self._json("POST", path, body or {}, wait_s, key=key)
+        return self._json("POST", path_in(path), body or {}, wait_s, key=key)
 
+    @overload
+    def post_work(
+        self,
+        path: Route[A],
+        body: Json,
+        told: Callable[[Json], None],
+        wait_s: float = ANSWER_S,
+        key: str = "",
+    ) -> A: ...
+    @overload
+    def post_work(
+        self, path: str, body: Json, told: Callable[[Json], None], wait_s: float = ANSWER_S, key: str = ""
+    ) -> Any: ...
     def post_work(
         self, path: str, body: Json, told: Callable[[Json], None], wait_s: float = ANSWER_S, key: str = ""
     ) -> Any:
@@ -399,7 +414,7 @@ class Client:
         `told` gets the snapshots under way each time. SilentError after `wait_s` without a word from the
         coordinator.
         """
-        return self._json("POST", path, body, wait_s, told, key)
+        return self._json("POST", path_in(path), body, wait_s, told, key)
 
     def raw(self, path: str, **query: object) -> bytes:
         """The answer's bytes as they are."""
@@ -593,7 +608,7 @@ def _unless_down(home: Path, none: NotRunningError) -> None:
 
 def path_of(*parts: str) -> str:
     """Return a path of the API; a part stays one part, whatever is in it. UsageError for an empty part."""
-    return "/v1/" + "/".join(quote(named(part), safe="") for part in parts)
+    return "/v1/" + "/".join(quote(check_name(part), safe="") for part in parts)
 
 
 def start_coordinator(
@@ -743,8 +758,8 @@ def _check(response: http.client.HTTPResponse, data: bytes) -> None:
 
 def _with(path: str, query: Mapping[str, object]) -> str:
     params = {name: _word(value) for name, value in query.items() if value is not None and value is not False}
-    return f"{path}?{urlencode(params)}" if params else path
+    return f"{path_in(path)}?{urlencode(params)}" if params else path_in(path)
 
 
 def _word(value: object) -> str:
-    return "1" if value is True else named(str(value))
+    return "1" if value is True else check_name(str(value))

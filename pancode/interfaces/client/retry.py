@@ -16,6 +16,7 @@ from pancode.interfaces.client.client import (
 )
 from pancode.kernel.errors import ApiError, UnavailableError
 from pancode.kernel.formatting import safe
+from pancode.kernel.route import A
 
 Json = dict[str, Any]
 Note = Callable[[str], object]
@@ -48,9 +49,9 @@ def admitted(
     note: Note,
     client: Client,
     body: Json,
-    post: Callable[[Json], Any],
+    post: Callable[[Json], A],
     answered: Callable[[ApiError], Any] = lambda refused: None,
-) -> Any:
+) -> A:
     """Return what `post` answers to this work, once a person has said yes and each model is tested. ApiError.
 
     `answered`: a person's yes, or an agent's name, where the refusal asks for it; else nothing.

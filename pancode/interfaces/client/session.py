@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pancode.interfaces.client.client import Client, LogPart, RepeatedPost, ServerEvent, path_of
 from pancode.interfaces.client.retry import Note, resumed
 from pancode.kernel.errors import ApiError
+from pancode.sessions.answers import SESSION, SessionShape
 
 if TYPE_CHECKING:
     from node_agent.wire.clock import Ids
@@ -64,12 +65,11 @@ class SessionActs:
     def end(self) -> None:
         self._post("end", {})
 
-    def shape(self) -> Json:
+    def shape(self) -> SessionShape:
         """The session as it is now."""
-        told: Json = self._client.get(path_of("sessions", self.run))
-        return told
+        return self._client.get(SESSION.at(self.run))
 
-    def decide(self, asks: Json, how: str, text: str = "") -> Json:
+    def decide(self, asks: Mapping[str, Any], how: str, text: str = "") -> Json:
         """Answer this very question; return the run that has the answer.
 
         `how`: yes, always (the same rule in this run, too), no, or words; only a call takes words with a no.

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from node_agent.wire.identity import AttemptId
 from pancode.checkouts.copies import CheckoutCopies
+from pancode.commit import UNKNOWN
+from pancode.fleet.answers import ProcessShape, RunningShape, TroubleShape
 from pancode.fleet.place import ListenAddress
 from pancode.fleet.ssh.machines import Machines
 from pancode.git.forge_rules import ForgeKind
@@ -20,8 +22,9 @@ from pancode.interfaces.http.access.request_filter import DoorPlace
 from pancode.issues.model import Trackers
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
 from pancode.kernel.records import Run
+from pancode.landing.answers import PullRequestShape
 from pancode.landing.git.change_store import DepotCode
-from pancode.landing.pull_request import PullAsked, PullRequestShape
+from pancode.landing.pull_request import PullAsked
 from pancode.notices.rules import NotifyRules
 from pancode.runs.core import Core
 from pancode.runs.retention.service import FilesOfRuns
@@ -104,7 +107,7 @@ class CoordinatorApi(Protocol):
     def head_of(self, repo: str, branch: str) -> str:
         """Return the commit at the head of a repository's branch. NotFoundError."""
 
-    def closed(self) -> Sequence[Mapping[str, str]]:
+    def closed(self) -> Sequence[TroubleShape]:
         """Return the ports for nodes that should be open and are not: what, why, fix."""
 
     def process_figures(self) -> Mapping[str, float]:
@@ -222,7 +225,7 @@ class RoundTrouble:
 
     now: PancodeError | None = None
 
-    def shape(self) -> dict[str, str] | None:
+    def shape(self) -> TroubleShape | None:
         """Return the trouble in the shape that faces show; None while all is well."""
         found = self.now
         return None if found is None else {"what": str(found), "why": found.why, "fix": found.fix}
@@ -242,7 +245,7 @@ class ApiContext:
     closing: threading.Event = field(default_factory=threading.Event)
     nudges: Nudges = field(default_factory=Nudges)
     trouble: RoundTrouble = field(default_factory=RoundTrouble)
-    closed: list[dict[str, str]] = field(default_factory=list)
+    closed: list[TroubleShape] = field(default_factory=list)
     """The ports that should be open and are not: what, why, fix."""
 
     def __post_init__(self) -> None:
@@ -252,6 +255,27 @@ class ApiContext:
     @property
     def core(self) -> Core:
         return self.coordinator.core
+
+    def process(self) -> ProcessShape:
+        """Return what is known of this process."""
+        facts = self.facts
+        return {
+            "pid": facts["pid"],
+            "version": facts["version"],
+            "commit": facts.get("commit", UNKNOWN),
+            "home": facts["home"],
+            "started_at": facts["started_at"],
+            "api": facts.get("api", ""),
+        }
+
+    def running(self) -> RunningShape:
+        """Return this process, and what keeps it from its work."""
+        return {
+            **self.process(),
+            "after_reboot": self.coordinator.after_reboot(),
+            "trouble": self.trouble.shape(),
+            "closed": [*self.coordinator.closed(), *self.closed],
+        }
 
     def project_of(self, cwd: str | None) -> str | None:
         """Return the top of the repository around the caller's folder; None outside of one."""

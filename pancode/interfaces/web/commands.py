@@ -17,6 +17,7 @@ from pancode.interfaces.cli.output import Face, who
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.client.client import home_of
 from pancode.interfaces.client.remote.place import remote_of
+from pancode.interfaces.http.access.answers import WEB_CODE
 
 app = Commands()
 
@@ -36,7 +37,7 @@ def web(
     `api.listen` says. The browser gets the link from a file that you alone may read; where it may not read
     that: --print.
     """
-    made = face.client().post("/v1/web/codes", {"by": who()})
+    made = face.client().post(WEB_CODE, {"by": who()})
     url, seconds = str(made["url"]), int(made["lasts_ms"]) // 1000
     there = remote_of(os.environ)
     if there is not None:

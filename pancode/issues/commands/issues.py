@@ -8,13 +8,16 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.follow import warn
 from pancode.interfaces.cli.output import who
 from pancode.interfaces.cli.parameters import Json, money, option
 from pancode.interfaces.cli.terminal import Columns, listing, safe, safe_block, short_time
-from pancode.interfaces.client.client import path_of
+from pancode.issues.answers import ISSUE, ISSUES, WORK, WORK_RUN, WORKS, IssueAnswer, IssueWorkAnswer
 from pancode.kernel.caller import folder
 from pancode.kernel.errors import ExitCode, UsageError
+from pancode.people.answers import TELL
 from pancode.people.commands.inbox import delivery
+from pancode.runs.answers import STOP
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import of_caller, plan, post_agreed
 
@@ -42,7 +45,7 @@ def ls(
     face: Json,
 ) -> None:
     """The open issues, the one that was changed last first."""
-    answer = face.client().get("/v1/issues", project=project, cwd=folder())
+    answer = face.client().get(ISSUES, project=project, cwd=folder())
     none = f"project {answer['project']} has no open issue"
     face.show(answer, lambda: listing(answer["issues"], _ISSUES, none, cut="TITLE"))
 
@@ -56,11 +59,11 @@ _ISSUES: Columns = {
 @issues.verb("show", "pancode issues show SHOP-12")
 def show(issue: Issue, face: Json) -> None:
     """One issue with its text."""
-    one = face.client().get(path_of("issues", issue))
+    one = face.client().get(ISSUE.at(issue))
     face.show(one, lambda: _shown(one))
 
 
-def _shown(one: dict[str, Any]) -> str:
+def _shown(one: IssueAnswer) -> str:
     facts = {"state": one["state"], "labels": ", ".join(one["labels"]), "for": ", ".join(one["assignees"])}
     facts |= {"by": one["author"], "project": one["project"], "at": one["url"]}
     lines = [f"  {key:<8} {safe(str(value))}\n" for key, value in facts.items() if value]
@@ -119,19 +122,19 @@ def on(
     body |= {"settings": of_caller({"workspace": "none"}).get("settings", {})}
     client = face.client(works=True)
     if dry_run:
-        answer = client.post("/v1/work", body)
-        for warning in answer["warnings"]:
-            face.note(f"warning: {safe(warning)}")
-        face.show(answer, lambda: f"{safe_block(answer['task'])}\n{plan(answer['report'])}")
-        return ExitCode.DONE if answer["report"]["admitted"] else ExitCode.REFUSED
-    answer = post_agreed(face, client, "/v1/work", body)
-    for warning in answer["warnings"]:
-        face.note(f"warning: {safe(warning)}")
+        told = client.post(WORK, body)
+        warn(face, told["warnings"])
+        face.show(
+            told, lambda: f"{safe_block(told['task'])}\n{plan(told['report'], told['report']['snapshot'])}"
+        )
+        return ExitCode.DONE if told["report"]["admitted"] else ExitCode.REFUSED
+    answer = post_agreed(face, client, WORK, body)
+    warn(face, answer["warnings"])
     face.show(answer, lambda: _begun(answer))
     return ExitCode.DONE
 
 
-def _begun(one: dict[str, Any]) -> str:
+def _begun(one: IssueWorkAnswer) -> str:
     return (
         f"{one['run']}  works on {safe(one['issue'])} {safe(one['title'])}\n"
         f"  workspace {one['workspace']}, agent {safe(one['agent'])}\n"
@@ -142,7 +145,7 @@ def _begun(one: dict[str, Any]) -> str:
 @work.verb("status", "pancode work status")
 def status(face: Json) -> None:
     """All work on issues, and what their trackers were told."""
-    answer = face.client().get("/v1/work")
+    answer = face.client().get(WORKS)
     none = "no issue is worked on; try: pancode work ISSUE"
     face.show(answer, lambda: listing(answer["works"], _WORKS, none, cut="TITLE"))
     for one in answer["works"]:
@@ -161,8 +164,8 @@ _WORKS: Columns = {
 def tell(issue: Issue, words: Annotated[str, Argument(help="What to say.")], face: Json) -> None:
     """Words for the agent that works on it, or for the next one there; it says which of the two."""
     client = face.client()
-    run = client.get(path_of("work", issue))["run"]
-    told = client.post(path_of("runs", run, "tell"), {"text": words, "by": who()})
+    run = client.get(WORK_RUN.at(issue))["run"]
+    told = client.post(TELL.at(run), {"text": words, "by": who()})
     face.show(told, lambda: delivery(told))
 
 
@@ -170,6 +173,6 @@ def tell(issue: Issue, words: Annotated[str, Argument(help="What to say.")], fac
 def kill(issue: Issue, face: Json) -> None:
     """Stop the run that works on it. Its workspace and its files stay."""
     client = face.client()
-    run = client.get(path_of("work", issue))["run"]
-    done = client.post(path_of("runs", run, "stop"), {"by": who(), "reason": f"work kill {issue}"})
+    run = client.get(WORK_RUN.at(issue))["run"]
+    done = client.post(STOP.at(run), {"by": who(), "reason": f"work kill {issue}"})
     face.show(done, lambda: f"{run}  {safe(done['state'])}\n")

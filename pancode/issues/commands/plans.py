@@ -12,11 +12,12 @@ from pancode.interfaces.cli.follow import rest
 from pancode.interfaces.cli.output import who
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import safe
-from pancode.interfaces.client.client import path_of
+from pancode.issues.answers import KEEP_PLAN, PLAN
 from pancode.kernel.caller import folder
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.names import PLANNER
 from pancode.sessions.commands.export import conversation, markdown
+from pancode.workspaces.answers import WORKSPACE
 
 app = Commands()
 MOST_QUESTIONS = 200_000
@@ -59,7 +60,7 @@ def on(
     from pancode.interfaces.cli.main import run
 
     asked = {"what": what, "cwd": folder(), "node": node, "goes_on": goes_on, "by": who()}
-    there = face.client(works=True).post("/v1/plans", asked)
+    there = face.client(works=True).post(PLAN, asked)
     told = (*(("--once",) if once else ()), *(("--json",) if face.as_json else ()))
     if there["run"]:
         if once:
@@ -80,12 +81,12 @@ def on(
 def keep(name: Annotated[str, Argument(help="The plan: its workspace, or its issue.")], face: Json) -> int:
     """Write the newest answer of the planner into the workspace, and the talk beside it."""
     client, name = face.client(works=True), name.lower()
-    newest = client.get(path_of("workspaces", name))["runs"]
+    newest = client.get(WORKSPACE.at(name))["runs"]
     if not newest:
         raise UsageError(f"nothing is planned in {name} yet", fix=f"pancode plan {name}", code="no_plan")
     rest(face, client, newest[-1]["run"])
     talk = markdown(conversation(client, newest[-1]["run"]))[-MOST_QUESTIONS:]
-    done = client.post(path_of("plans", name, "keep"), {"questions": talk, "by": who()})
+    done = client.post(KEEP_PLAN.at(name), {"questions": talk, "by": who()})
     there = f"docs/{safe(name)}-plan.md"
     then = f'pancode dispatch --workspace {safe(name)} "carry out {there}"'
     words = f"{done['run']}  writes {there}\n  then: {then}\n"

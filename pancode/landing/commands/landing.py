@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -29,14 +30,16 @@ from pancode.interfaces.cli.follow import (
 from pancode.interfaces.cli.output import Face, exit_of, who
 from pancode.interfaces.cli.parameters import Anyway, Json, WithCommands, WithSecret, option
 from pancode.interfaces.cli.terminal import Columns, clip, listing, safe
-from pancode.interfaces.client.client import Client, path_of
+from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.caller import folder_here, work_folder
 from pancode.kernel.errors import ApiError, ExitCode, UsageError, WorkspaceError
 from pancode.kernel.formatting import counted
+from pancode.landing.answers import CALL_OFF, GREEN, LAND, LANDINGS, PULL_REQUEST, RESOLVE
 from pancode.landing.commands import progress as landing
 from pancode.landing.commands.progress import landing_line
 from pancode.landing.model import How
+from pancode.runs.answers import BRIEF, RunShape
 
 app = Commands()
 
@@ -69,7 +72,9 @@ class PullWanted:
     forge: ForgeKind | None = None
 
 
-def pull_request(face: Face, client: Client, report: dict[str, Any], wanted: PullWanted) -> dict[str, Any]:
+def pull_request(
+    face: Face, client: Client, report: Mapping[str, Any], wanted: PullWanted
+) -> Mapping[str, Any]:
     """The report with the pull request. ApiError as the coordinator says; landing and push stand."""
     pushed = report.get("pushed")
     if pushed is None:
@@ -78,7 +83,7 @@ def pull_request(face: Face, client: Client, report: dict[str, Any], wanted: Pul
     body = {"by": who(), **pushed, "message": wanted.message, "forge": kind}
     face.note("  asking the forge for a pull request")
     try:
-        made = client.post(path_of("runs", report["run"], "pull-request"), body, PULL_S)
+        made = client.post(PULL_REQUEST.at(report["run"]), body, PULL_S)
     except ApiError as error:
         again = f"pancode land {report['run']} --push {pushed['remote']} {pushed['branch']} --pull-request"
         error.because(f"the change has landed on {safe(pushed['branch'])} and is pushed; that stands")
@@ -87,7 +92,7 @@ def pull_request(face: Face, client: Client, report: dict[str, Any], wanted: Pul
     return {**report, "pull_request": made}
 
 
-def pull_line(report: dict[str, Any]) -> str:
+def pull_line(report: Mapping[str, Any]) -> str:
     """The line below that of the landing."""
     made = report.get("pull_request")
     if made is None:
@@ -103,7 +108,7 @@ def check_push(push_to: tuple[str, str] | None) -> None:
         raise there.refuse("--push does not work from here: git has to run in the repository", fix)
 
 
-def push(face: Face, remote: str, branch: str, report: dict[str, Any]) -> dict[str, Any]:
+def push(face: Face, remote: str, branch: str, report: Mapping[str, Any]) -> Mapping[str, Any]:
     """Nothing is forced, and nothing is pushed that did not land. WorkspaceError where git refuses."""
     if report["status"] not in FINE:
         return report
@@ -146,7 +151,7 @@ def settle(face: Face, run: str, body: dict[str, Any], *, detach: bool) -> int:
     """The exit status is that of the run's outcome, or of a landing that failed after it."""
 
     def ask(name: str) -> Any:
-        return admitted(face, client, path_of("runs", name, "land", "resolve"), {"by": who(), **body})
+        return admitted(face, client, RESOLVE.at(name), {"by": who(), **body})
 
     client = face.client(works=True)
     answer = at_rest(face, client, run, ask)
@@ -171,7 +176,7 @@ def land_all(face: Face, body: dict[str, Any], *, yes: bool) -> tuple[ExitCode, 
     The exit status, and whether any of them landed.
     """
     client = face.client()
-    rows: list[dict[str, Any]] = client.get("/v1/landings/green", folder=work_folder())["runs"]
+    rows = client.get(GREEN, folder=work_folder())["runs"]
     if not rows:
         face.show(
             {"landings": []},
@@ -201,14 +206,14 @@ def land_all(face: Face, body: dict[str, Any], *, yes: bool) -> tuple[ExitCode, 
     except KeyboardInterrupt:
         face.note("\ncalling off what has not landed ...")
         for run in left:
-            client.post(path_of("runs", run, "land", "cancel"), {"by": who()})
+            client.post(CALL_OFF.at(run), {"by": who()})
             ends.append({"run": run, "status": "called off", "why": "Ctrl-C"})
     face.show({"landings": ends}, lambda: _summary(ends))
     fine = [one["status"] in FINE for one in ends]
     return ExitCode.DONE if all(fine) else ExitCode.PARTIAL, any(fine)
 
 
-def _green_row(row: dict[str, Any]) -> str:
+def _green_row(row: RunShape) -> str:
     files = counted(len(row["files_changed"]), "file")
     return f"{row['run']}  {files}  {clip(safe(row['task']), 60)}"
 
@@ -221,18 +226,17 @@ def _summary(ends: list[dict[str, Any]]) -> str:
 def _refused_at_once(client: Client, run: str, body: dict[str, Any]) -> dict[str, Any] | None:
     """Return the end of a landing that is refused before it gets into the queue; None where it is queued."""
     try:
-        client.post(path_of("runs", run, "land"), {"by": who(), **body, "wait": False})
+        client.post(LAND.at(run), {"by": who(), **body, "wait": False})
     except ApiError as error:
         return {"status": error.code.replace("_", " "), "why": f"{error}: {error.why}", "fix": error.fix}
     return None
 
 
-def _end_of(client: Client, run: str) -> dict[str, Any]:
+def _end_of(client: Client, run: str) -> Mapping[str, Any]:
     while True:
-        shape = client.get(path_of("runs", run, "brief"))
-        landing: dict[str, Any] = shape["landing"] or {}
-        if landing.get("status") != "waiting":
-            return landing
+        landing = client.get(BRIEF.at(run))["landing"]
+        if landing is None or landing["status"] != "waiting":
+            return landing or {}
         time.sleep(LAND_LOOK_S)
 
 
@@ -345,7 +349,7 @@ def _all(
 def _queue(face: Face, body: dict[str, Any]) -> int:
     if body != {"gates": True}:
         raise UsageError("name the run that is to be landed", fix="pancode land last")
-    answer = face.client().get("/v1/landings")
+    answer = face.client().get(LANDINGS)
     face.show(answer, lambda: listing(answer["landings"], _QUEUED, "no landing waits"))
     return ExitCode.DONE
 
@@ -356,7 +360,7 @@ def _one(
     client = face.client()
     if body["wait"]:
         # those of the same repository come first
-        rows = client.get("/v1/landings", before=run)["landings"]
+        rows = client.get(LANDINGS, before=run)["landings"]
         if rows:
             names = ", ".join(row["run"] for row in rows[:5])
             face.note(f"  place {len(rows) + 1} in the queue of this repository, after {names}")
@@ -368,11 +372,12 @@ def _one(
         mine.travel(lands=True)
         if answer.get("made"):
             mine.branch_home(str(answer["branch"]))
+    told: Mapping[str, Any] = answer
     if push_to is not None:
-        answer = push(face, *push_to, answer)
+        told = push(face, *push_to, told)
     if pull is not None:
-        answer = pull_request(face, client, answer, pull)
-    face.show(answer, lambda: landing.landing(answer) + pull_line(answer))
+        told = pull_request(face, client, told, pull)
+    face.show(told, lambda: landing.landing(told) + pull_line(told))
     return ExitCode.INTERRUPTED if answer["status"] == "called off" else ExitCode.DONE
 
 

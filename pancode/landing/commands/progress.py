@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from pancode.interfaces.cli.follow import FINE as FINE
 from pancode.interfaces.cli.follow import at_rest
 from pancode.interfaces.cli.output import Face, who
 from pancode.interfaces.cli.terminal import safe
-from pancode.interfaces.client.client import LAND_S, Client, path_of
+from pancode.interfaces.client.client import LAND_S, Client
 from pancode.kernel.errors import ApiError, PancodeError
 from pancode.kernel.formatting import counted
+from pancode.landing.answers import CALL_OFF, LAND, CalledOffRow, LandAnswer
 
 ELSEWHERE, HELD = "other_repository", "held"
 """The codes of refusals that a person can lift with an option."""
@@ -19,7 +21,7 @@ BEHIND = 5
 """How many times, a fifth of a second apart, a landing that was just asked for is looked for."""
 
 
-def land(face: Face, client: Client, run: str, body: dict[str, Any]) -> dict[str, Any]:
+def land(face: Face, client: Client, run: str, body: dict[str, Any]) -> LandAnswer:
     """Ask for it and wait, and ask the person who sits there where it needs a yes; Ctrl-C calls it off."""
     try:
         return _land(face, client, run, body)
@@ -38,12 +40,9 @@ def land(face: Face, client: Client, run: str, body: dict[str, Any]) -> dict[str
         raise
 
 
-def _land(face: Face, client: Client, run: str, body: dict[str, Any]) -> dict[str, Any]:
+def _land(face: Face, client: Client, run: str, body: dict[str, Any]) -> LandAnswer:
     asked = {"by": who(), **body}
-    answer: dict[str, Any] = at_rest(
-        face, client, run, lambda name: client.post(path_of("runs", name, "land"), asked, LAND_S)
-    )
-    return answer
+    return at_rest(face, client, run, lambda name: client.post(LAND.at(name), asked, LAND_S))
 
 
 def _question(why: str) -> str:
@@ -51,7 +50,7 @@ def _question(why: str) -> str:
     return f"it changes what needs your yes:\n{listed}Land it?"
 
 
-def landing(report: dict[str, Any]) -> str:
+def landing(report: Mapping[str, Any]) -> str:
     """In words; a machine or a repository may have had a say in the names."""
     mended = f"  first: {safe(report['recovered'])}\n" if report.get("recovered") else ""
     files = "".join(f"  {safe(name)}\n" for name in report.get("files", ()))
@@ -65,7 +64,7 @@ def landing(report: dict[str, Any]) -> str:
     return f"{mended}{head}: {_where(report)}\n{gate}{files}"
 
 
-def landing_line(report: dict[str, Any]) -> str:
+def landing_line(report: Mapping[str, Any]) -> str:
     """One of several, in a line; with its reason and the command that helps, where it did not land."""
     status = report.get("status", "unknown")
     if status == "landed":
@@ -74,7 +73,7 @@ def landing_line(report: dict[str, Any]) -> str:
     return f"{report['run']}  {status}: {why}\n" + (f"  fix: {fix}\n" if fix and status not in FINE else "")
 
 
-def _where(report: dict[str, Any]) -> str:
+def _where(report: Mapping[str, Any]) -> str:
     """The number of written files, the checkout, and the steps that are left to do there, as text."""
     count = len(report["files"])
     if report.get("made"):
@@ -98,14 +97,12 @@ def call_off(face: Face, run: str) -> None:
         face.note(_called_off(one, goes_on))
 
 
-def _asked(client: Client, run: str) -> list[dict[str, Any]]:
-    waited: list[dict[str, Any]] = []
+def _asked(client: Client, run: str) -> list[CalledOffRow]:
+    waited: list[CalledOffRow] = []
     for _ in range(
         BEHIND
     ):  # the question that was cut off may be a moment behind, also behind one that waited
-        landings: list[dict[str, Any]] = client.post(path_of("runs", run, "land", "cancel"), {"by": who()})[
-            "landings"
-        ]
+        landings = client.post(CALL_OFF.at(run), {"by": who()})["landings"]
         if any(not one.get("queued") for one in landings):
             return landings
         waited = landings or waited
@@ -113,7 +110,7 @@ def _asked(client: Client, run: str) -> list[dict[str, Any]]:
     return waited
 
 
-def _called_off(one: dict[str, Any], goes_on: str) -> str:
+def _called_off(one: CalledOffRow, goes_on: str) -> str:
     if one["status"] == "under way":
         return goes_on
     if one["status"] == "landed":

@@ -7,7 +7,6 @@ import sys
 import termios
 import tty
 from collections.abc import Callable
-from typing import Any
 
 import typer
 
@@ -20,7 +19,10 @@ from pancode.interfaces.client.client import Client, path_of
 from pancode.kernel.caller import work_folder
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, WorkspaceError
 from pancode.kernel.formatting import counted
+from pancode.landing.answers import DROP, REVIEW
 from pancode.landing.commands import progress
+from pancode.people.answers import CONTINUE
+from pancode.runs.answers import RUN, VERIFY, RunDetail
 
 app = Commands()
 MOST_LINES, MOST_ANSWER = 400, 4_000
@@ -37,10 +39,10 @@ def review(face: Json) -> int:
     change again, s skips it, q quits. In a pipe they are listed, and nothing is asked.
     """
     client = face.client()
-    rows: list[dict[str, Any]] = client.get("/v1/landings/review", folder=work_folder(files=False))["runs"]
+    rows = client.get(REVIEW, folder=work_folder(files=False))["runs"]
     asks = face.can_ask() and sys.stdout.isatty()
     if not rows or face.as_json or not asks:
-        found = [_looked_up(client, row["run"]) for row in rows] if not face.as_json else rows
+        found = [_looked_up(client, row["run"]) for row in rows] if not face.as_json else []
         face.show({"runs": rows}, lambda: "".join(map(_page, found)) or "nothing to review here\n")
         return ExitCode.DONE
     done: list[str] = []
@@ -55,32 +57,38 @@ def review(face: Json) -> int:
     return ExitCode.DONE
 
 
-def _looked_up(client: Client, run: str) -> dict[str, Any]:
+class ReviewedRun(RunDetail):
+    """A run with the verdict on its receipt."""
+
+    receipt_verdict: str
+
+
+def _looked_up(client: Client, run: str) -> ReviewedRun:
     """Return the run as the API shows it, with the verdict on its receipt."""
-    shape: dict[str, Any] = client.get(path_of("runs", run))
+    shape = client.get(RUN.at(run))
     try:
-        verdict = str(client.get(path_of("runs", run, "verify"))["verdict"])
+        verdict = client.get(VERIFY.at(run))["verdict"]
     except ApiError as error:
         verdict = error.code
-    return {**shape, "verdict": verdict}
+    return {**shape, "receipt_verdict": verdict}
 
 
-def _page(shape: dict[str, Any]) -> str:
+def _page(shape: ReviewedRun) -> str:
     """Return the run for a pipe: without colours and without the change itself."""
     files = "".join(f"  file       {safe(name)}\n" for name in shape["files_changed"])
     return f"{summary(shape)}{_details(shape)}{files}  pancode land {shape['run']}\n\n"
 
 
-def _details(shape: dict[str, Any]) -> str:
+def _details(shape: ReviewedRun) -> str:
     lines = [f"  task       {safe(shape['task'])}"]
     lines += gate_lines(shape)
     lines += report_lines(shape, 5)
-    lines.append(f"  receipt    {tone(shape['verdict'])}")
+    lines.append(f"  receipt    {tone(shape['receipt_verdict'])}")
     return "\n".join(lines) + "\n"
 
 
-def _drawn(client: Client, shape: dict[str, Any], place: str) -> str:
-    answer = safe_block(str(shape.get("answer") or "")[:MOST_ANSWER])
+def _drawn(client: Client, shape: ReviewedRun, place: str) -> str:
+    answer = safe_block(shape["answer"][:MOST_ANSWER])
     head = paint(f"--- {place} ---", "bold", sys.stdout)
     return f"\n{head}\n{_change(client, shape['run'])}\n{answer}{summary(shape)}{_details(shape)}"
 
@@ -151,12 +159,12 @@ def _sent_back(client: Client, run: str) -> str:
     remark = str(typer.prompt("what is to be done", default="", show_default=False)).strip()
     if not remark:
         return ""
-    new = client.post(path_of("runs", run, "continue"), {"by": who(), "text": remark})
+    new = client.post(CONTINUE.at(run), {"by": who(), "text": remark})
     sys.stdout.write(f"{new['run']}  goes on from {run}\n")
     return "sent back"
 
 
 def _dropped(client: Client, run: str) -> str:
-    client.post(path_of("runs", run, "land", "drop"), {"by": who()})
+    client.post(DROP.at(run), {"by": who()})
     sys.stdout.write(f"{run}  dropped; its commit stays: pancode land {run}\n")
     return "dropped"

@@ -12,6 +12,7 @@ from pancode.git.file_list import ListingLimits
 from pancode.git.snapshot import SnapshotOptions, preview
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
+from pancode.landing.answers import CalledOffRow, LandingRow
 from pancode.landing.git.base_tree import conflict_state, unsettled
 from pancode.landing.git.diff import FileStat, diff_patch, diff_stat
 from pancode.landing.git.merge import commit_of, offer
@@ -30,7 +31,8 @@ from pancode.landing.model import (
 )
 from pancode.landing.queue import LandingQueue, before, landing_rows, report_of
 from pancode.landing.service import Lander, commits_of, resolve
-from pancode.runs.admission.dry_run import QueuedAnswer, queued
+from pancode.runs.admission.dry_run import queued
+from pancode.runs.answers import PreviewShape, QueuedAnswer
 from pancode.runs.core import Core
 from pancode.runs.user_environment import Surroundings
 
@@ -44,15 +46,20 @@ class DepotCode:
         self.queue = LandingQueue(core, self._lander.land, self._lander.cut_short)
         self._reverts = RevertLook(core, depot)
 
-    def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> dict[str, Any]:
+    def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> PreviewShape:
         """The content of a snapshot: `{"branch", "head", "changed", "untracked", "warnings"}`.
 
         Like the snapshot, it must have `folder`.
         """
         options = SnapshotOptions(0, ListingLimits(allowed=allowed), dict(os.environ), folder)
         seen = preview(Path(project), options)
-        summary = {"branch": seen.branch, "head": seen.head, "warnings": list(seen.warnings)}
-        return {**summary, "changed": list(seen.changed), "untracked": list(seen.untracked)}
+        return {
+            "branch": seen.branch,
+            "head": seen.head,
+            "changed": list(seen.changed),
+            "untracked": list(seen.untracked),
+            "warnings": list(seen.warnings),
+        }
 
     def diff(self, run: Run, stat: bool) -> bytes:
         """The run's change against its snapshot as a patch, or as a list of files with counts."""
@@ -83,7 +90,7 @@ class DepotCode:
         """
         return queued(resolve(self._core, self._lander, around, run, asked))
 
-    def landings(self, before_run: Run | None = None) -> list[dict[str, Any]]:
+    def landings(self, before_run: Run | None = None) -> list[LandingRow]:
         """The landings that wait or are under way, in order, with their places; or those before a run's."""
         now = self.queue.under_way()
         return landing_rows(self._core, now) if before_run is None else before(self._core, before_run, now)
@@ -92,7 +99,7 @@ class DepotCode:
         """Look for commits that took landed changes back, and record them; the commits by run."""
         return self._reverts.look()
 
-    def call_off(self, run: Run) -> list[dict[str, Any]]:
+    def call_off(self, run: Run) -> list[CalledOffRow]:
         """Call off this run's landings, and tell how each ended. Empty: there was none.
 
         `queued` is true for a landing that had not begun.

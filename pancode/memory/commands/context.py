@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Argument
 
@@ -11,6 +11,7 @@ from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import safe_block
 from pancode.kernel.caller import folder
 from pancode.kernel.formatting import counted
+from pancode.memory.answers import HISTORY, REMEMBERED, RememberedAnswer
 from pancode.memory.commands.history import in_short
 
 app = Commands()
@@ -41,11 +42,11 @@ def state(
 
     The one before in the lane or workspace comes whole; of the others what was decided and left open.
     """
-    answer = face.client().get("/v1/context", text=task or None, lane=lane, workspace=workspace, cwd=folder())
+    answer = face.client().get(REMEMBERED, text=task or None, lane=lane, workspace=workspace, cwd=folder())
     face.show(answer, lambda: _told(answer))
 
 
-def _told(answer: dict[str, Any]) -> str:
+def _told(answer: RememberedAnswer) -> str:
     if not answer["budget"]:
         return "history.tokens is 0: runs are told nothing of those before them\n"
     runs = counted(len(answer["given"]), "run")
@@ -62,5 +63,5 @@ def history(
     face: Json,
 ) -> None:
     """What all runs there have left, the newest first, each with its source and its age."""
-    answer = face.client().get("/v1/history", lane=lane, workspace=workspace, limit=number, cwd=folder())
+    answer = face.client().get(HISTORY, lane=lane, workspace=workspace, limit=number, cwd=folder())
     face.show(answer, lambda: "".join(map(in_short, answer["notes"])) or "no run has left a note there\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Argument
 
@@ -10,9 +10,9 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import who
 from pancode.interfaces.cli.parameters import Json, Run, option
 from pancode.interfaces.cli.terminal import safe, safe_block
-from pancode.interfaces.client.client import path_of
 from pancode.kernel.caller import folder
 from pancode.kernel.formatting import clip, counted
+from pancode.memory.answers import FORGET, HISTORY, NOTE, NoteShape
 
 app = Commands()
 _LINE = 110
@@ -46,14 +46,14 @@ def find(
     """Search the notes of this repository for words; without words, the newest. Outside of one: all notes."""
     text = " ".join(words or ())
     answer = face.client().get(
-        "/v1/history", text=text or None, limit=number, all="1" if everywhere else None, cwd=folder()
+        HISTORY, text=text or None, limit=number, all="1" if everywhere else None, cwd=folder()
     )
     leaves = "a run leaves one when it is done here and ends with the report that it was asked for"
     none = f"no note has {text!r}" if text else f"no run has left a note yet: {leaves}"
     face.show(answer, lambda: "".join(map(in_short, answer["notes"])) or f"{safe(none)}\n")
 
 
-def in_short(note: dict[str, Any]) -> str:
+def in_short(note: NoteShape) -> str:
     """Where a note comes from, and a line of each part."""
     lines = [f"  {name}: {text}" for name, text in note["parts"].items()]
     return "".join(f"{clip(safe(line), _LINE)}\n" for line in (note["source"], *lines))
@@ -62,11 +62,11 @@ def in_short(note: dict[str, Any]) -> str:
 @history.verb("show", "pancode history show last")
 def show(run: Run, face: Json) -> None:
     """Show the whole note of a run."""
-    note = face.client().get(path_of("history", run))
+    note = face.client().get(NOTE.at(run))
     face.show(note, lambda: _long(note))
 
 
-def _long(note: dict[str, Any]) -> str:
+def _long(note: NoteShape) -> str:
     head = f"{safe(note['source'])}\n{safe(note['repository'])}\nreceipt {note['receipt'] or 'unknown'}\n"
     return head + "".join("\n" + safe_block(f"{name}: {text}") for name, text in note["parts"].items())
 
@@ -88,6 +88,6 @@ def forget(
 ) -> None:
     """Forget the notes of these RUNs, or all from before a time. The runs and their receipts stay."""
     body = {"runs": runs or [], "before": before, "everywhere": everywhere, "cwd": folder(), "by": who()}
-    answer = face.client().post("/v1/history/forget", body)
+    answer = face.client().post(FORGET, body)
     gone = answer["forgotten"]
     face.show(answer, lambda: f"forgotten: {counted(len(gone), 'note')}\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Argument
 
@@ -13,10 +13,11 @@ from pancode.interfaces.cli.follow import admitted
 from pancode.interfaces.cli.output import Face, who
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import safe, safe_block
-from pancode.interfaces.client.client import Client, path_of
+from pancode.interfaces.client.client import Client
 from pancode.kernel.caller import above, work_folder
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import counted
+from pancode.memory.answers import EXPLORE, SCOUT, ScoutShape
 
 app = Commands()
 MOST = 4
@@ -66,7 +67,7 @@ def explore(
         raise UsageError(f"{depth!r} is no depth", why=f"there are {', '.join(DEPTHS)}", fix="--depth medium")
     said = {name: value for name, value in more.items() if value}
     body = {"questions": questions, "look": depth, **said, "cwd": work_folder(), "by": who(), **above()}
-    rows = admitted(face, face.client(works=True), "/v1/explore", body)["scouts"]
+    rows = admitted(face, face.client(works=True), EXPLORE, body)["scouts"]
     if not detach:
         rows = _waited(face, face.client(), rows)
     face.show({"scouts": rows}, lambda: "\n".join(map(_shown, rows)))
@@ -76,25 +77,22 @@ def explore(
     return ExitCode.DONE if all(answered) else ExitCode.PARTIAL if any(answered) else ExitCode.ERROR
 
 
-def _waited(face: Face, client: Client, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _waited(face: Face, client: Client, rows: list[ScoutShape]) -> list[ScoutShape]:
     """Wait until all have ended, or the person leaves; scouts go on, and the same command finds them."""
-    out = [row["run"] for row in rows if row["state"] == UNDER_WAY]
+    out = [row["run"] for row in rows if row["state"] == UNDER_WAY and row["run"] is not None]
     if not out:
         return rows
     face.note(f"{counted(len(out), 'scout')} under way: {', '.join(out)}")
     try:
         while any(row["state"] == UNDER_WAY for row in rows):
             time.sleep(LOOK_S)
-            rows = [
-                client.get(path_of("explore", row["run"])) if row["state"] == UNDER_WAY else row
-                for row in rows
-            ]
+            rows = [client.get(SCOUT.at(row["run"])) if row["run"] in out else row for row in rows]
     except KeyboardInterrupt:
         face.note("\nthe scouts go on; the same command has their answers")
     return rows
 
 
-def _shown(row: dict[str, Any]) -> str:
+def _shown(row: ScoutShape) -> str:
     known = f", known {row['age']} ago" if row["earlier"] else ""
     about = f"{row['run']}, {row['depth']}{known}" if row["run"] else row["depth"]
     words = row["answer"] or f"{row['state']}: {row['reason']}"

@@ -18,6 +18,8 @@ from pancode.kernel.errors import ExitCode, RefusedError
 from pancode.kernel.formatting import whole
 from pancode.kernel.names import OWN_NAMES
 from pancode.landing.commands import progress
+from pancode.people.answers import ANSWER, CONTINUE, DENY, INBOX, TELL, ToldAnswer
+from pancode.runs.answers import RUN, RunDetail
 
 app = Commands()
 
@@ -34,16 +36,16 @@ def go_on_with_words(face: Face, run: str) -> int | None:
     if wait(face, client, run) is None:
         face.note(f"the run keeps the words; to continue it with them: pancode runs continue {run}")
         return ExitCode.DETACHED
-    ended = client.get(path_of("runs", run))
+    ended = client.get(RUN.at(run))
     if all(row["delivered"] or row["by"] in OWN_NAMES for row in ended["told"]):
         return None
     refused = why_not(ended)
     if refused is not None:
         raise refused
-    return follow_new(face, path_of("runs", run, "continue"), {"by": who(), "text": ""}, detach=False)
+    return follow_new(face, CONTINUE.at(run), {"by": who(), "text": ""}, detach=False)
 
 
-def why_not(ended: dict[str, Any]) -> RefusedError | None:
+def why_not(ended: RunDetail) -> RefusedError | None:
     """Why no run goes on from this one by itself; the words are kept then."""
     run, kept = ended["run"], "its agent was not given the words; the words are kept"
     go_on = f"pancode runs continue {run}"
@@ -75,7 +77,7 @@ _PLAN = "What the inbox shows of a run that has not begun; the yes is refused if
 def inbox(face: Json) -> None:
     """Everything that waits for a person: questions, oldest first, each with the command that answers it,
     then results, proposed tools, machines and costs."""
-    answer = face.client().get("/v1/inbox", by=who())
+    answer = face.client().get(INBOX, by=who())
     face.show(answer, lambda: _listed(answer["items"], answer["also"]))
 
 
@@ -136,7 +138,7 @@ def answer(
     face: Json,
 ) -> int:
     """Answer a run that ended with a question; the run continues from its result, in its conversation."""
-    return follow_new(face, path_of("runs", run, "answer"), {"by": who(), "text": text}, detach)
+    return follow_new(face, ANSWER.at(run), {"by": who(), "text": text}, detach)
 
 
 @app.verb(
@@ -198,7 +200,7 @@ def deny(
     If a command of a working agent waits (kind `call`), the command does not run: the agent is told your
     words and goes on without the command.
     """
-    done = face.client().post(path_of("runs", run, "deny"), {"by": who(), "text": text, "call": call})
+    done = face.client().post(DENY.at(run), {"by": who(), "text": text, "call": call})
     face.show(done, lambda: f"{done['run']}  denied\n")
 
 
@@ -223,7 +225,7 @@ def tell(
     has no turn left, the run keeps the words until somebody continues it; --resume continues it for you.
     `pancode runs show` says which words were delivered.
     """
-    done = face.client().post(path_of("runs", run, "tell"), {"by": who(), "text": text})
+    done = face.client().post(TELL.at(run), {"by": who(), "text": text})
     if resume and not done["delivered"]:
         status = go_on_with_words(face, done["run"])
         if status is not None:
@@ -233,7 +235,7 @@ def tell(
     return ExitCode.DONE
 
 
-def delivery(done: dict[str, Any]) -> str:
+def delivery(done: ToldAnswer) -> str:
     """How far words for a run came, on one line."""
     if done["delivered"]:
         return f"{done['run']}  told {done['delivered']}\n"

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
+from pancode.budget.answers import CostRow
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, who
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import safe, short_time, usd
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import counted
+from pancode.reports.answers import BRIEFING, LOOKED, REPORT, BriefShape
+from pancode.runs.answers import BriefLine
 
 app = Commands()
+Costs = tuple[tuple[str, list[CostRow]], ...]
+"""A title, and its rows."""
 Markdown = Annotated[bool, option("Write Markdown, to paste elsewhere.", "--markdown")]
 
 
@@ -32,36 +37,37 @@ def brief(
     if markdown and face.as_json:
         raise UsageError("the answer is JSON or Markdown, not both", fix="leave out --json or --markdown")
     if since is not None:
-        report = face.client().get("/v1/report", by=who(), since=since)
+        report = face.client().get(REPORT, by=who(), since=since)
         costs = {"by_day": report["by_day"], "by_repository": report["by_repository"]}
-        of_time: dict[str, Any] = {**report["brief"], **costs}
-        return face.show(of_time, lambda: _text(of_time, markdown))
+        shown = (("By repository", report["by_repository"]), ("By day", report["by_day"]))
+        of_time = {**report["brief"], **costs}
+        return face.show(of_time, lambda: _text(report["brief"], markdown, shown))
     tell_brief(face, markdown)
-    face.client().post("/v1/brief/looked", {"by": who()})
+    face.client().post(LOOKED, {"by": who()})
 
 
 def tell_brief(face: Face, markdown: bool = False) -> None:
     """What happened since the person looked; this is no look."""
-    answer = face.client().get("/v1/brief", by=who())
+    answer = face.client().get(BRIEFING, by=who())
     face.show(answer, lambda: _text(answer, markdown))
 
 
-def _text(answer: dict[str, Any], markdown: bool) -> str:
+def _text(answer: BriefShape, markdown: bool, costs: Costs = ()) -> str:
     ends = ", ".join(f"{count} {name}" for name, count in sorted(answer["outcomes"].items())) or "nothing ran"
     now = f"{answer['running']} running, {answer['queued']} queued now"
     lines = [*_head(f"Since {short_time(answer['since'])}", markdown, 1), f"{ends}; {now}"]
-    for title, name in (
-        ("Waits for you", "waits"),
-        ("Landed", "landed"),
-        ("Ran", "ran"),
-        ("Did not begin", "held"),
+    for title, found in (
+        ("Waits for you", answer["waits"]),
+        ("Landed", answer["landed"]),
+        ("Ran", answer["ran"]),
+        ("Did not begin", answer["held"]),
     ):
-        if answer.get(name):
-            lines += [*_head(title, markdown), *(_line(one, markdown) for one in answer[name])]
+        lines += [*_head(title, markdown), *(_line(one, markdown) for one in found)] if found else []
     if answer["cost"]["runs"] or answer["cost"]["unknown_runs"]:
-        lines += _costs("Cost", [*answer["by_agent"], {**answer["cost"], "key": "total"}], markdown)
-    for title, name in (("By repository", "by_repository"), ("By day", "by_day")):
-        lines += _costs(title, answer[name], markdown) if answer.get(name) else []
+        total: CostRow = {**answer["cost"], "key": "total"}
+        lines += _costs("Cost", [*answer["by_agent"], total], markdown)
+    for title, rows in costs:
+        lines += _costs(title, rows, markdown) if rows else []
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -71,7 +77,7 @@ def _head(title: str, markdown: bool, level: int = 2) -> list[str]:
     return ["", f"{title}:"] if level > 1 else [title]
 
 
-def _line(one: dict[str, Any], markdown: bool) -> str:
+def _line(one: BriefLine, markdown: bool) -> str:
     about = " ".join(safe(text) for text in (one["run"] or "", one["what"]) if text)
     task = f": {safe(one['task'])}" if one["task"] else ""
     if markdown:
@@ -84,7 +90,7 @@ def _plain(text: str) -> str:
     return "".join(f"\\{char}" if char in "\\`*_[]<>#|" else char for char in text)
 
 
-def _costs(title: str, rows: list[dict[str, Any]], markdown: bool) -> list[str]:
+def _costs(title: str, rows: list[CostRow], markdown: bool) -> list[str]:
     lines = _head(title, markdown)
     for row in rows:
         unknown = f", {counted(row['unknown_runs'], 'run')} of unknown cost" if row["unknown_runs"] else ""

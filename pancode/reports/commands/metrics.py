@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import safe
 from pancode.kernel.formatting import count, counted, size, took, usd
+from pancode.reports.answers import METRICS, FigureShape
 
 app = Commands()
 
@@ -21,13 +22,13 @@ def metrics(
 
     The setting metrics.listen (HOST:PORT) shows that text at http://HOST:PORT/metrics.
     """
-    answer = face.client().get("/v1/metrics")
+    answer = face.client().get(METRICS)
     short = brief or sys.stdout.isatty()
     data = {"figures": answer["figures"]}
-    face.show(data, lambda: six_lines(answer["figures"]) if short else str(answer["text"]))
+    face.show(data, lambda: six_lines(answer["figures"]) if short else answer["text"])
 
 
-def six_lines(figures: list[dict[str, Any]]) -> str:
+def six_lines(figures: list[FigureShape]) -> str:
     """Machines, runs, queue, work, money, coordinator."""
     now = _Figures(figures)
     used, slots = now.total("pancode_node_slots_used"), now.total("pancode_node_slots")
@@ -57,7 +58,7 @@ def six_lines(figures: list[dict[str, Any]]) -> str:
 class _Figures:
     """Metrics, of which values with the same name can be summed."""
 
-    def __init__(self, figures: list[dict[str, Any]]) -> None:
+    def __init__(self, figures: list[FigureShape]) -> None:
         self._figures = figures
 
     def all(self, name: str) -> list[float]:

@@ -11,8 +11,8 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, option, page
 from pancode.interfaces.cli.terminal import Columns, listing, safe
-from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import ExitCode
+from pancode.reports.answers import AUDIT, AUDIT_VERDICT, WHY, AuditRow, WhyShape
 
 app = Commands()
 
@@ -20,11 +20,11 @@ app = Commands()
 @app.verb("why", "pancode why last")
 def why(run: Run, face: Json) -> None:
     """Show each gate, placement, wait, retry and settlement of this run, in words."""
-    answer = face.client().get(path_of("runs", run, "why"))
+    answer = face.client().get(WHY.at(run))
     face.show(answer, lambda: _story(answer))
 
 
-def _story(answer: dict[str, Any]) -> str:
+def _story(answer: WhyShape) -> str:
     columns: Columns = {"AT": "at", "KIND": "kind", "WHAT": "what", "VERDICT": "verdict", "DETAIL": "detail"}
     return f"{answer['run']}  {safe(answer['now'])}\n" + listing(answer["decisions"], columns)
 
@@ -54,7 +54,7 @@ def audit(
         return _verify(face)
     answer = page(
         face.client(),
-        "/v1/audit",
+        AUDIT,
         "audit",
         number,
         cursor,
@@ -69,7 +69,7 @@ def audit(
 
 
 def _verify(face: Face) -> int:
-    answer = face.client().get("/v1/audit/verify")
+    answer = face.client().get(AUDIT_VERDICT)
     passed = answer["verdict"] == "PASS"
     words = f"{answer['verdict']}  in order: {answer['entries']:,} of the audit"
     signed = f", signed up to entry {answer['anchored']:,}" if answer["anchored"] else ", no entry is signed"
@@ -78,7 +78,7 @@ def _verify(face: Face) -> int:
     return face.end(ExitCode.DONE if passed else ExitCode.SIGNATURE, answer, lambda: f"{words}{more}\n")
 
 
-def _entries(entries: list[dict[str, Any]]) -> str:
+def _entries(entries: list[AuditRow]) -> str:
     columns: Columns = {"AT": "at", "LEVEL": "level", "DOMAIN": "domain", "RUN": "run", "WHAT": "what"}
     return listing(entries, {**columns, "DETAIL": lambda one: _detail(one["detail"])}, "nothing")
 

@@ -2,51 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, cast
-
-from typing_extensions import TypedDict
-
 from node_agent.wire.policy import Isolation, NetworkAccess, narrowest
 from pancode.runs.admission.resolution import Resolution
-from pancode.runs.answers import Json
+from pancode.runs.answers import DryRunReport, GateShape, NodeFitShape, QueuedAnswer
 from pancode.runs.dispatch import Dispatched, JudgedDispatch
-
-
-class Queued(TypedDict):
-    """The answer to an asynchronous dispatch; `chosen`: the reason for this agent, empty for a named one."""
-
-    run: str
-    state: str
-    reason: str
-    agent: str
-    chosen: str
-
-
-class QueuedAnswer(Queued):
-    warnings: list[str]
-    workflow: NotRequired[str]
-    """The workflow that goes on with the run: the run takes the place of one of its runs."""
-    answer: NotRequired[str]
-    """The words with which a question was answered."""
-
-
-class GateShape(TypedDict):
-    """One of the ten gates of admission."""
-
-    gate: str
-    passed: bool
-    warning: bool
-    words: str
-    fix: str
-
-
-class DryRunAnswer(TypedDict):
-    """The answer of `--dry-run`: the verdicts of the gates, and the run that would be queued."""
-
-    dry_run: bool
-    admitted: bool
-    gates: list[GateShape]
-
 
 _MACHINE, _NOTHING = "what the machine reaches", "nothing"
 
@@ -80,34 +39,27 @@ def _agent(resolution: Resolution, access: NetworkAccess) -> str:
 def queued(done: Dispatched) -> QueuedAnswer:
     """Return the answer about the queued run: its state, its workflow, and warnings."""
     run = done.run
-    within = {} if run.workflow is None else {"workflow": run.workflow}
-    told = {"run": run.id, "state": run.state.value, "reason": run.reason, "agent": run.agent}
-    return cast("QueuedAnswer", {**told, "chosen": done.chosen, **within, "warnings": list(done.warnings)})
+    answer: QueuedAnswer = {
+        "run": run.id,
+        "state": run.state.value,
+        "reason": run.reason,
+        "agent": run.agent,
+        "chosen": done.chosen,
+        "warnings": list(done.warnings),
+    }
+    return answer if run.workflow is None else {**answer, "workflow": run.workflow}
 
 
-def report(judged: JudgedDispatch) -> Json:
+def report(judged: JudgedDispatch) -> DryRunReport:
     """The answer of `--dry-run`: the ten gates and the plan."""
     gates: list[GateShape] = [
         {"gate": v.gate, "passed": v.passed, "warning": v.warning, "words": v.words, "fix": v.fix}
         for v in judged.verdicts
     ]
     asks = judged.resolution.asks or None
-    admitted = all(v.passed or (asks and v.lifts) for v in judged.verdicts)
-    places = [place.text for place in judged.untested]
-    notes = [*judged.outranked, *judged.notes]
-    remarks = {"untested": places, "costly_test": judged.costly, "notes": notes}
-    return {
-        "dry_run": True,
-        "admitted": admitted,
-        "asks": asks,
-        "gates": gates,
-        **remarks,
-        **_plan(judged.resolution),
-    }
-
-
-def _plan(resolution: Resolution) -> Json:
-    nodes = [
+    admitted = all(v.passed or (asks is not None and v.lifts) for v in judged.verdicts)
+    resolution = judged.resolution
+    nodes: list[NodeFitShape] = [
         {
             "node": c.name,
             "fits": c.fits,
@@ -119,6 +71,13 @@ def _plan(resolution: Resolution) -> Json:
         for c in resolution.candidates
     ]
     return {
+        "dry_run": True,
+        "admitted": admitted,
+        "asks": asks,
+        "gates": gates,
+        "untested": [place.text for place in judged.untested],
+        "costly_test": judged.costly,
+        "notes": [*judged.outranked, *judged.notes],
         "agent": resolution.agent.name,
         "chosen": resolution.chosen,
         "runtime": resolution.runtime.name,

@@ -12,6 +12,7 @@ from xml.etree import ElementTree as Xml
 
 from pancode.interfaces.client.client import Client, path_of
 from pancode.kernel.errors import UsageError
+from pancode.runs.answers import RECEIPT, RUN, STREAMS, GateResultShape, RunDetail
 
 Json = dict[str, Any]
 KNOWN = (
@@ -23,7 +24,7 @@ KNOWN = (
 
 def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
     """Names of the files that were written. UsageError where the folder cannot be written."""
-    shown: Json = client.get(path_of("runs", run))
+    shown = client.get(RUN.at(run))
     # the files but for the logs
     texts: dict[str, Callable[[], bytes]] = {
         "run.json": lambda: _plain(shown),
@@ -31,7 +32,7 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
         "answer.md": lambda: str(shown["answer"]).encode(),
     }
     if shown["receipt"]:
-        texts["receipt.json"] = lambda: _plain(client.get(path_of("receipts", run)))
+        texts["receipt.json"] = lambda: _plain(client.get(RECEIPT.at(run)))
     if shown["commit"]:
         texts["change.diff"] = lambda: client.raw(path_of("runs", run, "diff"))
     try:
@@ -43,7 +44,7 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
         for name, made in texts.items():
             _write(folder / name, [made()])
         # A log is that of the winning attempt, else of the newest.
-        attempts: dict[str, list[str]] = client.get(path_of("runs", run, "streams"))["streams"]
+        attempts = client.get(STREAMS.at(run))["streams"]
         logs = [f"{stream}.log" for stream in sorted({name for names in attempts.values() for name in names})]
         for name in logs:
             _write(folder / name, _pieces(client, run, name.removesuffix(".log")))
@@ -64,7 +65,7 @@ def _write(target: Path, pieces: Iterable[bytes]) -> None:
     os.replace(name, target)
 
 
-def junit(run: Json) -> bytes:
+def junit(run: RunDetail) -> bytes:
     """The agent's end and each gate as a test case; what failed says why. Then the failed tests of gates."""
     # A failed gate is a case of its own.
     passed = run["outcome"] in ("done", "verify_failed")
@@ -104,10 +105,10 @@ def _case(kind: str, name: str, failure: str | None) -> Xml.Element:
     return case
 
 
-def _failed_gate(gate: Json) -> str | None:
+def _failed_gate(gate: GateResultShape) -> str | None:
     """Return why the gate failed, in words; None where it passed. Its output is in the run's logs."""
     code = gate["exit_code"]
-    if not gate.get("judged", True):
+    if not gate["judged"]:
         return "a limit of the run ended it: it was not judged"
     return None if gate["passed"] else "it could not be run" if code is None else f"exit {code}"
 

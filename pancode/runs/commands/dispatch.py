@@ -14,7 +14,16 @@ import typer
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import ELSEWHERE, Commands
-from pancode.interfaces.cli.follow import admitted, landed, summary, unless_landed, wait
+from pancode.interfaces.cli.follow import (
+    WaitedRun,
+    admitted,
+    landed,
+    show_queued,
+    summary,
+    unless_landed,
+    wait,
+    warn,
+)
 from pancode.interfaces.cli.output import Face, exit_of, who
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import listing, safe, safe_block
@@ -22,7 +31,18 @@ from pancode.interfaces.client.client import Client, RepeatedPost
 from pancode.interfaces.client.retry import WHICH_AGENT
 from pancode.kernel.caller import above, folder, work_folder
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
+from pancode.kernel.route import A, Route
+from pancode.runs.answers import (
+    DRY_RUN,
+    QUEUE,
+    DryRunReport,
+    GateShape,
+    NodeFitShape,
+    PreviewShape,
+    QueuedAnswer,
+)
 from pancode.runs.commands import options
+from pancode.workflows.answers import BEGIN
 
 app = Commands()
 
@@ -95,26 +115,30 @@ def dispatch(
     run at its top. Ctrl-C detaches: the run goes on. A TASK that begins with a dash comes after --. With
     --runtime shell TASK is a script, and -- ARG ARG... runs exactly that argument list.
     """
-    answer = queued(face, ctx)
     if dry_run:
-        face.show(answer, lambda: plan(answer))
-        return ExitCode.DONE if answer["admitted"] else ExitCode.REFUSED
+        must_be_task(ctx.params)
+        planned = post_agreed(face, face.client(works=True), DRY_RUN, _request(ctx))
+        face.show(planned, lambda: plan(planned, planned["snapshot"]))
+        return ExitCode.DONE if planned["admitted"] else ExitCode.REFUSED
+    answer = queued(face, ctx)
     if detach:
-        face.show(answer, lambda: f"{answer['run']}  {answer['state']}  {safe(answer['reason'])}\n")
+        show_queued(face, answer)
         return ExitCode.DONE
     return finished(face, answer)
 
 
-def queued(face: Face, ctx: typer.Context, *, asks: bool = True) -> dict[str, Any]:
-    """Send the request of the options; the queued run, or the report of a dry run. `asks`: questions too."""
+def _request(ctx: typer.Context) -> dict[str, Any]:
     given = ctx.params
-    must_be_task(given)
-    body = _body(task_text(given["task"], given["file"]), ctx.meta.get("argv"), given)
+    return _body(task_text(given["task"], given["file"]), ctx.meta.get("argv"), given)
+
+
+def queued(face: Face, ctx: typer.Context, *, asks: bool = True) -> QueuedAnswer:
+    """Send the request of the options; return the queued run. `asks`: a person may be asked."""
+    must_be_task(ctx.params)
     post = post_agreed if asks else _post
-    answer: dict[str, Any] = post(face, face.client(works=True), "/v1/runs", body)
-    for warning in [] if given["dry_run"] else answer.pop("warnings", []):
-        face.note(f"warning: {safe(warning)}")
-    if answer["chosen"] and not given["dry_run"]:
+    answer = post(face, face.client(works=True), QUEUE, _request(ctx))
+    warn(face, answer["warnings"])
+    if answer["chosen"]:
         face.note(f"agent {answer['agent']}: {safe(answer['chosen'])}")
     return answer
 
@@ -130,7 +154,7 @@ def must_be_task(given: Mapping[str, Any]) -> None:
         )
 
 
-def finished(face: Face, answer: dict[str, Any]) -> int:
+def finished(face: Face, answer: QueuedAnswer) -> int:
     """Wait for a queued run and show its result; the exit status."""
     client = face.client()  # who waits brings up no fleet that is taken down meanwhile
     ended = wait(face, client, answer["run"])
@@ -139,7 +163,7 @@ def finished(face: Face, answer: dict[str, Any]) -> int:
     return _finish(face, client, ended)
 
 
-def _was_shown(answer: str, ended: dict[str, Any]) -> bool:
+def _was_shown(answer: str, ended: WaitedRun) -> bool:
     """Whether the answer is already on this terminal, at the end of what was shown while the run went on."""
     return sys.stdout.isatty() and ended.get("shown", "").rstrip().endswith(answer.strip())
 
@@ -164,8 +188,8 @@ def task_text(task: str | None, file: str | None) -> str | None:
 
 
 def post_agreed(
-    face: Face, client: Client, path: str, body: dict[str, Any], words: RepeatedPost | None = None
-) -> Any:
+    face: Face, client: Client, route: Route[A], body: dict[str, Any], words: RepeatedPost | None = None
+) -> A:
     """An agent that asks first is answered by whoever sits there; where nobody does, the refusal stands.
 
     So is the question which of two agents it is, where the request is one task.
@@ -179,20 +203,20 @@ def post_agreed(
             return "task" in body and face.which(f"{why}. Which one?", refused.details["agents"].split())
         return face.agreed(f"{why}. Dispatch it?", "--yes")
 
-    return _post(face, client, path, body, answered, words)
+    return _post(face, client, route, body, answered, words)
 
 
-def _post(face: Face, client: Client, path: str, body: dict[str, Any], *more: Any) -> Any:
+def _post(face: Face, client: Client, route: Route[A], body: dict[str, Any], *more: Any) -> A:
     """Post it, with admission and snapshot. After Ctrl-C only a list tells whether it is queued."""
     try:
-        return admitted(face, client, path, body, *more)
+        return admitted(face, client, route, body, *more)
     except KeyboardInterrupt:
-        look = "pancode workflow ls" if path == "/v1/workflows" else "pancode runs"
+        look = "pancode workflow ls" if route == BEGIN else "pancode runs"
         sys.stderr.write(f"\ninterrupted before the answer came; whether it was queued: {look}\n")
         raise
 
 
-def _finish(face: Face, client: Client, ended: dict[str, Any]) -> int:
+def _finish(face: Face, client: Client, ended: WaitedRun) -> int:
     """Print the result; return the status. A landing that was asked for is waited for, and may decide it."""
     whole = landed(face, client, ended["run"])
     if whole is None:
@@ -201,7 +225,7 @@ def _finish(face: Face, client: Client, ended: dict[str, Any]) -> int:
     answer = "" if seen else safe_block(whole["answer"])
     status = face.end(exit_of(whole["outcome"]), whole, lambda: answer + summary(whole))
     unless_landed(whole)
-    disputed = (whole["verification"] or {}).get("state") == "disputed"
+    disputed = whole["verification"] is not None and whole["verification"]["state"] == "disputed"
     return exit_of("verify_failed") if disputed else status
 
 
@@ -229,7 +253,8 @@ def of_caller(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**about, **above()}
 
 
-def plan(report: dict[str, Any]) -> str:
+def plan(report: DryRunReport, snapshot: PreviewShape | None) -> str:
+    """The verdict of a dry run, its gates, the nodes, and what would leave this machine."""
     text = listing(report["gates"], {"GATE": "gate", "VERDICT": gate_state, "WORDS": "words"})
     fixes = [f"  fix: {gate['fix']}\n" for gate in report["gates"] if gate["fix"] and not gate["passed"]]
     nodes = listing(report["nodes"], {"NODE": "node", "READY": _ready, "WHY": "why"}, "no node in the fleet")
@@ -239,15 +264,15 @@ def plan(report: dict[str, Any]) -> str:
     head = f"{verdict}: agent {report['agent']}{why}, runtime {report['runtime']}, "
     head += f"estimate ${report['estimate_usd']}\n"
     notes = "".join(f"warning: {safe(note)}\n" for note in report["notes"])
-    return head + text + "".join(fixes) + nodes + notes + _tested(report) + _travels(report)
+    return head + text + "".join(fixes) + nodes + notes + _tested(report) + _travels(report, snapshot)
 
 
-def gate_state(gate: dict[str, Any]) -> str:
+def gate_state(gate: GateShape) -> str:
     """Of a gate of admission."""
     return "warning" if gate["warning"] else "passed" if gate["passed"] else "refused"
 
 
-def _tested(report: dict[str, Any]) -> str:
+def _tested(report: DryRunReport) -> str:
     """Return the line about a model that is not tested yet: a dry run asks no model anything."""
     if not report["untested"]:
         return ""
@@ -257,13 +282,12 @@ def _tested(report: dict[str, Any]) -> str:
     return f"{words} would be tested first, up to 60 s\n"
 
 
-def _travels(report: dict[str, Any]) -> str:
+def _travels(report: DryRunReport, preview: PreviewShape | None) -> str:
     """Return, as text, which files would leave this machine."""
     lines = [f"network of {phase}: {words}" for phase, words in report["network"].items()]
     counts = ", ".join(f"{name} {count}" for name, count in report["tokens"].items())
     lines += [f"tokens of the first call, about: {counts}"] if counts else []
     lines += [f"secrets: {', '.join(report['secrets'])}"] if report["secrets"] else []
-    preview = report["snapshot"]
     if preview is not None:
         lines.append(f"snapshot of {report['project']}: {len(preview['changed'])} changed files")
         lines += [f"begins in {safe(report['folder'])}"] if report["folder"] else []
@@ -275,5 +299,5 @@ def _travels(report: dict[str, Any]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _ready(node: dict[str, Any]) -> str:
+def _ready(node: NodeFitShape) -> str:
     return "yes" if node["ready"] else "later" if node["fits"] else "no"

@@ -12,12 +12,14 @@ from typing import Annotated, Any
 
 import typer
 
+from pancode.fleet.answers import PING
 from pancode.fleet.commands.fleet import steps, take_down
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, caller, who
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.client.client import Client, NotRunningError, path_of
+from pancode.interfaces.client.client import Client, NotRunningError
 from pancode.kernel.errors import PancodeError, UnavailableError
+from pancode.runs.answers import BRIEF, STOP, QueuedAnswer
 from pancode.runs.commands import options
 from pancode.runs.commands.artifacts import write_artifacts
 from pancode.runs.commands.dispatch import WithArgv, finished, must_be_task, queued
@@ -76,11 +78,11 @@ def run(
 
 def _done(face: Face, ctx: typer.Context, artifacts: Path | None, *, headless: bool) -> int:
     """Queue the run, wait for its end, and write its artifacts, however the wait ends."""
-    answer: dict[str, Any] | None = None
+    answer: QueuedAnswer | None = None
     try:
         with _undisturbed() if headless else nullcontext():
-            answer = queued(face, ctx, asks=not headless)
-        return finished(face, answer)
+            begun = answer = queued(face, ctx, asks=not headless)
+        return finished(face, begun)
     finally:
         if answer is not None:
             run = answer["run"]
@@ -114,7 +116,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _has_ended(client: Client, run: str) -> bool:
-    return bool(client.get(path_of("runs", run, "brief"))["state"] == "ended")
+    return bool(client.get(BRIEF.at(run))["state"] == "ended")
 
 
 def _stopped(face: Face, client: Client, run: str) -> bool:
@@ -122,7 +124,7 @@ def _stopped(face: Face, client: Client, run: str) -> bool:
     if _has_ended(client, run):
         return True
     face.note(f"{run} is stopped: nobody waits for it any more")
-    client.post(path_of("runs", run, "stop"), {"by": who(), "reason": "pancode run --headless was ended"})
+    client.post(STOP.at(run), {"by": who(), "reason": "pancode run --headless was ended"})
     for _ in range(STOPS_S):
         if _has_ended(client, run):
             return True
@@ -170,7 +172,7 @@ def _end(face: Face, starting: Client) -> None:
 def _runs(face: Face) -> bool:
     """Whether a coordinator answers already; it is then in somebody's use."""
     try:
-        face.client(starts=False).get("/v1/ping")
+        face.client(starts=False).get(PING)
     except NotRunningError:
         return False
     return True

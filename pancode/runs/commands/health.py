@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Argument
 
@@ -11,8 +11,9 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, who
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, listing, safe, short_time
+from pancode.interfaces.cli.terminal import RowColumns, listing, safe, short_time
 from pancode.kernel.errors import ExitCode, UsageError
+from pancode.runs.answers import HEALTH, RECOVER, HealthRow, RecoveredShape
 
 app = Commands()
 
@@ -37,24 +38,24 @@ def check(face: Json) -> int:
     return _tell(face, lambda row: row["gravity"] != "well")
 
 
-def _tell(face: Face, wanted: Callable[[dict[str, Any]], bool]) -> int:
-    answer = face.client().get("/v1/health")
-    rows = {kind: [row for row in answer[kind] if wanted(row)] for kind in ("agents", "machines")}
-    face.show({**answer, **rows}, lambda: _lines([*rows["agents"], *rows["machines"]]))
+def _tell(face: Face, wanted: Callable[[HealthRow], bool]) -> int:
+    answer = face.client().get(HEALTH)
+    agents, machines = (list(filter(wanted, rows)) for rows in (answer["agents"], answer["machines"]))
+    face.show({**answer, "agents": agents, "machines": machines}, lambda: _lines([*agents, *machines]))
     return ExitCode.DONE if answer["well"] else ExitCode.BLOCKED
 
 
-def _lines(rows: list[dict[str, Any]]) -> str:
+def _lines(rows: list[HealthRow]) -> str:
     table = listing(rows, _COLUMNS, "all is well", cut="WHY")
     commands = {row["command"]: None for row in rows if row["command"]}
     return table + "".join(f"  {safe(command)}\n" for command in commands)
 
 
-_COLUMNS: Columns = {
+_COLUMNS: RowColumns[HealthRow] = {
     "WHO": "who",
     "RUN": lambda row: row["run"] or "",
     "STATE": "state",
-    "SINCE": lambda row: short_time(row["until"] or row["since"]) if row["since"] or row.get("until") else "",
+    "SINCE": lambda row: short_time(row["until"] or row["since"]) if row["since"] or row["until"] else "",
     "WHY": "why",
 }
 
@@ -78,13 +79,13 @@ def recover(
     if (run is None) is not whole:
         raise UsageError("say which: RUN, or --all", fix="pancode recover --all --dry-run")
     body = {"run": run, "dry_run": dry_run, "by": who()}
-    answer = face.client(works=not dry_run).post("/v1/recover", body)
+    answer = face.client(works=not dry_run).post(RECOVER, body)
     rows = answer["runs"]
     none = "nothing of the last day is to be recovered\n"
     face.show(answer, lambda: "".join(map(_recovered, rows)) or none)
     return ExitCode.PARTIAL if any(row["error"] for row in rows) else ExitCode.DONE
 
 
-def _recovered(row: dict[str, Any]) -> str:
+def _recovered(row: RecoveredShape) -> str:
     what = f"as {row['next']}" if row["next"] else safe(row["error"] or "not begun (--dry-run)")
     return f"{row['run']}  {row['outcome']}  {row['how']}: {what}\n"

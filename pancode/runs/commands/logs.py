@@ -13,9 +13,10 @@ from pancode.interfaces.cli.follow import detached
 from pancode.interfaces.cli.output import Face, exit_of
 from pancode.interfaces.cli.parameters import Json, Run, option
 from pancode.interfaces.cli.terminal import Sink
-from pancode.interfaces.client.client import Client, FleetDownError, LogPart, path_of
+from pancode.interfaces.client.client import Client, FleetDownError, LogPart
 from pancode.interfaces.client.session import Place, followed_log, stored_log
 from pancode.kernel.errors import ExitCode, UsageError
+from pancode.runs.answers import BRIEF
 from pancode.sessions.conversation.lines import LogStory
 from pancode.sessions.conversation.stream import reading_of
 
@@ -45,7 +46,7 @@ def logs(
             "--offset counts in one stream", fix=f"pancode runs logs {run} --stream out --offset {offset}"
         )
     client = face.client()
-    brief = client.get(path_of("runs", run, "brief"))
+    brief = client.get(BRIEF.at(run))
     outs = {stream: sys.stdout} if stream else {"out": sys.stdout, "err": sys.stderr}
     sinks: dict[str, Sink | LogStory] = {one: Sink(out) for one, out in outs.items()}
     if not (raw or stream or face.as_json) and reading_of(brief["runtime"]) is not None:
@@ -94,4 +95,4 @@ def _follow(face: Face, client: Client, run: str, place: Place, sinks: dict[str,
                 thread.join(0.2)
     except KeyboardInterrupt:
         return detached(face, run)
-    return exit_of(client.get(path_of("runs", run, "brief"))["outcome"])
+    return exit_of(client.get(BRIEF.at(run))["outcome"])

@@ -12,8 +12,9 @@ from typer import Argument
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import who
 from pancode.interfaces.cli.parameters import Json, Run, option
-from pancode.interfaces.cli.terminal import Columns, listing, safe, took
-from pancode.interfaces.client.client import home_of, path_of
+from pancode.interfaces.cli.terminal import Columns, RowColumns, listing, safe, took
+from pancode.interfaces.client.client import home_of
+from pancode.runs.answers import PAUSE, QUEUES, RESUME, TAKE_OUT, OrderShape, QueueShape, QueuesShape
 
 app = Commands()
 
@@ -31,30 +32,36 @@ def queue() -> None:
 @queue.verb("ls", "pancode queue ls --json")
 def ls(face: Json) -> None:
     """All queues with their waiting and running work."""
-    answer = face.client().get("/v1/queues")
+    answer = face.client().get(QUEUES)
     face.show(answer, lambda: _queues(answer))
 
 
 @queue.verb("show", "pancode queue show gpubox")
 def show(name: str, face: Json) -> None:
     """One queue: its name, a pool's requirement, or a node."""
-    answer = face.client().get("/v1/queues", name=name)
+    answer = face.client().get(QUEUES, name=name)
     face.show(answer, lambda: _queues(answer))
 
 
-def _queues(answer: dict[str, Any]) -> str:
+class QueuedOrder(OrderShape):
+    queue: str
+
+
+def _queues(answer: QueuesShape) -> str:
     head = f"the whole fleet is paused: {safe(answer['paused'])}\n" if answer["paused"] else ""
-    orders = [{"queue": one["name"], **order} for one in answer["queues"] for order in one["orders"]]
+    orders: list[QueuedOrder] = [
+        {"queue": one["name"], **order} for one in answer["queues"] for order in one["orders"]
+    ]
     text = head + listing(answer["queues"], _QUEUES)
     return text + ("\n" + listing(orders, _ORDERS) if orders else "")
 
 
-_QUEUES: Columns = {
+_QUEUES: RowColumns[QueueShape] = {
     **{"QUEUE": "name", "NODE": "node", "WAITING": "waiting", "RUNNING": "running"},
     "OLDEST": lambda one: None if one["oldest_s"] is None else took(one["oldest_s"]),
     "PAUSED": lambda one: one["paused"] or "no",
 }
-_ORDERS: Columns = {
+_ORDERS: RowColumns[QueuedOrder] = {
     **{"QUEUE": "queue", "RUN": "run", "ATTEMPT": "attempt", "AGENT": "agent", "PRIORITY": "priority"},
     **{"FOR": lambda order: took(order["waiting_s"]), "REASON": "reason"},
 }
@@ -68,14 +75,14 @@ def pause(
     face: Json,
 ) -> None:
     """Bind nothing more from a queue (without NAME: from any); what runs goes on."""
-    answer = face.client().post("/v1/queues/pause", {"by": who(), "queue": name, "reason": reason})
-    face.show(answer, lambda: f"{name or 'the whole fleet'} is paused: {safe(answer['paused'])}\n")
+    answer = face.client().post(PAUSE, {"by": who(), "queue": name, "reason": reason})
+    face.show(answer, lambda: f"{name or 'the whole fleet'} is paused: {safe(answer['paused'] or '')}\n")
 
 
 @queue.verb("resume", "pancode queue resume")
 def resume(*, name: Annotated[str | None, Argument()] = None, face: Json) -> None:
     """Take up a paused queue again."""
-    answer = face.client().post("/v1/queues/resume", {"by": who(), "queue": name})
+    answer = face.client().post(RESUME, {"by": who(), "queue": name})
     face.show(answer, lambda: f"{name or 'the whole fleet'} is no longer paused\n")
 
 
@@ -84,7 +91,7 @@ def rm(
     run: Run, *, reason: Annotated[str, option("The reason, for the run's story.")] = "", face: Json
 ) -> None:
     """Take a waiting run out; one that runs must be stopped."""
-    answer = face.client().post(path_of("queues", "runs", run, "remove"), {"by": who(), "reason": reason})
+    answer = face.client().post(TAKE_OUT.at(run), {"by": who(), "reason": reason})
     face.show(
         answer, lambda: f"{answer['run']}  {answer['outcome'] or answer['state']}  {safe(answer['reason'])}\n"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Argument
 
@@ -13,9 +13,11 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, option, page
-from pancode.interfaces.cli.terminal import Columns, listing, safe, tone
-from pancode.interfaces.client.client import path_of
+from pancode.interfaces.cli.terminal import RowColumns, listing, safe, tone
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
+from pancode.runs.answers import CHAIN, EXPORT, RECEIPT, RECEIPTS, CheckShape, ReceiptRow, VerdictShape
+from pancode.sessions.answers import SESSION_VERDICT
+from pancode.workflows.answers import WORKFLOW_VERDICT
 
 app = Commands()
 
@@ -36,17 +38,17 @@ def ls(
     face: Json,
 ) -> None:
     """Receipts of the newest runs."""
-    answer = page(face.client(), "/v1/receipts", "receipts", number, cursor, whole=whole)
+    answer = page(face.client(), RECEIPTS, "receipts", number, cursor, whole=whole)
     face.show(answer, lambda: listing(answer["receipts"], _COLUMNS, "no receipt yet"))
 
 
-def _state(row: dict[str, Any]) -> str:
+def _state(row: ReceiptRow) -> str:
     if row["rejected"]:
         return f"rejected: {row['rejected']}"
     return "orphan" if row["orphan"] else "accepted"
 
 
-_COLUMNS: Columns = {
+_COLUMNS: RowColumns[ReceiptRow] = {
     **{"RUN": "run", "ATTEMPT": lambda row: f"{row['attempt']}.{row['fence']}", "NODE": "node"},
     **{"OUTCOME": "outcome", "DIGEST": lambda row: row["digest"][:12], "STATE": _state, "AT": "stored_at"},
 }
@@ -55,7 +57,7 @@ _COLUMNS: Columns = {
 @receipt.verb("show", "pancode receipt show last")
 def show(run: Run, face: Json) -> None:
     """Prints the claims of the receipt; `verify` checks them."""
-    answer = face.client().get(path_of("receipts", run))
+    answer = face.client().get(RECEIPT.at(run))
     face.show(answer, lambda: json.dumps(answer["statement"], indent=2, ensure_ascii=True) + "\n")
 
 
@@ -89,34 +91,28 @@ def verify(
     """
     if (run is None) == (chain is None) or (chain is not None and keys is not None):
         raise UsageError("name the run, or give --chain NODE", fix="pancode receipt verify last")
-    answer = _verdict(face, run, keys) if run is not None else _chain(face, chain or "")
+    answer = _verdict(face, run, keys) if run is not None else face.client().get(CHAIN.at(chain or ""))
     face.show(answer, lambda: judged(answer))
     return _STATUS.get(answer["verdict"], ExitCode.SIGNATURE)
 
 
-def _chain(face: Face, node: str) -> dict[str, Any]:
-    answer: dict[str, Any] = face.client().get(path_of("chains", node))
-    return answer
-
-
-def _verdict(face: Face, run: str, keys: Path | None) -> dict[str, Any]:
+def _verdict(face: Face, run: str, keys: Path | None) -> VerdictShape:
     if keys is not None or set("/.") & set(run) or Path(run).is_file():  # an id has neither
         from pancode.runs.receipts.offline_verification import verify_file
 
-        judged = verify_file(Path(run), keys)
-        return {**judged}
-    kind = "workflows" if run.startswith("w-") else "sessions"  # or any other run
+        return verify_file(Path(run), keys)
     try:
-        answer: dict[str, Any] = face.client().get(path_of(kind, run, "verify"))
-        return answer
+        if run.startswith("w-"):
+            return face.client().get(WORKFLOW_VERDICT.at(run))
+        return face.client().get(SESSION_VERDICT.at(run))  # or any other run
     except ApiError as error:
         if error.exit_code is not ExitCode.NOT_FOUND:
             raise
-        checks = [{"what": "run", "ok": False, "detail": f"{error}. {error.why}".strip()}]
+        checks: list[CheckShape] = [{"what": "run", "ok": False, "detail": f"{error}. {error.why}".strip()}]
         return {"run": run, "verdict": "NOT_FOUND", "checks": checks}
 
 
-def judged(answer: dict[str, Any]) -> str:
+def judged(answer: VerdictShape) -> str:
     """The verdict on a receipt, with each check."""
     lines = [
         f"  {'ok ' if c['ok'] else 'NO '} {safe(c['what'])}: {safe(c['detail'])}" for c in answer["checks"]
@@ -139,6 +135,6 @@ def export(
     """A receipt with the public keys, as a file to verify anywhere; without RUN the keys alone."""
     if dsse and run is None:
         raise UsageError("name the run", fix="pancode receipt export last --dsse")
-    answer = face.client().get("/v1/export", run=run)
-    answer = answer["receipt"] if dsse else answer
-    sys.stdout.write(json.dumps(answer, indent=None if face.as_json else 2) + "\n")
+    answer = face.client().get(EXPORT, run=run)
+    told = answer["receipt"] if dsse else answer
+    sys.stdout.write(json.dumps(told, indent=None if face.as_json else 2) + "\n")

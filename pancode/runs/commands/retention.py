@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
+from pancode.fleet.answers import COLLECT, CollectAnswer, RoomRow
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import who
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, listing, safe
+from pancode.interfaces.cli.terminal import RowColumns, listing, safe
 from pancode.kernel.errors import ExitCode
 from pancode.kernel.formatting import counted, size
 
@@ -30,12 +31,12 @@ def gc(
     A change that nobody has landed or dropped stays, and so does what a session, a workspace or a workflow
     stands on. Nodes let go by themselves of what was not used for long (nodes.keep).
     """
-    answer = face.client().post("/v1/gc", {"dry_run": dry_run, "by": who()}, MOST_S)
+    answer = face.client().post(COLLECT, {"dry_run": dry_run, "by": who()}, MOST_S)
     face.show(answer, lambda: _told(answer, dry_run))
     return ExitCode.DONE
 
 
-def _told(answer: dict[str, Any], dry_run: bool) -> str:
+def _told(answer: CollectAnswer, dry_run: bool) -> str:
     commits, logs = counted(answer["changes"], "run"), counted(answer["logs"], "run")
     verb = "would go" if dry_run else "are gone"
     text = f"the commits of {commits} and the logs of {logs} {verb}"
@@ -49,7 +50,7 @@ def _told(answer: dict[str, Any], dry_run: bool) -> str:
     return text + "\n" + listing(answer["room"], _ROOM, "nothing is measured yet")
 
 
-_ROOM: Columns = {
+_ROOM: RowColumns[RoomRow] = {
     "MACHINE": lambda row: row["node"] or "coordinator",
     "WHAT": "what",
     "SIZE": lambda row: size(row["bytes"]),

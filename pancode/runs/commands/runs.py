@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated
 
 from typer import Argument
 
@@ -21,7 +22,7 @@ from pancode.interfaces.cli.follow import (
 from pancode.interfaces.cli.output import exit_of, who
 from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, option, page
 from pancode.interfaces.cli.terminal import (
-    Columns,
+    RowColumns,
     clip,
     draws,
     harmless,
@@ -37,6 +38,9 @@ from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import cost_of, counted
 from pancode.kernel.names import OF_AGENT
+from pancode.landing.answers import JUDGE
+from pancode.people.answers import CONTINUE
+from pancode.runs.answers import RETRY, RUN, RUNS, STOP, CallsShape, RunDetail, RunShape, UsageShape
 
 app = Commands()
 
@@ -93,23 +97,23 @@ def ls(
     """The newest runs, newest first."""
     wanted = {"node": node, "agent": agent, "outcome": outcome, "since": since, "text": text}
     client, most = face.client(), limit or number
-    answer = page(client, "/v1/runs", "runs", most, cursor, whole=whole, **wanted)
+    answer = page(client, RUNS, "runs", most, cursor, whole=whole, **wanted)
     none = "no such run" if any(wanted.values()) else 'no run yet; try: pancode dispatch "..."'
     face.show(answer, lambda: listed(answer["runs"], none))
 
 
-def listed(found: list[dict[str, Any]], none: str) -> str:
+def listed(found: list[RunShape], none: str) -> str:
     """Runs, a line each; `none`: what is said where there are none."""
     return listing(found, _COLUMNS, none, spare=("RUNTIME", "MODEL", "AGENT", "COST"), cut="TASK")
 
 
-def _task(run: dict[str, Any]) -> str:
+def _task(run: RunShape) -> str:
     """Return the task on one line, behind the names of its workflow and step."""
-    step = f"{run['workflow']}/{run['step']}: " if run.get("workflow") else ""
+    step = f"{run['workflow']}/{run['step']}: " if run["workflow"] else ""
     return step + clip(safe(run["task"]), 60) + "".join(f"  ({note})" for note in run["notes"])
 
 
-_COLUMNS: Columns = {
+_COLUMNS: RowColumns[RunShape] = {
     **{"RUN": "run", "STATE": lambda run: run["outcome"] or run["state"], "NODE": "node", "AGENT": "agent"},
     **{"RUNTIME": "runtime", "MODEL": "model", "TOOK": lasted, "COST": cost_of, "AT": "created_at"},
     "TASK": _task,
@@ -119,26 +123,29 @@ _COLUMNS: Columns = {
 @runs.verb("show", "pancode runs show last")
 def show(run: Run, face: Json) -> None:
     """Everything about one run."""
-    answer = face.client().get(path_of("runs", run))
+    answer = face.client().get(RUN.at(run))
     face.show(answer, lambda: _shown(answer))
 
 
-_KEYS = (
-    *("task", "agent", "model", "reasoning", "mode", "safety", "isolation", "project", "folder", "verify"),
-    *("in_workspace", "workflow", "step", "skills", "receipt", "landed"),
-)
+def _facts(run: RunDetail) -> Iterator[tuple[str, str | list[str] | None]]:
+    yield from (("task", run["task"]), ("agent", run["agent"]), ("model", run["model"]))
+    yield from (("reasoning", run["reasoning"]), ("mode", run["mode"]), ("safety", run["safety"]))
+    yield from (("isolation", run["isolation"]), ("project", run["project"]), ("folder", run["folder"]))
+    yield from (("verify", run["verify"]), ("workspace", run["in_workspace"]), ("workflow", run["workflow"]))
+    yield from (("step", run["step"]), ("skills", run["skills"]), ("receipt", run["receipt"]))
+    yield "landed", run["landed"]
 
 
-def _shown(run: dict[str, Any]) -> str:
-    facts = {key.removeprefix("in_"): run[key] for key in _KEYS if run.get(key) not in (None, [], "")}
-    lines = [f"  {key:<10} {safe(_word(value))}" for key, value in facts.items()]
-    lines += [
-        f"  {key:<10} {short_time(run[f'{key}_at'])}"
-        for key in ("created", "started", "finished")
-        if run[f"{key}_at"]
-    ]
+def _shown(run: RunDetail) -> str:
+    lines = [f"  {key:<10} {safe(_word(value))}" for key, value in _facts(run) if value not in (None, [], "")]
+    moments = (
+        ("created", run["created_at"]),
+        ("started", run["started_at"]),
+        ("finished", run["finished_at"]),
+    )
+    lines += [f"  {key:<10} {short_time(moment)}" for key, moment in moments if moment]
     lines += [f"  {key:<10} {safe(words)}" for key, words in (*_of_model(run), *_of_chain(run))]
-    lines += [f"  calls      {_calls(run)}"] if run["calls"] else []
+    lines += [f"  calls      {_calls(run, run['calls'])}"] if run["calls"] else []
     lines += gate_lines(run)
     lines += report_lines(run, 10)
     lines += [f"  file       {safe(name)}" for name in run["files_changed"][:50]]
@@ -146,7 +153,7 @@ def _shown(run: dict[str, Any]) -> str:
     return summary(run) + "\n".join(lines) + "\n" + answer
 
 
-def _of_model(run: dict[str, Any]) -> list[tuple[str, str]]:
+def _of_model(run: RunDetail) -> list[tuple[str, str]]:
     """Return the rows about who chose the model, and which model server served it."""
     lines = [("chosen by", run["model_from"])] if run["model_from"] else []
     about = run["served"]
@@ -155,7 +162,7 @@ def _of_model(run: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def _of_chain(run: dict[str, Any]) -> list[tuple[str, str]]:
+def _of_chain(run: RunDetail) -> list[tuple[str, str]]:
     """Return the rows about runs before this one and after it, and about words told to it."""
     rows = [("continues", f"{', '.join(run['chain'])} ({run['session']} session)")] if run["chain"] else []
     rows += [("answered", run["answered"])] if run["answered"] else []
@@ -165,28 +172,29 @@ def _of_chain(run: dict[str, Any]) -> list[tuple[str, str]]:
     return [*rows, *([("next", ", ".join(run["continued_by"]))] if run["continued_by"] else [])]
 
 
-def _calls(run: dict[str, Any]) -> str:
+def _calls(run: RunDetail, calls: CallsShape) -> str:
     """The usage that the model gateway counted, beside the usage that the runtime reports."""
-    calls, claimed = run["calls"], run["claimed"]
-    if calls.get("subscription"):
+    claimed = run["claimed"]
+    if calls["subscription"]:
         went = f"{size(calls['sent_bytes'])} out, {size(calls['received_bytes'])} in; {_tokens(run['usage'])}"
         return f"subscription, not metered: {counted(calls['requests'], 'connection')}, {went}"
-    notes = [f"{calls[name]} {name}" for name in ("failed", "refused", "unread") if calls[name]]
-    notes += ["the last one to wrap up"] if calls.get("wrap_up") else []
+    counts = (("failed", calls["failed"]), ("refused", calls["refused"]), ("unread", calls["unread"]))
+    notes = [f"{count} {name}" for name, count in counts if count]
+    notes += ["the last one to wrap up"] if calls["wrap_up"] else []
     details = f" ({', '.join(notes)})" if notes else ""
     through = f"{calls['requests']} through the model gateway{details}"
     reported = f"; the runtime says {_tokens(claimed)}" if claimed else ""
-    waited = f"; waited {calls['waited_ms'] / 1000:.1f} s for a free slot" if calls.get("waited_ms") else ""
+    waited = f"; waited {calls['waited_ms'] / 1000:.1f} s for a free slot" if calls["waited_ms"] else ""
     return f"{through}: {_tokens(run['usage'])}{reported}{waited}"
 
 
-def _tokens(usage: dict[str, Any]) -> str:
+def _tokens(usage: UsageShape) -> str:
     cost = "" if usage["cost_usd"] is None else f", {usd(usage['cost_usd'])}"
     return f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out{cost}"
 
 
-def _word(value: Any) -> str:
-    return ", ".join(str(v) for v in value) if isinstance(value, list) else str(value)
+def _word(value: str | list[str] | None) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 @runs.verb("stop", "pancode runs stop last --reason 'wrong branch'", "pancode runs stop --agent builder")
@@ -204,7 +212,7 @@ def stop(
         raise UsageError("a run is named by RUN or by --agent", fix="leave one of them out")
     of_agent = None if agent is None else f"{OF_AGENT}{agent}"
     named = next((one for one in (run, of_agent) if one is not None), "running")  # an empty name is refused
-    answer = face.client().post(path_of("runs", named, "stop"), {"by": who(), "reason": reason})
+    answer = face.client().post(STOP.at(named), {"by": who(), "reason": reason})
     words = "; ".join(safe(text) for text in (answer["reason"], *answer["notes"]))
     face.show(answer, lambda: f"{answer['run']}  {answer['outcome'] or answer['state']}  {words}\n")
 
@@ -233,12 +241,21 @@ def verify(
     """
     client = face.client(works=True)
     body = {"by": who(), "on": on, "again": again}
-    answer = at_rest(face, client, run, lambda name: client.post(path_of("runs", name, "verify"), body))
-    shown = answer if detach else landed(face, client, answer["run"])
+    answer = at_rest(face, client, run, lambda name: client.post(JUDGE.at(name), body))
+    if detach:
+        face.show(answer, lambda: f"{answer['run']}  being verified\n")
+        return _verdict(answer)
+    shown = landed(face, client, answer["run"])
     if shown is None:
         return ExitCode.DETACHED
-    face.show(shown, lambda: summary(shown) if "findings" in shown else f"{shown['run']}  being verified\n")
-    return exit_of("verify_failed") if shown["verification"]["state"] == "disputed" else ExitCode.DONE
+    face.show(shown, lambda: summary(shown))
+    return _verdict(shown)
+
+
+def _verdict(run: RunShape) -> int:
+    seen = run["verification"]
+    disputed = seen is not None and seen["state"] == "disputed"
+    return exit_of("verify_failed") if disputed else ExitCode.DONE
 
 
 @runs.verb("retry", "pancode runs retry last", "pancode runs retry last --resume")
@@ -255,7 +272,7 @@ def retry(
     The retry of a step's run takes its place in the workflow, which has ended, and goes on from there.
     """
     body = {"by": who(), "resume": resume, "alone": alone}
-    return follow_new(face, path_of("runs", run, "retry"), body, detach)
+    return follow_new(face, RETRY.at(run), body, detach)
 
 
 @runs.verb(
@@ -271,8 +288,7 @@ def continue_(
     face: Json,
 ) -> int:
     """A new run that goes on from the result of an old one, in its conversation where that is kept."""
-    path = path_of("runs", run, "continue")
-    return follow_new(face, path, {"by": who(), "text": text}, detach)
+    return follow_new(face, CONTINUE.at(run), {"by": who(), "text": text}, detach)
 
 
 @runs.verb("diff", "pancode runs diff last | git apply --stat")

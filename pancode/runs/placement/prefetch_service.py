@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing_extensions import TypedDict
-
 from node_agent.wire.identity import Mark
 from pancode.kernel.records import (
     Fence,
@@ -14,46 +12,13 @@ from pancode.kernel.records import (
     WorkflowStep,
     WorkflowStepState,
 )
+from pancode.runs.answers import HandedRun, HandoverShape, LaterSteps, StayingRun
 from pancode.runs.core import Core, locked, open_fences
 from pancode.runs.life.prefetch import place_in_line, waits_there
 from pancode.runs.placement import binding as bind
 from pancode.runs.placement.placement import in_order
 from pancode.runs.round import act
 from pancode.runs.views import in_line
-
-
-class HandedRun(TypedDict):
-    """A run that waits on a node for a slot. `there`: the node has said that it has the order."""
-
-    run: str
-    node: str
-    why: str
-    there: bool
-
-
-class StayingRun(TypedDict):
-    """A run that waits for its coordinator, and why."""
-
-    run: str
-    why: str
-    task: str
-
-
-class LaterSteps(TypedDict):
-    """How many steps, or items of a lane, begin only once the coordinator is here. `name`: empty for none."""
-
-    workflow: str
-    name: str
-    steps: int
-
-
-class HandoverShape(TypedDict):
-    """What goes on without the coordinator, and what does not. `at_work`: how many runs have begun."""
-
-    at_work: int
-    handed: list[HandedRun]
-    stays: list[StayingRun]
-    later: list[LaterSteps]
 
 
 @locked

@@ -10,8 +10,9 @@ from typing import Any
 
 from node_agent.wire.signing import PublicKey
 from pancode.kernel.errors import ConfigError, UsageError
+from pancode.runs.answers import VerdictShape
 from pancode.runs.receipts import verification
-from pancode.runs.receipts.service import EXPORT, VerdictShape, shape
+from pancode.runs.receipts.service import EXPORT, shape
 
 
 def verify_file(path: Path, keys: Path | None) -> VerdictShape:

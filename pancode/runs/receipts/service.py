@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from typing_extensions import TypedDict
-
 from node_agent.wire.receipt import Claims, Receipt
 from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, open_as, parse_envelope, parse_message
 from node_agent.wire.signing import verify as open_signed
@@ -19,7 +17,16 @@ from pancode.kernel.pages import ListPage, ListPlace, ListSearch, page
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Closed, Fence, KnownKey, Node, Run, StoredReceipt
 from pancode.runs import keyring
-from pancode.runs.answers import Json
+from pancode.runs.answers import (
+    CheckShape,
+    ExportAnswer,
+    Json,
+    KeyShape,
+    ReceiptDetail,
+    ReceiptRow,
+    UsedKey,
+    VerdictShape,
+)
 from pancode.runs.core import Core
 from pancode.runs.receipts.trust import ResultTrust, VerifiedResult, result_at
 from pancode.runs.receipts.trust import verified as trust_in
@@ -40,36 +47,6 @@ from pancode.runs.retention.parts import RunFiles, gone_at
 from pancode.runs.user_environment import Streams
 from pancode.runs.views import at, find_run, iso
 
-
-class CheckShape(TypedDict):
-    what: str
-    ok: bool
-    detail: str
-
-
-class VerdictShape(TypedDict):
-    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check that led there.
-
-    For the chain of a node, whose name is then `run`: PASS, BROKEN or NOT_FOUND.
-    """
-
-    run: str
-    verdict: str
-    checks: list[CheckShape]
-
-
-class ReceiptRow(TypedDict):
-    run: str
-    attempt: int
-    fence: int
-    digest: str
-    node: str | None
-    outcome: str | None
-    stored_at: str
-    rejected: str | None
-    orphan: bool
-
-
 EXPORT = "pancode/receipt-export/1"
 
 
@@ -82,7 +59,7 @@ def receipts(core: Core, limit: int, after: ListPlace | None) -> ListPage[Receip
     return ListPage([_row(r, nodes) for r in stored], newest.last)
 
 
-def receipt(core: Core, text: str) -> Json:
+def receipt(core: Core, text: str) -> ReceiptDetail:
     """Return one run's receipt: its envelope, and its statement in the clear. NotFoundError when it has
     none."""
     with core.ports.ledger.transaction() as tx:
@@ -101,7 +78,7 @@ def receipt(core: Core, text: str) -> Json:
     }
 
 
-def export(core: Core, text: str | None) -> Json:
+def export(core: Core, text: str | None) -> ExportAnswer:
     """Return the proof of a receipt for use elsewhere: all keys, old ones too, and a named run's envelope."""
     with core.ports.ledger.transaction() as tx:
         keys = [_key(row) for row in tx.find(KnownKey, order="from_ms")]
@@ -109,7 +86,7 @@ def export(core: Core, text: str | None) -> Json:
     return {"format": EXPORT, "fleet": core.fleet, "receipt": envelope, "keys": keys}
 
 
-def keys(core: Core) -> list[Json]:
+def keys(core: Core) -> list[UsedKey]:
     """Return every key with its dates; a coordinator's key with the nodes that it is used for."""
     with core.ports.ledger.transaction() as tx:
         rows = tx.find(KnownKey, order="from_ms")
@@ -212,11 +189,17 @@ def _decisive(tx: Transaction, run: Run) -> StoredReceipt | None:
     return max(stored, key=lambda r: (r.fence, r.stored_ms), default=None)
 
 
-def _key(row: KnownKey) -> Json:
+def _key(row: KnownKey) -> KeyShape:
     """Return a key as JSON; `from` and `until` (null: still in use) are the coordinator's times."""
-    times = {"from": iso(row.from_ms), "until": iso(row.until_ms)}
-    pem = PublicKey.parse(row.public).pem()
-    return {"role": row.role, "name": row.name, "keyid": row.keyid, "public": row.public, "pem": pem, **times}
+    return {
+        "role": row.role,
+        "name": row.name,
+        "keyid": row.keyid,
+        "public": row.public,
+        "pem": PublicKey.parse(row.public).pem(),
+        "from": iso(row.from_ms),
+        "until": iso(row.until_ms),
+    }
 
 
 def _names(tx: Transaction) -> dict[str, str]:

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from typing_extensions import TypedDict
-
 from pancode.config.fleet_settings import pause_queue
 from pancode.interfaces.http.access.rights import OPERATES
 from pancode.interfaces.http.bodies import QueueBody, ReasonBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
-from pancode.runs.answers import RunShape
-from pancode.runs.lists import QueuesShape, queues
+from pancode.runs import answers
+from pancode.runs.answers import PausedAnswer, QueuesShape, RunShape
+from pancode.runs.lists import queues
 from pancode.runs.stop import stop_waiting
 from pancode.runs.views import brief
 
 
-class PausedAnswer(TypedDict):
-    queue: str | None
-    paused: str | None
-
-
-@Verb("GET /v1/queues", command="queue ls", query=("name",))
+@Verb(answers.QUEUES, command="queue ls", query=("name",))
 def _queues(context: ApiContext, call: ApiCall) -> QueuesShape:
     """What waits where."""
     return queues(context.core, call.query.get("name"))
 
 
-@Verb("POST /v1/queues/pause", QueueBody, "queue pause", pokes=True, right=OPERATES)
+@Verb(answers.PAUSE, QueueBody, "queue pause", pokes=True, right=OPERATES)
 def _pause(context: ApiContext, call: ApiCall) -> PausedAnswer:
     """Pause the fleet or a queue."""
     body: QueueBody = call.body
     return _set_pause(context, body, body.reason or f"paused by {body.by}")
 
 
-@Verb("POST /v1/queues/resume", QueueBody, "queue resume", pokes=True, right=OPERATES)
+@Verb(answers.RESUME, QueueBody, "queue resume", pokes=True, right=OPERATES)
 def _resume(context: ApiContext, call: ApiCall) -> PausedAnswer:
     """And go on."""
     return _set_pause(context, call.body, None)
@@ -45,7 +39,7 @@ def _set_pause(context: ApiContext, body: QueueBody, reason: str | None) -> Paus
     return {"queue": body.queue, "paused": reason}
 
 
-@Verb("POST /v1/queues/runs/{run}/remove", ReasonBody, "queue rm", pokes=True, right=OPERATES)
+@Verb(answers.TAKE_OUT, ReasonBody, "queue rm", pokes=True, right=OPERATES)
 def _take_out(context: ApiContext, call: ApiCall) -> RunShape:
     """Take out what still waits.
 

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from typing_extensions import TypedDict
-
 from pancode.interfaces.http.access.rights import DISPATCHES
 from pancode.interfaces.http.bodies import ActBody, Name
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
-from pancode.runs.health import HealthShape, shown
+from pancode.runs import answers
+from pancode.runs.answers import HealthShape, RecoveredAnswer
+from pancode.runs.health import shown
 from pancode.runs.recovery import planned, recover
-
-
-class RecoveredShape(TypedDict):
-    run: str
-    outcome: str
-    how: str
-    next: str | None
-    error: str | None
-
-
-class RecoveredAnswer(TypedDict):
-    runs: list[RecoveredShape]
 
 
 class RecoverBody(ActBody):
@@ -36,7 +22,7 @@ class RecoverBody(ActBody):
     dry_run: bool = False
 
 
-@Verb("GET /v1/health", command="health")
+@Verb(answers.HEALTH, command="health")
 def _health(context: ApiContext, call: ApiCall) -> HealthShape:
     """Each agent that has work and each machine: one state, and why."""
     return shown(context.core)
@@ -48,7 +34,7 @@ def _lands(context: ApiContext, call: ApiCall) -> bool:
     return any(one.run.land and one.run.landed is None for one in found)
 
 
-@Verb("POST /v1/recover", RecoverBody, "recover", pokes=True, right=DISPATCHES, lands=_lands)
+@Verb(answers.RECOVER, RecoverBody, "recover", pokes=True, right=DISPATCHES, lands=_lands)
 def _recover(context: ApiContext, call: ApiCall) -> RecoveredAnswer:
     """Let what ended badly go on."""
     body: RecoverBody = call.body
@@ -58,4 +44,4 @@ def _recover(context: ApiContext, call: ApiCall) -> RecoveredAnswer:
         rows = [one.told() for one in found]
     else:
         rows = [recover(core, around, one, body.by) for one in found]
-    return cast("RecoveredAnswer", {"runs": rows})
+    return {"runs": rows}

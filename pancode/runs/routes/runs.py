@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
-
-from typing_extensions import TypedDict
-
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS
 from pancode.interfaces.http.access.run_rights import refuse
 from pancode.interfaces.http.bodies import DispatchBody, ExploreBody, ReasonBody, RetryBody
@@ -17,13 +12,25 @@ from pancode.interfaces.http.streams import log_events, run_events, sse
 from pancode.kernel.pages import MOST_ROWS, RUN_FILTERS
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
-from pancode.reports.story import WhyShape, why
-from pancode.runs.admission.dry_run import DryRunAnswer, QueuedAnswer, queued, report
-from pancode.runs.answers import RunDetail, RunShape
+from pancode.reports.answers import WHY, WhyShape
+from pancode.reports.story import why
+from pancode.runs import answers
+from pancode.runs.admission.dry_run import queued, report
+from pancode.runs.answers import (
+    DryRunAnswer,
+    QueuedAnswer,
+    RunDetail,
+    RunsAnswer,
+    RunShape,
+    SnapshotsAnswer,
+    StreamsAnswer,
+    TailsAnswer,
+    VerdictShape,
+)
 from pancode.runs.dispatch import dispatch, dry_run, under_way
 from pancode.runs.lists import Filter, runs
 from pancode.runs.log import MOST_TAIL, LogPlace, read_log, stream_names, tails
-from pancode.runs.receipts.service import VerdictShape, verify
+from pancode.runs.receipts.service import verify
 from pancode.runs.request import DispatchRequest, workspace_in
 from pancode.runs.retry import dispatch_again
 from pancode.runs.stop import stop
@@ -34,38 +41,7 @@ from pancode.workflows.actions import caller_of, lands
 from pancode.workspaces.service import in_workspace
 
 
-class RunsAnswer(TypedDict):
-    runs: list[RunShape]
-    next: str | None
-    """The cursor of the next page; None: the list ends here."""
-
-
-class SnapshotShape(TypedDict):
-    """A snapshot that is being taken. `of`: the number of files; 0 until they are counted."""
-
-    run: str
-    project: str
-    done: int
-    of: int
-
-
-class SnapshotsAnswer(TypedDict):
-    snapshots: list[SnapshotShape]
-
-
-class StreamsAnswer(TypedDict):
-    """The names of a run's outputs, by attempt."""
-
-    streams: dict[str, list[str]]
-
-
-class TailsAnswer(TypedDict):
-    """The end of the output of each run that is under way."""
-
-    tails: dict[str, str]
-
-
-@Verb("GET /v1/runs", command="runs", query=(*PAGED, *RUN_FILTERS))
+@Verb(answers.RUNS, command="runs", query=(*PAGED, *RUN_FILTERS))
 def _runs(context: ApiContext, call: ApiCall) -> RunsAnswer:
     """The newest runs."""
     cursors, limit = Cursors(call.query, "runs"), call.number("limit", 20, MOST_ROWS)
@@ -76,7 +52,7 @@ def _runs(context: ApiContext, call: ApiCall) -> RunsAnswer:
 
 def rehearsed(
     context: ApiContext, around: Surroundings, request: DispatchRequest, parent: str | None
-) -> Mapping[str, Any]:
+) -> DryRunAnswer:
     """Return the report of a dry run: the gates, the plan, and what of the repository would travel."""
     judged = dry_run(context.core, around, request, parent)
     project = judged.resolution.project
@@ -126,42 +102,42 @@ def childs(context: ApiContext, parent: Run, request: DispatchRequest) -> Dispat
     )
 
 
-@Verb("POST /v1/runs", DispatchBody, "dispatch", pokes=True, status=201, for_runs=True, right=DISPATCHES)
+@Verb(answers.DISPATCH, DispatchBody, "dispatch", pokes=True, status=201, for_runs=True, right=DISPATCHES)
 def _dispatch(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
     """Dispatch; with `dry_run` only judge."""
     body: DispatchBody = call.body
     request, parent, around = asked_by(context, call)
     request = in_workspace(context.core, around, request)
     if body.dry_run:
-        return cast("QueuedAnswer | DryRunAnswer", rehearsed(context, around, request, parent))
+        return rehearsed(context, around, request, parent)
     return queued(dispatch(context.core, around, request, parent))
 
 
-@Verb("GET /v1/snapshots")
+@Verb(answers.SNAPSHOTS)
 def _snapshots(context: ApiContext, call: ApiCall) -> SnapshotsAnswer:
     """Snapshots that are being made now."""
     return {"snapshots": under_way(context.core)}
 
 
-@Verb("GET /v1/tails", query=("bytes",))
+@Verb(answers.TAILS, query=("bytes",))
 def _tails(context: ApiContext, call: ApiCall) -> TailsAnswer:
     """The last words of what runs."""
     return {"tails": tails(context.core, context.coordinator.streams, call.number("bytes", 600, MOST_TAIL))}
 
 
-@Verb("GET /v1/runs/{run}", command="runs show")
+@Verb(answers.RUN, command="runs show")
 def _show(context: ApiContext, call: ApiCall) -> RunDetail:
     """All of a run."""
     return show(context.core, call.path["run"])
 
 
-@Verb("GET /v1/runs/{run}/brief")
+@Verb(answers.BRIEF)
 def _brief(context: ApiContext, call: ApiCall) -> RunShape:
     """A run in short."""
     return brief(context.core, call.path["run"])
 
 
-@Verb("GET /v1/runs/{run}/why", command="why")
+@Verb(WHY, command="why")
 def _why(context: ApiContext, call: ApiCall) -> WhyShape:
     """Every decision about it."""
     return why(context.core, call.path["run"])
@@ -186,7 +162,7 @@ def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
     return Octets(piece.data, headers=headers)
 
 
-@Verb("GET /v1/runs/{run}/streams")
+@Verb(answers.STREAMS)
 def _streams(context: ApiContext, call: ApiCall) -> StreamsAnswer:
     """Which outputs it has."""
     return {"streams": stream_names(context.core, context.coordinator.streams, call.path["run"])}
@@ -196,7 +172,7 @@ def _meant(context: ApiContext, call: ApiCall) -> Run:
     return find(context.core, call.path["run"])
 
 
-@Verb("POST /v1/runs/{run}/stop", ReasonBody, "runs stop", pokes=True, right=DROPS)
+@Verb(answers.STOP, ReasonBody, "runs stop", pokes=True, right=DROPS)
 def _stop(context: ApiContext, call: ApiCall) -> RunShape:
     """Stop it."""
     body: ReasonBody = call.body
@@ -223,7 +199,7 @@ def around_workflow(context: ApiContext, text: str) -> Surroundings:
 
 
 @Verb(
-    "POST /v1/runs/{run}/retry",
+    answers.RETRY,
     RetryBody,
     "runs retry",
     pokes=True,
@@ -238,7 +214,7 @@ def _retry(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     return queued(dispatch_again(context.core, around, old, body.by, body.resume, body.alone))
 
 
-@Verb("GET /v1/runs/{run}/verify", command="receipt verify")
+@Verb(answers.VERIFY, command="receipt verify")
 def _verify(context: ApiContext, call: ApiCall) -> VerdictShape:
     """Judge its receipt."""
     return verify(context.core, call.path["run"], context.coordinator.streams)

@@ -18,13 +18,15 @@ from pancode.interfaces.cli.commands import BARE, Commands
 from pancode.interfaces.cli.output import Face, aside, folder_here, tell_error, who
 from pancode.interfaces.cli.parameters import Json, Run, option
 from pancode.interfaces.cli.terminal import safe
-from pancode.interfaces.client.client import Client, RepeatedPost, path_of
+from pancode.interfaces.client.client import Client, RepeatedPost
 from pancode.kernel.caller import folder, terminal_is_gone
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.names import ORCHESTRATOR
 from pancode.reports.commands.brief import tell_brief
+from pancode.runs.answers import QueuedAnswer
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import of_caller, post_agreed
+from pancode.sessions.answers import BEGIN_CHAT, SESSION
 from pancode.sessions.commands.line_chat import (
     ChatLoop,
     come_back,
@@ -107,11 +109,10 @@ def chat(
     body |= {"on_cap": on_cap.value} if on_cap is not None else {}
     once_only = RepeatedPost(lambda: SystemIds().token(16))
 
-    def begin(face: Face, client: Client, task: str, terms: Terms = AS_SAID) -> dict[str, Any]:
+    def begin(face: Face, client: Client, task: str, terms: Terms = AS_SAID) -> QueuedAnswer:
         """Begin a session. Words that are sent again after a lost answer do not begin a second one."""
         asked = {"task": task, **body, **terms}
-        begun: dict[str, Any] = post_agreed(face, client, "/v1/sessions", asked, once_only)
-        return begun
+        return post_agreed(face, client, BEGIN_CHAT, asked, once_only)
 
     def opening(face: Face, client: Client) -> list[FoundLine]:
         return opened(client, body, face.note)
@@ -295,7 +296,7 @@ def attach(
             "--once takes a turn, and there are no words", fix=f'pancode attach --once {run} "..."'
         )
     _unless_json(face, f"pancode attach {run}", once=once)
-    shape = client.get(path_of("sessions", run))
+    shape = client.get(SESSION.at(run))
     if not once and not plain and _draws(face):
         return _on_screen(ChatDesk(face, SystemIds(), None, shape["run"], since or ""), words)
     leaves_with_terminal()

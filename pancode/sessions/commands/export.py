@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pancode.interfaces.client.client import Client, path_of
+from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import stored_log
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import unhidden
+from pancode.runs.answers import RUN
+from pancode.sessions.answers import SESSION, SittingShape
 from pancode.sessions.conversation.model import HeardWords, Said, SessionTalk, TalkCall, Turn
 
 Json = dict[str, Any]
@@ -23,8 +25,8 @@ def conversation(client: Client, session: str, until: str = "") -> Json:
 
     `until`: only the way to the end of this sitting, without what a person has gone back behind; empty: all.
     """
-    shape = client.get(path_of("sessions", session))
-    talk = _Talk(str(shape["agent"]))
+    shape = client.get(SESSION.at(session))
+    talk = _Talk(shape["agent"])
     last = None
     for sitting in _way(shape["sittings"], until) if until else shape["sittings"]:
         run, begins = sitting["run"], sitting["begins"]
@@ -34,13 +36,14 @@ def conversation(client: Client, session: str, until: str = "") -> Json:
                 "note", "pancode", f"a person went back to the end of {begins}; what stands since is undone"
             )
         last = run
-        talk.read(client, shape.get("runtime", ""))
+        talk.read(client, shape["runtime"])
     return {"session": shape, "messages": talk.messages}
 
 
-def _way(sittings: Sequence[Json], until: str) -> list[Json]:
+def _way(sittings: Sequence[SittingShape], until: str) -> list[SittingShape]:
     """Return the sittings from the first to `until`, each begun where the one before it ended."""
-    way, wanted = list[Json](), until
+    way: list[SittingShape] = []
+    wanted: str | None = until
     for sitting in reversed(sittings):
         if sitting["run"] == wanted:
             way, wanted = [sitting, *way], sitting["begins"]
@@ -75,7 +78,7 @@ class _Talk:
                         self.add("note", "pancode", part.ending, part.at_ms)
         if all(one["role"] not in _SAY for one in self.messages[before:]):
             del self.messages[before:]
-            found = client.get(path_of("runs", self.run))
+            found = client.get(RUN.at(self.run))
             self.add("person", str(found["created_by"]), str(found["task"]))
             if found["answer"]:
                 self.add("agent", str(found["agent"]), str(found["answer"]))

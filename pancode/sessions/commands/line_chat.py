@@ -8,15 +8,15 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from shutil import get_terminal_size
-from typing import Any
+from typing import Any, cast
 
 from node_agent.wire.clock import Clock, Ids
 from pancode.interfaces.cli.output import Face, aside, exit_of, tell_error, who
 from pancode.interfaces.cli.terminal import Sink, count, safe, safe_block, usd
-from pancode.interfaces.client.client import Client, path_of
+from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import (
     MISSED,
     NO_TURN,
@@ -29,6 +29,8 @@ from pancode.interfaces.client.session import (
 from pancode.kernel.caller import terminal_is_gone
 from pancode.kernel.errors import ExitCode, PancodeError
 from pancode.kernel.formatting import counted
+from pancode.runs.answers import RUN
+from pancode.sessions.answers import AskedShape, SessionShape
 from pancode.sessions.commands.slash import LEAVE, TypedCommand, carried_out, overview, typed
 from pancode.sessions.conversation.lines import OURS, LineStory
 from pancode.sessions.conversation.model import Part, SessionTalk, Turn
@@ -44,7 +46,7 @@ HELP = """\
 """
 
 
-def lost_turn(shape: dict[str, Any]) -> str:
+def lost_turn(shape: SessionShape) -> str:
     """What a person decides about a turn that was cut, with the commands."""
     run, turn = shape["run"], shape["turn"]
     if shape["sittings"][-1]["outcome"] == "lost":
@@ -74,18 +76,19 @@ def leaves_with_terminal() -> None:
         signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
-def spent(usage: dict[str, Any], tokens: int) -> str:
+def spent(cost_usd: str | None, source: str, tokens: int) -> str:
     """Tokens and dollars; what a program has counted by itself, or is assumed in part, is marked."""
-    source, dollars = usage["cost_source"], usd(usage["cost_usd"])
+    dollars = usd(cost_usd)
     if source == ASSUMED:
         return f"{count(tokens)} tokens, about {dollars}"
     return f"{count(tokens)} tokens, {dollars}{' by its own count' if source == OWN_COUNT else ''}"
 
 
-def spent_in_all(shape: dict[str, Any]) -> str:
+def spent_in_all(shape: SessionShape) -> str:
     """What a session has used, what its runs have cost beside that, and what is left of its ceiling."""
     usage, money = shape["usage"], shape["money"]
-    text = spent(usage, usage["input_tokens"] + usage["output_tokens"])
+    tokens = usage["input_tokens"] + usage["output_tokens"]
+    text = spent(usage["cost_usd"], usage["cost_source"], tokens)
     if money.get("runs_usd") is not None:
         text += f", its runs {usd(money['runs_usd'])}"
     if money["ceiling_usd"] is not None:
@@ -113,7 +116,7 @@ def tell_command(command: TypedCommand, run: str = "") -> bool:
     return True
 
 
-def _always(asks: dict[str, Any]) -> str:
+def _always(asks: AskedShape) -> str:
     """Return what a yes for the rest of the run allows: a rule that covers more than this command."""
     return f"in this run {safe(asks['whole'])}" if asks.get("whole") else "always in this run"
 
@@ -136,12 +139,12 @@ class ChatLoop:
         self._story = LineStory(self._show)
         self.talk = SessionTalk()
         self._sink = Sink(sys.stdout)
-        self._shape: dict[str, Any] = {}
+        self._shape = cast(SessionShape, {})  # empty until the first state has come
         self._state = self._shown = ""
         self._counted: tuple[str, int] | None = None
         """The turn whose cost was told last; None until the first state has come."""
-        self._asked: dict[str, Any] = {}
-        self._sure: dict[str, Any] = {}
+        self._asked: AskedShape | None = None
+        self._sure: AskedShape | None = None
         """The question for which the person has said "always" once."""
         self._rests_ms = 0
         """Until this time a yes or a no may have been typed for what stood there before the question."""
@@ -198,12 +201,13 @@ class ChatLoop:
 
     def _told(self, turn: Turn | None) -> int:
         """Print the answer of `--once`, and return the exit status."""
-        run = self._client.get(path_of("runs", self._shape["run"]))
+        run = self._client.get(RUN.at(self._shape["run"]))
         missed = turn is None and self._shape["takes_turns"]
         answer = turn.answer if turn is not None else "" if missed else run["answer"]
         stop = turn.stop if turn is not None else ""
+        shape: Mapping[str, Any] = self._shape
         names = ("session", "run", "state", "agent", "node", "usage", "money")
-        keep = {name: self._shape[name] for name in names}
+        keep = {name: shape[name] for name in names}
         why = turn.why if turn is not None else run["reason"]
         why = MISSED if missed and run["outcome"] == "done" else why
         told = {**keep, "answer": answer, "stop": stop, "why": why, "asks": self._shape["asks"]}
@@ -287,18 +291,19 @@ class ChatLoop:
             case "end":
                 self._told_parts(self.talk.end())
 
-    def _told_state(self, shape: dict[str, Any]) -> None:
+    def _told_state(self, shape: SessionShape) -> None:
         """Say what the session does now, where that has changed and the stream does not tell it."""
         self._shape, self._acts.run = shape, shape["run"]
         # say what a turn has cost when it has ended, and the session with it
         turn = shape["turn"]
         newest = shape["run"], turn["number"] if turn else 0
         if turn and self._counted is not None and newest != self._counted and turn["tokens"] is not None:
-            words = f"turn {turn['number']}: {spent(turn, turn['tokens'])}; session: {spent_in_all(shape)}"
+            cost = spent(turn["cost_usd"], turn["cost_source"], turn["tokens"])
+            words = f"turn {turn['number']}: {cost}; session: {spent_in_all(shape)}"
             self._note(f"[{words}]")
             self._prompted = False
         self._counted = newest
-        asks, self._state, self._asked = shape["asks"], shape["state"], shape["asks"] or {}
+        asks, self._state, self._asked = shape["asks"], shape["state"], shape["asks"]
         if self._is_over():
             self._miss({one["run"] for one in shape["sittings"]})
         failed = self._state in OVER and self._failed()
@@ -331,7 +336,7 @@ class ChatLoop:
         """Print PanCode's own lines, behind a mark that no line of an agent begins with."""
         self._face.note("\n".join(f"{OURS}{line}" for line in text.split("\n")))
 
-    def _ask(self, asks: dict[str, Any]) -> None:
+    def _ask(self, asks: AskedShape) -> None:
         self._rests_ms = self._clock.mono_ms() + REST_MS
         choices = "".join(f"\n  {number}: {safe(one)}" for number, one in enumerate(asks["choices"], start=1))
         how = "your answer" if asks["kind"] == "question" else f"y, n WORDS, or a: {_always(asks)}"
@@ -368,7 +373,9 @@ class ChatLoop:
             command = typed(text)
             if command is not None:
                 self.commanded(command)
-            elif text and not (self._asked and shown == self._shown and self._answers(text, hasty)):
+            elif text and not (
+                self._asked and shown == self._shown and self._answers(self._asked, text, hasty)
+            ):
                 run, _ = self.say(text)
                 self._follower.follow(run)  # the stream may have ended
         except PancodeError as error:
@@ -405,12 +412,11 @@ class ChatLoop:
             self._story.mine.append(text)
         return message
 
-    def _answers(self, text: str, hasty: bool) -> bool:
+    def _answers(self, asks: AskedShape, text: str, hasty: bool) -> bool:
         """Answer the question that is shown, by its run and number. False: the text is no answer.
 
         A yes or no that came too fast after the question is held back, unless it names the call's number.
         """
-        asks = self._asked
         word, _, more = text.partition(" ")
         word, call = word.lower(), asks["call"]
         named = call is not None and more.strip() == str(call)

@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pancode.agents.answers import MODELS, ModelShape
+from pancode.budget.answers import BUDGET, BudgetShape
+from pancode.fleet.answers import FLEET, FleetShape, NodeShape
 from pancode.interfaces.cli.output import caller, who
 from pancode.interfaces.cli.terminal import usd
 from pancode.interfaces.client.client import Client
 from pancode.kernel.caller import folder
 from pancode.kernel.errors import ConfigError, PancodeError, UsageError
 from pancode.kernel.formatting import counted, first_few
+from pancode.people.answers import INBOX
+from pancode.runs.answers import DryRunAnswer
+from pancode.sessions.answers import TRY_CHAT
 
 LOOKS, LOOK_S = 20, 0.4
 """How many times, and how far apart in seconds, a machine is asked that has not yet said what it has."""
@@ -44,11 +50,11 @@ class FoundLine:
 class Found:
     """What the API answers about the fleet. `plan`: how the session would begin, or why it cannot."""
 
-    fleet: Json
-    models: list[Json]
-    budget: Json
-    waits: list[Json]
-    plan: Json | PancodeError
+    fleet: FleetShape
+    models: list[ModelShape]
+    budget: BudgetShape
+    waits: int
+    plan: DryRunAnswer | PancodeError
     preset: str = ""
 
 
@@ -57,22 +63,20 @@ def found_lines(found: Found) -> list[FoundLine]:
     lines = [_machines(found.fleet["nodes"]), _programs(found.fleet["nodes"]), _models(found.models)]
     lines += [_budget(found.budget)]
     if found.waits:
-        lines += [
-            FoundLine("asks", f"{counted(len(found.waits), 'thing')} for you to look at: pancode inbox")
-        ]
+        lines += [FoundLine("asks", f"{counted(found.waits, 'thing')} for you to look at: pancode inbox")]
     lines += [*_project(found.plan), _talks(found.plan, found.preset)]
     scripts = any(_is_ready(node, "shell") for node in found.fleet["nodes"])
     meanwhile = FoundLine("not begun", "meanwhile scripts run: pancode dispatch --runtime shell 'uname -a'")
     return [*lines, meanwhile] if scripts and lines[-1].state == "error" else lines
 
 
-def _is_ready(node: Json, runtime: str) -> bool:
+def _is_ready(node: NodeShape, runtime: str) -> bool:
     return any(one["name"] == runtime and one["state"] == "ok" for one in node["runtimes"])
 
 
-def _machines(nodes: list[Json]) -> FoundLine:
-    online = [str(one["name"]) for one in nodes if one["state"] == "online"]
-    emptied = [str(one["name"]) for one in nodes if one["state"] in EMPTIED]
+def _machines(nodes: list[NodeShape]) -> FoundLine:
+    online = [one["name"] for one in nodes if one["state"] == "online"]
+    emptied = [one["name"] for one in nodes if one["state"] in EMPTIED]
     others = [f"{one['name']} ({one['state']})" for one in nodes if one["state"] not in HEARD]
     if not nodes:
         return FoundLine("error", "machines  none: pancode fleet up")
@@ -82,35 +86,35 @@ def _machines(nodes: list[Json]) -> FoundLine:
     return FoundLine("verified" if online else "error", f"machines  {'; '.join(parts)}")
 
 
-def _programs(nodes: list[Json]) -> FoundLine:
+def _programs(nodes: list[NodeShape]) -> FoundLine:
     ready: dict[str, list[str]] = {}
     for node in nodes:
         for one in node["runtimes"]:
             if one["state"] == "ok":
-                ready.setdefault(one["name"], []).append(str(node["name"]))
+                ready.setdefault(one["name"], []).append(node["name"])
     able = [name for name in ready if name != "shell"]
     if not able:
         return FoundLine("not begun", "programs  no agent program is ready: pancode runtimes")
     return FoundLine("verified", f"programs  {first_few(able, 2 * SHOWN)}")
 
 
-def _models(models: list[Json]) -> FoundLine:
-    able = [str(one["ref"]) for one in models if not one["embedding"]]
+def _models(models: list[ModelShape]) -> FoundLine:
+    able = [one["ref"] for one in models if not one["embedding"]]
     if not able:
         return FoundLine("not begun", "models    none of your own: pancode models")
     return FoundLine("verified", f"models    {first_few(able, SHOWN)}")
 
 
-def _budget(budget: Json) -> FoundLine:
+def _budget(budget: BudgetShape) -> FoundLine:
     day = next((one for one in budget["scopes"] if one["scope"].startswith("day:")), None)
     if day is None or day["ceiling_usd"] is None:
         return FoundLine("not begun", "budget    no ceiling for a day: pancode budget set 10")
     left = f"budget    {usd(day['remaining_usd'])} of {usd(day['ceiling_usd'])} left today"
-    over = day["over"] or float(day["remaining_usd"]) <= 0
+    over = day["over"] or float(day["remaining_usd"] or 0) <= 0
     return FoundLine("error", f"{left}: pancode budget set") if over else FoundLine("verified", left)
 
 
-def _project(plan: Json | PancodeError) -> list[FoundLine]:
+def _project(plan: DryRunAnswer | PancodeError) -> list[FoundLine]:
     if isinstance(plan, PancodeError):
         return []
     if plan["project"] is None:
@@ -118,19 +122,19 @@ def _project(plan: Json | PancodeError) -> list[FoundLine]:
     return [FoundLine("verified", f"project   {Path(plan['project']).name}")]
 
 
-def _talks(plan: Json | PancodeError, preset: str) -> FoundLine:
+def _talks(plan: DryRunAnswer | PancodeError, preset: str) -> FoundLine:
     """Return the line that says whether an agent can answer; if not, it says what helps."""
     if isinstance(plan, PancodeError):
         fix = f"; {plan.fix}" if plan.fix else ""
         what = str(plan).removeprefix(BLOCKED)
         return FoundLine("error", f"nobody can answer yet: {what}{fix}")
-    name = str(plan["agent"]).capitalize()
+    name = plan["agent"].capitalize()
     refused = None if plan["admitted"] else next((one for one in plan["gates"] if not one["passed"]), None)
     if refused is not None:
-        words = str(refused["words"]).removeprefix(BLOCKED)
+        words = refused["words"].removeprefix(BLOCKED)
         fix = f"; {refused['fix']}" if refused["fix"] else ""
         return FoundLine("error", f"{name} cannot answer yet: {words}{fix}")
-    by = f"{plan['model']} ({plan['runtime']})" if plan["model"] else str(plan["runtime"])
+    by = f"{plan['model']} ({plan['runtime']})" if plan["model"] else plan["runtime"]
     means = ", ".join(filter(None, (by, f"{plan['mode']}, {plan['safety']}", preset and f"preset {preset}")))
     if not any(node["ready"] for node in plan["nodes"]):
         why = "; ".join(f"{node['node']} {node['why']}" for node in plan["nodes"] if node["fits"])
@@ -142,22 +146,22 @@ def opened(client: Client, body: Mapping[str, Any], note: Note) -> list[FoundLin
     """Bring a machine in where none is, look, and say what was found. ConfigError, and UsageError for what
     was asked for itself; all else that is missing is a line."""
     bring_in(client, note)
-    plan: Json | PancodeError
+    plan: DryRunAnswer | PancodeError
     try:
-        plan = client.post("/v1/sessions", {**body, "dry_run": True})
+        plan = client.post(TRY_CHAT, {**body, "dry_run": True})
     except (ConfigError, UsageError):
         raise
     except PancodeError as problem:
         if problem.code == "preset_not_found":
             raise
         plan = problem
-    waits = client.get("/v1/inbox", by=who())
+    waits = client.get(INBOX, by=who())
     return found_lines(
         Found(
-            client.get("/v1/fleet"),
-            client.get("/v1/models", cwd=folder())["models"],
-            client.get("/v1/budget"),
-            [*waits["items"], *waits["also"]],
+            client.get(FLEET),
+            client.get(MODELS, cwd=folder())["models"],
+            client.get(BUDGET),
+            len(waits["items"]) + len(waits["also"]),
             plan,
             str(body.get("preset", "")),
         )
@@ -169,7 +173,7 @@ def bring_in(client: Client, note: Note) -> None:
 
     It goes on without where that fails: a note says so.
     """
-    if not client.get("/v1/fleet")["nodes"]:
+    if not client.get(FLEET)["nodes"]:
         note("no machine is in the fleet: this one becomes a node ...")
         try:
             for event in client.events("POST", "/v1/fleet/up", {**caller(), "nodes": []}):
@@ -180,12 +184,12 @@ def bring_in(client: Client, note: Note) -> None:
         except PancodeError as problem:
             note(f"{problem}; {problem.fix or 'pancode fleet up'}")
     for _ in range(LOOKS):
-        if not _is_looking(client.get("/v1/fleet")["nodes"]):
+        if not _is_looking(client.get(FLEET)["nodes"]):
             return
         time.sleep(LOOK_S)
 
 
-def _is_looking(nodes: list[Json]) -> bool:
+def _is_looking(nodes: list[NodeShape]) -> bool:
     """Whether a machine has not yet said what it has, or none has been heard since the coordinator began."""
     states = [runtime["state"] for node in nodes for runtime in node["runtimes"]]
     quiet = bool(nodes) and not any(node["state"] in HEARD for node in nodes)

@@ -13,12 +13,33 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.follow import rest
 from pancode.interfaces.cli.output import Face, who
 from pancode.interfaces.cli.parameters import Json, Run, option
-from pancode.interfaces.cli.terminal import Columns, count, listing, safe, safe_block, short_time, usd
-from pancode.interfaces.client.client import Client, path_of
+from pancode.interfaces.cli.terminal import (
+    Columns,
+    RowColumns,
+    count,
+    listing,
+    safe,
+    safe_block,
+    short_time,
+    usd,
+)
+from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import OVER
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import clip, counted
 from pancode.runs.commands.runs import listed
+from pancode.sessions.answers import (
+    CHECKPOINT,
+    CHECKPOINTS,
+    CONTEXT,
+    END,
+    RESTORE,
+    SESSION,
+    SESSIONS,
+    TASKS,
+    ContextShape,
+    SessionShape,
+)
 from pancode.sessions.commands.chat import attach
 from pancode.sessions.commands.export import conversation, markdown, write_new
 from pancode.sessions.commands.line_chat import lost_turn, spent_in_all
@@ -36,7 +57,7 @@ def _group() -> None:
     """The sessions: agents that you talk with, which stay when you leave."""
 
 
-_COLUMNS: Columns = {
+_COLUMNS: RowColumns[SessionShape] = {
     "SESSION": "session",
     "STATE": "state",
     "AGENT": "agent",
@@ -56,10 +77,11 @@ def ls(
     face: Json,
 ) -> None:
     """The newest sessions, and what each does now; below them the terminals of `pancode up`."""
-    answer = face.client().get("/v1/sessions", limit=number)
+    answer = face.client().get(SESSIONS, limit=number)
     none = "no sessions; begin one: pancode chat"
-    told = {**answer, "terminals": [one.told() for one in running()]}
-    face.show(told, lambda: listing(answer["sessions"], _COLUMNS, none) + _terminals(told["terminals"]))
+    terminals = [one.told() for one in running()]
+    told = {**answer, "terminals": terminals}
+    face.show(told, lambda: listing(answer["sessions"], _COLUMNS, none) + _terminals(terminals))
 
 
 def _terminals(found: list[dict[str, Any]]) -> str:
@@ -76,11 +98,11 @@ def _terminals(found: list[dict[str, Any]]) -> str:
 @_group.verb("show", "pancode sessions show last")
 def show(run: Run, *, face: Json) -> None:
     """All of a session: its state, its sittings, what it cost, what it asks."""
-    answer = face.client().get(path_of("sessions", run))
+    answer = face.client().get(SESSION.at(run))
     face.show(answer, lambda: _shown(answer))
 
 
-def _shown(one: dict[str, Any]) -> str:
+def _shown(one: SessionShape) -> str:
     cap = f"; a sitting costs {usd(one['money']['sitting_usd'])} at most" if one["takes_turns"] else ""
     lines = [f"{one['session']}  {one['state']}  {safe(one['reason'])}", f"  {safe(one['title'])}"]
     model = f", {safe(one['model'])}" if one["model"] else ""
@@ -110,11 +132,11 @@ def window(run: Run, *, face: Json) -> None:
     All in tokens. The parts are estimates. What was used in all is what the model's server has counted for
     the last call: it is known for PanCode's own worker (native). What nobody knows is unknown.
     """
-    answer = face.client().get(path_of("sessions", run, "context"))
+    answer = face.client().get(CONTEXT.at(run))
     face.show(answer, lambda: _window(answer))
 
 
-def _window(one: dict[str, Any]) -> str:
+def _window(one: ContextShape) -> str:
     model = f", {safe(one['model'])}" if one["model"] else ""
     rows = [(part["name"], part["tokens"]) for part in one["parts"]]
     rows += [("used", one["used"]), ("left", one["left"])]
@@ -131,7 +153,7 @@ def _tokens(number: int | None) -> str:
 @_group.verb("tasks", "pancode sessions tasks last")
 def tasks(run: Run, *, face: Json) -> None:
     """What a session has dispatched, with the state of each, the newest first."""
-    answer = face.client().get(path_of("sessions", run, "tasks"))
+    answer = face.client().get(TASKS.at(run))
     face.show(answer, lambda: listed(answer["runs"], "this session has dispatched nothing"))
 
 
@@ -168,13 +190,13 @@ def checkpoint(
     client = face.client()
     newest = _rested(face, client, run)
     body = {"by": who(), **({} if name is None else {"name": name})}
-    done = client.post(path_of("sessions", newest, "checkpoints"), body)
+    done = client.post(CHECKPOINT.at(newest), body)
     face.show(done, lambda: f"checkpoint {done['checkpoints'][-1]['name']} of {done['session']}\n")
 
 
 def _rested(face: Face, client: Client, run: str) -> str:
     """Let the session rest, and return its newest sitting."""
-    shape = client.get(path_of("sessions", run))
+    shape = client.get(SESSION.at(run))
     if shape["takes_turns"] and shape["state"] not in OVER:
         rest(face, client, shape["run"])
     return str(shape["run"])
@@ -192,7 +214,7 @@ _POINTS: Columns = {
 @_group.verb("checkpoints", "pancode sessions checkpoints last")
 def checkpoints(run: Run, *, face: Json) -> None:
     """The named points of a session, and the one where its next words go on."""
-    answer = face.client().get(path_of("sessions", run, "checkpoints"))
+    answer = face.client().get(CHECKPOINTS.at(run))
     none = f"no point has a name; pancode sessions checkpoint {run}"
     goes = f"your next words go on at {answer['next']}\n" if answer["next"] else ""
     face.show(answer, lambda: listing(answer["checkpoints"], _POINTS, none) + goes)
@@ -207,11 +229,11 @@ def restore(run: Run, name: str, *, face: Json) -> None:
     """
     client = face.client()
     newest = _rested(face, client, run)
-    found = client.get(path_of("sessions", newest, "checkpoints"))
+    found = client.get(CHECKPOINTS.at(newest))
     at = next((one["run"] for one in found["checkpoints"] if one["name"] == name), None)
     told = "" if at is None else markdown(conversation(client, newest, at))[-MOST_TOLD:]
     body = {"by": who(), "name": name, "told": told}
-    done = client.post(path_of("sessions", newest, "restore"), body)
+    done = client.post(RESTORE.at(newest), body)
     face.show(done, lambda: f"{done['session']}  your next words go on at {name}; what came after it stays\n")
 
 
@@ -225,7 +247,7 @@ def let_rest(run: Run, *, face: Json) -> None:
     It goes on with your next words.
     """
     client = face.client()
-    done = rest(face, client, client.get(path_of("sessions", run))["run"])
+    done = rest(face, client, client.get(SESSION.at(run))["run"])
     face.show(
         done, lambda: f"{done['session']}  {done['state']}  change: pancode runs diff {done['session']}\n"
     )
@@ -288,5 +310,5 @@ def end(run: Run, *, face: Json) -> None:
 
     `pancode land` lands its change. Words still go on with it: pancode attach.
     """
-    done = face.client().post(path_of("sessions", run, "end"), {"by": who()})
+    done = face.client().post(END.at(run), {"by": who()})
     face.show(done, lambda: f"{done['session']}  ends; look: pancode sessions show {done['session']}\n")

@@ -14,12 +14,13 @@ from typer import Argument
 
 from node_agent.wire.clock import SystemClock
 from pancode.config.user_environment import FileSurroundings
+from pancode.fleet.answers import FLEET, NODE
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, folder_here, in_words
 from pancode.interfaces.cli.parameters import Json, many, option
 from pancode.interfaces.cli.terminal import Columns, listing, safe, safe_block
-from pancode.interfaces.client.client import home_here, home_of, path_of
+from pancode.interfaces.client.client import home_here, home_of
 from pancode.kernel.errors import ExitCode, NotFoundError, Problem, UsageError
 from pancode.kernel.formatting import clip, counted, unhidden
 from pancode.skills.copy_requests import LEFT, TOOLS, SkillsAsked, differences, grid, source_name
@@ -418,9 +419,9 @@ def _acted(face: Face, asked: SkillsAsked, nodes: Sequence[str], fleet: bool) ->
 
     home_of(os.environ)  # it is this machine's SSH that goes there
     client = face.client()
-    answer = client.get("/v1/fleet")
+    answer = client.get(FLEET)
     names = [node["name"] for node in answer["nodes"]] if fleet else nodes
-    meant = {name: client.get(path_of("nodes", name))["target"] for name in names}
+    meant = {name: client.get(NODE.at(name))["target"] for name in names}
     if fleet:  # the node that is this machine has the same home
         meant = {n: one for n, one in meant.items() if not one["local"] or one["local_home"]}
     return [*here, *act_there(meant, replace(asked, owner=answer["coordinator"]["fleet"]), os.environ)]

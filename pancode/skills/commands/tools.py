@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Argument
 
@@ -15,6 +15,7 @@ from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, safe_b
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.caller import folder
 from pancode.runs.commands import options
+from pancode.skills.answers import KEEP_TOOL, TOOL, TOOLS, TRY_TOOL, ToolDetail
 
 app = Commands()
 Run = Annotated[str, Argument(metavar="RUN", help="The run that has made it.")]
@@ -42,7 +43,7 @@ def ls(
     face: Json,
 ) -> None:
     """All tools: those that runs have now, and those that wait for a yes."""
-    answer = face.client().get("/v1/tools", project=project)
+    answer = face.client().get(TOOLS, project=project)
     none = "no agent has made a tool; see: pancode tools --help"
     face.show(answer, lambda: listing(answer["tools"], _COLUMNS, none, spare=("PROJECT",)))
 
@@ -57,12 +58,17 @@ _COLUMNS: Columns = {
 @tools.verb("show", "pancode tools show r-7f3k2x count-words")
 def show(run: Run, name: Tool, face: Json) -> None:
     """A proposed tool whole: what it does, its files, its tests, and how its trial went."""
-    one = face.client().get(path_of("runs", run, "tools", name))
+    one = face.client().get(TOOL.at(run, name))
     face.show(one, lambda: _shown(one))
 
 
-def _shown(one: dict[str, Any]) -> str:
-    facts = {"about": one["about"], "made by": one["run"], "project": one["project"], "digest": one["digest"]}
+def _shown(one: ToolDetail) -> str:
+    facts: dict[str, str | None] = {
+        "about": one["about"],
+        "made by": one["run"],
+        "project": one["project"],
+        "digest": one["digest"],
+    }
     facts |= {"state": one["state"], "trial": one["trial"] or "none", "problem": one["problem"]}
     lines = [f"  {key:<8} {safe(str(value))}\n" for key, value in facts.items() if value]
     files = [f"--- {safe(path)}\n{safe_block(text)}\n" for path, text in one["files"].items()]
@@ -72,7 +78,7 @@ def _shown(one: dict[str, Any]) -> str:
 @tools.verb("try", "pancode tools try r-7f3k2x count-words")
 def try_(run: Run, name: Tool, *, detach: options.Detach = False, face: Json) -> int:
     """Run its tests on a machine, in its sandbox, without a network. The exit status is that of this run."""
-    return follow_new(face, path_of("runs", run, "tools", name, "try"), {"by": who()}, detach)
+    return follow_new(face, TRY_TOOL.at(run, name), {"by": who()}, detach)
 
 
 @tools.verb("keep", "pancode tools keep r-7f3k2x count-words")
@@ -89,12 +95,12 @@ def keep(
     name as a tool, other programs as a skill. Receipts name it with its digest.
     """
     client = face.client()
-    one = client.get(path_of("runs", run, "tools", name))
+    one = client.get(TOOL.at(run, name))
     if not yes:
         face.note(_shown(one))
         if not face.agreed(f"Keep {safe(name)} for all later runs of {safe(one['project'])}?", "--yes"):
             return
-    kept = client.post(path_of("runs", run, "tools", name, "keep"), {"by": who(), "digest": one["digest"]})
+    kept = client.post(KEEP_TOOL.at(run, name), {"by": who(), "digest": one["digest"]})
     face.show(kept, lambda: f"{safe(kept['name'])}  kept  {kept['digest'][:12]}\n")
 
 

@@ -12,10 +12,22 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, who
 from pancode.interfaces.cli.parameters import Cursor, Json, Whole, many, option, page
 from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, safe_block, usd
-from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import ConfigError, ExitCode, NotFoundError, UsageError
 from pancode.kernel.formatting import counted
+from pancode.kernel.route import Route
 from pancode.runs.commands.receipts import judged
+from pancode.workflows.answers import (
+    BOARD,
+    RESUME_WORKFLOW,
+    RETRY_WORKFLOW,
+    STOP_WORKFLOW,
+    WORKFLOW,
+    WORKFLOW_RECEIPT,
+    WORKFLOWS,
+    BoardRow,
+    WorkflowReceipt,
+    WorkflowShape,
+)
 from pancode.workflows.commands.options import Detach, Yes
 from pancode.workflows.commands.start import awaited
 from pancode.workflows.commands.tables import headline, listed, shown
@@ -56,7 +68,7 @@ def list_newest(
 ) -> None:
     """Of one kind, or of all; `next` only where a page has every workflow up to there."""
     client, most = face.client(), number if kind is None else MOST
-    answer = page(client, "/v1/workflows", "workflows", most, cursor, whole=whole)
+    answer = page(client, WORKFLOWS, "workflows", most, cursor, whole=whole)
     found = [one for one in answer["workflows"] if kind in (None, one["kind"])]
     found = found if whole else found[:number]
     next_ = answer["next"] if kind is None else None
@@ -117,7 +129,7 @@ def show(
         found = text_of(w)
         face.show({"name": found.name, "file": found.place, "text": found.text}, lambda: found.text)
         return ExitCode.DONE
-    answer = face.client().get(path_of("workflows", w))
+    answer = face.client().get(WORKFLOW.at(w))
     if follow:
         return awaited(face, answer, detach=False)
     face.show(answer, lambda: shown(answer))
@@ -177,7 +189,7 @@ def board(
     face: Json,
 ) -> None:
     """The values that its workers share as files .pancode/board/NAMESPACE/KEY; the last writer wins."""
-    found = face.client().get(path_of("workflows", w, "board"))["board"]
+    found = face.client().get(BOARD.at(w))["board"]
     if key is not None:
         found = [one for one in found if key in (one["key"], one["key"].partition("/")[0])]
         if not found:
@@ -193,7 +205,7 @@ _BOARD: Columns = {
 }
 
 
-def _board(found: list[dict[str, Any]]) -> str:
+def _board(found: list[BoardRow]) -> str:
     return listing(found, _BOARD, "nothing is on its board", cut="VALUE")
 
 
@@ -240,7 +252,7 @@ def stop(
     w: Workflow, *, reason: Annotated[str, option("The reason, for its record.")] = "", face: Json
 ) -> None:
     """Stop the runs of a workflow; nothing more begins."""
-    answer = face.client().post(path_of("workflows", w, "stop"), {"by": who(), "reason": reason})
+    answer = face.client().post(STOP_WORKFLOW.at(w), {"by": who(), "reason": reason})
     face.show(answer, lambda: headline(answer))
 
 
@@ -256,19 +268,19 @@ def resume(
     face: Json,
 ) -> int:
     """Go on with a workflow that failed or was stopped: what is done is not done again."""
-    return _again(face, path_of("workflows", w, "resume"), detach, yes, resolve=resolve)
+    return _again(face, RESUME_WORKFLOW.at(w), detach, yes, resolve=resolve)
 
 
 @workflow.verb("retry", "pancode workflow retry last")
 def retry(w: Workflow, *, detach: Detach = False, yes: Yes = False, face: Json) -> int:
     """The same workflow once more, from its beginning, as a new one."""
-    return _again(face, path_of("workflows", w, "retry"), detach, yes)
+    return _again(face, RETRY_WORKFLOW.at(w), detach, yes)
 
 
-def _again(face: Face, path: str, detach: bool, yes: bool, **more: bool) -> int:
+def _again(face: Face, route: Route[WorkflowShape], detach: bool, yes: bool, **more: bool) -> int:
     from pancode.runs.commands.dispatch import post_agreed
 
-    answer = post_agreed(face, face.client(works=True), path, {"by": who(), "yes": yes, **more})
+    answer = post_agreed(face, face.client(works=True), route, {"by": who(), "yes": yes, **more})
     return awaited(face, answer, detach=detach)
 
 
@@ -277,11 +289,11 @@ def _again(face: Face, path: str, detach: bool, yes: bool, **more: bool) -> int:
 )
 def receipt(w: Workflow, face: Json) -> None:
     """The signed summary of a workflow that has ended; it names the receipts of its runs."""
-    answer = face.client().get(path_of("workflows", w, "receipt"))
+    answer = face.client().get(WORKFLOW_RECEIPT.at(w))
     face.show(answer, lambda: _receipt(answer))
 
 
-def _receipt(answer: dict[str, Any]) -> str:
+def _receipt(answer: WorkflowReceipt) -> str:
     """The verdict with its checks, and the claims of the summary; JSON has the envelope."""
     said = answer["statement"]["predicate"]
     runs = [{"step": step["name"], **run} for step in said["steps"] for run in step["runs"]]
@@ -290,7 +302,7 @@ def _receipt(answer: dict[str, Any]) -> str:
         "COMMIT": lambda run: (run["commit"] or "")[:12],
     }
     unknown = f" and {counted(said['unknown_costs'], 'run')} of unknown cost" if said["unknown_costs"] else ""
-    head = judged({**answer, "run": answer["workflow"]})
+    head = judged({"run": answer["workflow"], "verdict": answer["verdict"], "checks": answer["checks"]})
     about = f"{said['kind']} {safe(said['name'])}: {said['state']}, begun by {safe(said['created_by'])}"
     head += f"  {about}, {usd(said['cost_usd'])}{unknown}\n"
     return head + listing(runs, columns)

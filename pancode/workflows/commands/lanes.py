@@ -12,11 +12,22 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, who
 from pancode.interfaces.cli.parameters import Json, duration, option
 from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, short_time
-from pancode.interfaces.client.client import path_of
 from pancode.kernel.caller import folder
 from pancode.kernel.formatting import counted
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import WithArgv, of_caller, post_agreed, task_text
+from pancode.workflows.answers import (
+    ADD_ITEM,
+    CREATE_LANE,
+    LANE,
+    LANES,
+    PAUSE_LANE,
+    REMOVE_LANE,
+    RESUME_LANE,
+    SKIP_ITEM,
+    LaneAddedAnswer,
+    LaneShape,
+)
 from pancode.workflows.commands import options as shared
 from pancode.workflows.commands.tables import OVER, spent
 
@@ -58,7 +69,7 @@ def create(
     said = {key: value for key, value in options.said(ctx.params).items() if key != "preset"}
     body = {"name": name, "by": who(), "cwd": folder(), "defaults": said, "goes_on": goes_on}
     body |= {} if total is None else {"budget": total}
-    _show(face, face.client(works=True).post("/v1/lanes", body))
+    _show(face, face.client(works=True).post(CREATE_LANE, body))
 
 
 @lane.verb(
@@ -95,14 +106,14 @@ def add(
     body |= {} if argv is None else {"argv": argv}
     body |= {} if key is None else {"key": key}
     body |= {} if expires is None else {"expires_ms": expires}
-    answer = post_agreed(face, face.client(works=True), path_of("lanes", lane, "add"), body)
+    answer = post_agreed(face, face.client(works=True), ADD_ITEM.at(lane), body)
     face.show(answer, lambda: _added(answer))
 
 
 lane.verb("push", 'pancode hook push night "add a --json flag"', cls=WithArgv, hidden=True)(add)
 
 
-def _added(answer: dict[str, Any]) -> str:
+def _added(answer: LaneAddedAnswer) -> str:
     word = "added" if answer["added"] else "is there already"
     ahead = f"{counted(answer['left'], 'item')} not done" if answer["left"] else "nothing waits"
     return f"{safe(answer['lane'])}  item {answer['item']['item']}  {word}; {ahead}, lane {answer['state']}\n"
@@ -111,7 +122,7 @@ def _added(answer: dict[str, Any]) -> str:
 @lane.verb("ls", "pancode lane ls")
 def ls(face: Json) -> None:
     """All lanes: what each is at, and what it waits for."""
-    answer = face.client().get("/v1/lanes")
+    answer = face.client().get(LANES)
     none = "no lane yet; try: pancode lane create NAME"
     face.show(answer, lambda: listing(answer["lanes"], _LANES, none, spare=("COST",), cut="AT"))
 
@@ -133,14 +144,14 @@ _LANES: Columns = {
 @lane.verb("show", "pancode lane show night")
 def show(lane: Lane, face: Json) -> None:
     """One lane: its state, the command that helps, and its items in order."""
-    _show(face, face.client().get(path_of("lanes", lane)))
+    _show(face, face.client().get(LANE.at(lane)))
 
 
-def _show(face: Face, answer: dict[str, Any]) -> None:
+def _show(face: Face, answer: LaneShape) -> None:
     face.show(answer, lambda: shown(answer))
 
 
-def shown(one: dict[str, Any]) -> str:
+def shown(one: LaneShape) -> str:
     """The lane and a row for each item; of those that have come to their end the last ones."""
     head = f"{safe(one['lane'])}  {one['state']}  {counted(one['left'], 'item')} left, {spent(one)}\n"
     head += f"  {safe(one['why'])}\n" if one["why"] else ""
@@ -168,20 +179,20 @@ def pause(
     lane: Lane, *, reason: Annotated[str, option("The reason, shown with the lane.")] = "", face: Json
 ) -> None:
     """Begin nothing more until it is resumed; the item that runs goes on to its end."""
-    _show(face, face.client().post(path_of("lanes", lane, "pause"), {"by": who(), "reason": reason}))
+    _show(face, face.client().post(PAUSE_LANE.at(lane), {"by": who(), "reason": reason}))
 
 
 @lane.verb("resume", "pancode lane resume night", "pancode lane resume night --total 50")
 def resume(lane: Lane, *, total: shared.Total = None, face: Json) -> None:
     """Go on with a paused lane; --total gives it another ceiling."""
     body = {"by": who(), **({} if total is None else {"budget": total})}
-    _show(face, face.client(works=True).post(path_of("lanes", lane, "resume"), body))
+    _show(face, face.client(works=True).post(RESUME_LANE.at(lane), body))
 
 
 @lane.verb("skip", "pancode lane skip night", "pancode lane skip night 7")
 def skip(lane: Lane, item: Item = None, *, face: Json) -> None:
     """Go on without an item; the run that works on it is stopped."""
-    _show(face, face.client().post(path_of("lanes", lane, "skip"), {"item": item, "by": who()}))
+    _show(face, face.client().post(SKIP_ITEM.at(lane), {"item": item, "by": who()}))
 
 
 @lane.verb("rm", "pancode lane rm night 7", "pancode lane rm night --force")
@@ -198,5 +209,5 @@ def rm(
 ) -> None:
     """Take an item out, or end the lane. Its runs, their results and its cost stay."""
     body = {"item": item, "force": force, "by": who()}
-    answer = face.client().post(path_of("lanes", lane, "remove"), body)
+    answer = face.client().post(REMOVE_LANE.at(lane), body)
     face.show(answer, lambda: shown(answer) if item else f"{safe(answer['lane'])}  ended\n")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from pancode.interfaces.cli.follow import warn
 from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, usd
+from pancode.interfaces.cli.terminal import RowColumns, clip, listing, safe, usd
 from pancode.kernel.errors import ExitCode
 from pancode.kernel.formatting import first_few
+from pancode.runs.answers import GateShape
 from pancode.runs.commands.dispatch import gate_state, of_caller, plan, post_agreed
+from pancode.workflows.answers import BEGIN_WORKFLOW, TRY_WORKFLOW, StepReport, WorkflowDryRun, WorkflowShape
 from pancode.workflows.commands.tables import TASK_COLUMNS, first_line, headline
 from pancode.workflows.commands.wait import finished, wait_for
 
@@ -20,11 +23,12 @@ MOST_NAMED = 5
 def begin(face: Face, body: dict[str, Any], given: dict[str, Any]) -> int:
     """`given`: the command's own options. The exit status."""
     asked = {**request_of(body, given), "dry_run": given["dry_run"]}
-    answer = post_agreed(face, face.client(works=True), "/v1/workflows", asked)
+    client = face.client(works=True)
     if given["dry_run"]:
-        face.show(answer, lambda: planned(answer))
-        return ExitCode.DONE if answer["admitted"] else ExitCode.REFUSED
-    return awaited(face, answer, detach=given["detach"])
+        report = post_agreed(face, client, TRY_WORKFLOW, asked)
+        face.show(report, lambda: planned(report))
+        return ExitCode.DONE if report["admitted"] else ExitCode.REFUSED
+    return awaited(face, post_agreed(face, client, BEGIN_WORKFLOW, asked), detach=given["detach"])
 
 
 def request_of(body: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -35,10 +39,9 @@ def request_of(body: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     return {**asked, "yes": given["yes"]}
 
 
-def awaited(face: Face, answer: dict[str, Any], *, detach: bool) -> int:
+def awaited(face: Face, answer: WorkflowShape, *, detach: bool) -> int:
     """For a workflow that has begun or goes on."""
-    for warning in answer["warnings"]:
-        face.note(f"warning: {safe(warning)}")
+    warn(face, answer["warnings"])
     if detach:
         face.show(answer, lambda: headline(answer))
         return ExitCode.DONE
@@ -53,10 +56,10 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
     return settings | {name: True for name in ("fail_fast", "partial") if given.get(name)}
 
 
-def planned(answer: dict[str, Any]) -> str:
+def planned(answer: WorkflowDryRun) -> str:
     """A dry run of all steps: which gates they pass, each warning, and all gates of those to be refused."""
     refused = [step for step in answer["steps"] if not step["admitted"]]
-    gates = "".join(f"\n{safe(step['name'])}: {plan({'snapshot': None, **step})}" for step in refused)
+    gates = "".join(f"\n{safe(step['name'])}: {plan(step, None)}" for step in refused)
     below = f"estimate of all: {usd(answer['estimate_usd'])}\n"
     if answer["reason"]:
         below += f"{'warning' if answer['admitted'] else 'refused'}: {safe(answer['reason'])}\n"
@@ -65,7 +68,7 @@ def planned(answer: dict[str, Any]) -> str:
     return listing(answer["steps"], _PLANNED, spare=("LATER",)) + below + _warned(answer["steps"]) + gates
 
 
-def _gates(gates: list[dict[str, Any]]) -> str:
+def _gates(gates: list[GateShape]) -> str:
     """Return the gates' states, counted: `10 passed`, or `9 passed, 1 warning`."""
     states = list(map(gate_state, gates))
     return ", ".join(
@@ -73,7 +76,7 @@ def _gates(gates: list[dict[str, Any]]) -> str:
     )
 
 
-_PLANNED: Columns = {
+_PLANNED: RowColumns[StepReport] = {
     **{"STEP": "name", "NEEDS": "needs"},
     "VERDICT": lambda step: "would be queued" if step["admitted"] else "refused",
     **{"GATES": lambda step: _gates(step["gates"]), "AGENT": "agent", "NODE": "node", "RUNTIME": "runtime"},
@@ -83,7 +86,7 @@ _PLANNED: Columns = {
 }
 
 
-def _warned(steps: list[dict[str, Any]]) -> str:
+def _warned(steps: list[StepReport]) -> str:
     """Return each warning of the gates once, with the steps that it is about."""
     about: dict[str, list[str]] = {}
     for step in steps:

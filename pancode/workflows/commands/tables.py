@@ -7,6 +7,7 @@ from typing import Any
 from pancode.interfaces.cli.follow import between
 from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, usd
 from pancode.kernel.formatting import counted, first_few
+from pancode.workflows.answers import LandedShape, LaneShape, WorkflowShape, WorkflowStepShape
 
 OVER = ("done", "failed", "refused", "skipped", "stopped")
 """States in which a step has come to its end."""
@@ -16,7 +17,7 @@ TASK_COLUMNS = 60
 MOST_NAMED = 5
 
 
-def headline(shape: dict[str, Any]) -> str:
+def headline(shape: WorkflowShape) -> str:
     """One line: which, how far, what it has cost."""
     parts = [shape["workflow"], shape["kind"]]
     parts += [safe(shape["name"])] if shape["name"] != shape["kind"] else []
@@ -26,12 +27,12 @@ def headline(shape: dict[str, Any]) -> str:
     return "  ".join(parts) + (f"\n  {reason}" if reason else "") + "\n"
 
 
-def state_of(shape: dict[str, Any]) -> str:
+def state_of(shape: WorkflowShape) -> str:
     """Its state; where nothing goes on before a person has answered, that."""
     return "waits for a person" if shape.get("waits_for_person") else str(shape["state"])
 
 
-def questions(shape: dict[str, Any]) -> str:
+def questions(shape: WorkflowShape) -> str:
     """What of it waits for a person, each with the command that answers it."""
     steps = {step["run"]: step["name"] for step in shape["steps"] if step["run"]}
     items = ((steps.get(item["run"], ""), item) for item in shape.get("inbox", ()))
@@ -41,7 +42,7 @@ def questions(shape: dict[str, Any]) -> str:
     )
 
 
-def counts(shape: dict[str, Any]) -> str:
+def counts(shape: WorkflowShape) -> str:
     """`3 of 4 steps done, 1 failed; 2 of 3 landed, 1 waiting`."""
     states = [step["state"] for step in shape["steps"]]
     named = [
@@ -56,21 +57,21 @@ def counts(shape: dict[str, Any]) -> str:
     return f"{steps}; {landings}" if landings else steps
 
 
-def landed(landings: dict[str, int]) -> str:
+def landed(landings: LandedShape) -> str:
     """`10 of 20 landed, 8 waiting, 2 not landed`; empty where nothing was to be landed."""
     left = [("waiting", landings["waiting"]), ("not landed", landings["not_landed"])]
     words = [f"{landings['landed']} of {landings['asked']} landed", *(f"{n} {word}" for word, n in left if n)]
     return ", ".join(words) if landings["asked"] else ""
 
 
-def spent(shape: dict[str, Any]) -> str:
+def spent(shape: WorkflowShape | LaneShape) -> str:
     cost = shape["cost"]
     unknown = f" and {counted(cost['unknown'], 'run')} of unknown cost" if cost["unknown"] else ""
     most = f" of {usd(cost['budget_usd'])}" if cost["budget_usd"] is not None else ""
     return f"{usd(cost['usd'])}{most}{unknown}"
 
 
-def listed(found: list[dict[str, Any]]) -> str:
+def listed(found: list[WorkflowShape]) -> str:
     none = 'no workflow yet; try: pancode chain explore-then-build "..."'
     return listing(found, _COLUMNS, none, spare=("TOOK", "COST"), cut="STEPS")
 
@@ -90,13 +91,13 @@ def first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def about(step: dict[str, Any]) -> str:
+def about(agent: str | None, node: str | None, task: str) -> str:
     """`builder on gpubox: review src/auth`: agent, machine and task, as far as they are known."""
-    place = " on ".join(safe(step[name]) for name in ("agent", "node") if step[name])
-    return ": ".join(filter(None, (place, clip(safe(step["task"]), TASK_COLUMNS))))
+    place = " on ".join(safe(name) for name in (agent, node) if name)
+    return ": ".join(filter(None, (place, clip(safe(task), TASK_COLUMNS))))
 
 
-def waits(shape: dict[str, Any]) -> dict[str, list[str]]:
+def waits(shape: WorkflowShape) -> dict[str, list[str]]:
     """The steps that could begin now and wait, by reason."""
     reasons: dict[str, list[str]] = {}
     for step in shape["steps"]:
@@ -113,7 +114,7 @@ def why_waits(reasons: dict[str, list[str]]) -> str:
     )
 
 
-def shown(shape: dict[str, Any]) -> str:
+def shown(shape: WorkflowShape) -> str:
     """The workflow and a row for each of its steps."""
     columns: Columns = {
         **{"STEP": "name", "STATE": _step_state, "NEEDS": "needs", "ROUND": _round},
@@ -126,10 +127,10 @@ def shown(shape: dict[str, Any]) -> str:
     return headline(shape) + listing(shape["steps"], columns, spare=("NEEDS", "ROUND")) + questions(shape)
 
 
-def _step_state(step: dict[str, Any]) -> str:
+def _step_state(step: WorkflowStepShape) -> str:
     same = step["outcome"] in (None, step["state"])
     return str(step["state"]) if same else f"{step['state']}: {step['outcome']}"
 
 
-def _round(step: dict[str, Any]) -> str:
+def _round(step: WorkflowStepShape) -> str:
     return f"{step['round']} of {step['most']}" if step["most"] > 1 or step["round"] > 1 else ""

@@ -12,12 +12,14 @@ from pancode.interfaces.cli.follow import lasted
 from pancode.interfaces.cli.output import Face, aside, say_no_more
 from pancode.interfaces.cli.progress import ProgressRow
 from pancode.interfaces.cli.terminal import clip, safe, safe_block
-from pancode.interfaces.client.client import Client, FleetDownError, NotRunningError, StreamCutError, path_of
+from pancode.interfaces.client.client import Client, FleetDownError, NotRunningError, StreamCutError
 from pancode.interfaces.client.retry import AGAIN_S, TRIES
 from pancode.kernel.errors import ApiError, ExitCode
 from pancode.kernel.formatting import cost_of, first_few
 from pancode.landing.commands import progress
 from pancode.reports.commands.events import changes
+from pancode.runs.answers import RUN, LandingShape
+from pancode.workflows.answers import WORKFLOW, WorkflowShape, WorkflowStepShape
 from pancode.workflows.commands.tables import (
     ENDED,
     OVER,
@@ -38,7 +40,7 @@ NOT_DONE = "not landed"
 """Status of a landing that did not begin, as its run did not end well: the run's outcome says so already."""
 
 
-def wait_for(face: Face, client: Client, workflow: str) -> dict[str, Any] | None:
+def wait_for(face: Face, client: Client, workflow: str) -> WorkflowShape | None:
     """The workflow at its end, or when it goes on only once a person has answered; None: one has detached.
 
     Its end is that of the landings, too, which the coordinator carries out by itself.
@@ -73,7 +75,7 @@ class WaitReasons:
         self._face, self._row = face, row
         self._before, self._said = set[str](), set[str]()
 
-    def tell(self, shape: dict[str, Any]) -> None:
+    def tell(self, shape: WorkflowShape) -> None:
         reasons = waits(shape)
         fresh = {why: names for why, names in reasons.items() if why in self._before - self._said}
         if fresh and not self._row.draws:
@@ -81,7 +83,7 @@ class WaitReasons:
         self._before, self._said = set(reasons), self._said | set(fresh)
 
 
-def under_way(shape: dict[str, Any]) -> str:
+def under_way(shape: WorkflowShape) -> str:
     """One line: what runs now, and how much is over."""
     active = [step for step in shape["steps"] if step["state"] in ("running", "starting")]
     names = [f"{safe(step['name'])} ({step['run'] or 'starting'})" for step in active]
@@ -89,12 +91,12 @@ def under_way(shape: dict[str, Any]) -> str:
     return ":  ".join(filter(None, (f"  {shape['workflow']}  {counts(shape)}", "; ".join(now))))
 
 
-def looks(face: Face, client: Client, workflow: str) -> Iterator[dict[str, Any]]:
+def looks(face: Face, client: Client, workflow: str) -> Iterator[WorkflowShape]:
     """The workflow now, and whenever something has happened to it; over restarts of the coordinator."""
     tries, quiet = 0, Face(as_json=True)  # the looks themselves say it when the coordinator is away
     for _ in changes(quiet, client, {"workflow": workflow}, PACE_S):
         try:
-            yield client.get(path_of("workflows", workflow))
+            yield client.get(WORKFLOW.at(workflow))
             tries = 0
         except FleetDownError as down:
             fix = f"pancode fleet up; then pancode workflow show -f {workflow}"
@@ -110,7 +112,7 @@ def looks(face: Face, client: Client, workflow: str) -> Iterator[dict[str, Any]]
             time.sleep(AGAIN_S)
 
 
-def ended_runs(step: dict[str, Any]) -> list[str]:
+def ended_runs(step: WorkflowStepShape) -> list[str]:
     """Those of earlier rounds; the newest one when its step is over, or waits for a round or a person."""
     waits = step["state"] == "waiting" and (step["run"] is None or step["outcome"] == "blocked")
     is_over = step["state"] in OVER or waits
@@ -125,7 +127,7 @@ class Results:
         self._face, self._client, self._row = face, client, row
         self._reported: set[str] = set()
 
-    def tell(self, shape: dict[str, Any]) -> None:
+    def tell(self, shape: WorkflowShape) -> None:
         if self._face.as_json:
             return
         wide = max(len(step["name"]) for step in shape["steps"])
@@ -138,15 +140,15 @@ class Results:
                 self._reported.add(step["name"])
                 self._say(f"{safe(step['name'].ljust(wide))}  {step['state']:<13}  {safe(step['reason'])}")
 
-    def _of_run(self, step: dict[str, Any], wide: int, run: str) -> str:
-        shape = self._client.get(path_of("runs", run))
+    def _of_run(self, step: WorkflowStepShape, wide: int, run: str) -> str:
+        shape = self._client.get(RUN.at(run))
         outcome = shape["outcome"] or shape["state"]
         said = f"-> {clip(safe(first_line(shape['answer'])), TASK_COLUMNS)}" if shape["answer"] else ""
         if outcome != "done":
             said = safe(shape["reason"]).removeprefix(outcome).lstrip(" ,:")
-        of_run = {**step, "agent": shape["agent"], "node": shape["node"]}
+        place = about(shape["agent"], shape["node"], step["task"])
         fields = (safe(step["name"].ljust(wide)), f"{outcome:<13}", run, cost_of(shape), lasted(shape))
-        return "  ".join(filter(None, (*fields, about(of_run), said)))
+        return "  ".join(filter(None, (*fields, place, said)))
 
     def _say(self, line: str) -> None:
         """Print the line to standard output; on a terminal above the progress."""
@@ -160,31 +162,32 @@ class Results:
             say_no_more()
 
 
-def finished(face: Face, shape: dict[str, Any]) -> int:
+def finished(face: Face, shape: WorkflowShape) -> int:
     """The end of a workflow that was waited for; its status."""
     client = face.client()
-    if face.can_ask() and any(step["landing"]["status"] == progress.HELD for step in landed_steps(shape)):
+    if face.can_ask() and any(one["status"] == progress.HELD for _, one in landings(shape)):
         # Whoever sits there says yes to what a landing holds, or no.
-        for step in landed_steps(shape):
-            if step["landing"]["status"] == progress.HELD and step["landing"].get("yes"):
+        for run, landing in landings(shape):
+            if landing["status"] == progress.HELD and landing.get("yes"):
                 with suppress(ApiError):  # what stands against it is in the workflow's own words below
-                    progress.land(face, client, step["run"], {"gates": True})
-        shape = client.get(path_of("workflows", shape["workflow"]))
+                    progress.land(face, client, run, {"gates": True})
+        shape = client.get(WORKFLOW.at(shape["workflow"]))
     last = _result_of(client, shape) if shape["state"] == "done" and shape["kind"] != "batch" else None
     return face.end(_status(shape), shape, lambda: _words(shape, last))
 
 
-def landed_steps(shape: dict[str, Any]) -> list[dict[str, Any]]:
-    """The steps whose change was to be landed."""
-    return [step for step in shape["steps"] if step["landing"] is not None]
+def landings(shape: WorkflowShape) -> list[tuple[str, LandingShape]]:
+    """Return (run, its landing) of each step whose change was to be landed."""
+    steps = shape["steps"]
+    return [(step["run"], step["landing"]) for step in steps if step["run"] and step["landing"] is not None]
 
 
-def _words(shape: dict[str, Any], last: dict[str, Any] | None) -> str:
+def _words(shape: WorkflowShape, last: dict[str, Any] | None) -> str:
     answer = safe_block(last["answer"]) if last is not None else ""
     # Of a batch only the changes that are not landed are told, each with the command that helps.
     told, empty = "", dict[str, Any](files=[], tree="", branch=None, gate=None)
-    for step in landed_steps(shape):
-        landing = {**empty, "run": step["run"], **step["landing"]}
+    for run, kept in landings(shape):
+        landing = {**empty, "run": run, **kept}
         if landing["status"] == "landed" and shape["kind"] != "batch":
             told += progress.landing(landing)
         elif landing["status"] not in (*progress.FINE, NOT_DONE):
@@ -200,20 +203,20 @@ def _words(shape: dict[str, Any], last: dict[str, Any] | None) -> str:
     return text
 
 
-def _result_of(client: Client, shape: dict[str, Any]) -> dict[str, Any] | None:
+def _result_of(client: Client, shape: WorkflowShape) -> dict[str, Any] | None:
     """Return the last run with a result and the last step's answer; `commit` None: without a result."""
-    steps = [step for step in shape["steps"] if step["run"] and step["state"] == "done"]
+    runs = {step["name"]: step["run"] for step in shape["steps"] if step["run"] and step["state"] == "done"}
     if shape["winner"] is not None:
-        steps = [step for step in steps if step["name"] == shape["winner"]]
-    if not steps:
+        runs = {name: run for name, run in runs.items() if name == shape["winner"]}
+    if not runs:
         return None
-    last: dict[str, Any] = client.get(path_of("runs", steps[-1]["run"]))
+    last = client.get(RUN.at(list(runs.values())[-1]))
     if not shape["results"]:
         return {**last, "commit": None}
-    return {**client.get(path_of("runs", shape["results"][-1])), "answer": last["answer"]}
+    return {**client.get(RUN.at(shape["results"][-1])), "answer": last["answer"]}
 
 
-def _status(shape: dict[str, Any]) -> int:
+def _status(shape: WorkflowShape) -> int:
     """The exit status: done and landed, stopped, partly done or landed, or blocked by a question."""
     if shape.get("waits_for_person"):
         return ExitCode.BLOCKED

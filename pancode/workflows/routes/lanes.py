@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import Field
-from typing_extensions import TypedDict
 
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, OPERATES
 from pancode.interfaces.http.bodies import ActBody, By, CallerSettings, ReasonBody, Usd, WorkBody, says
@@ -14,25 +13,23 @@ from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.values import replace
 from pancode.runs.options import OPTIONS
 from pancode.workflows import lane_service as lanes
-from pancode.workflows.lane_service import LaneItemShape, LaneShape
+from pancode.workflows.answers import (
+    ADD_ITEM,
+    CREATE_LANE,
+    LANE,
+    LANES,
+    PAUSE_LANE,
+    REMOVE_LANE,
+    RESUME_LANE,
+    SKIP_ITEM,
+    LaneAddedAnswer,
+    LanesAnswer,
+    LaneShape,
+)
 
 LaneName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Item = Annotated[str, Field(min_length=1, max_length=200)]
 _OF_WORK = ("task", "argv", *OPTIONS)
-
-
-class LanesAnswer(TypedDict):
-    lanes: list[LaneShape]
-
-
-class LaneAddedAnswer(TypedDict):
-    """`added` false: the lane has an item with this key already, and nothing was added."""
-
-    lane: str
-    added: bool
-    item: LaneItemShape
-    left: int
-    state: str
 
 
 class LaneBody(ActBody):
@@ -79,13 +76,13 @@ class RemoveLaneBody(ActBody):
     force: bool = False
 
 
-@Verb("GET /v1/lanes", command="lane ls")
+@Verb(LANES, command="lane ls")
 def _list(context: ApiContext, call: ApiCall) -> LanesAnswer:
     """Work that begins one item after the other."""
     return {"lanes": lanes.lanes(context.core)}
 
 
-@Verb("POST /v1/lanes", LaneBody, "lane create", status=201, right=OPERATES)
+@Verb(CREATE_LANE, LaneBody, "lane create", status=201, right=OPERATES)
 def _create(context: ApiContext, call: ApiCall) -> LaneShape:
     """Create one."""
     body: LaneBody = call.body
@@ -96,7 +93,7 @@ def _create(context: ApiContext, call: ApiCall) -> LaneShape:
     return lanes.show(context.core, body.name)
 
 
-@Verb("GET /v1/lanes/{lane}", command="lane show")
+@Verb(LANE, command="lane show")
 def _show(context: ApiContext, call: ApiCall) -> LaneShape:
     """One, with its items."""
     return lanes.show(context.core, call.path["lane"])
@@ -117,9 +114,7 @@ def _adds_landing(context: ApiContext, call: ApiCall) -> bool:
     return says(_whole(context, call), "land")
 
 
-@Verb(
-    "POST /v1/lanes/{lane}/add", LaneItemBody, "lane add", pokes=True, right=DISPATCHES, lands=_adds_landing
-)
+@Verb(ADD_ITEM, LaneItemBody, "lane add", pokes=True, right=DISPATCHES, lands=_adds_landing)
 def _add(context: ApiContext, call: ApiCall) -> LaneAddedAnswer:
     """Add an item."""
     body: LaneItemBody = call.body
@@ -139,28 +134,28 @@ def _add(context: ApiContext, call: ApiCall) -> LaneAddedAnswer:
     }
 
 
-@Verb("POST /v1/lanes/{lane}/pause", ReasonBody, "lane pause", pokes=True, right=OPERATES)
+@Verb(PAUSE_LANE, ReasonBody, "lane pause", pokes=True, right=OPERATES)
 def _pause(context: ApiContext, call: ApiCall) -> LaneShape:
     """Begin nothing more."""
     lanes.pause(context.core, call.path["lane"], call.body.by, call.body.reason)
     return _show(context, call)
 
 
-@Verb("POST /v1/lanes/{lane}/resume", ResumeLaneBody, "lane resume", pokes=True, right=OPERATES)
+@Verb(RESUME_LANE, ResumeLaneBody, "lane resume", pokes=True, right=OPERATES)
 def _resume(context: ApiContext, call: ApiCall) -> LaneShape:
     """Go on, also with another ceiling."""
     lanes.resume(context.core, call.path["lane"], call.body.by, call.body.budget)
     return _show(context, call)
 
 
-@Verb("POST /v1/lanes/{lane}/skip", ItemBody, "lane skip", pokes=True, right=DROPS)
+@Verb(SKIP_ITEM, ItemBody, "lane skip", pokes=True, right=DROPS)
 def _skip(context: ApiContext, call: ApiCall) -> LaneShape:
     """Go on without an item."""
     lanes.skip(context.core, call.path["lane"], call.body.item, call.body.by)
     return _show(context, call)
 
 
-@Verb("POST /v1/lanes/{lane}/remove", RemoveLaneBody, "lane rm", pokes=True, right=DROPS)
+@Verb(REMOVE_LANE, RemoveLaneBody, "lane rm", pokes=True, right=DROPS)
 def _remove(context: ApiContext, call: ApiCall) -> LaneShape:
     """Take an item out, or end the lane."""
     body: RemoveLaneBody = call.body

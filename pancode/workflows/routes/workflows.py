@@ -4,40 +4,42 @@ from __future__ import annotations
 
 from typing import cast
 
-from typing_extensions import TypedDict
-
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS
 from pancode.interfaces.http.access.run_rights import refuse
 from pancode.interfaces.http.bodies import ReasonBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.cursors import PAGED, Cursors
-from pancode.interfaces.http.routing import ApiCall, Object, Verb
+from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.pages import MOST_WORKFLOWS
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
-from pancode.runs.receipts.service import VerdictShape
+from pancode.runs.answers import VerdictShape
 from pancode.runs.routes.runs import around_workflow, childs
 from pancode.workflows.actions import lands, resume, retry, stop
-from pancode.workflows.answers import WorkflowShape, board, show, workflows
+from pancode.workflows.answers import (
+    BEGIN,
+    BOARD,
+    RESUME_WORKFLOW,
+    RETRY_WORKFLOW,
+    STOP_WORKFLOW,
+    WORKFLOW,
+    WORKFLOW_RECEIPT,
+    WORKFLOW_VERDICT,
+    WORKFLOWS,
+    BoardAnswer,
+    WorkflowDryRun,
+    WorkflowReceipt,
+    WorkflowsAnswer,
+    WorkflowShape,
+)
 from pancode.workflows.model import WorkflowPlan
 from pancode.workflows.receipts import receipt, verify
 from pancode.workflows.routes.bodies import AgainBody, ResumeBody, WorkflowBody
 from pancode.workflows.service import BegunWorkflow, begin, reports
+from pancode.workflows.views import board, show, workflows
 
 
-class WorkflowDryRun(TypedDict):
-    """The reports of all steps."""
-
-    steps: list[Object]
-
-
-class WorkflowsAnswer(TypedDict):
-    workflows: list[WorkflowShape]
-    next: str | None
-    """The cursor of the next page; None: the list ends here."""
-
-
-@Verb("GET /v1/workflows", command="workflow ls", query=PAGED)
+@Verb(WORKFLOWS, command="workflow ls", query=PAGED)
 def _list(context: ApiContext, call: ApiCall) -> WorkflowsAnswer:
     """The newest workflows."""
     cursors, limit = Cursors(call.query, "workflows"), call.number("limit", 20, MOST_WORKFLOWS)
@@ -62,7 +64,7 @@ def _begun(context: ApiContext, begun: BegunWorkflow) -> WorkflowShape:
     return show(context.core, begun.workflow.id, begun.warnings)
 
 
-@Verb("POST /v1/workflows", WorkflowBody, "chain", pokes=True, status=201, for_runs=True, right=DISPATCHES)
+@Verb(BEGIN, WorkflowBody, "chain", pokes=True, status=201, for_runs=True, right=DISPATCHES)
 def _begin(context: ApiContext, call: ApiCall) -> WorkflowShape | WorkflowDryRun:
     """Begin one; with `dry_run` only judge."""
     body: WorkflowBody = call.body
@@ -73,31 +75,31 @@ def _begin(context: ApiContext, call: ApiCall) -> WorkflowShape | WorkflowDryRun
     return _begun(context, begin(context.core, around, plan))
 
 
-@Verb("GET /v1/workflows/{workflow}", command="workflow show")
+@Verb(WORKFLOW, command="workflow show")
 def _show(context: ApiContext, call: ApiCall) -> WorkflowShape:
     """One of them."""
     return show(context.core, call.path["workflow"])
 
 
-@Verb("GET /v1/workflows/{workflow}/receipt", command="workflow receipt")
-def _receipt(context: ApiContext, call: ApiCall) -> Object:
+@Verb(WORKFLOW_RECEIPT, command="workflow receipt")
+def _receipt(context: ApiContext, call: ApiCall) -> WorkflowReceipt:
     """Its signed summary, judged."""
     return receipt(context.core, call.path["workflow"])
 
 
-@Verb("GET /v1/workflows/{workflow}/board", command="workflow board")
-def _board(context: ApiContext, call: ApiCall) -> Object:
+@Verb(BOARD, command="workflow board")
+def _board(context: ApiContext, call: ApiCall) -> BoardAnswer:
     """The values that its workers share."""
     return {"board": board(context.core, call.path["workflow"])}
 
 
-@Verb("GET /v1/workflows/{workflow}/verify", command="receipt verify")
+@Verb(WORKFLOW_VERDICT, command="receipt verify")
 def _verify(context: ApiContext, call: ApiCall) -> VerdictShape:
     """Judge its receipt and its runs'."""
     return verify(context.core, call.path["workflow"], context.coordinator.streams)
 
 
-@Verb("POST /v1/workflows/{workflow}/stop", ReasonBody, "workflow stop", pokes=True, right=DROPS)
+@Verb(STOP_WORKFLOW, ReasonBody, "workflow stop", pokes=True, right=DROPS)
 def _stop(context: ApiContext, call: ApiCall) -> WorkflowShape:
     """Stop its runs, begin nothing more."""
     body: ReasonBody = call.body
@@ -110,7 +112,7 @@ def _lands_on(context: ApiContext, call: ApiCall) -> bool:
 
 
 @Verb(
-    "POST /v1/workflows/{workflow}/resume",
+    RESUME_WORKFLOW,
     ResumeBody,
     "workflow resume",
     pokes=True,
@@ -125,7 +127,7 @@ def _resume(context: ApiContext, call: ApiCall) -> WorkflowShape:
 
 
 @Verb(
-    "POST /v1/workflows/{workflow}/retry",
+    RETRY_WORKFLOW,
     AgainBody,
     "workflow retry",
     pokes=True,

@@ -17,12 +17,22 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, who
 from pancode.interfaces.cli.parameters import Json, Label, label, many, money, option
 from pancode.interfaces.cli.terminal import Columns, listing, safe
-from pancode.interfaces.client.client import path_of
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.caller import folder_here
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.names import PLANNER, PRD, is_readme
 from pancode.sessions.commands.export import write_new
+from pancode.workspaces.answers import (
+    ADD_PROJECT,
+    DRAFT,
+    PROJECT,
+    PROJECTS,
+    REMOVE_PROJECT,
+    TRACKER_HOOK,
+    PrdAnswer,
+    ProjectShape,
+    TrackerHookAnswer,
+)
 
 app = Commands()
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
@@ -106,7 +116,7 @@ def add(
         raise UsageError("--mapping adds what its file says", fix="leave everything else out")
     asked = [body] if mapping is None else mapped(mapping)
     client = face.client()
-    done = [client.post("/v1/projects", {**one, "by": who()}) for one in asked]
+    done = [client.post(ADD_PROJECT, {**one, "by": who()}) for one in asked]
     for note in [note for one in done for note in one["notes"]]:
         face.note(f"note: {safe(note)}")
     face.show({"projects": done} if mapping else done[0], lambda: "".join(map(_shown, done)))
@@ -118,7 +128,7 @@ def add(
     return _draft(face, done[0]["name"], PLANNER)
 
 
-def _lacks_prd(one: dict[str, Any]) -> bool:
+def _lacks_prd(one: ProjectShape | PrdAnswer) -> bool:
     return not one["prd"] or is_readme(one["prd"])
 
 
@@ -149,12 +159,12 @@ def _of_row(row: dict[str, Any]) -> dict[str, Any]:
 @project.verb("ls", "pancode project ls")
 def ls(face: Json) -> None:
     """All projects."""
-    answer = face.client().get("/v1/projects", prd=1)
+    answer = face.client().get(PROJECTS, prd=1)
     none = "no project yet; try: pancode project add ."
     face.show(answer, lambda: listing(answer["projects"], _COLUMNS, none, cut="PATH"))
 
 
-def _path(one: dict[str, Any]) -> str:
+def _path(one: ProjectShape) -> str:
     return one["path"] if one["there"] else f"{one['path']} (no repository is there)"
 
 
@@ -167,7 +177,7 @@ _COLUMNS: Columns = {
 @project.verb("show", "pancode project show shop", "pancode project show SHOP-123")
 def show(project: Project, face: Json) -> None:
     """One project, by its name, by an issue of it, or by its name or id in Linear."""
-    one = face.client().get(path_of("projects", project))
+    one = face.client().get(PROJECT.at(project))
     face.show(one, lambda: _shown(one))
 
 
@@ -175,7 +185,7 @@ def _pairs(said: dict[str, str]) -> str:
     return " ".join(f"{key}={value}" for key, value in said.items())
 
 
-def _shown(one: dict[str, Any]) -> str:
+def _shown(one: ProjectShape) -> str:
     labels = _pairs(one["require"])
     gates = None if one["verify"] is None else "; ".join(shlex.join(argv) for argv in one["verify"]) or "none"
     budget = None if one["budget"] is None else f"${one['budget']} a run"
@@ -205,7 +215,7 @@ def prd(
     """
     if keep is None:
         return _draft(face, project, agent)
-    made = face.client().get(path_of("projects", project, "prd"), run=keep)
+    made = face.client().get(DRAFT.at(project), run=keep)
     file = Path(made["path"], PRD)
     if remote_of(os.environ) is not None:  # the person's own files are here, and the project's path is there
         from pancode.config.projects import address_of
@@ -222,7 +232,7 @@ def prd(
         raise UsageError(f"{made['project']} has a PRD: {made['prd']}", fix="edit it", code="file_exists")
     if not file.parent.exists():
         file.parent.mkdir()
-    write_new(file, made["text"])
+    write_new(file, made["text"] or "")
     done = {"project": made["project"], "file": str(file)}
     face.show(done, lambda: f"{safe(str(file))}  written; read it, then: git add {PRD}\n")
     return ExitCode.DONE
@@ -232,7 +242,7 @@ def _draft(face: Face, project: str, agent: str) -> int:
     """Dispatch the draft of a PRD, in mode review, which changes nothing, and say how its text is kept."""
     from pancode.interfaces.cli.main import run
 
-    made = face.client().get(path_of("projects", project, "prd"))
+    made = face.client().get(DRAFT.at(project))
     if not _lacks_prd(made):
         raise UsageError(
             f"{made['project']} has a PRD: {made['prd']}", fix=f"read {made['prd']}", code="file_exists"
@@ -266,12 +276,10 @@ def webhook(
             getpass.getpass("secret of the webhook: ") if face.can_ask() else sys.stdin.read(1_000)
         ).strip()
     body = {"by": who(), "secret": given}
-    face.show(
-        made := face.client().post(path_of("projects", project, "webhook"), body), lambda: _hooked(made)
-    )
+    face.show(made := face.client().post(TRACKER_HOOK.at(project), body), lambda: _hooked(made))
 
 
-def _hooked(made: dict[str, Any]) -> str:
+def _hooked(made: TrackerHookAnswer) -> str:
     closed = (
         "the API is not open over TCP; set api.listen in pancode.yaml, then: pancode fleet down, fleet up"
     )
@@ -288,5 +296,5 @@ def _hooked(made: dict[str, Any]) -> str:
 @project.verb("rm", "pancode project rm shop")
 def rm(project: Project, face: Json) -> None:
     """Forget a project. Its repository and its runs stay as they are."""
-    done = face.client().post(path_of("projects", project, "remove"), {"by": who()})
+    done = face.client().post(REMOVE_PROJECT.at(project), {"by": who()})
     face.show(done, lambda: f"{safe(done['target'].partition('.')[2])}  forgotten\n")

@@ -8,16 +8,28 @@ from typing import Annotated, Any
 
 from typer import Argument
 
+from pancode.fleet.answers import NODE
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.follow import summary, wait
 from pancode.interfaces.cli.output import Face, exit_of, who
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, short_time
-from pancode.interfaces.client.client import home_of, path_of
+from pancode.interfaces.client.client import home_of
 from pancode.kernel.caller import folder
 from pancode.kernel.errors import ExitCode, UnavailableError, UsageError
 from pancode.kernel.formatting import counted, first_few, size
+from pancode.runs.answers import RUN
+from pancode.workspaces.answers import (
+    CREATE_WORKSPACE,
+    LEAVE_WORKSPACE,
+    OPEN_WORKSPACE,
+    REMOVE_WORKSPACE,
+    REPAIR_WORKSPACE,
+    WORKSPACE,
+    WORKSPACES,
+    WorkspaceAnswer,
+)
 from pancode.workspaces.commands.projects import whole
 
 app = Commands()
@@ -55,7 +67,7 @@ def create(
 ) -> None:
     """Create a workspace. Its first run begins with a snapshot of the repository, as any run does."""
     body = {"name": name, "title": title, "node": node, "project": project, "cwd": folder(), "by": who()}
-    made = face.client().post("/v1/workspaces", body)
+    made = face.client().post(CREATE_WORKSPACE, body)
     face.show(made, lambda: _shown(made))
 
 
@@ -68,12 +80,12 @@ def ls(face: Json) -> None:
     landed last. BEHIND: commits on what is checked out in its repository since it began. Both are counted
     for the 20 that were used last.
     """
-    answer = face.client().get("/v1/workspaces", measured=1)
+    answer = face.client().get(WORKSPACES, measured=1)
     none = "no workspace yet; try: pancode workspace create NAME"
     face.show(answer, lambda: listing(answer["workspaces"], _COLUMNS, none, spare=("BRANCH",)))
 
 
-def _state(one: dict[str, Any]) -> str:
+def _state(one: WorkspaceAnswer) -> str:
     if one["agent"] is not None:
         return f"{one['agent']} works there"
     return one["outcome"] or "new"
@@ -94,11 +106,11 @@ _COLUMNS: Columns = {
 @workspace.verb("show", "pancode workspace show min-123")
 def show(workspace: Workspace, face: Json) -> None:
     """One workspace: its runs, what of their work has not landed, and what is wrong with it."""
-    one = face.client().get(path_of("workspaces", workspace), measured=1)
+    one = face.client().get(WORKSPACE.at(workspace), measured=1)
     face.show(one, lambda: _shown(one))
 
 
-def _shown(one: dict[str, Any]) -> str:
+def _shown(one: WorkspaceAnswer) -> str:
     facts = {"branch": one["branch"], "project": one["project"], "node": one["node"] or "any"}
     facts |= {"state": _state(one), "unlanded": first_few(one["files"], 8) if one["files"] else "nothing"}
     facts |= {} if one["dirty"] is not None else {"dirty": "not known until its run has ended"}
@@ -145,7 +157,7 @@ def open_(
             raise UsageError("this is no terminal, so nobody can work there", fix=fix, code="no_terminal")
         home_of(os.environ)  # it is this machine's SSH that goes there
     opened = _opened(face, workspace, node)
-    target = face.client().get(path_of("nodes", opened["node"]))["target"]
+    target = face.client().get(NODE.at(opened["node"]))["target"]
     folder, run = opened["folder"], opened["run"]
     if prints:
         ways = {**editors(target, folder), "leave": f"pancode workspace leave {workspace}"}
@@ -160,15 +172,17 @@ def open_(
     return _left(face, workspace, run)
 
 
-def _left(face: Face, workspace: str, run: str) -> int:
+def _left(face: Face, workspace: str, run: str | None) -> int:
     """Leave the workspace, and wait for the end of the run that kept it open. Its exit code."""
     client = face.client()
-    client.post(path_of("workspaces", workspace, "leave"), {"by": who()})
+    client.post(LEAVE_WORKSPACE.at(workspace), {"by": who()})
+    if run is None:
+        return ExitCode.DONE
     ended = wait(face, client, run)
     if ended is None:
         return ExitCode.DETACHED
-    whole_run = {**ended, "findings": client.get(path_of("runs", run))["findings"]}
-    return face.end(exit_of(ended["outcome"]), ended, lambda: summary(whole_run))
+    whole = client.get(RUN.at(run))
+    return face.end(exit_of(ended["outcome"]), ended, lambda: summary(whole))
 
 
 @workspace.verb("leave", "pancode workspace leave min-123")
@@ -177,14 +191,14 @@ def leave(workspace: Workspace, face: Json) -> int:
 
     The run that kept it ends as after an exit of the shell of `open`: the gates judge what you have changed.
     """
-    one = face.client().get(path_of("workspaces", workspace))
+    one = face.client().get(WORKSPACE.at(workspace))
     return _left(face, workspace, one["opened"]["run"] if one["opened"] else one["last"])
 
 
 def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
     """Open the workspace; return its place once its files are there. UnavailableError if they do not come."""
     client = face.client(works=True)
-    one = client.post(path_of("workspaces", workspace, "open"), {"by": who(), "node": node})
+    one = client.post(OPEN_WORKSPACE.at(workspace), {"by": who(), "node": node})
     run = one["opened"]["run"] if one["opened"] else one["last"]
     face.note(f"{run} brings the files of {safe(workspace)} to a machine")
     for _ in range(_OPENS):
@@ -192,7 +206,7 @@ def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
         if there is None or there["folder"] is not None:
             break
         time.sleep(_LOOK_S)
-        one = client.get(path_of("workspaces", workspace))
+        one = client.get(WORKSPACE.at(workspace))
     if not one["opened"] or one["opened"]["folder"] is None:
         what, fix = f"the files of {safe(workspace)} did not come", f"pancode why {run}"
         raise UnavailableError(what, why=f"{run} is {one['outcome']}", fix=fix)
@@ -218,7 +232,7 @@ def repair(
     with those of the newest run that has some, else of its repository. No run and no result is deleted.
     """
     client = face.client()
-    one = client.get(path_of("workspaces", workspace))
+    one = client.get(WORKSPACE.at(workspace))
     does = [problem["does"] for problem in one["problems"] if problem["does"]]
     does += [f"its repository is {repository}"] if repository is not None else []
     does += [f"its machine is {node}"] if node is not None else []
@@ -229,7 +243,7 @@ def repair(
         if not face.agreed("Repair it so?", ""):
             return face.note("nothing is changed")
     body = {"repository": None if repository is None else whole(repository), "node": node, "by": who()}
-    mended = client.post(path_of("workspaces", workspace, "repair"), body)
+    mended = client.post(REPAIR_WORKSPACE.at(workspace), body)
     face.show(mended, lambda: _shown(mended))
 
 
@@ -245,6 +259,6 @@ def rm(
     face: Json,
 ) -> None:
     """Forget a workspace. Its runs and their files stay: `runs diff` and `land` still find them."""
-    done = face.client().post(path_of("workspaces", workspace, "remove"), {"force": force, "by": who()})
+    done = face.client().post(REMOVE_WORKSPACE.at(workspace), {"force": force, "by": who()})
     kept = f"; its work is still there: pancode runs diff {done['kept']}" if done["kept"] else ""
     face.show(done, lambda: f"{safe(done['removed'])}  forgotten{kept}\n")

@@ -7,12 +7,12 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import replace
-from typing import Annotated, Any, NotRequired, cast
+from typing import Annotated, Any, cast
 
 from pydantic import Field
-from typing_extensions import TypedDict
 
-from pancode.config.changes import AskedChange, ChangeAnswer, ChangeKind, make_change
+from pancode.config.answers import ChangeAnswer
+from pancode.config.changes import AskedChange, ChangeKind, make_change
 from pancode.config.project_rules import (
     NamedProject,
     meant,
@@ -35,69 +35,29 @@ from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.shell_words import split_words
 from pancode.kernel.signature_check import must_be_of
 from pancode.kernel.visitors import AccessError
-from pancode.runs.admission.dry_run import QueuedAnswer, queued
+from pancode.runs.admission.dry_run import queued
+from pancode.runs.answers import QueuedAnswer
 from pancode.runs.user_environment import Surroundings
 from pancode.schedules.routes import public_base
-from pancode.skills.made_tools import ToolDetail, ToolShape, keep, put_aside, remove, show, tools, try_it
+from pancode.skills.answers import KEEP_TOOL, TOOL, TOOLS, TRY_TOOL, ToolDetail, ToolsAnswer, ToolShape
+from pancode.skills.made_tools import keep, put_aside, remove, show, tools, try_it
+from pancode.workspaces.answers import (
+    ADD_PROJECT,
+    DRAFT,
+    PROJECT,
+    PROJECTS,
+    REMOVE_PROJECT,
+    TRACKER_HOOK,
+    PrdAnswer,
+    ProjectsAnswer,
+    ProjectShape,
+    TrackerCalledAnswer,
+    TrackerHookAnswer,
+)
 from pancode.workspaces.routes.workspaces import top_of
 from pancode.workspaces.service import tracker_secret
 
 Fact = Annotated[Line, Field(max_length=200)]
-
-
-class ProjectShape(TypedDict):
-    name: str
-    path: str
-    remote: str
-    agent: str | None
-    require: dict[str, str]
-    budget: str | None
-    verify: list[list[str]] | None
-    prefix: str
-    linear_id: str
-    linear_name: str
-    tracker: str
-    work_label: str
-    work_people: list[str]
-    labels: dict[str, dict[str, str]]
-    """By a label of an issue the agent, node and budget that it chooses."""
-    prd: str | None
-    """The file below its top that tells what it is to become, as it is now; empty: none is there; null: the
-    list was asked for without `prd`, for which folders are read."""
-    there: bool
-    notes: NotRequired[list[str]]
-
-
-class ProjectsAnswer(TypedDict):
-    projects: list[ProjectShape]
-
-
-class PrdAnswer(TypedDict):
-    """`prd`: as of a project. `task`: that of a run that drafts one. `text`: the draft of the named run;
-    null: none was named.
-    """
-
-    project: str
-    path: str
-    remote: str
-    prd: str
-    task: str
-    text: str | None
-
-
-class TrackerHookAnswer(TypedDict):
-    """`url`: null while the API is not open over TCP. `secret`: shown in this answer alone; null: it was
-    given, or Linear makes it.
-    """
-
-    project: str
-    tracker: str
-    url: str | None
-    secret: str | None
-
-
-class TrackerCalledAnswer(TypedDict):
-    project: str
 
 
 class TrackerHookBody(ActBody):
@@ -136,21 +96,21 @@ class ProjectBody(ActBody):
     prd: Fact | None = None
 
 
-@Verb("GET /v1/projects", command="project ls", query=("prd",))
+@Verb(PROJECTS, command="project ls", query=("prd",))
 def _list(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
     """Repositories with a name and defaults."""
     around, looks = context.coordinator.around({}), "prd" in call.query
     return {"projects": [_shape(around, one, looks) for one in around.projects().values()]}
 
 
-@Verb("GET /v1/projects/{project}", command="project show")
+@Verb(PROJECT, command="project show")
 def _show(context: ApiContext, call: ApiCall) -> ProjectShape:
     """One, by its name or an issue."""
     around = context.coordinator.around({})
     return _shape(around, meant(around.projects(), call.path["project"]))
 
 
-@Verb("GET /v1/projects/{project}/prd", command="project prd", query=("run",))
+@Verb(DRAFT, command="project prd", query=("run",))
 def _prd(context: ApiContext, call: ApiCall) -> PrdAnswer:
     """Where its PRD is, how a draft is asked for, and what a run has drafted. Nothing is written."""
     around = context.coordinator.around({})
@@ -161,7 +121,7 @@ def _prd(context: ApiContext, call: ApiCall) -> PrdAnswer:
     return cast("PrdAnswer", {**place, "task": draft_task(), "text": text})
 
 
-@Verb("POST /v1/projects", ProjectBody, "project add", pokes=True, right=SETS_UP)
+@Verb(ADD_PROJECT, ProjectBody, "project add", pokes=True, right=SETS_UP)
 def _add(context: ApiContext, call: ApiCall) -> ProjectShape:
     """Add one, or change it."""
     body: ProjectBody = call.body
@@ -254,7 +214,7 @@ def _secret_of(project: str) -> str:
     return f"tracker-{project}"
 
 
-@Verb("POST /v1/projects/{project}/webhook", TrackerHookBody, "project webhook", right=SETS_UP)
+@Verb(TRACKER_HOOK, TrackerHookBody, "project webhook", right=SETS_UP)
 def _webhook(context: ApiContext, call: ApiCall) -> TrackerHookAnswer:
     """The address and a new secret for its tracker's webhook; Linear makes the secret itself."""
     body: TrackerHookBody = call.body
@@ -291,17 +251,13 @@ def _called(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
     return {"project": call.path["project"]}
 
 
-@Verb("POST /v1/projects/{project}/remove", ActBody, "project rm", pokes=True, right=SETS_UP)
+@Verb(REMOVE_PROJECT, ActBody, "project rm", pokes=True, right=SETS_UP)
 def _remove(context: ApiContext, call: ApiCall) -> ChangeAnswer:
     """Forget it; its repository stays."""
     name = meant(context.coordinator.around({}).projects(), call.path["project"]).name
     context.coordinator.keep_secret(_secret_of(name), None)
     change = AskedChange(ChangeKind.SETTING, f"projects.{name}", None)
     return make_change(context.core, change_makers(context), change, call.body.by).shape()
-
-
-class ToolsAnswer(TypedDict):
-    tools: list[ToolShape]
 
 
 class KeepToolBody(ActBody):
@@ -327,27 +283,27 @@ def _place(context: ApiContext, project: str | None, cwd: str | None) -> str:
     return top_of(context, cwd)
 
 
-@Verb("GET /v1/tools", command="tools ls", query=("project",))
+@Verb(TOOLS, command="tools ls", query=("project",))
 def _tools(context: ApiContext, call: ApiCall) -> ToolsAnswer:
     """Tools that agents have made, kept and proposed."""
     project = call.query.get("project")
     return {"tools": tools(context.core, None if project is None else _place(context, project, None))}
 
 
-@Verb("GET /v1/runs/{run}/tools/{tool}", command="tools show")
+@Verb(TOOL, command="tools show")
 def _tool(context: ApiContext, call: ApiCall) -> ToolDetail:
     """A proposed one, with its files and tests."""
     return show(context.core, call.path["run"], call.path["tool"])
 
 
-@Verb("POST /v1/runs/{run}/tools/{tool}/try", ActBody, "tools try", pokes=True, right=DISPATCHES)
+@Verb(TRY_TOOL, ActBody, "tools try", pokes=True, right=DISPATCHES)
 def _try(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """Run its tests in a node's sandbox, as a run."""
     around = context.coordinator.around({})
     return queued(try_it(context.core, around, call.path["run"], call.path["tool"], call.body.by))
 
 
-@Verb("POST /v1/runs/{run}/tools/{tool}/keep", KeepToolBody, "tools keep", right=SETS_UP)
+@Verb(KEEP_TOOL, KeepToolBody, "tools keep", right=SETS_UP)
 def _keep(context: ApiContext, call: ApiCall) -> ToolShape:
     """Give it to the later runs of its project."""
     body: KeepToolBody = call.body

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, cast
 
 from pydantic import Field
-from typing_extensions import TypedDict
 
 from pancode.config.project_rules import meant, moved
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, OPERATES
@@ -14,29 +13,21 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.records import KeptWorkspace
-from pancode.workspaces.service import (
+from pancode.workspaces.answers import (
+    CREATE_WORKSPACE,
+    LEAVE_WORKSPACE,
+    OPEN_WORKSPACE,
+    REMOVE_WORKSPACE,
+    REPAIR_WORKSPACE,
+    WORKSPACE,
+    WORKSPACES,
+    RemovedWorkspaceAnswer,
     WorkspaceAnswer,
-    WorkspaceShape,
-    branch_for,
-    create,
-    leave,
-    open_for,
-    remove,
-    repair,
-    show,
-    workspaces,
+    WorkspacesAnswer,
 )
+from pancode.workspaces.service import branch_for, create, leave, open_for, remove, repair, show, workspaces
 
 Folder = Annotated[str, Field(min_length=1, max_length=4_096)]
-
-
-class WorkspacesAnswer(TypedDict):
-    workspaces: list[WorkspaceShape]
-
-
-class RemovedWorkspaceAnswer(TypedDict):
-    removed: str
-    kept: str | None
 
 
 class WorkspaceBody(ActBody):
@@ -79,13 +70,13 @@ _MEASURED = "measured"
 """The query's word that has git count the commits; faces that ask each second leave it out."""
 
 
-@Verb("GET /v1/workspaces", command="workspace ls", query=(_MEASURED,))
+@Verb(WORKSPACES, command="workspace ls", query=(_MEASURED,))
 def _list(context: ApiContext, call: ApiCall) -> WorkspacesAnswer:
     """Lines of work with a name."""
     return {"workspaces": workspaces(context.core, _MEASURED in call.query)}
 
 
-@Verb("POST /v1/workspaces", WorkspaceBody, "workspace create", status=201, right=OPERATES)
+@Verb(CREATE_WORKSPACE, WorkspaceBody, "workspace create", status=201, right=OPERATES)
 def _create(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     """Create one."""
     body: WorkspaceBody = call.body
@@ -96,7 +87,7 @@ def _create(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     return show(context.core, context.coordinator.around({}), name)
 
 
-@Verb("GET /v1/workspaces/{workspace}", command="workspace show", query=(_MEASURED,))
+@Verb(WORKSPACE, command="workspace show", query=(_MEASURED,))
 def _show(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     """One, with its runs and what is wrong."""
     around, measured = context.coordinator.around({}), _MEASURED in call.query
@@ -126,7 +117,7 @@ def top_of(context: ApiContext, folder: str | None) -> str:
     return top
 
 
-@Verb("POST /v1/workspaces/{workspace}/open", OpenBody, "workspace open", pokes=True, right=DISPATCHES)
+@Verb(OPEN_WORKSPACE, OpenBody, "workspace open", pokes=True, right=DISPATCHES)
 def _open(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     """Keep its files on a machine for a person, as a run that ends when the person leaves."""
     body: OpenBody = call.body
@@ -134,14 +125,14 @@ def _open(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     return _show(context, call)
 
 
-@Verb("POST /v1/workspaces/{workspace}/leave", ActBody, "workspace leave", pokes=True, right=DISPATCHES)
+@Verb(LEAVE_WORKSPACE, ActBody, "workspace leave", pokes=True, right=DISPATCHES)
 def _leave(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     """End the run that keeps its files for a person; what the person has changed is its result."""
     leave(context.core, call.path["workspace"], call.body.by)
     return _show(context, call)
 
 
-@Verb("POST /v1/workspaces/{workspace}/repair", RepairBody, "workspace repair", right=OPERATES)
+@Verb(REPAIR_WORKSPACE, RepairBody, "workspace repair", right=OPERATES)
 def _repair(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     """Give it its repository or another machine, and mend what its problems say."""
     body: RepairBody = call.body
@@ -151,7 +142,7 @@ def _repair(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     return _show(context, call)
 
 
-@Verb("POST /v1/workspaces/{workspace}/remove", RemoveWorkspaceBody, "workspace rm", right=DROPS)
+@Verb(REMOVE_WORKSPACE, RemoveWorkspaceBody, "workspace rm", right=DROPS)
 def _remove(context: ApiContext, call: ApiCall) -> RemovedWorkspaceAnswer:
     """Forget it; its runs stay."""
     return cast(

@@ -33,6 +33,7 @@ from pancode.interfaces.http.routing import Verb
 from pancode.interfaces.tui.page import PageMoment
 from pancode.interfaces.tui.pages.summary import summary
 from pancode.interfaces.tui.views import SUMMARY, VIEWS
+from tests.answer_types import misfits
 from tests.integration.faces.populated import Populated
 from tests.unit.pancode.interfaces.http.faces import WEB
 
@@ -446,7 +447,10 @@ def check_heard(command: str, said: Said) -> None:
     wrong = [f"{one.verb.name} -> {one.status}: {one.data}" for one in said.heard if one.status >= 400]
     for one in said.heard:
         if one.status < 400 and not isinstance(one.data, bytes):
-            wrong += SCHEMAS.problems(one.verb, one.data)
+            wrong += [
+                *SCHEMAS.problems(one.verb, one.data),
+                *misfits(one.data, one.verb.answers, one.verb.name),
+            ]
     assert not wrong
     if command not in LOOKS_OF_CHANGES:
         writes = {one.verb.name for one in said.heard if one.verb.method != "GET"}
@@ -494,7 +498,7 @@ def test_a_route_that_looks_answers_as_its_document_says(sweep: Sweep, verb: Ver
     if "json" not in answer.headers["content-type"]:
         assert answer.content
         return
-    assert SCHEMAS.problems(verb, answer.json()) == []
+    assert [*SCHEMAS.problems(verb, answer.json()), *misfits(answer.json(), verb.answers)] == []
     if "{" not in verb.path:
         empty = {name for name, value in answer.json().items() if value == []}
         assert empty <= MAY_BE_EMPTY.get(verb.path, set())

@@ -15,9 +15,10 @@ from pancode.interfaces.cli.output import Face
 from pancode.kernel.errors import ApiError, UsageError
 from pancode.kernel.records import Audit, Run
 from pancode.kernel.values import replace
+from pancode.landing.answers import PullRequestShape
 from pancode.landing.commands import landing
 from pancode.landing.forge.forges import HttpForges
-from pancode.landing.pull_request import PullAsked, PullRequestShape, must_be_possible, open_pull_request
+from pancode.landing.pull_request import PullAsked, must_be_possible, open_pull_request
 from pancode.notices.delivery.sender import KeptSecrets
 from pancode.runs.unit_of_work import unit_of_work
 from tests.integration.forge.fakes import TOKEN, FakeForgejo, serving

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pancode.interfaces.http.access.tokens import MadeTokenShape, create, failed
+from pancode.interfaces.http.access.answers import MadeTokenShape
+from pancode.interfaces.http.access.tokens import create, failed
 from pancode.kernel import visitors
 from pancode.kernel.records import ApiToken
 from pancode.runs.core import Core

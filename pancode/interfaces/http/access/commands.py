@@ -11,7 +11,7 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import who
 from pancode.interfaces.cli.parameters import Json, duration, many, option
 from pancode.interfaces.cli.terminal import Columns, listing, safe, short_time
-from pancode.interfaces.client.client import path_of
+from pancode.interfaces.http.access.answers import CREATE_TOKEN, REVOKE_TOKEN, TOKENS, MadeTokenShape
 
 app = Commands()
 SCOPES = ("read", "answer", "dispatch", "operate", "budget", "admin")
@@ -67,11 +67,11 @@ def create(
     body = {"by": who(), "name": name, "lasts_ms": None if lasts == NEVER else lasts, "item": item}
     if scopes:
         body["scopes"] = scopes
-    made = face.client().post("/v1/tokens", body)
+    made = face.client().post(CREATE_TOKEN, body)
     face.show(made, lambda: _made(made))
 
 
-def _made(made: dict[str, Any]) -> str:
+def _made(made: MadeTokenShape) -> str:
     until = short_time(made["expires_at"]) if made["expires_at"] else "it is revoked"
     what = f"only to answer {made['run']}" if made["item"] else ", ".join(made["scopes"])
     return f"{made['token']}\n{safe(made['name'])}: {what}; until {until}. It is not shown again.\n"
@@ -80,7 +80,7 @@ def _made(made: dict[str, Any]) -> str:
 @token.verb("ls", "pancode token ls")
 def ls(face: Json) -> None:
     """Every token, with what it allows, its end and its last use. Secrets are kept nowhere."""
-    answer = face.client().get("/v1/tokens")
+    answer = face.client().get(TOKENS)
     none = "no token; make one: pancode token create NAME --scope read"
     face.show(answer, lambda: listing(answer["tokens"], _COLUMNS, none))
 
@@ -100,7 +100,7 @@ def revoke(name: Annotated[str, Argument(help="As `pancode token ls` shows it.")
 
     Runs and workflows that it has begun go on, and are named.
     """
-    answer = face.client().post(path_of("tokens", name, "revoke"), {"by": who()})
+    answer = face.client().post(REVOKE_TOKEN.at(name), {"by": who()})
     face.show(answer, lambda: _revoked(name, answer["paused"], answer["left"]))
 
 

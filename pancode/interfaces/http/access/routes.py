@@ -5,19 +5,22 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import Field
-from typing_extensions import TypedDict
 
+from pancode.interfaces.http.access.answers import (
+    CREATE_TOKEN,
+    REVOKE_TOKEN,
+    TOKENS,
+    WEB_CODE,
+    EndedAnswer,
+    MadeTokenShape,
+    RevokedAnswer,
+    TokensAnswer,
+    TokenShape,
+    WebCodeAnswer,
+)
 from pancode.interfaces.http.access.codes import make_code, trade
 from pancode.interfaces.http.access.rights import NOTES, REMOVES, SEES_ALL, SETS_UP
-from pancode.interfaces.http.access.tokens import (
-    MadeTokenShape,
-    TokenShape,
-    create,
-    left_of,
-    listed,
-    revoke,
-    shape,
-)
+from pancode.interfaces.http.access.tokens import create, left_of, listed, revoke, shape
 from pancode.interfaces.http.bodies import ActBody, Body
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, AtDoor, Verb
@@ -28,28 +31,6 @@ from pancode.kernel.visitors import CODE_MS, AccessScope, NewToken
 TokenName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$")]
 Scopes = Annotated[tuple[AccessScope, ...], Field(min_length=1, max_length=6)]
 Lasts = Annotated[int, Field(ge=1_000, le=3_650 * 86_400_000)]
-
-
-class TokensAnswer(TypedDict):
-    tokens: list[TokenShape]
-
-
-class RevokedAnswer(TokensAnswer):
-    """The tokens that are left. `paused`: schedules that the revoked token has made. `left`: its runs and
-    workflows, which go on."""
-
-    paused: list[str]
-    left: list[str]
-
-
-class WebCodeAnswer(TypedDict):
-    code: str
-    url: str
-    lasts_ms: int
-
-
-class EndedAnswer(TypedDict):
-    ended: str
 
 
 class TokenBody(ActBody):
@@ -78,20 +59,20 @@ class WebSessionBody(Body):
     code: Annotated[str, Field(min_length=1, max_length=200)]
 
 
-@Verb("GET /v1/tokens", command="token ls", right=SEES_ALL)
+@Verb(TOKENS, command="token ls", right=SEES_ALL)
 def _tokens(context: ApiContext, call: ApiCall) -> TokensAnswer:
     """All tokens."""
     return {"tokens": listed(context.core)}
 
 
-@Verb("POST /v1/tokens", TokenBody, "token create", status=201, right=SETS_UP)
+@Verb(CREATE_TOKEN, TokenBody, "token create", status=201, right=SETS_UP)
 def _create(context: ApiContext, call: ApiCall) -> MadeTokenShape:
     """Make one; its secret is told once."""
     body: TokenBody = call.body
     return create(context.core, body.wanted(), body.by, _token(call))
 
 
-@Verb("POST /v1/tokens/{token}/revoke", ActBody, "token revoke", right=REMOVES)
+@Verb(REVOKE_TOKEN, ActBody, "token revoke", right=REMOVES)
 def _revoke(context: ApiContext, call: ApiCall) -> RevokedAnswer:
     """Make one worthless, and pause schedules that it made."""
     name = call.path["token"]
@@ -99,7 +80,7 @@ def _revoke(context: ApiContext, call: ApiCall) -> RevokedAnswer:
     return {**_tokens(context, call), "paused": paused, "left": left_of(context.core, name)}
 
 
-@Verb("POST /v1/web/codes", WebCodeBody, status=201, right=SETS_UP, at_door=AtDoor.CLOSED)
+@Verb(WEB_CODE, WebCodeBody, status=201, right=SETS_UP, at_door=AtDoor.CLOSED)
 def _code(context: ApiContext, call: ApiCall) -> WebCodeAnswer:
     """A code that opens the console once."""
     body: WebCodeBody = call.body

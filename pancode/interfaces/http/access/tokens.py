@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing_extensions import TypedDict
-
 from pancode.interfaces.http.access import store as rows
+from pancode.interfaces.http.access.answers import MadeTokenShape, TokenShape
 from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.formatting import clip, safe
 from pancode.kernel.names import not_found
@@ -28,26 +27,6 @@ from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import at, find_run, iso
 from pancode.schedules.store import pause_of_token
-
-
-class TokenShape(TypedDict):
-    """A token that opens the API over TCP. `item`: the one inbox item that it may answer, and its `run`."""
-
-    name: str
-    scopes: list[str]
-    created_at: str
-    created_by: str
-    expires_at: str | None
-    used_at: str | None
-    item: str | None
-    run: str | None
-
-
-class MadeTokenShape(TokenShape):
-    """A token that was just made, with its secret, which is told this one time."""
-
-    token: str
-
 
 MOST_NAMED = 100
 MOST_FAILURES, WITHIN_MS = 20, 60_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -20,6 +20,8 @@ from pancode.interfaces.tui.bars import Bar, PromptLine
 from pancode.interfaces.tui.page import Line, spread
 from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.formatting import clip, counted, safe
+from pancode.runs.answers import QueuedAnswer
+from pancode.sessions.answers import SessionShape
 from pancode.sessions.commands.line_chat import spent_in_all
 from pancode.sessions.commands.screen import blocks, card
 from pancode.sessions.commands.screen.blocks import AnswerText, TalkView
@@ -95,7 +97,7 @@ class ChatScreen(SteadyPage):
         self.desk, self._clock, self._by, self._folder, self._first = desk, clock, by, folder, first
         self.talk, self._conversation = TalkStory(), SessionTalk()
         self.terms = ChosenTerms(desk.change)
-        self.shape: dict[str, Any] = {}
+        self.shape = cast(SessionShape, {})  # empty until the first state has come
         self._state = "starts" if desk.run else ""
         self._since_ms = self._key_ms = clock.mono_ms()
         self._away_ms: int | None = None
@@ -208,7 +210,7 @@ class ChatScreen(SteadyPage):
                     self.field.put("")
         self.talk.take(part)
 
-    def _shaped(self, shape: dict[str, Any]) -> None:
+    def _shaped(self, shape: SessionShape) -> None:
         """Take in the session's new state."""
         self.shape = shape
         self.terms.shaped(shape)
@@ -220,7 +222,7 @@ class ChatScreen(SteadyPage):
         if not isinstance(self.card.asks, Consent):  # whoever asks that waits for its answer
             self._asks(shape["asks"])
 
-    def _begun(self, begun: dict[str, Any]) -> None:
+    def _begun(self, begun: QueuedAnswer) -> None:
         chosen = f", {begun['chosen']}" if begun["chosen"] else ""
         self.talk.tell(f"session {begun['run']}: agent {begun['agent']}{chosen}")
         for warning in begun["warnings"]:
@@ -294,7 +296,7 @@ class ChatScreen(SteadyPage):
         means = " ".join(filter(None, (shape.get("runtime"), shape.get("model"))))
         self._edge.tell((self.terms.line(columns, safe(means)),))
         live = f" {counted(self._live, 'other run')} at work" if self._live else ""
-        left = f"{live} {spent_in_all(self.shape)}" if self.shape else live
+        left = f"{live} {spent_in_all(self.shape)}" if self.shape.get("session") else live
         leave = " detach, work goes on" if columns >= 100 else " detach"
         foot_line = spread(
             columns - 1, ((left, ""),), (("Ctrl-D", "bold"), (leave, QUIET), ("  /help", "bold"))
@@ -310,7 +312,9 @@ class ChatScreen(SteadyPage):
         lasts = f"  {clock((now - self._since_ms) // 1000)}" if self._state in ("works", "asks") else ""
         if not self.shape.get("heard", True):
             sign, lasts = "unknown", ""
-            words = f"{safe(self.shape['node'])} is not heard; the turn goes on there, as far as is known"
+            words = (
+                f"{safe(self.shape['node'] or '')} is not heard; the turn goes on there, as far as is known"
+            )
         if self._away_ms is not None:
             sign, lasts = "unknown", f"  {clock((now - self._away_ms) // 1000)}"
             words = "not heard; what you type is kept here"
@@ -503,7 +507,7 @@ class ChatScreen(SteadyPage):
                 turns = sum(one["turns"] for one in self.shape.get("sittings", ()))
                 told = (
                     f"this session: {counted(turns, 'turn')}, {spent_in_all(self.shape)}"
-                    if self.shape
+                    if self.shape.get("session")
                     else ""
                 )
                 if told:

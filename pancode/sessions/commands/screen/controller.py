@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from node_agent.wire.clock import Ids
+from pancode.agents.answers import MODES, SAFETY, LevelShape, ModeShape
 from pancode.interfaces.cli.output import Face, who
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import SessionActs, SessionFollower
 from pancode.kernel.caller import folder
 from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
+from pancode.runs.answers import RUNS, QueuedAnswer
 from pancode.sessions.commands.preflight import FoundLine
 from pancode.sessions.commands.slash import TypedCommand, told
 from pancode.sessions.commands.terms import raises, set_terms, terms_told
@@ -66,7 +68,7 @@ class ScreenFace(Face):
 
 
 Terms = Mapping[str, str]
-Begin = Callable[[Face, Client, str, Terms], dict[str, Any]]
+Begin = Callable[[Face, Client, str, Terms], QueuedAnswer]
 """Begins a session with these words, in the mode and level chosen by keys; returns the API's answer."""
 Opening = Callable[[Face, Client], list[FoundLine]]
 """Prepares what the session needs; returns the lines shown before the first words."""
@@ -139,8 +141,8 @@ class ChatDesk:
         looks = self._plain.client(starts=False)
         with suppress(PancodeError):
             place = folder()
-            modes = looks.get("/v1/modes", cwd=place)["modes"]
-            levels = looks.get("/v1/safety", cwd=place)["safety"]
+            modes = looks.get(MODES, cwd=place)["modes"]
+            levels = looks.get(SAFETY, cwd=place)["safety"]
             self._flags = {"mode": _default(modes), "safety": _default(levels), **self._flags}
             self._tell(("terms", self._flags))
 
@@ -161,7 +163,7 @@ class ChatDesk:
         looks, last = self._plain.client(starts=False), 0
         while not self._over.wait(WATCH_S):
             with suppress(PancodeError):
-                runs = looks.get("/v1/runs", outcome="running", limit=MOST_RUNS)["runs"]
+                runs = looks.get(RUNS, outcome="running", limit=MOST_RUNS)["runs"]
                 now = sum(one["run"] != self.run for one in runs)
                 if now != last:
                     last = now
@@ -231,7 +233,7 @@ class ChatDesk:
         """Find what `@` can name: runs, and the files of the repository in this folder."""
 
         def work() -> None:
-            runs = self._client.get("/v1/runs", limit=MOST_RUNS)["runs"]
+            runs = self._client.get(RUNS, limit=MOST_RUNS)["runs"]
             found = [(str(run["run"]), str(run["task"] or run["runtime"])) for run in runs]
             self._tell(("things", [*found, *((name, "") for name in _files(folder))]))
 
@@ -300,7 +302,7 @@ class ChatDesk:
             self._tell(("crash", error))
 
 
-def _default(rows: list[dict[str, Any]]) -> str:
+def _default(rows: Sequence[ModeShape | LevelShape]) -> str:
     return next((str(row["name"]) for row in rows if row["default"]), "")
 
 

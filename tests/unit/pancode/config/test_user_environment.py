@@ -10,6 +10,7 @@ import pytest
 from pancode.config.user_environment import FileSurroundings
 from pancode.kernel.errors import ConfigError
 from pancode.runs.request import PathFact
+from pancode.runs.user_environment import SettingSaid
 from pancode.skills.library import KeptSkills
 from pancode.skills.sources import read_skill
 
@@ -83,13 +84,9 @@ def test_what_a_repository_says_to_agents_is_measured(around: FileSurroundings, 
 
 
 def test_every_setting_has_its_origin(around: FileSurroundings) -> None:
-    rows = {row["key"]: row for row in around.origins(None)}
-    assert rows["dispatch.max_depth"] == {
-        "key": "dispatch.max_depth",
-        "value": "3",
-        "origin": "PANCODE_DISPATCH_MAX_DEPTH",
-    }
-    assert rows["budget.ceiling"]["origin"] == "built-in"
+    said = around.origins(None)
+    assert said["dispatch.max_depth"] == SettingSaid("3", "PANCODE_DISPATCH_MAX_DEPTH")
+    assert said["budget.ceiling"].origin == "built-in"
 
 
 def test_the_repository_around_a_folder(around: FileSurroundings, tmp_path: Path, shop: Path) -> None:

@@ -172,7 +172,7 @@ def test_a_refusal_of_one_owner_sends_the_run_to_another(coordinator: Desk, why:
     assert strict.claim() is None
     order = other.take()
     assert order.identity.attempt == 1, "no attempt was used up"
-    shown, _ = query_fleet.fleet(coordinator.core, {})["nodes"]
+    shown, _ = query_fleet.machines(coordinator.core)
     fixes = {p["what"]: p["fix"] for p in shown["problems"]}
     assert fixes["could not take r-0001: not here"]
 

@@ -15,14 +15,13 @@ def program(version: str | None, brought: str = "", name: str = "claude") -> Run
     return RuntimeFact.model_validate({"name": name, "version": version, "state": "ok", "brought": brought})
 
 
-def fleet(tmp_path: Path, mine: RuntimeFact, *theirs: RuntimeFact) -> dict[str, Any]:
+def fleet(tmp_path: Path, mine: RuntimeFact, *theirs: RuntimeFact) -> Any:
     world = World(tmp_path)
     for name, told in (("n1", (mine,)), ("gpubox", theirs)):
         node = world.node if name == "n1" else Puppet(world.context, name)
         node.facts = facts(runtimes=told)
         node.breathe()
-    shape: dict[str, Any] = world.http.get("/v1/fleet").json()
-    return shape
+    return world.http.get("/v1/fleet").json()
 
 
 def old(tmp_path: Path, mine: RuntimeFact, *theirs: RuntimeFact) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -11,6 +10,7 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.order import Order
 from pancode.fleet import fleet as query_fleet
 from pancode.fleet import inventory
+from pancode.fleet.answers import NodeDetail
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Audit, Fence, FenceState, Node, Run, RunState
@@ -45,7 +45,7 @@ def flood(fleet: Fleet) -> None:
     fleet.coordinator.turn()
 
 
-def shown(fleet: Fleet) -> dict[str, Any]:
+def shown(fleet: Fleet) -> NodeDetail:
     return query_fleet.node(fleet.coordinator.core, "bad")
 
 

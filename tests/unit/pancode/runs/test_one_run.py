@@ -263,7 +263,7 @@ def test_a_node_is_not_drained_while_it_has_a_run_that_its_heartbeat_does_not_kn
     inventory.drain(coordinator.core, node.name, "new disk", "ana")
 
     def state() -> str:
-        return query_fleet.fleet(coordinator.core, {})["nodes"][0]["state"]
+        return query_fleet.machines(coordinator.core)[0]["state"]
 
     assert state() == "draining"
     node.deliver(order)

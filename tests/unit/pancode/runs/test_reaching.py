@@ -10,6 +10,7 @@ import pytest
 from node_agent.wire.failure import Outcome
 from pancode.fleet import fleet as query_fleet
 from pancode.fleet import inventory
+from pancode.fleet.answers import ProblemShape
 from pancode.fleet.liveness import judge
 from pancode.kernel.node import Gap, NodeState, Reaching, awake_since
 from pancode.kernel.records import Node, Run
@@ -47,10 +48,10 @@ def outcome(coordinator: Desk, name: str = "n1") -> Outcome | None:
     return found
 
 
-def shown(coordinator: Desk) -> tuple[str, list[dict[str, object]]]:
+def shown(coordinator: Desk) -> tuple[str, list[ProblemShape]]:
     """State and problems of the one node, but for its clock, which stands still here."""
-    (node,) = query_fleet.fleet(coordinator.core, {})["nodes"]
-    return node["state"], [p for p in node["problems"] if "clock" not in str(p["what"])]
+    (node,) = query_fleet.machines(coordinator.core)
+    return node["state"], [p for p in node["problems"] if "clock" not in p["what"]]
 
 
 def stop_link(coordinator: Desk) -> None:

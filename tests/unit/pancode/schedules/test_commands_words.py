@@ -25,7 +25,7 @@ def test_the_zone_of_a_machine(monkeypatch: pytest.MonkeyPatch, tz: str, linked:
     assert zones.local_zone({"TZ": tz}) == is_
 
 
-def a_schedule(**more: Any) -> dict[str, Any]:
+def a_schedule(**more: Any) -> Any:
     firing: dict[str, Any] = {
         "due_at": "2026-11-22T10:00:00.000Z",
         "state": "refused",
@@ -40,7 +40,8 @@ def a_schedule(**more: Any) -> dict[str, Any]:
         "trigger": {"kind": "cron"},
     }
     told |= {"words": "At 02:30", "next": ["Mon 2026-11-23 02:30 +01:00"], "firings": [firing]}
-    return {**told, "task": "t", "missed": "once", "overlap": False, "trouble": "", "warnings": [], **more}
+    told |= {"warnings": [], "url": "", "secret": ""}
+    return told | {"task": "t", "missed": "once", "overlap": False, "trouble": "", **more}
 
 
 def test_a_refused_firing_stands_in_the_list_with_its_fix() -> None:
@@ -51,12 +52,12 @@ def test_a_refused_firing_stands_in_the_list_with_its_fix() -> None:
 def test_where_a_webhook_is_sent_to_and_its_secret_once() -> None:
     hook = a_schedule(trigger={"kind": "webhook"}, words="on a signed webhook", next=[], firings=[])
     at = {"url": "http://127.0.0.1:7433/v1/hooks/nightly"}
-    made = shown({**hook, **at, "secret": "whsec_abc"})
+    made = shown(hook | {**at, "secret": "whsec_abc"})
     assert "nightly  waiting  on a signed webhook" in made and f"webhook  POST {at['url']}\n" in made
-    assert made.count("whsec_abc") == 1 and "secret" not in shown({**hook, **at})
-    assert f"  POST {at['url']}\n" in listed([{**hook, **at}])
+    assert made.count("whsec_abc") == 1 and "secret" not in shown(hook | at)
+    assert f"  POST {at['url']}\n" in listed([hook | at])
     assert "set api.listen" in listed(
-        [{**hook, "warnings": ["no webhook reaches the schedule: set api.listen"]}]
+        [hook | {"warnings": ["no webhook reaches the schedule: set api.listen"]}]
     )
 
 

@@ -7,31 +7,28 @@ from typing import Any
 from node_agent.wire.policy import Isolation
 from pancode.agents.commands.choices import evidence_of, runtime_rows
 from pancode.kernel.node import HOLDS, holds
+from tests.fakes.answers import runtime, runtimes
 
 FIX = "npm install -g agent"
 MORE = "flags, reasoning and logins of one: pancode runtimes show NAME"
 LOGIN = "put KEY into secrets.json"
 
 
-def fact(node: str, state: str = "ok", version: str | None = None, fix: str = "", can: tuple = ()) -> dict:
-    return {"node": node, "state": state, "version": version, "fix": fix, "can": list(can)}
+def fact(node: str, state: str = "ok", version: str | None = None, fix: str = "", can: tuple = ()) -> Any:
+    return runtime("agent", state, node=node, version=version, fix=fix, can=list(can))
 
 
 def test_a_row_for_each_runtime_then_one_for_each_fix() -> None:
-    agent: dict[str, Any] = {
-        "name": "agent",
-        "installable": True,
-        "reasoning": ["low", "high"],
-        "nodes": [
-            fact("n1", "missing", fix=FIX),
-            fact("n2", "not_logged_in", "1.2.3", LOGIN, ("stream", "usage")),
-            fact("n3", "missing", fix=FIX),
-            fact("n4", "ok", "1.2.3", can=("stream", "usage")),
-            fact("n5", "ok", "9.0.0", "PanCode was measured with 1.x"),
-        ],
-    }
-    shell = {"name": "shell", "reasoning": [], "nodes": [fact(f"n{k}") for k in range(1, 6)]}
-    assert runtime_rows([agent, shell, {"name": "native", "reasoning": [], "nodes": []}]).splitlines() == [
+    facts = (
+        fact("n1", "missing", fix=FIX),
+        fact("n2", "not_logged_in", "1.2.3", LOGIN, ("stream", "usage")),
+        fact("n3", "missing", fix=FIX),
+        fact("n4", "ok", "1.2.3", can=("stream", "usage")),
+        fact("n5", "ok", "9.0.0", "PanCode was measured with 1.x"),
+    )
+    agent = runtimes("agent", *facts, installable=True, reasoning=["low", "high"])
+    shell = runtimes("shell", *(fact(f"n{k}") for k in range(1, 6)))
+    assert runtime_rows([agent, shell, runtimes("native")]).splitlines() == [
         "RUNTIME  READY                     NOT READY",
         "agent    1.2.3 on n4; 9.0.0 on n5  missing on n1, n3; not logged in on n2",
         "shell    ok on n1, n2, n3, n4, n5  -",
@@ -54,8 +51,8 @@ def test_where_a_model_server_of_ones_own_is_nobody_has_to_log_in() -> None:
     claude = {**fact("n1", "not_logged_in", "2.1", "log in"), "endpoints": ["ollama"], "served": False}
     told = runtime_rows(
         [
-            {"name": "native", "reasoning": [], "nodes": [served, fact("n2", "not_logged_in", "1", LOGIN)]},
-            {"name": "claude", "reasoning": [], "nodes": [claude]},
+            runtimes("native", served, fact("n2", "not_logged_in", "1", LOGIN)),
+            runtimes("claude", claude),
         ]
     )
     assert told.splitlines() == [
@@ -75,17 +72,17 @@ def test_where_a_model_server_of_ones_own_is_nobody_has_to_log_in() -> None:
 
 
 def test_what_holds_a_program_of_the_owners_choice_is_one_line() -> None:
-    named = [{"name": f"acp:{name}", "nodes": [fact("n1")], "reasoning": []} for name in ("kilo", "hermes")]
+    named = [runtimes(f"acp:{name}", fact("n1")) for name in ("kilo", "hermes")]
     told = runtime_rows(named).splitlines()
     assert [line for line in told if "command rules hold it only where it asks" in line] == [told[4]]
 
 
 def test_the_wall_of_each_machine_stands_with_what_it_holds() -> None:
-    walls = [
+    walls: Any = [
         {"node": name, "isolation": kind, "holds": holds(kind)}
         for name, kind in (("n1", "sandbox"), ("n2", "landlock"), ("n3", "none"), ("n4", None))
     ]
-    told = runtime_rows([{"name": "shell", "nodes": [fact("n1")], "reasoning": []}], walls).splitlines()[3:-2]
+    told = runtime_rows([runtimes("shell", fact("n1"))], walls).splitlines()[3:-2]
     assert [line.split()[:2] for line in told] == [
         ["NODE", "WALL"], ["n1", "sandbox"], ["n2", "landlock"], ["n3", "none"], ["n4", "-"],
     ]  # fmt: skip
@@ -96,16 +93,16 @@ def test_the_wall_of_each_machine_stands_with_what_it_holds() -> None:
 def test_one_fix_is_one_row_whichever_machine_says_it_and_one_wall_too() -> None:
     names = [f"n{k}" for k in range(1, 4)]
     facts = [{**fact(name, "missing"), "says": f"{name} says: {FIX}"} for name in names]
-    walls = [{"node": name, "isolation": "sandbox", "holds": "all"} for name in names]
-    told = runtime_rows([{"name": "agent", "reasoning": [], "nodes": facts}], walls)
+    walls: Any = [{"node": name, "isolation": "sandbox", "holds": "all"} for name in names]
+    told = runtime_rows([runtimes("agent", *facts)], walls)
     assert told.count(FIX) == 1 and "agent: missing on n1, n2, n3" in told and "n1, n2, n3  sandbox" in told
 
 
 def test_a_fix_that_names_its_machine_is_one_for_all_of_them() -> None:
     facts = [fact(name, "not_logged_in", "1", f"pancode node secret set {name} KEY") for name in ("n1", "n2")]
-    told = runtime_rows([{"name": "agent", "reasoning": [], "nodes": facts}])
+    told = runtime_rows([runtimes("agent", *facts)])
     assert told.count("secret set") == 1 and "  pancode node secret set NODE KEY\n" in told
-    assert "secret set n1 KEY" in runtime_rows([{"name": "agent", "reasoning": [], "nodes": facts[:1]}])
+    assert "secret set n1 KEY" in runtime_rows([runtimes("agent", *facts[:1])])
 
 
 def test_every_isolation_has_its_words() -> None:
@@ -113,7 +110,7 @@ def test_every_isolation_has_its_words() -> None:
 
 
 def test_without_a_machine_it_says_so() -> None:
-    assert runtime_rows([{"name": "agent", "reasoning": [], "nodes": []}]) == "no machine has reported yet\n"
+    assert runtime_rows([runtimes("agent")]) == "no machine has reported yet\n"
 
 
 def row(runtime: str, version: str | None, tried: int, happened: list[str]) -> dict[str, Any]:

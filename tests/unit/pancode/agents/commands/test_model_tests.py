@@ -13,6 +13,7 @@ from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.client import RepeatedPost, ServerEvent, StreamCutError
 from pancode.interfaces.client.retry import MODEL_UNTESTED, WHICH_AGENT
 from pancode.kernel.errors import ApiError, ExitCode, UnavailableError
+from pancode.kernel.route import Route
 from pancode.runs.commands.dispatch import post_agreed
 from tests.fakes.api import FakeApi
 from tests.fakes.node.clock import SeededIds
@@ -20,6 +21,7 @@ from tests.fakes.node.clock import SeededIds
 FACE = Face(as_json=False)
 DONE = {"run": "r-1"}
 WORK = {"by": "ana"}
+DISPATCH, CHAT = Route[Any]("POST /v1/runs"), Route[Any]("POST /v1/sessions")
 TESTS = "/v1/models/test"
 
 
@@ -32,7 +34,7 @@ def untested(node: str, model: str = "hf.co/qwen") -> ApiError:
     return ApiError({"code": MODEL_UNTESTED, "message": "untested", "details": details})
 
 
-def result(**changes: Any) -> dict[str, Any]:
+def result(**changes: Any) -> Any:
     checks = [{"check": "context", "grade": "passed", "words": "32768 tokens", "fix": ""}]
     told = {"node": "a", "endpoint": "ollama", "model": "m", "state": "done", "words": "", "fix": ""}
     return {
@@ -63,12 +65,12 @@ class Dispatching(FakeApi):
 
 def test_what_needs_no_test_is_asked_once() -> None:
     client = Dispatching(DONE)
-    assert admitted(FACE, client, "/v1/runs", WORK) == DONE and client.tested == []
+    assert admitted(FACE, client, DISPATCH, WORK) == DONE and client.tested == []
 
 
 def test_a_model_is_tested_and_then_dispatched(capsys: pytest.CaptureFixture[str]) -> None:
     client = Dispatching(untested("a"), DONE)
-    assert admitted(FACE, client, "/v1/runs", WORK) == DONE
+    assert admitted(FACE, client, DISPATCH, WORK) == DONE
     assert client.tested == [("a/ollama/hf.co/qwen", "a")]
     assert capsys.readouterr().err == "  testing m on a, up to 60 s\n"
 
@@ -76,14 +78,14 @@ def test_a_model_is_tested_and_then_dispatched(capsys: pytest.CaptureFixture[str
 def test_each_place_is_tested_once_and_the_last_word_is_the_coordinators() -> None:
     client = Dispatching(untested("a"), untested("b"), untested("a"))
     with pytest.raises(ApiError) as no:
-        admitted(FACE, client, "/v1/runs", WORK)
+        admitted(FACE, client, DISPATCH, WORK)
     assert no.value.code == MODEL_UNTESTED and [node for _, node in client.tested] == ["a", "b"]
 
 
 def test_a_test_that_could_not_be_made_is_an_error_with_its_words() -> None:
     given_up = result(state="given up", passed=None, checks=[], words="no slot was free", fix="later")
     with pytest.raises(UnavailableError, match="could not be tested: no slot was free") as no:
-        admitted(FACE, Dispatching(untested("a"), test=given_up), "/v1/runs", WORK)
+        admitted(FACE, Dispatching(untested("a"), test=given_up), DISPATCH, WORK)
     assert no.value.fix == "later"
 
 
@@ -91,7 +93,7 @@ def test_a_test_that_could_not_be_made_is_an_error_with_its_words() -> None:
 def test_any_other_refusal_is_passed_on(error: ApiError) -> None:
     client = Dispatching(error)
     with pytest.raises(ApiError):
-        admitted(FACE, client, "/v1/runs", WORK)
+        admitted(FACE, client, DISPATCH, WORK)
     assert client.tested == []
 
 
@@ -116,7 +118,7 @@ def test_who_sits_there_is_asked_which_agent_a_task_is_for() -> None:
     assert WHICH_AGENT == agents.WHICH_AGENT
     client = Dispatching(either("scout", "builder"), DONE)
     task = {**WORK, "task": "review it and run the tests"}
-    assert post_agreed(Sits(as_json=False), client, "/v1/runs", task) == DONE
+    assert post_agreed(Sits(as_json=False), client, DISPATCH, task) == DONE
     assert [body for _, body in client.posted] == [task, {**task, "agent": "builder"}]
 
 
@@ -124,7 +126,7 @@ def test_where_nobody_sits_both_names_are_the_answer() -> None:
     for face, asked in ((FACE, {**WORK, "task": "x"}), (Sits(as_json=False), {**WORK, "steps": []})):
         client = Dispatching(either("scout", "builder"))
         with pytest.raises(ApiError, match="two agents fit"):
-            post_agreed(face, client, "/v1/runs", asked)
+            post_agreed(face, client, DISPATCH, asked)
         assert len(client.posted) == 1
 
 
@@ -133,9 +135,9 @@ def test_first_words_whose_answer_was_lost_begin_one_session() -> None:
     words = RepeatedPost(lambda: ids.token(4))
     client = Dispatching(StreamCutError("it went away"), untested("a"), DONE, DONE)
     with pytest.raises(StreamCutError):
-        admitted(FACE, client, "/v1/sessions", WORK, words=words)
+        admitted(FACE, client, CHAT, WORK, words=words)
     for _ in range(2):
-        assert admitted(FACE, client, "/v1/sessions", WORK, words=words) == DONE
+        assert admitted(FACE, client, CHAT, WORK, words=words) == DONE
     lost, again, tested, later = client.keys
     assert lost == again and len({again, tested, later}) == 3, "a refusal has begun nothing"
 
@@ -144,7 +146,7 @@ def test_a_run_does_not_test_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANCODE_RUN", "r-1")
     client = Dispatching(untested("a"))
     with pytest.raises(ApiError):
-        admitted(FACE, client, "/v1/runs", WORK)
+        admitted(FACE, client, DISPATCH, WORK)
     assert client.tested == []
 
 
@@ -168,8 +170,7 @@ def test_words_and_statuses() -> None:
 
 
 def test_the_column_of_models() -> None:
-    assert [_tested(one) for one in (None, NEVER, FAILED, result(), result(tok_s=None))] == [
-        "not yet",
+    assert [_tested(one) for one in (NEVER, FAILED, result(), result(tok_s=None))] == [
         "not yet",
         "failed: tools",
         "passed, 32 tok/s",

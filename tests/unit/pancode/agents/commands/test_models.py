@@ -6,6 +6,7 @@ from typing import Any
 
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
 from pancode.agents.commands.models import _endpoints, _models
+from pancode.agents.model_service import endpoint_shape, passport_shape
 from pancode.fleet.commands.fleet import endpoint_words as in_status
 
 QWEN = ModelFact(
@@ -21,16 +22,17 @@ QWEN = ModelFact(
 )
 
 
-def told(**changes: Any) -> dict[str, Any]:
+def told(**changes: Any) -> Any:
     fact = EndpointFact(
         name="ollama", dialect=Dialect.OLLAMA, at="127.0.0.1:11434", version="0.14.2", models=(QWEN,), slots=1
     )
-    shape = fact.model_copy(update={"wires": (ModelWire.CHAT,), **changes}).model_dump(mode="json")
+    shape = endpoint_shape(fact.model_copy(update={"wires": (ModelWire.CHAT,), **changes}))
     return {"node": "gpubox", **shape}
 
 
-def model(fact: ModelFact, tier: str | None = "mid") -> dict[str, Any]:
-    return {**fact.model_dump(mode="json"), "node": "gpubox", "ref": f"gpubox/ollama/{fact.id}", "tier": tier}
+def model(fact: ModelFact, tier: str | None = "mid") -> Any:
+    shape = {**fact.model_dump(mode="json"), "passport": passport_shape(None), "tier": tier}
+    return {**shape, "node": "gpubox", "ref": f"gpubox/ollama/{fact.id}"}
 
 
 def words(line: str) -> list[str]:
@@ -55,7 +57,7 @@ def test_endpoints() -> None:
 
 def test_what_is_wrong_stands_below_with_what_mends_it() -> None:
     shown = _endpoints([told(health=Health.WEDGED, words="a slot stands", fix="restart it")])
-    assert shown.splitlines()[2:] == ["  gpubox/ollama: a slot stands", "    fix: restart it"]
+    assert shown.splitlines()[2:] == ["  gpubox/ollama: a slot stands", "    restart it"]
 
 
 def test_models() -> None:

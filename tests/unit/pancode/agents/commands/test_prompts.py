@@ -6,7 +6,7 @@ from typing import Any
 
 from pancode.agents.commands.prompts import in_parts
 
-ANSWER: dict[str, Any] = {
+ANSWER: Any = {
     "agent": "builder",
     "mode": "build",
     "safety": "auto-edit",
@@ -30,7 +30,7 @@ def test_parts_and_what_was_left_out() -> None:
 
 
 def test_a_window_that_nobody_knows_is_not_named() -> None:
-    head = in_parts({**ANSWER, "window": None, "left_out": []}).splitlines()[:4]
+    head = in_parts(ANSWER | {"window": None, "left_out": []}).splitlines()[:4]
     assert head == [
         "builder in mode build at auto-edit for native",
         "digest ab12",

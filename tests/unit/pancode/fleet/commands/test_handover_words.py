@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pancode.fleet.commands.fleet import handed_over
 from pancode.kernel.formatting import ordinal
+from pancode.runs.answers import HandedRun, LaterSteps, StayingRun
 
 
 def test_what_waits_what_stays_and_what_is_on_its_way() -> None:
-    handed = [
+    handed: list[HandedRun] = [
         {"run": "r-aaaa", "node": "gpubox", "why": "handed to gpubox, 1st there", "there": True},
         {"run": "r-bbbb", "node": "gpubox", "why": "handed to gpubox, 2nd there", "there": False},
     ]
-    stays = [{"run": "r-cccc", "why": "approval before start", "task": "deploy it"}]
-    later = [{"workflow": "w-7f3k2x", "name": "nightly", "steps": 3}]
+    stays: list[StayingRun] = [{"run": "r-cccc", "why": "approval before start", "task": "deploy it"}]
+    later: list[LaterSteps] = [{"workflow": "w-7f3k2x", "name": "nightly", "steps": 3}]
     text = handed_over({"at_work": 1, "handed": handed, "stays": stays, "later": later})
     assert text.startswith("1 run at work, 2 waiting on nodes, 1 here\n")
     assert "on its way  handed to gpubox, 2nd there" in text and "approval before start" in text

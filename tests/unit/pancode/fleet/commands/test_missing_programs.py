@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from pancode.fleet.commands.fleet import missing_programs
+from tests.fakes.answers import machine, runtime
 
 
 def agent(name: str, runtime: str | None, enabled: bool = True) -> dict[str, Any]:
     return {"name": name, "runtime": runtime, "enabled": enabled}
 
 
-def node(name: str, state: str = "online", **states: str) -> dict[str, Any]:
-    facts = [{"name": runtime, "state": one} for runtime, one in states.items()]
-    return {"name": name, "state": state, "runtimes": facts}
+def node(name: str, state: str = "online", **states: str) -> Any:
+    return machine(name, state=state, runtimes=[runtime(*one) for one in states.items()])
 
 
 def test_only_what_no_machine_has_and_an_agent_asks_for_is_offered() -> None:

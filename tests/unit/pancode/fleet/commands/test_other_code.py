@@ -6,6 +6,7 @@ import pytest
 
 from pancode import __version__
 from pancode.fleet.commands import fleet
+from tests.fakes import answers
 
 
 @pytest.mark.parametrize(
@@ -22,5 +23,5 @@ def test_it_is_told_by_version_and_else_by_commit(
     version: str, commit: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fleet, "_commit", lambda: "aaa")
-    assert fleet._other_code({"version": version, "commit": commit}) == told
-    assert fleet._other_code({"version": __version__}) == "", "one of before says none"
+    process = answers.fleet(version=version, commit=commit)["coordinator"]
+    assert fleet._other_code(process) == told

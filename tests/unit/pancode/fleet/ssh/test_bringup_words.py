@@ -7,6 +7,7 @@ from pancode.fleet.ssh.bringup import before_it_is_cleaned, problem_of
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
 from pancode.fleet.ssh.link import LinkKind, LinkState
 from pancode.fleet.ssh.links import news_of
+from tests.fakes.answers import fleet, machine
 
 
 def test_a_removed_machine_that_is_back_with_another_key_is_trusted_first() -> None:
@@ -19,15 +20,7 @@ def test_a_cut_link_names_the_machine_and_leaves_no_old_state_in_the_table() -> 
     assert "(ssh gpubox true)" in problem_of(LinkLost("cut"), "gpubox")["fix"]
     cut = news_of("gpubox", LinkState(LinkKind.DOWN, error=LinkLost("cut")))
     assert "(ssh gpubox true)" in cut.fix, "also where the link broke later"
-    row = dict.fromkeys(("version", "clock_skew_s", "isolation", "disk_free", "disk_most"))
-    node: dict[str, object] = {
-        **row,
-        "name": "gpubox",
-        "state": "online",
-        "slots": {"used": 0, "total": 4},
-        "runtimes": [],
-    }
-    answer = {"nodes": [{**node, "endpoints": [], "problems": [{"what": "gone", "fix": "pancode fleet up"}]}]}
+    answer = fleet(machine("gpubox", problems=[{"what": "gone", "fix": "pancode fleet up"}]))
     shown = _status(answer, {"gpubox"})
     assert "unknown" in shown and "online" not in shown and "gone" not in shown
     assert "online" in _status(answer) and "gone" in _status(answer)

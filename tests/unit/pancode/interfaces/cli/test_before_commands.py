@@ -18,8 +18,10 @@ from pancode.interfaces.cli import main as entry
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ExitCode
 from pancode.kernel.records import Node
+from pancode.kernel.route import path_in
 from pancode.kernel.values import replace
 from pancode.runs.unit_of_work import unit_of_work
+from tests.fakes.answers import runtime
 from tests.unit.pancode.interfaces.http.world import FINGERPRINT, World
 
 
@@ -80,7 +82,7 @@ def test_a_variable_of_one_command_that_does_not_count_is_said(
     rows, _ = settings_here(home, home.parent, {})
 
     def answer(_client: Client, path: str, **_query: Any) -> Any:
-        return {"settings": rows} if path == "/v1/config" else {}
+        return {"settings": rows} if path_in(path) == "/v1/config" else {}
 
     def refused(_client: Client, *_args: Any) -> Any:
         raise KeyboardInterrupt
@@ -127,24 +129,23 @@ def test_a_defect_is_told_where_no_log_can_be_written(
     assert "ZeroDivisionError" in told and "test_before_commands.py" in told
 
 
+def page_of(answer: Any, **changes: Any) -> str:
+    changed: Any = {**answer, **changes}
+    return node_page(changed)
+
+
 def test_the_page_of_a_machine_that_was_not_heard_yet(tmp_path: Path) -> None:
     world = World(tmp_path)
     added = {"name": "gpubox", "fingerprint": FINGERPRINT}
     assert world.http.post("/v1/nodes", added).status_code < 300
     page = node_page(world.http.get("/v1/nodes/gpubox").json())
     assert "Machine:      not heard yet" in page and "pancode fleet up gpubox" in page
-    heard = world.http.get("/v1/nodes/n1").json()
+    heard: Any = world.http.get("/v1/nodes/n1").json()
     assert "not heard" not in node_page(heard)
-    native = {
-        "name": "native",
-        "version": "1",
-        "state": "not_logged_in",
-        "says": "n1 says: set KEY",
-        "served": False,
-    }
-    assert "native: n1 says: set KEY" in node_page({**heard, "runtimes": [native]}), "no problem of it tells"
-    told = [{"what": "native not logged in", "fix": "", "says": native["says"]}]
-    assert node_page({**heard, "runtimes": [native], "problems": told}).count("set KEY") == 1
+    native = runtime("native", "not_logged_in", version="1", says="n1 says: set KEY")
+    assert "native: n1 says: set KEY" in page_of(heard, runtimes=[native]), "no problem of it tells"
+    told: Any = [{"what": "native not logged in", "fix": "", "says": native["says"]}]
+    assert page_of(heard, runtimes=[native], problems=told).count("set KEY") == 1
 
 
 @pytest.mark.parametrize("lacks", [(), ("warnings",)])

@@ -7,19 +7,20 @@ from typing import Any
 import pytest
 
 from pancode.interfaces.cli import node_report
+from tests.fakes.answers import runtime, runtimes
 from tests.fakes.api import FakeApi
 
 
 def telling(*states: str) -> FakeApi:
     """The coordinator, whose nodes tell one state after the other, and then the last."""
 
-    def runtimes(path: str, query: object) -> dict[str, Any]:
+    def answer(path: str, query: object) -> dict[str, Any]:
         state = states[min(len(api.asked), len(states)) - 1]
         rows = [("desk", state), ("other", "missing")]
-        nodes = [{"node": node, "state": state} for node, state in rows]
-        return {"runtimes": [{"name": name, "nodes": nodes} for name in ("claude", "codex")]}
+        nodes = [runtime("claude", state, node=node) for node, state in rows]
+        return {"runtimes": [runtimes(name, *nodes) for name in ("claude", "codex")]}
 
-    api = FakeApi({"GET /v1/runtimes": runtimes})
+    api = FakeApi({"GET /v1/runtimes": answer})
     return api
 
 
@@ -38,7 +39,7 @@ def test_it_waits_for_that_node_and_those_runtimes_and_not_for_ever(
     coordinator = telling(*states)
     facts = node_report.facts_after(coordinator, "desk", ("claude",), ("missing", "looking"))
     assert len(coordinator.asked) == asked
-    assert facts == {"claude": {"node": "desk", "state": last}}
+    assert {name: (fact["node"], fact["state"]) for name, fact in facts.items()} == {"claude": ("desk", last)}
 
 
 def test_where_no_runtime_is_meant_nothing_is_asked() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pancode.interfaces.cli.parameters import page
+from pancode.kernel.route import Route
 from tests.fakes.api import FakeApi
 
 
@@ -20,7 +21,7 @@ def rows() -> FakeApi:
 
 
 def asked(api: FakeApi, limit: int, cursor: str | None, *, whole: bool) -> Any:
-    return page(api, "/v1/rows", "rows", limit, cursor, whole=whole, node="n")
+    return page(api, Route[Any]("GET /v1/rows"), "rows", limit, cursor, whole=whole, node="n")
 
 
 def test_one_page_says_where_the_next_one_begins() -> None:

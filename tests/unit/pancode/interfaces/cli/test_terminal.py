@@ -15,6 +15,7 @@ from pancode.interfaces.cli import main as entry
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.progress import ProgressRow, Steps
 from pancode.interfaces.cli.terminal import draws, patch, table, width
+from tests.fakes.answers import fleet, machine
 
 HEAD = ("RUN", "STATE", "MODEL", "TASK")
 HOSTILE = "[red]a[/red] :smile: [link=http://x]b[/] \x1b[2J\x1b]0;owned\x07 日本語 c\u202ed"
@@ -144,13 +145,8 @@ def test_in_a_pipe_each_stage_is_a_line(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_node_cannot_write_markup_into_the_status(columns: int, screen: Screen) -> None:
     screen()
     problem = {"what": HOSTILE, "fix": "", "says": HOSTILE}
-    node = {
-        "name": "desk", "state": "online", "version": "[bold]1", "clock_skew_s": None, "disk_free": None,
-        "disk_most": None,
-        "slots": {"used": 0, "total": 4}, "runtimes": [], "endpoints": [], "isolation": HOSTILE,
-        "problems": [problem],
-    }  # fmt: skip
-    told = STYLE.sub("", _status({"nodes": [node]}))
+    node = machine("desk", version="[bold]1", isolation=HOSTILE, problems=[problem])
+    told = STYLE.sub("", _status(fleet(node)))
     assert told.count("        [red]a[/red] :smile:") >= 2 and "\x1b" not in told and "\u202e" not in told
 
 

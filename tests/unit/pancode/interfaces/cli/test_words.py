@@ -54,7 +54,7 @@ def test_what_is_no_duration_shows_the_form(text: str) -> None:
 
 
 def test_what_was_left_behind_is_in_the_summary() -> None:
-    shape = {
+    shape: Any = {
         "run": "r-1",
         "outcome": "done",
         "state": "ended",
@@ -67,14 +67,18 @@ def test_what_was_left_behind_is_in_the_summary() -> None:
         "finished_at": None,
         "usage": {"cost_usd": "0", "cost_source": "local", "disputed_usd": None},
         "findings": ["huge: larger than 100 MB, not in the result"],
+        **dict.fromkeys(("landing", "verification"), None),
+        **dict.fromkeys(("inbox", "attempts", "files_changed", "argv"), ()),
+        "mode": "build",
+        "stage": "ended",
     }
     assert "  finding    huge: larger than 100 MB, not in the result\n" in summary(shape)
-    failed = {**shape, "outcome": "error"}
+    failed: Any = shape | {"outcome": "error"}
     assert "look: pancode runs logs" in summary(failed)
-    missing = summary({**failed, "attempts": [{"failure": "gate_missing"}]})
+    missing = summary(failed | {"attempts": [{"failure": "gate_missing"}]})
     assert "look:" not in missing and f"why: pancode why {shape['run']}" in missing, "no log was written"
-    assert "pancode endpoints" in summary({**failed, "attempts": [{"failure": "model_failed"}]})
-    unable = summary({**failed, "attempts": [{"failure": "gate_not_runnable"}]})
+    assert "pancode endpoints" in summary(failed | {"attempts": [{"failure": "model_failed"}]})
+    unable = summary(failed | {"attempts": [{"failure": "gate_not_runnable"}]})
     assert "look: pancode runs logs --stream gates.log r-1" in unable, (
         "the words are the gate's, not the agent's"
     )
@@ -83,8 +87,10 @@ def test_what_was_left_behind_is_in_the_summary() -> None:
 def test_what_the_gateway_counted_is_shown_beside_the_claim() -> None:
     usage = {"input_tokens": 2400, "output_tokens": 68, "cost_usd": "0.0035"}
     claimed = {"input_tokens": 1200, "output_tokens": 34, "cost_usd": None}
-    calls = {"requests": 3, "failed": 1, "refused": 0, "unread": 0}
-    assert _calls({"usage": usage, "calls": calls, "claimed": claimed}) == (
+    calls: Any = {"requests": 3, "failed": 1, "refused": 0, "unread": 0, "waited_ms": 0}
+    calls |= {"subscription": False, "wrap_up": False}
+    run: Any = {"usage": usage, "claimed": claimed}
+    assert _calls(run, calls) == (
         "3 through the model gateway (1 failed): 2400 tokens in, 68 out, $0.0035; "
         "the runtime says 1200 tokens in, 34 out"
     )

@@ -23,6 +23,7 @@ from pancode.config.settings_writer import KeptSettings
 from pancode.config.user_environment import FileSurroundings
 from pancode.fleet import inventory
 from pancode.fleet.acts import Caller, LinkWay, NodeResult, NodeSpec, Progress, ProgressLine
+from pancode.fleet.answers import TroubleShape
 from pancode.fleet.place import ListenAddress
 from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.http.access.request_filter import DoorPlace
@@ -31,8 +32,9 @@ from pancode.interfaces.http.routing import FOLDER
 from pancode.kernel.errors import NotFoundError, PancodeError, UsageError, WorkspaceError
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Node, Run
+from pancode.landing.answers import PullRequestShape
 from pancode.landing.model import LandWay
-from pancode.landing.pull_request import PullAsked, PullRequestShape
+from pancode.landing.pull_request import PullAsked
 from pancode.notices.rules import NotifyRules
 from pancode.runs import keyring
 from pancode.runs.core import Core
@@ -226,7 +228,7 @@ class MemoryCoordinator:
         self.pulls: list[tuple[str, PullAsked]] = []
         self.forge_error: PancodeError | None = None
         self.door: DoorPlace | None = None
-        self.shut: list[Mapping[str, str]] = []
+        self.shut: list[TroubleShape] = []
         self.chosen = KeptSettings(home, {}, home / "none.yaml")
         self.own_agents = OwnAgents(home, {})
         self.trackers: Any = MemoryTrackers()
@@ -277,7 +279,7 @@ class MemoryCoordinator:
     def head_of(self, repo: str, branch: str) -> str:
         return self.heads[repo, branch]
 
-    def closed(self) -> Sequence[Mapping[str, str]]:
+    def closed(self) -> Sequence[TroubleShape]:
         return self.shut
 
     def rotate_key(self, by: str) -> None:

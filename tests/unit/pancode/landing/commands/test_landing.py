@@ -10,6 +10,7 @@ from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ApiError, RefusedError, UsageError
+from pancode.kernel.route import path_in
 from pancode.landing.commands import landing
 from pancode.landing.commands.landing import PullWanted
 from tests.unit.pancode.interfaces.http.world import MemoryCoordinator, client_of
@@ -25,10 +26,10 @@ class DirectClient(Client):
         self._http = client_of(coordinator)
 
     def get(self, path: str, **query: object) -> Any:
-        return self._http.get(path, **{name: str(value) for name, value in query.items()}).json()
+        return self._http.get(path_in(path), **{name: str(value) for name, value in query.items()}).json()
 
     def post(self, path: str, body: Any = None, wait_s: float = 0.0, key: str = "") -> Any:
-        answer = self._http.post(path, body)
+        answer = self._http.post(path_in(path), body)
         if answer.status_code >= 400:
             raise ApiError(answer.json())
         return answer.json()

@@ -8,6 +8,7 @@ import pytest
 
 from pancode.interfaces.cli.output import Face
 from pancode.kernel.errors import ExitCode, RefusedError
+from pancode.kernel.route import path_in
 from pancode.people.commands import inbox
 from pancode.people.commands.inbox import tell
 from tests.fakes.api import FakeApi
@@ -38,7 +39,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def follow(face: Face, path: str, body: dict[str, Any], detach: bool) -> int:
         assert body["text"] == "" and not detach, "the coordinator has the words"
-        asked.append(path)
+        asked.append(path_in(path))
         return ExitCode.VERIFY_FAILED
 
     monkeypatch.setattr(inbox, "wait", lambda *_: ENDED)

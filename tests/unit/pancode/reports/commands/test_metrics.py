@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from pancode.reports.answers import FigureShape
 from pancode.reports.commands.metrics import six_lines
 
 
-def figure(name: str, value: float, **labels: str) -> dict[str, Any]:
+def figure(name: str, value: float, **labels: str) -> FigureShape:
     return {"name": name, "value": value, "labels": labels}
 
 

@@ -15,7 +15,7 @@ from pancode.kernel.errors import UsageError
 from pancode.runs.commands.artifacts import junit, write_artifacts
 from tests.fakes.api import FakeApi
 
-RUN = {
+RUN: Any = {
     "run": "r-1",
     "agent": "builder",
     "outcome": "done",
@@ -23,7 +23,7 @@ RUN = {
     "answer": "did it",
     "receipt": "d1",
     "commit": "c1",
-    "gates": [{"name": "pytest -q", "passed": True, "exit_code": 0}],
+    "gates": [{"name": "pytest -q", "passed": True, "exit_code": 0, "judged": True}],
     "reports": [],
 }
 FINDING = {"level": "error", "rule": "F401", "file": "a b.py", "line": 3, "text": "unused"}
@@ -97,18 +97,21 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         ({}, []),
         ({"outcome": "error", "reason": "exit 3", "gates": []}, ["builder"]),
         (
-            {"outcome": "verify_failed", "gates": [{"name": "g\x00", "passed": False, "exit_code": 1}]},
+            {
+                "outcome": "verify_failed",
+                "gates": [{"name": "g\x00", "passed": False, "exit_code": 1, "judged": True}],
+            },
             ["g?"],
         ),
     ],
 )
 def test_junit_has_the_agent_and_each_gate(other: dict[str, Any], failed: list[str]) -> None:
-    suite = Xml.fromstring(junit({**RUN, **other}))[0]
+    suite = Xml.fromstring(junit(RUN | other))[0]
     assert [case.get("name") for case in suite if case.find("failure") is not None] == failed
     assert suite.get("failures") == str(len(failed)) and suite.get("tests") == str(len(suite))
 
 
-def reports() -> list[dict[str, Any]]:
+def reports() -> Any:
     failed = {**FINDING, "level": "failed", "rule": "t.test_\x00bad", "line": None}
     return [{**OLDER, "results": [FINDING] * 2}, {**TESTS, "results": [failed]}, UNREAD]
 
@@ -121,7 +124,7 @@ def test_the_failed_tests_of_gates_are_in_the_junit_file(tmp_path: Path) -> None
 
 
 def test_they_are_drawn_in_a_few_lines() -> None:
-    assert report_lines({"reports": reports()}, 1) == [
+    assert report_lines(RUN | {"reports": reports()}, 1) == [
         "  report     r.sarif (ruff 0.8): 7 error",
         "    error  a b.py:3  F401  unused",
         "    and 1 more in the receipt",

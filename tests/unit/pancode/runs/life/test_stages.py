@@ -47,7 +47,7 @@ def test_the_stage_of_a_run() -> None:
     ],
 )
 def test_a_person_reads_the_stage_or_what_holds_it_up(shape: dict[str, Any], told: str | None) -> None:
-    whole = {"attempt": 1, "notes": [], "node": "n1", "state": "x", "waits": None, **shape}
+    whole: Any = {"attempt": 1, "notes": [], "node": "n1", "state": "x", "waits": None, **shape}
     assert _stage(whole) == (told or shape["reason"])
 
 

@@ -17,6 +17,7 @@ from node_agent.wire.clock import Clock
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.client import Client, ServerEvent, StreamCutError
 from pancode.interfaces.tui.application import SteadyApp
+from pancode.kernel.route import path_in
 from pancode.sessions.commands.screen.app import ChatScreen
 from pancode.sessions.commands.screen.controller import ChatDesk
 from tests.fakes.node.clock import MemoryClock, SeededIds
@@ -25,7 +26,7 @@ RUN = "r-abc123"
 Play = Callable[["ChatScene", Pilot[int]], Awaitable[None]]
 
 
-def shape(state: str, **more: Any) -> dict[str, Any]:
+def shape(state: str, **more: Any) -> Any:
     """A session as the API tells it."""
     told: dict[str, Any] = {
         "session": RUN,
@@ -45,7 +46,7 @@ def shape(state: str, **more: Any) -> dict[str, Any]:
     return told | more
 
 
-def asks(kind: str, words: str, call: int | None = None, *choices: str) -> dict[str, Any]:
+def asks(kind: str, words: str, call: int | None = None, *choices: str) -> Any:
     """The session with a question."""
     asked = {"run": RUN, "kind": kind, "call": call, "words": words, "command": "x", "choices": list(choices)}
     return shape("asks", asks=asked)
@@ -79,9 +80,10 @@ class SessionApi:
         self.keys += [key] if key else []
         if self.loses:
             raise StreamCutError("it went away")
-        return self.state if path.endswith("/terms") else {"run": RUN, "number": 1, "warnings": []}
+        return self.state if path_in(path).endswith("/terms") else {"run": RUN, "number": 1, "warnings": []}
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
+        path = path_in(path)
         if path == "/v1/runs" and query.get("outcome") == "running":
             return {"runs": [{"run": one} for one in self.at_work]}
         if path == "/v1/runs":
@@ -176,7 +178,7 @@ class ChatScene:
         raise AssertionError(f"{what} did not come:\n{self.screen}")
 
 
-def _begun(face: Face, client: Client, words: str, terms: Mapping[str, str]) -> dict[str, Any]:
+def _begun(face: Face, client: Client, words: str, terms: Mapping[str, str]) -> Any:
     client.post("/v1/sessions", {"task": words, **terms})
     return {"run": RUN, "agent": "builder", "chosen": "", "warnings": []}
 

@@ -62,7 +62,7 @@ def test_the_way_to_a_point_is_without_what_was_taken_back_and_all_of_it_says_so
     def run(path: str, query: object) -> dict[str, Any]:
         return {"task": f"words of {path.rpartition('/')[2]}", "answer": "", "created_by": "ana"}
 
-    session = {"session": "r-1", "agent": "builder", "sittings": sittings}
+    session = {"session": "r-1", "agent": "builder", "runtime": "native", "sittings": sittings}
     answers = {"GET /v1/sessions/last": session, "GET /v1/runs/*/log": b"", "GET /v1/runs/*": run}
 
     def texts(until: str = "") -> list[str]:

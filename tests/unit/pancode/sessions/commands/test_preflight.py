@@ -22,14 +22,15 @@ PLAN: dict[str, Any] = {
 NOTHING = RefusedError("no program or model is ready", fix="on vm: ollama pull qwen3:8b")
 
 
-def node(name: str, state: str = "online", **runtimes: str) -> dict[str, Any]:
+def node(name: str, state: str = "online", **runtimes: str) -> Any:
     told = [{"name": one, "state": how} for one, how in {"shell": "ok", **runtimes}.items()]
     return {"name": name, "state": state, "runtimes": told}
 
 
 def lines(*nodes: dict[str, Any], **more: Any) -> list[str]:
-    what: dict[str, Any] = {"models": [], "budget": {"scopes": [DAY]}, "waits": [], "plan": PLAN, **more}
-    told = found_lines(Found({"nodes": list(nodes)}, **what))
+    fleet: Any = {"nodes": list(nodes)}
+    what: dict[str, Any] = {"models": [], "budget": {"scopes": [DAY]}, "waits": 0, "plan": PLAN, **more}
+    told = found_lines(Found(fleet, **what))
     assert len(told) <= 8
     return list(map(str, told))
 
@@ -41,7 +42,7 @@ def test_all_that_is_there_stands_in_seven_lines() -> None:
         node("vm", claude="ok"),
         node("old", "lost"),
     )
-    assert lines(*fleet, models=models, waits=[{}, {}], preset="local") == [
+    assert lines(*fleet, models=models, waits=2, preset="local") == [
         "ok  machines  gpubox, vm; not heard: old (lost): pancode fleet status",
         "ok  programs  native, claude",
         "ok  models    gpubox/ollama/qwen3:8b",

@@ -364,7 +364,7 @@ def test_words_of_which_nobody_knows_are_told_to_who_leaves(monkeypatch: pytest.
 
 
 def test_a_consent_that_nobody_gave_begins_nothing() -> None:
-    def begin(face: Any, client: Any, words: str, terms: Any) -> dict[str, Any]:
+    def begin(face: Any, client: Any, words: str, terms: Any) -> Any:
         raise RefusedError(f"agreed: {face.agreed('It costs $5. Dispatch it?', '--yes')}")
 
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
@@ -429,7 +429,7 @@ def test_a_consent_stays_until_it_is_answered_and_then_the_agents_question_comes
 
 
 def test_the_first_words_begin_a_session_and_a_no_begins_none() -> None:
-    def begin(face: Any, client: Any, words: str, terms: Any) -> dict[str, Any]:
+    def begin(face: Any, client: Any, words: str, terms: Any) -> Any:
         if not face.agreed("It costs $5. Dispatch it?", "--yes"):
             raise RefusedError("nobody has agreed")
         client.post("/v1/sessions", {"task": words})
@@ -461,7 +461,7 @@ def test_the_first_words_begin_a_session_and_a_no_begins_none() -> None:
 def test_words_while_it_begins_are_said_when_it_has_begun_and_a_command_is_never_words() -> None:
     goes = threading.Event()
 
-    def begin(face: Any, client: Any, words: str, terms: Any) -> dict[str, Any]:
+    def begin(face: Any, client: Any, words: str, terms: Any) -> Any:
         goes.wait()
         client.post("/v1/sessions", {"task": words})
         return {"run": RUN, "agent": "builder", "chosen": "", "warnings": []}

@@ -107,7 +107,7 @@ def posts(client: FakeApi) -> list[tuple[str, dict[str, Any]]]:
     return [(path, {name: it for name, it in body.items() if name != "by"}) for path, body in client.posted]
 
 
-def shape(state: str, outcome: str | None = None, **more: Any) -> dict[str, Any]:
+def shape(state: str, outcome: str | None = None, **more: Any) -> Any:
     """A session as the API tells it."""
     told: dict[str, Any] = {"session": "r-1", "run": "r-1", "state": state, "reason": "", "waiting": 0}
     told |= {"asks": None, "goes_on": False, "takes_turns": True, "agent": "builder", "node": "n"}
@@ -116,7 +116,7 @@ def shape(state: str, outcome: str | None = None, **more: Any) -> dict[str, Any]
     return told | {"runtime": "native", "sittings": [{"run": "r-1", "outcome": outcome}]} | more
 
 
-def asks(kind: str, call: int | None, words: str = "git push") -> dict[str, Any]:
+def asks(kind: str, call: int | None, words: str = "git push") -> Any:
     asked: dict[str, Any] = {"run": "r-1", "kind": kind, "call": call, "words": words, "command": "x"}
     asked["choices"] = []
     return shape("asks", asks=asked)
@@ -130,7 +130,7 @@ def chat(client: FakeApi, tty: bool = True) -> ChatLoop:
     return loop
 
 
-def typed(told: dict[str, Any], *texts: str) -> list[tuple[str, dict[str, Any]]]:
+def typed(told: Any, *texts: str) -> list[tuple[str, dict[str, Any]]]:
     client = api()
     loop = chat(client)
     loop._told_state(told)

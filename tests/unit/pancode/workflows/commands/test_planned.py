@@ -31,9 +31,8 @@ def test_it_counts_the_gates_and_tells_each_warning_once() -> None:
     steps = [
         step(f"s{n}", gate("budget"), gate("safety", "only told", warning=True)) for n in range(1, 8)
     ] + [step("bad", gate("budget", "no room", passed=False), gate("safety"))]
-    text = planned(
-        {"steps": steps, "estimate_usd": "4", "admitted": False, "reason": "too dear", "fix": "--partial"}
-    )
+    plan: Any = {"steps": steps, "estimate_usd": "4", "admitted": False, "reason": "too dear"}
+    text = planned(plan | {"fix": "--partial"})
     assert text.count("1 passed, 1 warning") == 7 and "1 passed, 1 refused" in text
     assert text.count("only told") == 1
     assert "warning of s1, s2, s3, s4, s5 and 2 more: safety: only told\n" in text

@@ -42,8 +42,13 @@ def test_the_receipt_of_a_workflow_is_words_and_a_table() -> None:
     }
     said |= {"cost_usd": "0.3", "unknown_costs": 1}
     checks = [{"what": "signature", "ok": True, "detail": "by the coordinator's key"}]
-    answer = {"workflow": "w-7f3k2x", "verdict": "PASS", "checks": checks, "envelope": {"payload": "e" * 900}}
-    text = _receipt({**answer, "statement": {"predicate": said}})
+    answer: Any = {
+        "workflow": "w-7f3k2x",
+        "verdict": "PASS",
+        "checks": checks,
+        "envelope": {"payload": "e" * 900},
+    }
+    text = _receipt(answer | {"statement": {"predicate": said}})
     assert text.startswith("PASS  w-7f3k2x\n  ok  signature: by the coordinator's key\n")
     assert "chain release: done, begun by ana, $0.30 and 1 run of unknown cost\n" in text
     assert "plan  r-1  done     cccccccccccc\n" in text

@@ -15,7 +15,7 @@ from pancode.workflows.commands.wait import Results, finished, under_way
 from tests.fakes.api import FakeApi
 
 
-def step(name: str, state: str, *runs: str, **more: Any) -> dict[str, Any]:
+def step(name: str, state: str, *runs: str, **more: Any) -> Any:
     newest = runs[-1] if runs and state != "waiting" else None
     told: dict[str, Any] = {"needs": [], "outcome": None, "round": 1, "most": 1, "reason": ""}
     told |= {"verdict_file": None, "landing": None, "task": f"do {name}", "answer": ""}
@@ -23,7 +23,7 @@ def step(name: str, state: str, *runs: str, **more: Any) -> dict[str, Any]:
     return {"name": name, "state": state, "run": newest, "runs": list(runs), **told, **more}
 
 
-def workflow(state: str, *steps: dict[str, Any], **more: Any) -> dict[str, Any]:
+def workflow(state: str, *steps: dict[str, Any], **more: Any) -> Any:
     cost = {"usd": "0.300000000", "unknown": 0, "budget_usd": None}
     times = {"created_at": "2026-11-22T08:30:00.000Z", "finished_at": None}
     names = {"workflow": "w-7f3k2x", "kind": "chain", "name": "review-loop", "reason": "", "winner": None}
@@ -46,7 +46,7 @@ def ended(**outcomes: str) -> FakeApi:
     return FakeApi({"GET /v1/runs/r-*": run})
 
 
-def told(shapes: list[dict[str, Any]], runs: FakeApi, capsys: pytest.CaptureFixture[str]) -> list[str]:
+def told(shapes: list[Any], runs: FakeApi, capsys: pytest.CaptureFixture[str]) -> list[str]:
     face = Face(as_json=False)
     results = Results(face, runs, ProgressRow(face))
     for shape in shapes:
@@ -152,7 +152,7 @@ ITEM = {
 }
 
 
-def asking(**more: Any) -> dict[str, Any]:
+def asking(**more: Any) -> Any:
     asks = step("a", "waiting", "r-1", run="r-1", outcome="blocked")
     return workflow("running", asks, step("b", "waiting", needs=["a"]), inbox=[ITEM], **more)
 
@@ -161,9 +161,9 @@ def test_a_workflow_that_waits_for_a_person_is_waited_for_no_longer(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client = ended(r_1="blocked").serves(monkeypatch)
-    shape = asking(waits_for_person=True)
+    shape: Any = asking(waits_for_person=True)
     monkeypatch.setattr(waiting, "looks", lambda *_: iter([shape]))
-    assert waiting.wait_for(Face(False), client, "w-7f3k2x") is shape
+    assert waiting.wait_for(Face(False), client, "w-7f3k2x") == shape
     assert finished(Face(False), shape) == ExitCode.BLOCKED
     out = capsys.readouterr().out
     assert out.splitlines()[0].split()[:3] == ["a", "blocked", "r-1"]
@@ -179,11 +179,11 @@ def test_a_question_beside_other_work_is_shown_and_waited_on(monkeypatch: pytest
     assert "running" in headline(shape) and 'pancode answer r-1 "..."' in shown(shape)
 
 
-def landing(status: str, **more: Any) -> dict[str, Any]:
+def landing(status: str, **more: Any) -> Any:
     return {"status": status, "why": f"{status}, because", "fix": "", **more}
 
 
-def landings(*states: dict[str, Any]) -> dict[str, Any]:
+def landings(*states: dict[str, Any]) -> Any:
     """A batch that is done, whose landings are so far."""
     names = [one["status"] for one in states]
     landed, waits = names.count("landed"), names.count("waiting")
@@ -201,7 +201,7 @@ def test_a_batch_that_lands_is_waited_for_until_nothing_waits_to_be_landed(
     whole = landings(landing("landed"), landing("landed"))
     runs = ended(r_1="done", r_2="done").serves(monkeypatch)
     monkeypatch.setattr(waiting, "looks", lambda *_: iter([half, half, whole]))
-    assert waiting.wait_for(Face(False), runs, "w-7f3k2x") is whole
+    assert waiting.wait_for(Face(False), runs, "w-7f3k2x") == whole
     assert capsys.readouterr().err.count("1 of 2 landed, 1 waiting: landing, gates first") == 1
     assert finished(Face(False), whole) == ExitCode.DONE
     assert "2 of 2 steps done; 2 of 2 landed" in capsys.readouterr().out

@@ -1,0 +1,293 @@
+"""Agents, models, model servers and agent programs as the API shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from pancode.kernel.route import Route
+
+
+class GradeShape(TypedDict):
+    """One check of a model's test: passed, failed or unknown."""
+
+    check: str
+    grade: str
+    words: str
+    fix: str
+    says: str
+    """The node's own advice, in the form `NODE says: ...`."""
+
+
+class PassportShape(TypedDict):
+    """The result of a model's test; `passed` None: the model was not tested as it is now.
+
+    `ctx`: how many tokens a call gets; `tok_s`: how many tokens of an answer come in a second.
+    """
+
+    passed: bool | None
+    checks: list[GradeShape]
+    ctx: int | None
+    tok_s: float | None
+    taken_at: str | None
+
+
+class ModelTestFact(TypedDict):
+    """A model's test as its node tells it."""
+
+    taken_ms: int
+    took_ms: int
+    checks: list[GradeShape]
+    ctx: int | None
+    tok_s: float | None
+
+
+class ModelFacts(TypedDict):
+    """What a node tells of a model."""
+
+    id: str
+    family: str | None
+    parameters: int | None
+    quantisation: str | None
+    ctx_usable: int | None
+    ctx_max: int | None
+    residence: str | None
+    size: int | None
+    vram: int | None
+    slots: int | None
+    tools: bool | None
+    vision: bool | None
+    embedding: bool
+    remote: bool
+    digest: str | None
+
+
+class EndpointModel(ModelFacts):
+    """A model as its server has it."""
+
+    passport: ModelTestFact | None
+
+
+class ModelShape(ModelFacts):
+    """A model of an endpoint. `tier`, `tier_why`: how able it is, and how that is known; null is unknown."""
+
+    node: str
+    endpoint: str
+    ref: str
+    tier: str | None
+    tier_why: str
+    passport: PassportShape
+
+
+class EndpointShape(TypedDict):
+    """A model server that a node reaches. `more`: how many models its heartbeat leaves out.
+
+    `waiting`: the calls in its own queue; null: it does not tell. `says`: the node's own advice.
+    """
+
+    name: str
+    dialect: str
+    at: str
+    version: str | None
+    health: str
+    words: str
+    fix: str
+    says: str
+    slots: int | None
+    slots_free: int | None
+    waiting: int | None
+    wires: list[str]
+    free: bool
+    age_ms: int
+    models: list[EndpointModel]
+    more: int
+
+
+class NodeEndpoint(EndpointShape):
+    """A model server, and the node that reaches it."""
+
+    node: str
+
+
+class EndpointsAnswer(TypedDict):
+    endpoints: list[NodeEndpoint]
+
+
+class ModelsAnswer(TypedDict):
+    models: list[ModelShape]
+
+
+class ModelTestAsked(TypedDict):
+    """A test of a model that was asked for, as its node tells of it."""
+
+    ask: str
+    endpoint: str
+    model: str
+    state: str
+    words: str
+    fix: str
+    says: str
+
+
+class RuntimeTold(TypedDict):
+    """A program that runs agents, as its machine tells of it. `can`: what it does itself.
+
+    `login`: how it is paid for. `says`: the node's own advice.
+    """
+
+    name: str
+    version: str | None
+    state: str
+    fix: str
+    says: str
+    no_turns: str
+    can: list[str]
+    login: str
+    brought: str
+
+
+class RuntimeFacts(RuntimeTold):
+    """`endpoints`: the machine's own model servers that it can ask; `served`: nobody has to log in for them.
+
+    `old`: which machine has a newer version, and the command that brings it; empty: it is not old.
+    """
+
+    endpoints: list[str]
+    served: bool
+    old: str
+
+
+class NodeRuntime(RuntimeFacts):
+    node: str
+
+
+class RuntimeShape(TypedDict):
+    """A program that runs agents, and the machines that tell of it."""
+
+    name: str
+    nodes: list[NodeRuntime]
+    reasoning: list[str]
+    takes_turns: bool
+    installable: bool
+
+
+class WallShape(TypedDict):
+    """What holds the runs of a machine."""
+
+    node: str
+    isolation: str | None
+    holds: str
+
+
+class RuntimesAnswer(TypedDict):
+    runtimes: list[RuntimeShape]
+    walls: list[WallShape]
+
+
+class ModeShape(TypedDict):
+    name: str
+    dispatches: bool
+    writes: bool
+    default: bool
+
+
+class ModesAnswer(TypedDict):
+    modes: list[ModeShape]
+
+
+class LevelShape(TypedDict):
+    name: str
+    allows: list[str]
+    default: bool
+
+
+class HeldShape(TypedDict):
+    """How a runtime is held to a rule, with a sandbox and without."""
+
+    runtime: str
+    rule: str
+    with_sandbox: str
+    without: str
+
+
+class SafetyAnswer(TypedDict):
+    safety: list[LevelShape]
+    matrix: list[HeldShape]
+
+
+class RunPromptAnswer(TypedDict):
+    """The prompt as the run was dispatched; what its node adds (AGENTS.md) is in the digest of the
+    receipt."""
+
+    run: str
+    agent: str
+    digest: str
+    text: str
+
+
+class AgentShape(TypedDict):
+    """An agent's definition, by the names of panagents.yaml where those are not ours. `own`: a user's own."""
+
+    name: str
+    description: str
+    prompt: str
+    tools: list[str]
+    read_only: bool
+    tier: str
+    speed: str
+    runtime: str | None
+    node: str | None
+    model: str | None
+    reasoning: str | None
+    limits: dict[str, Any]
+    max_attempts: int | None
+    env: list[str]
+    secrets: list[str]
+    skills: list[str]
+    tags: list[str]
+    sampling: dict[str, Any] | None
+    network: str | None
+    enabled: bool
+    autonomy: str
+    origin: str
+    own: bool
+    role: str
+    isolation: str
+
+
+class PromptPiece(TypedDict):
+    """A part of a prompt, and what it is about."""
+
+    category: str
+    text: str
+
+
+class AgentsAnswer(TypedDict):
+    """`talks`: the agent for a person who names none; null: a person has switched that agent off."""
+
+    agents: list[AgentShape]
+    talks: str | None
+
+
+class PromptAnswer(TypedDict):
+    agent: str
+    mode: str
+    safety: str
+    runtime: str
+    digest: str
+    window: int | None
+    """Tokens in the window of the named model; null: not known, so nothing is left out."""
+    tokens: dict[str, int]
+    left_out: list[str]
+    pieces: list[PromptPiece]
+
+
+ENDPOINTS = Route[EndpointsAnswer]("GET /v1/endpoints")
+MODELS = Route[ModelsAnswer]("GET /v1/models")
+RUNTIMES = Route[RuntimesAnswer]("GET /v1/runtimes")
+MODES = Route[ModesAnswer]("GET /v1/modes")
+SAFETY = Route[SafetyAnswer]("GET /v1/safety")
+AGENTS = Route[AgentsAnswer]("GET /v1/agents")
+PROMPT = Route[PromptAnswer]("GET /v1/agents/{agent}/prompt")
+RUN_PROMPT = Route[RunPromptAnswer]("GET /v1/runs/{run}/prompt")

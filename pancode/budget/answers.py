@@ -1,0 +1,137 @@
+"""Budgets, costs and the records of agents as the API shows them."""
+
+from __future__ import annotations
+
+from typing_extensions import TypedDict
+
+from pancode.kernel.route import Route
+
+
+class ScopeShape(TypedDict):
+    scope: str
+    ceiling_usd: str | None
+    origin: str | None
+    spent_usd: str
+    held_usd: str
+    remaining_usd: str | None
+    disputed_usd: str
+    unknown_runs: int
+    tokens: int
+    held_tokens: int
+    ceiling_tokens: int | None
+    agent_minutes: float
+    held_minutes: float
+    ceiling_minutes: float | None
+    over: bool
+
+
+class BudgetShape(TypedDict):
+    """The books. `runs`: admitted today. `notes`: ceilings that a file names and that do not count now."""
+
+    scopes: list[ScopeShape]
+    estimate_next_usd: str
+    runs: int
+    notes: list[str]
+
+
+class WorkerNow(TypedDict):
+    """A run that a worker is at now."""
+
+    run: str
+    stage: str
+    since: str | None
+    task: str
+
+
+class WorkerShape(TypedDict):
+    """One agent on one runtime and node. `done`, `stopped`: how many of its last `runs`, which cost `usd`."""
+
+    agent: str
+    runtime: str
+    node: str | None
+    now: list[WorkerNow]
+    runs: int
+    done: int
+    stopped: int
+    usd: str
+    unknown_runs: int
+    minutes: float
+
+
+class TrackRecordRow(TypedDict):
+    """How well an agent does one kind of work in one place. `rate` is smoothed, `low` to `high` its interval.
+
+    `kind`, `size` and `repository` are null in rankings; the cost of a landed change is null while it is
+    unknown.
+    """
+
+    agent: str
+    model: str | None
+    runtime: str
+    kind: str | None
+    size: str | None
+    """The size of the task: small, medium, large."""
+    repository: str | None
+    runs: int
+    good: int
+    landed: int
+    reverted: int
+    """Landed changes that were taken back later; their runs are not good."""
+    rate: float
+    low: float
+    high: float
+    enough: bool
+    """Whether enough runs stand behind the rate for it to say something."""
+    usd_each_landed: float | None
+    minutes_each_landed: float | None
+    unknown_runs: int
+
+
+class CostRow(TypedDict):
+    """The cost of a group of runs together. `key` null: the runs that lack the property.
+
+    `disputed_usd`: what nodes claim beyond the limits of their orders. It is not in `usd`.
+    """
+
+    key: str | None
+    runs: int
+    usd: str
+    disputed_usd: str
+    unknown_runs: int
+    tokens: int
+    agent_minutes: float
+    about: str
+
+
+class CostTable(TypedDict):
+    """`by`: the property; `left_out`: how many more rows there are; `total`: of all runs, shown or left
+    out."""
+
+    by: str
+    since: str | None
+    rows: list[CostRow]
+    total: CostRow
+    left_out: int
+
+
+class SettledAnswer(TypedDict):
+    run: str
+    usd: str
+    attempts: int
+
+
+class WorkersAnswer(TypedDict):
+    workers: list[WorkerShape]
+
+
+class TrackRecordsAnswer(TypedDict):
+    records: list[TrackRecordRow]
+
+
+BUDGET = Route[BudgetShape]("GET /v1/budget")
+SET_CEILING = Route[BudgetShape]("POST /v1/budget/ceiling")
+UNSET_CEILING = Route[BudgetShape]("POST /v1/budget/ceiling/unset")
+SETTLE = Route[SettledAnswer]("POST /v1/budget/settle")
+COST = Route[CostTable]("GET /v1/cost")
+WORKERS = Route[WorkersAnswer]("GET /v1/workers")
+RECORDS = Route[TrackRecordsAnswer]("GET /v1/records")

@@ -1,0 +1,346 @@
+"""The machines of the fleet as the API shows them."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+from pancode.agents.answers import EndpointShape, ModelTestAsked, RuntimeFacts, RuntimeTold
+from pancode.kernel.route import Route
+from pancode.runs.answers import HandoverShape
+
+
+class ProblemShape(TypedDict):
+    """What a person should mend. `says`: the node's own advice; `code`: its subject, if code acts on it.
+
+    `weight`: `note` where all is well all the same.
+    """
+
+    what: str
+    fix: str
+    says: NotRequired[str]
+    code: NotRequired[str]
+    weight: NotRequired[str]
+
+
+class TroubleShape(TypedDict):
+    """What keeps the coordinator itself from its work."""
+
+    what: str
+    why: str
+    fix: str
+
+
+class SlotsShape(TypedDict):
+    """A node's slots. `now`: how many it fills at this time, and `why` that is fewer than all."""
+
+    used: int
+    total: int
+    now: int
+    why: str
+
+
+class DiskPartShape(TypedDict):
+    """A folder of the node's home: its name there, and its bytes on the disk."""
+
+    what: str
+    bytes: int
+
+
+class NodeShape(TypedDict):
+    """A machine as `fleet status` shows it."""
+
+    name: str
+    state: str
+    since: str | None
+    slots: SlotsShape
+    runtimes: list[RuntimeFacts]
+    endpoints: list[EndpointShape]
+    labels: dict[str, str]
+    version: str | None
+    clock_skew_s: float | None
+    disk_free: int | None
+    disk_most: DiskPartShape | None
+    """What of ours takes the most of a disk with less than 1 GiB free; null: more is free, or not known."""
+    linked: bool
+    """Whether the link to the machine is up, also where no node agent is heard through it."""
+    isolation: str | None
+    problems: list[ProblemShape]
+
+
+class TargetShape(TypedDict):
+    """An SSH server and how to log in there. `hops`: the jump hosts in order; `proxy`: ProxyCommand."""
+
+    alias: str
+    host: str
+    port: int
+    user: str
+    identities: list[str]
+    certificates: list[str]
+    identities_only: bool
+    agent_path: str | None
+    hops: list[TargetShape]
+    proxy: list[str]
+    family: str
+    bind_address: str | None
+    algorithms: list[list[str]]
+    warnings: list[str]
+    """Settings of ssh for this alias that are not followed, each with what that means."""
+
+
+class ReachShape(TypedDict):
+    """How a machine is reached. `pins`: accepted host keys by place. `local`: it is the coordinator's own.
+
+    `installed_home`: null before the first bring-up. `is_twin`: it is in the fleet under another name.
+    """
+
+    target: TargetShape
+    pins: dict[str, str]
+    local: bool
+    local_home: str | None
+    node_home: str | None
+    uid: int | None
+    installed_home: str | None
+    is_twin: bool
+    fleet_key: bool
+    halted: bool
+    direct: bool
+
+
+class AllowedShape(TypedDict):
+    """The limits of the node's owner; null: no such limit. `closed`: why it allows nothing at all."""
+
+    safety: str
+    repositories: list[str] | None
+    runtimes: list[str] | None
+    closed: str
+
+
+class MachineFacts(TypedDict):
+    """What a machine tells of itself. Sizes are in bytes."""
+
+    hostname: str
+    os: str
+    arch: str
+    python: str
+    cpus: int
+    memory: int
+    memory_free: int | None
+    disk_free: int
+    load_1m: float
+    heat: float | None
+    isolation: str
+    allows: AllowedShape
+    repositories: list[str]
+    set_ups: list[str]
+    room: list[DiskPartShape]
+    runtimes: list[RuntimeTold]
+    endpoints: list[EndpointShape]
+    asks: list[ModelTestAsked]
+    problems: list[ProblemShape]
+    shut: ProblemShape | None
+    wall_ms: int
+    clock_skew_ms: NotRequired[int]
+    """Measured at the bring-up, as is the next one."""
+    reached: NotRequired[bool]
+
+
+class NodeDetail(NodeShape):
+    """What `node show` tells: how it is reached, and what it told of itself (`facts`: null: not heard)."""
+
+    target: ReachShape
+    tag: str | None
+    public_key: str | None
+    added_at: str
+    draining: str | None
+    paused: str | None
+    quarantined: str | None
+    facts: MachineFacts | None
+
+
+class ProcessShape(TypedDict):
+    """The coordinator's process. `api`: where it is open over TCP; empty: nowhere."""
+
+    pid: int
+    version: str
+    commit: str
+    home: str
+    started_at: str
+    api: str
+
+
+class RunningShape(ProcessShape):
+    """`trouble`: what stops its rounds; `closed`: the ports that should be open and are not."""
+
+    after_reboot: str
+    trouble: TroubleShape | None
+    closed: list[TroubleShape]
+
+
+class CoordinatorShape(RunningShape):
+    """The coordinator. `refused_envelopes`: by reason, how often a message was not believed.
+
+    `clock`: that its own clock is wrong.
+    """
+
+    fleet: str
+    epoch: int
+    paused: str | None
+    draining: str | None
+    refused_envelopes: dict[str, int]
+    clock: TroubleShape | None
+
+
+class FleetShape(TypedDict):
+    coordinator: CoordinatorShape
+    nodes: list[NodeShape]
+
+
+class DrainAnswer(TypedDict):
+    nodes: list[str]
+    draining: str | None
+    let_in: NotRequired[list[str]]
+
+
+class CheckLine(ProblemShape):
+    """One line of `fleet doctor`."""
+
+    node: str
+    ok: bool
+
+
+class ChecksAnswer(TypedDict):
+    checks: list[CheckLine]
+
+
+class RoomRow(TypedDict):
+    """Bytes on a machine's disk; `node` null: on the disk of the coordinator's home."""
+
+    node: str | None
+    what: str
+    bytes: int
+
+
+class KeptFilesRow(TypedDict):
+    """How many old runs keep their files, and why."""
+
+    runs: int
+    why: str
+
+
+class CollectAnswer(TypedDict):
+    """`changes`, `logs`: of how many runs they are deleted. `young`: how many runs are not old enough yet.
+
+    `freed`: bytes; commits give their room back two weeks later.
+    """
+
+    changes: int
+    logs: int
+    young: int
+    kept: list[KeptFilesRow]
+    freed: int
+    room: list[RoomRow]
+
+
+class QuestionShape(TypedDict):
+    """What a person is asked before a machine is added. `value`: what a yes names."""
+
+    kind: str
+    text: str
+    value: str
+
+
+class ProbeAnswer(TypedDict):
+    target: dict[str, Any]
+    questions: list[QuestionShape]
+    warnings: list[str]
+
+
+class LoginAnswer(TypedDict):
+    """`target`: the way to the machine, as the coordinator keeps it."""
+
+    node: str
+    runtime: str
+    target: ReachShape
+
+
+class ProgramsAnswer(TypedDict):
+    """`target`: as for a login."""
+
+    node: str
+    runtimes: list[str]
+    target: ReachShape
+
+
+class CleanedAnswer(TypedDict):
+    forgotten: bool
+
+
+class NodeResultShape(TypedDict):
+    """The result for one node of a call that takes long."""
+
+    node: str
+    ok: bool
+    problems: list[ProblemShape]
+    changed: list[str]
+    seconds: float
+    again: bool
+
+
+class StoppingAnswer(TypedDict):
+    stopping: bool
+    pid: int | None
+
+
+class PingAnswer(TypedDict):
+    """Whoever may know it also gets the rest."""
+
+    version: str
+    pid: NotRequired[int]
+    commit: NotRequired[str]
+    home: NotRequired[str]
+    started_at: NotRequired[str]
+    api: NotRequired[str]
+
+
+class UpAnswer(FleetShape):
+    """The result of a bring-up, and the fleet as it is then."""
+
+    results: list[NodeResultShape]
+
+
+class DownAnswer(TypedDict):
+    results: list[NodeResultShape]
+
+
+class BreakerShape(TypedDict):
+    name: str
+    state: str
+    failures: int
+    until_ms: int | None
+    why: str
+
+
+class BreakersAnswer(TypedDict):
+    breakers: list[BreakerShape]
+
+
+FLEET = Route[FleetShape]("GET /v1/fleet")
+DRAIN = Route[DrainAnswer]("POST /v1/fleet/drain")
+HANDOVER = Route[HandoverShape]("POST /v1/fleet/handover")
+RESUME = Route[DrainAnswer]("POST /v1/fleet/resume")
+DOCTOR = Route[ChecksAnswer]("POST /v1/fleet/doctor")
+COLLECT = Route[CollectAnswer]("POST /v1/gc")
+NODE = Route[NodeDetail]("GET /v1/nodes/{node}")
+PROBE = Route[ProbeAnswer]("POST /v1/nodes/probe")
+ADD = Route[NodeDetail]("POST /v1/nodes")
+SET = Route[NodeDetail]("POST /v1/nodes/{node}/set")
+LOGIN = Route[LoginAnswer]("POST /v1/nodes/{node}/login")
+PROGRAMS = Route[ProgramsAnswer]("POST /v1/nodes/{node}/programs")
+CLEANED = Route[CleanedAnswer]("POST /v1/nodes/{node}/cleaned")
+TRUST = Route[NodeResultShape]("POST /v1/nodes/{node}/trust")
+SHUTDOWN = Route[StoppingAnswer]("POST /v1/shutdown")
+PING = Route[PingAnswer]("GET /v1/ping")
+BREAKERS = Route[BreakersAnswer]("GET /v1/breakers")
+RESET_BREAKER = Route[BreakersAnswer]("POST /v1/breakers/reset")

@@ -1,0 +1,54 @@
+"""Tokens as the API shows them."""
+
+from __future__ import annotations
+
+from typing_extensions import TypedDict
+
+from pancode.kernel.route import Route
+
+
+class TokenShape(TypedDict):
+    """A token that opens the API over TCP. `item`: the one inbox item that it may answer, and its `run`."""
+
+    name: str
+    scopes: list[str]
+    created_at: str
+    created_by: str
+    expires_at: str | None
+    used_at: str | None
+    item: str | None
+    run: str | None
+
+
+class MadeTokenShape(TokenShape):
+    """A token that was just made, with its secret, which is told this one time."""
+
+    token: str
+
+
+class TokensAnswer(TypedDict):
+    tokens: list[TokenShape]
+
+
+class RevokedAnswer(TokensAnswer):
+    """The tokens that are left. `paused`: schedules that the revoked token has made. `left`: its runs and
+    workflows, which go on."""
+
+    paused: list[str]
+    left: list[str]
+
+
+class WebCodeAnswer(TypedDict):
+    code: str
+    url: str
+    lasts_ms: int
+
+
+class EndedAnswer(TypedDict):
+    ended: str
+
+
+TOKENS = Route[TokensAnswer]("GET /v1/tokens")
+CREATE_TOKEN = Route[MadeTokenShape]("POST /v1/tokens")
+REVOKE_TOKEN = Route[RevokedAnswer]("POST /v1/tokens/{token}/revoke")
+WEB_CODE = Route[WebCodeAnswer]("POST /v1/web/codes")

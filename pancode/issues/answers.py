@@ -1,0 +1,91 @@
+"""Issues of trackers, and the work on them, as the API shows them."""
+
+from __future__ import annotations
+
+from typing import NotRequired
+
+from typing_extensions import TypedDict
+
+from pancode.kernel.route import Route
+from pancode.runs.answers import DryRunAnswer, QueuedAnswer, RunShape
+
+
+class IssueWorkShape(TypedDict):
+    """The work on an issue. `state`: as the tracker was told; `trouble`: why it could not be told."""
+
+    issue: str
+    title: str
+    url: str
+    project: str
+    workspace: str
+    began_at: str
+    by: str
+    state: str | None
+    run: str | None
+    run_state: str | None
+    waits: bool
+    pull: str | None
+    trouble: str | None
+
+
+class IssueShape(TypedDict):
+    """An issue as its tracker tells it."""
+
+    issue: str
+    title: str
+    url: str
+    state: str
+    labels: list[str]
+    assignees: list[str]
+    author: str
+
+
+class IssuesAnswer(TypedDict):
+    project: str
+    issues: list[IssueShape]
+
+
+class IssueAnswer(IssueShape):
+    project: str
+    text: str
+
+
+class IssueWorksAnswer(TypedDict):
+    works: list[IssueWorkShape]
+
+
+class PlanAnswer(TypedDict):
+    """Where a plan is made. `task`: what its planner is asked; `run`: the talk with it, empty before it
+    begins; `file`: where the plan is kept.
+    """
+
+    workspace: str
+    file: str
+    task: str
+    run: str
+
+
+class IssueWorkAnswer(TypedDict):
+    """The run that was queued; with `dry_run` what the run would be asked, and the report of its gates."""
+
+    issue: str
+    title: str
+    url: str
+    workspace: str
+    task: NotRequired[str]
+    report: NotRequired[DryRunAnswer]
+    run: NotRequired[str]
+    state: NotRequired[str]
+    reason: NotRequired[str]
+    agent: NotRequired[str]
+    chosen: NotRequired[str]
+    warnings: NotRequired[list[str]]
+
+
+ISSUES = Route[IssuesAnswer]("GET /v1/issues")
+ISSUE = Route[IssueAnswer]("GET /v1/issues/{issue}")
+WORKS = Route[IssueWorksAnswer]("GET /v1/work")
+WORK_RUN = Route[RunShape]("GET /v1/work/{issue}")
+WORK = Route[IssueWorkAnswer]("POST /v1/work")
+PLAN = Route[PlanAnswer]("POST /v1/plans")
+KEEP_PLAN = Route[QueuedAnswer]("POST /v1/plans/{workspace}/keep")

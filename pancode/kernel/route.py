@@ -1,0 +1,43 @@
+"""Names a route of the API together with the type of its answer."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+from urllib.parse import quote
+
+from pancode.kernel.errors import UsageError
+
+A = TypeVar("A")
+
+
+def check_name(text: str) -> str:
+    """Return a name that a person typed. UsageError for an empty one: an empty variable is not `any`."""
+    if not text:
+        raise UsageError("the name is empty", fix="give a name; a run: pancode runs")
+    if not text.isascii() and text != text.encode("utf-8", "ignore").decode():
+        raise UsageError("the name is not valid text", fix="give a name; a run: pancode runs")
+    return text
+
+
+class Route(str, Generic[A]):
+    """`METHOD /v1/PATH`, with `{name}` for each part that a caller fills in. `A`: the type of the answer.
+
+    Handler and client use the same constant, so the type checker holds both to the same keys.
+    """
+
+    def at(self, *names: str) -> Route[A]:
+        """Return the route with its parts filled in, in order; a part stays one part, whatever is in it.
+
+        UsageError for an empty part.
+        """
+        method, _, path = self.partition(" ")
+        left = list(names)
+        parts = [
+            quote(check_name(left.pop(0)), safe="") if part[:1] == "{" else part for part in path.split("/")
+        ]
+        return Route(f"{method} {'/'.join(parts)}")
+
+
+def path_in(route: str) -> str:
+    """Return the path of a route, or the path itself."""
+    return route.partition(" ")[2] if isinstance(route, Route) else route

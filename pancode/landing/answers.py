@@ -1,0 +1,75 @@
+"""Landings as the API shows them."""
+
+from __future__ import annotations
+
+from typing import NotRequired
+
+from typing_extensions import TypedDict
+
+from pancode.kernel.route import Route
+from pancode.runs.answers import LandingShape, QueuedAnswer, RunShape
+
+
+class LandingRow(TypedDict):
+    """A landing that waits or is under way. `place`: how many of its repository come before it.
+
+    `branch`: null: it changes the files.
+    """
+
+    run: str
+    project: str | None
+    place: int
+    by: str
+    branch: str | None
+    how: str | None
+    since: str | None
+    under_way: bool
+
+
+class LandAnswer(LandingShape):
+    """How a landing ended, or its place in the queue."""
+
+    run: str
+    place: NotRequired[int]
+
+
+class CalledOffRow(LandingShape):
+    """How a landing ended that was called off. `queued`: it had not begun."""
+
+    queued: NotRequired[bool]
+
+
+class CalledOffAnswer(TypedDict):
+    run: str
+    landings: list[CalledOffRow]
+
+
+class LandingsAnswer(TypedDict):
+    landings: list[LandingRow]
+
+
+class GreenAnswer(TypedDict):
+    runs: list[RunShape]
+
+
+class PullRequestShape(TypedDict):
+    """The pull request of a run that has landed on a branch. `fresh` false: it was open already."""
+
+    run: str
+    url: str
+    number: int
+    forge: str
+    branch: str
+    base: str
+    fresh: bool
+
+
+JUDGE = Route[RunShape]("POST /v1/runs/{run}/verify")
+LANDINGS = Route[LandingsAnswer]("GET /v1/landings")
+GREEN = Route[GreenAnswer]("GET /v1/landings/green")
+REVIEW = Route[GreenAnswer]("GET /v1/landings/review")
+LAND = Route[LandAnswer]("POST /v1/runs/{run}/land")
+RESOLVE = Route[QueuedAnswer]("POST /v1/runs/{run}/land/resolve")
+PULL_REQUEST = Route[PullRequestShape]("POST /v1/runs/{run}/pull-request")
+DROP = Route[RunShape]("POST /v1/runs/{run}/land/drop")
+CALL_OFF = Route[CalledOffAnswer]("POST /v1/runs/{run}/land/cancel")

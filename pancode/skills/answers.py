@@ -1,0 +1,44 @@
+"""Tools that agents made, as the API shows them."""
+
+from __future__ import annotations
+
+from typing_extensions import TypedDict
+
+from pancode.kernel.route import Route
+from pancode.runs.answers import QueuedAnswer
+
+
+class ToolShape(TypedDict):
+    """A tool of a project. `state`: proposed, not sound, on trial, cut short, failed, tried, kept, or changed
+    since it was kept.
+
+    `digest`: of the files as they are laid for a run. `by`: who has kept it. `problem`: why it cannot be
+    tried or kept.
+    """
+
+    name: str
+    project: str
+    state: str
+    about: str
+    digest: str
+    run: str
+    by: str | None
+    at: str
+    trial: str | None
+    problem: str | None
+
+
+class ToolDetail(ToolShape):
+    """A tool with its `files`: path to text."""
+
+    files: dict[str, str]
+
+
+class ToolsAnswer(TypedDict):
+    tools: list[ToolShape]
+
+
+TOOLS = Route[ToolsAnswer]("GET /v1/tools")
+TOOL = Route[ToolDetail]("GET /v1/runs/{run}/tools/{tool}")
+TRY_TOOL = Route[QueuedAnswer]("POST /v1/runs/{run}/tools/{tool}/try")
+KEEP_TOOL = Route[ToolShape]("POST /v1/runs/{run}/tools/{tool}/keep")

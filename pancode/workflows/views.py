@@ -1,0 +1,155 @@
+"""Workflows as the API shows them, with what of each waits for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from pancode.budget import books
+from pancode.kernel.pages import MOST_WORKFLOWS, ListPage, ListPlace, ListSearch, page
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import (
+    Action,
+    ActionKind,
+    Balance,
+    Run,
+    RunState,
+    Workflow,
+    WorkflowState,
+    WorkflowStep,
+    WorkflowStepState,
+)
+from pancode.landing.rules import LANDED, NOT_DONE, NOTHING, WAITING, landing_of
+from pancode.runs.answers import LandingShape
+from pancode.runs.core import Core
+from pancode.runs.inbox_answers import inbox_shape
+from pancode.runs.life.continuations import is_blocked
+from pancode.runs.life.inbox import item_of
+from pancode.runs.views import at, iso, node_of, runs_of
+from pancode.workflows import store as rows
+from pancode.workflows.answers import BoardRow, CostShape, LandedShape, WorkflowShape, WorkflowStepShape
+from pancode.workflows.board import values
+from pancode.workflows.questions import only_people
+from pancode.workflows.results import results_of
+
+MOST_OF_A_LINE = 200
+"""How many characters of a task, and of an answer, a list shows."""
+
+
+def workflows(core: Core, limit: int, after: ListPlace | None) -> ListPage[WorkflowShape]:
+    """Return the workflows from that place on, newest first."""
+    with core.ports.ledger.transaction() as tx:
+        found = page(tx, ListSearch(Workflow, "created_ms"), min(limit, MOST_WORKFLOWS), after)
+        asked = _waiting(tx)
+        return ListPage([_shape(tx, one, asked) for one in found.rows], found.last)
+
+
+def show(core: Core, text: str, warnings: tuple[str, ...] = ()) -> WorkflowShape:
+    """Return one workflow. NotFoundError, UsageError."""
+    with core.ports.ledger.transaction() as tx:
+        return {**_shape(tx, rows.find(tx, text), _waiting(tx)), "warnings": list(warnings)}
+
+
+def board(core: Core, text: str) -> list[BoardRow]:
+    """Return the values that the workflow's runs share, by name."""
+    with core.ports.ledger.transaction() as tx:
+        found = values(rows.find(tx, text))
+    shown: list[Any] = [{**row, "at": at(row["at_ms"])} for row in found]
+    return shown
+
+
+def _waiting(tx: Transaction) -> dict[str, Action]:
+    """Return the actions that wait for a person, by run."""
+    return {action.run: action for action in tx.find(Action) if action.kind is ActionKind.PERSON}
+
+
+def _shape(tx: Transaction, workflow: Workflow, asked: Mapping[str, Action]) -> WorkflowShape:
+    steps = rows.steps_of(tx, workflow.id)
+    runs = runs_of(tx, steps)
+    items = [(runs[step.run], asked[step.run]) for step in steps if step.run in runs and step.run in asked]
+    blocked = {run.id for run, _ in items if is_blocked(run)}
+    shapes = [_step(tx, step, runs) for step in steps]
+    return {
+        "workflow": workflow.id,
+        "kind": workflow.kind.value,
+        "name": workflow.name,
+        "state": workflow.state.value,
+        "reason": workflow.reason,
+        "winner": workflow.winner,
+        "results": list(results_of(workflow, steps, runs)),
+        "steps": shapes,
+        "landed": _landed([step["landing"] for step in shapes if step["landing"] is not None]),
+        "inbox": [inbox_shape(item_of(run, action)) for run, action in items],
+        "waits_for_person": workflow.state is WorkflowState.RUNNING and only_people(steps, blocked),
+        "cost": _cost(tx, workflow),
+        "created_at": at(workflow.created_ms),
+        "finished_at": iso(workflow.finished_ms),
+        "created_by": workflow.created_by,
+        "retry_of": workflow.retry_of,
+        "warnings": [],
+    }
+
+
+def _step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run]) -> WorkflowStepShape:
+    run = newest.get(step.run) if step.run is not None else None
+    refused = step.state is WorkflowStepState.REFUSED
+    queued = step.state is WorkflowStepState.RUNNING and run is not None and run.state is RunState.PENDING
+    asked = step.request
+    return {
+        "name": step.name,
+        "state": run.state.value if run is not None and queued else step.state.value,
+        "task": _first_line(asked.get("task") or " ".join(map(str, _words(asked.get("argv"))))),
+        "agent": run.agent if run is not None else _text(asked.get("agent")),
+        "node": node_of(tx, run) if run is not None else _text(asked.get("node")),
+        "answer": _first_line(run.result.get("answer") if run is not None else ""),
+        "landing": cast("LandingShape | None", landing_of(run)) if run is not None else None,
+        "needs": list(step.needs),
+        "run": None if run is None else run.id,
+        "runs": [name for name in step.runs if tx.get(Run, name) is not None],
+        "outcome": run.outcome.value if run is not None and run.outcome is not None else None,
+        "round": step.round,
+        "most": step.most,
+        "reason": run.reason if run is not None and queued and run.waits is not None else step.reason,
+        "refused": step.reason if refused else None,
+        "outputs": {name: value for name, value in step.outputs.items() if name != "of"},
+        "verdict_file": str(step.verdict["file"]) if step.verdict else None,
+        "started_at": iso(step.started_ms),
+        "finished_at": iso(step.finished_ms),
+    }
+
+
+def _landed(landings: list[LandingShape]) -> LandedShape:
+    """Count the landings; not those with nothing to land, whose run failed or changed nothing."""
+    states = [one["status"] for one in landings if one["status"] not in (NOTHING, NOT_DONE)]
+    landed, waiting = states.count(LANDED), states.count(WAITING)
+    left = len(states) - landed - waiting
+    return {"asked": len(states), "landed": landed, "waiting": waiting, "not_landed": left}
+
+
+def _first_line(text: object) -> str:
+    """Return the first line that is not blank, cut."""
+    return next((line.strip() for line in str(text or "").splitlines() if line.strip()), "")[:MOST_OF_A_LINE]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _words(value: object) -> list[object]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _cost(tx: Transaction, workflow: Workflow) -> CostShape:
+    """Return the cost in the books: the sum of all runs, also of those that failed or were stopped."""
+    scope = books.workflow_scope(workflow.id)
+    balance = tx.get(Balance, scope) or Balance(scope)
+    return {
+        "usd": f"{balance.spent_usd:f}",
+        "held_usd": f"{balance.held_usd:f}",
+        "unknown": balance.unknown_runs,
+        "disputed_usd": f"{balance.disputed_usd:f}",
+        "tokens": balance.tokens,
+        "agent_ms": balance.agent_ms,
+        "runs": balance.runs,
+        "budget_usd": None if workflow.budget is None else f"{workflow.budget:f}",
+    }

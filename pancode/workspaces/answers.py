@@ -1,0 +1,154 @@
+"""Workspaces and projects as the API shows them."""
+
+from __future__ import annotations
+
+from typing import NotRequired
+
+from typing_extensions import TypedDict
+
+from pancode.config.answers import ChangeAnswer
+from pancode.kernel.route import Route
+
+
+class WorkspaceShape(TypedDict):
+    workspace: str
+    project: str
+    branch: str
+    node: str | None
+    created_at: str
+    created_by: str
+    used_at: str | None
+    count: int
+    """The number of its runs, the newest 1,000 at most."""
+    last: str | None
+    outcome: str | None
+    agent: str | None
+    """The agent that works there now; null: none."""
+    at_node: str | None
+    files: list[str]
+    """The files that its runs have changed and nobody has landed."""
+    dirty: int | None
+    """How many files that are; null while somebody works there, or its newest run was lost: not known."""
+    size: int | None
+    """Bytes of its checkout, set-up and home on the node that works there, as that has measured last; null:
+    it has not, or no node keeps files of it now."""
+    commit: str | None
+    ahead: int | None
+    """Commits of its runs since the last landing. This and `behind` are null: nobody asked, or git cannot
+    tell."""
+    behind: int | None
+    """Commits on what its repository has checked out since the workspace began."""
+
+
+class OpenedShape(TypedDict):
+    """The run that keeps a workspace's files for a person. `node` and `folder`: null until the files are
+    there.
+    """
+
+    run: str
+    by: str
+    node: str | None
+    folder: str | None
+
+
+class WorkspaceProblem(TypedDict):
+    """What is wrong with a workspace. `does`: what a repair does about it by itself; empty: nothing."""
+
+    what: str
+    fix: str
+    does: str
+
+
+class WorkspaceRun(TypedDict):
+    run: str
+    task: str
+    outcome: str
+    """Its outcome, or its state while it has none."""
+    landed: str | None
+    talk: str | None
+    """The session whose newest sitting it is, and in which one can say more; null: none, or it is ended."""
+
+
+class WorkspaceAnswer(WorkspaceShape):
+    runs: list[WorkspaceRun]
+    problems: list[WorkspaceProblem]
+    opened: OpenedShape | None
+
+
+class WorkspacesAnswer(TypedDict):
+    workspaces: list[WorkspaceShape]
+
+
+class RemovedWorkspaceAnswer(TypedDict):
+    removed: str
+    kept: str | None
+
+
+class ProjectShape(TypedDict):
+    name: str
+    path: str
+    remote: str
+    agent: str | None
+    require: dict[str, str]
+    budget: str | None
+    verify: list[list[str]] | None
+    prefix: str
+    linear_id: str
+    linear_name: str
+    tracker: str
+    work_label: str
+    work_people: list[str]
+    labels: dict[str, dict[str, str]]
+    """By a label of an issue the agent, node and budget that it chooses."""
+    prd: str | None
+    """The file below its top that tells what it is to become, as it is now; empty: none is there; null: the
+    list was asked for without `prd`, for which folders are read."""
+    there: bool
+    notes: NotRequired[list[str]]
+
+
+class ProjectsAnswer(TypedDict):
+    projects: list[ProjectShape]
+
+
+class PrdAnswer(TypedDict):
+    """`prd`: as of a project. `task`: that of a run that drafts one. `text`: the draft of the named run;
+    null: none was named.
+    """
+
+    project: str
+    path: str
+    remote: str
+    prd: str
+    task: str
+    text: str | None
+
+
+class TrackerHookAnswer(TypedDict):
+    """`url`: null while the API is not open over TCP. `secret`: shown in this answer alone; null: it was
+    given, or Linear makes it.
+    """
+
+    project: str
+    tracker: str
+    url: str | None
+    secret: str | None
+
+
+class TrackerCalledAnswer(TypedDict):
+    project: str
+
+
+WORKSPACES = Route[WorkspacesAnswer]("GET /v1/workspaces")
+CREATE_WORKSPACE = Route[WorkspaceAnswer]("POST /v1/workspaces")
+WORKSPACE = Route[WorkspaceAnswer]("GET /v1/workspaces/{workspace}")
+OPEN_WORKSPACE = Route[WorkspaceAnswer]("POST /v1/workspaces/{workspace}/open")
+LEAVE_WORKSPACE = Route[WorkspaceAnswer]("POST /v1/workspaces/{workspace}/leave")
+REPAIR_WORKSPACE = Route[WorkspaceAnswer]("POST /v1/workspaces/{workspace}/repair")
+REMOVE_WORKSPACE = Route[RemovedWorkspaceAnswer]("POST /v1/workspaces/{workspace}/remove")
+PROJECTS = Route[ProjectsAnswer]("GET /v1/projects")
+PROJECT = Route[ProjectShape]("GET /v1/projects/{project}")
+DRAFT = Route[PrdAnswer]("GET /v1/projects/{project}/prd")
+ADD_PROJECT = Route[ProjectShape]("POST /v1/projects")
+TRACKER_HOOK = Route[TrackerHookAnswer]("POST /v1/projects/{project}/webhook")
+REMOVE_PROJECT = Route[ChangeAnswer]("POST /v1/projects/{project}/remove")
