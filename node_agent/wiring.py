@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from node_agent.agent.agent import gpu_holders
 from node_agent.agent.fleettime import FleetClock
 from node_agent.agent.outputs import Follower, RedactingDepot
 from node_agent.agent.publish import EventSigner
@@ -28,13 +29,16 @@ from node_agent.journal.storage import JournalFiles
 from node_agent.link.bus import RedisUplink
 from node_agent.machine.chosen import others_of
 from node_agent.machine.discovery import Finder, MachineProbe, OtherFacts, search_path, with_local_fix
+from node_agent.machine.gpus import GpuAccess, Gpus, libraries_here
 from node_agent.machine.home import (
     End,
+    GpuSettings,
     LinkFile,
     NodeHome,
     NodeSettings,
     SettingsError,
     current_link,
+    read_owned,
     take_over,
 )
 from node_agent.machine.owner import OwnersFiles
@@ -115,6 +119,8 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         return _other_facts(groups, sandbox, endpoints, vault, problems_of(home.root))
 
     owner = OwnersFiles(home.root, clock)
+    of_gpus = read_owned(GpuSettings, home.gpus)
+    gpus = Gpus(libraries_here(of_gpus.library), clock, of_gpus.devices)
     machine = MachineProbe(
         home.root,
         Finder(path, clock, vault.values, others=lambda: others_of(owner.ceiling())),
@@ -123,13 +129,20 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         other_facts,
         lambda fact: with_local_fix(fact, home.root, settings.name, vault.trouble()),
         vault.news,
+        gpus,
     )
     depot = DepotClient(DepotAccess(lambda: _depot_end(home), _Sign(node, key)))
     sessions = KeptSessions(home.root, lambda name: _sessions(name, machine), settings.keep.sessions)
     surroundings = _surroundings(path, vault, machine, settings.name, key, endpoints)
-    runtimes = NodeRuntimes(replace(surroundings, sandbox=sandbox, before=sessions.used_before))
     signer = EventSigner(node, key, clock, fleet)
     journal = LoggedJournal(settings.name, JournalFiles(home.journal), signer, clock)
+
+    def gpus_of(order: Order) -> GpuAccess:
+        held = gpu_holders(journal)
+        return gpus.access(order.gpus, {uuid for uuid, one in held.items() if one != order.identity})
+
+    around = replace(surroundings, sandbox=sandbox, before=sessions.used_before, gpus=gpus_of)
+    runtimes = NodeRuntimes(around)
     redacting = RedactingDepot(depot, lambda identity: runtimes.hidden(journal.order(identity)))
     world = World(
         node=node,

@@ -9,7 +9,15 @@ from statistics import median_low
 
 from typing_extensions import TypedDict
 
-from node_agent.wire.node import Heartbeat, NodeFacts, NodeProblem, ProblemCode, RuntimeFact
+from node_agent.wire.node import (
+    GpuFact,
+    GpuLoad,
+    Heartbeat,
+    NodeFacts,
+    NodeProblem,
+    ProblemCode,
+    RuntimeFact,
+)
 from pancode import __version__
 from pancode.agents.endpoints import asks
 from pancode.agents.model_service import EndpointShape, endpoint_shape
@@ -17,12 +25,24 @@ from pancode.agents.runtimes import OUR_OWN, RUNTIMES, is_listed
 from pancode.fleet import node_cooldown
 from pancode.kernel.formatting import counted, size
 from pancode.kernel.names import not_found
-from pancode.kernel.node import SHORT_DISK, Linked, NodeState, NodeView, Reaching, apart, holds, skew_within
+from pancode.kernel.node import (
+    SHORT_DISK,
+    Linked,
+    NodeState,
+    NodeView,
+    Reaching,
+    apart,
+    gpu_labels,
+    gpu_name,
+    holds,
+    skew_within,
+)
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Node, Run, Setting
+from pancode.kernel.records import GpuHold, Node, Run, Setting
 from pancode.runs.answers import Json
 from pancode.runs.core import Core, open_fences
 from pancode.runs.life.case import holds_slot
+from pancode.runs.placement.gpus import gpus_seen
 from pancode.runs.views import at
 
 
@@ -40,6 +60,25 @@ class DiskPartShape(TypedDict):
 
     what: str
     bytes: int
+
+
+class GpuShape(TypedDict):
+    """A GPU of a machine. Memory in bytes, `busy` in percent; null: not known.
+
+    `unknown_since`: since when its driver does not answer. `holder`: the run that holds it alone.
+    """
+
+    index: int
+    uuid: str
+    name: str
+    short: str
+    vendor: str
+    driver: str
+    memory: int
+    memory_free: int | None
+    busy: int | None
+    unknown_since: str | None
+    holder: str | None
 
 
 class NodeShape(TypedDict):
@@ -60,6 +99,9 @@ class NodeShape(TypedDict):
     linked: bool
     """Whether the link to the machine is up, also where no node agent is heard through it."""
     isolation: str | None
+    gpus: list[GpuShape]
+    gpu_rule: str
+    """Which runs get them: all, asked, or none."""
     problems: list[Json]
 
 
@@ -150,6 +192,7 @@ def problems_of(view: NodeView, reaching: Reaching, clock: Json | None) -> list[
         runtimes = [r for r in runtimes if r.name != OUR_OWN]  # nobody put it there to be used
         runtimes = [r for r in runtimes if not is_served(beat.facts, r)]
         found += apart([{"what": f"{r.name} {r.state.replace('_', ' ')}", "fix": r.fix} for r in runtimes])
+    found += false_labels(view)
     return found if clock is None else [*found, clock]
 
 
@@ -245,10 +288,12 @@ def walls(core: Core, names: Sequence[str]) -> list[Json]:
     """
     with core.ports.ledger.transaction() as tx:
         nodes = [n for n in tx.find(Node) if n.removed is None and (not names or n.name in names)]
-    heartbeats = [(node.name, core.view_of(node).last) for node in nodes]
-    return [
-        line for name, one in heartbeats if one is not None for line in wall_lines(name, one.heartbeat.facts)
-    ]
+    lines = list[Json]()
+    for view in map(core.view_of, nodes):
+        if view.last is not None:
+            lines += wall_lines(view.node.name, view.last.heartbeat.facts)
+            lines += [{"node": view.node.name, "ok": False, **one} for one in false_labels(view)]
+    return lines
 
 
 def rooms(core: Core) -> list[Json]:
@@ -323,10 +368,54 @@ def _node(
         "disk_most": None if most is None else {"what": most.what, "bytes": most.bytes},
         "linked": core.live.links.counts.get(view.node.name, Linked()).up,
         "isolation": facts.isolation.value if facts is not None else None,
+        "gpus": _gpus(tx, view),
+        "gpu_rule": view.node.gpus.value,
         "problems": problems_of(view, core.reaching(view.node.name), clocks.nodes.get(view.node.name))
         + _passed_over(core, view.node.name)
         + _flood(core, view.node),
     }
+
+
+def _gpus(tx: Transaction, view: NodeView) -> list[GpuShape]:
+    if view.last is None or not view.last.heartbeat.facts.gpus:
+        return []
+    beat = view.last.heartbeat
+    loads = {one.uuid: one for one in beat.gpus}
+    holders = {one.uuid: one.holder for one in gpus_seen(view, tx.find(GpuHold), ())}
+    return [
+        _gpu(one, loads.get(one.uuid, GpuLoad(uuid=one.uuid)), holders.get(one.uuid))
+        for one in beat.facts.gpus
+    ]
+
+
+def _gpu(fact: GpuFact, load: GpuLoad, holder: str | None) -> GpuShape:
+    return {
+        "index": fact.index,
+        "uuid": fact.uuid,
+        "name": fact.name,
+        "short": gpu_name(fact.name),
+        "vendor": fact.vendor,
+        "driver": fact.driver,
+        "memory": fact.memory,
+        "memory_free": load.memory_free,
+        "busy": load.busy,
+        "unknown_since": None if load.unknown_since_ms is None else at(load.unknown_since_ms),
+        "holder": holder or None,
+    }
+
+
+def false_labels(view: NodeView) -> list[Json]:
+    """The owner's labels that contradict the GPUs which the node has found, with the commands that help."""
+    facts = view.last.heartbeat.facts if view.last is not None else None
+    found, name = gpu_labels(facts), view.node.name
+    return [
+        {
+            "what": f"label {key}={said} of {name} contradicts its hardware: {key}={found[key]} was found",
+            "fix": f"pancode node set {name} --unlabel {key}  ({key}={found[key]} is a label by itself)",
+        }
+        for key, said in sorted(view.node.labels.items())
+        if key in found and found[key].casefold() != said.casefold()
+    ]
 
 
 def _slots(view: NodeView, used: int, hurry: str) -> SlotsShape:

@@ -26,9 +26,20 @@ Duration: TypeAlias = int
 """Milliseconds."""
 Size: TypeAlias = int
 """Bytes."""
+Gpus: TypeAlias = str
+"""A whole number from 1 on, or `all`."""
 Labels: TypeAlias = Mapping[str, str]
 Commands: TypeAlias = tuple[str, ...]
 Paths: TypeAlias = tuple[str, ...]
+
+ALL_GPUS = "all"
+
+
+def is_gpu_count(value: object) -> bool:
+    """Whether it is a number of GPUs, from 1 on, or the word for all of a machine."""
+    text = str(value)
+    return text == ALL_GPUS or (text.isascii() and text.isdecimal() and len(text) < 7 and int(text) > 0)
+
 
 WHO, WHERE, LIMITS, GATES = "Who works", "Where", "Limits", "Gates and landing"
 ALONE, TASKS, STEPS = ("dispatch",), ("dispatch", "batch", "race"), ("dispatch", "batch", "race", "chain")
@@ -120,6 +131,14 @@ class WorkOptions:
         "Only this machine.", "N", complete="nodes", tool="machine to run on; default: PanCode chooses"
     )
     require: Labels = _where("Use only machines with this label; may be repeated.", "KEY=VALUE", default={})
+    gpus: Gpus | None = _where(
+        "Hold this many GPUs of its machine alone until it ends.",
+        "N|all",
+        tool="GPUs of its machine that the run holds alone until it ends: a number, or all",
+    )
+    gpu_memory: Size | None = _where(
+        "Each of its GPUs has at least this much memory; one GPU if --gpus is left out.", "S", example="24g"
+    )
     mode: Mode | None = _who("admin, plan, build (default) or review.", "M", complete="modes")
     safety: Safety | None = _who(
         "auto-edit (default) or full-auto; suggest starts no run.", "S", complete="levels"

@@ -246,6 +246,7 @@ _TYPED: Mapping[str, Callable[[Any], object]] = {
     "Reasoning": Reasoning,
     "NetworkAccess": NetworkAccess,
     "Money": lambda usd: Decimal(str(usd)),
+    "Gpus": str,
 }
 """By the type of an option: what makes its value of plain JSON."""
 _FORMER = {"max_attempts": "attempts"}

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer import Argument
@@ -174,7 +174,12 @@ def _bounds(slots: SlotBounds | None) -> dict[str, int | None]:
     return {} if slots is None else {"slots": slots.most, "least": slots.least}
 
 
-@node.verb("set", "pancode node set gpubox --slots 2 --label gpu=24g", "pancode node set gpubox --slots 1-8")
+@node.verb(
+    "set",
+    "pancode node set gpubox --slots 2 --label room=attic",
+    "pancode node set gpubox --slots 1-8",
+    "pancode node set gpubox --gpus asked",
+)
 def set_(
     name: Node,
     labels: Annotated[
@@ -186,9 +191,13 @@ def set_(
         SlotBounds | None,
         option("Runs at once; 1-8: fewer where the machine is strained.", "N|LEAST-MOST", parser=slot_bounds),
     ] = None,
+    gpus: Annotated[
+        Literal["all", "asked", "none"] | None,
+        option("Give its GPUs to every run (default), only to runs that ask with --gpus, or to none."),
+    ] = None,
     face: Json,
 ) -> None:
-    """Change a machine's slots and labels, at once.
+    """Change a machine's slots and labels, and who gets its GPUs, at once.
 
     With bounds, as 1-8, the machine takes fewer by itself while its load, its memory or its heat strains it,
     calls wait in the queue of a model server that its runs use, or a provider's rate limit is nearly used up,
@@ -197,10 +206,16 @@ def set_(
     What runs or was offered stays where it is. A machine that is away hears of its slots when it is back;
     fewer are heeded at once.
     """
-    wanted = {**_bounds(slots), "labels": dict(labels), "unlabel": list(unlabel), "by": who()}
+    wanted = {
+        **_bounds(slots),
+        **({"gpus": gpus} if gpus else {}),
+        "labels": dict(labels),
+        "unlabel": list(unlabel),
+        "by": who(),
+    }
     answer = face.client().post(path_of("nodes", name, "set"), wanted)
-    count = answer["slots"]["total"]
-    face.show(answer, lambda: f"{name}: {count} slots, labels {safe(_labels(answer)) or '-'}\n")
+    count, rule = answer["slots"]["total"], f", GPUs for {answer['gpu_rule']}" if gpus else ""
+    face.show(answer, lambda: f"{name}: {count} slots, labels {safe(_labels(answer)) or '-'}{rule}\n")
 
 
 @node.verb("rm", "pancode node rm gpubox")
@@ -455,7 +470,29 @@ def _machine(node: dict[str, Any]) -> Iterator[Fact]:
     yield "Clock", "-" if skew is None else f"{skew:+.1f} s off ours"
     yield "Node agent", safe(node["version"] or "-")
     yield "Isolation", safe(facts["isolation"])
+    yield from _gpus(node)
     yield "Allows", _allowed(facts["allows"])
+
+
+def _gpus(node: dict[str, Any]) -> Iterator[Fact]:
+    for name, one in zip(["GPUs", *[""] * len(node["gpus"])], node["gpus"], strict=False):
+        free = f"{size(one['memory_free'])} free" if one["memory_free"] is not None else "free memory unknown"
+        busy = "" if one["busy"] is None else f", {one['busy']} % busy"
+        since = one["unknown_since"]
+        state = f"its driver does not answer since {short_time(since)}" if since else f"{free}{busy}"
+        held = f", held by {one['holder']}" if one["holder"] else ""
+        driver = f", driver {one['driver']}" if one["driver"] else ""
+        yield name, safe(f"{one['name']}, {size(one['memory'])}, {state}{held}{driver}, {one['uuid']}")
+    if node["gpus"]:
+        words = {
+            "all": "every run, those that nobody holds",
+            "asked": "only runs with --gpus",
+            "none": "no run",
+        }
+        yield (
+            "GPUs go to",
+            f"{words[node['gpu_rule']]} (pancode node set {safe(node['name'])} --gpus all|asked|none)",
+        )
 
 
 def _allowed(allows: dict[str, Any]) -> str:

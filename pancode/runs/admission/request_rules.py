@@ -17,7 +17,7 @@ from pancode.kernel.names import not_found
 from pancode.kernel.shell_words import split_words
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import AccessScope, may, must_ask
-from pancode.runs.options import OPTIONS
+from pancode.runs.options import OPTIONS, is_gpu_count
 from pancode.runs.receipts.trust import OTHER
 from pancode.runs.request import Catalogue, DispatchRequest
 
@@ -54,6 +54,8 @@ def check_options(request: DispatchRequest) -> None:
         if one.words and value not in (None, *one.words):
             fix = ", or ".join(f"{flag} {word}" for word in one.words)
             raise UsageError(f"{flag} {value!r} is not known", fix=fix)
+        if one.kind == "Gpus" and value is not None and not is_gpu_count(value):
+            raise UsageError(f"{flag} must be a number from 1 on, or all, not {value!r}", fix=f"{flag} 1")
         if one.bounds is None or value is None:
             continue
         least, most = one.bounds

@@ -26,6 +26,7 @@ from pancode.runs.admission import request_rules
 from pancode.runs.admission.limits import RunLimits, run_limits
 from pancode.runs.admission.model_choice import model_from, pinned, reasoning_for, runtime_and_model, unlisted
 from pancode.runs.placement.candidates import Candidate, NodeRequirements, candidates
+from pancode.runs.placement.gpus import need_of
 from pancode.runs.request import (
     EXPLORE,
     NO_SKILLS,
@@ -230,6 +231,8 @@ class Resolution:
             untested=asked.untested and self.wanted is not None,
             node=asked.node,
             require=dict(asked.require),
+            gpus=asked.gpus,
+            gpu_memory=asked.gpu_memory,
             priority=asked.priority,
             project=self.project,
             workspace=workspace,
@@ -411,7 +414,8 @@ def _put_together(
     asked = (request.node, request.require, runtime.name, safety, request.repo)
     walled = is_walled_by(request, agent, rules, runtime)
     settled = _settled(request, agent, catalogue, gates, workspace)
-    wish = NodeRequirements(*asked, wanted, walled, bool(request.turns), settled["env"])
+    gpus = need_of(request.gpus, request.gpu_memory)
+    wish = NodeRequirements(*asked, wanted, walled, bool(request.turns), settled["env"], gpus)
     attempts = request.attempts or agent.max_attempts or defaults.max_attempts
     able = candidates(catalogue.nodes, wish)
     return Resolution(

@@ -57,11 +57,12 @@ def order_for(
     times: tuple[int, FleetTime],
     tools: Mapping[str, FleetTool] = NO_TOOLS,
     ahead: bool = False,
+    gpus: tuple[str, ...] | None = None,
 ) -> Order:
     """The order of the run's current attempt for one node; `times` = (wall clock now, start-by).
 
     `tools`: the fleet's tools by name; those named in the run's terms are offered to it. `ahead`: the node
-    may hold the order until a slot is free.
+    may hold the order until a slot is free. `gpus`: as the order has them.
     """
     issued_wall_ms, start_by = times
     return Order(
@@ -107,6 +108,7 @@ def order_for(
         turns=_turns(run),
         fleet_tools=_fleet(run, tools),
         ahead=ahead,
+        gpus=gpus,
         trace=run.trace,
     )
 

@@ -1,0 +1,54 @@
+"""Stands in for a machine with GPUs: the library of NVIDIA's driver, made of nvml.c, and device files."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("nvml.c")
+NULL = os.makedev(1, 3)
+H100 = "NVIDIA H100 80GB HBM3"
+GIB = 1 << 30
+
+
+class GpuMachine:
+    """A folder with a library, the file that says what it answers, and device files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.devices = folder, folder / "dev"
+        self._state = folder / "gpus"
+        self.library = folder / "libnvidia-ml.so.1"
+        self.devices.mkdir(parents=True, exist_ok=True)
+        name = "-Wl,-soname,libnvidia-ml.so.1"
+        state = f'-DSTATE="{self._state}"'
+        subprocess.run(["gcc", "-shared", "-fPIC", "-w", state, name, "-o", self.library, SOURCE], check=True)
+        self.says(gpu(0), gpu(1))
+
+    def says(self, *lines: str) -> None:
+        """What the library answers from now on: a line of `gpu` for each GPU, `hang` or `fail`."""
+        temporary = self._state.with_suffix(".new")
+        temporary.write_text("".join(f"{line}\n" for line in lines))
+        temporary.replace(self._state)
+
+    def make_devices(self, names: Sequence[str] = ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm")) -> None:
+        """Make device files that read and write as /dev/null. Only root may."""
+        for name in names:
+            os.mknod(self.devices / name, stat.S_IFCHR | 0o666, NULL)
+            os.chmod(self.devices / name, 0o666)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The value of `gpus` in the node agent's node.json."""
+        return {"library": str(self.library), "devices": str(self.devices)}
+
+
+def uuid(number: int) -> str:
+    return f"GPU-00000000-0000-4000-8000-{number:012}"
+
+
+def gpu(number: int, total: int = 80 * GIB, free: int = 78 * GIB, busy: int = 3, name: str = H100) -> str:
+    """A line for `says`."""
+    return f"{uuid(number)}|{name}|{total}|{free}|{busy}|{number}"
