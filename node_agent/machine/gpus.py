@@ -14,9 +14,9 @@ import pwd
 import re
 import stat
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,9 +28,10 @@ from node_agent.wire.node import MOST_GPUS, GpuFact, GpuLoad, NodeProblem
 LIBRARY = "libnvidia-ml.so.1"
 PLACES = ("/usr/local/nvidia/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib/wsl/lib")
 """Folders of the driver's library that the dynamic linker may not know."""
+_LINKED = ("", "/lib", "/usr/lib", "/lib64", "/usr/lib64")
 CONTROL, MEMORY = "nvidiactl", "nvidia-uvm"
 """The device files that a program needs beside those of its GPUs."""
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+VISIBLE, FOLDERS = "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH"
 FIRST_S, WAIT_S = 1.0, 0.2
 """The seconds that the first look waits for the driver, and each later one."""
 AGAIN_MS = 1_000
@@ -73,8 +74,12 @@ class GpuLibrary(Protocol):
 class Nvml:
     """The library of NVIDIA's driver, through `nvidia-ml-py`. Both are loaded at the first read."""
 
-    def __init__(self, library: str) -> None:
+    def __init__(self, library: str, cache: Path = Path("/etc/ld.so.cache")) -> None:
         self._library = library
+        folder = os.path.dirname(library)
+        known = folder in _LINKED or f"{folder}/{LIBRARY}".encode() in _bytes(cache)
+        self.folder = "" if known else folder
+        """The folder of the library, where no program finds it by itself."""
         self._nvml: Any = None
         self._handle: ctypes.CDLL | None = None
 
@@ -128,6 +133,12 @@ class Nvml:
             busy if busy is not None and 0 <= busy <= 100 else None,
             f"nvidia{minor}",
         )
+
+
+def _bytes(path: Path) -> bytes:
+    with suppress(OSError):
+        return path.read_bytes()
+    return b""
 
 
 def _text(value: str | bytes) -> str:
@@ -238,7 +249,9 @@ class Gpus:
 
     def access(self, asked: Collection[str] | None, held: Collection[str]) -> GpuAccess:
         """Return what a run may use; see `access_of`."""
-        return access_of(asked, held, self.look().gpus, self.devices)
+        found = access_of(asked, held, self.look().gpus, self.devices)
+        folder = next((one.folder for one in self._libraries if isinstance(one, Nvml)), "")
+        return replace(found, folder=folder if found.files else "")
 
     def problems(self) -> tuple[NodeProblem, ...]:
         """Return why runs cannot use a GPU that is here, with the commands that help."""
@@ -260,10 +273,16 @@ class GpuAccess:
 
     files: tuple[tuple[str, str], ...] = ()
     visible: str | None = None
+    folder: str = ""
+    """The folder of the driver's libraries, where programs do not find them by themselves."""
 
-    @property
-    def env(self) -> dict[str, str]:
-        return {} if self.visible is None else {VISIBLE: self.visible}
+    def added_to(self, env: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment in which programs find these GPUs, and no other."""
+        found = {**env} if self.visible is None else {**env, VISIBLE: self.visible}
+        folders = [one for one in env.get(FOLDERS, "").split(":") if one]
+        if self.folder and self.folder not in folders:
+            found[FOLDERS] = ":".join([*folders, self.folder])
+        return found
 
 
 def access_of(

@@ -324,7 +324,7 @@ class NodeRuntimes:
         hears = runtime.capabilities.hears or order.turns is not None
         return ports.Launch(
             argv=made.argv,
-            env={**made.env, **gpus.env, **({AGENT_ONLY: " ".join(logins)} if logins else {})},
+            env=gpus.added_to({**made.env, AGENT_ONLY: " ".join(logins)} if logins else made.env),
             stdin=made.stdin,
             files=made.files,
             login={**made.login, **(around.words_key(order) if hears else {})},
@@ -357,7 +357,7 @@ class NodeRuntimes:
         network = network_of(with_rules(order.policy, rules), runtime, agent, door)
         gpus = self._around.gpus(order)
         bounds = Permissions(writable, network, door.port if door else 0, paths, gpus.files)
-        plan = replace(plan, env={**plan.env, **gpus.env})
+        plan = replace(plan, env=gpus.added_to(plan.env))
         made = sandbox.around(plan, bounds, shown) if sandbox is not None else None
         if made is None:
             raise StepFailed(FailureKind.SANDBOX, f"the sandbox is gone: {self._no_wall()}")
