@@ -19,7 +19,7 @@ from node_agent.agent.worker import Crew
 from node_agent.agent.world import World
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import Gateways, NoGateways
-from node_agent.attempt.ports import Uplink
+from node_agent.attempt.ports import JournalPort, Uplink
 from node_agent.endpoints.places import machine_places
 from node_agent.endpoints.table import EndpointTable
 from node_agent.gateway.opening import GatewayProcesses, Near, problems_of, read_wish
@@ -29,19 +29,16 @@ from node_agent.journal.storage import JournalFiles
 from node_agent.link.bus import RedisUplink
 from node_agent.machine.chosen import others_of
 from node_agent.machine.discovery import Finder, MachineProbe, OtherFacts, search_path, with_local_fix
-from node_agent.machine.gpus import GpuAccess, Gpus, libraries_here
+from node_agent.machine.gpus import Gpus, gpus_here
 from node_agent.machine.home import (
     End,
-    GpuSettings,
     LinkFile,
     NodeHome,
     NodeSettings,
     SettingsError,
     current_link,
-    read_owned,
     take_over,
 )
-from node_agent.machine.owner import OwnersFiles
 from node_agent.passport.exam import ExamTools, HttpChat, free_slot
 from node_agent.passport.queue import ExamQueue, PassportCache
 from node_agent.runner import scopes
@@ -108,8 +105,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
     vault = Vault(home.secrets, dict(os.environ), clock, tokens(home.root))
     tempo, reserve = Tempo().scaled(settings.time_factor), settings.disk_reserve
     node, fleet = Self(settings.fleet, settings.name, version(), key.public), FleetClock(0, ids.token(8))
-    path = search_path(settings.path, os.environ)
-    groups = scopes.here(settings.fleet, os.environ, clock)
+    path, groups = search_path(settings.path, os.environ), scopes.here(settings.fleet, os.environ, clock)
     runner = Runner(sys.executable, Path(shim.__file__), clock, groups)
     sandbox = Sandbox(home.root, path, clock, os.path.expanduser("~"))
     endpoints = _endpoints(home, settings, vault, clock)
@@ -118,12 +114,10 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         runner.reap()  # nothing may be started for hours
         return _other_facts(groups, sandbox, endpoints, vault, problems_of(home.root))
 
-    owner = OwnersFiles(home.root, clock)
-    of_gpus = read_owned(GpuSettings, home.gpus)
-    gpus = Gpus(libraries_here(of_gpus.library), clock, of_gpus.devices)
+    gpus = gpus_here(home.root / "gpus.json", clock)
     machine = MachineProbe(
         home.root,
-        Finder(path, clock, vault.values, others=lambda: others_of(owner.ceiling())),
+        Finder(path, clock, vault.values, others=lambda: others_of(machine.ceiling())),
         clock,
         reserve,
         other_facts,
@@ -133,16 +127,10 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
     )
     depot = DepotClient(DepotAccess(lambda: _depot_end(home), _Sign(node, key)))
     sessions = KeptSessions(home.root, lambda name: _sessions(name, machine), settings.keep.sessions)
-    surroundings = _surroundings(path, vault, machine, settings.name, key, endpoints)
     signer = EventSigner(node, key, clock, fleet)
     journal = LoggedJournal(settings.name, JournalFiles(home.journal), signer, clock)
-
-    def gpus_of(order: Order) -> GpuAccess:
-        held = gpu_holders(journal)
-        return gpus.access(order.gpus, {uuid for uuid, one in held.items() if one != order.identity})
-
-    around = replace(surroundings, sandbox=sandbox, before=sessions.used_before, gpus=gpus_of)
-    runtimes = NodeRuntimes(around)
+    around = _surroundings(path, vault, machine, settings.name, key, endpoints, gpus, journal)
+    runtimes = NodeRuntimes(replace(around, sandbox=sandbox, before=sessions.used_before))
     redacting = RedactingDepot(depot, lambda identity: runtimes.hidden(journal.order(identity)))
     world = World(
         node=node,
@@ -243,7 +231,14 @@ def _tools(home: NodeHome, endpoints: EndpointTable, clock: Clock, ids: Ids) -> 
 
 
 def _surroundings(
-    path: str, vault: Vault, machine: MachineProbe, node: str, key: SigningKey, endpoints: EndpointTable
+    path: str,
+    vault: Vault,
+    machine: MachineProbe,
+    node: str,
+    key: SigningKey,
+    endpoints: EndpointTable,
+    gpus: Gpus,
+    journal: JournalPort,
 ) -> LaunchSurroundings:
     return LaunchSurroundings(
         path=path,
@@ -258,6 +253,7 @@ def _surroundings(
         words_key=partial(_words_key, key),
         desk=partial(_desk, key),
         server=partial(_fact, endpoints),
+        gpus=lambda order: gpus.access(order, gpu_holders(journal)),
     )
 
 

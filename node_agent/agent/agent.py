@@ -349,6 +349,8 @@ class NodeAgent:
             self._next_facts = self._next_beat = 0
         if now < self._next_beat:
             return
+        loads = w.facts.gpu_loads()
+        held = gpu_holders(w.journal) if loads else {}
         pulse = self._pulse.make(
             w.journal.kept_node(),
             self.slots(),
@@ -357,16 +359,10 @@ class NodeAgent:
             w.clock.boot_ms(),
             self.job.signs(),
             self._pace.why if self._pace else "",
-            self._gpus(),
+            tuple(one.model_copy(update={"holder": held.get(one.uuid)}) for one in loads),
         )
         w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json())
         self._next_beat = now + w.tempo.heartbeat_ms
-
-    def _gpus(self) -> tuple[GpuLoad, ...]:
-        """The load of each GPU, with the attempt that holds it."""
-        loads = self.world.facts.gpu_loads()
-        held = gpu_holders(self.world.journal) if loads else {}
-        return tuple(one.model_copy(update={"holder": held.get(one.uuid)}) for one in loads)
 
     def _ready(self, *states: str) -> frozenset[str]:
         facts = self._seen(self.world.clock.mono_ms())

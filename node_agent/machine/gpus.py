@@ -21,9 +21,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from node_agent.attempt.ports import StepFailed
+from node_agent.machine.home import read_owned
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.model import WireModel
 from node_agent.wire.node import MOST_GPUS, GpuFact, GpuLoad, NodeProblem
+from node_agent.wire.order import Order
+from node_agent.wire.policy import Enforcement, Isolation
+from node_agent.wire.receipt import Enforced
 
 LIBRARY = "libnvidia-ml.so.1"
 PLACES = ("/usr/local/nvidia/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib/wsl/lib")
@@ -76,69 +82,58 @@ class Nvml:
 
     def __init__(self, library: str, cache: Path = Path("/etc/ld.so.cache")) -> None:
         self._library = library
-        folder = os.path.dirname(library)
-        known = folder in _LINKED or f"{folder}/{LIBRARY}".encode() in _bytes(cache)
-        self.folder = "" if known else folder
-        """The folder of the library, where no program finds it by itself."""
         self._nvml: Any = None
         self._handle: ctypes.CDLL | None = None
+        folder, known = os.path.dirname(library), b""
+        with suppress(OSError):
+            known = cache.read_bytes()
+        is_linked = folder in _LINKED or f"{folder}/{LIBRARY}".encode() in known
+        self.folder = "" if is_linked else folder
+        """The folder of the library, where no program finds it by itself."""
 
     def read(self) -> GpuAnswer:
         try:
-            nvml = self._nvml = self._nvml or self._loaded()
+            if self._nvml is None:
+                # The package looks for the library by its name; once it is loaded, any folder will do.
+                self._handle = ctypes.CDLL(self._library, mode=ctypes.RTLD_GLOBAL)
+                self._nvml = importlib.import_module("pynvml")
+                self._nvml.nvmlInit()
+            nvml, most = self._nvml, MOST_GPUS
             driver = _text(nvml.nvmlSystemGetDriverVersion())
-            every = [
-                self._one(nvml, index, driver) for index in range(min(nvml.nvmlDeviceGetCount(), MOST_GPUS))
-            ]
-            odd = tuple(one for one in every if isinstance(one, str))
-            return GpuAnswer(tuple(one for one in every if isinstance(one, GpuReading)), odd)
+            every = [read_gpu(nvml, index, driver) for index in range(min(nvml.nvmlDeviceGetCount(), most))]
         except Exception as exc:  # the library's own errors, and those of a library that lacks a function
-            self._end()
+            if self._nvml is not None:
+                with suppress(Exception):
+                    self._nvml.nvmlShutdown()
+            self._nvml = None  # it begins anew: a library keeps the GPUs of its first moment
             raise GpuError(str(exc) or type(exc).__name__) from exc
-
-    def _loaded(self) -> Any:
-        # The package looks for the library by its name; once it is loaded, any folder will do.
-        self._handle = ctypes.CDLL(self._library, mode=ctypes.RTLD_GLOBAL)
-        nvml = importlib.import_module("pynvml")
-        nvml.nvmlInit()
-        return nvml
-
-    def _end(self) -> None:
-        """Begin anew at the next read: a library keeps the GPUs of its first moment."""
-        if self._nvml is not None:
-            with suppress(Exception):
-                self._nvml.nvmlShutdown()
-        self._nvml = None
-
-    def _one(self, nvml: Any, index: int, driver: str) -> GpuReading | str:
-        """Return a GPU, or why it cannot be used: it has fallen off its bus, or reports nonsense."""
-        try:
-            handle = nvml.nvmlDeviceGetHandleByIndex(index)
-            memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-        except nvml.NVMLError as exc:
-            if exc.value in (nvml.NVML_ERROR_GPU_IS_LOST, nvml.NVML_ERROR_NOT_FOUND):
-                return f"GPU {index} is gone: {exc}"
-            raise
-        uuid, minor = _text(nvml.nvmlDeviceGetUUID(handle)), nvml.nvmlDeviceGetMinorNumber(handle)
-        total, free = int(memory.total), int(memory.free)
-        if not _UUID.fullmatch(uuid) or not 0 < total <= _MOST_MEMORY or not 0 <= minor < 1 << 12:
-            return f"GPU {index} reports nonsense: UUID {uuid[:50]!r}, {total} bytes of memory"
-        busy = None
-        with suppress(nvml.NVMLError):  # not every GPU tells it
-            busy = int(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-        name = _text(nvml.nvmlDeviceGetName(handle))
-        return GpuReading(
-            GpuFact(index=index, uuid=uuid, name=name, memory=total, driver=driver),
-            free if 0 <= free <= total else None,
-            busy if busy is not None and 0 <= busy <= 100 else None,
-            f"nvidia{minor}",
-        )
+        odd = tuple(one for one in every if isinstance(one, str))
+        return GpuAnswer(tuple(one for one in every if isinstance(one, GpuReading)), odd)
 
 
-def _bytes(path: Path) -> bytes:
-    with suppress(OSError):
-        return path.read_bytes()
-    return b""
+def read_gpu(nvml: Any, index: int, driver: str) -> GpuReading | str:
+    """Return a GPU, or why it cannot be used: it has fallen off its bus, or reports nonsense."""
+    try:
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    except nvml.NVMLError as exc:
+        if exc.value in (nvml.NVML_ERROR_GPU_IS_LOST, nvml.NVML_ERROR_NOT_FOUND):
+            return f"GPU {index} is gone: {exc}"
+        raise
+    uuid, minor = _text(nvml.nvmlDeviceGetUUID(handle)), nvml.nvmlDeviceGetMinorNumber(handle)
+    total, free = int(memory.total), int(memory.free)
+    if not _UUID.fullmatch(uuid) or not 0 < total <= _MOST_MEMORY or not 0 <= minor < 1 << 12:
+        return f"GPU {index} reports nonsense: UUID {uuid[:50]!r}, {total} bytes of memory"
+    busy = None
+    with suppress(nvml.NVMLError):  # not every GPU tells it
+        busy = int(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    name = _text(nvml.nvmlDeviceGetName(handle))
+    return GpuReading(
+        GpuFact(index=index, uuid=uuid, name=name, memory=total, driver=driver),
+        free if 0 <= free <= total else None,
+        busy if busy is not None and 0 <= busy <= 100 else None,
+        f"nvidia{minor}",
+    )
 
 
 def _text(value: str | bytes) -> str:
@@ -224,7 +219,7 @@ class Gpus:
             if asks:
                 self._asking, self._asked_ms = True, now
                 self._answered.clear()
-                threading.Thread(target=self._ask, name="gpus", daemon=True).start()
+                threading.Thread(target=self.ask, name="gpus", daemon=True).start()
         if asks:
             self._answered.wait(FIRST_S if first else WAIT_S)
         with self._lock:
@@ -233,7 +228,8 @@ class Gpus:
             since_ms = self._good_wall_ms if trouble else None
             return GpuState(self._known.gpus, trouble, since_ms, self._known.odd)
 
-    def _ask(self) -> None:
+    def ask(self) -> None:
+        """Ask the libraries once, and keep what they say. It may hang."""
         answers, trouble = list[GpuAnswer](), ""
         try:
             answers += [library.read() for library in self._libraries]
@@ -247,9 +243,10 @@ class Gpus:
                 self._good_ms, self._good_wall_ms = self._clock.mono_ms(), self._clock.wall_ms()
         self._answered.set()
 
-    def access(self, asked: Collection[str] | None, held: Collection[str]) -> GpuAccess:
-        """Return what a run may use; see `access_of`."""
-        found = access_of(asked, held, self.look().gpus, self.devices)
+    def access(self, order: Order, holders: Mapping[str, AttemptId]) -> GpuAccess:
+        """Return what the run of this order may use; see `access_of`. `holders`: who holds a GPU alone."""
+        held = {uuid for uuid, one in holders.items() if one != order.identity}
+        found = access_of(order.gpus, held, self.look().gpus, self.devices)
         folder = next((one.folder for one in self._libraries if isinstance(one, Nvml)), "")
         return replace(found, folder=folder if found.files else "")
 
@@ -275,6 +272,13 @@ class GpuAccess:
     visible: str | None = None
     folder: str = ""
     """The folder of the driver's libraries, where programs do not find them by themselves."""
+
+    def enforced(self, isolation: Isolation) -> tuple[Enforced, ...]:
+        """Return the GPUs for the receipt, where the run gets fewer than all; a sandbox enforces them."""
+        if self.visible is None:
+            return ()
+        how = Enforcement.TOLD_ONLY if isolation is Isolation.NONE else Enforcement.SANDBOX
+        return (Enforced(rule=f"GPUs {self.visible or 'none'}", how=how),)
 
     def added_to(self, env: Mapping[str, str]) -> dict[str, str]:
         """Return the environment in which programs find these GPUs, and no other."""
@@ -323,7 +327,7 @@ def device_problems(names: Sequence[str], devices: str) -> list[NodeProblem]:
         opens = bool(seen.st_mode & stat.S_IWOTH) if is_root else os.access(path, os.R_OK | os.W_OK)
         if not opens:
             what = f"runs cannot use a GPU here: {path} is closed to {_user(is_root)}"
-            found.append(NodeProblem(what=what, fix=_opens(seen, path, is_root)))
+            found.append(NodeProblem(what=what, fix=command_to_open(seen, path, is_root)))
     return found
 
 
@@ -336,7 +340,8 @@ def _user(is_root: bool) -> str:
         return str(os.geteuid())
 
 
-def _opens(seen: os.stat_result, path: str, is_root: bool) -> str:
+def command_to_open(seen: os.stat_result, path: str, is_root: bool) -> str:
+    """Return the command that opens a device file to the user that runs have."""
     if not is_root and seen.st_gid and seen.st_mode & stat.S_IWGRP:
         with suppress(KeyError):
             group = grp.getgrgid(seen.st_gid).gr_name
@@ -344,16 +349,27 @@ def _opens(seen: os.stat_result, path: str, is_root: bool) -> str:
     return f"sudo chmod 0666 {path}  (lasting: options nvidia NVreg_DeviceFileMode=0666 in /etc/modprobe.d)"
 
 
-def libraries_here(chosen: str | None) -> list[GpuLibrary]:
-    """Return the libraries that may find a GPU here. `chosen`: the path of NVIDIA's, where it is unusual."""
-    found: list[GpuLibrary] = (
-        [AmdFiles()] if glob.glob("/sys/class/drm/card*/device/mem_info_vram_total") else []
-    )
-    path = chosen or _driver_library()
-    return [Nvml(path), *found] if path else found
+class GpuSettings(WireModel):
+    """The owner's `gpus.json`: the path of the driver's library, and the folder of the device files."""
+
+    library: str | None = None
+    devices: str = "/dev"
 
 
-def _driver_library() -> str:
+def gpus_here(owners: Path, clock: Clock) -> Gpus:
+    """Return the machine's GPUs. `owners`: the file for a machine where they are at an unusual place.
+
+    SettingsError.
+    """
+    settings = read_owned(GpuSettings, owners)
+    path = settings.library or driver_library()
+    libraries: list[GpuLibrary] = [Nvml(path)] if path else []
+    if glob.glob("/sys/class/drm/card*/device/mem_info_vram_total"):
+        libraries.append(AmdFiles())
+    return Gpus(libraries, clock, settings.devices)
+
+
+def driver_library() -> str:
     """The path or name under which the driver's library can be loaded; empty: it is not here."""
     for folder in PLACES:
         if os.path.exists(f"{folder}/{LIBRARY}"):

@@ -32,13 +32,6 @@ class RedisLogin(WireModel):
     password_file: str
 
 
-class GpuSettings(WireModel):
-    """The owner's `gpus.json`: the path of the driver's library, and the folder of the device files."""
-
-    library: str | None = None
-    devices: str = "/dev"
-
-
 class NodeSettings(WireModel):
     """`node.json`, written at enrolment."""
 
@@ -92,11 +85,6 @@ class NodeHome:
     def prices(self) -> Path:
         """The owner's file of prices of models' tokens, where no public list is valid."""
         return self.root / "prices.json"
-
-    @property
-    def gpus(self) -> Path:
-        """The owner's file for a machine whose GPUs are at an unusual place."""
-        return self.root / "gpus.json"
 
     @property
     def layout(self) -> Path:

@@ -332,7 +332,7 @@ class NodeRuntimes:
                 *orders.enforced(order, runtime, isolation, owners),
                 *loose,
                 *_network_enforced(policy, runtime, isolation, door),
-                *_gpus_enforced(gpus, isolation),
+                *gpus.enforced(isolation),
             ),
             version=around.version(order.runtime),
             served=_served(around.server(order), order),
@@ -550,14 +550,6 @@ def _network_enforced(
         receipt.Enforced(rule=f"network {network}", how=how),
         receipt.Enforced(rule=f"network of set-up and gates {rest}", how=rest_how),
     )
-
-
-def _gpus_enforced(gpus: GpuAccess, isolation: Isolation) -> tuple[receipt.Enforced, ...]:
-    """Return the GPUs for the receipt, where the run gets fewer than all; only a sandbox enforces that."""
-    if gpus.visible is None:
-        return ()
-    how = Enforcement.TOLD_ONLY if isolation is Isolation.NONE else Enforcement.SANDBOX
-    return (receipt.Enforced(rule=f"GPUs {gpus.visible or 'none'}", how=how),)
 
 
 def _is_accepted(order: Order, runtime: base.Runtime, how: Enforcement) -> bool:

@@ -10,7 +10,6 @@ from statistics import median_low
 from typing_extensions import TypedDict
 
 from node_agent.wire.node import (
-    GpuFact,
     GpuLoad,
     Heartbeat,
     NodeFacts,
@@ -368,7 +367,7 @@ def _node(
         "disk_most": None if most is None else {"what": most.what, "bytes": most.bytes},
         "linked": core.live.links.counts.get(view.node.name, Linked()).up,
         "isolation": facts.isolation.value if facts is not None else None,
-        "gpus": _gpus(tx, view),
+        "gpus": gpu_shapes(view, tx.find(GpuHold) if facts is not None and facts.gpus else ()),
         "gpu_rule": view.node.gpus.value,
         "problems": problems_of(view, core.reaching(view.node.name), clocks.nodes.get(view.node.name))
         + _passed_over(core, view.node.name)
@@ -376,32 +375,31 @@ def _node(
     }
 
 
-def _gpus(tx: Transaction, view: NodeView) -> list[GpuShape]:
-    if view.last is None or not view.last.heartbeat.facts.gpus:
+def gpu_shapes(view: NodeView, holds: Sequence[GpuHold]) -> list[GpuShape]:
+    """The GPUs of a machine, with who holds them."""
+    if view.last is None:
         return []
     beat = view.last.heartbeat
     loads = {one.uuid: one for one in beat.gpus}
-    holders = {one.uuid: one.holder for one in gpus_seen(view, tx.find(GpuHold), ())}
-    return [
-        _gpu(one, loads.get(one.uuid, GpuLoad(uuid=one.uuid)), holders.get(one.uuid))
-        for one in beat.facts.gpus
-    ]
-
-
-def _gpu(fact: GpuFact, load: GpuLoad, holder: str | None) -> GpuShape:
-    return {
-        "index": fact.index,
-        "uuid": fact.uuid,
-        "name": fact.name,
-        "short": gpu_name(fact.name),
-        "vendor": fact.vendor,
-        "driver": fact.driver,
-        "memory": fact.memory,
-        "memory_free": load.memory_free,
-        "busy": load.busy,
-        "unknown_since": None if load.unknown_since_ms is None else at(load.unknown_since_ms),
-        "holder": holder or None,
-    }
+    holders = {one.uuid: one.holder for one in gpus_seen(view, holds, ())}
+    shapes = list[GpuShape]()
+    for fact in beat.facts.gpus:
+        load = loads.get(fact.uuid, GpuLoad(uuid=fact.uuid))
+        shape: GpuShape = {
+            "index": fact.index,
+            "uuid": fact.uuid,
+            "name": fact.name,
+            "short": gpu_name(fact.name),
+            "vendor": fact.vendor,
+            "driver": fact.driver,
+            "memory": fact.memory,
+            "memory_free": load.memory_free,
+            "busy": load.busy,
+            "unknown_since": None if load.unknown_since_ms is None else at(load.unknown_since_ms),
+            "holder": holders.get(fact.uuid) or None,
+        }
+        shapes.append(shape)
+    return shapes
 
 
 def false_labels(view: NodeView) -> list[Json]:

@@ -120,8 +120,17 @@ def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
         labels = {k: v for k, v in node.labels.items() if k not in wanted.unlabel} | dict(wanted.labels)
         slots, least = (node.slots, node.least) if wanted.slots is None else (wanted.slots, wanted.least)
         gpus = node.gpus if wanted.gpus is None else wanted.gpus
-        said = {"slots": slots, "least": least, "gpus": gpus.value, "labels": labels}
-        work.audit("fleet", "info", "node set", None, node=name, by=by, **said)
+        work.audit(
+            "fleet",
+            "info",
+            "node set",
+            node=name,
+            by=by,
+            slots=slots,
+            least=least,
+            gpus=gpus.value,
+            labels=labels,
+        )
         return _changed(work, node, replace(node, labels=labels, slots=slots, least=least, gpus=gpus))
 
 

@@ -470,11 +470,12 @@ def _machine(node: dict[str, Any]) -> Iterator[Fact]:
     yield "Clock", "-" if skew is None else f"{skew:+.1f} s off ours"
     yield "Node agent", safe(node["version"] or "-")
     yield "Isolation", safe(facts["isolation"])
-    yield from _gpus(node)
+    yield from gpu_lines(node)
     yield "Allows", _allowed(facts["allows"])
 
 
-def _gpus(node: dict[str, Any]) -> Iterator[Fact]:
+def gpu_lines(node: dict[str, Any]) -> Iterator[Fact]:
+    """Return a line for each GPU of a machine, and one for who gets them."""
     for name, one in zip(["GPUs", *[""] * len(node["gpus"])], node["gpus"], strict=False):
         free = f"{size(one['memory_free'])} free" if one["memory_free"] is not None else "free memory unknown"
         busy = "" if one["busy"] is None else f", {one['busy']} % busy"

@@ -407,15 +407,14 @@ def _put_together(
     told = _told(request, catalogue, agent, (mode, safety, workspace), (runtime, ref))
     wanted = _wanted(request, ref, runtime, told.text, catalogue)
     needs = Needs(wanted.endpoint, wanted.model, agent.read_only) if wanted is not None else None
-    free = is_free(wanted, catalogue)
+    free, need = is_free(wanted, catalogue), need_of(request.gpus, request.gpu_memory)
     worker = (agent.name, runtime, model_for(ref, runtime) if ref else None)
     due = estimate(request, catalogue, worker, limits)
     rules = narrowed(catalogue.rules, *request_rules.requested_networks(request, agent, catalogue))
     asked = (request.node, request.require, runtime.name, safety, request.repo)
     walled = is_walled_by(request, agent, rules, runtime)
     settled = _settled(request, agent, catalogue, gates, workspace)
-    gpus = need_of(request.gpus, request.gpu_memory)
-    wish = NodeRequirements(*asked, wanted, walled, bool(request.turns), settled["env"], gpus)
+    wish = NodeRequirements(*asked, wanted, walled, bool(request.turns), settled["env"], need)
     attempts = request.attempts or agent.max_attempts or defaults.max_attempts
     able = candidates(catalogue.nodes, wish)
     return Resolution(

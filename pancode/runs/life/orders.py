@@ -65,6 +65,10 @@ def order_for(
     may hold the order until a slot is free. `gpus`: as the order has them.
     """
     issued_wall_ms, start_by = times
+    rules, walled = rules_of(run.rules), bool(run.terms.get("walled"))
+    policy = compile_policy(
+        run.safety, run.read_only, run.told_only, mode=run.mode, rules=rules, walled=walled
+    )
     return Order(
         fleet=fleet,
         epoch=start_by.epoch,
@@ -82,14 +86,7 @@ def order_for(
         reasoning=run.reasoning,
         mode=run.mode,
         safety=run.safety,
-        policy=compile_policy(
-            run.safety,
-            run.read_only,
-            run.told_only,
-            mode=run.mode,
-            rules=rules_of(run.rules),
-            walled=bool(run.terms.get("walled")),
-        ),
+        policy=policy,
         workspace=Workspace.model_validate(workspace_of(run)),
         setup=tuple(tuple(argv) for argv in run.setup),
         cache=tuple(run.cache),

@@ -36,7 +36,7 @@ from pancode.runs.life.orders import fence_of, identity_of, may_push, order_for,
 from pancode.runs.life.prefetch import place_in_line
 from pancode.runs.life.retries import without_session
 from pancode.runs.life.signals import Bound, Due, Unbindable, Waits
-from pancode.runs.placement.gpus import GpuSeen, closes_gpus, gpus_seen
+from pancode.runs.placement.gpus import closes_gpus, gpus_seen
 from pancode.runs.placement.placement import Placed, Standing, Unplaced, decisions, in_order
 from pancode.runs.placement.prefetch import Lines, TakingBack, most_usd, staying
 from pancode.runs.unit_of_work import Work, unit_of_work
@@ -56,6 +56,8 @@ def standing_of(
     views, free = at
     paused = tx.get(Setting, "paused")
     settings = tx.find(Setting)
+    having = [view for view in views if view.last is not None and view.last.heartbeat.facts.gpus]
+    holds, freed = tx.find(GpuHold) if having else [], core.live.contacts.freed
     queues = {s.name.removeprefix("pause:"): str(s.value) for s in settings if s.name.startswith("pause:")}
     return Standing(
         nodes=tuple(views),
@@ -68,19 +70,12 @@ def standing_of(
         due=_due(tx, waiting, has_rooms(tx)),
         records=_records(core, waiting) if len(views) > 1 else {},
         room=_room(core, tx, views) if any(s.name.startswith(_OF_NODES) for s in settings) else {},
-        gpus=_gpus(work, views),
+        gpus={v.node.name: gpus_seen(v, holds, freed.get(v.node.tag or "", ())) for v in having},
         ahead=lines.room(),
         lines=lines.lengths(),
         staying=staying(tx, waiting),
         most_usd=lambda run: most_usd(core, tx, work.case(run)),
     )
-
-
-def _gpus(work: Work, views: list[NodeView]) -> dict[str, tuple[GpuSeen, ...]]:
-    """Return the GPUs of each node that has any, with who holds them."""
-    having = [view for view in views if view.last is not None and view.last.heartbeat.facts.gpus]
-    holds, freed = work.tx.find(GpuHold) if having else [], work.core.live.contacts.freed
-    return {v.node.name: gpus_seen(v, holds, freed.get(v.node.tag or "", ())) for v in having}
 
 
 def has_rooms(tx: Transaction) -> bool:

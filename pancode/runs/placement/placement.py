@@ -190,17 +190,15 @@ def misfit(run: Run, view: NodeView) -> str:
         if state == "missing":
             return f"has no runtime {run.runtime}"
         return f"has runtime {run.runtime}, which is {state.replace('_', ' ')}: pancode node show {node.name}"
-    for judge in (_without_gpus, _kept_off, _turnless, _beyond, _unheld, _unserved, _unpaid, _untrusted):
+    need = need_of_run(run)
+    if need is not None and view.last is not None:
+        why, _ = lack_of_gpus(view.last.heartbeat.facts, node, need)
+        if why:
+            return why
+    for judge in (_kept_off, _turnless, _beyond, _unheld, _unserved, _unpaid, _untrusted):
         if why := judge(run, view):
             return why
     return ""
-
-
-def _without_gpus(run: Run, view: NodeView) -> str:
-    need = need_of_run(run)
-    if need is None or view.last is None:
-        return ""
-    return lack_of_gpus(view.last.heartbeat.facts, view.node, need)[0]
 
 
 def _kept_off(run: Run, view: NodeView) -> str:

@@ -13,8 +13,8 @@ from pancode.config.schema import ModelName, Part
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import label_word
 from pancode.kernel.shell_words import split_words
-from pancode.kernel.units import Duration, Level, Money, Size, duration_ms
-from pancode.runs.options import OPTIONS, is_gpu_count
+from pancode.kernel.units import Duration, GpuCount, Level, Money, Size, duration_ms
+from pancode.runs.options import OPTIONS
 from pancode.runs.request import with_options
 
 MOST_ROUNDS = 20
@@ -41,12 +41,6 @@ def _labels(value: object) -> object:
     if wrong := next((key for key, equals, rest in pairs if not equals or not rest), None):
         raise ValueError(f"{wrong!r} is no label, write one like gpu=24g")
     return {key: rest for key, _, rest in pairs}
-
-
-def _gpus(value: object) -> str:
-    if not is_gpu_count(value):
-        raise ValueError(f"{value!r} is not a number of GPUs, write one from 1 on, or all")
-    return str(value)
 
 
 def _gate(text: str) -> str:
@@ -93,7 +87,7 @@ _TYPES: Mapping[str, Any] = {
     "Safety": Annotated[Safety, Field(strict=False)],
     "NetworkAccess": Annotated[NetworkAccess, Field(strict=False)],
     **{"Count": int, "Duration": Duration, "Size": Size, "Money": Money, "bool": bool},
-    **{"Gpus": Annotated[str, BeforeValidator(_gpus)], "Labels": Labels, "Commands": Gates, "Paths": Paths},
+    **{"Gpus": GpuCount, "Labels": Labels, "Commands": Gates, "Paths": Paths},
 }
 """The type in a file, by the name of an option's type."""
 
