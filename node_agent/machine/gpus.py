@@ -198,10 +198,18 @@ class GpuState:
 
 
 class Gpus:
-    """The machine's GPUs. Thread-safe. No look waits longer than FIRST_S, whatever the driver does."""
+    """The machine's GPUs. Thread-safe. No look waits longer than `first_s`, whatever the driver does."""
 
-    def __init__(self, libraries: Sequence[GpuLibrary], clock: Clock, devices: str = "/dev") -> None:
-        self._libraries, self._clock, self.devices = libraries, clock, devices
+    def __init__(
+        self,
+        libraries: Sequence[GpuLibrary],
+        clock: Clock,
+        devices: str = "/dev",
+        first_s: float = FIRST_S,
+        wait_s: float = WAIT_S,
+    ) -> None:
+        self._libraries, self._clock, self._devices = libraries, clock, devices
+        self._first_s, self._wait_s = first_s, wait_s
         self._lock, self._answered = threading.Lock(), threading.Event()
         self._asking = False
         self._asked_ms: int | None = None
@@ -221,7 +229,7 @@ class Gpus:
                 self._answered.clear()
                 threading.Thread(target=self.ask, name="gpus", daemon=True).start()
         if asks:
-            self._answered.wait(FIRST_S if first else WAIT_S)
+            self._answered.wait(self._first_s if first else self._wait_s)
         with self._lock:
             is_silent = self._clock.mono_ms() - self._good_ms >= SILENT_MS
             trouble = self._trouble or ("the driver does not answer" if is_silent else "")
@@ -246,7 +254,7 @@ class Gpus:
     def access(self, order: Order, holders: Mapping[str, AttemptId]) -> GpuAccess:
         """Return what the run of this order may use; see `access_of`. `holders`: who holds a GPU alone."""
         held = {uuid for uuid, one in holders.items() if one != order.identity}
-        found = access_of(order.gpus, held, self.look().gpus, self.devices)
+        found = access_of(order.gpus, held, self.look().gpus, self._devices)
         folder = next((one.folder for one in self._libraries if isinstance(one, Nvml)), "")
         return replace(found, folder=folder if found.files else "")
 
@@ -257,7 +265,7 @@ class Gpus:
         words = [f"the GPUs are not known: {state.trouble}"] if state.trouble else list(state.odd)
         found = [NodeProblem(what=one[:500], fix=fix) for one in words]
         names = [one.device for one in state.gpus if one.device]
-        found += device_problems(names, self.devices) if names and not state.trouble else []
+        found += device_problems(names, self._devices) if names and not state.trouble else []
         found += without_driver(self._libraries)
         return tuple(found)
 

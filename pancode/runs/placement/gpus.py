@@ -109,13 +109,15 @@ def choose_gpus(need: GpuNeed, gpus: Sequence[GpuSeen], taken: Collection[str] =
     return tuple(free[:many]) if len(free) >= many else ()
 
 
-def why_gpus_wait(need: GpuNeed, gpus: Mapping[str, Sequence[GpuSeen]]) -> str:
-    """Return what a run waits for, by the nodes that could give it later."""
+def why_gpus_wait(need: GpuNeed, gpus: Mapping[str, Sequence[GpuSeen]], taken: Mapping[str, str]) -> str:
+    """Return what a run waits for, by the nodes that could give it later. `taken`: runs of this moment, by
+    the GPU that they get."""
     parts = []
-    for name, seen in sorted(gpus.items())[:3]:
-        holders = sorted({one.holder for one in seen if one.holder})
-        held = f", held by {', '.join(holders)}" if holders else ", given in this moment"
+    for name, every in sorted(gpus.items())[:3]:
+        seen = [one for one in every if one.memory >= need.memory]
+        holders = sorted({one.holder or taken.get(one.uuid, "") for one in seen} - {""})
         silent = sum(one.is_silent for one in seen)
-        held = f", {silent} with a driver that does not answer{held if holders else ''}" if silent else held
-        parts.append(f"{name} has {len(seen)}{held}")
+        words = [f"{name} has {len(seen)}", f"held by {', '.join(holders)}" if holders else ""]
+        words += [f"{silent} with a driver that does not answer" if silent else ""]
+        parts.append(", ".join(filter(None, words)))
     return f"waits for {'a ' if need.count in (None, 1) else ''}{need.words}: {'; '.join(parts)}"

@@ -126,8 +126,8 @@ def decisions(runs: Iterable[Run], standing: Standing, whole: bool = True) -> It
     `whole` False: stop when no slot is free any more; the decisions until then are the same.
     """
     free, room, claimed = dict(standing.free), dict(standing.ahead), dict[str, Amount]()
-    taken = set[str]()
-    """The GPUs that runs of this round get."""
+    taken = dict[str, str]()
+    """The runs of this round by the GPU that they get."""
     in_vain: dict[object, tuple[str, WaitReason]] = {}
     """Why a run waits, by what it asks for: slots only become fewer, so this holds for all that ask for the
     same."""
@@ -146,7 +146,7 @@ def decisions(runs: Iterable[Run], standing: Standing, whole: bool = True) -> It
         if isinstance(decision, Placed):
             name, ahead = decision.node.node.name, bool(decision.busy)
             (room if ahead else free)[name] -= 1
-            taken.update(decision.gpus)
+            taken.update(dict.fromkeys(decision.gpus, run.id))
             claimed[name] = claimed.get(name, Amount()) + standing.holds(run, decision.most_usd)
         else:
             in_vain[wish] = decision.why, decision.kind
@@ -333,7 +333,7 @@ def _place(
     standing: Standing,
     free: Mapping[str, int],
     claimed: Mapping[str, Amount],
-    taken: Collection[str],
+    taken: Mapping[str, str],
 ) -> Placed | Unplaced:
     if paused := _paused(run, standing):
         return Unplaced(run, paused, WaitReason.PAUSED)
@@ -344,7 +344,7 @@ def _place(
     gpus = _gpus_at(run, fitting, standing, taken)
     if need is not None and not any(gpus.values()):
         seen = {name: standing.gpus.get(name, ()) for name in gpus}
-        return Unplaced(run, why_gpus_wait(need, seen), WaitReason.NO_GPU)
+        return Unplaced(run, why_gpus_wait(need, seen, taken), WaitReason.NO_GPU)
     fitting = [v for v in fitting if gpus[v.node.name] or need is None]
     ready = [v for v in fitting if _takes(v, standing, free)]
     if not ready:
