@@ -15,16 +15,18 @@ GIB = 1 << 30
 
 
 class GpuMachine:
-    """A folder with a library, the file that says what it answers, and device files."""
+    """A folder with a library, the file that says what it answers, and device files.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.devices = folder, folder / "dev"
-        self._state = folder / "gpus"
-        self.library = folder / "libnvidia-ml.so.1"
+    `inside`: the folder's path on the machine itself, where that is another one.
+    """
+
+    def __init__(self, folder: Path, inside: Path | None = None) -> None:
+        self.devices, self._inside = folder / "dev", inside or folder
+        self._state, self.library = folder / "gpus", folder / "libnvidia-ml.so.1"
         self.devices.mkdir(parents=True, exist_ok=True)
-        name = "-Wl,-soname,libnvidia-ml.so.1"
-        state = f'-DSTATE="{self._state}"'
-        subprocess.run(["gcc", "-shared", "-fPIC", "-w", state, name, "-o", self.library, SOURCE], check=True)
+        words = ["-Wl,-soname,libnvidia-ml.so.1", f'-DSTATE="{self._inside}/gpus"']
+        files = ["-o", str(self.library), str(SOURCE)]
+        subprocess.run(["gcc", "-shared", "-fPIC", "-w", *words, *files], check=True)
         self.says(gpu(0), gpu(1))
 
     def says(self, *lines: str) -> None:
@@ -41,8 +43,8 @@ class GpuMachine:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The value of `gpus` in the node agent's node.json."""
-        return {"library": str(self.library), "devices": str(self.devices)}
+        """The content of the owner's gpus.json."""
+        return {"library": f"{self._inside}/{self.library.name}", "devices": f"{self._inside}/dev"}
 
 
 def uuid(number: int) -> str:
