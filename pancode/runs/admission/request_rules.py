@@ -19,7 +19,7 @@ from pancode.kernel.values import replace
 from pancode.kernel.visitors import AccessScope, may, must_ask
 from pancode.runs.options import OPTIONS, is_gpu_count
 from pancode.runs.receipts.trust import OTHER
-from pancode.runs.request import Catalogue, DispatchRequest
+from pancode.runs.request import Catalogue, Defaults, DispatchRequest
 
 NOWHERE = "none"
 """The value of `verify_on` with which no other node verifies, whatever the settings say."""
@@ -67,6 +67,14 @@ def check_options(request: DispatchRequest) -> None:
             raise UsageError(f"{flag} may be {one.most_spoken} at most", fix=fix)
     if request.budget is not None and not _is_amount(request.budget):
         raise UsageError("--budget must be an amount of USD, 0 or more", fix="--budget 0.75")
+
+
+def with_gpus(request: DispatchRequest, agent: Agent | None, defaults: Defaults) -> DispatchRequest:
+    """Return the request with the GPUs of its agent, or else of the project, where it names none itself."""
+    for one in (request, *(() if agent is None else (agent,)), defaults):
+        if one.gpus is not None or one.gpu_memory is not None:
+            return replace(request, gpus=one.gpus, gpu_memory=one.gpu_memory)
+    return request
 
 
 def verify_retries(request: DispatchRequest, agent: Agent, runtime: RuntimeKind, attempts: int | None) -> int:

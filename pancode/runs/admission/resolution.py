@@ -334,6 +334,7 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
         request = replace(request, node=agent.node)
     if request.node is None:  # a machine that is named takes the place of a project's labels
         request = replace(request, require={**catalogue.defaults.require, **request.require})
+    request = request_rules.with_gpus(request, agent, catalogue.defaults)
     _try(problems, lambda: request_rules.check_node(request, catalogue))
     _try(problems, lambda: request_rules.check_options(request))
     workspace = _try(problems, lambda: request_rules.workspace(request))
