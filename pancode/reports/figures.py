@@ -173,12 +173,12 @@ def _nodes(nodes: list[NodeShape]) -> Iterator[Sample]:
             yield _one("pancode_node_disk_free_bytes", node["disk_free"], node=name)
         for gpu in node["gpus"]:
             which = {"node": name, "gpu": str(gpu["index"]), "name": gpu["short"]}
-            yield _one("pancode_node_gpu_memory_bytes", gpu["memory"], **which)
-            yield _one("pancode_node_gpu_held", gpu["holder"] is not None, **which)
+            yield Sample("pancode_node_gpu_memory_bytes", float(gpu["memory"]), which)
+            yield Sample("pancode_node_gpu_held", float(gpu["holder"] is not None), which)
             if gpu["memory_free"] is not None:
-                yield _one("pancode_node_gpu_memory_free_bytes", gpu["memory_free"], **which)
+                yield Sample("pancode_node_gpu_memory_free_bytes", float(gpu["memory_free"]), which)
             if gpu["busy"] is not None:
-                yield _one("pancode_node_gpu_busy_ratio", gpu["busy"] / 100, **which)
+                yield Sample("pancode_node_gpu_busy_ratio", gpu["busy"] / 100, which)
         if node["clock_skew_s"] is not None:
             yield _one("pancode_node_clock_skew_seconds", node["clock_skew_s"], node=name)
 

@@ -11,19 +11,21 @@ SILENT = ("suspect", "unreachable", "lost")
 
 def machines(answers: Json, about: str, moment: PageMoment) -> Page:
     """The machines with their slots, programs and models, as they were heard."""
+    has_gpus = any(map(gpus_of, answers["fleet"]["nodes"]))
     rows = tuple(
         PageRow(
             node["name"], "node",
             (
                 node["name"], node["state"], heard(node, moment), slots_of(node), _runtimes(node),
-                _models(node), gpus_of(node), node["isolation"] or "", size(node["disk_free"]),
-                _problem(node),
+                _models(node), *([gpus_of(node)] if has_gpus else ()), node["isolation"] or "",
+                size(node["disk_free"]), _problem(node),
             ),
             node, PagePlace("machine", node["name"]),
         )
         for node in answers["fleet"]["nodes"]
     )  # fmt: skip
-    head = ("NODE", "STATE", "HEARD", "SLOTS", "RUNTIMES", "MODELS", "GPUS", "WALL", "DISK", "PROBLEM")
+    gpus = ("GPUS",) if has_gpus else ()
+    head = ("NODE", "STATE", "HEARD", "SLOTS", "RUNTIMES", "MODELS", *gpus, "WALL", "DISK", "PROBLEM")
     empty = "no machine in the fleet; add one: pancode node add NAME"
     return Page(
         troubles(answers), head, rows, ("WALL", "DISK", "MODELS", "GPUS", "RUNTIMES"), "PROBLEM", empty
