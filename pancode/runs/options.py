@@ -137,7 +137,10 @@ class WorkOptions:
         tool="GPUs of its machine that the run holds alone until it ends: a number, or all",
     )
     gpu_memory: Size | None = _where(
-        "Each of its GPUs has at least this much memory; one GPU if --gpus is left out.", "S", example="24g"
+        "Each of its GPUs has at least this much memory; one GPU if --gpus is left out.",
+        "S",
+        example="24g",
+        tool="bytes of memory that each of its GPUs has at least; alone it asks for one GPU",
     )
     mode: Mode | None = _who("admin, plan, build (default) or review.", "M", complete="modes")
     safety: Safety | None = _who(

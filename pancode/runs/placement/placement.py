@@ -365,7 +365,9 @@ def _place(
     has += ["it has its session"] if run.resumes_on == best.node.name else []
     slots = f" ({free[best.node.name]})" if len(ready) > 1 and run.node is None else ""
     because = _because(run, len(ready)) + slots + _with_model(run, best)
-    return Placed(run, best, "; ".join([because, *has, *words]), gpus[best.node.name])
+    held = gpus[best.node.name]
+    has += [f"holds {', '.join(held)}"] if held else []
+    return Placed(run, best, "; ".join([because, *has, *words]), held)
 
 
 def _gpus_at(

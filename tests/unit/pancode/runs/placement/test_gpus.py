@@ -112,7 +112,7 @@ def at(*gpus: GpuSeen, free: int = 4) -> Standing:
 def test_two_runs_of_one_round_do_not_get_the_same_gpu_and_the_third_says_what_it_waits_for() -> None:
     standing = at(seen("a"), seen("b", holder="r-old"))
     first, second = decisions([run("r-1", gpus="1"), run("r-2", gpus="1")], standing)
-    assert isinstance(first, Placed) and first.gpus == ("a",)
+    assert isinstance(first, Placed) and first.gpus == ("a",) and first.why.endswith("; holds a")
     assert isinstance(second, Unplaced) and second.kind is WaitReason.NO_GPU
     assert second.why == "waits for a GPU: gpubox has 2, held by r-1, r-old"
 
