@@ -101,6 +101,8 @@ class NodeShape(TypedDict):
     gpus: list[GpuShape]
     gpu_rule: str
     """Which runs get them: all, asked, or none."""
+    gpu_labels: dict[str, str]
+    """The labels that they give the machine, besides its own."""
     problems: list[Json]
 
 
@@ -369,6 +371,7 @@ def _node(
         "isolation": facts.isolation.value if facts is not None else None,
         "gpus": gpu_shapes(view, tx.find(GpuHold) if facts is not None and facts.gpus else ()),
         "gpu_rule": view.node.gpus.value,
+        "gpu_labels": gpu_labels(facts),
         "problems": problems_of(view, core.reaching(view.node.name), clocks.nodes.get(view.node.name))
         + _passed_over(core, view.node.name)
         + _flood(core, view.node),

@@ -485,6 +485,7 @@ def gpu_lines(node: dict[str, Any]) -> Iterator[Fact]:
         driver = f", driver {one['driver']}" if one["driver"] else ""
         yield name, safe(f"{one['name']}, {size(one['memory'])}, {state}{held}{driver}, {one['uuid']}")
     if node["gpus"]:
+        yield "GPU labels", ", ".join(f"{key}={safe(value)}" for key, value in node["gpu_labels"].items())
         words = {
             "all": "every run, those that nobody holds",
             "asked": "only runs with --gpus",

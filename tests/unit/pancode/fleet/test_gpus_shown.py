@@ -68,6 +68,7 @@ def test_a_machines_page_has_a_line_for_each(world: World) -> None:
     assert "GPUs:         NVIDIA H100 80GB HBM3, 80 G, 78 G free, 7 % busy, driver 580.1, GPU-0\n" in page
     assert "its driver does not answer since" in page and "held by r-0001" in page
     assert "GPUs go to:   every run, those that nobody holds" in page
+    assert "GPU labels:   gpu=80g, gpu.count=2, gpu.name=H100\n" in page
 
 
 def test_top_has_the_column_and_the_page_of_the_machine_the_line(world: World) -> None:
