@@ -128,19 +128,19 @@ class WorkOptions:
         tool="agent definition: scout, builder, reviewer ... (see agents)",
     )
     node: Name | None = _where(
-        "Only this machine.", "N", complete="nodes", tool="machine to run on; default: PanCode chooses"
+        "Only this machine.", "N", complete="nodes", tool="machine; default: PanCode chooses"
     )
     require: Labels = _where("Use only machines with this label; may be repeated.", "KEY=VALUE", default={})
     gpus: Gpus | None = _where(
         "Hold this many GPUs of its machine alone until it ends.",
         "N|all",
-        tool="GPUs of its machine that the run holds alone until it ends: a number, or all",
+        tool="GPUs for it alone: N or all",
     )
     gpu_memory: Size | None = _where(
         "Each of its GPUs has at least this much memory; one GPU if --gpus is left out.",
         "S",
         example="24g",
-        tool="bytes of memory that each of its GPUs has at least; alone it asks for one GPU",
+        tool="least bytes of each GPU",
     )
     mode: Mode | None = _who("admin, plan, build (default) or review.", "M", complete="modes")
     safety: Safety | None = _who(
@@ -173,7 +173,7 @@ class WorkOptions:
         "The most that it may cost: a run with all its attempts, a session with all its sittings.",
         "USD",
         kept="limits.usd",
-        tool="most that a run may cost, in USD, such as 0.75",
+        tool="most that a run may cost in USD: 0.75",
     )
     timeout_ms: Duration | None = option(
         "At most this long.", "D", example="15m", key="timeout", kept="limits.wall_ms"

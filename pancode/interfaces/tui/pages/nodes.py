@@ -28,7 +28,7 @@ def machines(answers: Json, about: str, moment: PageMoment) -> Page:
     head = ("NODE", "STATE", "HEARD", "SLOTS", "RUNTIMES", "MODELS", *gpus, "WALL", "DISK", "PROBLEM")
     empty = "no machine in the fleet; add one: pancode node add NAME"
     return Page(
-        troubles(answers), head, rows, ("WALL", "DISK", "MODELS", "GPUS", "RUNTIMES"), "PROBLEM", empty
+        troubles(answers), head, rows, ("WALL", "DISK", "MODELS", *gpus, "RUNTIMES"), "PROBLEM", empty
     )
 
 
