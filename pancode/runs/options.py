@@ -125,7 +125,7 @@ class WorkOptions:
         "Agent definition (default: chosen by the task; see pancode agents).",
         "A",
         complete="agents",
-        tool="agent definition: scout, builder, reviewer ... (see agents)",
+        tool="agent: scout, builder, reviewer ... (see agents)",
     )
     node: Name | None = _where(
         "Only this machine.", "N", complete="nodes", tool="machine; default: PanCode chooses"
@@ -286,7 +286,7 @@ class WorkOptions:
         kept="",
         commands=STEPS,
         under=GATES,
-        tool="a person approves it in the inbox before it starts",
+        tool="a person approves it before it starts",
     )
 
 
