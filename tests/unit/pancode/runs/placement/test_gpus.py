@@ -122,6 +122,20 @@ def test_one_that_asks_for_none_is_not_held_up_by_those_that_wait() -> None:
     assert isinstance(one, Unplaced) and isinstance(plain, Placed) and plain.gpus == ()
 
 
+def test_one_that_asks_for_fewer_is_not_held_up_by_one_that_asks_for_more() -> None:
+    every, one = decisions(
+        [run("r-1", gpus="all"), run("r-2", gpus="1")], at(seen("a", holder="r-old"), seen("b"))
+    )
+    assert isinstance(every, Unplaced) and isinstance(one, Placed) and one.gpus == ("b",)
+
+
+def test_of_two_machines_the_one_with_a_free_gpu_takes_it() -> None:
+    views = (node("a", gpus=TWO), node("b", gpus=TWO))
+    gpus = {"a": (seen("a0", holder="r-old"),), "b": (seen("b0"),)}
+    (one,) = decisions([run("r-1", gpus="1")], Standing(views, {"a": 4, "b": 1}, gpus=gpus))
+    assert isinstance(one, Placed) and (one.node.node.name, one.gpus) == ("b", ("b0",))
+
+
 def test_a_silent_driver_is_what_a_run_waits_for() -> None:
     (one,) = decisions([run("r-1", gpus="1")], at(seen("a", silent=True)))
     assert isinstance(one, Unplaced)
@@ -194,6 +208,20 @@ def test_a_run_holds_its_gpus_from_the_order_until_it_ends(box: Box) -> None:
     box.node.carry_out(due)
     box.node.breathe()
     assert box.holds() == {"r-0002": ("GPU-0",)} and box.node.take().gpus == ("GPU-0",)
+
+
+def test_a_gpu_is_free_at_once_when_its_run_has_ended_though_the_node_has_not_said_so(box: Box) -> None:
+    box.desk.dispatch("r-0001", gpus="2")
+    box.desk.turn()
+    due = box.node.take()
+    box.node.start(due)
+    box.desk.turn(box.desk.rules.beat_ms)
+    box.node.heartbeat(gpus=tuple(GpuLoad(uuid=one.uuid, holder=due.identity) for one in TWO))
+    box.desk.turn(0)
+    box.desk.dispatch("r-0002", gpus="1")
+    box.node.deliver(due)
+    box.desk.turn(0)
+    assert box.holds() == {"r-0002": ("GPU-1",)}, "no heartbeat has come since"
 
 
 def test_a_later_attempt_holds_its_own(box: Box) -> None:
