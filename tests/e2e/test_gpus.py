@@ -118,6 +118,32 @@ def test_the_owner_says_who_gets_them(box: Box, rule: str) -> None:
         owner.run("node", "set", f"node{K}", "--gpus", "all").ok()
 
 
+def test_a_label_of_the_hardware_places_a_run_and_a_false_one_is_told(box: Box) -> None:
+    owner, top = box.owner, box.owner.repository("labels")
+    run = owner.ask("dispatch", "--runtime", "shell", "--require", "gpu.name=H100", "true", cwd=top)
+    assert run["node"] == f"node{K}"
+    try:
+        owner.run("node", "set", f"node{K}", "--label", "gpu=24g").ok()
+        told = owner.run("fleet", "doctor", f"node{K}").out
+        assert f"label gpu=24g of node{K} contradicts its hardware: gpu=80g was found" in told, told
+    finally:
+        owner.run("node", "set", f"node{K}", "--unlabel", "gpu").ok()
+
+
+def test_the_doctor_says_why_runs_cannot_use_them(box: Box) -> None:
+    file = box.gpus.devices / "nvidia-uvm"
+    file.unlink()
+    try:
+        until(
+            lambda: "nvidia-uvm" in json.dumps(box.owner.nodes()[f"node{K}"]["problems"]), "it is missed", 30
+        )
+        told = box.owner.run("fleet", "doctor", f"node{K}").out
+        assert "nvidia-uvm is missing" in told and "sudo nvidia-modprobe -u -c=0" in told, told
+        assert box.see() == ["nvidia0", "nvidia1", "nvidiactl", "visible unset"], "what is there is given"
+    finally:
+        box.gpus.make_devices(("nvidia-uvm",))
+
+
 def test_what_no_node_has_is_refused_with_what_each_lacks(box: Box) -> None:
     top = box.owner.repository("refused")
     for words, why in (
