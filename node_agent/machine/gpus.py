@@ -34,6 +34,8 @@ from node_agent.wire.receipt import Enforced
 LIBRARY = "libnvidia-ml.so.1"
 PLACES = ("/usr/local/nvidia/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib/wsl/lib")
 """Folders of the driver's library that the dynamic linker may not know."""
+SIGNS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")
+"""One of these exists where a driver of NVIDIA runs. The library alone says nothing: many images have it."""
 _LINKED = ("", "/lib", "/usr/lib", "/lib64", "/usr/lib64")
 CONTROL, MEMORY = "nvidiactl", "nvidia-uvm"
 """The device files that a program needs beside those of its GPUs."""
@@ -377,17 +379,12 @@ def gpus_here(owners: Path, clock: Clock) -> Gpus:
     return Gpus(libraries, clock, settings.devices)
 
 
-def driver_library() -> str:
-    """The path or name under which the driver's library can be loaded; empty: it is not here."""
-    for folder in PLACES:
-        if os.path.exists(f"{folder}/{LIBRARY}"):
-            return f"{folder}/{LIBRARY}"
-    if not os.path.exists("/proc/driver/nvidia/version"):
+def driver_library(signs: Sequence[str] = SIGNS, places: Sequence[str] = PLACES) -> str:
+    """Return the path or name by which the driver's library can be loaded; empty where no driver runs."""
+    if not any(map(os.path.exists, signs)):
         return ""
-    with suppress(OSError):
-        ctypes.CDLL(LIBRARY)
-        return LIBRARY
-    return ""
+    found = (path for folder in places if os.path.exists(path := f"{folder}/{LIBRARY}"))
+    return next(found, LIBRARY)
 
 
 def without_driver(

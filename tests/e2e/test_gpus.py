@@ -163,6 +163,8 @@ def test_without_a_sandbox_it_is_a_variable_and_the_receipt_says_so(box: Box) ->
     try:
         box.write("sandbox.json", {"off": "a test"})
         until(lambda: owner.nodes()[f"node{K}"]["isolation"] == "none", "the sandbox is off", 60)
+        said = owner.run("node", "set", f"node{K}", "--gpus", "asked").ok()
+        assert "has no sandbox: runs are only told by CUDA_VISIBLE_DEVICES" in said.err
         run = owner.ask(
             *("dispatch", "--runtime", "shell", "--node", f"node{K}", "--gpus", "1", "--allow-told-only"),
             *(LOOK,),
@@ -172,6 +174,7 @@ def test_without_a_sandbox_it_is_a_variable_and_the_receipt_says_so(box: Box) ->
         enforced = owner.ask("receipt", "show", run["run"])["statement"]["predicate"]["enforced"]
         assert {"rule": f"GPUs {uuid(0)}", "how": "told only"} in enforced, enforced
     finally:
+        owner.run("node", "set", f"node{K}", "--gpus", "all").ok()
         (box.node / "sandbox.json").unlink()
         until(lambda: owner.nodes()[f"node{K}"]["isolation"] == "sandbox", "the sandbox is back", 60)
 

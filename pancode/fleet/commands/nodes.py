@@ -215,6 +215,8 @@ def set_(
     }
     answer = face.client().post(path_of("nodes", name, "set"), wanted)
     count, rule = answer["slots"]["total"], f", GPUs for {answer['gpu_rule']}" if gpus else ""
+    if gpus not in (None, "all") and answer["isolation"] == "none":
+        face.note(f"{name} has no sandbox: runs are only told by CUDA_VISIBLE_DEVICES, which they may ignore")
     face.show(answer, lambda: f"{name}: {count} slots, labels {safe(_labels(answer)) or '-'}{rule}\n")
 
 

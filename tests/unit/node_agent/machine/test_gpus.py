@@ -22,6 +22,7 @@ from node_agent.machine.gpus import (
     Nvml,
     access_of,
     device_problems,
+    driver_library,
     without_driver,
 )
 from node_agent.wire.failure import FailureKind
@@ -167,6 +168,15 @@ def test_a_drivers_folder_that_the_linker_does_not_know_is_named_to_runs(tmp_pat
     access = GpuAccess(folder="/opt/x")
     once = access.added_to({"LD_LIBRARY_PATH": "/own"})
     assert once == {"LD_LIBRARY_PATH": "/own:/opt/x"} == access.added_to(once)
+
+
+def test_the_library_is_loaded_only_where_a_driver_runs(tmp_path: Path) -> None:
+    (tmp_path / "libnvidia-ml.so.1").touch()
+    sign = tmp_path / "version"
+    assert driver_library((str(sign),), (str(tmp_path),)) == "", "an image has it, and the machine no GPU"
+    sign.touch()
+    assert driver_library((str(sign),), (str(tmp_path),)) == f"{tmp_path}/libnvidia-ml.so.1"
+    assert driver_library((str(sign),), ("/nowhere",)) == "libnvidia-ml.so.1", "the linker may know it"
 
 
 def test_a_missing_or_closed_device_file_is_a_problem_with_its_command(tmp_path: Path) -> None:
