@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from node_agent.agent.agent import gpu_holders
 from node_agent.agent.fleettime import FleetClock
 from node_agent.agent.outputs import Follower, RedactingDepot
 from node_agent.agent.publish import EventSigner
@@ -18,7 +19,7 @@ from node_agent.agent.worker import Crew
 from node_agent.agent.world import World
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import Gateways, NoGateways
-from node_agent.attempt.ports import Uplink
+from node_agent.attempt.ports import JournalPort, Uplink
 from node_agent.endpoints.places import machine_places
 from node_agent.endpoints.table import EndpointTable
 from node_agent.gateway.opening import GatewayProcesses, Near, problems_of, read_wish
@@ -28,6 +29,7 @@ from node_agent.journal.storage import JournalFiles
 from node_agent.link.bus import RedisUplink
 from node_agent.machine.chosen import others_of
 from node_agent.machine.discovery import Finder, MachineProbe, OtherFacts, search_path, with_local_fix
+from node_agent.machine.gpus import Gpus, gpus_here
 from node_agent.machine.home import (
     End,
     LinkFile,
@@ -37,7 +39,6 @@ from node_agent.machine.home import (
     current_link,
     take_over,
 )
-from node_agent.machine.owner import OwnersFiles
 from node_agent.passport.exam import ExamTools, HttpChat, free_slot
 from node_agent.passport.queue import ExamQueue, PassportCache
 from node_agent.runner import scopes
@@ -104,8 +105,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
     vault = Vault(home.secrets, dict(os.environ), clock, tokens(home.root))
     tempo, reserve = Tempo().scaled(settings.time_factor), settings.disk_reserve
     node, fleet = Self(settings.fleet, settings.name, version(), key.public), FleetClock(0, ids.token(8))
-    path = search_path(settings.path, os.environ)
-    groups = scopes.here(settings.fleet, os.environ, clock)
+    path, groups = search_path(settings.path, os.environ), scopes.here(settings.fleet, os.environ, clock)
     runner = Runner(sys.executable, Path(shim.__file__), clock, groups)
     sandbox = Sandbox(home.root, path, clock, os.path.expanduser("~"))
     endpoints = _endpoints(home, settings, vault, clock)
@@ -114,22 +114,23 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         runner.reap()  # nothing may be started for hours
         return _other_facts(groups, sandbox, endpoints, vault, problems_of(home.root))
 
-    owner = OwnersFiles(home.root, clock)
+    gpus = gpus_here(home.root / "gpus.json", clock)
     machine = MachineProbe(
         home.root,
-        Finder(path, clock, vault.values, others=lambda: others_of(owner.ceiling())),
+        Finder(path, clock, vault.values, others=lambda: others_of(machine.ceiling())),
         clock,
         reserve,
         other_facts,
         lambda fact: with_local_fix(fact, home.root, settings.name, vault.trouble()),
         vault.news,
+        gpus,
     )
     depot = DepotClient(DepotAccess(lambda: _depot_end(home), _Sign(node, key)))
     sessions = KeptSessions(home.root, lambda name: _sessions(name, machine), settings.keep.sessions)
-    surroundings = _surroundings(path, vault, machine, settings.name, key, endpoints)
-    runtimes = NodeRuntimes(replace(surroundings, sandbox=sandbox, before=sessions.used_before))
     signer = EventSigner(node, key, clock, fleet)
     journal = LoggedJournal(settings.name, JournalFiles(home.journal), signer, clock)
+    around = _surroundings(path, vault, machine, settings.name, key, endpoints, gpus, journal)
+    runtimes = NodeRuntimes(replace(around, sandbox=sandbox, before=sessions.used_before))
     redacting = RedactingDepot(depot, lambda identity: runtimes.hidden(journal.order(identity)))
     world = World(
         node=node,
@@ -230,7 +231,14 @@ def _tools(home: NodeHome, endpoints: EndpointTable, clock: Clock, ids: Ids) -> 
 
 
 def _surroundings(
-    path: str, vault: Vault, machine: MachineProbe, node: str, key: SigningKey, endpoints: EndpointTable
+    path: str,
+    vault: Vault,
+    machine: MachineProbe,
+    node: str,
+    key: SigningKey,
+    endpoints: EndpointTable,
+    gpus: Gpus,
+    journal: JournalPort,
 ) -> LaunchSurroundings:
     return LaunchSurroundings(
         path=path,
@@ -245,6 +253,7 @@ def _surroundings(
         words_key=partial(_words_key, key),
         desk=partial(_desk, key),
         server=partial(_fact, endpoints),
+        gpus=lambda order: gpus.access(order, gpu_holders(journal)),
     )
 
 

@@ -155,7 +155,7 @@ SLICES = {
     "documents": Slice(_e2e("docs.py demo.py way.py"), f"{PRODUCT} docs/*.py", ""),
     "machines": Slice(
         _e2e(
-            "copied_home endpoints engines events fleet_runs from_laptop health installs login logs "
+            "copied_home endpoints engines events fleet_runs from_laptop gpus health installs login logs "
             "retention skills time where"
         ),
         PRODUCT,

@@ -51,6 +51,9 @@ MEANINGS: Mapping[str, str] = {
     "`dispatch.runtime`, else what is ready",
     "runtime_args": "refused, but for an empty list: a flag could lift a run's limits",
     "node": "the machine on which all its runs are; `--node` counts more. Left out: any machine that fits",
+    "gpus": "how many GPUs of its machine each of its runs holds alone until it ends, or `all`; `--gpus` "
+    "counts more. Left out: `dispatch.gpus`, or none",
+    "gpu_memory": "the least memory of each of them; alone it asks for one GPU",
     "model": "its model; `${VARIABLES}` are filled in here and nowhere else, and one alone that is not set "
     "is no model",
     "reasoning": "how hard its model thinks; a runtime that cannot be asked for that level refuses it",

@@ -52,6 +52,8 @@ def evidence_page() -> str:
             "which is why those in disguise come no further than that. `shell` is a script of "
             "your own, without any rule of its own: it shows what the wall holds alone. It has the "
             "machine's network, so nobody holds it from a server on the machine's loopback. "
+            "The machine had no GPU. Where there is one, each run may open the files of its driver, unless "
+            "the owner says otherwise ([what they open](../explanation/security.md#the-sandbox)). "
             "`copilot` was tried with a model server of one's own, as all others; with "
             "its vendor's cloud it was not, and what that may forbid or allow besides is not known."
         ),

@@ -100,6 +100,7 @@ WAITS: Mapping[WaitReason, str] = {
     WaitReason.QUEUED: "it was just admitted",
     WaitReason.NO_NODE: "no node of the fleet fits it as things are",
     WaitReason.NO_SLOT: "the nodes that fit are busy",
+    WaitReason.NO_GPU: "the GPUs that it asks for are held by other runs",
     WaitReason.NODE_AWAY: "the nodes that fit are away, paused, draining or take no work",
     WaitReason.PAUSED: "the fleet or its queue is paused",
     WaitReason.QUARANTINED: "the node that it was offered to is quarantined",

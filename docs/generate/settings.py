@@ -31,6 +31,7 @@ and `pancode config show`, say where theirs differ.
 KINDS = {
     units.duration_ms: "duration, as `90s`, `15m`, `1h30m`",
     units.size_bytes: "size, as `64MiB`",
+    units.gpu_count: "number from 1 on, or `all`",
     units.amount_usd: "USD",
     units._command: "command: words of a shell, or a list",
 }

@@ -16,7 +16,7 @@ from node_agent.agent.publish import EventSigner, Outbox
 from node_agent.agent.world import Drive, InlineDrive, World
 from node_agent.attempt.claims import Self
 from node_agent.attempt.job import Context, Finished, Job, Turn
-from node_agent.attempt.ports import DiskFull, LinkDown, Sent, StepFailed
+from node_agent.attempt.ports import DiskFull, JournalPort, LinkDown, Sent, StepFailed
 from node_agent.attempt.records import JournalRecord, JournalState, prunable, without_the_old
 from node_agent.wire.control import Examine, TakeBack
 from node_agent.wire.identity import AttemptId
@@ -26,6 +26,7 @@ from node_agent.wire.node import (
     MOST_PROBLEMS,
     MOST_SLOTS,
     Ask,
+    GpuLoad,
     Heartbeat,
     Inventory,
     JournalEntry,
@@ -40,6 +41,12 @@ from node_agent.wire.signing import WireRefusal
 def holding(entries: Sequence[JournalRecord]) -> list[JournalRecord]:
     """Return the entries that hold a slot."""
     return [entry for entry in entries if entry.holds_slot]
+
+
+def gpu_holders(journal: JournalPort) -> dict[str, AttemptId]:
+    """Return the attempts that hold a GPU alone, by its UUID."""
+    at_work = [entry.identity for entry in holding(journal.live()) if not entry.damaged]
+    return {uuid: one for one in at_work for uuid in journal.order(one).gpus or ()}
 
 
 class Pulse:
@@ -61,6 +68,7 @@ class Pulse:
         boot_ms: int,
         signs: Sequence[Signs] = (),
         fewer: str = "",
+        gpus: tuple[GpuLoad, ...] = (),
     ) -> Heartbeat:
         """Return the next heartbeat. `fewer`: why `slots` are not all of the node's slots."""
         self._seq += 1
@@ -88,6 +96,7 @@ class Pulse:
             obeys=self._obeys,
             facts=facts,
             signs=tuple(signs[:MOST_SLOTS]),
+            gpus=gpus,
         )
 
 
@@ -340,6 +349,8 @@ class NodeAgent:
             self._next_facts = self._next_beat = 0
         if now < self._next_beat:
             return
+        loads = w.facts.gpu_loads()
+        held = gpu_holders(w.journal) if loads else {}
         pulse = self._pulse.make(
             w.journal.kept_node(),
             self.slots(),
@@ -348,6 +359,7 @@ class NodeAgent:
             w.clock.boot_ms(),
             self.job.signs(),
             self._pace.why if self._pace else "",
+            tuple(one.model_copy(update={"holder": held.get(one.uuid)}) for one in loads),
         )
         w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json())
         self._next_beat = now + w.tempo.heartbeat_ms

@@ -19,7 +19,7 @@ from node_agent.runtimes.limits import LimitReset
 from node_agent.shim.spool import Look, PhasePlan
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.node import NodeFacts
+from node_agent.wire.node import GpuLoad, NodeFacts
 from node_agent.wire.order import Order, Workspace
 from node_agent.wire.policy import NO_RULES, CallAsked, Isolation, Rules
 from node_agent.wire.receipt import Blob, Enforced, RestReason, Served, TurnWords, Usage
@@ -466,6 +466,9 @@ class MachineFacts(Protocol):
 
     def news(self) -> bool:
         """Whether the facts of a runtime have become known since the last look."""
+
+    def gpu_loads(self) -> tuple[GpuLoad, ...]:
+        """Return the changing figures of the machine's GPUs, without their holders. Quick."""
 
     def disk_ok(self) -> bool:
         """Whether more disk is free than the reserve."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent.attempt.ceiling import Ceiling, limits_text
+from node_agent.machine.gpus import Gpus
 from node_agent.machine.owner import OwnersFiles
 from node_agent.machine.programs import RECORD, brought, file_of, written_version
 from node_agent.machine.room import DiskUse, copies, set_ups
@@ -27,7 +28,7 @@ from node_agent.shim import process
 from node_agent.vault.vault import stamp
 from node_agent.wire.clock import Clock
 from node_agent.wire.endpoint import EndpointFact
-from node_agent.wire.node import TOOL_FOLDERS, Allowed, NodeFacts, NodeProblem, RuntimeFact
+from node_agent.wire.node import TOOL_FOLDERS, Allowed, GpuLoad, NodeFacts, NodeProblem, RuntimeFact
 from node_agent.wire.policy import Isolation
 
 PROBE_S = 10
@@ -267,9 +268,10 @@ class MachineProbe:
         others: Callable[[], OtherFacts] = lambda: OtherFacts(),
         local_fix: Callable[[RuntimeFact], RuntimeFact] = lambda fact: fact,
         news: Callable[[], bool] = lambda: False,
+        gpus: Gpus | None = None,
     ) -> None:
         """`local_fix` puts this node's own name and paths into a runtime's fix. `news`: of other parts."""
-        self._others_news = news
+        self._others_news, self._gpus = news, gpus or Gpus((), clock)
         self._home, self._clock, self._local_fix = home, clock, local_fix
         self._reserve, self._others = disk_reserve, others
         self._owner = OwnersFiles(home, clock)
@@ -304,8 +306,12 @@ class MachineProbe:
             set_ups=set_ups(self._home),
             room=self._disk_use.look(),
             variables=others.variables,
+            gpus=tuple(one.fact for one in self._gpus.look().gpus),
             wall_ms=self._clock.wall_ms(),
         )
+
+    def gpu_loads(self) -> tuple[GpuLoad, ...]:
+        return self._gpus.look().loads()
 
     def disk_ok(self) -> bool:
         free = self._free()
@@ -343,7 +349,7 @@ class MachineProbe:
         elif ceiling.told() != Allowed():
             file = self._home / "ceiling.json"
             problems.append(NodeProblem(what=limits_text(ceiling.told()), fix=f"its owner may change {file}"))
-        return problems
+        return [*problems, *self._gpus.problems()]
 
     def _shut(self) -> NodeProblem | None:
         if self.disk_ok():

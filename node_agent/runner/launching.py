@@ -18,6 +18,7 @@ from node_agent.attempt.ports import (
     ReportedUsage,
     StepFailed,
 )
+from node_agent.machine.gpus import GpuAccess
 from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Offences
 from node_agent.runner.violations import Violations
@@ -256,6 +257,8 @@ class LaunchSurroundings:
     """Returns the present rules of the node's owner."""
     others: Callable[[], Mapping[str, base.Runtime]] = dict
     """Returns the present programs of the node owner's choice."""
+    gpus: Callable[[Order], GpuAccess] = lambda order: GpuAccess()
+    """Returns what the run may use of the machine's GPUs now. StepFailed."""
 
 
 def _room(server: EndpointFact | None, order: Order) -> int | None:
@@ -317,11 +320,11 @@ class NodeRuntimes:
             said = len(request.prompt) + len(request.task)
             fits = orders.fitted_guide(guide, said, request.context)
             request = replace(request, prompt=orders.with_guide(request.prompt, fits))
-        made = runtime.launch(request, place)
+        made, gpus = runtime.launch(request, place), around.gpus(order)
         hears = runtime.capabilities.hears or order.turns is not None
         return ports.Launch(
             argv=made.argv,
-            env={**made.env, AGENT_ONLY: " ".join(logins)} if logins else made.env,
+            env=gpus.added_to({**made.env, AGENT_ONLY: " ".join(logins)} if logins else made.env),
             stdin=made.stdin,
             files=made.files,
             login={**made.login, **(around.words_key(order) if hears else {})},
@@ -329,6 +332,7 @@ class NodeRuntimes:
                 *orders.enforced(order, runtime, isolation, owners),
                 *loose,
                 *_network_enforced(policy, runtime, isolation, door),
+                *gpus.enforced(isolation),
             ),
             version=around.version(order.runtime),
             served=_served(around.server(order), order),
@@ -351,7 +355,9 @@ class NodeRuntimes:
         writable = not agent or base.may_write(order.mode, order.safety, order.agent.read_only)
         paths = (*order.policy.paths, *rules.paths)
         network = network_of(with_rules(order.policy, rules), runtime, agent, door)
-        bounds = Permissions(writable, network, door.port if door else 0, paths)
+        gpus = self._around.gpus(order)
+        bounds = Permissions(writable, network, door.port if door else 0, paths, gpus.files)
+        plan = replace(plan, env=gpus.added_to(plan.env))
         made = sandbox.around(plan, bounds, shown) if sandbox is not None else None
         if made is None:
             raise StepFailed(FailureKind.SANDBOX, f"the sandbox is gone: {self._no_wall()}")

@@ -91,6 +91,8 @@ class View:
     gate: str = ""
     below: str = ""
     covers: Covers = Covers()
+    devices: tuple[tuple[str, str], ...] = ()
+    """Device files, such as those of a GPU, each with its path inside."""
 
     def __post_init__(self) -> None:
         if self.network is Network.MODEL and not self.gate:
@@ -200,6 +202,8 @@ def _system(view: View) -> list[str]:
         words += ["--ro-bind-try", path, path]
     # /proc/sys belongs to root outside: bubblewrap leaves it writable for whoever is that.
     words += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
+    for path, inside in view.devices:
+        words += ["--dev-bind-try", path, inside]
     for folder in ("/tmp", "/var/tmp", "/dev/shm"):
         words += ["--size", str(TMP_BYTES), "--perms", "1777", "--tmpfs", folder]
     return [*words, "--tmpfs", "/run"]
@@ -223,7 +227,7 @@ def fence(view: View, port: int = 0) -> tuple[str, ...]:
     read = [*view.system.folders, *ETC, *NET_ETC, *_ACCOUNTS, *view.system.etc, "/proc", *view.shown]
     # Rules of Landlock only add: what holds something hidden is not shown at all.
     read = [path for path in read if not any(is_within(one, path) for one in view.hidden)]
-    write = [view.home, *_DEVICES]
+    write = [view.home, *_DEVICES, *(path for path, _ in view.devices)]
     (write if view.writable else read).append(view.tree)
     words = [word for path in dict.fromkeys(read) for word in ("--read", path)]
     words += [word for path in write for word in ("--write", path)]

@@ -101,13 +101,14 @@ TOO_MANY = (
 class Permissions:
     """What a phase may do. `port`: the model gateway's, which the relay has inside, too.
 
-    `paths`: people's rules; the paths that they name are covered.
+    `paths`: people's rules; the paths that they name are covered. `devices`: as the view has them.
     """
 
     writable: bool
     network: Network
     port: int = 0
     paths: tuple[PathRule, ...] = ()
+    devices: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +224,7 @@ class Sandbox:
             ),
             hidden=(str(self._home),),
             gate=str(Path(plan.steps[0].stdout).parent / GATE) if allowed.network is Network.MODEL else "",
+            devices=allowed.devices,
         )
 
     def _shown(self, wish: OwnersWish, *programs: str) -> tuple[str, ...]:

@@ -128,6 +128,34 @@ class RoomFact(model.WireModel):
     bytes: model.Count
 
 
+MOST_GPUS = 32
+
+
+class GpuFact(model.WireModel):
+    """A GPU of the machine. `memory`: all of it, in bytes. Runs get only those of NVIDIA."""
+
+    index: model.Count
+    """The GPU's number, as its driver counts."""
+    uuid: model.Name
+    name: model.Name
+    memory: model.Count
+    driver: model.Name = ""
+    vendor: Literal["nvidia", "amd"] = "nvidia"
+
+
+class GpuLoad(model.WireModel):
+    """The changing figures of a GPU. None: not known."""
+
+    uuid: model.Name
+    memory_free: model.Count | None = None
+    busy: Annotated[int, model.WholeNumber(100)] | None = None
+    """The percent of the last second in which it computed."""
+    unknown_since_ms: model.WallMillis | None = None
+    """Since when its driver has not answered; None: it answers."""
+    holder: AttemptId | None = None
+    """The attempt that holds it alone."""
+
+
 MOST_VARIABLES, MOST_VARIABLE_CHARS = 300, 8_000
 
 
@@ -159,6 +187,7 @@ class NodeFacts(model.WireModel):
     """The repositories of which the node has a copy, the last used first."""
     set_ups: Annotated[tuple[model.Name, ...], model.Few(64)] = ()
     """Repositories of which it keeps what set-up has made, at some commit."""
+    gpus: Annotated[tuple[GpuFact, ...], model.Few(MOST_GPUS)] = ()
     room: Annotated[tuple[RoomFact, ...], model.Few(16)] = ()
     """What fills its disk, the largest first, and behind that `work/ID` of attempts; empty: not measured
     yet."""
@@ -166,6 +195,12 @@ class NodeFacts(model.WireModel):
     """The names, never the values, of the node's variables and secrets that have a value now. None: the node
     does not tell: an older node agent, or a node with more names."""
     wall_ms: model.WallMillis
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The JSON form without `gpus` where there are none: an older coordinator does not know them."""
+        told: dict[str, Any] = write(self)
+        return {name: value for name, value in told.items() if value or name != "gpus"}
 
 
 MOST_SLOTS = 256
@@ -235,6 +270,13 @@ class Heartbeat(Message):
     facts: NodeFacts
     signs: Annotated[tuple[Signs, ...], model.Few(MOST_SLOTS)] = ()
     """The signs of the agents that were looked at; not of sittings that wait for words."""
+    gpus: Annotated[tuple[GpuLoad, ...], model.Few(MOST_GPUS)] = ()
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The JSON form without `gpus` where there are none: an older coordinator does not know them."""
+        told: dict[str, Any] = write(self)
+        return {name: value for name, value in told.items() if value or name != "gpus"}
 
 
 MOST_ENTRIES = 8_000

@@ -28,6 +28,7 @@ from node_agent.wire.model import (
     WallMillis,
     WireModel,
 )
+from node_agent.wire.node import MOST_GPUS
 from node_agent.wire.policy import Mode, Policy, Safety
 from node_agent.wire.signing import Message
 from node_agent.wire.skill import MOST_SKILLS, OrderedSkill
@@ -252,11 +253,15 @@ class Order(Message):
     ahead: bool = False
     """The node may hold the order until one of its slots is free, even while it does not hear the
     coordinator. Then `start_by` is the time by which the node has to have the order."""
+    gpus: Annotated[tuple[Annotated[str, Text(200)], ...] | None, Field(max_length=MOST_GPUS)] = None
+    """The UUIDs of the GPUs that the run holds alone; empty: it gets none. None: it gets all that no other
+    run holds."""
     trace: str = Field(max_length=64)
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The JSON form without `ahead` and `skills` that are not set: an older node agent refuses an order
-        with what it does not know."""
+        """The JSON form without `ahead`, `skills` and `gpus` that are not set: an older node agent refuses an
+        order with what it does not know."""
         told: dict[str, Any] = write(self)
-        return {name: value for name, value in told.items() if value or name not in ("ahead", "skills")}
+        absent: dict[str, Any] = {"gpus": None, "ahead": False, "skills": []}
+        return {name: value for name, value in told.items() if name not in absent or value != absent[name]}

@@ -196,6 +196,10 @@ class Agent:
     runtime: str | None = None
     node: str | None = None
     """The machine on which all runs of the agent are; None: any."""
+    gpus: str | None = None
+    """How many GPUs each run of the agent holds, or `all`; None: the project's number."""
+    gpu_memory: int | None = None
+    """The bytes that each of them has at least."""
     model: str | None = None
     reasoning: Reasoning | None = None
     limits: AgentLimits = AgentLimits()

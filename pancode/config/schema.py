@@ -229,6 +229,8 @@ class Dispatch(Part):
     on_lost: Literal["ask", "retry"] = "ask"
     verify_on: str | None = Field(default=None, min_length=1)
     require: units.Labels = {}
+    gpus: units.GpuCount | None = None
+    gpu_memory: units.Size | None = None
     land: Annotated[LandRule, Field(strict=False)] = LandRule.ASK
     network: dict[Annotated[Mode, Field(strict=False)], Annotated[NetworkAccess, Field(strict=False)]] = {}
 
@@ -550,6 +552,8 @@ class Settings(Part):
             strict_tiers=self.models.strict_tiers,
             history_tokens=self.history.tokens,
             require=self.dispatch.require,
+            gpus=self.dispatch.gpus,
+            gpu_memory=self.dispatch.gpu_memory,
             allowed_files=self.allow.files,
             land_how=self.land.how.value,
         )
@@ -587,6 +591,8 @@ OWN_OF_PROJECT = ("setup", "cache", "verify", "reports", "env", "secrets")
 PROJECT_KEYS = (
     *OWN_OF_PROJECT,
     "dispatch.agent",
+    "dispatch.gpus",
+    "dispatch.gpu_memory",
     "dispatch.max_attempts",
     "dispatch.on_lost",
     "land.how",

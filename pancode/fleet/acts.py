@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from pancode.kernel.states import GpuRule
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -59,6 +61,8 @@ class NodeChange:
 
     slots: int | None = None
     least: int | None = None
+    gpus: GpuRule | None = None
+    """Which runs get its GPUs; None: as before."""
     labels: Mapping[str, str] = field(default_factory=dict)
     unlabel: tuple[str, ...] = ()
 

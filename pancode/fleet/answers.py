@@ -48,6 +48,25 @@ class DiskPartShape(TypedDict):
     bytes: int
 
 
+class GpuShape(TypedDict):
+    """A GPU of a machine. Memory in bytes, `busy` in percent; null: not known.
+
+    `unknown_since`: since when its driver does not answer. `holder`: the run that holds it alone.
+    """
+
+    index: int
+    uuid: str
+    name: str
+    short: str
+    vendor: str
+    driver: str
+    memory: int
+    memory_free: int | None
+    busy: int | None
+    unknown_since: str | None
+    holder: str | None
+
+
 class NodeShape(TypedDict):
     """A machine as `fleet status` shows it."""
 
@@ -66,6 +85,11 @@ class NodeShape(TypedDict):
     linked: bool
     """Whether the link to the machine is up, also where no node agent is heard through it."""
     isolation: str | None
+    gpus: list[GpuShape]
+    gpu_rule: str
+    """Which runs get them: all, asked, or none."""
+    gpu_labels: dict[str, str]
+    """The labels that they give the machine, besides its own."""
     problems: list[ProblemShape]
 
 

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from statistics import median_low
 from typing import Any
 
-from node_agent.wire.node import Heartbeat, NodeFacts, NodeProblem, ProblemCode, RuntimeFact
+from node_agent.wire.node import (
+    GpuLoad,
+    Heartbeat,
+    NodeFacts,
+    NodeProblem,
+    ProblemCode,
+    RuntimeFact,
+)
 from pancode import __version__
 from pancode.agents.answers import RuntimeFacts, RuntimeTold
 from pancode.agents.endpoints import asks
@@ -19,6 +26,7 @@ from pancode.fleet.answers import (
     CheckLine,
     CoordinatorShape,
     FleetShape,
+    GpuShape,
     MachineFacts,
     NodeDetail,
     NodeShape,
@@ -33,11 +41,23 @@ from pancode.fleet.answers import (
 from pancode.fleet.place import Reach
 from pancode.kernel.formatting import counted, size
 from pancode.kernel.names import not_found
-from pancode.kernel.node import SHORT_DISK, Linked, NodeState, NodeView, Reaching, apart, holds, skew_within
+from pancode.kernel.node import (
+    SHORT_DISK,
+    Linked,
+    NodeState,
+    NodeView,
+    Reaching,
+    apart,
+    gpu_labels,
+    gpu_name,
+    holds,
+    skew_within,
+)
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Node, Run, Setting
+from pancode.kernel.records import GpuHold, Node, Run, Setting
 from pancode.runs.core import Core, open_fences
 from pancode.runs.life.case import holds_slot
+from pancode.runs.placement.gpus import gpus_seen
 from pancode.runs.views import at
 
 SKEW_S = 30.0
@@ -129,6 +149,7 @@ def problems_of(view: NodeView, reaching: Reaching, clock: ProblemShape | None) 
         runtimes = [r for r in runtimes if r.name != OUR_OWN]  # nobody put it there to be used
         runtimes = [r for r in runtimes if not is_served(beat.facts, r)]
         found += apart([{"what": f"{r.name} {r.state.replace('_', ' ')}", "fix": r.fix} for r in runtimes])
+    found += false_labels(view)
     return found if clock is None else [*found, clock]
 
 
@@ -274,10 +295,13 @@ def walls(core: Core, names: Sequence[str]) -> list[CheckLine]:
     """
     with core.ports.ledger.transaction() as tx:
         nodes = [n for n in tx.find(Node) if n.removed is None and (not names or n.name in names)]
-    heartbeats = [(node.name, core.view_of(node).last) for node in nodes]
-    return [
-        line for name, one in heartbeats if one is not None for line in wall_lines(name, one.heartbeat.facts)
-    ]
+    lines = list[CheckLine]()
+    for view in map(core.view_of, nodes):
+        if view.last is not None:
+            lines += wall_lines(view.node.name, view.last.heartbeat.facts)
+            for one in false_labels(view):
+                lines.append({"node": view.node.name, "ok": False, "what": one["what"], "fix": one["fix"]})
+    return lines
 
 
 def rooms(core: Core) -> list[RoomRow]:
@@ -352,10 +376,54 @@ def _node(
         "disk_most": None if most is None else {"what": most.what, "bytes": most.bytes},
         "linked": core.live.links.counts.get(view.node.name, Linked()).up,
         "isolation": facts.isolation.value if facts is not None else None,
+        "gpus": gpu_shapes(view, tx.find(GpuHold) if facts is not None and facts.gpus else ()),
+        "gpu_rule": view.node.gpus.value,
+        "gpu_labels": gpu_labels(facts),
         "problems": problems_of(view, core.reaching(view.node.name), clocks.nodes.get(view.node.name))
         + _passed_over(core, view.node.name)
         + _flood(core, view.node),
     }
+
+
+def gpu_shapes(view: NodeView, holds: Sequence[GpuHold]) -> list[GpuShape]:
+    """The GPUs of a machine, with who holds them."""
+    if view.last is None:
+        return []
+    beat = view.last.heartbeat
+    loads = {one.uuid: one for one in beat.gpus}
+    holders = {one.uuid: one.holder for one in gpus_seen(view, holds, ())}
+    shapes = list[GpuShape]()
+    for fact in beat.facts.gpus:
+        load = loads.get(fact.uuid, GpuLoad(uuid=fact.uuid))
+        shape: GpuShape = {
+            "index": fact.index,
+            "uuid": fact.uuid,
+            "name": fact.name,
+            "short": gpu_name(fact.name),
+            "vendor": fact.vendor,
+            "driver": fact.driver,
+            "memory": fact.memory,
+            "memory_free": load.memory_free,
+            "busy": load.busy,
+            "unknown_since": None if load.unknown_since_ms is None else at(load.unknown_since_ms),
+            "holder": holders.get(fact.uuid) or None,
+        }
+        shapes.append(shape)
+    return shapes
+
+
+def false_labels(view: NodeView) -> list[ProblemShape]:
+    """The owner's labels that contradict the GPUs which the node has found, with the commands that help."""
+    facts = view.last.heartbeat.facts if view.last is not None else None
+    found, name = gpu_labels(facts), view.node.name
+    return [
+        {
+            "what": f"label {key}={said} of {name} contradicts its hardware: {key}={found[key]} was found",
+            "fix": f"pancode node set {name} --unlabel {key}  ({key}={found[key]} is a label by itself)",
+        }
+        for key, said in sorted(view.node.labels.items())
+        if key in found and found[key].casefold() != said.casefold()
+    ]
 
 
 def _slots(view: NodeView, used: int, hurry: str) -> SlotsShape:

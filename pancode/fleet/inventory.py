@@ -119,8 +119,19 @@ def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
                 raise not_found("label", label, node.labels, f"pancode node show {name}")
         labels = {k: v for k, v in node.labels.items() if k not in wanted.unlabel} | dict(wanted.labels)
         slots, least = (node.slots, node.least) if wanted.slots is None else (wanted.slots, wanted.least)
-        work.audit("fleet", "info", "node set", node=name, by=by, slots=slots, least=least, labels=labels)
-        return _changed(work, node, replace(node, labels=labels, slots=slots, least=least))
+        gpus = node.gpus if wanted.gpus is None else wanted.gpus
+        work.audit(
+            "fleet",
+            "info",
+            "node set",
+            node=name,
+            by=by,
+            slots=slots,
+            least=least,
+            gpus=gpus.value,
+            labels=labels,
+        )
+        return _changed(work, node, replace(node, labels=labels, slots=slots, least=least, gpus=gpus))
 
 
 def note_act(core: Core, name: str, what: str, by: str, outcome: str | None, **about: object) -> None:

@@ -162,13 +162,14 @@ def _add(context: ApiContext, call: ApiCall) -> NodeDetail:
 
 @Verb(answers.SET, bodies.SetBody, "node set", pokes=True, right=OPERATES)
 def _set(context: ApiContext, call: ApiCall) -> NodeDetail:
-    """Slots and labels."""
+    """Slots, labels, and who gets its GPUs."""
     body: bodies.SetBody = call.body
     name = call.path["node"]
     must_exist(context.core, (name,))
-    if body.slots is None and not body.labels and not body.unlabel:
-        raise UsageError("nothing is to be changed", fix="give --slots, --label or --unlabel")
-    adjust(context.core, name, NodeChange(body.slots, body.least, body.labels, body.unlabel), body.by)
+    if body.slots is None and body.gpus is None and not body.labels and not body.unlabel:
+        raise UsageError("nothing is to be changed", fix="give --slots, --gpus, --label or --unlabel")
+    wanted = NodeChange(body.slots, body.least, body.gpus, body.labels, body.unlabel)
+    adjust(context.core, name, wanted, body.by)
     return node(context.core, name)
 
 

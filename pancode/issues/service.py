@@ -32,11 +32,16 @@ from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import at
-from pancode.workspaces.rules import runs_in
+from pancode.workspaces.rules import named, runs_in
 from pancode.workspaces.service import branch_for, ensure, in_workspace
 
 MOST_ENDED = 100
 """How many ended works are listed beside the open ones: the newest."""
+
+
+def work_in(tx: Transaction, workspace: str) -> IssueWork | None:
+    """Return the work on the issue of this workspace; None: there is none."""
+    return tx.get(IssueWork, workspace)
 
 
 def open_works(tx: Transaction) -> list[IssueWork]:
@@ -52,7 +57,7 @@ def known_to_runs(one: IssueWork, issue: Issue) -> IssueWork:
 def is_begun(core: Core, tx: Transaction, workspace: str) -> bool:
     """Whether work on the issue was begun, and not by a coordinator that was killed before its run was
     queued."""
-    one = tx.get(IssueWork, workspace)
+    one = work_in(tx, workspace)
     if one is None:
         return False
     return not one.run or one.epoch == core.epoch or tx.get(Run, one.run) is not None
@@ -62,7 +67,7 @@ def keep(core: Core, done: IssueWork, before: IssueWork) -> None:
     """Record what has changed in the work, unless it was forgotten meanwhile; the rest may have changed by
     other hands."""
     with unit_of_work(core) as work:
-        there = work.tx.get(IssueWork, done.workspace)
+        there = work_in(work.tx, done.workspace)
         if there is not None:
             new = {one.name: getattr(done, one.name) for one in fields(done)}
             changed = {name: value for name, value in new.items() if value != getattr(before, name)}
@@ -73,7 +78,7 @@ def forget(core: Core, workspace: str, run: str | None = None) -> None:
     """Forget the work of a workspace that is gone, so that the tracker is told nothing more. `run`: only
     where that one is still its newest run, and nobody else has begun it meanwhile."""
     with unit_of_work(core) as work:
-        there = work.tx.get(IssueWork, workspace)
+        there = work_in(work.tx, workspace)
         if there is not None and run in (None, there.run):
             work.tx.delete(IssueWork, workspace)
 
@@ -81,7 +86,7 @@ def forget(core: Core, workspace: str, run: str | None = None) -> None:
 def end(core: Core, over: IssueWork) -> None:
     """End the work and its workspace, unless somebody has begun it anew meanwhile."""
     with unit_of_work(core) as work:
-        now, place = work.tx.get(IssueWork, over.workspace), work.tx.get(KeptWorkspace, over.workspace)
+        now, place = work_in(work.tx, over.workspace), named(work.tx, over.workspace)
         if now == over and place is not None:
             work.tx.put(replace(now, ended=True))
             work.tx.put(replace(place, ended=True))
@@ -106,7 +111,7 @@ def note_pull(core: Core, run: Run, url: str) -> None:
 def _of(core: Core, run: Run) -> IssueWork | None:
     """The work on an issue that the run is part of."""
     with core.ports.ledger.transaction() as tx:
-        return tx.get(IssueWork, run.terms.get("in_workspace", ""))
+        return work_in(tx, run.terms.get("in_workspace", ""))
 
 
 def look(around: Surroundings, trackers: Trackers, ref: str) -> tuple[NamedProject, Issue]:
@@ -179,7 +184,7 @@ def begin(
         run=run, epoch=core.epoch,
     )  # fmt: skip
     with unit_of_work(core) as work:
-        kept = work.tx.get(IssueWork, name)
+        kept = work_in(work.tx, name)
         if kept is not None and is_begun(core, work.tx, name):
             return kept
         work.tx.put(fresh)
@@ -209,7 +214,7 @@ def start(
             forget(core, name, run)
         raise
     with unit_of_work(core) as work:
-        now = work.tx.get(IssueWork, name) or known_to_runs(there, issue)
+        now = work_in(work.tx, name) or known_to_runs(there, issue)
         work.tx.put(replace(now, run=run, ended=False))
         if there.run == run:
             by, what = request.created_by, "work on an issue"
@@ -229,14 +234,14 @@ def status(core: Core) -> list[IssueWorkShape]:
 
 def runs_of(tx: Transaction, one: IssueWork) -> tuple[KeptWorkspace | None, list[Run]]:
     """The workspace of the work, and its runs, newest last. None: a person has removed the workspace."""
-    line = tx.get(KeptWorkspace, one.workspace)
+    line = named(tx, one.workspace)
     return line, [] if line is None else runs_in(tx, line)
 
 
 def newest(core: Core, ref: str) -> Run:
     """The newest run of the work on this issue. NotFoundError where there is none."""
     with core.ports.ledger.transaction() as tx:
-        there = tx.get(IssueWork, ref.lower())
+        there = work_in(tx, ref.lower())
         runs = [] if there is None else runs_of(tx, there)[1]
         if not runs:
             names = [one.ref for one in open_works(tx)]

@@ -23,7 +23,6 @@ from pancode.kernel.formatting import counted
 from pancode.kernel.records import EventKind, IssueWork, KeptWorkspace, Run, RunState
 from pancode.kernel.threads import SOON_S
 from pancode.kernel.values import replace
-from pancode.landing.rules import DROPPED
 from pancode.runs.core import Core
 from pancode.runs.life.continuations import has_change, is_blocked
 from pancode.runs.life.signals import ToldByTracker
@@ -104,6 +103,8 @@ AGAIN_S, LOOK_S = 30.0, 120.0
 """Seconds until the next look: after a tracker failed, and while the issue's run is at work."""
 MERGE_S = 900.0
 """Seconds between two looks at an issue whose pull request waits."""
+DROPPED = "dropped"
+"""The status of a landing that a person does not want."""
 CHANGED = "The issue {} has changed in its tracker. This is what it says now.\n{}"
 
 

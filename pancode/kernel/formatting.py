@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -115,6 +116,22 @@ def disk_of(node: Mapping[str, Any]) -> str:
     """Return the free bytes of a machine's disk; where it is short, also what of ours takes the most."""
     free, most = size(node["disk_free"]), node["disk_most"]
     return free if most is None else f"{free}, {safe(most['what'])} {size(most['bytes'])}"
+
+
+def gpus_of(node: Mapping[str, Any]) -> str:
+    """Return the GPUs of a machine: 1x H100 80G, 78G free; how many are held, or that they are not known."""
+    gpus = node.get("gpus", ())
+    kinds = Counter((safe(one["short"]), size(one["memory"]).replace(" ", "")) for one in gpus)
+    words = [f"{many}x {name} {memory}" for (name, memory), many in kinds.items()]
+    free = [one["memory_free"] for one in gpus if one["memory_free"] is not None]
+    words += [f"{size(sum(free)).replace(' ', '')} free"] if free else []
+    silent, held = (
+        sum(one["unknown_since"] is not None for one in gpus),
+        sum(bool(one["holder"]) for one in gpus),
+    )
+    words += [f"{held} held"] if held else []
+    words += [f"{silent} UNKNOWN"] if silent else []
+    return ", ".join(words)
 
 
 def tokens(number: int | None) -> str:

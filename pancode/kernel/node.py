@@ -5,13 +5,14 @@ Advice of a node is quoted and never becomes a `fix` of ours, for people do what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from node_agent.wire.model import FleetTime, WireModel
-from node_agent.wire.node import Heartbeat
+from node_agent.wire.node import Heartbeat, NodeFacts
 from node_agent.wire.policy import Isolation
 from pancode.kernel.records import Node
 from pancode.kernel.values import replace
@@ -201,6 +202,53 @@ class NodeView:
     """Whether its ask for work is still valid, so that work may be bound to it."""
     given_up: bool = False
     """Whether it was silent for the whole deadline, whatever state its owner put it in: its runs are lost."""
+
+
+def gpu_labels(facts: NodeFacts | None) -> dict[str, str]:
+    """Return the labels that the GPUs of a machine give it."""
+    gpus = () if facts is None else facts.gpus
+    if not gpus:
+        return {}
+    largest = max(gpus, key=lambda one: one.memory)
+    return {
+        "gpu": f"{largest.memory / 2**30:.0f}g",
+        "gpu.count": f"{len(gpus)}",
+        "gpu.name": gpu_name(largest.name),
+    }
+
+
+def gpu_name(name: str) -> str:
+    """Return the short name of a GPU, fit for a label: H100 for `NVIDIA H100 80GB HBM3`."""
+    words = [word for word in name.split() if word not in _GPU_WORDS and not _GPU_SIZE.fullmatch(word)]
+    return "-".join(re.findall(r"[A-Za-z0-9.]+", " ".join(words)))[:60] or "unknown"
+
+
+_GPU_WORDS = {
+    "NVIDIA",
+    "AMD",
+    "GeForce",
+    "Tesla",
+    "Quadro",
+    "Radeon",
+    "HBM2",
+    "HBM2e",
+    "HBM3",
+    "HBM3e",
+    "Graphics",
+}
+_GPU_SIZE = re.compile(r"\d+GB")
+
+
+def labels_of(view: NodeView) -> dict[str, str]:
+    """Return the node's labels: those of its GPUs, and those of its owner, which come first."""
+    facts = view.last.heartbeat.facts if view.last is not None else None
+    return {**gpu_labels(facts), **view.node.labels}
+
+
+def has_label(view: NodeView, key: str, value: str) -> bool:
+    """Whether the node has the label, by its owner's word or by its GPUs."""
+    facts = view.last.heartbeat.facts if view.last is not None else None
+    return value in (view.node.labels.get(key), gpu_labels(facts).get(key))
 
 
 USER_PREFIX = "node-"

@@ -29,6 +29,7 @@ from pancode.kernel.states import Closed as Closed
 from pancode.kernel.states import EntryKind as EntryKind
 from pancode.kernel.states import EventKind as EventKind
 from pancode.kernel.states import FenceState as FenceState
+from pancode.kernel.states import GpuRule as GpuRule
 from pancode.kernel.states import RunState as RunState
 from pancode.kernel.states import WaitReason as WaitReason
 from pancode.kernel.states import WorkflowKind as WorkflowKind
@@ -78,6 +79,8 @@ class Node(Record):
     facts: dict[str, object] = field(default_factory=dict)
     least: int | None = None
     """The fewest runs at once that the node takes when it is strained; None: always as many as its slots."""
+    gpus: GpuRule = GpuRule.ALL
+    """Which runs get the node's GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,15 @@ class Run(Record):
     session. Empty: the run was not admitted as a run of its own."""
     place: int = 1
     """The run's place in that chain, from 1 on."""
+    gpus: str | None = None
+    """How many GPUs the run holds while it works, or `all` of its node; None: it asks for none."""
+    gpu_memory: int | None = None
+    """The bytes that each of them has at least."""
+
+    @property
+    def holds_gpus(self) -> bool:
+        """Whether the run holds a GPU while it works."""
+        return self.gpus is not None or self.gpu_memory is not None
 
     @property
     def judges(self) -> str | None:
@@ -306,6 +318,17 @@ class Fence(Record):
     provider: str = ""
     """The provider of the run's model, by its breaker's name; rate limits in the fence's end count for its
     login."""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuHold(Record):
+    """The GPUs that a run holds alone, from the signed order until its fence is closed."""
+
+    TABLE: ClassVar = Table("gpu_holds", ("run", "fence"))
+    run: str
+    fence: int
+    node: str
+    uuids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -468,6 +491,7 @@ ALL: tuple[type[Record], ...] = (
     AuditAnchor,
     Attempt,
     Fence,
+    GpuHold,
     BookEntry,
     Balance,
     Decision,

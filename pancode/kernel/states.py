@@ -15,6 +15,16 @@ class LandRule(StrEnum):
     """Also each result whose gates have passed; on two nodes, where `dispatch.verify_on` says so."""
 
 
+class GpuRule(StrEnum):
+    """Which runs get the GPUs of a node."""
+
+    ALL = "all"
+    """Every run gets those that no other run holds."""
+    ASKED = "asked"
+    """Only runs that ask for one."""
+    NONE = "none"
+
+
 class RunState(StrEnum):
     """The states of a run; `ended` has an outcome, and only a run with the outcome `lost` can leave it."""
 
@@ -52,6 +62,7 @@ class WaitReason(StrEnum):
     QUEUED = "queued"
     NO_NODE = "no_node"
     NO_SLOT = "no_slot"
+    NO_GPU = "no_gpu"
     NODE_AWAY = "node_away"
     PAUSED = "paused"
     QUARANTINED = "quarantined"

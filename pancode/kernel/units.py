@@ -13,7 +13,7 @@ from node_agent.wire.order import Folders, Reasoning, ReportFiles
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import label_word, nearest
 from pancode.kernel.shell_words import split_words
-from pancode.runs.options import MOST_BYTES, MOST_MS
+from pancode.runs.options import MOST_BYTES, MOST_MS, is_gpu_count
 
 # Up to the last `@`: a password that should have been encoded is hidden as a whole.
 _USER = re.compile(r"(?<=//)([^:/@]*:)(.+)(?=@)")
@@ -36,8 +36,9 @@ def shown(text: str) -> str:
 
 _MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_BYTES |= {letter: 10**power for power, both in ((3, "kK"), (6, "mM"), (9, "gG")) for letter in both}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KB|MB|GB|KiB|MiB|GiB)")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|[KMG]B|[KMG]iB|[kKmMgG])")
 
 
 def duration_ms(value: object) -> int:
@@ -65,6 +66,13 @@ def size_bytes(value: object) -> int:
     if size > MOST_BYTES:
         raise ValueError(f"{str(value)[:40]} is too large: it may be 1048576GiB at most")
     return size
+
+
+def gpu_count(value: object) -> str:
+    """Return a whole number from 1 on, or `all`, as text; ValueError otherwise."""
+    if isinstance(value, bool) or not is_gpu_count(value):
+        raise ValueError(f"{value!r} is not a number of GPUs, write one from 1 on, or all")
+    return str(value)
 
 
 MOST_USD = 10**9
@@ -128,6 +136,8 @@ Duration = Annotated[int, BeforeValidator(duration_ms), Field(gt=0)]
 """A duration in milliseconds."""
 Size = Annotated[int, BeforeValidator(size_bytes), Field(gt=0)]
 """A size in bytes."""
+GpuCount = Annotated[str, BeforeValidator(gpu_count)]
+"""A number of GPUs, or `all` of a machine."""
 Money = Annotated[Decimal, BeforeValidator(amount_usd)]
 """An amount in USD."""
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]

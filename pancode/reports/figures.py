@@ -92,6 +92,14 @@ FIGURES: Mapping[str, Figure] = {
     "pancode_node_slots_used": Figure("gauge", "runs that hold one of them", ("node",)),
     "pancode_node_problems": Figure("gauge", "problems that `fleet status` shows of it", ("node",)),
     "pancode_node_disk_free_bytes": Figure("gauge", "where its runs work", ("node",)),
+    "pancode_node_gpu_memory_bytes": Figure("gauge", "memory of a GPU", ("node", "gpu", "name")),
+    "pancode_node_gpu_memory_free_bytes": Figure(
+        "gauge", "its free memory; absent while its driver does not answer", ("node", "gpu", "name")
+    ),
+    "pancode_node_gpu_busy_ratio": Figure(
+        "gauge", "the part of the last second in which it computed", ("node", "gpu", "name")
+    ),
+    "pancode_node_gpu_held": Figure("gauge", "1 while a run holds it alone", ("node", "gpu", "name")),
     "pancode_node_clock_skew_seconds": Figure("gauge", "its wall clock less the coordinator's", ("node",)),
     "pancode_node_tokens_total": Figure("counter", "tokens that its runs took, in and out", ("node",)),
     "pancode_node_busy_seconds_total": Figure("counter", "time of agents at work there", ("node",)),
@@ -162,6 +170,14 @@ def _nodes(nodes: list[NodeShape]) -> Iterator[Sample]:
         yield _one("pancode_node_problems", len(node["problems"]), node=name)
         if node["disk_free"] is not None:
             yield _one("pancode_node_disk_free_bytes", node["disk_free"], node=name)
+        for gpu in node["gpus"]:
+            which = {"node": name, "gpu": str(gpu["index"]), "name": gpu["short"]}
+            yield Sample("pancode_node_gpu_memory_bytes", float(gpu["memory"]), which)
+            yield Sample("pancode_node_gpu_held", float(gpu["holder"] is not None), which)
+            if gpu["memory_free"] is not None:
+                yield Sample("pancode_node_gpu_memory_free_bytes", float(gpu["memory_free"]), which)
+            if gpu["busy"] is not None:
+                yield Sample("pancode_node_gpu_busy_ratio", gpu["busy"] / 100, which)
         if node["clock_skew_s"] is not None:
             yield _one("pancode_node_clock_skew_seconds", node["clock_skew_s"], node=name)
 

@@ -26,9 +26,20 @@ Duration: TypeAlias = int
 """Milliseconds."""
 Size: TypeAlias = int
 """Bytes."""
+Gpus: TypeAlias = str
+"""A whole number from 1 on, or `all`."""
 Labels: TypeAlias = Mapping[str, str]
 Commands: TypeAlias = tuple[str, ...]
 Paths: TypeAlias = tuple[str, ...]
+
+ALL_GPUS = "all"
+
+
+def is_gpu_count(value: object) -> bool:
+    """Whether it is a number of GPUs, from 1 on, or the word for all of a machine."""
+    text = str(value)
+    return text == ALL_GPUS or (text.isascii() and text.isdecimal() and len(text) < 7 and int(text) > 0)
+
 
 WHO, WHERE, LIMITS, GATES = "Who works", "Where", "Limits", "Gates and landing"
 ALONE, TASKS, STEPS = ("dispatch",), ("dispatch", "batch", "race"), ("dispatch", "batch", "race", "chain")
@@ -114,12 +125,23 @@ class WorkOptions:
         "Agent definition (default: chosen by the task; see pancode agents).",
         "A",
         complete="agents",
-        tool="agent definition: scout, builder, reviewer ... (see agents)",
+        tool="agent: scout, builder, reviewer ... (see agents)",
     )
     node: Name | None = _where(
-        "Only this machine.", "N", complete="nodes", tool="machine to run on; default: PanCode chooses"
+        "Only this machine.", "N", complete="nodes", tool="machine; default: PanCode chooses"
     )
     require: Labels = _where("Use only machines with this label; may be repeated.", "KEY=VALUE", default={})
+    gpus: Gpus | None = _where(
+        "Hold this many GPUs of its machine alone until it ends.",
+        "N|all",
+        tool="GPUs for it alone: N or all",
+    )
+    gpu_memory: Size | None = _where(
+        "Each of its GPUs has at least this much memory; one GPU if --gpus is left out.",
+        "S",
+        example="24g",
+        tool="least bytes of each GPU",
+    )
     mode: Mode | None = _who("admin, plan, build (default) or review.", "M", complete="modes")
     safety: Safety | None = _who(
         "auto-edit (default) or full-auto; suggest starts no run.", "S", complete="levels"
@@ -151,7 +173,7 @@ class WorkOptions:
         "The most that it may cost: a run with all its attempts, a session with all its sittings.",
         "USD",
         kept="limits.usd",
-        tool="most that a run may cost, in USD, such as 0.75",
+        tool="most that a run may cost in USD: 0.75",
     )
     timeout_ms: Duration | None = option(
         "At most this long.", "D", example="15m", key="timeout", kept="limits.wall_ms"
@@ -264,7 +286,7 @@ class WorkOptions:
         kept="",
         commands=STEPS,
         under=GATES,
-        tool="a person approves it in the inbox before it starts",
+        tool="a person approves it before it starts",
     )
 
 

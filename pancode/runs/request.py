@@ -248,6 +248,7 @@ _TYPED: Mapping[str, Callable[[Any], object]] = {
     "Reasoning": Reasoning,
     "NetworkAccess": NetworkAccess,
     "Money": lambda usd: Decimal(str(usd)),
+    "Gpus": str,
 }
 """By the type of an option: what makes its value of plain JSON."""
 _FORMER = {"max_attempts": "attempts"}
@@ -378,6 +379,9 @@ class Defaults:
     """How many tokens of notes of earlier runs a prompt has at most."""
     require: Mapping[str, str] = field(default_factory=dict)
     """Labels that the machines have to have which take a dispatch."""
+    gpus: str | None = None
+    """How many GPUs a run holds whose dispatch and agent name none, or `all`; None: none."""
+    gpu_memory: int | None = None
     project_says: str = ""
     """The project that sets some of these settings, and which, in words; empty: none does."""
 

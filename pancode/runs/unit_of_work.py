@@ -310,6 +310,8 @@ class Work:
             self.tx.put(row)
         for action in changes.gone:
             self.tx.delete(records.Action, action.id)
+        for fence in changes.closed if changes.run.holds_gpus else ():
+            self.tx.delete(records.GpuHold, fence.run, fence.fence)
         self.book(changes.booked)
         for line in changes.story:
             self.tell(line.run, line.kind, line.what, line.verdict, line.detail)

@@ -489,6 +489,8 @@ def _details(run: records.Run) -> Json:
         "safety": run.safety.value,
         "isolation": result.get("isolation"),
         "priority": run.priority,
+        "gpus": run.gpus,
+        "gpu_memory": run.gpu_memory,
         "project": run.project,
         "workspace": dict(run.workspace),
         "folder": str(run.workspace.get("folder") or "") or None,

@@ -53,6 +53,11 @@ def workspace_name(text: str) -> str:
     return text
 
 
+def named(tx: Transaction, name: str) -> KeptWorkspace | None:
+    """Return the workspace of this name, open or ended; None: there is none."""
+    return tx.get(KeptWorkspace, name)
+
+
 def open_workspaces(tx: Transaction) -> list[KeptWorkspace]:
     """Return all that are not ended, the oldest first."""
     return tx.find(KeptWorkspace, {"ended": False}, order="created_ms")
@@ -60,7 +65,7 @@ def open_workspaces(tx: Transaction) -> list[KeptWorkspace]:
 
 def load(tx: Transaction, name: str) -> KeptWorkspace:
     """Return the workspace. NotFoundError with the nearest name."""
-    found = tx.get(KeptWorkspace, name)
+    found = named(tx, name)
     if found is None:
         names = [one.name for one in open_workspaces(tx)]
         raise not_found("workspace", name, (*names, *FILES), "pancode workspace ls")
@@ -170,7 +175,7 @@ def must_be_newest(tx: Transaction, name: str, old: str) -> bool:
     """Whether `old` is the workspace's newest run. RefusedError for an older one: the workspace would get a
     second line, and lists show only one.
     """
-    kept = tx.get(KeptWorkspace, name)
+    kept = named(tx, name)
     runs = [run.id for run in runs_in(tx, kept)] if kept is not None else []
     if old in runs[:-1]:
         what, why = f"{old} is not the newest run of workspace {name}", f"its files go on in {runs[-1]}"

@@ -40,6 +40,7 @@ from pancode.workspaces.rules import (
     line_of,
     load,
     must_be_free,
+    named,
     open_workspaces,
     stay_request,
     workspace_name,
@@ -87,7 +88,7 @@ def create(core: Core, asked: KeptWorkspace) -> None:
     """Create the workspace. ConflictError where its name is taken, NotFoundError for an unknown machine."""
     workspace_name(asked.name)
     with unit_of_work(core) as work:
-        there = work.tx.get(KeptWorkspace, asked.name)
+        there = named(work.tx, asked.name)
         if there is not None:
             raise ConflictError(
                 f"there is a workspace {asked.name} already",
@@ -105,7 +106,7 @@ def create(core: Core, asked: KeptWorkspace) -> None:
 def ensure(core: Core, wanted: KeptWorkspace) -> None:
     """Create the workspace if there is none. ConflictError where its name is that of another repository's."""
     with core.ports.ledger.transaction() as tx:
-        there = tx.get(KeptWorkspace, wanted.name)
+        there = named(tx, wanted.name)
     if there is None:
         create(core, wanted)
     elif there.project != wanted.project:

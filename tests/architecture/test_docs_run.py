@@ -18,6 +18,7 @@ PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if
 ELSEWHERE = {
     "monitoring.md": "tests/integration/packaging/test_monitoring.py",
     "ansible.md": "tests/e2e/test_ansible.py",
+    "gpu.md": "tests/e2e/test_gpus.py",
     "compose.md": "tests/integration/packaging/test_images.py",
     "install.md": "tests/integration/packaging/test_install.py",
     "mcp.md": "tests/e2e/test_mcp.py",

@@ -207,6 +207,8 @@ class _Reading:
             speed=entry.speed,
             runtime=canonical(entry.runtime) if entry.runtime else None,
             node=entry.node or None,
+            gpus=entry.gpus,
+            gpu_memory=entry.gpu_memory,
             model=model,
             reasoning=entry.reasoning,
             limits=entry.run_limits(),

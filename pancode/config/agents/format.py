@@ -13,7 +13,7 @@ from node_agent.wire.policy import NetworkAccess
 from pancode.agents.agents import READ_TOOLS, AgentLimits, Autonomy, Flaw, Role, Speed, Tier, Walls
 from pancode.config.schema import Part
 from pancode.kernel.names import nearest
-from pancode.kernel.units import Duration, Level, Money, Names, Size, Texts
+from pancode.kernel.units import Duration, GpuCount, Level, Money, Names, Size, Texts
 
 DEFAULT_PROMPT = "default"
 LITTLE = 20_000
@@ -93,6 +93,8 @@ class AgentEntry(Part):
     network: Annotated[NetworkAccess, Field(strict=False)] | None = None
     runtime: str | None = None
     node: str | None = None
+    gpus: GpuCount | None = None
+    gpu_memory: Size | None = None
     runtime_args: Texts = ()
     model: str | None = None
     reasoning: Level | None = None

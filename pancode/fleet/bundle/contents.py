@@ -18,6 +18,8 @@ _UNUSED = re.compile(
     r"cffi/|pycparser/|anyio/(?:_backends/_trio|pytest_plugin)\.py|httpx2/websockets/"
     # What RQ needs for its command line and its calendar.
     r"|rq/cli/|click/|croniter/|dateutil/|tzdata/"
+    # What shows how to use pynvml.
+    r"|example\.py$"
 )
 """Parts of the libraries that a node never imports."""
 

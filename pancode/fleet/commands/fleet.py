@@ -36,7 +36,7 @@ from pancode.interfaces.cli.progress import Steps
 from pancode.interfaces.cli.terminal import RowColumns, advice, console, draws, listing, safe, tokens
 from pancode.interfaces.client.client import Client, NotRunningError, Place, ServerEvent, mark_down
 from pancode.kernel.errors import ApiError, ExitCode, UnavailableError, UsageError
-from pancode.kernel.formatting import counted, disk_of, slots_of
+from pancode.kernel.formatting import counted, disk_of, gpus_of, slots_of
 from pancode.reports.commands.events import changes
 from pancode.runs.answers import HandedRun, HandoverShape, LaterSteps
 
@@ -187,7 +187,8 @@ def _status(answer: FleetShape, failed: Container[str] = ()) -> str:
         for one in answer["nodes"]
     ]
     below = [list(_problems(node)) for node in nodes]
-    return listing(nodes, _NODES, none, below=below, spare=("CLOCK", "DISK", "ISOLATION", "AGENT"))
+    columns = _NODES if any(map(gpus_of, nodes)) else {k: v for k, v in _NODES.items() if k != "GPUS"}
+    return listing(nodes, columns, none, below=below, spare=("CLOCK", "DISK", "ISOLATION", "AGENT"))
 
 
 def _problems(node: NodeShape) -> Iterator[str]:
@@ -210,6 +211,7 @@ _NODES: RowColumns[NodeShape] = {
     **{"NODE": "name", "STATE": "state", "AGENT": "version", "SLOTS": slots_of},
     "RUNTIMES": lambda node: ", ".join(runtime_words(r) for r in node["runtimes"] if r["state"] != "missing"),
     "ENDPOINTS": lambda node: ", ".join(map(endpoint_words, node["endpoints"])),
+    "GPUS": gpus_of,
     **{"ISOLATION": "isolation", "DISK": disk_of, "CLOCK": clock},
 }
 

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import typer
 from typer import Argument
@@ -201,7 +201,12 @@ def _bounds(slots: SlotBounds | None) -> dict[str, int | None]:
     return {} if slots is None else {"slots": slots.most, "least": slots.least}
 
 
-@node.verb("set", "pancode node set gpubox --slots 2 --label gpu=24g", "pancode node set gpubox --slots 1-8")
+@node.verb(
+    "set",
+    "pancode node set gpubox --slots 2 --label room=attic",
+    "pancode node set gpubox --slots 1-8",
+    "pancode node set gpubox --gpus asked",
+)
 def set_(
     name: Node,
     labels: Annotated[
@@ -213,9 +218,13 @@ def set_(
         SlotBounds | None,
         option("Runs at once; 1-8: fewer where the machine is strained.", "N|LEAST-MOST", parser=slot_bounds),
     ] = None,
+    gpus: Annotated[
+        Literal["all", "asked", "none"] | None,
+        option("Give its GPUs to every run (default), only to runs that ask with --gpus, or to none."),
+    ] = None,
     face: Json,
 ) -> None:
-    """Change a machine's slots and labels, at once.
+    """Change a machine's slots and labels, and who gets its GPUs, at once.
 
     With bounds, as 1-8, the machine takes fewer by itself while its load, its memory or its heat strains it,
     calls wait in the queue of a model server that its runs use, or a provider's rate limit is nearly used up,
@@ -224,10 +233,18 @@ def set_(
     What runs or was offered stays where it is. A machine that is away hears of its slots when it is back;
     fewer are heeded at once.
     """
-    wanted = {**_bounds(slots), "labels": dict(labels), "unlabel": list(unlabel), "by": who()}
+    wanted = {
+        **_bounds(slots),
+        **({"gpus": gpus} if gpus else {}),
+        "labels": dict(labels),
+        "unlabel": list(unlabel),
+        "by": who(),
+    }
     answer = face.client().post(SET.at(name), wanted)
-    count = answer["slots"]["total"]
-    face.show(answer, lambda: f"{name}: {count} slots, labels {safe(_labels(answer)) or '-'}\n")
+    count, rule = answer["slots"]["total"], f", GPUs for {answer['gpu_rule']}" if gpus else ""
+    if gpus not in (None, "all") and answer["isolation"] == "none":
+        face.note(f"{name} has no sandbox: runs are only told by CUDA_VISIBLE_DEVICES, which they may ignore")
+    face.show(answer, lambda: f"{name}: {count} slots, labels {safe(_labels(answer)) or '-'}{rule}\n")
 
 
 @node.verb("rm", "pancode node rm gpubox")
@@ -486,7 +503,31 @@ def _machine(node: NodeDetail) -> Iterator[Fact]:
     yield "Clock", "-" if skew is None else f"{skew:+.1f} s off ours"
     yield "Node agent", safe(node["version"] or "-")
     yield "Isolation", safe(facts["isolation"])
+    yield from gpu_lines(node)
     yield "Allows", _allowed(facts["allows"])
+
+
+def gpu_lines(node: NodeShape) -> Iterator[Fact]:
+    """Return a line for each GPU of a machine, and one for who gets them."""
+    for name, one in zip(["GPUs", *[""] * len(node["gpus"])], node["gpus"], strict=False):
+        free = f"{size(one['memory_free'])} free" if one["memory_free"] is not None else "free memory unknown"
+        busy = "" if one["busy"] is None else f", {one['busy']} % busy"
+        since = one["unknown_since"]
+        state = f"its driver does not answer since {short_time(since)}" if since else f"{free}{busy}"
+        held = f", held by {one['holder']}" if one["holder"] else ""
+        driver = f", driver {one['driver']}" if one["driver"] else ""
+        yield name, safe(f"{one['name']}, {size(one['memory'])}, {state}{held}{driver}, {one['uuid']}")
+    if node["gpus"]:
+        yield "GPU labels", ", ".join(f"{key}={safe(value)}" for key, value in node["gpu_labels"].items())
+        words = {
+            "all": "every run, those that nobody holds",
+            "asked": "only runs with --gpus",
+            "none": "no run",
+        }
+        yield (
+            "GPUs go to",
+            f"{words[node['gpu_rule']]} (pancode node set {safe(node['name'])} --gpus all|asked|none)",
+        )
 
 
 def _allowed(allows: AllowedShape) -> str:

@@ -16,8 +16,9 @@ from pancode.kernel.route import Route
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KB|MB|GB|KiB|MiB|GiB)")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|[KMG]B|[KMG]iB|[kKmMgG])")
 _UNITS_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_UNITS_BYTES |= {letter: 10**power for power, both in ((3, "kK"), (6, "mM"), (9, "gG")) for letter in both}
 _LONGEST = 40
 """How many characters a typed number may have; a longer one fits in no machine."""
 _MONEY = re.compile(r"\$?(\d{1,9}(?:\.\d{1,9})?)")
@@ -44,7 +45,7 @@ def size_of(value: str) -> int:
     """Bytes."""
     match = _SIZE.fullmatch(value.strip())
     if match is None or len(match[0]) > _LONGEST:
-        raise typer.BadParameter(f"{value!r} is not a size; write 64MiB, 2GiB or 500KB")
+        raise typer.BadParameter(f"{value!r} is not a size; write 64MiB, 2GiB or 24g")
     return round(float(match[1]) * _UNITS_BYTES[match[2]])
 
 

@@ -19,6 +19,7 @@ from pancode.git.forge_rules import ForgeKind
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import label_word, nearest, node_name, one_line, persons_name
 from pancode.kernel.signature_check import HEADERS, MOST_BYTES, HookCall
+from pancode.kernel.states import GpuRule
 from pancode.kernel.values import replace
 from pancode.landing.model import How, LandWay
 from pancode.memory.scout_rules import MOST_QUESTION, MOST_QUESTIONS, Depth
@@ -67,7 +68,7 @@ _TYPES: Mapping[str, Any] = {
     **dict.fromkeys(("Name", "ModelName", "RuntimeName"), Name),
     **{"Mode": Mode, "Safety": Safety, "Reasoning": Reasoning, "NetworkAccess": NetworkAccess},
     **dict.fromkeys(("Count", "Duration", "Size"), int),
-    **{"Money": Decimal, "Labels": Labels, "bool": bool},
+    **{"Money": Decimal, "Labels": Labels, "bool": bool, "Gpus": int | str},
     **dict.fromkeys(("Commands", "Paths"), tuple[str, ...]),
 }
 """The type in a body, by the name of an option's type."""
@@ -336,6 +337,7 @@ class SetBody(Body):
     by: By = "api"
     slots: int | None = Field(default=None, ge=1, le=256)
     least: int | None = Field(default=None, ge=1, le=256)
+    gpus: GpuRule | None = None
     labels: Labels = Field(default_factory=dict)
     unlabel: tuple[str, ...] = ()
 

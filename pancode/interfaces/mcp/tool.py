@@ -157,7 +157,7 @@ RUN = string("id of a run, as dispatch and runs give it (r-abc123), last, or an 
 CWD = string("folder of the repository that the agent works on; default: where this server runs")
 _KINDS: dict[str, Json] = {
     "bool": {"type": "boolean"},
-    "Count": {"type": "integer"},
+    **dict.fromkeys(("Count", "Size"), {"type": "integer"}),
     "Commands": {"type": "array", "items": {"type": "string"}},
 }
 """Type of an option to its schema; other types are text."""

@@ -17,9 +17,9 @@ from pancode.kernel.names import not_found
 from pancode.kernel.shell_words import split_words
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import AccessScope, may, must_ask
-from pancode.runs.options import OPTIONS
+from pancode.runs.options import OPTIONS, is_gpu_count
 from pancode.runs.receipts.trust import OTHER
-from pancode.runs.request import Catalogue, DispatchRequest
+from pancode.runs.request import Catalogue, Defaults, DispatchRequest
 
 NOWHERE = "none"
 """The value of `verify_on` with which no other node verifies, whatever the settings say."""
@@ -54,6 +54,8 @@ def check_options(request: DispatchRequest) -> None:
         if one.words and value not in (None, *one.words):
             fix = ", or ".join(f"{flag} {word}" for word in one.words)
             raise UsageError(f"{flag} {value!r} is not known", fix=fix)
+        if one.kind == "Gpus" and value is not None and not is_gpu_count(value):
+            raise UsageError(f"{flag} must be a number from 1 on, or all, not {value!r}", fix=f"{flag} 1")
         if one.bounds is None or value is None:
             continue
         least, most = one.bounds
@@ -65,6 +67,14 @@ def check_options(request: DispatchRequest) -> None:
             raise UsageError(f"{flag} may be {one.most_spoken} at most", fix=fix)
     if request.budget is not None and not _is_amount(request.budget):
         raise UsageError("--budget must be an amount of USD, 0 or more", fix="--budget 0.75")
+
+
+def with_gpus(request: DispatchRequest, agent: Agent | None, defaults: Defaults) -> DispatchRequest:
+    """Return the request with the GPUs of its agent, or else of the project, where it names none itself."""
+    for one in (request, *(() if agent is None else (agent,)), defaults):
+        if one.gpus is not None or one.gpu_memory is not None:
+            return replace(request, gpus=one.gpus, gpu_memory=one.gpu_memory)
+    return request
 
 
 def verify_retries(request: DispatchRequest, agent: Agent, runtime: RuntimeKind, attempts: int | None) -> int:

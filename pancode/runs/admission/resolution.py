@@ -33,6 +33,7 @@ from pancode.runs.admission.model_choice import (
     unlisted,
 )
 from pancode.runs.placement.candidates import Candidate, NodeRequirements, candidates
+from pancode.runs.placement.gpus import need_of
 from pancode.runs.request import (
     EXPLORE,
     NO_SKILLS,
@@ -237,6 +238,8 @@ class Resolution:
             untested=asked.untested and self.wanted is not None,
             node=asked.node,
             require=dict(asked.require),
+            gpus=asked.gpus,
+            gpu_memory=asked.gpu_memory,
             priority=asked.priority,
             project=self.project,
             workspace=workspace,
@@ -339,6 +342,7 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
         request = replace(request, node=agent.node)
     if request.node is None:  # a machine that is named takes the place of a project's labels
         request = replace(request, require={**catalogue.defaults.require, **request.require})
+    request = request_rules.with_gpus(request, agent, catalogue.defaults)
     _try(problems, lambda: request_rules.check_node(request, catalogue))
     _try(problems, lambda: request_rules.check_options(request))
     workspace = _try(problems, lambda: request_rules.workspace(request))
@@ -420,14 +424,14 @@ def _put_together(
     told = _told(request, catalogue, agent, (mode, safety, workspace), (runtime, ref))
     wanted = _wanted(request, ref, runtime, told.text, catalogue)
     needs = Needs(wanted.endpoint, wanted.model, agent.read_only) if wanted is not None else None
-    free = is_free(wanted, catalogue)
+    free, need = is_free(wanted, catalogue), need_of(request.gpus, request.gpu_memory)
     worker = (agent.name, runtime, model_for(ref, runtime) if ref else None)
     due = estimate(request, catalogue, worker, limits)
     rules = narrowed(catalogue.rules, *request_rules.requested_networks(request, agent, catalogue))
     asked = (request.node, request.require, runtime.name, safety, request.repo)
     walled = is_walled_by(request, agent, rules, runtime)
     settled = _settled(request, agent, catalogue, gates, workspace)
-    wish = NodeRequirements(*asked, wanted, walled, bool(request.turns), settled["env"])
+    wish = NodeRequirements(*asked, wanted, walled, bool(request.turns), settled["env"], need)
     attempts = request.attempts or agent.max_attempts or defaults.max_attempts
     able = candidates(catalogue.nodes, wish)
     return Resolution(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pancode.budget import books
 from pancode.kernel.errors import RefusedError
-from pancode.kernel.records import Attempt, RunState, WaitReason
+from pancode.kernel.records import Attempt, GpuHold, RunState, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.life import waits as people
 from pancode.runs.life.changes import Changes
@@ -134,6 +134,8 @@ def bound(made: Changes, signal: Bound) -> Changes:
         reason, waits = handed_to(fence.node), WaitReason.HANDED
     placed = replace(run, fence=fence.fence, reason=reason, waits=waits, retry_at_ms=None, terms=terms)
     made = made.put(fence, placed)
+    if signal.gpus:
+        made = made.add(GpuHold(run.id, fence.fence, fence.node, signal.gpus))
     where = "handed ahead to" if fence.ahead else "placed on"
     made = made.tell("placement", fence.node, "placed", f"{where} {fence.node}: {signal.why}")
     if signal.served:

@@ -57,13 +57,18 @@ def order_for(
     times: tuple[int, FleetTime],
     tools: Mapping[str, FleetTool] = NO_TOOLS,
     ahead: bool = False,
+    gpus: tuple[str, ...] | None = None,
 ) -> Order:
     """The order of the run's current attempt for one node; `times` = (wall clock now, start-by).
 
     `tools`: the fleet's tools by name; those named in the run's terms are offered to it. `ahead`: the node
-    may hold the order until a slot is free.
+    may hold the order until a slot is free. `gpus`: as the order has them.
     """
     issued_wall_ms, start_by = times
+    rules, walled = rules_of(run.rules), bool(run.terms.get("walled"))
+    policy = compile_policy(
+        run.safety, run.read_only, run.told_only, mode=run.mode, rules=rules, walled=walled
+    )
     return Order(
         fleet=fleet,
         epoch=start_by.epoch,
@@ -81,14 +86,7 @@ def order_for(
         reasoning=run.reasoning,
         mode=run.mode,
         safety=run.safety,
-        policy=compile_policy(
-            run.safety,
-            run.read_only,
-            run.told_only,
-            mode=run.mode,
-            rules=rules_of(run.rules),
-            walled=bool(run.terms.get("walled")),
-        ),
+        policy=policy,
         workspace=Workspace.model_validate(workspace_of(run)),
         setup=tuple(tuple(argv) for argv in run.setup),
         cache=tuple(run.cache),
@@ -107,6 +105,7 @@ def order_for(
         turns=_turns(run),
         fleet_tools=_fleet(run, tools),
         ahead=ahead,
+        gpus=gpus,
         trace=run.trace,
     )
 

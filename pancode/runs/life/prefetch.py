@@ -31,6 +31,8 @@ def why_it_stays(run: Run, workflow: Workflow | None) -> str:
         return f"run {run.parent}, which began it, waits for it"
     if run.terms.get("charged_to"):
         return "its session pays for it"
+    if run.holds_gpus:
+        return "it holds a GPU from the order on"
     if run.judges is not None:
         return "it judges the result of another run"
     if workflow is not None and workflow.kind is WorkflowKind.RACE:

@@ -59,6 +59,8 @@ class Bound:
     """The model server on that node, as it was reported; empty: not known."""
     most_usd: Decimal | None = None
     """The most USD that a run handed over ahead holds from now on; None: what it holds already."""
+    gpus: tuple[str, ...] = ()
+    """The GPUs of the node that the run holds alone, by UUID."""
 
 
 @dataclass(frozen=True, slots=True)

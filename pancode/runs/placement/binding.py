@@ -17,7 +17,17 @@ from pancode.fleet.breaker_service import provider_of
 from pancode.kernel.errors import UnavailableError, WorkspaceError
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Offer, SnapshotTaken, Transaction
-from pancode.kernel.records import Attempt, Balance, Fence, FenceState, Run, Setting, WaitReason, Workflow
+from pancode.kernel.records import (
+    Attempt,
+    Balance,
+    Fence,
+    FenceState,
+    GpuHold,
+    Run,
+    Setting,
+    WaitReason,
+    Workflow,
+)
 from pancode.kernel.values import replace
 from pancode.runs.core import CEILING, WORK_CEILING, Core, open_fences
 from pancode.runs.life.case import RunCase, holds_slot
@@ -26,6 +36,7 @@ from pancode.runs.life.orders import fence_of, identity_of, may_push, order_for,
 from pancode.runs.life.prefetch import place_in_line
 from pancode.runs.life.retries import without_session
 from pancode.runs.life.signals import Bound, Due, Unbindable, Waits
+from pancode.runs.placement.gpus import closes_gpus, gpus_seen
 from pancode.runs.placement.placement import Placed, Standing, Unplaced, decisions, in_order
 from pancode.runs.placement.prefetch import Lines, TakingBack, most_usd, staying
 from pancode.runs.unit_of_work import Work, unit_of_work
@@ -45,6 +56,8 @@ def standing_of(
     views, free = at
     paused = tx.get(Setting, "paused")
     settings = tx.find(Setting)
+    having = [view for view in views if view.last is not None and view.last.heartbeat.facts.gpus]
+    holds, freed = tx.find(GpuHold) if having else [], core.live.contacts.freed
     queues = {s.name.removeprefix("pause:"): str(s.value) for s in settings if s.name.startswith("pause:")}
     return Standing(
         nodes=tuple(views),
@@ -57,6 +70,7 @@ def standing_of(
         due=_due(tx, waiting, has_rooms(tx)),
         records=_records(core, waiting) if len(views) > 1 else {},
         room=_room(core, tx, views) if any(s.name.startswith(_OF_NODES) for s in settings) else {},
+        gpus={v.node.name: gpus_seen(v, holds, freed.get(v.node.tag or "", ())) for v in having},
         ahead=lines.room(),
         lines=lines.lengths(),
         staying=staying(tx, waiting),
@@ -357,7 +371,7 @@ def _bound(work: Work, placed: Placed) -> bool:
     signed, provider = order.signed(core.key_for(view.node)), provider_of(core, case.run, view.node.name)
     fence = fence_of(order, signed, view.node.name, provider)
     about = served(case.run, view, core.wall_ms())
-    work.apply(decide(case, Bound(fence, placed.why, about, placed.most_usd)))
+    work.apply(decide(case, Bound(fence, placed.why, about, placed.most_usd, placed.gpus)))
     return True
 
 
@@ -383,7 +397,8 @@ def _order(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Order:
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
     due = due if workflow is None else with_board(due, workflow)
     times = _issued(core, placed), start_by
-    return order_for(due, core.fleet, node.tag, number, times, core.fleet_tools, bool(placed.busy))
+    gpus = placed.gpus or (() if closes_gpus(placed.node) else None)
+    return order_for(due, core.fleet, node.tag, number, times, core.fleet_tools, bool(placed.busy), gpus)
 
 
 TIMES_AHEAD = 5

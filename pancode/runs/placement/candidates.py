@@ -10,8 +10,8 @@ from node_agent.wire.policy import Isolation, Safety
 from pancode.agents.endpoints import RANKED, EndpointNeed, Lack, lack_of, rank
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.names import nearest
-from pancode.kernel.node import NodeState, NodeView, in_a_sentence, with_words
-from pancode.kernel.records import Node
+from pancode.kernel.node import NodeState, NodeView, has_label, in_a_sentence, labels_of, with_words
+from pancode.runs.placement.gpus import GpuNeed, lack_of_gpus
 
 NOT_WALLED = (
     "has no sandbox, and its agent, or the run it comes from, runs only in one (isolation: container)"
@@ -58,6 +58,8 @@ class NodeRequirements:
     """Whether the run's program has to wait for words after an answer."""
     env: tuple[str, ...] = ()
     """The names of the node's variables that the run is to see, where they have a value."""
+    gpus: GpuNeed | None = None
+    """The GPUs that the run is to hold; None: it asks for none."""
 
 
 def candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[Candidate, ...]:
@@ -71,13 +73,14 @@ def candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[Candi
     return tuple(found)
 
 
-def _unlabelled(node: Node, key: str, value: str) -> Candidate:
+def _unlabelled(view: NodeView, key: str, value: str) -> Candidate:
     """Return why a label does not fit, with the nearest label that the machine has.
 
     Where there is a near one, the asked one may be a typo: nobody is told to give it to a machine.
     """
-    why, there = f"has no label {key}={value}", [f"{k}={v}" for k, v in sorted(node.labels.items())]
-    own = node.labels.get(key)
+    node, labels = view.node, labels_of(view)
+    why, there = f"has no label {key}={value}", [f"{k}={v}" for k, v in sorted(labels.items())]
+    own = labels.get(key)
     near = f"{key}={own}" if own is not None else nearest(f"{key}={value}", there)
     if near is None:
         fix = f"pancode node set {node.name} --label {key}={value}"
@@ -90,11 +93,15 @@ def _judge(view: NodeView, wish: NodeRequirements) -> Candidate:
     if wish.node is not None and wish.node != name:
         return Candidate(name, False, False, "not the pinned node", other=True)
     for key, value in wish.require.items():
-        if view.node.labels.get(key) != value:
-            return _unlabelled(view.node, key, value)
+        if not has_label(view, key, value):
+            return _unlabelled(view, key, value)
     if view.last is None:
         return Candidate(name, True, False, "was not heard yet", "pancode fleet up " + name)
     facts = view.last.heartbeat.facts
+    if wish.gpus is not None:
+        why, fix = lack_of_gpus(facts, view.node, wish.gpus)
+        if why:
+            return Candidate(name, False, False, why, fix, facts.isolation, near=3)
     if is_looking(facts, wish.runtime):
         return Candidate(name, True, False, f"{LOOKING} {wish.runtime}", "pancode runtimes", facts.isolation)
     for near, demand in enumerate((_without, _unwalled, _beyond, _unserved), start=3):

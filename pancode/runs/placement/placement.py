@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -14,11 +14,12 @@ from pancode.agents.runtimes import RUNTIMES, EnforcedRule, EnforcementRequest, 
 from pancode.budget import books
 from pancode.budget.books import Amount, Ceilings
 from pancode.budget.track_record_rules import TrackRecord, WorkerKind, poor_of
-from pancode.kernel.node import NodeState, NodeView, in_a_sentence, with_words
+from pancode.kernel.node import NodeState, NodeView, has_label, in_a_sentence, with_words
 from pancode.kernel.records import Balance, Run, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.life.prefetch import why_it_stays
 from pancode.runs.placement.candidates import LOOKING, NOT_WALLED, is_looking
+from pancode.runs.placement.gpus import GpuSeen, choose_gpus, lack_of_gpus, need_of_run, why_gpus_wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Placed:
     run: Run
     node: NodeView
     why: str
+    gpus: tuple[str, ...] = ()
+    """The GPUs that it holds there, by UUID."""
     busy: str = ""
     """Why no slot is free for a run that is handed over to wait on the node, in words; empty: one is free."""
     most_usd: Decimal | None = None
@@ -79,6 +82,8 @@ class Standing:
     """The USD that a run will hold on its node, by run, where that is not its estimate."""
     ahead: Mapping[str, int] = field(default_factory=dict)
     """How many more orders a node may hold until a slot is free, by node."""
+    gpus: Mapping[str, tuple[GpuSeen, ...]] = field(default_factory=dict)
+    """The GPUs of each node that has any."""
     lines: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """How many orders wait on a node already, and how many slots it has, by node."""
     staying: Mapping[str, str] = field(default_factory=dict)
@@ -121,6 +126,8 @@ def decisions(runs: Iterable[Run], standing: Standing, whole: bool = True) -> It
     `whole` False: stop when no slot is free any more; the decisions until then are the same.
     """
     free, room, claimed = dict(standing.free), dict(standing.ahead), dict[str, Amount]()
+    taken = dict[str, str]()
+    """The runs of this round by the GPU that they get."""
     in_vain: dict[object, tuple[str, WaitReason]] = {}
     """Why a run waits, by what it asks for: slots only become fewer, so this holds for all that ask for the
     same."""
@@ -133,12 +140,13 @@ def decisions(runs: Iterable[Run], standing: Standing, whole: bool = True) -> It
         shunned = tuple((name, shun.why) for name, shun in standing.shunned.get(run.id, {}).items())
         wish = (wish_of(run), shunned, standing.holds(run) if standing.room else None)
         why = in_vain.get(wish)
-        decision = _place(run, standing, free, claimed) if why is None else Unplaced(run, *why)
+        decision = _place(run, standing, free, claimed, taken) if why is None else Unplaced(run, *why)
         if why is None and isinstance(decision, Unplaced) and decision.kind is WaitReason.NO_SLOT:
             decision = _handed_over(decision, standing, room, claimed, first)
         if isinstance(decision, Placed):
             name, ahead = decision.node.node.name, bool(decision.busy)
             (room if ahead else free)[name] -= 1
+            taken.update(dict.fromkeys(decision.gpus, run.id))
             claimed[name] = claimed.get(name, Amount()) + standing.holds(run, decision.most_usd)
         else:
             in_vain[wish] = decision.why, decision.kind
@@ -156,7 +164,7 @@ def wish_of(run: Run) -> object:
     tests = (run.untested, bool(run.terms.get("free")), str(run.terms.get("trusted")))
     model = (wanted_of(run), *tests, str(run.terms.get("not_on")))
     stays = (why_it_stays(run, None), run.workflow)
-    return where, how, model, stays, *sorted(run.require.items())
+    return where, how, model, stays, need_of_run(run), *sorted(run.require.items())
 
 
 def can_be_had(view: NodeView) -> bool:
@@ -170,7 +178,7 @@ def misfit(run: Run, view: NodeView) -> str:
     if run.node is not None and run.node != node.name:
         return "not the pinned node"
     for key, value in run.require.items():
-        if node.labels.get(key) != value:
+        if not has_label(view, key, value):
             return f"has no label {key}={value}"
     if node.removed is not None:
         return node.removed
@@ -182,6 +190,11 @@ def misfit(run: Run, view: NodeView) -> str:
         if state == "missing":
             return f"has no runtime {run.runtime}"
         return f"has runtime {run.runtime}, which is {state.replace('_', ' ')}: pancode node show {node.name}"
+    need = need_of_run(run)
+    if need is not None and view.last is not None:
+        why, _ = lack_of_gpus(view.last.heartbeat.facts, node, need)
+        if why:
+            return why
     for judge in (_kept_off, _turnless, _beyond, _unheld, _unserved, _unpaid, _untrusted):
         if why := judge(run, view):
             return why
@@ -316,13 +329,23 @@ def _has_runtime(run: Run, view: NodeView) -> bool:
 
 
 def _place(
-    run: Run, standing: Standing, free: Mapping[str, int], claimed: Mapping[str, Amount]
+    run: Run,
+    standing: Standing,
+    free: Mapping[str, int],
+    claimed: Mapping[str, Amount],
+    taken: Mapping[str, str],
 ) -> Placed | Unplaced:
     if paused := _paused(run, standing):
         return Unplaced(run, paused, WaitReason.PAUSED)
+    need = need_of_run(run)
     fitting = _fitting(run, standing)
     if not fitting:
         return Unplaced(run, _nowhere(run, standing), WaitReason.NO_NODE)
+    gpus = _gpus_at(run, fitting, standing, taken)
+    if need is not None and not any(gpus.values()):
+        seen = {name: standing.gpus.get(name, ()) for name in gpus}
+        return Unplaced(run, why_gpus_wait(need, seen, taken), WaitReason.NO_GPU)
+    fitting = [v for v in fitting if gpus[v.node.name] or need is None]
     ready = [v for v in fitting if _takes(v, standing, free)]
     if not ready:
         reasons = [_resting(v, standing) or _not_now(v, free, standing.hurry) for v in fitting[:3]]
@@ -342,7 +365,20 @@ def _place(
     has += ["it has its session"] if run.resumes_on == best.node.name else []
     slots = f" ({free[best.node.name]})" if len(ready) > 1 and run.node is None else ""
     because = _because(run, len(ready)) + slots + _with_model(run, best)
-    return Placed(run, best, "; ".join([because, *has, *words]))
+    held = gpus[best.node.name]
+    has += [f"holds {', '.join(held)}"] if held else []
+    return Placed(run, best, "; ".join([because, *has, *words]), held)
+
+
+def _gpus_at(
+    run: Run, views: Sequence[NodeView], standing: Standing, taken: Collection[str] = ()
+) -> dict[str, tuple[str, ...]]:
+    """The GPUs that the run would get now, by node; empty where it asks for none, or too few are free."""
+    need = need_of_run(run)
+    names = [view.node.name for view in views]
+    return {
+        name: () if need is None else choose_gpus(need, standing.gpus.get(name, ()), taken) for name in names
+    }
 
 
 def _handed_over(
@@ -406,11 +442,18 @@ def _fitting(run: Run, standing: Standing) -> list[NodeView]:
     return [view for view in fitting if not good or view.node.name in good]
 
 
+def _fitting_now(run: Run, standing: Standing) -> list[NodeView]:
+    """The fitting nodes where the GPUs are free that the run asks for."""
+    fitting = _fitting(run, standing)
+    gpus = _gpus_at(run, fitting, standing)
+    return [view for view in fitting if need_of_run(run) is None or gpus[view.node.name]]
+
+
 def lacks_slot_at(run: Run, standing: Standing) -> list[str]:
     """The nodes that would take the run now if they had one more free slot."""
     if _paused(run, standing):
         return []
-    fitting, full = _fitting(run, standing), {name: slots + 1 for name, slots in standing.free.items()}
+    fitting, full = _fitting_now(run, standing), {name: slots + 1 for name, slots in standing.free.items()}
     names = [view.node.name for view in fitting if _takes(view, standing, full)]
     return [name for name in names if not _short(run, name, standing, {})]
 
@@ -425,7 +468,7 @@ def takes_now(run: Run, standing: Standing, free: Mapping[str, int]) -> list[str
     """The nodes that would take the run now with these free slots, those with most slots first."""
     if not _any(free) or _paused(run, standing):
         return []
-    able = [view for view in _fitting(run, standing) if _takes(view, standing, free)]
+    able = [view for view in _fitting_now(run, standing) if _takes(view, standing, free)]
     names = [view.node.name for view in able if not _short(run, view.node.name, standing, {})]
     return sorted(names, key=lambda name: (-free[name], name))
 

@@ -13,7 +13,7 @@ from pancode.config.schema import ModelName, Part
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import label_word
 from pancode.kernel.shell_words import split_words
-from pancode.kernel.units import Duration, Level, Money, Size, duration_ms
+from pancode.kernel.units import Duration, GpuCount, Level, Money, Size, duration_ms
 from pancode.runs.options import OPTIONS
 from pancode.runs.request import with_options
 
@@ -87,7 +87,7 @@ _TYPES: Mapping[str, Any] = {
     "Safety": Annotated[Safety, Field(strict=False)],
     "NetworkAccess": Annotated[NetworkAccess, Field(strict=False)],
     **{"Count": int, "Duration": Duration, "Size": Size, "Money": Money, "bool": bool},
-    **{"Labels": Labels, "Commands": Gates, "Paths": Paths},
+    **{"Gpus": GpuCount, "Labels": Labels, "Commands": Gates, "Paths": Paths},
 }
 """The type in a file, by the name of an option's type."""
 

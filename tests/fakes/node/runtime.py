@@ -25,7 +25,7 @@ from node_agent.runtimes.limits import LimitReset
 from node_agent.shim.spool import PhasePlan
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.node import NodeFacts, NodeProblem, RuntimeFact
+from node_agent.wire.node import GpuFact, GpuLoad, NodeFacts, NodeProblem, RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import NO_RULES, Isolation, Rules
 from node_agent.wire.receipt import Usage
@@ -129,6 +129,8 @@ class MemoryFacts:
         self._host, self._runtimes = host, runtimes
         self.top, self.load = Ceiling(), 0.0
         self.endpoints: tuple[EndpointFact, ...] = ()
+        self.gpus: tuple[GpuFact, ...] = ()
+        self.loads: tuple[GpuLoad, ...] = ()
         self.finds: Callable[[str], RuntimeFact] = lambda name: RuntimeFact(name=name, state="ok")
 
     def boot_id(self) -> str:
@@ -147,6 +149,7 @@ class MemoryFacts:
             isolation=Isolation.NONE,
             runtimes=tuple(self.finds(name) for name in self._runtimes),
             endpoints=self.endpoints,
+            gpus=self.gpus,
             wall_ms=self._host.clock.wall_ms(),
             shut=NodeProblem(what="the disk is full", fix="free disk") if self._host.full else None,
             allows=self.top.told(),
@@ -154,6 +157,9 @@ class MemoryFacts:
 
     def news(self) -> bool:
         return False
+
+    def gpu_loads(self) -> tuple[GpuLoad, ...]:
+        return self.loads
 
     def disk_ok(self) -> bool:
         return not self._host.full

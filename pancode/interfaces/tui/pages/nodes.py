@@ -4,27 +4,32 @@ from __future__ import annotations
 
 from pancode.interfaces.tui.page import Json, Line, Page, PageMoment, PagePlace, PageRow, fact
 from pancode.interfaces.tui.pages.summary import troubles
-from pancode.kernel.formatting import disk_of, safe, size, slots_of, style_of, tokens
+from pancode.kernel.formatting import disk_of, gpus_of, safe, size, slots_of, style_of, tokens
 
 SILENT = ("suspect", "unreachable", "lost")
 
 
 def machines(answers: Json, about: str, moment: PageMoment) -> Page:
     """The machines with their slots, programs and models, as they were heard."""
+    has_gpus = any(map(gpus_of, answers["fleet"]["nodes"]))
     rows = tuple(
         PageRow(
             node["name"], "node",
             (
                 node["name"], node["state"], heard(node, moment), slots_of(node), _runtimes(node),
-                _models(node), node["isolation"] or "", size(node["disk_free"]), _problem(node),
+                _models(node), *([gpus_of(node)] if has_gpus else ()), node["isolation"] or "",
+                size(node["disk_free"]), _problem(node),
             ),
             node, PagePlace("machine", node["name"]),
         )
         for node in answers["fleet"]["nodes"]
     )  # fmt: skip
-    head = ("NODE", "STATE", "HEARD", "SLOTS", "RUNTIMES", "MODELS", "WALL", "DISK", "PROBLEM")
+    gpus = ("GPUS",) if has_gpus else ()
+    head = ("NODE", "STATE", "HEARD", "SLOTS", "RUNTIMES", "MODELS", *gpus, "WALL", "DISK", "PROBLEM")
     empty = "no machine in the fleet; add one: pancode node add NAME"
-    return Page(troubles(answers), head, rows, ("WALL", "DISK", "MODELS", "RUNTIMES"), "PROBLEM", empty)
+    return Page(
+        troubles(answers), head, rows, ("WALL", "DISK", "MODELS", *gpus, "RUNTIMES"), "PROBLEM", empty
+    )
 
 
 def heard(node: Json, moment: PageMoment) -> str:
@@ -59,6 +64,7 @@ def machine(answers: Json, about: str, moment: PageMoment) -> Page:
         fact("version", node["version"] or "-"),
         fact("wall", node["isolation"] or "-"),
         fact("disk", f"free: {disk_of(node)}"),
+        *([fact("GPUs", gpus_of(node))] if gpus_of(node) else []),
         fact("labels", ", ".join(f"{key}={value}" for key, value in node["labels"].items()) or "-"),
         fact("reached", ", ".join(f"{key} {value}" for key, value in node["target"].items()) or "-"),
     ]

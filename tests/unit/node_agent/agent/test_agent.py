@@ -14,7 +14,7 @@ from node_agent.wire.event import Finding, Marked
 from node_agent.wire.failure import OrderRefusal, Outcome
 from node_agent.wire.identity import Mark
 from node_agent.wire.model import FleetTime
-from node_agent.wire.node import RuntimeFact
+from node_agent.wire.node import GpuLoad, RuntimeFact
 from node_agent.wire.policy import Safety
 from node_agent.wire.signing import SigningKey
 from tests.fakes.node import Script
@@ -44,6 +44,25 @@ def test_no_order_is_taken_before_fleet_time() -> None:
     stage.beat()
     stage.agent.tick()
     assert stage.uplink.queue == []
+
+
+def test_a_heartbeat_says_who_holds_a_gpu_until_the_attempt_is_over() -> None:
+    stage = Stage(script=lambda _: LONG, slots=2)
+    facts = stage.agent.world.facts
+    assert isinstance(facts, MemoryFacts)
+    facts.loads = (GpuLoad(uuid="GPU-0", memory_free=5), GpuLoad(uuid="GPU-1", busy=7))
+    stage.push(order_of(identity=identity(run="r-plain")))
+    stage.push(order_of(identity=identity(run="r-asks"), gpus=("GPU-1",)))
+    stage.go(10_000)
+    heartbeat = stage.heartbeat()
+    assert heartbeat is not None and heartbeat.gpus == (
+        GpuLoad(uuid="GPU-0", memory_free=5),
+        GpuLoad(uuid="GPU-1", busy=7, holder=identity(run="r-asks")),
+    )
+    stage.tell(StopControl(identity=identity(run="r-asks"), reason="enough"))
+    stage.settle()
+    heartbeat = stage.heartbeat()
+    assert heartbeat is not None and heartbeat.gpus[1].holder is None
 
 
 def test_never_more_than_the_slots() -> None:

@@ -14,6 +14,7 @@ import pytest
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.plans import work_plan
 from node_agent.attempt.ports import StepFailed
+from node_agent.machine.gpus import GpuAccess
 from node_agent.runner.launching import (
     MOST_READ,
     NAME_CHARS,
@@ -27,7 +28,9 @@ from node_agent.runtimes.opencode.runtime import BROUGHT
 from node_agent.runtimes.registry import RUNTIMES as REGISTRY
 from node_agent.sandbox.detect import WallTools
 from node_agent.sandbox.policy import Network
+from node_agent.sandbox.wall import Permissions
 from node_agent.shim.process import AGENT_ONLY
+from node_agent.shim.spool import PhasePlan
 from node_agent.tempo import Tempo
 from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact
 from node_agent.wire.failure import FailureKind
@@ -386,6 +389,35 @@ def test_what_a_run_has_started_is_nobodys_own() -> None:
         RUNTIMES.launch(child, WORK, HOME)
     told = child.model_copy(update={"policy": child.policy.model_copy(update={"told_only": True})})
     assert not RUNTIMES.launch(told, WORK, HOME).inside
+
+
+class Noting(Lesser):
+    """A sandbox that notes what a phase may do."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[PhasePlan, Permissions]] = []
+
+    def around(self, plan: PhasePlan, allowed: Permissions, shown: object) -> PhasePlan:
+        self.seen.append((plan, allowed))
+        return plan
+
+
+def test_every_phase_gets_the_gpus_of_that_moment_and_the_receipt_says_which() -> None:
+    one, both = GpuAccess((("/x/nvidia0", "/dev/nvidia0"),), "GPU-0"), GpuAccess((("/x/nvidia1", "/n"),))
+    given, sandbox = [one], Noting()
+    around = replace(AROUND, sandbox=sandbox, gpus=lambda order: given[-1])  # type: ignore[arg-type]
+    runtimes, order = NodeRuntimes(around), order_of(runtime="shell")
+    launch = runtimes.launch(order, WORK, HOME)
+    assert launch.env["CUDA_VISIBLE_DEVICES"] == "GPU-0"
+    assert [(e.rule, e.how) for e in launch.enforced][-1] == ("GPUs GPU-0", Enforcement.SANDBOX)
+    plan = work_plan(order, launch, WORK, Path("/j"), Tempo())
+    runtimes.enclosed(order, plan, (), None)
+    given.append(replace(both, visible="GPU-1"))
+    runtimes.enclosed(order, plan, (), None)
+    assert [allowed.devices for _, allowed in sandbox.seen] == [one.files, both.files]
+    assert [each.env["CUDA_VISIBLE_DEVICES"] for each, _ in sandbox.seen] == ["GPU-0", "GPU-1"]
+    bare = RUNTIMES.launch(order, WORK, HOME)
+    assert "CUDA_VISIBLE_DEVICES" not in bare.env and not any("GPU" in e.rule for e in bare.enforced)
 
 
 def test_a_phase_that_must_be_inside_is_never_run_outside() -> None:

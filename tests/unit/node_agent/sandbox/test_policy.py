@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from node_agent.sandbox.policy import BLANK, STATUS_FD, Covers, Network, System, Tools, View, prefix
+from node_agent.sandbox.policy import BLANK, STATUS_FD, Covers, Network, System, Tools, View, fence, prefix
 
 TOOLS = Tools("/usr/bin/bwrap")
 ROOT = Tools("/usr/bin/bwrap", "/usr/bin/setpriv", 60_800)
@@ -55,6 +56,16 @@ def test_nothing_else_of_the_machine_is_there() -> None:
 def test_what_the_machines_programs_need_of_etc_is_there_to_read() -> None:
     system = replace(SYSTEM, etc=("/etc/java-17-openjdk",))
     assert ("--ro-bind-try", "/etc/java-17-openjdk") in mounts(prefix(replace(VIEW, system=system), TOOLS))
+
+
+def test_a_device_file_is_there_only_where_it_is_named() -> None:
+    gpu = ("/x/nvidia0", "/dev/nvidia0")
+    words = prefix(replace(VIEW, devices=(gpu,)), TOOLS)
+    at = words.index("--dev-bind-try")
+    assert words[at + 1 : at + 3] == gpu and words[at - 2 : at] == ("--dev", "/dev")
+    assert "--dev-bind-try" not in prefix(VIEW, TOOLS)
+    fenced = fence(replace(VIEW, devices=(gpu,)))
+    assert ("--write", "/x/nvidia0") in pairwise(fenced) and "/x/nvidia0" not in fence(VIEW)
 
 
 @pytest.mark.parametrize(

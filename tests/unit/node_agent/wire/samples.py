@@ -40,6 +40,8 @@ from node_agent.wire.node import (
     Allowed,
     Ask,
     Flag,
+    GpuFact,
+    GpuLoad,
     Heartbeat,
     Hello,
     Inventory,
@@ -90,6 +92,7 @@ TAG = KEY.public.tag
 WHO = AttemptId(run="r-7f3k2q", attempt=2, fence=3)
 AT = FleetTime(epoch=4, ms=123_456)
 FLEET = "f-home"
+GPU = "GPU-8f1c2a4e-0000-4000-8000-000000000001"
 
 RULES = Rules(
     network=NetworkAccess.GATEWAY,
@@ -161,6 +164,7 @@ def order() -> Order:
                 name="deploy", digest=digest_of(SKILL), place=".agents/skills", packed=packed(SKILL)
             ),
         ),
+        gpus=(GPU,),
         trace="t-1",
     )
 
@@ -341,6 +345,7 @@ def facts() -> NodeFacts:
             safety=Safety.AUTO_EDIT, repositories=("demo-1234",), runtimes=("shell",), closed="no"
         ),
         variables=("CI", "PIP_CERT"),
+        gpus=(GpuFact(index=0, uuid=GPU, name="NVIDIA H200", memory=143 << 30, driver="580.159.03"),),
         wall_ms=3,
     )
 
@@ -408,6 +413,10 @@ def _heartbeat() -> Heartbeat:
         obeys=("c" * 64,),
         facts=facts(),
         signs=(Signs(identity=WHO, output_ms=6, cpu_ms=7, files_ms=8, model_ms=9, pause_ms=10),),
+        gpus=(
+            GpuLoad(uuid=GPU, memory_free=100 << 30, busy=7, holder=WHO),
+            GpuLoad(uuid=f"{GPU}2", unknown_since_ms=5),
+        ),
     )
 
 

@@ -79,7 +79,16 @@ def node(name: str, runtimes: Mapping[str, str] | None = None, **options: Any) -
     mute = options.pop("mute", False)
     said = {
         name: options.pop(name)
-        for name in ("shut", "allows", "problems", "endpoints", "repositories", "set_ups", "variables")
+        for name in (
+            "shut",
+            "allows",
+            "problems",
+            "endpoints",
+            "repositories",
+            "set_ups",
+            "variables",
+            "gpus",
+        )
         if name in options
     }
     given = {"claude": "ok", "shell": "ok", "scripted": "ok"} if runtimes is None else runtimes

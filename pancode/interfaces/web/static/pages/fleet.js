@@ -18,7 +18,7 @@ function MachineList() {
   return html`<${Page} title="Machines" lives=${[live]}>${told && html`<p class="facts"><span>fleet ${told.fleet}</span><span>coordinator ${told.version}</span><span>since <${When} at=${told.started_at} /></span></p>
     ${told.after_reboot && html`<p class="quiet">${told.after_reboot}</p>`}`}
     <div class="panel">${live.data && !live.data.nodes.length ? html`<${Empty} title="No machine yet"><code>pancode node add gpubox</code><//>` : html`<ul>${(live.data?.nodes || []).map((node) => html`<${Row} key=${node.name} word=${node.state} href=${link(["machines", node.name])} title=${node.name} why=${`node:${whyNode(node)}`}
-      facts=${html`${heard(node) ? html`<span>since <${Ago} at=${node.since} /></span>` : html`<${Unheard} node=${node} />`}<span><${Slots} slots=${node.slots} known=${heard(node)} /> ${heard(node) ? `${node.slots.used} of ${node.slots.total} slots` : "slots unknown"}</span><span>disk ${disk(node)}</span><span>${node.isolation || "isolation unknown"}</span><span class="desk">${node.version || "version unknown"}</span>
+      facts=${html`${heard(node) ? html`<span>since <${Ago} at=${node.since} /></span>` : html`<${Unheard} node=${node} />`}<span><${Slots} slots=${node.slots} known=${heard(node)} /> ${heard(node) ? `${node.slots.used} of ${node.slots.total} slots` : "slots unknown"}</span><span>disk ${disk(node)}</span>${node.gpus.length > 0 && html`<span>${counted(node.gpus.length, "GPU")}</span>`}<span>${node.isolation || "isolation unknown"}</span><span class="desk">${node.version || "version unknown"}</span>
         <span class="desk">${node.runtimes.filter((one) => one.state === "ok").map((one) => one.name).join(", ")}</span>`} keys=${html`<${Keys} node=${node} again=${live.again} />`}><${Problems} node=${node} /><//>`)}</ul>`}</div><${Breakers} /><${Disks} /><//>`;
 }
 
@@ -50,7 +50,7 @@ function OneMachine({ name }) {
   return html`<${Page} title=${`Machine ${name}`} lives=${[live]} actions=${node && html`<${Why} what=${`node:${whyNode(node)}`} /><a class="btn" href=${link(["runs"], { node: name })}>Its runs</a><${Keys} node=${node} again=${live.again} />`}>${node && html`<p class="facts"><${Badge} word=${node.state} />${heard(node) ? html`<span>since <${Ago} at=${node.since} /></span>` : html`<${Unheard} node=${node} />`}<span><${Slots} slots=${node.slots} known=${heard(node)} /> ${heard(node) ? `${node.slots.used} of ${node.slots.total} slots taken` : "slots unknown"}</span></p>
     <${Problems} node=${node} />
     <div class="two half"><${Panel} title="Facts">${!facts && html`<p class="pad small ghost tone">It was not heard yet: nothing is known.</p>`}<dl class="pairs pad">
-      ${fact("host", facts?.hostname)}${fact("system", facts && `${facts.os}, ${facts.arch}`)}${fact("processors", facts?.cpus)}${fact("memory", facts && (facts.memory_free ? `${bytes(facts.memory_free)} of ${bytes(facts.memory)} free` : bytes(facts.memory)))}${fact("load", facts && loadOf(node))}${fact("disk", disk(node))}
+      ${fact("host", facts?.hostname)}${fact("system", facts && `${facts.os}, ${facts.arch}`)}${fact("processors", facts?.cpus)}${fact("memory", facts && (facts.memory_free ? `${bytes(facts.memory_free)} of ${bytes(facts.memory)} free` : bytes(facts.memory)))}${fact("load", facts && loadOf(node))}${fact("disk", disk(node))}${node.gpus.map((one) => fact(`GPU ${one.index}`, gpuOf(one)))}
       ${fact("isolation", node.isolation)}${fact("labels", Object.entries(node.labels).map(([a, b]) => `${a}=${b}`).join(", "))}${fact("node agent", node.version)}${fact("clock", node.clock_skew_s === null ? "unknown" : `${node.clock_skew_s} s off`)}
       ${fact("link", linkOf(node))}${fact("key", node.public_key && html`<code>${node.public_key}</code>`)}${fact("added", html`<${When} at=${node.added_at} />`)}${fact("draining", node.draining)}${fact("paused", node.paused)}${fact("quarantined", node.quarantined)}</dl><//>
     <${Panel} title="Runtimes"><ul class="plain pad">${node.runtimes.map((one) => html`<li><${Badge} word=${one.served ? "ok" : one.state} of=${one.state === "ok" || one.served ? "ok" : one.state === "missing" ? "wait" : "warn"} /> ${one.name} ${one.version} <span class="quiet">${one.says}${one.old && ` old, ${one.old}`}</span></li>`)}</ul><//></div>
@@ -62,6 +62,12 @@ function loadOf({ facts, ...node }) {
   if (facts.load_1m === null || facts.load_1m === undefined) return "unknown";
   const words = `${facts.load_1m} on ${counted(facts.cpus, "processor")}${heard(node) ? "" : ", when it was last heard"}`;
   return html`${words} <${Bar} used=${facts.load_1m} most=${facts.cpus || 1} label=${`load: ${words}`} />`;
+}
+
+function gpuOf(one) {
+  if (one.unknown_since) return html`${one.name}, ${bytes(one.memory)}: its driver does not answer since <${When} at=${one.unknown_since} />`;
+  const used = one.memory_free === null ? null : one.memory - one.memory_free, words = used === null ? `${bytes(one.memory)}, free memory unknown` : `${bytes(one.memory_free)} of ${bytes(one.memory)} free`;
+  return html`${one.name}: ${words}${one.busy === null ? "" : `, ${one.busy} % busy`}${one.holder && html`, held by <${RunLink} run=${one.holder} />`}${used !== null && html` <${Bar} used=${used} most=${one.memory} label=${words} />`}`;
 }
 
 function linkOf(node) {

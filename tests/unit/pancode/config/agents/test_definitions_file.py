@@ -174,6 +174,8 @@ FIELDS: list[tuple[str, str, str, object]] = [
     ("network", "gateway", "network", NetworkAccess.GATEWAY),
     ("runtime", "cli:codex", "runtime", "codex"),
     ("node", "gpubox", "node", "gpubox"),
+    ("gpus", "2", "gpus", "2"),
+    ("gpu_memory", "24g", "gpu_memory", 24 * 10**9),
     ("model", "opus", "model", "opus"),
     ("reasoning", "high", "reasoning", Reasoning.HIGH),
     ("sampling", "coding", "sampling", Sampling(temperature=Decimal("0.2"), top_p=Decimal("0.95"))),

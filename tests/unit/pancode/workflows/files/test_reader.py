@@ -332,6 +332,7 @@ def test_a_step_takes_what_a_dispatch_takes() -> None:
     entry = DispatchEntry.model_validate(
         {
             "agent": "a", "node": "n", "require": {"k": "v"}, "mode": "build", "safety": "auto-edit",
+            "gpus": 2, "gpu-memory": "24g",
             "model": "m", "reasoning": "low", "runtime": "native", "workspace": "none",
             "budget": "0.5", "timeout": "1m", "idle-timeout": "1m", "max-turns": 1, "max-requests": 1,
             "max-tokens": 1, "max-output": "1KiB", "max-memory": "1GiB", "max-processes": 64,

@@ -1,0 +1,401 @@
+"""Finds the GPUs of this machine, their load, and which of their device files a run gets.
+
+A driver can hang. It is asked in a thread, and a caller gets the last known answer after a short wait.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import glob
+import grp
+import importlib
+import os
+import pwd
+import re
+import stat
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from node_agent.attempt.ports import StepFailed
+from node_agent.machine.home import read_owned
+from node_agent.wire.clock import Clock
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.model import WireModel
+from node_agent.wire.node import MOST_GPUS, GpuFact, GpuLoad, NodeProblem
+from node_agent.wire.order import Order
+from node_agent.wire.policy import Enforcement, Isolation
+from node_agent.wire.receipt import Enforced
+
+LIBRARY = "libnvidia-ml.so.1"
+PLACES = ("/usr/local/nvidia/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib/wsl/lib")
+"""Folders of the driver's library that the dynamic linker may not know."""
+SIGNS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")
+"""One of these exists where a driver of NVIDIA runs. The library alone says nothing: many images have it."""
+_LINKED = ("", "/lib", "/usr/lib", "/lib64", "/usr/lib64")
+CONTROL, MEMORY = "nvidiactl", "nvidia-uvm"
+"""The device files that a program needs beside those of its GPUs."""
+VISIBLE, FOLDERS = "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH"
+FIRST_S, WAIT_S = 1.0, 0.2
+"""The seconds that the first look waits for the driver, and each later one."""
+AGAIN_MS = 1_000
+"""The milliseconds for which an answer of the driver is used again."""
+SILENT_MS = 10_000
+"""A driver that has not answered for so many milliseconds is called silent."""
+_UUID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
+_MOST_MEMORY = 1 << 50
+
+
+class GpuError(Exception):
+    """A library cannot read its GPUs; the message is the library's."""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuReading:
+    """A GPU at one moment. `device`: the name of its device file; empty: runs do not get it."""
+
+    fact: GpuFact
+    memory_free: int | None = None
+    busy: int | None = None
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuAnswer:
+    """What a library says. `odd`: what it says of GPUs that cannot be used, in words."""
+
+    gpus: tuple[GpuReading, ...] = ()
+    odd: tuple[str, ...] = ()
+
+
+class GpuLibrary(Protocol):
+    """Reads the GPUs of one vendor. A call may hang for ever."""
+
+    def read(self) -> GpuAnswer:
+        """Return the GPUs. GpuError where none can be read."""
+
+
+class Nvml:
+    """The library of NVIDIA's driver, through `nvidia-ml-py`. Both are loaded at the first read."""
+
+    def __init__(self, library: str, cache: Path = Path("/etc/ld.so.cache")) -> None:
+        self._library = library
+        self._nvml: Any = None
+        self._handle: ctypes.CDLL | None = None
+        folder, known = os.path.dirname(library), b""
+        with suppress(OSError):
+            known = cache.read_bytes()
+        is_linked = folder in _LINKED or f"{folder}/{LIBRARY}".encode() in known
+        self.folder = "" if is_linked else folder
+        """The folder of the library, where no program finds it by itself."""
+
+    def read(self) -> GpuAnswer:
+        try:
+            if self._nvml is None:
+                # The package looks for the library by its name; once it is loaded, any folder will do.
+                self._handle = ctypes.CDLL(self._library, mode=ctypes.RTLD_GLOBAL)
+                self._nvml = importlib.import_module("pynvml")
+                self._nvml.nvmlInit()
+            nvml, most = self._nvml, MOST_GPUS
+            driver = _text(nvml.nvmlSystemGetDriverVersion())
+            every = [read_gpu(nvml, index, driver) for index in range(min(nvml.nvmlDeviceGetCount(), most))]
+        except Exception as exc:  # the library's own errors, and those of a library that lacks a function
+            if self._nvml is not None:
+                with suppress(Exception):
+                    self._nvml.nvmlShutdown()
+            self._nvml = None  # it begins anew: a library keeps the GPUs of its first moment
+            raise GpuError(str(exc) or type(exc).__name__) from exc
+        odd = tuple(one for one in every if isinstance(one, str))
+        return GpuAnswer(tuple(one for one in every if isinstance(one, GpuReading)), odd)
+
+
+def read_gpu(nvml: Any, index: int, driver: str) -> GpuReading | str:
+    """Return a GPU, or why it cannot be used: it has fallen off its bus, or reports nonsense."""
+    try:
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    except nvml.NVMLError as exc:
+        if exc.value in (nvml.NVML_ERROR_GPU_IS_LOST, nvml.NVML_ERROR_NOT_FOUND):
+            return f"GPU {index} is gone: {exc}"
+        raise
+    uuid, minor = _text(nvml.nvmlDeviceGetUUID(handle)), nvml.nvmlDeviceGetMinorNumber(handle)
+    total, free = int(memory.total), int(memory.free)
+    if not _UUID.fullmatch(uuid) or not 0 < total <= _MOST_MEMORY or not 0 <= minor < 1 << 12:
+        return f"GPU {index} reports nonsense: UUID {uuid[:50]!r}, {total} bytes of memory"
+    busy = None
+    with suppress(nvml.NVMLError):  # not every GPU tells it
+        busy = int(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    name = _text(nvml.nvmlDeviceGetName(handle))
+    return GpuReading(
+        GpuFact(index=index, uuid=uuid, name=name, memory=total, driver=driver),
+        free if 0 <= free <= total else None,
+        busy if busy is not None and 0 <= busy <= 100 else None,
+        f"nvidia{minor}",
+    )
+
+
+def _text(value: str | bytes) -> str:
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+class AmdFiles:
+    """The GPUs of AMD, by what the kernel tells of them. Never tried on a machine that has one."""
+
+    def __init__(self, cards: Path = Path("/sys/class/drm")) -> None:
+        self._cards = cards
+
+    def read(self) -> GpuAnswer:
+        found = list[GpuReading]()
+        for vendor in sorted(self._cards.glob("card[0-9]*/device/vendor")):
+            device = vendor.parent
+            total = _number(device / "mem_info_vram_total")
+            if _word(vendor) != "0x1002" or not total:
+                continue
+            used, name = _number(device / "mem_info_vram_used"), _word(device / "product_name")
+            fact = GpuFact(
+                index=len(found),
+                uuid=_word(device / "unique_id") or os.path.basename(os.path.realpath(device)),
+                name=name or f"AMD {_word(device / 'device')}",
+                memory=total,
+                vendor="amd",
+            )
+            free = None if used is None or used > total else total - used
+            found.append(GpuReading(fact, free, _number(device / "gpu_busy_percent")))
+        return GpuAnswer(tuple(found))
+
+
+def _word(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text(errors="replace").strip()
+    return ""
+
+
+def _number(path: Path) -> int | None:
+    text = _word(path)
+    return int(text) if text.isdigit() else None
+
+
+@dataclass(frozen=True, slots=True)
+class GpuState:
+    """The GPUs as last known. `trouble`: why the driver could not be read. `since_ms`: since when they are
+    not known any more, by the wall clock; None: they are known."""
+
+    gpus: tuple[GpuReading, ...] = ()
+    trouble: str = ""
+    since_ms: int | None = None
+    odd: tuple[str, ...] = ()
+
+    def loads(self) -> tuple[GpuLoad, ...]:
+        """The changing figures, without those that are not known any more."""
+        if self.since_ms is not None:
+            return tuple(GpuLoad(uuid=one.fact.uuid, unknown_since_ms=self.since_ms) for one in self.gpus)
+        return tuple(
+            GpuLoad(uuid=one.fact.uuid, memory_free=one.memory_free, busy=one.busy) for one in self.gpus
+        )
+
+
+class Gpus:
+    """The machine's GPUs. Thread-safe. No look waits longer than `first_s`, whatever the driver does."""
+
+    def __init__(
+        self,
+        libraries: Sequence[GpuLibrary],
+        clock: Clock,
+        devices: str = "/dev",
+        first_s: float = FIRST_S,
+        wait_s: float = WAIT_S,
+    ) -> None:
+        self._libraries, self._clock, self._devices = libraries, clock, devices
+        self._first_s, self._wait_s = first_s, wait_s
+        self._lock, self._answered = threading.Lock(), threading.Event()
+        self._asking = False
+        self._asked_ms: int | None = None
+        self._good_ms, self._good_wall_ms = clock.mono_ms(), clock.wall_ms()
+        self._known = GpuAnswer()
+        self._trouble = ""
+
+    def look(self) -> GpuState:
+        """Return the GPUs; at once, where nothing can have any."""
+        if not self._libraries:
+            return GpuState()
+        with self._lock:
+            now, first = self._clock.mono_ms(), self._asked_ms is None
+            asks = not self._asking and (self._asked_ms is None or now - self._asked_ms >= AGAIN_MS)
+            if asks:
+                self._asking, self._asked_ms = True, now
+                self._answered.clear()
+                threading.Thread(target=self.ask, name="gpus", daemon=True).start()
+        if asks:
+            self._answered.wait(self._first_s if first else self._wait_s)
+        with self._lock:
+            is_silent = self._clock.mono_ms() - self._good_ms >= SILENT_MS
+            trouble = self._trouble or ("the driver does not answer" if is_silent else "")
+            since_ms = self._good_wall_ms if trouble else None
+            return GpuState(self._known.gpus, trouble, since_ms, self._known.odd)
+
+    def ask(self) -> None:
+        """Ask the libraries once, and keep what they say. It may hang."""
+        answers, trouble = list[GpuAnswer](), ""
+        try:
+            answers += [library.read() for library in self._libraries]
+        except GpuError as exc:
+            trouble = str(exc)
+        with self._lock:
+            self._trouble, self._asking = trouble, False
+            if not trouble:
+                gpus = tuple(gpu for answer in answers for gpu in answer.gpus)
+                self._known = GpuAnswer(gpus, tuple(words for answer in answers for words in answer.odd))
+                self._good_ms, self._good_wall_ms = self._clock.mono_ms(), self._clock.wall_ms()
+        self._answered.set()
+
+    def access(self, order: Order, holders: Mapping[str, AttemptId]) -> GpuAccess:
+        """Return what the run of this order may use; see `access_of`. `holders`: who holds a GPU alone."""
+        held = {uuid for uuid, one in holders.items() if one != order.identity}
+        found = access_of(order.gpus, held, self.look().gpus, self._devices)
+        folder = next((one.folder for one in self._libraries if isinstance(one, Nvml)), "")
+        return replace(found, folder=folder if found.files else "")
+
+    def problems(self) -> tuple[NodeProblem, ...]:
+        """Return why runs cannot use a GPU that is here, with the commands that help."""
+        state = self.look()
+        fix = "look at `nvidia-smi` and `dmesg` there; a new driver needs a restart of the machine"
+        words = [f"the GPUs are not known: {state.trouble}"] if state.trouble else list(state.odd)
+        found = [NodeProblem(what=one[:500], fix=fix) for one in words]
+        names = [one.device for one in state.gpus if one.device]
+        found += device_problems(names, self._devices) if names and not state.trouble else []
+        found += without_driver(self._libraries)
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class GpuAccess:
+    """What a run may use. `files`: device files, each with its path inside a sandbox. `visible`: the value of
+    CUDA_VISIBLE_DEVICES; None: the run
+    sees all, and it is not set."""
+
+    files: tuple[tuple[str, str], ...] = ()
+    visible: str | None = None
+    folder: str = ""
+    """The folder of the driver's libraries, where programs do not find them by themselves."""
+
+    def enforced(self, isolation: Isolation) -> tuple[Enforced, ...]:
+        """Return the GPUs for the receipt, where the run gets fewer than all; a sandbox enforces them."""
+        if self.visible is None:
+            return ()
+        how = Enforcement.TOLD_ONLY if isolation is Isolation.NONE else Enforcement.SANDBOX
+        return (Enforced(rule=f"GPUs {self.visible or 'none'}", how=how),)
+
+    def added_to(self, env: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment in which programs find these GPUs, and no other."""
+        found = {**env} if self.visible is None else {**env, VISIBLE: self.visible}
+        folders = [one for one in env.get(FOLDERS, "").split(":") if one]
+        if self.folder and self.folder not in folders:
+            found[FOLDERS] = ":".join([*folders, self.folder])
+        return found
+
+
+def access_of(
+    asked: Collection[str] | None, held: Collection[str], gpus: Iterable[GpuReading], devices: str
+) -> GpuAccess:
+    """Return what a run may use: the GPUs that it asks for, or (None) all that no other run holds.
+
+    StepFailed where one that it asks for is not here.
+    """
+    there = [one for one in gpus if one.device]
+    if asked is None:
+        seen = [one for one in there if one.fact.uuid not in held]
+    else:
+        seen = [one for one in there if one.fact.uuid in asked]
+        missing = set(asked).difference(one.fact.uuid for one in seen)
+        if missing:
+            words = f"the GPU that the run was given is not here any more: {', '.join(sorted(missing))}"
+            raise StepFailed(FailureKind.RUNTIME_MISSING, words)
+    names = [*(one.device for one in seen), CONTROL, MEMORY] if seen else []
+    files = tuple((f"{devices}/{name}", f"/dev/{name}") for name in names)
+    is_all = asked is None and len(seen) == len(there)
+    return GpuAccess(files, None if is_all else ",".join(one.fact.uuid for one in seen))
+
+
+def device_problems(names: Sequence[str], devices: str) -> list[NodeProblem]:
+    """Return the device files that runs need and cannot open. A run of root's node agent is another user."""
+    found = []
+    for name in (*names, CONTROL, MEMORY):
+        path = f"{devices}/{name}"
+        try:
+            seen = os.stat(path)
+        except OSError:
+            makes = "sudo nvidia-modprobe -u -c=0" if name == MEMORY else "sudo nvidia-modprobe -c=0"
+            fix = f"{makes}  (at each start of the machine: systemctl enable --now nvidia-persistenced)"
+            found.append(NodeProblem(what=f"runs cannot use a GPU here: {path} is missing", fix=fix))
+            continue
+        is_root = os.geteuid() == 0
+        opens = bool(seen.st_mode & stat.S_IWOTH) if is_root else os.access(path, os.R_OK | os.W_OK)
+        if not opens:
+            what = f"runs cannot use a GPU here: {path} is closed to {_user(is_root)}"
+            found.append(NodeProblem(what=what, fix=command_to_open(seen, path, is_root)))
+    return found
+
+
+def _user(is_root: bool) -> str:
+    if is_root:
+        return "the user that runs have"
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def command_to_open(seen: os.stat_result, path: str, is_root: bool) -> str:
+    """Return the command that opens a device file to the user that runs have."""
+    if not is_root and seen.st_gid and seen.st_mode & stat.S_IWGRP:
+        with suppress(KeyError):
+            group = grp.getgrgid(seen.st_gid).gr_name
+            return f"sudo usermod -aG {group} {_user(is_root)}, then restart the node agent"
+    return f"sudo chmod 0666 {path}  (lasting: options nvidia NVreg_DeviceFileMode=0666 in /etc/modprobe.d)"
+
+
+class GpuSettings(WireModel):
+    """The owner's `gpus.json`: the path of the driver's library, and the folder of the device files."""
+
+    library: str | None = None
+    devices: str = "/dev"
+
+
+def gpus_here(owners: Path, clock: Clock) -> Gpus:
+    """Return the machine's GPUs. `owners`: the file for a machine where they are at an unusual place.
+
+    SettingsError.
+    """
+    settings = read_owned(GpuSettings, owners)
+    path = settings.library or driver_library()
+    libraries: list[GpuLibrary] = [Nvml(path)] if path else []
+    if glob.glob("/sys/class/drm/card*/device/mem_info_vram_total"):
+        libraries.append(AmdFiles())
+    return Gpus(libraries, clock, settings.devices)
+
+
+def driver_library(signs: Sequence[str] = SIGNS, places: Sequence[str] = PLACES) -> str:
+    """Return the path or name by which the driver's library can be loaded; empty where no driver runs."""
+    if not any(map(os.path.exists, signs)):
+        return ""
+    found = (path for folder in places if os.path.exists(path := f"{folder}/{LIBRARY}"))
+    return next(found, LIBRARY)
+
+
+def without_driver(
+    libraries: Sequence[GpuLibrary], pci: Path = Path("/sys/bus/pci/devices")
+) -> Iterator[NodeProblem]:
+    """Yield the problem of a machine that has a GPU of NVIDIA and no driver for it."""
+    if any(isinstance(one, Nvml) for one in libraries):
+        return
+    for device in sorted(pci.glob("*")):
+        if _word(device / "vendor") == "0x10de" and _word(device / "class").startswith("0x03"):
+            what = f"an NVIDIA GPU is here (PCI {device.name}), and its driver or {LIBRARY} is not"
+            fix = "install the driver there, then restart the node agent: sudo ubuntu-drivers install"
+            yield NodeProblem(what=what, fix=f"{fix}  (Debian: sudo apt-get install nvidia-driver)")
+            return
