@@ -242,6 +242,8 @@ class AgentShape(TypedDict):
     reasoning: str | None
     limits: dict[str, Any]
     max_attempts: int | None
+    gpus: str | None
+    gpu_memory: int | None
     env: list[str]
     secrets: list[str]
     skills: list[str]

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 from pancode.config.answers import ChangeAnswer
 from pancode.kernel.errors import NotFoundError, RefusedError
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Setting
+from pancode.kernel.records import ConfigChange
 from pancode.kernel.values import replace
 from pancode.runs.core import Core, locked
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import SettingSaid
 
-HISTORY = "config_changes"
-"""The durable setting that lists the changes that can be taken back, the newest last."""
 MOST_KEPT = 20
+"""How many changes can be taken back: the newest."""
 
 
 class ChangeKind(StrEnum):
@@ -90,16 +89,18 @@ def make_change(core: Core, makers: ChangeMakers, change: AskedChange, by: str) 
     The way back is recorded first, so that a process killed after the write leaves no change without one.
     """
     effect = makers[change.kind].look(change)
-    kept = {"back": asdict(effect.back), "after": effect.after}
+    back = effect.back
     with unit_of_work(core) as work:
         before = _history(work.tx)
-        _remember(work, [*before, kept][-MOST_KEPT:], by)
+        number = before[-1].number + 1 if before else 1
+        kept = ConfigChange(number, back.kind.value, back.target, back.value, effect.after)
+        _remember(work, before, [*before, kept][-MOST_KEPT:])
         work.audit("config", "info", "setting changed", None, by=by, **_detail(effect))
     try:
         return makers[change.kind].make(change, by)
     except BaseException:
         with unit_of_work(core) as work:
-            _remember(work, before, by)
+            _remember(work, _history(work.tx), before)
             work.audit("config", "warning", "setting not changed", None, by=by, **_detail(effect))
         raise
 
@@ -111,18 +112,18 @@ def undo(core: Core, makers: ChangeMakers, by: str) -> ChangeEffect:
         history = _history(tx)
     gone: list[str] = []
     while history and _is_as_before(makers, history[-1]):
-        gone.append(change_of(history.pop()["back"]).target)
+        gone.append(history.pop().target)
     if not history:
         raise NotFoundError(
             "there is no change to take back", fix="pancode config show --origin", code="no_change"
         )
     last = history[-1]
-    back = change_of(last["back"])
+    back = _back(last)
     maker = makers[back.kind]
-    now, then = _now(maker, back), last["after"]
+    now, then = _now(maker, back), last.after
     effect = maker.make(back, by) if now == then else None
     with unit_of_work(core) as work:
-        _remember(work, history[:-1], by)
+        _remember(work, _history(work.tx), history[:-1])
         if effect is not None:
             work.audit("config", "info", "setting taken back", None, by=by, **_detail(effect))
     if effect is None:
@@ -138,11 +139,11 @@ def undo(core: Core, makers: ChangeMakers, by: str) -> ChangeEffect:
 _PASSED = "the last change of {} was taken back already; this takes back the one before it"
 
 
-def _is_as_before(makers: ChangeMakers, kept: Mapping[str, Any]) -> bool:
+def _is_as_before(makers: ChangeMakers, kept: ConfigChange) -> bool:
     """Whether there is nothing to take back: the change was never made, or was taken back already."""
-    back = change_of(kept["back"])
+    back = _back(kept)
     now = _now(makers[back.kind], back)
-    return now != kept["after"] and now == back.value
+    return now != kept.after and now == back.value
 
 
 def _now(maker: ChangeMaker, back: AskedChange) -> str | None:
@@ -152,18 +153,23 @@ def _now(maker: ChangeMaker, back: AskedChange) -> str | None:
         return None
 
 
-def _history(tx: Transaction) -> list[dict[str, Any]]:
-    row = tx.get(Setting, HISTORY)
-    return list(row.value) if row is not None and isinstance(row.value, list) else []
+def _history(tx: Transaction) -> list[ConfigChange]:
+    return tx.find(ConfigChange)
 
 
-def _remember(work: Work, history: list[dict[str, Any]], by: str) -> None:
-    work.tx.put(Setting(HISTORY, history, work.core.wall_ms(), by))
+def _remember(work: Work, before: list[ConfigChange], after: list[ConfigChange]) -> None:
+    """Keep exactly these changes."""
+    for one in before:
+        if one not in after:
+            work.tx.delete(ConfigChange, one.number)
+    for one in after:
+        if one not in before:
+            work.tx.put(one)
 
 
-def change_of(kept: Mapping[str, Any]) -> AskedChange:
-    """Return the change that was kept in this form."""
-    return AskedChange(ChangeKind(kept["kind"]), kept["target"], kept["value"])
+def _back(kept: ConfigChange) -> AskedChange:
+    """Return the change that takes this one back."""
+    return AskedChange(ChangeKind(kept.kind), kept.target, kept.value)
 
 
 def _detail(effect: ChangeEffect) -> dict[str, object]:

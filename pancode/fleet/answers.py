@@ -141,6 +141,17 @@ class AllowedShape(TypedDict):
     closed: str
 
 
+class GpuFacts(TypedDict):
+    """A GPU as its driver names it; `memory` in bytes."""
+
+    index: int
+    uuid: str
+    name: str
+    memory: int
+    driver: str
+    vendor: str
+
+
 class MachineFacts(TypedDict):
     """What a machine tells of itself. Sizes are in bytes."""
 
@@ -165,6 +176,8 @@ class MachineFacts(TypedDict):
     problems: list[ProblemShape]
     shut: ProblemShape | None
     wall_ms: int
+    gpus: NotRequired[list[GpuFacts]]
+    """Left out where there is none."""
     clock_skew_ms: NotRequired[int]
     """Measured at the bring-up, as is the next one."""
     reached: NotRequired[bool]

@@ -78,6 +78,72 @@ class IssueWork(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class StoredTool(Record):
+    """A tool that agents have made. `place`: the run that proposes it, or the project that keeps it.
+
+    `packed`: the files of a kept tool; those of a proposal are `StoredToolFiles`, as each look at the inbox
+    reads this row.
+    """
+
+    TABLE: ClassVar = Table("made_tools", ("place", "name"), ("kept,at_ms",))
+    place: str
+    name: str
+    kept: bool
+    project: str
+    run: str
+    digest: str
+    packed: str
+    at_ms: int
+    trial: str = ""
+    by: str = ""
+    signed: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredToolFiles(Record):
+    """The files of a proposed tool. They do not change."""
+
+    TABLE: ClassVar = Table("made_tool_files", ("run", "name"))
+    run: str
+    name: str
+    packed: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigProposal(Record):
+    """A change of the configuration that waits for a person. `value` None: what was set is taken out.
+
+    `old` and `new`: the values that count now and then. `by`: who asks for it; `run`: inside which run.
+    """
+
+    TABLE: ClassVar = Table("config_proposals", ("id",), ("at_ms",))
+    id: str
+    at_ms: int
+    kind: str
+    target: str
+    value: str | None
+    old: str
+    new: str
+    notes: list[str]
+    why: str
+    by: str
+    run: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChange(Record):
+    """The change that takes back a change of the configuration, and the value that was set."""
+
+    TABLE: ClassVar = Table("config_changes", ("number",))
+    number: int
+    kind: str
+    target: str
+    value: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class EndedRun(Record):
     """A run that has ended, as costs, track records, workers and briefs count it. Written with the run
     itself.

@@ -11,6 +11,8 @@ from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.kernel.feature_records import ApiToken as ApiToken
 from pancode.kernel.feature_records import AuditAnchor as AuditAnchor
+from pancode.kernel.feature_records import ConfigChange as ConfigChange
+from pancode.kernel.feature_records import ConfigProposal as ConfigProposal
 from pancode.kernel.feature_records import Delivery as Delivery
 from pancode.kernel.feature_records import DeliveryState as DeliveryState
 from pancode.kernel.feature_records import EndedRun as EndedRun
@@ -21,6 +23,8 @@ from pancode.kernel.feature_records import KeptWorkspace as KeptWorkspace
 from pancode.kernel.feature_records import KeyedRequest as KeyedRequest
 from pancode.kernel.feature_records import RunNote as RunNote
 from pancode.kernel.feature_records import Schedule as Schedule
+from pancode.kernel.feature_records import StoredTool as StoredTool
+from pancode.kernel.feature_records import StoredToolFiles as StoredToolFiles
 from pancode.kernel.feature_records import Webhook as Webhook
 from pancode.kernel.feature_records import Workflow as Workflow
 from pancode.kernel.feature_records import WorkflowStep as WorkflowStep
@@ -505,4 +509,8 @@ ALL: tuple[type[Record], ...] = (
     KeyedRequest,
     KeptWorkspace,
     IssueWork,
+    StoredTool,
+    StoredToolFiles,
+    ConfigProposal,
+    ConfigChange,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from node_agent.wire.policy import Mode
@@ -11,14 +10,12 @@ from pancode.config import changes
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import EventKind, Run, Setting
+from pancode.kernel.records import ConfigProposal, EventKind, Run
 from pancode.runs.core import Core, locked
 from pancode.runs.life.changes import Happened
 from pancode.runs.life.inbox import InboxItem, ItemKind
 from pancode.runs.unit_of_work import unit_of_work
 
-OPEN = "config_proposals"
-"""The durable setting that lists the changes that wait for a person, oldest first."""
 PREFIX = "c-"
 """The prefix of a proposed change's id, which stands where the inbox has a run."""
 MOST_OPEN, MOST_OF_A_RUN = 20, 5
@@ -54,20 +51,18 @@ def propose(
         )
     effect = makers[change.kind].look(change)
     with unit_of_work(core) as work:
-        rows = _rows(work.tx)
-        known = next((row for row in rows if changes.change_of(row["change"]) == change), None)
+        rows = _waiting(work.tx)
+        known = next((row for row in rows if _change_of(row) == change), None)
         row = known or _row(core, effect, why, by if run is None else f"{run.agent} in {run.id}", run)
         if known is None:
             _must_have_room(rows, run)
-            _keep(work.tx, core, [*rows, row], by)
+            work.tx.put(row)
             item = _item(row)
             detail = {"kind": change.kind.value, "target": change.target, "value": change.value}
-            work.audit(
-                "config", "info", "change proposed", row["run"], by=row["by"], change=row["id"], **detail
-            )
+            work.audit("config", "info", "change proposed", row.run, by=row.by, change=row.id, **detail)
             data: dict[str, object] = {"kind": item.kind.value, "words": item.words, "command": item.command}
-            work.happened(Happened(EventKind.INBOX_ITEM, row["run"], None, {**data, "by": row["by"]}))
-    return {**effect.shape(), "id": row["id"]}
+            work.happened(Happened(EventKind.INBOX_ITEM, row.run, None, {**data, "by": row.by}))
+    return {**effect.shape(), "id": row.id}
 
 
 @locked
@@ -77,12 +72,12 @@ def approve(core: Core, makers: changes.ChangeMakers, name: str, by: str) -> cha
     """
     with core.ports.ledger.transaction() as tx:
         row = _named(tx, name)
-    change = changes.change_of(row["change"])
+    change = _change_of(row)
     now = makers[change.kind].look(change)
-    if (now.old.value, now.new.value, list(now.notes)) != (row["old"], row["new"], row["notes"]):
+    if (now.old.value, now.new.value, list(now.notes)) != (row.old, row.new, row.notes):
         raise RefusedError(
             f"what {name} would do has changed since it was shown",
-            why=f"it was {row['old']} -> {row['new']}, and is {now.old.value} -> {now.new.value} now",
+            why=f"it was {row.old} -> {row.new}, and is {now.old.value} -> {now.new.value} now",
             fix=f"pancode deny {name}, and ask for the change again",
             code="changed",
         )
@@ -97,53 +92,59 @@ def deny(core: Core, name: str, by: str) -> tuple[str | None, str]:
     with core.ports.ledger.transaction() as tx:
         row = _named(tx, name)
     _close(core, row, by, "change denied")
-    return row["run"], _in_words(row)
+    return row.run, _in_words(row)
 
 
 def proposed(tx: Transaction) -> list[InboxItem]:
     """Return all changes that wait, oldest first."""
-    return [_item(row) for row in _rows(tx)]
+    return [_item(row) for row in _waiting(tx)]
 
 
 def proposed_by(tx: Transaction, runs: Collection[str]) -> InboxItem | None:
     """Return the oldest change that one of these runs has proposed and that still waits; None: none does."""
-    return next((_item(row) for row in _rows(tx) if row["run"] in runs), None)
+    rows = _waiting(tx)
+    return next((_item(row) for row in rows if row.run in runs), None)
 
 
-def _row(core: Core, effect: changes.ChangeEffect, why: str, by: str, run: Run | None) -> dict[str, Any]:
-    return {
-        "id": f"{PREFIX}{core.ports.ids.short(6)}",
-        "change": asdict(effect.change),
-        "old": effect.old.value,
-        "new": effect.new.value,
-        "notes": list(effect.notes),
-        "why": why,
-        "by": by,
-        "run": None if run is None else run.id,
-        "at_ms": core.wall_ms(),
-    }
+def _row(core: Core, effect: changes.ChangeEffect, why: str, by: str, run: Run | None) -> ConfigProposal:
+    change = effect.change
+    return ConfigProposal(
+        id=f"{PREFIX}{core.ports.ids.short(6)}",
+        at_ms=core.wall_ms(),
+        kind=change.kind.value,
+        target=change.target,
+        value=change.value,
+        old=effect.old.value,
+        new=effect.new.value,
+        notes=list(effect.notes),
+        why=why,
+        by=by,
+        run=None if run is None else run.id,
+    )
 
 
-def _item(row: Mapping[str, Any]) -> InboxItem:
+def _change_of(row: ConfigProposal) -> changes.AskedChange:
+    return changes.AskedChange(changes.ChangeKind(row.kind), row.target, row.value)
+
+
+def _item(row: ConfigProposal) -> InboxItem:
     """Describe the exact change first; the words of whoever asks come last, and cannot pass for the
     change."""
-    change = row["change"]
-    hidden = change["kind"] == changes.ChangeKind.SETTING and change["value"] not in (None, row["new"])
-    written = f" (settings.json will say {change['value']})" if hidden else ""
+    hidden = row.kind == changes.ChangeKind.SETTING and row.value not in (None, row.new)
+    written = f" (settings.json will say {row.value})" if hidden else ""
     what = f"{_in_words(row)}{written}"
-    notes = "".join(f"; {note}" for note in row["notes"])
-    why = f"; asked by {row['by']}" + (f', who says: "{row["why"]}"' if row["why"] else "")
-    name, words = row["id"], f"{what}{notes}{why}"
-    command = f"pancode approve {name}"
-    return InboxItem(name, name, row["at_ms"], ItemKind.CHANGE, words, (), command)
+    notes = "".join(f"; {note}" for note in row.notes)
+    why = f"; asked by {row.by}" + (f', who says: "{row.why}"' if row.why else "")
+    words, command = f"{what}{notes}{why}", f"pancode approve {row.id}"
+    return InboxItem(row.id, row.id, row.at_ms, ItemKind.CHANGE, words, (), command)
 
 
-def _in_words(row: Mapping[str, Any]) -> str:
-    return f"{row['change']['kind']} {row['change']['target']}: {row['old']} -> {row['new']}"
+def _in_words(row: ConfigProposal) -> str:
+    return f"{row.kind} {row.target}: {row.old} -> {row.new}"
 
 
-def _must_have_room(rows: list[dict[str, Any]], run: Run | None) -> None:
-    own = sum(1 for row in rows if run is not None and row["run"] == run.id)
+def _must_have_room(rows: list[ConfigProposal], run: Run | None) -> None:
+    own = sum(1 for row in rows if run is not None and row.run == run.id)
     if len(rows) >= MOST_OPEN or own >= MOST_OF_A_RUN:
         raise RefusedError(
             "too many changes wait for a person already",
@@ -153,27 +154,21 @@ def _must_have_room(rows: list[dict[str, Any]], run: Run | None) -> None:
         )
 
 
-def _close(core: Core, row: Mapping[str, Any], by: str, what: str) -> None:
+def _close(core: Core, row: ConfigProposal, by: str, what: str) -> None:
     with unit_of_work(core) as work:
-        _keep(work.tx, core, [one for one in _rows(work.tx) if one["id"] != row["id"]], by)
-        change = row["change"]
-        detail = {"kind": change["kind"], "target": change["target"], "asked_by": row["by"]}
-        work.audit("config", "info", what, row["run"], by=by, change=row["id"], **detail)
-        work.happened(Happened(EventKind.INBOX_ANSWERED, row["run"]))
+        work.tx.delete(ConfigProposal, row.id)
+        detail = {"kind": row.kind, "target": row.target, "asked_by": row.by}
+        work.audit("config", "info", what, row.run, by=by, change=row.id, **detail)
+        work.happened(Happened(EventKind.INBOX_ANSWERED, row.run))
 
 
-def _named(tx: Transaction, name: str) -> dict[str, Any]:
-    rows = _rows(tx)
-    found = next((row for row in rows if row["id"] == name), None)
+def _waiting(tx: Transaction) -> list[ConfigProposal]:
+    return tx.find(ConfigProposal, order="at_ms")
+
+
+def _named(tx: Transaction, name: str) -> ConfigProposal:
+    found = tx.get(ConfigProposal, name)
     if found is None:
-        raise not_found("change", name, [row["id"] for row in rows], "pancode inbox")
+        names = [row.id for row in _waiting(tx)]
+        raise not_found("change", name, names, "pancode inbox")
     return found
-
-
-def _rows(tx: Transaction) -> list[dict[str, Any]]:
-    row = tx.get(Setting, OPEN)
-    return list(row.value) if row is not None and isinstance(row.value, list) else []
-
-
-def _keep(tx: Transaction, core: Core, rows: list[dict[str, Any]], by: str) -> None:
-    tx.put(Setting(OPEN, rows, core.wall_ms(), by))

@@ -196,6 +196,10 @@ class RunDetail(RunShape):
     safety: str
     isolation: str | None
     priority: int
+    gpus: str | None
+    """How many GPUs it asks for, or `all`; null: none."""
+    gpu_memory: int | None
+    """The least memory of each, in bytes."""
     project: str | None
     workspace: Json
     folder: str | None

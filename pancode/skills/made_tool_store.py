@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from node_agent.wire.policy import NetworkAccess
 from node_agent.wire.signing import Envelope, WireRefusal, verify
 from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, TOOL, TOOLS, OrderedSkill
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Setting
+from pancode.kernel.records import StoredTool, StoredToolFiles
 from pancode.kernel.terms import GivenSkills
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.request import DispatchRequest
 from pancode.skills.made_tool_rules import SoundTool
 
-PROPOSED, FILES, KEPT = "proposed-tool:", "proposed-files:", "kept-tool:"
-"""How the durable settings begin that hold them. The files of a proposal stand apart: each look at the inbox
-reads the other one."""
 MOST = 200
 SPARE_S = 60
 """Seconds that a trial gets beside the time of each test."""
@@ -52,42 +48,50 @@ class ToolRow:
     def ordered(self) -> OrderedSkill:
         return OrderedSkill(name=f"{TOOL}{self.name}", digest=self.digest, place=TOOLS, packed=self.packed)
 
+    @property
+    def place(self) -> str:
+        """Where it stands: with the project that keeps it, or with the run that proposes it."""
+        return self.project if self.by else self.run
+
     def put(self, tx: Transaction) -> None:
         """Write it; the files of a proposal only where it has them: they do not change."""
-        if self.by:
-            return tx.put(Setting(f"{_of(self.project)}{self.name}", asdict(self), self.at_ms, self.by))
-        name = f"{self.run}/{self.name}"
-        tx.put(Setting(f"{PROPOSED}{name}", {**asdict(self), "packed": ""}, self.at_ms, self.run))
-        if self.packed:
-            tx.put(Setting(f"{FILES}{name}", self.packed, self.at_ms, self.run))
+        packed = self.packed if self.by else ""
+        tx.put(StoredTool(place=self.place, kept=bool(self.by), **{**asdict(self), "packed": packed}))
+        if self.packed and not self.by:
+            tx.put(StoredToolFiles(self.run, self.name, self.packed))
 
     def forget(self, tx: Transaction) -> None:
         """Idempotent."""
-        places = (_of(self.project),) if self.by else (f"{PROPOSED}{self.run}/", f"{FILES}{self.run}/")
-        for place in places:
-            tx.delete(Setting, f"{place}{self.name}")
+        tx.delete(StoredTool, self.place, self.name)
+        if not self.by:
+            tx.delete(StoredToolFiles, self.run, self.name)
 
 
-def _of(project: str) -> str:
-    return f"{KEPT}{hashlib.sha256(project.encode()).hexdigest()[:16]}/"
+def _rows(found: list[StoredTool]) -> list[ToolRow]:
+    """Return them in the form of rules and interfaces, oldest first."""
+    names = [one.name for one in fields(ToolRow)]
+    made = [ToolRow(**{name: getattr(one, name) for name in names}) for one in found]
+    return sorted(made, key=lambda one: one.at_ms)
 
 
-def rows(tx: Transaction, begin: str) -> list[ToolRow]:
-    """Return the tools whose settings begin with this prefix, oldest first."""
-    found = (tx.get(Setting, *key) for key in tx.starting(Setting, begin, MOST))
-    every = [ToolRow(**one.value) for one in found if one is not None and isinstance(one.value, dict)]
-    return sorted(every, key=lambda one: one.at_ms)
+def proposed_rows(tx: Transaction, run: str | None = None) -> list[ToolRow]:
+    """Return the proposed tools, of this run or of all, oldest first."""
+    if run is not None:
+        return _rows([one for one in tx.find(StoredTool, {"place": run}) if not one.kept])
+    return _rows(tx.find(StoredTool, {"kept": False}, order="at_ms"))
 
 
 def whole(tx: Transaction, row: ToolRow) -> ToolRow:
     """It with its files."""
-    files = None if row.packed else tx.get(Setting, f"{FILES}{row.run}/{row.name}")
-    return row if files is None else replace(row, packed=str(files.value))
+    files = None if row.packed else tx.get(StoredToolFiles, row.run, row.name)
+    return row if files is None else replace(row, packed=files.packed)
 
 
 def kept_rows(tx: Transaction, project: str | None) -> list[ToolRow]:
     """Return the kept tools of this project; None: of all projects."""
-    return rows(tx, KEPT if project is None else _of(project))
+    if project is not None:
+        return _rows([one for one in tx.find(StoredTool, {"place": project}) if one.kept])
+    return _rows(tx.find(StoredTool, {"kept": True}, order="at_ms"))
 
 
 def is_as_kept(core: Core, row: ToolRow) -> bool:

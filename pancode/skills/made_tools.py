@@ -23,11 +23,10 @@ from pancode.skills.made_tool_rules import SoundTool, tool_of
 from pancode.skills.made_tool_store import (
     MOST,
     PAYLOAD,
-    PROPOSED,
     ToolRow,
     is_as_kept,
     kept_rows,
-    rows,
+    proposed_rows,
     trial_request,
     whole,
 )
@@ -56,7 +55,7 @@ def keep_proposed(work: Work, claims: Claims) -> None:
         row = ToolRow(run.project, one.name, run.id, one.digest, one.packed, now)
         replace(row, problem=_problem(row) or "").put(work.tx)
         work.tell(run.id, "tools", one.name, "proposed", f"pancode tools show {run.id} {one.name}")
-    for old in rows(work.tx, PROPOSED)[: -MOST // 2]:
+    for old in proposed_rows(work.tx)[: -MOST // 2]:
         old.forget(work.tx)
 
 
@@ -64,7 +63,7 @@ def tools(core: Core, project: str | None) -> list[ToolShape]:
     """Return the tools of this project, or of all: the kept ones first, then the proposed ones, newest
     first."""
     with core.ports.ledger.transaction() as tx:
-        asked = [row for row in reversed(rows(tx, PROPOSED)) if project in (None, row.project)]
+        asked = [row for row in reversed(proposed_rows(tx)) if project in (None, row.project)]
         return [_shape(core, tx, whole(tx, row)) for row in (*kept_rows(tx, project), *asked)]
 
 
@@ -72,7 +71,7 @@ def asked(core: Core, tx: Transaction) -> Iterator[BriefLine]:
     """Yield the proposed tools that wait for a person: first those that want only a yes, then the newest. A
     tool on trial does not wait.
     """
-    states = [(row, _state(core, tx, row)) for row in reversed(rows(tx, PROPOSED))]
+    states = [(row, _state(core, tx, row)) for row in reversed(proposed_rows(tx))]
     waiting = sorted((one for one in states if one[1] in _ASKED), key=lambda one: one[1] != "tried")
     for row, state in waiting[:_MOST_ASKED]:
         words, verb = _ASKED[state]
@@ -135,7 +134,7 @@ def _problem(row: ToolRow) -> str | None:
 
 
 def _row(tx: Transaction, run: str, name: str) -> ToolRow:
-    asked = rows(tx, f"{PROPOSED}{find_run(tx, run).id}/")
+    asked = proposed_rows(tx, find_run(tx, run).id)
     found = next((one for one in asked if one.name == name), None)
     if found is None:
         raise not_found("tool", name, [one.name for one in asked], "pancode tools ls")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pancode.kernel.records import (
     ApiToken,
     AuditAnchor,
+    ConfigChange,
+    ConfigProposal,
     Delivery,
     Firing,
     FiringState,
@@ -14,6 +16,8 @@ from pancode.kernel.records import (
     Record,
     RunNote,
     Schedule,
+    StoredTool,
+    StoredToolFiles,
     Webhook,
 )
 from tests.contract.ended import ENDED
@@ -28,6 +32,10 @@ MORE: tuple[Record, ...] = (
     AuditAnchor(20, "{}"),
     ApiToken("grafana", "d" * 64, ("read", "answer"), 1, "ana", 2, "i-1", "r-1", 3),
     KeyedRequest("socket", "k 1", "POST /v1/runs", "d" * 64, 1, 201, '{"run":"r-1"}'),
+    StoredTool("r-1", "count", False, "/home/ana/shop", "r-1", "d" * 64, "", 7),
+    StoredToolFiles("r-1", "count", "{}"),
+    ConfigProposal("c-1", 7, "setting", "dispatch.safety", None, "a", "b", ["note"], "why", "panos", "r-1"),
+    ConfigChange(1, "budget", "day", "5", None),
     KeptWorkspace("login", "/home/ana/shop", "feature/login", None, 7, "ana", "r-1", "", "r-2", ended=True),
     IssueWork(
         "shop-12", "SHOP-12", "Add login", "https://x", "shop", "ana", 7, "words", "github", "open", "said"

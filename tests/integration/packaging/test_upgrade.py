@@ -19,7 +19,7 @@ from node_agent.journal.storage import JournalFiles
 from node_agent.wire.node import HOME_LAYOUT
 from pancode.config.load import ConfigPlaces, load
 from pancode.kernel.errors import ConfigError
-from pancode.kernel.records import ALL
+from pancode.kernel.records import ALL, ConfigChange, ConfigProposal, Setting, StoredTool
 from pancode.store.inspection import look_at
 from pancode.store.ledger import SqlLedger
 from pancode.store.migration import Revisions
@@ -120,19 +120,29 @@ def test_a_further_migration_loses_no_row(state: Kept, root: Path) -> None:
     assert counted(Path(f"{path}.{state.about['head']}-before-0099")) == as_it_was
 
 
-NOW_IN = {"workspace:": "workspaces", "issue:": "issue_works"}
-"""How the names of settings begin that have become rows of a table."""
+NOW_IN = {
+    "workspace:": "workspaces",
+    "issue:": "issue_works",
+    "kept-tool:": "made_tools",
+    "proposed-tool:": "made_tools",
+    "proposed-files:": "made_tool_files",
+}
+"""How the names of settings begin that have become a row of a table."""
+LISTS = ("config_proposals", "config_changes")
+"""The settings that have become a row for each of their items."""
 
 
 def moved(path: Path) -> dict[str, int]:
     """The number of rows of each table, with those of settings where the migrations put them."""
     there = counted(path)
     with closing(sqlite3.connect(path)) as ledger:
-        names = [str(name) for (name,) in ledger.execute("SELECT name FROM settings")]
-    for begin, table in NOW_IN.items():
-        count = sum(1 for name in names if name.startswith(begin))
-        there["settings"] -= count
-        there[table] = there.get(table, 0) + count
+        settings = dict(ledger.execute("SELECT name, value FROM settings").fetchall())
+    for name, value in settings.items():
+        table = next((table for begin, table in NOW_IN.items() if name.startswith(begin)), None)
+        if table is not None or name in LISTS:
+            place = table or name
+            there["settings"] -= 1
+            there[place] = there.get(place, 0) + (1 if table else len(json.loads(value)))
     return there
 
 
@@ -140,6 +150,37 @@ def counted(path: Path) -> dict[str, int]:
     with closing(sqlite3.connect(path)) as ledger:
         tables = [name for (name,) in ledger.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return {name: ledger.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}
+
+
+def test_proposed_and_past_changes_and_kept_tools_become_rows(root: Path) -> None:
+    """What the kept fleet lacks, in the words of the version that wrote it."""
+    path = root / "ledger.db"
+    Kept("8f79f20c").write_ledger(path, root)
+    change = {"kind": "setting", "target": "dispatch.safety", "value": None}
+    proposal = {"id": "c-1", "change": change, "old": "a", "new": "b", "notes": ["n"], "why": "w", "by": "p"}
+    tool = {"project": "/p", "name": "t", "run": "r-1", "digest": "d", "packed": "x", "at_ms": 7, "by": "ana"}
+    rows = {
+        "config_proposals": [{**proposal, "run": None, "at_ms": 7}],
+        "config_changes": [{"back": change, "after": None}, {"back": {**change, "value": "v"}, "after": "z"}],
+        "kept-tool:0123456789abcdef/t": tool,
+    }
+    with closing(sqlite3.connect(path)) as old, old:
+        for name, value in rows.items():
+            old.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, 1, 'ana')", (name, json.dumps(value)))
+    ledger = SqlLedger(path)
+    with ledger.transaction() as tx:
+        assert [(one.id, one.target, one.notes, one.run) for one in tx.find(ConfigProposal)] == [
+            ("c-1", "dispatch.safety", ["n"], None)
+        ]
+        assert [(one.number, one.value, one.after) for one in tx.find(ConfigChange)] == [
+            (1, None, None),
+            (2, "v", "z"),
+        ]
+        assert [(one.place, one.packed, one.signed) for one in tx.find(StoredTool, {"kept": True})] == [
+            ("/p", "x", "")
+        ]
+        assert not any(tx.get(Setting, name) for name in rows)
+    ledger.close()
 
 
 @pytest.mark.parametrize("state", kept(), ids=names)

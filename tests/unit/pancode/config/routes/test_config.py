@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from node_agent.wire.identity import AttemptId
-from pancode.config.changes import HISTORY
 from pancode.config.layers import CHOSEN
 from pancode.kernel.errors import ConfigError
-from pancode.kernel.records import Audit, Setting
+from pancode.kernel.records import Audit, ConfigChange
 from pancode.runs.user_environment import SettingChange
 from tests.unit.pancode.interfaces.http.world import World
 
@@ -61,12 +60,12 @@ def test_the_way_back_is_on_record_before_a_change_is_made(world: World, tmp_pat
     seen: list[object] = []
 
     def watched(key: str, text: str | None) -> SettingChange:
-        seen.append(world.context.row(Setting, HISTORY).value)
+        seen.append([one.target for one in world.context.rows(ConfigChange)])
         return write(key, text)
 
     chosen.change = watched  # type: ignore[method-assign]
     change(world, "set", key="limits.wall", value="2h")
-    assert [one["back"]["target"] for one in cast("list[Any]", seen[0])] == ["limits.wall"]
+    assert seen[0] == ["limits.wall"]
     change(world, "set", key="limits.idle", value="9m")
     kept = (tmp_path / "settings.json").read_text()
     (tmp_path / "settings.json").write_text(kept.replace('"9m"', '"8m"'))

@@ -13,7 +13,7 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation, NetworkAccess
 from node_agent.wire.skill import TOOLS, ProposedTool, SkillMark
-from pancode.kernel.records import Audit, Run, Setting
+from pancode.kernel.records import Audit, Run, StoredTool, StoredToolFiles
 from pancode.kernel.values import replace
 from pancode.people.commands.inbox import _listed
 from pancode.runs.core import Core
@@ -161,11 +161,11 @@ def test_one_that_was_changed_after_the_yes_is_given_to_nobody(world: ToolWorld)
     run = world.proposes()
     world.tries(run)
     world.keeps(run)
-    (row,) = [one for one in world.context.rows(Setting) if one.name.startswith("kept-tool:")]
+    (row,) = world.context.rows(StoredTool, kept=True)
     evil = made(proposal(run=b"#!/bin/sh\nid\n")).ordered()
     for changed in ({"packed": evil.packed}, {"packed": evil.packed, "digest": evil.digest}, {"by": "bea"}):
         with world.context.ledger.transaction() as tx:
-            tx.put(replace(row, value={**row.value, **changed}))
+            tx.put(replace(row, **changed))
         assert world.states() == [(NAME, "changed")]
         answer = world.dispatch(task="look", runtime="claude", workspace="git", cwd=str(world.shop))
         assert any("not as it was kept" in one for one in answer["warnings"])
@@ -210,12 +210,10 @@ def test_a_proposed_tool_is_in_the_list_of_what_waits_until_somebody_decides(wor
     run, other = world.proposes(), world.proposes()
     asked = [(one, f"pancode tools try {one} {NAME}") for one in (other, run)]
     assert waits() == asked
-    rows = {row.name: row.value for row in world.context.rows(Setting)}
-    looked_at = [rows[f"proposed-tool:{one}/{NAME}"] for one in (run, other)]
-    assert all(isinstance(row, dict) and row["packed"] == "" for row in looked_at), (
-        "it reads no files of them"
-    )
-    assert len(str(rows[f"proposed-files:{run}/{NAME}"])) > 200
+    looked_at = world.context.rows(StoredTool, kept=False)
+    assert [row.packed for row in looked_at] == ["", ""], "it reads no files of them"
+    files = [one for one in world.context.rows(StoredToolFiles) if one.run == run]
+    assert len(files[0].packed) > 200
     world.http.post(f"/v1/runs/{run}/tools/{NAME}/try", {"by": "ana"})
     assert waits() == asked[:1], "one on trial waits for nobody"
     world.ends(world.claim())
@@ -228,5 +226,7 @@ def test_a_proposed_tool_is_in_the_list_of_what_waits_until_somebody_decides(wor
     body = {"by": "ana", "run": other}
     assert world.http.post(f"/v1/tools/{NAME}/remove", body).json() == {"removed": NAME}
     assert (waits(), world.states()) == ([], [(NAME, "kept")])
-    assert not any(row.name.startswith("proposed-") for row in world.context.rows(Setting)), "none is left"
+    assert not world.context.rows(StoredTool, kept=False) and not world.context.rows(StoredToolFiles), (
+        "none is left"
+    )
     assert world.problem("POST", f"/v1/tools/{NAME}/remove", body)["code"] == "tool_not_found"
