@@ -131,11 +131,16 @@ _OF_A_REPOSITORY = ("HEAD", "commondir")
 _POINTER, _MOST = b"gitdir:", 4096
 
 
-def without_pipes(tree: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Remove pipes that git would read. Opens closed folders: git, too, will look into them.
+@dataclass(frozen=True, slots=True)
+class TreeOddities:
+    """`removed`: pipes that git would wait for, in words; `strays`: files named `.git`, which git skips."""
 
-    Return what was removed, in words, and the files named `.git` that lead to no repository: git skips them.
-    """
+    removed: tuple[str, ...]
+    strays: tuple[str, ...]
+
+
+def without_pipes(tree: Path) -> TreeOddities:
+    """Remove pipes that git would read. Opens closed folders: git, too, will look into them."""
     removed, strays = list[str](), list[str]()
     for one in walk(tree, opening=True):
         if one.name in _READ and _waits(one.name, one.at):
@@ -144,7 +149,7 @@ def without_pipes(tree: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
             removed += _repository(one)
             if not one.is_folder and _leads_to(one) == one.name and not _is_folder_link(one):
                 strays.append(shown(os.fsencode("/".join((*one.way, one.name)))))
-    return tuple(removed), tuple(strays)
+    return TreeOddities(tuple(removed), tuple(strays))
 
 
 def has_pipe(repository: Path) -> bool:
@@ -434,11 +439,11 @@ def build(
 
     `before`: the state after set-up, which is not the agent's work.
     """
-    index, piped, strays = fresh_index(places, history.tip, places.out / "result.index")
+    index, odd_names = fresh_index(places, history.tip, places.out / "result.index")
     known = before.nested if before is not None else frozenset[bytes]()
     left = _with_nested(places, index, _leftovers(places, index), snapshot, known)
     odd = _stage(places, index, left)
-    refused = _omitted_by_git(places.tree, index, left, strays)
+    refused = _omitted_by_git(places.tree, index, left, odd_names.strays)
     blocked = _without_set_up(index, before) if before is not None and before.changes else None
     tree = index.must("write-tree").text()
     commit = history.tip
@@ -452,8 +457,8 @@ def build(
     ignored = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
     kind = _kind(snapshot, commit, _tree_of(out, snapshot), tree)
     unseen = _only_ignored(ignored) if kind == "empty" else ()
-    more = len(piped) - 10
-    clipped = (*piped[:10], f"and {more} more like these") if more > 0 else piped
+    more = len(odd_names.removed) - 10
+    clipped = (*odd_names.removed[:10], f"and {more} more like these") if more > 0 else odd_names.removed
     warnings = (history.warning, odd, blocked, *clipped, *_leftover_warnings(left), refused, *unseen)
     return ResultCommit(
         kind=kind,
@@ -469,7 +474,7 @@ def build(
 
 def survey(places: AttemptFolders, snapshot: str) -> Baseline:
     """Return how the files differ from the snapshot now, large ones too. Stores no content of them."""
-    index, _, _ = fresh_index(places, snapshot, places.out / "baseline.index")
+    index, _ = fresh_index(places, snapshot, places.out / "baseline.index")
     left = _leftovers(places, index)
     every = replace(left, names=(*left.names, *left.large), large=())
     _stage(places, index, every, "--info-only")
@@ -510,20 +515,18 @@ def _entries(index: NodeGit) -> dict[bytes, Entry]:
     return {path: (mode, oid) for path, (mode, oid, _) in pairs}
 
 
-def fresh_index(
-    places: AttemptFolders, commit: str, index: Path
-) -> tuple[NodeGit, tuple[str, ...], tuple[str, ...]]:
+def fresh_index(places: AttemptFolders, commit: str, index: Path) -> tuple[NodeGit, TreeOddities]:
     """Return git for the agent's tree with a new index of `commit`, every file compared by its content.
 
-    The other parts are those of `without_pipes`.
+    Also what `without_pipes` has found in the tree.
     """
-    removed, strays = without_pipes(places.tree)
+    found = without_pipes(places.tree)
     for leftover in (index, index.with_name(f"{index.name}.lock")):
         leftover.unlink(missing_ok=True)
     git = NodeGit(places.out, places.tree, {"GIT_INDEX_FILE": str(index)}, PATIENCE_S)
     git.must("read-tree", commit)
     git.ask("update-index", "-q", "--refresh")
-    return git, removed, strays
+    return git, found
 
 
 def touched(index: NodeGit) -> tuple[bytes, ...]:

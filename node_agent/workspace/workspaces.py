@@ -294,7 +294,7 @@ class Workspaces:
         """Return the files that differ from the result commit, by content: the gates changed them."""
         places = self._home.places(identity)
         folders.must_be_folder(places.tree)
-        index, _, _ = result.fresh_index(places, commit, places.out / "gates.index")
+        index, _ = result.fresh_index(places, commit, places.out / "gates.index")
         names = result.changed_after(index, self._baseline_of(identity, baseline))
         return tuple(shown(name) for name in names if not folders.is_left_out(places, name))
 

@@ -81,8 +81,9 @@ class IssueWork(Record):
 class StoredTool(Record):
     """A tool that agents have made. `place`: the run that proposes it, or the project that keeps it.
 
-    `packed`: the files of a kept tool; those of a proposal are `StoredToolFiles`, as each look at the inbox
-    reads this row.
+    `trial`: the newest run that has tried it, or empty. `by`: who has kept it. `packed`: the files of a kept
+    tool, and `digest`: of these; those of a proposal are `StoredToolFiles`, as each look at the inbox reads
+    this row. `signed`: the coordinator's word that it was kept. `problem`: why nobody can try it.
     """
 
     TABLE: ClassVar = Table("made_tools", ("place", "name"), ("kept,at_ms",))

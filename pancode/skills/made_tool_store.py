@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
 
 from node_agent.wire.policy import NetworkAccess
 from node_agent.wire.signing import Envelope, WireRefusal, verify
@@ -22,91 +21,67 @@ SPARE_S = 60
 PAYLOAD = "application/vnd.pancode.kept-tool+json"
 
 
-@dataclass(frozen=True, slots=True)
-class ToolRow:
-    """A tool of a project. `run`: that has proposed it; `trial`: the newest run that has tried it, or empty.
-
-    `by`: who has kept it; empty: nobody. `packed`: the files as proposed, or as they are laid; `digest`: of
-    these. `signed`: the coordinator's word that it was kept. `problem`: why nobody can try it.
-    """
-
-    project: str
-    name: str
-    run: str
-    digest: str
-    packed: str
-    at_ms: int
-    trial: str = ""
-    by: str = ""
-    signed: str = ""
-    problem: str = ""
-
-    def said(self) -> bytes:
-        """Return the bytes that are signed; the digest in them stands for the files."""
-        return json.dumps([self.project, self.name, self.digest, self.run, self.by, self.at_ms]).encode()
-
-    def ordered(self) -> OrderedSkill:
-        return OrderedSkill(name=f"{TOOL}{self.name}", digest=self.digest, place=TOOLS, packed=self.packed)
-
-    @property
-    def place(self) -> str:
-        """Where it stands: with the project that keeps it, or with the run that proposes it."""
-        return self.project if self.by else self.run
-
-    def put(self, tx: Transaction) -> None:
-        """Write it; the files of a proposal only where it has them: they do not change."""
-        packed = self.packed if self.by else ""
-        tx.put(StoredTool(place=self.place, kept=bool(self.by), **{**asdict(self), "packed": packed}))
-        if self.packed and not self.by:
-            tx.put(StoredToolFiles(self.run, self.name, self.packed))
-
-    def forget(self, tx: Transaction) -> None:
-        """Idempotent."""
-        tx.delete(StoredTool, self.place, self.name)
-        if not self.by:
-            tx.delete(StoredToolFiles, self.run, self.name)
+def signed_bytes(row: StoredTool) -> bytes:
+    """Return the bytes that are signed; the digest in them stands for the files."""
+    return json.dumps([row.project, row.name, row.digest, row.run, row.by, row.at_ms]).encode()
 
 
-def _rows(found: list[StoredTool]) -> list[ToolRow]:
-    """Return them in the form of rules and interfaces, oldest first."""
-    names = [one.name for one in fields(ToolRow)]
-    made = [ToolRow(**{name: getattr(one, name) for name in names}) for one in found]
-    return sorted(made, key=lambda one: one.at_ms)
+def order_tool(row: StoredTool) -> OrderedSkill:
+    """Return the tool as an order carries it."""
+    return OrderedSkill(name=f"{TOOL}{row.name}", digest=row.digest, place=TOOLS, packed=row.packed)
 
 
-def proposed_rows(tx: Transaction, run: str | None = None) -> list[ToolRow]:
+def put_tool(tx: Transaction, row: StoredTool) -> None:
+    """Write it; the files of a proposal only where it has them: they do not change."""
+    if row.packed and not row.kept:
+        tx.put(StoredToolFiles(row.run, row.name, row.packed))
+    tx.put(row if row.kept else replace(row, packed=""))
+
+
+def forget_tool(tx: Transaction, row: StoredTool) -> None:
+    """Idempotent."""
+    tx.delete(StoredTool, row.place, row.name)
+    if not row.kept:
+        tx.delete(StoredToolFiles, row.run, row.name)
+
+
+def _oldest_first(found: list[StoredTool]) -> list[StoredTool]:
+    return sorted(found, key=lambda one: one.at_ms)
+
+
+def proposed_rows(tx: Transaction, run: str | None = None) -> list[StoredTool]:
     """Return the proposed tools, of this run or of all, oldest first."""
     if run is not None:
-        return _rows([one for one in tx.find(StoredTool, {"place": run}) if not one.kept])
-    return _rows(tx.find(StoredTool, {"kept": False}, order="at_ms"))
+        return _oldest_first([one for one in tx.find(StoredTool, {"place": run}) if not one.kept])
+    return tx.find(StoredTool, {"kept": False}, order="at_ms")
 
 
-def whole(tx: Transaction, row: ToolRow) -> ToolRow:
+def whole(tx: Transaction, row: StoredTool) -> StoredTool:
     """It with its files."""
     files = None if row.packed else tx.get(StoredToolFiles, row.run, row.name)
     return row if files is None else replace(row, packed=files.packed)
 
 
-def kept_rows(tx: Transaction, project: str | None) -> list[ToolRow]:
+def kept_rows(tx: Transaction, project: str | None) -> list[StoredTool]:
     """Return the kept tools of this project; None: of all projects."""
     if project is not None:
-        return _rows([one for one in tx.find(StoredTool, {"place": project}) if one.kept])
-    return _rows(tx.find(StoredTool, {"kept": True}, order="at_ms"))
+        return _oldest_first([one for one in tx.find(StoredTool, {"place": project}) if one.kept])
+    return tx.find(StoredTool, {"kept": True}, order="at_ms")
 
 
-def is_as_kept(core: Core, row: ToolRow) -> bool:
+def is_as_kept(core: Core, row: StoredTool) -> bool:
     """Whether the coordinator has signed this row, and its files have the row's digest."""
     keys = {key.public.keyid: key.public for key in (core.key, *core.former.values())}
     try:
         envelope = Envelope.model_validate_json(row.signed)
         verify(envelope, keys)
-        row.ordered().files()
+        order_tool(row).files()
     except (WireRefusal, ValueError):
         return False
-    return (envelope.payloadType, envelope.body()) == (PAYLOAD, row.said())
+    return (envelope.payloadType, envelope.body()) == (PAYLOAD, signed_bytes(row))
 
 
-def trial_request(row: ToolRow, tool: SoundTool, by: str) -> DispatchRequest:
+def trial_request(row: StoredTool, tool: SoundTool, by: str) -> DispatchRequest:
     """Return the request for a run of the tool's tests: bounded, without a network, only in a sandbox. It has
     a checkout, since a person's script without one runs outside of any sandbox.
     """
@@ -148,5 +123,5 @@ def with_tools(core: Core, project: str | None, given: GivenSkills) -> GivenSkil
         elif f"{TOOL}{row.name}" in {one.name for one in ordered}:
             left_out.append(f"a skill has the name of the tool {row.name}, which is not given")
         else:
-            ordered.append(row.ordered())
+            ordered.append(order_tool(row))
     return GivenSkills(tuple(ordered), tuple(left_out))

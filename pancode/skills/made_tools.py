@@ -9,7 +9,7 @@ from node_agent.wire.receipt import Claims
 from pancode.kernel.errors import ConflictError, RefusedError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import EventKind, Run
+from pancode.kernel.records import EventKind, Run, StoredTool
 from pancode.kernel.values import replace
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
@@ -23,10 +23,12 @@ from pancode.skills.made_tool_rules import SoundTool, tool_of
 from pancode.skills.made_tool_store import (
     MOST,
     PAYLOAD,
-    ToolRow,
+    forget_tool,
     is_as_kept,
     kept_rows,
     proposed_rows,
+    put_tool,
+    signed_bytes,
     trial_request,
     whole,
 )
@@ -52,11 +54,11 @@ def keep_proposed(work: Work, claims: Claims) -> None:
         return
     for one in claims.proposed:
         now = work.core.wall_ms()
-        row = ToolRow(run.project, one.name, run.id, one.digest, one.packed, now)
-        replace(row, problem=_problem(row) or "").put(work.tx)
+        row = StoredTool(run.id, one.name, False, run.project, run.id, one.digest, one.packed, now)
+        put_tool(work.tx, replace(row, problem=_problem(row) or ""))
         work.tell(run.id, "tools", one.name, "proposed", f"pancode tools show {run.id} {one.name}")
     for old in proposed_rows(work.tx)[: -MOST // 2]:
-        old.forget(work.tx)
+        forget_tool(work.tx, old)
 
 
 def tools(core: Core, project: str | None) -> list[ToolShape]:
@@ -90,7 +92,7 @@ def show(core: Core, run: str, name: str) -> ToolDetail:
     return {**shape, "files": {path: data.decode() for path, data in sorted(files.items())}}
 
 
-def _shape(core: Core, tx: Transaction, row: ToolRow) -> ToolShape:
+def _shape(core: Core, tx: Transaction, row: StoredTool) -> ToolShape:
     problem = _problem(row)
     tool = None if problem else _tool(row)
     return {
@@ -107,11 +109,11 @@ def _shape(core: Core, tx: Transaction, row: ToolRow) -> ToolShape:
     }
 
 
-def _tool(row: ToolRow) -> SoundTool:
+def _tool(row: StoredTool) -> SoundTool:
     return tool_of(row.name, row.digest, row.packed)
 
 
-def _state(core: Core, tx: Transaction, row: ToolRow) -> str:
+def _state(core: Core, tx: Transaction, row: StoredTool) -> str:
     if row.by:
         return "kept" if is_as_kept(core, row) else "changed"
     trial = tx.get(Run, row.trial) if row.trial else None
@@ -124,7 +126,7 @@ def _state(core: Core, tx: Transaction, row: ToolRow) -> str:
     return "cut short" if trial.outcome in _NOT_JUDGED else "failed"
 
 
-def _problem(row: ToolRow) -> str | None:
+def _problem(row: StoredTool) -> str | None:
     """Return why nobody can try or keep the tool; None: nothing is wrong."""
     try:
         _tool(row)
@@ -133,7 +135,7 @@ def _problem(row: ToolRow) -> str | None:
     return None
 
 
-def _row(tx: Transaction, run: str, name: str) -> ToolRow:
+def _row(tx: Transaction, run: str, name: str) -> StoredTool:
     asked = proposed_rows(tx, find_run(tx, run).id)
     found = next((one for one in asked if one.name == name), None)
     if found is None:
@@ -152,7 +154,7 @@ def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Di
     with unit_of_work(core) as work:
         now = _row(work.tx, row.run, name)
         if now.digest == row.digest:
-            replace(now, trial=done.run.id).put(work.tx)
+            put_tool(work.tx, replace(now, trial=done.run.id))
     return done
 
 
@@ -174,10 +176,18 @@ def keep(core: Core, run: str, name: str, digest: str, by: str) -> ToolShape:
             fix = f"pancode tools try {row.run} {name}"
             raise RefusedError(f"the tests of {name} have not passed", why=why, fix=fix, code="not_tried")
         laid = tool.ordered()
-        kept = replace(row, digest=laid.digest, packed=laid.packed, at_ms=core.wall_ms(), by=by)
-        kept = replace(kept, signed=core.key.sign(PAYLOAD, kept.said()).model_dump_json())
-        kept.put(work.tx)
-        row.forget(work.tx)
+        kept = replace(
+            row,
+            place=row.project,
+            kept=True,
+            digest=laid.digest,
+            packed=laid.packed,
+            at_ms=core.wall_ms(),
+            by=by,
+        )
+        kept = replace(kept, signed=core.key.sign(PAYLOAD, signed_bytes(kept)).model_dump_json())
+        put_tool(work.tx, kept)
+        forget_tool(work.tx, row)
         work.audit(
             "trust", "info", "tool kept", row.run, by=by, tool=name, digest=kept.digest, project=row.project
         )
@@ -191,7 +201,7 @@ def remove(core: Core, name: str, project: str, by: str) -> None:
         kept = {row.name: row for row in kept_rows(work.tx, project)}
         if name not in kept:
             raise not_found("tool", name, list(kept), "pancode tools ls")
-        kept[name].forget(work.tx)
+        forget_tool(work.tx, kept[name])
         work.audit("trust", "info", "tool removed", None, by=by, tool=name, project=project)
 
 
@@ -199,6 +209,6 @@ def put_aside(core: Core, run: str, name: str, by: str) -> None:
     """Ask nobody any more about the tool that this run proposes. NotFoundError."""
     with unit_of_work(core) as work:
         row = _row(work.tx, run, name)
-        row.forget(work.tx)
+        forget_tool(work.tx, row)
         work.audit("trust", "info", "tool put aside", row.run, by=by, tool=name, project=row.project)
         work.happened(Happened(EventKind.INBOX_ANSWERED, row.run))

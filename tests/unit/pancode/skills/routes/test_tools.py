@@ -19,7 +19,7 @@ from pancode.people.commands.inbox import _listed
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch
 from pancode.skills import made_tools as tools
-from pancode.skills.made_tool_store import ToolRow
+from pancode.skills.made_tool_store import put_tool
 from tests.made_tools import NAME, made, proposal
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import facts, failed
@@ -126,7 +126,8 @@ def test_a_trial_counts_for_the_bytes_that_were_tried(
     def meanwhile(core: Core, *asked: Any) -> Dispatched:
         done = dispatch(core, *asked)
         with world.context.ledger.transaction() as tx:
-            ToolRow(str(world.shop), NAME, run, other.digest, other.packed, 2).put(tx)
+            shop = str(world.shop)
+            put_tool(tx, StoredTool(run, NAME, False, shop, run, other.digest, other.packed, 2))
         return done
 
     monkeypatch.setattr(tools, "dispatch", meanwhile)
