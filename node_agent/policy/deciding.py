@@ -1,8 +1,10 @@
 """Names the files that decide which commands run next: a landing asks a person before it changes one. Pure.
 
-This is the only table of such files; a test compares it with the code of the runtimes and of PanCode's
-settings. A changed file of this kind acts with the rights of the person who starts the next command, opens
-the folder in an editor, or pushes it: the sandbox of a run ends when its result is landed.
+Some files decide in each repository: by their name, or as they make a link that leads out or a folder that
+git takes for a repository. Others decide where set-up or a gate uses the program that reads them
+(`gate_files`). A test compares the names with the code of the runtimes and of PanCode's settings. A changed
+file of this kind acts with the rights of the person who starts the next command, opens the folder in an
+editor, or pushes it: the sandbox of a run ends when its result is landed.
 """
 
 from __future__ import annotations
@@ -10,7 +12,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
+from node_agent.policy.config_parts import Parts
+from node_agent.policy.gate_files import RECIPES, SHARED, WHEN_USED, is_config_of
 from node_agent.policy.patterns import covers
 from node_agent.policy.rulefile import FILES
 
@@ -21,6 +27,8 @@ _START = "a program obeys it whenever it starts in its folder"
 _EDITOR = "an editor runs what it names"
 _HOOK = "git runs it as a hook"
 _AGENT = "an agent program obeys it, or runs what it names"
+NAMED_TO_AGENTS = "PanCode tells agents to look there, or to carry it out"
+_FETCH = "git fetches from the addresses that it names"
 READ_BY: Mapping[str, tuple[str, ...]] = {
     "pancode": (".pancode/", "pancode.yaml", "panagents.yaml", "panpresets.yaml", *FILES),
     "claude": (".claude/", ".claude.json", ".claude-plugin/", ".mcp.json", "CLAUDE.md", "CLAUDE.local.md"),
@@ -72,6 +80,8 @@ _REASONS: Mapping[str, tuple[str, ...]] = {
         *("*.sublime-project", "*.code-workspace", ".vim/", ".helix/"),
     ),
     _HOOK: (".husky/", ".githooks/", ".pre-commit-config.y*ml", "lefthook*", ".lefthook*", ".overcommit.yml"),
+    _FETCH: (".gitmodules",),
+    NAMED_TO_AGENTS: ("docs/*-plan.md", "docs/*-plan.questions.md", "docs/PRD.md", "PRD.md"),
     _AGENT: (
         *(name for program, names in READ_BY.items() for name in names if program != "pancode"),
         *(
@@ -112,70 +122,139 @@ _NAMED = {pattern.rstrip("/").casefold(): why for pattern, why in ALWAYS.items()
 _OTHERS = {
     pattern.casefold(): why for pattern, why in ALWAYS.items() if "*" in pattern or "/" in pattern[:-1]
 }
-_BAZEL = (".bazelrc", "tools/bazel", "BUILD", "BUILD.bazel", "*.bzl", "MODULE.bazel", "WORKSPACE*")
-_COMPOSE = ("compose*.y*ml", "docker-compose*.y*ml", "Dockerfile*", "Containerfile*")
-WHEN_USED = {
-    "make": ("Makefile", "makefile", "GNUmakefile", "*.mk"),
-    "npm": ("package.json", ".npmrc"),
-    "npx": ("package.json", ".npmrc"),
-    "yarn": ("package.json", ".yarnrc.yml"),
-    "pnpm": ("package.json", ".npmrc"),
-    "bun": ("package.json", "bunfig.toml"),
-    "pytest": ("conftest.py", "pytest.ini"),
-    "tox": ("tox.ini",),
-    "nox": ("noxfile.py",),
-    "just": ("justfile", ".justfile"),
-    "task": ("Taskfile.yml", "Taskfile.yaml"),
-    "pip": ("setup.py",),
-    "cargo": ("build.rs", ".cargo/"),
-    "composer": ("composer.json",),
-    "gradle": ("*.gradle", "*.gradle.kts"),
-    "gradlew": ("*.gradle", "*.gradle.kts"),
-    "mvn": ("pom.xml",),
-    "rake": ("Rakefile",),
-    "bazel": _BAZEL,
-    "bazelisk": _BAZEL,
-    "docker": _COMPOSE,
-    "docker-compose": _COMPOSE,
-    "podman": _COMPOSE,
-    "podman-compose": _COMPOSE,
-    "foreman": ("Procfile*",),
-    "honcho": ("Procfile*",),
-    "overmind": ("Procfile*",),
-}
-"""For each program that set-up or a gate names, the files by which it decides what it runs."""
 RUNS_OTHERS = re.compile(
     r"(ba|da|z|k|fi)?sh|python[0-9.]*|node|deno|bun|ruby|perl|php|lua|Rscript|env|timeout|nice|xargs|uv|poetry|tclsh"
 )
 """The programs that run a file named in their arguments; other programs, such as `grep`, only read it."""
-_BETWEEN = re.compile(r"[\s;&|()<>'\"]+")
+_BETWEEN = re.compile(r"[\s;&|()<>'\"`,\[\]{}=]+")
+_COMMANDS = re.compile(r"\n|;|&&|\|\||\|")
+_BEFORE = re.compile(r"^(?:[\s@+-]+|[\w.-]+=\S*\s+|[\w.-]+\s*[:=]\s+)*")
+"""What stands before a command: of make, the shell's assignments, the key of a setting."""
+_LINKS_OUT = "it is a link that leads out of the repository"
+_REPOSITORY = "git takes its folder for a repository, and runs what the folder's config names"
+_OF_A_REPOSITORY = {"head", "objects", "refs", "commondir", "config", "hooks"}
+MOST_RECIPES = 200
+"""The most files that are read to find out what set-up and gates use."""
 
 
-def why_it_decides(path: str, commands: Iterable[Sequence[str]]) -> str:
-    """Return the reason why a change of this path decides what later commands do; empty when it does not.
+class FileTree(Protocol):
+    """The files before a change, or after it. Paths go from the repository's top."""
 
-    `path`: from the repository's top. `commands`: set-up and gates, as argument lists.
+    def read(self, path: str) -> bytes | None:
+        """The content of a file; of a large one, bytes that stand for it. None: there is no such file."""
+
+    def target_of(self, path: str) -> bytes | None:
+        """The target of a link; None: there is no such link."""
+
+    def names(self, folder: str) -> frozenset[str]:
+        """The names in a folder; empty where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedTree:
+    """A change. `files`: the paths that it touches; `prd`: the file in which agents of this project are told
+    to look; empty: none.
     """
-    always = _always(path.casefold())
-    if always:
-        return always
-    split = [[piece for word in argv for piece in _BETWEEN.split(word) if piece] for argv in commands]
-    if path in {posixpath.normpath(word) for words in split for word in _run_by(words)}:
-        return "set-up or a gate runs it"
-    used = {posixpath.basename(word) for words in split for word in words}
-    by = next((p for p in WHEN_USED if p in used and any(covers(one, path) for one in WHEN_USED[p])), "")
-    return f"set-up or a gate uses {by}, which reads it" if by else ""
+
+    files: Sequence[str]
+    before: FileTree
+    after: FileTree
+    prd: str = ""
+
+    def why(self, path: str, uses: GateUses) -> str:
+        """Return the reason why one of the paths decides; empty when it does not."""
+        always = why_always(path) or (NAMED_TO_AGENTS if path == self.prd else "")
+        if always or path in uses.runs:
+            return always or "set-up or a gate runs it"
+        target = self.after.target_of(path)
+        if target is not None and leads_out(path, target):
+            return _LINKS_OUT
+        if is_in_repository(path, self.after):
+            return _REPOSITORY
+        name, by = posixpath.basename(path), is_config_of(posixpath.basename(path))
+        if by not in uses.words:
+            rows = [(word, one) for word, one in uses.reads if covers(one.file, path)]
+            if not rows and name not in SHARED:
+                return ""
+            before, after = self.before.read(path), self.after.read(path)
+            rows += uses.shared(path, (before or b"") + (after or b"")) if name in SHARED else ()
+            by = next((word for word, one in rows if one.differ(before, after)), "")
+        return by and f"set-up or a gate uses {by}, which reads it"
 
 
-def _always(path: str) -> str:
-    """Return the reason if the path always decides. The path is folded, because a file system may take
-    `.ENVRC` for `.envrc`.
+@dataclass(frozen=True, slots=True)
+class GateUses:
+    """What set-up and gates use. `runs`: the paths that they may run; `words`: the words in which they name
+    programs; `reads`: the files of the programs among these.
     """
-    named = next((_NAMED[part] for part in path.split("/") if part in _NAMED), "")
-    return named or next((why for pattern, why in _OTHERS.items() if covers(pattern, path)), "")
+
+    runs: frozenset[str]
+    words: frozenset[str]
+    reads: tuple[tuple[str, Parts], ...]
+
+    @classmethod
+    def of(cls, commands: Iterable[Sequence[str]], tree: FileTree) -> GateUses:
+        """Find what the commands use, also by the files in which their programs find further commands.
+
+        As these files stand before the change: what is new in them asks by itself.
+        """
+        runs, words, read = set[str](), set[str](), set[Parts]()
+        waiting = [" ".join(argv) for argv in commands]
+        while waiting:
+            for command in _COMMANDS.split(waiting.pop()):
+                pieces = [piece for piece in _BETWEEN.split(_BEFORE.sub("", command)) if piece]
+                # an interpreter runs any file that it gets
+                some = pieces and RUNS_OTHERS.fullmatch(posixpath.basename(pieces[0]))
+                runs |= (ran := {posixpath.normpath(word) for word in (pieces if some else pieces[:1])})
+                words |= (named := {posixpath.basename(word) for word in pieces} - {""})
+                recipes = [Parts(path) for path in sorted(ran)]
+                recipes += [one for name in sorted(named) for one in RECIPES.get(name, ())]
+                for one in recipes:
+                    if one not in read and (content := tree.read(one.file)) and len(read) < MOST_RECIPES:
+                        read.add(one)
+                        waiting.append(one.text(content))
+        reads = ((word, one) for word in sorted(words) for one in WHEN_USED.get(word, ()))
+        return cls(frozenset(runs), frozenset(words), tuple(reads))
+
+    def shared(self, path: str, content: bytes) -> list[tuple[str, Parts]]:
+        """What the programs read of a file that programs share: each the part that has its name."""
+        keys = ("tool.{}",) if path.endswith(".toml") else ("{}", "tool:{}")
+        named = [word for word in sorted(self.words) if word.encode() in content]
+        return [(word, Parts(path, tuple(key.format(word) for key in keys))) for word in named]
 
 
-def _run_by(words: Sequence[str]) -> Sequence[str]:
-    """Return the programs that one command may run: its own, and any file that an interpreter gets."""
-    named = words[:1] and RUNS_OTHERS.fullmatch(posixpath.basename(words[0]))
-    return words if named else words[:1]
+def why_they_decide(changed: ChangedTree, commands: Iterable[Sequence[str]]) -> dict[str, str]:
+    """Return each file of a change that decides what later commands do, and the reason.
+
+    `commands`: set-up and gates, as argument lists.
+    """
+    uses = GateUses.of(commands, changed.before)
+    reasons = ((path, changed.why(path, uses)) for path in changed.files)
+    return {path: why for path, why in reasons if why}
+
+
+def leads_out(path: str, target: bytes) -> bool:
+    """Whether a link leads out of the tree, or into git's own folder, by its name alone."""
+    place = posixpath.normpath(posixpath.join(posixpath.dirname(path), target.decode("utf-8", "replace")))
+    return place.startswith(("/", "..")) or ".git" in place.casefold().split("/")
+
+
+def is_in_repository(path: str, tree: FileTree) -> bool:
+    """Whether the path is of a folder that git takes for a repository, as it has the files of one.
+
+    The names are folded, because a file system may take `head` for `HEAD`. The top is none: there is `.git`.
+    """
+    parts = path.split("/")
+    for at in range(1, len(parts)):
+        if parts[at].casefold() in _OF_A_REPOSITORY:
+            there = {name.casefold() for name in tree.names("/".join(parts[:at]))}
+            if "head" in there and ({"objects", "refs"} <= there or "commondir" in there):
+                return True
+    return False
+
+
+def why_always(path: str) -> str:
+    """Return the reason if a path decides what runs next in each repository; empty otherwise."""
+    folded = path.casefold()  # a file system may take `.ENVRC` for `.envrc`
+    named = next((_NAMED[part] for part in folded.split("/") if part in _NAMED), "")
+    return named or next((why for pattern, why in _OTHERS.items() if covers(pattern, folded)), "")

@@ -508,6 +508,14 @@ def may_write(mode: Mode, safety: Safety, read_only: bool) -> bool:
     return mode in MODE_WRITES and safety is not Safety.SUGGEST and not read_only
 
 
+_BARE_BY_NAME = {
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "safe.bareRepository",
+    "GIT_CONFIG_VALUE_0": "explicit",
+}
+"""Git takes a folder of ordinary files for a repository, and runs what its config names, only if told to."""
+
+
 def base_env(request: LaunchRequest, place: Place) -> dict[str, str]:
     """Return the agent's whole environment: a few fixed variables and those that the order allows.
 
@@ -523,6 +531,7 @@ def base_env(request: LaunchRequest, place: Place) -> dict[str, str]:
         "GIT_AUTHOR_EMAIL": "agent@pancode.invalid",
         "GIT_COMMITTER_NAME": "PanCode agent",
         "GIT_COMMITTER_EMAIL": "agent@pancode.invalid",
+        **_BARE_BY_NAME,
         **place.env,
         "PATH": place.path,
         "HOME": request.home,

@@ -233,12 +233,12 @@ class Coordinator:
         self._direct = Direct(self.settings.direct, home.direct, self.fleet_id, self._clock, self._tagged)
         self.loop = LoopThread("ssh")
         self.fleet = self._fleet(Path(environ.get("HOME") or Path.home()), environ.get(LOG, ""))
-        self.code = DepotCode(self.depot.depot, self.core)
+        self._around = FileSurroundings(home.root, self._environ)
+        self.code = DepotCode(self.depot.depot, self.core, self._around.prd_for_agents)
         self.checkouts = CheckoutCopies(home.root)
         self.kept_files = KeptFiles(self.depot.depot, home.root, self._clock)
         self.streams = self.depot.streams
         self.process_figures = Itself(home.root, self._clock).figures
-        self._around = FileSurroundings(home.root, self._environ)
         self.chosen = KeptSettings(home.root, self._environ)
         self.own_agents = OwnAgents(home.root, self._environ)
         secret = home.audit_secret(self._ids)

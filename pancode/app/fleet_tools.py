@@ -49,7 +49,7 @@ CONTINUE, TELL = "POST /v1/runs/{run}/continue", "POST /v1/runs/{run}/tell"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """The name of a workflow that a run asks for; it is never read as a path."""
 DISPATCH = "dispatch"
-SELDOM = ("node", "runtime", "workspace", "ask", "concurrency")
+SELDOM = ("node", "gpus", "gpu_memory", "runtime", "workspace", "ask", "concurrency")
 """Arguments that a run sees only at `dispatch`."""
 UNSAID = ("minimum", "maximum", "minItems", "maxItems")
 """Bounds that are left out of an offer; a refusal names them."""

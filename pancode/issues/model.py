@@ -13,7 +13,7 @@ from pancode.config.project_rules import NamedProject
 from pancode.git.forge_rules import RemoteRepository
 from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.formatting import safe, unhidden
-from pancode.kernel.names import not_found
+from pancode.kernel.names import not_found, plan_file
 
 MOST_TEXT, MOST_TITLE = 20_000, 200
 """Characters of an issue's text that a task has, and of its title."""
@@ -156,18 +156,14 @@ def number_of(ref: str) -> int:
     return int(match[1])
 
 
-def task_of(issue: Issue) -> str:
-    """The task for a run that works on the issue."""
+def task_of(issue: Issue, has_plan: bool) -> str:
+    """The task for a run that works on the issue. `has_plan`: a person has kept a plan for it."""
+    plan = f"Carry out the plan in {plan_file(issue.ref.lower())}. " if has_plan else ""
     return (
         f"Work on issue {issue.ref}.\n\n"
-        f"Do what it asks for in this repository, with its tests, and nothing beside it. Where "
-        f"{plan_file(issue.ref.lower())} is in the repository, carry out that plan. {material(issue)}"
+        f"Do what it asks for in this repository, with its tests, and nothing beside it. "
+        f"{plan}{material(issue)}"
     )
-
-
-def plan_file(name: str) -> str:
-    """The path of a plan in the repository, by the name of its workspace."""
-    return f"docs/{name}-plan.md"
 
 
 _REST = "\n[the rest is in the tracker]"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pancode.config.project_rules import moved
-from pancode.issues.model import ISSUE, Trackers, material, plan_file
+from pancode.issues.model import ISSUE, Trackers, material
 from pancode.issues.service import look
 from pancode.kernel.errors import NotFoundError, UsageError
-from pancode.kernel.names import PLANNER
+from pancode.kernel.names import PLANNER, plan_file, questions_file
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptWorkspace, Run
 from pancode.memory.service import answer_of
@@ -47,11 +47,6 @@ class PlanPlace:
     file: str
     task: str
     run: str = ""
-
-
-def questions_file(name: str) -> str:
-    """The path of the talk that led to a plan, in the repository."""
-    return f"docs/{name}-plan.questions.md"
 
 
 def place(
@@ -105,10 +100,10 @@ def _talk(tx: Transaction, workspace: KeptWorkspace) -> Run | None:
     return runs[-1] if runs and runs[-1].takes_turns and runs[-1].agent == PLANNER else None
 
 
-def keeping(core: Core, name: str, questions: str, by: str) -> DispatchRequest:
-    """The request for a script that writes the plan and the talk into the workspace.
+def newest_plan(core: Core, name: str, questions: str) -> dict[str, str]:
+    """The files of the plan that the planner has answered last, by path.
 
-    `questions`: the talk, as Markdown. UsageError where the planner's last answer is no plan.
+    `questions`: the talk, as Markdown. UsageError where that answer is no plan.
     """
     with core.ports.ledger.transaction() as tx:
         run = _talk(tx, load(tx, name))
@@ -120,8 +115,12 @@ def keeping(core: Core, name: str, questions: str, by: str) -> DispatchRequest:
             fix=f'say it there: pancode plan {name}; then: "write the whole plan"',
             code="no_plan",
         )
+    return {plan_file(name): f"{plan}\n", questions_file(name): f"{questions}\n"}
+
+
+def request_keeping(core: Core, name: str, files: Mapping[str, str], by: str) -> DispatchRequest:
+    """The request for a script that writes the files of a plan into its workspace."""
     end = f"END_{core.ports.ids.token(8)}"
-    files = ((plan_file(name), plan), (questions_file(name), questions))
-    writes = "".join(f"cat >{path} <<'{end}'\n{text}\n{end}\n" for path, text in files)
+    writes = "".join(f"cat >{path} <<'{end}'\n{text}{end}\n" for path, text in files.items())
     script = f"# keeps the plan of {name}\nset -eu\nmkdir -p docs\n{writes}"
     return DispatchRequest(script, by, runtime="shell", workspace=name, verify=())

@@ -30,8 +30,9 @@ from pancode.issues.answers import (
     IssueWorksAnswer,
     PlanAnswer,
 )
+from pancode.issues.kept_plans import record_plan
 from pancode.issues.model import Issue, place_of, shortened
-from pancode.issues.plans import MOST_QUESTIONS, keeping, place
+from pancode.issues.plans import MOST_QUESTIONS, newest_plan, place, request_keeping
 from pancode.issues.service import asked, look, newest, start, status
 from pancode.kernel.errors import UsageError
 from pancode.runs.admission.dry_run import queued
@@ -146,7 +147,7 @@ def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
     request = request_from({**said, "confirmed": body.yes, "preset": body.preset or ""}, body.by)
     about = {"issue": issue.ref, "title": issue.title, "url": issue.url}
     if body.dry_run:
-        request, labels = asked(issue, request, around, project)
+        request, labels = asked(context.core, issue, request, around, project)
         report = rehearsed(context, around, request, None)
         shown = {"workspace": issue.ref.lower(), "task": request.task, "report": report, "warnings": labels}
         return cast("IssueWorkAnswer", {**about, **shown})
@@ -172,5 +173,9 @@ def _keep_plan(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """
     body: KeepPlanBody = call.body
     around = context.coordinator.around({})
-    request = keeping(context.core, call.path["workspace"], body.questions, body.by)
-    return queued(dispatch(context.core, around, in_workspace(context.core, around, request), None))
+    core, name = context.core, call.path["workspace"]
+    files = newest_plan(core, name, body.questions)
+    request = request_keeping(core, name, files, body.by)
+    begun = dispatch(core, around, in_workspace(core, around, request), None)
+    record_plan(core, name, files, body.by)
+    return queued(begun)

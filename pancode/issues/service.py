@@ -8,6 +8,7 @@ from decimal import Decimal
 from pancode.agents.agents import DEFAULT_AGENT
 from pancode.config.project_rules import NamedProject, meant, moved
 from pancode.issues.answers import IssueWorkShape
+from pancode.issues.kept_plans import is_plan_kept
 from pancode.issues.model import (
     MOST_TITLE,
     OVER,
@@ -151,13 +152,14 @@ def by_labels(
 
 
 def asked(
-    issue: Issue, request: DispatchRequest, around: Surroundings, project: NamedProject
+    core: Core, issue: Issue, request: DispatchRequest, around: Surroundings, project: NamedProject
 ) -> tuple[DispatchRequest, tuple[str, ...]]:
     """The request with the issue as its task, and what its labels have chosen, in words. No other word of an
     issue chooses anything. RefusedError as `by_labels`."""
     request, said = by_labels(issue, request, project, around.defaults(project.path).per_run_usd)
     agent = request.agent or project.agent or around.defaults(project.path).agent or DEFAULT_AGENT
-    return replace(request, task=task_of(issue), of_project=project.name, agent=agent), said
+    task = task_of(issue, is_plan_kept(core, project.path, issue.ref.lower()))
+    return replace(request, task=task, of_project=project.name, agent=agent), said
 
 
 def begin(
@@ -202,7 +204,7 @@ def start(
 
     What its labels have chosen is a warning, and stands in the story of the run.
     """
-    run, (chosen, said) = new_id(core), asked(issue, request, around, project)
+    run, (chosen, said) = new_id(core), asked(core, issue, request, around, project)
     there = begin(core, around, project, issue, request, run)
     name = there.workspace
     try:

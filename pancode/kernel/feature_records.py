@@ -145,6 +145,18 @@ class ConfigChange(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class KeptPlan(Record):
+    """The newest plan that a person has kept in a workspace. `plan`, `questions`: SHA-256 of both files."""
+
+    TABLE: ClassVar = Table("plans", ("workspace",))
+    workspace: str
+    plan: str
+    questions: str
+    kept_ms: int
+    kept_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class EndedRun(Record):
     """A run that has ended, as costs, track records, workers and briefs count it. Written with the run
     itself.

@@ -25,6 +25,18 @@ OWN_NAMES = (FLEET, GATES, TRACKER, HEALTH_WATCH)
 PLANNER = "planner"
 PRD, README = "docs/PRD.md", "README.md"
 PRDS = (PRD, "PRD.md", README)
+
+
+def plan_file(name: str) -> str:
+    """Return the path of a plan in the repository, by the name of its workspace."""
+    return f"docs/{name}-plan.md"
+
+
+def questions_file(name: str) -> str:
+    """Return the path of the talk that led to a plan, in the repository."""
+    return f"docs/{name}-plan.questions.md"
+
+
 """The files where a repository says what it is to become: the first one counts, also in lower case."""
 LONGEST_WORD, LONGEST_LINE = 63, 500
 _NODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")

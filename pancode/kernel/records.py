@@ -19,6 +19,7 @@ from pancode.kernel.feature_records import EndedRun as EndedRun
 from pancode.kernel.feature_records import Firing as Firing
 from pancode.kernel.feature_records import FiringState as FiringState
 from pancode.kernel.feature_records import IssueWork as IssueWork
+from pancode.kernel.feature_records import KeptPlan as KeptPlan
 from pancode.kernel.feature_records import KeptWorkspace as KeptWorkspace
 from pancode.kernel.feature_records import KeyedRequest as KeyedRequest
 from pancode.kernel.feature_records import RunNote as RunNote
@@ -509,6 +510,7 @@ ALL: tuple[type[Record], ...] = (
     KeyedRequest,
     KeptWorkspace,
     IssueWork,
+    KeptPlan,
     StoredTool,
     StoredToolFiles,
     ConfigProposal,

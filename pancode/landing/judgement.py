@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,11 +10,11 @@ from dataclasses import MISSING, dataclass, fields
 from decimal import Decimal
 from typing import Any, Protocol
 
-from node_agent.policy.deciding import why_it_decides
+from node_agent.policy.deciding import NAMED_TO_AGENTS, ChangedTree, FileTree, why_they_decide
 from node_agent.wire.failure import Outcome
 from node_agent.wire.git import shown
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Node, Run, RunState
+from pancode.kernel.records import KeptPlan, Node, Run, RunState
 from pancode.kernel.values import replace
 from pancode.landing.model import (
     CalledOff,
@@ -65,6 +66,9 @@ class Repositories(Protocol):
 
     def commit_of(self, repo: str, tree: str, base: str | None) -> str:
         """A commit of a tree of the depot; equal input gives the same commit."""
+
+    def files_of(self, repo: str, tree: str) -> FileTree:
+        """The files of a tree of the depot."""
 
     def offer(self, repo: str, run: str, commit: str, base: str | None) -> None:
         """Make a commit of the depot the snapshot of a run, so that a node may have it. Idempotent."""
@@ -155,13 +159,16 @@ LOOK_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class LandingJudge:
-    """Judges one landing. `off`: whether the landing was called off meanwhile."""
+    """Judges one landing. `off`: whether it was called off meanwhile; `prd_of`: the file of a project
+    in which its agents are told to look.
+    """
 
     core: Core
     repositories: Repositories
     run: Run
     asked: LandWay
     off: Callable[[], bool]
+    prd_of: Callable[[str], str]
 
     def __call__(self, merged: Merged) -> LandingGates:
         made_by = change_of(self.core, self.run)
@@ -191,9 +198,21 @@ class LandingJudge:
 
     def _deciding(self, merged: Merged) -> list[Conflict]:
         commands = (*self.run.setup, *(_argv(gate) for gate in self.run.gates))
-        asked = () if self.asked.with_commands else merged.files
-        reasons = ((name, why_it_decides(name, commands)) for name in asked)
-        return [Conflict(shown(os.fsencode(name)), why, "--with-commands") for name, why in reasons if why]
+        if self.asked.with_commands or not merged.files:
+            return []
+        before, after = (
+            self.repositories.files_of(str(self.run.workspace["repo"]), tree)
+            for tree in (merged.before, merged.tree)
+        )
+        prd = self.prd_of(str(self.run.project))
+        reasons = why_they_decide(ChangedTree(merged.files, before, after, prd), commands)
+        with self.core.ports.ledger.transaction() as tx:  # `plan keep` was the yes to such a text
+            kept = {digest for one in tx.find(KeptPlan) for digest in (one.plan, one.questions)}
+        return [
+            Conflict(shown(os.fsencode(name)), why, "--with-commands")
+            for name, why in reasons.items()
+            if why != NAMED_TO_AGENTS or hashlib.sha256(after.read(name) or b"").hexdigest() not in kept
+        ]
 
     def _ends(self, made_by: Sequence[Run]) -> list[Conflict]:
         """Conflicts for the change's runs that broke rules, however the newest of them has ended."""

@@ -151,12 +151,13 @@ class LandReport:
 @dataclass(frozen=True, slots=True)
 class Merged:
     """The merged files as a tree of the depot. `files`: those that the landing would change, named as on
-    disk.
+    disk; `before`: the tree that it changes.
 
     `tested`: whether the tree is that of the run's result. `commit`: the one that is made of it on a branch;
     empty: none is.
     """
 
+    before: str
     tree: str
     files: tuple[str, ...]
     tested: bool

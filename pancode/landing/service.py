@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, cast
@@ -145,8 +145,8 @@ OFF_S = 60.0
 class Lander:
     """Implements queue.Land; knows the landings that are under way."""
 
-    def __init__(self, core: Core, repositories: Repositories) -> None:
-        self._core, self._repositories = core, repositories
+    def __init__(self, core: Core, repositories: Repositories, prd_of: Callable[[str], str]) -> None:
+        self._core, self._repositories, self._prd_of = core, repositories, prd_of
         self._landings = Landings()
 
     def land(self, run: Run, way: LandWay, wanted: LandingWish) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class Lander:
         with self._landings.of(run.id) as landing:
             if not wanted():
                 landing.off.set()
-            judge = LandingJudge(self._core, self._repositories, run, way, landing.off.is_set)
+            judge = LandingJudge(self._core, self._repositories, run, way, landing.off.is_set, self._prd_of)
             report = self._landed(run, request, way, noting(judge, request, wanted), landing.off.is_set)
             landing.ended = told(report, request.result_commit)
         if report.status in (LandStatus.CONFLICT, LandStatus.GATE_FAILED, LandStatus.HELD):

@@ -11,6 +11,7 @@ from pancode.kernel.records import (
     Firing,
     FiringState,
     IssueWork,
+    KeptPlan,
     KeptWorkspace,
     KeyedRequest,
     Record,
@@ -37,6 +38,7 @@ MORE: tuple[Record, ...] = (
     ConfigProposal("c-1", 7, "setting", "dispatch.safety", None, "a", "b", ["note"], "why", "panos", "r-1"),
     ConfigChange(1, "budget", "day", "5", None),
     KeptWorkspace("login", "/home/ana/shop", "feature/login", None, 7, "ana", "r-1", "", "r-2", ended=True),
+    KeptPlan("shop-12", "a" * 64, "b" * 64, 7, "ana"),
     IssueWork(
         "shop-12", "SHOP-12", "Add login", "https://x", "shop", "ana", 7, "words", "github", "open", "said"
     ),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from node_agent.policy.deciding import FileTree
 from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits
 from pancode.git.snapshot import SnapshotOptions, preview
+from pancode.git.tree_files import TreeFiles
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.landing.answers import CalledOffRow, LandingRow
@@ -40,9 +42,10 @@ from pancode.runs.user_environment import Surroundings
 class DepotCode:
     """The code of runs, in the coordinator's depot. WorkspaceError for whatever cannot be done."""
 
-    def __init__(self, depot: Depot, core: Core) -> None:
+    def __init__(self, depot: Depot, core: Core, prd_of: Callable[[str], str]) -> None:
+        """`prd_of`: the file of a project in which its agents are told to look; empty: there is none."""
         self._depot, self._core = depot, core
-        self._lander = Lander(core, DepotRepositories(depot))
+        self._lander = Lander(core, DepotRepositories(depot), prd_of)
         self.queue = LandingQueue(core, self._lander.land, self._lander.cut_short)
         self._reverts = RevertLook(core, depot)
 
@@ -140,6 +143,9 @@ class DepotRepositories:
 
     def commit_of(self, repo: str, tree: str, base: str | None) -> str:
         return commit_of(self._depot, repo, tree, base)
+
+    def files_of(self, repo: str, tree: str) -> FileTree:
+        return TreeFiles(self._depot.git(repo), tree)
 
     def offer(self, repo: str, run: str, commit: str, base: str | None) -> None:
         offer(self._depot, repo, run, commit, base)

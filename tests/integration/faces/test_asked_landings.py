@@ -21,6 +21,7 @@ from pancode.runs import views as query
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.landing.test_asked import COMMIT, GIT, LandingWorld
+from tests.unit.pancode.runs.world import no_prd
 
 LANDED = {"status": "landed", "files": ("a.txt",), "tree": "/p", "branch": "main", "commit": COMMIT}
 
@@ -29,7 +30,7 @@ class Waiting(Lander):
     """Production's, but for git: it answers or raises what a test wants, and waits as a gate would."""
 
     def __init__(self, world: LandingWorld, folder: Path, *answers: object) -> None:
-        super().__init__(world.coordinator.core, DepotRepositories(Depot(folder)))
+        super().__init__(world.coordinator.core, DepotRepositories(Depot(folder)), no_prd)
         self.answers, self.begun = list(answers), threading.Event()
         self.at_once, self.most, self.order = 0, 0, list[str]()
 

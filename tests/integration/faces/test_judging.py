@@ -15,6 +15,7 @@ from node_agent.wire.receipt import Exposed
 from node_agent.wire.receipt import GateResult as Signed
 from pancode.fleet import inventory
 from pancode.git.depot import Depot
+from pancode.issues.kept_plans import record_plan
 from pancode.kernel.records import Decision, Run
 from pancode.landing.git.change_store import DepotRepositories
 from pancode.landing.judgement import LandingJudge
@@ -22,7 +23,7 @@ from pancode.landing.model import LandingGates, LandWay, Merged
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.landing.test_asked import LandingWorld
-from tests.unit.pancode.runs.world import failed
+from tests.unit.pancode.runs.world import failed, no_prd
 
 GATE = {"name": "sh test.sh", "argv": ["sh", "test.sh"]}
 PASSED = Signed(
@@ -45,9 +46,9 @@ class Judged(LandingWorld):
     ) -> LandingGates:
         run = self.coordinator.row(Run, "r-0001")
         judge = LandingJudge(
-            self.coordinator.core, DepotRepositories(self.depot), run, LandWay(by="ana", **said), off
+            self.coordinator.core, DepotRepositories(self.depot), run, LandWay(by="ana", **said), off, no_prd
         )
-        return judge(Merged(self.tree, files or ("a.txt",), tested))
+        return judge(Merged(self.tree, self.tree, files or ("a.txt",), tested))
 
     def on_a_node(self, **told: Any) -> tuple[Order, LandingGates]:
         """Judged by a run, which ends as told."""
@@ -130,3 +131,17 @@ def test_a_secret_in_the_result_needs_a_yes_of_its_own(tmp_path: Path) -> None:
     (held,) = world.judged(tested=True, with_commands=True).held
     assert (held.path, held.why, held.yes) == ("config.py", "holds the secret API_KEY", "--with-secret")
     assert world.judged(tested=True, with_secret=True).ok
+
+
+def test_a_plan_that_a_person_has_kept_lands_without_another_yes(tmp_path: Path) -> None:
+    world = Judged(tmp_path)
+    git = world.depot.git("repo-1")
+    blob = git.must("hash-object", "-w", "--stdin", stdin=b"the plan\n").text()
+    docs = git.must("mktree", stdin=f"100644 blob {blob}\tx-plan.md\n".encode()).text()
+    world.tree = git.must("mktree", stdin=f"040000 tree {docs}\tdocs\n".encode()).text()
+    (held,) = world.judged("docs/x-plan.md", tested=True).held
+    assert held.yes == "--with-commands" and "tells agents" in held.why
+    for text, is_kept in (("the plan\n", True), ("another\n", False)):
+        kept = {"docs/x-plan.md": text, "docs/x-plan.questions.md": ""}
+        record_plan(world.coordinator.core, "x", kept, "ana")
+        assert world.judged("docs/x-plan.md", tested=True).ok is is_kept

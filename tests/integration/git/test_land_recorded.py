@@ -15,6 +15,7 @@ from pancode.landing.service import Lander
 from pancode.runs.unit_of_work import unit_of_work
 from tests.integration.git.coordinator import Trees, everything
 from tests.unit.pancode.landing.test_asked import LandingWorld
+from tests.unit.pancode.runs.world import no_prd
 
 FILES = ["a", "b", "dd/inner", "dir/sub/z", "ln", "new", "x.sh"]
 
@@ -42,7 +43,7 @@ def test_what_was_written_is_recorded_by_the_next_coordinator(coordinator: Trees
     repositories = DepotRepositories(coordinator.depot)
 
     def dies(*meant: Any) -> dict[str, Any]:
-        assert Lander(world.coordinator.core, repositories).land(*meant)["status"] == "landed"
+        assert Lander(world.coordinator.core, repositories, no_prd).land(*meant)["status"] == "landed"
         raise Crash
 
     with pytest.raises(Crash):
@@ -50,7 +51,7 @@ def test_what_was_written_is_recorded_by_the_next_coordinator(coordinator: Trees
     assert branch or (coordinator.user.path / "new").read_text() == "n\n", "it is written"
     assert world.coordinator.row(Run, "r-0001").landed is None, "and nobody knows"
     world.coordinator.restart()
-    told = world.land(Lander(world.coordinator.core, repositories).land)
+    told = world.land(Lander(world.coordinator.core, repositories, no_prd).land)
     assert (told["status"], told["files"], told["made"]) == ("landed", FILES, bool(branch))
     commit = coordinator.user.git("rev-parse", branch) if branch else request.result_commit
     assert world.coordinator.row(Run, "r-0001").landed == commit.strip()

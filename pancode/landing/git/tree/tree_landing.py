@@ -261,7 +261,7 @@ def merge_result(
     if not changes:
         return LandReport(LandStatus.NOTHING), ()
     names = tuple(os.fsdecode(change.path) for change in changes)
-    return Merged(merge.tree, names, merge.tree == theirs), changes
+    return Merged(ours_tree, merge.tree, names, merge.tree == theirs), changes
 
 
 def not_passed(gate: LandingGates) -> LandReport:

@@ -4,15 +4,50 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import pytest
 
-from node_agent.policy.deciding import ALWAYS, READ_BY, WHEN_USED, why_it_decides
+from node_agent.policy.deciding import ALWAYS, READ_BY, ChangedTree, why_always, why_they_decide
+from node_agent.policy.gate_files import WHEN_USED
 from node_agent.policy.patterns import pattern_fault
 from node_agent.runtimes.registry import RUNTIMES
 from pancode.agents.runtimes import RUNTIMES as KINDS
 from tests.architecture.sources import ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Implements FileTree."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+
+    def read(self, path: str) -> bytes | None:
+        found = {**self.texts, **self.links}.get(path)
+        return None if found is None else found.encode()
+
+    def target_of(self, path: str) -> bytes | None:
+        return self.links[path].encode() if path in self.links else None
+
+    def names(self, folder: str) -> frozenset[str]:
+        start = f"{folder}/" if folder else ""
+        every = (*self.texts, *self.links)
+        return frozenset(one[len(start) :].split("/")[0] for one in every if one.startswith(start))
+
+
+def why_it_decides(path: str, commands: Sequence[Sequence[str]], **stay: str) -> str:
+    """Why a new file decides. `stay`: the files that stay as they are."""
+    after = Files({**stay, path: "[x]\ny = 1\n"})
+    return why_they_decide(ChangedTree((path,), Files(stay), after), commands).get(path, "")
+
+
+def decides(gate: str, before: dict[str, str], after: dict[str, str]) -> set[str]:
+    """The files that decide, of those that differ."""
+    files = [path for path in sorted({*before, *after}) if before.get(path) != after.get(path)]
+    return set(why_they_decide(ChangedTree(files, Files(before), Files(after)), [gate.split()]))
+
 
 COMMANDS = (("python3", "-m", "venv", ".venv"), ("sh", "tools/test.sh"), ("sh", "-c", "./a.sh && b/c.sh"))
 
@@ -74,7 +109,7 @@ def test_a_script_that_a_shell_line_names_does(path: str) -> None:
     [
         *("src/a.py", "tests/test_a.py", "Makefile", "package.json", "docs/agents.md.txt", "pancode/x.yaml"),
         *("Procfile", "docker-compose.yml", ".bazelrc"),
-        *(".gitattributes", ".gitmodules"),
+        ".gitattributes",
     ],
 )
 def test_it_does_not(path: str) -> None:
@@ -99,6 +134,100 @@ def test_what_a_named_program_reads_does(gate: tuple[str, ...], path: str) -> No
     assert why_it_decides(path, [("true",)]) == ""
 
 
+PARTS = (
+    ("pytest -q", "pyproject.toml", "[tool.pytest.ini_options]\naddopts = '--co'\n", "[project]\na = 'a'\n"),
+    ("pytest -q", "pyproject.toml", "[tool.coverage.report]\nfail_under = 0\n", "[tool.ruff]\nfix = true\n"),
+    ("pytest -q", "setup.cfg", "[tool:pytest]\naddopts = --co\n", "[metadata]\nname = a\n"),
+    ("pytest -q", "setup.cfg", " [tool:pytest]\naddopts = --co\n", "[metadata]\nname = a\n"),
+    ("pytest -q", "tests/tox.ini", "[pytest]\naddopts = --co\n", "[testenv]\ndeps = a\n"),
+    ("mypy .", "pyproject.toml", "[tool.mypy]\nignore_errors = true\n", "[tool.ruff]\nline-length = 9\n"),
+    ("mypy .", "setup.cfg", "[mypy-a.*]\nignore_errors = true\n", "[flake8]\nselect = E\n"),
+    ("tox", "tox.ini", "[testenv:py]\ncommands = true\n", "[flake8]\nselect = E\n"),
+    ("pip install .", "pyproject.toml", "[build-system]\nbuild-backend = 'x'\n", "[tool.pytest]\na = 1\n"),
+    ("uv run pytest", "pyproject.toml", "[tool.uv]\nindex-url = 'x'\n", "[project]\ndependencies = ['a']\n"),
+    ("npm test", "package.json", '{"scripts": {"test": "true"}}', '{"version": "2", "dependencies": {}}'),
+    ("npm test", "package.json", '{"jest": {"testMatch": []}}', '{"description": "b"}'),
+    ("cargo test", "Cargo.toml", "[lib]\ntest = false\n", "[package]\nversion = '2'\n[dependencies]\na=1\n"),
+    ("go test ./...", "go.mod", "replace a => ../b\n", "require a v1\nrequire (\n\tb v1\n)\n"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("gate", "file", "obeyed", "other"), PARTS)
+def test_only_what_the_program_obeys_in_a_file_does(gate: str, file: str, obeyed: str, other: str) -> None:
+    assert decides(gate, {}, {file: obeyed}) == {file} == decides(gate, {file: obeyed}, {file: "\n"})
+    assert decides(gate, {}, {file: other}) == decides("true", {}, {file: obeyed}) == set()
+    joined = f"{obeyed}{other}" if not file.endswith(".json") else obeyed
+    assert decides(gate, {file: obeyed}, {file: joined}) == set()
+
+
+@pytest.mark.parametrize("text", ["[tool.pytest", '{"scripts": ', "[" * 9_000, "\0"])
+@pytest.mark.parametrize("file", ["pyproject.toml", "package.json"])
+def test_a_file_that_cannot_be_read_counts_whole(file: str, text: str) -> None:
+    assert decides("npm test pytest", {}, {file: text}) == {file}
+
+
+@pytest.mark.parametrize(
+    ("gate", "file"),
+    [
+        *(("jest", "jest.config.js"), ("vitest run", "vitest.config.ts"), ("mocha", ".mocharc.json")),
+        *(("mypy .", "mypy.ini"), ("ruff check", "ruff.toml"), ("ruff check", "sub/.ruff.toml")),
+        *(("flake8", ".flake8"), ("rspec", ".rspec"), ("eslint .", ".eslintrc.cjs"), ("mix test", "mix.exs")),
+        *(("./gradlew test", "gradle/wrapper/gradle-wrapper.properties"), ("pytest", ".coveragerc")),
+        *(("ctest", "CMakeLists.txt"), ("bundle exec rspec", "Gemfile"), ("cargo test", "rust-toolchain")),
+        *(("dotnet test", "Directory.Build.props"), ("go test ./...", "go.work")),
+    ],
+)  # fmt: skip
+def test_the_configuration_of_a_program_is_known_by_custom(gate: str, file: str) -> None:
+    assert decides(gate, {}, {file: "x"}) == {file} and decides("true", {}, {file: "x"}) == set()
+
+
+@pytest.mark.parametrize(
+    ("gate", "recipe"),
+    [
+        ("make test", {"Makefile": "test:\n\t@. ./env && sh tools/t.sh\n", "tools/t.sh": "A=b pytest -q\n"}),
+        ("npm test", {"package.json": '{"scripts": {"test": "sh tools/t.sh"}}', "tools/t.sh": "pytest -q"}),
+        ("tox", {"tox.ini": "[testenv]\ncommands = sh tools/t.sh\n", "tools/t.sh": "\"$PY\" -m pytest"}),
+    ],
+)  # fmt: skip
+def test_what_a_recipe_uses_the_gate_uses(gate: str, recipe: dict[str, str]) -> None:
+    for changed in ("conftest.py", "tools/t.sh"):
+        assert decides(gate, recipe, {**recipe, changed: "x"}) == {changed}
+    assert decides(gate, recipe, {**recipe, "src/a.py": "x", "jest.config.js": "x"}) == set()
+
+
+BARE = {"d/HEAD": "ref: refs/heads/x\n", "d/objects/about.txt": "", "d/refs/about.txt": ""}
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        BARE,
+        {**BARE, "d/config": "[core]\n"},
+        {"d/HEAD": "", "d/commondir": "../e"},
+        {"a/b/head": "", "a/b/Objects/x": "", "a/b/REFS/x": ""},
+    ],
+)
+def test_a_folder_that_git_takes_for_a_repository_does(tree: dict[str, str]) -> None:
+    assert decides("true", {}, tree) == set(tree)
+    for path in tree:
+        rest = {name: text for name, text in tree.items() if name != path}
+        assert decides("true", rest, tree) == {path}, "what completes one, or is added to one, counts too"
+    assert decides("true", {}, {"d/HEAD": "", "d/objects/x": "", "d/config/x": ""}) == set()
+
+
+@pytest.mark.parametrize(
+    ("target", "counts"),
+    [
+        *(("/etc/passwd", True), ("../../etc", True), ("../.git/hooks", True), ("b/../../../x", True)),
+        *(("b", False), ("../src/a.py", False), ("./../d/..", False)),
+    ],
+)
+def test_a_link_that_leads_out_does(target: str, counts: bool) -> None:
+    after = Files(links={"d/l": target})
+    assert bool(why_they_decide(ChangedTree(["d/l"], Files(), after), ())) is counts
+    assert why_they_decide(ChangedTree(["d/l"], after, Files()), ()) == {}, "one that goes does not"
+
+
 def test_a_file_that_a_gate_only_reads_does_not() -> None:
     gates = (("grep", "-q", "two", "a.txt"), ("cmp", "a.txt", "b.txt"), ("./check", "a.txt"))
     assert why_it_decides("a.txt", gates) == ""
@@ -108,7 +237,7 @@ def test_a_file_that_a_gate_only_reads_does_not() -> None:
 
 
 def test_every_pattern_is_one() -> None:
-    patterns = [*ALWAYS, *(one for several in WHEN_USED.values() for one in several)]
+    patterns = [*ALWAYS, *(one.file for several in WHEN_USED.values() for one in several)]
     assert [pattern_fault(one) for one in patterns] == [None] * len(patterns)
 
 
@@ -140,7 +269,7 @@ def test_every_runtime_says_what_its_program_reads() -> None:
 def test_every_name_in_the_code_of_what_reads_a_project_is_asked_about() -> None:
     found = {name for folder in READERS for name in _names(folder)}
     assert {".pancode", ".gemini", ".opencode", ".qwen", "QWEN.md", "pancode.yaml"} <= found, "it looks there"
-    left = {name for name in found if not why_it_decides(name, ()) and not why_it_decides(f"sub/{name}", ())}
+    left = {name for name in found if not why_always(name) and not why_always(f"sub/{name}")}
     assert left == set(OURS), "name it in READ_BY of policy/deciding.py; or here, with the reason"
 
 

@@ -16,7 +16,7 @@ from pancode.kernel.values import replace
 from pancode.landing.judgement import LandingJudge, Repositories
 from pancode.landing.model import How, LandWay, Merged
 from pancode.workflows.results import change_begins, change_of
-from tests.unit.pancode.runs.world import Desk, a_run
+from tests.unit.pancode.runs.world import Desk, a_run, no_prd
 
 GATES = ({"name": "test", "argv": ["test"]},)
 BASE = "a" * 40
@@ -73,8 +73,9 @@ class Chain:
             run or self.runs[-1],
             way or LandWay("ana"),
             lambda: False,
+            no_prd,
         )
-        held = judge(Merged("t" * 40, (), tested=True)).held
+        held = judge(Merged("t" * 40, "t" * 40, (), tested=True)).held
         return {(one.yes, "" if one.yes == "--anyway" else one.path) for one in held}
 
 

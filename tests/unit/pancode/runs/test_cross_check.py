@@ -25,7 +25,7 @@ from pancode.runs.receipts.trust import ResultTrust, trusted_on, verified
 from pancode.runs.stop import stop
 from tests.unit.pancode.interfaces.http.world import MemoryStreams
 from tests.unit.pancode.runs.test_lost_told import silence
-from tests.unit.pancode.runs.world import Desk, Puppet
+from tests.unit.pancode.runs.world import Desk, Puppet, no_prd
 
 COMMIT = "c" * 40
 GIT = {"kind": "git", "repo": "repo-1", "base": None, "snapshot": "a" * 40, "object_format": "sha1"}
@@ -275,7 +275,7 @@ def test_where_nobody_else_can_judge_a_dispute_it_stays_one() -> None:
 def test_where_the_settings_land_what_two_nodes_have_verified_nothing_lands_before() -> None:
     """Neither by itself nor by hand: `dispatch.land: when-verified` with `dispatch.verify_on`."""
     pair = Pair(terms={"verify_on": "other", "land_verified": True}, land=True)
-    lander = Lander(pair.desk.core, cast("Repositories", None))
+    lander = Lander(pair.desk.core, cast("Repositories", None), no_prd)
     with pytest.raises(WorkspaceError, match="no other node has verified it"):
         lander.land(pair.run, LandWay("ana"), cast("LandingWish", lambda: True))
     assert not [one for one in pair.desk.rows(Action) if one.kind is ActionKind.LAND]

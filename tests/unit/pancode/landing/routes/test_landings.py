@@ -25,7 +25,7 @@ from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.landing.test_asked import COMMIT, GIT, fails_at
 from tests.unit.pancode.landing.test_asked import Lander as ToldLander
 from tests.unit.pancode.people.routes.test_inbox import keep
-from tests.unit.pancode.runs.world import facts
+from tests.unit.pancode.runs.world import facts, no_prd
 
 MARKED, OURS = "d" * 40, "e" * 40
 
@@ -34,7 +34,7 @@ class Conflicting(Lander):
     """Its merges are told by a test."""
 
     def __init__(self, world: World, folder: Path, *files: str) -> None:
-        super().__init__(world.context.core, DepotRepositories(Depot(folder)))
+        super().__init__(world.context.core, DepotRepositories(Depot(folder)), no_prd)
         self.files = files
 
     def conflict(self, run: Run, branch: str) -> ConflictState:
@@ -143,7 +143,7 @@ def test_what_has_not_settled_the_conflict_is_never_landed(
     world.node.deliver(order, commit=commit, change="change" if commit else "no_change", files_changed=files)
     world.context.turn()
     core = world.context.core
-    lander = Lander(core, Unsettled(tmp_path, *left))
+    lander = Lander(core, Unsettled(tmp_path, *left), no_prd)
     (action,) = queue.waiting(core)
     queue.carry_out(core, action, lander.land, lambda: False)
     told = world.context.row(Run, new.id)

@@ -1,0 +1,114 @@
+"""Reads the parts of a configuration file that a program obeys, and compares them before and after. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+Part = tuple[tuple[str, ...], object]
+"""The keys that lead to a value, from the outermost, and the value."""
+_HEAD = re.compile(r"\[([^\]]+)\]")
+_DIRECTIVE = re.compile(r"([a-z]+)\s*\(")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a program obeys in a file: all of it, only some keys, or all but some keys.
+
+    `file`: a pattern of paths. A key is a dotted path such as `tool.pytest`; `*` stands for one step. In a
+    file of sections (`.ini`, `.cfg`) a key is the name of a section, and the sections that begin with it and
+    `:` or `-` belong to it; in `go.mod` it is a directive.
+    """
+
+    file: str
+    only: tuple[str, ...] = ()
+    but: tuple[str, ...] = ()
+
+    def differ(self, before: bytes | None, after: bytes | None) -> bool:
+        """Whether what the program obeys has changed. None: there is no such file."""
+        if not self.only and not self.but:
+            return before != after
+        try:
+            return self._kept(before or b"") != self._kept(after or b"")
+        except (ValueError, RecursionError):
+            return before != after  # nobody knows how the program reads it
+
+    def text(self, content: bytes) -> str:
+        """What the program obeys, as text in which names of programs can be found; empty if unreadable."""
+        if not self.only and not self.but:
+            return content.decode("utf-8", "replace")
+        try:
+            return "\n".join(str(value) for _, value in self._kept(content))
+        except (ValueError, RecursionError):
+            return ""
+
+    def _kept(self, content: bytes) -> list[Part]:
+        """ValueError for a file that is not of its kind."""
+        name, text = PurePosixPath(self.file).name, content.decode()
+        if name.endswith(".toml"):
+            every = values_in((), tomllib.loads(text))
+        elif name.endswith(".json"):
+            every = values_in((), json.loads(text.removeprefix("\ufeff") or "{}"))
+        else:
+            every = directives_in(text) if name == "go.mod" else sections_in(text)
+        if self.only:
+            return [one for one in every if any(_is_below(one[0], key) for key in self.only)]
+        return [one for one in every if not any(_is_below(one[0], key) for key in self.but)]
+
+
+def _is_below(keys: tuple[str, ...], key: str) -> bool:
+    steps = key.split(".")
+    if len(steps) == 1 and len(keys) == 1:  # a section or a directive
+        return keys[0] == key or keys[0].startswith((f"{key}:", f"{key}-"))
+    return len(keys) >= len(steps) and all(step in ("*", own) for step, own in zip(steps, keys, strict=False))
+
+
+def values_in(keys: tuple[str, ...], value: object) -> Iterator[Part]:
+    """Yield each value below these keys that has no keys itself."""
+    if isinstance(value, dict) and value:
+        for key, one in value.items():
+            yield from values_in((*keys, str(key)), one)
+    elif keys:
+        yield keys, value
+
+
+def sections_in(text: str) -> Iterator[Part]:
+    """Yield each line with its section.
+
+    Programs differ in whether an indented `[head]` begins a section. It begins one here, and the one before
+    it goes on: a line counts for both.
+    """
+    at_edge, current = "", ""
+    for line in _lines(text, ("#", ";")):
+        if head := _HEAD.match(line.strip()):
+            current = head[1].strip()
+            at_edge = current if line[0] == "[" else at_edge
+        for name in dict.fromkeys((at_edge, current)):
+            yield (name,), line.strip()
+
+
+def directives_in(text: str) -> Iterator[Part]:
+    """Yield each line of a `go.mod` with its directive."""
+    block = ""
+    for line in _lines(text, ("//",)):
+        if opened := _DIRECTIVE.match(line.strip()):
+            block = opened[1]
+        words = line.split()
+        yield (block or words[0],), " ".join(words)
+        block = "" if words[0] == ")" else block
+
+
+def _lines(text: str, comments: tuple[str, ...]) -> Iterable[str]:
+    return (line for line in text.splitlines() if line.strip() and not line.strip().startswith(comments))
+
+
+def readable_as(rows: Mapping[str, Sequence[str | Parts]]) -> dict[str, tuple[Parts, ...]]:
+    """Return the rows with a `Parts` for each file that is named alone: all of it counts."""
+    return {
+        program: tuple(Parts(one) if isinstance(one, str) else one for one in row)
+        for program, row in rows.items()
+    }

@@ -1,0 +1,43 @@
+"""The plans that people have kept, and whether the file in a repository is one of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from pancode.kernel.names import plan_file, questions_file
+from pancode.kernel.records import KeptPlan, KeptWorkspace, Run
+from pancode.runs.core import Core
+
+MOST_READ = 1 << 20
+
+
+def record_plan(core: Core, name: str, files: Mapping[str, str], by: str) -> None:
+    """Record that a person keeps these files as the plan of a workspace."""
+    plan, questions = (
+        hashlib.sha256(files[path].encode()).hexdigest() for path in (plan_file(name), questions_file(name))
+    )
+    with core.lock, core.ports.ledger.transaction() as tx:
+        tx.put(KeptPlan(name, plan, questions, core.wall_ms(), by))
+
+
+def is_plan_kept(core: Core, project: str, name: str) -> bool:
+    """Whether a run in the workspace of that name may be told to carry out its plan.
+
+    A person has kept it, and no other text stands in its place, which an agent or a stranger's branch may
+    have brought. A plan that is not there yet is being written.
+    """
+    with core.ports.ledger.transaction() as tx:
+        kept, workspace = tx.get(KeptPlan, name), tx.get(KeptWorkspace, name)
+        newest = tx.get(Run, workspace.last) if workspace is not None else None
+    if kept is None:
+        return False
+    if newest is None:
+        path = Path(project, plan_file(name))
+        there = path.read_bytes()[:MOST_READ] if path.is_file() else None
+    else:
+        commit = newest.result.get("commit") or newest.workspace["snapshot"]
+        repo = str(newest.workspace["repo"])
+        there = core.ports.depot.read_file(repo, str(commit), plan_file(name), MOST_READ)
+    return there is None or hashlib.sha256(there).hexdigest() == kept.plan
