@@ -223,6 +223,7 @@ def test_the_environment_is_named_not_shown(lab: Lab) -> None:
     # LC_CTYPE is what Python adds to its own environment.
     assert set(said) - {"LC_CTYPE"} == {
         *("GIT_AUTHOR_EMAIL", "GIT_AUTHOR_NAME", "GIT_COMMITTER_EMAIL", "GIT_COMMITTER_NAME"),
+        *("GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0"),
         *("GIT_TERMINAL_PROMPT", "HOME", "LANG", "NO_COLOR", "PATH", "TERM", "TMPDIR"),
     }
 
