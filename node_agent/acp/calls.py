@@ -129,9 +129,11 @@ class AcpCalls:
 
     # ---- the stream
     def _merged(self, name: str, update: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return all that is known of a call; None for one that has ended, or one too many."""
-        if name not in self._open and (len(self._open) >= MOST_OPEN or name in self._told):
+        """Return all that is known of a call; None for one that has ended, or that was given up."""
+        if name not in self._open and name in self._told:
             return None
+        if name not in self._open and len(self._open) >= MOST_OPEN:
+            del self._open[next(iter(self._open))]  # the oldest: its end is not told, but each new call is
         call = self._open.setdefault(name, {})
         for key in _MERGED:
             if update.get(key):

@@ -76,11 +76,14 @@ def gates_plan(order: Order, work: PhasePlan, folder: Path, tempo: Tempo, wall_m
     """Return the plan of the gates, in order, and of the score command, in checkout and environment of the
     agent.
     """
-    log, score = str(folder / GATES_LOG), str(folder / SCORE)
+    own, score, log = f"{folder}/gate.log", f"{folder}/{SCORE}", f"{folder}/{GATES_LOG}"
     # A gate's own name may be longer than a step's may be.
-    steps = [Step(f"gate {n + 1}", StepKind.GATE, g.argv, log, log) for n, g in enumerate(order.gates)]
+    steps = [
+        Step(f"gate {n + 1}", StepKind.GATE, gate.argv, own, own, joins=log)
+        for n, gate in enumerate(order.gates)
+    ]
     if order.score is not None:
-        steps.append(Step("score", StepKind.GATE, order.score, score, log))
+        steps.append(Step("score", StepKind.GATE, order.score, score, own, joins=log))
     return PhasePlan(
         id=str(order.identity),
         phase=GATES,

@@ -49,6 +49,9 @@ def watch_of(case: Case) -> OutputWatch:
             lambda command, pattern: has_yes(
                 calls.answers(case.identity), case.identity, key, command, pattern
             ),
+            frozenset(tool.name for tool in case.order.fleet_tools.tools)
+            if case.order.fleet_tools
+            else frozenset(),
         )
         reader = case.context.runtimes.reader(case.order, bounds, case.laid)
         case.watch = OutputWatch(reader, case.folder / OUT, case.folder / ERR)

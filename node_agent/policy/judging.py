@@ -90,12 +90,14 @@ def nobody_asked(command: str, pattern: str) -> bool:
 class Bounds:
     """The bounds of an attempt besides its order: its folder, and the rules of the node's owner.
 
-    `allowed`: whether a person has said yes to this command under the rule of this pattern.
+    `allowed`: whether a person has said yes to this command under the rule of this pattern. `fleet`: the
+    fleet tools of the order.
     """
 
     where: Where = NOWHERE
     rules: Rules = NO_RULES
     allowed: Callable[[str, str], bool] = nobody_asked
+    fleet: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

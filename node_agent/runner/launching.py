@@ -223,7 +223,7 @@ def reader_of(
 ) -> StreamReader:
     """The reader of one attempt. `hidden`, `laid`: as for the reader itself."""
     policy = with_rules(policy, bounds.rules)
-    held = Violations(policy, bounds.where, able.asks(sitting), bounds.allowed)
+    held = Violations(policy, bounds.where, able.asks(sitting), bounds.allowed, bounds.fleet)
     return StreamReader(parser, held, able.tells_ran, hidden, laid)
 
 

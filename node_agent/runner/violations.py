@@ -19,6 +19,8 @@ from node_agent.runtimes.base import ToolCall
 from node_agent.wire.policy import ActionClass, Policy
 
 SHOWN = 20
+_FLEET_NAMES = ("", "fleet_", "mcp__fleet__")
+"""What programs put before the name of a fleet tool: ours, OpenCode, Claude Code (seen live)."""
 _USES = {
     ActionClass.FILE_READ: Use.READ,
     ActionClass.FILE_WRITE: Use.WRITE,
@@ -32,6 +34,7 @@ class Violations:
     Of calls that only the level forbids, the first of each kind is reported and the others are counted.
     `asks`: the program asks people before such a call, so one that went through is reported and ends nothing.
     `allowed`: as in the bounds of an attempt; a call to which a person has said yes is no violation.
+    `fleet`: the fleet tools of the order; the coordinator judges their calls.
     """
 
     def __init__(
@@ -40,8 +43,10 @@ class Violations:
         where: Where,
         asks: bool = False,
         allowed: Callable[[str, str], bool] = nobody_asked,
+        fleet: frozenset[str] = frozenset(),
     ) -> None:
         self._policy, self._where, self._asks, self._allowed = policy, where, asks, allowed
+        self._fleet = frozenset(f"{before}{name}" for name in fleet for before in _FLEET_NAMES)
         self._words: dict[str, None] = {}
         self._by_level: Counter[ActionClass] = Counter()
         self._more = 0
@@ -49,7 +54,7 @@ class Violations:
 
     def take(self, call: ToolCall, ran: bool) -> None:
         """Take a call that went through. `ran` False: nobody said so; it was requested and not denied."""
-        for judgement in judged(self._policy, self._where, call):
+        for judgement in () if call.tool in self._fleet else judged(self._policy, self._where, call):
             for offence in judgement.offences:
                 if offence.asks is not None and self._allowed(call.command, offence.asks.pattern):
                     continue

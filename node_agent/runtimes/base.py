@@ -53,6 +53,8 @@ class Program:
     adapts: str = ""
     """The installed program that this adapter starts, so that its package need not bring one. It starts only
     measured versions, since it passes settings on in its own way."""
+    needs_scripts: bool = False
+    """Whether its package works only after npm has run the scripts that it brings (measured)."""
     environment: bool = False
     """Whether it is a pip package in its own environment; the link to that Python has the runtime's name."""
 
@@ -70,9 +72,9 @@ class Program:
         if not self.environment:
             wanted = version or (f"{self.known}x" if self.adapts else "latest")
             alone = ("--omit=optional",) if self.adapts else ()
-            return (
-                ("npm", "install", "-g", *alone, "--prefix", f"{home}/.local", f"{self.package}@{wanted}"),
-            )
+            quiet = () if self.needs_scripts else ("--ignore-scripts",)
+            place = ("--prefix", f"{home}/.local")
+            return (("npm", "install", "-g", *quiet, *alone, *place, f"{self.package}@{wanted}"),)
         at = self.environment_in(home)
         return (
             ("python3", "-m", "venv", at),

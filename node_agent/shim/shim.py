@@ -37,7 +37,7 @@ LOG = "shim.log"  # what a shim has to say of itself: empty unless it failed
 STEP_BYTES, START_BYTES = 4096, 1024  # of each step in `records`: both of its records, and the first of them
 EXIT_BYTES = 4096  # behind them, the record of the end; and as much again for each step
 PLAN_FIELDS = {"id", "phase", "marker", "cwd", "env", "steps", "limits", "grace", "go_on", "below"}
-STEP_FIELDS = {"name", "kind", "argv", "stdin", "stdout", "stderr", "walled", "wall", "calls"}
+STEP_FIELDS = {"name", "kind", "argv", "stdin", "stdout", "stderr", "walled", "wall", "calls", "joins"}
 
 
 class KernelClock:
@@ -204,7 +204,7 @@ def _checked(plan: Any) -> dict[str, Any]:
     """Return the plan if it has our version; the runner, which wrote it, has checked its content."""
     if not isinstance(plan, dict) or {"below", *plan} != PLAN_FIELDS:
         raise ValueError("not the fields of a plan")
-    if any({"walled", "wall", "calls", *spec} != STEP_FIELDS for spec in plan["steps"]):
+    if any({"walled", "wall", "calls", "joins", *spec} != STEP_FIELDS for spec in plan["steps"]):
         raise ValueError("not the fields of a step")
     if not isinstance(plan["env"], dict):
         raise ValueError("a plan whose environment was forgotten")
@@ -213,6 +213,7 @@ def _checked(plan: Any) -> dict[str, Any]:
         spec.setdefault("walled", False)
         spec.setdefault("wall", [])
         spec.setdefault("calls", "")
+        spec.setdefault("joins", "")
     return plan
 
 

@@ -112,7 +112,7 @@ def _plain(value: Any) -> Any:
 
 _LATER: dict[str, dict[str, object]] = {
     "PhasePlan": {"below": ""},
-    "Step": {"walled": False, "wall": (), "calls": ""},
+    "Step": {"walled": False, "wall": (), "calls": "", "joins": ""},
     "PhaseLimits": {"memory_bytes": None, "processes": None, "disk_bytes": None},
 }
 """The defaults for fields that earlier versions did not write, since a run may outlive an upgrade."""
@@ -156,6 +156,7 @@ class Step(_Record):
 
     `walled`: the command builds a sandbox around the program, and reports on descriptor 3 whether that ran.
     `wall`: the words before `argv` that build it. `calls`: a file that is open for it on descriptor 4.
+    `joins`: the log to which the standard error is copied meanwhile; then its own file is removed.
     """
 
     name: str
@@ -167,6 +168,7 @@ class Step(_Record):
     walled: bool = False
     wall: tuple[str, ...] = ()
     calls: str = ""
+    joins: str = ""
 
     def __post_init__(self) -> None:
         _require(0 < len(self.name) <= MAX_NAME, f"a step's name has 1 to {MAX_NAME} characters")

@@ -29,7 +29,7 @@ CROWD = 30
 WAKE = (signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM)
 STOP_FILE = "stop"
 WALL_FILE = "wall"
-STATUS_BYTES, SAID_BYTES = 4096, 2000
+STATUS_BYTES, SAID_BYTES, COPY_BYTES = 4096, 2000, 1 << 16
 _DEFAULTS = tuple(n for n in range(1, 65) if n not in (signal.SIGKILL, signal.SIGSTOP, 32, 33))
 
 
@@ -178,6 +178,7 @@ class StepRun:
         self.pid, self.start_ticks = 0, 0
         self._files: list[int] = []
         self._before = [0, 0]
+        self._log, self._copied = -1, 0
         self.taking = limits.Consumption(plan["limits"], keeper.members, keeper.scope)
         written = [plan["cwd"], *(path for path in (plan["env"].get("HOME"),) if path)]
         self.filling = filling.Filling(plan["limits"], written, keeper.members, keeper.clock.mono_ms)
@@ -186,6 +187,11 @@ class StepRun:
         """Start the process; return the record of its start. Raises CannotStart."""
         self.keeper.cpu_ms, self.keeper.max_rss_kb = 0.0, 0
         self._files = self._open_files()
+        if self.spec["joins"]:
+            try:
+                self._log = _opened(self.spec["joins"], os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+            except OSError as exc:
+                raise CannotStart("stderr", self.spec["joins"], exc) from exc
         self._before = self._sizes()
         try:
             self._enter()
@@ -224,6 +230,7 @@ class StepRun:
         self.filling.start()
         while True:
             keeper.reap()
+            self._join()
             if self.pid in keeper.ended:
                 why = self.taking.refused() or limits.at_the_end(sum(self.written()))
                 return filling.DISK if why == "none" and self.filling.ended() else why
@@ -264,9 +271,24 @@ class StepRun:
         return {"what": "wall", "errno": "EPERM", "path": words[:200]}
 
     def close(self) -> None:
+        self._join()
+        if self._log >= 0:
+            os.close(self._log)
+            os.unlink(self.spec["stderr"])
+            self._log = -1
         for fd in self._files:
             os.close(fd)
         self._files = []
+
+    def _join(self) -> None:
+        """Copy what the step has written since to the log that it joins.
+
+        A process can open its own output by its descriptor, and empty it: what earlier steps wrote is out of
+        its reach.
+        """
+        end = self._sizes()[1] if self._log >= 0 else 0
+        while self._copied < end and (data := os.pread(self._files[2], COPY_BYTES, self._copied)):
+            self._copied += os.write(self._log, data)
 
     def _sizes(self) -> list[int]:
         return [os.fstat(fd).st_size for fd in self._files[1:3]] or [0, 0]

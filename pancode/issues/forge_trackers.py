@@ -36,6 +36,8 @@ _VARIABLE = {
     TrackerKind.GITLAB: "GITLAB_TOKEN",
     TrackerKind.LINEAR: "LINEAR_API_KEY",
 }
+_VARIABLE_HOST = {TrackerKind.GITHUB: "github.com", TrackerKind.GITLAB: "gitlab.com"}
+"""The host that a variable's token is for, unless `GITLAB_HOST` names another: no other host gets it."""
 _LOGIN = {
     TrackerKind.GITHUB: ("gh", "auth", "token", "--hostname"),
     TrackerKind.GITLAB: ("glab", "config", "get", "token", "--host"),
@@ -130,13 +132,19 @@ class HttpTrackers:
         variable = _VARIABLE[place.kind]
         if access is not None:
             return replace(place, api=api, token=access.token), self._secret(access.token)
-        if value := self._environ.get(variable, "").strip():
+        own = _VARIABLE_HOST.get(place.kind, host)
+        if place.kind is TrackerKind.GITLAB and (named := self._environ.get("GITLAB_HOST", "").strip()):
+            own = named.rpartition("//")[2].rstrip("/")
+        value = self._environ.get(variable, "").strip()
+        if value and host == own:
             return replace(place, api=api, token=variable), value
         if place.kind in _LOGIN and (value := self._login(place.kind, host)):
             return replace(place, api=api, token=_LOGIN[place.kind][0]), value
         raise ConfigError(
             f"no token is set for {host}",
-            why=f"{variable} is not set for the coordinator, and no login was found",
+            why=f"{variable} is for {own}, and no login was found"
+            if value
+            else f"{variable} is not set for the coordinator, and no login was found",
             fix=f"pancode notify secret tracker, and in pancode.yaml of your PANCODE_HOME: "
             f"forge: {{{host}: {{token: secret:tracker}}}}",
             code="no_forge_token",

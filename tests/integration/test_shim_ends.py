@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,16 @@ import pytest
 from node_agent.runner.runner import Runner, look
 from node_agent.shim import process
 from node_agent.shim.process import AGENT_ONLY
-from node_agent.shim.spool import Ended, ExecError, NotStarted, PhaseEnd, RunnerError, StepEndedBy, StepKind
+from node_agent.shim.spool import (
+    Ended,
+    ExecError,
+    NotStarted,
+    PhaseEnd,
+    RunnerError,
+    Step,
+    StepEndedBy,
+    StepKind,
+)
 from node_agent.wire.clock import SystemClock
 from tests.bench.processes import peak_kib
 from tests.integration.shim_phases import PYTHON, SHIM, Phases, new_runner, phases_in, until
@@ -292,3 +302,17 @@ def test_how_long_it_lived_is_known_without_a_record_of_its_end(phases: Phases) 
     assert phases.runner.lived(folder / "never", (out,), 10**15) == 0
     phases.runner.stop(folder, "enough")
     phases.finish(folder)
+
+
+def test_a_step_cannot_open_what_an_earlier_one_wrote_into_their_log(phases: Phases, tmp_path: Path) -> None:
+    own, log = str(tmp_path / "own.log"), tmp_path / "all.log"
+    folder, plan = phases.plan(["true"], go_on=True)
+    scripts = ("echo one >&2", ": >/proc/self/fd/2; echo two", "echo three; sleep 0.3; echo four")
+    steps = (
+        Step(f"s{at}", StepKind.GATE, ("sh", "-c", script), own, own, joins=str(log))
+        for at, script in enumerate(scripts)
+    )
+    phases.runner.start(folder, replace(plan, steps=tuple(steps)))
+    record = phases.finish(folder)
+    assert log.read_text() == "one\ntwo\nthree\nfour\n" and not os.path.exists(own)
+    assert [step.err_bytes for step in record.steps] == [4, 4, 11]

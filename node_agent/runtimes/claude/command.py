@@ -21,6 +21,7 @@ PROGRAM = Program(
     node=22,
     known="2.1.",
     login=LOGIN,
+    needs_scripts=True,
 )
 PROMPT = "prompt.md"
 SETTINGS = f"{hooks.FOLDER}/settings.json"

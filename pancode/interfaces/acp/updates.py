@@ -13,6 +13,8 @@ from pancode.sessions.conversation.model import HeardWords, Said, SessionTalk, T
 Json = dict[str, Any]
 MOST_TITLE = 300
 _GIVEN = ("tool", "command", "path", "pattern")
+_PICTURE = re.compile(r"!\[(?=[^\]\n]*(?:\][(\[]|\]?\Z))")
+"""The begin of a picture in Markdown, also of one that the text's end cuts: an editor would fetch it."""
 _KINDS = {
     "read": "read", "ls": "read", "changes": "read", "grep": "search", "find": "search",
     "write": "edit", "edit": "edit", "bash": "execute",
@@ -63,7 +65,7 @@ class UpdateReader:
             "toolCallId": _id_of(call),
             "title": _title(call.command or f"{call.tool} {call.about}"),
             "kind": _KINDS.get(call.tool, "other"),
-            "rawInput": {name: text for name in _GIVEN if (text := getattr(call, name))},
+            "rawInput": {name: unhidden(text) for name in _GIVEN if (text := getattr(call, name))},
         }
         here = self._here(call)
         return {**told, "locations": [{"path": here}]} if here else told
@@ -90,8 +92,8 @@ def _over(call: TalkCall) -> Json:
 
 
 def chunk(kind: str, text: str) -> Json:
-    """Return a piece of text as an update; invisible characters are named."""
-    return {"sessionUpdate": kind, "content": text_block(unhidden(text))}
+    """Return a piece of text as an update; invisible characters are named, and no picture is fetched."""
+    return {"sessionUpdate": kind, "content": text_block(_PICTURE.sub(r"!\\[", unhidden(text)))}
 
 
 def text_block(text: str) -> Json:

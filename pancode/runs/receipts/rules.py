@@ -373,7 +373,10 @@ def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
             ]
             words = f"from what attempt {this.attempt} left: {' and '.join(kept)}"
             made = made.put(on).tell("retry", f"attempt {this.attempt + 1}", "goes on", words)
-    asked_ms = max(claims.resets_ms, claims.calls.retry_ms if claims.calls is not None else 0)
+    calls = claims.calls
+    # With a key the gateway hears the server itself; code of the run may write what its output says.
+    told_ms = claims.resets_ms if calls is None or calls.subscription else 0
+    asked_ms = max(told_ms, calls.retry_ms if calls is not None else 0)
     there = moved(made.run, signal.nodes) if retry.cause is RetryCause.RATE_LIMIT else None
     if there is not None:
         words = f"{made.run.runtime} is turned away; {there.runtime} calls another provider"

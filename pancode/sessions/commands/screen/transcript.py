@@ -64,9 +64,13 @@ class FoundBlock(TalkBlock):
 
 @dataclass(slots=True, eq=False)
 class PanelBlock(TalkBlock):
-    """The output of a command; no model gets it. `title`: the command."""
+    """The output of a command, which no model gets, or words of the fleet. `title`: the command.
+
+    `is_typed`: a person typed the command here, so it does not split what the stream says meanwhile.
+    """
 
     title: str = ""
+    is_typed: bool = True
 
 
 @dataclass(slots=True, eq=False)
@@ -129,7 +133,7 @@ class TalkStory:
                         )
                         self._grow(OutputBlock, line[at : at + MOST_OUTPUT], anew=whole)
             case HeardWords(is_fleets=True):
-                self._add(PanelBlock(_plain(part.text), safe(part.by)))
+                self._add(PanelBlock(_plain(part.text), safe(part.by), is_typed=False))
             case HeardWords():
                 self._person(part.by, _plain(part.text), part.at_ms)
             case TalkCall(number=number) if number:
@@ -146,9 +150,11 @@ class TalkStory:
     def _newest(self) -> TalkBlock | None:
         """Return the newest block of the stream; words and commands typed here meanwhile do not split it."""
         for block in reversed(self.blocks):
-            typed = isinstance(block, PanelBlock) or (isinstance(block, PersonBlock) and block.is_sent)
-            if not typed:
-                return block
+            match block:
+                case PanelBlock(is_typed=True) | PersonBlock(is_sent=True):
+                    continue
+                case _:
+                    return block
         return None
 
     def _grow(self, kind: type[TalkBlock], text: str, *, anew: bool = False) -> None:

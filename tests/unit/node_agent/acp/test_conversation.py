@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from node_agent.acp import conversation
-from node_agent.acp.calls import MOST_KEPT, AcpCalls
+from node_agent.acp.calls import MOST_KEPT, MOST_OPEN, AcpCalls
 from node_agent.acp.conversation import AcpConversation
 from node_agent.chat.limits import Over
 from node_agent.native.equipment import WorkerBeat, pause
@@ -451,6 +451,14 @@ def test_a_call_that_was_not_told_whole_is_no_work(talks: Talks) -> None:
     talk.begin()
     with pytest.raises(Over, match="no answer: peer has said nothing"):
         talk.run("go")
+
+
+def test_each_call_is_told_also_where_a_program_ends_none(talks: Talks) -> None:
+    talk = talks("many", silent_ms=300)
+    talk.begin()
+    with pytest.raises(Over):
+        talk.run("go")
+    assert len(talks.told("called")) == 205 > MOST_OPEN, "the peer begins so many"
 
 
 def test_what_is_too_long_to_keep_is_not_known_and_lets_nothing_through(talks: Talks) -> None:

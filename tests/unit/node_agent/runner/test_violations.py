@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from node_agent.policy.judging import Where
 from node_agent.runner.violations import SHOWN, Violations
 from node_agent.runtimes.base import ToolCall
@@ -91,6 +93,17 @@ def test_what_the_level_forbids_is_told_once_and_counted() -> None:
         "let through: Strange: unknown is not allowed in this run",
         "and 4 more calls that are git_push",
     )
+
+
+@pytest.mark.parametrize("tool", ["dispatch", "fleet_dispatch", "mcp__fleet__dispatch"])
+def test_a_call_of_a_fleet_tool_that_the_order_offers_is_no_finding(tool: str) -> None:
+    policy = compile_policy(Safety.SUGGEST, False)
+    one = Violations(policy, Where(), fleet=frozenset({"dispatch"}))
+    one.take(ToolCall(tool, ActionClass.UNKNOWN), ran=True)
+    assert one.all_words() == ()
+    other = Violations(policy, Where())
+    other.take(ToolCall(tool, ActionClass.UNKNOWN), ran=True)
+    assert len(other.all_words()) == 1
 
 
 def test_a_reader_may_look_through_a_shell_and_no_more() -> None:

@@ -113,6 +113,7 @@ def test_golden_plan() -> None:
                 "walled": False,
                 "wall": (),
                 "calls": "",
+                "joins": "",
             },
         ),
         "limits": dict.fromkeys("wall_ms idle_ms output_bytes memory_bytes processes disk_bytes".split()),

@@ -83,3 +83,14 @@ def test_whoever_has_chosen_waits_for_the_reset(
     waits: Run = fleet.desk.row(Run, run.id)
     assert fleet.node.claim() is None and waits.runtime == "claude"
     assert (waits.retry_at_ms or 0) - fleet.desk.clock.wall_ms() > 3_500_000
+
+
+@pytest.mark.parametrize("is_login", [False, True])
+def test_a_limit_that_only_the_output_tells_counts_for_no_key(tmp_path: Path, is_login: bool) -> None:
+    fleet = Limited(tmp_path, "claude")
+    run = fleet.dispatched()
+    calls = ModelCalls(requests=3, failed=3, subscription=is_login)
+    fleet.node.carry_out(**{**BUSY, "calls": calls, "resets_ms": 3_600_000})
+    fleet.desk.turn()
+    waits: Run = fleet.desk.row(Run, run.id)
+    assert ((waits.retry_at_ms or 0) - fleet.desk.clock.wall_ms() > 3_500_000) is is_login

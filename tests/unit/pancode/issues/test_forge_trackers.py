@@ -176,7 +176,10 @@ def test_a_token_is_a_secret_a_variable_or_a_login(
     both = {variable: " of-the-variable\n", "PATH": str(tmp_path)}
     kept = {host: ForgeAccess("tracker", None, "")}
     assert used(both, kept) == "of-tracker", "what is set counts first"
-    assert used(both) == "of-the-variable"
+    is_of_another = host == "git.example.org"
+    assert used(both) == ("of-the-login" if is_of_another else "of-the-variable"), "it is for its own host"
+    if is_of_another:
+        assert used({**both, "GITLAB_HOST": "https://git.example.org/"}) == "of-the-variable"
     if program:
         assert used({"PATH": str(tmp_path)}) == "of-the-login"
     others = {"GITHUB_TOKEN", "GITLAB_TOKEN", "LINEAR_API_KEY"} - {variable}

@@ -171,7 +171,7 @@ def test_a_call_is_told_with_text_that_every_parser_takes() -> None:
     assert len(call["title"]) == MOST_TITLE
     assert {name: text[:4] for name, text in call["rawInput"].items()} == {
         "tool": "read",
-        "path": "/a?\u202e",
+        "path": "/a?<",
     }
     json.dumps(call, allow_nan=False, ensure_ascii=False).encode()
 
@@ -184,3 +184,20 @@ def test_an_answer_that_changed_nothing_has_nothing_below_it() -> None:
 def test_words_of_the_fleet_are_told_as_its_own() -> None:
     (shown,) = read(lines(turn(by="the fleet", text="r-2: done")))
     assert shown["content"]["text"] == "[the fleet] r-2: done"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        *(("![x](https://evil)", "!\\[x](https://evil)"), ("see ![x][1]", "see !\\[x][1]")),
+        *(("a![x", "a!\\[x"), ("vec![1, 2]; a![0] = 1", "vec![1, 2]; a![0] = 1"), ("[x](b)!", "[x](b)!")),
+    ],
+)  # fmt: skip
+def test_no_picture_of_an_agents_words_is_fetched_by_the_editor(said: str, shown: str) -> None:
+    (told,) = read(lines({"type": "said", "text": said}))
+    assert told["content"]["text"] == shown
+
+
+def test_what_a_call_is_given_hides_nothing() -> None:
+    called = {"type": "called", "id": "c", "tool": "bash", "command": "rm -rf /\u202e\x1b[2J"}
+    assert read(lines(turn(), called))[-1]["rawInput"]["command"] == "rm -rf /<U+202E><U+001B>[2J"

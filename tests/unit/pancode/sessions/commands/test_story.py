@@ -170,3 +170,9 @@ def test_words_of_the_fleet_stand_in_a_panel_of_its_own() -> None:
     told = read({"type": "turn", "number": 1, "words": 0, "by": "the fleet", "text": "r-2: done", "at": 1})
     (block,) = told.blocks
     assert isinstance(block, PanelBlock) and (block.title, block.text) == ("the fleet", "r-2: done")
+
+
+def test_the_answer_to_words_of_the_fleet_stands_below_them() -> None:
+    heard = {"type": "turn", "number": 2, "words": 1, "by": "the fleet", "text": "r-2: done", "at": 1}
+    told = read({"type": "said", "text": "I wait."}, heard, {"type": "said", "text": "All is done."})
+    assert [one.text for one in told.blocks] == ["I wait.", "r-2: done", "All is done."]
