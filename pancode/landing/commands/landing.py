@@ -28,7 +28,7 @@ from pancode.interfaces.cli.follow import (
     wait,
 )
 from pancode.interfaces.cli.output import Face, exit_of, who
-from pancode.interfaces.cli.parameters import Anyway, Json, WithCommands, WithSecret, option
+from pancode.interfaces.cli.parameters import Anyway, Json, WithCommands, WithSecret, many, option
 from pancode.interfaces.cli.terminal import Columns, clip, listing, safe
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.remote.place import remote_of
@@ -245,6 +245,7 @@ def _end_of(client: Client, run: str) -> Mapping[str, Any]:
     "pancode land last",
     "pancode land r-zd43pq --branch agent/export --how rebase",
     "pancode land --all-green --yes",
+    "pancode land last --without-gate 'pytset -q'",
     "pancode land last --push origin agent/export",
     "pancode land last --push origin agent/export --pull-request",
     "pancode runs land last",
@@ -256,6 +257,9 @@ def land(
         Argument(autocompletion=completions.runs, help="Without it: the landings that wait, in order."),
     ] = None,
     no_gates: Annotated[bool, option("Land without the gates on the merged tree.", "--no-gates")] = False,
+    without_gate: Annotated[
+        list[str], many("Leave out this gate, named by its text; may be repeated.", "--without-gate", "CMD")
+    ],
     anyway: Anyway = False,
     with_commands: WithCommands = False,
     with_secret: WithSecret = False,
@@ -285,6 +289,7 @@ def land(
 ) -> int:
     """Merge a run's change into your files; on a conflict, or Ctrl-C, your files stay as they are.
 
+    The gates of every run that made the change have to pass, each once.
     Of a session the whole change is landed. It rests first, behind the turn at work,
     and goes on with your next words.
     Landings of one repository wait for each other, also over a restart of the coordinator.
@@ -296,6 +301,7 @@ def land(
     _check_commit(branch, message, how)
     asked: dict[str, Any] = {"anyway": anyway, "with_commands": with_commands, "with_secret": with_secret}
     asked |= {"branch": branch, "message": message, "how": how.value if how else None}
+    asked |= {"without_gates": without_gate}
     body = {"gates": not no_gates, **{name: value for name, value in asked.items() if value}}
     if all_green:
         return _all(face, run, body, push_to, yes=yes)
