@@ -108,14 +108,13 @@ def begin(core: Core, run: Run, gate_id: str, snapshot: str, by: str, required: 
     return judging
 
 
-def judging_run(
-    core: Core, run: Run, gate_id: str, snapshot: str, by: str, required: RequiredGates | None = None
-) -> Run:
-    """A run as `run` was, with the required set-up and gates, at another commit, and with no agent.
+def load_gates(core: Core, run: Run) -> RequiredGates:
+    """The gates of the run's whole change. It opens a transaction."""
+    return require_gates(change_of(core, run))
 
-    `required` None: those of the whole change.
-    """
-    required = require_gates(change_of(core, run)) if required is None else required
+
+def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str, required: RequiredGates) -> Run:
+    """A run as `run` was, with the required set-up and gates, at another commit, and with no agent."""
     without = ", ".join(one.text for one in required.left_out)
     limits = {name: None if name in _OF_A_MODEL else value for name, value in run.limits.items()}
     return replace(
