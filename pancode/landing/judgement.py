@@ -246,11 +246,15 @@ class LandingJudge:
                 return LandingGates(False, f"{gate_id} was stopped before its gates had ended", run=gate_id)
             time.sleep(LOOK_S)
         if run.outcome is not Outcome.DONE:
-            failed = passed_gates(run, passed=False)
-            gate = next((one for one in required.gates if one.argv in failed), None)
-            of = f" (a gate of {gate.run})" if gate is not None and gate.run != self.run.id else ""
-            why = f"{run.reason}{of}; look: pancode runs logs --stream gates.log {gate_id}"
-            return LandingGates(False, why, run=gate_id, failed="" if gate is None else gate.text)
+            failed, older = (
+                passed_gates(run, passed=False),
+                [one for one in required.gates if one.run != self.run.id],
+            )
+            gates = [one for one in required.gates if one.argv in failed] or older
+            of = ", ".join(f"{one.text} is a gate of {one.run}" for one in gates if one in older)
+            why = f"{run.reason}{f' ({of})' if of else ''}"
+            look = f"look: pancode runs logs --stream gates.log {gate_id}"
+            return LandingGates(False, f"{why}; {look}", run=gate_id, failed=tuple(one.text for one in gates))
         where = f"{run.result.get('node')}, isolation {run.result.get('isolation')}"
         return LandingGates(True, f"passed on the merged tree: {gate_id} on {where}", run=gate_id)
 

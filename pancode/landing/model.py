@@ -127,15 +127,15 @@ class LandStatus(StrEnum):
 class LandingGates:
     """The gates' verdict on the merged files. `held`: files that need a person's yes first.
 
-    `run`: the run that ran the gates again on the merged files; None: no gate ran again. `failed`: the text
-    of the gate that failed there; empty: none is known.
+    `run`: the run that ran the gates again on the merged files; None: no gate ran again. `failed`: the texts
+    of the gates that failed there, or of those of older runs where none is known to have failed.
     """
 
     ok: bool
     detail: str = ""
     held: tuple[Conflict, ...] = ()
     run: str | None = None
-    failed: str = ""
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

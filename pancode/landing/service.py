@@ -282,8 +282,9 @@ def _refused(run: Run, report: LandReport) -> WorkspaceError:
     why = "; ".join(f"{one.path}: {one.why}" for one in report.conflicts)
     yes = dict.fromkeys(one.yes for one in report.conflicts)
     look = f"your files are as they were; look: pancode runs diff {run.id}"
-    failed = report.gate.failed if report.gate else ""
-    one = f"without this gate: pancode land {run.id} --without-gate {shlex.quote(failed)}; " if failed else ""
+    failed = [f"--without-gate {shlex.quote(text)}" for text in (report.gate.failed if report.gate else ())]
+    which = "these gates" if len(failed) > 1 else "this gate"
+    one = f"without {which}: pancode land {run.id} {' '.join(failed)}; " if failed else ""
     fixes = {
         LandStatus.GATE_FAILED: f"{look}; {one}without its gates: pancode land --no-gates {run.id}",
         LandStatus.HELD: f"{look}; then: pancode land {' '.join(yes)} {run.id}",

@@ -28,7 +28,7 @@ from pancode.interfaces.cli.follow import (
     wait,
 )
 from pancode.interfaces.cli.output import Face, exit_of, who
-from pancode.interfaces.cli.parameters import Anyway, Json, WithCommands, WithSecret, many, option
+from pancode.interfaces.cli.parameters import Anyway, Json, WithCommands, WithSecret, option
 from pancode.interfaces.cli.terminal import Columns, clip, listing, safe
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.remote.place import remote_of
@@ -258,8 +258,9 @@ def land(
     ] = None,
     no_gates: Annotated[bool, option("Land without the gates on the merged tree.", "--no-gates")] = False,
     without_gate: Annotated[
-        list[str], many("Leave out this gate, named by its text; may be repeated.", "--without-gate", "CMD")
-    ],
+        list[str] | None,
+        option("Leave out this gate, named by its text; may be repeated.", "--without-gate", "CMD"),
+    ] = None,
     anyway: Anyway = False,
     with_commands: WithCommands = False,
     with_secret: WithSecret = False,

@@ -330,7 +330,7 @@ def test_a_failed_gate_of_an_older_run_is_named_with_the_command_that_leaves_it_
 
     judge = LandingJudge(chain.desk.core, cast("Repositories", Trees(tested=True)), run, LandWay("ana"), ends)
     said = judge(Merged("t" * 40, (), tested=True))
-    assert "gate pytset -q: exit 127 (a gate of r-0001); look" in said.detail
+    assert "gate pytset -q: exit 127 (pytset -q is a gate of r-0001); look" in said.detail
     lander = Lander(chain.desk.core, cast("Repositories", Trees(tested=True, said=said)))
     with pytest.raises(WorkspaceError) as refused:
         lander.land(run, LandWay("ana"), cast("LandingWish", Wish()))
