@@ -16,6 +16,7 @@ from node_agent.wire.receipt import GateResult as Signed
 from pancode.fleet import inventory
 from pancode.git.depot import Depot
 from pancode.kernel.records import Decision, Run
+from pancode.kernel.values import replace
 from pancode.landing.git.change_store import DepotRepositories
 from pancode.landing.judgement import LandingJudge
 from pancode.landing.model import LandingGates, LandWay, Merged
@@ -49,12 +50,13 @@ class Judged(LandingWorld):
         )
         return judge(Merged(self.tree, files or ("a.txt",), tested))
 
-    def on_a_node(self, **told: Any) -> tuple[Order, LandingGates]:
+    def on_a_node(self, tested: bool = False, **told: Any) -> tuple[Order, LandingGates]:
         """Judged by a run, which ends as told."""
         answers: list[LandingGates] = []
-        thread = threading.Thread(target=lambda: answers.append(self.judged()))
+        before = len(self.coordinator.rows(Run))
+        thread = threading.Thread(target=lambda: answers.append(self.judged(tested=tested)))
         thread.start()
-        until(lambda: len(self.coordinator.rows(Run)) == 2, "its run is queued")
+        until(lambda: len(self.coordinator.rows(Run)) > before, "its run is queued")
         self.coordinator.turn()
         order = self.node.carry_out(**told)
         thread.join(20 * crowded())
@@ -93,6 +95,23 @@ def test_another_tree_is_prepared_and_judged_by_a_run_of_its_own(tmp_path: Path)
     told = [one for one in world.coordinator.rows(Decision, run="r-0001") if one.kind == "land"]
     assert order.identity.run in told[0].what
     world.coordinator.check_books()
+
+
+def test_the_gates_of_every_run_of_the_change_are_judged_with_their_set_up(tmp_path: Path) -> None:
+    """Also where the newest run's node signed for this very tree: it signed for its own gate only."""
+    world, older = Judged(tmp_path), {"name": "sh old.sh", "argv": ["sh", "old.sh"]}
+    run = world.coordinator.row(Run, "r-0001")
+    with world.coordinator.ledger.transaction() as tx:
+        tx.put(replace(run, id="r-0000", gates=(GATE, older), setup=(("sh", "old-prepare.sh"),)))
+        tx.put(replace(run, terms={**run.terms, "begins": "r-0000"}))
+    old = PASSED.model_copy(update={"name": "sh old.sh", "argv": ("sh", "old.sh"), "passed": False})
+    order, said = world.on_a_node(
+        tested=True, **failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED), gates=(PASSED, old)
+    )
+    assert [gate.argv for gate in order.gates] == [("sh", "test.sh"), ("sh", "old.sh")]
+    assert order.setup == (("sh", "prepare.sh"), ("sh", "old-prepare.sh"))
+    assert (said.ok, said.failed) == (False, ("sh old.sh",))
+    assert "sh old.sh is a gate of r-0000" in said.detail
 
 
 def test_gates_that_fail_there_say_where_to_look(tmp_path: Path) -> None:

@@ -190,7 +190,8 @@ def test_a_person_asks_for_it_later_and_by_name() -> None:
 
 def test_the_other_node_runs_the_gates_of_every_run_of_the_change() -> None:
     """One that fails there and that the run's own node has not run is no dispute, and no verification."""
-    pair, lint = Pair(on=None), {"name": "lint", "argv": ["lint"]}
+    lint: dict[str, object] = {"name": "lint", "argv": ["lint"]}
+    pair = Pair(on=None)
     run = pair.run
     with pair.desk.ledger.transaction() as tx:
         tx.put(replace(run, id="r-0000", gates=(lint,), result={}))
