@@ -222,18 +222,22 @@ class LandingJudge:
         every = () if self.asked.with_secret else made_by
         own_commits = bool(self.asked.branch) and self.asked.how is not How.SQUASH
         return [
-            Conflict(str(row["file"]), self._exposed(run, row), "--with-secret")
+            self._exposed(run, row)
             for run in every
             for row in rows_of(run.result.get("exposed"))
             if own_commits or not row.get("passing")
         ]
 
-    def _exposed(self, run: Run, row: Mapping[str, Any]) -> str:
+    def _exposed(self, run: Run, row: Mapping[str, Any]) -> Conflict:
+        secret, file, yes = row["secret"], str(row["file"]), "--with-secret"
+        if not secret:  # its node could not search, and the row says why
+            return Conflict(run.id, file, yes)
         if row.get("passing"):
-            return f"held the secret {row['secret']} in a commit of {run.id} on the way"
+            return Conflict(file, f"held the secret {secret} in a commit of {run.id} on the way", yes)
         if run.id == self.run.id:
-            return f"holds the secret {row['secret']}"
-        return f"{run.id} wrote the secret {row['secret']} into it, and nobody knows whether it is gone"
+            return Conflict(file, f"holds the secret {secret}", yes)
+        why = f"{run.id} wrote the secret {secret} into it, and nobody knows whether it is gone"
+        return Conflict(file, why, yes)
 
     def _ended(self, gate_id: str, required: RequiredGates) -> LandingGates:
         clock = self.core.ports.clock

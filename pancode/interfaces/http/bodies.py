@@ -264,7 +264,7 @@ class LandBody(Body):
     with_commands: bool = False
     """Land also files that decide what runs next."""
     with_secret: bool = False
-    """Land also a file into which the run wrote one of its secrets."""
+    """Land also a change with a secret of its run, or one that could not be searched for secrets."""
     how: How | None = None
     """How the commits on the branch are made; None: as `land.how` says."""
     wait: bool = True

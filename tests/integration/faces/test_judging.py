@@ -19,7 +19,7 @@ from pancode.kernel.records import Decision, Run
 from pancode.kernel.values import replace
 from pancode.landing.git.change_store import DepotRepositories
 from pancode.landing.judgement import LandingJudge
-from pancode.landing.model import LandingGates, LandWay, Merged
+from pancode.landing.model import How, LandingGates, LandWay, Merged
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.landing.test_asked import LandingWorld
@@ -149,3 +149,16 @@ def test_a_secret_in_the_result_needs_a_yes_of_its_own(tmp_path: Path) -> None:
     (held,) = world.judged(tested=True, with_commands=True).held
     assert (held.path, held.why, held.yes) == ("config.py", "holds the secret API_KEY", "--with-secret")
     assert world.judged(tested=True, with_secret=True).ok
+
+
+@pytest.mark.parametrize("passing", [False, True])
+def test_a_search_for_secrets_that_could_not_be_made_needs_the_same_yes(
+    tmp_path: Path, passing: bool
+) -> None:
+    row = Exposed(secret="", file="the result could not be searched for secrets: 1 GiB", passing=passing)
+    world = Judged(tmp_path, exposed=(row,))
+    kept: dict[str, Any] = {"branch": "x", "how": How.MERGE} if passing else {}
+    (held,) = world.judged(tested=True, **kept).held
+    assert (held.path, held.why, held.yes) == ("r-0001", row.file, "--with-secret")
+    assert world.judged(tested=True, with_secret=True, **kept).ok
+    assert world.judged(tested=True).ok is passing, "a commit on the way is kept by a merge alone"
