@@ -44,6 +44,10 @@ from pancode.runs.answers import BRIEF, RunShape
 app = Commands()
 
 
+WithoutGate = Annotated[
+    list[str] | None,
+    option("Leave out this gate, named by its text; may be repeated.", "--without-gate", "CMD"),
+]
 MOST_SAID = 20
 """How many lines of a remote's own words are shown."""
 PULL_S = 180.0
@@ -257,10 +261,7 @@ def land(
         Argument(autocompletion=completions.runs, help="Without it: the landings that wait, in order."),
     ] = None,
     no_gates: Annotated[bool, option("Land without the gates on the merged tree.", "--no-gates")] = False,
-    without_gate: Annotated[
-        list[str] | None,
-        option("Leave out this gate, named by its text; may be repeated.", "--without-gate", "CMD"),
-    ] = None,
+    without_gate: WithoutGate = None,
     anyway: Anyway = False,
     with_commands: WithCommands = False,
     with_secret: WithSecret = False,
@@ -300,9 +301,8 @@ def land(
     check_pull(push_to, forge, wanted=pull_request, several=all_green or run is None)
     branch = _branch(branch, push_to, detach=detach)
     _check_commit(branch, message, how)
-    asked: dict[str, Any] = {"anyway": anyway, "with_commands": with_commands, "with_secret": with_secret}
-    asked |= {"branch": branch, "message": message, "how": how.value if how else None}
-    asked |= {"without_gates": without_gate}
+    asked: dict[str, Any] = {"anyway": anyway, "without_gates": without_gate, "message": message}
+    asked |= {"branch": branch, "with_commands": with_commands, "with_secret": with_secret, "how": how}
     body = {"gates": not no_gates, **{name: value for name, value in asked.items() if value}}
     if all_green:
         return _all(face, run, body, push_to, yes=yes)

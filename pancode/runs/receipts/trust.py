@@ -129,13 +129,6 @@ def _kept(row: Mapping[str, Any]) -> VerifiedResult:
     return VerifiedResult(state, why, waits=waits, earlier=earlier, **names)
 
 
-def _is_dispute(run: Run, other: Run) -> bool:
-    """Whether a gate that failed in `other` is the run's own; of any other its node has said nothing."""
-    failed = passed_gates(other, passed=False)
-    own = [tuple(gate["argv"]) for gate in run.gates if isinstance(gate["argv"], list | tuple)]
-    return not failed or any(argv in own for argv in failed)
-
-
 def verdicts(run: Run) -> tuple[VerifiedResult, ...]:
     """The verdicts of other nodes on the result, oldest first."""
     seen = verified(run)
@@ -176,10 +169,12 @@ def judged(run: Run, other: Run) -> VerifiedResult:
     node, receipt = (
         str(value) if (value := other.result.get(name)) else None for name in ("node", "receipt")
     )
+    # A gate of another run of the change that fails there is no dispute: the run's node has not run it.
+    failed, own = set(passed_gates(other, passed=False)), set(passed_gates(run))
     match other.outcome:
         case Outcome.DONE if receipt and passed_on(other):
             state, why = ResultTrust.VERIFIED, f"its gates passed on {passed_on(run)} and on {node}"
-        case Outcome.VERIFY_FAILED if receipt and _is_dispute(run, other):
+        case Outcome.VERIFY_FAILED if receipt and (not failed or failed & own):
             state, why = (
                 ResultTrust.DISPUTED,
                 f"its gates passed on {passed_on(run)}, on {node}: {other.reason}",
