@@ -91,13 +91,15 @@ def commit(case: Case) -> Turn:
 
 
 PASSING = "passing"
+_RESULT = ("the result", "of the result")
 
 
 @dataclass(frozen=True, slots=True)
 class _Exposed:
-    """The secrets that the result's files contain, by name and as sentences; never their values.
+    """The secrets that the result contains, by name and as sentences; never their values.
 
-    A third word in a pair marks a secret that only a commit on the way has.
+    A third word in a pair marks what only a commit on the way has. A pair without a secret's name says why a
+    search could not be made: nobody knows whether a secret is there, so a landing asks as for one.
     """
 
     pairs: list[list[str]] = field(default_factory=list)
@@ -110,11 +112,14 @@ def _exposed(case: Case, result: AttemptResult) -> _Exposed:
     if result.commit is None or not hidden:
         return made
     at, known = (case.identity, case.order.workspace, result.commit), set[tuple[str, str]]()
-    for where, mark in (("of the result", []), ("in a commit on the way", [PASSING])):
+    for mark in ([], [PASSING]):
+        what, where = ("the commits on the way", "in a commit on the way") if mark else _RESULT
         try:
             found = case.context.workspaces.exposed(*at, hidden, on_the_way=bool(mark))
         except StepFailed as failed:
-            made.findings.append(f"{failed}"[:1000])
+            words = clean(f"{what} could not be searched for secrets: {failed}")[:1000]
+            made.pairs.append(["", words, *mark])
+            made.findings.append(words)
             continue
         for name, file in found:
             if (name, file) not in known:

@@ -72,7 +72,7 @@ _MAY_ASK = (None, FailureKind.NO_ANSWER, FailureKind.AGENT_FAILED, FailureKind.N
 
 def asked(fault: Fault | None, left: bytes, clean: Callable[[str], str]) -> tuple[Fault | None, ExitedData]:
     """The failure with the question, and the data for the record. `clean`: takes secrets out of a text."""
-    if (fault.kind if fault is not None else None) not in _MAY_ASK:
+    if not _may_ask(fault):
         return fault, {}
     try:
         question = read_question(left)
@@ -85,6 +85,10 @@ def asked(fault: Fault | None, left: bytes, clean: Callable[[str], str]) -> tupl
     return Fault(FailureKind.NEEDS_PERSON, f"it asks: {cleaned.question[:500]}"), {
         "question": cleaned.model_dump(mode="json")
     }
+
+
+def _may_ask(fault: Fault | None) -> bool:
+    return (fault.kind if fault is not None else None) in _MAY_ASK
 
 
 def read_question(left: bytes) -> PersonQuestion:
@@ -110,11 +114,13 @@ def taken(case: Case, fault: Fault | None, *, has_worked: bool = True) -> tuple[
 
 
 def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, ExitedData]:
-    """Take up the agent's question to a person; a question file that cannot be read is a finding."""
+    """Take up the agent's question to a person; one that cannot be read needs a person, too."""
     try:
         left = case.context.workspaces.question(case.identity, case.order.workspace)
     except StepFailed as failed:
-        return fault, {"findings": [f"what it asks a person cannot be read: {failed}"[:1000]]}
+        words = f"what it asks a person cannot be read: {failed}"[:1000]
+        needs = Fault(FailureKind.NEEDS_PERSON, words) if _may_ask(fault) else fault
+        return needs, {"findings": [words]}
     return (fault, {}) if left is None else asked(fault, left, case.cleaner())
 
 

@@ -88,7 +88,7 @@ class CommittedData(MarkData, total=False):
     incomplete: bool
     """Whether the result lacks files of the agent, so that the checkout is kept."""
     exposed: list[list[str]]
-    """The name of each secret, with the file that contains its value."""
+    """The name of each secret, with the file that contains its value; without a name: why nobody knows."""
 
 
 class GatedData(MarkData, total=False):

@@ -167,7 +167,8 @@ class Enforced(WireModel):
 class Exposed(WireModel):
     """A file of the result that contains the value of a secret. The secret's name is here, never its value.
 
-    `passing`: only a commit on the way to the result has the value.
+    `passing`: only a commit on the way to the result has the value. `secret` empty: a search could not be
+    made, and `file` says why.
     """
 
     secret: Words

@@ -335,7 +335,7 @@ def _place(tree: Path, path: str, target: bytes) -> str:
 
 
 MOST_BYTES = 256 << 20
-"""The most bytes of all files that are searched for secrets."""
+"""The most bytes of all changed files that are searched for secrets."""
 MOST_FOUND = 20
 
 
@@ -344,32 +344,39 @@ def exposed(
 ) -> list[tuple[str, str]]:
     """Return (name of the secret, file) for each value in a changed file that the file did not have before.
 
-    `commits`: the snapshot, the result. `on_the_way`: the changes of each commit between them, which a
-    landing may keep. WorkspaceFailure when there are more bytes than are searched.
+    A link's target counts as its content, and a value in the name of a new file as one in the file.
+    `commits`: the snapshot, the result. `on_the_way`: the changes, author and message of each commit between
+    them, which a landing may keep. WorkspaceFailure when there are more bytes than are searched.
     """
     if not secret_values(hidden):
         return []
-    every = _on_the_way(out, *commits) if on_the_way else _between(out, *commits)
-    changes = [one for one in dict.fromkeys(every) if one.new_mode.startswith("100")]
+    every = list(dict.fromkeys(_on_the_way(out, *commits) if on_the_way else _between(out, *commits)))
+    changes = [one for one in every if one.new_mode.startswith("100") or one.new_mode == _LINK]
     new = _known(out, folder, [one.new for one in changes], hidden)
     having = [one for one in changes if new[one.new]]
     old = _known(out, folder, [one.old for one in having if one.old.strip("0")], hidden)
-    found = dict.fromkeys(
+    found = [
         (name, shown(one.path)) for one in having for name in new[one.new] if name not in old.get(one.old, ())
-    )
-    return list(found)[:MOST_FOUND]
+    ]
+    named = (one.path for one in every if one.old_mode == _ABSENT)
+    found += [(name, shown(path)) for path in named for name in found_in(path, hidden)]
+    if on_the_way:
+        made = out.text("rev-list", commits[1], f"^{commits[0]}").split()
+        words = _known(out, folder, made, hidden)
+        found += [
+            (name, f"the author or message of commit {one[:12]}") for one in made for name in words[one]
+        ]
+    return list(dict.fromkeys(found))[:MOST_FOUND]
 
 
 def _known(
     out: NodeGit, folder: Path, oids: list[str], hidden: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
-    """Return the names of the secrets in each of these files; one file at a time is in memory."""
+    """Return the names of the secrets in each of these objects; one at a time is in memory."""
     asked = "".join(f"{oid}\n" for oid in dict.fromkeys(oids)).encode()
     sizes = out.must("cat-file", "--batch-check=%(objectsize)", stdin=asked).text().split()
     if sum(int(size) for size in sizes) > MOST_BYTES:
-        raise WorkspaceFailure(
-            f"more than {MOST_BYTES >> 20} MiB of changed files: not looked through for secrets"
-        )
+        raise WorkspaceFailure(f"they have more than {MOST_BYTES >> 20} MiB")
     place = folder / "exposed.batch"
     try:
         out.must("cat-file", "--batch", stdin=asked, stdout=place)

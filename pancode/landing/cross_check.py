@@ -8,7 +8,7 @@ from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
 from pancode.kernel.ports import SnapshotTaken
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
-from pancode.landing.judgement import judging_run
+from pancode.landing.judgement import judging_run, load_gates
 from pancode.runs import round as rounds
 from pancode.runs.admission.request_rules import check_verifier
 from pancode.runs.core import Core
@@ -89,10 +89,10 @@ class Verifications:
         """Queue the run that verifies; a VerificationOver where no other node can ever take it."""
         core, commit, own = self._core, result_at(run), passed_on(run)
         assert commit is not None  # it would not have been asked for
-        on = str(run.terms["verify_on"])
+        on, required = str(run.terms["verify_on"]), load_gates(core, run)
         with unit_of_work(core) as work:
             other = replace(
-                judging_run(core, run, new_id_in(core, work.tx), commit, run.created_by),
+                judging_run(core, run, new_id_in(core, work.tx), commit, run.created_by, required),
                 task=f"gates of {run.id} on another node",
                 node=None if on == OTHER else on,
             )

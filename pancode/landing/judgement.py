@@ -28,13 +28,14 @@ from pancode.landing.model import (
     LandWay,
     Merged,
     OnBranch,
+    RequiredGates,
 )
-from pancode.landing.rules import spoiled_by
+from pancode.landing.rules import argv_of, require_gates, spoiled_by
 from pancode.runs import round as rounds
 from pancode.runs.core import Core
 from pancode.runs.dispatch import HISTORY, admit, new_id
 from pancode.runs.placement.placement import can_be_had, misfit
-from pancode.runs.receipts.trust import trusted_on
+from pancode.runs.receipts.trust import passed_gates, trusted_on
 from pancode.runs.stop import stop
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.workflows.results import change_of
@@ -89,29 +90,36 @@ def reserve(core: Core) -> str:
         return new_id(core)
 
 
-def known(core: Core, run: Run, snapshot: str) -> str | None:
-    """The run that has judged this very tree for this run, or does, perhaps since an earlier coordinator."""
+def known(core: Core, run: Run, snapshot: str, required: RequiredGates) -> str | None:
+    """The run that has judged this very tree with these gates, or does, also for an earlier coordinator."""
     with core.ports.ledger.transaction() as tx:
         found = tx.find(Run, order="created_ms", descending=True, limit=HISTORY)
-    mine = (one for one in found if one.judges == run.id)
+    asked = [one.argv for one in required.gates]
+    mine = (one for one in found if one.judges == run.id and [argv_of(gate) for gate in one.gates] == asked)
     same = (one for one in mine if one.workspace.get("snapshot") == snapshot and one.stop_asked is None)
     return next((one.id for one in same if one.outcome in (None, Outcome.DONE)), None)
 
 
-def begin(core: Core, run: Run, gate_id: str, snapshot: str, by: str) -> Run:
-    """Queue a run that only has its set-up and gates done as `run` had; RefusedError without budget.
+def begin(core: Core, run: Run, gate_id: str, snapshot: str, by: str, required: RequiredGates) -> Run:
+    """Queue a run that does only the required set-up and gates; RefusedError without budget.
 
     It goes to the node that had the run, if it can, as the set-up is kept there.
     """
-    judging = judging_run(core, run, gate_id, snapshot, by)
+    judging = judging_run(core, run, gate_id, snapshot, by, required)
     with core.lock, unit_of_work(core) as work:
         judging = admit(work, replace(judging, node=_at_home(core, work.tx, run, judging)))
         work.tell(run.id, "land", f"gates on the merged tree: {gate_id}", "begun", by)
     return judging
 
 
-def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str) -> Run:
-    """A run with the set-up and the gates of `run`, at another commit, and with no agent."""
+def load_gates(core: Core, run: Run) -> RequiredGates:
+    """The gates of the run's whole change. It opens a transaction."""
+    return require_gates(change_of(core, run))
+
+
+def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str, required: RequiredGates) -> Run:
+    """A run as `run` was, with the required set-up and gates, at another commit, and with no agent."""
+    without = ", ".join(one.text for one in required.left_out)
     limits = {name: None if name in _OF_A_MODEL else value for name, value in run.limits.items()}
     return replace(
         run,
@@ -120,7 +128,9 @@ def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str) -> R
             "id": gate_id,
             "created_ms": core.wall_ms(),
             "created_by": by,
-            "task": f"gates of the landing of {run.id}",
+            "task": f"gates of the landing of {run.id}{f', without {without}' if without else ''}",
+            "setup": required.setup,
+            "gates": tuple({"name": one.name, "argv": list(one.argv)} for one in required.gates),
             "argv": ("true",),
             "prompt": "",
             "runtime": "shell",
@@ -172,15 +182,23 @@ class LandingJudge:
 
     def __call__(self, merged: Merged) -> LandingGates:
         made_by = change_of(self.core, self.run)
-        held = (*self._ends(made_by), *self._secrets(made_by), *self._deciding(merged))
+        held = (*self._ends(made_by), *self._secrets(made_by), *self._deciding(merged, made_by))
         if held:
             return LandingGates(False, "a person has to say yes to it first", held)
-        if not self.asked.gates or not self.run.gates:
-            return LandingGates(
-                True, "no gates" if not self.run.gates else "its gates were left out, as a person wanted"
-            )
+        required = require_gates(made_by, self.asked.without_gates)
+        gates = self._gates(merged, required)
+        if not gates.ok or not required.left_out or not self.asked.gates:
+            return gates
+        without = ", ".join(one.text for one in required.left_out)
+        return replace(gates, detail=f"{gates.detail}; left out, as {self.asked.by} wanted: {without}")
+
+    def _gates(self, merged: Merged, required: RequiredGates) -> LandingGates:
+        if not self.asked.gates:
+            return LandingGates(True, "its gates were left out, as a person wanted")
+        if not required.gates:
+            return LandingGates(True, "no gates")
         node = trusted_on(self.run) if merged.tested else ""
-        if node:
+        if node and {one.argv for one in required.gates} <= set(passed_gates(self.run)):
             return LandingGates(
                 True, f"passed on {node}, which signed that for the very same tree; no gate ran again"
             )
@@ -188,16 +206,16 @@ class LandingJudge:
         repo, base = str(run.workspace["repo"]), run.workspace.get("base")
         base = None if base is None else str(base)
         snapshot = self.repositories.commit_of(repo, merged.tree, base)
-        gate_id = known(core, run, snapshot)
+        gate_id = known(core, run, snapshot, required)
         if gate_id is None:
             gate_id = reserve(core)
             self.repositories.offer(repo, gate_id, snapshot, base)
-            begin(core, run, gate_id, snapshot, self.asked.by)
+            begin(core, run, gate_id, snapshot, self.asked.by, required)
             rounds.act(core)
-        return self._ended(gate_id)
+        return self._ended(gate_id, required)
 
-    def _deciding(self, merged: Merged) -> list[Conflict]:
-        commands = (*self.run.setup, *(_argv(gate) for gate in self.run.gates))
+    def _deciding(self, merged: Merged, made_by: Sequence[Run]) -> list[Conflict]:
+        commands = [argv for run in made_by for argv in (*run.setup, *map(argv_of, run.gates))]
         if self.asked.with_commands or not merged.files:
             return []
         before, after = (
@@ -216,27 +234,31 @@ class LandingJudge:
 
     def _ends(self, made_by: Sequence[Run]) -> list[Conflict]:
         """Conflicts for the change's runs that broke rules, however the newest of them has ended."""
-        spoiled = () if self.asked.anyway else spoiled_by(made_by)
+        spoiled = () if self.asked.anyway else spoiled_by(made_by, self.asked.gates)
         return [Conflict(run.id, f"it ended {run.outcome}: {run.reason}", "--anyway") for run in spoiled]
 
     def _secrets(self, made_by: Sequence[Run]) -> list[Conflict]:
         every = () if self.asked.with_secret else made_by
         own_commits = bool(self.asked.branch) and self.asked.how is not How.SQUASH
         return [
-            Conflict(str(row["file"]), self._exposed(run, row), "--with-secret")
+            self._exposed(run, row)
             for run in every
             for row in rows_of(run.result.get("exposed"))
             if own_commits or not row.get("passing")
         ]
 
-    def _exposed(self, run: Run, row: Mapping[str, Any]) -> str:
+    def _exposed(self, run: Run, row: Mapping[str, Any]) -> Conflict:
+        secret, file, yes = row["secret"], str(row["file"]), "--with-secret"
+        if not secret:  # its node could not search, and the row says why
+            return Conflict(run.id, file, yes)
         if row.get("passing"):
-            return f"held the secret {row['secret']} in a commit of {run.id} on the way"
+            return Conflict(file, f"held the secret {secret} in a commit of {run.id} on the way", yes)
         if run.id == self.run.id:
-            return f"holds the secret {row['secret']}"
-        return f"{run.id} wrote the secret {row['secret']} into it, and nobody knows whether it is gone"
+            return Conflict(file, f"holds the secret {secret}", yes)
+        why = f"{run.id} wrote the secret {secret} into it, and nobody knows whether it is gone"
+        return Conflict(file, why, yes)
 
-    def _ended(self, gate_id: str) -> LandingGates:
+    def _ended(self, gate_id: str, required: RequiredGates) -> LandingGates:
         clock = self.core.ports.clock
         until = clock.boot_ms() + GATE_MS
         while (run := ended(self.core, gate_id)) is None:
@@ -247,8 +269,15 @@ class LandingJudge:
                 return LandingGates(False, f"{gate_id} was stopped before its gates had ended", run=gate_id)
             time.sleep(LOOK_S)
         if run.outcome is not Outcome.DONE:
-            why = f"{run.reason}; look: pancode runs logs --stream gates.log {gate_id}"
-            return LandingGates(False, why, run=gate_id)
+            failed, older = (
+                passed_gates(run, passed=False),
+                [one for one in required.gates if one.run != self.run.id],
+            )
+            gates = [one for one in required.gates if one.argv in failed] or older
+            of = ", ".join(f"{one.text} is a gate of {one.run}" for one in gates if one in older)
+            why = f"{run.reason}{f' ({of})' if of else ''}"
+            look = f"look: pancode runs logs --stream gates.log {gate_id}"
+            return LandingGates(False, f"{why}; {look}", run=gate_id, failed=tuple(one.text for one in gates))
         where = f"{run.result.get('node')}, isolation {run.result.get('isolation')}"
         return LandingGates(True, f"passed on the merged tree: {gate_id} on {where}", run=gate_id)
 
@@ -256,8 +285,3 @@ class LandingJudge:
 def rows_of(found: object) -> Sequence[Mapping[str, Any]]:
     """The rows of a list in a run's result."""
     return found if isinstance(found, list | tuple) else ()
-
-
-def _argv(gate: dict[str, object]) -> list[str]:
-    argv = gate.get("argv")
-    return [str(word) for word in argv] if isinstance(argv, list | tuple) else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -25,8 +26,9 @@ class How(StrEnum):
 class LandWay:
     """How to land a change. `branch`: as commits on this branch, with `message`; empty: into the files.
 
-    A person's yes: `with_commands` to files that decide what runs next, `with_secret` to a secret, and
-    `anyway` to a change of which a run did not end well.
+    A person's yes: `with_commands` to files that decide what runs next, `with_secret` to a secret,
+    `anyway` to a change of which a run did not end well, and `without_gates` to leave out these gates, each
+    named by its text.
     """
 
     by: str
@@ -40,25 +42,64 @@ class LandWay:
     approves: bool = False
     """Whether this answers an item of the inbox; if that item no longer waits, nothing is landed."""
     anyway: bool = False
+    without_gates: tuple[str, ...] = ()
 
     @property
     def says_yes(self) -> bool:
         """Whether a person says yes here to anything that a landing is held for."""
-        return self.with_commands or self.with_secret or self.anyway or not self.gates
+        leaves_out = not self.gates or bool(self.without_gates)
+        return self.with_commands or self.with_secret or self.anyway or leaves_out
 
     def without_yes(self) -> LandWay:
         """The same way, where nobody has said yes to anything."""
-        return replace(self, gates=True, with_commands=False, with_secret=False, anyway=False)
+        return replace(
+            self, gates=True, without_gates=(), with_commands=False, with_secret=False, anyway=False
+        )
 
     def to_row(self) -> dict[str, object]:
         """The value as the ledger keeps it."""
-        return {one.name: getattr(self, one.name) for one in fields(self)} | {"how": self.how.value}
+        row: dict[str, object] = {one.name: getattr(self, one.name) for one in fields(self)}
+        return row | {"how": self.how.value, "without_gates": list(self.without_gates)}
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> LandWay:
         """The value, read from the form in which the ledger keeps it."""
         known = {one.name: row[one.name] for one in fields(cls) if one.name in row}
-        return cls(**{**known, "how": How(known.get("how", How.SQUASH))})
+        without = tuple(known.get("without_gates", ()))
+        return cls(**{**known, "how": How(known.get("how", How.SQUASH)), "without_gates": without})
+
+
+@dataclass(frozen=True, slots=True)
+class RequiredGate:
+    """A gate that a landing requires. `run`: the newest run of the change that asks for it."""
+
+    argv: tuple[str, ...]
+    name: str
+    run: str
+
+    @property
+    def text(self) -> str:
+        """The command as a person types it."""
+        return shlex.join(self.argv)
+
+    def is_named(self, text: str) -> bool:
+        """Whether a person who types this text means this gate."""
+        try:
+            return tuple(shlex.split(text)) == self.argv
+        except ValueError:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class RequiredGates:
+    """The gates of all runs of a change, each once, and the set-up commands that they need.
+
+    `left_out`: the gates that a person has withdrawn.
+    """
+
+    gates: tuple[RequiredGate, ...]
+    setup: tuple[tuple[str, ...], ...]
+    left_out: tuple[RequiredGate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +127,15 @@ class LandStatus(StrEnum):
 class LandingGates:
     """The gates' verdict on the merged files. `held`: files that need a person's yes first.
 
-    `run`: the run that ran the gates again on the merged files; None: no gate ran again.
+    `run`: the run that ran the gates again on the merged files; None: no gate ran again. `failed`: the texts
+    of the gates that failed there, or of those of older runs where none is known to have failed.
     """
 
     ok: bool
     detail: str = ""
     held: tuple[Conflict, ...] = ()
     run: str | None = None
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

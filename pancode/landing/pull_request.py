@@ -138,13 +138,15 @@ def _state(gate: Mapping[str, Any]) -> str:
 
 
 def _gates(run: Run) -> list[str]:
-    rows = run.result.get("gates")
+    rows, judged = run.result.get("gates"), run.landing.get("gate")
     gates = [one for one in rows if isinstance(one, dict)] if isinstance(rows, list | tuple) else []
+    detail = str(judged.get("detail") or "") if isinstance(judged, Mapping) else ""
+    landing = [f"- Gates of the whole change: {code(detail)}"] if detail else []
     if not gates:
-        return ["- Gates: none, nothing has tested it"]
+        return landing or ["- Gates: none, nothing has tested it"]
     lines = [f"- Gate {code(str(one.get('name')))}: " + _state(one) for one in gates[:_GATES]]
     more = len(gates) - _GATES
-    return [*lines, f"- and {more} more gates"] if more > 0 else lines
+    return [*lines, *([f"- and {more} more gates"] if more > 0 else []), *landing]
 
 
 def _proof(run: str, *, has: bool) -> list[str]:

@@ -14,7 +14,16 @@ from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.visitors import must_ask
 from pancode.landing.answers import LandingRow
 from pancode.landing.model import LandWay
-from pancode.landing.rules import CALLED_OFF, FAILED, LANDED, NOTHING, WAITING, WRITES, by_hand
+from pancode.landing.rules import (
+    CALLED_OFF,
+    FAILED,
+    LANDED,
+    NOTHING,
+    WAITING,
+    WRITES,
+    by_hand,
+    must_have_gates,
+)
 from pancode.runs.answers import RunShape
 from pancode.runs.core import Core
 from pancode.runs.life.signals import (
@@ -29,7 +38,7 @@ from pancode.runs.life.signals import (
 from pancode.runs.receipts.trust import is_green, is_open
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import iso, run_shape
-from pancode.workflows.results import is_the_result
+from pancode.workflows.results import change_of, is_the_result
 
 _NOTED = ("status", "files", "gate", "commit", "made")
 
@@ -61,8 +70,15 @@ PancodeError with its code where the run cannot be landed.
 
 
 def ask(core: Core, run_id: str, way: LandWay) -> Action:
-    """Queue a run's landing for a person. WorkspaceError before its end; AccessError: a token may not."""
+    """Queue a run's landing for a person. WorkspaceError before its end; AccessError: a token may not.
+
+    UsageError: the change has no such gate to leave out.
+    """
     must_ask(f"the landing of {run_id}", lands=not way.approves, says_yes=way.says_yes)
+    if way.without_gates:
+        with core.ports.ledger.transaction() as tx:
+            named = tx.get(Run, run_id)
+        must_have_gates(run_id, change_of(core, named) if named is not None else (), way.without_gates)
     with unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
         assert run is not None  # it was looked up by whoever asks, and no run is ever deleted
@@ -164,6 +180,7 @@ def _with_it(work: Work, by: Run, report: Mapping[str, Any], way: LandWay) -> No
 def landed(report: Mapping[str, Any], asked: LandWay) -> Landed:
     """The record of a landing for `runs show` and `why`, with who asked for it and said yes to what."""
     yes = tuple(name for name in ("with_commands", "with_secret", "anyway") if getattr(asked, name))
+    yes += tuple(f"without_gate {text}" for text in asked.without_gates)
     gates, files = str((report.get("gate") or {}).get("detail", "")), len(report["files"])
     return Landed(asked.by, str(report["commit"]), files, gates, asked.branch, yes)
 

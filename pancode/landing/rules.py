@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from node_agent.wire.failure import Outcome
-from pancode.kernel.errors import WorkspaceError
+from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.formatting import counted
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
 from pancode.landing import cross_check_rules
+from pancode.landing.model import RequiredGate, RequiredGates
 from pancode.runs.life import signals
 from pancode.runs.life import waits as people
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.continuations import has_change, is_cut_by_cap
 from pancode.runs.life.inbox import ItemKind, must_wait
-from pancode.runs.receipts.trust import ResultTrust, verified, wants_verification
+from pancode.runs.receipts.trust import ResultTrust, passed_gates, verified, wants_verification
 
 LANDED, NOTHING, CALLED_OFF, FAILED = "landed", "nothing to land", "called off", "failed"
 HELD, WAITING, DROPPED = "held", "waiting", "dropped"
@@ -130,20 +132,80 @@ def due(made: Changes) -> Changes:
     return made if cross_check_rules.is_waiting(run) else _asked(made)
 
 
-def spoiled_by(made_by: Sequence[Run]) -> tuple[Run, ...]:
+def spoiled_by(made_by: Sequence[Run], runs_gates: bool) -> tuple[Run, ...]:
     """The runs of a change, newest first, whose bad ends need a person's yes before the change is landed.
 
     What an older run left unfinished counts as finished by the newer ones. A broken policy stays in the
-    change, and failed gates count until a newer run has passed gates.
+    change. A gate that failed counts until that very gate has passed in a newer run; `runs_gates`: the
+    landing runs it again, and requires that it passes.
     """
-    newest, tested = made_by[0], False
+    newest, passed = made_by[0], set[tuple[str, ...]]()
     found = [] if newest.outcome in (None, Outcome.DONE) else [newest]
     for run in made_by:
-        broke = run.outcome is Outcome.POLICY_VIOLATION
-        if run.id != newest.id and (broke or (run.outcome is Outcome.VERIFY_FAILED and not tested)):
+        own, here = {argv_of(gate) for gate in run.gates}, set(passed_gates(run))
+        is_settled = bool(own) and (runs_gates or passed >= (own - here or own))
+        failed = run.outcome is Outcome.VERIFY_FAILED and not is_settled
+        if run.id != newest.id and (failed or run.outcome is Outcome.POLICY_VIOLATION):
             found.append(run)
-        tested = tested or (run.outcome is Outcome.DONE and bool(run.gates))
+        passed |= here
     return tuple(found)
+
+
+def require_gates(made_by: Sequence[Run], without: Collection[str] = ()) -> RequiredGates:
+    """The gates of all runs of a change, but for those that a person withdraws by their text.
+
+    `made_by`: newest first, as the gates then are. The set-up is that of the newest run, and of each older
+    run that has a gate which no newer run has.
+    """
+    found = dict[tuple[str, ...], RequiredGate]()
+    for run in made_by:
+        for gate in run.gates:
+            found.setdefault(argv_of(gate), RequiredGate(argv_of(gate), str(gate["name"]), run.id))
+    out = tuple(one for one in found.values() if any(one.is_named(text) for text in without))
+    kept = tuple(one for one in found.values() if one not in out)
+    prepared = {made_by[0].id, *(one.run for one in kept)}
+    setup = dict.fromkeys(tuple(argv) for run in made_by if run.id in prepared for argv in run.setup)
+    return RequiredGates(kept, tuple(setup), out)
+
+
+def must_have_gates(run: str, made_by: Sequence[Run], without: Collection[str]) -> None:
+    """UsageError where a person withdraws a gate that no run of the change has."""
+    gates = require_gates(made_by).gates
+    unknown = [text for text in without if not any(one.is_named(text) for one in gates)]
+    if not unknown:
+        return
+    asks = [f"pancode land {run} --without-gate {shlex.quote(one.text)}" for one in gates]
+    raise UsageError(
+        f"no run of the change of {run} has the gate {unknown[0]}",
+        why="; ".join(f"{one.text}, of {one.run}" for one in gates) or "it has no gates",
+        fix="; or: ".join(asks) or f"pancode land {run}",
+        code="unknown_gate",
+    )
+
+
+def must_be_verified(run: Run, made_by: Sequence[Run]) -> None:
+    """WorkspaceError where a run of the change was to be verified by another node, and `run` is not."""
+    asks, seen = next((one for one in made_by if one.terms.get("land_verified")), None), verified(run)
+    if asks is None or (seen is not None and seen.state is ResultTrust.VERIFIED):
+        return
+    of = "" if asks.id == run.id else f" of {asks.id}"
+    fix = f"pancode runs verify {run.id}"
+    if seen is not None and seen.state is ResultTrust.UNVERIFIED and asks.id != run.id:
+        where = run.terms.get("in_workspace")
+        place = f" in its workspace: pancode dispatch --workspace {where} TASK" if where else ""
+        fix = f"have a run with gates go on from it{place}"
+    raise WorkspaceError(
+        f"{run.id} was not landed: no other node has verified it",
+        why=f"dispatch.land: when-verified{of} asks for it; {seen.why if seen is not None else 'not done'}",
+        fix=f"{fix}; or set dispatch.land to ask and dispatch the task anew",
+        code="not_verified",
+    )
+
+
+def argv_of(gate: Mapping[str, object]) -> tuple[str, ...]:
+    """The command of a gate of a run."""
+    argv = gate.get("argv")
+    return tuple(str(word) for word in argv) if isinstance(argv, list | tuple) else ()
 
 
 WRITES = "writes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,15 +33,14 @@ from pancode.landing.model import (
 )
 from pancode.landing.pull_request import message_of, trailers_of
 from pancode.landing.queue import LandingWish, call_off
-from pancode.landing.rules import CALLED_OFF
+from pancode.landing.rules import CALLED_OFF, must_be_verified
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch
-from pancode.runs.receipts.trust import ResultTrust, verified
 from pancode.runs.request import Beginning, DispatchRequest
 from pancode.runs.retention.parts import must_have_changes
 from pancode.runs.retry import request_of
 from pancode.runs.user_environment import Surroundings
-from pancode.workflows.results import change_begins
+from pancode.workflows.results import change_begins, change_of
 
 
 class Landing:
@@ -151,7 +151,7 @@ class Lander:
 
     def land(self, run: Run, way: LandWay, wanted: LandingWish) -> dict[str, Any]:
         """Land the run, and report all that is shown. WorkspaceError for a landing that may not be."""
-        _must_be_verified(run)
+        must_be_verified(run, change_of(self._core, run))
         request = self.request_of(run)
         self._must_be_settled(run, request)
         with self._landings.of(run.id) as landing:
@@ -262,19 +262,6 @@ def commits_of(core: Core, run: Run) -> tuple[str, str, str | None]:
     return repo, begins, commit or (snapshot if begins != snapshot else None)
 
 
-def _must_be_verified(run: Run) -> None:
-    """WorkspaceError where the settings demand that another node verifies it first, and none has."""
-    seen = verified(run)
-    if not run.terms.get("land_verified") or (seen is not None and seen.state is ResultTrust.VERIFIED):
-        return
-    raise WorkspaceError(
-        f"{run.id} was not landed: no other node has verified it",
-        why=f"dispatch.land: when-verified asks for it; {seen.why if seen is not None else 'it is not done'}",
-        fix=f"pancode runs verify {run.id}; or set dispatch.land to ask and dispatch again",
-        code="not_verified",
-    )
-
-
 def _own_commits(run: Run) -> tuple[str, str, str | None]:
     repo, snapshot = run.workspace.get("repo"), run.workspace.get("snapshot")
     if run.workspace.get("kind") != "git" or not isinstance(repo, str) or not isinstance(snapshot, str):
@@ -295,8 +282,11 @@ def _refused(run: Run, report: LandReport) -> WorkspaceError:
     why = "; ".join(f"{one.path}: {one.why}" for one in report.conflicts)
     yes = dict.fromkeys(one.yes for one in report.conflicts)
     look = f"your files are as they were; look: pancode runs diff {run.id}"
+    failed = [f"--without-gate {shlex.quote(text)}" for text in (report.gate.failed if report.gate else ())]
+    which = "these gates" if len(failed) > 1 else "this gate"
+    one = f"without {which}: pancode land {run.id} {' '.join(failed)}; " if failed else ""
     fixes = {
-        LandStatus.GATE_FAILED: f"{look}; without its gates: pancode land --no-gates {run.id}",
+        LandStatus.GATE_FAILED: f"{look}; {one}without its gates: pancode land --no-gates {run.id}",
         LandStatus.HELD: f"{look}; then: pancode land {' '.join(yes)} {run.id}",
     }
     details = {"yes": " ".join(yes), "held": str(len({one.path for one in report.conflicts}))}

@@ -128,7 +128,9 @@ Whole = Annotated[bool, option("Show all rows, page by page.", "--all")]
 WithCommands = Annotated[
     bool, option("Say yes to files that decide what runs next, such as .github/.", "--with-commands")
 ]
-WithSecret = Annotated[bool, option("Say yes to a file with a run's secret.", "--with-secret")]
+WithSecret = Annotated[
+    bool, option("Say yes to a run's secret in the change, or to a failed search for one.", "--with-secret")
+]
 Anyway = Annotated[bool, option("Say yes to a change of which a run did not end as done.", "--anyway")]
 PAGE = 1_000
 """How many rows each page has that `--all` asks for."""

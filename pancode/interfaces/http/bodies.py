@@ -254,6 +254,8 @@ class SettleBody(Body):
 class LandBody(Body):
     by: By = "api"
     gates: bool = True
+    without_gates: tuple[Line, ...] = Field(default=(), max_length=64)
+    """Land without these gates, each named by its text."""
     anyway: bool = False
     """Land also a run that did not end as `done`."""
     branch: Line = ""
@@ -262,7 +264,7 @@ class LandBody(Body):
     with_commands: bool = False
     """Land also files that decide what runs next."""
     with_secret: bool = False
-    """Land also a file into which the run wrote one of its secrets."""
+    """Land also a change with a secret of its run, or one that could not be searched for secrets."""
     how: How | None = None
     """How the commits on the branch are made; None: as `land.how` says."""
     wait: bool = True
@@ -276,7 +278,7 @@ class LandBody(Body):
 
     def landing(self, how: How) -> LandWay:
         way = LandWay(self.by, self.gates, self.branch, self.message, self.with_commands, self.with_secret)
-        return replace(way, how=self.how or how, anyway=self.anyway)
+        return replace(way, how=self.how or how, anyway=self.anyway, without_gates=self.without_gates)
 
 
 class CallerBody(Body):

@@ -44,6 +44,10 @@ from pancode.runs.answers import BRIEF, RunShape
 app = Commands()
 
 
+WithoutGate = Annotated[
+    list[str] | None,
+    option("Leave out this gate, named by its text; may be repeated.", "--without-gate", "CMD"),
+]
 MOST_SAID = 20
 """How many lines of a remote's own words are shown."""
 PULL_S = 180.0
@@ -245,6 +249,7 @@ def _end_of(client: Client, run: str) -> Mapping[str, Any]:
     "pancode land last",
     "pancode land r-zd43pq --branch agent/export --how rebase",
     "pancode land --all-green --yes",
+    "pancode land last --without-gate 'pytset -q'",
     "pancode land last --push origin agent/export",
     "pancode land last --push origin agent/export --pull-request",
     "pancode runs land last",
@@ -256,6 +261,7 @@ def land(
         Argument(autocompletion=completions.runs, help="Without it: the landings that wait, in order."),
     ] = None,
     no_gates: Annotated[bool, option("Land without the gates on the merged tree.", "--no-gates")] = False,
+    without_gate: WithoutGate = None,
     anyway: Anyway = False,
     with_commands: WithCommands = False,
     with_secret: WithSecret = False,
@@ -285,6 +291,7 @@ def land(
 ) -> int:
     """Merge a run's change into your files; on a conflict, or Ctrl-C, your files stay as they are.
 
+    The gates of every run that made the change have to pass, each once.
     Of a session the whole change is landed. It rests first, behind the turn at work,
     and goes on with your next words.
     Landings of one repository wait for each other, also over a restart of the coordinator.
@@ -294,8 +301,8 @@ def land(
     check_pull(push_to, forge, wanted=pull_request, several=all_green or run is None)
     branch = _branch(branch, push_to, detach=detach)
     _check_commit(branch, message, how)
-    asked: dict[str, Any] = {"anyway": anyway, "with_commands": with_commands, "with_secret": with_secret}
-    asked |= {"branch": branch, "message": message, "how": how.value if how else None}
+    asked: dict[str, Any] = {"anyway": anyway, "without_gates": without_gate, "message": message}
+    asked |= {"branch": branch, "with_commands": with_commands, "with_secret": with_secret, "how": how}
     body = {"gates": not no_gates, **{name: value for name, value in asked.items() if value}}
     if all_green:
         return _all(face, run, body, push_to, yes=yes)

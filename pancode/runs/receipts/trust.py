@@ -85,12 +85,20 @@ class VerifiedResult:
 
 def passed_on(run: Run) -> str:
     """The node that signed that every gate of the run passed on its result; empty: none has."""
-    gates = run.result.get("gates")
-    results = [one for one in gates if isinstance(one, dict)] if isinstance(gates, list | tuple) else []
-    argvs = [list(one.get("argv") or ()) for one in results if one.get("passed")]
-    asked = [list(gate["argv"]) for gate in run.gates if isinstance(gate["argv"], list | tuple)]
-    whole = run.outcome is Outcome.DONE and bool(asked) and argvs == asked
+    asked = [tuple(gate["argv"]) for gate in run.gates if isinstance(gate["argv"], list | tuple)]
+    whole = run.outcome is Outcome.DONE and bool(asked) and passed_gates(run) == asked
     return str(run.result.get("node") or "") if whole else ""
+
+
+def passed_gates(run: Run, passed: bool = True) -> list[tuple[str, ...]]:
+    """The commands of the gates that passed in the run, or failed there, as its node signed; in order."""
+    rows = [one for one in _results(run) if bool(one.get("passed")) is passed]
+    return [tuple(one.get("argv") or ()) for one in rows]
+
+
+def _results(run: Run) -> list[dict[str, Any]]:
+    gates = run.result.get("gates")
+    return [one for one in gates if isinstance(one, dict)] if isinstance(gates, list | tuple) else []
 
 
 def trusted_on(run: Run) -> str:
@@ -161,10 +169,12 @@ def judged(run: Run, other: Run) -> VerifiedResult:
     node, receipt = (
         str(value) if (value := other.result.get(name)) else None for name in ("node", "receipt")
     )
+    # A gate of another run of the change that fails there is no dispute: the run's node has not run it.
+    failed, own = set(passed_gates(other, passed=False)), set(passed_gates(run))
     match other.outcome:
         case Outcome.DONE if receipt and passed_on(other):
             state, why = ResultTrust.VERIFIED, f"its gates passed on {passed_on(run)} and on {node}"
-        case Outcome.VERIFY_FAILED if receipt:
+        case Outcome.VERIFY_FAILED if receipt and (not failed or failed & own):
             state, why = (
                 ResultTrust.DISPUTED,
                 f"its gates passed on {passed_on(run)}, on {node}: {other.reason}",
@@ -201,6 +211,5 @@ def is_open(run: Run, project: str) -> bool:
 
 def gates_passed(run: Run) -> bool:
     """Whether the run's accepted receipt says that each of its gates has passed."""
-    gates = run.result.get("gates")
-    results = [one for one in gates if isinstance(one, dict)] if isinstance(gates, list | tuple) else []
+    results = _results(run)
     return len(results) >= len(run.gates) and all(one.get("passed") for one in results)

@@ -53,6 +53,8 @@ class Script:
     """What is in its file."""
     took_back: str = ""
     """What only a commit on the way has."""
+    search_fails: bool | None = None
+    """Whether the search for secrets that fails is that of the commits on the way; None: none fails."""
 
 
 @dataclass(slots=True)

@@ -199,6 +199,8 @@ class MemoryWorkspaces:
         on_the_way: bool = False,
     ) -> tuple[tuple[str, str], ...]:
         script = self._host.script(identity)
+        if script.search_fails is on_the_way:
+            raise StepFailed(FailureKind.WORKSPACE, f"{hidden['S']} is in the way")
         wrote = script.took_back if on_the_way else script.wrote
         return tuple(
             (name, "a.txt") for name, value in hidden.items() if len(value) >= SHORTEST and value in wrote

@@ -17,9 +17,10 @@ from pancode.fleet import inventory
 from pancode.git.depot import Depot
 from pancode.issues.kept_plans import record_plan
 from pancode.kernel.records import Decision, Run
+from pancode.kernel.values import replace
 from pancode.landing.git.change_store import DepotRepositories
 from pancode.landing.judgement import LandingJudge
-from pancode.landing.model import LandingGates, LandWay, Merged
+from pancode.landing.model import How, LandingGates, LandWay, Merged
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.landing.test_asked import LandingWorld
@@ -50,12 +51,13 @@ class Judged(LandingWorld):
         )
         return judge(Merged(self.tree, self.tree, files or ("a.txt",), tested))
 
-    def on_a_node(self, **told: Any) -> tuple[Order, LandingGates]:
+    def on_a_node(self, tested: bool = False, **told: Any) -> tuple[Order, LandingGates]:
         """Judged by a run, which ends as told."""
         answers: list[LandingGates] = []
-        thread = threading.Thread(target=lambda: answers.append(self.judged()))
+        before = len(self.coordinator.rows(Run))
+        thread = threading.Thread(target=lambda: answers.append(self.judged(tested=tested)))
         thread.start()
-        until(lambda: len(self.coordinator.rows(Run)) == 2, "its run is queued")
+        until(lambda: len(self.coordinator.rows(Run)) > before, "its run is queued")
         self.coordinator.turn()
         order = self.node.carry_out(**told)
         thread.join(20 * crowded())
@@ -94,6 +96,23 @@ def test_another_tree_is_prepared_and_judged_by_a_run_of_its_own(tmp_path: Path)
     told = [one for one in world.coordinator.rows(Decision, run="r-0001") if one.kind == "land"]
     assert order.identity.run in told[0].what
     world.coordinator.check_books()
+
+
+def test_the_gates_of_every_run_of_the_change_are_judged_with_their_set_up(tmp_path: Path) -> None:
+    """Also where the newest run's node signed for this very tree: it signed for its own gate only."""
+    world, older = Judged(tmp_path), {"name": "sh old.sh", "argv": ["sh", "old.sh"]}
+    run = world.coordinator.row(Run, "r-0001")
+    with world.coordinator.ledger.transaction() as tx:
+        tx.put(replace(run, id="r-0000", gates=(GATE, older), setup=(("sh", "old-prepare.sh"),)))
+        tx.put(replace(run, terms={**run.terms, "begins": "r-0000"}))
+    old = PASSED.model_copy(update={"name": "sh old.sh", "argv": ("sh", "old.sh"), "passed": False})
+    order, said = world.on_a_node(
+        tested=True, **failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED), gates=(PASSED, old)
+    )
+    assert [gate.argv for gate in order.gates] == [("sh", "test.sh"), ("sh", "old.sh")]
+    assert order.setup == (("sh", "prepare.sh"), ("sh", "old-prepare.sh"))
+    assert (said.ok, said.failed) == (False, ("sh old.sh",))
+    assert "sh old.sh is a gate of r-0000" in said.detail
 
 
 def test_gates_that_fail_there_say_where_to_look(tmp_path: Path) -> None:
@@ -145,3 +164,16 @@ def test_a_plan_that_a_person_has_kept_lands_without_another_yes(tmp_path: Path)
         kept = {"docs/x-plan.md": text, "docs/x-plan.questions.md": ""}
         record_plan(world.coordinator.core, "x", kept, "ana")
         assert world.judged("docs/x-plan.md", tested=True).ok is is_kept
+
+
+@pytest.mark.parametrize("passing", [False, True])
+def test_a_search_for_secrets_that_could_not_be_made_needs_the_same_yes(
+    tmp_path: Path, passing: bool
+) -> None:
+    row = Exposed(secret="", file="the result could not be searched for secrets: 1 GiB", passing=passing)
+    world = Judged(tmp_path, exposed=(row,))
+    kept: dict[str, Any] = {"branch": "x", "how": How.MERGE} if passing else {}
+    (held,) = world.judged(tested=True, **kept).held
+    assert (held.path, held.why, held.yes) == ("r-0001", row.file, "--with-secret")
+    assert world.judged(tested=True, with_secret=True, **kept).ok
+    assert world.judged(tested=True).ok is passing, "a commit on the way is kept by a merge alone"

@@ -36,9 +36,34 @@ def test_each_file_with_the_name_and_never_the_value(repo: Repo, tmp_path: Path)
     repo.write("coded", base64.b64encode(b"x" + KEY.encode()))
     repo.write("old", f"more\n{OLD}\n")
     repo.write("a", "abc\n")
-    (repo.path / "link").symlink_to(KEY)
     assert _found(repo, tmp_path) == [("API_KEY", "coded"), ("API_KEY", "new/config.py")]
     assert not (tmp_path / "exposed.batch").exists()
+
+
+def test_names_and_targets_of_links_are_searched_too(repo: Repo, tmp_path: Path) -> None:
+    (repo.path / "link").symlink_to(KEY)
+    repo.write(f"pw-{KEY}.txt", "x\n")
+    repo.write(f"{KEY}/a", "x\n")
+    found = [("API_KEY", "link"), ("API_KEY", f"pw-{KEY}.txt"), ("API_KEY", f"{KEY}/a")]
+    assert sorted(_found(repo, tmp_path)) == sorted(found)
+    repo.write(f"{KEY}/a", "y\n")
+    assert _found(repo, tmp_path) == [], "this name was there before"
+    (repo.path / KEY / "a").unlink()
+    assert _found(repo, tmp_path) == [], "it is gone"
+
+
+def test_authors_and_messages_of_commits_are_searched_too(repo: Repo, tmp_path: Path) -> None:
+    before, out = repo.head, NodeGit(repo.path / ".git")
+    for words in (("-m", f"uses {OLD}"), ("-m", "x", f"--author=a <{KEY}@example.org>"), ("-m", "x")):
+        repo.git("commit", "--allow-empty", "-q", *words)
+    last = repo.head
+    made = repo.git("rev-list", f"{before}..{last}").split()
+    found = result.exposed(out, tmp_path, (before, last), HIDDEN, on_the_way=True)
+    assert found == [
+        ("API_KEY", f"the author or message of commit {made[1][:12]}"),
+        ("OLD_KEY", f"the author or message of commit {made[2][:12]}"),
+    ]
+    assert result.exposed(out, tmp_path, (before, last), HIDDEN) == [], "a change of files keeps neither"
 
 
 def test_a_moved_secret_is_told_of_the_new_file(repo: Repo, tmp_path: Path) -> None:
@@ -59,7 +84,7 @@ def test_a_secret_that_a_later_commit_took_out_is_told_of_the_way(repo: Repo, tm
 def test_too_much_is_said(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(result, "MOST_BYTES", 10)
     repo.write("b", "x" * 11)
-    with pytest.raises(WorkspaceFailure, match="not looked through"):
+    with pytest.raises(WorkspaceFailure, match="more than 0 MiB"):
         _found(repo, tmp_path)
 
 

@@ -85,6 +85,19 @@ def test_a_secret_in_a_commit_on_the_way_is_named_and_marked() -> None:
     assert claims.findings == ("the value of S, a secret, is in a.txt in a commit on the way",)
 
 
+@pytest.mark.parametrize("on_the_way", [False, True])
+def test_a_search_for_secrets_that_could_not_be_made_is_told_as_a_secret_is(on_the_way: bool) -> None:
+    script = Script(wrote="a", search_fails=on_the_way)
+    stage = Stage(script=lambda _: script, secrets={"S": "secret-value"})
+    stage.push(order_of())
+    stage.settle()
+    claims = stage.claims[NAME]
+    what = "the commits on the way" if on_the_way else "the result"
+    words = f"{what} could not be searched for secrets: [secret S] is in the way"
+    assert [(one.secret, one.file, one.passing) for one in claims.exposed] == [("", words, on_the_way)]
+    assert claims.findings == (words,)
+
+
 def test_progress_is_told_and_not_too_often() -> None:
     stage = run(Script(duration_ms=60_000))
     told = [body for body in stage.bodies() if isinstance(body, Progress)]
@@ -225,3 +238,4 @@ def test_findings_about_the_question_and_the_board_are_both_told(monkeypatch: py
     claims = run(Script(board=(("plan/.hidden", b"x"),)), board=()).claims[NAME]
     told = " ".join(claims.findings)
     assert "what it asks a person cannot be read: it is closed" in told and "not on the board" in told
+    assert (claims.outcome, claims.failure) == (Outcome.BLOCKED, FailureKind.NEEDS_PERSON)

@@ -62,6 +62,14 @@ def test_without_gates_receipt_and_answer() -> None:
     assert "model" not in asked.text and "export" not in asked.text and "own words" not in asked.text
 
 
+@pytest.mark.parametrize("result", [{}, RESULT])
+def test_a_gate_that_was_left_out_of_the_landing_is_said(result: dict[str, Any]) -> None:
+    landing = {"gate": {"detail": "no gates; left out, as ana wanted: pytset -q"}}
+    text = pull_request(run_of(result=result, landing=landing), PullAsked("a", "origin", "b"), "unknown").text
+    assert "- Gates of the whole change: `no gates; left out, as ana wanted: pytset -q`" in text
+    assert "nothing has tested it" not in text.split("- Tested")[0]
+
+
 def test_a_failed_gate_is_said_and_many_are_counted() -> None:
     gates = [{"name": f"g{number}", "passed": False, "exit_code": 3} for number in range(60)]
     text = pull_request(run_of(result={"gates": gates}), PullAsked("ana", "origin", "b", ""), "unknown").text

@@ -188,6 +188,27 @@ def test_a_person_asks_for_it_later_and_by_name() -> None:
     assert pair.seen() == (ResultTrust.VERIFIED, False)
 
 
+def test_the_other_node_runs_the_gates_of_every_run_of_the_change() -> None:
+    """One that fails there and that the run's own node has not run is no dispute, and no verification."""
+    lint: dict[str, object] = {"name": "lint", "argv": ["lint"]}
+    pair = Pair(on=None)
+    run = pair.run
+    with pair.desk.ledger.transaction() as tx:
+        tx.put(replace(run, id="r-0000", gates=(lint,), result={}))
+        tx.put(replace(run, terms={**run.terms, "begins": "r-0000"}))
+    ask(pair.desk.core, pair.run, "other", "me")
+    pair.follow()
+    name, order = pair.claimed()
+    assert [one.name for one in order.gates] == ["make test", "lint"]
+    failed = GateResult(name="lint", argv=("lint",), exit_code=1, passed=False, duration_ms=5)
+    end = {"outcome": Outcome.VERIFY_FAILED, "failure": FailureKind.GATE_FAILED, "reason": "lint failed"}
+    pair.answer(name, order, gates=(*gate(), failed), exit_code=0, **end)
+    pair.follow()
+    told = verified(pair.run)
+    assert told is not None and pair.seen() == (ResultTrust.PARTLY, False)
+    assert "lint failed" in told.why and not told.in_doubt
+
+
 def test_a_coordinator_that_died_between_asks_only_once() -> None:
     pair = Pair()
     pair.follow()

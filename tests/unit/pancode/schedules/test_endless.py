@@ -19,7 +19,8 @@ FAILS: dict[str, Any] = failed(FailureKind.AGENT_FAILED, Outcome.ERROR)
 def _judged(times: Times, run: Run) -> Run:
     """Its landing's gates, queued as the lander does."""
     core = times.desk.core
-    return judging.begin(core, run, judging.reserve(core), "c" * 40, f"{run.created_by} (dispatch --land)")
+    by, gates = f"{run.created_by} (dispatch --land)", judging.load_gates(core, run)
+    return judging.begin(core, run, judging.reserve(core), "c" * 40, by, gates)
 
 
 @pytest.mark.parametrize(("occasion", "ended"), [("run.done", {}), ("run.failed", FAILS)])
