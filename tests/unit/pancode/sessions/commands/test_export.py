@@ -10,6 +10,7 @@ import pytest
 
 from pancode.kernel.errors import UsageError
 from pancode.sessions.commands.export import conversation, markdown, write_new
+from pancode.sessions.transcript import way_to
 from tests.fakes.api import FakeApi
 
 LINES: tuple[dict[str, Any], ...] = (
@@ -60,18 +61,21 @@ def test_the_way_to_a_point_is_without_what_was_taken_back_and_all_of_it_says_so
     sittings = [{"run": one, "begins": before} for one, before in begins.items()]
 
     def run(path: str, query: object) -> dict[str, Any]:
-        return {"task": f"words of {path.rpartition('/')[2]}", "answer": "", "created_by": "ana"}
+        return {
+            "task": f"words of {path.rpartition('/')[2]}",
+            "answer": "",
+            "created_by": "ana",
+            "agent": "builder",
+        }
 
     session = {"session": "r-1", "agent": "builder", "runtime": "native", "sittings": sittings}
     answers = {"GET /v1/sessions/last": session, "GET /v1/runs/*/log": b"", "GET /v1/runs/*": run}
 
-    def texts(until: str = "") -> list[str]:
-        told = conversation(FakeApi(answers), "last", until)
-        return [one["text"] for one in told["messages"]]
+    def way(until: str) -> list[str]:
+        return [one["run"] for one in way_to(sittings, until)]  # type: ignore[arg-type]
 
-    assert texts("r-3") == ["words of r-1", "words of r-3"]
-    assert texts("r-2") == ["words of r-1", "words of r-2"]
-    whole = texts()
+    assert (way("r-3"), way("r-2")) == (["r-1", "r-3"], ["r-1", "r-2"])
+    whole = [one["text"] for one in conversation(FakeApi(answers), "last")["messages"]]
     assert [one for one in whole if one.startswith("words")] == [f"words of r-{n}" for n in (1, 2, 3, 4)]
     assert "went back to the end of r-1" in whole[2] and len(whole) == 5
 
