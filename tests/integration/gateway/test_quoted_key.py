@@ -49,6 +49,11 @@ def in_pieces(handler: BaseHTTPRequestHandler, quote: str) -> None:
     handler.wfile.write(b"0\r\n\r\n")
 
 
+def in_a_broken_head(handler: BaseHTTPRequestHandler, quote: str) -> None:
+    handler.wfile.write(f"HTTP/1.1 400 No\r\nreceived {quote}\r\n\r\n".encode())
+    handler.close_connection = True
+
+
 @pytest.fixture
 def serve() -> Iterator[Callable[[Answer], str]]:
     servers: list[ThreadingHTTPServer] = []
@@ -108,11 +113,12 @@ SHOWN = b'{"error": {"message": "invalid key: Bearer [secret model key]"}}'
         (told(500, QUOTE, ("content-encoding", "br")), 500, b"packed"),
         (told(500, b"x" * (1 << 20) + QUOTE), 500, b"too large"),
         (in_base64, 401, b"received Basic "),
+        (in_a_broken_head, 502, b"not a header"),
         (in_pieces, 401, b"received Bearer [secret model key] here"),
         (told(200, b'{"choices": []}', ("x-received", "QUOTE"), reason="QUOTE"), 200, b'{"choices": []}'),
         (told(200, b'{"choices": []}', (f"x-{KEY}", "a")), 200, b'{"choices": []}'),
     ],
-    ids="plain redirect gzip br large base64 pieces heads name".split(),
+    ids="plain redirect gzip br large base64 broken pieces heads name".split(),
 )
 def test_no_answer_quotes_the_key(
     lab: Lab, serve: Callable[[Answer], str], answer: Answer, status: int, said: bytes
