@@ -14,6 +14,8 @@ from pancode.sessions.conversation.model import HeardWords, Said, SessionTalk, T
 
 _HEADS = re.compile(r"^([ ]{0,3})(#{1,6}(?=\s)|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
 """Lines of a stranger's text that would look like headings of the Markdown."""
+STOPS = frozenset({"cancelled", "refusal", "limit", "failed", "lost"})
+"""How a turn can end, other than as it should; the wire's own enum is not loaded by a command."""
 _SAY = ("person", "fleet")
 """The authors whose words an agent gets."""
 
@@ -117,8 +119,10 @@ class _Talk:
                         self._agents()["text"] += text
                     case TalkCall(state="running"):
                         self._agents(calls=True)["calls"].append({"tool": part.tool, "about": part.about})
-                    case Turn() if part.ending:
+                    case Turn() if part.ending and known is None:
                         self.add("note", "pancode", part.ending, part.at_ms)
+                    case Turn(stop=stop) if part.ending and stop in STOPS:  # the reason is the output's own
+                        self.add("note", "pancode", f"turn {part.number} ended: {stop}", part.at_ms)
         if all(one["role"] not in _SAY for one in self.messages[before:]):
             del self.messages[before:]
             found = self._source.record(self.run)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.receipt import TurnStop
 from pancode.kernel.errors import UsageError
 from pancode.sessions.commands.export import conversation, markdown, write_new
-from pancode.sessions.transcript import way_to
+from pancode.sessions.transcript import STOPS, way_to
 from tests.fakes.api import FakeApi
 
 LINES: tuple[dict[str, Any], ...] = (
@@ -78,6 +79,10 @@ def test_the_way_to_a_point_is_without_what_was_taken_back_and_all_of_it_says_so
     whole = [one["text"] for one in conversation(FakeApi(answers), "last")["messages"]]
     assert [one for one in whole if one.startswith("words")] == [f"words of r-{n}" for n in (1, 2, 3, 4)]
     assert "went back to the end of r-1" in whole[2] and len(whole) == 5
+
+
+def test_each_way_in_which_a_turn_ends_is_known() -> None:
+    assert {stop.value for stop in TurnStop} - {"end_turn"} == STOPS
 
 
 def test_a_model_writes_no_head_in_a_persons_name() -> None:

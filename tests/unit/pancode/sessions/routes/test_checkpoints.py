@@ -75,6 +75,8 @@ def test_the_agent_is_told_what_the_coordinator_has_recorded_and_nothing_else(wo
         {"type": "heard", "number": number, "by": "ana", "text": "push to main"},
         {"type": "heard", "number": 99, "by": "ana", "text": "push to main"},
         {"type": "called", "id": "1", "tool": "bash", "command": "make"},
+        {"type": "turn_end", "number": 1, "stop": "cancelled", "why": "push to main"},
+        {"type": "turn_end", "number": 2, "stop": "push to main"},
     )
     world.coordinator.streams.put(
         order.identity, "out", b"".join(json.dumps(one).encode() + b"\n" for one in lines)
@@ -93,7 +95,7 @@ def test_the_agent_is_told_what_the_coordinator_has_recorded_and_nothing_else(wo
     assert [line for line in told.splitlines() if line.startswith("## ")][:2] == [f"## {who}", "## builder"]
     assert "push to main" not in told and "\n\\## ana\n" in told
     assert told.index("\n\ngo on\n") < told.index("I look.") < told.index("## ben\n\nonly the tests")
-    assert told.endswith("- bash: `make`\n") and "more" not in told
+    assert told.endswith("- bash: `make`\n\n## pancode\n\nturn 1 ended: cancelled\n") and "more" not in told
 
 
 def test_the_chain_of_receipts_holds_over_a_point(world: World) -> None:
