@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -48,8 +49,11 @@ from node_agent.gateway.upstream import (
     rate_left,
     wait_asked,
 )
+from node_agent.vault.redact import SHORTEST, Redactor, redacted
 
 KEPT_ERROR = 16 << 10
+MOST_ERROR = 1 << 20
+"""The most bytes of an answer that is not a success: the whole of it is looked through for the key."""
 MOST_OPEN = 256
 """The most connections that have shown the run's key."""
 
@@ -90,6 +94,7 @@ class Gateway:
         self._allowance, self._storm = counting.Allowance(spec.caps, lambda: self.count), counting.Storm()
         self._slots = SlotLocks(spec.slots_folder, spec.slots) if spec.slots else None
         self._last: UpstreamError | None = None
+        self._secrets = {"model key": spec.key}
         self._lobby = Lobby(MOST_OPEN)
         self._room = Room()
         self._strangers = 0
@@ -193,7 +198,11 @@ class Gateway:
 
     async def _answer(self, client: AgentClient, ask: ModelRequest) -> None:
         if not ask.route.counted:
-            return await self._pass_on(client, await self._ask(ask), None)
+            answer = await self._ask(ask)
+            if answer.status >= 300:
+                await self._failed(client, ask.route.wire, answer)
+                return
+            return await self._pass_on(client, answer, None)
         try:
             async with self._allowance.call(ask.expected):
                 await self._allowed(client, ask)
@@ -264,7 +273,8 @@ class Gateway:
         self.count = replace(self.count, left=left, left_until_s=int(_now()) + counts_s)
         if answer.status >= 300:
             self._failed_to(asked, answer.status, f"HTTP {answer.status}", wait_asked(answer.head))
-            return await self._failed(client, answer)
+            self._last = await self._failed(client, ask.route.wire, answer)
+            return
         try:
             readable = await self._metered(client, ask, answer, heard)
         except BrokenAnswer as broken:
@@ -318,11 +328,24 @@ class Gateway:
         packed = answer.head.get("content-encoding") not in ("", "identity")  # though nobody asked for it
         return meter.meter.heard or packed
 
-    async def _failed(self, client: AgentClient, answer: UpstreamResponse) -> None:
-        """Pass a server's error on, and keep it for further failing calls."""
-        kept = bytearray()
-        await self._pass_on(client, answer, _Keep(kept))
-        self._last = UpstreamError(answer.status, answer.head.get("content-type"), bytes(kept))
+    async def _failed(self, client: AgentClient, wire: Wire, answer: UpstreamResponse) -> UpstreamError:
+        """Pass an answer on that is not a success, without our key, which some servers quote."""
+        try:
+            body = await _whole(answer)
+        finally:
+            answer.close()
+        redactor = Redactor(self._secrets)
+        if body is None:
+            words = f"the model server's error is packed, or too large: more than {MOST_ERROR >> 20} MB"
+            body = error_body(wire, answer.status, words)
+        else:
+            body = redactor.feed(body) + redactor.close()
+        kept = [(name, value) for name, value in answer.head.headers if name != "content-encoding"]
+        answer.head, answer.framing = Head(answer.head.start, kept), len(body)
+        out = await client.begin(answer)
+        await out.send(body)
+        await out.end()
+        return UpstreamError(answer.status, answer.head.get("content-type"), body[:KEPT_ERROR])
 
     def _book(self, ask: ModelRequest, due: list[_Tally]) -> None:
         """Book the answer's usage, once for each answer."""
@@ -348,7 +371,19 @@ class Gateway:
             kept.append((spec.header, value))
         kept.append(("accept-encoding", "identity"))
         target = self._upstream.server.path(ask.target.path, ask.target.query)
-        return await self._upstream.ask(ask.target.method, target, kept, ask.body)
+        answer = await self._upstream.ask(ask.target.method, target, kept, ask.body)
+        answer.head = self._hidden(answer.head)
+        return answer
+
+    def _hidden(self, head: Head) -> Head:
+        """Return the head without our key; a header that is named after the key is left out."""
+        key = self._spec.key.lower()
+        headers = [
+            (name, redacted(value, self._secrets))
+            for name, value in head.headers
+            if len(key) < SHORTEST or key not in name
+        ]
+        return Head(redacted(head.start, self._secrets), headers)
 
     async def _pass_on(
         self,
@@ -391,14 +426,22 @@ class _Tally:
         self.meter.feed(piece)
 
 
-class _Keep:
-    """Keeps the beginning of an error's body."""
-
-    def __init__(self, kept: bytearray) -> None:
-        self._kept = kept
-
-    def feed(self, piece: bytes) -> None:
-        self._kept += piece[: max(KEPT_ERROR - len(self._kept), 0)]
+async def _whole(answer: UpstreamResponse) -> bytes | None:
+    """Return the whole body, unpacked; None where it is too large or cannot be unpacked. BrokenAnswer."""
+    data = bytearray()
+    async for piece in _pieces(answer):
+        data += piece
+        if len(data) > MOST_ERROR:
+            return None
+    coding = answer.head.joined("content-encoding")
+    if coding in ("", "identity"):
+        return bytes(data)
+    if coding in ("gzip", "x-gzip", "deflate"):  # though nobody asked for it
+        with contextlib.suppress(zlib.error):
+            unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
+            body = unpacker.decompress(data, MOST_ERROR)
+            return body if unpacker.eof and not unpacker.unused_data else None
+    return None
 
 
 def _now() -> float:

@@ -26,6 +26,7 @@ from node_agent.gateway.http import (
     read_head,
 )
 from node_agent.link.trusting import believing
+from node_agent.vault.redact import redacted
 
 CONNECT_S = 10.0
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -116,8 +117,10 @@ async def _ask(
         words = f"the proxy {at} wants a login: name one of secrets.json, user:password, in gateway.json"
         raise DialError(f"{words} (proxy_login)", sent=False)
     if status[:1] != "2":
+        login = {"proxy login": proxy.login, "proxy password": proxy.login.partition(":")[2]}
         raise DialError(
-            f"the proxy {at} of gateway.json refuses a connection to {name}: {status[:200]}", sent=False
+            f"the proxy {at} of gateway.json refuses a connection to {name}: {redacted(status, login)[:200]}",
+            sent=False,
         )
 
 

@@ -43,6 +43,8 @@ from node_agent.wire.policy import (
     Enforcement,
     Isolation,
     NetworkAccess,
+    PathAccess,
+    PathRule,
     Policy,
     Rules,
     Safety,
@@ -69,6 +71,26 @@ def brought_in(tree: Path, folder: str, kinds: tuple[base.Brought, ...]) -> str 
                 if not kind.naming or _names(path, kind.naming):
                     return str(path.relative_to(tree))
     return None
+
+
+def hidden_code(order: Order, kinds: tuple[base.Brought, ...], tree: Path) -> tuple[PathRule, ...]:
+    """Return rules that hide from an orchestrator's program what it would run of the repository: whatever
+    reaches the socket of the fleet tools dispatches in that name. None for an agent without these tools.
+
+    Each file or folder with which a pattern begins is hidden as a whole, where `brought_in` looks. StepFailed
+    for a link, which cannot be hidden.
+    """
+    if order.fleet_tools is None:
+        return ()
+    parts = [part for part in order.workspace.folder.split("/") if part]
+    places = ["/".join((".", *parts[:count])) for count in range(len(parts) + 1)]
+    tops = dict.fromkeys(kind.pattern.partition("/")[0] for kind in kinds)
+    names = [f"{place}/{top}" for place in places for top in tops]
+    link = next((name for name in names if (tree / name).is_symlink()), None)
+    if link is not None:
+        why = f"{link.removeprefix('./')} is a link, which the sandbox cannot hide"
+        raise StepFailed(FailureKind.SANDBOX, _no_orchestrator(order, why))
+    return tuple(PathRule(pattern=name, access=PathAccess.NONE) for name in names)
 
 
 def _names(path: Path, word: str) -> bool:
@@ -354,6 +376,8 @@ class NodeRuntimes:
         agent = any(step.kind is StepKind.AGENT for step in plan.steps)
         writable = not agent or base.may_write(order.mode, order.safety, order.agent.read_only)
         paths = (*order.policy.paths, *rules.paths)
+        if agent:
+            paths = (*paths, *hidden_code(order, runtime.brought, Path(plan.cwd)))
         network = network_of(with_rules(order.policy, rules), runtime, agent, door)
         gpus = self._around.gpus(order)
         bounds = Permissions(writable, network, door.port if door else 0, paths, gpus.files)
@@ -421,6 +445,8 @@ class NodeRuntimes:
         found = brought_in(work, order.workspace.folder, runtime.brought)
         if found is None:
             return ()
+        if order.fleet_tools is not None:
+            raise StepFailed(FailureKind.SANDBOX, _no_orchestrator(order, f"{found}; {self._no_wall()}"))
         if order.policy.told_only:
             return (receipt.Enforced(rule=f"{found} of the repository", how=Enforcement.TOLD_ONLY),)
         words = f"{order.runtime} would start what {found} of the repository is or names, "
@@ -592,6 +618,14 @@ def _skills(order: Order, work: Path, isolation: Isolation) -> tuple[OrderedSkil
         )
         found.append(skill if is_there else skill.model_copy(update={"place": ""}))
     return tuple(found)
+
+
+def _no_orchestrator(order: Order, why: str) -> str:
+    words = (
+        f"{order.runtime} would run code of the repository, which could use {order.agent.name}'s fleet tools"
+    )
+    fix = f"pancode chat --agent {order.agent.name} --runtime native; or take that file out of the repository"
+    return f"{words}: {why}; fix: {fix}"
 
 
 def _check_able(order: Order, runtime: base.Runtime) -> None:

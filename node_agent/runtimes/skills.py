@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 
 from node_agent.runtimes.base import LaunchRequest
+from node_agent.wire.skill import without_commands
 
 FOLDER = "skills"
 """The sandbox shows each folder of this name that a launch has filled, as a whole and read-only."""
@@ -13,10 +14,11 @@ FOLDER = "skills"
 
 def laid(request: LaunchRequest, folder: str, reads: Collection[str] = ()) -> dict[str, bytes]:
     """Return the skills' files below this folder. `reads`: folders of the repository in which the program
-    looks whatever its flags say; the skills of those folders are not laid a second time.
+    looks whatever its flags say; the skills of those folders are not laid a second time. Commands in their
+    texts become words: a program that ran them would ask no rule and no hook before.
     """
     return {
-        f"{folder}/{skill.name}/{path}": data
+        f"{folder}/{skill.name}/{path}": without_commands(path, data)
         for skill in request.skills
         if skill.place not in reads
         for path, data in skill.files().items()

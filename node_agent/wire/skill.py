@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
@@ -30,6 +31,29 @@ MOST_TOOLS, MOST_TOOL, MOST_TOOL_FILES = 2, 16_384, 20
 """The most tools that an attempt proposes; the most characters of one, packed; the most files of one."""
 Files = Mapping[str, tuple[bytes, bool]]
 """A skill's files: from the path below the skill to the content and whether the file may be executed."""
+
+
+_PROMPTS = (".md", ".mdc", ".mdx", ".markdown", ".txt", ".toml")
+_ARGUMENTS = rb"(?:\$\w+(?:\[\w*\])?|\$\{[^}\n!`]*\})*"
+"""Placeholders that a program fills in before it looks for commands; what they leave may be empty."""
+_COMMAND = re.compile(rb"`%b`%b`%b(?=!)|!(?=%b`)" % ((_ARGUMENTS,) * 4))
+"""A place where Claude Code or OpenCode begins to read a command: !`...` in a line, ```! as a block.
+
+It matches more than these programs run, so that a difference in how they read a text does not matter.
+"""
+
+
+def commands_in(path: str, data: bytes) -> list[str]:
+    """Return the beginnings of the commands that some programs run when they read this file as a prompt."""
+    if not path.lower().endswith(_PROMPTS):
+        return []
+    texts = (data[found.end() :].lstrip(b"!`") for found in _COMMAND.finditer(data))
+    return [text.partition(b"`")[0].decode("utf-8", "replace") for text in texts]
+
+
+def without_commands(path: str, data: bytes) -> bytes:
+    """Return the file for a run: a space after each marker of a command makes that program read a text."""
+    return _COMMAND.sub(rb"\g<0> ", data) if path.lower().endswith(_PROMPTS) else data
 
 
 class SkillMark(WireModel):

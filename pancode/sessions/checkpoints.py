@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pancode.kernel.errors import UsageError
+from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, SessionRow
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.life.continuations import must_have_ended
+from pancode.runs.life.continuations import must_have_ended, opener_of
+from pancode.runs.log import LogPlace, read_log
 from pancode.runs.unit_of_work import unit_of_work
-from pancode.runs.views import at
+from pancode.runs.user_environment import Streams
+from pancode.runs.views import at, find_run, words_of
 from pancode.sessions.answers import CheckpointShape, CheckpointsShape
-from pancode.sessions.session import SessionChain, load
+from pancode.sessions.session import SessionChain, load, shape
+from pancode.sessions.transcript import TalkRecord, conversation, markdown, way_to
 from pancode.workflows.step_work import result_commit
 
 MOST_POINTS = 100
+MOST_SITTINGS, MOST_TOLD = 20, 12_000
+"""How many sittings before a point are read for an agent that goes on there, and how many characters of the
+conversation's end it is told."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
 
 
@@ -49,25 +56,72 @@ def make(core: Core, text: str, name: str, by: str) -> CheckpointsShape:
         return _shape(work.tx, session.id, row)
 
 
-def restore(core: Core, text: str, name: str, told: str, by: str) -> CheckpointsShape:
+def restore(core: Core, streams: Streams, text: str, name: str, by: str) -> CheckpointsShape:
     """Let the next words go on at this point. Nothing is lost: later sittings stay, with their names.
 
-    `told`: the conversation until then, for an agent that does not remember it. UsageError, NotFoundError.
+    The agent does not remember what was said until then: it is told that from our own records. UsageError,
+    NotFoundError.
     """
+    told = _told(core, streams, text, name)
     with unit_of_work(core) as work:
         session = load(work.tx, text)
         row = must_rest(session)
         _must_wait_for_words(session, name)
-        names = [str(one["name"]) for one in row.points]
-        point = next((one for one in row.points if one["name"] == name), None)
-        if point is None:
-            raise not_found("checkpoint", name, names, f"pancode sessions checkpoints {session.id}")
-        run = str(point["run"])
+        run = _run_at(row, name)
         wanted: dict[str, object] = {"name": name, "run": run, "told": told} if run != row.run else {}
         row = replace(row, restored=wanted, backs={**row.backs, row.run: run})
         work.tx.put(row)
         work.audit("people", "info", "checkpoint restored", row.run, by=by, name=name, at=run)
         return _shape(work.tx, session.id, row)
+
+
+def _run_at(row: SessionRow, name: str) -> str:
+    """Return the sitting at whose end the point is. NotFoundError."""
+    for one in row.points:
+        if one["name"] == name:
+            return str(one["run"])
+    names = [str(one["name"]) for one in row.points]
+    raise not_found("checkpoint", name, names, f"pancode sessions checkpoints {row.id}")
+
+
+def _told(core: Core, streams: Streams, text: str, name: str) -> str:
+    """Return the end of the conversation until the point. What is read does not change: its sittings have
+    ended.
+    """
+    with core.ports.ledger.transaction() as tx:
+        session = load(tx, text)
+        row = must_rest(session)
+        run, shown = _run_at(row, name), shape(core, tx, session)
+    if run == row.run:
+        return ""  # it remembers all of it
+    way = way_to(shown["sittings"], run)[-MOST_SITTINGS:]
+    return markdown(conversation(shown, _Records(core, streams), way))[-MOST_TOLD:]
+
+
+class _Records:
+    """What the coordinator has recorded of a session's runs, as `TalkSource` has it."""
+
+    def __init__(self, core: Core, streams: Streams) -> None:
+        self._core, self._streams = core, streams
+
+    def output(self, run: str) -> Iterator[tuple[str, bytes]]:
+        with contextlib.suppress(NotFoundError):  # logs are let go after some time; task and answer stay
+            piece = read_log(self._core, self._streams, run, LogPlace())
+            while piece.data or piece.more:
+                yield piece.place.attempt, piece.data
+                piece = read_log(self._core, self._streams, run, piece.place)
+
+    def words(self, run: str) -> Mapping[int, tuple[str, str]]:
+        with self._core.ports.ledger.transaction() as tx:
+            found = find_run(tx, run)
+            said = words_of(tx, found)
+        return {0: (opener_of(found), found.task), **{one.number: (one.by, one.text) for one in said}}
+
+    def record(self, run: str) -> TalkRecord:
+        with self._core.ports.ledger.transaction() as tx:
+            found = find_run(tx, run)
+        answer = str(found.result.get("answer") or "")
+        return TalkRecord(opener_of(found), found.task, found.agent, answer)
 
 
 def _must_wait_for_words(session: SessionChain, name: str) -> None:

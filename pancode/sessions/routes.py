@@ -54,7 +54,6 @@ from pancode.workspaces.service import in_workspace
 
 AT_ONCE_MS, MOST_ROUNDS = 1, 20
 """A session that is left alone: each sitting rests this many ms after its turn; so many follow at most."""
-MOST_TOLD = 16_000
 Duration = Annotated[int | None, Field(ge=1, le=MOST_MS)]
 
 
@@ -130,10 +129,9 @@ class CheckpointBody(ActBody):
 
 
 class RestoreBody(ActBody):
-    """`told`: the conversation until then, for an agent that does not remember it."""
+    """`name`: of the point."""
 
     name: Annotated[str, Field(max_length=200)]
-    told: Annotated[str, Field(max_length=MOST_TOLD)] = ""
 
 
 @Verb(CHAT, SessionBody, "chat", pokes=True, status=201, right=DISPATCHES)
@@ -229,7 +227,9 @@ def _point(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
 def _restore(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     """Its next words go on at a point."""
     body: RestoreBody = call.body
-    return checkpoints.restore(context.core, call.path["run"], body.name, body.told, body.by)
+    return checkpoints.restore(
+        context.core, context.coordinator.streams, call.path["run"], body.name, body.by
+    )
 
 
 @Verb(TASKS, command="sessions tasks")

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from node_agent.wire.skill import commands_in
 from pancode.kernel.formatting import size, unhidden
 from pancode.skills.copies import FileMark, mark_of, tree_hash
 
@@ -22,8 +23,6 @@ _KNOWN = {"name", "description", "license", "compatibility", "metadata", "allowe
 _LONGEST = {"name": 64, "description": 1024, "compatibility": 500}
 POWERS = ("gives_tools", "runs")
 """Codes of findings about power: a skill lets agents use tools unasked, or something in it runs by itself."""
-_RUNS = re.compile(r"!`([^`\n]+)`")
-"""A command in a text that Claude Code runs, to put its output in that place."""
 _EMOJI = re.compile("(?<=[^\x00-\x7f])[\ufe0f\u200d]")
 """Two characters that join and draw emoji; anywhere else they count as hidden."""
 
@@ -116,7 +115,7 @@ def made_of(name: str, files: Mapping[str, SkillFile], found: tuple[SkillFinding
     if fields is not None:
         findings += _of_fields(name, fields)
         findings += _of_powers(fields)
-    findings += _of_body(body)
+    findings += [*_of_body(body), *_of_commands(files)]
     told = fields.get("description") if fields is not None else None
     return Skill(name, files, told.strip() if isinstance(told, str) else "", body, tuple(findings), front)
 
@@ -133,7 +132,7 @@ def definition(name: str, file: SkillFile) -> Skill:
     parts = _FRONT.match(text)
     front, body = (parts[1] or "", parts[2]) if parts is not None else ("", text)
     fields = (_fields(front, findings) if front else None) or {}
-    findings += [*_of_powers(fields), *_of_body(body)]
+    findings += [*_of_powers(fields), *_of_body(body), *_of_commands({name: file})]
     return Skill(name, {"": file}, str(fields.get("description") or ""), body, tuple(findings), front)
 
 
@@ -207,12 +206,16 @@ def _in_short(value: object) -> str:
 def _of_body(body: str) -> Iterator[SkillFinding]:
     if not body.strip():
         yield error("no_body", f"{FILE} says nothing below its front matter")
-    if commands := _RUNS.findall(body):
-        what = f"some programs run these commands as soon as it is read: {_in_short('; '.join(commands))}"
-        yield SkillFinding(False, "runs", what)
     if (lines := body.count("\n")) > LONG_BODY:
         what = f"{lines} lines; put what is rarely needed into a file beside it"
         yield SkillFinding(False, "long_body", what)
+
+
+def _of_commands(files: Mapping[str, SkillFile]) -> Iterator[SkillFinding]:
+    for path, file in sorted(files.items()):
+        if commands := commands_in(path, file.data):
+            runs = _in_short("; ".join(commands))
+            yield SkillFinding(False, "runs", f"some programs run these commands as they read {path}: {runs}")
 
 
 def _of_files(files: Mapping[str, SkillFile]) -> Iterator[SkillFinding]:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.wire.policy import Safety
+from node_agent.runtimes.acp import FILE as ACP
+from node_agent.runtimes.acp import AcpWay
+from node_agent.runtimes.base import LaunchRequest, ProcessSpec
+from node_agent.wire.policy import CommandRule, Isolation, Mode, Rules, Safety, compile_policy
 from node_agent.wire.skill import OrderedSkill, SkillPlace, digest_of, packed
 from tests.clis.conftest import MakeBench
 from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, Cli
@@ -31,8 +34,9 @@ def text_of(name: str) -> str:
     return f"---\nname: {name}\ndescription: Lists-{name}, for tests.\n---\nBody-of-{name}\n"
 
 
-def skill(name: str, place: SkillPlace = "") -> OrderedSkill:
-    files = {"SKILL.md": (text_of(name).encode(), False), "scripts/go.sh": (b"#!/bin/sh\n", True)}
+def skill(name: str, place: SkillPlace = "", more: str = "") -> OrderedSkill:
+    text = text_of(name) + more
+    files = {"SKILL.md": (text.encode(), False), "scripts/go.sh": (b"#!/bin/sh\n", True)}
     return OrderedSkill(name=name, digest=digest_of(files), place=place, packed=packed(files))
 
 
@@ -85,3 +89,67 @@ def test_a_program_that_takes_turns_lists_them_too(make_bench: MakeBench, cli: C
     assert any("Lists-nobody-said-yes" in body for body in bodies) is itself
     if reads:
         assert any("Body-of-deploy" in body for body in bodies)
+
+
+RUNS = """
+One !`touch ran-1` line.
+
+!`touch ran-2
+`
+
+```!
+touch ran-3
+```
+
+```! touch ran-4 ```
+
+!$ARGUMENTS`touch ran-5`
+"""
+"""Each form of a command that Claude Code or OpenCode runs when it reads a skill (read in their binaries).
+
+OpenCode puts arguments in before it looks for commands, so the last form becomes one if there are none.
+"""
+FORBIDDEN = Rules(commands=(CommandRule(pattern="touch", reason="nothing is touched here"),))
+
+
+def has_run(work: Path) -> list[str]:
+    return sorted(path.name for path in work.iterdir() if path.name.startswith("ran-"))
+
+
+@pytest.mark.parametrize("safety", [Safety.AUTO_EDIT, Safety.FULL_AUTO])
+@pytest.mark.parametrize("cli", (CLAUDE, COPILOT, GEMINI), ids=lambda cli: cli.runtime)
+def test_a_skill_that_the_model_reads_runs_no_command(
+    make_bench: MakeBench, cli: Cli, safety: Safety, tmp_path: Path
+) -> None:
+    tool, arguments = READS[cli.runtime]
+    turns = [{"call": {"name": tool, "arguments": arguments}}, {"text": "Done."}, {"text": "Done."}]
+    bench, _ = make_bench(cli, {"turns": turns})
+    bench.isolation = Isolation.SANDBOX
+    policy = compile_policy(safety, False, mode=Mode.BUILD, rules=FORBIDDEN)
+    request = replace(bench.request(safety=safety), skills=(skill("deploy", more=RUNS),), policy=policy)
+    verdict = bench.run(request)
+    assert verdict.failure is None, verdict.reason
+    told = "".join(path.read_text() for path in (tmp_path / "d").iterdir())
+    assert not has_run(bench.work)
+    assert "One ! `touch ran-1` line." in told, "the model reads what the skill says"
+
+
+def test_opencode_runs_no_command_of_a_skill_that_a_person_calls(
+    make_bench: MakeBench, tmp_path: Path
+) -> None:
+    """OpenCode has each skill as a command, `/deploy`. Our ACP program never sends one; here it does."""
+    bench, _ = make_bench(OPENCODE, {"turns": [{"text": "Done."}, {"text": "Done."}]})
+    launch = bench.launch
+
+    def with_commands(request: LaunchRequest) -> ProcessSpec:
+        made = launch(request)
+        way = AcpWay.model_validate_json(made.files[ACP]).model_copy(update={"signs": ""})
+        return replace(made, files={**made.files, ACP: way.model_dump_json().encode()})
+
+    bench.launch = with_commands  # type: ignore[method-assign]
+    request = sitting(bench, "/deploy", skills=(skill("deploy", more=RUNS),))
+    verdict = bench.run(replace(request, policy=compile_policy(Safety.AUTO_EDIT, False, rules=FORBIDDEN)))
+    assert verdict.failure is None, verdict.reason
+    told = "".join(path.read_text() for path in (tmp_path / "d").iterdir())
+    assert not has_run(bench.work)
+    assert "One ! `touch ran-1` line." in told, "the model reads what the skill says"

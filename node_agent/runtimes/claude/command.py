@@ -51,7 +51,7 @@ _NEVER = ",".join(f"Bash({words}:*)" for words in NEVER)
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """Return the launch; prompt in a file and task on standard input, so that no command line has them."""
     files = {**BASE_FILES, "claude/.keep": b"", **prompt_in(PROMPT, request)}
-    files |= {**_hooks(request, place), **skills.plugin(request)}
+    files |= {**_settings(request, place), **skills.plugin(request)}
     env = quiet_env(request, base_env(request, place))
     if place.is_root and request.may_write and request.safety is Safety.FULL_AUTO:
         env["IS_SANDBOX"] = "1"  # as root it refuses bypassPermissions otherwise
@@ -82,19 +82,26 @@ def _way(request: LaunchRequest, place: Place) -> AcpWay:
     }
     if request.reasoning and (effort := LEVELS[request.reasoning][0]):
         options["effort"] = effort
-    if hooks.has_hook(request, place):
+    if _has_settings(request, place):
         options["settings"] = f"{request.home}/{SETTINGS}"
     prompt = {"systemPrompt": {"append": request.prompt}} if request.prompt else {}
     told: dict[str, Any] = {"claudeCode": {"options": options}, **prompt}
     return CLAUDE_WAY.model_copy(update={"mode": _MODES[level], "settings": told})
 
 
-def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
-    if not hooks.has_hook(request, place):
+def _has_settings(request: LaunchRequest, place: Place) -> bool:
+    return hooks.has_hook(request, place) or bool(request.skills)
+
+
+def _settings(request: LaunchRequest, place: Place) -> dict[str, bytes]:
+    """Return the hook, and the program's own switch against commands in skills, which no hook would see."""
+    if not _has_settings(request, place):
         return {}
-    asked = hooks.tools(request, ("Bash",), (*_WRITE, "NotebookEdit"))
-    entry = hooks.entry(asked, hooks.command(request, place), hooks.timeout_s(request))
-    settings = {"hooks": {"PreToolUse": entry}}
+    settings: dict[str, object] = {"disableSkillShellExecution": True}
+    if hooks.has_hook(request, place):
+        asked = hooks.tools(request, ("Bash",), (*_WRITE, "NotebookEdit"))
+        entry = hooks.entry(asked, hooks.command(request, place), hooks.timeout_s(request))
+        settings["hooks"] = {"PreToolUse": entry}
     return {**hooks.files("claude", request, place), SETTINGS: json.dumps(settings).encode()}
 
 
@@ -125,7 +132,7 @@ def _allowed(request: LaunchRequest, place: Place) -> tuple[str, ...]:
     allowed, rest = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     if is_fenced(request, place):
         allowed, rest = (*allowed, "Bash"), (*rest, "--allowedTools", "Bash", "--disallowedTools", _NEVER)
-    asks = ("--settings", f"{request.home}/{SETTINGS}") if hooks.has_hook(request, place) else ()
+    asks = ("--settings", f"{request.home}/{SETTINGS}") if _has_settings(request, place) else ()
     return ("--tools", ",".join(skills.named(request, allowed, _TOOLS)), *rest, *asks)
 
 

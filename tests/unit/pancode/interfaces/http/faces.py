@@ -16,8 +16,8 @@ LOOKED = "the tab knows by itself when it was left"
 WITHOUT_PAGE = {
     "POST /v1/runs/{run}/pull-request": "it needs a remote and a branch of the person's own checkout",
     "POST /v1/runs/{run}/land/cancel": "Ctrl-C of the command that waits for the landing asks it",
-    "POST /v1/sessions/{run}/checkpoints": "who goes back to a point does it in a terminal: as restore",
-    "POST /v1/sessions/{run}/restore": "an agent without a memory is told the talk as the command writes it",
+    "POST /v1/sessions/{run}/checkpoints": "who goes back to a point does it in a terminal",
+    "POST /v1/sessions/{run}/restore": "who goes back to a point does it in a terminal",
     "POST /v1/hooks/{schedule}": OF_A_PROGRAM,
     "POST /v1/hooks/trackers/{project}": OF_A_PROGRAM,
     "POST /v1/projects/{project}/webhook": OF_A_TERMINAL,

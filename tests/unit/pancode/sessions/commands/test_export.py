@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.receipt import TurnStop
 from pancode.kernel.errors import UsageError
 from pancode.sessions.commands.export import conversation, markdown, write_new
+from pancode.sessions.transcript import STOPS, way_to
 from tests.fakes.api import FakeApi
 
 LINES: tuple[dict[str, Any], ...] = (
@@ -60,20 +62,27 @@ def test_the_way_to_a_point_is_without_what_was_taken_back_and_all_of_it_says_so
     sittings = [{"run": one, "begins": before} for one, before in begins.items()]
 
     def run(path: str, query: object) -> dict[str, Any]:
-        return {"task": f"words of {path.rpartition('/')[2]}", "answer": "", "created_by": "ana"}
+        return {
+            "task": f"words of {path.rpartition('/')[2]}",
+            "answer": "",
+            "created_by": "ana",
+            "agent": "builder",
+        }
 
     session = {"session": "r-1", "agent": "builder", "runtime": "native", "sittings": sittings}
     answers = {"GET /v1/sessions/last": session, "GET /v1/runs/*/log": b"", "GET /v1/runs/*": run}
 
-    def texts(until: str = "") -> list[str]:
-        told = conversation(FakeApi(answers), "last", until)
-        return [one["text"] for one in told["messages"]]
+    def way(until: str) -> list[str]:
+        return [one["run"] for one in way_to(sittings, until)]  # type: ignore[arg-type]
 
-    assert texts("r-3") == ["words of r-1", "words of r-3"]
-    assert texts("r-2") == ["words of r-1", "words of r-2"]
-    whole = texts()
+    assert (way("r-3"), way("r-2")) == (["r-1", "r-3"], ["r-1", "r-2"])
+    whole = [one["text"] for one in conversation(FakeApi(answers), "last")["messages"]]
     assert [one for one in whole if one.startswith("words")] == [f"words of r-{n}" for n in (1, 2, 3, 4)]
     assert "went back to the end of r-1" in whole[2] and len(whole) == 5
+
+
+def test_each_way_in_which_a_turn_ends_is_known() -> None:
+    assert {stop.value for stop in TurnStop} - {"end_turn"} == STOPS
 
 
 def test_a_model_writes_no_head_in_a_persons_name() -> None:

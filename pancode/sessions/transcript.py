@@ -1,0 +1,164 @@
+"""The conversation of a session as data and as Markdown: who said what, in order, under the right names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypedDict
+
+from pancode.kernel.formatting import unhidden
+from pancode.kernel.names import FLEET
+from pancode.sessions.answers import SessionShape, SittingShape
+from pancode.sessions.conversation.model import HeardWords, Said, SessionTalk, TalkCall, Turn
+
+_HEADS = re.compile(r"^([ ]{0,3})(#{1,6}(?=\s)|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
+"""Lines of a stranger's text that would look like headings of the Markdown."""
+STOPS = frozenset({"cancelled", "refusal", "limit", "failed", "lost"})
+"""How a turn can end, other than as it should; the wire's own enum is not loaded by a command."""
+_SAY = ("person", "fleet")
+"""The authors whose words an agent gets."""
+
+
+class CalledTool(TypedDict):
+    tool: str
+    about: str
+
+
+class TalkMessage(TypedDict):
+    """A message. `role`: person, fleet, agent or note; `calls`: what the agent called before its text."""
+
+    run: str
+    role: str
+    by: str
+    at_ms: int | None
+    text: str
+    calls: list[CalledTool]
+
+
+class TalkShape(TypedDict):
+    """The session, and its messages in order."""
+
+    session: SessionShape
+    messages: list[TalkMessage]
+
+
+@dataclass(frozen=True, slots=True)
+class TalkRecord:
+    """A run as it is recorded: who asked for it, its task, its agent, and its answer; "" without one."""
+
+    by: str
+    task: str
+    agent: str
+    answer: str
+
+
+class TalkSource(Protocol):
+    """What is known of a session's runs. Every method may be called again, and changes nothing."""
+
+    def output(self, run: str) -> Iterable[tuple[str, bytes]]:
+        """Yield the stored output in pieces, each with its attempt; nothing where none is kept."""
+
+    def words(self, run: str) -> Mapping[int, tuple[str, str]] | None:
+        """Return who has said what to the run, by the number of the message, 0 being the task; None: the
+        output is believed.
+        """
+
+    def record(self, run: str) -> TalkRecord:
+        """Return what is recorded of the run itself."""
+
+
+def conversation(shape: SessionShape, source: TalkSource, sittings: Sequence[SittingShape]) -> TalkShape:
+    """Return the messages of these sittings, each with what the agent did for it."""
+    talk = _Talk(shape["agent"], source)
+    last = None
+    for sitting in sittings:
+        run, begins = sitting["run"], sitting["begins"]
+        talk.run = run
+        if last not in (None, begins):
+            words = f"a person went back to the end of {begins}; what stands since is undone"
+            talk.add("note", "pancode", words)
+        last = run
+        talk.read(shape["runtime"])
+    return {"session": shape, "messages": talk.messages}
+
+
+def way_to(sittings: Sequence[SittingShape], until: str) -> list[SittingShape]:
+    """Return the sittings from the first to `until`, each begun where the one before it ended: without what a
+    person has gone back behind.
+    """
+    way: list[SittingShape] = []
+    wanted: str | None = until
+    for sitting in reversed(sittings):
+        if sitting["run"] == wanted:
+            way, wanted = [sitting, *way], sitting["begins"]
+    return way
+
+
+class _Talk:
+    """A conversation as a list of messages."""
+
+    def __init__(self, agent: str, source: TalkSource) -> None:
+        self._agent, self._source, self.run = agent, source, ""
+        self.messages: list[TalkMessage] = []
+        self._talk = SessionTalk()
+
+    def read(self, runtime: str) -> None:
+        """Read the output of the current run; without turns, its task and answer as they are recorded."""
+        before, known = len(self.messages), self._source.words(self.run)
+        for attempt, data in self._source.output(self.run):
+            for part in self._talk.feed(self.run, attempt, data, runtime):
+                match part:
+                    case HeardWords():
+                        by, text = part.by, part.text
+                        if known is not None:  # words that nobody has said are left out
+                            by, text = known.get(part.number, ("", ""))
+                        if by:
+                            self.add("fleet" if by == FLEET else "person", by, text, part.at_ms)
+                    case Said(text=text):
+                        self._agents()["text"] += text
+                    case TalkCall(state="running"):
+                        self._agents(calls=True)["calls"].append({"tool": part.tool, "about": part.about})
+                    case Turn() if part.ending and known is None:
+                        self.add("note", "pancode", part.ending, part.at_ms)
+                    case Turn(stop=stop) if part.ending and stop in STOPS:  # the reason is the output's own
+                        self.add("note", "pancode", f"turn {part.number} ended: {stop}", part.at_ms)
+        if all(one["role"] not in _SAY for one in self.messages[before:]):
+            del self.messages[before:]
+            found = self._source.record(self.run)
+            self.add("person", found.by, found.task)
+            if found.answer:
+                self.add("agent", found.agent, found.answer)
+
+    def add(self, role: str, by: str, text: str, at_ms: int = 0) -> None:
+        self.messages.append(
+            {"run": self.run, "role": role, "by": by, "at_ms": at_ms or None, "text": text, "calls": []}
+        )
+
+    def _agents(self, calls: bool = False) -> TalkMessage:
+        """Return the agent's message under way: its calls, then its text. Calls behind text begin a new
+        one."""
+        last = self.messages[-1] if self.messages else None
+        if last is None or last["role"] != "agent" or (calls and last["text"]):
+            self.add("agent", self._agent, "")
+        return self.messages[-1]
+
+
+def markdown(told: TalkShape) -> str:
+    """Return the conversation for readers. No line of a message can pass for a head of ours."""
+    shape = told["session"]
+    model = f", {shape['model']}" if shape["model"] else ""
+    about = f"Session {shape['session']}: agent {shape['agent']}, {shape['runtime']}{model}."
+    parts, by = [f"# {shape['title']}", about], None
+    for one in told["messages"]:
+        again = by == (one["role"], one["by"])
+        calls = [f"- {_flat(call['tool'])}: `{_flat(call['about'])}`" for call in one["calls"]]
+        body = _HEADS.sub(r"\1\\\2", one["text"].strip())
+        who = f"## {_flat(one['by'])}" if one["role"] in _SAY or not again else ""
+        parts.append("\n\n".join(filter(None, (who, "\n".join(calls), body))))
+        by = one["role"], one["by"]
+    return "\n\n".join(unhidden(part) for part in parts) + "\n"
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.replace("`", "'").split())
