@@ -65,7 +65,7 @@ class Trees:
         self.tested, self.said = tested, said
 
     def into_files(self, project: str, request: LandRequest, gates: Gates, off: CalledOff) -> LandReport:
-        gate = self.said or gates(Merged("t" * 40, (), self.tested))
+        gate = self.said or gates(Merged("t" * 40, "t" * 40, (), self.tested))
         failed = LandStatus.HELD if gate.held else LandStatus.GATE_FAILED
         return LandReport(LandStatus.LANDED if gate.ok else failed, conflicts=gate.held, gate=gate)
 
@@ -328,10 +328,12 @@ def test_a_failed_gate_of_an_older_run_is_named_with_the_command_that_leaves_it_
         chain.put(replace(judging, result={"gates": gates}, **cast("Any", end)))
         return False
 
-    judge = LandingJudge(chain.desk.core, cast("Repositories", Trees(tested=True)), run, LandWay("ana"), ends)
-    said = judge(Merged("t" * 40, (), tested=True))
+    judge = LandingJudge(
+        chain.desk.core, cast("Repositories", Trees(tested=True)), run, LandWay("ana"), ends, no_prd
+    )
+    said = judge(Merged("t" * 40, "t" * 40, (), tested=True))
     assert "gate pytset -q: exit 127 (pytset -q is a gate of r-0001); look" in said.detail
-    lander = Lander(chain.desk.core, cast("Repositories", Trees(tested=True, said=said)))
+    lander = Lander(chain.desk.core, cast("Repositories", Trees(tested=True, said=said)), no_prd)
     with pytest.raises(WorkspaceError) as refused:
         lander.land(run, LandWay("ana"), cast("LandingWish", Wish()))
     assert "without this gate: pancode land r-0002 --without-gate 'pytset -q'; " in refused.value.fix
