@@ -97,11 +97,10 @@ def _settings(request: LaunchRequest, place: Place) -> dict[str, bytes]:
     """Return the hook, and the program's own switch against commands in skills, which no hook would see."""
     if not _has_settings(request, place):
         return {}
-    settings: dict[str, object] = {"disableSkillShellExecution": True}
-    if hooks.has_hook(request, place):
-        asked = hooks.tools(request, ("Bash",), (*_WRITE, "NotebookEdit"))
-        entry = hooks.entry(asked, hooks.command(request, place), hooks.timeout_s(request))
-        settings["hooks"] = {"PreToolUse": entry}
+    asked = hooks.tools(request, ("Bash",), (*_WRITE, "NotebookEdit"))
+    entry = hooks.entry(asked, hooks.command(request, place), hooks.timeout_s(request))
+    hooked = {"hooks": {"PreToolUse": entry}} if hooks.has_hook(request, place) else {}
+    settings = {"disableSkillShellExecution": True, **hooked}
     return {**hooks.files("claude", request, place), SETTINGS: json.dumps(settings).encode()}
 
 
