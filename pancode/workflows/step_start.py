@@ -32,6 +32,7 @@ from pancode.workflows.service import at_its_place, run_in
 from pancode.workflows.step_work import (
     FOLDER,
     check_script,
+    files_front,
     places,
     result_commit,
     step_work,
@@ -143,6 +144,8 @@ class StepPreparer:
         files = {**work.files, **self._changes(step, runs, resolved.rules)}
         if judge is not None:
             files[f"{FOLDER}/verdict.json"] = json.dumps(judge.outputs.get("verdict"), indent=2).encode()
+        if not runtime.own:
+            request = replace(request, task=f"{request.task}{files_front(request.task, files)}")
         sides = self._sides(step, steps, runs)
         if not sides:
             return PreparedWork(request, runtime=runtime.name, files=files)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -226,6 +226,14 @@ def verdict_front(step: WorkflowStep, judge: WorkflowStep | None) -> str:
         return ""
     verdict = json.dumps(judge.outputs.get("verdict"), ensure_ascii=False, indent=2)
     return f"Round {step.round} of {judge.most}. {judge.name} has judged the round before:\n{verdict}\n\n"
+
+
+def files_front(task: str, files: Iterable[str]) -> str:
+    """Return the words that name the files of a step of which its task says nothing; empty: it names all."""
+    unnamed = [path for path in sorted(files) if path not in task]
+    if not unnamed:
+        return ""
+    return f"\n\nFrom the steps before you have, in your workspace: {', '.join(unnamed)}."
 
 
 def file_of(step: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.receipt import GateResult
 from node_agent.wire.signing import SigningKey, parse_envelope
 from pancode.kernel.records import Workflow, WorkflowStep, WorkflowStepState
-from pancode.workflows.step_work import step_work, verdict_front
+from pancode.workflows.step_work import files_front, step_work, verdict_front
 from tests.unit.pancode.workflows.trees import LOOP, Trees, changed, git
 from tests.unit.pancode.workflows.world import ERROR, Flows, step
 
@@ -415,3 +415,9 @@ def test_without_a_number_of_those_that_are_done_it_is_said_why(flows: Flows) ->
         flows.end(name, findings=("no score: the command has printed nothing",))
     told = flows.show()
     assert told["state"] == "failed" and "a: no score; the command has printed" in told["reason"]
+
+
+def test_a_task_names_each_file_of_its_step() -> None:
+    files = {".pancode/inputs/1.md", ".pancode/inputs/1.diff"}
+    assert files_front("look at .pancode/inputs/1.diff", files).endswith("workspace: .pancode/inputs/1.md.")
+    assert files_front("read .pancode/inputs/1.md and .pancode/inputs/1.diff", files) == ""
