@@ -77,7 +77,7 @@ def test_a_program_comes_by_npm_in_the_version_that_was_asked_and_goes_again(
     assert done.sha256 == hashlib.sha256(there.read_bytes()).hexdigest()
     assert installed(home.root) == {"gemini": done} and done.chosen
     where = f"--prefix {environ['HOME']}/.local"
-    assert asked(environ) == [f"install -g {where} @google/gemini-cli@0.61.0"]
+    assert asked(environ) == [f"install -g --ignore-scripts {where} @google/gemini-cli@0.61.0"]
     install(home, "gemini", "", environ, {})
     assert asked(environ)[-1].endswith("@latest"), "without a version it is the newest"
     assert not installed(home.root)["gemini"].chosen and brought(home.root) == {"gemini": "newest"}
