@@ -19,6 +19,30 @@ def fleet_forms(terms: FleetTerms | None) -> list[ToolForm]:
     return [ToolForm(one.name, one.description, json.loads(one.parameters)) for one in tools]
 
 
+MOST_TOLD = 200
+_SUBJECTS = ("task", "question", "text", "run", "workflow", "name", "session")
+"""The arguments that say what a call is about, the best first."""
+
+
+def words_of_call(given: Mapping[str, Any]) -> str:
+    """Return for people whom a call sends where, and with what task; empty where it names nothing."""
+    who = " on ".join(str(given[name]) for name in ("agent", "node") if isinstance(given.get(name), str))
+    what = next((str(given[name]) for name in _SUBJECTS if isinstance(given.get(name), str)), "")
+    tasks = given.get("tasks") or given.get("steps")
+    what = what or (f"{len(tasks)} tasks" if isinstance(tasks, list) else "")
+    return ": ".join(part for part in (who, " ".join(what.split())) if part)[:MOST_TOLD]
+
+
+def begun_by(answer: str) -> str:
+    """Return the run or workflow that a call has begun, by the answer of its tool; empty: none."""
+    try:
+        found = json.loads(answer)
+    except (ValueError, RecursionError):
+        return ""
+    begun = (found.get("run") or found.get("workflow")) if isinstance(found, dict) else None
+    return begun[:MOST_TOLD] if isinstance(begun, str) else ""
+
+
 class FleetDesk:
     """The fleet calls of one attempt, numbered from 1. `wait`: sleeps, and may end the turn meanwhile."""
 
@@ -27,7 +51,7 @@ class FleetDesk:
     ) -> None:
         self.names = frozenset(one.name for one in terms.tools) if terms is not None else frozenset()
         self._voice, self._words, self._wait = voice, words, wait
-        self._number = 0
+        self._number, self._begun = 0, ""
 
     def may_ask(self, tool: str, others: Collection[str]) -> bool:
         """Whether the coordinator decides on the call: of a tool that it offers, or of none at all, which it
@@ -56,14 +80,20 @@ class FleetDesk:
         if size > MOST_ARGUMENTS:
             raise Denied(f"the arguments have {size} characters; a tool of the fleet takes {MOST_ARGUMENTS}")
         self._number += 1
-        self._voice.tell("asks_fleet", number=self._number, tool=tool, arguments=dict(given))
+        self._voice.tell(
+            "asks_fleet", number=self._number, tool=tool, about=words_of_call(given), arguments=dict(given)
+        )
         self._voice.sync()  # before anybody acts on it: no later call may ever have this number
         return self._number
 
     def answer(self, number: int) -> LaidFleetAnswer | None:
         """Return the answer to a call; None: it has not come."""
-        return self._words.fleet_answer(number)
+        found = self._words.fleet_answer(number)
+        if found is not None and found.ok:
+            self._begun = begun_by(found.text)
+        return found
 
     def over(self, number: int) -> None:
         """Nobody waits for this call any more."""
-        self._voice.tell("fleet_over", number=number)
+        self._voice.tell("fleet_over", number=number, begun=self._begun)
+        self._begun = ""

@@ -106,6 +106,7 @@ class _Talk:
     def read(self, runtime: str) -> None:
         """Read the output of the current run; without turns, its task and answer as they are recorded."""
         before, known = len(self.messages), self._source.words(self.run)
+        begun: dict[int, CalledTool] = {}
         for attempt, data in self._source.output(self.run):
             for part in self._talk.feed(self.run, attempt, data, runtime):
                 match part:
@@ -117,8 +118,8 @@ class _Talk:
                             self.add("fleet" if by == FLEET else "person", by, text, part.at_ms)
                     case Said(text=text):
                         self._agents()["text"] += text
-                    case TalkCall(state="running"):
-                        self._agents(calls=True)["calls"].append({"tool": part.tool, "about": part.about})
+                    case TalkCall():
+                        self._call(part, begun)
                     case Turn() if part.ending and known is None:
                         self.add("note", "pancode", part.ending, part.at_ms)
                     case Turn(stop=stop) if part.ending and stop in STOPS:  # the reason is the output's own
@@ -134,6 +135,14 @@ class _Talk:
         self.messages.append(
             {"run": self.run, "role": role, "by": by, "at_ms": at_ms or None, "text": text, "calls": []}
         )
+
+    def _call(self, call: TalkCall, begun: dict[int, CalledTool]) -> None:
+        """Add a call that begins; at its end it says what it has begun. `begun`: the calls at work."""
+        if call.state == "running":
+            begun[call.number] = {"tool": call.tool, "about": call.about}
+            self._agents(calls=True)["calls"].append(begun[call.number])
+        elif call.number in begun:
+            begun.pop(call.number)["about"] = call.about
 
     def _agents(self, calls: bool = False) -> TalkMessage:
         """Return the agent's message under way: its calls, then its text. Calls behind text begin a new

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from node_agent.chat.messages import Call, Result, ToolForm
-from node_agent.native.fleet import FleetDesk
+from node_agent.native.fleet import FleetDesk, words_of_call
 from node_agent.native.judge import Denied
 from node_agent.native.places import NotFound, Outside
 from node_agent.native.tools.changes import KINDS, changes
@@ -95,7 +95,7 @@ class Deeds:
         """Do the call; the model is told of any result. `number`: that of the call in its answer."""
         self.calls += 1
         given = call.fields
-        self._voice.tell("called", id=call.id, tool=call.name, **self._about(given or {}))
+        self._voice.tell("called", id=call.id, tool=call.name, **self._about(call.name, given or {}))
         try:
             if number >= MOST_CALLS_AT_ONCE:
                 raise Failed(f"not done: at most {MOST_CALLS_AT_ONCE} calls in one answer")
@@ -133,10 +133,10 @@ class Deeds:
         """Report a call that the SDK refused because no tool of this run has its name."""
         self.calls += 1
         self.denied += 1
-        self._voice.tell("called", id=call.id, tool=call.name, **self._about(call.fields or {}))
+        self._voice.tell("called", id=call.id, tool=call.name, **self._about(call.name, call.fields or {}))
         self._voice.tell("denied", id=call.id, tool=call.name, why="no tool of this run has that name")
 
-    def _about(self, given: dict[str, Any]) -> dict[str, object]:
+    def _about(self, name: str, given: dict[str, Any]) -> dict[str, object]:
         """The whole subject of the call: the reader of the stream checks it against the policy once more."""
         command, path = given.get("command"), given.get("path")
         about: dict[str, object] = {}
@@ -149,6 +149,8 @@ class Deeds:
             )
         if isinstance(given.get("pattern"), str):
             about["pattern"] = given["pattern"][:200]
+        if self._fleet is not None and name in self._fleet.names and (words := words_of_call(given)):
+            about["pattern"] = words
         return about
 
 

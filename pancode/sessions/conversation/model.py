@@ -103,10 +103,13 @@ class TalkCall:
     """How the call's answer begins, where its program tells that."""
     beside: bool = False
     """Whether other calls were at work when this one was over."""
+    begun: str = ""
+    """Of a call of a fleet tool: the run or workflow that it has begun."""
 
     @property
     def about(self) -> str:
-        return self.command or self.path or self.pattern
+        about = self.command or self.path or self.pattern
+        return f"{about} -> {self.begun}".strip() if self.begun else about
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,8 @@ class SessionTalk:
         """The newest turns that have ended."""
         self.open: list[TalkCall] = []
         """The calls at work, the newest last."""
+        self._asked: dict[int, TalkCall] = {}
+        """The calls of fleet tools at work, by their number."""
         self._before: list[str] = []
         self._lines = WholeLines(most_line)
         self._calls = 0
@@ -161,6 +166,7 @@ class SessionTalk:
         self._came = self._told = False
         self._lines.rest.clear()
         self.open.clear()
+        self._asked.clear()
 
     @property
     def behind(self) -> int:
@@ -205,8 +211,8 @@ class SessionTalk:
                 if self.turn is not None:
                     self.turn.answer += event.text
                 yield Said(event.text)
-            case "called":
-                yield self._called(event)
+            case "called" | "asks_fleet" | "fleet_over":
+                yield from self._called(event)
             case "ran" | "denied":
                 yield self._over(event)
             case "turn_end":
@@ -234,7 +240,10 @@ class SessionTalk:
         if event.text or begins:
             yield HeardWords(self.run, number, event.by, event.text, event.at_ms, self.turn, begins)
 
-    def _called(self, event: WorkerEvent) -> TalkCall:
+    def _called(self, event: WorkerEvent) -> Iterator[TalkCall]:
+        """Yield a call that begins; what a call asks of the fleet is noted at it."""
+        if event.kind != "called":
+            return self._of_fleet(event)
         if self.turn is not None:
             self.turn.answer = ""
         self._calls += 1
@@ -245,7 +254,21 @@ class SessionTalk:
         )
         if len(self.open) < MOST_KEPT:
             self.open.append(call)
-        return call
+        yield call
+
+    def _of_fleet(self, event: WorkerEvent) -> None:
+        """Note what a call of a fleet tool is about, and what it has begun."""
+        if event.kind == "fleet_over":
+            call = self._asked.pop(event.number, None)
+            if call is not None:
+                call.begun = event.text
+            return
+        known = self._asked.values()
+        for call in self.open:
+            if event.tool and call.tool.endswith(event.tool) and call not in known:
+                call.pattern = event.text or call.pattern
+                self._asked[event.number] = call
+                return
 
     def _over(self, event: WorkerEvent) -> TalkCall:
         """End the newest call with that id, and return it; a call that nobody was told of has number 0."""

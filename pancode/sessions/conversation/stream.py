@@ -31,7 +31,9 @@ class WorkerEvent:
     ok: bool = False
     id: str = ""
     text: str = ""
-    """Of a call that is over: how its answer begins; of usage: what was used so far, in words."""
+    """Of a call that is over: how its answer begins; of usage: what was used so far, in words. Of a call of a
+    fleet tool: what it is about, and at its end the run or workflow that it has begun.
+    """
     stop: str = ""
     why: str = ""
     tool: str = ""
@@ -114,6 +116,8 @@ def event_of(line: bytes) -> WorkerEvent:
         texts["text"] = _used(_count(found.get("input")), _count(found.get("output")))
     elif kind == "ran":
         texts["text"] = _text(found.get("output"))
+    elif kind in ("asks_fleet", "fleet_over"):
+        texts["text"] = _text(found.get("about" if kind == "asks_fleet" else "begun"))
     number = _count(found.get("status" if kind == "retrying" else "number"))
     words = _count(found.get("words"))
     at_ms, ok = at if at < LAST_MS else 0, found.get("ok") is True

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from node_agent.chat.messages import ToolResults
-from node_agent.native.fleet import FleetDesk, fleet_forms
+from node_agent.native.fleet import FleetDesk, begun_by, fleet_forms, words_of_call
 from node_agent.native.sitting import TurnOver
 from node_agent.native.tools.offer import Deeds
 from node_agent.native.voice import PersonWords
@@ -66,7 +68,13 @@ def test_a_call_waits_for_its_sealed_answer_and_for_no_other(tmp_path: Path) -> 
     assert stage.loop.run("build it") == "It runs." and not stage.meanwhile
     assert stage.results() == ['{"run": "r-0002"}']
     assert stage.told("asks_fleet") == [
-        {"type": "asks_fleet", "number": 1, "tool": "dispatch", "arguments": {"task": "build it"}}
+        {
+            "type": "asks_fleet",
+            "number": 1,
+            "tool": "dispatch",
+            "about": "build it",
+            "arguments": {"task": "build it"},
+        }
     ]
     assert [one["number"] for one in stage.told("fleet_over")] == [1]
     assert stage.told("ran")[-1]["ok"] is True and stage.loop.deeds.denied == 0
@@ -113,3 +121,23 @@ def test_the_model_is_shown_the_schema_of_the_order() -> None:
     shown: Any = json.loads(DISPATCH.parameters)
     assert (form.name, form.words, form.schema) == ("dispatch", "hand over", shown)
     assert fleet_forms(None) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"agent": "builder", "node": "n2", "task": "build\n it"}, "builder on n2: build it"),
+        ({"tasks": [{"task": "a"}, {"task": "b"}]}, "2 tasks"),
+        ({"run": "r-1"}, "r-1"),
+        ({"task": 7, "agent": None}, ""),
+    ],
+)
+def test_a_call_says_whom_it_sends_where_with_what(given: dict[str, Any], words: str) -> None:
+    assert words_of_call(given) == words
+
+
+@pytest.mark.parametrize(
+    ("answer", "begun"), [('{"run": "r-1"}', "r-1"), ('{"workflow": "w-1"}', "w-1"), ("[1]", ""), ("{", "")]
+)
+def test_an_answer_says_what_was_begun(answer: str, begun: str) -> None:
+    assert begun_by(answer) == begun

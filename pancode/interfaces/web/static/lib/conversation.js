@@ -46,6 +46,18 @@ function heard(talk, event) {
     case "heard": if (words(event.text)) add(talk, { kind: "words", by: words(event.by) || "somebody", text: words(event.text) }); seen(talk, talk.run, count(event.number)); break;
     case "said": if (words(event.text)) add(talk, { kind: "text", text: words(event.text) }); break;
     case "called": add(talk, { kind: "call", id: words(event.id), tool: words(event.tool), what: words(event.command) || words(event.path).replace(/^.*\/work\/[^/]+\/tree\//, "") || words(event.pattern) }); break;
+    case "asks_fleet": {
+      const call = now(talk).parts.find((part) => part.kind === "call" && part.ok === undefined && !part.asked && part.tool.endsWith(words(event.tool)));
+      if (call) Object.assign(call, { asked: count(event.number), what: words(event.about) || call.what });
+      now(talk).n += 1;
+      break;
+    }
+    case "fleet_over": {
+      const call = now(talk).parts.findLast((part) => part.kind === "call" && part.asked === count(event.number));
+      if (call && words(event.begun)) call.what = `${call.what} -> ${words(event.begun)}`.trim();
+      now(talk).n += 1;
+      break;
+    }
     case "ran": case "denied": {
       const call = now(talk).parts.findLast((part) => part.kind === "call" && part.id === words(event.id) && part.ok === undefined);
       if (call) Object.assign(call, { ok: event.type === "ran" && event.ok === true, why: words(event.why), diff: words(event.diff), output: event.type === "ran" ? words(event.output) : "", denied: event.type === "denied" });

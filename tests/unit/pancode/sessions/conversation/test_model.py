@@ -125,3 +125,24 @@ def test_words_of_the_fleet_have_its_mark_in_lines_and_what_an_agent_writes_has_
     assert not person.is_fleets
     marked = [line for line in "".join(shown).splitlines() if line.startswith(f"{OURS}[the fleet]")]
     assert marked == [f"{OURS}[the fleet] r-2: done"]
+
+
+@pytest.mark.parametrize("tool", ["dispatch", "mcp__fleet__dispatch", "fleet_dispatch"])
+def test_a_call_of_the_fleet_says_whom_it_sends_and_what_it_has_begun(tool: str) -> None:
+    talk = SessionTalk()
+    told = [
+        {"type": "called", "id": "a", "tool": "read", "path": "/x"},
+        {"type": "called", "id": "b", "tool": tool},
+        {"type": "asks_fleet", "number": 1, "tool": "dispatch", "about": "builder on n2: build it"},
+        {"type": "fleet_over", "number": 1, "begun": "r-0002"},
+        {"type": "ran", "id": "b", "ok": True},
+    ]
+    data = b"".join(json.dumps(one).encode() + b"\n" for one in told)
+    *_, call = talk.feed("r-1", "1.1", data, "native")
+    assert isinstance(call, TalkCall) and call.about == "builder on n2: build it -> r-0002"
+
+
+def test_a_call_of_the_fleet_without_its_end_or_beginning_ends_nothing() -> None:
+    told = [{"type": "asks_fleet", "number": 1, "tool": ""}, {"type": "fleet_over", "number": 7}]
+    data = b"".join(json.dumps(one).encode() + b"\n" for one in told)
+    assert list(SessionTalk().feed("r-1", "1.1", data, "native")) == []
