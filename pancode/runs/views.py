@@ -64,7 +64,7 @@ def newer_elsewhere(core: Core, folder: str) -> str:
 
 def find_run(tx: Transaction, text: str) -> records.Run:
     """Return the run that an id, an unambiguous prefix, `last` or `running` names; `last@FOLDER`: last from
-    there.
+    there; `running@RUN`: the newest at work that the session of this run has begun.
 
     An agent's name stands for the only run of it that has not ended, and `agent:NAME` for nothing else.
     NotFoundError with the nearest id, UsageError that lists the candidates.
@@ -72,8 +72,8 @@ def find_run(tx: Transaction, text: str) -> records.Run:
     exact = tx.get(records.Run, text)
     if exact is not None:
         return exact
-    if text == RUNNING:
-        return _running(tx)
+    if text.partition("@")[0] == RUNNING:
+        return _running(tx, text.partition("@")[2])
     if text.startswith(OF_AGENT):
         agent = text.removeprefix(OF_AGENT)
         newest = tx.find(records.Run, order="created_ms", descending=True, limit=_NEAR)
@@ -149,9 +149,21 @@ def is_in(folder: str, project: str) -> bool:
     return f"{folder}/".startswith(f"{project}/")
 
 
-def _running(tx: Transaction) -> records.Run:
-    """Return the run that was started last; NotFoundError that names runs that do not run."""
+def _running(tx: Transaction, of: str) -> records.Run:
+    """Return the run that was started last; NotFoundError that names runs that do not run.
+
+    `of`: only of those that the session of this run has begun, which it is not itself.
+    """
     found = tx.find(records.Run, {"state": records.RunState.RUNNING})
+    if of:
+        session = find_run(tx, of).session
+        parents = {run.id: tx.get(records.Run, run.parent) for run in found if run.parent}
+        found = [run for run in found if (by := parents.get(run.id)) and by.session == session]
+        if not found:
+            fix = "what it has begun: pancode sessions tasks RUN; the run you talk with: /stop"
+            raise NotFoundError(
+                "no run that this session has begun is running", fix=fix, code="run_not_found"
+            )
     if found:
         return max(found, key=lambda run: (run.started_ms or 0, run.created_ms))
     others = (records.RunState.INTERRUPTING, records.RunState.COLLECTING, records.RunState.PENDING)

@@ -27,13 +27,13 @@ def run(tmp_path: Path, request: LaunchRequest) -> RuntimeVerdict:
         cwd=work,
         env=made.env,
         input=made.stdin,
-        stdout=subprocess.PIPE,
+        capture_output=True,
         timeout=20 * crowded(),
         check=False,
     )
     parser = ShellParser()
     parser.feed(p.stdout)
-    return parser.finish(ExitInfo(status=p.returncode))
+    return parser.finish(ExitInfo(status=p.returncode, complaints=p.stderr))
 
 
 def script(tmp_path: Path, text: str) -> RuntimeVerdict:
@@ -70,3 +70,9 @@ def test_the_exit_status_is_the_verdict(tmp_path: Path, text: str, failure: F | 
 def test_an_argument_arrives_as_it_was_given(tmp_path: Path, word: str) -> None:
     argv = ("printf", "<%s>", word)
     assert run(tmp_path, ask(argv=argv, home=str(tmp_path / "home"))).answer == f"<{word}>"
+
+
+def test_a_failure_says_the_last_line_of_its_complaints(tmp_path: Path) -> None:
+    assert script(tmp_path, "exit 3").reason == "exit 3"
+    said = script(tmp_path, "echo more >&2; cat no-such-file").reason
+    assert said.startswith("exit 1: cat: ") and "no-such-file" in said and "more" not in said

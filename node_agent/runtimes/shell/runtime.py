@@ -41,6 +41,8 @@ PROBE = base.Probe((("sh", "-c", ":"),), read_probe)
 
 
 _KEEP = base.ANSWER_CHARS * 4  # a UTF-8 character has at most four bytes
+MOST_SAID = 200
+"""The most characters of the last line of a failed script's standard error."""
 _CANNOT_RUN = {126: "it names a program that cannot be executed", 127: "it names a program that is not there"}
 
 
@@ -73,7 +75,9 @@ class ShellParser:
         if end.status in _CANNOT_RUN:
             words = f"the script ended with exit {end.status}: {_CANNOT_RUN[end.status]} (see its log)"
             return FailureKind.AGENT_FAILED, words
-        return FailureKind.AGENT_FAILED, base.how_it_ended(end)
+        said = [line.strip() for line in end.complaints.decode("utf-8", "replace").splitlines()]
+        last = next((line for line in reversed(said) if line), "")
+        return FailureKind.AGENT_FAILED, ": ".join(filter(None, (base.how_it_ended(end), last[:MOST_SAID])))
 
 
 RUNTIME = base.Runtime(

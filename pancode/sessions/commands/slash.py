@@ -16,8 +16,10 @@ from pancode.interfaces.cli.output import PROGRAM
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import counted, safe, unhidden
+from pancode.kernel.names import RUNNING
 
 RUN = "RUN"
+BEGUN = f"{RUNNING}@{RUN}"
 """The word in a command's arguments that is replaced by the run of this session."""
 PATIENCE_S, LONG_S = 30.0, 900.0
 MOST_BYTES, MOST_LINES = 200_000, 200
@@ -50,9 +52,9 @@ class SlashCommand:
             verb, words = self.ways[words[0]], words[1:]
         elif words and not words[0].startswith("-"):
             verb = self.bare[:1] if words[0] in self.under else self.bare if self.more is None else self.more
-        if (RUN in verb or not verb) and not run:
+        if (not verb or not {RUN, BEGUN}.isdisjoint(verb)) and not run:
             raise UsageError("there is no session yet", fix="say your first words", code="no_session")
-        return [*(run if one == RUN else one for one in verb), *words]
+        return [*(one.replace(RUN, run) if one in (RUN, BEGUN) else one for one in verb), *words]
 
 
 _C = SlashCommand
@@ -139,7 +141,12 @@ HEADINGS: Mapping[str, tuple[SlashCommand, ...]] = {
         _C("/diff", "what a run changed", ("runs", "diff", RUN), more=("runs", "diff")),
         _C("/logs", "what a run said and did", ("runs", "logs", RUN), more=("runs", "logs")),
         _C("/land", "land a run's change", ("land", RUN), more=("land",), patience_s=LONG_S),
-        _C("/stoprun", "stop a run, or the one begun last", ("runs", "stop")),
+        _C(
+            "/stoprun",
+            "stop the newest run that this session has begun, or another",
+            ("runs", "stop", BEGUN),
+            more=("runs", "stop"),
+        ),
         _C("/stop", "stop the run you talk with, or another", ("runs", "stop", RUN), more=("runs", "stop")),
         _C(
             "/receipt",

@@ -87,7 +87,7 @@ def test_no_two_commands_have_one_name() -> None:
         ("/receipt", "receipt ls"),
         ("/receipt verify r-2", "receipt verify r-2"),
         ("/receipt r-2", "receipt show r-2"),
-        ("/stoprun", "runs stop"),
+        ("/stoprun", "runs stop running@r-own"),
         ("/stoprun r-2", "runs stop r-2"),
         ("/stop", "runs stop r-own"),
         ("/checkpoint", "sessions checkpoint r-own"),
