@@ -63,7 +63,16 @@ class HttpTrackers:
         """Until when the forge takes no more requests with a token, and the error that said so."""
 
     def issue(self, place: TrackerPlace, ref: str) -> Issue:
-        found: Issue = self._with(place, lambda client, speaks: speaks.issue(client, place, ref))
+        try:
+            found: Issue = self._with(place, lambda client, speaks: speaks.issue(client, place, ref))
+        except NotFoundError as error:
+            if error.code != "forge_not_found":
+                raise
+            where = f"{place.repository.host}/{place.repository.path}"
+            fix = f"those that are open: pancode issues ls; or {error.fix}"
+            raise NotFoundError(
+                f"{where} has no issue {ref}", why=error.why, fix=fix, code=error.code
+            ) from error
         return found
 
     def issues(self, place: TrackerPlace, prefix: str, most: int, label: str = "") -> Sequence[Issue]:

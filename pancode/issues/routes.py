@@ -52,7 +52,8 @@ MOST_WORK = 20_000
 class WorkOnIssueBody(ActBody, CallerSettings):
     """An issue to work on, in a workspace of its own. What is left out is as the project says."""
 
-    issue: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,31}-[0-9]{1,12}$")]
+    issue: Annotated[str, Field(max_length=64)]
+    """Its reference, such as SHOP-12."""
     agent: Name | None = None
     model: Name | None = None
     runtime: Name | None = None

@@ -66,8 +66,12 @@ def progress(runs: Sequence[Run], branch: str, pull: str) -> IssueProgress:
             return IssueProgress(
                 IssueState.REVIEW, f"Run {done.id}: the change is on {where}.{_receipt(done)}"
             )
-        where = f" on {at}" if at else ""
-        return IssueProgress(IssueState.DONE, f"Run {done.id}: the change has landed{where}.{_receipt(done)}")
+        if not at:  # it lies in one person's files: nobody else has it, and it may be thrown away
+            words = f"Run {done.id}: the change is in the owner's files, not committed yet.{_receipt(done)}"
+            return IssueProgress(IssueState.REVIEW, words)
+        return IssueProgress(
+            IssueState.DONE, f"Run {done.id}: the change has landed on {at}.{_receipt(done)}"
+        )
     if last.outcome is Outcome.DONE and has_change(last):
         files = counted(len(_names(last)), "file")
         return IssueProgress(

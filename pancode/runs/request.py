@@ -221,8 +221,12 @@ class DispatchRequest(WorkOptions):
     def takes_ask(self) -> bool:
         """Whether its command has `--ask`: not a talk, a scout, an issue, nor what goes on from a run."""
         goes_on = bool(self.retry_of or (self.continues and not self.in_workspace))
-        of_issue = bool(self.of_project and self.in_workspace)
-        return not (self.turns or self.scouts or goes_on or of_issue)
+        return not (self.turns or self.scouts or goes_on or self.is_of_issue)
+
+    @property
+    def is_of_issue(self) -> bool:
+        """Whether its task is an issue of a tracker, and not words of the user."""
+        return bool(self.of_project and self.in_workspace)
 
     @property
     def is_answer(self) -> bool:

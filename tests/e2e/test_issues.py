@@ -85,13 +85,17 @@ def test_an_issue_becomes_a_landed_change_and_is_closed(fleet: Owner, healed: La
             assert fleet.show(run)["outcome"] == "done", fleet.show(run)
             until(lambda: "in review" in tracker.says(), "the tracker knows of its end", 60)
             assert "in progress" not in tracker.says() and "feature" in tracker.labels
-            fleet.run("land", run, cwd=top, timeout_s=120).ok()
+            fleet.run("land", "--branch", "shipped", run, cwd=top, timeout_s=120).ok()
             kill_coordinator(fleet)
             row = fleet.ask("work", "status")["works"][0]
             assert (row["issue"], row["run"]) == (issue, run)
             until(lambda: "done" in tracker.says(), "the issue is closed", 60)
             (comment,) = tracker.comments.values()
-            assert run in comment and "has landed" in comment and (top / "login.sh").read_text() == MADE
+            assert (
+                run in comment
+                and "has landed on shipped" in comment
+                and fleet.git(top, "show", "shipped:login.sh") == MADE.strip()
+            )
             refused = fleet.run("work", issue)
             assert refused.code != 0 and "done" in refused.err
             kept = fleet.run("work", "tell", issue, "thank you").ok()

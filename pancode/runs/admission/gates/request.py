@@ -166,6 +166,8 @@ def paths(resolution: Resolution, view: AdmissionView) -> GateVerdict:
         return passed("paths", "no project: the run gets an empty folder")
     if resolution.runtime.own:
         return passed("paths", "your own script: its words are not read as paths")
+    if resolution.request.is_of_issue:
+        return passed("paths", "an issue of a tracker: its words are not read as paths")
     outside = [fact for fact in view.paths if not fact.inside]
     if outside:
         words = _listed([fact.word for fact in outside])

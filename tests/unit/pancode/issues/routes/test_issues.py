@@ -460,3 +460,22 @@ def test_issues_are_listed_and_shown(shop: Shop) -> None:
     assert shop.world.http.get("/v1/issues/SHOP-12").json()["text"] == "People should log in."
     assert shop.world.http.get("/v1/issues/SHOP-99").status_code == 404
     assert shop.world.http.get("/v1/issues/NONE-1").status_code == 404
+
+
+def test_what_is_no_reference_of_an_issue_says_how_to_find_one(shop: Shop) -> None:
+    told = shop.work(issue="12").json()
+    assert told["exit_code"] == 4 and "pancode issues ls" in told["fix"] and "pattern" not in str(told)
+
+
+def test_words_of_an_issue_are_not_read_as_paths_of_the_user(shop: Shop) -> None:
+    shop.trackers.there["SHOP-12"] = replace(shop.trackers.there["SHOP-12"], text="See src/no-such-file.py.")
+    said = shop.work().json()
+    assert said["workspace"] == "shop-12" and not [one for one in said["warnings"] if "not there" in one]
+
+
+def test_a_change_that_is_not_committed_closes_no_issue(shop: Shop) -> None:
+    run = shop.begun()
+    shop.ends()
+    shop.lands(run, "")
+    state, (comment,) = shop.told()
+    assert state is IssueState.REVIEW and "not committed yet" in comment
