@@ -94,7 +94,7 @@ def test_an_issue_becomes_a_landed_change_and_is_closed(fleet: Owner, healed: La
             assert (
                 run in comment
                 and "has landed on shipped" in comment
-                and fleet.git(top, "show", "shipped:login.sh") == MADE.strip()
+                and fleet.git(top, "show", "shipped:login.sh") == MADE
             )
             refused = fleet.run("work", issue)
             assert refused.code != 0 and "done" in refused.err
