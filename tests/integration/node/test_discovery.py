@@ -257,7 +257,10 @@ def test_an_adapter_that_a_chat_would_need_is_told_with_the_command_that_brings_
     until(lambda: not finder.news())
     assert lacks() == "", "of a program that is not there nobody wants to know"
     program("codex", "codex-cli 0.169.0")
-    install = "npm install -g --omit=optional --prefix ~/.local @agentclientprotocol/codex-acp@2.6.x"
+    install = (
+        "npm install -g --ignore-scripts --omit=optional --prefix ~/.local "
+        "@agentclientprotocol/codex-acp@2.6.x"
+    )
     until(lambda: lacks() == f"codex-acp is missing: {install}")
     program("codex-acp", "@agentclientprotocol/codex-acp 2.9.0")
     finder = Finder(f"{tmp_path}:/usr/bin:/bin", SystemClock(), dict, ANSWER_S)
