@@ -119,7 +119,7 @@ class _Talk:
                     case Said(text=text):
                         self._agents()["text"] += text
                     case TalkCall():
-                        self._call(part, begun)
+                        self.add_call(part, begun)
                     case Turn() if part.ending and known is None:
                         self.add("note", "pancode", part.ending, part.at_ms)
                     case Turn(stop=stop) if part.ending and stop in STOPS:  # the reason is the output's own
@@ -136,7 +136,7 @@ class _Talk:
             {"run": self.run, "role": role, "by": by, "at_ms": at_ms or None, "text": text, "calls": []}
         )
 
-    def _call(self, call: TalkCall, begun: dict[int, CalledTool]) -> None:
+    def add_call(self, call: TalkCall, begun: dict[int, CalledTool]) -> None:
         """Add a call that begins; at its end it says what it has begun. `begun`: the calls at work."""
         if call.state == "running":
             begun[call.number] = {"tool": call.tool, "about": call.about}

@@ -243,7 +243,7 @@ class SessionTalk:
     def _called(self, event: WorkerEvent) -> Iterator[TalkCall]:
         """Yield a call that begins; what a call asks of the fleet is noted at it."""
         if event.kind != "called":
-            return self._of_fleet(event)
+            return self.note_fleet_call(event)
         if self.turn is not None:
             self.turn.answer = ""
         self._calls += 1
@@ -256,7 +256,7 @@ class SessionTalk:
             self.open.append(call)
         yield call
 
-    def _of_fleet(self, event: WorkerEvent) -> None:
+    def note_fleet_call(self, event: WorkerEvent) -> None:
         """Note what a call of a fleet tool is about, and what it has begun."""
         if event.kind == "fleet_over":
             call = self._asked.pop(event.number, None)
