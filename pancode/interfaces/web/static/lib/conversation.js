@@ -46,15 +46,10 @@ function heard(talk, event) {
     case "heard": if (words(event.text)) add(talk, { kind: "words", by: words(event.by) || "somebody", text: words(event.text) }); seen(talk, talk.run, count(event.number)); break;
     case "said": if (words(event.text)) add(talk, { kind: "text", text: words(event.text) }); break;
     case "called": add(talk, { kind: "call", id: words(event.id), tool: words(event.tool), what: words(event.command) || words(event.path).replace(/^.*\/work\/[^/]+\/tree\//, "") || words(event.pattern) }); break;
-    case "asks_fleet": {
-      const call = now(talk).parts.find((part) => part.kind === "call" && part.ok === undefined && !part.asked && part.tool.endsWith(words(event.tool)));
-      if (call) Object.assign(call, { asked: count(event.number), what: words(event.about) || call.what });
-      now(talk).n += 1;
-      break;
-    }
-    case "fleet_over": {
-      const call = now(talk).parts.findLast((part) => part.kind === "call" && part.asked === count(event.number));
-      if (call && words(event.begun)) call.what = `${call.what} -> ${words(event.begun)}`.trim();
+    case "asks_fleet": case "fleet_over": {
+      const { number, tool } = event;
+      const call = now(talk).parts.find((part) => part.ok === undefined && (tool ? !part.asked && part.tool?.endsWith(tool) : part.asked === number));
+      if (call) Object.assign(call, { asked: number, what: words(event.about) || `${call.what} ${words(event.begun)}` });
       now(talk).n += 1;
       break;
     }
@@ -79,7 +74,7 @@ function heard(talk, event) {
   return true;
 }
 
-/** One line of the output. Only our own worker tells turns and words of people; of another program it is text. */
+/** One line of the output. Only our own worker tells turns and words of people. */
 function line(talk, text, ours) {
   let event = null;
   if (ours) { try { event = JSON.parse(text); } catch { /* it is text */ } }
