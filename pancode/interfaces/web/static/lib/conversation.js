@@ -29,7 +29,7 @@ export function add(talk, part) {
   turn.n += 1;
   if (part.kind !== "text" || last?.kind !== "text") { turn.parts.push(part); talk.parts += 1; return; }
   if (last.text.length < MOST_TEXT) last.text += part.text;
-  else if (!last.cut) { last.cut = true; last.text += "\n… the rest of this text stands in the log of its run."; }
+  else if (!last.cut) { last.cut = true; last.text += "\n… the rest is in the log of its run."; }
 }
 
 const note = (talk, of, text, tone = "") => add(talk, { kind: "note", of, text, tone });
