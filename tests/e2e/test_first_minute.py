@@ -54,7 +54,7 @@ def test_a_newcomer_learns_what_is_there_gets_a_model_and_talks(newcomer: Owner,
     assert "no agent program is ready: pancode runtimes" in shown and "ollama pull" in shown
     pane.shows("hello")  # what was typed meanwhile
     pane.press("Enter")
-    pane.shows("no model server with a model", 60)
+    pane.shows("not installed on vm; no model server", 60)
     pane.press("C-c")
     pane.press("C-d")
     pane.is_a_shell_again()
