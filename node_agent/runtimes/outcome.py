@@ -104,10 +104,15 @@ def without_end(end: ExitInfo, lines: JsonLines, known: bool, what: str) -> tupl
     return FailureKind.NO_ANSWER, f"{how_it_ended(end)} without {what}"
 
 
-def first_complaint(end: ExitInfo) -> str:
-    """Return the first line of stderr, where the program complains to people; empty where it wrote none."""
+def read_complaints(end: ExitInfo) -> list[str]:
+    """Return the lines of stderr, where the program complains to people, without empty ones."""
     lines = (line.strip() for line in end.complaints.decode("utf-8", "replace").splitlines())
-    return clip(next((line for line in lines if line), ""), COMPLAINT_CHARS)
+    return [line for line in lines if line]
+
+
+def first_complaint(end: ExitInfo) -> str:
+    """Return the first line of stderr; empty where the program wrote none."""
+    return clip(next(iter(read_complaints(end)), ""), COMPLAINT_CHARS)
 
 
 class EventParser(ABC):

@@ -25,6 +25,7 @@ OWN_NAMES = (FLEET, GATES, TRACKER, HEALTH_WATCH)
 PLANNER = "planner"
 PRD, README = "docs/PRD.md", "README.md"
 PRDS = (PRD, "PRD.md", README)
+"""The files where a repository says what it is to become: the first one counts, also in lower case."""
 
 
 def plan_file(name: str) -> str:
@@ -37,7 +38,6 @@ def questions_file(name: str) -> str:
     return f"docs/{name}-plan.questions.md"
 
 
-"""The files where a repository says what it is to become: the first one counts, also in lower case."""
 LONGEST_WORD, LONGEST_LINE = 63, 500
 _NODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")
 RUNNING = "running"

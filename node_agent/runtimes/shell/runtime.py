@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from node_agent.runtimes import base
+from node_agent.runtimes.outcome import COMPLAINT_CHARS, read_complaints
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
@@ -41,8 +42,6 @@ PROBE = base.Probe((("sh", "-c", ":"),), read_probe)
 
 
 _KEEP = base.ANSWER_CHARS * 4  # a UTF-8 character has at most four bytes
-MOST_SAID = 200
-"""The most characters of the last line of a failed script's standard error."""
 _CANNOT_RUN = {126: "it names a program that cannot be executed", 127: "it names a program that is not there"}
 
 
@@ -75,9 +74,8 @@ class ShellParser:
         if end.status in _CANNOT_RUN:
             words = f"the script ended with exit {end.status}: {_CANNOT_RUN[end.status]} (see its log)"
             return FailureKind.AGENT_FAILED, words
-        said = [line.strip() for line in end.complaints.decode("utf-8", "replace").splitlines()]
-        last = next((line for line in reversed(said) if line), "")
-        return FailureKind.AGENT_FAILED, ": ".join(filter(None, (base.how_it_ended(end), last[:MOST_SAID])))
+        last = [line[:COMPLAINT_CHARS] for line in read_complaints(end)[-1:]]
+        return FailureKind.AGENT_FAILED, ": ".join((base.how_it_ended(end), *last))
 
 
 RUNTIME = base.Runtime(

@@ -19,8 +19,9 @@ from pancode.kernel.formatting import counted, safe, unhidden
 from pancode.kernel.names import RUNNING
 
 RUN = "RUN"
-BEGUN = f"{RUNNING}@{RUN}"
 """The word in a command's arguments that is replaced by the run of this session."""
+BEGUN = f"{RUNNING}@{RUN}"
+"""Stands for the newest run at work that this session has begun."""
 PATIENCE_S, LONG_S = 30.0, 900.0
 MOST_BYTES, MOST_LINES = 200_000, 200
 """How many bytes of a command's output are read, and how many lines of it are shown."""
