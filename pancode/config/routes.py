@@ -153,8 +153,8 @@ def _changed(context: ApiContext, change: AskedChange, body: SettingBody, comman
     makers = change_makers(context)
     if change.target == SAFETY:
         effect = makers[change.kind].look(change)
-        levels = (Safety(effect.old.value), Safety(effect.new.value))
-        must_be_agreed("all later work", *levels, body.yes, command)
+        before, after = Safety(effect.old.value), Safety(effect.new.value)
+        must_be_agreed("all later work", before, after, body.yes, command)
     return make_change(context.core, makers, change, body.by).shape()
 
 

@@ -43,7 +43,7 @@ def propose(
     if change.kind is changes.ChangeKind.SESSION:
         if run is None or not run.takes_turns:
             why = "a session asks for another level of its own; a person sets it"
-            fix = "pancode sessions set RUN --safety full-auto"
+            fix = "pancode sessions"
             raise UsageError("only a session asks for this change", why=why, fix=fix, code="bad_value")
         change = replace(change, target=f"{run.session}.{change.target}")
     if run is not None and change.kind not in MAY_PROPOSE[run.mode]:

@@ -118,7 +118,7 @@ class SessionMaker:
             raise UsageError(
                 f"a session has no {field[:80]} {str(change.value)[:80]!r}",
                 why="; ".join(f"{name}: {', '.join(values)}" for name, values in FIELDS.items()),
-                fix=f"pancode sessions set {name} --safety auto-edit",
+                fix=f"pancode sessions show {name}",
                 code="bad_value",
             )
         with self._core.ports.ledger.transaction() as tx:

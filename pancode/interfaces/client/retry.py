@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pancode.interfaces.client.client import (
@@ -45,10 +45,12 @@ def tested(note: Note, client: Client, asked: Json) -> list[Json]:
     raise UnavailableError("the coordinator went away in the middle", fix="the same command again")
 
 
-def post_confirmed(client: Client, route: Route[A], body: Json, agreed: Callable[[str], bool]) -> A:
+def post_confirmed(
+    client: Client, route: Route[A], body: Mapping[str, object], agreed: Callable[[str], bool]
+) -> A:
     """Post it. Where the coordinator refuses it without a person's yes, ask for that once. ApiError."""
     try:
-        return client.post(route, body)
+        return client.post(route, dict(body))
     except ApiError as refused:
         if refused.code != NEEDS_YES or not agreed(f"{safe(str(refused))}: {safe(refused.why)}. Do it?"):
             raise

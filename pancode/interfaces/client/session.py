@@ -82,8 +82,8 @@ class SessionActs:
 
         `how`: yes, always (the same rule in this run, too), no, or words; only a call takes words with a no.
         """
-        call: Json = {} if asks["call"] is None else {"call": asks["call"]}
-        body: Json
+        body: Mapping[str, object]
+        call = {} if asks["call"] is None else {"call": asks["call"]}
         if how == "words":
             verb, body = "answer", {"text": text}
         elif how == "no":
