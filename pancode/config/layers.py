@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pancode.config.schema import OWN_OF_PROJECT, PROJECT_KEYS
-from pancode.config.variables import VARIABLES
+from pancode.config.variables import BUILT_IN, VARIABLES
 from pancode.kernel.documents import Document
 from pancode.kernel.errors import ConfigError
 from pancode.kernel.names import nearest
@@ -83,7 +83,6 @@ def _bounds(kind: str, about: Mapping[str, Any]) -> str:
     return _KINDS.get(kind.partition("_")[0], "")
 
 
-BUILT_IN = "built-in"
 CHOSEN = "settings.json"
 """The file in the home that `pancode config set` writes."""
 
