@@ -57,8 +57,9 @@ def install(
             *(argv for one in parts[1:] for argv in one.installs(user)),
         ):
             _run(argv, env, runtime)
-    finally:
-        _leave_no_empty(folder)
+    except NoProgram:
+        _take_needless_away(home, user)
+        raise
     for one in parts if node else ():
         _start_by(node, (folder / one.name).resolve())
     found, there = written_version(program, path), shutil.which(program.name, path=path)
@@ -91,16 +92,20 @@ def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
         packages = [one.package for one in (program, *_adapters(program))]
         argv = ("npm", "uninstall", "-g", "--prefix", f"{user}/.local", *packages)
         _run(argv, handed_on(home, path, environ, {}), runtime)
-    left = {name: one for name, one in known.items() if name != runtime}
-    _keep(home, left)
-    if all(_installed_program(one).environment for one in left.values()):
-        _take_node_away(user)
-    _leave_no_empty(Path(user, ".local/bin"))
+    _keep(home, {name: one for name, one in known.items() if name != runtime})
+    _take_needless_away(home, user)
 
 
-def _leave_no_empty(folder: Path) -> None:
+def _take_needless_away(home: NodeHome, user: str) -> None:
+    """Take away our Node.js where no program needs it any more, and the folder of programs if it is empty."""
+    if all(_installed_program(one).environment for one in installed(home.root).values()):
+        at = _nodejs_in(user)
+        for link in (Path(user, ".local/bin", name) for name in _LINKS):
+            if link.is_symlink() and os.readlink(link).startswith(f"{at}/"):
+                link.unlink()
+        shutil.rmtree(at, ignore_errors=True)
     with suppress(OSError):  # it has entries, or is not there
-        folder.rmdir()
+        os.rmdir(f"{user}/.local/bin")
 
 
 def _installed_program(one: InstalledProgram) -> Program:
@@ -157,7 +162,6 @@ def _fitting_node(program: Program, user: str, path: str, env: Mapping[str, str]
         _run(("python3", "-m", "venv", str(at)), env, "Node.js")
         _run((f"{at}/bin/pip", "install", NODEJS), env, "Node.js")
     except NoProgram as failed:
-        _take_node_away(user)
         least = f"Node.js {program.node or 18} or newer, with npm"
         raise NoProgram(
             f"{program.package} asks for {least}; there is {has}, and PanCode could not bring one: {failed}",
@@ -174,21 +178,11 @@ def _fitting_node(program: Program, user: str, path: str, env: Mapping[str, str]
 
 def _start_by(node: str, script: Path) -> None:
     """Have this Node.js start the script, whatever PATH finds; a program of another kind stays as it is."""
-    text = script.read_bytes()
+    text = script.read_bytes() if script.is_file() else b""
     if text.startswith(_BY_NAME):
         mode = script.stat().st_mode
         write_atomic(script, b"#!" + node.encode() + text.removeprefix(_BY_NAME))
         script.chmod(mode)
-
-
-def _take_node_away(user: str) -> None:
-    """Remove only what `_fitting_node` has installed."""
-    at = _nodejs_in(user)
-    for name in _LINKS if at.is_dir() else ():
-        link = Path(user, ".local/bin", name)
-        if link.is_symlink() and os.readlink(link).startswith(f"{at}/"):
-            link.unlink()
-    shutil.rmtree(at, ignore_errors=True)
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str], runtime: str) -> None:
