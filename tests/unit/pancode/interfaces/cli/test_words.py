@@ -242,6 +242,24 @@ def test_a_number_below_zero_is_told_as_one(words: list[str], capsys: pytest.Cap
     assert "a number below 0" in told and "option" not in told and "pancode budget set -h" in told
 
 
+def test_the_option_for_a_number_of_runs_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["race", "--runs", "2", "x"]) == ExitCode.USAGE
+    assert "fix: did you mean --best-of? look: pancode race -h" in capsys.readouterr().err
+    assert entry.run(["race", "--nothing"]) == ExitCode.USAGE
+    assert "\n  look: pancode race -h\n" in capsys.readouterr().err, "one label"
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [("project remove", "project rm"), ("schedule delete", "schedule rm"), ("budget list", "budget show")],
+)
+def test_another_word_for_a_verb_names_the_verb(
+    words: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry.run(words.split()) == ExitCode.USAGE
+    assert f"did you mean pancode {meant}?" in capsys.readouterr().err
+
+
 def test_an_empty_name_is_told_as_one(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["why", ""], ["runs", "show", ""], ["node", "show", ""]):
         assert entry.run(words) == ExitCode.USAGE
