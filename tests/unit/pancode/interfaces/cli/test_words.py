@@ -149,7 +149,8 @@ def test_numbers_as_a_person_reads_them() -> None:
     assert [took(one) for one in (0, 0.4, 5, 12.3, 119, 3_723, 90_000, 200_000)] == [
         *("0 s", "0.4 s", "5 s", "12 s", "119 s", "62 min", "25 h", "2 d")
     ]
-    assert (usd("9.5"), usd("0.00125"), usd("10"), usd(None)) == ("$9.50", "$0.00125", "$10.00", "unknown")
+    assert (usd("9.5"), usd("0.05395275"), usd("10"), usd(None)) == ("$9.50", "$0.054", "$10.00", "unknown")
+    assert (usd("52.684929"), usd("-0.00125"), usd("0.00001")) == ("$52.68", "-$0.0013", "<$0.0001")
     assert short_time("2026-11-20T08:20:24.123Z") == "11-20 08:20:24Z"
 
 
