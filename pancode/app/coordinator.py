@@ -285,6 +285,9 @@ class Coordinator:
         self._watch.hurry()
         self._news.hurry()
 
+    def shown_by_tracker(self, run: Run) -> str:
+        return self._news.after_landing(run)
+
     def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
         must_be_possible(self._forges, run, remote, kind)
 

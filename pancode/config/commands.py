@@ -9,6 +9,7 @@ from typing import Annotated
 from typer import Argument
 
 from pancode.config.answers import SET_SETTING, SETTINGS, UNDO, UNSET_SETTING, ChangeAnswer, SettingShape
+from pancode.config.variables import BUILT_IN, FOR_NEW_NODES
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, folder_here, unheeded, who
@@ -51,6 +52,9 @@ def show(
         **({"ORIGIN": "origin"} if origin else {}),
     }
     rows = [row for row in rows if word.lower() in row["key"]]
+    for row in rows:
+        if row["key"] in FOR_NEW_NODES and row["origin"] != BUILT_IN:
+            face.note(f"note: {FOR_NEW_NODES[row['key']]}")
     face.show({"settings": rows}, lambda: listing(rows, columns, "no setting has this in its name"))
 
 

@@ -10,9 +10,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pancode.config.schema import OWN_OF_PROJECT, PROJECT_KEYS
-from pancode.config.variables import VARIABLES
+from pancode.config.variables import BUILT_IN, VARIABLES
 from pancode.kernel.documents import Document
 from pancode.kernel.errors import ConfigError
+from pancode.kernel.formatting import counted
 from pancode.kernel.names import nearest
 from pancode.kernel.units import SecretShownError, shown
 
@@ -83,7 +84,6 @@ def _bounds(kind: str, about: Mapping[str, Any]) -> str:
     return _KINDS.get(kind.partition("_")[0], "")
 
 
-BUILT_IN = "built-in"
 CHOSEN = "settings.json"
 """The file in the home that `pancode config set` writes."""
 
@@ -224,8 +224,8 @@ def checked(kind: type[M], data: Mapping[str, object], origin: Callable[[str], s
     try:
         return kind.model_validate(data)
     except ValidationError as exc:
-        errors = exc.errors(include_url=False)
-        others = f"; {len(errors) - 1} more problems after this one" if len(errors) > 1 else ""
+        errors = sorted(exc.errors(include_url=False), key=lambda one: _line_of(origin(_path_of(one))))
+        others = f"; {counted(len(errors) - 1, 'more problem')} after this one" if len(errors) > 1 else ""
         raise _config_error(kind, errors[0], origin, others) from exc
 
 
@@ -242,7 +242,7 @@ def problems(
 def _config_error(
     kind: type[BaseModel], error: ErrorDetails, origin: Callable[[str], str], others: str = ""
 ) -> ConfigError:
-    path = ".".join(str(part) for part in error["loc"] if not _is_branch(part))
+    path = _path_of(error)
     place = origin(path)
     if error["type"] == "extra_forbidden":
         group, key = path.rpartition(".")[0], str(error["loc"][-1])
@@ -261,6 +261,16 @@ def _config_error(
     if place.startswith("PANCODE_"):  # a variable, and no line of a file
         fix = f"correct the variable {place}, or: unset {place}"
     return ConfigError(f"{place}: {path}:{shown} does not fit", why=f"{reason}{others}", fix=fix)
+
+
+def _path_of(error: ErrorDetails) -> str:
+    return ".".join(str(part) for part in error["loc"] if not _is_branch(part))
+
+
+def _line_of(place: str) -> int:
+    """Return the line in a place such as `/home/me/pancode.yaml:4`; 0 where it names none."""
+    line = place.rpartition(":")[2]
+    return int(line) if line.isdigit() else 0
 
 
 def _below(kind: type[BaseModel], key: str) -> str:

@@ -17,7 +17,6 @@ from pydantic.fields import FieldInfo
 from pancode.agents.presets import Preset, raises
 from pancode.config.agents.presets import in_force, preset_layer
 from pancode.config.layers import (
-    BUILT_IN,
     Folded,
     Layer,
     checked,
@@ -31,7 +30,7 @@ from pancode.config.project_rules import SETTING_OF, NamedProject
 from pancode.config.projects import project_at, project_values
 from pancode.config.schema import BY_NAME, Settings
 from pancode.config.settings_json import kept_layer, read_kept
-from pancode.config.variables import VARIABLES, unknown_variables
+from pancode.config.variables import BUILT_IN, VARIABLES, unknown_variables
 from pancode.kernel.documents import Document, read_document
 from pancode.kernel.errors import ConfigError
 from pancode.kernel.units import duration_ms, passwords, shown, size_bytes

@@ -12,7 +12,7 @@ from pancode.config.schema import OWN_OF_PROJECT
 from pancode.kernel.documents import Document, parse_document, read_document
 from pancode.kernel.errors import ConfigError, NotFoundError, UsageError
 
-MOST_TEXT = 4_000
+MOST_TEXT = 64_000
 """How many characters one value has at most."""
 _EXAMPLE = "write it as pancode.yaml has it: 15m, true, [a, b], or in quotes"
 

@@ -25,6 +25,8 @@ AT_START = (
     *("redis", "direct", "metrics", "api", "ledger", "telemetry"),
 )
 """Keys and groups that the coordinator reads when it starts."""
+WORKER_MODEL = "models.worker"
+"""What people look for as `model`, `dispatch.model` or `worker.model`."""
 UNREADABLE = "(the settings cannot be read)"
 
 
@@ -118,6 +120,7 @@ def _must_be_ours(key: str) -> None:
     elif below := [one for one in keys if one.startswith(f"{key}.")]:
         why, fix = f"it is a group: {', '.join(below)}", f"pancode config set {below[0]} VALUE"
     else:
-        near = nearest(key, keys)
-        why, fix = (f"did you mean {near}?" if near else ""), "pancode config show"
+        near = WORKER_MODEL if "model" in key.split(".") else nearest(key, keys)
+        why = f"did you mean {near}?" if near else ""
+        fix = f"pancode config set {near} VALUE" if near else "pancode config show"
     raise NotFoundError(f"there is no setting {shown!r}", why=why, fix=fix, code="no_setting")

@@ -53,6 +53,18 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
 }
 """By variable: the key that it sets, and what makes a value of its text (ValueError when it cannot)."""
 
+FOR_NEW_NODES = {
+    key: f"{key} counts for machines that are added from now on; for one that is there: {fix}"
+    for key, fix in {
+        "nodes.slots": "pancode node set NAME --slots N",
+        "nodes.least": "pancode node set NAME --slots LEAST-MOST",
+    }.items()
+}
+"""By setting that a machine keeps as it was when the machine was added: a sentence that says so."""
+
+BUILT_IN = "built-in"
+"""The origin of a value that nobody has set."""
+
 PER_DISPATCH = (
     *("PANCODE_SAFETY", "PANCODE_DEFAULT_AGENT", "PANCODE_REASONING", "PANCODE_PER_RUN_BUDGET"),
     *("PANCODE_MODEL", "PANCODE_WORKER_MODEL", "PANCODE_SCOUT_MODEL"),

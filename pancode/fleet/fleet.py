@@ -325,7 +325,7 @@ def known_node(tx: Transaction, name: str) -> Node:
     found = tx.get(Node, name)
     if found is None or found.removed == NodeState.REMOVED:
         names = [n.name for n in tx.find(Node) if n.removed is None]
-        raise not_found("node", name, names, "pancode node ls")
+        raise not_found("node", name, names, f"pancode node ls; to add a machine: pancode node add {name}")
     return found
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from node_agent.wire.git import checked_stream
 from node_agent.wire.identity import AttemptId
+from pancode.kernel.formatting import size
 from pancode.kernel.host.files import sync_folder
 
 CHUNK = 1 << 18
@@ -90,7 +91,7 @@ class LogStreams:
         try:
             self.must_have_room(0)
         except OSError as exc:
-            return str(exc)
+            return str(exc.strerror)
         return ""
 
     def must_have_room(self, length: int) -> None:
@@ -98,7 +99,8 @@ class LogStreams:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         state = os.statvfs(self.home)
         if state.f_bavail * state.f_frsize < length + self.keep_free:
-            raise OSError(errno.ENOSPC, f"less than {self.keep_free} bytes would be left free")
+            free = f"{size(state.f_bavail * state.f_frsize)} free at {self.home}"
+            raise OSError(errno.ENOSPC, f"{free}, and {size(self.keep_free)} have to stay free")
 
     def append(self, identity: AttemptId, name: str, offset: int, length: int, read: Read) -> int:
         """Store `length` bytes at `offset`, and return the new size; durable when it returns.

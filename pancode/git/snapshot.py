@@ -119,7 +119,12 @@ def preview(project: Path, options: SnapshotOptions) -> Preview:
     with index_copy(seen) as index:
         git = seen.git.having(GIT_INDEX_FILE=str(index))
         listing = list_tree(seen, git, options.limits)
-        known = split_nul(git.must("ls-files", "-z", "-c").out) if options.folder else ()
+        known = split_nul(git.must("ls-files", "-z", "-c").out)
+        staged = (
+            known
+            if seen.head is None
+            else split_nul(git.must("diff-index", "--cached", "--name-only", "-z", seen.head).out)
+        )
     below = os.fsencode(f"{options.folder}/")
     inside = {name for name in (*known, *listing.names) if name.startswith(below)} - set(listing.gone)
     if options.folder and not any(
@@ -127,7 +132,7 @@ def preview(project: Path, options: SnapshotOptions) -> Preview:
     ):
         raise _no_folder(seen, options.folder)
     untracked = set(listing.untracked)
-    changed = tuple(shown(name) for name in listing.names if name not in untracked)
+    changed = tuple(map(shown, sorted({*listing.names, *staged} - untracked)))
     names = tuple(map(shown, listing.untracked))
     return Preview(seen.top, seen.repo_id, seen.head, seen.branch, changed, names, listing.warnings)
 

@@ -16,7 +16,7 @@ from pancode.issues.model import (
     material,
     place_of,
 )
-from pancode.issues.service import end, forget, keep, known_to_runs, open_works, runs_of
+from pancode.issues.service import end, forget, keep, known_to_runs, open_works, runs_of, work_in
 from pancode.kernel.errors import PancodeError, UsageError, with_fix
 from pancode.kernel.feed_thread import FeedThread
 from pancode.kernel.formatting import counted
@@ -107,6 +107,8 @@ AGAIN_S, LOOK_S = 30.0, 120.0
 """Seconds until the next look: after a tracker failed, and while the issue's run is at work."""
 MERGE_S = 900.0
 """Seconds between two looks at an issue whose pull request waits."""
+TOLD_LOOKS, TOLD_LOOK_S = 100, 0.1
+"""How often, and how many seconds apart, a landing looks whether its tracker knows of it."""
 DROPPED = "dropped"
 """The status of a landing that a person does not want."""
 CHANGED = "The issue {} has changed in its tracker. This is what it says now.\n{}"
@@ -148,6 +150,24 @@ class TrackerNews(FeedThread):
         """Look at all issues within `SOON_S`; further calls until then are served by the same look."""
         self._hurried = True
         self.wake()
+
+    def after_landing(self, run: Run) -> str:
+        """Wait until the tracker knows that the run has landed, and say what it shows; empty: no issue."""
+        ref = ""
+        for _ in range(TOLD_LOOKS):
+            with self._core.ports.ledger.transaction() as tx:
+                one = work_in(tx, run.terms.get("in_workspace", ""))
+                line, runs = (None, list[Run]()) if one is None else runs_of(tx, one)
+            if one is None or line is None:
+                return ""
+            ref = one.ref
+            if one.trouble:
+                return f"{ref} is not updated yet, PanCode tries again: {one.trouble}"
+            if one.said == progress(runs, line.branch, one.pull).text:
+                shown = "is closed" if one.state in OVER else f"stays open ({one.state})"
+                return f"{ref} {shown}, with a comment: {one.url}"
+            self._stopping.wait(TOLD_LOOK_S)
+        return f"{ref} is not updated yet; look: pancode work status"
 
     def _turn(self) -> float | None:
         return self.round()

@@ -86,12 +86,14 @@ def clip(text: str, columns: int) -> str:
 
 
 def usd(text: str | None) -> str:
-    """Return an amount as a person reads it; `unknown` for None."""
+    """Return an amount as a person reads it: cents, below a dollar four digits; `unknown` for None."""
     if text is None:
         return "unknown"
-    whole, _, part = text.partition(".")
-    part = part.rstrip("0").ljust(2, "0")
-    return f"-${whole[1:]}.{part}" if whole.startswith("-") else f"${whole}.{part}"
+    amount, sign = abs(float(text)), "-" if text.startswith("-") else ""
+    if 0 < amount < 0.0001:
+        return f"{sign}<$0.0001"
+    whole, _, part = (f"{amount:.2f}" if amount >= 1 else f"{amount:.4f}").partition(".")
+    return f"{sign}${whole}.{part.rstrip('0').ljust(2, '0')}"
 
 
 def count(number: float) -> str:

@@ -112,7 +112,7 @@ def not_found(kind: str, word: str, names: Iterable[str], fix: str) -> NotFoundE
     if near is not None:
         why, fix = f"did you mean {near}?", f"use {near}, or look: {fix}"
     elif known:
-        why = f"there are {first_few(known, _SHOWN)}"
+        why = f"there {'is only' if len(known) == 1 else 'are'} {first_few(known, _SHOWN)}"
     else:
         why = f"there is no {kind} at all"
     return NotFoundError(f"there is no {kind} {word!r}", why=why, fix=fix, code=f"{kind}_not_found")

@@ -27,9 +27,10 @@ class LandingRow(TypedDict):
 
 
 class LandAnswer(LandingShape):
-    """How a landing ended, or its place in the queue."""
+    """How a landing ended, or its place in the queue. `tracker`: what its issue shows now."""
 
     run: str
+    tracker: NotRequired[str]
     place: NotRequired[int]
 
 

@@ -35,7 +35,7 @@ from pancode.landing.answers import (
     PullRequestShape,
 )
 from pancode.landing.cross_check import ask
-from pancode.landing.model import How
+from pancode.landing.model import How, LandStatus
 from pancode.landing.pull_request import PullAsked
 from pancode.landing.queue import drop, green, to_review
 from pancode.runs.answers import QueuedAnswer, RunShape
@@ -145,6 +145,8 @@ def _land(context: ApiContext, call: ApiCall) -> LandAnswer:
     how = context.coordinator.around({}).defaults(run.project).land_how
     told: Any = {"run": run.id, **context.coordinator.code.land(run, body.landing(How(how)), body.wait)}
     answer: LandAnswer = told
+    if answer["status"] == LandStatus.LANDED and (shown := context.coordinator.shown_by_tracker(run)):
+        answer["tracker"] = shown
     return answer
 
 

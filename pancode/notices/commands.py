@@ -102,13 +102,11 @@ def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
     home = home_of(os.environ)  # before anybody types a secret where it cannot be kept
     value = _value(face, name)
     keep_here(home, name, value)
-    if "://" not in value:
-        face.note(f"no channel can use {name}: it is a token, and an address begins as in ntfy://")
     answer: dict[str, Any] = {"secret": name}
     channel = f"notify: {{channels: {{{name}: {{url: secret:{name}}}}}}}"
-    forge = f"forge: {{HOST: {{token: secret:{name}}}}}"
-    such = f"an address in {channel}, a forge's token in {forge}"
-    face.show(answer, lambda: f"kept; pancode.yaml names it as secret:{name}: {such}\n")
+    forge = f"forge: {{HOST: {{token: secret:{name}}}}}, for the token of a forge or tracker"
+    such = channel if "://" in value else f"{forge}; the address of a channel has a form such as ntfy://TOPIC"
+    face.show(answer, lambda: f"kept; pancode.yaml names it as secret:{name}, as in {such}\n")
 
 
 def _value(face: Face, name: str) -> str:

@@ -10,6 +10,7 @@ from pancode.budget.books import Ceilings, is_session
 from pancode.budget.service import set_ceilings, unset_ceiling
 from pancode.config.changes import AskedChange, ChangeEffect, ChangeKind, ChangeMakers
 from pancode.config.fleet_settings import record_preset
+from pancode.config.variables import FOR_NEW_NODES
 from pancode.kernel.errors import UsageError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import SessionRow
@@ -41,6 +42,8 @@ class SettingMaker:
             notes.append(f"{done.wins} counts more: {change.target} stays {done.now.value}")
         if done.at_start:
             notes.append("it counts from the coordinator's next start: pancode fleet down")
+        if change.target in FOR_NEW_NODES:
+            notes.append(FOR_NEW_NODES[change.target])
         back = AskedChange(change.kind, change.target, done.before)
         return ChangeEffect(change, done.was, done.now, back, done.after, tuple(notes))
 

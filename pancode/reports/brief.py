@@ -220,4 +220,5 @@ def _landed(core: Core, tx: Transaction, begin: int) -> Iterator[BriefLine]:
     for name in dict.fromkeys(event.run for event in reversed(landings) if event.data.get("commit")):
         run = tx.get(Run, name) if name is not None else None
         if run is not None and run.landed:
-            yield line_of(run, f"landed as {run.landed[:12]}", "pancode runs diff {run}")
+            where = f"as {run.landed[:12]}" if run.landing.get("made") else "in your files"
+            yield line_of(run, f"landed {where}", "pancode runs diff {run}")

@@ -446,9 +446,10 @@ def unknown_since(core: Core, tx: Transaction, fence: records.Fence) -> list[str
     view = core.view_of(node) if node is not None else None
     if view is None or view.state in HEARD:
         return []
-    since = at(core.wall_ms() - view.silent_ms) if view.silent_ms is not None else "the coordinator's start"
+    quiet = view.silent_ms
+    since = "the coordinator's start" if quiet is None else at(max(core.wall_ms() - quiet, fence.bound_ms))
     why = f": {view.node.quarantined}" if view.node.quarantined is not None else ""
-    return [f"unknown since {since}: {fence.node} is {view.state}{why}"]
+    return [f"unknown since {since}: {fence.node} is {view.state}{why or ', it is not heard'}"]
 
 
 def _still_running(core: Core, tx: Transaction, run: records.Run) -> list[str]:

@@ -149,6 +149,7 @@ REMOVE_WORKSPACE = Route[RemovedWorkspaceAnswer]("POST /v1/workspaces/{workspace
 PROJECTS = Route[ProjectsAnswer]("GET /v1/projects")
 PROJECT = Route[ProjectShape]("GET /v1/projects/{project}")
 DRAFT = Route[PrdAnswer]("GET /v1/projects/{project}/prd")
+MAP_PROJECTS = Route[ProjectsAnswer]("POST /v1/projects/mapping")
 ADD_PROJECT = Route[ProjectShape]("POST /v1/projects")
 TRACKER_HOOK = Route[TrackerHookAnswer]("POST /v1/projects/{project}/webhook")
 REMOVE_PROJECT = Route[ChangeAnswer]("POST /v1/projects/{project}/remove")

@@ -85,7 +85,8 @@ def test_an_issue_becomes_a_landed_change_and_is_closed(fleet: Owner, healed: La
             assert fleet.show(run)["outcome"] == "done", fleet.show(run)
             until(lambda: "in review" in tracker.says(), "the tracker knows of its end", 60)
             assert "in progress" not in tracker.says() and "feature" in tracker.labels
-            fleet.run("land", "--branch", "shipped", run, cwd=top, timeout_s=120).ok()
+            landed = fleet.run("land", "--branch", "shipped", run, cwd=top, timeout_s=120).ok()
+            assert f"  tracker: {issue} is closed, with a comment: " in landed.out
             kill_coordinator(fleet)
             row = fleet.ask("work", "status")["works"][0]
             assert (row["issue"], row["run"]) == (issue, run)

@@ -47,7 +47,7 @@ _BOOKS: Columns = {
     **{"LEFT": "remaining_usd", "UNSETTLED": unsettled},
     "TOKENS": lambda one: _of(one["tokens"], one["held_tokens"], one["ceiling_tokens"], count),
     "MINUTES": lambda one: _of(one["agent_minutes"], one["held_minutes"], one["ceiling_minutes"], str),
-    **{"": lambda one: "over" if one["over"] else "", "CEILING FROM": "origin"},
+    **{"STATE": lambda one: "over" if one["over"] else "within", "CEILING FROM": "origin"},
 }
 
 

@@ -16,6 +16,7 @@ from pancode.config.layers import Folded, file_layer, fold, problems
 from pancode.config.schema import Part, Settings
 from pancode.kernel.documents import Document, bytes_of, parse_document, read_document
 from pancode.kernel.errors import ConfigError
+from pancode.kernel.formatting import counted
 from pancode.kernel.names import not_found
 
 FOLDER = "prompts"
@@ -91,7 +92,7 @@ def load_agents(home: Path, settings: Settings, environ: Mapping[str, str]) -> L
     if not found.problems:
         return found.loaded
     first, more = found.problems[0], len(found.problems) - 1
-    others = f"{more} more problems after this one: pancode agents check" if more else ""
+    others = f"{counted(more, 'more problem')} after this one: pancode agents check" if more else ""
     why = "; ".join(part for part in (first.why, others) if part)
     raise ConfigError(str(first), why=why, fix=first.fix) from first
 

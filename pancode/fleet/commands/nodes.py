@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import os
+import socket
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -58,8 +59,10 @@ from pancode.interfaces.cli.terminal import (
     tone,
 )
 from pancode.interfaces.client.client import Client, home_of, path_of
-from pancode.kernel.errors import ExitCode, PancodeError, UsageError
+from pancode.interfaces.client.remote.place import remote_of
+from pancode.kernel.errors import ApiError, ExitCode, PancodeError, UsageError
 from pancode.kernel.formatting import slots_of
+from pancode.kernel.names import not_found
 
 app = Commands()
 
@@ -141,7 +144,13 @@ def add(
 def _agree(face: Face, client: Client, spec: dict[str, Any], given: tuple[str | None, bool | None]) -> None:
     """Ask everything that needs an answer before anything is changed; the answers go into `spec`."""
     accept_fingerprint, fleet_key = given
-    probed = client.post(PROBE, spec)
+    try:
+        probed = client.post(PROBE, spec)
+    except ApiError as refused:
+        here = {"localhost", "127.0.0.1", "::1", socket.gethostname().lower()}
+        if (spec.get("host") or spec["name"]).lower() in here and remote_of(os.environ) is None:
+            refused.fix = f"this machine needs no SSH server: pancode node add {spec['name']} --local"
+        raise
     for warning in probed["warnings"]:
         face.note(f"warning: {safe(warning)}")
     fingerprint = _accepted(face, probed["questions"], accept_fingerprint)
@@ -166,7 +175,9 @@ def _accepted(face: Face, questions: list[QuestionShape], given: str | None) -> 
         if given is not None:
             return given
         text = safe(question["text"])
-        if not face.agreed(f"{text}. Is it the right one?", f"--accept-fingerprint {question['value']}"):
+        look = "compare it on that machine (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)"
+        fix = f"{look}, then add --accept-fingerprint {question['value']}"
+        if not face.agreed(f"{text}. Is it the right one?", fix):
             raise UsageError("nothing was added", why="the host key was not accepted", code="not_accepted")
         return question["value"]
     return given
@@ -402,6 +413,9 @@ def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
     runtimes = {*REMOVED_RUNTIMES, *(one["name"] for one in client.get(RUNTIMES)["runtimes"])}
     wanted = [word for word in words if word in runtimes]
     nodes = [word for word in words if word not in runtimes]
+    names = [one["name"] for one in client.get(FLEET)["nodes"]]
+    for word in (one for one in nodes if one not in names):
+        raise not_found("machine or runtime", word, [*names, *runtimes], "pancode node ls, pancode runtimes")
     if not nodes or not (wanted or act == "update"):
         fix = f"pancode node {act} gpubox claude (see pancode runtimes, pancode node ls)"
         raise UsageError("name at least one machine and one runtime", fix=fix)

@@ -255,12 +255,21 @@ def _draw_help(command: TyperCommand | TyperGroup, ctx: click.Context) -> None:
     rich_format_help(obj=shown, ctx=ctx, markup_mode="rich")
 
 
+SAME_VERBS = {
+    **dict.fromkeys(("remove", "delete", "del", "destroy"), ("rm",)),
+    **dict.fromkeys(("list", "get", "info", "describe", "view"), ("ls", "show")),
+    **dict.fromkeys(("create", "new"), ("create", "add")),
+}
+"""Verbs that mean the same as others, in the order in which they are looked for."""
+
+
 def unknown(name: str, known: list[str], path: str) -> UsageError:
     """The error for a command that does not exist."""
     from pancode.kernel.names import nearest
 
     meant = ELSEWHERE.get(f"{path} {name}".removeprefix("pancode "))
-    near = nearest(name, known)
+    same = [verb for verb in SAME_VERBS.get(name, ()) if verb in known]
+    near = same[0] if same else nearest(name, known)
     fix = f"did you mean {path} {near}?" if near is not None else f"look: {path} -h"
     fix = f"use: {meant}" if meant is not None else fix
     return UsageError(f"there is no command {path} {name}", fix=fix, code="no_such_command")

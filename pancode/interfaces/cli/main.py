@@ -429,13 +429,18 @@ def _unforeseen(exc: Exception, as_json: bool) -> int:
     return tell_error(internal(exc), as_json=as_json)
 
 
+_MEANT = {"runs": "best-of", "count": "best-of", "number": "best-of"}
+"""Words for an option that look like another one."""
+
+
 def _near(wrong: click.NoSuchOption) -> str | None:
     """Return the option that was probably meant; the dashes are not compared, as all options have them."""
     from pancode.kernel.names import nearest
 
     params = wrong.ctx.command.params if wrong.ctx is not None else []
     options = {name.lstrip("-"): name for param in params for name in param.opts if name.startswith("--")}
-    found = nearest(wrong.option_name.lstrip("-"), options)
+    word = wrong.option_name.lstrip("-")
+    found = _MEANT[word] if _MEANT.get(word) in options else nearest(word, options)
     return None if found is None else options[found]
 
 

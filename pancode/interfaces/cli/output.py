@@ -238,7 +238,8 @@ def in_words(problem: Problem) -> str:
     """The error as text: what happened, why, the fix. A machine or a repository may have parts of it."""
     lines = [f"{paint('error', 'red', sys.stderr)}: {safe(problem.message)}"]
     lines += [f"  why: {safe(problem.why)}"] if problem.why else []
-    lines += [f"  fix: {safe(problem.fix)}"] if problem.fix else []
+    label = "" if problem.fix.startswith("look: ") else "fix: "
+    lines += [f"  {label}{safe(problem.fix)}"] if problem.fix else []
     return "\n".join(lines) + "\n"
 
 

@@ -506,7 +506,18 @@ class Client:
         progress: Callable[[Json], None] | None = None,
         key: str = "",
     ) -> tuple[UnixConnection, http.client.HTTPResponse]:
-        """Send once; where no coordinator runs (so nothing was sent) start one first."""
+        """Send once; where no coordinator runs (so nothing was sent) start one first.
+
+        FleetDownError for who only looks, where the home does not exist: that makes no fleet.
+        """
+        looks = method == "GET" and not self.works
+        if looks and not isinstance(self.place, RemoteCoordinator) and not os.path.exists(self.place):
+            raise FleetDownError(
+                f"there is no fleet in {self.place}",
+                why="the folder does not exist",
+                fix="pancode fleet up; if your fleet is in another folder: set PANCODE_HOME to it",
+                code="no_fleet",
+            )
         connection = self.connected(timeout_s)
         data = None if body is None else json.dumps(body).encode()
         try:

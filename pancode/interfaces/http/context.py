@@ -98,6 +98,9 @@ class CoordinatorApi(Protocol):
     def ask_trackers(self) -> None:
         """Have the issues of all projects looked at in a moment, not only at the next look."""
 
+    def shown_by_tracker(self, run: Run) -> str:
+        """Say what the tracker of a landed run's issue shows now; it may take seconds. Empty: no issue."""
+
     def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
         """Raise the errors of a pull request that are known before anything is landed."""
 

@@ -61,7 +61,8 @@ def landing(report: Mapping[str, Any]) -> str:
         already = f" ({safe(report['already'])})" if report.get("already") else ""
         return f"{mended}{head}: {safe(report['tree'])} is as it was{already}\n"
     gate = f"  gates: {safe(report['gate']['detail'])}\n" if report["gate"] else ""
-    return f"{mended}{head}: {_where(report)}\n{gate}{files}"
+    tracker = f"  tracker: {safe(report['tracker'])}\n" if report.get("tracker") else ""
+    return f"{mended}{head}: {_where(report)}\n{gate}{files}{tracker}"
 
 
 def landing_line(report: Mapping[str, Any]) -> str:

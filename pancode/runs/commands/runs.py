@@ -110,7 +110,8 @@ def listed(found: list[RunShape], none: str) -> str:
 def _task(run: RunShape) -> str:
     """Return the task on one line, behind the names of its workflow and step."""
     step = f"{run['workflow']}/{run['step']}: " if run["workflow"] else ""
-    return step + clip(safe(run["task"]), 60) + "".join(f"  ({note})" for note in run["notes"])
+    notes = [*run["notes"], *(["landed"] if run["landed"] else [])]
+    return step + clip(safe(run["task"]), 60) + "".join(f"  ({note})" for note in notes)
 
 
 _COLUMNS: RowColumns[RunShape] = {

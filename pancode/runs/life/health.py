@@ -113,8 +113,8 @@ def _by_signs(seen: AgentSeen, signs: Signs, rules: HealthRules) -> AgentHealth:
     ages = {"output": signs.output_ms, "CPU use": signs.cpu_ms, "change of a file": signs.files_ms}
     known = {what: age + seen.told_ms for what, age in ages.items() if age is not None}
     quiet, silent = min(known.values()), known["output"]
-    told = [
-        f"{what} {took(known[what] / 1_000)} ago" if what in known else f"no {what} seen" for what in ages
+    told = [  # what has not come yet counts from the start
+        f"no {what} for {took(known[what] / 1_000)}" if what in known else f"no {what} seen" for what in ages
     ]
     why, since = "; ".join(told), seen.now_ms - silent
     pause = signs.pause_ms - seen.told_ms

@@ -201,7 +201,9 @@ def silent(made: Changes, signal: NodeSilent) -> Changes:
     """Write into the run's story that its node is silent, or is heard again."""
     if signal.back:
         return made.tell("node", made.fence.node, "heard again", "what was said meanwhile comes now")
-    return made.tell("node", made.fence.node, "not heard", "the run goes on there, as far as is known")
+    begun = made.fence.state is FenceState.RUNNING
+    knows = "the run goes on there" if begun else "it had not begun there"
+    return made.tell("node", made.fence.node, "not heard", f"{knows}, as far as is known")
 
 
 def quarantined(made: Changes, signal: Quarantined) -> Changes:

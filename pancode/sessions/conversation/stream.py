@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pancode.kernel.formatting import usd as in_dollars
+
 if TYPE_CHECKING:
     from node_agent.runtimes.base import Activity, Parser
 
@@ -169,7 +171,7 @@ class ProgramReading:
 
 def _used(tokens_in: int, tokens_out: int, usd: object = None) -> str:
     """Return the usage in words; "" where nothing was used."""
-    cost = f", ${usd:f}" if usd else ""
+    cost = f", {in_dollars(f'{usd:f}')}" if usd else ""
     return f"{tokens_in} tokens in, {tokens_out} out{cost}" if tokens_in or tokens_out or cost else ""
 
 

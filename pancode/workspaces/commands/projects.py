@@ -25,6 +25,7 @@ from pancode.sessions.commands.export import write_new
 from pancode.workspaces.answers import (
     ADD_PROJECT,
     DRAFT,
+    MAP_PROJECTS,
     PROJECT,
     PROJECTS,
     REMOVE_PROJECT,
@@ -98,7 +99,7 @@ def add(
         str | None, option("The file that tells what it is to become (default: docs/PRD.md, PRD.md).", "PATH")
     ] = None,
     mapping: Annotated[
-        str | None, option("Add all projects of a file of mappings (linearPrefix, localPath ...).", "FILE")
+        str | None, option("Add all projects of a file of mappings, or none (linearPrefix ...).", "FILE")
     ] = None,
     face: Json,
 ) -> int:
@@ -114,10 +115,12 @@ def add(
     body = {key: value for key, value in said.items() if value is not None}
     if mapping is not None and body:
         raise UsageError("--mapping adds what its file says", fix="leave everything else out")
-    asked = [body] if mapping is None else mapped(mapping)
     client = face.client()
-    done = [client.post(ADD_PROJECT, {**one, "by": who()}) for one in asked]
-    for note in [note for one in done for note in one["notes"]]:
+    if mapping is None:
+        done = [client.post(ADD_PROJECT, {**body, "by": who()})]
+    else:
+        done = client.post(MAP_PROJECTS, {"projects": mapped(mapping), "by": who()})["projects"]
+    for note in dict.fromkeys(note for one in done for note in one["notes"]):
         face.note(f"note: {safe(note)}")
     face.show({"projects": done} if mapping else done[0], lambda: "".join(map(_shown, done)))
     if path is None or prd or not face.can_ask() or not _lacks_prd(done[0]):
@@ -138,13 +141,15 @@ def whole(path: str) -> str:
 
 
 def mapped(file: str) -> list[dict[str, Any]]:
-    """The projects of a file of mappings; UsageError for one that is none."""
+    """The projects of a file of mappings; UsageError for another file."""
     try:
-        rows = json.loads(Path(file).expanduser().read_text())
-        return [_of_row(row) for row in rows]
+        rows = [_of_row(row) for row in json.loads(Path(file).expanduser().read_text())]
+        if not rows:
+            raise ValueError("it has no row")
+        return rows
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as exc:
         raise UsageError(
-            f"{file} is no file of project mappings",
+            f"{file} is not a file of project mappings",
             why=str(exc) if isinstance(exc, OSError) else f"{type(exc).__name__}: {exc}",
             fix='write [{"linearPrefix": "MIN", "localPath": "/home/me/myn", "linearProjectName": "..."}]',
             code="bad_mapping",

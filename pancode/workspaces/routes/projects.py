@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any, cast
@@ -23,6 +24,8 @@ from pancode.config.project_rules import (
 )
 from pancode.config.projects import LabelSettings
 from pancode.config.routes import change_makers
+from pancode.config.schema import BY_NAME
+from pancode.config.settings_json import value_of
 from pancode.interfaces.http.access.request_filter import HOOKS
 from pancode.interfaces.http.access.rights import DISPATCHES, SETS_UP
 from pancode.interfaces.http.access.tokens import failed
@@ -44,6 +47,7 @@ from pancode.skills.made_tools import keep, put_aside, remove, show, tools, try_
 from pancode.workspaces.answers import (
     ADD_PROJECT,
     DRAFT,
+    MAP_PROJECTS,
     PROJECT,
     PROJECTS,
     REMOVE_PROJECT,
@@ -121,12 +125,52 @@ def _prd(context: ApiContext, call: ApiCall) -> PrdAnswer:
     return cast("PrdAnswer", {**place, "task": draft_task(), "text": text})
 
 
+class MappingBody(ActBody):
+    """The rows of a file of mappings; `by` of the rows does not count."""
+
+    projects: Annotated[tuple[ProjectBody, ...], Field(min_length=1, max_length=200)]
+
+
 @Verb(ADD_PROJECT, ProjectBody, "project add", pokes=True, right=SETS_UP)
 def _add(context: ApiContext, call: ApiCall) -> ProjectShape:
     """Add one, or change it."""
     body: ProjectBody = call.body
     around = context.coordinator.around({})
-    known = around.projects()
+    new = _asked(context, around.projects(), body)
+    change = AskedChange(ChangeKind.SETTING, f"projects.{new.name}", json.dumps(_kept(new)))
+    effect = make_change(context.core, change_makers(context), change, body.by)
+    return {**_shape(around, new), "notes": list(effect.notes)}
+
+
+@Verb(MAP_PROJECTS, MappingBody, "project add", pokes=True, right=SETS_UP)
+def _add_all(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
+    """Add all of them or none, in one change. A project that is there gets no other prefix."""
+    body: MappingBody = call.body
+    around, new = context.coordinator.around({}), dict[str, NamedProject]()
+    with context.core.lock:  # no other change comes between the look at the file and the write
+        known = around.projects()
+        for row in body.projects:
+            one = _asked(context, {**known, **new}, row)
+            old = known.get(one.name)
+            if old is not None and old.prefix and old.prefix.upper() != one.prefix.upper():
+                raise UsageError(
+                    f"project {one.name} has the prefix {old.prefix}, and this row says {one.prefix}",
+                    why="issues with the old prefix would find no project; nothing is changed",
+                    fix=f"pancode project add --name {one.name} --prefix {one.prefix}; then this again",
+                    code="other_prefix",
+                )
+            new[one.name] = one
+        before = context.coordinator.chosen.look(BY_NAME, "{}").before
+        kept = {} if before is None else cast("dict[str, Any]", value_of(BY_NAME, before))
+        value = json.dumps({**kept, **{name: _kept(one) for name, one in new.items()}})
+        change = AskedChange(ChangeKind.SETTING, BY_NAME, value)
+        effect = make_change(context.core, change_makers(context), change, body.by)
+    return {"projects": [{**_shape(around, one), "notes": list(effect.notes)} for one in new.values()]}
+
+
+def _asked(context: ApiContext, known: Mapping[str, NamedProject], body: ProjectBody) -> NamedProject:
+    """Return the project as it is to be. UsageError where it cannot be."""
+    around = context.coordinator.around({})
     top = None if body.path is None else _top(context, body.path)
     old = known.get(body.name or "")
     if top is None and old is None:
@@ -141,20 +185,18 @@ def _add(context: ApiContext, call: ApiCall) -> ProjectShape:
         below = os.path.relpath(os.path.join(new.path, body.prd), new.path)
         if below.startswith("..") or around.prd(new.path, below) != below:
             fix = "name a file of the repository: --prd docs/spec.md"
-            raise UsageError(f"{body.prd} is no file of {new.path}", fix=fix, code="bad_value")
+            raise UsageError(f"{body.prd} is not a file of {new.path}", fix=fix, code="bad_value")
         new = replace(new, prd=below)
     must_be_alone(known, new)
     must_name_accounts(new)
-    change = AskedChange(ChangeKind.SETTING, f"projects.{name}", json.dumps(_kept(new)))
-    effect = make_change(context.core, change_makers(context), change, body.by)
-    return {**_shape(around, new), "notes": list(effect.notes)}
+    return new
 
 
 def _top(context: ApiContext, path: str) -> str:
     top = context.project_of(path)
     if top is None:
         fix = "name a folder of a repository on the coordinator's machine, or run git init there"
-        raise UsageError(f"{path} is in no git repository", fix=fix, code="no_repository")
+        raise UsageError(f"{path} is not in a git repository", fix=fix, code="no_repository")
     return top
 
 

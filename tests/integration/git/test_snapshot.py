@@ -287,6 +287,11 @@ def test_preview_writes_nothing(repo: Repo, depot: Depot) -> None:
     before = fingerprint(repo.path)
     seen = preview(repo.path, SnapshotOptions(NOW_MS, environ={}))
     assert (seen.changed, seen.untracked) == (("f1",), ("new",))
+    repo.write("staged")
+    repo.git("add", "staged")
+    before = fingerprint(repo.path)
+    seen = preview(repo.path, SnapshotOptions(NOW_MS, environ={}))
+    assert (seen.changed, seen.untracked) == (("f1", "staged"), ("new",))
     assert fingerprint(repo.path) == before
     assert not depot.root.exists()
 

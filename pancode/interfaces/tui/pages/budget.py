@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pancode.interfaces.tui.page import Json, Page, PageMoment, PagePlace, PageRow, line
-from pancode.kernel.formatting import count, safe, usd
+from pancode.kernel.formatting import count, counted, safe, usd
 
 
 def money(answers: Json, about: str, moment: PageMoment) -> Page:
@@ -17,7 +17,7 @@ def money(answers: Json, about: str, moment: PageMoment) -> Page:
 
 
 def _scope(one: Json) -> PageRow:
-    unknown = f"{one['unknown_runs']} runs of unknown cost" if one["unknown_runs"] else ""
+    unknown = f"{counted(one['unknown_runs'], 'run')} of unknown cost" if one["unknown_runs"] else ""
     note = "; ".join(filter(None, ("OVER ITS CEILING" if one["over"] else "", unknown, _disputed(one))))
     cells = (
         one["scope"],

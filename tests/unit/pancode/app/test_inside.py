@@ -47,6 +47,7 @@ def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World)
         "/v1/presets/unset": {"by": "ana"},
         "/v1/config/set": {"key": "dispatch.safety", "value": "full-auto"},
         "/v1/projects": {"path": "/"},
+        "/v1/projects/mapping": {"projects": [{"path": "/"}]},
         "/v1/workspaces": {"name": "x"},
         "/v1/work": {"issue": "MIN-1"},
         "/v1/plans": {"what": "MIN-1"},

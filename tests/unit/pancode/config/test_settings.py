@@ -196,7 +196,10 @@ def test_what_is_wrong_is_told_by_place_and_path(loaded: Load, text: str, words:
 def test_the_reason_is_in_words_and_the_other_problems_are_counted(loaded: Load) -> None:
     with pytest.raises(ConfigError) as caught:
         loaded(user="limits: {wall: 600}\nnodes: {slots: 0}")
-    assert caught.value.why == "a duration needs a unit: 600s, 600m or 600h; 1 more problems after this one"
+    assert caught.value.why == "a duration needs a unit: 600s, 600m or 600h; 1 more problem after this one"
+    with pytest.raises(ConfigError) as caught:
+        loaded(user="nodes: {slots: 0}\nlimits: {wall: 600}")
+    assert "pancode.yaml:1: nodes.slots" in str(caught.value), "the first in the file"
     with pytest.raises(ConfigError) as caught:
         loaded(user="verify: ['a | b']")
     assert "'|' is an operator" in caught.value.why

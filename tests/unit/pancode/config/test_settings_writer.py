@@ -97,6 +97,7 @@ def test_what_is_set_elsewhere_names_where(home: Path, key: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
+        *((key, "x", "did you mean models.worker?") for key in ("dispatch.model", "worker.model", "model")),
         ("dispatch.safty", "suggest", "did you mean dispatch.safety?"),
         ("dispatch", "{safety: suggest}", "it is a group: dispatch.agent"),
         ("models.tiers.gpt-5", "mid", "models.tiers is set as a whole"),

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from pancode.config.commands import show
 from pancode.config.load import ConfigPlaces, Loaded, duration, load, size
+from pancode.interfaces.cli.output import Face
 
 OTHER = """
 budget: {ceiling: 12.5, per_run: 0.1, estimate_time: 90s}
@@ -41,6 +43,18 @@ def written_back(found: Loaded) -> str:
 def test_every_value_that_is_shown_is_accepted_by_a_file(tmp_path: Path, text: str) -> None:
     before = loaded(tmp_path / "a", text)
     assert loaded(tmp_path / "b", written_back(before)).settings == before.settings
+
+
+def test_slots_that_are_set_are_shown_with_a_note_that_machines_keep_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PANCODE_HOME", str(tmp_path))
+    show(face=Face(as_json=False))
+    assert "note" not in capsys.readouterr().err
+    monkeypatch.setenv("PANCODE_NODE_CONCURRENCY", "3")
+    show(word="slots", face=Face(as_json=False))
+    told = capsys.readouterr()
+    assert "pancode node set NAME --slots N" in told.err and "nodes.slots  3" in told.out
 
 
 def test_values_look_as_people_write_them(tmp_path: Path) -> None:

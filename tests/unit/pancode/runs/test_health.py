@@ -76,7 +76,7 @@ def test_a_quiet_agent_is_warned_of_told_once_and_asked_about(desk: Desk) -> Non
     assert [state for state, _ in told(desk)] == ["quiet", "stuck"]
     (asks,) = also_waits(desk.core, [], "ana")
     assert (asks["run"], asks["command"]) == ("r-0001", "pancode runs stop r-0001")
-    assert asks["what"].startswith("is builder stuck? output 30 min ago")
+    assert asks["what"].startswith("is builder stuck? no output for 30 min")
     assert len(desk.rows(Word, run="r-0001")) == 1, "words are said once"
     assert desk.row(Run, "r-0001").outcome is None, "nothing is stopped by itself"
     events = [one for one in desk.rows(FeedEvent) if one.kind is EventKind.RUN_HEALTH]
@@ -101,7 +101,7 @@ def test_what_is_stuck_is_reported_within_a_minute_of_its_limit(desk: Desk) -> N
 def test_it_is_in_the_story_and_the_table_and_goes_with_its_end(desk: Desk) -> None:
     node, order = at_work(desk)
     quiet_for(desk, node, order.identity, 31)
-    assert "stuck: output 31 min ago; no CPU use seen" in why(desk.core, "r-0001")["now"]
+    assert "stuck: no output for 31 min; no CPU use seen" in why(desk.core, "r-0001")["now"]
     found = shown(desk.core)
     (agent,), (machine,) = found["agents"], found["machines"]
     assert (found["well"], agent["state"], agent["gravity"]) == (False, "stuck", "person")

@@ -16,7 +16,7 @@ export function told(run, why, now = Date.now()) {
     run.started_at ? `It waited ${seconds(run.created_at, run.started_at)} for a machine and its files` : run.state === "ended" ? "It never began to work" : `It has waited ${span(now - Date.parse(run.created_at))} so far${run.reason ? `: ${run.reason}` : ""}`,
     work, tries > 1 && `It took ${tries} attempts`,
     run.files_changed.length > 0 && `It changed ${counted(run.files_changed.length, "file")}: ${listed(run.files_changed)}`,
-    run.gates.length > 0 && (failed.length ? `${failed.length} of its ${counted(run.gates.length, "gate")} failed: ${listed(failed.map((gate) => gate.name.slice(0, 80)))}` : `All of its ${counted(run.gates.length, "gate")} passed`),
+    run.gates.length > 0 && (failed.length ? `${failed.length} of ${counted(run.gates.length, "gate")} failed: ${listed(failed.map((gate) => gate.name.slice(0, 80)))}` : `${counted(run.gates.length, "gate")} passed`),
     run.state === "ended" && !run.gates.length && run.commit && "No gate has seen its change",
     run.state === "ended" && run.outcome !== "done" && `It ended as ${plain(stateOf(run))}${run.reason && run.reason !== run.outcome && !failed.length ? `: ${run.reason}` : ""}`,
     run.usage.cost_usd === null ? "Nobody knows what it cost" : `It ${run.state === "ended" ? "cost" : "has cost"} ${usd(run.usage.cost_usd)}`,

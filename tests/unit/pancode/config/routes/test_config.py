@@ -110,6 +110,13 @@ def test_a_preset_that_counts_more_is_named(world: World) -> None:
     assert done["notes"][0].startswith(f"preset local counts more: {key} stays ")
 
 
+def test_slots_say_that_a_machine_keeps_its_own(world: World) -> None:
+    notes = change(world, "set", key="nodes.slots", value="3")["notes"]
+    assert any(
+        "added from now on; for one that is there: pancode node set NAME --slots N" in one for one in notes
+    )
+
+
 def test_a_run_sets_nothing_and_its_attempt_is_on_record(world: World) -> None:
     run = world.dispatch()["run"]
     world.coordinator.inside = (AttemptId(run=run, attempt=1, fence=1),)

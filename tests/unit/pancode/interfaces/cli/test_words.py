@@ -149,7 +149,8 @@ def test_numbers_as_a_person_reads_them() -> None:
     assert [took(one) for one in (0, 0.4, 5, 12.3, 119, 3_723, 90_000, 200_000)] == [
         *("0 s", "0.4 s", "5 s", "12 s", "119 s", "62 min", "25 h", "2 d")
     ]
-    assert (usd("9.5"), usd("0.00125"), usd("10"), usd(None)) == ("$9.50", "$0.00125", "$10.00", "unknown")
+    assert (usd("9.5"), usd("0.05395275"), usd("10"), usd(None)) == ("$9.50", "$0.054", "$10.00", "unknown")
+    assert (usd("52.684929"), usd("-0.00125"), usd("0.00001")) == ("$52.68", "-$0.0013", "<$0.0001")
     assert short_time("2026-11-20T08:20:24.123Z") == "11-20 08:20:24Z"
 
 
@@ -240,6 +241,24 @@ def test_a_number_below_zero_is_told_as_one(words: list[str], capsys: pytest.Cap
     assert entry.run(words) == ExitCode.USAGE
     told = capsys.readouterr().err
     assert "a number below 0" in told and "option" not in told and "pancode budget set -h" in told
+
+
+def test_the_option_for_a_number_of_runs_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["race", "--runs", "2", "x"]) == ExitCode.USAGE
+    assert "fix: did you mean --best-of? look: pancode race -h" in capsys.readouterr().err
+    assert entry.run(["race", "--nothing"]) == ExitCode.USAGE
+    assert "\n  look: pancode race -h\n" in capsys.readouterr().err, "one label"
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [("project remove", "project rm"), ("schedule delete", "schedule rm"), ("budget list", "budget show")],
+)
+def test_another_word_for_a_verb_names_the_verb(
+    words: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry.run(words.split()) == ExitCode.USAGE
+    assert f"did you mean pancode {meant}?" in capsys.readouterr().err
 
 
 def test_an_empty_name_is_told_as_one(capsys: pytest.CaptureFixture[str]) -> None:

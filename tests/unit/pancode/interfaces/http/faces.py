@@ -21,6 +21,7 @@ WITHOUT_PAGE = {
     "POST /v1/hooks/{schedule}": OF_A_PROGRAM,
     "POST /v1/hooks/trackers/{project}": OF_A_PROGRAM,
     "POST /v1/projects/{project}/webhook": OF_A_TERMINAL,
+    "POST /v1/projects/mapping": OF_A_TERMINAL,
     "POST /v1/notify/test": OF_A_TERMINAL,
     "POST /v1/fleet/up": OF_A_TERMINAL,
     "POST /v1/fleet/down": "a console that ends its own coordinator could not say what became of it",

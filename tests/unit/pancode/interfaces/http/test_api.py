@@ -16,6 +16,7 @@ from pancode.interfaces.http import context
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.records import Balance, Fence, FenceState, Node, Run, RunState, Setting
 from pancode.runs.core import Core
+from pancode.runs.views import at
 from tests.unit.pancode.interfaces.http.world import FINGERPRINT, World, events_of
 from tests.unit.pancode.runs.world import failed
 
@@ -151,7 +152,19 @@ def test_a_running_run_of_a_silent_node_is_unknown_not_lost(world: World) -> Non
     world.context.turn(200)
     world.context.clock.ms += 60_000
     shown = world.http.get(f"/v1/runs/{run}/brief").json()
-    assert shown["state"] == "running" and "unknown since" in shown["notes"][0] and "n1" in shown["notes"][0]
+    assert shown["state"] == "running" and "unknown since" in shown["notes"][0]
+    assert shown["notes"][0].endswith(": n1 is suspect, it is not heard")
+
+
+def test_a_run_is_unknown_at_the_earliest_since_it_was_sent(world: World) -> None:
+    world.context.clock.ms += 4_000
+    run = world.dispatch()["run"]
+    bound = at(world.context.clock.wall_ms())
+    world.node.start(world.claim())
+    world.context.turn(200)
+    world.context.clock.ms += 60_000
+    (note,) = world.http.get(f"/v1/runs/{run}/brief").json()["notes"]
+    assert note.startswith(f"unknown since {bound}: ")
 
 
 def test_the_fleet_says_since_when_and_what_to_do(world: World) -> None:
@@ -375,6 +388,9 @@ def test_a_diff_is_bytes_and_a_landing_is_told(world: World) -> None:
     run = world.dispatch()["run"]
     assert world.http.get(f"/v1/runs/{run}/diff").content.endswith(b"\xff\n")
     assert world.http.post(f"/v1/runs/{run}/land", {}).json()["status"] == "landed"
+    world.coordinator.tracker_shows = "SHOP-12 is closed"
+    assert world.http.post(f"/v1/runs/{run}/land", {}).json()["tracker"] == "SHOP-12 is closed"
+    assert "tracker" not in world.http.post(f"/v1/runs/{run}/land", {"wait": False}).json()
 
 
 def test_what_did_not_end_well_lands_only_anyway(world: World) -> None:

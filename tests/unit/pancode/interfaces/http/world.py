@@ -233,6 +233,7 @@ class MemoryCoordinator:
         self.own_agents = OwnAgents(home, {})
         self.trackers: Any = MemoryTrackers()
         self.asked_trackers = 0
+        self.tracker_shows = ""
 
     @property
     def core(self) -> Core:
@@ -264,6 +265,9 @@ class MemoryCoordinator:
 
     def ask_trackers(self) -> None:
         self.asked_trackers += 1
+
+    def shown_by_tracker(self, run: Run) -> str:
+        return self.tracker_shows
 
     def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
         if self.forge_error is not None:

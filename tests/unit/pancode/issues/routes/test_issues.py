@@ -479,3 +479,25 @@ def test_a_change_that_is_not_committed_closes_no_issue(shop: Shop) -> None:
     shop.lands(run, "")
     state, (comment,) = shop.told()
     assert state is IssueState.REVIEW and "not committed yet" in comment
+    url = shop.trackers.there["SHOP-12"].url
+    landed = shop.news.after_landing(run)
+    assert landed == f"SHOP-12 stays open (in review), with a comment: {url}"
+
+
+def test_a_landing_says_what_the_tracker_shows_also_when_it_fails(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pancode.issues.tracker_sync.TOLD_LOOK_S", 0)
+    run = shop.begun()
+    shop.ends()
+    shop.told()
+    shop.lands(run, "main")
+    assert "not updated yet" in shop.news.after_landing(run), "the tracker still shows the review"
+    shop.trackers.breaks = {len(shop.trackers.written) + 1}
+    shop.told()
+    assert "SHOP-12 is not updated yet, PanCode tries again: " in shop.news.after_landing(run)
+    shop.world.context.clock.ms += 31_000
+    shop.told()
+    assert shop.news.after_landing(run).startswith("SHOP-12 is closed, with a comment: ")
+    other = replace(run, terms={})
+    assert shop.news.after_landing(other) == "", "a run of no issue"

@@ -57,7 +57,7 @@ def test_each_state_begins_at_its_border(ages: dict[str, int], state: HealthStat
 
 def test_the_evidence_is_in_the_words_and_the_newest_sign_is_the_beginning() -> None:
     found = health_of(seen(output_ms=40 * MIN, files_ms=31 * MIN, told_ms=1_000), RULES)
-    assert found.why == "output 40 min ago; no CPU use seen; change of a file 31 min ago"
+    assert found.why == "no output for 40 min; no CPU use seen; no change of a file for 31 min"
     assert found.since_ms == NOW - 31 * MIN - 1_000
     limited = health_of(seen(output_ms=1, pause_ms=5_000, told_ms=1_000), RULES)
     assert limited.until_ms == NOW + 4_000

@@ -116,6 +116,37 @@ def test_two_projects_cannot_be_the_same_repository_or_prefix(world: World, shop
     assert add(world, path=str(same), name="shop")["path"] == str(same), "who names it moves it"
 
 
+def test_a_file_of_mappings_is_one_change_and_a_wrong_row_changes_nothing(world: World, shop: Path) -> None:
+    add(world, path=str(shop), name="shop", prefix="MIN", agent="builder")
+    other, third = repository(shop.parent / "other"), repository(shop.parent / "third")
+    rows = [{"path": str(other), "prefix": "OT"}, {"path": str(third), "linear_name": "Third"}]
+    before = world.http.get("/v1/projects").json()
+    wrong: dict[str, dict[str, str]] = {
+        "no_repository": {"path": "/"},
+        "other_prefix": {"path": str(shop), "name": "shop", "prefix": "MYN"},
+        "project_taken": {"path": str(third), "name": "b", "prefix": "ot"},
+    }
+    for code, row in wrong.items():
+        refused = world.problem("POST", "/v1/projects/mapping", {"by": "ana", "projects": [rows[0], row]})
+        assert refused["code"] == code
+        assert world.http.get("/v1/projects").json() == before, code
+    again = [*rows, {"path": str(shop), "name": "shop", "prefix": "min", "linear_id": "L1"}]
+    done = world.http.post("/v1/projects/mapping", {"by": "ana", "projects": again}).json()["projects"]
+    assert [(one["name"], one["prefix"]) for one in done] == [("other", "OT"), ("third", ""), ("shop", "min")]
+    assert world.http.get("/v1/projects/L1").json()["agent"] == "builder", "what a row does not say stays"
+    world.http.post("/v1/config/undo", {"by": "ana"})
+    assert world.http.get("/v1/projects").json() == before, "one change takes all back"
+
+
+def test_a_long_file_of_mappings_is_one_change(world: World, tmp_path: Path) -> None:
+    rows = [
+        {"path": str(repository(tmp_path / f"p{n}")), "prefix": f"P{chr(65 + n // 26)}{chr(65 + n % 26)}"}
+        for n in range(60)
+    ]
+    assert world.http.post("/v1/projects/mapping", {"projects": rows}).status_code == 200
+    assert len(world.http.get("/v1/projects").json()["projects"]) == 60
+
+
 @pytest.mark.parametrize(
     "body", [{"path": "/"}, {"path": None}, {"name": "nothing"}, {"path": "SHOP", "name": "a.b"}]
 )

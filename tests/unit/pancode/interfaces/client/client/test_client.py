@@ -15,6 +15,7 @@ import pytest
 from pancode.interfaces.client.client import (
     SOCKET,
     Client,
+    FleetDownError,
     NotRunningError,
     StreamCutError,
     home_of,
@@ -76,8 +77,15 @@ def test_without_a_coordinator_and_without_starting_one(tmp_path: Path) -> None:
 
 def test_a_home_that_cannot_be_made_is_told_and_no_traceback() -> None:
     with pytest.raises(ConfigError, match="cannot be used") as told:
-        Client(Path("/proc/there-is-none")).get("/v1/runs")
+        Client(Path("/proc/there-is-none")).post("/v1/runs", {})
     assert told.value.fix
+
+
+def test_who_only_looks_makes_no_fleet_where_there_is_no_home(tmp_path: Path) -> None:
+    with pytest.raises(FleetDownError, match="there is no fleet in") as told:
+        Client(tmp_path / "none").get("/v1/runs")
+    assert told.value.code == "no_fleet" and "PANCODE_HOME" in told.value.fix
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failed_start_tells_the_coordinators_own_error(
