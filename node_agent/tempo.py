@@ -42,6 +42,8 @@ class Tempo:
     """A machine that is calm for this long takes one attempt more."""
     inventory_ms: int = 600_000
     prune_ms: int = 3_600_000
+    leftovers_ms: int = 60_000
+    """The interval of looks for processes that have outlived their attempt."""
     grace_int_ms: int = 15_000
     grace_term_ms: int = 15_000
 

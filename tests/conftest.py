@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests import fixes
+
 # A skip whose reason does not start with one of these fails where CI=true: what can run there must run.
 ALLOWED_SKIPS = ("not root", "not built yet", "kernel lacks", "no Python 3.1", "the real ")
 # A program that no index brings now is no finding: tests/run.py says that its tests are not proven.
@@ -70,6 +72,7 @@ def _usual_signals() -> None:
 # At import, not in a fixture: a test module may read the environment when it is collected.
 _HOME = _clean_environment()
 _usual_signals()
+fixes.watch()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -212,6 +215,15 @@ def same_process() -> Generator[None, None, None]:
         os.umask(int(before[0], 8))
         os.chdir(before[1])
         pytest.fail(f"the test leaves umask and folder as {after}, they were {before}")
+
+
+@pytest.fixture(autouse=True)
+def commands_that_are_there() -> Generator[None, None, None]:
+    """Each command that the fix of an error prints is one that PanCode has, with these options."""
+    yield
+    while fixes.MET:
+        wrong = list(fixes.wrong_in(fixes.MET.pop()))
+        assert not wrong, wrong
 
 
 def _shared() -> tuple[str, str]:

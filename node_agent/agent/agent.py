@@ -18,6 +18,7 @@ from node_agent.attempt.claims import Self
 from node_agent.attempt.job import Context, Finished, Job, Turn
 from node_agent.attempt.ports import DiskFull, JournalPort, LinkDown, Sent, StepFailed
 from node_agent.attempt.records import JournalRecord, JournalState, prunable, without_the_old
+from node_agent.shim.spool import RunnerError
 from node_agent.wire.control import Examine, TakeBack
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import FleetTime
@@ -166,7 +167,9 @@ class NodeAgent:
         self._inventory = InventoryDuty(world.tempo.inventory_ms)
         self._after, self.linked = "0", True
         self._pace: Pace | None = None
-        self._next_beat, self._next_facts, self._next_prune = 0, 0, 0
+        self._next_beat, self._next_facts, self._next_prune, self._next_look = 0, 0, 0, 0
+        self._clear: set[str] = set()
+        """The attempts that are over and of which nothing was alive when it was looked for last."""
         self._facts: NodeFacts | None = None
         self._last_beat: bytes | None = None
         self.counts: Counter[NodeProblem] = Counter()
@@ -188,6 +191,7 @@ class NodeAgent:
         if self.linked:
             self.linked = self._try(self.say)
         self._prune()
+        self._end_leftovers()
         return min(ms, self.world.tempo.poll_ms)
 
     def _take_up(self) -> None:
@@ -384,6 +388,26 @@ class NodeAgent:
         counted = sorted(self.counts.items(), key=lambda one: one[0].what)
         problems = [p.model_copy(update={"what": f"{p.what} ({times} times)"}) for p, times in counted]
         return problems + [NodeProblem(what=words[:500]) for words in self.world.journal.troubles()]
+
+    def _end_leftovers(self) -> None:
+        """End what has outlived its attempt, as after the kill of a shim: at the start, and once a minute
+        where attempts have ended since.
+        """
+        w, now = self.world, self.world.clock.mono_ms()
+        if now < self._next_look:
+            return
+        self._next_look = now + w.tempo.leftovers_ms
+        over = {str(entry.identity) for entry in w.journal.entries() if entry.final and entry.cleaned}
+        if over <= self._clear:
+            return
+        try:
+            ended = w.runner.end_leftovers(over - self._clear)
+        except RunnerError as error:
+            self._note(str(error))
+            return
+        for marker, count in ended.items():
+            self._note(f"{count} processes of {marker} had outlived it and were ended")
+        self._clear = over
 
     def _prune(self) -> None:
         w, now = self.world, self.world.clock.mono_ms()

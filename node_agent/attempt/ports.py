@@ -166,6 +166,11 @@ class RunnerPort(Protocol):
     def sweep(self, marker: str) -> int:
         """Kill the processes left of an attempt whose shim is gone; return how many there were."""
 
+    def end_leftovers(self, markers: Collection[str]) -> dict[str, int]:
+        """Kill what is alive of these attempts, which are over; return how many processes of which there
+        were.
+        """
+
     def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
         """Milliseconds by wall clocks until the last sign of life: a write, or when it was last seen."""
 

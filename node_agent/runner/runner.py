@@ -11,7 +11,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -347,6 +347,14 @@ class Runner:
                 raise RunnerError(f"{len(targets)} processes of {marker} survive SIGKILL")
             time.sleep(0.01)
         return len(struck)
+
+    def end_leftovers(self, markers: Collection[str]) -> dict[str, int]:
+        """Kill what is alive of these attempts, which are over; return how many processes of which there
+        were. Raises RunnerError as `sweep` does.
+        """
+        alive = process.marked(markers) | (self._scopes.having(markers) if self._scopes else set())
+        ended = {marker: self.sweep(marker) for marker in sorted(alive)}
+        return {marker: count for marker, count in ended.items() if count}
 
     def members(self, marker: str) -> list[process.Proc]:
         """The living processes of an attempt: those with its marker, and all in its own scope."""

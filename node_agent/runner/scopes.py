@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,6 +98,15 @@ class Scopes:
         return [
             str(self._siblings / name) for name in names if name.startswith(stem) and name.endswith(".scope")
         ]
+
+    def having(self, markers: Collection[str]) -> set[str]:
+        """Return the attempts that have a control group now."""
+        try:
+            names = os.listdir(self._siblings)
+        except OSError:
+            return set()
+        there = {name.split(":")[1] for name in names if name.startswith(f"{self._prefix}:")}
+        return {marker for marker in markers if _plain(marker) in there}
 
     # -- inside ----------------------------------------------------------------------------------
 

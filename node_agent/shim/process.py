@@ -11,7 +11,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 else:
     import _signal as signal  # without `enum`, which costs 4 ms at each start
 
@@ -170,8 +170,8 @@ def members(
     and are not looked at closely; `birth`: nor are any older ones. This process itself is never included.
     """
     found = {entry.pid: entry for entry in _processes(birth)}
-    needle = f"{MARKER}={marker}".encode()
-    ours = {pid for pid, entry in found.items() if entry.start >= since and _carries(pid, needle)}
+    wanted = {marker.encode()}
+    ours = {pid for pid, entry in found.items() if entry.start >= since and _carried(pid, wanted)}
     for folder in groups:
         ours |= (_inside(folder) & found.keys()) - {os.getpid()}
     ours.add(root or -1)
@@ -179,6 +179,12 @@ def members(
         ours |= more
     ours -= {root, os.getpid()}
     return [(pid, found[pid].start) for pid in sorted(ours) if pid in found and not found[pid].gone]
+
+
+def marked(markers: Collection[str]) -> set[str]:
+    """Return those of the markers that a living process carries, in one look at all processes."""
+    wanted = {marker.encode() for marker in markers}
+    return {found.decode() for entry in _processes(None) if (found := _carried(entry.pid, wanted))}
 
 
 def is_inside(pid: int) -> bool:
@@ -242,19 +248,22 @@ def _processes(birth: Birth | None) -> Iterator[Stat]:
                 yield entry
 
 
-def _carries(pid: int, needle: bytes) -> bool:
+def _carried(pid: int, markers: Collection[bytes]) -> bytes:
+    """Return the one of these markers that the process carries; empty: none of them."""
+    start = f"{MARKER}=".encode()
     try:
-        return needle in _read(f"/proc/{pid}/environ").split(b"\0")
+        words = _read(f"/proc/{pid}/environ").split(b"\0")
+        found = [word[len(start) :] for word in words if word.startswith(start)]
     except PermissionError:  # another user's, or one of ours that holds a key and lets nobody look into it
         # It must be our own user's, with a path of that attempt among its arguments.
-        marker = needle.partition(b"=")[2]
         try:
-            words = _read(f"/proc/{pid}/cmdline").split(b"\0")
-            return any(marker in word.split(b"/") for word in words) and _owner(pid) == os.getuid()
+            words = _read(f"/proc/{pid}/cmdline").split(b"\0") if _owner(pid) == os.getuid() else []
         except (OSError, ValueError, IndexError):
-            return False
+            return b""
+        found = [part for word in words for part in word.split(b"/")]
     except OSError:  # ended
-        return False
+        return b""
+    return next((one for one in found if one in markers), b"")
 
 
 def _owner(pid: int) -> int:

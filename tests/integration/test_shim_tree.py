@@ -53,7 +53,8 @@ def test_daemon_does_not_outlive_its_step(phases: Phases, also: str) -> None:
     record = phases.finish(folder)
     pid = int((folder.parent / "daemon").read_text())
     assert record.ended is PhaseEnd.DONE
-    assert (record.steps[0].exit_code, record.steps[0].swept, record.left) == (0, 1, 0)
+    assert (record.steps[0].exit_code, record.left) == (0, 0)
+    assert record.steps[0].swept in (1, 2), "the daemon, and what it began as where that is not yet gone"
     assert process.stat(pid) is None
 
 
@@ -106,7 +107,7 @@ def test_a_killed_shim_is_seen_and_its_tree_swept(phases: Phases) -> None:
         f"the process that watched over it there (shim, pid {shim}) was killed or has crashed"
     )
     assert len(phases.alive(folder)) == 3  # the shell, its sleep, the daemon
-    assert phases.runner.sweep(folder.parent.name) == 3
+    assert phases.runner.end_leftovers({"m-unknown", folder.parent.name}) == {folder.parent.name: 3}
     assert phases.alive(folder) == []
     assert phases.runner.sweep(folder.parent.name) == 0
     assert phases.runner.look(folder) == seen

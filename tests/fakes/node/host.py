@@ -80,6 +80,8 @@ class MemoryHost:
     boot: str = "boot-1"
     phases: dict[str, Phase] = field(default_factory=dict)
     stops: dict[str, str] = field(default_factory=dict)
+    leftovers: dict[str, int] = field(default_factory=dict)
+    """How many processes an attempt has left behind that nobody watches over."""
     activity: Activity = field(default_factory=Activity)
     """What a look at any phase sees."""
     trees: dict[str, bool] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,10 @@ class MemoryRunner:
 
     def sweep(self, marker: str) -> int:
         return 0
+
+    def end_leftovers(self, markers: Collection[str]) -> dict[str, int]:
+        left = self._host.leftovers
+        return {marker: left.pop(marker) for marker in markers if marker in left}
 
     def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
         phase = self._host.phases.get(str(folder))

@@ -239,6 +239,18 @@ def test_a_restart_without_a_link_waits_for_the_time() -> None:
     assert stage.claims[NAME].outcome is Outcome.DONE
 
 
+def test_what_outlives_its_attempt_is_ended_and_told() -> None:
+    stage = running(Script(duration_ms=90_000))
+    stage.host.leftovers[NAME] = 2
+    stage.go(70_000)
+    assert stage.host.leftovers, "its processes are its own while it works"
+    stage.settle()
+    stage.go(70_000)
+    heartbeat = stage.heartbeat()
+    assert stage.host.leftovers == {} and heartbeat is not None
+    assert any(f"2 processes of {NAME} had outlived it" in one.what for one in heartbeat.facts.problems)
+
+
 def test_a_damaged_entry_ends_as_ours() -> None:
     stage = running()
     stage.shelf.damaged.add(NAME)
