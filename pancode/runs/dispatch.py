@@ -17,7 +17,6 @@ from pancode.agents.model_profiles import ModelPlace, Needs, failures, sifted, u
 from pancode.agents.presets import outranked_for
 from pancode.budget import books
 from pancode.kernel.errors import ConfigError, PancodeError, RefusedError, with_fix
-from pancode.kernel.formatting import usd
 from pancode.kernel.ports import SnapshotRequest, SnapshotTaken, Transaction
 from pancode.kernel.records import Balance, BookEntry, Run, RunTerms, Setting
 from pancode.memory.prior_runs import RecordsPicker, WorkPlace, given_skills, recalled, recent
@@ -560,5 +559,5 @@ def put_in_queue(work: Work, run: Run, judged: JudgedDispatch, budget: Decimal |
         work.tell(run.id, "prompt", "fitted", "left out", "; ".join(decided.left_out))
     run = joined(work, run)
     if decided.expected:
-        work.tell(run.id, "estimate", usd(f"{run.estimate_usd:f}"), "expected", decided.expected)
+        work.tell(run.id, "estimate", f"${run.estimate_usd:f}", "expected", decided.expected)
     return admit(work, run, budget)
