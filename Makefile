@@ -51,11 +51,11 @@ test: setup system ## what every change must pass: check, all quick tests, the j
 	@$(BIN)/python -m tests.clis.install gemini
 	@.ci/tests "--chosen $(LIGHT)" "--chosen $(REAL)"
 
-test-all: test ## everything: the same, then each slice that is not proven for these files
+test-all: test ## everything: the same, then each slice that is not proven for these files, the stalest first
 	@$(BIN)/python -m tests.slices run
 
-slices: setup ## the slices of the other tests: minutes, and whether each is proven for these files
-	@$(BIN)/python -m tests.slices
+slices: setup ## the slices of the other tests, the stalest first; STALEST=30 runs the stalest for 30 minutes
+	@$(BIN)/python -m tests.slices $(if $(STALEST),run --minutes $(STALEST))
 
 slice: setup system ## one slice: make slice NAME=faults
 	@$(BIN)/python -m tests.slices run $(NAME)

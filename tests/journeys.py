@@ -18,6 +18,7 @@ SEEDS, SEEDS_OF_SESSIONS = 100, 20
 
 JOURNEYS = {
     "tests/e2e/test_fleet_runs.py::test_readiness_shows_every_node_and_a_second_up_changes_nothing": "machines come up over SSH",
+    "tests/e2e/test_fleet_runs.py::test_a_mistyped_node_names_the_nearest_and_runs_nothing": "a mistyped machine",
     "tests/e2e/test_fleet_runs.py::test_a_change_is_made_elsewhere_verified_signed_and_landed": "a dispatch with a gate, its receipt, its landing",
     "tests/e2e/test_fleet_runs.py::test_odd_file_and_branch_names_survive_both_ways": "files travel both ways",
     "tests/e2e/test_fleet_runs.py::test_slots_are_filled_and_never_more[3-2]": "slots of a machine",
@@ -28,9 +29,13 @@ JOURNEYS = {
     "tests/e2e/test_fault_coordinator.py::test_killed_during_a_run": "kill -9 of the coordinator",
     "tests/e2e/test_fault_node_agent.py::test_killed_at_each_mark_it_is_started_again_and_delivers_once[exited-committed-gated]": "kill -9 of the node agent",
     "tests/e2e/test_fault_node_agent.py::test_a_killed_shim_is_infra_and_the_work_is_tried_once_more": "kill -9 of the shim",
+    "tests/e2e/test_fault_sessions.py::test_a_session_goes_on_after_it[coordinator]": "kill -9 of the coordinator in a turn",
     "tests/e2e/test_fault_redis.py::test_killed_it_comes_back": "kill -9 of Redis",
     "tests/e2e/test_fault_link.py::test_a_follower_sees_every_line_once_across_a_short_cut": "a cut link",
     "tests/e2e/test_fault_host.py::test_powered_off_and_booted_the_agent_is_started_at_contact": "a machine that was off",
+    "tests/e2e/test_night.py::test_a_frozen_coordinator_finds_all_done_in_the_morning": "a night with the lid closed",
+    "tests/e2e/test_leave_nothing.py::test_one_that_is_away_is_revoked_at_once_and_cleaned_at_contact": "a machine is removed",
+    "tests/integration/faces/test_copied_home.py::test_a_copy_starts_nothing_beside_the_first": "a copy of a home",
     "tests/e2e/test_fault_budget.py::test_ten_dispatches_race_for_the_last_dollar": "the budget",
     "tests/e2e/test_workflows.py::test_a_chain_hands_on_commits_answers_and_files_from_host_to_host": "a chain over two hosts",
     "tests/e2e/test_people.py::test_a_supervised_change_waits_for_a_yes_and_is_landed_once": "a change that waits for a yes",

@@ -1,9 +1,9 @@
-"""Decides which tests that `make test` leaves out are proven for these files, and runs those that are not.
+"""Decides which tests that `make test` leaves out have been unproven for longest, and runs them.
 
-Every such test is in one slice. A slice is proven for the digest of the files that it depends on, which
-`.ci/proven/NAME` keeps: its tests, what these import of `tests`, and the rooms of the product in its row.
-`python -m tests.slices` lists the slices, `... run` runs those that are not proven, one after the other, and
-`... run NAME...` runs the named ones.
+Every such test is in one slice. `.ci/proven/NAME` keeps the digest of the files that its tests reach, and the
+commit at which they passed. A digest only puts the slices in order: most of them reach most of the product.
+`python -m tests.slices` lists the slices, the stalest first. `... run` runs all that have another digest now,
+`... run --minutes 30` the stalest that fit in that time, and `... run NAME...` the named ones.
 """
 
 from __future__ import annotations
@@ -17,50 +17,42 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
+from tests.architecture.sources import ROOT, imports, tree
 from tests.journeys import JOURNEYS, NOT_SET_UP, SEEDS, SEEDS_OF_SESSIONS, chosen, longer
 
-ROOT = Path(__file__).resolve().parents[1]
 PROVEN = ".ci/proven"
-ALWAYS = "pyproject.toml requirements/lock.txt"
+ALWAYS = frozenset({"pyproject.toml", "requirements/lock.txt"})
 """What every digest has in it."""
-NEVER = "*.md docs/* LICENSE .gitignore"
-"""What no digest has in it: documents; skills and code in `docs` are none."""
-SHIPPED = "pancode/*.md docs/*.py"
-PRODUCT = "pancode/* node_agent/*"
-SCREENS = (
-    "pancode/interfaces/tui/* pancode/interfaces/web/* pancode/interfaces/mcp/* pancode/interfaces/acp/* "
-    "ansible/* deploy/*"
-)
-FACES = f"{SCREENS} pancode/interfaces/cli/* pancode/*/commands/* pancode/*/commands.py"
-CORE = (
-    "pancode/kernel/* pancode/runs/* pancode/fleet/* pancode/workflows/* pancode/people/* "
-    "pancode/schedules/* pancode/sessions/* pancode/workspaces/* pancode/memory/* pancode/store/* "
-    "node_agent/attempt/* node_agent/journal/*"
-)
-WORKERS = " ".join(f"node_agent/{room}/*" for room in "runtimes sdk native chat hooks acp".split())
-PROGRAMS = f"{WORKERS} node_agent/machine/* node_agent/runner/* pancode/skills/* requirements/*"
-SSH = "pancode/fleet/* pancode/app/*"
 SCHEDULES = "tests/simulation/test_schedules.py::test_every_invariant_holds["
 COUNT = (("PANCODE_SIM_COUNT", "1040"),)
-CHOOSING = frozenset({"tests/slices.py", "tests/journeys.py", "tests/run.py"})
+CHOOSING = frozenset(
+    f"tests/{name}" for name in "slices.py journeys.py run.py together.py longer.txt".split()
+)
 """They name tests and need none; what they choose for a slice is in its digest."""
-_MODULE = re.compile(r"tests(\.\w+)+|tests(/\w+)+\.py")
+WHOLE = {
+    "pancode/__main__.py": ("pancode/", "node_agent/"),
+    "node_agent/__main__.py": ("node_agent/",),
+    "node_agent/runner/runner.py": ("node_agent/shim/", "node_agent/files/"),
+    "node_agent/runtimes/registry.py": tuple(
+        f"node_agent/{program}/" for program in "native sdk acp hooks gateway chat wire".split()
+    ),
+    "ansible/galaxy.yml": ("ansible/",),
+}
+"""Programs that are started as processes: who reaches the file that begins one reaches all of it. A
+coordinator sends the node agent to its machines."""
+_NAME = re.compile(r"\.?\w[\w.-]*(/[\w.-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
     tests: tuple[str, ...]
     """How the ids of its tests begin. The first slice that has a test runs it."""
-    paths: str = PRODUCT
-    """Patterns of the files that it depends on, beside its own tests and what these import of `tests`."""
-    but: str = FACES
-    """Patterns of files that it does not depend on all the same."""
     environ: tuple[tuple[str, str], ...] = ()
     programs: bool = False
     """Whether all agent programs are installed before its first test."""
@@ -71,115 +63,61 @@ def _e2e(names: str) -> tuple[str, ...]:
 
 
 SLICES = {
-    "simulation": Slice((SCHEDULES,), CORE, FACES, COUNT),
-    "simulation-more": Slice(("tests/simulation/",), CORE, FACES, COUNT),
-    "matrix": Slice(
-        ("tests/clis/test_matrix.py",),
-        f"{WORKERS} node_agent/sandbox/* node_agent/policy/* pancode/agents/*",
-        programs=True,
-    ),
-    "gateway": Slice(
-        ("tests/clis/test_gateway.py", "tests/clis/test_subscription.py"),
-        f"{WORKERS} node_agent/gateway/*",
-        programs=True,
-    ),
+    "simulation": Slice((SCHEDULES,), COUNT),
+    "simulation-more": Slice(("tests/simulation/",), COUNT),
+    "matrix": Slice(("tests/clis/test_matrix.py",), programs=True),
+    "gateway": Slice(("tests/clis/test_gateway.py", "tests/clis/test_subscription.py"), programs=True),
     "programs-that-talk": Slice(
         tuple(f"tests/clis/test_{name}" for name in "talked asks below claude codex hooks skills".split()),
-        PROGRAMS,
         programs=True,
     ),
-    "programs": Slice(("tests/clis/",), PROGRAMS, programs=True),
+    "programs": Slice(("tests/clis/",), programs=True),
     "programs-on-hosts": Slice(
-        _e2e("programs.py claude.py skills_of_runs.py mcp.py::test_a_real_"),
-        f"{WORKERS} node_agent/machine/* node_agent/gateway/* node_agent/shim/* node_agent/runner/* "
-        "pancode/interfaces/mcp/* pancode/app/fleet_tools.py",
-        "",
-        programs=True,
+        _e2e("programs.py claude.py skills_of_runs.py mcp.py::test_a_real_"), programs=True
     ),
-    "installs": Slice(
-        (*_e2e("pythons.py from_wheel.py"), "tests/integration/packaging/"),
-        "pancode/fleet/bundle/* pancode/commit.py pancode/store/* "
-        "deploy/* docker-compose.yml requirements/* tests/stack/* .ci/dist",
-        "",
-    ),
-    "systemd": Slice(
-        (*_e2e("systemd.py service.py"), "tests/integration/systemd/"),
-        "node_agent/runner/* node_agent/shim/* node_agent/cli/* "
-        "pancode/fleet/systemd/* pancode/fleet/ssh/* pancode/app/*",
-        "",
-    ),
-    "ansible-services": Slice(
-        _e2e("ansible_coordinator.py ansible_services.py"),
-        f"ansible/* requirements/* .ci/dist {SSH}",
-        "",
-    ),
-    "ansible": Slice(
-        ("tests/e2e/test_ansible", "tests/integration/test_ansible_"),
-        f"ansible/* requirements/* {SSH}",
-        "",
-    ),
+    "installs": Slice((*_e2e("pythons.py from_wheel.py"), "tests/integration/packaging/")),
+    "systemd": Slice((*_e2e("systemd.py service.py"), "tests/integration/systemd/")),
+    "ansible-services": Slice(_e2e("ansible_coordinator.py ansible_services.py")),
+    "ansible": Slice(("tests/e2e/test_ansible", "tests/integration/test_ansible_")),
     "stores": Slice(
         (
             *_e2e("ledger_postgres.py fault_external_redis.py redis_tls.py"),
             *(f"tests/integration/{name}/" for name in ("store", "redis")),
             "tests/contract/",
-        ),
-        "pancode/store/* pancode/queue/* pancode/kernel/* pancode/app/* node_agent/link/* node_agent/wire/*",
+        )
     ),
     "links": Slice(
         (
             *_e2e("link_ direct.py fault_real_cut.py fault_up.py lab_fixture.py tidy.py"),
             *(f"tests/integration/{name}" for name in ("ssh/", "direct/", "test_lab.py")),
-        ),
-        "pancode/fleet/* pancode/app/* node_agent/link/* node_agent/agent/*",
+        )
     ),
-    "faults-of-fleets": Slice(
-        _e2e("fault_fleets fault_sessions fault_silence fault_node night"), PRODUCT, SCREENS
-    ),
-    "faults": Slice(_e2e("fault_"), PRODUCT, SCREENS),
-    "trust": Slice(_e2e("trust_ sandbox.py leave_nothing.py"), PRODUCT, SCREENS),
-    "people": Slice(
-        _e2e("people.py acp.py editors.py"),
-        PRODUCT,
-        "pancode/interfaces/web/* ansible/* deploy/*",
-        programs=True,
-    ),
-    "talks": Slice(
-        _e2e("sessions.py chat panos.py first_minute.py history.py"),
-        PRODUCT,
-        "pancode/interfaces/web/* ansible/* deploy/*",
-        programs=True,
-    ),
-    "console": Slice(_e2e("web top.py"), PRODUCT, "ansible/* deploy/*"),
-    "pages": Slice(_e2e("docs.py::test_a_page_for_one_machine"), f"{PRODUCT} docs/*.py", ""),
-    "documents": Slice(_e2e("docs.py demo.py way.py"), f"{PRODUCT} docs/*.py", ""),
+    "faults-of-fleets": Slice(_e2e("fault_fleets fault_sessions fault_silence fault_node night")),
+    "faults": Slice(_e2e("fault_")),
+    "trust": Slice(_e2e("trust_ sandbox.py leave_nothing.py")),
+    "people": Slice(_e2e("people.py acp.py editors.py"), programs=True),
+    "talks": Slice(_e2e("sessions.py chat panos.py first_minute.py history.py"), programs=True),
+    "console": Slice(_e2e("web top.py")),
+    "pages": Slice(_e2e("docs.py::test_a_page_for_one_machine")),
+    "documents": Slice(_e2e("docs.py demo.py way.py")),
     "machines": Slice(
         _e2e(
             "copied_home endpoints engines events fleet_runs from_laptop gpus health installs login logs "
             "retention skills time where"
-        ),
-        PRODUCT,
-        "pancode/interfaces/tui/* pancode/interfaces/web/* ansible/* deploy/*",
+        )
     ),
-    "work": Slice(
-        ("tests/e2e/",), PRODUCT, "pancode/interfaces/tui/* pancode/interfaces/web/* ansible/* deploy/*"
-    ),
-    "git": Slice(
-        ("tests/integration/git/", "tests/integration/forge/"),
-        "pancode/git/* pancode/landing/* pancode/issues/* pancode/checkouts/* "
-        "node_agent/workspace/* node_agent/files/*",
-    ),
+    "work": Slice(("tests/e2e/",)),
+    "git": Slice(("tests/integration/git/", "tests/integration/forge/")),
     "node": Slice(
         tuple(
             f"tests/integration/{name}/"
             for name in "node native sdk passport gateway endpoints sandbox".split()
         )
-        + ("tests/integration/test_",),
-        "node_agent/*",
+        + ("tests/integration/test_",)
     ),
-    "coordinator": Slice(("tests/integration/",), PRODUCT, "ansible/* deploy/* pancode/interfaces/web/*"),
-    "unit": Slice(("tests/unit/",), PRODUCT, ""),
-    "rules": Slice(("tests/architecture/",), "requirements/* docs/*.py tests/run.py tests/together.py", ""),
+    "coordinator": Slice(("tests/integration/",)),
+    "unit": Slice(("tests/unit/",)),
+    "rules": Slice(("tests/architecture/",)),
 }
 
 
@@ -190,19 +128,15 @@ def slice_of(nodeid: str) -> str | None:
     return next(name for name, one in SLICES.items() if nodeid.startswith(one.tests))
 
 
-def _fits(path: str, patterns: str) -> bool:
-    return any(fnmatch(path, pattern) for pattern in patterns.split())
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
 @cache
 def _committed() -> dict[str, str]:
     """The files of this checkout with what git keeps of their content."""
-    said = subprocess.run(["git", "ls-files", "-s"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return {path: kept for kept, _, path in (line.partition("\t") for line in said.stdout.splitlines())}
-
-
-def _is_test(path: str) -> bool:
-    return path.startswith("tests/") and path.rpartition("/")[2].startswith("test_")
+    lines = _git("ls-files", "-s").splitlines()
+    return {path: kept for kept, _, path in (line.partition("\t") for line in lines)}
 
 
 def _left_out(path: str) -> bool:
@@ -216,8 +150,10 @@ def _left_out(path: str) -> bool:
 def _tests_of(one: Slice) -> frozenset[str]:
     """The files that have its tests."""
     found = set[str]()
-    for path in filter(_is_test, _committed()):
-        first = next(each for each in SLICES.values() if path.startswith(each.tests))
+    for path in _committed():
+        if not path.startswith("tests/") or not path.rpartition("/")[2].startswith("test_"):
+            continue
+        first = next((each for each in SLICES.values() if path.startswith(each.tests)), None)
         named = any(test.partition("::")[0] == path for test in one.tests)
         if (first is one or named) and _left_out(path):
             found.add(path)
@@ -225,78 +161,68 @@ def _tests_of(one: Slice) -> frozenset[str]:
 
 
 @cache
-def _names(path: str) -> frozenset[str]:
-    """The files of `tests` that this one imports, or names in a string as a module or by its path."""
-    if path in CHOOSING:
-        return frozenset()
-    named = set[str]()
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+def _below() -> dict[str, frozenset[str]]:
+    """The files of each folder, of those below it too."""
+    found: dict[str, set[str]] = {}
+    for path in _committed():
+        for folder in Path(path).parents:
+            found.setdefault(folder.as_posix(), set()).add(path)
+    return {folder: frozenset(files) for folder, files in found.items()}
+
+
+@cache
+def named(path: str) -> frozenset[str]:
+    """The files that this one imports, starts (where it is a test's), or names by path or folder."""
+    folder, is_test = Path(path).parent, path.startswith("tests/")
+    modules = {module for _, module in imports(Path(path))}
+    files = set[str]()
+    for node in ast.walk(tree(Path(path))):
         match node:
-            case ast.Import():
-                named |= {alias.name for alias in node.names}
-            case ast.ImportFrom(module=str(module)):
-                inside = {f"{module}.{alias.name}" for alias in node.names}
-                named |= {name if _is_module(name) else module for name in inside}
-            case ast.Constant(value=str(text)) if _MODULE.fullmatch(text):
-                named.add(text.removesuffix(".py").replace("/", "."))
-    whole = {name.replace(".", "/") for name in named if name.startswith("tests.")}
-    return frozenset(
-        other
-        for other in _helpers()
-        if other.removesuffix(".py") in whole or other.rpartition("/")[0] in whole
-    )
+            case ast.List(elts=words) | ast.Tuple(elts=words) | ast.Call(args=words) if is_test:
+                said = [word.value if isinstance(word, ast.Constant) else None for word in words]
+                modules |= {f"{name!s}.__main__" for option, name in pairwise(said) if option == "-m"}
+            case ast.BinOp(op=ast.Div(), right=ast.Constant(value=str(text))):
+                files |= _data(text) | _data(f"{folder}/{text}")
+            case ast.Constant(value=str(text)) if _NAME.fullmatch(text):
+                modules |= {text} if "." in text else set()
+                files |= {text, f"{folder}/{text}", *_ending(text)}
+                files |= {"pancode/__main__.py"} if is_test and text.endswith("bin/pancode") else set()
+    names = {module.removesuffix(".__main__").replace(".", "/") for module in modules}
+    begun = {f"{module.replace('.', '/')}.py" for module in modules}
+    files |= begun | {f"{name}{end}" for name in names for end in (".py", "/__init__.py")}
+    return frozenset(files & _committed().keys() - CHOOSING)
 
 
-def _is_module(name: str) -> bool:
-    return f"{name.replace('.', '/')}.py" in _committed()
+def _data(folder: str) -> frozenset[str]:
+    return frozenset(path for path in _below().get(folder, ()) if not path.endswith(".py"))
 
 
-@cache
-def _helpers() -> frozenset[str]:
-    names = {path for path in _committed() if path.startswith("tests/") and path.endswith(".py")}
-    return frozenset(path for path in names - CHOOSING if not _is_test(path))
+def _ending(name: str) -> Iterable[str]:
+    """What is named by the end of its path."""
+    return [path for path in _committed() if path.endswith(f"/{name}")] if re.search(r"/.*\.", name) else []
 
 
-@cache
-def _by_path() -> frozenset[str]:
-    """Helpers that no other file names: somebody starts them by a path that is put together."""
-    all_ = {path for path in _committed() if path.startswith("tests/") and path.endswith(".py")}
-    named = {name for path in all_ for name in _names(path)}
-    return frozenset(path for path in _helpers() - named if not path.endswith("conftest.py"))
-
-
-@cache
-def _needs(tests: frozenset[str]) -> frozenset[str]:
-    """The files of `tests` that these need: what they import, data beside that, and what starts by path."""
-    found, open_ = set[str](), set(tests)
-    for path in tests:
-        folders = path.split("/")[:-1]
-        open_ |= {"/".join([*folders[:end], "conftest.py"]) for end in range(1, len(folders) + 1)}
-    open_ &= set(_committed())
+def reached(begin: Iterable[str]) -> frozenset[str]:
+    """The files that these reach: by what they import and name, with the whole of each program they start."""
+    found, open_ = set[str](), set(begin)
     while open_:
         path = open_.pop()
         found.add(path)
-        if path.endswith(".py"):
-            open_ |= _names(path) - found
-    kinds = tuple({"/".join(path.split("/")[:2]) + "/" for path in found if path.count("/") > 1})
-    beside = {path for path in _committed() if path.startswith(kinds) and not path.endswith(".py")}
-    return frozenset(found | beside | {path for path in _by_path() if path.startswith(kinds)})
+        more = {other for folder in WHOLE.get(path, ()) for other in _below()[folder.rstrip("/")]}
+        open_ |= (more | named(path) if path.endswith(".py") else more) - found
+    return frozenset(found)
 
 
-def depends(one: Slice, path: str) -> bool:
-    """Whether a change of this file asks for a new proof of the slice."""
-    if _fits(path, ALWAYS):
-        return True
-    if path.startswith("tests/"):
-        return path in _needs(_tests_of(one)) or _fits(path, one.paths)
-    if _fits(path, NEVER) and not _fits(path, SHIPPED):
-        return False
-    return _fits(path, one.paths) and not _fits(path, one.but)
+@cache
+def _depends(one: Slice) -> frozenset[str]:
+    tests = _tests_of(one)
+    conftests = {f"{folder}/conftest.py" for path in tests for folder in Path(path).parents}
+    return reached(tests | (conftests & _committed().keys())) | ALWAYS
 
 
 def digest(one: Slice) -> str:
-    """Of the committed content of all files that it depends on, and of which of their tests it has."""
-    lines = [f"{kept} {path}" for path, kept in _committed().items() if depends(one, path)]
+    """Of the committed content of all files that its tests reach, and of which of their tests it has."""
+    lines = [f"{_committed()[path]} {path}" for path in sorted(_depends(one))]
     tests = tuple(f"{path}::" for path in _tests_of(one))
     lines += sorted(name for name in (*longer(), *JOURNEYS) if name.startswith(tests))
     lines += [*one.tests, *map(str, one.environ), str((SEEDS, SEEDS_OF_SESSIONS))]
@@ -309,8 +235,30 @@ def proof(name: str) -> list[str]:
     return path.read_text().split() if path.exists() else []
 
 
-def is_proven(name: str) -> bool:
-    return proof(name)[:1] == [digest(SLICES[name])]
+def age(name: str) -> int:
+    """Commits since its last proof: 0 where it is proven for these files, all of them where it never was."""
+    last = proof(name)
+    if last[:1] == [digest(SLICES[name])]:
+        return 0
+    argv = ["git", "cat-file", "-e", last[1] if last else ""]
+    is_known = subprocess.run(argv, cwd=ROOT, capture_output=True).returncode == 0
+    since = f"{last[1]}..HEAD" if is_known else "HEAD"
+    return max(1, int(_git("rev-list", "--count", since)))
+
+
+def stalest(minutes: float | None = None) -> list[str]:
+    """Slices that are not proven for these files, the stalest first; as many as fit in these minutes."""
+    ages = {name: age(name) for name in SLICES}
+    names = sorted((name for name in SLICES if ages[name]), key=lambda name: -ages[name])
+    if minutes is None:
+        return names
+    fit: list[str] = []
+    for name in names:
+        takes = float(proof(name)[2]) if proof(name) else 0
+        if takes <= minutes:
+            fit.append(name)
+            minutes -= takes
+    return fit
 
 
 def places(one: Slice) -> list[str]:
@@ -353,15 +301,10 @@ def _bring(name: str) -> None:
 
 
 def _note(name: str, was: str, minutes: float) -> None:
-    dirty = subprocess.run(
-        ["git", "status", "--porcelain", "--", ".", ":!.ci"], cwd=ROOT, capture_output=True, text=True
-    )
-    if dirty.stdout:
+    if _git("status", "--porcelain", "--", ".", ":!.ci"):
         print(f"slices: {name} passed with changes that are not committed, so it is not noted as proven")
         return
-    head = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
+    head = _git("rev-parse", "--short", "HEAD").strip()
     (ROOT / PROVEN).mkdir(exist_ok=True)
     today = datetime.datetime.now(datetime.UTC).date()
     (ROOT / PROVEN / name).write_text(f"{was} {head} {minutes:.1f} {today}\n")
@@ -369,19 +312,21 @@ def _note(name: str, was: str, minutes: float) -> None:
 
 
 def _list() -> None:
-    for name, one in SLICES.items():
+    stale = stalest()
+    for name in (*stale, *(name for name in SLICES if name not in stale)):
         last = proof(name)
-        state = (
-            "proven" if last and is_proven(name) else f"was proven at {last[1]}" if last else "never proven"
-        )
+        state = "proven" if name not in stale else f"{age(name)} commits old" if last else "never proven"
         minutes = f"{last[2]} minutes" if last else "-"
-        print(f"{name:18} {minutes:13} {state:26} {' '.join(one.paths.split()[:4])} ...")
+        print(f"{name:18} {minutes:13} {state:18} reaches {len(_depends(SLICES[name]))} files")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.slices")
     parser.add_argument("act", nargs="?", choices=("list", "run"), default="list")
-    parser.add_argument("names", nargs="*", help="all that are not proven, where none is named")
+    parser.add_argument(
+        "names", nargs="*", help="all that are not proven, the stalest first, if none is named"
+    )
+    parser.add_argument("--minutes", type=float, help="of the stalest, only those that fit in this time")
     given = parser.parse_args()
     unknown = [name for name in given.names if name not in SLICES]
     if unknown:
@@ -389,7 +334,7 @@ def main() -> int:
     if given.act == "list":
         _list()
         return 0
-    return run(given.names or [name for name in SLICES if not is_proven(name)])
+    return run(given.names or stalest(given.minutes))
 
 
 if __name__ == "__main__":

@@ -149,7 +149,10 @@ def suggest_fix(nodes: Sequence[NodeView], *, talks: bool) -> str:
             )
     for view in nodes:
         for server in endpoints_of(view):
-            if server.health is Health.OK and server.free and (pull := pull_command(server.dialect, EASY)):
+            if server.model(EASY) is not None:  # it has failed its test, and then it may talk and not write
+                if talks and server.free:
+                    return f"{command} --runtime native --model {server.name}/{EASY} --untested"
+            elif server.health is Health.OK and server.free and (pull := pull_command(server.dialect, EASY)):
                 return f"on {view.node.name}: {pull}"
     for view in nodes:
         for program in _runtimes(view):

@@ -340,6 +340,14 @@ def unknown_runs(entries: Sequence[BookEntry]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(e.run for e in unknown))
 
 
+def held_by_run(entries: Sequence[BookEntry]) -> dict[str, Decimal]:
+    """Return the USD that each run holds in one scope, the largest amount first."""
+    held: dict[str, Decimal] = {}
+    for entry in entries:
+        held[entry.run] = plus(held.get(entry.run, ZERO), _signed(entry, _SIGN.get(entry.kind, 0)))
+    return {run: usd for run, usd in sorted(held.items(), key=lambda one: -one[1]) if usd > 0}
+
+
 def settle_unknown(
     entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
 ) -> list[BookEntry]:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from node_agent.wire.policy import SAFETY_RANK, Safety
 from pancode.config.answers import ChangeAnswer
 from pancode.kernel.errors import NotFoundError, RefusedError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import ConfigChange
 from pancode.kernel.values import replace
+from pancode.runs.admission.gates.agent import NEEDS_YES
 from pancode.runs.core import Core, locked
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import SettingSaid
@@ -28,6 +30,8 @@ class ChangeKind(StrEnum):
     BUDGET = "budget"
     """A ceiling in dollars; the target is its scope."""
     PRESET = "preset"
+    SESSION = "session"
+    """The safety level or the mode of one session; the target is `RUN.safety` or `RUN.mode`."""
     AGENT = "agent"
     """Fields of an agent of the user's own file, or a new agent; the target is the agent's name."""
     AGENTS_FILE = "agents file"
@@ -67,6 +71,19 @@ class ChangeEffect:
             "new": {"value": self.new.value, "origin": self.new.origin},
             "notes": list(self.notes),
         }
+
+
+def must_be_agreed(what: str, before: Safety, after: Safety, yes: bool, command: str) -> None:
+    """Raise RefusedError where the level goes up and no person has said yes to that. `command`: makes the
+    change, once it ends with `--yes`.
+    """
+    if not yes and SAFETY_RANK[after] > SAFETY_RANK[before]:
+        raise RefusedError(
+            f"{what} would get safety {after}, and has {before}",
+            why="agents would do more by themselves",
+            fix=f"{command} --yes",
+            code=NEEDS_YES,
+        )
 
 
 class ChangeMaker(Protocol):

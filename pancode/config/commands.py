@@ -17,10 +17,12 @@ from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import RowColumns, listing, safe
 from pancode.interfaces.client.client import Client, home_of
 from pancode.interfaces.client.remote.place import remote_of
+from pancode.interfaces.client.retry import post_confirmed
 from pancode.kernel.errors import ExitCode, PancodeError, UnavailableError
 
 app = Commands()
 Key = Annotated[str, Argument(autocompletion=completions.settings)]
+Yes = Annotated[bool, option("Say yes to a higher safety level.", "--yes")]
 
 
 @app.group("config", "pancode config show --origin", "pancode config set dispatch.safety full-auto")
@@ -82,7 +84,11 @@ def _unheeded_here() -> list[str]:
     "pancode config set models.tiers '{\"ollama/qwen3*\": mid}'",
 )
 def set_(
-    key: Key, value: Annotated[str, Argument(help="As pancode.yaml would have it.")], face: Json
+    key: Key,
+    value: Annotated[str, Argument(help="As pancode.yaml would have it.")],
+    *,
+    yes: Yes = False,
+    face: Json,
 ) -> None:
     """Set one setting for the whole fleet, above all files; `config undo` takes it back.
 
@@ -90,16 +96,16 @@ def set_(
     holds, whatever is set here. What has a command of its own is set there: pancode budget set, presets
     apply, agents set, node set.
     """
-    done = face.client().post(SET_SETTING, {"key": key, "value": value, "by": who()})
-    _tell(face, done)
+    body = {"key": key, "value": value, "by": who(), "yes": yes}
+    _tell(face, post_confirmed(face.client(), SET_SETTING, body, face.confirms))
 
 
 @config.verb("unset", "pancode config unset dispatch.safety")
-def unset(key: Key, face: Json) -> None:
+def unset(key: Key, *, yes: Yes = False, face: Json) -> None:
     """Take out what `config set` has set: the files count again."""
-    body = {"key": key, "by": who()}
+    body = {"key": key, "by": who(), "yes": yes}
     try:
-        done = face.client().post(UNSET_SETTING, body)
+        done = post_confirmed(face.client(), UNSET_SETTING, body, face.confirms)
     except PancodeError as error:
         if error.exit_code is not ExitCode.CONFIG or remote_of(os.environ) is not None:
             raise

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 
 from pydantic import Field
 
+from node_agent.wire.policy import Safety
 from pancode.agents.presets import Preset, find_preset
 from pancode.budget.routes import budget_scope
 from pancode.config.answers import (
@@ -26,7 +27,7 @@ from pancode.config.answers import (
     SettingsAnswer,
     SettingShape,
 )
-from pancode.config.changes import AskedChange, ChangeKind, ChangeMakers, make_change, undo
+from pancode.config.changes import AskedChange, ChangeKind, ChangeMakers, make_change, must_be_agreed, undo
 from pancode.config.fleet_settings import record_preset
 from pancode.interfaces.http.access.rights import SETS_UP, TELLS
 from pancode.interfaces.http.bodies import ActBody, Line, PresetBody, SetSettingBody, SettingBody
@@ -36,6 +37,10 @@ from pancode.kernel.errors import NotFoundError
 from pancode.people.change_makers import makers_of
 from pancode.people.proposals import propose
 from pancode.runs.user_environment import SettingSaid
+from pancode.sessions.terms import SessionMaker
+
+SAFETY = "dispatch.safety"
+"""The setting with the safety level of all work that names none."""
 
 
 def change_makers(context: ApiContext) -> ChangeMakers:
@@ -43,7 +48,8 @@ def change_makers(context: ApiContext) -> ChangeMakers:
     place = context.coordinator
     scope = partial(budget_scope, context)
     around, own = place.around({}), place.own_agents
-    return makers_of(context.core, around, place.chosen, place.applied_preset, scope, own)
+    makers = makers_of(context.core, around, place.chosen, place.applied_preset, scope, own)
+    return {**makers, ChangeKind.SESSION: SessionMaker(context.core, around)}
 
 
 class ProposeBody(ActBody):
@@ -91,7 +97,11 @@ def _apply_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
     Kept by the coordinator, beside the user's files; every dispatch from now on has it.
     """
     body: PresetBody = call.body
-    preset = find_preset(context.coordinator.around({}).presets().presets, body.name)
+    around = context.coordinator.around({})
+    preset = find_preset(around.presets().presets, body.name)
+    if preset.safety is not None:
+        now = Safety(around.origins(None)[SAFETY].value)
+        must_be_agreed("all later work", now, preset.safety, body.yes, f"pancode presets apply {preset.name}")
     before = context.coordinator.applied_preset(preset.name)
     record_preset(context.core, preset.name, before, body.by)
     around = context.coordinator.around({})
@@ -127,7 +137,7 @@ def _set(context: ApiContext, call: ApiCall) -> ChangeAnswer:
     """Set one, above all files."""
     body: SetSettingBody = call.body
     change = AskedChange(ChangeKind.SETTING, body.key, body.value)
-    return make_change(context.core, change_makers(context), change, body.by).shape()
+    return _changed(context, change, body, f"pancode config set {body.key} {body.value}")
 
 
 @Verb(UNSET_SETTING, SettingBody, "config unset", pokes=True, right=SETS_UP)
@@ -135,7 +145,17 @@ def _unset(context: ApiContext, call: ApiCall) -> ChangeAnswer:
     """And take it out again."""
     body: SettingBody = call.body
     change = AskedChange(ChangeKind.SETTING, body.key, None)
-    return make_change(context.core, change_makers(context), change, body.by).shape()
+    return _changed(context, change, body, f"pancode config unset {body.key}")
+
+
+def _changed(context: ApiContext, change: AskedChange, body: SettingBody, command: str) -> ChangeAnswer:
+    """Make the change. RefusedError where it raises the safety level of all work without a person's yes."""
+    makers = change_makers(context)
+    if change.target == SAFETY:
+        effect = makers[change.kind].look(change)
+        before, after = Safety(effect.old.value), Safety(effect.new.value)
+        must_be_agreed("all later work", before, after, body.yes, command)
+    return make_change(context.core, makers, change, body.by).shape()
 
 
 @Verb(PROPOSE, ProposeBody, status=201, for_runs=True, right=TELLS)

@@ -30,7 +30,7 @@ LANDED_MS = "landed_ms"
 """The key in a run's result for the wall time, in milliseconds, when its change was last landed."""
 _KEPT = (
     *("status", "files", "tree", "branch", "commit", "gate", "yes", "held", "error", "recovered", "made"),
-    *("conflicts", "already", "how"),
+    *("conflicts", "already", "how", "asked_by"),
 )
 
 
@@ -109,10 +109,16 @@ def proposed(made: Changes, signal: signals.LandingProposed) -> Changes:
     if run.landed is not None or made.case.action(ActionKind.LAND) is not None:
         raise WorkspaceError(f"{run.id} is landed, or waits for its turn", fix=f"pancode why {run.id}")
     if made.case.action(ActionKind.PERSON) is not None:
-        return made
+        asked_by = run.landing.get("asked_by", signal.by)
+        return made.put(replace(run, landing={**run.landing, "asked_by": asked_by}))
     if run.landing.get("status") in (DROPPED, people.DENIED):
         raise WorkspaceError(f"a person does not want the change of {run.id}", fix=f"pancode why {run.id}")
-    report = {"status": HELD, "why": f"{signal.by} asks for it", "fix": f"pancode approve {run.id}"}
+    report = {
+        "status": HELD,
+        "why": f"{signal.by} asks for it",
+        "fix": f"pancode approve {run.id}",
+        "asked_by": signal.by,
+    }
     return _written(people.ask(made), report, signal.by)
 
 
@@ -292,6 +298,7 @@ def _off(made: Changes, why: str) -> dict[str, Any]:
 
 def _written(made: Changes, report: Mapping[str, Any], by: str = "") -> Changes:
     kept: dict[str, object] = {"why": _why(report), "fix": report.get("fix", "")}
+    report = {**{key: one for key, one in made.run.landing.items() if key == "asked_by"}, **report}
     kept |= {key: list(v) if isinstance(v := report[key], tuple) else v for key in _KEPT if key in report}
     made = _recorded(made.put(replace(made.run, landing=kept)), report, by)
     return made if report["status"] == WAITING else made.advance()  # a lane goes on when it is over

@@ -11,6 +11,7 @@ from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import ConfigProposal, EventKind, Run
+from pancode.kernel.values import replace
 from pancode.runs.core import Core, locked
 from pancode.runs.life.changes import Happened
 from pancode.runs.life.inbox import InboxItem, ItemKind
@@ -21,7 +22,7 @@ PREFIX = "c-"
 MOST_OPEN, MOST_OF_A_RUN = 20, 5
 MAY_PROPOSE: Mapping[Mode, Collection[changes.ChangeKind]] = {
     Mode.ADMIN: tuple(kind for kind in changes.ChangeKind if kind is not changes.ChangeKind.AGENTS_FILE),
-    Mode.BUILD: (changes.ChangeKind.BUDGET, changes.ChangeKind.PRESET),
+    Mode.BUILD: (changes.ChangeKind.BUDGET, changes.ChangeKind.PRESET, changes.ChangeKind.SESSION),
     Mode.PLAN: (),
     Mode.REVIEW: (),
 }
@@ -39,6 +40,12 @@ def propose(
     if change.kind is changes.ChangeKind.AGENTS_FILE:
         why = "it takes a change of an agent back"
         raise UsageError(f"{change.kind} is no change to ask for", why=why, code="bad_value")
+    if change.kind is changes.ChangeKind.SESSION:
+        if run is None or not run.takes_turns:
+            why = "a session asks for another level of its own; a person sets it"
+            fix = "pancode sessions"
+            raise UsageError("only a session asks for this change", why=why, fix=fix, code="bad_value")
+        change = replace(change, target=f"{run.session}.{change.target}")
     if run is not None and change.kind not in MAY_PROPOSE[run.mode]:
         with unit_of_work(core) as work:
             asked = f"to propose a change of {change.kind}: {change.target}"

@@ -38,7 +38,7 @@ from pancode.runs.core import Core, decided
 from pancode.runs.life.continuations import leads, payer_of
 from pancode.runs.life.signals import Admitted, AskedFirst, Continued, GivenUp
 from pancode.runs.placement.binding import bind_in
-from pancode.runs.remaining_budget import left_for_children, limit_usd, paid_by, session_view
+from pancode.runs.remaining_budget import left_for_children, limit_usd, paid_by, scope_view, session_view
 from pancode.runs.request import (
     NO_SKILLS,
     AdmissionView,
@@ -48,7 +48,6 @@ from pancode.runs.request import (
     GivenSkills,
     Parent,
     PathFact,
-    ScopeView,
 )
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
@@ -488,7 +487,7 @@ def _view(core: Core, around: Surroundings, resolution: Resolution, asked: Asked
         draining = tx.get(Setting, "draining")
         purses = [*core.held_in(tx, scopes), *core.period_purses(tx)]
         return AdmissionView(
-            scopes=tuple(ScopeView(purse.balance, purse.ceilings) for purse in purses),
+            scopes=tuple(scope_view(tx, purse, resolution.due) for purse in purses),
             unknown=_unknown_today(core, tx, purses[0].balance.scope),
             max_depth=around.max_depth(),
             draining=str(draining.value) if draining is not None else None,

@@ -10,9 +10,10 @@ from pancode.kernel import values
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Balance, BookEntry, Run, RunState
 from pancode.runs.core import Core
-from pancode.runs.life.continuations import leads
+from pancode.runs.life.continuations import is_between_turns, leads
+from pancode.runs.life.signals import Purse
 from pancode.runs.request import ScopeView
-from pancode.runs.views import not_ended
+from pancode.runs.views import not_ended, words_of
 
 
 def session_view(core: Core, tx: Transaction, session: str) -> ScopeView:
@@ -26,7 +27,27 @@ def session_view(core: Core, tx: Transaction, session: str) -> ScopeView:
     unsure = balance.unknown_runs or balance.disputed_usd
     entries = tx.find(BookEntry, {"scope": balance.scope}, order=None) if unsure else []
     unsettled = dict.fromkeys((*books.unknown_runs(entries), *books.disputed(entries)))
-    return ScopeView(balance, purse.ceilings, tuple(unsettled))
+    return ScopeView(balance, purse.ceilings, tuple(map(_SETTLE.format, unsettled)))
+
+
+_SETTLE = "say what {0} cost: pancode budget settle {0} --usd X (later: its model's price in prices.json)"
+
+
+def scope_view(tx: Transaction, purse: Purse, due: books.Amount) -> ScopeView:
+    """Return a scope of the budget. Where it has no room, it says what frees what it holds: a run of unknown
+    cost that holds money, and a sitting, which holds money while it waits for words.
+    """
+    if books.fits(purse.balance, purse.ceilings, due):
+        return ScopeView(purse.balance, purse.ceilings)
+    entries, frees = tx.find(BookEntry, {"scope": purse.balance.scope}, order=None), []
+    unknown = books.unknown_runs(entries)
+    for name in books.held_by_run(entries):
+        run = tx.get(Run, name)
+        if name in unknown:
+            frees.append(_SETTLE.format(name))
+        elif run is not None and run.takes_turns and is_between_turns(run, words_of(tx, run)):
+            frees.append(f"let {name} rest, which waits for words: pancode sessions rest {name}")
+    return ScopeView(purse.balance, purse.ceilings, tuple(frees))
 
 
 def paid_by(tx: Transaction, run: Run) -> Run | None:

@@ -63,8 +63,8 @@ class ScopeView:
 
     balance: Balance
     ceilings: Ceilings = NO_CEILING
-    unsettled: tuple[str, ...] = ()
-    """In a session: the runs whose cost is unknown or disputed."""
+    frees: tuple[str, ...] = ()
+    """What a person can do to free money that is held in it, with the command."""
 
     @property
     def left(self) -> Decimal | None:

@@ -35,7 +35,7 @@ class SittingShape(TypedDict):
 class AskedShape(TypedDict):
     """The question that waits. `call`: the number that an answer names; null: it is about the whole run.
     `plan`: the digest that a yes names to a run that has not begun; null: the run has begun. `whole`: what a
-    yes for the rest of the run allows, where that is a rule.
+    yes for the rest of the run allows, where that is a rule. `yes`: the flags that an approval must carry.
     """
 
     run: str
@@ -46,6 +46,7 @@ class AskedShape(TypedDict):
     plan: str | None
     command: str
     whole: str
+    yes: list[str]
 
 
 class SessionMoney(TypedDict):

@@ -20,7 +20,7 @@ from pancode.kernel.values import replace
 from pancode.landing.review_rules import review_of
 from pancode.runs.core import Core
 from pancode.runs.life.continuations import kept, leads, more_news, nexts, opener_of
-from pancode.runs.life.inbox import item_of, open_item
+from pancode.runs.life.inbox import ItemKind, item_of, open_item
 from pancode.runs.life.signals import ToldByFleet
 from pancode.runs.lists import PAUSED
 from pancode.runs.receipts.rules import cost_of
@@ -39,9 +39,7 @@ _GOES_ON = (RestReason.IDLE, RestReason.SLOT, RestReason.SIZE)
 _WORD = """\
 [The fleet tells you this by itself. No person has said it, and nothing in it is an order.]
 What became of runs that you began:
-{lines}
-Read more with run_show. Sum up for the person what came of it.
-Name what waits for them, with its command.{last}"""
+{lines}{last}"""
 _LAST = f"""
 This is word {MOST_IN_A_ROW} of the fleet in a row. You hear no more of it until the person has spoken."""
 _HELD = (
@@ -151,7 +149,8 @@ def may_hear(tx: Transaction, session: SessionChain) -> bool:
     run, row = session.newest, session.row
     if row is None or is_left_alone(run, row) or tx.get(Setting, PAUSED) is not None:
         return False
-    if session.goes_on or kept(session.words) or session.item:
+    asks = session.item is not None and session.item.kind is not ItemKind.LANDING
+    if session.goes_on or kept(session.words) or asks:
         return False
     return not nexts(run) if run.state is RunState.ENDED else session.state is SessionState.WAITS_FOR_YOU
 

@@ -55,7 +55,9 @@ def context(core: Core, around: Surroundings, streams: Streams, text: str) -> Co
     told = _told(run, session.fence, streams)
     ref = None if run.model is None else fleets_model(run.model, nodes)
     window = told.window or window_of(ref, endpoint_of(ref, nodes), nodes)
-    parts = window_parts(run, _guide(run, around), told.used)
+    offered = [core.fleet_tools[name] for name in run.terms.get("fleet", ()) if name in core.fleet_tools]
+    tools = sum(len(one.name) + len(one.description) + len(one.parameters) for one in offered)
+    parts = window_parts(run, _guide(run, around), tools, told.used)
     left = None if window is None or told.used is None else max(0, window - told.used)
     return {
         "session": session.id,
@@ -70,11 +72,12 @@ def context(core: Core, around: Surroundings, streams: Streams, text: str) -> Co
     }
 
 
-def window_parts(run: Run, guide: int | None, used: int | None) -> list[WindowPart]:
-    """Return the categories in the order of the window. `guide`: characters of AGENTS.md; `used`: tokens in
-    all.
+def window_parts(run: Run, guide: int | None, tools: int, used: int | None) -> list[WindowPart]:
+    """Return the categories in the order of the window. `guide`: characters of AGENTS.md; `tools`: characters
+    of the fleet's tools, which each call of the model carries; `used`: tokens in all.
     """
     sizes = sizes_of(run.prompt)
+    sizes[Category.TOOLS] = sizes.get(Category.TOOLS, 0) + tools
     parts: dict[str, int | None] = {"program": OWN_TOKENS.get(run.runtime)}
     for name, categories in CATEGORIES.items():
         parts[name] = estimated(sum(sizes.get(one, 0) for one in categories))

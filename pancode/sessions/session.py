@@ -15,8 +15,16 @@ from pancode.kernel.ports import Grouping, Transaction
 from pancode.kernel.states import SessionState
 from pancode.people.proposals import proposed_by
 from pancode.runs.core import Core
-from pancode.runs.life.continuations import ended_turns, is_between_turns, is_turn_lost, kept, leads, terms_of
-from pancode.runs.life.inbox import InboxItem, ItemKind, item_of, open_item
+from pancode.runs.life.continuations import (
+    ended_turns,
+    is_between_turns,
+    is_turn_lost,
+    kept,
+    leads,
+    payer_of,
+    terms_of,
+)
+from pancode.runs.life.inbox import InboxItem, ItemKind, item_of, kind_of, open_item
 from pancode.runs.receipts.rules import usage_of_all
 from pancode.runs.remaining_budget import session_view
 from pancode.runs.retry import keeps_node
@@ -56,7 +64,7 @@ class SessionChain:
     goes_on: bool
     """Whether the next sitting begins by itself, with words that came too late for the newest one."""
     proposed: InboxItem | None = None
-    """The change of the configuration that one of the session's runs asks for."""
+    """What the session asks for beside its turn: a change of the configuration, or a landing."""
 
     @property
     def id(self) -> str:
@@ -92,7 +100,9 @@ class SessionChain:
         idle = run.takes_turns and mark == Mark.SPAWNED and is_between_turns(run, self.words)
         if not idle:
             return SessionState.WORKS
-        return SessionState.WAITS_FOR_YOU if self.proposed is None else SessionState.ASKS
+        if self.proposed is None or self.proposed.kind is ItemKind.LANDING:  # which holds up no turn
+            return SessionState.WAITS_FOR_YOU
+        return SessionState.ASKS
 
 
 def load(tx: Transaction, text: str) -> SessionChain:
@@ -109,9 +119,24 @@ def of_run(tx: Transaction, run: records.Run) -> SessionChain:
     runs = tuple(chain_of(tx, run))
     actions = tuple(tx.find(records.Action, {"run": runs[-1].id}))
     goes_on = any(action.kind is records.ActionKind.GO_ON for action in actions)
-    change, row = proposed_by(tx, [run.id for run in runs]), session_of(tx, runs[-1])
+    row = session_of(tx, runs[-1])
+    proposed = proposed_by(tx, [run.id for run in runs])
+    if proposed is None and leads(runs[-1]):
+        proposed = proposed_landing(tx, payer_of(runs[-1]))
     words, fence = tuple(words_of(tx, runs[-1])), newest_fence(tx, runs[-1])
-    return SessionChain(runs, row, words, fence, open_item(actions), goes_on, change)
+    return SessionChain(runs, row, words, fence, open_item(actions), goes_on, proposed)
+
+
+def proposed_landing(tx: Transaction, session: str) -> InboxItem | None:
+    """Return the oldest landing that the session has asked for and that still waits; None: none does."""
+    asked = [one for one in tx.find(records.Action) if one.kind is records.ActionKind.PERSON]
+    for action in sorted(asked, key=lambda one: (one.at_ms, one.id)):
+        run = tx.get(records.Run, action.run)
+        if run is None or run.terms.get("charged_to") != session or kind_of(run) is not ItemKind.LANDING:
+            continue
+        if "asked_by" in run.landing:
+            return item_of(run, action)
+    return None
 
 
 def meant(core: Core, text: str) -> records.Run:
@@ -259,6 +284,7 @@ def _asked(item: InboxItem) -> shapes.AskedShape:
         "plan": None if item.plan is None else str(item.plan["digest"]),
         "command": item.command,
         "whole": item.whole,
+        "yes": list(item.yes),
     }
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from node_agent.wire.policy import SAFETY_RANK, Safety, asks_nobody
+from node_agent.wire.policy import Mode, Safety, asks_nobody
 from pancode.agents.runtimes import RUNTIMES
+from pancode.config.changes import AskedChange, ChangeEffect, must_be_agreed
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.runs.admission.gates import first_refused, refusal
-from pancode.runs.admission.gates.agent import NEEDS_YES
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dry_run
 from pancode.runs.life.continuations import SittingTerms, as_sitting, terms_of, wanted
 from pancode.runs.life.signals import TermsAsked
 from pancode.runs.retry import in_request, request_of, unpinned
 from pancode.runs.unit_of_work import unit_of_work
-from pancode.runs.user_environment import Surroundings
+from pancode.runs.user_environment import SettingSaid, Surroundings
 from pancode.sessions.session import SessionChain, load
 
 TRIES = 3
@@ -40,13 +40,11 @@ def set_terms(
         with core.ports.ledger.transaction() as tx:
             session = load(tx, text)
         run = session.newest
-        if session.row is None:
-            fix = f"pancode runs show {run.id}"
-            raise UsageError(f"{run.id} is no session: it takes no turns", fix=fix, code="no_session")
-        before = wanted(session.row)
+        before = wanted_of(session)
         asked = replace(before, **change)
         _must_begin(core, around, session, asked, by)
-        _must_be_agreed(run, before.safety, asked.safety, yes)
+        command = f"pancode sessions set {run.id} --safety {asked.safety}"
+        must_be_agreed(run.id, before.safety, asked.safety, yes, command)
         with unit_of_work(core) as work:
             now = load(work.tx, text)
             newest, row = now.newest, now.row
@@ -60,16 +58,13 @@ def set_terms(
     )
 
 
-def _must_be_agreed(run: Run, before: Safety, after: Safety, yes: bool) -> None:
-    """Raise RefusedError where the level goes up and no person has said yes to that."""
-    if yes or SAFETY_RANK[after] <= SAFETY_RANK[before]:
-        return
-    raise RefusedError(
-        f"{run.id} would get safety {after}, and has {before}",
-        why="its agent would do more by itself",
-        fix=f"pancode sessions set {run.id} --safety {after} --yes",
-        code=NEEDS_YES,
-    )
+def wanted_of(session: SessionChain) -> SittingTerms:
+    """Return the terms of the session's next sitting. UsageError for a run that takes no turns."""
+    run = session.newest
+    if session.row is None:
+        fix = f"pancode runs show {run.id}"
+        raise UsageError(f"{run.id} is not a session: it takes no turns", fix=fix, code="no_session")
+    return wanted(session.row)
 
 
 def _must_begin(
@@ -105,3 +100,37 @@ def _must_have(run: Run, mode: str) -> None:
             fix=f"pancode sessions show {run.id}",
             code="forbidden_program_mode",
         )
+
+
+FIELDS: Mapping[str, type[Safety] | type[Mode]] = {"safety": Safety, "mode": Mode}
+"""What a session may ask a person to change about itself, and the values that it may have."""
+
+
+class SessionMaker:
+    """Changes the level or the mode of one session from its next words on; the target is `RUN.FIELD`."""
+
+    def __init__(self, core: Core, around: Surroundings) -> None:
+        self._core, self._around = core, around
+
+    def look(self, change: AskedChange) -> ChangeEffect:
+        name, _, field = change.target.rpartition(".")
+        if change.value not in list(map(str, FIELDS.get(field, ()))):
+            raise UsageError(
+                f"a session has no {field[:80]} {str(change.value)[:80]!r}",
+                why="; ".join(f"{name}: {', '.join(values)}" for name, values in FIELDS.items()),
+                fix=f"pancode sessions show {name}",
+                code="bad_value",
+            )
+        with self._core.ports.ledger.transaction() as tx:
+            now = wanted_of(load(tx, name))
+        before, origin = str(now.safety if field == "safety" else now.mode), f"session {name}"
+        back = AskedChange(change.kind, change.target, before)
+        old, new = (SettingSaid(value, origin) for value in (before, str(change.value)))
+        return ChangeEffect(change, old, new, back, change.value)
+
+    def make(self, change: AskedChange, by: str) -> ChangeEffect:
+        effect = self.look(change)
+        name, _, field = change.target.rpartition(".")
+        # A person has agreed to the card, which shows the level, or takes their own change back.
+        set_terms(self._core, self._around, name, {field: FIELDS[field](str(change.value))}, by, yes=True)
+        return effect

@@ -17,6 +17,7 @@ from pancode.kernel.records import Run, RunTerms
 from pancode.kernel.values import replace
 from pancode.runs.admission.resolution import Resolution
 from pancode.runs.core import Core
+from pancode.runs.life.continuations import payer_of
 from pancode.runs.request import Beginning
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run
@@ -133,7 +134,10 @@ def _of_run(core: Core, resolved: Resolution, wanted: str, snapshot: SnapshotTak
     parent = resolved.request.parent
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, f"{LAST}@{resolved.project}" if wanted == LAST else wanted)
-    if run.workspace.get("repo") != snapshot.repo or (parent is not None and run.parent != parent):
+        asker = None if parent is None else tx.get(Run, parent)
+    session = "" if asker is None else payer_of(asker)
+    is_its_own = asker is None or run.parent == asker.id or (session and payer_of(run) == session)
+    if run.workspace.get("repo") != snapshot.repo or not is_its_own:
         raise UsageError(f"{run.id} is no run of this repository that can be shown here", code="bad_value")
     files = change_shown(core.ports.depot, run, NAME, resolved.rules)
     if not files:

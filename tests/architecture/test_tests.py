@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import slices
 from tests.architecture.sources import ROOT
 from tests.clis import install
 from tests.crowd import crowded
 from tests.journeys import JOURNEYS, MOST_JOURNEYS, chosen
 from tests.run import UNSTEADY, Outcomes, Part, judge, read_outcomes
-from tests.slices import NEVER, SLICES, depends, places, slice_of
+from tests.slices import SLICES, places, slice_of
 
 
 def outcomes(passed: str = "", failed: str = "") -> Outcomes:
@@ -204,31 +205,36 @@ def test_every_test_is_run_by_make_test_or_by_one_slice_whose_places_have_it() -
     assert [name for name in missing if not any(nodeid.startswith(name) for nodeid in found)] == []
 
 
-WIDE = {"console", "coordinator", "documents", "faults", "faults-of-fleets", "machines", "pages", "people"}
-WIDE |= {"talks", "trust", "unit", "work"}
-"""Slices that use the whole product."""
-
-
 @pytest.mark.parametrize(
-    ("path", "wakes"),
+    ("begin", "path", "is_reached"),
     [
-        ("docs/README.md", set()),
-        (".ci/unsteady", set()),
-        ("tests/slices.py", set()),
-        ("pyproject.toml", set(SLICES)),
-        ("tests/crowd.py", set(SLICES)),
-        (
-            "pancode/interfaces/tui/app.py",
-            {"console", "coordinator", "documents", "pages", "people", "talks", "unit"},
-        ),
-        ("pancode/skills/shipped/release/SKILL.md", WIDE | {"programs", "programs-that-talk"}),
-        ("docs/runner/shell.py", {"documents", "pages", "rules"}),
-        ("tests/e2e/test_fault_link.py", {"faults"}),
-        ("tests/e2e/test_docs.py", {"documents", "pages"}),
-        ("tests/e2e/console.py", {"console", "documents", "rules"}),
-        ("tests/unit/pancode/runs/life/test_decision.py", set()),  # `make test` runs all of it
-        ("ansible/galaxy.yml", {"ansible", "ansible-services"}),
+        ("tests/contract/test_wire_golden.py", "node_agent/wire/signing.py", True),  # over another module
+        ("tests/contract/test_wire_golden.py", "tests/contract/golden/wire/ahead_order.v1.json", True),
+        ("tests/contract/test_wire_golden.py", "node_agent/shim/shim.py", False),
+        ("node_agent/runner/runner.py", "node_agent/files/durable.py", True),  # it starts the shim's process
+        ("ansible/galaxy.yml", "ansible/plugins", True),
     ],
 )
-def test_a_change_wakes_the_slices_that_depend_on_it(path: str, wakes: set[str]) -> None:
-    assert {name for name, one in SLICES.items() if depends(one, path)} == wakes, NEVER
+def test_a_slice_reaches_what_its_tests_import_name_and_start(
+    begin: str, path: str, is_reached: bool
+) -> None:
+    assert any(one.startswith(path) for one in slices.reached({begin})) is is_reached
+
+
+def test_who_starts_a_program_reaches_its_beginning() -> None:
+    assert "pancode/__main__.py" in slices.named("tests/integration/faces/conftest.py")
+    assert "node_agent/__main__.py" in slices.named("tests/integration/node/process_world.py")
+    assert "tests/unit/node_agent/acp/peer.py" in slices.named("tests/integration/native/test_many_turns.py")
+
+
+def test_the_stalest_slices_come_first_and_as_many_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    proofs = {name: ["same", "HEAD", "1"] for name in SLICES}
+    proofs |= {
+        "node": ["other", "gone", "4"],
+        "unit": ["other", "HEAD~2", "3"],
+        "git": ["other", "HEAD", "1"],
+    }
+    monkeypatch.setattr(slices, "proof", proofs.get)
+    monkeypatch.setattr(slices, "digest", lambda one: "same")
+    assert slices.stalest() == ["node", "unit", "git"]
+    assert slices.stalest(5) == ["node", "git"]

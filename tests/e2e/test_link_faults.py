@@ -75,24 +75,6 @@ def test_a_cut_link_comes_back_and_its_stale_session_is_ended(healed: Lab, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["power", "crash"])
-def test_a_host_that_was_off_comes_back(healed: Lab, tmp_path: Path, how: str) -> None:
-    async def go() -> None:
-        async with coordinator(healed, tmp_path) as it:
-            link, other = await it.up(1, 2)
-            await asyncio.to_thread(healed.poweroff, [1], how)
-            assert (await link.wait(DOWN, 10 * crowded())).kind is LinkKind.DOWN
-            await asyncio.sleep(1)
-            assert link.state.kind is not LinkKind.STOPPED and other.state.up
-            await asyncio.to_thread(healed.boot, [1])
-            assert (await link.wait(UP, 15 * crowded())).up and await passes(link)
-            assert link.state.up, "the new session is not taken for the stale one"
-            await it.becomes(lambda: it.one_session(1), "one session")
-
-    asyncio.run(go())
-
-
-@pytest.mark.slow
 def test_a_frozen_host_is_noticed_and_comes_back(healed: Lab, tmp_path: Path) -> None:
     async def go() -> None:
         async with coordinator(healed, tmp_path) as it:

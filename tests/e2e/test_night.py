@@ -18,7 +18,7 @@ from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
 
-TASKS = 20
+TASKS = 10
 OVER = {*Mark} - HOLDS_SLOT - {Mark.HELD}
 """Marks at which the work is done."""
 
@@ -32,7 +32,7 @@ def two(lab: Lab) -> Iterator[tuple[Owner, tuple[Ground, Ground]]]:
 
 
 def _handed_over(owner: Owner, name: str, last: str = "sleep 3", *more: str) -> list[str]:
-    """Twenty small tasks, of which four are at work and sixteen wait on the hosts."""
+    """Ten small tasks, of which four are at work and six wait on the hosts."""
     top = owner.repository(name)
     owner.run("queue", "pause", "pool.any").ok()
     runs = [

@@ -117,7 +117,7 @@ def test_it_dispatches_waits_reads_and_answers(fleet: Owner, healed: Lab) -> Non
     assert MADE in told, "it has read the change"
     assert "approve is no tool of this sitting" in told and "dispatch has no argument safety" in told
     (item,) = [one for one in fleet.ask("inbox")["items"] if one["run"] == child["run"]]
-    assert item["kind"] == "landing" and "panos asks for it" in item["words"]
+    assert item["kind"] == "landing" and "panos asks to land" in item["words"]
     assert not (top / "made.txt").exists(), "it lands nothing by itself"
     fleet.run("approve", child["run"], cwd=top).ok()
     assert (top / "made.txt").read_text() == MADE

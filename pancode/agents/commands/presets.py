@@ -10,8 +10,9 @@ from pancode.config.answers import APPLY_PRESET, PRESETS, UNSET_PRESET
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import who
-from pancode.interfaces.cli.parameters import Json
+from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, listing, safe
+from pancode.interfaces.client.retry import post_confirmed
 
 app = Commands()
 
@@ -54,11 +55,17 @@ def _word(value: object) -> str:
 
 
 @presets.verb("apply", "pancode presets apply local")
-def apply_preset(name: Annotated[str, Argument(autocompletion=completions.presets)], face: Json) -> None:
+def apply_preset(
+    name: Annotated[str, Argument(autocompletion=completions.presets)],
+    *,
+    yes: Annotated[bool, option("Say yes to a higher safety level.", "--yes")] = False,
+    face: Json,
+) -> None:
     """Make it the default of every dispatch; `none` ends that. Your files stay as they are."""
     if name == "none":
         return unset_preset(face)
-    answer = face.client().post(APPLY_PRESET, {"name": name, "by": who()})
+    body = {"name": name, "by": who(), "yes": yes}
+    answer = post_confirmed(face.client(), APPLY_PRESET, body, face.confirms)
     for warning in answer["warnings"]:
         face.note(f"warning: {safe(warning)}")
     columns: Columns = {"KEY": "key", "VALUE": "value", "ORIGIN": "origin"}

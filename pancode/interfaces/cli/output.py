@@ -87,6 +87,10 @@ class Face:
 
         return typer.confirm(question, default=False, err=True)
 
+    def confirms(self, question: str) -> bool:
+        """Ask a yes-or-no question; False where nobody can answer it: the refusal then names `--yes`."""
+        return self.can_ask() and self.agreed(question, "--yes")
+
     def which(self, question: str, names: list[str]) -> str:
         """Ask the person to choose one of these names."""
         import click

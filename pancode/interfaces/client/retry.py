@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pancode.interfaces.client.client import (
@@ -16,7 +16,7 @@ from pancode.interfaces.client.client import (
 )
 from pancode.kernel.errors import ApiError, UnavailableError
 from pancode.kernel.formatting import safe
-from pancode.kernel.route import A
+from pancode.kernel.route import A, Route
 
 Json = dict[str, Any]
 Note = Callable[[str], object]
@@ -43,6 +43,18 @@ def tested(note: Note, client: Client, asked: Json) -> list[Json]:
         note("\nthe test goes on without you; its result: pancode models")
         raise
     raise UnavailableError("the coordinator went away in the middle", fix="the same command again")
+
+
+def post_confirmed(
+    client: Client, route: Route[A], body: Mapping[str, object], agreed: Callable[[str], bool]
+) -> A:
+    """Post it. Where the coordinator refuses it without a person's yes, ask for that once. ApiError."""
+    try:
+        return client.post(route, dict(body))
+    except ApiError as refused:
+        if refused.code != NEEDS_YES or not agreed(f"{safe(str(refused))}: {safe(refused.why)}. Do it?"):
+            raise
+    return client.post(route, {**body, "yes": True})
 
 
 def admitted(

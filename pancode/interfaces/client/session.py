@@ -7,7 +7,15 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pancode.interfaces.client.client import Client, LogPart, RepeatedPost, ServerEvent, path_of
+from pancode.interfaces.client.client import (
+    ANSWER_S,
+    LAND_S,
+    Client,
+    LogPart,
+    RepeatedPost,
+    ServerEvent,
+    path_of,
+)
 from pancode.interfaces.client.retry import Note, resumed
 from pancode.kernel.errors import ApiError
 from pancode.sessions.answers import SESSION, SessionShape
@@ -74,6 +82,7 @@ class SessionActs:
 
         `how`: yes, always (the same rule in this run, too), no, or words; only a call takes words with a no.
         """
+        body: Mapping[str, object]
         call = {} if asks["call"] is None else {"call": asks["call"]}
         if how == "words":
             verb, body = "answer", {"text": text}
@@ -81,8 +90,11 @@ class SessionActs:
             verb, body = "deny", {**call, **({"text": text} if asks["kind"] == "call" and text else {})}
         else:
             plan = {"plan": asks["plan"]} if asks.get("plan") else {}
-            verb, body = "approve", {**call, **plan, "scope": "run" if how == "always" else "once"}
-        done: Json = self._client.post(path_of("runs", asks["run"], verb), {"by": self._by, **body})
+            flags = {flag[2:].replace("-", "_"): True for flag in asks.get("yes", ())}
+            verb = "approve"
+            body = {**call, **plan, **flags, "scope": "run" if how == "always" else "once"}
+        path, wait_s = path_of("runs", asks["run"], verb), LAND_S if asks["kind"] == "landing" else ANSWER_S
+        done: Json = self._client.post(path, {"by": self._by, **body}, wait_s)
         return done
 
     def _post(self, what: str, body: Json) -> None:

@@ -155,13 +155,19 @@ class ForgetBody(ActBody):
 
 
 class PresetBody(ActBody):
+    """`yes`: a person agrees to a higher safety level."""
+
     name: str
+    yes: bool = False
 
 
 class SettingBody(ActBody):
-    """`key`: a setting by its dotted path, as `GET /v1/config` lists it."""
+    """`key`: a setting by its dotted path, as `GET /v1/config` lists it. `yes`: a person agrees to a higher
+    safety level.
+    """
 
     key: Annotated[str, Field(min_length=1, max_length=200)]
+    yes: bool = False
 
 
 class SetSettingBody(SettingBody):

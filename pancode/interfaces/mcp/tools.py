@@ -54,7 +54,7 @@ def _propose(call: McpToolCall) -> Any:
     return {**answer, "next": "nothing is changed yet: the user sees it as a card and decides; do not wait"}
 
 
-_TARGETS = {"budget": "day", "preset": "preset"}
+_TARGETS = {"budget": "day", "preset": "preset", "session": "safety"}
 """The target of each kind where none is named."""
 CONFIG_TOOLS: tuple[McpTool, ...] = (
     McpTool(
@@ -82,16 +82,16 @@ CONFIG_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "propose_change",
         "Ask the user to change PanCode's configuration: 'set the budget to 25 dollars', 'use the local "
-        "preset', 'switch to full-auto' (the setting dispatch.safety). The user gets a card with the exact "
-        "change and decides; you cannot confirm it.",
+        "preset', 'switch to full-auto' (session: this talk; setting dispatch.safety: all later work). The "
+        "user gets a card with the exact change and decides; you cannot confirm it.",
         _propose,
         "POST /v1/config/propose",
         {
             "kind": {
                 "type": "string",
-                "enum": ["setting", "budget", "preset", "agent"],
+                "enum": ["setting", "budget", "preset", "session", "agent"],
                 "description": "setting: a key of config_show; budget: a ceiling in dollars; preset; "
-                "agent: a new agent, or fields of one",
+                "session: safety or mode of this talk; agent: a new agent, or fields of one",
             },
             "target": string(
                 "key of a setting; name of an agent; of a budget its scope: day (default), node:NAME ..."
@@ -219,6 +219,7 @@ _DISPATCH: Json = {
     "cwd": CWD,
     "project": string("instead of cwd: a project's name, or an issue of it (see projects)"),
     **WORK,
+    "show": string("a run, or commits A..B, whose diff the agent is to look at, such as a review"),
     "dry_run": {"type": "boolean", "description": "judge by the ten gates, and start nothing"},
 }
 

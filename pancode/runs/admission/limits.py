@@ -50,7 +50,10 @@ def run_limits(request: DispatchRequest, agent: Agent, defaults: Defaults, runti
     else:
         usd = request.budget if request.budget is not None else min(caps, default=None)
     if request.most_usd is not None:
-        usd = request.most_usd if usd is None else min(usd, request.most_usd)
+        all_of_it = usd is None or usd >= request.most_usd
+        # An orchestrator that would hold all of it leaves half to the runs that it begins.
+        most = request.most_usd / 2 if all_of_it and agent.leads and request.turns else request.most_usd
+        usd = most if usd is None else min(usd, most)
     return RunLimits(
         wall_ms=wall_ms,
         idle_ms=request.idle_timeout_ms or own.idle_ms or idle_ms or wall_ms,

@@ -335,10 +335,13 @@ def question_of(run: Run) -> Mapping[str, Any]:
 
 
 def _landing(run: Run) -> str:
-    if run.landing:
-        return f"its change is not landed before you say so{_held(run)}: {run.landing.get('why')}"
     files = run.result.get("files_changed")
     count = len(files) if isinstance(files, list | tuple) else 0
+    if "asked_by" in run.landing and not yes_of(run):
+        change = f"{run.landing['asked_by']} asks to land the change of {counted(count, 'file')} by {run.id}"
+        return f"{change} ({run.agent}): {_task(run)}"
+    if run.landing:
+        return f"its change is not landed before you say so{_held(run)}: {run.landing.get('why')}"
     what = f"its change of {counted(count, 'file')}" if count else "the change that it goes on with"
     change = f"{what} is landed when you say so"
     change += f"; of its question: {answerer_of(run)}" if "program" in run.terms else ""

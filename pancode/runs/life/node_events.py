@@ -63,6 +63,8 @@ def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
         case event.Progress():
             body = body.model_copy(update=excess(body, made.run, made.case.ordered()))
             usage = {**made.attempt.usage, **body.model_dump(mode="json", exclude={"kind"})}
+            if body.cost_usd == 0 and made.run.endpoint is not None:  # the fleet's own models have no price
+                usage["cost_source"] = "local"
             return made.put(replace(made.attempt, usage=usage))
         case event.Finding():
             return _noted(made, body.level, body.text)

@@ -172,10 +172,10 @@ def _is_seen(face: Face) -> bool:
 
 
 def _flags(body: Mapping[str, Any]) -> dict[str, str]:
-    """Return the mode and level that this command names; the level of a preset only the coordinator knows."""
-    said = {name: str(body[name]) for name in ("mode", "safety") if body.get(name)}
-    level = "" if body.get("preset") else body.get("settings", {}).get("dispatch.safety")
-    return said if level is None else {"safety": str(level), **said}
+    """Return the mode, the level and the preset that this command names."""
+    said = {name: str(body[name]) for name in ("mode", "safety", "preset") if body.get(name)}
+    level = body.get("settings", {}).get("dispatch.safety")
+    return said if level is None or "preset" in said else {"safety": str(level), **said}
 
 
 def _draws(face: Face) -> bool:

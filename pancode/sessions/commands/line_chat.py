@@ -31,7 +31,7 @@ from pancode.kernel.errors import ExitCode, PancodeError
 from pancode.kernel.formatting import counted
 from pancode.runs.answers import RUN
 from pancode.sessions.answers import AskedShape, SessionShape
-from pancode.sessions.commands.slash import LEAVE, TypedCommand, carried_out, overview, typed
+from pancode.sessions.commands.slash import COMMANDS, LEAVE, TypedCommand, carried_out, overview, typed
 from pancode.sessions.conversation.lines import OURS, LineStory
 from pancode.sessions.conversation.model import Part, SessionTalk, Turn
 
@@ -339,7 +339,8 @@ class ChatLoop:
     def _ask(self, asks: AskedShape) -> None:
         self._rests_ms = self._clock.mono_ms() + REST_MS
         choices = "".join(f"\n  {number}: {safe(one)}" for number, one in enumerate(asks["choices"], start=1))
-        how = "your answer" if asks["kind"] == "question" else f"y, n WORDS, or a: {_always(asks)}"
+        hows = {"question": "your answer", "change": "y or n", "landing": "y or n"}
+        how = hows.get(asks["kind"], f"y, n WORDS, or a: {_always(asks)}")
         how = how if self._tty and not self._once else safe(asks["command"])
         self._note(f"[it asks: {safe(asks['words'])}{choices}\n  {how}]")
         self._prompted = False
@@ -433,6 +434,8 @@ class ChatLoop:
         elif says == "yes" and word in ALWAYS and self._sure != asks:
             self._sure = asks
             self._note(f"[{_always(asks)}? {word} again; y allows it once]")
+        elif says == "yes" and asks["kind"] == "landing":
+            tell_command(TypedCommand(COMMANDS["/approve"], (asks["run"], *asks["yes"])))
         elif says == "yes":
             self._acts.decide(asks, "always" if word in ALWAYS else "yes")
         elif says == "no":

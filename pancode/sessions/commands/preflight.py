@@ -90,7 +90,7 @@ def _programs(nodes: list[NodeShape]) -> FoundLine:
     ready: dict[str, list[str]] = {}
     for node in nodes:
         for one in node["runtimes"]:
-            if one["state"] == "ok":
+            if one["state"] == "ok" or one.get("served"):  # by a model server of the machine's own
                 ready.setdefault(one["name"], []).append(node["name"])
     able = [name for name in ready if name != "shell"]
     if not able:

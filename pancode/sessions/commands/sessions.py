@@ -291,10 +291,7 @@ def change(
         fix = f"pancode sessions set {run} --mode plan"
         raise UsageError("nothing is named that could be set", fix=fix, code="nothing_to_set")
 
-    def agreed(question: str) -> bool:
-        return face.can_ask() and face.agreed(question, "--yes")
-
-    done = set_terms(face.client(), run, {**asked, "yes": yes}, agreed)
+    done = set_terms(face.client(), run, {**asked, "yes": yes}, face.confirms)
     face.show(done, lambda: f"{done['session']}  {terms_told(done)}\n")
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from pancode.interfaces.cli.output import PROGRAM
 from pancode.interfaces.client.remote.place import remote_of
-from pancode.kernel.errors import UsageError
+from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import counted, safe, unhidden
 from pancode.kernel.names import RUNNING
 
@@ -138,6 +138,8 @@ HEADINGS: Mapping[str, tuple[SlashCommand, ...]] = {
         _C("/queue", "what waits where", ("queue",)),
         _C("/workers", "each agent's work and record", ("workers",), ("/records", "/perf")),
         _C("/inbox", "what waits for you", ("inbox",)),
+        _C("/approve", "say yes to what waits: a run", ("inbox",), more=("approve",), patience_s=LONG_S),
+        _C("/deny", "say no to what waits: a run", ("inbox",), more=("deny",)),
         _C("/why", "every decision about a run", ("why", RUN), more=("why",)),
         _C("/diff", "what a run changed", ("runs", "diff", RUN), more=("runs", "diff")),
         _C("/logs", "what a run said and did", ("runs", "logs", RUN), more=("runs", "logs")),
@@ -336,10 +338,10 @@ class CommandEnd:
     text: str
     status: int
 
-
-def told(argv: Sequence[str], patience_s: float, columns: int, program: Sequence[str] = PROGRAM) -> str:
-    """What this command of ours says, as `carried_out` has it."""
-    return carried_out(argv, patience_s, columns, program).text
+    @property
+    def needs_yes(self) -> bool:
+        """Whether the command was refused, and does it with `--yes`, as its fix says."""
+        return self.status == ExitCode.REFUSED and self.text.rstrip().endswith("--yes")
 
 
 def carried_out(

@@ -7,11 +7,10 @@ from typing import Any
 
 from pancode.interfaces.cli.output import who
 from pancode.interfaces.cli.terminal import safe
-from pancode.interfaces.client.client import Client, path_of
-from pancode.interfaces.client.retry import NEEDS_YES
-from pancode.kernel.errors import ApiError
+from pancode.interfaces.client.client import Client
+from pancode.interfaces.client.retry import post_confirmed
+from pancode.sessions.answers import TERMS, SessionShape
 
-Json = dict[str, Any]
 TURNS, ADMIN = ("plan", "build", "review"), "admin"
 """The modes that Shift-Tab goes through. Admin is apart, so that nobody gets there by chance."""
 LEVELS = ("suggest", "auto-edit", "full-auto")
@@ -62,18 +61,10 @@ def raises(before: str, after: str) -> bool:
 
 def set_terms(
     client: Client, run: str, asked: Mapping[str, Any], agreed: Callable[[str], bool] = lambda question: False
-) -> Json:
+) -> SessionShape:
     """Change them, once the person has agreed to a higher level. ApiError for what is refused.
 
     `asked`: the fields of that route; None and False: left out.
     """
     named = {name: value for name, value in asked.items() if value is not None and value is not False}
-    body = {"by": who(), **named}
-    path = path_of("sessions", run, "terms")
-    try:
-        done: Json = client.post(path, body)
-    except ApiError as refused:
-        if refused.code != NEEDS_YES or not agreed(f"{safe(str(refused))}: {safe(refused.why)}. Do it?"):
-            raise
-        done = client.post(path, {**body, "yes": True})
-    return done
+    return post_confirmed(client, TERMS.at(run), {"by": who(), **named}, agreed)

@@ -32,7 +32,8 @@ from tests.unit.node_agent.native.test_words import SECRET, laid
 from tests.unit.node_agent.runtimes.asked import LIMITS, ask
 
 pytestmark = pytest.mark.slow
-TURNS, MOST = 300, 150 << 20
+MOST, FEW, MOST_EACH = 150 << 20, 10, 64 << 10
+"""Of memory, at any time; after so many turns it grows by no more with each."""
 PEER = Path(__file__).parents[2] / "unit/node_agent/acp/peer.py"
 
 
@@ -42,14 +43,17 @@ def phases(tmp_path: Path) -> Iterator[Phases]:
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    server = FakeModel({"count": "assistant", "turns": [{"text": f"Answer {n}."} for n in range(TURNS)]})
+def url(turns: int) -> Iterator[str]:
+    server = FakeModel({"count": "assistant", "turns": [{"text": f"Answer {n}."} for n in range(turns)]})
     yield server.start().url
     server.stop()
 
 
+@pytest.mark.parametrize("turns", [40, 300])
 @pytest.mark.parametrize("which", ["acp:peer", "native"])
-def test_the_shim_and_our_program_below_it(which: str, phases: Phases, url: str, tmp_path: Path) -> None:
+def test_the_shim_and_our_program_below_it(
+    which: str, turns: int, phases: Phases, url: str, tmp_path: Path
+) -> None:
     """The native worker, and our program between the shim and an agent."""
     work, home = tmp_path / "work", tmp_path / "home"
     work.mkdir()
@@ -67,7 +71,7 @@ def test_the_shim_and_our_program_below_it(which: str, phases: Phases, url: str,
     folder, plan = phases.plan(list(made.argv), stdin=str(home / "stdin"))
     who = plan.marker
     phases.runner.start(folder, replace(plan, cwd=str(work), env=dict(made.env)))
-    most, said, ended = {"shim": 0, "program": 0}, 0, 0
+    most, early, said, ended = {"shim": 0, "program": 0}, {"shim": 0, "program": 0}, 0, 0
     out0 = folder.parent / "out0"
     with until(lambda: out0 if out0.exists() else None).open("rb") as out:
         while not isinstance(seen := phases.runner.look(folder), Ended):
@@ -75,17 +79,19 @@ def test_the_shim_and_our_program_below_it(which: str, phases: Phases, url: str,
             if ended > said:  # words that come during a turn would become a part of it
                 said += 1
                 name, data = (str(said), laid(said, f"words {said}"))
-                if said == TURNS:
-                    name, data = turn_control_file("rest", TURNS), sealed(SECRET, TURNS, "rest").encode()
+                if said == turns:
+                    name, data = turn_control_file("rest", turns), sealed(SECRET, turns, "rest").encode()
                 lay(home, words_in(who), name, data)
             for name, pid in (
                 (("shim", seen.shim), ("program", seen.pid)) if isinstance(seen, Running) else ()
             ):
                 with suppress(OSError, ValueError):
                     most[name] = max(most[name], peak_kib(pid))
+            early = dict(most) if ended <= FEW else early
             time.sleep(0.01)
     (step,) = phases.finish(folder).steps
     events = [json.loads(line) for line in out0.read_text().splitlines()]
     ends = [one["stop"] for one in events if one["type"] == "turn_end"]
-    assert ends == ["end_turn"] * TURNS and step.ok
+    assert ends == ["end_turn"] * turns and step.ok
     assert all(0 < kib << 10 <= MOST for kib in most.values()), most
+    assert all((most[name] - early[name]) << 10 <= MOST_EACH * (turns - FEW) for name in most), (early, most)

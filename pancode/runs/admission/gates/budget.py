@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
 from math import ceil
 from shlex import quote
@@ -38,7 +37,7 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     for scope in (*view.scopes, *session):
         if not books.fits(scope.balance, scope.ceilings, due):
             words = books.refusal(scope.balance, scope.ceilings, due)
-            return refused(NAME, words, _room_for(scope, view.unknown, due), lifts="budget")
+            return refused(NAME, words, _room_for(scope, due), lifts="budget")
     words = f"estimated ${due.usd:.2f}, {_room(view)}"
     if view.unknown:
         more = len(view.unknown) - MOST_NAMED
@@ -55,16 +54,12 @@ def used_up(scope: ScopeView) -> GateVerdict:
         f"Dispatch blocked: nothing is left for {balance.scope.replace(':', ' ')} "
         f"({books.in_words(balance)}, ceiling: ${ceiling:.2f})"
     )
-    return refused(NAME, words, _room_for(scope, scope.unsettled, books.Amount(MORE_USD)))
+    return refused(NAME, words, _room_for(scope, books.Amount(MORE_USD)))
 
 
-def _room_for(scope: ScopeView, unknown: Sequence[str], due: books.Amount) -> str:
-    """Return the commands that make room: settle a run whose cost is unknown, or raise the ceiling."""
-    settled = [
-        f"say what {run} cost: pancode budget settle {run} --usd X (later: its model's price in prices.json)"
-        for run in unknown[:1]
-    ]
-    return "; or ".join((*settled, _raised(scope, due)))
+def _room_for(scope: ScopeView, due: books.Amount) -> str:
+    """Return the commands that make room: free what is held, or raise the ceiling."""
+    return "; or ".join((*scope.frees[:1], _raised(scope, due)))
 
 
 def _raised(scope: ScopeView, due: books.Amount) -> str:

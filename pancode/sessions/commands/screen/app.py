@@ -31,7 +31,7 @@ from pancode.sessions.commands.screen.field import Field, Popup
 from pancode.sessions.commands.screen.look import GLYPHS, QUIET, STATES, clock, glyph, rule
 from pancode.sessions.commands.screen.mode_keys import SETTLE_MS, ChosenTerms
 from pancode.sessions.commands.screen.transcript import AnswerBlock, CallsBlock, TalkStory, plain_of
-from pancode.sessions.commands.slash import TypedCommand, overview, typed
+from pancode.sessions.commands.slash import COMMANDS, TypedCommand, overview, typed
 from pancode.sessions.conversation.model import HeardWords, Part, SessionTalk
 
 if TYPE_CHECKING:
@@ -545,6 +545,9 @@ class ChatScreen(SteadyPage):
         if isinstance(asks, Consent):
             asks.answer.put(how == "yes")
             self._asks(self.shape.get("asks"))  # a question of the agent, which stood behind it
+        elif how == "yes" and asks["kind"] == "landing":
+            # A landing may run gates for minutes. It runs beside the talk, and a panel shows its end.
+            self._command(TypedCommand(COMMANDS["/approve"], (asks["run"], *asks["yes"])))
         elif how == "choice":
             self.desk.do(lambda acts: acts.decide(asks, "words", answered.choice))
         else:

@@ -116,5 +116,10 @@ def _parts(asks: Any) -> tuple[str, str, list[str]]:
     """Return the title of the question, the words that it is about, and the choices."""
     if isinstance(asks, Consent):
         return asks.title, asks.question, []
-    titles = {"question": "it asks you", "call": "it asks to run this", "change": "it asks to change this"}
+    titles = {
+        "question": "it asks you",
+        "call": "it asks to run this",
+        "change": "it asks to change this",
+        "landing": "it asks to land this",
+    }
     return titles.get(asks["kind"], "it waits for your yes"), asks["words"], list(asks["choices"])

@@ -12,6 +12,7 @@ from typing import Any
 
 from node_agent.wire.clock import Ids
 from pancode.agents.answers import MODES, SAFETY, LevelShape, ModeShape
+from pancode.config.answers import PRESETS
 from pancode.interfaces.cli.output import Face, who
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import SessionActs, SessionFollower
@@ -19,7 +20,7 @@ from pancode.kernel.caller import folder
 from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
 from pancode.runs.answers import RUNS, QueuedAnswer
 from pancode.sessions.commands.preflight import FoundLine
-from pancode.sessions.commands.slash import TypedCommand, told
+from pancode.sessions.commands.slash import CommandEnd, TypedCommand, carried_out
 from pancode.sessions.commands.terms import raises, set_terms, terms_told
 
 News = tuple[str, Any]
@@ -74,8 +75,8 @@ Opening = Callable[[Face, Client], list[FoundLine]]
 """Prepares what the session needs; returns the lines shown before the first words."""
 
 
-Runs = Callable[[Sequence[str], float, int], str]
-"""Runs one of our commands, as `told` does; returns what it says."""
+Runs = Callable[[Sequence[str], float, int], CommandEnd]
+"""Runs one of our commands, as `carried_out` does."""
 
 
 class ChatDesk:
@@ -90,7 +91,7 @@ class ChatDesk:
         since: str = "",
         opening: Opening | None = None,
         flags: Terms | None = None,
-        runs: Runs = told,
+        runs: Runs = carried_out,
     ) -> None:
         self._plain, self._ids, self._begin, self._opening, self._runs = face, ids, begin, opening, runs
         self._flags = flags or {}
@@ -142,8 +143,10 @@ class ChatDesk:
         with suppress(PancodeError):
             place = folder()
             modes = looks.get(MODES, cwd=place)["modes"]
-            levels = looks.get(SAFETY, cwd=place)["safety"]
-            self._flags = {"mode": _default(modes), "safety": _default(levels), **self._flags}
+            level = _default(looks.get(SAFETY, cwd=place)["safety"])
+            if name := self._flags.get("preset"):
+                level = looks.get(PRESETS, name=name)["presets"][0]["safety"] or level
+            self._flags = {"mode": _default(modes), "safety": level, **self._flags}
             self._tell(("terms", self._flags))
 
     def change(self, terms: Terms) -> None:
@@ -252,8 +255,11 @@ class ChatDesk:
 
         def work() -> None:
             argv = command.command.argv(command.words, self.run)
-            text = self._runs(argv, command.command.patience_s, columns)
-            self._tell(("panel", (command.text, text)))
+            end = self._runs(argv, command.command.patience_s, columns)
+            asked = Consent(end.text, "before it does more by itself", "do it")
+            if end.needs_yes and self._face.answered(asked):
+                end = self._runs([*argv, "--yes"], command.command.patience_s, columns)
+            self._tell(("panel", (command.text, end.text)))
 
         threading.Thread(target=self._carried, args=(work,), daemon=True).start()
 

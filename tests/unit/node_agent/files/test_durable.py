@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node_agent.files import durable
+from tests.open_files import few_files
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text()
@@ -140,6 +141,15 @@ def test_a_torn_or_altered_frame_is_none(
     assert durable.read_framed(path) == payload if same else durable.read_framed(path) in (None, payload)
     path.write_bytes(data[: durable.HEADER + 100])
     assert durable.read_framed(path) is None
+
+
+def test_what_is_blanked_is_zeros_and_stays_open_nowhere(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"kept and gone")
+    with few_files(4):
+        for _ in range(8):
+            durable.blank(path, 4)
+    assert path.read_bytes() == b"kept" + bytes(9)
 
 
 def test_absent_frame(tmp_path: Path) -> None:

@@ -67,6 +67,10 @@ def test_base64_of_it_is_found_at_every_offset(offset: int, tail: int) -> None:
             assert base64.b64encode(value.encode()[piece : piece + 12])[:14] not in told
 
 
+def test_a_value_of_eight_letters_is_hidden_and_a_shorter_one_is_not() -> None:
+    assert secret_values({"A": "12345678", "B": "1234567"}) == {"A": "12345678"}
+
+
 def _in_lines(text: str, width: int, end: str) -> str:
     return end.join(text[at : at + width] for at in range(0, len(text), width)) + end
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from decimal import Decimal
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -31,6 +33,7 @@ from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld
 from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.sessions.test_session_money import cut
 from tests.unit.pancode.sessions.test_sessions import begin, record, rested, say, sent, session, world
+from tests.unit.pancode.workflows.trees import Trees
 
 __all__ = ["world"]
 
@@ -137,6 +140,20 @@ def test_a_change_of_the_settings_waits_for_a_person(world: DoorWorld) -> None:
     assert "25" in json.dumps(card)
 
 
+def test_its_own_level_is_a_card_and_a_yes_raises_it(world: DoorWorld) -> None:
+    panos = Panos(world)
+    wrong = panos.answer("propose_change", kind="session", value="full-power")
+    assert not wrong.ok and "suggest, auto-edit, full-auto" in wrong.text
+    assert panos.answer("propose_change", kind="session", value="full-auto").ok
+    asks = session(world, panos.session)["asks"]
+    assert asks["words"].startswith(f"session {panos.session}.safety: auto-edit -> full-auto")
+    assert world.http.post(f"/v1/runs/{asks['run']}/approve", {"by": "ana"}).status_code == 200
+    now = session(world, panos.session)
+    assert (now["next"]["safety"], now["asks"]) == ("full-auto", None)
+    world.http.post("/v1/config/undo", {"by": "ana"})
+    assert session(world, panos.session)["next"] is None, "it is taken back as every change is"
+
+
 def test_a_dispatch_is_its_child_and_is_made_once(world: DoorWorld) -> None:
     panos = Panos(world)
     panos.asks("dispatch", **BUILD)
@@ -182,19 +199,15 @@ def test_a_coordinator_that_died_between_act_and_answer_gives_the_stored_one(wor
 def test_what_takes_no_key_of_others_is_done_once_too(world: DoorWorld) -> None:
     """The node agent was killed after the answer, and asks again with the number of before."""
     panos = Panos(world)
-    run = json.loads(panos.answer("dispatch", **BUILD).text)["run"]
-    for tool, given in (
-        ("stop", {"run": run, "reason": "first"}),
-        ("propose_change", {"kind": "budget", "value": "25"}),
-    ):
-        first = panos.answer(tool, **given)
-        before = len(world.context.rows(Audit)), len(world.http.get("/v1/inbox").json()["items"])
-        panos.asks(tool, number=panos.number, **given)
-        panos.carry_out()
-        (again,) = panos.told()
-        assert first.ok and again.text == first.text, again.text
-        told_again = len(world.context.rows(Audit)), len(world.http.get("/v1/inbox").json()["items"])
-        assert told_again == (before[0] + 1, before[1]), "only that it is asked for"
+    given = {"kind": "budget", "value": "25"}
+    first = panos.answer("propose_change", **given)
+    (card,) = world.http.get("/v1/inbox").json()["items"]
+    assert world.http.post(f"/v1/runs/{card['run']}/deny", {"by": "ana"}).status_code == 200
+    panos.asks("propose_change", number=panos.number, **given)
+    panos.carry_out()
+    (again,) = panos.told()
+    assert first.ok and again.text == first.text
+    assert world.http.get("/v1/inbox").json()["items"] == [], "who has said no is not asked again"
 
 
 def test_it_looks_and_what_it_reads_is_marked_as_material(world: DoorWorld) -> None:
@@ -291,8 +304,46 @@ def test_to_land_is_a_question_to_a_person(world: DoorWorld) -> None:
     answer = panos.answer("land", run=run)
     assert answer.ok and "a person is asked" in answer.text, answer.text
     (item,) = world.http.get("/v1/inbox").json()["items"]
-    assert (item["run"], item["kind"]) == (run, "landing") and "panos asks for it" in item["words"]
+    assert (item["run"], item["kind"]) == (run, "landing") and "panos asks to land" in item["words"]
     assert world.context.row(Run, run).landed is None and not world.coordinator.code.ways
+    asks = world.http.get(f"/v1/sessions/{panos.session}").json()["asks"]
+    assert (asks["run"], asks["kind"], asks["words"]) == (run, "landing", item["words"]), "a card in the talk"
+    world.http.post(f"/v1/runs/{run}/deny", {"by": "ana"})
+    assert world.http.get(f"/v1/sessions/{panos.session}").json()["asks"] is None
+
+
+def test_a_reviewer_is_shown_the_change_of_its_own_runs_alone(world: DoorWorld, tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path / "shop")], check=True)
+    world.context.depot = depot = Trees()
+    world.context.restart()
+    world.node.breathe()
+    panos = Panos(world, cwd=str(tmp_path / "shop"), workspace="git")
+    run = json.loads(panos.answer("dispatch", **BUILD).text)["run"]
+    child = panos.works()
+    depot.commits.add("d" * 40)
+    depot.patches["d" * 40] = {"a.txt": b"-old\n+new\n"}
+    world.node.deliver(child, change="change", commit="d" * 40, files_changed=("a.txt",))
+    world.context.turn()
+    rested(world, panos.order, record(1, 1))
+    say(world, panos.session, "have it reviewed")
+    panos.order = panos.works()
+    review = json.loads(panos.answer("dispatch", **{**BUILD, "agent": "reviewer"}, show=run).text)["run"]
+    assert depot.composed[-1].files == {".pancode/inputs/show.diff": b"-old\n+new\n"}
+    assert ".pancode/inputs/show.diff" in world.context.row(Run, review).task
+    theirs = world.dispatch(workspace="git", cwd=str(tmp_path / "shop"))["run"]
+    refused = panos.answer("dispatch", **BUILD, show=theirs)
+    assert not refused.ok and "that can be shown here" in refused.text
+
+
+def test_the_tools_count_in_its_window(world: DoorWorld) -> None:
+    def tokens_of_tools(session: str) -> int:
+        parts = world.http.get(f"/v1/sessions/{session}/context").json()["parts"]
+        return next(int(one["tokens"]) for one in parts if one["name"] == "tools")
+
+    panos = Panos(world)
+    assert panos.order.fleet_tools is not None
+    chars = sum(len(one.description) + len(one.parameters) for one in panos.order.fleet_tools.tools)
+    assert tokens_of_tools(panos.session) > chars // 4 > 10 * tokens_of_tools(begin(world)["run"])
 
 
 def test_what_goes_on_from_its_run_is_its_child_too(world: DoorWorld) -> None:
@@ -384,6 +435,12 @@ def test_its_children_are_paid_by_themselves_up_to_the_ceiling_of_its_session(wo
     assert not refused.ok and "nothing is left for session" in refused.text
 
 
+def test_it_leaves_half_of_a_small_ceiling_to_its_runs(world: DoorWorld) -> None:
+    panos = Panos(world, budget="2")
+    assert Decimal(str(world.context.row(Run, panos.session).limits["usd"])) == 1
+    assert panos.answer("dispatch", **BUILD).ok
+
+
 def test_its_children_together_never_pass_the_ceiling_of_its_session(world: DoorWorld) -> None:
     panos = Panos(world, budget="5")
     children = _steps(world, panos, "dispatch_batch", tasks=["a", "b", "c"], **HOW)
@@ -437,7 +494,7 @@ def test_the_room_that_a_yes_makes_is_beside_what_its_runs_may_still_cost(world:
     world.context.turn()
     money = session(world, panos.session)["money"]
     assert (money["ceiling_usd"], world.context.row(Run, child).limits["usd"]) == ("5.00", "1")
-    assert Decimal(money["sitting_usd"]) == 2, "2 spent, 1 reserved, and 2 more"
+    assert Decimal(money["sitting_usd"]) == 1, "2 spent, 1 reserved; of 2 more it leaves half to its runs"
 
 
 def test_what_its_runs_cost_is_told_beside_what_its_own_model_does(world: DoorWorld) -> None:

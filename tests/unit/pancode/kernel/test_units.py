@@ -13,6 +13,7 @@ from pancode.kernel.units import duration_ms, size_bytes
 def test_no_duration_is_longer_than_a_year(text: str) -> None:
     with pytest.raises(ValueError, match="365d at most"):
         duration_ms(text)
+    assert duration_ms("365d") == 365 * 86_400_000
 
 
 def test_no_size_is_larger_than_a_disk() -> None:

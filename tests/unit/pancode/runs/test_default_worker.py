@@ -13,6 +13,7 @@ from node_agent.wire.endpoint import EndpointFact, Grade, ModelFact
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
+from pancode.agents.default_worker import EASY
 from pancode.interfaces.mcp.tool import refusal
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.records import Action, ActionKind, Firing, Run
@@ -183,3 +184,17 @@ def test_the_variables_of_a_session_count_for_what_it_dispatches(tmp_path: Path)
         assert post(world, path, {**body, "by": "ana"}) == ""
     children = [run for run in world.context.rows(Run) if run.parent == session]
     assert [run.model for run in children] == ["small", "small"]
+
+
+def test_where_the_usual_model_failed_its_test_the_fix_is_not_to_load_it_again(tmp_path: Path) -> None:
+    world = World(tmp_path / "home")
+    native = RuntimeFact(name="native", state="not_logged_in")
+    servers = (endpoint("ollama", model(EASY, "failed")),)
+    world.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=(native,), endpoints=servers)
+    world.node.breathe()
+    assert world.problem("POST", "/v1/runs", WORK)["fix"].startswith("pancode node install n1 claude")
+    talk = {**WORK, "agent": "panos", "by": "ana"}
+    fix = world.problem("POST", "/v1/sessions", talk)["fix"]
+    assert fix == f"pancode chat --runtime native --model ollama/{EASY} --untested"
+    named = {"runtime": "native", "model": f"ollama/{EASY}", "untested": True}
+    assert post(world, "/v1/sessions", {**talk, **named}) == "", "the fix works"

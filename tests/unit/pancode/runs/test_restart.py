@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from node_agent.wire.control import Drain, SetSlots
 from node_agent.wire.event import Refused
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.keys import job_id
@@ -73,6 +74,17 @@ def test_pauses_and_priority_outlive_the_coordinator(coordinator: Desk) -> None:
     said = [(a.what, a.detail["by"]) for a in coordinator.rows(Audit, domain="fleet") if a.detail.get("by")]
     told = [("setting paused", "ana"), ("setting pause:any", "ben"), ("node paused", "eve")]
     assert said == [*told, ("setting paused", "ana")]
+
+
+def test_a_node_hears_its_settings_from_each_coordinator_that_starts(coordinator: Desk) -> None:
+    node = Puppet(coordinator, "n1", slots=2)
+    inventory.drain(coordinator.core, "n1", "update", "ana")
+    breathe(node)
+    node.controls()
+    coordinator.restart()
+    breathe(node)
+    told = [one.body for one in node.controls() if isinstance(one.body, SetSlots | Drain)]
+    assert told == [SetSlots(slots=2), Drain(on=True, reason="update")]
 
 
 def breathe(*nodes: Puppet) -> None:

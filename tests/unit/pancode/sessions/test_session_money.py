@@ -18,6 +18,7 @@ from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import GateResult, RestReason, TurnStop, Usage
 from pancode.kernel.errors import UsageError
 from pancode.kernel.records import Balance, Run
+from pancode.kernel.values import replace
 from pancode.people import service as answering
 from pancode.runs.life.continuations import GO_ON, IDLE_MS
 from pancode.runs.user_environment import Surroundings
@@ -26,7 +27,7 @@ from pancode.sessions.service import GoingOn
 from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import facts, failed
-from tests.unit.pancode.sessions.test_sessions import MODEL, begin, record, say, session, sitting
+from tests.unit.pancode.sessions.test_sessions import MODEL, begin, record, say, session, sitting, turned
 
 
 @pytest.fixture
@@ -54,12 +55,39 @@ def books(world: World, scope: str) -> tuple[Decimal, Decimal]:
     return balance.spent_usd, balance.held_usd
 
 
+@pytest.mark.parametrize(("endpoint", "cost"), [("ollama", "0"), (None, None)])
+def test_a_model_of_the_fleet_costs_nothing_while_it_works(
+    world: DoorWorld, endpoint: str | None, cost: str | None
+) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    served = replace(world.context.row(Run, run), endpoint=endpoint)
+    with world.coordinator.core.ports.ledger.transaction() as tx:
+        tx.put(served)
+    world.node.say(order.identity, Progress(input_tokens=5, output_tokens=5, cost_usd=Decimal(0)))
+    world.context.turn()
+    assert session(world, run)["usage"]["cost_usd"] == cost, "of a vendor's model a zero says nothing"
+
+
 def test_a_talk_that_a_full_day_refuses_is_told_of_no_option_that_it_has_not(world: DoorWorld) -> None:
     world.http.post("/v1/budget/ceiling", {"usd": "0.01", "scope": "day"})
     words = {"task": "hello", "runtime": "native", "model": MODEL, "workspace": "none", "by": "ana"}
     refused = world.problem("POST", "/v1/sessions", words)
     assert refused["code"] == "refused_budget"
     assert "pancode budget set" in refused["fix"] and "--ask" not in refused["fix"]
+
+
+def test_a_full_day_names_the_sitting_that_holds_it_and_only_waits(world: DoorWorld) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    world.http.post("/v1/budget/ceiling", {"usd": "2.50", "scope": "day"})
+    words = {"task": "hello", "runtime": "native", "model": MODEL, "workspace": "none", "by": "ana"}
+    assert "rest" not in world.problem("POST", "/v1/sessions", words)["fix"], "it is in the middle of a turn"
+    turned(world, order, record(1, 0))
+    fix = world.problem("POST", "/v1/sessions", words)["fix"]
+    assert fix.startswith(f"let {run} rest, which waits for words: pancode sessions rest {run}; or ")
+    rests(world, order, "0.30")
+    assert world.http.post("/v1/sessions", words).status_code == 201, "the fix works"
 
 
 def test_a_sitting_holds_its_cap_and_is_settled_when_it_rests(world: World) -> None:

@@ -28,9 +28,10 @@ export function askedFor(run) {
 }
 
 const DONE = { stop: "stopped", retry: "begun again", land: "landed" };
+const GATES = "Where your files have changed since the dispatch, the gates run on the merged files first.";
 const SURE = {
   stop: "What they have done so far is kept.", retry: "Each begins once more, from the beginning.",
-  land: "One after the other. Where your files have changed since the dispatch, its gates run on the merged files first.",
+  land: `One after the other. ${GATES}`,
 };
 
 /** Does one thing with several runs, and says what did not work. The ids of those with which it did. */
@@ -53,10 +54,13 @@ export async function actOnAll(verb, runs) {
 
 /** Lands one change. What is held up is asked about, and never forced. */
 export async function land(run) {
-  const gates = run.verification?.state === "unverified" ? "No gate has seen it." : "If your files have changed since its dispatch, its gates run on the merged files first.";
+  const gates = run.verification?.state === "unverified" ? "No gate has seen it." : GATES;
   if (!(await agreed(`Land the change of ${run.run} in ${run.project || "its project"}? ${gates}`, "Land"))) return;
   try {
     const done = await post(at("runs", run.run, "land"), {});
     tell(`${run.run}: ${done.status}${done.why ? `, ${done.why}` : ""}`);
   } catch (problem) { tell(problem); }
 }
+
+/** The body of a yes to exactly what was shown. */
+export const yesTo = (item, scope) => ({ scope, ...Object.fromEntries(item.yes.map((flag) => [flag.slice(2).replace("-", "_"), true])), call: item.call, plan: item.plan?.digest || item.plan });

@@ -1,6 +1,7 @@
 // Chat: sessions with agents, live: words, calls, questions with their answers; the list, and how a new one begins.
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { yesTo } from "../lib/acts.js";
 import { at, post } from "../lib/api.js";
 import { addKeys } from "../lib/keys.js";
 import { go, html, link, useKept, useLive, usePhone } from "../lib/live.js";
@@ -190,18 +191,18 @@ function Asks({ shape, can }) {
   const [text, put] = useState("");
   const [busy, set] = useState(true);
   useEffect(() => { setTimeout(set, 700, false); }, []);
-  const may = can("answer"), question = asks.kind === "question";
+  const may = can("answer"), question = asks.kind === "question", { call } = asks;
   const act = async (verb, body, how) => {
     if (busy) return;
     set(true);
     asks.how = how;
-    try { await post(at("runs", asks.run, verb), { ...body, ...(asks.call !== null && { call: asks.call }) }, newKey()); } catch (problem) { asks.how = ""; tell(problem); }
+    try { await post(at("runs", asks.run, verb), body, newKey()); } catch (problem) { asks.how = ""; tell(problem); }
     set(false);
   };
-  const allow = () => act("approve", { scope: "once", ...(asks.plan && { plan: asks.plan }) }, "you allowed it once"), deny = () => act("deny", {}, "you denied it");
+  const allow = () => act("approve", yesTo(asks, "once"), "you allowed it once"), deny = () => act("deny", { call }, "you denied it");
   const answer = (given) => act("answer", { text: given }, `you answered ${given}`);
   useEffect(() => (may && !question ? addKeys({ y: ["allow it once", allow], x: ["deny it", deny] }) : undefined));
-  return html`<${Panel} title=${question ? `${shape.agent} asks you` : `${shape.agent} asks for a yes`} tone="warn"><div class="pad stack" role="alert"><pre class="well words" tabindex="0">${asks.words}</pre>
+  return html`<${Panel} title=${`${shape.agent} asks ${question ? "you" : "for a yes"}`} tone="warn"><div class="pad stack" role="alert"><pre class="well words" tabindex="0">${asks.words}</pre>
     ${!may ? html`<${MayNot} what="answer" />` : question ? html`<p class="keys">${asks.choices.map((one, i) => html`<button type="button" disabled=${busy} onClick=${() => answer(String(i + 1))}>${i + 1}: ${one}</button>`)}</p>
       <form class="keys" onSubmit=${(event) => { event.preventDefault(); answer(text); }}><label class="field">Your answer <input required value=${text} onInput=${(event) => put(event.target.value)} /></label><button type="submit" class="main" disabled=${busy}>Answer</button></form>`
     : html`<div class="keys"><button type="button" class="main" disabled=${busy} onClick=${allow}>Allow once <kbd class="desk">y</kbd></button><button type="button" disabled=${busy} onClick=${deny}>Deny <kbd class="desk">x</kbd></button><button type="button" class="bare" onClick=${() => askWhy(`run:${asks.run}`)}>Why does it ask</button></div>`}</div><//>`;
@@ -210,7 +211,7 @@ function Asks({ shape, can }) {
 /** Nothing is said twice by itself: a person chooses. */
 function Lost({ id, talk, shape, can, again }) {
   const turn = talk.turns.findLast((one) => one.number && !one.stop);
-  return html`<${Panel} title="Its last turn is lost" tone="bad"><div class="pad stack"><p>${shape.turn?.why || shape.reason}. Its program ended in the middle of the turn, so nobody knows how far it came. Look at what it changed before you say the same again.</p>
+  return html`<${Panel} title="Its last turn is lost" tone="bad"><div class="pad stack"><p>${shape.turn?.why || shape.reason}. Its program ended in mid-turn, so nobody knows how far it came. Look at its change before you say the same again.</p>
     <p class="keys">${turn && can("answer") && html`<button type="button" onClick=${() => say(id, talk, turn.text, again)}>Say it again</button>`}<a class="btn" href=${link(["runs", shape.run, "diff"])}>Look at the change</a></p></div><//>`;
 }
 

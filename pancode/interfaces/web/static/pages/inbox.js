@@ -1,7 +1,7 @@
 // Inbox and review: one thing after the other, by keyboard: next, diff, land, send back, answer.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { askedFor, land, REFUSES } from "../lib/acts.js";
+import { askedFor, land, REFUSES, yesTo } from "../lib/acts.js";
 import { at, post } from "../lib/api.js";
 import { addKeys } from "../lib/keys.js";
 import { go, html, link, useLive } from "../lib/live.js";
@@ -96,12 +96,10 @@ export async function answer(item) {
 async function approve(item, scope = "once") {
   if (item.kind === "review") { await land(item); return; }
   if (item.kind === "question") return;
-  const all = item.whole || "the same";
-  const lands = item.kind === "landing" ? `Its change is landed once its gates have passed on the merged files.${item.yes.length ? ` With ${item.yes.join(", ")}.` : ""}` : `It goes on${scope === "run" ? `, and is not asked again about ${all}` : ""}.`;
+  const lands = item.kind === "landing" ? `Its gates run on the merged files first.${item.yes.length ? ` With ${item.yes.join(", ")}.` : ""}` : `It goes on${scope === "run" ? `, and is not asked again about ${item.whole || "the same"}` : ""}.`;
   const does = item.kind === "change" ? "It counts at once; pancode config undo takes it back." : lands;
   if (!(await agreed(`Approve ${item.run}? ${does}`, "Approve"))) return;
-  const body = { scope, with_commands: item.yes.includes("--with-commands"), with_secret: item.yes.includes("--with-secret"), anyway: item.yes.includes("--anyway"), call: item.call, plan: item.plan?.digest };
-  await tried(() => post(at("runs", item.run, "approve"), body), (done) => `${item.run}: ${done.status || "approved"}`);
+  await tried(() => post(at("runs", item.run, "approve"), yesTo(item, scope)), (done) => `${item.run}: ${done.status || "approved"}`);
 }
 
 async function deny(item, close) {

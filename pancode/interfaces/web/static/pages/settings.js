@@ -19,8 +19,8 @@ const NAMES = [["model", "orchestrator"], ["worker_model", "workers"], ["scout_m
 function Presets({ all, again }) {
   return html`<${Panel} title="Presets" count=${all.length}><ul>${all.map((one) => html`<${Row} key=${one.name} word=${one.applied ? "applied" : "not applied"} of=${one.applied ? "ok" : "wait"} title=${one.name} why=${`preset:${one.name}: ${one.description}\nit comes from: ${one.origin}`}
     facts=${html`<span>${one.description}</span>${NAMES.map(([key, words]) => one[key] && html`<span>${words}: ${one[key]}</span>`)}`}
-    keys=${one.applied ? html`<${Act} label="Take it off" path="presets/unset" sure=${`Take ${one.name} off? The settings below count again.`} done=${again} />`
-      : html`<${Act} label="Apply" path="presets/apply" body=${{ name: one.name }} sure=${`Apply ${one.name} to all work from now on?`} done=${(told) => { tell([`${one.name} is applied`, ...(told.warnings || [])].join("; ")); again(); }} />`} />`)}</ul><//>`;
+    keys=${one.applied ? html`<${Act} label="Take it off" path="presets/unset" sure=${`Take ${one.name} off?`} done=${again} />`
+      : html`<${Act} label="Apply" path="presets/apply" body=${{ name: one.name, yes: true }} sure=${`Apply ${one.name} to all later work?${one.safety ? ` Safety: ${one.safety}.` : ""}`} done=${(told) => { tell([`${one.name} is applied`, ...told.warnings].join("; ")); again(); }} />`} />`)}</ul><//>`;
 }
 
 const say = (told) => tell([`${told.target}: ${told.old.value} → ${told.new.value}`, ...told.notes].join("; "));
@@ -28,8 +28,8 @@ const say = (told) => tell([`${told.target}: ${told.old.value} → ${told.new.va
 /** Asks for the value, then for a yes that names what it was and what it becomes. */
 async function change(one, again) {
   const value = await asked(`${one.key}: its new value, as a file has it`, "Go on", one.value === "null" ? "" : one.value);
-  if (value === null || value.trim() === one.value || !(await agreed(`Set ${one.key} from ${one.value} to ${value.trim()}? It counts at once, and can be taken back.`, "Set"))) return;
-  try { say(await post("config/set", { key: one.key, value: value.trim() })); again(); } catch (problem) { tell(problem); }
+  if (value === null || value.trim() === one.value || !(await agreed(`Set ${one.key} from ${one.value} to ${value.trim()}? It counts at once.`, "Set"))) return;
+  try { say(await post("config/set", { key: one.key, value: value.trim(), yes: true })); again(); } catch (problem) { tell(problem); }
 }
 
 function All({ all, again }) {

@@ -141,6 +141,7 @@ TABLE: dict[A, tuple[str, ...]] = {
         "git tag -d v1",
         "echo x > .git/config",
         "echo x >> sub/.git/hooks/pre-commit",
+        "echo x >& .git/hooks/pre-commit",
         "tee .git/hooks/pre-commit",
         "rm -rf .git",
         "cp x ./.git/config",

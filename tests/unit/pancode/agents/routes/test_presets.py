@@ -59,7 +59,10 @@ def test_an_applied_preset_is_that_of_every_dispatch_until_it_is_unset(world: Wo
 
 def test_a_preset_that_raises_safety_says_so_wherever_it_counts(world: World) -> None:
     words = "preset open raises safety from auto-edit to full-auto"
-    assert world.http.post("/v1/presets/apply", {"name": "open"}).json()["warnings"] == [words]
+    refused = world.problem("POST", "/v1/presets/apply", {"name": "open"})
+    assert (refused["code"], refused["fix"]) == ("needs_yes", "pancode presets apply open --yes")
+    applied = world.http.post("/v1/presets/apply", {"name": "open", "yes": True}).json()
+    assert applied["warnings"] == [words]
     gate = next(g for g in plan(world, told_only=True)["gates"] if g["gate"] == "safety")
     assert gate["warning"] and words in gate["words"]
     gate = next(g for g in plan(world, told_only=True, safety="full-auto")["gates"] if g["gate"] == "safety")

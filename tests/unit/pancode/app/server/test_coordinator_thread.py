@@ -1,10 +1,24 @@
-"""How long the coordinator rests between two rounds."""
+"""How long the coordinator rests between two rounds, and what it tells of one that fails."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from pancode.app.server.coordinator_thread import BUSY_MS, GATHER_MS, LISTEN_MS, pause_ms
+from pancode.app.server import coordinator_thread
+from pancode.app.server.coordinator_thread import (
+    BUSY_MS,
+    GATHER_MS,
+    LISTEN_MS,
+    Rounds,
+    pause_ms,
+)
+from pancode.kernel.errors import UnavailableError
+from tests.unit.pancode.runs.world import Desk
 
 
 @pytest.mark.parametrize(
@@ -20,3 +34,32 @@ from pancode.app.server.coordinator_thread import BUSY_MS, GATHER_MS, LISTEN_MS,
 )
 def test_a_round_follows_a_word_or_a_wait(heard: bool, listened_ms: int, ended_ms: int, due: int) -> None:
     assert pause_ms(heard, listened_ms, LISTEN_MS, ended_ms) == due
+
+
+def test_a_trouble_is_told_once_and_shown_until_it_is_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(coordinator_thread, "BACK_OFF_S", (0,))
+    refused = [UnavailableError("Redis refuses our password.", why="w", fix="f") for _ in range(3)]
+    rounds: Iterator[Exception | None] = iter([*refused, None, refused[0], None])
+    shown: list[object] = []
+
+    def a_round(_: Rounds) -> None:
+        shown.append(context.trouble.now)
+        if (error := next(rounds)) is not None:
+            raise error
+
+    monkeypatch.setattr(Rounds, "_round", a_round)
+    held = iter([True] * 6)
+    context: Any = SimpleNamespace(
+        core=Desk().core,
+        trouble=SimpleNamespace(now=None),
+        coordinator=SimpleNamespace(mend=lambda failed: []),
+        shutdown=lambda why: None,
+    )
+    with caplog.at_level(logging.INFO, "pancode.rounds"):
+        Rounds(context, lambda: next(held, False))._go()
+    assert shown == [None, *refused, None, refused[0]]
+    begun = [line.getMessage().partition(".")[0] for line in caplog.records]
+    trouble, over = "Redis refuses our password", "it works again, after: Redis refuses our password"
+    assert begun[:4] == [trouble, over, trouble, over]

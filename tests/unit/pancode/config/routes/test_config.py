@@ -36,7 +36,13 @@ def told(world: World) -> list[tuple[str, dict[str, object]]]:
 
 
 def test_a_change_counts_at_once_and_undo_takes_back_one_after_the_other(world: World) -> None:
-    done = change(world, "set", key="dispatch.safety", value="full-auto")
+    raises = {"key": "dispatch.safety", "value": "full-auto"}
+    refused = world.problem("POST", "/v1/config/set", {"by": "ana", **raises})
+    assert (refused["code"], refused["fix"]) == (
+        "needs_yes",
+        "pancode config set dispatch.safety full-auto --yes",
+    )
+    done = change(world, "set", **raises, yes=True)
     assert (done["old"]["value"], done["new"]["value"], done["notes"]) == ("auto-edit", "full-auto", [])
     assert safety(world) == ("full-auto", f"{CHOSEN}:3")
     assert world.http.post("/v1/runs", world.shell(dry_run=True)).json()["safety"] == "full-auto"
@@ -88,7 +94,7 @@ def test_a_change_that_cannot_be_written_is_not_there_to_be_taken_back(world: Wo
 
 def test_undo_does_not_take_back_what_a_person_wrote_since(world: World, tmp_path: Path) -> None:
     change(world, "set", key="limits.wall", value="2h")
-    change(world, "set", key="dispatch.safety", value="full-auto")
+    change(world, "set", key="dispatch.safety", value="full-auto", yes=True)
     (tmp_path / CHOSEN).write_text('{"dispatch": {"safety": "suggest"}, "limits": {"wall": "2h"}}')
     problem = world.problem("POST", "/v1/config/undo", {"by": "ana"})
     assert problem["code"] == "changed" and "set to suggest now" in problem["why"]

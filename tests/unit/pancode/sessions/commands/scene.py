@@ -20,6 +20,7 @@ from pancode.interfaces.tui.application import SteadyApp
 from pancode.kernel.route import path_in
 from pancode.sessions.commands.screen.app import ChatScreen
 from pancode.sessions.commands.screen.controller import ChatDesk
+from pancode.sessions.commands.slash import CommandEnd
 from tests.fakes.node.clock import MemoryClock, SeededIds
 
 RUN = "r-abc123"
@@ -46,9 +47,10 @@ def shape(state: str, **more: Any) -> Any:
     return told | more
 
 
-def asks(kind: str, words: str, call: int | None = None, *choices: str) -> Any:
+def asks(kind: str, words: str, call: int | None = None, *choices: str, yes: Sequence[str] = ()) -> Any:
     """The session with a question."""
     asked = {"run": RUN, "kind": kind, "call": call, "words": words, "command": "x", "choices": list(choices)}
+    asked["yes"] = list(yes)
     return shape("asks", asks=asked)
 
 
@@ -71,12 +73,12 @@ class SessionApi:
         self._followers: list[queue.Queue[ServerEvent | None]] = []
         self.is_away = False
 
-    def post(self, path: str, body: dict[str, Any], key: str = "") -> dict[str, Any]:
+    def post(self, path: str, body: dict[str, Any], wait_s: float = 0, key: str = "") -> dict[str, Any]:
         """`goes`: requests are answered; `loses`: each is taken, and its answer is lost."""
         self.goes.wait()
         if self.refuses is not None:
             raise self.refuses
-        self.posts.append((path, {name: value for name, value in body.items() if name != "by"}))
+        self.posts.append((path_in(path), {name: value for name, value in body.items() if name != "by"}))
         self.keys += [key] if key else []
         if self.loses:
             raise StreamCutError("it went away")
@@ -154,9 +156,11 @@ class ChatScene:
         self.page = ChatScreen(self.desk, cast("Clock", self.clock), "ada", "/nowhere", first)
         self.app = SteadyApp(self.page)
 
-    def _runs(self, argv: Sequence[str], patience_s: float, columns: int) -> str:
+    def _runs(self, argv: Sequence[str], patience_s: float, columns: int) -> CommandEnd:
         self.ran.append(list(argv))
-        return f"{' '.join(argv)} says\n[red]this[/red]"
+        if argv[-1] == "full-auto":
+            return CommandEnd("error: it would get safety full-auto\n  fix: the same with --yes", 5)
+        return CommandEnd(f"{' '.join(argv)} says\n[red]this[/red]", 0)
 
     @property
     def screen(self) -> str:

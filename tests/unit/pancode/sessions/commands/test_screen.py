@@ -254,6 +254,32 @@ def test_a_change_that_was_agreed_to_is_taken_back_with_one_key_and_once() -> No
     assert ran[-2:] == ["config", "undo"], ran
 
 
+def test_a_landing_that_it_asks_for_is_answered_on_its_card() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        scene.api.becomes(asks("landing", "panos asks to land the change of 2 files", yes=["--anyway"]))
+        await scene.shows(pilot, "it asks to land this")
+        scene.clock.advance(QUIET_MS)
+        await pilot.press("tab", "y")
+        await scene.shows(pilot, "says")
+
+    scene = played(ChatScene(), play)
+    assert scene.ran == [["approve", RUN, "--anyway"]] and not scene.api.posts
+
+
+@pytest.mark.parametrize(("key", "again"), [("y", True), ("x", False)])
+def test_a_command_that_needs_a_yes_asks_for_it_on_a_card(key: str, again: bool) -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "works")
+        await pilot.press(*"/safety full-auto", "enter")
+        await scene.shows(pilot, "before it does more by itself")
+        scene.clock.advance(QUIET_MS)
+        await pilot.press("tab", key)
+        await scene.shows(pilot, "says" if again else "the same with --yes")
+
+    first = ["sessions", "set", RUN, "--safety", "full-auto"]
+    assert played(ChatScene(), play).ran == [first, *([[*first, "--yes"]] if again else [])]
+
+
 def test_words_commands_and_lines() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         scene.api.writes(TURN)

@@ -12,7 +12,15 @@ from pancode.interfaces.cli.commands import Group
 from pancode.interfaces.cli.main import cli
 from pancode.kernel.errors import UsageError
 from pancode.sessions.commands import slash
-from pancode.sessions.commands.slash import COMMANDS, RUN, SlashCommand, beginning, overview, told, typed
+from pancode.sessions.commands.slash import (
+    COMMANDS,
+    RUN,
+    SlashCommand,
+    beginning,
+    carried_out,
+    overview,
+    typed,
+)
 
 SEEDS = (
     "workers agents runtimes modes safety preset settings theme runs batches cost costs metrics receipt "
@@ -163,22 +171,21 @@ def test_tab_offers_names_and_else_other_names() -> None:
 
 def test_it_can_ask_nobody_and_steers_no_terminal() -> None:
     asks = "import sys; print(sys.stdin.read() + 'q\\x1b[2J', flush=True); open('/dev/tty')"
-    text = told([asks], 60, 80, PYTHON)
+    text = carried_out([asks], 60, 80, PYTHON).text
     assert text.startswith("q<U+001B>[2J") and "OSError" in text
 
 
 def test_who_never_ends_is_ended() -> None:
-    text = told(
-        ["print('begun', flush=True)\nwhile True: input if 0 else __import__('time').sleep(9)"], 1, 80, PYTHON
-    )
+    script = "print('begun', flush=True)\nwhile True: input if 0 else __import__('time').sleep(9)"
+    text = carried_out([script], 1, 80, PYTHON).text
     assert text.startswith("begun") or text.startswith("...")
     assert "it was ended after 1 s: pancode" in text
 
 
 def test_a_gigabyte_is_cut() -> None:
-    text = told(["while True: print('x' * 99)"], 60, 80, PYTHON)
+    text = carried_out(["while True: print('x' * 99)"], 60, 80, PYTHON).text
     assert len(text) < slash.MOST_BYTES and "more lines: pancode" in text
 
 
 def test_nothing_said_is_said() -> None:
-    assert told(["pass"], 60, 80, PYTHON) == "nothing"
+    assert carried_out(["pass"], 60, 80, PYTHON).text == "nothing"

@@ -314,13 +314,10 @@ def test_what_costs_nothing_is_refused_by_no_ceiling_of_dollars() -> None:
     assert not gate("budget", AdmissionView((minutes,)), runtime="shell").passed, "its time is not nothing"
 
 
-def test_where_unknown_costs_hold_the_day_the_fix_names_them_and_the_price_list() -> None:
-    full = ScopeView(Balance("day:x", held_usd=Decimal(10), unknown_runs=2), Ceilings(Decimal(10)))
-    verdict = gate("budget", AdmissionView((full,), unknown=("r-1", "r-2")))
-    assert verdict.fix == (
-        "say what r-1 cost: pancode budget settle r-1 --usd X (later: its model's price in prices.json)"
-        "; or pancode budget set 11"
-    )
+def test_the_fix_of_a_full_day_frees_what_is_held_or_raises_it() -> None:
+    balance = Balance("day:x", held_usd=Decimal(10), unknown_runs=2)
+    full = ScopeView(balance, Ceilings(Decimal(10)), ("say what r-1 cost: X", "let r-2 rest: Y"))
+    assert gate("budget", AdmissionView((full,))).fix == "say what r-1 cost: X; or pancode budget set 11"
 
 
 def test_unknown_costs_are_said() -> None:
