@@ -221,10 +221,16 @@ M = TypeVar("M", bound=BaseModel)
 
 def checked(kind: type[M], data: Mapping[str, object], origin: Callable[[str], str]) -> M:
     """Return the model; ConfigError about the first misfit, with the number of others in its `why`."""
+
+    def line(error: ErrorDetails) -> int:
+        """Return the line in a place such as `/home/me/pancode.yaml:4`; 0 where it names none."""
+        last = origin(_path_of(error)).rpartition(":")[2]
+        return int(last) if last.isdigit() else 0
+
     try:
         return kind.model_validate(data)
     except ValidationError as exc:
-        errors = sorted(exc.errors(include_url=False), key=lambda one: line_of(origin(_path_of(one))))
+        errors = sorted(exc.errors(include_url=False), key=line)
         others = f"; {counted(len(errors) - 1, 'more problem')} after this one" if len(errors) > 1 else ""
         raise _config_error(kind, errors[0], origin, others) from exc
 
@@ -265,12 +271,6 @@ def _config_error(
 
 def _path_of(error: ErrorDetails) -> str:
     return ".".join(str(part) for part in error["loc"] if not _is_branch(part))
-
-
-def line_of(place: str) -> int:
-    """Return the line in a place such as `/home/me/pancode.yaml:4`; 0 where it names none."""
-    line = place.rpartition(":")[2]
-    return int(line) if line.isdigit() else 0
 
 
 def _below(kind: type[BaseModel], key: str) -> str:

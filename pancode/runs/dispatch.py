@@ -558,5 +558,5 @@ def put_in_queue(work: Work, run: Run, judged: JudgedDispatch, budget: Decimal |
         work.tell(run.id, "prompt", "fitted", "left out", "; ".join(decided.left_out))
     run = joined(work, run)
     if decided.expected:
-        work.tell(run.id, "estimate", f"${run.estimate_usd:.4f}", "expected", decided.expected)
+        work.tell(run.id, "estimate", f"${run.estimate_usd:f}", "expected", decided.expected)
     return admit(work, run, budget)

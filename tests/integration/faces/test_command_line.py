@@ -136,7 +136,7 @@ def test_an_agent_that_asks_first_asks_who_sits_there(
         os.close(theirs)
     said = done.stderr.decode()
     assert done.returncode == status, said
-    assert "agent builder asks before each dispatch (runtime shell, estimate $0). Dispatch it?" in said
+    assert "agent builder asks before each dispatch (runtime shell, estimate $0.00). Dispatch it?" in said
     assert len(pancode("runs", "--json").data["runs"]) == (status == 0)
 
 

@@ -35,7 +35,7 @@ def test_each_attempt_is_a_story_of_its_own() -> None:
     story.write("1.1", CLAUDE[: len(CLAUDE) // 2])
     story.write("2.2", CLAUDE)
     story.end()
-    assert "".join(shown).count("* started, model") == 2 and "".join(shown).count("$0.01278") >= 1
+    assert "".join(shown).count("* started, model") == 2 and "".join(shown).count("$0.0128") >= 1
 
 
 def test_output_that_cannot_be_read_says_where_it_is() -> None:
@@ -73,5 +73,5 @@ def test_live_lines_come_once_and_whole_over_a_cut(monkeypatch: Any) -> None:
     live.start()
     live.finish()
     assert [query["offset"] for _, query in client.asked] == [0, len(CLAUDE) // 2]
-    assert lines[0] == "* started, model claude-sonnet-4-5" and lines[-1].endswith("$0.01278")
+    assert lines[0] == "* started, model claude-sonnet-4-5" and lines[-1].endswith("$0.0128")
     assert lines.count("Done: the work is finished.") == 1
