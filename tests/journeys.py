@@ -58,7 +58,9 @@ JOURNEYS = {
 }
 """How the ids of tests begin, and what a user would lose."""
 
-NOT_SET_UP = re.compile(r"postgres|^tests/integration/(test_ansible_|packaging/(?!test_upgrade)|systemd/)")
+NOT_SET_UP = re.compile(
+    r"postgres|^tests/integration/(test_ansible_|packaging/(?!test_upgrade)|systemd/|store/test_(lost|move))"
+)
 """Tests of what the set-up of `make test` does not bring: each has a slice that does."""
 
 _SCHEDULES = re.compile(r"tests/simulation/test_schedules\.py::.*?(sessions|machines)?\[(\d+)\]")

@@ -74,6 +74,12 @@ def test_a_copy_of_the_repository_is_worth_one_free_slot() -> None:
     assert isinstance(spread, Placed) and spread.node is far
 
 
+def test_the_node_that_keeps_its_session_comes_before_one_with_more_room() -> None:
+    one = run("r-1", terms={"own_session": {"node": "b", "session": "s"}})
+    placed = next(decisions([one], Standing((node("a"), node("b")), {"a": 3, "b": 1})))
+    assert isinstance(placed, Placed) and placed.node.node.name == "b" and "has its session" in placed.why
+
+
 def test_what_set_up_made_there_is_worth_one_more_and_the_numbers_are_told() -> None:
     has, far = node("b", repositories=("p-1",), set_ups=("p-1",)), node("a", repositories=("p-1",))
     one = run("r-1", workspace={"kind": "git", "repo": "p-1"})
