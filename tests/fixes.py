@@ -52,10 +52,10 @@ def wrong_in(fix: str) -> Iterator[str]:
 def _words(text: str) -> Iterator[str]:
     """Yield the words of the command; a comma, or a full stop at its end, ends it."""
     for word in text.split():
-        if word in ("then", "and", "or", "again", "--"):
+        if word in ("then", "and", "or", "again", "--", "is", "shows"):
             return
-        yield word.rstrip(",.")
-        if word[-1] in ",.":
+        yield word.rstrip(",.?")
+        if word[-1] in ",.?":
             return
 
 

@@ -143,7 +143,8 @@ def lands(core: Core, text: str, around: Surroundings | None = None) -> bool:
 
 def _must_be_no_lane(workflow: Workflow) -> None:
     if workflow.kind is WorkflowKind.LANE:
-        fix = f"pancode lane show {workflow.name}; pancode lane skip|resume {workflow.name}"
+        name = workflow.name
+        fix = f"pancode lane show {name}; then pancode lane skip {name}, or pancode lane resume {name}"
         raise UsageError(f"{workflow.id} is a lane", fix=fix, code="is_a_lane")
 
 

@@ -267,7 +267,7 @@ def unknown(name: str, known: list[str], path: str) -> UsageError:
     """The error for a command that does not exist."""
     from pancode.kernel.names import nearest
 
-    meant = ELSEWHERE.get(f"{path} {name}".removeprefix("pancode "))
+    meant = ELSEWHERE.get(f"{path} {name}".removeprefix("pancode ").removeprefix("help "))
     same = [verb for verb in SAME_VERBS.get(name, ()) if verb in known]
     near = same[0] if same else nearest(name, known)
     fix = f"did you mean {path} {near}?" if near is not None else f"look: {path} -h"

@@ -40,7 +40,8 @@ def help_command(
         found = group.get_command(context, word) if isinstance(group, click.Group) else None
         if found is None:
             names = group.list_commands(context) if isinstance(group, click.Group) else []
-            raise unknown(word, [*names, *TOPICS], context.command_path)
+            path = context.command_path.replace("pancode", "pancode help", 1)
+            raise unknown(word, [*names, *TOPICS], path)
         context = click.Context(found, info_name=word, parent=context)
     text = context.get_help()
     face.show({"help": text}, lambda: text + "\n")
