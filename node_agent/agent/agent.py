@@ -191,7 +191,7 @@ class NodeAgent:
         if self.linked:
             self.linked = self._try(self.say)
         self._prune()
-        self._end_leftovers()
+        self.end_leftovers()
         return min(ms, self.world.tempo.poll_ms)
 
     def _take_up(self) -> None:
@@ -228,6 +228,26 @@ class NodeAgent:
 
     def free_slots(self) -> int:
         return self.slots() - len(holding(self.world.journal.live()))
+
+    def end_leftovers(self) -> None:
+        """End what has outlived its attempt, as after the kill of a shim: at the start, and once a minute
+        where attempts have ended since.
+        """
+        w, now = self.world, self.world.clock.mono_ms()
+        if now < self._next_look:
+            return
+        self._next_look = now + w.tempo.leftovers_ms
+        over = {str(entry.identity) for entry in w.journal.entries() if entry.final and entry.cleaned}
+        if over <= self._clear:
+            return
+        try:
+            ended = w.runner.end_leftovers(over - self._clear)
+        except RunnerError as error:
+            self._note(str(error))
+            return
+        for marker, count in ended.items():
+            self._note(f"{count} processes of {marker} had outlived it and were ended")
+        self._clear = over
 
     # -- inside
 
@@ -388,26 +408,6 @@ class NodeAgent:
         counted = sorted(self.counts.items(), key=lambda one: one[0].what)
         problems = [p.model_copy(update={"what": f"{p.what} ({times} times)"}) for p, times in counted]
         return problems + [NodeProblem(what=words[:500]) for words in self.world.journal.troubles()]
-
-    def _end_leftovers(self) -> None:
-        """End what has outlived its attempt, as after the kill of a shim: at the start, and once a minute
-        where attempts have ended since.
-        """
-        w, now = self.world, self.world.clock.mono_ms()
-        if now < self._next_look:
-            return
-        self._next_look = now + w.tempo.leftovers_ms
-        over = {str(entry.identity) for entry in w.journal.entries() if entry.final and entry.cleaned}
-        if over <= self._clear:
-            return
-        try:
-            ended = w.runner.end_leftovers(over - self._clear)
-        except RunnerError as error:
-            self._note(str(error))
-            return
-        for marker, count in ended.items():
-            self._note(f"{count} processes of {marker} had outlived it and were ended")
-        self._clear = over
 
     def _prune(self) -> None:
         w, now = self.world, self.world.clock.mono_ms()
