@@ -92,7 +92,7 @@ def test_slots_that_runs_of_this_node_have_are_waited_for() -> None:
 
 def test_a_server_that_stays_full_is_given_up() -> None:
     box = Box(fact=FACT.model_copy(update={"slots": 1, "slots_free": 0}))
-    with pytest.raises(NotNow, match="no slot of box was free for 120 s"):
+    with pytest.raises(NotNow, match="120"):
         take(box)
     assert box.asked == []
 

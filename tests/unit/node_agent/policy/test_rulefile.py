@@ -108,5 +108,5 @@ def test_the_network_is_the_narrowest_that_a_file_says() -> None:
     said = together(rules(network="gateway"), rules(network="machine"), rules())
     assert said.network is NetworkAccess.GATEWAY
     assert together(rules(), rules()).network is None
-    with pytest.raises(RuleError, match="'gatway' is none of none, gateway, machine"):
+    with pytest.raises(RuleError, match="gatway"):
         rules(network="gatway")
