@@ -132,10 +132,10 @@ def test_a_quoted_text_may_hold_what_looks_like_syntax(home: Path) -> None:
 
 
 def test_what_a_repository_says_of_itself_is_not_set_for_all_of_them(home: Path) -> None:
-    with pytest.raises(RefusedError, match="may not set verify"):
+    with pytest.raises(RefusedError, check=lambda error: error.code == "not_yours"):
         kept(home).change("verify", "[]")
     (home / CHOSEN).write_text('{"verify": []}')
-    with pytest.raises(ConfigError, match=f"{CHOSEN}:1: {CHOSEN} may not set verify") as caught:
+    with pytest.raises(ConfigError, match=f"{CHOSEN}:1: .* verify") as caught:
         said(home, "dispatch.safety")
     assert caught.value.fix == "pancode config unset verify"
     kept(home).change("verify", None)

@@ -157,14 +157,14 @@ def test_applying_counts_from_the_next_call_on(tmp_path: Path) -> None:
 
 
 def test_an_unknown_preset_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="there is no preset 'hybird'") as wrong:
+    with pytest.raises(NotFoundError, check=lambda error: error.code == "preset_not_found") as wrong:
         chosen(tmp_path, preset="hybird")
-    assert wrong.value.why == "did you mean hybrid?"
+    assert "hybrid?" in wrong.value.why
     with pytest.raises(ConfigError, match=r"'locl' \(PANCODE_PRESET\)") as stale:
         chosen(tmp_path, {"PANCODE_PRESET": "locl"})
     assert stale.value.fix == "unset PANCODE_PRESET"
     apply(tmp_path, "gone")
-    with pytest.raises(ConfigError, match=r"'gone' \(it was applied\)") as stale:
+    with pytest.raises(ConfigError, match="'gone'") as stale:
         chosen(tmp_path)
     assert stale.value.fix == "pancode presets unset"
     (tmp_path / APPLIED).write_text("{")
