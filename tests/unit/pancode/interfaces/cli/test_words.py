@@ -245,7 +245,7 @@ def test_a_number_below_zero_is_told_as_one(words: list[str], capsys: pytest.Cap
 
 def test_the_option_for_a_number_of_runs_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.run(["race", "--runs", "2", "x"]) == ExitCode.USAGE
-    assert "fix: did you mean --best-of? look: pancode race -h" in capsys.readouterr().err
+    assert "--best-of?" in capsys.readouterr().err
     assert entry.run(["race", "--nothing"]) == ExitCode.USAGE
     assert "\n  look: pancode race -h\n" in capsys.readouterr().err, "one label"
 
