@@ -450,7 +450,7 @@ def test_without_a_sandbox_such_code_keeps_an_orchestrator_away_whatever_a_user_
     RUNTIMES.launch(order, tmp_path, HOME)
     (tmp_path / ".opencode" / "plugin").mkdir(parents=True)
     (tmp_path / ".opencode" / "plugin" / "a.js").touch()
-    with pytest.raises(StepFailed, match=r"fleet tools: .*plugin/a\.js; this node .*--runtime native") as no:
+    with pytest.raises(StepFailed, match=r"plugin/a\.js.*--runtime native") as no:
         RUNTIMES.launch(order, tmp_path, HOME)
     assert no.value.kind is FailureKind.SANDBOX
 

@@ -155,7 +155,7 @@ def test_a_value_that_does_not_fit_any_more_is_named_and_can_be_taken_out(home: 
     with pytest.raises(ConfigError) as caught:
         said(home, "dispatch.safety")
     assert caught.value.fix == "pancode config unset dispatch.safety"
-    with pytest.raises(ConfigError, match="unknown key dispatch.colour|does not fit"):
+    with pytest.raises(ConfigError, match=r"dispatch\.(colour|safety)"):
         kept(home).change("limits.idle", "1m")
     first = kept(home).change("dispatch.safety", None)
     assert (first.now.value, first.now.origin.partition(": ")[2]) == (

@@ -291,4 +291,4 @@ def test_where_a_model_is_nowhere(world: Local) -> None:
 
 def test_a_tier_that_is_none_names_the_nearest(world: Local) -> None:
     told = world.problem("GET", "/v1/models?tier=smal")
-    assert (told["why"], told["fix"]) == ("did you mean small?", "pancode models --tier small")
+    assert (told["code"], told["fix"]) == ("bad_tier", "pancode models --tier small")

@@ -105,10 +105,10 @@ def test_what_was_applied_and_is_gone_can_be_taken_back(world: World, tmp_path: 
 
 def test_unknown_presets_and_levels_name_the_nearest(world: World) -> None:
     told = world.problem("POST", "/v1/presets/apply", {"name": "hybird"})
-    assert (told["message"], told["why"]) == ("there is no preset 'hybird'", "did you mean hybrid?")
+    assert told["code"] == "preset_not_found" and "hybrid?" in told["why"]
     assert applied(world) == []
     told = world.problem("POST", "/v1/runs", world.shell(preset="opne"))
-    assert (told["exit_code"], told["why"]) == (4, "did you mean open?")
+    assert told["exit_code"] == 4 and "open?" in told["why"]
     told = world.problem("POST", "/v1/runs", world.shell(reasoning="hihg"))
-    assert (told["message"], told["why"]) == ("there is no reasoning 'hihg'", "did you mean high?")
+    assert "'hihg'" in told["message"] and "high?" in told["why"]
     assert told["fix"] == "one of off, minimal, low, medium, high, xhigh"

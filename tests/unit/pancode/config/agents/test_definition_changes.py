@@ -177,7 +177,7 @@ def test_new_agents_need_a_new_name_and_a_known_base(agents_file: AgentsFile) ->
         new_agent(agents_file, "reviewer", "builder")
     with pytest.raises(NotFoundError, match="no agent 'bulider'"):
         new_agent(agents_file, "mine", "bulider")
-    with pytest.raises(ConfigError, match="'Not A Name' cannot be the name of an agent"):
+    with pytest.raises(ConfigError, match="'Not A Name'"):
         new_agent(agents_file, "Not A Name", "builder")
     assert not agents_file.file.exists()
 
@@ -199,7 +199,7 @@ def test_check_tells_everything_with_its_place(agents_file: AgentsFile, tmp_path
     assert [one["message"].partition(": ")[0] for one in told["remarks"]] == [f"{other}:4"]
     other.write_text("agents: [")
     assert "not valid YAML" in check_file(agents_file, other)["problems"][0]["message"]
-    with pytest.raises(NotFoundError, match="there is no file") as caught:
+    with pytest.raises(NotFoundError, match=r"none\.yaml") as caught:
         check_file(agents_file, tmp_path / "none.yaml")
     assert "other.yaml" in caught.value.why
 

@@ -102,5 +102,5 @@ def test_the_rules_of_people_travel_with_the_order_and_to_its_children(world: Wo
 def test_a_rule_that_does_not_fit_refuses_the_dispatch(world: World) -> None:
     (world.coordinator.home / "pansafety.yaml").write_text("zeroAccessPath: [.env]\n")
     told = world.problem("POST", "/v1/runs", world.shell())
-    assert (told["exit_code"], told["fix"]) == (3, "did you mean zeroAccessPaths?")
+    assert told["exit_code"] == 3 and "zeroAccessPaths?" in told["fix"]
     assert "pansafety.yaml:1" in told["message"] and world.context.rows(Run) == []

@@ -84,10 +84,7 @@ def test_nothing_that_talks_says_what_could_be_had(
 ) -> None:
     has(world, *servers, **runtimes)
     told = plan(world)
-    assert (told["code"], told["message"]) == (
-        "nothing_ready",
-        "Dispatch blocked: no program or model that could do this is ready on any node",
-    )
+    assert told["code"] == "nothing_ready"
     assert told["fix"].startswith(words)
     refused = world.http.post("/v1/sessions", WORDS).json()
     assert refused["code"] == "nothing_ready" and world.context.rows(Run) == []
