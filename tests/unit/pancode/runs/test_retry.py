@@ -82,7 +82,7 @@ def test_a_session_is_gone_on_with_on_its_node_and_signed_into_the_order() -> No
     [
         ("claude", {"node": "desk"}, "has reported none"),
         ("claude", {"session": "s-1"}, "has reported none"),
-        ("shell", {"session": "s-1", "node": "desk"}, "runtime shell has none"),
+        ("shell", {"session": "s-1", "node": "desk"}, "shell"),
     ],
 )
 def test_what_has_no_session_is_refused_with_the_retry_without(

@@ -78,10 +78,10 @@ def test_the_users_are_laid_over_key_by_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said", "fix"),
     [
-        ("mine:\n  workerModle: x\n", "unknown key workerModle", "did you mean workerModel?"),
-        ("mine:\n  safety: full\n", "safety: 'full' does not fit", "write safety: full-auto"),
-        ("mine:\n  reasoning: hihg\n", "reasoning: 'hihg' does not fit", "correct reasoning"),
-        ("mine:\n  model: ollama/\n", "model: 'ollama/' does not fit", "correct model"),
+        ("mine:\n  workerModle: x\n", "unknown key workerModle", "workerModel?"),
+        ("mine:\n  safety: full\n", "safety: 'full'", "write safety: full-auto"),
+        ("mine:\n  reasoning: hihg\n", "reasoning: 'hihg'", "correct reasoning"),
+        ("mine:\n  model: ollama/\n", "model: 'ollama/'", "correct model"),
     ],
 )
 def test_what_does_not_fit_is_told_with_file_and_line(tmp_path: Path, text: str, said: str, fix: str) -> None:
