@@ -20,7 +20,7 @@ def test_commands_answer_beside_the_talk(standing: Shell) -> None:
             ("/cost", "this session: "),
             ("/metrics", "coordinator  "),
             ("/why", "mutation"),
-            ("/rns", "did you mean /runs?"),
+            ("/rns", "/runs?"),
             ("/help", "/stoprun"),
         ):
             terminal.types(f"{typed}\n")

@@ -56,7 +56,7 @@ def test_rules_beside_a_ceiling(tmp_path: Path) -> None:
     [
         ("zeroAccessPaths: [\n", "cannot be read"),
         ("readOnlyPaths:\n  - a\n  - ../b\n", "pansafety.yaml:3 readOnlyPaths.1"),
-        ("rule: []\n", "did you mean rules?"),
+        ("rule: []\n", "rules?"),
         ("readOnlyPaths: [a]\nreadOnlyPaths: [b]\n", "pansafety.yaml:2"),
         ("- a\n", "keys with values"),
         ("a: " + "[" * 50 + "]" * 50, "nested too deeply"),

@@ -97,7 +97,7 @@ def test_what_is_set_elsewhere_names_where(home: Path, key: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        *((key, "x", "did you mean models.worker?") for key in ("dispatch.model", "worker.model", "model")),
+        *((key, "x", "models.worker?") for key in ("dispatch.model", "worker.model", "model")),
         ("dispatch.safty", "suggest", "dispatch.safety?"),
         ("dispatch", "{safety: suggest}", "dispatch.agent"),
         ("models.tiers.gpt-5", "mid", "models.tiers"),

@@ -61,7 +61,7 @@ def test_a_misspelt_limit_refuses_every_command(
     monkeypatch.setenv("PANCODE_SAFTY", "suggest")
     assert entry.run([*args[1:], args[0]] if args[0] == "--json" else args) == ExitCode.CONFIG
     told = capsys.readouterr().err
-    assert "PANCODE_SAFTY is set and unknown: did you mean PANCODE_SAFETY?" in told and not home.exists()
+    assert "PANCODE_SAFTY" in told and "PANCODE_SAFETY?" in told and not home.exists()
 
 
 def test_any_other_unknown_variable_is_a_warning(

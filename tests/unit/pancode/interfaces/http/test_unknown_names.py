@@ -7,24 +7,24 @@ import pytest
 from tests.unit.pancode.interfaces.http.world import World
 
 FILTERS = {
-    "/v1/records?agent=bilder": "did you mean builder?",
-    "/v1/runs?agent=bilder": "did you mean builder?",
-    "/v1/runs?node=n11": "did you mean n1?",
+    "/v1/records?agent=bilder": "builder?",
+    "/v1/runs?agent=bilder": "builder?",
+    "/v1/runs?node=n11": "n1?",
     "/v1/runs?workflow=w-nope": "",
-    "/v1/events?end=1&node=n11": "did you mean n1?",
+    "/v1/events?end=1&node=n11": "n1?",
     "/v1/events?end=1&workflow=w-nope": "",
-    "/v1/cost?agent=bilder": "did you mean builder?",
-    "/v1/cost?node=n11": "did you mean n1?",
+    "/v1/cost?agent=bilder": "builder?",
+    "/v1/cost?node=n11": "n1?",
     "/v1/cost?repository=/nowhere": "",
     "/v1/audit?about=run:nope": "",
     "/v1/audit?by=nobody": "",
-    "/v1/endpoints?node=n11": "did you mean n1?",
-    "/v1/models?node=n11": "did you mean n1?",
-    "/v1/queues?name=pool.an": "did you mean pool.any?",
+    "/v1/endpoints?node=n11": "n1?",
+    "/v1/models?node=n11": "n1?",
+    "/v1/queues?name=pool.an": "pool.any?",
     "/v1/deliveries?target=notify:nope": "",
-    "/v1/agents?name=bilder": "did you mean builder?",
+    "/v1/agents?name=bilder": "builder?",
     "/v1/presets?name=nope": "",
-    "/v1/runtimes?name=claud": "did you mean claude?",
+    "/v1/runtimes?name=claud": "claude?",
 }
 
 

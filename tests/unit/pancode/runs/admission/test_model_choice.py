@@ -218,7 +218,7 @@ class Listed:
         ("anthropic/claude-opus-5", ""),
         ("claude-opus-5", ""),
         ("opus", ""),
-        ("anthropic/claude-opus-55", "did you mean claude-opus-5-5?"),
+        ("anthropic/claude-opus-55", "claude-opus-5-5?"),
         ("o9", "; there are claude-haiku-4-5, claude-opus-5, claude-opus-5-5 and others"),
         (None, ""),
     ],
