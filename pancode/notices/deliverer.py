@@ -14,7 +14,6 @@ from typing import Any
 from pancode.interfaces.http.access.tokens import create, revoke
 from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, UnavailableError, UsageError
 from pancode.kernel.event_facts import facts_of
-from pancode.kernel.feed_thread import FeedThread
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import ApiToken, Delivery, DeliveryState, EventKind, FeedEvent
 from pancode.kernel.visitors import NOTICE, AccessScope, NewToken
@@ -26,6 +25,7 @@ from pancode.notices.texts import ASKS, KIND_OF, digest, notice_of
 from pancode.notices.views import troubles
 from pancode.people.service import items
 from pancode.runs.core import Core
+from pancode.runs.feed_thread import FeedThread
 from pancode.runs.life.changes import occasion_of
 from pancode.runs.unit_of_work import unit_of_work
 

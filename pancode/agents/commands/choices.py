@@ -26,8 +26,8 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, RowColumns, listing, safe, table
+from pancode.interfaces.client.caller import folder, folder_here
 from pancode.interfaces.client.client import home_of
-from pancode.kernel.caller import folder, folder_here
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.route import check_name
 

@@ -22,9 +22,9 @@ from pancode.interfaces.cli.terminal import (
     size,
     tokens,
 )
+from pancode.interfaces.client.caller import folder, who
 from pancode.interfaces.client.client import home_of
 from pancode.interfaces.client.retry import tested
-from pancode.kernel.caller import folder, who
 from pancode.kernel.errors import ExitCode, UsageError
 
 app = Commands()
