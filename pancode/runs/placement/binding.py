@@ -12,8 +12,6 @@ from node_agent.wire.order import Order
 from pancode.agents.model_server import served
 from pancode.budget import books
 from pancode.budget.track_record_rules import TrackRecord, WorkerKind, of_nodes, worker_kind
-from pancode.fleet import node_cooldown
-from pancode.fleet.breaker_service import provider_of
 from pancode.kernel.errors import UnavailableError, WorkspaceError
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Offer, SnapshotTaken, Transaction
@@ -36,6 +34,8 @@ from pancode.runs.life.orders import fence_of, identity_of, may_push, order_for,
 from pancode.runs.life.prefetch import place_in_line
 from pancode.runs.life.retries import without_session
 from pancode.runs.life.signals import Bound, Due, Unbindable, Waits
+from pancode.runs.placement import node_cooldown
+from pancode.runs.placement.breaker_service import provider_of
 from pancode.runs.placement.gpus import closes_gpus, gpus_seen
 from pancode.runs.placement.placement import Placed, Standing, Unplaced, decisions, in_order
 from pancode.runs.placement.prefetch import Lines, TakingBack, most_usd, staying

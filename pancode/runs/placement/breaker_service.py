@@ -9,10 +9,10 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import Mark
 from pancode.agents.models import provider_name
 from pancode.agents.runtimes import RUNTIMES
-from pancode.fleet.answers import BreakerShape
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Fence, Run, Setting
+from pancode.runs.answers import BreakerShape
 from pancode.runs.core import Core, locked, open_fences
 from pancode.runs.life.continuations import ended_turns
 from pancode.runs.placement.breakers import (

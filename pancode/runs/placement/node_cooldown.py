@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from node_agent.wire.failure import FAILURES, FailureKind, OrderRefusal
-from pancode.fleet import breaker_service
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Closed, Fence, Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.life.changes import Changes, PassOver
+from pancode.runs.placement import breaker_service
 from pancode.runs.placement.placement import Shun
 
 _FIXES = {
