@@ -7,13 +7,13 @@ from decimal import Decimal, InvalidOperation
 
 from pancode.agents.presets import find_preset
 from pancode.budget.books import Ceilings, is_session
-from pancode.budget.service import set_ceilings, unset_ceiling
 from pancode.config.changes import AskedChange, ChangeEffect, ChangeKind, ChangeMakers
 from pancode.config.fleet_settings import record_preset
 from pancode.config.variables import FOR_NEW_NODES
 from pancode.kernel.errors import UsageError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import SessionRow
+from pancode.runs.ceilings import set_ceilings, unset_ceiling
 from pancode.runs.core import CEILING, Core
 from pancode.runs.user_environment import ChosenSettings, OwnAgentsFile, SettingSaid, Surroundings
 

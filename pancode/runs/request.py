@@ -14,7 +14,8 @@ from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety
 from pancode.agents.agents import Agents
 from pancode.agents.agents import Pick as Pick
 from pancode.agents.tiers import ModelTier
-from pancode.budget.books import NO_CEILING, ZERO, Amount, Ceilings, counted_usd, minus
+from pancode.budget.books import NO_CEILING, ZERO, Ceilings, counted_usd, minus
+from pancode.budget.track_record_rules import EXPLORE, ExpectedWork
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import Balance
 from pancode.kernel.states import LandRule
@@ -24,10 +25,6 @@ from pancode.runs.options import OPTIONS, Option, WorkOptions
 from pancode.runs.placement.breakers import EndedTries
 
 M = TypeVar("M", bound=BaseModel)
-EXPLORE = 0.1
-"""The share of choices that go to the candidate that was tried least, so that a newcomer gets its chances."""
-EXPLORES = "explore"
-"""A term of a run: its share of exploration, where that is unusual."""
 
 FILES = ("git", "none")
 """What `--workspace` may say besides the name of a workspace."""
@@ -36,15 +33,6 @@ FILES = ("git", "none")
 def workspace_in(asked: object) -> str | None:
     """The name of the workspace that is asked for; None: none by its name."""
     return str(asked) if asked and asked not in FILES else None
-
-
-@dataclass(frozen=True, slots=True)
-class ExpectedWork:
-    """What a run is expected to need, and the evidence in words. `usd` None: no cost is known."""
-
-    usd: Decimal | None
-    amount: Amount
-    words: str
 
 
 @dataclass(frozen=True, slots=True)

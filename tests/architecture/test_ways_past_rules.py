@@ -56,7 +56,7 @@ OF_THE_COMMAND_ITSELF = {
         "http/bodies.py:ceilings",
         "fleet/inventory.py:_refuse_duplicate",
     ),
-    *("budget/service.py:set_ceilings", "people/routes.py:_approve"),
+    *("runs/ceilings.py:set_ceilings", "people/routes.py:_approve"),
 }
 """Wrong arguments of a command that only people have."""
 CODES = {"landing/service.py:_refused": ("gate_failed", "held")}

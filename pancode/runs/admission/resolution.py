@@ -18,6 +18,7 @@ from pancode.agents.prompts import Situation, tokens_of
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, canonical, model_for
 from pancode.agents.tiers import Tiered, tier_of
 from pancode.budget.books import Amount
+from pancode.budget.track_record_rules import EXPLORE
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Run, RunTerms
 from pancode.kernel.states import LandRule
@@ -35,7 +36,6 @@ from pancode.runs.admission.model_choice import (
 from pancode.runs.placement.candidates import Candidate, NodeRequirements, candidates
 from pancode.runs.placement.gpus import need_of
 from pancode.runs.request import (
-    EXPLORE,
     NO_SKILLS,
     Catalogue,
     Defaults,
