@@ -19,7 +19,6 @@ from node_agent.wire.node import (
 from pancode import __version__
 from pancode.agents.answers import RuntimeFacts, RuntimeTold
 from pancode.agents.endpoints import asks
-from pancode.agents.model_service import endpoint_shape
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, is_listed
 from pancode.fleet.answers import (
     CheckLine,
@@ -37,6 +36,7 @@ from pancode.fleet.answers import (
     TargetShape,
     TroubleShape,
 )
+from pancode.fleet.model_service import endpoint_shape
 from pancode.fleet.place import Reach
 from pancode.kernel.formatting import counted, size
 from pancode.kernel.names import not_found

@@ -38,7 +38,7 @@ PEOPLE = tuple(
     f"pancode/{name}"
     for name in (
         *("interfaces/cli/*", "interfaces/tui/*", "app/*", "*/commands/*", "*/commands.py"),
-        *("agents/safety_evidence.py", "agents/safety_rules.py", "agents/vendor_models.py"),
+        *("agents/safety_evidence.py", "config/folder_safety.py", "config/vendor_models.py"),
         *(
             "config/agents/definition_changes.py",
             "config/folder_settings.py",

@@ -147,7 +147,7 @@ _VENDORS: Columns = {
 def show_vendors(face: Face, runtime: str, tier: str | None) -> None:
     """From the kept list; a `-` is what nobody knows."""
     from node_agent.wire.clock import SystemClock
-    from pancode.agents.vendor_models import models_of
+    from pancode.config.vendor_models import models_of
 
     rows = models_of(runtime, tier, home_of(os.environ), os.environ, SystemClock().wall_ms())
     face.show({"models": rows}, lambda: listing(rows, _VENDORS))

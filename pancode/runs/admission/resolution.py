@@ -11,7 +11,7 @@ from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety, narrowest
 from pancode.agents import agents
 from pancode.agents.endpoints import EndpointNeed, context_of, costs_nothing, endpoint_of
-from pancode.agents.model_profiles import Needs, tier_at, trusted_at
+from pancode.agents.model_profiles import Needs
 from pancode.agents.models import ModelRef
 from pancode.agents.prompt_fit import fitted, window_of
 from pancode.agents.prompts import Situation, tokens_of
@@ -35,6 +35,7 @@ from pancode.runs.admission.model_choice import (
 )
 from pancode.runs.placement.candidates import Candidate, NodeRequirements, candidates
 from pancode.runs.placement.gpus import need_of
+from pancode.runs.placement.model_trust import tier_at, trusted_at
 from pancode.runs.request import (
     NO_SKILLS,
     Catalogue,
