@@ -44,7 +44,7 @@ PEOPLE = tuple(
             "config/folder_settings.py",
             "fleet/direct/places.py",
         ),
-        *("fleet/login.py", "fleet/units.py", "runs/receipts/offline_verification.py"),
+        *("fleet/login.py", "app/units.py", "runs/receipts/offline_verification.py"),
         *("skills/local_service.py", "skills/node_service.py"),
     )
 )

@@ -130,7 +130,7 @@ def blocked_nodes(
 
 
 def any_open(core: Core) -> bool:
-    """Whether a breaker holds something up now."""
+    """Whether a breaker is open: then two runs that ask for the same may wait for different reasons."""
     return bool(_not_closed(core))
 
 

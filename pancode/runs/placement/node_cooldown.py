@@ -83,16 +83,6 @@ def kept_from(
     return {run: {**by_breaker.get(run, {}), **by_refusal.get(run, {})} for run in {*by_breaker, *by_refusal}}
 
 
-def decides_of_each(core: Core) -> bool:
-    """Whether a breaker is open: then two runs that ask for the same may wait for different reasons."""
-    return breaker_service.any_open(core)
-
-
-def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
-    """Whether a half-open breaker has let another run through in this round already; `probes` grows."""
-    return breaker_service.is_second_probe(core, run, node, probes)
-
-
 def of_node(core: Core, name: str) -> list[Shun]:
     """Return the reasons why the node is offered nothing, or not some run, now; each once."""
     _forget(core)
