@@ -37,7 +37,7 @@ from pancode.runs.core import Core, decided
 from pancode.runs.life.continuations import leads, payer_of
 from pancode.runs.life.signals import Admitted, AskedFirst, Continued, GivenUp
 from pancode.runs.placement.binding import bind_in
-from pancode.runs.placement.model_trust import failures, sifted, unknowns
+from pancode.runs.placement.candidates import failures, sifted, unknowns
 from pancode.runs.remaining_budget import left_for_children, limit_usd, paid_by, scope_view, session_view
 from pancode.runs.request import (
     NO_SKILLS,

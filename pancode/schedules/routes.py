@@ -200,7 +200,7 @@ def public_base(context: ApiContext) -> str | None:
 
 @Verb("POST /v1/hooks/{schedule}", SignedBody, status=202, right=DISPATCHES, at_door=AtDoor.SIGNED)
 def _called(context: ApiContext, call: ApiCall) -> HookShape:
-    """A signed webhook from elsewhere begins its work. AccessError: alike for a wrong name or signature."""
+    """A signed webhook from elsewhere begins its work."""
     body: SignedBody = call.body
     core, name = context.core, call.path["schedule"]
     secret = secret_for(core, name, context.coordinator.kept_secret)

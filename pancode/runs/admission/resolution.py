@@ -33,9 +33,8 @@ from pancode.runs.admission.model_choice import (
     runtime_and_model,
     unlisted,
 )
-from pancode.runs.placement.candidates import Candidate, NodeRequirements, candidates
+from pancode.runs.placement.candidates import Candidate, NodeRequirements, candidates, tier_at, trusted_at
 from pancode.runs.placement.gpus import need_of
-from pancode.runs.placement.model_trust import tier_at, trusted_at
 from pancode.runs.request import (
     NO_SKILLS,
     Catalogue,

@@ -16,8 +16,7 @@ from pancode.agents.model_profiles import (
 )
 from pancode.kernel.errors import ExitCode, NotFoundError
 from pancode.kernel.node import NodeView
-from pancode.runs.placement.candidates import Candidate
-from pancode.runs.placement.model_trust import sifted, unknowns
+from pancode.runs.placement.candidates import Candidate, sifted, unknowns
 from pancode.runs.placement.placement import Placed, Standing, Unplaced, decisions, misfit
 from tests.unit.pancode.kernel.fleets import endpoint, node
 from tests.unit.pancode.runs.placement.test_placement import run
