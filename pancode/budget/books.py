@@ -6,12 +6,12 @@ from calendar import monthrange
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
+from decimal import Decimal
 from functools import reduce
 from typing import Any, assert_never
 
 from pancode.kernel.records import Balance, BookEntry, EntryKind, Run
-from pancode.kernel.values import replace
+from pancode.kernel.values import EXACT, replace
 
 PERIODS = ("week", "month")
 """The periods whose balances are sums of days: nothing is booked in them, which saves each dispatch rows."""
@@ -60,8 +60,6 @@ def together(scope: str, balances: Iterable[Balance]) -> Balance:
 
 
 ZERO = Decimal(0)
-EXACT = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX)
-"""For exact sums: Decimal's own context rounds at 28 digits, so large sums would not match their entries."""
 MOST_SUM = 2**63 - 1
 """The greatest value of a column. A larger sum of nodes' figures stays at it, and no receipt is refused."""
 DISPUTED = "disputed_usd"

@@ -11,9 +11,9 @@ from node_agent.wire.event import Progress
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Usage
 from pancode.budget.books import Ceilings
-from pancode.budget.service import set_ceilings, settle_by_hand, unset_ceiling
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.records import Balance, BookEntry, Run
+from pancode.runs.ceilings import set_ceilings, settle_by_hand, unset_ceiling
 from pancode.runs.views import usage_of_run
 from tests.unit.pancode.runs.world import Desk, Puppet, offered
 
