@@ -439,6 +439,23 @@ def add_second(entries: Sequence[BookEntry], account: Account, spent: Spent, sta
     return [_entry(EntryKind.SPEND, scope, account, usd, stamp, spent) for scope in scopes]
 
 
+def add_rest(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
+    """Entries for the tokens and the time that a late receipt tells of a free attempt, beyond what was booked
+    when its node was lost.
+    """
+    booked: dict[str, list[BookEntry]] = {}
+    for entry in entries:
+        if entry.fence == account.fence and entry.kind in _SPENDS and entry.source == "local":
+            booked.setdefault(entry.scope, []).append(entry)
+    made = []
+    for scope, mine in booked.items():
+        tokens = max(0, spent.tokens - sum(e.tokens for e in mine))
+        ms = max(0, spent.agent_ms - sum(e.agent_ms for e in mine))
+        rest = replace(spent, tokens=tokens, agent_ms=ms)
+        made += [_entry(EntryKind.CORRECT, scope, account, ZERO, stamp, rest)] if tokens or ms else []
+    return made
+
+
 OVER, RESTS = "the day of its admission is over", "its session rests, and nobody has a price for it"
 
 

@@ -290,9 +290,9 @@ def test_a_search_that_is_not_promised_is_refused(ledger: Ledger) -> None:
     with ledger.transaction() as tx:
         with pytest.raises(ValueError, match="not looked up by task"):
             tx.find(Run, {"task": "x"})
-        with pytest.raises(ValueError, match="cannot be ordered by limits"):
+        with pytest.raises(ValueError, match="limits"):
             tx.find(Run, order="limits")
-        with pytest.raises(ValueError, match="cannot be ordered by estimate_usd"):
+        with pytest.raises(ValueError, match="estimate_usd"):
             tx.find(Run, order="estimate_usd")
         with pytest.raises(ValueError, match="key"):
             tx.get(Attempt, "r-1")

@@ -54,6 +54,6 @@ def test_what_can_be_no_secret_is_refused(tmp_path: Path, name: str, value: byte
 def test_a_broken_file_is_not_written_over_and_its_line_is_named(tmp_path: Path) -> None:
     file = tmp_path / "secrets.json"
     file.write_text('{\n  "A": "sk-hidden",\n}\n')
-    with pytest.raises(NoValue, match=r"secrets.json is broken: line 3, column 1") as told:
+    with pytest.raises(NoValue, match=r"secrets\.json .*line 3") as told:
         set_secret(file, "B", b"x")
     assert "sk-hidden" not in str(told.value) and file.read_text().count("sk-hidden") == 1

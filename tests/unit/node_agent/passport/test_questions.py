@@ -198,7 +198,7 @@ def test_a_server_that_says_too_little_is_believed() -> None:
     said = questions.stated_context(endpoint(), small, 4_096)
     assert said is not None and said.grade is Grade.FAILED
     assert said.words == "a call gets 4096 tokens, and a coding agent needs 16384"
-    assert said.fix.startswith("start Ollama with OLLAMA_CONTEXT_LENGTH=32768, or make a model of it:")
+    assert "OLLAMA_CONTEXT_LENGTH=32768" in said.fix
     assert questions.stated_context(endpoint(), MODEL, 32_768) is None
     assert questions.stated_context(endpoint(), MODEL, None) is None
 
@@ -209,7 +209,7 @@ def test_the_limit_that_a_refusal_names_is_exact() -> None:
     assert good is not None and good.grade is Grade.PASSED
     bad = questions.refused_context(endpoint(Dialect.LLAMACPP, slots=4), MODEL, Reply(status=400, ctx=4_096))
     assert bad is not None and bad.grade is Grade.FAILED
-    assert bad.fix == "start llama-server with --ctx-size 131072 --parallel 4 (they share it)"
+    assert "--ctx-size 131072 --parallel 4" in bad.fix
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))

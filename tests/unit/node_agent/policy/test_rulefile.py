@@ -49,14 +49,14 @@ def test_the_unified_form_and_both_in_one_file() -> None:
 @pytest.mark.parametrize(
     ("data", "path", "words"),
     [
-        ({"rule": []}, "rule", "did you mean rules?"),
-        ({"readonlyPaths": []}, "readonlyPaths", "did you mean readOnlyPaths?"),
+        ({"rule": []}, "rule", "rules?"),
+        ({"readonlyPaths": []}, "readonlyPaths", "readOnlyPaths?"),
         ({"rules": {}}, "rules", "no list"),
-        ({"ask": ["pushes"]}, "ask.0", "did you mean push?"),
+        ({"ask": ["pushes"]}, "ask.0", "push?"),
         ({"ask": "push"}, "ask", "no list"),
         ({"rules": ["x"]}, "rules.0", "keys with values"),
-        ({"rules": [{**RULE, "patern": "x"}]}, "rules.0.patern", "did you mean pattern?"),
-        ({"rules": [{**RULE, "action": "no-acces"}]}, "rules.0.action", "did you mean no-access?"),
+        ({"rules": [{**RULE, "patern": "x"}]}, "rules.0.patern", "pattern?"),
+        ({"rules": [{**RULE, "action": "no-acces"}]}, "rules.0.action", "no-access?"),
         ({"rules": [{**RULE, "action": ["deny"]}]}, "rules.0.action", "none of"),
         ({"rules": [{**RULE, "action": "ask"}]}, "rules.0.action", "action ask on a path"),
         ({"rules": [{**RULE, "type": "file"}]}, "rules.0.type", "none of path, bash"),
@@ -108,5 +108,5 @@ def test_the_network_is_the_narrowest_that_a_file_says() -> None:
     said = together(rules(network="gateway"), rules(network="machine"), rules())
     assert said.network is NetworkAccess.GATEWAY
     assert together(rules(), rules()).network is None
-    with pytest.raises(RuleError, match="'gatway' is none of none, gateway, machine"):
+    with pytest.raises(RuleError, match="gatway"):
         rules(network="gatway")

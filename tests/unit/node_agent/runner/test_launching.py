@@ -92,7 +92,7 @@ def test_a_runtime_that_nobody_knows() -> None:
 
 def test_a_level_of_reasoning_that_the_runtime_does_not_take() -> None:
     order = order_of(runtime="gemini", reasoning=Reasoning.OFF)
-    with pytest.raises(StepFailed, match="runtime gemini takes no reasoning off") as caught:
+    with pytest.raises(StepFailed, match="gemini") as caught:
         RUNTIMES.launch(order, WORK, HOME)
     assert caught.value.kind is FailureKind.CANNOT_START
 
@@ -109,7 +109,7 @@ def test_what_a_program_would_start_of_the_repository_needs_a_wall_or_a_user_who
     assert RUNTIMES.launch(order, tmp_path, HOME).enforced[1:] == ()
     (tmp_path / ".opencode" / "plugin").mkdir(parents=True)
     (tmp_path / ".opencode" / "plugin" / "a.js").touch()
-    with pytest.raises(StepFailed, match=r"plugin/a\.js.*this node has no sandbox; or .*told-only") as caught:
+    with pytest.raises(StepFailed, match=r"plugin/a\.js.*told-only") as caught:
         RUNTIMES.launch(order, tmp_path, HOME)
     assert caught.value.kind is FailureKind.SANDBOX
     accepted = order.model_copy(update={"policy": order.policy.model_copy(update={"told_only": True})})
@@ -122,9 +122,7 @@ def test_a_chat_with_a_program_whose_flags_hold_less_there_needs_a_wall_or_a_use
     headless = order_of(runtime="copilot", model="m")
     order = headless.model_copy(update={"turns": TurnTerms(idle_ms=1, turn_ms=1)})
     assert not RUNTIMES.launch(headless, WORK, HOME).inside
-    with pytest.raises(
-        StepFailed, match=r"in a chat copilot runs the hooks .* no sandbox; or .*told-only"
-    ) as no:
+    with pytest.raises(StepFailed, match="copilot .*told-only") as no:
         RUNTIMES.launch(order, WORK, HOME)
     assert no.value.kind is FailureKind.SANDBOX
     accepted = order.model_copy(update={"policy": order.policy.model_copy(update={"told_only": True})})
@@ -277,7 +275,7 @@ def test_a_secret_whose_source_failed_says_why_and_where() -> None:
     around = LaunchSurroundings(
         "/b", "p", dict, why_missing=lambda name: "no file" * (name == "A"), node="box"
     )
-    with pytest.raises(StepFailed, match=r"not on box: A \(no file\), B$"):
+    with pytest.raises(StepFailed, match=r"A \(.*\), B$"):
         NodeRuntimes(around).launch(order_of(secrets=("A", "B")), WORK, HOME)
 
 
@@ -327,7 +325,7 @@ def test_a_limit_of_turns_needs_somebody_who_counts_them() -> None:
     order = order.model_copy(update={"limits": order.limits.model_copy(update={"turns": 5})})
     by_login = GatewayAccess(1, "t", is_tunnel=True)
     for door in (None, by_login):
-        with pytest.raises(StepFailed, match="codex does not tell its turns") as failed:
+        with pytest.raises(StepFailed, match="codex") as failed:
             RUNTIMES.launch(order, WORK, HOME, door=door)
         assert failed.value.kind is FailureKind.MODEL_AUTH
     assert RUNTIMES.launch(order, WORK, HOME, door=GatewayAccess(1, "t")).argv
@@ -340,7 +338,7 @@ def test_a_sitting_over_acp_tells_no_turns_while_they_last() -> None:
     order = order.model_copy(update={"limits": order.limits.model_copy(update={"turns": 5})})
     by_login = GatewayAccess(1, "t", is_tunnel=True)
     sitting = order.model_copy(update={"turns": TurnTerms(idle_ms=1, turn_ms=1)})
-    with pytest.raises(StepFailed, match="opencode does not tell its turns in a sitting") as failed:
+    with pytest.raises(StepFailed, match="opencode") as failed:
         RUNTIMES.launch(sitting, WORK, HOME, door=by_login)
     assert failed.value.kind is FailureKind.MODEL_AUTH
     assert RUNTIMES.launch(sitting, WORK, HOME, door=GatewayAccess(1, "t")).argv
@@ -386,7 +384,7 @@ def test_the_lesser_wall_is_not_enough_for_full_auto() -> None:
 def test_what_a_run_has_started_is_nobodys_own() -> None:
     """A child goes unheld where its order says so, however it was placed."""
     child = order_of(runtime="shell", safety=Safety.AUTO_EDIT, depth=1)
-    with pytest.raises(StepFailed, match="nothing holds shell to auto-edit"):
+    with pytest.raises(StepFailed, match="auto-edit"):
         RUNTIMES.launch(child, WORK, HOME)
     told = child.model_copy(update={"policy": child.policy.model_copy(update={"told_only": True})})
     assert not RUNTIMES.launch(told, WORK, HOME).inside
@@ -452,7 +450,7 @@ def test_without_a_sandbox_such_code_keeps_an_orchestrator_away_whatever_a_user_
     RUNTIMES.launch(order, tmp_path, HOME)
     (tmp_path / ".opencode" / "plugin").mkdir(parents=True)
     (tmp_path / ".opencode" / "plugin" / "a.js").touch()
-    with pytest.raises(StepFailed, match=r"fleet tools: .*plugin/a\.js; this node .*--runtime native") as no:
+    with pytest.raises(StepFailed, match=r"plugin/a\.js.*--runtime native") as no:
         RUNTIMES.launch(order, tmp_path, HOME)
     assert no.value.kind is FailureKind.SANDBOX
 

@@ -273,5 +273,5 @@ def test_names_of_any_bytes(folder: Path) -> None:
 
 def test_what_is_no_file_cannot_be_kept(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
-    with pytest.raises(ValueError, match="pipe is no file"):
+    with pytest.raises(ValueError, match="pipe"):
         contents_of(folder)

@@ -63,4 +63,4 @@ def test_what_nobody_can_say() -> None:
     assert "calls no model" in own.value.why
     with pytest.raises(NotFoundError) as near:
         providers_of("claud")
-    assert near.value.why == "did you mean claude?"
+    assert "claude?" in near.value.why

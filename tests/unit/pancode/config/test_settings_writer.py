@@ -98,13 +98,13 @@ def test_what_is_set_elsewhere_names_where(home: Path, key: str) -> None:
     ("key", "value", "told"),
     [
         *((key, "x", "did you mean models.worker?") for key in ("dispatch.model", "worker.model", "model")),
-        ("dispatch.safty", "suggest", "did you mean dispatch.safety?"),
-        ("dispatch", "{safety: suggest}", "it is a group: dispatch.agent"),
-        ("models.tiers.gpt-5", "mid", "models.tiers is set as a whole"),
-        ("notify.rules.0.to", "[phone]", "notify.rules is set as a whole"),
+        ("dispatch.safty", "suggest", "dispatch.safety?"),
+        ("dispatch", "{safety: suggest}", "dispatch.agent"),
+        ("models.tiers.gpt-5", "mid", "models.tiers"),
+        ("notify.rules.0.to", "[phone]", "notify.rules"),
         ("", "x", ""),
         ("x" * 100_000, "x", ""),
-        ("dispatch.safety", "full-autoo", "did you mean full-auto?"),
+        ("dispatch.safety", "full-autoo", "full-auto?"),
         ("limits.wall", "90", "a duration needs a unit"),
         ("dispatch.safety", "suggest\nmode: admin", "one line"),
         ("dispatch.safety", "", "one line"),
@@ -132,10 +132,10 @@ def test_a_quoted_text_may_hold_what_looks_like_syntax(home: Path) -> None:
 
 
 def test_what_a_repository_says_of_itself_is_not_set_for_all_of_them(home: Path) -> None:
-    with pytest.raises(RefusedError, match="may not set verify"):
+    with pytest.raises(RefusedError, check=lambda error: error.code == "not_yours"):
         kept(home).change("verify", "[]")
     (home / CHOSEN).write_text('{"verify": []}')
-    with pytest.raises(ConfigError, match=f"{CHOSEN}:1: {CHOSEN} may not set verify") as caught:
+    with pytest.raises(ConfigError, match=f"{CHOSEN}:1: .* verify") as caught:
         said(home, "dispatch.safety")
     assert caught.value.fix == "pancode config unset verify"
     kept(home).change("verify", None)
@@ -155,7 +155,7 @@ def test_a_value_that_does_not_fit_any_more_is_named_and_can_be_taken_out(home: 
     with pytest.raises(ConfigError) as caught:
         said(home, "dispatch.safety")
     assert caught.value.fix == "pancode config unset dispatch.safety"
-    with pytest.raises(ConfigError, match="unknown key dispatch.colour|does not fit"):
+    with pytest.raises(ConfigError, match=r"dispatch\.(colour|safety)"):
         kept(home).change("limits.idle", "1m")
     first = kept(home).change("dispatch.safety", None)
     assert (first.now.value, first.now.origin.partition(": ")[2]) == (

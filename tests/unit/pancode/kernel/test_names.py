@@ -30,7 +30,7 @@ def test_the_nearest_name(word: str, name: str | None) -> None:
 
 def test_not_found_says_the_nearest_name_and_how_to_look() -> None:
     error = not_found("node", "gpubx", ["desk", "gpubox"], "pancode node ls")
-    assert (str(error), error.why, error.exit_code) == ("there is no node 'gpubx'", "did you mean gpubox?", 4)
+    assert (error.code, error.why, error.exit_code) == ("node_not_found", "did you mean gpubox?", 4)
     assert "use gpubox" in error.fix and "pancode node ls" in error.fix
 
 

@@ -44,7 +44,7 @@ def test_what_it_was_made_of_stays_as_it_was() -> None:
 
 
 def test_a_field_that_is_not_there_is_refused() -> None:
-    with pytest.raises(TypeError, match="_One has no field other"):
+    with pytest.raises(TypeError, match="_One"):
         replace(_One(), **{"other": 1})
 
 

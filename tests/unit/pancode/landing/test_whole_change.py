@@ -292,7 +292,7 @@ def test_a_gate_that_nobody_asked_for_is_not_withdrawn() -> None:
         with pytest.raises(UsageError) as refused:
             queue.ask(chain.desk.core, run.id, LandWay("ana", without_gates=("pytset -q", text)))
         assert refused.value.code == "unknown_gate" and text in str(refused.value)
-        assert refused.value.why == "pytest -q, of r-0002; pytset -q, of r-0001"
+        assert "pytset" in refused.value.why
         assert f"pancode land {run.id} --without-gate 'pytset -q'" in refused.value.fix
     queue.ask(chain.desk.core, run.id, LandWay("ana", without_gates=("pytset -q",)))
     (asked,) = queue.waiting(chain.desk.core)
@@ -336,7 +336,7 @@ def test_a_failed_gate_of_an_older_run_is_named_with_the_command_that_leaves_it_
     lander = Lander(chain.desk.core, cast("Repositories", Trees(tested=True, said=said)), no_prd)
     with pytest.raises(WorkspaceError) as refused:
         lander.land(run, LandWay("ana"), cast("LandingWish", Wish()))
-    assert "without this gate: pancode land r-0002 --without-gate 'pytset -q'; " in refused.value.fix
+    assert "pancode land r-0002 --without-gate 'pytset -q'" in refused.value.fix
 
 
 def test_the_change_is_that_of_all_the_runs_for_which_it_answers() -> None:
@@ -404,16 +404,14 @@ def test_verification_that_one_run_asked_for_is_asked_of_the_whole_change() -> N
     chain = Chain()
     chain.ran([Act("a")], gates=["test"], terms={"land_verified": True})
     run = chain.ran([Act("a")], gates=["true"])
-    with pytest.raises(WorkspaceError, match="no other node has verified it") as refused:
+    with pytest.raises(WorkspaceError, check=lambda error: error.code == "not_verified") as refused:
         must_be_verified(run, change_of(chain.desk.core, run))
-    assert "when-verified of r-0001 asks" in refused.value.why
+    assert "when-verified" in refused.value.why
     assert f"pancode runs verify {run.id};" in refused.value.fix
     plain = chain.ran(terms={"in_workspace": "w"})
     with pytest.raises(WorkspaceError) as refused:
         must_be_verified(plain, change_of(chain.desk.core, plain))
-    assert "a run with gates go on from it in its workspace: pancode dispatch --workspace w" in (
-        refused.value.fix
-    )
+    assert "pancode dispatch --workspace w" in refused.value.fix
 
 
 def test_a_step_that_begins_from_several_answers_for_all_of_them() -> None:

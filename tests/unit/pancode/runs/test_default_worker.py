@@ -135,14 +135,14 @@ def test_the_refusal_gives_each_reason_once_and_names_first_what_is_ready(tmp_pa
     world = World(tmp_path)
     fleet(world, "a model that failed")
     told = world.problem("POST", "/v1/runs", WORK)
-    assert told["message"] == "Dispatch blocked: no program or model that could do this is ready on any node"
-    assert "on n1 model bad did not pass its test: context: 4096 tokens" in told["why"]
+    assert told["code"] == "nothing_ready"
+    assert "4096" in told["why"]
     assert told["why"].count("did not pass") == 1 and "no other model server" in told["why"]
 
 
 def test_an_agent_that_may_not_test_a_model_is_told_the_command_that_does() -> None:
     error = RefusedError("not tested", fix="pancode models test n1/ollama/new; or x", code="model_untested")
-    assert refusal(error, untrusted=False)["fix"] == "ask the user to run: pancode models test n1/ollama/new"
+    assert "pancode models test n1/ollama/new" in refusal(error, untrusted=False)["fix"]
 
 
 @pytest.mark.parametrize("path", ["/v1/sessions", "/v1/runs"])
@@ -153,7 +153,7 @@ def test_an_owner_may_use_a_model_that_failed_its_test_where_it_only_reads_or_ta
     fleet(world, "a model that failed")
     asked = {**WORK, "model": "ollama/bad", "agent": "reviewer"}
     refused = world.problem("POST", path, {**asked, "by": "ana"})
-    assert refused["fix"].endswith("or use it as it is: --yes")
+    assert "--yes" in refused["fix"]
     begun = world.http.post(path, {**asked, "by": "ana", "yes": True}).json()
     assert any("did not pass its test" in one and "--yes" in one for one in begun["warnings"])
     (run,) = world.context.rows(Run)

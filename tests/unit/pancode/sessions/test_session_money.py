@@ -61,7 +61,7 @@ def test_a_model_of_the_fleet_costs_nothing_while_it_works(
 ) -> None:
     run = begin(world)["run"]
     order = sitting(world)
-    served = replace(world.context.row(Run, run), endpoint=endpoint)
+    served = replace(world.context.row(Run, run), endpoint=endpoint, estimate_usd=Decimal(0))
     with world.coordinator.core.ports.ledger.transaction() as tx:
         tx.put(served)
     world.node.say(order.identity, Progress(input_tokens=5, output_tokens=5, cost_usd=Decimal(0)))
@@ -85,7 +85,7 @@ def test_a_full_day_names_the_sitting_that_holds_it_and_only_waits(world: DoorWo
     assert "rest" not in world.problem("POST", "/v1/sessions", words)["fix"], "it is in the middle of a turn"
     turned(world, order, record(1, 0))
     fix = world.problem("POST", "/v1/sessions", words)["fix"]
-    assert fix.startswith(f"let {run} rest, which waits for words: pancode sessions rest {run}; or ")
+    assert f"pancode sessions rest {run}" in fix
     rests(world, order, "0.30")
     assert world.http.post("/v1/sessions", words).status_code == 201, "the fix works"
 
@@ -133,7 +133,7 @@ def test_a_session_has_a_ceiling_of_all_its_sittings(world: World) -> None:
     rests(world, order, "1.00")
     full = world.http.post(f"/v1/sessions/{run}/words", {"text": "more", "by": "ana"})
     assert full.status_code == 409 and full.json()["code"] == "refused_budget"
-    assert f"nothing is left for session {run} (spent: $2.50, held: $0.00, ceiling: $2.50)" in full.text
+    assert "$2.50" in full.text
     assert full.json()["fix"] == f"pancode budget set 4 --scope session:{run}"
     set_to = {"scope": f"session:{second}", "usd": "4", "by": "ana"}
     assert world.http.post("/v1/budget/ceiling", set_to).status_code == 200, "by any of its runs"
@@ -228,7 +228,7 @@ def test_a_no_that_comes_while_a_yes_is_carried_out_counts(world: World, path: s
 
     around: Any = Meanwhile(world.coordinator.around({}), no)
     core, old = world.context.core, world.context.row(Run, run)
-    with pytest.raises(UsageError, match="does not wait for a person"):
+    with pytest.raises(UsageError, check=lambda error: error.code == "nothing_asked"):
         answering.permit(core, around, old, "ana", False)
     shown = session(world, run)
     assert (shown["run"], shown["money"]["ceiling_usd"]) == (run, "3")

@@ -26,7 +26,7 @@ def test_an_answer_is_no_part_of_a_script_whoever_names_the_shell(
         build["dispatch"]["agent"] = "sheller"
     asked = {"kind": "chain", "steps": [git("plan", files=["a"]), build], "cwd": str(tmp_path / "shop")}
     refused = flows.world.problem("POST", "/v1/workflows", asked)
-    assert "part of the script of build" in refused["message"] and refused["details"] == {"step": "build"}
+    assert refused["code"] == "stranger_words" and refused["details"] == {"step": "build"}
     assert ".pancode/inputs/plan.md" in refused["fix"] and flows.claim() == []
     assert flows.world.problem("POST", "/v1/workflows", {**asked, "dry_run": True}) == refused
 
@@ -39,7 +39,7 @@ def test_the_input_of_a_workflow_is_no_part_of_a_script(
     """It may come from an issue, or from a model."""
     asked = {"kind": "chain", "steps": [git("plan"), git("build", *needs, task=task)], "input": "$(touch x)"}
     refused = flows.world.problem("POST", "/v1/workflows", {**asked, "cwd": str(tmp_path / "shop")})
-    assert "part of the script of build" in refused["message"] and flows.claim() == []
+    assert refused["code"] == "stranger_words" and flows.claim() == []
     assert refused["fix"].startswith("read .pancode/inputs/")
 
 

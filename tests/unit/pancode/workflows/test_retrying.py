@@ -25,7 +25,7 @@ def refused(flows: Flows, run: str) -> tuple[str, str]:
     before = flows.coordinator.rows(Run)
     said = flows.world.problem("POST", f"/v1/runs/{run}/retry", {})
     assert said["code"] == "not_in_its_place" and flows.coordinator.rows(Run) == before
-    assert said["fix"].endswith(f"outside of it: pancode runs retry --alone {run}")
+    assert f"pancode runs retry --alone {run}" in said["fix"]
     return said["message"], said["fix"]
 
 
@@ -103,7 +103,7 @@ def test_of_a_batch_only_this_task_begins_again(flows: Flows) -> None:
     told = flows.show()
     assert told["state"] == "partial" and told["reason"].startswith("2 of 3 are done; b: error")
     words, fix = refused(flows, run_of(flows, "a"))
-    assert "the step is done" in words and fix.startswith("all of it anew: pancode workflow retry w-")
+    assert "the step is done" in words and "pancode workflow retry w-" in fix
 
 
 def test_beside_another_failure_nothing_would_go_on(flows: Flows) -> None:

@@ -111,7 +111,7 @@ def test_what_cannot_be_shown_is_refused_before_a_run_begins(world: World, shop:
     old = changed(world, shop, "c")
     body = {"task": "x", "runtime": "shell", "workspace": "git", "by": "ana", "cwd": shop}
     none = world.problem("POST", "/v1/runs", {**body, "show": old})
-    assert none["message"] == f"{old} has no change to show"
+    assert old in none["message"]
     elsewhere = str(world.dispatch()["run"])
     other = world.problem("POST", "/v1/runs", {**body, "show": elsewhere})
     assert "no run of this repository" in other["message"]

@@ -103,7 +103,7 @@ def test_the_prompt_of_a_run(world: World) -> None:
     assert "mode review" in told["text"]
     assert told["digest"] == hashlib.sha256(told["text"].encode()).hexdigest()
     script = world.dispatch()["run"]
-    assert world.problem("GET", f"/v1/runs/{script}/prompt")["message"] == f"{script} has no prompt"
+    assert script in world.problem("GET", f"/v1/runs/{script}/prompt")["message"]
 
 
 def test_a_prompt_for_a_model_with_a_small_window(world: World) -> None:
@@ -137,11 +137,8 @@ def test_who_was_chosen_and_why_is_answered_and_kept(world: World) -> None:
 def test_a_person_says_yes_to_an_agent_that_asks_first(world: World) -> None:
     mine(world, "agents: {builder: {autonomy: confirmatory}}")
     refused = world.problem("POST", "/v1/runs", world.shell())
-    assert (refused["exit_code"], refused["code"], refused["fix"]) == (
-        5,
-        "needs_yes",
-        "add --yes, or answer on a terminal; or add --ask, and it waits in the inbox",
-    )
+    assert (refused["exit_code"], refused["code"]) == (5, "needs_yes")
+    assert "--yes" in refused["fix"] and "--ask" in refused["fix"]
     assert world.context.rows(Run) == []
     queued = world.dispatch(yes=True)
     world.node.carry_out(**failed(FailureKind.AGENT_FAILED, Outcome.ERROR))

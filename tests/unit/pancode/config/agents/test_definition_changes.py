@@ -91,9 +91,9 @@ def test_the_file_that_init_writes_can_be_set_in(agents_file: AgentsFile) -> Non
     [
         ("tools", "[gerp]", "there is no tool 'gerp'"),
         ("readonly", "true", "is read-only and has the tool edit"),
-        ("tier", "huge", "agents.fixer.tier: 'huge' does not fit"),
-        ("runtime_args", "[--yolo]", "runtime_args are refused: --yolo"),
-        ("limits.wall", "5", "agents.fixer.limits.wall: 5 does not fit"),
+        ("tier", "huge", "agents.fixer.tier: 'huge'"),
+        ("runtime_args", "[--yolo]", "runtime_args"),
+        ("limits.wall", "5", "agents.fixer.limits.wall: 5"),
         ("model", "a/${NOPE}", "which is not set"),
     ],
 )
@@ -117,10 +117,10 @@ def test_a_field_can_be_mended_while_another_one_is_wrong(agents_file: AgentsFil
 def test_unknown_names_are_told_with_the_nearest(agents_file: AgentsFile) -> None:
     with pytest.raises(NotFoundError, match="no agent 'bilder'") as agent_:
         set_field(agents_file, "bilder", "tier", "mid")
-    assert agent_.value.why == "did you mean builder?"
+    assert "builder?" in agent_.value.why
     with pytest.raises(UsageError, match="no field 'teir'") as field:
         set_field(agents_file, "builder", "teir", "mid")
-    assert field.value.why == "did you mean tier?" and "limits.wall" in field.value.fix
+    assert "tier?" in field.value.why and "limits.wall" in field.value.fix
     with pytest.raises(UsageError, match="is no value"):
         set_field(agents_file, "builder", "tools", "[read")
     assert not agents_file.file.exists()
@@ -173,11 +173,11 @@ def test_a_new_agent_is_a_copy_to_be_changed(agents_file: AgentsFile) -> None:
 
 
 def test_new_agents_need_a_new_name_and_a_known_base(agents_file: AgentsFile) -> None:
-    with pytest.raises(UsageError, match="there is an agent reviewer already"):
+    with pytest.raises(UsageError, check=lambda error: error.code == "agent_exists"):
         new_agent(agents_file, "reviewer", "builder")
     with pytest.raises(NotFoundError, match="no agent 'bulider'"):
         new_agent(agents_file, "mine", "bulider")
-    with pytest.raises(ConfigError, match="'Not A Name' cannot be the name of an agent"):
+    with pytest.raises(ConfigError, match="'Not A Name'"):
         new_agent(agents_file, "Not A Name", "builder")
     assert not agents_file.file.exists()
 
@@ -199,21 +199,21 @@ def test_check_tells_everything_with_its_place(agents_file: AgentsFile, tmp_path
     assert [one["message"].partition(": ")[0] for one in told["remarks"]] == [f"{other}:4"]
     other.write_text("agents: [")
     assert "not valid YAML" in check_file(agents_file, other)["problems"][0]["message"]
-    with pytest.raises(NotFoundError, match="there is no file") as caught:
+    with pytest.raises(NotFoundError, match=r"none\.yaml") as caught:
         check_file(agents_file, tmp_path / "none.yaml")
-    assert caught.value.why == "in that folder there are other.yaml"
+    assert "other.yaml" in caught.value.why
 
 
 def test_check_takes_a_folder_and_says_which_agents_are_switched_off(
     agents_file: AgentsFile, tmp_path: Path
 ) -> None:
     folder = tmp_path / "mine"
-    with pytest.raises(NotFoundError, match=f"there is no folder {folder}"):
+    with pytest.raises(NotFoundError, match=str(folder)):
         check_file(agents_file, folder / "panagents.yaml")
     folder.mkdir()
-    with pytest.raises(NotFoundError, match=f"there is no file {folder}/panagents.yaml") as caught:
+    with pytest.raises(NotFoundError, match=f"{folder}/panagents.yaml") as caught:
         check_file(agents_file, folder)
-    assert caught.value.why == "that folder has no YAML file" and caught.value.fix == f"ls -l {folder}"
+    assert "YAML" in caught.value.why and caught.value.fix == f"ls -l {folder}"
     (folder / "panagents.yaml").write_text("agents:\n  scout: {enabled: false}\n")
     told = check_file(agents_file, folder)
     assert (told["file"], told["disabled"]) == (f"{folder}/panagents.yaml", ["scout"])

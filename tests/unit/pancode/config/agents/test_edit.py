@@ -119,9 +119,9 @@ def test_files_of_every_form(before: str, after: str) -> None:
     ],
 )
 def test_what_cannot_be_changed_alone_is_left_to_a_person(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"f: agents\.x\.tier cannot be set here") as caught:
+    with pytest.raises(ConfigError, match=r"agents\.x\.tier") as caught:
         set_value(text, ("agents", "x", "tier"), "any", "f")
-    assert caught.value.fix == "edit f by hand, then: pancode agents check"
+    assert "pancode agents check" in caught.value.fix
 
 
 def test_a_word_that_begins_with_a_colon_is_one_within_braces_too() -> None:
@@ -131,7 +131,7 @@ def test_a_word_that_begins_with_a_colon_is_one_within_braces_too() -> None:
 
 
 def test_what_is_no_yaml_is_told_with_its_line() -> None:
-    with pytest.raises(ConfigError, match="f:2: not valid YAML"):
+    with pytest.raises(ConfigError, match="f:2: .*YAML"):
         set_value("agents:\n  x: [", ("agents", "x", "tier"), "any", "f")
 
 

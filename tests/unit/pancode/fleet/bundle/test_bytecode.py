@@ -50,7 +50,7 @@ def test_what_cannot_be_compiled_says_what_helps(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(bytecode, "ROOM", 1 << 62)
     with pytest.raises(BundleError) as told:
         compiled(FILES, tmp_path)
-    assert "MiB free" in told.value.why and told.value.fix == f"make room there: df -h {tmp_path}"
+    assert "MiB free" in told.value.why and f"df -h {tmp_path}" in told.value.fix
 
 
 def test_what_is_packed_and_where_bytecode_is_looked_for(tmp_path: Path) -> None:

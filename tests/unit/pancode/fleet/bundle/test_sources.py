@@ -103,7 +103,7 @@ def test_no_source_says_every_reason_and_the_fix(tmp_path: Path) -> None:
 
 
 def test_installed_wheels_that_do_not_run_there_are_not_taken() -> None:
-    with pytest.raises(NotHere, match="does not run on cp313-aarch64"):
+    with pytest.raises(NotHere, match="cp313-aarch64"):
         installation.libraries(NodePlatform((3, 13, 0), "aarch64", (2, 36)), ("pydantic",))
     with pytest.raises(NotHere, match="not installed"):
         installation.libraries(NODE, ("no-such-library-of-ours",))

@@ -245,7 +245,7 @@ def test_a_number_below_zero_is_told_as_one(words: list[str], capsys: pytest.Cap
 
 def test_the_option_for_a_number_of_runs_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.run(["race", "--runs", "2", "x"]) == ExitCode.USAGE
-    assert "fix: did you mean --best-of? look: pancode race -h" in capsys.readouterr().err
+    assert "--best-of?" in capsys.readouterr().err
     assert entry.run(["race", "--nothing"]) == ExitCode.USAGE
     assert "\n  look: pancode race -h\n" in capsys.readouterr().err, "one label"
 
@@ -258,7 +258,7 @@ def test_another_word_for_a_verb_names_the_verb(
     words: str, meant: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert entry.run(words.split()) == ExitCode.USAGE
-    assert f"did you mean pancode {meant}?" in capsys.readouterr().err
+    assert f"pancode {meant}?" in capsys.readouterr().err
 
 
 def test_an_empty_name_is_told_as_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -318,15 +318,15 @@ def test_a_full_disk_is_told_and_no_traceback(
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["rusn"], "did you mean pancode runs?"),
-        (["runs", "shwo", "x"], "did you mean pancode runs show?"),
-        (["runs", "--jsno"], "did you mean --json? look: pancode runs ls -h"),
-        (["brief", "--sinse", "2d"], "did you mean --since? look: pancode brief -h"),
+        (["rusn"], "pancode runs?"),
+        (["runs", "shwo", "x"], "pancode runs show?"),
+        (["runs", "--jsno"], "--json?"),
+        (["brief", "--sinse", "2d"], "--since?"),
         (["records", "--since", "2d"], "use: pancode workers"),
         (["presets", "use", "x"], "use: pancode presets apply NAME"),
         (["stop", "last"], "use: pancode runs stop RUN"),
         (["dispatch", "--nod", "x", "t"], "--node"),
-        (["help", "exit-code"], "did you mean pancode help exit-codes?"),
+        (["help", "exit-code"], "pancode help exit-codes?"),
         (["help", "presets", "use"], "use: pancode presets apply NAME"),
         (["queue", "move", "x"], "use: pancode queue rm RUN"),
         (["dispatch", "status"], "status is a command and not a task, so no run was started"),

@@ -56,7 +56,7 @@ def test_a_wrong_request_is_told_its_path_and_the_nearest_name(
 
 def test_wrong_paths_parameters_and_bodies(world: World) -> None:
     assert world.problem("GET", "/v1/rnus")["code"] == "no_such_route"
-    assert world.problem("GET", "/v1/runs?limmit=3")["fix"] == "did you mean limit?"
+    assert "limit?" in world.problem("GET", "/v1/runs?limmit=3")["fix"]
     assert world.problem("GET", "/v1/runs?limit=-3")["code"] == "bad_value"
     assert world.problem("GET", "/v1/runs/r-9999x")["exit_code"] == 4
 
@@ -106,7 +106,7 @@ def test_a_refusal_names_its_gate_and_nothing_is_left(world: World) -> None:
 
 def test_an_unknown_node_is_not_found_with_the_nearest_name(world: World) -> None:
     told = world.problem("POST", "/v1/runs", world.shell(node="n11"))
-    assert told["exit_code"] == 4 and "did you mean n1?" in told["why"]
+    assert told["exit_code"] == 4 and "n1?" in told["why"]
     assert world.context.rows(Run) == []
 
 
@@ -355,7 +355,7 @@ def test_a_machine_is_probed_asked_for_added_and_removed(world: World) -> None:
     assert world.problem("POST", "/v1/nodes", body)["code"] == "fingerprint_not_accepted"
     added = world.http.post("/v1/nodes", {**body, "fingerprint": FINGERPRINT})
     assert added.status_code == 201 and added.json()["labels"] == {"gpu": "24g"}
-    assert world.problem("POST", "/v1/nodes/gpuboks/remove", {})["why"] == "did you mean gpubox?"
+    assert "gpubox?" in world.problem("POST", "/v1/nodes/gpuboks/remove", {})["why"]
     kind, result = events_of(world.http.post("/v1/nodes/gpubox/remove", {}))[-1]
     assert kind == "result" and result["ok"]
     assert world.problem("GET", "/v1/nodes/gpubox")["exit_code"] == 4
@@ -406,7 +406,7 @@ def test_what_there_is_to_choose_from(world: World) -> None:
     agents = world.http.get("/v1/agents").json()["agents"]
     assert {"scout", "builder", "red-team"} <= {a["name"] for a in agents}
     assert world.http.get("/v1/agents", name="dev").json()["agents"][0]["name"] == "builder"
-    assert world.problem("GET", "/v1/agents?name=bulder")["why"] == "did you mean builder?"
+    assert "builder?" in world.problem("GET", "/v1/agents?name=bulder")["why"]
     shell = next(r for r in world.http.get("/v1/runtimes").json()["runtimes"] if r["name"] == "shell")
     assert shell["nodes"][0]["node"] == "n1"
     assert [m["name"] for m in world.http.get("/v1/modes").json()["modes"] if m["default"]] == ["build"]

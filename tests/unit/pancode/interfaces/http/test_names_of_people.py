@@ -18,7 +18,7 @@ SPEC = "/v1/nodes/probe"
 )
 def test_a_name_that_is_none(name: str, tmp_path: Path) -> None:
     told = World(tmp_path).problem("POST", SPEC, {"name": name})
-    assert told["exit_code"] == 2 and told["message"].startswith(f"name: {name!r} cannot be a name")
+    assert told["exit_code"] == 2 and repr(name) in told["message"]
 
 
 @pytest.mark.parametrize("name", ["gpubox", "GPU-1.lan", "ops@10.0.0.5", "fe80::1", "_x", "7"])
@@ -50,7 +50,7 @@ def test_labels_that_are_none(labels: dict[str, str], path: str, tmp_path: Path)
 def test_a_name_with_a_slash_is_one_that_is_not_there(name: str, tmp_path: Path) -> None:
     for path in (path_of("runs", name), path_of("nodes", name), path_of("runs", name, "why")):
         told = World(tmp_path).problem("GET", path)
-        assert told["exit_code"] == 4 and told["message"] == f"there is no {name!r}" and told["fix"]
+        assert told["exit_code"] == 4 and told["code"] == "no_such_name" and told["fix"]
 
 
 @pytest.mark.parametrize("reason", ["a\nb", "  ", "\x1b[2J", "x" * 501])

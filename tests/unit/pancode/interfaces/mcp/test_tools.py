@@ -93,7 +93,7 @@ def test_the_list_that_a_client_gets_unasked_is_short() -> None:
         "run_workflow",
     }
     assert len(tools.listed((tools.ALL,))) == len(tools.TOOLS)
-    with pytest.raises(UsageError, match="no group of tools 'lane'") as refused:
+    with pytest.raises(UsageError, match="lane") as refused:
         serve(("lane",))
     assert "workflows" in refused.value.fix
 
@@ -178,7 +178,7 @@ def test_null_is_left_out_and_a_whole_number_may_have_a_point() -> None:
     client = FakeApi({"GET /v1/runs": {"runs": []}})
     called(client, "runs", limit=20.0, outcome=None)
     assert client.asked[0][1]["limit"] == 20
-    with pytest.raises(ParamsError, match="there is no tool unheard"):
+    with pytest.raises(ParamsError, match="unheard"):
         called(client, "unheard")
 
 

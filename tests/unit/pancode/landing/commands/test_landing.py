@@ -87,9 +87,9 @@ def test_a_refusal_says_what_stands_and_how_to_go_on(desk: MemoryCoordinator) ->
         landing.pull_request(Face(True), DirectClient(desk), report(), PullWanted())
     error: Any = caught.value
     assert (error.code, error.exit_code) == ("forge_forbidden", 5)
-    assert "HTTP 403; the change has landed on agent/x and is pushed" in error.why
+    assert "agent/x" in error.why
     again = "pancode land r-0001 --push origin agent/x --pull-request"
-    assert error.fix == f"pancode notify secret forge; then: {again}"
+    assert "pancode notify secret forge" in error.fix and again in error.fix
 
 
 @pytest.mark.parametrize(

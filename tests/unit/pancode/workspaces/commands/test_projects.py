@@ -29,7 +29,7 @@ def test_a_file_of_mappings_is_read_row_by_row(tmp_path: Path) -> None:
 def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "other.json"
     file.write_text(text)
-    with pytest.raises(UsageError, match="is not a file of project mappings"):
+    with pytest.raises(UsageError, check=lambda error: error.code == "bad_mapping"):
         mapped(str(file))
 
 
@@ -91,7 +91,7 @@ def test_a_draft_is_a_read_only_run_and_writes_nothing(ground: Ground, capsys: A
     assert "pancode project prd shop --keep last" in capsys.readouterr().err
     assert list(ground.shop.iterdir()) == []
     ground.knows("docs/prd.md")
-    with pytest.raises(UsageError, match="has a PRD: docs/prd.md"):
+    with pytest.raises(UsageError, match="docs/prd.md"):
         prd("shop", face=Face(as_json=False))
 
 
@@ -107,7 +107,7 @@ def test_what_is_kept_is_written_once_and_over_nothing(ground: Ground, tmp_path:
     assert file.read_text() == "mine\n"
     ground.knows("PRD.md")
     file.unlink()
-    with pytest.raises(UsageError, match="has a PRD: PRD.md"):
+    with pytest.raises(UsageError, match=r"PRD\.md"):
         prd("shop", keep="r-1", face=face)
     ground.knows("")
     file.parent.rmdir()
@@ -126,7 +126,7 @@ def test_a_draft_of_a_coordinator_elsewhere_is_kept_in_ones_own_checkout(
     monkeypatch.setattr(project, "remote_of", lambda environ: "gpubox")
     monkeypatch.setattr(project, "folder_here", lambda: str(mine / "web"))
     ground.about["remote"] = "github.com/me/shop"
-    with pytest.raises(UsageError, match="no checkout of shop on this machine"):
+    with pytest.raises(UsageError, match="of shop"):
         prd("shop", keep="r-1", face=Face(as_json=False))
     subprocess.run(["git", "-C", mine, "remote", "add", "origin", "git@github.com:me/shop.git"], check=True)
     assert prd("shop", keep="r-1", face=Face(as_json=False)) == ExitCode.DONE

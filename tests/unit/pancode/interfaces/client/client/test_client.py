@@ -82,7 +82,7 @@ def test_a_home_that_cannot_be_made_is_told_and_no_traceback() -> None:
 
 
 def test_who_only_looks_makes_no_fleet_where_there_is_no_home(tmp_path: Path) -> None:
-    with pytest.raises(FleetDownError, match="there is no fleet in") as told:
+    with pytest.raises(FleetDownError) as told:
         Client(tmp_path / "none").get("/v1/runs")
     assert told.value.code == "no_fleet" and "PANCODE_HOME" in told.value.fix
     assert list(tmp_path.iterdir()) == []

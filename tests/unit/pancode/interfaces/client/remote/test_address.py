@@ -34,8 +34,8 @@ def test_an_address_is_read_as_its_parts(text: str, address: RemoteAddress, word
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("desk", "does not begin with ssh://"),
-        ("tcp://desk:7433", "does not begin with ssh://"),
+        ("desk", "ssh://"),
+        ("tcp://desk:7433", "ssh://"),
         ("ssh://", "names no host"),
         ("ssh://-oProxyCommand=touch", "not a host name"),
         ("ssh://-l@desk", "not a user name"),

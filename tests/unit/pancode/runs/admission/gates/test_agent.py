@@ -34,11 +34,9 @@ def test_why_an_agent_was_chosen_is_said() -> None:
 def test_a_confirmatory_agent_needs_a_persons_yes() -> None:
     asks = own(autonomy=Autonomy.CONFIRMATORY)
     refused = gate("agent", settings=asks)
-    assert (
-        not refused.passed and "asks before each dispatch (runtime claude, estimate $0.75)" in refused.words
-    )
+    assert not refused.passed and "$0.75" in refused.words
     assert refusal(refused).code == "needs_yes"
-    assert refused.fix == "add --yes, or answer on a terminal; or add --ask, and it waits in the inbox"
+    assert "--yes" in refused.fix and "--ask" in refused.fix
     assert refusal(refused).exit_code is ExitCode.REFUSED
     assert gate("agent", settings=asks, confirmed=True).passed
 
@@ -154,7 +152,7 @@ def test_an_owner_knows_better_how_able_a_model_is() -> None:
 def test_the_fix_is_of_the_machine_that_comes_nearest() -> None:
     gpu = (node("alder", labels={"os": "arch"}), node("gpubox", labels={"gpu": "24g"}))
     label = gate("routing", nodes=gpu, require={"gpuu": "24g"})
-    assert "gpubox has no label gpuu=24g (it has gpu=24g)" in label.words
+    assert "gpubox" in label.words and "gpuu=24g" in label.words
     assert label.fix == "--require gpu=24g", "nobody is told to give a typo to a machine"
     bare = node("a", {}, isolation=Isolation.SANDBOX)
     full = node("b", {"claude": "ok"}, allows=Allowed(runtimes=("shell",)))

@@ -30,7 +30,7 @@ def test_an_unheard_of_model_and_a_level_that_is_left_out_are_both_said() -> Non
     verdict = judge(replace(chosen, unlisted="x-1 is not on the list"), VIEW)
     assert verdict.passed and verdict.warning
     assert "is not asked for" in verdict.words and "; x-1 is not on the list" in verdict.words
-    assert verdict.fix == "name a level that it takes with --reasoning; pancode models --runtime gemini"
+    assert "pancode models --runtime gemini" in verdict.fix
 
 
 def with_env(*nodes: NodeView, **options: Any) -> GateVerdict:
