@@ -95,8 +95,8 @@ def strange_certificate_is_refused(fleet: Owner) -> None:
         "dispatch", "--model", "vllm/Qwen/Qwen3-8B", "--node", NODE, "--workspace", "none", "hello"
     )
     assert said.code == ExitCode.NOT_FOUND, said
-    assert "endpoint vllm (127.0.0.1:8000) is not believed: " in said.err
-    assert 'name the file of its own authority, "ca": ' in said.err
+    assert "127.0.0.1:8000" in said.err
+    assert '"ca": ' in said.err
 
 
 def told_as_they_are(fleet: Owner) -> None:

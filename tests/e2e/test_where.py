@@ -85,7 +85,7 @@ def test_a_folder_that_does_not_travel_is_refused_before_anything_runs(fleet: Ow
     (top / "empty").mkdir()
     for more in ((), ("--dry-run",)):
         said = fleet.run("dispatch", "--runtime", "shell", *more, "touch ran", cwd=top / "empty")
-        assert said.code == 7 and "a run cannot begin in empty" in said.err and str(top) in said.err
+        assert said.code == 7 and "in empty" in said.err and str(top) in said.err
 
 
 @pytest.mark.parametrize("node", ["node1", "node2"])

@@ -49,7 +49,7 @@ def test_a_certificate_of_another_authority_or_of_yesterday(house: House, anna: 
     with pytest.raises(OSError, match=r"(?i)unknown ca|reset|eof|closed"):
         dial(anna.end(by=another), 5)
     old = house.authority(Shifted(-40))
-    with pytest.raises(OSError, match=r"our certificate has expired"):
+    with pytest.raises(OSError, match="our certificate"):
         dial(anna.end(by=old), 5)
 
 

@@ -82,18 +82,18 @@ def test_nobody_listens(trial: Trial) -> None:
 def test_a_certificate_that_has_run_out_on_either_side(house: House, trial: Trial, tmp_path: Path) -> None:
     house.open(authority=house.authority(Shifted(-40)))
     said = trial.told(by := trial.by())
-    assert "certificate has expired" in said.why and "pancode fleet down, then" in said.fix
+    assert "certificate has expired" in said.why and "pancode fleet down" in said.fix
     done = trial.run(by)
     years = json.loads(done.text) | {"wall_ms": Shifted(4000).wall_ms()}
     with pytest.raises(ConnectError) as caught:
         check(replace(done, stdout=json.dumps(years).encode()), by)
-    assert "set the clock of anna, which says 2" in caught.value.fix
+    assert "clock of anna" in caught.value.fix
 
 
 def test_its_own_has_run_out(house: House, trial: Trial) -> None:
     house.open()
     said = trial.told(trial.by(house.authority(Shifted(-40))))
-    assert "our certificate has expired" in said.why and "made anew" in said.fix
+    assert "our certificate" in said.why and "made anew" in said.fix
 
 
 def test_somebody_else_is_there(house: House, trial: Trial) -> None:
@@ -106,7 +106,7 @@ def test_a_password_and_a_quarantine(house: House, trial: Trial) -> None:
     house.open()
     trial.password("another")
     said = trial.told(trial.by())
-    assert "Redis: WRONGPASS" in said.why and said.fix == "give it its password anew: pancode fleet up anna"
+    assert "Redis: WRONGPASS" in said.why and "pancode fleet up anna" in said.fix
     house.out["anna"] = "anna is quarantined: it flooded Redis"
     assert "it flooded Redis" in trial.told(trial.by()).why
 

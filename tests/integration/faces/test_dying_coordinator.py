@@ -39,4 +39,4 @@ def test_a_question_is_asked_once_more(dying: Dying, tmp_path: Path) -> None:
 def test_a_change_is_sent_once(dying: Dying, tmp_path: Path) -> None:
     with pytest.raises(StreamCutError) as told:
         Client(tmp_path, starts=False).post("/v1/runs", {})
-    assert dying.asked == [b"POST"] and "look before you repeat" in told.value.fix
+    assert dying.asked == [b"POST"] and "pancode runs" in told.value.fix

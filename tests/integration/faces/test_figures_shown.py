@@ -70,7 +70,7 @@ def test_an_address_that_is_taken_is_told_and_stops_nothing(tmp_path: Path, plac
         shown.start()
         shown.stop()
     (trouble,) = context.closed
-    assert str(place) in trouble["what"] and "metrics.listen of a test" in trouble["what"]
+    assert str(place) in trouble["what"] and "of a test" in trouble["what"]
     assert "in use" in trouble["why"] and "metrics.listen" in trouble["fix"]
 
 

@@ -142,8 +142,8 @@ def _a_gate_that_fails_names_its_way_out(fleet: Shell) -> None:
     assert dispatched.status == 0, dispatched.err
     (fleet.cwd / "a.txt").write_text("other\n")
     refused = fleet("runs", "land", run, timeout_s=LONG_S)
-    assert refused.status == 7 and "was not landed: gate failed" in refused.err, refused.err
-    assert f"without its gates: pancode land --no-gates {run}" in refused.err
+    assert refused.status == 7 and "gate failed" in refused.err, refused.err
+    assert f"pancode land --no-gates {run}" in refused.err
     assert not (fleet.cwd / "b.txt").exists()
     (told,) = [one for one in fleet("audit", "land", "--json").data["audit"] if one["run"] == run]
     assert told["what"] == "not landed: gate failed" and told["detail"]["by"] and told["detail"]["why"]

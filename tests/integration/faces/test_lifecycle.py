@@ -20,7 +20,7 @@ def test_status_after_down_says_so_and_starts_nothing(pancode: Shell) -> None:
     assert pancode("fleet", "status").status == 0
     assert pancode("fleet", "down", "--now").status == 0
     said = pancode("fleet", "status")
-    assert said.status == 6 and "took it down on 20" in said.err and "pancode fleet up" in said.err
+    assert said.status == 6 and "pancode fleet up" in said.err
     assert pancode("fleet", "status", "--json").error["code"] == "fleet_down"
     assert holder_of(pancode.home) is None
     assert pancode("runs").status == 6, "who only looks starts nothing"

@@ -58,6 +58,6 @@ def test_the_tools_wait_for_no_library_that_reads_command_lines(
 
 def test_where_something_else_is_to_be_read_the_tools_say_what_the_command_says(tmp_path: Path) -> None:
     wrong, _ = loaded(tmp_path, "--tools", "lane")
-    assert wrong.returncode == 2 and "there is no group of tools 'lane'" in wrong.stderr
+    assert wrong.returncode == 2 and "'lane'" in wrong.stderr
     typo, read = loaded(tmp_path, PANCODE_MAX_USDD="1")
     assert "PANCODE_MAX_USDD" in typo.stderr and "click" in read

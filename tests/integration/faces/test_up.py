@@ -121,7 +121,7 @@ def test_what_is_not_open_is_said_with_the_nearest(capsys: pytest.CaptureFixture
     assert entry.run(["up", "shop"]) == ExitCode.DONE
     capsys.readouterr()
     assert entry.run(["down", "shpo", "--json"]) == ExitCode.NOT_FOUND
-    assert json.loads(capsys.readouterr().err)["error"]["why"] == "did you mean shop?"
+    assert json.loads(capsys.readouterr().err)["error"]["why"].endswith("shop?")
 
 
 def test_without_tmux_the_chat_begins_here(
@@ -134,5 +134,5 @@ def test_without_tmux_the_chat_begins_here(
     monkeypatch.setattr(up, "PROGRAM", (str(program), *PROGRAM[1:]))
     assert entry.run(["up"]) == 7
     assert (tmp_path / "python.told").read_text() == "begun: -P -m pancode\n"
-    assert "tmux is not installed here: the chat begins in this terminal" in capsys.readouterr().err
+    assert "tmux is not installed" in capsys.readouterr().err
     assert entry.run(["down"]) == ExitCode.UNAVAILABLE

@@ -182,7 +182,7 @@ def test_behind_tls_with_an_authority_of_the_owner_s_own(lab: Lab, tmp_path: Pat
             "key": "TOWER",
             "wires": ["chat"],
         }
-        with pytest.raises(StepFailed, match="endpoint tower is not there now"):
+        with pytest.raises(StepFailed, match="tower"):
             near_lab(lab, [listed]).open(at("opencode", "tower", "m"))
         agent = near_lab(lab, [{**listed, "ca": str(ca)}]).open(at("opencode", "tower", "m"))
         assert agent.post("/v1/chat/completions", {"model": "m", "messages": HELLO})[0] == 200

@@ -81,7 +81,7 @@ def test_what_a_filter_takes_away_does_not_travel_and_the_fix_loses_nothing(desk
     before = fingerprint(desk.repo.path)
     with pytest.raises(GitRefusal, match="under a filter") as refused:
         desk.snap()
-    assert refused.value.fix.startswith("git add a.nb, then the same again")
+    assert "git add a.nb" in refused.value.fix
     assert fingerprint(desk.repo.path) == before
     desk.add("a.nb")
     files = tree_of(desk.depot, desk.snap())
@@ -91,7 +91,7 @@ def test_what_a_filter_takes_away_does_not_travel_and_the_fix_loses_nothing(desk
 @pytest.mark.parametrize("how", list(How))
 def test_it_never_enters_history(desk: FilteredUser, how: How) -> None:
     request = desk.result(desk.snap(), "a.nb", "uno OUTPUT\n")
-    with pytest.raises(GitRefusal, match=r"changed what is under a filter: a\.nb") as refused:
+    with pytest.raises(GitRefusal, match=r"a\.nb") as refused:
         desk.on_branch(request, how)
     assert "pancode land RUN" in refused.value.fix
     assert land(desk.repo.path, desk.depot, request).status is LandStatus.LANDED
@@ -137,7 +137,7 @@ def test_a_new_time_alone_is_no_change_whatever_the_size(lfs: FilteredUser) -> N
 
 def test_a_raw_blob_of_a_pattern_of_lfs_does_not_land(lfs: FilteredUser) -> None:
     taken = lfs.snap()
-    with pytest.raises(GitRefusal, match="under Git LFS: a.bin"):
+    with pytest.raises(GitRefusal, match="LFS: a.bin"):
         lfs.on_branch(lfs.result(taken, "a.bin", "new content"))
     assert lfs.on_branch(lfs.result(taken, "a.bin", _pointer("new content"))) is LandStatus.LANDED
     assert lfs.on_branch(lfs.result(taken, "b.txt", "plain")) is LandStatus.LANDED

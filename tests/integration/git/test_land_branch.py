@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ def test_a_conflict_and_a_gate_leave_the_branch(coordinator: Trees) -> None:
 
 @pytest.mark.parametrize("name", ["-x", "a..b", "", "a b"])
 def test_what_is_no_branchs_name_is_refused(coordinator: Trees, name: str) -> None:
-    with pytest.raises(GitRefusal, match="cannot be the name of a branch"):
+    with pytest.raises(GitRefusal, match=re.escape(repr(name))):
         _land(coordinator, coordinator.result(edit_c), name)
 
 
@@ -73,14 +74,14 @@ def test_a_branch_that_is_checked_out_is_refused(coordinator: Trees, tmp_path: P
     request, here = coordinator.result(edit_c), coordinator.user.git("symbolic-ref", "--short", "HEAD")
     coordinator.user.git("worktree", "add", "-q", "-b", "elsewhere", str(tmp_path / "other"))
     for name in (here, "elsewhere"):
-        with pytest.raises(GitRefusal, match="is checked out in"):
+        with pytest.raises(GitRefusal, match=f"{name} is checked out"):
             _land(coordinator, request, name)
 
 
 def test_a_name_that_stands_for_another_branch_is_refused(coordinator: Trees) -> None:
     request, git = coordinator.result(edit_c), coordinator.user.git
     git("symbolic-ref", "refs/heads/alias", git("symbolic-ref", "HEAD"))
-    with pytest.raises(GitRefusal, match="is another name of refs/heads/"):
+    with pytest.raises(GitRefusal, match="alias .*refs/heads/"):
         _land(coordinator, request, "alias")
 
 
@@ -111,7 +112,7 @@ def test_settings_that_git_cannot_read_are_named(coordinator: Trees, tmp_path: P
     """Else the programs that the repository names would not be known, and not be kept from running."""
     (tmp_path / ".gitconfig").write_text("[user\n")
     request = replace(coordinator.result(edit_c), environ={"HOME": str(tmp_path)})
-    with pytest.raises(GitRefusal, match="cannot read its settings") as refused:
+    with pytest.raises(GitRefusal) as refused:
         _land(coordinator, request)
     assert "gitconfig" in refused.value.why and "that git names" in refused.value.fix
 

@@ -175,7 +175,7 @@ def test_a_branch_that_is_being_rebased_and_a_tree_in_a_merge_are_left_alone(coo
     before = coordinator.tree()
     with pytest.raises(GitRefusal, match="is being rebased"):
         _land(coordinator, request, How.SQUASH)
-    with pytest.raises(GitRefusal, match="a rebase is in progress"):
+    with pytest.raises(GitRefusal, match="a rebase"):
         coordinator.land(request)
     assert coordinator.tree() == before
     assert _land(coordinator, request, How.SQUASH, "agent/y").status is LandStatus.LANDED
@@ -187,9 +187,9 @@ def test_a_detached_head_and_a_repository_that_has_vanished(coordinator: Trees, 
     assert coordinator.land(request).status is LandStatus.LANDED
     coordinator.user.path.rename(tmp_path / "away")
     target = OnBranch("agent/x", "mend it", NOW_MS)
-    with pytest.raises(GitRefusal, match="is not a folder"):
+    with pytest.raises(GitRefusal, match=str(coordinator.user.path)):
         coordinator.land(request)
-    with pytest.raises(GitRefusal, match="is not a folder"):
+    with pytest.raises(GitRefusal, match=str(coordinator.user.path)):
         land_on_branch(coordinator.user.path, coordinator.depot, request, target)
 
 

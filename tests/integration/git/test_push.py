@@ -54,15 +54,13 @@ def test_a_branch_that_somebody_else_has_moved(user: Repo) -> None:
     user.git("push", "-q", "origin", "HEAD~0:refs/heads/t")
     user.git("branch", "-f", "t", "HEAD~1")
     error = _refused(user)
-    assert error.fix.startswith("git fetch origin && git rebase origin/t t") and "rejected" in str(error.why)
+    assert "git fetch origin && git rebase origin/t t" in error.fix and "rejected" in str(error.why)
 
 
 def test_a_remote_that_gives_no_answer(user: Repo) -> None:
     user.git("remote", "set-url", "origin", "/no/where")
     error = _refused(user)
-    assert error.fix.startswith("mend that (git ls-remote origin has to answer)") and "/no/where" in str(
-        error.why
-    )
+    assert "git ls-remote origin" in error.fix and "/no/where" in str(error.why)
 
 
 TOKEN = "a-token-of-the-owner"

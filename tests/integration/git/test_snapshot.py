@@ -275,7 +275,7 @@ def test_a_folder_to_begin_in_that_does_not_travel(repo: Repo, depot: Depot, fol
         lambda: preview(repo.path, options),
         lambda: take_snapshot(repo.path, depot, "r-abc123", options),
     ):
-        with pytest.raises(GitRefusal, match="a run cannot begin in") as told:
+        with pytest.raises(GitRefusal) as told:
             look()
         assert folder in str(told.value) and f"cd {repo.path}, then" in told.value.fix
         assert ("put a file into it" in told.value.fix) is (folder != ".git")

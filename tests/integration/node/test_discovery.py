@@ -129,7 +129,7 @@ def test_a_program_off_the_path_is_told_apart_from_one_that_is_missing(
     monkeypatch.setenv("HOME", str(tmp_path))
     _program(tmp_path / ".nvm/versions/node/v22.0.0/bin/claude", LOGGED_IN)
     facts = {fact.name: fact for fact in machine(tmp_path).look().runtimes}
-    assert facts["claude"].state == "missing" and f"it is in {tmp_path}/.nvm" in facts["claude"].fix
+    assert facts["claude"].state == "missing" and f"{tmp_path}/.nvm" in facts["claude"].fix
     assert facts["codex"].state == "missing" and "npm install" in facts["codex"].fix
 
 
@@ -228,7 +228,7 @@ def test_a_program_that_never_answers_is_ended_with_what_it_started_and_named(tm
     finder = Finder(f"{tmp_path}/bin:/usr/bin:/bin", SystemClock(), dict, ANSWER_S, probe_s=1)
     (fact,) = [one for one in finder.look() if one.name == "claude"]
     assert fact.state == "unknown_version"
-    assert fact.fix == "`claude --version` did not end within 1 s; try it there: claude --version"
+    assert fact.fix.endswith(": claude --version") and "1 s" in fact.fix
     until(lambda: not _lives(int(child.read_text())))
 
 

@@ -41,7 +41,7 @@ def test_a_context_that_is_too_small_is_told_without_a_long_prompt() -> None:
     context = check(fact, ExamCheck.CONTEXT)
     assert context.grade is Grade.FAILED and fact.ctx == 4096
     assert context.words == "a call gets 4096 tokens, and a coding agent needs 16384"
-    assert context.fix == "start llama-server with --ctx-size 131072 --parallel 4 (they share it)"
+    assert "--ctx-size 131072 --parallel 4" in context.fix
     assert check(fact, ExamCheck.TOOLS).grade is Grade.PASSED
 
 
@@ -129,4 +129,4 @@ def test_a_server_that_is_gone() -> None:
         one = sitting(tiny.url)
     with pytest.raises(NotNow, match="cannot be reached") as no:
         one.take()
-    assert no.value.fix == f"start the server at {one.servers.fact.at}"
+    assert one.servers.fact.at in no.value.fix

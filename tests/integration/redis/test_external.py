@@ -64,12 +64,12 @@ def test_one_that_lets_everybody_in_is_seen(debian: DebianRedis) -> None:
 
 def test_a_wrong_password(debian: DebianRedis) -> None:
     error = refusal(at(debian, "default:hunter2"))
-    assert str(error) == "Redis refuses our password."
+    assert "password" in str(error)
     assert f"redis-cli -h 127.0.0.1 -p {debian.port} -n 0 --user default --askpass ping" in error.fix
 
 
 def test_no_password(debian: DebianRedis) -> None:
-    assert str(refusal(f"redis://127.0.0.1:{debian.port}/0")) == "Redis refuses our password."
+    assert "password" in str(refusal(f"redis://127.0.0.1:{debian.port}/0"))
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_too_old() -> None:
         thread.start()
         error = refusal(f"redis://127.0.0.1:{listener.getsockname()[1]}/0")
         thread.join(5 * crowded())
-    assert str(error) == "Redis 6.2.7 is too old." and "7.0" in error.why
+    assert "6.2.7" in str(error) and "7.0" in error.why
 
 
 @pytest.mark.parametrize(

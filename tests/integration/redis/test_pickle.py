@@ -133,14 +133,14 @@ def test_our_commands_run_nothing_and_change_nothing(mined: tuple[Site, Path], t
 
 @pytest.mark.parametrize("words", [["worker"], ["requeue", "--all"], []])
 def test_a_command_that_does_more_than_look_is_refused(tmp_path: Path, words: list[str]) -> None:
-    with pytest.raises(UsageError, match="is not run on a fleet"):
+    with pytest.raises(UsageError, check=lambda error: "pancode queue rq info" in error.fix):
         administration.rq(words, tmp_path, {}, io.StringIO())
 
 
 def test_another_redis_or_other_classes_are_refused(valkey_site: Site, tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "pancode", "queue", "rq", "info", "--job-class", "rq.job.Job"]
     done = run(argv, tmp_path, PANCODE_REDIS_URL=url(valkey_site))
-    assert done.returncode == 2 and "--job-class is not for" in done.stderr, done.stderr
+    assert done.returncode == 2 and "--job-class" in done.stderr, done.stderr
 
 
 def test_the_dashboard_is_started_without_pickle(mined: tuple[Site, Path], tmp_path: Path) -> None:

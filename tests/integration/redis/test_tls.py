@@ -81,7 +81,7 @@ def test_a_certificate_of_ours_that_it_does_not_accept(
         "old": authority.issue("old", days_ago=60),
     }
     error = refusal(strict.url(), beside(authority.ca, shown[kind]))
-    assert str(error) == "Redis does not accept our certificate.", error.why
+    assert "our certificate" in str(error), error.why
     named = "not set" if kind == "none" else str(shown[kind].cert)  # type: ignore[union-attr]
     assert f"redis.cert_file ({named})" in error.fix or f"names ({named})" in error.fix
     assert "redis-cli" in error.fix and "--tls" in error.fix
@@ -91,7 +91,7 @@ def test_an_authority_that_we_do_not_know(server: TlsRedis, tmp_path: Path) -> N
     other = Authority(tmp_path / "other", "other")
     for more in (beside(None), beside(other.ca)):
         error = refusal(server.url(), more)
-        assert str(error) == "The certificate of Redis is of an authority that we do not know.", error.why
+        assert "an authority" in str(error), error.why
         assert f"redis.ca_file ({more.files.ca or 'not set'})" in error.fix
         assert f"openssl s_client -connect 127.0.0.1:{server.port}" in error.fix
 
@@ -130,7 +130,7 @@ def test_tls_where_there_is_none_and_none_where_there_is(
         error = refusal(f"rediss://127.0.0.1:{other.port}", beside(authority.ca))
     finally:
         other.discard()
-    assert str(error) == "Redis does not answer in TLS.", error.why
+    assert "in TLS" in str(error), error.why
 
 
 def test_files_that_cannot_be_used_are_named(authority: Authority, here: Pair, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_files_that_cannot_be_used_are_named(authority: Authority, here: Pair, t
         error = refusal("rediss://127.0.0.1:1", more)
         assert isinstance(error, ConfigError) and words in str(error), str(error)
     error = refusal("redis://127.0.0.1:1", beside(authority.ca))
-    assert "does not ask for TLS" in str(error) and "rediss://" in error.fix
+    assert "for TLS" in str(error) and "rediss://" in error.fix
 
 
 def test_a_password_in_a_file_is_read_for_each_connection(
@@ -160,7 +160,7 @@ def test_a_password_in_a_file_is_read_for_each_connection(
     access = check_external(url, PLACE, more).access
     server.do("ACL", "SETUSER", "kept", "resetpass", ">two")
     error = refusal(url, more)
-    assert str(error) == "Redis refuses our password." and str(secret) in error.fix and PLACE in error.fix
+    assert "password" in str(error) and str(secret) in error.fix and PLACE in error.fix
     secret.write_text("two\n")
     client = connect(access)
     assert client.ping()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 from pathlib import Path
 
 import pytest
@@ -194,7 +195,7 @@ def test_only_what_is_dialled_first_goes_through_its_own_proxy_command(tmp_path:
 def test_a_command_line_for_a_shell_is_refused_with_the_line_to_write(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         found(tmp_path, "ProxyCommand nc %h %p 2>/dev/null")
-    assert caught.value.fix == "write it as ProxyCommand sh -c 'nc %h %p 2>/dev/null'"
+    assert "ProxyCommand sh -c 'nc %h %p 2>/dev/null'" in caught.value.fix
 
 
 @pytest.mark.parametrize("config", ["ProxyCommand none", "CanonicalizeHostname no", "ProxyUseFdpass no"])
@@ -225,7 +226,7 @@ def test_algorithms_reach_asyncssh(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("alias", ["", "-oProxyCommand=x", "a b", "a;b", "a\nb", "*", "../x", "$(x)"])
 def test_names_that_are_no_host_are_refused(tmp_path: Path, alias: str) -> None:
-    with pytest.raises(ConfigError, match="not a host name"):
+    with pytest.raises(ConfigError, match=re.escape(repr(alias))):
         found(tmp_path, "", alias)
 
 
@@ -239,7 +240,7 @@ def test_an_algorithm_that_is_not_known_here_is_left_out_with_a_warning() -> Non
     lists, (warning,) = algorithms("gpubox", said, usual)
     assert lists == (("encryption_algs", "aes256-ctr"),)
     assert "of-tomorrow@example.org" in warning and "of-ssh" not in warning
-    with pytest.raises(TargetError, match="no algorithm of ciphers"):
+    with pytest.raises(TargetError, match="ciphers"):
         algorithms("gpubox", {"ciphers": "of-tomorrow@example.org"}, usual)
 
 

@@ -112,9 +112,10 @@ def test_a_password_that_is_changed_while_we_run(
     with pytest.raises(PancodeError), ledger.transaction() as tx:
         tx.find(Setting)
     for _ in range(2):
-        with pytest.raises(ConfigError, match="refuses our user or password") as caught, ledger.transaction():
+        with pytest.raises(ConfigError) as caught, ledger.transaction():
             pass
-        assert str(secret) in caught.value.fix and PLACE in caught.value.fix and "psql" in caught.value.fix
+        assert caught.value.code == "ledger_password" and "psql" in caught.value.fix
+        assert str(secret) in caught.value.fix and PLACE in caught.value.fix
         assert "one" not in caught.value.why.split()
     secret.write_text("two\n")
     with ledger.transaction() as tx:
@@ -122,7 +123,7 @@ def test_a_password_that_is_changed_while_we_run(
     ledger.close()
     secret.unlink()
     error = refused(url, str(secret))
-    assert error.code == "ledger_password" and f"{secret}, with the password" in str(error)
+    assert error.code == "ledger_password" and str(secret) in str(error)
 
 
 def test_doctor_tries_it_as_it_is_configured(server: Postgres, authority: Authority, tmp_path: Path) -> None:
