@@ -440,8 +440,8 @@ def add_second(entries: Sequence[BookEntry], account: Account, spent: Spent, sta
 
 
 def add_rest(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
-    """Entries for the tokens and the time that a late receipt tells of a free attempt, beyond what was booked
-    when its node was lost.
+    """Entries for what a late receipt tells of an attempt that counted as free, beyond what was booked when
+    its node was lost.
     """
     booked: dict[str, list[BookEntry]] = {}
     for entry in entries:
@@ -451,8 +451,9 @@ def add_rest(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp
     for scope, mine in booked.items():
         tokens = max(0, spent.tokens - sum(e.tokens for e in mine))
         ms = max(0, spent.agent_ms - sum(e.agent_ms for e in mine))
+        usd = minus(spent.usd or ZERO, plus(*(e.usd for e in mine)))
         rest = replace(spent, tokens=tokens, agent_ms=ms)
-        made += [_entry(EntryKind.CORRECT, scope, account, ZERO, stamp, rest)] if tokens or ms else []
+        made += [_entry(EntryKind.CORRECT, scope, account, usd, stamp, rest)] if tokens or ms or usd else []
     return made
 
 
