@@ -12,7 +12,7 @@ import click
 
 PRODUCT = ("/pancode/", "/node_agent/")
 ROOT = str(Path(__file__).resolve().parents[1])
-COMMAND = re.compile(r"(?<![\w./-])pancode(?= )([^;:()`'\"]*)")
+COMMAND = re.compile(r"(?<![\w./-])(?<!--user )pancode(?= )([^;:()`'\"]*)")
 """Where a fix names a command; what follows is read up to a word that is not a part of it."""
 MET: set[str] = set()
 """The fixes that tests of this process have met, and that were not looked at yet."""

@@ -14,11 +14,11 @@ from docs.generate.markdown import block, code, listed, page, table, words, yes
 from node_agent.policy import rulefile
 from node_agent.policy.rulefile import FILES
 from node_agent.wire.policy import MOST_RULES
+from pancode.config import units
 from pancode.config.agents.definitions import shipped_text
 from pancode.config.agents.presets import PresetEntry
 from pancode.config.schema import PROJECT_KEYS, Settings
 from pancode.config.variables import LIMITING, PER_DISPATCH, VARIABLES
-from pancode.kernel import units
 
 UNKNOWN = f"""
 Every command warns of a `PANCODE_` variable that is unknown. Where it is close to one that limits runs

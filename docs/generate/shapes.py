@@ -8,8 +8,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 from typing_extensions import is_typeddict
 
 from docs.generate.markdown import bases, code, page, table, told, words
-from pancode.agents import model_tests
 from pancode.app.http_routes import VERBS
+from pancode.fleet import model_tests
 from pancode.notices import answers as outgoing_shapes
 from pancode.reports import story
 from pancode.runs import answers as run_shapes

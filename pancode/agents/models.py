@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from node_agent.wire.endpoint import OTHER_NAMES, VENDOR_VARIABLES
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import nearest, not_found
+
+
+class VendorList(Protocol):
+    """The known models of one vendor; a newer one may be missing."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the models that could do a run's work."""
+
+    def knows(self, model: str) -> bool:
+        """Whether the list has the model, also by another of its names, as with a date at its end."""
 
 
 @dataclass(frozen=True, slots=True)

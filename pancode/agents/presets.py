@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import SAFETY_RANK, Safety
 from pancode.kernel.names import not_found
-from pancode.runs.request import Defaults, DispatchRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +45,6 @@ def find_preset(presets: Presets, name: str) -> Preset:
     if found is None:
         raise not_found("preset", name, presets, "pancode presets")
     return found
-
-
-def outranked_for(request: DispatchRequest, defaults: Defaults) -> tuple[str, ...]:
-    """Return the variables that a preset outranks, in words; without those that a flag sets anyway."""
-    flags = {
-        "models.worker": request.model,
-        "models.scout": request.model,
-        "dispatch.reasoning": request.reasoning,
-        "dispatch.safety": request.safety,
-    }
-    return tuple(words for key, words in defaults.outranked.items() if key in flags and flags[key] is None)
 
 
 def raises(preset: Preset | None, without: Safety) -> str:

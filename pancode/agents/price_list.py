@@ -9,9 +9,8 @@ from decimal import Decimal
 from genai_prices.data import providers
 from genai_prices.types import ModelInfo, TieredPrices
 
-from pancode.agents.models import CLOUD
+from pancode.agents.models import CLOUD, VendorList
 from pancode.agents.tiers import CloudModel
-from pancode.runs.request import VendorList
 
 
 class KeptLists(Mapping[str, VendorList]):
@@ -55,7 +54,7 @@ def cloud_models(now_ms: int) -> tuple[CloudModel, ...]:
 
 
 class KeptList:
-    """A pancode.runs.request.VendorList of one vendor."""
+    """A pancode.agents.models.VendorList of one vendor."""
 
     def __init__(self, provider: str) -> None:
         self._models = tuple(model for one in providers if one.id == provider for model in one.models)

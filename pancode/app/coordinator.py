@@ -30,7 +30,7 @@ from pancode.fleet.answers import TroubleShape
 from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.direct.entrance import Rooms
 from pancode.fleet.direct.guests import Direct
-from pancode.fleet.place import Doorway, ListenAddress
+from pancode.fleet.place import DoorPlace, Doorway, ListenAddress
 from pancode.fleet.ssh.bringup import BringUp, NodeDefaults
 from pancode.fleet.ssh.connection import SshTiming
 from pancode.fleet.ssh.forward_targets import End, TlsEnd
@@ -46,7 +46,7 @@ from pancode.git.depot_server import DepotParts, DepotServer, Grant, Refusal, St
 from pancode.git.forge_rules import ForgeAccess, ForgeKind
 from pancode.git.log_store import LogStreams
 from pancode.git.remotes import head_of
-from pancode.interfaces.http.access.request_filter import DoorPlace
+from pancode.interfaces.http.access import tokens
 from pancode.issues.auto_start import IssueWatch
 from pancode.issues.forge_trackers import HttpTrackers
 from pancode.issues.service import closing, note_pull
@@ -128,7 +128,7 @@ class OutgoingParts:
     def __init__(self, root: Path, environ: Mapping[str, str], core: Core) -> None:
         self._root, self._environ = root, environ
         self.secrets = KeptSecrets(Home(root).secrets)
-        self.sending = Outgoing(core, Sender(self.rules, self.secrets))
+        self.sending = Outgoing(core, Sender(self.rules, self.secrets), tokens)
 
     def shown(self) -> list[TroubleShape]:
         """The failed deliveries as `fleet status` shows them."""

@@ -21,10 +21,9 @@ from pancode.config.listeners import direct_in, door_in, figures_in
 from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.fleet.direct.authority import KeyPair
 from pancode.fleet.direct.listener import listening_at
-from pancode.fleet.place import Doorway, ListenAddress
+from pancode.fleet.place import DoorPlace, Doorway, ListenAddress
 from pancode.fleet.ssh.home import Home
 from pancode.interfaces.client.client import ask
-from pancode.interfaces.http.access.request_filter import DoorPlace
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.formatting import counted, disk_of, size
 from pancode.kernel.host.disk_use import sizes_of

@@ -27,10 +27,10 @@ from pancode.interfaces.mcp.protocol import CallProgress, CancelledCall, ParamsE
 from pancode.interfaces.mcp.tool import McpTool
 from pancode.interfaces.mcp.tools import BY_NAME, call
 from pancode.kernel.errors import UnavailableError, UsageError
-from pancode.kernel.feed_thread import JOIN_S, FeedThread
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
 from pancode.people.service import still_waits
+from pancode.runs.feed_thread import JOIN_S, FeedThread
 from pancode.runs.life.continuations import payer_of
 from pancode.runs.life.inbox import BEFORE_START, ItemKind, kind_of
 from pancode.runs.life.signals import FleetAnswered, LandingProposed

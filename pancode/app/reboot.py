@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from node_agent.wire.logs import VARIABLE as LOG
+from pancode.config.units import passwords
 from pancode.config.variables import VARIABLES
 from pancode.fleet.systemd.system_unit import SystemService
 from pancode.fleet.systemd.unit import CoordinatorUnit
 from pancode.fleet.systemd.user_unit import UserService
-from pancode.kernel.units import passwords
 
 ARGV = (sys.executable, "-m", "pancode", "serve", "--child")
 

@@ -6,12 +6,12 @@ from calendar import monthrange
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
+from decimal import Decimal
 from functools import reduce
 from typing import Any, assert_never
 
 from pancode.kernel.records import Balance, BookEntry, EntryKind, Run
-from pancode.kernel.values import replace
+from pancode.kernel.values import EXACT, replace
 
 PERIODS = ("week", "month")
 """The periods whose balances are sums of days: nothing is booked in them, which saves each dispatch rows."""
@@ -60,8 +60,6 @@ def together(scope: str, balances: Iterable[Balance]) -> Balance:
 
 
 ZERO = Decimal(0)
-EXACT = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX)
-"""For exact sums: Decimal's own context rounds at 28 digits, so large sums would not match their entries."""
 MOST_SUM = 2**63 - 1
 """The greatest value of a column. A larger sum of nodes' figures stays at it, and no receipt is refused."""
 DISPUTED = "disputed_usd"
@@ -439,6 +437,24 @@ def add_second(entries: Sequence[BookEntry], account: Account, spent: Spent, sta
     )
     usd = ZERO if spent.usd is None else spent.usd
     return [_entry(EntryKind.SPEND, scope, account, usd, stamp, spent) for scope in scopes]
+
+
+def add_rest(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
+    """Entries for what a late receipt tells of an attempt that counted as free, beyond what was booked when
+    its node was lost.
+    """
+    booked: dict[str, list[BookEntry]] = {}
+    for entry in entries:
+        if entry.fence == account.fence and entry.kind in _SPENDS and entry.source == "local":
+            booked.setdefault(entry.scope, []).append(entry)
+    made = []
+    for scope, mine in booked.items():
+        tokens = max(0, spent.tokens - sum(e.tokens for e in mine))
+        ms = max(0, spent.agent_ms - sum(e.agent_ms for e in mine))
+        usd = minus(spent.usd or ZERO, plus(*(e.usd for e in mine)))
+        rest = replace(spent, tokens=tokens, agent_ms=ms)
+        made += [_entry(EntryKind.CORRECT, scope, account, usd, stamp, rest)] if tokens or ms or usd else []
+    return made
 
 
 OVER, RESTS = "the day of its admission is over", "its session rests, and nobody has a price for it"

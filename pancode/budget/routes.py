@@ -18,11 +18,6 @@ from pancode.budget.answers import (
     WorkersAnswer,
 )
 from pancode.budget.books import PERIODS, repo_scope, session_scope
-from pancode.budget.cost_report import cost
-from pancode.budget.report import Configured, budget
-from pancode.budget.service import set_ceilings, settle_by_hand, unset_ceiling
-from pancode.budget.track_records import track_records
-from pancode.budget.workers import workers
 from pancode.fleet.fleet import must_exist
 from pancode.interfaces.http.access.rights import BUDGETS, NOTES, SETTLES
 from pancode.interfaces.http.bodies import ActBody, CeilingBody, ScopeBody, SettleBody
@@ -34,6 +29,11 @@ from pancode.people.answers import INBOX, InboxAnswer
 from pancode.people.service import items
 from pancode.reports.answers import BRIEFING, LOOKED, REPORT, BriefShape, LookedAnswer, ReportShape
 from pancode.reports.brief import also_waits, brief, looked, report
+from pancode.reports.budget_report import Configured, budget
+from pancode.reports.cost_report import cost
+from pancode.reports.track_records import track_records
+from pancode.reports.workers import workers
+from pancode.runs.ceilings import set_ceilings, settle_by_hand, unset_ceiling
 from pancode.runs.lists import since_ms
 from pancode.runs.views import find
 from pancode.sessions.session import show

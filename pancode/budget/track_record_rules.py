@@ -14,8 +14,11 @@ from pancode.budget import books
 from pancode.budget.books import Amount, minutes
 from pancode.kernel.formatting import counted
 from pancode.kernel.records import EndedRun, Run
-from pancode.runs.request import EXPLORE, EXPLORES, ExpectedWork
 
+EXPLORE = 0.1
+"""The share of choices that go to the candidate that was tried least, so that a newcomer gets its chances."""
+EXPLORES = "explore"
+"""A term of a run: its share of exploration, where that is unusual."""
 _Z = 1.96
 """The z value of a 95 % confidence interval."""
 KIND_OF_AGENT: Mapping[str, str] = {
@@ -40,6 +43,15 @@ class WorkKey:
     repository: str | None
     node: str | None = None
     size: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedWork:
+    """What a run is expected to need, and the evidence in words. `usd` None: no cost is known."""
+
+    usd: Decimal | None
+    amount: Amount
+    words: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from node_agent.wire.policy import SAFETY_RANK, Safety
 from pancode.config.answers import ChangeAnswer
+from pancode.config.variables import FOR_NEW_NODES
 from pancode.kernel.errors import NotFoundError, RefusedError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import ConfigChange
@@ -16,7 +17,7 @@ from pancode.kernel.values import replace
 from pancode.runs.admission.gates.agent import NEEDS_YES
 from pancode.runs.core import Core, locked
 from pancode.runs.unit_of_work import Work, unit_of_work
-from pancode.runs.user_environment import SettingSaid
+from pancode.runs.user_environment import ChosenSettings, SettingSaid
 
 MOST_KEPT = 20
 """How many changes can be taken back: the newest."""
@@ -97,6 +98,32 @@ class ChangeMaker(Protocol):
 
 
 ChangeMakers = Mapping[ChangeKind, ChangeMaker]
+
+
+class SettingMaker:
+    """Changes keys of settings.json."""
+
+    def __init__(self, chosen: ChosenSettings) -> None:
+        self._chosen = chosen
+
+    def look(self, change: AskedChange) -> ChangeEffect:
+        return self._effect(change, make=False)
+
+    def make(self, change: AskedChange, by: str) -> ChangeEffect:
+        return self._effect(change, make=True)
+
+    def _effect(self, change: AskedChange, make: bool) -> ChangeEffect:
+        act = self._chosen.change if make else self._chosen.look
+        done = act(change.target, change.value)
+        notes = []
+        if done.wins:
+            notes.append(f"{done.wins} counts more: {change.target} stays {done.now.value}")
+        if done.at_start:
+            notes.append("it counts from the coordinator's next start: pancode fleet down")
+        if change.target in FOR_NEW_NODES:
+            notes.append(FOR_NEW_NODES[change.target])
+        back = AskedChange(change.kind, change.target, done.before)
+        return ChangeEffect(change, done.was, done.now, back, done.after, tuple(notes))
 
 
 @locked

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pancode.fleet import breaker_service, inventory
+from pancode.fleet import inventory
 from pancode.kernel.names import not_found
 from pancode.kernel.records import Node, Setting
 from pancode.runs.core import Core, locked
-from pancode.runs.lists import PAUSED, pause_key
+from pancode.runs.lists import PAUSED, pause_key, put_setting
+from pancode.runs.placement import breaker_service
 from pancode.runs.unit_of_work import unit_of_work
-
-
-def put_setting(core: Core, name: str, value: object | None, by: str) -> None:
-    """Change one durable setting; None removes it."""
-    with unit_of_work(core) as work:
-        if value is None:
-            work.tx.delete(Setting, name)
-        else:
-            work.tx.put(Setting(name, value, core.wall_ms(), by))
-        work.audit("fleet", "info", f"setting {name}", by=by, value=value)
 
 
 @locked

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from pancode.config.agents.presets import VARIABLE
 from pancode.config.answers import ChangeAnswer, SettingShape
-from pancode.config.changes import AskedChange, ChangeKind
+from pancode.config.changes import AskedChange, ChangeKind, SettingMaker
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.settings_writer import KeptSettings
 from pancode.config.user_environment import FileSurroundings
-from pancode.people.change_makers import SettingMaker
 
 
 def settings_here(

@@ -10,12 +10,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pancode.config.schema import OWN_OF_PROJECT, PROJECT_KEYS
+from pancode.config.units import SecretShownError, shown
 from pancode.config.variables import BUILT_IN, VARIABLES
 from pancode.kernel.documents import Document
 from pancode.kernel.errors import ConfigError
 from pancode.kernel.formatting import counted
 from pancode.kernel.names import nearest
-from pancode.kernel.units import SecretShownError, shown
 
 Words = tuple[str, str]
 """Why something is wrong, and the fix."""

@@ -6,8 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from pancode.config.load import Loaded
-from pancode.fleet.place import Doorway, ListenAddress, api_place_of, doorway_of, figures_place_of, place_of
-from pancode.interfaces.http.access.request_filter import DoorPlace
+from pancode.fleet.place import (
+    DoorPlace,
+    Doorway,
+    ListenAddress,
+    api_place_of,
+    doorway_of,
+    figures_place_of,
+    place_of,
+)
 from pancode.kernel.errors import ConfigError
 
 

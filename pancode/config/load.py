@@ -26,15 +26,15 @@ from pancode.config.layers import (
     layer_of,
     project_layer,
 )
-from pancode.config.project_rules import SETTING_OF, NamedProject
 from pancode.config.projects import project_at, project_values
 from pancode.config.schema import BY_NAME, Settings
 from pancode.config.settings_json import kept_layer, read_kept
+from pancode.config.units import duration_ms, passwords, shown, size_bytes
 from pancode.config.variables import BUILT_IN, VARIABLES, unknown_variables
 from pancode.kernel.documents import Document, read_document
 from pancode.kernel.errors import ConfigError
-from pancode.kernel.units import duration_ms, passwords, shown, size_bytes
 from pancode.kernel.values import replace
+from pancode.runs.project_rules import SETTING_OF, NamedProject
 from pancode.runs.request import Defaults
 
 _DURATIONS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))

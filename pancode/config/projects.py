@@ -9,12 +9,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pancode.config.project_rules import SETTING_OF, LabelRule, NamedProject
+from pancode.config.units import Commands, FilePath, Labels, Money, Texts
 from pancode.git.forge_rules import repository_of
 from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import PRDS
-from pancode.kernel.units import Commands, FilePath, Labels, Money, Texts
+from pancode.runs.project_rules import SETTING_OF, LabelRule, NamedProject
 
 _Word = Annotated[str, Field(min_length=1)]
 

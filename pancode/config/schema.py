@@ -16,16 +16,17 @@ from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.agents.models import model_ref
 from pancode.agents.runtimes import known_runtime
 from pancode.agents.tiers import ModelTier
+from pancode.budget.track_record_rules import EXPLORE
+from pancode.config import units
 from pancode.config.projects import ProjectSettings
+from pancode.config.units import SecretShownError
 from pancode.git.forge_rules import ForgeAccess, ForgeKind
-from pancode.kernel import units
 from pancode.kernel.errors import ConfigError, UsageError
 from pancode.kernel.states import LandRule
-from pancode.kernel.units import SecretShownError
 from pancode.landing.model import How
 from pancode.notices.rules import USUAL, NoticeKind, NoticeRoute, NotifyRules, QuietHours
 from pancode.runs.life.health import HealthRules
-from pancode.runs.request import EXPLORE, Defaults, Project
+from pancode.runs.request import Defaults, Project
 from pancode.runs.retention.rules import KeepRules
 from pancode.schedules.times import zone_of
 

@@ -9,13 +9,13 @@ from threading import Lock
 from pancode.config.agents.edit import with_value
 from pancode.config.layers import CHOSEN
 from pancode.config.load import MACHINE_FILE, ConfigPlaces, Loaded, load, setting_keys
-from pancode.config.project_rules import project_name
 from pancode.config.schema import BY_NAME, OWN_OF_PROJECT
 from pancode.config.settings_json import document_of, read_kept, text_at, value_of, without
 from pancode.kernel.documents import Document
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UsageError
 from pancode.kernel.host.files import write_durable
 from pancode.kernel.names import nearest
+from pancode.runs.project_rules import project_name
 from pancode.runs.user_environment import SettingChange, SettingSaid
 
 BY_VERB = {"budget.ceiling": "pancode budget set"}

@@ -17,7 +17,6 @@ from pancode.config.agents.presets import APPLIED, LoadedPresets, applied, load_
 from pancode.config.agents.presets import FILE as PRESETS_FILE
 from pancode.config.layers import CHOSEN
 from pancode.config.load import FILE, MACHINE_FILE, ConfigPlaces, Loaded, load
-from pancode.config.project_rules import NamedProject
 from pancode.config.projects import address_of, prd_of, travels
 from pancode.kernel.documents import Document, read_document
 from pancode.kernel.errors import ConfigError, UsageError
@@ -25,6 +24,7 @@ from pancode.kernel.names import is_readme
 from pancode.kernel.terms import GivenSkills
 from pancode.kernel.values import replace
 from pancode.runs.admission.request_rules import is_inside, is_rooted, located, mentioned
+from pancode.runs.project_rules import NamedProject
 from pancode.runs.request import Defaults, PathFact, Project
 from pancode.runs.user_environment import SettingSaid
 from pancode.skills.assignment import given

@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from pancode.agents.answers import EndpointShape, ModelTestAsked, RuntimeFacts, RuntimeTold
 from pancode.kernel.route import Route
-from pancode.runs.answers import HandoverShape
+from pancode.runs.answers import BreakerShape, HandoverShape
 
 
 class ProblemShape(TypedDict):
@@ -349,14 +349,6 @@ class UpAnswer(FleetShape):
 
 class DownAnswer(TypedDict):
     results: list[NodeResultShape]
-
-
-class BreakerShape(TypedDict):
-    name: str
-    state: str
-    failures: int
-    until_ms: int | None
-    why: str
 
 
 class BreakersAnswer(TypedDict):

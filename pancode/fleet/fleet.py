@@ -19,9 +19,7 @@ from node_agent.wire.node import (
 from pancode import __version__
 from pancode.agents.answers import RuntimeFacts, RuntimeTold
 from pancode.agents.endpoints import asks
-from pancode.agents.model_service import endpoint_shape
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, is_listed
-from pancode.fleet import node_cooldown
 from pancode.fleet.answers import (
     CheckLine,
     CoordinatorShape,
@@ -38,6 +36,7 @@ from pancode.fleet.answers import (
     TargetShape,
     TroubleShape,
 )
+from pancode.fleet.model_service import endpoint_shape
 from pancode.fleet.place import Reach
 from pancode.kernel.formatting import counted, size
 from pancode.kernel.names import not_found
@@ -57,6 +56,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import GpuHold, Node, Run, Setting
 from pancode.runs.core import Core, open_fences
 from pancode.runs.life.case import holds_slot
+from pancode.runs.placement import node_cooldown
 from pancode.runs.placement.gpus import gpus_seen
 from pancode.runs.views import at
 

@@ -19,7 +19,6 @@ from pancode.fleet.ssh.reach import login_for, pins_of, target_of
 from pancode.fleet.ssh.remote import Completed, Remote
 from pancode.fleet.ssh.terminal import attach
 from pancode.kernel.errors import UnavailableError, UsageError
-from pancode.notices.delivery.sender import KeptSecrets
 
 OUT_OF_SERVICE = 75
 SECRET_S, PROGRAMS_S = 30.0, 3_600.0
@@ -196,10 +195,3 @@ async def _there(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]
         )
     finally:
         await session.close()
-
-
-def keep_here(root: Path, name: str, value: str) -> None:
-    """Keep a secret of the coordinator in its home, readable only for its owner. ConfigError."""
-    home = Home(root)
-    home.prepare()
-    KeptSecrets(home.secrets).keep(name, value)

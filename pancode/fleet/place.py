@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 from pancode.kernel.errors import ConfigError
@@ -44,6 +45,23 @@ class ListenAddress:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class DoorPlace:
+    """Where the API listens over TCP. `cert`, `key`: of TLS; None: without TLS, only for this machine."""
+
+    place: ListenAddress
+    cert: Path | None = None
+    key: Path | None = None
+
+    @property
+    def scheme(self) -> str:
+        return "http" if self.cert is None else "https"
+
+    def url(self, port: int) -> str:
+        """Return the address with which a person on this machine opens the API."""
+        return f"{self.scheme}://{ListenAddress(self.place.host, port, '')}"
 
 
 @dataclass(frozen=True, slots=True)

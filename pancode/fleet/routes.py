@@ -33,8 +33,8 @@ from pancode.interfaces.http.routing import ApiCall, AtDoor, EventStream, Object
 from pancode.interfaces.http.streams import sse, steps
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.formatting import counted
-from pancode.queue.quota import release
 from pancode.runs.answers import HandoverShape
+from pancode.runs.nodes.quota import release
 from pancode.runs.placement.prefetch_service import hand_over
 from pancode.runs.retention.parts import RunFiles
 from pancode.runs.retention.service import carry_out, planned

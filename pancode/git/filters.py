@@ -11,7 +11,6 @@ from node_agent.wire.git import Change, join_nul, parse_raw_diff, shown, with_co
 from pancode.git.repository import GitProject
 from pancode.git.runner import Git, GitRefusal
 from pancode.kernel.formatting import first_few
-from pancode.landing.model import Conflict
 
 LFS = b"lfs"
 _POINTER = re.compile(
@@ -105,18 +104,3 @@ def unless_filtered(
             fix="land into your files, where your own git add runs the filter: pancode land RUN",
             paths=names,
         )
-
-
-def own_content(project: GitProject, index: Git, changes: tuple[Change, ...]) -> tuple[Conflict, ...]:
-    """Conflicts for filtered files whose content is on the disk and not in git: a landing would lose it."""
-    names = [change.path for change in changes if change.old_mode.startswith("100")]
-    under = [name for name, value in filtered(project, index, names).items() if value != LFS]
-    old = {change.path: change.old for change in changes}
-    top = os.fsencode(project.top)
-    why = "under a filter that takes your content away: copy it elsewhere, git checkout it, then land again"
-    found = []
-    for name in under:
-        path = os.fsdecode(os.path.join(top, name))
-        if os.path.isfile(path) and index.text("hash-object", "--no-filters", "--", path) != old[name]:
-            found.append(Conflict(shown(name), why))
-    return tuple(found)

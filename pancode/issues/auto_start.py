@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-from pancode.config.project_rules import NamedProject
 from pancode.issues.model import OVER, Issue, IssueState, Trackers, must_name_accounts, place_of
 from pancode.issues.service import is_begun, start
 from pancode.kernel.errors import PancodeError, with_fix
 from pancode.kernel.names import TRACKER
 from pancode.kernel.threads import PeriodicThread
 from pancode.runs.core import Core
+from pancode.runs.project_rules import NamedProject
 from pancode.runs.request import request_from
 from pancode.runs.user_environment import Surroundings
 

@@ -9,11 +9,11 @@ from enum import StrEnum
 from typing import Protocol
 
 from pancode.agents.prompts import digest_of
-from pancode.config.project_rules import NamedProject
 from pancode.git.forge_rules import RemoteRepository
 from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.formatting import safe, unhidden
 from pancode.kernel.names import not_found, plan_file
+from pancode.runs.project_rules import NamedProject
 
 MOST_TEXT, MOST_TITLE = 20_000, 200
 """Characters of an issue's text that a task has, and of its title."""

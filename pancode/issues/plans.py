@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pancode.config.project_rules import moved
 from pancode.issues.model import ISSUE, Trackers, material
 from pancode.issues.service import look
 from pancode.kernel.errors import NotFoundError, UsageError
@@ -16,6 +15,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptWorkspace, Run
 from pancode.memory.service import answer_of
 from pancode.runs.core import Core
+from pancode.runs.project_rules import moved
 from pancode.runs.request import DispatchRequest
 from pancode.runs.user_environment import Surroundings
 from pancode.workspaces.rules import load, runs_in, workspace_name

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from pancode.config.project_rules import NamedProject
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import LAST, PRD
 from pancode.memory.service import answer_of
 from pancode.runs.core import Core
+from pancode.runs.project_rules import NamedProject
 from pancode.runs.views import find_run
 
 MOST_DRAFT = 60_000

@@ -9,7 +9,6 @@ from typing import Annotated, cast
 
 from pydantic import Field
 
-from pancode.config.project_rules import NamedProject, meant
 from pancode.config.projects import project_among
 from pancode.interfaces.http.access.rights import DISPATCHES
 from pancode.interfaces.http.bodies import ActBody, CallerSettings, Name, Usd
@@ -38,6 +37,7 @@ from pancode.kernel.errors import UsageError
 from pancode.runs.admission.dry_run import queued
 from pancode.runs.answers import QueuedAnswer, RunShape
 from pancode.runs.dispatch import dispatch
+from pancode.runs.project_rules import NamedProject, meant
 from pancode.runs.request import request_from
 from pancode.runs.routes.runs import rehearsed
 from pancode.runs.views import brief

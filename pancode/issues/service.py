@@ -6,7 +6,6 @@ from dataclasses import fields
 from decimal import Decimal
 
 from pancode.agents.agents import DEFAULT_AGENT
-from pancode.config.project_rules import NamedProject, meant, moved
 from pancode.issues.answers import IssueWorkShape
 from pancode.issues.kept_plans import is_plan_kept
 from pancode.issues.model import (
@@ -29,6 +28,7 @@ from pancode.landing.pull_request import PullAsked
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch, new_id
 from pancode.runs.life.continuations import is_blocked
+from pancode.runs.project_rules import NamedProject, meant, moved
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings

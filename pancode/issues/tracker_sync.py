@@ -18,12 +18,12 @@ from pancode.issues.model import (
 )
 from pancode.issues.service import end, forget, keep, known_to_runs, open_works, runs_of, work_in
 from pancode.kernel.errors import PancodeError, UsageError, with_fix
-from pancode.kernel.feed_thread import FeedThread
 from pancode.kernel.formatting import counted
 from pancode.kernel.records import EventKind, IssueWork, KeptWorkspace, Run, RunState
 from pancode.kernel.threads import SOON_S
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
+from pancode.runs.feed_thread import FeedThread
 from pancode.runs.life.continuations import has_change, is_blocked
 from pancode.runs.life.signals import ToldByTracker
 from pancode.runs.unit_of_work import unit_of_work

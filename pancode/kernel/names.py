@@ -23,6 +23,8 @@ HEALTH_WATCH = "pancode health"
 OWN_NAMES = (FLEET, GATES, TRACKER, HEALTH_WATCH)
 """The senders of words that no person has said; no person may have such a name."""
 PLANNER = "planner"
+KEY_LOST = "key/LOST"
+"""A file in the home that says: the key of this fleet will not come back, so begin with another one."""
 PRD, README = "docs/PRD.md", "README.md"
 PRDS = (PRD, "PRD.md", README)
 """The files where a repository says what it is to become: the first one counts, also in lower case."""

@@ -1,12 +1,16 @@
-"""Copies of frozen values with some fields changed: `dataclasses.replace`, but fast for many fields."""
+"""Copies of frozen values, as `dataclasses.replace` but fast for many fields; and exact sums."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from decimal import MAX_EMAX, MIN_EMIN, Context
 from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
+
+EXACT = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX)
+"""For exact sums: Decimal's own context rounds at 28 digits, so large sums would not match their entries."""
 
 T = TypeVar("T")
 _Put = Callable[[Any, Any], None]

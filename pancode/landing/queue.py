@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from pancode.kernel.errors import PancodeError, UnavailableError, WorkspaceError
-from pancode.kernel.feed_thread import JOIN_S, FeedThread
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.visitors import must_ask
 from pancode.landing.answers import LandingRow
@@ -26,6 +25,7 @@ from pancode.landing.rules import (
 )
 from pancode.runs.answers import RunShape
 from pancode.runs.core import Core
+from pancode.runs.feed_thread import JOIN_S, FeedThread
 from pancode.runs.life.signals import (
     CalledOff,
     Dropped,

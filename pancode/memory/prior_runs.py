@@ -9,14 +9,14 @@ from typing import Any
 
 from pancode.agents.prompts import CHARS_PER_TOKEN
 from pancode.budget import track_record_rules
-from pancode.budget.track_record_rules import TrackRecord, WorkKey, choose
+from pancode.budget.track_record_rules import EXPLORE, ExpectedWork, TrackRecord, WorkKey, choose
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import EndedRun, Run, RunNote
 from pancode.kernel.terms import GivenSkills
 from pancode.memory.model import Nearness, in_use, material
 from pancode.runs.core import Core
 from pancode.runs.live import LOOKED_AT, RecentRuns
-from pancode.runs.request import EXPLORE, ExpectedWork, GivenNote
+from pancode.runs.request import GivenNote
 from pancode.runs.user_environment import Surroundings
 from pancode.skills.made_tool_store import with_tools
 

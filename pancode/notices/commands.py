@@ -97,11 +97,13 @@ def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
     It is a file in PANCODE_HOME/secrets that only you can read; pancode.yaml names it as secret:NAME.
     The token of a forge is kept in the same way.
     """
-    from pancode.fleet.login import keep_here
+    from pancode.fleet.ssh.home import Home
+    from pancode.notices.delivery.sender import KeptSecrets
 
-    home = home_of(os.environ)  # before anybody types a secret where it cannot be kept
+    home = Home(home_of(os.environ))  # before anybody types a secret where it cannot be kept
     value = _value(face, name)
-    keep_here(home, name, value)
+    home.prepare()
+    KeptSecrets(home.secrets).keep(name, value)
     answer: dict[str, Any] = {"secret": name}
     channel = f"notify: {{channels: {{{name}: {{url: secret:{name}}}}}}}"
     forge = f"forge: {{HOST: {{token: secret:{name}}}}}, for the token of a forge or tracker"

@@ -11,21 +11,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from pancode.interfaces.http.access.tokens import create, revoke
 from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, UnavailableError, UsageError
 from pancode.kernel.event_facts import facts_of
-from pancode.kernel.feed_thread import FeedThread
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import ApiToken, Delivery, DeliveryState, EventKind, FeedEvent
 from pancode.kernel.visitors import NOTICE, AccessScope, NewToken
 from pancode.notices import store as rows
 from pancode.notices.pace import NOTICE_AGAIN_MS, NOTIFY, Sending, rested, to_send
 from pancode.notices.rules import NotifyRules
-from pancode.notices.store import DeliveryTry, OutgoingPort
+from pancode.notices.store import DeliveryTry, OutgoingPort, TokensPort
 from pancode.notices.texts import ASKS, KIND_OF, digest, notice_of
 from pancode.notices.views import troubles
 from pancode.people.service import items
 from pancode.runs.core import Core
+from pancode.runs.feed_thread import FeedThread
 from pancode.runs.life.changes import occasion_of
 from pancode.runs.unit_of_work import unit_of_work
 
@@ -34,7 +33,9 @@ PAGE = "answer"
 BY = "the end of its question"
 
 
-def with_link(core: Core, rules: NotifyRules, notice: Mapping[str, Any], channel: str) -> Mapping[str, Any]:
+def with_link(
+    core: Core, tokens: TokensPort, rules: NotifyRules, notice: Mapping[str, Any], channel: str
+) -> Mapping[str, Any]:
     """Return the notice with its link; unchanged where it asks nothing, links are off, or nothing waits now.
 
     The link is made when the notice is sent: its secret is in no row.
@@ -44,23 +45,23 @@ def with_link(core: Core, rules: NotifyRules, notice: Mapping[str, Any], channel
         return notice
     wanted = NewToken(NOTICE + core.ports.ids.short(8), (AccessScope.ANSWER,), LINK_MS, str(run))
     try:
-        made = create(core, wanted, f"notice to {channel}"[:200])
+        made = tokens.create(core, wanted, f"notice to {channel}"[:200])
     except UsageError:  # it was answered before the notice went out
         return notice
     return {**notice, "link": f"{rules.console.rstrip('/')}/{PAGE}#{made['token']}", "answers": True}
 
 
-def forget_answered(core: Core, events: Iterable[FeedEvent] | None) -> None:
+def forget_answered(core: Core, tokens: TokensPort, events: Iterable[FeedEvent] | None) -> None:
     """End the links of questions that wait no more. `events` None: the feed no longer has all of them."""
     if events is not None and all(event.kind is not EventKind.INBOX_ANSWERED for event in events):
         return
     with core.ports.ledger.transaction() as tx:
-        tokens = [one for one in tx.find(ApiToken) if one.name.startswith(NOTICE)]
-    waiting = {item["id"] for item in items(core)} if tokens else set()
-    for token in tokens:
+        links = [one for one in tx.find(ApiToken) if one.name.startswith(NOTICE)]
+    waiting = {item["id"] for item in items(core)} if links else set()
+    for token in links:
         if token.item not in waiting:
             try:
-                revoke(core, token.name, BY)
+                tokens.revoke(core, token.name, BY)
             except NotFoundError:  # somebody has revoked it meanwhile
                 continue
 
@@ -72,8 +73,8 @@ BEHIND = 500
 class FeedFollower:
     """Makes deliveries of events. Deliveries and the place in the feed become durable together."""
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    def __init__(self, core: Core, tokens: TokensPort) -> None:
+        self._core, self._tokens = core, tokens
         self._read: int | None = None
         self._since: dict[str, int] | None = None
         """Channel to the newest event when the channel was first seen; it gets the events after that."""
@@ -90,7 +91,7 @@ class FeedFollower:
             found: list[Delivery] = []
             if events and rules.channels:
                 found = [one for event in events for one in _deliveries(core, tx, event, rules, now)]
-        forget_answered(core, events)
+        forget_answered(core, self._tokens, events)
         if found or known is None or events is None or len(events) > BEHIND or now != since:
             with unit_of_work(core) as work:
                 rows.put(work, last or 0, found)
@@ -128,10 +129,10 @@ class Outgoing(FeedThread):
     A try that is killed is made again: the notice then comes twice.
     """
 
-    def __init__(self, core: Core, port: OutgoingPort) -> None:
+    def __init__(self, core: Core, port: OutgoingPort, tokens: TokensPort) -> None:
         super().__init__(core, "outgoing", LOOK_S)
-        self._port = port
-        self._follower = FeedFollower(core)
+        self._port, self._tokens = port, tokens
+        self._follower = FeedFollower(core, tokens)
         self._busy: set[str] = set()
         self._rests: dict[str, int] = {}
         """Targets that could not be reached, and until when they are left alone."""
@@ -213,7 +214,7 @@ class Outgoing(FeedThread):
                 return DeliveryTry(False, "the settings have no such channel any more", final=True)
             address = self._port.secret(rules.channels[channel])
             if len(batch) == 1:
-                notice = with_link(self._core, rules, batch[0].body, channel)
+                notice = with_link(self._core, self._tokens, rules, batch[0].body, channel)
             else:
                 notice = digest([one.body for one in batch]).row()
             self._port.notify(address, notice)

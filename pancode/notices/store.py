@@ -9,8 +9,10 @@ from typing import Any, Protocol
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Delivery, DeliveryState, Setting
 from pancode.kernel.values import replace
+from pancode.kernel.visitors import NewToken
 from pancode.notices.pace import MOST_WAITING, again_ms, too_old
 from pancode.notices.rules import NotifyRules
+from pancode.runs.core import Core
 from pancode.runs.unit_of_work import Work
 
 
@@ -25,6 +27,16 @@ class OutgoingPort(Protocol):
 
     def notify(self, address: str, notice: Mapping[str, Any]) -> None:
         """Send one notice to an address of Apprise. UnavailableError, whose words do not have the address."""
+
+
+class TokensPort(Protocol):
+    """The tokens in the links of notices."""
+
+    def create(self, core: Core, wanted: NewToken, by: str) -> Mapping[str, object]:
+        """Make a token; return it with its secret as `token`. UsageError where its item waits no more."""
+
+    def revoke(self, core: Core, name: str, by: str) -> object:
+        """Revoke the token. NotFoundError."""
 
 
 @dataclass(frozen=True, slots=True)

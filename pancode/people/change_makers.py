@@ -7,45 +7,18 @@ from decimal import Decimal, InvalidOperation
 
 from pancode.agents.presets import find_preset
 from pancode.budget.books import Ceilings, is_session
-from pancode.budget.service import set_ceilings, unset_ceiling
-from pancode.config.changes import AskedChange, ChangeEffect, ChangeKind, ChangeMakers
+from pancode.config.changes import AskedChange, ChangeEffect, ChangeKind, ChangeMakers, SettingMaker
 from pancode.config.fleet_settings import record_preset
-from pancode.config.variables import FOR_NEW_NODES
 from pancode.kernel.errors import UsageError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import SessionRow
+from pancode.runs.ceilings import set_ceilings, unset_ceiling
 from pancode.runs.core import CEILING, Core
 from pancode.runs.user_environment import ChosenSettings, OwnAgentsFile, SettingSaid, Surroundings
 
 NONE, PRESET, OWN_AGENTS = "none", "preset", "panagents.yaml"
 MOST_USD, LEAST_EXPONENT = 10**9, -9
 """The bounds of an amount; one with a smaller exponent could be gigabytes of zeros when it is written out."""
-
-
-class SettingMaker:
-    """Changes keys of settings.json."""
-
-    def __init__(self, chosen: ChosenSettings) -> None:
-        self._chosen = chosen
-
-    def look(self, change: AskedChange) -> ChangeEffect:
-        return self._effect(change, make=False)
-
-    def make(self, change: AskedChange, by: str) -> ChangeEffect:
-        return self._effect(change, make=True)
-
-    def _effect(self, change: AskedChange, make: bool) -> ChangeEffect:
-        act = self._chosen.change if make else self._chosen.look
-        done = act(change.target, change.value)
-        notes = []
-        if done.wins:
-            notes.append(f"{done.wins} counts more: {change.target} stays {done.now.value}")
-        if done.at_start:
-            notes.append("it counts from the coordinator's next start: pancode fleet down")
-        if change.target in FOR_NEW_NODES:
-            notes.append(FOR_NEW_NODES[change.target])
-        back = AskedChange(change.kind, change.target, done.before)
-        return ChangeEffect(change, done.was, done.now, back, done.after, tuple(notes))
 
 
 class BudgetMaker:

@@ -9,12 +9,12 @@ from itertools import islice
 from node_agent.wire.failure import Outcome
 from pancode.budget import books
 from pancode.budget.answers import CostTable
-from pancode.budget.cost_report import cost, cost_tables, disputed_runs
 from pancode.kernel.formatting import counted
 from pancode.kernel.ports import Grouping, Transaction
 from pancode.kernel.records import Balance, EndedRun, EventKind, Node, Run, RunState, Setting
 from pancode.landing.review_rules import line_of, review_of, task_of
 from pancode.reports.answers import BriefShape, ReportShape
+from pancode.reports.cost_report import cost, cost_tables, disputed_runs
 from pancode.runs import health
 from pancode.runs.answers import BriefLine, InboxShape
 from pancode.runs.core import Core

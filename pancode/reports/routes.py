@@ -13,7 +13,6 @@ from starlette.routing import Route
 
 from pancode.config.fleet_settings import reset_breaker
 from pancode.fleet.answers import BREAKERS, RESET_BREAKER, BreakersAnswer
-from pancode.fleet.breaker_service import listed
 from pancode.interfaces.http.access.rights import OPERATES
 from pancode.interfaces.http.bodies import BreakerBody
 from pancode.interfaces.http.context import ApiContext
@@ -25,6 +24,7 @@ from pancode.kernel.records import EventKind, FeedEvent
 from pancode.reports.answers import METRICS, FiguresAnswer, FigureShape
 from pancode.reports.figures import FIGURES, MEDIA_TYPE, Sample, exposition, figures
 from pancode.reports.story import event as shape_of
+from pancode.runs.placement.breaker_service import listed
 from pancode.runs.views import find
 
 

@@ -395,6 +395,14 @@ class ExportAnswer(TypedDict):
     keys: list[KeyShape]
 
 
+class BreakerShape(TypedDict):
+    name: str
+    state: str
+    failures: int
+    until_ms: int | None
+    why: str
+
+
 class HealthRow(TypedDict):
     """The health of an agent that has work (`run`), or of a machine. `gravity`: well, warning, or person
     (somebody should act).

@@ -13,8 +13,7 @@ from typing_extensions import TypedDict
 from node_agent.policy.rulefile import RuleError, together
 from pancode.agents.default_worker import DefaultWorker, find_workers
 from pancode.agents.endpoints import costs_nothing
-from pancode.agents.model_profiles import ModelPlace, Needs, failures, sifted, unknowns, untested
-from pancode.agents.presets import outranked_for
+from pancode.agents.model_profiles import ModelPlace, Needs, untested
 from pancode.budget import books
 from pancode.kernel.errors import ConfigError, PancodeError, RefusedError, with_fix
 from pancode.kernel.ports import SnapshotRequest, SnapshotTaken, Transaction
@@ -38,6 +37,7 @@ from pancode.runs.core import Core, decided
 from pancode.runs.life.continuations import leads, payer_of
 from pancode.runs.life.signals import Admitted, AskedFirst, Continued, GivenUp
 from pancode.runs.placement.binding import bind_in
+from pancode.runs.placement.candidates import failures, sifted, unknowns
 from pancode.runs.remaining_budget import left_for_children, limit_usd, paid_by, scope_view, session_view
 from pancode.runs.request import (
     NO_SKILLS,
@@ -48,6 +48,7 @@ from pancode.runs.request import (
     GivenSkills,
     Parent,
     PathFact,
+    outranked_for,
 )
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings

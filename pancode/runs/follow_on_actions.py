@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from pancode.kernel.errors import UnavailableError
-from pancode.kernel.feed_thread import FeedThread
 from pancode.kernel.records import Action, ActionKind
 from pancode.runs.core import Core
+from pancode.runs.feed_thread import FeedThread
 
 log = logging.getLogger("pancode.followon")
 AGAIN_S = 15.0

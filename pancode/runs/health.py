@@ -1,16 +1,13 @@
-"""The watch over agents and machines: shows the health of each, warns once, then asks; it stops nothing."""
+"""The watch over agents: judges the health of each, warns once, then asks; it stops nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from node_agent.wire.failure import FailureKind
-from pancode.config.fleet_settings import pause_queue
-from pancode.fleet.fleet import machines
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import took
 from pancode.kernel.names import HEALTH_WATCH
-from pancode.kernel.node import NodeState
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import (
     Action,
@@ -25,7 +22,7 @@ from pancode.kernel.records import (
     WaitReason,
 )
 from pancode.kernel.values import replace
-from pancode.runs.answers import BriefLine, HealthRow, HealthShape
+from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
 from pancode.runs.life.case import stage_of
 from pancode.runs.life.changes import Happened
@@ -43,12 +40,10 @@ from pancode.runs.life.health import (
 from pancode.runs.life.inbox import item_of, open_item
 from pancode.runs.life.orders import identity_of
 from pancode.runs.life.signals import ToldByPerson
-from pancode.runs.lists import PAUSED
+from pancode.runs.lists import PAUSED, put_setting
 from pancode.runs.placement.breakers import failed_together
 from pancode.runs.unit_of_work import Work, unit_of_work
-from pancode.runs.views import HEARD, iso, newest_fence, not_ended, words_of
-
-_SICK = (NodeState.UNREACHABLE, NodeState.LOST, NodeState.QUARANTINED)
+from pancode.runs.views import HEARD, newest_fence, words_of
 
 
 def look(core: Core) -> None:
@@ -59,9 +54,7 @@ def look(core: Core) -> None:
     watch.due_ms = boot + rules.look_ms
     with core.ports.ledger.transaction() as tx:
         at_work = tx.find(Run, {"state": RunState.RUNNING})
-        found = [
-            (run, health) for run, health in _agents(core, tx, at_work) if health.gravity is not Gravity.WELL
-        ]
+        found = [one for one in healths_of(core, tx, at_work) if one[1].gravity is not Gravity.WELL]
     for run, health in found:
         _report(core, run, health)
     _pause_when_many_fail(core)
@@ -81,7 +74,7 @@ def _report(core: Core, run: Run, health: AgentHealth) -> None:
         what, state = f"nothing was seen of it for {quiet}", health.state.value
         work.tell(run.id, HEALTH, what, state, f"{health.why}{'; its agent was told' if told else ''}")
         data: dict[str, object] = {"kind": state, "words": f"{run.agent}: {what} ({health.why})"}
-        data |= {"command": _command(run, health), "state": run.state.value}
+        data |= {"command": command_for(run, health), "state": run.state.value}
         work.happened(Happened(EventKind.RUN_HEALTH, run.id, None, data))
 
 
@@ -93,7 +86,7 @@ def _tell(work: Work, run: Run, quiet: str) -> bool:
     return True
 
 
-def _command(run: Run, health: AgentHealth) -> str:
+def command_for(run: Run, health: AgentHealth) -> str:
     """Return the command that a person may use: to look at a warning, or to stop what is stuck."""
     verb = "stop" if health.state is HealthState.STUCK else "logs"
     return f"pancode runs {verb} {run.id}"
@@ -109,7 +102,7 @@ def _pause_when_many_fail(core: Core) -> None:
         return
     core.live.health.paused_ms = core.wall_ms()
     why = f"{len(failed)} agents or machines failed within a minute: {', '.join(failed)}"
-    pause_queue(core, None, why, HEALTH_WATCH)
+    put_setting(core, PAUSED, why, HEALTH_WATCH)
     data: dict[str, object] = {"kind": "pause", "words": why, "command": "pancode queue resume"}
     with unit_of_work(core) as work:
         work.happened(Happened(EventKind.FLEET_PAUSED, None, None, data))
@@ -117,11 +110,11 @@ def _pause_when_many_fail(core: Core) -> None:
 
 def asked(core: Core, tx: Transaction) -> Iterator[BriefLine]:
     """Yield the watch's questions for the inbox: what is stuck, and the fleet that it has paused."""
-    for run, health in _agents(core, tx, tx.find(Run, {"state": RunState.RUNNING})):
+    for run, health in healths_of(core, tx, tx.find(Run, {"state": RunState.RUNNING})):
         if health.state is HealthState.STUCK:
             task = " ".join((run.task or " ".join(run.argv or ())).split())[:70]
             what = f"is {run.agent} stuck? {health.why}; end it, or leave it alone"
-            yield {"run": run.id, "what": what, "task": task, "command": _command(run, health)}
+            yield {"run": run.id, "what": what, "task": task, "command": command_for(run, health)}
     paused = tx.get(Setting, PAUSED)
     if paused is not None and paused.changed_by == HEALTH_WATCH:
         what = f"the fleet is paused: {paused.value}"
@@ -134,61 +127,8 @@ def words_about(core: Core, tx: Transaction, run: Run) -> str:
     return "" if health is None or health.since_ms is None else f"{health.state.value}: {health.why}"
 
 
-def shown(core: Core) -> HealthShape:
-    """Return the health of all agents that have work, and of all machines."""
-    with core.ports.ledger.transaction() as tx:
-        agents = [_agent_shape(tx, run, health) for run, health in _agents(core, tx, not_ended(tx))]
-        removed = {node.name for node in tx.find(Node) if node.removed is not None}
-    rows = list(_machines(core, removed))
-    grave = {row["gravity"] for row in (*agents, *rows)}
-    return {"well": Gravity.PERSON not in grave, "agents": agents, "machines": rows}
-
-
-def _agent_shape(tx: Transaction, run: Run, health: AgentHealth) -> HealthRow:
-    command = ""
-    if health.gravity is not Gravity.WELL:
-        item = open_item(tuple(tx.find(Action, {"run": run.id})))
-        command = item_of(run, item).command if item is not None else _command(run, health)
-    fence = newest_fence(tx, run)
-    return {
-        "who": run.agent,
-        "run": run.id,
-        "node": None if fence is None else fence.node,
-        "state": health.state.value,
-        "gravity": health.gravity.value,
-        "since": iso(health.since_ms),
-        "until": iso(health.until_ms),
-        "why": health.why,
-        "command": command,
-    }
-
-
-def _machines(core: Core, removed: set[str]) -> Iterator[HealthRow]:
-    for row in machines(core):
-        if row["name"] in removed:
-            continue
-        gravity = Gravity.WARNING if row["state"] == NodeState.SUSPECT else Gravity.WELL
-        gravity = Gravity.PERSON if row["state"] in _SICK else gravity
-        used, total = row["slots"]["used"], row["slots"]["total"]
-        works = row["state"] == NodeState.ONLINE and used
-        what, fix = f"{used} of {total} slots are taken", ""
-        if row["problems"]:
-            problem = row["problems"][0]
-            what, fix = problem["what"] or what, problem["fix"]
-        yield {
-            "who": row["name"],
-            "run": None,
-            "node": row["name"],
-            "state": HealthState.WORKING.value if works else row["state"],
-            "gravity": gravity.value,
-            "since": row["since"],
-            "until": None,
-            "why": what,
-            "command": fix if gravity is not Gravity.WELL else "",
-        }
-
-
-def _agents(core: Core, tx: Transaction, runs: Iterable[Run]) -> Iterator[tuple[Run, AgentHealth]]:
+def healths_of(core: Core, tx: Transaction, runs: Iterable[Run]) -> Iterator[tuple[Run, AgentHealth]]:
+    """Yield the runs whose agents have a health, each with it."""
     for run in runs:
         health = None if run.judges is not None else _health(core, tx, run)
         if health is not None:

@@ -13,7 +13,6 @@ from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Inventory, JournalEntry
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import Envelope, PublicKey, RefusalCode, WireRefusal, open_as, parse_envelope
-from pancode.fleet.heartbeats import raise_alarm
 from pancode.kernel.errors import ConflictError
 from pancode.kernel.ports import UpMessage
 from pancode.kernel.quota import Flood, is_full
@@ -23,6 +22,7 @@ from pancode.runs.core import Core, open_fences
 from pancode.runs.life.decision import decide
 from pancode.runs.life.orders import identity_of, start_by_of
 from pancode.runs.life.signals import Doubted, Lost, NodeReported, NotTaken, UnknownFence
+from pancode.runs.nodes.heartbeats import raise_alarm
 from pancode.runs.receipts.settlement import Letter, Proofs, Unreadable, identity_in, settle, turn_down
 from pancode.runs.unit_of_work import Work, unit_of_work
 

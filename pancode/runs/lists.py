@@ -19,6 +19,7 @@ from pancode.runs.answers import OrderShape, QueueShape, QueuesShape, RunShape
 from pancode.runs.core import Core, open_fences
 from pancode.runs.life.prefetch import waits_there
 from pancode.runs.placement.placement import in_order, pool_of
+from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import node_of, run_shape
 
 _SPAN = re.compile(r"(\d{1,9})(s|m|h|d|w)")
@@ -116,6 +117,16 @@ def queues(core: Core, name: str | None = None) -> QueuesShape:
     if not wanted:
         raise not_found("queue", name, [q["name"] for q in shapes], "pancode queue ls")
     return {"paused": paused, "queues": wanted}
+
+
+def put_setting(core: Core, name: str, value: object | None, by: str) -> None:
+    """Change one durable setting; None removes it."""
+    with unit_of_work(core) as work:
+        if value is None:
+            work.tx.delete(Setting, name)
+        else:
+            work.tx.put(Setting(name, value, core.wall_ms(), by))
+        work.audit("fleet", "info", f"setting {name}", by=by, value=value)
 
 
 def pause_key(tx: Transaction, name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, create_model
 
@@ -13,8 +13,10 @@ from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety
 from pancode.agents.agents import Agents
 from pancode.agents.agents import Pick as Pick
+from pancode.agents.models import VendorList
 from pancode.agents.tiers import ModelTier
-from pancode.budget.books import NO_CEILING, ZERO, Amount, Ceilings, counted_usd, minus
+from pancode.budget.books import NO_CEILING, ZERO, Ceilings, counted_usd, minus
+from pancode.budget.track_record_rules import EXPLORE, ExpectedWork
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import Balance
 from pancode.kernel.states import LandRule
@@ -24,10 +26,6 @@ from pancode.runs.options import OPTIONS, Option, WorkOptions
 from pancode.runs.placement.breakers import EndedTries
 
 M = TypeVar("M", bound=BaseModel)
-EXPLORE = 0.1
-"""The share of choices that go to the candidate that was tried least, so that a newcomer gets its chances."""
-EXPLORES = "explore"
-"""A term of a run: its share of exploration, where that is unusual."""
 
 FILES = ("git", "none")
 """What `--workspace` may say besides the name of a workspace."""
@@ -36,15 +34,6 @@ FILES = ("git", "none")
 def workspace_in(asked: object) -> str | None:
     """The name of the workspace that is asked for; None: none by its name."""
     return str(asked) if asked and asked not in FILES else None
-
-
-@dataclass(frozen=True, slots=True)
-class ExpectedWork:
-    """What a run is expected to need, and the evidence in words. `usd` None: no cost is known."""
-
-    usd: Decimal | None
-    amount: Amount
-    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,6 +379,17 @@ class Defaults:
     """The project that sets some of these settings, and which, in words; empty: none does."""
 
 
+def outranked_for(request: DispatchRequest, defaults: Defaults) -> tuple[str, ...]:
+    """Return the variables that a preset outranks, in words; without those that a flag sets anyway."""
+    flags = {
+        "models.worker": request.model,
+        "models.scout": request.model,
+        "dispatch.reasoning": request.reasoning,
+        "dispatch.safety": request.safety,
+    }
+    return tuple(words for key, words in defaults.outranked.items() if key in flags and flags[key] is None)
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """The repository's own pancode.yaml. Commands are argument lists."""
@@ -406,17 +406,6 @@ class Project:
     secrets: tuple[str, ...] = ()
     guide_chars: int = 0
     """The number of characters of AGENTS.md that an agent is given."""
-
-
-class VendorList(Protocol):
-    """The known models of one vendor; a newer one may be missing."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The names of the models that could do a run's work."""
-
-    def knows(self, model: str) -> bool:
-        """Whether the list has the model, also by another of its names, as with a date at its end."""
 
 
 @dataclass(frozen=True, slots=True)

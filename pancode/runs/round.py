@@ -8,7 +8,6 @@ from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
 from pancode.budget import books
 from pancode.budget.books import PERIODS
-from pancode.fleet import heartbeats, liveness, node_cooldown
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.ports import JobToClose, NamedJobs, Transaction
 from pancode.kernel.quota import too_many
@@ -24,11 +23,12 @@ from pancode.kernel.records import (
     RunState,
     Setting,
 )
-from pancode.queue import quota
-from pancode.queue.evidence import shut_out
 from pancode.runs import health, inbound, keyring
 from pancode.runs.core import Core, open_fences
+from pancode.runs.nodes import heartbeats, liveness, quota
+from pancode.runs.nodes.evidence import shut_out
 from pancode.runs.placement import binding as bind
+from pancode.runs.placement import node_cooldown
 from pancode.runs.unit_of_work import ALERT, unit_of_work
 
 HOLDS_REPAIRED = "holds_repaired"

@@ -20,7 +20,6 @@ from node_agent.wire.node import Heartbeat
 from pancode.budget import books
 from pancode.budget.books import Ceilings, counted_usd, minus, minutes
 from pancode.budget.track_record_rules import kind_of, size_of
-from pancode.fleet import node_cooldown
 from pancode.kernel import records
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Closed, Fence
@@ -32,6 +31,7 @@ from pancode.runs.life.continuations import has_change, nexts
 from pancode.runs.life.decision import decide
 from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH, identity_of, may_push
 from pancode.runs.life.signals import Signal
+from pancode.runs.placement import node_cooldown
 from pancode.runs.receipts.rules import cost_of
 from pancode.runs.receipts.trust import CLOSED, ResultTrust, verified
 from pancode.runs.views import session_of, words_of

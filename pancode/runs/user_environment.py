@@ -11,8 +11,8 @@ from node_agent.wire.policy import Rules
 from pancode.agents.agents import Agents
 from pancode.agents.presets import Presets
 from pancode.agents.tiers import ModelTier
-from pancode.config.project_rules import NamedProject
 from pancode.kernel.terms import GivenSkills
+from pancode.runs.project_rules import NamedProject
 from pancode.runs.request import Defaults, PathFact, Project
 
 

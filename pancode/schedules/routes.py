@@ -8,11 +8,13 @@ from pydantic import Field
 
 from pancode.interfaces.http.access.request_filter import HOOKS
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, OPERATES
+from pancode.interfaces.http.access.tokens import failed
 from pancode.interfaces.http.bodies import ActBody, Body, By, DispatchBody, ReasonBody, SignedBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, AtDoor, RemovedAnswer, Verb
 from pancode.kernel.errors import ConfigError, UsageError
-from pancode.kernel.signature_check import fresh_secret
+from pancode.kernel.signature_check import fresh_secret, proven
+from pancode.kernel.visitors import AccessError
 from pancode.schedules.answers import (
     ADD_SCHEDULE,
     PAUSE_SCHEDULE,
@@ -27,7 +29,7 @@ from pancode.schedules.model import WEBHOOK, secret_name
 from pancode.schedules.request import AskedSchedule
 from pancode.schedules.service import add, fire, lands, pause, planned, remove, resume
 from pancode.schedules.views import preview, schedules, show
-from pancode.schedules.webhook import HookShape, called
+from pancode.schedules.webhook import HookShape, called, secret_for
 from pancode.schedules.work import PlannedWork
 from pancode.workflows.routes.bodies import WorkflowBody
 
@@ -200,4 +202,11 @@ def public_base(context: ApiContext) -> str | None:
 def _called(context: ApiContext, call: ApiCall) -> HookShape:
     """A signed webhook from elsewhere begins its work."""
     body: SignedBody = call.body
-    return called(context.core, call.path["schedule"], body.signed(), context.coordinator.kept_secret)
+    core, name = context.core, call.path["schedule"]
+    secret = secret_for(core, name, context.coordinator.kept_secret)
+    try:
+        sure = proven(body.signed(), secret, core.wall_ms())
+    except AccessError as error:
+        failed(core, error)
+        raise
+    return called(core, name, sure)

@@ -6,12 +6,10 @@ from collections.abc import Callable
 
 from typing_extensions import TypedDict
 
-from pancode.interfaces.http.access.tokens import failed
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.records import Firing, FiringState, Schedule
-from pancode.kernel.signature_check import MOST_A_MINUTE, HookCall, ProvenCall, proven, too_many
+from pancode.kernel.signature_check import MOST_A_MINUTE, ProvenCall, too_many
 from pancode.kernel.values import replace
-from pancode.kernel.visitors import AccessError
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.schedules import store as rows
@@ -34,21 +32,16 @@ SecretOf = Callable[[str], str]
 """Returns a kept secret by its name. NotFoundError."""
 
 
-def called(core: Core, name: str, call: HookCall, secret_of: SecretOf) -> HookShape:
-    """Return what comes of it. AccessError: alike for a wrong name or signature; also after too many
-    calls."""
-    try:
-        sure = proven(call, _secret(core, name, secret_of), core.wall_ms())
-    except AccessError as error:
-        failed(core, error)
-        raise
+def called(core: Core, name: str, sure: ProvenCall) -> HookShape:
+    """Return what comes of a call whose signature holds. AccessError after too many calls."""
     if sure.is_ping:
         return {"schedule": name, "taken": False, "why": PING}
     with unit_of_work(core) as work:
         return _fire(work, rows.find(work.tx, name), sure)
 
 
-def _secret(core: Core, name: str, secret_of: SecretOf) -> str | None:
+def secret_for(core: Core, name: str, secret_of: SecretOf) -> str | None:
+    """Return the key with which calls of this schedule are signed; None: it has none."""
     with core.ports.ledger.transaction() as tx:
         schedule = tx.get(Schedule, name)
     if schedule is None or not isinstance(trigger_of(schedule.trigger), OnWebhook):

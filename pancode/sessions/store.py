@@ -10,6 +10,7 @@ from pancode.kernel.errors import NotFoundError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, SessionRow
 from pancode.kernel.values import replace
+from pancode.runs.ceilings import cap_session
 from pancode.runs.core import Core
 from pancode.runs.life.continuations import leads, must_be_open, nexts, payer_of, terms_of
 from pancode.runs.life.orders import rules_of
@@ -83,21 +84,13 @@ def make_room(work: Work, run: Run) -> None:
     view, session = session_view(work.core, work.tx, run.session), session_of(work.tx, run)
     usd = books.with_room(view.ceilings.usd, view.balance, _asked_for(work.tx, run.terms.get("continues")))
     if session is not None and usd != view.ceilings.usd:
-        cap(work, session, usd, run.created_by)
+        cap_session(work, session, usd, run.created_by)
 
 
 def _asked_for(tx: Transaction, before: str | None) -> Decimal:
     """Return the USD that the earlier run's question asked for when its cap was reached."""
     old = tx.get(Run, before) if before is not None else None
     return Decimal("0" if old is None else old.terms.get("more_usd", "0"))
-
-
-def cap(work: Work, session: SessionRow, usd: Decimal | None, by: str) -> None:
-    """Set what the session may cost from now on; None: as the settings say. Idempotent."""
-    if session.ceiling != usd:
-        work.tx.put(replace(session, ceiling=usd))
-        now, old = ("unset" if one is None else f"{one:f}" for one in (usd, session.ceiling))
-        work.tell(session.id, "person", "ceiling of its session", now, f"by {by}; it was {old}")
 
 
 def parent_of(core: Core, run_id: str) -> Parent:

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Numeric, Table, Text, cast, func, literal, or_, select
 
-from pancode.budget.books import EXACT
 from pancode.kernel.ports import Grouped, Grouping
+from pancode.kernel.values import EXACT
 from pancode.store.shape import Column, Kind, RecordShape
 
 SQLITE_SUM = "pancode_sum"

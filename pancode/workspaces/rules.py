@@ -6,7 +6,6 @@ import re
 from typing import cast
 
 from node_agent.wire.identity import ATTEMPT, turn_control_file, words_in
-from pancode.config.project_rules import meant, moved
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
@@ -15,6 +14,7 @@ from pancode.kernel.terms import RunTerms
 from pancode.kernel.values import replace
 from pancode.runs.life.continuations import beginning, is_blocked, nexts
 from pancode.runs.life.waits import LEAVES
+from pancode.runs.project_rules import meant, moved
 from pancode.runs.request import FILES, DispatchRequest, workspace_in
 from pancode.runs.unit_of_work import Work
 from pancode.runs.user_environment import Surroundings

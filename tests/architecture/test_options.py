@@ -18,7 +18,7 @@ FACES = (
     *(
         "pancode/workspaces/service.py",
         "pancode/config/fleet_settings.py",
-        "pancode/agents/prompt_history.py",
+        "pancode/runs/prompt_history.py",
     ),
     *(f"pancode/runs/{one}.py" for one in ("depot_grant", "follow_on_actions", "health", "inbound", "lists")),
     *(f"pancode/runs/{one}.py" for one in ("log", "retry", "round", "stop", "receipts/service")),

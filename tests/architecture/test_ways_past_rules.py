@@ -38,13 +38,13 @@ PEOPLE = tuple(
     f"pancode/{name}"
     for name in (
         *("interfaces/cli/*", "interfaces/tui/*", "app/*", "*/commands/*", "*/commands.py"),
-        *("agents/safety_evidence.py", "agents/safety_rules.py", "agents/vendor_models.py"),
+        *("agents/safety_evidence.py", "config/folder_safety.py", "config/vendor_models.py"),
         *(
             "config/agents/definition_changes.py",
             "config/folder_settings.py",
             "fleet/direct/places.py",
         ),
-        *("fleet/login.py", "fleet/units.py", "runs/receipts/offline_verification.py"),
+        *("fleet/login.py", "app/units.py", "runs/receipts/offline_verification.py"),
         *("skills/local_service.py", "skills/node_service.py"),
     )
 )
@@ -56,7 +56,7 @@ OF_THE_COMMAND_ITSELF = {
         "http/bodies.py:ceilings",
         "fleet/inventory.py:_refuse_duplicate",
     ),
-    *("budget/service.py:set_ceilings", "people/routes.py:_approve"),
+    *("runs/ceilings.py:set_ceilings", "people/routes.py:_approve"),
 }
 """Wrong arguments of a command that only people have."""
 CODES = {"landing/service.py:_refused": ("gate_failed", "held")}

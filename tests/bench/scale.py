@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-from pancode.budget.cost_report import cost
 from pancode.people.service import items
 from pancode.reports.brief import brief, report
+from pancode.reports.cost_report import cost
 from pancode.runs.lists import since_ms
 from tests.bench.crowd import Crowd, idle_percent, run_ms
 from tests.bench.figures import Goal, Row

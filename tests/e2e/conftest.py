@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.clis.install import cache
+from tests.e2e.findings import unexpected
 from tests.e2e.owner import Owner
 from tests.e2e.tidy import Session, bring_up, keys_of, mend
 from tests.lab import Lab, missing, own_name, reap
@@ -146,6 +147,8 @@ def fleet(request: pytest.FixtureRequest, lab: Lab, time_factor: float) -> Itera
         bring_up(owner, lab)
         request.config.stash[SESSION].has(owner)
         yield owner
+        if request.config.getoption("chosen") and owner.coordinator_pid() is not None:
+            assert not (found := unexpected(owner)), "\n".join(found)
     finally:
         request.config.stash[SESSION].has(None)
         owner.down()

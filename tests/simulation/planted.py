@@ -17,7 +17,7 @@ from node_agent.wire import signing
 from node_agent.wire.failure import REBINDABLE
 from node_agent.wire.identity import Mark
 from pancode.budget import books
-from pancode.fleet import heartbeats, inventory
+from pancode.fleet import inventory
 from pancode.kernel import node
 from pancode.kernel.node import Listening
 from pancode.kernel.records import WaitReason
@@ -27,6 +27,7 @@ from pancode.runs.core import Core
 from pancode.runs.life import binding, ends, node_events
 from pancode.runs.life.case import RunCase
 from pancode.runs.life.retries import Retry, RetryCause
+from pancode.runs.nodes import heartbeats
 from pancode.runs.placement import binding as bind
 from pancode.runs.placement import placement
 from pancode.runs.receipts import rules as receipts

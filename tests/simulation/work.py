@@ -11,12 +11,12 @@ from node_agent.attempt.ceiling import Ceiling
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Mode, Safety
 from pancode.budget.books import Ceilings
-from pancode.budget.service import set_ceilings
 from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import inventory
 from pancode.kernel.ports import SnapshotRequest
 from pancode.kernel.records import Fence, FenceState, Node, Run, RunState, Setting
 from pancode.runs import stop as runs_stop
+from pancode.runs.ceilings import set_ceilings
 from pancode.runs.core import CEILING, WORK_CEILING
 from tests.fakes.node import Script
 from tests.simulation.kinds import ENDLESS

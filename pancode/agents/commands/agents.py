@@ -14,8 +14,8 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, listing, safe, safe_block
+from pancode.interfaces.client.caller import folder, folder_here
 from pancode.interfaces.client.client import home_of, path_of
-from pancode.kernel.caller import folder, folder_here
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import counted
 

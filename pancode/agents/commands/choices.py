@@ -26,8 +26,8 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, RowColumns, listing, safe, table
+from pancode.interfaces.client.caller import folder, folder_here
 from pancode.interfaces.client.client import home_of
-from pancode.kernel.caller import folder, folder_here
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.route import check_name
 
@@ -167,7 +167,7 @@ def show_safety(*, level: Annotated[str | None, Argument()] = None, face: Json) 
         found = _one("safety", level, face.client().get(SAFETY, cwd=folder())["safety"])
         face.show(found, lambda: _levels([found]))
     else:
-        from pancode.agents.safety_rules import rules_here
+        from pancode.config.folder_safety import rules_here
 
         answer = rules_here(home_of(os.environ), Path(folder_here()), os.environ)
         for warning in answer["warnings"]:
@@ -214,7 +214,7 @@ def check_deed(
 
     Nothing is run. A command that cannot be seen through is `unknown`, which no level allows.
     """
-    from pancode.agents.safety_rules import Deed, judged_here
+    from pancode.config.folder_safety import Deed, judged_here
 
     if (command is None) == (path is None):
         raise UsageError("give a command or --path, one of them", fix="pancode safety check 'rm -rf build'")

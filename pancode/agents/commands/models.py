@@ -22,9 +22,9 @@ from pancode.interfaces.cli.terminal import (
     size,
     tokens,
 )
+from pancode.interfaces.client.caller import folder, who
 from pancode.interfaces.client.client import home_of
 from pancode.interfaces.client.retry import tested
-from pancode.kernel.caller import folder, who
 from pancode.kernel.errors import ExitCode, UsageError
 
 app = Commands()
@@ -147,7 +147,7 @@ _VENDORS: Columns = {
 def show_vendors(face: Face, runtime: str, tier: str | None) -> None:
     """From the kept list; a `-` is what nobody knows."""
     from node_agent.wire.clock import SystemClock
-    from pancode.agents.vendor_models import models_of
+    from pancode.config.vendor_models import models_of
 
     rows = models_of(runtime, tier, home_of(os.environ), os.environ, SystemClock().wall_ms())
     face.show({"models": rows}, lambda: listing(rows, _VENDORS))

@@ -13,7 +13,7 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import safe_block
-from pancode.kernel.caller import folder
+from pancode.interfaces.client.caller import folder
 
 app = Commands()
 _RUN = re.compile(r"r-[0-9a-z]+|last")

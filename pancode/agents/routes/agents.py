@@ -18,12 +18,12 @@ from pancode.agents.answers import (
     RunPromptAnswer,
 )
 from pancode.agents.prompt_fit import fitted
-from pancode.agents.prompt_history import program_for, told_prompt
 from pancode.agents.prompts import Situation, tokens_of
 from pancode.agents.runtimes import RUNTIMES, no_runtime
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.names import not_found
+from pancode.runs.prompt_history import program_for, told_prompt
 
 E = TypeVar("E", bound=StrEnum)
 

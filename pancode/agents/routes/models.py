@@ -6,9 +6,9 @@ from typing import Any
 
 from pancode.agents import answers
 from pancode.agents.answers import EndpointsAnswer, ModelsAnswer
-from pancode.agents.model_service import ModelFilter, endpoints, models
-from pancode.agents.model_tests import examine, where
 from pancode.fleet.acts import Progress
+from pancode.fleet.model_service import ModelFilter, endpoints, models
+from pancode.fleet.model_tests import examine, where
 from pancode.interfaces.http.access.rights import TESTS
 from pancode.interfaces.http.bodies import ExamBody
 from pancode.interfaces.http.context import ApiContext

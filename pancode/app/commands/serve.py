@@ -20,7 +20,7 @@ from pancode.interfaces.client.client import FULL, Client, home_of, start_coordi
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
 
 if TYPE_CHECKING:
-    from pancode.fleet.units import Whose
+    from pancode.app.units import Whose
 
 
 app = Commands()
@@ -115,7 +115,7 @@ def show(
     face: Json,
 ) -> None:
     """The very unit that install would write, and changes nothing."""
-    from pancode.fleet import units
+    from pancode.app import units
 
     face.acts_here("pancode service")
     whose = _whose(system, user)
@@ -130,7 +130,7 @@ def show(
 @service.verb("install", "pancode service install", 'sudo "$(command -v pancode)" service install --system')
 def install(*, system: System = False, user: User = None, face: Json) -> None:
     """Install the unit that starts the coordinator from the next boot on. A second time changes nothing."""
-    from pancode.fleet import units
+    from pancode.app import units
 
     face.acts_here("pancode service")
     whose = _whose(system, user)
@@ -144,7 +144,7 @@ def install(*, system: System = False, user: User = None, face: Json) -> None:
 @service.verb("remove", "pancode service remove", 'sudo "$(command -v pancode)" service remove --system')
 def remove(*, system: System = False, user: User = None, face: Json) -> None:
     """It starts the coordinator no more; one that runs goes on until `pancode fleet down`."""
-    from pancode.fleet import units
+    from pancode.app import units
 
     face.acts_here("pancode service")
     whose = _whose(system, user)
@@ -153,7 +153,7 @@ def remove(*, system: System = False, user: User = None, face: Json) -> None:
 
 
 def _whose(system: bool, user: str | None) -> Whose | None:
-    from pancode.fleet import units
+    from pancode.app import units
 
     if user is not None and not system:
         raise UsageError("--user goes with --system", fix="pancode service install --system --user NAME")

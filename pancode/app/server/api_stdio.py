@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pancode import __version__
+from pancode.interfaces.client.caller import handed_on, login_name
 from pancode.interfaces.client.client import Client, home_here
 from pancode.interfaces.client.remote.channels import (
     MOST_LINE,
@@ -22,7 +23,6 @@ from pancode.interfaces.client.remote.channels import (
     read_line,
 )
 from pancode.interfaces.client.remote.place import forget_remote
-from pancode.kernel.caller import handed_on, login_name
 from pancode.kernel.errors import PancodeError, UsageError, WorkspaceError
 
 QUIET_S = 600.0

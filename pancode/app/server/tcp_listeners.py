@@ -20,9 +20,9 @@ from pancode.app.http_routes import VERBS
 from pancode.app.server.http_server import QUIET, Answering
 from pancode.fleet.direct.listener import listening_at
 from pancode.fleet.direct.places import PlaceBounds
-from pancode.fleet.place import ListenAddress
+from pancode.fleet.place import DoorPlace, ListenAddress
 from pancode.interfaces.http.access.codes import has_browsers
-from pancode.interfaces.http.access.request_filter import DoorPlace, DoorRules
+from pancode.interfaces.http.access.request_filter import DoorRules
 from pancode.interfaces.http.context import ApiContext
 from pancode.kernel.host.files import write_durable
 from pancode.reports.routes import figures_app

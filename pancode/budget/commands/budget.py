@@ -13,7 +13,7 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import who
 from pancode.interfaces.cli.parameters import Json, Run, money, option
 from pancode.interfaces.cli.terminal import Columns, count, listing, safe, unsettled, usd
-from pancode.kernel.caller import work_folder
+from pancode.interfaces.client.caller import work_folder
 from pancode.kernel.formatting import counted
 
 app = Commands()

@@ -12,8 +12,8 @@ from node_agent.wire.endpoint import Sampling
 from node_agent.wire.policy import NetworkAccess
 from pancode.agents.agents import READ_TOOLS, AgentLimits, Autonomy, Flaw, Role, Speed, Tier, Walls
 from pancode.config.schema import Part
+from pancode.config.units import Duration, GpuCount, Level, Money, Names, Size, Texts
 from pancode.kernel.names import nearest
-from pancode.kernel.units import Duration, GpuCount, Level, Money, Names, Size, Texts
 
 DEFAULT_PROMPT = "default"
 LITTLE = 20_000

@@ -16,10 +16,10 @@ from pancode.agents.presets import Preset, Presets, find_preset
 from pancode.config.agents.definitions import shipped_text
 from pancode.config.layers import Folded, Layer, checked, file_layer, fold, layer_of
 from pancode.config.schema import ModelName, Part
+from pancode.config.units import Level
 from pancode.kernel.documents import parse_document, read_document
 from pancode.kernel.errors import ConfigError, NotFoundError
 from pancode.kernel.host.files import write_durable
-from pancode.kernel.units import Level
 
 FILE = "panpresets.yaml"
 APPLIED = "applied-preset.json"

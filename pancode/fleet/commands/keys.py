@@ -11,8 +11,9 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, who
 from pancode.interfaces.cli.parameters import Json, Node, option
 from pancode.interfaces.cli.terminal import RowColumns, listing, short_time
-from pancode.interfaces.client.client import KEY_LOST, home_of
+from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ConflictError, NotFoundError, UnavailableError
+from pancode.kernel.names import KEY_LOST
 from pancode.runs.answers import KEYS, ROTATE, KeysAnswer, UsedKey
 
 app = Commands()

@@ -35,9 +35,9 @@ from pancode.fleet.ssh.steps import BringUpStep, HomeFile, NodeLocation, Put, Re
 from pancode.kernel.errors import ConflictError, PancodeError, UnavailableError
 from pancode.kernel.node import NodeState, node_user, skew_ms
 from pancode.kernel.records import Node
-from pancode.queue import quota
 from pancode.runs import keyring
 from pancode.runs.core import Core
+from pancode.runs.nodes import quota
 from pancode.skills.copies import STATE
 from pancode.skills.copy_requests import SkillsAsked
 from pancode.skills.node_copies import act_on

@@ -11,9 +11,9 @@ import asyncssh
 
 from node_agent.wire.clock import Ids
 from node_agent.wire.signing import SigningKey
-from pancode.interfaces.client.client import KEY_LOST
 from pancode.kernel.errors import ConfigError
 from pancode.kernel.host.files import write_durable
+from pancode.kernel.names import KEY_LOST
 
 OWN_KEY, NEXT_KEY, FORMER = "key/coordinator.key", "key/coordinator.next", "key/former"
 

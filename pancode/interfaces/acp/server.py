@@ -13,8 +13,8 @@ from node_agent.wire.clock import Clock, Ids
 from pancode import __version__
 from pancode.interfaces.acp.session import COMMANDS, EditorFleet, EditorSession, names_of, run_of
 from pancode.interfaces.acp.updates import words_of
+from pancode.interfaces.client.caller import who, work_folder
 from pancode.interfaces.client.client import Client, path_of
-from pancode.kernel.caller import who, work_folder
 from pancode.kernel.errors import NotFoundError, PancodeError, UsageError
 from pancode.kernel.formatting import clip, unhidden
 from pancode.kernel.jsonrpc import INTERNAL, METHOD, PARAMS, REQUEST, JsonRpcLines

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from urllib.parse import urlencode
 
+from pancode.interfaces.client.caller import folder_here
 from pancode.interfaces.client.client import ask, home_here, home_of
 from pancode.interfaces.client.remote.place import remote_of
-from pancode.kernel.caller import folder_here
 from pancode.kernel.errors import PancodeError
 
 MOST_RUNS = 50

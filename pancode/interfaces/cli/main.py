@@ -318,12 +318,12 @@ def before(
 ) -> None:
     """Your machines, every coding agent, one policy, proof of what happened."""
     if folder is not None:
-        from pancode.kernel.caller import stand_in
+        from pancode.interfaces.client.caller import stand_in
 
         stand_in(folder)
     elif os.environ.get(VARIABLE):
         from pancode.checkouts.commands.travel import travelled
-        from pancode.kernel.caller import let_files_travel
+        from pancode.interfaces.client.caller import let_files_travel
 
         let_files_travel(travelled)
     if ctx.invoked_subcommand not in _SHOWS_VARIABLES:

@@ -14,12 +14,12 @@ from typing import Any
 from pancode.config.answers import SETTINGS
 from pancode.config.variables import PER_DISPATCH, VARIABLES
 from pancode.interfaces.cli.terminal import paint, safe
+from pancode.interfaces.client.caller import environment, stands_in
+from pancode.interfaces.client.caller import folder_here as folder_here
+from pancode.interfaces.client.caller import who as who
+from pancode.interfaces.client.caller import work_folder as work_folder
 from pancode.interfaces.client.client import Client, home_of, place_of
 from pancode.interfaces.client.remote.place import forget_remote, remote_of
-from pancode.kernel.caller import environment, stands_in
-from pancode.kernel.caller import folder_here as folder_here
-from pancode.kernel.caller import who as who
-from pancode.kernel.caller import work_folder as work_folder
 from pancode.kernel.errors import ExitCode, PancodeError, Problem, UsageError
 
 PROGRAM = (sys.executable, "-P", "-m", "pancode")

@@ -33,8 +33,6 @@ Place = Path | RemoteCoordinator
 """Where a coordinator is: its home on this machine, or another machine."""
 Json = dict[str, Any]
 SOCKET = "api.sock"
-KEY_LOST = "key/LOST"
-"""A file in the home that says: the key of this fleet will not come back, so begin with another one."""
 LOOK_S = 1.5
 """How often a waiting client asks whether the coordinator is at work, and how long that may take."""
 NOTE_S, SILENT_S = 3.0, 30.0

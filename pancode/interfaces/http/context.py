@@ -14,11 +14,10 @@ from node_agent.wire.identity import AttemptId
 from pancode.checkouts.copies import CheckoutCopies
 from pancode.commit import UNKNOWN
 from pancode.fleet.answers import ProcessShape, RunningShape, TroubleShape
-from pancode.fleet.place import ListenAddress
+from pancode.fleet.place import DoorPlace, ListenAddress
 from pancode.fleet.ssh.machines import Machines
 from pancode.git.forge_rules import ForgeKind
 from pancode.git.log_store import LogStreams
-from pancode.interfaces.http.access.request_filter import DoorPlace
 from pancode.issues.model import Trackers
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
 from pancode.kernel.records import Run

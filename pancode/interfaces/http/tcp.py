@@ -14,13 +14,13 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pancode.interfaces.client.caller import handed_on
 from pancode.interfaces.http.access.request_filter import HOOKS, DoorRules, KnockedBy, bearer, must_have_token
 from pancode.interfaces.http.access.tokens import asked, check, still_in_force
 from pancode.interfaces.http.bodies import Body, CallerBody, says
 from pancode.interfaces.http.context import LET_IN, ApiContext
 from pancode.interfaces.http.problems import HANDLERS, AsciiJson, response_of
 from pancode.interfaces.http.routing import ApiCall, AtDoor, Verb, read
-from pancode.kernel.caller import handed_on
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import AccessError, Visitor, asked_by, must_allow, must_ask, must_be_its_item
 from pancode.people.service import items

@@ -12,12 +12,12 @@ from typing import Any
 
 from node_agent.wire.clock import Ids, SystemIds
 from pancode import __version__
+from pancode.interfaces.client.caller import who
 from pancode.interfaces.client.client import Client, RepeatedPost, path_of, place_of
 from pancode.interfaces.mcp import prompts, tools
 from pancode.interfaces.mcp import server as resources
 from pancode.interfaces.mcp.protocol import McpServer, ParamsError, ServerOffer
 from pancode.interfaces.mcp.tool import UNTRUSTED
-from pancode.kernel.caller import who
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import unhidden
 from pancode.kernel.jsonrpc import standard_input

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pancode.interfaces.client.caller import folder, work_folder
 from pancode.interfaces.client.client import Client, RepeatedPost, path_of
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, READS, Right
 from pancode.interfaces.mcp.protocol import CallProgress, ParamsError
-from pancode.kernel.caller import folder, work_folder
 from pancode.kernel.errors import PancodeError, without_fix
 from pancode.kernel.formatting import unhidden
 from pancode.kernel.visitors import Risk

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from pancode.interfaces.client.caller import above
 from pancode.interfaces.client.client import LAND_S, Client, RepeatedPost, path_of
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, LANDS, OPERATES, TELLS
 from pancode.interfaces.mcp.protocol import CallProgress, ParamsError
@@ -27,7 +28,6 @@ from pancode.interfaces.mcp.tool import (
     string,
 )
 from pancode.interfaces.mcp.workflow_tools import WORKFLOW_TOOLS
-from pancode.kernel.caller import above
 from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.formatting import gpus_of, unhidden
 

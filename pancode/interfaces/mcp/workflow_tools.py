@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from pancode.interfaces.client.caller import above, folder_here
 from pancode.interfaces.client.client import home_here, path_of
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, DROPS
 from pancode.interfaces.mcp.protocol import ParamsError
 from pancode.interfaces.mcp.tool import CWD, RUN, WORK, Json, McpTool, McpToolCall, integer, string
-from pancode.kernel.caller import above, folder_here
 
 MOST_TASKS, MOST_IN_ORDER = 100, 20
 _WORKFLOW = string("id of a workflow (w-abc123), as the tools that begin one give it")

@@ -17,9 +17,9 @@ from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 
+from pancode.interfaces.client.caller import terminal_is_gone
 from pancode.interfaces.tui.bars import CSS
 from pancode.interfaces.tui.themes import OWN, THEMES
-from pancode.kernel.caller import terminal_is_gone
 from pancode.kernel.errors import ExitCode, PancodeError
 
 LOOK_S = 1.0

@@ -12,8 +12,8 @@ from pancode.interfaces.cli.follow import warn
 from pancode.interfaces.cli.output import who
 from pancode.interfaces.cli.parameters import Json, money, option
 from pancode.interfaces.cli.terminal import Columns, listing, safe, safe_block, short_time
+from pancode.interfaces.client.caller import folder
 from pancode.issues.answers import ISSUE, ISSUES, WORK, WORK_RUN, WORKS, IssueAnswer, IssueWorkAnswer
-from pancode.kernel.caller import folder
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.people.answers import TELL
 from pancode.people.commands.inbox import delivery

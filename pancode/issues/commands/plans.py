@@ -12,8 +12,8 @@ from pancode.interfaces.cli.follow import rest
 from pancode.interfaces.cli.output import who
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import safe
+from pancode.interfaces.client.caller import folder
 from pancode.issues.answers import KEEP_PLAN, PLAN
-from pancode.kernel.caller import folder
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.names import PLANNER
 from pancode.sessions.commands.export import conversation, markdown

@@ -30,9 +30,9 @@ from pancode.interfaces.cli.follow import (
 from pancode.interfaces.cli.output import Face, exit_of, who
 from pancode.interfaces.cli.parameters import Anyway, Json, WithCommands, WithSecret, option
 from pancode.interfaces.cli.terminal import Columns, clip, listing, safe
+from pancode.interfaces.client.caller import folder_here, work_folder
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.remote.place import remote_of
-from pancode.kernel.caller import folder_here, work_folder
 from pancode.kernel.errors import ApiError, ExitCode, UsageError, WorkspaceError
 from pancode.kernel.formatting import counted
 from pancode.landing.answers import CALL_OFF, GREEN, LAND, LANDINGS, PULL_REQUEST, RESOLVE

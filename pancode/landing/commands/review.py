@@ -15,8 +15,8 @@ from pancode.interfaces.cli.follow import gate_lines, report_lines, summary
 from pancode.interfaces.cli.output import Face, tell_error, who
 from pancode.interfaces.cli.parameters import Json
 from pancode.interfaces.cli.terminal import draws, harmless, paint, patch, safe, safe_block, tone
+from pancode.interfaces.client.caller import work_folder
 from pancode.interfaces.client.client import Client, path_of
-from pancode.kernel.caller import work_folder
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, WorkspaceError
 from pancode.kernel.formatting import counted
 from pancode.landing.answers import DROP, REVIEW

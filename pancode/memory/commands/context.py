@@ -9,7 +9,7 @@ from typer import Argument
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import safe_block
-from pancode.kernel.caller import folder
+from pancode.interfaces.client.caller import folder
 from pancode.kernel.formatting import counted
 from pancode.memory.answers import HISTORY, REMEMBERED, RememberedAnswer
 from pancode.memory.commands.history import in_short

@@ -10,7 +10,7 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import who
 from pancode.interfaces.cli.parameters import Json, Run, option
 from pancode.interfaces.cli.terminal import safe, safe_block
-from pancode.kernel.caller import folder
+from pancode.interfaces.client.caller import folder
 from pancode.kernel.formatting import clip, counted
 from pancode.memory.answers import FORGET, HISTORY, NOTE, NoteShape
 

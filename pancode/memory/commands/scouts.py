@@ -13,8 +13,8 @@ from pancode.interfaces.cli.follow import admitted
 from pancode.interfaces.cli.output import Face, who
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import safe, safe_block
+from pancode.interfaces.client.caller import above, work_folder
 from pancode.interfaces.client.client import Client
-from pancode.kernel.caller import above, work_folder
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import counted
 from pancode.memory.answers import EXPLORE, SCOUT, ScoutShape

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pancode.kernel.errors import UnavailableError
-from pancode.kernel.feed_thread import FeedThread
 from pancode.kernel.records import Attempt, EventKind, FeedEvent, Run, Setting
 from pancode.notices.traces.spans import RunSpan, landing_span, spans_of
 from pancode.runs.core import Core
+from pancode.runs.feed_thread import FeedThread
 from pancode.runs.unit_of_work import unit_of_work
 
 log = logging.getLogger("pancode.telemetry")

@@ -14,14 +14,14 @@ from pancode.agents.agents import Agent, Speed, Tier
 from pancode.agents.default_worker import nothing_ready
 from pancode.agents.endpoints import check_known, endpoint_names, endpoint_of, pull_command, serving
 from pancode.agents.model_profiles import endpoints_of
-from pancode.agents.models import ModelRef, known, model_ref
+from pancode.agents.models import ModelRef, VendorList, known, model_ref
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, canonical, no_runtime, runtime_for
 from pancode.kernel.errors import NotFoundError, PancodeError, UsageError
 from pancode.kernel.formatting import first_few
 from pancode.kernel.names import nearest
 from pancode.kernel.node import NodeView
 from pancode.memory.scout_rules import cheapest
-from pancode.runs.request import Catalogue, DispatchRequest, VendorList
+from pancode.runs.request import Catalogue, DispatchRequest
 
 _SHOWN = 6
 _EASIEST = (Dialect.OLLAMA, Dialect.LMSTUDIO, Dialect.LLAMACPP, Dialect.VLLM, Dialect.SGLANG)

@@ -11,13 +11,14 @@ from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety, narrowest
 from pancode.agents import agents
 from pancode.agents.endpoints import EndpointNeed, context_of, costs_nothing, endpoint_of
-from pancode.agents.model_profiles import Needs, tier_at, trusted_at
+from pancode.agents.model_profiles import Needs
 from pancode.agents.models import ModelRef
 from pancode.agents.prompt_fit import fitted, window_of
 from pancode.agents.prompts import Situation, tokens_of
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, canonical, model_for
 from pancode.agents.tiers import Tiered, tier_of
 from pancode.budget.books import Amount
+from pancode.budget.track_record_rules import EXPLORE
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Run, RunTerms
 from pancode.kernel.states import LandRule
@@ -32,10 +33,9 @@ from pancode.runs.admission.model_choice import (
     runtime_and_model,
     unlisted,
 )
-from pancode.runs.placement.candidates import Candidate, NodeRequirements, candidates
+from pancode.runs.placement.candidates import Candidate, NodeRequirements, candidates, tier_at, trusted_at
 from pancode.runs.placement.gpus import need_of
 from pancode.runs.request import (
-    EXPLORE,
     NO_SKILLS,
     Catalogue,
     Defaults,

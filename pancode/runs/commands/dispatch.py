@@ -27,9 +27,9 @@ from pancode.interfaces.cli.follow import (
 from pancode.interfaces.cli.output import Face, exit_of, who
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import listing, safe, safe_block
+from pancode.interfaces.client.caller import above, folder, work_folder
 from pancode.interfaces.client.client import Client, RepeatedPost
 from pancode.interfaces.client.retry import WHICH_AGENT
-from pancode.kernel.caller import above, folder, work_folder
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.kernel.route import A, Route
 from pancode.runs.answers import (

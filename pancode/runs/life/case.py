@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from node_agent.wire.identity import Mark
+from pancode.agents.runtimes import RUNTIMES
 from pancode.budget import books
 from pancode.kernel.records import (
     Action,
@@ -48,6 +49,14 @@ FENCE_MOVES: dict[FenceState, frozenset[FenceState]] = {
 }
 """The moves that a fence's state may make. From `closed` to `closed`: the receipt of a lost fence came after
 all."""
+
+
+def is_free(run: Run) -> bool:
+    """Whether the run costs nothing, whatever becomes of it: a script of the user's own, or a model of the
+    fleet's own that has no price.
+    """
+    return not run.estimate_usd and (RUNTIMES[run.runtime].own or run.endpoint is not None)
+
 
 NOT_STARTED: dict[str, object] = {"cost_usd": "0", "cost_source": "not started"}
 """The usage of an attempt that never ran, as its node or our own books say."""

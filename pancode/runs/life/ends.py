@@ -14,7 +14,7 @@ from pancode.kernel.records import ActionKind, Closed, RunState, WaitReason
 from pancode.kernel.values import replace
 from pancode.landing.cross_check_rules import judge_next
 from pancode.landing.rules import called_off
-from pancode.runs.life.case import NOT_STARTED, close_fence, move_run
+from pancode.runs.life.case import NOT_STARTED, close_fence, is_free, move_run
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.continuations import goes_on_by_itself
 from pancode.runs.life.orders import identity_of
@@ -103,11 +103,17 @@ def not_tried_again(made: Changes, what: str = "budget", why: str = NOTHING_LEFT
 
 
 def lost(made: Changes, signal: Lost) -> Changes:
-    """Give the fence up: its known cost is booked, and the rest counts as unknown."""
+    """Give the fence up: its known cost is booked, and the rest counts as unknown where it costs money."""
     fence, attempt, newest = made.fence, made.attempt, made.case.newest
-    used = books.used_by(attempt.usage)
-    spent = books.Spent(books.known_cost(attempt.usage), used.tokens, used.ms)
-    made = made.book(books.lose(made.case.entries, made.case.account, spent, made.now.stamp))
+    used, entries, account = books.used_by(attempt.usage), made.case.entries, made.case.account
+    if is_free(made.run):
+        spent = books.Spent(books.ZERO, used.tokens, used.ms, "local")
+        made = made.book(books.settle(entries, account, spent, made.now.stamp))
+        usage = {**attempt.usage, "cost_usd": "0", "cost_source": "local"}
+        made = made.put(replace(attempt, usage=usage))
+    else:
+        spent = books.Spent(books.known_cost(attempt.usage), used.tokens, used.ms)
+        made = made.book(books.lose(entries, account, spent, made.now.stamp))
     made = made.put(close_fence(fence, Closed.LOST, made.now.ms)).stage(OrderStage.CLOSED, str(Closed.LOST))
     made = fail_attempt(made, FailureKind.NODE_LOST, signal.why)
     made = made.tell("node", fence.node, "lost", signal.why)

@@ -16,7 +16,7 @@ from pancode.kernel.values import replace
 from pancode.runs.life import approvals
 from pancode.runs.life import waits as people
 from pancode.runs.life.binding import handed_to, held_as_before
-from pancode.runs.life.case import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_fence, move_run
+from pancode.runs.life.case import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_fence, is_free, move_run
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.ends import end_unstarted, give_back
 from pancode.runs.life.signals import Doubted, NodeReported, NodeSilent, Quarantined, UnknownFence
@@ -63,7 +63,7 @@ def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
         case event.Progress():
             body = body.model_copy(update=excess(body, made.run, made.case.ordered()))
             usage = {**made.attempt.usage, **body.model_dump(mode="json", exclude={"kind"})}
-            if body.cost_usd == 0 and made.run.endpoint is not None:  # the fleet's own models have no price
+            if body.cost_usd == 0 and is_free(made.run):
                 usage["cost_source"] = "local"
             return made.put(replace(made.attempt, usage=usage))
         case event.Finding():

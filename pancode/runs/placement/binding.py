@@ -12,8 +12,6 @@ from node_agent.wire.order import Order
 from pancode.agents.model_server import served
 from pancode.budget import books
 from pancode.budget.track_record_rules import TrackRecord, WorkerKind, of_nodes, worker_kind
-from pancode.fleet import node_cooldown
-from pancode.fleet.breaker_service import provider_of
 from pancode.kernel.errors import UnavailableError, WorkspaceError
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Offer, SnapshotTaken, Transaction
@@ -36,6 +34,7 @@ from pancode.runs.life.orders import fence_of, identity_of, may_push, order_for,
 from pancode.runs.life.prefetch import place_in_line
 from pancode.runs.life.retries import without_session
 from pancode.runs.life.signals import Bound, Due, Unbindable, Waits
+from pancode.runs.placement import breaker_service, node_cooldown
 from pancode.runs.placement.gpus import closes_gpus, gpus_seen
 from pancode.runs.placement.placement import Placed, Standing, Unplaced, decisions, in_order
 from pancode.runs.placement.prefetch import Lines, TakingBack, most_usd, staying
@@ -195,7 +194,7 @@ def _place(work: Work, turn: _Turn, standing: Standing, giving: GivingWay, whole
     for decision in decisions(turn.served(), standing, whole):
         if isinstance(decision, Placed):
             name = decision.node.node.name
-            if not node_cooldown.is_second_probe(core, decision.run, name, probes):
+            if not breaker_service.is_second_probe(core, decision.run, name, probes):
                 placed += _bound(work, decision)
                 turn.taken.update([name] if not decision.busy else ())
             elif decision.run.reason != (why := f"a breaker lets one run through to {name} first"):
@@ -216,7 +215,7 @@ class _Turn:
         core = work.core
         self.alone: Set[str] = {*core.live.journals.strays, *node_cooldown.shunned(core)}
         """Runs that are decided one by one, not with the others that ask for the same."""
-        if node_cooldown.decides_of_each(core) or has_rooms(work.tx):
+        if breaker_service.any_open(core) or has_rooms(work.tx):
             self.alone = queue.all.keys()
         self._ready: dict[str, Run | None] = {}
         self.taken = Counter[str]()
@@ -368,7 +367,8 @@ def _bound(work: Work, placed: Placed) -> bool:
     except (ValueError, KeyError, TypeError, ArithmeticError) as exc:
         work.apply(decide(case, Unbindable(f"no order can be made of it: {exc}")))
         return False
-    signed, provider = order.signed(core.key_for(view.node)), provider_of(core, case.run, view.node.name)
+    signed = order.signed(core.key_for(view.node))
+    provider = breaker_service.provider_of(core, case.run, view.node.name)
     fence = fence_of(order, signed, view.node.name, provider)
     about = served(case.run, view, core.wall_ms())
     work.apply(decide(case, Bound(fence, placed.why, about, placed.most_usd, placed.gpus)))

@@ -275,6 +275,7 @@ def believed(made: Changes, signal: Believed) -> Changes:
     late = books.add_unknown if spent.usd is None else books.settle_unknown  # it stood as lost or as rejected
     new = late(entries, account, spent, stamp) + books.settle(entries, account, spent, stamp)
     new = new or books.add_second(entries, account, spent, stamp)
+    new = new or books.add_rest(entries, account, spent, stamp)
     if spent.usd is None and claims.rests is not None:  # five chats a day would hold all of its ceiling
         new += books.lapse_all([*entries, *new], account, stamp, books.RESTS)
     made = made.book([*new, *books.dispute(new, account, disputed, stamp)])

@@ -12,16 +12,16 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import Envelope
-from pancode.fleet import node_cooldown
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Fence, Node, Run, StoredReceipt, Workflow
 from pancode.kernel.values import replace
 from pancode.memory import service as history
-from pancode.queue import evidence
 from pancode.runs.core import Core
 from pancode.runs.life.decision import decide
 from pancode.runs.life.retries import MOST_OUTPUT
 from pancode.runs.life.signals import Believed, Rejected
+from pancode.runs.nodes import evidence
+from pancode.runs.placement import node_cooldown
 from pancode.runs.receipts.rules import Evidence, Judged, Ruling, judge_evidence, judge_identity, needs_nodes
 from pancode.runs.unit_of_work import Work
 from pancode.skills import made_tools

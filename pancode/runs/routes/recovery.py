@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pancode.fleet.health import shown
 from pancode.interfaces.http.access.rights import DISPATCHES
 from pancode.interfaces.http.bodies import ActBody, Name
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.runs import answers
 from pancode.runs.answers import HealthShape, RecoveredAnswer
-from pancode.runs.health import shown
 from pancode.runs.recovery import planned, recover
 
 

@@ -18,8 +18,8 @@ from pancode.interfaces.cli.commands import BARE, Commands
 from pancode.interfaces.cli.output import Face, aside, folder_here, tell_error, who
 from pancode.interfaces.cli.parameters import Json, Run, option
 from pancode.interfaces.cli.terminal import safe
+from pancode.interfaces.client.caller import folder, terminal_is_gone
 from pancode.interfaces.client.client import Client, RepeatedPost
-from pancode.kernel.caller import folder, terminal_is_gone
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.names import ORCHESTRATOR
 from pancode.reports.commands.brief import tell_brief

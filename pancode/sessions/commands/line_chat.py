@@ -16,6 +16,7 @@ from typing import Any, cast
 from node_agent.wire.clock import Clock, Ids
 from pancode.interfaces.cli.output import Face, aside, exit_of, tell_error, who
 from pancode.interfaces.cli.terminal import Sink, count, safe, safe_block, usd
+from pancode.interfaces.client.caller import terminal_is_gone
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import (
     MISSED,
@@ -26,7 +27,6 @@ from pancode.interfaces.client.session import (
     SessionFollower,
     in_turn,
 )
-from pancode.kernel.caller import terminal_is_gone
 from pancode.kernel.errors import ExitCode, PancodeError
 from pancode.kernel.formatting import counted
 from pancode.runs.answers import RUN

@@ -13,8 +13,8 @@ from pancode.budget.answers import BUDGET, BudgetShape
 from pancode.fleet.answers import FLEET, FleetShape, NodeShape
 from pancode.interfaces.cli.output import caller, who
 from pancode.interfaces.cli.terminal import usd
+from pancode.interfaces.client.caller import folder
 from pancode.interfaces.client.client import Client
-from pancode.kernel.caller import folder
 from pancode.kernel.errors import ConfigError, PancodeError, UsageError
 from pancode.kernel.formatting import counted, first_few
 from pancode.people.answers import INBOX

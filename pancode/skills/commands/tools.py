@@ -12,8 +12,8 @@ from pancode.interfaces.cli.follow import follow_new
 from pancode.interfaces.cli.output import who
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, safe_block, short_time
+from pancode.interfaces.client.caller import folder
 from pancode.interfaces.client.client import path_of
-from pancode.kernel.caller import folder
 from pancode.runs.commands import options
 from pancode.skills.answers import KEEP_TOOL, TOOL, TOOLS, TRY_TOOL, ToolDetail
 

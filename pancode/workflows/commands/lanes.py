@@ -12,7 +12,7 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, who
 from pancode.interfaces.cli.parameters import Json, duration, option
 from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, short_time
-from pancode.kernel.caller import folder
+from pancode.interfaces.client.caller import folder
 from pancode.kernel.formatting import counted
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import WithArgv, of_caller, post_agreed, task_text

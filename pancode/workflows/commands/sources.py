@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from pancode.interfaces.client.caller import folder_here
 from pancode.interfaces.client.client import home_here
-from pancode.kernel.caller import folder_here
 from pancode.kernel.errors import ConfigError
 from pancode.kernel.formatting import counted
 from pancode.workflows.files.reader import CheckedWorkflow, check_workflow

@@ -10,10 +10,10 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.agents.runtimes import known_runtime
 from pancode.config.schema import ModelName, Part
+from pancode.config.units import Duration, GpuCount, Level, Money, Size, duration_ms
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import label_word
 from pancode.kernel.shell_words import split_words
-from pancode.kernel.units import Duration, GpuCount, Level, Money, Size, duration_ms
 from pancode.runs.options import OPTIONS
 from pancode.runs.request import with_options
 

@@ -17,8 +17,8 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, who
 from pancode.interfaces.cli.parameters import Json, Label, label, many, money, option
 from pancode.interfaces.cli.terminal import Columns, listing, safe
+from pancode.interfaces.client.caller import folder_here
 from pancode.interfaces.client.remote.place import remote_of
-from pancode.kernel.caller import folder_here
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.names import PLANNER, PRD, is_readme
 from pancode.sessions.commands.export import write_new

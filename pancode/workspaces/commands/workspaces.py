@@ -15,8 +15,8 @@ from pancode.interfaces.cli.follow import summary, wait
 from pancode.interfaces.cli.output import Face, exit_of, who
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, short_time
+from pancode.interfaces.client.caller import folder
 from pancode.interfaces.client.client import home_of
-from pancode.kernel.caller import folder
 from pancode.kernel.errors import ExitCode, UnavailableError, UsageError
 from pancode.kernel.formatting import counted, first_few, size
 from pancode.runs.answers import RUN

@@ -14,14 +14,6 @@ from pydantic import Field
 
 from pancode.config.answers import ChangeAnswer
 from pancode.config.changes import AskedChange, ChangeKind, make_change
-from pancode.config.project_rules import (
-    NamedProject,
-    meant,
-    must_be_alone,
-    must_be_the_same,
-    name_for,
-    project_name,
-)
 from pancode.config.projects import LabelSettings
 from pancode.config.routes import change_makers
 from pancode.config.schema import BY_NAME
@@ -40,6 +32,14 @@ from pancode.kernel.signature_check import must_be_of
 from pancode.kernel.visitors import AccessError
 from pancode.runs.admission.dry_run import queued
 from pancode.runs.answers import QueuedAnswer
+from pancode.runs.project_rules import (
+    NamedProject,
+    meant,
+    must_be_alone,
+    must_be_the_same,
+    name_for,
+    project_name,
+)
 from pancode.runs.user_environment import Surroundings
 from pancode.schedules.routes import public_base
 from pancode.skills.answers import KEEP_TOOL, TOOL, TOOLS, TRY_TOOL, ToolDetail, ToolsAnswer, ToolShape

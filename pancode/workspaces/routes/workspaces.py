@@ -6,13 +6,13 @@ from typing import Annotated, cast
 
 from pydantic import Field
 
-from pancode.config.project_rules import meant, moved
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, OPERATES
 from pancode.interfaces.http.bodies import ActBody, Line, Name
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.records import KeptWorkspace
+from pancode.runs.project_rules import meant, moved
 from pancode.workspaces.answers import (
     CREATE_WORKSPACE,
     LEAVE_WORKSPACE,

@@ -100,7 +100,7 @@ def test_where_its_port_is_taken_it_takes_another(room: Room) -> None:
 
 
 def test_a_setting_of_its_own_comes_first(room: Room) -> None:
-    from pancode.interfaces.http.access.request_filter import DoorPlace
+    from pancode.fleet.place import DoorPlace
 
     room.session()
     room.door.stop()

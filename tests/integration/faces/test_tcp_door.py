@@ -19,10 +19,9 @@ from starlette.applications import Starlette
 from pancode.app.server.http_server import QUIET, _Server
 from pancode.app.server.tcp_listeners import TcpDoor
 from pancode.fleet.direct.places import PlaceBounds
-from pancode.fleet.place import ListenAddress
+from pancode.fleet.place import DoorPlace, ListenAddress
 from pancode.interfaces.http import tcp
 from pancode.interfaces.http.access import tokens
-from pancode.interfaces.http.access.request_filter import DoorPlace
 from pancode.interfaces.http.context import ApiContext as ApiDesk
 from pancode.kernel.visitors import AccessScope, NewToken
 from pancode.reports import routes as figure_routes

@@ -20,9 +20,9 @@ from node_agent.wire.identity import AttemptId
 from pancode.kernel.host.files import FileArchive
 from pancode.kernel.quota import ForeignReceipts
 from pancode.kernel.records import Run
-from pancode.queue import quota
 from pancode.queue.node_rights import node_rules
 from pancode.runs.core import ControlSettings
+from pancode.runs.nodes import quota
 from pancode.store.ledger import SqlLedger
 from tests.integration.redis.conftest import PASSWORD, TAG, Site
 from tests.integration.redis.test_rights import as_node

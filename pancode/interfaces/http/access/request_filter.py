@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from pancode.fleet.place import ListenAddress
 from pancode.kernel.visitors import PREFIX, AccessError
 
 HOOKS = "/v1/hooks/"
@@ -23,23 +21,6 @@ _SECRETS = (
     "key",
     "code",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class DoorPlace:
-    """Where the API listens over TCP. `cert`, `key`: of TLS; None: without TLS, only for this machine."""
-
-    place: ListenAddress
-    cert: Path | None = None
-    key: Path | None = None
-
-    @property
-    def scheme(self) -> str:
-        return "http" if self.cert is None else "https"
-
-    def url(self, port: int) -> str:
-        """Return the address with which a person on this machine opens the API."""
-        return f"{self.scheme}://{ListenAddress(self.place.host, port, '')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from node_agent.wire.git import Change, parents, shown
+from pancode.git.filters import LFS, filtered
 from pancode.git.repository import GitProject
-from pancode.git.runner import GitRefusal
+from pancode.git.runner import Git, GitRefusal
 from pancode.landing.model import Conflict
 
 _HEADS = "refs/heads/"
@@ -222,3 +223,18 @@ def missing_folders(top: Path, steps: Iterable[FileStep]) -> tuple[str, ...]:
 
 def _join(top: Path, name: bytes) -> str:
     return os.path.join(top, os.fsdecode(name))
+
+
+def own_content(project: GitProject, index: Git, changes: tuple[Change, ...]) -> tuple[Conflict, ...]:
+    """Conflicts for filtered files whose content is on the disk and not in git: a landing would lose it."""
+    names = [change.path for change in changes if change.old_mode.startswith("100")]
+    under = [name for name, value in filtered(project, index, names).items() if value != LFS]
+    old = {change.path: change.old for change in changes}
+    top = os.fsencode(project.top)
+    why = "under a filter that takes your content away: copy it elsewhere, git checkout it, then land again"
+    found = []
+    for name in under:
+        path = os.fsdecode(os.path.join(top, name))
+        if os.path.isfile(path) and index.text("hash-object", "--no-filters", "--", path) != old[name]:
+            found.append(Conflict(shown(name), why))
+    return tuple(found)

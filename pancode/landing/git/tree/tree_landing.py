@@ -13,14 +13,13 @@ from pathlib import Path
 from node_agent.wire.git import Change, checked_object, shown, split_nul
 from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits, hidden_names
-from pancode.git.filters import own_content
 from pancode.git.objects import import_base
 from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import Git, GitRefusal, translated
 from pancode.git.snapshot import capture, index_copy
 from pancode.landing.git.merge import CommitStore, changes_between, merge_change, stage_files, tree_of
 from pancode.landing.git.tree.journal import Checkpoint, LandingJournal, TreeChanged
-from pancode.landing.git.tree.steps import forbidden, steps_of, unless_in_progress
+from pancode.landing.git.tree.steps import forbidden, own_content, steps_of, unless_in_progress
 from pancode.landing.model import (
     CalledOff,
     Conflict,

@@ -14,9 +14,9 @@ from node_agent.wire.clock import Ids
 from pancode.agents.answers import MODES, SAFETY, LevelShape, ModeShape
 from pancode.config.answers import PRESETS
 from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.client.caller import folder
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import SessionActs, SessionFollower
-from pancode.kernel.caller import folder
 from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
 from pancode.runs.answers import RUNS, QueuedAnswer
 from pancode.sessions.commands.preflight import FoundLine

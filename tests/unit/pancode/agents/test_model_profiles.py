@@ -12,13 +12,11 @@ from pancode.agents.model_profiles import (
     Trust,
     judged,
     places_of,
-    sifted,
-    unknowns,
     untested,
 )
 from pancode.kernel.errors import ExitCode, NotFoundError
 from pancode.kernel.node import NodeView
-from pancode.runs.placement.candidates import Candidate
+from pancode.runs.placement.candidates import Candidate, sifted, unknowns
 from pancode.runs.placement.placement import Placed, Standing, Unplaced, decisions, misfit
 from tests.unit.pancode.kernel.fleets import endpoint, node
 from tests.unit.pancode.runs.placement.test_placement import run

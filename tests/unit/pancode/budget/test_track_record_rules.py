@@ -16,6 +16,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.policy import Mode
 from pancode.agents import agents
 from pancode.budget.track_record_rules import (
+    EXPLORE,
     TrackRecord,
     WorkKey,
     choose,
@@ -35,7 +36,6 @@ from pancode.kernel.records import Attempt, BookEntry, EndedRun, EntryKind, RunS
 from pancode.kernel.values import replace
 from pancode.landing.rules import REVERTED
 from pancode.runs.live import RecentRuns
-from pancode.runs.request import EXPLORE
 from pancode.runs.unit_of_work import ended_run
 from tests.unit.pancode.runs.world import a_run
 

@@ -13,9 +13,9 @@ from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.schema import Settings
+from pancode.config.units import amount_usd
 from pancode.kernel.documents import MOST_BYTES, read_document
 from pancode.kernel.errors import ConfigError, ExitCode
-from pancode.kernel.units import amount_usd
 from pancode.runs.request import Defaults, Project
 from tests.unit.pancode.conftest import Load
 

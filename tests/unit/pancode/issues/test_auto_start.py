@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from pancode.config.project_rules import NamedProject
 from pancode.issues import service as working
 from pancode.issues.auto_start import MOST_AT_ONCE, IssueWatch, may_begin
 from pancode.issues.model import IssueState
@@ -19,6 +18,7 @@ from pancode.kernel.records import Run
 from pancode.runs import round as rounds
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch
+from pancode.runs.project_rules import NamedProject
 from pancode.runs.request import DispatchRequest
 from pancode.runs.user_environment import Surroundings
 from tests.fakes.ledger import KillAt, Killed

@@ -8,13 +8,13 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from pancode.config.project_rules import NamedProject
 from pancode.git.forge_rules import ForgeAccess
 from pancode.issues.auto_start import may_begin
 from pancode.issues.forge_trackers import HttpTrackers
 from pancode.issues.model import Issue, TrackerKind, TrackerPlace, tracker_of
 from pancode.kernel.errors import ConfigError, UnavailableError
 from pancode.kernel.values import replace
+from pancode.runs.project_rules import NamedProject
 from tests.fakes.node.clock import MemoryClock
 from tests.integration.forge.fakes import TOKEN
 from tests.integration.forge.trackers import ME, FakeGitHubIssues, FakeGitLabIssues, FakeLinear, FakeTracker

@@ -12,10 +12,11 @@ from node_agent.wire.node import Ask, Heartbeat, NodeFacts, RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.agents.agents import READ_TOOLS, TOOLS, Agent
 from pancode.budget.books import Amount
+from pancode.budget.track_record_rules import ExpectedWork
 from pancode.kernel.node import LastHeartbeat, NodeState, NodeView
 from pancode.kernel.records import Node
 from pancode.runs.admission.resolution import Resolution, resolve
-from pancode.runs.request import Catalogue, Defaults, DispatchRequest, ExpectedWork
+from pancode.runs.request import Catalogue, Defaults, DispatchRequest
 
 BUILDER = Agent("builder", prompt="You build.", tools=TOOLS, read_only=False)
 SCOUT = Agent("scout", prompt="You look.", tools=READ_TOOLS)

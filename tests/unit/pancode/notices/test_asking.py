@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pancode.app.http_routes import VERBS
+from pancode.interfaces.http.access import tokens
 from pancode.interfaces.http.routing import AtDoor
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.records import ApiToken, Audit, Delivery
@@ -48,7 +49,7 @@ class AskingWorld(DoorWorld):
     def __init__(self, home: Path) -> None:
         super().__init__(home)
         self.phone = Phone()
-        self.outgoing = Outgoing(self.context.core, self.phone)
+        self.outgoing = Outgoing(self.context.core, self.phone, tokens)
         self.outgoing.round(here=True)
 
     def asked(self, **more: Any) -> tuple[str, str]:

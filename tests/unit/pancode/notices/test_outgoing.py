@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
+from pancode.interfaces.http.access import tokens
 from pancode.kernel.errors import NotFoundError, UnavailableError
 from pancode.kernel.records import Audit, Delivery, Webhook
 from pancode.kernel.values import replace
@@ -53,7 +54,7 @@ class Noticed(Times):
         self.outgoing.round(here=True)
 
     def deliverer(self) -> Outgoing:
-        return Outgoing(self.desk.core, self.post)
+        return Outgoing(self.desk.core, self.post, tokens)
 
     def fail(self, count: int = 1) -> None:
         for _ in range(count):

@@ -12,10 +12,10 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import RuntimeFact, Signs
 from node_agent.wire.order import Order
 from pancode.config.fleet_settings import pause_queue
+from pancode.fleet.health import shown
 from pancode.kernel.records import Decision, EventKind, FeedEvent, Run, Setting, Word
 from pancode.reports.brief import also_waits
 from pancode.reports.story import why
-from pancode.runs.health import shown
 from pancode.runs.life.changes import RUN_WAITS, occasion_of
 from pancode.runs.life.health import HEALTH
 from pancode.runs.placement.breakers import EndedTry

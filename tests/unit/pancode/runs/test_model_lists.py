@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from pancode.agents.models import VendorList
 from pancode.config.user_environment import FileSurroundings
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.records import Run
 from pancode.runs.core import Core, Lists, Unread
 from pancode.runs.dispatch import dispatch, dry_run
-from pancode.runs.request import DispatchRequest, VendorList
+from pancode.runs.request import DispatchRequest
 from tests.unit.pancode.runs.world import Desk, Puppet
 
 

@@ -11,9 +11,9 @@ from node_agent.wire.failure import Outcome
 from pancode.fleet import fleet as query_fleet
 from pancode.fleet import inventory
 from pancode.fleet.answers import ProblemShape
-from pancode.fleet.liveness import judge
 from pancode.kernel.node import Gap, NodeState, Reaching, awake_since
 from pancode.kernel.records import Node, Run
+from pancode.runs.nodes.liveness import judge
 from tests.unit.pancode.runs.world import Desk, Puppet
 
 

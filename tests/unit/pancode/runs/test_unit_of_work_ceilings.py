@@ -11,9 +11,10 @@ from node_agent.wire.event import Progress
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Usage
 from pancode.budget.books import Ceilings
-from pancode.budget.service import set_ceilings, settle_by_hand, unset_ceiling
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.records import Balance, BookEntry, Run
+from pancode.runs.ceilings import set_ceilings, settle_by_hand, unset_ceiling
+from pancode.runs.views import usage_of_run
 from tests.unit.pancode.runs.world import Desk, Puppet, offered
 
 MINUTE = 60_000
@@ -161,6 +162,28 @@ def test_a_lost_run_that_tells_its_work_later_has_it_in_the_books(coordinator: D
     assert (now.held_tokens, now.held_ms, now.unknown_runs) == (0, 0, 1)
     settle_by_hand(coordinator.core, "r-0001", Decimal(4), "ana")
     assert (balance(coordinator, "day").spent_usd, balance(coordinator, "day").tokens) == (Decimal(4), 5_000)
+    coordinator.check_books()
+
+
+def test_a_lost_script_has_cost_nothing_and_its_late_receipt_books_its_time_once(coordinator: Desk) -> None:
+    node = Puppet(coordinator)
+    node.breathe()
+    coordinator.dispatch("r-0001", usd="0", runtime="shell", estimate_ms=MINUTE)
+    coordinator.turn()
+    order = node.take()
+    node.start(order)
+    for _ in range(100):
+        coordinator.turn(10_000)
+    run = coordinator.row(Run, "r-0001")
+    with coordinator.core.ports.ledger.transaction() as tx:
+        usage = usage_of_run(tx, run)
+    assert (run.outcome, usage["cost_usd"], usage["cost_source"]) == (Outcome.LOST, "0", "local")
+    now = balance(coordinator, "day")
+    assert (now.unknown_runs, now.held_usd, now.held_ms) == (0, Decimal(0), 0)
+    node.deliver(order, usage=Usage(agent_ms=3 * MINUTE, cost_usd=Decimal(0), cost_source="local"))
+    node.breathe()
+    now = balance(coordinator, "day")
+    assert (now.agent_ms, now.spent_usd, now.unknown_runs) == (3 * MINUTE, Decimal(0), 0)
     coordinator.check_books()
 
 

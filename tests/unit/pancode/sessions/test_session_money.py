@@ -61,7 +61,7 @@ def test_a_model_of_the_fleet_costs_nothing_while_it_works(
 ) -> None:
     run = begin(world)["run"]
     order = sitting(world)
-    served = replace(world.context.row(Run, run), endpoint=endpoint)
+    served = replace(world.context.row(Run, run), endpoint=endpoint, estimate_usd=Decimal(0))
     with world.coordinator.core.ports.ledger.transaction() as tx:
         tx.put(served)
     world.node.say(order.identity, Progress(input_tokens=5, output_tokens=5, cost_usd=Decimal(0)))

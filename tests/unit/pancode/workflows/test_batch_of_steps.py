@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pancode.budget.books import Ceilings
-from pancode.budget.service import set_ceilings
 from pancode.kernel.records import Run, Workflow
+from pancode.runs.ceilings import set_ceilings
 from tests.unit.pancode.runs.world import Puppet
 from tests.unit.pancode.workflows.world import ERROR, Flows, step
 

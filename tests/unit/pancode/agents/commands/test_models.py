@@ -6,8 +6,8 @@ from typing import Any
 
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
 from pancode.agents.commands.models import _endpoints, _models
-from pancode.agents.model_service import endpoint_shape, passport_shape
 from pancode.fleet.commands.fleet import endpoint_words as in_status
+from pancode.fleet.model_service import endpoint_shape, passport_shape
 
 QWEN = ModelFact(
     id="qwen3:8b",

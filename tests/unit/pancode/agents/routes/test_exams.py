@@ -24,10 +24,10 @@ from node_agent.wire.endpoint import (
     Residence,
 )
 from node_agent.wire.node import RuntimeFact
-from pancode.agents import model_tests
 from pancode.agents.model_profiles import ModelPlace
-from pancode.agents.model_tests import LAST_MS, START_MS, NotTested
+from pancode.fleet import model_tests
 from pancode.fleet.acts import ProgressLine
+from pancode.fleet.model_tests import LAST_MS, START_MS, NotTested
 from pancode.kernel.errors import NotFoundError, UnavailableError
 from pancode.kernel.records import Run
 from tests.unit.pancode.interfaces.http.world import World, events_of

@@ -24,9 +24,8 @@ from pancode.config.user_environment import FileSurroundings
 from pancode.fleet import inventory
 from pancode.fleet.acts import Caller, LinkWay, NodeResult, NodeSpec, Progress, ProgressLine
 from pancode.fleet.answers import TroubleShape
-from pancode.fleet.place import ListenAddress
+from pancode.fleet.place import DoorPlace, ListenAddress
 from pancode.git.forge_rules import ForgeKind
-from pancode.interfaces.http.access.request_filter import DoorPlace
 from pancode.interfaces.http.context import ApiContext as ApiDesk
 from pancode.interfaces.http.routing import FOLDER
 from pancode.kernel.errors import NotFoundError, PancodeError, UsageError, WorkspaceError

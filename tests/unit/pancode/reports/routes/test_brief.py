@@ -10,11 +10,11 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Usage
-from pancode.budget.service import settle_by_hand
 from pancode.config.fleet_settings import pause_queue
 from pancode.kernel.records import Audit, Run
 from pancode.kernel.values import replace
 from pancode.people.commands.inbox import _listed
+from pancode.runs.ceilings import settle_by_hand
 from pancode.runs.unit_of_work import digest_of
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import failed

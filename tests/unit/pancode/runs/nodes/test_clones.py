@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.fleet.heartbeats import TWINS
 from pancode.kernel.records import Audit, Node, Run, RunState
-from pancode.queue import quota
+from pancode.runs.nodes import quota
+from pancode.runs.nodes.heartbeats import TWINS
 from tests.fakes.bus import MemoryLinkDown
 from tests.unit.pancode.runs.world import Desk, Puppet
 

@@ -6,9 +6,9 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.config.fleet_settings import reset_breaker
-from pancode.fleet.breaker_service import listed
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.records import Audit, Run
+from pancode.runs.placement.breaker_service import listed
 from tests.unit.pancode.runs.world import Desk, Puppet, failed
 
 BROKEN = failed(FailureKind.SANDBOX, Outcome.INFRA)

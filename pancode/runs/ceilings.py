@@ -7,11 +7,11 @@ from decimal import Decimal
 from pancode.budget import books
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.records import Run, SessionRow, Setting
+from pancode.kernel.values import replace
 from pancode.runs.core import CEILING, WORK_CEILING, Core
 from pancode.runs.life.decision import decide
 from pancode.runs.life.signals import Priced
 from pancode.runs.unit_of_work import Work, unit_of_work
-from pancode.sessions.store import cap
 
 
 def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> None:
@@ -26,7 +26,7 @@ def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> N
         old = core.ceilings(work.tx, scope if ":" in scope else f"{scope}:")
         session = _session(work, scope)
         if ceilings.usd is not None and session is not None:
-            cap(work, session, ceilings.usd, by)
+            cap_session(work, session, ceilings.usd, by)
         elif ceilings.usd is not None:
             work.tx.put(Setting(f"{CEILING}{scope}", f"{ceilings.usd:f}", core.wall_ms(), by))
         agents = {"tokens": ceilings.tokens, "ms": ceilings.ms}
@@ -51,6 +51,14 @@ def _session(work: Work, scope: str) -> SessionRow | None:
     return work.tx.get(SessionRow, scope.partition(":")[2]) if books.is_session(scope) else None
 
 
+def cap_session(work: Work, session: SessionRow, usd: Decimal | None, by: str) -> None:
+    """Set what the session may cost from now on; None: as the settings say. Idempotent."""
+    if session.ceiling != usd:
+        work.tx.put(replace(session, ceiling=usd))
+        now, old = ("unset" if one is None else f"{one:f}" for one in (usd, session.ceiling))
+        work.tell(session.id, "person", "ceiling of its session", now, f"by {by}; it was {old}")
+
+
 def unset_ceiling(
     core: Core, scope: str, by: str, prefixes: tuple[str, ...] = (CEILING, WORK_CEILING)
 ) -> None:
@@ -64,7 +72,7 @@ def unset_ceiling(
         session = _session(work, scope)
         old = "" if session is None or session.ceiling is None else f"{session.ceiling:f}"
         if session is not None:
-            cap(work, session, None, by)
+            cap_session(work, session, None, by)
         if not there and not old:
             raise NotFoundError(f"no ceiling was set for {scope}", fix="pancode budget show")
         for setting in there:

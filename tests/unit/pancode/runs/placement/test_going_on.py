@@ -10,9 +10,9 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import LoggedIn, RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Exposed, GateResult, ModelCalls, Usage
-from pancode.fleet import breaker_service
 from pancode.kernel.records import Decision, Run
 from pancode.runs.life.orders import snapshot_of
+from pancode.runs.placement import breaker_service
 from pancode.runs.stop import stop
 from tests.unit.pancode.runs.world import Desk, Puppet, facts, failed
 

@@ -14,9 +14,9 @@ from pancode.fleet.answers import NodeDetail
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Audit, Fence, FenceState, Node, Run, RunState
-from pancode.queue import quota
 from pancode.reports import story
 from pancode.runs import views as query
+from pancode.runs.nodes import quota
 from tests.fakes.bus import MemoryLinkDown
 from tests.unit.pancode.runs.world import Desk, Fleet
 

@@ -9,10 +9,10 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import Mark
 from pancode.agents.models import provider_name
 from pancode.agents.runtimes import RUNTIMES
-from pancode.fleet.answers import BreakerShape
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Fence, Run, Setting
+from pancode.runs.answers import BreakerShape
 from pancode.runs.core import Core, locked, open_fences
 from pancode.runs.life.continuations import ended_turns
 from pancode.runs.placement.breakers import (
@@ -130,7 +130,7 @@ def blocked_nodes(
 
 
 def any_open(core: Core) -> bool:
-    """Whether a breaker holds something up now."""
+    """Whether a breaker is open: then two runs that ask for the same may wait for different reasons."""
     return bool(_not_closed(core))
 
 

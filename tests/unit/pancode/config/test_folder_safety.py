@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.agents.safety_rules import NOTE, Deed, judged_here, rules_here
+from pancode.config.folder_safety import NOTE, Deed, judged_here, rules_here
 from pancode.interfaces.cli.main import run
 from pancode.kernel.errors import ConfigError, UsageError
 

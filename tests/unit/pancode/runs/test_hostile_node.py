@@ -18,8 +18,6 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import GateResult, Receipt, Usage
 from node_agent.wire.signing import WireRefusal, open_as
 from pancode.budget import books
-from pancode.budget.service import settle_by_hand
-from pancode.fleet.heartbeats import MOST_RAISES
 from pancode.kernel.errors import UsageError
 from pancode.kernel.records import (
     Attempt,
@@ -32,6 +30,8 @@ from pancode.kernel.records import (
     RunState,
     StoredReceipt,
 )
+from pancode.runs.ceilings import settle_by_hand
+from pancode.runs.nodes.heartbeats import MOST_RAISES
 from pancode.runs.receipts.settlement import REASON_CHARS
 from pancode.runs.unit_of_work import MOST_TOLD, TOLD_CHARS, unit_of_work
 from tests.unit.pancode.runs.world import Desk, Fleet, facts

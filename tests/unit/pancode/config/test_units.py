@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 import pytest
 
+from pancode.config.units import duration_ms, size_bytes
 from pancode.interfaces.cli.parameters import duration, size_of
-from pancode.kernel.units import duration_ms, size_bytes
 
 
 @pytest.mark.parametrize("text", ["366d", "99999999h", f"{'9' * 400}h"])

@@ -8,7 +8,7 @@ import pytest
 
 from pancode.agents.models import CLOUD
 from pancode.agents.price_list import KeptLists, cloud_models
-from pancode.agents.vendor_models import models_of
+from pancode.config.vendor_models import models_of
 from pancode.kernel.errors import NotFoundError
 
 NOV_2026 = 1_795_132_800_000

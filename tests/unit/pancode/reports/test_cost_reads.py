@@ -8,12 +8,12 @@ from decimal import Decimal
 
 import pytest
 
-from pancode.budget.cost_report import cost
 from pancode.kernel.records import BookEntry, EndedRun, Run
 from pancode.people.service import items
 from pancode.reports.brief import FIRST_MS, brief, report
+from pancode.reports.cost_report import cost
 from pancode.runs.lists import since_ms
-from tests.unit.pancode.budget.test_cost import play
+from tests.unit.pancode.reports.test_cost import play
 from tests.unit.pancode.runs.test_round_cost import CountedDesk
 from tests.unit.pancode.runs.world import Puppet
 

@@ -11,9 +11,9 @@ from node_agent.wire.endpoint import AskFact, AskState, PassportFact, Residence
 from pancode.agents.answers import PassportShape
 from pancode.agents.endpoints import costs_nothing
 from pancode.agents.model_profiles import COSTS, ModelPlace, fact_of, places_of
-from pancode.agents.model_service import passport_shape
 from pancode.fleet.acts import Progress, ProgressLine
 from pancode.fleet.fleet import must_exist
+from pancode.fleet.model_service import passport_shape
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.node import NodeState, NodeView, with_words
 from pancode.kernel.records import Node

@@ -11,7 +11,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
 from pancode.kernel.quota import ForeignReceipts, too_much_evidence
 from pancode.kernel.records import Audit, StoredReceipt
-from pancode.queue import quota
+from pancode.runs.nodes import quota
 from tests.unit.pancode.runs.world import Desk, Fleet
 
 SHARE = ForeignReceipts(20, 60_000)

@@ -13,14 +13,15 @@ from node_agent.wire.node import Allowed, NodeProblem
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Safety
 from pancode.budget.books import Ceilings
-from pancode.budget.service import set_ceilings
 from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import fleet as query_fleet
-from pancode.fleet import inventory, node_cooldown
+from pancode.fleet import inventory
 from pancode.kernel.node import MOST_CHARS
 from pancode.kernel.records import Balance, Closed, Decision, Fence, Run, RunState
+from pancode.runs.ceilings import set_ceilings
 from pancode.runs.life.case import MAX_BINDINGS
 from pancode.runs.life.changes import PassOver
+from pancode.runs.placement import node_cooldown
 from pancode.runs.round import act
 from tests.unit.pancode.runs.world import Desk, Puppet, facts, failed
 

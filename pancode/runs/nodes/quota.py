@@ -8,9 +8,9 @@ from functools import partial
 from pancode.kernel.errors import NotFoundError, RefusedError
 from pancode.kernel.quota import NOTHING, too_much, worth_weighing
 from pancode.kernel.records import Node
-from pancode.queue import evidence
-from pancode.queue.evidence import shut_out
 from pancode.runs.core import Core, locked, open_fences
+from pancode.runs.nodes import evidence
+from pancode.runs.nodes.evidence import shut_out
 from pancode.runs.unit_of_work import unit_of_work
 
 

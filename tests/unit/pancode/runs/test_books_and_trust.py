@@ -9,11 +9,11 @@ import pytest
 from node_agent.wire.failure import Outcome
 from node_agent.wire.receipt import Usage
 from pancode.budget.books import Ceilings
-from pancode.budget.service import set_ceilings, settle_by_hand
 from pancode.fleet import inventory
 from pancode.fleet.place import Reach
 from pancode.kernel.errors import ConflictError
 from pancode.kernel.records import Balance, Node, Run
+from pancode.runs.ceilings import set_ceilings, settle_by_hand
 from tests.unit.pancode.runs.world import Desk, Puppet, offered
 
 

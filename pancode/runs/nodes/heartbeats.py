@@ -11,10 +11,10 @@ from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_
 from pancode.kernel.node import LastHeartbeat, NodeState, quoted
 from pancode.kernel.records import ControlMessage, Node
 from pancode.kernel.row_updates import edit, take_controls
-from pancode.queue.evidence import shut_out
 from pancode.runs import keyring
 from pancode.runs.core import Core
 from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH
+from pancode.runs.nodes.evidence import shut_out
 from pancode.runs.unit_of_work import Work, reminders, unit_of_work
 
 TWINS = "two machines answer with its key at once: one is a copy of the other, or was set back in time"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from node_agent.wire.failure import FAILURES, FailureKind, OrderRefusal
-from pancode.fleet import breaker_service
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Closed, Fence, Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.life.changes import Changes, PassOver
+from pancode.runs.placement import breaker_service
 from pancode.runs.placement.placement import Shun
 
 _FIXES = {
@@ -81,16 +81,6 @@ def kept_from(
     """Return, by run, the nodes that it may not go to now: they could not take it, or a breaker is open."""
     by_breaker, by_refusal = breaker_service.blocked_nodes(core, tx, waiting, views), shunned(core)
     return {run: {**by_breaker.get(run, {}), **by_refusal.get(run, {})} for run in {*by_breaker, *by_refusal}}
-
-
-def decides_of_each(core: Core) -> bool:
-    """Whether a breaker is open: then two runs that ask for the same may wait for different reasons."""
-    return breaker_service.any_open(core)
-
-
-def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
-    """Whether a half-open breaker has let another run through in this round already; `probes` grows."""
-    return breaker_service.is_second_probe(core, run, node, probes)
 
 
 def of_node(core: Core, name: str) -> list[Shun]:

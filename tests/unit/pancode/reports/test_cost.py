@@ -13,15 +13,15 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Usage
 from pancode.budget.books import Ceilings, is_day, plus
-from pancode.budget.cost_report import cost
 from pancode.budget.costs import BY
-from pancode.budget.service import set_ceilings, settle_by_hand
-from pancode.budget.track_records import track_records
-from pancode.budget.workers import workers
 from pancode.kernel.errors import NotFoundError, RefusedError, UsageError
 from pancode.kernel.records import Audit, Balance, EventKind
 from pancode.reports.brief import brief
+from pancode.reports.cost_report import cost
+from pancode.reports.track_records import track_records
+from pancode.reports.workers import workers
 from pancode.runs import views as query
+from pancode.runs.ceilings import set_ceilings, settle_by_hand
 from pancode.runs.stop import stop
 from tests.unit.pancode.runs.world import Desk, Puppet, failed
 

@@ -1,0 +1,72 @@
+"""Shows the health of agents and machines: one state of each, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pancode.fleet.fleet import machines
+from pancode.kernel.node import NodeState
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Action, Node, Run
+from pancode.runs.answers import HealthRow, HealthShape
+from pancode.runs.core import Core
+from pancode.runs.health import command_for, healths_of
+from pancode.runs.life.health import AgentHealth, Gravity, HealthState
+from pancode.runs.life.inbox import item_of, open_item
+from pancode.runs.views import iso, newest_fence, not_ended
+
+_SICK = (NodeState.UNREACHABLE, NodeState.LOST, NodeState.QUARANTINED)
+
+
+def shown(core: Core) -> HealthShape:
+    """Return the health of all agents that have work, and of all machines."""
+    with core.ports.ledger.transaction() as tx:
+        agents = [_agent_shape(tx, run, health) for run, health in healths_of(core, tx, not_ended(tx))]
+        removed = {node.name for node in tx.find(Node) if node.removed is not None}
+    rows = list(_machines(core, removed))
+    grave = {row["gravity"] for row in (*agents, *rows)}
+    return {"well": Gravity.PERSON not in grave, "agents": agents, "machines": rows}
+
+
+def _agent_shape(tx: Transaction, run: Run, health: AgentHealth) -> HealthRow:
+    command = ""
+    if health.gravity is not Gravity.WELL:
+        item = open_item(tuple(tx.find(Action, {"run": run.id})))
+        command = item_of(run, item).command if item is not None else command_for(run, health)
+    fence = newest_fence(tx, run)
+    return {
+        "who": run.agent,
+        "run": run.id,
+        "node": None if fence is None else fence.node,
+        "state": health.state.value,
+        "gravity": health.gravity.value,
+        "since": iso(health.since_ms),
+        "until": iso(health.until_ms),
+        "why": health.why,
+        "command": command,
+    }
+
+
+def _machines(core: Core, removed: set[str]) -> Iterator[HealthRow]:
+    for row in machines(core):
+        if row["name"] in removed:
+            continue
+        gravity = Gravity.WARNING if row["state"] == NodeState.SUSPECT else Gravity.WELL
+        gravity = Gravity.PERSON if row["state"] in _SICK else gravity
+        used, total = row["slots"]["used"], row["slots"]["total"]
+        works = row["state"] == NodeState.ONLINE and used
+        what, fix = f"{used} of {total} slots are taken", ""
+        if row["problems"]:
+            problem = row["problems"][0]
+            what, fix = problem["what"] or what, problem["fix"]
+        yield {
+            "who": row["name"],
+            "run": None,
+            "node": row["name"],
+            "state": HealthState.WORKING.value if works else row["state"],
+            "gravity": gravity.value,
+            "since": row["since"],
+            "until": None,
+            "why": what,
+            "command": fix if gravity is not Gravity.WELL else "",
+        }
