@@ -16,7 +16,7 @@ from node_agent.wire.keep import KEEP, NodeKeep
 from node_agent.wire.logs import VARIABLE as LOG
 from node_agent.wire.signing import SigningKey
 from pancode import __version__
-from pancode.agents.price_list import KeptLists
+from pancode.agents.vendor_lists import KeptLists
 from pancode.app.fleet_identity import fleet_id, own_key
 from pancode.app.telemetry import BackgroundThread, tracing_of
 from pancode.checkouts.copies import CheckoutCopies

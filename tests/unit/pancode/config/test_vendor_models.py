@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pancode.agents.models import CLOUD
-from pancode.agents.price_list import KeptLists, cloud_models
+from pancode.agents.price_list import cloud_models
+from pancode.agents.vendor_lists import KeptLists
 from pancode.config.vendor_models import models_of
 from pancode.kernel.errors import NotFoundError
 
