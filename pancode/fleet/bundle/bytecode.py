@@ -20,6 +20,7 @@ BY_THEMSELVES = tuple(
     f"{OWN}{part}"
     for part in (
         *("__init__.py", "files/", "gateway/", "sandbox/", "shim/", "link/__init__.py", "link/trusting.py"),
+        *("vault/__init__.py", "vault/redact.py"),
         *("policy/__init__.py", "policy/commands/__init__.py", "policy/commands/tree.py"),
     )
 )
