@@ -17,6 +17,7 @@ from node_agent.wire.logs import VARIABLE as LOG
 from node_agent.wire.signing import SigningKey
 from pancode import __version__
 from pancode.agents.vendor_lists import KeptLists
+from pancode.app.features import FEATURES
 from pancode.app.fleet_identity import fleet_id, own_key
 from pancode.app.telemetry import BackgroundThread, tracing_of
 from pancode.checkouts.copies import CheckoutCopies
@@ -382,7 +383,7 @@ class Coordinator:
         epochs = FileEpochs(self.home.epoch)
         ports = Ports(self.ledger, self.bus, self.depot, archive, epochs, self._clock, self._ids, KeptLists())
         rules = self.settings.rules.scaled(self.settings.time_factor)
-        return Core(ports, self.key, self.fleet_id, rules)
+        return Core(ports, self.key, self.fleet_id, rules, FEATURES)
 
     def _fleet(self, user_home: Path, log: str) -> Machines:
         ends = TunnelTargets(redis=redis_end(self._access), depot=self._depot_socket)

@@ -23,6 +23,7 @@ from pancode.kernel.node import REACHED, Deadlines, Listening, NodeView, Reachin
 from pancode.kernel.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, Transaction
 from pancode.kernel.quota import ForeignReceipts
 from pancode.kernel.values import replace
+from pancode.runs.features import Features
 from pancode.runs.life.continuations import leads, payer_of
 from pancode.runs.life.health import HealthRules
 from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH
@@ -155,7 +156,9 @@ class Core:
     tz: tzinfo | None = None
     """The time zone of the budget's day; None: the machine's own."""
 
-    def __init__(self, ports: Ports, key: SigningKey, fleet: str, rules: ControlSettings) -> None:
+    def __init__(
+        self, ports: Ports, key: SigningKey, fleet: str, rules: ControlSettings, features: Features
+    ) -> None:
         self.kept = KeptRows(ports.ledger)
         self.ports = replace(ports, ledger=self.kept)
         self.lists = Lists(ports.vendors)
@@ -164,6 +167,7 @@ class Core:
         """Replaced keys by id, each kept as long as some node knows no newer one."""
         self.fleet = fleet
         self.rules = rules
+        self.features = features
         self.lock = threading.RLock()
         self._reaching_lock = threading.Lock()
         self.epoch = 0

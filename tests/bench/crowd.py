@@ -27,6 +27,7 @@ from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Ask, Heartbeat, Inventory, NodeFacts
 from node_agent.wire.policy import Mode, Safety
 from node_agent.wire.signing import SigningKey
+from pancode.app.features import FEATURES
 from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import inventory
 from pancode.kernel.host.files import FileArchive, FileEpochs
@@ -134,7 +135,7 @@ class Crowd:
             SystemIds(),
         )
         self.ports = ports
-        self.core = Core(ports, self.key, FLEET, ControlSettings(ceiling_usd=Decimal(10**9)))
+        self.core = Core(ports, self.key, FLEET, ControlSettings(ceiling_usd=Decimal(10**9)), FEATURES)
         self.spent = self.worst = 0.0
         self.rounds = 0
         self._next_round = 0

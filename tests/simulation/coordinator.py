@@ -10,6 +10,7 @@ from typing import Any
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
+from pancode.app.features import FEATURES
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.kernel.node import Deadlines
 from pancode.kernel.ports import (
@@ -145,7 +146,7 @@ class SimDesk:
             self.clock,
             self.ids,
         )
-        core = Core(ports, self.key, FLEET, self.rules)
+        core = Core(ports, self.key, FLEET, self.rules, FEATURES)
         self.core = core
         self.guarded(lambda: start(core))
 

@@ -17,6 +17,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.receipt import Claims, Usage, receipt_of
 from node_agent.wire.signing import Envelope, M, SigningKey, WireRefusal, open_as, parse_envelope
+from pancode.app.features import FEATURES
 from pancode.budget import books
 from pancode.fleet import inventory
 from pancode.kernel.ports import Composed, Composition, ResultPlace, SnapshotRequest, SnapshotTaken
@@ -131,7 +132,7 @@ class Desk:
         """A new coordinator process on the same ledger and Redis."""
         bus = self.redis.bus()
         ports = Ports(self.ledger, bus, self.depot, self.archive, self.epochs, self.clock, self.ids)
-        self.core = Core(ports, self.key, FLEET, self.rules)
+        self.core = Core(ports, self.key, FLEET, self.rules, FEATURES)
         self.core.former.update({key.public.keyid: key for key in self.former})
         start(self.core)
 
