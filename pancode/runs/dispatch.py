@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -15,48 +15,42 @@ from pancode.agents.default_worker import DefaultWorker, find_workers
 from pancode.agents.endpoints import costs_nothing
 from pancode.agents.model_profiles import ModelPlace, Needs, untested
 from pancode.budget import books
-from pancode.kernel.errors import ConfigError, PancodeError, RefusedError, with_fix
+from pancode.kernel.errors import ConfigError, PancodeError, with_fix
 from pancode.kernel.ports import SnapshotRequest, SnapshotTaken, Transaction
-from pancode.kernel.records import Balance, BookEntry, Run, RunTerms, Setting
-from pancode.memory.prior_runs import RecordsPicker, WorkPlace, given_skills, recalled, recent
+from pancode.kernel.records import Balance, BookEntry, Run, Setting
 from pancode.runs.admission.gates import (
-    DO_IT_THERE,
     GateVerdict,
     asks_for,
     first_refused,
     judge,
-    nothing_left,
     objections,
     refusal,
-    used_up,
 )
 from pancode.runs.admission.gates.safety import accepted
 from pancode.runs.admission.request_rules import WAITS_TO_LAND, as_allowed, as_task
 from pancode.runs.admission.resolution import Resolution, Unresolved, names_worker, resolve, with_other
 from pancode.runs.core import Core, decided
-from pancode.runs.life.continuations import leads, payer_of
+from pancode.runs.features import Joining, LaidInput
+from pancode.runs.life.continuations import nexts
 from pancode.runs.life.signals import Admitted, AskedFirst, Continued, GivenUp
 from pancode.runs.placement.binding import bind_in
 from pancode.runs.placement.candidates import failures, sifted, unknowns
-from pancode.runs.remaining_budget import left_for_children, limit_usd, paid_by, scope_view, session_view
+from pancode.runs.project_rules import meant, moved
+from pancode.runs.records_picker import RecordsPicker, recent
+from pancode.runs.remaining_budget import parent_of, payer, scope_view, within_parent
 from pancode.runs.request import (
-    NO_SKILLS,
+    NO_PARTS,
     AdmissionView,
     Catalogue,
     DispatchRequest,
-    GivenNote,
-    GivenSkills,
     Parent,
     PathFact,
+    PromptParts,
     outranked_for,
 )
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import is_taken, must_have_no_next
-from pancode.sessions.store import add_sitting, joined_chain, make_room, parent_of, payer
-from pancode.workflows import step_replacement
-from pancode.workspaces.input_diffs import NOTHING_SHOWN, prd_for, told_of, with_shown
-from pancode.workspaces.rules import at_its_place, joined
 
 
 class UnderWay(TypedDict):
@@ -92,6 +86,16 @@ def take(core: Core, resolution: Resolution, run: str) -> SnapshotTaken | None:
         del progress[run]
 
 
+def laid_inputs(core: Core, resolution: Resolution, run: str, snapshot: SnapshotTaken) -> list[LaidInput]:
+    """Lay what features add into the run's checkout, each upon the snapshot of the one before."""
+    found = list[LaidInput]()
+    for hook in core.features.inputs:
+        laid = hook.act(core, resolution, run, snapshot) if hook.concerns(resolution) else None
+        if laid is not None:
+            found, snapshot = [*found, laid], laid.snapshot
+    return found
+
+
 def under_way(core: Core) -> list[UnderWay]:
     """Return the snapshots that are being taken now, oldest first."""
     now = list(core.live.taking.items())
@@ -108,32 +112,33 @@ def admit(work: Work, run: Run, budget: Decimal | None = None) -> Run:
     `budget`: what a new session may cost.
 
     A refusal rolls the transaction back, so no earlier run is given up.
-
-    A run that goes on from the question of a workflow's step is that step's next run, and so is its retry.
     """
     tx, before = work.tx, run.terms.get("continues")
     old = tx.get(Run, before) if before is not None else None
     replaced = tx.get(Run, run.retry_of) if run.retry_of is not None else None
-    run = joined_chain(run, old or (replaced if run.takes_turns else None))
-    if run.takes_turns:
-        add_sitting(work, run, budget)
-    if "past_cap" in run.terms:
-        make_room(work, run)
+    run = in_chain(run, old or (replaced if run.takes_turns else None))
     if "recovers" in run.terms and (recovered := old or replaced) is not None:
         must_have_no_next(tx, recovered)
-    run = _within_parent(work, run)
-    step = step_replacement.place_of(tx, old) if old is not None else None
-    if replaced is not None and run.terms.get("in_step"):
-        step = step_replacement.must_take(tx, replaced)
-    run = step_replacement.placed(run, step, old or replaced) if step is not None else run
+    joining = Joining(run, old, replaced, budget)
+    for hook in work.core.features.join:
+        if hook.concerns(joining):
+            joining = replace(joining, run=hook.act(work, joining))
+    run = within_parent(work.core, tx, joining.run)
     admitted = work.signal(replace(run, epoch=work.core.epoch), admission_of(work, run))
     if replaced is not None:
         work.signal(replaced, GivenUp(run.id))
     if before is not None and (old := tx.get(Run, before)) is not None:
         _goes_on(work, old, run)
-    if step is not None:
-        step_replacement.taken(work, step, admitted)
     return admitted
+
+
+def in_chain(run: Run, old: Run | None) -> Run:
+    """Return the run with its session and place behind the old one. It begins a session where another run
+    went on from the old one, and as the first sitting that was begun in a run's files.
+    """
+    if old is None or nexts(old) or run.session not in ("", old.session):
+        return replace(run, session=run.id, place=1)
+    return replace(run, session=old.session, place=old.place + 1)
 
 
 def _goes_on(work: Work, old: Run, run: Run) -> None:
@@ -146,47 +151,6 @@ def _goes_on(work: Work, old: Run, run: Run) -> None:
     sole = stays or "answers" in run.terms or "turns" in run.terms or is_taken(work.tx, old)
     program, past_cap = run.terms.get("program", ""), "past_cap" in run.terms
     work.signal(old, Continued(run.id, run.created_by, sole, program, past_cap))
-
-
-def _within_parent(work: Work, run: Run) -> Run:
-    """Return the run, its limit cut to what its parent has left. Runs queued before it in this transaction
-    have taken their part. RefusedError if nothing is left.
-    """
-    tx = work.tx
-    parent = paid_by(tx, run)
-    if parent is None:
-        return run
-    if leads(parent):
-        return _within_session(work, run)
-    left = left_for_children(tx, parent)
-    if left == 0:
-        raise RefusedError(nothing_left(parent.id), fix=DO_IT_THERE, code="refused_budget")
-    return run if left is None else _capped(run, left)
-
-
-def _within_session(work: Work, run: Run) -> Run:
-    """Cut the limit of a run that an orchestrator begins to what its session has left. A run without a budget
-    that fits, which could take all of that, gets half of it or its estimate, so that the next one can begin
-    beside it.
-    """
-    view = session_view(work.core, work.tx, payer_of(run))
-    limit, left, named = limit_usd(run), view.left, run.terms.get("named_usd")
-    if left is None:
-        return run
-    if left == 0 and not run.terms.get("free"):
-        raise refusal(used_up(view))
-    fits = named is not None and Decimal(named) <= left
-    if not fits and (limit is None or limit >= left):
-        left = min(left, max(run.estimate_usd, left / 2))
-    return _capped(run, left)
-
-
-def _capped(run: Run, usd: Decimal) -> Run:
-    """Return the run with a limit of at most this amount."""
-    limit = limit_usd(run)
-    usd = usd if limit is None else min(limit, usd)
-    limits = {**run.limits, "usd": f"{usd:f}"}
-    return replace(run, limits=limits, estimate_usd=min(run.estimate_usd, usd))
 
 
 HISTORY = 200
@@ -228,19 +192,21 @@ class AskedDispatch:
     paths: tuple[PathFact, ...]
     picker: RecordsPicker
     """Chooses agent and model by the records, with one random draw for the whole dispatch."""
-    notes: Callable[[], tuple[GivenNote, ...]] = tuple
-    """Returns the notes of earlier runs that fit the request; read at the first call and then kept."""
-    skills: Callable[[bool, tuple[str, ...]], GivenSkills] = lambda of_project, names: NO_SKILLS
-    """Returns the skills of these names and, where the flag is set, of the project; also read once."""
-    prd: Callable[[], str] = str
-    """Returns the file that tells what the project is to become (PRD); also read once."""
+    parts: Callable[[tuple[str, ...]], PromptParts] = lambda skills: NO_PARTS
+    """Returns what features add to the prompt; read at the first call and then kept."""
 
 
 def dry_run(
-    core: Core, around: Surroundings, request: DispatchRequest, parent: str | None = None
+    core: Core,
+    around: Surroundings,
+    request: DispatchRequest,
+    parent: str | None = None,
+    later: bool = False,
 ) -> JudgedDispatch:
-    """Return all ten verdicts and change nothing. PancodeError when the request cannot be resolved."""
-    asked = ask(core, around, request, parent)
+    """Return all ten verdicts and change nothing. PancodeError when the request cannot be resolved. `later`:
+    it begins later.
+    """
+    asked = ask(core, around, request, parent, later)
     return decided(core.lists, nullcontext(), lambda: _judge(core, around, asked))
 
 
@@ -260,15 +226,16 @@ def dispatch(
     if isinstance(begun, Dispatched):
         return begun
     judged, run_id = begun
-    snapshot, terms = take(core, judged.resolution, run_id), RunTerms()
+    snapshot, inputs = take(core, judged.resolution, run_id), list[LaidInput]()
     if snapshot is not None:
         request = replace(asked.request, repo=snapshot.repo)
-        snapshot, terms = with_shown(core, judged.resolution, run_id, snapshot)
+        inputs = laid_inputs(core, judged.resolution, run_id, snapshot)
+        snapshot = inputs[-1].snapshot if inputs else snapshot
         looks = {**request.scouts, "tree": snapshot.tree, "folder": request.folder} if request.scouts else {}
         asked = replace(asked, request=replace(request, scouts=looks))
     # judged again: a snapshot may take long
     done = decided(
-        core.lists, core.lock, lambda: _queued(core, passed(core, around, asked), run_id, snapshot, terms)
+        core.lists, core.lock, lambda: _queued(core, passed(core, around, asked), run_id, snapshot, inputs)
     )
     waits = (WAITS_TO_LAND,) if lands and not asked.request.land else ()
     return replace(done, warnings=(*done.warnings, *waits))
@@ -288,11 +255,13 @@ def _queued(
     judged: JudgedDispatch,
     run_id: str,
     snapshot: SnapshotTaken | None,
-    terms: RunTerms = NOTHING_SHOWN,
+    inputs: Sequence[LaidInput] = (),
 ) -> Dispatched:
-    """Queue the run under the lock under which the gates were asked. `terms`: about the change it is
-    shown."""
-    run = told_of(run_of(core, judged.resolution, run_id, snapshot), terms)
+    """Queue the run under the lock under which the gates were asked. `inputs`: what lies in its checkout."""
+    run = run_of(core, judged.resolution, run_id, snapshot)
+    if inputs:
+        told = "".join(one.told for one in inputs)
+        run = replace(run, task=f"{run.task}{told}", terms={**run.terms, "origin": inputs[0].origin})
     # Writes the gates' words, the hold, the run, the end of the run that it replaces, and an order if a slot
     # is free: all or nothing.
     # An idle fleet serves it at once, and each commit waits for the disk, so both are one commit.
@@ -328,30 +297,55 @@ def _catalogue(core: Core, around: Surroundings, asked: AskedDispatch) -> Catalo
         vendors=core.lists,
         pick=asked.picker.agent,
         pick_model=asked.picker.model,
-        notes=asked.notes,
-        prd=asked.prd,
-        skills=asked.skills,
+        parts=asked.parts,
         expect=asked.picker.expect,
         figure=asked.picker.figure,
     )
 
 
-def ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str | None) -> AskedDispatch:
+def completed(
+    core: Core, around: Surroundings, request: DispatchRequest, later: bool = False
+) -> DispatchRequest:
+    """Return the request as its features complete it, at its place. `later`: it begins later."""
+    for hook in core.features.complete:
+        if hook.concerns(request):
+            request = hook.act(core, around, request, later)
+    return _at_its_place(around, as_allowed(request))
+
+
+def _at_its_place(around: Surroundings, request: DispatchRequest) -> DispatchRequest:
+    """Return the request with its repository and its folder therein. NotFoundError for an unknown project."""
+    wants_files = request.workspace != "none"
+    if request.of_project and request.project is None:
+        request = replace(request, cwd=meant(around.projects(), request.of_project).path)
+    if request.project is None and request.cwd is not None and wants_files:
+        request = replace(request, project=around.project_of(request.cwd))
+    if request.of_project and request.project is None and wants_files:
+        raise moved(request.of_project, request.cwd or "")
+    if request.project is not None and request.cwd is not None:
+        request = replace(request, folder=around.below(request.cwd, request.project))
+    return request
+
+
+def ask(
+    core: Core, around: Surroundings, request: DispatchRequest, parent: str | None, later: bool = False
+) -> AskedDispatch:
     """Return the request with its project and all that is read from the world only once.
 
     `parent` None: the request names the parent itself, as a step of a run's own workflow does.
     """
-    parent, request = parent or request.parent, at_its_place(around, as_allowed(request))
-    paths = around.paths(as_task(request).task, request.cwd, request.project)
+    parent, request = parent or request.parent, completed(core, around, request, later)
+    task = as_task(request).task
+    paths = around.paths(task, request.cwd, request.project)
     recent(core)  # read before anything is locked
-    defaults, task = around.defaults(request.project), as_task(request).task
-    picker = RecordsPicker(core, request.project, defaults.explore)
-    top = request.project if request.workspace in (None, "git") else None
-    place = WorkPlace(top, request.in_workspace, request.lane)
-    notes = cache(lambda: recalled(core, place, task, defaults.history_tokens))
-    skills = cache(lambda own, names: given_skills(core, around, request.project if own else None, names))
-    prd = cache(lambda: "" if top is None else prd_for(core.ports.depot, around, top, request.begins))
-    return AskedDispatch(request, parent, paths, picker, notes, skills, prd)
+    picker = RecordsPicker(core, request.project, around.defaults(request.project).explore)
+
+    @cache
+    def parts(skills: tuple[str, ...]) -> PromptParts:
+        hooks = [hook for hook in core.features.prompt_parts if hook.concerns(request)]
+        return sum((hook.act(core, around, request, skills) for hook in hooks), NO_PARTS)
+
+    return AskedDispatch(request, parent, paths, picker, parts)
 
 
 def passed(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDispatch:
@@ -557,7 +551,6 @@ def put_in_queue(work: Work, run: Run, judged: JudgedDispatch, budget: Decimal |
         work.tell(run.id, "settings", "project", "applied", decided.project_says)
     if decided.left_out:
         work.tell(run.id, "prompt", "fitted", "left out", "; ".join(decided.left_out))
-    run = joined(work, run)
     if decided.expected:
         work.tell(run.id, "estimate", f"${run.estimate_usd:f}", "expected", decided.expected)
     return admit(work, run, budget)

@@ -4,17 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from decimal import Decimal
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
-from pancode.kernel.ports import Transaction
+from pancode.kernel.ports import SnapshotTaken, Transaction
+from pancode.kernel.records import Run
 from pancode.runs.life.changes import Changes
+from pancode.runs.request import DispatchRequest, PromptParts
+from pancode.runs.user_environment import Surroundings
 
 if TYPE_CHECKING:  # `Core` has the features, and their functions take a `Core` or a `Work`
+    from pancode.runs.admission.resolution import Resolution as Resolution
     from pancode.runs.core import Core as Core
     from pancode.runs.unit_of_work import Work as Work
 
+S = TypeVar("S")
+F = TypeVar("F")
+
+
+@dataclass(frozen=True, slots=True)
+class Hook(Generic[S, F]):
+    """A function of a feature. `concerns`: whether it is called for this request or run; it decides by the
+    value alone, so that nothing of an unused feature is entered.
+    """
+
+    concerns: Callable[[S], bool]
+    act: F
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """A run that is about to be admitted, with the runs that it follows. `budget`: what a new session may
+    cost.
+    """
+
+    run: Run
+    continued: Run | None = None
+    replaced: Run | None = None
+    budget: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LaidInput:
+    """Files that are laid into a run's checkout, and are in no result. `origin`: the commit without them;
+    `told`: what its agent is told of them.
+    """
+
+    snapshot: SnapshotTaken
+    origin: str
+    told: str = ""
+
+
 Changed: TypeAlias = Callable[[Transaction, Changes], Changes]
 """Adds to the decided changes of a run, in the transaction that writes them."""
+Complete: TypeAlias = "Callable[[Core, Surroundings, DispatchRequest, bool], DispatchRequest]"
+"""Completes a request; with the flag it is only judged now, and begins later. PancodeError."""
+GivePromptParts: TypeAlias = "Callable[[Core, Surroundings, DispatchRequest, tuple[str, ...]], PromptParts]"
+"""Returns what an agent is told or given besides its task. The names are of its skills. PancodeError."""
+LayInput: TypeAlias = "Callable[[Core, Resolution, str, SnapshotTaken], LaidInput | None]"
+"""Lays files into the checkout of the run with this id; None: there are none. PancodeError."""
+Join: TypeAlias = "Callable[[Work, Joining], Run]"
+"""Writes the rows of a feature in the transaction that admits a run, and returns the run. PancodeError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,4 +74,8 @@ class Features:
     The engine knows no feature: `pancode.app.features` lists them all, and hands this value to `Core`.
     """
 
+    complete: tuple[Hook[DispatchRequest, Complete], ...] = ()
+    prompt_parts: tuple[Hook[DispatchRequest, GivePromptParts], ...] = ()
+    inputs: tuple[Hook[Resolution, LayInput], ...] = ()
+    join: tuple[Hook[Joining, Join], ...] = ()
     changed: tuple[Changed, ...] = ()

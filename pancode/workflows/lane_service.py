@@ -23,6 +23,7 @@ from pancode.kernel.values import replace
 from pancode.memory.prior_runs import WorkPlace
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
+from pancode.runs.dispatch import completed
 from pancode.runs.request import DispatchRequest, plain
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
@@ -36,7 +37,6 @@ from pancode.workflows.model import StepPlan, WorkflowPlan
 from pancode.workflows.service import judged_step
 from pancode.workflows.step_start import PASSES
 from pancode.workspaces.rules import load
-from pancode.workspaces.service import in_workspace
 
 MOST_OPEN = 1_000
 """How many items may wait in a lane."""
@@ -123,7 +123,7 @@ def add(core: Core, around: Surroundings, name: str, asked: AskedItem) -> tuple[
     if there is not None:
         return there.name, False
     try:
-        request = in_workspace(core, around, replace(asked.request, cwd=workflow.cwd))
+        request = completed(core, around, replace(asked.request, cwd=workflow.cwd))
         step = StepPlan("item", request)
         plan = WorkflowPlan(WorkflowKind.LANE, name, by, "", request.cwd, (step,), caller=asked.caller)
         judged_step(core, around, plan, step)

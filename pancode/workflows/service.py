@@ -28,6 +28,7 @@ from pancode.runs.dispatch import (
     admission_of,
     admit,
     ask,
+    completed,
     dry_run,
     new_id_in,
     passed,
@@ -51,7 +52,6 @@ from pancode.workflows.model import (
     reasons_to_ask,
 )
 from pancode.workflows.step_work import check_script, first_task
-from pancode.workspaces.service import in_workspace
 
 PARTIAL = "leave out what is refused: --partial"
 
@@ -192,9 +192,10 @@ def request_of(plan: WorkflowPlan, step: StepPlan) -> DispatchRequest:
 def at_its_place(
     core: Core, around: Surroundings, request: DispatchRequest, cwd: str | None, later: bool = False
 ) -> DispatchRequest:
-    """The request of a step, in the workspace that it names. As `in_workspace`; RefusedError for one of
-    another repository than that of its workflow: a file of a project reaches no other one."""
-    placed = in_workspace(core, around, request, later)
+    """The completed request of a step. RefusedError for one in a workspace of another repository than that of
+    its workflow: a file of a project reaches no other one.
+    """
+    placed = completed(core, around, request, later)
     top = None if cwd is None else around.project_of(cwd)
     if workspace_in(request.workspace) is not None and top not in (None, placed.project):
         what = f"workspace {request.workspace} is of another repository than this workflow"

@@ -38,7 +38,7 @@ from pancode.workflows.step_work import (
     step_work,
     verdict_front,
 )
-from pancode.workspaces.input_diffs import change_shown, furnished, origin_of
+from pancode.workspaces.input_diffs import change_shown, laid, origin_of
 from pancode.workspaces.rules import TAKEN
 
 PASSES = frozenset({BREAKER_OPEN, "budget", "refused_budget", "refused_drain", TAKEN})
@@ -169,9 +169,8 @@ class StepPreparer:
         """
         if snapshot is None or not prepared.files:
             return snapshot, prepared.terms
-        depot = self._core.ports.depot
-        with_files, terms = furnished(depot, str(step.run), snapshot, prepared.files, _without(step))
-        return with_files, {**prepared.terms, **terms}
+        found = laid(self._core.ports.depot, str(step.run), snapshot, prepared.files, _without(step))
+        return found.snapshot, {**prepared.terms, "origin": found.origin}
 
     def _runs(self, steps: Mapping[str, WorkflowStep]) -> dict[str, Run]:
         """Return the newest run of each step; all of these steps are done."""
@@ -275,7 +274,6 @@ class StepStarter:
         around = self._around(caller.get("settings") or {}, caller.get("preset"))
         request = replace(request_from(step.request, item.get("by") or workflow.created_by), cwd=workflow.cwd)
         request = at_its_place(core, around, request, workflow.cwd)
-        request = ask(core, around, request, None).request  # with its project
         # Its program may be that of its agent or of the settings: who runs it is known once it is resolved.
         resolved = dry_run(core, around, request).resolution
         prepared = self._preparer.prepare(workflow, step, steps, request, resolved)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import cast
 
 from node_agent.policy.commands.programs import Use
 from node_agent.policy.judging import judge_path
 from node_agent.wire.policy import ActionClass, Policy, Rules
-from pancode.agents.runtimes import RUNTIMES, canonical
 from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.names import LAST
 from pancode.kernel.ports import Composition, DepotPort, SnapshotTaken
-from pancode.kernel.records import Run, RunTerms
+from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.runs.admission.resolution import Resolution
 from pancode.runs.core import Core
+from pancode.runs.features import LaidInput
 from pancode.runs.life.continuations import payer_of
-from pancode.runs.request import Beginning
+from pancode.runs.request import NO_PARTS, DispatchRequest, PromptParts
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run
 from pancode.workflows.step_work import FOLDER, diff_of
@@ -26,7 +25,6 @@ from pancode.workflows.step_work import FOLDER, diff_of
 MOST = 4 << 20
 """How many bytes of a change are shown at most."""
 NAME = "show"
-NOTHING_SHOWN = RunTerms()
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _LAST = re.compile(
     rf"\b(?:last|latest|newest|previous|recent)\s+(?:(\d{{1,3}}|{'|'.join(_NUMBERS)})\s+)?commits?\b",
@@ -41,15 +39,17 @@ def hidden_by(rules: Rules) -> Callable[[str], bool]:
     return lambda name: bool(judge_path(policy, name, Use.READ).offences)
 
 
-def prd_for(depot: DepotPort, around: Surroundings, project: str, begins: Beginning | None) -> str:
-    """Return the PRD file's name if the run has it in its checkout and may read it; else empty. `begins`: the
-    earlier result at which the run begins.
-    """
-    found = around.prd_for_agents(project)
+def prd_for(
+    core: Core, around: Surroundings, request: DispatchRequest, skills: tuple[str, ...]
+) -> PromptParts:
+    """Return the PRD file's name if the run has it in its checkout, and may read it."""
+    project, begins = request.repository, request.begins
+    found = "" if project is None else around.prd_for_agents(project)
     if not found or hidden_by(around.rules(project))(found):
-        return ""
+        return NO_PARTS
+    depot = core.ports.depot
     there = begins is None or depot.read_file(begins.repo, begins.commit, found, MOST) is not None
-    return found if there else ""
+    return PromptParts(prd=found) if there else NO_PARTS
 
 
 def origin_of(run: Run) -> str:
@@ -69,14 +69,14 @@ def change_shown(depot: DepotPort, run: Run, name: str, rules: Rules) -> dict[st
     return {diff_of(name): patch} if patch else {}
 
 
-def furnished(
+def laid(
     depot: DepotPort,
     run: str,
     snapshot: SnapshotTaken,
     files: Mapping[str, bytes],
     without: tuple[str, ...] = (),
-) -> tuple[SnapshotTaken, RunTerms]:
-    """Return the snapshot with these files added, which are in no result, and the run's terms about that."""
+) -> LaidInput:
+    """Return the snapshot with these files added, which are in no result."""
     wanted = Composition(
         repo=snapshot.repo,
         run=run,
@@ -90,14 +90,11 @@ def furnished(
     made = depot.compose(wanted)
     with_files = replace(snapshot, snapshot=made.snapshot)
     depot.begin_at(run, with_files)
-    return with_files, {"origin": made.origin}
+    return LaidInput(with_files, made.origin)
 
 
-def with_shown(
-    core: Core, resolved: Resolution, run: str, snapshot: SnapshotTaken
-) -> tuple[SnapshotTaken, RunTerms]:
-    """Return the snapshot with the change that the request names. UsageError, WorkspaceError where there is
-    none.
+def shown_change(core: Core, resolved: Resolution, run: str, snapshot: SnapshotTaken) -> LaidInput | None:
+    """Lay the change that the request names. UsageError, WorkspaceError where there is none.
 
     An agent that only reads has no git: it is shown the change that its task names, where that exists.
     """
@@ -107,14 +104,17 @@ def with_shown(
     elif wanted:
         files = {diff_of(NAME): _history(depot, resolved, snapshot, wanted)}
     else:
-        looks = resolved.agent.read_only and not resolved.runtime.own
-        since = named_in(resolved.request.task) if looks else ""
+        since = named_in(resolved.request.task)
         try:
             change = _history(depot, resolved, snapshot, since) if since else b""
         except PancodeError:
             change = b""
         files = {diff_of(NAME): change} if change.strip() else {}
-    return furnished(depot, run, snapshot, files) if files else (snapshot, {})
+    if not files:
+        return None
+    # a script's task stays as it is
+    told = f"\n\n(The change that you are to look at is in {diff_of(NAME)}.)"
+    return replace(laid(depot, run, snapshot, files), told="" if resolved.runtime.own else told)
 
 
 def named_in(task: str) -> str:
@@ -145,12 +145,3 @@ def _of_run(core: Core, resolved: Resolution, wanted: str, snapshot: SnapshotTak
             f"{run.id} has no change to show", fix=f"look: pancode runs show {run.id}", code="bad_value"
         )
     return files
-
-
-def told_of(run: Run, terms: RunTerms) -> Run:
-    """Return the run with these terms; its task says where the change is, but a script's stays as it is."""
-    if not terms:
-        return run
-    where = f"\n\n(The change that you are to look at is in {diff_of(NAME)}.)"
-    task = run.task if RUNTIMES[canonical(run.runtime)].own else f"{run.task}{where}"
-    return replace(run, task=task, terms=cast("RunTerms", {**run.terms, **terms}))

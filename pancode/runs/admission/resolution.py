@@ -36,12 +36,14 @@ from pancode.runs.admission.model_choice import (
 from pancode.runs.placement.candidates import Candidate, NodeRequirements, candidates, tier_at, trusted_at
 from pancode.runs.placement.gpus import need_of
 from pancode.runs.request import (
+    NO_PARTS,
     NO_SKILLS,
     Catalogue,
     Defaults,
     DispatchRequest,
     GivenNote,
     GivenSkills,
+    PromptParts,
 )
 
 
@@ -366,15 +368,14 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
         _try(problems, lambda: request_rules.check_calls(request, runtime))
         _try(problems, lambda: request_rules.check_turns(request, runtime))
     thinks = agent and runtime and _try(problems, lambda: reasoning_for(request, agent, runtime, catalogue))
-    skills = agent and runtime and _try(problems, lambda: _skills(agent, runtime, workspace, catalogue))
+    parts = agent and runtime and _try(problems, lambda: _parts(agent, runtime, catalogue))
     if agent is not None:
         named_by = model_from(request, agent, catalogue)
         request = _try(problems, lambda: pinned(request, ref, named_by)) or request
     if problems or choice is None or runtime is None or workspace is None or gates is None:
         return Unresolved(tuple(problems))
     what = (runtime, ref, *(thinks or (None, None)))
-    made = _put_together(request, catalogue, choice, what, (workspace, gates))
-    return replace(made, skills=skills or NO_SKILLS)
+    return _put_together(request, catalogue, choice, what, (workspace, gates, parts or NO_PARTS))
 
 
 def names_worker(request: DispatchRequest, catalogue: Catalogue) -> bool:
@@ -385,17 +386,18 @@ def names_worker(request: DispatchRequest, catalogue: Catalogue) -> bool:
         return True
 
 
-def _skills(
-    agent: agents.Agent, runtime: RuntimeKind, workspace: str | None, catalogue: Catalogue
-) -> GivenSkills:
-    """Return the run's skills, also where its runtime reads none: it may move to one that does."""
+def _parts(agent: agents.Agent, runtime: RuntimeKind, catalogue: Catalogue) -> PromptParts:
+    """Return what features add to the prompt. Skills are among it also where the runtime reads none: the run
+    may move to one that does.
+    """
     if runtime.own:
-        return NO_SKILLS
-    found = catalogue.skills(workspace == "git", agent.skills)
-    if runtime.skills or not agent.skills:
-        return found if runtime.skills else replace(found, left_out=())
+        return NO_PARTS
+    parts = catalogue.parts(agent.skills)
+    if runtime.skills:
+        return parts
     words = f"runtime {runtime.name} reads no skills: {', '.join(agent.skills)} of agent {agent.name}"
-    return replace(found, left_out=(words,))
+    left_out = (words,) if agent.skills else ()
+    return replace(parts, skills=replace(parts.skills, left_out=left_out))
 
 
 def _agent(request: DispatchRequest, catalogue: Catalogue) -> agents.Choice:
@@ -415,13 +417,13 @@ def _put_together(
     catalogue: Catalogue,
     choice: agents.Choice,
     what: tuple[RuntimeKind, ModelRef | None, Reasoning | None, Reasoning | None],
-    rest: tuple[str, tuple[tuple[str, ...], ...]],
+    rest: tuple[str, tuple[tuple[str, ...], ...], PromptParts],
 ) -> Resolution:
     agent, defaults, project = choice.agent, catalogue.defaults, catalogue.project
-    (runtime, ref, reasoning, unasked), (workspace, gates) = what, rest
+    (runtime, ref, reasoning, unasked), (workspace, gates, parts) = what, rest
     mode, safety = request.mode or defaults.mode, request.safety or defaults.safety
     limits = run_limits(request, agent, catalogue.defaults, runtime)
-    told = _told(request, catalogue, agent, (mode, safety, workspace), (runtime, ref))
+    told = _told(request, catalogue, agent, (mode, safety, workspace), (runtime, ref), parts)
     wanted = _wanted(request, ref, runtime, told.text, catalogue)
     needs = Needs(wanted.endpoint, wanted.model, agent.read_only) if wanted is not None else None
     free, need = is_free(wanted, catalogue), need_of(request.gpus, request.gpu_memory)
@@ -469,6 +471,7 @@ def _put_together(
         tokens=told.tokens,
         left_out=told.left_out,
         notes=told.notes,
+        skills=parts.skills,
     )
 
 
@@ -488,18 +491,17 @@ def _told(
     agent: agents.Agent,
     how: tuple[Mode, Safety, str],
     what: tuple[RuntimeKind, ModelRef | None],
+    parts: PromptParts,
 ) -> ToldPrompt:
-    """Return what the agent is told. A resumed session is not told again of the PRD and of earlier runs, but
-    of how the one before it ended.
-    """
+    """Return what the agent is told."""
     (mode, safety, workspace), (runtime, ref) = how, what
     if runtime.own:
         return ToldPrompt()
     before = (GivenNote(**request.before),) if request.before else ()
-    notes = (*before, *(() if request.resume else catalogue.notes()))
+    notes = (*before, *parts.notes)
     texts = tuple(note.text for note in notes)
-    prd = catalogue.prd() if workspace == "git" and not request.resume else ""
-    situation = Situation(mode, safety, runtime.name, catalogue.rules, bool(request.turns), texts, prd=prd)
+    talks = bool(request.turns)
+    situation = Situation(mode, safety, runtime.name, catalogue.rules, talks, texts, prd=parts.prd)
     window = window_of(ref, endpoint_of(ref, catalogue.nodes), catalogue.nodes)
     made = fitted(agent, situation, request.task, window)
     tokens = tokens_of(made.prompt, request.task, catalogue.project.guide_chars if workspace == "git" else 0)

@@ -31,14 +31,13 @@ from pancode.runs.dispatch import dispatch, dry_run, under_way
 from pancode.runs.lists import Filter, runs
 from pancode.runs.log import MOST_TAIL, LogPlace, read_log, stream_names, tails
 from pancode.runs.receipts.service import verify
+from pancode.runs.remaining_budget import parent_of
 from pancode.runs.request import DispatchRequest, workspace_in
 from pancode.runs.retry import dispatch_again
 from pancode.runs.stop import stop
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import brief, find, show
-from pancode.sessions.store import parent_of
 from pancode.workflows.actions import caller_of, lands
-from pancode.workspaces.service import in_workspace
 
 
 @Verb(answers.RUNS, command="runs", query=(*PAGED, *RUN_FILTERS))
@@ -107,7 +106,6 @@ def _dispatch(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer
     """Dispatch; with `dry_run` only judge."""
     body: DispatchBody = call.body
     request, parent, around = asked_by(context, call)
-    request = in_workspace(context.core, around, request)
     if body.dry_run:
         return rehearsed(context, around, request, parent)
     return queued(dispatch(context.core, around, request, parent))

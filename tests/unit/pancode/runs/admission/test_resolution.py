@@ -21,7 +21,7 @@ from pancode.kernel.node import NodeState
 from pancode.runs.admission.model_choice import reasoning_for
 from pancode.runs.admission.resolution import Unresolved, resolve
 from pancode.runs.life.orders import limits_of, order_for, skill_marks
-from pancode.runs.request import Defaults, GivenSkills, Project
+from pancode.runs.request import Defaults, GivenSkills, Project, PromptParts
 from tests.unit.pancode.kernel import fleets
 from tests.unit.pancode.kernel.fleets import AGENTS, BUILDER, SCOUT, catalogue, node, request, resolved
 
@@ -447,15 +447,15 @@ def test_who_leads_is_talked_with_and_takes_no_task_by_itself() -> None:
 
 
 def test_skills_go_into_the_order_of_a_program_that_reads_them() -> None:
-    asked: list[tuple[bool, tuple[str, ...]]] = []
+    asked: list[tuple[str, ...]] = []
     files = {"SKILL.md": (b"Do it.", False)}
     one = OrderedSkill(name="deploy", digest=digest_of(files), packed=packed(files))
 
-    def skills(of_project: bool, names: tuple[str, ...]) -> GivenSkills:
-        asked.append((of_project, names))
-        return GivenSkills((one,), ("look has errors",))
+    def parts(skills: tuple[str, ...]) -> PromptParts:
+        asked.append(skills)
+        return PromptParts(skills=GivenSkills((one,), ("look has errors",)))
 
-    settings = {"agents": {"builder": replace(BUILDER, skills=("deploy",))}, "skills": skills}
+    settings = {"agents": {"builder": replace(BUILDER, skills=("deploy",))}, "parts": parts}
     found = resolved(settings=settings)
     assert (found.skills.ordered, found.skills.left_out) == ((one,), ("look has errors",))
     run = found.run("r-1234", 1, "t", {"kind": "none"})
@@ -466,14 +466,13 @@ def test_skills_go_into_the_order_of_a_program_that_reads_them() -> None:
     assert order_for(moved, "f-test", "0123456789", 1, at).skills == () == skill_marks(moved)
     talked = resolved(settings=settings, runtime="acp:other", turns={"idle_ms": 1, "turn_ms": 1}).skills
     assert talked.left_out == ("runtime acp:other reads no skills: deploy of agent builder",)
-    resolved(settings=settings, workspace="none")
-    assert asked == [(True, ("deploy",)), (True, ("deploy",)), (False, ("deploy",))]
-    assert resolved(settings=settings, runtime="shell").skills == GivenSkills() and len(asked) == 3
+    assert asked == [("deploy",), ("deploy",)]
+    assert resolved(settings=settings, runtime="shell").skills == GivenSkills() and len(asked) == 2
 
 
 def test_a_skill_that_cannot_be_given_stops_who_names_it() -> None:
-    def skills(of_project: bool, names: tuple[str, ...]) -> GivenSkills:
+    def parts(skills: tuple[str, ...]) -> PromptParts:
         raise NotFoundError("there is no skill deploy", fix="pancode skills ls")
 
-    (problem,) = problems({"skills": skills})
+    (problem,) = problems({"parts": parts})
     assert "deploy" in str(problem)

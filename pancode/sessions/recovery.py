@@ -24,7 +24,6 @@ from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run, must_have_no_next, newest_fence, was_stopped
 from pancode.sessions.run_continuation import goes_on
 from pancode.workspaces.rules import runs_in
-from pancode.workspaces.service import in_workspace
 
 LOOKED_AT, DAY_MS = 500, 86_400_000
 AGAIN = (Outcome.LOST, Outcome.INFRA)
@@ -189,7 +188,7 @@ def _again(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
     request = replace(
         request_of(old, by), workspace=name, node=None, retry_of=None, recovers=True, before=told
     )
-    return dispatch(core, around, in_workspace(core, around, request))
+    return dispatch(core, around, request)
 
 
 def _on(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
